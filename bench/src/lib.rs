@@ -1,0 +1,2 @@
+//! Measures every published figure.
+#![forbid(unsafe_code)]

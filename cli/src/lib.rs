@@ -1,0 +1,2 @@
+//! fairway: demo, run, check.
+#![forbid(unsafe_code)]

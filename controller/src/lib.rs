@@ -1,0 +1,2 @@
+//! Reads the cluster, compiles it, serves it to the proxies, writes status, issues identities.
+#![forbid(unsafe_code)]

@@ -1,0 +1,144 @@
+//! What a rule does to a request and its response.
+
+use super::{BackendTarget, Pattern};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One filter; they run in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    /// Changes the request's headers.
+    RequestHeaders(HeaderModifier),
+    /// Changes the response's headers.
+    ResponseHeaders(HeaderModifier),
+    /// Answers with a redirect.
+    Redirect(Redirect),
+    /// Changes the host or path sent on.
+    Rewrite(UrlRewrite),
+    /// Sends a copy elsewhere and ignores the answer.
+    Mirror(Mirror),
+    /// Cross-origin resource sharing.
+    Cors(CorsPolicy),
+    /// A filter the controller could not resolve; the request is answered with 500 (the API's rule for them).
+    Unresolved(Arc<str>),
+}
+
+/// Headers to set, add and remove, applied in that order.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct HeaderModifier {
+    /// Replace what is there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Append to what is there.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+    /// Take away.
+    pub remove: Vec<HeaderName>,
+}
+
+/// A redirect; absent parts stay as the request has them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redirect {
+    /// The scheme of the Location.
+    pub scheme: Option<Scheme>,
+    /// The host of the Location.
+    pub hostname: Option<Arc<str>>,
+    /// The path of the Location.
+    pub path: Option<PathModifier>,
+    /// The port of the Location; the API's defaulting rules apply when it is absent.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}
+
+/// The scheme of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+/// How a path is replaced; the query stays.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PathModifier {
+    /// The whole path.
+    ReplaceFull(Arc<str>),
+    /// The matched prefix.
+    ReplacePrefix(Arc<str>),
+}
+
+/// What is sent on instead of what came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UrlRewrite {
+    /// The Host header sent on.
+    pub hostname: Option<HeaderValue>,
+    /// The path sent on.
+    pub path: Option<PathModifier>,
+}
+
+/// A copy of the request for another backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// Who gets the copy.
+    pub target: BackendTarget,
+    /// The share of requests that is copied.
+    pub fraction: Fraction,
+}
+
+/// A share `numerator / denominator`, at most 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fraction {
+    numerator: u32,
+    denominator: u32,
+}
+
+/// CORS as the Gateway API has it (GEP-1767).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CorsPolicy {
+    /// Origins that may call.
+    pub allow_origins: Vec<OriginPattern>,
+    /// Whether credentials may be sent.
+    pub allow_credentials: bool,
+    /// Methods that may be used; `None` stands for `*`.
+    pub allow_methods: Option<Vec<Method>>,
+    /// Request headers that may be used; `None` stands for `*`.
+    pub allow_headers: Option<Vec<HeaderName>>,
+    /// Response headers a script may see; `None` stands for `*`.
+    pub expose_headers: Option<Vec<HeaderName>>,
+    /// How long a preflight's answer may be kept.
+    pub max_age: Duration,
+}
+
+/// An origin of a CORS policy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OriginPattern {
+    /// `*`
+    Any,
+    /// `https://www.example.com`
+    Exact(Arc<str>),
+    /// An origin with a `*` somewhere in its host, as an expression.
+    Pattern(Pattern),
+}
+
+// === impl Fraction ===
+
+impl Fraction {
+    /// All requests.
+    pub const ALL: Self = Self { numerator: 1, denominator: 1 };
+
+    /// A share; `None` when it is no share (zero denominator, more than the whole).
+    pub fn new(numerator: u32, denominator: u32) -> Option<Self> {
+        (denominator > 0 && numerator <= denominator).then_some(Self { numerator, denominator })
+    }
+
+    /// The upper part.
+    pub fn numerator(self) -> u32 {
+        self.numerator
+    }
+
+    /// The lower part, never 0.
+    pub fn denominator(self) -> u32 {
+        self.denominator
+    }
+}

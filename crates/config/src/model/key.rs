@@ -1,0 +1,158 @@
+//! Names of things: each kind of resource has a key type of its own, so that one cannot stand for another.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Namespace and name of a Kubernetes object.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectName {
+    /// The object's namespace.
+    pub namespace: Arc<str>,
+    /// The object's name.
+    pub name: Arc<str>,
+}
+
+/// The number of a committed configuration; grows by one with each commit of one controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Generation(pub u64);
+
+/// The kinds of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// [`super::Listener`]
+    Listener,
+    /// [`super::Route`]
+    Route,
+    /// [`super::Backend`]
+    Backend,
+    /// [`super::Endpoints`]
+    Endpoints,
+    /// [`super::Certificate`]
+    Certificate,
+    /// [`super::Service`]
+    Service,
+    /// [`super::Workload`]
+    Workload,
+    /// [`super::Authorization`]
+    Authorization,
+}
+
+/// What a delta names: a kind and a name within it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceKey {
+    /// The kind.
+    pub kind: ResourceKind,
+    /// The name, unique within the kind.
+    pub name: Arc<str>,
+}
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The key as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The shared text.
+            pub fn as_arc(&self) -> Arc<str> {
+                self.0.clone()
+            }
+        }
+
+        impl<T: Into<Arc<str>>> From<T> for $name {
+            fn from(text: T) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    )+};
+}
+
+keys! {
+    /// `<gateway namespace>/<gateway name>/<listener name>`
+    ListenerKey,
+    /// `<kind>/<namespace>/<name>`, e.g. `HTTPRoute/shop/reviews`
+    RouteKey,
+    /// `<namespace>/<service>:<port>`, or `waypoint/<namespace>/<gateway>` for a waypoint's own endpoints
+    BackendKey,
+    /// `<namespace>/<secret>`
+    CertificateKey,
+    /// `<namespace>/<service>`
+    ServiceKey,
+    /// `<namespace>/<pod>`
+    WorkloadKey,
+    /// the name of an authorization
+    AuthorizationKey,
+}
+
+// === impl ObjectName ===
+
+impl ObjectName {
+    /// Puts a name together.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl Generation ===
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === impl ResourceKey ===
+
+impl ResourceKey {
+    /// Puts a key together.
+    pub fn new(kind: ResourceKind, name: impl Into<Arc<str>>) -> Self {
+        Self { kind, name: name.into() }
+    }
+}
+
+impl fmt::Display for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+impl fmt::Debug for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,46 @@
+//! Where a proxy accepts connections, and what it does with their first bytes.
+
+use super::{CertificateKey, HostnamePattern, ListenerKey, ObjectName};
+use fairway_identity::SpiffeId;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A listener of a Gateway, or the one HBONE listener of a waypoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// `<gateway namespace>/<gateway name>/<listener name>`
+    pub key: ListenerKey,
+    /// The Gateway it belongs to.
+    pub gateway: ObjectName,
+    /// The listener's name in the Gateway.
+    pub section: Arc<str>,
+    /// Addresses to bind; none means every address of the proxy's network namespace.
+    pub addresses: Vec<IpAddr>,
+    /// The port to bind.
+    pub port: u16,
+    /// The hosts this listener takes; none means all.
+    pub hostname: Option<HostnamePattern>,
+    /// What the listener speaks.
+    pub protocol: ListenerProtocol,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ListenerProtocol {
+    /// Plain HTTP/1.1 and HTTP/2 with prior knowledge.
+    Http,
+    /// HTTP over TLS; the hostname is the SNI.
+    Https(TlsTermination),
+    /// Tunnels from ztunnels, other waypoints and gateways; the Service is the CONNECT authority.
+    Hbone {
+        /// Proxies whose word "already routed" is believed (GEP-1294: a request is routed once).
+        routers: Vec<SpiffeId>,
+    },
+}
+
+/// How a listener ends TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsTermination {
+    /// Certificates to choose from by SNI, in the order the user gave; never empty.
+    pub certificates: Vec<CertificateKey>,
+}

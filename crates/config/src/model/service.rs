@@ -1,0 +1,44 @@
+//! A Service as a destination that clients dial.
+
+use super::{AppProtocol, BackendKey, ServiceKey};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A Service: known by the address dialled, never by a Host header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// `<namespace>/<service>`
+    pub key: ServiceKey,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its cluster IPs; none for a headless Service.
+    pub addresses: Vec<IpAddr>,
+    /// Its TCP ports.
+    pub ports: Vec<ServicePort>,
+    /// The waypoint of its own namespace, if it needs one: the key of that waypoint's endpoints.
+    pub waypoint: Option<BackendKey>,
+    /// Waypoints of client namespaces that have consumer routes for it.
+    pub consumer_waypoints: Vec<ConsumerWaypoint>,
+}
+
+/// A Service's port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServicePort {
+    /// The number clients dial.
+    pub port: u16,
+    /// Its name.
+    pub name: Option<Arc<str>>,
+    /// What is spoken there.
+    pub protocol: AppProtocol,
+    /// The backend behind it.
+    pub backend: BackendKey,
+}
+
+/// A client namespace that routes a Service itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsumerWaypoint {
+    /// Whose clients.
+    pub namespace: Arc<str>,
+    /// That waypoint's endpoints.
+    pub waypoint: BackendKey,
+}

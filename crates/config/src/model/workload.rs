@@ -1,0 +1,43 @@
+//! A pod: who it is, and whether its traffic is captured.
+
+use super::{AuthorizationKey, WorkloadKey};
+use fairway_identity::SpiffeId;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// `<namespace>/<pod>`
+    pub key: WorkloadKey,
+    /// The pod's uid.
+    pub uid: Arc<str>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its identity.
+    pub identity: SpiffeId,
+    /// The node it runs on.
+    pub node: Arc<str>,
+    /// Whether it is in the mesh.
+    pub mesh: Mesh,
+    /// Every one that applies to it. One that is not in the same snapshot denies (fail closed).
+    pub authorizations: Vec<AuthorizationKey>,
+}
+
+/// A pod's part in the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mesh {
+    /// Not captured; reached in plain TCP.
+    Outside,
+    /// Captured; reached through HBONE.
+    Captured(MutualTls),
+}
+
+/// Whether a captured pod is served plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MutualTls {
+    /// Plaintext from outside the mesh is let in.
+    Permissive,
+    /// Only mTLS is let in.
+    Strict,
+}

@@ -1,0 +1,2 @@
+//! Network namespaces: entering them, capture rules, original destinations, transparent sockets.
+#![forbid(unsafe_code)]

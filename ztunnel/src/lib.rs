@@ -1,0 +1,2 @@
+//! The node tunnel: captures pods and carries their TCP over mTLS.
+#![forbid(unsafe_code)]
