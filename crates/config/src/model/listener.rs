@@ -1,6 +1,6 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
-use super::{CertificateKey, HostnamePattern, ListenerKey, ObjectName};
+use super::{CertificateKey, HostnamePattern, ListenerKey, ObjectName, ServiceKey};
 use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,6 +35,13 @@ pub enum ListenerProtocol {
     Hbone {
         /// Proxies whose word "already routed" is believed (GEP-1294: a request is routed once).
         routers: Vec<SpiffeId>,
+    },
+    /// A Service's own address, in plain bytes: how a machine without capture (standalone) reaches Service-bound routes.
+    Service {
+        /// The Service.
+        service: ServiceKey,
+        /// Its port.
+        port: u16,
     },
 }
 

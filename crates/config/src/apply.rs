@@ -1,0 +1,23 @@
+//! What a proxy does with a configuration before it is in force.
+
+use crate::model::ResourceKey;
+use crate::{Changes, Snapshot};
+
+/// Takes a whole configuration over, or refuses it whole.
+///
+/// Called on the control thread, once for each commit, in order. After `Ok` the configuration is in force and is
+/// acknowledged; after `Err` the one before stays in force and the reasons go back to the controller.
+pub trait Apply: Send {
+    /// Builds what serving needs and puts it in force. `changes` names what differs from the last one applied.
+    fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>>;
+}
+
+/// A resource that cannot be taken over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct Rejected {
+    /// Which one.
+    pub key: ResourceKey,
+    /// Why, in words for the user who wrote the object behind it.
+    pub reason: String,
+}
