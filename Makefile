@@ -1,0 +1,44 @@
+# Fairway. `make demo` shows what it does, `make test` proves it; both bring what they need.
+# The work is in the crates: every target here is a line or two.
+
+CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fairway
+TOOLS  := $(CACHE)/tools
+DENY   := $(TOOLS)/bin/cargo-deny
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run check test lint deny unit fuzz bench build
+
+help: ## What can be done here
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## The whole job on real traffic, on this machine (ARGS="--keep" or "--output json")
+	@cargo build --quiet --profile demo -p fairway-cli
+	@$(TARGET)/demo/fairway demo $(ARGS)
+
+build: ## Release binaries of every program
+	cargo build --release -p fairway-cli -p fairway-controller -p fairway-waypoint -p fairway-ztunnel
+
+test: lint deny unit ## Everything: format, lints, licences, unit, property and end-to-end tests
+
+lint: ## Format and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+deny: $(DENY) ## Dependencies: bans, licences, sources; advisories where their database can be reached
+	$(DENY) --workspace --log-level warn check bans licenses sources
+	@$(DENY) --workspace --log-level error check advisories 2>/dev/null || echo "advisories: not checked (database not reachable) or found, see \`cargo deny check advisories\`"
+
+unit: ## All tests
+	cargo test --workspace --quiet
+
+fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain; brings cargo-fuzz)
+	./fuzz/run $(TOOLS)
+
+bench: ## The published figures, measured here (ARGS passes through)
+	cargo run --quiet --release -p fairway-bench -- $(ARGS)
+
+$(DENY):
+	@echo "installing cargo-deny into $(TOOLS) (once, some minutes)"
+	@cargo install --quiet --locked cargo-deny@0.20.2 --root $(TOOLS)
