@@ -1,2 +1,0 @@
-//! Measures every published figure.
-#![forbid(unsafe_code)]

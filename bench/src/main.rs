@@ -1,0 +1,52 @@
+//! `fairway-bench`: every published figure, measured on this machine, side by side with peers in one run.
+//!
+//! Machines are noisy and differ, so contenders take turns in one run and what counts is the CPU time a request costs and
+//! the ratio between contenders; requests per second are given beside it.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod bare;
+mod contender;
+mod envoy;
+mod gateway;
+mod load;
+mod process;
+mod report;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "fairway-bench", about, long_about = None)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The gateway alone: plain HTTP/1.1 keep-alive through one pinned processor, beside a bare hyper proxy and Envoy.
+    Gateway(gateway::Settings),
+    /// A bare hyper proxy: one server, one pooled client connection, nothing else (the floor to compare with).
+    #[command(hide = true)]
+    Bare(bare::Settings),
+    /// The backend that answers every request with a few bytes.
+    #[command(hide = true)]
+    Backend(backend::Settings),
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        match Arguments::parse().command {
+            Command::Gateway(settings) => gateway::run(settings).await,
+            Command::Bare(settings) => bare::run(settings).await,
+            Command::Backend(settings) => backend::run(settings).await,
+        }
+    })
+}
