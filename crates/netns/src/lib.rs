@@ -1,2 +1,14 @@
 //! Network namespaces: entering them, capture rules, original destinations, transparent sockets.
-#![forbid(unsafe_code)]
+//!
+//! Everything that speaks to the kernel about namespaces is here, over netlink of our own: neither `nft` nor `ip` nor a C
+//! library is needed, so that an image without a shell and an ordinary user in a user namespace can do the same as root.
+//!
+//! The only crate with `unsafe`: four system calls without a safe wrapper, all in [`kernel`].
+
+pub mod kernel;
+mod namespace;
+pub mod socket;
+mod thread;
+
+pub use namespace::{Namespace, NamespaceId};
+pub use thread::NetnsError;

@@ -1,0 +1,206 @@
+//! Sockets as the tunnel needs them: made inside a namespace, non-blocking, and closed on exec.
+//!
+//! The functions open the socket in the calling thread's namespace; [`Namespace::listen`] and [`Namespace::connector`] open
+//! it in another.
+
+use crate::{Namespace, NetnsError, kernel};
+use rustix::fd::AsFd;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// The `SO_MARK` of a socket, which capture rules and routes see on each of its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark(pub u32);
+
+/// A listener to open.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// Where. `[::]` takes IPv4 as well.
+    pub address: SocketAddr,
+    /// How many connections may wait to be accepted.
+    pub backlog: i32,
+    /// Whether several sockets share the address, one a thread or one a process during an upgrade.
+    pub reuse_port: ReusePort,
+    /// Whether it takes connections to addresses that are not the namespace's.
+    pub transparency: Transparency,
+    /// The mark of what it and the connections it accepts send.
+    pub mark: Option<Mark>,
+}
+
+/// Whether a port is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReusePort {
+    /// Only this socket.
+    Exclusive,
+    /// Every socket that asks for it too (`SO_REUSEPORT`).
+    Shared,
+}
+
+/// Whether a socket may have an address that is not its namespace's (`IP_TRANSPARENT`; needs CAP_NET_ADMIN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transparency {
+    /// Own addresses only.
+    Opaque,
+    /// Any address.
+    Transparent,
+}
+
+/// A connection to open.
+#[derive(Clone, Copy, Debug)]
+pub struct Connect {
+    /// To where; the family of the socket follows from it.
+    pub destination: SocketAddr,
+    /// From where, if not from what the kernel picks.
+    pub source: Option<Source>,
+    /// The mark of its packets.
+    pub mark: Option<Mark>,
+}
+
+/// The address a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Somebody else's address, the port free for the kernel to choose when it knows the destination
+    /// (`IP_BIND_ADDRESS_NO_PORT`: without it a port per source would be taken, and 28,000 connections be all there are).
+    Spoofed(IpAddr),
+    /// Somebody else's address and port.
+    SpoofedPort(SocketAddr),
+}
+
+/// Keepalive as for connections within a cluster: a peer whose node is gone is noticed in about a minute.
+pub const KEEPALIVE: Keepalive =
+    Keepalive { idle: Duration::from_secs(30), interval: Duration::from_secs(10), probes: 3 };
+
+/// When to ask a silent peer whether it is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Unanswered probes that end the connection.
+    pub probes: u32,
+}
+
+/// Opens a listener in this thread's namespace.
+pub fn listen(wanted: &Listen) -> io::Result<std::net::TcpListener> {
+    let socket = tcp(wanted.address)?;
+    socket.set_reuse_address(true)?;
+    if wanted.reuse_port == ReusePort::Shared {
+        socket.set_reuse_port(true)?;
+    }
+    if wanted.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        socket.set_only_v6(false)?;
+    }
+    if wanted.transparency == Transparency::Transparent {
+        set_transparent(&socket, wanted.address)?;
+    }
+    if let Some(Mark(mark)) = wanted.mark {
+        socket.set_mark(mark)?;
+    }
+    socket.bind(&SockAddr::from(wanted.address))?;
+    socket.listen(wanted.backlog)?;
+    Ok(socket.into())
+}
+
+/// Makes a socket in this thread's namespace that is ready to connect to `wanted.destination`.
+pub fn connector(wanted: &Connect) -> io::Result<tokio::net::TcpSocket> {
+    let socket = tcp(wanted.destination)?;
+    if let Some(Mark(mark)) = wanted.mark {
+        socket.set_mark(mark)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    let source = match wanted.source {
+        Some(Source::Spoofed(ip)) => Some(SocketAddr::new(ip, 0)),
+        Some(Source::SpoofedPort(address)) => Some(address),
+        None => None,
+    };
+    if let Some(source) = source {
+        set_transparent(&socket, wanted.destination)?;
+        if source.port() == 0 {
+            kernel::set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        } else {
+            // The same client may come back from the same port while its last connection lingers in TIME_WAIT.
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&SockAddr::from(source))?;
+    }
+    Ok(tokio::net::TcpSocket::from_std_stream(socket.into()))
+}
+
+/// The address a captured connection was made to, before the redirect (`SO_ORIGINAL_DST`). Of a connection that was not
+/// captured, the address it was made to.
+pub fn original_destination(connection: &impl AsFd) -> io::Result<SocketAddr> {
+    let local = socket_address(SockRef::from(connection).local_addr()?)?;
+    let is_v4 = match local.ip() {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().is_some(),
+    };
+    let original = if is_v4 {
+        SockRef::from(connection).original_dst_v4()
+    } else {
+        SockRef::from(connection).original_dst_v6()
+    };
+    match original {
+        Ok(original) => socket_address(original),
+        // Nothing tracks connections in a namespace without rules.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOPROTOOPT)) => Ok(canonical(local)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends small writes at once, and notices a peer that is gone.
+pub fn tune(connection: &impl AsFd, keepalive: Keepalive) -> io::Result<()> {
+    let socket = SockRef::from(connection);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(keepalive.idle)
+            .with_interval(keepalive.interval)
+            .with_retries(keepalive.probes),
+    )
+}
+
+/// An IPv4 address in IPv6 clothes, undressed: what `[::]` listeners see of IPv4 peers.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+impl Namespace {
+    /// Opens a listener inside the namespace. Register it with the runtime of the thread that will accept.
+    pub async fn listen(&self, wanted: Listen) -> Result<std::net::TcpListener, NetnsError> {
+        let opened = self.run(move || listen(&wanted)).await?;
+        opened.map_err(|source| self.socket_error("listen on", wanted.address, source))
+    }
+
+    /// Makes a socket inside the namespace, ready to connect.
+    pub async fn connector(&self, wanted: Connect) -> Result<tokio::net::TcpSocket, NetnsError> {
+        let opened = self.run(move || connector(&wanted)).await?;
+        opened.map_err(|source| self.socket_error("make a socket for", wanted.destination, source))
+    }
+
+    fn socket_error(&self, what: &'static str, address: SocketAddr, source: io::Error) -> NetnsError {
+        NetnsError::Socket { what, address, namespace: self.id(), source }
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn set_transparent(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true),
+        SocketAddr::V6(_) => socket.set_ip_transparent_v6(true),
+    }
+}
+
+fn socket_address(address: SockAddr) -> io::Result<SocketAddr> {
+    address
+        .as_socket()
+        .map(canonical)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))
+}
