@@ -1,6 +1,27 @@
 //! SPIFFE identities, SVIDs, their rotation, and the rustls configurations built once per rotation.
+//!
+//! [`Identities`] obtains and renews certificates from an [`Issuer`]; an [`IdentityHandle`] gives each connection the
+//! [`TlsIdentity`] of now. Who the peer is is read from its certificate after the handshake ([`peer_identity`]).
 #![forbid(unsafe_code)]
 
+mod clock;
+mod handshake;
+mod identities;
+mod issuer;
+mod peer;
 mod spiffe_id;
+mod svid;
+mod tls_identity;
+mod verify;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
+pub use handshake::{HandshakeError, accept, connect};
+pub use identities::{Identities, IdentityHandle, IdentityState, Settings};
+pub use issuer::{Answer, IssueError, Issued, Issuer};
+pub use peer::{PeerIdentityError, peer_identity};
 pub use spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
+pub use svid::{Svid, SvidError, TrustBundle};
+pub use tls_identity::{ALPN, TlsIdentity, TlsIdentityError};

@@ -102,7 +102,11 @@ fn split(uri: &str) -> Option<(&str, &str, &str)> {
     let mut segments = uri.strip_prefix("spiffe://")?.split('/');
     let (trust_domain, ns, namespace) = (segments.next()?, segments.next()?, segments.next()?);
     let (sa, service_account) = (segments.next()?, segments.next()?);
-    (ns == "ns" && sa == "sa" && segments.next().is_none()).then_some((trust_domain, namespace, service_account))
+    (ns == "ns" && sa == "sa" && segments.next().is_none()).then_some((
+        trust_domain,
+        namespace,
+        service_account,
+    ))
 }
 
 impl FromStr for SpiffeId {
@@ -130,6 +134,12 @@ impl fmt::Display for SpiffeId {
 impl fmt::Debug for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for SpiffeId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod drain;
+pub mod readiness;
+pub mod transport;
 pub mod workers;

@@ -32,12 +32,18 @@ impl Workers {
     {
         let mut threads = Vec::with_capacity(count.get());
         for id in 0..count.get() {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             let main = main.clone();
-            threads.push(std::thread::Builder::new().name(format!("{name}-{id}")).spawn(move || {
-                let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, main(WorkerId(id)));
-            })?);
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("{name}-{id}"))
+                    .spawn(move || {
+                        let local = tokio::task::LocalSet::new();
+                        local.block_on(&runtime, main(WorkerId(id)));
+                    })?,
+            );
         }
         Ok(Self { threads })
     }
@@ -46,7 +52,9 @@ impl Workers {
     pub async fn join(self) -> bool {
         tokio::task::spawn_blocking(move || {
             // Every thread is joined, also after one that panicked.
-            self.threads.into_iter().fold(true, |well, thread| thread.join().is_ok() && well)
+            self.threads
+                .into_iter()
+                .fold(true, |well, thread| thread.join().is_ok() && well)
         })
         .await
         .unwrap_or(false)

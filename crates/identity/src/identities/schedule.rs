@@ -1,0 +1,129 @@
+//! When to ask the issuer again. Pure: `chance` is a number from 0 to 1 that the caller draws.
+
+use std::time::{Duration, SystemTime};
+
+/// Two renewals are never closer than this, however short the certificates are.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The pauses after failures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff {
+    pub(super) first: Duration,
+    pub(super) last: Duration,
+}
+
+/// The next time to ask.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    due: SystemTime,
+    failures: u32,
+}
+
+// === impl Backoff ===
+
+impl Backoff {
+    /// Doubles with each failure up to the last; then between half and the whole of it, so that a thousand proxies that
+    /// failed together do not come back together.
+    fn pause(&self, failures: u32, chance: f64) -> Duration {
+        let doubled = self
+            .first
+            .saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX));
+        doubled.min(self.last).mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+    }
+}
+
+// === impl Schedule ===
+
+impl Schedule {
+    pub(super) fn at_once(now: SystemTime) -> Self {
+        Self {
+            due: now,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn due(&self) -> SystemTime {
+        self.due
+    }
+
+    /// A certificate came: the next is due when half of what is left of it has passed, give or take a tenth. What is
+    /// left counts, not its whole life, of which an issuer may have put a part into the past.
+    pub(super) fn succeeded(&mut self, now: SystemTime, not_after: SystemTime, chance: f64) {
+        let left = not_after.duration_since(now).unwrap_or_default();
+        self.failures = 0;
+        self.due = now + left.mul_f64(0.45 + 0.1 * chance.clamp(0.0, 1.0)).max(SHORTEST);
+    }
+
+    /// None came.
+    pub(super) fn failed(&mut self, now: SystemTime, backoff: Backoff, chance: f64) {
+        self.due = now + backoff.pause(self.failures, chance);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The certificate is no longer good enough, though its time is not over. A moment's pause keeps an issuer whose
+    /// certificates never are from being asked without end.
+    pub(super) fn hasten(&mut self, now: SystemTime, backoff: Backoff, chance: f64) {
+        self.due = self.due.min(now + backoff.pause(0, chance));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    const BACKOFF: Backoff = Backoff {
+        first: Duration::from_millis(200),
+        last: Duration::from_secs(30),
+    };
+
+    fn after(schedule: &Schedule, now: SystemTime) -> Duration {
+        schedule.due().duration_since(now).unwrap()
+    }
+
+    #[test]
+    fn renewal_is_due_about_half_way() {
+        for (left, chance, due) in [
+            (3600, 0.5, 1800),
+            (3600, 0.0, 1620),
+            (3600, 1.0, 1980),
+            (1, 0.5, 1), // never closer than a second
+            (0, 0.5, 1),
+        ] {
+            let (now, mut schedule) = (UNIX_EPOCH, Schedule::at_once(UNIX_EPOCH));
+            schedule.succeeded(now, now + Duration::from_secs(left), chance);
+            assert_eq!(
+                after(&schedule, now),
+                Duration::from_secs(due),
+                "{left} s left, chance {chance}"
+            );
+        }
+    }
+
+    #[test]
+    fn failures_double_the_pause_up_to_the_last_and_a_success_resets_it() {
+        let (now, mut schedule) = (UNIX_EPOCH, Schedule::at_once(UNIX_EPOCH));
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            schedule.failed(now, BACKOFF, 1.0);
+            pauses.push(after(&schedule, now).as_millis());
+        }
+        assert_eq!(
+            pauses,
+            [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]
+        );
+        schedule.succeeded(now, now + Duration::from_secs(60), 0.5);
+        schedule.failed(now, BACKOFF, 0.0);
+        assert_eq!(after(&schedule, now).as_millis(), 100);
+    }
+
+    #[test]
+    fn many_failures_do_not_overflow() {
+        let mut schedule = Schedule {
+            due: UNIX_EPOCH,
+            failures: u32::MAX,
+        };
+        schedule.failed(UNIX_EPOCH, BACKOFF, 1.0);
+        assert_eq!(after(&schedule, UNIX_EPOCH), BACKOFF.last);
+    }
+}
