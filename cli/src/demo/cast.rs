@@ -1,0 +1,157 @@
+//! The pods of the example: taken out of its YAML, given an address, written back as a cluster would show them running.
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// The node everything runs on.
+pub const NODE: &str = "demo";
+
+/// A pod as its manifest describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What the echo server in it is started with.
+    pub arguments: Vec<String>,
+    manifest: Value,
+}
+
+/// The example, taken apart.
+#[derive(Debug)]
+pub struct Cast {
+    /// The pods.
+    pub members: Vec<Member>,
+    /// Every file without its pods: path and text.
+    pub files: Vec<(String, String)>,
+}
+
+// === impl Member ===
+
+impl Member {
+    /// A pod that a Gateway's or waypoint's proxy runs in, as the controller would make it.
+    pub fn proxy(namespace: &str, gateway: &str, class: &str) -> Self {
+        let name = format!("{gateway}-{class}");
+        let manifest = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": {
+                    "gateway.networking.k8s.io/gateway-name": gateway,
+                    "gateway.networking.k8s.io/gateway-class-name": class,
+                },
+            },
+            "spec": {"serviceAccountName": name, "containers": [{"name": "proxy"}]},
+        });
+        Self { namespace: namespace.to_owned(), name, arguments: Vec::new(), manifest }
+    }
+
+    /// `<namespace>/<name>`
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The uid a cluster would have given it.
+    pub fn uid(&self) -> String {
+        format!("demo-{}-{}", self.namespace, self.name)
+    }
+
+    /// The manifest of the running pod.
+    pub fn running(&self, address: Ipv4Addr) -> String {
+        let mut pod = self.manifest.clone();
+        pod["metadata"]["uid"] = json!(self.uid());
+        pod["spec"]["nodeName"] = json!(NODE);
+        pod["status"] = json!({
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "hostIP": address,
+            "conditions": [{"type": "Ready", "status": "True"}],
+        });
+        // JSON is YAML; nobody edits this one by hand.
+        format!("{pod:#}\n")
+    }
+}
+
+// === impl Cast ===
+
+impl Cast {
+    /// Takes the pods out of the files.
+    pub fn read(files: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut cast = Self { members: Vec::new(), files: Vec::new() };
+        for (path, text) in files {
+            let mut rest = Vec::new();
+            for document in documents(text) {
+                let value: Value = serde_saphyr::from_str(document).with_context(|| format!("read {path}"))?;
+                if value["kind"] == "Pod" {
+                    cast.members.push(member(value).with_context(|| format!("read a Pod of {path}"))?);
+                } else {
+                    rest.push(document);
+                }
+            }
+            if !rest.is_empty() {
+                cast.files.push(((*path).to_owned(), rest.join("---\n")));
+            }
+        }
+        Ok(cast)
+    }
+
+    /// Gives each pod an address, in the order of the files, counting from the one given.
+    pub fn addresses(&self, first: Ipv4Addr) -> BTreeMap<String, Ipv4Addr> {
+        let from = u32::from(first);
+        self.members.iter().zip(from..).map(|(member, address)| (member.key(), address.into())).collect()
+    }
+}
+
+fn documents(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\n---\n").map(|document| document.strip_prefix("---\n").unwrap_or(document)).filter(|document| {
+        document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    })
+}
+
+fn member(manifest: Value) -> anyhow::Result<Member> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let arguments = manifest["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
+    Ok(Member {
+        namespace: text(&manifest["metadata"]["namespace"]).context("metadata.namespace is missing")?,
+        name: text(&manifest["metadata"]["name"]).context("metadata.name is missing")?,
+        arguments: arguments.iter().filter_map(text).collect(),
+        manifest,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::bookshop;
+
+    #[test]
+    fn the_bookshop_gives_its_pods_and_keeps_everything_else() {
+        let cast = Cast::read(bookshop::FILES).unwrap();
+        let reader = cast.members.iter().find(|member| member.key() == "bookshop/reader").unwrap();
+        assert_eq!(reader.arguments, ["--http-port=8080"]);
+        let all: String = cast.files.iter().map(|(_, text)| text.as_str()).collect();
+        assert!(!all.contains("kind: Pod") && all.contains("kind: HTTPRoute") && all.contains("kind: Secret"));
+        for (path, text) in &cast.files {
+            for document in documents(text) {
+                let value: Value = serde_saphyr::from_str(document).unwrap();
+                assert!(value["kind"].is_string(), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_running_pod_has_an_address_and_is_ready() {
+        let cast = Cast::read(bookshop::FILES).unwrap();
+        let addresses = cast.addresses([10, 77, 1, 1].into());
+        let first = cast.members.first().unwrap();
+        let pod: Value = serde_saphyr::from_str(&first.running(addresses[&first.key()])).unwrap();
+        assert_eq!(pod["status"]["podIP"], "10.77.1.1");
+        assert_eq!(pod["status"]["conditions"][0]["status"], "True");
+    }
+}

@@ -1,2 +1,0 @@
-//! fairway: demo, run, check.
-#![forbid(unsafe_code)]
