@@ -1,0 +1,102 @@
+//! One connection of a pool, and how many tunnels it carries.
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A connection that can take tunnels.
+pub(crate) struct Connection {
+    pub(super) send: SendRequest<Bytes>,
+    pub(super) load: Arc<Load>,
+    /// Since when the sweep has seen it without tunnels.
+    idle_since: Cell<Option<Instant>>,
+}
+
+/// What the tunnels of a connection and its pool tell each other. Atomic only so that a tunnel is `Send`.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    tunnels: AtomicU32,
+    /// No new tunnels: the peer said GOAWAY, or it is gone.
+    closed: AtomicBool,
+    /// Somebody waits for room.
+    awaited: AtomicBool,
+    pub(super) room: Notify,
+}
+
+/// A tunnel's place on its connection, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<Load>);
+
+// === impl Connection ===
+
+impl Connection {
+    pub(super) fn new(send: SendRequest<Bytes>) -> Self {
+        Self { send, load: Arc::default(), idle_since: Cell::new(None) }
+    }
+
+    /// Whether it takes another tunnel.
+    pub(super) fn has_room(&self, limit: u32) -> bool {
+        let limit = limit.min(u32::try_from(self.send.current_max_send_streams()).unwrap_or(u32::MAX));
+        !self.load.is_closed() && self.load.tunnels() < limit
+    }
+
+    /// A place for a tunnel.
+    pub(super) fn lease(&self) -> Lease {
+        self.idle_since.set(None);
+        self.load.tunnels.fetch_add(1, Relaxed);
+        Lease(self.load.clone())
+    }
+
+    /// Whether it has carried nothing for so long. Called by the sweep, which also starts the count.
+    pub(super) fn is_idle(&self, now: Instant, limit: std::time::Duration) -> bool {
+        if self.load.tunnels() > 0 {
+            self.idle_since.set(None);
+            return false;
+        }
+        let since = self.idle_since.get().unwrap_or(now);
+        self.idle_since.set(Some(since));
+        now.duration_since(since) >= limit
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    pub(super) fn tunnels(&self) -> u32 {
+        self.tunnels.load(Relaxed)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Relaxed);
+    }
+
+    pub(super) fn set_awaited(&self, awaited: bool) {
+        self.awaited.store(awaited, Relaxed);
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Marks the connection: it takes no more tunnels.
+    pub(super) fn close_connection(&self) {
+        self.0.close();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Relaxed);
+        if self.0.awaited.load(Relaxed) {
+            self.0.room.notify_one();
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! HTTP/2 as HBONE uses it: windows, limits, and the PINGs that find a dead peer.
+
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// One stream's receive window: one stream alone can fill 3 Gbit/s at 10 ms.
+pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
+/// The connection's: four streams that nobody reads do not stop the others.
+pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
+/// The largest DATA frame.
+pub(crate) const FRAME: u32 = 1 << 20;
+/// What one stream may have waiting to be sent; more is back-pressure on its writer.
+pub(crate) const SEND_BUFFER: usize = 1 << 20;
+
+/// How a dead peer is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Between two PINGs.
+    pub interval: Duration,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(10), timeout: Duration::from_secs(20) }
+    }
+}
+
+/// Pings until the peer does not answer; then returns. Never returns while it does.
+pub(crate) async fn until_dead(ping: Option<h2::PingPong>, keepalive: Keepalive) {
+    let Some(mut ping) = ping else {
+        return std::future::pending().await;
+    };
+    loop {
+        sleep(keepalive.interval).await;
+        match timeout(keepalive.timeout, ping.ping(h2::Ping::opaque())).await {
+            Ok(Ok(_pong)) => {}
+            // The connection ended; whoever drives it knows better why.
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! One connection of a peer, from its first byte to its last tunnel.
+
+use super::request::answer;
+use super::{Request, ServeError, Settings};
+use crate::{ConnectRequest, http2};
+use bytes::Bytes;
+use fairway_identity::{SpiffeId, TlsIdentity};
+use fairway_runtime::drain::{self, Phase};
+use h2::server::Connection;
+use http::StatusCode;
+use std::rc::Rc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+/// Serves a peer's connection: each tunnel it asks for goes to `handler`, whose future runs as a task of this thread.
+/// Returns when the connection and its tunnels have ended. Must run inside a `LocalSet`.
+pub async fn serve<Io, H, F>(
+    io: Io,
+    tls: &TlsIdentity,
+    settings: &Settings,
+    drain: drain::Watch,
+    handler: H,
+) -> Result<(), ServeError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Request) -> F,
+    F: Future<Output = ()> + 'static,
+{
+    // Boxed: its state is large, and gone once tunnels flow.
+    let handshake = Box::pin(handshake(io, tls, settings));
+    let (connection, peer) =
+        timeout(settings.handshake_timeout, handshake).await.map_err(|_| ServeError::HandshakeTimeout)??;
+    tunnels(connection, peer, settings, drain, handler).await
+}
+
+async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
+    io: Io,
+    tls: &TlsIdentity,
+    settings: &Settings,
+) -> Result<(Connection<impl AsyncRead + AsyncWrite + Unpin + use<Io>, Bytes>, SpiffeId), ServeError> {
+    let (stream, peer) = fairway_identity::accept(tls, io).await?;
+    let connection = h2::server::Builder::new()
+        .initial_window_size(http2::STREAM_WINDOW)
+        .initial_connection_window_size(http2::CONNECTION_WINDOW)
+        .max_frame_size(http2::FRAME)
+        .max_header_list_size(16 << 10)
+        .max_concurrent_streams(settings.max_streams)
+        .max_send_buffer_size(http2::SEND_BUFFER)
+        .handshake(stream)
+        .await?;
+    Ok((connection, peer))
+}
+
+async fn tunnels<Io, H, F>(
+    mut connection: Connection<Io, Bytes>,
+    peer: SpiffeId,
+    settings: &Settings,
+    drain: drain::Watch,
+    handler: H,
+) -> Result<(), ServeError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Request) -> F,
+    F: Future<Output = ()> + 'static,
+{
+    let dead = http2::until_dead(connection.ping_pong(), settings.keepalive);
+    let draining = drain.reached(Phase::Draining);
+    let forced = drain.reached(Phase::Forced);
+    tokio::pin!(dead, draining, forced);
+    let mut told = false;
+    // Its clones are with the handlers: their number is how many have not ended.
+    let handlers = Rc::new(());
+    loop {
+        let accepted = tokio::select! {
+            accepted = connection.accept() => accepted,
+            () = &mut draining, if !told => {
+                // GOAWAY: the peer opens new tunnels elsewhere, those that are open go on.
+                told = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            () = &mut forced => return Err(ServeError::CutOff),
+            () = &mut dead => return Err(ServeError::Dead),
+        };
+        let Some(accepted) = accepted else { return Ok(()) };
+        let (message, respond) = accepted?;
+        if Rc::strong_count(&handlers) > 2 * settings.max_streams as usize {
+            return Err(ServeError::Flood);
+        }
+        let (parts, body) = message.into_parts();
+        match ConnectRequest::from_http(&parts) {
+            Ok(wish) => {
+                let running = handlers.clone();
+                let handled = handler(Request::new(peer.clone(), wish, body, respond));
+                tokio::task::spawn_local(async move {
+                    handled.await;
+                    drop(running);
+                });
+            }
+            Err(error) => answer(respond, StatusCode::BAD_REQUEST, &error.to_string()),
+        }
+    }
+}

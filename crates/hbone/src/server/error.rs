@@ -1,0 +1,26 @@
+//! Why a connection of a peer ended before its time.
+
+use fairway_identity::HandshakeError;
+
+/// Why a connection of a peer ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// TLS and the HTTP/2 preface took too long.
+    #[error("no handshake in time")]
+    HandshakeTimeout,
+    /// No TLS session with a workload of the mesh.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// HTTP/2 broke.
+    #[error("HTTP/2: {0}")]
+    Http2(#[from] h2::Error),
+    /// No answer to a PING.
+    #[error("the peer does not answer PINGs")]
+    Dead,
+    /// The peer opens and resets tunnels faster than they can be cleaned up (rapid reset, CVE-2023-44487).
+    #[error("the peer resets tunnels faster than they end")]
+    Flood,
+    /// The program's time to drain was over.
+    #[error("cut off at the end of the drain")]
+    CutOff,
+}
