@@ -1,2 +1,7 @@
 //! The L7 proxy that every Gateway and every waypoint runs.
 #![forbid(unsafe_code)]
+
+pub mod filter;
+pub mod route;
+pub mod table;
+pub mod upstream;

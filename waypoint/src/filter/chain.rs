@@ -1,0 +1,161 @@
+//! The filters of a rule or of one of its backends, and what running them leads to.
+
+use super::cors::{CorsGrant, CorsHeaders, Decision};
+use super::{headers, redirect, rewrite};
+use fairway_config::model::{BackendTarget, Filter, Match, Scheme};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Uri};
+use rand::Rng;
+use smallvec::SmallVec;
+
+/// Filters in the order they run. A view into the route; copying it copies two references.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterChain<'t> {
+    filters: &'t [Filter],
+    cors: Option<&'t CorsHeaders>,
+}
+
+/// What filters have to know of a request beside its head.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterContext<'t> {
+    /// How the request came in.
+    pub scheme: Scheme,
+    /// The listener's port; for a Service-bound route, the Service's port.
+    pub port: u16,
+    /// The alternative that matched: its prefix is what `ReplacePrefixMatch` replaces.
+    pub matched: &'t Match,
+    /// The target of the request as it came, before any chain ran. Prefixes are replaced in this one, so that a backend's
+    /// rewrite stands instead of the rule's and not on top of it.
+    pub original: &'t Uri,
+}
+
+/// What running a chain leads to.
+#[derive(Debug)]
+pub enum FilterOutcome<'t> {
+    /// The request, changed in place, goes on.
+    Continue(Forward<'t>),
+    /// The client is answered with this, and no backend hears of the request.
+    Answer(Box<Answer>),
+}
+
+/// What is left to do for a request that goes on.
+#[derive(Debug)]
+pub struct Forward<'t> {
+    /// Who gets a copy of the request as it is after the filters; answers are ignored. Allocates from the third on.
+    pub mirrors: SmallVec<[&'t BackendTarget; 2]>,
+    /// What is done to the response.
+    pub response: ResponseFilters<'t>,
+}
+
+/// What a chain does to a response. Run a backend's before the rule's.
+#[derive(Clone, Debug)]
+pub struct ResponseFilters<'t> {
+    filters: &'t [Filter],
+    cors: Option<CorsGrant<'t>>,
+}
+
+/// A response without a body.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+// === impl FilterChain ===
+
+impl<'t> FilterChain<'t> {
+    /// A chain of these filters; `cors` was worked out of their CORS filter.
+    pub(crate) fn new(filters: &'t [Filter], cors: Option<&'t CorsHeaders>) -> Self {
+        Self { filters, cors }
+    }
+
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// Runs the chain on a request, in order.
+    pub fn run(
+        &self,
+        request: &mut Parts,
+        context: &FilterContext<'_>,
+        rng: &mut impl Rng,
+    ) -> FilterOutcome<'t> {
+        let mut forward = Forward::unchanged();
+        forward.response.filters = self.filters;
+        for filter in self.filters {
+            let answer = match filter {
+                Filter::RequestHeaders(modifier) => {
+                    headers::modify(modifier, &mut request.headers);
+                    None
+                }
+                Filter::ResponseHeaders(_) => None,
+                Filter::Redirect(it) => Some(redirect::answer(it, request, context)),
+                Filter::Rewrite(it) => rewrite::rewrite(it, request, context).err(),
+                Filter::Mirror(mirror) => {
+                    let (share, whole) = (mirror.fraction.numerator(), mirror.fraction.denominator());
+                    if share == whole || rng.random_range(0..whole) < share {
+                        forward.mirrors.push(&mirror.target);
+                    }
+                    None
+                }
+                Filter::Cors(policy) => match self.cors.map(|it| it.decide(policy, request)) {
+                    Some(Decision::Answer(answer)) => Some(answer),
+                    Some(Decision::Forward(grant)) => {
+                        forward.response.cors = Some(grant);
+                        None
+                    }
+                    None => Some(Answer::of(StatusCode::INTERNAL_SERVER_ERROR)),
+                },
+                Filter::Unresolved(_) => Some(Answer::of(StatusCode::INTERNAL_SERVER_ERROR)),
+            };
+            if let Some(mut answer) = answer {
+                forward.response.apply(&mut answer.headers);
+                return FilterOutcome::Answer(Box::new(answer));
+            }
+        }
+        FilterOutcome::Continue(forward)
+    }
+}
+
+// === impl Forward ===
+
+impl Forward<'_> {
+    /// What is left to do when there are no filters: nothing.
+    pub fn unchanged() -> Self {
+        Self { mirrors: SmallVec::new(), response: ResponseFilters::NONE }
+    }
+}
+
+// === impl ResponseFilters ===
+
+impl ResponseFilters<'_> {
+    /// Nothing.
+    pub const NONE: Self = Self { filters: &[], cors: None };
+
+    /// Changes a response's headers.
+    pub fn apply(&self, response: &mut HeaderMap) {
+        for filter in self.filters {
+            match filter {
+                Filter::ResponseHeaders(modifier) => headers::modify(modifier, response),
+                Filter::Cors(_) => {
+                    if let Some(grant) = &self.cors {
+                        grant.apply(response);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// A status and nothing else.
+    pub fn of(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new() }
+    }
+}

@@ -1,0 +1,156 @@
+//! What routes look at: host, path, query, method and headers of a request, brought into one form.
+//!
+//! Paths are compared in the form of RFC 3986 §6.2.2: percent-encoded unreserved characters are decoded (`/%61dmin` is
+//! `/admin`, for every server that follows the RFC), and the hex digits of what stays encoded are in upper case. The path
+//! that is sent on is the one that came. Because both mean the same, no rule can be got around by another spelling.
+//! Refused with 400, since servers behind us may read them in more than one way:
+//!
+//! - `.` and `..` segments, also when written `%2e` or between `%2f`, `\` or `%5c`;
+//! - a raw `\`, which no URI has and some servers take for `/`;
+//! - a `%` without two hex digits.
+//!
+//! An encoded slash is not a slash, and `//` is not `/`: both name other resources and match accordingly.
+
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, Method, Version};
+use std::borrow::Cow;
+
+/// What routes look at. Borrows the request; nothing is copied unless the request is written in an unusual way.
+#[derive(Clone, Debug)]
+pub struct RequestHead<'r> {
+    /// The host in lower case, without port and without the dot of the root.
+    pub host: Cow<'r, str>,
+    /// The path, normalised.
+    pub path: Cow<'r, str>,
+    /// The query as received.
+    pub query: Option<&'r str>,
+    /// The method.
+    pub method: &'r Method,
+    /// The headers.
+    pub headers: &'r HeaderMap,
+}
+
+/// A request that is refused with 400 before any route sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// RFC 9112 §3.2.
+    #[error("an HTTP/1.1 request needs a Host header")]
+    NoHost,
+    /// RFC 9112 §3.2.
+    #[error("a request has one Host")]
+    ManyHosts,
+    /// RFC 9113 §8.3.1.
+    #[error(":authority and Host differ")]
+    HostsDiffer,
+    /// Not a host, or longer than DNS allows.
+    #[error("the Host is not valid")]
+    InvalidHost,
+    /// See the module's notes.
+    #[error("the path has a `.` or `..` segment, a backslash or a broken percent-encoding")]
+    AmbiguousPath,
+}
+
+/// No DNS name is longer; with brackets and a zone no address is either.
+const LONGEST_HOST: usize = 253;
+
+// === impl RequestHead ===
+
+impl<'r> RequestHead<'r> {
+    /// Reads a request's head.
+    pub fn read(parts: &'r Parts) -> Result<Self, BadRequest> {
+        Ok(Self {
+            host: host(parts)?,
+            path: normalised_path(parts.uri.path()).ok_or(BadRequest::AmbiguousPath)?,
+            query: parts.uri.query(),
+            method: &parts.method,
+            headers: &parts.headers,
+        })
+    }
+
+    /// Whether it is a gRPC request, which is what GRPCRoutes are for.
+    pub fn is_grpc(&self) -> bool {
+        let content_type = self.headers.get(http::header::CONTENT_TYPE).map(|it| it.as_bytes());
+        content_type.and_then(|it| it.get(..16)).is_some_and(|it| it.eq_ignore_ascii_case(b"application/grpc"))
+    }
+}
+
+fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
+    let mut headers = parts.headers.get_all(HOST).iter();
+    let header = headers.next();
+    if headers.next().is_some() {
+        return Err(BadRequest::ManyHosts);
+    }
+    let header = header.map(|it| it.to_str().map_err(|_| BadRequest::InvalidHost)).transpose()?;
+    match (parts.uri.authority(), header) {
+        (Some(authority), Some(header))
+            if parts.version == Version::HTTP_2 && !authority.as_str().eq_ignore_ascii_case(header) =>
+        {
+            Err(BadRequest::HostsDiffer)
+        }
+        (Some(authority), _) => normalised_host(authority.as_str()),
+        (None, Some(header)) => normalised_host(header),
+        (None, None) if parts.version == Version::HTTP_11 => Err(BadRequest::NoHost),
+        (None, None) => Ok(Cow::Borrowed("")),
+    }
+    .and_then(|host| if host.len() <= LONGEST_HOST { Ok(host) } else { Err(BadRequest::InvalidHost) })
+}
+
+/// A host in lower case, without port and without the dot of the root.
+pub fn normalised_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (&authority[..address.len() + 2], port.strip_prefix(':')),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    // RFC 3986 §3.2.2. Redirects copy the host into a URL, so it must not be able to hold more than a host.
+    let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%[:]".contains(&b);
+    if !port.unwrap_or_default().bytes().all(|b| b.is_ascii_digit()) || !host.bytes().all(is_host) {
+        return Err(BadRequest::InvalidHost);
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Ok(Cow::Owned(host.to_ascii_lowercase()))
+    } else {
+        Ok(Cow::Borrowed(host))
+    }
+}
+
+/// The path in the form that is compared, or none if it can be read in more than one way. See the module's notes.
+pub fn normalised_path(path: &str) -> Option<Cow<'_, str>> {
+    let normalised = if path.as_bytes().contains(&b'%') { Cow::Owned(decoded(path)?) } else { Cow::Borrowed(path) };
+    is_unambiguous(&normalised).then_some(normalised)
+}
+
+/// Decodes unreserved characters (RFC 3986 §2.3), and writes the rest of the encoded ones in upper case.
+fn decoded(path: &str) -> Option<String> {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((plain, encoded)) = rest.split_once('%') {
+        decoded.push_str(plain);
+        let hex = encoded.get(..2).filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let byte = u8::from_str_radix(hex, 16).ok()?;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            decoded.push(char::from(byte));
+        } else {
+            decoded.push('%');
+            decoded.extend(hex.chars().map(|it| it.to_ascii_uppercase()));
+        }
+        rest = &encoded[2..];
+    }
+    decoded.push_str(rest);
+    Some(decoded)
+}
+
+/// Whether no server can find a dot segment in a path that [`decoded`] left.
+fn is_unambiguous(path: &str) -> bool {
+    if path.as_bytes().contains(&b'\\') {
+        return false;
+    }
+    // Almost every path ends here.
+    if !path.contains("/.") && !path.contains("%2F.") && !path.contains("%5C.") {
+        return true;
+    }
+    let mut segments = path.split('/').flat_map(|it| it.split("%2F")).flat_map(|it| it.split("%5C"));
+    // A path parameter does not make another segment of it: some servers cut off `;` and what follows.
+    !segments.any(|it| matches!(it.split(';').next(), Some("." | "..")))
+}

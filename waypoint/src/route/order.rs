@@ -1,0 +1,57 @@
+//! The order of precedence between alternatives, as far as it does not depend on the request. See the notes of the module
+//! above.
+
+use super::compiled::Candidate;
+use fairway_config::model::{Match, PathMatch, ValueMatch};
+use std::cmp::{Ordering, Reverse};
+
+/// Orders alternatives of one hostname and one kind of route: what goes first is less.
+pub(super) fn compare(a: &Candidate, b: &Candidate) -> Ordering {
+    let (Some(match_a), Some(match_b)) = (a.matched(), b.matched()) else { return Ordering::Equal };
+    path_rank(&match_a.path)
+        .cmp(&path_rank(&match_b.path))
+        .then_with(|| detail(match_a).cmp(&detail(match_b)))
+        .then_with(|| {
+            let (route_a, route_b) = (a.route.route(), b.route.route());
+            let age = route_a.created.cmp(&route_b.created);
+            age.then_with(|| name(a).cmp(name(b))).then_with(|| route_a.key.cmp(&route_b.key))
+        })
+        .then_with(|| (a.rule, a.alternative).cmp(&(b.rule, b.alternative)))
+}
+
+/// `namespace/name` as text: `a-b/c` stands before `a/c`, since `-` stands before `/`.
+fn name(candidate: &Candidate) -> impl Iterator<Item = u8> {
+    let object = &candidate.route.route().object;
+    object.namespace.bytes().chain([b'/']).chain(object.name.bytes())
+}
+
+/// What is less is better. Two texts of one length have one rank, and are kept together by their text: a request's path
+/// equals one exact path or has one prefix of a length, so the order between them does not matter.
+fn path_rank(path: &PathMatch) -> (u8, Rank<'_>, Rank<'_>) {
+    let whole = |text| (Reverse(characters(text)), text);
+    let none = (Reverse(0), "");
+    match path {
+        PathMatch::Exact(text) => (0, (0, whole(text)), (0, none)),
+        PathMatch::Regex(pattern) => (1, (0, (Reverse(characters(pattern.as_str())), "")), (0, none)),
+        PathMatch::Prefix(text) => (2, (0, whole(text)), (0, none)),
+        PathMatch::Grpc(it) => (0, value_rank(it.service.as_ref()), value_rank(it.method.as_ref())),
+    }
+}
+
+type Rank<'a> = (u8, (Reverse<usize>, &'a str));
+
+fn value_rank(value: Option<&ValueMatch>) -> Rank<'_> {
+    match value {
+        Some(ValueMatch::Exact(text)) => (0, (Reverse(characters(text)), text)),
+        Some(ValueMatch::Regex(pattern)) => (1, (Reverse(characters(pattern.as_str())), "")),
+        None => (2, (Reverse(0), "")),
+    }
+}
+
+fn characters(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn detail(it: &Match) -> impl Ord {
+    (it.method.is_none(), Reverse(it.headers.len()), Reverse(it.query.len()))
+}

@@ -1,0 +1,110 @@
+//! Sockets, and which of the listeners behind a socket takes a request.
+
+use crate::route::{HostIndex, RouteTable};
+use ahash::HashMap;
+use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
+use fairway_config::{Rejected, Snapshot};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What to bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Socket {
+    /// The address; none stands for every address of the network namespace.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+/// A listener and its rules.
+#[derive(Debug)]
+pub struct BoundListener {
+    /// The listener.
+    pub listener: Arc<Listener>,
+    /// Its rules.
+    pub routes: Arc<RouteTable>,
+}
+
+/// The listeners of one socket. They speak one protocol and differ by hostname.
+#[derive(Debug)]
+pub struct ListenerSet {
+    socket: Socket,
+    listeners: Box<[Arc<BoundListener>]>,
+    by_host: HostIndex<Arc<BoundListener>>,
+}
+
+// === impl ListenerSet ===
+
+impl ListenerSet {
+    /// The socket.
+    pub fn socket(&self) -> Socket {
+        self.socket
+    }
+
+    /// All of them, ordered by key; never empty.
+    pub fn listeners(&self) -> &[Arc<BoundListener>] {
+        &self.listeners
+    }
+
+    /// The one that takes requests for a host (lower case, without port): the one with the most specific hostname. Rules
+    /// of the others do not count (listener isolation), so a request it has no rule for is answered with 404. None takes
+    /// a host that no hostname covers. For HTTPS, this is also how SNI finds its listener; where a request's host finds
+    /// another one than its connection's SNI did, the request is misdirected (421).
+    pub fn for_host(&self, host: &str) -> Option<&Arc<BoundListener>> {
+        self.by_host.covering(host).next()
+    }
+}
+
+/// The sockets of a configuration.
+pub(super) fn bind(
+    snapshot: &Snapshot,
+    routes: &HashMap<ListenerKey, Arc<RouteTable>>,
+) -> Result<HashMap<Socket, Arc<ListenerSet>>, Vec<Rejected>> {
+    let mut listeners: Vec<_> = snapshot.listeners.values().collect();
+    listeners.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let mut sockets: HashMap<Socket, Vec<Arc<BoundListener>>> = HashMap::default();
+    for listener in listeners {
+        let routes = routes.get(&listener.key).cloned().unwrap_or_default();
+        let bound = Arc::new(BoundListener { listener: listener.clone(), routes });
+        let all = listener.addresses.is_empty().then_some(None);
+        for address in all.into_iter().chain(listener.addresses.iter().copied().map(Some)) {
+            sockets.entry(Socket { address, port: listener.port }).or_default().push(bound.clone());
+        }
+    }
+    let mut rejected = Vec::new();
+    let mut sets = HashMap::default();
+    for (socket, listeners) in sockets {
+        match set(socket, listeners) {
+            Ok(set) => drop(sets.insert(socket, Arc::new(set))),
+            Err(error) => rejected.push(error),
+        }
+    }
+    if rejected.is_empty() { Ok(sets) } else { Err(rejected) }
+}
+
+fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet, Rejected> {
+    let mut by_host: HostIndex<Arc<BoundListener>> = HostIndex::default();
+    let mut first: Option<&Arc<BoundListener>> = None;
+    for bound in &listeners {
+        let conflict = |other: &BoundListener, what| Rejected {
+            key: ResourceKey::new(ResourceKind::Listener, bound.listener.key.as_arc()),
+            reason: format!("port {} is taken by listener {} with {what}", socket.port, other.listener.key),
+        };
+        if let Some(first) = first
+            && !share(&first.listener.protocol, &bound.listener.protocol)
+        {
+            return Err(conflict(first, "a protocol that cannot share it"));
+        }
+        first.get_or_insert(bound);
+        if let Some(other) = by_host.insert(bound.listener.hostname.as_ref(), bound.clone()) {
+            return Err(conflict(&other, "the same hostname"));
+        }
+    }
+    Ok(ListenerSet { socket, listeners: listeners.into(), by_host })
+}
+
+/// Whether listeners can share a socket and be told apart by hostname.
+fn share(a: &ListenerProtocol, b: &ListenerProtocol) -> bool {
+    use ListenerProtocol::{Http, Https};
+    matches!((a, b), (Http, Http) | (Https(_), Https(_)))
+}

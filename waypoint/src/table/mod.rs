@@ -1,0 +1,159 @@
+//! The tables a proxy serves from: immutable, built when a configuration is committed, replaced as a whole.
+//!
+//! Only what a change touches is built anew; the rest is shared with the tables before.
+
+mod listeners;
+mod places;
+mod services;
+
+pub use listeners::{BoundListener, ListenerSet, Socket};
+pub use services::ServiceTable;
+
+use crate::filter::check_headers;
+use crate::route::{CompiledRoute, RouteTable};
+use crate::upstream::cluster::{Cluster, Registry};
+use ahash::HashMap;
+use fairway_config::model::{
+    Audience, BackendKey, Generation, ListenerKey, ResourceKey, ResourceKind, Route, RouteKey, Service, ServiceKey,
+};
+use fairway_config::{Changes, Rejected, Snapshot};
+use places::Edits;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A map that tables share until one of them changes it.
+type Shared<K, V> = Arc<HashMap<K, V>>;
+
+/// Everything that serving needs of one configuration. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    generation: Generation,
+    routes: Shared<RouteKey, Arc<CompiledRoute>>,
+    listener_routes: Shared<ListenerKey, Arc<RouteTable>>,
+    sockets: Shared<Socket, Arc<ListenerSet>>,
+    services: Shared<ServiceKey, Arc<ServiceTable>>,
+    addresses: Shared<IpAddr, Arc<Service>>,
+    clusters: Shared<BackendKey, Arc<Cluster>>,
+}
+
+// === impl Tables ===
+
+impl Tables {
+    /// Builds the tables of a whole configuration.
+    pub fn build(snapshot: &Snapshot, registry: &mut Registry) -> Result<Self, Vec<Rejected>> {
+        Self::default().next(snapshot, &snapshot.resources().map(|it| it.key()).collect(), registry)
+    }
+
+    /// Builds the tables of the configuration after this one's. `changes` names every resource that differs.
+    pub fn next(
+        &self,
+        snapshot: &Snapshot,
+        changes: &Changes,
+        registry: &mut Registry,
+    ) -> Result<Self, Vec<Rejected>> {
+        let mut next = Self { generation: snapshot.generation, ..self.clone() };
+        let of = |kind| changes.iter().filter(move |it| it.kind == kind);
+        let touched = next.change_routes(snapshot, of(ResourceKind::Route))?;
+        if touched || of(ResourceKind::Listener).next().is_some() {
+            next.sockets = Arc::new(listeners::bind(snapshot, &next.listener_routes)?);
+        }
+        if of(ResourceKind::Service).next().is_some() {
+            next.addresses = Arc::new(services::by_address(snapshot));
+        }
+        let changed = of(ResourceKind::Backend).chain(of(ResourceKind::Endpoints));
+        next.change_clusters(snapshot, changed, registry);
+        Ok(next)
+    }
+
+    /// The configuration these are of.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Every socket to accept on.
+    pub fn sockets(&self) -> impl Iterator<Item = &Arc<ListenerSet>> {
+        self.sockets.values()
+    }
+
+    /// The listeners behind a socket.
+    pub fn socket(&self, socket: &Socket) -> Option<&Arc<ListenerSet>> {
+        self.sockets.get(socket)
+    }
+
+    /// The rules bound to a Service for an audience. None if there are none for that port: then its requests go to the
+    /// Service's own endpoints.
+    pub fn service_routes(&self, service: &ServiceKey, port: u16, audience: &Audience) -> Option<&Arc<RouteTable>> {
+        self.services.get(service)?.routes(port, audience)
+    }
+
+    /// The Service that has this cluster IP.
+    pub fn service_at(&self, address: IpAddr) -> Option<&Arc<Service>> {
+        self.addresses.get(&address)
+    }
+
+    /// A backend's endpoints. None if nothing is known under this key, which is answered with 500.
+    pub fn cluster(&self, key: &BackendKey) -> Option<&Arc<Cluster>> {
+        self.clusters.get(key)
+    }
+
+    /// Puts changed routes in their places; whether a listener's table changed.
+    fn change_routes<'a>(
+        &mut self,
+        snapshot: &Snapshot,
+        changed: impl Iterator<Item = &'a ResourceKey>,
+    ) -> Result<bool, Vec<Rejected>> {
+        let (mut edits, mut rejected) = (Edits::default(), Vec::new());
+        for key in changed {
+            let name = &*key.name;
+            let new = match snapshot.routes.get(name).map(compiled).transpose() {
+                Ok(new) => new.map(Arc::new),
+                Err(reason) => {
+                    rejected.push(Rejected { key: key.clone(), reason });
+                    continue;
+                }
+            };
+            edits.replace(self.routes.get(name), new.as_ref());
+            let routes = Arc::make_mut(&mut self.routes);
+            match new {
+                Some(new) => drop(routes.insert(key.name.clone().into(), new)),
+                None => drop(routes.remove(name)),
+            }
+        }
+        if !rejected.is_empty() {
+            return Err(rejected);
+        }
+        edits.apply_to_services(&mut self.services);
+        Ok(edits.apply_to_listeners(&mut self.listener_routes))
+    }
+
+    fn change_clusters<'a>(
+        &mut self,
+        snapshot: &Snapshot,
+        changed: impl Iterator<Item = &'a ResourceKey>,
+        registry: &mut Registry,
+    ) {
+        // A backend and its endpoints have one key and often change together.
+        let changed: std::collections::BTreeSet<_> = changed.map(|it| &it.name).collect();
+        if changed.is_empty() {
+            return;
+        }
+        let clusters = Arc::make_mut(&mut self.clusters);
+        for name in changed {
+            let backend = snapshot.backends.get(&**name);
+            let endpoints = snapshot.endpoints.get(&**name);
+            if backend.is_none() && endpoints.is_none() {
+                clusters.remove(&**name);
+                continue;
+            }
+            let key = BackendKey::from(name.clone());
+            let cluster = Cluster::new(key.clone(), backend.cloned(), endpoints.map(|it| &**it), registry);
+            clusters.insert(key, Arc::new(cluster));
+        }
+        registry.sweep();
+    }
+}
+
+fn compiled(route: &Arc<Route>) -> Result<CompiledRoute, String> {
+    check_headers(route).map_err(|error| error.to_string())?;
+    CompiledRoute::new(route.clone()).map_err(|error| error.to_string())
+}

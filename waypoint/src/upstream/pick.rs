@@ -1,0 +1,189 @@
+//! Choosing an endpoint: of two drawn at random the one with less load.
+//!
+//! What is held back is skipped, and so is what this request has tried already; if nothing else is left, everything counts
+//! again (panic): better a try that fails than a certain 503.
+
+use super::cluster::Cluster;
+use super::endpoint::{EndpointRecord, Health, Moment};
+use rand::Rng;
+use std::sync::Arc;
+
+/// Chooses an endpoint; none only if the cluster has none. An endpoint whose probe is due is claimed by this request.
+///
+/// `exclude` holds what the request has tried already.
+pub fn pick<'c>(
+    cluster: &'c Cluster,
+    rng: &mut impl Rng,
+    now: Moment,
+    exclude: &[Arc<EndpointRecord>],
+) -> Option<&'c Arc<EndpointRecord>> {
+    let candidates = cluster.candidates();
+    let usable = |it: &Arc<EndpointRecord>| !is_in(exclude, it) && it.health(now) != Health::Held;
+    match candidates {
+        [] => return None,
+        [only] => {
+            only.claim_probe(now);
+            return Some(only);
+        }
+        _ => {}
+    }
+    // Twice: another thread may claim the probe first.
+    for _ in 0..2 {
+        let Some(chosen) = draw(candidates, rng, now, usable) else { break };
+        if chosen.health(now) == Health::Open || chosen.claim_probe(now) {
+            return Some(chosen);
+        }
+    }
+    draw(candidates, rng, now, |it| !is_in(exclude, it)).or_else(|| draw(candidates, rng, now, |_| true))
+}
+
+/// Draws two of those that are usable and takes the one that costs less; one whose probe is due goes first.
+fn draw<'c>(
+    candidates: &'c [Arc<EndpointRecord>],
+    rng: &mut impl Rng,
+    now: Moment,
+    usable: impl Fn(&Arc<EndpointRecord>) -> bool,
+) -> Option<&'c Arc<EndpointRecord>> {
+    let (one, two) = two_distinct(candidates, rng)?;
+    match (usable(one), usable(two)) {
+        (true, true) => Some(better(one, two, now)),
+        (true, false) => Some(one),
+        (false, true) => Some(two),
+        // Rare: look at all of them, and draw two of the usable ones evenly (reservoir sampling).
+        (false, false) => {
+            let (mut drawn, mut seen) = ([None, None], 0);
+            for it in candidates.iter().filter(|it| usable(it)) {
+                seen += 1;
+                if seen <= 2 {
+                    drawn[seen - 1] = Some(it);
+                } else if let Some(slot) = drawn.get_mut(rng.random_range(0..seen)) {
+                    *slot = Some(it);
+                }
+            }
+            match drawn {
+                [Some(one), Some(two)] => Some(better(one, two, now)),
+                [one, two] => one.or(two),
+            }
+        }
+    }
+}
+
+fn two_distinct<'c>(
+    candidates: &'c [Arc<EndpointRecord>],
+    rng: &mut impl Rng,
+) -> Option<(&'c Arc<EndpointRecord>, &'c Arc<EndpointRecord>)> {
+    let one = rng.random_range(0..candidates.len());
+    let two = (one + rng.random_range(1..candidates.len())) % candidates.len();
+    Some((candidates.get(one)?, candidates.get(two)?))
+}
+
+fn better<'c>(one: &'c Arc<EndpointRecord>, two: &'c Arc<EndpointRecord>, now: Moment) -> &'c Arc<EndpointRecord> {
+    match (one.health(now), two.health(now)) {
+        (Health::Due, _) => one,
+        (_, Health::Due) => two,
+        _ if two.cost(now) < one.cost(now) => two,
+        _ => one,
+    }
+}
+
+fn is_in(exclude: &[Arc<EndpointRecord>], it: &Arc<EndpointRecord>) -> bool {
+    exclude.iter().any(|tried| Arc::ptr_eq(tried, it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cluster::Registry;
+    use super::*;
+    use fairway_config::model::{Endpoint, EndpointState, Endpoints};
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    const NOW: Moment = Moment(1_000);
+
+    fn cluster(size: u8) -> Cluster {
+        let endpoint = |host| Endpoint {
+            address: ([10, 0, 0, host], 80).into(),
+            state: EndpointState::Ready,
+            identity: None,
+            node: None,
+            zone: None,
+        };
+        let endpoints =
+            Endpoints { backend: "shop/web:80".into(), endpoints: (0..size).map(endpoint).collect() };
+        Cluster::new("shop/web:80".into(), None, Some(&endpoints), &mut Registry::default())
+    }
+
+    fn counts(cluster: &Cluster, exclude: &[Arc<EndpointRecord>]) -> HashMap<std::net::SocketAddr, u32> {
+        let (mut rng, mut counts) = (SmallRng::seed_from_u64(7), HashMap::new());
+        for _ in 0..10_000 {
+            *counts.entry(pick(cluster, &mut rng, NOW, exclude).unwrap().address()).or_default() += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn without_load_all_endpoints_are_chosen_evenly() {
+        // 2,000 each of 10,000; five standard deviations are 200.
+        let counts = counts(&cluster(5), &[]);
+        assert_eq!(counts.len(), 5);
+        assert!(counts.values().all(|it| (1_800..=2_200).contains(it)), "{counts:?}");
+    }
+
+    #[test]
+    fn of_two_the_one_with_less_load_is_chosen() {
+        let cluster = cluster(2);
+        let _busy = cluster.candidates()[0].begin();
+        assert_eq!(counts(&cluster, &[])[&cluster.candidates()[1].address()], 10_000);
+    }
+
+    #[test]
+    fn load_spreads_over_all_endpoints_and_the_slow_one_gets_less() {
+        let cluster = cluster(4);
+        cluster.candidates()[0].answered(NOW, Some(Duration::from_millis(30)));
+        for it in &cluster.candidates()[1..] {
+            it.answered(NOW, Some(Duration::from_millis(2)));
+        }
+        let mut rng = SmallRng::seed_from_u64(7);
+        let held: Vec<_> = (0..100).map(|_| pick(&cluster, &mut rng, NOW, &[]).unwrap().begin()).collect();
+        let active: Vec<_> = cluster.candidates().iter().map(|it| it.active()).collect();
+        assert!(active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)), "{active:?}");
+        drop(held);
+    }
+
+    #[test]
+    fn what_is_held_back_or_was_tried_is_skipped() {
+        let cluster = cluster(4);
+        cluster.candidates()[0].unreachable(NOW);
+        let counts = counts(&cluster, &cluster.candidates()[1..2]);
+        assert_eq!(counts.len(), 2, "{counts:?}");
+        assert!(counts.values().all(|it| (4_700..=5_300).contains(it)), "{counts:?}");
+    }
+
+    #[test]
+    fn when_all_are_held_back_all_count_again_except_those_that_were_tried() {
+        let cluster = cluster(3);
+        for it in cluster.candidates() {
+            it.unreachable(NOW);
+        }
+        assert_eq!(counts(&cluster, &[]).len(), 3);
+        assert_eq!(counts(&cluster, &cluster.candidates()[..2]).len(), 1);
+        assert_eq!(counts(&cluster, cluster.candidates()).len(), 3, "all were tried: try again");
+    }
+
+    #[test]
+    fn one_request_probes_an_endpoint_whose_hold_is_over() {
+        let cluster = cluster(2);
+        cluster.candidates()[0].unreachable(Moment(0));
+        assert_eq!(counts(&cluster, &[])[&cluster.candidates()[0].address()], 1);
+    }
+
+    #[test]
+    fn a_cluster_of_one_always_gives_it_and_an_empty_one_gives_none() {
+        let one = cluster(1);
+        one.candidates()[0].unreachable(NOW);
+        assert_eq!(counts(&one, one.candidates()).len(), 1);
+        assert!(pick(&cluster(0), &mut SmallRng::seed_from_u64(7), NOW, &[]).is_none());
+    }
+}
