@@ -4,7 +4,9 @@
 //! [`TlsIdentity`] of now. Who the peer is is read from its certificate after the handshake ([`peer_identity`]).
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod clock;
+mod grpc;
 mod handshake;
 mod identities;
 mod issuer;
@@ -13,11 +15,13 @@ mod spiffe_id;
 mod svid;
 mod tls_identity;
 mod verify;
+pub mod wire;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
+pub use grpc::GrpcIssuer;
 pub use handshake::{HandshakeError, accept, connect};
 pub use identities::{Identities, IdentityHandle, IdentityState, Settings};
 pub use issuer::{Answer, IssueError, Issued, Issuer};

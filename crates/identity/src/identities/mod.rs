@@ -6,9 +6,9 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
+use crate::backoff::Backoff;
 use crate::{Issuer, SharedClock, SpiffeId, SystemClock, TlsIdentity, TrustBundle};
 use arc_swap::ArcSwapOption;
-use schedule::Backoff;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt;

@@ -1,35 +1,16 @@
 //! When to ask the issuer again. Pure: `chance` is a number from 0 to 1 that the caller draws.
 
+use crate::backoff::Backoff;
 use std::time::{Duration, SystemTime};
 
 /// Two renewals are never closer than this, however short the certificates are.
 const SHORTEST: Duration = Duration::from_secs(1);
-
-/// The pauses after failures.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
-    pub(super) first: Duration,
-    pub(super) last: Duration,
-}
 
 /// The next time to ask.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     due: SystemTime,
     failures: u32,
-}
-
-// === impl Backoff ===
-
-impl Backoff {
-    /// Doubles with each failure up to the last; then between half and the whole of it, so that a thousand proxies that
-    /// failed together do not come back together.
-    fn pause(&self, failures: u32, chance: f64) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(1u32.checked_shl(failures).unwrap_or(u32::MAX));
-        doubled.min(self.last).mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
-    }
 }
 
 // === impl Schedule ===

@@ -1,0 +1,350 @@
+//! The authority: holds the roots, asks whether a caller is entitled, signs, and moves the rotation on.
+
+use super::entitlement::{Caller, Entitlement, NotEntitled};
+use super::request::{InvalidRequest, RequestedKey, read_request};
+use super::root::{Root, RootError, SKEW};
+use super::rotation::{Roots, RotateError};
+use super::saved::{self, SavedError};
+use super::store::{Store, StoreError};
+use arc_swap::ArcSwap;
+use fairway_identity::{Issued, SharedClock, SpiffeId, SystemClock, TrustBundle, TrustDomain};
+use rcgen::string::Ia5String;
+use rcgen::{
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
+    SerialNumber,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Mutex, watch};
+use tracing::{error, info};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A machine that sleeps, or whose clock is set, reaches the next event while tokio's clock stands still.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(300);
+
+/// The pause after a step of the rotation that failed, such as on a full disk.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// How the authority signs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// By which certificates begin and end.
+    pub clock: SharedClock,
+    /// How long a workload's certificate is valid. At least a minute.
+    pub lifetime: Duration,
+    /// How long a new root is trusted before it signs: longer than any proxy goes without hearing of it.
+    pub overlap: Duration,
+    /// How long a root that is made here is valid.
+    pub root_lifetime: Duration,
+}
+
+/// Signs identities. The one way in is [`Authority::issue`], past the entitlement.
+pub struct Authority {
+    trust_domain: TrustDomain,
+    settings: Settings,
+    entitlement: Box<dyn Entitlement>,
+    store: Box<dyn Store>,
+    roots: ArcSwap<Roots>,
+    /// One change of the roots at a time.
+    changing: Mutex<()>,
+    bundles: watch::Sender<Option<TrustBundle>>,
+}
+
+/// Settings under which identities would fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Renewal would not keep up.
+    #[error("certificates of {0:?} are too short-lived; a minute is the least")]
+    TooShort(Duration),
+    /// A rotation would not be over before the old root ends.
+    #[error(
+        "roots of {root:?} are too short-lived; with these certificates and this overlap {least:?} is the least"
+    )]
+    RootTooShort {
+        /// What is set.
+        root: Duration,
+        /// What would do.
+        least: Duration,
+    },
+}
+
+/// Why an identity is not issued, or the authority does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The caller may not have it.
+    #[error("not entitled to {id}: {why}")]
+    NotEntitled {
+        /// What was asked for.
+        id: SpiffeId,
+        /// Why not.
+        why: NotEntitled,
+    },
+    /// Another mesh's identity.
+    #[error("{id} is not of the trust domain {ours}")]
+    OtherTrustDomain {
+        /// What was asked for.
+        id: SpiffeId,
+        /// Whose identities are signed here.
+        ours: TrustDomain,
+    },
+    /// The request is not one.
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
+    /// The root has ended; somebody has to give a new one.
+    #[error("the root certificate has ended")]
+    RootEnded,
+    /// The signing itself failed.
+    #[error("cannot sign: {0}")]
+    Signing(#[from] rcgen::Error),
+    /// No root to sign with.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The roots cannot be loaded or stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is stored is not what was stored.
+    #[error("the stored roots are of no use: {0}")]
+    Saved(#[from] SavedError),
+    /// The settings do not hold together.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Not now.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            lifetime: DAY,
+            overlap: Duration::from_secs(60 * 60),
+            root_lifetime: 3650 * DAY,
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), SettingsError> {
+        if self.lifetime < Duration::from_secs(60) {
+            return Err(SettingsError::TooShort(self.lifetime));
+        }
+        // A root is replaced with a fifth of its life left, and must outlive the certificates that it signed till then.
+        let least = (self.overlap + self.lifetime + SKEW) * 5;
+        if self.root_lifetime < least {
+            return Err(SettingsError::RootTooShort {
+                root: self.root_lifetime,
+                least,
+            });
+        }
+        Ok(())
+    }
+}
+
+// === impl Authority ===
+
+impl Authority {
+    /// Goes on with the roots that are stored; with none stored, makes and stores one.
+    pub async fn open(
+        trust_domain: TrustDomain,
+        settings: Settings,
+        store: impl Store,
+        entitlement: impl Entitlement,
+    ) -> Result<Arc<Self>, AuthorityError> {
+        settings.check()?;
+        let now = settings.clock.now();
+        let roots = match store.load().await? {
+            Some(text) => saved::decode(&text, &trust_domain)?,
+            None => {
+                info!(%trust_domain, "no roots yet: making one");
+                let roots = Roots::new(Root::make(&trust_domain, now, settings.root_lifetime)?, now);
+                store.save(saved::encode(&roots, &trust_domain)?).await?;
+                roots
+            }
+        };
+        Ok(Self::assemble(trust_domain, settings, store, entitlement, roots))
+    }
+
+    /// Signs with a root that the user gives, and stores nothing.
+    pub fn with_root(
+        trust_domain: TrustDomain,
+        settings: Settings,
+        root: Root,
+        entitlement: impl Entitlement,
+    ) -> Result<Arc<Self>, AuthorityError> {
+        settings.check()?;
+        let roots = Roots::new(root, settings.clock.now());
+        Ok(Self::assemble(
+            trust_domain,
+            settings,
+            super::Memory::default(),
+            entitlement,
+            roots,
+        ))
+    }
+
+    fn assemble(
+        trust_domain: TrustDomain,
+        settings: Settings,
+        store: impl Store,
+        entitlement: impl Entitlement,
+        roots: Roots,
+    ) -> Arc<Self> {
+        let bundles = watch::Sender::new(Some(roots.bundle(&trust_domain)));
+        Arc::new(Self {
+            trust_domain,
+            settings,
+            entitlement: Box::new(entitlement),
+            store: Box::new(store),
+            roots: ArcSwap::from_pointee(roots),
+            changing: Mutex::new(()),
+            bundles,
+        })
+    }
+
+    /// Whose identities are signed here.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The roots and every change of them.
+    pub fn bundles(&self) -> watch::Receiver<Option<TrustBundle>> {
+        self.bundles.subscribe()
+    }
+
+    /// Signs a certificate for `id` and the key of the request, if the caller is entitled to it.
+    pub async fn issue(
+        &self,
+        caller: &Caller,
+        id: &SpiffeId,
+        csr_der: &[u8],
+    ) -> Result<Issued, AuthorityError> {
+        if id.trust_domain() != self.trust_domain.as_str() {
+            return Err(AuthorityError::OtherTrustDomain {
+                id: id.clone(),
+                ours: self.trust_domain.clone(),
+            });
+        }
+        let entitled = self.entitlement.check(caller, id).await;
+        entitled.map_err(|why| AuthorityError::NotEntitled { id: id.clone(), why })?;
+        let key = read_request(csr_der, id)?;
+        self.sign(id, &key)
+    }
+
+    fn sign(&self, id: &SpiffeId, key: &RequestedKey) -> Result<Issued, AuthorityError> {
+        let now = self.settings.clock.now();
+        let roots = self.roots.load();
+        let root = roots.signer(now);
+        let not_after = (now + self.settings.lifetime).min(root.not_after());
+        if not_after <= now {
+            return Err(AuthorityError::RootEnded);
+        }
+        let leaf = leaf(id, now, not_after)?.signed_by(key, root.issuer())?;
+        Ok(Issued {
+            chain: vec![leaf.der().clone()],
+            bundle: roots.bundle(&self.trust_domain),
+        })
+    }
+
+    /// Begins a rotation to a new root that is made here.
+    pub async fn rotate(&self) -> Result<(), AuthorityError> {
+        let made = Root::make(
+            &self.trust_domain,
+            self.settings.clock.now(),
+            self.settings.root_lifetime,
+        )?;
+        self.rotate_to(made).await
+    }
+
+    /// Begins a rotation to this root.
+    pub async fn rotate_to(&self, root: Root) -> Result<(), AuthorityError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let rotated = self
+            .roots
+            .load()
+            .rotated(root, self.settings.clock.now(), self.settings.overlap)?;
+        self.commit(rotated).await?;
+        info!(trust_domain = %self.trust_domain, overlap = ?self.settings.overlap, "a new root is trusted and signs after the overlap");
+        Ok(())
+    }
+
+    /// Moves rotations on when their time has come, and begins one before a root that was made here ends. Run it for as
+    /// long as the authority lives.
+    pub async fn keep(&self) {
+        loop {
+            let mut changed = self.bundles.subscribe();
+            let wait = match self.step().await {
+                Ok(next) => {
+                    let left =
+                        next.map(|at| at.duration_since(self.settings.clock.now()).unwrap_or_default());
+                    left.map_or(LOOK_AT_THE_CLOCK, |left| left.min(LOOK_AT_THE_CLOCK))
+                }
+                Err(error) => {
+                    error!("a step of the root rotation failed, it is tried again: {error}");
+                    TRY_AGAIN
+                }
+            };
+            // Someone's `rotate` brings the next event nearer.
+            let _ = tokio::time::timeout(wait, changed.changed()).await;
+        }
+    }
+
+    async fn step(&self) -> Result<Option<SystemTime>, AuthorityError> {
+        {
+            let _one_at_a_time = self.changing.lock().await;
+            let advanced = self
+                .roots
+                .load()
+                .advanced(self.settings.clock.now(), self.settings.lifetime);
+            if let Some(roots) = advanced {
+                self.commit(roots).await?;
+                info!(trust_domain = %self.trust_domain, "the root rotation has moved on");
+            }
+        }
+        if self.roots.load().wants_rotation(self.settings.clock.now()) {
+            self.rotate().await?;
+        }
+        Ok(self.roots.load().next_event())
+    }
+
+    /// Stored first: a root that peers have heard of and that a crash then forgets would be a mesh split in two.
+    async fn commit(&self, roots: Roots) -> Result<(), AuthorityError> {
+        self.store
+            .save(saved::encode(&roots, &self.trust_domain)?)
+            .await?;
+        let bundle = roots.bundle(&self.trust_domain);
+        self.roots.store(Arc::new(roots));
+        self.bundles.send_replace(Some(bundle));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("trust_domain", &self.trust_domain)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An X.509-SVID (X509-SVID §4): no subject, one URI, no right to sign others.
+fn leaf(id: &SpiffeId, now: SystemTime, not_after: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 16]>()));
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.as_str())?)];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = (now - SKEW).into();
+    params.not_after = not_after.into();
+    Ok(params)
+}
