@@ -31,7 +31,12 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
 
 /// Sets an option whose value is an int.
 #[expect(unsafe_code)]
-pub(crate) fn set_option(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+pub(crate) fn set_option(
+    socket: impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the descriptor is open for the length of the borrow, and the kernel reads exactly the four bytes of `value`,
     // which lives on this stack.
     let result = unsafe {
@@ -43,7 +48,11 @@ pub(crate) fn set_option(socket: impl AsFd, level: libc::c_int, name: libc::c_in
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// What a packet socket saw and missed since it was last asked: `(packets, of which dropped)`.
@@ -63,5 +72,9 @@ pub(crate) fn packet_statistics(socket: impl AsFd) -> io::Result<(u32, u32)> {
         )
     };
     let [packets, dropped] = statistics;
-    if result == 0 { Ok((packets, dropped)) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok((packets, dropped))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -5,10 +5,14 @@
 //!
 //! The only crate with `unsafe`: four system calls without a safe wrapper, all in [`kernel`].
 
+pub mod capture;
 pub mod kernel;
+pub mod link;
 mod namespace;
+mod netlink;
 pub mod socket;
 mod thread;
 
 pub use namespace::{Namespace, NamespaceId};
+pub use netlink::NetlinkError;
 pub use thread::NetnsError;

@@ -69,8 +69,11 @@ pub enum Source {
 }
 
 /// Keepalive as for connections within a cluster: a peer whose node is gone is noticed in about a minute.
-pub const KEEPALIVE: Keepalive =
-    Keepalive { idle: Duration::from_secs(30), interval: Duration::from_secs(10), probes: 3 };
+pub const KEEPALIVE: Keepalive = Keepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    probes: 3,
+};
 
 /// When to ask a silent peer whether it is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +148,9 @@ pub fn original_destination(connection: &impl AsFd) -> io::Result<SocketAddr> {
     match original {
         Ok(original) => socket_address(original),
         // Nothing tracks connections in a namespace without rules.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOPROTOOPT)) => Ok(canonical(local)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOPROTOOPT)) => {
+            Ok(canonical(local))
+        }
         Err(error) => Err(error),
     }
 }
@@ -160,6 +165,64 @@ pub fn tune(connection: &impl AsFd, keepalive: Keepalive) -> io::Result<()> {
             .with_interval(keepalive.interval)
             .with_retries(keepalive.probes),
     )
+}
+
+/// A raw view of every frame that goes in or out by any link of a namespace.
+#[derive(Debug)]
+pub struct PacketTap {
+    socket: Socket,
+}
+
+/// What a tap got and missed since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TapCounts {
+    /// Frames that reached it.
+    pub frames: u64,
+    /// Frames it had no room for.
+    pub dropped: u64,
+}
+
+impl PacketTap {
+    /// Opens one in this thread's namespace; reading waits no longer than `patience`.
+    pub fn open(patience: Duration) -> io::Result<Self> {
+        const EVERYTHING: u16 = libc::ETH_P_ALL as u16;
+        let socket = Socket::new(
+            Domain::PACKET,
+            Type::RAW,
+            Some(Protocol::from(i32::from(EVERYTHING.to_be()))),
+        )?;
+        // As much room as the administrator lets ordinary users have.
+        socket.set_recv_buffer_size(8 * 1024 * 1024)?;
+        socket.set_read_timeout(Some(patience))?;
+        Ok(Self { socket })
+    }
+
+    /// The next frame, cut off at the buffer's end; none if none came in time.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match io::Read::read(&mut &self.socket, buffer) {
+            Ok(length) => Ok(Some(length)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(None)
+            }
+            // A link went down.
+            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What it got and missed since this was last asked.
+    pub fn counts(&self) -> io::Result<TapCounts> {
+        let (frames, dropped) = kernel::packet_statistics(&self.socket)?;
+        Ok(TapCounts {
+            frames: frames.into(),
+            dropped: dropped.into(),
+        })
+    }
 }
 
 /// An IPv4 address in IPv6 clothes, undressed: what `[::]` listeners see of IPv4 peers.
@@ -181,7 +244,12 @@ impl Namespace {
     }
 
     fn socket_error(&self, what: &'static str, address: SocketAddr, source: io::Error) -> NetnsError {
-        NetnsError::Socket { what, address, namespace: self.id(), source }
+        NetnsError::Socket {
+            what,
+            address,
+            namespace: self.id(),
+            source,
+        }
     }
 }
 

@@ -1,0 +1,144 @@
+//! The rules that bring a pod's TCP to the tunnel, put into the pod's own network namespace.
+//!
+//! [`ruleset`] decides them, purely; this module has the kernel take them, as one batch that it takes whole or not at all,
+//! and looks whether they are still there. All functions work in the calling thread's namespace: call them through
+//! [`Namespace::run`](crate::Namespace::run).
+
+mod expression;
+mod reply_route;
+pub mod ruleset;
+#[cfg(test)]
+mod tests;
+
+use crate::netlink::{Connection, Family, NetlinkError, attributes, covers, unless};
+use crate::socket::Mark;
+use ruleset::Ruleset;
+
+/// The numbers the rules are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureRules {
+    /// Where the tunnel takes what the pod's programs send.
+    pub outbound_port: u16,
+    /// Where it takes what others send to the pod outside a tunnel.
+    pub inbound_port: u16,
+    /// Where it takes tunnels.
+    pub hbone_port: u16,
+    /// What the tunnel puts on its own sockets: never captured.
+    pub own_mark: Mark,
+    /// What the rules put on answers to connections the tunnel opened within the pod, so that they are routed back to it
+    /// even though they are addressed to somebody else.
+    pub reply_mark: Mark,
+    /// The routing table those answers use.
+    pub reply_table: u32,
+}
+
+/// What is in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// The rules as they should be.
+    Installed,
+    /// None of them.
+    Missing,
+    /// Something else: a part is gone, changed, or was added. Apply again.
+    Differs(String),
+}
+
+/// Why rules could not be put in place, removed, or looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// Not allowed.
+    #[error("{0}: it takes CAP_NET_ADMIN in the pod's network namespace")]
+    NotAllowed(#[source] NetlinkError),
+    /// The kernel has not what the rules need.
+    #[error(
+        "{0}: the kernel lacks nf_tables, its nat or its reject part (CONFIG_NF_TABLES_INET, NFT_REDIR, NFT_CT, NFT_REJECT)"
+    )]
+    NotSupported(#[source] NetlinkError),
+    /// Anything else.
+    #[error(transparent)]
+    Failed(NetlinkError),
+}
+
+/// Puts the rules in place, whatever of them was there before. Nothing is captured until all is.
+pub fn apply(rules: &CaptureRules) -> Result<(), CaptureError> {
+    // The way back first: a connection captured before it exists would hang.
+    reply_route::add(rules)?;
+    let ruleset = Ruleset::new(rules);
+    Connection::open(Family::Netfilter)?.batch(&ruleset.install())?;
+    Ok(())
+}
+
+/// Takes the rules away; that there are none is fine.
+pub fn remove(rules: &CaptureRules) -> Result<(), CaptureError> {
+    let removed = Connection::open(Family::Netfilter)?.batch(&Ruleset::remove());
+    unless(removed, &[libc::ENOENT])?;
+    reply_route::remove(rules)?;
+    Ok(())
+}
+
+/// Looks whether the rules are in place.
+pub fn inspect(rules: &CaptureRules) -> Result<Capture, CaptureError> {
+    let ruleset = Ruleset::new(rules);
+    let mut kernel = Connection::open(Family::Netfilter)?;
+    let table = match kernel.ask(&ruleset::get_table()) {
+        Ok(replies) => replies,
+        Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(Capture::Missing),
+        Err(error) => return Err(error.into()),
+    };
+    if !table.iter().any(|reply| {
+        reply
+            .attributes()
+            .is_some_and(|found| covers(found, &ruleset.table))
+    }) {
+        return Ok(Capture::Differs("the table is dormant".to_owned()));
+    }
+    // Lists of chains hold those of every table.
+    let chains = kernel.dump(&ruleset::list_chains())?;
+    let chains: Vec<_> = chains
+        .iter()
+        .filter_map(|reply| reply.attributes())
+        .filter(|it| ruleset::is_ours(it))
+        .collect();
+    let rows = kernel.dump(&ruleset::list_rules())?;
+    let rows: Vec<_> = rows.iter().filter_map(|reply| reply.attributes()).collect();
+    if let Some(difference) = ruleset.difference(&chains, &rows) {
+        return Ok(Capture::Differs(difference));
+    }
+    Ok(reply_route::difference(rules)?.map_or(Capture::Installed, Capture::Differs))
+}
+
+// === impl CaptureRules ===
+
+impl Default for CaptureRules {
+    fn default() -> Self {
+        Self {
+            outbound_port: 15001,
+            inbound_port: 15006,
+            hbone_port: 15008,
+            own_mark: Mark(0xfa15),
+            reply_mark: Mark(0xfa16),
+            reply_table: 15006,
+        }
+    }
+}
+
+// === impl CaptureError ===
+
+impl From<NetlinkError> for CaptureError {
+    fn from(error: NetlinkError) -> Self {
+        match error.errno() {
+            Some(libc::EPERM | libc::EACCES) => Self::NotAllowed(error),
+            Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP | libc::ENOENT | libc::EAFNOSUPPORT) => {
+                Self::NotSupported(error)
+            }
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// The value of one attribute of a kernel object.
+fn attribute(object: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(object)
+        .find(|(kind, _)| *kind == wanted)
+        .map(|(_, value)| value)
+}

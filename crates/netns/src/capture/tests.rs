@@ -1,0 +1,81 @@
+use super::ruleset::{self, Ruleset};
+use super::*;
+
+#[test]
+fn one_transaction_replaces_whatever_was_there() {
+    let batch = Ruleset::new(&CaptureRules::default()).batch();
+    let kinds: Vec<u16> = batch
+        .iter()
+        .map(|message| u16::from_ne_bytes([message[4], message[5]]))
+        .collect();
+    const NFT: u16 = 10 << 8;
+    // Begin, table there for sure, gone, new, five chains, eight rules, commit.
+    let mut expected = vec![0x10, NFT, NFT | 2, NFT];
+    expected.extend([NFT | 3; 5]);
+    expected.extend([NFT | 6; 8]);
+    expected.push(0x11);
+    assert_eq!(kinds, expected);
+    for message in &batch {
+        assert_eq!(
+            u32::from_ne_bytes(*message.first_chunk().unwrap()) as usize,
+            message.len()
+        );
+        assert_eq!(message.len() % 4, 0);
+    }
+}
+
+#[test]
+fn the_numbers_go_where_they_belong() {
+    let rules = CaptureRules {
+        outbound_port: 0x1111,
+        inbound_port: 0x2222,
+        hbone_port: 0x3333,
+        ..CaptureRules::default()
+    };
+    let of_chain = |batch: &[Vec<u8>], chain: &str, port: u16| {
+        let has = |message: &[u8], bytes: &[u8]| message.windows(bytes.len()).any(|window| window == bytes);
+        batch
+            .iter()
+            .filter(|message| has(message, chain.as_bytes()) && has(message, &port.to_be_bytes()))
+            .count()
+    };
+    let batch = Ruleset::new(&rules).batch();
+    for (chain, port, times) in [
+        ("outbound\0", 0x1111, 1),
+        ("inbound\0", 0x2222, 1),
+        ("inbound\0", 0x3333, 1),
+        ("protect\0", 0x1111, 1),
+        ("protect\0", 0x2222, 1),
+        ("outbound\0", 0x2222, 0),
+        ("inbound\0", 0x1111, 0),
+    ] {
+        assert_eq!(of_chain(&batch, chain, port), times, "{chain} {port:x}");
+    }
+}
+
+#[test]
+fn only_our_table_is_ours() {
+    let chain = |table: &str| {
+        let mut bytes = Vec::new();
+        crate::netlink::Attribute::text(1, table).encode(&mut bytes);
+        bytes
+    };
+    assert!(ruleset::is_ours(&chain("fairway")));
+    assert!(!ruleset::is_ours(&chain("fairway2")));
+    assert!(!ruleset::is_ours(&[]));
+}
+
+#[test]
+fn a_refusal_says_what_it_takes() {
+    let refused = |errno| {
+        CaptureError::from(NetlinkError::Refused {
+            what: "add the table".to_owned(),
+            source: std::io::Error::from_raw_os_error(errno),
+            detail: None,
+        })
+        .to_string()
+    };
+    assert!(refused(libc::EPERM).contains("CAP_NET_ADMIN"));
+    assert!(refused(libc::EOPNOTSUPP).contains("CONFIG_NF_TABLES_INET"));
+    assert!(refused(libc::EBUSY).starts_with("cannot add the table: "));
+}

@@ -1,0 +1,8 @@
+//! Each rule proves itself in real namespaces, over IPv4 and IPv6.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is tests
+
+mod inbound;
+mod outbound;
+mod stage;
+mod state;

@@ -1,0 +1,360 @@
+//! A node's network and its pods.
+
+use crate::Sandbox;
+use fairway_netns::link::{IpFamily, Links, Subnet, set_switch};
+use fairway_netns::socket::{self, Connect, Listen, ReusePort, Transparency};
+use fairway_netns::{Namespace, NetlinkError, NetnsError};
+use std::cell::Cell;
+use std::fmt::Display;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+const BRIDGE: &str = "node0";
+
+/// A bridge in the node's namespace, and who is plugged into it.
+///
+/// Pods reach each other over the bridge, and send all else to the node, where nothing answers: an address of a Service leads
+/// nowhere unless capture sees to it, as in a cluster without kube-proxy.
+#[derive(Debug)]
+pub struct Network {
+    node: Namespace,
+    handles: PathBuf,
+    subnets: Vec<Subnet>,
+    pods: Cell<u32>,
+}
+
+/// A network namespace with an `eth0`, as a container runtime makes it. It goes when this and all its processes and sockets
+/// are gone.
+#[derive(Debug)]
+pub struct Pod {
+    name: String,
+    addresses: Vec<IpAddr>,
+    namespace: Namespace,
+    netns_path: PathBuf,
+}
+
+/// Why something in the testbed could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TestbedError {
+    /// A link, address or route.
+    #[error("{whose}: {source}")]
+    Link {
+        /// Of the node or which pod.
+        whose: String,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// A namespace.
+    #[error("{whose}: {source}")]
+    Namespace {
+        /// Of the node or which pod.
+        whose: String,
+        /// Why.
+        source: NetnsError,
+    },
+    /// A switch, process or socket.
+    #[error("{whose}: {source}")]
+    Io {
+        /// Of the node or which pod.
+        whose: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The address is in no subnet of the network.
+    #[error("{pod}: {address} is in no subnet of the network")]
+    NoSubnet {
+        /// Which pod.
+        pod: String,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+enum LinkFailure {
+    Link(NetlinkError),
+    Io(io::Error),
+}
+
+// === impl Network ===
+
+impl Network {
+    /// Makes the bridge. Each subnet's address is the node's: the pods' gateway.
+    pub fn new(sandbox: &Sandbox, subnets: &[Subnet]) -> Result<Self, TestbedError> {
+        let wanted = subnets.to_vec();
+        within(sandbox.node(), "the node", move || {
+            // No route leads back by the way a spoofed address came; pods are trusted here.
+            ensure("net/ipv4/conf/all/rp_filter", "0")?;
+            ensure("net/ipv4/conf/default/rp_filter", "0")?;
+            // What no route is for gets "unreachable" at once, rather than silence.
+            ensure("net/ipv4/ip_forward", "1")?;
+            if wanted.iter().any(|subnet| subnet.family() == IpFamily::IPv6) {
+                prepare_ipv6()?;
+                ensure("net/ipv6/conf/all/forwarding", "1")?;
+            }
+            let mut links = Links::open()?;
+            links.add_bridge(BRIDGE)?;
+            links.up(BRIDGE)?;
+            for subnet in wanted {
+                links.add_address(BRIDGE, subnet)?;
+            }
+            Ok(())
+        })?;
+        Ok(Self {
+            node: sandbox.node().clone(),
+            handles: sandbox.handles().to_owned(),
+            subnets: subnets.to_vec(),
+            pods: Cell::new(0),
+        })
+    }
+
+    /// Adds a pod. Its addresses must be in the network's subnets.
+    pub fn add_pod(&self, name: &str, addresses: &[IpAddr]) -> Result<Pod, TestbedError> {
+        let routed = addresses
+            .iter()
+            .map(|address| self.routed(name, *address))
+            .collect::<Result<Vec<_>, _>>()?;
+        let netns_path = self.handles.join(name);
+        let whose = format!("pod {name}");
+        let namespace = Namespace::create_at(&netns_path).map_err(|source| TestbedError::Namespace {
+            whose: whose.clone(),
+            source,
+        })?;
+
+        self.pods.set(self.pods.get() + 1);
+        let port = format!("pod{}", self.pods.get());
+        let there = namespace.clone();
+        // Before the cable, or its IPv6 address waits a second for somebody to object.
+        within(&namespace, &whose, prepare_pod)?;
+        within(&self.node, &whose, move || {
+            let mut links = Links::open()?;
+            links.add_veth(&port, "eth0", &there)?;
+            links.plug(&port, BRIDGE)?;
+            Ok(links.up(&port)?)
+        })?;
+        within(&namespace, &whose, move || {
+            let mut links = Links::open()?;
+            links.up("lo")?;
+            links.up("eth0")?;
+            for (own, gateway) in routed {
+                links.add_address("eth0", own)?;
+                links.add_default_route(gateway)?;
+            }
+            Ok(())
+        })?;
+        Ok(Pod {
+            name: name.to_owned(),
+            addresses: addresses.to_vec(),
+            namespace,
+            netns_path,
+        })
+    }
+
+    /// The node's own namespace, where the kubelet would be.
+    pub fn node(&self) -> &Namespace {
+        &self.node
+    }
+
+    fn routed(&self, pod: &str, address: IpAddr) -> Result<(Subnet, IpAddr), TestbedError> {
+        let subnet = self.subnets.iter().find(|subnet| subnet.contains(address));
+        subnet
+            .and_then(|subnet| Some((Subnet::new(address, subnet.prefix())?, subnet.address())))
+            .ok_or_else(|| TestbedError::NoSubnet {
+                pod: pod.to_owned(),
+                address,
+            })
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its first address.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.addresses.first().copied()
+    }
+
+    /// All its addresses.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// Its network namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Where the handle of its network namespace is mounted, for other processes of the sandbox.
+    pub fn netns_path(&self) -> &Path {
+        &self.netns_path
+    }
+
+    /// Starts a process in the pod. It is killed when the handle to it is dropped.
+    pub async fn spawn(&self, mut command: Command) -> Result<Child, TestbedError> {
+        let runtime = tokio::runtime::Handle::current();
+        command.kill_on_drop(true);
+        // A process starts in the namespace of the thread that starts it.
+        self.open(move || {
+            let _runtime = runtime.enter();
+            command.spawn()
+        })
+        .await
+    }
+
+    /// Runs a program of futures on a thread of its own that lives in the pod: whatever sockets it opens are the pod's.
+    pub async fn run<T, F>(&self, work: F) -> Result<T, TestbedError>
+    where
+        T: Send + 'static,
+        F: AsyncFnOnce() -> T + Send + 'static,
+    {
+        let (send, receive) = oneshot::channel();
+        let thread = format!("pod {}", self.name);
+        let started = self.namespace.thread(&thread, move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let outcome = runtime.map(|runtime| tokio::task::LocalSet::new().block_on(&runtime, work()));
+            // Nobody waits any more.
+            let _ = send.send(outcome);
+        });
+        started.map_err(|source| TestbedError::Namespace {
+            whose: self.whose(),
+            source,
+        })?;
+        let ended = receive
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("the program in the pod panicked")));
+        ended.map_err(|source| self.io(source))
+    }
+
+    /// Connects from within, as a program of the pod would.
+    pub async fn connect(&self, destination: SocketAddr) -> Result<TcpStream, TestbedError> {
+        let wanted = Connect {
+            destination,
+            source: None,
+            mark: None,
+        };
+        let socket = self.open(move || socket::connector(&wanted)).await?;
+        socket
+            .connect(destination)
+            .await
+            .map_err(|source| self.io(source))
+    }
+
+    /// Listens within, as a program of the pod would.
+    pub async fn listen(&self, address: SocketAddr) -> Result<TcpListener, TestbedError> {
+        let wanted = Listen {
+            address,
+            backlog: 1024,
+            reuse_port: ReusePort::Exclusive,
+            transparency: Transparency::Opaque,
+            mark: None,
+        };
+        let listener = self.open(move || socket::listen(&wanted)).await?;
+        TcpListener::from_std(listener).map_err(|source| self.io(source))
+    }
+
+    /// Opens a UDP socket within.
+    pub async fn udp(&self, address: SocketAddr) -> Result<UdpSocket, TestbedError> {
+        let open = move || {
+            let socket = std::net::UdpSocket::bind(address)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket = self.open(open).await?;
+        UdpSocket::from_std(socket).map_err(|source| self.io(source))
+    }
+
+    async fn open<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, TestbedError> {
+        let opened = self.namespace.run(work).await;
+        opened
+            .map_err(|source| TestbedError::Namespace {
+                whose: self.whose(),
+                source,
+            })?
+            .map_err(|source| self.io(source))
+    }
+
+    fn io(&self, source: io::Error) -> TestbedError {
+        TestbedError::Io {
+            whose: self.whose(),
+            source,
+        }
+    }
+
+    fn whose(&self) -> String {
+        format!("pod {}", self.name)
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        // The mounted handle alone would keep it; connections and processes that are left still do.
+        let _ = rustix::mount::unmount(&self.netns_path, rustix::mount::UnmountFlags::DETACH);
+        let _ = std::fs::remove_file(&self.netns_path);
+    }
+}
+
+// === impl LinkFailure ===
+
+impl From<NetlinkError> for LinkFailure {
+    fn from(error: NetlinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<io::Error> for LinkFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn within(
+    namespace: &Namespace,
+    whose: &str,
+    work: impl FnOnce() -> Result<(), LinkFailure> + Send + 'static,
+) -> Result<(), TestbedError> {
+    let whose = whose.to_owned();
+    match namespace.run_blocking(work) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(LinkFailure::Link(source))) => Err(TestbedError::Link { whose, source }),
+        Ok(Err(LinkFailure::Io(source))) => Err(TestbedError::Io { whose, source }),
+        Err(source) => Err(TestbedError::Namespace { whose, source }),
+    }
+}
+
+fn prepare_pod() -> Result<(), LinkFailure> {
+    ensure("net/ipv4/conf/all/rp_filter", "0")?;
+    ensure("net/ipv4/conf/default/rp_filter", "0")?;
+    // As container runtimes set it: programs of pods listen on port 80 without being root.
+    ensure("net/ipv4/ip_unprivileged_port_start", "0")?;
+    prepare_ipv6()
+}
+
+fn prepare_ipv6() -> Result<(), LinkFailure> {
+    const SWITCHES: &str = "net/ipv6/conf/default";
+    if !Path::new("/proc/sys").join(SWITCHES).exists() {
+        return Ok(());
+    }
+    // Link-local addresses are usable at once.
+    ensure(&format!("{SWITCHES}/accept_dad"), "0")?;
+    ensure(&format!("{SWITCHES}/disable_ipv6"), "0")
+}
+
+/// Turns a switch unless it is as it should be: in containers they may be read-only, but right.
+fn ensure(name: impl AsRef<str> + Display, value: &str) -> Result<(), LinkFailure> {
+    let now = std::fs::read_to_string(Path::new("/proc/sys").join(name.as_ref()))?;
+    if now.trim() == value {
+        return Ok(());
+    }
+    Ok(set_switch(name.as_ref(), value)?)
+}
