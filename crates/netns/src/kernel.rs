@@ -1,24 +1,61 @@
 //! The system calls for which no crate in use has a safe wrapper. Nothing else is unsafe in the workspace.
 
 use rustix::fd::{AsFd, AsRawFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::thread::UnshareFlags;
+use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Gives this thread a network namespace of its own.
 pub(crate) fn unshare_network() -> io::Result<()> {
     unshare(UnshareFlags::NEWNET)
 }
 
-/// Gives this process a user namespace of its own. The kernel refuses a process with more than one thread.
-pub fn unshare_user() -> io::Result<()> {
-    unshare(UnshareFlags::NEWUSER)
+/// The user namespace a new process is to start in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// Its parent's.
+    Inherited,
+    /// One of its own, in which the user who starts it is root. Any user may have one, unless the kernel is told otherwise.
+    Own,
 }
 
-/// Gives this process network and mount namespaces of its own, and its children to come a process namespace, whose first
-/// process takes all others with it when it ends.
-pub fn unshare_sandbox() -> io::Result<()> {
-    unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWPID)
+/// Has the processes that this thread starts from now on be in a process namespace of their own. The first of them takes all
+/// others with it when it ends. This thread can start no more threads.
+pub fn unshare_processes() -> io::Result<()> {
+    unshare(UnshareFlags::NEWPID)
+}
+
+/// Has a process start with network and mount namespaces of its own.
+///
+/// Between fork and exec, because only a process with one thread may leave its user namespace.
+#[expect(unsafe_code)]
+pub fn start_in_new_namespaces(command: &mut Command, users: Users) {
+    // All that allocates happens here, before the fork.
+    let uid_map = format!("0 {} 1", rustix::process::geteuid().as_raw());
+    let gid_map = format!("0 {} 1", rustix::process::getegid().as_raw());
+    let prepare = move || {
+        if users == Users::Own {
+            unshare(UnshareFlags::NEWUSER)?;
+            // Without this an ordinary user may not map groups (user_namespaces(7)).
+            write(c"/proc/self/setgroups", b"deny")?;
+            write(c"/proc/self/uid_map", uid_map.as_bytes())?;
+            write(c"/proc/self/gid_map", gid_map.as_bytes())?;
+        }
+        unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS)
+    };
+    // SAFETY: after the fork of a process with threads only async-signal-safe functions may be called: the closure makes
+    // system calls (unshare, openat, write, close) and nothing else; it neither allocates nor locks.
+    unsafe { command.pre_exec(prepare) };
+}
+
+fn write(path: &CStr, text: &[u8]) -> io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, text)?;
+    Ok(())
 }
 
 #[expect(unsafe_code)]

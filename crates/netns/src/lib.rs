@@ -3,7 +3,7 @@
 //! Everything that speaks to the kernel about namespaces is here, over netlink of our own: neither `nft` nor `ip` nor a C
 //! library is needed, so that an image without a shell and an ordinary user in a user namespace can do the same as root.
 //!
-//! The only crate with `unsafe`: four system calls without a safe wrapper, all in [`kernel`].
+//! The only crate with `unsafe`: four calls without a safe wrapper, all in [`kernel`].
 
 pub mod capture;
 pub mod kernel;

@@ -346,8 +346,8 @@ fn prepare_ipv6() -> Result<(), LinkFailure> {
         return Ok(());
     }
     // Link-local addresses are usable at once.
-    ensure(&format!("{SWITCHES}/accept_dad"), "0")?;
-    ensure(&format!("{SWITCHES}/disable_ipv6"), "0")
+    ensure(format!("{SWITCHES}/accept_dad"), "0")?;
+    ensure(format!("{SWITCHES}/disable_ipv6"), "0")
 }
 
 /// Turns a switch unless it is as it should be: in containers they may be read-only, but right.

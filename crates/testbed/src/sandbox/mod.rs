@@ -1,8 +1,9 @@
 //! Namespaces of one's own to play cluster in.
 //!
-//! Two processes: the one that was started makes the namespaces, starts itself again inside, and waits. The second is the
-//! first process of its process namespace, so when it ends, or is killed, or the first is killed, everything that was started
-//! within ends with it; and with the last process the namespaces, their links and their mounts are gone.
+//! Three processes, all of them the same program with the same arguments. The first starts the second in namespaces of its
+//! own. The second mounts what is to be mounted and starts the third, which is the first process of the new process
+//! namespace: when it ends, however it ends, everything that was started within ends with it, and with the last process the
+//! namespaces, their links and their mounts are gone. Each dies with its parent. Only the third goes on with the program.
 
 mod outside;
 mod test;
@@ -13,8 +14,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Says to the second process that it is the second, and where the handles of network namespaces are to be kept.
-const INSIDE: &str = "FAIRWAY_SANDBOX";
+/// Says to the second process that it is the second ([`IN_NAMESPACES`]), and to the third where the handles of network
+/// namespaces are to be kept.
+const STAGE: &str = "FAIRWAY_SANDBOX";
+const IN_NAMESPACES: &str = "in-namespaces";
 
 /// The inside of a sandbox.
 #[derive(Debug)]
@@ -23,16 +26,16 @@ pub struct Sandbox {
     handles: PathBuf,
 }
 
-/// Which of the two processes this is.
+/// Whether this is the process that goes on.
 #[derive(Debug)]
 pub enum Entered {
-    /// The second: go on.
+    /// It is.
     Inside(Sandbox),
-    /// The first, and the second has ended: end likewise.
+    /// It is not, and the one that did has ended: end likewise.
     Ended(Ended),
 }
 
-/// How the second process ended.
+/// How the process inside ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     code: u8,
@@ -51,9 +54,6 @@ pub enum SandboxError {
         /// What to type.
         remedy: String,
     },
-    /// It was entered too late.
-    #[error("the sandbox must be entered before any thread is started")]
-    Threads,
     /// Some other step failed.
     #[error("cannot make a sandbox: {what}: {source}")]
     Step {
@@ -73,34 +73,27 @@ pub enum SandboxError {
 // === impl Sandbox ===
 
 impl Sandbox {
-    /// Enters: call it at the very start, before there is a second thread or a runtime. The program is started a second
-    /// time, inside, with the same arguments.
+    /// Enters: call it at the very start, since the program is started again inside, with the same arguments, and all that
+    /// came before happens again.
     pub fn enter() -> Result<Entered, SandboxError> {
-        match std::env::var_os(INSIDE) {
+        match std::env::var_os(STAGE) {
+            None => outside::start_in_namespaces().map(Entered::Ended),
+            Some(stage) if stage == IN_NAMESPACES => outside::start_inside().map(Entered::Ended),
             Some(handles) => Self::inside(PathBuf::from(handles)).map(Entered::Inside),
-            None => outside::start_inside().map(Entered::Ended),
         }
     }
 
     fn inside(handles: PathBuf) -> Result<Self, SandboxError> {
-        let step = |what| {
-            move |source: rustix::io::Errno| SandboxError::Step {
-                what,
-                source: source.into(),
-            }
-        };
         if rustix::process::getpid() != rustix::process::Pid::INIT {
             let source = io::Error::other(format!(
-                "{INSIDE} is set, but this is not the first process of a sandbox"
+                "{STAGE} is set, but this is not the first process of a sandbox"
             ));
             return Err(SandboxError::Step {
                 what: "look around",
                 source,
             });
         }
-        // With the first process the whole sandbox ends, even if that is killed.
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-            .map_err(step("tie this process to its parent"))?;
+        outside::die_with_parent()?;
         Links::open()?.up("lo")?;
         Ok(Self {
             node: Namespace::current()?,

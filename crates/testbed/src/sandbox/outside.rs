@@ -1,73 +1,98 @@
-//! The first process: makes the namespaces, starts the second, waits.
+//! The processes that make the sandbox and wait for the one inside.
 
-use super::{Ended, INSIDE, SandboxError};
-use fairway_netns::kernel;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{Pid, Signal, kill_process};
+use super::{Ended, IN_NAMESPACES, STAGE, SandboxError};
+use fairway_netns::kernel::{self, Users};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::io::{self, IsTerminal};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long the second process may take to end after it was asked to.
+/// How long the process inside may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// The first process: starts the second and waits for it.
+pub(super) fn start_in_namespaces() -> Result<Ended, SandboxError> {
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let child = in_namespaces(|mut command| {
+        command.args(std::env::args_os().skip(1));
+        tokio::process::Command::from(command).kill_on_drop(true).spawn()
+    })?;
+    ended(runtime.block_on(wait(child)))
+}
+
+/// The second process: mounts, starts the third and waits for it.
 pub(super) fn start_inside() -> Result<Ended, SandboxError> {
-    make_namespaces()?;
+    die_with_parent()?;
     // Nothing that is mounted from here on is seen outside.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(forbidden("make mounts private"))?;
-    // The mount point is all there ever is on disk; it goes with the first process.
+        .map_err(|error| forbidden("make mounts private", error.into()))?;
+    // The mount point is all there ever is on disk, and goes with this process.
     let handles = tempfile::Builder::new()
         .prefix("fairway-")
         .tempdir()
-        .map_err(|source| SandboxError::Step {
-            what: "make a directory for handles",
-            source,
-        })?;
-    mount("tmpfs", handles.path(), "tmpfs", MountFlags::empty(), None).map_err(forbidden("mount a tmpfs"))?;
+        .map_err(step("make a directory for handles"))?;
+    mount("tmpfs", handles.path(), "tmpfs", MountFlags::empty(), None)
+        .map_err(|error| forbidden("mount a tmpfs", error.into()))?;
 
-    let step = |what| move |source| SandboxError::Step { what, source };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(step("start a runtime"))?;
+    let runtime = runtime()?;
+    kernel::unshare_processes().map_err(|source| forbidden("make a process namespace", source))?;
     let status = runtime.block_on(async {
-        let mut command = tokio::process::Command::new("/proc/self/exe");
+        let mut command = this_program();
         command
             .args(std::env::args_os().skip(1))
-            .env(INSIDE, handles.path())
-            .kill_on_drop(true);
-        if let Some(name) = std::env::args_os().next() {
-            command.arg0(name);
-        }
-        let child = command.spawn()?;
-        wait(child).await
+            .env(STAGE, handles.path());
+        wait(
+            tokio::process::Command::from(command)
+                .kill_on_drop(true)
+                .spawn()?,
+        )
+        .await
     });
-    let ended = status.map(ended).map_err(step("run inside"));
-    // So that the directory can be removed; the second process has taken its own view of it along.
-    let _ = rustix::mount::unmount(handles.path(), rustix::mount::UnmountFlags::DETACH);
-    ended
+    // So that the directory can be removed.
+    let _ = unmount(handles.path(), UnmountFlags::DETACH);
+    ended(status)
 }
 
-fn make_namespaces() -> Result<(), SandboxError> {
-    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    if uid.is_root() && kernel::unshare_sandbox().is_ok() {
-        return Ok(());
+/// Has `start` start this program in namespaces of its own: as root of this user namespace, if it is and may, else as root
+/// of one of its own.
+pub(super) fn in_namespaces<T>(start: impl Fn(Command) -> io::Result<T>) -> Result<T, SandboxError> {
+    let with = |users| {
+        let mut command = this_program();
+        command.env(STAGE, IN_NAMESPACES);
+        kernel::start_in_new_namespaces(&mut command, users);
+        start(command)
+    };
+    if rustix::process::geteuid().is_root()
+        && let Ok(started) = with(Users::Inherited)
+    {
+        return Ok(started);
     }
-    // An ordinary user, or root in a container that may little: root of a user namespace may all the same.
-    kernel::unshare_user().map_err(|source| match source.raw_os_error() {
-        Some(error) if error == rustix::io::Errno::INVAL.raw_os_error() => SandboxError::Threads,
-        _ => forbidden_by("unshare the user namespace", source),
-    })?;
-    let write =
-        |path, text: String| std::fs::write(path, text).map_err(|source| forbidden_by("map users", source));
-    // Without this an ordinary user may not map groups (user_namespaces(7)).
-    write("/proc/self/setgroups", "deny".to_owned())?;
-    write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw()))?;
-    write("/proc/self/gid_map", format!("0 {} 1", gid.as_raw()))?;
-    kernel::unshare_sandbox().map_err(|source| forbidden_by("unshare network, mounts and processes", source))
+    with(Users::Own).map_err(|source| forbidden("start in new namespaces", source))
+}
+
+/// Ends this process when its parent does, even if that is killed.
+pub(super) fn die_with_parent() -> Result<(), SandboxError> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| step("tie this process to its parent")(error.into()))
+}
+
+fn this_program() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    command
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, SandboxError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(step("start a runtime"))
 }
 
 async fn wait(mut child: tokio::process::Child) -> io::Result<ExitStatus> {
@@ -96,21 +121,22 @@ async fn wait(mut child: tokio::process::Child) -> io::Result<ExitStatus> {
     child.wait().await
 }
 
-fn ended(status: ExitStatus) -> Ended {
+fn ended(status: io::Result<ExitStatus>) -> Result<Ended, SandboxError> {
+    let status = status.map_err(step("run inside"))?;
     let code = match (status.code(), status.signal()) {
         (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
         // As shells say it.
         (None, Some(signal)) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
         (None, None) => u8::MAX,
     };
-    Ended { code }
+    Ok(Ended { code })
 }
 
-fn forbidden(what: &'static str) -> impl Fn(rustix::io::Errno) -> SandboxError {
-    move |source| forbidden_by(what, source.into())
+fn step(what: &'static str) -> impl Fn(io::Error) -> SandboxError {
+    move |source| SandboxError::Step { what, source }
 }
 
-fn forbidden_by(what: &'static str, source: io::Error) -> SandboxError {
+fn forbidden(what: &'static str, source: io::Error) -> SandboxError {
     let switch = |name: &str| {
         std::fs::read_to_string(format!("/proc/sys/{name}"))
             .ok()
@@ -176,8 +202,7 @@ mod tests {
 
     #[test]
     fn an_end_by_signal_is_no_success() {
-        assert!(ended(ExitStatus::from_raw(0)).is_success());
-        assert_eq!(ended(ExitStatus::from_raw(3 << 8)).code, 3);
-        assert_eq!(ended(ExitStatus::from_raw(9)).code, 137);
+        let code = |raw| ended(Ok(ExitStatus::from_raw(raw))).unwrap().code;
+        assert_eq!((code(0), code(3 << 8), code(9)), (0, 3, 137));
     }
 }

@@ -1,10 +1,9 @@
 //! Tests in sandboxes.
 //!
-//! A user namespace can only be made by a process with one thread, and a test runner has many. So the test starts the test
-//! program again, for itself alone and on the main thread, and that process enters the sandbox.
+//! The runner has many tests in one process. So each test starts the test program again in namespaces of its own, for itself
+//! alone; within, the same function runs the test.
 
-use super::{Entered, Sandbox};
-use std::process::Command;
+use super::{Entered, Sandbox, outside};
 
 /// Says to the test program that it was started for one test.
 const TEST: &str = "FAIRWAY_SANDBOX_TEST";
@@ -44,21 +43,21 @@ impl Sandbox {
     }
 }
 
-#[expect(clippy::panic, clippy::expect_used, reason = "how a test fails")]
+#[expect(clippy::panic, reason = "how a test fails")]
 fn start_again(name: &str) {
-    let program = std::env::current_exe().expect("the test program");
-    let output = Command::new(program)
-        .args([
-            "--exact",
-            name,
-            "--nocapture",
-            "--include-ignored",
-            "--test-threads=1",
-        ])
-        .env(TEST, name)
-        .env_remove(super::INSIDE)
-        .output()
-        .expect("the test program starts");
+    let output = outside::in_namespaces(|mut command| {
+        command
+            .args([
+                "--exact",
+                name,
+                "--nocapture",
+                "--include-ignored",
+                "--test-threads=1",
+            ])
+            .env(TEST, name)
+            .output()
+    });
+    let output = output.unwrap_or_else(|error| panic!("{error}"));
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(
