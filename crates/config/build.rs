@@ -1,1 +1,24 @@
-fn main() {}
+//! Compiles the protobuf files with protox, so that nobody has to install protoc.
+
+const FILES: [&str; 11] = [
+    "authorization",
+    "backend",
+    "certificate",
+    "filter",
+    "listener",
+    "matching",
+    "resource",
+    "route",
+    "service",
+    "stream",
+    "workload",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let files = FILES.map(|name| format!("proto/fairway/config/v1/{name}.proto"));
+    let descriptors = protox::compile(files, ["proto"])?;
+    // `Bytes`: a resource is encoded once and shared by every message that carries it.
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! Strategies that make any resource, for property tests.
+
+mod route;
+
+use crate::model::{
+    AppProtocol, Authorization, Backend, Certificate, ConsumerWaypoint, Endpoint, EndpointState, Endpoints,
+    HostnamePattern, Listener, ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SpiffeId,
+    TlsTermination, Workload,
+};
+use fairway_policy::{Action, Condition, Rule};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+pub use route::route;
+
+/// Any resource of any kind.
+pub fn resource() -> impl Strategy<Value = Resource> {
+    prop_oneof![
+        listener().prop_map(|it| Resource::Listener(Arc::new(it))),
+        route().prop_map(|it| Resource::Route(Arc::new(it))),
+        backend().prop_map(|it| Resource::Backend(Arc::new(it))),
+        endpoints().prop_map(|it| Resource::Endpoints(Arc::new(it))),
+        certificate().prop_map(|it| Resource::Certificate(Arc::new(it))),
+        service().prop_map(|it| Resource::Service(Arc::new(it))),
+        workload().prop_map(|it| Resource::Workload(Arc::new(it))),
+        authorization().prop_map(|it| Resource::Authorization(Arc::new(it))),
+    ]
+}
+
+/// A text that is not empty.
+fn name() -> impl Strategy<Value = Arc<str>> {
+    "[a-z][a-z0-9-]{0,8}".prop_map(Arc::from)
+}
+
+/// Any text, also an empty or a strange one.
+fn text() -> impl Strategy<Value = Arc<str>> {
+    ".{0,12}".prop_map(Arc::from)
+}
+
+/// A key.
+fn key<K: From<Arc<str>> + std::fmt::Debug>() -> impl Strategy<Value = K> {
+    "[a-z/:]{1,12}".prop_map(|text| K::from(Arc::from(text)))
+}
+
+fn object() -> impl Strategy<Value = ObjectName> {
+    (name(), name()).prop_map(|(namespace, name)| ObjectName { namespace, name })
+}
+
+fn port() -> impl Strategy<Value = u16> {
+    1..=u16::MAX
+}
+
+fn socket_address() -> impl Strategy<Value = SocketAddr> {
+    (any::<IpAddr>(), port()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+fn hostname() -> impl Strategy<Value = HostnamePattern> {
+    "(\\*\\.)?[a-z0-9]{1,6}(\\.[a-z0-9]{1,6}){0,2}".prop_filter_map("a hostname", |text| text.parse().ok())
+}
+
+fn identity() -> impl Strategy<Value = SpiffeId> {
+    "spiffe://cluster.local/ns/[a-z]{1,6}/sa/[a-z]{1,6}".prop_filter_map("an identity", |text| text.parse().ok())
+}
+
+fn app_protocol() -> impl Strategy<Value = AppProtocol> {
+    use AppProtocol::{Http1, Http2, Tcp, Unspecified};
+    prop_oneof![Just(Unspecified), Just(Http1), Just(Http2), Just(Tcp)]
+}
+
+/// Any listener.
+pub fn listener() -> impl Strategy<Value = Listener> {
+    let protocol = prop_oneof![
+        Just(ListenerProtocol::Http),
+        vec(key(), 1..3).prop_map(|certificates| ListenerProtocol::Https(TlsTermination { certificates })),
+        vec(identity(), 0..3).prop_map(|routers| ListenerProtocol::Hbone { routers }),
+        (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
+    ];
+    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol).prop_map(
+        |(key, gateway, section, addresses, port, hostname, protocol)| Listener {
+            key,
+            gateway,
+            section,
+            addresses,
+            port,
+            hostname,
+            protocol,
+        },
+    )
+}
+
+/// Any backend.
+pub fn backend() -> impl Strategy<Value = Backend> {
+    (key(), key(), port(), app_protocol(), of((key(), socket_address()))).prop_map(
+        |(key, service, port, protocol, via)| Backend { key, service, port, protocol, via },
+    )
+}
+
+/// Any endpoints of a backend.
+pub fn endpoints() -> impl Strategy<Value = Endpoints> {
+    use EndpointState::{Draining, Ready, Unready};
+    let state = prop_oneof![Just(Ready), Just(Draining), Just(Unready)];
+    let endpoint = (socket_address(), state, of(identity()), of(text()), of(text()))
+        .prop_map(|(address, state, identity, node, zone)| Endpoint { address, state, identity, node, zone });
+    (key(), vec(endpoint, 0..4)).prop_map(|(backend, endpoints)| Endpoints { backend, endpoints })
+}
+
+/// A valid certificate, always the same one, under any key.
+pub fn certificate() -> impl Strategy<Value = Certificate> {
+    key().prop_filter_map("a certificate", |key| {
+        let (chain, private_key) = key_pair();
+        Certificate::from_pem(key, chain, private_key).ok()
+    })
+}
+
+/// A self-signed certificate and its key in PEM, made once for each process.
+fn key_pair() -> &'static (String, String) {
+    static PAIR: OnceLock<(String, String)> = OnceLock::new();
+    PAIR.get_or_init(|| match rcgen::generate_simple_self_signed(["www.example.com".to_owned()]) {
+        Ok(made) => (made.cert.pem(), made.signing_key.serialize_pem()),
+        Err(error) => (error.to_string(), String::new()),
+    })
+}
+
+/// Any Service.
+pub fn service() -> impl Strategy<Value = Service> {
+    let port = (port(), of(text()), app_protocol(), key())
+        .prop_map(|(port, name, protocol, backend)| ServicePort { port, name, protocol, backend });
+    let consumer = (name(), key()).prop_map(|(namespace, waypoint)| ConsumerWaypoint { namespace, waypoint });
+    (key(), name(), vec(any::<IpAddr>(), 0..3), vec(port, 0..3), of(key()), vec(consumer, 0..3)).prop_map(
+        |(key, namespace, addresses, ports, waypoint, consumer_waypoints)| Service {
+            key,
+            namespace,
+            addresses,
+            ports,
+            waypoint,
+            consumer_waypoints,
+        },
+    )
+}
+
+/// Any pod.
+pub fn workload() -> impl Strategy<Value = Workload> {
+    let mesh = prop_oneof![
+        Just(Mesh::Outside),
+        Just(Mesh::Captured(MutualTls::Permissive)),
+        Just(Mesh::Captured(MutualTls::Strict)),
+    ];
+    (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, vec(key(), 0..3)).prop_map(
+        |(key, uid, addresses, identity, node, mesh, authorizations)| Workload {
+            key,
+            uid,
+            addresses,
+            identity,
+            node,
+            mesh,
+            authorizations,
+        },
+    )
+}
+
+/// Any authorization.
+pub fn authorization() -> impl Strategy<Value = Authorization> {
+    let condition = prop_oneof![
+        vec(identity(), 0..3).prop_map(Condition::PeerIs),
+        vec(identity(), 0..3).prop_map(Condition::PeerIsNot),
+        vec(port(), 0..3).prop_map(Condition::PortIs),
+        text().prop_map(Condition::NotUnderstood),
+    ];
+    let rule = vec(condition, 0..3).prop_map(|conditions| Rule { conditions });
+    let action = prop_oneof![Just(Action::Allow), Just(Action::Deny)];
+    (name(), action, vec(rule, 0..3)).prop_map(|(name, action, rules)| Authorization { name, action, rules })
+}

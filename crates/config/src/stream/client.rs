@@ -1,0 +1,61 @@
+//! The proxy's side of the stream: follows a controller for ever, through every interruption.
+
+mod dial;
+mod follower;
+
+use super::{Link, Subscription};
+use crate::model::Generation;
+use crate::{Apply, Rejected};
+use dial::Dial;
+use follower::Follower;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tonic::transport::{Channel, Endpoint};
+
+/// How far following has come; for readiness and the admin port.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// What is in force; 0 before anything is. A controller that was restarted counts from 1 again.
+    pub generation: Generation,
+    /// Whether a controller is heard.
+    pub connected: bool,
+    /// Why the last connection failed or ended; none while connected.
+    pub last_error: Option<Arc<str>>,
+    /// What was refused and not replaced since.
+    pub rejected: Arc<[Rejected]>,
+}
+
+/// Follows a controller over gRPC. The future never ends: it connects again after every failure, and what is in force
+/// stays so meanwhile. With a `state_file` it also starts from what was in force when the program last ran.
+///
+/// Use [`endpoint`] for the channel: without keep-alive a controller that vanished is not missed.
+pub fn follow(
+    channel: Channel,
+    subscription: Subscription,
+    state_file: Option<PathBuf>,
+    apply: Box<dyn Apply>,
+) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
+    Follower::start(Dial::grpc(channel), subscription, state_file, apply)
+}
+
+/// Follows a controller in the same process; `link` opens a conversation with it and is called again when one ends.
+pub fn follow_channel(
+    link: impl FnMut() -> Link + Send + 'static,
+    subscription: Subscription,
+    state_file: Option<PathBuf>,
+    apply: Box<dyn Apply>,
+) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
+    Follower::start(Dial::Local(Box::new(link)), subscription, state_file, apply)
+}
+
+/// A controller's address, with the time limits that [`follow`] counts on.
+pub fn endpoint(uri: http::Uri) -> Endpoint {
+    Endpoint::from(uri)
+        .connect_timeout(Duration::from_secs(5))
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .keep_alive_while_idle(true)
+}

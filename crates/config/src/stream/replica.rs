@@ -1,0 +1,241 @@
+//! What a proxy holds of the controller's configuration: a state machine, fed with messages.
+
+use super::fragment::{Assembly, OversizedResource};
+use crate::model::{Generation, Resource, ResourceKey};
+use crate::proto::{self, from_controller::Message};
+use crate::wire::{self, ContentHash};
+use crate::{Apply, Delta, Rejected, Snapshot};
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+
+/// The proxy's copy, and the difference that is coming in.
+#[derive(Debug, Default)]
+pub struct Replica {
+    snapshot: Snapshot,
+    hashes: HashMap<ResourceKey, ContentHash, ahash::RandomState>,
+    refused: BTreeMap<ResourceKey, String>,
+    staged: Staged,
+}
+
+/// A difference before its commit. Nothing of it is visible.
+#[derive(Debug, Default)]
+struct Staged {
+    changes: HashMap<ResourceKey, Change, ahash::RandomState>,
+    /// Kinds that this program does not know; raw, to be sent back.
+    unknown: Vec<proto::RejectedResource>,
+    assembly: Assembly,
+    assembling: Option<proto::ResourceKey>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Upsert(ContentHash, Resource),
+    Refused(String),
+    Removal,
+}
+
+/// What a proxy says to a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// In force.
+    Ack(Generation),
+    /// Refused whole; the one before stays in force.
+    Nack {
+        /// The generation that was refused.
+        generation: Generation,
+        /// Why.
+        rejected: Vec<proto::RejectedResource>,
+    },
+}
+
+/// A message that has no place in the conversation: the stream ends, and begins anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenProtocol {
+    /// A message of a kind that is not known, or without a content.
+    #[error("the controller sent a message that this program does not know")]
+    UnknownMessage,
+    /// A resource or removal without a name.
+    #[error("the controller sent a resource without a key")]
+    NoKey,
+    /// A part of one resource in the middle of another, or a commit there.
+    #[error("the controller began something new before resource {0} was complete")]
+    Interrupted(String),
+    /// A resource too big to be taken in.
+    #[error(transparent)]
+    Oversized(#[from] OversizedResource),
+}
+
+impl Replica {
+    /// Starts from what was held before.
+    pub fn holding(snapshot: Snapshot, hashes: impl IntoIterator<Item = (ResourceKey, ContentHash)>) -> Self {
+        Self { snapshot, hashes: hashes.into_iter().collect(), ..Self::default() }
+    }
+
+    /// What is in force.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// What is held, as a hello says it.
+    pub fn held(&self) -> impl Iterator<Item = (&ResourceKey, &ContentHash)> {
+        self.hashes.iter()
+    }
+
+    /// What was refused and has not been replaced since; of these an older version may be in force.
+    pub fn refused(&self) -> impl Iterator<Item = Rejected> {
+        self.refused.iter().map(|(key, reason)| Rejected { key: key.clone(), reason: reason.clone() })
+    }
+
+    /// The conversation has ended: what came without its commit is forgotten.
+    pub fn disconnected(&mut self) {
+        self.staged = Staged::default();
+    }
+
+    /// Takes a message; a commit has an answer, and when it is an [`Answer::Ack`], `apply` has put the whole in force.
+    pub fn receive(
+        &mut self,
+        message: proto::FromController,
+        apply: &mut dyn Apply,
+    ) -> Result<Option<Answer>, BrokenProtocol> {
+        match message.message {
+            None => Err(BrokenProtocol::UnknownMessage),
+            Some(Message::Fragment(fragment)) => self.staged.take(fragment).map(|()| None),
+            Some(Message::Commit(commit)) => {
+                let staged = mem::take(&mut self.staged);
+                staged.check_complete(None)?;
+                Ok(Some(self.commit(Generation(commit.generation), staged, apply)))
+            }
+        }
+    }
+
+    fn commit(&mut self, generation: Generation, staged: Staged, apply: &mut dyn Apply) -> Answer {
+        let mut delta = Delta { generation, ..Delta::default() };
+        let mut hashes = Vec::new();
+        let mut rejected = Vec::new();
+        for (key, change) in staged.changes {
+            match change {
+                Change::Upsert(hash, resource) => {
+                    delta.upserts.push(resource);
+                    hashes.push((key, Some(hash)));
+                }
+                Change::Removal => {
+                    delta.removals.push(key.clone());
+                    hashes.push((key, None));
+                }
+                Change::Refused(reason) => rejected.push(Rejected { key, reason }),
+            }
+        }
+        if rejected.is_empty() && staged.unknown.is_empty() {
+            let (next, changes) = self.snapshot.apply(delta);
+            match apply.apply(&next, &changes) {
+                Ok(()) => {
+                    self.adopt(next, hashes);
+                    return Answer::Ack(generation);
+                }
+                Err(reasons) => rejected = reasons,
+            }
+        }
+        self.refuse(generation, rejected, staged.unknown)
+    }
+
+    fn adopt(&mut self, next: Snapshot, hashes: Vec<(ResourceKey, Option<ContentHash>)>) {
+        self.snapshot = next;
+        for (key, hash) in hashes {
+            self.refused.remove(&key);
+            match hash {
+                Some(hash) => self.hashes.insert(key, hash),
+                None => self.hashes.remove(&key),
+            };
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        generation: Generation,
+        mut rejected: Vec<Rejected>,
+        unknown: Vec<proto::RejectedResource>,
+    ) -> Answer {
+        rejected.sort_by(|a, b| a.key.cmp(&b.key));
+        let named = rejected.iter().map(|it| proto::RejectedResource {
+            key: Some(wire::encode_key(&it.key)),
+            reason: shorten(&it.reason),
+        });
+        // What is left out here is refused and named again when the rest is sent again.
+        let named = named.chain(unknown).take(MOST_REASONS).collect();
+        self.refused.extend(rejected.into_iter().map(|it| (it.key, it.reason)));
+        Answer::Nack { generation, rejected: named }
+    }
+}
+
+/// How many reasons one answer holds.
+const MOST_REASONS: usize = 1000;
+
+/// How long one of them may be, in bytes.
+const LONGEST_REASON: usize = 1024;
+
+fn shorten(reason: &str) -> String {
+    let end = (0..=LONGEST_REASON.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
+    reason.get(..end).unwrap_or_default().to_owned()
+}
+
+// === impl Staged ===
+
+impl Staged {
+    fn take(&mut self, fragment: proto::Fragment) -> Result<(), BrokenProtocol> {
+        for key in fragment.removals {
+            self.check_complete(None)?;
+            // A kind that is not known is not held either.
+            if let Ok(key) = wire::decode_key(&key) {
+                self.changes.insert(key, Change::Removal);
+            }
+        }
+        fragment.upserts.into_iter().try_for_each(|upsert| self.upsert(upsert))
+    }
+
+    fn upsert(&mut self, upsert: proto::Upsert) -> Result<(), BrokenProtocol> {
+        let name = upsert.key.ok_or(BrokenProtocol::NoKey)?;
+        self.check_complete(Some(&name))?;
+        let Some(bytes) = self.assembly.take(upsert.size, upsert.resource)? else {
+            self.assembling = Some(name);
+            return Ok(());
+        };
+        self.assembling = None;
+        match wire::decode_key(&name) {
+            Ok(key) => {
+                let change = match decode(&key, &upsert.hash, bytes) {
+                    Ok((hash, resource)) => Change::Upsert(hash, resource),
+                    Err(reason) => Change::Refused(reason),
+                };
+                self.changes.insert(key, change);
+            }
+            Err(invalid) => {
+                self.unknown.push(proto::RejectedResource { key: Some(name), reason: invalid.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Only the next part may follow a part.
+    fn check_complete(&self, next: Option<&proto::ResourceKey>) -> Result<(), BrokenProtocol> {
+        match &self.assembling {
+            Some(open) if next != Some(open) => Err(BrokenProtocol::Interrupted(open.name.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A resource that is what its message says it is.
+fn decode(key: &ResourceKey, hash: &[u8], bytes: bytes::Bytes) -> Result<(ContentHash, Resource), String> {
+    let actual = ContentHash::of(&bytes);
+    if hash != actual.as_bytes() {
+        return Err("its bytes do not have the hash they came with".to_owned());
+    }
+    let resource = wire::decode(bytes).map_err(|invalid| invalid.to_string())?;
+    if resource.key() != *key {
+        return Err(format!("came under this key and is {}", resource.key()));
+    }
+    Ok((actual, resource))
+}
+
+#[cfg(test)]
+mod tests;

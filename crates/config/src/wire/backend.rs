@@ -1,0 +1,100 @@
+//! Backends and their endpoints on the wire.
+
+use super::invalid::{Invalid, each, optional, required};
+use super::value;
+use crate::model::{AppProtocol, Backend, BackendKey, Endpoint, EndpointState, Endpoints};
+use crate::proto;
+use std::net::SocketAddr;
+
+pub(super) fn encode(backend: &Backend) -> proto::Backend {
+    proto::Backend {
+        key: backend.key.to_string(),
+        service: backend.service.to_string(),
+        port: backend.port.into(),
+        protocol: encode_protocol(backend.protocol).into(),
+        via: backend.via.as_ref().map(|(waypoint, address)| proto::Via {
+            waypoint: waypoint.to_string(),
+            address: Some(value::encode_socket_address(address)),
+        }),
+    }
+}
+
+pub(super) fn decode(message: proto::Backend) -> Result<Backend, Invalid> {
+    Ok(Backend {
+        key: value::key(message.key).map_err(|it| it.within("key"))?,
+        service: value::key(message.service).map_err(|it| it.within("service"))?,
+        port: value::port(message.port).map_err(|it| it.within("port"))?,
+        protocol: decode_protocol(message.protocol)?,
+        via: optional(message.via, "via", decode_via)?,
+    })
+}
+
+fn decode_via(message: proto::Via) -> Result<(BackendKey, SocketAddr), Invalid> {
+    let waypoint = value::key(message.waypoint).map_err(|it| it.within("waypoint"))?;
+    Ok((waypoint, required(message.address, "address", value::socket_address)?))
+}
+
+pub(super) fn encode_protocol(protocol: AppProtocol) -> proto::AppProtocol {
+    match protocol {
+        AppProtocol::Unspecified => proto::AppProtocol::NotSaid,
+        AppProtocol::Http1 => proto::AppProtocol::Http1,
+        AppProtocol::Http2 => proto::AppProtocol::Http2,
+        AppProtocol::Tcp => proto::AppProtocol::Tcp,
+    }
+}
+
+pub(super) fn decode_protocol(number: i32) -> Result<AppProtocol, Invalid> {
+    match proto::AppProtocol::try_from(number) {
+        Ok(proto::AppProtocol::NotSaid) => Ok(AppProtocol::Unspecified),
+        Ok(proto::AppProtocol::Http1) => Ok(AppProtocol::Http1),
+        Ok(proto::AppProtocol::Http2) => Ok(AppProtocol::Http2),
+        Ok(proto::AppProtocol::Tcp) => Ok(AppProtocol::Tcp),
+        Ok(proto::AppProtocol::Unspecified) | Err(_) => Err(Invalid::unknown_value("protocol", number)),
+    }
+}
+
+pub(super) fn encode_endpoints(endpoints: &Endpoints) -> proto::Endpoints {
+    proto::Endpoints {
+        backend: endpoints.backend.to_string(),
+        endpoints: endpoints.endpoints.iter().map(encode_endpoint).collect(),
+    }
+}
+
+pub(super) fn decode_endpoints(message: proto::Endpoints) -> Result<Endpoints, Invalid> {
+    Ok(Endpoints {
+        backend: value::key(message.backend).map_err(|it| it.within("backend"))?,
+        endpoints: each(message.endpoints, "endpoints", decode_endpoint)?,
+    })
+}
+
+fn encode_endpoint(endpoint: &Endpoint) -> proto::Endpoint {
+    let state = match endpoint.state {
+        EndpointState::Ready => proto::EndpointState::Ready,
+        EndpointState::Draining => proto::EndpointState::Draining,
+        EndpointState::Unready => proto::EndpointState::Unready,
+    };
+    proto::Endpoint {
+        address: Some(value::encode_socket_address(&endpoint.address)),
+        state: state.into(),
+        identity: endpoint.identity.as_ref().map(ToString::to_string),
+        node: endpoint.node.as_ref().map(ToString::to_string),
+        zone: endpoint.zone.as_ref().map(ToString::to_string),
+    }
+}
+
+fn decode_endpoint(message: proto::Endpoint) -> Result<Endpoint, Invalid> {
+    Ok(Endpoint {
+        address: required(message.address, "address", value::socket_address)?,
+        state: match proto::EndpointState::try_from(message.state) {
+            Ok(proto::EndpointState::Ready) => EndpointState::Ready,
+            Ok(proto::EndpointState::Draining) => EndpointState::Draining,
+            Ok(proto::EndpointState::Unready) => EndpointState::Unready,
+            Ok(proto::EndpointState::Unspecified) | Err(_) => {
+                return Err(Invalid::unknown_value("state", message.state));
+            }
+        },
+        identity: optional(message.identity, "identity", value::identity)?,
+        node: optional(message.node, "node", value::text)?,
+        zone: optional(message.zone, "zone", value::text)?,
+    })
+}

@@ -1,0 +1,62 @@
+//! Listeners on the wire.
+
+use super::invalid::{Invalid, each, optional, required};
+use super::value;
+use crate::model::{Listener, ListenerProtocol, TlsTermination};
+use crate::proto::{self, listener::Protocol};
+
+pub(super) fn encode(listener: &Listener) -> proto::Listener {
+    let protocol = match &listener.protocol {
+        ListenerProtocol::Http => Protocol::Http(proto::PlainHttp {}),
+        ListenerProtocol::Https(tls) => Protocol::Https(proto::TlsTermination {
+            certificates: tls.certificates.iter().map(ToString::to_string).collect(),
+        }),
+        ListenerProtocol::Hbone { routers } => {
+            Protocol::Hbone(proto::Hbone { routers: routers.iter().map(ToString::to_string).collect() })
+        }
+        ListenerProtocol::Service { service, port } => {
+            Protocol::Service(proto::ServiceAddress { service: service.to_string(), port: (*port).into() })
+        }
+    };
+    proto::Listener {
+        key: listener.key.to_string(),
+        gateway: Some(value::encode_object(&listener.gateway)),
+        section: listener.section.to_string(),
+        addresses: listener.addresses.iter().map(value::encode_ip).collect(),
+        port: listener.port.into(),
+        hostname: listener.hostname.as_ref().map(ToString::to_string),
+        protocol: Some(protocol),
+    }
+}
+
+pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
+    Ok(Listener {
+        key: value::key(message.key).map_err(|it| it.within("key"))?,
+        gateway: required(message.gateway, "gateway", value::object)?,
+        section: value::name(message.section).map_err(|it| it.within("section"))?,
+        addresses: each(message.addresses, "addresses", value::ip)?,
+        port: value::port(message.port).map_err(|it| it.within("port"))?,
+        hostname: optional(message.hostname, "hostname", value::hostname)?,
+        protocol: required(message.protocol, "protocol", protocol)?,
+    })
+}
+
+fn protocol(message: Protocol) -> Result<ListenerProtocol, Invalid> {
+    Ok(match message {
+        Protocol::Http(proto::PlainHttp {}) => ListenerProtocol::Http,
+        Protocol::Https(tls) => {
+            if tls.certificates.is_empty() {
+                return Err(Invalid::new("https.certificates", "there has to be one"));
+            }
+            let certificates = each(tls.certificates, "https.certificates", value::key)?;
+            ListenerProtocol::Https(TlsTermination { certificates })
+        }
+        Protocol::Hbone(hbone) => {
+            ListenerProtocol::Hbone { routers: each(hbone.routers, "hbone.routers", value::identity)? }
+        }
+        Protocol::Service(address) => ListenerProtocol::Service {
+            service: value::key(address.service).map_err(|it| it.within("service.service"))?,
+            port: value::port(address.port).map_err(|it| it.within("service.port"))?,
+        },
+    })
+}

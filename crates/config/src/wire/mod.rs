@@ -1,0 +1,26 @@
+//! Resources as bytes, and back. Encoding cannot fail; decoding checks everything, so that what exists is valid.
+
+mod authorization;
+mod backend;
+mod certificate;
+mod cors;
+mod filter;
+mod hash;
+mod invalid;
+mod key;
+mod listener;
+mod matching;
+mod resource;
+mod route;
+mod service;
+mod target;
+#[cfg(test)]
+mod tests;
+mod value;
+mod workload;
+
+pub use hash::ContentHash;
+pub use invalid::Invalid;
+pub use key::{decode_key, encode_key};
+pub use resource::{Encoded, decode, encode};
+pub(crate) use value::object;
