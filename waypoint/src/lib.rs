@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod filter;
+#[cfg(test)]
+mod fixtures;
 pub mod route;
 pub mod table;
 pub mod upstream;

@@ -113,16 +113,30 @@ impl CorsHeaders {
             header::VARY,
             HeaderValue::from_static("origin, access-control-request-method, access-control-request-headers"),
         );
-        let Origin::Allowed(origin) = origin else { return answer };
+        let Origin::Allowed(origin) = origin else {
+            return answer;
+        };
         let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
         let listed = [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, self.allow_methods.value(self.allow_credentials, Some(method))),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.value(self.allow_credentials, asked)),
-            (header::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose_headers.value(self.allow_credentials, None)),
+            (
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                self.allow_methods.value(self.allow_credentials, Some(method)),
+            ),
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                self.allow_headers.value(self.allow_credentials, asked),
+            ),
+            (
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                self.expose_headers.value(self.allow_credentials, None),
+            ),
         ];
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.allow_credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
         }
         for (name, value) in listed {
             if let Some(value) = value {
@@ -181,9 +195,16 @@ impl CorsGrant<'_> {
         let Origin::Allowed(origin) = origin else { return };
         response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.policy.allow_credentials {
-            response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            response.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
         }
-        if let Some(names) = self.policy.expose_headers.value(self.policy.allow_credentials, None) {
+        if let Some(names) = self
+            .policy
+            .expose_headers
+            .value(self.policy.allow_credentials, None)
+        {
             response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
         }
     }
@@ -193,7 +214,9 @@ impl CorsGrant<'_> {
 fn allows(pattern: &OriginPattern, origin: &str) -> bool {
     match pattern {
         OriginPattern::Any => true,
-        OriginPattern::Exact(exact) => without_default_port(exact).eq_ignore_ascii_case(without_default_port(origin)),
+        OriginPattern::Exact(exact) => {
+            without_default_port(exact).eq_ignore_ascii_case(without_default_port(origin))
+        }
         OriginPattern::Pattern(pattern) => {
             pattern.is_match(origin) || pattern.is_match(without_default_port(origin))
         }

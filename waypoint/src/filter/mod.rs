@@ -7,6 +7,8 @@ mod headers;
 mod path;
 mod redirect;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{Answer, FilterChain, FilterContext, FilterOutcome, Forward, ResponseFilters};
 pub use cors::CorsHeaders;

@@ -10,7 +10,11 @@ use http::{StatusCode, Uri};
 
 /// Changes what is sent on. Fails with an answer when the result is no URL, which only a path that was not checked by the
 /// controller can bring about.
-pub(super) fn rewrite(rewrite: &UrlRewrite, request: &mut Parts, context: &FilterContext<'_>) -> Result<(), Answer> {
+pub(super) fn rewrite(
+    rewrite: &UrlRewrite,
+    request: &mut Parts,
+    context: &FilterContext<'_>,
+) -> Result<(), Answer> {
     let mut parts = request.uri.clone().into_parts();
     if let Some(modifier) = &rewrite.path {
         let path = path::modified(modifier, context.original.path(), context.matched);

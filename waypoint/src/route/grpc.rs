@@ -28,7 +28,9 @@ impl GrpcTable {
         candidates.sort_unstable_by(compare);
         let mut table = Self::default();
         for (index, candidate) in candidates.iter().enumerate() {
-            let Some(PathMatch::Grpc(it)) = candidate.matched().map(|it| &it.path) else { continue };
+            let Some(PathMatch::Grpc(it)) = candidate.matched().map(|it| &it.path) else {
+                continue;
+            };
             let (index_by, name) = match (&it.service, &it.method) {
                 (Some(ValueMatch::Exact(service)), Some(ValueMatch::Exact(method))) => {
                     (&mut table.methods, [&**service, "/", &**method].concat())
@@ -43,7 +45,10 @@ impl GrpcTable {
                     continue;
                 }
             };
-            index_by.entry(name.into()).or_insert_with(|| Span::at(index)).grow_to(index);
+            index_by
+                .entry(name.into())
+                .or_insert_with(|| Span::at(index))
+                .grow_to(index);
         }
         table.candidates = candidates.into();
         table
@@ -57,8 +62,15 @@ impl GrpcTable {
             Some((PathMatch::Grpc(expected), it)) => names(expected, service, method) && holds(it, head),
             _ => false,
         };
-        let spans = [self.methods.get(full), self.services.get(service), Some(&self.rest)];
-        let parts = spans.into_iter().flatten().filter_map(|it| self.candidates.get(it.range()));
+        let spans = [
+            self.methods.get(full),
+            self.services.get(service),
+            Some(&self.rest),
+        ];
+        let parts = spans
+            .into_iter()
+            .flatten()
+            .filter_map(|it| self.candidates.get(it.range()));
         parts.flatten().find(fits)
     }
 }

@@ -20,9 +20,13 @@
 
 mod clean;
 mod compiled;
+#[cfg(test)]
+mod conformance;
 mod grpc;
 mod head;
 mod hosts;
+#[cfg(test)]
+pub(crate) mod oracle;
 mod order;
 mod paths;
 mod predicate;

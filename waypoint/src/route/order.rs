@@ -7,14 +7,17 @@ use std::cmp::{Ordering, Reverse};
 
 /// Orders alternatives of one hostname and one kind of route: what goes first is less.
 pub(super) fn compare(a: &Candidate, b: &Candidate) -> Ordering {
-    let (Some(match_a), Some(match_b)) = (a.matched(), b.matched()) else { return Ordering::Equal };
+    let (Some(match_a), Some(match_b)) = (a.matched(), b.matched()) else {
+        return Ordering::Equal;
+    };
     path_rank(&match_a.path)
         .cmp(&path_rank(&match_b.path))
         .then_with(|| detail(match_a).cmp(&detail(match_b)))
         .then_with(|| {
             let (route_a, route_b) = (a.route.route(), b.route.route());
             let age = route_a.created.cmp(&route_b.created);
-            age.then_with(|| name(a).cmp(name(b))).then_with(|| route_a.key.cmp(&route_b.key))
+            age.then_with(|| name(a).cmp(name(b)))
+                .then_with(|| route_a.key.cmp(&route_b.key))
         })
         .then_with(|| (a.rule, a.alternative).cmp(&(b.rule, b.alternative)))
 }
@@ -53,5 +56,9 @@ fn characters(text: &str) -> usize {
 }
 
 fn detail(it: &Match) -> impl Ord {
-    (it.method.is_none(), Reverse(it.headers.len()), Reverse(it.query.len()))
+    (
+        it.method.is_none(),
+        Reverse(it.headers.len()),
+        Reverse(it.query.len()),
+    )
 }

@@ -43,7 +43,9 @@ impl PathTable {
                     Some(span) => span.grow_to(index),
                     empty => *empty = Some(Span::at(index)),
                 },
-                Some(PathMatch::Regex(_)) if table.expressions.is_empty() => table.expressions = Span::at(index),
+                Some(PathMatch::Regex(_)) if table.expressions.is_empty() => {
+                    table.expressions = Span::at(index)
+                }
                 Some(PathMatch::Regex(_)) => table.expressions.grow_to(index),
                 // A gRPC method in an HTTPRoute: the controller makes none; it matches nothing.
                 Some(PathMatch::Grpc(_)) | None => {}
@@ -84,7 +86,10 @@ impl PathTable {
 impl Span {
     pub fn at(index: usize) -> Self {
         let start = u32::try_from(index).unwrap_or(u32::MAX - 1);
-        Self { start, end: start + 1 }
+        Self {
+            start,
+            end: start + 1,
+        }
     }
 
     pub fn grow_to(&mut self, index: usize) {

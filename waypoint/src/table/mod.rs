@@ -5,6 +5,8 @@
 mod listeners;
 mod places;
 mod services;
+#[cfg(test)]
+mod tests;
 
 pub use listeners::{BoundListener, ListenerSet, Socket};
 pub use services::ServiceTable;
@@ -14,7 +16,8 @@ use crate::route::{CompiledRoute, RouteTable};
 use crate::upstream::cluster::{Cluster, Registry};
 use ahash::HashMap;
 use fairway_config::model::{
-    Audience, BackendKey, Generation, ListenerKey, ResourceKey, ResourceKind, Route, RouteKey, Service, ServiceKey,
+    Audience, BackendKey, Generation, ListenerKey, ResourceKey, ResourceKind, Route, RouteKey, Service,
+    ServiceKey,
 };
 use fairway_config::{Changes, Rejected, Snapshot};
 use places::Edits;
@@ -41,7 +44,11 @@ pub struct Tables {
 impl Tables {
     /// Builds the tables of a whole configuration.
     pub fn build(snapshot: &Snapshot, registry: &mut Registry) -> Result<Self, Vec<Rejected>> {
-        Self::default().next(snapshot, &snapshot.resources().map(|it| it.key()).collect(), registry)
+        Self::default().next(
+            snapshot,
+            &snapshot.resources().map(|it| it.key()).collect(),
+            registry,
+        )
     }
 
     /// Builds the tables of the configuration after this one's. `changes` names every resource that differs.
@@ -51,7 +58,10 @@ impl Tables {
         changes: &Changes,
         registry: &mut Registry,
     ) -> Result<Self, Vec<Rejected>> {
-        let mut next = Self { generation: snapshot.generation, ..self.clone() };
+        let mut next = Self {
+            generation: snapshot.generation,
+            ..self.clone()
+        };
         let of = |kind| changes.iter().filter(move |it| it.kind == kind);
         let touched = next.change_routes(snapshot, of(ResourceKind::Route))?;
         if touched || of(ResourceKind::Listener).next().is_some() {
@@ -82,7 +92,12 @@ impl Tables {
 
     /// The rules bound to a Service for an audience. None if there are none for that port: then its requests go to the
     /// Service's own endpoints.
-    pub fn service_routes(&self, service: &ServiceKey, port: u16, audience: &Audience) -> Option<&Arc<RouteTable>> {
+    pub fn service_routes(
+        &self,
+        service: &ServiceKey,
+        port: u16,
+        audience: &Audience,
+    ) -> Option<&Arc<RouteTable>> {
         self.services.get(service)?.routes(port, audience)
     }
 
@@ -108,7 +123,10 @@ impl Tables {
             let new = match snapshot.routes.get(name).map(compiled).transpose() {
                 Ok(new) => new.map(Arc::new),
                 Err(reason) => {
-                    rejected.push(Rejected { key: key.clone(), reason });
+                    rejected.push(Rejected {
+                        key: key.clone(),
+                        reason,
+                    });
                     continue;
                 }
             };

@@ -1,10 +1,12 @@
 //! Where changed routes stood and where they stand now, and building only those places anew.
 
-use super::services::ServiceTable;
 use super::Shared;
+use super::services::ServiceTable;
 use crate::route::{CompiledRoute, HostTable, Member, RouteTable};
 use ahash::HashMap;
-use fairway_config::model::{Attachment, Audience, HostnamePattern, ListenerKey, Route, RouteKey, ServiceKey};
+use fairway_config::model::{
+    Attachment, Audience, HostnamePattern, ListenerKey, Route, RouteKey, ServiceKey,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -49,7 +51,11 @@ impl Edits {
         services.sort_unstable();
         services.dedup();
         for (service, audience) in services {
-            edit(self.services.entry((service.clone(), audience.clone())).or_default());
+            edit(
+                self.services
+                    .entry((service.clone(), audience.clone()))
+                    .or_default(),
+            );
         }
     }
 
@@ -62,12 +68,18 @@ impl Edits {
         let mut edited: HashMap<&ListenerKey, RouteTable> = HashMap::default();
         for ((listener, host), edit) in &self.hosts {
             let table = edited.entry(listener).or_insert_with(|| {
-                tables.get(listener).map(|it| RouteTable::clone(it)).unwrap_or_default()
+                tables
+                    .get(listener)
+                    .map(|it| RouteTable::clone(it))
+                    .unwrap_or_default()
             });
             let host = host.as_ref();
             let before = table.host(host).map(|it| it.routes()).unwrap_or_default();
             let routes = edit.applied_to(before);
-            let member = |route: Arc<CompiledRoute>| Member { original: original(route.route(), listener, host), route };
+            let member = |route: Arc<CompiledRoute>| Member {
+                original: original(route.route(), listener, host),
+                route,
+            };
             let rebuilt = HostTable::new(routes.into_iter().map(member).collect());
             table.put(host, rebuilt);
         }
@@ -111,26 +123,39 @@ impl Edit {
 fn hosts_of(attachment: &Attachment) -> Vec<(&ListenerKey, Option<&HostnamePattern>)> {
     match attachment {
         Attachment::Listener { listener, hostnames } if hostnames.is_empty() => vec![(listener, None)],
-        Attachment::Listener { listener, hostnames } => {
-            hostnames.iter().map(|it| (listener, Some(&it.effective))).collect()
-        }
+        Attachment::Listener { listener, hostnames } => hostnames
+            .iter()
+            .map(|it| (listener, Some(&it.effective)))
+            .collect(),
         Attachment::Service { .. } => vec![],
     }
 }
 
 fn service_of(attachment: &Attachment) -> Option<(&ServiceKey, &Audience)> {
     match attachment {
-        Attachment::Service { service, audience, .. } => Some((service, audience)),
+        Attachment::Service {
+            service, audience, ..
+        } => Some((service, audience)),
         Attachment::Listener { .. } => None,
     }
 }
 
 /// The most specific hostname of a route's own that leads to this host.
-fn original(route: &Route, listener: &ListenerKey, host: Option<&HostnamePattern>) -> Option<HostnamePattern> {
+fn original(
+    route: &Route,
+    listener: &ListenerKey,
+    host: Option<&HostnamePattern>,
+) -> Option<HostnamePattern> {
     let hostnames = route.attachments.iter().filter_map(|it| match it {
-        Attachment::Listener { listener: l, hostnames } if l == listener => Some(hostnames),
+        Attachment::Listener {
+            listener: l,
+            hostnames,
+        } if l == listener => Some(hostnames),
         _ => None,
     });
-    let here = hostnames.flatten().filter(|it| Some(&it.effective) == host).map(|it| &it.original);
+    let here = hostnames
+        .flatten()
+        .filter(|it| Some(&it.effective) == host)
+        .map(|it| &it.original);
     here.max_by_key(|it| it.specificity()).cloned()
 }

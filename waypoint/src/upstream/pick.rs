@@ -29,7 +29,9 @@ pub fn pick<'c>(
     }
     // Twice: another thread may claim the probe first.
     for _ in 0..2 {
-        let Some(chosen) = draw(candidates, rng, now, usable) else { break };
+        let Some(chosen) = draw(candidates, rng, now, usable) else {
+            break;
+        };
         if chosen.health(now) == Health::Open || chosen.claim_probe(now) {
             return Some(chosen);
         }
@@ -60,6 +62,10 @@ fn draw<'c>(
                     *slot = Some(it);
                 }
             }
+            // The order they were found in must not decide between equals.
+            if rng.random() {
+                drawn.reverse();
+            }
             match drawn {
                 [Some(one), Some(two)] => Some(better(one, two, now)),
                 [one, two] => one.or(two),
@@ -77,7 +83,11 @@ fn two_distinct<'c>(
     Some((candidates.get(one)?, candidates.get(two)?))
 }
 
-fn better<'c>(one: &'c Arc<EndpointRecord>, two: &'c Arc<EndpointRecord>, now: Moment) -> &'c Arc<EndpointRecord> {
+fn better<'c>(
+    one: &'c Arc<EndpointRecord>,
+    two: &'c Arc<EndpointRecord>,
+    now: Moment,
+) -> &'c Arc<EndpointRecord> {
     match (one.health(now), two.health(now)) {
         (Health::Due, _) => one,
         (_, Health::Due) => two,
@@ -110,15 +120,24 @@ mod tests {
             node: None,
             zone: None,
         };
-        let endpoints =
-            Endpoints { backend: "shop/web:80".into(), endpoints: (0..size).map(endpoint).collect() };
-        Cluster::new("shop/web:80".into(), None, Some(&endpoints), &mut Registry::default())
+        let endpoints = Endpoints {
+            backend: "shop/web:80".into(),
+            endpoints: (0..size).map(endpoint).collect(),
+        };
+        Cluster::new(
+            "shop/web:80".into(),
+            None,
+            Some(&endpoints),
+            &mut Registry::default(),
+        )
     }
 
     fn counts(cluster: &Cluster, exclude: &[Arc<EndpointRecord>]) -> HashMap<std::net::SocketAddr, u32> {
         let (mut rng, mut counts) = (SmallRng::seed_from_u64(7), HashMap::new());
         for _ in 0..10_000 {
-            *counts.entry(pick(cluster, &mut rng, NOW, exclude).unwrap().address()).or_default() += 1;
+            *counts
+                .entry(pick(cluster, &mut rng, NOW, exclude).unwrap().address())
+                .or_default() += 1;
         }
         counts
     }
@@ -128,7 +147,10 @@ mod tests {
         // 2,000 each of 10,000; five standard deviations are 200.
         let counts = counts(&cluster(5), &[]);
         assert_eq!(counts.len(), 5);
-        assert!(counts.values().all(|it| (1_800..=2_200).contains(it)), "{counts:?}");
+        assert!(
+            counts.values().all(|it| (1_800..=2_200).contains(it)),
+            "{counts:?}"
+        );
     }
 
     #[test]
@@ -146,9 +168,14 @@ mod tests {
             it.answered(NOW, Some(Duration::from_millis(2)));
         }
         let mut rng = SmallRng::seed_from_u64(7);
-        let held: Vec<_> = (0..100).map(|_| pick(&cluster, &mut rng, NOW, &[]).unwrap().begin()).collect();
+        let held: Vec<_> = (0..100)
+            .map(|_| pick(&cluster, &mut rng, NOW, &[]).unwrap().begin())
+            .collect();
         let active: Vec<_> = cluster.candidates().iter().map(|it| it.active()).collect();
-        assert!(active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)), "{active:?}");
+        assert!(
+            active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)),
+            "{active:?}"
+        );
         drop(held);
     }
 
@@ -158,7 +185,10 @@ mod tests {
         cluster.candidates()[0].unreachable(NOW);
         let counts = counts(&cluster, &cluster.candidates()[1..2]);
         assert_eq!(counts.len(), 2, "{counts:?}");
-        assert!(counts.values().all(|it| (4_700..=5_300).contains(it)), "{counts:?}");
+        assert!(
+            counts.values().all(|it| (4_700..=5_300).contains(it)),
+            "{counts:?}"
+        );
     }
 
     #[test]
@@ -169,7 +199,11 @@ mod tests {
         }
         assert_eq!(counts(&cluster, &[]).len(), 3);
         assert_eq!(counts(&cluster, &cluster.candidates()[..2]).len(), 1);
-        assert_eq!(counts(&cluster, cluster.candidates()).len(), 3, "all were tried: try again");
+        assert_eq!(
+            counts(&cluster, cluster.candidates()).len(),
+            3,
+            "all were tried: try again"
+        );
     }
 
     #[test]
