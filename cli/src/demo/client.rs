@@ -1,0 +1,125 @@
+//! A client as any program in a pod is one: a plain socket to a plain address.
+
+use anyhow::Context;
+use bytes::Bytes;
+use fairway_testbed::Pod;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// No answer in this time is a finding of its own.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One connection, kept alive.
+pub struct Session {
+    sender: http1::SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// What the echo server says it saw; null if somebody else answered.
+    pub echo: serde_json::Value,
+    /// The body as text.
+    pub text: String,
+}
+
+/// What to ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Ask<'a> {
+    /// Path and query.
+    pub path: &'a str,
+    /// Headers beside Host.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body; none makes it a GET.
+    pub body: Option<&'a str>,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Connects from a pod.
+    pub async fn open(pod: &Pod, destination: SocketAddr, host: &str) -> anyhow::Result<Self> {
+        let stream = tokio::time::timeout(PATIENCE, pod.connect(destination))
+            .await
+            .with_context(|| format!("no connection to {destination} in {PATIENCE:?}"))??;
+        Self::over(stream, host).await
+    }
+
+    /// Speaks HTTP/1.1 over a connection that is there.
+    pub async fn over<S>(stream: S, host: &str) -> anyhow::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            // How it ends is seen by whoever waits for an answer.
+            let _ = connection.await;
+        });
+        Ok(Self { sender, host: host.to_owned() })
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn ask(&mut self, ask: &Ask<'_>) -> anyhow::Result<Answer> {
+        let exchange = async {
+            self.sender.ready().await.context("the connection has ended")?;
+            let method = if ask.body.is_some() { http::Method::POST } else { http::Method::GET };
+            let mut request = Request::builder().method(method).uri(ask.path).header(http::header::HOST, &self.host);
+            for (name, value) in ask.headers {
+                request = request.header(*name, *value);
+            }
+            let body = Full::new(Bytes::from(ask.body.unwrap_or_default().to_owned()));
+            let response = self.sender.send_request(request.body(body)?).await.context("no answer")?;
+            read(response).await
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.with_context(|| format!("no answer in {PATIENCE:?}"))?
+    }
+}
+
+async fn read(response: Response<hyper::body::Incoming>) -> anyhow::Result<Answer> {
+    let (head, body) = response.into_parts();
+    let text = String::from_utf8_lossy(&body.collect().await.context("the answer broke off")?.to_bytes()).into_owned();
+    let echo = serde_json::from_str(&text).unwrap_or_default();
+    Ok(Answer { status: head.status, headers: head.headers, echo, text })
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The pod that answered, as it names itself.
+    pub fn pod(&self) -> &str {
+        self.echo["pod"].as_str().unwrap_or("nobody")
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `200 from reviews-v1-1`
+    pub fn summary(&self) -> String {
+        match self.echo["pod"].as_str() {
+            Some(pod) => format!("{} from {pod}", self.status.as_u16()),
+            None => format!("{} ({})", self.status.as_u16(), self.text.trim()),
+        }
+    }
+}
+
+/// One request on a connection of its own.
+pub async fn ask(pod: &Pod, destination: SocketAddr, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answer> {
+    Session::open(pod, destination, host).await?.ask(ask).await
+}
+
+/// A GET without headers, on a connection of its own.
+pub async fn get(pod: &Pod, destination: SocketAddr, host: &str, path: &str) -> anyhow::Result<Answer> {
+    self::ask(pod, destination, host, &Ask { path, ..Ask::default() }).await
+}

@@ -1,0 +1,108 @@
+//! The shared Gateway: HTTPS by SNI, routes of two teams, and mTLS from the Gateway on.
+
+use super::bookshop;
+use super::client::{Answer, Ask, Session};
+use super::report::Report;
+use super::stage::Stage;
+use anyhow::Context;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const GATEWAY: &str = "edge/public-fairway";
+const SECRET_PATH: &str = "/front-door-51ad";
+
+/// Plays the scene; the client is outside the mesh, as a browser is.
+pub async fn play(stage: &Stage, report: &mut Report) {
+    report.scene("North-south: one Gateway, two teams, HTTPS by SNI");
+    report.note_result("www.bookshop.example is team bookshop's", host(stage, "www", "/", "catalog-1").await);
+    report.note_result("store.bookshop.example is team storefront's", host(stage, "store", "/", "web-1").await);
+    report.note_result(
+        "its /reviews is bookshop's, by ReferenceGrant",
+        host(stage, "store", "/reviews/7", "reviews-v1-1").await,
+    );
+    report.note_result("header x-canary: always goes to the canary", canary(stage).await);
+    report.note_result("a prefix is rewritten", rewrite(stage).await);
+    report.note_result("old paths are redirected", redirect(stage).await);
+    report.note_result("plain HTTP is redirected to HTTPS", to_https(stage).await);
+    report.note_result("a host that nobody has answers 404", host_of_nobody(stage).await);
+    report.note_result("from the Gateway on it is mTLS", tunnelled(stage).await);
+}
+
+async fn https(stage: &Stage, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answer> {
+    let name = format!("{host}.bookshop.example");
+    let stream = stage.pod("legacy/till")?.connect(stage.pod_address(GATEWAY, 443)?).await?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(trust()?));
+    let stream = connector.connect(ServerName::try_from(name.clone())?, stream).await.context("TLS with the Gateway")?;
+    Session::over(stream, &name).await?.ask(ask).await
+}
+
+/// Trusts the example's authority, and nobody else.
+fn trust() -> anyhow::Result<rustls::ClientConfig> {
+    let (_, text) =
+        bookshop::FILES.iter().find(|(path, _)| *path == "edge/certificate.yaml").context("the example's Secret")?;
+    let encoded = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("ca.crt: "))
+        .context("the example's Secret has no ca.crt")?;
+    let pem = fairway_controller::resources::decode_base64(encoded).context("ca.crt is not base64")?;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&pem)?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+async fn host(stage: &Stage, host: &str, path: &str, expected: &str) -> anyhow::Result<(bool, String)> {
+    let answer = https(stage, host, &Ask { path, ..Ask::default() }).await?;
+    Ok((answer.status.is_success() && answer.pod() == expected, answer.summary()))
+}
+
+async fn canary(stage: &Stage) -> anyhow::Result<(bool, String)> {
+    let answer = https(stage, "www", &Ask { path: "/", headers: &[("x-canary", "always")], body: None }).await?;
+    Ok((answer.pod() == "catalog-canary-1", answer.summary()))
+}
+
+async fn rewrite(stage: &Stage) -> anyhow::Result<(bool, String)> {
+    let answer = https(stage, "www", &Ask { path: "/api/catalog/books/7?page=2", ..Ask::default() }).await?;
+    let path = answer.echo["path"].as_str().unwrap_or_default();
+    let held = answer.pod() == "catalog-1" && path == "/v1/books/7" && answer.echo["query"] == "page=2";
+    Ok((held, format!("/api/catalog/books/7 arrived as {path}")))
+}
+
+async fn redirect(stage: &Stage) -> anyhow::Result<(bool, String)> {
+    let answer = https(stage, "www", &Ask { path: "/books/7", ..Ask::default() }).await?;
+    let location = answer.header("location").unwrap_or_default();
+    let held = answer.status.as_u16() == 302 && location == "https://www.bookshop.example/catalog/7";
+    Ok((held, format!("{} to {location}", answer.status.as_u16())))
+}
+
+async fn to_https(stage: &Stage) -> anyhow::Result<(bool, String)> {
+    let till = stage.pod("legacy/till")?;
+    let gateway: SocketAddr = stage.pod_address(GATEWAY, 80)?;
+    let answer = super::client::get(till, gateway, "www.bookshop.example", "/books?page=2").await?;
+    let location = answer.header("location").unwrap_or_default();
+    let held = answer.status.as_u16() == 301 && location == "https://www.bookshop.example/books?page=2";
+    Ok((held, format!("{} to {location}", answer.status.as_u16())))
+}
+
+async fn host_of_nobody(stage: &Stage) -> anyhow::Result<(bool, String)> {
+    let answer = https(stage, "nobody", &Ask { path: "/", ..Ask::default() }).await?;
+    Ok((answer.status.as_u16() == 404, answer.summary()))
+}
+
+async fn tunnelled(stage: &Stage) -> anyhow::Result<(bool, String)> {
+    let needle = stage.wire.look_for(SECRET_PATH.as_bytes());
+    let answer = https(stage, "www", &Ask { path: SECRET_PATH, ..Ask::default() }).await?;
+    stage.wire.settle().await;
+    let gateway = stage.pod(GATEWAY)?.address().context("the Gateway has no address")?;
+    let peer = answer.echo["peer"].as_str().unwrap_or_default();
+    let from_gateway = peer.parse::<SocketAddr>().is_ok_and(|seen| seen.ip() == gateway);
+    let arrived = answer.echo["path"] == SECRET_PATH;
+    Ok((
+        arrived && from_gateway && needle.frames() == 0,
+        format!("the pod saw {peer}; {} packets with the path", needle.frames()),
+    ))
+}

@@ -1,0 +1,318 @@
+//! The stage: pods out of network namespaces, and Fairway's own programs, each a process of its own as in a cluster.
+
+use super::bookshop;
+use super::cast::{Cast, Member, NODE};
+use super::report::Report;
+use anyhow::{Context, ensure};
+use fairway_testbed::{Network, Pod, Sandbox, Subnet, Wire};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+/// The pods' network; the node is at its first address.
+const NODE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
+const PREFIX: u8 = 16;
+const FIRST_POD: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
+const FIRST_PROXY: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
+/// Where Services get their addresses; nothing answers there, so that only capture can.
+const SERVICE_NETWORK: &str = "10.96.0.0/16";
+const READINESS_PORT: u16 = 15021;
+
+/// Everything that runs.
+pub struct Stage {
+    /// The YAML that the controller watches.
+    pub objects: PathBuf,
+    /// What was on the wire.
+    pub wire: Wire,
+    /// Addresses of Services: `<namespace>/<name>`.
+    pub services: BTreeMap<String, IpAddr>,
+    pods: BTreeMap<String, Actor>,
+    programs: Vec<Program>,
+    folder: tempfile::TempDir,
+}
+
+/// A pod and what runs in it.
+struct Actor {
+    pod: Pod,
+    _process: Option<Child>,
+}
+
+/// One of Fairway's programs.
+struct Program {
+    name: String,
+    process: Child,
+    log: PathBuf,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// Sets everything up and waits until it is ready.
+    pub async fn set(sandbox: &Sandbox, report: &Report) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("fairway-demo-").tempdir()?;
+        let objects = folder.path().join("objects");
+        let cast = Cast::read(bookshop::FILES)?;
+        let addresses = cast.addresses(FIRST_POD);
+        for (path, text) in &cast.files {
+            write(&objects.join(path), text)?;
+        }
+        for member in &cast.members {
+            let address = addresses.get(&member.key()).context("a pod without address")?;
+            write(&objects.join(pod_file(member)), &member.running(*address))?;
+        }
+
+        report.progress("network: a bridge, and a namespace for each pod");
+        let subnet = Subnet::new(NODE_ADDRESS, PREFIX).context("the pods' network")?;
+        let network = Network::new(sandbox, &[subnet])?;
+        let wire = Wire::start(sandbox)?;
+        let services = service_addresses(&objects).await?;
+        let mut stage = Self { objects, wire, services, pods: BTreeMap::new(), programs: Vec::new(), folder };
+
+        report.progress("the controller");
+        stage.start_controller().await?;
+        report.progress("the node's ztunnel");
+        stage.start_ztunnel().await?;
+        for member in &cast.members {
+            report.progress(&format!("pod {}", member.key()));
+            let address = addresses.get(&member.key()).context("a pod without address")?;
+            stage.add_pod(&network, member, *address).await?;
+        }
+        let proxies = fairway_controller::check::wanted_proxies(&stage.objects, &compile_settings()?).await?;
+        for (proxy, address) in proxies.iter().zip(u32::from(FIRST_PROXY)..) {
+            report.progress(&format!("proxy {}", proxy.name));
+            stage.add_proxy(&network, proxy, address.into()).await?;
+        }
+        Ok(stage)
+    }
+
+    /// A pod by `<namespace>/<name>`.
+    pub fn pod(&self, key: &str) -> anyhow::Result<&Pod> {
+        self.pods.get(key).map(|actor| &actor.pod).with_context(|| format!("there is no pod {key}"))
+    }
+
+    /// A pod's address and a port.
+    pub fn pod_address(&self, key: &str, port: u16) -> anyhow::Result<SocketAddr> {
+        let address = self.pod(key)?.address().with_context(|| format!("pod {key} has no address"))?;
+        Ok(SocketAddr::new(address, port))
+    }
+
+    /// A Service's address and a port.
+    pub fn service(&self, key: &str, port: u16) -> anyhow::Result<SocketAddr> {
+        let address = self.services.get(key).with_context(|| format!("there is no Service {key}"))?;
+        Ok(SocketAddr::new(*address, port))
+    }
+
+    /// Names of all pods.
+    pub fn pods(&self) -> impl Iterator<Item = &str> {
+        self.pods.keys().map(String::as_str)
+    }
+
+    /// Where a program's log is.
+    pub fn log(&self, program: &str) -> Option<&Path> {
+        self.programs.iter().find(|it| it.name == program).map(|it| it.log.as_path())
+    }
+
+    /// The folder with everything: objects, logs, sockets.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Whether one of our programs has ended, and which.
+    pub fn casualty(&mut self) -> Option<String> {
+        self.programs.iter_mut().find_map(|program| {
+            let status = program.process.try_wait().ok()??;
+            Some(format!("{} ended: {status}; its log is {}", program.name, program.log.display()))
+        })
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join("run").join(name)
+    }
+
+    fn controller_uri(&self) -> String {
+        format!("unix://{}", self.socket("controller.sock").display())
+    }
+
+    async fn start_controller(&mut self) -> anyhow::Result<()> {
+        std::fs::create_dir_all(self.folder.path().join("run"))?;
+        let arguments = [
+            "controller".to_owned(),
+            "--source-directory".to_owned(),
+            self.objects.display().to_string(),
+            "--listen".to_owned(),
+            self.controller_uri(),
+            "--state-directory".to_owned(),
+            self.folder.path().join("state").display().to_string(),
+            "--service-network".to_owned(),
+            SERVICE_NETWORK.to_owned(),
+            "--admin-address".to_owned(),
+            "127.0.0.1:15100".to_owned(),
+        ];
+        let command = self.program("controller", &arguments)?;
+        self.start("controller", command, None).await?;
+        let socket = self.socket("controller.sock");
+        self.wait_for("the controller to listen", || socket.exists()).await
+    }
+
+    async fn start_ztunnel(&mut self) -> anyhow::Result<()> {
+        let socket = self.socket("ztunnel.sock");
+        let arguments = [
+            "ztunnel".to_owned(),
+            "--node".to_owned(),
+            NODE.to_owned(),
+            "--controller".to_owned(),
+            self.controller_uri(),
+            "--register-socket".to_owned(),
+            socket.display().to_string(),
+        ];
+        let command = self.program("ztunnel", &arguments)?;
+        self.start("ztunnel", command, None).await?;
+        self.wait_for("ztunnel to listen", || socket.exists()).await
+    }
+
+    /// What a node does with a pod: a network namespace, the CNI plugins (ztunnel among them), then the containers.
+    async fn add_pod(&mut self, network: &Network, member: &Member, address: Ipv4Addr) -> anyhow::Result<()> {
+        let pod = network.add_pod(&handle(&member.key()), &[address.into()])?;
+        fairway_ztunnel::register::Client::new(self.socket("ztunnel.sock"))
+            .add(&member.uid(), &member.namespace, &member.name, pod.netns_path())
+            .await
+            .with_context(|| format!("register pod {}", member.key()))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("echo").args(["--pod", &member.name]).args(&member.arguments);
+        let log = self.log_file(&handle(&member.key()))?;
+        command.stdin(Stdio::null()).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
+        let process = pod.spawn(command).await?;
+        self.pods.insert(member.key(), Actor { pod, _process: Some(process) });
+        Ok(())
+    }
+
+    /// What the controller does for a Gateway in a cluster: a pod that runs the proxy.
+    async fn add_proxy(
+        &mut self,
+        network: &Network,
+        proxy: &fairway_controller::compile::Proxy,
+        address: Ipv4Addr,
+    ) -> anyhow::Result<()> {
+        use fairway_controller::compile::ProxyClass;
+        let class = match proxy.class {
+            ProxyClass::Gateway => "fairway",
+            ProxyClass::Waypoint => "fairway-waypoint",
+        };
+        let member = Member::proxy(&proxy.name.namespace, &proxy.name.name, class);
+        let pod = network.add_pod(&handle(&member.key()), &[address.into()])?;
+        let arguments = [
+            "waypoint".to_owned(),
+            "--gateway".to_owned(),
+            proxy.name.to_string(),
+            "--identity".to_owned(),
+            proxy.identity.to_string(),
+            "--controller".to_owned(),
+            self.controller_uri(),
+        ];
+        let name = handle(&member.key());
+        let command = self.program(&name, &arguments)?;
+        self.start(&name, command, Some(&pod)).await?;
+        write(&self.objects.join(pod_file(&member)), &member.running(address))?;
+        self.wait_until_ready(&pod).await?;
+        self.pods.insert(member.key(), Actor { pod, _process: None });
+        Ok(())
+    }
+
+    fn program(&self, name: &str, arguments: &[String]) -> anyhow::Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let log = self.log_file(name)?;
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
+        command.kill_on_drop(true);
+        Ok(command)
+    }
+
+    async fn start(&mut self, name: &str, mut command: Command, pod: Option<&Pod>) -> anyhow::Result<()> {
+        let process = match pod {
+            Some(pod) => pod.spawn(command).await?,
+            None => command.spawn().with_context(|| format!("start {name}"))?,
+        };
+        self.programs.push(Program { name: name.to_owned(), process, log: self.log_path(name) });
+        Ok(())
+    }
+
+    fn log_path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("logs").join(format!("{name}.log"))
+    }
+
+    fn log_file(&self, name: &str) -> anyhow::Result<std::fs::File> {
+        let path = self.log_path(name);
+        std::fs::create_dir_all(self.folder.path().join("logs"))?;
+        std::fs::File::create(&path).with_context(|| format!("create {}", path.display()))
+    }
+
+    async fn wait_until_ready(&mut self, pod: &Pod) -> anyhow::Result<()> {
+        let address = SocketAddr::new(pod.address().context("a proxy without address")?, READINESS_PORT);
+        for _ in 0..300 {
+            if is_ready(pod, address).await {
+                return Ok(());
+            }
+            if let Some(casualty) = self.casualty() {
+                anyhow::bail!(casualty);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::bail!("{} is not ready after 15 s; its log is {}", pod.name(), self.log_path(pod.name()).display())
+    }
+
+    async fn wait_for(&mut self, what: &str, done: impl Fn() -> bool) -> anyhow::Result<()> {
+        for _ in 0..300 {
+            if done() {
+                return Ok(());
+            }
+            if let Some(casualty) = self.casualty() {
+                anyhow::bail!(casualty);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        anyhow::bail!("waited 15 s for {what}")
+    }
+}
+
+async fn is_ready(pod: &Pod, address: SocketAddr) -> bool {
+    let ask = async {
+        let mut stream = pod.connect(address).await?;
+        stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        anyhow::Ok(answer.starts_with(b"HTTP/1.1 200"))
+    };
+    ask.await.unwrap_or(false)
+}
+
+fn compile_settings() -> anyhow::Result<fairway_controller::program::Standalone> {
+    fairway_controller::program::Standalone::captured(SERVICE_NETWORK)
+}
+
+async fn service_addresses(objects: &Path) -> anyhow::Result<BTreeMap<String, IpAddr>> {
+    let services = fairway_controller::check::service_addresses(objects, &compile_settings()?).await?;
+    ensure!(!services.is_empty(), "the example has no Services");
+    Ok(services)
+}
+
+/// A name that can stand in a path: `bookshop.reader`.
+fn handle(key: &str) -> String {
+    key.replace('/', ".")
+}
+
+fn pod_file(member: &Member) -> String {
+    format!("pods/{}.yaml", handle(&member.key()))
+}
+
+/// Writes a file the way an editor does: whole, under another name first.
+pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().context("a file without folder")?;
+    std::fs::create_dir_all(folder)?;
+    let draft = tempfile::NamedTempFile::new_in(folder)?;
+    std::fs::write(draft.path(), text)?;
+    draft.persist(path).with_context(|| format!("write {}", path.display()))?;
+    Ok(())
+}
