@@ -2,8 +2,8 @@
 
 use crate::model::{
     Authorization, AuthorizationKey, Backend, BackendKey, Certificate, CertificateKey, Endpoints, Generation,
-    Listener, ListenerKey, Resource, ResourceKey, ResourceKind, Route, RouteKey, Service, ServiceKey, Workload,
-    WorkloadKey,
+    Listener, ListenerKey, Resource, ResourceKey, ResourceKind, Route, RouteKey, Service, ServiceKey,
+    Workload, WorkloadKey,
 };
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -53,7 +53,10 @@ pub type Changes = BTreeSet<ResourceKey>;
 impl Snapshot {
     /// The configuration after a delta, and what really changed (equal upserts and unknown removals do not count).
     pub fn apply(&self, delta: Delta) -> (Self, Changes) {
-        let mut next = Self { generation: delta.generation, ..self.clone() };
+        let mut next = Self {
+            generation: delta.generation,
+            ..self.clone()
+        };
         let mut changes = Changes::new();
         for key in delta.removals {
             if next.remove(&key) {
@@ -98,9 +101,11 @@ impl Snapshot {
             Resource::Certificate(it) => put(&mut self.certificates, it.key.clone(), it),
             Resource::Service(it) => put(&mut self.services, it.key.clone(), it),
             Resource::Workload(it) => put(&mut self.workloads, it.key.clone(), it),
-            Resource::Authorization(it) => {
-                put(&mut self.authorizations, AuthorizationKey::from(it.name.clone()), it)
-            }
+            Resource::Authorization(it) => put(
+                &mut self.authorizations,
+                AuthorizationKey::from(it.name.clone()),
+                it,
+            ),
         }
     }
 

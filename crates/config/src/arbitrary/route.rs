@@ -2,9 +2,10 @@
 
 use super::{hostname, key, name, object, port, text};
 use crate::model::{
-    Attachment, Audience, BackendTarget, CorsPolicy, Filter, Fraction, GrpcMethodMatch, HeaderMatch, HeaderModifier,
-    HostMatch, Match, Mirror, OriginPattern, PathMatch, PathModifier, Pattern, QueryMatch, Redirect, Retry, Route,
-    RouteKind, Rule, Scheme, Timeouts, Unresolved, UrlRewrite, ValueMatch, WeightedBackend,
+    Attachment, Audience, BackendTarget, CorsPolicy, Filter, Fraction, GrpcMethodMatch, HeaderMatch,
+    HeaderModifier, HostMatch, Match, Mirror, OriginPattern, PathMatch, PathModifier, Pattern, QueryMatch,
+    Redirect, Retry, Route, RouteKind, Rule, Scheme, Timeouts, Unresolved, UrlRewrite, ValueMatch,
+    WeightedBackend,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proptest::collection::vec;
@@ -16,39 +17,78 @@ use std::time::Duration;
 /// Any route.
 pub fn route() -> impl Strategy<Value = Route> {
     let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
-    (key(), kind, object(), any::<i64>(), vec(attachment(), 1..3), vec(rule(), 0..3)).prop_map(
-        |(key, kind, object, created, attachments, rules)| Route { key, kind, object, created, attachments, rules },
+    (
+        key(),
+        kind,
+        object(),
+        any::<i64>(),
+        vec(attachment(), 1..3),
+        vec(rule(), 0..3),
     )
+        .prop_map(|(key, kind, object, created, attachments, rules)| Route {
+            key,
+            kind,
+            object,
+            created,
+            attachments,
+            rules,
+        })
 }
 
 fn attachment() -> impl Strategy<Value = Attachment> {
     let host = (hostname(), hostname()).prop_map(|(effective, original)| HostMatch { effective, original });
     let audience = prop_oneof![Just(Audience::Producer), name().prop_map(Audience::Consumer)];
     prop_oneof![
-        (key(), vec(host, 0..3)).prop_map(|(listener, hostnames)| Attachment::Listener { listener, hostnames }),
-        (key(), of(port()), audience)
-            .prop_map(|(service, port, audience)| Attachment::Service { service, port, audience }),
+        (key(), vec(host, 0..3))
+            .prop_map(|(listener, hostnames)| Attachment::Listener { listener, hostnames }),
+        (key(), of(port()), audience).prop_map(|(service, port, audience)| Attachment::Service {
+            service,
+            port,
+            audience
+        }),
     ]
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let backend = (any::<u32>(), target(), vec(filter(), 0..2))
-        .prop_map(|(weight, target, filters)| WeightedBackend { weight, target, filters });
-    let timeouts = (of(any::<Duration>()), of(any::<Duration>()))
-        .prop_map(|(request, backend_request)| Timeouts { request, backend_request });
-    let retry = (any::<u32>(), of(any::<Duration>()), vec(status(), 0..3), any::<bool>()).prop_map(
-        |(attempts, backoff, codes, connection_errors)| Retry { attempts, backoff, codes, connection_errors },
-    );
-    (of(text()), vec(matching(), 1..3), vec(filter(), 0..3), vec(backend, 0..3), timeouts, of(retry)).prop_map(
-        |(name, matches, filters, backends, timeouts, retry)| Rule {
+    let backend =
+        (any::<u32>(), target(), vec(filter(), 0..2)).prop_map(|(weight, target, filters)| WeightedBackend {
+            weight,
+            target,
+            filters,
+        });
+    let timeouts =
+        (of(any::<Duration>()), of(any::<Duration>())).prop_map(|(request, backend_request)| Timeouts {
+            request,
+            backend_request,
+        });
+    let retry = (
+        any::<u32>(),
+        of(any::<Duration>()),
+        vec(status(), 0..3),
+        any::<bool>(),
+    )
+        .prop_map(|(attempts, backoff, codes, connection_errors)| Retry {
+            attempts,
+            backoff,
+            codes,
+            connection_errors,
+        });
+    (
+        of(text()),
+        vec(matching(), 1..3),
+        vec(filter(), 0..3),
+        vec(backend, 0..3),
+        timeouts,
+        of(retry),
+    )
+        .prop_map(|(name, matches, filters, backends, timeouts, retry)| Rule {
             name,
             matches,
             filters,
             backends,
             timeouts,
             retry,
-        },
-    )
+        })
 }
 
 fn status() -> impl Strategy<Value = StatusCode> {
@@ -56,7 +96,11 @@ fn status() -> impl Strategy<Value = StatusCode> {
 }
 
 fn method() -> impl Strategy<Value = Method> {
-    prop_oneof![Just(Method::GET), Just(Method::DELETE), "[A-Z]{1,6}".prop_filter_map("a method", |it| it.parse().ok())]
+    prop_oneof![
+        Just(Method::GET),
+        Just(Method::DELETE),
+        "[A-Z]{1,6}".prop_filter_map("a method", |it| it.parse().ok())
+    ]
 }
 
 fn pattern() -> impl Strategy<Value = Pattern> {
@@ -65,7 +109,10 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 fn value_match() -> impl Strategy<Value = ValueMatch> {
-    prop_oneof![text().prop_map(ValueMatch::Exact), pattern().prop_map(ValueMatch::Regex)]
+    prop_oneof![
+        text().prop_map(ValueMatch::Exact),
+        pattern().prop_map(ValueMatch::Regex)
+    ]
 }
 
 fn path() -> impl Strategy<Value = Arc<str>> {
@@ -73,8 +120,8 @@ fn path() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn matching() -> impl Strategy<Value = Match> {
-    let grpc =
-        (of(value_match()), of(value_match())).prop_map(|(service, method)| GrpcMethodMatch { service, method });
+    let grpc = (of(value_match()), of(value_match()))
+        .prop_map(|(service, method)| GrpcMethodMatch { service, method });
     let path = prop_oneof![
         text().prop_map(PathMatch::Exact),
         path().prop_map(PathMatch::Prefix),
@@ -83,16 +130,27 @@ fn matching() -> impl Strategy<Value = Match> {
     ];
     let header = (header_name(), value_match()).prop_map(|(name, value)| HeaderMatch { name, value });
     let query = (name(), value_match()).prop_map(|(name, value)| QueryMatch { name, value });
-    (path, vec(header, 0..3), vec(query, 0..3), of(method()))
-        .prop_map(|(path, headers, query, method)| Match { path, headers, query, method })
+    (path, vec(header, 0..3), vec(query, 0..3), of(method())).prop_map(|(path, headers, query, method)| {
+        Match {
+            path,
+            headers,
+            query,
+            method,
+        }
+    })
 }
 
 fn target() -> impl Strategy<Value = BackendTarget> {
     use Unresolved::{InvalidKind, NotFound, NotPermitted, UnsupportedProtocol};
     prop_oneof![
         key().prop_map(BackendTarget::Backend),
-        prop_oneof![Just(NotFound), Just(NotPermitted), Just(InvalidKind), Just(UnsupportedProtocol)]
-            .prop_map(BackendTarget::Unresolved),
+        prop_oneof![
+            Just(NotFound),
+            Just(NotPermitted),
+            Just(InvalidKind),
+            Just(UnsupportedProtocol)
+        ]
+        .prop_map(BackendTarget::Unresolved),
     ]
 }
 
@@ -106,8 +164,9 @@ fn header_value() -> impl Strategy<Value = HeaderValue> {
 }
 
 fn filter() -> impl Strategy<Value = Filter> {
-    let mirror = (target(), 0..10_u32, 10..20_u32)
-        .prop_filter_map("a share", |(target, a, b)| Fraction::new(a, b).map(|fraction| Mirror { target, fraction }));
+    let mirror = (target(), 0..10_u32, 10..20_u32).prop_filter_map("a share", |(target, a, b)| {
+        Fraction::new(a, b).map(|fraction| Mirror { target, fraction })
+    });
     prop_oneof![
         headers().prop_map(Filter::RequestHeaders),
         headers().prop_map(Filter::ResponseHeaders),
@@ -127,14 +186,28 @@ fn headers() -> impl Strategy<Value = HeaderModifier> {
 }
 
 fn path_modifier() -> impl Strategy<Value = PathModifier> {
-    prop_oneof![text().prop_map(PathModifier::ReplaceFull), text().prop_map(PathModifier::ReplacePrefix)]
+    prop_oneof![
+        text().prop_map(PathModifier::ReplaceFull),
+        text().prop_map(PathModifier::ReplacePrefix)
+    ]
 }
 
 fn redirect() -> impl Strategy<Value = Redirect> {
     let scheme = prop_oneof![Just(Scheme::Http), Just(Scheme::Https)];
-    let status = prop_oneof![Just(StatusCode::MOVED_PERMANENTLY), Just(StatusCode::FOUND), Just(StatusCode::SEE_OTHER)];
-    (of(scheme), of(name()), of(path_modifier()), of(port()), status)
-        .prop_map(|(scheme, hostname, path, port, status)| Redirect { scheme, hostname, path, port, status })
+    let status = prop_oneof![
+        Just(StatusCode::MOVED_PERMANENTLY),
+        Just(StatusCode::FOUND),
+        Just(StatusCode::SEE_OTHER)
+    ];
+    (of(scheme), of(name()), of(path_modifier()), of(port()), status).prop_map(
+        |(scheme, hostname, path, port, status)| Redirect {
+            scheme,
+            hostname,
+            path,
+            port,
+            status,
+        },
+    )
 }
 
 fn cors() -> impl Strategy<Value = CorsPolicy> {
@@ -151,7 +224,16 @@ fn cors() -> impl Strategy<Value = CorsPolicy> {
         of(vec(header_name(), 0..3)),
         any::<Duration>(),
     )
-        .prop_map(|(allow_origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age)| {
-            CorsPolicy { allow_origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age }
-        })
+        .prop_map(
+            |(allow_origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age)| {
+                CorsPolicy {
+                    allow_origins,
+                    allow_credentials,
+                    allow_methods,
+                    allow_headers,
+                    expose_headers,
+                    max_age,
+                }
+            },
+        )
 }

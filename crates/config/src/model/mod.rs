@@ -18,15 +18,18 @@ mod workload;
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints};
 pub use certificate::{Certificate, InvalidCertificate};
 pub use filter::{
-    CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Scheme, UrlRewrite,
+    CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Scheme,
+    UrlRewrite,
 };
 pub use hostname::{HostnamePattern, InvalidHostname};
 pub use key::{
-    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey, ResourceKind,
-    RouteKey, ServiceKey, WorkloadKey,
+    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey,
+    ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
-pub use matching::{GrpcMethodMatch, HeaderMatch, InvalidPattern, Match, PathMatch, Pattern, QueryMatch, ValueMatch};
+pub use matching::{
+    GrpcMethodMatch, HeaderMatch, InvalidPattern, Match, PathMatch, Pattern, QueryMatch, ValueMatch,
+};
 pub use route::{
     Attachment, Audience, BackendTarget, HostMatch, Retry, Route, RouteKind, Rule, Timeouts, Unresolved,
     WeightedBackend,

@@ -19,13 +19,18 @@ const RESOURCE_LIMIT: usize = 64 * 1024 * 1024;
 
 /// A resource whose parts do not fit together, or that is too big.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a resource of {size} bytes that is longer than it says, or than the {RESOURCE_LIMIT} bytes that are taken")]
+#[error(
+    "a resource of {size} bytes that is longer than it says, or than the {RESOURCE_LIMIT} bytes that are taken"
+)]
 pub struct OversizedResource {
     size: usize,
 }
 
 /// Cuts a difference into messages. The bytes are shared, not copied.
-pub fn fragments(upserts: Vec<Arc<Encoded>>, removals: Vec<ResourceKey>) -> impl Iterator<Item = proto::FromController> {
+pub fn fragments(
+    upserts: Vec<Arc<Encoded>>,
+    removals: Vec<ResourceKey>,
+) -> impl Iterator<Item = proto::FromController> {
     let mut removals = VecDeque::from(removals);
     let mut upserts = VecDeque::from(upserts);
     let mut sent_of_first = 0;
@@ -53,7 +58,9 @@ pub fn fragments(upserts: Vec<Arc<Encoded>>, removals: Vec<ResourceKey>) -> impl
         }
         let empty = fragment.removals.is_empty() && fragment.upserts.is_empty();
         let message = from_controller::Message::Fragment(fragment);
-        (!empty).then_some(proto::FromController { message: Some(message) })
+        (!empty).then_some(proto::FromController {
+            message: Some(message),
+        })
     })
 }
 
@@ -99,7 +106,11 @@ mod tests {
 
     fn encoded(name: &str, size: usize) -> Arc<Encoded> {
         let bytes = Bytes::from(vec![7; size]);
-        Arc::new(Encoded { key: ResourceKey::new(ResourceKind::Endpoints, name), hash: ContentHash::of(&bytes), bytes })
+        Arc::new(Encoded {
+            key: ResourceKey::new(ResourceKind::Endpoints, name),
+            hash: ContentHash::of(&bytes),
+            bytes,
+        })
     }
 
     fn cut(upserts: Vec<Arc<Encoded>>, removals: Vec<ResourceKey>) -> Vec<proto::Fragment> {
@@ -114,8 +125,14 @@ mod tests {
     #[test]
     fn no_message_is_much_bigger_than_the_limit_and_the_parts_make_the_whole() {
         let sizes = [10, 3 * MESSAGE_LIMIT, 0, MESSAGE_LIMIT - 100, MESSAGE_LIMIT, 5];
-        let upserts: Vec<_> = sizes.iter().enumerate().map(|(i, size)| encoded(&i.to_string(), *size)).collect();
-        let removals = (0..40_000).map(|i| ResourceKey::new(ResourceKind::Route, i.to_string())).collect();
+        let upserts: Vec<_> = sizes
+            .iter()
+            .enumerate()
+            .map(|(i, size)| encoded(&i.to_string(), *size))
+            .collect();
+        let removals = (0..40_000)
+            .map(|i| ResourceKey::new(ResourceKind::Route, i.to_string()))
+            .collect();
         let cut = cut(upserts.clone(), removals);
         assert!(cut.iter().all(|it| it.encoded_len() <= MESSAGE_LIMIT + 1024));
         assert_eq!(cut.iter().map(|it| it.removals.len()).sum::<usize>(), 40_000);
@@ -127,7 +144,11 @@ mod tests {
                 whole.push((part.key.unwrap().name, bytes.len()));
             }
         }
-        let expected: Vec<_> = sizes.iter().enumerate().map(|(i, size)| (i.to_string(), *size)).collect();
+        let expected: Vec<_> = sizes
+            .iter()
+            .enumerate()
+            .map(|(i, size)| (i.to_string(), *size))
+            .collect();
         assert_eq!(whole, expected);
     }
 

@@ -52,7 +52,10 @@ impl From<&Subscription> for proto::Hello {
             Proxy::Node(node) => hello::Proxy::Node(node.to_string()),
             Proxy::Everything => hello::Proxy::WholeSystem(proto::WholeSystem {}),
         };
-        Self { proxy: Some(proxy), version: hello.version.to_string() }
+        Self {
+            proxy: Some(proxy),
+            version: hello.version.to_string(),
+        }
     }
 }
 
@@ -69,9 +72,16 @@ impl TryFrom<proto::Hello> for Subscription {
             }
             Some(hello::Proxy::Node(node)) => Proxy::Node(node.into()),
             Some(hello::Proxy::WholeSystem(_)) => Proxy::Everything,
-            None => return Err(UnknownProxy("no proxy, or a kind that this controller does not know".to_owned())),
+            None => {
+                return Err(UnknownProxy(
+                    "no proxy, or a kind that this controller does not know".to_owned(),
+                ));
+            }
         };
-        Ok(Self { proxy, version: message.version.into() })
+        Ok(Self {
+            proxy,
+            version: message.version.into(),
+        })
     }
 }
 
@@ -88,7 +98,10 @@ pub fn held_messages<'a>(
         {
             size += key.name.len() + 64;
             let hash = bytes::Bytes::copy_from_slice(hash.as_bytes());
-            resources.push(proto::HeldResource { key: Some(wire::encode_key(key)), hash });
+            resources.push(proto::HeldResource {
+                key: Some(wire::encode_key(key)),
+                hash,
+            });
         }
         Some(proto::Held { resources })
     })

@@ -15,5 +15,6 @@ pub(super) fn encode(certificate: &Certificate) -> proto::Certificate {
 
 pub(super) fn decode(message: proto::Certificate) -> Result<Certificate, Invalid> {
     let key = value::key(message.key).map_err(|it| it.within("key"))?;
-    Certificate::from_pem(key, &message.chain_pem, &message.private_key_pem).map_err(|error| Invalid::new("", error))
+    Certificate::from_pem(key, &message.chain_pem, &message.private_key_pem)
+        .map_err(|error| Invalid::new("", error))
 }

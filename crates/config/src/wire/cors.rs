@@ -20,8 +20,12 @@ pub(super) fn decode(message: proto::CorsPolicy) -> Result<CorsPolicy, Invalid> 
     Ok(CorsPolicy {
         allow_origins: each(message.allow_origins, "allow_origins", decode_origin)?,
         allow_credentials: message.allow_credentials,
-        allow_methods: required(message.allow_methods, "allow_methods", |it| decode_names(it, value::method))?,
-        allow_headers: required(message.allow_headers, "allow_headers", |it| decode_names(it, value::header_name))?,
+        allow_methods: required(message.allow_methods, "allow_methods", |it| {
+            decode_names(it, value::method)
+        })?,
+        allow_headers: required(message.allow_headers, "allow_headers", |it| {
+            decode_names(it, value::header_name)
+        })?,
         expose_headers: required(message.expose_headers, "expose_headers", |it| {
             decode_names(it, value::header_name)
         })?,
@@ -43,8 +47,12 @@ fn decode_origin(message: proto::OriginPattern) -> Result<OriginPattern, Invalid
     use proto::origin_pattern::Kind;
     required(message.kind, "", |kind| match kind {
         Kind::Any(proto::Everything {}) => Ok(OriginPattern::Any),
-        Kind::Exact(origin) => value::name(origin).map(OriginPattern::Exact).map_err(|it| it.within("exact")),
-        Kind::Regex(source) => value::pattern(source).map(OriginPattern::Pattern).map_err(|it| it.within("regex")),
+        Kind::Exact(origin) => value::name(origin)
+            .map(OriginPattern::Exact)
+            .map_err(|it| it.within("exact")),
+        Kind::Regex(source) => value::pattern(source)
+            .map(OriginPattern::Pattern)
+            .map_err(|it| it.within("regex")),
     })
 }
 
@@ -52,7 +60,9 @@ fn encode_names<T: ToString>(names: Option<&[T]>) -> proto::NameSet {
     use proto::name_set::Kind;
     let kind = match names {
         None => Kind::Any(proto::Everything {}),
-        Some(names) => Kind::Only(proto::Names { names: names.iter().map(ToString::to_string).collect() }),
+        Some(names) => Kind::Only(proto::Names {
+            names: names.iter().map(ToString::to_string).collect(),
+        }),
     };
     proto::NameSet { kind: Some(kind) }
 }

@@ -17,7 +17,10 @@ pub fn encode_key(key: &ResourceKey) -> proto::ResourceKey {
         ResourceKind::Workload => proto::ResourceKind::Workload,
         ResourceKind::Authorization => proto::ResourceKind::Authorization,
     };
-    proto::ResourceKey { kind: kind.into(), name: key.name.to_string() }
+    proto::ResourceKey {
+        kind: kind.into(),
+        name: key.name.to_string(),
+    }
 }
 
 /// A key that was received.
@@ -31,7 +34,9 @@ pub fn decode_key(message: &proto::ResourceKey) -> Result<ResourceKey, Invalid> 
         Ok(proto::ResourceKind::Service) => ResourceKind::Service,
         Ok(proto::ResourceKind::Workload) => ResourceKind::Workload,
         Ok(proto::ResourceKind::Authorization) => ResourceKind::Authorization,
-        Ok(proto::ResourceKind::Unspecified) | Err(_) => return Err(Invalid::unknown_value("kind", message.kind)),
+        Ok(proto::ResourceKind::Unspecified) | Err(_) => {
+            return Err(Invalid::unknown_value("kind", message.kind));
+        }
     };
     let name = value::name(message.name.clone()).map_err(|it| it.within("name"))?;
     Ok(ResourceKey { kind, name })

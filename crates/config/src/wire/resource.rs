@@ -32,14 +32,21 @@ pub fn encode(resource: &Resource) -> Encoded {
         Resource::Authorization(it) => Kind::Authorization(authorization::encode(it)),
     };
     let bytes: Bytes = proto::Resource { kind: Some(kind) }.encode_to_vec().into();
-    Encoded { key: resource.key(), hash: ContentHash::of(&bytes), bytes }
+    Encoded {
+        key: resource.key(),
+        hash: ContentHash::of(&bytes),
+        bytes,
+    }
 }
 
 /// Decodes a resource and checks all of it.
 pub fn decode(bytes: Bytes) -> Result<Resource, Invalid> {
     let message = proto::Resource::decode(bytes.clone()).map_err(|error| Invalid::new("", error))?;
     if !is_complete(&message, &bytes) {
-        return Err(Invalid::new("", "holds a field that this program does not know; is it older than the controller?"));
+        return Err(Invalid::new(
+            "",
+            "holds a field that this program does not know; is it older than the controller?",
+        ));
     }
     required(message.kind, "", |kind| {
         Ok(match kind {

@@ -47,7 +47,10 @@ fn decode_port(message: proto::ServicePort) -> Result<ServicePort, Invalid> {
 }
 
 fn encode_consumer(consumer: &ConsumerWaypoint) -> proto::ConsumerWaypoint {
-    proto::ConsumerWaypoint { namespace: consumer.namespace.to_string(), waypoint: consumer.waypoint.to_string() }
+    proto::ConsumerWaypoint {
+        namespace: consumer.namespace.to_string(),
+        waypoint: consumer.waypoint.to_string(),
+    }
 }
 
 fn decode_consumer(message: proto::ConsumerWaypoint) -> Result<ConsumerWaypoint, Invalid> {

@@ -33,7 +33,9 @@ pub(super) fn decode(message: proto::Workload) -> Result<Workload, Invalid> {
             Ok(proto::Mesh::Outside) => Mesh::Outside,
             Ok(proto::Mesh::Permissive) => Mesh::Captured(MutualTls::Permissive),
             Ok(proto::Mesh::Strict) => Mesh::Captured(MutualTls::Strict),
-            Ok(proto::Mesh::Unspecified) | Err(_) => return Err(Invalid::unknown_value("mesh", message.mesh)),
+            Ok(proto::Mesh::Unspecified) | Err(_) => {
+                return Err(Invalid::unknown_value("mesh", message.mesh));
+            }
         },
         authorizations: each(message.authorizations, "authorizations", value::key)?,
     })

@@ -40,8 +40,13 @@ impl Follower {
         apply: Box<dyn Apply>,
     ) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
         let (progress, watched) = watch::channel(Progress::default());
-        let mut follower =
-            Self { subscription, replica: Replica::default(), apply, progress, backoff: Backoff::default() };
+        let mut follower = Self {
+            subscription,
+            replica: Replica::default(),
+            apply,
+            progress,
+            backoff: Backoff::default(),
+        };
         let run = async move {
             let Some(path) = state_file else {
                 return follower.run(dial, None).await;
@@ -108,7 +113,11 @@ impl Follower {
                     if let Some(saver) = saver {
                         saver.save(self.replica.snapshot());
                     }
-                    conversation.say(Message::Ack(proto::Ack { generation: generation.0 })).await;
+                    conversation
+                        .say(Message::Ack(proto::Ack {
+                            generation: generation.0,
+                        }))
+                        .await;
                 }
                 Some(Answer::Nack { generation, rejected }) => {
                     warn!(%generation, rejected = rejected.len(), "configuration refused; the one before stays");
@@ -116,7 +125,12 @@ impl Follower {
                         warn!(resource = ?it.key, reason = it.reason, "refused");
                     }
                     self.report_refused();
-                    conversation.say(Message::Nack(proto::Nack { generation: generation.0, rejected })).await;
+                    conversation
+                        .say(Message::Nack(proto::Nack {
+                            generation: generation.0,
+                            rejected,
+                        }))
+                        .await;
                 }
             }
         }

@@ -1,0 +1,188 @@
+//! How far one subscriber has come.
+//!
+//! What the proxy holds is not kept: it is what it was sent, but for the keys that are `stale` (changed since) and those
+//! it refused. So a subscriber costs what it is behind, not what it has.
+
+use crate::serve::states::ProxyState;
+use fairway_config::Rejected;
+use fairway_config::model::{Generation, ResourceKey};
+use fairway_config::stream::{Proxy, Subscription};
+use fairway_config::wire::{ContentHash, Encoded};
+use std::collections::{BTreeMap, HashSet};
+use std::mem;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    subscription: Subscription,
+    /// What the proxy may have in another version than it should, or have and should not.
+    stale: HashSet<ResourceKey, ahash::RandomState>,
+    in_flight: Option<InFlight>,
+    /// What the proxy refused: that version is not sent again, its older one stays there.
+    refused: BTreeMap<ResourceKey, Refusal>,
+    stalled: Option<Vec<Rejected>>,
+    offering_again: bool,
+    has_first: bool,
+    acked: Generation,
+    wake: Arc<Notify>,
+}
+
+/// A difference that is not answered yet.
+#[derive(Debug)]
+struct InFlight {
+    generation: Generation,
+    upserts: BTreeMap<ResourceKey, ContentHash>,
+    removals: Vec<ResourceKey>,
+}
+
+#[derive(Debug)]
+struct Refusal {
+    hash: ContentHash,
+    reason: String,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub(in crate::serve) struct Difference {
+    pub(in crate::serve) generation: Generation,
+    pub(in crate::serve) upserts: Vec<Arc<Encoded>>,
+    pub(in crate::serve) removals: Vec<ResourceKey>,
+}
+
+/// An answer to something that was not asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy answers to generation {0}, which is not the one that waits for an answer")]
+pub(in crate::serve) struct WrongAnswer(Generation);
+
+impl Subscriber {
+    pub(super) fn new(
+        subscription: Subscription,
+        stale: HashSet<ResourceKey, ahash::RandomState>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            subscription,
+            stale,
+            in_flight: None,
+            refused: BTreeMap::new(),
+            stalled: None,
+            offering_again: false,
+            has_first: false,
+            acked: Generation::default(),
+            wake,
+        }
+    }
+
+    pub(super) fn proxy(&self) -> &Proxy {
+        &self.subscription.proxy
+    }
+
+    pub(super) fn touch(&mut self, keys: impl Iterator<Item = ResourceKey>) {
+        self.stale.extend(keys);
+        self.stalled = None;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn difference<'a>(
+        &mut self,
+        generation: Generation,
+        wanted: impl Fn(&ResourceKey) -> Option<&'a Arc<Encoded>>,
+    ) -> Option<Difference> {
+        if self.in_flight.is_some() || self.stalled.is_some() {
+            return None;
+        }
+        let mut difference = Difference {
+            generation,
+            upserts: Vec::new(),
+            removals: Vec::new(),
+        };
+        let again = mem::take(&mut self.offering_again);
+        for key in mem::take(&mut self.stale) {
+            match wanted(&key) {
+                Some(encoded)
+                    if !again && self.refused.get(&key).is_some_and(|it| it.hash == encoded.hash) => {}
+                Some(encoded) => difference.upserts.push(encoded.clone()),
+                None => difference.removals.push(key),
+            }
+        }
+        // Until one is in force there, even an empty one is sent: its commit says that this is all.
+        if self.has_first && difference.upserts.is_empty() && difference.removals.is_empty() {
+            return None;
+        }
+        difference.upserts.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        difference.removals.sort_unstable();
+        self.in_flight = Some(InFlight {
+            generation,
+            upserts: difference
+                .upserts
+                .iter()
+                .map(|it| (it.key.clone(), it.hash))
+                .collect(),
+            removals: difference.removals.clone(),
+        });
+        Some(difference)
+    }
+
+    fn answered(&mut self, generation: Generation) -> Result<InFlight, WrongAnswer> {
+        self.in_flight
+            .take_if(|it| it.generation == generation)
+            .ok_or(WrongAnswer(generation))
+    }
+
+    pub(super) fn acked(&mut self, generation: Generation) -> Result<(), WrongAnswer> {
+        let answered = self.answered(generation)?;
+        self.acked = generation;
+        self.has_first = true;
+        for key in answered.upserts.keys().chain(&answered.removals) {
+            self.refused.remove(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn nacked(
+        &mut self,
+        generation: Generation,
+        rejected: Vec<Rejected>,
+    ) -> Result<(), WrongAnswer> {
+        let answered = self.answered(generation)?;
+        let (of_this, others): (Vec<_>, Vec<_>) = rejected
+            .into_iter()
+            .partition(|it| answered.upserts.contains_key(&it.key));
+        // A refusal that names nothing of what was sent tells nothing that could be left out: then all of it waits.
+        self.stalled = of_this.is_empty().then_some(others);
+        for Rejected { key, reason } in of_this {
+            if let Some(hash) = answered.upserts.get(&key) {
+                self.refused.insert(key, Refusal { hash: *hash, reason });
+            }
+        }
+        self.stale
+            .extend(answered.upserts.into_keys().chain(answered.removals));
+        Ok(())
+    }
+
+    pub(super) fn offer_again(&mut self) {
+        self.stale.extend(self.refused.keys().cloned());
+        self.stalled = None;
+        self.offering_again = true;
+    }
+
+    pub(super) fn has_refused(&self) -> bool {
+        self.stalled.is_some() || !self.refused.is_empty()
+    }
+
+    pub(super) fn state(&self, generation: Generation) -> ProxyState {
+        let up_to_date =
+            self.has_first && self.in_flight.is_none() && self.stalled.is_none() && self.stale.is_empty();
+        let refused = self.refused.iter().map(|(key, it)| Rejected {
+            key: key.clone(),
+            reason: it.reason.clone(),
+        });
+        ProxyState {
+            proxy: self.subscription.proxy.clone(),
+            version: self.subscription.version.clone(),
+            acked: if up_to_date { generation } else { self.acked },
+            rejected: refused.chain(self.stalled.iter().flatten().cloned()).collect(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Where compiled configuration comes in and goes out to all subscribers.
+
+use super::book::{Book, Difference, Held, SubscriberId, WrongAnswer};
+use super::session;
+use super::states::{ProxyState, States};
+use fairway_config::Rejected;
+use fairway_config::model::{Generation, Resource, ResourceKey};
+use fairway_config::stream::{Link, Subscription};
+use fairway_config::wire;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// The compiled configuration, and all who subscribe to it.
+///
+/// Until the first commit subscribers wait: a controller that has not compiled yet must not tell a proxy that there is
+/// nothing, and so take away what it serves.
+#[derive(Debug)]
+pub struct Hub {
+    /// Held for moments, never while anything waits.
+    book: Mutex<Book>,
+    generation: watch::Sender<Generation>,
+    ticks: watch::Sender<u64>,
+    closed: watch::Sender<bool>,
+}
+
+/// How many messages wait for a proxy that does not read, each of about a MiB at most.
+pub(super) const QUEUE: usize = 2;
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            book: Mutex::default(),
+            generation: watch::Sender::new(Generation::default()),
+            ticks: watch::Sender::new(0),
+            closed: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Takes a change over and sends it to those it concerns; returns at once. Each resource is encoded here, once.
+    /// Upserts that are equal to what is there cost their encoding and nothing else.
+    pub fn commit(&self, upserts: Vec<Resource>, removals: Vec<ResourceKey>) -> Generation {
+        let encoded = |resource: Resource| {
+            let encoded = Arc::new(wire::encode(&resource));
+            (resource, encoded)
+        };
+        let upserts = upserts.into_iter().map(encoded).collect();
+        let generation = self.book().commit(upserts, removals);
+        self.generation.send_replace(generation);
+        self.tick();
+        generation
+    }
+
+    /// The last commit's generation; 0 before the first.
+    pub fn generation(&self) -> Generation {
+        *self.generation.borrow()
+    }
+
+    /// Follows how far the connected proxies have come.
+    pub fn states(self: &Arc<Self>) -> States {
+        States::new(self.clone(), self.ticks.subscribe())
+    }
+
+    /// Opens a conversation with a proxy in this process. Must be called within a tokio runtime.
+    pub fn subscribe_channel(self: &Arc<Self>) -> Link {
+        let (to_controller, inbound) = mpsc::channel(QUEUE);
+        let (outbound, from_controller) = mpsc::channel(QUEUE);
+        let inbound = ReceiverStream::new(inbound).map(Ok);
+        tokio::spawn(session::run(self.clone(), |_| Ok(()), inbound, outbound));
+        Link {
+            to_controller,
+            from_controller,
+        }
+    }
+
+    /// Ends all conversations, now and later ones; for the controller's own end.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    pub(super) async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    pub(super) async fn first_commit(&self) {
+        let _ = self
+            .generation
+            .subscribe()
+            .wait_for(|generation| generation.0 > 0)
+            .await;
+    }
+
+    pub(super) fn current_states(&self) -> Vec<ProxyState> {
+        self.book().states()
+    }
+
+    pub(super) fn enroll(self: &Arc<Self>, subscription: Subscription, held: &Held) -> Enrolled {
+        let wake = Arc::new(Notify::new());
+        let id = self.book().subscribe(subscription, held, wake.clone());
+        self.tick();
+        Enrolled {
+            hub: self.clone(),
+            id,
+            wake,
+        }
+    }
+
+    fn tick(&self) {
+        self.ticks.send_modify(|ticks| *ticks = ticks.wrapping_add(1));
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A subscriber's place in the hub, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Enrolled {
+    hub: Arc<Hub>,
+    id: SubscriberId,
+    wake: Arc<Notify>,
+}
+
+impl Enrolled {
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(super) fn difference(&self) -> Option<Difference> {
+        let difference = self.hub.book().difference(self.id);
+        self.hub.tick();
+        difference
+    }
+
+    pub(super) fn acked(&self, generation: Generation) -> Result<(), WrongAnswer> {
+        self.hub.book().acked(self.id, generation)
+    }
+
+    pub(super) fn nacked(&self, generation: Generation, rejected: Vec<Rejected>) -> Result<(), WrongAnswer> {
+        self.hub.book().nacked(self.id, generation, rejected)
+    }
+
+    pub(super) fn offer_again(&self) {
+        self.hub.book().offer_again(self.id);
+    }
+
+    pub(super) fn has_refused(&self) -> bool {
+        self.hub.book().has_refused(self.id)
+    }
+}
+
+impl Drop for Enrolled {
+    fn drop(&mut self) {
+        self.hub.book().unsubscribe(self.id);
+        self.hub.tick();
+    }
+}

@@ -1,0 +1,147 @@
+//! What each resource says about who needs what.
+
+use fairway_config::model::{
+    Attachment, Audience, Backend, BackendKey, BackendTarget, Filter, Listener, ListenerProtocol, Resource,
+    ResourceKey, ResourceKind, Route, Service, ServiceKey, Workload,
+};
+use std::sync::Arc;
+
+/// A point of the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Point {
+    /// The proxy of a Gateway or waypoint, `<namespace>/<name>`.
+    Gateway(Arc<str>),
+    /// The tunnel of a node.
+    Node(Arc<str>),
+    /// A Service whose requests a proxy routes, for this audience.
+    Routed(ServiceKey, Audience),
+    /// A pod on the proxy's own node (every node knows every pod, but only these pods' authorizations).
+    Local(Arc<str>),
+    /// A resource that is needed, whether it exists yet or not.
+    Resource(ResourceKey),
+}
+
+/// Who needs the first needs the second.
+pub type Edge = (Point, Point);
+
+/// The edges a resource contributes.
+pub fn edges(resource: &Resource) -> Vec<Edge> {
+    let mut edges = Vec::new();
+    match resource {
+        Resource::Listener(it) => of_listener(it, &mut edges),
+        Resource::Route(it) => of_route(it, &mut edges),
+        Resource::Backend(it) => of_backend(it, &mut edges),
+        Resource::Endpoints(it) => edges.push((backend(&it.backend), endpoints(&it.backend))),
+        Resource::Service(it) => of_service(it, &mut edges),
+        Resource::Workload(it) => of_workload(it, &mut edges),
+        Resource::Certificate(_) | Resource::Authorization(_) => {}
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+fn point(kind: ResourceKind, name: Arc<str>) -> Point {
+    Point::Resource(ResourceKey::new(kind, name))
+}
+
+fn backend(key: &BackendKey) -> Point {
+    point(ResourceKind::Backend, key.as_arc())
+}
+
+fn endpoints(key: &BackendKey) -> Point {
+    point(ResourceKind::Endpoints, key.as_arc())
+}
+
+fn of_listener(listener: &Listener, edges: &mut Vec<Edge>) {
+    let own = point(ResourceKind::Listener, listener.key.as_arc());
+    edges.push((Point::Gateway(listener.gateway.to_string().into()), own.clone()));
+    match &listener.protocol {
+        ListenerProtocol::Https(tls) => edges.extend(
+            tls.certificates
+                .iter()
+                .map(|it| (own.clone(), point(ResourceKind::Certificate, it.as_arc()))),
+        ),
+        // A client that dials it has no namespace, thus no consumer routes.
+        ListenerProtocol::Service { service, .. } => {
+            edges.push((own, Point::Routed(service.clone(), Audience::Producer)));
+        }
+        ListenerProtocol::Http | ListenerProtocol::Hbone { .. } => {}
+    }
+}
+
+fn of_route(route: &Route, edges: &mut Vec<Edge>) {
+    let own = point(ResourceKind::Route, route.key.as_arc());
+    edges.extend(route.attachments.iter().map(|attachment| {
+        let parent = match attachment {
+            Attachment::Listener { listener, .. } => point(ResourceKind::Listener, listener.as_arc()),
+            Attachment::Service {
+                service, audience, ..
+            } => Point::Routed(service.clone(), audience.clone()),
+        };
+        (parent, own.clone())
+    }));
+    for rule in &route.rules {
+        let targets = rule.backends.iter().map(|it| &it.target);
+        let filters = rule
+            .filters
+            .iter()
+            .chain(rule.backends.iter().flat_map(|it| &it.filters));
+        let mirrors = filters.filter_map(|filter| match filter {
+            Filter::Mirror(mirror) => Some(&mirror.target),
+            _ => None,
+        });
+        edges.extend(targets.chain(mirrors).filter_map(|target| match target {
+            BackendTarget::Backend(key) => Some((own.clone(), backend(key))),
+            BackendTarget::Unresolved(_) => None,
+        }));
+    }
+}
+
+fn of_backend(it: &Backend, edges: &mut Vec<Edge>) {
+    if let Some((waypoint, _)) = &it.via {
+        edges.push((backend(&it.key), endpoints(waypoint)));
+    }
+}
+
+fn of_service(service: &Service, edges: &mut Vec<Edge>) {
+    let mut routed = |audience: Audience, waypoint: Option<&BackendKey>| {
+        let routed = Point::Routed(service.key.clone(), audience);
+        if let Some(gateway) = waypoint.and_then(gateway_of) {
+            edges.push((gateway, routed.clone()));
+        }
+        edges.push((routed.clone(), point(ResourceKind::Service, service.key.as_arc())));
+        edges.extend(
+            service
+                .ports
+                .iter()
+                .map(|port| (routed.clone(), backend(&port.backend))),
+        );
+    };
+    routed(Audience::Producer, service.waypoint.as_ref());
+    for consumer in &service.consumer_waypoints {
+        routed(
+            Audience::Consumer(consumer.namespace.clone()),
+            Some(&consumer.waypoint),
+        );
+    }
+}
+
+/// The proxy behind a waypoint's endpoints, which are named `waypoint/<namespace>/<name>`.
+fn gateway_of(waypoint: &BackendKey) -> Option<Point> {
+    waypoint
+        .as_str()
+        .strip_prefix("waypoint/")
+        .map(|name| Point::Gateway(name.into()))
+}
+
+fn of_workload(workload: &Workload, edges: &mut Vec<Edge>) {
+    let local = Point::Local(workload.key.as_arc());
+    edges.push((Point::Node(workload.node.clone()), local.clone()));
+    edges.extend(
+        workload
+            .authorizations
+            .iter()
+            .map(|it| (local.clone(), point(ResourceKind::Authorization, it.as_arc()))),
+    );
+}

@@ -1,0 +1,334 @@
+//! The scope against a second, naive reading of what each proxy needs, and step by step against from scratch.
+
+use crate::serve::book::{Book, Held};
+use crate::serve::tests::universe::*;
+use fairway_config::model::{
+    Attachment, Audience, BackendTarget, Filter, ListenerProtocol, Resource, ResourceKey, ResourceKind,
+    Route, Service,
+};
+use fairway_config::stream::{Proxy, Subscription};
+use fairway_config::wire;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+type World = BTreeMap<ResourceKey, Resource>;
+
+fn world(resources: Vec<Resource>) -> World {
+    resources.into_iter().map(|it| (it.key(), it)).collect()
+}
+
+fn book(world: &World) -> Book {
+    let mut book = Book::default();
+    enter(&mut book, world.values().cloned().collect(), vec![]);
+    book
+}
+
+fn enter(book: &mut Book, upserts: Vec<Resource>, removals: Vec<ResourceKey>) {
+    let upserts = upserts
+        .into_iter()
+        .map(|it| (it.clone(), Arc::new(wire::encode(&it))))
+        .collect();
+    book.commit(upserts, removals);
+}
+
+fn names(keys: impl IntoIterator<Item = ResourceKey>) -> Vec<String> {
+    keys.into_iter().map(|key| key.to_string()).collect()
+}
+
+fn scope(world: &World, proxy: &Proxy) -> Vec<String> {
+    names(book(world).scope(proxy).into_keys())
+}
+
+// === The naive reading ===
+
+/// What a proxy needs, straight from the words of the design.
+fn needs(world: &World, proxy: &Proxy) -> BTreeSet<ResourceKey> {
+    match proxy {
+        Proxy::Everything => world.keys().cloned().collect(),
+        Proxy::Node(node) => node_needs(world, node),
+        Proxy::Gateway(gateway) => gateway_needs(world, &gateway.to_string()),
+    }
+}
+
+fn node_needs(world: &World, node: &str) -> BTreeSet<ResourceKey> {
+    let local: BTreeSet<_> = world
+        .values()
+        .filter_map(|it| match it {
+            Resource::Workload(it) if &*it.node == node => Some(it.authorizations.clone()),
+            _ => None,
+        })
+        .flatten()
+        .map(|it| it.as_arc())
+        .collect();
+    let needed = |key: &&ResourceKey| match key.kind {
+        ResourceKind::Service | ResourceKind::Endpoints | ResourceKind::Workload => true,
+        ResourceKind::Authorization => local.contains(&key.name),
+        _ => false,
+    };
+    world.keys().filter(needed).cloned().collect()
+}
+
+fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
+    let waypoint = format!("waypoint/{gateway}");
+    let (mut needed, mut backends) = (BTreeSet::new(), BTreeSet::new());
+    let (mut routed, mut listeners) = (BTreeSet::new(), BTreeSet::new());
+    for it in world.values() {
+        match it {
+            Resource::Listener(it) if it.gateway.to_string() == gateway => {
+                listeners.insert(it.key.clone());
+                needed.insert(ResourceKey::new(ResourceKind::Listener, it.key.as_arc()));
+                match &it.protocol {
+                    ListenerProtocol::Https(tls) => needed.extend(
+                        tls.certificates
+                            .iter()
+                            .map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())),
+                    ),
+                    ListenerProtocol::Service { service, .. } => {
+                        routed.insert((service.clone(), Audience::Producer));
+                    }
+                    _ => {}
+                }
+            }
+            Resource::Service(it) => routed.extend(audiences(it, &waypoint).map(|to| (it.key.clone(), to))),
+            _ => {}
+        }
+    }
+    for it in world.values() {
+        match it {
+            Resource::Service(it) if routed.iter().any(|(service, _)| *service == it.key) => {
+                // A Service that is dialled brings its backends, a consumer waypoint that it does not name brings nothing.
+                needed.insert(ResourceKey::new(ResourceKind::Service, it.key.as_arc()));
+                backends.extend(it.ports.iter().map(|it| it.backend.clone()));
+            }
+            Resource::Route(it) => {
+                let here = it.attachments.iter().any(|it| match it {
+                    Attachment::Listener { listener, .. } => listeners.contains(listener),
+                    Attachment::Service {
+                        service, audience, ..
+                    } => routed.contains(&(service.clone(), audience.clone())),
+                });
+                if here {
+                    needed.insert(ResourceKey::new(ResourceKind::Route, it.key.as_arc()));
+                    backends.extend(named_by(it));
+                }
+            }
+            _ => {}
+        }
+    }
+    let via = backends.iter().filter_map(|key| {
+        match world.get(&ResourceKey::new(ResourceKind::Backend, key.as_arc())) {
+            Some(Resource::Backend(it)) => it.via.as_ref().map(|(waypoint, _)| waypoint.as_arc()),
+            _ => None,
+        }
+    });
+    let via: Vec<_> = via
+        .map(|it| ResourceKey::new(ResourceKind::Endpoints, it))
+        .collect();
+    needed.extend(via);
+    for key in backends {
+        needed.insert(ResourceKey::new(ResourceKind::Backend, key.as_arc()));
+        needed.insert(ResourceKey::new(ResourceKind::Endpoints, key.as_arc()));
+    }
+    needed.retain(|key| world.contains_key(key));
+    needed
+}
+
+fn audiences<'a>(service: &'a Service, waypoint: &'a str) -> impl Iterator<Item = Audience> + 'a {
+    let own = service
+        .waypoint
+        .iter()
+        .filter(move |it| it.as_str() == waypoint)
+        .map(|_| Audience::Producer);
+    let consumers = service
+        .consumer_waypoints
+        .iter()
+        .filter(move |it| it.waypoint.as_str() == waypoint);
+    own.chain(consumers.map(|it| Audience::Consumer(it.namespace.clone())))
+}
+
+fn named_by(route: &Route) -> Vec<fairway_config::model::BackendKey> {
+    let mut named = Vec::new();
+    for rule in &route.rules {
+        let mut filters: Vec<_> = rule.filters.iter().collect();
+        let mut targets = Vec::new();
+        for it in &rule.backends {
+            targets.push(&it.target);
+            filters.extend(&it.filters);
+        }
+        for it in filters {
+            if let Filter::Mirror(mirror) = it {
+                targets.push(&mirror.target);
+            }
+        }
+        for it in targets {
+            if let BackendTarget::Backend(key) = it {
+                named.push(key.clone());
+            }
+        }
+    }
+    named
+}
+
+// === Tests ===
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn step_by_step_gives_what_from_scratch_gives_and_what_the_design_says(
+        commits in proptest::collection::vec(proptest::collection::vec(edit(), 0..8), 1..12),
+    ) {
+        let (mut world, mut book) = (World::new(), Book::default());
+        for proxy in proxies() {
+            let subscription = Subscription { proxy, version: "test".into() };
+            book.subscribe(subscription, &Held::default(), Arc::new(Notify::new()));
+        }
+        for edits in commits {
+            let (upserts, removals) = commit(edits);
+            removals.iter().for_each(|key| { world.remove(key); });
+            world.extend(upserts.iter().map(|it| (it.key(), it.clone())));
+            enter(&mut book, upserts, removals);
+            for proxy in proxies() {
+                prop_assert!(book.view_is_as_from_scratch(&proxy), "{proxy}");
+                let scope: BTreeSet<_> = book.scope(&proxy).into_keys().collect();
+                prop_assert_eq!(scope, needs(&world, &proxy), "{}", proxy);
+            }
+        }
+    }
+}
+
+/// A Gateway, a waypoint in `shop` for `shop/a`, one in `blog` whose namespace routes `shop/a` itself, and two nodes.
+fn bookshop() -> World {
+    world(vec![
+        listener("shop/gw", "x", ListenerProtocol::Https(tls("shop/tls1"))),
+        certificate("shop/tls1"),
+        certificate("shop/tls2"),
+        route(
+            "front",
+            vec![at_listener("shop/gw/x")],
+            vec![rule("/", &["shop/b:80"], Some("blog/c:80"))],
+        ),
+        route(
+            "producer",
+            vec![at_service("shop/a", Audience::Producer)],
+            vec![rule("/", &["shop/a:80"], None)],
+        ),
+        route(
+            "consumer",
+            vec![at_service("shop/a", consumer("blog"))],
+            vec![rule("/", &["shop/b:80"], None)],
+        ),
+        service(
+            "shop/a",
+            Some("waypoint/shop/wp"),
+            &[("blog", "waypoint/blog/wp")],
+            &["shop/a:80"],
+        ),
+        service("shop/b", None, &[], &["shop/b:80"]),
+        backend("shop/a:80", 80, None),
+        backend("shop/b:80", 80, Some("waypoint/shop/wp")),
+        backend("blog/c:80", 80, None),
+        endpoints("shop/a:80", 1),
+        endpoints("shop/b:80", 1),
+        endpoints("blog/c:80", 1),
+        endpoints("waypoint/shop/wp", 1),
+        workload("shop/p1", "n1", &["one"]),
+        workload("shop/p2", "n2", &[]),
+        authorization("one", 80),
+        authorization("two", 80),
+    ])
+}
+
+fn tls(certificate: &str) -> fairway_config::model::TlsTermination {
+    fairway_config::model::TlsTermination {
+        certificates: vec![certificate.into()],
+    }
+}
+
+#[test]
+fn a_gateway_needs_its_listeners_and_what_hangs_from_them() {
+    assert_eq!(
+        scope(&bookshop(), &gateway("shop/gw")),
+        [
+            "Listener shop/gw/x",
+            "Route HTTPRoute/shop/front",
+            "Backend blog/c:80",
+            "Backend shop/b:80",
+            "Endpoints blog/c:80",
+            "Endpoints shop/b:80",
+            "Endpoints waypoint/shop/wp",
+            "Certificate shop/tls1",
+        ]
+    );
+}
+
+#[test]
+fn a_waypoint_needs_its_services_and_their_producer_routes() {
+    assert_eq!(
+        scope(&bookshop(), &gateway("shop/wp")),
+        [
+            "Route HTTPRoute/shop/producer",
+            "Backend shop/a:80",
+            "Endpoints shop/a:80",
+            "Service shop/a"
+        ]
+    );
+}
+
+#[test]
+fn a_consumers_waypoint_needs_the_routes_of_its_own_namespace_only() {
+    assert_eq!(
+        scope(&bookshop(), &gateway("blog/wp")),
+        [
+            "Route HTTPRoute/shop/consumer",
+            "Backend shop/a:80",
+            "Backend shop/b:80",
+            "Endpoints shop/a:80",
+            "Endpoints shop/b:80",
+            "Endpoints waypoint/shop/wp",
+            "Service shop/a",
+        ]
+    );
+}
+
+#[test]
+fn a_node_needs_all_destinations_but_only_its_own_pods_authorizations() {
+    let n1 = scope(&bookshop(), &Proxy::Node("n1".into()));
+    let n2 = scope(&bookshop(), &Proxy::Node("n2".into()));
+    assert_eq!(
+        n1.iter().filter(|it| !n2.contains(it)).collect::<Vec<_>>(),
+        ["Authorization one"]
+    );
+    assert!(n2.iter().all(|it| n1.contains(it)));
+    assert!(n2.iter().all(|it| {
+        ["Service", "Endpoints", "Workload"]
+            .iter()
+            .any(|kind| it.starts_with(kind))
+    }));
+}
+
+#[test]
+fn a_service_listener_brings_its_service_with_the_producers_routes() {
+    let mut world = bookshop();
+    let standalone = listener(
+        "shop/local",
+        "a",
+        ListenerProtocol::Service {
+            service: "shop/a".into(),
+            port: 80,
+        },
+    );
+    world.insert(standalone.key(), standalone);
+    assert_eq!(
+        scope(&world, &gateway("shop/local")),
+        [
+            "Listener shop/local/a",
+            "Route HTTPRoute/shop/producer",
+            "Backend shop/a:80",
+            "Endpoints shop/a:80",
+            "Service shop/a"
+        ]
+    );
+}

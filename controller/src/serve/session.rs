@@ -1,0 +1,230 @@
+//! The conversation with one proxy.
+
+use super::book::{Difference, Held, WrongAnswer};
+use super::hub::{Enrolled, Hub};
+use fairway_config::Rejected;
+use fairway_config::model::Generation;
+use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy::Message};
+use fairway_config::stream::{Subscription, fragments};
+use fairway_config::wire::{ContentHash, decode_key};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::{Stream, StreamExt};
+use tonic::Status;
+use tracing::{debug, info, warn};
+
+/// How long a proxy may take to say who it is and what it holds.
+const GREETING: Duration = Duration::from_secs(30);
+
+/// How many resources a proxy may say it holds.
+const MOST_HELD: usize = 2_000_000;
+
+/// How long the reason for an end may wait to be read.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// When something is refused it is offered again, first after the one, at last every other: what the refusal depended on
+/// may have changed without us (a port that was taken, say).
+const OFFER_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// Talks with one proxy until one of the two ends it.
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    admit: impl FnOnce(&Subscription) -> Result<(), Status>,
+    mut inbound: impl Stream<Item = Result<FromProxy, Status>> + Unpin,
+    outbound: mpsc::Sender<Result<FromController, Status>>,
+) {
+    let end = tokio::select! {
+        end = converse(&hub, admit, &mut inbound, &outbound) => end,
+        () = hub.closed() => Err(Status::unavailable("the controller is ending")),
+    };
+    if let Err(status) = end {
+        debug!(%status, "a proxy's subscription ends");
+        let _ = outbound.send_timeout(Err(status), FAREWELL).await;
+    }
+}
+
+/// `Ok` when the proxy has gone.
+async fn converse(
+    hub: &Arc<Hub>,
+    admit: impl FnOnce(&Subscription) -> Result<(), Status>,
+    inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
+    outbound: &mpsc::Sender<Result<FromController, Status>>,
+) -> Result<(), Status> {
+    let greeting = tokio::time::timeout(GREETING, greet(admit, inbound));
+    let (subscription, held) = greeting
+        .await
+        .map_err(|_| Status::deadline_exceeded("the proxy does not say who it is"))??;
+    let proxy = subscription.proxy.clone();
+    info!(%proxy, version = %subscription.version, holds = held.len(), "a proxy subscribes");
+    tokio::select! {
+        biased;
+        () = hub.first_commit() => {}
+        message = inbound.next() => return unexpected(message),
+    }
+    let enrolled = hub.enroll(subscription, &held);
+    drop(held);
+    let mut offers = Offers::default();
+    loop {
+        while let Some(difference) = enrolled.difference() {
+            if send(difference, outbound).await.is_err() {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            message = inbound.next() => match message {
+                None => return Ok(()),
+                Some(message) => hear(message?, &enrolled, &mut offers)?,
+            },
+            () = enrolled.woken() => {}
+            () = offers.due(), if enrolled.has_refused() => {
+                offers.later();
+                enrolled.offer_again();
+            }
+        }
+    }
+}
+
+async fn greet(
+    admit: impl FnOnce(&Subscription) -> Result<(), Status>,
+    inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
+) -> Result<(Subscription, Held), Status> {
+    let mut next = async || match inbound.next().await.transpose()? {
+        Some(FromProxy {
+            message: Some(message),
+        }) => Ok(message),
+        Some(FromProxy { message: None }) => Err(Status::invalid_argument("a message that is not known")),
+        None => Err(Status::cancelled("the proxy left before it said who it is")),
+    };
+    let Message::Hello(hello) = next().await? else {
+        return Err(Status::failed_precondition("a proxy says first who it is"));
+    };
+    let subscription =
+        Subscription::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    // Before anything is kept for it.
+    admit(&subscription)?;
+    let mut held = Held::default();
+    loop {
+        match next().await? {
+            Message::Held(part) if held.len() + part.resources.len() <= MOST_HELD => {
+                // A key of a kind that is not known here cannot be named in a removal either.
+                held.extend(part.resources.into_iter().filter_map(|it| {
+                    let key = decode_key(&it.key?).ok()?;
+                    Some((key, ContentHash::try_from(&*it.hash).ok()?))
+                }));
+            }
+            Message::Held(_) => return Err(Status::resource_exhausted("the proxy holds too many resources")),
+            Message::Start(proto::Start {}) => return Ok((subscription, held)),
+            Message::Hello(_) | Message::Ack(_) | Message::Nack(_) => {
+                return Err(Status::failed_precondition(
+                    "a proxy says what it holds before it says anything else",
+                ));
+            }
+        }
+    }
+}
+
+fn unexpected(message: Option<Result<FromProxy, Status>>) -> Result<(), Status> {
+    match message.transpose()? {
+        None => Ok(()),
+        Some(_) => Err(Status::failed_precondition("there is nothing to answer yet")),
+    }
+}
+
+async fn send(
+    difference: Difference,
+    outbound: &mpsc::Sender<Result<FromController, Status>>,
+) -> Result<(), mpsc::error::SendError<Result<FromController, Status>>> {
+    let generation = difference.generation.0;
+    debug!(
+        generation,
+        upserts = difference.upserts.len(),
+        removals = difference.removals.len(),
+        "sending"
+    );
+    for fragment in fragments(difference.upserts, difference.removals) {
+        outbound.send(Ok(fragment)).await?;
+    }
+    let commit = from_controller::Message::Commit(proto::Commit { generation });
+    outbound
+        .send(Ok(FromController {
+            message: Some(commit),
+        }))
+        .await
+}
+
+fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<(), Status> {
+    match message.message {
+        Some(Message::Ack(ack)) => {
+            enrolled.acked(Generation(ack.generation))?;
+            if !enrolled.has_refused() {
+                *offers = Offers::default();
+            }
+            Ok(())
+        }
+        Some(Message::Nack(nack)) => {
+            let rejected = rejected(nack.rejected);
+            for it in &rejected {
+                warn!(generation = nack.generation, rejected = %it, "a proxy refuses");
+            }
+            enrolled.nacked(Generation(nack.generation), rejected)?;
+            offers.begin();
+            Ok(())
+        }
+        _ => Err(Status::failed_precondition(
+            "a proxy that has started only answers",
+        )),
+    }
+}
+
+fn rejected(messages: Vec<proto::RejectedResource>) -> Vec<Rejected> {
+    let known = messages.into_iter().filter_map(|it| {
+        let key = decode_key(&it.key?).ok()?;
+        Some(Rejected {
+            key,
+            reason: it.reason,
+        })
+    });
+    known.collect()
+}
+
+/// When what was refused is offered again.
+#[derive(Debug)]
+struct Offers {
+    wait: Duration,
+    next: Instant,
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self {
+            wait: OFFER_AGAIN.0,
+            next: Instant::now(),
+        }
+    }
+}
+
+impl Offers {
+    /// Something was refused: what is not waiting yet begins to.
+    fn begin(&mut self) {
+        if self.next <= Instant::now() {
+            self.later();
+        }
+    }
+
+    fn later(&mut self) {
+        self.next = Instant::now() + self.wait;
+        self.wait = (self.wait * 2).min(OFFER_AGAIN.1);
+    }
+
+    async fn due(&self) {
+        tokio::time::sleep_until(self.next).await;
+    }
+}
+
+impl From<WrongAnswer> for Status {
+    fn from(error: WrongAnswer) -> Self {
+        Self::failed_precondition(error.to_string())
+    }
+}

@@ -1,0 +1,152 @@
+//! Interruptions: of the connection, of the controller, of the proxy.
+
+use super::watcher::{Refusals, names};
+use super::*;
+use crate::serve::Hub;
+use fairway_config::model::{Generation, Resource};
+use fairway_config::stream::Proxy;
+use std::time::Duration;
+
+fn backends(count: u16, port: u16) -> Vec<Resource> {
+    (0..count)
+        .map(|i| backend(&format!("shop/s{i}:80"), port, None))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_interruption_only_the_difference_is_sent() {
+    let (network, hub) = (Network::default(), Hub::new());
+    let _controller = network.serve(&hub);
+    hub.commit(backends(1000, 80), vec![]);
+    let mut proxy = Watcher::over(&network, Proxy::Everything);
+    proxy.generation(Generation(1)).await;
+    let all = network.bytes_to_proxies();
+
+    network.cut();
+    hub.commit(backends(1, 81), vec![backends(2, 80)[1].key()]);
+    let history = proxy.generation(Generation(2)).await;
+    let difference = network.bytes_to_proxies() - all;
+    assert!(
+        all > 60_000 && difference < 1000,
+        "{all} first, {difference} then"
+    );
+    assert_eq!(history.applied[1].1.len(), 2);
+    assert_eq!(history.now.backends.len(), 999);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_controller_counts_anew_and_sends_only_what_differs() {
+    let network = Network::default();
+    let hub = Hub::new();
+    let controller = network.serve(&hub);
+    hub.commit(backends(1000, 80), vec![]);
+    for port in 81..90 {
+        hub.commit(backends(1, port), vec![]);
+    }
+    let mut proxy = Watcher::over(&network, Proxy::Everything);
+    proxy.generation(Generation(10)).await;
+    drop(controller);
+    proxy.progress.wait_for(|it| !it.connected).await.unwrap();
+    assert_eq!(proxy.now().now.backends.len(), 1000, "goes on with what it has");
+
+    // It is there but has not compiled yet: that must not look like "there is nothing".
+    let before = network.bytes_to_proxies();
+    let restarted = Hub::new();
+    let _controller = network.serve(&restarted);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        (proxy.now().now.backends.len(), proxy.now().applied.len()),
+        (1000, 1)
+    );
+
+    let mut again = backends(1000, 80);
+    again[0] = backend("shop/s0:80", 89, None);
+    again[1] = backend("shop/s1:80", 7, None);
+    again.pop();
+    restarted.commit(again, vec![]);
+    let history = proxy.generation(Generation(1)).await;
+    let changes: Vec<_> = history.applied[1].1.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["Backend shop/s1:80", "Backend shop/s999:80"]);
+    assert!(network.bytes_to_proxies() - before < 1000);
+    let progress = proxy
+        .progress
+        .wait_for(|it| it.generation == Generation(1))
+        .await
+        .unwrap()
+        .clone();
+    assert!(progress.connected && progress.last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_waits_for_a_controller_that_comes_late() {
+    let network = Network::default();
+    let mut proxy = Watcher::over(&network, Proxy::Everything);
+    let progress = proxy
+        .progress
+        .wait_for(|it| it.last_error.is_some())
+        .await
+        .unwrap()
+        .clone();
+    assert!(!progress.connected && progress.generation == Generation(0));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let hub = Hub::new();
+    let _controller = network.serve(&hub);
+    hub.commit(backends(1, 80), vec![]);
+    let start = tokio::time::Instant::now();
+    proxy.generation(Generation(1)).await;
+    assert!(start.elapsed() <= Duration::from_secs(5), "waits are bounded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_difference() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("configuration");
+    let network = Network::default();
+    let hub = Hub::new();
+    let controller = network.serve(&hub);
+    hub.commit(backends(1000, 80), vec![]);
+    let start = || {
+        Watcher::with(
+            &network,
+            Proxy::Everything,
+            Some(file.clone()),
+            Refusals::default(),
+        )
+    };
+    let mut proxy = start();
+    proxy.generation(Generation(1)).await;
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop((proxy, controller));
+
+    let mut proxy = start();
+    let restored = proxy.generation(Generation(1)).await;
+    assert_eq!(
+        (restored.now.backends.len(), restored.applied[0].1.len()),
+        (1000, 1000)
+    );
+
+    let before = network.bytes_to_proxies();
+    let _controller = network.serve(&{
+        let hub = Hub::new();
+        hub.commit(backends(1001, 80), vec![]);
+        hub
+    });
+    let history = proxy.until(|it| it.now.backends.len() == 1001).await;
+    assert_eq!(history.applied[1].1.len(), 1);
+    assert!(network.bytes_to_proxies() - before < 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_file_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("configuration");
+    std::fs::write(&file, "rubbish").unwrap();
+    let (network, hub) = (Network::default(), Hub::new());
+    let _controller = network.serve(&hub);
+    hub.commit(backends(1, 80), vec![]);
+    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(file), Refusals::default());
+    let history = proxy.generation(Generation(1)).await;
+    assert_eq!(names(&history.now), ["Backend shop/s0:80"]);
+}
