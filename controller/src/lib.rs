@@ -2,3 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ca;
+pub mod compile;
+pub mod resources;
+pub mod serve;
+pub mod status;

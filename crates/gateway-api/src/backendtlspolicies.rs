@@ -75,7 +75,7 @@ pub struct BackendTlsPolicyValidationCaCertificateRefs {
     pub name: String,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct BackendTlsPolicyValidationSubjectAltNames {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,

@@ -210,7 +210,7 @@ pub struct GatewayListenersFilters {
     pub requests: Option<Vec<GatewayListenersFiltersRequests>>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct GatewayListenersFiltersRequests {
     #[serde(
         default,
@@ -235,7 +235,7 @@ pub struct GatewayListenersFiltersRequestsExtensionRef {
     pub name: String,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct GatewayListenersFiltersRequestsExternalAuth {
     #[serde(rename = "backendRef")]
     pub backend_ref: GatewayListenersFiltersRequestsExternalAuthBackendRef,

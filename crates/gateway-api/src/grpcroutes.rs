@@ -100,7 +100,7 @@ pub struct GrpcRouteRulesBackendRefs {
     pub weight: Option<i32>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct GrpcRouteRulesBackendRefsFilters {
     #[serde(
         default,
@@ -219,7 +219,7 @@ pub enum GrpcRouteRulesBackendRefsFiltersType {
     ExtensionRef,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct GrpcRouteRulesFilters {
     #[serde(
         default,

@@ -104,7 +104,7 @@ pub struct HttpRouteRulesBackendRefs {
     pub weight: Option<i32>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesBackendRefsFilters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<HttpRouteRulesBackendRefsFiltersCors>,
@@ -197,7 +197,7 @@ pub struct HttpRouteRulesBackendRefsFiltersExtensionRef {
     pub name: String,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesBackendRefsFiltersExternalAuth {
     #[serde(rename = "backendRef")]
     pub backend_ref: HttpRouteRulesBackendRefsFiltersExternalAuthBackendRef,
@@ -339,7 +339,7 @@ pub struct HttpRouteRulesBackendRefsFiltersRequestRedirect {
     pub status_code: Option<i64>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesBackendRefsFiltersRequestRedirectPath {
     #[serde(
         default,
@@ -429,7 +429,7 @@ pub struct HttpRouteRulesBackendRefsFiltersUrlRewrite {
     pub path: Option<HttpRouteRulesBackendRefsFiltersUrlRewritePath>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesBackendRefsFiltersUrlRewritePath {
     #[serde(
         default,
@@ -453,7 +453,7 @@ pub enum HttpRouteRulesBackendRefsFiltersUrlRewritePathType {
     ReplacePrefixMatch,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesFilters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<HttpRouteRulesFiltersCors>,
@@ -546,7 +546,7 @@ pub struct HttpRouteRulesFiltersExtensionRef {
     pub name: String,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesFiltersExternalAuth {
     #[serde(rename = "backendRef")]
     pub backend_ref: HttpRouteRulesFiltersExternalAuthBackendRef,
@@ -688,7 +688,7 @@ pub struct HttpRouteRulesFiltersRequestRedirect {
     pub status_code: Option<i64>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesFiltersRequestRedirectPath {
     #[serde(
         default,
@@ -778,7 +778,7 @@ pub struct HttpRouteRulesFiltersUrlRewrite {
     pub path: Option<HttpRouteRulesFiltersUrlRewritePath>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct HttpRouteRulesFiltersUrlRewritePath {
     #[serde(
         default,

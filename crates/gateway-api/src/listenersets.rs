@@ -109,7 +109,7 @@ pub struct ListenerSetListenersFilters {
     pub requests: Option<Vec<ListenerSetListenersFiltersRequests>>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ListenerSetListenersFiltersRequests {
     #[serde(
         default,
@@ -134,7 +134,7 @@ pub struct ListenerSetListenersFiltersRequestsExtensionRef {
     pub name: String,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ListenerSetListenersFiltersRequestsExternalAuth {
     #[serde(rename = "backendRef")]
     pub backend_ref: ListenerSetListenersFiltersRequestsExternalAuthBackendRef,

@@ -1,0 +1,283 @@
+//! Where a route could attach: its parentRefs against what the parents take. Who wins among routes of different kinds
+//! is decided later (see `conflict`).
+
+use super::evaluation::{Evaluation, Value};
+use super::gateway::{ListenerPlan, NamespacePolicy};
+use super::index::IndexKey;
+use super::reader::Reader;
+use super::route::Written;
+use crate::resources::{ObjectRef, ServiceKind};
+use crate::status::{ParentRef, reason};
+use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName, RouteKind};
+use std::sync::Arc;
+
+/// Where a route could attach.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Binding {
+    /// When the route was made: the older goes first.
+    pub created: i64,
+    /// For each parentRef, in the user's order.
+    pub parents: Vec<ParentBinding>,
+}
+
+/// What a parent says to a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ParentBinding {
+    pub parent: ParentRef,
+    pub outcome: Outcome,
+}
+
+/// What a parent says to a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The parent is not ours to speak for.
+    NotOurs,
+    /// No: the API's word, and why.
+    Refused(&'static str, String),
+    /// A Gateway's listeners would take it.
+    Listeners(Vec<ListenerClaim>),
+    /// A Service would take it.
+    Service(ServiceClaim),
+}
+
+/// A listener that would take a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ListenerClaim {
+    pub listener: ListenerKey,
+    /// Under these hosts; none is every host of the listener.
+    pub hostnames: Vec<HostMatch>,
+    /// The listener's own, to compare those that say none.
+    pub own: Option<HostnamePattern>,
+    /// Whether the listener is served.
+    pub programmed: bool,
+}
+
+/// A Service that would take a route.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ServiceClaim {
+    pub service: ObjectName,
+    pub audience: Audience,
+    /// On these ports.
+    pub ports: Vec<u16>,
+    /// Whether the user named no port.
+    pub all_ports: bool,
+}
+
+/// Finds out where a route could attach.
+pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation {
+    let mut made = Evaluation::default();
+    let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else { return made };
+    let hostnames = hostnames(&written, route, &mut made);
+    let mut parents = Vec::new();
+    for (index, parent) in written.parents().into_iter().enumerate() {
+        let field = format!("spec.parentRefs[{index}]");
+        let outcome = match (parent.group.as_deref(), parent.kind.as_deref()) {
+            (None | Some(fairway_gateway_api::GROUP), None | Some("Gateway")) => {
+                on_gateway(reader, route, kind, &parent, &hostnames, &field, &mut made)
+            }
+            (Some(""), Some("Service")) => on_service(reader, route, &parent, &field, &mut made),
+            (group, other) => {
+                let message = format!("{}/{} is no parent that Fairway serves", group.unwrap_or_default(), other.unwrap_or_default());
+                let remedy = "use a Gateway, or a Service (group \"\", kind Service)";
+                made.warn(route, field, message, remedy);
+                Outcome::NotOurs
+            }
+        };
+        claim(route, kind, &outcome, &mut made);
+        parents.push(ParentBinding { parent, outcome });
+    }
+    made.value = Value::Binding(Arc::new(Binding { created: written.meta().created, parents }));
+    made
+}
+
+fn claim(route: &ObjectRef, kind: RouteKind, outcome: &Outcome, made: &mut Evaluation) {
+    match outcome {
+        Outcome::NotOurs | Outcome::Refused(..) => {}
+        Outcome::Listeners(claims) => {
+            let keys = claims.iter().map(|it| IndexKey::ListenerClaims(it.listener.clone(), kind));
+            made.index.extend(keys.map(|key| (key, route.clone())));
+        }
+        Outcome::Service(it) => {
+            let key = IndexKey::ServiceClaims(it.service.clone(), it.audience.clone(), kind);
+            made.index.push((key, route.clone()));
+        }
+    }
+}
+
+fn hostnames(written: &Written, route: &ObjectRef, made: &mut Evaluation) -> Vec<HostnamePattern> {
+    let mut hostnames = Vec::new();
+    for (index, it) in written.hostnames().iter().enumerate() {
+        match it.parse() {
+            Ok(hostname) => hostnames.push(hostname),
+            Err(error) => {
+                made.error(route, format!("spec.hostnames[{index}]"), format!("{error}"), "write a DNS name");
+            }
+        }
+    }
+    hostnames
+}
+
+/// The object a parentRef names.
+pub(super) fn target(route: &ObjectRef, parent: &ParentRef) -> ObjectName {
+    ObjectName::new(parent.namespace.clone().unwrap_or_else(|| route.namespace.clone()), parent.name.clone())
+}
+
+fn on_gateway(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+    kind: RouteKind,
+    parent: &ParentRef,
+    hostnames: &[HostnamePattern],
+    field: &str,
+    made: &mut Evaluation,
+) -> Outcome {
+    let name = target(route, parent);
+    let Some(plan) = reader.gateway_plan(&name) else {
+        if reader.gateway(&name).is_none() {
+            made.error(route, field, format!("Gateway {name} does not exist"), "create it, or correct the reference");
+        }
+        return Outcome::NotOurs;
+    };
+    let mut refuse = |reason, part: &str, message: String, remedy: String| {
+        let field = format!("{field}{part}");
+        made.error(route, field.clone(), message.clone(), remedy.clone());
+        Outcome::Refused(reason, format!("{field}: {message}; {remedy}"))
+    };
+    let named = |it: &&ListenerPlan| {
+        parent.section_name.as_ref().is_none_or(|section| it.name == *section)
+            && parent.port.is_none_or(|port| port == i32::from(it.port))
+    };
+    let selected: Vec<&ListenerPlan> = plan.listeners.iter().filter(named).collect();
+    if selected.is_empty() {
+        let all: Vec<String> = plan.listeners.iter().map(|it| format!("{} (port {})", it.name, it.port)).collect();
+        let part = if parent.section_name.is_some() { ".sectionName" } else { ".port" };
+        let message = format!("Gateway {name} has no such listener");
+        return refuse(reason::NO_MATCHING_PARENT, part, message, format!("it has {}", all.join(", ")));
+    }
+    let labels = reader.namespace(&route.namespace).map(|it| it.meta.labels.clone()).unwrap_or_default();
+    let admits = |it: &&&ListenerPlan| match &it.from {
+        NamespacePolicy::All => true,
+        NamespacePolicy::Same(namespace) => *namespace == route.namespace,
+        NamespacePolicy::Selector(selector) => selector.matches(&labels),
+        NamespacePolicy::Nobody => false,
+    };
+    let of_kind: Vec<&ListenerPlan> = selected.iter().filter(|it| it.kinds.contains(&kind)).copied().collect();
+    if of_kind.is_empty() {
+        let message = format!("no listener of Gateway {name} takes a {}", route.kind);
+        let remedy = "add the kind to the listener's allowedRoutes.kinds, or choose another listener".to_owned();
+        return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
+    }
+    let admitting: Vec<&ListenerPlan> = of_kind.iter().filter(admits).copied().collect();
+    if admitting.is_empty() {
+        let message = format!("no listener of Gateway {name} takes routes from namespace {}", route.namespace);
+        let remedy = "the Gateway's owner can admit the namespace in the listener's allowedRoutes.namespaces".to_owned();
+        return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
+    }
+    let claims: Vec<ListenerClaim> = admitting.iter().filter_map(|it| listener_claim(it, hostnames)).collect();
+    if claims.is_empty() {
+        let own: Vec<String> =
+            admitting.iter().filter_map(|it| it.hostname.as_ref().map(ToString::to_string)).collect();
+        let message = format!("no hostname of the route is one of the listeners' of Gateway {name}");
+        let remedy = format!("use a hostname under {}", own.join(", "));
+        return refuse(reason::NO_MATCHING_LISTENER_HOSTNAME, "", message, remedy);
+    }
+    Outcome::Listeners(claims)
+}
+
+fn listener_claim(listener: &ListenerPlan, hostnames: &[HostnamePattern]) -> Option<ListenerClaim> {
+    let matching: Vec<HostMatch> = hostnames
+        .iter()
+        .filter_map(|original| {
+            let effective = match &listener.hostname {
+                Some(own) => own.intersect(original)?,
+                None => original.clone(),
+            };
+            Some(HostMatch { effective, original: original.clone() })
+        })
+        .collect();
+    (hostnames.is_empty() || !matching.is_empty()).then(|| ListenerClaim {
+        listener: listener.key.clone(),
+        hostnames: matching,
+        own: listener.hostname.clone(),
+        programmed: listener.programmed,
+    })
+}
+
+fn on_service(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+    parent: &ParentRef,
+    field: &str,
+    made: &mut Evaluation,
+) -> Outcome {
+    let name = target(route, parent);
+    let mut refuse = |reason, part: &str, message: String, remedy: &str| {
+        let field = format!("{field}{part}");
+        made.error(route, field.clone(), message.clone(), remedy);
+        Outcome::Refused(reason, format!("{field}: {message}; {remedy}"))
+    };
+    let Some(service) = reader.service(&name) else {
+        let message = format!("Service {name} does not exist");
+        return refuse(reason::NO_MATCHING_PARENT, "", message, "create it, or correct the reference");
+    };
+    match service.kind {
+        ServiceKind::ClusterIp => {}
+        // Nothing tells which Service was meant by a connection to a pod's address (GEP-1294).
+        ServiceKind::Headless => {
+            let message = format!("Service {name} is headless: connections to it carry no address of its own");
+            return refuse(reason::UNSUPPORTED_VALUE, "", message, "use a Service with a cluster IP");
+        }
+        ServiceKind::ExternalName => {
+            let message = format!("Service {name} is an ExternalName: it is a DNS alias");
+            return refuse(reason::UNSUPPORTED_VALUE, "", message, "use a Service with a cluster IP");
+        }
+    }
+    let ports: Vec<u16> = service
+        .tcp_ports()
+        .filter(|it| parent.port.is_none_or(|port| port == i32::from(it.port)))
+        .filter(|it| parent.section_name.is_none() || it.name == parent.section_name)
+        .map(|it| it.port)
+        .collect();
+    if ports.is_empty() {
+        let message = format!("Service {name} has no such TCP port");
+        let part = if parent.port.is_some() { ".port" } else { "" };
+        return refuse(reason::NO_MATCHING_PARENT, part, message, "name one of its ports");
+    }
+    let audience = match name.namespace == route.namespace {
+        true => Audience::Producer,
+        false => Audience::Consumer(route.namespace.clone()),
+    };
+    let all_ports = parent.port.is_none() && parent.section_name.is_none();
+    Outcome::Service(ServiceClaim { service: name, audience, ports, all_ports })
+}
+
+// === impl Binding ===
+
+impl Binding {
+    /// The claims on a listener.
+    pub(super) fn on_listener<'a>(&'a self, listener: &'a ListenerKey) -> impl Iterator<Item = &'a ListenerClaim> {
+        let claims = self.parents.iter().filter_map(|it| match &it.outcome {
+            Outcome::Listeners(claims) => Some(claims),
+            _ => None,
+        });
+        claims.flatten().filter(move |it| it.listener == *listener)
+    }
+
+    /// The claims on a Service.
+    pub(super) fn on_service<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a ServiceClaim> {
+        self.parents.iter().filter_map(move |it| match &it.outcome {
+            Outcome::Service(claim) if claim.service == *service => Some(claim),
+            _ => None,
+        })
+    }
+}
+
+impl ListenerClaim {
+    /// The hosts it covers; none is all.
+    pub(super) fn hosts(&self) -> Vec<Option<&HostnamePattern>> {
+        match self.hostnames.is_empty() {
+            true => vec![self.own.as_ref()],
+            false => self.hostnames.iter().map(|it| Some(&it.effective)).collect(),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! GatewayClasses.
+
+use super::ProxyClass;
+use super::evaluation::Evaluation;
+use super::reader::Reader;
+use super::settings::Settings;
+use crate::resources::{GatewayClass, Kind, ObjectRef};
+use crate::status::{ClassStatus, Condition, ObjectStatus, reason};
+
+/// What kind of proxy a class stands for; none when it is another controller's.
+pub(super) fn of(class: &GatewayClass, settings: &Settings) -> Option<ProxyClass> {
+    if class.spec.controller_name != *settings.controller_name {
+        return None;
+    }
+    // Further classes of ours (with other parameters, later) are for Gateways.
+    match *class.meta.name == *settings.waypoint_class {
+        true => Some(ProxyClass::Waypoint),
+        false => Some(ProxyClass::Gateway),
+    }
+}
+
+/// The status of a GatewayClass of ours.
+pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
+    let mut made = Evaluation::default();
+    let settings = reader.settings();
+    let Some(class) = reader.gateway_class(name) else { return made };
+    if of(&class, &settings).is_none() {
+        return made;
+    }
+    let object = ObjectRef::new(Kind::GatewayClass, "", name);
+    let generation = class.meta.generation;
+    let accepted = match &class.spec.parameters_ref {
+        None => Condition::holds(
+            reason::ACCEPTED,
+            reason::ACCEPTED,
+            "Gateways of this class are served by Fairway",
+            generation,
+        ),
+        Some(parameters) => {
+            let message = format!("spec.parametersRef: {} {} is of no use to Fairway", parameters.kind, parameters.name);
+            let remedy = "remove parametersRef";
+            made.error(&object, "spec.parametersRef", message.clone(), remedy);
+            let message = format!("{message}; {remedy}");
+            Condition::fails(reason::ACCEPTED, reason::INVALID_PARAMETERS, message, generation)
+        }
+    };
+    let version = format!("made for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
+    let supported = Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
+    let status = ClassStatus { conditions: vec![accepted, supported] };
+    made.statuses.push((object, ObjectStatus::GatewayClass(status)));
+    made
+}

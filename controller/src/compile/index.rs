@@ -1,0 +1,142 @@
+//! Lookups other than by name: which objects stand under a key.
+
+use super::ProxyClass;
+use super::unit::Unit;
+use crate::resources::{Kind, Object, ObjectRef};
+use fairway_config::model::{Audience, ListenerKey, ObjectName, RouteKind};
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A question whose answer is a set of objects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum IndexKey {
+    // Answered by the objects themselves.
+    /// ReferenceGrants of a namespace.
+    Grants(Arc<str>),
+    /// EndpointSlices of a Service.
+    Slices(ObjectName),
+    /// Pods of a namespace.
+    Pods(Arc<str>),
+    /// Pods at an address.
+    PodsAt(IpAddr),
+    /// Pods that run the proxy of a Gateway.
+    ProxyPods(ObjectName),
+    /// Gateways of a class in a namespace.
+    Gateways(Arc<str>, Arc<str>),
+    // Answered by what units find out.
+    /// Gateways and waypoints that get a proxy.
+    Proxies(ProxyClass),
+    /// Gateways that use a Secret with leave.
+    CertificateUsers(ObjectName),
+    /// Routes of a kind that a listener would take.
+    ListenerClaims(ListenerKey, RouteKind),
+    /// Routes of a kind that a Service would take.
+    ServiceClaims(ObjectName, Audience, RouteKind),
+    /// Accepted routes of a listener.
+    Attached(ListenerKey),
+    /// Accepted routes of a Service, from its own namespace.
+    ProducerRoutes(ObjectName),
+    /// Accepted routes of a Service, from other namespaces.
+    ConsumerRoutes(ObjectName),
+    /// What makes a namespace need a waypoint: accepted Service-bound routes, Services that require one.
+    WaypointNeed(Arc<str>),
+    /// Services that pods are guarded for: reached through a waypoint only.
+    Guards(ObjectName),
+}
+
+/// The sets, by key.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    sets: HashMap<IndexKey, Arc<BTreeSet<ObjectRef>>, ahash::RandomState>,
+}
+
+// === impl IndexKey ===
+
+impl IndexKey {
+    /// The unit that has to run when the set changes, whether or not it ran before.
+    pub(super) fn wakes(&self) -> Option<Unit> {
+        match self {
+            Self::CertificateUsers(secret) => Some(Unit::Certificate(secret.clone())),
+            Self::WaypointNeed(namespace) => Some(Unit::Waypoint(namespace.clone())),
+            Self::Proxies(_) => Some(Unit::HboneListeners),
+            _ => None,
+        }
+    }
+
+    /// The keys an object stands under by itself.
+    pub(super) fn of(object: &Object) -> Vec<Self> {
+        match object {
+            Object::ReferenceGrant(it) => vec![Self::Grants(it.meta.namespace.clone())],
+            Object::EndpointSlice(it) => it
+                .service
+                .iter()
+                .map(|service| Self::Slices(ObjectName::new(it.meta.namespace.clone(), service.clone())))
+                .collect(),
+            Object::Pod(it) => {
+                let mut keys = vec![Self::Pods(it.meta.namespace.clone())];
+                // Pods on the node's network share its address with others: an address says nothing of them.
+                if !it.host_network && !it.ended {
+                    keys.extend(it.addresses.iter().map(|address| Self::PodsAt(*address)));
+                }
+                if let Some(gateway) = it.meta.labels.get(GATEWAY_NAME) {
+                    keys.push(Self::ProxyPods(ObjectName::new(it.meta.namespace.clone(), gateway.clone())));
+                }
+                keys
+            }
+            Object::Gateway(it) => {
+                vec![Self::Gateways(it.spec.gateway_class_name.as_str().into(), it.meta.namespace.clone())]
+            }
+            Object::Service(it) if super::service::requires_waypoint(it) => {
+                vec![Self::WaypointNeed(it.meta.namespace.clone())]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The label of what is made for a Gateway (GEP-1762).
+pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+
+// === impl Index ===
+
+impl Index {
+    pub(super) fn get(&self, key: &IndexKey) -> Arc<BTreeSet<ObjectRef>> {
+        self.sets.get(key).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn len(&self, key: &IndexKey) -> usize {
+        self.sets.get(key).map_or(0, |it| it.len())
+    }
+
+    pub(super) fn insert(&mut self, key: &IndexKey, member: ObjectRef) -> bool {
+        Arc::make_mut(self.sets.entry(key.clone()).or_default()).insert(member)
+    }
+
+    pub(super) fn remove(&mut self, key: &IndexKey, member: &ObjectRef) -> bool {
+        let Some(set) = self.sets.get_mut(key) else { return false };
+        let removed = Arc::make_mut(set).remove(member);
+        if set.is_empty() {
+            self.sets.remove(key);
+        }
+        removed
+    }
+}
+
+/// The units an object gives life to.
+pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
+    let name = || object.object_name();
+    match object.kind {
+        Kind::GatewayClass => vec![Unit::Class(object.name.clone())],
+        Kind::Gateway => vec![Unit::GatewayCheck(name()), Unit::Gateway(name()), Unit::GatewayStatus(name())],
+        Kind::HttpRoute | Kind::GrpcRoute => vec![Unit::Binding(object.clone()), Unit::Route(object.clone())],
+        Kind::Service => vec![
+            Unit::Guarded(name()),
+            Unit::Service(name()),
+            Unit::Endpoints(name()),
+            Unit::Authorization(name()),
+        ],
+        Kind::Pod => vec![Unit::Workload(name())],
+        Kind::Namespace | Kind::EndpointSlice | Kind::Secret | Kind::ReferenceGrant => Vec::new(),
+    }
+}

@@ -1,0 +1,92 @@
+//! From objects to configuration. Pure: no I/O, no clock; the same objects give the same output.
+//!
+//! The work is cut into units (`Unit`), each a pure function that reads through a [`Reader`] which notes what was read.
+//! An edit runs again only the units whose reads changed, and then those that read what these made (docs/decisions/0003).
+
+mod authorization;
+mod binding;
+mod certificate;
+mod class;
+mod conflict;
+mod endpoints;
+mod engine;
+mod evaluation;
+mod gateway;
+mod grant;
+mod index;
+mod output;
+mod pool;
+mod problem;
+mod proxy;
+mod reader;
+mod route;
+mod service;
+mod settings;
+mod unit;
+mod waypoint;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+pub use output::{Output, Proxy, ProxyClass};
+pub use pool::{AddressPool, InvalidPool};
+pub use problem::{Problem, Severity};
+pub(crate) use route::parse_duration;
+pub use settings::{Capture, Mode, Settings};
+
+use crate::resources::{Edit, ObjectRef, Resources};
+use crate::status::ObjectStatus;
+use engine::Engine;
+use fairway_config::model::{Resource, ResourceKey};
+
+/// Compiles objects into configuration, one change at a time.
+#[derive(Debug)]
+pub struct Compiler {
+    engine: Engine,
+}
+
+impl Compiler {
+    /// A compiler that has seen nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { engine: Engine::new(settings) }
+    }
+
+    /// Takes changes in and gives back what they change.
+    pub fn apply(&mut self, edits: impl IntoIterator<Item = Edit>) -> Output {
+        for edit in edits {
+            self.engine.edit(edit);
+        }
+        self.engine.settle()
+    }
+
+    /// The objects as they are now.
+    pub fn objects(&self) -> &Resources {
+        self.engine.objects()
+    }
+
+    /// The whole configuration.
+    pub fn resources(&self) -> impl Iterator<Item = (&ResourceKey, &Resource)> {
+        self.engine.resources()
+    }
+
+    /// The status of every object that has one.
+    pub fn statuses(&self) -> impl Iterator<Item = (&ObjectRef, &ObjectStatus)> {
+        self.engine.statuses()
+    }
+
+    /// The proxies that are wanted.
+    pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.engine.proxies()
+    }
+
+    /// Everything that is wrong or worth knowing.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.engine.problems()
+    }
+
+    /// How many units ran in the last [`Self::apply`]: the measure of being incremental.
+    pub fn units_run(&self) -> usize {
+        self.engine.units_run()
+    }
+}

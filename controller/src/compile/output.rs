@@ -1,0 +1,63 @@
+//! What a change leads to.
+
+use super::Problem;
+use crate::resources::ObjectRef;
+use crate::status::ObjectStatus;
+use fairway_config::model::{ObjectName, Resource, ResourceKey, SpiffeId};
+use std::sync::Arc;
+
+/// What a change leads to; whatever is not named stays as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    /// New or changed resources.
+    pub upserts: Vec<Resource>,
+    /// Resources that are gone.
+    pub removals: Vec<ResourceKey>,
+    /// Statuses that changed.
+    pub statuses: Vec<(ObjectRef, ObjectStatus)>,
+    /// Proxies that are wanted, new or changed.
+    pub proxies: Vec<Proxy>,
+    /// Proxies that are wanted no more.
+    pub retired: Vec<ObjectName>,
+    /// The problems of every object whose problems changed; none left is an empty list.
+    pub problems: Vec<(ObjectRef, Vec<Problem>)>,
+}
+
+/// A proxy that has to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The Gateway it serves, or the name a Gateway would have.
+    pub name: ObjectName,
+    /// What it is for.
+    pub class: ProxyClass,
+    /// Whether no Gateway object stands behind it: a waypoint that routes ask for.
+    pub implied: bool,
+    /// The service account it runs as unless its pods say otherwise: `<gateway>-<class>` (GEP-1762).
+    pub service_account: Arc<str>,
+    /// The identity of that service account.
+    pub identity: SpiffeId,
+    /// Where it listens: listener name and port.
+    pub listeners: Vec<(Arc<str>, u16)>,
+    /// Labels to put on what is made for it (GEP-1867).
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
+    /// Annotations to put on what is made for it (GEP-1867).
+    pub annotations: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// What a proxy is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProxyClass {
+    /// North-south.
+    Gateway,
+    /// East-west.
+    Waypoint,
+}
+
+// === impl Output ===
+
+impl Output {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,176 @@
+//! How units read: everything through here, so that everything read is known.
+
+use super::engine::{Engine, Fact};
+use super::evaluation::Value;
+use super::index::IndexKey;
+use super::settings::Settings;
+use super::unit::Unit;
+use super::{binding, conflict, gateway, proxy, waypoint, workload};
+use crate::resources::{EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef};
+use crate::resources::{Pod, ReferenceGrant, Resources, Secret, Service};
+use fairway_config::model::{Audience, ListenerKey, ObjectName};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// Reads for one run of one unit.
+pub(super) struct Reader<'a> {
+    engine: &'a mut Engine,
+    stage: usize,
+    reads: HashSet<Fact, ahash::RandomState>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(engine: &'a mut Engine, stage: usize) -> Self {
+        Self { engine, stage, reads: HashSet::default() }
+    }
+
+    /// What was read.
+    pub(super) fn into_reads(self) -> HashSet<Fact, ahash::RandomState> {
+        self.reads
+    }
+
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.engine.settings().clone()
+    }
+
+    fn object<T>(&mut self, it: &ObjectRef, get: impl Fn(&Resources, &ObjectRef) -> Option<Arc<T>>) -> Option<Arc<T>> {
+        self.reads.insert(Fact::Object(it.clone()));
+        get(self.engine.objects(), it)
+    }
+
+    /// The metadata of an object of any kind.
+    pub(super) fn meta(&mut self, it: &ObjectRef) -> Option<Meta> {
+        self.reads.insert(Fact::Object(it.clone()));
+        self.engine.objects().get(it).map(|it| it.meta().clone())
+    }
+
+    pub(super) fn namespace(&mut self, name: &Arc<str>) -> Option<Arc<Namespace>> {
+        let it = ObjectRef::new(Kind::Namespace, "", name.clone());
+        self.object(&it, |objects, it| objects.namespace(it).cloned())
+    }
+
+    pub(super) fn gateway_class(&mut self, name: &str) -> Option<Arc<GatewayClass>> {
+        let it = ObjectRef::new(Kind::GatewayClass, "", name);
+        self.object(&it, |objects, it| objects.gateway_class(it).cloned())
+    }
+
+    pub(super) fn service(&mut self, name: &ObjectName) -> Option<Arc<Service>> {
+        let it = ObjectRef::of(Kind::Service, name);
+        self.object(&it, |objects, it| objects.service(it).cloned())
+    }
+
+    pub(super) fn pod(&mut self, name: &ObjectName) -> Option<Arc<Pod>> {
+        let it = ObjectRef::of(Kind::Pod, name);
+        self.object(&it, |objects, it| objects.pod(it).cloned())
+    }
+
+    pub(super) fn secret(&mut self, name: &ObjectName) -> Option<Arc<Secret>> {
+        let it = ObjectRef::of(Kind::Secret, name);
+        self.object(&it, |objects, it| objects.secret(it).cloned())
+    }
+
+    pub(super) fn gateway(&mut self, name: &ObjectName) -> Option<Arc<Gateway>> {
+        let it = ObjectRef::of(Kind::Gateway, name);
+        self.object(&it, |objects, it| objects.gateway(it).cloned())
+    }
+
+    pub(super) fn http_route(&mut self, it: &ObjectRef) -> Option<Arc<HttpRoute>> {
+        self.object(it, |objects, it| objects.http_route(it).cloned())
+    }
+
+    pub(super) fn grpc_route(&mut self, it: &ObjectRef) -> Option<Arc<GrpcRoute>> {
+        self.object(it, |objects, it| objects.grpc_route(it).cloned())
+    }
+
+    pub(super) fn endpoint_slice(&mut self, it: &ObjectRef) -> Option<Arc<EndpointSlice>> {
+        self.object(it, |objects, it| objects.endpoint_slice(it).cloned())
+    }
+
+    pub(super) fn reference_grant(&mut self, it: &ObjectRef) -> Option<Arc<ReferenceGrant>> {
+        self.object(it, |objects, it| objects.reference_grant(it).cloned())
+    }
+
+    /// The objects under a key, in the order of their names.
+    pub(super) fn members(&mut self, key: IndexKey) -> Arc<BTreeSet<ObjectRef>> {
+        let members = self.engine.index().get(&key);
+        self.reads.insert(Fact::Index(key));
+        members
+    }
+
+    /// How many objects are under a key.
+    pub(super) fn count(&mut self, key: IndexKey) -> usize {
+        let count = self.engine.index().len(&key);
+        self.reads.insert(Fact::Index(key));
+        count
+    }
+
+    fn value(&mut self, unit: Unit) -> Value {
+        debug_assert!(unit.stage() < self.stage, "{unit:?} is read too early");
+        let value = self.engine.value_of(&unit);
+        self.reads.insert(Fact::Unit(unit));
+        value
+    }
+
+    pub(super) fn gateway_report(&mut self, name: &ObjectName) -> Option<Arc<gateway::GatewayReport>> {
+        match self.value(Unit::GatewayCheck(name.clone())) {
+            Value::GatewayReport(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    pub(super) fn gateway_plan(&mut self, name: &ObjectName) -> Option<Arc<gateway::GatewayPlan>> {
+        match self.value(Unit::Gateway(name.clone())) {
+            Value::Gateway(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    pub(super) fn binding(&mut self, route: &ObjectRef) -> Option<Arc<binding::Binding>> {
+        match self.value(Unit::Binding(route.clone())) {
+            Value::Binding(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    pub(super) fn listener_losers(&mut self, listener: &ListenerKey) -> Arc<conflict::ListenerLosers> {
+        match self.value(Unit::ListenerConflicts(listener.clone())) {
+            Value::ListenerLosers(it) => it,
+            _ => Arc::default(),
+        }
+    }
+
+    pub(super) fn service_losers(&mut self, service: &ObjectName, of: &Audience) -> Arc<conflict::ServiceLosers> {
+        match self.value(Unit::ServiceConflicts(service.clone(), of.clone())) {
+            Value::ServiceLosers(it) => it,
+            _ => Arc::default(),
+        }
+    }
+
+    pub(super) fn proxy_pods(&mut self, gateway: &ObjectName) -> Arc<proxy::ProxyPods> {
+        match self.value(Unit::ProxyPods(gateway.clone())) {
+            Value::ProxyPods(it) => it,
+            _ => Arc::default(),
+        }
+    }
+
+    pub(super) fn waypoint(&mut self, namespace: &Arc<str>) -> Option<Arc<waypoint::Waypoint>> {
+        match self.value(Unit::Waypoint(namespace.clone())) {
+            Value::Waypoint(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    pub(super) fn pod_identity(&mut self, pod: &ObjectName) -> Option<Arc<workload::PodIdentity>> {
+        match self.value(Unit::Workload(pod.clone())) {
+            Value::Pod(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    pub(super) fn guarded(&mut self, service: &ObjectName) -> Arc<Vec<ObjectRef>> {
+        match self.value(Unit::Guarded(service.clone())) {
+            Value::Guarded(it) => it,
+            _ => Arc::default(),
+        }
+    }
+}

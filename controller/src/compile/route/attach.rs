@@ -1,0 +1,115 @@
+//! From what a parent would take to what a route gets.
+
+use crate::compile::binding::{ListenerClaim, Outcome, ServiceClaim};
+use crate::compile::evaluation::Evaluation;
+use crate::compile::index::IndexKey;
+use crate::compile::reader::Reader;
+use crate::compile::service;
+use crate::resources::{Kind, ObjectRef};
+use crate::status::reason;
+use fairway_config::model::{Attachment, Audience};
+
+/// What a route gets of one parent.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    /// Why nothing: the API's word, and why.
+    pub refusal: Option<(&'static str, String)>,
+    /// What a user should know although it is accepted.
+    pub note: Option<String>,
+    /// Where its rules hold.
+    pub attachments: Vec<Attachment>,
+    /// The sets it stands in for that.
+    pub index: Vec<(IndexKey, ObjectRef)>,
+}
+
+/// Decides what a route gets of one parent.
+pub(super) fn decide(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+    outcome: &Outcome,
+    made: &mut Evaluation,
+) -> Attached {
+    match outcome {
+        Outcome::NotOurs => Attached::default(),
+        Outcome::Refused(reason, message) => {
+            Attached { refusal: Some((reason, message.clone())), ..Attached::default() }
+        }
+        Outcome::Listeners(claims) => on_listeners(reader, route, claims, made),
+        Outcome::Service(claim) => on_service(reader, route, claim, made),
+    }
+}
+
+fn conflicted(route: &ObjectRef, winner: &ObjectRef, place: &str, remedy: &str, made: &mut Evaluation) -> String {
+    let message = format!("{winner} holds {place} already");
+    made.error(route, "spec.parentRefs", message.clone(), remedy);
+    format!("{message}; {remedy}")
+}
+
+fn on_listeners(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+    claims: &[ListenerClaim],
+    made: &mut Evaluation,
+) -> Attached {
+    let mut attached = Attached::default();
+    let mut lost = Vec::new();
+    for claim in claims {
+        if let Some(winner) = reader.listener_losers(&claim.listener).get(route) {
+            let place = format!("hostnames of listener {} that this route asks for", claim.listener);
+            let remedy = "give the two routes hostnames that do not intersect, or put both kinds of rules in one kind of route";
+            lost.push(conflicted(route, winner, &place, remedy, made));
+            continue;
+        }
+        attached.index.push((IndexKey::Attached(claim.listener.clone()), route.clone()));
+        if claim.programmed {
+            attached.attachments.push(Attachment::Listener {
+                listener: claim.listener.clone(),
+                hostnames: claim.hostnames.clone(),
+            });
+        }
+    }
+    settle(attached, lost)
+}
+
+fn on_service(reader: &mut Reader<'_>, route: &ObjectRef, claim: &ServiceClaim, made: &mut Evaluation) -> Attached {
+    let mut attached = Attached::default();
+    let (mut lost, mut held) = (Vec::new(), claim.ports.clone());
+    if route.kind == Kind::HttpRoute {
+        let losers = reader.service_losers(&claim.service, &claim.audience);
+        for port in &claim.ports {
+            let Some(winner) = losers.get(port) else { continue };
+            held.retain(|it| it != port);
+            let place = format!("port {port} of Service {}: a GRPCRoute goes before an HTTPRoute", claim.service);
+            lost.push(conflicted(route, winner, &place, "bind the routes to different ports (parentRefs[].port)", made));
+        }
+    }
+    let ports: Vec<Option<u16>> = match claim.all_ports && lost.is_empty() {
+        true => vec![None],
+        false => held.into_iter().map(Some).collect(),
+    };
+    for port in ports {
+        let (service, audience) = (service::key(&claim.service), claim.audience.clone());
+        attached.attachments.push(Attachment::Service { service, port, audience });
+    }
+    if !attached.attachments.is_empty() {
+        let (routes, waypoint) = match &claim.audience {
+            Audience::Producer => (IndexKey::ProducerRoutes(claim.service.clone()), &claim.service.namespace),
+            Audience::Consumer(namespace) => (IndexKey::ConsumerRoutes(claim.service.clone()), namespace),
+        };
+        attached.index.push((routes, route.clone()));
+        attached.index.push((IndexKey::WaypointNeed(waypoint.clone()), route.clone()));
+    }
+    settle(attached, lost)
+}
+
+/// One place that takes the route is enough for it to be accepted.
+fn settle(mut attached: Attached, lost: Vec<String>) -> Attached {
+    if !lost.is_empty() {
+        let message = lost.join(". ");
+        match attached.index.is_empty() {
+            true => attached.refusal = Some((reason::CONFLICTED, message)),
+            false => attached.note = Some(format!("accepted in part: {message}")),
+        }
+    }
+    attached
+}

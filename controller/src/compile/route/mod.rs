@@ -1,0 +1,146 @@
+//! Routes: their rules resolved, their attachments decided, their status.
+
+mod attach;
+mod backend;
+mod draft;
+mod duration;
+mod filter;
+mod grpc;
+mod http;
+mod matching;
+mod written;
+
+pub(crate) use duration::parse as parse_duration;
+pub(super) use written::Written;
+
+use super::binding::Outcome;
+use super::evaluation::Evaluation;
+use super::reader::Reader;
+use crate::resources::ObjectRef;
+use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
+use attach::Attached;
+use draft::{Draft, Effect, Finding, Resolved, Scope};
+use fairway_config::model::{Attachment, Resource, Route, RouteKey, RouteKind};
+use std::sync::Arc;
+
+/// Compiles a route.
+pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation {
+    let mut made = Evaluation::default();
+    let Some(binding) = reader.binding(route) else { return made };
+    let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else { return made };
+    let settings = reader.settings();
+    // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
+    // where they are asked for.
+    let (mut gateway, mut mesh) = (None, None);
+    let (mut gateway_attachments, mut mesh_attachments) = (Vec::new(), Vec::new());
+    let mut parents = Vec::new();
+    for it in &binding.parents {
+        let (scope, resolved, attachments) = match it.outcome {
+            Outcome::NotOurs => continue,
+            Outcome::Service(_) => (Scope::Mesh, &mut mesh, &mut mesh_attachments),
+            Outcome::Listeners(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
+            Outcome::Refused(..) if it.parent.kind.as_deref() == Some("Service") => {
+                (Scope::Mesh, &mut mesh, &mut mesh_attachments)
+            }
+            Outcome::Refused(..) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
+        };
+        let resolved = resolved.get_or_insert_with(|| resolve(reader, route, &written, kind, scope));
+        let mut attached = attach::decide(reader, route, &it.outcome, &mut made);
+        if let (None, Some(refusal)) = (&attached.refusal, resolved.refusal()) {
+            attached = Attached { refusal: Some(refusal), ..Attached::default() };
+        }
+        parents.push(ParentStatus {
+            parent_ref: it.parent.clone(),
+            controller_name: settings.controller_name.clone(),
+            conditions: conditions(&attached, resolved, written.meta().generation),
+        });
+        for attachment in attached.attachments {
+            if !attachments.contains(&attachment) {
+                attachments.push(attachment);
+            }
+        }
+        made.index.extend(attached.index);
+    }
+    for finding in [&gateway, &mesh].into_iter().flatten().flat_map(|it| &it.findings) {
+        finding.report(route, &mut made);
+    }
+    made.resources = resources(
+        route,
+        kind,
+        written.meta().created,
+        gateway.map(|it| it.rules).zip(Some(gateway_attachments)),
+        mesh.map(|it| it.rules).zip(Some(mesh_attachments)),
+    );
+    if !parents.is_empty() {
+        made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
+    }
+    made
+}
+
+fn resolve(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+    written: &Written,
+    kind: RouteKind,
+    scope: Scope,
+) -> Resolved {
+    let mut draft = Draft::new(reader, route, kind, scope);
+    match written {
+        Written::Http(it) => http::rules(&mut draft, &it.spec),
+        Written::Grpc(it) => grpc::rules(&mut draft, &it.spec),
+    }
+    draft.finish()
+}
+
+type Part = Option<(Vec<fairway_config::model::Rule>, Vec<Attachment>)>;
+
+/// One resource where both kinds of parents see the same rules, else one for each.
+fn resources(route: &ObjectRef, kind: RouteKind, created: i64, gateway: Part, mesh: Part) -> Vec<Resource> {
+    let key = format!("{}/{}/{}", route.kind, route.namespace, route.name);
+    let resource = |key: String, (rules, attachments): (Vec<_>, Vec<Attachment>)| {
+        (!attachments.is_empty()).then(|| {
+            let (key, object) = (RouteKey::from(key), route.object_name());
+            Resource::Route(Arc::new(Route { key, kind, object, created, attachments, rules }))
+        })
+    };
+    match (gateway, mesh) {
+        (Some(mut gateway), Some(mesh)) if gateway.0 == mesh.0 => {
+            gateway.1.extend(mesh.1);
+            resource(key, gateway).into_iter().collect()
+        }
+        (Some(gateway), Some(mesh)) => {
+            let mesh = resource(format!("{key}/mesh"), mesh);
+            resource(key, gateway).into_iter().chain(mesh).collect()
+        }
+        (Some(it), None) | (None, Some(it)) => resource(key, it).into_iter().collect(),
+        (None, None) => Vec::new(),
+    }
+}
+
+fn conditions(attached: &Attached, resolved: &Resolved, generation: i64) -> Vec<Condition> {
+    let mut conditions = Vec::with_capacity(2);
+    conditions.push(match (&attached.refusal, &attached.note) {
+        (Some((reason, message)), _) => Condition::fails(reason::ACCEPTED, reason, message.clone(), generation),
+        (None, Some(note)) => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, note.clone(), generation),
+        (None, None) => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the route is accepted", generation),
+    });
+    let unresolved: Vec<&Finding> = resolved.findings.iter().filter(|it| it.effect.is_unresolved()).collect();
+    conditions.push(match unresolved.first().map(|it| &it.effect) {
+        Some(Effect::Unresolved(reason)) => {
+            let message = unresolved.iter().map(ToString::to_string).collect::<Vec<_>>().join(". ");
+            Condition::fails(reason::RESOLVED_REFS, reason, message, generation)
+        }
+        _ => {
+            let message = "all references lead somewhere";
+            Condition::holds(reason::RESOLVED_REFS, reason::RESOLVED_REFS, message, generation)
+        }
+    });
+    let dropped: Vec<String> = resolved.dropped().map(ToString::to_string).collect();
+    if attached.refusal.is_none() && !dropped.is_empty() {
+        // The API asks for these first two words.
+        let message = format!("Dropped Rule: {}", dropped.join(". "));
+        let (kind, reason) = (reason::PARTIALLY_INVALID, reason::UNSUPPORTED_VALUE);
+        conditions.push(Condition::holds(kind, reason, message, generation));
+    }
+    conditions
+}

@@ -1,0 +1,167 @@
+//! Services as destinations, and the backends behind their ports.
+
+use super::evaluation::Evaluation;
+use super::index::IndexKey;
+use super::reader::Reader;
+use super::settings::{Capture, Mode};
+use super::waypoint::Waypoint;
+use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort};
+use fairway_config::model::{
+    AppProtocol, Backend, BackendKey, ConsumerWaypoint, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
+    Service as Destination, ServiceKey, ServicePort as DestinationPort,
+};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The label that keeps a Service behind its waypoint.
+const WAYPOINT: &str = "fairway.dev/waypoint";
+
+/// Whether a Service is reached through its waypoint only. A word that is not understood counts as yes.
+pub(super) fn requires_waypoint(service: &Service) -> bool {
+    service.meta.label(WAYPOINT).is_some()
+}
+
+/// The key of a port's backend.
+pub(super) fn backend_key(service: &ObjectName, port: u16) -> BackendKey {
+    BackendKey::from(format!("{service}:{port}"))
+}
+
+/// The key of a Service.
+pub(super) fn key(service: &ObjectName) -> ServiceKey {
+    ServiceKey::from(service.to_string())
+}
+
+/// What endpoints speak, from `appProtocol` (KEP-3726 and the names in common use).
+pub(super) fn protocol(port: &ServicePort) -> Protocol {
+    match port.app_protocol.as_deref() {
+        None | Some("") => Protocol::Known(AppProtocol::Unspecified),
+        Some("http" | "kubernetes.io/ws") => Protocol::Known(AppProtocol::Http1),
+        Some("http2" | "grpc" | "kubernetes.io/h2c") => Protocol::Known(AppProtocol::Http2),
+        Some("https" | "tls" | "grpc-web" | "kubernetes.io/wss") => Protocol::Secure,
+        Some(_) => Protocol::Known(AppProtocol::Tcp),
+    }
+}
+
+/// What endpoints speak, as far as a proxy is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// A protocol in the clear.
+    Known(AppProtocol),
+    /// TLS of the application's own: bytes to us.
+    Secure,
+}
+
+impl Protocol {
+    fn as_carried(self) -> AppProtocol {
+        match self {
+            Self::Known(it) => it,
+            Self::Secure => AppProtocol::Tcp,
+        }
+    }
+}
+
+/// Compiles a Service.
+pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
+    let mut made = Evaluation::default();
+    let Some(service) = reader.service(name).filter(|it| it.kind != ServiceKind::ExternalName) else { return made };
+    let required = requires_waypoint(&service);
+    check_label(&service, name, &mut made);
+    let waypoint = match required || reader.count(IndexKey::ProducerRoutes(name.clone())) > 0 {
+        true => reader.waypoint(&name.namespace),
+        false => None,
+    };
+    let via = match (&waypoint, required) {
+        (Some(waypoint), true) => via(&service, name, waypoint, &mut made),
+        _ => None,
+    };
+    for port in service.tcp_ports() {
+        made.resources.push(Resource::Backend(Arc::new(Backend {
+            key: backend_key(name, port.port),
+            service: key(name),
+            port: port.port,
+            protocol: protocol(port).as_carried(),
+            via: via.clone().map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
+        })));
+    }
+    made.resources.push(Resource::Service(Arc::new(Destination {
+        key: key(name),
+        namespace: name.namespace.clone(),
+        addresses: service.cluster_ips.clone(),
+        ports: service.tcp_ports().map(|it| destination_port(name, it)).collect(),
+        waypoint: waypoint.as_ref().map(|it| it.key.clone()),
+        consumer_waypoints: consumer_waypoints(reader, name),
+    })));
+    let settings = reader.settings();
+    if settings.mode == Mode::Standalone && settings.capture == Capture::Off {
+        let gateway = waypoint.map_or_else(|| name.clone(), |it| it.gateway.clone());
+        made.resources.extend(own_listeners(&service, name, &gateway));
+    }
+    made
+}
+
+fn check_label(service: &Service, name: &ObjectName, made: &mut Evaluation) {
+    if let Some(word) = service.meta.label(WAYPOINT).filter(|it| *it != "required") {
+        let message = format!("`{word}` is not understood, so the Service is reached through its waypoint only");
+        let field = format!("metadata.labels[{WAYPOINT}]");
+        made.error(&ObjectRef::of(Kind::Service, name), field, message, "use `required`, or remove the label");
+    }
+}
+
+fn via(
+    service: &Service,
+    name: &ObjectName,
+    waypoint: &Waypoint,
+    made: &mut Evaluation,
+) -> Option<(BackendKey, std::net::IpAddr)> {
+    let address = service.cluster_ips.first();
+    if address.is_none() {
+        made.error(
+            &ObjectRef::of(Kind::Service, name),
+            format!("metadata.labels[{WAYPOINT}]"),
+            "a Service without a cluster IP cannot be reached through a waypoint, so it cannot be reached at all",
+            "give it a cluster IP, or remove the label",
+        );
+    }
+    Some((waypoint.key.clone(), *address?))
+}
+
+fn destination_port(name: &ObjectName, port: &ServicePort) -> DestinationPort {
+    DestinationPort {
+        port: port.port,
+        name: port.name.clone(),
+        protocol: protocol(port).as_carried(),
+        backend: backend_key(name, port.port),
+    }
+}
+
+/// The waypoints of namespaces whose routes change how their own clients reach this Service.
+fn consumer_waypoints(reader: &mut Reader<'_>, name: &ObjectName) -> Vec<ConsumerWaypoint> {
+    let routes = reader.members(IndexKey::ConsumerRoutes(name.clone()));
+    let namespaces: BTreeSet<Arc<str>> = routes.iter().map(|it| it.namespace.clone()).collect();
+    let waypoint = |namespace: Arc<str>| {
+        let waypoint = reader.waypoint(&namespace)?.key.clone();
+        Some(ConsumerWaypoint { namespace, waypoint })
+    };
+    namespaces.into_iter().filter_map(waypoint).collect()
+}
+
+/// Listeners on the Service's own addresses, where those are this machine's: how it is reached without capture.
+fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> Vec<Resource> {
+    let addresses: Vec<_> = service.cluster_ips.iter().copied().filter(|it| it.is_loopback()).collect();
+    if addresses.is_empty() {
+        return Vec::new();
+    }
+    let listener = |port: &ServicePort| {
+        Resource::Listener(Arc::new(Listener {
+            key: ListenerKey::from(format!("service/{name}/{}", port.port)),
+            gateway: gateway.clone(),
+            section: port.name.clone().unwrap_or_else(|| port.port.to_string().into()),
+            addresses: addresses.clone(),
+            port: port.port,
+            hostname: None,
+            protocol: ListenerProtocol::Service { service: key(name), port: port.port },
+        }))
+    };
+    service.tcp_ports().map(listener).collect()
+}

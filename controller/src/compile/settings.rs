@@ -1,0 +1,69 @@
+//! What compiling has to know beside the objects.
+
+use super::pool::AddressPool;
+use fairway_config::model::SpiffeId;
+use fairway_identity::TrustDomain;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// What compiling has to know beside the objects.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name in `controllerName` of the GatewayClasses that are ours.
+    pub controller_name: Arc<str>,
+    /// The GatewayClass of Gateways.
+    pub gateway_class: Arc<str>,
+    /// The GatewayClass of waypoints.
+    pub waypoint_class: Arc<str>,
+    /// The trust domain of identities.
+    pub trust_domain: TrustDomain,
+    /// Whether captured pods exist where this configuration is used.
+    pub capture: Capture,
+    /// Where Gateways listen that say nothing (only in [`Mode::Standalone`]).
+    pub default_addresses: Vec<IpAddr>,
+    /// The network from which waypoints without pods and addresses get one of their own.
+    pub waypoint_network: AddressPool,
+    /// What fills in addresses and pods.
+    pub mode: Mode,
+}
+
+/// Whether pods are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// Labelled namespaces' pods are captured by a ztunnel.
+    On,
+    /// Nothing is captured; Services are reached by listeners on their own (loopback) addresses.
+    Off,
+}
+
+/// Where the configuration is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On one machine, from a directory.
+    Standalone,
+    /// In a cluster.
+    Kubernetes,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// The defaults of a machine without capture and without a cluster.
+    pub fn standalone(trust_domain: TrustDomain) -> Self {
+        Self {
+            controller_name: "fairway.dev/controller".into(),
+            gateway_class: "fairway".into(),
+            waypoint_class: "fairway-waypoint".into(),
+            trust_domain,
+            capture: Capture::Off,
+            default_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            waypoint_network: AddressPool::WAYPOINTS,
+            mode: Mode::Standalone,
+        }
+    }
+
+    /// The identity of a service account; none when one of the names cannot stand in an identity.
+    pub(super) fn identity(&self, namespace: &str, service_account: &str) -> Option<SpiffeId> {
+        SpiffeId::of_service_account(&self.trust_domain, namespace, service_account).ok()
+    }
+}

@@ -1,0 +1,93 @@
+//! The units of work and the order of their stages.
+
+use super::evaluation::Evaluation;
+use super::reader::Reader;
+use super::{authorization, binding, certificate, class, conflict, endpoints, gateway, proxy, route, service};
+use super::{waypoint, workload};
+use crate::resources::ObjectRef;
+use fairway_config::model::{Audience, ListenerKey, ObjectName};
+use std::sync::Arc;
+
+/// A unit of work: a pure function of what it reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Unit {
+    /// Whether a GatewayClass is ours, and its status.
+    Class(Arc<str>),
+    /// Who runs the proxy of a Gateway.
+    ProxyPods(ObjectName),
+    /// Which pods are guarded for a Service that requires its waypoint.
+    Guarded(ObjectName),
+    /// A pod.
+    Workload(ObjectName),
+    /// What a Gateway asks for and what of it is right.
+    GatewayCheck(ObjectName),
+    /// What of a Gateway routes see, and its listeners.
+    Gateway(ObjectName),
+    /// The certificate in a Secret.
+    Certificate(ObjectName),
+    /// Where a route could attach.
+    Binding(ObjectRef),
+    /// Which routes lose against routes of another kind on a listener.
+    ListenerConflicts(ListenerKey),
+    /// Which routes lose against routes of another kind on a Service.
+    ServiceConflicts(ObjectName, Audience),
+    /// A route, resolved, and its status.
+    Route(ObjectRef),
+    /// The status of a Gateway.
+    GatewayStatus(ObjectName),
+    /// The waypoint of a namespace.
+    Waypoint(Arc<str>),
+    /// The HBONE listeners of all waypoints.
+    HboneListeners,
+    /// A Service and its backends.
+    Service(ObjectName),
+    /// The endpoints of a Service.
+    Endpoints(ObjectName),
+    /// Who may connect to the pods of a Service that requires its waypoint.
+    Authorization(ObjectName),
+}
+
+/// How many stages there are.
+pub(super) const STAGES: usize = 9;
+
+// === impl Unit ===
+
+impl Unit {
+    /// A unit reads only what units of earlier stages make; so there are no cycles.
+    pub(super) fn stage(&self) -> usize {
+        match self {
+            Self::Class(_) | Self::ProxyPods(_) | Self::Guarded(_) => 0,
+            Self::Workload(_) | Self::GatewayCheck(_) => 1,
+            Self::Gateway(_) => 2,
+            Self::Certificate(_) | Self::Binding(_) => 3,
+            Self::ListenerConflicts(_) | Self::ServiceConflicts(..) => 4,
+            Self::Route(_) => 5,
+            Self::GatewayStatus(_) | Self::Waypoint(_) => 6,
+            Self::Service(_) | Self::Endpoints(_) | Self::Authorization(_) => 7,
+            Self::HboneListeners => 8,
+        }
+    }
+
+    /// Does the work.
+    pub(super) fn evaluate(&self, reader: &mut Reader<'_>) -> Evaluation {
+        match self {
+            Self::Class(name) => class::evaluate(reader, name),
+            Self::ProxyPods(gateway) => proxy::pods(reader, gateway),
+            Self::Guarded(service) => authorization::guarded(reader, service),
+            Self::Workload(pod) => workload::evaluate(reader, pod),
+            Self::GatewayCheck(gateway) => gateway::check(reader, gateway),
+            Self::Gateway(gateway) => gateway::publish(reader, gateway),
+            Self::Certificate(secret) => certificate::evaluate(reader, secret),
+            Self::Binding(route) => binding::evaluate(reader, route),
+            Self::ListenerConflicts(listener) => conflict::on_listener(reader, listener),
+            Self::ServiceConflicts(service, audience) => conflict::on_service(reader, service, audience),
+            Self::Route(route) => route::evaluate(reader, route),
+            Self::GatewayStatus(gateway) => gateway::status(reader, gateway),
+            Self::Waypoint(namespace) => waypoint::evaluate(reader, namespace),
+            Self::HboneListeners => waypoint::listeners(reader),
+            Self::Service(service) => service::evaluate(reader, service),
+            Self::Endpoints(service) => endpoints::evaluate(reader, service),
+            Self::Authorization(service) => authorization::evaluate(reader, service),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Waypoints: which namespaces need one, which proxy it is, and where it listens.
+
+use super::evaluation::{Evaluation, Value};
+use super::index::IndexKey;
+use super::output::{Proxy, ProxyClass};
+use super::proxy;
+use super::reader::Reader;
+use super::settings::{Mode, Settings};
+use super::workload::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
+use crate::resources::{Kind, ObjectRef};
+use fairway_config::model::{
+    BackendKey, Endpoint, EndpointState, Endpoints, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
+    SpiffeId,
+};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The port of HBONE.
+pub(super) const HBONE_PORT: u16 = 15008;
+/// The name of the listener of a waypoint that nobody wrote a Gateway for.
+const IMPLIED_LISTENER: &str = "mesh";
+
+/// The waypoint of a namespace that needs one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Waypoint {
+    /// Its Gateway, or the name that one would have.
+    pub gateway: ObjectName,
+    /// Whether no Gateway object stands behind it.
+    pub implied: bool,
+    /// The key of its endpoints.
+    pub key: BackendKey,
+    /// Under which identities it acts.
+    pub identities: Vec<SpiffeId>,
+}
+
+/// The key of a waypoint's endpoints.
+pub(super) fn endpoints_key(gateway: &ObjectName) -> BackendKey {
+    BackendKey::from(format!("waypoint/{gateway}"))
+}
+
+/// Chooses the waypoint of a namespace, if something there needs one: the oldest Gateway of the class that a user
+/// wrote, else one of our own.
+pub(super) fn evaluate(reader: &mut Reader<'_>, namespace: &Arc<str>) -> Evaluation {
+    let mut made = Evaluation::default();
+    let needed_by = reader.members(IndexKey::WaypointNeed(namespace.clone()));
+    let Some(first) = needed_by.first() else { return made };
+    let settings = reader.settings();
+    let (gateway, implied) = match written(reader, namespace, &settings) {
+        Some(name) => (name, false),
+        None => (implied_name(reader, namespace), true),
+    };
+    let identities = proxy::identities(reader, &gateway, ProxyClass::Waypoint, &settings);
+    let key = endpoints_key(&gateway);
+    if implied {
+        let endpoints = endpoints(reader, &gateway, &[], &settings);
+        warn_of_no_endpoint(&endpoints, first, &gateway, &mut made);
+        made.resources.push(endpoints);
+        made.proxies.extend(implied_proxy(&gateway, &settings));
+        made.index.push((IndexKey::Proxies(ProxyClass::Waypoint), ObjectRef::of(Kind::Gateway, &gateway)));
+    }
+    made.value = Value::Waypoint(Arc::new(Waypoint { gateway, implied, key, identities }));
+    made
+}
+
+fn written(reader: &mut Reader<'_>, namespace: &Arc<str>, settings: &Settings) -> Option<ObjectName> {
+    let gateways = reader.members(IndexKey::Gateways(settings.waypoint_class.clone(), namespace.clone()));
+    let found = gateways.iter().filter_map(|it| {
+        // Also one that is not in order: around it would be a way around its rules.
+        reader.gateway_plan(&it.object_name())?;
+        Some((reader.meta(it)?.created, it.object_name()))
+    });
+    found.min().map(|(_, name)| name)
+}
+
+fn implied_name(reader: &mut Reader<'_>, namespace: &Arc<str>) -> ObjectName {
+    let usual = ObjectName::new(namespace.clone(), IMPLIED_WAYPOINT);
+    match reader.gateway(&usual) {
+        None => usual,
+        // Somebody's Gateway has the name already.
+        Some(_) => ObjectName::new(namespace.clone(), OTHER_IMPLIED_WAYPOINT),
+    }
+}
+
+fn implied_proxy(gateway: &ObjectName, settings: &Settings) -> Option<Proxy> {
+    let service_account = proxy::service_account(gateway, ProxyClass::Waypoint, settings);
+    let identity = settings.identity(&gateway.namespace, &service_account)?;
+    Some(Proxy {
+        name: gateway.clone(),
+        class: ProxyClass::Waypoint,
+        implied: true,
+        service_account,
+        identity,
+        listeners: vec![(IMPLIED_LISTENER.into(), HBONE_PORT)],
+        labels: Vec::new(),
+        annotations: Vec::new(),
+    })
+}
+
+/// A bound waypoint that is not there is never gone around; so somebody should hear of it.
+fn warn_of_no_endpoint(endpoints: &Resource, needed_by: &ObjectRef, gateway: &ObjectName, made: &mut Evaluation) {
+    let Resource::Endpoints(it) = endpoints else { return };
+    if !it.endpoints.iter().any(|it| it.state == EndpointState::Ready) {
+        let message = format!("waypoint {gateway} is not ready: what has to go through it is refused");
+        made.warn(needed_by, "", message, "wait for its pods to become ready, or look at why they do not");
+    }
+}
+
+/// Where a waypoint is reached: its ready pods, or where there are none on this machine the addresses it has.
+pub(super) fn endpoints(
+    reader: &mut Reader<'_>,
+    gateway: &ObjectName,
+    written: &[IpAddr],
+    settings: &Settings,
+) -> Resource {
+    let pods = reader.proxy_pods(gateway);
+    let mut endpoints: Vec<Endpoint> = pods
+        .pods
+        .iter()
+        .map(|pod| Endpoint {
+            address: SocketAddr::new(pod.address, HBONE_PORT),
+            state: if pod.ready { EndpointState::Ready } else { EndpointState::Unready },
+            identity: Some(pod.identity.clone()),
+            node: Some(pod.node.clone()).filter(|it| !it.is_empty()),
+            zone: None,
+        })
+        .collect();
+    if pods.pods.is_empty() && settings.mode == Mode::Standalone {
+        let account = proxy::service_account(gateway, ProxyClass::Waypoint, settings);
+        let identity = settings.identity(&gateway.namespace, &account);
+        endpoints.extend(standalone_addresses(gateway, written, settings).into_iter().map(|address| Endpoint {
+            address: SocketAddr::new(address, HBONE_PORT),
+            state: EndpointState::Ready,
+            identity: identity.clone(),
+            node: None,
+            zone: None,
+        }));
+    }
+    Resource::Endpoints(Arc::new(Endpoints { backend: endpoints_key(gateway), endpoints }))
+}
+
+/// The addresses of a waypoint without pods. All waypoints use one port, so each gets an address of its own.
+fn standalone_addresses(gateway: &ObjectName, written: &[IpAddr], settings: &Settings) -> Vec<IpAddr> {
+    if !written.is_empty() {
+        return written.to_vec();
+    }
+    vec![IpAddr::V4(settings.waypoint_network.pick(&gateway.to_string(), 0))]
+}
+
+/// Makes the HBONE listener of every waypoint. Each believes the same proxies when they say that a request is routed,
+/// so all of them are made at once.
+pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
+    let mut made = Evaluation::default();
+    let settings = reader.settings();
+    let waypoints = reader.members(IndexKey::Proxies(ProxyClass::Waypoint));
+    if waypoints.is_empty() {
+        return made;
+    }
+    let mut routers = BTreeSet::new();
+    for class in [ProxyClass::Gateway, ProxyClass::Waypoint] {
+        for it in reader.members(IndexKey::Proxies(class)).iter() {
+            routers.extend(proxy::identities(reader, &it.object_name(), class, &settings));
+        }
+    }
+    let routers: Vec<SpiffeId> = routers.into_iter().collect();
+    for it in waypoints.iter() {
+        let gateway = it.object_name();
+        let has_pods = !reader.proxy_pods(&gateway).pods.is_empty();
+        let plan = reader.gateway_plan(&gateway);
+        let written = plan.as_ref().map(|it| it.addresses.clone()).unwrap_or_default();
+        let addresses = match settings.mode {
+            Mode::Standalone if !has_pods => standalone_addresses(&gateway, &written, &settings),
+            _ => Vec::new(),
+        };
+        let sections = match &plan {
+            Some(plan) => plan.listeners.iter().filter(|it| it.programmed).map(|it| it.name.clone()).collect(),
+            None => vec![IMPLIED_LISTENER.into()],
+        };
+        made.resources.extend(sections.into_iter().map(|section: Arc<str>| {
+            Resource::Listener(Arc::new(Listener {
+                key: ListenerKey::from(format!("{gateway}/{section}")),
+                gateway: gateway.clone(),
+                section,
+                addresses: addresses.clone(),
+                port: HBONE_PORT,
+                hostname: None,
+                protocol: ListenerProtocol::Hbone { routers: routers.clone() },
+            }))
+        }));
+    }
+    made
+}
+
+/// The endpoints of a waypoint that is not in order: none, so that what has to go through it is refused.
+pub(super) fn nowhere(gateway: &ObjectName) -> Resource {
+    Resource::Endpoints(Arc::new(Endpoints { backend: endpoints_key(gateway), endpoints: Vec::new() }))
+}

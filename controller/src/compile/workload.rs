@@ -1,0 +1,102 @@
+//! Pods: who they are, whether they are captured, and who may connect to them.
+
+use super::evaluation::{Evaluation, Value};
+use super::index::{GATEWAY_NAME, IndexKey};
+use super::reader::Reader;
+use super::settings::{Capture, Settings};
+use super::{authorization, class};
+use crate::resources::{Kind, Meta, ObjectRef, Pod};
+use fairway_config::model::{Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload, WorkloadKey};
+use std::sync::Arc;
+
+/// The label that puts a namespace in the mesh, or takes a pod out of it.
+const MESH: &str = "fairway.dev/mesh";
+/// The label or annotation that says whether plaintext is let in.
+const MUTUAL_TLS: &str = "fairway.dev/mtls";
+/// The name of a waypoint that nobody wrote a Gateway for.
+pub(super) const IMPLIED_WAYPOINT: &str = "waypoint";
+/// Its name where a Gateway of another class is called that already.
+pub(super) const OTHER_IMPLIED_WAYPOINT: &str = "fairway-waypoint";
+
+/// What others need to know of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PodIdentity {
+    pub identity: SpiffeId,
+    pub captured: bool,
+}
+
+/// Compiles a pod.
+pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
+    let mut made = Evaluation::default();
+    let settings = reader.settings();
+    let Some(pod) = reader.pod(name).filter(|it| !it.ended) else { return made };
+    let object = ObjectRef::of(Kind::Pod, name);
+    let Some(identity) = settings.identity(&name.namespace, &pod.service_account) else {
+        let message = format!("`{}` cannot stand in an identity", pod.service_account);
+        made.error(&object, "spec.serviceAccountName", message, "use lower-case letters, digits and dashes");
+        return made;
+    };
+    let captured = is_captured(reader, &pod, &settings);
+    let mesh = match captured {
+        true => Mesh::Captured(mutual_tls(reader, &pod, &mut made)),
+        false => Mesh::Outside,
+    };
+    made.value = Value::Pod(Arc::new(PodIdentity { identity: identity.clone(), captured }));
+    if pod.addresses.is_empty() {
+        return made;
+    }
+    let guards = reader.members(IndexKey::Guards(name.clone()));
+    made.resources.push(Resource::Workload(Arc::new(Workload {
+        key: WorkloadKey::from(name.to_string()),
+        uid: pod.meta.uid.clone(),
+        addresses: pod.addresses.clone(),
+        identity,
+        node: pod.node.clone(),
+        mesh,
+        authorizations: guards.iter().map(|it| authorization::key(&it.object_name())).collect(),
+    })));
+    made
+}
+
+fn is_captured(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bool {
+    if settings.capture == Capture::Off || pod.host_network || pod.meta.label(MESH) == Some("disabled") {
+        return false;
+    }
+    let namespace = reader.namespace(&pod.meta.namespace);
+    let in_mesh = namespace.is_some_and(|it| it.meta.label(MESH) == Some("enabled"));
+    // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.
+    in_mesh && !runs_our_proxy(reader, pod, settings)
+}
+
+/// Whether a pod runs a Gateway or a waypoint of ours. The label alone does not say so: other controllers use it too.
+fn runs_our_proxy(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bool {
+    let Some(name) = pod.meta.labels.get(GATEWAY_NAME) else { return false };
+    match reader.gateway(&ObjectName::new(pod.meta.namespace.clone(), name.clone())) {
+        Some(gateway) => {
+            let class = reader.gateway_class(&gateway.spec.gateway_class_name);
+            class.is_some_and(|it| class::of(&it, settings).is_some())
+        }
+        None => [IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT].contains(&&**name),
+    }
+}
+
+/// The pod's own word, else its namespace's, else permissive. A word that is not understood is taken as strict.
+fn mutual_tls(reader: &mut Reader<'_>, pod: &Pod, made: &mut Evaluation) -> MutualTls {
+    let word = |meta: &Meta| meta.label(MUTUAL_TLS).or(meta.annotation(MUTUAL_TLS)).map(str::to_owned);
+    let own = word(&pod.meta).map(|it| (it, ObjectRef::new(Kind::Pod, pod.meta.namespace.clone(), &*pod.meta.name)));
+    let said = own.or_else(|| {
+        let namespace = reader.namespace(&pod.meta.namespace)?;
+        Some((word(&namespace.meta)?, ObjectRef::new(Kind::Namespace, "", namespace.meta.name.clone())))
+    });
+    match said {
+        None => MutualTls::Permissive,
+        Some((word, _)) if word == "permissive" => MutualTls::Permissive,
+        Some((word, _)) if word == "strict" => MutualTls::Strict,
+        Some((word, object)) => {
+            let field = format!("metadata.labels[{MUTUAL_TLS}]");
+            let message = format!("`{word}` is not understood, so only mTLS is let in");
+            made.error(&object, field, message, "use `strict` or `permissive`");
+            MutualTls::Strict
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Objects of the core groups, cut down.
+
+use super::{InvalidObject, Meta, Selector};
+use k8s_openapi::api::{core::v1 as full, discovery::v1 as discovery};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A Namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Namespace {
+    /// Its labels are what is read.
+    pub meta: Meta,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Who it is.
+    pub meta: Meta,
+    /// How clients reach it.
+    pub kind: ServiceKind,
+    /// Its cluster IPs; none for a headless Service, or when nobody has given it one yet.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+    /// The pods behind it; none when its endpoints are written by hand.
+    pub selector: Option<Selector>,
+    /// Whether pods that are not ready count as ready.
+    pub publish_not_ready: bool,
+}
+
+/// How clients reach a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// By a cluster IP (types ClusterIP, NodePort, LoadBalancer).
+    ClusterIp,
+    /// Its pods directly (`clusterIP: None`).
+    Headless,
+    /// A DNS alias.
+    ExternalName,
+}
+
+/// A Service's port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// The number clients dial.
+    pub port: u16,
+    /// Whether it is a TCP port; of the others only their existence is known.
+    pub is_tcp: bool,
+    /// What is spoken there, as written.
+    pub app_protocol: Option<Arc<str>>,
+    /// The pods' port.
+    pub target: TargetPort,
+}
+
+/// The pods' port behind a Service's port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// A number.
+    Number(u16),
+    /// The name of a container port.
+    Name(Arc<str>),
+}
+
+/// An EndpointSlice of IP addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointSlice {
+    /// Who it is.
+    pub meta: Meta,
+    /// The Service it belongs to (label `kubernetes.io/service-name`).
+    pub service: Option<Arc<str>>,
+    /// What it holds.
+    pub addresses: AddressSlice,
+}
+
+/// Addresses and the ports they all listen on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddressSlice {
+    /// Where.
+    pub endpoints: Vec<SliceEndpoint>,
+    /// Which ports.
+    pub ports: Vec<SlicePort>,
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceEndpoint {
+    /// Its address. (A slice's endpoint has one; the field of the API is a list for history's sake.)
+    pub address: IpAddr,
+    /// Ready; not said counts as yes.
+    pub ready: bool,
+    /// Serving; not said is as ready.
+    pub serving: bool,
+    /// Terminating.
+    pub terminating: bool,
+    /// Its node.
+    pub node: Option<Arc<str>>,
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+}
+
+/// A port of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlicePort {
+    /// The name of the Service's port; empty for a Service with one unnamed port.
+    pub name: Arc<str>,
+    /// The number.
+    pub port: u16,
+    /// Whether it is a TCP port.
+    pub is_tcp: bool,
+}
+
+/// A Pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// Who it is.
+    pub meta: Meta,
+    /// Its service account.
+    pub service_account: Arc<str>,
+    /// Its node.
+    pub node: Arc<str>,
+    /// Its addresses; none before it runs.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it shares the node's network.
+    pub host_network: bool,
+    /// Its `Ready` condition, if it has one.
+    pub ready: Option<bool>,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// Whether it is about to end.
+    pub terminating: bool,
+    /// Its named container ports.
+    pub ports: Vec<ContainerPort>,
+}
+
+/// A named container port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPort {
+    /// The name.
+    pub name: Arc<str>,
+    /// The number.
+    pub port: u16,
+}
+
+/// A Secret; only one of type `kubernetes.io/tls` keeps its data, and of that only the certificate and key.
+#[derive(Clone, PartialEq)]
+pub struct Secret {
+    /// Who it is.
+    pub meta: Meta,
+    /// Its type.
+    pub kind: Arc<str>,
+    /// `tls.crt`
+    pub certificate: Option<Arc<str>>,
+    /// `tls.key`
+    pub private_key: Option<Arc<str>>,
+}
+
+fn invalid(field: impl Into<String>, reason: impl Into<String>) -> InvalidObject {
+    InvalidObject { field: field.into(), reason: reason.into() }
+}
+
+fn port(field: impl Into<String>, number: i32) -> Result<u16, InvalidObject> {
+    match u16::try_from(number) {
+        Ok(it) if it > 0 => Ok(it),
+        _ => Err(invalid(field, format!("{number} is not a port: it takes a number from 1 to 65535"))),
+    }
+}
+
+fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, InvalidObject> {
+    text.parse().map_err(|_| invalid(field, format!("`{text}` is not an IP address")))
+}
+
+fn is_tcp(protocol: Option<&str>) -> bool {
+    protocol.is_none_or(|it| it == "TCP")
+}
+
+// === impl Namespace ===
+
+impl Namespace {
+    /// Takes what is needed.
+    pub fn new(full: full::Namespace) -> Self {
+        let mut meta = Meta::new(full.metadata, false);
+        // Every cluster sets this label, and selectors of `allowedRoutes` rely on it.
+        meta.labels.insert("kubernetes.io/metadata.name".into(), meta.name.clone());
+        Self { meta }
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Takes what is needed.
+    pub fn new(full: full::Service) -> Result<Self, InvalidObject> {
+        let spec = full.spec.unwrap_or_default();
+        let first = spec.cluster_ip.as_deref().unwrap_or_default();
+        let kind = match spec.type_.as_deref() {
+            Some("ExternalName") => ServiceKind::ExternalName,
+            _ if first == "None" => ServiceKind::Headless,
+            _ => ServiceKind::ClusterIp,
+        };
+        let mut written = spec.cluster_ips.unwrap_or_default();
+        if written.is_empty() && !first.is_empty() {
+            written.push(first.to_owned());
+        }
+        let cluster_ips = match kind {
+            ServiceKind::ClusterIp => {
+                written.iter().map(|it| address("spec.clusterIPs", it)).collect::<Result<_, _>>()?
+            }
+            _ => Vec::new(),
+        };
+        let ports = spec.ports.unwrap_or_default();
+        let ports = ports.into_iter().enumerate().map(|(index, it)| service_port(index, it));
+        Ok(Self {
+            meta: Meta::new(full.metadata, true),
+            kind,
+            cluster_ips,
+            ports: ports.collect::<Result<_, _>>()?,
+            selector: spec.selector.filter(|it| !it.is_empty()).map(|it| {
+                Selector::of_labels(it.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+            }),
+            publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
+        })
+    }
+
+    /// Its TCP ports.
+    pub fn tcp_ports(&self) -> impl Iterator<Item = &ServicePort> {
+        self.ports.iter().filter(|it| it.is_tcp)
+    }
+}
+
+fn service_port(index: usize, full: full::ServicePort) -> Result<ServicePort, InvalidObject> {
+    let number = port(format!("spec.ports[{index}].port"), full.port)?;
+    let target = match full.target_port {
+        None | Some(IntOrString::Int(0)) => TargetPort::Number(number),
+        Some(IntOrString::Int(it)) => TargetPort::Number(port(format!("spec.ports[{index}].targetPort"), it)?),
+        Some(IntOrString::String(name)) => TargetPort::Name(name.into()),
+    };
+    Ok(ServicePort {
+        name: full.name.filter(|it| !it.is_empty()).map(Into::into),
+        port: number,
+        is_tcp: is_tcp(full.protocol.as_deref()),
+        app_protocol: full.app_protocol.map(Into::into),
+        target,
+    })
+}
+
+// === impl EndpointSlice ===
+
+impl EndpointSlice {
+    /// Takes what is needed; of an FQDN slice nothing is (deprecated, and nobody defined what it means).
+    pub fn new(full: discovery::EndpointSlice) -> Result<Self, InvalidObject> {
+        let meta = Meta::new(full.metadata, true);
+        let service = meta.labels.get("kubernetes.io/service-name").cloned();
+        if full.address_type == "FQDN" {
+            return Ok(Self { meta, service, addresses: AddressSlice::default() });
+        }
+        let mut endpoints = Vec::with_capacity(full.endpoints.len());
+        for (index, it) in full.endpoints.into_iter().enumerate() {
+            let Some(first) = it.addresses.first() else {
+                return Err(invalid(format!("endpoints[{index}].addresses"), "is empty: it takes one IP address"));
+            };
+            let conditions = it.conditions.unwrap_or_default();
+            let ready = conditions.ready.unwrap_or(true);
+            endpoints.push(SliceEndpoint {
+                address: address(format!("endpoints[{index}].addresses[0]"), first)?,
+                ready,
+                serving: conditions.serving.unwrap_or(ready),
+                terminating: conditions.terminating.unwrap_or(false),
+                node: it.node_name.map(Into::into),
+                zone: it.zone.map(Into::into),
+            });
+        }
+        let mut ports = Vec::new();
+        for (index, it) in full.ports.into_iter().flatten().enumerate() {
+            let Some(number) = it.port else { continue };
+            ports.push(SlicePort {
+                name: it.name.unwrap_or_default().into(),
+                port: port(format!("ports[{index}].port"), number)?,
+                is_tcp: is_tcp(it.protocol.as_deref()),
+            });
+        }
+        Ok(Self { meta, service, addresses: AddressSlice { endpoints, ports } })
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// Takes what is needed.
+    pub fn new(full: full::Pod) -> Result<Self, InvalidObject> {
+        let terminating = full.metadata.deletion_timestamp.is_some();
+        let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
+        let mut written: Vec<String> = status.pod_ips.into_iter().flatten().map(|it| it.ip).collect();
+        if written.is_empty() {
+            written.extend(status.pod_ip.filter(|it| !it.is_empty()));
+        }
+        let condition = status.conditions.into_iter().flatten().find(|it| it.type_ == "Ready");
+        let mut ports = Vec::new();
+        for it in spec.containers.into_iter().flat_map(|it| it.ports.unwrap_or_default()) {
+            if let (Some(name), true) = (it.name, is_tcp(it.protocol.as_deref())) {
+                let port = port("spec.containers[].ports[].containerPort", it.container_port)?;
+                ports.push(ContainerPort { name: name.into(), port });
+            }
+        }
+        Ok(Self {
+            meta: Meta::new(full.metadata, true),
+            service_account: spec.service_account_name.filter(|it| !it.is_empty()).map_or("default".into(), Into::into),
+            node: spec.node_name.unwrap_or_default().into(),
+            addresses: written.iter().map(|it| address("status.podIPs", it)).collect::<Result<_, _>>()?,
+            host_network: spec.host_network.unwrap_or_default(),
+            ready: condition.map(|it| it.status == "True"),
+            ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            terminating,
+            ports,
+        })
+    }
+
+    /// The number behind a target port.
+    pub fn resolve(&self, target: &TargetPort) -> Option<u16> {
+        match target {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Name(name) => self.ports.iter().find(|it| it.name == *name).map(|it| it.port),
+        }
+    }
+
+    /// Whether it may get traffic.
+    pub fn is_ready(&self) -> bool {
+        self.ready == Some(true) && !self.terminating && !self.ended
+    }
+}
+
+// === impl Secret ===
+
+/// The type of Secret that holds a certificate.
+pub(super) const TLS: &str = "kubernetes.io/tls";
+
+impl Secret {
+    /// Takes what is needed.
+    pub fn new(full: full::Secret) -> Self {
+        let kind = full.type_.unwrap_or_else(|| "Opaque".to_owned());
+        let (mut data, mut plain) = (full.data.unwrap_or_default(), full.string_data.unwrap_or_default());
+        let mut take = |key: &str| -> Option<Arc<str>> {
+            // As in a cluster: stringData goes over data.
+            let text = plain.remove(key).or_else(|| {
+                data.remove(key).map(|it| String::from_utf8_lossy(&it.0).into_owned())
+            });
+            text.filter(|_| kind == TLS).map(Into::into)
+        };
+        let (certificate, private_key) = (take("tls.crt"), take("tls.key"));
+        Self { meta: Meta::new(full.metadata, true), kind: kind.into(), certificate, private_key }
+    }
+
+    /// Whether it is of the type that holds a certificate.
+    pub fn is_tls(&self) -> bool {
+        *self.kind == *TLS
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the data: it would end up in a log.
+        f.debug_struct("Secret").field("meta", &self.meta).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

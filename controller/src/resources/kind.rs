@@ -1,0 +1,173 @@
+//! Which kinds of objects there are, and how one is named.
+
+use fairway_config::model::{ObjectName, RouteKind};
+use std::fmt;
+use std::sync::Arc;
+
+/// The kinds of objects that are read. Each has one group; the version is the one listed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Namespace
+    Namespace,
+    /// Service
+    Service,
+    /// EndpointSlice
+    EndpointSlice,
+    /// Pod
+    Pod,
+    /// Secret
+    Secret,
+    /// GatewayClass
+    GatewayClass,
+    /// Gateway
+    Gateway,
+    /// HTTPRoute
+    HttpRoute,
+    /// GRPCRoute
+    GrpcRoute,
+    /// ReferenceGrant
+    ReferenceGrant,
+}
+
+/// Names one object of a cluster.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for objects that have none.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Namespace,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Pod,
+        Self::Secret,
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::HttpRoute,
+        Self::GrpcRoute,
+        Self::ReferenceGrant,
+    ];
+
+    /// The kind's name in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Pod => "Pod",
+            Self::Secret => "Secret",
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
+        }
+    }
+
+    /// The API group; empty for the core group.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::Service | Self::Pod | Self::Secret => "",
+            Self::EndpointSlice => "discovery.k8s.io",
+            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::GrpcRoute | Self::ReferenceGrant => {
+                fairway_gateway_api::GROUP
+            }
+        }
+    }
+
+    /// Versions whose schema is that of the type we parse it as.
+    pub fn versions(self) -> &'static [&'static str] {
+        match self {
+            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => &["v1", "v1beta1"],
+            _ => &["v1"],
+        }
+    }
+
+    /// Whether its objects live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace | Self::GatewayClass)
+    }
+
+    /// The kind with this group and name.
+    pub fn of(group: &str, kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == kind && it.group() == group)
+    }
+
+    /// The kind of route it is.
+    pub fn as_route(self) -> Option<RouteKind> {
+        match self {
+            Self::HttpRoute => Some(RouteKind::Http),
+            Self::GrpcRoute => Some(RouteKind::Grpc),
+            _ => None,
+        }
+    }
+
+    /// The kind of object a kind of route comes from.
+    pub fn of_route(kind: RouteKind) -> Self {
+        match kind {
+            RouteKind::Http => Self::HttpRoute,
+            RouteKind::Grpc => Self::GrpcRoute,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl ObjectRef ===
+
+impl ObjectRef {
+    /// Puts a reference together.
+    pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Names an object of a kind by its namespace and name.
+    pub fn of(kind: Kind, name: &ObjectName) -> Self {
+        Self { kind, namespace: name.namespace.clone(), name: name.name.clone() }
+    }
+
+    /// Namespace and name.
+    pub fn object_name(&self) -> ObjectName {
+        ObjectName { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for ObjectRef {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("ObjectRef", 3)?;
+        out.serialize_field("kind", self.kind.as_str())?;
+        out.serialize_field("namespace", &*self.namespace)?;
+        out.serialize_field("name", &*self.name)?;
+        out.end()
+    }
+}

@@ -1,0 +1,34 @@
+//! The Kubernetes objects that matter, parsed and cut down to what compiling needs.
+//!
+//! Objects of the Gateway API keep their generated spec; of core objects only the fields that are read are kept, so
+//! that a cluster's Pods cost hundreds of bytes each and not kilobytes.
+
+mod core;
+mod kind;
+mod meta;
+mod object;
+mod selector;
+mod store;
+
+pub use self::core::{
+    AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Secret, Service, ServiceKind, ServicePort, SliceEndpoint,
+    SlicePort, TargetPort,
+};
+pub use kind::{Kind, ObjectRef};
+pub use meta::Meta;
+pub use object::{InvalidObject, Object, Typed};
+pub use selector::{InvalidSelector, Requirement, Selector};
+pub use store::{Edit, Resources};
+
+use fairway_gateway_api as api;
+
+/// A GatewayClass.
+pub type GatewayClass = Typed<api::gatewayclasses::GatewayClassSpec>;
+/// A Gateway.
+pub type Gateway = Typed<api::gateways::GatewaySpec>;
+/// An HTTPRoute.
+pub type HttpRoute = Typed<api::httproutes::HttpRouteSpec>;
+/// A GRPCRoute.
+pub type GrpcRoute = Typed<api::grpcroutes::GrpcRouteSpec>;
+/// A ReferenceGrant.
+pub type ReferenceGrant = Typed<api::referencegrants::ReferenceGrantSpec>;

@@ -1,0 +1,123 @@
+//! An object of any kind, and how it is made from a manifest.
+
+use super::{EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef, Pod};
+use super::{ReferenceGrant, Secret, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// An object of the Gateway API: its metadata and its generated spec. Its status is not kept: what others wrote there
+/// concerns only the status writer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Typed<S> {
+    /// Who it is.
+    pub meta: Meta,
+    /// What it asks for.
+    pub spec: S,
+}
+
+/// An object of any kind that is read.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Object {
+    Namespace(Arc<Namespace>),
+    Service(Arc<Service>),
+    EndpointSlice(Arc<EndpointSlice>),
+    Pod(Arc<Pod>),
+    Secret(Arc<Secret>),
+    GatewayClass(Arc<GatewayClass>),
+    Gateway(Arc<Gateway>),
+    HttpRoute(Arc<HttpRoute>),
+    GrpcRoute(Arc<GrpcRoute>),
+    ReferenceGrant(Arc<ReferenceGrant>),
+}
+
+/// A manifest that does not have the form of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct InvalidObject {
+    /// The path of the field, `.` for the whole object.
+    pub field: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+// === impl Object ===
+
+impl Object {
+    /// Parses a manifest of a kind. The API's own schema is checked before (see `source::schema`): what fails here has
+    /// the wrong types.
+    pub fn parse(kind: Kind, manifest: Value) -> Result<Self, InvalidObject> {
+        Ok(match kind {
+            Kind::Namespace => Self::Namespace(Arc::new(Namespace::new(typed(manifest)?))),
+            Kind::Service => Self::Service(Arc::new(Service::new(typed(manifest)?)?)),
+            Kind::EndpointSlice => Self::EndpointSlice(Arc::new(EndpointSlice::new(typed(manifest)?)?)),
+            Kind::Pod => Self::Pod(Arc::new(Pod::new(typed(manifest)?)?)),
+            Kind::Secret => Self::Secret(Arc::new(Secret::new(typed(manifest)?))),
+            Kind::GatewayClass => Self::GatewayClass(with_spec(manifest, kind)?),
+            Kind::Gateway => Self::Gateway(with_spec(manifest, kind)?),
+            Kind::HttpRoute => Self::HttpRoute(with_spec(manifest, kind)?),
+            Kind::GrpcRoute => Self::GrpcRoute(with_spec(manifest, kind)?),
+            Kind::ReferenceGrant => Self::ReferenceGrant(with_spec(manifest, kind)?),
+        })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Pod(_) => Kind::Pod,
+            Self::Secret(_) => Kind::Secret,
+            Self::GatewayClass(_) => Kind::GatewayClass,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::GrpcRoute(_) => Kind::GrpcRoute,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+        }
+    }
+
+    /// Its metadata.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Namespace(it) => &it.meta,
+            Self::Service(it) => &it.meta,
+            Self::EndpointSlice(it) => &it.meta,
+            Self::Pod(it) => &it.meta,
+            Self::Secret(it) => &it.meta,
+            Self::GatewayClass(it) => &it.meta,
+            Self::Gateway(it) => &it.meta,
+            Self::HttpRoute(it) => &it.meta,
+            Self::GrpcRoute(it) => &it.meta,
+            Self::ReferenceGrant(it) => &it.meta,
+        }
+    }
+
+    /// Its name among all objects.
+    pub fn reference(&self) -> ObjectRef {
+        let meta = self.meta();
+        ObjectRef { kind: self.kind(), namespace: meta.namespace.clone(), name: meta.name.clone() }
+    }
+}
+
+/// Parses and says where parsing failed.
+fn typed<T: DeserializeOwned>(manifest: Value) -> Result<T, InvalidObject> {
+    serde_path_to_error::deserialize(manifest).map_err(|error| InvalidObject {
+        field: error.path().to_string(),
+        reason: error.inner().to_string(),
+    })
+}
+
+fn with_spec<S: DeserializeOwned>(manifest: Value, kind: Kind) -> Result<Arc<Typed<S>>, InvalidObject> {
+    #[derive(Deserialize)]
+    struct Parts<S> {
+        #[serde(default)]
+        metadata: ObjectMeta,
+        spec: S,
+    }
+    let parts: Parts<S> = typed(manifest)?;
+    Ok(Arc::new(Typed { meta: Meta::new(parts.metadata, kind.is_namespaced()), spec: parts.spec }))
+}

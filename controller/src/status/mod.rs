@@ -1,0 +1,150 @@
+//! What a cluster would show of an object's fate: conditions with the API's own types and reasons.
+//!
+//! Pure. Compiling makes these; whoever writes them to a cluster keeps `lastTransitionTime`, leaves other controllers'
+//! entries alone, and holds `Programmed` back until the proxies have acknowledged.
+
+mod condition;
+pub mod reason;
+
+pub use condition::{Condition, Truth};
+
+use fairway_config::model::RouteKind;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The status of one object.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum ObjectStatus {
+    /// Of a GatewayClass.
+    GatewayClass(ClassStatus),
+    /// Of a Gateway.
+    Gateway(GatewayStatus),
+    /// Of a route of any kind.
+    Route(RouteStatus),
+}
+
+/// The status of a GatewayClass.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassStatus {
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// The status of a Gateway.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// Where it is reached.
+    pub addresses: Vec<IpAddr>,
+    /// Of the whole.
+    pub conditions: Vec<Condition>,
+    /// Of each listener, in the user's order.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// The status of a listener.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// Which one.
+    pub name: Arc<str>,
+    /// The kinds of routes it takes.
+    #[serde(serialize_with = "kinds")]
+    pub supported_kinds: Vec<RouteKind>,
+    /// How many accepted routes are attached.
+    pub attached_routes: u32,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// The status of a route.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteStatus {
+    /// One for each parentRef that is ours.
+    pub parents: Vec<ParentStatus>,
+}
+
+/// A route's status with one parent.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentStatus {
+    /// The parentRef as the user wrote it.
+    pub parent_ref: ParentRef,
+    /// Who says so.
+    pub controller_name: Arc<str>,
+    /// The conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// A reference to a parent, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentRef {
+    /// Its API group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Arc<str>>,
+    /// Its kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Arc<str>>,
+    /// Its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Arc<str>>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The section within it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section_name: Option<Arc<str>>,
+    /// The port within it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<i32>,
+}
+
+fn kinds<S: serde::Serializer>(kinds: &[RouteKind], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(kinds.iter().map(|it| crate::resources::Kind::of_route(*it).as_str()))
+}
+
+// === impl ObjectStatus ===
+
+impl ObjectStatus {
+    /// Every condition with the part of the object it is about: empty for the whole, `listener https`,
+    /// `parent Gateway edge/public`.
+    pub fn conditions(&self) -> Vec<(String, &Condition)> {
+        let mut out = Vec::new();
+        match self {
+            Self::GatewayClass(it) => out.extend(it.conditions.iter().map(|it| (String::new(), it))),
+            Self::Gateway(it) => {
+                out.extend(it.conditions.iter().map(|it| (String::new(), it)));
+                for listener in &it.listeners {
+                    out.extend(listener.conditions.iter().map(|it| (format!("listener {}", listener.name), it)));
+                }
+            }
+            Self::Route(it) => {
+                for parent in &it.parents {
+                    out.extend(parent.conditions.iter().map(|it| (format!("parent {}", parent.parent_ref), it)));
+                }
+            }
+        }
+        out
+    }
+}
+
+impl std::fmt::Display for ParentRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.kind.as_deref().unwrap_or("Gateway"))?;
+        f.write_str(" ")?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)?;
+        if let Some(section) = &self.section_name {
+            write!(f, " section {section}")?;
+        }
+        if let Some(port) = self.port {
+            write!(f, " port {port}")?;
+        }
+        Ok(())
+    }
+}
