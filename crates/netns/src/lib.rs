@@ -5,6 +5,7 @@
 //!
 //! The only crate with `unsafe`: four calls without a safe wrapper, all in [`kernel`].
 
+mod address;
 pub mod capture;
 pub mod kernel;
 pub mod link;
@@ -13,6 +14,7 @@ mod netlink;
 pub mod socket;
 mod thread;
 
+pub use address::{IpFamily, Mac, Subnet, SubnetError};
 pub use namespace::{Namespace, NamespaceId};
 pub use netlink::NetlinkError;
 pub use thread::NetnsError;

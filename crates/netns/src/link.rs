@@ -2,35 +2,14 @@
 //!
 //! All of it in the namespace of the calling thread: call it through [`Namespace::run`](crate::Namespace::run).
 
-use crate::Namespace;
+use crate::address::octets;
 use crate::netlink::{Attribute, Connection, Family, Message, NetlinkError, flags};
+use crate::{IpFamily, Mac, Namespace, Subnet};
 use rustix::fd::{AsFd, AsRawFd};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::str::FromStr;
-
-/// An address with the length of its network's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Subnet {
-    address: IpAddr,
-    prefix: u8,
-}
-
-/// Not `address/prefix`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address with a prefix length, such as 10.0.0.1/24")]
-pub struct SubnetError(String);
-
-/// The two kinds of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IpFamily {
-    /// IPv4.
-    IPv4,
-    /// IPv6.
-    IPv6,
-}
 
 /// The links of the namespace in which it was opened.
 pub struct Links {
@@ -45,6 +24,7 @@ pub(crate) mod interface_index {
 
 mod kind {
     pub(super) const NEW_LINK: u16 = 16;
+    pub(super) const DELETE_LINK: u16 = 17;
     pub(super) const GET_LINK: u16 = 18;
     pub(super) const SET_LINK: u16 = 19;
     pub(super) const NEW_ADDRESS: u16 = 20;
@@ -52,6 +32,7 @@ mod kind {
 }
 
 mod attribute {
+    pub(super) const MAC: u16 = 1;
     pub(super) const NAME: u16 = 3;
     pub(super) const MASTER: u16 = 10;
     pub(super) const INFO: u16 = 18;
@@ -81,10 +62,17 @@ impl Links {
     }
 
     /// Adds a cable: `name` is its end here, `peer` the one in the other namespace.
-    pub fn add_veth(&mut self, name: &str, peer: &str, there: &Namespace) -> Result<(), NetlinkError> {
+    pub fn add_veth(
+        &mut self,
+        name: &str,
+        peer: &str,
+        there: &Namespace,
+        mac: Mac,
+    ) -> Result<(), NetlinkError> {
         // The peer is a whole link message in an attribute: a header of nothing, then attributes.
         let mut end = link_header(0, 0);
         Attribute::text(attribute::NAME, peer).encode(&mut end);
+        Attribute::bytes(attribute::MAC, mac.0).encode(&mut end);
         Attribute::u32(attribute::NAMESPACE, there.as_fd().as_raw_fd() as u32).encode(&mut end);
         let data = Attribute::nested(attribute::INFO_DATA, vec![Attribute::bytes(attribute::PEER, end)]);
         let info = vec![Attribute::text(attribute::INFO_KIND, "veth"), data];
@@ -93,6 +81,19 @@ impl Links {
             name,
             info,
         )
+    }
+
+    /// Removes a link, and with one end of a cable the other.
+    pub fn remove(&mut self, name: &str) -> Result<(), NetlinkError> {
+        let fixed = link_header(self.index(name)?, 0);
+        let what = format!("remove {name}");
+        self.kernel.execute(&Message {
+            what,
+            kind: kind::DELETE_LINK,
+            flags: 0,
+            fixed,
+            attributes: Vec::new(),
+        })
     }
 
     fn add(&mut self, what: String, name: &str, info: Vec<Attribute>) -> Result<(), NetlinkError> {
@@ -227,94 +228,6 @@ pub fn set_switch(name: &str, value: &str) -> io::Result<()> {
     })
 }
 
-// === impl Subnet ===
-
-impl Subnet {
-    /// None if the prefix is longer than the address.
-    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        (prefix <= longest).then_some(Self { address, prefix })
-    }
-
-    /// The address.
-    pub fn address(self) -> IpAddr {
-        self.address
-    }
-
-    /// How many of its bits all addresses of the network share.
-    pub fn prefix(self) -> u8 {
-        self.prefix
-    }
-
-    /// Which kind of address.
-    pub fn family(self) -> IpFamily {
-        IpFamily::of(self.address)
-    }
-
-    /// Whether an address is in the network.
-    pub fn contains(self, address: IpAddr) -> bool {
-        let bits = |address| match address {
-            IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, true),
-            IpAddr::V6(v6) => (v6.to_bits(), false),
-        };
-        let ((ours, our_kind), (theirs, their_kind)) = (bits(self.address), bits(address));
-        let differing = (ours ^ theirs).leading_zeros();
-        our_kind == their_kind && differing >= u32::from(self.prefix)
-    }
-}
-
-impl FromStr for Subnet {
-    type Err = SubnetError;
-
-    fn from_str(text: &str) -> Result<Self, SubnetError> {
-        let parse = || {
-            let (address, prefix) = text.split_once('/')?;
-            Self::new(address.parse().ok()?, prefix.parse().ok()?)
-        };
-        parse().ok_or_else(|| SubnetError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-// === impl IpFamily ===
-
-impl IpFamily {
-    /// That of an address.
-    pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::IPv4 } else { Self::IPv6 }
-    }
-
-    /// Those that this thread's namespace has: IPv6 may be compiled out or switched off.
-    pub(crate) fn present() -> Vec<Self> {
-        let has_v6 = std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
-            .is_ok_and(|value| value.trim() == "0");
-        if has_v6 {
-            vec![Self::IPv4, Self::IPv6]
-        } else {
-            vec![Self::IPv4]
-        }
-    }
-
-    pub(crate) fn number(self) -> u8 {
-        match self {
-            Self::IPv4 => libc::AF_INET as u8,
-            Self::IPv6 => libc::AF_INET6 as u8,
-        }
-    }
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
 /// `struct ifinfomsg`, with these flags set.
 fn link_header(index: u32, flags: u32) -> Vec<u8> {
     let mut header = vec![0; 4];
@@ -343,33 +256,4 @@ fn route_header(destination: IpAddr, prefix: u8) -> Vec<u8> {
         0,
         0,
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subnet_is_read_and_knows_its_addresses() {
-        let subnet: Subnet = "10.42.0.1/16".parse().unwrap();
-        assert!(subnet.contains("10.42.255.7".parse().unwrap()));
-        assert!(!subnet.contains("10.43.0.1".parse().unwrap()));
-        assert!(!subnet.contains("::a2a:1".parse().unwrap()));
-        assert!(
-            "fd00::1/64"
-                .parse::<Subnet>()
-                .unwrap()
-                .contains("fd00::ffff".parse().unwrap())
-        );
-        for wrong in [
-            "10.0.0.1",
-            "10.0.0.1/33",
-            "fd00::/129",
-            "/8",
-            "x/8",
-            "10.0.0.1/-1",
-        ] {
-            assert!(wrong.parse::<Subnet>().is_err(), "{wrong}");
-        }
-    }
 }

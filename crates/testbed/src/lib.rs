@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod network;
+mod pod;
 mod sandbox;
 mod wire;
 
-pub use fairway_netns::link::Subnet;
-pub use network::{Network, Pod, TestbedError};
+pub use fairway_netns::Subnet;
+pub use network::{Network, TestbedError};
+pub use pod::Pod;
 pub use sandbox::{Ended, Entered, Sandbox, SandboxError};
 pub use wire::{Needle, Seen, Wire};

@@ -1,17 +1,13 @@
-//! A node's network and its pods.
+//! A node's network.
 
-use crate::Sandbox;
-use fairway_netns::link::{IpFamily, Links, Subnet, set_switch};
-use fairway_netns::socket::{self, Connect, Listen, ReusePort, Transparency};
-use fairway_netns::{Namespace, NetlinkError, NetnsError};
+use crate::{Pod, Sandbox};
+use fairway_netns::link::{Links, set_switch};
+use fairway_netns::{IpFamily, Mac, Namespace, NetlinkError, NetnsError, Subnet};
 use std::cell::Cell;
 use std::fmt::Display;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
 
 const BRIDGE: &str = "node0";
 
@@ -25,16 +21,6 @@ pub struct Network {
     handles: PathBuf,
     subnets: Vec<Subnet>,
     pods: Cell<u32>,
-}
-
-/// A network namespace with an `eth0`, as a container runtime makes it. It goes when this and all its processes and sockets
-/// are gone.
-#[derive(Debug)]
-pub struct Pod {
-    name: String,
-    addresses: Vec<IpAddr>,
-    namespace: Namespace,
-    netns_path: PathBuf,
 }
 
 /// Why something in the testbed could not be made.
@@ -74,7 +60,7 @@ pub enum TestbedError {
     },
 }
 
-enum LinkFailure {
+pub(crate) enum LinkFailure {
     Link(NetlinkError),
     Io(io::Error),
 }
@@ -126,12 +112,19 @@ impl Network {
 
         self.pods.set(self.pods.get() + 1);
         let port = format!("pod{}", self.pods.get());
+        let cable = port.clone();
         let there = namespace.clone();
+        let mac = Mac::of(
+            addresses
+                .first()
+                .copied()
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        );
         // Before the cable, or its IPv6 address waits a second for somebody to object.
         within(&namespace, &whose, prepare_pod)?;
         within(&self.node, &whose, move || {
             let mut links = Links::open()?;
-            links.add_veth(&port, "eth0", &there)?;
+            links.add_veth(&port, "eth0", &there, mac)?;
             links.plug(&port, BRIDGE)?;
             Ok(links.up(&port)?)
         })?;
@@ -145,11 +138,14 @@ impl Network {
             }
             Ok(())
         })?;
+        let (name, addresses, node) = (name.to_owned(), addresses.to_vec(), self.node.clone());
         Ok(Pod {
-            name: name.to_owned(),
-            addresses: addresses.to_vec(),
+            name,
+            addresses,
             namespace,
             netns_path,
+            node,
+            cable,
         })
     }
 
@@ -169,141 +165,6 @@ impl Network {
     }
 }
 
-// === impl Pod ===
-
-impl Pod {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its first address.
-    pub fn address(&self) -> Option<IpAddr> {
-        self.addresses.first().copied()
-    }
-
-    /// All its addresses.
-    pub fn addresses(&self) -> &[IpAddr] {
-        &self.addresses
-    }
-
-    /// Its network namespace.
-    pub fn namespace(&self) -> &Namespace {
-        &self.namespace
-    }
-
-    /// Where the handle of its network namespace is mounted, for other processes of the sandbox.
-    pub fn netns_path(&self) -> &Path {
-        &self.netns_path
-    }
-
-    /// Starts a process in the pod. It is killed when the handle to it is dropped.
-    pub async fn spawn(&self, mut command: Command) -> Result<Child, TestbedError> {
-        let runtime = tokio::runtime::Handle::current();
-        command.kill_on_drop(true);
-        // A process starts in the namespace of the thread that starts it.
-        self.open(move || {
-            let _runtime = runtime.enter();
-            command.spawn()
-        })
-        .await
-    }
-
-    /// Runs a program of futures on a thread of its own that lives in the pod: whatever sockets it opens are the pod's.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, TestbedError>
-    where
-        T: Send + 'static,
-        F: AsyncFnOnce() -> T + Send + 'static,
-    {
-        let (send, receive) = oneshot::channel();
-        let thread = format!("pod {}", self.name);
-        let started = self.namespace.thread(&thread, move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let outcome = runtime.map(|runtime| tokio::task::LocalSet::new().block_on(&runtime, work()));
-            // Nobody waits any more.
-            let _ = send.send(outcome);
-        });
-        started.map_err(|source| TestbedError::Namespace {
-            whose: self.whose(),
-            source,
-        })?;
-        let ended = receive
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("the program in the pod panicked")));
-        ended.map_err(|source| self.io(source))
-    }
-
-    /// Connects from within, as a program of the pod would.
-    pub async fn connect(&self, destination: SocketAddr) -> Result<TcpStream, TestbedError> {
-        let wanted = Connect {
-            destination,
-            source: None,
-            mark: None,
-        };
-        let socket = self.open(move || socket::connector(&wanted)).await?;
-        socket
-            .connect(destination)
-            .await
-            .map_err(|source| self.io(source))
-    }
-
-    /// Listens within, as a program of the pod would.
-    pub async fn listen(&self, address: SocketAddr) -> Result<TcpListener, TestbedError> {
-        let wanted = Listen {
-            address,
-            backlog: 1024,
-            reuse_port: ReusePort::Exclusive,
-            transparency: Transparency::Opaque,
-            mark: None,
-        };
-        let listener = self.open(move || socket::listen(&wanted)).await?;
-        TcpListener::from_std(listener).map_err(|source| self.io(source))
-    }
-
-    /// Opens a UDP socket within.
-    pub async fn udp(&self, address: SocketAddr) -> Result<UdpSocket, TestbedError> {
-        let open = move || {
-            let socket = std::net::UdpSocket::bind(address)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket)
-        };
-        let socket = self.open(open).await?;
-        UdpSocket::from_std(socket).map_err(|source| self.io(source))
-    }
-
-    async fn open<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> Result<T, TestbedError> {
-        let opened = self.namespace.run(work).await;
-        opened
-            .map_err(|source| TestbedError::Namespace {
-                whose: self.whose(),
-                source,
-            })?
-            .map_err(|source| self.io(source))
-    }
-
-    fn io(&self, source: io::Error) -> TestbedError {
-        TestbedError::Io {
-            whose: self.whose(),
-            source,
-        }
-    }
-
-    fn whose(&self) -> String {
-        format!("pod {}", self.name)
-    }
-}
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        // The mounted handle alone would keep it; connections and processes that are left still do.
-        let _ = rustix::mount::unmount(&self.netns_path, rustix::mount::UnmountFlags::DETACH);
-        let _ = std::fs::remove_file(&self.netns_path);
-    }
-}
-
 // === impl LinkFailure ===
 
 impl From<NetlinkError> for LinkFailure {
@@ -318,7 +179,7 @@ impl From<io::Error> for LinkFailure {
     }
 }
 
-fn within(
+pub(crate) fn within(
     namespace: &Namespace,
     whose: &str,
     work: impl FnOnce() -> Result<(), LinkFailure> + Send + 'static,

@@ -2,7 +2,8 @@
 //! a table in which every address is this host's own.
 
 use super::CaptureRules;
-use crate::link::{IpFamily, interface_index};
+use crate::IpFamily;
+use crate::link::interface_index;
 use crate::netlink::{Attribute, Connection, Family, Message, NetlinkError, attributes, flags, unless};
 
 /// Before the tables that every packet looks into (32766), after the one of local addresses (0).
