@@ -27,18 +27,19 @@ impl Default for Keepalive {
     }
 }
 
-/// Pings until the peer does not answer; then returns. Never returns while it does.
-pub(crate) async fn until_dead(ping: Option<h2::PingPong>, keepalive: Keepalive) {
+/// Pings until the peer does not answer; then returns. Never returns while it does. The first PING goes out at once:
+/// its answer, which `answered` is told of, comes after the peer's settings.
+pub(crate) async fn until_dead(ping: Option<h2::PingPong>, keepalive: Keepalive, answered: impl Fn()) {
     let Some(mut ping) = ping else {
         return std::future::pending().await;
     };
     loop {
-        sleep(keepalive.interval).await;
         match timeout(keepalive.timeout, ping.ping(h2::Ping::opaque())).await {
-            Ok(Ok(_pong)) => {}
+            Ok(Ok(_pong)) => answered(),
             // The connection ended; whoever drives it knows better why.
             Ok(Err(_)) => return std::future::pending().await,
             Err(_) => return,
         }
+        sleep(keepalive.interval).await;
     }
 }

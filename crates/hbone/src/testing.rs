@@ -1,0 +1,109 @@
+//! Two peers in one process: a pool whose connections are in-memory pipes to a server.
+
+use crate::{Connect, ConnectRequest, Pool, Request, ServeError, Target, Tunnel, client, serve, server};
+use fairway_identity::TlsIdentity;
+use fairway_identity::testing::TestAuthority;
+use fairway_runtime::drain;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::{LocalSet, spawn_local};
+
+pub(crate) const DESTINATION: &str = "10.0.0.1:80";
+
+/// A client's pool, and the server it reaches.
+pub(crate) struct Peers {
+    pub(crate) authority: TestAuthority,
+    pub(crate) client: Arc<TlsIdentity>,
+    pub(crate) target: Target,
+    pub(crate) pool: Pool<Pipes>,
+    pub(crate) connects: Rc<Cell<usize>>,
+    /// How the server's connections ended.
+    pub(crate) served: Rc<RefCell<Vec<Result<(), ServeError>>>>,
+    pub(crate) drain: drain::Trigger,
+}
+
+/// Connects by making a pipe whose other end the server gets.
+pub(crate) struct Pipes {
+    accept: Box<dyn Fn(DuplexStream)>,
+    connects: Rc<Cell<usize>>,
+}
+
+impl Connect for Pipes {
+    type Io = DuplexStream;
+
+    async fn connect(&self, _: SocketAddr) -> io::Result<DuplexStream> {
+        self.connects.set(self.connects.get() + 1);
+        let (near, far) = tokio::io::duplex(64 << 10);
+        (self.accept)(far);
+        Ok(near)
+    }
+}
+
+impl Peers {
+    pub(crate) fn new<F: Future<Output = ()> + 'static>(handler: impl Fn(Request) -> F + Clone + 'static) -> Self {
+        Self::with(client::Settings::default(), server::Settings::default(), handler)
+    }
+
+    pub(crate) fn with<F: Future<Output = ()> + 'static>(
+        client_settings: client::Settings,
+        server_settings: server::Settings,
+        handler: impl Fn(Request) -> F + Clone + 'static,
+    ) -> Self {
+        let authority = TestAuthority::new("cluster.local");
+        let (client, server) = (authority.identity("shop", "client"), authority.identity("shop", "server"));
+        let target = Target { address: "10.0.0.1:15008".parse().unwrap(), identity: server.id().clone() };
+        let (trigger, watch) = drain::channel();
+        let (connects, served) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
+        let results = served.clone();
+        let accept = Box::new(move |io| {
+            let (server, watch, handler, results) =
+                (server.clone(), watch.clone(), handler.clone(), results.clone());
+            spawn_local(async move {
+                let result = serve(io, &server, &server_settings, watch, handler).await;
+                results.borrow_mut().push(result);
+            });
+        });
+        let pool = Pool::new(Pipes { accept, connects: connects.clone() }, client_settings);
+        Self { authority, client, target, pool, connects, served, drain: trigger }
+    }
+
+    pub(crate) async fn open(&self) -> Result<Tunnel, crate::OpenError> {
+        self.pool.open(&self.client, &self.target, &wish()).await
+    }
+}
+
+pub(crate) fn wish() -> ConnectRequest {
+    ConnectRequest::to(DESTINATION.parse::<SocketAddr>().unwrap())
+}
+
+/// Sends back what it gets, and ends when the peer does.
+pub(crate) async fn echo(request: Request) {
+    let (mut read, mut write) = tokio::io::split(request.accept().unwrap());
+    let _ = tokio::io::copy(&mut read, &mut write).await;
+    let _ = write.shutdown().await;
+}
+
+/// Sends a text, half-closes and returns what comes back.
+pub(crate) async fn ask(tunnel: &mut Tunnel, text: &str) -> String {
+    tunnel.write_all(text.as_bytes()).await.unwrap();
+    tunnel.shutdown().await.unwrap();
+    let mut answer = String::new();
+    tunnel.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Runs a test with tasks that need not be `Send`.
+pub(crate) async fn locally<T>(test: impl Future<Output = T>) -> T {
+    LocalSet::new().run_until(test).await
+}
+
+/// Lets all other tasks run until none can go on.
+pub(crate) async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,5 +1,8 @@
 //! An open tunnel: bytes both ways over one HTTP/2 stream.
 
+#[cfg(test)]
+mod tests;
+
 use crate::client::Lease;
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};

@@ -16,12 +16,18 @@ pub(crate) struct Connection {
     idle_since: Cell<Option<Instant>>,
 }
 
+/// Tunnels on a connection before its peer's settings are known. HTTP/2 would queue what is too many, without a word and
+/// for as long as the others last.
+const UNCONFIRMED: u32 = 10;
+
 /// What the tunnels of a connection and its pool tell each other. Atomic only so that a tunnel is `Send`.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     tunnels: AtomicU32,
     /// No new tunnels: the peer said GOAWAY, or it is gone.
     closed: AtomicBool,
+    /// The peer's settings are known.
+    confirmed: AtomicBool,
     /// Somebody waits for room.
     awaited: AtomicBool,
     pub(super) room: Notify,
@@ -38,10 +44,24 @@ impl Connection {
         Self { send, load: Arc::default(), idle_since: Cell::new(None) }
     }
 
-    /// Whether it takes another tunnel.
-    pub(super) fn has_room(&self, limit: u32) -> bool {
-        let limit = limit.min(u32::try_from(self.send.current_max_send_streams()).unwrap_or(u32::MAX));
-        !self.load.is_closed() && self.load.tunnels() < limit
+    /// How many more tunnels it takes now.
+    pub(super) fn room(&self, limit: u32) -> u32 {
+        if self.load.is_closed() {
+            return 0;
+        }
+        let allowed = match self.load.confirmed.load(Relaxed) {
+            true => u32::try_from(self.send.current_max_send_streams()).unwrap_or(u32::MAX),
+            false => UNCONFIRMED,
+        };
+        limit.min(allowed).saturating_sub(self.load.tunnels())
+    }
+
+    /// How many more it will take once its peer's settings are known, as far as one can tell.
+    pub(super) fn coming_room(&self, limit: u32) -> u32 {
+        match self.load.confirmed.load(Relaxed) || self.load.is_closed() {
+            true => 0,
+            false => limit.saturating_sub(self.load.tunnels().max(UNCONFIRMED)),
+        }
     }
 
     /// A place for a tunnel.
@@ -76,6 +96,13 @@ impl Load {
 
     pub(super) fn close(&self) {
         self.closed.store(true, Relaxed);
+    }
+
+    /// The peer's settings have come.
+    pub(super) fn confirm(&self) {
+        if !self.confirmed.swap(true, Relaxed) {
+            self.room.notify_one();
+        }
     }
 
     pub(super) fn set_awaited(&self, awaited: bool) {

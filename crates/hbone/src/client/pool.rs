@@ -137,7 +137,8 @@ impl<C: Connect> Shared<C> {
         entry.ready.retain(|connection| !connection.load.is_closed());
         entry.waiting.retain(|waiter| !waiter.is_closed());
         entry.serve(per_connection);
-        let coming = entry.connecting.saturating_mul(per_connection as usize);
+        let unconfirmed: usize = entry.ready.iter().map(|it| it.coming_room(per_connection) as usize).sum();
+        let coming = entry.connecting.saturating_mul(per_connection as usize).saturating_add(unconfirmed);
         let missing = entry.waiting.len().saturating_sub(coming).div_ceil(per_connection.max(1) as usize);
         for _ in 0..missing {
             entry.connecting += 1;
@@ -191,8 +192,10 @@ impl<C: Connect> Shared<C> {
             .await
             .map_err(|error| OpenError::Broken { address, source: Arc::new(error) })?;
         let connection = Connection::new(send);
-        let alive = http2::until_dead(driver.ping_pong(), self.settings.keepalive);
         let (load, pool, key) = (connection.load.clone(), Rc::downgrade(self), key.clone());
+        let confirmed = load.clone();
+        let alive =
+            http2::until_dead(driver.ping_pong(), self.settings.keepalive, move || confirmed.confirm());
         tokio::task::spawn_local(async move {
             drive(driver, alive, &load, &pool, &key).await;
             load.close();
@@ -298,7 +301,7 @@ async fn drive<C, Io>(
 impl Entry {
     /// A place on the least loaded connection.
     fn place(&self, per_connection: u32) -> Option<Place> {
-        let with_room = self.ready.iter().filter(|connection| connection.has_room(per_connection));
+        let with_room = self.ready.iter().filter(|connection| connection.room(per_connection) > 0);
         let connection = with_room.min_by_key(|connection| connection.load.tunnels())?;
         Some(Place { send: connection.send.clone(), lease: connection.lease() })
     }

@@ -85,7 +85,7 @@ mod tests {
     use tokio_test::{assert_pending, assert_ready};
 
     fn fill(buffer: &mut ReadBuffer, mut from: impl AsyncRead + Unpin) -> Poll<io::Result<Bytes>> {
-        tokio_test::task::spawn(()).enter(|cx, ()| buffer.poll_fill(cx, &mut from))
+        tokio_test::task::spawn(()).enter(|cx, _| buffer.poll_fill(cx, &mut from))
     }
 
     #[test]

@@ -68,9 +68,6 @@ impl Direction {
             self.pending = match from.poll_read_bytes(cx, &mut self.buffer) {
                 Poll::Ready(bytes) => bytes.map_err(Fault::Reading)?,
                 Poll::Pending => {
-                    if to.poll_broken(cx).is_ready() {
-                        return Poll::Ready(Err(Fault::Writing(io::ErrorKind::BrokenPipe.into())));
-                    }
                     // Nothing more to come for now: what was written must not wait in a buffer.
                     ready!(to.poll_flush(cx)).map_err(Fault::Writing)?;
                     return Poll::Pending;

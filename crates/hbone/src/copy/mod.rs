@@ -71,13 +71,21 @@ pub async fn bidirectional<N: ByteStream, F: ByteStream>(near: &mut N, far: &mut
         if received && first.is_none() {
             first = Some(Side::Far);
         }
-        match first {
-            Some(first) if sent && received => Poll::Ready(Ended::Closed { first }),
+        match (sent, received, first) {
+            (true, true, Some(first)) => Poll::Ready(Ended::Closed { first }),
+            // A side that has ended, and is known to take nothing more either, is gone: what the other might still say
+            // has no reader. (One that has not ended tells so itself, after its last bytes.)
+            (true, false, _) if near.poll_broken(cx).is_ready() => Poll::Ready(gone(Side::Near)),
+            (false, true, _) if far.poll_broken(cx).is_ready() => Poll::Ready(gone(Side::Far)),
             _ => Poll::Pending,
         }
     })
     .await;
     Transfer { sent: sending.moved(), received: receiving.moved(), ended }
+}
+
+fn gone(side: Side) -> Ended {
+    Ended::Broken { by: side, error: io::ErrorKind::BrokenPipe.into() }
 }
 
 fn broken(fault: Fault, from: Side, to: Side) -> Ended {

@@ -63,18 +63,25 @@ where
     H: Fn(Request) -> F,
     F: Future<Output = ()> + 'static,
 {
-    let dead = http2::until_dead(connection.ping_pong(), settings.keepalive);
+    let dead = http2::until_dead(connection.ping_pong(), settings.keepalive, || ());
     let draining = drain.reached(Phase::Draining);
+    let closing = drain.reached(Phase::Closing);
     let forced = drain.reached(Phase::Forced);
-    tokio::pin!(dead, draining, forced);
-    let mut told = false;
+    tokio::pin!(dead, draining, closing, forced);
+    let (mut used, mut told) = (false, false);
     // Its clones are with the handlers: their number is how many have not ended.
     let handlers = Rc::new(());
     loop {
         let accepted = tokio::select! {
             accepted = connection.accept() => accepted,
-            () = &mut draining, if !told => {
-                // GOAWAY: the peer opens new tunnels elsewhere, those that are open go on.
+            // GOAWAY: the peer opens new tunnels elsewhere, those that are open go on. A connection that came during the
+            // drain is told after its first tunnel: told at once, its peer would never get anywhere.
+            () = &mut draining, if used && !told => {
+                told = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            () = &mut closing, if !told => {
                 told = true;
                 connection.graceful_shutdown();
                 continue;
@@ -84,6 +91,7 @@ where
         };
         let Some(accepted) = accepted else { return Ok(()) };
         let (message, respond) = accepted?;
+        used = true;
         if Rc::strong_count(&handlers) > 2 * settings.max_streams as usize {
             return Err(ServeError::Flood);
         }

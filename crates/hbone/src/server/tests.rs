@@ -1,0 +1,113 @@
+use super::{ServeError, Settings};
+use crate::testing::{Peers, ask, echo, locally, settle, wish};
+use crate::{client, serve};
+use fairway_identity::testing::TestAuthority;
+use fairway_runtime::drain::{self, Deadlines};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_local;
+
+const DEADLINES: Deadlines = Deadlines { linger: Duration::from_secs(2), grace: Duration::from_secs(10) };
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_a_live_tunnel_finish_and_then_the_connection_ends() {
+    locally(async {
+        let peers = Peers::new(echo);
+        let mut tunnel = peers.open().await.unwrap();
+        let draining = spawn_local(peers.drain.drain(DEADLINES));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(peers.served.borrow().is_empty());
+        assert_eq!(ask(&mut tunnel, "last words").await, "last words");
+        drop(tunnel);
+        settle().await;
+        assert!(matches!(peers.served.borrow()[..], [Ok(())]));
+        drop(peers.pool);
+        draining.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_outlasts_the_drain_is_cut_off_as_broken() {
+    locally(async {
+        let peers = Peers::new(echo);
+        let mut tunnel = peers.open().await.unwrap();
+        tunnel.write_all(b"x").await.unwrap();
+        tunnel.read_u8().await.unwrap();
+        let draining = spawn_local(peers.drain.drain(DEADLINES));
+        assert!(tunnel.read_u8().await.is_err());
+        assert!(matches!(peers.served.borrow()[..], [Err(ServeError::CutOff)]));
+        draining.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_says_nothing_is_dropped_after_ten_seconds() {
+    locally(async {
+        let server = TestAuthority::new("cluster.local").identity("a", "b");
+        let (_silent, io) = tokio::io::duplex(1024);
+        let (_trigger, watch) = drain::channel();
+        let start = tokio::time::Instant::now();
+        let ended = serve(io, &server, &Settings::default(), watch, echo).await;
+        assert!(matches!(ended, Err(ServeError::HandshakeTimeout)), "{ended:?}");
+        assert_eq!(start.elapsed().as_secs(), 10);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_of_another_mesh_is_refused_in_the_handshake() {
+    locally(async {
+        let peers = Peers::new(echo);
+        let stranger = TestAuthority::new("elsewhere.local").identity("shop", "client");
+        assert!(peers.pool.open(&stranger, &peers.target, &wish()).await.is_err());
+        settle().await;
+        assert!(matches!(peers.served.borrow()[..], [Err(ServeError::Handshake(_))]));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_vanishes_without_a_word_is_found_by_ping() {
+    locally(async {
+        let authority = TestAuthority::new("cluster.local");
+        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (_trigger, watch) = drain::channel();
+        let serving = spawn_local(async move { serve(far, &server, &Settings::default(), watch, echo).await });
+        let expected = [authority.id("a", "b")];
+        let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
+        // After its handshake the client's connection is not driven any more.
+        let held = h2::client::handshake(tls).await.unwrap();
+        let ended = serving.await.unwrap();
+        assert!(matches!(ended, Err(ServeError::Dead)), "{ended:?}");
+        drop::<(h2::client::SendRequest<bytes::Bytes>, _)>(held);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_resets_ends_the_connection_not_the_server() {
+    locally(async {
+        let few = Settings { max_streams: 5, ..Default::default() };
+        // A handler that takes its time to notice.
+        let peers = Peers::with(client::Settings::default(), few, |mut request| async move {
+            request.abandoned().await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        });
+        for _ in 0..100 {
+            let open = peers.open();
+            tokio::pin!(open);
+            tokio::select! {
+                _ = &mut open => {}
+                () = settle() => {}
+            }
+            if !peers.served.borrow().is_empty() {
+                break;
+            }
+        }
+        assert!(matches!(peers.served.borrow()[0], Err(ServeError::Flood)));
+    })
+    .await;
+}
