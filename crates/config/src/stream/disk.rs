@@ -153,10 +153,12 @@ fn content(owner: &Proxy, snapshot: &Snapshot) -> Vec<u8> {
         resources: snapshot.resources().map(|it| wire::encode(&it).bytes).collect(),
     }
     .encode_to_vec();
-    let mut content = MAGIC.to_vec();
-    content.extend_from_slice(&Sha256::digest(&body));
-    content.extend_from_slice(&body);
-    content
+    seal(&body)
+}
+
+/// The content of a file with this body: what [`parse`] takes apart.
+pub fn seal(body: &[u8]) -> Vec<u8> {
+    [MAGIC, Sha256::digest(body).as_slice(), body].concat()
 }
 
 /// The content of a file; never panics, whatever it is.

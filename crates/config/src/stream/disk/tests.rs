@@ -96,7 +96,7 @@ fn a_resource_that_is_refused_refuses_the_file() {
         resources: vec![vec![0xff].into()],
     }
     .encode_to_vec();
-    let content = [MAGIC, Sha256::digest(&body).as_slice(), &body].concat();
+    let content = seal(&body);
     let error = parse(Path::new("state"), &gateway("a"), &content).unwrap_err();
     assert!(matches!(error, LoadError::Refused { .. }), "{error}");
 }
@@ -104,7 +104,7 @@ fn a_resource_that_is_refused_refuses_the_file() {
 proptest! {
     #[test]
     fn noise_behind_a_right_hash_never_panics(body in proptest::collection::vec(any::<u8>(), 0..128)) {
-        let content = [MAGIC, Sha256::digest(&body).as_slice(), &body].concat();
+        let content = seal(&body);
         let _ = parse(Path::new("state"), &Proxy::Everything, &content);
     }
 }
