@@ -90,7 +90,12 @@ where
             () = &mut dead => return Err(ServeError::Dead),
         };
         let Some(accepted) = accepted else { return Ok(()) };
-        let (message, respond) = accepted?;
+        let (message, respond) = match accepted {
+            Ok(accepted) => accepted,
+            // A peer that goes when nothing of its own is left has ended well, whatever we were still writing to it.
+            Err(error) if error.is_io() && Rc::strong_count(&handlers) == 1 => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         used = true;
         if Rc::strong_count(&handlers) > 2 * settings.max_streams as usize {
             return Err(ServeError::Flood);
