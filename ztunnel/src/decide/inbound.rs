@@ -1,0 +1,87 @@
+//! Whether a connection to a local pod is let in.
+
+use super::{Index, is_own_port};
+use fairway_config::model::{Mesh, MutualTls, Workload};
+use fairway_identity::SpiffeId;
+use fairway_policy::{Connection, Verdict};
+use std::net::SocketAddr;
+
+/// What is done with a connection to a local pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// It is handed to the pod's program.
+    Admit,
+    /// It is not.
+    Refuse(InboundRefusal),
+}
+
+/// Why a connection is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InboundRefusal {
+    /// The address is not the pod's.
+    #[error("{0} is not an address of this pod")]
+    OtherPod(SocketAddr),
+    /// It would come back here.
+    #[error("{0} is a port of the tunnel itself")]
+    Loop(SocketAddr),
+    /// Plaintext to a pod that takes only mTLS.
+    #[error("this pod takes mTLS only")]
+    Strict,
+    /// An authorization matched, did not match, or is not known.
+    #[error("not authorized: {}", why(.0))]
+    Policy(Verdict),
+}
+
+/// Decides. `peer` is the identity that the client proved; none for plaintext.
+pub fn inbound(
+    index: &Index,
+    pod: &Workload,
+    peer: Option<&SpiffeId>,
+    destination: SocketAddr,
+) -> Inbound {
+    if !pod.addresses.contains(&destination.ip()) {
+        return Inbound::Refuse(InboundRefusal::OtherPod(destination));
+    }
+    if is_own_port(destination.port()) {
+        return Inbound::Refuse(InboundRefusal::Loop(destination));
+    }
+    if peer.is_none() && pod.mesh == Mesh::Captured(MutualTls::Strict) {
+        return Inbound::Refuse(InboundRefusal::Strict);
+    }
+    let connection = Connection { peer, port: destination.port() };
+    let named: Vec<_> = index.authorizations(pod).collect();
+    match fairway_policy::evaluate(named.iter().map(|(name, it)| (name, *it)), connection) {
+        Verdict::Allowed => Inbound::Admit,
+        verdict => Inbound::Refuse(InboundRefusal::Policy(verdict)),
+    }
+}
+
+// === impl InboundRefusal ===
+
+impl InboundRefusal {
+    /// The status for a tunnel's peer: 400 for nonsense, 401 for what is not allowed.
+    pub fn status(&self) -> http::StatusCode {
+        match self {
+            Self::OtherPod(_) | Self::Loop(_) => http::StatusCode::BAD_REQUEST,
+            Self::Strict | Self::Policy(_) => http::StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// What the peer is told: not which rule it met.
+    pub fn for_peer(&self) -> &'static str {
+        match self {
+            Self::OtherPod(_) => "the address is not this pod's",
+            Self::Loop(_) => "the port is the tunnel's own",
+            Self::Strict | Self::Policy(_) => "not allowed",
+        }
+    }
+}
+
+fn why(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Allowed => "allowed".to_owned(),
+        Verdict::Denied { by } => format!("denied by {by}"),
+        Verdict::NotAllowed => "nothing allows it".to_owned(),
+        Verdict::Missing { name } => format!("{name} is not known here"),
+    }
+}

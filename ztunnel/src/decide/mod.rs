@@ -1,0 +1,25 @@
+//! What is done with a connection: pure functions over an immutable [`Index`], which give a plan and open nothing.
+
+mod inbound;
+mod index;
+mod outbound;
+#[cfg(test)]
+mod tests;
+
+pub use inbound::{Inbound, InboundRefusal, inbound};
+pub use index::{Index, Reachable};
+pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
+
+use std::net::IpAddr;
+
+/// Ports of the tunnel itself in a pod's namespace. What leads to one of them leads back here.
+const OWN_PORTS: [u16; 3] = [15001, 15006, fairway_hbone::PORT];
+
+fn is_own_port(port: u16) -> bool {
+    OWN_PORTS.contains(&port)
+}
+
+/// An address that means "this machine": a connection to it never leaves a pod, so it must not come here.
+fn is_within_pod(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified()
+}

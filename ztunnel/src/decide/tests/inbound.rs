@@ -1,0 +1,76 @@
+use super::{PERMISSIVE, STRICT, address, id, index, pod};
+use crate::decide::{Inbound, inbound};
+use fairway_config::model::{Mesh, Resource};
+use fairway_policy::{Action, Authorization, Condition, Rule};
+use std::sync::Arc;
+
+fn only_from_waypoint() -> Resource {
+    Resource::Authorization(Arc::new(Authorization {
+        name: "required".into(),
+        action: Action::Deny,
+        rules: vec![Rule {
+            conditions: vec![
+                Condition::PeerIsNot(vec![id("shop", "waypoint")]),
+                Condition::PortIs(vec![8080]),
+            ],
+        }],
+    }))
+}
+
+/// What becomes of a connection to a pod: "in", or why not.
+fn decide(mesh: Mesh, authorizations: &[&str], peer: Option<&str>, destination: &str) -> String {
+    let index = index([only_from_waypoint()]);
+    let pod = pod("shop", "server", "10.0.0.2", mesh, authorizations);
+    let peer = peer.map(|account| id("shop", account));
+    match inbound(&index, &pod, peer.as_ref(), address(destination)) {
+        Inbound::Admit => "in".to_owned(),
+        Inbound::Refuse(refusal) => format!("{} {refusal}", refusal.status().as_u16()),
+    }
+}
+
+#[test]
+fn plaintext_is_let_in_by_permissive_pods_only() {
+    for (mesh, peer, expected) in [
+        (PERMISSIVE, None, "in"),
+        (PERMISSIVE, Some("client"), "in"),
+        (STRICT, Some("client"), "in"),
+        (STRICT, None, "401 this pod takes mTLS only"),
+        (Mesh::Outside, None, "in"),
+    ] {
+        assert_eq!(decide(mesh, &[], peer, "10.0.0.2:8080"), expected, "{mesh:?} {peer:?}");
+    }
+}
+
+#[test]
+fn a_required_waypoint_refuses_whoever_else_comes() {
+    let denied = "401 not authorized: denied by required";
+    for (mesh, peer, destination, expected) in [
+        (STRICT, Some("waypoint"), "10.0.0.2:8080", "in"),
+        (STRICT, Some("client"), "10.0.0.2:8080", denied),
+        (PERMISSIVE, None, "10.0.0.2:8080", denied),
+        (PERMISSIVE, Some("client"), "10.0.0.2:9090", "in"),
+    ] {
+        assert_eq!(decide(mesh, &["required"], peer, destination), expected, "{peer:?} {destination}");
+    }
+}
+
+#[test]
+fn an_authorization_that_is_not_known_refuses() {
+    assert_eq!(
+        decide(PERMISSIVE, &["unheard-of"], Some("waypoint"), "10.0.0.2:8080"),
+        "401 not authorized: unheard-of is not known here"
+    );
+}
+
+#[test]
+fn only_this_pods_own_ports_are_served() {
+    for (destination, expected) in [
+        ("10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod"),
+        ("127.0.0.1:8080", "400 127.0.0.1:8080 is not an address of this pod"),
+        ("10.0.0.2:15001", "400 10.0.0.2:15001 is a port of the tunnel itself"),
+        ("10.0.0.2:15006", "400 10.0.0.2:15006 is a port of the tunnel itself"),
+        ("10.0.0.2:15008", "400 10.0.0.2:15008 is a port of the tunnel itself"),
+    ] {
+        assert_eq!(decide(PERMISSIVE, &[], Some("client"), destination), expected);
+    }
+}

@@ -1,0 +1,107 @@
+use super::{PERMISSIVE, address, id, index, mesh, pod};
+use crate::decide::{Hop, Outbound, OutboundRefusal, Path, outbound};
+use fairway_config::model::Mesh;
+use fairway_hbone::Target;
+
+/// What a client's connection becomes: its hops in words, or why not.
+fn decide(client: &str, destination: &str) -> String {
+    let index = index(mesh());
+    let client = index.workload(&client.into()).unwrap();
+    match outbound(&index, client, address(destination)) {
+        Outbound::Passthrough => "passes".to_owned(),
+        Outbound::Refuse(refusal) => refusal.to_string(),
+        Outbound::Forward { path, choice } => {
+            let hops = choice.iter().map(|it| match path.hop(it, address(destination)) {
+                Some(Hop::Tunnel { target, authority }) => {
+                    let who = target.identity.as_str().trim_start_matches("spiffe://cluster.local/ns/");
+                    format!("{} as {who} for {authority}", target.address)
+                }
+                Some(Hop::Plain(address)) => format!("{address} in plain"),
+                None => "nobody".to_owned(),
+            });
+            let way = match path {
+                Path::Waypoint(_) => "waypoint",
+                Path::Endpoint(_) => "endpoint",
+                Path::Pod => "pod",
+            };
+            format!("{way} {}", hops.collect::<Vec<_>>().join(" or "))
+        }
+    }
+}
+
+#[test]
+fn a_service_is_reached_through_the_clients_waypoint_else_its_own_else_directly() {
+    for (client, destination, expected) in [
+        ("shop/client", "10.96.0.1:80", "endpoint 10.0.0.2:15008 as shop/sa/server for 10.0.0.2:8080"),
+        ("shop/client", "10.96.0.2:80", "waypoint 10.0.9.1:15008 as shop/sa/waypoint for 10.96.0.2:80"),
+        ("shop/client", "10.96.0.3:80", "waypoint 10.0.9.1:15008 as shop/sa/waypoint for 10.96.0.3:80"),
+        ("other/client", "10.96.0.3:80", "waypoint 10.0.9.2:15008 as other/sa/waypoint for 10.96.0.3:80"),
+        ("other/client", "10.96.0.2:80", "waypoint 10.0.9.1:15008 as shop/sa/waypoint for 10.96.0.2:80"),
+        ("shop/client", "10.96.0.6:80", "endpoint 10.0.2.1:8080 in plain"),
+    ] {
+        assert_eq!(decide(client, destination), expected, "{client} to {destination}");
+    }
+}
+
+#[test]
+fn what_should_go_through_a_waypoint_never_goes_around_it() {
+    let around = |waypoint| format!("no ready endpoint of {waypoint}, and its traffic may not go around it");
+    assert_eq!(decide("shop/client", "10.96.0.4:80"), around("waypoint/shop/unready"));
+    // Not even through the Service's own, when the client's namespace has routes of its own.
+    assert_eq!(decide("other/client", "10.96.0.7:80"), around("waypoint/other/unready"));
+    assert_eq!(
+        decide("shop/client", "10.96.0.7:80"),
+        "waypoint 10.0.9.1:15008 as shop/sa/waypoint for 10.96.0.7:80"
+    );
+}
+
+#[test]
+fn a_service_without_endpoints_or_without_the_port_refuses() {
+    assert_eq!(decide("shop/client", "10.96.0.5:80"), "no ready endpoint of shop/empty:80");
+    assert_eq!(decide("shop/client", "10.96.0.1:81"), "shop/direct has no port 81");
+}
+
+#[test]
+fn a_pod_is_reached_as_it_is_and_a_stranger_in_plain() {
+    for (destination, expected) in [
+        ("10.0.0.2:8080", "pod 10.0.0.2:15008 as shop/sa/server for 10.0.0.2:8080"),
+        ("10.0.2.1:8080", "passes"),
+        ("192.0.2.1:443", "passes"),
+        ("192.0.2.1:15008", "passes"),
+    ] {
+        assert_eq!(decide("shop/client", destination), expected, "{destination}");
+    }
+}
+
+#[test]
+fn what_would_come_back_here_is_refused() {
+    for destination in
+        ["127.0.0.1:80", "0.0.0.0:80", "[::1]:80", "10.0.0.1:15001", "10.0.0.1:15006", "10.0.0.1:15008", "10.0.0.2:15008"]
+    {
+        let expected = format!("{destination} is an address or port of the tunnel itself");
+        assert_eq!(decide("shop/client", destination), expected);
+    }
+}
+
+#[test]
+fn a_pod_that_is_being_released_speaks_as_if_it_were_already() {
+    let index = index(mesh());
+    let leaving = pod("shop", "client", "10.0.0.1", Mesh::Outside, &[]);
+    assert_eq!(outbound(&index, &leaving, address("10.96.0.2:80")), Outbound::Passthrough);
+    assert!(matches!(
+        outbound(&index, &leaving, address("10.0.0.1:15001")),
+        Outbound::Refuse(OutboundRefusal::Loop(_))
+    ));
+}
+
+#[test]
+fn the_tunnel_to_a_pod_expects_its_identity_and_names_its_address() {
+    let index = index(mesh());
+    let client = pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]);
+    let Outbound::Forward { path, choice } = outbound(&index, &client, address("10.0.0.2:8080")) else {
+        panic!("was not forwarded");
+    };
+    let target = Target { address: address("10.0.0.2:15008"), identity: id("shop", "server") };
+    let authority = address("10.0.0.2:8080").into();
+    assert_eq!(path.hop(&choice[0], address("10.0.0.2:8080")), Some(Hop::Tunnel { target, authority }));
+}

@@ -1,0 +1,101 @@
+//! What to do next about a pod, from what it should be and what it is. Pure.
+
+use fairway_config::model::{Mesh, Workload};
+
+/// What the configuration wants of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It says nothing.
+    Unknown,
+    Outside,
+    Captured,
+}
+
+/// What is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Nothing of ours is in the pod.
+    Free,
+    Captured(Rules),
+    /// Still captured, but on its way out.
+    Releasing(Rest),
+}
+
+/// Whether the rules are as they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rules {
+    Right,
+    Wrong,
+}
+
+/// What a pod on its way out still carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Connections,
+    /// None, or they had their time.
+    Over,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Nothing,
+    Capture,
+    /// Put the rules back.
+    Repair,
+    /// Let open connections end; new ones pass through in plain.
+    StartRelease,
+    /// It is wanted again.
+    StopRelease,
+    /// Take the rules away and stop.
+    Free,
+}
+
+pub(super) fn next(wanted: Wanted, held: Held) -> Step {
+    match (wanted, held) {
+        (Wanted::Captured, Held::Free) => Step::Capture,
+        // A pod that the configuration has forgotten stays captured: it may still run, and must not speak in plain.
+        (Wanted::Captured | Wanted::Unknown, Held::Captured(Rules::Wrong)) => Step::Repair,
+        (Wanted::Captured | Wanted::Unknown, Held::Captured(Rules::Right)) => Step::Nothing,
+        (Wanted::Captured | Wanted::Unknown, Held::Releasing(_)) => Step::StopRelease,
+        (Wanted::Outside, Held::Captured(_)) => Step::StartRelease,
+        (Wanted::Outside, Held::Releasing(Rest::Over)) => Step::Free,
+        (Wanted::Outside, Held::Releasing(Rest::Connections)) => Step::Nothing,
+        (Wanted::Outside | Wanted::Unknown, Held::Free) => Step::Nothing,
+    }
+}
+
+impl From<Option<&Workload>> for Wanted {
+    fn from(workload: Option<&Workload>) -> Self {
+        match workload.map(|it| it.mesh) {
+            None => Self::Unknown,
+            Some(Mesh::Outside) => Self::Outside,
+            Some(Mesh::Captured(_)) => Self::Captured,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_follows_what_the_configuration_wants() {
+        use Held::{Captured, Free, Releasing};
+        for (wanted, held, step) in [
+            (Wanted::Unknown, Free, Step::Nothing),
+            (Wanted::Outside, Free, Step::Nothing),
+            (Wanted::Captured, Free, Step::Capture),
+            (Wanted::Captured, Captured(Rules::Right), Step::Nothing),
+            (Wanted::Captured, Captured(Rules::Wrong), Step::Repair),
+            (Wanted::Unknown, Captured(Rules::Wrong), Step::Repair),
+            (Wanted::Outside, Captured(Rules::Wrong), Step::StartRelease),
+            (Wanted::Outside, Releasing(Rest::Connections), Step::Nothing),
+            (Wanted::Outside, Releasing(Rest::Over), Step::Free),
+            (Wanted::Captured, Releasing(Rest::Over), Step::StopRelease),
+            (Wanted::Unknown, Releasing(Rest::Connections), Step::StopRelease),
+        ] {
+            assert_eq!(next(wanted, held), step, "{wanted:?} {held:?}");
+        }
+    }
+}

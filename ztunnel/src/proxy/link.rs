@@ -1,0 +1,130 @@
+//! Connections made from within a pod, and the two ends of a carried one.
+
+use super::account::Account;
+use crate::Settings;
+use fairway_hbone::copy::{ByteStream, Plain};
+use fairway_hbone::{Connect, Ended, Side, Tunnel, bidirectional};
+use fairway_netns::Namespace;
+use fairway_netns::socket::{self, KEEPALIVE, Mark, Source};
+use fairway_runtime::drain::{self, Phase};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Connects from a pod's namespace, past the capture rules.
+#[derive(Clone)]
+pub(super) struct FromPod {
+    namespace: Namespace,
+    mark: Mark,
+}
+
+impl FromPod {
+    pub(super) fn new(namespace: Namespace, settings: &Settings) -> Self {
+        Self { namespace, mark: settings.rules().own_mark }
+    }
+
+    /// To the pod's own program, from the client's address.
+    pub(super) async fn connect_as(
+        &self,
+        client: IpAddr,
+        destination: SocketAddr,
+        wait: Duration,
+    ) -> io::Result<TcpStream> {
+        // The port is the kernel's to choose: the client's own may be taken by the very connection that is carried.
+        let source = (client.is_ipv4() == destination.is_ipv4()).then_some(Source::Spoofed(client));
+        self.open(destination, source, wait).await
+    }
+
+    /// To somebody outside the mesh.
+    pub(super) async fn connect_plain(&self, destination: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
+        self.open(destination, None, wait).await
+    }
+
+    async fn open(
+        &self,
+        destination: SocketAddr,
+        source: Option<Source>,
+        wait: Duration,
+    ) -> io::Result<TcpStream> {
+        let wanted = socket::Connect { destination, source, mark: Some(self.mark) };
+        let opening = async {
+            let socket = self.namespace.connector(wanted).await.map_err(io::Error::other)?;
+            socket.connect(destination).await
+        };
+        let stream = timeout(wait, opening).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        socket::tune(&stream, KEEPALIVE)?;
+        Ok(stream)
+    }
+}
+
+impl Connect for FromPod {
+    type Io = TcpStream;
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        // The pool has its own limit.
+        self.connect_plain(address, Duration::from_secs(60)).await
+    }
+}
+
+/// The far end of a carried connection.
+pub(super) enum Far {
+    Tunnel(Tunnel),
+    Plain(TcpStream),
+}
+
+/// Moves bytes until both ends are done, one breaks, or the time to drain is over. Whoever still listens to an end that
+/// broke is told so.
+pub(super) async fn carry(near: TcpStream, far: Far, drain: &drain::Watch, account: &mut Account) {
+    let near = Plain(near);
+    match far {
+        Far::Tunnel(tunnel) => between(near, tunnel, drain, account).await,
+        Far::Plain(stream) => between(near, Plain(stream), drain, account).await,
+    }
+}
+
+/// The same where the tunnel is the client's side.
+pub(super) async fn carry_in(tunnel: Tunnel, program: TcpStream, drain: &drain::Watch, account: &mut Account) {
+    between(tunnel, Plain(program), drain, account).await;
+}
+
+async fn between<N: End, F: End>(mut near: N, mut far: F, drain: &drain::Watch, account: &mut Account) {
+    let transfer = tokio::select! {
+        transfer = bidirectional(&mut near, &mut far) => transfer,
+        () = drain.reached(Phase::Forced) => {
+            near.break_off();
+            far.break_off();
+            return;
+        }
+    };
+    account.moved(&transfer);
+    match transfer.ended {
+        Ended::Closed { .. } => {}
+        Ended::Broken { by: Side::Near, .. } => far.break_off(),
+        Ended::Broken { by: Side::Far, .. } => near.break_off(),
+    }
+}
+
+/// A stream that can be ended so that the other end sees that it broke.
+trait End: ByteStream {
+    fn break_off(self);
+}
+
+impl End for Tunnel {
+    fn break_off(self) {
+        self.reset();
+    }
+}
+
+impl End for Plain<TcpStream> {
+    fn break_off(self) {
+        reset(self.0);
+    }
+}
+
+/// Closes with RST, as a refused or broken connection ends.
+pub(super) fn reset(stream: TcpStream) {
+    // Fails for a socket that is closed already.
+    let _ = stream.set_zero_linger();
+}

@@ -1,0 +1,36 @@
+//! The three sockets a captured pod is served on, opened in its namespace.
+
+use super::Door;
+use fairway_netns::capture::CaptureRules;
+use fairway_netns::socket::{Listen, ReusePort, Transparency};
+use fairway_netns::{Namespace, NetnsError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+/// A pod's listeners.
+pub(crate) struct Listeners(pub(super) [(Door, TcpListener); 3]);
+
+impl Listeners {
+    pub(crate) async fn open(namespace: &Namespace, rules: &CaptureRules) -> Result<Self, NetnsError> {
+        Ok(Self([
+            (Door::Outbound, listen(namespace, rules.outbound_port).await?),
+            (Door::Plaintext, listen(namespace, rules.inbound_port).await?),
+            (Door::Hbone, listen(namespace, rules.hbone_port).await?),
+        ]))
+    }
+}
+
+async fn listen(namespace: &Namespace, port: u16) -> Result<TcpListener, NetnsError> {
+    let wanted = |ip| Listen {
+        address: SocketAddr::new(ip, port),
+        backlog: 4096,
+        // The next version of the tunnel opens the same ports before this one closes them.
+        reuse_port: ReusePort::Shared,
+        transparency: Transparency::Opaque,
+        mark: None,
+    };
+    match namespace.listen(wanted(IpAddr::V6(Ipv6Addr::UNSPECIFIED))).await {
+        // A pod without IPv6.
+        Err(_) => namespace.listen(wanted(IpAddr::V4(Ipv4Addr::UNSPECIFIED))).await,
+        listener => listener,
+    }
+}

@@ -1,0 +1,239 @@
+//! A connection of a local pod: to a waypoint, an endpoint, or wherever it was going.
+
+use super::account::{Account, Outcome};
+use super::link::{self, Far, reset};
+use super::worker::Here;
+use super::{Door, Worker};
+use crate::decide::{self, Hop, Outbound, OutboundRefusal, Path, Reachable};
+use fairway_config::model::Generation;
+use fairway_hbone::{ConnectRequest, OpenError, Routing};
+use fairway_identity::{SpiffeId, TlsIdentity};
+use fairway_netns::socket;
+use fairway_runtime::drain;
+use rand::seq::index::sample;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Endpoints that are tried for one connection.
+const TRIES: usize = 3;
+
+/// Why a connection did not get anywhere.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("its original destination is not known: {0}")]
+    Destination(#[source] io::Error),
+    #[error("the configuration in force holds no such pod")]
+    UnknownPod,
+    #[error(transparent)]
+    Refused(#[from] OutboundRefusal),
+    #[error("no identity in time")]
+    NoIdentity,
+    #[error(transparent)]
+    Tunnel(#[from] OpenError),
+    #[error("cannot connect to {0}: {1}")]
+    Plain(SocketAddr, #[source] io::Error),
+    #[error("the waypoint has no endpoint with an identity")]
+    NoHop,
+}
+
+/// A connection that got somewhere.
+struct Connected {
+    far: Far,
+    peer: Option<SpiffeId>,
+    way: &'static str,
+    // Counts it on its endpoint while it lives.
+    _busy: Option<Busy>,
+}
+
+pub(super) async fn carry(
+    worker: Rc<Worker>,
+    here: Rc<Here>,
+    near: TcpStream,
+    client: SocketAddr,
+    drain: drain::Watch,
+) {
+    let mut account = Account::open(&worker, &here.pod, Door::Outbound, client);
+    // Boxed: connecting takes much more state than what comes after it, and is soon over.
+    let connected = Box::pin(connect(&worker, &here, &near, client, &mut account)).await;
+    match connected {
+        Ok(Connected { far, peer, way, _busy }) => {
+            account.connected(peer, way);
+            link::carry(near, far, &drain, &mut account).await;
+        }
+        Err(failure) => {
+            account.failed(failure.outcome(), failure);
+            // Refused, as the client would see it without us; a clean close would look like an empty answer.
+            reset(near);
+        }
+    }
+}
+
+async fn connect(
+    worker: &Rc<Worker>,
+    here: &Rc<Here>,
+    near: &TcpStream,
+    client: SocketAddr,
+    account: &mut Account,
+) -> Result<Connected, Failure> {
+    let destination = socket::original_destination(near).map_err(Failure::Destination)?;
+    let (plan, generation) = plan(worker, here, destination)?;
+    account.decided(generation, destination);
+    match plan {
+        Outbound::Refuse(refusal) => Err(refusal.into()),
+        Outbound::Passthrough => {
+            let stream = here.from_pod.connect_plain(destination, worker.settings.client.connect_timeout).await;
+            let stream = stream.map_err(|error| Failure::Plain(destination, error))?;
+            Ok(Connected { far: Far::Plain(stream), peer: None, way: "passthrough", _busy: None })
+        }
+        Outbound::Forward { path, choice } => {
+            forward(worker, here, client, destination, &path, &choice).await
+        }
+    }
+}
+
+fn plan(worker: &Worker, here: &Here, destination: SocketAddr) -> Result<(Outbound, Generation), Failure> {
+    let index = worker.state.load();
+    let client = index.workload(&here.pod.key).filter(|it| it.uid == here.pod.uid).ok_or(Failure::UnknownPod)?;
+    Ok((decide::outbound(&index, client, destination), index.generation()))
+}
+
+async fn forward(
+    worker: &Rc<Worker>,
+    here: &Rc<Here>,
+    client: SocketAddr,
+    dialled: SocketAddr,
+    path: &Path,
+    choice: &[Reachable],
+) -> Result<Connected, Failure> {
+    let mut failure = Failure::NoHop;
+    for reachable in here.preferred(choice) {
+        let Some(hop) = path.hop(reachable, dialled) else { continue };
+        let busy = Busy::on(here, reachable.address);
+        match reach(worker, here, client, path, hop).await {
+            Ok((far, peer)) => {
+                let way = match (path, &far) {
+                    (Path::Waypoint(_), _) => "waypoint",
+                    (_, Far::Tunnel(_)) => "tunnel",
+                    (_, Far::Plain(_)) => "plain",
+                };
+                return Ok(Connected { far, peer, way, _busy: Some(busy) });
+            }
+            // What was not accepted has not seen a byte of the client's, so that somebody else may have it.
+            Err(next) if next.may_try_another() => failure = next,
+            Err(last) => return Err(last),
+        }
+    }
+    Err(failure)
+}
+
+async fn reach(
+    worker: &Rc<Worker>,
+    here: &Rc<Here>,
+    client: SocketAddr,
+    path: &Path,
+    hop: Hop,
+) -> Result<(Far, Option<SpiffeId>), Failure> {
+    match hop {
+        Hop::Plain(address) => {
+            let wait = worker.settings.client.connect_timeout;
+            let stream = here.from_pod.connect_plain(address, wait).await;
+            Ok((Far::Plain(stream.map_err(|error| Failure::Plain(address, error))?), None))
+        }
+        Hop::Tunnel { target, authority } => {
+            let tls = identity(worker, here).await?;
+            // A waypoint sees the client's address only if it is told.
+            let forwarded = match path {
+                Path::Waypoint(_) => Some(fairway_hbone::Forwarded { client }),
+                Path::Endpoint(_) | Path::Pod => None,
+            };
+            let request = ConnectRequest { authority, forwarded, traceparent: None, routing: Routing::Pending };
+            let tunnel = here.pool.open(&tls, &target, &request).await?;
+            Ok((Far::Tunnel(tunnel), Some(target.identity)))
+        }
+    }
+}
+
+/// The pod's identity; waits for its first one.
+pub(super) async fn identity(worker: &Worker, here: &Here) -> Result<Arc<TlsIdentity>, NoIdentity> {
+    match here.pod.identity.current() {
+        Some(identity) => Ok(identity),
+        None => {
+            timeout(worker.settings.identity_wait, here.pod.identity.ready()).await.map_err(|_| NoIdentity)
+        }
+    }
+}
+
+/// The pod had no identity in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no identity in time")]
+pub(super) struct NoIdentity;
+
+/// One more connection on an endpoint, while it lives.
+struct Busy {
+    here: Rc<Here>,
+    address: SocketAddr,
+}
+
+impl Busy {
+    fn on(here: &Rc<Here>, address: SocketAddr) -> Self {
+        *here.busy.borrow_mut().entry(address).or_default() += 1;
+        Self { here: here.clone(), address }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut busy = self.here.busy.borrow_mut();
+        if let Some(count) = busy.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl Here {
+    /// A few endpoints in the order they are tried: the less busy of two drawn at random, then the rest of the draw.
+    fn preferred<'a>(&self, choice: &'a [Reachable]) -> impl Iterator<Item = &'a Reachable> {
+        let drawn = sample(&mut rand::rng(), choice.len(), TRIES.min(choice.len()));
+        let mut drawn: Vec<&Reachable> = drawn.iter().filter_map(|index| choice.get(index)).collect();
+        let busy = self.busy.borrow();
+        let load = |it: &Reachable| busy.get(&it.address).copied().unwrap_or(0);
+        if let [first, second, ..] = &mut drawn[..]
+            && load(second) < load(first)
+        {
+            std::mem::swap(first, second);
+        }
+        drawn.into_iter()
+    }
+}
+
+impl Failure {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::UnknownPod | Self::Refused(_) | Self::Tunnel(OpenError::Refused { .. }) => Outcome::Refused,
+            Self::NoIdentity => Outcome::NoIdentity,
+            Self::Destination(_) | Self::Tunnel(_) | Self::Plain(..) | Self::NoHop => Outcome::Unreachable,
+        }
+    }
+
+    fn may_try_another(&self) -> bool {
+        match self {
+            Self::Tunnel(OpenError::Refused { status, .. }) => *status == http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::Tunnel(error) => error.was_not_connected(),
+            Self::Plain(..) | Self::NoHop => true,
+            Self::Destination(_) | Self::UnknownPod | Self::Refused(_) | Self::NoIdentity => false,
+        }
+    }
+}
+
+impl From<NoIdentity> for Failure {
+    fn from(_: NoIdentity) -> Self {
+        Self::NoIdentity
+    }
+}

@@ -1,0 +1,152 @@
+//! One worker: accepts for the pods at home on it, and carries.
+
+use super::link::FromPod;
+use super::{Command, Door, Fleet, Listeners, Metrics, inbound, outbound, plaintext};
+use crate::Settings;
+use crate::pod::LocalPod;
+use crate::state::State;
+use crate::view::Journal;
+use fairway_hbone::Pool;
+use fairway_netns::socket;
+use fairway_runtime::drain::{self, Phase};
+use fairway_runtime::workers::WorkerId;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+
+/// What a worker's tasks share.
+pub(crate) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) settings: Arc<Settings>,
+    pub(super) state: State,
+    pub(super) fleet: Fleet,
+    pub(super) metrics: Metrics,
+    pub(super) journal: Journal,
+    pods: RefCell<HashMap<*const LocalPod, Rc<Here>, ahash::RandomState>>,
+}
+
+/// What this worker has for a pod.
+pub(super) struct Here {
+    pub(super) pod: Arc<LocalPod>,
+    pub(super) from_pod: FromPod,
+    /// Tunnels opened as this pod, from its namespace.
+    pub(super) pool: Pool<FromPod>,
+    /// Connections open now to each endpoint, as far as this worker knows.
+    pub(super) busy: RefCell<HashMap<SocketAddr, u32, ahash::RandomState>>,
+}
+
+/// Does what it is told until it is told to stop.
+pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Serve(pod, Listeners(listeners), drain) => {
+                for (door, listener) in listeners {
+                    spawn_local(accept(worker.clone(), pod.clone(), door, listener, drain.clone()));
+                }
+            }
+            Command::Carry(pod, door, stream, drain) => match TcpStream::from_std(stream) {
+                Ok(stream) => worker.carry(&pod, door, stream, drain),
+                Err(error) => tracing::warn!(pod = %pod.key, %error, "a connection was lost between workers"),
+            },
+            Command::Stop => return,
+        }
+    }
+}
+
+async fn accept(
+    worker: Rc<Worker>,
+    pod: Arc<LocalPod>,
+    door: Door,
+    listener: std::net::TcpListener,
+    drain: drain::Watch,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(pod = %pod.key, ?door, %error, "cannot accept");
+            return;
+        }
+    };
+    let closing = drain.reached(Phase::Closing);
+    tokio::pin!(closing);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut closing => return,
+        };
+        match accepted {
+            Ok((stream, _)) => match worker.fleet.relief(worker.id) {
+                None => worker.carry(&pod, door, stream, drain.clone()),
+                Some(other) => {
+                    if let Ok(stream) = stream.into_std() {
+                        worker.fleet.hand_over(other, Command::Carry(pod.clone(), door, stream, drain.clone()));
+                    }
+                }
+            },
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of descriptors or memory: accepting at once would fail at once.
+                tracing::warn!(pod = %pod.key, ?door, %error, "cannot accept for now");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+impl Worker {
+    pub(crate) fn new(
+        id: WorkerId,
+        settings: Arc<Settings>,
+        state: State,
+        fleet: Fleet,
+        metrics: Metrics,
+        journal: Journal,
+    ) -> Self {
+        Self { id, settings, state, fleet, metrics, journal, pods: RefCell::default() }
+    }
+
+    fn carry(self: &Rc<Self>, pod: &Arc<LocalPod>, door: Door, stream: TcpStream, drain: drain::Watch) {
+        // A client that is gone already has no address any more.
+        let Ok(client) = stream.peer_addr().map(socket::canonical) else { return };
+        if let Err(error) = socket::tune(&stream, socket::KEEPALIVE) {
+            tracing::debug!(pod = %pod.key, %error, "socket options");
+        }
+        let (worker, here) = (self.clone(), self.here(pod));
+        match door {
+            Door::Outbound => spawn_local(outbound::carry(worker, here, stream, client, drain)),
+            Door::Plaintext => spawn_local(plaintext::carry(worker, here, stream, client, drain)),
+            Door::Hbone => spawn_local(inbound::serve(worker, here, stream, client, drain)),
+        };
+    }
+
+    fn here(&self, pod: &Arc<LocalPod>) -> Rc<Here> {
+        let mut pods = self.pods.borrow_mut();
+        if let Some(here) = pods.get(&Arc::as_ptr(pod)) {
+            return here.clone();
+        }
+        pods.retain(|_, here| !here.pod.is_stopped());
+        let from_pod = FromPod::new(pod.namespace.clone(), &self.settings);
+        let here = Rc::new(Here {
+            pod: pod.clone(),
+            from_pod: from_pod.clone(),
+            pool: Pool::new(from_pod, self.settings.client),
+            busy: RefCell::default(),
+        });
+        pods.insert(Arc::as_ptr(pod), here.clone());
+        here
+    }
+}

@@ -1,0 +1,60 @@
+use super::{Ask, Client, Server, parse, serve};
+use crate::pod::{PodError, PodEvent, PodState};
+use crate::state;
+use crate::view::{PodTable, View};
+use fairway_runtime::drain;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+#[test]
+fn nonsense_is_refused_with_a_reason() {
+    for message in [
+        &b""[..],
+        b"{}",
+        br#"{"ask":"destroy"}"#,
+        br#"{"ask":"add","uid":"","namespace":"shop","name":"web","netns":"/run/netns/a"}"#,
+        br#"{"ask":"add","uid":"1","namespace":"shop/x","name":"web","netns":"/run/netns/a"}"#,
+        br#"{"ask":"add","uid":"1","namespace":"shop","name":"web","netns":"netns/a"}"#,
+        br#"{"ask":"add","uid":"1","namespace":"shop","name":"web","netns":"/n","more":1}"#,
+        br#"{"ask":"remove","uid":"a\u0000b"}"#,
+    ] {
+        assert!(parse(message).is_err(), "{}", String::from_utf8_lossy(message));
+    }
+    assert_eq!(parse(br#"{"ask":"list"}"#), Ok(Ask::List));
+}
+
+#[tokio::test]
+async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ztunnel.sock");
+    let (pods, mut events) = mpsc::channel(1);
+    let (_applier, state) = state::channel();
+    let view = View { state, pods: PodTable::default(), journals: Arc::new([]) };
+    let (_trigger, watch) = drain::channel();
+    let server = Server::bind(&path).await.unwrap();
+    assert!(Server::bind(&path).await.is_err());
+    let serving = tokio::spawn(serve(server, pods, view, watch));
+    let tunnel = tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            let PodEvent::Added { uid, key, netns, done } = event else { continue };
+            assert_eq!((key.as_str(), &*netns), ("shop/web", Path::new("/run/netns/web")));
+            let outcome = if &*uid == "good" { Ok(PodState::Captured) } else { Err(PodError::Gone) };
+            done.send(outcome).unwrap();
+        }
+    });
+    let mut client = Client::connect(&path).await.unwrap();
+    let netns = Path::new("/run/netns/web");
+    assert_eq!(client.add("good", "shop", "web", netns).await.unwrap(), PodState::Captured);
+    assert_eq!(
+        client.add("bad", "shop", "web", netns).await.unwrap_err().to_string(),
+        "the tunnel refused: the pod was removed, or the tunnel is ending"
+    );
+    client.remove("good").await.unwrap();
+    assert_eq!(client.list().await.unwrap(), []);
+    serving.abort();
+    tunnel.abort();
+    // What a program that is gone has left behind does not stand in the way.
+    let _ = serving.await;
+    Server::bind(&path).await.unwrap();
+}

@@ -1,0 +1,56 @@
+//! What a tunnel is told when it starts.
+
+use fairway_hbone::{client, server};
+use fairway_netns::capture::CaptureRules;
+use fairway_runtime::drain::Deadlines;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a tunnel is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of its node; only pods of this node can be registered.
+    pub node: Arc<str>,
+    /// Threads that carry traffic.
+    pub workers: NonZeroUsize,
+    /// How long each phase of its end may last.
+    pub deadlines: Deadlines,
+    /// How long a connection waits for its pod's identity; then it is refused.
+    pub identity_wait: Duration,
+    /// How long a pod's program may take to accept a connection.
+    pub program_wait: Duration,
+    /// How long the registration of a pod waits for the configuration to say what it is.
+    pub registration_wait: Duration,
+    /// How often the rules in a pod are looked at.
+    pub inspect_every: Duration,
+    /// How long the connections of a pod that left the mesh may go on through the tunnel.
+    pub release_after: Duration,
+    /// Limits of tunnels that are opened.
+    pub client: client::Settings,
+    /// Limits of tunnels that are accepted.
+    pub server: server::Settings,
+}
+
+impl Settings {
+    /// What fits most nodes.
+    pub fn new(node: impl Into<Arc<str>>) -> Self {
+        Self {
+            node: node.into(),
+            workers: fairway_runtime::workers::default_count(),
+            deadlines: Deadlines { linger: Duration::from_secs(2), grace: Duration::from_secs(25) },
+            identity_wait: Duration::from_secs(5),
+            program_wait: Duration::from_secs(5),
+            registration_wait: Duration::from_secs(5),
+            inspect_every: Duration::from_secs(3),
+            release_after: Duration::from_secs(60),
+            client: client::Settings::default(),
+            server: server::Settings::default(),
+        }
+    }
+
+    /// The numbers the rules in a pod are made of.
+    pub(crate) fn rules(&self) -> CaptureRules {
+        CaptureRules::default()
+    }
+}

@@ -1,0 +1,50 @@
+//! The configuration in force: one immutable index, replaced as a whole at each commit.
+
+use crate::decide::Index;
+use arc_swap::ArcSwap;
+use fairway_config::{Apply, Changes, Rejected, Snapshot};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What is in force, for all threads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    index: Arc<ArcSwap<Index>>,
+    changed: watch::Receiver<()>,
+}
+
+/// Puts configurations in force.
+#[derive(Debug)]
+pub struct Applier {
+    index: Arc<ArcSwap<Index>>,
+    changed: watch::Sender<()>,
+}
+
+/// Nothing in force yet, and what puts something there.
+pub fn channel() -> (Applier, State) {
+    let index = Arc::new(ArcSwap::from_pointee(Index::default()));
+    let (sender, changed) = watch::channel(());
+    (Applier { index: index.clone(), changed: sender }, State { index, changed })
+}
+
+impl State {
+    /// What is in force now; a connection asks once and decides by that.
+    pub fn load(&self) -> Arc<Index> {
+        self.index.load_full()
+    }
+
+    /// Marks the changes up to now as seen; then `changed` waits for the next.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changed.clone()
+    }
+}
+
+impl Apply for Applier {
+    fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
+        // What this proxy cannot reach (an unknown authorization, a waypoint without endpoints) it refuses per connection.
+        let index = self.index.load().update(next, changes);
+        self.index.store(Arc::new(index));
+        self.changed.send_replace(());
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! The tunnel, put together.
+
+use crate::pod::{PodEvent, Registry};
+use crate::proxy::{self, Fleet, Metrics, Worker};
+use crate::state::{self, Applier};
+use crate::view::{Journal, PodTable, View};
+use crate::{Settings, pod};
+use fairway_identity::Identities;
+use fairway_runtime::drain;
+use fairway_runtime::workers::{WorkerId, Workers};
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// A running tunnel.
+pub struct Ztunnel {
+    pods: mpsc::Sender<PodEvent>,
+    view: View,
+    fleet: Fleet,
+    workers: Workers,
+    registry: JoinHandle<()>,
+}
+
+impl Ztunnel {
+    /// Starts the threads; nothing is captured before a configuration is applied and a pod registered. Call it inside a
+    /// runtime, where the work that carries no traffic is done. It ends as `drain` says.
+    pub fn start(
+        settings: Settings,
+        identities: Identities,
+        metrics: &fairway_runtime::metrics::Metrics,
+        drain: drain::Watch,
+    ) -> io::Result<(Self, Applier)> {
+        let settings = Arc::new(settings);
+        let (applier, state) = state::channel();
+        let metrics = metrics.with_registry(Metrics::new);
+        let (inboxes, receivers): (Vec<_>, Vec<_>) =
+            (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();
+        let fleet = Fleet::new(inboxes);
+        let journals: Arc<[Journal]> = receivers.iter().map(|_| Journal::default()).collect();
+        let view = View { state: state.clone(), pods: PodTable::default(), journals: journals.clone() };
+        // Each worker takes its own end once, when its thread starts.
+        let receivers = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect::<Vec<_>>()));
+        let parts = (settings.clone(), state.clone(), fleet.clone());
+        let workers = Workers::start("ztunnel", settings.workers, move |WorkerId(number)| {
+            let inbox = {
+                let mut receivers = receivers.lock().unwrap_or_else(PoisonError::into_inner);
+                receivers.get_mut(number).and_then(Option::take)
+            };
+            let journal = journals.get(number).cloned().unwrap_or_default();
+            let (settings, state, fleet) = parts.clone();
+            let worker = Worker::new(WorkerId(number), settings, state, fleet, metrics.clone(), journal);
+            async move {
+                if let Some(inbox) = inbox {
+                    proxy::run(Rc::new(worker), inbox).await;
+                }
+            }
+        })?;
+        let surroundings =
+            pod::Surroundings { settings, state, identities, fleet: fleet.clone(), drain: drain.clone() };
+        let (pods, events) = mpsc::channel(64);
+        let registry = tokio::spawn(Registry::new(surroundings, view.pods.clone()).run(events, drain));
+        Ok((Self { pods, view, fleet, workers, registry }, applier))
+    }
+
+    /// Where pods are registered.
+    pub fn pods(&self) -> mpsc::Sender<PodEvent> {
+        self.pods.clone()
+    }
+
+    /// What it shows of itself.
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// Waits for the end: every connection done or cut off, every thread ended. `false` if one of them panicked.
+    pub async fn ended(self) -> bool {
+        let well = self.registry.await.is_ok();
+        self.fleet.stop();
+        self.workers.join().await && well
+    }
+}

@@ -1,0 +1,132 @@
+//! Pods that come, go and change.
+
+use crate::mesh::{Cluster, at, start_program, talk, workload};
+use fairway_config::model::{Mesh, MutualTls};
+use fairway_netns::capture::{self, Capture, CaptureRules};
+use fairway_testbed::{Pod, Sandbox, Wire};
+use fairway_ztunnel::{PodError, PodState};
+
+const CAPTURED: Mesh = Mesh::Captured(MutualTls::Permissive);
+
+async fn rules_of(pod: &Pod) -> Capture {
+    pod.namespace().run(|| capture::inspect(&CaptureRules::default())).await.unwrap().unwrap()
+}
+
+#[test]
+fn a_pod_that_the_configuration_does_not_know_must_not_start() {
+    Sandbox::run_async_test("capture::a_pod_that_the_configuration_does_not_know_must_not_start", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let (early, never) = (cluster.pod("early", "10.7.0.10"), cluster.pod("never", "10.7.0.11"));
+        assert!(matches!(
+            cluster.register(0, "never", never.netns_path()).await,
+            Err(PodError::Unknown { .. })
+        ));
+        // One that becomes known while its registration waits is captured.
+        let (registered, ()) = tokio::join!(cluster.register(0, "early", early.netns_path()), async {
+            tokio::task::yield_now().await;
+        });
+        assert!(registered.is_err());
+        cluster.commit(vec![workload(&early, CAPTURED, &[])], vec![]);
+        assert_eq!(cluster.register(0, "early", early.netns_path()).await.unwrap(), PodState::Captured);
+        assert_eq!(rules_of(&early).await, Capture::Installed);
+    });
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_an_error_and_no_other_pods_trouble() {
+    Sandbox::run_async_test(
+        "capture::a_namespace_that_is_not_there_is_an_error_and_no_other_pods_trouble",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let good = cluster.pod("good", "10.7.0.10");
+            cluster.commit(vec![workload(&good, CAPTURED, &[])], vec![]);
+            let nowhere = cluster.register(0, "bad", "/nowhere".as_ref()).await;
+            assert!(matches!(nowhere, Err(PodError::Namespace(_))), "{nowhere:?}");
+            assert_eq!(cluster.register(0, "good", good.netns_path()).await.unwrap(), PodState::Captured);
+            cluster.until(0, "bad", |pod| pod.state == PodState::Failed && pod.reason.is_some()).await;
+        },
+    );
+}
+
+#[test]
+fn rules_that_somebody_takes_away_are_put_back() {
+    Sandbox::run_async_test("capture::rules_that_somebody_takes_away_are_put_back", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let pod = cluster.pod("pod", "10.7.0.10");
+        cluster.commit(vec![workload(&pod, CAPTURED, &[])], vec![]);
+        cluster.register(0, "pod", pod.netns_path()).await.unwrap();
+        pod.namespace().run(|| capture::remove(&CaptureRules::default())).await.unwrap().unwrap();
+        cluster.until(0, "pod", |pod| pod.repairs == 1).await;
+        assert_eq!(rules_of(&pod).await, Capture::Installed);
+    });
+}
+
+#[test]
+fn a_label_that_comes_and_goes_takes_a_running_pod_in_and_out() {
+    Sandbox::run_async_test("capture::a_label_that_comes_and_goes_takes_a_running_pod_in_and_out", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let (client, server) = (cluster.pod("client", "10.7.0.10"), cluster.pod("server", "10.7.0.11"));
+        start_program(&server, 8080).await;
+        let wire = Wire::start(sandbox).unwrap();
+        let outside = |pod| workload(pod, Mesh::Outside, &[]);
+        cluster.commit(vec![outside(&client), outside(&server)], vec![]);
+        for (node, pod) in [(0, &client), (1, &server)] {
+            assert_eq!(cluster.register(node, pod.name(), pod.netns_path()).await.unwrap(), PodState::Outside);
+        }
+        let text = "before the label";
+        let greeting = "hello 10.7.0.10\n".to_owned();
+        assert_eq!(talk(client.connect(at(&server, 8080)).await, text).await, Ok(greeting.clone() + text));
+        assert_ne!(wire.contains(text.as_bytes()).await, 0);
+
+        // In, while a connection from before is open: that one goes on as it was.
+        let before = client.connect(at(&server, 8080)).await;
+        cluster.commit(vec![workload(&client, CAPTURED, &[]), workload(&server, CAPTURED, &[])], vec![]);
+        cluster.until(0, "client", |pod| pod.state == PodState::Captured).await;
+        cluster.until(1, "server", |pod| pod.state == PodState::Captured).await;
+        let text = "within the mesh";
+        assert_eq!(talk(client.connect(at(&server, 8080)).await, text).await, Ok(greeting.clone() + text));
+        assert_eq!(wire.contains(text.as_bytes()).await, 0);
+        assert_eq!(talk(before, "old").await, Ok(greeting.clone() + "old"));
+
+        // And out again, while a connection through the tunnel is open: it may still end.
+        let within = client.connect(at(&server, 8080)).await;
+        cluster.until(1, "server", |pod| pod.connections == 1).await;
+        cluster.commit(vec![outside(&client), outside(&server)], vec![]);
+        cluster.until(1, "server", |pod| pod.state == PodState::Releasing).await;
+        assert_eq!(talk(within, "still here").await, Ok(greeting.clone() + "still here"));
+        cluster.until(0, "client", |pod| pod.state == PodState::Outside).await;
+        cluster.until(1, "server", |pod| pod.state == PodState::Outside).await;
+        assert_eq!(rules_of(&client).await, Capture::Missing);
+        let text = "after the label";
+        assert_eq!(talk(client.connect(at(&server, 8080)).await, text).await, Ok(greeting + text));
+        assert_ne!(wire.contains(text.as_bytes()).await, 0);
+    });
+}
+
+#[test]
+fn a_pod_whose_sandbox_was_made_anew_is_captured_anew() {
+    Sandbox::run_async_test("capture::a_pod_whose_sandbox_was_made_anew_is_captured_anew", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let (server, old) = (cluster.pod("server", "10.7.0.11"), cluster.pod("client", "10.7.0.10"));
+        start_program(&server, 8080).await;
+        cluster.commit(vec![workload(&server, CAPTURED, &[]), workload(&old, CAPTURED, &[])], vec![]);
+        cluster.register(1, "server", server.netns_path()).await.unwrap();
+        cluster.register(0, "client", old.netns_path()).await.unwrap();
+        // The same again changes nothing.
+        cluster.register(0, "client", old.netns_path()).await.unwrap();
+        assert!(talk(old.connect(at(&server, 8080)).await, "old").await.is_ok());
+        drop(old);
+        let new = cluster.pod("client", "10.7.0.12");
+        cluster.commit(vec![workload(&new, CAPTURED, &[])], vec![]);
+        cluster.register(0, "client", new.netns_path()).await.unwrap();
+        assert_eq!(rules_of(&new).await, Capture::Installed);
+        let said = talk(new.connect(at(&server, 8080)).await, "new").await;
+        assert_eq!(said, Ok("hello 10.7.0.12\nnew".to_owned()));
+        cluster.remove(0, "client").await;
+        // Nobody takes what a pod without a tunnel says: it does not get out in plain.
+        let wire = Wire::start(sandbox).unwrap();
+        let said = talk(new.connect(at(&server, 8080)).await, "after the tunnel").await;
+        assert!(said.is_err(), "{said:?}");
+        assert_eq!(wire.contains(b"after the tunnel").await, 0);
+    });
+}

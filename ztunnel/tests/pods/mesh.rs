@@ -1,0 +1,210 @@
+//! A small mesh: pods in network namespaces on one bridge, a tunnel for each of two nodes, and a configuration by hand.
+
+use fairway_config::model::{
+    AppProtocol, AuthorizationKey, Endpoint, EndpointState, Endpoints, Generation, Mesh, Resource, ResourceKey, Service,
+    ServicePort, SpiffeId, Workload,
+};
+use fairway_config::{Apply, Delta, Snapshot};
+use fairway_identity::testing::{TestAuthority, TestIssuer};
+use fairway_identity::{Identities, TlsIdentity};
+use fairway_runtime::drain::{self, Deadlines, Trigger};
+use fairway_runtime::metrics::Metrics;
+use fairway_testbed::{Network, Pod, Sandbox};
+use fairway_ztunnel::{Applier, PodError, PodEvent, PodState, PodStatus, Settings, Ztunnel};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// A cluster of two nodes.
+pub(crate) struct Cluster {
+    pub(crate) network: Network,
+    issuer: Arc<TestIssuer>,
+    nodes: Vec<Node>,
+    snapshot: Snapshot,
+}
+
+struct Node {
+    ztunnel: Ztunnel,
+    applier: Applier,
+    trigger: Trigger,
+}
+
+impl Cluster {
+    pub(crate) fn new(sandbox: &Sandbox) -> Self {
+        let network = Network::new(sandbox, &["10.7.0.1/24".parse().unwrap()]).unwrap();
+        let issuer = TestAuthority::new("cluster.local").into_issuer();
+        let nodes = ["one", "two"].map(|name| {
+            let settings = Settings {
+                workers: NonZeroUsize::new(2).unwrap(),
+                inspect_every: Duration::from_millis(100),
+                registration_wait: Duration::from_millis(500),
+                release_after: Duration::from_secs(5),
+                deadlines: Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) },
+                ..Settings::new(name)
+            };
+            let identities = Identities::start(issuer.clone(), fairway_identity::Settings::default());
+            let (trigger, watch) = drain::channel();
+            let metrics = Metrics::new("ztunnel", "test");
+            let (ztunnel, applier) = Ztunnel::start(settings, identities, &metrics, watch).unwrap();
+            Node { ztunnel, applier, trigger }
+        });
+        Self { network, issuer, nodes: nodes.into(), snapshot: Snapshot::default() }
+    }
+
+    /// A pod with an address of the network; not registered, and not in the configuration.
+    pub(crate) fn pod(&self, name: &str, ip: &str) -> Pod {
+        self.network.add_pod(name, &[ip.parse().unwrap()]).unwrap()
+    }
+
+    /// Commits a change to both nodes.
+    pub(crate) fn commit(&mut self, upserts: Vec<Resource>, removals: Vec<ResourceKey>) {
+        let generation = Generation(self.snapshot.generation.0 + 1);
+        let (next, changes) = self.snapshot.apply(Delta { generation, upserts, removals });
+        for node in &mut self.nodes {
+            node.applier.apply(&next, &changes).unwrap();
+        }
+        self.snapshot = next;
+    }
+
+    /// Registers a pod with the tunnel of a node, as a CNI plugin does.
+    pub(crate) async fn register(&self, node: usize, name: &str, netns: &Path) -> Result<PodState, PodError> {
+        let (done, outcome) = oneshot::channel();
+        let (uid, key) = (uid(name).into(), key(name).into());
+        let event = PodEvent::Added { uid, key, netns: netns.to_owned(), done };
+        self.nodes[node].ztunnel.pods().send(event).await.unwrap();
+        outcome.await.unwrap()
+    }
+
+    pub(crate) async fn remove(&self, node: usize, name: &str) {
+        let event = PodEvent::Removed { uid: uid(name).into() };
+        self.nodes[node].ztunnel.pods().send(event).await.unwrap();
+    }
+
+    /// Waits until a pod's status is as wanted.
+    pub(crate) async fn until(&self, node: usize, name: &str, wanted: impl Fn(&PodStatus) -> bool) {
+        let view = self.nodes[node].ztunnel.view();
+        let reached = async {
+            while !view.pods().iter().any(|pod| *pod.uid == *uid(name) && wanted(pod)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let patience = tokio::time::timeout(Duration::from_secs(10), reached).await;
+        assert!(patience.is_ok(), "{:?}", view.pods());
+    }
+
+    pub(crate) fn peers(&self, node: usize) -> Vec<(String, Option<String>)> {
+        let connections = self.nodes[node].ztunnel.view().connections();
+        connections.into_iter().map(|it| (it.local.to_string(), it.peer.map(|it| it.to_string()))).collect()
+    }
+
+    pub(crate) fn identity(&self, namespace: &str, account: &str) -> Arc<TlsIdentity> {
+        self.issuer.authority().identity(namespace, account)
+    }
+
+    /// Drains a node; whether nothing had to be cut off.
+    pub(crate) async fn drain(mut self, node: usize) -> bool {
+        let Node { ztunnel, trigger, .. } = self.nodes.remove(node);
+        let deadlines = Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) };
+        let clean = trigger.drain(deadlines).await;
+        assert!(ztunnel.ended().await);
+        clean
+    }
+}
+
+fn uid(name: &str) -> String {
+    format!("uid-{name}")
+}
+
+fn key(name: &str) -> String {
+    format!("shop/{name}")
+}
+
+pub(crate) fn id(account: &str) -> SpiffeId {
+    format!("spiffe://cluster.local/ns/shop/sa/{account}").parse().unwrap()
+}
+
+/// A pod for the configuration.
+pub(crate) fn workload(pod: &Pod, mesh: Mesh, authorizations: &[&str]) -> Resource {
+    Resource::Workload(Arc::new(Workload {
+        key: key(pod.name()).into(),
+        uid: uid(pod.name()).into(),
+        addresses: pod.addresses().to_vec(),
+        identity: id(pod.name()),
+        node: "node".into(),
+        mesh,
+        authorizations: authorizations.iter().map(|name| AuthorizationKey::from(*name)).collect(),
+    }))
+}
+
+/// A Service on port 80 and its endpoints, each with the identity of the pod.
+pub(crate) fn service(name: &str, ip: IpAddr, waypoint: Option<&str>, endpoints: &[(&Pod, u16)]) -> Vec<Resource> {
+    let backend = format!("shop/{name}:80");
+    let service = Service {
+        key: format!("shop/{name}").into(),
+        namespace: "shop".into(),
+        addresses: vec![ip],
+        ports: vec![ServicePort {
+            port: 80,
+            name: None,
+            protocol: AppProtocol::Unspecified,
+            backend: backend.clone().into(),
+        }],
+        waypoint: waypoint.map(Into::into),
+        consumer_waypoints: Vec::new(),
+    };
+    vec![Resource::Service(Arc::new(service)), endpoints_of(&backend, endpoints)]
+}
+
+pub(crate) fn endpoints_of(backend: &str, endpoints: &[(&Pod, u16)]) -> Resource {
+    let endpoint = |(pod, port): &(&Pod, u16)| Endpoint {
+        address: at(pod, *port),
+        state: EndpointState::Ready,
+        identity: Some(id(pod.name())),
+        node: None,
+        zone: None,
+    };
+    let endpoints = endpoints.iter().map(endpoint).collect();
+    Resource::Endpoints(Arc::new(Endpoints { backend: backend.into(), endpoints }))
+}
+
+pub(crate) fn at(pod: &Pod, port: u16) -> SocketAddr {
+    SocketAddr::new(pod.address().unwrap(), port)
+}
+
+/// A program in a pod that greets each client with the address it sees, then says back what it hears, and ends when the
+/// client does.
+pub(crate) async fn start_program(pod: &Pod, port: u16) {
+    let listener = pod.listen(SocketAddr::new([0, 0, 0, 0].into(), port)).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, client) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                stream.write_all(format!("hello {}\n", client.ip()).as_bytes()).await?;
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await?;
+                write.shutdown().await
+            });
+        }
+    });
+}
+
+/// Talks to the program: what it said, whole; or how the connection broke.
+pub(crate) async fn talk(stream: Result<TcpStream, impl ToString>, text: &str) -> Result<String, String> {
+    let mut stream = stream.map_err(|error| error.to_string())?;
+    let mut said = String::new();
+    let talking = async {
+        stream.write_all(text.as_bytes()).await?;
+        stream.shutdown().await?;
+        stream.read_to_string(&mut said).await
+    };
+    match tokio::time::timeout(Duration::from_secs(10), talking).await {
+        Ok(Ok(_)) => Ok(said),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("silence".to_owned()),
+    }
+}
