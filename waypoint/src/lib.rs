@@ -1,9 +1,24 @@
 //! The L7 proxy that every Gateway and every waypoint runs.
+//!
+//! Thread per core: each worker has its own listeners, connections and pools, and nothing on a request's way leaves its
+//! thread. What is in force is one immutable [`worker::Serving`], replaced as a whole by a commit.
 #![forbid(unsafe_code)]
 
+mod body;
 pub mod filter;
 #[cfg(test)]
 mod fixtures;
+pub mod listen;
 pub mod route;
+pub mod serve;
+mod settings;
 pub mod table;
+pub mod telemetry;
+mod transport;
 pub mod upstream;
+mod waypoint;
+mod worker;
+
+pub use settings::{AccessLogging, Limits, Patience, Settings};
+pub use transport::Transport;
+pub use waypoint::{Applier, StartError, Waypoint};

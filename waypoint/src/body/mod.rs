@@ -1,0 +1,23 @@
+//! Bodies: streamed as they come, with the little that has to be known of them on the way.
+
+mod recording;
+mod request;
+mod response;
+
+pub use recording::{Cursor, Recording};
+pub use request::{Gate, Progress, RequestBody, Stream};
+pub use response::{ResponseBody, Upstream};
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer's framing or connection broke.
+    #[error(transparent)]
+    Peer(#[from] hyper::Error),
+    /// The route's time limit for the whole request passed while the body was under way.
+    #[error("the time limit of the route passed")]
+    TimedOut,
+    /// The body is not wanted any more: another try has taken it over, or the connection is going down.
+    #[error("the body is not wanted any more")]
+    Abandoned,
+}

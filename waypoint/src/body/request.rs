@@ -1,0 +1,217 @@
+//! The body of a request on its way to an endpoint.
+
+use super::{BodyError, Cursor};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// The body of a request on its way to an endpoint.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// The client's, as it comes.
+    Stream(Stream),
+    /// The client's, remembered for another try or for a mirror.
+    Recorded(Cursor),
+    /// One that was remembered: a mirror's.
+    Held {
+        /// What is left, in reverse order.
+        chunks: Vec<Bytes>,
+        /// Its trailers.
+        trailers: Option<HeaderMap>,
+    },
+}
+
+/// The client's body as it comes.
+#[derive(Debug)]
+pub struct Stream {
+    incoming: Incoming,
+    gate: Option<Gate>,
+    progress: Rc<Progress>,
+}
+
+/// How far a client's body is; shared with the one who waits for the response.
+#[derive(Debug, Default)]
+pub struct Progress {
+    bytes: Cell<u64>,
+    touched: Cell<bool>,
+    broken: Cell<bool>,
+}
+
+/// Holds a body back until the endpoint says `100 Continue`, or does not say it for too long (RFC 9110 §10.1.1).
+#[derive(Debug)]
+pub struct Gate {
+    opening: Opening,
+    patience: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// The hand that opens a [`Gate`]. hyper wants what it calls on a 1xx response to be `Send`.
+#[derive(Clone, Debug, Default)]
+pub struct Opening(std::sync::Arc<OpeningState>);
+
+#[derive(Debug, Default)]
+struct OpeningState {
+    open: std::sync::atomic::AtomicBool,
+    waker: futures_util::task::AtomicWaker,
+}
+
+// === impl RequestBody ===
+
+impl RequestBody {
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Stream(stream) => stream.poll_frame(cx),
+            Self::Recorded(cursor) => cursor.poll_frame(cx),
+            Self::Held { chunks, trailers } => {
+                let chunk = chunks.pop().map(Frame::data);
+                Poll::Ready(chunk.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream(stream) => stream.incoming.is_end_stream(),
+            Self::Recorded(cursor) => cursor.is_end_stream(),
+            Self::Held { chunks, trailers } => chunks.is_empty() && trailers.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream(stream) => stream.incoming.size_hint(),
+            Self::Recorded(cursor) => cursor.size_hint(),
+            // The header of the original says it; trailers need chunks.
+            Self::Held { trailers: Some(_), .. } => SizeHint::default(),
+            Self::Held { chunks, .. } => SizeHint::with_exact(chunks.iter().map(|it| it.len() as u64).sum()),
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// A client's body.
+    pub fn new(incoming: Incoming) -> Self {
+        Self { incoming, gate: None, progress: Rc::default() }
+    }
+
+    /// Is not asked for before this gate opens; a body that has begun is not held up.
+    pub fn close_behind(&mut self, gate: Option<Gate>) {
+        if !self.progress.touched() {
+            self.gate = gate;
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Rc<Progress> {
+        self.progress.clone()
+    }
+
+    pub(super) fn incoming(&self) -> &Incoming {
+        &self.incoming
+    }
+
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.poll_open(cx));
+            self.gate = None;
+        }
+        self.progress.touched.set(true);
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.progress.bytes.set(self.progress.bytes.get() + bytes);
+            }
+            Some(Err(_)) => self.progress.broken.set(true),
+            None => {}
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// Bytes that came.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Whether anything was read: from then on the body cannot be sent a second time.
+    pub fn touched(&self) -> bool {
+        self.touched.get()
+    }
+
+    /// Whether the client's side broke: then what the endpoint says of it is the client's fault.
+    pub fn broken(&self) -> bool {
+        self.broken.get()
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Closed for at most `patience`, which begins when the body is first asked for.
+    pub fn new(patience: Duration) -> (Self, Opening) {
+        let opening = Opening::default();
+        (Self { opening: opening.clone(), patience, timer: None }, opening)
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.opening.is_open_or_wakes(cx.waker()) {
+            return Poll::Ready(());
+        }
+        let patience = self.patience;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
+    }
+}
+
+// === impl Opening ===
+
+impl Opening {
+    /// Opens the gate.
+    pub fn open(&self) {
+        self.0.open.store(true, std::sync::atomic::Ordering::Release);
+        self.0.waker.wake();
+    }
+
+    fn is_open_or_wakes(&self, waker: &Waker) -> bool {
+        let is_open = || self.0.open.load(std::sync::atomic::Ordering::Acquire);
+        if is_open() {
+            return true;
+        }
+        self.0.waker.register(waker);
+        is_open()
+    }
+}
+
+/// A place to put a body's bytes aside, shared by a recording and its cursors.
+pub(super) type Shared<T> = Rc<RefCell<T>>;

@@ -1,0 +1,197 @@
+//! Accepting connections on one worker, and finding out what is spoken on them.
+
+use super::connection::{Connection, Order, Stage};
+use super::detect::{Version, detect};
+use super::ports::PortId;
+use super::tunnel;
+use super::wire::Ahead;
+use crate::serve::{Client, Origin, ServiceOrigin, relay_service, serve_http};
+use crate::telemetry::count;
+use crate::transport::Transport;
+use crate::worker::Worker;
+use fairway_config::model::{AppProtocol, Audience, ListenerProtocol, Scheme, SpiffeId};
+use fairway_runtime::drain::Phase;
+use http::HeaderValue;
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+/// What is known of a connection before its protocol is.
+pub struct Arrival {
+    /// The worker.
+    pub worker: Rc<Worker>,
+    /// Its state.
+    pub connection: Rc<Connection>,
+    /// By which door it came.
+    pub origin: Origin,
+    /// How it came.
+    pub scheme: Scheme,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+    /// Who it proved to be.
+    pub identity: Option<SpiffeId>,
+}
+
+/// Accepts until the socket is to be closed; what the kernel has accepted by then is still served.
+pub async fn accept(worker: Rc<Worker>, port: PortId, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+    let drain = worker.drain.clone();
+    let mut draining = pin!(drain.reached(Phase::Closing));
+    loop {
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => break,
+            () = &mut draining => break,
+            accepted = listener.accept(), if has_room(&worker) => match accepted {
+                Ok((stream, peer)) => start(&worker, port, stream, peer),
+                Err(error) => rest_after(&error).await,
+            },
+            () = tokio::time::sleep(Duration::from_millis(100)), if !has_room(&worker) => {}
+        }
+    }
+    // Without this, whoever the kernel has answered already would be reset.
+    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
+        start(&worker, port, stream, peer);
+    }
+}
+
+fn has_room(worker: &Worker) -> bool {
+    worker.connections.is_below(worker.settings.limits.connections)
+}
+
+/// Errors of one connection are no reason to wait; a lack of descriptors or memory is.
+async fn rest_after(error: &io::Error) {
+    let of_connection = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    );
+    if !of_connection {
+        tracing::warn!(%error, "cannot accept");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr) {
+    count(&worker.telemetry.counters.connections);
+    let _ = stream.set_nodelay(true);
+    let serving = worker.serving();
+    let Some(found) = serving.ports.get(port) else { return };
+    let Some(first) = found.set.listeners().first() else { return };
+    let worker = worker.clone();
+    let arrival = |stage, origin, scheme| Arrival {
+        connection: worker.connections.open(stage),
+        worker: worker.clone(),
+        origin,
+        scheme,
+        address: Some(peer.ip().to_canonical()),
+        identity: None,
+    };
+    match &first.listener.protocol {
+        ListenerProtocol::Http => {
+            let arrival = arrival(Stage::Http1, Origin::Gateway { port, sni: None }, Scheme::Http);
+            tokio::task::spawn_local(arrival.serve_plain(Transport::Tcp(stream)));
+        }
+        ListenerProtocol::Https(_) => {
+            let Some(tls) = found.tls.clone() else { return };
+            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
+            tokio::task::spawn_local(arrival.serve_tls(port, stream, tls));
+        }
+        ListenerProtocol::Hbone { .. } => {
+            tokio::task::spawn_local(tunnel::serve(worker.clone(), first.listener.clone(), stream));
+        }
+        ListenerProtocol::Service { service, port } => {
+            let origin = ServiceOrigin {
+                service: service.clone(),
+                port: *port,
+                backend: format!("{service}:{port}").into(),
+                audience: Some(Audience::Producer),
+            };
+            let arrival = arrival(Stage::Http1, Origin::Service(origin), Scheme::Http);
+            tokio::task::spawn_local(arrival.serve_service(Transport::Tcp(stream)));
+        }
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    /// TLS, then HTTP by ALPN; clients without ALPN are looked at.
+    async fn serve_tls(mut self, port: PortId, stream: TcpStream, tls: Arc<rustls::ServerConfig>) {
+        let connection = self.connection.clone();
+        let handshake = Box::pin(TlsAcceptor::from(tls).accept(stream));
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            _ = connection.ordered(Order::Finish) => return,
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                count(&self.worker.telemetry.counters.connections_refused);
+                tracing::debug!(client = ?self.address, %error, "no TLS session");
+                return;
+            }
+        };
+        let session = stream.get_ref().1;
+        let sni = session.server_name().map(Arc::from);
+        let version = match session.alpn_protocol() {
+            Some(b"h2") => Some(Version::Http2),
+            Some(b"http/1.1") => Some(Version::Http1),
+            _ => None,
+        };
+        self.origin = Origin::Gateway { port, sni: Some(sni) };
+        self.connection.set_stage(Stage::Http1);
+        let io = Transport::Tls(Box::new(stream));
+        match version {
+            Some(version) => self.serve_version(io, version, Ahead::default()).await,
+            None => self.serve_plain(io).await,
+        }
+    }
+
+    /// A Service's port: HTTP, or bytes if that is what it speaks.
+    pub async fn serve_service(self, io: Transport) {
+        let Origin::Service(origin) = &self.origin else { return };
+        let serving = self.worker.serving();
+        let protocol = serving.tables.cluster(&origin.backend).map(|it| it.protocol());
+        if protocol == Some(AppProtocol::Tcp) {
+            self.connection.set_stage(Stage::Raw);
+            relay_service(&self.worker, &self.connection, origin, io).await;
+        } else {
+            drop(serving);
+            self.serve_plain(io).await;
+        }
+    }
+
+    /// HTTP/1 or HTTP/2 with prior knowledge.
+    async fn serve_plain(self, mut io: Transport) {
+        let detected = tokio::select! {
+            detected = detect(&mut io, &self.connection.sight) => detected,
+            _ = self.connection.ordered(Order::None) => return,
+        };
+        if let Ok(Some((version, ahead))) = detected {
+            self.serve_version(io, version, ahead).await;
+        }
+    }
+
+    async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
+        let Self { worker, connection, origin, scheme, address, identity } = self;
+        let forwarded_for = address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
+        let client = Rc::new(Client {
+            worker,
+            connection,
+            origin,
+            scheme,
+            version,
+            address,
+            identity,
+            forwarded_for,
+            switch: RefCell::new(None),
+        });
+        serve_http(client, io, ahead).await;
+    }
+}

@@ -1,0 +1,315 @@
+//! The open client connections of a worker, and the slow sweep that ends those nobody uses.
+//!
+//! One tick a second looks at all of them, instead of a timer that every request resets.
+
+use super::wire::Sight;
+use crate::settings::Patience;
+use fairway_runtime::drain::Phase;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
+
+/// All open client connections of a worker.
+#[derive(Debug)]
+pub struct Connections {
+    open: RefCell<Vec<Weak<Connection>>>,
+    count: Rc<Cell<usize>>,
+    phase: Cell<Phase>,
+}
+
+/// A client connection, as those know it who serve it.
+#[derive(Debug)]
+pub struct Connection {
+    /// What is seen on its wire.
+    pub sight: Rc<Sight>,
+    stage: Cell<Stage>,
+    requests: Cell<u64>,
+    in_flight: Cell<u32>,
+    order: Cell<Order>,
+    waker: RefCell<Option<Waker>>,
+    quiet: Cell<Quiet>,
+    count: Rc<Cell<usize>>,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// In its TLS handshake.
+    Handshake,
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Bytes: a TCP service, or after an upgrade.
+    Raw,
+}
+
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// Go on.
+    #[default]
+    None,
+    /// Take no new requests, and end after those in flight.
+    Finish,
+    /// The client was too slow with a request's head.
+    TooSlow,
+    /// End at once.
+    Stop,
+}
+
+/// What a connection looked like at the last tick, and for how many ticks it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Quiet {
+    requests: u64,
+    waiting: Waiting,
+    ticks: u32,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Waiting {
+    /// An endpoint: no limit but the route's.
+    #[default]
+    Answer,
+    /// The client's next request.
+    Request,
+    /// The rest of a head, or of a handshake.
+    RestOfHead,
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// None.
+    pub fn new() -> Self {
+        Self { open: RefCell::default(), count: Rc::default(), phase: Cell::new(Phase::Running) }
+    }
+
+    /// A new one.
+    pub fn open(&self, stage: Stage) -> Rc<Connection> {
+        let connection = Rc::new(Connection {
+            sight: Rc::new(Sight::default()),
+            stage: Cell::new(stage),
+            requests: Cell::new(0),
+            in_flight: Cell::new(0),
+            order: Cell::new(Order::None),
+            waker: RefCell::new(None),
+            quiet: Cell::new(Quiet::default()),
+            count: self.count.clone(),
+        });
+        self.count.set(self.count.get() + 1);
+        let mut open = self.open.borrow_mut();
+        // Amortised: dead entries go when the list would have to grow.
+        if open.len() == open.capacity() {
+            open.retain(|it| it.strong_count() > 0);
+        }
+        open.push(Rc::downgrade(&connection));
+        connection
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    /// Whether fewer than these are open.
+    pub fn is_below(&self, limit: usize) -> bool {
+        self.count.get() < limit
+    }
+
+    /// The phase of the drain.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Takes note of a new phase and tells the connections.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.each(|connection| {
+            let order = match (phase, connection.stage.get()) {
+                (Phase::Running, _) => Order::None,
+                // An idle HTTP/1 connection may have a request on its way: its answer will say `connection: close`.
+                (Phase::Draining, Stage::Http2) => Order::Finish,
+                (Phase::Draining, _) => Order::None,
+                (Phase::Closing, Stage::Raw) => Order::None,
+                (Phase::Closing, _) => Order::Finish,
+                (Phase::Forced, _) => Order::Stop,
+            };
+            connection.tell(order);
+        });
+    }
+
+    /// One tick a second: finds those that wait too long for their clients.
+    pub fn tick(&self, patience: &Patience) {
+        let (head, idle) = (patience.head.as_secs(), patience.idle.as_secs());
+        self.each(|connection| {
+            let waiting = connection.waiting();
+            let mut quiet = connection.quiet.get();
+            if quiet.waiting == waiting && quiet.requests == connection.requests.get() {
+                quiet.ticks = quiet.ticks.saturating_add(1);
+            } else {
+                quiet = Quiet { requests: connection.requests.get(), waiting, ticks: 0 };
+            }
+            connection.quiet.set(quiet);
+            match waiting {
+                Waiting::RestOfHead if u64::from(quiet.ticks) > head => connection.tell(Order::TooSlow),
+                Waiting::Request if u64::from(quiet.ticks) > idle => connection.tell(Order::Finish),
+                _ => {}
+            }
+        });
+    }
+
+    fn each(&self, mut visit: impl FnMut(&Connection)) {
+        self.open.borrow_mut().retain(|it| match it.upgrade() {
+            Some(connection) => {
+                visit(&connection);
+                true
+            }
+            None => false,
+        });
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Counts a request; its number in the connection, from 0.
+    pub fn begin(&self) -> u64 {
+        let number = self.requests.get();
+        self.requests.set(number + 1);
+        self.in_flight.set(self.in_flight.get() + 1);
+        number
+    }
+
+    /// A request and its response are over.
+    pub fn end(&self) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+    }
+
+    /// Notes how far the connection is.
+    pub fn set_stage(&self, stage: Stage) {
+        self.stage.set(stage);
+    }
+
+    /// How far the connection is.
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// Tells the one who serves the connection; a stronger order replaces a weaker one.
+    pub fn tell(&self, order: Order) {
+        if order > self.order.get() {
+            self.order.set(order);
+            if let Some(waker) = self.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Waits for an order stronger than the last one obeyed.
+    pub async fn ordered(&self, obeyed: Order) -> Order {
+        poll_fn(|cx| {
+            let order = self.order.get();
+            if order > obeyed {
+                return Poll::Ready(order);
+            }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|held| held.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn waiting(&self) -> Waiting {
+        match self.stage.get() {
+            Stage::Handshake => Waiting::RestOfHead,
+            Stage::Raw => Waiting::Answer,
+            _ if self.sight.in_head() && self.in_flight.get() == 0 => Waiting::RestOfHead,
+            _ if self.in_flight.get() == 0 => Waiting::Request,
+            _ => Waiting::Answer,
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.count.set(self.count.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn patience() -> Patience {
+        Patience { head: Duration::from_secs(2), idle: Duration::from_secs(5), ..Patience::default() }
+    }
+
+    fn after(connections: &Connections, connection: &Connection, ticks: u32) -> Order {
+        for _ in 0..ticks {
+            connections.tick(&patience());
+        }
+        connection.order.get()
+    }
+
+    #[test]
+    fn an_unused_connection_is_finished_and_a_used_one_is_not() {
+        let connections = Connections::new();
+        let connection = connections.open(Stage::Http1);
+        assert_eq!(after(&connections, &connection, 5), Order::None);
+        connection.begin();
+        assert_eq!(after(&connections, &connection, 50), Order::None);
+        connection.end();
+        assert_eq!(after(&connections, &connection, 6), Order::None);
+        assert_eq!(after(&connections, &connection, 1), Order::Finish);
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_is_too_slow_even_if_bytes_trickle() {
+        let connections = Connections::new();
+        let connection = connections.open(Stage::Http1);
+        connection.sight.set_in_head(true);
+        assert_eq!(after(&connections, &connection, 3), Order::None);
+        assert_eq!(after(&connections, &connection, 1), Order::TooSlow);
+    }
+
+    #[test]
+    fn a_handshake_has_the_patience_of_a_head() {
+        let connections = Connections::new();
+        let connection = connections.open(Stage::Handshake);
+        assert_eq!(after(&connections, &connection, 4), Order::TooSlow);
+    }
+
+    #[test]
+    fn a_drain_spares_idle_http1_connections_until_the_listeners_close() {
+        let connections = Connections::new();
+        let (one, two, raw) =
+            (connections.open(Stage::Http1), connections.open(Stage::Http2), connections.open(Stage::Raw));
+        connections.enter(Phase::Draining);
+        assert_eq!((one.order.get(), two.order.get(), raw.order.get()), (Order::None, Order::Finish, Order::None));
+        connections.enter(Phase::Closing);
+        assert_eq!((one.order.get(), raw.order.get()), (Order::Finish, Order::None));
+        connections.enter(Phase::Forced);
+        assert_eq!(raw.order.get(), Order::Stop);
+    }
+
+    #[test]
+    fn connections_that_are_gone_are_forgotten() {
+        let connections = Connections::new();
+        for _ in 0..1000 {
+            connections.open(Stage::Http1);
+        }
+        assert!(connections.open.borrow().len() < 10, "{}", connections.open.borrow().len());
+    }
+}

@@ -1,0 +1,11 @@
+//! Where clients come in: sockets, TLS, tunnels, and what is spoken on a connection.
+
+pub mod accept;
+pub mod connection;
+pub mod detect;
+pub mod framing;
+pub mod ports;
+pub mod socket;
+pub mod tls;
+mod tunnel;
+pub mod wire;

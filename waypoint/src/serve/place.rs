@@ -1,0 +1,51 @@
+//! Where a request is looked up: the listener its host belongs to, or the Service it was sent to.
+
+use super::{Client, Origin, Reason};
+use crate::route::{RequestHead, RouteTable};
+use crate::upstream::cluster::Cluster;
+use crate::worker::Serving;
+use std::sync::Arc;
+
+/// Where a request is looked up.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'t> {
+    /// Among these rules.
+    Rules {
+        /// The rules.
+        table: &'t RouteTable,
+        /// The listener's or the Service's port.
+        port: u16,
+    },
+    /// No rules hold: straight to these endpoints.
+    Endpoints(&'t Cluster),
+}
+
+/// Finds the place of a request.
+pub fn find<'t>(serving: &'t Serving, client: &Client, head: &RequestHead<'_>) -> Result<Place<'t>, Reason> {
+    match &client.origin {
+        Origin::Gateway { port, sni } => {
+            let set = serving.ports.listeners(*port).ok_or(Reason::NoListener)?;
+            let bound = set.for_host(&head.host).ok_or(Reason::NoListener)?;
+            if let Some(sni) = sni {
+                // The listener's certificate was not the one that was shown (GEP-3567).
+                let shown = set.for_host(sni.as_deref().unwrap_or_default());
+                if !shown.is_some_and(|shown| Arc::ptr_eq(shown, bound)) {
+                    return Err(Reason::Misdirected);
+                }
+            }
+            Ok(Place::Rules { table: &bound.routes, port: bound.listener.port })
+        }
+        Origin::Service(origin) => {
+            let audience = origin.audience.as_ref();
+            let table =
+                audience.and_then(|it| serving.tables.service_routes(&origin.service, origin.port, it));
+            match table {
+                Some(table) => Ok(Place::Rules { table, port: origin.port }),
+                None => match serving.tables.cluster(&origin.backend) {
+                    Some(cluster) => Ok(Place::Endpoints(cluster)),
+                    None => Err(Reason::UnresolvedBackend),
+                },
+            }
+        }
+    }
+}

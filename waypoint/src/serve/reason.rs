@@ -1,0 +1,196 @@
+//! Why the proxy itself answers a request, and with which status.
+
+use crate::listen::framing::Ambiguity;
+use crate::route::BadRequest;
+use http::StatusCode;
+
+/// Why the proxy itself answers a request. Each has a status, a word for metrics and logs, and a sentence for the client
+/// that tells nothing of what is behind the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A head that no route may see.
+    BadRequest(BadRequest),
+    /// Framing that two parsers could read differently.
+    Ambiguous(Ambiguity),
+    /// The client's body broke off or is malformed.
+    BadBody,
+    /// CONNECT, which is for forward proxies.
+    Connect,
+    /// A target that is neither a path nor `*`.
+    BadTarget,
+    /// A target longer than the limit.
+    TargetTooLong,
+    /// More header fields than the limit.
+    TooManyFields,
+    /// An expectation other than `100-continue`.
+    Expectation,
+    /// No listener takes the host.
+    NoListener,
+    /// The host belongs to another listener than the one whose certificate was shown.
+    Misdirected,
+    /// No route matches.
+    NoRoute,
+    /// The rule has no backend to choose from.
+    NoBackend,
+    /// The rule's backend leads nowhere.
+    UnresolvedBackend,
+    /// A filter of the rule cannot be carried out.
+    UnresolvedFilter,
+    /// A filter of the rule answered.
+    Filter,
+    /// The backend has no endpoint that serves.
+    NoEndpoint,
+    /// No connection to an endpoint.
+    Unreachable,
+    /// The proxy has no certificate yet, and the endpoint takes mTLS only.
+    NoIdentity,
+    /// The connection to the endpoint broke before it answered.
+    Broken,
+    /// The endpoint does not speak the protocol it should.
+    Protocol,
+    /// The route's limit for the whole request passed.
+    RequestTimeout,
+    /// The route's limit for one try passed.
+    TryTimeout,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The response's status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::Ambiguous(_) | Self::BadBody | Self::BadTarget => StatusCode::BAD_REQUEST,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::NoBackend | Self::UnresolvedBackend | Self::UnresolvedFilter | Self::Filter => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::NoEndpoint | Self::Unreachable | Self::NoIdentity => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Broken | Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::RequestTimeout | Self::TryTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The word for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::Ambiguous(_) => "ambiguous_framing",
+            Self::BadBody => "bad_body",
+            Self::Connect => "connect",
+            Self::BadTarget => "bad_target",
+            Self::TargetTooLong => "target_too_long",
+            Self::TooManyFields => "too_many_fields",
+            Self::Expectation => "expectation",
+            Self::NoListener => "no_listener",
+            Self::Misdirected => "misdirected",
+            Self::NoRoute => "no_route",
+            Self::NoBackend => "no_backend",
+            Self::UnresolvedBackend => "unresolved_backend",
+            Self::UnresolvedFilter => "unresolved_filter",
+            Self::Filter => "filter",
+            Self::NoEndpoint => "no_endpoint",
+            Self::Unreachable => "unreachable",
+            Self::NoIdentity => "no_identity",
+            Self::Broken => "broken",
+            Self::Protocol => "protocol",
+            Self::RequestTimeout => "request_timeout",
+            Self::TryTimeout => "try_timeout",
+        }
+    }
+
+    /// Every word [`Self::label`] has.
+    pub const LABELS: [&'static str; 22] = [
+        "bad_request",
+        "ambiguous_framing",
+        "bad_body",
+        "connect",
+        "bad_target",
+        "target_too_long",
+        "too_many_fields",
+        "expectation",
+        "no_listener",
+        "misdirected",
+        "no_route",
+        "no_backend",
+        "unresolved_backend",
+        "unresolved_filter",
+        "filter",
+        "no_endpoint",
+        "unreachable",
+        "no_identity",
+        "broken",
+        "protocol",
+        "request_timeout",
+        "try_timeout",
+    ];
+
+    /// The place of its label among [`Self::LABELS`].
+    pub fn index(self) -> usize {
+        Self::LABELS.iter().position(|it| *it == self.label()).unwrap_or_default()
+    }
+
+    /// The sentence for the client.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::BadRequest(BadRequest::NoHost) => "The request has no Host.\n",
+            Self::BadRequest(BadRequest::ManyHosts) => "The request has more than one Host.\n",
+            Self::BadRequest(BadRequest::HostsDiffer) => "The request's authority and Host differ.\n",
+            Self::BadRequest(BadRequest::InvalidHost) => "The request's Host is not valid.\n",
+            Self::BadRequest(BadRequest::AmbiguousPath) => "The request's path can be read in more than one way.\n",
+            Self::Ambiguous(_) => "The request's framing can be read in more than one way.\n",
+            Self::BadBody => "The request's body is malformed or incomplete.\n",
+            Self::Connect => "CONNECT is not served here.\n",
+            Self::BadTarget => "The request's target is neither a path nor an asterisk.\n",
+            Self::TargetTooLong => "The request's target is too long.\n",
+            Self::TooManyFields => "The request has too many header fields.\n",
+            Self::Expectation => "The request expects something that is not known here.\n",
+            Self::NoListener => "No listener takes this host.\n",
+            Self::Misdirected => "Another connection is needed for this host.\n",
+            Self::NoRoute => "No route matches this request.\n",
+            Self::NoBackend => "The route has no backend.\n",
+            Self::UnresolvedBackend => "The route's backend cannot be resolved.\n",
+            Self::UnresolvedFilter => "A filter of the route cannot be carried out.\n",
+            Self::Filter => "A filter of the route answered.\n",
+            Self::NoEndpoint => "The backend has no endpoint.\n",
+            Self::Unreachable => "The backend cannot be reached.\n",
+            Self::NoIdentity => "The proxy has no identity yet.\n",
+            Self::Broken => "The backend closed the connection.\n",
+            Self::Protocol => "The backend's answer is not understood.\n",
+            Self::RequestTimeout => "The route's time limit for the request has passed.\n",
+            Self::TryTimeout => "The backend did not answer in time.\n",
+        }
+    }
+
+    /// Whether the connection is of no use after the answer: what follows on it cannot be trusted or was not read.
+    pub fn closes(self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::Ambiguous(_)
+                | Self::BadBody
+                | Self::Connect
+                | Self::BadTarget
+                | Self::TargetTooLong
+                | Self::TooManyFields
+        )
+    }
+
+    /// The gRPC status that stands for it (the table of gRPC's own HTTP mapping, but for time limits).
+    pub fn grpc_status(self) -> &'static str {
+        match self {
+            Self::RequestTimeout | Self::TryTimeout => "4", // DEADLINE_EXCEEDED
+            _ => match self.status().as_u16() {
+                400 | 431 => "13",             // INTERNAL
+                404 => "12",                   // UNIMPLEMENTED
+                429 | 502 | 503 | 504 => "14", // UNAVAILABLE
+                _ => "2",                      // UNKNOWN
+            },
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A request's way, from its head to the head of the response.
+
+use super::answer::{self, Manner};
+use super::head::{self, Wishes};
+use super::mirror::{self, Mirrored};
+use super::place::{self, Place};
+use super::tries::{Answered, Body, Try, version_for};
+use super::{Client, Reason, Switch, forwarding};
+use crate::body::{Recording, ResponseBody, Stream, Upstream};
+use crate::filter::{Answer, FilterContext, FilterOutcome, Forward, ResponseFilters};
+use crate::listen::detect::Version;
+use crate::route::{RequestHead, RuleEntry, select};
+use crate::telemetry::Exchange;
+use crate::upstream::cluster::Cluster;
+use crate::worker::Serving;
+use fairway_config::model::BackendTarget;
+use http::header::{CONNECTION, UPGRADE};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use smallvec::SmallVec;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// How a request ends that does not go on to the client as it came from an endpoint.
+enum Stop {
+    /// The proxy refuses it.
+    Refused(Reason),
+    /// A filter answers it.
+    Filtered(Box<Answer>),
+}
+
+/// What was decided of a request.
+struct Decision<'t> {
+    cluster: &'t Cluster,
+    rule: Option<RuleEntry<'t>>,
+    mirrors: SmallVec<[&'t BackendTarget; 2]>,
+    /// In the order they run.
+    response: [ResponseFilters<'t>; 2],
+}
+
+/// Serves one request.
+pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+    let number = client.connection.begin();
+    let (mut parts, incoming) = request.into_parts();
+    let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
+    exchange.note(|entry| entry.client = (client.address, client.identity.clone()));
+    let serving = client.worker.serving();
+    exchange.note(|entry| entry.generation = serving.tables.generation());
+    let mut manner = Manner::Plain;
+    let answered = async {
+        if let Some(refused) = client.connection.sight.refusal(number) {
+            return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
+        }
+        let limits = &client.worker.settings.limits;
+        head::check(&parts, client.version, limits)?;
+        let wishes = head::take_wishes(&mut parts.headers, client.version)?;
+        let decision = decide(&client, &serving, &mut parts, &mut manner, &mut exchange)?;
+        let answered = forward(&client, &serving, &decision, &wishes, parts, incoming, &mut exchange).await?;
+        Ok((answered, decision.response))
+    };
+    match answered.await {
+        Ok((answered, filters)) => Ok(respond(&client, answered, &filters, exchange)),
+        Err(Stop::Refused(reason)) => Ok(answer::refuse(&client, reason, manner, exchange)),
+        Err(Stop::Filtered(answer)) => Ok(answer::filtered(&client, *answer, exchange)),
+    }
+}
+
+/// Finds the rule and the backend, and runs the filters. Nothing here waits.
+fn decide<'t>(
+    client: &Client,
+    serving: &'t Serving,
+    parts: &mut Parts,
+    manner: &mut Manner,
+    exchange: &mut Exchange,
+) -> Result<Decision<'t>, Stop> {
+    let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
+    if head.is_grpc() {
+        *manner = Manner::Grpc;
+    }
+    let (table, port) = match place::find(serving, client, &head)? {
+        Place::Rules { table, port } => (table, port),
+        Place::Endpoints(cluster) => {
+            forwarding::tell(&mut parts.headers, client);
+            let response = [ResponseFilters::NONE, ResponseFilters::NONE];
+            return Ok(Decision { cluster, rule: None, mirrors: SmallVec::new(), response });
+        }
+    };
+    let rule = select(table, &head).ok_or(Reason::NoRoute)?;
+    drop(head);
+    exchange.note(|entry| entry.route = Some((rule.route().key.clone(), rule.index())));
+    forwarding::tell(&mut parts.headers, client);
+
+    let rng = &mut *client.worker.rng.borrow_mut();
+    let of_rule = rule.filters();
+    let mut forward = Forward::unchanged();
+    // The chains see the target as it came; without filters nobody looks at it.
+    let original = if of_rule.is_empty() { None } else { Some(parts.uri.clone()) };
+    if let Some(original) = &original {
+        let context = FilterContext { scheme: client.scheme, port, matched: rule.matched(), original };
+        forward = run(of_rule.run(parts, &context, rng))?;
+    }
+    let backend = rule.choose(rng).ok_or(Reason::NoBackend)?;
+    let BackendTarget::Backend(key) = backend.target else {
+        return Err(Stop::Refused(Reason::UnresolvedBackend));
+    };
+    let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
+    let mut of_backend = Forward::unchanged();
+    if !backend.filters.is_empty() {
+        let original = original.unwrap_or_else(|| parts.uri.clone());
+        let context = FilterContext { scheme: client.scheme, port, matched: rule.matched(), original: &original };
+        of_backend = match run(backend.filters.run(parts, &context, rng)) {
+            // The rule's filters see every response to the client.
+            Err(Stop::Filtered(mut answer)) => {
+                forward.response.apply(&mut answer.headers);
+                return Err(Stop::Filtered(answer));
+            }
+            other => other?,
+        };
+    }
+    let mut mirrors = forward.mirrors;
+    mirrors.extend(of_backend.mirrors);
+    Ok(Decision { cluster, rule: Some(rule), mirrors, response: [of_backend.response, forward.response] })
+}
+
+fn run(outcome: FilterOutcome<'_>) -> Result<Forward<'_>, Stop> {
+    match outcome {
+        FilterOutcome::Continue(forward) => Ok(forward),
+        FilterOutcome::Answer(answer) => Err(Stop::Filtered(answer)),
+    }
+}
+
+/// Carries the decision out.
+async fn forward(
+    client: &Rc<Client>,
+    serving: &Rc<Arc<Serving>>,
+    decision: &Decision<'_>,
+    wishes: &Wishes,
+    parts: Parts,
+    incoming: Incoming,
+    exchange: &mut Exchange,
+) -> Result<Answered, Stop> {
+    let worker = &client.worker;
+    let rule = decision.rule.map(|it| it.rule());
+    let kind = decision.rule.map(|it| it.route().kind);
+    let retry = rule.and_then(|it| it.retry.as_ref()).filter(|it| it.attempts > 0);
+    let body = if incoming.is_end_stream() {
+        Body::Empty
+    } else {
+        let stream = Stream::new(incoming);
+        exchange.receives(stream.progress());
+        if retry.is_some() || !decision.mirrors.is_empty() {
+            Body::Recorded(Recording::new(stream, worker.settings.limits.replay_bytes))
+        } else {
+            Body::Once(Some(stream))
+        }
+    };
+    if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
+        let mirrored = Mirrored { worker, serving, parts: &parts, kind, version: client.version };
+        let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
+        mirror::send(&mirrored, &decision.mirrors, recording);
+    }
+    let timeouts = rule.map(|it| it.timeouts).unwrap_or_default();
+    let tries = Try {
+        worker,
+        serving,
+        cluster: decision.cluster,
+        version: version_for(decision.cluster.protocol(), kind, client.version),
+        wishes,
+        deadline: timeouts.request.map(|limit| exchange.started() + limit),
+        each: timeouts.backend_request,
+        retry,
+    };
+    Ok(tries.run(parts, body, exchange).await?)
+}
+
+/// The response as the client gets it.
+fn respond(
+    client: &Client,
+    answered: Answered,
+    filters: &[ResponseFilters<'_>; 2],
+    mut exchange: Exchange,
+) -> Response<ResponseBody> {
+    let Answered { response, lease, in_flight, taken, deadline } = answered;
+    let (mut parts, incoming) = response.into_parts();
+    exchange.answered(parts.status, Instant::now());
+    let protocol = (parts.status == StatusCode::SWITCHING_PROTOCOLS).then(|| parts.headers.get(UPGRADE).cloned());
+    if lease.version() == Version::Http1 {
+        head::strip_response(&mut parts.headers);
+    }
+    parts.extensions.clear();
+    for filter in filters {
+        filter.apply(&mut parts.headers);
+    }
+    parts.version = http::Version::HTTP_11;
+    if let Some(protocol) = protocol {
+        let (Some(taken), Some(protocol)) = (taken, protocol) else {
+            return answer::refuse(client, Reason::Protocol, Manner::Plain, exchange);
+        };
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, protocol);
+        *client.switch.borrow_mut() = Some(Switch { taken, lease, in_flight, exchange });
+        return Response::from_parts(parts, ResponseBody::none());
+    }
+    answer::announce_drain(client, &mut parts.headers);
+    let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+    let upstream = Upstream { incoming, lease: Some(lease), in_flight, deadline };
+    Response::from_parts(parts, ResponseBody::upstream(upstream, exchange))
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}

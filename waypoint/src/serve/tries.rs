@@ -1,0 +1,348 @@
+//! From a chosen backend to the head of a response: endpoint, connection, sending, and trying again.
+
+use super::head::Wishes;
+use super::{Reason, outgoing};
+use crate::body::{Gate, Progress, Recording, RequestBody, Stream};
+use crate::listen::detect::Version;
+use crate::telemetry::Exchange;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::connect::{ConnectError, Route};
+use crate::upstream::endpoint::{EndpointRecord, InFlight};
+use crate::upstream::pick::pick;
+use crate::upstream::{Lease, Taken, Unsent};
+use crate::worker::{Serving, Worker};
+use fairway_config::model::{AppProtocol, Retry, RouteKind};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use rand::Rng;
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// What is to be tried.
+pub struct Try<'a> {
+    /// The worker.
+    pub worker: &'a Rc<Worker>,
+    /// The configuration.
+    pub serving: &'a Serving,
+    /// The backend.
+    pub cluster: &'a Cluster,
+    /// What is spoken to it.
+    pub version: Version,
+    /// What the client asked for.
+    pub wishes: &'a Wishes,
+    /// When the whole request must be over.
+    pub deadline: Option<Instant>,
+    /// How long one try may take.
+    pub each: Option<Duration>,
+    /// When to try again.
+    pub retry: Option<&'a Retry>,
+}
+
+/// The client's body, as often as it can be had.
+pub enum Body {
+    /// None: as often as wanted.
+    Empty,
+    /// Once.
+    Once(Option<Stream>),
+    /// As long as it is remembered.
+    Recorded(Recording),
+}
+
+/// An endpoint's answer.
+pub struct Answered {
+    /// The response.
+    pub response: Response<Incoming>,
+    /// Its connection.
+    pub lease: Lease,
+    /// Load on the endpoint.
+    pub in_flight: InFlight,
+    /// The stream behind it, if it switched protocols.
+    pub taken: Option<oneshot::Receiver<Taken>>,
+    /// When the body must be over.
+    pub deadline: Option<Instant>,
+}
+
+/// Pauses between tries where the route names none.
+const BACKOFF: Duration = Duration::from_millis(25);
+/// The longest pause, unless the route names a longer one.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// What is spoken to a backend (KEP-3726, and for what is not said the kind of the route).
+pub fn version_for(protocol: AppProtocol, kind: Option<RouteKind>, client: Version) -> Version {
+    match (protocol, kind) {
+        (AppProtocol::Http2, _) | (AppProtocol::Unspecified, Some(RouteKind::Grpc)) => Version::Http2,
+        (AppProtocol::Unspecified, None) => client,
+        _ => Version::Http1,
+    }
+}
+
+impl Try<'_> {
+    /// Tries until there is an answer worth giving, or no more tries.
+    pub async fn run(self, parts: Parts, mut body: Body, exchange: &mut Exchange) -> Result<Answered, Reason> {
+        let mut left = self.retry.map_or(0, |it| it.attempts);
+        let mut tried: SmallVec<[Arc<EndpointRecord>; 4]> = SmallVec::new();
+        let mut next = Some(parts);
+        let mut number = 0;
+        loop {
+            let Some(parts) = next.take() else { return Err(Reason::Broken) };
+            if left > 0 {
+                next = Some(parts.clone());
+            }
+            let outcome = self.once(parts, &mut body, &mut tried, exchange).await;
+            let again = left > 0 && self.is_retried(&outcome) && body.can_be_read();
+            if !again {
+                return outcome;
+            }
+            left -= 1;
+            number += 1;
+            crate::telemetry::count(&self.worker.telemetry.counters.retries);
+            exchange.note(|entry| entry.retries += 1);
+            drop(outcome);
+            self.pause(number).await?;
+        }
+    }
+
+    fn is_retried(&self, outcome: &Result<Answered, Reason>) -> bool {
+        let Some(retry) = self.retry else { return false };
+        match outcome {
+            Ok(answered) => retry.codes.contains(&answered.response.status()),
+            Err(Reason::Unreachable | Reason::Broken) => retry.connection_errors,
+            // A try that timed out counts as the 504 it would be answered with (GEP-1731).
+            Err(Reason::TryTimeout) => retry.codes.contains(&StatusCode::GATEWAY_TIMEOUT),
+            Err(_) => false,
+        }
+    }
+
+    /// Grows with each try and is never shorter than the route says; the jitter keeps clients from coming back together.
+    async fn pause(&self, number: u32) -> Result<(), Reason> {
+        let base = self.retry.and_then(|it| it.backoff).unwrap_or(BACKOFF);
+        let grown = base.saturating_mul(1 << (number - 1).min(16)).min(LONGEST_BACKOFF.max(base));
+        let jitter = grown.mul_f64(self.worker.rng.borrow_mut().random_range(0.0..0.5));
+        let until = Instant::now() + grown + jitter;
+        if self.deadline.is_some_and(|deadline| until >= deadline) {
+            return Err(Reason::RequestTimeout);
+        }
+        sleep(grown + jitter).await;
+        Ok(())
+    }
+
+    /// One try, within its time limits.
+    async fn once(
+        &self,
+        parts: Parts,
+        body: &mut Body,
+        tried: &mut SmallVec<[Arc<EndpointRecord>; 4]>,
+        exchange: &mut Exchange,
+    ) -> Result<Answered, Reason> {
+        let of_try = self.each.map(|each| Instant::now() + each);
+        let deadline = [self.deadline, of_try].into_iter().flatten().min();
+        let trying = pin!(self.send(parts, body, tried, exchange));
+        let mut outcome = match deadline {
+            None => trying.await,
+            Some(at) => timeout_at(at, trying).await.unwrap_or(Err(if self.deadline == Some(at) {
+                Reason::RequestTimeout
+            } else {
+                Reason::TryTimeout
+            })),
+        };
+        if let Ok(answered) = &mut outcome {
+            answered.deadline = deadline;
+        }
+        outcome
+    }
+
+    async fn send(
+        &self,
+        mut parts: Parts,
+        body: &mut Body,
+        tried: &mut SmallVec<[Arc<EndpointRecord>; 4]>,
+        exchange: &mut Exchange,
+    ) -> Result<Answered, Reason> {
+        let (endpoint, through) = self.endpoint(tried)?;
+        if self.retry.is_some() {
+            tried.push(endpoint.clone());
+        }
+        exchange.note(|entry| entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned())));
+        let in_flight = endpoint.begin();
+        let route = Route { endpoint, through };
+        let announce = self.wishes.continue_ && self.version == Version::Http1 && !body.is_empty();
+        outgoing::prepare(&mut parts, self.version, self.wishes, announce, endpoint.address())?;
+        let mut lease = self.worker.pool.open_lease(&route, self.version);
+        loop {
+            let mut held = match lease.take() {
+                Some(open) => open,
+                None => self.connect(&route).await?,
+            };
+            // The endpoint may have closed a connection that was idle without our knowing. What it cannot have acted upon
+            // twice is then sent once more, on a new connection (RFC 9110 §9.2.2).
+            let spare = (held.is_reused() && parts.method.is_idempotent() && body.is_empty()).then(|| parts.clone());
+            let mut request = Request::from_parts(parts, RequestBody::Empty);
+            let progress = body.put_into(&mut request, announce, self.worker.settings.patience.continue_)?;
+            let taken = self.wishes.upgrade.as_ref().and_then(|_| held.ask_for_stream());
+            let sent = Instant::now();
+            match held.send(request).await {
+                Ok(response) => {
+                    let now = Instant::now();
+                    let latency = (!response.status().is_server_error()).then(|| now.duration_since(sent));
+                    endpoint.answered(self.worker.moment(now), latency);
+                    return Ok(Answered { response, lease: held, in_flight, taken, deadline: None });
+                }
+                Err(mut unsent) => {
+                    if let Some(request) = unsent.take_message()
+                        && held.is_reused()
+                    {
+                        let (same, unread) = request.into_parts();
+                        parts = same;
+                        body.take_back(unread);
+                        continue;
+                    }
+                    match spare {
+                        Some(same) if is_closed(&unsent) => parts = same,
+                        _ => return Err(blame(&unsent, progress.as_deref())),
+                    }
+                }
+            }
+        }
+    }
+
+    /// An endpoint of the backend, or of the waypoint before it and the address to name there.
+    fn endpoint(&self, tried: &[Arc<EndpointRecord>]) -> Result<(&Arc<EndpointRecord>, Option<SocketAddr>), Reason> {
+        let (cluster, through) = match self.cluster.via() {
+            None => (self.cluster, None),
+            Some((waypoint, address)) => {
+                (&**self.serving.tables.cluster(waypoint).ok_or(Reason::NoEndpoint)?, Some(*address))
+            }
+        };
+        let now = self.worker.moment(Instant::now());
+        let picked = pick(cluster, &mut *self.worker.rng.borrow_mut(), now, tried);
+        picked.map(|endpoint| (endpoint, through)).ok_or(Reason::NoEndpoint)
+    }
+
+    async fn connect(&self, route: &Route<'_>) -> Result<Lease, Reason> {
+        let counters = &self.worker.telemetry.counters;
+        crate::telemetry::count(&counters.upstream_connects);
+        // Boxed: rare, and its state would be in every request.
+        let connected = Box::pin(self.worker.pool.new_lease(route, self.version)).await;
+        connected.map_err(|error| {
+            crate::telemetry::count(&counters.upstream_connect_failures);
+            tracing::debug!(endpoint = %route.endpoint.address(), %error, "no connection");
+            if matches!(error, ConnectError::NoIdentity) {
+                return Reason::NoIdentity;
+            }
+            route.endpoint.unreachable(self.worker.moment(Instant::now()));
+            Reason::Unreachable
+        })
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether it can be sent (once more).
+    fn can_be_read(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Once(stream) => stream.is_some(),
+            Self::Recorded(recording) => recording.is_readable(),
+        }
+    }
+
+    /// Makes it the request's.
+    fn put_into(
+        &mut self,
+        request: &mut Request<RequestBody>,
+        announced: bool,
+        patience: Duration,
+    ) -> Result<Option<Rc<Progress>>, Reason> {
+        let gate = announced.then(|| {
+            let (gate, opening) = Gate::new(patience);
+            hyper::ext::on_informational(request, move |response| {
+                if response.status() == StatusCode::CONTINUE {
+                    opening.open();
+                }
+            });
+            gate
+        });
+        match self {
+            Self::Empty => Ok(None),
+            Self::Once(stream) => {
+                let mut stream = stream.take().ok_or(Reason::Broken)?;
+                stream.close_behind(gate);
+                let progress = stream.progress();
+                *request.body_mut() = RequestBody::Stream(stream);
+                Ok(Some(progress))
+            }
+            Self::Recorded(recording) => {
+                recording.close_behind(gate);
+                *request.body_mut() = RequestBody::Recorded(recording.read().ok_or(Reason::Broken)?);
+                Ok(Some(recording.progress()))
+            }
+        }
+    }
+
+    /// Takes back what was not sent.
+    fn take_back(&mut self, unread: RequestBody) {
+        if let (Self::Once(place), RequestBody::Stream(stream)) = (self, unread) {
+            *place = Some(stream);
+        }
+    }
+}
+
+/// Whether the endpoint closed the connection without an answer.
+fn is_closed(unsent: &Unsent) -> bool {
+    let error = unsent.error();
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || io_error(error).is_some()
+}
+
+/// Whose fault it is.
+fn blame(unsent: &Unsent, progress: Option<&Progress>) -> Reason {
+    let error = unsent.error();
+    tracing::debug!(error = %error, "no answer");
+    if progress.is_some_and(Progress::broken) {
+        Reason::BadBody
+    } else if error.is_parse() || h2_error(error).is_some_and(|it| it.is_library()) {
+        Reason::Protocol
+    } else {
+        Reason::Broken
+    }
+}
+
+fn io_error(error: &hyper::Error) -> Option<&std::io::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backend_says_what_is_spoken_and_else_the_route_and_else_the_client() {
+        use AppProtocol::{Http1, Http2, Unspecified};
+        for (protocol, kind, client, expected) in [
+            (Http2, Some(RouteKind::Http), Version::Http1, Version::Http2),
+            (Http1, Some(RouteKind::Grpc), Version::Http2, Version::Http1),
+            (Unspecified, Some(RouteKind::Http), Version::Http2, Version::Http1),
+            (Unspecified, Some(RouteKind::Grpc), Version::Http1, Version::Http2),
+            (Unspecified, None, Version::Http2, Version::Http2),
+            (Unspecified, None, Version::Http1, Version::Http1),
+        ] {
+            assert_eq!(version_for(protocol, kind, client), expected, "{protocol:?} {kind:?} {client:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What an operator may turn, and the limits that hold when nothing is turned.
+
+use fairway_config::model::{ObjectName, SpiffeId};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Settings of one proxy; the configuration (routes, listeners, endpoints) is not among them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The Gateway object this proxy runs for.
+    pub gateway: ObjectName,
+    /// Threads that serve.
+    pub workers: NonZeroUsize,
+    /// The proxy's own identity; with it mesh endpoints are reached and tunnels taken.
+    pub identity: Option<SpiffeId>,
+    /// Bounds on what a peer can make the proxy hold.
+    pub limits: Limits,
+    /// How long the proxy waits for peers.
+    pub patience: Patience,
+    /// Which requests the access log tells of.
+    pub access_log: AccessLogging,
+}
+
+/// Bounds on what a peer can make the proxy hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's or response's head (HTTP/1: all lines; HTTP/2: the decoded header list).
+    pub head_bytes: usize,
+    /// Header fields of a request.
+    pub header_fields: usize,
+    /// Bytes of a request's target.
+    pub target_bytes: usize,
+    /// HTTP/2 streams a client may have open in one connection.
+    pub streams: u32,
+    /// Bytes of a request body kept for another try or for a mirror; a longer body is sent once and is not mirrored.
+    pub replay_bytes: usize,
+    /// Mirrored requests in flight on one worker; more are dropped and counted.
+    pub mirrors: usize,
+    /// Client connections open on one worker; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Idle upstream connections kept for one endpoint on one worker.
+    pub idle_upstreams: usize,
+}
+
+/// How long the proxy waits for peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For the rest of a request's head (or a TLS handshake) once it has begun.
+    pub head: Duration,
+    /// For the next request on an open client connection.
+    pub idle: Duration,
+    /// For a connection to an endpoint.
+    pub connect: Duration,
+    /// For the proxy's first certificate when an endpoint is in the mesh.
+    pub identity: Duration,
+    /// For an endpoint's `100 Continue` (RFC 9110 §10.1.1: never without end).
+    pub continue_: Duration,
+    /// For the next use of an idle upstream connection.
+    pub upstream_idle: Duration,
+}
+
+/// Which requests the access log tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessLogging {
+    /// None.
+    #[default]
+    Off,
+    /// Those the proxy itself answered with an error.
+    Errors,
+    /// One in this many, and every one the proxy itself answered with an error.
+    OneIn(u32),
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// The settings of a Gateway's proxy that nobody tuned.
+    pub fn new(gateway: ObjectName) -> Self {
+        Self {
+            gateway,
+            workers: fairway_runtime::workers::default_count(),
+            identity: None,
+            limits: Limits::default(),
+            patience: Patience::default(),
+            access_log: AccessLogging::default(),
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 * 1024,
+            header_fields: 100,
+            target_bytes: 16 * 1024,
+            streams: 100,
+            replay_bytes: 64 * 1024,
+            mirrors: 128,
+            connections: 32 * 1024,
+            idle_upstreams: 256,
+        }
+    }
+}
+
+// === impl Patience ===
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(300),
+            connect: Duration::from_secs(5),
+            identity: Duration::from_secs(5),
+            continue_: Duration::from_secs(1),
+            upstream_idle: Duration::from_secs(55),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How an endpoint is reached: in the clear, or, if it has an identity, through HBONE and never otherwise.
+
+use super::endpoint::EndpointRecord;
+use crate::settings::Patience;
+use crate::transport::Transport;
+use fairway_hbone::{Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
+use fairway_identity::{IdentityHandle, TlsIdentity};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// The endpoint, or a waypoint's.
+    pub endpoint: &'a Arc<EndpointRecord>,
+    /// If the endpoint is of a waypoint that stands before a Service: the Service's address.
+    pub through: Option<SocketAddr>,
+}
+
+/// Makes connections.
+pub struct Connector {
+    mesh: Option<Mesh>,
+    patience: Patience,
+}
+
+/// The proxy's place in the mesh.
+struct Mesh {
+    identity: IdentityHandle,
+    tunnels: fairway_hbone::Pool<TcpConnector>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The endpoint does not take it.
+    #[error("cannot connect: {0}")]
+    Refused(#[from] io::Error),
+    /// Not in time.
+    #[error("no connection in time")]
+    Timeout,
+    /// The endpoint takes mTLS only, and this proxy has no certificate (yet).
+    #[error("the endpoint is in the mesh and this proxy has no identity yet")]
+    NoIdentity,
+    /// No tunnel.
+    #[error(transparent)]
+    Tunnel(#[from] OpenError),
+    /// The connection broke before the first request.
+    #[error("cannot begin to speak HTTP: {0}")]
+    Handshake(hyper::Error),
+}
+
+// === impl Connector ===
+
+impl Connector {
+    /// Without an identity, endpoints that have one are not reached at all.
+    pub fn new(identity: Option<IdentityHandle>, patience: Patience) -> Self {
+        let mesh = identity.map(|identity| Mesh {
+            identity,
+            tunnels: fairway_hbone::Pool::new(TcpConnector, fairway_hbone::client::Settings {
+                connect_timeout: patience.connect,
+                ..Default::default()
+            }),
+        });
+        Self { mesh, patience }
+    }
+
+    /// Opens a byte stream to where a request goes.
+    pub async fn connect(&self, route: &Route<'_>) -> Result<Transport, ConnectError> {
+        let (endpoint, through) = (route.endpoint, route.through);
+        match (endpoint.identity(), through) {
+            (None, None) => match timeout(self.patience.connect, TcpConnector.connect(endpoint.address())).await {
+                Ok(connected) => Ok(Transport::Tcp(connected?)),
+                Err(_) => Err(ConnectError::Timeout),
+            },
+            // A waypoint without an identity would be no waypoint.
+            (None, Some(_)) => Err(ConnectError::NoIdentity),
+            (Some(identity), through) => {
+                let mesh = self.mesh.as_ref().ok_or(ConnectError::NoIdentity)?;
+                let own = self.own_identity(mesh).await?;
+                let target = Target {
+                    address: SocketAddr::new(endpoint.address().ip(), fairway_hbone::PORT),
+                    identity: identity.clone(),
+                };
+                let mut request = ConnectRequest::to(through.unwrap_or(endpoint.address()));
+                if through.is_some() {
+                    request.routing = Routing::Done;
+                }
+                // Boxed: its state is large, and gone once the tunnel is open.
+                let tunnel = Box::pin(mesh.tunnels.open(&own, &target, &request)).await?;
+                Ok(Transport::Other(Box::new(tunnel)))
+            }
+        }
+    }
+
+    async fn own_identity(&self, mesh: &Mesh) -> Result<Arc<TlsIdentity>, ConnectError> {
+        if let Some(identity) = mesh.identity.current() {
+            return Ok(identity);
+        }
+        timeout(self.patience.identity, mesh.identity.ready()).await.map_err(|_| ConnectError::NoIdentity)
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("mesh", &self.mesh.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! An HTTP/1 connection to an endpoint.
+
+use crate::body::RequestBody;
+use crate::transport::Transport;
+use bytes::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// Sends requests on a connection, one after the other. The connection ends when this is dropped.
+#[derive(Debug)]
+pub struct Http1Sender {
+    pub(super) sender: http1::SendRequest<RequestBody>,
+    taker: Rc<Taker>,
+    _driver: Driver,
+}
+
+/// What is left of a connection after `101 Switching Protocols`: the stream, and what was read of it already.
+pub type Taken = (Transport, Bytes);
+
+/// Where the stream goes when the endpoint switches protocols.
+#[derive(Debug, Default)]
+struct Taker(RefCell<Option<oneshot::Sender<Taken>>>);
+
+/// Ends the connection's task.
+#[derive(Debug)]
+struct Driver(AbortHandle);
+
+/// Bytes of a response's head at most.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// Begins to speak HTTP/1.
+pub(super) async fn handshake(io: Transport) -> hyper::Result<Http1Sender> {
+    let (sender, mut connection) = http1::Builder::new()
+        .max_buf_size(LARGEST_HEAD.max(8 * 1024))
+        .handshake::<_, RequestBody>(TokioIo::new(io))
+        .await?;
+    let taker = Rc::new(Taker::default());
+    let takes = taker.clone();
+    let driver = tokio::task::spawn_local(async move {
+        let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        let parts = connection.into_parts();
+        let mut io = parts.io.into_inner();
+        let taker = takes.0.borrow_mut().take();
+        if let (Ok(()), Some(taker)) = (ended, taker) {
+            match taker.send((io, parts.read_buf)) {
+                Ok(()) => return,
+                // Nobody waits: the endpoint did not switch protocols.
+                Err((unwanted, _)) => io = unwanted,
+            }
+        }
+        let _ = io.shutdown().await;
+    });
+    Ok(Http1Sender { sender, taker, _driver: Driver(driver.abort_handle()) })
+}
+
+// === impl Http1Sender ===
+
+impl Http1Sender {
+    /// Whether the connection can take a request now.
+    pub fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Asks for the stream, should the endpoint answer the next request with `101 Switching Protocols`.
+    pub(super) fn ask_for_stream(&self) -> oneshot::Receiver<Taken> {
+        let (taker, taken) = oneshot::channel();
+        *self.taker.0.borrow_mut() = Some(taker);
+        taken
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

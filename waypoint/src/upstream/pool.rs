@@ -1,0 +1,210 @@
+//! Connections to endpoints, kept by one worker for itself.
+//!
+//! HTTP/1: the one used last is used next, so that those beyond what the load needs fall idle and are closed. HTTP/2:
+//! streams share connections up to what the endpoint allows. Nothing here is shared with another thread.
+
+use super::connect::{ConnectError, Connector, Route};
+use super::endpoint::EndpointRecord;
+use super::http1::{self, Http1Sender};
+use super::http2::Http2Connection;
+use super::lease::{Http1Lease, Lease};
+use crate::listen::detect::Version;
+use ahash::HashMap;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Connections to endpoints.
+#[derive(Debug)]
+pub struct Pool {
+    connector: Connector,
+    idle_per_endpoint: usize,
+    entries: RefCell<HashMap<Key, Entry>>,
+}
+
+/// What a connection is for. The entry holds the record, so its address is not used again meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    record: usize,
+    version: Version,
+    /// The Service's address, when the record is of a waypoint that stands before it.
+    through: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    _record: Arc<EndpointRecord>,
+    idle: Vec<Idle>,
+    shared: Vec<Http2Connection>,
+    /// There while an HTTP/2 connection is being made; closes when it is, or is not.
+    connecting: Option<watch::Receiver<()>>,
+    ticks: u32,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: Http1Sender,
+    ticks: u32,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(connector: Connector, idle_per_endpoint: usize) -> Rc<Self> {
+        Rc::new(Self { connector, idle_per_endpoint, entries: RefCell::default() })
+    }
+
+    /// How connections are made.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// A connection that is open and free, if there is one. Does not wait.
+    pub fn open_lease(self: &Rc<Self>, route: &Route<'_>, version: Version) -> Option<Lease> {
+        let key = Key::new(route, version);
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.get_mut(&key)?;
+        match version {
+            Version::Http1 => entry.pop().map(|sender| Lease::Http1(Http1Lease::new(sender, self, key, true))),
+            Version::Http2 => entry.least_busy().map(Lease::Http2),
+        }
+    }
+
+    /// A new connection. For HTTP/2, one that somebody else is making serves too.
+    pub async fn new_lease(self: &Rc<Self>, route: &Route<'_>, version: Version) -> Result<Lease, ConnectError> {
+        match version {
+            Version::Http1 => {
+                let io = self.connector.connect(route).await?;
+                let sender = http1::handshake(io).await.map_err(ConnectError::Handshake)?;
+                let key = Key::new(route, version);
+                // A place to give it back to.
+                self.with_entry(key, route, |_| ());
+                Ok(Lease::Http1(Http1Lease::new(sender, self, key, false)))
+            }
+            Version::Http2 => self.new_stream(route).await,
+        }
+    }
+
+    async fn new_stream(self: &Rc<Self>, route: &Route<'_>) -> Result<Lease, ConnectError> {
+        let key = Key::new(route, Version::Http2);
+        loop {
+            let somebody = self.entries.borrow().get(&key).and_then(|entry| entry.connecting.clone());
+            let Some(mut somebody) = somebody else { break };
+            let _ = somebody.changed().await;
+            if let Some(lease) = self.open_lease(route, Version::Http2) {
+                return Ok(lease);
+            }
+        }
+        let (done, connecting) = watch::channel(());
+        self.with_entry(key, route, |entry| entry.connecting = Some(connecting));
+        // Also when this future is dropped half-way: those who wait must not wait for ever.
+        let _reset = Connecting { pool: self, key, _done: done };
+        let io = self.connector.connect(route).await?;
+        let connection = Http2Connection::handshake(io).await.map_err(ConnectError::Handshake)?;
+        let lease = Lease::Http2(connection.lease(false));
+        self.with_entry(key, route, |entry| entry.shared.push(connection));
+        Ok(lease)
+    }
+
+    /// Takes back an HTTP/1 connection whose last response was read to its end.
+    pub(super) fn give_back(&self, key: Key, sender: Http1Sender) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(&key)
+            && entry.idle.len() < self.idle_per_endpoint
+        {
+            entry.idle.push(Idle { sender, ticks: 0 });
+        }
+    }
+
+    /// One tick a second: closes what has been idle for so many, and forgets endpoints without connections.
+    pub fn tick(&self, idle_ticks: u32) {
+        self.entries.borrow_mut().retain(|_, entry| {
+            entry.idle.retain_mut(|it| {
+                it.ticks += 1;
+                it.ticks <= idle_ticks && !it.sender.is_closed()
+            });
+            entry.shared.retain_mut(|it| it.tick() <= idle_ticks && !it.is_closed());
+            entry.ticks = if entry.is_empty() { entry.ticks + 1 } else { 0 };
+            entry.ticks <= idle_ticks
+        });
+    }
+
+    /// Closes every idle connection: the proxy is going down.
+    pub fn close_idle(&self) {
+        for entry in self.entries.borrow_mut().values_mut() {
+            entry.idle.clear();
+            entry.shared.clear();
+        }
+    }
+
+    /// How many connections are open and idle (HTTP/1), and open (HTTP/2).
+    pub fn size(&self) -> (usize, usize) {
+        let entries = self.entries.borrow();
+        entries.values().fold((0, 0), |(idle, shared), it| (idle + it.idle.len(), shared + it.shared.len()))
+    }
+
+    fn with_entry<T>(&self, key: Key, route: &Route<'_>, act: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.entry(key).or_insert_with(|| Entry {
+            _record: route.endpoint.clone(),
+            idle: Vec::new(),
+            shared: Vec::new(),
+            connecting: None,
+            ticks: 0,
+        });
+        entry.ticks = 0;
+        act(entry)
+    }
+}
+
+struct Connecting<'p> {
+    pool: &'p Pool,
+    key: Key,
+    _done: watch::Sender<()>,
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.pool.entries.borrow_mut().get_mut(&self.key) {
+            entry.connecting = None;
+        }
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    fn new(route: &Route<'_>, version: Version) -> Self {
+        Self { record: Arc::as_ptr(route.endpoint) as usize, version, through: route.through }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn pop(&mut self) -> Option<Http1Sender> {
+        // What is closed is dropped on the way; what still ends its last exchange is left where it is.
+        let mut at = self.idle.len();
+        while at > 0 {
+            at -= 1;
+            let idle = self.idle.get(at)?;
+            if idle.sender.is_closed() {
+                self.idle.swap_remove(at);
+            } else if idle.sender.is_ready() {
+                return Some(self.idle.remove(at).sender);
+            }
+        }
+        None
+    }
+
+    fn least_busy(&mut self) -> Option<super::lease::Http2Lease> {
+        self.shared.retain(|it| !it.is_closed());
+        self.shared.iter().filter(|it| it.has_room()).min_by_key(|it| it.streams()).map(|it| it.lease(true))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.shared.is_empty() && self.connecting.is_none()
+    }
+}

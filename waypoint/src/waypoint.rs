@@ -1,0 +1,275 @@
+//! The proxy as a whole: workers that serve, and the control side that puts configurations in force.
+
+use crate::listen::accept::accept;
+use crate::listen::ports::{Plan, PortId, Ports};
+use crate::listen::socket;
+use crate::listen::tls::TlsBase;
+use crate::settings::Settings;
+use crate::table::{ListenerSet, Socket, Tables};
+use crate::telemetry::{Counters, Metrics};
+use crate::upstream::cluster::Registry;
+use crate::worker::{Serving, Shared, Worker};
+use arc_swap::ArcSwap;
+use fairway_config::model::{Generation, ResourceKey, ResourceKind};
+use fairway_config::{Apply, Changes, Rejected, Snapshot};
+use fairway_identity::IdentityHandle;
+use fairway_runtime::drain::{self, Phase};
+use fairway_runtime::workers::Workers;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Waypoint {
+    workers: Workers,
+    metrics: Metrics,
+    serving: Arc<ArcSwap<Serving>>,
+}
+
+/// Puts configurations in force.
+#[derive(Debug)]
+pub struct Applier {
+    settings: Arc<Settings>,
+    serving: Arc<ArcSwap<Serving>>,
+    registry: Registry,
+    tls: TlsBase,
+    bound: BTreeMap<Socket, Bound>,
+    next_port: usize,
+    doors: Vec<mpsc::UnboundedSender<Door>>,
+    /// What was put in force although something could not be bound: the next configuration differs from that one.
+    owed: Changes,
+}
+
+/// A socket that workers accept on.
+#[derive(Debug)]
+struct Bound {
+    id: PortId,
+    address: SocketAddr,
+    closing: watch::Sender<bool>,
+}
+
+/// A worker's share of a socket.
+struct Door {
+    port: PortId,
+    listener: std::net::TcpListener,
+    closing: watch::Receiver<bool>,
+}
+
+/// Why a proxy does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No threads.
+    #[error("cannot start the workers: {0}")]
+    Workers(#[from] io::Error),
+    /// No TLS.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+// === impl Waypoint ===
+
+impl Waypoint {
+    /// Starts the workers. They accept nothing before the first configuration is applied.
+    pub fn start(
+        settings: Settings,
+        identity: Option<IdentityHandle>,
+        drain: drain::Watch,
+    ) -> Result<(Self, Applier), StartError> {
+        let settings = Arc::new(settings);
+        let serving = Arc::new(ArcSwap::from_pointee(Serving::default()));
+        let shared =
+            Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch: Instant::now() };
+        let count = settings.workers.get();
+        let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
+        let (doors, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let receivers: Vec<_> = receivers.into_iter().map(Some).collect();
+        let receivers = Arc::new(Mutex::new(receivers));
+        let of_workers = counters.clone();
+        let workers = Workers::start("waypoint", settings.workers, move |id| {
+            let taken = receivers.lock().ok().and_then(|mut all| all.get_mut(id.0).and_then(Option::take));
+            let (shared, drain, counters) = (shared.clone(), drain.clone(), of_workers.get(id.0).cloned());
+            async move {
+                if let (Some(doors), Some(counters)) = (taken, counters) {
+                    run(Worker::new(shared, counters, drain), doors).await;
+                }
+            }
+        })?;
+        let applier = Applier {
+            settings,
+            serving: serving.clone(),
+            registry: Registry::default(),
+            tls: TlsBase::new()?,
+            bound: BTreeMap::new(),
+            next_port: 0,
+            doors,
+            owed: Changes::new(),
+        };
+        Ok((Self { workers, metrics: Metrics(counters), serving }, applier))
+    }
+
+    /// What the workers count, for a registry.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// The configuration in force.
+    pub fn generation(&self) -> Generation {
+        self.serving.load().tables.generation()
+    }
+
+    /// Waits for the end of every worker; `false` if one panicked.
+    pub async fn join(self) -> bool {
+        self.workers.join().await
+    }
+}
+
+/// A worker's life: doors that open, a tick a second, the phases of the drain.
+async fn run(worker: Rc<Worker>, mut doors: mpsc::UnboundedReceiver<Door>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let drain = worker.drain.clone();
+    let mut phase = Phase::Running;
+    while phase < Phase::Closing {
+        let next = if phase == Phase::Running { Phase::Draining } else { Phase::Closing };
+        tokio::select! {
+            () = drain.reached(next) => {
+                phase = next;
+                worker.connections.enter(phase);
+            }
+            Some(door) = doors.recv() => open(&worker, door),
+            _ = ticks.tick() => worker.tick(),
+        }
+    }
+    let mut looks = interval(Duration::from_millis(20));
+    // One look more than needed: what was accepted at the very end has to show up first.
+    let mut quiet = 0;
+    while quiet < 2 && phase < Phase::Forced {
+        tokio::select! {
+            () = drain.reached(Phase::Forced) => {
+                phase = Phase::Forced;
+                worker.connections.enter(phase);
+                // The connections hear of it when they are polled next.
+                looks.tick().await;
+            }
+            _ = looks.tick() => {
+                // Also those that were accepted since.
+                worker.connections.enter(phase);
+                quiet = if worker.connections.count() == 0 { quiet + 1 } else { 0 };
+            }
+        }
+    }
+}
+
+fn open(worker: &Rc<Worker>, door: Door) {
+    match TcpListener::from_std(door.listener) {
+        Ok(listener) => {
+            tokio::task::spawn_local(accept(worker.clone(), door.port, listener, door.closing));
+        }
+        Err(error) => tracing::error!(%error, "a listener cannot be watched"),
+    }
+}
+
+// === impl Applier ===
+
+impl Applier {
+    /// The sockets that are bound, and where.
+    pub fn bound(&self) -> impl Iterator<Item = (Socket, SocketAddr)> {
+        self.bound.iter().map(|(socket, bound)| (*socket, bound.address))
+    }
+
+    fn bind(&mut self, set: &ListenerSet) -> Result<Vec<Door>, Vec<Rejected>> {
+        let socket = set.socket();
+        let refused = |error: io::Error| -> Vec<Rejected> {
+            let text = match socket.address {
+                Some(address) => SocketAddr::new(address, socket.port).to_string(),
+                None => format!("port {}", socket.port),
+            };
+            let reason = format!("cannot listen on {text}: {error}{}", remedy(&error));
+            let listeners = set.listeners().iter().map(|it| it.listener.key.as_arc());
+            listeners
+                .map(|key| Rejected { key: ResourceKey::new(ResourceKind::Listener, key), reason: reason.clone() })
+                .collect()
+        };
+        let listeners = socket::bind(socket.address, socket.port, self.settings.workers).map_err(refused)?;
+        let address = listeners.first().map_or(Err(io::ErrorKind::NotFound.into()), |it| it.local_addr());
+        let address = address.map_err(refused)?;
+        let id = PortId(self.next_port);
+        self.next_port += 1;
+        let (closing, closed) = watch::channel(false);
+        self.bound.insert(socket, Bound { id, address, closing });
+        let doors = listeners.into_iter().map(|listener| Door { port: id, listener, closing: closed.clone() });
+        Ok(doors.collect())
+    }
+
+    fn ids(&self) -> BTreeMap<Socket, PortId> {
+        self.bound.iter().map(|(socket, bound)| (*socket, bound.id)).collect()
+    }
+}
+
+impl Apply for Applier {
+    /// A configuration that is wrong is refused whole. If only sockets cannot be bound, everything else of it is put in
+    /// force all the same, and the listeners that are missing are named.
+    fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
+        let before = self.serving.load_full();
+        let changes: Changes = changes.union(&self.owed).cloned().collect();
+        let tables: Tables = before.tables.next(next, &changes, &mut self.registry)?;
+        let wanted: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
+        let plan = Plan::new(&self.ids(), &wanted);
+        let (mut unbound, mut opened) = (Vec::new(), Vec::new());
+        for socket in &plan.bind {
+            let Some(set) = tables.socket(socket) else { continue };
+            match self.bind(set) {
+                Ok(doors) => opened.push((*socket, doors)),
+                Err(rejected) => unbound.extend(rejected),
+            }
+        }
+        let ports = match Ports::new(&self.ids(), &tables, next, &self.tls) {
+            Ok(ports) => ports,
+            Err(rejected) => {
+                for (socket, _) in &opened {
+                    self.bound.remove(socket);
+                }
+                return Err(rejected);
+            }
+        };
+        self.serving.store(Arc::new(Serving { tables, ports }));
+        for (_, doors) in opened {
+            for (door, worker) in doors.into_iter().zip(&self.doors) {
+                // A worker that is gone has drained.
+                let _ = worker.send(door);
+            }
+        }
+        for (socket, _) in &plan.close {
+            if let Some(bound) = self.bound.remove(socket) {
+                bound.closing.send_replace(true);
+            }
+        }
+        if unbound.is_empty() {
+            self.owed.clear();
+            return Ok(());
+        }
+        for rejected in &unbound {
+            tracing::warn!(listener = %rejected.key, reason = %rejected.reason, "a listener is not served");
+        }
+        self.owed = changes;
+        Err(unbound)
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (another process listens there: end it, or give the listener another port)",
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 need a privilege: use a higher port, or give the process CAP_NET_BIND_SERVICE)"
+        }
+        io::ErrorKind::AddrNotAvailable => " (no network interface has this address)",
+        _ => "",
+    }
+}

@@ -1,0 +1,123 @@
+//! What one worker serves with. Nothing in it is shared with another thread but what never changes.
+
+use crate::listen::connection::Connections;
+use crate::listen::ports::Ports;
+use crate::settings::Settings;
+use crate::table::Tables;
+use crate::telemetry::{Counters, Telemetry};
+use crate::upstream::Pool;
+use crate::upstream::connect::Connector;
+use crate::upstream::endpoint::Moment;
+use arc_swap::{ArcSwap, Cache};
+use fairway_identity::IdentityHandle;
+use fairway_runtime::drain;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What is in force: made by a commit, never changed, replaced as a whole.
+#[derive(Debug, Default)]
+pub struct Serving {
+    /// Rules and endpoints.
+    pub tables: Tables,
+    /// What stands behind each bound socket.
+    pub ports: Ports,
+}
+
+/// What one worker serves with.
+pub struct Worker {
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// Open client connections.
+    pub connections: Connections,
+    /// Connections to endpoints.
+    pub pool: Rc<Pool>,
+    /// Counters and the log.
+    pub telemetry: Rc<Telemetry>,
+    /// Weights, endpoints and jitter.
+    pub rng: RefCell<SmallRng>,
+    /// Mirrored requests under way.
+    pub mirrors: Cell<usize>,
+    /// For tunnels.
+    pub identity: Option<IdentityHandle>,
+    /// The drain.
+    pub drain: drain::Watch,
+    epoch: Instant,
+    serving: RefCell<Held>,
+}
+
+/// The configuration in force, held so that a request counts its reference on this thread alone.
+struct Held {
+    newest: Cache<Arc<ArcSwap<Serving>>, Arc<Serving>>,
+    held: Rc<Arc<Serving>>,
+}
+
+/// What all workers have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// The configuration in force.
+    pub serving: Arc<ArcSwap<Serving>>,
+    /// For mesh endpoints and tunnels.
+    pub identity: Option<IdentityHandle>,
+    /// The zero of [`Moment`].
+    pub epoch: Instant,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Made on the worker's own thread.
+    pub fn new(shared: Shared, counters: Arc<Counters>, drain: drain::Watch) -> Rc<Self> {
+        let Shared { settings, serving, identity, epoch } = shared;
+        let connector = Connector::new(identity.clone(), settings.patience);
+        let mut newest = Cache::new(serving);
+        let held = Rc::new(newest.load().clone());
+        Rc::new(Self {
+            connections: Connections::new(),
+            pool: Pool::new(connector, settings.limits.idle_upstreams),
+            telemetry: Rc::new(Telemetry::new(counters, settings.identity.clone(), settings.access_log)),
+            rng: RefCell::new(SmallRng::from_os_rng()),
+            mirrors: Cell::new(0),
+            identity,
+            drain,
+            epoch,
+            serving: RefCell::new(Held { newest, held }),
+            settings,
+        })
+    }
+
+    /// The configuration in force.
+    pub fn serving(&self) -> Rc<Arc<Serving>> {
+        let mut serving = self.serving.borrow_mut();
+        let Held { newest, held } = &mut *serving;
+        let now = newest.load();
+        if !Arc::ptr_eq(now, held) {
+            *held = Rc::new(now.clone());
+        }
+        held.clone()
+    }
+
+    /// A point in time as endpoints count it.
+    pub fn moment(&self, at: Instant) -> Moment {
+        Moment(u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Once a second: ends what waits too long.
+    pub fn tick(&self) {
+        self.connections.tick(&self.settings.patience);
+        let idle = self.settings.patience.upstream_idle.as_secs();
+        self.pool.tick(u32::try_from(idle).unwrap_or(u32::MAX));
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("connections", &self.connections.count()).finish_non_exhaustive()
+    }
+}
