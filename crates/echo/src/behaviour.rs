@@ -113,17 +113,11 @@ impl Behaviour {
                 _ => {}
             }
         }
-        if let BodyWanted::Chunks {
-            interval: between, ..
-        } = &mut wanted.body
-        {
+        if let BodyWanted::Chunks { interval: between, .. } = &mut wanted.body {
             *between = interval;
         }
-        wanted.fail_first = (fail_first > 0).then_some(FailFirst {
-            count: fail_first,
-            key,
-            status: fail_status,
-        });
+        wanted.fail_first =
+            (fail_first > 0).then_some(FailFirst { count: fail_first, key, status: fail_status });
         Ok(wanted)
     }
 }
@@ -139,9 +133,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 fn status(text: &str) -> Option<StatusCode> {
-    text.parse()
-        .ok()
-        .filter(|status: &StatusCode| (200..600).contains(&status.as_u16()))
+    text.parse().ok().filter(|status: &StatusCode| (200..600).contains(&status.as_u16()))
 }
 
 fn is_on(text: &str) -> Option<bool> {
@@ -164,25 +156,12 @@ mod tests {
     fn a_query_says_how_to_answer() {
         let wanted = |query| Behaviour::parse(query).unwrap();
         let default = Behaviour::default();
-        let failing = FailFirst {
-            count: 2,
-            key: "a b".to_owned(),
-            status: StatusCode::BAD_GATEWAY,
-        };
-        let chunks = BodyWanted::Chunks {
-            count: 3,
-            interval: Duration::from_millis(10),
-        };
+        let failing = FailFirst { count: 2, key: "a b".to_owned(), status: StatusCode::BAD_GATEWAY };
+        let chunks = BodyWanted::Chunks { count: 3, interval: Duration::from_millis(10) };
         for (query, expected) in [
             ("", default.clone()),
             ("colour=blue&key=x", default.clone()),
-            (
-                "delay=2s",
-                Behaviour {
-                    delay: Duration::from_secs(2),
-                    ..default.clone()
-                },
-            ),
+            ("delay=2s", Behaviour { delay: Duration::from_secs(2), ..default.clone() }),
             (
                 "delay=150ms&status=404",
                 Behaviour {
@@ -193,47 +172,16 @@ mod tests {
             ),
             (
                 "fail-first=2&key=a%20b&fail-status=502",
-                Behaviour {
-                    fail_first: Some(failing),
-                    ..default.clone()
-                },
+                Behaviour { fail_first: Some(failing), ..default.clone() },
             ),
-            (
-                "reset=1",
-                Behaviour {
-                    is_reset: true,
-                    ..default.clone()
-                },
-            ),
+            ("reset=1", Behaviour { is_reset: true, ..default.clone() }),
             (
                 "trailers=1&size=5",
-                Behaviour {
-                    has_trailers: true,
-                    body: BodyWanted::Size(5),
-                    ..default.clone()
-                },
+                Behaviour { has_trailers: true, body: BodyWanted::Size(5), ..default.clone() },
             ),
-            (
-                "interval=10ms&chunks=3",
-                Behaviour {
-                    body: chunks.clone(),
-                    ..default.clone()
-                },
-            ),
-            (
-                "chunks=3&interval=10ms",
-                Behaviour {
-                    body: chunks,
-                    ..default.clone()
-                },
-            ),
-            (
-                "return=body",
-                Behaviour {
-                    body: BodyWanted::Returned,
-                    ..default
-                },
-            ),
+            ("interval=10ms&chunks=3", Behaviour { body: chunks.clone(), ..default.clone() }),
+            ("chunks=3&interval=10ms", Behaviour { body: chunks, ..default.clone() }),
+            ("return=body", Behaviour { body: BodyWanted::Returned, ..default }),
         ] {
             assert_eq!(wanted(query), expected, "{query}");
         }

@@ -77,28 +77,19 @@ impl Client {
     pub async fn http1(stream: impl Stream) -> Result<Self, ClientError> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self {
-            sender: Sender::Http1(sender),
-        })
+        Ok(Self { sender: Sender::Http1(sender) })
     }
 
     /// Speaks HTTP/2 with prior knowledge.
     pub async fn http2(stream: impl Stream) -> Result<Self, ClientError> {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self {
-            sender: Sender::Http2(sender),
-        })
+        Ok(Self { sender: Sender::Http2(sender) })
     }
 
     /// GETs a path with its query from a host.
     pub async fn get(&mut self, host: &str, path: &str) -> Result<Answer, ClientError> {
-        self.send(
-            Request::builder()
-                .uri(format!("http://{host}{path}"))
-                .body(Bytes::new())?,
-        )
-        .await
+        self.send(Request::builder().uri(format!("http://{host}{path}")).body(Bytes::new())?).await
     }
 
     /// Sends a request, whose URI has a scheme, a host and a path, and reads the whole answer.
@@ -117,9 +108,7 @@ impl Client {
                 sender.ready().await?;
                 let (mut head, body) = request.into_parts();
                 head.version = Version::HTTP_2;
-                Ok(sender
-                    .send_request(Request::from_parts(head, Full::new(body)))
-                    .await?)
+                Ok(sender.send_request(Request::from_parts(head, Full::new(body))).await?)
             }
         }
     }
@@ -141,12 +130,7 @@ impl Answer {
         let (head, body) = response.into_parts();
         let collected = body.collect().await?;
         let trailers = collected.trailers().cloned();
-        Ok(Self {
-            status: head.status,
-            headers: head.headers,
-            body: collected.to_bytes(),
-            trailers,
-        })
+        Ok(Self { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers })
     }
 
     /// What the server says it saw.
@@ -168,9 +152,7 @@ pub async fn grpc(stream: impl Stream, authority: &str) -> Result<EchoClient<Cha
     let connector = tower::service_fn(move |_: Uri| {
         let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         std::future::ready(
-            stream
-                .map(TokioIo::new)
-                .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)),
+            stream.map(TokioIo::new).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)),
         )
     });
     Ok(EchoClient::new(endpoint.connect_with_connector(connector).await?))
@@ -194,10 +176,7 @@ pub async fn websocket(
         .header(SEC_WEBSOCKET_KEY, &key)
         .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
-    let accepted = response
-        .headers()
-        .get(SEC_WEBSOCKET_ACCEPT)
-        .map(HeaderValue::as_bytes);
+    let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS
         || accepted != Some(websocket::accept_key(key.as_bytes()).as_bytes())
     {
@@ -217,11 +196,7 @@ fn origin_form(mut request: Request<Bytes>) -> Result<Request<Bytes>, ClientErro
         let host = HeaderValue::from_str(authority.as_str()).map_err(http::Error::from)?;
         request.headers_mut().insert(HOST, host);
     }
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .to_owned();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() = path.parse().map_err(http::Error::from)?;
     Ok(request)
 }

@@ -39,15 +39,8 @@ impl Service {
         let headers = pairs(&request.metadata().clone().into_headers());
         Caller {
             pod: self.server.pod().to_owned(),
-            peer: request
-                .extensions()
-                .get()
-                .map(|Peer(address)| address.to_string())
-                .unwrap_or_default(),
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| Header { name, value })
-                .collect(),
+            peer: request.extensions().get().map(|Peer(address)| address.to_string()).unwrap_or_default(),
+            headers: headers.into_iter().map(|(name, value)| Header { name, value }).collect(),
         }
     }
 
@@ -69,13 +62,7 @@ impl Service {
 impl Caller {
     fn answer(&self, message: String, number: u32) -> EchoResponse {
         let Self { pod, peer, headers } = self.clone();
-        EchoResponse {
-            pod,
-            message,
-            peer,
-            headers,
-            number,
-        }
+        EchoResponse { pod, message, peer, headers, number }
     }
 }
 

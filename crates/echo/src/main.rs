@@ -41,9 +41,7 @@ async fn main() -> anyhow::Result<()> {
     let server = EchoServer::new(arguments.pod);
     let listen = async |port: u16| {
         let address = SocketAddr::new(arguments.address, port);
-        TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}"))
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
     };
     for port in arguments.tcp {
         tokio::spawn(server.clone().serve_tcp(listen(port).await?));

@@ -78,10 +78,7 @@ async fn answer_http(
     if wanted.body == BodyWanted::Returned {
         server.memory().record(seen);
         tokio::time::sleep(wanted.delay).await;
-        return Ok(with_status(
-            wanted.status,
-            request.into_body().map_err(Error::from).boxed_unsync(),
-        ));
+        return Ok(with_status(wanted.status, request.into_body().map_err(Error::from).boxed_unsync()));
     }
     seen.body = read(request.into_body()).await?;
     server.memory().record(seen.clone());
@@ -99,14 +96,10 @@ async fn answer_http(
         BodyWanted::Seen | BodyWanted::Returned => json(wanted.status, &seen),
     };
     if wanted.has_trailers {
-        response
-            .headers_mut()
-            .insert(TRAILER, HeaderValue::from_static("x-echo-sha256"));
+        response.headers_mut().insert(TRAILER, HeaderValue::from_static("x-echo-sha256"));
         let trailers = HeaderMap::from_iter([(HASH, hash)]);
-        response = response.map(|body| {
-            body.with_trailers(std::future::ready(Some(Ok(trailers))))
-                .boxed_unsync()
-        });
+        response =
+            response.map(|body| body.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync());
     }
     Ok(response)
 }
@@ -114,9 +107,7 @@ async fn answer_http(
 fn seen(server: &EchoServer, connection: &Connection, request: &Request<Incoming>) -> Seen {
     let uri = request.uri();
     let host = uri.authority().map(|authority| authority.as_str().to_owned());
-    let host = host
-        .or_else(|| request.headers().get(HOST).map(lossy))
-        .unwrap_or_default();
+    let host = host.or_else(|| request.headers().get(HOST).map(lossy)).unwrap_or_default();
     Seen {
         pod: server.pod().to_owned(),
         protocol: format!("{:?}", request.version()),
@@ -151,10 +142,7 @@ async fn read(mut body: Incoming) -> Result<BodySeen, Error> {
 }
 
 pub(crate) fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), lossy(value)))
-        .collect()
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), lossy(value))).collect()
 }
 
 fn lossy(value: &HeaderValue) -> String {
@@ -166,9 +154,7 @@ fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Body> {
         Ok(mut bytes) => {
             bytes.push(b'\n');
             let mut response = with_status(status, full(bytes));
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

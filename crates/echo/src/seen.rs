@@ -68,10 +68,7 @@ struct Inner {
 impl Seen {
     /// The value of the first header of this (lower-case) name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -89,10 +86,7 @@ impl Memory {
     }
 
     pub(crate) fn recorded(&self) -> Recorded {
-        self.with(|inner| Recorded {
-            total: inner.total,
-            requests: inner.requests.iter().cloned().collect(),
-        })
+        self.with(|inner| Recorded { total: inner.total, requests: inner.requests.iter().cloned().collect() })
     }
 
     /// Whether a request with this key is one of the first so many, which are to fail.

@@ -45,12 +45,7 @@ pub(crate) struct Connection {
 impl EchoServer {
     /// A server that goes by this name.
     pub fn new(pod: impl Into<String>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                pod: pod.into(),
-                memory: Memory::default(),
-            }),
-        }
+        Self { inner: Arc::new(Inner { pod: pod.into(), memory: Memory::default() }) }
     }
 
     /// Its name.
@@ -89,10 +84,7 @@ impl EchoServer {
     fn spawn_http(&self, stream: TcpStream, peer: SocketAddr, graceful: &GracefulShutdown) -> io::Result<()> {
         let socket = stream.as_fd().try_clone_to_owned()?;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let connection = Connection {
-            peer,
-            reset: Arc::new(Notify::new()),
-        };
+        let connection = Connection { peer, reset: Arc::new(Notify::new()) };
         let reset = Arc::clone(&connection.reset);
         let server = self.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
@@ -101,9 +93,7 @@ impl EchoServer {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
         builder.http2().timer(TokioTimer::new());
-        let serving = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let serving = graceful.watch(serving);
         tokio::spawn(async move {
             tokio::select! {

@@ -70,22 +70,12 @@ pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
 /// Accepts, and says back every message once the connection is upgraded.
 pub(crate) fn accept(request: Request<Incoming>) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
-    let version = request
-        .headers()
-        .get(SEC_WEBSOCKET_VERSION)
-        .map(HeaderValue::as_bytes);
-    let key = request
-        .headers()
-        .get(SEC_WEBSOCKET_KEY)
-        .map(|key| accept_key(key.as_bytes()));
-    let accepted = key
-        .and_then(|key| HeaderValue::from_str(&key).ok())
-        .filter(|_| version == Some(b"13"));
+    let version = request.headers().get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| accept_key(key.as_bytes()));
+    let accepted = key.and_then(|key| HeaderValue::from_str(&key).ok()).filter(|_| version == Some(b"13"));
     let Some(accepted) = accepted else {
         *response.status_mut() = StatusCode::BAD_REQUEST;
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return response;
     };
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -110,10 +100,7 @@ async fn say_back(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result
         let frame = read_frame(&mut stream).await?;
         let answer = match frame.kind {
             Kind::Continuation | Kind::Text | Kind::Binary => frame,
-            Kind::Ping => Frame {
-                kind: Kind::Pong,
-                ..frame
-            },
+            Kind::Ping => Frame { kind: Kind::Pong, ..frame },
             Kind::Pong => continue,
             Kind::Close => {
                 write_frame(&mut stream, &frame, Role::Server).await?;
@@ -139,19 +126,11 @@ pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Fra
     if length > LONGEST {
         return Err(invalid("a frame is too long"));
     }
-    let mask: [u8; 4] = if second & 0x80 != 0 {
-        read_array(stream).await?
-    } else {
-        [0; 4]
-    };
+    let mask: [u8; 4] = if second & 0x80 != 0 { read_array(stream).await? } else { [0; 4] };
     let mut payload = vec![0; length as usize];
     stream.read_exact(&mut payload).await?;
     apply_mask(&mut payload, mask);
-    Ok(Frame {
-        is_final: first & 0x80 != 0,
-        kind,
-        payload,
-    })
+    Ok(Frame { is_final: first & 0x80 != 0, kind, payload })
 }
 
 /// Writes a frame.
@@ -202,14 +181,7 @@ impl Kind {
     }
 
     fn from_opcode(opcode: u8) -> Option<Self> {
-        let all = [
-            Self::Continuation,
-            Self::Text,
-            Self::Binary,
-            Self::Close,
-            Self::Ping,
-            Self::Pong,
-        ];
+        let all = [Self::Continuation, Self::Text, Self::Binary, Self::Close, Self::Ping, Self::Pong];
         all.into_iter().find(|kind| kind.opcode() == opcode)
     }
 }
@@ -227,13 +199,8 @@ async fn read_array<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> io
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|found| found.trim().eq_ignore_ascii_case(token))
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
 }
 
 fn invalid(what: &'static str) -> io::Error {
@@ -247,40 +214,24 @@ mod tests {
     #[test]
     fn the_key_is_accepted_as_in_the_rfc() {
         // RFC 6455 section 1.3.
-        assert_eq!(
-            accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[tokio::test]
     async fn a_frame_survives_the_way_whatever_its_length() {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             for role in [Role::Client, Role::Server] {
-                let frame = Frame {
-                    is_final: true,
-                    kind: Kind::Binary,
-                    payload: vec![7; length],
-                };
+                let frame = Frame { is_final: true, kind: Kind::Binary, payload: vec![7; length] };
                 let mut wire = Vec::new();
                 write_frame(&mut wire, &frame, role).await.unwrap();
-                assert_eq!(
-                    read_frame(&mut wire.as_slice()).await.unwrap(),
-                    frame,
-                    "{length} bytes"
-                );
+                assert_eq!(read_frame(&mut wire.as_slice()).await.unwrap(), frame, "{length} bytes");
             }
         }
     }
 
     #[tokio::test]
     async fn frames_that_are_none_are_refused() {
-        for wrong in [
-            &[0x83, 0][..],
-            &[0xc1, 0],
-            &[0x81, 127, 255, 0, 0, 0, 0, 0, 0, 0],
-            &[0x81, 5, 1],
-        ] {
+        for wrong in [&[0x83, 0][..], &[0xc1, 0], &[0x81, 127, 255, 0, 0, 0, 0, 0, 0, 0], &[0x81, 5, 1]] {
             assert!(read_frame(&mut &*wrong).await.is_err(), "{wrong:?}");
         }
     }

@@ -110,11 +110,7 @@ impl IpFamily {
     pub(crate) fn present() -> Vec<Self> {
         let has_v6 = std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
             .is_ok_and(|value| value.trim() == "0");
-        if has_v6 {
-            vec![Self::IPv4, Self::IPv6]
-        } else {
-            vec![Self::IPv4]
-        }
+        if has_v6 { vec![Self::IPv4, Self::IPv6] } else { vec![Self::IPv4] }
     }
 
     pub(crate) fn number(self) -> u8 {
@@ -138,10 +134,7 @@ mod tests {
 
     #[test]
     fn a_hardware_address_follows_from_an_address() {
-        assert_eq!(
-            Mac::of("10.42.0.7".parse().unwrap()).0,
-            [0x02, 0xfa, 10, 42, 0, 7]
-        );
+        assert_eq!(Mac::of("10.42.0.7".parse().unwrap()).0, [0x02, 0xfa, 10, 42, 0, 7]);
         assert_eq!(Mac::of("fd00::1:2".parse().unwrap()).0, [0x02, 0xfa, 0, 1, 0, 2]);
     }
 
@@ -151,20 +144,8 @@ mod tests {
         assert!(subnet.contains("10.42.255.7".parse().unwrap()));
         assert!(!subnet.contains("10.43.0.1".parse().unwrap()));
         assert!(!subnet.contains("::a2a:1".parse().unwrap()));
-        assert!(
-            "fd00::1/64"
-                .parse::<Subnet>()
-                .unwrap()
-                .contains("fd00::ffff".parse().unwrap())
-        );
-        for wrong in [
-            "10.0.0.1",
-            "10.0.0.1/33",
-            "fd00::/129",
-            "/8",
-            "x/8",
-            "10.0.0.1/-1",
-        ] {
+        assert!("fd00::1/64".parse::<Subnet>().unwrap().contains("fd00::ffff".parse().unwrap()));
+        for wrong in ["10.0.0.1", "10.0.0.1/33", "fd00::/129", "/8", "x/8", "10.0.0.1/-1"] {
             assert!(wrong.parse::<Subnet>().is_err(), "{wrong}");
         }
     }

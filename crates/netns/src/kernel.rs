@@ -85,11 +85,7 @@ pub(crate) fn set_option(
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What a packet socket saw and missed since it was last asked: `(packets, of which dropped)`.
@@ -109,9 +105,5 @@ pub(crate) fn packet_statistics(socket: impl AsFd) -> io::Result<(u32, u32)> {
         )
     };
     let [packets, dropped] = statistics;
-    if result == 0 {
-        Ok((packets, dropped))
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok((packets, dropped)) } else { Err(io::Error::last_os_error()) }
 }

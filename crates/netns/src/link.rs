@@ -76,11 +76,7 @@ impl Links {
         Attribute::u32(attribute::NAMESPACE, there.as_fd().as_raw_fd() as u32).encode(&mut end);
         let data = Attribute::nested(attribute::INFO_DATA, vec![Attribute::bytes(attribute::PEER, end)]);
         let info = vec![Attribute::text(attribute::INFO_KIND, "veth"), data];
-        self.add(
-            format!("add the cable {name} to {peer} in {}", there.id()),
-            name,
-            info,
-        )
+        self.add(format!("add the cable {name} to {peer} in {}", there.id()), name, info)
     }
 
     /// Removes a link, and with one end of a cable the other.
@@ -115,13 +111,7 @@ impl Links {
         let attributes = vec![Attribute::u32(attribute::MASTER, bridge_index)];
         let fixed = link_header(self.index(name)?, 0);
         let what = format!("plug {name} into {bridge}");
-        self.kernel.execute(&Message {
-            what,
-            kind: kind::SET_LINK,
-            flags: 0,
-            fixed,
-            attributes,
-        })
+        self.kernel.execute(&Message { what, kind: kind::SET_LINK, flags: 0, fixed, attributes })
     }
 
     /// Switches a link on.
@@ -129,13 +119,7 @@ impl Links {
         const UP: u32 = 1;
         let fixed = link_header(self.index(name)?, UP);
         let what = format!("switch {name} on");
-        self.kernel.execute(&Message {
-            what,
-            kind: kind::SET_LINK,
-            flags: 0,
-            fixed,
-            attributes: Vec::new(),
-        })
+        self.kernel.execute(&Message { what, kind: kind::SET_LINK, flags: 0, fixed, attributes: Vec::new() })
     }
 
     /// Gives a link an address, usable at once: nobody else can have it, so nobody is asked (no IPv6 duplicate detection).
@@ -160,11 +144,7 @@ impl Links {
     pub fn add_default_route(&mut self, gateway: IpAddr) -> Result<(), NetlinkError> {
         let fixed = route_header(gateway, 0);
         let what = format!("add the default route by {gateway}");
-        self.add_route(
-            what,
-            fixed,
-            vec![Attribute::bytes(attribute::GATEWAY, octets(gateway))],
-        )
+        self.add_route(what, fixed, vec![Attribute::bytes(attribute::GATEWAY, octets(gateway))])
     }
 
     /// Sends what is for a network out by this link.
@@ -185,13 +165,7 @@ impl Links {
         attributes: Vec<Attribute>,
     ) -> Result<(), NetlinkError> {
         let flags = flags::CREATE | flags::REPLACE;
-        self.kernel.execute(&Message {
-            what,
-            kind: kind::NEW_ROUTE,
-            flags,
-            fixed,
-            attributes,
-        })
+        self.kernel.execute(&Message { what, kind: kind::NEW_ROUTE, flags, fixed, attributes })
     }
 
     fn index(&mut self, name: &str) -> Result<u32, NetlinkError> {
@@ -202,12 +176,8 @@ impl Links {
             fixed: link_header(0, 0),
             attributes: vec![Attribute::text(attribute::NAME, name)],
         })?;
-        let index = replies
-            .first()
-            .and_then(|reply| reply.body.get(4..)?.first_chunk());
-        index
-            .map(|index| u32::from_ne_bytes(*index))
-            .ok_or(NetlinkError::Garbled("a link without an index"))
+        let index = replies.first().and_then(|reply| reply.body.get(4..)?.first_chunk());
+        index.map(|index| u32::from_ne_bytes(*index)).ok_or(NetlinkError::Garbled("a link without an index"))
     }
 }
 
@@ -221,10 +191,7 @@ impl fmt::Debug for Links {
 pub fn set_switch(name: &str, value: &str) -> io::Result<()> {
     let path = Path::new("/proc/sys").join(name);
     std::fs::write(&path, value).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot set {} to {value}: {error}", path.display()),
-        )
+        io::Error::new(error.kind(), format!("cannot set {} to {value}: {error}", path.display()))
     })
 }
 
@@ -242,18 +209,5 @@ fn route_header(destination: IpAddr, prefix: u8) -> Vec<u8> {
     const MAIN: u8 = 254;
     const STATIC: u8 = 4;
     const UNICAST: u8 = 1;
-    vec![
-        IpFamily::of(destination).number(),
-        prefix,
-        0,
-        0,
-        MAIN,
-        STATIC,
-        0,
-        UNICAST,
-        0,
-        0,
-        0,
-        0,
-    ]
+    vec![IpFamily::of(destination).number(), prefix, 0, 0, MAIN, STATIC, 0, UNICAST, 0, 0, 0, 0]
 }

@@ -33,10 +33,7 @@ impl Namespace {
         rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(io::Error::from)
             .and_then(Self::from_handle)
-            .map_err(|source| NetnsError::Open {
-                path: path.display().to_string(),
-                source,
-            })
+            .map_err(|source| NetnsError::Open { path: path.display().to_string(), source })
     }
 
     /// The namespace of the calling thread.
@@ -52,13 +49,7 @@ impl Namespace {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a namespace"));
         }
         let stat = rustix::fs::fstat(&handle)?;
-        Ok(Self {
-            handle: Arc::new(handle),
-            id: NamespaceId {
-                device: stat.st_dev,
-                inode: stat.st_ino,
-            },
-        })
+        Ok(Self { handle: Arc::new(handle), id: NamespaceId { device: stat.st_dev, inode: stat.st_ino } })
     }
 
     /// Makes a new, empty namespace. It ends with its last handle, socket and process.
@@ -82,8 +73,7 @@ impl Namespace {
             then("/proc/thread-self/ns/net").map_err(NetnsError::Create)?;
             Self::current()
         });
-        made.join()
-            .unwrap_or_else(|_| Err(NetnsError::NoThread(io::Error::from(io::ErrorKind::Other))))
+        made.join().unwrap_or_else(|_| Err(NetnsError::NoThread(io::Error::from(io::ErrorKind::Other))))
     }
 
     /// Starts a thread that lives and ends inside the namespace: for programs in a program that open their own sockets.
@@ -101,10 +91,7 @@ impl Namespace {
             .name(name.to_owned())
             .spawn(move || {
                 thread::enter(&namespace)
-                    .map_err(|source| NetnsError::Enter {
-                        namespace: namespace.id(),
-                        source,
-                    })
+                    .map_err(|source| NetnsError::Enter { namespace: namespace.id(), source })
                     .map(|()| work())
             })
             .map_err(NetnsError::NoThread)

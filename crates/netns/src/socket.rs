@@ -69,11 +69,8 @@ pub enum Source {
 }
 
 /// Keepalive as for connections within a cluster: a peer whose node is gone is noticed in about a minute.
-pub const KEEPALIVE: Keepalive = Keepalive {
-    idle: Duration::from_secs(30),
-    interval: Duration::from_secs(10),
-    probes: 3,
-};
+pub const KEEPALIVE: Keepalive =
+    Keepalive { idle: Duration::from_secs(30), interval: Duration::from_secs(10), probes: 3 };
 
 /// When to ask a silent peer whether it is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,11 +183,8 @@ impl PacketTap {
     /// Opens one in this thread's namespace; reading waits no longer than `patience`.
     pub fn open(patience: Duration) -> io::Result<Self> {
         const EVERYTHING: u16 = libc::ETH_P_ALL as u16;
-        let socket = Socket::new(
-            Domain::PACKET,
-            Type::RAW,
-            Some(Protocol::from(i32::from(EVERYTHING.to_be()))),
-        )?;
+        let socket =
+            Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(EVERYTHING.to_be()))))?;
         // As much room as the administrator lets ordinary users have.
         socket.set_recv_buffer_size(8 * 1024 * 1024)?;
         socket.set_read_timeout(Some(patience))?;
@@ -201,12 +195,7 @@ impl PacketTap {
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match io::Read::read(&mut &self.socket, buffer) {
             Ok(length) => Ok(Some(length)),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 Ok(None)
             }
             // A link went down.
@@ -218,10 +207,7 @@ impl PacketTap {
     /// What it got and missed since this was last asked.
     pub fn counts(&self) -> io::Result<TapCounts> {
         let (frames, dropped) = kernel::packet_statistics(&self.socket)?;
-        Ok(TapCounts {
-            frames: frames.into(),
-            dropped: dropped.into(),
-        })
+        Ok(TapCounts { frames: frames.into(), dropped: dropped.into() })
     }
 }
 
@@ -244,12 +230,7 @@ impl Namespace {
     }
 
     fn socket_error(&self, what: &'static str, address: SocketAddr, source: io::Error) -> NetnsError {
-        NetnsError::Socket {
-            what,
-            address,
-            namespace: self.id(),
-            source,
-        }
+        NetnsError::Socket { what, address, namespace: self.id(), source }
     }
 }
 

@@ -80,9 +80,7 @@ where
     }
     let namespace = namespace.clone();
     let job: Job = Box::new(move |home| done(inside(&namespace, home, work)));
-    jobs()?
-        .send(job)
-        .map_err(|_| NetnsError::NoThread(io::Error::from(io::ErrorKind::BrokenPipe)))
+    jobs()?.send(job).map_err(|_| NetnsError::NoThread(io::Error::from(io::ErrorKind::BrokenPipe)))
 }
 
 fn jobs() -> Result<&'static mpsc::Sender<Job>, NetnsError> {
@@ -101,24 +99,17 @@ fn jobs() -> Result<&'static mpsc::Sender<Job>, NetnsError> {
             .map_err(|error| error.kind())?;
         Ok(send)
     });
-    jobs.as_ref()
-        .map_err(|kind| NetnsError::NoThread(io::Error::from(*kind)))
+    jobs.as_ref().map_err(|kind| NetnsError::NoThread(io::Error::from(*kind)))
 }
 
 fn inside<T>(namespace: &Namespace, home: &Namespace, work: impl FnOnce() -> T) -> Result<T, NetnsError> {
     // Declared before the entering, so that it is left however this function is.
     let outcome = {
         let _return = Return { home };
-        enter(namespace).map_err(|source| NetnsError::Enter {
-            namespace: namespace.id(),
-            source,
-        })?;
+        enter(namespace).map_err(|source| NetnsError::Enter { namespace: namespace.id(), source })?;
         catch_unwind(AssertUnwindSafe(work))
     };
-    outcome.map_err(|panic| NetnsError::Panicked {
-        namespace: namespace.id(),
-        message: message(&*panic),
-    })
+    outcome.map_err(|panic| NetnsError::Panicked { namespace: namespace.id(), message: message(&*panic) })
 }
 
 pub(crate) fn enter(namespace: &Namespace) -> io::Result<()> {

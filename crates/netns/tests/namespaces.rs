@@ -24,32 +24,23 @@ fn work_is_done_inside_and_the_caller_stays_outside() {
 
 #[test]
 fn a_panic_inside_is_told_and_the_thread_goes_home_and_on() {
-    Sandbox::run_async_test(
-        "a_panic_inside_is_told_and_the_thread_goes_home_and_on",
-        async |_| {
-            let away = Namespace::create().unwrap();
-            let error = away.run(|| panic!("oh {}", "no")).await.unwrap_err();
-            assert!(
-                matches!(&error, NetnsError::Panicked { message, .. } if message == "oh no"),
-                "{error}"
-            );
-            let home = here();
-            assert_eq!(home.run(here).await.unwrap(), home);
-        },
-    );
+    Sandbox::run_async_test("a_panic_inside_is_told_and_the_thread_goes_home_and_on", async |_| {
+        let away = Namespace::create().unwrap();
+        let error = away.run(|| panic!("oh {}", "no")).await.unwrap_err();
+        assert!(matches!(&error, NetnsError::Panicked { message, .. } if message == "oh no"), "{error}");
+        let home = here();
+        assert_eq!(home.run(here).await.unwrap(), home);
+    });
 }
 
 #[test]
 fn asking_for_work_from_within_work_is_an_error_not_a_deadlock() {
-    Sandbox::run_async_test(
-        "asking_for_work_from_within_work_is_an_error_not_a_deadlock",
-        async |_| {
-            let away = Namespace::create().unwrap();
-            let other = away.clone();
-            let inner = away.run(move || other.run_blocking(|| ())).await.unwrap();
-            assert!(matches!(inner, Err(NetnsError::Nested)));
-        },
-    );
+    Sandbox::run_async_test("asking_for_work_from_within_work_is_an_error_not_a_deadlock", async |_| {
+        let away = Namespace::create().unwrap();
+        let other = away.clone();
+        let inner = away.run(move || other.run_blocking(|| ())).await.unwrap();
+        assert!(matches!(inner, Err(NetnsError::Nested)));
+    });
 }
 
 #[test]
@@ -68,24 +59,21 @@ fn work_nobody_waits_for_does_no_harm() {
 
 #[test]
 fn a_handle_stays_where_it_is_mounted_and_other_files_are_none() {
-    Sandbox::run_async_test(
-        "a_handle_stays_where_it_is_mounted_and_other_files_are_none",
-        async |sandbox| {
-            let path = sandbox.handles().join("one");
-            let made = Namespace::create_at(&path).unwrap();
-            let id = made.id();
-            drop(made);
-            assert_eq!(Namespace::open(&path).unwrap().id(), id);
+    Sandbox::run_async_test("a_handle_stays_where_it_is_mounted_and_other_files_are_none", async |sandbox| {
+        let path = sandbox.handles().join("one");
+        let made = Namespace::create_at(&path).unwrap();
+        let id = made.id();
+        drop(made);
+        assert_eq!(Namespace::open(&path).unwrap().id(), id);
 
-            for path in ["/dev/null", "/does/not/exist"] {
-                let error = Namespace::open(path).unwrap_err();
-                assert!(error.to_string().contains(path), "{error}");
-            }
-            // A namespace, but of another kind.
-            let mounts = Namespace::open("/proc/self/ns/mnt");
-            assert!(mounts.is_err() || mounts.unwrap().run(|| ()).await.is_err());
-        },
-    );
+        for path in ["/dev/null", "/does/not/exist"] {
+            let error = Namespace::open(path).unwrap_err();
+            assert!(error.to_string().contains(path), "{error}");
+        }
+        // A namespace, but of another kind.
+        let mounts = Namespace::open("/proc/self/ns/mnt");
+        assert!(mounts.is_err() || mounts.unwrap().run(|| ()).await.is_err());
+    });
 }
 
 #[test]

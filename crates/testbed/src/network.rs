@@ -99,27 +99,18 @@ impl Network {
 
     /// Adds a pod. Its addresses must be in the network's subnets.
     pub fn add_pod(&self, name: &str, addresses: &[IpAddr]) -> Result<Pod, TestbedError> {
-        let routed = addresses
-            .iter()
-            .map(|address| self.routed(name, *address))
-            .collect::<Result<Vec<_>, _>>()?;
+        let routed =
+            addresses.iter().map(|address| self.routed(name, *address)).collect::<Result<Vec<_>, _>>()?;
         let netns_path = self.handles.join(name);
         let whose = format!("pod {name}");
-        let namespace = Namespace::create_at(&netns_path).map_err(|source| TestbedError::Namespace {
-            whose: whose.clone(),
-            source,
-        })?;
+        let namespace = Namespace::create_at(&netns_path)
+            .map_err(|source| TestbedError::Namespace { whose: whose.clone(), source })?;
 
         self.pods.set(self.pods.get() + 1);
         let port = format!("pod{}", self.pods.get());
         let cable = port.clone();
         let there = namespace.clone();
-        let mac = Mac::of(
-            addresses
-                .first()
-                .copied()
-                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        );
+        let mac = Mac::of(addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         // Before the cable, or its IPv6 address waits a second for somebody to object.
         within(&namespace, &whose, prepare_pod)?;
         within(&self.node, &whose, move || {
@@ -139,14 +130,7 @@ impl Network {
             Ok(())
         })?;
         let (name, addresses, node) = (name.to_owned(), addresses.to_vec(), self.node.clone());
-        Ok(Pod {
-            name,
-            addresses,
-            namespace,
-            netns_path,
-            node,
-            cable,
-        })
+        Ok(Pod { name, addresses, namespace, netns_path, node, cable })
     }
 
     /// The node's own namespace, where the kubelet would be.
@@ -158,10 +142,7 @@ impl Network {
         let subnet = self.subnets.iter().find(|subnet| subnet.contains(address));
         subnet
             .and_then(|subnet| Some((Subnet::new(address, subnet.prefix())?, subnet.address())))
-            .ok_or_else(|| TestbedError::NoSubnet {
-                pod: pod.to_owned(),
-                address,
-            })
+            .ok_or_else(|| TestbedError::NoSubnet { pod: pod.to_owned(), address })
     }
 }
 

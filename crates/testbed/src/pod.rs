@@ -79,28 +79,17 @@ impl Pod {
             // Nobody waits any more.
             let _ = send.send(outcome);
         });
-        started.map_err(|source| TestbedError::Namespace {
-            whose: self.whose(),
-            source,
-        })?;
-        let ended = receive
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("the program in the pod panicked")));
+        started.map_err(|source| TestbedError::Namespace { whose: self.whose(), source })?;
+        let ended =
+            receive.await.unwrap_or_else(|_| Err(io::Error::other("the program in the pod panicked")));
         ended.map_err(|source| self.io(source))
     }
 
     /// Connects from within, as a program of the pod would.
     pub async fn connect(&self, destination: SocketAddr) -> Result<TcpStream, TestbedError> {
-        let wanted = Connect {
-            destination,
-            source: None,
-            mark: None,
-        };
+        let wanted = Connect { destination, source: None, mark: None };
         let socket = self.open(move || socket::connector(&wanted)).await?;
-        socket
-            .connect(destination)
-            .await
-            .map_err(|source| self.io(source))
+        socket.connect(destination).await.map_err(|source| self.io(source))
     }
 
     /// Listens within, as a program of the pod would.
@@ -133,18 +122,12 @@ impl Pod {
     ) -> Result<T, TestbedError> {
         let opened = self.namespace.run(work).await;
         opened
-            .map_err(|source| TestbedError::Namespace {
-                whose: self.whose(),
-                source,
-            })?
+            .map_err(|source| TestbedError::Namespace { whose: self.whose(), source })?
             .map_err(|source| self.io(source))
     }
 
     fn io(&self, source: io::Error) -> TestbedError {
-        TestbedError::Io {
-            whose: self.whose(),
-            source,
-        }
+        TestbedError::Io { whose: self.whose(), source }
     }
 
     fn whose(&self) -> String {
@@ -156,9 +139,7 @@ impl Drop for Pod {
     fn drop(&mut self) {
         // At once, whoever is left inside: somebody else may get its address.
         let cable = std::mem::take(&mut self.cable);
-        let unplugged = within(&self.node, &self.whose(), move || {
-            Ok(Links::open()?.remove(&cable)?)
-        });
+        let unplugged = within(&self.node, &self.whose(), move || Ok(Links::open()?.remove(&cable)?));
         if let Err(error) = unplugged {
             tracing::warn!(%error, "cannot unplug");
         }

@@ -79,22 +79,14 @@ impl Wire {
         let opened = sandbox.node().run_blocking(|| PacketTap::open(PATIENCE))?;
         let tap = Arc::new(opened.map_err(NetnsError::NoThread)?);
         let (their_shared, their_tap) = (Arc::clone(&shared), Arc::clone(&tap));
-        let thread = sandbox
-            .node()
-            .thread("wire", move || their_shared.capture(&their_tap))?;
-        Ok(Self {
-            shared,
-            tap,
-            thread: Some(thread),
-        })
+        let thread = sandbox.node().thread("wire", move || their_shared.capture(&their_tap))?;
+        Ok(Self { shared, tap, thread: Some(thread) })
     }
 
     /// Looks for something in every frame from now on.
     pub fn look_for(&self, bytes: &[u8]) -> Needle {
-        let inner = Arc::new(NeedleCount {
-            finder: Finder::new(bytes).into_owned(),
-            frames: AtomicU64::new(0),
-        });
+        let inner =
+            Arc::new(NeedleCount { finder: Finder::new(bytes).into_owned(), frames: AtomicU64::new(0) });
         self.shared.lock(|state| state.needles.push(Arc::clone(&inner)));
         Needle { inner }
     }
@@ -102,13 +94,7 @@ impl Wire {
     /// How many of the frames seen so far contain these bytes.
     pub async fn contains(&self, bytes: &[u8]) -> usize {
         self.settle().await;
-        self.shared.lock(|state| {
-            state
-                .kept
-                .iter()
-                .filter(|frame| find(frame, bytes).is_some())
-                .count()
-        })
+        self.shared.lock(|state| state.kept.iter().filter(|frame| find(frame, bytes).is_some()).count())
     }
 
     /// How much was seen so far.
@@ -213,10 +199,8 @@ mod tests {
     #[test]
     fn memory_is_bounded_but_needles_are_counted_for_ever() {
         let mut state = State::default();
-        let needle = Arc::new(NeedleCount {
-            finder: Finder::new(b"secret").into_owned(),
-            frames: AtomicU64::new(0),
-        });
+        let needle =
+            Arc::new(NeedleCount { finder: Finder::new(b"secret").into_owned(), frames: AtomicU64::new(0) });
         state.needles.push(Arc::clone(&needle));
         let mut frame = vec![0; 1024 * 1024];
         frame[77..83].copy_from_slice(b"secret");

@@ -34,34 +34,23 @@ async fn send(from: &Pod, to: &Pod, address: IpAddr, said: &[u8]) {
     client.write_all(said).await.unwrap();
     client.shutdown().await.unwrap();
     let mut heard = Vec::new();
-    timeout(PATIENCE, server.read_to_end(&mut heard))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, server.read_to_end(&mut heard)).await.unwrap().unwrap();
     assert_eq!(heard, said);
 }
 
 #[test]
 fn pods_reach_each_other_and_nothing_answers_for_a_service() {
-    Sandbox::run_async_test(
-        "pods_reach_each_other_and_nothing_answers_for_a_service",
-        async |sandbox| {
-            let (_network, one, other) = two_pods(sandbox);
-            for address in other.addresses() {
-                send(&one, &other, *address, b"hello").await;
-            }
-            for service in ["10.96.0.1:80", "[fd00:96::1]:80"] {
-                let refused = timeout(PATIENCE, one.connect(service.parse().unwrap()))
-                    .await
-                    .unwrap()
-                    .unwrap_err();
-                assert!(
-                    refused.to_string().contains("unreachable"),
-                    "{service}: {refused}"
-                );
-            }
-        },
-    );
+    Sandbox::run_async_test("pods_reach_each_other_and_nothing_answers_for_a_service", async |sandbox| {
+        let (_network, one, other) = two_pods(sandbox);
+        for address in other.addresses() {
+            send(&one, &other, *address, b"hello").await;
+        }
+        for service in ["10.96.0.1:80", "[fd00:96::1]:80"] {
+            let refused =
+                timeout(PATIENCE, one.connect(service.parse().unwrap())).await.unwrap().unwrap_err();
+            assert!(refused.to_string().contains("unreachable"), "{service}: {refused}");
+        }
+    });
 }
 
 #[test]
@@ -83,42 +72,29 @@ fn a_pod_that_is_gone_can_come_again() {
 fn an_address_outside_the_network_is_refused() {
     Sandbox::run_test("an_address_outside_the_network_is_refused", |sandbox| {
         let network = Network::new(sandbox, &["10.42.0.1/16".parse().unwrap()]).unwrap();
-        let error = network
-            .add_pod("stray", &["192.0.2.1".parse().unwrap()])
-            .unwrap_err();
+        let error = network.add_pod("stray", &["192.0.2.1".parse().unwrap()]).unwrap_err();
         assert!(matches!(error, TestbedError::NoSubnet { .. }), "{error}");
     });
 }
 
 #[test]
 fn a_process_lives_in_its_pod_and_dies_with_its_handle() {
-    Sandbox::run_async_test(
-        "a_process_lives_in_its_pod_and_dies_with_its_handle",
-        async |sandbox| {
-            let (_network, one, _) = two_pods(sandbox);
-            let mut command = Command::new("sh");
-            command
-                .args(["-c", "readlink /proc/self/ns/net; exec sleep 1000"])
-                .stdout(Stdio::piped());
-            let mut process = one.spawn(command).await.unwrap();
-            let mut said = process.stdout.take().unwrap();
-            let expected = format!("{}\n", one.namespace().id());
-            let mut link = vec![0; expected.len()];
-            timeout(PATIENCE, said.read_exact(&mut link))
-                .await
-                .unwrap()
-                .unwrap();
-            assert_eq!(String::from_utf8(link).unwrap(), expected);
+    Sandbox::run_async_test("a_process_lives_in_its_pod_and_dies_with_its_handle", async |sandbox| {
+        let (_network, one, _) = two_pods(sandbox);
+        let mut command = Command::new("sh");
+        command.args(["-c", "readlink /proc/self/ns/net; exec sleep 1000"]).stdout(Stdio::piped());
+        let mut process = one.spawn(command).await.unwrap();
+        let mut said = process.stdout.take().unwrap();
+        let expected = format!("{}\n", one.namespace().id());
+        let mut link = vec![0; expected.len()];
+        timeout(PATIENCE, said.read_exact(&mut link)).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8(link).unwrap(), expected);
 
-            drop(process);
-            // The other end of its output closes when it is dead.
-            let rest = timeout(PATIENCE, said.read_to_end(&mut Vec::new()))
-                .await
-                .unwrap()
-                .unwrap();
-            assert_eq!(rest, 0);
-        },
-    );
+        drop(process);
+        // The other end of its output closes when it is dead.
+        let rest = timeout(PATIENCE, said.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+        assert_eq!(rest, 0);
+    });
 }
 
 #[test]
@@ -126,18 +102,11 @@ fn a_program_of_futures_can_live_in_a_pod() {
     Sandbox::run_async_test("a_program_of_futures_can_live_in_a_pod", async |sandbox| {
         let (_network, one, other) = two_pods(sandbox);
         let address = SocketAddr::new(other.address().unwrap(), 9000);
-        let listener = other
-            .run(async move || TcpListener::bind(address).await.unwrap().into_std().unwrap())
-            .await;
+        let listener =
+            other.run(async move || TcpListener::bind(address).await.unwrap().into_std().unwrap()).await;
         let listener = TcpListener::from_std(listener.unwrap()).unwrap();
-        let peer = one.run(async move || {
-            TcpStream::connect(address)
-                .await
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .ip()
-        });
+        let peer =
+            one.run(async move || TcpStream::connect(address).await.unwrap().local_addr().unwrap().ip());
         let (peer, accepted) = tokio::join!(peer, listener.accept());
         assert_eq!(
             (peer.unwrap(), accepted.unwrap().1.ip()),
@@ -148,25 +117,22 @@ fn a_program_of_futures_can_live_in_a_pod() {
 
 #[test]
 fn the_wire_shows_what_crosses_it_and_not_what_stays_in_a_pod() {
-    Sandbox::run_async_test(
-        "the_wire_shows_what_crosses_it_and_not_what_stays_in_a_pod",
-        async |sandbox| {
-            let (_network, one, other) = two_pods(sandbox);
-            let wire = Wire::start(sandbox).unwrap();
-            let needle = wire.look_for(b"over the bridge");
-            for address in other.addresses() {
-                send(&one, &other, *address, b"something over the bridge").await;
-            }
-            send(&one, &one, one.address().unwrap(), b"something at home").await;
-            // Each frame in by one port of the bridge and out by another.
-            assert_eq!(wire.contains(b"over the bridge").await, 4);
-            assert_eq!(needle.frames(), 4);
-            assert_eq!(wire.contains(b"at home").await, 0);
-            let seen = wire.seen().await;
-            assert_eq!((seen.dropped, seen.forgotten, wire.failure()), (0, 0, None));
-            assert!(seen.frames > 20);
-        },
-    );
+    Sandbox::run_async_test("the_wire_shows_what_crosses_it_and_not_what_stays_in_a_pod", async |sandbox| {
+        let (_network, one, other) = two_pods(sandbox);
+        let wire = Wire::start(sandbox).unwrap();
+        let needle = wire.look_for(b"over the bridge");
+        for address in other.addresses() {
+            send(&one, &other, *address, b"something over the bridge").await;
+        }
+        send(&one, &one, one.address().unwrap(), b"something at home").await;
+        // Each frame in by one port of the bridge and out by another.
+        assert_eq!(wire.contains(b"over the bridge").await, 4);
+        assert_eq!(needle.frames(), 4);
+        assert_eq!(wire.contains(b"at home").await, 0);
+        let seen = wire.seen().await;
+        assert_eq!((seen.dropped, seen.forgotten, wire.failure()), (0, 0, None));
+        assert!(seen.frames > 20);
+    });
 }
 
 #[test]

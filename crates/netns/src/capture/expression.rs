@@ -78,35 +78,20 @@ impl Statement {
         match self {
             Self::MarkIs(Mark(mark)) => vec![load_meta(meta::MARK), compare(EQUAL, &mark.to_ne_bytes())],
             Self::FromLoopback => vec![load_meta(meta::IN), compare(EQUAL, &LOOPBACK_INDEX.to_ne_bytes())],
-            Self::ToLoopback => vec![
-                load_meta(meta::OUT),
-                compare(EQUAL, &LOOPBACK_INDEX.to_ne_bytes()),
-            ],
+            Self::ToLoopback => vec![load_meta(meta::OUT), compare(EQUAL, &LOOPBACK_INDEX.to_ne_bytes())],
             Self::Tcp => vec![load_meta(meta::PROTOCOL), compare(EQUAL, &[TCP])],
             Self::Opening => {
-                vec![
-                    load_tcp(tcp::FLAGS),
-                    mask(&[tcp::FIN_SYN_RST_ACK]),
-                    compare(EQUAL, &[tcp::SYN]),
-                ]
+                vec![load_tcp(tcp::FLAGS), mask(&[tcp::FIN_SYN_RST_ACK]), compare(EQUAL, &[tcp::SYN])]
             }
-            Self::PortIs(port) => vec![
-                load_tcp(tcp::DESTINATION_PORT),
-                compare(EQUAL, &port.to_be_bytes()),
-            ],
-            Self::PortIsNot(port) => vec![
-                load_tcp(tcp::DESTINATION_PORT),
-                compare(NOT_EQUAL, &port.to_be_bytes()),
-            ],
-            Self::Reply => vec![
-                load_connection(connection::DIRECTION),
-                compare(EQUAL, &[connection::IS_REPLY]),
-            ],
+            Self::PortIs(port) => vec![load_tcp(tcp::DESTINATION_PORT), compare(EQUAL, &port.to_be_bytes())],
+            Self::PortIsNot(port) => {
+                vec![load_tcp(tcp::DESTINATION_PORT), compare(NOT_EQUAL, &port.to_be_bytes())]
+            }
+            Self::Reply => {
+                vec![load_connection(connection::DIRECTION), compare(EQUAL, &[connection::IS_REPLY])]
+            }
             Self::ConnectionMarkIs(Mark(mark)) => {
-                vec![
-                    load_connection(connection::MARK),
-                    compare(EQUAL, &mark.to_ne_bytes()),
-                ]
+                vec![load_connection(connection::MARK), compare(EQUAL, &mark.to_ne_bytes())]
             }
             Self::NotRedirected => vec![
                 load_connection(connection::STATUS),
@@ -128,10 +113,7 @@ fn expression(name: &str, data: Vec<Attribute>) -> Attribute {
     const LIST_ELEMENT: u16 = 1;
     const NAME: u16 = 1;
     const DATA: u16 = 2;
-    Attribute::nested(
-        LIST_ELEMENT,
-        vec![Attribute::text(NAME, name), Attribute::nested(DATA, data)],
-    )
+    Attribute::nested(LIST_ELEMENT, vec![Attribute::text(NAME, name), Attribute::nested(DATA, data)])
 }
 
 fn value(kind: u16, bytes: &[u8]) -> Attribute {
@@ -140,17 +122,11 @@ fn value(kind: u16, bytes: &[u8]) -> Attribute {
 }
 
 fn load_meta(key: u32) -> Attribute {
-    expression(
-        "meta",
-        vec![Attribute::be32(1, REGISTER), Attribute::be32(2, key)],
-    )
+    expression("meta", vec![Attribute::be32(1, REGISTER), Attribute::be32(2, key)])
 }
 
 fn store_meta(key: u32) -> Attribute {
-    expression(
-        "meta",
-        vec![Attribute::be32(2, key), Attribute::be32(3, REGISTER)],
-    )
+    expression("meta", vec![Attribute::be32(2, key), Attribute::be32(3, REGISTER)])
 }
 
 fn load_connection(key: u32) -> Attribute {
@@ -175,14 +151,7 @@ fn load_tcp((offset, length): (u32, u32)) -> Attribute {
 }
 
 fn compare(operator: u32, bytes: &[u8]) -> Attribute {
-    expression(
-        "cmp",
-        vec![
-            Attribute::be32(1, REGISTER),
-            Attribute::be32(2, operator),
-            value(3, bytes),
-        ],
-    )
+    expression("cmp", vec![Attribute::be32(1, REGISTER), Attribute::be32(2, operator), value(3, bytes)])
 }
 
 fn mask(bits: &[u8]) -> Attribute {
@@ -208,13 +177,7 @@ fn accept() -> Attribute {
     const CODE: u16 = 1;
     const NF_ACCEPT: u32 = 1;
     let verdict = Attribute::nested(VERDICT, vec![Attribute::be32(CODE, NF_ACCEPT)]);
-    expression(
-        "immediate",
-        vec![
-            Attribute::be32(1, VERDICT_REGISTER),
-            Attribute::nested(2, vec![verdict]),
-        ],
-    )
+    expression("immediate", vec![Attribute::be32(1, VERDICT_REGISTER), Attribute::nested(2, vec![verdict])])
 }
 
 fn redirect() -> Attribute {

@@ -85,20 +85,13 @@ pub fn inspect(rules: &CaptureRules) -> Result<Capture, CaptureError> {
         Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(Capture::Missing),
         Err(error) => return Err(error.into()),
     };
-    if !table.iter().any(|reply| {
-        reply
-            .attributes()
-            .is_some_and(|found| covers(found, &ruleset.table))
-    }) {
+    if !table.iter().any(|reply| reply.attributes().is_some_and(|found| covers(found, &ruleset.table))) {
         return Ok(Capture::Differs("the table is dormant".to_owned()));
     }
     // Lists of chains hold those of every table.
     let chains = kernel.dump(&ruleset::list_chains())?;
-    let chains: Vec<_> = chains
-        .iter()
-        .filter_map(|reply| reply.attributes())
-        .filter(|it| ruleset::is_ours(it))
-        .collect();
+    let chains: Vec<_> =
+        chains.iter().filter_map(|reply| reply.attributes()).filter(|it| ruleset::is_ours(it)).collect();
     let rows = kernel.dump(&ruleset::list_rules())?;
     let rows: Vec<_> = rows.iter().filter_map(|reply| reply.attributes()).collect();
     if let Some(difference) = ruleset.difference(&chains, &rows) {
@@ -138,7 +131,5 @@ impl From<NetlinkError> for CaptureError {
 
 /// The value of one attribute of a kernel object.
 fn attribute(object: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(object)
-        .find(|(kind, _)| *kind == wanted)
-        .map(|(_, value)| value)
+    attributes(object).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }

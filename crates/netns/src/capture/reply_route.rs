@@ -27,10 +27,7 @@ pub(super) fn add(rules: &CaptureRules) -> Result<(), NetlinkError> {
 pub(super) fn remove(rules: &CaptureRules) -> Result<(), NetlinkError> {
     let mut kernel = Connection::open(Family::Route)?;
     for family in IpFamily::present() {
-        unless(
-            kernel.execute(&rule(family, rules, kind::DELETE_RULE, "remove")),
-            &[libc::ENOENT],
-        )?;
+        unless(kernel.execute(&rule(family, rules, kind::DELETE_RULE, "remove")), &[libc::ENOENT])?;
         unless(
             kernel.execute(&route(family, rules, kind::DELETE_ROUTE, "remove")),
             &[libc::ESRCH, libc::ENOENT],
@@ -49,11 +46,8 @@ pub(super) fn difference(rules: &CaptureRules) -> Result<Option<String>, Netlink
         ];
         for (wanted, name) in wanted {
             // Strict kernels refuse filters they do not know; everything is listed, and looked through here.
-            let list = Message {
-                fixed: header(family, 0, 0, 0, 0),
-                attributes: Vec::new(),
-                ..wanted.clone()
-            };
+            let list =
+                Message { fixed: header(family, 0, 0, 0, 0), attributes: Vec::new(), ..wanted.clone() };
             let found = kernel.dump(&list)?;
             if !found.iter().any(|reply| is(&reply.body, &wanted)) {
                 return Ok(Some(format!("the {family:?} {name} for answers is gone")));
@@ -109,10 +103,7 @@ fn route(family: IpFamily, rules: &CaptureRules, kind: u16, verb: &str) -> Messa
         kind,
         flags: 0,
         fixed: header(family, 0, STATIC, HOST, LOCAL),
-        attributes: vec![
-            Attribute::u32(15, rules.reply_table),
-            Attribute::u32(4, interface_index::LOOPBACK),
-        ],
+        attributes: vec![Attribute::u32(15, rules.reply_table), Attribute::u32(4, interface_index::LOOPBACK)],
     }
 }
 

@@ -40,37 +40,12 @@ const TRANSLATION: i32 = -100;
 const FILTER: i32 = 0;
 
 const CHAINS: [Chain; 5] = [
-    Chain {
-        name: "outbound",
-        kind: "nat",
-        hook: OUTPUT,
-        priority: TRANSLATION,
-    },
-    Chain {
-        name: "inbound",
-        kind: "nat",
-        hook: PREROUTING,
-        priority: TRANSLATION,
-    },
-    Chain {
-        name: "remember",
-        kind: "filter",
-        hook: PREROUTING,
-        priority: MARKING,
-    },
+    Chain { name: "outbound", kind: "nat", hook: OUTPUT, priority: TRANSLATION },
+    Chain { name: "inbound", kind: "nat", hook: PREROUTING, priority: TRANSLATION },
+    Chain { name: "remember", kind: "filter", hook: PREROUTING, priority: MARKING },
     // Of kind "route": a packet whose mark it changes is routed again.
-    Chain {
-        name: "answer",
-        kind: "route",
-        hook: OUTPUT,
-        priority: MARKING,
-    },
-    Chain {
-        name: "protect",
-        kind: "filter",
-        hook: INPUT,
-        priority: FILTER,
-    },
+    Chain { name: "answer", kind: "route", hook: OUTPUT, priority: MARKING },
+    Chain { name: "protect", kind: "filter", hook: INPUT, priority: FILTER },
 ];
 
 /// The rules. The comments go to the kernel too, for whoever lists them.
@@ -78,34 +53,16 @@ const CHAINS: [Chain; 5] = [
 /// Not here, for a reason: UDP and everything else that is not TCP passes by. `127.0.0.1` needs no rule of its own, it is
 /// loopback. Nothing names addresses, so that the same rules hold for IPv4, IPv6 and pods with several addresses.
 fn rules(numbers: &CaptureRules) -> Vec<(&'static str, &'static str, Vec<Statement>)> {
-    let &CaptureRules {
-        outbound_port,
-        inbound_port,
-        hbone_port,
-        own_mark,
-        reply_mark,
-        reply_table: _,
-    } = numbers;
+    let &CaptureRules { outbound_port, inbound_port, hbone_port, own_mark, reply_mark, reply_table: _ } =
+        numbers;
     vec![
         // The tunnel opens its connections within the pod; without this each would come back to it for ever.
-        (
-            "outbound",
-            "what the tunnel itself sends is on its way",
-            vec![MarkIs(own_mark), Accept],
-        ),
+        ("outbound", "what the tunnel itself sends is on its way", vec![MarkIs(own_mark), Accept]),
         // By 127.0.0.1 or by the pod's own address: it never leaves the pod, so there is nothing to protect, and a program
         // that looks for itself must find itself even when the tunnel is down.
-        (
-            "outbound",
-            "what the pod says to itself stays within",
-            vec![ToLoopback, Accept],
-        ),
+        ("outbound", "what the pod says to itself stays within", vec![ToLoopback, Accept]),
         // Only openings: a connection that was there before the rules must not be torn out of the middle.
-        (
-            "outbound",
-            "new connections go through the tunnel",
-            vec![Tcp, Opening, Redirect(outbound_port)],
-        ),
+        ("outbound", "new connections go through the tunnel", vec![Tcp, Opening, Redirect(outbound_port)]),
         // The tunnel port speaks for itself with mTLS. All others are plaintext to us, and the tunnel decides about them:
         // probes of the node, clients outside the mesh. What came over loopback was decided on its way out.
         (
@@ -119,7 +76,8 @@ fn rules(numbers: &CaptureRules) -> Vec<(&'static str, &'static str, Vec<Stateme
             "a connection the tunnel makes to the pod, maybe in a client's name",
             vec![FromLoopback, MarkIs(own_mark), SetConnectionMark(reply_mark)],
         ),
-        // ...so the program answers to the client; the mark has the answer routed back here instead (`reply_route`).
+        // ...so the program answers to the client; the mark has the answer routed back here instead (`reply_route`). Only
+        // answers: what the tunnel says needs no second routing.
         (
             "answer",
             "answers to it come back to the tunnel",
@@ -144,10 +102,7 @@ fn rules(numbers: &CaptureRules) -> Vec<(&'static str, &'static str, Vec<Stateme
 impl Ruleset {
     /// The rules made of these numbers.
     pub fn new(numbers: &CaptureRules) -> Self {
-        let chains = CHAINS
-            .iter()
-            .map(|chain| (chain.name, chain.attributes()))
-            .collect();
+        let chains = CHAINS.iter().map(|chain| (chain.name, chain.attributes())).collect();
         let rules = rules(numbers)
             .into_iter()
             .map(|(chain, comment, statements)| Rule {
@@ -156,10 +111,7 @@ impl Ruleset {
             })
             .collect();
         Self {
-            table: vec![
-                Attribute::text(table::NAME, TABLE),
-                Attribute::be32(table::FLAGS, 0),
-            ],
+            table: vec![Attribute::text(table::NAME, TABLE), Attribute::be32(table::FLAGS, 0)],
             chains,
             rules,
         }
@@ -176,14 +128,8 @@ impl Ruleset {
     }
 
     pub(super) fn install(&self) -> Vec<Message> {
-        let add_table = || {
-            request(
-                kind::NEW_TABLE,
-                flags::CREATE,
-                "add the table".to_owned(),
-                self.table.clone(),
-            )
-        };
+        let add_table =
+            || request(kind::NEW_TABLE, flags::CREATE, "add the table".to_owned(), self.table.clone());
         let mut messages = vec![batch_begin()];
         // Deleting what is not there is an error, so it is made first; kernels before 6.3 have no better way.
         messages.extend([add_table(), delete_table(), add_table()]);
@@ -197,12 +143,7 @@ impl Ruleset {
         }
         for (number, Rule { chain, attributes }) in self.rules.iter().enumerate() {
             let what = format!("add rule {number} to the chain {chain}");
-            messages.push(request(
-                kind::NEW_RULE,
-                flags::CREATE | flags::APPEND,
-                what,
-                attributes.clone(),
-            ));
+            messages.push(request(kind::NEW_RULE, flags::CREATE | flags::APPEND, what, attributes.clone()));
         }
         messages.push(batch_end());
         messages
@@ -229,10 +170,8 @@ impl Ruleset {
                     wanted.len()
                 ));
             }
-            let changed = found
-                .iter()
-                .zip(&wanted)
-                .position(|(found, wanted)| !covers(found, &wanted.attributes));
+            let changed =
+                found.iter().zip(&wanted).position(|(found, wanted)| !covers(found, &wanted.attributes));
             if let Some(number) = changed {
                 return Some(format!("rule {number} of the chain {name} is not ours"));
             }
@@ -245,10 +184,7 @@ impl Ruleset {
 impl Chain {
     fn attributes(&self) -> Vec<Attribute> {
         const ACCEPT: u32 = 1;
-        let hook = vec![
-            Attribute::be32(1, self.hook),
-            Attribute::be32(2, self.priority as u32),
-        ];
+        let hook = vec![Attribute::be32(1, self.hook), Attribute::be32(2, self.priority as u32)];
         vec![
             Attribute::text(chain::TABLE, TABLE),
             Attribute::text(chain::NAME, self.name),
@@ -260,10 +196,7 @@ impl Chain {
 }
 
 fn rule_attributes(chain: &str, comment: &str, statements: &[Statement]) -> Vec<Attribute> {
-    let expressions = statements
-        .iter()
-        .flat_map(|statement| statement.expressions())
-        .collect();
+    let expressions = statements.iter().flat_map(|statement| statement.expressions()).collect();
     // The form `nft` reads comments in: type 0, length, text, end.
     let mut user_data = vec![0, (comment.len() + 1) as u8];
     user_data.extend(comment.as_bytes());
@@ -313,25 +246,16 @@ const INET: u8 = 1;
 
 pub(super) fn get_table() -> Message {
     let name = vec![Attribute::text(table::NAME, TABLE)];
-    Message {
-        flags: 0,
-        ..request(kind::GET_TABLE, 0, "look at the table".to_owned(), name)
-    }
+    Message { flags: 0, ..request(kind::GET_TABLE, 0, "look at the table".to_owned(), name) }
 }
 
 pub(super) fn list_chains() -> Message {
-    Message {
-        flags: 0,
-        ..request(kind::GET_CHAIN, 0, "list chains".to_owned(), Vec::new())
-    }
+    Message { flags: 0, ..request(kind::GET_CHAIN, 0, "list chains".to_owned(), Vec::new()) }
 }
 
 pub(super) fn list_rules() -> Message {
     let table = vec![Attribute::text(rule::TABLE, TABLE)];
-    Message {
-        flags: 0,
-        ..request(kind::GET_RULE, 0, "list rules".to_owned(), table)
-    }
+    Message { flags: 0, ..request(kind::GET_RULE, 0, "list rules".to_owned(), table) }
 }
 
 /// Whether a chain is in our table.
@@ -370,11 +294,5 @@ fn batch_end() -> Message {
 fn batch_edge(kind: u16, what: &str) -> Message {
     let [high, low] = SUBSYSTEM.to_be_bytes();
     let what = format!("{what} (nf_tables {TABLE})");
-    Message {
-        what,
-        kind,
-        flags: 0,
-        fixed: vec![0, 0, high, low],
-        attributes: Vec::new(),
-    }
+    Message { what, kind, flags: 0, fixed: vec![0, 0, high, low], attributes: Vec::new() }
 }

@@ -4,10 +4,7 @@ use super::*;
 #[test]
 fn one_transaction_replaces_whatever_was_there() {
     let batch = Ruleset::new(&CaptureRules::default()).batch();
-    let kinds: Vec<u16> = batch
-        .iter()
-        .map(|message| u16::from_ne_bytes([message[4], message[5]]))
-        .collect();
+    let kinds: Vec<u16> = batch.iter().map(|message| u16::from_ne_bytes([message[4], message[5]])).collect();
     const NFT: u16 = 10 << 8;
     // Begin, table there for sure, gone, new, five chains, eight rules, commit.
     let mut expected = vec![0x10, NFT, NFT | 2, NFT];
@@ -16,10 +13,7 @@ fn one_transaction_replaces_whatever_was_there() {
     expected.push(0x11);
     assert_eq!(kinds, expected);
     for message in &batch {
-        assert_eq!(
-            u32::from_ne_bytes(*message.first_chunk().unwrap()) as usize,
-            message.len()
-        );
+        assert_eq!(u32::from_ne_bytes(*message.first_chunk().unwrap()) as usize, message.len());
         assert_eq!(message.len() % 4, 0);
     }
 }

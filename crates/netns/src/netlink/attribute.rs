@@ -21,10 +21,7 @@ enum Value {
 
 impl Attribute {
     pub(crate) fn bytes(kind: u16, value: impl Into<Vec<u8>>) -> Self {
-        Self {
-            kind,
-            value: Value::Bytes(value.into()),
-        }
+        Self { kind, value: Value::Bytes(value.into()) }
     }
 
     /// Numbers of routing messages are in the machine's order.
@@ -44,10 +41,7 @@ impl Attribute {
     }
 
     pub(crate) fn nested(kind: u16, value: Vec<Self>) -> Self {
-        Self {
-            kind,
-            value: Value::Nested(value),
-        }
+        Self { kind, value: Value::Nested(value) }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -128,38 +122,20 @@ mod tests {
         assert_eq!(bytes.len(), 8 + 8);
         assert_eq!(bytes[..2], 7u16.to_ne_bytes());
         let read: Vec<_> = attributes(&bytes).collect();
-        assert_eq!(
-            read,
-            [(3, b"lo\0".as_slice()), (4, 1u32.to_ne_bytes().as_slice())]
-        );
+        assert_eq!(read, [(3, b"lo\0".as_slice()), (4, 1u32.to_ne_bytes().as_slice())]);
     }
 
     #[test]
     fn cut_off_or_lying_attributes_end_the_reading() {
-        for bytes in [
-            &[][..],
-            &[8, 0],
-            &[3, 0, 1, 0],
-            &[9, 0, 1, 0, 1, 2, 3, 4],
-            &[0, 0, 0, 0, 0, 0, 0, 0],
-        ] {
+        for bytes in [&[][..], &[8, 0], &[3, 0, 1, 0], &[9, 0, 1, 0, 1, 2, 3, 4], &[0, 0, 0, 0, 0, 0, 0, 0]] {
             assert_eq!(attributes(bytes).count(), 0, "{bytes:?}");
         }
     }
 
     #[test]
     fn what_the_kernel_adds_is_no_difference_and_what_it_lacks_or_changed_is() {
-        let rule = |port| {
-            vec![
-                Attribute::nested(4, vec![Attribute::be32(1, port)]),
-                Attribute::text(1, "t"),
-            ]
-        };
-        let kernel = encoded(&[
-            Attribute::text(1, "t"),
-            Attribute::be32(9, 7),
-            rule(80)[0].clone(),
-        ]);
+        let rule = |port| vec![Attribute::nested(4, vec![Attribute::be32(1, port)]), Attribute::text(1, "t")];
+        let kernel = encoded(&[Attribute::text(1, "t"), Attribute::be32(9, 7), rule(80)[0].clone()]);
         assert!(covers(&kernel, &rule(80)));
         assert!(!covers(&kernel, &rule(81)));
         assert!(!covers(&encoded(&rule(80)[..1]), &rule(80)));
@@ -167,12 +143,7 @@ mod tests {
 
     #[test]
     fn a_list_is_equal_only_in_the_same_order_and_length() {
-        let list = |values: &[u32]| {
-            values
-                .iter()
-                .map(|value| Attribute::be32(1, *value))
-                .collect::<Vec<_>>()
-        };
+        let list = |values: &[u32]| values.iter().map(|value| Attribute::be32(1, *value)).collect::<Vec<_>>();
         assert!(covers(&encoded(&list(&[1, 2])), &list(&[1, 2])));
         assert!(!covers(&encoded(&list(&[2, 1])), &list(&[1, 2])));
         assert!(!covers(&encoded(&list(&[1, 2, 3])), &list(&[1, 2])));

@@ -34,30 +34,18 @@ impl Connection {
             Family::Route => None, // NETLINK_ROUTE is 0
             Family::Netfilter => Some(netlink::NETFILTER),
         };
-        let socket = socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            protocol,
-        )
-        .map_err(io::Error::from)?;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
+            .map_err(io::Error::from)?;
         bind(&socket, &SocketAddrNetlink::new(0, 0)).map_err(io::Error::from)?;
         // Explanations of errors, and no echo of our own message in them. Kernels before 4.12 know neither: so be it.
         let _ = kernel::set_option(&socket, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, 1);
         let _ = kernel::set_option(&socket, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1);
-        Ok(Self {
-            socket,
-            sequence: 1,
-            buffer: vec![0; 64 * 1024],
-        })
+        Ok(Self { socket, sequence: 1, buffer: vec![0; 64 * 1024] })
     }
 
     /// Has one thing done.
     pub(crate) fn execute(&mut self, message: &Message) -> Result<(), NetlinkError> {
-        let wanted = Message {
-            flags: message.flags | flags::ACK,
-            ..message.clone()
-        };
+        let wanted = Message { flags: message.flags | flags::ACK, ..message.clone() };
         self.ask(&wanted).map(|_| ())
     }
 
@@ -88,9 +76,8 @@ impl Connection {
                 match meaning {
                     Received::Acknowledged => unanswered = unanswered.saturating_sub(1),
                     Received::Refused { errno, detail } => {
-                        let what = messages
-                            .get(index)
-                            .map_or("change the kernel's state", |asked| &asked.what);
+                        let what =
+                            messages.get(index).map_or("change the kernel's state", |asked| &asked.what);
                         let source = io::Error::from_raw_os_error(errno);
                         refused.get_or_insert(NetlinkError::Refused {
                             what: what.to_owned(),
@@ -122,10 +109,7 @@ impl Connection {
     }
 
     fn dump_once(&mut self, message: &Message) -> Result<Option<Vec<Reply>>, NetlinkError> {
-        let wanted = Message {
-            flags: message.flags | flags::DUMP,
-            ..message.clone()
-        };
+        let wanted = Message { flags: message.flags | flags::DUMP, ..message.clone() };
         let mut bytes = Vec::new();
         wanted.encode(self.sequence, &mut bytes);
         self.sequence = self.sequence.wrapping_add(1);
@@ -141,11 +125,7 @@ impl Connection {
                     Received::Reply(reply) => replies.push(reply),
                     Received::Refused { errno, detail } => {
                         let source = io::Error::from_raw_os_error(errno);
-                        return Err(NetlinkError::Refused {
-                            what: wanted.what,
-                            source,
-                            detail,
-                        });
+                        return Err(NetlinkError::Refused { what: wanted.what, source, detail });
                     }
                     Received::Done | Received::Acknowledged => {}
                 }
@@ -156,15 +136,12 @@ impl Connection {
 
     /// The next datagram, if there is one already; there is no other kind.
     fn receive(&mut self) -> Result<Option<Vec<u8>>, NetlinkError> {
-        let (_, length) = match recv(
-            &self.socket,
-            &mut self.buffer[..],
-            RecvFlags::DONTWAIT | RecvFlags::TRUNC,
-        ) {
-            Ok(received) => received,
-            Err(rustix::io::Errno::AGAIN) => return Ok(None),
-            Err(error) => return Err(NetlinkError::Socket(error.into())),
-        };
+        let (_, length) =
+            match recv(&self.socket, &mut self.buffer[..], RecvFlags::DONTWAIT | RecvFlags::TRUNC) {
+                Ok(received) => received,
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(error) => return Err(NetlinkError::Socket(error.into())),
+            };
         match self.buffer.get(..length) {
             Some(datagram) => Ok(Some(datagram.to_vec())),
             None => Err(NetlinkError::Garbled("a message is longer than any known")),

@@ -105,23 +105,14 @@ fn split(datagram: &[u8]) -> Option<(Answer, &[u8])> {
     let meaning = match kind {
         ERROR => match i32::from_ne_bytes(*body.first_chunk()?) {
             0 => Received::Acknowledged,
-            error => Received::Refused {
-                errno: error.saturating_neg(),
-                detail: explanation(body, flags),
-            },
+            error => Received::Refused { errno: error.saturating_neg(), detail: explanation(body, flags) },
         },
         // A dump that fails half-way ends in a DONE that carries the error.
         DONE => match body.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
-            Some(error) if error < 0 => Received::Refused {
-                errno: error.saturating_neg(),
-                detail: None,
-            },
+            Some(error) if error < 0 => Received::Refused { errno: error.saturating_neg(), detail: None },
             _ => Received::Done,
         },
-        _ => Received::Reply(Reply {
-            kind,
-            body: body.to_vec(),
-        }),
+        _ => Received::Reply(Reply { kind, body: body.to_vec() }),
     };
     let rest = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
     Some(((sequence, flags, meaning), rest))
@@ -132,28 +123,18 @@ fn explanation(body: &[u8], flags: u16) -> Option<String> {
     if flags & flags::EXPLAINED == 0 {
         return None;
     }
-    let repeated = if flags & flags::CAPPED != 0 {
-        HEADER
-    } else {
-        u32_at(body, 4)? as usize
-    };
+    let repeated = if flags & flags::CAPPED != 0 { HEADER } else { u32_at(body, 4)? as usize };
     let tail = body.get(4 + repeated.next_multiple_of(4)..)?;
     let (_, text) = super::attributes(tail).find(|(kind, _)| *kind == TEXT)?;
     Some(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|value| u16::from_ne_bytes(*value))
+    bytes.get(at..)?.first_chunk().map(|value| u16::from_ne_bytes(*value))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|value| u32::from_ne_bytes(*value))
+    bytes.get(at..)?.first_chunk().map(|value| u32::from_ne_bytes(*value))
 }
 
 #[cfg(test)]
@@ -180,11 +161,7 @@ mod tests {
         let detail = Some("no such thing".to_owned());
         assert_eq!(
             all,
-            [Some((
-                7,
-                flags::CAPPED | flags::EXPLAINED,
-                Received::Refused { errno: 1, detail }
-            ))]
+            [Some((7, flags::CAPPED | flags::EXPLAINED, Received::Refused { errno: 1, detail }))]
         );
     }
 
@@ -200,11 +177,7 @@ mod tests {
     fn a_cut_off_message_is_no_message() {
         let datagram = answer(DONE, 0, &[0; 8]);
         for end in 1..datagram.len() {
-            assert_eq!(
-                received(&datagram[..end]).collect::<Vec<_>>(),
-                [None],
-                "cut at {end}"
-            );
+            assert_eq!(received(&datagram[..end]).collect::<Vec<_>>(), [None], "cut at {end}");
         }
     }
 }

@@ -8,11 +8,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 async fn connect_from(namespace: &Namespace, destination: SocketAddr) -> TcpStream {
-    let wanted = Connect {
-        destination,
-        source: None,
-        mark: None,
-    };
+    let wanted = Connect { destination, source: None, mark: None };
     let socket = namespace.connector(wanted).await.unwrap();
     within(socket.connect(destination)).await.unwrap()
 }
@@ -84,11 +80,9 @@ fn the_app_sees_the_clients_address_and_its_answers_come_back_to_the_tunnel() {
                 let app = stage.pod.listen(there).await.unwrap();
                 // An address on the same bridge, one behind the gateway, and with the port as well.
                 let far = SocketAddr::new(addresses.service, 4711);
-                for source in [
-                    Source::Spoofed(addresses.other),
-                    Source::Spoofed(far.ip()),
-                    Source::SpoofedPort(far),
-                ] {
+                for source in
+                    [Source::Spoofed(addresses.other), Source::Spoofed(far.ip()), Source::SpoofedPort(far)]
+                {
                     let wanted = Connect {
                         destination: there,
                         source: Some(source),
@@ -120,11 +114,7 @@ fn without_the_way_back_the_clients_address_does_not_work() {
             let there = SocketAddr::new(v4.pod, 8080);
             let _app = stage.pod.listen(there).await.unwrap();
             let source = Some(Source::Spoofed(v4.other));
-            let wanted = Connect {
-                destination: there,
-                source,
-                mark: Some(stage.rules.own_mark),
-            };
+            let wanted = Connect { destination: there, source, mark: Some(stage.rules.own_mark) };
             let socket = stage.pod.namespace().connector(wanted).await.unwrap();
             // The other pod gets an answer to what it never asked, and resets; or nothing ever comes.
             let outcome =
@@ -147,16 +137,10 @@ fn a_client_served_directly_and_by_the_tunnel_is_told_apart() {
             let there = SocketAddr::new(v4.pod, 8080);
             let app = stage.pod.listen(there).await.unwrap();
 
-            let mut tunnel = within(stage.other.connect(SocketAddr::new(v4.pod, 15008)))
-                .await
-                .unwrap();
+            let mut tunnel = within(stage.other.connect(SocketAddr::new(v4.pod, 15008))).await.unwrap();
             let (_, _, mut accepted) = accept(&hbone).await;
             let source = Some(Source::Spoofed(v4.other));
-            let wanted = Connect {
-                destination: there,
-                source,
-                mark: Some(stage.rules.own_mark),
-            };
+            let wanted = Connect { destination: there, source, mark: Some(stage.rules.own_mark) };
             let socket = stage.pod.namespace().connector(wanted).await.unwrap();
             let mut handed = within(socket.connect(there)).await.unwrap();
             let (_, _, mut served) = accept(&app).await;
@@ -170,30 +154,24 @@ fn a_client_served_directly_and_by_the_tunnel_is_told_apart() {
 
 #[test]
 fn an_upgraded_tunnel_listens_beside_the_old_one() {
-    Sandbox::run_async_test(
-        "inbound::an_upgraded_tunnel_listens_beside_the_old_one",
-        async |sandbox| {
-            let stage = Stage::set(sandbox);
-            let old = stage.tunnel_listener(15008).await;
-            let new = stage.tunnel_listener(15008).await;
-            drop(old);
-            let destination = SocketAddr::new(both()[0].pod, 15008);
-            let _client = within(stage.other.connect(destination)).await.unwrap();
-            accept(&new).await;
+    Sandbox::run_async_test("inbound::an_upgraded_tunnel_listens_beside_the_old_one", async |sandbox| {
+        let stage = Stage::set(sandbox);
+        let old = stage.tunnel_listener(15008).await;
+        let new = stage.tunnel_listener(15008).await;
+        drop(old);
+        let destination = SocketAddr::new(both()[0].pod, 15008);
+        let _client = within(stage.other.connect(destination)).await.unwrap();
+        accept(&new).await;
 
-            // Without sharing there is one.
-            let alone = socket::Listen {
-                address: SocketAddr::new(both()[0].pod, 15008),
-                backlog: 1,
-                reuse_port: ReusePort::Exclusive,
-                transparency: Transparency::Opaque,
-                mark: None,
-            };
-            let refused = stage.pod.namespace().listen(alone).await.unwrap_err();
-            assert!(
-                refused.to_string().contains("cannot listen on 10.42.0.2:15008"),
-                "{refused}"
-            );
-        },
-    );
+        // Without sharing there is one.
+        let alone = socket::Listen {
+            address: SocketAddr::new(both()[0].pod, 15008),
+            backlog: 1,
+            reuse_port: ReusePort::Exclusive,
+            transparency: Transparency::Opaque,
+            mark: None,
+        };
+        let refused = stage.pod.namespace().listen(alone).await.unwrap_err();
+        assert!(refused.to_string().contains("cannot listen on 10.42.0.2:15008"), "{refused}");
+    });
 }

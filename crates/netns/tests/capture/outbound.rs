@@ -49,74 +49,58 @@ fn without_capture_a_service_is_nowhere_and_another_pod_is_itself() {
 
 #[test]
 fn what_the_tunnel_sends_is_not_captured() {
-    Sandbox::run_async_test(
-        "outbound::what_the_tunnel_sends_is_not_captured",
-        async |sandbox| {
-            let stage = Stage::set(sandbox);
-            stage.capture();
-            let tunnel = stage.tunnel_listener(15001).await;
-            for addresses in both() {
-                let there = SocketAddr::new(addresses.other, 8080);
-                let app = stage.other.listen(there).await.unwrap();
-                let wanted = Connect {
-                    destination: there,
-                    source: None,
-                    mark: Some(stage.rules.own_mark),
-                };
-                let socket = stage.pod.namespace().connector(wanted).await.unwrap();
-                let mut sent = within(socket.connect(there)).await.unwrap();
-                let (_, peer, mut arrived) = accept(&app).await;
-                assert_eq!(peer, addresses.pod);
-                talk(&mut sent, &mut arrived).await;
-                assert!(nobody_at(&tunnel));
-            }
-        },
-    );
+    Sandbox::run_async_test("outbound::what_the_tunnel_sends_is_not_captured", async |sandbox| {
+        let stage = Stage::set(sandbox);
+        stage.capture();
+        let tunnel = stage.tunnel_listener(15001).await;
+        for addresses in both() {
+            let there = SocketAddr::new(addresses.other, 8080);
+            let app = stage.other.listen(there).await.unwrap();
+            let wanted = Connect { destination: there, source: None, mark: Some(stage.rules.own_mark) };
+            let socket = stage.pod.namespace().connector(wanted).await.unwrap();
+            let mut sent = within(socket.connect(there)).await.unwrap();
+            let (_, peer, mut arrived) = accept(&app).await;
+            assert_eq!(peer, addresses.pod);
+            talk(&mut sent, &mut arrived).await;
+            assert!(nobody_at(&tunnel));
+        }
+    });
 }
 
 #[test]
 fn another_mark_does_not_pass_for_the_tunnels() {
-    Sandbox::run_async_test(
-        "outbound::another_mark_does_not_pass_for_the_tunnels",
-        async |sandbox| {
-            let stage = Stage::set(sandbox);
-            stage.capture();
-            let tunnel = stage.tunnel_listener(15001).await;
-            let destination = SocketAddr::new(both()[0].service, 80);
-            let wanted = Connect {
-                destination,
-                source: None,
-                mark: Some(Mark(stage.rules.own_mark.0 | 0x10000)),
-            };
-            let socket = stage.pod.namespace().connector(wanted).await.unwrap();
-            let _client = within(socket.connect(destination)).await.unwrap();
-            assert_eq!(accept(&tunnel).await.0, destination);
-        },
-    );
+    Sandbox::run_async_test("outbound::another_mark_does_not_pass_for_the_tunnels", async |sandbox| {
+        let stage = Stage::set(sandbox);
+        stage.capture();
+        let tunnel = stage.tunnel_listener(15001).await;
+        let destination = SocketAddr::new(both()[0].service, 80);
+        let wanted =
+            Connect { destination, source: None, mark: Some(Mark(stage.rules.own_mark.0 | 0x10000)) };
+        let socket = stage.pod.namespace().connector(wanted).await.unwrap();
+        let _client = within(socket.connect(destination)).await.unwrap();
+        assert_eq!(accept(&tunnel).await.0, destination);
+    });
 }
 
 #[test]
 fn what_the_pod_says_to_itself_stays_within() {
-    Sandbox::run_async_test(
-        "outbound::what_the_pod_says_to_itself_stays_within",
-        async |sandbox| {
-            let stage = Stage::set(sandbox);
-            stage.capture();
-            let outbound = stage.tunnel_listener(15001).await;
-            let inbound = stage.tunnel_listener(15006).await;
-            for addresses in both() {
-                for itself in [addresses.loopback, addresses.pod] {
-                    let itself = SocketAddr::new(itself, 8080);
-                    let app = stage.pod.listen(itself).await.unwrap();
-                    let mut client = within(stage.pod.connect(itself)).await.unwrap();
-                    let (_, peer, mut served) = accept(&app).await;
-                    assert_eq!(peer, itself.ip());
-                    talk(&mut client, &mut served).await;
-                    assert!(nobody_at(&outbound) && nobody_at(&inbound));
-                }
+    Sandbox::run_async_test("outbound::what_the_pod_says_to_itself_stays_within", async |sandbox| {
+        let stage = Stage::set(sandbox);
+        stage.capture();
+        let outbound = stage.tunnel_listener(15001).await;
+        let inbound = stage.tunnel_listener(15006).await;
+        for addresses in both() {
+            for itself in [addresses.loopback, addresses.pod] {
+                let itself = SocketAddr::new(itself, 8080);
+                let app = stage.pod.listen(itself).await.unwrap();
+                let mut client = within(stage.pod.connect(itself)).await.unwrap();
+                let (_, peer, mut served) = accept(&app).await;
+                assert_eq!(peer, itself.ip());
+                talk(&mut client, &mut served).await;
+                assert!(nobody_at(&outbound) && nobody_at(&inbound));
             }
-        },
-    );
+        }
+    });
 }
 
 #[test]
@@ -135,11 +119,8 @@ fn the_tunnels_ports_refuse_who_dials_them_from_within() {
                         assert!(refused.to_string().contains("refused"), "{itself}: {refused}");
 
                         // And if the tunnel were talked into dialling itself: no loop either.
-                        let wanted = Connect {
-                            destination: itself,
-                            source: None,
-                            mark: Some(stage.rules.own_mark),
-                        };
+                        let wanted =
+                            Connect { destination: itself, source: None, mark: Some(stage.rules.own_mark) };
                         let socket = stage.pod.namespace().connector(wanted).await.unwrap();
                         let refused = within(socket.connect(itself)).await.unwrap_err();
                         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
@@ -163,10 +144,7 @@ fn datagrams_pass_by() {
             ] {
                 let server = to.udp(SocketAddr::new(to_ip, 15001)).await.unwrap();
                 let client = from.udp(SocketAddr::new(from_ip, 0)).await.unwrap();
-                client
-                    .send_to(b"ping", SocketAddr::new(to_ip, 15001))
-                    .await
-                    .unwrap();
+                client.send_to(b"ping", SocketAddr::new(to_ip, 15001)).await.unwrap();
                 let mut heard = [0; 8];
                 let (length, peer) = within(server.recv_from(&mut heard)).await.unwrap();
                 assert_eq!((&heard[..length], peer.ip()), (b"ping".as_slice(), from_ip));
@@ -191,11 +169,7 @@ fn the_tunnel_opens_more_connections_to_one_place_than_there_are_ports() {
                 let there = SocketAddr::new(v4.pod, port);
                 let app = stage.pod.listen(there).await.unwrap();
                 let source = Some(Source::Spoofed(v4.other));
-                let wanted = Connect {
-                    destination: there,
-                    source,
-                    mark: Some(stage.rules.own_mark),
-                };
+                let wanted = Connect { destination: there, source, mark: Some(stage.rules.own_mark) };
                 let socket = stage.pod.namespace().connector(wanted).await.unwrap();
                 open.push((within(socket.connect(there)).await.unwrap(), accept(&app).await));
             }

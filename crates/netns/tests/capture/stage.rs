@@ -54,30 +54,17 @@ impl Stage {
         let [v4, v6] = both();
         let pod = network.add_pod("captured", &[v4.pod, v6.pod]).unwrap();
         let other = network.add_pod("other", &[v4.other, v6.other]).unwrap();
-        Self {
-            network,
-            pod,
-            other,
-            rules: CaptureRules::default(),
-        }
+        Self { network, pod, other, rules: CaptureRules::default() }
     }
 
     pub fn capture(&self) {
         let rules = self.rules;
-        self.pod
-            .namespace()
-            .run_blocking(move || capture::apply(&rules))
-            .unwrap()
-            .unwrap();
+        self.pod.namespace().run_blocking(move || capture::apply(&rules)).unwrap().unwrap();
     }
 
     pub fn inspect(&self) -> capture::Capture {
         let rules = self.rules;
-        self.pod
-            .namespace()
-            .run_blocking(move || capture::inspect(&rules))
-            .unwrap()
-            .unwrap()
+        self.pod.namespace().run_blocking(move || capture::inspect(&rules)).unwrap().unwrap()
     }
 
     /// A listener as the tunnel has it.
@@ -96,20 +83,13 @@ impl Stage {
 /// What an accepted connection was meant for, who made it, and the connection.
 pub async fn accept(listener: &TcpListener) -> (SocketAddr, IpAddr, TcpStream) {
     let (stream, peer) = within(listener.accept()).await.unwrap();
-    (
-        original_destination(&stream).unwrap(),
-        peer.ip().to_canonical(),
-        stream,
-    )
+    (original_destination(&stream).unwrap(), peer.ip().to_canonical(), stream)
 }
 
 /// That nobody came: a connection that would have had to come before has been dealt with.
 pub fn nobody_at(listener: &TcpListener) -> bool {
     use std::task::{Context, Poll, Waker};
-    matches!(
-        listener.poll_accept(&mut Context::from_waker(Waker::noop())),
-        Poll::Pending
-    )
+    matches!(listener.poll_accept(&mut Context::from_waker(Waker::noop())), Poll::Pending)
 }
 
 /// Both ends say something and hear it.
@@ -124,7 +104,5 @@ pub async fn talk(one: &mut TcpStream, other: &mut TcpStream) {
 }
 
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .expect("nothing happened in time")
+    tokio::time::timeout(PATIENCE, work).await.expect("nothing happened in time")
 }

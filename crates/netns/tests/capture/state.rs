@@ -46,16 +46,10 @@ fn a_connection_from_before_the_capture_goes_on_untouched() {
             for addresses in both() {
                 let there = SocketAddr::new(addresses.other, 8080);
                 let app = stage.other.listen(there).await.unwrap();
-                open.push((
-                    within(stage.pod.connect(there)).await.unwrap(),
-                    accept(&app).await.2,
-                ));
+                open.push((within(stage.pod.connect(there)).await.unwrap(), accept(&app).await.2));
                 let here = SocketAddr::new(addresses.pod, 8080);
                 let app = stage.pod.listen(here).await.unwrap();
-                open.push((
-                    within(stage.other.connect(here)).await.unwrap(),
-                    accept(&app).await.2,
-                ));
+                open.push((within(stage.other.connect(here)).await.unwrap(), accept(&app).await.2));
             }
             stage.capture();
             for (client, server) in &mut open {
@@ -88,17 +82,11 @@ fn meddling_is_noticed_and_mended() {
     const MEDDLING: &[(&str, &[&str])] = &[
         ("nft", &["flush", "ruleset"]),
         ("nft", &["flush", "chain", "inet", "fairway", "outbound"]),
-        (
-            "nft",
-            &["insert", "rule", "inet", "fairway", "outbound", "accept"],
-        ),
+        ("nft", &["insert", "rule", "inet", "fairway", "outbound", "accept"]),
         ("nft", &["add", "rule", "inet", "fairway", "inbound", "accept"]),
         ("nft", &["add", "chain", "inet", "fairway", "mine"]),
         ("nft", &["add", "table", "inet", "fairway", "{ flags dormant; }"]),
-        (
-            "nft",
-            &["chain", "inet", "fairway", "outbound", "{ policy drop; }"],
-        ),
+        ("nft", &["chain", "inet", "fairway", "outbound", "{ policy drop; }"]),
         ("ip", &["rule", "del", "priority", "15006"]),
         ("ip", &["-6", "rule", "del", "priority", "15006"]),
         ("ip", &["route", "flush", "table", "15006"]),
@@ -114,68 +102,49 @@ fn meddling_is_noticed_and_mended() {
             }
             assert_ne!(stage.inspect(), Capture::Installed, "{program} {arguments:?}");
             stage.capture();
-            assert_eq!(
-                stage.inspect(),
-                Capture::Installed,
-                "after {program} {arguments:?}"
-            );
+            assert_eq!(stage.inspect(), Capture::Installed, "after {program} {arguments:?}");
         }
         // Other people's tables are theirs.
         if run(&stage, "nft", &["add", "table", "inet", "mine"]).is_some() {
             run(&stage, "nft", &["add", "chain", "inet", "mine", "outbound"]);
             assert_eq!(stage.inspect(), Capture::Installed);
             stage.capture();
-            assert!(
-                run(&stage, "nft", &["list", "ruleset"])
-                    .unwrap()
-                    .contains("table inet mine")
-            );
+            assert!(run(&stage, "nft", &["list", "ruleset"]).unwrap().contains("table inet mine"));
         }
     });
 }
 
 #[test]
 fn the_nft_program_reads_the_rules_as_they_are_meant() {
-    Sandbox::run_async_test(
-        "state::the_nft_program_reads_the_rules_as_they_are_meant",
-        async |sandbox| {
-            let stage = Stage::set(sandbox);
-            stage.capture();
-            let Some(listed) = run(&stage, "nft", &["-j", "list", "ruleset"]) else {
-                println!("skipped: nft is not installed");
-                return;
-            };
-            let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-            let all = listed["nftables"].as_array().unwrap();
-            let count = |kind: &str| all.iter().filter(|object| object.get(kind).is_some()).count();
-            assert_eq!(
-                (count("table"), count("chain"), count("rule")),
-                (1, 5, 8),
-                "{listed:#}"
-            );
-            assert!(
-                all.iter()
-                    .filter_map(|object| object.get("rule"))
-                    .all(|rule| rule["comment"].is_string())
-            );
+    Sandbox::run_async_test("state::the_nft_program_reads_the_rules_as_they_are_meant", async |sandbox| {
+        let stage = Stage::set(sandbox);
+        stage.capture();
+        let Some(listed) = run(&stage, "nft", &["-j", "list", "ruleset"]) else {
+            println!("skipped: nft is not installed");
+            return;
+        };
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let all = listed["nftables"].as_array().unwrap();
+        let count = |kind: &str| all.iter().filter(|object| object.get(kind).is_some()).count();
+        assert_eq!((count("table"), count("chain"), count("rule")), (1, 5, 8), "{listed:#}");
+        assert!(all.iter().filter_map(|object| object.get("rule")).all(|rule| rule["comment"].is_string()));
 
-            let text = run(&stage, "nft", &["list", "ruleset"]).unwrap();
-            for line in [
-                "type nat hook output priority ",
-                "type nat hook prerouting priority ",
-                "type route hook output priority ",
-                "meta mark 0x0000fa15 accept",
-                "oif \"lo\" accept",
-                "tcp flags syn / fin,syn,rst,ack redirect to :15001",
-                "tcp dport != 15008 redirect to :15006",
-                "iif \"lo\" meta mark 0x0000fa15 ct mark set 0x0000fa16",
-                "ct direction reply ct mark 0x0000fa16 meta mark set 0x0000fa16",
-                "tcp dport 15001 ct status ! dnat reject with tcp reset",
-            ] {
-                assert!(text.contains(line), "no {line:?} in\n{text}");
-            }
-        },
-    );
+        let text = run(&stage, "nft", &["list", "ruleset"]).unwrap();
+        for line in [
+            "type nat hook output priority ",
+            "type nat hook prerouting priority ",
+            "type route hook output priority ",
+            "meta mark 0x0000fa15 accept",
+            "oif \"lo\" accept",
+            "tcp flags syn / fin,syn,rst,ack redirect to :15001",
+            "tcp dport != 15008 redirect to :15006",
+            "iif \"lo\" meta mark 0x0000fa15 ct mark set 0x0000fa16",
+            "ct direction reply ct mark 0x0000fa16 meta mark set 0x0000fa16",
+            "tcp dport 15001 ct status ! dnat reject with tcp reset",
+        ] {
+            assert!(text.contains(line), "no {line:?} in\n{text}");
+        }
+    });
 }
 
 #[test]
@@ -203,23 +172,12 @@ fn without_the_privilege_the_error_says_which() {
 /// What a program prints that is run in the captured pod; none if it is not installed.
 fn run(stage: &Stage, program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    let output = match stage
-        .pod
-        .namespace()
-        .run_blocking(move || command.output())
-        .unwrap()
-    {
+    command.args(arguments).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let output = match stage.pod.namespace().run_blocking(move || command.output()).unwrap() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => panic!("{program}: {error}"),
     };
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).unwrap())
 }

@@ -85,20 +85,13 @@ impl Sandbox {
 
     fn inside(handles: PathBuf) -> Result<Self, SandboxError> {
         if rustix::process::getpid() != rustix::process::Pid::INIT {
-            let source = io::Error::other(format!(
-                "{STAGE} is set, but this is not the first process of a sandbox"
-            ));
-            return Err(SandboxError::Step {
-                what: "look around",
-                source,
-            });
+            let source =
+                io::Error::other(format!("{STAGE} is set, but this is not the first process of a sandbox"));
+            return Err(SandboxError::Step { what: "look around", source });
         }
         outside::die_with_parent()?;
         Links::open()?.up("lo")?;
-        Ok(Self {
-            node: Namespace::current()?,
-            handles,
-        })
+        Ok(Self { node: Namespace::current()?, handles })
     }
 
     /// The network namespace that plays the node: that of the program itself.

@@ -42,15 +42,8 @@ pub(super) fn start_inside() -> Result<Ended, SandboxError> {
     kernel::unshare_processes().map_err(|source| forbidden("make a process namespace", source))?;
     let status = runtime.block_on(async {
         let mut command = this_program();
-        command
-            .args(std::env::args_os().skip(1))
-            .env(STAGE, handles.path());
-        wait(
-            tokio::process::Command::from(command)
-                .kill_on_drop(true)
-                .spawn()?,
-        )
-        .await
+        command.args(std::env::args_os().skip(1)).env(STAGE, handles.path());
+        wait(tokio::process::Command::from(command).kill_on_drop(true).spawn()?).await
     });
     // So that the directory can be removed.
     let _ = unmount(handles.path(), UnmountFlags::DETACH);
@@ -89,10 +82,7 @@ fn this_program() -> Command {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, SandboxError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(step("start a runtime"))
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(step("start a runtime"))
 }
 
 async fn wait(mut child: tokio::process::Child) -> io::Result<ExitStatus> {
@@ -138,15 +128,9 @@ fn step(what: &'static str) -> impl Fn(io::Error) -> SandboxError {
 
 fn forbidden(what: &'static str, source: io::Error) -> SandboxError {
     let switch = |name: &str| {
-        std::fs::read_to_string(format!("/proc/sys/{name}"))
-            .ok()
-            .map(|text| text.trim().to_owned())
+        std::fs::read_to_string(format!("/proc/sys/{name}")).ok().map(|text| text.trim().to_owned())
     };
-    SandboxError::Forbidden {
-        what,
-        source,
-        remedy: remedy(switch),
-    }
+    SandboxError::Forbidden { what, source, remedy: remedy(switch) }
 }
 
 /// What to type, from the switches by which kernels forbid user namespaces.
@@ -166,10 +150,7 @@ fn remedy(switch: impl Fn(&str) -> Option<String>) -> String {
                 <the same command>"
             .to_owned();
     }
-    format!(
-        "Allow it until the next boot:\n{}\nor run the same command with sudo.",
-        commands.join("\n")
-    )
+    format!("Allow it until the next boot:\n{}\nor run the same command with sudo.", commands.join("\n"))
 }
 
 #[cfg(test)]
@@ -187,11 +168,7 @@ mod tests {
                 "1",
                 "kernel.apparmor_restrict_unprivileged_userns=0",
             ),
-            (
-                "kernel/unprivileged_userns_clone",
-                "0",
-                "kernel.unprivileged_userns_clone=1",
-            ),
+            ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
             ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
             ("kernel/unprivileged_userns_clone", "1", "sudo -E"),
         ] {

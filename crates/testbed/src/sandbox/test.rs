@@ -47,24 +47,14 @@ impl Sandbox {
 fn start_again(name: &str) {
     let output = outside::in_namespaces(|mut command| {
         command
-            .args([
-                "--exact",
-                name,
-                "--nocapture",
-                "--include-ignored",
-                "--test-threads=1",
-            ])
+            .args(["--exact", name, "--nocapture", "--include-ignored", "--test-threads=1"])
             .env(TEST, name)
             .output()
     });
     let output = output.unwrap_or_else(|error| panic!("{error}"));
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{name}: {}\n{said}\n{complained}",
-        output.status
-    );
+    assert!(output.status.success(), "{name}: {}\n{said}\n{complained}", output.status);
     // The runner is content with no test at all.
     if !said.contains("1 passed") {
         panic!("there is no test of the name {name}\n{said}");
