@@ -39,7 +39,12 @@ struct Arguments {
     controller: String,
 
     /// The unix socket at which pods are registered; only its owner may use it
-    #[arg(long, env = "FAIRWAY_REGISTER_SOCKET", default_value = "/run/fairway/ztunnel.sock", value_name = "PATH")]
+    #[arg(
+        long,
+        env = "FAIRWAY_REGISTER_SOCKET",
+        default_value = "/run/fairway/ztunnel.sock",
+        value_name = "PATH"
+    )]
     register_socket: PathBuf,
 
     /// A file in which to keep the configuration in force, so that it survives a restart without a controller
@@ -76,7 +81,8 @@ async fn run(arguments: Arguments, logs: &logs::Logs) -> anyhow::Result<ExitCode
         ..Settings::new(arguments.node.as_str())
     };
     let channel = transport::connect(&arguments.controller).context("--controller")?;
-    let identities = Identities::start(GrpcIssuer::start(channel.clone()), fairway_identity::Settings::default());
+    let identities =
+        Identities::start(GrpcIssuer::start(channel.clone()), fairway_identity::Settings::default());
     let (ztunnel, applier) = Ztunnel::start(settings, identities.clone(), &metrics, watch.clone())?;
     let view = ztunnel.view();
 
@@ -90,14 +96,17 @@ async fn run(arguments: Arguments, logs: &logs::Logs) -> anyhow::Result<ExitCode
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
         .page("/pods", "the registered pods and how far their capture is", move || json(pods.pods()))
-        .page("/connections", "the connections and tunnels that are open", move || json(connections.connections()))
+        .page("/connections", "the connections and tunnels that are open", move || {
+            json(connections.connections())
+        })
         .page("/config", "the configuration in force", move || config.config())
         .page("/identities", "the identities that are held", move || json(identities.states()))
         .serve(&arguments.admin)?;
 
     let socket = &arguments.register_socket;
     if let Some(directory) = socket.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("--register-socket {}", socket.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("--register-socket {}", socket.display()))?;
     }
     let server = register::Server::bind(socket)
         .await

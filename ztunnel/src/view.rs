@@ -85,10 +85,13 @@ impl View {
 
 /// Every registered pod's status. Locked for a look only, never on a connection's way.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PodTable(Arc<Mutex<BTreeMap<Arc<str>, Arc<Mutex<PodStatus>>>>>);
+pub(crate) struct PodTable(Arc<Mutex<BTreeMap<Arc<str>, Status>>>);
+
+/// A pod's line in the table, which its keeper writes.
+pub(crate) type Status = Arc<Mutex<PodStatus>>;
 
 impl PodTable {
-    pub(crate) fn add(&self, uid: &Arc<str>, key: &WorkloadKey) -> Arc<Mutex<PodStatus>> {
+    pub(crate) fn add(&self, uid: &Arc<str>, key: &WorkloadKey) -> Status {
         let status = Arc::new(Mutex::new(PodStatus {
             uid: uid.clone(),
             pod: key.as_arc(),

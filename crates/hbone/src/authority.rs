@@ -89,7 +89,8 @@ fn is_dns_name(host: &str) -> bool {
             && !label.ends_with('-')
     };
     // No top-level domain is a number: what ends in one is a mistyped address.
-    let ends_in_number = host.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
+    let ends_in_number =
+        host.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
     host.len() <= 253 && !ends_in_number && host.split('.').all(label_ok)
 }
 
@@ -126,8 +127,24 @@ mod tests {
     #[test]
     fn what_leads_nowhere_is_refused() {
         for text in [
-            "", ":", ":80", "10.0.0.1", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:+80", "10.0.0.1:65536", "10.0.0.256:80",
-            "fd00::1:80", "[fd00::1%eth0]:80", "[10.0.0.1]:80", "user@host:80", "a..b:80", "-a:80", "a_b:80", "a b:80", "1:80",
+            "",
+            ":",
+            ":80",
+            "10.0.0.1",
+            "10.0.0.1:",
+            "10.0.0.1:0",
+            "10.0.0.1:+80",
+            "10.0.0.1:65536",
+            "10.0.0.256:80",
+            "fd00::1:80",
+            "[fd00::1%eth0]:80",
+            "[10.0.0.1]:80",
+            "user@host:80",
+            "a..b:80",
+            "-a:80",
+            "a_b:80",
+            "a b:80",
+            "1:80",
         ] {
             assert!(text.parse::<Authority>().is_err(), "{text}");
         }

@@ -42,7 +42,8 @@ impl ConnectRequest {
     /// As an HTTP/2 message; `None` only for a name that was not made by parsing.
     pub(crate) fn to_http(&self) -> Option<http::Request<()>> {
         let mut uri = http::uri::Parts::default();
-        uri.authority = Some(http::uri::Authority::from_maybe_shared(Bytes::from(self.authority.to_string())).ok()?);
+        uri.authority =
+            Some(http::uri::Authority::from_maybe_shared(Bytes::from(self.authority.to_string())).ok()?);
         let mut message = http::Request::new(());
         *message.method_mut() = Method::CONNECT;
         *message.uri_mut() = Uri::from_parts(uri).ok()?;
@@ -127,8 +128,10 @@ mod tests {
     #[test]
     fn a_doubtful_routing_marker_counts_as_not_routed() {
         for values in [vec!["yes"], vec!["done", "done"], vec!["DONE"], vec![]] {
-            let (mut parts, ()) =
-                ConnectRequest::to("10.0.0.1:80".parse::<Authority>().unwrap()).to_http().unwrap().into_parts();
+            let (mut parts, ()) = ConnectRequest::to("10.0.0.1:80".parse::<Authority>().unwrap())
+                .to_http()
+                .unwrap()
+                .into_parts();
             for value in &values {
                 parts.headers.append(ROUTING, HeaderValue::from_static(value));
             }
@@ -144,6 +147,9 @@ mod tests {
         let refused = |parts| ConnectRequest::from_http(&parts).unwrap_err();
         assert_eq!(refused(parts(Method::GET, "10.0.0.1:80")), InvalidRequest::Method);
         assert_eq!(refused(parts(Method::CONNECT, "http://10.0.0.1:80/")), InvalidRequest::Extended);
-        assert_eq!(refused(parts(Method::CONNECT, "10.0.0.1")), InvalidRequest::Authority(InvalidAuthority::Port));
+        assert_eq!(
+            refused(parts(Method::CONNECT, "10.0.0.1")),
+            InvalidRequest::Authority(InvalidAuthority::Port)
+        );
     }
 }

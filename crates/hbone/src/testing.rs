@@ -44,7 +44,9 @@ impl Connect for Pipes {
 }
 
 impl Peers {
-    pub(crate) fn new<F: Future<Output = ()> + 'static>(handler: impl Fn(Request) -> F + Clone + 'static) -> Self {
+    pub(crate) fn new<F: Future<Output = ()> + 'static>(
+        handler: impl Fn(Request) -> F + Clone + 'static,
+    ) -> Self {
         Self::with(client::Settings::default(), server::Settings::default(), handler)
     }
 

@@ -100,7 +100,9 @@ impl Tunnel {
 
     fn why_closed(&mut self, cx: &mut Context<'_>) -> io::Error {
         match self.send.poll_reset(cx) {
-            Poll::Ready(Ok(Reason::NO_ERROR | Reason::CANCEL)) | Poll::Pending => io::ErrorKind::BrokenPipe.into(),
+            Poll::Ready(Ok(Reason::NO_ERROR | Reason::CANCEL)) | Poll::Pending => {
+                io::ErrorKind::BrokenPipe.into()
+            }
             Poll::Ready(Ok(reason)) => broken(reason.into()),
             Poll::Ready(Err(error)) => broken(error),
         }

@@ -33,12 +33,7 @@ pub enum InboundRefusal {
 }
 
 /// Decides. `peer` is the identity that the client proved; none for plaintext.
-pub fn inbound(
-    index: &Index,
-    pod: &Workload,
-    peer: Option<&SpiffeId>,
-    destination: SocketAddr,
-) -> Inbound {
+pub fn inbound(index: &Index, pod: &Workload, peer: Option<&SpiffeId>, destination: SocketAddr) -> Inbound {
     if !pod.addresses.contains(&destination.ip()) {
         return Inbound::Refuse(InboundRefusal::OtherPod(destination));
     }

@@ -2,7 +2,8 @@
 
 use ahash::RandomState;
 use fairway_config::model::{
-    BackendKey, EndpointState, Endpoints, Generation, ResourceKind, Service, ServiceKey, Workload, WorkloadKey,
+    BackendKey, EndpointState, Endpoints, Generation, ResourceKind, Service, ServiceKey, Workload,
+    WorkloadKey,
 };
 use fairway_config::{Changes, Snapshot};
 use fairway_identity::SpiffeId;
@@ -48,12 +49,20 @@ impl Index {
                 ResourceKind::Service => {
                     let (old, new) = (self.snapshot.services.get(name), next.services.get(name));
                     let addresses = |it: &Arc<Service>| it.addresses.clone();
-                    index.services.replace(ServiceKey::from(key.name.clone()), old.map(addresses), new.map(addresses));
+                    index.services.replace(
+                        ServiceKey::from(key.name.clone()),
+                        old.map(addresses),
+                        new.map(addresses),
+                    );
                 }
                 ResourceKind::Workload => {
                     let (old, new) = (self.snapshot.workloads.get(name), next.workloads.get(name));
                     let addresses = |it: &Arc<Workload>| it.addresses.clone();
-                    index.workloads.replace(WorkloadKey::from(key.name.clone()), old.map(addresses), new.map(addresses));
+                    index.workloads.replace(
+                        WorkloadKey::from(key.name.clone()),
+                        old.map(addresses),
+                        new.map(addresses),
+                    );
                 }
                 ResourceKind::Endpoints => {
                     let reachable = Arc::make_mut(&mut index.reachable);

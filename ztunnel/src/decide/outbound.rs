@@ -84,7 +84,9 @@ pub fn outbound(index: &Index, client: &Workload, destination: SocketAddr) -> Ou
     if let Some(service) = index.service_at(ip) {
         return to_service(index, client, service, destination.port());
     }
-    let Some(workload) = index.workload_at(ip) else { return Outbound::Passthrough };
+    let Some(workload) = index.workload_at(ip) else {
+        return Outbound::Passthrough;
+    };
     if workload.mesh == Mesh::Outside {
         return Outbound::Passthrough;
     }

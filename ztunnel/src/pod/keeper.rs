@@ -1,18 +1,18 @@
 //! One pod's task: captures it, keeps its rules in place, and lets it go.
 
-use super::registry::Status;
 use super::step::{self, Held, Rest, Rules, Step, Wanted};
-use super::{LocalPod, PodError, PodState};
+use super::{LocalPod, PodError, PodState, PodStatus};
 use crate::Settings;
 use crate::proxy::{Fleet, Listeners};
 use crate::state::State;
+use crate::view::Status;
 use fairway_config::model::{Workload, WorkloadKey};
 use fairway_identity::Identities;
 use fairway_netns::Namespace;
 use fairway_netns::capture::{self, Capture};
 use fairway_runtime::drain::{self, Phase};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -49,6 +49,13 @@ struct Place {
     releasing: Option<Instant>,
 }
 
+/// Whether the kernel is asked about the rules: now and then, not at every commit of a configuration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    AtRules,
+    Away,
+}
+
 impl Keeper {
     pub(super) fn new(around: Surroundings, uid: Arc<str>, key: WorkloadKey, status: Status) -> Self {
         Self { around, uid, key, status }
@@ -80,15 +87,16 @@ impl Keeper {
         let mut ticks = interval(self.around.settings.inspect_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut netns, mut done, mut give_up) = (first.netns, Some(first.done), Instant::now() + wait);
-        let mut namespace = None;
+        let (mut namespace, mut look) = (None, Look::Away);
         loop {
             changes.borrow_and_update();
-            if let Err(error) = self.take_step(&netns, &mut namespace, place, &mut done).await {
+            if let Err(error) = self.take_step(&netns, &mut namespace, place, look, &mut done).await {
                 self.fail(error, &mut done);
             }
+            look = Look::Away;
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
-                _ = ticks.tick() => {}
+                _ = ticks.tick() => look = Look::AtRules,
                 () = sleep_until(give_up), if done.is_some() => {
                     self.fail(PodError::Unknown { key: self.key.clone(), uid: self.uid.clone() }, &mut done);
                 }
@@ -111,6 +119,7 @@ impl Keeper {
         netns: &Path,
         namespace: &mut Option<Namespace>,
         place: &mut Option<Place>,
+        look: Look,
         done: &mut Option<Answer>,
     ) -> Result<(), PodError> {
         let namespace = match namespace {
@@ -120,7 +129,7 @@ impl Keeper {
         let index = self.around.state.load();
         let workload = index.workload(&self.key).filter(|it| it.uid == self.uid);
         let wanted = Wanted::from(workload.map(|it| &**it));
-        let held = self.observe(namespace, place.as_ref()).await?;
+        let held = self.observe(namespace, place.as_ref(), look).await?;
         let rules = self.around.settings.rules();
         match (step::next(wanted, held), place.as_mut()) {
             (Step::Capture, _) => {
@@ -161,11 +170,19 @@ impl Keeper {
         Ok(())
     }
 
-    async fn observe(&self, namespace: &Namespace, place: Option<&Place>) -> Result<Held, PodError> {
+    async fn observe(
+        &self,
+        namespace: &Namespace,
+        place: Option<&Place>,
+        look: Look,
+    ) -> Result<Held, PodError> {
         let Some(place) = place else { return Ok(Held::Free) };
         if let Some(since) = place.releasing {
             let over = place.pod.connections() == 0 || since.elapsed() >= self.around.settings.release_after;
             return Ok(Held::Releasing(if over { Rest::Over } else { Rest::Connections }));
+        }
+        if look == Look::Away {
+            return Ok(Held::Captured(Rules::Right));
         }
         let rules = self.around.settings.rules();
         let found = namespace.run(move || capture::inspect(&rules)).await??;
@@ -210,7 +227,7 @@ impl Keeper {
         status.connections = place.map_or(0, |place| place.pod.connections());
     }
 
-    fn status(&self) -> std::sync::MutexGuard<'_, super::PodStatus> {
+    fn status(&self) -> MutexGuard<'_, PodStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

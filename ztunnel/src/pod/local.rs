@@ -18,8 +18,20 @@ pub(crate) struct LocalPod {
 }
 
 impl LocalPod {
-    pub(crate) fn new(uid: Arc<str>, key: WorkloadKey, namespace: Namespace, identity: IdentityHandle) -> Self {
-        Self { uid, key, namespace, identity, connections: AtomicUsize::new(0), stopped: AtomicBool::new(false) }
+    pub(crate) fn new(
+        uid: Arc<str>,
+        key: WorkloadKey,
+        namespace: Namespace,
+        identity: IdentityHandle,
+    ) -> Self {
+        Self {
+            uid,
+            key,
+            namespace,
+            identity,
+            connections: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        }
     }
 
     /// Connections and tunnels open now.

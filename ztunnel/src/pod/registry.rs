@@ -1,7 +1,7 @@
 //! All registered pods: one task each, so that one pod's trouble is no other pod's.
 
+use super::PodEvent;
 use super::keeper::{Keeper, Registration, Surroundings};
-use super::{PodEvent, PodStatus};
 use crate::view::PodTable;
 use fairway_runtime::drain::{self, Phase};
 use std::collections::HashMap;
@@ -30,7 +30,11 @@ impl Registry {
                     Some(event) => self.handle(event),
                     None => drain.reached(Phase::Draining).await,
                 },
-                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a pod is no longer kept");
+                    }
+                }
                 () = drain.reached(Phase::Draining) => break,
             }
         }
@@ -61,6 +65,3 @@ impl Registry {
         }
     }
 }
-
-/// A registered pod's line in the table.
-pub(crate) type Status = Arc<std::sync::Mutex<PodStatus>>;

@@ -38,7 +38,11 @@ impl FromPod {
     }
 
     /// To somebody outside the mesh.
-    pub(super) async fn connect_plain(&self, destination: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
+    pub(super) async fn connect_plain(
+        &self,
+        destination: SocketAddr,
+        wait: Duration,
+    ) -> io::Result<TcpStream> {
         self.open(destination, None, wait).await
     }
 
@@ -85,7 +89,12 @@ pub(super) async fn carry(near: TcpStream, far: Far, drain: &drain::Watch, accou
 }
 
 /// The same where the tunnel is the client's side.
-pub(super) async fn carry_in(tunnel: Tunnel, program: TcpStream, drain: &drain::Watch, account: &mut Account) {
+pub(super) async fn carry_in(
+    tunnel: Tunnel,
+    program: TcpStream,
+    drain: &drain::Watch,
+    account: &mut Account,
+) {
     between(tunnel, Plain(program), drain, account).await;
 }
 

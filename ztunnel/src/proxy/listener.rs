@@ -4,6 +4,7 @@ use super::Door;
 use fairway_netns::capture::CaptureRules;
 use fairway_netns::socket::{Listen, ReusePort, Transparency};
 use fairway_netns::{Namespace, NetnsError};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 /// A pod's listeners.
@@ -29,8 +30,10 @@ async fn listen(namespace: &Namespace, port: u16) -> Result<TcpListener, NetnsEr
         mark: None,
     };
     match namespace.listen(wanted(IpAddr::V6(Ipv6Addr::UNSPECIFIED))).await {
-        // A pod without IPv6.
-        Err(_) => namespace.listen(wanted(IpAddr::V4(Ipv4Addr::UNSPECIFIED))).await,
+        // A pod without IPv6. (A port that is taken is taken.)
+        Err(NetnsError::Socket { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
+            namespace.listen(wanted(IpAddr::V4(Ipv4Addr::UNSPECIFIED))).await
+        }
         listener => listener,
     }
 }

@@ -56,7 +56,8 @@ impl Metrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("ztunnel");
         let (open, opened) = (Family::<DoorLabel, Gauge>::default(), Family::<DoorLabel, Counter>::default());
-        let (sent, received) = (Family::<DoorLabel, Counter>::default(), Family::<DoorLabel, Counter>::default());
+        let (sent, received) =
+            (Family::<DoorLabel, Counter>::default(), Family::<DoorLabel, Counter>::default());
         let closed = Family::<ClosedLabels, Counter>::default();
         registry.register("connections_open", "Connections and tunnels open now", open.clone());
         registry.register("connections_opened", "Connections and tunnels accepted", opened.clone());

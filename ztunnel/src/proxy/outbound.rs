@@ -85,7 +85,8 @@ async fn connect(
     match plan {
         Outbound::Refuse(refusal) => Err(refusal.into()),
         Outbound::Passthrough => {
-            let stream = here.from_pod.connect_plain(destination, worker.settings.client.connect_timeout).await;
+            let stream =
+                here.from_pod.connect_plain(destination, worker.settings.client.connect_timeout).await;
             let stream = stream.map_err(|error| Failure::Plain(destination, error))?;
             Ok(Connected { far: Far::Plain(stream), peer: None, way: "passthrough", _busy: None })
         }
@@ -97,7 +98,8 @@ async fn connect(
 
 fn plan(worker: &Worker, here: &Here, destination: SocketAddr) -> Result<(Outbound, Generation), Failure> {
     let index = worker.state.load();
-    let client = index.workload(&here.pod.key).filter(|it| it.uid == here.pod.uid).ok_or(Failure::UnknownPod)?;
+    let client =
+        index.workload(&here.pod.key).filter(|it| it.uid == here.pod.uid).ok_or(Failure::UnknownPod)?;
     Ok((decide::outbound(&index, client, destination), index.generation()))
 }
 
@@ -111,7 +113,9 @@ async fn forward(
 ) -> Result<Connected, Failure> {
     let mut failure = Failure::NoHop;
     for reachable in here.preferred(choice) {
-        let Some(hop) = path.hop(reachable, dialled) else { continue };
+        let Some(hop) = path.hop(reachable, dialled) else {
+            continue;
+        };
         let busy = Busy::on(here, reachable.address);
         match reach(worker, here, client, path, hop).await {
             Ok((far, peer)) => {
@@ -150,7 +154,8 @@ async fn reach(
                 Path::Waypoint(_) => Some(fairway_hbone::Forwarded { client }),
                 Path::Endpoint(_) | Path::Pod => None,
             };
-            let request = ConnectRequest { authority, forwarded, traceparent: None, routing: Routing::Pending };
+            let request =
+                ConnectRequest { authority, forwarded, traceparent: None, routing: Routing::Pending };
             let tunnel = here.pool.open(&tls, &target, &request).await?;
             Ok((Far::Tunnel(tunnel), Some(target.identity)))
         }
@@ -224,7 +229,9 @@ impl Failure {
 
     fn may_try_another(&self) -> bool {
         match self {
-            Self::Tunnel(OpenError::Refused { status, .. }) => *status == http::StatusCode::SERVICE_UNAVAILABLE,
+            Self::Tunnel(OpenError::Refused { status, .. }) => {
+                *status == http::StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Tunnel(error) => error.was_not_connected(),
             Self::Plain(..) | Self::NoHop => true,
             Self::Destination(_) | Self::UnknownPod | Self::Refused(_) | Self::NoIdentity => false,

@@ -86,7 +86,9 @@ async fn accept(
                 None => worker.carry(&pod, door, stream, drain.clone()),
                 Some(other) => {
                     if let Ok(stream) = stream.into_std() {
-                        worker.fleet.hand_over(other, Command::Carry(pod.clone(), door, stream, drain.clone()));
+                        worker
+                            .fleet
+                            .hand_over(other, Command::Carry(pod.clone(), door, stream, drain.clone()));
                     }
                 }
             },
@@ -98,6 +100,12 @@ async fn accept(
             }
         }
     }
+}
+
+/// Refuses to compile when what every connection costs while it is open has grown.
+fn small<F: Future>(future: F) -> F {
+    const { assert!(size_of::<F>() <= 3072, "a connection's future has grown") };
+    future
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
@@ -121,15 +129,17 @@ impl Worker {
 
     fn carry(self: &Rc<Self>, pod: &Arc<LocalPod>, door: Door, stream: TcpStream, drain: drain::Watch) {
         // A client that is gone already has no address any more.
-        let Ok(client) = stream.peer_addr().map(socket::canonical) else { return };
+        let Ok(client) = stream.peer_addr().map(socket::canonical) else {
+            return;
+        };
         if let Err(error) = socket::tune(&stream, socket::KEEPALIVE) {
             tracing::debug!(pod = %pod.key, %error, "socket options");
         }
         let (worker, here) = (self.clone(), self.here(pod));
         match door {
-            Door::Outbound => spawn_local(outbound::carry(worker, here, stream, client, drain)),
-            Door::Plaintext => spawn_local(plaintext::carry(worker, here, stream, client, drain)),
-            Door::Hbone => spawn_local(inbound::serve(worker, here, stream, client, drain)),
+            Door::Outbound => spawn_local(small(outbound::carry(worker, here, stream, client, drain))),
+            Door::Plaintext => spawn_local(small(plaintext::carry(worker, here, stream, client, drain))),
+            Door::Hbone => spawn_local(small(inbound::serve(worker, here, stream, client, drain))),
         };
     }
 

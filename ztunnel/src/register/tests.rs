@@ -37,7 +37,9 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
     let serving = tokio::spawn(serve(server, pods, view, watch));
     let tunnel = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            let PodEvent::Added { uid, key, netns, done } = event else { continue };
+            let PodEvent::Added { uid, key, netns, done } = event else {
+                continue;
+            };
             assert_eq!((key.as_str(), &*netns), ("shop/web", Path::new("/run/netns/web")));
             let outcome = if &*uid == "good" { Ok(PodState::Captured) } else { Err(PodError::Gone) };
             done.send(outcome).unwrap();

@@ -14,22 +14,25 @@ async fn rules_of(pod: &Pod) -> Capture {
 
 #[test]
 fn a_pod_that_the_configuration_does_not_know_must_not_start() {
-    Sandbox::run_async_test("capture::a_pod_that_the_configuration_does_not_know_must_not_start", async |sandbox| {
-        let mut cluster = Cluster::new(sandbox);
-        let (early, never) = (cluster.pod("early", "10.7.0.10"), cluster.pod("never", "10.7.0.11"));
-        assert!(matches!(
-            cluster.register(0, "never", never.netns_path()).await,
-            Err(PodError::Unknown { .. })
-        ));
-        // One that becomes known while its registration waits is captured.
-        let (registered, ()) = tokio::join!(cluster.register(0, "early", early.netns_path()), async {
-            tokio::task::yield_now().await;
-        });
-        assert!(registered.is_err());
-        cluster.commit(vec![workload(&early, CAPTURED, &[])], vec![]);
-        assert_eq!(cluster.register(0, "early", early.netns_path()).await.unwrap(), PodState::Captured);
-        assert_eq!(rules_of(&early).await, Capture::Installed);
-    });
+    Sandbox::run_async_test(
+        "capture::a_pod_that_the_configuration_does_not_know_must_not_start",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let (early, never) = (cluster.pod("early", "10.7.0.10"), cluster.pod("never", "10.7.0.11"));
+            assert!(matches!(
+                cluster.register(0, "never", never.netns_path()).await,
+                Err(PodError::Unknown { .. })
+            ));
+            // One that becomes known while its registration waits is captured.
+            let (registered, ()) = tokio::join!(cluster.register(0, "early", early.netns_path()), async {
+                tokio::task::yield_now().await;
+            });
+            assert!(registered.is_err());
+            cluster.commit(vec![workload(&early, CAPTURED, &[])], vec![]);
+            assert_eq!(cluster.register(0, "early", early.netns_path()).await.unwrap(), PodState::Captured);
+            assert_eq!(rules_of(&early).await, Capture::Installed);
+        },
+    );
 }
 
 #[test]
@@ -63,44 +66,56 @@ fn rules_that_somebody_takes_away_are_put_back() {
 
 #[test]
 fn a_label_that_comes_and_goes_takes_a_running_pod_in_and_out() {
-    Sandbox::run_async_test("capture::a_label_that_comes_and_goes_takes_a_running_pod_in_and_out", async |sandbox| {
-        let mut cluster = Cluster::new(sandbox);
-        let (client, server) = (cluster.pod("client", "10.7.0.10"), cluster.pod("server", "10.7.0.11"));
-        start_program(&server, 8080).await;
-        let wire = Wire::start(sandbox).unwrap();
-        let outside = |pod| workload(pod, Mesh::Outside, &[]);
-        cluster.commit(vec![outside(&client), outside(&server)], vec![]);
-        for (node, pod) in [(0, &client), (1, &server)] {
-            assert_eq!(cluster.register(node, pod.name(), pod.netns_path()).await.unwrap(), PodState::Outside);
-        }
-        let text = "before the label";
-        let greeting = "hello 10.7.0.10\n".to_owned();
-        assert_eq!(talk(client.connect(at(&server, 8080)).await, text).await, Ok(greeting.clone() + text));
-        assert_ne!(wire.contains(text.as_bytes()).await, 0);
+    Sandbox::run_async_test(
+        "capture::a_label_that_comes_and_goes_takes_a_running_pod_in_and_out",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let (client, server) = (cluster.pod("client", "10.7.0.10"), cluster.pod("server", "10.7.0.11"));
+            start_program(&server, 8080).await;
+            let wire = Wire::start(sandbox).unwrap();
+            let outside = |pod| workload(pod, Mesh::Outside, &[]);
+            cluster.commit(vec![outside(&client), outside(&server)], vec![]);
+            for (node, pod) in [(0, &client), (1, &server)] {
+                assert_eq!(
+                    cluster.register(node, pod.name(), pod.netns_path()).await.unwrap(),
+                    PodState::Outside
+                );
+            }
+            let text = "before the label";
+            let greeting = "hello 10.7.0.10\n".to_owned();
+            assert_eq!(
+                talk(client.connect(at(&server, 8080)).await, text).await,
+                Ok(greeting.clone() + text)
+            );
+            assert_ne!(wire.contains(text.as_bytes()).await, 0);
 
-        // In, while a connection from before is open: that one goes on as it was.
-        let before = client.connect(at(&server, 8080)).await;
-        cluster.commit(vec![workload(&client, CAPTURED, &[]), workload(&server, CAPTURED, &[])], vec![]);
-        cluster.until(0, "client", |pod| pod.state == PodState::Captured).await;
-        cluster.until(1, "server", |pod| pod.state == PodState::Captured).await;
-        let text = "within the mesh";
-        assert_eq!(talk(client.connect(at(&server, 8080)).await, text).await, Ok(greeting.clone() + text));
-        assert_eq!(wire.contains(text.as_bytes()).await, 0);
-        assert_eq!(talk(before, "old").await, Ok(greeting.clone() + "old"));
+            // In, while a connection from before is open: that one goes on as it was.
+            let before = client.connect(at(&server, 8080)).await;
+            cluster.commit(vec![workload(&client, CAPTURED, &[]), workload(&server, CAPTURED, &[])], vec![]);
+            cluster.until(0, "client", |pod| pod.state == PodState::Captured).await;
+            cluster.until(1, "server", |pod| pod.state == PodState::Captured).await;
+            let text = "within the mesh";
+            assert_eq!(
+                talk(client.connect(at(&server, 8080)).await, text).await,
+                Ok(greeting.clone() + text)
+            );
+            assert_eq!(wire.contains(text.as_bytes()).await, 0);
+            assert_eq!(talk(before, "old").await, Ok(greeting.clone() + "old"));
 
-        // And out again, while a connection through the tunnel is open: it may still end.
-        let within = client.connect(at(&server, 8080)).await;
-        cluster.until(1, "server", |pod| pod.connections == 1).await;
-        cluster.commit(vec![outside(&client), outside(&server)], vec![]);
-        cluster.until(1, "server", |pod| pod.state == PodState::Releasing).await;
-        assert_eq!(talk(within, "still here").await, Ok(greeting.clone() + "still here"));
-        cluster.until(0, "client", |pod| pod.state == PodState::Outside).await;
-        cluster.until(1, "server", |pod| pod.state == PodState::Outside).await;
-        assert_eq!(rules_of(&client).await, Capture::Missing);
-        let text = "after the label";
-        assert_eq!(talk(client.connect(at(&server, 8080)).await, text).await, Ok(greeting + text));
-        assert_ne!(wire.contains(text.as_bytes()).await, 0);
-    });
+            // And out again, while a connection through the tunnel is open: it may still end.
+            let within = client.connect(at(&server, 8080)).await;
+            cluster.until(1, "server", |pod| pod.connections == 1).await;
+            cluster.commit(vec![outside(&client), outside(&server)], vec![]);
+            cluster.until(1, "server", |pod| pod.state == PodState::Releasing).await;
+            assert_eq!(talk(within, "still here").await, Ok(greeting.clone() + "still here"));
+            cluster.until(0, "client", |pod| pod.state == PodState::Outside).await;
+            cluster.until(1, "server", |pod| pod.state == PodState::Outside).await;
+            assert_eq!(rules_of(&client).await, Capture::Missing);
+            let text = "after the label";
+            assert_eq!(talk(client.connect(at(&server, 8080)).await, text).await, Ok(greeting + text));
+            assert_ne!(wire.contains(text.as_bytes()).await, 0);
+        },
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Real pods, real capture: two tunnels in one process, each with its pods, and everything on the wire looked at.
+#![allow(clippy::unwrap_used, reason = "how a test fails")]
 
 mod capture;
 mod mesh;

@@ -1,8 +1,8 @@
 //! A small mesh: pods in network namespaces on one bridge, a tunnel for each of two nodes, and a configuration by hand.
 
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, Endpoint, EndpointState, Endpoints, Generation, Mesh, Resource, ResourceKey, Service,
-    ServicePort, SpiffeId, Workload,
+    AppProtocol, AuthorizationKey, Endpoint, EndpointState, Endpoints, Generation, Mesh, Resource,
+    ResourceKey, Service, ServicePort, SpiffeId, Workload,
 };
 use fairway_config::{Apply, Delta, Snapshot};
 use fairway_identity::testing::{TestAuthority, TestIssuer};
@@ -142,7 +142,12 @@ pub(crate) fn workload(pod: &Pod, mesh: Mesh, authorizations: &[&str]) -> Resour
 }
 
 /// A Service on port 80 and its endpoints, each with the identity of the pod.
-pub(crate) fn service(name: &str, ip: IpAddr, waypoint: Option<&str>, endpoints: &[(&Pod, u16)]) -> Vec<Resource> {
+pub(crate) fn service(
+    name: &str,
+    ip: IpAddr,
+    waypoint: Option<&str>,
+    endpoints: &[(&Pod, u16)],
+) -> Vec<Resource> {
     let backend = format!("shop/{name}:80");
     let service = Service {
         key: format!("shop/{name}").into(),

@@ -137,7 +137,8 @@ fn a_required_waypoint_is_the_only_way_in() {
             .unwrap();
         assert_eq!(said, "hello 10.7.0.60\nrouted");
         // A Service whose waypoint is not there is refused, not reached around it.
-        let mut resources = service("routed", [10, 96, 0, 2].into(), Some("waypoint/shop/waypoint"), &[(&server, 8080)]);
+        let mut resources =
+            service("routed", [10, 96, 0, 2].into(), Some("waypoint/shop/waypoint"), &[(&server, 8080)]);
         resources.push(workload(&server, STRICT, &[]));
         cluster.commit(resources, vec![]);
         let said = talk(client.connect("10.96.0.2:80".parse().unwrap()).await, "hi").await;
@@ -156,7 +157,10 @@ fn a_program_that_refuses_is_a_reset_and_another_endpoint_is_tried() {
             assert!(said.clone().is_err_and(|error| error.contains("reset")), "{said:?}");
             cluster.commit(vec![endpoints_of("shop/server:80", &[(&server, 9999), (&server, 8080)])], vec![]);
             for _ in 0..10 {
-                assert_eq!(talk(client.connect(vip()).await, "hi").await, Ok("hello 10.7.0.10\nhi".to_owned()));
+                assert_eq!(
+                    talk(client.connect(vip()).await, "hi").await,
+                    Ok("hello 10.7.0.10\nhi".to_owned())
+                );
             }
         },
     );

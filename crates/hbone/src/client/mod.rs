@@ -2,6 +2,7 @@
 
 mod connect;
 mod connection;
+mod entry;
 mod error;
 mod pool;
 #[cfg(test)]

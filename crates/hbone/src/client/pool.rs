@@ -1,17 +1,16 @@
 //! The connections of one thread, by who connects to whom.
 
-use super::connection::{Connection, Lease, Load};
+use super::connection::{Connection, Load};
+use super::entry::{Entry, Key, Place};
 use super::{Connect, OpenError, Settings, Target};
 use crate::{ConnectRequest, Tunnel, http2};
 use ahash::RandomState;
 use bytes::Bytes;
 use fairway_identity::TlsIdentity;
 use h2::Reason;
-use h2::client::SendRequest;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -30,26 +29,6 @@ struct Shared<C> {
     settings: Settings,
     entries: RefCell<HashMap<Key, Entry, RandomState>>,
     sweeping: Cell<bool>,
-}
-
-/// Who connects to whom. The identity is compared as an object: a rotated one is another.
-#[derive(Clone)]
-struct Key {
-    tls: Arc<TlsIdentity>,
-    target: Target,
-}
-
-#[derive(Default)]
-struct Entry {
-    ready: Vec<Connection>,
-    connecting: usize,
-    waiting: VecDeque<oneshot::Sender<Result<Place, OpenError>>>,
-}
-
-/// A place for one tunnel on a connection.
-struct Place {
-    send: SendRequest<Bytes>,
-    lease: Lease,
 }
 
 /// What came of a CONNECT.
@@ -137,9 +116,7 @@ impl<C: Connect> Shared<C> {
         entry.ready.retain(|connection| !connection.load.is_closed());
         entry.waiting.retain(|waiter| !waiter.is_closed());
         entry.serve(per_connection);
-        let unconfirmed: usize = entry.ready.iter().map(|it| it.coming_room(per_connection) as usize).sum();
-        let coming = entry.connecting.saturating_mul(per_connection as usize).saturating_add(unconfirmed);
-        let missing = entry.waiting.len().saturating_sub(coming).div_ceil(per_connection.max(1) as usize);
+        let missing = entry.missing(per_connection);
         for _ in 0..missing {
             entry.connecting += 1;
             tokio::task::spawn_local(self.clone().add_connection(key.clone()));
@@ -151,8 +128,7 @@ impl<C: Connect> Shared<C> {
 
     async fn add_connection(self: Rc<Self>, key: Key) {
         let made = timeout(self.settings.connect_timeout, self.connect(&key)).await;
-        let made =
-            made.unwrap_or_else(|_| Err(OpenError::ConnectTimeout { address: key.target.address }));
+        let made = made.unwrap_or_else(|_| Err(OpenError::ConnectTimeout { address: key.target.address }));
         if let Some(entry) = self.entries.borrow_mut().get_mut(&key) {
             entry.connecting -= 1;
             match made {
@@ -293,49 +269,5 @@ async fn drive<C, Io>(
                 }
             }
         }
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// A place on the least loaded connection.
-    fn place(&self, per_connection: u32) -> Option<Place> {
-        let with_room = self.ready.iter().filter(|connection| connection.room(per_connection) > 0);
-        let connection = with_room.min_by_key(|connection| connection.load.tunnels())?;
-        Some(Place { send: connection.send.clone(), lease: connection.lease() })
-    }
-
-    fn serve(&mut self, per_connection: u32) {
-        while let Some(place) = (!self.waiting.is_empty()).then(|| self.place(per_connection)).flatten() {
-            // Whoever does not wait any more hands the place back by dropping it.
-            if let Some(waiter) = self.waiting.pop_front() {
-                let _ = waiter.send(Ok(place));
-            }
-        }
-        for connection in &self.ready {
-            connection.load.set_awaited(!self.waiting.is_empty());
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.waiting.is_empty() && self.connecting == 0
-    }
-}
-
-// === impl Key ===
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.tls, &other.tls) && self.target == other.target
-    }
-}
-
-impl Eq for Key {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.tls).hash(state);
-        self.target.hash(state);
     }
 }

@@ -59,7 +59,8 @@ async fn another_identity_than_the_expected_one_gets_no_request() {
             seen.set(true);
             echo(request)
         });
-        let impostor = Target { identity: peers.authority.id("shop", "somebody-else"), ..peers.target.clone() };
+        let impostor =
+            Target { identity: peers.authority.id("shop", "somebody-else"), ..peers.target.clone() };
         let error = peers.pool.open(&peers.client, &impostor, &wish()).await.unwrap_err();
         assert!(error.was_not_connected());
         let OpenError::Handshake { source, .. } = error else { panic!("{error}") };
@@ -164,7 +165,8 @@ async fn a_failed_connection_is_told_to_all_who_wait_for_it() {
             let pool = Pool::new(Silent { held: Rc::default(), refuses }, Settings::default());
             let start = Instant::now();
             let wish = wish();
-            let (one, two) = tokio::join!(pool.open(&client, &target, &wish), pool.open(&client, &target, &wish));
+            let (one, two) =
+                tokio::join!(pool.open(&client, &target, &wish), pool.open(&client, &target, &wish));
             for error in [one.unwrap_err(), two.unwrap_err()] {
                 assert!(error.was_not_connected(), "{error}");
             }

@@ -37,7 +37,7 @@ async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
     io: Io,
     tls: &TlsIdentity,
     settings: &Settings,
-) -> Result<(Connection<impl AsyncRead + AsyncWrite + Unpin + use<Io>, Bytes>, SpiffeId), ServeError> {
+) -> Result<(Box<Connection<impl AsyncRead + AsyncWrite + Unpin + use<Io>, Bytes>>, SpiffeId), ServeError> {
     let (stream, peer) = fairway_identity::accept(tls, io).await?;
     let connection = h2::server::Builder::new()
         .initial_window_size(http2::STREAM_WINDOW)
@@ -48,11 +48,12 @@ async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
         .max_send_buffer_size(http2::SEND_BUFFER)
         .handshake(stream)
         .await?;
-    Ok((connection, peer))
+    Ok((Box::new(connection), peer))
 }
 
 async fn tunnels<Io, H, F>(
-    mut connection: Connection<Io, Bytes>,
+    // Boxed, or a future's arguments and its state would hold these kilobytes twice.
+    mut connection: Box<Connection<Io, Bytes>>,
     peer: SpiffeId,
     settings: &Settings,
     drain: drain::Watch,

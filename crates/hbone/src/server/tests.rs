@@ -75,7 +75,8 @@ async fn a_peer_that_vanishes_without_a_word_is_found_by_ping() {
         let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
         let (near, far) = tokio::io::duplex(64 << 10);
         let (_trigger, watch) = drain::channel();
-        let serving = spawn_local(async move { serve(far, &server, &Settings::default(), watch, echo).await });
+        let serving =
+            spawn_local(async move { serve(far, &server, &Settings::default(), watch, echo).await });
         let expected = [authority.id("a", "b")];
         let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
         // After its handshake the client's connection is not driven any more.
@@ -110,4 +111,14 @@ async fn a_flood_of_resets_ends_the_connection_not_the_server() {
         assert!(matches!(peers.served.borrow()[0], Err(ServeError::Flood)));
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_an_accepted_connection_costs_is_known() {
+    let server = TestAuthority::new("cluster.local").identity("a", "b");
+    let (_peer, io) = tokio::io::duplex(1);
+    let (_trigger, watch) = drain::channel();
+    let settings = Settings::default();
+    let serving = serve(io, &server, &settings, watch, echo);
+    assert!(size_of_val(&serving) <= 2048, "{}", size_of_val(&serving));
 }

@@ -158,7 +158,10 @@ async fn a_refusal_carries_its_status_and_reason() {
         let Err(OpenError::Refused { status, reason, .. }) = peers.open().await else {
             panic!("was not refused");
         };
-        assert_eq!((status, reason.as_deref()), (StatusCode::UNAUTHORIZED, Some("only through the waypoint")));
+        assert_eq!(
+            (status, reason.as_deref()),
+            (StatusCode::UNAUTHORIZED, Some("only through the waypoint"))
+        );
     })
     .await;
 }

@@ -1,6 +1,8 @@
 use super::{endpoints, id, index, mesh, pod, service};
 use crate::decide::Index;
-use fairway_config::model::{BackendKey, EndpointState, Generation, Mesh, MutualTls, Resource, ResourceKey, ResourceKind};
+use fairway_config::model::{
+    BackendKey, EndpointState, Generation, Mesh, MutualTls, Resource, ResourceKey, ResourceKind,
+};
 use fairway_config::{Delta, Snapshot};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -16,7 +18,10 @@ fn ending_endpoints_are_chosen_only_when_none_is_ready() {
     };
     let both = [("10.0.0.1:80", Ready), ("10.0.0.2:80", Draining)];
     assert_eq!(with(&both), Some(vec!["10.0.0.1:80".to_owned()]));
-    assert_eq!(with(&[("10.0.0.2:80", Draining), ("10.0.0.3:80", Unready)]), Some(vec!["10.0.0.2:80".to_owned()]));
+    assert_eq!(
+        with(&[("10.0.0.2:80", Draining), ("10.0.0.3:80", Unready)]),
+        Some(vec!["10.0.0.2:80".to_owned()])
+    );
     assert_eq!(with(&[("10.0.0.3:80", Unready)]), None);
 }
 
@@ -40,10 +45,12 @@ fn a_resource() -> impl Strategy<Value = Resource> {
     let services = (0..4_u8, 0..4_u8).prop_map(|(name, last)| {
         Resource::Service(Arc::new(service(&format!("service{name}"), &format!("10.96.0.{last}"), None, &[])))
     });
-    let states = prop::sample::select(vec![EndpointState::Ready, EndpointState::Draining, EndpointState::Unready]);
+    let states =
+        prop::sample::select(vec![EndpointState::Ready, EndpointState::Draining, EndpointState::Unready]);
     let backends = (0..3_u8, prop::collection::vec((0..4_u8, states), 0..4)).prop_map(|(name, list)| {
         let list: Vec<_> = list.iter().map(|(last, state)| (format!("10.0.0.{last}:80"), *state)).collect();
-        let list: Vec<_> = list.iter().map(|(at, state)| (at.as_str(), *state, Some(id("shop", "a")))).collect();
+        let list: Vec<_> =
+            list.iter().map(|(at, state)| (at.as_str(), *state, Some(id("shop", "a")))).collect();
         Resource::Endpoints(Arc::new(endpoints(&format!("shop/service{name}:80"), &list)))
     });
     prop_oneof![pods, services, backends]

@@ -6,8 +6,8 @@ mod outbound;
 
 use super::Index;
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, BackendKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Mesh, MutualTls,
-    Resource, Service, ServicePort, SpiffeId, Workload,
+    AppProtocol, AuthorizationKey, BackendKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Mesh,
+    MutualTls, Resource, Service, ServicePort, SpiffeId, Workload,
 };
 use fairway_config::{Delta, Snapshot};
 use std::net::{IpAddr, SocketAddr};

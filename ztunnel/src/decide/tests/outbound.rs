@@ -75,9 +75,15 @@ fn a_pod_is_reached_as_it_is_and_a_stranger_in_plain() {
 
 #[test]
 fn what_would_come_back_here_is_refused() {
-    for destination in
-        ["127.0.0.1:80", "0.0.0.0:80", "[::1]:80", "10.0.0.1:15001", "10.0.0.1:15006", "10.0.0.1:15008", "10.0.0.2:15008"]
-    {
+    for destination in [
+        "127.0.0.1:80",
+        "0.0.0.0:80",
+        "[::1]:80",
+        "10.0.0.1:15001",
+        "10.0.0.1:15006",
+        "10.0.0.1:15008",
+        "10.0.0.2:15008",
+    ] {
         let expected = format!("{destination} is an address or port of the tunnel itself");
         assert_eq!(decide("shop/client", destination), expected);
     }
