@@ -1,13 +1,15 @@
 //! The authority: holds the roots, asks whether a caller is entitled, signs, and moves the rotation on.
 
 use super::entitlement::{Caller, Entitlement, NotEntitled};
-use super::request::{InvalidRequest, RequestedKey, read_request};
 use super::root::{Root, RootError, SKEW};
 use super::rotation::{Roots, RotateError};
 use super::saved::{self, SavedError};
 use super::store::{Store, StoreError};
 use arc_swap::ArcSwap;
-use fairway_identity::{Issued, SharedClock, SpiffeId, SystemClock, TrustBundle, TrustDomain};
+use fairway_identity::{
+    InvalidRequest, Issued, RequestedKey, SharedClock, SpiffeId, SystemClock, TrustBundle, TrustDomain,
+    read_request,
+};
 use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
@@ -136,10 +138,7 @@ impl Settings {
         // A root is replaced with a fifth of its life left, and must outlive the certificates that it signed till then.
         let least = (self.overlap + self.lifetime + SKEW) * 5;
         if self.root_lifetime < least {
-            return Err(SettingsError::RootTooShort {
-                root: self.root_lifetime,
-                least,
-            });
+            return Err(SettingsError::RootTooShort { root: self.root_lifetime, least });
         }
         Ok(())
     }
@@ -178,13 +177,7 @@ impl Authority {
     ) -> Result<Arc<Self>, AuthorityError> {
         settings.check()?;
         let roots = Roots::new(root, settings.clock.now());
-        Ok(Self::assemble(
-            trust_domain,
-            settings,
-            super::Memory::default(),
-            entitlement,
-            roots,
-        ))
+        Ok(Self::assemble(trust_domain, settings, super::Memory::default(), entitlement, roots))
     }
 
     fn assemble(
@@ -224,10 +217,7 @@ impl Authority {
         csr_der: &[u8],
     ) -> Result<Issued, AuthorityError> {
         if id.trust_domain() != self.trust_domain.as_str() {
-            return Err(AuthorityError::OtherTrustDomain {
-                id: id.clone(),
-                ours: self.trust_domain.clone(),
-            });
+            return Err(AuthorityError::OtherTrustDomain { id: id.clone(), ours: self.trust_domain.clone() });
         }
         let entitled = self.entitlement.check(caller, id).await;
         entitled.map_err(|why| AuthorityError::NotEntitled { id: id.clone(), why })?;
@@ -244,29 +234,19 @@ impl Authority {
             return Err(AuthorityError::RootEnded);
         }
         let leaf = leaf(id, now, not_after)?.signed_by(key, root.issuer())?;
-        Ok(Issued {
-            chain: vec![leaf.der().clone()],
-            bundle: roots.bundle(&self.trust_domain),
-        })
+        Ok(Issued { chain: vec![leaf.der().clone()], bundle: roots.bundle(&self.trust_domain) })
     }
 
     /// Begins a rotation to a new root that is made here.
     pub async fn rotate(&self) -> Result<(), AuthorityError> {
-        let made = Root::make(
-            &self.trust_domain,
-            self.settings.clock.now(),
-            self.settings.root_lifetime,
-        )?;
+        let made = Root::make(&self.trust_domain, self.settings.clock.now(), self.settings.root_lifetime)?;
         self.rotate_to(made).await
     }
 
     /// Begins a rotation to this root.
     pub async fn rotate_to(&self, root: Root) -> Result<(), AuthorityError> {
         let _one_at_a_time = self.changing.lock().await;
-        let rotated = self
-            .roots
-            .load()
-            .rotated(root, self.settings.clock.now(), self.settings.overlap)?;
+        let rotated = self.roots.load().rotated(root, self.settings.clock.now(), self.settings.overlap)?;
         self.commit(rotated).await?;
         info!(trust_domain = %self.trust_domain, overlap = ?self.settings.overlap, "a new root is trusted and signs after the overlap");
         Ok(())
@@ -296,10 +276,7 @@ impl Authority {
     async fn step(&self) -> Result<Option<SystemTime>, AuthorityError> {
         {
             let _one_at_a_time = self.changing.lock().await;
-            let advanced = self
-                .roots
-                .load()
-                .advanced(self.settings.clock.now(), self.settings.lifetime);
+            let advanced = self.roots.load().advanced(self.settings.clock.now(), self.settings.lifetime);
             if let Some(roots) = advanced {
                 self.commit(roots).await?;
                 info!(trust_domain = %self.trust_domain, "the root rotation has moved on");
@@ -313,9 +290,7 @@ impl Authority {
 
     /// Stored first: a root that peers have heard of and that a crash then forgets would be a mesh split in two.
     async fn commit(&self, roots: Roots) -> Result<(), AuthorityError> {
-        self.store
-            .save(saved::encode(&roots, &self.trust_domain)?)
-            .await?;
+        self.store.save(saved::encode(&roots, &self.trust_domain)?).await?;
         let bundle = roots.bundle(&self.trust_domain);
         self.roots.store(Arc::new(roots));
         self.bundles.send_replace(Some(bundle));
@@ -325,9 +300,7 @@ impl Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
-            .field("trust_domain", &self.trust_domain)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("trust_domain", &self.trust_domain).finish_non_exhaustive()
     }
 }
 
@@ -339,10 +312,8 @@ fn leaf(id: &SpiffeId, now: SystemTime, not_after: SystemTime) -> Result<Certifi
     params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.as_str())?)];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     params.not_before = (now - SKEW).into();
     params.not_after = not_after.into();

@@ -52,14 +52,8 @@ pub struct SameUser {
 impl Caller {
     /// Who sent this gRPC request.
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
-        let peer = request
-            .extensions()
-            .get::<UdsConnectInfo>()
-            .and_then(|it| it.peer_cred);
-        peer.map_or(Self::Unknown, |it| Self::Unix {
-            uid: it.uid(),
-            pid: it.pid(),
-        })
+        let peer = request.extensions().get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
+        peer.map_or(Self::Unknown, |it| Self::Unix { uid: it.uid(), pid: it.pid() })
     }
 }
 
@@ -68,19 +62,14 @@ impl Caller {
 impl SameUser {
     /// This process's user.
     pub fn as_this_process() -> Self {
-        Self {
-            uid: rustix::process::geteuid().as_raw(),
-        }
+        Self { uid: rustix::process::geteuid().as_raw() }
     }
 
     fn decide(self, caller: &Caller) -> Result<(), NotEntitled> {
         match *caller {
             Caller::ThisProcess => Ok(()),
             Caller::Unix { uid, .. } if uid == self.uid => Ok(()),
-            Caller::Unix { uid, .. } => Err(NotEntitled::OtherUser {
-                caller: uid,
-                ours: self.uid,
-            }),
+            Caller::Unix { uid, .. } => Err(NotEntitled::OtherUser { caller: uid, ours: self.uid }),
             Caller::Unknown => Err(NotEntitled::Unknown),
         }
     }
@@ -101,28 +90,10 @@ mod tests {
         let ours = SameUser { uid: 1000 };
         for (caller, verdict) in [
             (Caller::ThisProcess, Ok(())),
-            (
-                Caller::Unix {
-                    uid: 1000,
-                    pid: Some(7),
-                },
-                Ok(()),
-            ),
-            (
-                Caller::Unix { uid: 1001, pid: None },
-                Err(NotEntitled::OtherUser {
-                    caller: 1001,
-                    ours: 1000,
-                }),
-            ),
+            (Caller::Unix { uid: 1000, pid: Some(7) }, Ok(())),
+            (Caller::Unix { uid: 1001, pid: None }, Err(NotEntitled::OtherUser { caller: 1001, ours: 1000 })),
             // Root could take the socket anyway, but what it does by mistake is still refused.
-            (
-                Caller::Unix { uid: 0, pid: None },
-                Err(NotEntitled::OtherUser {
-                    caller: 0,
-                    ours: 1000,
-                }),
-            ),
+            (Caller::Unix { uid: 0, pid: None }, Err(NotEntitled::OtherUser { caller: 0, ours: 1000 })),
             (Caller::Unknown, Err(NotEntitled::Unknown)),
         ] {
             assert_eq!(ours.decide(&caller), verdict, "{caller:?}");

@@ -22,16 +22,13 @@ impl InProcess {
 impl Issuer for InProcess {
     fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> Answer<'_, Result<Issued, IssueError>> {
         Box::pin(async move {
-            self.authority
-                .issue(&Caller::ThisProcess, &id, &csr_der)
-                .await
-                .map_err(|error| match error {
-                    AuthorityError::NotEntitled { .. } => IssueError::Refused(error.to_string()),
-                    AuthorityError::OtherTrustDomain { .. } | AuthorityError::Request(_) => {
-                        IssueError::Invalid(error.to_string())
-                    }
-                    _ => IssueError::Unavailable(error.to_string()),
-                })
+            self.authority.issue(&Caller::ThisProcess, &id, &csr_der).await.map_err(|error| match error {
+                AuthorityError::NotEntitled { .. } => IssueError::Refused(error.to_string()),
+                AuthorityError::OtherTrustDomain { .. } | AuthorityError::Request(_) => {
+                    IssueError::Invalid(error.to_string())
+                }
+                _ => IssueError::Unavailable(error.to_string()),
+            })
         })
     }
 

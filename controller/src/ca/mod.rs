@@ -1,13 +1,11 @@
 //! The mesh's certificate authority: signs identities for those who are entitled to them, and rotates its roots.
 //!
-//! [`Roots`] decides which root signs and which are trusted at a time; [`read_request`] decides what is taken from a
-//! request; [`Authority`] holds the state and signs. Nobody reaches it but past an [`Entitlement`]: over gRPC
-//! ([`IdentityService`]) or in the same process ([`InProcess`]).
+//! [`Roots`] decides which root signs and which are trusted at a time; [`Authority`] holds the state and signs. Nobody
+//! reaches it but past an [`Entitlement`]: over gRPC ([`IdentityService`]) or in the same process ([`InProcess`]).
 
 mod authority;
 mod entitlement;
 mod in_process;
-mod request;
 mod root;
 mod rotation;
 mod saved;
@@ -20,7 +18,6 @@ mod tests;
 pub use authority::{Authority, AuthorityError, Settings, SettingsError};
 pub use entitlement::{Caller, Entitlement, NotEntitled, SameUser};
 pub use in_process::InProcess;
-pub use request::{InvalidRequest, RequestedKey, read_request};
 pub use root::{Origin, Root, RootError};
 pub use rotation::{Roots, RotateError};
 pub use saved::SavedError;

@@ -59,9 +59,7 @@ impl Root {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, trust_domain.as_str());
+        params.distinguished_name.push(DnType::OrganizationName, trust_domain.as_str());
         // Roots of one mesh need names that differ, or a verifier has to try them all.
         let name = format!("Fairway root {:016x}", rand::random::<u64>());
         params.distinguished_name.push(DnType::CommonName, name);
@@ -87,11 +85,7 @@ impl Root {
     fn new(certificate: CertificateDer<'static>, key: KeyPair, origin: Origin) -> Result<Self, RootError> {
         let (not_before, not_after) = {
             let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| RootError::Malformed)?;
-            let is_ca = parsed
-                .basic_constraints()
-                .ok()
-                .flatten()
-                .is_some_and(|it| it.value.ca);
+            let is_ca = parsed.basic_constraints().ok().flatten().is_some_and(|it| it.value.ca);
             // Without the extension every use is allowed.
             let may_sign = parsed.key_usage().map_err(|_| RootError::Malformed)?;
             if !is_ca || may_sign.is_some_and(|it| !it.value.key_cert_sign()) {
@@ -101,19 +95,10 @@ impl Root {
                 return Err(RootError::OtherKey);
             }
             let validity = parsed.validity();
-            (
-                system_time(validity.not_before.timestamp()),
-                system_time(validity.not_after.timestamp()),
-            )
+            (system_time(validity.not_before.timestamp()), system_time(validity.not_after.timestamp()))
         };
         let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-        Ok(Self {
-            certificate,
-            issuer,
-            origin,
-            not_before,
-            not_after,
-        })
+        Ok(Self { certificate, issuer, origin, not_before, not_after })
     }
 
     /// The certificate, which peers must trust.

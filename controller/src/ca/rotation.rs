@@ -47,12 +47,7 @@ pub enum RotateError {
 impl Roots {
     /// One root, which signs.
     pub fn new(signing: Root, now: SystemTime) -> Self {
-        Self {
-            revision: revision_after(0, now),
-            signing: Arc::new(signing),
-            next: None,
-            retired: Vec::new(),
-        }
+        Self { revision: revision_after(0, now), signing: Arc::new(signing), next: None, retired: Vec::new() }
     }
 
     /// The root that signs at this time.
@@ -78,19 +73,10 @@ impl Roots {
     /// Begins a rotation: `new` is trusted from now and signs after `overlap`.
     pub fn rotated(&self, new: Root, now: SystemTime, overlap: Duration) -> Result<Self, RotateError> {
         if let Some(next) = &self.next {
-            return Err(RotateError::UnderWay {
-                signs_from: next.signs_from,
-            });
+            return Err(RotateError::UnderWay { signs_from: next.signs_from });
         }
-        let next = Some(Next {
-            root: Arc::new(new),
-            signs_from: now + overlap,
-        });
-        Ok(Self {
-            revision: revision_after(self.revision, now),
-            next,
-            ..self.clone()
-        })
+        let next = Some(Next { root: Arc::new(new), signs_from: now + overlap });
+        Ok(Self { revision: revision_after(self.revision, now), next, ..self.clone() })
     }
 
     /// The state at a later time, if it is another one. `lifetime` is the longest that a certificate lives.
@@ -102,10 +88,7 @@ impl Roots {
             let old = std::mem::replace(&mut later.signing, next.root);
             // Counted from now, not from `signs_from`: whoever comes late to this step errs on the trusting side.
             let trusted_until = now + lifetime + SKEW;
-            later.retired.push(Retired {
-                certificate: old.certificate().clone(),
-                trusted_until,
-            });
+            later.retired.push(Retired { certificate: old.certificate().clone(), trusted_until });
             changed = true;
         }
         later.revision = revision_after(self.revision, now);
@@ -123,10 +106,7 @@ impl Roots {
             Some(next) => Some(next.signs_from),
             None => self.signing.replace_at(),
         };
-        take_over
-            .into_iter()
-            .chain(self.retired.iter().map(|it| it.trusted_until))
-            .min()
+        take_over.into_iter().chain(self.retired.iter().map(|it| it.trusted_until)).min()
     }
 }
 
@@ -134,9 +114,7 @@ impl Roots {
 /// and always more than before, also when the clock was set back.
 fn revision_after(before: u64, now: SystemTime) -> u64 {
     let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    u64::try_from(millis)
-        .unwrap_or(u64::MAX)
-        .max(before.saturating_add(1))
+    u64::try_from(millis).unwrap_or(u64::MAX).max(before.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -151,12 +129,7 @@ mod tests {
     }
 
     fn root(seconds: u64) -> Root {
-        Root::make(
-            &"cluster.local".parse().unwrap(),
-            at(seconds),
-            Duration::from_secs(1_000_000),
-        )
-        .unwrap()
+        Root::make(&"cluster.local".parse().unwrap(), at(seconds), Duration::from_secs(1_000_000)).unwrap()
     }
 
     fn trusted(roots: &Roots) -> Vec<CertificateDer<'static>> {
@@ -182,50 +155,34 @@ mod tests {
             (&done, 1170, &new, vec![&new]),
         ] {
             assert_eq!(state.signer(at(now)).certificate(), signer, "signer at {now}");
-            assert_eq!(
-                trusted(state).iter().collect::<Vec<_>>(),
-                trusts,
-                "trusted at {now}"
-            );
+            assert_eq!(trusted(state).iter().collect::<Vec<_>>(), trusts, "trusted at {now}");
         }
     }
 
     #[test]
     fn nothing_changes_between_the_events() {
-        let begun = Roots::new(root(0), at(0))
-            .rotated(root(10), at(10), OVERLAP)
-            .unwrap();
+        let begun = Roots::new(root(0), at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
         assert!(begun.advanced(at(109), LIFETIME).is_none());
         let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
         assert!(taken_over.advanced(at(1169), LIFETIME).is_none());
-        assert_eq!(
-            (begun.next_event(), taken_over.next_event()),
-            (Some(at(110)), Some(at(1170)))
-        );
+        assert_eq!((begun.next_event(), taken_over.next_event()), (Some(at(110)), Some(at(1170))));
     }
 
     #[test]
     fn a_late_step_trusts_the_old_root_longer_not_shorter() {
-        let begun = Roots::new(root(0), at(0))
-            .rotated(root(10), at(10), OVERLAP)
-            .unwrap();
+        let begun = Roots::new(root(0), at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
         let late = begun.advanced(at(500), LIFETIME).unwrap();
         assert_eq!(late.next_event(), Some(at(1560)));
     }
 
     #[test]
     fn one_rotation_at_a_time() {
-        let begun = Roots::new(root(0), at(0))
-            .rotated(root(10), at(10), OVERLAP)
-            .unwrap();
+        let begun = Roots::new(root(0), at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
         let again = begun.rotated(root(20), at(20), OVERLAP);
         assert_eq!(again.unwrap_err(), RotateError::UnderWay { signs_from: at(110) });
         // While an old root is still trusted, the next rotation may begin.
         let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
-        assert_eq!(
-            trusted(&taken_over.rotated(root(120), at(120), OVERLAP).unwrap()).len(),
-            3
-        );
+        assert_eq!(trusted(&taken_over.rotated(root(120), at(120), OVERLAP).unwrap()).len(), 3);
     }
 
     #[test]
@@ -239,18 +196,7 @@ mod tests {
     #[test]
     fn a_root_of_ours_wants_to_be_replaced_before_its_end() {
         let roots = Roots::new(root(0), at(0));
-        assert_eq!(
-            (
-                roots.wants_rotation(at(799_000)),
-                roots.wants_rotation(at(801_000))
-            ),
-            (false, true)
-        );
-        assert!(
-            !roots
-                .rotated(root(1), at(1), OVERLAP)
-                .unwrap()
-                .wants_rotation(at(801_000))
-        );
+        assert_eq!((roots.wants_rotation(at(799_000)), roots.wants_rotation(at(801_000))), (false, true));
+        assert!(!roots.rotated(root(1), at(1), OVERLAP).unwrap().wants_rotation(at(801_000)));
     }
 }

@@ -75,10 +75,10 @@ pub(super) fn encode(roots: &Roots, trust_domain: &TrustDomain) -> Result<String
         trust_domain: trust_domain.to_string(),
         revision: roots.revision,
         signing: SavedRoot::of(&roots.signing),
-        next: roots.next.as_ref().map(|it| SavedNext {
-            signs_from: unix_seconds(it.signs_from),
-            root: SavedRoot::of(&it.root),
-        }),
+        next: roots
+            .next
+            .as_ref()
+            .map(|it| SavedNext { signs_from: unix_seconds(it.signs_from), root: SavedRoot::of(&it.root) }),
         retired: roots
             .retired
             .iter()
@@ -95,24 +95,15 @@ pub(super) fn encode(roots: &Roots, trust_domain: &TrustDomain) -> Result<String
 pub(super) fn decode(text: &str, ours: &TrustDomain) -> Result<Roots, SavedError> {
     let saved: Saved = serde_json::from_str(text)?;
     if saved.trust_domain != ours.as_str() {
-        return Err(SavedError::OtherTrustDomain {
-            found: saved.trust_domain,
-            ours: ours.clone(),
-        });
+        return Err(SavedError::OtherTrustDomain { found: saved.trust_domain, ours: ours.clone() });
     }
     let next = saved.next.map(|it| -> Result<_, RootError> {
-        Ok(Next {
-            root: Arc::new(it.root.load()?),
-            signs_from: system_time(it.signs_from),
-        })
+        Ok(Next { root: Arc::new(it.root.load()?), signs_from: system_time(it.signs_from) })
     });
     let retired = saved.retired.into_iter().map(|it| -> Result<_, RootError> {
         let certificate =
             CertificateDer::from_pem_slice(it.certificate.as_bytes()).map_err(RootError::Pem)?;
-        Ok(Retired {
-            certificate,
-            trusted_until: system_time(it.trusted_until),
-        })
+        Ok(Retired { certificate, trusted_until: system_time(it.trusted_until) })
     });
     Ok(Roots {
         revision: saved.revision,

@@ -32,13 +32,9 @@ impl IdentityService {
 impl Identity for IdentityService {
     async fn issue(&self, request: Request<IssueRequest>) -> Result<Response<IssueResponse>, Status> {
         let caller = Caller::of(&request);
-        let IssueRequest {
-            identity,
-            certificate_request,
-        } = request.into_inner();
-        let id: SpiffeId = identity
-            .parse()
-            .map_err(|error: InvalidSpiffeId| Status::invalid_argument(error.to_string()))?;
+        let IssueRequest { identity, certificate_request } = request.into_inner();
+        let id: SpiffeId =
+            identity.parse().map_err(|error: InvalidSpiffeId| Status::invalid_argument(error.to_string()))?;
         match self.authority.issue(&caller, &id, &certificate_request).await {
             Ok(issued) => {
                 debug!(%id, ?caller, "identity issued");

@@ -65,24 +65,12 @@ impl Store for Memory {
 impl FileStore {
     /// Takes the directory, making it if it is not there.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed("make", directory))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("make", directory))?;
         let lock_path = directory.join("authority.lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock_path);
+        let lock = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&lock_path);
         let lock = lock.map_err(failed("open", &lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                file: directory.join("authority.json"),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { file: directory.join("authority.json"), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse(directory.to_owned())),
             Err(TryLockError::Error(why)) => Err(failed("lock", &lock_path)(why)),
         }
@@ -115,11 +103,7 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         _ => {}
     }
     // `create_new`: the mode holds from the first byte, and nobody else's file is written to.
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
     file.write_all(text)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;

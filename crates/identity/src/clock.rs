@@ -47,10 +47,7 @@ impl Clock for SystemClock {
 impl TokioClock {
     /// A clock that shows the machine's time now and moves with tokio's from here on.
     pub fn start() -> Self {
-        Self {
-            wall: SystemTime::now(),
-            start: tokio::time::Instant::now(),
-        }
+        Self { wall: SystemTime::now(), start: tokio::time::Instant::now() }
     }
 }
 

@@ -11,10 +11,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
-const RECONNECT: Backoff = Backoff {
-    first: Duration::from_millis(200),
-    last: Duration::from_secs(15),
-};
+const RECONNECT: Backoff = Backoff { first: Duration::from_millis(200), last: Duration::from_secs(15) };
 
 /// Asks the controller. It follows the stream of roots for as long as it lives.
 #[derive(Debug)]
@@ -39,26 +36,16 @@ impl GrpcIssuer {
         let client = IdentityClient::new(channel);
         let (publish, bundles) = watch::channel(None);
         let following = tokio::spawn(follow(client.clone(), publish)).abort_handle();
-        Arc::new(Self {
-            client,
-            bundles,
-            following,
-        })
+        Arc::new(Self { client, bundles, following })
     }
 }
 
 impl Issuer for GrpcIssuer {
     fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> Answer<'_, Result<Issued, IssueError>> {
         let mut client = self.client.clone();
-        let request = IssueRequest {
-            identity: id.to_string(),
-            certificate_request: csr_der,
-        };
+        let request = IssueRequest { identity: id.to_string(), certificate_request: csr_der };
         Box::pin(async move {
-            let response = client
-                .issue(request)
-                .await
-                .map_err(|status| issue_error(&status))?;
+            let response = client.issue(request).await.map_err(|status| issue_error(&status))?;
             response
                 .into_inner()
                 .try_into()

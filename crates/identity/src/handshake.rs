@@ -2,6 +2,7 @@
 
 use crate::tls_identity::ALPN;
 use crate::{PeerIdentityError, SpiffeId, TlsIdentity, peer_identity};
+use rustls::{CertificateError, OtherError};
 use rustls_pki_types::{IpAddr, Ipv4Addr, ServerName};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,7 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// The bytes were not TLS, the certificates did not verify, or the connection broke.
-    #[error("TLS handshake failed: {0}")]
+    #[error("TLS handshake failed: {}", explain(.0))]
     Tls(#[from] io::Error),
     /// TLS without an agreed protocol: not a mesh peer.
     #[error("the peer did not agree on the protocol h2")]
@@ -37,9 +38,7 @@ pub async fn accept<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TlsAcceptor::from(identity.server_config().clone())
-        .accept(io)
-        .await?;
+    let stream = TlsAcceptor::from(identity.server_config().clone()).accept(io).await?;
     let (_, tls) = stream.get_ref();
     require_h2(tls.alpn_protocol())?;
     let peer = peer_identity(tls.peer_certificates())?;
@@ -63,10 +62,7 @@ where
     require_h2(tls.alpn_protocol())?;
     let peer = peer_identity(tls.peer_certificates())?;
     if !expected.contains(&peer) {
-        return Err(HandshakeError::UnexpectedPeer {
-            expected: expected.to_vec(),
-            found: peer,
-        });
+        return Err(HandshakeError::UnexpectedPeer { expected: expected.to_vec(), found: peer });
     }
     Ok((stream, peer))
 }
@@ -78,10 +74,15 @@ fn no_server_name() -> ServerName<'static> {
 
 /// A peer that offers another protocol is refused by rustls; one that offers none is refused here.
 fn require_h2(agreed: Option<&[u8]>) -> Result<(), HandshakeError> {
-    if agreed == Some(ALPN) {
-        Ok(())
-    } else {
-        Err(HandshakeError::NotHttp2)
+    if agreed == Some(ALPN) { Ok(()) } else { Err(HandshakeError::NotHttp2) }
+}
+
+/// rustls prints what our verifier says as a debug text; this finds the sentence in it.
+fn explain(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => why.to_string(),
+        _ => error.to_string(),
     }
 }
 
@@ -89,8 +90,9 @@ fn list(ids: &[SpiffeId]) -> String {
     match ids {
         [] => "nobody".to_owned(),
         [id] => id.to_string(),
-        [first, rest @ ..] => rest
-            .iter()
-            .fold(first.to_string(), |text, id| format!("{text} or {id}")),
+        [first, rest @ ..] => rest.iter().fold(first.to_string(), |text, id| format!("{text} or {id}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

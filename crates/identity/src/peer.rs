@@ -36,9 +36,7 @@ pub enum PeerIdentityError {
 ///
 /// It does not verify the chain; the handshake did.
 pub fn peer_identity(certificates: Option<&[CertificateDer<'_>]>) -> Result<SpiffeId, PeerIdentityError> {
-    let leaf = certificates
-        .and_then(<[_]>::first)
-        .ok_or(PeerIdentityError::NoCertificate)?;
+    let leaf = certificates.and_then(<[_]>::first).ok_or(PeerIdentityError::NoCertificate)?;
     identity_of(&parse(leaf)?)
 }
 
@@ -46,7 +44,7 @@ pub(crate) fn parse<'a>(
     certificate: &'a CertificateDer<'_>,
 ) -> Result<X509Certificate<'a>, PeerIdentityError> {
     match X509Certificate::from_der(certificate) {
-        Ok((rest, parsed)) if rest.is_empty() => Ok(parsed),
+        Ok(([], parsed)) => Ok(parsed),
         Ok(_) => Err(PeerIdentityError::Malformed("bytes after its end")),
         Err(_) => Err(PeerIdentityError::Malformed("not an X.509 certificate")),
     }
@@ -73,28 +71,19 @@ pub(crate) fn identity_of(certificate: &X509Certificate<'_>) -> Result<SpiffeId,
         // The parser of SPIFFE ids admits no NUL or other control byte, so nothing can hide behind one.
         [uri] => {
             let id: SpiffeId = uri.parse()?;
-            if id.as_str() == *uri {
-                Ok(id)
-            } else {
-                Err(PeerIdentityError::NotCanonical((*uri).to_owned()))
-            }
+            if id.as_str() == *uri { Ok(id) } else { Err(PeerIdentityError::NotCanonical((*uri).to_owned())) }
         }
         several => Err(PeerIdentityError::SeveralUris(several.len())),
     }
 }
 
 fn refuse_signers(certificate: &X509Certificate<'_>) -> Result<(), PeerIdentityError> {
-    let usage = certificate
-        .key_usage()
-        .map_err(|_| PeerIdentityError::Malformed("its key usage does not parse"))?;
+    let usage =
+        certificate.key_usage().map_err(|_| PeerIdentityError::Malformed("its key usage does not parse"))?;
     let constraints = certificate
         .basic_constraints()
         .map_err(|_| PeerIdentityError::Malformed("its basic constraints do not parse"))?;
     let signs = usage.is_some_and(|it| it.value.key_cert_sign() || it.value.crl_sign())
         || constraints.is_some_and(|it| it.value.ca);
-    if signs {
-        Err(PeerIdentityError::MaySign)
-    } else {
-        Ok(())
-    }
+    if signs { Err(PeerIdentityError::MaySign) } else { Ok(()) }
 }

@@ -83,10 +83,7 @@ impl Svid {
         let certificate = parse(leaf)?;
         let id = identity_of(&certificate)?;
         if id != *asked {
-            return Err(SvidError::OtherIdentity {
-                asked: asked.clone(),
-                issued: id,
-            });
+            return Err(SvidError::OtherIdentity { asked: asked.clone(), issued: id });
         }
         if *certificate.public_key().raw != *key.subject_public_key_info() {
             return Err(SvidError::OtherKey);
@@ -111,10 +108,7 @@ impl Svid {
 
     /// Whether peers that hold these roots accept the certificate at this time.
     pub fn verify(&self, bundle: &TrustBundle, now: SystemTime) -> Result<(), rustls::Error> {
-        let (leaf, intermediates) = self
-            .chain
-            .split_first()
-            .ok_or(rustls::Error::NoCertificatesPresented)?;
+        let (leaf, intermediates) = self.chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
         chains_to(&bundle.store()?, leaf, intermediates, unix_time(now))
     }
 }
@@ -146,3 +140,6 @@ impl TrustBundle {
         Ok(store)
     }
 }
+
+#[cfg(test)]
+mod tests;

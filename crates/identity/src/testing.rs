@@ -1,8 +1,5 @@
 //! Identities for tests: a root made on the spot, certificates good and bad, and an issuer that fails on command.
-#![allow(
-    clippy::unwrap_used,
-    reason = "test code: a panic is the failure of the test that called it"
-)]
+#![allow(clippy::unwrap_used, reason = "test code: a panic is the failure of the test that called it")]
 
 use crate::{
     Answer, IssueError, Issued, Issuer, SharedClock, SpiffeId, Svid, SystemClock, TlsIdentity, TrustBundle,
@@ -47,27 +44,17 @@ impl TestAuthority {
     pub fn new(trust_domain: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, trust_domain);
+        params.distinguished_name.push(DnType::OrganizationName, trust_domain);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().unwrap();
         let root = params.self_signed(&key).unwrap().der().clone();
-        Self {
-            trust_domain: trust_domain.parse().unwrap(),
-            root,
-            signer: rcgen::Issuer::new(params, key),
-        }
+        Self { trust_domain: trust_domain.parse().unwrap(), root, signer: rcgen::Issuer::new(params, key) }
     }
 
     /// The roots of this authority alone, as the first revision.
     pub fn bundle(&self) -> TrustBundle {
-        TrustBundle {
-            trust_domain: self.trust_domain.clone(),
-            roots: vec![self.root.clone()],
-            revision: 1,
-        }
+        TrustBundle { trust_domain: self.trust_domain.clone(), roots: vec![self.root.clone()], revision: 1 }
     }
 
     /// The id of a service account in this trust domain.
@@ -107,10 +94,8 @@ fn leaf(id: &SpiffeId, now: SystemTime, lifetime: Duration) -> CertificateParams
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.as_str()).unwrap())];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.not_before = (now - Duration::from_secs(60)).into();
     params.not_after = (now + lifetime).into();
     params
@@ -122,17 +107,8 @@ impl TestIssuer {
     /// An issuer whose certificates live this long by this clock.
     pub fn new(authority: TestAuthority, clock: SharedClock, lifetime: Duration) -> Arc<Self> {
         let bundles = watch::Sender::new(Some(authority.bundle()));
-        let state = Mutex::new(IssuerState {
-            authority: Arc::new(authority),
-            trouble: None,
-        });
-        Arc::new(Self {
-            clock,
-            lifetime,
-            state,
-            issued: AtomicUsize::new(0),
-            bundles,
-        })
+        let state = Mutex::new(IssuerState { authority: Arc::new(authority), trouble: None });
+        Arc::new(Self { clock, lifetime, state, issued: AtomicUsize::new(0), bundles })
     }
 
     /// From now on every request fails with this, or none does.
@@ -173,13 +149,8 @@ impl TestIssuer {
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr_der))
             .map_err(|error| IssueError::Invalid(error.to_string()))?;
         let params = leaf(id, self.clock.now(), self.lifetime);
-        let certificate = params
-            .signed_by(&request.public_key, &state.authority.signer)
-            .unwrap();
-        Ok(Issued {
-            chain: vec![certificate.der().clone()],
-            bundle: self.bundles.borrow().clone().unwrap(),
-        })
+        let certificate = params.signed_by(&request.public_key, &state.authority.signer).unwrap();
+        Ok(Issued { chain: vec![certificate.der().clone()], bundle: self.bundles.borrow().clone().unwrap() })
     }
 }
 

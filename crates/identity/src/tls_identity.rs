@@ -69,10 +69,7 @@ impl TlsIdentity {
     pub fn new(svid: &Svid, bundle: &TrustBundle, clock: &SharedClock) -> Result<Self, TlsIdentityError> {
         let trust_domain = bundle.trust_domain.clone();
         if svid.id.trust_domain() != trust_domain.as_str() {
-            return Err(TlsIdentityError::OtherTrustDomain {
-                id: svid.id.clone(),
-                bundle: trust_domain,
-            });
+            return Err(TlsIdentityError::OtherTrustDomain { id: svid.id.clone(), bundle: trust_domain });
         }
         let roots = Arc::new(bundle.store()?);
         let certified = CertifiedKey::from_der(svid.chain.clone(), svid.key.clone_key(), &provider())?;
@@ -81,10 +78,7 @@ impl TlsIdentity {
 
         let mut server = ServerConfig::builder_with_details(provider(), clock.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(ClientVerifier::new(
-                roots.clone(),
-                trust_domain.clone(),
-            )?))
+            .with_client_cert_verifier(Arc::new(ClientVerifier::new(roots.clone(), trust_domain.clone())?))
             .with_cert_resolver(certified.clone());
         server.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would outlive the certificate and the roots that it was checked against.

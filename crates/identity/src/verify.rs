@@ -61,10 +61,7 @@ fn check_domain(leaf: &CertificateDer<'_>, own: &TrustDomain) -> Result<(), Erro
         if id.trust_domain() == own.as_str() {
             return Ok(());
         }
-        Err(NotOneOfUs::OtherTrustDomain {
-            own: own.clone(),
-            found: id.trust_domain().to_owned(),
-        })
+        Err(NotOneOfUs::OtherTrustDomain { own: own.clone(), found: id.trust_domain().to_owned() })
     };
     identity().map_err(|why| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why)))))
 }
@@ -97,9 +94,7 @@ impl ServerCertVerifier for ServerVerifier {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOfferedOrEnabled,
-        ))
+        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled))
     }
 
     fn verify_tls13_signature(

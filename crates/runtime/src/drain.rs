@@ -44,13 +44,7 @@ pub struct Watch {
 pub fn channel() -> (Trigger, Watch) {
     let (phase, watched) = watch::channel(Phase::Running);
     let (alive, all_gone) = mpsc::channel(1);
-    (
-        Trigger { phase, all_gone },
-        Watch {
-            phase: watched,
-            _alive: alive,
-        },
-    )
+    (Trigger { phase, all_gone }, Watch { phase: watched, _alive: alive })
 }
 
 // === impl Trigger ===
@@ -60,17 +54,11 @@ impl Trigger {
     /// had to be cut off.
     pub async fn drain(mut self, deadlines: Deadlines) -> bool {
         self.phase.send_replace(Phase::Draining);
-        if tokio::time::timeout(deadlines.linger, self.all_gone.recv())
-            .await
-            .is_ok()
-        {
+        if tokio::time::timeout(deadlines.linger, self.all_gone.recv()).await.is_ok() {
             return true;
         }
         self.phase.send_replace(Phase::Closing);
-        if tokio::time::timeout(deadlines.grace, self.all_gone.recv())
-            .await
-            .is_ok()
-        {
+        if tokio::time::timeout(deadlines.grace, self.all_gone.recv()).await.is_ok() {
             return true;
         }
         self.phase.send_replace(Phase::Forced);
@@ -99,10 +87,7 @@ impl Watch {
 mod tests {
     use super::*;
 
-    const DEADLINES: Deadlines = Deadlines {
-        linger: Duration::from_secs(2),
-        grace: Duration::from_secs(10),
-    };
+    const DEADLINES: Deadlines = Deadlines { linger: Duration::from_secs(2), grace: Duration::from_secs(10) };
 
     #[tokio::test(start_paused = true)]
     async fn a_drain_ends_when_the_last_watch_is_dropped() {

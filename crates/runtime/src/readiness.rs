@@ -32,19 +32,12 @@ impl Readiness {
     pub fn gate(&self, name: &'static str) -> Gate {
         let mut gates = self.gates();
         gates.push(Passage { name, open: false });
-        Gate {
-            readiness: self.clone(),
-            index: gates.len() - 1,
-        }
+        Gate { readiness: self.clone(), index: gates.len() - 1 }
     }
 
     /// The names of the gates that are shut, in the order they were made.
     pub fn pending(&self) -> Vec<&'static str> {
-        self.gates()
-            .iter()
-            .filter(|it| !it.open)
-            .map(|it| it.name)
-            .collect()
+        self.gates().iter().filter(|it| !it.open).map(|it| it.name).collect()
     }
 
     /// Whether all gates are open.
@@ -84,10 +77,7 @@ mod tests {
         assert_eq!(readiness.pending(), ["first configuration", "identity"]);
         configuration.open();
         configuration.open();
-        assert_eq!(
-            (readiness.pending(), readiness.is_ready()),
-            (vec!["identity"], false)
-        );
+        assert_eq!((readiness.pending(), readiness.is_ready()), (vec!["identity"], false));
         identity.open();
         assert!(readiness.is_ready());
     }

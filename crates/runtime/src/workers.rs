@@ -32,18 +32,12 @@ impl Workers {
     {
         let mut threads = Vec::with_capacity(count.get());
         for id in 0..count.get() {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let main = main.clone();
-            threads.push(
-                std::thread::Builder::new()
-                    .name(format!("{name}-{id}"))
-                    .spawn(move || {
-                        let local = tokio::task::LocalSet::new();
-                        local.block_on(&runtime, main(WorkerId(id)));
-                    })?,
-            );
+            threads.push(std::thread::Builder::new().name(format!("{name}-{id}")).spawn(move || {
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, main(WorkerId(id)));
+            })?);
         }
         Ok(Self { threads })
     }
@@ -51,10 +45,11 @@ impl Workers {
     /// Waits for every worker's future to end; `false` if one panicked.
     pub async fn join(self) -> bool {
         tokio::task::spawn_blocking(move || {
-            // Every thread is joined, also after one that panicked.
-            self.threads
-                .into_iter()
-                .fold(true, |well, thread| thread.join().is_ok() && well)
+            let mut well = true;
+            for thread in self.threads {
+                well &= thread.join().is_ok();
+            }
+            well
         })
         .await
         .unwrap_or(false)

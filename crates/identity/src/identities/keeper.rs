@@ -2,9 +2,9 @@
 
 use super::schedule::Schedule;
 use super::{Cell, Shared};
+use crate::request::make_request;
 use crate::{IssueError, SpiffeId, Svid, SvidError, TlsIdentity, TlsIdentityError, TrustBundle};
-use rcgen::string::Ia5String;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
+use rcgen::KeyPair;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -41,13 +41,7 @@ struct Keeper {
 /// Keeps an identity fresh until it is aborted.
 pub(super) async fn keep(shared: Arc<Shared>, cell: Arc<Cell>) {
     let (bundles, schedule) = (shared.bundle.subscribe(), Schedule::at_once(cell.clock.now()));
-    let mut keeper = Keeper {
-        shared,
-        cell,
-        bundles,
-        svid: None,
-        schedule,
-    };
+    let mut keeper = Keeper { shared, cell, bundles, svid: None, schedule };
     let mut fetching: Option<Fetch> = None;
     loop {
         let now = keeper.cell.clock.now();
@@ -94,21 +88,13 @@ async fn fetch(shared: Arc<Shared>, id: SpiffeId) -> Result<(Svid, TrustBundle),
     // Nobody closes the semaphore; were it closed, the bound would go, not the identity.
     let _permit = shared.permits.acquire().await.ok();
     let key = KeyPair::generate()?; // P-256
-    let csr = request(&id, &key)?;
+    let csr = make_request(&id, &key)?;
     let limit = shared.settings.timeout;
     let issued = tokio::time::timeout(limit, shared.issuer.issue(id.clone(), csr))
         .await
         .map_err(|_| FetchError::Timeout(limit))??;
     let svid = Svid::accept(&id, &key, &issued, shared.settings.clock.now())?;
     Ok((svid, issued.bundle))
-}
-
-/// A PKCS#10 request that names the identity and proves that we have the key.
-fn request(id: &SpiffeId, key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.as_str())?)];
-    Ok(params.serialize_request(key)?.der().to_vec())
 }
 
 // === impl Keeper ===

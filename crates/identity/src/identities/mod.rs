@@ -114,19 +114,14 @@ impl Identities {
         let bundles = issuer.bundles();
         let shared = Arc::new(Shared {
             issuer,
-            backoff: Backoff {
-                first: settings.first_retry,
-                last: settings.last_retry,
-            },
+            backoff: Backoff { first: settings.first_retry, last: settings.last_retry },
             permits: Semaphore::new(settings.concurrency.max(1)),
             settings,
             runtime: Handle::current(),
             bundle: watch::Sender::new(None),
             leases: Mutex::default(),
         });
-        shared
-            .runtime
-            .spawn(keeper::follow_bundles(Arc::downgrade(&shared), bundles));
+        shared.runtime.spawn(keeper::follow_bundles(Arc::downgrade(&shared), bundles));
         Self(shared)
     }
 
@@ -137,10 +132,7 @@ impl Identities {
             return IdentityHandle::new(lease);
         }
         let clock = self.0.settings.clock.clone();
-        let progress = Progress {
-            due: clock.now(),
-            failure: None,
-        };
+        let progress = Progress { due: clock.now(), failure: None };
         let cell = Arc::new(Cell {
             id: id.clone(),
             clock,
@@ -148,16 +140,8 @@ impl Identities {
             changes: watch::Sender::new(()),
             progress: Mutex::new(progress),
         });
-        let renewal = self
-            .0
-            .runtime
-            .spawn(keeper::keep(self.0.clone(), cell.clone()))
-            .abort_handle();
-        let lease = Arc::new(Lease {
-            cell,
-            renewal,
-            identities: Arc::downgrade(&self.0),
-        });
+        let renewal = self.0.runtime.spawn(keeper::keep(self.0.clone(), cell.clone())).abort_handle();
+        let lease = Arc::new(Lease { cell, renewal, identities: Arc::downgrade(&self.0) });
         leases.insert(id.clone(), Arc::downgrade(&lease));
         IdentityHandle::new(lease)
     }
@@ -178,9 +162,7 @@ impl Identities {
 
 impl fmt::Debug for Identities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identities")
-            .field("held", &self.0.leases().len())
-            .finish_non_exhaustive()
+        f.debug_struct("Identities").field("held", &self.0.leases().len()).finish_non_exhaustive()
     }
 }
 
@@ -273,10 +255,7 @@ impl Drop for Lease {
 impl Cell {
     fn current(&self) -> Option<Arc<TlsIdentity>> {
         let current = self.current.load();
-        current
-            .as_ref()
-            .filter(|it| self.clock.now() < it.expires())
-            .cloned()
+        current.as_ref().filter(|it| self.clock.now() < it.expires()).cloned()
     }
 
     fn publish(&self, identity: Option<Arc<TlsIdentity>>) {
@@ -291,11 +270,7 @@ impl Cell {
     fn state(&self) -> IdentityState {
         let now = self.clock.now();
         let seconds_until = |at: SystemTime| at.duration_since(now).unwrap_or_default().as_secs();
-        let progress = self
-            .progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
         IdentityState {
             id: self.id.clone(),
             expires_in_seconds: self.current().map(|it| seconds_until(it.expires())),

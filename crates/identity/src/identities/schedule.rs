@@ -17,10 +17,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn at_once(now: SystemTime) -> Self {
-        Self {
-            due: now,
-            failures: 0,
-        }
+        Self { due: now, failures: 0 }
     }
 
     pub(super) fn due(&self) -> SystemTime {
@@ -53,10 +50,7 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
-    const BACKOFF: Backoff = Backoff {
-        first: Duration::from_millis(200),
-        last: Duration::from_secs(30),
-    };
+    const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), last: Duration::from_secs(30) };
 
     fn after(schedule: &Schedule, now: SystemTime) -> Duration {
         schedule.due().duration_since(now).unwrap()
@@ -73,11 +67,7 @@ mod tests {
         ] {
             let (now, mut schedule) = (UNIX_EPOCH, Schedule::at_once(UNIX_EPOCH));
             schedule.succeeded(now, now + Duration::from_secs(left), chance);
-            assert_eq!(
-                after(&schedule, now),
-                Duration::from_secs(due),
-                "{left} s left, chance {chance}"
-            );
+            assert_eq!(after(&schedule, now), Duration::from_secs(due), "{left} s left, chance {chance}");
         }
     }
 
@@ -89,10 +79,7 @@ mod tests {
             schedule.failed(now, BACKOFF, 1.0);
             pauses.push(after(&schedule, now).as_millis());
         }
-        assert_eq!(
-            pauses,
-            [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]
-        );
+        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]);
         schedule.succeeded(now, now + Duration::from_secs(60), 0.5);
         schedule.failed(now, BACKOFF, 0.0);
         assert_eq!(after(&schedule, now).as_millis(), 100);
@@ -100,10 +87,7 @@ mod tests {
 
     #[test]
     fn many_failures_do_not_overflow() {
-        let mut schedule = Schedule {
-            due: UNIX_EPOCH,
-            failures: u32::MAX,
-        };
+        let mut schedule = Schedule { due: UNIX_EPOCH, failures: u32::MAX };
         schedule.failed(UNIX_EPOCH, BACKOFF, 1.0);
         assert_eq!(after(&schedule, UNIX_EPOCH), BACKOFF.last);
     }

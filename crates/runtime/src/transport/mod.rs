@@ -26,18 +26,13 @@ pub enum AddressError {
 /// A channel to `http://host:port` or `unix:///path`. It connects at the first call and again whenever the connection is
 /// lost, so it can be made before its server is there. Call it inside a runtime.
 pub fn connect(uri: &str) -> Result<Channel, AddressError> {
-    let known = uri
-        .strip_prefix("unix://")
-        .is_some_and(|path| path.starts_with('/'))
-        || uri.starts_with("http://");
+    let known =
+        uri.strip_prefix("unix://").is_some_and(|path| path.starts_with('/')) || uri.starts_with("http://");
     if !known {
         return Err(AddressError::Form(uri.to_owned()));
     }
     let endpoint = Endpoint::from_shared(uri.to_owned())
-        .map_err(|why| AddressError::Invalid {
-            uri: uri.to_owned(),
-            why,
-        })?
+        .map_err(|why| AddressError::Invalid { uri: uri.to_owned(), why })?
         .connect_timeout(Duration::from_secs(5))
         // A server that vanished without a word is noticed in half a minute, also on a stream that is silent for hours.
         .http2_keep_alive_interval(Duration::from_secs(10))

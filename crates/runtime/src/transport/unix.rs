@@ -59,13 +59,7 @@ pub async fn serve(
 impl UnixSocket {
     /// Listens at `path`, removing the socket that a process which is no more left there. Call it inside a runtime.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
-        let failed = |what: &'static str| {
-            move |why| BindError::Io {
-                what,
-                path: path.to_owned(),
-                why,
-            }
-        };
+        let failed = |what: &'static str| move |why| BindError::Io { what, path: path.to_owned(), why };
         let lock = lock(path)?;
         remove_stale(path)?;
         let listening = || -> io::Result<StdUnixListener> {
@@ -77,14 +71,8 @@ impl UnixSocket {
             socket.listen(128)?;
             Ok(StdUnixListener::from(OwnedFd::from(socket)))
         };
-        let listener = listening()
-            .and_then(UnixListener::from_std)
-            .map_err(failed("listen at"))?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        let listener = listening().and_then(UnixListener::from_std).map_err(failed("listen at"))?;
+        Ok(Self { listener, path: path.to_owned(), _lock: lock })
     }
 
     /// Where it listens.
@@ -97,17 +85,8 @@ fn lock(path: &Path) -> Result<File, BindError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
-    let failed = |why| BindError::Io {
-        what: "lock",
-        path: lock_path.clone(),
-        why,
-    };
-    let file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&lock_path);
+    let failed = |why| BindError::Io { what: "lock", path: lock_path.clone(), why };
+    let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&lock_path);
     let file = file.map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -119,13 +98,7 @@ fn lock(path: &Path) -> Result<File, BindError> {
 /// We hold the lock, so a socket that is there belongs to nobody who takes it as we do; one that answers nevertheless
 /// (another program's) is left alone.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let failed = |what: &'static str| {
-        move |why| BindError::Io {
-            what,
-            path: path.to_owned(),
-            why,
-        }
-    };
+    let failed = |what: &'static str| move |why| BindError::Io { what, path: path.to_owned(), why };
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at")(error)),
@@ -145,9 +118,7 @@ impl Stream for UnixSocket {
     type Item = io::Result<UnixStream>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.listener
-            .poll_accept(cx)
-            .map(|accepted| Some(accepted.map(|(stream, _)| stream)))
+        self.listener.poll_accept(cx).map(|accepted| Some(accepted.map(|(stream, _)| stream)))
     }
 }
 

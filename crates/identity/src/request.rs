@@ -1,7 +1,11 @@
-//! What is taken from a certificate request: the public key, once it is proven that the asker has the private one.
+//! The certificate request (PKCS#10): as a proxy makes it, and what an issuer takes from it.
 
-use fairway_identity::SpiffeId;
-use rcgen::{CertificateSigningRequestParams, PublicKey, PublicKeyData, SignatureAlgorithm};
+use crate::SpiffeId;
+use rcgen::string::Ia5String;
+use rcgen::{
+    CertificateParams, CertificateSigningRequestParams, DistinguishedName, KeyPair, PublicKey, PublicKeyData,
+    SanType, SignatureAlgorithm,
+};
 use rustls_pki_types::CertificateSigningRequestDer;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -35,6 +39,14 @@ pub enum InvalidRequest {
     OtherName(SpiffeId),
 }
 
+/// A request that names the identity and proves that we have the key.
+pub(crate) fn make_request(id: &SpiffeId, key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.as_str())?)];
+    Ok(params.serialize_request(key)?.der().to_vec())
+}
+
 /// Reads a request for this identity. Its names are checked, not used: what is signed is what the call asked for.
 pub fn read_request(csr_der: &[u8], id: &SpiffeId) -> Result<RequestedKey, InvalidRequest> {
     if csr_der.len() > LONGEST {
@@ -64,11 +76,7 @@ fn require_p256(request: &X509CertificationRequest<'_>) -> Result<(), InvalidReq
         // Uncompressed, the one form that every TLS library takes (RFC 8422 §5.4.1).
         && matches!(*key.subject_public_key.data, [4, ref point @ ..] if point.len() == 64)
         && request.signature_algorithm.algorithm == OID_SIG_ECDSA_WITH_SHA256;
-    if is_p256 {
-        Ok(())
-    } else {
-        Err(InvalidRequest::NotP256)
-    }
+    if is_p256 { Ok(()) } else { Err(InvalidRequest::NotP256) }
 }
 
 fn require_name(request: &X509CertificationRequest<'_>, id: &SpiffeId) -> Result<(), InvalidRequest> {

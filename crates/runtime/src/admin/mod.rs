@@ -1,0 +1,10 @@
+//! The admin ports: health, metrics, configuration and log level of a running program.
+//!
+//! They run on a thread of their own, so that they answer when the workers are busy or stuck. The full set is on a
+//! loopback address only; beside it there may be a port for metrics alone and one for readiness alone.
+
+mod pages;
+mod server;
+
+pub use pages::Pages;
+pub use server::{AdminError, AdminServer};

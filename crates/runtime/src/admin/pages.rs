@@ -1,0 +1,294 @@
+//! What the admin ports answer. Pure: a method, a path and a query in, an answer out.
+
+use crate::logs;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use http::{Method, StatusCode};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What a program shows of itself.
+pub struct Pages {
+    readiness: Readiness,
+    metrics: Metrics,
+    logs: Option<logs::Control>,
+    pages: BTreeMap<&'static str, Page>,
+}
+
+struct Page {
+    about: &'static str,
+    content: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+}
+
+/// Which part of the pages a port shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Surface {
+    /// Everything; on loopback.
+    Full,
+    /// `/metrics`.
+    Metrics,
+    /// `/healthz/…`.
+    Readiness,
+}
+
+/// What goes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) body: String,
+}
+
+/// What of a request is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
+}
+
+// === impl Pages ===
+
+impl Pages {
+    /// The pages that every program has.
+    pub fn new(readiness: Readiness, metrics: Metrics) -> Self {
+        Self { readiness, metrics, logs: None, pages: BTreeMap::new() }
+    }
+
+    /// Adds `/logging`.
+    #[must_use]
+    pub fn logging(mut self, logs: logs::Control) -> Self {
+        self.logs = Some(logs);
+        self
+    }
+
+    /// Adds a read-only page, such as `/config`; `content` is called for each request on the admin thread.
+    #[must_use]
+    pub fn page(
+        mut self,
+        path: &'static str,
+        about: &'static str,
+        content: impl Fn() -> serde_json::Value + Send + Sync + 'static,
+    ) -> Self {
+        self.pages.insert(path, Page { about, content: Box::new(content) });
+        self
+    }
+
+    pub(super) fn answer(&self, surface: Surface, question: Question<'_>) -> Answer {
+        // A page on the internet can make a browser ask loopback, but not with this host (DNS rebinding).
+        if surface == Surface::Full && !question.host.is_some_and(is_loopback) {
+            return Answer::text(StatusCode::FORBIDDEN, "ask for localhost, 127.0.0.1 or [::1]\n");
+        }
+        let read = matches!(*question.method, Method::GET | Method::HEAD);
+        match (surface, question.path) {
+            (Surface::Full, "/logging") if self.logs.is_some() => self.logging_answer(question),
+            _ if !read => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "this page is read with GET\n"),
+            (Surface::Full | Surface::Readiness, "/healthz/live") => Answer::text(StatusCode::OK, "live\n"),
+            (Surface::Full | Surface::Readiness, "/healthz/ready") => self.ready(),
+            (Surface::Full | Surface::Metrics, "/metrics") => {
+                Answer { status: StatusCode::OK, content_type: OPEN_METRICS, body: self.metrics.encode() }
+            }
+            (Surface::Full, "/") => self.list(),
+            (Surface::Full, path) => match self.pages.get(path) {
+                Some(page) => Answer::json(&(page.content)()),
+                None => Answer::text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
+            },
+            _ => Answer::text(StatusCode::NOT_FOUND, "no such page on this port\n"),
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        let pending = self.readiness.pending();
+        if pending.is_empty() {
+            return Answer::text(StatusCode::OK, "ready\n");
+        }
+        Answer::text(StatusCode::SERVICE_UNAVAILABLE, &format!("waiting for {}\n", pending.join(", ")))
+    }
+
+    fn list(&self) -> Answer {
+        let mut text = String::new();
+        let fixed = [
+            ("/healthz/live", "whether the program runs"),
+            ("/healthz/ready", "whether it may be sent traffic, or what it waits for"),
+            ("/metrics", "metrics in the OpenMetrics text format"),
+        ];
+        let logging =
+            self.logs.iter().map(|_| ("/logging", "the log filter; PUT /logging?level=debug sets it"));
+        let pages = self.pages.iter().map(|(path, page)| (*path, page.about));
+        for (path, about) in fixed.into_iter().chain(logging).chain(pages) {
+            // Writing to a `String` does not fail.
+            let _ = writeln!(text, "{path:<20} {about}");
+        }
+        Answer::text(StatusCode::OK, &text)
+    }
+
+    fn logging_answer(&self, question: Question<'_>) -> Answer {
+        let Some(logs) = &self.logs else {
+            return Answer::text(StatusCode::NOT_FOUND, "no such page; / lists them\n");
+        };
+        match *question.method {
+            Method::GET | Method::HEAD => {
+                let (filter, dropped) = (logs.filter(), logs.dropped());
+                Answer::json(&serde_json::json!({ "level": filter, "linesLost": dropped }))
+            }
+            Method::PUT => {
+                let level = question.query.and_then(|query| query.strip_prefix("level="));
+                let Some(level) = level else {
+                    return Answer::text(StatusCode::BAD_REQUEST, "write PUT /logging?level=debug\n");
+                };
+                // Clients that encode do so with the two characters that filters are made of.
+                let level =
+                    level.replace("%2C", ",").replace("%2c", ",").replace("%3D", "=").replace("%3d", "=");
+                match logs.set_filter(&level) {
+                    Ok(()) => {
+                        tracing::info!("the log filter is now {level}");
+                        Answer::text(StatusCode::OK, &format!("{level}\n"))
+                    }
+                    Err(error) => Answer::text(StatusCode::BAD_REQUEST, &format!("{error}\n")),
+                }
+            }
+            _ => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "GET reads the level, PUT sets it\n"),
+        }
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("pages", &self.pages.keys()).finish_non_exhaustive()
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn text(status: StatusCode, body: &str) -> Self {
+        Self { status, content_type: TEXT, body: body.to_owned() }
+    }
+
+    fn json(value: &serde_json::Value) -> Self {
+        Self { status: StatusCode::OK, content_type: JSON, body: format!("{value:#}\n") }
+    }
+}
+
+/// Whether a `host` header names this machine itself, with or without a port.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pages() -> (Pages, Readiness) {
+        let readiness = Readiness::new();
+        let pages = Pages::new(readiness.clone(), Metrics::new("test", "0")).page(
+            "/config",
+            "the configuration in force",
+            || json!({ "generation": 7 }),
+        );
+        (pages, readiness)
+    }
+
+    fn ask(pages: &Pages, surface: Surface, method: &Method, uri: &str) -> Answer {
+        let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
+        pages.answer(surface, Question { method, path, query, host: Some("127.0.0.1:15000") })
+    }
+
+    #[test]
+    fn each_port_shows_its_part() {
+        let (pages, _) = pages();
+        for (path, full, metrics, readiness) in [
+            ("/", 200, 404, 404),
+            ("/healthz/live", 200, 404, 200),
+            ("/healthz/ready", 200, 404, 200),
+            ("/metrics", 200, 200, 404),
+            ("/config", 200, 404, 404),
+            ("/logging", 404, 404, 404), // these pages were made without logs
+            ("/config/", 404, 404, 404),
+        ] {
+            for (surface, status) in
+                [(Surface::Full, full), (Surface::Metrics, metrics), (Surface::Readiness, readiness)]
+            {
+                assert_eq!(ask(&pages, surface, &Method::GET, path).status, status, "{path} on {surface:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn readiness_names_what_is_waited_for() {
+        let (pages, readiness) = pages();
+        let (configuration, identity) = (readiness.gate("first configuration"), readiness.gate("identity"));
+        let answer = ask(&pages, Surface::Readiness, &Method::GET, "/healthz/ready");
+        assert_eq!(
+            (answer.status.as_u16(), answer.body.as_str()),
+            (503, "waiting for first configuration, identity\n")
+        );
+        configuration.open();
+        identity.open();
+        assert_eq!(ask(&pages, Surface::Readiness, &Method::GET, "/healthz/ready").body, "ready\n");
+    }
+
+    #[test]
+    fn the_list_has_every_page() {
+        let (pages, _) = pages();
+        let list = ask(&pages, Surface::Full, &Method::GET, "/").body;
+        for path in ["/healthz/live", "/healthz/ready", "/metrics", "/config"] {
+            assert!(list.lines().any(|line| line.starts_with(path)), "{path} in\n{list}");
+        }
+    }
+
+    #[test]
+    fn the_log_level_can_be_changed() {
+        let (control, _layer) = logs::Control::detached("info");
+        let (pages, _) = pages();
+        let pages = pages.logging(control);
+        for (uri, status, level) in [
+            ("/logging?level=debug", 200, "debug"),
+            ("/logging?level=warn%2Ch2%3Dtrace", 200, "h2=trace,warn"),
+            ("/logging?level=loud", 400, "h2=trace,warn"),
+            ("/logging?level=", 400, "h2=trace,warn"),
+            ("/logging", 400, "h2=trace,warn"),
+        ] {
+            assert_eq!(ask(&pages, Surface::Full, &Method::PUT, uri).status, status, "{uri}");
+            let now: serde_json::Value =
+                serde_json::from_str(&ask(&pages, Surface::Full, &Method::GET, "/logging").body).unwrap();
+            assert_eq!(now, json!({ "level": level, "linesLost": 0 }), "{uri}");
+        }
+        assert_eq!(ask(&pages, Surface::Metrics, &Method::PUT, "/logging?level=debug").status, 405);
+        assert_eq!(ask(&pages, Surface::Full, &Method::DELETE, "/logging").status, 405);
+    }
+
+    #[test]
+    fn a_browser_that_was_led_here_by_a_foreign_name_sees_nothing() {
+        let (pages, _) = pages();
+        for (host, status) in [
+            (Some("127.0.0.1:15000"), 200),
+            (Some("localhost"), 200),
+            (Some("LOCALHOST:15000"), 200),
+            (Some("[::1]:15000"), 200),
+            (Some("evil.example:15000"), 403),
+            (Some("127.0.0.1.evil.example"), 403),
+            (Some("10.0.0.1:15000"), 403),
+            (Some(""), 403),
+            (None, 403),
+        ] {
+            let question = Question { method: &Method::GET, path: "/config", query: None, host };
+            assert_eq!(pages.answer(Surface::Full, question).status, status, "{host:?}");
+        }
+        // A kubelet asks for the pod's address.
+        let question =
+            Question { method: &Method::GET, path: "/healthz/ready", query: None, host: Some("10.0.0.1") };
+        assert_eq!(pages.answer(Surface::Readiness, question).status, 200);
+    }
+}

@@ -1,0 +1,268 @@
+//! Logs: to standard error, filtered, and never in the way: a terminal that is slow costs log lines, not requests.
+
+use std::io::{self, IsTerminal, Write};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+/// Lines that may wait to be written.
+const QUEUE: usize = 4096;
+
+/// How long the end of a program waits for its last lines to go out.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people; with colour where standard error is a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// The running logs. Keep it until the end of `main`: dropping it writes what is still queued.
+#[derive(Debug)]
+pub struct Logs {
+    control: Control,
+    queue: Queue,
+}
+
+/// Changes the filter while the program runs. Clones are of the same.
+#[derive(Clone, Debug)]
+pub struct Control {
+    filter: reload::Handle<EnvFilter, Registry>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Why logging cannot be set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Not a filter.
+    #[error("`{filter}` is not a log filter: {why}. Examples: info, debug, warn,fairway_waypoint=debug")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Done already.
+    #[error("logging is set up already")]
+    Twice,
+    /// The thread that writes could not start.
+    #[error("cannot start the thread that writes logs: {0}")]
+    Thread(io::Error),
+}
+
+enum Entry {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// Where log lines wait to be written by their own thread.
+#[derive(Clone, Debug)]
+struct Queue {
+    entries: SyncSender<Entry>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Sets up logging for the whole process; `filter` is a level or directives such as `info,h2=warn`.
+pub fn start(filter: &str, format: Format) -> Result<Logs, LogError> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let queue = Queue::start(io::stderr()).map_err(LogError::Thread)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(queue.clone());
+    let lines = match format {
+        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    subscriber.try_init().map_err(|_| LogError::Twice)?;
+    let control = Control { filter: handle, dropped: queue.dropped.clone() };
+    Ok(Logs { control, queue })
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+    let refused = |why: String| LogError::Filter { filter: filter.to_owned(), why };
+    if filter.trim().is_empty() {
+        return Err(refused("it is empty".to_owned()));
+    }
+    // Alone, a word that is no level would be taken for the name of a part of the program, and silence all others.
+    let is_level = |word: &str| LevelFilter::from_str(word.trim()).is_ok();
+    if let Some(word) = filter.split(',').find(|it| !it.contains(['=', '[', ']']) && !is_level(it)) {
+        return Err(refused(format!("`{word}` is not a level")));
+    }
+    EnvFilter::from_str(filter).map_err(|error| refused(error.to_string()))
+}
+
+// === impl Logs ===
+
+impl Logs {
+    /// For changing the filter, such as on the admin port.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.queue.flush();
+    }
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Replaces the filter.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+        let parsed = parse(filter)?;
+        let refused =
+            |error: reload::Error| LogError::Filter { filter: filter.to_owned(), why: error.to_string() };
+        self.filter.reload(parsed).map_err(refused)
+    }
+
+    /// The filter in force.
+    pub fn filter(&self) -> String {
+        self.filter.with_current(ToString::to_string).unwrap_or_default()
+    }
+
+    /// How many lines were lost because nobody read them fast enough.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn detached(filter: &str) -> (Self, impl Sized) {
+        let (layer, handle) = reload::Layer::new(parse(filter).unwrap());
+        (Self { filter: handle, dropped: Arc::default() }, layer)
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let (entries, waiting) = sync_channel(QUEUE);
+        let queue = Self { entries, dropped: Arc::default() };
+        let dropped = queue.dropped.clone();
+        std::thread::Builder::new().name("logs".to_owned()).spawn(move || write(&waiting, out, &dropped))?;
+        Ok(queue)
+    }
+
+    fn flush(&self) {
+        let (done, flushed) = sync_channel(1);
+        if self.entries.try_send(Entry::Flush(done)).is_ok() {
+            let _ = flushed.recv_timeout(FLUSH);
+        }
+    }
+}
+
+/// Each event is one call of `write`: the formatting layer makes the whole line first.
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.entries.try_send(Entry::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Writes until the last sender is gone. Errors have nowhere to be told.
+fn write(waiting: &Receiver<Entry>, mut out: impl Write, dropped: &AtomicU64) {
+    let mut told = 0;
+    while let Ok(entry) = waiting.recv() {
+        match entry {
+            Entry::Line(line) => {
+                let _ = out.write_all(&line);
+            }
+            Entry::Flush(done) => {
+                let _ = out.flush();
+                let _ = done.try_send(());
+            }
+        }
+        let lost = dropped.load(Ordering::Relaxed);
+        if lost > told {
+            let _ = writeln!(
+                out,
+                "{} log lines were lost: they came faster than they could be written",
+                lost - told
+            );
+            told = lost;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A terminal that takes nothing until it is let.
+    #[derive(Clone, Default)]
+    struct Terminal {
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slow_terminal_costs_lines_and_says_how_many() {
+        let terminal = Terminal::default();
+        let stuck = terminal.written.clone();
+        let mut queue = Queue::start(terminal.clone()).unwrap();
+        {
+            let _held = stuck.lock().unwrap();
+            // One line may be in the writer's hand, the queue holds the rest, these are too many by at least 99.
+            for _ in 0..QUEUE + 100 {
+                queue.write_all(b"line\n").unwrap();
+            }
+        }
+        let (done, flushed) = sync_channel(1);
+        queue.entries.send(Entry::Flush(done)).unwrap();
+        flushed.recv().unwrap();
+        let written = String::from_utf8(terminal.written.lock().unwrap().clone()).unwrap();
+        let lines = written.lines().filter(|it| *it == "line").count();
+        let lost = usize::try_from(queue.dropped.load(Ordering::Relaxed)).unwrap();
+        assert!(lost >= 99, "{lost}");
+        assert_eq!(lines + lost, QUEUE + 100);
+        assert!(written.contains("log lines were lost"), "{lost} lost");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused_with_examples() {
+        for filter in ["", "loud", "fairway=loud"] {
+            let error = parse(filter).unwrap_err().to_string();
+            assert!(error.contains("Examples"), "{error}");
+        }
+        for filter in ["info", "warn,fairway_waypoint=debug", "h2=off"] {
+            assert!(parse(filter).is_ok(), "{filter}");
+        }
+    }
+}
