@@ -1,8 +1,13 @@
 //! Reads the cluster, compiles it, serves it to the proxies, writes status, issues identities.
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod ca;
+pub mod check;
 pub mod compile;
+pub mod pipeline;
+pub mod program;
 pub mod resources;
 pub mod serve;
+pub mod source;
 pub mod status;

@@ -2,11 +2,12 @@
 //!
 //! [`decide`] says what is done with a connection, purely; [`proxy`] does it. [`state`] holds the configuration that
 //! decisions are made over, [`pod`] captures the pods that are registered here and meant to be in the mesh.
-//! [`Ztunnel`] puts it together; `main.rs` and `fairway run` only feed it.
+//! [`Ztunnel`] puts it together; [`program`] and `fairway run` only feed it.
 #![forbid(unsafe_code)]
 
 pub mod decide;
 pub mod pod;
+pub mod program;
 mod proxy;
 pub mod register;
 mod settings;

@@ -1,130 +1,20 @@
-//! The program `fairway-ztunnel`: one for each node.
+//! The program `fairway-ztunnel`.
 #![forbid(unsafe_code)]
 
-use anyhow::Context;
 use clap::Parser;
-use fairway_config::stream::{Proxy, Subscription, client};
-use fairway_identity::{GrpcIssuer, Identities};
-use fairway_runtime::admin::Pages;
-use fairway_runtime::metrics::Metrics;
-use fairway_runtime::readiness::{Gate, Readiness};
-use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, WorkerSettings};
-use fairway_runtime::signals::{Signals, drain_on_signal};
-use fairway_runtime::{drain, logs, transport};
-use fairway_ztunnel::{Settings, Ztunnel, register};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::sync::watch;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Captures the pods of a node and carries their TCP over mTLS
-///
-/// It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, to open sockets and load rules in the pods' network namespaces. Pods are
-/// registered at a unix socket, by the CNI plugin; which of them are in the mesh the controller says.
 #[derive(Parser)]
 #[command(name = "fairway-ztunnel", version)]
-struct Arguments {
-    /// The name of this node, as the Node object has it
-    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
-    node: String,
-
-    /// Where the controller is: http://host:port, or unix:///path on this machine
-    ///
-    /// While it cannot be reached, what was last in force stays so.
-    #[arg(long, env = "FAIRWAY_CONTROLLER", value_name = "URI")]
-    controller: String,
-
-    /// The unix socket at which pods are registered; only its owner may use it
-    #[arg(
-        long,
-        env = "FAIRWAY_REGISTER_SOCKET",
-        default_value = "/run/fairway/ztunnel.sock",
-        value_name = "PATH"
-    )]
-    register_socket: PathBuf,
-
-    /// A file in which to keep the configuration in force, so that it survives a restart without a controller
-    #[arg(long, env = "FAIRWAY_STATE_FILE", value_name = "PATH")]
-    state_file: Option<PathBuf>,
-
+struct Program {
     #[command(flatten)]
-    workers: WorkerSettings,
-    #[command(flatten)]
-    drain: DrainSettings,
-    #[command(flatten)]
-    admin: AdminSettings,
-    #[command(flatten)]
-    log: LogSettings,
+    arguments: fairway_ztunnel::program::Arguments,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
-    // Traffic has threads of its own; this runtime follows the controller and keeps the pods.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(run(arguments, &logs))
-}
-
-async fn run(arguments: Arguments, logs: &logs::Logs) -> anyhow::Result<ExitCode> {
-    let signals = Signals::install()?;
-    let (trigger, watch) = drain::channel();
-    let (metrics, readiness) = (Metrics::new("ztunnel", VERSION), Readiness::new());
-    let configured = readiness.gate("first configuration");
-
-    let settings = Settings {
-        workers: arguments.workers.count(),
-        deadlines: arguments.drain.deadlines(),
-        ..Settings::new(arguments.node.as_str())
-    };
-    let channel = transport::connect(&arguments.controller).context("--controller")?;
-    let identities =
-        Identities::start(GrpcIssuer::start(channel.clone()), fairway_identity::Settings::default());
-    let (ztunnel, applier) = Ztunnel::start(settings, identities.clone(), &metrics, watch.clone())?;
-    let view = ztunnel.view();
-
-    let subscription = Subscription { proxy: Proxy::Node(arguments.node.into()), version: VERSION.into() };
-    let (progress, following) =
-        client::follow(channel, subscription, arguments.state_file, Box::new(applier));
-    let following = tokio::spawn(following);
-    tokio::spawn(open_when_configured(configured, progress));
-
-    let (pods, connections, config) = (view.clone(), view.clone(), view.clone());
-    let _admin = Pages::new(readiness, metrics)
-        .logging(logs.control())
-        .page("/pods", "the registered pods and how far their capture is", move || json(pods.pods()))
-        .page("/connections", "the connections and tunnels that are open", move || {
-            json(connections.connections())
-        })
-        .page("/config", "the configuration in force", move || config.config())
-        .page("/identities", "the identities that are held", move || json(identities.states()))
-        .serve(&arguments.admin)?;
-
-    let socket = &arguments.register_socket;
-    if let Some(directory) = socket.parent() {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("--register-socket {}", socket.display()))?;
-    }
-    let server = register::Server::bind(socket)
-        .await
-        .with_context(|| format!("--register-socket {}", socket.display()))?;
-    let registering = tokio::spawn(register::serve(server, ztunnel.pods(), view, watch));
-
-    drain_on_signal(signals, trigger, arguments.drain.deadlines()).await;
-    following.abort();
-    registering.abort();
-    Ok(if ztunnel.ended().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn open_when_configured(gate: Gate, mut progress: watch::Receiver<client::Progress>) {
-    if progress.wait_for(|progress| progress.generation.0 > 0).await.is_ok() {
-        gate.open();
-    }
-}
-
-fn json<T: serde::Serialize>(value: T) -> serde_json::Value {
-    serde_json::to_value(value).unwrap_or_default()
+    runtime.block_on(fairway_ztunnel::program::run(Program::parse().arguments))
 }

@@ -16,6 +16,9 @@ pub const FILES: &[(&str, &str)] = &[
     ("storefront/web.yaml", include_str!("../../../examples/bookshop/storefront/web.yaml")),
 ];
 
+/// The certificate of the authority that signed the example's certificate.
+pub const AUTHORITY: &str = include_str!("../../../examples/bookshop/edge/ca.crt");
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,11 @@
 //! Capture and mTLS are real: what servers, wires and outsiders see.
 
-use super::client::{self, Ask};
+use super::client::{self, Ask, Session};
 use super::report::Report;
-use super::stage::Stage;
+use super::stage::{Stage, ZTUNNEL_ADMIN};
 use anyhow::Context;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 /// Words that travel in a path and in a body, and must not be read on any wire.
 const SECRET_PATH: &str = "/secret-shelf-7c1f";
@@ -67,14 +68,20 @@ async fn server_first(stage: &Stage) -> anyhow::Result<(bool, String)> {
 }
 
 async fn identities(stage: &Stage) -> anyhow::Result<(bool, String)> {
-    let connections = fairway_ztunnel::register::Client::new(stage.ztunnel_socket()).recent().await?;
     let reader = "spiffe://cluster.local/ns/bookshop/sa/reader";
     let catalog = "spiffe://cluster.local/ns/bookshop/sa/catalog";
-    let verified = |side: &str| {
-        connections.iter().any(|it| it.side == side && it.source == reader && it.destination == catalog)
+    // While this connection is open, ztunnel shows both of its ends and what each verified of the other.
+    let mut open =
+        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/catalog", 80)?, "catalog").await?;
+    open.ask(&Ask { path: "/", ..Ask::default() }).await?;
+    let node = TcpStream::connect(ZTUNNEL_ADMIN).await.context("ztunnel's admin port")?;
+    let shown = Session::over(node, "ztunnel").await?.ask(&Ask { path: "/connections", ..Ask::default() }).await?;
+    let connections = shown.echo.as_array().cloned().unwrap_or_default();
+    let verified = |direction: &str, local: &str, peer: &str| {
+        connections.iter().any(|it| it["direction"] == direction && it["local"] == local && it["peer"] == peer)
     };
-    let held = verified("outbound") && verified("inbound");
-    Ok((held, format!("{} → {}", short(reader), short(catalog))))
+    let held = verified("outbound", reader, catalog) && verified("inbound", catalog, reader);
+    Ok((held, format!("{} ⇄ {}", short(reader), short(catalog))))
 }
 
 fn short(id: &str) -> &str {

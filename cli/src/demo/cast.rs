@@ -134,7 +134,7 @@ mod tests {
     fn the_bookshop_gives_its_pods_and_keeps_everything_else() {
         let cast = Cast::read(bookshop::FILES).unwrap();
         let reader = cast.members.iter().find(|member| member.key() == "bookshop/reader").unwrap();
-        assert_eq!(reader.arguments, ["--http-port=8080"]);
+        assert_eq!(reader.arguments, ["--http=8080"]);
         let all: String = cast.files.iter().map(|(_, text)| text.as_str()).collect();
         assert!(!all.contains("kind: Pod") && all.contains("kind: HTTPRoute") && all.contains("kind: Secret"));
         for (path, text) in &cast.files {

@@ -5,6 +5,7 @@ use super::client::{self, Ask, Session};
 use super::report::Report;
 use super::stage::Stage;
 use anyhow::Context;
+use fairway_echo::proto::EchoRequest;
 use std::collections::BTreeMap;
 
 const REQUESTS: u32 = 1000;
@@ -58,11 +59,16 @@ async fn header(stage: &Stage) -> anyhow::Result<(bool, String)> {
 
 async fn grpc(stage: &Stage) -> anyhow::Result<(bool, String)> {
     let (pod, address) = (stage.pod("bookshop/reader")?, stage.service("bookshop/ratings", 80)?);
-    let mut client = fairway_echo::client::Grpc::over(pod.connect(address).await?, "ratings").await?;
-    let unary = client.unary("five stars").await.context("Unary")?.pod;
-    let streamed = client.server_stream("five stars", 3).await.context("ServerStream")?;
-    let right = unary == "ratings-v1-1" && streamed.len() == 3 && streamed.iter().all(|it| it.pod == "ratings-v2-1");
-    let stream_pod = streamed.first().map_or("nobody", |it| it.pod.as_str());
+    let mut client = fairway_echo::client::grpc(pod.connect(address).await?, "ratings").await?;
+    let said = EchoRequest { message: "five stars".to_owned(), count: 3, ..EchoRequest::default() };
+    let unary = client.unary(said.clone()).await.context("Unary")?.into_inner().pod;
+    let mut stream = client.server_stream(said).await.context("ServerStream")?.into_inner();
+    let mut streamed = Vec::new();
+    while let Some(answer) = stream.message().await.context("ServerStream")? {
+        streamed.push(answer.pod);
+    }
+    let right = unary == "ratings-v1-1" && streamed == ["ratings-v2-1"; 3];
+    let stream_pod = streamed.first().map_or("nobody", String::as_str);
     Ok((right, format!("Unary at {unary}, {} messages of ServerStream from {stream_pod}", streamed.len())))
 }
 

@@ -14,6 +14,7 @@ mod stage;
 
 use anyhow::Context;
 use errand::Errands;
+use fairway_runtime::signals::Signals;
 use fairway_testbed::{Entered, Sandbox};
 use report::{Output, Report};
 use stage::Stage;
@@ -37,10 +38,21 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Entered::Ended(ended) => Ok(ended.exit_code()),
         Entered::Inside(sandbox) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let good = runtime.block_on(play(&sandbox, arguments))?;
+            let good = runtime.block_on(async {
+                tokio::select! {
+                    played = play(&sandbox, arguments) => played,
+                    // Inside, this is the first process: without a handler a signal does nothing to it.
+                    interrupted = interrupted() => interrupted,
+                }
+            })?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
+}
+
+async fn interrupted() -> anyhow::Result<bool> {
+    Signals::install()?.next().await;
+    Ok(false)
 }
 
 async fn play(sandbox: &Sandbox, arguments: &Arguments) -> anyhow::Result<bool> {
@@ -79,8 +91,5 @@ async fn keep(stage: &Stage, report: &Report) -> anyhow::Result<()> {
         stage.pod_address("bookshop/catalog-1", 8080)?,
         stage.pods().collect::<Vec<_>>().join(" "),
     ));
-    tokio::select! {
-        served = errands.serve(stage) => served,
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-    }
+    errands.serve(stage).await
 }

@@ -3,7 +3,10 @@
 use super::bookshop;
 use super::cast::{Cast, Member, NODE};
 use super::report::Report;
-use anyhow::{Context, ensure};
+use anyhow::Context;
+use fairway_config::model::Resource;
+use fairway_controller::compile::{Compiler, Proxy, ProxyClass};
+use fairway_controller::pipeline::Rules;
 use fairway_testbed::{Network, Pod, Sandbox, Subnet, Wire};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,6 +24,18 @@ const FIRST_PROXY: Ipv4Addr = Ipv4Addr::new(10, 77, 2, 1);
 /// Where Services get their addresses; nothing answers there, so that only capture can.
 const SERVICE_NETWORK: &str = "10.96.0.0/16";
 const READINESS_PORT: u16 = 15021;
+const TRUST_DOMAIN: &str = "cluster.local";
+/// The node runs two programs; ztunnel has the usual ports.
+const CONTROLLER_PORTS: [&str; 6] = [
+    "--admin-address",
+    "127.0.0.1:15100",
+    "--metrics-address",
+    "127.0.0.1:15120",
+    "--readiness-address",
+    "127.0.0.1:15121",
+];
+/// Where ztunnel tells about itself.
+pub const ZTUNNEL_ADMIN: &str = "127.0.0.1:15000";
 
 /// Everything that runs.
 pub struct Stage {
@@ -69,7 +84,8 @@ impl Stage {
         let subnet = Subnet::new(NODE_ADDRESS, PREFIX).context("the pods' network")?;
         let network = Network::new(sandbox, &[subnet])?;
         let wire = Wire::start(sandbox)?;
-        let services = service_addresses(&objects).await?;
+        let compiled = Rules::captured(TRUST_DOMAIN.parse()?, SERVICE_NETWORK.parse()?).compile_once(&objects)?;
+        let services = service_addresses(&compiled);
         let mut stage = Self { objects, wire, services, pods: BTreeMap::new(), programs: Vec::new(), folder };
 
         report.progress("the controller");
@@ -81,8 +97,7 @@ impl Stage {
             let address = addresses.get(&member.key()).context("a pod without address")?;
             stage.add_pod(&network, member, *address).await?;
         }
-        let proxies = fairway_controller::check::wanted_proxies(&stage.objects, &compile_settings()?).await?;
-        for (proxy, address) in proxies.iter().zip(u32::from(FIRST_PROXY)..) {
+        for (proxy, address) in compiled.proxies().zip(u32::from(FIRST_PROXY)..) {
             report.progress(&format!("proxy {}", proxy.name));
             stage.add_proxy(&network, proxy, address.into()).await?;
         }
@@ -149,9 +164,8 @@ impl Stage {
             self.folder.path().join("state").display().to_string(),
             "--service-network".to_owned(),
             SERVICE_NETWORK.to_owned(),
-            "--admin-address".to_owned(),
-            "127.0.0.1:15100".to_owned(),
         ];
+        let arguments = [&arguments[..], &CONTROLLER_PORTS.map(str::to_owned)].concat();
         let command = self.program("controller", &arguments)?;
         self.start("controller", command, None).await?;
         let socket = self.socket("controller.sock");
@@ -177,7 +191,8 @@ impl Stage {
     /// What a node does with a pod: a network namespace, the CNI plugins (ztunnel among them), then the containers.
     async fn add_pod(&mut self, network: &Network, member: &Member, address: Ipv4Addr) -> anyhow::Result<()> {
         let pod = network.add_pod(&handle(&member.key()), &[address.into()])?;
-        fairway_ztunnel::register::Client::new(self.socket("ztunnel.sock"))
+        fairway_ztunnel::register::Client::connect(&self.socket("ztunnel.sock"))
+            .await?
             .add(&member.uid(), &member.namespace, &member.name, pod.netns_path())
             .await
             .with_context(|| format!("register pod {}", member.key()))?;
@@ -194,10 +209,9 @@ impl Stage {
     async fn add_proxy(
         &mut self,
         network: &Network,
-        proxy: &fairway_controller::compile::Proxy,
+        proxy: &Proxy,
         address: Ipv4Addr,
     ) -> anyhow::Result<()> {
-        use fairway_controller::compile::ProxyClass;
         let class = match proxy.class {
             ProxyClass::Gateway => "fairway",
             ProxyClass::Waypoint => "fairway-waypoint",
@@ -288,14 +302,12 @@ async fn is_ready(pod: &Pod, address: SocketAddr) -> bool {
     ask.await.unwrap_or(false)
 }
 
-fn compile_settings() -> anyhow::Result<fairway_controller::program::Standalone> {
-    fairway_controller::program::Standalone::captured(SERVICE_NETWORK)
-}
-
-async fn service_addresses(objects: &Path) -> anyhow::Result<BTreeMap<String, IpAddr>> {
-    let services = fairway_controller::check::service_addresses(objects, &compile_settings()?).await?;
-    ensure!(!services.is_empty(), "the example has no Services");
-    Ok(services)
+fn service_addresses(compiled: &Compiler) -> BTreeMap<String, IpAddr> {
+    let service = |resource: &Resource| match resource {
+        Resource::Service(it) => Some((it.key.to_string(), *it.addresses.first()?)),
+        _ => None,
+    };
+    compiled.resources().filter_map(|(_, resource)| service(resource)).collect()
 }
 
 /// A name that can stand in a path: `bookshop.reader`.

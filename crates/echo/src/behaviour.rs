@@ -71,8 +71,8 @@ impl Default for Behaviour {
 
 impl Behaviour {
     /// Reads a query. Names it does not know mean nothing: they are part of what is echoed.
-    pub(crate) fn parse(query: &str) -> Result<Self, BehaviourError> {
-        let mut wanted = Self::default();
+    pub(crate) fn parse(query: &str, usual: StatusCode) -> Result<Self, BehaviourError> {
+        let mut wanted = Self { status: usual, ..Self::default() };
         let mut interval = Duration::ZERO;
         let mut fail_first = 0;
         let mut fail_status = StatusCode::SERVICE_UNAVAILABLE;
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_query_says_how_to_answer() {
-        let wanted = |query| Behaviour::parse(query).unwrap();
+        let wanted = |query| Behaviour::parse(query, StatusCode::OK).unwrap();
         let default = Behaviour::default();
         let failing = FailFirst { count: 2, key: "a b".to_owned(), status: StatusCode::BAD_GATEWAY };
         let chunks = BodyWanted::Chunks { count: 3, interval: Duration::from_millis(10) };
@@ -199,7 +199,7 @@ mod tests {
             "size=1e9",
             "chunks=",
         ] {
-            let said = Behaviour::parse(query).unwrap_err().to_string();
+            let said = Behaviour::parse(query, StatusCode::OK).unwrap_err().to_string();
             assert!(said.starts_with(query.split('=').next().unwrap()), "{said}");
         }
     }

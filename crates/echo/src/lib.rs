@@ -5,6 +5,7 @@
 mod behaviour;
 pub mod client;
 mod grpc;
+pub mod program;
 mod raw;
 mod request;
 mod seen;

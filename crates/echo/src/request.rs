@@ -65,7 +65,7 @@ async fn answer_http(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
     let mut seen = seen(server, connection, &request);
-    let wanted = match Behaviour::parse(&seen.query) {
+    let wanted = match Behaviour::parse(&seen.query, server.status()) {
         Ok(wanted) => wanted,
         Err(error) => return Ok(text(StatusCode::BAD_REQUEST, error.to_string())),
     };

@@ -8,6 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
+use http::StatusCode;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -29,6 +30,8 @@ pub struct EchoServer {
 #[derive(Debug)]
 struct Inner {
     pod: String,
+    /// Of answers whose request does not ask for another.
+    status: StatusCode,
     memory: Memory,
 }
 
@@ -45,7 +48,17 @@ pub(crate) struct Connection {
 impl EchoServer {
     /// A server that goes by this name.
     pub fn new(pod: impl Into<String>) -> Self {
-        Self { inner: Arc::new(Inner { pod: pod.into(), memory: Memory::default() }) }
+        Self { inner: Arc::new(Inner { pod: pod.into(), status: StatusCode::OK, memory: Memory::default() }) }
+    }
+
+    /// The same, but its HTTP answers have this status unless the request asks for another.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        let pod = self.inner.pod.clone();
+        Self { inner: Arc::new(Inner { pod, status, memory: Memory::default() }) }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.inner.status
     }
 
     /// Its name.

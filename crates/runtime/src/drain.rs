@@ -66,6 +66,17 @@ impl Trigger {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.all_gone.recv()).await;
         false
     }
+
+    /// Goes through the phases when another drain does; returns when every [`Watch`] of this one is gone.
+    pub async fn follow(mut self, lead: &Watch) {
+        for phase in [Phase::Draining, Phase::Closing, Phase::Forced] {
+            tokio::select! {
+                _ = self.all_gone.recv() => return,
+                () = lead.reached(phase) => self.phase.send_replace(phase),
+            };
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.all_gone.recv()).await;
+    }
 }
 
 // === impl Watch ===

@@ -1,0 +1,29 @@
+//! Who may have configuration, where all programs are one user's on one machine.
+
+use crate::serve::{Admission, Peer, Refused};
+use fairway_config::stream::Subscription;
+use tonic::transport::server::UdsConnectInfo;
+
+/// Lets in programs of the user that runs the controller; the kernel says whose a program is.
+#[derive(Clone, Copy, Debug)]
+pub struct SameUserOnly {
+    uid: u32,
+}
+
+impl SameUserOnly {
+    /// This process's user.
+    pub fn as_this_process() -> Self {
+        Self { uid: rustix::process::geteuid().as_raw() }
+    }
+}
+
+impl Admission for SameUserOnly {
+    fn admit(&self, peer: Peer<'_>, _: &Subscription) -> Result<(), Refused> {
+        let credentials = peer.extensions.get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
+        match credentials {
+            Some(it) if it.uid() == self.uid => Ok(()),
+            Some(it) => Err(Refused(format!("user {} may not have it, only user {} may", it.uid(), self.uid))),
+            None => Err(Refused("it is not known who asks".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! From a watched directory to the hub: source, standalone completion, compile, commit.
+
+use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings};
+use crate::resources::ObjectRef;
+use crate::serve::Hub;
+use crate::source::{Completion, Directory, DirectoryOptions, SourceProblem, Standalone, WatchError, read_once};
+use crate::status::ObjectStatus;
+use fairway_config::model::Generation;
+use fairway_identity::TrustDomain;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tracing::{error, info, warn};
+
+/// How a directory becomes a configuration.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What compiling has to know beside the objects.
+    pub compile: Settings,
+    /// What is filled in that a cluster would fill in.
+    pub completion: Completion,
+}
+
+/// From a watched directory to the hub.
+#[derive(Debug)]
+pub struct Pipeline {
+    directory: Directory,
+    standalone: Standalone,
+    compiler: Compiler,
+    hub: Arc<Hub>,
+}
+
+/// Where things stand after a change.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// What was committed.
+    pub generation: Generation,
+    /// The proxies that are wanted.
+    pub proxies: Vec<Proxy>,
+    /// What is wrong with files.
+    pub file_problems: Vec<SourceProblem>,
+    /// What is wrong with objects.
+    pub problems: Vec<Problem>,
+    /// The status of every object that has one.
+    pub statuses: BTreeMap<ObjectRef, ObjectStatus>,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// On a machine whose pods are captured; Services get addresses that are nobody else's.
+    pub fn captured(trust_domain: TrustDomain, services: AddressPool) -> Self {
+        let compile = Settings { capture: Capture::On, ..Settings::standalone(trust_domain) };
+        let completion = Completion { services, ..Completion::of(&compile) };
+        Self { compile, completion }
+    }
+
+    /// On a machine without capture; Services are reached at loopback addresses.
+    pub fn uncaptured(trust_domain: TrustDomain) -> Self {
+        let compile = Settings::standalone(trust_domain);
+        let completion = Completion::of(&compile);
+        Self { compile, completion }
+    }
+
+    /// What a directory amounts to now.
+    pub fn compile_once(&self, directory: &Path) -> Result<Compiler, WatchError> {
+        let (_, batch) = read_once(directory)?;
+        let mut standalone = Standalone::new(self.completion.clone());
+        let mut compiler = Compiler::new(self.compile.clone());
+        compiler.apply(standalone.complete(batch.edits));
+        Ok(compiler)
+    }
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// Begins to watch.
+    pub fn open(directory: &Path, rules: Rules, hub: Arc<Hub>) -> Result<Self, WatchError> {
+        Ok(Self {
+            directory: Directory::watch(directory, DirectoryOptions::default())?,
+            standalone: Standalone::new(rules.completion),
+            compiler: Compiler::new(rules.compile),
+            hub,
+        })
+    }
+
+    /// What was made of the directory so far.
+    pub fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
+    /// Waits for the next change and carries it to the hub. The first is everything there is. None when the directory
+    /// cannot be looked at any more.
+    pub async fn advance(&mut self) -> Option<Standing> {
+        let batch = self.directory.next_batch().await?;
+        for problem in &batch.problems {
+            warn!("{problem}");
+        }
+        let output = self.compiler.apply(self.standalone.complete(batch.edits));
+        for problem in output.problems.iter().flat_map(|(_, problems)| problems) {
+            match problem.severity {
+                crate::compile::Severity::Error => error!("{problem}"),
+                crate::compile::Severity::Warning => warn!("{problem}"),
+                crate::compile::Severity::Note => info!("{problem}"),
+            }
+        }
+        let (upserted, removed) = (output.upserts.len(), output.removals.len());
+        let generation = self.hub.commit(output.upserts, output.removals);
+        info!(%generation, upserted, removed, "committed");
+        Some(Standing {
+            generation,
+            proxies: self.compiler.proxies().cloned().collect(),
+            file_problems: batch.problems,
+            problems: self.compiler.problems().cloned().collect(),
+            statuses: self.compiler.statuses().map(|(object, status)| (object.clone(), status.clone())).collect(),
+        })
+    }
+}
