@@ -9,6 +9,7 @@ pub mod filter;
 #[cfg(test)]
 mod fixtures;
 pub mod listen;
+pub mod program;
 pub mod route;
 pub mod serve;
 mod settings;
@@ -21,4 +22,4 @@ mod worker;
 
 pub use settings::{AccessLogging, Limits, Patience, Settings};
 pub use transport::Transport;
-pub use waypoint::{Applier, StartError, Waypoint};
+pub use waypoint::{Applier, StartError, View, Waypoint};

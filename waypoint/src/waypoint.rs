@@ -33,6 +33,10 @@ pub struct Waypoint {
     serving: Arc<ArcSwap<Serving>>,
 }
 
+/// What is in force, for the admin port.
+#[derive(Clone, Debug)]
+pub struct View(Arc<ArcSwap<Serving>>);
+
 /// Puts configurations in force.
 #[derive(Debug)]
 pub struct Applier {
@@ -119,14 +123,42 @@ impl Waypoint {
         self.metrics.clone()
     }
 
-    /// The configuration in force.
-    pub fn generation(&self) -> Generation {
-        self.serving.load().tables.generation()
+    /// What is in force, for the admin port.
+    pub fn view(&self) -> View {
+        View(self.serving.clone())
     }
 
     /// Waits for the end of every worker; `false` if one panicked.
     pub async fn join(self) -> bool {
         self.workers.join().await
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// The generation in force.
+    pub fn generation(&self) -> Generation {
+        self.0.load().tables.generation()
+    }
+
+    /// The generation in force, and which listeners stand behind which socket.
+    pub fn config(&self) -> serde_json::Value {
+        let serving = self.0.load();
+        let sockets = serving.tables.sockets().map(|set| {
+            let socket = set.socket();
+            let address = socket.address.map_or_else(|| "*".to_owned(), |it| it.to_string());
+            let listeners = set.listeners().iter().map(|it| it.listener.key.to_string());
+            serde_json::json!({
+                "address": address,
+                "port": socket.port,
+                "listeners": listeners.collect::<Vec<_>>(),
+            })
+        });
+        serde_json::json!({
+            "generation": serving.tables.generation().0,
+            "sockets": sockets.collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -194,7 +226,10 @@ impl Applier {
             let reason = format!("cannot listen on {text}: {error}{}", remedy(&error));
             let listeners = set.listeners().iter().map(|it| it.listener.key.as_arc());
             listeners
-                .map(|key| Rejected { key: ResourceKey::new(ResourceKind::Listener, key), reason: reason.clone() })
+                .map(|key| Rejected {
+                    key: ResourceKey::new(ResourceKind::Listener, key),
+                    reason: reason.clone(),
+                })
                 .collect()
         };
         let listeners = socket::bind(socket.address, socket.port, self.settings.workers).map_err(refused)?;
@@ -204,7 +239,8 @@ impl Applier {
         self.next_port += 1;
         let (closing, closed) = watch::channel(false);
         self.bound.insert(socket, Bound { id, address, closing });
-        let doors = listeners.into_iter().map(|listener| Door { port: id, listener, closing: closed.clone() });
+        let doors =
+            listeners.into_iter().map(|listener| Door { port: id, listener, closing: closed.clone() });
         Ok(doors.collect())
     }
 
@@ -265,7 +301,9 @@ impl Apply for Applier {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => " (another process listens there: end it, or give the listener another port)",
+        io::ErrorKind::AddrInUse => {
+            " (another process listens there: end it, or give the listener another port)"
+        }
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 need a privilege: use a higher port, or give the process CAP_NET_BIND_SERVICE)"
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What is in force: made by a commit, never changed, replaced as a whole.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Serving {
     /// Rules and endpoints.
     pub tables: Tables,
@@ -50,10 +50,12 @@ pub struct Worker {
     serving: RefCell<Held>,
 }
 
-/// The configuration in force, held so that a request counts its reference on this thread alone.
+/// The configuration in force. The worker has a copy of its own (which shares all that is large), so that requests count
+/// their references on this thread alone.
 struct Held {
     newest: Cache<Arc<ArcSwap<Serving>>, Arc<Serving>>,
-    held: Rc<Arc<Serving>>,
+    copied: Arc<Serving>,
+    copy: Rc<Serving>,
 }
 
 /// What all workers have in common.
@@ -77,7 +79,8 @@ impl Worker {
         let Shared { settings, serving, identity, epoch } = shared;
         let connector = Connector::new(identity.clone(), settings.patience);
         let mut newest = Cache::new(serving);
-        let held = Rc::new(newest.load().clone());
+        let copied = newest.load().clone();
+        let copy = Rc::new(Serving::clone(&copied));
         Rc::new(Self {
             connections: Connections::new(),
             pool: Pool::new(connector, settings.limits.idle_upstreams),
@@ -87,20 +90,21 @@ impl Worker {
             identity,
             drain,
             epoch,
-            serving: RefCell::new(Held { newest, held }),
+            serving: RefCell::new(Held { newest, copied, copy }),
             settings,
         })
     }
 
     /// The configuration in force.
-    pub fn serving(&self) -> Rc<Arc<Serving>> {
+    pub fn serving(&self) -> Rc<Serving> {
         let mut serving = self.serving.borrow_mut();
-        let Held { newest, held } = &mut *serving;
+        let Held { newest, copied, copy } = &mut *serving;
         let now = newest.load();
-        if !Arc::ptr_eq(now, held) {
-            *held = Rc::new(now.clone());
+        if !Arc::ptr_eq(now, copied) {
+            *copied = now.clone();
+            *copy = Rc::new(Serving::clone(now));
         }
-        held.clone()
+        copy.clone()
     }
 
     /// A point in time as endpoints count it.

@@ -150,7 +150,10 @@ impl Drop for State {
 // === impl Cursor ===
 
 impl Cursor {
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut state = self.recording.0.borrow_mut();
         if state.reading != self.reading {
             return Poll::Ready(Some(Err(BodyError::Abandoned)));
@@ -179,7 +182,8 @@ impl Cursor {
         let state = self.recording.0.borrow();
         match state.kept {
             Kept::Whole => {
-                self.next > state.chunks.len() || (self.next == state.chunks.len() && state.trailers.is_none())
+                self.next > state.chunks.len()
+                    || (self.next == state.chunks.len() && state.trailers.is_none())
             }
             Kept::SoFar => state.chunks.len() <= self.next && state.source.incoming().is_end_stream(),
             Kept::Nothing => state.source.incoming().is_end_stream(),
@@ -199,7 +203,10 @@ impl Cursor {
 impl fmt::Debug for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.borrow();
-        f.debug_struct("Recording").field("bytes", &state.bytes).field("kept", &state.kept).finish_non_exhaustive()
+        f.debug_struct("Recording")
+            .field("bytes", &state.bytes)
+            .field("kept", &state.kept)
+            .finish_non_exhaustive()
     }
 }
 

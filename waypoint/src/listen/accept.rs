@@ -40,7 +40,12 @@ pub struct Arrival {
 }
 
 /// Accepts until the socket is to be closed; what the kernel has accepted by then is still served.
-pub async fn accept(worker: Rc<Worker>, port: PortId, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+pub async fn accept(
+    worker: Rc<Worker>,
+    port: PortId,
+    listener: TcpListener,
+    mut closing: watch::Receiver<bool>,
+) {
     let drain = worker.drain.clone();
     let mut draining = pin!(drain.reached(Phase::Closing));
     loop {

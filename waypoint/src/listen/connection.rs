@@ -297,7 +297,10 @@ mod tests {
         let (one, two, raw) =
             (connections.open(Stage::Http1), connections.open(Stage::Http2), connections.open(Stage::Raw));
         connections.enter(Phase::Draining);
-        assert_eq!((one.order.get(), two.order.get(), raw.order.get()), (Order::None, Order::Finish, Order::None));
+        assert_eq!(
+            (one.order.get(), two.order.get(), raw.order.get()),
+            (Order::None, Order::Finish, Order::None)
+        );
         connections.enter(Phase::Closing);
         assert_eq!((one.order.get(), raw.order.get()), (Order::Finish, Order::None));
         connections.enter(Phase::Forced);

@@ -286,8 +286,16 @@ mod tests {
     fn ambiguous_requests_are_refused_with_the_number_they_have() {
         use Ambiguity::*;
         let table = [
-            (0, LengthAndEncoding, "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            (0, LengthAndEncoding, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length: 5\r\n\r\n"),
+            (
+                0,
+                LengthAndEncoding,
+                "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ),
+            (
+                0,
+                LengthAndEncoding,
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length: 5\r\n\r\n",
+            ),
             (0, ContentLength, "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
             (0, ContentLength, "POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\nhello"),
             (0, ContentLength, "POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\nhello"),
@@ -295,12 +303,20 @@ mod tests {
             (0, ContentLength, "POST / HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n"),
             (0, TransferEncoding, "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
             (0, TransferEncoding, "POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n"),
-            (0, TransferEncoding, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            (
+                0,
+                TransferEncoding,
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ),
             (0, FoldedHeader, "GET / HTTP/1.1\r\na: b\r\n c\r\n\r\n"),
             (0, BareLineFeed, "GET / HTTP/1.1\nhost: a\n\n"),
             (0, BareLineFeed, "GET / HTTP/1.1\r\nhost: a\n\r\n"),
             (1, BareLineFeed, "GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\n\n"),
-            (1, ContentLength, "POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}POST / HTTP/1.1\r\ncontent-length: x\r\n"),
+            (
+                1,
+                ContentLength,
+                "POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}POST / HTTP/1.1\r\ncontent-length: x\r\n",
+            ),
             (1, Chunk, "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5 5\r\nhello\r\nx\r\n"),
             (1, Chunk, "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0x5\r\nhello\r\n"),
             (1, Chunk, "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n\r\nhello\r\n"),

@@ -41,7 +41,11 @@ impl Plan {
     pub fn new(bound: &BTreeMap<Socket, PortId>, wanted: &BTreeSet<Socket>) -> Self {
         Self {
             bind: wanted.iter().filter(|socket| !bound.contains_key(socket)).copied().collect(),
-            close: bound.iter().filter(|(socket, _)| !wanted.contains(socket)).map(|(s, id)| (*s, *id)).collect(),
+            close: bound
+                .iter()
+                .filter(|(socket, _)| !wanted.contains(socket))
+                .map(|(s, id)| (*s, *id))
+                .collect(),
         }
     }
 }

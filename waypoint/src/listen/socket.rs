@@ -16,7 +16,9 @@ pub fn bind(address: Option<IpAddr>, port: u16, workers: NonZeroUsize) -> io::Re
         Some(address) => bind_all((address, port).into(), workers),
         None => match bind_all((Ipv6Addr::UNSPECIFIED, port).into(), workers) {
             // A machine without IPv6.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_FAMILY) => {
+            Err(error)
+                if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_FAMILY) =>
+            {
                 bind_all((Ipv4Addr::UNSPECIFIED, port).into(), workers)
             }
             bound => bound,

@@ -93,14 +93,17 @@ mod tests {
     use super::*;
 
     fn certificate(names: &[&str]) -> Arc<Certificate> {
-        let made = rcgen::generate_simple_self_signed(names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()).unwrap();
+        let made =
+            rcgen::generate_simple_self_signed(names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>())
+                .unwrap();
         let key = made.signing_key.serialize_pem();
         Arc::new(Certificate::from_pem("shop/cert".into(), &made.cert.pem(), &key).unwrap())
     }
 
     #[test]
     fn the_certificate_follows_the_listener_and_then_the_name() {
-        let (a, b, all) = (certificate(&["a.example.com"]), certificate(&["b.example.com"]), certificate(&["x"]));
+        let (a, b, all) =
+            (certificate(&["a.example.com"]), certificate(&["b.example.com"]), certificate(&["x"]));
         let mut hosts = HostIndex::default();
         let put = |hosts: &mut HostIndex<_>, pattern: &str, list: &[&Arc<Certificate>]| {
             let pattern: HostnamePattern = pattern.parse().unwrap();

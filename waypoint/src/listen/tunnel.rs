@@ -62,7 +62,8 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 }
             };
             // Only a proxy that is believed can speak for a client elsewhere.
-            let told = wish.forwarded.filter(|_| routers.contains(&peer)).map(|it| it.client.ip().to_canonical());
+            let told =
+                wish.forwarded.filter(|_| routers.contains(&peer)).map(|it| it.client.ip().to_canonical());
             let Ok(tunnel) = request.accept() else { return };
             let arrival = Arrival {
                 connection: worker.connections.open(Stage::Http1),
@@ -113,7 +114,12 @@ pub fn admit(
     } else {
         Some(Audience::Producer)
     };
-    Ok(ServiceOrigin { service: service.key.clone(), port: port.port, backend: port.backend.clone(), audience })
+    Ok(ServiceOrigin {
+        service: service.key.clone(),
+        port: port.port,
+        backend: port.backend.clone(),
+        audience,
+    })
 }
 
 // === impl Refusal ===

@@ -23,7 +23,12 @@ pub enum Manner {
 }
 
 /// The answer to a request that goes no further.
-pub fn refuse(client: &Client, reason: Reason, manner: Manner, mut exchange: Exchange) -> Response<ResponseBody> {
+pub fn refuse(
+    client: &Client,
+    reason: Reason,
+    manner: Manner,
+    mut exchange: Exchange,
+) -> Response<ResponseBody> {
     let (status, text) = match manner {
         Manner::Plain => (reason.status(), Some(Bytes::from_static(reason.sentence().as_bytes()))),
         Manner::Grpc => (StatusCode::OK, None),
@@ -43,7 +48,8 @@ pub fn refuse(client: &Client, reason: Reason, manner: Manner, mut exchange: Exc
         }
     }
     if reason == Reason::Connect {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
+        headers
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
     }
     if reason.closes() && client.version == Version::Http1 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

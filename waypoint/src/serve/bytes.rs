@@ -33,7 +33,12 @@ pub async fn relay(connection: &Connection, mut client: Wire, early: Bytes, swit
 }
 
 /// Carries a connection to one of a Service's endpoints.
-pub async fn relay_service(worker: &Rc<Worker>, connection: &Connection, origin: &ServiceOrigin, client: Transport) {
+pub async fn relay_service(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    origin: &ServiceOrigin,
+    client: Transport,
+) {
     let serving = worker.serving();
     let Some(cluster) = serving.tables.cluster(&origin.backend) else { return };
     let (from, through) = match cluster.via() {

@@ -80,6 +80,9 @@ pub struct Switch {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("address", &self.address).field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("address", &self.address)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }

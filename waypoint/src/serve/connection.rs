@@ -56,7 +56,10 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let wire = Wire::http1(io, ahead, connection.sight.clone());
     let mut builder = http1::Builder::new();
     // Slow heads and idle connections are found by the sweep, without a timer for each request.
-    builder.header_read_timeout(None).max_buf_size(limits.head_bytes.max(8192)).max_header_size(limits.head_bytes);
+    builder
+        .header_read_timeout(None)
+        .max_buf_size(limits.head_bytes.max(8192))
+        .max_header_size(limits.head_bytes);
     let mut serving = builder.serve_connection(TokioIo::new(wire), service(&client));
     let mut obeyed = Order::None;
     let ended = loop {

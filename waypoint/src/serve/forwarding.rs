@@ -63,6 +63,9 @@ mod tests {
         headers.insert(FOR, HeaderValue::from_static("192.0.2.1"));
         headers.append(FOR, HeaderValue::from_static("10.0.0.1, 10.0.0.2"));
         add(&mut headers, &HeaderValue::from_static("10.0.0.3"));
-        assert_eq!(headers.get_all(FOR).iter().collect::<Vec<_>>(), ["192.0.2.1, 10.0.0.1, 10.0.0.2, 10.0.0.3"]);
+        assert_eq!(
+            headers.get_all(FOR).iter().collect::<Vec<_>>(),
+            ["192.0.2.1, 10.0.0.1, 10.0.0.2, 10.0.0.3"]
+        );
     }
 }

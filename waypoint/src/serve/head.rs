@@ -151,7 +151,9 @@ mod tests {
     }
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
-        list.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        list.iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
@@ -173,7 +175,9 @@ mod tests {
 
     #[test]
     fn an_upgrade_needs_both_headers() {
-        for (connection, upgrades) in [("Upgrade", true), ("keep-alive, upgrade", true), ("keep-alive", false)] {
+        for (connection, upgrades) in
+            [("Upgrade", true), ("keep-alive, upgrade", true), ("keep-alive", false)]
+        {
             let mut map = headers(&[("upgrade", "websocket")]);
             map.insert(CONNECTION, HeaderValue::from_static(connection));
             let wishes = take_wishes(&mut map, Version::Http1).unwrap();

@@ -14,7 +14,6 @@ use http::request::Parts;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -26,7 +25,7 @@ pub struct Mirrored<'a> {
     /// The worker.
     pub worker: &'a Rc<Worker>,
     /// The configuration.
-    pub serving: &'a Rc<Arc<Serving>>,
+    pub serving: &'a Rc<Serving>,
     /// Its head, after the filters.
     pub parts: &'a Parts,
     /// What kind of route it is on.
@@ -59,7 +58,7 @@ pub fn send(mirrored: &Mirrored<'_>, targets: &[&BackendTarget], recording: Opti
 
 struct Copy {
     worker: Rc<Worker>,
-    serving: Rc<Arc<Serving>>,
+    serving: Rc<Serving>,
     parts: Parts,
     backend: BackendKey,
     kind: RouteKind,
@@ -120,7 +119,8 @@ impl Copy {
         let endpoint = pick(from, &mut *self.worker.rng.borrow_mut(), now, &[])?.clone();
         let route = Route { endpoint: &endpoint, through };
         let _in_flight = endpoint.begin();
-        super::outgoing::prepare(&mut self.parts, version, &Wishes::default(), false, endpoint.address()).ok()?;
+        super::outgoing::prepare(&mut self.parts, version, &Wishes::default(), false, endpoint.address())
+            .ok()?;
         let mut lease = match self.worker.pool.open_lease(&route, version) {
             Some(lease) => lease,
             None => Box::pin(self.worker.pool.new_lease(&route, version)).await.ok()?,

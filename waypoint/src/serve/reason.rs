@@ -60,7 +60,9 @@ impl Reason {
     /// The response's status.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest(_) | Self::Ambiguous(_) | Self::BadBody | Self::BadTarget => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Ambiguous(_) | Self::BadBody | Self::BadTarget => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -142,7 +144,9 @@ impl Reason {
             Self::BadRequest(BadRequest::ManyHosts) => "The request has more than one Host.\n",
             Self::BadRequest(BadRequest::HostsDiffer) => "The request's authority and Host differ.\n",
             Self::BadRequest(BadRequest::InvalidHost) => "The request's Host is not valid.\n",
-            Self::BadRequest(BadRequest::AmbiguousPath) => "The request's path can be read in more than one way.\n",
+            Self::BadRequest(BadRequest::AmbiguousPath) => {
+                "The request's path can be read in more than one way.\n"
+            }
             Self::Ambiguous(_) => "The request's framing can be read in more than one way.\n",
             Self::BadBody => "The request's body is malformed or incomplete.\n",
             Self::Connect => "CONNECT is not served here.\n",

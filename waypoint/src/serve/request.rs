@@ -21,7 +21,6 @@ use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 use tokio::time::Instant;
 
 /// How a request ends that does not go on to the client as it came from an endpoint.
@@ -42,7 +41,10 @@ struct Decision<'t> {
 }
 
 /// Serves one request.
-pub async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+pub async fn serve(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
     let number = client.connection.begin();
     let (mut parts, incoming) = request.into_parts();
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
@@ -110,7 +112,8 @@ fn decide<'t>(
     let mut of_backend = Forward::unchanged();
     if !backend.filters.is_empty() {
         let original = original.unwrap_or_else(|| parts.uri.clone());
-        let context = FilterContext { scheme: client.scheme, port, matched: rule.matched(), original: &original };
+        let context =
+            FilterContext { scheme: client.scheme, port, matched: rule.matched(), original: &original };
         of_backend = match run(backend.filters.run(parts, &context, rng)) {
             // The rule's filters see every response to the client.
             Err(Stop::Filtered(mut answer)) => {
@@ -135,7 +138,7 @@ fn run(outcome: FilterOutcome<'_>) -> Result<Forward<'_>, Stop> {
 /// Carries the decision out.
 async fn forward(
     client: &Rc<Client>,
-    serving: &Rc<Arc<Serving>>,
+    serving: &Rc<Serving>,
     decision: &Decision<'_>,
     wishes: &Wishes,
     parts: Parts,
@@ -186,7 +189,8 @@ fn respond(
     let Answered { response, lease, in_flight, taken, deadline } = answered;
     let (mut parts, incoming) = response.into_parts();
     exchange.answered(parts.status, Instant::now());
-    let protocol = (parts.status == StatusCode::SWITCHING_PROTOCOLS).then(|| parts.headers.get(UPGRADE).cloned());
+    let protocol =
+        (parts.status == StatusCode::SWITCHING_PROTOCOLS).then(|| parts.headers.get(UPGRADE).cloned());
     if lease.version() == Version::Http1 {
         head::strip_response(&mut parts.headers);
     }

@@ -85,7 +85,12 @@ pub fn version_for(protocol: AppProtocol, kind: Option<RouteKind>, client: Versi
 
 impl Try<'_> {
     /// Tries until there is an answer worth giving, or no more tries.
-    pub async fn run(self, parts: Parts, mut body: Body, exchange: &mut Exchange) -> Result<Answered, Reason> {
+    pub async fn run(
+        self,
+        parts: Parts,
+        mut body: Body,
+        exchange: &mut Exchange,
+    ) -> Result<Answered, Reason> {
         let mut left = self.retry.map_or(0, |it| it.attempts);
         let mut tried: SmallVec<[Arc<EndpointRecord>; 4]> = SmallVec::new();
         let mut next = Some(parts);
@@ -182,7 +187,8 @@ impl Try<'_> {
             };
             // The endpoint may have closed a connection that was idle without our knowing. What it cannot have acted upon
             // twice is then sent once more, on a new connection (RFC 9110 §9.2.2).
-            let spare = (held.is_reused() && parts.method.is_idempotent() && body.is_empty()).then(|| parts.clone());
+            let spare =
+                (held.is_reused() && parts.method.is_idempotent() && body.is_empty()).then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
             let progress = body.put_into(&mut request, announce, self.worker.settings.patience.continue_)?;
             let taken = self.wishes.upgrade.as_ref().and_then(|_| held.ask_for_stream());
@@ -213,7 +219,10 @@ impl Try<'_> {
     }
 
     /// An endpoint of the backend, or of the waypoint before it and the address to name there.
-    fn endpoint(&self, tried: &[Arc<EndpointRecord>]) -> Result<(&Arc<EndpointRecord>, Option<SocketAddr>), Reason> {
+    fn endpoint(
+        &self,
+        tried: &[Arc<EndpointRecord>],
+    ) -> Result<(&Arc<EndpointRecord>, Option<SocketAddr>), Reason> {
         let (cluster, through) = match self.cluster.via() {
             None => (self.cluster, None),
             Some((waypoint, address)) => {

@@ -105,20 +105,23 @@ impl Drop for Exchange {
         self.telemetry.counters.end(self.answered.map(|(status, _)| status), self.reason, total);
         let Some(entry) = &self.entry else { return };
         let (status, at) = self.answered.unwrap_or((StatusCode::default(), now));
-        entry.write(self.telemetry.identity.as_ref(), &Outcome {
-            status,
-            reason: self.reason,
-            ended: match (self.answered, self.ended) {
-                (None, _) => "client_gone",
-                (_, Ended::Whole) => "whole",
-                (_, Ended::BrokeOff) => "endpoint_broke_off",
-                (_, Ended::CutOff) => "cut_off",
+        entry.write(
+            self.telemetry.identity.as_ref(),
+            &Outcome {
+                status,
+                reason: self.reason,
+                ended: match (self.answered, self.ended) {
+                    (None, _) => "client_gone",
+                    (_, Ended::Whole) => "whole",
+                    (_, Ended::BrokeOff) => "endpoint_broke_off",
+                    (_, Ended::CutOff) => "cut_off",
+                },
+                received: self.received.as_ref().map_or(0, |it| it.bytes()),
+                sent: self.sent,
+                until_head: at.saturating_duration_since(self.started),
+                total,
             },
-            received: self.received.as_ref().map_or(0, |it| it.bytes()),
-            sent: self.sent,
-            until_head: at.saturating_duration_since(self.started),
-            total,
-        });
+        );
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 pub struct Metrics(pub Arc<[Arc<Counters>]>);
 
+/// Picks a counter.
+type Choose = fn(&Counters) -> &AtomicU64;
+
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 /// Upper bounds of the duration buckets, in microseconds.
 const BOUNDS: [u64; 12] =
@@ -95,7 +98,11 @@ impl Metrics {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut family = |name, help, label: &'static str, names: &[&'static str], at: &dyn Fn(&Counters, usize) -> u64| {
+        let mut family = |name,
+                          help,
+                          label: &'static str,
+                          names: &[&'static str],
+                          at: &dyn Fn(&Counters, usize) -> u64| {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (index, value) in names.iter().enumerate() {
                 let sum = self.0.iter().map(|it| at(it, index)).sum::<u64>();
@@ -104,9 +111,13 @@ impl Collector for Metrics {
             Ok::<(), fmt::Error>(())
         };
         let get = |list: &[AtomicU64], index: usize| list.get(index).map_or(0, |it| it.load(Relaxed));
-        family("fairway_requests", "Requests by class of the response's status", "class", &CLASSES, &|it, index| {
-            get(&it.by_class, index)
-        })?;
+        family(
+            "fairway_requests",
+            "Requests by class of the response's status",
+            "class",
+            &CLASSES,
+            &|it, index| get(&it.by_class, index),
+        )?;
         family(
             "fairway_own_answers",
             "Requests the proxy itself answered, by reason",
@@ -115,7 +126,12 @@ impl Collector for Metrics {
             &|it, index| get(&it.by_reason, index),
         )?;
         let active: u64 = self.0.iter().map(|it| it.active()).sum();
-        let gauge = encoder.encode_descriptor("fairway_requests_active", "Requests under way", None, MetricType::Gauge)?;
+        let gauge = encoder.encode_descriptor(
+            "fairway_requests_active",
+            "Requests under way",
+            None,
+            MetricType::Gauge,
+        )?;
         ConstGauge::new(i64::try_from(active).unwrap_or(i64::MAX)).encode(gauge)?;
 
         let mut total = 0;
@@ -123,7 +139,7 @@ impl Collector for Metrics {
         for index in 0..=BOUNDS.len() {
             let here: u64 = self.0.iter().map(|it| get(&it.durations, index)).sum();
             total += here;
-            buckets.push((BOUNDS.get(index).map_or(f64::MAX, |it| *it as f64 / 1e6), here));
+            buckets.push((BOUNDS.get(index).map_or(f64::INFINITY, |it| *it as f64 / 1e6), here));
         }
         let seconds = self.sum(|it| &it.duration_us) as f64 / 1e6;
         let mut histogram = encoder.encode_descriptor(
@@ -134,14 +150,20 @@ impl Collector for Metrics {
         )?;
         histogram.encode_histogram::<NoLabelSet>(seconds, total, &buckets, None)?;
 
-        let plain: [(&str, &str, fn(&Counters) -> &AtomicU64); 7] = [
+        let plain: [(&str, &str, Choose); 7] = [
             ("fairway_connections", "Client connections accepted", |it| &it.connections),
-            ("fairway_connections_refused", "Client connections that never carried a request", |it| &it.connections_refused),
+            ("fairway_connections_refused", "Client connections that never carried a request", |it| {
+                &it.connections_refused
+            }),
             ("fairway_upstream_connects", "Connections made to endpoints", |it| &it.upstream_connects),
-            ("fairway_upstream_connect_failures", "Connections to endpoints that failed", |it| &it.upstream_connect_failures),
+            ("fairway_upstream_connect_failures", "Connections to endpoints that failed", |it| {
+                &it.upstream_connect_failures
+            }),
             ("fairway_retries", "Tries beyond the first", |it| &it.retries),
             ("fairway_mirrored", "Requests copied to a mirror", |it| &it.mirrored),
-            ("fairway_mirrors_dropped", "Requests that should have been copied and were not", |it| &it.mirrors_dropped),
+            ("fairway_mirrors_dropped", "Requests that should have been copied and were not", |it| {
+                &it.mirrors_dropped
+            }),
         ];
         for (name, help, of) in plain {
             let counter = ConstCounter::new(self.sum(of));

@@ -59,10 +59,10 @@ impl Connector {
     pub fn new(identity: Option<IdentityHandle>, patience: Patience) -> Self {
         let mesh = identity.map(|identity| Mesh {
             identity,
-            tunnels: fairway_hbone::Pool::new(TcpConnector, fairway_hbone::client::Settings {
-                connect_timeout: patience.connect,
-                ..Default::default()
-            }),
+            tunnels: fairway_hbone::Pool::new(
+                TcpConnector,
+                fairway_hbone::client::Settings { connect_timeout: patience.connect, ..Default::default() },
+            ),
         });
         Self { mesh, patience }
     }
@@ -71,10 +71,12 @@ impl Connector {
     pub async fn connect(&self, route: &Route<'_>) -> Result<Transport, ConnectError> {
         let (endpoint, through) = (route.endpoint, route.through);
         match (endpoint.identity(), through) {
-            (None, None) => match timeout(self.patience.connect, TcpConnector.connect(endpoint.address())).await {
-                Ok(connected) => Ok(Transport::Tcp(connected?)),
-                Err(_) => Err(ConnectError::Timeout),
-            },
+            (None, None) => {
+                match timeout(self.patience.connect, TcpConnector.connect(endpoint.address())).await {
+                    Ok(connected) => Ok(Transport::Tcp(connected?)),
+                    Err(_) => Err(ConnectError::Timeout),
+                }
+            }
             // A waypoint without an identity would be no waypoint.
             (None, Some(_)) => Err(ConnectError::NoIdentity),
             (Some(identity), through) => {

@@ -68,13 +68,19 @@ impl Pool {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(&key)?;
         match version {
-            Version::Http1 => entry.pop().map(|sender| Lease::Http1(Http1Lease::new(sender, self, key, true))),
+            Version::Http1 => {
+                entry.pop().map(|sender| Lease::Http1(Http1Lease::new(sender, self, key, true)))
+            }
             Version::Http2 => entry.least_busy().map(Lease::Http2),
         }
     }
 
     /// A new connection. For HTTP/2, one that somebody else is making serves too.
-    pub async fn new_lease(self: &Rc<Self>, route: &Route<'_>, version: Version) -> Result<Lease, ConnectError> {
+    pub async fn new_lease(
+        self: &Rc<Self>,
+        route: &Route<'_>,
+        version: Version,
+    ) -> Result<Lease, ConnectError> {
         match version {
             Version::Http1 => {
                 let io = self.connector.connect(route).await?;

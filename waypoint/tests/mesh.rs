@@ -1,0 +1,299 @@
+//! Tunnels in and out: Services by their address, consumers and producers, endpoints that are in the mesh.
+
+mod support;
+
+use fairway_config::model::{
+    AppProtocol, Attachment, Audience, Backend, ConsumerWaypoint, Listener, ListenerProtocol, Resource,
+    Route, Service, ServicePort, SpiffeId,
+};
+use fairway_hbone::{ConnectRequest, OpenError, Pool, Routing, Target, TcpConnector};
+use fairway_identity::testing::TestAuthority;
+use fairway_identity::{Identities, TlsIdentity};
+use fairway_runtime::drain;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use support::backend::{Server, echo, full};
+use support::wire::status;
+use support::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+
+const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 1));
+
+struct Mesh {
+    proxy: Proxy,
+    waypoint: SpiffeId,
+    authority: Arc<TestAuthority>,
+}
+
+impl Mesh {
+    /// A waypoint with an identity, before a Service at [`VIP`].
+    async fn start(resources: Vec<Resource>) -> Self {
+        let authority = TestAuthority::new("cluster.local");
+        let waypoint = authority.id("shop", "waypoint");
+        let router = authority.id("edge", "gateway");
+        let issuer = authority.into_issuer();
+        let authority = issuer.authority();
+        let identities = Identities::start(issuer, fairway_identity::Settings::default());
+        let handle = identities.subscribe(&waypoint);
+        tokio::time::timeout(Duration::from_secs(20), handle.ready()).await.unwrap();
+        let hbone = Listener { ..listener(ListenerProtocol::Hbone { routers: vec![router] }) };
+        let mut all = vec![Resource::Listener(Arc::new(hbone))];
+        all.extend(resources);
+        let proxy = Proxy::start_as(Some(handle), all, |_| ());
+        // The identities end with their last handle; the proxy has one.
+        std::mem::forget(identities);
+        Self { proxy, waypoint, authority }
+    }
+
+    async fn open(
+        &self,
+        by: &Arc<TlsIdentity>,
+        request: &ConnectRequest,
+    ) -> Result<fairway_hbone::Tunnel, OpenError> {
+        let pool = Pool::new(TcpConnector, fairway_hbone::client::Settings::default());
+        let target = Target { address: self.proxy.address(), identity: self.waypoint.clone() };
+        let tunnel = pool.open(by, &target, request).await;
+        // Keeps the connection for as long as the tunnel may need it.
+        std::mem::forget(pool);
+        tunnel
+    }
+
+    /// One request through a tunnel.
+    async fn get(&self, by: (&str, &str), request: &ConnectRequest) -> Result<String, OpenError> {
+        let mut tunnel = self.open(&self.authority.identity(by.0, by.1), request).await?;
+        tunnel.write_all(b"GET / HTTP/1.1\r\nhost: whatever\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tunnel.read_to_end(&mut answer).await;
+        Ok(String::from_utf8(answer).unwrap())
+    }
+}
+
+fn fronted(protocol: AppProtocol) -> Service {
+    Service {
+        key: "shop/web".into(),
+        namespace: "shop".into(),
+        addresses: vec![VIP],
+        ports: vec![ServicePort { port: 80, name: None, protocol, backend: "shop/web:80".into() }],
+        waypoint: Some("waypoint/shop/gateway".into()),
+        consumer_waypoints: vec![],
+    }
+}
+
+fn bound_to_service(name: &str, audience: Audience, backend: &str) -> Resource {
+    Resource::Route(Arc::new(Route {
+        attachments: vec![Attachment::Service { service: "shop/web".into(), port: None, audience }],
+        ..route(name, vec![rule("/", backend)])
+    }))
+}
+
+async fn named(name: &'static str) -> Server {
+    Server::http(1, move |_| async move { http::Response::new(full(name)) }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_dialled_is_the_service_and_the_peer_says_whose_routes_hold() {
+    let (own, producer, consumer) = (named("own").await, named("producer").await, named("consumer").await);
+    let mut service = fronted(AppProtocol::Http1);
+    service.consumer_waypoints =
+        vec![ConsumerWaypoint { namespace: "client".into(), waypoint: "waypoint/shop/gateway".into() }];
+    let mut resources = vec![
+        Resource::Service(Arc::new(service)),
+        bound_to_service("producer", Audience::Producer, "shop/producer:80"),
+        bound_to_service("consumer", Audience::Consumer("client".into()), "shop/consumer:80"),
+    ];
+    for (key, server) in
+        [("shop/web:80", &own), ("shop/producer:80", &producer), ("shop/consumer:80", &consumer)]
+    {
+        resources.extend(backend(key, AppProtocol::Http1, &[server.address]));
+    }
+    let mesh = Mesh::start(resources).await;
+    let pending = ConnectRequest::to(SocketAddr::new(VIP, 80));
+    let done = ConnectRequest { routing: Routing::Done, ..pending.clone() };
+    LocalSet::new()
+        .run_until(async {
+            for (peer, request, expected) in [
+                (("shop", "a"), &pending, "producer"),
+                (("other", "a"), &pending, "producer"),
+                (("client", "a"), &pending, "consumer"),
+                // A proxy that is believed has routed; what anybody else says of it is nothing.
+                (("edge", "gateway"), &done, "own"),
+                (("other", "a"), &done, "producer"),
+            ] {
+                let answer = mesh.get(peer, request).await.unwrap();
+                assert_eq!(status(&answer), 200, "{peer:?}: {answer}");
+                assert!(answer.ends_with(expected), "{peer:?}: {answer}");
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_waypoint_does_not_stand_before_is_refused() {
+    let own = named("own").await;
+    let mut other = fronted(AppProtocol::Http1);
+    other.key = "shop/other".into();
+    other.addresses = vec!["10.96.0.2".parse().unwrap()];
+    other.waypoint = Some("waypoint/other/waypoint".into());
+    let mut resources =
+        vec![Resource::Service(Arc::new(fronted(AppProtocol::Http1))), Resource::Service(Arc::new(other))];
+    resources.extend(backend("shop/web:80", AppProtocol::Http1, &[own.address]));
+    let mesh = Mesh::start(resources).await;
+    LocalSet::new()
+        .run_until(async {
+            for (address, expected) in [
+                ("10.96.0.1:80", None),
+                ("10.96.0.1:81", Some(503)),
+                ("10.96.0.2:80", Some(401)),
+                ("10.9.9.9:80", Some(503)),
+            ] {
+                let request = ConnectRequest::to(address.parse::<SocketAddr>().unwrap());
+                let status = match mesh.get(("shop", "a"), &request).await {
+                    Ok(_) => None,
+                    Err(OpenError::Refused { status, .. }) => Some(status.as_u16()),
+                    Err(error) => panic!("{error}"),
+                };
+                assert_eq!(status, expected, "{address}");
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_not_http_is_carried_as_bytes() {
+    let shouts = Server::raw(|mut stream, _| async move {
+        // The server speaks first, and goes on after the client has ended.
+        stream.write_all(b"welcome ").await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        stream.write_all(said.to_uppercase().as_bytes()).await.unwrap();
+    })
+    .await;
+    let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Tcp)))];
+    resources.extend(backend("shop/web:80", AppProtocol::Tcp, &[shouts.address]));
+    let mesh = Mesh::start(resources).await;
+    LocalSet::new()
+        .run_until(async {
+            let by = mesh.authority.identity("shop", "a");
+            let mut tunnel = mesh.open(&by, &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+            tunnel.write_all(b"hello").await.unwrap();
+            tunnel.shutdown().await.unwrap();
+            let mut answer = String::new();
+            tunnel.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, "welcome HELLO");
+        })
+        .await;
+}
+
+/// A ztunnel in little: ends tunnels at this address and carries them to a server, and tells what it was asked for.
+async fn ztunnel(
+    at: IpAddr,
+    tls: Arc<TlsIdentity>,
+    to: SocketAddr,
+    asked: tokio::sync::mpsc::UnboundedSender<(SpiffeId, ConnectRequest)>,
+) {
+    let listener = TcpListener::bind((at, fairway_hbone::PORT)).await.unwrap();
+    let (_trigger, watch) = drain::channel();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (tls, asked, watch) = (tls.clone(), asked.clone(), watch.clone());
+        tokio::task::spawn_local(async move {
+            let settings = fairway_hbone::server::Settings::default();
+            let _ = fairway_hbone::serve(stream, &tls, &settings, watch, move |request| {
+                let asked = asked.clone();
+                async move {
+                    asked.send((request.peer().clone(), request.wish().clone())).unwrap();
+                    let mut tunnel = request.accept().unwrap();
+                    let mut server = TcpStream::connect(to).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut tunnel, &mut server).await;
+                }
+            })
+            .await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_to_the_identity_it_has() {
+    let server = Server::http(1, echo).await;
+    // Addresses of loopback that no other test uses: the port is a fixed one.
+    let (pod, impostor): (IpAddr, IpAddr) = ("127.77.1.1".parse().unwrap(), "127.77.1.2".parse().unwrap());
+    let mesh = Mesh::start(vec![]).await;
+    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    LocalSet::new()
+        .run_until(async {
+            let web = mesh.authority.identity("shop", "web");
+            for at in [pod, impostor] {
+                tokio::task::spawn_local(ztunnel(at, web.clone(), server.address, asked.clone()));
+            }
+            tokio::task::yield_now().await;
+            let mut mesh = mesh;
+            for (at, account, expected) in [(pod, "web", 200), (impostor, "other", 503)] {
+                let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Http1)))];
+                resources.extend(backend("shop/web:80", AppProtocol::Http1, &[]));
+                let Some(Resource::Endpoints(endpoints)) = resources.last_mut() else { panic!("endpoints") };
+                Arc::make_mut(endpoints).endpoints = vec![fairway_config::model::Endpoint {
+                    address: SocketAddr::new(at, 8080),
+                    state: fairway_config::model::EndpointState::Ready,
+                    identity: Some(mesh.authority.id("shop", account)),
+                    node: None,
+                    zone: None,
+                }];
+                mesh.proxy.apply(resources).unwrap();
+                let answer =
+                    mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+                assert_eq!(status(&answer), expected, "{at}: {answer}");
+            }
+            let (peer, wish) = wishes.recv().await.unwrap();
+            assert_eq!(peer, mesh.waypoint);
+            assert_eq!(wish.authority.address(), Some(SocketAddr::new(pod, 8080)));
+            assert_eq!(wish.routing, Routing::Pending);
+            assert!(wishes.try_recv().is_err(), "an impostor got a tunnel");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_the_routing_said_to_be_done() {
+    let server = Server::http(1, echo).await;
+    let at: IpAddr = "127.77.1.3".parse().unwrap();
+    let mesh = Mesh::start(vec![]).await;
+    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    LocalSet::new()
+        .run_until(async {
+            let other = mesh.authority.identity("other", "waypoint");
+            tokio::task::spawn_local(ztunnel(at, other, server.address, asked));
+            tokio::task::yield_now().await;
+            let mut mesh = mesh;
+            let far = SocketAddr::new("10.96.0.9".parse().unwrap(), 80);
+            let mut resources = vec![
+                Resource::Service(Arc::new(fronted(AppProtocol::Http1))),
+                Resource::Backend(Arc::new(Backend {
+                    key: "shop/web:80".into(),
+                    service: "shop/web".into(),
+                    port: 80,
+                    protocol: AppProtocol::Http1,
+                    via: Some(("waypoint/other/waypoint".into(), far)),
+                })),
+            ];
+            resources.push(Resource::Endpoints(Arc::new(fairway_config::model::Endpoints {
+                backend: "waypoint/other/waypoint".into(),
+                endpoints: vec![fairway_config::model::Endpoint {
+                    address: SocketAddr::new(at, fairway_hbone::PORT),
+                    state: fairway_config::model::EndpointState::Ready,
+                    identity: Some(mesh.authority.id("other", "waypoint")),
+                    node: None,
+                    zone: None,
+                }],
+            })));
+            mesh.proxy.apply(resources).unwrap();
+            let answer =
+                mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+            assert_eq!(status(&answer), 200, "{answer}");
+            let (_, wish) = wishes.recv().await.unwrap();
+            assert_eq!((wish.authority.address(), wish.routing), (Some(far), Routing::Done));
+        })
+        .await;
+}

@@ -1,0 +1,185 @@
+//! A whole proxy on loopback, from a configuration made by hand, and backends that do as they are told.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
+
+pub mod backend;
+pub mod wire;
+
+use fairway_config::model::{
+    AppProtocol, Attachment, Backend, BackendTarget, Endpoint, EndpointState, Endpoints, Generation,
+    HostMatch, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Resource, Route, RouteKind, Rule,
+    Service, ServicePort, Timeouts, WeightedBackend,
+};
+use fairway_config::{Apply, Delta, Rejected, Snapshot};
+use fairway_identity::IdentityHandle;
+use fairway_runtime::drain;
+use fairway_waypoint::{Applier, Settings, Waypoint};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+pub const LISTENER: &str = "shop/gateway/web";
+
+/// A running proxy and the configuration it has.
+pub struct Proxy {
+    pub applier: Applier,
+    pub waypoint: Waypoint,
+    pub drain: Option<drain::Trigger>,
+    pub snapshot: Snapshot,
+}
+
+impl Proxy {
+    /// With one worker and settings as they are.
+    pub fn start(resources: Vec<Resource>) -> Self {
+        Self::start_with(resources, |_| ())
+    }
+
+    pub fn start_with(resources: Vec<Resource>, tune: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_as(None, resources, tune)
+    }
+
+    /// With an identity in a mesh.
+    pub fn start_as(
+        identity: Option<IdentityHandle>,
+        resources: Vec<Resource>,
+        tune: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut settings = Settings::new(ObjectName::new("shop", "gateway"));
+        settings.workers = NonZeroUsize::MIN;
+        tune(&mut settings);
+        let (trigger, watch) = drain::channel();
+        let (waypoint, applier) = Waypoint::start(settings, identity, watch).unwrap();
+        let mut proxy = Self { applier, waypoint, drain: Some(trigger), snapshot: Snapshot::default() };
+        proxy.apply(resources).unwrap();
+        proxy
+    }
+
+    /// Adds to the configuration, or replaces parts of it.
+    pub fn apply(&mut self, upserts: Vec<Resource>) -> Result<(), Vec<Rejected>> {
+        self.apply_delta(Delta { upserts, ..Delta::default() })
+    }
+
+    pub fn apply_delta(&mut self, mut delta: Delta) -> Result<(), Vec<Rejected>> {
+        delta.generation = Generation(self.snapshot.generation.0 + 1);
+        let (next, changes) = self.snapshot.apply(delta);
+        self.applier.apply(&next, &changes)?;
+        self.snapshot = next;
+        Ok(())
+    }
+
+    /// Where its one socket is.
+    pub fn address(&self) -> SocketAddr {
+        self.applier.bound().next().unwrap().1
+    }
+}
+
+/// A listener on a free port of loopback.
+pub fn listener(protocol: ListenerProtocol) -> Listener {
+    Listener {
+        key: LISTENER.into(),
+        gateway: ObjectName::new("shop", "gateway"),
+        section: "web".into(),
+        addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        port: 0,
+        hostname: None,
+        protocol,
+    }
+}
+
+pub fn http() -> Resource {
+    Resource::Listener(Arc::new(listener(ListenerProtocol::Http)))
+}
+
+/// A route for everything that [`LISTENER`] takes.
+pub fn route(name: &str, rules: Vec<Rule>) -> Route {
+    Route {
+        key: format!("HTTPRoute/shop/{name}").into(),
+        kind: RouteKind::Http,
+        object: ObjectName::new("shop", name),
+        created: 0,
+        attachments: vec![Attachment::Listener { listener: LISTENER.into(), hostnames: vec![] }],
+        rules,
+    }
+}
+
+pub fn hosts(names: &[&str]) -> Vec<HostMatch> {
+    let host = |name: &&str| HostMatch { effective: name.parse().unwrap(), original: name.parse().unwrap() };
+    names.iter().map(host).collect()
+}
+
+/// Everything under a prefix to one backend.
+pub fn rule(prefix: &str, backend: &str) -> Rule {
+    Rule {
+        name: None,
+        matches: vec![Match {
+            path: PathMatch::Prefix(prefix.trim_end_matches('/').into()),
+            headers: vec![],
+            query: vec![],
+            method: None,
+        }],
+        filters: vec![],
+        backends: vec![to(1, backend)],
+        timeouts: Timeouts::default(),
+        retry: None,
+    }
+}
+
+pub fn to(weight: u32, backend: &str) -> WeightedBackend {
+    WeightedBackend { weight, target: BackendTarget::Backend(backend.into()), filters: vec![] }
+}
+
+pub fn routed(rules: Vec<Rule>) -> Resource {
+    Resource::Route(Arc::new(route("route", rules)))
+}
+
+/// A backend with endpoints.
+pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Vec<Resource> {
+    let (service, port) = key.rsplit_once(':').unwrap();
+    let endpoint = |address: &SocketAddr| Endpoint {
+        address: *address,
+        state: EndpointState::Ready,
+        identity: None,
+        node: None,
+        zone: None,
+    };
+    vec![
+        Resource::Backend(Arc::new(Backend {
+            key: key.into(),
+            service: service.into(),
+            port: port.parse().unwrap(),
+            protocol,
+            via: None,
+        })),
+        Resource::Endpoints(Arc::new(Endpoints {
+            backend: key.into(),
+            endpoints: addresses.iter().map(endpoint).collect(),
+        })),
+    ]
+}
+
+pub fn service(key: &str, address: IpAddr, port: u16, protocol: AppProtocol) -> Resource {
+    Resource::Service(Arc::new(Service {
+        key: key.into(),
+        namespace: key.split('/').next().unwrap().into(),
+        addresses: vec![address],
+        ports: vec![ServicePort { port, name: None, protocol, backend: format!("{key}:{port}").into() }],
+        waypoint: None,
+        consumer_waypoints: vec![],
+    }))
+}
+
+/// One listener, one catch-all route, one backend `shop/web:80` at these addresses.
+pub fn simple(protocol: AppProtocol, addresses: &[SocketAddr]) -> Vec<Resource> {
+    with_rule(rule("/", "shop/web:80"), protocol, addresses)
+}
+
+pub fn with_rule(rule: Rule, protocol: AppProtocol, addresses: &[SocketAddr]) -> Vec<Resource> {
+    let mut resources = backend("shop/web:80", protocol, addresses);
+    resources.extend([http(), routed(vec![rule])]);
+    resources
+}

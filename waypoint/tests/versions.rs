@@ -1,0 +1,273 @@
+//! HTTP/1 and HTTP/2 on both sides, trailers, gRPC, upgrades and `100 Continue`.
+
+mod support;
+
+use bytes::Bytes;
+use fairway_config::model::{AppProtocol, Resource, RouteKind};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::time::Duration;
+use support::backend::{Body, Server, echo, full, read_head, say};
+use support::wire::{Http1, exchange, http2, status};
+use support::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+fn nothing() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn an_http2_client_reaches_an_http1_endpoint() {
+    let server = Server::http(1, echo).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    let mut client = http2(proxy.address()).await;
+    let request = Request::post("http://shop/a?b")
+        .header("cookie", "a=b")
+        .header("cookie", "c=d")
+        .header("te", "trailers")
+        .body(full("hello"))
+        .unwrap();
+    let seen = text(client.send_request(request).await.unwrap()).await;
+    for part in ["POST /a?b\n", "host: shop\n", "cookie: a=b; c=d\n", "content-length: 5\n", "\n\nhello"] {
+        assert!(seen.contains(part), "{part:?} in {seen}");
+    }
+}
+
+#[tokio::test]
+async fn an_http1_client_reaches_an_http2_endpoint() {
+    let server = Server::http(2, echo).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http2, &[server.address]));
+    let request = "POST /a?b HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
+                   3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+    let answer = exchange(proxy.address(), request).await;
+    assert!(answer.contains("POST http://shop/a?b\n") && answer.contains("\n\nhello"), "{answer}");
+    assert!(!answer.contains("host:") && !answer.contains("connection: close\nx"), "{answer}");
+}
+
+#[tokio::test]
+async fn streams_of_one_client_share_a_connection_to_the_endpoint() {
+    let server = Server::http(2, echo).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http2, &[server.address]));
+    let client = http2(proxy.address()).await;
+    let requests = (0..50).map(|number| {
+        let mut client = client.clone();
+        async move {
+            let request = Request::get(format!("http://shop/{number}")).body(nothing()).unwrap();
+            text(client.send_request(request).await.unwrap()).await
+        }
+    });
+    for (number, seen) in futures_util::future::join_all(requests).await.into_iter().enumerate() {
+        assert!(seen.starts_with(&format!("GET http://shop/{number}\n")), "{seen}");
+    }
+    assert_eq!((server.requests(), server.connections()), (50, 1));
+}
+
+/// Sends back every message as it comes, and then how it went.
+async fn grpc_echo(request: Request<Incoming>) -> Response<Body> {
+    let body = request.into_body();
+    let trailers = async {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        Ok(Frame::trailers(trailers))
+    };
+    let frames = futures_util::StreamExt::chain(
+        http_body_util::BodyStream::new(body),
+        futures_util::stream::once(Box::pin(trailers)),
+    );
+    Response::builder()
+        .header("content-type", "application/grpc")
+        .body(StreamBody::new(frames).boxed())
+        .unwrap()
+}
+
+fn grpc(server: &Server) -> Vec<Resource> {
+    let mut route = route("grpc", vec![rule("/", "shop/web:80")]);
+    route.kind = RouteKind::Grpc;
+    route.key = "GRPCRoute/shop/grpc".into();
+    route.rules[0].matches[0].path = fairway_config::model::PathMatch::Grpc(Default::default());
+    let mut resources = backend("shop/web:80", AppProtocol::Unspecified, &[server.address]);
+    resources.extend([http(), Resource::Route(Arc::new(route))]);
+    resources
+}
+
+#[tokio::test]
+async fn grpc_messages_stream_both_ways_at_once() {
+    let server = Server::http(2, grpc_echo).await;
+    let proxy = Proxy::start(grpc(&server));
+    let mut client = http2(proxy.address()).await;
+    let (messages, body) = futures_channel();
+    let request = Request::post("http://shop/shop.Books/Chat")
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    let response = client.send_request(request).await.unwrap();
+    let mut answers = response.into_body();
+    for number in 0..10 {
+        let message = Bytes::from(format!("message {number}"));
+        messages.send(message.clone()).unwrap();
+        let answer = timeout(wire::LONG, answers.frame()).await.unwrap().unwrap().unwrap();
+        assert_eq!(answer.into_data().unwrap(), message);
+    }
+    drop(messages);
+    let trailers = answers.frame().await.unwrap().unwrap().into_trailers().unwrap();
+    assert_eq!(trailers["grpc-status"], "0");
+}
+
+/// A body whose chunks come when the test says so.
+fn futures_channel() -> (tokio::sync::mpsc::UnboundedSender<Bytes>, Body) {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Bytes>();
+    let frames = futures_util::stream::poll_fn(move |cx| {
+        receiver.poll_recv(cx).map(|it| it.map(|it| Ok(Frame::data(it))))
+    });
+    (sender, BodyExt::boxed(StreamBody::new(frames)))
+}
+
+#[tokio::test]
+async fn what_the_proxy_itself_says_to_a_grpc_client_is_grpc() {
+    let server = Server::http(2, grpc_echo).await;
+    let proxy = Proxy::start(grpc(&server));
+    let mut client = http2(proxy.address()).await;
+    let request = Request::post("http://shop/nothing-with-two-parts")
+        .header("content-type", "application/grpc")
+        .body(nothing())
+        .unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "12");
+    assert_eq!(response.headers()["grpc-message"], "No route matches this request.");
+}
+
+#[tokio::test]
+async fn a_websocket_passes_and_one_side_may_end_first() {
+    let server = Server::raw(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        assert!(
+            head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"),
+            "{head}"
+        );
+        say(
+            &mut stream,
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nearly",
+        )
+        .await;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        stream.write_all(&all).await.unwrap();
+    })
+    .await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    let mut client = Http1::connect(proxy.address()).await;
+    client.send("GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nright behind\n").await;
+    let head = client
+        .read_until(|read| read.windows(4).position(|it| it == b"\r\n\r\n").map(|at| at + 4))
+        .await
+        .unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: websocket\r\n"), "{head}");
+    assert_eq!(client.read_until(|read| (read.len() >= 5).then_some(5)).await.unwrap(), "early");
+    client.send("\n\nnot HTTP\0 at all").await;
+    client.0.shutdown().await.unwrap();
+    let expected = "right behind\n\n\nnot HTTP\0 at all";
+    let echoed =
+        client.read_until(|read| (read.len() >= expected.len()).then_some(expected.len())).await.unwrap();
+    assert_eq!(echoed, expected);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_refused_leaves_an_ordinary_connection() {
+    let server = Server::http(1, echo).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    let mut client = Http1::connect(proxy.address()).await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        assert_eq!(status(&client.receive().await.unwrap().0), 200);
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_decides_whether_a_body_is_sent() {
+    let refuses = Server::raw(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        assert!(head.contains("expect: 100-continue\r\n"), "{head}");
+        say(&mut stream, "HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n").await;
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "the body was sent all the same");
+    })
+    .await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[refuses.address]));
+    let mut client = Http1::connect(proxy.address()).await;
+    client.send(request).await;
+    assert_eq!(status(&client.receive().await.unwrap().0), 413);
+
+    let agrees = Server::http(1, echo).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[agrees.address]));
+    let mut client = Http1::connect(proxy.address()).await;
+    client.send(request).await;
+    assert_eq!(status(&client.receive().await.unwrap().0), 100);
+    client.send("hello").await;
+    let (head, body) = client.receive().await.unwrap();
+    assert_eq!(status(&head), 200);
+    assert!(body.ends_with("hello"), "{body}");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_the_endpoint_back() {
+    let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = sent.clone();
+    let server = Server::raw(move |mut stream, _| {
+        let counted = counted.clone();
+        async move {
+            read_head(&mut stream).await;
+            say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
+            let chunk = vec![0; 64 * 1024];
+            while let Ok(count) = stream.write(&chunk).await {
+                counted.fetch_add(count, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    let mut client = Http1::connect(proxy.address()).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    // It stops when every buffer on the way is full: two pairs of sockets and one read buffer.
+    let mut before = usize::MAX;
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = sent.load(std::sync::atomic::Ordering::SeqCst);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    assert!(before < 40_000_000, "{before} bytes are somewhere");
+}
+
+#[tokio::test]
+async fn trailers_an_http1_endpoint_announced_reach_an_http2_client() {
+    let server = Server::raw(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        say(
+            &mut stream,
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 42\r\n\r\n",
+        )
+        .await;
+        let _ = stream.read(&mut [0]).await;
+    })
+    .await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    let mut client = http2(proxy.address()).await;
+    let request =
+        Request::get("http://shop/").body(Full::new(Bytes::new()).map_err(|never| match never {}).boxed());
+    let body = client.send_request(request.unwrap()).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x-sum"], "42");
+    assert_eq!(body.to_bytes(), "hi");
+}
