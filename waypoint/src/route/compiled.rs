@@ -56,15 +56,8 @@ pub struct ChosenBackend<'t> {
 impl CompiledRoute {
     /// Compiles a route.
     pub fn new(route: Arc<Route>) -> Result<Self, InvalidFilter> {
-        let rules = route
-            .rules
-            .iter()
-            .map(CompiledRule::new)
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            route: cleaned(route),
-            rules,
-        })
+        let rules = route.rules.iter().map(CompiledRule::new).collect::<Result<_, _>>()?;
+        Ok(Self { route: cleaned(route), rules })
     }
 
     /// The route, without what is ignored in it.
@@ -75,18 +68,14 @@ impl CompiledRoute {
     /// Every alternative of every rule, in the user's order.
     pub(super) fn candidates(self: &Arc<Self>) -> impl Iterator<Item = Candidate> {
         // The API allows 16 rules and 128 matches; whatever is beyond 65,535 is not reachable.
-        self.route
-            .rules
-            .iter()
-            .zip(0..u16::MAX)
-            .flat_map(move |(rule, index)| {
-                let alternatives = rule.matches.iter().zip(0..u16::MAX);
-                alternatives.map(move |(_, alternative)| Candidate {
-                    route: self.clone(),
-                    rule: index,
-                    alternative,
-                })
+        self.route.rules.iter().zip(0..u16::MAX).flat_map(move |(rule, index)| {
+            let alternatives = rule.matches.iter().zip(0..u16::MAX);
+            alternatives.map(move |(_, alternative)| Candidate {
+                route: self.clone(),
+                rule: index,
+                alternative,
             })
+        })
     }
 }
 
@@ -95,21 +84,11 @@ impl CompiledRoute {
 impl CompiledRule {
     fn new(rule: &Rule) -> Result<Self, InvalidFilter> {
         let cors = CorsHeaders::of(&rule.filters)?;
-        let backend_cors: Box<[_]> = rule
-            .backends
-            .iter()
-            .map(|it| CorsHeaders::of(&it.filters))
-            .collect::<Result<_, _>>()?;
-        let backend_cors = if backend_cors.iter().any(Option::is_some) {
-            backend_cors
-        } else {
-            Box::default()
-        };
-        Ok(Self {
-            weights: Weights::new(&rule.backends),
-            cors,
-            backend_cors,
-        })
+        let backend_cors: Box<[_]> =
+            rule.backends.iter().map(|it| CorsHeaders::of(&it.filters)).collect::<Result<_, _>>()?;
+        let backend_cors =
+            if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() };
+        Ok(Self { weights: Weights::new(&rule.backends), cors, backend_cors })
     }
 }
 
@@ -117,12 +96,7 @@ impl CompiledRule {
 
 impl Candidate {
     pub fn matched(&self) -> Option<&Match> {
-        self.route
-            .route
-            .rules
-            .get(usize::from(self.rule))?
-            .matches
-            .get(usize::from(self.alternative))
+        self.route.route.rules.get(usize::from(self.rule))?.matches.get(usize::from(self.alternative))
     }
 
     pub fn entry(&self) -> Option<RuleEntry<'_>> {
@@ -170,9 +144,6 @@ impl<'t> RuleEntry<'t> {
         let index = self.compiled.weights.draw(rng)?;
         let backend = self.rule.backends.get(index)?;
         let cors = self.compiled.backend_cors.get(index).and_then(Option::as_deref);
-        Some(ChosenBackend {
-            target: &backend.target,
-            filters: FilterChain::new(&backend.filters, cors),
-        })
+        Some(ChosenBackend { target: &backend.target, filters: FilterChain::new(&backend.filters, cors) })
     }
 }

@@ -13,9 +13,7 @@ use std::sync::Arc;
 
 /// One socket with these listeners and routes.
 fn tables(listeners: &[(&str, Option<&str>)], routes: Vec<Route>) -> Tables {
-    let listeners = listeners
-        .iter()
-        .map(|(key, host)| Resource::Listener(Arc::new(listener(key, *host))));
+    let listeners = listeners.iter().map(|(key, host)| Resource::Listener(Arc::new(listener(key, *host))));
     let all = listeners.chain(routes.into_iter().map(resource)).collect();
     Tables::build(&snapshot(all), &mut Registry::default()).unwrap()
 }
@@ -23,15 +21,8 @@ fn tables(listeners: &[(&str, Option<&str>)], routes: Vec<Route>) -> Tables {
 /// The backend a request is sent to, or `404`.
 fn backend(tables: &Tables, parts: &Parts) -> String {
     let head = RequestHead::read(parts).unwrap();
-    let socket = tables
-        .socket(&Socket {
-            address: None,
-            port: 80,
-        })
-        .unwrap();
-    let entry = socket
-        .for_host(&head.host)
-        .and_then(|it| select(&it.routes, &head));
+    let socket = tables.socket(&Socket { address: None, port: 80 }).unwrap();
+    let entry = socket.for_host(&head.host).and_then(|it| select(&it.routes, &head));
     match entry.map(|it| &it.rule().backends[0].target) {
         Some(BackendTarget::Backend(key)) => key.to_string(),
         _ => "404".to_owned(),
@@ -42,11 +33,7 @@ type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
 
 fn expect(tables: &Tables, cases: &[Case<'_>]) {
     for (line, headers, expected) in cases {
-        assert_eq!(
-            backend(tables, &request(line, headers)),
-            *expected,
-            "{line} {headers:?}"
-        );
+        assert_eq!(backend(tables, &request(line, headers)), *expected, "{line} {headers:?}");
     }
 }
 
@@ -55,11 +42,7 @@ fn one_listener(routes: Vec<Route>) -> Tables {
 }
 
 fn with(route: Route, hostnames: &[(&str, &str)], rules: Vec<fairway_config::model::Rule>) -> Route {
-    Route {
-        attachments: vec![attachment("listener", hostnames)],
-        rules,
-        ..route
-    }
+    Route { attachments: vec![attachment("listener", hostnames)], rules, ..route }
 }
 
 #[test]
@@ -91,18 +74,9 @@ fn http_route_matching_across_routes() {
         &[("example.com", "example.com"), ("example.net", "example.net")],
         &[("example.com", "example.com")],
     ];
-    let one = vec![rule(
-        vec![prefix("/"), prefix("/").header("version", "one")],
-        "v1",
-    )];
-    let two = vec![rule(
-        vec![prefix("/v2"), prefix("/").header("version", "two")],
-        "v2",
-    )];
-    let tables = one_listener(vec![
-        with(route("part1"), hosts[0], one),
-        with(route("part2"), hosts[1], two),
-    ]);
+    let one = vec![rule(vec![prefix("/"), prefix("/").header("version", "one")], "v1")];
+    let two = vec![rule(vec![prefix("/v2"), prefix("/").header("version", "two")], "v2")];
+    let tables = one_listener(vec![with(route("part1"), hosts[0], one), with(route("part2"), hosts[1], two)]);
     expect(
         &tables,
         &[
@@ -168,18 +142,9 @@ fn http_route_header_matching() {
     let rules = vec![
         rule(vec![any().header("version", "one")], "v1"),
         rule(vec![any().header("version", "two")], "v2"),
-        rule(
-            vec![any().header("version", "two").header("color", "orange")],
-            "v1",
-        ),
-        rule(
-            vec![any().header("color", "blue"), any().header("color", "green")],
-            "v1",
-        ),
-        rule(
-            vec![any().header("color", "red"), any().header("color", "yellow")],
-            "v2",
-        ),
+        rule(vec![any().header("version", "two").header("color", "orange")], "v1"),
+        rule(vec![any().header("color", "blue"), any().header("color", "green")], "v1"),
+        rule(vec![any().header("color", "red"), any().header("color", "yellow")], "v2"),
     ];
     expect(
         &one_listener(vec![with(route("headers"), &[], rules)]),
@@ -204,10 +169,7 @@ fn repeated_headers_are_joined_and_of_repeated_matches_the_first_counts() {
     let twice = prefix("/").header("X-A", "1").header("x-a", "2");
     let rules = vec![
         rule(vec![prefix("/joined").header("x-a", "1,2")], "joined"),
-        rule(
-            vec![prefix("/expression").header("x-a", "~.*,2,.*")],
-            "expression",
-        ),
+        rule(vec![prefix("/expression").header("x-a", "~.*,2,.*")], "expression"),
         rule(vec![twice], "first"),
         rule(vec![prefix("/").header("x-b", "1")], "older with as many"),
     ];
@@ -217,11 +179,7 @@ fn repeated_headers_are_joined_and_of_repeated_matches_the_first_counts() {
             ("GET a/joined", &[("x-a", "1"), ("x-a", "2")], "joined"),
             ("GET a/joined", &[("x-a", "1,2")], "joined"),
             ("GET a/joined", &[("x-a", "2"), ("x-a", "1")], "404"),
-            (
-                "GET a/expression",
-                &[("x-a", "1"), ("x-a", "2"), ("x-a", "3")],
-                "expression",
-            ),
+            ("GET a/expression", &[("x-a", "1"), ("x-a", "2"), ("x-a", "3")], "expression"),
             ("GET a/", &[("x-a", "1")], "first"),
             ("GET a/", &[("x-a", "2")], "404"),
             ("GET a/", &[("x-a", "1"), ("x-b", "1")], "first"),
@@ -236,27 +194,16 @@ fn http_route_query_param_matching() {
         rule(vec![any().query("animal", "whale")], "v1"),
         rule(vec![any().query("animal", "dolphin")], "v2"),
         rule(
-            vec![
-                any().query("animal", "dolphin").query("color", "blue"),
-                any().query("ANIMAL", "Whale"),
-            ],
+            vec![any().query("animal", "dolphin").query("color", "blue"), any().query("ANIMAL", "Whale")],
             "v3",
         ),
         rule(vec![prefix("/path1").query("animal", "whale")], "v1"),
-        rule(
-            vec![any().header("version", "one").query("animal", "whale")],
-            "v2",
-        ),
-        rule(
-            vec![prefix("/path2").header("version", "two").query("animal", "whale")],
-            "v3",
-        ),
+        rule(vec![any().header("version", "one").query("animal", "whale")], "v2"),
+        rule(vec![prefix("/path2").header("version", "two").query("animal", "whale")], "v3"),
         rule(
             vec![
                 prefix("/path3").query("animal", "shark"),
-                prefix("/path4")
-                    .header("version", "three")
-                    .query("animal", "kraken"),
+                prefix("/path4").header("version", "three").query("animal", "kraken"),
             ],
             "v1",
         ),
@@ -309,10 +256,7 @@ fn http_route_method_matching() {
         rule(vec![any().method("GET")], "v2"),
         rule(vec![prefix("/path1").method("GET")], "v1"),
         rule(vec![any().header("version", "one").method("PUT")], "v2"),
-        rule(
-            vec![prefix("/path2").header("version", "two").method("POST")],
-            "v3",
-        ),
+        rule(vec![prefix("/path2").header("version", "two").method("POST")], "v3"),
         rule(
             vec![
                 prefix("/path3").method("PATCH"),
@@ -356,10 +300,7 @@ fn http_route_listener_hostname_matching() {
         ("3", Some("*.bar.com")),
         ("4", Some("*.foo.com")),
     ];
-    let tables = tables(
-        &listeners,
-        vec![of("v1", &["1"]), of("v2", &["2"]), of("v3", &["3", "4"])],
-    );
+    let tables = tables(&listeners, vec![of("v1", &["1"]), of("v2", &["2"]), of("v3", &["3", "4"])]);
     expect(
         &tables,
         &[
@@ -383,20 +324,10 @@ fn http_listener_isolation() {
         ..route(name)
     };
     let names = ["empty", "wildcard-example", "wildcard-foo", "abc-foo"];
-    let hosts = [
-        None,
-        Some("*.example.com"),
-        Some("*.foo.example.com"),
-        Some("abc.foo.example.com"),
-    ];
+    let hosts = [None, Some("*.example.com"), Some("*.foo.example.com"), Some("abc.foo.example.com")];
     let listeners: Vec<_> = names.into_iter().zip(hosts).collect();
     let tables = tables(&listeners, names.iter().map(|it| of(it)).collect());
-    let requests = [
-        "bar.com",
-        "bar.example.com",
-        "bar.foo.example.com",
-        "abc.foo.example.com",
-    ];
+    let requests = ["bar.com", "bar.example.com", "bar.foo.example.com", "abc.foo.example.com"];
     for (index, host) in requests.iter().enumerate() {
         for (other, name) in names.iter().enumerate() {
             let expected = if index == other { "v1" } else { "404" };
@@ -424,11 +355,7 @@ fn http_route_hostname_intersection() {
             of(
                 "v2",
                 "2",
-                &[
-                    same("foo.wildcard.io"),
-                    same("bar.wildcard.io"),
-                    same("foo.bar.wildcard.io"),
-                ],
+                &[same("foo.wildcard.io"), same("bar.wildcard.io"), same("foo.bar.wildcard.io")],
                 "/s2",
             ),
             of("v3", "1", &[("very.specific.com", "*.specific.com")], "/s3"),
@@ -460,29 +387,15 @@ fn http_route_hostname_intersection() {
 
 #[test]
 fn of_equal_hostnames_the_more_specific_in_the_route_goes_first_and_the_rest_falls_through() {
-    for (effective, newer, older) in [
-        ("abc.example.com", "abc.example.com", "*.example.com"),
-        ("*.example.com", "*.example.com", "*.com"),
-    ] {
-        let older_rules = vec![rule(
-            vec![prefix("/path/prefix").header("b", "B"), prefix("/old")],
-            "older",
-        )];
-        let newer_rules = vec![rule(
-            vec![prefix("/path").header("a", "A"), prefix("/old/new")],
-            "newer",
-        )];
+    for (effective, newer, older) in
+        [("abc.example.com", "abc.example.com", "*.example.com"), ("*.example.com", "*.example.com", "*.com")]
+    {
+        let older_rules = vec![rule(vec![prefix("/path/prefix").header("b", "B"), prefix("/old")], "older")];
+        let newer_rules = vec![rule(vec![prefix("/path").header("a", "A"), prefix("/old/new")], "newer")];
         let rules_of_all = vec![rule(vec![exact("/old/new/all"), exact("/path/all")], "all hosts")];
         let tables = one_listener(vec![
             with(route("older"), &[(effective, older)], older_rules),
-            with(
-                Route {
-                    created: 9,
-                    ..route("newer")
-                },
-                &[(effective, newer)],
-                newer_rules,
-            ),
+            with(Route { created: 9, ..route("newer") }, &[(effective, newer)], newer_rules),
             with(route("a-first-by-name"), &[], rules_of_all),
         ]);
         let (a, b) = (("a", "A"), ("b", "B"));
@@ -505,20 +418,8 @@ fn ties_go_to_the_oldest_route_then_by_name_then_to_the_first_rule() {
     let at = |namespace: &str, name: &str, created, backend: &str| {
         let object = fairway_config::model::ObjectName::new(namespace, name);
         let key = format!("HTTPRoute/{namespace}/{name}").into();
-        let rules = vec![
-            rule(vec![prefix("/")], backend),
-            rule(vec![prefix("/")], "second rule"),
-        ];
-        with(
-            Route {
-                key,
-                object,
-                created,
-                ..route("x")
-            },
-            &[],
-            rules,
-        )
+        let rules = vec![rule(vec![prefix("/")], backend), rule(vec![prefix("/")], "second rule")];
+        with(Route { key, object, created, ..route("x") }, &[], rules)
     };
     for (routes, expected) in [
         (vec![at("b", "b", 1, "old"), at("a", "a", 2, "new")], "old"),
@@ -542,47 +443,27 @@ fn grpc_route_matching() {
         rule(vec![of("p.Service", "")], "service"),
         rule(vec![of("p.Service", "~E.*")], "service and expression"),
         rule(vec![of("p.Service", "Echo")], "both"),
-        rule(
-            vec![of("p.Service", "").header("x", "1").header("y", "1")],
-            "service and headers",
-        ),
+        rule(vec![of("p.Service", "").header("x", "1").header("y", "1")], "service and headers"),
     ];
-    let http = vec![
-        rule(vec![prefix("/")], "http"),
-        rule(vec![exact("/p.Service/Echo")], "http exact"),
-    ];
+    let http = vec![rule(vec![prefix("/")], "http"), rule(vec![exact("/p.Service/Echo")], "http exact")];
     let grpc_type = ("content-type", "application/grpc+proto");
-    let table = one_listener(vec![
-        with(grpc_route("grpc"), &[], rules),
-        with(route("http"), &[], http.clone()),
-    ]);
+    let table =
+        one_listener(vec![with(grpc_route("grpc"), &[], rules), with(route("http"), &[], http.clone())]);
     expect(
         &table,
         &[
             ("POST a/p.Service/Echo", &[grpc_type], "both"),
             ("POST a/p.Service/Each", &[grpc_type], "service and expression"),
             ("POST a/p.Service/Other", &[grpc_type], "service"),
-            (
-                "POST a/p.Service/Other",
-                &[grpc_type, ("x", "1"), ("y", "1")],
-                "service and headers",
-            ),
-            (
-                "POST a/p.Service/Echo",
-                &[grpc_type, ("x", "1"), ("y", "1")],
-                "both",
-            ),
+            ("POST a/p.Service/Other", &[grpc_type, ("x", "1"), ("y", "1")], "service and headers"),
+            ("POST a/p.Service/Echo", &[grpc_type, ("x", "1"), ("y", "1")], "both"),
             ("POST a/p.Other/Echo", &[grpc_type], "expression"),
             ("POST a/q.Other/Echo", &[grpc_type], "method"),
             ("POST a/q.Other/Each", &[grpc_type], "all"),
             ("POST a/no-method", &[grpc_type], "http"),
             ("POST a/too/many/elements", &[grpc_type], "http"),
             ("POST a/p.Service/Echo", &[], "http exact"),
-            (
-                "POST a/p.Service/Echo",
-                &[("content-type", "application/json")],
-                "http exact",
-            ),
+            ("POST a/p.Service/Echo", &[("content-type", "application/json")], "http exact"),
         ],
     );
     let narrow = vec![rule(vec![of("p.Service", "Echo")], "both")];
@@ -622,10 +503,7 @@ fn a_path_spelled_with_percent_encodings_is_the_path_it_means() {
         ],
     );
     assert_eq!(
-        backend(
-            &one_listener(vec![with(route("x"), &[], vec![filters(vec![])])]),
-            &request("GET a/", &[])
-        ),
+        backend(&one_listener(vec![with(route("x"), &[], vec![filters(vec![])])]), &request("GET a/", &[])),
         "backend"
     );
 }

@@ -45,10 +45,7 @@ impl GrpcTable {
                     continue;
                 }
             };
-            index_by
-                .entry(name.into())
-                .or_insert_with(|| Span::at(index))
-                .grow_to(index);
+            index_by.entry(name.into()).or_insert_with(|| Span::at(index)).grow_to(index);
         }
         table.candidates = candidates.into();
         table
@@ -62,15 +59,8 @@ impl GrpcTable {
             Some((PathMatch::Grpc(expected), it)) => names(expected, service, method) && holds(it, head),
             _ => false,
         };
-        let spans = [
-            self.methods.get(full),
-            self.services.get(service),
-            Some(&self.rest),
-        ];
-        let parts = spans
-            .into_iter()
-            .flatten()
-            .filter_map(|it| self.candidates.get(it.range()));
+        let spans = [self.methods.get(full), self.services.get(service), Some(&self.rest)];
+        let parts = spans.into_iter().flatten().filter_map(|it| self.candidates.get(it.range()));
         parts.flatten().find(fits)
     }
 }

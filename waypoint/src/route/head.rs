@@ -70,10 +70,7 @@ impl<'r> RequestHead<'r> {
 
     /// Whether it is a gRPC request, which is what GRPCRoutes are for.
     pub fn is_grpc(&self) -> bool {
-        let content_type = self
-            .headers
-            .get(http::header::CONTENT_TYPE)
-            .map(|it| it.as_bytes());
+        let content_type = self.headers.get(http::header::CONTENT_TYPE).map(|it| it.as_bytes());
         content_type
             .and_then(|it| it.get(..16))
             .is_some_and(|it| it.eq_ignore_ascii_case(b"application/grpc"))
@@ -86,9 +83,7 @@ fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
     if headers.next().is_some() {
         return Err(BadRequest::ManyHosts);
     }
-    let header = header
-        .map(|it| it.to_str().map_err(|_| BadRequest::InvalidHost))
-        .transpose()?;
+    let header = header.map(|it| it.to_str().map_err(|_| BadRequest::InvalidHost)).transpose()?;
     match (parts.uri.authority(), header) {
         (Some(authority), Some(header))
             if parts.version == Version::HTTP_2 && !authority.as_str().eq_ignore_ascii_case(header) =>
@@ -100,22 +95,14 @@ fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
         (None, None) if parts.version == Version::HTTP_11 => Err(BadRequest::NoHost),
         (None, None) => Ok(Cow::Borrowed("")),
     }
-    .and_then(|host| {
-        if host.len() <= LONGEST_HOST {
-            Ok(host)
-        } else {
-            Err(BadRequest::InvalidHost)
-        }
-    })
+    .and_then(|host| if host.len() <= LONGEST_HOST { Ok(host) } else { Err(BadRequest::InvalidHost) })
 }
 
 /// A host in lower case, without port and without the dot of the root.
 pub fn normalised_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (&authority[..address.len() + 2], port.strip_prefix(':')),
-        None => authority
-            .split_once(':')
-            .map_or((authority, None), |(host, port)| (host, Some(port))),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     // RFC 3986 §3.2.2. Redirects copy the host into a URL, so it must not be able to hold more than a host.
     let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%[:]".contains(&b);
@@ -132,11 +119,8 @@ pub fn normalised_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
 
 /// The path in the form that is compared, or none if it can be read in more than one way. See the module's notes.
 pub fn normalised_path(path: &str) -> Option<Cow<'_, str>> {
-    let normalised = if path.as_bytes().contains(&b'%') {
-        Cow::Owned(decoded(path)?)
-    } else {
-        Cow::Borrowed(path)
-    };
+    let normalised =
+        if path.as_bytes().contains(&b'%') { Cow::Owned(decoded(path)?) } else { Cow::Borrowed(path) };
     is_unambiguous(&normalised).then_some(normalised)
 }
 
@@ -146,9 +130,7 @@ fn decoded(path: &str) -> Option<String> {
     let mut rest = path;
     while let Some((plain, encoded)) = rest.split_once('%') {
         decoded.push_str(plain);
-        let hex = encoded
-            .get(..2)
-            .filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let hex = encoded.get(..2).filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
         let byte = u8::from_str_radix(hex, 16).ok()?;
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             decoded.push(char::from(byte));
@@ -168,13 +150,10 @@ fn is_unambiguous(path: &str) -> bool {
         return false;
     }
     // Almost every path ends here.
-    if !path.contains("/.") && !path.contains("%2F.") && !path.contains("%5C.") {
+    if !path.contains("/.") && !path.as_bytes().contains(&b'%') {
         return true;
     }
-    let mut segments = path
-        .split('/')
-        .flat_map(|it| it.split("%2F"))
-        .flat_map(|it| it.split("%5C"));
+    let mut segments = path.split('/').flat_map(|it| it.split("%2F")).flat_map(|it| it.split("%5C"));
     // A path parameter does not make another segment of it: some servers cut off `;` and what follows.
     !segments.any(|it| matches!(it.split(';').next(), Some("." | "..")))
 }
@@ -207,58 +186,18 @@ mod tests {
             (V::HTTP_11, "/", vec!["[::1]:80"], Ok("[::1]")),
             (V::HTTP_11, "/", vec!["10.0.0.1"], Ok("10.0.0.1")),
             (V::HTTP_11, "/", vec![""], Ok("")),
-            (
-                V::HTTP_11,
-                "http://absolute.com/",
-                vec!["other.com"],
-                Ok("absolute.com"),
-            ),
+            (V::HTTP_11, "http://absolute.com/", vec!["other.com"], Ok("absolute.com")),
             (V::HTTP_2, "http://authority.com/", vec![], Ok("authority.com")),
-            (
-                V::HTTP_2,
-                "http://authority.com/",
-                vec!["Authority.com"],
-                Ok("authority.com"),
-            ),
-            (
-                V::HTTP_2,
-                "http://authority.com/",
-                vec!["other.com"],
-                Err(BadRequest::HostsDiffer),
-            ),
+            (V::HTTP_2, "http://authority.com/", vec!["Authority.com"], Ok("authority.com")),
+            (V::HTTP_2, "http://authority.com/", vec!["other.com"], Err(BadRequest::HostsDiffer)),
             (V::HTTP_2, "/", vec!["example.com"], Ok("example.com")),
             (V::HTTP_10, "/", vec![], Ok("")),
             (V::HTTP_11, "/", vec![], Err(BadRequest::NoHost)),
-            (
-                V::HTTP_11,
-                "/",
-                vec!["a.com", "a.com"],
-                Err(BadRequest::ManyHosts),
-            ),
-            (
-                V::HTTP_11,
-                "/",
-                vec!["user@example.com"],
-                Err(BadRequest::InvalidHost),
-            ),
-            (
-                V::HTTP_11,
-                "/",
-                vec!["example.com/path"],
-                Err(BadRequest::InvalidHost),
-            ),
-            (
-                V::HTTP_11,
-                "/",
-                vec!["example.com:80:90"],
-                Err(BadRequest::InvalidHost),
-            ),
-            (
-                V::HTTP_11,
-                "/",
-                vec!["example.com:x"],
-                Err(BadRequest::InvalidHost),
-            ),
+            (V::HTTP_11, "/", vec!["a.com", "a.com"], Err(BadRequest::ManyHosts)),
+            (V::HTTP_11, "/", vec!["user@example.com"], Err(BadRequest::InvalidHost)),
+            (V::HTTP_11, "/", vec!["example.com/path"], Err(BadRequest::InvalidHost)),
+            (V::HTTP_11, "/", vec!["example.com:80:90"], Err(BadRequest::InvalidHost)),
+            (V::HTTP_11, "/", vec!["example.com:x"], Err(BadRequest::InvalidHost)),
             (V::HTTP_11, "/", vec![&long], Err(BadRequest::InvalidHost)),
         ] {
             assert_eq!(
@@ -284,10 +223,7 @@ mod tests {
         ] {
             assert_eq!(normalised_path(path).as_deref(), Some(expected), "{path}");
         }
-        assert!(
-            matches!(normalised_path("/plain/path"), Some(Cow::Borrowed(_))),
-            "nothing is copied"
-        );
+        assert!(matches!(normalised_path("/plain/path"), Some(Cow::Borrowed(_))), "nothing is copied");
     }
 
     #[test]

@@ -17,11 +17,7 @@ pub struct HostIndex<T> {
 
 impl<T> Default for HostIndex<T> {
     fn default() -> Self {
-        Self {
-            exact: HashMap::default(),
-            wildcard: HashMap::default(),
-            any: None,
-        }
+        Self { exact: HashMap::default(), wildcard: HashMap::default(), any: None }
     }
 }
 
@@ -88,24 +84,14 @@ mod tests {
         }
         index.insert(None, "any");
         for (host, expected) in [
-            (
-                "a.example.com",
-                vec!["a.example.com", "*.example.com", "*.com", "any"],
-            ),
-            (
-                "b.a.example.com",
-                vec!["*.a.example.com", "*.example.com", "*.com", "any"],
-            ),
+            ("a.example.com", vec!["a.example.com", "*.example.com", "*.com", "any"]),
+            ("b.a.example.com", vec!["*.a.example.com", "*.example.com", "*.com", "any"]),
             ("example.com", vec!["*.com", "any"]),
             ("com", vec!["any"]),
             (".com", vec!["any"]),
             ("", vec!["any"]),
         ] {
-            assert_eq!(
-                index.covering(host).copied().collect::<Vec<_>>(),
-                expected,
-                "{host}"
-            );
+            assert_eq!(index.covering(host).copied().collect::<Vec<_>>(), expected, "{host}");
         }
     }
 }

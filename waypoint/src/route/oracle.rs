@@ -75,29 +75,22 @@ fn path_rank(kind: RouteKind, expected: &PathMatch, parts: &Parts) -> Option<[(u
     let none = (0, Reverse(0));
     match (kind, expected) {
         (RouteKind::Http, PathMatch::Exact(it)) => (**it == *path).then_some([(0, Reverse(0)), none]),
-        (RouteKind::Http, PathMatch::Regex(it)) => it
-            .is_match(path)
-            .then_some([(1, Reverse(it.as_str().chars().count())), none]),
+        (RouteKind::Http, PathMatch::Regex(it)) => {
+            it.is_match(path).then_some([(1, Reverse(it.as_str().chars().count())), none])
+        }
         (RouteKind::Http, PathMatch::Prefix(it)) => {
-            let fits = path
-                .strip_prefix(&**it)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let fits = path.strip_prefix(&**it).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             fits.then_some([(2, Reverse(it.chars().count())), none])
         }
         (RouteKind::Grpc, PathMatch::Grpc(it)) => {
-            let is_grpc = parts
-                .headers
-                .get("content-type")
-                .is_some_and(|it| it == "application/grpc");
-            let (service, method) = path[1..]
-                .split_once('/')
-                .filter(|it| is_grpc && !it.1.contains('/'))?;
+            let is_grpc = parts.headers.get("content-type").is_some_and(|it| it == "application/grpc");
+            let (service, method) = path[1..].split_once('/').filter(|it| is_grpc && !it.1.contains('/'))?;
             let part = |expected: &Option<ValueMatch>, text: &str| match expected {
                 None => Some((2, Reverse(0))),
                 Some(ValueMatch::Exact(it)) => (**it == *text).then(|| (0, Reverse(it.chars().count()))),
-                Some(ValueMatch::Regex(it)) => it
-                    .is_match(text)
-                    .then(|| (1, Reverse(it.as_str().chars().count()))),
+                Some(ValueMatch::Regex(it)) => {
+                    it.is_match(text).then(|| (1, Reverse(it.as_str().chars().count())))
+                }
             };
             Some([part(&it.service, service)?, part(&it.method, method)?])
         }
@@ -108,21 +101,11 @@ fn path_rank(kind: RouteKind, expected: &PathMatch, parts: &Parts) -> Option<[(u
 fn holds(alternative: &Match, parts: &Parts) -> bool {
     let method = alternative.method.as_ref().is_none_or(|it| *it == parts.method);
     let headers = alternative.headers.iter().all(|it| {
-        let values: Vec<_> = parts
-            .headers
-            .get_all(&it.name)
-            .iter()
-            .map(|it| it.to_str().unwrap())
-            .collect();
+        let values: Vec<_> = parts.headers.get_all(&it.name).iter().map(|it| it.to_str().unwrap()).collect();
         !values.is_empty() && it.value.matches(&values.join(","))
     });
-    let pairs: Vec<(&str, &str)> = parts
-        .uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter_map(|it| it.split_once('='))
-        .collect();
+    let pairs: Vec<(&str, &str)> =
+        parts.uri.query().unwrap_or_default().split('&').filter_map(|it| it.split_once('=')).collect();
     let query = alternative.query.iter().all(|it| {
         let first = pairs.iter().find(|(name, _)| **name == *it.name);
         first.is_some_and(|(_, value)| it.value.matches(value))
@@ -132,13 +115,7 @@ fn holds(alternative: &Match, parts: &Parts) -> bool {
 
 // What routes and requests are made of: little, so that they meet.
 
-const HOSTS: [&str; 5] = [
-    "a.example.com",
-    "b.a.example.com",
-    "*.example.com",
-    "*.a.example.com",
-    "*.com",
-];
+const HOSTS: [&str; 5] = ["a.example.com", "b.a.example.com", "*.example.com", "*.a.example.com", "*.com"];
 
 fn any_path() -> impl Strategy<Value = String> {
     let element = prop::sample::select(vec!["a", "b", "ab", "A", ""]);
@@ -161,9 +138,7 @@ fn any_match(kind: RouteKind) -> BoxedStrategy<Match> {
             let part = || {
                 prop::option::of(prop::sample::select(vec!["a", "b", "ab", "~a.*", "~.*"]).prop_map(value))
             };
-            (part(), part())
-                .prop_map(|(service, method)| grpc(service, method))
-                .boxed()
+            (part(), part()).prop_map(|(service, method)| grpc(service, method)).boxed()
         }
     };
     let names = || prop::sample::subsequence(vec!["x", "y"], 0..=2);
@@ -185,9 +160,7 @@ fn any_match(kind: RouteKind) -> BoxedStrategy<Match> {
 }
 
 fn any_hostnames() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
-    let pairs = HOSTS
-        .iter()
-        .flat_map(|effective| HOSTS.iter().map(move |original| (*effective, *original)));
+    let pairs = HOSTS.iter().flat_map(|effective| HOSTS.iter().map(move |original| (*effective, *original)));
     let covers = |(effective, original): &(&str, &str)| {
         let (effective, original): (HostnamePattern, HostnamePattern) =
             (effective.parse().unwrap(), original.parse().unwrap());
@@ -201,45 +174,25 @@ pub(crate) fn any_route() -> impl Strategy<Value = Route> {
     kind.prop_flat_map(|kind| {
         let rules = prop::collection::vec(prop::collection::vec(any_match(kind), 1..4), 1..4);
         let listeners = prop::sample::subsequence(vec!["listener", "other"], 1..=2);
-        (
-            Just(kind),
-            0..5_u8,
-            0..2_u8,
-            0..2_i64,
-            listeners,
-            any_hostnames(),
-            rules,
-        )
+        (Just(kind), 0..5_u8, 0..2_u8, 0..2_i64, listeners, any_hostnames(), rules)
     })
     .prop_map(|(kind, name, namespace, created, listeners, hostnames, rules)| {
         let (name, namespace) = (format!("r{name}"), ["shop", "shop-b"][usize::from(namespace)]);
-        let base = if kind == RouteKind::Http {
-            route(&name)
-        } else {
-            grpc_route(&name)
-        };
+        let base = if kind == RouteKind::Http { route(&name) } else { grpc_route(&name) };
         Route {
             key: format!("{kind:?}Route/{namespace}/{name}").into(),
             object: ObjectName::new(namespace, &*name),
             created,
             attachments: listeners.iter().map(|it| attachment(it, &hostnames)).collect(),
-            rules: rules
-                .into_iter()
-                .map(|it| -> Rule { rule(it, "backend") })
-                .collect(),
+            rules: rules.into_iter().map(|it| -> Rule { rule(it, "backend") }).collect(),
             ..base
         }
     })
 }
 
 pub(crate) fn any_request() -> impl Strategy<Value = Parts> {
-    let host = prop::sample::select(vec![
-        "a.example.com",
-        "b.a.example.com",
-        "c.example.com",
-        "x.com",
-        "x.org",
-    ]);
+    let host =
+        prop::sample::select(vec!["a.example.com", "b.a.example.com", "c.example.com", "x.com", "x.org"]);
     let text = || prop::sample::subsequence(vec!["1", "2"], 0..=2);
     let method = prop::sample::select(vec!["GET", "POST"]);
     (host, any_path(), method, text(), text(), text(), any::<bool>()).prop_map(
@@ -249,11 +202,8 @@ pub(crate) fn any_request() -> impl Strategy<Value = Parts> {
             if is_grpc {
                 headers.push(("content-type", "application/grpc"));
             }
-            let query: Vec<_> = ["x", "y"]
-                .iter()
-                .zip(&query)
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
+            let query: Vec<_> =
+                ["x", "y"].iter().zip(&query).map(|(name, value)| format!("{name}={value}")).collect();
             request(&format!("{method} {host}{path}?{}", query.join("&")), &headers)
         },
     )
@@ -262,28 +212,15 @@ pub(crate) fn any_request() -> impl Strategy<Value = Parts> {
 /// What tables answer through a listener.
 pub(crate) fn answer(tables: &Tables, listener: &str, parts: &Parts) -> Answer {
     let head = RequestHead::read(parts).unwrap();
-    let socket = tables.socket(&Socket {
-        address: None,
-        port: if listener == "other" { 81 } else { 80 },
-    })?;
+    let socket = tables.socket(&Socket { address: None, port: if listener == "other" { 81 } else { 80 } })?;
     let entry = select(&socket.for_host(&head.host)?.routes, &head)?;
-    Some((
-        entry.route().key.to_string(),
-        entry.index(),
-        entry.matched().clone(),
-    ))
+    Some((entry.route().key.to_string(), entry.index(), entry.matched().clone()))
 }
 
 /// Two listeners, each alone on its port.
 pub(crate) fn listeners() -> Vec<Resource> {
-    let other = fairway_config::model::Listener {
-        port: 81,
-        ..listener("other", None)
-    };
-    vec![
-        Resource::Listener(Arc::new(listener("listener", None))),
-        Resource::Listener(Arc::new(other)),
-    ]
+    let other = fairway_config::model::Listener { port: 81, ..listener("other", None) };
+    vec![Resource::Listener(Arc::new(listener("listener", None))), Resource::Listener(Arc::new(other))]
 }
 
 proptest! {

@@ -16,8 +16,7 @@ pub(super) fn compare(a: &Candidate, b: &Candidate) -> Ordering {
         .then_with(|| {
             let (route_a, route_b) = (a.route.route(), b.route.route());
             let age = route_a.created.cmp(&route_b.created);
-            age.then_with(|| name(a).cmp(name(b)))
-                .then_with(|| route_a.key.cmp(&route_b.key))
+            age.then_with(|| name(a).cmp(name(b))).then_with(|| route_a.key.cmp(&route_b.key))
         })
         .then_with(|| (a.rule, a.alternative).cmp(&(b.rule, b.alternative)))
 }
@@ -56,9 +55,5 @@ fn characters(text: &str) -> usize {
 }
 
 fn detail(it: &Match) -> impl Ord {
-    (
-        it.method.is_none(),
-        Reverse(it.headers.len()),
-        Reverse(it.query.len()),
-    )
+    (it.method.is_none(), Reverse(it.headers.len()), Reverse(it.query.len()))
 }

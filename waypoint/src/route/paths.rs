@@ -86,10 +86,7 @@ impl PathTable {
 impl Span {
     pub fn at(index: usize) -> Self {
         let start = u32::try_from(index).unwrap_or(u32::MAX - 1);
-        Self {
-            start,
-            end: start + 1,
-        }
+        Self { start, end: start + 1 }
     }
 
     pub fn grow_to(&mut self, index: usize) {

@@ -9,10 +9,7 @@ use std::borrow::Cow;
 /// Whether method, headers and query fit; the path has been looked at already.
 pub(super) fn holds(alternative: &Match, head: &RequestHead<'_>) -> bool {
     alternative.method.as_ref().is_none_or(|it| it == head.method)
-        && alternative
-            .headers
-            .iter()
-            .all(|it| header_holds(it, head.headers))
+        && alternative.headers.iter().all(|it| header_holds(it, head.headers))
         && (alternative.query.is_empty() || query_holds(&alternative.query, head.query.unwrap_or_default()))
 }
 
@@ -24,11 +21,8 @@ fn header_holds(expected: &HeaderMatch, headers: &HeaderMap) -> bool {
     match values.next() {
         None => expected.value.matches(first),
         Some(_) => {
-            let all: Option<Vec<_>> = headers
-                .get_all(&expected.name)
-                .iter()
-                .map(|it| it.to_str().ok())
-                .collect();
+            let all: Option<Vec<_>> =
+                headers.get_all(&expected.name).iter().map(|it| it.to_str().ok()).collect();
             all.is_some_and(|it| expected.value.matches(&it.join(",")))
         }
     }
@@ -37,13 +31,9 @@ fn header_holds(expected: &HeaderMatch, headers: &HeaderMap) -> bool {
 /// Whether the first value of each parameter fits, decoded as `application/x-www-form-urlencoded`.
 fn query_holds(expected: &[QueryMatch], query: &str) -> bool {
     expected.iter().all(|it| {
-        let mut pairs = query
-            .split('&')
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let first = pairs.find(|(name, _)| form_decoded(name).is_some_and(|name| name == *it.name));
-        first
-            .and_then(|(_, value)| form_decoded(value))
-            .is_some_and(|value| it.value.matches(&value))
+        first.and_then(|(_, value)| form_decoded(value)).is_some_and(|value| it.value.matches(&value))
     })
 }
 
@@ -51,9 +41,7 @@ fn query_holds(expected: &[QueryMatch], query: &str) -> bool {
 fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
     if text.as_bytes().contains(&b'+') {
         let spaced = text.replace('+', " ");
-        return Some(Cow::Owned(
-            percent_decode_str(&spaced).decode_utf8().ok()?.into_owned(),
-        ));
+        return Some(Cow::Owned(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned()));
     }
     percent_decode_str(text).decode_utf8().ok()
 }

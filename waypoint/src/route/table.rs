@@ -41,11 +41,7 @@ struct Tier {
 /// The rule that serves a request, or none, which is answered with 404 (gRPC: UNIMPLEMENTED).
 pub fn select<'t>(table: &'t RouteTable, head: &RequestHead<'_>) -> Option<RuleEntry<'t>> {
     let is_grpc = head.is_grpc();
-    table
-        .hosts
-        .covering(&head.host)
-        .flat_map(|it| &it.tiers)
-        .find_map(|it| it.find(head, is_grpc))
+    table.hosts.covering(&head.host).flat_map(|it| &it.tiers).find_map(|it| it.find(head, is_grpc))
 }
 
 // === impl RouteTable ===
@@ -78,14 +74,8 @@ impl HostTable {
     pub fn new(mut members: Vec<Member>) -> Self {
         let rank = |it: &Member| Reverse(it.original.as_ref().map(HostnamePattern::specificity));
         members.sort_by_cached_key(rank);
-        let tiers = members
-            .chunk_by(|a, b| rank(a) == rank(b))
-            .map(Tier::new)
-            .collect();
-        Self {
-            routes: members.into_iter().map(|it| it.route).collect(),
-            tiers,
-        }
+        let tiers = members.chunk_by(|a, b| rank(a) == rank(b)).map(Tier::new).collect();
+        Self { routes: members.into_iter().map(|it| it.route).collect(), tiers }
     }
 
     /// The routes that stand here.
@@ -110,11 +100,7 @@ impl Tier {
     }
 
     fn find(&self, head: &RequestHead<'_>, is_grpc: bool) -> Option<RuleEntry<'_>> {
-        let grpc = self
-            .grpc
-            .as_ref()
-            .filter(|_| is_grpc)
-            .and_then(|it| it.find(head));
+        let grpc = self.grpc.as_ref().filter(|_| is_grpc).and_then(|it| it.find(head));
         grpc.or_else(|| self.http.as_ref()?.find(head))?.entry()
     }
 }

@@ -53,20 +53,14 @@ impl<T> PrefixTrie<T> {
 }
 
 fn elements(path: &str) -> impl Iterator<Item = &str> {
-    path.strip_prefix('/')
-        .map(|it| it.split('/'))
-        .into_iter()
-        .flatten()
+    path.strip_prefix('/').map(|it| it.split('/')).into_iter().flatten()
 }
 
 // === impl Node ===
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self {
-            value: None,
-            children: Children::Few(Vec::new()),
-        }
+        Self { value: None, children: Children::Few(Vec::new()) }
     }
 }
 
@@ -89,14 +83,11 @@ impl<T> Children<T> {
         }
         match self {
             Self::Few(few) => {
-                let at = few
-                    .iter()
-                    .position(|(it, _)| **it == *element)
-                    .unwrap_or_else(|| {
-                        few.reserve_exact(1);
-                        few.push((element.into(), Node::default()));
-                        few.len() - 1
-                    });
+                let at = few.iter().position(|(it, _)| **it == *element).unwrap_or_else(|| {
+                    few.reserve_exact(1);
+                    few.push((element.into(), Node::default()));
+                    few.len() - 1
+                });
                 &mut few[at].1
             }
             Self::Many(many) => many.entry(element.into()).or_default(),

@@ -16,25 +16,16 @@ pub struct Weights {
 impl Weights {
     /// Adds up.
     pub fn new(backends: &[WeightedBackend]) -> Self {
-        let mut weighted = backends
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| it.weight > 0)
-            .map(|(index, _)| index);
+        let mut weighted =
+            backends.iter().enumerate().filter(|(_, it)| it.weight > 0).map(|(index, _)| index);
         match (weighted.next(), weighted.next()) {
-            (sole, None) => Self {
-                sums: Box::default(),
-                sole,
-            },
+            (sole, None) => Self { sums: Box::default(), sole },
             _ => {
                 let sums = backends.iter().scan(0, |sum, it| {
                     *sum += u64::from(it.weight);
                     Some(*sum)
                 });
-                Self {
-                    sums: sums.collect(),
-                    sole: None,
-                }
+                Self { sums: sums.collect(), sole: None }
             }
         }
     }
@@ -84,20 +75,12 @@ mod tests {
 
     #[test]
     fn shares_are_in_proportion_within_five_standard_deviations() {
-        for weights in [
-            vec![90, 10],
-            vec![1, 1, 1, 1],
-            vec![1_000_000, 500_000, 0, 1],
-            vec![0, 7, 3],
-        ] {
+        for weights in [vec![90, 10], vec![1, 1, 1, 1], vec![1_000_000, 500_000, 0, 1], vec![0, 7, 3]] {
             let total: u32 = weights.iter().sum();
             for (share, weight) in shares(&weights).into_iter().zip(&weights) {
                 let p = f64::from(*weight) / f64::from(total);
                 let bound = 5.0 * (10_000.0 * p * (1.0 - p)).sqrt() + 1.0;
-                assert!(
-                    (f64::from(share) - 10_000.0 * p).abs() <= bound,
-                    "{weights:?}: {share}"
-                );
+                assert!((f64::from(share) - 10_000.0 * p).abs() <= bound, "{weights:?}: {share}");
             }
         }
     }
