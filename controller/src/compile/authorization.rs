@@ -62,7 +62,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
 }
 
 /// Every port of a pod that stands behind a port of the Service.
-fn target_ports(reader: &mut Reader<'_>, service: &Service, name: &ObjectName, pods: &[ObjectRef]) -> Vec<u16> {
+fn target_ports(
+    reader: &mut Reader<'_>,
+    service: &Service,
+    name: &ObjectName,
+    pods: &[ObjectRef],
+) -> Vec<u16> {
     let mut ports = BTreeSet::new();
     for pod in pods {
         let Some(pod) = reader.pod(&pod.object_name()) else { continue };
@@ -75,20 +80,29 @@ fn target_ports(reader: &mut Reader<'_>, service: &Service, name: &ObjectName, p
     ports.into_iter().collect()
 }
 
-fn warn_of_pods_outside(reader: &mut Reader<'_>, name: &ObjectName, pods: &[ObjectRef], made: &mut Evaluation) {
+fn warn_of_pods_outside(
+    reader: &mut Reader<'_>,
+    name: &ObjectName,
+    pods: &[ObjectRef],
+    made: &mut Evaluation,
+) {
     if reader.settings().capture == Capture::Off {
         return;
     }
     let outside = |reader: &mut Reader<'_>, pod: &ObjectRef| {
         reader.pod_identity(&pod.object_name()).is_some_and(|it| !it.captured)
     };
-    let names: Vec<String> = pods.iter().filter(|it| outside(reader, it)).map(|it| it.name.to_string()).collect();
+    let names: Vec<String> =
+        pods.iter().filter(|it| outside(reader, it)).map(|it| it.name.to_string()).collect();
     if !names.is_empty() {
         made.error(
             &ObjectRef::of(Kind::Service, name),
             "metadata.labels[fairway.dev/waypoint]",
             format!("cannot be enforced for pods outside the mesh: {}", names.join(", ")),
-            format!("label namespace {} with fairway.dev/mesh=enabled, or take the pods out of the Service", name.namespace),
+            format!(
+                "label namespace {} with fairway.dev/mesh=enabled, or take the pods out of the Service",
+                name.namespace
+            ),
         );
     }
 }

@@ -66,7 +66,9 @@ pub(super) struct ServiceClaim {
 /// Finds out where a route could attach.
 pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation {
     let mut made = Evaluation::default();
-    let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else { return made };
+    let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else {
+        return made;
+    };
     let hostnames = hostnames(&written, route, &mut made);
     let mut parents = Vec::new();
     for (index, parent) in written.parents().into_iter().enumerate() {
@@ -77,7 +79,11 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             }
             (Some(""), Some("Service")) => on_service(reader, route, &parent, &field, &mut made),
             (group, other) => {
-                let message = format!("{}/{} is no parent that Fairway serves", group.unwrap_or_default(), other.unwrap_or_default());
+                let message = format!(
+                    "{}/{} is no parent that Fairway serves",
+                    group.unwrap_or_default(),
+                    other.unwrap_or_default()
+                );
                 let remedy = "use a Gateway, or a Service (group \"\", kind Service)";
                 made.warn(route, field, message, remedy);
                 Outcome::NotOurs
@@ -134,7 +140,12 @@ fn on_gateway(
     let name = target(route, parent);
     let Some(plan) = reader.gateway_plan(&name) else {
         if reader.gateway(&name).is_none() {
-            made.error(route, field, format!("Gateway {name} does not exist"), "create it, or correct the reference");
+            made.error(
+                route,
+                field,
+                format!("Gateway {name} does not exist"),
+                "create it, or correct the reference",
+            );
         }
         return Outcome::NotOurs;
     };
@@ -149,7 +160,8 @@ fn on_gateway(
     };
     let selected: Vec<&ListenerPlan> = plan.listeners.iter().filter(named).collect();
     if selected.is_empty() {
-        let all: Vec<String> = plan.listeners.iter().map(|it| format!("{} (port {})", it.name, it.port)).collect();
+        let all: Vec<String> =
+            plan.listeners.iter().map(|it| format!("{} (port {})", it.name, it.port)).collect();
         let part = if parent.section_name.is_some() { ".sectionName" } else { ".port" };
         let message = format!("Gateway {name} has no such listener");
         return refuse(reason::NO_MATCHING_PARENT, part, message, format!("it has {}", all.join(", ")));
@@ -161,19 +173,24 @@ fn on_gateway(
         NamespacePolicy::Selector(selector) => selector.matches(&labels),
         NamespacePolicy::Nobody => false,
     };
-    let of_kind: Vec<&ListenerPlan> = selected.iter().filter(|it| it.kinds.contains(&kind)).copied().collect();
+    let of_kind: Vec<&ListenerPlan> =
+        selected.iter().filter(|it| it.kinds.contains(&kind)).copied().collect();
     if of_kind.is_empty() {
         let message = format!("no listener of Gateway {name} takes a {}", route.kind);
-        let remedy = "add the kind to the listener's allowedRoutes.kinds, or choose another listener".to_owned();
+        let remedy =
+            "add the kind to the listener's allowedRoutes.kinds, or choose another listener".to_owned();
         return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
     }
     let admitting: Vec<&ListenerPlan> = of_kind.iter().filter(admits).copied().collect();
     if admitting.is_empty() {
-        let message = format!("no listener of Gateway {name} takes routes from namespace {}", route.namespace);
-        let remedy = "the Gateway's owner can admit the namespace in the listener's allowedRoutes.namespaces".to_owned();
+        let message =
+            format!("no listener of Gateway {name} takes routes from namespace {}", route.namespace);
+        let remedy = "the Gateway's owner can admit the namespace in the listener's allowedRoutes.namespaces"
+            .to_owned();
         return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
     }
-    let claims: Vec<ListenerClaim> = admitting.iter().filter_map(|it| listener_claim(it, hostnames)).collect();
+    let claims: Vec<ListenerClaim> =
+        admitting.iter().filter_map(|it| listener_claim(it, hostnames)).collect();
     if claims.is_empty() {
         let own: Vec<String> =
             admitting.iter().filter_map(|it| it.hostname.as_ref().map(ToString::to_string)).collect();
@@ -224,7 +241,8 @@ fn on_service(
         ServiceKind::ClusterIp => {}
         // Nothing tells which Service was meant by a connection to a pod's address (GEP-1294).
         ServiceKind::Headless => {
-            let message = format!("Service {name} is headless: connections to it carry no address of its own");
+            let message =
+                format!("Service {name} is headless: connections to it carry no address of its own");
             return refuse(reason::UNSUPPORTED_VALUE, "", message, "use a Service with a cluster IP");
         }
         ServiceKind::ExternalName => {
@@ -255,7 +273,10 @@ fn on_service(
 
 impl Binding {
     /// The claims on a listener.
-    pub(super) fn on_listener<'a>(&'a self, listener: &'a ListenerKey) -> impl Iterator<Item = &'a ListenerClaim> {
+    pub(super) fn on_listener<'a>(
+        &'a self,
+        listener: &'a ListenerKey,
+    ) -> impl Iterator<Item = &'a ListenerClaim> {
         let claims = self.parents.iter().filter_map(|it| match &it.outcome {
             Outcome::Listeners(claims) => Some(claims),
             _ => None,
@@ -264,7 +285,10 @@ impl Binding {
     }
 
     /// The claims on a Service.
-    pub(super) fn on_service<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a ServiceClaim> {
+    pub(super) fn on_service<'a>(
+        &'a self,
+        service: &'a ObjectName,
+    ) -> impl Iterator<Item = &'a ServiceClaim> {
         self.parents.iter().filter_map(move |it| match &it.outcome {
             Outcome::Service(claim) if claim.service == *service => Some(claim),
             _ => None,

@@ -17,7 +17,8 @@ pub(super) fn parse(name: &ObjectName, secret: &Secret) -> Result<Certificate, S
     if !secret.is_tls() {
         return Err(format!("Secret {name} has type {}, not kubernetes.io/tls", secret.kind));
     }
-    let part = |part: &Option<Arc<str>>, key: &str| part.clone().ok_or(format!("Secret {name} has no data `{key}`"));
+    let part =
+        |part: &Option<Arc<str>>, key: &str| part.clone().ok_or(format!("Secret {name} has no data `{key}`"));
     let (chain, private) = (part(&secret.certificate, "tls.crt")?, part(&secret.private_key, "tls.key")?);
     Certificate::from_pem(key(name), &chain, &private).map_err(|error| format!("Secret {name}: {error}"))
 }

@@ -37,7 +37,10 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
             generation,
         ),
         Some(parameters) => {
-            let message = format!("spec.parametersRef: {} {} is of no use to Fairway", parameters.kind, parameters.name);
+            let message = format!(
+                "spec.parametersRef: {} {} is of no use to Fairway",
+                parameters.kind, parameters.name
+            );
             let remedy = "remove parametersRef";
             made.error(&object, "spec.parametersRef", message.clone(), remedy);
             let message = format!("{message}; {remedy}");
@@ -45,7 +48,8 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
         }
     };
     let version = format!("made for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
-    let supported = Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
+    let supported =
+        Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
     let status = ClassStatus { conditions: vec![accepted, supported] };
     made.statuses.push((object, ObjectStatus::GatewayClass(status)));
     made

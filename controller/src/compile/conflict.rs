@@ -33,7 +33,8 @@ pub(super) fn on_listener(reader: &mut Reader<'_>, listener: &ListenerKey) -> Ev
     let mut losers = ListenerLosers::new();
     let mut winners: Vec<(&ObjectRef, &[ListenerClaim])> = Vec::new();
     for (_, _, route, claims) in &ordered {
-        let against = winners.iter().find(|(winner, held)| winner.kind != route.kind && intersect(held, claims));
+        let against =
+            winners.iter().find(|(winner, held)| winner.kind != route.kind && intersect(held, claims));
         match against {
             Some((winner, _)) => {
                 losers.insert((*route).clone(), (*winner).clone());

@@ -13,7 +13,9 @@ use std::sync::Arc;
 /// Compiles the EndpointSlices of a Service.
 pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     let mut made = Evaluation::default();
-    let Some(service) = reader.service(name).filter(|it| it.kind != ServiceKind::ExternalName) else { return made };
+    let Some(service) = reader.service(name).filter(|it| it.kind != ServiceKind::ExternalName) else {
+        return made;
+    };
     // By address, so that an endpoint that stands in two slices (as happens while one moves) counts once.
     let mut found: BTreeMap<u16, BTreeMap<SocketAddr, Endpoint>> =
         service.tcp_ports().map(|it| (it.port, BTreeMap::new())).collect();
@@ -24,7 +26,8 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
             let behind = service.tcp_ports().find(|it| it.name.as_deref().unwrap_or_default() == &*port.name);
             let Some(endpoints) = behind.and_then(|it| found.get_mut(&it.port)) else { continue };
             for it in &slice.addresses.endpoints {
-                let identity = identities.entry(it.address).or_insert_with(|| identity(reader, it.address)).clone();
+                let identity =
+                    identities.entry(it.address).or_insert_with(|| identity(reader, it.address)).clone();
                 let endpoint = endpoint(it, port.port, &service, identity);
                 let held = endpoints.entry(endpoint.address).or_insert_with(|| endpoint.clone());
                 if rank(endpoint.state) < rank(held.state) {

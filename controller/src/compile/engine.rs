@@ -6,7 +6,7 @@ use super::output::{Output, Proxy};
 use super::problem::Problem;
 use super::reader::Reader;
 use super::settings::Settings;
-use super::unit::{STAGES, Unit};
+use super::unit::{Life, STAGES, Unit};
 use crate::resources::{Edit, ObjectRef, Resources};
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey};
@@ -56,6 +56,15 @@ struct Node {
     proxies: Box<[ObjectName]>,
     problems: Box<[ObjectRef]>,
     index: Box<[(IndexKey, ObjectRef)]>,
+}
+
+/// Whether a unit that made nothing is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// Yes: a unit that runs now is reading it, and will be known as its reader when it is done.
+    Always,
+    /// If another unit has read it.
+    IfUsed,
 }
 
 /// Things that units own, and what was there before the changes that are not settled yet.
@@ -117,6 +126,11 @@ impl Engine {
         self.units_run
     }
 
+    #[cfg(test)]
+    pub(super) fn units_held(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Takes a change in; nothing runs yet.
     pub(super) fn edit(&mut self, edit: Edit) {
         let object = edit.object();
@@ -147,7 +161,7 @@ impl Engine {
     pub(super) fn settle(&mut self) -> Output {
         self.units_run = 0;
         while let Some(unit) = self.next_stale() {
-            self.run(&unit);
+            self.run(&unit, Keep::IfUsed);
         }
         let mut output = Output::default();
         for (key, now) in self.resources.settle() {
@@ -170,7 +184,8 @@ impl Engine {
         output.proxies.sort_by(|a, b| a.name.cmp(&b.name));
         output.retired.sort();
         for object in std::mem::take(&mut self.troubled) {
-            let problems = self.problems.get(&object).into_iter().flatten().map(|(_, it)| it.clone()).collect();
+            let problems =
+                self.problems.get(&object).into_iter().flatten().map(|(_, it)| it.clone()).collect();
             output.problems.push((object, problems));
         }
         output
@@ -179,7 +194,7 @@ impl Engine {
     /// What a unit made; runs it if it never ran, or is out of date.
     pub(super) fn value_of(&mut self, unit: &Unit) -> Value {
         if !self.nodes.contains_key(unit) || self.stale[unit.stage()].remove(unit) {
-            self.run(unit);
+            self.run(unit, Keep::Always);
         }
         self.nodes.get(unit).map(|it| it.value.clone()).unwrap_or_default()
     }
@@ -191,24 +206,25 @@ impl Engine {
         Some(unit)
     }
 
-    fn run(&mut self, unit: &Unit) {
+    fn run(&mut self, unit: &Unit, keep: Keep) {
         self.units_run += 1;
         let mut reader = Reader::new(self, unit.stage());
         let evaluation = unit.evaluate(&mut reader);
         let reads = reader.into_reads();
-        self.commit(unit, evaluation, reads);
+        self.commit(unit, evaluation, reads, keep);
     }
 
-    fn commit(&mut self, unit: &Unit, mut made: Evaluation, reads: Set<Fact>) {
+    fn commit(&mut self, unit: &Unit, mut made: Evaluation, reads: Set<Fact>, keep: Keep) {
         // A unit may find the same thing twice: two listeners that use one certificate.
         made.index.sort();
         made.index.dedup();
         let old = self.nodes.remove(unit).unwrap_or_default();
-        for fact in old.reads.iter().filter(|it| !reads.contains(*it)) {
-            self.forget_reader(fact, unit);
-        }
+        // The new before the old: what is read still must not be forgotten in between.
         for fact in &reads {
             self.readers.entry(fact.clone()).or_default().insert(unit.clone());
+        }
+        for fact in old.reads.iter().filter(|it| !reads.contains(*it)) {
+            self.forget_reader(fact, unit);
         }
         let changed = old.value != made.value;
         let is_empty = made.is_empty();
@@ -227,9 +243,8 @@ impl Engine {
         let proxies = self.proxies.replace(unit, &old.proxies, proxies);
         let problems = self.replace_problems(unit, &old.problems, made.problems);
 
-        // A unit that made nothing and that nobody reads is forgotten: what would wake it wakes it all the same.
         let own = Fact::Unit(unit.clone());
-        if is_empty && !self.readers.contains_key(&own) {
+        if is_empty && keep == Keep::IfUsed && !self.readers.contains_key(&own) && !self.is_alive(unit) {
             reads.iter().for_each(|fact| self.forget_reader(fact, unit));
         } else {
             let reads = reads.into_iter().collect();
@@ -246,7 +261,8 @@ impl Engine {
         let objects: BTreeSet<ObjectRef> = new.iter().map(|it| it.object.clone()).collect();
         for object in old.iter().chain(&objects).collect::<BTreeSet<_>>() {
             let held = self.problems.entry(object.clone()).or_default();
-            let before: Vec<Problem> = held.iter().filter(|(of, _)| of == unit).map(|(_, it)| it.clone()).collect();
+            let before: Vec<Problem> =
+                held.iter().filter(|(of, _)| of == unit).map(|(_, it)| it.clone()).collect();
             let mut now: Vec<Problem> = new.iter().filter(|it| it.object == *object).cloned().collect();
             now.sort();
             now.dedup();
@@ -277,11 +293,28 @@ impl Engine {
     }
 
     fn forget_reader(&mut self, fact: &Fact, unit: &Unit) {
-        if let Some(set) = self.readers.get_mut(fact) {
-            set.remove(unit);
-            if set.is_empty() {
-                self.readers.remove(fact);
-            }
+        let Some(set) = self.readers.get_mut(fact) else { return };
+        set.remove(unit);
+        if !set.is_empty() {
+            return;
+        }
+        self.readers.remove(fact);
+        // The last one that read a unit that made nothing: the unit goes too, and with it what it read.
+        if let Fact::Unit(read) = fact
+            && self.nodes.get(read).is_some_and(Node::is_empty)
+            && !self.is_alive(read)
+            && let Some(node) = self.nodes.remove(read)
+        {
+            node.reads.iter().for_each(|it| self.forget_reader(it, read));
+        }
+    }
+
+    /// Whether a unit has to be remembered even if it made nothing: something it has read may make it make something.
+    fn is_alive(&self, unit: &Unit) -> bool {
+        match unit.life() {
+            Life::Object(it) => self.objects.get(&it).is_some(),
+            Life::Sets(keys) => keys.iter().any(|it| self.index.len(it) > 0),
+            Life::Readers => false,
         }
     }
 
@@ -309,6 +342,18 @@ impl Default for Node {
             problems: Box::default(),
             index: Box::default(),
         }
+    }
+}
+
+impl Node {
+    /// Whether it made nothing.
+    fn is_empty(&self) -> bool {
+        self.value == Value::Nothing
+            && self.resources.is_empty()
+            && self.statuses.is_empty()
+            && self.proxies.is_empty()
+            && self.problems.is_empty()
+            && self.index.is_empty()
     }
 }
 

@@ -17,9 +17,11 @@ pub(super) fn permits(
     let grants = reader.members(IndexKey::Grants(to.clone()));
     grants.iter().any(|it| {
         let Some(grant) = reader.reference_grant(it) else { return false };
-        let from_matches = grant.spec.from.iter().any(|it| {
-            it.group == kind.group() && it.kind == kind.as_str() && it.namespace == **from
-        });
+        let from_matches = grant
+            .spec
+            .from
+            .iter()
+            .any(|it| it.group == kind.group() && it.kind == kind.as_str() && it.namespace == **from);
         // An empty name is as none: it grants every object of the kind.
         let to_matches = grant.spec.to.iter().any(|it| {
             it.group == target.group()

@@ -89,4 +89,10 @@ impl Compiler {
     pub fn units_run(&self) -> usize {
         self.engine.units_run()
     }
+
+    /// How many units are remembered.
+    #[cfg(test)]
+    fn units_held(&self) -> usize {
+        self.engine.units_held()
+    }
 }

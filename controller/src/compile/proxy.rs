@@ -69,6 +69,9 @@ pub(super) fn identities(
     let pods = reader.proxy_pods(gateway);
     match pods.identities.is_empty() {
         false => pods.identities.clone(),
-        true => settings.identity(&gateway.namespace, &service_account(gateway, class, settings)).into_iter().collect(),
+        true => settings
+            .identity(&gateway.namespace, &service_account(gateway, class, settings))
+            .into_iter()
+            .collect(),
     }
 }

@@ -6,7 +6,9 @@ use super::index::IndexKey;
 use super::settings::Settings;
 use super::unit::Unit;
 use super::{binding, conflict, gateway, proxy, waypoint, workload};
-use crate::resources::{EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef};
+use crate::resources::{
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef,
+};
 use crate::resources::{Pod, ReferenceGrant, Resources, Secret, Service};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashSet};
@@ -33,7 +35,11 @@ impl<'a> Reader<'a> {
         self.engine.settings().clone()
     }
 
-    fn object<T>(&mut self, it: &ObjectRef, get: impl Fn(&Resources, &ObjectRef) -> Option<Arc<T>>) -> Option<Arc<T>> {
+    fn object<T>(
+        &mut self,
+        it: &ObjectRef,
+        get: impl Fn(&Resources, &ObjectRef) -> Option<Arc<T>>,
+    ) -> Option<Arc<T>> {
         self.reads.insert(Fact::Object(it.clone()));
         get(self.engine.objects(), it)
     }
@@ -139,7 +145,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn service_losers(&mut self, service: &ObjectName, of: &Audience) -> Arc<conflict::ServiceLosers> {
+    pub(super) fn service_losers(
+        &mut self,
+        service: &ObjectName,
+        of: &Audience,
+    ) -> Arc<conflict::ServiceLosers> {
         match self.value(Unit::ServiceConflicts(service.clone(), of.clone())) {
             Value::ServiceLosers(it) => it,
             _ => Arc::default(),

@@ -7,8 +7,8 @@ use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
 use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort};
 use fairway_config::model::{
-    AppProtocol, Backend, BackendKey, ConsumerWaypoint, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
-    Service as Destination, ServiceKey, ServicePort as DestinationPort,
+    AppProtocol, Backend, BackendKey, ConsumerWaypoint, Listener, ListenerKey, ListenerProtocol, ObjectName,
+    Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
 };
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -64,7 +64,9 @@ impl Protocol {
 /// Compiles a Service.
 pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     let mut made = Evaluation::default();
-    let Some(service) = reader.service(name).filter(|it| it.kind != ServiceKind::ExternalName) else { return made };
+    let Some(service) = reader.service(name).filter(|it| it.kind != ServiceKind::ExternalName) else {
+        return made;
+    };
     let required = requires_waypoint(&service);
     check_label(&service, name, &mut made);
     let waypoint = match required || reader.count(IndexKey::ProducerRoutes(name.clone())) > 0 {
@@ -102,9 +104,15 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
 
 fn check_label(service: &Service, name: &ObjectName, made: &mut Evaluation) {
     if let Some(word) = service.meta.label(WAYPOINT).filter(|it| *it != "required") {
-        let message = format!("`{word}` is not understood, so the Service is reached through its waypoint only");
+        let message =
+            format!("`{word}` is not understood, so the Service is reached through its waypoint only");
         let field = format!("metadata.labels[{WAYPOINT}]");
-        made.error(&ObjectRef::of(Kind::Service, name), field, message, "use `required`, or remove the label");
+        made.error(
+            &ObjectRef::of(Kind::Service, name),
+            field,
+            message,
+            "use `required`, or remove the label",
+        );
     }
 }
 

@@ -1,10 +1,14 @@
 //! The units of work and the order of their stages.
 
 use super::evaluation::Evaluation;
+use super::index::IndexKey;
+use super::output::ProxyClass;
 use super::reader::Reader;
-use super::{authorization, binding, certificate, class, conflict, endpoints, gateway, proxy, route, service};
+use super::{
+    authorization, binding, certificate, class, conflict, endpoints, gateway, proxy, route, service,
+};
 use super::{waypoint, workload};
-use crate::resources::ObjectRef;
+use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::sync::Arc;
 
@@ -47,6 +51,17 @@ pub(super) enum Unit {
     Authorization(ObjectName),
 }
 
+/// What keeps a unit that made nothing from being forgotten.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// An object, as long as it is there.
+    Object(ObjectRef),
+    /// Sets, as long as one of them has members.
+    Sets(Vec<IndexKey>),
+    /// Only the units that read it.
+    Readers,
+}
+
 /// How many stages there are.
 pub(super) const STAGES: usize = 9;
 
@@ -65,6 +80,27 @@ impl Unit {
             Self::GatewayStatus(_) | Self::Waypoint(_) => 6,
             Self::Service(_) | Self::Endpoints(_) | Self::Authorization(_) => 7,
             Self::HboneListeners => 8,
+        }
+    }
+
+    /// What keeps it from being forgotten.
+    pub(super) fn life(&self) -> Life {
+        match self {
+            Self::Class(name) => Life::Object(ObjectRef::new(Kind::GatewayClass, "", name.clone())),
+            Self::GatewayCheck(it) | Self::Gateway(it) | Self::GatewayStatus(it) => {
+                Life::Object(ObjectRef::of(Kind::Gateway, it))
+            }
+            Self::Binding(it) | Self::Route(it) => Life::Object(it.clone()),
+            Self::Workload(it) => Life::Object(ObjectRef::of(Kind::Pod, it)),
+            Self::Guarded(it) | Self::Service(it) | Self::Endpoints(it) | Self::Authorization(it) => {
+                Life::Object(ObjectRef::of(Kind::Service, it))
+            }
+            Self::Certificate(it) => Life::Sets(vec![IndexKey::CertificateUsers(it.clone())]),
+            Self::Waypoint(it) => Life::Sets(vec![IndexKey::WaypointNeed(it.clone())]),
+            Self::HboneListeners => {
+                Life::Sets([ProxyClass::Gateway, ProxyClass::Waypoint].map(IndexKey::Proxies).to_vec())
+            }
+            Self::ProxyPods(_) | Self::ListenerConflicts(_) | Self::ServiceConflicts(..) => Life::Readers,
         }
     }
 

@@ -9,8 +9,8 @@ use super::settings::{Mode, Settings};
 use super::workload::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{
-    BackendKey, Endpoint, EndpointState, Endpoints, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
-    SpiffeId,
+    BackendKey, Endpoint, EndpointState, Endpoints, Listener, ListenerKey, ListenerProtocol, ObjectName,
+    Resource, SpiffeId,
 };
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -98,7 +98,12 @@ fn implied_proxy(gateway: &ObjectName, settings: &Settings) -> Option<Proxy> {
 }
 
 /// A bound waypoint that is not there is never gone around; so somebody should hear of it.
-fn warn_of_no_endpoint(endpoints: &Resource, needed_by: &ObjectRef, gateway: &ObjectName, made: &mut Evaluation) {
+fn warn_of_no_endpoint(
+    endpoints: &Resource,
+    needed_by: &ObjectRef,
+    gateway: &ObjectName,
+    made: &mut Evaluation,
+) {
     let Resource::Endpoints(it) = endpoints else { return };
     if !it.endpoints.iter().any(|it| it.state == EndpointState::Ready) {
         let message = format!("waypoint {gateway} is not ready: what has to go through it is refused");
@@ -128,12 +133,14 @@ pub(super) fn endpoints(
     if pods.pods.is_empty() && settings.mode == Mode::Standalone {
         let account = proxy::service_account(gateway, ProxyClass::Waypoint, settings);
         let identity = settings.identity(&gateway.namespace, &account);
-        endpoints.extend(standalone_addresses(gateway, written, settings).into_iter().map(|address| Endpoint {
-            address: SocketAddr::new(address, HBONE_PORT),
-            state: EndpointState::Ready,
-            identity: identity.clone(),
-            node: None,
-            zone: None,
+        endpoints.extend(standalone_addresses(gateway, written, settings).into_iter().map(|address| {
+            Endpoint {
+                address: SocketAddr::new(address, HBONE_PORT),
+                state: EndpointState::Ready,
+                identity: identity.clone(),
+                node: None,
+                zone: None,
+            }
         }));
     }
     Resource::Endpoints(Arc::new(Endpoints { backend: endpoints_key(gateway), endpoints }))
@@ -173,7 +180,9 @@ pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
             _ => Vec::new(),
         };
         let sections = match &plan {
-            Some(plan) => plan.listeners.iter().filter(|it| it.programmed).map(|it| it.name.clone()).collect(),
+            Some(plan) => {
+                plan.listeners.iter().filter(|it| it.programmed).map(|it| it.name.clone()).collect()
+            }
             None => vec![IMPLIED_LISTENER.into()],
         };
         made.resources.extend(sections.into_iter().map(|section: Arc<str>| {

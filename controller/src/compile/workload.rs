@@ -83,7 +83,8 @@ fn runs_our_proxy(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bo
 /// The pod's own word, else its namespace's, else permissive. A word that is not understood is taken as strict.
 fn mutual_tls(reader: &mut Reader<'_>, pod: &Pod, made: &mut Evaluation) -> MutualTls {
     let word = |meta: &Meta| meta.label(MUTUAL_TLS).or(meta.annotation(MUTUAL_TLS)).map(str::to_owned);
-    let own = word(&pod.meta).map(|it| (it, ObjectRef::new(Kind::Pod, pod.meta.namespace.clone(), &*pod.meta.name)));
+    let own = word(&pod.meta)
+        .map(|it| (it, ObjectRef::new(Kind::Pod, pod.meta.namespace.clone(), &*pod.meta.name)));
     let said = own.or_else(|| {
         let namespace = reader.namespace(&pod.meta.namespace)?;
         Some((word(&namespace.meta)?, ObjectRef::new(Kind::Namespace, "", namespace.meta.name.clone())))

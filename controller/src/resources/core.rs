@@ -218,9 +218,10 @@ impl Service {
             kind,
             cluster_ips,
             ports: ports.collect::<Result<_, _>>()?,
-            selector: spec.selector.filter(|it| !it.is_empty()).map(|it| {
-                Selector::of_labels(it.iter().map(|(key, value)| (key.as_str(), value.as_str())))
-            }),
+            selector: spec
+                .selector
+                .filter(|it| !it.is_empty())
+                .map(|it| Selector::of_labels(it.iter().map(|(key, value)| (key.as_str(), value.as_str())))),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
         })
     }
@@ -235,7 +236,9 @@ fn service_port(index: usize, full: full::ServicePort) -> Result<ServicePort, In
     let number = port(format!("spec.ports[{index}].port"), full.port)?;
     let target = match full.target_port {
         None | Some(IntOrString::Int(0)) => TargetPort::Number(number),
-        Some(IntOrString::Int(it)) => TargetPort::Number(port(format!("spec.ports[{index}].targetPort"), it)?),
+        Some(IntOrString::Int(it)) => {
+            TargetPort::Number(port(format!("spec.ports[{index}].targetPort"), it)?)
+        }
         Some(IntOrString::String(name)) => TargetPort::Name(name.into()),
     };
     Ok(ServicePort {
@@ -260,7 +263,10 @@ impl EndpointSlice {
         let mut endpoints = Vec::with_capacity(full.endpoints.len());
         for (index, it) in full.endpoints.into_iter().enumerate() {
             let Some(first) = it.addresses.first() else {
-                return Err(invalid(format!("endpoints[{index}].addresses"), "is empty: it takes one IP address"));
+                return Err(invalid(
+                    format!("endpoints[{index}].addresses"),
+                    "is empty: it takes one IP address",
+                ));
             };
             let conditions = it.conditions.unwrap_or_default();
             let ready = conditions.ready.unwrap_or(true);
@@ -307,7 +313,10 @@ impl Pod {
         }
         Ok(Self {
             meta: Meta::new(full.metadata, true),
-            service_account: spec.service_account_name.filter(|it| !it.is_empty()).map_or("default".into(), Into::into),
+            service_account: spec
+                .service_account_name
+                .filter(|it| !it.is_empty())
+                .map_or("default".into(), Into::into),
             node: spec.node_name.unwrap_or_default().into(),
             addresses: written.iter().map(|it| address("status.podIPs", it)).collect::<Result<_, _>>()?,
             host_network: spec.host_network.unwrap_or_default(),
@@ -344,9 +353,9 @@ impl Secret {
         let (mut data, mut plain) = (full.data.unwrap_or_default(), full.string_data.unwrap_or_default());
         let mut take = |key: &str| -> Option<Arc<str>> {
             // As in a cluster: stringData goes over data.
-            let text = plain.remove(key).or_else(|| {
-                data.remove(key).map(|it| String::from_utf8_lossy(&it.0).into_owned())
-            });
+            let text = plain
+                .remove(key)
+                .or_else(|| data.remove(key).map(|it| String::from_utf8_lossy(&it.0).into_owned()));
             text.filter(|_| kind == TLS).map(Into::into)
         };
         let (certificate, private_key) = (take("tls.crt"), take("tls.key"));

@@ -57,6 +57,13 @@ impl Meta {
     }
 }
 
-fn shared(map: Option<BTreeMap<String, String>>, keep: impl Fn(&str) -> bool) -> BTreeMap<Arc<str>, Arc<str>> {
-    map.into_iter().flatten().filter(|(key, _)| keep(key)).map(|(key, value)| (key.into(), value.into())).collect()
+fn shared(
+    map: Option<BTreeMap<String, String>>,
+    keep: impl Fn(&str) -> bool,
+) -> BTreeMap<Arc<str>, Arc<str>> {
+    map.into_iter()
+        .flatten()
+        .filter(|(key, _)| keep(key))
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
 }

@@ -11,8 +11,8 @@ mod selector;
 mod store;
 
 pub use self::core::{
-    AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Secret, Service, ServiceKind, ServicePort, SliceEndpoint,
-    SlicePort, TargetPort,
+    AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Secret, Service, ServiceKind, ServicePort,
+    SliceEndpoint, SlicePort, TargetPort,
 };
 pub use kind::{Kind, ObjectRef};
 pub use meta::Meta;

@@ -1,6 +1,8 @@
 //! An object of any kind, and how it is made from a manifest.
 
-use super::{EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef, Pod};
+use super::{
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef, Pod,
+};
 use super::{ReferenceGrant, Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -105,10 +107,8 @@ impl Object {
 
 /// Parses and says where parsing failed.
 fn typed<T: DeserializeOwned>(manifest: Value) -> Result<T, InvalidObject> {
-    serde_path_to_error::deserialize(manifest).map_err(|error| InvalidObject {
-        field: error.path().to_string(),
-        reason: error.inner().to_string(),
-    })
+    serde_path_to_error::deserialize(manifest)
+        .map_err(|error| InvalidObject { field: error.path().to_string(), reason: error.inner().to_string() })
 }
 
 fn with_spec<S: DeserializeOwned>(manifest: Value, kind: Kind) -> Result<Arc<Typed<S>>, InvalidObject> {

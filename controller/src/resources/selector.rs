@@ -62,7 +62,8 @@ impl Requirement {
     /// Understands one `matchExpressions` entry.
     pub fn parse(key: &str, operator: &str, values: &[String]) -> Result<Self, InvalidSelector> {
         let set = || values.iter().map(|it| Arc::from(it.as_str())).collect::<BTreeSet<Arc<str>>>();
-        let wrong = |expected| InvalidSelector::Values { operator: operator.into(), key: key.into(), expected };
+        let wrong =
+            |expected| InvalidSelector::Values { operator: operator.into(), key: key.into(), expected };
         match (operator, values.is_empty()) {
             ("In", false) => Ok(Self::In(key.into(), set())),
             ("NotIn", false) => Ok(Self::NotIn(key.into(), set())),

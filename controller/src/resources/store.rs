@@ -1,7 +1,9 @@
 //! The set of objects that is compiled.
 
-use super::{Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod, ReferenceGrant};
 use super::{EndpointSlice, Secret, Service};
+use super::{
+    Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod, ReferenceGrant,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 

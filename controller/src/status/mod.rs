@@ -118,12 +118,16 @@ impl ObjectStatus {
             Self::Gateway(it) => {
                 out.extend(it.conditions.iter().map(|it| (String::new(), it)));
                 for listener in &it.listeners {
-                    out.extend(listener.conditions.iter().map(|it| (format!("listener {}", listener.name), it)));
+                    out.extend(
+                        listener.conditions.iter().map(|it| (format!("listener {}", listener.name), it)),
+                    );
                 }
             }
             Self::Route(it) => {
                 for parent in &it.parents {
-                    out.extend(parent.conditions.iter().map(|it| (format!("parent {}", parent.parent_ref), it)));
+                    out.extend(
+                        parent.conditions.iter().map(|it| (format!("parent {}", parent.parent_ref), it)),
+                    );
                 }
             }
         }

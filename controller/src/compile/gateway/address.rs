@@ -45,7 +45,9 @@ pub(super) fn of(
                 Err(_) => {
                     let message = format!("`{value}` is not an IP address");
                     made.error(&object, &*field, &*message, "write an IPv4 or IPv6 address");
-                    addresses.unusable.get_or_insert(format!("{field}: {message}; write an IPv4 or IPv6 address"));
+                    addresses
+                        .unusable
+                        .get_or_insert(format!("{field}: {message}; write an IPv4 or IPv6 address"));
                 }
             },
             other => {

@@ -56,7 +56,8 @@ fn accepted(report: &GatewayReport) -> Condition {
 }
 
 fn programmed(report: &GatewayReport) -> Condition {
-    let fails = |reason, message: String| Condition::fails(reason::PROGRAMMED, reason, message, report.generation);
+    let fails =
+        |reason, message: String| Condition::fails(reason::PROGRAMMED, reason, message, report.generation);
     if report.refusal.is_some() {
         return fails(reason::INVALID, "the Gateway is not accepted".to_owned());
     }
@@ -85,7 +86,12 @@ fn resolved(report: &GatewayReport) -> Condition {
         }
         false => {
             let message = format!("references lead nowhere in listeners {bad}; see their conditions");
-            Condition::fails(reason::RESOLVED_REFS, reason::LISTENERS_NOT_RESOLVED, message, report.generation)
+            Condition::fails(
+                reason::RESOLVED_REFS,
+                reason::LISTENERS_NOT_RESOLVED,
+                message,
+                report.generation,
+            )
         }
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct Conflict {
 pub(super) fn conflicts(listeners: &[GatewayListeners]) -> HashMap<usize, Conflict> {
     let mut found = HashMap::new();
     for (index, it) in listeners.iter().enumerate().filter(|(_, it)| is_http(it)) {
-        let others = || listeners.iter().enumerate().filter(|(at, other)| *at != index && other.port == it.port);
+        let others =
+            || listeners.iter().enumerate().filter(|(at, other)| *at != index && other.port == it.port);
         let protocol = others().filter(|(_, other)| is_http(other) && other.protocol != it.protocol);
         let protocol = names(protocol.map(|(_, other)| other));
         let hostname = others().filter(|(_, other)| other.protocol == it.protocol && host(other) == host(it));
@@ -28,7 +29,10 @@ pub(super) fn conflicts(listeners: &[GatewayListeners]) -> HashMap<usize, Confli
         let conflict = match (protocol.is_empty(), hostname.is_empty()) {
             (false, _) => Conflict {
                 reason: reason::PROTOCOL_CONFLICT,
-                message: format!("port {} is asked for with another protocol by listener {protocol}", it.port),
+                message: format!(
+                    "port {} is asked for with another protocol by listener {protocol}",
+                    it.port
+                ),
                 remedy: "give each protocol a port of its own",
             },
             (true, false) => Conflict {
@@ -53,7 +57,8 @@ pub(super) fn overlaps(listeners: &[GatewayListeners]) -> HashMap<usize, String>
     };
     https()
         .filter_map(|(index, it)| {
-            let others = https().filter(|(at, other)| *at != index && other.port == it.port && overlap(it, other));
+            let others =
+                https().filter(|(at, other)| *at != index && other.port == it.port && overlap(it, other));
             let names = names(others.map(|(_, other)| other));
             (!names.is_empty()).then_some((index, names))
         })

@@ -77,7 +77,8 @@ pub(super) fn check(
     made: &mut Evaluation,
 ) -> (ListenerPlan, ListenerReport) {
     let is_https = asked.written.protocol == "HTTPS";
-    let hostname = asked.written.hostname.as_deref().filter(|it| !it.is_empty()).map(str::parse::<HostnamePattern>);
+    let hostname =
+        asked.written.hostname.as_deref().filter(|it| !it.is_empty()).map(str::parse::<HostnamePattern>);
     let refusal = refusal(asked, hostname.as_ref().and_then(|it| it.as_ref().err().map(ToString::to_string)));
     if let Some((_, field, message, remedy)) = &refusal {
         made.error(asked.object, field.clone(), message.clone(), *remedy);
@@ -122,7 +123,9 @@ type Refusal = (&'static str, String, String, &'static str);
 /// Why a listener is not accepted: reason, field, message, remedy.
 fn refusal(asked: &Asked<'_>, bad_hostname: Option<String>) -> Option<Refusal> {
     let (it, field) = (asked.written, asked.field());
-    let refuse = |reason, part: &str, message: String, remedy| Some((reason, format!("{field}{part}"), message, remedy));
+    let refuse = |reason, part: &str, message: String, remedy| {
+        Some((reason, format!("{field}{part}"), message, remedy))
+    };
     if let Some(conflict) = asked.conflict {
         return refuse(conflict.reason, "", conflict.message.clone(), conflict.remedy);
     }
@@ -148,14 +151,22 @@ fn refusal(asked: &Asked<'_>, bad_hostname: Option<String>) -> Option<Refusal> {
     }
     // What is asked for and cannot be done must not be left out in silence: it guards something.
     if it.filters.as_ref().and_then(|it| it.requests.as_ref()).is_some_and(|it| !it.is_empty()) {
-        return refuse(reason::UNSUPPORTED_VALUE, ".filters", "filters of listeners are not supported".into(), "remove them");
+        return refuse(
+            reason::UNSUPPORTED_VALUE,
+            ".filters",
+            "filters of listeners are not supported".into(),
+            "remove them",
+        );
     }
-    if protocol == "HTTPS" && it.tls.as_ref().and_then(|it| it.mode.as_ref()) == Some(&GatewayListenersTlsMode::Passthrough) {
+    if protocol == "HTTPS"
+        && it.tls.as_ref().and_then(|it| it.mode.as_ref()) == Some(&GatewayListenersTlsMode::Passthrough)
+    {
         let message = "an HTTPS listener has to end TLS".to_owned();
         return refuse(reason::UNSUPPORTED_VALUE, ".tls.mode", message, "use mode Terminate");
     }
     if protocol == "HTTPS" && validates_clients(asked.spec, it.port) {
-        let message = "the Gateway asks to verify clients (spec.tls.frontend), which is not supported".to_owned();
+        let message =
+            "the Gateway asks to verify clients (spec.tls.frontend), which is not supported".to_owned();
         return refuse(reason::UNSUPPORTED_VALUE, "", message, "remove spec.tls.frontend");
     }
     None
@@ -193,7 +204,8 @@ fn kinds(
             Some(kind) => kinds.push(kind),
             None => {
                 let field = format!("{}.allowedRoutes.kinds[{index}]", asked.field());
-                let message = format!("{} is no kind of route that protocol {} takes", it.kind, asked.written.protocol);
+                let message =
+                    format!("{} is no kind of route that protocol {} takes", it.kind, asked.written.protocol);
                 let remedy = "use HTTPRoute or GRPCRoute";
                 unresolved.push((reason::INVALID_ROUTE_KINDS, format!("{field}: {message}; {remedy}")));
                 made.error(asked.object, field, message, remedy);
@@ -245,25 +257,45 @@ fn conditions(
     programmed: bool,
 ) -> Vec<Condition> {
     let generation = asked.generation;
-    let refused = refusal.map(|(reason, field, message, remedy)| (*reason, format!("{field}: {message}; {remedy}")));
+    let refused =
+        refusal.map(|(reason, field, message, remedy)| (*reason, format!("{field}: {message}; {remedy}")));
     let mut conditions = vec![match (&refused, asked.conflict) {
-        (None, _) => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the listener is in order", generation),
+        (None, _) => {
+            Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the listener is in order", generation)
+        }
         // The API has no word of its own here for a conflict.
         (Some((reason, text)), _) => Condition::fails(reason::ACCEPTED, reason, text.clone(), generation),
     }];
     conditions.push(match unresolved.first() {
-        None => Condition::holds(reason::RESOLVED_REFS, reason::RESOLVED_REFS, "all references lead somewhere", generation),
+        None => Condition::holds(
+            reason::RESOLVED_REFS,
+            reason::RESOLVED_REFS,
+            "all references lead somewhere",
+            generation,
+        ),
         Some((reason, _)) => {
             let all: Vec<&str> = unresolved.iter().map(|(_, text)| text.as_str()).collect();
             Condition::fails(reason::RESOLVED_REFS, reason, all.join(". "), generation)
         }
     });
     conditions.push(match asked.conflict {
-        None => Condition::fails(reason::CONFLICTED, reason::NO_CONFLICTS, "no other listener is in the way", generation),
-        Some(it) => Condition::holds(reason::CONFLICTED, it.reason, format!("{}; {}", it.message, it.remedy), generation),
+        None => Condition::fails(
+            reason::CONFLICTED,
+            reason::NO_CONFLICTS,
+            "no other listener is in the way",
+            generation,
+        ),
+        Some(it) => Condition::holds(
+            reason::CONFLICTED,
+            it.reason,
+            format!("{}; {}", it.message, it.remedy),
+            generation,
+        ),
     });
     conditions.push(match programmed {
-        true => Condition::holds(reason::PROGRAMMED, reason::PROGRAMMED, "the listener is served", generation),
+        true => {
+            Condition::holds(reason::PROGRAMMED, reason::PROGRAMMED, "the listener is served", generation)
+        }
         false => {
             let why = match (&refused, asked.gateway_refused, unresolved.first()) {
                 (Some((_, text)), ..) => text.clone(),

@@ -172,7 +172,12 @@ pub(super) fn publish(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation 
     made
 }
 
-fn resource(name: &ObjectName, plan: &ListenerPlan, report: &ListenerReport, addresses: &[IpAddr]) -> Resource {
+fn resource(
+    name: &ObjectName,
+    plan: &ListenerPlan,
+    report: &ListenerReport,
+    addresses: &[IpAddr],
+) -> Resource {
     let certificates: Vec<CertificateKey> = report.certificates.iter().map(super::certificate::key).collect();
     Resource::Listener(Arc::new(Listener {
         key: plan.key.clone(),

@@ -34,16 +34,27 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
         let (group, kind) = (it.group.as_deref().unwrap_or_default(), it.kind.as_deref().unwrap_or("Secret"));
         if (group, kind) != ("", "Secret") {
             let message = format!("{group}/{kind} cannot hold a certificate");
-            defect(reason::INVALID_CERTIFICATE_REF, message, "refer to a Secret of type kubernetes.io/tls".into());
+            defect(
+                reason::INVALID_CERTIFICATE_REF,
+                message,
+                "refer to a Secret of type kubernetes.io/tls".into(),
+            );
             continue;
         }
         let namespace: Arc<str> =
             it.namespace.as_deref().map_or_else(|| asked.gateway.namespace.clone(), |it| Arc::from(it));
         let target = (Kind::Secret, &namespace, it.name.as_str());
         if !grant::permits(reader, (Kind::Gateway, &asked.gateway.namespace), target) {
-            let message = format!("Secret {namespace}/{} is in another namespace, which does not grant its use", it.name);
+            let message = format!(
+                "Secret {namespace}/{} is in another namespace, which does not grant its use",
+                it.name
+            );
             let from = (Kind::Gateway, &*asked.gateway.namespace);
-            defect(reason::REF_NOT_PERMITTED, message, grant::remedy(from, (Kind::Secret, &namespace, &it.name)));
+            defect(
+                reason::REF_NOT_PERMITTED,
+                message,
+                grant::remedy(from, (Kind::Secret, &namespace, &it.name)),
+            );
             continue;
         }
         let name = ObjectName::new(namespace, it.name.as_str());
@@ -60,7 +71,8 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
         }
     }
     if count == 0 {
-        let (message, remedy) = ("an HTTPS listener needs a certificate", "name a Secret of type kubernetes.io/tls");
+        let (message, remedy) =
+            ("an HTTPS listener needs a certificate", "name a Secret of type kubernetes.io/tls");
         made.error(asked.object, &*field, message, remedy);
         found.defects.push((reason::INVALID_CERTIFICATE_REF, format!("{field}: {message}; {remedy}")));
     }

@@ -39,7 +39,13 @@ pub(super) fn decide(
     }
 }
 
-fn conflicted(route: &ObjectRef, winner: &ObjectRef, place: &str, remedy: &str, made: &mut Evaluation) -> String {
+fn conflicted(
+    route: &ObjectRef,
+    winner: &ObjectRef,
+    place: &str,
+    remedy: &str,
+    made: &mut Evaluation,
+) -> String {
     let message = format!("{winner} holds {place} already");
     made.error(route, "spec.parentRefs", message.clone(), remedy);
     format!("{message}; {remedy}")
@@ -71,7 +77,12 @@ fn on_listeners(
     settle(attached, lost)
 }
 
-fn on_service(reader: &mut Reader<'_>, route: &ObjectRef, claim: &ServiceClaim, made: &mut Evaluation) -> Attached {
+fn on_service(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+    claim: &ServiceClaim,
+    made: &mut Evaluation,
+) -> Attached {
     let mut attached = Attached::default();
     let (mut lost, mut held) = (Vec::new(), claim.ports.clone());
     if route.kind == Kind::HttpRoute {
@@ -79,8 +90,15 @@ fn on_service(reader: &mut Reader<'_>, route: &ObjectRef, claim: &ServiceClaim, 
         for port in &claim.ports {
             let Some(winner) = losers.get(port) else { continue };
             held.retain(|it| it != port);
-            let place = format!("port {port} of Service {}: a GRPCRoute goes before an HTTPRoute", claim.service);
-            lost.push(conflicted(route, winner, &place, "bind the routes to different ports (parentRefs[].port)", made));
+            let place =
+                format!("port {port} of Service {}: a GRPCRoute goes before an HTTPRoute", claim.service);
+            lost.push(conflicted(
+                route,
+                winner,
+                &place,
+                "bind the routes to different ports (parentRefs[].port)",
+                made,
+            ));
         }
     }
     let ports: Vec<Option<u16>> = match claim.all_ports && lost.is_empty() {

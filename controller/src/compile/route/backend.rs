@@ -17,7 +17,11 @@ pub(super) fn resolve(draft: &mut Draft<'_, '_>, field: &str, written: WrittenRe
     }
 }
 
-fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<(ObjectName, u16), Unresolved> {
+fn follow(
+    draft: &mut Draft<'_, '_>,
+    field: &str,
+    it: WrittenRef<'_>,
+) -> Result<(ObjectName, u16), Unresolved> {
     let (group, kind) = (it.group.unwrap_or_default(), it.kind.unwrap_or("Service"));
     if (group, kind) != ("", "Service") {
         let (message, remedy) = (format!("{group}/{kind} is no backend"), "refer to a Service");
@@ -29,7 +33,8 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
     let from = Kind::of_route(draft.kind);
     let target = (Kind::Service, &namespace, it.name);
     if draft.scope == Scope::Gateway && !grant::permits(draft.reader, (from, &own), target) {
-        let message = format!("Service {namespace}/{} is in another namespace, which does not grant its use", it.name);
+        let message =
+            format!("Service {namespace}/{} is in another namespace, which does not grant its use", it.name);
         let remedy = grant::remedy((from, &own), (Kind::Service, &namespace, it.name));
         draft.unresolved(reason::REF_NOT_PERMITTED, field, message, remedy);
         return Err(Unresolved::NotPermitted);
@@ -46,7 +51,8 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
         draft.unresolved(reason::INVALID_KIND, field, message, "refer to a Service with endpoints");
         return Err(Unresolved::InvalidKind);
     }
-    let found = it.port.and_then(|port| service.ports.iter().find(|it| i32::from(it.port) == port && it.is_tcp));
+    let found =
+        it.port.and_then(|port| service.ports.iter().find(|it| i32::from(it.port) == port && it.is_tcp));
     let Some(port) = found else {
         let ports: Vec<String> = service.tcp_ports().map(|it| it.port.to_string()).collect();
         let message = match it.port {
@@ -59,8 +65,14 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
     };
     if !can_carry(draft.kind, service::protocol(port)) {
         let spoken = port.app_protocol.as_deref().unwrap_or_default();
-        let message = format!("port {} of Service {name} speaks `{spoken}`, which a {from} cannot", port.port);
-        draft.unresolved(reason::UNSUPPORTED_PROTOCOL, field, message, "correct the port's appProtocol, or choose another port");
+        let message =
+            format!("port {} of Service {name} speaks `{spoken}`, which a {from} cannot", port.port);
+        draft.unresolved(
+            reason::UNSUPPORTED_PROTOCOL,
+            field,
+            message,
+            "correct the port's appProtocol, or choose another port",
+        );
         return Err(Unresolved::UnsupportedProtocol);
     }
     Ok((name, port.port))

@@ -56,7 +56,12 @@ pub(super) enum Effect {
 // === impl Draft ===
 
 impl<'r, 'e> Draft<'r, 'e> {
-    pub(super) fn new(reader: &'r mut Reader<'e>, route: &'r ObjectRef, kind: RouteKind, scope: Scope) -> Self {
+    pub(super) fn new(
+        reader: &'r mut Reader<'e>,
+        route: &'r ObjectRef,
+        kind: RouteKind,
+        scope: Scope,
+    ) -> Self {
         Self { reader, route, kind, scope, resolved: Resolved::default() }
     }
 
@@ -81,7 +86,12 @@ impl<'r, 'e> Draft<'r, 'e> {
     }
 
     /// Notes something a user should know.
-    pub(super) fn note(&mut self, field: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn note(
+        &mut self,
+        field: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let (field, message, remedy) = (field.into(), message.into(), remedy.into());
         self.resolved.findings.push(Finding { effect: Effect::Noted, field, message, remedy });
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// A text that is not a duration of the Gateway API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a duration: it takes one to four of a number with up to five digits and h, m, s or ms (1m30s)")]
+#[error(
+    "`{0}` is not a duration: it takes one to four of a number with up to five digits and h, m, s or ms (1m30s)"
+)]
 pub(crate) struct InvalidDuration(String);
 
 /// Parses a duration.

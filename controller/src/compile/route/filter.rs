@@ -2,10 +2,13 @@
 
 use super::backend;
 use super::draft::{Draft, Finding};
-use super::written::{WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite};
+use super::written::{
+    WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite,
+};
 use crate::status::reason;
 use fairway_config::model::{
-    CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Pattern, Redirect, UrlRewrite,
+    CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Pattern, Redirect,
+    UrlRewrite,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::fmt;
@@ -54,15 +57,28 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
         WrittenFilter::Cors(it) => Filter::Cors(cors(&format!("{field}.cors"), &it)?),
         WrittenFilter::Extension { group, kind, name } => {
             let what = format!("{group}/{kind} {name}");
-            let message = format!("{what} is no filter that Fairway knows, so requests are answered with 500");
-            draft.unresolved(reason::INVALID_KIND, format!("{field}.extensionRef"), message, "remove the filter");
+            let message =
+                format!("{what} is no filter that Fairway knows, so requests are answered with 500");
+            draft.unresolved(
+                reason::INVALID_KIND,
+                format!("{field}.extensionRef"),
+                message,
+                "remove the filter",
+            );
             Filter::Unresolved(what.into())
         }
         WrittenFilter::Unsupported(kind) => {
             let message = format!("filters of type {kind} are not supported");
-            return Err(Finding::dropped(reason::UNSUPPORTED_VALUE, format!("{field}.type"), message, "remove the filter"));
+            return Err(Finding::dropped(
+                reason::UNSUPPORTED_VALUE,
+                format!("{field}.type"),
+                message,
+                "remove the filter",
+            ));
         }
-        WrittenFilter::Empty(_) => return Err(invalid(field, "the part that its type asks for is missing", "write it")),
+        WrittenFilter::Empty => {
+            return Err(invalid(field, "the part that its type asks for is missing", "write it"));
+        }
     })
 }
 
@@ -111,10 +127,16 @@ fn mirror(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenMirror<'_>) -
         (None, None) => Some(Fraction::ALL),
         (Some(percent), None) => share(percent, 100),
         (None, Some((numerator, denominator))) => share(numerator, denominator.unwrap_or(100)),
-        (Some(_), Some(_)) => return Err(invalid(field, "percent and fraction cannot stand together", "keep one of them")),
+        (Some(_), Some(_)) => {
+            return Err(invalid(field, "percent and fraction cannot stand together", "keep one of them"));
+        }
     };
     let Some(fraction) = fraction else {
-        return Err(invalid(field, "the share to copy is more than the whole, or none", "use a share from 0 to 1"));
+        return Err(invalid(
+            field,
+            "the share to copy is more than the whole, or none",
+            "use a share from 0 to 1",
+        ));
     };
     Ok(Mirror { target: backend::resolve(draft, &format!("{field}.backendRef"), written.target), fraction })
 }
@@ -176,7 +198,8 @@ fn cors(field: &str, written: &WrittenCors<'_>) -> Result<CorsPolicy, Finding> {
         false => {
             let method = |(index, it): (usize, &String)| {
                 let field = format!("{field}.allowMethods[{index}]");
-                Method::from_bytes(it.as_bytes()).map_err(|_| invalid(field, format!("`{it}` is no method"), "use GET, …"))
+                Method::from_bytes(it.as_bytes())
+                    .map_err(|_| invalid(field, format!("`{it}` is no method"), "use GET, …"))
             };
             Some(written.methods.iter().enumerate().map(method).collect::<Result<Vec<_>, _>>()?)
         }

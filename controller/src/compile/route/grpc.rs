@@ -74,5 +74,8 @@ fn method(field: &str, written: &GrpcRouteRulesMatchesMethod) -> Result<GrpcMeth
         let text = text.as_deref().filter(|it| !it.is_empty());
         text.map(|it| matching::value(&format!("{field}.{part}"), how, it)).transpose()
     };
-    Ok(GrpcMethodMatch { service: part("service", &written.service)?, method: part("method", &written.method)? })
+    Ok(GrpcMethodMatch {
+        service: part("service", &written.service)?,
+        method: part("method", &written.method)?,
+    })
 }

@@ -9,8 +9,8 @@ use crate::status::reason;
 use fairway_config::model::{Filter, Match, PathMatch, Retry, Rule, Timeouts, WeightedBackend};
 use fairway_gateway_api::httproutes::{
     HttpRouteRules, HttpRouteRulesMatches, HttpRouteRulesMatchesHeadersType, HttpRouteRulesMatchesMethod,
-    HttpRouteRulesMatchesPathType, HttpRouteRulesMatchesQueryParamsType, HttpRouteRulesRetry, HttpRouteRulesTimeouts,
-    HttpRouteSpec,
+    HttpRouteRulesMatchesPathType, HttpRouteRulesMatchesQueryParamsType, HttpRouteRulesRetry,
+    HttpRouteRulesTimeouts, HttpRouteSpec,
 };
 use http::{Method, StatusCode};
 use std::time::Duration;
@@ -46,7 +46,12 @@ fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRules) -> Res
     if redirects && !backends.is_empty() {
         let message = "a rule that redirects sends nothing to its backends";
         let field = format!("{field}.backendRefs");
-        return Err(Finding::dropped(reason::INCOMPATIBLE_FILTERS, field, message, "remove the backends or the redirect"));
+        return Err(Finding::dropped(
+            reason::INCOMPATIBLE_FILTERS,
+            field,
+            message,
+            "remove the backends or the redirect",
+        ));
     }
     if written.session_persistence.is_some() {
         let field = format!("{field}.sessionPersistence");
@@ -57,9 +62,10 @@ fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRules) -> Res
         matches,
         filters,
         backends,
-        timeouts: written.timeouts.as_ref().map_or(Ok(Timeouts::default()), |it| {
-            timeouts(&format!("{field}.timeouts"), it)
-        })?,
+        timeouts: written
+            .timeouts
+            .as_ref()
+            .map_or(Ok(Timeouts::default()), |it| timeouts(&format!("{field}.timeouts"), it))?,
         retry: written.retry.as_ref().map(|it| retry(&format!("{field}.retry"), it)).transpose()?.flatten(),
     })
 }
@@ -67,7 +73,9 @@ fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRules) -> Res
 /// The share of a backend; 1 where none is written.
 pub(super) fn weight(field: &str, written: Option<i32>) -> Result<u32, Finding> {
     let weight = written.unwrap_or(1);
-    let range = |_| invalid(format!("{field}.weight"), format!("{weight} is no share"), "use a number from 0 to 1000000");
+    let range = |_| {
+        invalid(format!("{field}.weight"), format!("{weight} is no share"), "use a number from 0 to 1000000")
+    };
     u32::try_from(weight).map_err(range)
 }
 
@@ -75,14 +83,23 @@ fn check_prefix(field: &str, matches: &[Match], filters: &[Filter]) -> Result<()
     let by_prefix = matches.iter().all(|it| matches!(it.path, PathMatch::Prefix(_)));
     if filters.iter().any(filter::replaces_prefix) && !by_prefix {
         let message = "replacePrefixMatch needs a matched prefix";
-        return Err(invalid(format!("{field}.filters"), message, "match by PathPrefix, or use replaceFullPath"));
+        return Err(invalid(
+            format!("{field}.filters"),
+            message,
+            "match by PathPrefix, or use replaceFullPath",
+        ));
     }
     Ok(())
 }
 
 fn matches(field: &str, written: &[HttpRouteRulesMatches]) -> Result<Vec<Match>, Finding> {
     if written.is_empty() {
-        return Ok(vec![Match { path: PathMatch::Prefix("".into()), headers: vec![], query: vec![], method: None }]);
+        return Ok(vec![Match {
+            path: PathMatch::Prefix("".into()),
+            headers: vec![],
+            query: vec![],
+            method: None,
+        }]);
     }
     let one = |(index, it): (usize, &HttpRouteRulesMatches)| {
         let field = format!("{field}[{index}]");
@@ -115,7 +132,11 @@ fn path(field: &str, written: &HttpRouteRulesMatches) -> Result<PathMatch, Findi
     let text = path.value.as_deref().unwrap_or("/");
     let is_regex = path.r#type == Some(HttpRouteRulesMatchesPathType::RegularExpression);
     if !is_regex && !text.starts_with('/') {
-        return Err(invalid(format!("{field}.value"), format!("`{text}` does not start with /"), "write an absolute path"));
+        return Err(invalid(
+            format!("{field}.value"),
+            format!("`{text}` does not start with /"),
+            "write an absolute path",
+        ));
     }
     Ok(match path.r#type {
         Some(HttpRouteRulesMatchesPathType::Exact) => PathMatch::Exact(text.into()),
@@ -148,7 +169,8 @@ fn timeouts(field: &str, written: &HttpRouteRulesTimeouts) -> Result<Timeouts, F
         let parsed = text.as_deref().map(duration::parse).transpose();
         parsed.map_err(|error| invalid(format!("{field}.{part}"), error, "write it as 10s or 500ms"))
     };
-    let (request, backend) = (parse("request", &written.request)?, parse("backendRequest", &written.backend_request)?);
+    let (request, backend) =
+        (parse("request", &written.request)?, parse("backendRequest", &written.backend_request)?);
     if let (Some(request), Some(backend)) = (request, backend)
         && !request.is_zero()
         && backend > request
@@ -163,7 +185,9 @@ fn timeouts(field: &str, written: &HttpRouteRulesTimeouts) -> Result<Timeouts, F
 /// GEP-1731: one retry where no number is written, none where it is 0; connection errors are retried always.
 fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Finding> {
     let attempts = written.attempts.unwrap_or(1);
-    let range = |_| invalid(format!("{field}.attempts"), format!("{attempts} is no number of retries"), "use 0 or more");
+    let range = |_| {
+        invalid(format!("{field}.attempts"), format!("{attempts} is no number of retries"), "use 0 or more")
+    };
     let attempts = u32::try_from(attempts).map_err(range)?;
     if attempts == 0 {
         return Ok(None);
@@ -171,13 +195,18 @@ fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Fi
     let code = |(index, code): (usize, &i64)| {
         let parsed = u16::try_from(*code).ok().filter(|it| (400..=599).contains(it));
         parsed.and_then(|it| StatusCode::from_u16(it).ok()).ok_or_else(|| {
-            invalid(format!("{field}.codes[{index}]"), format!("{code} is no code of an error"), "use 400 to 599")
+            invalid(
+                format!("{field}.codes[{index}]"),
+                format!("{code} is no code of an error"),
+                "use 400 to 599",
+            )
         })
     };
     let backoff = written.backoff.as_deref().map(duration::parse).transpose();
     Ok(Some(Retry {
         attempts,
-        backoff: backoff.map_err(|error| invalid(format!("{field}.backoff"), error, "write it as 10s or 500ms"))?,
+        backoff: backoff
+            .map_err(|error| invalid(format!("{field}.backoff"), error, "write it as 10s or 500ms"))?,
         codes: written.codes.iter().flatten().enumerate().map(code).collect::<Result<_, _>>()?,
         connection_errors: true,
     }))

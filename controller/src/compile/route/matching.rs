@@ -21,7 +21,8 @@ pub(super) fn value(field: &str, how: Comparison, text: &str) -> Result<ValueMat
 
 /// Compiles a regular expression.
 pub(super) fn regex(field: &str, text: &str) -> Result<Pattern, Finding> {
-    Pattern::new(text).map_err(|error| invalid(field, error, "write an expression in RE2 syntax, without look-around"))
+    Pattern::new(text)
+        .map_err(|error| invalid(field, error, "write an expression in RE2 syntax, without look-around"))
 }
 
 /// Compiles header matches; of names that stand twice (however written) the first counts.

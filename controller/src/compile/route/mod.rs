@@ -27,7 +27,9 @@ use std::sync::Arc;
 pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation {
     let mut made = Evaluation::default();
     let Some(binding) = reader.binding(route) else { return made };
-    let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else { return made };
+    let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else {
+        return made;
+    };
     let settings = reader.settings();
     // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
     // where they are asked for.
@@ -120,9 +122,13 @@ fn resources(route: &ObjectRef, kind: RouteKind, created: i64, gateway: Part, me
 fn conditions(attached: &Attached, resolved: &Resolved, generation: i64) -> Vec<Condition> {
     let mut conditions = Vec::with_capacity(2);
     conditions.push(match (&attached.refusal, &attached.note) {
-        (Some((reason, message)), _) => Condition::fails(reason::ACCEPTED, reason, message.clone(), generation),
+        (Some((reason, message)), _) => {
+            Condition::fails(reason::ACCEPTED, reason, message.clone(), generation)
+        }
         (None, Some(note)) => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, note.clone(), generation),
-        (None, None) => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the route is accepted", generation),
+        (None, None) => {
+            Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the route is accepted", generation)
+        }
     });
     let unresolved: Vec<&Finding> = resolved.findings.iter().filter(|it| it.effect.is_unresolved()).collect();
     conditions.push(match unresolved.first().map(|it| &it.effect) {

@@ -33,11 +33,15 @@ pub(super) enum WrittenFilter<'a> {
     Redirect(WrittenRedirect<'a>),
     Rewrite(WrittenRewrite<'a>),
     Cors(WrittenCors<'a>),
-    Extension { group: &'a str, kind: &'a str, name: &'a str },
+    Extension {
+        group: &'a str,
+        kind: &'a str,
+        name: &'a str,
+    },
     /// A type we do not carry out.
     Unsupported(&'static str),
     /// A type without the part that says what to do.
-    Empty(&'static str),
+    Empty,
 }
 
 #[derive(Debug)]
@@ -185,10 +189,13 @@ macro_rules! http_filter {
                 Type::RequestHeaderModifier => {
                     it.request_header_modifier.as_ref().map(|it| WrittenFilter::RequestHeaders(headers!(it)))
                 }
-                Type::ResponseHeaderModifier => {
-                    it.response_header_modifier.as_ref().map(|it| WrittenFilter::ResponseHeaders(headers!(it)))
+                Type::ResponseHeaderModifier => it
+                    .response_header_modifier
+                    .as_ref()
+                    .map(|it| WrittenFilter::ResponseHeaders(headers!(it))),
+                Type::RequestMirror => {
+                    it.request_mirror.as_ref().map(|it| WrittenFilter::Mirror(mirror!(it)))
                 }
-                Type::RequestMirror => it.request_mirror.as_ref().map(|it| WrittenFilter::Mirror(mirror!(it))),
                 Type::RequestRedirect => it.request_redirect.as_ref().map(|it| {
                     WrittenFilter::Redirect(WrittenRedirect {
                         scheme: it.scheme.as_ref().map(|it| match it {
@@ -224,7 +231,7 @@ macro_rules! http_filter {
                 }),
                 Type::ExternalAuth => Some(WrittenFilter::Unsupported("ExternalAuth")),
             };
-            part.unwrap_or(WrittenFilter::Empty("its type"))
+            part.unwrap_or(WrittenFilter::Empty)
         }
     };
 }
@@ -255,17 +262,20 @@ macro_rules! grpc_filter {
                 Type::RequestHeaderModifier => {
                     it.request_header_modifier.as_ref().map(|it| WrittenFilter::RequestHeaders(headers!(it)))
                 }
-                Type::ResponseHeaderModifier => {
-                    it.response_header_modifier.as_ref().map(|it| WrittenFilter::ResponseHeaders(headers!(it)))
+                Type::ResponseHeaderModifier => it
+                    .response_header_modifier
+                    .as_ref()
+                    .map(|it| WrittenFilter::ResponseHeaders(headers!(it))),
+                Type::RequestMirror => {
+                    it.request_mirror.as_ref().map(|it| WrittenFilter::Mirror(mirror!(it)))
                 }
-                Type::RequestMirror => it.request_mirror.as_ref().map(|it| WrittenFilter::Mirror(mirror!(it))),
                 Type::ExtensionRef => it.extension_ref.as_ref().map(|it| WrittenFilter::Extension {
                     group: &it.group,
                     kind: &it.kind,
                     name: &it.name,
                 }),
             };
-            part.unwrap_or(WrittenFilter::Empty("its type"))
+            part.unwrap_or(WrittenFilter::Empty)
         }
     };
 }

@@ -1,0 +1,44 @@
+use super::check;
+use crate::compile::{Capture, Settings};
+use std::path::Path;
+
+fn settings() -> Settings {
+    Settings { capture: Capture::On, ..Settings::standalone("cluster.local".parse().unwrap()) }
+}
+
+#[test]
+fn the_example_is_in_order() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/bookshop");
+    let report = check(&examples, settings()).unwrap();
+    assert!(!report.has_errors(), "{report}");
+    insta::assert_snapshot!("bookshop", report.to_string());
+}
+
+#[test]
+fn a_report_names_file_object_field_and_remedy() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(
+        root.path().join("a.yaml"),
+        "# a comment\napiVersion: v1\nkind: Service\nmetadata: { name: web, namespace: shop }\nspec: { ports: [{ port: 80 }] }\n---\n\
+         apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r, namespace: shop }\nspec:\n\
+         \x20 parentRefs: [{ group: '', kind: Service, name: web }]\n  rules: [{ backendRefs: [{ name: wbe, port: 80 }] }]\n",
+    )
+    .unwrap();
+    std::fs::write(root.path().join("b.yaml"), "apiVersion: v1\nkind: Service\n").unwrap();
+    let report = check(root.path(), settings()).unwrap();
+    assert!(report.has_errors());
+    let text = report.to_string();
+    for part in [
+        "HTTPRoute shop/r  (a.yaml:7)",
+        "! parent Service web  ResolvedRefs          False    BackendNotFound",
+        "error: a.yaml:7 HTTPRoute shop/r spec.rules[0].backendRefs[0]",
+        "Service shop/wbe does not exist",
+        "remedy: create it, or correct the name",
+        "error: b.yaml:1 Service metadata.name",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["objects"][0]["conditions"][1]["reason"], "BackendNotFound");
+    assert_eq!(json["counts"]["errors"], 2);
+}

@@ -1,0 +1,155 @@
+//! Routes on Services (GEP-1294).
+
+use super::{GATEWAY, SHOP, World};
+use fairway_config::model::{
+    Attachment, Audience, BackendTarget, Resource, ResourceKind, Service, Unresolved,
+};
+use std::sync::Arc;
+
+fn route(kind: &str, name: &str, namespace: &str, parent: &str, backend: &str) -> String {
+    format!(
+        "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: {namespace} }}\nspec:\n\
+         \x20 parentRefs: [{{ group: '', kind: Service, {parent} }}]\n  rules: [{{ backendRefs: [{{ {backend} }}] }}]\n"
+    )
+}
+
+fn service(world: &World, name: &str) -> Arc<Service> {
+    match world.resource(ResourceKind::Service, name) {
+        Some(Resource::Service(it)) => it.clone(),
+        _ => panic!("no Service {name}"),
+    }
+}
+
+fn attachments(world: &World, route: &str) -> Vec<(Option<u16>, Audience)> {
+    let attachments = world.route(route).map(|it| it.attachments.clone()).unwrap_or_default();
+    let one = |it| match it {
+        Attachment::Service { port, audience, .. } => (port, audience),
+        other => panic!("{other:?}"),
+    };
+    attachments.into_iter().map(one).collect()
+}
+
+const OTHER_SERVICES: &str = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: headless, namespace: shop }\nspec: { clusterIP: None, ports: [{ port: 80 }] }\n\
+    ---\napiVersion: v1\nkind: Service\nmetadata: { name: alias, namespace: shop }\nspec: { type: ExternalName, externalName: a.b, ports: [{ port: 80 }] }\n\
+    ---\napiVersion: v1\nkind: Service\nmetadata: { name: udp, namespace: shop }\nspec: { ports: [{ port: 53, protocol: UDP }] }\n";
+
+#[test]
+fn a_service_is_a_parent_by_port_by_section_or_whole() {
+    let producer = Audience::Producer;
+    for (parent, condition, expected) in [
+        ("name: web", "Accepted=True/Accepted", vec![(None, producer.clone())]),
+        ("name: web, port: 80", "Accepted=True/Accepted", vec![(Some(80), producer.clone())]),
+        ("name: web, sectionName: admin", "Accepted=True/Accepted", vec![(Some(81), producer.clone())]),
+        ("name: web, sectionName: admin, port: 80", "Accepted=False/NoMatchingParent", vec![]),
+        ("name: web, port: 99", "Accepted=False/NoMatchingParent", vec![]),
+        ("name: gone", "Accepted=False/NoMatchingParent", vec![]),
+        ("name: udp", "Accepted=False/NoMatchingParent", vec![]),
+        ("name: headless", "Accepted=False/UnsupportedValue", vec![]),
+        ("name: alias", "Accepted=False/UnsupportedValue", vec![]),
+    ] {
+        let world = World::captured(&format!(
+            "{SHOP}{OTHER_SERVICES}{}",
+            route("HTTPRoute", "r", "shop", parent, "name: web, port: 80")
+        ));
+        let conditions = world.conditions("HTTPRoute shop/r");
+        assert!(conditions[0].ends_with(condition), "{parent}: {conditions:?}");
+        assert_eq!(attachments(&world, "HTTPRoute/shop/r"), expected, "{parent}");
+    }
+}
+
+#[test]
+fn a_producer_route_is_for_everyone_and_its_waypoint_is_the_service_s() {
+    let world = World::captured(&format!(
+        "{SHOP}{}",
+        route("HTTPRoute", "r", "shop", "name: web", "name: web, port: 80")
+    ));
+    let web = service(&world, "shop/web");
+    assert_eq!(web.waypoint.as_ref().unwrap().as_str(), "waypoint/shop/waypoint");
+    assert!(web.consumer_waypoints.is_empty());
+}
+
+#[test]
+fn a_consumer_route_is_for_its_own_namespace_and_its_waypoint_is_there() {
+    let world = World::captured(&format!(
+        "{SHOP}{}",
+        route(
+            "HTTPRoute",
+            "r",
+            "client",
+            "name: web, namespace: shop",
+            "name: web, namespace: shop, port: 80"
+        )
+    ));
+    assert_eq!(attachments(&world, "HTTPRoute/client/r"), [(None, Audience::Consumer("client".into()))]);
+    let web = service(&world, "shop/web");
+    assert_eq!(web.waypoint, None);
+    assert_eq!(
+        (&*web.consumer_waypoints[0].namespace, web.consumer_waypoints[0].waypoint.as_str()),
+        ("client", "waypoint/client/waypoint")
+    );
+    world.expect("HTTPRoute client/r", "parent Service shop/web: ResolvedRefs=True/ResolvedRefs");
+    assert_eq!(
+        world.route("HTTPRoute/client/r").unwrap().rules[0].backends[0].target,
+        BackendTarget::Backend("shop/web:80".into())
+    );
+}
+
+#[test]
+fn of_two_kinds_of_routes_on_one_port_grpc_holds() {
+    let to_web = "name: web, port: 80";
+    for (grpc, http, conflicted, expected) in [
+        ("name: web", "name: web", true, vec![]),
+        ("name: web, port: 80", "name: web, port: 80", true, vec![]),
+        ("name: web, port: 81", "name: web, port: 80", false, vec![(Some(80), Audience::Producer)]),
+        ("name: web, port: 81", "name: web", false, vec![(Some(80), Audience::Producer)]),
+    ] {
+        let routes =
+            route("GRPCRoute", "g", "shop", grpc, to_web) + &route("HTTPRoute", "h", "shop", http, to_web);
+        let world = World::captured(&format!("{SHOP}{routes}"));
+        let condition = world.conditions("HTTPRoute shop/h").remove(0);
+        assert_eq!(condition.contains("Accepted=False/Conflicted"), conflicted, "{grpc} {http}: {condition}");
+        assert_eq!(attachments(&world, "HTTPRoute/shop/h"), expected, "{grpc} {http}");
+        assert!(
+            world.message("HTTPRoute shop/h", "Accepted").contains("GRPCRoute shop/g")
+                || !conflicted && http.contains("80")
+        );
+    }
+}
+
+#[test]
+fn a_consumer_s_grpc_route_does_not_undo_the_producer_s_http_route() {
+    let routes = route(
+        "GRPCRoute",
+        "g",
+        "client",
+        "name: web, namespace: shop",
+        "name: web, namespace: shop, port: 80",
+    ) + &route("HTTPRoute", "h", "shop", "name: web", "name: web, port: 80");
+    let world = World::captured(&format!("{SHOP}{routes}"));
+    assert_eq!(attachments(&world, "HTTPRoute/shop/h"), [(None, Audience::Producer)]);
+    assert_eq!(attachments(&world, "GRPCRoute/client/g"), [(None, Audience::Consumer("client".into()))]);
+}
+
+#[test]
+fn one_route_on_a_gateway_and_a_service_follows_the_rules_of_each() {
+    let both = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r, namespace: client }\nspec:\n\
+        \x20 parentRefs: [{ name: public, namespace: edge }, { group: '', kind: Service, name: web, namespace: shop }]\n\
+        \x20 hostnames: [a.example.com]\n  rules: [{ backendRefs: [{ name: web, namespace: shop, port: 80 }] }]\n";
+    let world = World::captured(&format!("{SHOP}---\n{GATEWAY}{both}"));
+    world.expect("HTTPRoute client/r", "parent Gateway edge/public: ResolvedRefs=False/RefNotPermitted");
+    world.expect("HTTPRoute client/r", "parent Service shop/web: ResolvedRefs=True/ResolvedRefs");
+    let target = |key: &str| world.route(key).unwrap().rules[0].backends[0].target.clone();
+    assert_eq!(target("HTTPRoute/client/r"), BackendTarget::Unresolved(Unresolved::NotPermitted));
+    assert_eq!(target("HTTPRoute/client/r/mesh"), BackendTarget::Backend("shop/web:80".into()));
+}
+
+#[test]
+fn a_route_that_leaves_gives_its_port_back() {
+    let to_web = "name: web, port: 80";
+    let grpc = route("GRPCRoute", "g", "shop", "name: web", to_web);
+    let mut world =
+        World::captured(&format!("{SHOP}{grpc}{}", route("HTTPRoute", "h", "shop", "name: web", to_web)));
+    assert!(attachments(&world, "HTTPRoute/shop/h").is_empty());
+    world.remove(&grpc);
+    assert_eq!(attachments(&world, "HTTPRoute/shop/h"), [(None, Audience::Producer)]);
+}

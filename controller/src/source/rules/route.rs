@@ -1,0 +1,170 @@
+//! The rules of routes.
+
+use super::{Violation, filter, has, items, text, violation};
+use regex::Regex;
+use serde_json::Value;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Checks an HTTPRoute's spec.
+pub(super) fn http(spec: &Value, out: &mut Vec<Violation>) {
+    common(spec, out);
+    for (path, rule) in items(spec, "spec", "rules") {
+        for (path, it) in items(rule, &path, "matches") {
+            http_path(&format!("{path}.path"), &it["path"], out);
+        }
+        filter::check(rule, rule, &path, out);
+        for (path, backend) in items(rule, &path, "backendRefs") {
+            filter::check(backend, rule, &path, out);
+        }
+        let redirects =
+            items(rule, &path, "filters").iter().any(|(_, it)| text(it, "type") == "RequestRedirect");
+        if redirects && !items(rule, &path, "backendRefs").is_empty() {
+            let message = "a rule that redirects sends nothing to its backends";
+            out.push(violation(
+                format!("{path}.backendRefs"),
+                message,
+                "remove the backends or the redirect",
+            ));
+        }
+        timeouts(&format!("{path}.timeouts"), &rule["timeouts"], out);
+    }
+}
+
+/// Checks a GRPCRoute's spec.
+pub(super) fn grpc(spec: &Value, out: &mut Vec<Violation>) {
+    common(spec, out);
+    for (path, rule) in items(spec, "spec", "rules") {
+        for (path, it) in items(rule, &path, "matches") {
+            grpc_method(&format!("{path}.method"), &it["method"], out);
+        }
+        filter::check(rule, rule, &path, out);
+        for (path, backend) in items(rule, &path, "backendRefs") {
+            filter::check(backend, rule, &path, out);
+        }
+    }
+}
+
+fn common(spec: &Value, out: &mut Vec<Violation>) {
+    parents(spec, out);
+    let rules = items(spec, "spec", "rules");
+    let matches: usize = rules.iter().map(|(path, it)| items(it, path, "matches").len()).sum();
+    if matches > 128 {
+        out.push(violation(
+            "spec.rules",
+            format!("has {matches} matches"),
+            "use at most 128 in all rules together",
+        ));
+    }
+    for (index, (path, rule)) in rules.iter().enumerate() {
+        let name = text(rule, "name");
+        if !name.is_empty() && rules[..index].iter().any(|(_, other)| text(other, "name") == name) {
+            out.push(violation(
+                format!("{path}.name"),
+                format!("`{name}` names two rules"),
+                "rename one of them",
+            ));
+        }
+        for (path, backend) in items(rule, path, "backendRefs") {
+            backend_port(&path, backend, out);
+        }
+    }
+}
+
+/// A reference to a Service names a port.
+pub(super) fn backend_port(path: &str, backend: &Value, out: &mut Vec<Violation>) {
+    let is_service = text(backend, "group").is_empty() && matches!(text(backend, "kind"), "" | "Service");
+    if is_service && !has(backend, "port") {
+        out.push(violation(format!("{path}.port"), "is missing", "write the port of the Service"));
+    }
+}
+
+/// Two references to one parent must differ in section or port, and both must name it.
+fn parents(spec: &Value, out: &mut Vec<Violation>) {
+    let parents = items(spec, "spec", "parentRefs");
+    let same = |a: &Value, b: &Value, names: &[&str]| names.iter().all(|it| text(a, it) == text(b, it));
+    for (index, (path, it)) in parents.iter().enumerate() {
+        let target = ["group", "kind", "namespace", "name"];
+        for (_, other) in parents[..index].iter().filter(|(_, other)| same(it, other, &target)) {
+            let named = |it: &Value| (!text(it, "sectionName").is_empty(), has(it, "port"));
+            if named(it) != named(other) || (same(it, other, &["sectionName"]) && it["port"] == other["port"])
+            {
+                let message = "names the same parent as another";
+                out.push(violation(path, message, "give each of them a sectionName or port of its own"));
+                break;
+            }
+        }
+    }
+}
+
+static PATH_CHARACTERS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$").ok());
+
+fn http_path(path: &str, it: &Value, out: &mut Vec<Violation>) {
+    let value = text(it, "value");
+    if it.is_null() || text(it, "type") == "RegularExpression" {
+        return;
+    }
+    let field = format!("{path}.value");
+    if !value.starts_with('/') {
+        out.push(violation(&field, format!("`{value}` does not start with /"), "write an absolute path"));
+    }
+    let segments = ["//", "/./", "/../", "%2f", "%2F", "#"];
+    if let Some(bad) = segments.iter().find(|it| value.contains(**it)) {
+        out.push(violation(
+            &field,
+            format!("`{value}` contains {bad}"),
+            "write the path as it is after normalization",
+        ));
+    } else if value.ends_with("/..") || value.ends_with("/.") {
+        out.push(violation(
+            &field,
+            format!("`{value}` ends with a dot segment"),
+            "write the path as it is after normalization",
+        ));
+    } else if PATH_CHARACTERS.as_ref().is_some_and(|it| !value.is_empty() && !it.is_match(value)) {
+        out.push(violation(
+            &field,
+            format!("`{value}` has characters that no path has"),
+            "percent-encode them",
+        ));
+    }
+}
+
+static GRPC_SERVICE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^(?i)\.?[a-z_][a-z_0-9]*(\.[a-z_][a-z_0-9]*)*$").ok());
+static GRPC_METHOD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[A-Za-z_][A-Za-z_0-9]*$").ok());
+
+fn grpc_method(path: &str, it: &Value, out: &mut Vec<Violation>) {
+    if it.is_null() {
+        return;
+    }
+    if !has(it, "service") && !has(it, "method") {
+        out.push(violation(path, "names neither a service nor a method", "name one of them, or remove it"));
+    }
+    if text(it, "type") == "RegularExpression" {
+        return;
+    }
+    for (name, form) in [("service", &GRPC_SERVICE), ("method", &GRPC_METHOD)] {
+        let value = text(it, name);
+        if has(it, name) && form.as_ref().is_some_and(|form| !form.is_match(value)) {
+            let message = format!("`{value}` is no gRPC {name}");
+            out.push(violation(
+                format!("{path}.{name}"),
+                message,
+                "use letters, digits, underscores (and dots in a service)",
+            ));
+        }
+    }
+}
+
+fn timeouts(path: &str, it: &Value, out: &mut Vec<Violation>) {
+    let limit = |name: &str| crate::compile::parse_duration(text(it, name)).ok();
+    if let (Some(request), Some(backend)) = (limit("request"), limit("backendRequest"))
+        && request > Duration::ZERO
+        && backend > request
+    {
+        let message = "one try may not take longer than the whole request";
+        out.push(violation(format!("{path}.backendRequest"), message, "make it at most timeouts.request"));
+    }
+}

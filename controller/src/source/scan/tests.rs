@@ -1,0 +1,119 @@
+use super::{FileChange, Scan};
+use crate::resources::Edit;
+
+const A: &str = "apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n";
+const B: &str = "apiVersion: v1\nkind: Namespace\nmetadata: { name: b }\n";
+
+fn says(file: &str, text: impl Into<String>) -> (std::path::PathBuf, FileChange) {
+    (file.into(), FileChange::Text(text.into()))
+}
+
+fn gone(file: &str) -> (std::path::PathBuf, FileChange) {
+    (file.into(), FileChange::Gone)
+}
+
+/// `+a` for an object that is new or changed, `-a` for one that is gone.
+fn names(edits: Vec<Edit>) -> Vec<String> {
+    let name = |it: &Edit| match it {
+        Edit::Upsert(it) => format!("+{}", it.meta().name),
+        Edit::Remove(it) => format!("-{}", it.name),
+    };
+    edits.iter().map(name).collect()
+}
+
+#[test]
+fn only_differences_come_out() {
+    let mut scan = Scan::default();
+    assert_eq!(names(scan.apply([says("f", format!("{A}---\n{B}"))])), ["+a", "+b"]);
+    assert!(scan.apply([says("f", format!("# again\n{A}---\n{B}"))]).is_empty());
+    let changed = B.replace("name: b", "name: b, labels: { x: y1 }");
+    assert_eq!(names(scan.apply([says("f", format!("{A}---\n{changed}"))])), ["+b"]);
+    assert_eq!(names(scan.apply([says("f", A)])), ["-b"]);
+    assert_eq!(names(scan.apply([gone("f")])), ["-a"]);
+}
+
+#[test]
+fn a_renamed_file_changes_nothing() {
+    let mut scan = Scan::default();
+    scan.apply([says("f", A)]);
+    assert!(scan.apply([gone("f"), says("g", A)]).is_empty());
+    assert!(scan.apply([says("f", A), gone("g")]).is_empty(), "whatever the order");
+}
+
+#[test]
+fn a_file_that_does_not_parse_keeps_what_it_said() {
+    let mut scan = Scan::default();
+    scan.apply([says("f", format!("{A}---\n{B}"))]);
+    for (half, line) in [(format!("{A}---\napiVersion: v1\nkind: [Name"), 6), (String::new(), 0)] {
+        assert!(scan.apply([says("f", half)]).is_empty());
+        let [problem] = &scan.problems()[..] else { panic!("{:?}", scan.problems()) };
+        assert_eq!(problem.line, line, "{problem}");
+        assert!(problem.message.contains("stays in force"), "{problem}");
+    }
+    assert_eq!(names(scan.apply([says("f", A)])), ["-b"]);
+    assert!(scan.problems().is_empty());
+}
+
+#[test]
+fn an_object_that_is_not_in_order_keeps_its_last_good_form_and_the_others_change() {
+    let gateway = |port: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: g }}\nspec: {{ gatewayClassName: c, listeners: [{{ name: l, port: {port}, protocol: HTTP }}] }}\n---\n"
+        )
+    };
+    let mut scan = Scan::default();
+    assert_eq!(names(scan.apply([says("f", gateway("80") + A)])), ["+a", "+g"]);
+    assert_eq!(names(scan.apply([says("f", gateway("0") + B)])), ["-a", "+b"]);
+    let [problem] = &scan.problems()[..] else { panic!("{:?}", scan.problems()) };
+    assert_eq!(
+        problem.to_string(),
+        "f:1 Gateway default/g spec.listeners[0].port: 0 is out of range (use a number from 1 to 65535)"
+    );
+    assert_eq!(names(scan.apply([says("f", gateway("81") + B)])), ["+g"]);
+}
+
+#[test]
+fn a_manifest_nobody_can_name_takes_no_object_away() {
+    let mut scan = Scan::default();
+    scan.apply([says("f", format!("{A}---\n{B}"))]);
+    assert!(scan.apply([says("f", format!("{A}---\n{}", B.replace("name: b", "nam: b")))]).is_empty());
+    assert_eq!(scan.problems().len(), 1);
+}
+
+#[test]
+fn of_two_files_with_one_object_the_first_stays() {
+    let mut scan = Scan::default();
+    let other = A.replace("name: a", "name: a, labels: { x: other }");
+    scan.apply([says("m", A)]);
+    assert!(scan.apply([says("b", other.clone())]).is_empty(), "also if the other's name comes first");
+    let [problem] = &scan.problems()[..] else { panic!("{:?}", scan.problems()) };
+    assert_eq!((problem.file.to_str(), problem.line), (Some("b"), 1));
+    assert!(problem.message.contains("stands in m already"), "{problem}");
+    assert_eq!(names(scan.apply([gone("m")])), ["+a"], "then the other takes its place");
+    assert!(scan.problems().is_empty());
+    assert_eq!(scan.origin(&crate::source::objects(A)[0].reference()).unwrap().0.to_str(), Some("b"));
+}
+
+#[test]
+fn an_object_twice_in_one_file_is_said_to_be_so() {
+    let mut scan = Scan::default();
+    assert_eq!(names(scan.apply([says("f", format!("{A}---\n{A}"))])), ["+a"]);
+    assert!(scan.problems()[0].message.contains("stands in line 1 already"), "{:?}", scan.problems());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_keeps_what_it_said() {
+    let mut scan = Scan::default();
+    scan.apply([says("f", A)]);
+    assert!(scan.apply([("f".into(), FileChange::Unreadable("no".to_owned()))]).is_empty());
+    assert!(scan.problems()[0].message.contains("cannot be read: no"));
+}
+
+#[test]
+fn kinds_that_do_not_concern_us_are_noted() {
+    let mut scan = Scan::default();
+    assert!(
+        scan.apply([says("f", "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: d }\n")]).is_empty()
+    );
+    assert_eq!(scan.problems()[0].severity, crate::compile::Severity::Note);
+}

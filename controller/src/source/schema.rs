@@ -1,0 +1,320 @@
+//! What the API server would refuse by a CRD's schema: types, required fields, limits, patterns, unknown fields. Defaults
+//! are filled in as it would.
+
+use super::rules;
+use crate::resources::Kind;
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+/// Something in a manifest that the API server would refuse.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Violation {
+    /// The path of the field.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// A structural schema (the part of OpenAPI that CRDs may use).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Schema {
+    r#type: Option<Type>,
+    #[serde(default)]
+    properties: BTreeMap<String, Schema>,
+    additional_properties: Option<Box<Schema>>,
+    items: Option<Box<Schema>>,
+    #[serde(default)]
+    required: Vec<String>,
+    default: Option<Value>,
+    #[serde(default, rename = "enum")]
+    choices: Vec<Value>,
+    minimum: Option<f64>,
+    maximum: Option<f64>,
+    min_length: Option<usize>,
+    max_length: Option<usize>,
+    min_items: Option<usize>,
+    max_items: Option<usize>,
+    max_properties: Option<usize>,
+    pattern: Option<String>,
+    #[serde(rename = "x-kubernetes-list-type")]
+    list_type: Option<String>,
+    #[serde(default, rename = "x-kubernetes-list-map-keys")]
+    list_keys: Vec<String>,
+    #[serde(skip)]
+    compiled: Option<Regex>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+}
+
+/// Checks a manifest of a kind that has a schema here, and fills in its defaults.
+pub(super) fn check(kind: Kind, manifest: &mut Value) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if let Some(schema) = SCHEMAS.get(&kind) {
+        // What a status says was not written by the user.
+        if let Some(it) = manifest.as_object_mut() {
+            it.remove("status");
+        }
+        schema.walk(manifest, &mut String::new(), &mut violations);
+        if violations.is_empty() {
+            rules::check(kind, manifest, &mut violations);
+        }
+    }
+    violations
+}
+
+static SCHEMAS: LazyLock<BTreeMap<Kind, Arc<Schema>>> = LazyLock::new(|| {
+    let texts = [
+        (Kind::GatewayClass, include_str!("../../schemas/gatewayclasses.json")),
+        (Kind::Gateway, include_str!("../../schemas/gateways.json")),
+        (Kind::HttpRoute, include_str!("../../schemas/httproutes.json")),
+        (Kind::GrpcRoute, include_str!("../../schemas/grpcroutes.json")),
+        (Kind::ReferenceGrant, include_str!("../../schemas/referencegrants.json")),
+    ];
+    let parse = |(kind, text)| {
+        // A schema that does not parse would be a mistake of ours that the test below finds.
+        let mut schema: Schema = serde_json::from_str(text).ok()?;
+        schema.compile();
+        Some((kind, Arc::new(schema)))
+    };
+    texts.into_iter().filter_map(parse).collect()
+});
+
+// === impl Schema ===
+
+impl Schema {
+    fn compile(&mut self) {
+        self.compiled = self.pattern.as_deref().and_then(|it| Regex::new(it).ok());
+        self.properties.values_mut().for_each(Self::compile);
+        self.items.as_deref_mut().into_iter().for_each(Self::compile);
+        self.additional_properties.as_deref_mut().into_iter().for_each(Self::compile);
+    }
+
+    fn walk(&self, value: &mut Value, path: &mut String, out: &mut Vec<Violation>) {
+        if let Some(expected) = self.r#type.filter(|it| !it.accepts(value)) {
+            let remedy = format!("write {}", expected.name());
+            return out.push(violation(path.as_str(), format!("is {}", name_of(value)), remedy));
+        }
+        if !self.choices.is_empty() && !self.choices.contains(value) {
+            let choices: Vec<String> =
+                self.choices.iter().map(|it| plain(it).replace("\"\"", "nothing")).collect();
+            let remedy = format!("use one of {}", choices.join(", "));
+            out.push(violation(path.as_str(), format!("`{}` is not allowed", plain(value)), remedy));
+            return;
+        }
+        match value {
+            Value::Object(map) => self.object(map, path, out),
+            Value::Array(items) => self.array(items, path, out),
+            Value::String(text) => self.string(text, path, out),
+            Value::Number(number) => self.number(number.as_f64().unwrap_or_default(), path, out),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn object(&self, map: &mut Map<String, Value>, path: &mut String, out: &mut Vec<Violation>) {
+        if let Some(max) = self.max_properties.filter(|max| map.len() > *max) {
+            out.push(violation(
+                path.as_str(),
+                format!("has {} entries", map.len()),
+                format!("use at most {max}"),
+            ));
+        }
+        // As the API server: nothing written at all is as the field left out.
+        map.retain(|_, value| !value.is_null());
+        for (name, schema) in &self.properties {
+            if let (false, Some(default)) = (map.contains_key(name), &schema.default) {
+                map.insert(name.clone(), default.clone());
+            }
+        }
+        for name in self.required.iter().filter(|it| !map.contains_key(*it)) {
+            out.push(violation(&join(path, name), "is missing", "write it"));
+        }
+        for (name, value) in map.iter_mut() {
+            let length = path.len();
+            path.push_str(if path.is_empty() { "" } else { "." });
+            path.push_str(name);
+            match (self.properties.get(name), &self.additional_properties) {
+                (Some(schema), _) => schema.walk(value, path, out),
+                (None, Some(schema)) => schema.walk(value, path, out),
+                // `metadata` and the like are open: their schema is the server's own.
+                (None, None) if self.properties.is_empty() => {}
+                (None, None) => {
+                    let near = nearest(name, self.properties.keys());
+                    let remedy = near.map_or("remove it".to_owned(), |it| format!("did you mean `{it}`?"));
+                    out.push(violation(path.as_str(), "is not a field of this object", remedy));
+                }
+            }
+            path.truncate(length);
+        }
+    }
+
+    fn array(&self, items: &mut [Value], path: &mut String, out: &mut Vec<Violation>) {
+        if let Some(max) = self.max_items.filter(|max| items.len() > *max) {
+            out.push(violation(
+                path.as_str(),
+                format!("has {} items", items.len()),
+                format!("use at most {max}"),
+            ));
+        }
+        if let Some(min) = self.min_items.filter(|min| items.len() < *min) {
+            out.push(violation(
+                path.as_str(),
+                format!("has {} items", items.len()),
+                format!("use at least {min}"),
+            ));
+        }
+        for (index, value) in items.iter_mut().enumerate() {
+            let length = path.len();
+            path.push_str(&format!("[{index}]"));
+            self.items.iter().for_each(|it| it.walk(value, path, out));
+            path.truncate(length);
+        }
+        self.duplicates(items, path, out);
+    }
+
+    fn duplicates(&self, items: &[Value], path: &str, out: &mut Vec<Violation>) {
+        let key = |item: &Value| -> Option<String> {
+            match self.list_type.as_deref()? {
+                "map" => {
+                    Some(self.list_keys.iter().map(|key| plain(&item[key])).collect::<Vec<_>>().join(", "))
+                }
+                "set" => Some(plain(item)),
+                _ => None,
+            }
+        };
+        let keys: Vec<_> = items.iter().map(key).collect();
+        for (index, it) in keys.iter().enumerate().filter(|(_, it)| it.is_some()) {
+            if keys[..index].contains(it) {
+                let field = format!("{path}[{index}]");
+                let message = format!("`{}` stands here twice", it.as_deref().unwrap_or_default());
+                out.push(violation(&field, message, "remove one of them"));
+            }
+        }
+    }
+
+    fn string(&self, text: &str, path: &str, out: &mut Vec<Violation>) {
+        let length = text.chars().count();
+        if let Some(max) = self.max_length.filter(|max| length > *max) {
+            out.push(violation(path, format!("has {length} characters"), format!("use at most {max}")));
+        } else if let Some(min) = self.min_length.filter(|min| length < *min) {
+            let message =
+                if length == 0 { "is empty".to_owned() } else { format!("has {length} characters") };
+            out.push(violation(path, message, format!("use at least {min}")));
+        } else if let Some(pattern) = self.compiled.as_ref().filter(|it| !it.is_match(text)) {
+            let remedy = format!("write what matches {pattern}");
+            out.push(violation(path, format!("`{text}` does not have the right form"), remedy));
+        }
+    }
+
+    fn number(&self, number: f64, path: &str, out: &mut Vec<Violation>) {
+        let (min, max) = (self.minimum.unwrap_or(f64::MIN), self.maximum.unwrap_or(f64::MAX));
+        if number < min || number > max {
+            let remedy = match (self.minimum, self.maximum) {
+                (Some(min), Some(max)) => format!("use a number from {min} to {max}"),
+                (Some(min), None) => format!("use {min} or more"),
+                _ => format!("use at most {max}"),
+            };
+            out.push(violation(path, format!("{number} is out of range"), remedy));
+        }
+    }
+}
+
+// === impl Type ===
+
+impl Type {
+    fn accepts(self, value: &Value) -> bool {
+        match self {
+            Self::Object => value.is_object(),
+            Self::Array => value.is_array(),
+            Self::String => value.is_string(),
+            Self::Integer => value.is_i64() || value.is_u64(),
+            Self::Number => value.is_number(),
+            Self::Boolean => value.is_boolean(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Object => "a mapping",
+            Self::Array => "a list",
+            Self::String => "a text (in quotes if it looks like something else)",
+            Self::Integer => "a whole number",
+            Self::Number => "a number",
+            Self::Boolean => "true or false",
+        }
+    }
+}
+
+fn name_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+/// A value without the quotes of a text.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+pub(super) fn violation(
+    field: impl Into<String>,
+    message: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Violation {
+    Violation { field: field.into(), message: message.into(), remedy: remedy.into() }
+}
+
+fn join(path: &str, name: &str) -> String {
+    match path.is_empty() {
+        true => name.to_owned(),
+        false => format!("{path}.{name}"),
+    }
+}
+
+/// The known name that is closest to a mistyped one, if one is close.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let ranked = known.map(|it| (distance(&name.to_lowercase(), &it.to_lowercase()), it.as_str()));
+    ranked.min().filter(|(distance, it)| *distance <= 2.max(it.len() / 4)).map(|(_, it)| it)
+}
+
+/// Whether one name is probably the other, mistyped.
+pub(super) fn is_slip(written: &str, meant: &str) -> bool {
+    written.len() > 4 && distance(&written.to_lowercase(), &meant.to_lowercase()) <= 2
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (index, a) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (at, b) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(row[at] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

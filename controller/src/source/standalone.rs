@@ -1,0 +1,279 @@
+//! What a cluster would fill in, where there is none: namespaces, GatewayClasses, cluster IPs, EndpointSlices, readiness.
+//! Pure: edits in, edits out.
+
+use crate::compile::{AddressPool, Settings};
+use crate::resources::{
+    AddressSlice, Edit, EndpointSlice, GatewayClass, Kind, Meta, Namespace, Object, ObjectRef, Pod,
+    Resources, Service, ServiceKind, SliceEndpoint, SlicePort, Typed,
+};
+use fairway_gateway_api::gatewayclasses::GatewayClassSpec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// How to fill in.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Where Services without a cluster IP get one.
+    pub services: AddressPool,
+    /// The controller name of the GatewayClasses that are implied.
+    pub controller_name: Arc<str>,
+    /// The GatewayClasses that are there even if nobody writes them.
+    pub classes: Vec<Arc<str>>,
+}
+
+/// Fills in what a cluster would.
+#[derive(Debug)]
+pub struct Standalone {
+    completion: Completion,
+    /// What the user wrote.
+    written: Resources,
+    /// What was made of it beside what passes through as it is.
+    made: BTreeMap<ObjectRef, Object>,
+    addresses: BTreeMap<ObjectRef, Ipv4Addr>,
+    /// How many objects are in each namespace: one with any is implied.
+    population: BTreeMap<Arc<str>, usize>,
+    is_new: bool,
+}
+
+// === impl Completion ===
+
+impl Completion {
+    /// Fills in for a configuration with these settings, with loopback addresses for Services.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            services: AddressPool::SERVICES,
+            controller_name: settings.controller_name.clone(),
+            classes: vec![settings.gateway_class.clone(), settings.waypoint_class.clone()],
+        }
+    }
+}
+
+// === impl Standalone ===
+
+impl Standalone {
+    /// Nothing is written yet.
+    pub fn new(completion: Completion) -> Self {
+        Self {
+            completion,
+            written: Resources::default(),
+            made: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            population: BTreeMap::new(),
+            is_new: true,
+        }
+    }
+
+    /// Takes the user's edits and gives back all edits that follow.
+    pub fn complete(&mut self, edits: impl IntoIterator<Item = Edit>) -> Vec<Edit> {
+        let (mut out, mut is_affected) = (Vec::new(), std::mem::take(&mut self.is_new));
+        for edit in edits {
+            let object = edit.object();
+            // Routes and the like come by the thousand and need nothing filled in.
+            is_affected |= matches!(
+                object.kind,
+                Kind::Namespace | Kind::Service | Kind::Pod | Kind::EndpointSlice | Kind::GatewayClass
+            );
+            is_affected |= self.count(&edit, &object);
+            let passes = !matches!(object.kind, Kind::Service | Kind::Pod);
+            match &edit {
+                Edit::Upsert(it) => drop(self.written.insert(it.clone())),
+                Edit::Remove(it) => drop(self.written.remove(it)),
+            }
+            // What was implied and is now written (or the other way round) is settled below.
+            if passes && !self.made.contains_key(&object) && !self.will_imply(&edit) {
+                out.push(edit);
+            }
+        }
+        if is_affected {
+            let wanted = self.make();
+            let gone: Vec<ObjectRef> =
+                self.made.keys().filter(|it| !wanted.contains_key(it)).cloned().collect();
+            for it in gone {
+                self.made.remove(&it);
+                match self.written.get(&it) {
+                    Some(written) => out.push(Edit::Upsert(written.clone())),
+                    None => out.push(Edit::Remove(it)),
+                }
+            }
+            for (reference, object) in wanted {
+                if self.made.get(&reference) != Some(&object) {
+                    out.push(Edit::Upsert(object.clone()));
+                    self.made.insert(reference, object);
+                }
+            }
+        }
+        out
+    }
+
+    /// Counts the objects of a namespace; true when it came to life or died.
+    fn count(&mut self, edit: &Edit, object: &ObjectRef) -> bool {
+        let was_there = self.written.get(object).is_some();
+        let is_there = matches!(edit, Edit::Upsert(_));
+        if object.namespace.is_empty() || was_there == is_there {
+            return false;
+        }
+        let count = self.population.entry(object.namespace.clone()).or_default();
+        *count = if is_there { *count + 1 } else { count.saturating_sub(1) };
+        match (*count, is_there) {
+            (0, _) => {
+                self.population.remove(&object.namespace);
+                true
+            }
+            (1, true) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the object of a removal will be implied from now on.
+    fn will_imply(&self, edit: &Edit) -> bool {
+        let Edit::Remove(it) = edit else { return false };
+        match it.kind {
+            Kind::Namespace => self.population.contains_key(&it.name),
+            Kind::GatewayClass => self.completion.classes.contains(&it.name),
+            _ => false,
+        }
+    }
+
+    /// Everything that does not pass through as it was written.
+    fn make(&mut self) -> BTreeMap<ObjectRef, Object> {
+        let mut made = BTreeMap::new();
+        let mut put = |object: Object| drop(made.insert(object.reference(), object));
+        for name in self.population.keys() {
+            if self.written.namespace(&ObjectRef::new(Kind::Namespace, "", name.clone())).is_none() {
+                put(Object::Namespace(Arc::new(implied_namespace(name))));
+            }
+        }
+        for name in &self.completion.classes {
+            if self.written.gateway_class(&ObjectRef::new(Kind::GatewayClass, "", name.clone())).is_none() {
+                put(Object::GatewayClass(Arc::new(implied_class(name, &self.completion.controller_name))));
+            }
+        }
+        let mut pods: BTreeMap<Arc<str>, Vec<Arc<Pod>>> = BTreeMap::new();
+        let mut sliced = BTreeSet::new();
+        let mut services = BTreeMap::new();
+        for object in self.written.iter() {
+            match object {
+                Object::Pod(it) => {
+                    let pod = ready(it);
+                    pods.entry(pod.meta.namespace.clone()).or_default().push(pod.clone());
+                    put(Object::Pod(pod));
+                }
+                Object::EndpointSlice(it) => {
+                    sliced.extend(it.service.iter().map(|name| (it.meta.namespace.clone(), name.clone())));
+                }
+                Object::Service(it) => {
+                    services.insert(object.reference(), it.clone());
+                }
+                _ => {}
+            }
+        }
+        pods.values_mut().for_each(|it| it.sort_by(|a, b| a.meta.name.cmp(&b.meta.name)));
+        self.addresses = allocate(&services, std::mem::take(&mut self.addresses), &self.completion.services);
+        for (reference, service) in services {
+            let service = match self.addresses.get(&reference) {
+                Some(address) => {
+                    Arc::new(Service { cluster_ips: vec![IpAddr::V4(*address)], ..Service::clone(&service) })
+                }
+                None => service,
+            };
+            let name = (service.meta.namespace.clone(), service.meta.name.clone());
+            if !sliced.contains(&name) {
+                let pods = pods.get(&service.meta.namespace).map(Vec::as_slice).unwrap_or_default();
+                slices(&service, pods).into_iter().for_each(|it| put(Object::EndpointSlice(Arc::new(it))));
+            }
+            put(Object::Service(service));
+        }
+        made
+    }
+}
+
+fn implied_namespace(name: &Arc<str>) -> Namespace {
+    let labels = BTreeMap::from([("kubernetes.io/metadata.name".into(), name.clone())]);
+    Namespace { meta: Meta { name: name.clone(), generation: 1, labels, ..Meta::default() } }
+}
+
+fn implied_class(name: &Arc<str>, controller_name: &Arc<str>) -> GatewayClass {
+    let meta = Meta { name: name.clone(), generation: 1, ..Meta::default() };
+    Typed {
+        meta,
+        spec: GatewayClassSpec { controller_name: controller_name.to_string(), ..Default::default() },
+    }
+}
+
+/// Nobody probes a pod here: one that has an address and does not say otherwise is ready.
+fn ready(pod: &Arc<Pod>) -> Arc<Pod> {
+    match pod.ready.is_none() && !pod.addresses.is_empty() {
+        true => Arc::new(Pod { ready: Some(true), ..Pod::clone(pod) }),
+        false => pod.clone(),
+    }
+}
+
+/// Gives each Service that needs one an address: the one its name asks for, or the next that is free. Who has one keeps
+/// it while this process runs; after a restart only those whose names ask for the same address can change places.
+fn allocate(
+    services: &BTreeMap<ObjectRef, Arc<Service>>,
+    before: BTreeMap<ObjectRef, Ipv4Addr>,
+    pool: &AddressPool,
+) -> BTreeMap<ObjectRef, Ipv4Addr> {
+    let mut taken: BTreeSet<IpAddr> =
+        services.values().flat_map(|it| it.cluster_ips.iter().copied()).collect();
+    let needs = |it: &Service| it.kind == ServiceKind::ClusterIp && it.cluster_ips.is_empty();
+    let mut given = BTreeMap::new();
+    let (old, new): (Vec<&ObjectRef>, Vec<&ObjectRef>) = services
+        .iter()
+        .filter(|(_, it)| needs(it))
+        .map(|(name, _)| name)
+        .partition(|it| before.contains_key(*it));
+    for name in old.into_iter().chain(new) {
+        let text = format!("{}/{}", name.namespace, name.name);
+        let own = before.get(name).copied().into_iter();
+        let mut choices = own.chain((0..pool.capacity()).map(|attempt| pool.pick(&text, attempt)));
+        if let Some(address) = choices.find(|it| !taken.contains(&IpAddr::V4(*it))) {
+            taken.insert(IpAddr::V4(address));
+            given.insert(name.clone(), address);
+        }
+    }
+    given
+}
+
+/// The EndpointSlices a cluster would make of a Service's selector: one for each set of port numbers.
+fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
+    let Some(selector) = service.selector.as_ref().filter(|_| service.kind != ServiceKind::ExternalName)
+    else {
+        return Vec::new();
+    };
+    let mut by_ports: BTreeMap<Vec<(Arc<str>, u16)>, Vec<SliceEndpoint>> = BTreeMap::new();
+    for pod in pods.iter().filter(|it| !it.ended && selector.matches(&it.meta.labels)) {
+        let Some(address) = pod.addresses.first() else { continue };
+        let resolved = service
+            .tcp_ports()
+            .filter_map(|it| Some((it.name.clone().unwrap_or_default(), pod.resolve(&it.target)?)));
+        by_ports.entry(resolved.collect()).or_default().push(SliceEndpoint {
+            address: *address,
+            ready: pod.is_ready() || service.publish_not_ready,
+            serving: pod.ready == Some(true),
+            terminating: pod.terminating,
+            node: Some(pod.node.clone()).filter(|it| !it.is_empty()),
+            zone: None,
+        });
+    }
+    let slice =
+        |(index, (ports, endpoints)): (usize, (Vec<(Arc<str>, u16)>, Vec<SliceEndpoint>))| EndpointSlice {
+            meta: Meta {
+                namespace: service.meta.namespace.clone(),
+                name: format!("{}-standalone-{index}", service.meta.name).into(),
+                generation: 1,
+                ..Meta::default()
+            },
+            service: Some(service.meta.name.clone()),
+            addresses: AddressSlice {
+                endpoints,
+                ports: ports.into_iter().map(|(name, port)| SlicePort { name, port, is_tcp: true }).collect(),
+            },
+        };
+    by_ports.into_iter().enumerate().map(slice).collect()
+}
+
+#[cfg(test)]
+mod tests;
