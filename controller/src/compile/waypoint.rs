@@ -147,7 +147,7 @@ pub(super) fn endpoints(
 }
 
 /// The addresses of a waypoint without pods. All waypoints use one port, so each gets an address of its own.
-fn standalone_addresses(gateway: &ObjectName, written: &[IpAddr], settings: &Settings) -> Vec<IpAddr> {
+pub(super) fn standalone_addresses(gateway: &ObjectName, written: &[IpAddr], settings: &Settings) -> Vec<IpAddr> {
     if !written.is_empty() {
         return written.to_vec();
     }

@@ -112,7 +112,7 @@ fn invalid_name(kind: Kind, name: &str) -> Option<String> {
     match kind {
         Kind::Namespace | Kind::Service => invalid_label(name),
         _ if name.len() > 253 => Some(format!("`{name}` has more than 253 characters")),
-        _ => name.split('.').find_map(|it| invalid_characters(it)).map(|_| format!("`{name}` is not a name")),
+        _ => name.split('.').find_map(invalid_characters).map(|_| format!("`{name}` is not a name")),
     }
 }
 

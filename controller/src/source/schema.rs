@@ -141,7 +141,7 @@ impl Schema {
             }
         }
         for name in self.required.iter().filter(|it| !map.contains_key(*it)) {
-            out.push(violation(&join(path, name), "is missing", "write it"));
+            out.push(violation(join(path, name), "is missing", "write it"));
         }
         for (name, value) in map.iter_mut() {
             let length = path.len();

@@ -237,13 +237,16 @@ fn allocate(
     given
 }
 
+/// Names of a Service's ports and the numbers behind them at a pod.
+type Ports = Vec<(Arc<str>, u16)>;
+
 /// The EndpointSlices a cluster would make of a Service's selector: one for each set of port numbers.
 fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
     let Some(selector) = service.selector.as_ref().filter(|_| service.kind != ServiceKind::ExternalName)
     else {
         return Vec::new();
     };
-    let mut by_ports: BTreeMap<Vec<(Arc<str>, u16)>, Vec<SliceEndpoint>> = BTreeMap::new();
+    let mut by_ports: BTreeMap<Ports, Vec<SliceEndpoint>> = BTreeMap::new();
     for pod in pods.iter().filter(|it| !it.ended && selector.matches(&it.meta.labels)) {
         let Some(address) = pod.addresses.first() else { continue };
         let resolved = service
@@ -258,20 +261,19 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
             zone: None,
         });
     }
-    let slice =
-        |(index, (ports, endpoints)): (usize, (Vec<(Arc<str>, u16)>, Vec<SliceEndpoint>))| EndpointSlice {
-            meta: Meta {
-                namespace: service.meta.namespace.clone(),
-                name: format!("{}-standalone-{index}", service.meta.name).into(),
-                generation: 1,
-                ..Meta::default()
-            },
-            service: Some(service.meta.name.clone()),
-            addresses: AddressSlice {
-                endpoints,
-                ports: ports.into_iter().map(|(name, port)| SlicePort { name, port, is_tcp: true }).collect(),
-            },
-        };
+    let slice = |(index, (ports, endpoints)): (usize, (Ports, Vec<SliceEndpoint>))| EndpointSlice {
+        meta: Meta {
+            namespace: service.meta.namespace.clone(),
+            name: format!("{}-standalone-{index}", service.meta.name).into(),
+            generation: 1,
+            ..Meta::default()
+        },
+        service: Some(service.meta.name.clone()),
+        addresses: AddressSlice {
+            endpoints,
+            ports: ports.into_iter().map(|(name, port)| SlicePort { name, port, is_tcp: true }).collect(),
+        },
+    };
     by_ports.into_iter().enumerate().map(slice).collect()
 }
 

@@ -5,6 +5,7 @@ use crate::compile::output::ProxyClass;
 use crate::compile::proxy;
 use crate::compile::reader::Reader;
 use crate::compile::settings::Mode;
+use crate::compile::waypoint;
 use crate::resources::{Gateway, Kind, ObjectRef};
 use fairway_config::model::ObjectName;
 use std::net::IpAddr;
@@ -63,9 +64,10 @@ pub(super) fn of(
         // The proxy has a network of its own.
         (Mode::Standalone, false) => addresses.assigned = pods.pods.iter().map(|it| it.address).collect(),
         (Mode::Standalone, true) => {
-            addresses.bound = match addresses.written.is_empty() {
-                true => settings.default_addresses.clone(),
-                false => addresses.written.clone(),
+            addresses.bound = match (class, addresses.written.is_empty()) {
+                (ProxyClass::Waypoint, _) => waypoint::standalone_addresses(name, &addresses.written, &settings),
+                (ProxyClass::Gateway, true) => settings.default_addresses.clone(),
+                (ProxyClass::Gateway, false) => addresses.written.clone(),
             };
             addresses.assigned = addresses.bound.clone();
         }

@@ -42,7 +42,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
             continue;
         }
         let namespace: Arc<str> =
-            it.namespace.as_deref().map_or_else(|| asked.gateway.namespace.clone(), |it| Arc::from(it));
+            it.namespace.as_deref().map_or_else(|| asked.gateway.namespace.clone(), Arc::from);
         let target = (Kind::Secret, &namespace, it.name.as_str());
         if !grant::permits(reader, (Kind::Gateway, &asked.gateway.namespace), target) {
             let message = format!(

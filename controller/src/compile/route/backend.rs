@@ -80,9 +80,9 @@ fn follow(
 
 /// Whether requests of a kind of route can be spoken in a protocol.
 fn can_carry(kind: RouteKind, protocol: Protocol) -> bool {
-    match (kind, protocol) {
-        (_, Protocol::Secure | Protocol::Known(AppProtocol::Tcp)) => false,
-        (RouteKind::Grpc, Protocol::Known(AppProtocol::Http1)) => false,
-        _ => true,
-    }
+    !matches!(
+        (kind, protocol),
+        (_, Protocol::Secure | Protocol::Known(AppProtocol::Tcp))
+            | (RouteKind::Grpc, Protocol::Known(AppProtocol::Http1))
+    )
 }
