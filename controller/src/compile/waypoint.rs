@@ -36,7 +36,7 @@ pub(super) struct Waypoint {
 
 /// The key of a waypoint's endpoints.
 pub(super) fn endpoints_key(gateway: &ObjectName) -> BackendKey {
-    BackendKey::from(format!("waypoint/{gateway}"))
+    BackendKey::of_waypoint(gateway)
 }
 
 /// Chooses the waypoint of a namespace, if something there needs one: the oldest Gateway of the class that a user
@@ -147,7 +147,11 @@ pub(super) fn endpoints(
 }
 
 /// The addresses of a waypoint without pods. All waypoints use one port, so each gets an address of its own.
-pub(super) fn standalone_addresses(gateway: &ObjectName, written: &[IpAddr], settings: &Settings) -> Vec<IpAddr> {
+pub(super) fn standalone_addresses(
+    gateway: &ObjectName,
+    written: &[IpAddr],
+    settings: &Settings,
+) -> Vec<IpAddr> {
     if !written.is_empty() {
         return written.to_vec();
     }

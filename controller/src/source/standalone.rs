@@ -28,7 +28,7 @@ pub struct Standalone {
     completion: Completion,
     /// What the user wrote.
     written: Resources,
-    /// What was made of it beside what passes through as it is.
+    /// What was made of it: all objects of the kinds of which something is filled in.
     made: BTreeMap<ObjectRef, Object>,
     addresses: BTreeMap<ObjectRef, Ipv4Addr>,
     /// How many objects are in each namespace: one with any is implied.
@@ -69,19 +69,17 @@ impl Standalone {
         let (mut out, mut is_affected) = (Vec::new(), std::mem::take(&mut self.is_new));
         for edit in edits {
             let object = edit.object();
-            // Routes and the like come by the thousand and need nothing filled in.
-            is_affected |= matches!(
+            // Routes and the like come by the thousand and pass through as they are.
+            let is_settled_below = matches!(
                 object.kind,
                 Kind::Namespace | Kind::Service | Kind::Pod | Kind::EndpointSlice | Kind::GatewayClass
             );
-            is_affected |= self.count(&edit, &object);
-            let passes = !matches!(object.kind, Kind::Service | Kind::Pod);
+            is_affected |= self.count(&edit, &object) || is_settled_below;
             match &edit {
                 Edit::Upsert(it) => drop(self.written.insert(it.clone())),
                 Edit::Remove(it) => drop(self.written.remove(it)),
             }
-            // What was implied and is now written (or the other way round) is settled below.
-            if passes && !self.made.contains_key(&object) && !self.will_imply(&edit) {
+            if !is_settled_below {
                 out.push(edit);
             }
         }
@@ -91,10 +89,7 @@ impl Standalone {
                 self.made.keys().filter(|it| !wanted.contains_key(it)).cloned().collect();
             for it in gone {
                 self.made.remove(&it);
-                match self.written.get(&it) {
-                    Some(written) => out.push(Edit::Upsert(written.clone())),
-                    None => out.push(Edit::Remove(it)),
-                }
+                out.push(Edit::Remove(it));
             }
             for (reference, object) in wanted {
                 if self.made.get(&reference) != Some(&object) {
@@ -125,17 +120,7 @@ impl Standalone {
         }
     }
 
-    /// Whether the object of a removal will be implied from now on.
-    fn will_imply(&self, edit: &Edit) -> bool {
-        let Edit::Remove(it) = edit else { return false };
-        match it.kind {
-            Kind::Namespace => self.population.contains_key(&it.name),
-            Kind::GatewayClass => self.completion.classes.contains(&it.name),
-            _ => false,
-        }
-    }
-
-    /// Everything that does not pass through as it was written.
+    /// All objects of the kinds of which something is filled in.
     fn make(&mut self) -> BTreeMap<ObjectRef, Object> {
         let mut made = BTreeMap::new();
         let mut put = |object: Object| drop(made.insert(object.reference(), object));
@@ -159,6 +144,7 @@ impl Standalone {
                     pods.entry(pod.meta.namespace.clone()).or_default().push(pod.clone());
                     put(Object::Pod(pod));
                 }
+                Object::Namespace(_) | Object::GatewayClass(_) => put(object.clone()),
                 Object::EndpointSlice(it) => {
                     sliced.extend(it.service.iter().map(|name| (it.meta.namespace.clone(), name.clone())));
                 }
@@ -184,6 +170,8 @@ impl Standalone {
             }
             put(Object::Service(service));
         }
+        // Last, so that one whose name is that of one of ours stays what the user wrote.
+        self.written.iter().filter(|it| it.kind() == Kind::EndpointSlice).for_each(|it| put(it.clone()));
         made
     }
 }

@@ -65,7 +65,9 @@ pub(super) fn of(
         (Mode::Standalone, false) => addresses.assigned = pods.pods.iter().map(|it| it.address).collect(),
         (Mode::Standalone, true) => {
             addresses.bound = match (class, addresses.written.is_empty()) {
-                (ProxyClass::Waypoint, _) => waypoint::standalone_addresses(name, &addresses.written, &settings),
+                (ProxyClass::Waypoint, _) => {
+                    waypoint::standalone_addresses(name, &addresses.written, &settings)
+                }
                 (ProxyClass::Gateway, true) => settings.default_addresses.clone(),
                 (ProxyClass::Gateway, false) => addresses.written.clone(),
             };
