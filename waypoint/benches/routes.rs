@@ -37,6 +37,7 @@ fn measure(spread: Spread, size: usize) {
     let before = resident();
     let upserts = (0..size).flat_map(|it| resources(spread, it, 0)).chain([listener()]).collect();
     let (snapshot, changes) = Snapshot::default().apply(Delta { upserts, ..Delta::default() });
+    let of_snapshot = resident().saturating_sub(before);
     let start = Instant::now();
     let tables = Tables::default().next(&snapshot, &changes, &mut registry).expect("valid tables");
     let built = start.elapsed();
@@ -70,10 +71,12 @@ fn measure(spread: Spread, size: usize) {
         .collect();
     runs.sort_unstable();
     println!(
-        "{size:>6} routes, {spread:?}: {:>6.1} MiB ({} B a route with backend and endpoint); built in {built:.1?}; \
+        "{size:>6} routes, {spread:?}: {:>6.1} MiB ({} B a route with backend and endpoint, {} of \
+         it tables); built in {built:.1?}; \
          one edit {:.1?} (median of 20); choosing a rule {} ns (median of 20)",
         memory as f64 / f64::from(1 << 20),
         memory / size,
+        memory.saturating_sub(of_snapshot) / size,
         edits[edits.len() / 2],
         runs[runs.len() / 2],
     );

@@ -24,11 +24,7 @@ pub(crate) fn route(name: &str) -> Route {
 
 /// Like [`route`], a GRPCRoute.
 pub(crate) fn grpc_route(name: &str) -> Route {
-    Route {
-        key: format!("GRPCRoute/shop/{name}").into(),
-        kind: RouteKind::Grpc,
-        ..route(name)
-    }
+    Route { key: format!("GRPCRoute/shop/{name}").into(), kind: RouteKind::Grpc, ..route(name) }
 }
 
 pub(crate) fn attachment(listener: &str, hostnames: &[(&str, &str)]) -> Attachment {
@@ -36,18 +32,11 @@ pub(crate) fn attachment(listener: &str, hostnames: &[(&str, &str)]) -> Attachme
         effective: effective.parse().unwrap(),
         original: original.parse().unwrap(),
     };
-    Attachment::Listener {
-        listener: listener.into(),
-        hostnames: hostnames.iter().map(host).collect(),
-    }
+    Attachment::Listener { listener: listener.into(), hostnames: hostnames.iter().map(host).collect() }
 }
 
 pub(crate) fn to_service(service: &str, port: Option<u16>, audience: Audience) -> Attachment {
-    Attachment::Service {
-        service: service.into(),
-        port,
-        audience,
-    }
+    Attachment::Service { service: service.into(), port, audience }
 }
 
 /// A rule that sends everything that one of the matches fits to one backend.
@@ -57,30 +46,18 @@ pub(crate) fn rule(matches: Vec<Match>, backend: &str) -> Rule {
         name: None,
         matches,
         filters: vec![],
-        backends: vec![WeightedBackend {
-            weight: 1,
-            target,
-            filters: vec![],
-        }],
+        backends: vec![WeightedBackend { weight: 1, target, filters: vec![] }],
         timeouts: Timeouts::default(),
         retry: None,
     }
 }
 
 pub(crate) fn filters(filters: Vec<Filter>) -> Rule {
-    Rule {
-        filters,
-        ..rule(vec![prefix("/")], "backend")
-    }
+    Rule { filters, ..rule(vec![prefix("/")], "backend") }
 }
 
 fn path(path: PathMatch) -> Match {
-    Match {
-        path,
-        headers: vec![],
-        query: vec![],
-        method: None,
-    }
+    Match { path, headers: vec![], query: vec![], method: None }
 }
 
 pub(crate) fn prefix(text: &str) -> Match {
@@ -116,18 +93,12 @@ pub(crate) trait MatchExt {
 impl MatchExt for Match {
     fn header(mut self, name: &str, text: &str) -> Self {
         let name = HeaderName::try_from(name.to_ascii_lowercase()).unwrap();
-        self.headers.push(HeaderMatch {
-            name,
-            value: value(text),
-        });
+        self.headers.push(HeaderMatch { name, value: value(text) });
         self
     }
 
     fn query(mut self, name: &str, text: &str) -> Self {
-        self.query.push(QueryMatch {
-            name: name.into(),
-            value: value(text),
-        });
+        self.query.push(QueryMatch { name: name.into(), value: value(text) });
         self
     }
 
@@ -150,12 +121,7 @@ pub(crate) fn listener(key: &str, hostname: Option<&str>) -> Listener {
 }
 
 pub(crate) fn snapshot(upserts: Vec<Resource>) -> Snapshot {
-    Snapshot::default()
-        .apply(Delta {
-            upserts,
-            ..Delta::default()
-        })
-        .0
+    Snapshot::default().apply(Delta { upserts, ..Delta::default() }).0
 }
 
 pub(crate) fn resource(route: Route) -> Resource {
@@ -166,10 +132,8 @@ pub(crate) fn resource(route: Route) -> Resource {
 pub(crate) fn request(line: &str, headers: &[(&str, &str)]) -> Parts {
     let (method, url) = line.split_once(' ').unwrap();
     let (host, path) = url.split_at(url.find('/').unwrap());
-    let mut request = Request::builder()
-        .method(method.parse::<Method>().unwrap())
-        .uri(path)
-        .header("host", host);
+    let mut request =
+        Request::builder().method(method.parse::<Method>().unwrap()).uri(path).header("host", host);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

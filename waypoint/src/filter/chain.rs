@@ -125,10 +125,7 @@ impl<'t> FilterChain<'t> {
 impl Forward<'_> {
     /// What is left to do when there are no filters: nothing.
     pub fn unchanged() -> Self {
-        Self {
-            mirrors: SmallVec::new(),
-            response: ResponseFilters::NONE,
-        }
+        Self { mirrors: SmallVec::new(), response: ResponseFilters::NONE }
     }
 }
 
@@ -136,10 +133,7 @@ impl Forward<'_> {
 
 impl ResponseFilters<'_> {
     /// Nothing.
-    pub const NONE: Self = Self {
-        filters: &[],
-        cors: None,
-    };
+    pub const NONE: Self = Self { filters: &[], cors: None };
 
     /// Changes a response's headers.
     pub fn apply(&self, response: &mut HeaderMap) {
@@ -162,9 +156,6 @@ impl ResponseFilters<'_> {
 impl Answer {
     /// A status and nothing else.
     pub fn of(status: StatusCode) -> Self {
-        Self {
-            status,
-            headers: HeaderMap::new(),
-        }
+        Self { status, headers: HeaderMap::new() }
     }
 }

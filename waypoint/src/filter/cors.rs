@@ -122,21 +122,12 @@ impl CorsHeaders {
                 header::ACCESS_CONTROL_ALLOW_METHODS,
                 self.allow_methods.value(self.allow_credentials, Some(method)),
             ),
-            (
-                header::ACCESS_CONTROL_ALLOW_HEADERS,
-                self.allow_headers.value(self.allow_credentials, asked),
-            ),
-            (
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                self.expose_headers.value(self.allow_credentials, None),
-            ),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.value(self.allow_credentials, asked)),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, self.expose_headers.value(self.allow_credentials, None)),
         ];
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.allow_credentials {
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                HeaderValue::from_static("true"),
-            );
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         for (name, value) in listed {
             if let Some(value) = value {
@@ -195,16 +186,9 @@ impl CorsGrant<'_> {
         let Origin::Allowed(origin) = origin else { return };
         response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if self.policy.allow_credentials {
-            response.insert(
-                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                HeaderValue::from_static("true"),
-            );
+            response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
-        if let Some(names) = self
-            .policy
-            .expose_headers
-            .value(self.policy.allow_credentials, None)
-        {
+        if let Some(names) = self.policy.expose_headers.value(self.policy.allow_credentials, None) {
             response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
         }
     }

@@ -19,9 +19,7 @@ const OF_CONNECTION: [HeaderName; 8] = [
 /// Refuses a route whose modifiers touch what is not theirs.
 pub fn check(route: &Route) -> Result<(), InvalidFilter> {
     let filters = route.rules.iter().flat_map(|rule| {
-        rule.filters
-            .iter()
-            .chain(rule.backends.iter().flat_map(|backend| &backend.filters))
+        rule.filters.iter().chain(rule.backends.iter().flat_map(|backend| &backend.filters))
     });
     for filter in filters {
         let (Filter::RequestHeaders(modifier) | Filter::ResponseHeaders(modifier)) = filter else {
@@ -64,11 +62,7 @@ mod tests {
     }
 
     fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|it| it.to_str().unwrap().to_owned())
-            .collect()
+        headers.get_all(name).iter().map(|it| it.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
@@ -115,39 +109,20 @@ mod tests {
                 retry: None,
             }],
         };
-        let names = [
-            "connection",
-            "transfer-encoding",
-            "content-length",
-            "te",
-            "upgrade",
-            "keep-alive",
-            "host",
-        ];
+        let names =
+            ["connection", "transfer-encoding", "content-length", "te", "upgrade", "keep-alive", "host"];
         for name in names {
             let bad = pair(name, "x");
             for modifier in [
-                HeaderModifier {
-                    set: vec![bad.clone()],
-                    ..Default::default()
-                },
-                HeaderModifier {
-                    add: vec![bad.clone()],
-                    ..Default::default()
-                },
-                HeaderModifier {
-                    remove: vec![bad.0.clone()],
-                    ..Default::default()
-                },
+                HeaderModifier { set: vec![bad.clone()], ..Default::default() },
+                HeaderModifier { add: vec![bad.clone()], ..Default::default() },
+                HeaderModifier { remove: vec![bad.0.clone()], ..Default::default() },
             ] {
                 assert!(check(&route(modifier.clone(), false)).is_err(), "{name}");
                 assert!(check(&route(modifier, true)).is_err(), "{name}");
             }
         }
-        let fine = HeaderModifier {
-            set: vec![pair("x-fine", "x")],
-            ..Default::default()
-        };
+        let fine = HeaderModifier { set: vec![pair("x-fine", "x")], ..Default::default() };
         assert!(check(&route(fine, false)).is_ok());
     }
 }

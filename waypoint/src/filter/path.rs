@@ -29,9 +29,7 @@ pub(super) fn modified<'a>(modifier: &'a PathModifier, path: &'a str, matched: &
 
 /// What follows the first `count` elements: nothing, or `/` and more.
 fn after_elements(path: &str, count: usize) -> &str {
-    path.match_indices('/')
-        .nth(count)
-        .map_or("", |(at, _)| &path[at..])
+    path.match_indices('/').nth(count).map_or("", |(at, _)| &path[at..])
 }
 
 #[cfg(test)]
@@ -39,12 +37,7 @@ mod tests {
     use super::*;
 
     fn matched(path: PathMatch) -> Match {
-        Match {
-            path,
-            headers: vec![],
-            query: vec![],
-            method: None,
-        }
+        Match { path, headers: vec![], query: vec![], method: None }
     }
 
     #[test]

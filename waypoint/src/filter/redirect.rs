@@ -26,10 +26,7 @@ pub(super) fn answer(redirect: &Redirect, request: &Parts, context: &FilterConte
 /// listener's. The well-known port of the scheme is not written.
 fn location(redirect: &Redirect, request: &Parts, context: &FilterContext<'_>) -> Option<HeaderValue> {
     let scheme = redirect.scheme.unwrap_or(context.scheme);
-    let port = redirect
-        .port
-        .or(redirect.scheme.map(well_known_port))
-        .unwrap_or(context.port);
+    let port = redirect.port.or(redirect.scheme.map(well_known_port)).unwrap_or(context.port);
     let (name, well_known) = match scheme {
         Scheme::Http => ("http", 80),
         Scheme::Https => ("https", 443),

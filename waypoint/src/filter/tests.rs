@@ -24,12 +24,7 @@ fn run<R>(
 ) -> R {
     let cors = CorsHeaders::of(filters).unwrap();
     let original = parts.uri.clone();
-    let context = FilterContext {
-        scheme,
-        port,
-        matched,
-        original: &original,
-    };
+    let context = FilterContext { scheme, port, matched, original: &original };
     look(FilterChain::new(filters, cors.as_deref()).run(parts, &context, &mut SmallRng::seed_from_u64(3)))
 }
 
@@ -42,9 +37,7 @@ fn answered(outcome: FilterOutcome<'_>) -> Answer {
 
 /// What is done to a response with these headers.
 fn response(outcome: FilterOutcome<'_>, headers: &[(&'static str, &'static str)]) -> HeaderMap {
-    let FilterOutcome::Continue(forward) = outcome else {
-        panic!("the request was answered")
-    };
+    let FilterOutcome::Continue(forward) = outcome else { panic!("the request was answered") };
     let mut response = HeaderMap::new();
     for (name, value) in headers {
         response.append(*name, HeaderValue::from_static(value));
@@ -58,25 +51,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 fn redirect() -> Redirect {
-    Redirect {
-        scheme: None,
-        hostname: None,
-        path: None,
-        port: None,
-        status: StatusCode::FOUND,
-    }
+    Redirect { scheme: None, hostname: None, path: None, port: None, status: StatusCode::FOUND }
 }
 
 fn location(redirect: Redirect, line: &str, listener: (Scheme, u16), path_prefix: &str) -> String {
     let status = redirect.status;
     let mut parts = request(line, &[]);
-    let answer = run(
-        &[Filter::Redirect(redirect)],
-        &mut parts,
-        listener,
-        &prefix(path_prefix),
-        answered,
-    );
+    let answer = run(&[Filter::Redirect(redirect)], &mut parts, listener, &prefix(path_prefix), answered);
     assert_eq!(answer.status, status);
     text(&answer.headers, "location").unwrap().to_owned()
 }
@@ -104,58 +85,23 @@ fn the_port_and_scheme_of_a_redirect_follow_the_rules_of_the_api() {
         ((Https, 443), Some(Http), Some(8080), "http://example.org:8080/x"),
         ((Https, 443), None, Some(80), "https://example.org:80/x"),
     ] {
-        let redirect = Redirect {
-            scheme,
-            port,
-            hostname: Some("example.org".into()),
-            ..redirect()
-        };
+        let redirect = Redirect { scheme, port, hostname: Some("example.org".into()), ..redirect() };
         let line = "GET other.com:9999/x";
-        assert_eq!(
-            location(redirect, line, listener, "/"),
-            expected,
-            "{listener:?} {scheme:?} {port:?}"
-        );
+        assert_eq!(location(redirect, line, listener, "/"), expected, "{listener:?} {scheme:?} {port:?}");
     }
 }
 
 #[test]
 fn a_redirect_keeps_what_it_does_not_change() {
-    let path = |it| Redirect {
-        path: Some(it),
-        ..redirect()
-    };
+    let path = |it| Redirect { path: Some(it), ..redirect() };
     let replace = |it: &str| PathModifier::ReplacePrefix(it.into());
     for (redirect, line, prefix, expected) in [
+        (redirect(), "GET Example.com:9999/a%2Fb?x=1&y", "/", "http://example.com/a%2Fb?x=1&y"),
+        (path(replace("/new")), "GET a.com/original/lemon?q", "/original", "http://a.com/new/lemon?q"),
+        (path(replace("/new")), "GET a.com/original", "/original", "http://a.com/new"),
+        (path(PathModifier::ReplaceFull("/full".into())), "GET a.com/x/y?q=1", "/x", "http://a.com/full?q=1"),
         (
-            redirect(),
-            "GET Example.com:9999/a%2Fb?x=1&y",
-            "/",
-            "http://example.com/a%2Fb?x=1&y",
-        ),
-        (
-            path(replace("/new")),
-            "GET a.com/original/lemon?q",
-            "/original",
-            "http://a.com/new/lemon?q",
-        ),
-        (
-            path(replace("/new")),
-            "GET a.com/original",
-            "/original",
-            "http://a.com/new",
-        ),
-        (
-            path(PathModifier::ReplaceFull("/full".into())),
-            "GET a.com/x/y?q=1",
-            "/x",
-            "http://a.com/full?q=1",
-        ),
-        (
-            Redirect {
-                status: StatusCode::PERMANENT_REDIRECT,
-                ..redirect()
-            },
+            Redirect { status: StatusCode::PERMANENT_REDIRECT, ..redirect() },
             "GET a.com/",
             "/",
             "http://a.com/",
@@ -170,14 +116,7 @@ fn a_redirect_keeps_what_it_does_not_change() {
 fn a_redirect_of_a_request_without_host_is_a_bad_request() {
     let mut parts = request("GET /x", &[]);
     assert_eq!(
-        run(
-            &[Filter::Redirect(redirect())],
-            &mut parts,
-            LISTENER,
-            &prefix("/"),
-            answered
-        )
-        .status,
+        run(&[Filter::Redirect(redirect())], &mut parts, LISTENER, &prefix("/"), answered).status,
         StatusCode::BAD_REQUEST
     );
 }
@@ -187,28 +126,16 @@ fn rewrites_change_path_and_host_and_keep_the_query() {
     let replace = |it: &str| Some(PathModifier::ReplacePrefix(it.into()));
     for (line, path_prefix, path, expected) in [
         ("GET a/prefix/one/two", "/prefix/one", replace("/one"), "/one/two"),
-        (
-            "GET a/strip-prefix/three",
-            "/strip-prefix",
-            replace("/"),
-            "/three",
-        ),
+        ("GET a/strip-prefix/three", "/strip-prefix", replace("/"), "/three"),
         ("GET a/strip-prefix", "/strip-prefix", replace("/"), "/"),
         ("GET a/strip-prefix?x=1", "/strip-prefix", replace(""), "/?x=1"),
-        (
-            "GET a/full/one/two?x=%20",
-            "/full",
-            Some(PathModifier::ReplaceFull("/one".into())),
-            "/one?x=%20",
-        ),
+        ("GET a/full/one/two?x=%20", "/full", Some(PathModifier::ReplaceFull("/one".into())), "/one?x=%20"),
         ("GET a/same?x", "/", None, "/same?x"),
     ] {
         let mut parts = request(line, &[]);
         let hostname = Some(HeaderValue::from_static("new.example.org"));
         let rewrite = Filter::Rewrite(UrlRewrite { hostname, path });
-        run(&[rewrite], &mut parts, LISTENER, &prefix(path_prefix), |it| {
-            drop(response(it, &[]))
-        });
+        run(&[rewrite], &mut parts, LISTENER, &prefix(path_prefix), |it| drop(response(it, &[])));
         assert_eq!(parts.uri, expected.parse::<Uri>().unwrap(), "{line}");
         assert_eq!(text(&parts.headers, "host"), Some("new.example.org"));
     }
@@ -219,36 +146,19 @@ fn a_rewritten_host_is_the_authority_too_where_there_is_one() {
     let mut parts = request("GET a/x", &[]);
     parts.version = Version::HTTP_2;
     parts.uri = "http://old.com:81/x".parse().unwrap();
-    let rewrite = UrlRewrite {
-        hostname: Some(HeaderValue::from_static("new.com")),
-        path: None,
-    };
-    run(
-        &[Filter::Rewrite(rewrite)],
-        &mut parts,
-        LISTENER,
-        &prefix("/"),
-        |it| drop(response(it, &[])),
-    );
+    let rewrite = UrlRewrite { hostname: Some(HeaderValue::from_static("new.com")), path: None };
+    run(&[Filter::Rewrite(rewrite)], &mut parts, LISTENER, &prefix("/"), |it| drop(response(it, &[])));
     assert_eq!(parts.uri, "http://new.com/x".parse::<Uri>().unwrap());
 }
 
 #[test]
 fn a_backends_rewrite_stands_instead_of_the_rules() {
     let replace = |it: &str| {
-        [Filter::Rewrite(UrlRewrite {
-            hostname: None,
-            path: Some(PathModifier::ReplacePrefix(it.into())),
-        })]
+        [Filter::Rewrite(UrlRewrite { hostname: None, path: Some(PathModifier::ReplacePrefix(it.into())) })]
     };
     let (mut parts, matched) = (request("GET a/original/x", &[]), prefix("/original"));
     let original = parts.uri.clone();
-    let context = FilterContext {
-        scheme: Scheme::Http,
-        port: 80,
-        matched: &matched,
-        original: &original,
-    };
+    let context = FilterContext { scheme: Scheme::Http, port: 80, matched: &matched, original: &original };
     for filters in [replace("/rule"), replace("/backend")] {
         let _ = FilterChain::new(&filters, None).run(&mut parts, &context, &mut SmallRng::seed_from_u64(3));
     }
@@ -257,19 +167,9 @@ fn a_backends_rewrite_stands_instead_of_the_rules() {
 
 #[test]
 fn a_path_that_is_no_path_is_an_error_and_not_something_else() {
-    let rewrite = UrlRewrite {
-        hostname: None,
-        path: Some(PathModifier::ReplaceFull("/a b\r\nx: y".into())),
-    };
+    let rewrite = UrlRewrite { hostname: None, path: Some(PathModifier::ReplaceFull("/a b\r\nx: y".into())) };
     let mut parts = request("GET a/x", &[]);
-    let status = run(
-        &[Filter::Rewrite(rewrite)],
-        &mut parts,
-        LISTENER,
-        &prefix("/"),
-        answered,
-    )
-    .status;
+    let status = run(&[Filter::Rewrite(rewrite)], &mut parts, LISTENER, &prefix("/"), answered).status;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
@@ -288,11 +188,7 @@ fn an_unresolved_filter_answers_500_and_stops() {
     let mut parts = request("GET a/x", &[]);
     let answer = run(&filters, &mut parts, LISTENER, &prefix("/"), answered);
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(
-        text(&answer.headers, "x-response"),
-        Some("1"),
-        "answers of our own are responses too"
-    );
+    assert_eq!(text(&answer.headers, "x-response"), Some("1"), "answers of our own are responses too");
     assert!(parts.headers.contains_key("x-before") && !parts.headers.contains_key("x-after"));
 }
 
@@ -300,47 +196,25 @@ fn an_unresolved_filter_answers_500_and_stops() {
 fn mirrors_get_their_share_of_the_requests() {
     let mirror = |key: &str, numerator, denominator| {
         let fraction = Fraction::new(numerator, denominator).unwrap();
-        Filter::Mirror(Mirror {
-            target: BackendTarget::Backend(key.into()),
-            fraction,
-        })
+        Filter::Mirror(Mirror { target: BackendTarget::Backend(key.into()), fraction })
     };
-    let filters = [
-        mirror("all", 1, 1),
-        mirror("none", 0, 100),
-        mirror("fifth", 20, 100),
-        mirror("rare", 1, 1_000),
-    ];
+    let filters =
+        [mirror("all", 1, 1), mirror("none", 0, 100), mirror("fifth", 20, 100), mirror("rare", 1, 1_000)];
     let chain = FilterChain::new(&filters, None);
     let (mut parts, matched) = (request("GET a/x", &[]), prefix("/"));
     let original = parts.uri.clone();
-    let context = FilterContext {
-        scheme: Scheme::Http,
-        port: 80,
-        matched: &matched,
-        original: &original,
-    };
-    let (mut rng, mut counts) = (
-        SmallRng::seed_from_u64(3),
-        std::collections::HashMap::<String, u32>::new(),
-    );
+    let context = FilterContext { scheme: Scheme::Http, port: 80, matched: &matched, original: &original };
+    let (mut rng, mut counts) = (SmallRng::seed_from_u64(3), std::collections::HashMap::<String, u32>::new());
     for _ in 0..10_000 {
-        let FilterOutcome::Continue(forward) = chain.run(&mut parts, &context, &mut rng) else {
-            panic!()
-        };
+        let FilterOutcome::Continue(forward) = chain.run(&mut parts, &context, &mut rng) else { panic!() };
         for target in forward.mirrors {
-            let BackendTarget::Backend(key) = target else {
-                panic!()
-            };
+            let BackendTarget::Backend(key) = target else { panic!() };
             *counts.entry(key.to_string()).or_default() += 1;
         }
     }
     // Five standard deviations: 200 and 16.
     assert_eq!((counts.get("all"), counts.get("none")), (Some(&10_000), None));
-    assert!(
-        (1_800..=2_200).contains(&counts["fifth"]) && (1..=26).contains(&counts["rare"]),
-        "{counts:?}"
-    );
+    assert!((1_800..=2_200).contains(&counts["fifth"]) && (1..=26).contains(&counts["rare"]), "{counts:?}");
 }
 
 // === CORS ===
@@ -386,13 +260,7 @@ fn wildcards(allow_credentials: bool) -> CorsPolicy {
 
 fn preflight(policy: CorsPolicy, headers: &[(&str, &str)]) -> HeaderMap {
     let mut parts = request("OPTIONS a/x", headers);
-    let answer = run(
-        &[Filter::Cors(policy)],
-        &mut parts,
-        LISTENER,
-        &prefix("/"),
-        answered,
-    );
+    let answer = run(&[Filter::Cors(policy)], &mut parts, LISTENER, &prefix("/"), answered);
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
     answer.headers
 }
@@ -404,13 +272,7 @@ fn actual(
     of_backend: &[(&'static str, &'static str)],
 ) -> HeaderMap {
     let mut parts = request(line, headers);
-    run(
-        &[Filter::Cors(policy)],
-        &mut parts,
-        LISTENER,
-        &prefix("/"),
-        |it| response(it, of_backend),
-    )
+    run(&[Filter::Cors(policy)], &mut parts, LISTENER, &prefix("/"), |it| response(it, of_backend))
 }
 
 const ORIGIN: &str = "access-control-allow-origin";
@@ -429,11 +291,7 @@ fn asking(origin: &'static str, method: &'static str) -> Vec<(&'static str, &'st
 
 #[test]
 fn a_preflight_from_an_allowed_origin_is_told_everything() {
-    for origin in [
-        "https://www.foo.com",
-        "https://www.bar.com",
-        "https://xpto.www.bar.com",
-    ] {
+    for origin in ["https://www.foo.com", "https://www.bar.com", "https://xpto.www.bar.com"] {
         let answer = preflight(listed(), &asking(origin, "GET"));
         for (name, expected) in [
             (ORIGIN, origin),
@@ -442,10 +300,7 @@ fn a_preflight_from_an_allowed_origin_is_told_everything() {
             (HEADERS, "x-header-1, x-header-2"),
             (EXPOSE, "x-header-3, x-header-4"),
             ("access-control-max-age", "3600"),
-            (
-                "vary",
-                "origin, access-control-request-method, access-control-request-headers",
-            ),
+            ("vary", "origin, access-control-request-method, access-control-request-headers"),
         ] {
             assert_eq!(text(&answer, name), Some(expected), "{origin} {name}");
         }
@@ -513,68 +368,31 @@ fn a_default_port_is_the_same_as_none() {
 
 #[test]
 fn responses_to_cross_origin_requests_carry_the_gateways_policy_and_not_the_backends() {
-    let of_backend = [
-        (ORIGIN, "*"),
-        (EXPOSE, "x-secret"),
-        ("vary", "accept"),
-        ("x-other", "1"),
-    ];
-    let allowed = actual(
-        listed(),
-        "GET a/x",
-        &[("origin", "https://www.foo.com")],
-        &of_backend,
-    );
-    assert_eq!(
-        allowed.get_all(ORIGIN).iter().collect::<Vec<_>>(),
-        ["https://www.foo.com"]
-    );
+    let of_backend = [(ORIGIN, "*"), (EXPOSE, "x-secret"), ("vary", "accept"), ("x-other", "1")];
+    let allowed = actual(listed(), "GET a/x", &[("origin", "https://www.foo.com")], &of_backend);
+    assert_eq!(allowed.get_all(ORIGIN).iter().collect::<Vec<_>>(), ["https://www.foo.com"]);
     assert_eq!(text(&allowed, CREDENTIALS), Some("true"));
     assert_eq!(text(&allowed, EXPOSE), Some("x-header-3, x-header-4"));
-    assert_eq!(
-        allowed.get_all("vary").iter().collect::<Vec<_>>(),
-        ["accept", "origin"]
-    );
+    assert_eq!(allowed.get_all("vary").iter().collect::<Vec<_>>(), ["accept", "origin"]);
 
-    let refused = actual(
-        listed(),
-        "GET a/x",
-        &[("origin", "https://foobar.com")],
-        &of_backend,
-    );
-    assert!(
-        [ORIGIN, CREDENTIALS, EXPOSE]
-            .iter()
-            .all(|it| !refused.contains_key(*it)),
-        "{refused:?}"
-    );
+    let refused = actual(listed(), "GET a/x", &[("origin", "https://foobar.com")], &of_backend);
+    assert!([ORIGIN, CREDENTIALS, EXPOSE].iter().all(|it| !refused.contains_key(*it)), "{refused:?}");
     assert!(refused.contains_key("x-other") && refused.get_all("vary").iter().any(|it| it == "origin"));
 
     let same_origin = actual(listed(), "GET a/x", &[], &of_backend);
-    assert_eq!(
-        text(&same_origin, ORIGIN),
-        Some("*"),
-        "not a cross-origin request"
-    );
+    assert_eq!(text(&same_origin, ORIGIN), Some("*"), "not a cross-origin request");
     assert!(
         same_origin.get_all("vary").iter().any(|it| it == "origin"),
         "its answer may be cached all the same"
     );
 
     let for_all = actual(wildcards(false), "PUT a/x", &[("origin", "https://a.com")], &[]);
-    assert_eq!(
-        (text(&for_all, ORIGIN), text(&for_all, "vary")),
-        (Some("*"), None)
-    );
+    assert_eq!((text(&for_all, ORIGIN), text(&for_all, "vary")), (Some("*"), None));
 }
 
 #[test]
 fn an_options_request_that_is_no_preflight_goes_to_the_backend() {
-    for headers in [
-        vec![("origin", "https://www.foo.com")],
-        asking("x", "GET")[1..].to_vec(),
-        vec![],
-    ] {
+    for headers in [vec![("origin", "https://www.foo.com")], asking("x", "GET")[1..].to_vec(), vec![]] {
         actual(listed(), "OPTIONS a/x", &headers, &[]);
     }
     actual(listed(), "GET a/x", &asking("https://www.foo.com", "GET"), &[]);

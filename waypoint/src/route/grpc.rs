@@ -1,54 +1,51 @@
 //! The alternatives of GRPCRoutes under one hostname, indexed by service and method.
 
-use super::compiled::Candidate;
+use super::compiled::{Candidate, CompiledRoute};
+use super::group::{self, Groups};
 use super::head::RequestHead;
-use super::order::compare;
-use super::paths::Span;
 use super::predicate::holds;
-use ahash::HashMap;
 use fairway_config::model::{GrpcMethodMatch, PathMatch, ValueMatch};
+use std::sync::Arc;
 
-/// Alternatives in the order of precedence, and where in it each service and method stands.
-#[derive(Debug, Default)]
+/// Alternatives by service and method. A clone shares what is not edited.
+#[derive(Clone, Debug, Default)]
 pub(super) struct GrpcTable {
-    candidates: Box<[Candidate]>,
     /// Service and method are exact: by `<service>/<method>`.
-    methods: HashMap<Box<str>, Span>,
+    methods: Groups,
     /// Only the service is exact: by service.
-    services: HashMap<Box<str>, Span>,
+    services: Groups,
     /// The rest, which is looked through.
-    rest: Span,
+    rest: Vec<Candidate>,
 }
 
 // === impl GrpcTable ===
 
 impl GrpcTable {
-    /// Sorts and indexes.
-    pub fn new(mut candidates: Vec<Candidate>) -> Self {
-        candidates.sort_unstable_by(compare);
-        let mut table = Self::default();
-        for (index, candidate) in candidates.iter().enumerate() {
-            let Some(PathMatch::Grpc(it)) = candidate.matched().map(|it| &it.path) else {
-                continue;
-            };
-            let (index_by, name) = match (&it.service, &it.method) {
-                (Some(ValueMatch::Exact(service)), Some(ValueMatch::Exact(method))) => {
-                    (&mut table.methods, [&**service, "/", &**method].concat())
-                }
-                (Some(ValueMatch::Exact(service)), _) => (&mut table.services, service.to_string()),
-                _ if table.rest.is_empty() => {
-                    table.rest = Span::at(index);
-                    continue;
-                }
-                _ => {
-                    table.rest.grow_to(index);
-                    continue;
-                }
-            };
-            index_by.entry(name.into()).or_insert_with(|| Span::at(index)).grow_to(index);
+    /// Adds a route's alternatives.
+    pub fn insert(&mut self, route: &Arc<CompiledRoute>) {
+        for candidate in route.candidates() {
+            let Some(PathMatch::Grpc(it)) = candidate.matched().map(|it| &it.path) else { continue };
+            match self.groups(it) {
+                Some((groups, name)) => group::insert_at(groups, &name, candidate.clone()),
+                None => group::insert(&mut self.rest, candidate),
+            }
         }
-        table.candidates = candidates.into();
-        table
+    }
+
+    /// Takes a route's alternatives away.
+    pub fn remove(&mut self, route: &Arc<CompiledRoute>) {
+        for candidate in route.candidates() {
+            let Some(PathMatch::Grpc(it)) = candidate.matched().map(|it| &it.path) else { continue };
+            match self.groups(it) {
+                Some((groups, name)) => group::remove_at(groups, &name, route),
+                None => group::remove(&mut self.rest, route),
+            }
+        }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.methods.is_empty() && self.services.is_empty() && self.rest.is_empty()
     }
 
     /// The first alternative that a gRPC request fits.
@@ -59,9 +56,19 @@ impl GrpcTable {
             Some((PathMatch::Grpc(expected), it)) => names(expected, service, method) && holds(it, head),
             _ => false,
         };
-        let spans = [self.methods.get(full), self.services.get(service), Some(&self.rest)];
-        let parts = spans.into_iter().flatten().filter_map(|it| self.candidates.get(it.range()));
-        parts.flatten().find(fits)
+        let groups = [self.methods.get(full), self.services.get(service)];
+        groups.into_iter().flatten().flat_map(|it| it.iter()).chain(&self.rest).find(fits)
+    }
+
+    /// Where alternatives with this match stand, if not in the rest.
+    fn groups(&mut self, it: &GrpcMethodMatch) -> Option<(&mut Groups, Arc<str>)> {
+        match (&it.service, &it.method) {
+            (Some(ValueMatch::Exact(service)), Some(ValueMatch::Exact(method))) => {
+                Some((&mut self.methods, [&**service, "/", &**method].concat().into()))
+            }
+            (Some(ValueMatch::Exact(service)), _) => Some((&mut self.services, service.clone())),
+            _ => None,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod clean;
 mod compiled;
 #[cfg(test)]
 mod conformance;
+mod group;
 mod grpc;
 mod head;
 mod hosts;

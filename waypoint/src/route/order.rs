@@ -27,27 +27,30 @@ fn name(candidate: &Candidate) -> impl Iterator<Item = u8> {
     object.namespace.bytes().chain([b'/']).chain(object.name.bytes())
 }
 
-/// What is less is better. Two texts of one length have one rank, and are kept together by their text: a request's path
-/// equals one exact path or has one prefix of a length, so the order between them does not matter.
-fn path_rank(path: &PathMatch) -> (u8, Rank<'_>, Rank<'_>) {
-    let whole = |text| (Reverse(characters(text)), text);
-    let none = (Reverse(0), "");
+/// What is less is better.
+fn path_rank(path: &PathMatch) -> [Rank; 2] {
     match path {
-        PathMatch::Exact(text) => (0, (0, whole(text)), (0, none)),
-        PathMatch::Regex(pattern) => (1, (0, (Reverse(characters(pattern.as_str())), "")), (0, none)),
-        PathMatch::Prefix(text) => (2, (0, whole(text)), (0, none)),
-        PathMatch::Grpc(it) => (0, value_rank(it.service.as_ref()), value_rank(it.method.as_ref())),
+        PathMatch::Exact(text) => [rank(0, text), ABSENT],
+        PathMatch::Regex(pattern) => [rank(1, pattern.as_str()), ABSENT],
+        PathMatch::Prefix(text) => [rank(2, text), ABSENT],
+        PathMatch::Grpc(it) => [value_rank(it.service.as_ref()), value_rank(it.method.as_ref())],
     }
 }
 
-type Rank<'a> = (u8, (Reverse<usize>, &'a str));
+type Rank = (u8, Reverse<usize>);
 
-fn value_rank(value: Option<&ValueMatch>) -> Rank<'_> {
+const ABSENT: Rank = (2, Reverse(0));
+
+fn value_rank(value: Option<&ValueMatch>) -> Rank {
     match value {
-        Some(ValueMatch::Exact(text)) => (0, (Reverse(characters(text)), text)),
-        Some(ValueMatch::Regex(pattern)) => (1, (Reverse(characters(pattern.as_str())), "")),
-        None => (2, (Reverse(0), "")),
+        Some(ValueMatch::Exact(text)) => rank(0, text),
+        Some(ValueMatch::Regex(pattern)) => rank(1, pattern.as_str()),
+        None => ABSENT,
     }
+}
+
+fn rank(class: u8, text: &str) -> Rank {
+    (class, Reverse(characters(text)))
 }
 
 fn characters(text: &str) -> usize {

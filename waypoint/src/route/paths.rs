@@ -1,103 +1,80 @@
 //! The alternatives of HTTPRoutes under one hostname, indexed by path.
 
-use super::compiled::Candidate;
+use super::compiled::{Candidate, CompiledRoute};
+use super::group::{self, Groups};
 use super::head::RequestHead;
-use super::order::compare;
 use super::predicate::holds;
 use super::trie::PrefixTrie;
-use ahash::HashMap;
 use fairway_config::model::PathMatch;
 use smallvec::SmallVec;
-use std::ops::Range;
+use std::sync::Arc;
 
-/// Alternatives in the order of precedence, and where in it each path stands.
-#[derive(Debug, Default)]
+/// Alternatives by path. A clone shares what is not edited.
+#[derive(Clone, Debug, Default)]
 pub(super) struct PathTable {
-    candidates: Box<[Candidate]>,
-    exact: HashMap<Box<str>, Span>,
-    expressions: Span,
-    prefixes: PrefixTrie<Span>,
-}
-
-/// A part of a table.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
-    start: u32,
-    end: u32,
+    exact: Groups,
+    expressions: Vec<Candidate>,
+    prefixes: PrefixTrie<Candidate>,
 }
 
 // === impl PathTable ===
 
 impl PathTable {
-    /// Sorts and indexes.
-    pub fn new(mut candidates: Vec<Candidate>) -> Self {
-        candidates.sort_unstable_by(compare);
-        let mut table = Self::default();
-        for (index, candidate) in candidates.iter().enumerate() {
+    /// Adds a route's alternatives.
+    pub fn insert(&mut self, route: &Arc<CompiledRoute>) {
+        for candidate in route.candidates() {
             match candidate.matched().map(|it| &it.path) {
-                Some(PathMatch::Exact(path)) => match table.exact.get_mut(&**path) {
-                    Some(span) => span.grow_to(index),
-                    None => drop(table.exact.insert((&**path).into(), Span::at(index))),
-                },
-                Some(PathMatch::Prefix(prefix)) => match table.prefixes.entry(prefix.trim_end_matches('/')) {
-                    Some(span) => span.grow_to(index),
-                    empty => *empty = Some(Span::at(index)),
-                },
-                Some(PathMatch::Regex(_)) if table.expressions.is_empty() => {
-                    table.expressions = Span::at(index)
+                Some(PathMatch::Exact(path)) => group::insert_at(&mut self.exact, path, candidate.clone()),
+                Some(PathMatch::Prefix(prefix)) => {
+                    self.prefixes.edit(whole(prefix), |it| group::insert(it, candidate.clone()));
                 }
-                Some(PathMatch::Regex(_)) => table.expressions.grow_to(index),
+                Some(PathMatch::Regex(_)) => group::insert(&mut self.expressions, candidate),
                 // A gRPC method in an HTTPRoute: the controller makes none; it matches nothing.
                 Some(PathMatch::Grpc(_)) | None => {}
             }
         }
-        table.exact.shrink_to_fit();
-        table.candidates = candidates.into();
-        table
+    }
+
+    /// Takes a route's alternatives away.
+    pub fn remove(&mut self, route: &Arc<CompiledRoute>) {
+        for candidate in route.candidates() {
+            match candidate.matched().map(|it| &it.path) {
+                Some(PathMatch::Exact(path)) => group::remove_at(&mut self.exact, path, route),
+                Some(PathMatch::Prefix(prefix)) => {
+                    self.prefixes.edit(whole(prefix), |it| group::remove(it, route));
+                }
+                Some(PathMatch::Regex(_)) => group::remove(&mut self.expressions, route),
+                Some(PathMatch::Grpc(_)) | None => {}
+            }
+        }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.expressions.is_empty() && self.prefixes.is_empty()
     }
 
     /// The first alternative that a request fits.
     pub fn find(&self, head: &RequestHead<'_>) -> Option<&Candidate> {
         let fits = |it: &&Candidate| it.matched().is_some_and(|it| holds(it, head));
-        let first_of = |span: &Span| self.part(*span).iter().find(fits);
-        if let Some(found) = self.exact.get(&*head.path).and_then(first_of) {
+        if let Some(found) = self.exact.get(&*head.path).and_then(|it| it.iter().find(fits)) {
             return Some(found);
         }
         let expression_fits = |it: &&Candidate| match it.matched().map(|it| &it.path) {
             Some(PathMatch::Regex(pattern)) => pattern.is_match(&head.path),
             _ => false,
         };
-        let mut expressions = self.part(self.expressions).iter();
+        let mut expressions = self.expressions.iter();
         if let Some(found) = expressions.find(|it| expression_fits(it) && fits(it)) {
             return Some(found);
         }
-        let mut spans = SmallVec::<[&Span; 16]>::new();
-        self.prefixes.prefixes_of(&head.path, |span| spans.push(span));
-        spans.into_iter().rev().find_map(first_of)
-    }
-
-    fn part(&self, span: Span) -> &[Candidate] {
-        self.candidates.get(span.range()).unwrap_or_default()
+        let mut groups = SmallVec::<[&[Candidate]; 16]>::new();
+        self.prefixes.prefixes_of(&head.path, |group| groups.push(group));
+        groups.into_iter().rev().find_map(|it| it.iter().find(fits))
     }
 }
 
-// === impl Span ===
-
-impl Span {
-    pub fn at(index: usize) -> Self {
-        let start = u32::try_from(index).unwrap_or(u32::MAX - 1);
-        Self { start, end: start + 1 }
-    }
-
-    pub fn grow_to(&mut self, index: usize) {
-        self.end = Self::at(index).end;
-    }
-
-    pub fn is_empty(self) -> bool {
-        self.start == self.end
-    }
-
-    pub fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
+/// The prefix without a `/` at its end, which does not count.
+fn whole(prefix: &str) -> &str {
+    prefix.trim_end_matches('/')
 }

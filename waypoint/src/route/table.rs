@@ -1,12 +1,11 @@
 //! The rules of one listener or Service port.
 
-use super::compiled::{Candidate, CompiledRoute, RuleEntry};
+use super::compiled::{CompiledRoute, RuleEntry};
 use super::grpc::GrpcTable;
 use super::head::RequestHead;
 use super::hosts::HostIndex;
 use super::paths::PathTable;
 use fairway_config::model::{HostnamePattern, RouteKind};
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// The rules of one listener or Service port, by hostname.
@@ -15,12 +14,11 @@ pub struct RouteTable {
     hosts: HostIndex<Arc<HostTable>>,
 }
 
-/// The rules under one hostname.
-#[derive(Debug, Default)]
+/// The rules under one hostname. A clone shares what is not edited.
+#[derive(Clone, Debug, Default)]
 pub struct HostTable {
-    routes: Box<[Arc<CompiledRoute>]>,
     /// By the hostname that the routes themselves give, the most specific first; mostly one.
-    tiers: Box<[Tier]>,
+    tiers: Vec<Tier>,
 }
 
 /// A route under a hostname.
@@ -32,10 +30,11 @@ pub struct Member {
     pub original: Option<HostnamePattern>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 struct Tier {
-    http: Option<Box<PathTable>>,
-    grpc: Option<Box<GrpcTable>>,
+    specificity: Option<(bool, usize)>,
+    http: Option<Arc<PathTable>>,
+    grpc: Option<Arc<GrpcTable>>,
 }
 
 /// The rule that serves a request, or none, which is answered with 404 (gRPC: UNIMPLEMENTED).
@@ -48,16 +47,17 @@ pub fn select<'t>(table: &'t RouteTable, head: &RequestHead<'_>) -> Option<RuleE
 
 impl RouteTable {
     /// The table under exactly this hostname.
+    #[cfg(test)]
     pub(crate) fn host(&self, hostname: Option<&HostnamePattern>) -> Option<&Arc<HostTable>> {
         self.hosts.get(hostname)
     }
 
-    /// Replaces the table under exactly this hostname; an empty one is taken away.
-    pub(crate) fn put(&mut self, hostname: Option<&HostnamePattern>, table: HostTable) {
-        if table.routes.is_empty() {
-            self.hosts.remove(hostname);
-        } else {
-            self.hosts.insert(hostname, Arc::new(table));
+    /// Changes the table under exactly this hostname; an empty one is taken away.
+    pub(crate) fn edit(&mut self, hostname: Option<&HostnamePattern>, edit: impl FnOnce(&mut HostTable)) {
+        let mut table = self.hosts.remove(hostname).unwrap_or_default();
+        edit(Arc::make_mut(&mut table));
+        if !table.tiers.is_empty() {
+            self.hosts.insert(hostname, table);
         }
     }
 
@@ -70,35 +70,60 @@ impl RouteTable {
 // === impl HostTable ===
 
 impl HostTable {
-    /// Sorts and indexes the rules of these routes.
-    pub fn new(mut members: Vec<Member>) -> Self {
-        let rank = |it: &Member| Reverse(it.original.as_ref().map(HostnamePattern::specificity));
-        members.sort_by_cached_key(rank);
-        let tiers = members.chunk_by(|a, b| rank(a) == rank(b)).map(Tier::new).collect();
-        Self { routes: members.into_iter().map(|it| it.route).collect(), tiers }
+    /// Adds a route.
+    pub(crate) fn insert(&mut self, member: &Member) {
+        let specificity = member.specificity();
+        let at = self.tiers.partition_point(|it| it.specificity > specificity);
+        if self.tiers.get(at).is_none_or(|it| it.specificity != specificity) {
+            self.tiers.reserve_exact(1);
+            self.tiers.insert(at, Tier { specificity, http: None, grpc: None });
+        }
+        let tier = &mut self.tiers[at];
+        match member.route.route().kind {
+            RouteKind::Http => Arc::make_mut(tier.http.get_or_insert_default()).insert(&member.route),
+            RouteKind::Grpc => Arc::make_mut(tier.grpc.get_or_insert_default()).insert(&member.route),
+        }
     }
 
-    /// The routes that stand here.
-    pub fn routes(&self) -> &[Arc<CompiledRoute>] {
-        &self.routes
+    /// Takes a route away, as it was when it was added.
+    pub(crate) fn remove(&mut self, member: &Member) {
+        let specificity = member.specificity();
+        for tier in self.tiers.iter_mut().filter(|it| it.specificity == specificity) {
+            match member.route.route().kind {
+                RouteKind::Http => {
+                    tier.http = without(tier.http.take(), |it| it.remove(&member.route), PathTable::is_empty)
+                }
+                RouteKind::Grpc => {
+                    tier.grpc = without(tier.grpc.take(), |it| it.remove(&member.route), GrpcTable::is_empty)
+                }
+            }
+        }
+        self.tiers.retain(|it| it.http.is_some() || it.grpc.is_some());
+    }
+}
+
+/// The table after a removal, unless that leaves it empty.
+fn without<T: Clone>(
+    table: Option<Arc<T>>,
+    remove: impl FnOnce(&mut T),
+    is_empty: impl FnOnce(&T) -> bool,
+) -> Option<Arc<T>> {
+    let mut table = table?;
+    remove(Arc::make_mut(&mut table));
+    (!is_empty(&table)).then_some(table)
+}
+
+// === impl Member ===
+
+impl Member {
+    fn specificity(&self) -> Option<(bool, usize)> {
+        self.original.as_ref().map(HostnamePattern::specificity)
     }
 }
 
 // === impl Tier ===
 
 impl Tier {
-    fn new(members: &[Member]) -> Self {
-        let of = |kind: RouteKind| -> Option<Vec<Candidate>> {
-            let routes = members.iter().filter(|it| it.route.route().kind == kind);
-            let candidates: Vec<_> = routes.flat_map(|it| it.route.candidates()).collect();
-            (!candidates.is_empty()).then_some(candidates)
-        };
-        Self {
-            http: of(RouteKind::Http).map(|it| Box::new(PathTable::new(it))),
-            grpc: of(RouteKind::Grpc).map(|it| Box::new(GrpcTable::new(it))),
-        }
-    }
-
     fn find(&self, head: &RequestHead<'_>, is_grpc: bool) -> Option<RuleEntry<'_>> {
         let grpc = self.grpc.as_ref().filter(|_| is_grpc).and_then(|it| it.find(head));
         grpc.or_else(|| self.http.as_ref()?.find(head))?.entry()

@@ -1,24 +1,26 @@
 //! Path prefixes, element by element.
 
 use ahash::HashMap;
+use std::sync::Arc;
 
-/// Values under path prefixes. Every prefix begins with `/` or is empty, and ends without one.
-#[derive(Debug, Default)]
+/// Values under path prefixes. Every prefix begins with `/` or is empty, and ends without one. A clone shares all nodes;
+/// an edit copies those on its way only.
+#[derive(Clone, Debug)]
 pub(super) struct PrefixTrie<T> {
     root: Node<T>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node<T> {
-    value: Option<T>,
+    values: Vec<T>,
     children: Children<T>,
 }
 
 /// Most nodes have few children, and a short scan takes less memory and no more time than a hash map.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Children<T> {
-    Few(Vec<(Box<str>, Node<T>)>),
-    Many(Box<HashMap<Box<str>, Node<T>>>),
+    Few(Vec<(Arc<str>, Arc<Node<T>>)>),
+    Many(Box<HashMap<Arc<str>, Arc<Node<T>>>>),
 }
 
 /// How many children are scanned.
@@ -26,29 +28,36 @@ const FEW: usize = 6;
 
 // === impl PrefixTrie ===
 
-impl<T> PrefixTrie<T> {
-    /// The value under a prefix, to be set.
-    pub fn entry(&mut self, prefix: &str) -> &mut Option<T> {
-        let mut node = &mut self.root;
-        for element in elements(prefix) {
-            node = node.children.entry(element);
-        }
-        &mut node.value
+impl<T> Default for PrefixTrie<T> {
+    fn default() -> Self {
+        Self { root: Node::default() }
     }
+}
 
-    /// Calls `visit` with the value of every prefix of a path, the shortest first.
-    pub fn prefixes_of<'t>(&'t self, path: &str, mut visit: impl FnMut(&'t T)) {
+impl<T: Clone> PrefixTrie<T> {
+    /// Edits the values under a prefix; nodes that hold nothing any more are taken away.
+    pub fn edit(&mut self, prefix: &str, edit: impl FnOnce(&mut Vec<T>)) {
+        self.root.edit(&elements(prefix).collect::<Vec<_>>(), edit);
+    }
+}
+
+impl<T> PrefixTrie<T> {
+    /// Calls `visit` with the values of every prefix of a path, the shortest first.
+    pub fn prefixes_of<'t>(&'t self, path: &str, mut visit: impl FnMut(&'t [T])) {
         let mut node = &self.root;
         let mut elements = elements(path);
         loop {
-            if let Some(value) = &node.value {
-                visit(value);
+            if !node.values.is_empty() {
+                visit(&node.values);
             }
-            let Some(child) = elements.next().and_then(|it| node.children.get(it)) else {
-                return;
-            };
+            let Some(child) = elements.next().and_then(|it| node.children.get(it)) else { return };
             node = child;
         }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.root.is_empty()
     }
 }
 
@@ -60,7 +69,33 @@ fn elements(path: &str) -> impl Iterator<Item = &str> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { value: None, children: Children::Few(Vec::new()) }
+        Self { values: Vec::new(), children: Children::Few(Vec::new()) }
+    }
+}
+
+impl<T> Node<T> {
+    fn is_empty(&self) -> bool {
+        let has_children = match &self.children {
+            Children::Few(few) => !few.is_empty(),
+            Children::Many(many) => !many.is_empty(),
+        };
+        self.values.is_empty() && !has_children
+    }
+}
+
+impl<T: Clone> Node<T> {
+    /// As deep as the prefix has elements; the API allows 1,024 characters.
+    fn edit(&mut self, way: &[&str], edit: impl FnOnce(&mut Vec<T>)) {
+        match way {
+            [] => edit(&mut self.values),
+            [element, rest @ ..] => {
+                let child = Arc::make_mut(self.children.entry(element));
+                child.edit(rest, edit);
+                if child.is_empty() {
+                    self.children.remove(element);
+                }
+            }
+        }
     }
 }
 
@@ -69,12 +104,12 @@ impl<T> Default for Node<T> {
 impl<T> Children<T> {
     fn get(&self, element: &str) -> Option<&Node<T>> {
         match self {
-            Self::Few(few) => few.iter().find(|(it, _)| **it == *element).map(|(_, node)| node),
-            Self::Many(many) => many.get(element),
+            Self::Few(few) => few.iter().find(|(it, _)| **it == *element).map(|(_, node)| &**node),
+            Self::Many(many) => many.get(element).map(|it| &**it),
         }
     }
 
-    fn entry(&mut self, element: &str) -> &mut Node<T> {
+    fn entry(&mut self, element: &str) -> &mut Arc<Node<T>> {
         if let Self::Few(few) = self
             && few.len() >= FEW
             && !few.iter().any(|(it, _)| **it == *element)
@@ -85,12 +120,19 @@ impl<T> Children<T> {
             Self::Few(few) => {
                 let at = few.iter().position(|(it, _)| **it == *element).unwrap_or_else(|| {
                     few.reserve_exact(1);
-                    few.push((element.into(), Node::default()));
+                    few.push((element.into(), Arc::default()));
                     few.len() - 1
                 });
                 &mut few[at].1
             }
             Self::Many(many) => many.entry(element.into()).or_default(),
+        }
+    }
+
+    fn remove(&mut self, element: &str) {
+        match self {
+            Self::Few(few) => few.retain(|(it, _)| **it != *element),
+            Self::Many(many) => drop(many.remove(element)),
         }
     }
 }

@@ -65,22 +65,10 @@ pub(super) fn bind(
     let mut sockets: HashMap<Socket, Vec<Arc<BoundListener>>> = HashMap::default();
     for listener in listeners {
         let routes = routes.get(&listener.key).cloned().unwrap_or_default();
-        let bound = Arc::new(BoundListener {
-            listener: listener.clone(),
-            routes,
-        });
+        let bound = Arc::new(BoundListener { listener: listener.clone(), routes });
         let all = listener.addresses.is_empty().then_some(None);
-        for address in all
-            .into_iter()
-            .chain(listener.addresses.iter().copied().map(Some))
-        {
-            sockets
-                .entry(Socket {
-                    address,
-                    port: listener.port,
-                })
-                .or_default()
-                .push(bound.clone());
+        for address in all.into_iter().chain(listener.addresses.iter().copied().map(Some)) {
+            sockets.entry(Socket { address, port: listener.port }).or_default().push(bound.clone());
         }
     }
     let mut rejected = Vec::new();
@@ -91,11 +79,7 @@ pub(super) fn bind(
             Err(error) => rejected.push(error),
         }
     }
-    if rejected.is_empty() {
-        Ok(sets)
-    } else {
-        Err(rejected)
-    }
+    if rejected.is_empty() { Ok(sets) } else { Err(rejected) }
 }
 
 fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet, Rejected> {
@@ -104,10 +88,7 @@ fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet
     for bound in &listeners {
         let conflict = |other: &BoundListener, what| Rejected {
             key: ResourceKey::new(ResourceKind::Listener, bound.listener.key.as_arc()),
-            reason: format!(
-                "port {} is taken by listener {} with {what}",
-                socket.port, other.listener.key
-            ),
+            reason: format!("port {} is taken by listener {} with {what}", socket.port, other.listener.key),
         };
         if let Some(first) = first
             && !share(&first.listener.protocol, &bound.listener.protocol)
@@ -119,11 +100,7 @@ fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet
             return Err(conflict(&other, "the same hostname"));
         }
     }
-    Ok(ListenerSet {
-        socket,
-        listeners: listeners.into(),
-        by_host,
-    })
+    Ok(ListenerSet { socket, listeners: listeners.into(), by_host })
 }
 
 /// Whether listeners can share a socket and be told apart by hostname.

@@ -21,7 +21,7 @@ use fairway_config::model::{
 };
 use fairway_config::{Changes, Rejected, Snapshot};
 use places::Edits;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A map that tables share until one of them changes it.
@@ -44,11 +44,7 @@ pub struct Tables {
 impl Tables {
     /// Builds the tables of a whole configuration.
     pub fn build(snapshot: &Snapshot, registry: &mut Registry) -> Result<Self, Vec<Rejected>> {
-        Self::default().next(
-            snapshot,
-            &snapshot.resources().map(|it| it.key()).collect(),
-            registry,
-        )
+        Self::default().next(snapshot, &snapshot.resources().map(|it| it.key()).collect(), registry)
     }
 
     /// Builds the tables of the configuration after this one's. `changes` names every resource that differs.
@@ -58,10 +54,7 @@ impl Tables {
         changes: &Changes,
         registry: &mut Registry,
     ) -> Result<Self, Vec<Rejected>> {
-        let mut next = Self {
-            generation: snapshot.generation,
-            ..self.clone()
-        };
+        let mut next = Self { generation: snapshot.generation, ..self.clone() };
         let of = |kind| changes.iter().filter(move |it| it.kind == kind);
         let touched = next.change_routes(snapshot, of(ResourceKind::Route))?;
         if touched || of(ResourceKind::Listener).next().is_some() {
@@ -111,6 +104,20 @@ impl Tables {
         self.clusters.get(key)
     }
 
+    /// Whose endpoints to connect to for a cluster: its own, or those of the waypoint that alone may reach it, and then the
+    /// Service's address to name there. `own` is this proxy as a waypoint: what alone may reach a cluster reaches it.
+    /// None if that waypoint is not known: it is never gone around.
+    pub fn way_to<'a>(
+        &'a self,
+        cluster: &'a Arc<Cluster>,
+        own: &BackendKey,
+    ) -> Option<(&'a Arc<Cluster>, Option<SocketAddr>)> {
+        match cluster.via() {
+            Some((waypoint, address)) if waypoint != own => Some((self.cluster(waypoint)?, Some(*address))),
+            _ => Some((cluster, None)),
+        }
+    }
+
     /// Puts changed routes in their places; whether a listener's table changed.
     fn change_routes<'a>(
         &mut self,
@@ -123,10 +130,7 @@ impl Tables {
             let new = match snapshot.routes.get(name).map(compiled).transpose() {
                 Ok(new) => new.map(Arc::new),
                 Err(reason) => {
-                    rejected.push(Rejected {
-                        key: key.clone(),
-                        reason,
-                    });
+                    rejected.push(Rejected { key: key.clone(), reason });
                     continue;
                 }
             };

@@ -2,12 +2,12 @@
 
 use super::Shared;
 use super::services::ServiceTable;
-use crate::route::{CompiledRoute, HostTable, Member, RouteTable};
-use ahash::HashMap;
+use crate::route::{CompiledRoute, Member, RouteTable};
+use ahash::HashSet;
 use fairway_config::model::{
     Attachment, Audience, HostnamePattern, ListenerKey, Route, RouteKey, ServiceKey,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A place in the tables and what changes there.
@@ -17,10 +17,10 @@ pub(super) struct Edits {
     services: BTreeMap<(ServiceKey, Audience), Edit>,
 }
 
-/// Routes that come and go in one place. A route that stays in place goes and comes.
+/// Routes that come and go in one place. A route that stays in place goes as it was and comes as it is.
 #[derive(Debug, Default)]
 struct Edit {
-    gone: BTreeSet<RouteKey>,
+    gone: Vec<Arc<CompiledRoute>>,
     come: Vec<Arc<CompiledRoute>>,
 }
 
@@ -30,9 +30,7 @@ impl Edits {
     /// Notes that a route was replaced.
     pub fn replace(&mut self, old: Option<&Arc<CompiledRoute>>, new: Option<&Arc<CompiledRoute>>) {
         if let Some(old) = old {
-            self.visit(old.route(), |it| {
-                it.gone.insert(old.route().key.clone());
-            });
+            self.visit(old.route(), |it| it.gone.push(old.clone()));
         }
         if let Some(new) = new {
             self.visit(new.route(), |it| it.come.push(new.clone()));
@@ -51,43 +49,29 @@ impl Edits {
         services.sort_unstable();
         services.dedup();
         for (service, audience) in services {
-            edit(
-                self.services
-                    .entry((service.clone(), audience.clone()))
-                    .or_default(),
-            );
+            edit(self.services.entry((service.clone(), audience.clone())).or_default());
         }
     }
 
-    /// Rebuilds the hosts that are touched; whether there were any.
+    /// Changes the hosts that are touched; whether there were any.
     pub fn apply_to_listeners(&self, tables: &mut Shared<ListenerKey, Arc<RouteTable>>) -> bool {
         if self.hosts.is_empty() {
             return false;
         }
         let tables = Arc::make_mut(tables);
-        let mut edited: HashMap<&ListenerKey, RouteTable> = HashMap::default();
         for ((listener, host), edit) in &self.hosts {
-            let table = edited.entry(listener).or_insert_with(|| {
-                tables
-                    .get(listener)
-                    .map(|it| RouteTable::clone(it))
-                    .unwrap_or_default()
-            });
+            let table = Arc::make_mut(tables.entry(listener.clone()).or_default());
             let host = host.as_ref();
-            let before = table.host(host).map(|it| it.routes()).unwrap_or_default();
-            let routes = edit.applied_to(before);
-            let member = |route: Arc<CompiledRoute>| Member {
+            let member = |route: &Arc<CompiledRoute>| Member {
                 original: original(route.route(), listener, host),
-                route,
+                route: route.clone(),
             };
-            let rebuilt = HostTable::new(routes.into_iter().map(member).collect());
-            table.put(host, rebuilt);
-        }
-        for (listener, table) in edited {
+            table.edit(host, |table| {
+                edit.gone.iter().for_each(|it| table.remove(&member(it)));
+                edit.come.iter().for_each(|it| table.insert(&member(it)));
+            });
             if table.is_empty() {
                 tables.remove(listener);
-            } else {
-                tables.insert(listener.clone(), Arc::new(table));
             }
         }
         true
@@ -114,7 +98,8 @@ impl Edits {
 
 impl Edit {
     fn applied_to(&self, before: &[Arc<CompiledRoute>]) -> Vec<Arc<CompiledRoute>> {
-        let stays = |it: &&Arc<CompiledRoute>| !self.gone.contains(&it.route().key);
+        let gone: HashSet<&RouteKey> = self.gone.iter().map(|it| &it.route().key).collect();
+        let stays = |it: &&Arc<CompiledRoute>| !gone.contains(&it.route().key);
         before.iter().filter(stays).chain(&self.come).cloned().collect()
     }
 }
@@ -123,19 +108,16 @@ impl Edit {
 fn hosts_of(attachment: &Attachment) -> Vec<(&ListenerKey, Option<&HostnamePattern>)> {
     match attachment {
         Attachment::Listener { listener, hostnames } if hostnames.is_empty() => vec![(listener, None)],
-        Attachment::Listener { listener, hostnames } => hostnames
-            .iter()
-            .map(|it| (listener, Some(&it.effective)))
-            .collect(),
+        Attachment::Listener { listener, hostnames } => {
+            hostnames.iter().map(|it| (listener, Some(&it.effective))).collect()
+        }
         Attachment::Service { .. } => vec![],
     }
 }
 
 fn service_of(attachment: &Attachment) -> Option<(&ServiceKey, &Audience)> {
     match attachment {
-        Attachment::Service {
-            service, audience, ..
-        } => Some((service, audience)),
+        Attachment::Service { service, audience, .. } => Some((service, audience)),
         Attachment::Listener { .. } => None,
     }
 }
@@ -147,15 +129,9 @@ fn original(
     host: Option<&HostnamePattern>,
 ) -> Option<HostnamePattern> {
     let hostnames = route.attachments.iter().filter_map(|it| match it {
-        Attachment::Listener {
-            listener: l,
-            hostnames,
-        } if l == listener => Some(hostnames),
+        Attachment::Listener { listener: l, hostnames } if l == listener => Some(hostnames),
         _ => None,
     });
-    let here = hostnames
-        .flatten()
-        .filter(|it| Some(&it.effective) == host)
-        .map(|it| &it.original);
+    let here = hostnames.flatten().filter(|it| Some(&it.effective) == host).map(|it| &it.original);
     here.max_by_key(|it| it.specificity()).cloned()
 }

@@ -1,6 +1,6 @@
 //! Rules bound to Services.
 
-use crate::route::{CompiledRoute, HostTable, Member, RouteTable};
+use crate::route::{CompiledRoute, Member, RouteTable};
 use ahash::HashMap;
 use fairway_config::Snapshot;
 use fairway_config::model::{Attachment, Audience, Service, ServiceKey};
@@ -31,29 +31,20 @@ impl ServiceTable {
     /// The rules of a port for an audience.
     pub fn routes(&self, port: u16, audience: &Audience) -> Option<&Arc<RouteTable>> {
         let (_, table) = self.audiences.iter().find(|(it, _)| it == audience)?;
-        let named = table
-            .ports
-            .iter()
-            .find(|(it, _)| *it == port)
-            .map(|(_, routes)| routes);
+        let named = table.ports.iter().find(|(it, _)| *it == port).map(|(_, routes)| routes);
         named.or(table.rest.as_ref())
     }
 
     /// The routes of an audience.
     pub(super) fn members(&self, audience: &Audience) -> &[Arc<CompiledRoute>] {
-        self.audiences
-            .iter()
-            .find(|(it, _)| it == audience)
-            .map(|(_, it)| &*it.routes)
-            .unwrap_or_default()
+        self.audiences.iter().find(|(it, _)| it == audience).map(|(_, it)| &*it.routes).unwrap_or_default()
     }
 
     /// Replaces the routes of an audience.
     pub(super) fn put(&mut self, service: &ServiceKey, audience: &Audience, routes: Vec<Arc<CompiledRoute>>) {
         self.audiences.retain(|(it, _)| it != audience);
         if !routes.is_empty() {
-            self.audiences
-                .push((audience.clone(), AudienceTable::new(service, audience, routes)));
+            self.audiences.push((audience.clone(), AudienceTable::new(service, audience, routes)));
         }
     }
 
@@ -69,11 +60,9 @@ impl AudienceTable {
         let ports_of = |route: &CompiledRoute| -> BTreeSet<Option<u16>> {
             let attachments = route.route().attachments.iter();
             let ports = attachments.filter_map(|it| match it {
-                Attachment::Service {
-                    service: s,
-                    port,
-                    audience: a,
-                } if s == service && a == audience => Some(*port),
+                Attachment::Service { service: s, port, audience: a } if s == service && a == audience => {
+                    Some(*port)
+                }
                 _ => None,
             });
             ports.collect()
@@ -83,23 +72,17 @@ impl AudienceTable {
                 let ports = ports_of(it);
                 ports.contains(&None) || ports.contains(&port)
             };
-            let member = |it: &Arc<CompiledRoute>| Member {
-                route: it.clone(),
-                original: None,
-            };
+            let member = |it: &Arc<CompiledRoute>| Member { route: it.clone(), original: None };
             let members: Vec<_> = routes.iter().filter(holds).map(member).collect();
             if members.is_empty() {
                 return None;
             }
             let mut table = RouteTable::default();
-            table.put(None, HostTable::new(members));
+            table.edit(None, |it| members.iter().for_each(|member| it.insert(member)));
             Some(Arc::new(table))
         };
         let named: BTreeSet<u16> = routes.iter().flat_map(|it| ports_of(it)).flatten().collect();
-        let ports = named
-            .into_iter()
-            .filter_map(|port| Some((port, table(Some(port))?)))
-            .collect();
+        let ports = named.into_iter().filter_map(|port| Some((port, table(Some(port))?))).collect();
         let rest = table(None);
         Self { ports, rest, routes }
     }

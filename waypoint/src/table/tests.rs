@@ -20,10 +20,7 @@ fn apply(
     upserts: Vec<Resource>,
     registry: &mut Registry,
 ) -> (Snapshot, Tables) {
-    let (next, changes) = snapshot.apply(Delta {
-        upserts,
-        ..Delta::default()
-    });
+    let (next, changes) = snapshot.apply(Delta { upserts, ..Delta::default() });
     let tables = tables.next(&next, &changes, registry).unwrap();
     (next, tables)
 }
@@ -43,14 +40,8 @@ fn backend(key: &str, address: &str) -> Vec<Resource> {
         protocol: fairway_config::model::AppProtocol::Http2,
         via: None,
     };
-    let endpoints = Endpoints {
-        backend: key.into(),
-        endpoints: vec![endpoint],
-    };
-    vec![
-        Resource::Backend(Arc::new(backend)),
-        Resource::Endpoints(Arc::new(endpoints)),
-    ]
+    let endpoints = Endpoints { backend: key.into(), endpoints: vec![endpoint] };
+    vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }
 
 fn on(name: &str, listener: &str, hostnames: &[(&str, &str)]) -> Route {
@@ -70,17 +61,9 @@ fn an_edit_builds_only_the_hosts_it_touches() {
         resource(on("b", "l", &[("b.com", "b.com")])),
     ]);
     let before = Tables::build(&first, &mut registry).unwrap();
-    let edited = Route {
-        created: 5,
-        ..on("a", "l", &[("a.com", "a.com")])
-    };
+    let edited = Route { created: 5, ..on("a", "l", &[("a.com", "a.com")]) };
     let (_, after) = apply(&first, &before, vec![resource(edited)], &mut registry);
-    let table = |tables: &Tables, name| {
-        tables.listener_routes["l"]
-            .host(Some(&host(name)))
-            .unwrap()
-            .clone()
-    };
+    let table = |tables: &Tables, name| tables.listener_routes["l"].host(Some(&host(name))).unwrap().clone();
     assert!(!Arc::ptr_eq(&table(&before, "a.com"), &table(&after, "a.com")));
     assert!(Arc::ptr_eq(&table(&before, "b.com"), &table(&after, "b.com")));
     assert!(Arc::ptr_eq(&before.services, &after.services) && Arc::ptr_eq(&before.clusters, &after.clusters));
@@ -93,18 +76,10 @@ fn load_and_health_of_an_endpoint_survive_commits_and_endpoint_changes_leave_rou
     let before = Tables::build(&first, &mut registry).unwrap();
     let endpoint = before.cluster(&"a".into()).unwrap().candidates()[0].clone();
     let (second, after) = apply(&first, &before, backend("b", "10.0.0.1:80"), &mut registry);
-    assert!(Arc::ptr_eq(
-        &endpoint,
-        &after.cluster(&"b".into()).unwrap().candidates()[0]
-    ));
+    assert!(Arc::ptr_eq(&endpoint, &after.cluster(&"b".into()).unwrap().candidates()[0]));
     assert!(Arc::ptr_eq(&before.listener_routes, &after.listener_routes));
     let (_, after) = apply(&second, &after, backend("a", "10.0.0.9:80"), &mut registry);
-    assert_eq!(
-        after.cluster(&"a".into()).unwrap().candidates()[0]
-            .address()
-            .to_string(),
-        "10.0.0.9:80"
-    );
+    assert_eq!(after.cluster(&"a".into()).unwrap().candidates()[0].address().to_string(), "10.0.0.9:80");
 }
 
 #[test]
@@ -130,53 +105,27 @@ fn routes_of_a_service_hold_for_their_port_and_their_audience() {
         select(routes, &RequestHead::read(&parts).unwrap()).map(|it| it.route().object.name.to_string())
     };
     assert_eq!(answer(80, &Audience::Producer, "/x").as_deref(), Some("port 80"));
-    assert_eq!(
-        answer(80, &Audience::Producer, "/y").as_deref(),
-        Some("every port")
-    );
-    assert_eq!(
-        answer(81, &Audience::Producer, "/x").as_deref(),
-        Some("every port")
-    );
+    assert_eq!(answer(80, &Audience::Producer, "/y").as_deref(), Some("every port"));
+    assert_eq!(answer(81, &Audience::Producer, "/x").as_deref(), Some("every port"));
     assert_eq!(answer(81, &consumer(), "/x").as_deref(), Some("consumer"));
     assert_eq!(answer(81, &consumer(), "/y"), None);
-    assert!(
-        tables
-            .service_routes(&"shop/web".into(), 80, &consumer())
-            .is_none(),
-        "no rules for this port"
-    );
-    assert!(
-        tables
-            .service_routes(&"shop/other".into(), 80, &Audience::Producer)
-            .is_none()
-    );
+    assert!(tables.service_routes(&"shop/web".into(), 80, &consumer()).is_none(), "no rules for this port");
+    assert!(tables.service_routes(&"shop/other".into(), 80, &Audience::Producer).is_none());
 }
 
 #[test]
 fn what_cannot_be_served_is_rejected_with_its_name_and_the_reason() {
     let of = |resources| Tables::build(&snapshot(resources), &mut Registry::default()).map(drop);
-    let l = |key, host, protocol| {
-        Resource::Listener(Arc::new(Listener {
-            protocol,
-            ..listener(key, host)
-        }))
-    };
+    let l = |key, host, protocol| Resource::Listener(Arc::new(Listener { protocol, ..listener(key, host) }));
     let https = || ListenerProtocol::Https(TlsTermination { certificates: vec![] });
-    let errors = of(vec![
-        l("a", Some("a.com"), ListenerProtocol::Http),
-        l("b", Some("b.com"), https()),
-    ])
-    .unwrap_err();
+    let errors =
+        of(vec![l("a", Some("a.com"), ListenerProtocol::Http), l("b", Some("b.com"), https())]).unwrap_err();
     assert_eq!(
         errors[0].to_string(),
         "Listener b: port 80 is taken by listener a with a protocol that cannot share it"
     );
     let errors = of(vec![l("a", None, https()), l("b", None, https())]).unwrap_err();
-    assert_eq!(
-        errors[0].to_string(),
-        "Listener b: port 80 is taken by listener a with the same hostname"
-    );
+    assert_eq!(errors[0].to_string(), "Listener b: port 80 is taken by listener a with the same hostname");
     let hbone = || ListenerProtocol::Hbone { routers: vec![] };
     assert!(
         of(vec![l("a", Some("a.com"), hbone()), l("b", None, hbone())]).is_err(),
@@ -186,10 +135,7 @@ fn what_cannot_be_served_is_rejected_with_its_name_and_the_reason() {
 
     let mut route = on("r", "a", &[]);
     let remove = vec!["transfer-encoding".parse().unwrap()];
-    route.rules[0].filters = vec![Filter::RequestHeaders(HeaderModifier {
-        remove,
-        ..Default::default()
-    })];
+    route.rules[0].filters = vec![Filter::RequestHeaders(HeaderModifier { remove, ..Default::default() })];
     let errors = of(vec![resource(route)]).unwrap_err();
     assert_eq!(
         errors[0].to_string(),
@@ -213,17 +159,10 @@ fn a_service_is_found_by_its_address() {
     let mut registry = Registry::default();
     let tables = Tables::build(&first, &mut registry).unwrap();
     let at = |tables: &Tables, address: &str| {
-        tables
-            .service_at(address.parse().unwrap())
-            .map(|it| it.key.to_string())
+        tables.service_at(address.parse().unwrap()).map(|it| it.key.to_string())
     };
     assert_eq!(at(&tables, "10.1.0.2").as_deref(), Some("shop/b"));
-    let (_, tables) = apply(
-        &first,
-        &tables,
-        vec![service("shop/b", "10.1.0.3")],
-        &mut registry,
-    );
+    let (_, tables) = apply(&first, &tables, vec![service("shop/b", "10.1.0.3")], &mut registry);
     assert_eq!(at(&tables, "10.1.0.2"), None);
     assert_eq!(at(&tables, "10.1.0.3").as_deref(), Some("shop/b"));
 }
@@ -267,26 +206,13 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 fn delta(snapshot: &Snapshot, step: Step) -> Delta {
     match step {
-        Step::Put(upserts) => Delta {
-            upserts,
-            ..Delta::default()
-        },
+        Step::Put(upserts) => Delta { upserts, ..Delta::default() },
         Step::Remove(kind, index) => {
-            let mut keys: Vec<_> = snapshot
-                .resources()
-                .map(|it| it.key())
-                .filter(|it| it.kind == kind)
-                .collect();
+            let mut keys: Vec<_> =
+                snapshot.resources().map(|it| it.key()).filter(|it| it.kind == kind).collect();
             keys.sort();
-            let removals = if keys.is_empty() {
-                vec![]
-            } else {
-                vec![keys.swap_remove(index % keys.len())]
-            };
-            Delta {
-                removals,
-                ..Delta::default()
-            }
+            let removals = if keys.is_empty() { vec![] } else { vec![keys.swap_remove(index % keys.len())] };
+            Delta { removals, ..Delta::default() }
         }
     }
 }
@@ -299,19 +225,15 @@ fn said(tables: &Tables, requests: &[http::request::Parts]) -> Vec<String> {
         said.push(format!("{key} {:?} {endpoints:?}", cluster.protocol()));
     }
     said.sort();
-    let audiences = [
-        Audience::Producer,
-        Audience::Consumer("shop".into()),
-        Audience::Consumer("shop-b".into()),
-    ];
+    let audiences =
+        [Audience::Producer, Audience::Consumer("shop".into()), Audience::Consumer("shop-b".into())];
     for parts in requests {
         let head = RequestHead::read(parts).unwrap();
         for listener in ["listener", "other"] {
             said.push(format!("{:?}", oracle::answer(tables, listener, parts)));
         }
-        for (port, audience) in [80, 81, 82]
-            .into_iter()
-            .flat_map(|port| audiences.iter().map(move |it| (port, it)))
+        for (port, audience) in
+            [80, 81, 82].into_iter().flat_map(|port| audiences.iter().map(move |it| (port, it)))
         {
             let routes = tables.service_routes(&"shop/web".into(), port, audience);
             let entry = routes
@@ -359,10 +281,8 @@ fn the_cost_of_a_request_does_not_grow_with_the_number_of_routes() {
     };
     // The best of many runs: what else the machine does makes a run longer, never shorter.
     let cost = |tables: &Tables, size: usize| {
-        let lines = [
-            format!("GET none.com/team{}/api/v1/users", size / 2),
-            format!("GET h{}.com/x", size / 2),
-        ];
+        let lines =
+            [format!("GET none.com/team{}/api/v1/users", size / 2), format!("GET h{}.com/x", size / 2)];
         let parts = lines.map(|it| request(&it, &[]));
         let run = || {
             let start = tokio::time::Instant::now();
@@ -378,8 +298,5 @@ fn the_cost_of_a_request_does_not_grow_with_the_number_of_routes() {
     };
     let (few, many) = (build(20), build(4_000));
     let (few, many) = (cost(&few, 20), cost(&many, 4_000));
-    assert!(
-        many < few * 8,
-        "two hundred times the routes cost {many:?} instead of {few:?}"
-    );
+    assert!(many < few * 8, "two hundred times the routes cost {many:?} instead of {few:?}");
 }

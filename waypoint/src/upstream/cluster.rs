@@ -36,18 +36,10 @@ impl Cluster {
     ) -> Self {
         let mut of = |state: EndpointState| -> Box<[_]> {
             let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
-            all.iter()
-                .filter(|it| it.state == state)
-                .map(|it| registry.record(it))
-                .collect()
+            all.iter().filter(|it| it.state == state).map(|it| registry.record(it)).collect()
         };
         let (ready, draining) = (of(EndpointState::Ready), of(EndpointState::Draining));
-        Self {
-            key,
-            backend,
-            ready,
-            draining,
-        }
+        Self { key, backend, ready, draining }
     }
 
     /// Whose endpoints they are.
@@ -57,9 +49,7 @@ impl Cluster {
 
     /// What they speak.
     pub fn protocol(&self) -> AppProtocol {
-        self.backend
-            .as_ref()
-            .map_or(AppProtocol::Unspecified, |it| it.protocol)
+        self.backend.as_ref().map_or(AppProtocol::Unspecified, |it| it.protocol)
     }
 
     /// The waypoint through which alone they are reached, and the Service's address to name in the tunnel.
@@ -70,11 +60,7 @@ impl Cluster {
     /// The endpoints to choose from: the ready ones; if there are none, those that are terminating but still serve
     /// (KEP-1669).
     pub fn candidates(&self) -> &[Arc<EndpointRecord>] {
-        if self.ready.is_empty() {
-            &self.draining
-        } else {
-            &self.ready
-        }
+        if self.ready.is_empty() { &self.draining } else { &self.ready }
     }
 }
 
@@ -123,18 +109,11 @@ mod tests {
             node: None,
             zone: None,
         };
-        Endpoints {
-            backend: "shop/web:80".into(),
-            endpoints: list.iter().map(endpoint).collect(),
-        }
+        Endpoints { backend: "shop/web:80".into(), endpoints: list.iter().map(endpoint).collect() }
     }
 
     fn hosts(cluster: &Cluster) -> Vec<u8> {
-        cluster
-            .candidates()
-            .iter()
-            .map(|it| it.address().to_string().as_bytes()[7] - b'0')
-            .collect()
+        cluster.candidates().iter().map(|it| it.address().to_string().as_bytes()[7] - b'0').collect()
     }
 
     #[test]
@@ -145,12 +124,8 @@ mod tests {
             (vec![(2, Draining), (3, Unready)], vec![2]),
             (vec![(3, Unready)], vec![]),
         ] {
-            let cluster = Cluster::new(
-                "shop/web:80".into(),
-                None,
-                Some(&endpoints(&all)),
-                &mut Registry::default(),
-            );
+            let cluster =
+                Cluster::new("shop/web:80".into(), None, Some(&endpoints(&all)), &mut Registry::default());
             assert_eq!(hosts(&cluster), expected, "{all:?}");
         }
     }

@@ -110,17 +110,10 @@ impl EndpointRecord {
             self.failures.store(0, Relaxed);
         }
         if let Some(latency) = latency {
-            let sample = u64::try_from(latency.as_micros())
-                .unwrap_or(u64::MAX)
-                .min(u64::from(u32::MAX));
+            let sample = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
             let before = self.latency_at(now);
-            let smoothed = if before == 0 {
-                sample
-            } else {
-                (before * 3 + sample) / 4
-            };
-            self.latency
-                .store(smoothed.max(1) << 32 | u64::from(now.0 as u32), Relaxed);
+            let smoothed = if before == 0 { sample } else { (before * 3 + sample) / 4 };
+            self.latency.store(smoothed.max(1) << 32 | u64::from(now.0 as u32), Relaxed);
         }
     }
 
@@ -159,10 +152,7 @@ impl EndpointRecord {
     fn hold(&self, seen: u64, now: Moment) -> bool {
         let failures = self.failures.load(Relaxed);
         let hold = (FIRST_HOLD << failures.min(16)).min(LONGEST_HOLD);
-        let won = self
-            .held_until
-            .compare_exchange(seen, now.after(hold).0.max(1), Relaxed, Relaxed)
-            .is_ok();
+        let won = self.held_until.compare_exchange(seen, now.after(hold).0.max(1), Relaxed, Relaxed).is_ok();
         if won {
             self.failures.store(failures.saturating_add(1), Relaxed);
         }
@@ -214,11 +204,7 @@ mod tests {
         it.answered(now, None);
         assert_eq!(it.health(now), Health::Open);
         it.unreachable(now);
-        assert_eq!(
-            it.health(now.after(100)),
-            Health::Due,
-            "counting starts anew after an answer"
-        );
+        assert_eq!(it.health(now.after(100)), Health::Due, "counting starts anew after an answer");
     }
 
     #[test]
@@ -229,11 +215,7 @@ mod tests {
         assert!(it.claim_probe(Moment(100)));
         assert!(!it.claim_probe(Moment(100)), "and only one");
         assert_eq!(it.health(Moment(299)), Health::Held);
-        assert_eq!(
-            it.health(Moment(300)),
-            Health::Due,
-            "a probe that never ends is no deadlock"
-        );
+        assert_eq!(it.health(Moment(300)), Health::Due, "a probe that never ends is no deadlock");
     }
 
     #[test]

@@ -120,24 +120,15 @@ mod tests {
             node: None,
             zone: None,
         };
-        let endpoints = Endpoints {
-            backend: "shop/web:80".into(),
-            endpoints: (0..size).map(endpoint).collect(),
-        };
-        Cluster::new(
-            "shop/web:80".into(),
-            None,
-            Some(&endpoints),
-            &mut Registry::default(),
-        )
+        let endpoints =
+            Endpoints { backend: "shop/web:80".into(), endpoints: (0..size).map(endpoint).collect() };
+        Cluster::new("shop/web:80".into(), None, Some(&endpoints), &mut Registry::default())
     }
 
     fn counts(cluster: &Cluster, exclude: &[Arc<EndpointRecord>]) -> HashMap<std::net::SocketAddr, u32> {
         let (mut rng, mut counts) = (SmallRng::seed_from_u64(7), HashMap::new());
         for _ in 0..10_000 {
-            *counts
-                .entry(pick(cluster, &mut rng, NOW, exclude).unwrap().address())
-                .or_default() += 1;
+            *counts.entry(pick(cluster, &mut rng, NOW, exclude).unwrap().address()).or_default() += 1;
         }
         counts
     }
@@ -147,10 +138,7 @@ mod tests {
         // 2,000 each of 10,000; five standard deviations are 200.
         let counts = counts(&cluster(5), &[]);
         assert_eq!(counts.len(), 5);
-        assert!(
-            counts.values().all(|it| (1_800..=2_200).contains(it)),
-            "{counts:?}"
-        );
+        assert!(counts.values().all(|it| (1_800..=2_200).contains(it)), "{counts:?}");
     }
 
     #[test]
@@ -168,14 +156,9 @@ mod tests {
             it.answered(NOW, Some(Duration::from_millis(2)));
         }
         let mut rng = SmallRng::seed_from_u64(7);
-        let held: Vec<_> = (0..100)
-            .map(|_| pick(&cluster, &mut rng, NOW, &[]).unwrap().begin())
-            .collect();
+        let held: Vec<_> = (0..100).map(|_| pick(&cluster, &mut rng, NOW, &[]).unwrap().begin()).collect();
         let active: Vec<_> = cluster.candidates().iter().map(|it| it.active()).collect();
-        assert!(
-            active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)),
-            "{active:?}"
-        );
+        assert!(active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)), "{active:?}");
         drop(held);
     }
 
@@ -185,10 +168,7 @@ mod tests {
         cluster.candidates()[0].unreachable(NOW);
         let counts = counts(&cluster, &cluster.candidates()[1..2]);
         assert_eq!(counts.len(), 2, "{counts:?}");
-        assert!(
-            counts.values().all(|it| (4_700..=5_300).contains(it)),
-            "{counts:?}"
-        );
+        assert!(counts.values().all(|it| (4_700..=5_300).contains(it)), "{counts:?}");
     }
 
     #[test]
@@ -199,11 +179,7 @@ mod tests {
         }
         assert_eq!(counts(&cluster, &[]).len(), 3);
         assert_eq!(counts(&cluster, &cluster.candidates()[..2]).len(), 1);
-        assert_eq!(
-            counts(&cluster, cluster.candidates()).len(),
-            3,
-            "all were tried: try again"
-        );
+        assert_eq!(counts(&cluster, cluster.candidates()).len(), 3, "all were tried: try again");
     }
 
     #[test]
