@@ -1,6 +1,6 @@
 //! From objects to configuration. Pure: no I/O, no clock; the same objects give the same output.
 //!
-//! The work is cut into units (`Unit`), each a pure function that reads through a [`Reader`] which notes what was read.
+//! The work is cut into units (`Unit`), each a pure function that reads through a `Reader` which notes what was read.
 //! An edit runs again only the units whose reads changed, and then those that read what these made (docs/decisions/0003).
 
 mod authorization;
