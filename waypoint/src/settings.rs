@@ -1,6 +1,6 @@
 //! What an operator may turn, and the limits that hold when nothing is turned.
 
-use fairway_config::model::{ObjectName, SpiffeId};
+use fairway_config::model::{BackendKey, ObjectName, SpiffeId};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -84,6 +84,11 @@ impl Settings {
             patience: Patience::default(),
             access_log: AccessLogging::default(),
         }
+    }
+
+    /// The key of this proxy's own endpoints, should it be a waypoint.
+    pub fn waypoint_key(&self) -> BackendKey {
+        BackendKey::of_waypoint(&self.gateway)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::upstream::Pool;
 use crate::upstream::connect::Connector;
 use crate::upstream::endpoint::Moment;
 use arc_swap::{ArcSwap, Cache};
+use fairway_config::model::BackendKey;
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain;
 use rand::SeedableRng;
@@ -46,6 +47,8 @@ pub struct Worker {
     pub identity: Option<IdentityHandle>,
     /// The drain.
     pub drain: drain::Watch,
+    /// The key of this proxy's own endpoints, should it be a waypoint.
+    pub waypoint_key: BackendKey,
     epoch: Instant,
     serving: RefCell<Held>,
 }
@@ -82,6 +85,7 @@ impl Worker {
         let copied = newest.load().clone();
         let copy = Rc::new(Serving::clone(&copied));
         Rc::new(Self {
+            waypoint_key: settings.waypoint_key(),
             connections: Connections::new(),
             pool: Pool::new(connector, settings.limits.idle_upstreams),
             telemetry: Rc::new(Telemetry::new(counters, settings.identity.clone(), settings.access_log)),

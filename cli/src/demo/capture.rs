@@ -34,26 +34,36 @@ async fn source_address(stage: &Stage) -> anyhow::Result<(bool, String)> {
 
 async fn nothing_plain(stage: &Stage) -> anyhow::Result<(bool, String)> {
     let reader = stage.pod("bookshop/reader")?;
-    let (path, body) = (stage.wire.look_for(SECRET_PATH.as_bytes()), stage.wire.look_for(SECRET_BODY.as_bytes()));
+    let (path, body) =
+        (stage.wire.look_for(SECRET_PATH.as_bytes()), stage.wire.look_for(SECRET_BODY.as_bytes()));
     let before = stage.wire.seen().await.frames;
     let ask = Ask { path: SECRET_PATH, headers: &[], body: Some(SECRET_BODY) };
     let mut through = 0;
-    for service in ["bookshop/catalog", "bookshop/reviews", "bookshop/orders"] {
-        let answer = client::ask(reader, stage.service(service, 80)?, service, &ask).await?;
+    for service in ["catalog", "reviews", "orders"] {
+        let address = stage.service(&format!("bookshop/{service}"), 80)?;
+        let answer = client::ask_on(reader, address, service, &ask).await?;
         through += u32::from(answer.status.is_success() && answer.text.contains(SECRET_PATH));
     }
     stage.wire.settle().await;
     let seen = stage.wire.seen().await;
     let (paths, bodies) = (path.frames(), body.frames());
     // The counter-proof: the same request from outside the mesh can be read, so the capture does see packets.
-    client::ask(stage.pod("legacy/till")?, stage.pod_address("bookshop/catalog-1", 8080)?, "catalog", &ask).await?;
+    client::ask_on(
+        stage.pod("legacy/till")?,
+        stage.pod_address("bookshop/catalog-1", 8080)?,
+        "catalog",
+        &ask,
+    )
+    .await?;
     stage.wire.settle().await;
     let can_see = path.frames() > paths;
     let held = through == 3 && paths == 0 && bodies == 0 && can_see && seen.dropped == 0;
     let frames = seen.frames - before;
     Ok((
         held,
-        format!("{frames} packets, {paths} with the path, {bodies} with the body; from outside it is readable: {can_see}"),
+        format!(
+            "{frames} packets, {paths} with the path, {bodies} with the body; from outside it is readable: {can_see}"
+        ),
     ))
 }
 
@@ -72,16 +82,21 @@ async fn identities(stage: &Stage) -> anyhow::Result<(bool, String)> {
     let catalog = "spiffe://cluster.local/ns/bookshop/sa/catalog";
     // While this connection is open, ztunnel shows both of its ends and what each verified of the other.
     let mut open =
-        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/catalog", 80)?, "catalog").await?;
+        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/catalog", 80)?, "catalog")
+            .await?;
     open.ask(&Ask { path: "/", ..Ask::default() }).await?;
     let node = TcpStream::connect(ZTUNNEL_ADMIN).await.context("ztunnel's admin port")?;
-    let shown = Session::over(node, "ztunnel").await?.ask(&Ask { path: "/connections", ..Ask::default() }).await?;
+    let shown =
+        Session::over(node, "localhost").await?.ask(&Ask { path: "/connections", ..Ask::default() }).await?;
     let connections = shown.echo.as_array().cloned().unwrap_or_default();
     let verified = |direction: &str, local: &str, peer: &str| {
-        connections.iter().any(|it| it["direction"] == direction && it["local"] == local && it["peer"] == peer)
+        connections
+            .iter()
+            .any(|it| it["direction"] == direction && it["local"] == local && it["peer"] == peer)
     };
     let held = verified("outbound", reader, catalog) && verified("inbound", catalog, reader);
-    Ok((held, format!("{} ⇄ {}", short(reader), short(catalog))))
+    let seen = if held { format!("{} ⇄ {}", short(reader), short(catalog)) } else { shown.text };
+    Ok((held, seen))
 }
 
 fn short(id: &str) -> &str {
@@ -106,7 +121,8 @@ async fn strict(stage: &Stage) -> anyhow::Result<(bool, String)> {
 async fn required(stage: &Stage) -> anyhow::Result<(bool, String)> {
     let reader = stage.pod("bookshop/reader")?;
     let through = client::get(reader, stage.service("bookshop/payments", 80)?, "payments", "/pay").await?;
-    let around = client::get(reader, stage.pod_address("bookshop/payments-1", 8080)?, "payments", "/pay").await;
+    let around =
+        client::get(reader, stage.pod_address("bookshop/payments-1", 8080)?, "payments", "/pay").await;
     let held = through.pod() == "payments-1" && around.is_err();
     let seen = around.map_or_else(|_| "refused".to_owned(), |answer| answer.summary());
     Ok((held, format!("payments: through the waypoint {}, to the pod {seen}", through.summary())))

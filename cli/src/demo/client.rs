@@ -73,7 +73,8 @@ impl Session {
         let exchange = async {
             self.sender.ready().await.context("the connection has ended")?;
             let method = if ask.body.is_some() { http::Method::POST } else { http::Method::GET };
-            let mut request = Request::builder().method(method).uri(ask.path).header(http::header::HOST, &self.host);
+            let mut request =
+                Request::builder().method(method).uri(ask.path).header(http::header::HOST, &self.host);
             for (name, value) in ask.headers {
                 request = request.header(*name, *value);
             }
@@ -81,13 +82,16 @@ impl Session {
             let response = self.sender.send_request(request.body(body)?).await.context("no answer")?;
             read(response).await
         };
-        tokio::time::timeout(PATIENCE, exchange).await.with_context(|| format!("no answer in {PATIENCE:?}"))?
+        tokio::time::timeout(PATIENCE, exchange)
+            .await
+            .with_context(|| format!("no answer in {PATIENCE:?}"))?
     }
 }
 
 async fn read(response: Response<hyper::body::Incoming>) -> anyhow::Result<Answer> {
     let (head, body) = response.into_parts();
-    let text = String::from_utf8_lossy(&body.collect().await.context("the answer broke off")?.to_bytes()).into_owned();
+    let text = String::from_utf8_lossy(&body.collect().await.context("the answer broke off")?.to_bytes())
+        .into_owned();
     let echo = serde_json::from_str(&text).unwrap_or_default();
     Ok(Answer { status: head.status, headers: head.headers, echo, text })
 }
@@ -115,11 +119,11 @@ impl Answer {
 }
 
 /// One request on a connection of its own.
-pub async fn ask(pod: &Pod, destination: SocketAddr, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answer> {
+pub async fn ask_on(pod: &Pod, destination: SocketAddr, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answer> {
     Session::open(pod, destination, host).await?.ask(ask).await
 }
 
 /// A GET without headers, on a connection of its own.
 pub async fn get(pod: &Pod, destination: SocketAddr, host: &str, path: &str) -> anyhow::Result<Answer> {
-    self::ask(pod, destination, host, &Ask { path, ..Ask::default() }).await
+    ask_on(pod, destination, host, &Ask { path, ..Ask::default() }).await
 }

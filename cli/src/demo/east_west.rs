@@ -36,7 +36,8 @@ async fn split(stage: &Stage, share_of_v2: f64) -> anyhow::Result<(bool, String)
 /// Which pods answered how many of the requests.
 pub async fn count(stage: &Stage, requests: u32) -> anyhow::Result<BTreeMap<String, u32>> {
     let mut session =
-        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/reviews", 80)?, "reviews").await?;
+        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/reviews", 80)?, "reviews")
+            .await?;
     let mut seen = BTreeMap::new();
     for _ in 0..requests {
         let answer = session.ask(&Ask { path: "/book/7", ..Ask::default() }).await?;
@@ -48,7 +49,8 @@ pub async fn count(stage: &Stage, requests: u32) -> anyhow::Result<BTreeMap<Stri
 
 async fn header(stage: &Stage) -> anyhow::Result<(bool, String)> {
     let mut session =
-        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/reviews", 80)?, "reviews").await?;
+        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/reviews", 80)?, "reviews")
+            .await?;
     let mut right = 0;
     for _ in 0..50 {
         let answer = session.ask(&Ask { path: "/", headers: &[("x-reader", "beta")], body: None }).await?;
@@ -84,7 +86,10 @@ async fn consumer(stage: &Stage) -> anyhow::Result<(bool, String)> {
         let answer = of_bookshop.ask(&Ask { path: "/", ..Ask::default() }).await?;
         unmarked += u32::from(answer.status.is_success() && answer.header("x-routed-by").is_none());
     }
-    Ok((marked == 50 && unmarked == 50, format!("{marked} of 50 from storefront, {} of 50 from bookshop", 50 - unmarked)))
+    Ok((
+        marked == 50 && unmarked == 50,
+        format!("{marked} of 50 from storefront, {} of 50 from bookshop", 50 - unmarked),
+    ))
 }
 
 async fn retry(stage: &Stage) -> anyhow::Result<(bool, String)> {

@@ -97,9 +97,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => find_demo()?,
     };
     let socket = folder.join(SOCKET);
-    let mut stream = UnixStream::connect(&socket)
-        .await
-        .with_context(|| format!("no demo listens at {}; start one with `fairway demo --keep`", socket.display()))?;
+    let mut stream = UnixStream::connect(&socket).await.with_context(|| {
+        format!("no demo listens at {}; start one with `fairway demo --keep`", socket.display())
+    })?;
     let request = Request { pod: arguments.pod, command: arguments.command };
     stream.write_all(&serde_json::to_vec(&request)?).await?;
     stream.shutdown().await?;
@@ -114,7 +114,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn find_demo() -> anyhow::Result<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(std::env::temp_dir())?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("fairway-demo-")))
+        .filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("fairway-demo-"))
+        })
         .filter(|path| path.join(SOCKET).exists())
         .collect();
     match (found.pop(), found.is_empty()) {

@@ -43,7 +43,13 @@ pub async fn play(stage: &Stage, report: &mut Report) {
             report.note(
                 "the new split is 50/50",
                 tally.marked > 200 && allowed.contains(&tally.marked_v2),
-                format!("{} of {} at v2 (allowed {}–{})", tally.marked_v2, tally.marked, allowed.start(), allowed.end()),
+                format!(
+                    "{} of {} at v2 (allowed {}–{})",
+                    tally.marked_v2,
+                    tally.marked,
+                    allowed.start(),
+                    allowed.end()
+                ),
             );
             let took = tally.first_marked.map(|first| first - written);
             report.note(

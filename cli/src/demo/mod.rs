@@ -57,7 +57,9 @@ async fn interrupted() -> anyhow::Result<bool> {
 
 async fn play(sandbox: &Sandbox, arguments: &Arguments) -> anyhow::Result<bool> {
     let mut report = Report::new(arguments.output);
-    report.say("Fairway demo: the bookshop. Pods are network namespaces; every program in them opens plain sockets.");
+    report.say(
+        "Fairway demo: the bookshop. Pods are network namespaces; every program in them opens plain sockets.",
+    );
     let mut stage = Stage::set(sandbox, &report).await.context("the stage cannot be set")?;
     report.say(&format!("{} pods run, their proxies included.", stage.pods().count()));
 
@@ -68,7 +70,11 @@ async fn play(sandbox: &Sandbox, arguments: &Arguments) -> anyhow::Result<bool> 
 
     report.scene("The programs");
     let casualty = stage.casualty();
-    report.note("all of them still run", casualty.is_none(), casualty.unwrap_or_else(|| "they do".to_owned()));
+    report.note(
+        "all of them still run",
+        casualty.is_none(),
+        casualty.unwrap_or_else(|| "they do".to_owned()),
+    );
     let good = report.finish();
     if arguments.keep {
         keep(&stage, &report).await?;

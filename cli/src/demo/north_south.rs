@@ -16,7 +16,8 @@ const SECRET_PATH: &str = "/front-door-51ad";
 pub async fn play(stage: &Stage, report: &mut Report) {
     report.scene("North-south: one Gateway, two teams, HTTPS by SNI");
     report.note_result("www.bookshop.example is team bookshop's", host(stage, "www", "/", "catalog-1").await);
-    report.note_result("store.bookshop.example is team storefront's", host(stage, "store", "/", "web-1").await);
+    report
+        .note_result("store.bookshop.example is team storefront's", host(stage, "store", "/", "web-1").await);
     report.note_result(
         "its /reviews is bookshop's, by ReferenceGrant",
         host(stage, "store", "/reviews/7", "reviews-v1-1").await,
@@ -33,7 +34,10 @@ async fn https(stage: &Stage, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answe
     let name = format!("{host}.bookshop.example");
     let stream = stage.pod("legacy/till")?.connect(stage.pod_address(GATEWAY, 443)?).await?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(trust()?));
-    let stream = connector.connect(ServerName::try_from(name.clone())?, stream).await.context("TLS with the Gateway")?;
+    let stream = connector
+        .connect(ServerName::try_from(name.clone())?, stream)
+        .await
+        .context("TLS with the Gateway")?;
     Session::over(stream, &name).await?.ask(ask).await
 }
 
@@ -54,7 +58,8 @@ async fn host(stage: &Stage, host: &str, path: &str, expected: &str) -> anyhow::
 }
 
 async fn canary(stage: &Stage) -> anyhow::Result<(bool, String)> {
-    let answer = https(stage, "www", &Ask { path: "/", headers: &[("x-canary", "always")], body: None }).await?;
+    let answer =
+        https(stage, "www", &Ask { path: "/", headers: &[("x-canary", "always")], body: None }).await?;
     Ok((answer.pod() == "catalog-canary-1", answer.summary()))
 }
 

@@ -3,9 +3,9 @@
 use super::bookshop;
 use super::cast::{Cast, Member, NODE};
 use super::report::Report;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use fairway_config::model::Resource;
-use fairway_controller::compile::{Compiler, Proxy, ProxyClass};
+use fairway_controller::compile::{Compiler, Proxy, ProxyClass, Severity};
 use fairway_controller::pipeline::Rules;
 use fairway_testbed::{Network, Pod, Sandbox, Subnet, Wire};
 use std::collections::BTreeMap;
@@ -84,8 +84,13 @@ impl Stage {
         let subnet = Subnet::new(NODE_ADDRESS, PREFIX).context("the pods' network")?;
         let network = Network::new(sandbox, &[subnet])?;
         let wire = Wire::start(sandbox)?;
-        let compiled = Rules::captured(TRUST_DOMAIN.parse()?, SERVICE_NETWORK.parse()?).compile_once(&objects)?;
+        let compiled =
+            Rules::captured(TRUST_DOMAIN.parse()?, SERVICE_NETWORK.parse()?).compile_once(&objects)?;
+        if let Some(problem) = compiled.problems().find(|it| it.severity == Severity::Error) {
+            anyhow::bail!("the example has a problem: {problem}");
+        }
         let services = service_addresses(&compiled);
+        ensure!(!services.is_empty(), "the example has no Services");
         let mut stage = Self { objects, wire, services, pods: BTreeMap::new(), programs: Vec::new(), folder };
 
         report.progress("the controller");
@@ -124,11 +129,6 @@ impl Stage {
     /// Names of all pods.
     pub fn pods(&self) -> impl Iterator<Item = &str> {
         self.pods.keys().map(String::as_str)
-    }
-
-    /// Where a program's log is.
-    pub fn log(&self, program: &str) -> Option<&Path> {
-        self.programs.iter().find(|it| it.name == program).map(|it| it.log.as_path())
     }
 
     /// The folder with everything: objects, logs, sockets.
@@ -206,12 +206,7 @@ impl Stage {
     }
 
     /// What the controller does for a Gateway in a cluster: a pod that runs the proxy.
-    async fn add_proxy(
-        &mut self,
-        network: &Network,
-        proxy: &Proxy,
-        address: Ipv4Addr,
-    ) -> anyhow::Result<()> {
+    async fn add_proxy(&mut self, network: &Network, proxy: &Proxy, address: Ipv4Addr) -> anyhow::Result<()> {
         let class = match proxy.class {
             ProxyClass::Gateway => "fairway",
             ProxyClass::Waypoint => "fairway-waypoint",
@@ -239,7 +234,11 @@ impl Stage {
     fn program(&self, name: &str, arguments: &[String]) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         let log = self.log_file(name)?;
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(log.try_clone()?))
+            .stderr(Stdio::from(log));
         command.kill_on_drop(true);
         Ok(command)
     }
@@ -274,7 +273,11 @@ impl Stage {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        anyhow::bail!("{} is not ready after 15 s; its log is {}", pod.name(), self.log_path(pod.name()).display())
+        anyhow::bail!(
+            "{} is not ready after 15 s; its log is {}",
+            pod.name(),
+            self.log_path(pod.name()).display()
+        )
     }
 
     async fn wait_for(&mut self, what: &str, done: impl Fn() -> bool) -> anyhow::Result<()> {

@@ -62,7 +62,9 @@ impl CaptureSetting {
             Self::Off => Ok(false),
             Self::Auto => {
                 if asked && !privileged {
-                    info!("Pods name their network namespace, but this process may not enter them: nothing is captured");
+                    info!(
+                        "Pods name their network namespace, but this process may not enter them: nothing is captured"
+                    );
                 }
                 Ok(asked && privileged)
             }
@@ -109,10 +111,13 @@ impl Node {
         drain: drain::Watch,
     ) -> anyhow::Result<Self> {
         let settings = Settings { workers, ..Settings::new("") };
-        let (ztunnel, applier) = Ztunnel::start(settings, identities, metrics, drain).context("start the tunnel")?;
-        let subscription = Subscription { proxy: Proxy::Everything, version: env!("CARGO_PKG_VERSION").into() };
+        let (ztunnel, applier) =
+            Ztunnel::start(settings, identities, metrics, drain).context("start the tunnel")?;
+        let subscription =
+            Subscription { proxy: Proxy::Everything, version: env!("CARGO_PKG_VERSION").into() };
         let hub = hub.clone();
-        let (_, following) = follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(applier));
+        let (_, following) =
+            follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(applier));
         let following = tokio::spawn(async move {
             following.await;
         });

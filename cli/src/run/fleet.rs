@@ -10,6 +10,7 @@ use fairway_runtime::drain::{self, Deadlines};
 use fairway_runtime::metrics::Metrics;
 use fairway_waypoint::{Settings, Waypoint};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,7 +70,8 @@ impl Fleet {
     /// Starts proxies that are wanted and do not run, ends those that are wanted no more.
     pub async fn follow(&mut self, wanted: &[Proxy]) {
         let names: BTreeSet<&ObjectName> = wanted.iter().map(|proxy| &proxy.name).collect();
-        let gone: Vec<ObjectName> = self.running.keys().filter(|name| !names.contains(name)).cloned().collect();
+        let gone: Vec<ObjectName> =
+            self.running.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in gone {
             if let Some(running) = self.running.remove(&name) {
                 self.states.forget(&name);
@@ -100,7 +102,10 @@ impl Fleet {
         let (retire, own_drain) = drain::channel();
         let identity = self.identities.subscribe(&proxy.identity);
         let (waypoint, applier) = Waypoint::start(settings, Some(identity), own_drain)?;
-        self.metrics.with_registry(|registry| waypoint.metrics().register(registry, &proxy.name));
+        self.metrics.with_registry(|registry| {
+            let label = (Cow::from("gateway"), Cow::from(proxy.name.to_string()));
+            registry.sub_registry_with_label(label).register_collector(Box::new(waypoint.metrics()));
+        });
         let hub = self.hub.clone();
         let subscription = Subscription {
             proxy: Subscriber::Gateway(proxy.name.clone()),

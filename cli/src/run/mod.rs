@@ -72,10 +72,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let configured = readiness.gate("first configuration");
 
     let authority = open_authority(&arguments).await?;
-    let identities = Identities::start(
-        Arc::new(InProcess::new(authority.clone())),
-        fairway_identity::Settings::default(),
-    );
+    let identities =
+        Identities::start(Arc::new(InProcess::new(authority.clone())), fairway_identity::Settings::default());
     tokio::spawn(async move { authority.keep().await });
 
     let uncaptured = Rules::uncaptured(arguments.trust_domain.clone());

@@ -29,8 +29,12 @@ pub struct Connection {
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
     quiet: Cell<Quiet>,
+    spared: Cell<u32>,
     count: Rc<Cell<usize>>,
 }
+
+/// How often a connection that has not had a request yet is spared when a worker closes.
+const SPARED: u32 = 50;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +101,7 @@ impl Connections {
             order: Cell::new(Order::None),
             waker: RefCell::new(None),
             quiet: Cell::new(Quiet::default()),
+            spared: Cell::new(0),
             count: self.count.clone(),
         });
         self.count.set(self.count.get() + 1);
@@ -134,6 +139,8 @@ impl Connections {
                 (Phase::Draining, Stage::Http2) => Order::Finish,
                 (Phase::Draining, _) => Order::None,
                 (Phase::Closing, Stage::Raw) => Order::None,
+                // Just accepted: its request is on the way.
+                (Phase::Closing, Stage::Http1) if connection.is_spared() => Order::None,
                 (Phase::Closing, _) => Order::Finish,
                 (Phase::Forced, _) => Order::Stop,
             };
@@ -230,6 +237,13 @@ impl Connection {
         .await
     }
 
+    /// Whether it has had no request yet, and has not been spared too often.
+    fn is_spared(&self) -> bool {
+        let spared = self.spared.get();
+        self.spared.set(spared + 1);
+        self.requests.get() == 0 && spared < SPARED
+    }
+
     fn waiting(&self) -> Waiting {
         match self.stage.get() {
             Stage::Handshake => Waiting::RestOfHead,
@@ -301,8 +315,14 @@ mod tests {
             (one.order.get(), two.order.get(), raw.order.get()),
             (Order::None, Order::Finish, Order::None)
         );
+        let fresh = connections.open(Stage::Http1);
+        one.begin();
+        one.end();
         connections.enter(Phase::Closing);
         assert_eq!((one.order.get(), raw.order.get()), (Order::Finish, Order::None));
+        assert_eq!(fresh.order.get(), Order::None, "its request is on the way");
+        (0..SPARED).for_each(|_| connections.enter(Phase::Closing));
+        assert_eq!(fresh.order.get(), Order::Finish);
         connections.enter(Phase::Forced);
         assert_eq!(raw.order.get(), Order::Stop);
     }

@@ -100,7 +100,7 @@ pub fn admit(
     let address = wish.authority.address().ok_or(Refusal::Name)?;
     let service = tables.service_at(address.ip()).ok_or(Refusal::UnknownService)?;
     let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(Refusal::UnknownPort)?;
-    let own = BackendKey::from(format!("waypoint/{}/{}", waypoint.namespace, waypoint.name));
+    let own = BackendKey::of_waypoint(waypoint);
     let is_consumer =
         service.consumer_waypoints.iter().any(|it| *it.namespace == *peer.namespace() && it.waypoint == own);
     if !is_consumer && service.waypoint.as_ref() != Some(&own) {

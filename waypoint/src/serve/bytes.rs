@@ -41,13 +41,7 @@ pub async fn relay_service(
 ) {
     let serving = worker.serving();
     let Some(cluster) = serving.tables.cluster(&origin.backend) else { return };
-    let (from, through) = match cluster.via() {
-        None => (cluster, None),
-        Some((waypoint, address)) => match serving.tables.cluster(waypoint) {
-            Some(waypoint) => (waypoint, Some(*address)),
-            None => return,
-        },
-    };
+    let Some((from, through)) = serving.tables.way_to(cluster, &worker.waypoint_key) else { return };
     let mut tried: SmallVec<[Arc<EndpointRecord>; TRIES]> = SmallVec::new();
     for _ in 0..TRIES {
         let now = worker.moment(Instant::now());

@@ -111,10 +111,7 @@ impl Copy {
     async fn deliver(mut self, body: RequestBody) -> Option<()> {
         let cluster = self.serving.tables.cluster(&self.backend)?;
         let version = version_for(cluster.protocol(), Some(self.kind), self.version);
-        let (from, through) = match cluster.via() {
-            None => (cluster, None),
-            Some((waypoint, address)) => (self.serving.tables.cluster(waypoint)?, Some(*address)),
-        };
+        let (from, through) = self.serving.tables.way_to(cluster, &self.worker.waypoint_key)?;
         let now = self.worker.moment(Instant::now());
         let endpoint = pick(from, &mut *self.worker.rng.borrow_mut(), now, &[])?.clone();
         let route = Route { endpoint: &endpoint, through };

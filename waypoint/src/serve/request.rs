@@ -219,3 +219,19 @@ impl From<Reason> for Stop {
         Self::Refused(reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each request that is under way holds one, and an open HTTP/1 connection room for one.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        let size = size_of_future(serve);
+        assert!((1024..=6 * 1024).contains(&size), "{size} bytes");
+    }
+}

@@ -223,12 +223,8 @@ impl Try<'_> {
         &self,
         tried: &[Arc<EndpointRecord>],
     ) -> Result<(&Arc<EndpointRecord>, Option<SocketAddr>), Reason> {
-        let (cluster, through) = match self.cluster.via() {
-            None => (self.cluster, None),
-            Some((waypoint, address)) => {
-                (&**self.serving.tables.cluster(waypoint).ok_or(Reason::NoEndpoint)?, Some(*address))
-            }
-        };
+        let way = self.serving.tables.way_to(self.cluster, &self.worker.waypoint_key);
+        let (cluster, through) = way.ok_or(Reason::NoEndpoint)?;
         let now = self.worker.moment(Instant::now());
         let picked = pick(cluster, &mut *self.worker.rng.borrow_mut(), now, tried);
         picked.map(|endpoint| (endpoint, through)).ok_or(Reason::NoEndpoint)

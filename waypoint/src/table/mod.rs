@@ -109,9 +109,9 @@ impl Tables {
     /// None if that waypoint is not known: it is never gone around.
     pub fn way_to<'a>(
         &'a self,
-        cluster: &'a Arc<Cluster>,
+        cluster: &'a Cluster,
         own: &BackendKey,
-    ) -> Option<(&'a Arc<Cluster>, Option<SocketAddr>)> {
+    ) -> Option<(&'a Cluster, Option<SocketAddr>)> {
         match cluster.via() {
             Some((waypoint, address)) if waypoint != own => Some((self.cluster(waypoint)?, Some(*address))),
             _ => Some((cluster, None)),

@@ -137,14 +137,6 @@ impl Pool {
         });
     }
 
-    /// Closes every idle connection: the proxy is going down.
-    pub fn close_idle(&self) {
-        for entry in self.entries.borrow_mut().values_mut() {
-            entry.idle.clear();
-            entry.shared.clear();
-        }
-    }
-
     /// How many connections are open and idle (HTTP/1), and open (HTTP/2).
     pub fn size(&self) -> (usize, usize) {
         let entries = self.entries.borrow();

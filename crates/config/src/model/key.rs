@@ -107,6 +107,15 @@ keys! {
     AuthorizationKey,
 }
 
+// === impl BackendKey ===
+
+impl BackendKey {
+    /// The key under which a waypoint's own endpoints are held.
+    pub fn of_waypoint(gateway: &ObjectName) -> Self {
+        Self::from(format!("waypoint/{gateway}"))
+    }
+}
+
 // === impl ObjectName ===
 
 impl ObjectName {

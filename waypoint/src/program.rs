@@ -1,0 +1,143 @@
+//! The program: one for each Gateway, and one for each namespace that needs a waypoint.
+
+use crate::{AccessLogging, Settings, Waypoint};
+use anyhow::Context;
+use clap::ValueEnum;
+use fairway_config::model::{ObjectName, SpiffeId};
+use fairway_config::stream::{Proxy, Subscription, client};
+use fairway_identity::{GrpcIssuer, Identities};
+use fairway_runtime::admin::Pages;
+use fairway_runtime::metrics::Metrics;
+use fairway_runtime::readiness::{Gate, Readiness};
+use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, WorkerSettings};
+use fairway_runtime::signals::{Signals, drain_on_signal};
+use fairway_runtime::{drain, logs, transport};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::sync::watch;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Serves a Gateway, or the HTTP routes of a namespace's Services
+///
+/// What it serves the controller says: listeners, routes, endpoints, certificates. Which Gateway it is for is all it has
+/// to be told.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// The Gateway this proxy is for, such as shop/public
+    #[arg(long, env = "FAIRWAY_GATEWAY", value_name = "NAMESPACE/NAME", value_parser = parse_name)]
+    gateway: ObjectName,
+
+    /// Where the controller is: http://host:port, or unix:///path on this machine
+    ///
+    /// While it cannot be reached, what was last in force stays so.
+    #[arg(long, env = "FAIRWAY_CONTROLLER", value_name = "URI")]
+    controller: String,
+
+    /// Its own identity in the mesh, such as spiffe://cluster.local/ns/shop/sa/waypoint
+    ///
+    /// Without one it takes no tunnels, and endpoints in the mesh are answered for with 503.
+    #[arg(long, env = "FAIRWAY_IDENTITY", value_name = "SPIFFE ID")]
+    identity: Option<SpiffeId>,
+
+    /// A file in which to keep the configuration in force, so that it survives a restart without a controller
+    #[arg(long, env = "FAIRWAY_STATE_FILE", value_name = "PATH")]
+    state_file: Option<PathBuf>,
+
+    /// Which requests to log: none, those the proxy itself answered with an error, or all
+    #[arg(long, env = "FAIRWAY_ACCESS_LOG", default_value = "errors", value_name = "WHICH")]
+    access_log: AccessLog,
+
+    /// With --access-log all: one request in this many
+    #[arg(long, env = "FAIRWAY_ACCESS_LOG_SAMPLE", default_value = "1", value_name = "N")]
+    access_log_sample: u32,
+
+    #[command(flatten)]
+    workers: WorkerSettings,
+    #[command(flatten)]
+    drain: DrainSettings,
+    #[command(flatten)]
+    admin: AdminSettings,
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AccessLog {
+    None,
+    Errors,
+    All,
+}
+
+/// Runs until a signal. Traffic has threads of its own; the runtime this is called in follows the controller.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
+    let signals = Signals::install()?;
+    let (trigger, watch) = drain::channel();
+    let (metrics, readiness) = (Metrics::new("waypoint", VERSION), Readiness::new());
+    let configured = readiness.gate("first configuration");
+
+    let settings = Settings {
+        workers: arguments.workers.count(),
+        identity: arguments.identity.clone(),
+        access_log: match arguments.access_log {
+            AccessLog::None => AccessLogging::Off,
+            AccessLog::Errors => AccessLogging::Errors,
+            AccessLog::All => AccessLogging::OneIn(arguments.access_log_sample),
+        },
+        ..Settings::new(arguments.gateway.clone())
+    };
+    let channel = transport::connect(&arguments.controller).context("--controller")?;
+    let identities =
+        Identities::start(GrpcIssuer::start(channel.clone()), fairway_identity::Settings::default());
+    let identity = arguments.identity.map(|id| identities.subscribe(&id));
+    let (waypoint, applier) = Waypoint::start(settings, identity, watch)?;
+    metrics.with_registry(|registry| registry.register_collector(Box::new(waypoint.metrics())));
+
+    let subscription = Subscription { proxy: Proxy::Gateway(arguments.gateway), version: VERSION.into() };
+    let (progress, following) =
+        client::follow(channel, subscription, arguments.state_file, Box::new(applier));
+    let following = tokio::spawn(following);
+    tokio::spawn(open_when_configured(configured, progress));
+
+    let view = waypoint.view();
+    let _admin = Pages::new(readiness, metrics)
+        .logging(logs.control())
+        .page("/config", "what is in force: generation and sockets", move || view.config())
+        .page("/identities", "the identities that are held", move || {
+            serde_json::to_value(identities.states()).unwrap_or_default()
+        })
+        .serve(&arguments.admin)?;
+
+    drain_on_signal(signals, trigger, arguments.drain.deadlines()).await;
+    following.abort();
+    Ok(if waypoint.join().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn open_when_configured(gate: Gate, mut progress: watch::Receiver<client::Progress>) {
+    if progress.wait_for(|progress| progress.generation.0 > 0).await.is_ok() {
+        gate.open();
+    }
+}
+
+fn parse_name(text: &str) -> Result<ObjectName, &'static str> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        _ => Err("write the Gateway's namespace and name, such as shop/public"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_has_a_namespace_and_a_name() {
+        assert_eq!(parse_name("shop/public"), Ok(ObjectName::new("shop", "public")));
+        for text in ["", "public", "/public", "shop/", "a/b/c"] {
+            assert!(parse_name(text).is_err(), "{text}");
+        }
+    }
+}
