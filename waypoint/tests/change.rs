@@ -1,4 +1,10 @@
 //! Changes under load: a new configuration, and the end of the proxy. No request fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
 
 mod support;
 
@@ -85,9 +91,7 @@ async fn a_drain_under_load_fails_no_request() {
     let draining = proxy.drain.take().unwrap();
     let deadlines = Deadlines { linger: Duration::from_millis(500), grace: Duration::from_secs(20) };
     let drained = tokio::spawn(draining.drain(deadlines));
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    // As a load balancer does: new requests go elsewhere while the old proxy lingers.
-    stop.store(true, Ordering::SeqCst);
+    // They go on until they are refused a connection: no request that was let in may fail.
     let mut answers = 0;
     for client in clients {
         answers += client.await.unwrap();

@@ -1,4 +1,10 @@
 //! Tunnels in and out: Services by their address, consumers and producers, endpoints that are in the mesh.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
 
 mod support;
 

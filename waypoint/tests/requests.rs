@@ -1,4 +1,10 @@
 //! What a route leads to: statuses, heads as endpoints see them, bodies.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
 
 mod support;
 

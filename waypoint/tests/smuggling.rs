@@ -1,4 +1,10 @@
 //! Bytes that a proxy must not let through as two servers could read them differently, and bytes it must bound.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! TLS at a Gateway: certificates by SNI, ALPN, and hosts that belong to another listener's certificate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
 
 mod support;
 

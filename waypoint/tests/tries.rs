@@ -1,4 +1,10 @@
 //! Time limits, retries, mirrors, and connections that end when they should not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
 
 mod support;
 

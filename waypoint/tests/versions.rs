@@ -1,4 +1,10 @@
 //! HTTP/1 and HTTP/2 on both sides, trailers, gRPC, upgrades and `100 Continue`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
 
 mod support;
 

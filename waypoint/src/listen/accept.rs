@@ -60,9 +60,14 @@ pub async fn accept(
             () = tokio::time::sleep(Duration::from_millis(100)), if !has_room(&worker) => {}
         }
     }
-    // Without this, whoever the kernel has answered already would be reset.
-    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        start(&worker, port, stream, peer);
+    // Without this, whoever the kernel has answered already would be reset. The socket itself is asked, since the event loop
+    // may not have heard of them yet.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            start(&worker, port, stream, peer);
+        }
     }
 }
 
