@@ -93,27 +93,13 @@ impl Contender {
             }
             Self::Bare => launch(
                 std::env::current_exe()?,
-                text(&[
-                    "bare",
-                    "--listen",
-                    &listen.to_string(),
-                    "--backend",
-                    &backend.to_string(),
-                ]),
+                text(&["bare", "--listen", &listen.to_string(), "--backend", &backend.to_string()]),
             ),
             Self::Envoy => {
                 let config = write("envoy.yaml", envoy::config(listen, backend))?;
                 launch(
                     envoy.context("no envoy")?.to_owned(),
-                    text(&[
-                        "-c",
-                        &config,
-                        "--concurrency",
-                        "1",
-                        "-l",
-                        "error",
-                        "--disable-hot-restart",
-                    ]),
+                    text(&["-c", &config, "--concurrency", "1", "-l", "error", "--disable-hot-restart"]),
                 )
             }
             Self::Nginx => {

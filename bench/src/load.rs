@@ -34,11 +34,7 @@ pub async fn run(
     .into();
     let mut tasks = Vec::new();
     for _ in 0..connections {
-        tasks.push(tokio::task::spawn_local(converse(
-            target,
-            request.clone(),
-            deadline,
-        )));
+        tasks.push(tokio::task::spawn_local(converse(target, request.clone(), deadline)));
     }
     let mut outcome = Outcome::default();
     for task in tasks {
@@ -56,9 +52,7 @@ async fn converse(
     request: std::rc::Rc<[u8]>,
     deadline: Instant,
 ) -> anyhow::Result<(u64, Vec<Duration>)> {
-    let mut stream = TcpStream::connect(target)
-        .await
-        .context("connect to the contender")?;
+    let mut stream = TcpStream::connect(target).await.context("connect to the contender")?;
     stream.set_nodelay(true)?;
     let (mut count, mut latencies) = (0, Vec::new());
     let mut buffer = Vec::with_capacity(4096);
@@ -83,8 +77,7 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Re
                 .lines()
                 .find_map(|line| {
                     let (name, value) = line.split_once(':')?;
-                    name.eq_ignore_ascii_case("content-length")
-                        .then(|| value.trim().parse().ok())?
+                    name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
                 })
                 .context("the answer has no content-length")?;
             let end = head + 4 + length;

@@ -50,12 +50,7 @@ impl Process {
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         // The program's name may hold spaces and parentheses: fields count from the last one.
-        let fields: Vec<&str> = stat
-            .rsplit_once(')')
-            .context("/proc/stat")?
-            .1
-            .split_whitespace()
-            .collect();
+        let fields: Vec<&str> = stat.rsplit_once(')').context("/proc/stat")?.1.split_whitespace().collect();
         let tick =
             |index: usize| -> anyhow::Result<f64> { Ok(fields.get(index).context("/proc/stat")?.parse()?) };
         Ok(Duration::from_secs_f64((tick(11)? + tick(12)?) / TICKS))

@@ -45,9 +45,7 @@ impl Row {
 /// The percentile of sorted durations, microseconds.
 pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-    sorted
-        .get(index)
-        .map_or(f64::NAN, |duration| duration.as_secs_f64() * 1e6)
+    sorted.get(index).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1e6)
 }
 
 /// Prints a table; ratios are against the first row.

@@ -22,7 +22,9 @@ impl Admission for SameUserOnly {
         let credentials = peer.extensions.get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
         match credentials {
             Some(it) if it.uid() == self.uid => Ok(()),
-            Some(it) => Err(Refused(format!("user {} may not have it, only user {} may", it.uid(), self.uid))),
+            Some(it) => {
+                Err(Refused(format!("user {} may not have it, only user {} may", it.uid(), self.uid)))
+            }
             None => Err(Refused("it is not known who asks".to_owned())),
         }
     }

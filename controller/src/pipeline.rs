@@ -3,7 +3,9 @@
 use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings};
 use crate::resources::ObjectRef;
 use crate::serve::Hub;
-use crate::source::{Completion, Directory, DirectoryOptions, SourceProblem, Standalone, WatchError, read_once};
+use crate::source::{
+    Completion, Directory, DirectoryOptions, SourceProblem, Standalone, WatchError, read_once,
+};
 use crate::status::ObjectStatus;
 use fairway_config::model::Generation;
 use fairway_identity::TrustDomain;
@@ -113,7 +115,11 @@ impl Pipeline {
             proxies: self.compiler.proxies().cloned().collect(),
             file_problems: batch.problems,
             problems: self.compiler.problems().cloned().collect(),
-            statuses: self.compiler.statuses().map(|(object, status)| (object.clone(), status.clone())).collect(),
+            statuses: self
+                .compiler
+                .statuses()
+                .map(|(object, status)| (object.clone(), status.clone()))
+                .collect(),
         })
     }
 }

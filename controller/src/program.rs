@@ -1,11 +1,11 @@
 //! The controller as a program: a directory in, configuration and identities out, over gRPC.
 
+use crate::admission::SameUserOnly;
 use crate::ca::{Authority, FileStore, IdentityService, SameUser};
 use crate::compile::{AddressPool, InvalidPool};
 use crate::pipeline::{Pipeline, Rules, Standing};
-use crate::admission::SameUserOnly;
-use crate::serve::{Hub, States};
 use crate::serve::grpc::service;
+use crate::serve::{Hub, States};
 use anyhow::Context;
 use fairway_identity::TrustDomain;
 use fairway_runtime::admin::Pages;
@@ -33,7 +33,12 @@ pub struct Arguments {
     source_directory: PathBuf,
 
     /// The unix socket at which proxies are served: unix:///path; only programs of the same user are let in
-    #[arg(long, env = "FAIRWAY_LISTEN", default_value = "unix:///run/fairway/controller.sock", value_name = "URI")]
+    #[arg(
+        long,
+        env = "FAIRWAY_LISTEN",
+        default_value = "unix:///run/fairway/controller.sock",
+        value_name = "URI"
+    )]
     listen: String,
 
     /// Where the roots of the mesh are kept; whoever can read it can be anyone in the mesh
@@ -87,7 +92,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let states = Mutex::new(hub.states());
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
-        .page("/objects", "every object's conditions, and what is wrong", move || describe(&standing.borrow()))
+        .page("/objects", "every object's conditions, and what is wrong", move || {
+            describe(&standing.borrow())
+        })
         .page("/proxies", "the connected proxies and what they acknowledged", move || {
             describe_proxies(&states)
         })
@@ -105,7 +112,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let keeping = tokio::spawn(async move { authority.keep().await });
 
     // Proxies go on without a controller, so there is nobody to wait for.
-    drain_on_signal(signals, trigger, drain::Deadlines { linger: Duration::ZERO, ..arguments.drain.deadlines() }).await;
+    drain_on_signal(
+        signals,
+        trigger,
+        drain::Deadlines { linger: Duration::ZERO, ..arguments.drain.deadlines() },
+    )
+    .await;
     hub.close();
     compiling.abort();
     keeping.abort();
@@ -114,7 +126,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn open_authority(arguments: &Arguments) -> anyhow::Result<Arc<Authority>> {
-    let settings = crate::ca::Settings { lifetime: arguments.certificate_lifetime, ..crate::ca::Settings::default() };
+    let settings =
+        crate::ca::Settings { lifetime: arguments.certificate_lifetime, ..crate::ca::Settings::default() };
     let store = FileStore::open(&arguments.state_directory).context("--state-directory")?;
     let authority =
         Authority::open(arguments.trust_domain.clone(), settings, store, SameUser::as_this_process()).await?;

@@ -19,8 +19,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = FILES.map(|name| format!("proto/fairway/config/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
     // `Bytes`: a resource is encoded once and shared by every message that carries it.
-    tonic_prost_build::configure()
-        .bytes(".")
-        .compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     Ok(())
 }

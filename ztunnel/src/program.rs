@@ -1,5 +1,6 @@
 //! The program: one for each node.
 
+use crate::{Settings, Ztunnel, register};
 use anyhow::Context;
 use fairway_config::stream::{Proxy, Subscription, client};
 use fairway_identity::{GrpcIssuer, Identities};
@@ -9,7 +10,6 @@ use fairway_runtime::readiness::{Gate, Readiness};
 use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, WorkerSettings};
 use fairway_runtime::signals::{Signals, drain_on_signal};
 use fairway_runtime::{drain, logs, transport};
-use crate::{Settings, Ztunnel, register};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::sync::watch;

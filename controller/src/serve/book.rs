@@ -56,20 +56,10 @@ impl Book {
         }
         for (resource, encoded) in upserts {
             let key = encoded.key.clone();
-            if self
-                .entries
-                .get(&key)
-                .is_some_and(|held| held.encoded.hash == encoded.hash)
-            {
+            if self.entries.get(&key).is_some_and(|held| held.encoded.hash == encoded.hash) {
                 continue;
             }
-            let old = self.entries.insert(
-                key.clone(),
-                Entry {
-                    resource: resource.clone(),
-                    encoded,
-                },
-            );
+            let old = self.entries.insert(key.clone(), Entry { resource: resource.clone(), encoded });
             self.relink(old.as_ref().map(|it| &it.resource), Some(&resource));
             changed.insert(key);
         }
@@ -85,15 +75,11 @@ impl Book {
         // Edge by edge: each view is right after each single step.
         for edge in old.iter().filter(|edge| new.binary_search(edge).is_err()) {
             self.graph.remove(edge);
-            self.views
-                .values_mut()
-                .for_each(|view| view.removed(edge, &self.graph));
+            self.views.values_mut().for_each(|view| view.removed(edge, &self.graph));
         }
         for edge in new.iter().filter(|edge| old.binary_search(edge).is_err()) {
             self.graph.add(edge);
-            self.views
-                .values_mut()
-                .for_each(|view| view.added(edge, &self.graph));
+            self.views.values_mut().for_each(|view| view.added(edge, &self.graph));
         }
     }
 
@@ -128,15 +114,11 @@ impl Book {
             let wanted = self.entries.get(key).filter(|_| view.wants(key));
             wanted.is_none_or(|entry| entry.encoded.hash != **hash)
         });
-        let missing = self
-            .entries
-            .keys()
-            .filter(|key| !held.contains_key(*key) && view.wants(key));
+        let missing = self.entries.keys().filter(|key| !held.contains_key(*key) && view.wants(key));
         let difference = stale.map(|(key, _)| key).chain(missing).cloned().collect();
         self.last_id += 1;
         let id = SubscriberId(self.last_id);
-        self.subscribers
-            .insert(id, Subscriber::new(subscription, difference, wake));
+        self.subscribers.insert(id, Subscriber::new(subscription, difference, wake));
         id
     }
 
@@ -156,18 +138,13 @@ impl Book {
         let view = self.views.get(subscriber.proxy())?;
         let entries = &self.entries;
         subscriber.difference(self.generation, |key| {
-            entries
-                .get(key)
-                .filter(|_| view.wants(key))
-                .map(|entry| &entry.encoded)
+            entries.get(key).filter(|_| view.wants(key)).map(|entry| &entry.encoded)
         })
     }
 
     /// The subscriber has put a difference in force.
     pub(super) fn acked(&mut self, id: SubscriberId, generation: Generation) -> Result<(), WrongAnswer> {
-        self.subscribers
-            .get_mut(&id)
-            .map_or(Ok(()), |it| it.acked(generation))
+        self.subscribers.get_mut(&id).map_or(Ok(()), |it| it.acked(generation))
     }
 
     /// The subscriber has refused a difference.
@@ -177,9 +154,7 @@ impl Book {
         generation: Generation,
         rejected: Vec<Rejected>,
     ) -> Result<(), WrongAnswer> {
-        self.subscribers
-            .get_mut(&id)
-            .map_or(Ok(()), |it| it.nacked(generation, rejected))
+        self.subscribers.get_mut(&id).map_or(Ok(()), |it| it.nacked(generation, rejected))
     }
 
     /// Has what was refused sent once more with the next difference.
@@ -196,10 +171,7 @@ impl Book {
 
     /// How far each subscriber has come.
     pub(super) fn states(&self) -> Vec<ProxyState> {
-        self.subscribers
-            .values()
-            .map(|it| it.state(self.generation))
-            .collect()
+        self.subscribers.values().map(|it| it.state(self.generation)).collect()
     }
 
     /// The resources of a scope, as a subscriber's view has them, or one that is made for this.
@@ -208,16 +180,12 @@ impl Book {
         let scratch = View::new(proxy.clone(), &self.graph);
         let view = self.views.get(proxy).unwrap_or(&scratch);
         let wanted = self.entries.iter().filter(|(key, _)| view.wants(key));
-        wanted
-            .map(|(key, entry)| (key.clone(), entry.resource.clone()))
-            .collect()
+        wanted.map(|(key, entry)| (key.clone(), entry.resource.clone())).collect()
     }
 
     /// Whether a subscriber's view is what it would be if it were made now.
     #[cfg(test)]
     pub(super) fn view_is_as_from_scratch(&self, proxy: &Proxy) -> bool {
-        self.views
-            .get(proxy)
-            .is_some_and(|view| *view == View::new(proxy.clone(), &self.graph))
+        self.views.get(proxy).is_some_and(|view| *view == View::new(proxy.clone(), &self.graph))
     }
 }

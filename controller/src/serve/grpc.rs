@@ -46,10 +46,7 @@ impl Admission for Trusted {
 
 /// The gRPC service of a hub.
 pub fn service(hub: Arc<Hub>, admission: impl Admission) -> ConfigurationServer<HubService> {
-    ConfigurationServer::new(HubService {
-        hub,
-        admission: Arc::new(admission),
-    })
+    ConfigurationServer::new(HubService { hub, admission: Arc::new(admission) })
 }
 
 /// Implements the `Configuration` service.
@@ -69,10 +66,7 @@ impl Configuration for HubService {
         let (metadata, extensions, inbound) = request.into_parts();
         let admission = self.admission.clone();
         let admit = move |subscription: &Subscription| {
-            let peer = Peer {
-                extensions: &extensions,
-                metadata: &metadata,
-            };
+            let peer = Peer { extensions: &extensions, metadata: &metadata };
             admission
                 .admit(peer, subscription)
                 .map_err(|refused| Status::permission_denied(refused.to_string()))

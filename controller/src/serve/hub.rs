@@ -75,10 +75,7 @@ impl Hub {
         let (outbound, from_controller) = mpsc::channel(QUEUE);
         let inbound = ReceiverStream::new(inbound).map(Ok);
         tokio::spawn(session::run(self.clone(), |_| Ok(()), inbound, outbound));
-        Link {
-            to_controller,
-            from_controller,
-        }
+        Link { to_controller, from_controller }
     }
 
     /// Ends all conversations, now and later ones; for the controller's own end.
@@ -91,11 +88,7 @@ impl Hub {
     }
 
     pub(super) async fn first_commit(&self) {
-        let _ = self
-            .generation
-            .subscribe()
-            .wait_for(|generation| generation.0 > 0)
-            .await;
+        let _ = self.generation.subscribe().wait_for(|generation| generation.0 > 0).await;
     }
 
     pub(super) fn current_states(&self) -> Vec<ProxyState> {
@@ -106,11 +99,7 @@ impl Hub {
         let wake = Arc::new(Notify::new());
         let id = self.book().subscribe(subscription, held, wake.clone());
         self.tick();
-        Enrolled {
-            hub: self.clone(),
-            id,
-            wake,
-        }
+        Enrolled { hub: self.clone(), id, wake }
     }
 
     fn tick(&self) {

@@ -53,9 +53,8 @@ async fn converse(
     outbound: &mpsc::Sender<Result<FromController, Status>>,
 ) -> Result<(), Status> {
     let greeting = tokio::time::timeout(GREETING, greet(admit, inbound));
-    let (subscription, held) = greeting
-        .await
-        .map_err(|_| Status::deadline_exceeded("the proxy does not say who it is"))??;
+    let (subscription, held) =
+        greeting.await.map_err(|_| Status::deadline_exceeded("the proxy does not say who it is"))??;
     let proxy = subscription.proxy.clone();
     info!(%proxy, version = %subscription.version, holds = held.len(), "a proxy subscribes");
     tokio::select! {
@@ -91,9 +90,7 @@ async fn greet(
     inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
 ) -> Result<(Subscription, Held), Status> {
     let mut next = async || match inbound.next().await.transpose()? {
-        Some(FromProxy {
-            message: Some(message),
-        }) => Ok(message),
+        Some(FromProxy { message: Some(message) }) => Ok(message),
         Some(FromProxy { message: None }) => Err(Status::invalid_argument("a message that is not known")),
         None => Err(Status::cancelled("the proxy left before it said who it is")),
     };
@@ -137,21 +134,12 @@ async fn send(
     outbound: &mpsc::Sender<Result<FromController, Status>>,
 ) -> Result<(), mpsc::error::SendError<Result<FromController, Status>>> {
     let generation = difference.generation.0;
-    debug!(
-        generation,
-        upserts = difference.upserts.len(),
-        removals = difference.removals.len(),
-        "sending"
-    );
+    debug!(generation, upserts = difference.upserts.len(), removals = difference.removals.len(), "sending");
     for fragment in fragments(difference.upserts, difference.removals) {
         outbound.send(Ok(fragment)).await?;
     }
     let commit = from_controller::Message::Commit(proto::Commit { generation });
-    outbound
-        .send(Ok(FromController {
-            message: Some(commit),
-        }))
-        .await
+    outbound.send(Ok(FromController { message: Some(commit) })).await
 }
 
 fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<(), Status> {
@@ -172,19 +160,14 @@ fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<
             offers.begin();
             Ok(())
         }
-        _ => Err(Status::failed_precondition(
-            "a proxy that has started only answers",
-        )),
+        _ => Err(Status::failed_precondition("a proxy that has started only answers")),
     }
 }
 
 fn rejected(messages: Vec<proto::RejectedResource>) -> Vec<Rejected> {
     let known = messages.into_iter().filter_map(|it| {
         let key = decode_key(&it.key?).ok()?;
-        Some(Rejected {
-            key,
-            reason: it.reason,
-        })
+        Some(Rejected { key, reason: it.reason })
     });
     known.collect()
 }
@@ -198,10 +181,7 @@ struct Offers {
 
 impl Default for Offers {
     fn default() -> Self {
-        Self {
-            wait: OFFER_AGAIN.0,
-            next: Instant::now(),
-        }
+        Self { wait: OFFER_AGAIN.0, next: Instant::now() }
     }
 }
 

@@ -79,59 +79,31 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         vec(identity(), 0..3).prop_map(|routers| ListenerProtocol::Hbone { routers }),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    (
-        key(),
-        object(),
-        name(),
-        vec(any::<IpAddr>(), 0..3),
-        port(),
-        of(hostname()),
-        protocol,
+    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol).prop_map(
+        |(key, gateway, section, addresses, port, hostname, protocol)| Listener {
+            key,
+            gateway,
+            section,
+            addresses,
+            port,
+            hostname,
+            protocol,
+        },
     )
-        .prop_map(
-            |(key, gateway, section, addresses, port, hostname, protocol)| Listener {
-                key,
-                gateway,
-                section,
-                addresses,
-                port,
-                hostname,
-                protocol,
-            },
-        )
 }
 
 /// Any backend.
 pub fn backend() -> impl Strategy<Value = Backend> {
-    (
-        key(),
-        key(),
-        port(),
-        app_protocol(),
-        of((key(), socket_address())),
-    )
-        .prop_map(|(key, service, port, protocol, via)| Backend {
-            key,
-            service,
-            port,
-            protocol,
-            via,
-        })
+    (key(), key(), port(), app_protocol(), of((key(), socket_address())))
+        .prop_map(|(key, service, port, protocol, via)| Backend { key, service, port, protocol, via })
 }
 
 /// Any endpoints of a backend.
 pub fn endpoints() -> impl Strategy<Value = Endpoints> {
     use EndpointState::{Draining, Ready, Unready};
     let state = prop_oneof![Just(Ready), Just(Draining), Just(Unready)];
-    let endpoint = (socket_address(), state, of(identity()), of(text()), of(text())).prop_map(
-        |(address, state, identity, node, zone)| Endpoint {
-            address,
-            state,
-            identity,
-            node,
-            zone,
-        },
-    );
+    let endpoint = (socket_address(), state, of(identity()), of(text()), of(text()))
+        .prop_map(|(address, state, identity, node, zone)| Endpoint { address, state, identity, node, zone });
     (key(), vec(endpoint, 0..4)).prop_map(|(backend, endpoints)| Endpoints { backend, endpoints })
 }
 
@@ -149,42 +121,27 @@ pub fn certificate_named(key: CertificateKey) -> Option<Certificate> {
 /// A self-signed certificate and its key in PEM, made once for each process.
 fn key_pair() -> &'static (String, String) {
     static PAIR: OnceLock<(String, String)> = OnceLock::new();
-    PAIR.get_or_init(
-        || match rcgen::generate_simple_self_signed(["www.example.com".to_owned()]) {
-            Ok(made) => (made.cert.pem(), made.signing_key.serialize_pem()),
-            Err(error) => (error.to_string(), String::new()),
-        },
-    )
+    PAIR.get_or_init(|| match rcgen::generate_simple_self_signed(["www.example.com".to_owned()]) {
+        Ok(made) => (made.cert.pem(), made.signing_key.serialize_pem()),
+        Err(error) => (error.to_string(), String::new()),
+    })
 }
 
 /// Any Service.
 pub fn service() -> impl Strategy<Value = Service> {
-    let port =
-        (port(), of(text()), app_protocol(), key()).prop_map(|(port, name, protocol, backend)| ServicePort {
-            port,
-            name,
-            protocol,
-            backend,
-        });
+    let port = (port(), of(text()), app_protocol(), key())
+        .prop_map(|(port, name, protocol, backend)| ServicePort { port, name, protocol, backend });
     let consumer = (name(), key()).prop_map(|(namespace, waypoint)| ConsumerWaypoint { namespace, waypoint });
-    (
-        key(),
-        name(),
-        vec(any::<IpAddr>(), 0..3),
-        vec(port, 0..3),
-        of(key()),
-        vec(consumer, 0..3),
+    (key(), name(), vec(any::<IpAddr>(), 0..3), vec(port, 0..3), of(key()), vec(consumer, 0..3)).prop_map(
+        |(key, namespace, addresses, ports, waypoint, consumer_waypoints)| Service {
+            key,
+            namespace,
+            addresses,
+            ports,
+            waypoint,
+            consumer_waypoints,
+        },
     )
-        .prop_map(
-            |(key, namespace, addresses, ports, waypoint, consumer_waypoints)| Service {
-                key,
-                namespace,
-                addresses,
-                ports,
-                waypoint,
-                consumer_waypoints,
-            },
-        )
 }
 
 /// Any pod.
@@ -194,26 +151,17 @@ pub fn workload() -> impl Strategy<Value = Workload> {
         Just(Mesh::Captured(MutualTls::Permissive)),
         Just(Mesh::Captured(MutualTls::Strict)),
     ];
-    (
-        key(),
-        text(),
-        vec(any::<IpAddr>(), 0..3),
-        identity(),
-        text(),
-        mesh,
-        vec(key(), 0..3),
+    (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, vec(key(), 0..3)).prop_map(
+        |(key, uid, addresses, identity, node, mesh, authorizations)| Workload {
+            key,
+            uid,
+            addresses,
+            identity,
+            node,
+            mesh,
+            authorizations,
+        },
     )
-        .prop_map(
-            |(key, uid, addresses, identity, node, mesh, authorizations)| Workload {
-                key,
-                uid,
-                addresses,
-                identity,
-                node,
-                mesh,
-                authorizations,
-            },
-        )
 }
 
 /// Any authorization.

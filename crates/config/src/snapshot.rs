@@ -53,10 +53,7 @@ pub type Changes = BTreeSet<ResourceKey>;
 impl Snapshot {
     /// The configuration after a delta, and what really changed (equal upserts and unknown removals do not count).
     pub fn apply(&self, delta: Delta) -> (Self, Changes) {
-        let mut next = Self {
-            generation: delta.generation,
-            ..self.clone()
-        };
+        let mut next = Self { generation: delta.generation, ..self.clone() };
         let mut changes = Changes::new();
         for key in delta.removals {
             if next.remove(&key) {
@@ -101,11 +98,9 @@ impl Snapshot {
             Resource::Certificate(it) => put(&mut self.certificates, it.key.clone(), it),
             Resource::Service(it) => put(&mut self.services, it.key.clone(), it),
             Resource::Workload(it) => put(&mut self.workloads, it.key.clone(), it),
-            Resource::Authorization(it) => put(
-                &mut self.authorizations,
-                AuthorizationKey::from(it.name.clone()),
-                it,
-            ),
+            Resource::Authorization(it) => {
+                put(&mut self.authorizations, AuthorizationKey::from(it.name.clone()), it)
+            }
         }
     }
 

@@ -2,13 +2,13 @@
 
 use crate::seen::{Memory, Recorded};
 use crate::{raw, request};
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::SockRef;
-use http::StatusCode;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;

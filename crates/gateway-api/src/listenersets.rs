@@ -12,12 +12,7 @@ mod prelude {
 use self::prelude::*;
 
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[kube(
-    group = "gateway.networking.k8s.io",
-    version = "v1",
-    kind = "ListenerSet",
-    plural = "listenersets"
-)]
+#[kube(group = "gateway.networking.k8s.io", version = "v1", kind = "ListenerSet", plural = "listenersets")]
 #[kube(namespaced)]
 #[kube(status = "ListenerSetStatus")]
 #[kube(schema = "disabled")]
@@ -31,11 +26,7 @@ pub struct ListenerSetSpec {
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ListenerSetListeners {
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "allowedRoutes"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "allowedRoutes")]
     pub allowed_routes: Option<ListenerSetListenersAllowedRoutes>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<ListenerSetListenersFilters>,
@@ -80,18 +71,9 @@ pub enum ListenerSetListenersAllowedRoutesNamespacesFrom {
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ListenerSetListenersAllowedRoutesNamespacesSelector {
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "matchExpressions"
-    )]
-    pub match_expressions:
-        Option<Vec<ListenerSetListenersAllowedRoutesNamespacesSelectorMatchExpressions>>,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "matchLabels"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "matchExpressions")]
+    pub match_expressions: Option<Vec<ListenerSetListenersAllowedRoutesNamespacesSelectorMatchExpressions>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "matchLabels")]
     pub match_labels: Option<BTreeMap<String, String>>,
 }
 
@@ -111,17 +93,9 @@ pub struct ListenerSetListenersFilters {
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ListenerSetListenersFiltersRequests {
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "extensionRef"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "extensionRef")]
     pub extension_ref: Option<ListenerSetListenersFiltersRequestsExtensionRef>,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "externalAuth"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "externalAuth")]
     pub external_auth: Option<ListenerSetListenersFiltersRequestsExternalAuth>,
     #[serde(rename = "type")]
     pub r#type: ListenerSetListenersFiltersRequestsType,
@@ -138,11 +112,7 @@ pub struct ListenerSetListenersFiltersRequestsExtensionRef {
 pub struct ListenerSetListenersFiltersRequestsExternalAuth {
     #[serde(rename = "backendRef")]
     pub backend_ref: ListenerSetListenersFiltersRequestsExternalAuthBackendRef,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "forwardBody"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "forwardBody")]
     pub forward_body: Option<ListenerSetListenersFiltersRequestsExternalAuthForwardBody>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc: Option<ListenerSetListenersFiltersRequestsExternalAuthGrpc>,
@@ -172,27 +142,15 @@ pub struct ListenerSetListenersFiltersRequestsExternalAuthForwardBody {
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ListenerSetListenersFiltersRequestsExternalAuthGrpc {
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "allowedHeaders"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "allowedHeaders")]
     pub allowed_headers: Option<Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ListenerSetListenersFiltersRequestsExternalAuthHttp {
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "allowedHeaders"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "allowedHeaders")]
     pub allowed_headers: Option<Vec<String>>,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "allowedResponseHeaders"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "allowedResponseHeaders")]
     pub allowed_response_headers: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -214,11 +172,7 @@ pub enum ListenerSetListenersFiltersRequestsType {
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ListenerSetListenersTls {
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "certificateRefs"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "certificateRefs")]
     pub certificate_refs: Option<Vec<ListenerSetListenersTlsCertificateRefs>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<ListenerSetListenersTlsMode>,
@@ -268,11 +222,7 @@ pub struct ListenerSetStatusListeners {
     pub attached_routes: i32,
     pub conditions: Vec<Condition>,
     pub name: String,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "supportedKinds"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "supportedKinds")]
     pub supported_kinds: Option<Vec<ListenerSetStatusListenersSupportedKinds>>,
 }
 

@@ -151,8 +151,10 @@ mod tests {
 
     #[test]
     fn a_required_waypoint_refuses_all_other_peers_on_its_ports_only() {
-        let only_waypoint =
-            [authorization(Action::Deny, vec![Condition::PeerIsNot(vec![id("waypoint")]), Condition::PortIs(vec![80])])];
+        let only_waypoint = [authorization(
+            Action::Deny,
+            vec![Condition::PeerIsNot(vec![id("waypoint")]), Condition::PortIs(vec![80])],
+        )];
         assert!(verdict(&only_waypoint, Some(&id("waypoint")), 80).is_allowed());
         assert!(!verdict(&only_waypoint, Some(&id("client")), 80).is_allowed());
         assert!(!verdict(&only_waypoint, None, 80).is_allowed());

@@ -92,11 +92,7 @@ impl Subscriber {
         if self.in_flight.is_some() || self.stalled.is_some() {
             return None;
         }
-        let mut difference = Difference {
-            generation,
-            upserts: Vec::new(),
-            removals: Vec::new(),
-        };
+        let mut difference = Difference { generation, upserts: Vec::new(), removals: Vec::new() };
         let again = mem::take(&mut self.offering_again);
         for key in mem::take(&mut self.stale) {
             match wanted(&key) {
@@ -114,20 +110,14 @@ impl Subscriber {
         difference.removals.sort_unstable();
         self.in_flight = Some(InFlight {
             generation,
-            upserts: difference
-                .upserts
-                .iter()
-                .map(|it| (it.key.clone(), it.hash))
-                .collect(),
+            upserts: difference.upserts.iter().map(|it| (it.key.clone(), it.hash)).collect(),
             removals: difference.removals.clone(),
         });
         Some(difference)
     }
 
     fn answered(&mut self, generation: Generation) -> Result<InFlight, WrongAnswer> {
-        self.in_flight
-            .take_if(|it| it.generation == generation)
-            .ok_or(WrongAnswer(generation))
+        self.in_flight.take_if(|it| it.generation == generation).ok_or(WrongAnswer(generation))
     }
 
     pub(super) fn acked(&mut self, generation: Generation) -> Result<(), WrongAnswer> {
@@ -146,9 +136,8 @@ impl Subscriber {
         rejected: Vec<Rejected>,
     ) -> Result<(), WrongAnswer> {
         let answered = self.answered(generation)?;
-        let (of_this, others): (Vec<_>, Vec<_>) = rejected
-            .into_iter()
-            .partition(|it| answered.upserts.contains_key(&it.key));
+        let (of_this, others): (Vec<_>, Vec<_>) =
+            rejected.into_iter().partition(|it| answered.upserts.contains_key(&it.key));
         // A refusal that names nothing of what was sent tells nothing that could be left out: then all of it waits.
         self.stalled = of_this.is_empty().then_some(others);
         for Rejected { key, reason } in of_this {
@@ -156,8 +145,7 @@ impl Subscriber {
                 self.refused.insert(key, Refusal { hash: *hash, reason });
             }
         }
-        self.stale
-            .extend(answered.upserts.into_keys().chain(answered.removals));
+        self.stale.extend(answered.upserts.into_keys().chain(answered.removals));
         Ok(())
     }
 
@@ -174,10 +162,8 @@ impl Subscriber {
     pub(super) fn state(&self, generation: Generation) -> ProxyState {
         let up_to_date =
             self.has_first && self.in_flight.is_none() && self.stalled.is_none() && self.stale.is_empty();
-        let refused = self.refused.iter().map(|(key, it)| Rejected {
-            key: key.clone(),
-            reason: it.reason.clone(),
-        });
+        let refused =
+            self.refused.iter().map(|(key, it)| Rejected { key: key.clone(), reason: it.reason.clone() });
         ProxyState {
             proxy: self.subscription.proxy.clone(),
             version: self.subscription.version.clone(),

@@ -58,9 +58,7 @@ fn of_listener(listener: &Listener, edges: &mut Vec<Edge>) {
     edges.push((Point::Gateway(listener.gateway.to_string().into()), own.clone()));
     match &listener.protocol {
         ListenerProtocol::Https(tls) => edges.extend(
-            tls.certificates
-                .iter()
-                .map(|it| (own.clone(), point(ResourceKind::Certificate, it.as_arc()))),
+            tls.certificates.iter().map(|it| (own.clone(), point(ResourceKind::Certificate, it.as_arc()))),
         ),
         // A client that dials it has no namespace, thus no consumer routes.
         ListenerProtocol::Service { service, .. } => {
@@ -75,18 +73,13 @@ fn of_route(route: &Route, edges: &mut Vec<Edge>) {
     edges.extend(route.attachments.iter().map(|attachment| {
         let parent = match attachment {
             Attachment::Listener { listener, .. } => point(ResourceKind::Listener, listener.as_arc()),
-            Attachment::Service {
-                service, audience, ..
-            } => Point::Routed(service.clone(), audience.clone()),
+            Attachment::Service { service, audience, .. } => Point::Routed(service.clone(), audience.clone()),
         };
         (parent, own.clone())
     }));
     for rule in &route.rules {
         let targets = rule.backends.iter().map(|it| &it.target);
-        let filters = rule
-            .filters
-            .iter()
-            .chain(rule.backends.iter().flat_map(|it| &it.filters));
+        let filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|it| &it.filters));
         let mirrors = filters.filter_map(|filter| match filter {
             Filter::Mirror(mirror) => Some(&mirror.target),
             _ => None,
@@ -111,28 +104,17 @@ fn of_service(service: &Service, edges: &mut Vec<Edge>) {
             edges.push((gateway, routed.clone()));
         }
         edges.push((routed.clone(), point(ResourceKind::Service, service.key.as_arc())));
-        edges.extend(
-            service
-                .ports
-                .iter()
-                .map(|port| (routed.clone(), backend(&port.backend))),
-        );
+        edges.extend(service.ports.iter().map(|port| (routed.clone(), backend(&port.backend))));
     };
     routed(Audience::Producer, service.waypoint.as_ref());
     for consumer in &service.consumer_waypoints {
-        routed(
-            Audience::Consumer(consumer.namespace.clone()),
-            Some(&consumer.waypoint),
-        );
+        routed(Audience::Consumer(consumer.namespace.clone()), Some(&consumer.waypoint));
     }
 }
 
 /// The proxy behind a waypoint's endpoints, which are named `waypoint/<namespace>/<name>`.
 fn gateway_of(waypoint: &BackendKey) -> Option<Point> {
-    waypoint
-        .as_str()
-        .strip_prefix("waypoint/")
-        .map(|name| Point::Gateway(name.into()))
+    waypoint.as_str().strip_prefix("waypoint/").map(|name| Point::Gateway(name.into()))
 }
 
 fn of_workload(workload: &Workload, edges: &mut Vec<Edge>) {

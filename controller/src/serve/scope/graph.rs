@@ -12,12 +12,7 @@ pub struct Graph {
 impl Graph {
     /// Adds an edge.
     pub fn add(&mut self, (parent, child): &Edge) {
-        *self
-            .children
-            .entry(parent.clone())
-            .or_default()
-            .entry(child.clone())
-            .or_default() += 1;
+        *self.children.entry(parent.clone()).or_default().entry(child.clone()).or_default() += 1;
     }
 
     /// Takes an edge away that was added.
@@ -38,10 +33,6 @@ impl Graph {
 
     /// What a point leads to, and by how many edges.
     pub(super) fn children(&self, parent: &Point) -> impl Iterator<Item = (&Point, u32)> {
-        self.children
-            .get(parent)
-            .into_iter()
-            .flatten()
-            .map(|(child, count)| (child, *count))
+        self.children.get(parent).into_iter().flatten().map(|(child, count)| (child, *count))
     }
 }

@@ -26,10 +26,7 @@ fn book(world: &World) -> Book {
 }
 
 fn enter(book: &mut Book, upserts: Vec<Resource>, removals: Vec<ResourceKey>) {
-    let upserts = upserts
-        .into_iter()
-        .map(|it| (it.clone(), Arc::new(wire::encode(&it))))
-        .collect();
+    let upserts = upserts.into_iter().map(|it| (it.clone(), Arc::new(wire::encode(&it)))).collect();
     book.commit(upserts, removals);
 }
 
@@ -105,9 +102,9 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
             Resource::Route(it) => {
                 let here = it.attachments.iter().any(|it| match it {
                     Attachment::Listener { listener, .. } => listeners.contains(listener),
-                    Attachment::Service {
-                        service, audience, ..
-                    } => routed.contains(&(service.clone(), audience.clone())),
+                    Attachment::Service { service, audience, .. } => {
+                        routed.contains(&(service.clone(), audience.clone()))
+                    }
                 });
                 if here {
                     needed.insert(ResourceKey::new(ResourceKind::Route, it.key.as_arc()));
@@ -123,9 +120,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
             _ => None,
         }
     });
-    let via: Vec<_> = via
-        .map(|it| ResourceKey::new(ResourceKind::Endpoints, it))
-        .collect();
+    let via: Vec<_> = via.map(|it| ResourceKey::new(ResourceKind::Endpoints, it)).collect();
     needed.extend(via);
     for key in backends {
         needed.insert(ResourceKey::new(ResourceKind::Backend, key.as_arc()));
@@ -136,15 +131,8 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
 }
 
 fn audiences<'a>(service: &'a Service, waypoint: &'a str) -> impl Iterator<Item = Audience> + 'a {
-    let own = service
-        .waypoint
-        .iter()
-        .filter(move |it| it.as_str() == waypoint)
-        .map(|_| Audience::Producer);
-    let consumers = service
-        .consumer_waypoints
-        .iter()
-        .filter(move |it| it.waypoint.as_str() == waypoint);
+    let own = service.waypoint.iter().filter(move |it| it.as_str() == waypoint).map(|_| Audience::Producer);
+    let consumers = service.consumer_waypoints.iter().filter(move |it| it.waypoint.as_str() == waypoint);
     own.chain(consumers.map(|it| Audience::Consumer(it.namespace.clone())))
 }
 
@@ -205,11 +193,7 @@ fn bookshop() -> World {
         listener("shop/gw", "x", ListenerProtocol::Https(tls("shop/tls1"))),
         certificate("shop/tls1"),
         certificate("shop/tls2"),
-        route(
-            "front",
-            vec![at_listener("shop/gw/x")],
-            vec![rule("/", &["shop/b:80"], Some("blog/c:80"))],
-        ),
+        route("front", vec![at_listener("shop/gw/x")], vec![rule("/", &["shop/b:80"], Some("blog/c:80"))]),
         route(
             "producer",
             vec![at_service("shop/a", Audience::Producer)],
@@ -220,12 +204,7 @@ fn bookshop() -> World {
             vec![at_service("shop/a", consumer("blog"))],
             vec![rule("/", &["shop/b:80"], None)],
         ),
-        service(
-            "shop/a",
-            Some("waypoint/shop/wp"),
-            &[("blog", "waypoint/blog/wp")],
-            &["shop/a:80"],
-        ),
+        service("shop/a", Some("waypoint/shop/wp"), &[("blog", "waypoint/blog/wp")], &["shop/a:80"]),
         service("shop/b", None, &[], &["shop/b:80"]),
         backend("shop/a:80", 80, None),
         backend("shop/b:80", 80, Some("waypoint/shop/wp")),
@@ -242,9 +221,7 @@ fn bookshop() -> World {
 }
 
 fn tls(certificate: &str) -> fairway_config::model::TlsTermination {
-    fairway_config::model::TlsTermination {
-        certificates: vec![certificate.into()],
-    }
+    fairway_config::model::TlsTermination { certificates: vec![certificate.into()] }
 }
 
 #[test]
@@ -268,12 +245,7 @@ fn a_gateway_needs_its_listeners_and_what_hangs_from_them() {
 fn a_waypoint_needs_its_services_and_their_producer_routes() {
     assert_eq!(
         scope(&bookshop(), &gateway("shop/wp")),
-        [
-            "Route HTTPRoute/shop/producer",
-            "Backend shop/a:80",
-            "Endpoints shop/a:80",
-            "Service shop/a"
-        ]
+        ["Route HTTPRoute/shop/producer", "Backend shop/a:80", "Endpoints shop/a:80", "Service shop/a"]
     );
 }
 
@@ -297,29 +269,18 @@ fn a_consumers_waypoint_needs_the_routes_of_its_own_namespace_only() {
 fn a_node_needs_all_destinations_but_only_its_own_pods_authorizations() {
     let n1 = scope(&bookshop(), &Proxy::Node("n1".into()));
     let n2 = scope(&bookshop(), &Proxy::Node("n2".into()));
-    assert_eq!(
-        n1.iter().filter(|it| !n2.contains(it)).collect::<Vec<_>>(),
-        ["Authorization one"]
-    );
+    assert_eq!(n1.iter().filter(|it| !n2.contains(it)).collect::<Vec<_>>(), ["Authorization one"]);
     assert!(n2.iter().all(|it| n1.contains(it)));
-    assert!(n2.iter().all(|it| {
-        ["Service", "Endpoints", "Workload"]
-            .iter()
-            .any(|kind| it.starts_with(kind))
-    }));
+    assert!(
+        n2.iter().all(|it| { ["Service", "Endpoints", "Workload"].iter().any(|kind| it.starts_with(kind)) })
+    );
 }
 
 #[test]
 fn a_service_listener_brings_its_service_with_the_producers_routes() {
     let mut world = bookshop();
-    let standalone = listener(
-        "shop/local",
-        "a",
-        ListenerProtocol::Service {
-            service: "shop/a".into(),
-            port: 80,
-        },
-    );
+    let standalone =
+        listener("shop/local", "a", ListenerProtocol::Service { service: "shop/a".into(), port: 80 });
     world.insert(standalone.key(), standalone);
     assert_eq!(
         scope(&world, &gateway("shop/local")),

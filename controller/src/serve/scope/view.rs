@@ -24,11 +24,7 @@ impl View {
             Proxy::Node(node) => Some(Point::Node(node.clone())),
             Proxy::Everything => None,
         };
-        let mut view = Self {
-            proxy,
-            ways: HashMap::default(),
-            flipped: HashSet::default(),
-        };
+        let mut view = Self { proxy, ways: HashMap::default(), flipped: HashSet::default() };
         if let Some(root) = root {
             view.reach(&root, 1, graph);
         }
@@ -41,10 +37,7 @@ impl View {
         let all_of_kind = match self.proxy {
             Proxy::Everything => true,
             Proxy::Node(_) => {
-                matches!(
-                    key.kind,
-                    ResourceKind::Service | ResourceKind::Endpoints | ResourceKind::Workload
-                )
+                matches!(key.kind, ResourceKind::Service | ResourceKind::Endpoints | ResourceKind::Workload)
             }
             Proxy::Gateway(_) => false,
         };

@@ -46,17 +46,9 @@ impl Network {
         let service = grpc::service(hub.clone(), admission);
         let serving = async move {
             let incoming = UnboundedReceiverStream::new(accepted);
-            Server::builder()
-                .add_service(service)
-                .serve_with_incoming(incoming)
-                .await
-                .unwrap();
+            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
         };
-        Controller {
-            hub: hub.clone(),
-            network: self.clone(),
-            serving: tokio::spawn(serving),
-        }
+        Controller { hub: hub.clone(), network: self.clone(), serving: tokio::spawn(serving) }
     }
 
     /// A proxy's channel to whatever controller is there.
@@ -85,9 +77,7 @@ impl Network {
         let controller = controller.ok_or(io::ErrorKind::ConnectionRefused)?;
         let (proxy_end, near) = tokio::io::duplex(64 * 1024);
         let (far, controller_end) = tokio::io::duplex(64 * 1024);
-        controller
-            .send(Ok(controller_end))
-            .map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        controller.send(Ok(controller_end)).map_err(|_| io::ErrorKind::ConnectionRefused)?;
         let wire = tokio::spawn(carry(near, far, self.to_proxies.clone()));
         self.wires.lock().unwrap().push(wire.abort_handle());
         Ok(proxy_end)

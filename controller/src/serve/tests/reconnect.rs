@@ -8,9 +8,7 @@ use fairway_config::stream::Proxy;
 use std::time::Duration;
 
 fn backends(count: u16, port: u16) -> Vec<Resource> {
-    (0..count)
-        .map(|i| backend(&format!("shop/s{i}:80"), port, None))
-        .collect()
+    (0..count).map(|i| backend(&format!("shop/s{i}:80"), port, None)).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,10 +24,7 @@ async fn after_an_interruption_only_the_difference_is_sent() {
     hub.commit(backends(1, 81), vec![backends(2, 80)[1].key()]);
     let history = proxy.generation(Generation(2)).await;
     let difference = network.bytes_to_proxies() - all;
-    assert!(
-        all > 60_000 && difference < 1000,
-        "{all} first, {difference} then"
-    );
+    assert!(all > 60_000 && difference < 1000, "{all} first, {difference} then");
     assert_eq!(history.applied[1].1.len(), 2);
     assert_eq!(history.now.backends.len(), 999);
 }
@@ -54,10 +49,7 @@ async fn a_restarted_controller_counts_anew_and_sends_only_what_differs() {
     let restarted = Hub::new();
     let _controller = network.serve(&restarted);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(
-        (proxy.now().now.backends.len(), proxy.now().applied.len()),
-        (1000, 1)
-    );
+    assert_eq!((proxy.now().now.backends.len(), proxy.now().applied.len()), (1000, 1));
 
     let mut again = backends(1000, 80);
     again[0] = backend("shop/s0:80", 89, None);
@@ -68,12 +60,7 @@ async fn a_restarted_controller_counts_anew_and_sends_only_what_differs() {
     let changes: Vec<_> = history.applied[1].1.iter().map(ToString::to_string).collect();
     assert_eq!(changes, ["Backend shop/s1:80", "Backend shop/s999:80"]);
     assert!(network.bytes_to_proxies() - before < 1000);
-    let progress = proxy
-        .progress
-        .wait_for(|it| it.generation == Generation(1))
-        .await
-        .unwrap()
-        .clone();
+    let progress = proxy.progress.wait_for(|it| it.generation == Generation(1)).await.unwrap().clone();
     assert!(progress.connected && progress.last_error.is_none());
 }
 
@@ -81,12 +68,7 @@ async fn a_restarted_controller_counts_anew_and_sends_only_what_differs() {
 async fn a_proxy_waits_for_a_controller_that_comes_late() {
     let network = Network::default();
     let mut proxy = Watcher::over(&network, Proxy::Everything);
-    let progress = proxy
-        .progress
-        .wait_for(|it| it.last_error.is_some())
-        .await
-        .unwrap()
-        .clone();
+    let progress = proxy.progress.wait_for(|it| it.last_error.is_some()).await.unwrap().clone();
     assert!(!progress.connected && progress.generation == Generation(0));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     let hub = Hub::new();
@@ -105,14 +87,7 @@ async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_di
     let hub = Hub::new();
     let controller = network.serve(&hub);
     hub.commit(backends(1000, 80), vec![]);
-    let start = || {
-        Watcher::with(
-            &network,
-            Proxy::Everything,
-            Some(file.clone()),
-            Refusals::default(),
-        )
-    };
+    let start = || Watcher::with(&network, Proxy::Everything, Some(file.clone()), Refusals::default());
     let mut proxy = start();
     proxy.generation(Generation(1)).await;
     while !file.exists() {
@@ -122,10 +97,7 @@ async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_di
 
     let mut proxy = start();
     let restored = proxy.generation(Generation(1)).await;
-    assert_eq!(
-        (restored.now.backends.len(), restored.applied[0].1.len()),
-        (1000, 1000)
-    );
+    assert_eq!((restored.now.backends.len(), restored.applied[0].1.len()), (1000, 1000));
 
     let before = network.bytes_to_proxies();
     let _controller = network.serve(&{

@@ -24,29 +24,16 @@ fn served() -> (Network, Arc<Hub>) {
 async fn one_poison_object_does_not_hold_up_the_others_and_keeps_its_last_good_version() {
     let (network, hub) = served();
     let _controller = network.serve(&hub);
-    hub.commit(
-        vec![backend("shop/a:80", 80, None), backend("shop/b:80", 80, None)],
-        vec![],
-    );
+    hub.commit(vec![backend("shop/a:80", 80, None), backend("shop/b:80", 80, None)], vec![]);
     let mut proxy = Watcher::over(&network, Proxy::Everything);
     proxy.generation(Generation(1)).await;
 
     let poison = backend("shop/a:80", 666, None);
     proxy.refusals.backend_with_port(poison.key(), 666);
-    hub.commit(
-        vec![
-            poison.clone(),
-            backend("shop/b:80", 81, None),
-            backend("blog/c:80", 80, None),
-        ],
-        vec![],
-    );
+    hub.commit(vec![poison.clone(), backend("shop/b:80", 81, None), backend("blog/c:80", 80, None)], vec![]);
     let history = proxy.generation(Generation(2)).await;
     let port = |name: &str| history.now.backends.get(name).map(|it| it.port);
-    assert_eq!(
-        (port("shop/a:80"), port("shop/b:80"), port("blog/c:80")),
-        (Some(80), Some(81), Some(80))
-    );
+    assert_eq!((port("shop/a:80"), port("shop/b:80"), port("blog/c:80")), (Some(80), Some(81), Some(80)));
     assert_eq!(history.refused, 1);
 
     let mut states = hub.states();
@@ -85,12 +72,7 @@ async fn a_refused_object_can_be_taken_away() {
     hub.commit(vec![], vec![poison.key()]);
     let history = proxy.generation(Generation(3)).await;
     assert_eq!(names(&history.now), ["Backend shop/b:80"]);
-    assert_eq!(
-        until(&mut hub.states(), |it| it.acked == Generation(3))
-            .await
-            .rejected,
-        vec![]
-    );
+    assert_eq!(until(&mut hub.states(), |it| it.acked == Generation(3)).await.rejected, vec![]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,12 +92,7 @@ async fn what_was_refused_is_offered_again_after_a_while() {
     let history = proxy.until(|it| it.now.listeners.len() == 1).await;
     assert_eq!(history.refused, 3);
     assert_eq!(start.elapsed().as_secs(), 5 + 10 + 20);
-    assert_eq!(
-        until(&mut hub.states(), |it| it.acked == Generation(1))
-            .await
-            .rejected,
-        vec![]
-    );
+    assert_eq!(until(&mut hub.states(), |it| it.acked == Generation(1)).await.rejected, vec![]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,10 +114,7 @@ async fn a_refusal_that_names_nothing_of_what_was_sent_waits_for_a_change() {
     hub.commit(vec![backend("blog/c:80", 80, None)], vec![]);
     let history = proxy.generation(Generation(3)).await;
     assert_eq!(names(&history.now), ["Backend blog/c:80", "Backend shop/b:80"]);
-    assert_eq!(
-        until(&mut states, |it| it.acked == Generation(3)).await.rejected,
-        vec![]
-    );
+    assert_eq!(until(&mut states, |it| it.acked == Generation(3)).await.rejected, vec![]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,10 +30,7 @@ fn five_thousand_routes_encode_and_decode_in_a_moment() {
     let encoded: Vec<_> = routes.iter().map(wire::encode).collect();
     let encoding = start.elapsed();
     let start = clock();
-    let decoded: Vec<_> = encoded
-        .iter()
-        .map(|it| wire::decode(it.bytes.clone()).unwrap())
-        .collect();
+    let decoded: Vec<_> = encoded.iter().map(|it| wire::decode(it.bytes.clone()).unwrap()).collect();
     let decoding = start.elapsed();
     assert_eq!(decoded, routes);
     let size: usize = encoded.iter().map(|it| it.bytes.len()).sum();
@@ -58,11 +55,7 @@ async fn one_edit_among_five_thousand_routes_sends_one_route() {
     let synced = start.elapsed();
 
     let before = network.bytes_to_proxies();
-    let edited = route(
-        "r77",
-        vec![at_listener("shop/gw/x")],
-        vec![rule("/new", &["shop/b:80"], None)],
-    );
+    let edited = route("r77", vec![at_listener("shop/gw/x")], vec![rule("/new", &["shop/b:80"], None)]);
     let start = clock();
     hub.commit(vec![edited], vec![]);
     let recommitted = start.elapsed();

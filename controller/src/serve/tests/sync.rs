@@ -17,11 +17,7 @@ async fn a_proxy_gets_what_it_needs_and_then_what_changes() {
     hub.commit(
         vec![
             listener("shop/gw", "x", ListenerProtocol::Http),
-            route(
-                "r",
-                vec![at_listener("shop/gw/x")],
-                vec![rule("/", &["shop/a:80"], None)],
-            ),
+            route("r", vec![at_listener("shop/gw/x")], vec![rule("/", &["shop/a:80"], None)]),
             backend("shop/a:80", 80, None),
             backend("shop/b:80", 80, None),
         ],
@@ -29,40 +25,19 @@ async fn a_proxy_gets_what_it_needs_and_then_what_changes() {
     );
     let mut proxy = Watcher::over(&network, gateway("shop/gw"));
     let first = proxy.generation(Generation(1)).await;
-    assert_eq!(
-        names(&first.now),
-        [
-            "Backend shop/a:80",
-            "Listener shop/gw/x",
-            "Route HTTPRoute/shop/r"
-        ]
-    );
+    assert_eq!(names(&first.now), ["Backend shop/a:80", "Listener shop/gw/x", "Route HTTPRoute/shop/r"]);
 
-    let edited = route(
-        "r",
-        vec![at_listener("shop/gw/x")],
-        vec![rule("/", &["shop/b:80"], None)],
-    );
+    let edited = route("r", vec![at_listener("shop/gw/x")], vec![rule("/", &["shop/b:80"], None)]);
     hub.commit(vec![edited.clone(), endpoints("shop/b:80", 1)], vec![]);
     let second = proxy.generation(Generation(2)).await;
     assert_eq!(
         names(&second.now),
-        [
-            "Backend shop/b:80",
-            "Endpoints shop/b:80",
-            "Listener shop/gw/x",
-            "Route HTTPRoute/shop/r"
-        ]
+        ["Backend shop/b:80", "Endpoints shop/b:80", "Listener shop/gw/x", "Route HTTPRoute/shop/r"]
     );
     let changes: Vec<_> = second.applied[1].1.iter().map(ToString::to_string).collect();
     assert_eq!(
         changes,
-        [
-            "Route HTTPRoute/shop/r",
-            "Backend shop/a:80",
-            "Backend shop/b:80",
-            "Endpoints shop/b:80"
-        ],
+        ["Route HTTPRoute/shop/r", "Backend shop/a:80", "Backend shop/b:80", "Endpoints shop/b:80"],
         "one step, and nothing but what changed"
     );
 
@@ -83,10 +58,7 @@ async fn a_commit_that_does_not_concern_a_proxy_is_not_sent_and_counts_as_in_for
         states.changed().await;
     }
     let before = network.bytes_to_proxies();
-    hub.commit(
-        vec![backend("blog/c:80", 80, None), certificate("shop/other")],
-        vec![],
-    );
+    hub.commit(vec![backend("blog/c:80", 80, None), certificate("shop/other")], vec![]);
     assert_eq!(states.get()[0].acked, Generation(2));
     hub.commit(vec![listener("shop/gw", "y", ListenerProtocol::Http)], vec![]);
     proxy.generation(Generation(3)).await;
@@ -105,12 +77,7 @@ async fn nothing_is_in_force_before_the_commit_even_if_the_connection_breaks_the
 
     // More than the wire and the queues hold, so that the cut falls into the middle.
     let before = network.bytes_to_proxies();
-    hub.commit(
-        (0..60_000)
-            .map(|i| backend(&format!("shop/s{i}:80"), 80, None))
-            .collect(),
-        vec![],
-    );
+    hub.commit((0..60_000).map(|i| backend(&format!("shop/s{i}:80"), 80, None)).collect(), vec![]);
     while network.bytes_to_proxies() - before < 1_000_000 {
         tokio::task::yield_now().await;
     }
@@ -125,20 +92,14 @@ async fn states_say_who_has_come_how_far() {
     let (network, hub) = (Network::default(), Hub::new());
     let _controller = network.serve(&hub);
     let mut states = hub.states();
-    hub.commit(
-        vec![service("shop/a", None, &[], &[]), workload("shop/p1", "n1", &[])],
-        vec![],
-    );
+    hub.commit(vec![service("shop/a", None, &[], &[]), workload("shop/p1", "n1", &[])], vec![]);
     let mut node = Watcher::over(&network, Proxy::Node("n1".into()));
     node.generation(Generation(1)).await;
     while states.get().iter().all(|it| it.acked != Generation(1)) {
         states.changed().await;
     }
     let known = states.get();
-    assert_eq!(
-        (known.len(), &known[0].proxy, &*known[0].version),
-        (1, &Proxy::Node("n1".into()), "test")
-    );
+    assert_eq!((known.len(), &known[0].proxy, &*known[0].version), (1, &Proxy::Node("n1".into()), "test"));
     assert!(node.progress.borrow().connected);
     drop(node);
     while !states.get().is_empty() {
@@ -152,10 +113,7 @@ impl Admission for OnlyNodes {
     fn admit(&self, _: Peer<'_>, subscription: &Subscription) -> Result<(), Refused> {
         match subscription.proxy {
             Proxy::Node(_) => Ok(()),
-            _ => Err(Refused(format!(
-                "this socket is for nodes, not for {}",
-                subscription.proxy
-            ))),
+            _ => Err(Refused(format!("this socket is for nodes, not for {}", subscription.proxy))),
         }
     }
 }
@@ -166,20 +124,10 @@ async fn who_is_not_admitted_is_told_why_and_gets_nothing() {
     let _controller = network.serve_with(&hub, OnlyNodes);
     hub.commit(vec![listener("shop/gw", "x", ListenerProtocol::Http)], vec![]);
     let mut proxy = Watcher::over(&network, gateway("shop/gw"));
-    let progress = proxy
-        .progress
-        .wait_for(|it| it.last_error.is_some())
-        .await
-        .unwrap()
-        .clone();
-    assert_eq!(
-        progress.last_error.as_deref(),
-        Some("this socket is for nodes, not for gateway shop/gw")
-    );
+    let progress = proxy.progress.wait_for(|it| it.last_error.is_some()).await.unwrap().clone();
+    assert_eq!(progress.last_error.as_deref(), Some("this socket is for nodes, not for gateway shop/gw"));
     assert!(!progress.connected && proxy.now().applied.is_empty());
-    Watcher::over(&network, Proxy::Node("n1".into()))
-        .generation(Generation(1))
-        .await;
+    Watcher::over(&network, Proxy::Node("n1".into())).generation(Generation(1)).await;
 }
 
 /// A subscriber that says what it is told to, and how the controller ends that.
@@ -187,21 +135,15 @@ async fn end_of(messages: Vec<from_proxy::Message>) -> String {
     let (network, hub) = (Network::default(), Hub::new());
     let _controller = network.serve(&hub);
     hub.commit(vec![], vec![]);
-    let messages = messages
-        .into_iter()
-        .map(|it| proto::FromProxy { message: Some(it) });
+    let messages = messages.into_iter().map(|it| proto::FromProxy { message: Some(it) });
     let messages = tokio_stream::iter(messages.collect::<Vec<_>>()).chain(tokio_stream::pending());
-    let response = ConfigurationClient::new(network.channel())
-        .subscribe(messages)
-        .await
-        .unwrap();
+    let response = ConfigurationClient::new(network.channel()).subscribe(messages).await.unwrap();
     let mut heard = response.into_inner();
     loop {
         match heard.message().await {
-            Ok(Some(message)) => assert!(matches!(
-                message.message,
-                Some(from_controller::Message::Commit(_))
-            )),
+            Ok(Some(message)) => {
+                assert!(matches!(message.message, Some(from_controller::Message::Commit(_))))
+            }
             Ok(None) => return "ended".to_owned(),
             Err(status) => return status.message().to_owned(),
         }
@@ -210,32 +152,18 @@ async fn end_of(messages: Vec<from_proxy::Message>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_does_not_keep_to_the_protocol_is_told_so() {
-    let hello = |proxy| {
-        from_proxy::Message::Hello(proto::Hello {
-            proxy,
-            version: String::new(),
-        })
-    };
+    let hello = |proxy| from_proxy::Message::Hello(proto::Hello { proxy, version: String::new() });
     let everything = || Some(proto::hello::Proxy::WholeSystem(proto::WholeSystem {}));
     let start = || from_proxy::Message::Start(proto::Start {});
     let ack = |generation| from_proxy::Message::Ack(proto::Ack { generation });
     for (messages, reason) in [
         (vec![start()], "says first who it is"),
         (vec![hello(None)], "does not say who it is"),
-        (
-            vec![hello(Some(proto::hello::Proxy::Node(String::new())))],
-            "the node has no name",
-        ),
+        (vec![hello(Some(proto::hello::Proxy::Node(String::new())))], "the node has no name"),
         (vec![hello(everything())], "does not say who it is"), // and then nothing, for too long
         (vec![hello(everything()), ack(1)], "says what it holds before"),
-        (
-            vec![hello(everything()), start(), ack(77)],
-            "answers to generation 77",
-        ),
-        (
-            vec![hello(everything()), start(), ack(1), ack(1)],
-            "answers to generation 1",
-        ),
+        (vec![hello(everything()), start(), ack(77)], "answers to generation 77"),
+        (vec![hello(everything()), start(), ack(1), ack(1)], "answers to generation 1"),
         (vec![hello(everything()), start(), start()], "only answers"),
     ] {
         let end = end_of(messages).await;

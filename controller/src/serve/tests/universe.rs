@@ -18,13 +18,7 @@ use std::sync::Arc;
 /// All proxies of this world.
 pub(crate) fn proxies() -> Vec<Proxy> {
     let gateways = GATEWAYS.iter().map(|it| gateway(it));
-    gateways
-        .chain([
-            Proxy::Node("n1".into()),
-            Proxy::Node("n2".into()),
-            Proxy::Everything,
-        ])
-        .collect()
+    gateways.chain([Proxy::Node("n1".into()), Proxy::Node("n2".into()), Proxy::Everything]).collect()
 }
 
 const GATEWAYS: [&str; 3] = ["shop/gw", "shop/wp", "blog/wp"];
@@ -80,12 +74,7 @@ pub(crate) fn endpoints(backend: &str, count: u8) -> Resource {
 
 pub(crate) fn rule(path: &str, backends: &[&str], mirror: Option<&str>) -> Rule {
     let target = |key: &str| BackendTarget::Backend(BackendKey::from(key));
-    let mirror = mirror.map(|it| {
-        Filter::Mirror(Mirror {
-            target: target(it),
-            fraction: Fraction::ALL,
-        })
-    });
+    let mirror = mirror.map(|it| Filter::Mirror(Mirror { target: target(it), fraction: Fraction::ALL }));
     Rule {
         name: None,
         matches: vec![Match {
@@ -97,11 +86,7 @@ pub(crate) fn rule(path: &str, backends: &[&str], mirror: Option<&str>) -> Rule 
         filters: mirror.into_iter().collect(),
         backends: backends
             .iter()
-            .map(|it| WeightedBackend {
-                weight: 1,
-                target: target(it),
-                filters: vec![],
-            })
+            .map(|it| WeightedBackend { weight: 1, target: target(it), filters: vec![] })
             .collect(),
         timeouts: Timeouts::default(),
         retry: None,
@@ -120,18 +105,11 @@ pub(crate) fn route(name: &str, attachments: Vec<Attachment>, rules: Vec<Rule>) 
 }
 
 pub(crate) fn at_listener(key: &str) -> Attachment {
-    Attachment::Listener {
-        listener: key.into(),
-        hostnames: vec![],
-    }
+    Attachment::Listener { listener: key.into(), hostnames: vec![] }
 }
 
 pub(crate) fn at_service(key: &str, audience: Audience) -> Attachment {
-    Attachment::Service {
-        service: key.into(),
-        port: None,
-        audience,
-    }
+    Attachment::Service { service: key.into(), port: None, audience }
 }
 
 pub(crate) fn consumer(namespace: &str) -> Audience {
@@ -177,9 +155,7 @@ pub(crate) fn workload(key: &str, node: &str, authorizations: &[&str]) -> Resour
 }
 
 pub(crate) fn authorization(name: &str, port: u16) -> Resource {
-    let rule = fairway_policy::Rule {
-        conditions: vec![Condition::PortIs(vec![port])],
-    };
+    let rule = fairway_policy::Rule { conditions: vec![Condition::PortIs(vec![port])] };
     Resource::Authorization(Arc::new(Authorization {
         name: name.into(),
         action: Action::Deny,
@@ -188,9 +164,7 @@ pub(crate) fn authorization(name: &str, port: u16) -> Resource {
 }
 
 pub(crate) fn certificate(key: &str) -> Resource {
-    Resource::Certificate(Arc::new(
-        arbitrary::certificate_named(CertificateKey::from(key)).unwrap(),
-    ))
+    Resource::Certificate(Arc::new(arbitrary::certificate_named(CertificateKey::from(key)).unwrap()))
 }
 
 /// One change of the world.
@@ -219,11 +193,7 @@ pub(crate) fn commit(edits: Vec<Edit>) -> (Vec<Resource>, Vec<ResourceKey>) {
 
 pub(crate) fn edit() -> impl Strategy<Value = Edit> {
     (resource(), prop::bool::weighted(0.3)).prop_map(|(resource, remove)| {
-        if remove {
-            Edit::Remove(resource.key())
-        } else {
-            Edit::Put(resource)
-        }
+        if remove { Edit::Remove(resource.key()) } else { Edit::Put(resource) }
     })
 }
 
@@ -233,21 +203,12 @@ fn resource() -> impl Strategy<Value = Resource> {
     let protocol = prop_oneof![
         Just(ListenerProtocol::Http),
         Just(ListenerProtocol::Hbone { routers: vec![] }),
-        select(vec!["shop/tls1", "shop/tls2"]).prop_map(|it| {
-            ListenerProtocol::Https(TlsTermination {
-                certificates: vec![it.into()],
-            })
-        }),
-        one_of_services().prop_map(|it| ListenerProtocol::Service {
-            service: it.into(),
-            port: 80
-        }),
+        select(vec!["shop/tls1", "shop/tls2"])
+            .prop_map(|it| { ListenerProtocol::Https(TlsTermination { certificates: vec![it.into()] }) }),
+        one_of_services().prop_map(|it| ListenerProtocol::Service { service: it.into(), port: 80 }),
     ];
     let section = || select(vec!["x", "y"]);
-    let audience = prop_oneof![
-        Just(Audience::Producer),
-        select(vec!["shop", "blog"]).prop_map(consumer)
-    ];
+    let audience = prop_oneof![Just(Audience::Producer), select(vec!["shop", "blog"]).prop_map(consumer)];
     let attachment = prop_oneof![
         (select(&GATEWAYS[..]), section())
             .prop_map(|(gateway, section)| at_listener(&format!("{gateway}/{section}"))),

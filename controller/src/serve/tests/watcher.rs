@@ -40,12 +40,7 @@ impl Refusals {
         let named = changes.iter().filter(|key| {
             refused.contains(&((*key).clone(), None)) || refused.contains(&((*key).clone(), port(key)))
         });
-        named
-            .map(|key| Rejected {
-                key: key.clone(),
-                reason: "poison".to_owned(),
-            })
-            .collect()
+        named.map(|key| Rejected { key: key.clone(), reason: "poison".to_owned() }).collect()
     }
 }
 
@@ -110,35 +105,19 @@ impl Watcher {
         refusals: Refusals,
     ) -> Self {
         let (recorder, history) = recorder(refusals.clone());
-        let subscription = Subscription {
-            proxy,
-            version: "test".into(),
-        };
+        let subscription = Subscription { proxy, version: "test".into() };
         let (progress, run) = client::follow(network.channel(), subscription, state_file, recorder);
-        Self {
-            refusals,
-            progress,
-            history,
-            task: tokio::spawn(async move { match run.await {} }),
-        }
+        Self { refusals, progress, history, task: tokio::spawn(async move { match run.await {} }) }
     }
 
     pub(super) fn in_process(hub: &Arc<Hub>, proxy: Proxy) -> Self {
         let (recorder, history) = recorder(Refusals::default());
-        let subscription = Subscription {
-            proxy,
-            version: "test".into(),
-        };
+        let subscription = Subscription { proxy, version: "test".into() };
         let hub = hub.clone();
         let link = move || hub.subscribe_channel();
         let (progress, run) = client::follow_channel(link, subscription, None, recorder);
         let task = tokio::spawn(async move { match run.await {} });
-        Self {
-            refusals: Refusals::default(),
-            progress,
-            history,
-            task,
-        }
+        Self { refusals: Refusals::default(), progress, history, task }
     }
 
     /// Waits until what happened so far satisfies the condition.

@@ -17,22 +17,16 @@ use std::time::Duration;
 /// Any route.
 pub fn route() -> impl Strategy<Value = Route> {
     let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
-    (
-        key(),
-        kind,
-        object(),
-        any::<i64>(),
-        vec(attachment(), 1..3),
-        vec(rule(), 0..3),
-    )
-        .prop_map(|(key, kind, object, created, attachments, rules)| Route {
+    (key(), kind, object(), any::<i64>(), vec(attachment(), 1..3), vec(rule(), 0..3)).prop_map(
+        |(key, kind, object, created, attachments, rules)| Route {
             key,
             kind,
             object,
             created,
             attachments,
             rules,
-        })
+        },
+    )
 }
 
 fn attachment() -> impl Strategy<Value = Attachment> {
@@ -50,37 +44,14 @@ fn attachment() -> impl Strategy<Value = Attachment> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let backend =
-        (any::<u32>(), target(), vec(filter(), 0..2)).prop_map(|(weight, target, filters)| WeightedBackend {
-            weight,
-            target,
-            filters,
-        });
-    let timeouts =
-        (of(any::<Duration>()), of(any::<Duration>())).prop_map(|(request, backend_request)| Timeouts {
-            request,
-            backend_request,
-        });
-    let retry = (
-        any::<u32>(),
-        of(any::<Duration>()),
-        vec(status(), 0..3),
-        any::<bool>(),
-    )
-        .prop_map(|(attempts, backoff, codes, connection_errors)| Retry {
-            attempts,
-            backoff,
-            codes,
-            connection_errors,
-        });
-    (
-        of(text()),
-        vec(matching(), 1..3),
-        vec(filter(), 0..3),
-        vec(backend, 0..3),
-        timeouts,
-        of(retry),
-    )
+    let backend = (any::<u32>(), target(), vec(filter(), 0..2))
+        .prop_map(|(weight, target, filters)| WeightedBackend { weight, target, filters });
+    let timeouts = (of(any::<Duration>()), of(any::<Duration>()))
+        .prop_map(|(request, backend_request)| Timeouts { request, backend_request });
+    let retry = (any::<u32>(), of(any::<Duration>()), vec(status(), 0..3), any::<bool>()).prop_map(
+        |(attempts, backoff, codes, connection_errors)| Retry { attempts, backoff, codes, connection_errors },
+    );
+    (of(text()), vec(matching(), 1..3), vec(filter(), 0..3), vec(backend, 0..3), timeouts, of(retry))
         .prop_map(|(name, matches, filters, backends, timeouts, retry)| Rule {
             name,
             matches,
@@ -109,10 +80,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 fn value_match() -> impl Strategy<Value = ValueMatch> {
-    prop_oneof![
-        text().prop_map(ValueMatch::Exact),
-        pattern().prop_map(ValueMatch::Regex)
-    ]
+    prop_oneof![text().prop_map(ValueMatch::Exact), pattern().prop_map(ValueMatch::Regex)]
 }
 
 fn path() -> impl Strategy<Value = Arc<str>> {
@@ -130,27 +98,16 @@ fn matching() -> impl Strategy<Value = Match> {
     ];
     let header = (header_name(), value_match()).prop_map(|(name, value)| HeaderMatch { name, value });
     let query = (name(), value_match()).prop_map(|(name, value)| QueryMatch { name, value });
-    (path, vec(header, 0..3), vec(query, 0..3), of(method())).prop_map(|(path, headers, query, method)| {
-        Match {
-            path,
-            headers,
-            query,
-            method,
-        }
-    })
+    (path, vec(header, 0..3), vec(query, 0..3), of(method()))
+        .prop_map(|(path, headers, query, method)| Match { path, headers, query, method })
 }
 
 fn target() -> impl Strategy<Value = BackendTarget> {
     use Unresolved::{InvalidKind, NotFound, NotPermitted, UnsupportedProtocol};
     prop_oneof![
         key().prop_map(BackendTarget::Backend),
-        prop_oneof![
-            Just(NotFound),
-            Just(NotPermitted),
-            Just(InvalidKind),
-            Just(UnsupportedProtocol)
-        ]
-        .prop_map(BackendTarget::Unresolved),
+        prop_oneof![Just(NotFound), Just(NotPermitted), Just(InvalidKind), Just(UnsupportedProtocol)]
+            .prop_map(BackendTarget::Unresolved),
     ]
 }
 
@@ -186,10 +143,7 @@ fn headers() -> impl Strategy<Value = HeaderModifier> {
 }
 
 fn path_modifier() -> impl Strategy<Value = PathModifier> {
-    prop_oneof![
-        text().prop_map(PathModifier::ReplaceFull),
-        text().prop_map(PathModifier::ReplacePrefix)
-    ]
+    prop_oneof![text().prop_map(PathModifier::ReplaceFull), text().prop_map(PathModifier::ReplacePrefix)]
 }
 
 fn redirect() -> impl Strategy<Value = Redirect> {
@@ -199,15 +153,8 @@ fn redirect() -> impl Strategy<Value = Redirect> {
         Just(StatusCode::FOUND),
         Just(StatusCode::SEE_OTHER)
     ];
-    (of(scheme), of(name()), of(path_modifier()), of(port()), status).prop_map(
-        |(scheme, hostname, path, port, status)| Redirect {
-            scheme,
-            hostname,
-            path,
-            port,
-            status,
-        },
-    )
+    (of(scheme), of(name()), of(path_modifier()), of(port()), status)
+        .prop_map(|(scheme, hostname, path, port, status)| Redirect { scheme, hostname, path, port, status })
 }
 
 fn cors() -> impl Strategy<Value = CorsPolicy> {

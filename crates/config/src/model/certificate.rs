@@ -82,8 +82,6 @@ impl PartialEq for Certificate {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("Certificate").field("key", &self.key).finish_non_exhaustive()
     }
 }

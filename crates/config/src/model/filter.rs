@@ -125,17 +125,11 @@ pub enum OriginPattern {
 
 impl Fraction {
     /// All requests.
-    pub const ALL: Self = Self {
-        numerator: 1,
-        denominator: 1,
-    };
+    pub const ALL: Self = Self { numerator: 1, denominator: 1 };
 
     /// A share; `None` when it is no share (zero denominator, more than the whole).
     pub fn new(numerator: u32, denominator: u32) -> Option<Self> {
-        (denominator > 0 && numerator <= denominator).then_some(Self {
-            numerator,
-            denominator,
-        })
+        (denominator > 0 && numerator <= denominator).then_some(Self { numerator, denominator })
     }
 
     /// The upper part.

@@ -61,20 +61,14 @@ impl FromStr for HostnamePattern {
         };
         let label_ok = |label: &str| {
             (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
         if name.len() > 253 || !name.split('.').all(label_ok) {
             return Err(InvalidHostname(text.to_owned()));
         }
-        Ok(if wildcard {
-            Self::Wildcard(name.into())
-        } else {
-            Self::Exact(name.into())
-        })
+        Ok(if wildcard { Self::Wildcard(name.into()) } else { Self::Exact(name.into()) })
     }
 }
 

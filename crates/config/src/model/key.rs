@@ -121,10 +121,7 @@ impl BackendKey {
 impl ObjectName {
     /// Puts a name together.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -153,10 +150,7 @@ impl fmt::Display for Generation {
 impl ResourceKey {
     /// Puts a key together.
     pub fn new(kind: ResourceKind, name: impl Into<Arc<str>>) -> Self {
-        Self {
-            kind,
-            name: name.into(),
-        }
+        Self { kind, name: name.into() }
     }
 }
 

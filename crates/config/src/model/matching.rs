@@ -104,23 +104,15 @@ impl Pattern {
 
     /// Compiles an expression, anchored at both ends.
     pub fn new(source: &str) -> Result<Self, InvalidPattern> {
-        let invalid = |error: regex::Error| InvalidPattern {
-            pattern: source.to_owned(),
-            reason: error.to_string(),
-        };
+        let invalid =
+            |error: regex::Error| InvalidPattern { pattern: source.to_owned(), reason: error.to_string() };
         // Alone first: `a)(b` would be made valid by the group around it.
-        regex::RegexBuilder::new(source)
-            .size_limit(Self::SIZE_LIMIT)
-            .build()
-            .map_err(invalid)?;
+        regex::RegexBuilder::new(source).size_limit(Self::SIZE_LIMIT).build().map_err(invalid)?;
         let regex = regex::RegexBuilder::new(&format!("^(?:{source})$"))
             .size_limit(Self::SIZE_LIMIT)
             .build()
             .map_err(invalid)?;
-        Ok(Self {
-            source: source.into(),
-            regex,
-        })
+        Ok(Self { source: source.into(), regex })
     }
 
     /// Whether the whole text matches.

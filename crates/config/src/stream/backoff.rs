@@ -15,9 +15,7 @@ impl Backoff {
 
     /// The wait after one more failure.
     pub(super) fn next(&mut self) -> Duration {
-        let full = Self::FIRST
-            .saturating_mul(2_u32.saturating_pow(self.failures))
-            .min(Self::LONGEST);
+        let full = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
         full.mul_f64(rand::rng().random_range(0.5..=1.0))
     }

@@ -110,12 +110,7 @@ pub async fn load(path: PathBuf, owner: Proxy) -> Result<Option<Saved>, LoadErro
             Err(source) => Err(LoadError::Read { path, source }),
         }
     });
-    read.await.unwrap_or_else(|stopped| {
-        Err(LoadError::Read {
-            path,
-            source: io::Error::other(stopped),
-        })
-    })
+    read.await.unwrap_or_else(|stopped| Err(LoadError::Read { path, source: io::Error::other(stopped) }))
 }
 
 /// Writes a configuration; on return it is on the disk, and at no time is there half a file.
@@ -128,11 +123,7 @@ pub fn save(path: &Path, owner: &Proxy, snapshot: &Snapshot) -> io::Result<()> {
         _ => {}
     }
     // Made anew, so that neither the permissions of an old file nor a link that somebody put there counts.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(&content(owner, snapshot))?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -143,10 +134,7 @@ pub fn save(path: &Path, owner: &Proxy, snapshot: &Snapshot) -> io::Result<()> {
 }
 
 fn content(owner: &Proxy, snapshot: &Snapshot) -> Vec<u8> {
-    let subscription = Subscription {
-        proxy: owner.clone(),
-        version: env!("CARGO_PKG_VERSION").into(),
-    };
+    let subscription = Subscription { proxy: owner.clone(), version: env!("CARGO_PKG_VERSION").into() };
     let body = proto::SavedSnapshot {
         owner: Some((&subscription).into()),
         generation: snapshot.generation.0,
@@ -164,49 +152,26 @@ pub fn seal(body: &[u8]) -> Vec<u8> {
 /// The content of a file; never panics, whatever it is.
 pub fn parse(path: &Path, owner: &Proxy, content: &[u8]) -> Result<Saved, LoadError> {
     let not_ours = || LoadError::NotOurs(path.to_owned());
-    let (hash, body) = content
-        .strip_prefix(MAGIC)
-        .and_then(|rest| rest.split_first_chunk::<32>())
-        .ok_or_else(not_ours)?;
+    let (hash, body) =
+        content.strip_prefix(MAGIC).and_then(|rest| rest.split_first_chunk::<32>()).ok_or_else(not_ours)?;
     if Sha256::digest(body).as_slice() != hash {
         return Err(LoadError::Damaged(path.to_owned()));
     }
     let saved = proto::SavedSnapshot::decode(body).map_err(|_| not_ours())?;
-    let written_for = saved
-        .owner
-        .and_then(|it| Subscription::try_from(it).ok())
-        .ok_or_else(not_ours)?
-        .proxy;
+    let written_for = saved.owner.and_then(|it| Subscription::try_from(it).ok()).ok_or_else(not_ours)?.proxy;
     if written_for != *owner {
-        return Err(LoadError::Foreign {
-            path: path.to_owned(),
-            owner: written_for.to_string(),
-        });
+        return Err(LoadError::Foreign { path: path.to_owned(), owner: written_for.to_string() });
     }
     let upserts: Vec<Resource> = saved
         .resources
         .into_iter()
         .map(wire::decode)
         .collect::<Result<_, _>>()
-        .map_err(|invalid| LoadError::Refused {
-            path: path.to_owned(),
-            invalid,
-        })?;
+        .map_err(|invalid| LoadError::Refused { path: path.to_owned(), invalid })?;
     // Hashes of what would be said now: what an older program did not understand differs, and is sent again.
-    let hashes = upserts
-        .iter()
-        .map(wire::encode)
-        .map(|it| (it.key, it.hash))
-        .collect();
-    let delta = Delta {
-        generation: Generation(saved.generation),
-        upserts,
-        removals: Vec::new(),
-    };
-    Ok(Saved {
-        snapshot: Snapshot::default().apply(delta).0,
-        hashes,
-    })
+    let hashes = upserts.iter().map(wire::encode).map(|it| (it.key, it.hash)).collect();
+    let delta = Delta { generation: Generation(saved.generation), upserts, removals: Vec::new() };
+    Ok(Saved { snapshot: Snapshot::default().apply(delta).0, hashes })
 }
 
 #[cfg(test)]

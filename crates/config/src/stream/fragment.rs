@@ -58,9 +58,7 @@ pub fn fragments(
         }
         let empty = fragment.removals.is_empty() && fragment.upserts.is_empty();
         let message = from_controller::Message::Fragment(fragment);
-        (!empty).then_some(proto::FromController {
-            message: Some(message),
-        })
+        (!empty).then_some(proto::FromController { message: Some(message) })
     })
 }
 
@@ -125,14 +123,9 @@ mod tests {
     #[test]
     fn no_message_is_much_bigger_than_the_limit_and_the_parts_make_the_whole() {
         let sizes = [10, 3 * MESSAGE_LIMIT, 0, MESSAGE_LIMIT - 100, MESSAGE_LIMIT, 5];
-        let upserts: Vec<_> = sizes
-            .iter()
-            .enumerate()
-            .map(|(i, size)| encoded(&i.to_string(), *size))
-            .collect();
-        let removals = (0..40_000)
-            .map(|i| ResourceKey::new(ResourceKind::Route, i.to_string()))
-            .collect();
+        let upserts: Vec<_> =
+            sizes.iter().enumerate().map(|(i, size)| encoded(&i.to_string(), *size)).collect();
+        let removals = (0..40_000).map(|i| ResourceKey::new(ResourceKind::Route, i.to_string())).collect();
         let cut = cut(upserts.clone(), removals);
         assert!(cut.iter().all(|it| it.encoded_len() <= MESSAGE_LIMIT + 1024));
         assert_eq!(cut.iter().map(|it| it.removals.len()).sum::<usize>(), 40_000);
@@ -144,11 +137,7 @@ mod tests {
                 whole.push((part.key.unwrap().name, bytes.len()));
             }
         }
-        let expected: Vec<_> = sizes
-            .iter()
-            .enumerate()
-            .map(|(i, size)| (i.to_string(), *size))
-            .collect();
+        let expected: Vec<_> = sizes.iter().enumerate().map(|(i, size)| (i.to_string(), *size)).collect();
         assert_eq!(whole, expected);
     }
 

@@ -52,10 +52,7 @@ impl From<&Subscription> for proto::Hello {
             Proxy::Node(node) => hello::Proxy::Node(node.to_string()),
             Proxy::Everything => hello::Proxy::WholeSystem(proto::WholeSystem {}),
         };
-        Self {
-            proxy: Some(proxy),
-            version: hello.version.to_string(),
-        }
+        Self { proxy: Some(proxy), version: hello.version.to_string() }
     }
 }
 
@@ -78,10 +75,7 @@ impl TryFrom<proto::Hello> for Subscription {
                 ));
             }
         };
-        Ok(Self {
-            proxy,
-            version: message.version.into(),
-        })
+        Ok(Self { proxy, version: message.version.into() })
     }
 }
 
@@ -98,10 +92,7 @@ pub fn held_messages<'a>(
         {
             size += key.name.len() + 64;
             let hash = bytes::Bytes::copy_from_slice(hash.as_bytes());
-            resources.push(proto::HeldResource {
-                key: Some(wire::encode_key(key)),
-                hash,
-            });
+            resources.push(proto::HeldResource { key: Some(wire::encode_key(key)), hash });
         }
         Some(proto::Held { resources })
     })

@@ -68,11 +68,7 @@ pub enum BrokenProtocol {
 impl Replica {
     /// Starts from what was held before.
     pub fn holding(snapshot: Snapshot, hashes: impl IntoIterator<Item = (ResourceKey, ContentHash)>) -> Self {
-        Self {
-            snapshot,
-            hashes: hashes.into_iter().collect(),
-            ..Self::default()
-        }
+        Self { snapshot, hashes: hashes.into_iter().collect(), ..Self::default() }
     }
 
     /// What is in force.
@@ -87,10 +83,7 @@ impl Replica {
 
     /// What was refused and has not been replaced since; of these an older version may be in force.
     pub fn refused(&self) -> impl Iterator<Item = Rejected> {
-        self.refused.iter().map(|(key, reason)| Rejected {
-            key: key.clone(),
-            reason: reason.clone(),
-        })
+        self.refused.iter().map(|(key, reason)| Rejected { key: key.clone(), reason: reason.clone() })
     }
 
     /// The conversation has ended: what came without its commit is forgotten.
@@ -116,10 +109,7 @@ impl Replica {
     }
 
     fn commit(&mut self, generation: Generation, staged: Staged, apply: &mut dyn Apply) -> Answer {
-        let mut delta = Delta {
-            generation,
-            ..Delta::default()
-        };
+        let mut delta = Delta { generation, ..Delta::default() };
         let mut hashes = Vec::new();
         let mut rejected = Vec::new();
         for (key, change) in staged.changes {
@@ -172,12 +162,8 @@ impl Replica {
         });
         // What is left out here is refused and named again when the rest is sent again.
         let named = named.chain(unknown).take(MOST_REASONS).collect();
-        self.refused
-            .extend(rejected.into_iter().map(|it| (it.key, it.reason)));
-        Answer::Nack {
-            generation,
-            rejected: named,
-        }
+        self.refused.extend(rejected.into_iter().map(|it| (it.key, it.reason)));
+        Answer::Nack { generation, rejected: named }
     }
 }
 
@@ -188,10 +174,8 @@ const MOST_REASONS: usize = 1000;
 const LONGEST_REASON: usize = 1024;
 
 fn shorten(reason: &str) -> String {
-    let end = (0..=LONGEST_REASON.min(reason.len()))
-        .rev()
-        .find(|at| reason.is_char_boundary(*at))
-        .unwrap_or(0);
+    let end =
+        (0..=LONGEST_REASON.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
     reason.get(..end).unwrap_or_default().to_owned()
 }
 
@@ -206,10 +190,7 @@ impl Staged {
                 self.changes.insert(key, Change::Removal);
             }
         }
-        fragment
-            .upserts
-            .into_iter()
-            .try_for_each(|upsert| self.upsert(upsert))
+        fragment.upserts.into_iter().try_for_each(|upsert| self.upsert(upsert))
     }
 
     fn upsert(&mut self, upsert: proto::Upsert) -> Result<(), BrokenProtocol> {
@@ -229,10 +210,7 @@ impl Staged {
                 self.changes.insert(key, change);
             }
             Err(invalid) => {
-                self.unknown.push(proto::RejectedResource {
-                    key: Some(name),
-                    reason: invalid.to_string(),
-                });
+                self.unknown.push(proto::RejectedResource { key: Some(name), reason: invalid.to_string() });
             }
         }
         Ok(())

@@ -14,11 +14,7 @@ pub(super) fn encode(authorization: &Authorization) -> proto::Authorization {
         Action::Deny => proto::Action::Deny,
     };
     let rule = |rule: &Rule| proto::AuthorizationRule {
-        conditions: rule
-            .conditions
-            .iter()
-            .map(|it| encode_condition(it).encode_to_vec().into())
-            .collect(),
+        conditions: rule.conditions.iter().map(|it| encode_condition(it).encode_to_vec().into()).collect(),
     };
     proto::Authorization {
         name: authorization.name.to_string(),
@@ -38,9 +34,7 @@ pub(super) fn decode(message: proto::Authorization) -> Result<Authorization, Inv
             }
         },
         rules: each(message.rules, "rules", |rule| {
-            Ok(Rule {
-                conditions: each(rule.conditions, "conditions", decode_condition)?,
-            })
+            Ok(Rule { conditions: each(rule.conditions, "conditions", decode_condition)? })
         })?,
     })
 }
@@ -52,9 +46,9 @@ fn encode_condition(condition: &Condition) -> proto::Condition {
     let kind = match condition {
         Condition::PeerIs(it) => Kind::PeerIs(ids(it)),
         Condition::PeerIsNot(it) => Kind::PeerIsNot(ids(it)),
-        Condition::PortIs(ports) => Kind::PortIs(proto::Ports {
-            ports: ports.iter().copied().map(u32::from).collect(),
-        }),
+        Condition::PortIs(ports) => {
+            Kind::PortIs(proto::Ports { ports: ports.iter().copied().map(u32::from).collect() })
+        }
         Condition::NotUnderstood(what) => Kind::NotUnderstood(what.to_string()),
     };
     proto::Condition { kind: Some(kind) }

@@ -31,10 +31,7 @@ pub(super) fn decode(message: proto::Backend) -> Result<Backend, Invalid> {
 
 fn decode_via(message: proto::Via) -> Result<(BackendKey, SocketAddr), Invalid> {
     let waypoint = value::key(message.waypoint).map_err(|it| it.within("waypoint"))?;
-    Ok((
-        waypoint,
-        required(message.address, "address", value::socket_address)?,
-    ))
+    Ok((waypoint, required(message.address, "address", value::socket_address)?))
 }
 
 pub(super) fn encode_protocol(protocol: AppProtocol) -> proto::AppProtocol {

@@ -47,12 +47,10 @@ fn decode_origin(message: proto::OriginPattern) -> Result<OriginPattern, Invalid
     use proto::origin_pattern::Kind;
     required(message.kind, "", |kind| match kind {
         Kind::Any(proto::Everything {}) => Ok(OriginPattern::Any),
-        Kind::Exact(origin) => value::name(origin)
-            .map(OriginPattern::Exact)
-            .map_err(|it| it.within("exact")),
-        Kind::Regex(source) => value::pattern(source)
-            .map(OriginPattern::Pattern)
-            .map_err(|it| it.within("regex")),
+        Kind::Exact(origin) => value::name(origin).map(OriginPattern::Exact).map_err(|it| it.within("exact")),
+        Kind::Regex(source) => {
+            value::pattern(source).map(OriginPattern::Pattern).map_err(|it| it.within("regex"))
+        }
     })
 }
 
@@ -60,9 +58,7 @@ fn encode_names<T: ToString>(names: Option<&[T]>) -> proto::NameSet {
     use proto::name_set::Kind;
     let kind = match names {
         None => Kind::Any(proto::Everything {}),
-        Some(names) => Kind::Only(proto::Names {
-            names: names.iter().map(ToString::to_string).collect(),
-        }),
+        Some(names) => Kind::Only(proto::Names { names: names.iter().map(ToString::to_string).collect() }),
     };
     proto::NameSet { kind: Some(kind) }
 }

@@ -31,15 +31,13 @@ pub(super) fn encode(filter: &Filter) -> proto::Filter {
 
 pub(super) fn decode(message: proto::Filter) -> Result<Filter, Invalid> {
     required(message.kind, "", |kind| match kind {
-        Kind::RequestHeaders(it) => decode_headers(it)
-            .map(Filter::RequestHeaders)
-            .map_err(|it| it.within("request_headers")),
-        Kind::ResponseHeaders(it) => decode_headers(it)
-            .map(Filter::ResponseHeaders)
-            .map_err(|it| it.within("response_headers")),
-        Kind::Redirect(it) => decode_redirect(it)
-            .map(Filter::Redirect)
-            .map_err(|it| it.within("redirect")),
+        Kind::RequestHeaders(it) => {
+            decode_headers(it).map(Filter::RequestHeaders).map_err(|it| it.within("request_headers"))
+        }
+        Kind::ResponseHeaders(it) => {
+            decode_headers(it).map(Filter::ResponseHeaders).map_err(|it| it.within("response_headers"))
+        }
+        Kind::Redirect(it) => decode_redirect(it).map(Filter::Redirect).map_err(|it| it.within("redirect")),
         Kind::Rewrite(it) => Ok(Filter::Rewrite(UrlRewrite {
             hostname: optional(it.hostname, "rewrite.hostname", decode_header_value)?,
             path: optional(it.path, "rewrite.path", decode_path)?,
@@ -141,10 +139,7 @@ fn decode_path(message: proto::PathModifier) -> Result<PathModifier, Invalid> {
 }
 
 fn decode_fraction(message: proto::Fraction) -> Result<Fraction, Invalid> {
-    let proto::Fraction {
-        numerator,
-        denominator,
-    } = message;
+    let proto::Fraction { numerator, denominator } = message;
     Fraction::new(numerator, denominator)
         .ok_or_else(|| Invalid::new("", format!("{numerator}/{denominator} is not a share")))
 }

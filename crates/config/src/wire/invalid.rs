@@ -12,10 +12,7 @@ pub struct Invalid {
 impl Invalid {
     /// A field and what is wrong with it.
     pub(super) fn new(field: &str, reason: impl fmt::Display) -> Self {
-        Self {
-            path: field.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self { path: field.to_owned(), reason: reason.to_string() }
     }
 
     /// An enum's value that is not set or not known.
@@ -76,10 +73,7 @@ pub(super) fn required<T, U>(
 ) -> Result<U, Invalid> {
     match item {
         Some(item) => decode(item).map_err(|invalid| invalid.within(field)),
-        None => Err(Invalid::new(
-            field,
-            "is not set, or set to a kind that this program does not know",
-        )),
+        None => Err(Invalid::new(field, "is not set, or set to a kind that this program does not know")),
     }
 }
 
@@ -89,7 +83,5 @@ pub(super) fn optional<T, U>(
     field: &str,
     decode: impl FnOnce(T) -> Result<U, Invalid>,
 ) -> Result<Option<U>, Invalid> {
-    item.map(decode)
-        .transpose()
-        .map_err(|invalid| invalid.within(field))
+    item.map(decode).transpose().map_err(|invalid| invalid.within(field))
 }

@@ -17,10 +17,7 @@ pub fn encode_key(key: &ResourceKey) -> proto::ResourceKey {
         ResourceKind::Workload => proto::ResourceKind::Workload,
         ResourceKind::Authorization => proto::ResourceKind::Authorization,
     };
-    proto::ResourceKey {
-        kind: kind.into(),
-        name: key.name.to_string(),
-    }
+    proto::ResourceKey { kind: kind.into(), name: key.name.to_string() }
 }
 
 /// A key that was received.

@@ -11,13 +11,12 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         ListenerProtocol::Https(tls) => Protocol::Https(proto::TlsTermination {
             certificates: tls.certificates.iter().map(ToString::to_string).collect(),
         }),
-        ListenerProtocol::Hbone { routers } => Protocol::Hbone(proto::Hbone {
-            routers: routers.iter().map(ToString::to_string).collect(),
-        }),
-        ListenerProtocol::Service { service, port } => Protocol::Service(proto::ServiceAddress {
-            service: service.to_string(),
-            port: (*port).into(),
-        }),
+        ListenerProtocol::Hbone { routers } => {
+            Protocol::Hbone(proto::Hbone { routers: routers.iter().map(ToString::to_string).collect() })
+        }
+        ListenerProtocol::Service { service, port } => {
+            Protocol::Service(proto::ServiceAddress { service: service.to_string(), port: (*port).into() })
+        }
     };
     proto::Listener {
         key: listener.key.to_string(),
@@ -52,9 +51,9 @@ fn protocol(message: Protocol) -> Result<ListenerProtocol, Invalid> {
             let certificates = each(tls.certificates, "https.certificates", value::key)?;
             ListenerProtocol::Https(TlsTermination { certificates })
         }
-        Protocol::Hbone(hbone) => ListenerProtocol::Hbone {
-            routers: each(hbone.routers, "hbone.routers", value::identity)?,
-        },
+        Protocol::Hbone(hbone) => {
+            ListenerProtocol::Hbone { routers: each(hbone.routers, "hbone.routers", value::identity)? }
+        }
         Protocol::Service(address) => ListenerProtocol::Service {
             service: value::key(address.service).map_err(|it| it.within("service.service"))?,
             port: value::port(address.port).map_err(|it| it.within("service.port"))?,

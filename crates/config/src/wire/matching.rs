@@ -52,10 +52,7 @@ fn decode_path(kind: Kind) -> Result<PathMatch, Invalid> {
 }
 
 fn encode_header(it: &HeaderMatch) -> proto::HeaderMatch {
-    proto::HeaderMatch {
-        name: it.name.to_string(),
-        value: Some(value::encode_value_match(&it.value)),
-    }
+    proto::HeaderMatch { name: it.name.to_string(), value: Some(value::encode_value_match(&it.value)) }
 }
 
 fn decode_header(message: proto::HeaderMatch) -> Result<HeaderMatch, Invalid> {
@@ -66,10 +63,7 @@ fn decode_header(message: proto::HeaderMatch) -> Result<HeaderMatch, Invalid> {
 }
 
 fn encode_query(it: &QueryMatch) -> proto::QueryMatch {
-    proto::QueryMatch {
-        name: it.name.to_string(),
-        value: Some(value::encode_value_match(&it.value)),
-    }
+    proto::QueryMatch { name: it.name.to_string(), value: Some(value::encode_value_match(&it.value)) }
 }
 
 fn decode_query(message: proto::QueryMatch) -> Result<QueryMatch, Invalid> {

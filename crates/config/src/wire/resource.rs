@@ -32,11 +32,7 @@ pub fn encode(resource: &Resource) -> Encoded {
         Resource::Authorization(it) => Kind::Authorization(authorization::encode(it)),
     };
     let bytes: Bytes = proto::Resource { kind: Some(kind) }.encode_to_vec().into();
-    Encoded {
-        key: resource.key(),
-        hash: ContentHash::of(&bytes),
-        bytes,
-    }
+    Encoded { key: resource.key(), hash: ContentHash::of(&bytes), bytes }
 }
 
 /// Decodes a resource and checks all of it.

@@ -37,9 +37,7 @@ pub(super) fn decode(message: proto::Route) -> Result<Route, Invalid> {
         },
         object: required(message.object, "object", value::object)?,
         created: message.created,
-        attachments: each(message.attachments, "attachments", |it| {
-            required(it.parent, "", decode_parent)
-        })?,
+        attachments: each(message.attachments, "attachments", |it| required(it.parent, "", decode_parent))?,
         rules: each(message.rules, "rules", decode_rule)?,
     })
 }
@@ -50,11 +48,7 @@ fn encode_attachment(attachment: &Attachment) -> proto::Attachment {
             listener: listener.to_string(),
             hostnames: hostnames.iter().map(encode_host).collect(),
         }),
-        Attachment::Service {
-            service,
-            port,
-            audience,
-        } => Parent::Service(proto::ServiceAttachment {
+        Attachment::Service { service, port, audience } => Parent::Service(proto::ServiceAttachment {
             service: service.to_string(),
             port: port.map(u32::from),
             audience: Some(encode_audience(audience)),
@@ -78,10 +72,7 @@ fn decode_parent(parent: Parent) -> Result<Attachment, Invalid> {
 }
 
 fn encode_host(host: &HostMatch) -> proto::HostMatch {
-    proto::HostMatch {
-        effective: host.effective.to_string(),
-        original: host.original.to_string(),
-    }
+    proto::HostMatch { effective: host.effective.to_string(), original: host.original.to_string() }
 }
 
 fn decode_host(message: proto::HostMatch) -> Result<HostMatch, Invalid> {
@@ -104,9 +95,9 @@ fn decode_audience(message: proto::Audience) -> Result<Audience, Invalid> {
     use proto::audience::Kind;
     required(message.kind, "", |kind| match kind {
         Kind::Producer(proto::AllClients {}) => Ok(Audience::Producer),
-        Kind::Consumer(namespace) => value::name(namespace)
-            .map(Audience::Consumer)
-            .map_err(|it| it.within("consumer")),
+        Kind::Consumer(namespace) => {
+            value::name(namespace).map(Audience::Consumer).map_err(|it| it.within("consumer"))
+        }
     })
 }
 

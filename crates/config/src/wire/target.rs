@@ -15,9 +15,7 @@ pub(super) fn encode(target: &BackendTarget) -> proto::BackendTarget {
 
 pub(super) fn decode(message: proto::BackendTarget) -> Result<BackendTarget, Invalid> {
     required(message.kind, "", |kind| match kind {
-        Kind::Backend(key) => value::key(key)
-            .map(BackendTarget::Backend)
-            .map_err(|it| it.within("backend")),
+        Kind::Backend(key) => value::key(key).map(BackendTarget::Backend).map_err(|it| it.within("backend")),
         Kind::Unresolved(number) => decode_unresolved(number).map(BackendTarget::Unresolved),
     })
 }

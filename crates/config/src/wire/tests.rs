@@ -9,16 +9,11 @@ use prost::Message;
 use std::sync::Arc;
 
 fn message(resource: &Resource) -> Kind {
-    proto::Resource::decode(encode(resource).bytes)
-        .unwrap()
-        .kind
-        .unwrap()
+    proto::Resource::decode(encode(resource).bytes).unwrap().kind.unwrap()
 }
 
 fn refusal(kind: Kind) -> String {
-    decode(proto::Resource { kind: Some(kind) }.encode_to_vec().into())
-        .unwrap_err()
-        .to_string()
+    decode(proto::Resource { kind: Some(kind) }.encode_to_vec().into()).unwrap_err().to_string()
 }
 
 /// Some resource of the strategy, the same in every run.
@@ -72,9 +67,8 @@ fn a_refusal_names_the_field() {
     )))) else {
         unreachable!("a route")
     };
-    route.rules[0].matches[0].path = Some(proto::PathMatch {
-        kind: Some(proto::path_match::Kind::Regex("(".to_owned())),
-    });
+    route.rules[0].matches[0].path =
+        Some(proto::PathMatch { kind: Some(proto::path_match::Kind::Regex("(".to_owned())) });
     let reason = refusal(Kind::Route(route));
     assert!(
         reason.starts_with("rules[0].matches[0].path.regex: `(` is not a usable regular expression"),
@@ -85,27 +79,14 @@ fn a_refusal_names_the_field() {
 #[test]
 fn what_is_not_set_is_refused_and_never_read_as_everything() {
     let key = || "a/b".to_owned();
-    let address = || {
-        Some(proto::SocketAddress {
-            ip: Bytes::from_static(&[10, 0, 0, 1]),
-            port: 80,
-        })
-    };
-    let endpoint = proto::Endpoint {
-        address: address(),
-        ..Default::default()
-    };
+    let address = || Some(proto::SocketAddress { ip: Bytes::from_static(&[10, 0, 0, 1]), port: 80 });
+    let endpoint = proto::Endpoint { address: address(), ..Default::default() };
     let consumer = proto::ServiceAttachment {
         service: key(),
         port: None,
         audience: Some(proto::Audience { kind: None }),
     };
-    let object = || {
-        Some(proto::ObjectName {
-            namespace: "a".to_owned(),
-            name: "b".to_owned(),
-        })
-    };
+    let object = || Some(proto::ObjectName { namespace: "a".to_owned(), name: "b".to_owned() });
     for (kind, field) in [
         (Kind::Listener(proto::Listener::default()), "key"),
         (
@@ -119,37 +100,18 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
             "protocol",
         ),
         (
-            Kind::Backend(proto::Backend {
-                key: key(),
-                service: key(),
-                port: 80,
-                ..Default::default()
-            }),
+            Kind::Backend(proto::Backend { key: key(), service: key(), port: 80, ..Default::default() }),
             "protocol",
         ),
         (
-            Kind::Backend(proto::Backend {
-                key: key(),
-                service: key(),
-                port: 65536,
-                ..Default::default()
-            }),
+            Kind::Backend(proto::Backend { key: key(), service: key(), port: 65536, ..Default::default() }),
             "port",
         ),
         (
-            Kind::Endpoints(proto::Endpoints {
-                backend: key(),
-                endpoints: vec![endpoint],
-            }),
+            Kind::Endpoints(proto::Endpoints { backend: key(), endpoints: vec![endpoint] }),
             "endpoints[0].state",
         ),
-        (
-            Kind::Authorization(proto::Authorization {
-                name: key(),
-                ..Default::default()
-            }),
-            "action",
-        ),
+        (Kind::Authorization(proto::Authorization { name: key(), ..Default::default() }), "action"),
         (Kind::Route(proto::Route::default()), "attachments"),
         (
             Kind::Route(proto::Route {
@@ -171,10 +133,8 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
 
 #[test]
 fn a_field_of_a_newer_controller_refuses_the_resource() {
-    let endpoints = Resource::Endpoints(Arc::new(Endpoints {
-        backend: BackendKey::from("a/b:80"),
-        endpoints: vec![],
-    }));
+    let endpoints =
+        Resource::Endpoints(Arc::new(Endpoints { backend: BackendKey::from("a/b:80"), endpoints: vec![] }));
     let mut inner = match message(&endpoints) {
         Kind::Endpoints(it) => it.encode_to_vec(),
         other => panic!("{other:?}"),
@@ -189,40 +149,22 @@ fn a_field_of_a_newer_controller_refuses_the_resource() {
 #[test]
 fn a_condition_that_is_not_understood_matches_nothing_in_an_allow_and_everything_in_a_deny() {
     // `port_is` with a further field 9; and a kind of condition this program has never heard of.
-    for condition in [
-        &[0x1A, 0x05, 0x0A, 0x01, 0x50, 0x48, 0x01][..],
-        &[0x52, 0x01, 0x41],
-    ] {
+    for condition in [&[0x1A, 0x05, 0x0A, 0x01, 0x50, 0x48, 0x01][..], &[0x52, 0x01, 0x41]] {
         for (action, verdict) in [
             (proto::Action::Allow, Verdict::NotAllowed),
             (proto::Action::Deny, Verdict::Denied { by: "it".into() }),
         ] {
-            let rule = proto::AuthorizationRule {
-                conditions: vec![Bytes::copy_from_slice(condition)],
-            };
-            let message = proto::Authorization {
-                name: "it".to_owned(),
-                action: action.into(),
-                rules: vec![rule],
-            };
-            let bytes = proto::Resource {
-                kind: Some(Kind::Authorization(message)),
-            }
-            .encode_to_vec();
+            let rule = proto::AuthorizationRule { conditions: vec![Bytes::copy_from_slice(condition)] };
+            let message =
+                proto::Authorization { name: "it".to_owned(), action: action.into(), rules: vec![rule] };
+            let bytes = proto::Resource { kind: Some(Kind::Authorization(message)) }.encode_to_vec();
             let Ok(Resource::Authorization(decoded)) = decode(bytes.into()) else {
                 panic!("an authorization")
             };
-            let expected = if action == proto::Action::Allow {
-                Action::Allow
-            } else {
-                Action::Deny
-            };
+            let expected = if action == proto::Action::Allow { Action::Allow } else { Action::Deny };
             assert_eq!(decoded.action, expected);
             let connection = Connection { peer: None, port: 80 };
-            assert_eq!(
-                fairway_policy::evaluate([(&decoded.name, Some(&*decoded))], connection),
-                verdict
-            );
+            assert_eq!(fairway_policy::evaluate([(&decoded.name, Some(&*decoded))], connection), verdict);
         }
     }
 }

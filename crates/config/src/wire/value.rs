@@ -11,11 +11,7 @@ use std::time::Duration;
 
 /// A text that may not be empty: keys and names.
 pub(super) fn name(text: String) -> Result<Arc<str>, Invalid> {
-    if text.is_empty() {
-        Err(Invalid::new("", "must not be empty"))
-    } else {
-        Ok(text.into())
-    }
+    if text.is_empty() { Err(Invalid::new("", "must not be empty")) } else { Ok(text.into()) }
 }
 
 /// Any text.
@@ -46,20 +42,14 @@ pub(super) fn ip(octets: Bytes) -> Result<IpAddr, Invalid> {
     if let Ok(octets) = <[u8; 4]>::try_from(&*octets) {
         return Ok(octets.into());
     }
-    <[u8; 16]>::try_from(&*octets).map(IpAddr::from).map_err(|_| {
-        Invalid::new(
-            "",
-            format!("an address has 4 or 16 bytes, this one has {}", octets.len()),
-        )
-    })
+    <[u8; 16]>::try_from(&*octets)
+        .map(IpAddr::from)
+        .map_err(|_| Invalid::new("", format!("an address has 4 or 16 bytes, this one has {}", octets.len())))
 }
 
 /// An IPv6 address's flow and scope do not travel: they mean nothing on another machine.
 pub(super) fn encode_socket_address(address: &SocketAddr) -> proto::SocketAddress {
-    proto::SocketAddress {
-        ip: encode_ip(&address.ip()),
-        port: address.port().into(),
-    }
+    proto::SocketAddress { ip: encode_ip(&address.ip()), port: address.port().into() }
 }
 
 pub(super) fn socket_address(message: proto::SocketAddress) -> Result<SocketAddr, Invalid> {
@@ -69,27 +59,18 @@ pub(super) fn socket_address(message: proto::SocketAddress) -> Result<SocketAddr
 }
 
 pub(super) fn encode_duration(duration: &Duration) -> proto::Duration {
-    proto::Duration {
-        seconds: duration.as_secs(),
-        nanos: duration.subsec_nanos(),
-    }
+    proto::Duration { seconds: duration.as_secs(), nanos: duration.subsec_nanos() }
 }
 
 pub(super) fn duration(message: proto::Duration) -> Result<Duration, Invalid> {
     if message.nanos >= 1_000_000_000 {
-        return Err(Invalid::new(
-            "nanos",
-            format!("{} is a second or more", message.nanos),
-        ));
+        return Err(Invalid::new("nanos", format!("{} is a second or more", message.nanos)));
     }
     Ok(Duration::new(message.seconds, message.nanos))
 }
 
 pub(super) fn encode_object(object: &ObjectName) -> proto::ObjectName {
-    proto::ObjectName {
-        namespace: object.namespace.to_string(),
-        name: object.name.to_string(),
-    }
+    proto::ObjectName { namespace: object.namespace.to_string(), name: object.name.to_string() }
 }
 
 pub(crate) fn object(message: proto::ObjectName) -> Result<ObjectName, Invalid> {
@@ -122,10 +103,7 @@ pub(super) fn header_name(text: String) -> Result<HeaderName, Invalid> {
 
 pub(super) fn status(code: u32) -> Result<StatusCode, Invalid> {
     let invalid = || Invalid::new("", format!("{code} is not a status code"));
-    u16::try_from(code)
-        .ok()
-        .and_then(|code| StatusCode::from_u16(code).ok())
-        .ok_or_else(invalid)
+    u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(invalid)
 }
 
 pub(super) fn encode_value_match(value: &ValueMatch) -> proto::ValueMatch {
@@ -141,8 +119,6 @@ pub(super) fn value_match(message: proto::ValueMatch) -> Result<ValueMatch, Inva
     use proto::value_match::Kind;
     required(message.kind, "", |kind| match kind {
         Kind::Exact(text) => Ok(ValueMatch::Exact(text.into())),
-        Kind::Regex(source) => pattern(source)
-            .map(ValueMatch::Regex)
-            .map_err(|it| it.within("regex")),
+        Kind::Regex(source) => pattern(source).map(ValueMatch::Regex).map_err(|it| it.within("regex")),
     })
 }

@@ -45,20 +45,11 @@ impl Dial {
                     .await
                     .map_err(|_| Status::deadline_exceeded("the controller does not answer"))??;
                 let from_controller = Incoming::Grpc(Box::new(response.into_inner()));
-                Ok(Conversation {
-                    to_controller,
-                    from_controller,
-                })
+                Ok(Conversation { to_controller, from_controller })
             }
             Self::Local(open) => {
-                let Link {
-                    to_controller,
-                    from_controller,
-                } = open();
-                Ok(Conversation {
-                    to_controller,
-                    from_controller: Incoming::Local(from_controller),
-                })
+                let Link { to_controller, from_controller } = open();
+                Ok(Conversation { to_controller, from_controller: Incoming::Local(from_controller) })
             }
         }
     }
@@ -67,12 +58,7 @@ impl Dial {
 impl Conversation {
     /// Says something. An end of the conversation is not noticed here but by [`Self::hear`], which knows the reason.
     pub(super) async fn say(&self, message: from_proxy::Message) {
-        let _ = self
-            .to_controller
-            .send(FromProxy {
-                message: Some(message),
-            })
-            .await;
+        let _ = self.to_controller.send(FromProxy { message: Some(message) }).await;
     }
 
     /// The next message; an error ends the conversation.

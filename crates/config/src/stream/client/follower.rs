@@ -40,13 +40,8 @@ impl Follower {
         apply: Box<dyn Apply>,
     ) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
         let (progress, watched) = watch::channel(Progress::default());
-        let mut follower = Self {
-            subscription,
-            replica: Replica::default(),
-            apply,
-            progress,
-            backoff: Backoff::default(),
-        };
+        let mut follower =
+            Self { subscription, replica: Replica::default(), apply, progress, backoff: Backoff::default() };
         let run = async move {
             let Some(path) = state_file else {
                 return follower.run(dial, None).await;
@@ -113,11 +108,7 @@ impl Follower {
                     if let Some(saver) = saver {
                         saver.save(self.replica.snapshot());
                     }
-                    conversation
-                        .say(Message::Ack(proto::Ack {
-                            generation: generation.0,
-                        }))
-                        .await;
+                    conversation.say(Message::Ack(proto::Ack { generation: generation.0 })).await;
                 }
                 Some(Answer::Nack { generation, rejected }) => {
                     warn!(%generation, rejected = rejected.len(), "configuration refused; the one before stays");
@@ -125,12 +116,7 @@ impl Follower {
                         warn!(resource = ?it.key, reason = it.reason, "refused");
                     }
                     self.report_refused();
-                    conversation
-                        .say(Message::Nack(proto::Nack {
-                            generation: generation.0,
-                            rejected,
-                        }))
-                        .await;
+                    conversation.say(Message::Nack(proto::Nack { generation: generation.0, rejected })).await;
                 }
             }
         }

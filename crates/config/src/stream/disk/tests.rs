@@ -9,13 +9,7 @@ fn gateway(name: &str) -> Proxy {
 }
 
 fn snapshot(upserts: Vec<Resource>) -> Snapshot {
-    Snapshot::default()
-        .apply(Delta {
-            generation: Generation(7),
-            upserts,
-            removals: Vec::new(),
-        })
-        .0
+    Snapshot::default().apply(Delta { generation: Generation(7), upserts, removals: Vec::new() }).0
 }
 
 fn mode(path: &Path) -> u32 {
@@ -24,9 +18,7 @@ fn mode(path: &Path) -> u32 {
 
 fn some_resources(count: usize) -> Vec<Resource> {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let resources = proptest::collection::vec(arbitrary::resource(), count)
-        .new_tree(&mut runner)
-        .unwrap();
+    let resources = proptest::collection::vec(arbitrary::resource(), count).new_tree(&mut runner).unwrap();
     proptest::strategy::ValueTree::current(&resources)
 }
 
@@ -65,33 +57,20 @@ async fn a_file_that_cannot_be_used_says_why() {
         (newer, "a", "is not a kept configuration"),
         (good[..good.len() - 1].to_vec(), "a", "is damaged"),
         (flipped, "a", "is damaged"),
-        (
-            good.clone(),
-            "b",
-            "is the configuration of gateway shop/a, not of this proxy",
-        ),
+        (good.clone(), "b", "is the configuration of gateway shop/a, not of this proxy"),
     ] {
         fs::write(&path, content).unwrap();
         let error = load(path.clone(), gateway(owner)).await.unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
-    let error = load(directory.path().to_owned(), gateway("a"))
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = load(directory.path().to_owned(), gateway("a")).await.unwrap_err().to_string();
     assert!(error.starts_with("cannot read"), "{error}");
 }
 
 #[test]
 fn a_resource_that_is_refused_refuses_the_file() {
     let body = proto::SavedSnapshot {
-        owner: Some(
-            (&Subscription {
-                proxy: gateway("a"),
-                version: "".into(),
-            })
-                .into(),
-        ),
+        owner: Some((&Subscription { proxy: gateway("a"), version: "".into() }).into()),
         generation: 1,
         resources: vec![vec![0xff].into()],
     }
@@ -116,10 +95,7 @@ async fn of_a_storm_of_commits_the_first_and_the_last_are_written() {
     let (saver, write) = saver(path.clone(), gateway("a"));
     let write = tokio::spawn(write);
     for generation in 1..=100 {
-        saver.save(&Snapshot {
-            generation: Generation(generation),
-            ..Snapshot::default()
-        });
+        saver.save(&Snapshot { generation: Generation(generation), ..Snapshot::default() });
         tokio::task::yield_now().await;
     }
     let last = async {

@@ -19,13 +19,7 @@ impl Apply for Proxy {
             self.applied.push((next.generation, changes.clone()));
             return Ok(());
         }
-        Err(refused
-            .into_iter()
-            .map(|key| Rejected {
-                key: key.clone(),
-                reason: "no".to_owned(),
-            })
-            .collect())
+        Err(refused.into_iter().map(|key| Rejected { key: key.clone(), reason: "no".to_owned() }).collect())
     }
 }
 
@@ -45,9 +39,7 @@ fn delta(upserts: &[Resource], removals: &[Resource]) -> Vec<proto::FromControll
 }
 
 fn commit(generation: u64) -> proto::FromController {
-    proto::FromController {
-        message: Some(Message::Commit(proto::Commit { generation })),
-    }
+    proto::FromController { message: Some(Message::Commit(proto::Commit { generation })) }
 }
 
 fn upsert(message: &mut proto::FromController) -> &mut proto::Upsert {
@@ -76,30 +68,11 @@ fn reasons(answer: Option<Answer>) -> Vec<String> {
 #[test]
 fn nothing_is_visible_before_the_commit() {
     let (mut replica, mut proxy) = (Replica::default(), Proxy::default());
-    assert_eq!(
-        feed(&mut replica, &mut proxy, delta(&[backend("a", 1)], &[])),
-        None
-    );
-    assert_eq!(
-        (
-            replica.snapshot().backends.len(),
-            replica.held().count(),
-            proxy.applied.len()
-        ),
-        (0, 0, 0)
-    );
-    assert_eq!(
-        feed(&mut replica, &mut proxy, vec![commit(7)]),
-        Some(Answer::Ack(Generation(7)))
-    );
-    assert_eq!(
-        (replica.snapshot().backends.len(), replica.held().count()),
-        (1, 1)
-    );
-    assert_eq!(
-        proxy.applied,
-        vec![(Generation(7), Changes::from([backend("a", 1).key()]))]
-    );
+    assert_eq!(feed(&mut replica, &mut proxy, delta(&[backend("a", 1)], &[])), None);
+    assert_eq!((replica.snapshot().backends.len(), replica.held().count(), proxy.applied.len()), (0, 0, 0));
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(7)]), Some(Answer::Ack(Generation(7))));
+    assert_eq!((replica.snapshot().backends.len(), replica.held().count()), (1, 1));
+    assert_eq!(proxy.applied, vec![(Generation(7), Changes::from([backend("a", 1).key()]))]);
 }
 
 #[test]
@@ -116,41 +89,19 @@ fn a_difference_cut_off_before_its_commit_leaves_no_trace() {
 #[test]
 fn a_refused_difference_is_dropped_whole_and_the_one_before_stays() {
     let (mut replica, mut proxy) = (Replica::default(), Proxy::default());
-    feed(
-        &mut replica,
-        &mut proxy,
-        delta(&[backend("a", 1), backend("b", 1)], &[]),
-    );
+    feed(&mut replica, &mut proxy, delta(&[backend("a", 1), backend("b", 1)], &[]));
     feed(&mut replica, &mut proxy, vec![commit(1)]);
     let before = (replica.snapshot().clone(), replica.hashes.clone());
 
     proxy.refuse = vec![backend("b", 2).key()];
-    feed(
-        &mut replica,
-        &mut proxy,
-        delta(&[backend("b", 2), backend("c", 1)], &[backend("a", 1)]),
-    );
+    feed(&mut replica, &mut proxy, delta(&[backend("b", 2), backend("c", 1)], &[backend("a", 1)]));
     assert_eq!(reasons(feed(&mut replica, &mut proxy, vec![commit(2)])), ["no"]);
     assert_eq!((replica.snapshot().clone(), replica.hashes.clone()), before);
-    assert_eq!(
-        replica.refused().map(|it| it.key).collect::<Vec<_>>(),
-        [backend("b", 2).key()]
-    );
+    assert_eq!(replica.refused().map(|it| it.key).collect::<Vec<_>>(), [backend("b", 2).key()]);
 
-    feed(
-        &mut replica,
-        &mut proxy,
-        delta(&[backend("c", 1)], &[backend("a", 1)]),
-    );
-    assert_eq!(
-        feed(&mut replica, &mut proxy, vec![commit(2)]),
-        Some(Answer::Ack(Generation(2)))
-    );
-    assert_eq!(
-        replica.snapshot().backends.get("b").map(|it| it.port),
-        Some(1),
-        "its last good version"
-    );
+    feed(&mut replica, &mut proxy, delta(&[backend("c", 1)], &[backend("a", 1)]));
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(2)]), Some(Answer::Ack(Generation(2))));
+    assert_eq!(replica.snapshot().backends.get("b").map(|it| it.port), Some(1), "its last good version");
     assert!(replica.snapshot().backends.contains_key("c") && !replica.snapshot().backends.contains_key("a"));
     assert_eq!(replica.refused().count(), 1, "still known as refused");
 
@@ -169,12 +120,8 @@ fn a_resource_that_is_not_what_it_says_is_refused_and_named_and_apply_never_sees
     };
     let wrong_hash: fn(&mut proto::Upsert) = |it| it.hash = Bytes::from_static(&[0; 16]);
     let wrong_key: fn(&mut proto::Upsert) = |it| it.key = Some(wire::encode_key(&backend("other", 1).key()));
-    let unknown_kind: fn(&mut proto::Upsert) = |it| {
-        it.key = Some(proto::ResourceKey {
-            kind: 99,
-            name: "a".to_owned(),
-        })
-    };
+    let unknown_kind: fn(&mut proto::Upsert) =
+        |it| it.key = Some(proto::ResourceKey { kind: 99, name: "a".to_owned() });
     for (spoil, reason) in [
         (wrong_bytes, "failed to decode"),
         (wrong_hash, "do not have the hash"),
@@ -197,10 +144,7 @@ fn a_new_controller_may_count_from_one_again() {
     feed(&mut replica, &mut proxy, delta(&[backend("a", 1)], &[]));
     feed(&mut replica, &mut proxy, vec![commit(900)]);
     feed(&mut replica, &mut proxy, delta(&[backend("a", 2)], &[]));
-    assert_eq!(
-        feed(&mut replica, &mut proxy, vec![commit(1)]),
-        Some(Answer::Ack(Generation(1)))
-    );
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(Answer::Ack(Generation(1))));
     assert_eq!(replica.snapshot().backends.get("a").map(|it| it.port), Some(2));
 }
 
@@ -216,10 +160,7 @@ fn a_resource_bigger_than_a_message_comes_in_parts() {
             zone: None,
         })
         .collect();
-    let big = Resource::Endpoints(Arc::new(Endpoints {
-        backend: BackendKey::from("a"),
-        endpoints: big,
-    }));
+    let big = Resource::Endpoints(Arc::new(Endpoints { backend: BackendKey::from("a"), endpoints: big }));
     let messages = delta(&[big, backend("b", 1)], &[]);
     assert!(messages.len() > 1);
 
@@ -231,14 +172,8 @@ fn a_resource_bigger_than_a_message_comes_in_parts() {
     replica.disconnected();
 
     feed(&mut replica, &mut proxy, messages);
-    assert_eq!(
-        feed(&mut replica, &mut proxy, vec![commit(1)]),
-        Some(Answer::Ack(Generation(1)))
-    );
-    assert_eq!(
-        replica.snapshot().endpoints.get("a").map(|it| it.endpoints.len()),
-        Some(60_000)
-    );
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(Answer::Ack(Generation(1))));
+    assert_eq!(replica.snapshot().endpoints.get("a").map(|it| it.endpoints.len()), Some(60_000));
 }
 
 #[test]
@@ -252,10 +187,7 @@ fn answers_are_bounded_whatever_is_refused() {
         }
     }
     feed(&mut replica, &mut proxy, messages);
-    assert_eq!(
-        reasons(feed(&mut replica, &mut proxy, vec![commit(1)])).len(),
-        MOST_REASONS
-    );
+    assert_eq!(reasons(feed(&mut replica, &mut proxy, vec![commit(1)])).len(), MOST_REASONS);
     assert_eq!(shorten(&"é".repeat(LONGEST_REASON)).len(), LONGEST_REASON);
 }
 
@@ -268,23 +200,12 @@ fn a_message_without_content_ends_the_conversation() {
 #[test]
 fn a_removal_of_an_unknown_kind_is_nothing_to_do() {
     let (mut replica, mut proxy) = (Replica::default(), Proxy::default());
-    let removals = vec![proto::ResourceKey {
-        kind: 99,
-        name: "a".to_owned(),
-    }];
-    let fragment = proto::Fragment {
-        upserts: vec![],
-        removals,
-    };
+    let removals = vec![proto::ResourceKey { kind: 99, name: "a".to_owned() }];
+    let fragment = proto::Fragment { upserts: vec![], removals };
     feed(
         &mut replica,
         &mut proxy,
-        vec![proto::FromController {
-            message: Some(Message::Fragment(fragment)),
-        }],
+        vec![proto::FromController { message: Some(Message::Fragment(fragment)) }],
     );
-    assert_eq!(
-        feed(&mut replica, &mut proxy, vec![commit(1)]),
-        Some(Answer::Ack(Generation(1)))
-    );
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(Answer::Ack(Generation(1))));
 }
