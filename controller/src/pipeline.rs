@@ -1,6 +1,6 @@
 //! From a watched directory to the hub: source, standalone completion, compile, commit.
 
-use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings};
+use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings, Severity};
 use crate::resources::ObjectRef;
 use crate::serve::Hub;
 use crate::source::{
@@ -99,12 +99,15 @@ impl Pipeline {
         for problem in &batch.problems {
             warn!("{problem}");
         }
+        if batch.problems.iter().any(|it| it.severity == Severity::Error) {
+            warn!("what is wrong stays as it was last good; everything else takes effect");
+        }
         let output = self.compiler.apply(self.standalone.complete(batch.edits));
         for problem in output.problems.iter().flat_map(|(_, problems)| problems) {
             match problem.severity {
-                crate::compile::Severity::Error => error!("{problem}"),
-                crate::compile::Severity::Warning => warn!("{problem}"),
-                crate::compile::Severity::Note => info!("{problem}"),
+                Severity::Error => error!("{problem}"),
+                Severity::Warning => warn!("{problem}"),
+                Severity::Note => info!("{problem}"),
             }
         }
         let (upserted, removed) = (output.upserts.len(), output.removals.len());
