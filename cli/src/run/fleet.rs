@@ -67,8 +67,8 @@ impl Fleet {
         self.states.clone()
     }
 
-    /// Starts proxies that are wanted and do not run, ends those that are wanted no more.
-    pub async fn follow(&mut self, wanted: &[Proxy]) {
+    /// Starts proxies that are wanted of this generation and do not run, ends those that are wanted no more.
+    pub async fn follow(&mut self, wanted: &[Proxy], generation: Generation) {
         let names: BTreeSet<&ObjectName> = wanted.iter().map(|proxy| &proxy.name).collect();
         let gone: Vec<ObjectName> =
             self.running.keys().filter(|name| !names.contains(name)).cloned().collect();
@@ -76,6 +76,7 @@ impl Fleet {
             if let Some(running) = self.running.remove(&name) {
                 self.states.forget(&name);
                 info!(proxy = %name, "wanted no more");
+                running.let_go(generation).await;
                 tokio::spawn(running.end());
             }
         }
@@ -160,10 +161,18 @@ impl Fleet {
 // === impl Running ===
 
 impl Running {
+    /// Waits until it has closed its sockets, as the generation without it wants, and has it hear of nothing that comes after:
+    /// who comes next by the same name must find them free.
+    async fn let_go(&self, generation: Generation) {
+        let mut progress = self.progress.clone();
+        let closed = progress.wait_for(|it| it.generation >= generation);
+        let _ = tokio::time::timeout(RETIREMENT.linger, closed).await;
+        self.following.abort();
+    }
+
     /// Ends it alone.
     async fn end(self) -> bool {
         self.retire.drain(RETIREMENT).await;
-        self.following.abort();
         self.waypoint.join().await
     }
 

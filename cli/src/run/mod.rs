@@ -104,7 +104,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 () = stopping.reached(drain::Phase::Draining) => None,
             };
             let Some(standing) = standing else { break };
-            fleet.follow(&standing.proxies).await;
+            fleet.follow(&standing.proxies, standing.generation).await;
             if let Some(node) = &mut node {
                 node.follow(pipeline.compiler()).await;
             }

@@ -60,7 +60,7 @@ pub struct WorkerSettings {
     /// Threads that carry traffic; without it, one for each processor that the process may use
     ///
     /// Each has its own event loop, listeners and connections, so more than there are processors only costs memory.
-    #[arg(long, env = "FAIRWAY_WORKERS", visible_alias = "threads", value_name = "N")]
+    #[arg(long = "threads", env = "FAIRWAY_THREADS", value_name = "N", value_parser = parse_count)]
     workers: Option<NonZeroUsize>,
 }
 
@@ -84,6 +84,11 @@ pub struct DrainSettings {
 #[error("write a whole number and its unit, such as 500ms, 30s, 5m or 24h")]
 pub struct InvalidDuration;
 
+/// Not a number of threads.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a whole number, 1 or more")]
+pub struct InvalidCount;
+
 /// Not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write an address such as 0.0.0.0:15020 or [::]:15020, or off")]
@@ -102,6 +107,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
         _ => return Err(InvalidDuration),
     };
     number.checked_mul(millis_each).map(Duration::from_millis).ok_or(InvalidDuration)
+}
+
+fn parse_count(text: &str) -> Result<NonZeroUsize, InvalidCount> {
+    text.parse().map_err(|_| InvalidCount)
 }
 
 // === impl PublicAddress ===
