@@ -103,8 +103,11 @@ async fn named(name: &'static str) -> Server {
 async fn the_address_dialled_is_the_service_and_the_peer_says_whose_routes_hold() {
     let (own, producer, consumer) = (named("own").await, named("producer").await, named("consumer").await);
     let mut service = fronted(AppProtocol::Http1);
-    service.consumer_waypoints =
-        vec![ConsumerWaypoint { namespace: "client".into(), waypoint: "waypoint/shop/gateway".into() }];
+    service.consumer_waypoints = vec![ConsumerWaypoint {
+        namespace: "client".into(),
+        ports: vec![],
+        waypoint: "waypoint/shop/gateway".into(),
+    }];
     let mut resources = vec![
         Resource::Service(Arc::new(service)),
         bound_to_service("producer", Audience::Producer, "shop/producer:80"),

@@ -1,5 +1,6 @@
 //! Services as destinations, and the backends behind their ports.
 
+use super::binding::{Outcome, ServiceClaim};
 use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
@@ -10,7 +11,7 @@ use fairway_config::model::{
     AppProtocol, Backend, BackendKey, ConsumerWaypoint, Listener, ListenerKey, ListenerProtocol, ObjectName,
     Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -146,12 +147,42 @@ fn destination_port(name: &ObjectName, port: &ServicePort) -> DestinationPort {
 /// The waypoints of namespaces whose routes change how their own clients reach this Service.
 fn consumer_waypoints(reader: &mut Reader<'_>, name: &ObjectName) -> Vec<ConsumerWaypoint> {
     let routes = reader.members(IndexKey::ConsumerRoutes(name.clone()));
-    let namespaces: BTreeSet<Arc<str>> = routes.iter().map(|it| it.namespace.clone()).collect();
-    let waypoint = |namespace: Arc<str>| {
+    let mut claimed: BTreeMap<Arc<str>, Ports> = BTreeMap::new();
+    for route in routes.iter() {
+        let Some(binding) = reader.binding(route) else { continue };
+        for parent in &binding.parents {
+            match &parent.outcome {
+                Outcome::Service(claim) if claim.service == *name => {
+                    claimed.entry(route.namespace.clone()).or_default().add(claim);
+                }
+                _ => {}
+            }
+        }
+    }
+    let waypoint = |(namespace, ports): (Arc<str>, Ports)| {
         let waypoint = reader.waypoint(&namespace)?.key.clone();
-        Some(ConsumerWaypoint { namespace, waypoint })
+        Some(ConsumerWaypoint { namespace, ports: ports.listed(), waypoint })
     };
-    namespaces.into_iter().filter_map(waypoint).collect()
+    claimed.into_iter().filter_map(waypoint).collect()
+}
+
+/// The ports of a Service that a namespace's routes claim.
+#[derive(Default)]
+struct Ports {
+    all: bool,
+    some: BTreeSet<u16>,
+}
+
+impl Ports {
+    fn add(&mut self, claim: &ServiceClaim) {
+        self.all |= claim.all_ports;
+        self.some.extend(&claim.ports);
+    }
+
+    /// Empty stands for all.
+    fn listed(self) -> Vec<u16> {
+        if self.all { Vec::new() } else { self.some.into_iter().collect() }
+    }
 }
 
 /// Listeners on the Service's own addresses, where those are this machine's: how it is reached without capture.

@@ -129,9 +129,10 @@ fn key_pair() -> &'static (String, String) {
 
 /// Any Service.
 pub fn service() -> impl Strategy<Value = Service> {
+    let consumer = (name(), vec(port(), 0..3), key())
+        .prop_map(|(namespace, ports, waypoint)| ConsumerWaypoint { namespace, ports, waypoint });
     let port = (port(), of(text()), app_protocol(), key())
         .prop_map(|(port, name, protocol, backend)| ServicePort { port, name, protocol, backend });
-    let consumer = (name(), key()).prop_map(|(namespace, waypoint)| ConsumerWaypoint { namespace, waypoint });
     (key(), name(), vec(any::<IpAddr>(), 0..3), vec(port, 0..3), of(key()), vec(consumer, 0..3)).prop_map(
         |(key, namespace, addresses, ports, waypoint, consumer_waypoints)| Service {
             key,

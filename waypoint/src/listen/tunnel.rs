@@ -101,8 +101,7 @@ pub fn admit(
     let service = tables.service_at(address.ip()).ok_or(Refusal::UnknownService)?;
     let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(Refusal::UnknownPort)?;
     let own = BackendKey::of_waypoint(waypoint);
-    let is_consumer =
-        service.consumer_waypoints.iter().any(|it| *it.namespace == *peer.namespace() && it.waypoint == own);
+    let is_consumer = service.consumer_waypoint(peer.namespace(), port.port) == Some(&own);
     if !is_consumer && service.waypoint.as_ref() != Some(&own) {
         return Err(Refusal::NotFronted);
     }

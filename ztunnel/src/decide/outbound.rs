@@ -102,8 +102,7 @@ fn to_service(index: &Index, client: &Workload, service: &Service, port: u16) ->
         return Outbound::Refuse(OutboundRefusal::UnknownPort { service: service.key.clone(), port });
     };
     let namespace = client.identity.namespace();
-    let consumer = service.consumer_waypoints.iter().find(|it| &*it.namespace == namespace);
-    let waypoint = consumer.map(|it| &it.waypoint).or(service.waypoint.as_ref());
+    let waypoint = service.consumer_waypoint(namespace, port).or(service.waypoint.as_ref());
     match waypoint {
         Some(waypoint) => match index.reachable(waypoint) {
             Some(choice) => {

@@ -117,6 +117,16 @@ fn of_two_kinds_of_routes_on_one_port_grpc_holds() {
 }
 
 #[test]
+fn a_consumer_route_on_one_port_leaves_the_other_ports_to_the_producer() {
+    let parent = "name: web, namespace: shop, port: 80";
+    let world = World::captured(&format!("{SHOP}{}", route("HTTPRoute", "r", "client", parent, parent)));
+    let web = service(&world, "shop/web");
+    assert_eq!(web.consumer_waypoint("client", 80).map(|it| it.as_str()), Some("waypoint/client/waypoint"));
+    assert_eq!(web.consumer_waypoint("client", 81), None);
+    assert_eq!(web.consumer_waypoint("shop", 80), None);
+}
+
+#[test]
 fn a_consumer_s_grpc_route_does_not_undo_the_producer_s_http_route() {
     let routes = route(
         "GRPCRoute",

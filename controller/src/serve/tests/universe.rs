@@ -129,6 +129,7 @@ pub(crate) fn service(
         backend: (**it).into(),
     };
     let consumer = |(namespace, waypoint): &(&str, &str)| ConsumerWaypoint {
+        ports: vec![],
         namespace: (*namespace).into(),
         waypoint: (*waypoint).into(),
     };

@@ -39,6 +39,20 @@ pub struct ServicePort {
 pub struct ConsumerWaypoint {
     /// Whose clients.
     pub namespace: Arc<str>,
+    /// On these ports of the Service only (`parentRef.port`); empty means every port.
+    pub ports: Vec<u16>,
     /// That waypoint's endpoints.
     pub waypoint: BackendKey,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// The waypoint of a client namespace that routes this port itself.
+    pub fn consumer_waypoint(&self, client_namespace: &str, port: u16) -> Option<&BackendKey> {
+        let holds = |it: &&ConsumerWaypoint| {
+            &*it.namespace == client_namespace && (it.ports.is_empty() || it.ports.contains(&port))
+        };
+        self.consumer_waypoints.iter().find(holds).map(|it| &it.waypoint)
+    }
 }

@@ -50,6 +50,7 @@ fn encode_consumer(consumer: &ConsumerWaypoint) -> proto::ConsumerWaypoint {
     proto::ConsumerWaypoint {
         namespace: consumer.namespace.to_string(),
         waypoint: consumer.waypoint.to_string(),
+        ports: consumer.ports.iter().map(|port| u32::from(*port)).collect(),
     }
 }
 
@@ -57,5 +58,6 @@ fn decode_consumer(message: proto::ConsumerWaypoint) -> Result<ConsumerWaypoint,
     Ok(ConsumerWaypoint {
         namespace: value::name(message.namespace).map_err(|it| it.within("namespace"))?,
         waypoint: value::key(message.waypoint).map_err(|it| it.within("waypoint"))?,
+        ports: each(message.ports, "ports", value::port)?,
     })
 }

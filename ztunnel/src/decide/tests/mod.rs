@@ -52,6 +52,7 @@ fn service(name: &str, ip_address: &str, waypoint: Option<&str>, consumers: &[(&
         consumer_waypoints: consumers
             .iter()
             .map(|(namespace, waypoint)| ConsumerWaypoint {
+                ports: vec![],
                 namespace: (*namespace).into(),
                 waypoint: (*waypoint).into(),
             })
