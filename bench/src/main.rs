@@ -12,8 +12,10 @@ mod gateway;
 mod load;
 mod process;
 mod report;
+mod tunnel;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,6 +31,8 @@ struct Arguments {
 enum Command {
     /// The gateway alone: plain HTTP/1.1 keep-alive through one pinned processor, beside a bare hyper proxy and Envoy.
     Gateway(gateway::Settings),
+    /// TCP between two pods: plain, and through two ztunnels.
+    Tunnel(tunnel::Settings),
     /// A bare hyper proxy: one server, one pooled client connection, nothing else (the floor to compare with).
     #[command(hide = true)]
     Bare(bare::Settings),
@@ -37,14 +41,21 @@ enum Command {
     Backend(backend::Settings),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    let command = Arguments::parse().command;
+    if let Command::Tunnel(settings) = &command {
+        // Enters namespaces, and has to do so before there is a runtime.
+        return tunnel::run(settings);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        match Arguments::parse().command {
+        match command {
             Command::Gateway(settings) => gateway::run(settings).await,
             Command::Bare(settings) => bare::run(settings).await,
             Command::Backend(settings) => backend::run(settings).await,
+            Command::Tunnel(_) => Ok(()),
         }
-    })
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

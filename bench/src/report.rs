@@ -31,15 +31,19 @@ pub struct Row {
 
 impl Row {
     fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.samples.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.samples.iter().map(of).collect())
     }
 
     /// Median CPU time a request.
     pub fn cpu_micros(&self) -> f64 {
         self.median(|sample| sample.cpu_micros)
     }
+}
+
+/// The middle one.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The percentile of sorted durations, microseconds.
