@@ -2,7 +2,7 @@
 
 use crate::listen::accept::accept;
 use crate::listen::ports::{Plan, PortId, Ports};
-use crate::listen::socket;
+use crate::listen::socket::{self, Holder};
 use crate::listen::tls::TlsBase;
 use crate::settings::Settings;
 use crate::table::{ListenerSet, Socket, Tables};
@@ -232,7 +232,10 @@ impl Applier {
                 })
                 .collect()
         };
-        let listeners = socket::bind(socket.address, socket.port, self.settings.workers).map_err(refused)?;
+        // Every address and one of them are in each other's way.
+        let is_ours = |it: &Socket| it.port == socket.port && (it.address.is_none() || socket.address.is_none());
+        let holder = if self.bound.keys().any(is_ours) { Holder::Ourselves } else { Holder::Nobody };
+        let listeners = socket::bind(socket.address, socket.port, self.settings.workers, holder).map_err(refused)?;
         let address = listeners.first().map_or(Err(io::ErrorKind::NotFound.into()), |it| it.local_addr());
         let address = address.map_err(refused)?;
         let id = PortId(self.next_port);

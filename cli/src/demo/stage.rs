@@ -224,8 +224,8 @@ impl Stage {
         ];
         let name = handle(&member.key());
         let command = self.program(&name, &arguments)?;
-        self.start(&name, command, Some(&pod)).await?;
         write(&self.objects.join(pod_file(&member)), &member.running(address))?;
+        self.start(&name, command, Some(&pod)).await?;
         self.wait_until_ready(&pod).await?;
         self.pods.insert(member.key(), Actor { pod, _process: None });
         Ok(())

@@ -3,10 +3,12 @@
 use crate::model::ResourceKey;
 use crate::{Changes, Snapshot};
 
-/// Takes a whole configuration over, or refuses it whole.
+/// Takes a configuration over.
 ///
 /// Called on the control thread, once for each commit, in order. After `Ok` the configuration is in force and is
-/// acknowledged; after `Err` the one before stays in force and the reasons go back to the controller.
+/// acknowledged. After `Err` the reasons go back to the controller, which sends the rest again without what is named. A
+/// configuration that is wrong in itself is refused whole, and the one before stays in force. What only this machine stands in the
+/// way of (a port that is taken) is named too, but everything else is in force: a Gateway does not go down with one listener.
 pub trait Apply: Send {
     /// Builds what serving needs and puts it in force. `changes` names what differs from the last one applied.
     fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>>;
