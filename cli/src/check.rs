@@ -7,8 +7,10 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Reads a directory of Kubernetes YAML and says what a cluster would say of it: every object's conditions, every problem, and
-/// what to do about it. Ends with 1 if something that was asked for would not be done.
+/// Says what a cluster would say of a directory of Kubernetes YAML
+///
+/// Every object's conditions, every problem, and what to do about it. Ends with 1 if something that was asked for would not be
+/// done. Runs nothing.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// The directory.

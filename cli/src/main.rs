@@ -35,8 +35,7 @@ enum Command {
     /// The node tunnel as a program of its own.
     #[command(hide = true)]
     Ztunnel(fairway_ztunnel::program::Arguments),
-    /// The echo server that the demo's pods run.
-    #[command(hide = true)]
+    /// Runs an echo server to try routes with: it names itself and the request it saw
     Echo(fairway_echo::program::Arguments),
 }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
 
-/// Runs a command in a pod of a demo that was started with --keep.
+/// Runs a command in a pod of a demo that was started with --keep
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// The pod: namespace/name.

@@ -20,8 +20,11 @@ use report::{Output, Report};
 use stage::Stage;
 use std::process::ExitCode;
 
-/// Shows Fairway's whole job on real traffic: pods out of network namespaces, plain sockets in them, capture, mTLS, waypoints,
-/// a shared Gateway. Needs neither root nor Kubernetes; leaves nothing behind.
+/// Shows the whole job on real traffic, on this machine
+///
+/// It makes pods out of network namespaces, with ordinary servers in them that open plain sockets, and shows capture, mTLS,
+/// waypoints and a shared Gateway at work. It needs neither root nor Kubernetes, leaves nothing behind, and ends with 1 if
+/// one expectation fails.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Leave it all running and say how to play with it; Ctrl-C ends it.

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs mesh and gateway on this machine from a directory of Kubernetes YAML, and follows its changes.
+/// Runs gateways and meshes from a watched directory of Kubernetes YAML
 ///
 /// Gateways listen on their spec.addresses, on 127.0.0.1 without one. Endpoints come from EndpointSlices (or from Pods with a
 /// status.podIP); Services without a cluster IP get one in 127.96.0.0/16, where routes bound to them can be tried with curl.
