@@ -1,11 +1,8 @@
 //! `fairway`: shows it, runs it, checks it.
 #![forbid(unsafe_code)]
 
-mod check;
-mod demo;
-mod run;
-
 use clap::{Parser, Subcommand};
+use fairway_cli::{check, demo, run};
 use std::future::Future;
 use std::process::ExitCode;
 

@@ -80,7 +80,13 @@ const MISTAKES: [(&str, &str, &str, &str, &str); 6] = [
         "`Prefix` is not allowed",
         "use one of Exact, PathPrefix, RegularExpression",
     ),
-    ("- { name: edge }", "- { name: egde }", "HTTPRoute shop/books spec.parentRefs[0]", "Gateway shop/egde", "create it"),
+    (
+        "- { name: edge }",
+        "- { name: egde }",
+        "HTTPRoute shop/books spec.parentRefs[0]",
+        "Gateway shop/egde",
+        "create it",
+    ),
 ];
 
 fn check(directory: &Path, flags: &[&str]) -> (i32, String, String) {
@@ -101,7 +107,12 @@ fn a_directory_in_order_passes_and_shows_every_condition() {
     let folder = directory_of(GOOD);
     let (code, said, complained) = check(folder.path(), &[]);
     assert_eq!(code, 0, "{said}{complained}");
-    for part in ["Gateway shop/edge  (shop.yaml:1)", "HTTPRoute shop/books", "listener http  Programmed", "0 errors, 0 warnings"] {
+    for part in [
+        "Gateway shop/edge  (shop.yaml:1)",
+        "HTTPRoute shop/books",
+        "listener http  Programmed",
+        "0 errors, 0 warnings",
+    ] {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");
     }
     assert!(!said.contains("\x1b["), "no colour where nobody looks");

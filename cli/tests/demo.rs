@@ -20,7 +20,8 @@ fn play(mut command: Command) {
     assert!(failed.is_empty(), "{failed:#?}\n{complained}");
     assert!(output.status.success(), "{}\n{complained}", output.status);
     assert_eq!(report["held"].as_u64(), Some(findings.len() as u64));
-    let has = |scene: &str| findings.iter().any(|it| it["scene"].as_str().is_some_and(|it| it.contains(scene)));
+    let has =
+        |scene: &str| findings.iter().any(|it| it["scene"].as_str().is_some_and(|it| it.contains(scene)));
     for scene in ["Capture and mTLS", "A live change", "The programs"] {
         assert!(has(scene), "nothing was found of `{scene}`: {said}");
     }

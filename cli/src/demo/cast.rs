@@ -51,6 +51,13 @@ impl Member {
         Self { namespace: namespace.to_owned(), name, arguments: Vec::new(), manifest }
     }
 
+    /// Another pod of the same kind: what differs is its name.
+    pub fn replica(mut self, number: usize) -> Self {
+        self.name = format!("{}-{number}", self.name);
+        self.manifest["metadata"]["name"] = json!(self.name);
+        self
+    }
+
     /// `<namespace>/<name>`
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -63,6 +70,15 @@ impl Member {
 
     /// The manifest of the running pod.
     pub fn running(&self, address: Ipv4Addr) -> String {
+        self.manifest(address, "True")
+    }
+
+    /// The manifest of the pod while its containers start: it has an address, and is not ready.
+    pub fn starting(&self, address: Ipv4Addr) -> String {
+        self.manifest(address, "False")
+    }
+
+    fn manifest(&self, address: Ipv4Addr, ready: &str) -> String {
         let mut pod = self.manifest.clone();
         pod["metadata"]["uid"] = json!(self.uid());
         pod["spec"]["nodeName"] = json!(NODE);
@@ -71,7 +87,7 @@ impl Member {
             "podIP": address,
             "podIPs": [{"ip": address}],
             "hostIP": address,
-            "conditions": [{"type": "Ready", "status": "True"}],
+            "conditions": [{"type": "Ready", "status": ready}],
         });
         // JSON is YAML; nobody edits this one by hand.
         format!("{pod:#}\n")

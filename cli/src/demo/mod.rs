@@ -4,20 +4,21 @@ mod bookshop;
 mod capture;
 mod cast;
 mod chance;
-mod client;
+pub mod client;
 mod east_west;
 pub mod errand;
 mod live_change;
 mod north_south;
-mod report;
-mod stage;
+pub mod programs;
+pub mod report;
+pub mod stage;
 
 use anyhow::Context;
 use errand::Errands;
 use fairway_runtime::signals::Signals;
 use fairway_testbed::{Entered, Sandbox};
 use report::{Output, Report};
-use stage::Stage;
+use stage::{Setting, Stage};
 use std::process::ExitCode;
 
 /// Shows the whole job on real traffic, on this machine
@@ -63,7 +64,9 @@ async fn play(sandbox: &Sandbox, arguments: &Arguments) -> anyhow::Result<bool> 
     report.say(
         "Fairway demo: the bookshop. Pods are network namespaces; every program in them opens plain sockets.",
     );
-    let mut stage = Stage::set(sandbox, &report).await.context("the stage cannot be set")?;
+    let mut stage = Stage::set(sandbox, &Setting::of_this_program()?, &report)
+        .await
+        .context("the stage cannot be set")?;
     report.say(&format!("{} pods run, their proxies included.", stage.pods().count()));
 
     east_west::play(&stage, &mut report).await;

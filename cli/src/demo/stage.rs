@@ -2,6 +2,7 @@
 
 use super::bookshop;
 use super::cast::{Cast, Member, NODE};
+use super::programs::Programs;
 use super::report::Report;
 use anyhow::{Context, ensure};
 use fairway_config::model::Resource;
@@ -11,10 +12,9 @@ use fairway_testbed::{Network, Pod, Sandbox, Subnet, Wire};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 /// The pods' network; the node is at its first address.
 const NODE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
@@ -37,6 +37,15 @@ const CONTROLLER_PORTS: [&str; 6] = [
 /// Where ztunnel tells about itself.
 pub const ZTUNNEL_ADMIN: &str = "127.0.0.1:15000";
 
+/// What may be different from one stage to the next.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The program `fairway`.
+    pub program: PathBuf,
+    /// How long a certificate is valid, as the controller's flag has it.
+    pub certificate_lifetime: &'static str,
+}
+
 /// Everything that runs.
 pub struct Stage {
     /// The YAML that the controller watches.
@@ -46,7 +55,14 @@ pub struct Stage {
     /// Addresses of Services: `<namespace>/<name>`.
     pub services: BTreeMap<String, IpAddr>,
     pods: BTreeMap<String, Actor>,
-    programs: Vec<Program>,
+    programs: Programs,
+    /// Every pod of the example.
+    members: Vec<Member>,
+    /// Every proxy that it wants.
+    proxies: Vec<Proxy>,
+    network: Network,
+    setting: Setting,
+    next_address: u32,
     folder: tempfile::TempDir,
 }
 
@@ -56,18 +72,20 @@ struct Actor {
     _process: Option<Child>,
 }
 
-/// One of Fairway's programs.
-struct Program {
-    name: String,
-    process: Child,
-    log: PathBuf,
+// === impl Setting ===
+
+impl Setting {
+    /// The usual, with this program.
+    pub fn of_this_program() -> anyhow::Result<Self> {
+        Ok(Self { program: std::env::current_exe()?, certificate_lifetime: "24h" })
+    }
 }
 
 // === impl Stage ===
 
 impl Stage {
     /// Sets everything up and waits until it is ready.
-    pub async fn set(sandbox: &Sandbox, report: &Report) -> anyhow::Result<Self> {
+    pub async fn set(sandbox: &Sandbox, setting: &Setting, report: &Report) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("fairway-demo-").tempdir()?;
         let objects = folder.path().join("objects");
         let cast = Cast::read(bookshop::FILES)?;
@@ -91,7 +109,19 @@ impl Stage {
         }
         let services = service_addresses(&compiled);
         ensure!(!services.is_empty(), "the example has no Services");
-        let mut stage = Self { objects, wire, services, pods: BTreeMap::new(), programs: Vec::new(), folder };
+        let mut stage = Self {
+            objects,
+            wire,
+            services,
+            pods: BTreeMap::new(),
+            programs: Programs::new(&setting.program, folder.path().join("logs"))?,
+            members: cast.members.clone(),
+            proxies: compiled.proxies().cloned().collect(),
+            network,
+            setting: setting.clone(),
+            next_address: u32::from(FIRST_PROXY),
+            folder,
+        };
 
         report.progress("the controller");
         stage.start_controller().await?;
@@ -100,11 +130,11 @@ impl Stage {
         for member in &cast.members {
             report.progress(&format!("pod {}", member.key()));
             let address = addresses.get(&member.key()).context("a pod without address")?;
-            stage.add_pod(&network, member, *address).await?;
+            stage.add_pod(member, *address).await?;
         }
-        for (proxy, address) in compiled.proxies().zip(u32::from(FIRST_PROXY)..) {
+        for proxy in compiled.proxies() {
             report.progress(&format!("proxy {}", proxy.name));
-            stage.add_proxy(&network, proxy, address.into()).await?;
+            stage.add_proxy(proxy, proxy_member(proxy)).await?;
         }
         Ok(stage)
     }
@@ -138,10 +168,63 @@ impl Stage {
 
     /// Whether one of our programs has ended, and which.
     pub fn casualty(&mut self) -> Option<String> {
-        self.programs.iter_mut().find_map(|program| {
-            let status = program.process.try_wait().ok()??;
-            Some(format!("{} ended: {status}; its log is {}", program.name, program.log.display()))
-        })
+        self.programs.casualty()
+    }
+
+    /// Fairway's programs, by the names of their logs: `controller`, `ztunnel`, `<namespace>.<pod>`.
+    pub fn programs(&mut self) -> &mut Programs {
+        &mut self.programs
+    }
+
+    /// Adds a pod of the same kind as this one of the example; gives its key.
+    pub async fn add_replica(&mut self, key: &str) -> anyhow::Result<String> {
+        let member =
+            self.members.iter().find(|it| it.key() == key).with_context(|| format!("no pod {key}"))?;
+        let (member, address) = (member.clone().replica(self.pods.len()), self.take_address());
+        let file = self.objects.join(pod_file(&member));
+        write(&file, &member.starting(address))?;
+        self.add_pod(&member, address).await?;
+        let log = self.programs.log(&handle(&member.key()));
+        let says_ready = || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("ready"));
+        self.wait_for("the pod's server", says_ready).await?;
+        write(&file, &member.running(address))?;
+        self.members.push(member.clone());
+        Ok(member.key())
+    }
+
+    /// Adds a proxy to those of a Gateway, `<namespace>/<name>`; gives its pod's key.
+    pub async fn add_proxy_replica(&mut self, gateway: &str) -> anyhow::Result<String> {
+        let proxy = self.proxies.iter().find(|it| it.name.to_string() == gateway);
+        let proxy = proxy.with_context(|| format!("no proxy of {gateway}"))?.clone();
+        let member = proxy_member(&proxy).replica(self.pods.len());
+        let key = member.key();
+        self.add_proxy(&proxy, member).await?;
+        Ok(key)
+    }
+
+    /// Takes a pod out of the cluster's objects, as its deletion does; it runs on until it is stopped.
+    pub fn forget_pod(&self, key: &str) -> anyhow::Result<()> {
+        let path = self.objects.join(format!("pods/{}.yaml", handle(key)));
+        std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+    }
+
+    /// Ends a pod of the example.
+    pub async fn stop_pod(&mut self, key: &str) -> anyhow::Result<()> {
+        let member =
+            self.members.iter().find(|it| it.key() == key).with_context(|| format!("no pod {key}"))?;
+        let uid = member.uid();
+        drop(self.pods.remove(key));
+        self.node_agent().await?.remove(&uid).await.with_context(|| format!("take pod {key} away"))
+    }
+
+    fn take_address(&mut self) -> Ipv4Addr {
+        let address = Ipv4Addr::from(self.next_address);
+        self.next_address += 1;
+        address
+    }
+
+    async fn node_agent(&self) -> anyhow::Result<fairway_ztunnel::register::Client> {
+        Ok(fairway_ztunnel::register::Client::connect(&self.socket("ztunnel.sock")).await?)
     }
 
     fn socket(&self, name: &str) -> PathBuf {
@@ -152,7 +235,8 @@ impl Stage {
         format!("unix://{}", self.socket("controller.sock").display())
     }
 
-    async fn start_controller(&mut self) -> anyhow::Result<()> {
+    /// Starts the controller on the stage's objects and state.
+    pub async fn start_controller(&mut self) -> anyhow::Result<()> {
         std::fs::create_dir_all(self.folder.path().join("run"))?;
         let arguments = [
             "controller".to_owned(),
@@ -164,15 +248,17 @@ impl Stage {
             self.folder.path().join("state").display().to_string(),
             "--service-network".to_owned(),
             SERVICE_NETWORK.to_owned(),
+            "--certificate-lifetime".to_owned(),
+            self.setting.certificate_lifetime.to_owned(),
         ];
         let arguments = [&arguments[..], &CONTROLLER_PORTS.map(str::to_owned)].concat();
-        let command = self.program("controller", &arguments)?;
-        self.start("controller", command, None).await?;
+        self.programs.start("controller", &arguments, None).await?;
         let socket = self.socket("controller.sock");
         self.wait_for("the controller to listen", || socket.exists()).await
     }
 
-    async fn start_ztunnel(&mut self) -> anyhow::Result<()> {
+    /// Starts the node's ztunnel.
+    pub async fn start_ztunnel(&mut self) -> anyhow::Result<()> {
         let socket = self.socket("ztunnel.sock");
         let arguments = [
             "ztunnel".to_owned(),
@@ -183,36 +269,30 @@ impl Stage {
             "--register-socket".to_owned(),
             socket.display().to_string(),
         ];
-        let command = self.program("ztunnel", &arguments)?;
-        self.start("ztunnel", command, None).await?;
+        self.programs.start("ztunnel", &arguments, None).await?;
         self.wait_for("ztunnel to listen", || socket.exists()).await
     }
 
     /// What a node does with a pod: a network namespace, the CNI plugins (ztunnel among them), then the containers.
-    async fn add_pod(&mut self, network: &Network, member: &Member, address: Ipv4Addr) -> anyhow::Result<()> {
-        let pod = network.add_pod(&handle(&member.key()), &[address.into()])?;
-        fairway_ztunnel::register::Client::connect(&self.socket("ztunnel.sock"))
+    async fn add_pod(&mut self, member: &Member, address: Ipv4Addr) -> anyhow::Result<()> {
+        let name = handle(&member.key());
+        let pod = self.network.add_pod(&name, &[address.into()])?;
+        self.node_agent()
             .await?
             .add(&member.uid(), &member.namespace, &member.name, pod.netns_path())
             .await
             .with_context(|| format!("register pod {}", member.key()))?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("echo").args(["--pod", &member.name]).args(&member.arguments);
-        let log = self.log_file(&handle(&member.key()))?;
-        command.stdin(Stdio::null()).stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
+        let arguments = ["echo", "--pod", &member.name].map(str::to_owned);
+        let command = self.programs.command(&name, &[&arguments[..], &member.arguments].concat())?;
         let process = pod.spawn(command).await?;
         self.pods.insert(member.key(), Actor { pod, _process: Some(process) });
         Ok(())
     }
 
     /// What the controller does for a Gateway in a cluster: a pod that runs the proxy.
-    async fn add_proxy(&mut self, network: &Network, proxy: &Proxy, address: Ipv4Addr) -> anyhow::Result<()> {
-        let class = match proxy.class {
-            ProxyClass::Gateway => "fairway",
-            ProxyClass::Waypoint => "fairway-waypoint",
-        };
-        let member = Member::proxy(&proxy.name.namespace, &proxy.name.name, class);
-        let pod = network.add_pod(&handle(&member.key()), &[address.into()])?;
+    async fn add_proxy(&mut self, proxy: &Proxy, member: Member) -> anyhow::Result<()> {
+        let (name, address) = (handle(&member.key()), self.take_address());
+        let pod = self.network.add_pod(&name, &[address.into()])?;
         let arguments = [
             "waypoint".to_owned(),
             "--gateway".to_owned(),
@@ -222,44 +302,11 @@ impl Stage {
             "--controller".to_owned(),
             self.controller_uri(),
         ];
-        let name = handle(&member.key());
-        let command = self.program(&name, &arguments)?;
         write(&self.objects.join(pod_file(&member)), &member.running(address))?;
-        self.start(&name, command, Some(&pod)).await?;
+        self.programs.start(&name, &arguments, Some(&pod)).await?;
         self.wait_until_ready(&pod).await?;
         self.pods.insert(member.key(), Actor { pod, _process: None });
         Ok(())
-    }
-
-    fn program(&self, name: &str, arguments: &[String]) -> anyhow::Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let log = self.log_file(name)?;
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(log.try_clone()?))
-            .stderr(Stdio::from(log));
-        command.kill_on_drop(true);
-        Ok(command)
-    }
-
-    async fn start(&mut self, name: &str, mut command: Command, pod: Option<&Pod>) -> anyhow::Result<()> {
-        let process = match pod {
-            Some(pod) => pod.spawn(command).await?,
-            None => command.spawn().with_context(|| format!("start {name}"))?,
-        };
-        self.programs.push(Program { name: name.to_owned(), process, log: self.log_path(name) });
-        Ok(())
-    }
-
-    fn log_path(&self, name: &str) -> PathBuf {
-        self.folder.path().join("logs").join(format!("{name}.log"))
-    }
-
-    fn log_file(&self, name: &str) -> anyhow::Result<std::fs::File> {
-        let path = self.log_path(name);
-        std::fs::create_dir_all(self.folder.path().join("logs"))?;
-        std::fs::File::create(&path).with_context(|| format!("create {}", path.display()))
     }
 
     async fn wait_until_ready(&mut self, pod: &Pod) -> anyhow::Result<()> {
@@ -276,7 +323,7 @@ impl Stage {
         anyhow::bail!(
             "{} is not ready after 15 s; its log is {}",
             pod.name(),
-            self.log_path(pod.name()).display()
+            self.programs.log(pod.name()).display()
         )
     }
 
@@ -292,6 +339,14 @@ impl Stage {
         }
         anyhow::bail!("waited 15 s for {what}")
     }
+}
+
+fn proxy_member(proxy: &Proxy) -> Member {
+    let class = match proxy.class {
+        ProxyClass::Gateway => "fairway",
+        ProxyClass::Waypoint => "fairway-waypoint",
+    };
+    Member::proxy(&proxy.name.namespace, &proxy.name.name, class)
 }
 
 async fn is_ready(pod: &Pod, address: SocketAddr) -> bool {

@@ -1,0 +1,8 @@
+//! What the program `fairway` does: shows Fairway, runs it, checks its configuration.
+//!
+//! A library so that the end-to-end tests play on the demo's stage.
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod demo;
+pub mod run;

@@ -1,0 +1,116 @@
+//! Constant load from a pod of the mesh, and what became of every request.
+
+use crate::{PATIENCE, eventually};
+use fairway_cli::demo::client::{Answer, Ask, Session};
+use fairway_cli::demo::stage::Stage;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, spawn_local};
+
+/// Clients of each Service.
+const CLIENTS: usize = 3;
+/// Requests on one connection: new ones are to be made all the time, too.
+const REQUESTS: usize = 20;
+
+/// Clients in bookshop/reader that ask without a pause.
+pub struct Load {
+    shared: Rc<Shared>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    is_over: Cell<bool>,
+    answers: Cell<u64>,
+    by_pod: RefCell<BTreeMap<String, u64>>,
+    failures: RefCell<Vec<String>>,
+}
+
+impl Load {
+    /// Starts to ask these Services of the bookshop.
+    pub fn start(stage: &Stage, services: &[&'static str]) -> Self {
+        let shared = Rc::<Shared>::default();
+        let client = |service: &'static str| {
+            let namespace = stage.pod("bookshop/reader").unwrap().namespace().clone();
+            let address = stage.service(&format!("bookshop/{service}"), 80).unwrap();
+            let shared = shared.clone();
+            spawn_local(async move {
+                let mut number = 0;
+                while !shared.is_over.get() {
+                    let connect = || async {
+                        let opened = namespace.run(move || connect_within(address)).await??;
+                        Session::over(TcpStream::from_std(opened)?, service).await
+                    };
+                    let outcome = match connect().await {
+                        Ok(session) => converse(&shared, session, &mut number).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = outcome {
+                        shared.failures.borrow_mut().push(format!("{service}, request {number}: {error:#}"));
+                    }
+                }
+            })
+        };
+        let clients = services.iter().flat_map(|it| [*it; CLIENTS]).map(client).collect();
+        Self { shared, clients }
+    }
+
+    /// Waits for so many more answers, and none may fail.
+    pub async fn flow(&self, answers: u64) {
+        let until = self.shared.answers.get() + answers;
+        eventually("more answers", async || {
+            self.complain();
+            self.shared.answers.get() >= until
+        })
+        .await;
+    }
+
+    /// How many answers came from a pod.
+    pub fn answers_of(&self, pod: &str) -> u64 {
+        self.shared.by_pod.borrow().get(pod).copied().unwrap_or(0)
+    }
+
+    /// How many answers there were.
+    pub fn answers(&self) -> u64 {
+        self.shared.answers.get()
+    }
+
+    /// Ends it; no request may have failed.
+    pub async fn stop(self) {
+        self.shared.is_over.set(true);
+        for client in self.clients {
+            tokio::time::timeout(PATIENCE, client).await.expect("clients end").unwrap();
+        }
+        let failures = self.shared.failures.borrow();
+        assert!(failures.is_empty(), "of {} requests failed: {failures:#?}", self.shared.answers.get());
+    }
+
+    /// Panics if a request has failed.
+    fn complain(&self) {
+        let failures = self.shared.failures.borrow();
+        assert!(failures.is_empty(), "of {} requests failed: {failures:#?}", self.shared.answers.get());
+    }
+}
+
+fn connect_within(address: SocketAddr) -> std::io::Result<std::net::TcpStream> {
+    let stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+async fn converse(shared: &Shared, mut session: Session, number: &mut usize) -> anyhow::Result<()> {
+    for _ in 0..REQUESTS {
+        *number += 1;
+        let answer: Answer = session.ask(&Ask { path: "/book/7", ..Ask::default() }).await?;
+        anyhow::ensure!(answer.status.is_success(), "{}", answer.summary());
+        shared.answers.set(shared.answers.get() + 1);
+        *shared.by_pod.borrow_mut().entry(answer.pod().to_owned()).or_default() += 1;
+        if shared.is_over.get() || answer.header("connection") == Some("close") {
+            break;
+        }
+    }
+    Ok(())
+}
