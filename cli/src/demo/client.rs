@@ -1,5 +1,6 @@
 //! A client as any program in a pod is one: a plain socket to a plain address.
 
+use super::bookshop;
 use anyhow::Context;
 use bytes::Bytes;
 use fairway_testbed::Pod;
@@ -7,9 +8,12 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
 /// No answer in this time is a finding of its own.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +56,23 @@ impl Session {
         let stream = tokio::time::timeout(PATIENCE, pod.connect(destination))
             .await
             .with_context(|| format!("no connection to {destination} in {PATIENCE:?}"))??;
+        Self::over(stream, host).await
+    }
+
+    /// Speaks HTTP/1.1 over TLS, and trusts the example's authority and nobody else.
+    pub async fn over_tls<S>(stream: S, host: &str) -> anyhow::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(bookshop::AUTHORITY.as_bytes())?)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.to_owned())?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.context("TLS")?;
         Self::over(stream, host).await
     }
 

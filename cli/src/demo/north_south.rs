@@ -1,13 +1,10 @@
 //! The shared Gateway: HTTPS by SNI, routes of two teams, and mTLS from the Gateway on.
 
-use super::bookshop;
 use super::client::{Answer, Ask, Session};
 use super::report::Report;
 use super::stage::Stage;
 use anyhow::Context;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 const GATEWAY: &str = "edge/public-fairway";
 const SECRET_PATH: &str = "/front-door-51ad";
@@ -33,23 +30,7 @@ pub async fn play(stage: &Stage, report: &mut Report) {
 async fn https(stage: &Stage, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answer> {
     let name = format!("{host}.bookshop.example");
     let stream = stage.pod("legacy/till")?.connect(stage.pod_address(GATEWAY, 443)?).await?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(trust()?));
-    let stream = connector
-        .connect(ServerName::try_from(name.clone())?, stream)
-        .await
-        .context("TLS with the Gateway")?;
-    Session::over(stream, &name).await?.ask(ask).await
-}
-
-/// Trusts the example's authority, and nobody else.
-fn trust() -> anyhow::Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(bookshop::AUTHORITY.as_bytes())?)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    Session::over_tls(stream, &name).await?.ask(ask).await
 }
 
 async fn host(stage: &Stage, host: &str, path: &str, expected: &str) -> anyhow::Result<(bool, String)> {

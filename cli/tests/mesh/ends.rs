@@ -1,12 +1,10 @@
 //! SIGTERM to each kind of program under load.
 
 use crate::load::Load;
-use crate::stage;
+use crate::{eventually, stage};
 use fairway_cli::demo::client::{Ask, Session, get};
 use fairway_testbed::Sandbox;
-use std::time::Duration;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
 
 #[test]
 fn a_waypoint_that_ends_leaves_its_traffic_to_another_without_a_failed_request() {
@@ -29,22 +27,46 @@ fn a_waypoint_that_ends_leaves_its_traffic_to_another_without_a_failed_request()
 }
 
 #[test]
+fn a_gateway_that_ends_leaves_its_traffic_to_another_without_a_failed_request() {
+    let name = "ends::a_gateway_that_ends_leaves_its_traffic_to_another_without_a_failed_request";
+    Sandbox::run_async_test(name, async |sandbox| {
+        let mut stage = stage(sandbox, "24h").await;
+        let (old, new) = ("edge/public-fairway", stage.add_proxy_replica("edge/public").await.unwrap());
+        // Clients go to the old one for as long as it listens.
+        let load = Load::start_outside(&stage, &[old, &new]);
+        load.flow(200).await;
+        stage.forget_pod(old).unwrap();
+        stage.programs().terminate("edge.public-fairway").unwrap();
+        load.flow(200).await;
+        let status = stage.programs().ended("edge.public-fairway").await.unwrap();
+        assert!(status.success(), "{status}");
+        load.flow(200).await;
+        load.stop().await;
+    });
+}
+
+#[test]
 fn requests_in_flight_outlive_sigterm_to_ztunnel() {
     Sandbox::run_async_test("ends::requests_in_flight_outlive_sigterm_to_ztunnel", async |sandbox| {
         let mut stage = stage(sandbox, "24h").await;
         let mut slow = Vec::new();
-        for service in ["reviews", "catalog"] {
+        for (service, pod) in [("reviews", "reviews-v2-1"), ("catalog", "catalog-1")] {
             let address = stage.service(&format!("bookshop/{service}"), 80).unwrap();
             let reader = stage.pod("bookshop/reader").unwrap();
             let mut session = Session::open(reader, address, service).await.unwrap();
-            // The tunnel is there before the end begins.
-            assert_eq!(session.ask(&Ask { path: "/", ..Ask::default() }).await.unwrap().status, 200);
             slow.push(spawn_local(async move {
-                let ask = Ask { path: "/book/7?delay=4s", ..Ask::default() };
+                let headers = &[("x-reader", "beta")];
+                let ask = Ask { path: "/in-flight?delay=3s", headers, body: Some("slowly") };
                 session.ask(&ask).await.map(|answer| answer.status)
             }));
+            // The pod has it, which it tells a client outside the mesh, too.
+            let pod = stage.pod_address(&format!("bookshop/{pod}"), 8080).unwrap();
+            eventually("the request to arrive", async || {
+                let seen = get(stage.pod("legacy/till").unwrap(), pod, service, "/_seen").await.unwrap();
+                seen.text.contains("/in-flight")
+            })
+            .await;
         }
-        sleep(Duration::from_millis(200)).await; // the requests are to be on their way, not answered
         stage.programs().terminate("ztunnel").unwrap();
         for request in slow {
             assert_eq!(request.await.unwrap().unwrap(), 200);

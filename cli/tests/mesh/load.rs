@@ -1,8 +1,10 @@
-//! Constant load from a pod of the mesh, and what became of every request.
+//! Constant load, and what became of every request.
 
 use crate::{PATIENCE, eventually};
+use anyhow::Context;
 use fairway_cli::demo::client::{Answer, Ask, Session};
 use fairway_cli::demo::stage::Stage;
+use fairway_netns::Namespace;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,12 +12,12 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_local};
 
-/// Clients of each Service.
+/// Clients of each target.
 const CLIENTS: usize = 3;
 /// Requests on one connection: new ones are to be made all the time, too.
 const REQUESTS: usize = 20;
 
-/// Clients in bookshop/reader that ask without a pause.
+/// Clients that ask without a pause.
 pub struct Load {
     shared: Rc<Shared>,
     clients: Vec<JoinHandle<()>>,
@@ -29,32 +31,49 @@ struct Shared {
     failures: RefCell<Vec<String>>,
 }
 
+/// Where a client's requests go.
+#[derive(Clone)]
+enum Target {
+    /// To a Service of the bookshop, from within the mesh.
+    Service(&'static str, SocketAddr),
+    /// To the shared Gateway by HTTPS, from outside; whoever of these listens.
+    Gateway(Vec<SocketAddr>),
+}
+
 impl Load {
     /// Starts to ask these Services of the bookshop.
     pub fn start(stage: &Stage, services: &[&'static str]) -> Self {
+        let target = |service: &&'static str| {
+            Target::Service(service, stage.service(&format!("bookshop/{service}"), 80).unwrap())
+        };
+        Self::from(stage, "bookshop/reader", services.iter().map(target))
+    }
+
+    /// Starts to ask the shared Gateway, which has these pods.
+    pub fn start_outside(stage: &Stage, pods: &[&str]) -> Self {
+        let addresses = pods.iter().map(|pod| stage.pod_address(pod, 443).unwrap());
+        Self::from(stage, "legacy/till", [Target::Gateway(addresses.collect())])
+    }
+
+    fn from(stage: &Stage, pod: &str, targets: impl IntoIterator<Item = Target>) -> Self {
         let shared = Rc::<Shared>::default();
-        let client = |service: &'static str| {
-            let namespace = stage.pod("bookshop/reader").unwrap().namespace().clone();
-            let address = stage.service(&format!("bookshop/{service}"), 80).unwrap();
-            let shared = shared.clone();
+        let namespace = stage.pod(pod).unwrap().namespace().clone();
+        let client = |target: Target| {
+            let (shared, namespace) = (shared.clone(), namespace.clone());
             spawn_local(async move {
                 let mut number = 0;
                 while !shared.is_over.get() {
-                    let connect = || async {
-                        let opened = namespace.run(move || connect_within(address)).await??;
-                        Session::over(TcpStream::from_std(opened)?, service).await
-                    };
-                    let outcome = match connect().await {
+                    let outcome = match open(&namespace, &target).await {
                         Ok(session) => converse(&shared, session, &mut number).await,
                         Err(error) => Err(error),
                     };
                     if let Err(error) = outcome {
-                        shared.failures.borrow_mut().push(format!("{service}, request {number}: {error:#}"));
+                        shared.failures.borrow_mut().push(format!("request {number}: {error:#}"));
                     }
                 }
             })
         };
-        let clients = services.iter().flat_map(|it| [*it; CLIENTS]).map(client).collect();
+        let clients = targets.into_iter().flat_map(|it| vec![it; CLIENTS]).map(client).collect();
         Self { shared, clients }
     }
 
@@ -92,6 +111,28 @@ impl Load {
     fn complain(&self) {
         let failures = self.shared.failures.borrow();
         assert!(failures.is_empty(), "of {} requests failed: {failures:#?}", self.shared.answers.get());
+    }
+}
+
+async fn open(namespace: &Namespace, target: &Target) -> anyhow::Result<Session> {
+    let connect = async |address| {
+        let opened = namespace.run(move || connect_within(address)).await??;
+        anyhow::Ok(TcpStream::from_std(opened)?)
+    };
+    match target {
+        Target::Service(name, address) => {
+            Session::over(connect(*address).await.with_context(|| (*name).to_owned())?, name).await
+        }
+        Target::Gateway(addresses) => {
+            let mut refused = Vec::new();
+            for address in addresses {
+                match connect(*address).await {
+                    Ok(stream) => return Session::over_tls(stream, "www.bookshop.example").await,
+                    Err(error) => refused.push(format!("{address}: {error:#}")),
+                }
+            }
+            anyhow::bail!("nobody listens: {refused:?}")
+        }
     }
 }
 

@@ -139,8 +139,8 @@ impl Connections {
                 (Phase::Draining, Stage::Http2) => Order::Finish,
                 (Phase::Draining, _) => Order::None,
                 (Phase::Closing, Stage::Raw) => Order::None,
-                // Just accepted: its request is on the way.
-                (Phase::Closing, Stage::Http1) if connection.is_spared() => Order::None,
+                // Just accepted: its request is on the way, if need be after the end of its handshake.
+                (Phase::Closing, Stage::Handshake | Stage::Http1) if connection.is_spared() => Order::None,
                 (Phase::Closing, _) => Order::Finish,
                 (Phase::Forced, _) => Order::Stop,
             };
