@@ -233,9 +233,11 @@ impl Applier {
                 .collect()
         };
         // Every address and one of them are in each other's way.
-        let is_ours = |it: &Socket| it.port == socket.port && (it.address.is_none() || socket.address.is_none());
+        let is_ours =
+            |it: &Socket| it.port == socket.port && (it.address.is_none() || socket.address.is_none());
         let holder = if self.bound.keys().any(is_ours) { Holder::Ourselves } else { Holder::Nobody };
-        let listeners = socket::bind(socket.address, socket.port, self.settings.workers, holder).map_err(refused)?;
+        let listeners =
+            socket::bind(socket.address, socket.port, self.settings.workers, holder).map_err(refused)?;
         let address = listeners.first().map_or(Err(io::ErrorKind::NotFound.into()), |it| it.local_addr());
         let address = address.map_err(refused)?;
         let id = PortId(self.next_port);
