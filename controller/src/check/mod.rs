@@ -5,17 +5,33 @@ mod report;
 
 pub use report::{CheckedObject, Counts, Finding, Report, ShownCondition};
 
-use crate::compile::{Compiler, Settings};
-use crate::source::{Completion, Standalone, WatchError, read_once};
+use crate::compile::{Compiler, Settings, Severity};
+use crate::source::{Completion, SourceProblem, Standalone, WatchError, read_once};
 use std::path::Path;
 
 /// Reads a directory once, compiles it and reports.
 pub fn check(directory: &Path, settings: Settings) -> Result<Report, WatchError> {
-    let (scan, batch) = read_once(directory)?;
+    let (scan, mut batch) = read_once(directory)?;
+    if batch.edits.is_empty() && batch.problems.is_empty() {
+        batch.problems.push(nothing(directory));
+    }
     let mut standalone = Standalone::new(Completion::of(&settings));
     let mut compiler = Compiler::new(settings);
     compiler.apply(standalone.complete(batch.edits));
     Ok(Report::new(directory, &compiler, &scan, batch.problems))
+}
+
+/// A path that was mistyped must not pass for a configuration in order.
+fn nothing(directory: &Path) -> SourceProblem {
+    SourceProblem {
+        severity: Severity::Error,
+        file: directory.to_owned(),
+        line: 0,
+        object: String::new(),
+        field: String::new(),
+        message: "holds no Kubernetes objects".to_owned(),
+        remedy: "give the directory of the *.yaml, *.yml or *.json files".to_owned(),
+    }
 }
 
 #[cfg(test)]

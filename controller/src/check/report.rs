@@ -197,10 +197,14 @@ impl fmt::Display for Finding {
             Severity::Note => "note",
         };
         write!(f, "{word}: ")?;
-        if let Some(file) = &self.file {
-            write!(f, "{}:{} ", file.display(), self.line)?;
-        }
-        writeln!(f, "{} {}", self.object, self.field)?;
+        let place = match (&self.file, self.line) {
+            (Some(file), 0) => file.display().to_string(),
+            (Some(file), line) => format!("{}:{line}", file.display()),
+            (None, _) => String::new(),
+        };
+        let parts = [place.as_str(), &self.object, &self.field];
+        let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        writeln!(f, "{}", said.join(" "))?;
         write!(f, "  {}", self.message)?;
         if !self.remedy.is_empty() {
             write!(f, "\n  remedy: {}", self.remedy)?;

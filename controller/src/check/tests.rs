@@ -42,3 +42,19 @@ fn a_report_names_file_object_field_and_remedy() {
     assert_eq!(json["objects"][0]["conditions"][1]["reason"], "BackendNotFound");
     assert_eq!(json["counts"]["errors"], 2);
 }
+
+#[test]
+fn a_directory_without_objects_is_an_error_that_says_what_to_give() {
+    let root = tempfile::tempdir().unwrap();
+    let report = check(root.path(), settings()).unwrap();
+    assert!(report.has_errors());
+    assert!(report.to_string().contains("holds no Kubernetes objects"), "{report}");
+}
+
+#[test]
+fn a_mistake_in_yaml_is_placed_by_the_lines_of_the_file() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("a.yaml"), "kind: A\n---\nkind: B\nbad: [\n").unwrap();
+    let text = check(root.path(), settings()).unwrap().to_string();
+    assert!(!text.contains("column") && !text.lines().any(|line| line.ends_with(' ')), "{text}");
+}

@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Document>, SyntaxError> {
                 + error
                     .location()
                     .map_or(first, |it| usize::try_from(it.line()).unwrap_or(1).saturating_sub(1)),
-            message: first_line(&error.without_snippet().to_string()),
+            message: without_place(first_line(&error.without_snippet().to_string())),
         })?;
         if !value.is_null() {
             documents.push(Document { line: start + first, value });
@@ -57,6 +57,14 @@ fn split(text: &str) -> Vec<(usize, &str)> {
     }
     parts.push((start_line, &text[start..]));
     parts
+}
+
+/// The parser counts lines from the document's first; ours count from the file's.
+fn without_place(message: String) -> String {
+    match message.rsplit_once(" at line ") {
+        Some((said, place)) if place.contains("column") => said.to_owned(),
+        _ => message,
+    }
 }
 
 fn first_line(text: &str) -> String {
