@@ -36,8 +36,8 @@ unit: ## All tests
 fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain; brings cargo-fuzz)
 	./fuzz/run $(TOOLS)
 
-bench: ## The published figures, measured here (ARGS passes through)
-	cargo run --quiet --release -p fairway-bench -- $(ARGS)
+bench: build ## The published figures, measured here (ARGS="gateway …" or "tunnel …")
+	cargo run --quiet --release -p fairway-bench -- $(or $(ARGS),gateway)
 
 $(DENY):
 	@echo "installing cargo-deny into $(TOOLS) (once, some minutes)"

@@ -90,9 +90,8 @@ fn pods(compiled: &Compiler) -> BTreeMap<WorkloadKey, Registered> {
     let pod = |object: &Object| match object {
         Object::Pod(pod) => {
             let netns = PathBuf::from(pod.meta.annotation(NETNS)?);
-            let key = format!("{}/{}", pod.meta.namespace, pod.meta.name);
-            let uid = if pod.meta.uid.is_empty() { key.as_str().into() } else { pod.meta.uid.clone() };
-            Some((WorkloadKey::from(key), Registered { uid, netns }))
+            let key = WorkloadKey::from(format!("{}/{}", pod.meta.namespace, pod.meta.name));
+            Some((key, Registered { uid: pod.meta.uid.clone(), netns }))
         }
         _ => None,
     };

@@ -140,7 +140,7 @@ impl Standalone {
         for object in self.written.iter() {
             match object {
                 Object::Pod(it) => {
-                    let pod = ready(it);
+                    let pod = admitted(it);
                     pods.entry(pod.meta.namespace.clone()).or_default().push(pod.clone());
                     put(Object::Pod(pod));
                 }
@@ -189,12 +189,21 @@ fn implied_class(name: &Arc<str>, controller_name: &Arc<str>) -> GatewayClass {
     }
 }
 
-/// Nobody probes a pod here: one that has an address and does not say otherwise is ready.
-fn ready(pod: &Arc<Pod>) -> Arc<Pod> {
-    match pod.ready.is_none() && !pod.addresses.is_empty() {
-        true => Arc::new(Pod { ready: Some(true), ..Pod::clone(pod) }),
-        false => pod.clone(),
+/// What a cluster would have given the pod: a uid, and readiness. Nobody probes a pod here: one that has an address and does
+/// not say otherwise is ready.
+fn admitted(pod: &Arc<Pod>) -> Arc<Pod> {
+    let is_ready = pod.ready.is_none() && !pod.addresses.is_empty();
+    if !is_ready && !pod.meta.uid.is_empty() {
+        return pod.clone();
     }
+    let mut admitted = Pod::clone(pod);
+    if is_ready {
+        admitted.ready = Some(true);
+    }
+    if admitted.meta.uid.is_empty() {
+        admitted.meta.uid = format!("{}/{}", pod.meta.namespace, pod.meta.name).into();
+    }
+    Arc::new(admitted)
 }
 
 /// Gives each Service that needs one an address: the one its name asks for, or the next that is free. Who has one keeps
