@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info};
 
 /// On a Pod: where its network namespace is, such as `/run/netns/reviews`.
@@ -123,8 +123,10 @@ impl Node {
         Ok(Self { pods: ztunnel.pods(), ztunnel, registered: BTreeMap::new(), following })
     }
 
-    /// Tells the tunnel of pods that came, changed or went.
-    pub async fn follow(&mut self, compiled: &Compiler) {
+    /// Tells the tunnel of pods that came, changed or went. What is returned ends when the new ones are captured, or known
+    /// not to be.
+    pub async fn follow(&mut self, compiled: &Compiler) -> JoinSet<()> {
+        let mut outcomes = JoinSet::new();
         let wanted = pods(compiled);
         let gone: Vec<WorkloadKey> = self
             .registered
@@ -150,7 +152,7 @@ impl Node {
             };
             let _ = self.pods.send(event).await;
             let pod = key.clone();
-            tokio::spawn(async move {
+            outcomes.spawn(async move {
                 match outcome.await {
                     Ok(Ok(state)) => info!(%pod, ?state, "registered"),
                     Ok(Err(error)) => error!(%pod, "{error}"),
@@ -159,6 +161,7 @@ impl Node {
             });
             self.registered.insert(key, registered);
         }
+        outcomes
     }
 
     /// Waits for the end.

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -105,13 +106,19 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             };
             let Some(standing) = standing else { break };
             fleet.follow(&standing.proxies, standing.generation).await;
-            if let Some(node) = &mut node {
-                node.follow(pipeline.compiler()).await;
-            }
+            let mut captures = match &mut node {
+                Some(node) => node.follow(pipeline.compiler()).await,
+                None => JoinSet::new(),
+            };
             fleet.settled(standing.generation).await;
             standings.send_replace(standing);
-            if let Some(gate) = waiting.take() {
-                announce(&gate, &fleet);
+            match waiting.take() {
+                Some(gate) => {
+                    while captures.join_next().await.is_some() {}
+                    announce(&gate, &fleet);
+                }
+                // A pod that takes its time must not hold up later changes.
+                None => captures.detach_all(),
             }
         }
         drop(stopping);
