@@ -177,7 +177,7 @@ fn a_file_that_cannot_be_parsed_is_named_with_its_line() {
     let (code, said, _) = check(folder.path(), &[]);
     assert_eq!(code, 1, "{said}");
     let line = GOOD.lines().count() + 2;
-    assert!(said.contains(&format!("error: shop.yaml:{line} ")) && said.contains("remedy: "), "{said}");
+    assert!(said.contains(&format!("error: shop.yaml:{line}\n")) && said.contains("remedy: "), "{said}");
 }
 
 #[test]
