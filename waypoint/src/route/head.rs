@@ -150,7 +150,7 @@ fn is_unambiguous(path: &str) -> bool {
         return false;
     }
     // Almost every path ends here.
-    if !path.contains("/.") && !path.as_bytes().contains(&b'%') {
+    if !path.starts_with('.') && !path.contains("/.") && !path.as_bytes().contains(&b'%') {
         return true;
     }
     let mut segments = path.split('/').flat_map(|it| it.split("%2F")).flat_map(|it| it.split("%5C"));
@@ -229,6 +229,8 @@ mod tests {
     #[test]
     fn paths_that_servers_read_differently_are_refused() {
         for path in [
+            ".",
+            "../a",
             "/a/../b",
             "/a/./b",
             "/..",
