@@ -9,6 +9,7 @@ use crate::source::{
 use crate::status::ObjectStatus;
 use fairway_config::model::Generation;
 use fairway_identity::TrustDomain;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,6 +72,21 @@ impl Rules {
         let mut compiler = Compiler::new(self.compile.clone());
         compiler.apply(standalone.complete(batch.edits));
         Ok(compiler)
+    }
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// For an admin page: every object's conditions, and what is wrong.
+    pub fn describe(&self) -> serde_json::Value {
+        let statuses = self.statuses.iter().map(|(object, status)| (object.to_string(), json!(status)));
+        json!({
+            "generation": self.generation.0,
+            "objects": statuses.collect::<serde_json::Map<_, _>>(),
+            "problems": self.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "files": self.file_problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
     }
 }
 

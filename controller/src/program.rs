@@ -93,7 +93,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
         .page("/objects", "every object's conditions, and what is wrong", move || {
-            describe(&standing.borrow())
+            standing.borrow().describe()
         })
         .page("/proxies", "the connected proxies and what they acknowledged", move || {
             describe_proxies(&states)
@@ -137,17 +137,6 @@ async fn open_authority(arguments: &Arguments) -> anyhow::Result<Arc<Authority>>
 fn socket_path(uri: &str) -> anyhow::Result<&Path> {
     let path = uri.strip_prefix("unix://").map(Path::new).filter(|path| path.is_absolute());
     path.with_context(|| format!("--listen: `{uri}` is not unix:///absolute/path"))
-}
-
-fn describe(standing: &Standing) -> serde_json::Value {
-    let objects: serde_json::Map<String, serde_json::Value> =
-        standing.statuses.iter().map(|(object, status)| (object.to_string(), json!(status))).collect();
-    json!({
-        "generation": standing.generation.0,
-        "objects": objects,
-        "problems": standing.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "files": standing.file_problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
 }
 
 fn describe_proxies(states: &Mutex<States>) -> serde_json::Value {

@@ -17,7 +17,6 @@ use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, Worke
 use fairway_runtime::signals::{Signals, drain_on_signal};
 use fairway_runtime::{drain, logs};
 use fleet::Fleet;
-use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -160,13 +159,7 @@ fn captured_rules(arguments: &Arguments) -> anyhow::Result<Rules> {
 }
 
 fn describe(standing: &Standing, states: &fleet::States) -> serde_json::Value {
-    let objects: serde_json::Map<String, serde_json::Value> =
-        standing.statuses.iter().map(|(object, status)| (object.to_string(), json!(status))).collect();
-    json!({
-        "generation": standing.generation.0,
-        "proxies": states.describe(),
-        "objects": objects,
-        "problems": standing.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "files": standing.file_problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
+    let mut described = standing.describe();
+    described["proxies"] = states.describe();
+    described
 }
