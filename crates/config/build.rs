@@ -1,16 +1,18 @@
 //! Compiles the protobuf files with protox, so that nobody has to install protoc.
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     "authorization",
     "backend",
     "certificate",
     "filter",
+    "l4route",
     "listener",
     "matching",
     "resource",
     "route",
     "service",
     "stream",
+    "trust",
     "workload",
 ];
 

@@ -156,6 +156,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         service: format!("team-{index}/web").into(),
         port: 80,
         protocol: AppProtocol::Http1,
+        security: fairway_config::model::BackendSecurity::Plain,
         via: None,
     };
     [
@@ -174,6 +175,7 @@ fn listener() -> Resource {
         port: 80,
         hostname: None,
         protocol: ListenerProtocol::Http,
+        backend_certificate: None,
     }))
 }
 

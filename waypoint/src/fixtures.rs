@@ -117,6 +117,7 @@ pub(crate) fn listener(key: &str, hostname: Option<&str>) -> Listener {
         port: 80,
         hostname: hostname.map(|it| it.parse::<HostnamePattern>().unwrap()),
         protocol: ListenerProtocol::Http,
+        backend_certificate: None,
     }
 }
 

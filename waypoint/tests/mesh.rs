@@ -284,6 +284,7 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_the_rou
                     service: "shop/web".into(),
                     port: 80,
                     protocol: AppProtocol::Http1,
+                    security: fairway_config::model::BackendSecurity::Plain,
                     via: Some(("waypoint/other/waypoint".into(), far)),
                 })),
             ];

@@ -35,7 +35,7 @@ fn https(section: &str, hostname: Option<&str>) -> (Listener, Certificate, Certi
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let pem = made.signing_key.serialize_pem();
     let certificate = Certificate::from_pem(key.as_str().into(), &made.cert.pem(), &pem).unwrap();
-    let termination = TlsTermination { certificates: vec![key.as_str().into()] };
+    let termination = TlsTermination { certificates: vec![key.as_str().into()], clients: None };
     let listener = Listener {
         key: format!("shop/gateway/{section}").into(),
         section: section.into(),

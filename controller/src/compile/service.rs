@@ -8,8 +8,9 @@ use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
 use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort};
 use fairway_config::model::{
-    AppProtocol, Backend, BackendKey, ConsumerWaypoint, Listener, ListenerKey, ListenerProtocol, ObjectName,
-    Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
+    AppProtocol, Backend, BackendKey, BackendSecurity, ConsumerWaypoint, Listener, ListenerKey,
+    ListenerProtocol, ObjectName, Resource, Service as Destination, ServiceKey,
+    ServicePort as DestinationPort,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -84,6 +85,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
             service: key(name),
             port: port.port,
             protocol: protocol(port).as_carried(),
+            security: BackendSecurity::Plain,
             via: via.clone().map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
         })));
     }
@@ -200,6 +202,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             port: port.port,
             hostname: None,
             protocol: ListenerProtocol::Service { service: key(name), port: port.port },
+            backend_certificate: None,
         }))
     };
     service.tcp_ports().map(listener).collect()

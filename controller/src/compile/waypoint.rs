@@ -198,6 +198,7 @@ pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
                 port: HBONE_PORT,
                 hostname: None,
                 protocol: ListenerProtocol::Hbone { routers: routers.clone() },
+                backend_certificate: None,
             }))
         }));
     }

@@ -1,6 +1,7 @@
 //! Strategies that make any resource, for property tests.
 
 mod route;
+mod trust;
 
 use crate::model::{
     AppProtocol, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-pub use route::route;
+pub use route::{l4_route, route};
 
 /// Any resource of any kind.
 pub fn resource() -> impl Strategy<Value = Resource> {
@@ -27,6 +28,7 @@ pub fn resource() -> impl Strategy<Value = Resource> {
         service().prop_map(|it| Resource::Service(Arc::new(it))),
         workload().prop_map(|it| Resource::Workload(Arc::new(it))),
         authorization().prop_map(|it| Resource::Authorization(Arc::new(it))),
+        l4_route().prop_map(|it| Resource::L4Route(Arc::new(it))),
     ]
 }
 
@@ -75,27 +77,37 @@ fn app_protocol() -> impl Strategy<Value = AppProtocol> {
 pub fn listener() -> impl Strategy<Value = Listener> {
     let protocol = prop_oneof![
         Just(ListenerProtocol::Http),
-        vec(key(), 1..3).prop_map(|certificates| ListenerProtocol::Https(TlsTermination { certificates })),
+        termination().prop_map(ListenerProtocol::Https),
+        termination().prop_map(ListenerProtocol::TlsTerminate),
+        Just(ListenerProtocol::TlsPassthrough),
+        Just(ListenerProtocol::Tcp),
+        Just(ListenerProtocol::Udp),
         vec(identity(), 0..3).prop_map(|routers| ListenerProtocol::Hbone { routers }),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol).prop_map(
-        |(key, gateway, section, addresses, port, hostname, protocol)| Listener {
-            key,
-            gateway,
-            section,
-            addresses,
-            port,
-            hostname,
-            protocol,
-        },
-    )
+    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, of(key()))
+        .prop_map(|(key, gateway, section, addresses, port, hostname, protocol, backend_certificate)| {
+            Listener { key, gateway, section, addresses, port, hostname, protocol, backend_certificate }
+        })
+}
+
+fn termination() -> impl Strategy<Value = TlsTermination> {
+    (vec(key(), 1..3), of(trust::clients()))
+        .prop_map(|(certificates, clients)| TlsTermination { certificates, clients })
 }
 
 /// Any backend.
 pub fn backend() -> impl Strategy<Value = Backend> {
-    (key(), key(), port(), app_protocol(), of((key(), socket_address())))
-        .prop_map(|(key, service, port, protocol, via)| Backend { key, service, port, protocol, via })
+    (key(), key(), port(), app_protocol(), trust::security(), of((key(), socket_address()))).prop_map(
+        |(key, service, port, protocol, security, via)| Backend {
+            key,
+            service,
+            port,
+            protocol,
+            security,
+            via,
+        },
+    )
 }
 
 /// Any endpoints of a backend.

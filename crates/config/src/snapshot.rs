@@ -2,8 +2,8 @@
 
 use crate::model::{
     Authorization, AuthorizationKey, Backend, BackendKey, Certificate, CertificateKey, Endpoints, Generation,
-    Listener, ListenerKey, Resource, ResourceKey, ResourceKind, Route, RouteKey, Service, ServiceKey,
-    Workload, WorkloadKey,
+    L4Route, Listener, ListenerKey, Resource, ResourceKey, ResourceKind, Route, RouteKey, Service,
+    ServiceKey, Workload, WorkloadKey,
 };
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub workloads: Table<WorkloadKey, Workload>,
     /// Who may connect.
     pub authorizations: Table<AuthorizationKey, Authorization>,
+    /// Rules for bytes and datagrams.
+    pub l4_routes: Table<RouteKey, L4Route>,
 }
 
 /// A change from one configuration to the next; nothing of it is visible before all of it is.
@@ -79,6 +81,7 @@ impl Snapshot {
         let services = self.services.values().cloned().map(Resource::Service);
         let workloads = self.workloads.values().cloned().map(Resource::Workload);
         let authorizations = self.authorizations.values().cloned().map(Resource::Authorization);
+        let l4_routes = self.l4_routes.values().cloned().map(Resource::L4Route);
         listeners
             .chain(routes)
             .chain(backends)
@@ -87,6 +90,7 @@ impl Snapshot {
             .chain(services)
             .chain(workloads)
             .chain(authorizations)
+            .chain(l4_routes)
     }
 
     fn upsert(&mut self, resource: Resource) -> bool {
@@ -101,6 +105,7 @@ impl Snapshot {
             Resource::Authorization(it) => {
                 put(&mut self.authorizations, AuthorizationKey::from(it.name.clone()), it)
             }
+            Resource::L4Route(it) => put(&mut self.l4_routes, it.key.clone(), it),
         }
     }
 
@@ -115,6 +120,7 @@ impl Snapshot {
             ResourceKind::Service => take(&mut self.services, name),
             ResourceKind::Workload => take(&mut self.workloads, name),
             ResourceKind::Authorization => take(&mut self.authorizations, name),
+            ResourceKind::L4Route => take(&mut self.l4_routes, name),
         }
     }
 }

@@ -112,6 +112,11 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
             let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
             tokio::task::spawn_local(arrival.serve_tls(port, stream, tls));
         }
+        // The controller makes no such listener yet.
+        ListenerProtocol::TlsTerminate(_)
+        | ListenerProtocol::TlsPassthrough
+        | ListenerProtocol::Tcp
+        | ListenerProtocol::Udp => {}
         ListenerProtocol::Hbone { .. } => {
             tokio::task::spawn_local(tunnel::serve(worker.clone(), first.listener.clone(), stream));
         }

@@ -38,6 +38,7 @@ fn backend(key: &str, address: &str) -> Vec<Resource> {
         service: "shop/web".into(),
         port: 80,
         protocol: fairway_config::model::AppProtocol::Http2,
+        security: fairway_config::model::BackendSecurity::Plain,
         via: None,
     };
     let endpoints = Endpoints { backend: key.into(), endpoints: vec![endpoint] };
@@ -117,7 +118,7 @@ fn routes_of_a_service_hold_for_their_port_and_their_audience() {
 fn what_cannot_be_served_is_rejected_with_its_name_and_the_reason() {
     let of = |resources| Tables::build(&snapshot(resources), &mut Registry::default()).map(drop);
     let l = |key, host, protocol| Resource::Listener(Arc::new(Listener { protocol, ..listener(key, host) }));
-    let https = || ListenerProtocol::Https(TlsTermination { certificates: vec![] });
+    let https = || ListenerProtocol::Https(TlsTermination { certificates: vec![], clients: None });
     let errors =
         of(vec![l("a", Some("a.com"), ListenerProtocol::Http), l("b", Some("b.com"), https())]).unwrap_err();
     assert_eq!(

@@ -88,6 +88,7 @@ pub fn listener(protocol: ListenerProtocol) -> Listener {
         port: 0,
         hostname: None,
         protocol,
+        backend_certificate: None,
     }
 }
 
@@ -153,6 +154,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
             service: service.into(),
             port: port.parse().unwrap(),
             protocol,
+            security: fairway_config::model::BackendSecurity::Plain,
             via: None,
         })),
         Resource::Endpoints(Arc::new(Endpoints {

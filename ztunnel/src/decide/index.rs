@@ -75,7 +75,8 @@ impl Index {
                 | ResourceKind::Route
                 | ResourceKind::Backend
                 | ResourceKind::Certificate
-                | ResourceKind::Authorization => {}
+                | ResourceKind::Authorization
+                | ResourceKind::L4Route => {}
             }
         }
         index.snapshot = next.clone();

@@ -187,8 +187,9 @@ fn resource(
         port: plan.port,
         hostname: plan.hostname.clone(),
         protocol: match report.is_https {
-            true => ListenerProtocol::Https(TlsTermination { certificates }),
+            true => ListenerProtocol::Https(TlsTermination { certificates, clients: None }),
             false => ListenerProtocol::Http,
         },
+        backend_certificate: None,
     }))
 }

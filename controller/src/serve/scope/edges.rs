@@ -1,8 +1,8 @@
 //! What each resource says about who needs what.
 
 use fairway_config::model::{
-    Attachment, Audience, Backend, BackendKey, BackendTarget, Filter, Listener, ListenerProtocol, Resource,
-    ResourceKey, ResourceKind, Route, Service, ServiceKey, Workload,
+    Attachment, Audience, Backend, BackendKey, BackendTarget, Filter, L4Route, Listener, ListenerProtocol,
+    Resource, ResourceKey, ResourceKind, Route, Service, ServiceKey, Workload,
 };
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub fn edges(resource: &Resource) -> Vec<Edge> {
     match resource {
         Resource::Listener(it) => of_listener(it, &mut edges),
         Resource::Route(it) => of_route(it, &mut edges),
+        Resource::L4Route(it) => of_l4_route(it, &mut edges),
         Resource::Backend(it) => of_backend(it, &mut edges),
         Resource::Endpoints(it) => edges.push((backend(&it.backend), endpoints(&it.backend))),
         Resource::Service(it) => of_service(it, &mut edges),
@@ -56,27 +57,27 @@ fn endpoints(key: &BackendKey) -> Point {
 fn of_listener(listener: &Listener, edges: &mut Vec<Edge>) {
     let own = point(ResourceKind::Listener, listener.key.as_arc());
     edges.push((Point::Gateway(listener.gateway.to_string().into()), own.clone()));
+    let shown = listener.backend_certificate.iter();
+    edges.extend(shown.map(|it| (own.clone(), point(ResourceKind::Certificate, it.as_arc()))));
     match &listener.protocol {
-        ListenerProtocol::Https(tls) => edges.extend(
+        ListenerProtocol::Https(tls) | ListenerProtocol::TlsTerminate(tls) => edges.extend(
             tls.certificates.iter().map(|it| (own.clone(), point(ResourceKind::Certificate, it.as_arc()))),
         ),
         // A client that dials it has no namespace, thus no consumer routes.
         ListenerProtocol::Service { service, .. } => {
             edges.push((own, Point::Routed(service.clone(), Audience::Producer)));
         }
-        ListenerProtocol::Http | ListenerProtocol::Hbone { .. } => {}
+        ListenerProtocol::Http
+        | ListenerProtocol::Hbone { .. }
+        | ListenerProtocol::TlsPassthrough
+        | ListenerProtocol::Tcp
+        | ListenerProtocol::Udp => {}
     }
 }
 
 fn of_route(route: &Route, edges: &mut Vec<Edge>) {
     let own = point(ResourceKind::Route, route.key.as_arc());
-    edges.extend(route.attachments.iter().map(|attachment| {
-        let parent = match attachment {
-            Attachment::Listener { listener, .. } => point(ResourceKind::Listener, listener.as_arc()),
-            Attachment::Service { service, audience, .. } => Point::Routed(service.clone(), audience.clone()),
-        };
-        (parent, own.clone())
-    }));
+    of_attachments(&route.attachments, &own, edges);
     for rule in &route.rules {
         let targets = rule.backends.iter().map(|it| &it.target);
         let filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|it| &it.filters));
@@ -84,11 +85,31 @@ fn of_route(route: &Route, edges: &mut Vec<Edge>) {
             Filter::Mirror(mirror) => Some(&mirror.target),
             _ => None,
         });
-        edges.extend(targets.chain(mirrors).filter_map(|target| match target {
-            BackendTarget::Backend(key) => Some((own.clone(), backend(key))),
-            BackendTarget::Unresolved(_) => None,
-        }));
+        of_targets(targets.chain(mirrors), &own, edges);
     }
+}
+
+fn of_l4_route(route: &L4Route, edges: &mut Vec<Edge>) {
+    let own = point(ResourceKind::L4Route, route.key.as_arc());
+    of_attachments(&route.attachments, &own, edges);
+    of_targets(route.backends.iter().map(|it| &it.target), &own, edges);
+}
+
+fn of_attachments(attachments: &[Attachment], own: &Point, edges: &mut Vec<Edge>) {
+    edges.extend(attachments.iter().map(|attachment| {
+        let parent = match attachment {
+            Attachment::Listener { listener, .. } => point(ResourceKind::Listener, listener.as_arc()),
+            Attachment::Service { service, audience, .. } => Point::Routed(service.clone(), audience.clone()),
+        };
+        (parent, own.clone())
+    }));
+}
+
+fn of_targets<'a>(targets: impl Iterator<Item = &'a BackendTarget>, own: &Point, edges: &mut Vec<Edge>) {
+    edges.extend(targets.filter_map(|target| match target {
+        BackendTarget::Backend(key) => Some((own.clone(), backend(key))),
+        BackendTarget::Unresolved(_) => None,
+    }));
 }
 
 fn of_backend(it: &Backend, edges: &mut Vec<Edge>) {

@@ -76,8 +76,10 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
             Resource::Listener(it) if it.gateway.to_string() == gateway => {
                 listeners.insert(it.key.clone());
                 needed.insert(ResourceKey::new(ResourceKind::Listener, it.key.as_arc()));
+                let shown = it.backend_certificate.iter();
+                needed.extend(shown.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())));
                 match &it.protocol {
-                    ListenerProtocol::Https(tls) => needed.extend(
+                    ListenerProtocol::Https(tls) | ListenerProtocol::TlsTerminate(tls) => needed.extend(
                         tls.certificates
                             .iter()
                             .map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())),
@@ -92,6 +94,12 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
             _ => {}
         }
     }
+    let here = |it: &Attachment| match it {
+        Attachment::Listener { listener, .. } => listeners.contains(listener),
+        Attachment::Service { service, audience, .. } => {
+            routed.contains(&(service.clone(), audience.clone()))
+        }
+    };
     for it in world.values() {
         match it {
             Resource::Service(it) if routed.iter().any(|(service, _)| *service == it.key) => {
@@ -99,14 +107,15 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
                 needed.insert(ResourceKey::new(ResourceKind::Service, it.key.as_arc()));
                 backends.extend(it.ports.iter().map(|it| it.backend.clone()));
             }
+            Resource::L4Route(it) if it.attachments.iter().any(here) => {
+                needed.insert(ResourceKey::new(ResourceKind::L4Route, it.key.as_arc()));
+                backends.extend(it.backends.iter().filter_map(|it| match &it.target {
+                    BackendTarget::Backend(key) => Some(key.clone()),
+                    BackendTarget::Unresolved(_) => None,
+                }));
+            }
             Resource::Route(it) => {
-                let here = it.attachments.iter().any(|it| match it {
-                    Attachment::Listener { listener, .. } => listeners.contains(listener),
-                    Attachment::Service { service, audience, .. } => {
-                        routed.contains(&(service.clone(), audience.clone()))
-                    }
-                });
-                if here {
+                if it.attachments.iter().any(here) {
                     needed.insert(ResourceKey::new(ResourceKind::Route, it.key.as_arc()));
                     backends.extend(named_by(it));
                 }
@@ -221,7 +230,7 @@ fn bookshop() -> World {
 }
 
 fn tls(certificate: &str) -> fairway_config::model::TlsTermination {
-    fairway_config::model::TlsTermination { certificates: vec![certificate.into()] }
+    fairway_config::model::TlsTermination { certificates: vec![certificate.into()], clients: None }
 }
 
 #[test]

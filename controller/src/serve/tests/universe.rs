@@ -2,10 +2,11 @@
 
 use fairway_config::arbitrary;
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Authorization, Backend, BackendKey, BackendTarget, CertificateKey,
-    ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Filter, Fraction, Listener, ListenerProtocol,
-    Match, Mesh, Mirror, MutualTls, ObjectName, PathMatch, Resource, ResourceKey, Route, RouteKind, Rule,
-    Service, ServicePort, Timeouts, TlsTermination, WeightedBackend, Workload,
+    AppProtocol, Attachment, Audience, Authorization, Backend, BackendKey, BackendSecurity, BackendTarget,
+    CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Filter, Fraction, L4Kind, L4Route,
+    Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls, ObjectName, PathMatch, Resource, ResourceKey,
+    Route, RouteKind, Rule, Service, ServicePort, Timeouts, TlsTermination, WeightedBackend, WeightedTarget,
+    Workload,
 };
 use fairway_config::stream::Proxy;
 use fairway_policy::{Action, Condition};
@@ -45,6 +46,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         port: 80,
         hostname: None,
         protocol,
+        backend_certificate: None,
     }))
 }
 
@@ -54,7 +56,21 @@ pub(crate) fn backend(key: &str, port: u16, via: Option<&str>) -> Resource {
         service: key.split(':').next().unwrap().into(),
         port,
         protocol: AppProtocol::Http1,
+        security: BackendSecurity::Plain,
         via: via.map(|it| (it.into(), ([10, 0, 0, 1], 80).into())),
+    }))
+}
+
+pub(crate) fn l4_route(name: &str, attachments: Vec<Attachment>, backends: &[&str]) -> Resource {
+    let target = |key: &&str| WeightedTarget { weight: 1, target: BackendTarget::Backend((*key).into()) };
+    Resource::L4Route(Arc::new(L4Route {
+        key: format!("TCPRoute/shop/{name}").into(),
+        kind: L4Kind::Tcp,
+        object: object("shop/tcp"),
+        created: 0,
+        attachments,
+        rule: None,
+        backends: backends.iter().map(target).collect(),
     }))
 }
 
@@ -204,8 +220,9 @@ fn resource() -> impl Strategy<Value = Resource> {
     let protocol = prop_oneof![
         Just(ListenerProtocol::Http),
         Just(ListenerProtocol::Hbone { routers: vec![] }),
-        select(vec!["shop/tls1", "shop/tls2"])
-            .prop_map(|it| { ListenerProtocol::Https(TlsTermination { certificates: vec![it.into()] }) }),
+        select(vec!["shop/tls1", "shop/tls2"]).prop_map(|it| {
+            ListenerProtocol::Https(TlsTermination { certificates: vec![it.into()], clients: None })
+        }),
         one_of_services().prop_map(|it| ListenerProtocol::Service { service: it.into(), port: 80 }),
     ];
     let section = || select(vec!["x", "y"]);
@@ -215,6 +232,8 @@ fn resource() -> impl Strategy<Value = Resource> {
             .prop_map(|(gateway, section)| at_listener(&format!("{gateway}/{section}"))),
         (one_of_services(), audience).prop_map(|(service, audience)| at_service(service, audience)),
     ];
+    let attachment = attachment.boxed();
+    let at_l4 = vec(attachment.clone(), 1..3);
     let a_rule = (vec(one_of_backends(), 0..3), of(one_of_backends()))
         .prop_map(|(backends, mirror)| rule("/", &backends, mirror));
     let waypoint = || select(&WAYPOINTS[..]);
@@ -223,6 +242,8 @@ fn resource() -> impl Strategy<Value = Resource> {
         2 => (select(&GATEWAYS[..]), section(), protocol).prop_map(|(gateway, section, it)| listener(gateway, section, it)),
         4 => (select(vec!["r1", "r2", "r3"]), vec(attachment, 1..4), vec(a_rule, 0..3))
             .prop_map(|(name, attachments, rules)| route(name, attachments, rules)),
+        2 => (select(vec!["t1", "t2"]), at_l4, vec(one_of_backends(), 0..2))
+            .prop_map(|(name, attachments, backends)| l4_route(name, attachments, &backends)),
         2 => (one_of_backends(), 80..82_u16, of(waypoint())).prop_map(|(key, port, via)| backend(key, port, via)),
         2 => (prop_oneof![one_of_backends(), waypoint()], 0..3_u8).prop_map(|(key, count)| endpoints(key, count)),
         1 => select(vec!["shop/tls1", "shop/tls2"]).prop_map(certificate),

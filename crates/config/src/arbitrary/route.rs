@@ -3,9 +3,9 @@
 use super::{hostname, key, name, object, port, text};
 use crate::model::{
     Attachment, Audience, BackendTarget, CorsPolicy, Filter, Fraction, GrpcMethodMatch, HeaderMatch,
-    HeaderModifier, HostMatch, Match, Mirror, OriginPattern, PathMatch, PathModifier, Pattern, QueryMatch,
-    Redirect, Retry, Route, RouteKind, Rule, Scheme, Timeouts, Unresolved, UrlRewrite, ValueMatch,
-    WeightedBackend,
+    HeaderModifier, HostMatch, L4Kind, L4Route, Match, Mirror, OriginPattern, PathMatch, PathModifier,
+    Pattern, QueryMatch, Redirect, Retry, Route, RouteKind, Rule, Scheme, Timeouts, Unresolved, UrlRewrite,
+    ValueMatch, WeightedBackend, WeightedTarget,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proptest::collection::vec;
@@ -25,6 +25,24 @@ pub fn route() -> impl Strategy<Value = Route> {
             created,
             attachments,
             rules,
+        },
+    )
+}
+
+/// Any route for bytes or datagrams.
+pub fn l4_route() -> impl Strategy<Value = L4Route> {
+    let kind = prop_oneof![Just(L4Kind::Tls), Just(L4Kind::Tcp), Just(L4Kind::Udp)];
+    let backend = (any::<u32>(), target()).prop_map(|(weight, target)| WeightedTarget { weight, target });
+    let attachments = vec(attachment(), 1..3);
+    (key(), kind, object(), any::<i64>(), attachments, of(text()), vec(backend, 0..3)).prop_map(
+        |(key, kind, object, created, attachments, rule, backends)| L4Route {
+            key,
+            kind,
+            object,
+            created,
+            attachments,
+            rule,
+            backends,
         },
     )
 }

@@ -1,6 +1,6 @@
 //! A Service's port as a destination: how to speak to it, and where its endpoints are.
 
-use super::{BackendKey, ServiceKey};
+use super::{BackendKey, BackendSecurity, ServiceKey};
 use fairway_identity::SpiffeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub struct Backend {
     pub port: u16,
     /// What its endpoints speak.
     pub protocol: AppProtocol,
+    /// Whether the connection is TLS.
+    pub security: BackendSecurity,
     /// The waypoint through which alone this Service is reached (its label `fairway.dev/waypoint: required`), and the
     /// Service's address to name in the tunnel. Who routes to it goes through there and says "already routed".
     pub via: Option<(BackendKey, SocketAddr)>,

@@ -35,6 +35,8 @@ pub enum ResourceKind {
     Workload,
     /// [`super::Authorization`]
     Authorization,
+    /// [`super::L4Route`]
+    L4Route,
 }
 
 /// What a delta names: a kind and a name within it.

@@ -1,6 +1,6 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
-use super::{CertificateKey, HostnamePattern, ListenerKey, ObjectName, ServiceKey};
+use super::{CertificateKey, ClientValidation, HostnamePattern, ListenerKey, ObjectName, ServiceKey};
 use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A listener of a Gateway, or the one HBONE listener of a waypoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
-    /// `<gateway namespace>/<gateway name>/<listener name>`
+    /// `<gateway namespace>/<gateway name>/<listener name>`, and for a ListenerSet's `…/<its namespace>/<its name>/<listener name>`
     pub key: ListenerKey,
     /// The Gateway it belongs to.
     pub gateway: ObjectName,
@@ -22,6 +22,8 @@ pub struct Listener {
     pub hostname: Option<HostnamePattern>,
     /// What the listener speaks.
     pub protocol: ListenerProtocol,
+    /// Shown to backends that are spoken to in TLS and ask for a certificate (GEP-3155, `spec.tls.backend`).
+    pub backend_certificate: Option<CertificateKey>,
 }
 
 /// What is spoken on a listener.
@@ -31,6 +33,14 @@ pub enum ListenerProtocol {
     Http,
     /// HTTP over TLS; the hostname is the SNI.
     Https(TlsTermination),
+    /// TLS that is ended here; what is inside goes on as bytes, by the SNI (a TLSRoute).
+    TlsTerminate(TlsTermination),
+    /// TLS that is not ended here: goes on as it is, by the SNI (a TLSRoute).
+    TlsPassthrough,
+    /// Bytes (a TCPRoute).
+    Tcp,
+    /// Datagrams (a UDPRoute).
+    Udp,
     /// Tunnels from ztunnels, other waypoints and gateways; the Service is the CONNECT authority.
     Hbone {
         /// Proxies whose word "already routed" is believed (GEP-1294: a request is routed once).
@@ -50,4 +60,6 @@ pub enum ListenerProtocol {
 pub struct TlsTermination {
     /// Certificates to choose from by SNI, in the order the user gave; never empty.
     pub certificates: Vec<CertificateKey>,
+    /// How clients' certificates are judged; none means that none is asked for.
+    pub clients: Option<ClientValidation>,
 }

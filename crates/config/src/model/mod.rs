@@ -9,10 +9,12 @@ mod certificate;
 mod filter;
 mod hostname;
 mod key;
+mod l4route;
 mod listener;
 mod matching;
 mod route;
 mod service;
+mod trust;
 mod workload;
 
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints};
@@ -26,6 +28,7 @@ pub use key::{
     AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey,
     ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
+pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
 pub use matching::{
     GrpcMethodMatch, HeaderMatch, InvalidPattern, Match, PathMatch, Pattern, QueryMatch, ValueMatch,
@@ -35,6 +38,10 @@ pub use route::{
     WeightedBackend,
 };
 pub use service::{ConsumerWaypoint, Service, ServicePort};
+pub use trust::{
+    BackendSecurity, BackendTls, BackendTrust, ClientValidation, InvalidBundle, SubjectName, TrustBundle,
+    WithoutCertificate,
+};
 pub use workload::{Mesh, MutualTls, Workload};
 
 pub use fairway_identity::SpiffeId;
@@ -61,6 +68,8 @@ pub enum Resource {
     Workload(Arc<Workload>),
     /// Who may connect.
     Authorization(Arc<Authorization>),
+    /// A route that does not look into what it carries.
+    L4Route(Arc<L4Route>),
 }
 
 impl Resource {
@@ -75,6 +84,7 @@ impl Resource {
             Self::Service(it) => ResourceKey::new(ResourceKind::Service, it.key.as_arc()),
             Self::Workload(it) => ResourceKey::new(ResourceKind::Workload, it.key.as_arc()),
             Self::Authorization(it) => ResourceKey::new(ResourceKind::Authorization, it.name.clone()),
+            Self::L4Route(it) => ResourceKey::new(ResourceKind::L4Route, it.key.as_arc()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Backends and their endpoints on the wire.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::value;
+use super::{trust, value};
 use crate::model::{AppProtocol, Backend, BackendKey, Endpoint, EndpointState, Endpoints};
 use crate::proto;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ pub(super) fn encode(backend: &Backend) -> proto::Backend {
         service: backend.service.to_string(),
         port: backend.port.into(),
         protocol: encode_protocol(backend.protocol).into(),
+        security: Some(trust::encode_security(&backend.security)),
         via: backend.via.as_ref().map(|(waypoint, address)| proto::Via {
             waypoint: waypoint.to_string(),
             address: Some(value::encode_socket_address(address)),
@@ -25,6 +26,7 @@ pub(super) fn decode(message: proto::Backend) -> Result<Backend, Invalid> {
         service: value::key(message.service).map_err(|it| it.within("service"))?,
         port: value::port(message.port).map_err(|it| it.within("port"))?,
         protocol: decode_protocol(message.protocol)?,
+        security: required(message.security, "security", trust::decode_security)?,
         via: optional(message.via, "via", decode_via)?,
     })
 }

@@ -16,6 +16,7 @@ pub fn encode_key(key: &ResourceKey) -> proto::ResourceKey {
         ResourceKind::Service => proto::ResourceKind::Service,
         ResourceKind::Workload => proto::ResourceKind::Workload,
         ResourceKind::Authorization => proto::ResourceKind::Authorization,
+        ResourceKind::L4Route => proto::ResourceKind::L4Route,
     };
     proto::ResourceKey { kind: kind.into(), name: key.name.to_string() }
 }
@@ -31,6 +32,7 @@ pub fn decode_key(message: &proto::ResourceKey) -> Result<ResourceKey, Invalid> 
         Ok(proto::ResourceKind::Service) => ResourceKind::Service,
         Ok(proto::ResourceKind::Workload) => ResourceKind::Workload,
         Ok(proto::ResourceKind::Authorization) => ResourceKind::Authorization,
+        Ok(proto::ResourceKind::L4Route) => ResourceKind::L4Route,
         Ok(proto::ResourceKind::Unspecified) | Err(_) => {
             return Err(Invalid::unknown_value("kind", message.kind));
         }

@@ -1,16 +1,18 @@
 //! Listeners on the wire.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::value;
+use super::{trust, value};
 use crate::model::{Listener, ListenerProtocol, TlsTermination};
 use crate::proto::{self, listener::Protocol};
 
 pub(super) fn encode(listener: &Listener) -> proto::Listener {
     let protocol = match &listener.protocol {
         ListenerProtocol::Http => Protocol::Http(proto::PlainHttp {}),
-        ListenerProtocol::Https(tls) => Protocol::Https(proto::TlsTermination {
-            certificates: tls.certificates.iter().map(ToString::to_string).collect(),
-        }),
+        ListenerProtocol::Https(tls) => Protocol::Https(encode_termination(tls)),
+        ListenerProtocol::TlsTerminate(tls) => Protocol::TlsTerminate(encode_termination(tls)),
+        ListenerProtocol::TlsPassthrough => Protocol::TlsPassthrough(proto::TlsPassthrough {}),
+        ListenerProtocol::Tcp => Protocol::Tcp(proto::PlainTcp {}),
+        ListenerProtocol::Udp => Protocol::Udp(proto::PlainUdp {}),
         ListenerProtocol::Hbone { routers } => {
             Protocol::Hbone(proto::Hbone { routers: routers.iter().map(ToString::to_string).collect() })
         }
@@ -26,7 +28,25 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         port: listener.port.into(),
         hostname: listener.hostname.as_ref().map(ToString::to_string),
         protocol: Some(protocol),
+        backend_certificate: listener.backend_certificate.as_ref().map(ToString::to_string),
     }
+}
+
+fn encode_termination(tls: &TlsTermination) -> proto::TlsTermination {
+    proto::TlsTermination {
+        certificates: tls.certificates.iter().map(ToString::to_string).collect(),
+        clients: tls.clients.as_ref().map(trust::encode_clients),
+    }
+}
+
+fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid> {
+    if message.certificates.is_empty() {
+        return Err(Invalid::new("certificates", "there has to be one"));
+    }
+    Ok(TlsTermination {
+        certificates: each(message.certificates, "certificates", value::key)?,
+        clients: optional(message.clients, "clients", trust::decode_clients)?,
+    })
 }
 
 pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
@@ -38,19 +58,20 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         port: value::port(message.port).map_err(|it| it.within("port"))?,
         hostname: optional(message.hostname, "hostname", value::hostname)?,
         protocol: required(message.protocol, "protocol", protocol)?,
+        backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
     })
 }
 
 fn protocol(message: Protocol) -> Result<ListenerProtocol, Invalid> {
     Ok(match message {
         Protocol::Http(proto::PlainHttp {}) => ListenerProtocol::Http,
-        Protocol::Https(tls) => {
-            if tls.certificates.is_empty() {
-                return Err(Invalid::new("https.certificates", "there has to be one"));
-            }
-            let certificates = each(tls.certificates, "https.certificates", value::key)?;
-            ListenerProtocol::Https(TlsTermination { certificates })
+        Protocol::Https(tls) => ListenerProtocol::Https(termination(tls).map_err(|it| it.within("https"))?),
+        Protocol::TlsTerminate(tls) => {
+            ListenerProtocol::TlsTerminate(termination(tls).map_err(|it| it.within("tls_terminate"))?)
         }
+        Protocol::TlsPassthrough(proto::TlsPassthrough {}) => ListenerProtocol::TlsPassthrough,
+        Protocol::Tcp(proto::PlainTcp {}) => ListenerProtocol::Tcp,
+        Protocol::Udp(proto::PlainUdp {}) => ListenerProtocol::Udp,
         Protocol::Hbone(hbone) => {
             ListenerProtocol::Hbone { routers: each(hbone.routers, "hbone.routers", value::identity)? }
         }

@@ -8,6 +8,7 @@ mod filter;
 mod hash;
 mod invalid;
 mod key;
+mod l4route;
 mod listener;
 mod matching;
 mod resource;
@@ -16,6 +17,7 @@ mod service;
 mod target;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod value;
 mod workload;
 

@@ -1,7 +1,7 @@
 //! Any resource on the wire.
 
 use super::invalid::{Invalid, required};
-use super::{ContentHash, authorization, backend, certificate, listener, route, service, workload};
+use super::{ContentHash, authorization, backend, certificate, l4route, listener, route, service, workload};
 use crate::model::{Resource, ResourceKey};
 use crate::proto::{self, resource::Kind};
 use bytes::Bytes;
@@ -30,6 +30,7 @@ pub fn encode(resource: &Resource) -> Encoded {
         Resource::Service(it) => Kind::Service(service::encode(it)),
         Resource::Workload(it) => Kind::Workload(workload::encode(it)),
         Resource::Authorization(it) => Kind::Authorization(authorization::encode(it)),
+        Resource::L4Route(it) => Kind::L4Route(l4route::encode(it)),
     };
     let bytes: Bytes = proto::Resource { kind: Some(kind) }.encode_to_vec().into();
     Encoded { key: resource.key(), hash: ContentHash::of(&bytes), bytes }
@@ -54,6 +55,7 @@ pub fn decode(bytes: Bytes) -> Result<Resource, Invalid> {
             Kind::Service(it) => Resource::Service(Arc::new(service::decode(it)?)),
             Kind::Workload(it) => Resource::Workload(Arc::new(workload::decode(it)?)),
             Kind::Authorization(it) => Resource::Authorization(Arc::new(authorization::decode(it)?)),
+            Kind::L4Route(it) => Resource::L4Route(Arc::new(l4route::decode(it)?)),
         })
     })
 }

@@ -42,7 +42,7 @@ pub(super) fn decode(message: proto::Route) -> Result<Route, Invalid> {
     })
 }
 
-fn encode_attachment(attachment: &Attachment) -> proto::Attachment {
+pub(super) fn encode_attachment(attachment: &Attachment) -> proto::Attachment {
     let parent = match attachment {
         Attachment::Listener { listener, hostnames } => Parent::Listener(proto::ListenerAttachment {
             listener: listener.to_string(),
@@ -57,7 +57,7 @@ fn encode_attachment(attachment: &Attachment) -> proto::Attachment {
     proto::Attachment { parent: Some(parent) }
 }
 
-fn decode_parent(parent: Parent) -> Result<Attachment, Invalid> {
+pub(super) fn decode_parent(parent: Parent) -> Result<Attachment, Invalid> {
     Ok(match parent {
         Parent::Listener(it) => Attachment::Listener {
             listener: value::key(it.listener).map_err(|it| it.within("listener.listener"))?,

@@ -29,6 +29,7 @@ fn backend(name: &str, port: u16) -> Resource {
         service: ServiceKey::from("shop/it"),
         port,
         protocol: AppProtocol::Http1,
+        security: crate::model::BackendSecurity::Plain,
         via: None,
     }))
 }

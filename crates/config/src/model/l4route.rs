@@ -1,0 +1,43 @@
+//! Routes that do not look into what they carry.
+
+use super::{Attachment, BackendTarget, ObjectName, RouteKey};
+use std::sync::Arc;
+
+/// A TLSRoute, TCPRoute or UDPRoute, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct L4Route {
+    /// `<kind>/<namespace>/<name>`
+    pub key: RouteKey,
+    /// Which kind of object it came from.
+    pub kind: L4Kind,
+    /// The object it came from.
+    pub object: ObjectName,
+    /// When the object was made, seconds since 1970: of two that want the same connections the older wins.
+    pub created: i64,
+    /// Where it holds; never empty. Hostnames are of a TLSRoute only, and mean the SNI.
+    pub attachments: Vec<Attachment>,
+    /// The name a user gave its one rule.
+    pub rule: Option<Arc<str>>,
+    /// Chosen by weight, per connection (UDP: per client address and port). None, or one that leads nowhere: closed.
+    pub backends: Vec<WeightedTarget>,
+}
+
+/// The kind of object an L4 route came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum L4Kind {
+    /// TLSRoute
+    Tls,
+    /// TCPRoute
+    Tcp,
+    /// UDPRoute
+    Udp,
+}
+
+/// A backend and its share of the connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedTarget {
+    /// The share, in proportion to the sum.
+    pub weight: u32,
+    /// Where to.
+    pub target: BackendTarget,
+}
