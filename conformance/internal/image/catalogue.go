@@ -1,0 +1,30 @@
+package image
+
+import "path/filepath"
+
+// Pause is the image of every pod's sandbox.
+func Pause(tag, bin string) Image {
+	return program(tag, filepath.Join(bin, "pause"), "/pause")
+}
+
+// CoreDNS answers the cluster's names.
+func CoreDNS(tag, bin string) Image {
+	return program(tag, filepath.Join(bin, "coredns"), "/coredns")
+}
+
+// EchoBasic is the backend of the suite's gateway tests. The suite names two versions of it; see the README for why
+// both are v0.1.0 here.
+func EchoBasic(bin string) Image {
+	const name = "registry.k8s.io/gateway-api/conformance/echo-basic"
+	img := program(name+":v0.1.0", filepath.Join(bin, "echo-basic"), "/echo-basic")
+	img.Tags = append(img.Tags, name+":v0.2.0")
+	img.User = nonroot
+	return img
+}
+
+// nonroot is the user of the usual base images without root.
+const nonroot = "65532:65532"
+
+func program(tag, from, to string) Image {
+	return Image{Tags: []string{tag}, Files: []File{{From: from, Path: to}}, Entrypoint: []string{to}}
+}

@@ -1,0 +1,142 @@
+// Package toolchain gets the programs that a cluster needs: from Go modules, and from the distribution's packages.
+package toolchain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/fairway-dev/fairway/conformance/internal/progress"
+)
+
+// GoVersion builds everything; `go` fetches it through the module proxy if the installed one is older.
+const GoVersion = "go1.27.3"
+
+const kubernetesVersion = "v1.36.3"
+
+// Module is a Go module of the repository from which programs are built, with the versions its go.mod pins.
+type Module struct {
+	// Name of the folder the programs are put in.
+	Name string
+	// Dir of the module, from conformance/.
+	Dir string
+	// Packages to build; a program is named after its package.
+	Packages []string
+	// Test, if set, builds the module's own tests as a program of this name.
+	Test    string
+	LDFlags string
+}
+
+// The modules.
+var (
+	Kubernetes = Module{
+		Name: "kube", Dir: "programs/kube",
+		Packages: []string{
+			"k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kube-controller-manager",
+			"k8s.io/kubernetes/cmd/kube-proxy", "k8s.io/kubernetes/cmd/kube-scheduler",
+			"k8s.io/kubernetes/cmd/kubectl", "k8s.io/kubernetes/cmd/kubelet",
+		},
+		LDFlags: "-X k8s.io/component-base/version.gitVersion=" + kubernetesVersion +
+			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
+	}
+	CoreDNS      = Module{Name: "coredns", Dir: "programs/coredns", Packages: []string{"github.com/coredns/coredns"}}
+	Helm         = Module{Name: "helm", Dir: "programs/helm", Packages: []string{"helm.sh/helm/v4/cmd/helm"}}
+	EchoAdvanced = Module{Name: "echo-advanced", Dir: "programs/echo-advanced", Packages: []string{
+		"istio.io/istio/pkg/test/echo/cmd/client", "istio.io/istio/pkg/test/echo/cmd/server",
+	}}
+	EchoBasic = Module{Name: "echo-basic", Dir: "suite", Packages: []string{"sigs.k8s.io/gateway-api-conformance-images/echo-basic"}}
+	Suite     = Module{Name: "suite", Dir: "suite", Test: "conformance.test"}
+	Pause     = Module{Name: "pause", Dir: "programs/pause", Packages: []string{"."}}
+)
+
+// Builder builds modules into the cache, each version once.
+type Builder struct {
+	// Source is the repository's conformance folder.
+	Source string
+	// Bin is the cache folder that holds one folder per module and version.
+	Bin    string
+	Report *progress.Report
+}
+
+// Build returns the folder with the module's programs, built unless they are there.
+func (b Builder) Build(m Module) (string, error) {
+	digest, err := b.digest(m)
+	if err != nil {
+		return "", err
+	}
+	target := filepath.Join(b.Bin, m.Name+"-"+digest)
+	if _, err := os.Stat(target); err == nil {
+		return target, nil
+	}
+	err = b.Report.Step("build "+m.Name, func() error {
+		part := fmt.Sprintf("%s.part-%d", target, os.Getpid())
+		if err := os.MkdirAll(part, 0o755); err != nil {
+			return err
+		}
+		defer os.RemoveAll(part)
+		cmd := b.Go(m, b.arguments(m, part)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build in %s: %w\n%s", cmd.Dir, err, out)
+		}
+		if err := os.Rename(part, target); err != nil {
+			if _, there := os.Stat(target); there == nil {
+				return nil // another run was quicker
+			}
+			return err
+		}
+		return nil
+	})
+	return target, err
+}
+
+// Go is a command of the pinned toolchain in the module's folder.
+func (b Builder) Go(m Module, args ...string) *exec.Cmd {
+	program := "go"
+	if _, err := exec.LookPath(program); err != nil {
+		program = "/usr/local/go/bin/go"
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Dir = filepath.Join(b.Source, m.Dir)
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+GoVersion, "GOFLAGS=-mod=readonly", "GOWORK=off", "CGO_ENABLED=0")
+	return cmd
+}
+
+func (b Builder) arguments(m Module, out string) []string {
+	flags := []string{"-trimpath", "-ldflags", strings.TrimSpace("-s -w " + m.LDFlags)}
+	if m.Test != "" {
+		return append(append([]string{"test", "-c"}, flags...), "-o", filepath.Join(out, m.Test), ".")
+	}
+	args := append(append([]string{"build"}, flags...), "-o", out+"/")
+	return append(args, m.Packages...)
+}
+
+// digest stands for everything a build depends on.
+func (b Builder) digest(m Module) (string, error) {
+	dir := filepath.Join(b.Source, m.Dir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	var files []string
+	for _, entry := range entries {
+		if name := entry.Name(); name == "go.mod" || name == "go.sum" || strings.HasSuffix(name, ".go") {
+			files = append(files, name)
+		}
+	}
+	sort.Strings(files)
+	sum := sha256.New()
+	fmt.Fprintln(sum, GoVersion, b.arguments(m, ""))
+	for _, name := range files {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%s %x\n", name, sha256.Sum256(raw))
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12], nil
+}
