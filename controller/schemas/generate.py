@@ -10,7 +10,10 @@ import sys
 
 import yaml
 
-KINDS = ["gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants"]
+KINDS = [
+    "backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "referencegrants", "tcproutes",
+    "tlsroutes", "udproutes",
+]
 KEEP = {
     "additionalProperties", "default", "enum", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
     "minLength", "minimum", "pattern", "properties", "required", "type", "x-kubernetes-list-map-keys",

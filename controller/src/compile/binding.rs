@@ -6,9 +6,9 @@ use super::gateway::{ListenerPlan, NamespacePolicy};
 use super::index::IndexKey;
 use super::reader::Reader;
 use super::route::Written;
-use crate::resources::{ObjectRef, ServiceKind};
+use crate::resources::{ObjectRef, RouteKind, ServiceKind};
 use crate::status::{ParentRef, reason};
-use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName, RouteKind};
+use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName};
 use std::sync::Arc;
 
 /// Where a route could attach.

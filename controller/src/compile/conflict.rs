@@ -4,8 +4,8 @@ use super::binding::ListenerClaim;
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
 use super::reader::Reader;
-use crate::resources::ObjectRef;
-use fairway_config::model::{Audience, ListenerKey, ObjectName, RouteKind};
+use crate::resources::{ObjectRef, RouteKind};
+use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

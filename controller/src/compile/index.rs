@@ -2,8 +2,8 @@
 
 use super::ProxyClass;
 use super::unit::Unit;
-use crate::resources::{Kind, Object, ObjectRef};
-use fairway_config::model::{Audience, ListenerKey, ObjectName, RouteKind};
+use crate::resources::{Kind, Object, ObjectRef, RouteKind};
+use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -129,7 +129,9 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
     match object.kind {
         Kind::GatewayClass => vec![Unit::Class(object.name.clone())],
         Kind::Gateway => vec![Unit::GatewayCheck(name()), Unit::Gateway(name()), Unit::GatewayStatus(name())],
-        Kind::HttpRoute | Kind::GrpcRoute => vec![Unit::Binding(object.clone()), Unit::Route(object.clone())],
+        Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+            vec![Unit::Binding(object.clone()), Unit::Route(object.clone())]
+        }
         Kind::Service => vec![
             Unit::Guarded(name()),
             Unit::Service(name()),
@@ -137,6 +139,10 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
             Unit::Authorization(name()),
         ],
         Kind::Pod => vec![Unit::Workload(name())],
-        Kind::Namespace | Kind::EndpointSlice | Kind::Secret | Kind::ReferenceGrant => Vec::new(),
+        Kind::Namespace
+        | Kind::EndpointSlice
+        | Kind::Secret
+        | Kind::BackendTlsPolicy
+        | Kind::ReferenceGrant => Vec::new(),
     }
 }

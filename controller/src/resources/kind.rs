@@ -1,6 +1,6 @@
 //! Which kinds of objects there are, and how one is named.
 
-use fairway_config::model::{ObjectName, RouteKind};
+use fairway_config::model::{self, L4Kind, ObjectName};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,8 +25,31 @@ pub enum Kind {
     HttpRoute,
     /// GRPCRoute
     GrpcRoute,
+    /// TLSRoute
+    TlsRoute,
+    /// TCPRoute
+    TcpRoute,
+    /// UDPRoute
+    UdpRoute,
+    /// BackendTLSPolicy
+    BackendTlsPolicy,
     /// ReferenceGrant
     ReferenceGrant,
+}
+
+/// The kinds of routes. (The model tells those that look into requests from those that do not; here they attach alike.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RouteKind {
+    /// HTTPRoute
+    Http,
+    /// GRPCRoute
+    Grpc,
+    /// TLSRoute
+    Tls,
+    /// TCPRoute
+    Tcp,
+    /// UDPRoute
+    Udp,
 }
 
 /// Names one object of a cluster.
@@ -44,7 +67,7 @@ pub struct ObjectRef {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -54,6 +77,10 @@ impl Kind {
         Self::Gateway,
         Self::HttpRoute,
         Self::GrpcRoute,
+        Self::TlsRoute,
+        Self::TcpRoute,
+        Self::UdpRoute,
+        Self::BackendTlsPolicy,
         Self::ReferenceGrant,
     ];
 
@@ -69,6 +96,10 @@ impl Kind {
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ReferenceGrant => "ReferenceGrant",
         }
     }
@@ -78,9 +109,15 @@ impl Kind {
         match self {
             Self::Namespace | Self::Service | Self::Pod | Self::Secret => "",
             Self::EndpointSlice => "discovery.k8s.io",
-            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::GrpcRoute | Self::ReferenceGrant => {
-                fairway_gateway_api::GROUP
-            }
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::TlsRoute
+            | Self::TcpRoute
+            | Self::UdpRoute
+            | Self::BackendTlsPolicy
+            | Self::ReferenceGrant => fairway_gateway_api::GROUP,
         }
     }
 
@@ -88,6 +125,8 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self {
             Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => &["v1", "v1beta1"],
+            Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
+            Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
             _ => &["v1"],
         }
     }
@@ -107,6 +146,9 @@ impl Kind {
         match self {
             Self::HttpRoute => Some(RouteKind::Http),
             Self::GrpcRoute => Some(RouteKind::Grpc),
+            Self::TlsRoute => Some(RouteKind::Tls),
+            Self::TcpRoute => Some(RouteKind::Tcp),
+            Self::UdpRoute => Some(RouteKind::Udp),
             _ => None,
         }
     }
@@ -116,6 +158,32 @@ impl Kind {
         match kind {
             RouteKind::Http => Self::HttpRoute,
             RouteKind::Grpc => Self::GrpcRoute,
+            RouteKind::Tls => Self::TlsRoute,
+            RouteKind::Tcp => Self::TcpRoute,
+            RouteKind::Udp => Self::UdpRoute,
+        }
+    }
+}
+
+// === impl RouteKind ===
+
+impl RouteKind {
+    /// How proxies know it, if it looks into requests.
+    pub fn as_l7(self) -> Option<model::RouteKind> {
+        match self {
+            Self::Http => Some(model::RouteKind::Http),
+            Self::Grpc => Some(model::RouteKind::Grpc),
+            Self::Tls | Self::Tcp | Self::Udp => None,
+        }
+    }
+
+    /// How proxies know it, if it does not look into what it carries.
+    pub fn as_l4(self) -> Option<L4Kind> {
+        match self {
+            Self::Http | Self::Grpc => None,
+            Self::Tls => Some(L4Kind::Tls),
+            Self::Tcp => Some(L4Kind::Tcp),
+            Self::Udp => Some(L4Kind::Udp),
         }
     }
 }

@@ -14,7 +14,7 @@ pub use self::core::{
     AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Secret, Service, ServiceKind, ServicePort,
     SliceEndpoint, SlicePort, TargetPort,
 };
-pub use kind::{Kind, ObjectRef};
+pub use kind::{Kind, ObjectRef, RouteKind};
 pub use meta::Meta;
 pub use object::{InvalidObject, Object, Typed};
 pub use selector::{InvalidSelector, Requirement, Selector};
@@ -30,5 +30,13 @@ pub type Gateway = Typed<api::gateways::GatewaySpec>;
 pub type HttpRoute = Typed<api::httproutes::HttpRouteSpec>;
 /// A GRPCRoute.
 pub type GrpcRoute = Typed<api::grpcroutes::GrpcRouteSpec>;
+/// A TLSRoute.
+pub type TlsRoute = Typed<api::tlsroutes::TlsRouteSpec>;
+/// A TCPRoute.
+pub type TcpRoute = Typed<api::tcproutes::TcpRouteSpec>;
+/// A UDPRoute.
+pub type UdpRoute = Typed<api::udproutes::UdpRouteSpec>;
+/// A BackendTLSPolicy.
+pub type BackendTlsPolicy = Typed<api::backendtlspolicies::BackendTlsPolicySpec>;
 /// A ReferenceGrant.
 pub type ReferenceGrant = Typed<api::referencegrants::ReferenceGrantSpec>;

@@ -1,9 +1,9 @@
 //! An object of any kind, and how it is made from a manifest.
 
 use super::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef, Pod,
+    BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace,
 };
-use super::{ReferenceGrant, Secret, Service};
+use super::{ObjectRef, Pod, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +33,10 @@ pub enum Object {
     Gateway(Arc<Gateway>),
     HttpRoute(Arc<HttpRoute>),
     GrpcRoute(Arc<GrpcRoute>),
+    TlsRoute(Arc<TlsRoute>),
+    TcpRoute(Arc<TcpRoute>),
+    UdpRoute(Arc<UdpRoute>),
+    BackendTlsPolicy(Arc<BackendTlsPolicy>),
     ReferenceGrant(Arc<ReferenceGrant>),
 }
 
@@ -62,6 +66,10 @@ impl Object {
             Kind::Gateway => Self::Gateway(with_spec(manifest, kind)?),
             Kind::HttpRoute => Self::HttpRoute(with_spec(manifest, kind)?),
             Kind::GrpcRoute => Self::GrpcRoute(with_spec(manifest, kind)?),
+            Kind::TlsRoute => Self::TlsRoute(with_spec(manifest, kind)?),
+            Kind::TcpRoute => Self::TcpRoute(with_spec(manifest, kind)?),
+            Kind::UdpRoute => Self::UdpRoute(with_spec(manifest, kind)?),
+            Kind::BackendTlsPolicy => Self::BackendTlsPolicy(with_spec(manifest, kind)?),
             Kind::ReferenceGrant => Self::ReferenceGrant(with_spec(manifest, kind)?),
         })
     }
@@ -78,6 +86,10 @@ impl Object {
             Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
+            Self::TlsRoute(_) => Kind::TlsRoute,
+            Self::TcpRoute(_) => Kind::TcpRoute,
+            Self::UdpRoute(_) => Kind::UdpRoute,
+            Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
         }
     }
@@ -94,6 +106,10 @@ impl Object {
             Self::Gateway(it) => &it.meta,
             Self::HttpRoute(it) => &it.meta,
             Self::GrpcRoute(it) => &it.meta,
+            Self::TlsRoute(it) => &it.meta,
+            Self::TcpRoute(it) => &it.meta,
+            Self::UdpRoute(it) => &it.meta,
+            Self::BackendTlsPolicy(it) => &it.meta,
             Self::ReferenceGrant(it) => &it.meta,
         }
     }

@@ -1,6 +1,6 @@
 //! The set of objects that is compiled.
 
-use super::{EndpointSlice, Secret, Service};
+use super::{BackendTlsPolicy, EndpointSlice, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
 use super::{
     Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod, ReferenceGrant,
 };
@@ -102,6 +102,14 @@ getters! {
     http_route: HttpRoute -> HttpRoute,
     /// A GRPCRoute.
     grpc_route: GrpcRoute -> GrpcRoute,
+    /// A TLSRoute.
+    tls_route: TlsRoute -> TlsRoute,
+    /// A TCPRoute.
+    tcp_route: TcpRoute -> TcpRoute,
+    /// A UDPRoute.
+    udp_route: UdpRoute -> UdpRoute,
+    /// A BackendTLSPolicy.
+    backend_tls_policy: BackendTlsPolicy -> BackendTlsPolicy,
     /// A ReferenceGrant.
     reference_grant: ReferenceGrant -> ReferenceGrant,
 }

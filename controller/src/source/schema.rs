@@ -83,6 +83,10 @@ static SCHEMAS: LazyLock<BTreeMap<Kind, Arc<Schema>>> = LazyLock::new(|| {
         (Kind::Gateway, include_str!("../../schemas/gateways.json")),
         (Kind::HttpRoute, include_str!("../../schemas/httproutes.json")),
         (Kind::GrpcRoute, include_str!("../../schemas/grpcroutes.json")),
+        (Kind::TlsRoute, include_str!("../../schemas/tlsroutes.json")),
+        (Kind::TcpRoute, include_str!("../../schemas/tcproutes.json")),
+        (Kind::UdpRoute, include_str!("../../schemas/udproutes.json")),
+        (Kind::BackendTlsPolicy, include_str!("../../schemas/backendtlspolicies.json")),
         (Kind::ReferenceGrant, include_str!("../../schemas/referencegrants.json")),
     ];
     let parse = |(kind, text)| {

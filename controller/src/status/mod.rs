@@ -8,7 +8,7 @@ pub mod reason;
 
 pub use condition::{Condition, Truth};
 
-use fairway_config::model::RouteKind;
+use crate::resources::RouteKind;
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -7,9 +7,9 @@ use crate::compile::evaluation::Evaluation;
 use crate::compile::output::ProxyClass;
 use crate::compile::reader::Reader;
 use crate::compile::waypoint::HBONE_PORT;
-use crate::resources::{ObjectRef, Requirement, Selector};
+use crate::resources::{ObjectRef, Requirement, RouteKind, Selector};
 use crate::status::{Condition, reason};
-use fairway_config::model::{HostnamePattern, ListenerKey, ObjectName, RouteKind};
+use fairway_config::model::{HostnamePattern, ListenerKey, ObjectName};
 use fairway_gateway_api::gateways::{
     GatewayListeners, GatewayListenersAllowedRoutesNamespacesFrom as From,
     GatewayListenersAllowedRoutesNamespacesSelector, GatewayListenersTlsMode, GatewaySpec,

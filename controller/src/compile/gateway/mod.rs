@@ -16,10 +16,10 @@ use super::output::{Proxy, ProxyClass};
 use super::reader::Reader;
 use super::settings::Settings;
 use super::{class, proxy, waypoint};
-use crate::resources::{Gateway, Kind, ObjectRef};
+use crate::resources::{Gateway, Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, reason};
 use fairway_config::model::{
-    CertificateKey, Listener, ListenerProtocol, ObjectName, Resource, RouteKind, TlsTermination,
+    CertificateKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
 };
 use std::net::IpAddr;
 use std::sync::Arc;

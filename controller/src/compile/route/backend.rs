@@ -4,9 +4,9 @@ use super::draft::{Draft, Scope};
 use super::written::WrittenRef;
 use crate::compile::grant;
 use crate::compile::service::{self, Protocol};
-use crate::resources::{Kind, ServiceKind};
+use crate::resources::{Kind, RouteKind, ServiceKind};
 use crate::status::reason;
-use fairway_config::model::{AppProtocol, BackendTarget, ObjectName, RouteKind, Unresolved};
+use fairway_config::model::{AppProtocol, BackendTarget, ObjectName, Unresolved};
 use std::sync::Arc;
 
 /// Follows a reference; one that leads nowhere is noted, and answered with 500 for its share (never given to others).

@@ -2,8 +2,8 @@
 
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
-use crate::resources::ObjectRef;
-use fairway_config::model::{RouteKind, Rule};
+use crate::resources::{ObjectRef, RouteKind};
+use fairway_config::model::Rule;
 use std::fmt;
 
 /// Whose route it is: what it may name differs.

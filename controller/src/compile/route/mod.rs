@@ -16,11 +16,11 @@ pub(super) use written::Written;
 use super::binding::Outcome;
 use super::evaluation::Evaluation;
 use super::reader::Reader;
-use crate::resources::ObjectRef;
+use crate::resources::{ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
 use draft::{Draft, Effect, Finding, Resolved, Scope};
-use fairway_config::model::{Attachment, Resource, Route, RouteKey, RouteKind};
+use fairway_config::model::{self, Attachment, Resource, Route, RouteKey};
 use std::sync::Arc;
 
 /// Compiles a route.
@@ -66,6 +66,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
     for finding in [&gateway, &mesh].into_iter().flatten().flat_map(|it| &it.findings) {
         finding.report(route, &mut made);
     }
+    let Some(kind) = kind.as_l7() else { return made };
     made.resources = resources(
         route,
         kind,
@@ -94,10 +95,16 @@ fn resolve(
     draft.finish()
 }
 
-type Part = Option<(Vec<fairway_config::model::Rule>, Vec<Attachment>)>;
+type Part = Option<(Vec<model::Rule>, Vec<Attachment>)>;
 
 /// One resource where both kinds of parents see the same rules, else one for each.
-fn resources(route: &ObjectRef, kind: RouteKind, created: i64, gateway: Part, mesh: Part) -> Vec<Resource> {
+fn resources(
+    route: &ObjectRef,
+    kind: model::RouteKind,
+    created: i64,
+    gateway: Part,
+    mesh: Part,
+) -> Vec<Resource> {
     let key = format!("{}/{}/{}", route.kind, route.namespace, route.name);
     let resource = |key: String, (rules, attachments): (Vec<_>, Vec<Attachment>)| {
         (!attachments.is_empty()).then(|| {

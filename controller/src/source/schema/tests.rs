@@ -33,7 +33,7 @@ fn gateway(listeners: &str) -> String {
 
 #[test]
 fn every_schema_is_read_whole() {
-    assert_eq!(super::SCHEMAS.len(), 5);
+    assert_eq!(super::SCHEMAS.len(), 9);
     fn patterns(schema: &super::Schema) -> bool {
         schema.pattern.is_some() == schema.compiled.is_some()
             && schema.properties.values().all(patterns)
