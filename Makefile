@@ -8,7 +8,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test lint deny unit fuzz bench build
+.PHONY: help demo run check test lint deny unit fuzz bench build charts
 
 help: ## What can be done here
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ deny: $(DENY) ## Dependencies: bans, licences, sources; advisories where their d
 
 unit: ## All tests
 	cargo test --workspace --quiet
+
+charts: ## The Helm charts: lint, golden files, wrong values, docs (ARGS=-update writes the files; needs Go)
+	cd charts/test && GOTOOLCHAIN=go1.27.3 GOFLAGS=-trimpath GOWORK=off CGO_ENABLED=0 go test . $(addprefix -args ,$(ARGS))
 
 fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain; brings cargo-fuzz)
 	./fuzz/run $(TOOLS)

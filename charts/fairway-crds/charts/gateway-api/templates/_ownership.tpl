@@ -45,3 +45,17 @@ The objects of the wanted channel, as a JSON list. Takes the chart's context.
 {{- end }}
 {{- toJson $objects }}
 {{- end }}
+
+{{/*
+The kind that the notes speak of, as JSON: the first that is somebody else's, or the first that is there. Takes a dict: chart, release.
+*/}}
+{{- define "gateway-api.shown" -}}
+{{- $foreign := dict }}
+{{- $there := dict }}
+{{- range $object := include "gateway-api.objects" .chart | fromJsonArray }}
+{{- $found := include "gateway-api.inCluster" $object | fromJson }}
+{{- if not $there }}{{ $there = $found }}{{ end }}
+{{- if and (not $foreign) (include "gateway-api.foreignOwner" (dict "object" $found "release" $.release)) }}{{ $foreign = $found }}{{ end }}
+{{- end }}
+{{- $foreign | default $there | toJson }}
+{{- end }}
