@@ -5,6 +5,8 @@ mod admission;
 pub mod ca;
 pub mod check;
 pub mod compile;
+pub mod events;
+pub mod leader;
 pub mod pipeline;
 pub mod program;
 pub mod resources;

@@ -1,4 +1,8 @@
-//! From a watched directory to the hub: source, standalone completion, compile, commit.
+//! From a source to the hub: a watched directory (here), or a cluster ([`ClusterPipeline`]).
+
+mod cluster;
+
+pub use cluster::ClusterPipeline;
 
 use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings, Severity};
 use crate::resources::ObjectRef;
@@ -119,13 +123,7 @@ impl Pipeline {
             warn!("what is wrong stays as it was last good; everything else takes effect");
         }
         let output = self.compiler.apply(self.standalone.complete(batch.edits));
-        for problem in output.problems.iter().flat_map(|(_, problems)| problems) {
-            match problem.severity {
-                Severity::Error => error!("{problem}"),
-                Severity::Warning => warn!("{problem}"),
-                Severity::Note => info!("{problem}"),
-            }
-        }
+        report(output.problems.iter().flat_map(|(_, problems)| problems));
         let (upserted, removed) = (output.upserts.len(), output.removals.len());
         let generation = self.hub.commit(output.upserts, output.removals);
         info!(%generation, upserted, removed, "committed");
@@ -140,5 +138,15 @@ impl Pipeline {
                 .map(|(object, status)| (object.clone(), status.clone()))
                 .collect(),
         })
+    }
+}
+
+fn report<'a>(problems: impl Iterator<Item = &'a Problem>) {
+    for problem in problems {
+        match problem.severity {
+            Severity::Error => error!("{problem}"),
+            Severity::Warning => warn!("{problem}"),
+            Severity::Note => info!("{problem}"),
+        }
     }
 }

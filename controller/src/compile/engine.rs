@@ -172,9 +172,14 @@ impl Engine {
         }
         output.upserts.sort_by_cached_key(Resource::key);
         output.removals.sort();
-        let statuses = self.statuses.settle().into_iter();
-        output.statuses = statuses.filter_map(|(key, now)| Some((key, now?))).collect();
+        for (object, now) in self.statuses.settle() {
+            match now {
+                Some(status) => output.statuses.push((object, status)),
+                None => output.unjudged.push(object),
+            }
+        }
         output.statuses.sort_by(|(a, _), (b, _)| a.cmp(b));
+        output.unjudged.sort();
         for (name, now) in self.proxies.settle() {
             match now {
                 Some(proxy) => output.proxies.push(proxy),

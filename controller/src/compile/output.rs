@@ -15,6 +15,8 @@ pub struct Output {
     pub removals: Vec<ResourceKey>,
     /// Statuses that changed.
     pub statuses: Vec<(ObjectRef, ObjectStatus)>,
+    /// Objects that have no status of ours any more.
+    pub unjudged: Vec<ObjectRef>,
     /// Proxies that are wanted, new or changed.
     pub proxies: Vec<Proxy>,
     /// Proxies that are wanted no more.

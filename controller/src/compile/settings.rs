@@ -62,6 +62,16 @@ impl Settings {
         }
     }
 
+    /// The defaults of a cluster.
+    pub fn kubernetes(trust_domain: TrustDomain) -> Self {
+        Self {
+            capture: Capture::On,
+            default_addresses: Vec::new(),
+            mode: Mode::Kubernetes,
+            ..Self::standalone(trust_domain)
+        }
+    }
+
     /// The identity of a service account; none when one of the names cannot stand in an identity.
     pub(super) fn identity(&self, namespace: &str, service_account: &str) -> Option<SpiffeId> {
         SpiffeId::of_service_account(&self.trust_domain, namespace, service_account).ok()

@@ -87,7 +87,8 @@ impl Hub {
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
-    pub(super) async fn first_commit(&self) {
+    /// Waits for the first commit.
+    pub async fn first_commit(&self) {
         let _ = self.generation.subscribe().wait_for(|generation| generation.0 > 0).await;
     }
 

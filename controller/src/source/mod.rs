@@ -1,5 +1,6 @@
-//! Where objects come from: a stream of edits. Today a watched directory; a cluster's watch will be another.
+//! Where objects come from, as a stream of edits: a watched directory, or a cluster.
 
+pub mod cluster;
 mod directory;
 mod document;
 mod object;
@@ -9,6 +10,7 @@ mod scan;
 mod schema;
 mod standalone;
 
+pub use cluster::Cluster;
 pub(crate) use directory::read_once;
 pub use directory::{Batch, Directory, DirectoryOptions, WatchError};
 pub use problem::SourceProblem;

@@ -56,14 +56,12 @@ impl Condition {
 
     /// Whether this is bad news: a condition of negative polarity that holds, or any other that does not.
     pub fn is_bad(&self) -> bool {
-        use super::reason;
-        let negative = [reason::CONFLICTED, reason::OVERLAPPING_TLS_CONFIG, reason::PARTIALLY_INVALID]
-            .contains(&self.kind);
-        match self.status {
-            Truth::True => negative,
-            Truth::False => !negative,
-            Truth::Unknown => true,
-        }
+        let status = match self.status {
+            Truth::True => "True",
+            Truth::False => "False",
+            Truth::Unknown => return true,
+        };
+        !super::reason::is_good(self.kind, status)
     }
 }
 

@@ -1,12 +1,25 @@
 //! What a cluster would show of an object's fate: conditions with the API's own types and reasons.
 //!
-//! Pure. Compiling makes these; whoever writes them to a cluster keeps `lastTransitionTime`, leaves other controllers'
-//! entries alone, and holds `Programmed` back until the proxies have acknowledged.
+//! Compiling makes these, purely. In a cluster a [`Ledger`] holds them beside what the objects say now, and the replica
+//! that leads writes the difference ([`Writer`]): [`merge`] keeps what others wrote and the times of transitions,
+//! [`delivery`] holds `Programmed` back until the proxies have acknowledged, `Pace` keeps the writes few.
 
 mod condition;
+pub mod delivery;
+mod ledger;
+mod merge;
+mod pace;
 pub mod reason;
+mod record;
+mod render;
+mod writer;
 
 pub use condition::{Condition, Truth};
+pub use ledger::{Ledger, Line, Posting};
+pub use merge::{Author, merge};
+pub use record::Record;
+pub use render::render;
+pub use writer::Writer;
 
 use crate::resources::RouteKind;
 use std::net::IpAddr;

@@ -10,6 +10,34 @@ pub const PROGRAMMED: &str = "Programmed";
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
 pub const SUPPORTED_VERSION: &str = "SupportedVersion";
 
+/// A resource made of this object was refused by a proxy: a condition of our own, only there while that is so.
+pub const REFUSED: &str = "fairway.dev/RefusedByProxy";
+
+/// The types of conditions that are ours to write and to take away; those of others in the same list stay.
+const OURS: &[&str] = &[
+    ACCEPTED,
+    CONFLICTED,
+    OVERLAPPING_TLS_CONFIG,
+    PARTIALLY_INVALID,
+    PROGRAMMED,
+    RESOLVED_REFS,
+    SUPPORTED_VERSION,
+    REFUSED,
+    "AttachedListenerSets",
+    "InsecureFrontendValidationMode",
+];
+
+/// Whether a type of condition is ours to write and to take away.
+pub fn is_ours(kind: &str) -> bool {
+    OURS.contains(&kind)
+}
+
+/// Whether a condition of this type and status is as it should be; some say what is wrong, and are good when false.
+pub fn is_good(kind: &str, status: &str) -> bool {
+    let negative = [CONFLICTED, OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, REFUSED].contains(&kind);
+    status == if negative { "False" } else { "True" }
+}
+
 // Reasons. Those that hold are called as their type.
 pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
 pub const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
@@ -28,6 +56,7 @@ pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
 pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
 pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
 pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
+pub const PENDING: &str = "Pending";
 pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
 pub const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
 pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";

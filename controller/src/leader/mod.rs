@@ -1,0 +1,9 @@
+//! Which of the controller's replicas leads: serves the proxies, writes status, provisions, issues identities.
+
+mod address;
+mod election;
+mod lease;
+
+pub use address::publish;
+pub use election::{Claim, Election, Move, Timing};
+pub use lease::{Candidate, Lost, Term};

@@ -1,0 +1,102 @@
+//! From a cluster to the hub and the ledger: source, compile, commit.
+
+use super::report;
+use crate::compile::{Compiler, Output, Problem, Proxy, Settings};
+use crate::serve::Hub;
+use crate::source::Cluster;
+use crate::source::cluster::Changes;
+use crate::status::{Ledger, Posting};
+use fairway_config::model::{Generation, ObjectName, Resource, ResourceKey, ResourceKind};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+/// From a cluster to the hub and the ledger.
+#[derive(Debug)]
+pub struct ClusterPipeline {
+    cluster: Cluster,
+    compiler: Compiler,
+    hub: Arc<Hub>,
+    ledger: Arc<Ledger>,
+    proxies: watch::Sender<Option<Arc<[Proxy]>>>,
+    problems: watch::Sender<Arc<[Problem]>>,
+}
+
+// === impl ClusterPipeline ===
+
+impl ClusterPipeline {
+    /// Puts it together; nothing happens before [`Self::advance`].
+    pub fn new(cluster: Cluster, settings: Settings, hub: Arc<Hub>, ledger: Arc<Ledger>) -> Self {
+        Self {
+            cluster,
+            compiler: Compiler::new(settings),
+            hub,
+            ledger,
+            proxies: watch::Sender::new(None),
+            problems: watch::Sender::new(Arc::new([])),
+        }
+    }
+
+    /// The proxies that are wanted, now and later; none before the first step.
+    pub fn proxies(&self) -> watch::Receiver<Option<Arc<[Proxy]>>> {
+        self.proxies.subscribe()
+    }
+
+    /// What is wrong, now and later.
+    pub fn problems(&self) -> watch::Receiver<Arc<[Problem]>> {
+        self.problems.subscribe()
+    }
+
+    /// Waits for the next changes and carries them to the hub and the ledger. The first are everything there is. None
+    /// when the cluster cannot be watched any more.
+    pub async fn advance(&mut self) -> Option<Generation> {
+        let Changes { edits, records, problems_changed } = self.cluster.next_changes().await?;
+        let output = self.compiler.apply(edits);
+        report(output.problems.iter().flat_map(|(_, problems)| problems));
+        if problems_changed {
+            self.cluster.problems().for_each(|it| warn!("{it}; its last good version stays in force"));
+        }
+        self.publish(&output, problems_changed);
+        let Output { upserts, removals, statuses, unjudged, .. } = output;
+        let gateways = gateways_of(&upserts, &removals);
+        let first = self.hub.generation() == Generation::default();
+        if first || !upserts.is_empty() || !removals.is_empty() {
+            let (upserted, removed) = (upserts.len(), removals.len());
+            let generation = self.hub.commit(upserts, removals);
+            debug!(%generation, upserted, removed, "committed");
+        }
+        let generation = self.hub.generation();
+        let judged = statuses.into_iter().map(|(object, status)| (object, Some(status)));
+        let statuses = judged.chain(unjudged.into_iter().map(|object| (object, None))).collect();
+        self.ledger.post(Posting { records, statuses, gateways, generation });
+        Some(generation)
+    }
+
+    fn publish(&self, output: &Output, problems_changed: bool) {
+        let first = self.proxies.borrow().is_none();
+        if first || !output.proxies.is_empty() || !output.retired.is_empty() {
+            let mut proxies: Vec<Proxy> = self.compiler.proxies().cloned().collect();
+            proxies.sort_by(|a, b| a.name.cmp(&b.name));
+            self.proxies.send_replace(Some(proxies.into()));
+        }
+        if problems_changed || !output.problems.is_empty() {
+            self.problems
+                .send_replace(self.cluster.problems().chain(self.compiler.problems()).cloned().collect());
+        }
+    }
+}
+
+/// The Gateways whose listeners are among these.
+fn gateways_of(upserts: &[Resource], removals: &[ResourceKey]) -> Vec<ObjectName> {
+    let upserted = upserts.iter().filter_map(|it| match it {
+        Resource::Listener(it) => Some(it.gateway.clone()),
+        _ => None,
+    });
+    let removed = removals.iter().filter(|it| it.kind == ResourceKind::Listener).filter_map(|it| {
+        let (gateway, _) = it.name.rsplit_once('/')?;
+        let (namespace, name) = gateway.split_once('/')?;
+        Some(ObjectName::new(namespace, name))
+    });
+    upserted.chain(removed).collect::<BTreeSet<_>>().into_iter().collect()
+}

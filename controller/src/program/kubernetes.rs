@@ -1,0 +1,158 @@
+//! The controller of a cluster: every replica watches and compiles; the one that leads serves the proxies, writes
+//! status, provisions and issues identities.
+
+mod reign;
+
+use crate::compile::Settings;
+use crate::leader::{Candidate, Timing};
+use crate::pipeline::ClusterPipeline;
+use crate::serve::Hub;
+use crate::source::Cluster;
+use crate::source::cluster::Feeds;
+use crate::status::Ledger;
+use anyhow::Context;
+use fairway_runtime::admin::Pages;
+use fairway_runtime::logs;
+use fairway_runtime::metrics::Metrics;
+use fairway_runtime::readiness::Readiness;
+use fairway_runtime::signals::Signals;
+use kube::{Client, Config};
+use reign::Reign;
+use serde_json::json;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tracing::info;
+
+/// What concerns only a cluster.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Arguments {
+    /// The namespace the controller runs in (only with --kubernetes)
+    #[arg(long, env = "POD_NAMESPACE", default_value = "fairway-system", value_name = "NAMESPACE")]
+    namespace: String,
+
+    /// The name of this replica's pod (only with --kubernetes)
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pod_name: Option<String>,
+
+    /// The address of this replica's pod, at which proxies reach it while it leads (only with --kubernetes)
+    #[arg(long, env = "POD_IP", value_name = "IP")]
+    pod_ip: Option<IpAddr>,
+}
+
+/// Who this replica is, and where.
+#[derive(Clone, Debug)]
+struct Place {
+    namespace: String,
+    pod: Arc<str>,
+    address: IpAddr,
+    listen: SocketAddr,
+}
+
+/// What every replica has, leading or not.
+struct Base {
+    client: Client,
+    place: Place,
+    hub: Arc<Hub>,
+    ledger: Arc<Ledger>,
+    settings: Settings,
+}
+
+pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode> {
+    let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
+    let mut signals = Signals::install()?;
+    let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());
+    let compiled = readiness.gate("first compile");
+    let base = Base::new(&arguments).await?;
+    let Base { client, place, hub, ledger, settings } = &base;
+
+    let cluster = Cluster::watch(client.clone());
+    let feeds = cluster.feeds();
+    let mut pipeline = ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone());
+    let (proxies, problems) = (pipeline.proxies(), pipeline.problems());
+    let mut compiling = tokio::spawn(async move {
+        while pipeline.advance().await.is_some() {
+            compiled.open();
+        }
+    });
+
+    let (leading, is_leading) = watch::channel(false);
+    let states = Mutex::new(hub.states());
+    let (objects, feeds_shown) = (ledger.clone(), feeds.clone());
+    let _admin = Pages::new(readiness, metrics)
+        .logging(logs.control())
+        .page("/objects", "every object's conditions, and what is wrong", move || {
+            let problems: Vec<String> = problems.borrow().iter().map(ToString::to_string).collect();
+            json!({ "objects": objects.describe(), "problems": problems })
+        })
+        .page("/proxies", "the connected proxies and what they acknowledged", move || {
+            super::describe_proxies(&states)
+        })
+        .page(
+            "/source",
+            "how each kind is watched, and whether this replica leads",
+            move || json!({ "kinds": describe_feeds(&feeds_shown.borrow()), "leads": *is_leading.borrow() }),
+        )
+        .serve(&arguments.admin)?;
+
+    let candidate = async {
+        // Whoever leads has a configuration to serve.
+        hub.first_commit().await;
+        info!("compiled; standing for the Lease");
+        Candidate::new(client.clone(), &place.namespace, place.pod.clone(), Timing::default()).win().await
+    };
+    let mut term = tokio::select! {
+        term = candidate => term,
+        end = &mut compiling => anyhow::bail!("the cluster cannot be watched any more: {end:?}"),
+        name = signals.next() => {
+            info!("{name}: ending");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    leading.send_replace(true);
+    let mut reign = Reign::begin(&base, &arguments, proxies).await?;
+    let end = tokio::select! {
+        lost = term.keep() => Err(anyhow::Error::from(lost)),
+        failed = reign.failed() => Err(failed),
+        end = &mut compiling => Err(anyhow::anyhow!("the cluster cannot be watched any more: {end:?}")),
+        name = signals.next() => Ok(name),
+    };
+    // Nothing of the reign may outlive it: another replica is about to begin its own.
+    reign.end().await;
+    match end {
+        Ok(name) => {
+            info!("{name}: ending");
+            term.release().await;
+            Ok(ExitCode::SUCCESS)
+        }
+        // A fresh start is the one state that is surely right; kubelet gives it.
+        Err(why) => Err(why.context("this replica no longer leads")),
+    }
+}
+
+// === impl Base ===
+
+impl Base {
+    async fn new(arguments: &super::Arguments) -> anyhow::Result<Self> {
+        let config = Config::infer().await.context("neither a kubeconfig nor a service account was found")?;
+        let client = Client::try_from(config).context("connecting to the API server")?;
+        let cluster = &arguments.cluster;
+        let listen = arguments.listen.as_deref().unwrap_or("0.0.0.0:15010");
+        let listen: SocketAddr =
+            listen.parse().with_context(|| format!("--listen: `{listen}` is not IP:PORT"))?;
+        let place = Place {
+            namespace: cluster.namespace.clone(),
+            pod: cluster.pod_name.as_deref().context("--pod-name (or POD_NAME) is needed")?.into(),
+            address: cluster.pod_ip.context("--pod-ip (or POD_IP) is needed")?,
+            listen,
+        };
+        let settings = Settings::kubernetes(arguments.trust_domain.clone());
+        Ok(Self { client, place, hub: Hub::new(), ledger: Arc::default(), settings })
+    }
+}
+
+fn describe_feeds(feeds: &Feeds) -> serde_json::Value {
+    let described = feeds.iter().map(|(kind, state)| (kind.as_str().to_owned(), json!(state)));
+    described.collect::<serde_json::Map<_, _>>().into()
+}

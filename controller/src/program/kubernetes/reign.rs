@@ -1,0 +1,77 @@
+//! What the replica that leads does, for as long as it leads.
+
+use super::Base;
+use crate::compile::Proxy;
+use crate::events::Recorder;
+use crate::leader;
+use crate::serve::Hub;
+use crate::status::Writer;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+/// How long to wait before the address is published again after it could not be.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the replica that leads does; it ends with this.
+pub(super) struct Reign {
+    hub: Arc<Hub>,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Reign {
+    /// Begins.
+    pub(super) async fn begin(
+        base: &Base,
+        _arguments: &crate::program::Arguments,
+        _proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
+    ) -> anyhow::Result<Self> {
+        let Base { client, place, hub, ledger, settings } = base;
+        let mut tasks = JoinSet::new();
+        let events = Recorder::start(client.clone(), place.pod.clone());
+        let writer = Writer::new(
+            client.clone(),
+            settings.controller_name.clone(),
+            ledger.clone(),
+            hub.states(),
+            events,
+        );
+        tasks.spawn(async move {
+            writer.run().await;
+            Ok(())
+        });
+        let (client, place) = (client.clone(), place.clone());
+        tasks.spawn(async move {
+            let port = place.listen.port();
+            while let Err(error) =
+                leader::publish(&client, &place.namespace, &place.pod, place.address, port).await
+            {
+                warn!("proxies cannot be told where the leader is, it is tried again: {error}");
+                tokio::time::sleep(AGAIN).await;
+            }
+            info!(address = %place.address, port, "proxies are led here");
+            Ok(())
+        });
+        Ok(Self { hub: hub.clone(), tasks })
+    }
+
+    /// Waits until something fails without which it makes no sense to lead.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        while let Some(end) = self.tasks.join_next().await {
+            match end {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error,
+                Err(panicked) => return panicked.into(),
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Ends everything; when this returns nothing more is written or served.
+    pub(super) async fn end(mut self) {
+        self.hub.close();
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,218 @@
+//! Lists and watches one kind, for as long as it takes.
+
+use super::backoff::Backoff;
+use super::holdings::{FeedState, News};
+use super::offer::Endpoint;
+use super::selection;
+use super::sighting::{Sighting, sight};
+use futures_util::TryStreamExt;
+use kube::Client;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::Request;
+use serde::Deserialize;
+use serde_json::Value;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+/// How many objects a page of a list has.
+const PAGE: u32 = 500;
+
+/// How long a watch runs before the server ends it, in seconds, so that load moves to new servers now and then.
+const WATCH: u32 = 290;
+
+/// How long a watch may be silent. Servers send a bookmark every minute; more silence is a connection that died without
+/// anybody having said so.
+const SILENCE: Duration = Duration::from_secs(100);
+
+/// How long a request may take to be answered.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A watch that ran this long counts as one that worked.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// Lists and watches one kind.
+#[derive(Clone)]
+pub(super) struct Feed {
+    pub(super) client: Client,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) news: mpsc::Sender<News>,
+}
+
+/// Why listing or watching ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    /// The server ended the watch, as it does every few minutes.
+    #[error("the watch is over")]
+    Over,
+    /// The server has forgotten the changes since the last one seen.
+    #[error("the server no longer has the changes since the last one that was seen")]
+    Expired,
+    /// The server refuses, or cannot be reached.
+    #[error("{}", describe(.0))]
+    Failed(kube::Error),
+    /// Nothing came.
+    #[error("the server does not answer")]
+    Silent,
+    /// Nobody wants to hear it any more.
+    #[error("nobody listens")]
+    Unheard,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: PageMeta,
+    items: Vec<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PageMeta {
+    resource_version: String,
+    r#continue: String,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// Runs until nobody wants to hear it any more.
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::default();
+        // The version up to which everything has been told; none when a list is needed.
+        let mut seen: Option<String> = None;
+        while self.turn(&mut seen, &mut backoff).await.is_ok() {}
+    }
+
+    /// One list or one watch, and the pause after one that did not go well. Errs when nobody listens.
+    async fn turn(&self, seen: &mut Option<String>, backoff: &mut Backoff) -> Result<(), End> {
+        let began = Instant::now();
+        let end = match seen {
+            None => match self.list().await {
+                Ok(version) => {
+                    *seen = Some(version);
+                    return Ok(());
+                }
+                Err(end) => end,
+            },
+            Some(version) => self.watch(version).await,
+        };
+        let lived = began.elapsed() >= STEADY;
+        if lived {
+            backoff.worked();
+        }
+        match &end {
+            End::Unheard => return Err(end),
+            End::Over if lived => return Ok(()),
+            End::Over => {}
+            // A relist tells only what differs, so this is no burst.
+            End::Expired => *seen = None,
+            End::Silent | End::Failed(_) => {
+                let kind = self.endpoint.kind;
+                warn!(%kind, "cannot be watched at the moment, what was seen last stays in force: {end}");
+                self.tell_state(FeedState::Failing(end.to_string())).await?;
+            }
+        }
+        tokio::time::sleep(backoff.failed()).await;
+        Ok(())
+    }
+
+    /// Lists everything, page by page; gives back the version that the list is of.
+    async fn list(&self) -> Result<String, End> {
+        self.tell(News::ListBegins(self.endpoint.kind)).await?;
+        let mut parameters = ListParams::default().limit(PAGE);
+        parameters.field_selector = selection::fields(self.endpoint.kind).map(str::to_owned);
+        loop {
+            let request = Request::new(self.endpoint.collection()).list(&parameters).map_err(unbuilt)?;
+            let answer = timeout(ANSWER, self.client.request::<Page>(request)).await;
+            let page = answer.map_err(|_| End::Silent)?.map_err(failed)?;
+            self.tell(News::Seen(page.items.into_iter().filter_map(|it| self.sight(it)).collect())).await?;
+            if page.metadata.r#continue.is_empty() {
+                self.tell(News::ListEnds(self.endpoint.kind)).await?;
+                return Ok(page.metadata.resource_version);
+            }
+            parameters.continue_token = Some(page.metadata.r#continue);
+        }
+    }
+
+    /// Watches from a version on, and moves it along.
+    async fn watch(&self, version: &mut String) -> End {
+        match self.follow(version).await {
+            Ok(()) => End::Over,
+            Err(end) => end,
+        }
+    }
+
+    async fn follow(&self, version: &mut String) -> Result<(), End> {
+        let parameters = WatchParams {
+            field_selector: selection::fields(self.endpoint.kind).map(str::to_owned),
+            timeout: Some(WATCH),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let request =
+            Request::new(self.endpoint.collection()).watch(&parameters, version).map_err(unbuilt)?;
+        let answer = timeout(ANSWER, self.client.request_events::<Value>(request)).await;
+        let mut events = pin!(answer.map_err(|_| End::Silent)?.map_err(failed)?);
+        self.tell_state(FeedState::Watching(self.endpoint.version.clone())).await?;
+        // Silence ends it quietly: from the same version on nothing is lost.
+        while let Ok(event) = timeout(SILENCE, events.try_next()).await {
+            let Some(event) = event.map_err(failed)? else { break };
+            let (manifest, gone) = match event {
+                WatchEvent::Added(it) | WatchEvent::Modified(it) => (it, false),
+                WatchEvent::Deleted(it) => (it, true),
+                WatchEvent::Bookmark(it) => {
+                    *version = it.metadata.resource_version;
+                    continue;
+                }
+                WatchEvent::Error(status) => return Err(failed(kube::Error::Api(status))),
+            };
+            let next = manifest["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+            if let Some(it) = self.sight(manifest) {
+                let news = if gone { News::Gone(it.object) } else { News::Seen(vec![it]) };
+                self.tell(news).await?;
+            }
+            if let Some(next) = next {
+                *version = next;
+            }
+        }
+        Ok(())
+    }
+
+    fn sight(&self, manifest: Value) -> Option<Sighting> {
+        sight(&self.endpoint, manifest)
+    }
+
+    async fn tell(&self, news: News) -> Result<(), End> {
+        self.news.send(news).await.map_err(|_| End::Unheard)
+    }
+
+    async fn tell_state(&self, state: FeedState) -> Result<(), End> {
+        self.tell(News::State(self.endpoint.kind, state)).await
+    }
+}
+
+fn unbuilt(error: kube::core::request::Error) -> End {
+    End::Failed(kube::Error::BuildRequest(error))
+}
+
+fn failed(error: kube::Error) -> End {
+    match error {
+        kube::Error::Api(status) if status.code == 410 => End::Expired,
+        error => End::Failed(error),
+    }
+}
+
+fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("{}; give the controller's ClusterRole list and watch of it", status.message)
+        }
+        kube::Error::Api(status) => format!("{} {}", status.code, status.message),
+        error => error.to_string(),
+    }
+}

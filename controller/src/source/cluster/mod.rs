@@ -1,0 +1,124 @@
+//! A cluster's objects, listed and watched.
+//!
+//! A feed for each kind lists and watches it ([`feed`]) and tells what it sees; `Holdings` turns that into edits, so
+//! that what did not change costs nothing; here edits are gathered for a moment, so that a thousand objects that are
+//! applied at once are compiled in few steps.
+
+mod backoff;
+mod feed;
+mod holdings;
+mod offer;
+mod selection;
+mod sighting;
+mod supervisor;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use holdings::{Changes, FeedState};
+pub use offer::Endpoint;
+
+use super::Source;
+use crate::compile::Problem;
+use crate::resources::{Edit, Kind};
+use holdings::{Holdings, News};
+use kube::Client;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// How long nothing must come before what came is handed on, and how long that may be put off.
+const GATHER: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
+
+/// Pieces of news that may wait: a page of a list each at most.
+const QUEUE: usize = 64;
+
+/// How it goes with each kind.
+pub type Feeds = BTreeMap<Kind, FeedState>;
+
+/// A cluster's objects, listed and watched.
+#[derive(Debug)]
+pub struct Cluster {
+    news: mpsc::Receiver<News>,
+    holdings: Holdings,
+    gathered: Changes,
+    begun: bool,
+    feeds: watch::Sender<Feeds>,
+    supervisor: AbortHandle,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Begins to watch. Must be called within a tokio runtime.
+    pub fn watch(client: Client) -> Self {
+        let (sender, news) = mpsc::channel(QUEUE);
+        let supervisor = tokio::spawn(supervisor::supervise(client, sender)).abort_handle();
+        Self {
+            news,
+            holdings: Holdings::default(),
+            gathered: Changes::default(),
+            begun: false,
+            feeds: watch::Sender::default(),
+            supervisor,
+        }
+    }
+
+    /// How it goes with each kind, now and later.
+    pub fn feeds(&self) -> watch::Receiver<Feeds> {
+        self.feeds.subscribe()
+    }
+
+    /// Objects that cannot be understood; their last good version stays in force.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.holdings.problems()
+    }
+
+    /// Waits for the next changes. The first are everything there is. None when there will be no more.
+    pub async fn next_changes(&mut self) -> Option<Changes> {
+        loop {
+            let news = self.news.recv().await?;
+            self.take(news);
+            self.gather().await;
+            if self.begun && self.gathered.is_empty() {
+                continue;
+            }
+            if self.begun || self.holdings.is_whole() {
+                self.begun = true;
+                return Some(std::mem::take(&mut self.gathered));
+            }
+        }
+    }
+
+    /// Takes what comes until nothing does for a moment.
+    async fn gather(&mut self) {
+        let end = Instant::now() + GATHER.1;
+        loop {
+            let quiet = (Instant::now() + GATHER.0).min(end);
+            match timeout_at(quiet, self.news.recv()).await {
+                Ok(Some(news)) => self.take(news),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) {
+        if let News::State(kind, state) = &news {
+            self.feeds.send_if_modified(|feeds| feeds.insert(*kind, state.clone()).as_ref() != Some(state));
+        }
+        self.holdings.take(news, &mut self.gathered);
+    }
+}
+
+impl Source for Cluster {
+    async fn next(&mut self) -> Option<Vec<Edit>> {
+        Some(self.next_changes().await?.edits)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}

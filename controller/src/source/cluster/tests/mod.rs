@@ -1,0 +1,251 @@
+//! A cluster watched through everything that happens to connections, servers and CRDs.
+
+mod server;
+
+pub(crate) use server::Server;
+
+use super::{Changes, Cluster, FeedState};
+use crate::resources::{Edit, Kind};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+fn namespace(name: &str, team: &str) -> Value {
+    json!({ "metadata": { "name": name, "labels": { "team": team } } })
+}
+
+fn route(name: &str, path: &str) -> Value {
+    json!({
+        "metadata": { "name": name, "namespace": "shop", "uid": name },
+        "spec": {
+            "parentRefs": [{ "name": "edge" }],
+            "rules": [{ "matches": [{ "path": { "type": "PathPrefix", "value": path } }] }],
+        },
+    })
+}
+
+/// Edits in short: `+Namespace shop`, `-HTTPRoute shop/a`.
+fn short(changes: &Changes) -> Vec<String> {
+    let mut out: Vec<String> = changes
+        .edits
+        .iter()
+        .map(|it| match it {
+            Edit::Upsert(it) => format!("+{}", it.reference()),
+            Edit::Remove(it) => format!("-{it}"),
+        })
+        .collect();
+    out.sort();
+    out
+}
+
+async fn next(cluster: &mut Cluster) -> Vec<String> {
+    let changes = timeout(Duration::from_secs(120), cluster.next_changes()).await;
+    short(&changes.expect("a change").expect("no end"))
+}
+
+/// Nothing comes for longer than any pause after a failure.
+async fn nothing(cluster: &mut Cluster) {
+    let changes = timeout(Duration::from_secs(60), cluster.next_changes()).await;
+    assert!(changes.is_err(), "{:?}", changes.map(|it| it.map(|it| short(&it))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_changes_are_everything_in_one_piece() {
+    let server = Server::new();
+    for index in 0..1200 {
+        server.put(Kind::Namespace, namespace(&format!("n{index}"), "a"));
+    }
+    server.put(Kind::HttpRoute, route("a", "/"));
+    let mut cluster = Cluster::watch(server.client());
+    assert_eq!(next(&mut cluster).await.len(), 1201);
+    nothing(&mut cluster).await;
+    let pages = server
+        .take_requests()
+        .iter()
+        .filter(|it| it.contains("namespaces?") && it.contains("limit="))
+        .count();
+    assert_eq!(pages, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_cluster_is_told_too() {
+    let mut cluster = Cluster::watch(Server::new().client());
+    assert!(next(&mut cluster).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_comes_within_milliseconds_and_many_come_together() {
+    let server = Server::new();
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+
+    let before = Instant::now();
+    server.put(Kind::HttpRoute, route("a", "/"));
+    assert_eq!(next(&mut cluster).await, ["+HTTPRoute shop/a"]);
+    assert!(before.elapsed() < Duration::from_millis(50), "{:?}", before.elapsed());
+
+    for index in 0..1000 {
+        server.put(Kind::HttpRoute, route(&format!("r{index}"), "/"));
+    }
+    let (mut seen, mut batches) = (0, 0);
+    while seen < 1000 {
+        seen += next(&mut cluster).await.len();
+        batches += 1;
+    }
+    assert!(batches <= 3, "{batches} batches");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_connection_only_what_changed_comes() {
+    let server = Server::new();
+    server.put(Kind::HttpRoute, route("a", "/"));
+    server.put(Kind::HttpRoute, route("b", "/"));
+    server.put(Kind::HttpRoute, route("c", "/"));
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+    sleep(Duration::from_secs(1)).await;
+
+    server.hang_up();
+    server.put(Kind::HttpRoute, route("b", "/changed"));
+    server.delete(Kind::HttpRoute, "shop", "c");
+    assert_eq!(next(&mut cluster).await, ["+HTTPRoute shop/b", "-HTTPRoute shop/c"]);
+    server.take_requests();
+    nothing(&mut cluster).await;
+    assert!(!server.take_requests().iter().any(|it| it.contains("limit=")), "nothing had to be listed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_server_that_has_forgotten_a_list_gives_only_what_changed() {
+    let server = Server::new();
+    for name in ["a", "b", "c"] {
+        server.put(Kind::HttpRoute, route(name, "/"));
+    }
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+    sleep(Duration::from_secs(1)).await;
+
+    server.set_down(true);
+    server.put(Kind::HttpRoute, route("b", "/changed"));
+    server.delete(Kind::HttpRoute, "shop", "c");
+    server.put(Kind::HttpRoute, route("d", "/"));
+    server.compact();
+    sleep(Duration::from_secs(300)).await;
+    let tried = server.take_requests().len();
+    let kinds = Kind::ALL.len();
+    assert!(tried < kinds * 60, "{tried} requests of {kinds} kinds in five minutes are too many");
+
+    server.set_down(false);
+    let mut came = next(&mut cluster).await;
+    while came.len() < 3 {
+        came.extend(next(&mut cluster).await);
+    }
+    came.sort();
+    assert_eq!(came, ["+HTTPRoute shop/b", "+HTTPRoute shop/d", "-HTTPRoute shop/c"]);
+    nothing(&mut cluster).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crd_that_comes_later_holds_nothing_up_and_is_read_when_it_comes() {
+    let server = Server::new();
+    server.offer(Kind::GrpcRoute, false);
+    server.put(Kind::HttpRoute, route("a", "/"));
+    let mut cluster = Cluster::watch(server.client());
+    assert_eq!(next(&mut cluster).await, ["+HTTPRoute shop/a"]);
+    let feeds = cluster.feeds();
+    assert_eq!(feeds.borrow()[&Kind::GrpcRoute], FeedState::NotOffered);
+
+    server.offer(Kind::GrpcRoute, true);
+    let spec = json!({ "parentRefs": [{ "name": "edge" }] });
+    server.put(Kind::GrpcRoute, json!({ "metadata": { "name": "g", "namespace": "shop" }, "spec": spec }));
+    let before = Instant::now();
+    assert_eq!(next(&mut cluster).await, ["+GRPCRoute shop/g"]);
+    assert!(before.elapsed() < Duration::from_secs(5));
+    nothing(&mut cluster).await;
+    assert_eq!(feeds.borrow()[&Kind::GrpcRoute], FeedState::Watching("v1".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_missing_for_a_moment_keeps_its_objects() {
+    let server = Server::new();
+    server.put(Kind::HttpRoute, route("a", "/"));
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+
+    server.offer(Kind::HttpRoute, false);
+    let gone = tokio::spawn(async move {
+        let came = next(&mut cluster).await;
+        (cluster, came)
+    });
+    sleep(Duration::from_secs(5)).await;
+    server.offer(Kind::HttpRoute, true);
+    sleep(Duration::from_secs(60)).await;
+    assert!(!gone.is_finished(), "it was missing for five seconds only");
+
+    server.offer(Kind::HttpRoute, false);
+    let (cluster, came) = gone.await.unwrap();
+    assert_eq!(came, ["-HTTPRoute shop/a"]);
+    assert_eq!(cluster.feeds().borrow()[&Kind::HttpRoute], FeedState::NotOffered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_understood_keeps_its_last_good_version() {
+    let server = Server::new();
+    server.put(Kind::HttpRoute, route("a", "/"));
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+
+    // As a newer CRD would let it pass: to leave the matcher out would widen the route.
+    let mut newer = route("a", "/");
+    newer["spec"]["rules"][0]["matches"][0]["colour"] = json!("blue");
+    server.put(Kind::HttpRoute, newer);
+    assert_eq!(next(&mut cluster).await, [""; 0]);
+    let problems: Vec<String> = cluster.problems().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("HTTPRoute shop/a spec.rules[0].matches[0].colour:"), "{problems:?}");
+
+    server.put(Kind::HttpRoute, route("a", "/b"));
+    assert_eq!(next(&mut cluster).await, ["+HTTPRoute shop/a"]);
+    assert_eq!(cluster.problems().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_may_not_be_read_holds_the_first_changes_up_and_says_so() {
+    let server = Server::new();
+    server.forbid(Kind::Secret);
+    let mut cluster = Cluster::watch(server.client());
+    nothing(&mut cluster).await;
+    let feeds = cluster.feeds();
+    let FeedState::Failing(why) = feeds.borrow()[&Kind::Secret].clone() else { panic!("{feeds:?}") };
+    assert!(why.contains("ClusterRole"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_may_matter_is_asked_for() {
+    let server = Server::new();
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+    sleep(Duration::from_secs(1)).await;
+    let requests = server.take_requests();
+    for (kind, selector) in
+        [("secrets", "type%3Dkubernetes.io%2Ftls"), ("pods", "status.phase%21%3DSucceeded")]
+    {
+        let of_kind: Vec<&String> = requests.iter().filter(|it| it.contains(&format!("/{kind}?"))).collect();
+        assert!(of_kind.len() >= 2, "listed and watched: {requests:?}");
+        assert!(of_kind.iter().all(|it| it.contains(selector)), "{of_kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_is_kept_for_who_writes_it() {
+    let server = Server::new();
+    let mut it = route("a", "/");
+    it["status"] = json!({ "parents": [] });
+    let version = server.put(Kind::HttpRoute, it);
+    server.put(Kind::Namespace, namespace("shop", "a"));
+    let mut cluster = Cluster::watch(server.client());
+    let changes = cluster.next_changes().await.unwrap();
+    let [(object, Some(record))] = &changes.records[..] else { panic!("{:?}", changes.records) };
+    assert_eq!(object.to_string(), "HTTPRoute shop/a");
+    assert_eq!((&*record.uid, &*record.version), ("a", &*version));
+    assert_eq!(record.parsed(), json!({ "parents": [] }));
+}

@@ -1,0 +1,182 @@
+//! Whether what was compiled is in force at the proxies, and what that means for the status. Pure.
+
+use super::{reason, render};
+use crate::resources::{Kind, ObjectRef};
+use crate::serve::ProxyState;
+use fairway_config::model::{Generation, ObjectName, ResourceKey, ResourceKind};
+use fairway_config::stream::Proxy;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far the proxies of one Gateway have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Connected proxies that have a configuration. Others are not ready and get no traffic, so they are not waited for.
+    pub ready: usize,
+    /// What each of these has in force at least.
+    pub acked: Generation,
+    /// What one of them refused, and why.
+    pub refused: BTreeMap<ResourceKey, String>,
+}
+
+/// Whether a Gateway's configuration is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Programming {
+    /// Yes.
+    InForce,
+    /// Not yet; what is waited for.
+    Pending(String),
+}
+
+/// What of the proxies' refusals concerns which object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    by_object: BTreeMap<ObjectRef, BTreeSet<String>>,
+    /// By Gateway and listener.
+    by_listener: BTreeMap<(ObjectRef, String), String>,
+}
+
+/// How far the proxies of each Gateway have come.
+pub fn deliveries(states: &[ProxyState]) -> BTreeMap<ObjectName, Delivery> {
+    let mut out = BTreeMap::<ObjectName, Delivery>::new();
+    for state in states {
+        let Proxy::Gateway(gateway) = &state.proxy else { continue };
+        let delivery = out.entry(gateway.clone()).or_default();
+        if state.acked > Generation::default() {
+            delivery.acked = if delivery.ready == 0 { state.acked } else { delivery.acked.min(state.acked) };
+            delivery.ready += 1;
+        }
+        delivery.refused.extend(state.rejected.iter().map(|it| (it.key.clone(), it.reason.clone())));
+    }
+    out
+}
+
+// === impl Programming ===
+
+impl Programming {
+    /// Judges a Gateway whose resources changed last in the generation `required`. A Gateway without proxies stays in
+    /// force for a while if it `was`: its proxies are on their way from the last controller, or reconnect.
+    pub fn judge(delivery: Option<&Delivery>, required: Generation, was: bool, lost_briefly: bool) -> Self {
+        match delivery.filter(|it| it.ready > 0) {
+            Some(it) if it.acked >= required => Self::InForce,
+            Some(it) => Self::Pending(format!(
+                "the configuration is on its way to the Gateway's {}",
+                match it.ready {
+                    1 => "proxy".to_owned(),
+                    more => format!("{more} proxies"),
+                }
+            )),
+            None if was && lost_briefly => Self::InForce,
+            None => Self::Pending(
+                "no proxy of the Gateway is connected yet; see the pods of its Deployment".to_owned(),
+            ),
+        }
+    }
+}
+
+// === impl Refusals ===
+
+impl Refusals {
+    /// Finds the objects that refused resources come from.
+    pub fn of(deliveries: &BTreeMap<ObjectName, Delivery>) -> Self {
+        let mut out = Self::default();
+        for (gateway, delivery) in deliveries {
+            let gateway = ObjectRef::of(Kind::Gateway, gateway);
+            for (key, why) in &delivery.refused {
+                let said =
+                    format!("{key} is refused by a proxy of {gateway}, its last good version stays: {why}");
+                let mut parts = key.name.splitn(3, '/');
+                match (key.kind, parts.next(), parts.next(), parts.next()) {
+                    (ResourceKind::Listener, Some(_), Some(_), Some(listener)) => {
+                        out.by_listener.insert((gateway.clone(), listener.to_owned()), said);
+                    }
+                    (ResourceKind::Route, Some(kind), Some(namespace), Some(name)) => {
+                        let route = Kind::ALL.into_iter().find(|it| it.as_str() == kind);
+                        let route = route.map(|kind| ObjectRef::new(kind, namespace, name));
+                        out.by_object.entry(route.unwrap_or(gateway.clone())).or_default().insert(said);
+                    }
+                    _ => {
+                        out.by_object.entry(gateway.clone()).or_default().insert(said);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// The objects whose refusals differ.
+    pub fn differing(&self, other: &Self) -> BTreeSet<ObjectRef> {
+        let objects = |it: &Self| {
+            let listeners = it
+                .by_listener
+                .iter()
+                .map(|((gateway, name), why)| (gateway.clone(), format!("{name} {why}")));
+            let objects = it.by_object.iter().map(|(object, why)| (object.clone(), format!("{why:?}")));
+            listeners.chain(objects).collect::<BTreeSet<_>>()
+        };
+        objects(self).symmetric_difference(&objects(other)).map(|(object, _)| object.clone()).collect()
+    }
+}
+
+/// Corrects a rendered status by what the proxies say: what they have not in force yet is not programmed.
+pub fn apply(status: &mut Value, object: &ObjectRef, programming: &Programming, refusals: &Refusals) {
+    if let Programming::Pending(message) = programming {
+        render::conditions(status, &mut |it| pend(it, message));
+    }
+    for listener in render::list_mut(status, "listeners") {
+        let name = listener["name"].as_str().unwrap_or_default().to_owned();
+        if let Some(why) = refusals.by_listener.get(&(object.clone(), name)) {
+            for it in render::list_mut(listener, "conditions").iter_mut().filter(|it| is_programmed(it)) {
+                (it["status"], it["reason"], it["message"]) =
+                    ("False".into(), reason::INVALID.into(), why.as_str().into());
+            }
+        }
+    }
+    if let Some(whys) = refusals.by_object.get(object) {
+        let message = whys.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
+        add_refused(status, &message);
+    }
+}
+
+fn is_programmed(condition: &Value) -> bool {
+    condition["type"] == reason::PROGRAMMED && condition["status"] == "True"
+}
+
+fn pend(condition: &mut Value, message: &str) {
+    if is_programmed(condition) {
+        (condition["status"], condition["reason"], condition["message"]) =
+            ("False".into(), reason::PENDING.into(), message.into());
+    }
+}
+
+/// Adds the condition of a refusal to a route's parents, or to a Gateway.
+fn add_refused(status: &mut Value, message: &str) {
+    let add = |conditions: &mut Vec<Value>| {
+        let observed = conditions.first().map(|it| it["observedGeneration"].clone()).unwrap_or_default();
+        conditions.push(json!({
+            "type": reason::REFUSED,
+            "status": "True",
+            "reason": "Refused",
+            "message": message,
+            "observedGeneration": observed,
+        }));
+    };
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        add(conditions);
+    }
+    for parent in render::list_mut(status, "parents") {
+        parent.get_mut("conditions").and_then(Value::as_array_mut).map(add);
+    }
+}
+
+/// Whether a status says that its Gateway is programmed, for this generation of it.
+pub fn says_programmed(current: &Value, ours: &Value) -> bool {
+    let find = |status: &Value| {
+        let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        conditions.iter().find(|it| is_programmed(it)).map(|it| it["observedGeneration"].clone())
+    };
+    find(current).is_some_and(|it| find(ours) == Some(it))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+use super::*;
+use fairway_config::Rejected;
+
+fn state(gateway: &str, acked: u64, rejected: &[(ResourceKind, &str)]) -> ProxyState {
+    ProxyState {
+        proxy: Proxy::Gateway(ObjectName::new("edge", gateway)),
+        version: "1".into(),
+        acked: Generation(acked),
+        rejected: rejected
+            .iter()
+            .map(|(kind, name)| Rejected { key: ResourceKey::new(*kind, *name), reason: "why".to_owned() })
+            .collect(),
+    }
+}
+
+#[test]
+fn a_gateway_is_in_force_when_every_ready_proxy_has_it() {
+    let public = ObjectName::new("edge", "public");
+    for (acked, required, was, lost_briefly, expected) in [
+        (vec![], 5, false, true, false),
+        (vec![], 5, true, true, true), // its proxies are on their way
+        (vec![], 5, true, false, false),
+        (vec![4], 5, true, true, false),
+        (vec![5], 5, false, false, true),
+        (vec![7, 4], 5, true, true, false),
+        (vec![7, 5], 5, false, false, true),
+        (vec![7, 0], 5, false, false, true), // the second has just started and gets no traffic
+        (vec![0], 5, false, true, false),
+    ] {
+        let states: Vec<ProxyState> = acked.iter().map(|it| state("public", *it, &[])).collect();
+        let judged =
+            Programming::judge(deliveries(&states).get(&public), Generation(required), was, lost_briefly);
+        assert_eq!(
+            judged == Programming::InForce,
+            expected,
+            "{acked:?} of {required}, was {was}: {judged:?}"
+        );
+    }
+}
+
+fn gateway_status() -> Value {
+    let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status, "reason": kind, "message": "m", "observedGeneration": 2 });
+    let conditions = json!([condition("Accepted", "True"), condition("Programmed", "True")]);
+    let failed = json!([condition("Programmed", "False")]);
+    json!({
+        "conditions": conditions,
+        "listeners": [{ "name": "http", "conditions": conditions }, { "name": "bad", "conditions": failed }],
+    })
+}
+
+fn find<'a>(conditions: &'a Value, kind: &str) -> (&'a str, &'a str) {
+    let it = conditions.as_array().unwrap().iter().find(|it| it["type"] == kind).unwrap();
+    (it["status"].as_str().unwrap(), it["reason"].as_str().unwrap())
+}
+
+#[test]
+fn what_is_pending_is_not_programmed_and_what_failed_keeps_its_reason() {
+    let object = ObjectRef::new(Kind::Gateway, "edge", "public");
+    let mut status = gateway_status();
+    apply(&mut status, &object, &Programming::Pending("waits".to_owned()), &Refusals::default());
+    assert_eq!(find(&status["conditions"], "Accepted"), ("True", "Accepted"));
+    assert_eq!(find(&status["conditions"], "Programmed"), ("False", "Pending"));
+    assert_eq!(find(&status["listeners"][0]["conditions"], "Programmed"), ("False", "Pending"));
+    assert_eq!(find(&status["listeners"][1]["conditions"], "Programmed"), ("False", "Programmed"));
+}
+
+#[test]
+fn a_refusal_is_told_to_the_object_it_comes_from() {
+    let refused = [
+        (ResourceKind::Listener, "edge/public/http"),
+        (ResourceKind::Route, "HTTPRoute/shop/reviews"),
+        (ResourceKind::Certificate, "edge/cert"),
+    ];
+    let refusals = Refusals::of(&deliveries(&[state("public", 3, &refused)]));
+    let gateway = ObjectRef::new(Kind::Gateway, "edge", "public");
+    let route = ObjectRef::new(Kind::HttpRoute, "shop", "reviews");
+    assert_eq!(refusals.differing(&Refusals::default()), BTreeSet::from([gateway.clone(), route.clone()]));
+
+    let mut status = gateway_status();
+    apply(&mut status, &gateway, &Programming::InForce, &refusals);
+    assert_eq!(find(&status["listeners"][0]["conditions"], "Programmed"), ("False", "Invalid"));
+    assert_eq!(find(&status["conditions"], "Programmed").0, "True");
+    assert_eq!(find(&status["conditions"], reason::REFUSED).0, "True", "the certificate");
+
+    let parent = json!({ "parentRef": { "name": "public" }, "conditions": [{ "type": "Accepted", "status": "True", "observedGeneration": 7 }] });
+    let mut status = json!({ "parents": [parent] });
+    apply(&mut status, &route, &Programming::InForce, &refusals);
+    let conditions = &status["parents"][0]["conditions"];
+    assert_eq!(find(conditions, reason::REFUSED), ("True", "Refused"));
+    assert_eq!(conditions[1]["observedGeneration"], 7);
+    let message = conditions[1]["message"].as_str().unwrap();
+    assert!(message.contains("HTTPRoute/shop/reviews") && message.contains("why"), "{message}");
+}
+
+#[test]
+fn only_the_same_generation_was_programmed_before() {
+    let (ours, mut current) = (gateway_status(), gateway_status());
+    assert!(says_programmed(&current, &ours));
+    for condition in render::list_mut(&mut current, "conditions") {
+        condition["observedGeneration"] = json!(1);
+    }
+    assert!(!says_programmed(&current, &ours));
+    assert!(!says_programmed(&json!({}), &ours));
+}

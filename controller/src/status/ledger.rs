@@ -1,0 +1,133 @@
+//! What is true of each object and what the cluster says of it: the two sides that the status writer compares.
+//!
+//! Every replica keeps it; the one that leads writes.
+
+use super::{ObjectStatus, Record};
+use crate::resources::{Kind, ObjectRef};
+use fairway_config::model::{Generation, ObjectName};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// What is true of each object and what the cluster says of it.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Held for moments, never while anything waits.
+    pages: Mutex<Pages>,
+    touched: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    lines: HashMap<ObjectRef, Line, ahash::RandomState>,
+    /// The commit in which a Gateway's listeners last changed.
+    changed_in: HashMap<ObjectName, Generation, ahash::RandomState>,
+    touched: BTreeSet<ObjectRef>,
+}
+
+/// One object.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    /// What the cluster says; none for an object that is not (yet) in the cluster.
+    pub record: Option<Arc<Record>>,
+    /// What is true; none when it is no concern of ours.
+    pub status: Option<Arc<ObjectStatus>>,
+}
+
+/// What a step of the pipeline changed.
+#[derive(Debug, Default)]
+pub struct Posting {
+    /// What the cluster says; none for an object that is gone.
+    pub records: Vec<(ObjectRef, Option<Arc<Record>>)>,
+    /// What is true; none for an object that has no status of ours any more.
+    pub statuses: Vec<(ObjectRef, Option<ObjectStatus>)>,
+    /// The Gateways whose listeners changed, and the commit that has it.
+    pub gateways: Vec<ObjectName>,
+    /// The commit.
+    pub generation: Generation,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Enters what changed.
+    pub fn post(&self, posting: Posting) {
+        let Posting { records, statuses, gateways, generation } = posting;
+        let mut pages = self.pages();
+        for gateway in gateways {
+            pages.touched.insert(ObjectRef::of(Kind::Gateway, &gateway));
+            pages.changed_in.insert(gateway, generation);
+        }
+        for (object, record) in records {
+            let line = pages.lines.entry(object.clone()).or_default();
+            line.record = record;
+            pages.settle(object);
+        }
+        for (object, status) in statuses {
+            let line = pages.lines.entry(object.clone()).or_default();
+            line.status = status.map(Arc::new);
+            pages.settle(object);
+        }
+        let any = !pages.touched.is_empty();
+        drop(pages);
+        if any {
+            self.touched.notify_one();
+        }
+    }
+
+    /// Waits until an object has been touched.
+    pub async fn touched(&self) {
+        self.touched.notified().await;
+    }
+
+    /// The objects that were touched since the last call.
+    pub fn take_touched(&self) -> BTreeSet<ObjectRef> {
+        std::mem::take(&mut self.pages().touched)
+    }
+
+    /// Every object.
+    pub fn objects(&self) -> Vec<ObjectRef> {
+        self.pages().lines.keys().cloned().collect()
+    }
+
+    /// One object.
+    pub fn line(&self, object: &ObjectRef) -> Line {
+        self.pages().lines.get(object).cloned().unwrap_or_default()
+    }
+
+    /// The commit in which a Gateway's listeners last changed.
+    pub fn changed_in(&self, gateway: &ObjectName) -> Generation {
+        self.pages().changed_in.get(gateway).copied().unwrap_or_default()
+    }
+
+    /// For an admin page: every status, as compiled.
+    pub fn describe(&self) -> serde_json::Value {
+        let pages = self.pages();
+        let statuses = pages.lines.iter().filter_map(|(object, line)| {
+            Some((object.to_string(), serde_json::to_value(line.status.as_deref()?).ok()?))
+        });
+        statuses.collect::<serde_json::Map<_, _>>().into()
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Pages ===
+
+impl Pages {
+    /// A line with nothing on it goes, any other is to be looked at.
+    fn settle(&mut self, object: ObjectRef) {
+        let empty = self.lines.get(&object).is_none_or(|it| it.record.is_none() && it.status.is_none());
+        if empty {
+            self.lines.remove(&object);
+            self.touched.remove(&object);
+            if object.kind == Kind::Gateway {
+                self.changed_in.remove(&object.object_name());
+            }
+        } else {
+            self.touched.insert(object);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What an object in the cluster says of its status now.
+
+use crate::source::cluster::Endpoint;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What an object in the cluster says of its status now: kept as text, since of most nothing is ever read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is.
+    pub endpoint: Arc<Endpoint>,
+    /// Its uid.
+    pub uid: Arc<str>,
+    /// Its resourceVersion: a write is only right on what it was made from.
+    pub version: Arc<str>,
+    /// Its status as JSON; none when it has none.
+    pub status: Option<Box<str>>,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Its status; an empty one when it has none.
+    pub fn parsed(&self) -> Value {
+        let parsed = self.status.as_deref().and_then(|it| serde_json::from_str(it).ok());
+        parsed.unwrap_or_else(|| Value::Object(serde_json::Map::new()))
+    }
+}

@@ -1,0 +1,263 @@
+//! Writes the statuses into the cluster, for the replica that leads.
+
+use super::Record;
+use super::delivery::{self, Delivery, Programming, Refusals};
+use super::ledger::{Ledger, Line};
+use super::merge::{Author, merge};
+use super::pace::Pace;
+use super::render::render;
+use crate::events::{Recorder, news_of};
+use crate::resources::{Kind, ObjectRef};
+use crate::serve::States;
+use fairway_config::model::ObjectName;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, warn};
+
+/// Writes that may be under way at once.
+const IN_FLIGHT: usize = 32;
+
+/// How long a write may take to be answered.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long after a write that failed to try again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a Gateway that was programmed stays so without a connected proxy.
+const RECONNECT: Duration = Duration::from_secs(15);
+
+/// How often the proxies' states are looked at, at most.
+const LOOK: Duration = Duration::from_millis(30);
+
+/// Writes the statuses into the cluster.
+pub struct Writer {
+    client: Client,
+    controller: Arc<str>,
+    ledger: Arc<Ledger>,
+    states: States,
+    events: Recorder,
+    pace: Pace,
+    deliveries: BTreeMap<ObjectName, Delivery>,
+    refusals: Refusals,
+    /// Since when a Gateway has no proxy; those that never had one since we lead are missing.
+    alone_since: HashMap<ObjectName, Instant>,
+    began: Instant,
+    /// The version on which an object was last written: until the cluster shows a newer one, there is nothing to do.
+    written_on: HashMap<ObjectRef, Arc<str>, ahash::RandomState>,
+}
+
+/// A write that has to be made.
+struct Write {
+    object: ObjectRef,
+    record: Arc<Record>,
+    status: Value,
+    current: Value,
+}
+
+/// How a write went.
+enum Outcome {
+    /// It is done; the version it made.
+    Written(Option<String>),
+    /// The object has changed, or is gone; the watch will say.
+    Overtaken,
+    /// It did not work.
+    Failed(String),
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Puts a writer together.
+    pub fn new(
+        client: Client,
+        controller: Arc<str>,
+        ledger: Arc<Ledger>,
+        states: States,
+        events: Recorder,
+    ) -> Self {
+        Self {
+            client,
+            controller,
+            ledger,
+            states,
+            events,
+            pace: Pace::default(),
+            deliveries: BTreeMap::new(),
+            refusals: Refusals::default(),
+            alone_since: HashMap::new(),
+            began: Instant::now(),
+            written_on: HashMap::default(),
+        }
+    }
+
+    /// Runs for as long as this replica leads.
+    pub async fn run(mut self) {
+        let mut flights = JoinSet::new();
+        let mut look_again = Instant::now();
+        let mut sweep = tokio::time::interval(RECONNECT);
+        self.look_at_proxies(Instant::now());
+        for object in self.ledger.objects() {
+            self.pace.touch(&object, Instant::now());
+        }
+        loop {
+            let now = Instant::now();
+            while flights.len() < IN_FLIGHT
+                && let Some(object) = self.pace.next(now)
+            {
+                match self.plan(&object, now) {
+                    Some(write) => drop(flights.spawn(carry_out(self.client.clone(), write))),
+                    None => self.pace.done(&object, false, now),
+                }
+            }
+            let due = self.pace.next_due().filter(|_| flights.len() < IN_FLIGHT);
+            tokio::select! {
+                () = self.ledger.touched() => {
+                    for object in self.ledger.take_touched() {
+                        self.pace.touch(&object, Instant::now());
+                    }
+                }
+                () = wait(due) => {}
+                Some(Ok((write, outcome))) = flights.join_next() => self.landed(write, outcome),
+                () = async { sleep_until(look_again).await; self.states.changed().await } => {
+                    look_again = Instant::now() + LOOK;
+                    self.look_at_proxies(Instant::now());
+                }
+                _ = sweep.tick() => {
+                    self.pace.sweep(now);
+                    self.look_at_proxies(now);
+                    self.written_on.retain(|it, _| self.ledger.line(it).record.is_some());
+                }
+            }
+        }
+    }
+
+    /// Notes how far the proxies are, and has the objects looked at for which that changed something.
+    fn look_at_proxies(&mut self, now: Instant) {
+        let deliveries = delivery::deliveries(&self.states.get());
+        let gateways: Vec<ObjectName> = self.deliveries.keys().chain(deliveries.keys()).cloned().collect();
+        for gateway in gateways {
+            let (old, new) = (self.deliveries.get(&gateway), deliveries.get(&gateway));
+            let ready = |it: Option<&Delivery>| it.map_or(0, |it| it.ready);
+            if ready(new) > 0 {
+                self.alone_since.remove(&gateway);
+            } else if ready(old) > 0 {
+                self.alone_since.insert(gateway.clone(), now);
+                self.pace.touch_at(&ObjectRef::of(Kind::Gateway, &gateway), now + RECONNECT);
+            }
+            let required = self.ledger.changed_in(&gateway);
+            let in_force = |it: Option<&Delivery>| it.is_some_and(|it| it.ready > 0 && it.acked >= required);
+            if in_force(old) != in_force(new) || (ready(old) == 0) != (ready(new) == 0) {
+                self.pace.touch(&ObjectRef::of(Kind::Gateway, &gateway), now);
+            }
+        }
+        let refusals = Refusals::of(&deliveries);
+        for object in self.refusals.differing(&refusals) {
+            self.pace.touch(&object, now);
+        }
+        (self.deliveries, self.refusals) = (deliveries, refusals);
+    }
+
+    /// What has to be written of an object now; none when nothing has.
+    fn plan(&mut self, object: &ObjectRef, now: Instant) -> Option<Write> {
+        let Line { record, status } = self.ledger.line(object);
+        let record = record?;
+        if self.written_on.get(object) == Some(&record.version) {
+            return None;
+        }
+        let current = record.parsed();
+        let ours = status.map(|status| {
+            let mut ours = render(&status);
+            let programming = self.programming(object, &current, &ours, now);
+            delivery::apply(&mut ours, object, &programming, &self.refusals);
+            ours
+        });
+        let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let status = merge(&current, ours.as_ref(), Author { controller: &self.controller, now: &time })?;
+        Some(Write { object: object.clone(), record, status, current })
+    }
+
+    fn programming(
+        &mut self,
+        object: &ObjectRef,
+        current: &Value,
+        ours: &Value,
+        now: Instant,
+    ) -> Programming {
+        if object.kind != Kind::Gateway {
+            return Programming::InForce;
+        }
+        let gateway = object.object_name();
+        let was = delivery::says_programmed(current, ours);
+        let until = *self.alone_since.get(&gateway).unwrap_or(&self.began) + RECONNECT;
+        let delivery = self.deliveries.get(&gateway);
+        if was && now < until && delivery.is_none_or(|it| it.ready == 0) {
+            self.pace.touch_at(object, until);
+        }
+        Programming::judge(delivery, self.ledger.changed_in(&gateway), was, now < until)
+    }
+
+    fn landed(&mut self, write: Write, outcome: Outcome) {
+        let Write { object, record, status, current } = write;
+        let now = Instant::now();
+        let wrote = match outcome {
+            Outcome::Written(version) => {
+                debug!(%object, "status written");
+                // What did not change the object makes no echo to wait for.
+                if version.as_deref() != Some(&*record.version) {
+                    self.written_on.insert(object.clone(), record.version.clone());
+                }
+                self.events.tell(&object, &record, news_of(&current, &status));
+                true
+            }
+            Outcome::Overtaken => {
+                self.written_on.insert(object.clone(), record.version.clone());
+                false
+            }
+            Outcome::Failed(why) => {
+                warn!(%object, "its status cannot be written, it is tried again: {why}");
+                self.pace.touch_at(&object, now + AGAIN);
+                false
+            }
+        };
+        self.pace.done(&object, wrote, now);
+    }
+}
+
+async fn wait(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn carry_out(client: Client, write: Write) -> (Write, Outcome) {
+    let outcome = match timeout(ANSWER, patch(&client, &write)).await {
+        Ok(Ok(version)) => Outcome::Written(version),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Outcome::Overtaken,
+        Ok(Err(error)) => Outcome::Failed(error.to_string()),
+        Err(_) => Outcome::Failed("the API server does not answer".to_owned()),
+    };
+    (write, outcome)
+}
+
+/// Writes with the version it was made from as precondition; gives back the version it made.
+async fn patch(client: &Client, write: &Write) -> kube::Result<Option<String>> {
+    let Write { object, record, status, .. } = write;
+    let body = json!({ "metadata": { "resourceVersion": &*record.version }, "status": status });
+    let path = format!("{}/status?fieldManager=fairway-controller", record.endpoint.object(object));
+    let request = http::Request::patch(path)
+        .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+        .body(body.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    let answer: Value = client.request(request).await?;
+    Ok(answer["metadata"]["resourceVersion"].as_str().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests;

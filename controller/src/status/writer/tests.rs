@@ -1,0 +1,197 @@
+//! The writer against an API server in memory: source, ledger and writer together.
+
+use super::*;
+use crate::serve::Hub;
+use crate::source::Cluster;
+use crate::source::cluster::tests::Server;
+use crate::status::{
+    Condition, GatewayStatus, ObjectStatus, ParentRef, ParentStatus, Posting, RouteStatus, reason,
+};
+use fairway_config::stream::{Proxy, Subscription, client};
+use fairway_config::{Apply, Changes, Rejected, Snapshot};
+use tokio::time::sleep;
+
+const US: &str = "fairway.dev/controller";
+
+fn route_status(generation: i64) -> ObjectStatus {
+    ObjectStatus::Route(RouteStatus {
+        parents: vec![ParentStatus {
+            parent_ref: ParentRef { name: "public".into(), ..ParentRef::default() },
+            controller_name: US.into(),
+            conditions: vec![Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "fine", generation)],
+        }],
+    })
+}
+
+fn gateway_status(attached: u32) -> ObjectStatus {
+    let conditions = vec![Condition::holds(reason::PROGRAMMED, reason::PROGRAMMED, "served", 1)];
+    let listener = crate::status::ListenerStatus {
+        name: "http".into(),
+        supported_kinds: Vec::new(),
+        attached_routes: attached,
+        conditions: conditions.clone(),
+    };
+    ObjectStatus::Gateway(GatewayStatus { addresses: Vec::new(), conditions, listeners: vec![listener] })
+}
+
+fn route(name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::HttpRoute, "shop", name)
+}
+
+fn gateway() -> ObjectRef {
+    ObjectRef::new(Kind::Gateway, "edge", "public")
+}
+
+/// A proxy that takes what it is given.
+struct TakesAll;
+
+impl Apply for TakesAll {
+    fn apply(&mut self, _: &Snapshot, _: &Changes) -> Result<(), Vec<Rejected>> {
+        Ok(())
+    }
+}
+
+/// A cluster whose objects are followed into a ledger, and a writer that leads.
+struct Scene {
+    server: Server,
+    ledger: Arc<Ledger>,
+    hub: Arc<Hub>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let scene = Self { server: Server::new(), ledger: Arc::default(), hub: Hub::new() };
+        let spec = json!({ "gatewayClassName": "fairway", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] });
+        scene.server.put(
+            Kind::Gateway,
+            json!({ "metadata": { "namespace": "edge", "name": "public", "uid": "g" }, "spec": spec }),
+        );
+        let (mut cluster, ledger) = (Cluster::watch(scene.server.client()), scene.ledger.clone());
+        tokio::spawn(async move {
+            while let Some(changes) = cluster.next_changes().await {
+                ledger.post(Posting { records: changes.records, ..Posting::default() });
+            }
+        });
+        let client = scene.server.client();
+        let events = Recorder::start(client.clone(), "test".into());
+        let writer = Writer::new(client, US.into(), scene.ledger.clone(), scene.hub.states(), events);
+        tokio::spawn(writer.run());
+        sleep(Duration::from_secs(1)).await;
+        scene
+    }
+
+    fn put_route(&self, name: &str, status: Value) {
+        let spec = json!({ "parentRefs": [{ "name": "public" }] });
+        let metadata = json!({ "namespace": "shop", "name": name, "uid": name });
+        self.server.put(Kind::HttpRoute, json!({ "metadata": metadata, "spec": spec, "status": status }));
+    }
+
+    fn judge(&self, object: ObjectRef, status: Option<ObjectStatus>) {
+        self.ledger.post(Posting { statuses: vec![(object, status)], ..Posting::default() });
+    }
+
+    fn parents(&self, name: &str) -> Value {
+        self.server.get(Kind::HttpRoute, "shop", name)["status"]["parents"].clone()
+    }
+
+    fn programmed(&self) -> (String, String) {
+        let status = self.server.get(Kind::Gateway, "edge", "public")["status"].clone();
+        let it = &status["conditions"][0];
+        (
+            it["status"].as_str().unwrap_or_default().to_owned(),
+            it["reason"].as_str().unwrap_or_default().to_owned(),
+        )
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_is_written_once_and_taken_away_when_it_is_no_longer_ours() {
+    let scene = Scene::new().await;
+    let theirs = json!({ "parentRef": { "name": "x" }, "controllerName": "example.com/x", "conditions": [] });
+    scene.put_route("a", json!({ "parents": [theirs] }));
+    scene.judge(route("a"), Some(route_status(1)));
+    sleep(Duration::from_secs(5)).await;
+    let parents = scene.parents("a");
+    assert_eq!((&parents[0], &parents[1]["controllerName"]), (&theirs, &json!(US)));
+    assert_eq!(scene.server.take_patches().len(), 1, "its own echo is no reason to write");
+
+    scene.judge(route("a"), None);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.parents("a"), json!([theirs]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_writes_at_the_same_time_is_not_lost() {
+    let scene = Scene::new().await;
+    scene.put_route("a", json!({ "parents": [] }));
+    sleep(Duration::from_secs(1)).await;
+    scene.judge(route("a"), Some(route_status(1)));
+    // The writer makes its patch in 60 ms; by then the object has another version that it has not heard of yet.
+    sleep(Duration::from_millis(59)).await;
+    let theirs = json!({ "parentRef": { "name": "x" }, "controllerName": "example.com/x", "conditions": [] });
+    scene.put_route("a", json!({ "parents": [theirs] }));
+    sleep(Duration::from_secs(5)).await;
+    let parents = scene.parents("a");
+    assert_eq!(parents.as_array().unwrap().len(), 2, "{parents}");
+    assert_eq!(parents[0], theirs);
+    assert_eq!(scene.server.take_patches().len(), 2, "the first was refused for its version");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_attached_routes_are_right_within_a_second_with_few_writes() {
+    let scene = Scene::new().await;
+    for index in 0..1000 {
+        scene.put_route(&format!("r{index}"), json!({ "parents": [] }));
+    }
+    for index in 0..1000 {
+        scene.judge(route(&format!("r{index}")), Some(route_status(1)));
+        scene.judge(gateway(), Some(gateway_status(index + 1)));
+        if index % 10 == 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    sleep(Duration::from_secs(1)).await;
+    let status = scene.server.get(Kind::Gateway, "edge", "public")["status"].clone();
+    assert_eq!(status["listeners"][0]["attachedRoutes"], 1000);
+    assert!((0..1000).all(|it| scene.parents(&format!("r{it}"))[0]["controllerName"] == US));
+    let patches = scene.server.take_patches();
+    let of_gateway = patches.iter().filter(|(path, _)| path.contains("/gateways/")).count();
+    assert!(of_gateway <= 15, "{of_gateway} writes");
+    assert_eq!(patches.len() - of_gateway, 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_is_programmed_when_its_proxy_has_acknowledged() {
+    let scene = Scene::new().await;
+    scene.judge(gateway(), Some(gateway_status(0)));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.programmed(), ("False".to_owned(), "Pending".to_owned()));
+
+    scene.hub.commit(Vec::new(), Vec::new());
+    let subscription = Subscription { proxy: Proxy::Gateway(gateway().object_name()), version: "1".into() };
+    let hub = scene.hub.clone();
+    let (_, run) =
+        client::follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(TakesAll));
+    let proxy = tokio::spawn(async move { match run.await {} });
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.programmed(), ("True".to_owned(), "Programmed".to_owned()));
+
+    proxy.abort();
+    sleep(RECONNECT / 2).await;
+    assert_eq!(scene.programmed().0, "True", "it may come back");
+    sleep(RECONNECT).await;
+    assert_eq!(scene.programmed(), ("False".to_owned(), "Pending".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_asked_again() {
+    let scene = Scene::new().await;
+    scene.put_route("a", json!({ "parents": [] }));
+    sleep(Duration::from_secs(1)).await;
+    scene.server.set_down(true);
+    scene.judge(route("a"), Some(route_status(1)));
+    sleep(Duration::from_secs(20)).await;
+    scene.server.set_down(false);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(scene.parents("a")[0]["controllerName"], US);
+}
