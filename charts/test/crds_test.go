@@ -17,6 +17,14 @@ import (
 
 const gatewayAPI = crds + "/charts/gateway-api/files"
 
+func TestOursAloneIsTheDefault(t *testing.T) {
+	for _, object := range objects(t, render(t, crds)) {
+		if !strings.HasSuffix(nameOf(object), ".fairway.dev") {
+			t.Errorf("%s is there", nameOf(object))
+		}
+	}
+}
+
 // The files of the Gateway API are those of the module in go.mod, to the letter.
 func TestTheGatewayAPIIsUpstreams(t *testing.T) {
 	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
@@ -39,13 +47,14 @@ func TestTheGatewayAPIIsUpstreams(t *testing.T) {
 	}
 }
 
-// Rendering adds labels and "keep" to them, and changes nothing else.
-func TestTheGatewayAPIIsRenderedUnchanged(t *testing.T) {
+// Rendering adds labels and "keep" to kinds, theirs and ours, and changes nothing else.
+func TestKindsAreRenderedUnchanged(t *testing.T) {
 	for _, channel := range []string{"standard", "experimental"} {
 		t.Run(channel, func(t *testing.T) {
 			upstream := map[string]map[string]any{}
 			files, _ := filepath.Glob(filepath.Join(gatewayAPI, channel, "*.yaml"))
-			for _, file := range files {
+			ours, _ := filepath.Glob(crds + "/files/fairway.dev_*.yaml")
+			for _, file := range append(files, ours...) {
 				text, err := os.ReadFile(file)
 				if err != nil {
 					t.Fatal(err)
@@ -62,14 +71,18 @@ func TestTheGatewayAPIIsRenderedUnchanged(t *testing.T) {
 				}
 				want, ok := upstream[nameOf(object)]
 				if !ok {
+					t.Errorf("%s is in no file", nameOf(object))
 					continue
 				}
 				delete(upstream, nameOf(object))
 				delete(annotations, "helm.sh/resource-policy")
 				delete(metadata, "labels")
 				delete(want["metadata"].(map[string]any), "labels")
+				if len(annotations) == 0 {
+					delete(metadata, "annotations")
+				}
 				if !reflect.DeepEqual(object, want) {
-					t.Errorf("%s is not upstream's", nameOf(object))
+					t.Errorf("%s is not as its file has it", nameOf(object))
 				}
 			}
 			for name := range upstream {

@@ -7,21 +7,20 @@ import (
 	"testing"
 )
 
-// Each golden/<chart>/<case>.values.yaml renders what stands beside it.
+// Each golden/<case>.values.yaml renders what stands beside it.
 func TestGolden(t *testing.T) {
-	for _, values := range cases(t, "*") {
-		chart := "../" + filepath.Base(filepath.Dir(values))
+	for _, values := range cases(t) {
 		golden := strings.TrimSuffix(values, ".values.yaml") + ".yaml"
-		t.Run(strings.TrimPrefix(golden, "golden/"), func(t *testing.T) {
-			compare(t, golden, render(t, chart, "--values", values))
+		t.Run(filepath.Base(golden), func(t *testing.T) {
+			compare(t, golden, render(t, fairway, "--values", values))
 		})
 	}
 }
 
-// cases are the values files of a chart's golden files.
-func cases(t *testing.T, chart string) []string {
+// cases are the values files of the golden files.
+func cases(t *testing.T) []string {
 	t.Helper()
-	found, err := filepath.Glob("golden/" + chart + "/*.values.yaml")
+	found, err := filepath.Glob("golden/*.values.yaml")
 	if err != nil || len(found) == 0 {
 		t.Fatal("no golden files", err)
 	}

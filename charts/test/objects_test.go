@@ -47,7 +47,7 @@ func known(t *testing.T) *runtime.Scheme {
 }
 
 func TestAnAPIServerWouldTakeEveryObject(t *testing.T) {
-	for _, values := range cases(t, "fairway") {
+	for _, values := range cases(t) {
 		for _, object := range objects(t, render(t, fairway, "--values", values)) {
 			if !slices.Contains(foreign, object["kind"].(string)) {
 				typed(t, object)
@@ -60,7 +60,7 @@ func TestAnAPIServerWouldTakeEveryObject(t *testing.T) {
 }
 
 func TestEveryObjectIsLabelled(t *testing.T) {
-	for _, values := range cases(t, "fairway") {
+	for _, values := range cases(t) {
 		for _, object := range objects(t, render(t, fairway, "--values", values, "--set", "commonLabels.of=all")) {
 			labels, _ := object["metadata"].(map[string]any)["labels"].(map[string]any)
 			for _, key := range []string{"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/part-of", "app.kubernetes.io/managed-by", "helm.sh/chart", "of"} {
@@ -95,7 +95,7 @@ func TestAChartsVersionIsNotInItsPods(t *testing.T) {
 }
 
 func TestRightsAreNeverEverything(t *testing.T) {
-	for _, values := range cases(t, "fairway") {
+	for _, values := range cases(t) {
 		for _, rule := range rules(t, values) {
 			for _, part := range [][]string{rule.APIGroups, rule.Resources, rule.Verbs} {
 				if slices.Contains(part, "*") {
@@ -129,7 +129,7 @@ func TestSecretsAreNeverWrittenOutsideTheOwnNamespace(t *testing.T) {
 // With rbac.gatewayNamespaces nothing can be made elsewhere.
 func TestNamedNamespacesAreTheOnlyOnesProvisionedIn(t *testing.T) {
 	var bound []string
-	for _, object := range objects(t, render(t, fairway, "--values", "golden/fairway/narrow.values.yaml")) {
+	for _, object := range objects(t, render(t, fairway, "--values", "golden/narrow.values.yaml")) {
 		switch binding := typed(t, object).(type) {
 		case *rbacv1.ClusterRoleBinding:
 			if strings.HasSuffix(binding.RoleRef.Name, "-provision") {
@@ -172,7 +172,7 @@ func writes(verb string) bool {
 
 func deployment(t *testing.T, name string) *appsv1.Deployment {
 	t.Helper()
-	for _, object := range objects(t, render(t, fairway, "--values", "golden/fairway/"+name+".values.yaml")) {
+	for _, object := range objects(t, render(t, fairway, "--values", "golden/"+name+".values.yaml")) {
 		if object["kind"] == "Deployment" {
 			return typed(t, object).(*appsv1.Deployment)
 		}

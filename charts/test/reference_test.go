@@ -138,7 +138,7 @@ func TestEveryRightHasItsReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	wanted := map[string]bool{}
-	for _, rule := range rules(t, "golden/fairway/default.values.yaml") {
+	for _, rule := range rules(t, "golden/default.values.yaml") {
 		wanted[row(rule)] = true
 	}
 	for _, line := range strings.Split(string(page), "\n") {
