@@ -2,7 +2,7 @@
 
 use super::binding::Binding;
 use super::conflict::{ListenerLosers, ServiceLosers};
-use super::gateway::{GatewayPlan, GatewayReport};
+use super::gateway::{GatewayPlan, GatewayReport, ListenerSetPlan};
 use super::index::IndexKey;
 use super::output::Proxy;
 use super::problem::{Problem, Severity};
@@ -38,6 +38,7 @@ pub(super) enum Value {
     Nothing,
     GatewayReport(Arc<GatewayReport>),
     Gateway(Arc<GatewayPlan>),
+    ListenerSet(Arc<ListenerSetPlan>),
     Binding(Arc<Binding>),
     ListenerLosers(Arc<ListenerLosers>),
     ServiceLosers(Arc<ServiceLosers>),

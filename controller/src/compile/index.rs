@@ -22,6 +22,8 @@ pub(super) enum IndexKey {
     PodsAt(IpAddr),
     /// Pods that run the proxy of a Gateway.
     ProxyPods(ObjectName),
+    /// ListenerSets that name a Gateway.
+    ListenerSets(ObjectName),
     /// Gateways of a class in a namespace.
     Gateways(Arc<str>, Arc<str>),
     // Answered by what units find out.
@@ -87,6 +89,9 @@ impl IndexKey {
             Object::Gateway(it) => {
                 vec![Self::Gateways(it.spec.gateway_class_name.as_str().into(), it.meta.namespace.clone())]
             }
+            Object::ListenerSet(it) => {
+                it.spec.gateway(&it.meta.namespace).map(Self::ListenerSets).into_iter().collect()
+            }
             Object::Service(it) if super::service::requires_waypoint(it) => {
                 vec![Self::WaypointNeed(it.meta.namespace.clone())]
             }
@@ -129,6 +134,7 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
     match object.kind {
         Kind::GatewayClass => vec![Unit::Class(object.name.clone())],
         Kind::Gateway => vec![Unit::GatewayCheck(name()), Unit::Gateway(name()), Unit::GatewayStatus(name())],
+        Kind::ListenerSet => vec![Unit::ListenerSet(name())],
         Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
             vec![Unit::Binding(object.clone()), Unit::Route(object.clone())]
         }
@@ -142,6 +148,7 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
         Kind::Namespace
         | Kind::EndpointSlice
         | Kind::Secret
+        | Kind::ConfigMap
         | Kind::BackendTlsPolicy
         | Kind::ReferenceGrant => Vec::new(),
     }

@@ -9,6 +9,7 @@ use super::{binding, conflict, gateway, proxy, waypoint, workload};
 use crate::resources::{
     EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef,
 };
+use crate::resources::{ConfigMap, ListenerSet};
 use crate::resources::{Pod, ReferenceGrant, Resources, Secret, Service};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashSet};
@@ -80,6 +81,16 @@ impl<'a> Reader<'a> {
         self.object(&it, |objects, it| objects.gateway(it).cloned())
     }
 
+    pub(super) fn listener_set(&mut self, name: &ObjectName) -> Option<Arc<ListenerSet>> {
+        let it = ObjectRef::of(Kind::ListenerSet, name);
+        self.object(&it, |objects, it| objects.listener_set(it).cloned())
+    }
+
+    pub(super) fn config_map(&mut self, name: &ObjectName) -> Option<Arc<ConfigMap>> {
+        let it = ObjectRef::of(Kind::ConfigMap, name);
+        self.object(&it, |objects, it| objects.config_map(it).cloned())
+    }
+
     pub(super) fn http_route(&mut self, it: &ObjectRef) -> Option<Arc<HttpRoute>> {
         self.object(it, |objects, it| objects.http_route(it).cloned())
     }
@@ -127,6 +138,13 @@ impl<'a> Reader<'a> {
     pub(super) fn gateway_plan(&mut self, name: &ObjectName) -> Option<Arc<gateway::GatewayPlan>> {
         match self.value(Unit::Gateway(name.clone())) {
             Value::Gateway(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    pub(super) fn listener_set_plan(&mut self, name: &ObjectName) -> Option<Arc<gateway::ListenerSetPlan>> {
+        match self.value(Unit::ListenerSet(name.clone())) {
+            Value::ListenerSet(it) => Some(it),
             _ => None,
         }
     }

@@ -27,6 +27,8 @@ pub(super) enum Unit {
     GatewayCheck(ObjectName),
     /// What of a Gateway routes see, and its listeners.
     Gateway(ObjectName),
+    /// What of a ListenerSet routes see, and its listeners.
+    ListenerSet(ObjectName),
     /// The certificate in a Secret.
     Certificate(ObjectName),
     /// Where a route could attach.
@@ -73,7 +75,7 @@ impl Unit {
         match self {
             Self::Class(_) | Self::ProxyPods(_) | Self::Guarded(_) => 0,
             Self::Workload(_) | Self::GatewayCheck(_) => 1,
-            Self::Gateway(_) => 2,
+            Self::Gateway(_) | Self::ListenerSet(_) => 2,
             Self::Certificate(_) | Self::Binding(_) => 3,
             Self::ListenerConflicts(_) | Self::ServiceConflicts(..) => 4,
             Self::Route(_) => 5,
@@ -90,6 +92,7 @@ impl Unit {
             Self::GatewayCheck(it) | Self::Gateway(it) | Self::GatewayStatus(it) => {
                 Life::Object(ObjectRef::of(Kind::Gateway, it))
             }
+            Self::ListenerSet(it) => Life::Object(ObjectRef::of(Kind::ListenerSet, it)),
             Self::Binding(it) | Self::Route(it) => Life::Object(it.clone()),
             Self::Workload(it) => Life::Object(ObjectRef::of(Kind::Pod, it)),
             Self::Guarded(it) | Self::Service(it) | Self::Endpoints(it) | Self::Authorization(it) => {
@@ -113,6 +116,7 @@ impl Unit {
             Self::Workload(pod) => workload::evaluate(reader, pod),
             Self::GatewayCheck(gateway) => gateway::check(reader, gateway),
             Self::Gateway(gateway) => gateway::publish(reader, gateway),
+            Self::ListenerSet(set) => gateway::publish_set(reader, set),
             Self::Certificate(secret) => certificate::evaluate(reader, secret),
             Self::Binding(route) => binding::evaluate(reader, route),
             Self::ListenerConflicts(listener) => conflict::on_listener(reader, listener),

@@ -145,7 +145,7 @@ pub struct ContainerPort {
     pub port: u16,
 }
 
-/// A Secret; only one of type `kubernetes.io/tls` keeps its data, and of that only the certificate and key.
+/// A Secret; of its data only the authorities are kept, and of one of type `kubernetes.io/tls` the certificate and key.
 #[derive(Clone, PartialEq)]
 pub struct Secret {
     /// Who it is.
@@ -156,6 +156,8 @@ pub struct Secret {
     pub certificate: Option<Arc<str>>,
     /// `tls.key`
     pub private_key: Option<Arc<str>>,
+    /// `ca.crt`
+    pub authorities: Option<Arc<str>>,
 }
 
 fn invalid(field: impl Into<String>, reason: impl Into<String>) -> InvalidObject {
@@ -345,6 +347,8 @@ impl Pod {
 
 /// The type of Secret that holds a certificate.
 pub(super) const TLS: &str = "kubernetes.io/tls";
+/// Where ConfigMaps and Secrets keep certificates of authorities.
+pub(super) const AUTHORITIES: &str = "ca.crt";
 
 impl Secret {
     /// Takes what is needed.
@@ -356,10 +360,14 @@ impl Secret {
             let text = plain
                 .remove(key)
                 .or_else(|| data.remove(key).map(|it| String::from_utf8_lossy(&it.0).into_owned()));
-            text.filter(|_| kind == TLS).map(Into::into)
+            text.map(Into::into)
         };
-        let (certificate, private_key) = (take("tls.crt"), take("tls.key"));
-        Self { meta: Meta::new(full.metadata, true), kind: kind.into(), certificate, private_key }
+        let authorities = take(AUTHORITIES);
+        let (certificate, private_key) = match kind == TLS {
+            true => (take("tls.crt"), take("tls.key")),
+            false => (None, None),
+        };
+        Self { meta: Meta::new(full.metadata, true), kind: kind.into(), certificate, private_key, authorities }
     }
 
     /// Whether it is of the type that holds a certificate.

@@ -17,10 +17,14 @@ pub enum Kind {
     Pod,
     /// Secret
     Secret,
+    /// ConfigMap
+    ConfigMap,
     /// GatewayClass
     GatewayClass,
     /// Gateway
     Gateway,
+    /// ListenerSet
+    ListenerSet,
     /// HTTPRoute
     HttpRoute,
     /// GRPCRoute
@@ -67,14 +71,16 @@ pub struct ObjectRef {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
         Self::Pod,
         Self::Secret,
+        Self::ConfigMap,
         Self::GatewayClass,
         Self::Gateway,
+        Self::ListenerSet,
         Self::HttpRoute,
         Self::GrpcRoute,
         Self::TlsRoute,
@@ -92,8 +98,10 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Pod => "Pod",
             Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
+            Self::ListenerSet => "ListenerSet",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
             Self::TlsRoute => "TLSRoute",
@@ -107,10 +115,11 @@ impl Kind {
     /// The API group; empty for the core group.
     pub fn group(self) -> &'static str {
         match self {
-            Self::Namespace | Self::Service | Self::Pod | Self::Secret => "",
+            Self::Namespace | Self::Service | Self::Pod | Self::Secret | Self::ConfigMap => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::GatewayClass
             | Self::Gateway
+            | Self::ListenerSet
             | Self::HttpRoute
             | Self::GrpcRoute
             | Self::TlsRoute

@@ -3,8 +3,10 @@
 //! Objects of the Gateway API keep their generated spec; of core objects only the fields that are read are kept, so
 //! that a cluster's Pods cost hundreds of bytes each and not kilobytes.
 
+mod config_map;
 mod core;
 mod kind;
+mod listener_set;
 mod meta;
 mod object;
 mod selector;
@@ -14,6 +16,8 @@ pub use self::core::{
     AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Secret, Service, ServiceKind, ServicePort,
     SliceEndpoint, SlicePort, TargetPort,
 };
+pub use config_map::ConfigMap;
+pub use listener_set::ListenerSetSpec;
 pub use kind::{Kind, ObjectRef, RouteKind};
 pub use meta::Meta;
 pub use object::{InvalidObject, Object, Typed};
@@ -26,6 +30,8 @@ use fairway_gateway_api as api;
 pub type GatewayClass = Typed<api::gatewayclasses::GatewayClassSpec>;
 /// A Gateway.
 pub type Gateway = Typed<api::gateways::GatewaySpec>;
+/// A ListenerSet.
+pub type ListenerSet = Typed<ListenerSetSpec>;
 /// An HTTPRoute.
 pub type HttpRoute = Typed<api::httproutes::HttpRouteSpec>;
 /// A GRPCRoute.

@@ -3,6 +3,7 @@
 use super::{
     BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace,
 };
+use super::{ConfigMap, ListenerSet};
 use super::{ObjectRef, Pod, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -29,8 +30,10 @@ pub enum Object {
     EndpointSlice(Arc<EndpointSlice>),
     Pod(Arc<Pod>),
     Secret(Arc<Secret>),
+    ConfigMap(Arc<ConfigMap>),
     GatewayClass(Arc<GatewayClass>),
     Gateway(Arc<Gateway>),
+    ListenerSet(Arc<ListenerSet>),
     HttpRoute(Arc<HttpRoute>),
     GrpcRoute(Arc<GrpcRoute>),
     TlsRoute(Arc<TlsRoute>),
@@ -62,8 +65,10 @@ impl Object {
             Kind::EndpointSlice => Self::EndpointSlice(Arc::new(EndpointSlice::new(typed(manifest)?)?)),
             Kind::Pod => Self::Pod(Arc::new(Pod::new(typed(manifest)?)?)),
             Kind::Secret => Self::Secret(Arc::new(Secret::new(typed(manifest)?))),
+            Kind::ConfigMap => Self::ConfigMap(Arc::new(ConfigMap::new(typed(manifest)?))),
             Kind::GatewayClass => Self::GatewayClass(with_spec(manifest, kind)?),
             Kind::Gateway => Self::Gateway(with_spec(manifest, kind)?),
+            Kind::ListenerSet => Self::ListenerSet(with_spec(manifest, kind)?),
             Kind::HttpRoute => Self::HttpRoute(with_spec(manifest, kind)?),
             Kind::GrpcRoute => Self::GrpcRoute(with_spec(manifest, kind)?),
             Kind::TlsRoute => Self::TlsRoute(with_spec(manifest, kind)?),
@@ -82,8 +87,10 @@ impl Object {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Pod(_) => Kind::Pod,
             Self::Secret(_) => Kind::Secret,
+            Self::ConfigMap(_) => Kind::ConfigMap,
             Self::GatewayClass(_) => Kind::GatewayClass,
             Self::Gateway(_) => Kind::Gateway,
+            Self::ListenerSet(_) => Kind::ListenerSet,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::GrpcRoute(_) => Kind::GrpcRoute,
             Self::TlsRoute(_) => Kind::TlsRoute,
@@ -102,8 +109,10 @@ impl Object {
             Self::EndpointSlice(it) => &it.meta,
             Self::Pod(it) => &it.meta,
             Self::Secret(it) => &it.meta,
+            Self::ConfigMap(it) => &it.meta,
             Self::GatewayClass(it) => &it.meta,
             Self::Gateway(it) => &it.meta,
+            Self::ListenerSet(it) => &it.meta,
             Self::HttpRoute(it) => &it.meta,
             Self::GrpcRoute(it) => &it.meta,
             Self::TlsRoute(it) => &it.meta,

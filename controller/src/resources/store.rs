@@ -1,5 +1,6 @@
 //! The set of objects that is compiled.
 
+use super::{ConfigMap, ListenerSet};
 use super::{BackendTlsPolicy, EndpointSlice, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
 use super::{
     Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod, ReferenceGrant,
@@ -94,10 +95,14 @@ getters! {
     pod: Pod -> Pod,
     /// A Secret.
     secret: Secret -> Secret,
+    /// A ConfigMap.
+    config_map: ConfigMap -> ConfigMap,
     /// A GatewayClass.
     gateway_class: GatewayClass -> GatewayClass,
     /// A Gateway.
     gateway: Gateway -> Gateway,
+    /// A ListenerSet.
+    listener_set: ListenerSet -> ListenerSet,
     /// An HTTPRoute.
     http_route: HttpRoute -> HttpRoute,
     /// A GRPCRoute.

@@ -2,6 +2,7 @@
 
 use super::ListenerReport;
 use super::distinct::Conflict;
+use super::protocol::Protocol;
 use super::tls;
 use crate::compile::evaluation::Evaluation;
 use crate::compile::output::ProxyClass;
@@ -24,6 +25,8 @@ pub(in crate::compile) struct ListenerPlan {
     pub name: Arc<str>,
     /// Its key.
     pub key: ListenerKey,
+    /// What it speaks; none when it is nothing that we know.
+    pub protocol: Option<Protocol>,
     /// Its port.
     pub port: u16,
     /// The hosts it takes; none is all.
@@ -102,6 +105,7 @@ pub(super) fn check(
     let plan = ListenerPlan {
         name: asked.written.name.as_str().into(),
         key: ListenerKey::from(format!("{}/{}", asked.gateway, asked.written.name)),
+        protocol: Protocol::of(asked.written),
         port: u16::try_from(asked.written.port).unwrap_or_default(),
         hostname: hostname.and_then(Result::ok),
         kinds: kinds.clone(),

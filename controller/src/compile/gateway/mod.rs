@@ -5,10 +5,14 @@ mod address;
 mod conditions;
 mod distinct;
 mod listener;
+mod protocol;
+mod set;
 mod tls;
 
 pub(super) use conditions::status;
 pub(super) use listener::{ListenerPlan, NamespacePolicy};
+pub(super) use protocol::Protocol;
+pub(super) use set::{ListenerSetPlan, publish_set};
 
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
@@ -21,6 +25,7 @@ use crate::status::{Condition, reason};
 use fairway_config::model::{
     CertificateKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
 };
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,7 +36,7 @@ pub(super) struct GatewayPlan {
     pub class: ProxyClass,
     /// The addresses the user asked for.
     pub addresses: Vec<IpAddr>,
-    /// Its listeners, in the user's order.
+    /// Its own listeners, in the user's order; not those that ListenerSets add to it.
     pub listeners: Vec<ListenerPlan>,
 }
 
@@ -44,6 +49,7 @@ pub(super) struct GatewayReport {
     refusal: Option<(&'static str, String)>,
     addresses: address::Addresses,
     listeners: Vec<ListenerReport>,
+    sets: BTreeMap<ObjectName, Arc<ListenerSetPlan>>,
     proxy: Option<Proxy>,
 }
 
@@ -97,6 +103,7 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         refusal,
         addresses,
         listeners,
+        sets: BTreeMap::new(),
         proxy,
     }));
     made
@@ -128,7 +135,7 @@ fn proxy_for(
     let service_account = proxy::service_account(name, class, settings);
     let identity = settings.identity(&name.namespace, &service_account)?;
     let infrastructure = gateway.spec.infrastructure.as_ref();
-    let pairs = |map: Option<&std::collections::BTreeMap<String, String>>| {
+    let pairs = |map: Option<&BTreeMap<String, String>>| {
         map.into_iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
     };
     let served = plan.listeners.iter().filter(|it| it.programmed);

@@ -1,0 +1,24 @@
+//! ConfigMaps, cut down.
+
+use super::Meta;
+use k8s_openapi::api::core::v1 as full;
+use std::sync::Arc;
+
+/// A ConfigMap; of its data only the authorities are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigMap {
+    /// Who it is.
+    pub meta: Meta,
+    /// `ca.crt`
+    pub authorities: Option<Arc<str>>,
+}
+
+// === impl ConfigMap ===
+
+impl ConfigMap {
+    /// Takes what is needed.
+    pub fn new(full: full::ConfigMap) -> Self {
+        let text = full.data.and_then(|mut it| it.remove(super::core::AUTHORITIES));
+        Self { meta: Meta::new(full.metadata, true), authorities: text.map(Into::into) }
+    }
+}
