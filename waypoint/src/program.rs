@@ -5,13 +5,15 @@ use anyhow::Context;
 use clap::ValueEnum;
 use fairway_config::model::{ObjectName, SpiffeId};
 use fairway_config::stream::{Proxy, Subscription, client};
-use fairway_identity::{GrpcIssuer, Identities};
+use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};
 use fairway_runtime::admin::Pages;
 use fairway_runtime::metrics::Metrics;
 use fairway_runtime::readiness::{Gate, Readiness};
-use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, WorkerSettings};
+use fairway_runtime::settings::{
+    AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings,
+};
 use fairway_runtime::signals::{Signals, drain_on_signal};
-use fairway_runtime::{drain, logs, transport};
+use fairway_runtime::{drain, logs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::sync::watch;
@@ -28,11 +30,8 @@ pub struct Arguments {
     #[arg(long, env = "FAIRWAY_GATEWAY", value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     gateway: ObjectName,
 
-    /// Where the controller is: http://host:port, or unix:///path on this machine
-    ///
-    /// While it cannot be reached, what was last in force stays so.
-    #[arg(long, env = "FAIRWAY_CONTROLLER", value_name = "URI")]
-    controller: String,
+    #[command(flatten)]
+    controller: ControllerSettings,
 
     /// Its own identity in the mesh, such as spiffe://cluster.local/ns/shop/sa/waypoint
     ///
@@ -87,16 +86,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         },
         ..Settings::new(arguments.gateway.clone())
     };
-    let channel = transport::connect(&arguments.controller).context("--controller")?;
+    let channel = arguments.controller.channel().context("--controller")?;
+    let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));
     let identities =
-        Identities::start(GrpcIssuer::start(channel.clone()), fairway_identity::Settings::default());
+        Identities::start(GrpcIssuer::start(controller.clone()), fairway_identity::Settings::default());
     let identity = arguments.identity.map(|id| identities.subscribe(&id));
     let (waypoint, applier) = Waypoint::start(settings, identity, watch)?;
     metrics.with_registry(|registry| registry.register_collector(Box::new(waypoint.metrics())));
 
     let subscription = Subscription { proxy: Proxy::Gateway(arguments.gateway), version: VERSION.into() };
     let (progress, following) =
-        client::follow(channel, subscription, arguments.state_file, Box::new(applier));
+        client::follow(controller, subscription, arguments.state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));
 

@@ -3,13 +3,15 @@
 use crate::{Settings, Ztunnel, register};
 use anyhow::Context;
 use fairway_config::stream::{Proxy, Subscription, client};
-use fairway_identity::{GrpcIssuer, Identities};
+use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};
 use fairway_runtime::admin::Pages;
 use fairway_runtime::metrics::Metrics;
 use fairway_runtime::readiness::{Gate, Readiness};
-use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, WorkerSettings};
+use fairway_runtime::settings::{
+    AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings,
+};
 use fairway_runtime::signals::{Signals, drain_on_signal};
-use fairway_runtime::{drain, logs, transport};
+use fairway_runtime::{drain, logs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::sync::watch;
@@ -26,11 +28,8 @@ pub struct Arguments {
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node: String,
 
-    /// Where the controller is: http://host:port, or unix:///path on this machine
-    ///
-    /// While it cannot be reached, what was last in force stays so.
-    #[arg(long, env = "FAIRWAY_CONTROLLER", value_name = "URI")]
-    controller: String,
+    #[command(flatten)]
+    controller: ControllerSettings,
 
     /// The unix socket at which pods are registered; only its owner may use it
     #[arg(
@@ -69,15 +68,16 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         deadlines: arguments.drain.deadlines(),
         ..Settings::new(arguments.node.as_str())
     };
-    let channel = transport::connect(&arguments.controller).context("--controller")?;
+    let channel = arguments.controller.channel().context("--controller")?;
+    let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));
     let identities =
-        Identities::start(GrpcIssuer::start(channel.clone()), fairway_identity::Settings::default());
+        Identities::start(GrpcIssuer::start(controller.clone()), fairway_identity::Settings::default());
     let (ztunnel, applier) = Ztunnel::start(settings, identities.clone(), &metrics, watch.clone())?;
     let view = ztunnel.view();
 
     let subscription = Subscription { proxy: Proxy::Node(arguments.node.into()), version: VERSION.into() };
     let (progress, following) =
-        client::follow(channel, subscription, arguments.state_file, Box::new(applier));
+        client::follow(controller, subscription, arguments.state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));
 

@@ -340,7 +340,7 @@ async fn server(entitlement: impl Entitlement) -> Server {
 #[tokio::test]
 async fn over_a_unix_socket_proxies_get_identities_and_hear_of_new_roots() {
     let server = server(SameUser::as_this_process()).await;
-    let issuer = GrpcIssuer::start(transport::connect(&server.uri).unwrap());
+    let issuer = GrpcIssuer::start(transport::connect(&server.uri, None).unwrap());
     let identities = Identities::start(issuer, fairway_identity::Settings::default());
     let (mut web, reviews) =
         (identities.subscribe(&id("ns/shop/sa/web")), identities.subscribe(&id("ns/shop/sa/reviews")));
@@ -383,7 +383,7 @@ async fn over_the_socket_the_kernel_says_who_asks() {
         }
     }
     let server = server(ThisTest).await;
-    let mut client = IdentityClient::new(transport::connect(&server.uri).unwrap());
+    let mut client = IdentityClient::new(transport::connect(&server.uri, None).unwrap());
     let key = KeyPair::generate().unwrap();
     for (identity, names, code) in [
         ("spiffe://cluster.local/ns/shop/sa/web", vec![], Code::Ok),

@@ -2,6 +2,7 @@
 
 use super::ProxyClass;
 use super::evaluation::Evaluation;
+use super::parameters;
 use super::reader::Reader;
 use super::settings::Settings;
 use crate::resources::{GatewayClass, Kind, ObjectRef};
@@ -12,7 +13,7 @@ pub(super) fn of(class: &GatewayClass, settings: &Settings) -> Option<ProxyClass
     if class.spec.controller_name != *settings.controller_name {
         return None;
     }
-    // Further classes of ours (with other parameters, later) are for Gateways.
+    // Further classes of ours (with other parameters) are for Gateways.
     match *class.meta.name == *settings.waypoint_class {
         true => Some(ProxyClass::Waypoint),
         false => Some(ProxyClass::Gateway),
@@ -29,21 +30,16 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
     }
     let object = ObjectRef::new(Kind::GatewayClass, "", name);
     let generation = class.meta.generation;
-    let accepted = match &class.spec.parameters_ref {
-        None => Condition::holds(
+    let accepted = match parameters::of_class(reader, &class) {
+        Ok(_) => Condition::holds(
             reason::ACCEPTED,
             reason::ACCEPTED,
             "Gateways of this class are served by Fairway",
             generation,
         ),
-        Some(parameters) => {
-            let message = format!(
-                "spec.parametersRef: {} {} is of no use to Fairway",
-                parameters.kind, parameters.name
-            );
-            let remedy = "remove parametersRef";
-            made.error(&object, "spec.parametersRef", message.clone(), remedy);
-            let message = format!("{message}; {remedy}");
+        Err(parameters::Defect { field, message, remedy }) => {
+            made.error(&object, field, message.clone(), remedy.clone());
+            let message = format!("{field}: {message}; {remedy}");
             Condition::fails(reason::ACCEPTED, reason::INVALID_PARAMETERS, message, generation)
         }
     };

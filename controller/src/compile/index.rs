@@ -150,6 +150,7 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
         | Kind::Secret
         | Kind::ConfigMap
         | Kind::BackendTlsPolicy
-        | Kind::ReferenceGrant => Vec::new(),
+        | Kind::ReferenceGrant
+        | Kind::GatewayParameters => Vec::new(),
     }
 }

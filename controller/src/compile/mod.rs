@@ -15,6 +15,7 @@ mod gateway;
 mod grant;
 mod index;
 mod output;
+mod parameters;
 mod pool;
 mod problem;
 mod proxy;
@@ -29,7 +30,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use output::{Output, Proxy, ProxyClass};
+pub use output::{Output, Owner, Proxy, ProxyClass, Transport, Want};
 pub use pool::{AddressPool, InvalidPool};
 pub use problem::{Problem, Severity};
 pub(crate) use route::parse_duration;

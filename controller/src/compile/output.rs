@@ -1,9 +1,11 @@
 //! What a change leads to.
 
 use super::Problem;
+use crate::provision::Parameters;
 use crate::resources::ObjectRef;
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey, SpiffeId};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a change leads to; whatever is not named stays as it is.
@@ -17,21 +19,27 @@ pub struct Output {
     pub statuses: Vec<(ObjectRef, ObjectStatus)>,
     /// Objects that have no status of ours any more.
     pub unjudged: Vec<ObjectRef>,
-    /// Proxies that are wanted, new or changed.
+    /// Proxies, new or changed.
     pub proxies: Vec<Proxy>,
-    /// Proxies that are wanted no more.
+    /// Proxies that are wanted no more, nor left.
     pub retired: Vec<ObjectName>,
     /// The problems of every object whose problems changed; none left is an empty list.
     pub problems: Vec<(ObjectRef, Vec<Problem>)>,
 }
 
 /// A proxy that has to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
     /// The Gateway it serves, or the name a Gateway would have.
     pub name: ObjectName,
     /// What it is for.
     pub class: ProxyClass,
+    /// The name of its GatewayClass.
+    pub gateway_class: Arc<str>,
+    /// What becomes of it.
+    pub want: Want,
+    /// The Gateway object, which owns what is made for it; none when no object stands behind it.
+    pub owner: Option<Owner>,
     /// Whether no Gateway object stands behind it: a waypoint that routes ask for.
     pub implied: bool,
     /// The service account it runs as unless its pods say otherwise: `<gateway>-<class>` (GEP-1762).
@@ -40,10 +48,41 @@ pub struct Proxy {
     pub identity: SpiffeId,
     /// Where it listens: listener name and port.
     pub listeners: Vec<(Arc<str>, u16)>,
+    /// The ports of its listeners, in order, each once.
+    pub ports: Vec<(u16, Transport)>,
+    /// The addresses the user asked for, in the user's order.
+    pub addresses: Vec<IpAddr>,
+    /// How it is run.
+    pub parameters: Arc<Parameters>,
     /// Labels to put on what is made for it (GEP-1867).
     pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// Annotations to put on what is made for it (GEP-1867).
     pub annotations: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// What becomes of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// It runs, as is said here.
+    Run,
+    /// Something is wrong with the Gateway as a whole: what runs for it stays as it is, until that is mended.
+    Leave,
+}
+
+/// The object that owns what is made for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its uid; empty where nobody gave it one.
+    pub uid: Arc<str>,
+}
+
+/// What carries the bytes of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// What a proxy is for.

@@ -56,7 +56,7 @@ pub(super) fn service_account(gateway: &ObjectName, class: ProxyClass, settings:
         ProxyClass::Gateway => &settings.gateway_class,
         ProxyClass::Waypoint => &settings.waypoint_class,
     };
-    format!("{}-{class}", gateway.name).into()
+    crate::name::of_proxy(&gateway.name, class).into()
 }
 
 /// The identities under which a Gateway's proxy acts: those of its pods, or before there are any the one they will have.

@@ -7,7 +7,8 @@ use super::settings::Settings;
 use super::unit::Unit;
 use super::{binding, conflict, gateway, proxy, waypoint, workload};
 use crate::resources::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace, ObjectRef,
+    EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Meta, Namespace,
+    ObjectRef,
 };
 use crate::resources::{ConfigMap, ListenerSet};
 use crate::resources::{Pod, ReferenceGrant, Resources, Secret, Service};
@@ -59,6 +60,11 @@ impl<'a> Reader<'a> {
     pub(super) fn gateway_class(&mut self, name: &str) -> Option<Arc<GatewayClass>> {
         let it = ObjectRef::new(Kind::GatewayClass, "", name);
         self.object(&it, |objects, it| objects.gateway_class(it).cloned())
+    }
+
+    pub(super) fn gateway_parameters(&mut self, name: &ObjectName) -> Option<Arc<GatewayParameters>> {
+        let it = ObjectRef::of(Kind::GatewayParameters, name);
+        self.object(&it, |objects, it| objects.gateway_parameters(it).cloned())
     }
 
     pub(super) fn service(&mut self, name: &ObjectName) -> Option<Arc<Service>> {

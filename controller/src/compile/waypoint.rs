@@ -2,7 +2,7 @@
 
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
-use super::output::{Proxy, ProxyClass};
+use super::output::{Proxy, ProxyClass, Transport, Want};
 use super::proxy;
 use super::reader::Reader;
 use super::settings::{Mode, Settings};
@@ -88,10 +88,16 @@ fn implied_proxy(gateway: &ObjectName, settings: &Settings) -> Option<Proxy> {
     Some(Proxy {
         name: gateway.clone(),
         class: ProxyClass::Waypoint,
+        gateway_class: settings.waypoint_class.clone(),
+        want: Want::Run,
+        owner: None,
         implied: true,
         service_account,
         identity,
         listeners: vec![(IMPLIED_LISTENER.into(), HBONE_PORT)],
+        ports: vec![(HBONE_PORT, Transport::Tcp)],
+        addresses: Vec::new(),
+        parameters: Arc::default(),
         labels: Vec::new(),
         annotations: Vec::new(),
     })

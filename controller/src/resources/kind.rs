@@ -39,6 +39,8 @@ pub enum Kind {
     BackendTlsPolicy,
     /// ReferenceGrant
     ReferenceGrant,
+    /// GatewayParameters
+    GatewayParameters,
 }
 
 /// The kinds of routes. (The model tells those that look into requests from those that do not; here they attach alike.)
@@ -71,7 +73,7 @@ pub struct ObjectRef {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -88,6 +90,7 @@ impl Kind {
         Self::UdpRoute,
         Self::BackendTlsPolicy,
         Self::ReferenceGrant,
+        Self::GatewayParameters,
     ];
 
     /// The kind's name in a manifest.
@@ -109,6 +112,7 @@ impl Kind {
             Self::UdpRoute => "UDPRoute",
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::GatewayParameters => "GatewayParameters",
         }
     }
 
@@ -127,6 +131,7 @@ impl Kind {
             | Self::UdpRoute
             | Self::BackendTlsPolicy
             | Self::ReferenceGrant => fairway_gateway_api::GROUP,
+            Self::GatewayParameters => "fairway.dev",
         }
     }
 
@@ -136,6 +141,7 @@ impl Kind {
             Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => &["v1", "v1beta1"],
             Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
             Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
+            Self::GatewayParameters => &["v1alpha1"],
             _ => &["v1"],
         }
     }

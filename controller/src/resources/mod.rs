@@ -5,6 +5,7 @@
 
 mod config_map;
 mod core;
+pub mod gateway_parameters;
 mod kind;
 mod listener_set;
 mod meta;
@@ -36,6 +37,8 @@ pub type ListenerSet = Typed<ListenerSetSpec>;
 pub type HttpRoute = Typed<api::httproutes::HttpRouteSpec>;
 /// A GRPCRoute.
 pub type GrpcRoute = Typed<api::grpcroutes::GrpcRouteSpec>;
+/// A GatewayParameters.
+pub type GatewayParameters = Typed<gateway_parameters::GatewayParametersSpec>;
 /// A TLSRoute.
 pub type TlsRoute = Typed<api::tlsroutes::TlsRouteSpec>;
 /// A TCPRoute.

@@ -1,7 +1,8 @@
 //! An object of any kind, and how it is made from a manifest.
 
 use super::{
-    BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Meta, Namespace,
+    BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
+    Meta, Namespace,
 };
 use super::{ConfigMap, ListenerSet};
 use super::{ObjectRef, Pod, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
@@ -41,6 +42,7 @@ pub enum Object {
     UdpRoute(Arc<UdpRoute>),
     BackendTlsPolicy(Arc<BackendTlsPolicy>),
     ReferenceGrant(Arc<ReferenceGrant>),
+    GatewayParameters(Arc<GatewayParameters>),
 }
 
 /// A manifest that does not have the form of its kind.
@@ -76,6 +78,7 @@ impl Object {
             Kind::UdpRoute => Self::UdpRoute(with_spec(manifest, kind)?),
             Kind::BackendTlsPolicy => Self::BackendTlsPolicy(with_spec(manifest, kind)?),
             Kind::ReferenceGrant => Self::ReferenceGrant(with_spec(manifest, kind)?),
+            Kind::GatewayParameters => Self::GatewayParameters(with_spec(manifest, kind)?),
         })
     }
 
@@ -98,6 +101,7 @@ impl Object {
             Self::UdpRoute(_) => Kind::UdpRoute,
             Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::GatewayParameters(_) => Kind::GatewayParameters,
         }
     }
 
@@ -120,6 +124,7 @@ impl Object {
             Self::UdpRoute(it) => &it.meta,
             Self::BackendTlsPolicy(it) => &it.meta,
             Self::ReferenceGrant(it) => &it.meta,
+            Self::GatewayParameters(it) => &it.meta,
         }
     }
 

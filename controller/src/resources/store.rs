@@ -3,7 +3,8 @@
 use super::{ConfigMap, ListenerSet};
 use super::{BackendTlsPolicy, EndpointSlice, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
 use super::{
-    Gateway, GatewayClass, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod, ReferenceGrant,
+    Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod,
+    ReferenceGrant,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -117,4 +118,6 @@ getters! {
     backend_tls_policy: BackendTlsPolicy -> BackendTlsPolicy,
     /// A ReferenceGrant.
     reference_grant: ReferenceGrant -> ReferenceGrant,
+    /// A GatewayParameters.
+    gateway_parameters: GatewayParameters -> GatewayParameters,
 }

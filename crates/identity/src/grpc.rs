@@ -2,12 +2,11 @@
 
 use crate::backoff::Backoff;
 use crate::wire::{BundlesRequest, IdentityClient, IssueRequest};
-use crate::{Answer, IssueError, Issued, Issuer, SpiffeId, TrustBundle};
+use crate::{Answer, CallingChannel, ControllerChannel, IssueError, Issued, Issuer, SpiffeId, TrustBundle};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
@@ -16,7 +15,7 @@ const RECONNECT: Backoff = Backoff { first: Duration::from_millis(200), last: Du
 /// Asks the controller. It follows the stream of roots for as long as it lives.
 #[derive(Debug)]
 pub struct GrpcIssuer {
-    client: IdentityClient<Channel>,
+    client: IdentityClient<CallingChannel>,
     bundles: watch::Receiver<Option<TrustBundle>>,
     following: AbortHandle,
 }
@@ -32,8 +31,8 @@ enum StreamEnd {
 
 impl GrpcIssuer {
     /// Starts to follow the roots; call it inside the runtime that shall do so.
-    pub fn start(channel: Channel) -> Arc<Self> {
-        let client = IdentityClient::new(channel);
+    pub fn start(channel: impl Into<ControllerChannel>) -> Arc<Self> {
+        let client = IdentityClient::new(channel.into().into_service());
         let (publish, bundles) = watch::channel(None);
         let following = tokio::spawn(follow(client.clone(), publish)).abort_handle();
         Arc::new(Self { client, bundles, following })
@@ -73,7 +72,7 @@ fn issue_error(status: &Status) -> IssueError {
     }
 }
 
-async fn follow(mut client: IdentityClient<Channel>, publish: watch::Sender<Option<TrustBundle>>) {
+async fn follow(mut client: IdentityClient<CallingChannel>, publish: watch::Sender<Option<TrustBundle>>) {
     let mut failures = 0;
     loop {
         let end = follow_once(&mut client, &publish, &mut failures).await;
@@ -85,7 +84,7 @@ async fn follow(mut client: IdentityClient<Channel>, publish: watch::Sender<Opti
 }
 
 async fn follow_once(
-    client: &mut IdentityClient<Channel>,
+    client: &mut IdentityClient<CallingChannel>,
     publish: &watch::Sender<Option<TrustBundle>>,
     failures: &mut u32,
 ) -> StreamEnd {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod bearer;
 mod clock;
 mod grpc;
 mod handshake;
@@ -21,6 +22,7 @@ pub mod wire;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use bearer::{BearerToken, CallingChannel, ControllerChannel};
 pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
 pub use grpc::GrpcIssuer;
 pub use handshake::{HandshakeError, accept, connect};

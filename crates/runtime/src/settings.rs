@@ -2,12 +2,15 @@
 
 use crate::drain::Deadlines;
 use crate::logs;
+use crate::transport::{self, AddressError};
 use crate::workers;
 use clap::Args;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tonic::transport::Channel;
 
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
@@ -62,6 +65,25 @@ pub struct WorkerSettings {
     /// Each has its own event loop, listeners and connections, so more than there are processors only costs memory.
     #[arg(long = "threads", env = "FAIRWAY_THREADS", value_name = "N", value_parser = parse_count)]
     workers: Option<NonZeroUsize>,
+}
+
+/// Where a proxy gets its configuration and its identities.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Controller")]
+pub struct ControllerSettings {
+    /// Where the controller is: https://host:port, or on this machine http://host:port or unix:///path
+    ///
+    /// While it cannot be reached, what was last in force stays so.
+    #[arg(long, env = "FAIRWAY_CONTROLLER", value_name = "URI")]
+    pub controller: String,
+
+    /// A PEM file with the roots by which a controller at https:// is known; read again at each connection
+    #[arg(long, env = "FAIRWAY_CONTROLLER_ROOTS", value_name = "FILE")]
+    pub controller_roots: Option<PathBuf>,
+
+    /// A file with the token that tells the controller who this is; read again for each call
+    #[arg(long, env = "FAIRWAY_TOKEN", value_name = "FILE")]
+    pub token: Option<PathBuf>,
 }
 
 /// How the program ends when it gets SIGTERM.
@@ -132,6 +154,15 @@ impl WorkerSettings {
     /// The number that was set, or the one that suits the machine.
     pub fn count(&self) -> NonZeroUsize {
         self.workers.unwrap_or_else(workers::default_count)
+    }
+}
+
+// === impl ControllerSettings ===
+
+impl ControllerSettings {
+    /// A channel to it. Call it inside a runtime.
+    pub fn channel(&self) -> Result<Channel, AddressError> {
+        transport::connect(&self.controller, self.controller_roots.as_deref())
     }
 }
 

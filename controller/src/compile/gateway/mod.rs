@@ -16,16 +16,17 @@ pub(super) use set::{ListenerSetPlan, publish_set};
 
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
-use super::output::{Proxy, ProxyClass};
+use super::output::{Owner, Proxy, ProxyClass, Transport, Want};
 use super::reader::Reader;
 use super::settings::Settings;
-use super::{class, proxy, waypoint};
+use super::{class, parameters, proxy, waypoint};
+use crate::provision::Parameters;
 use crate::resources::{Gateway, Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, reason};
 use fairway_config::model::{
     CertificateKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -69,12 +70,13 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     let mut made = Evaluation::default();
     let settings = reader.settings();
     let Some(gateway) = reader.gateway(name) else { return made };
-    let class = reader.gateway_class(&gateway.spec.gateway_class_name);
-    let Some(class) = class.and_then(|it| class::of(&it, &settings)) else { return made };
+    let Some(its_class) = reader.gateway_class(&gateway.spec.gateway_class_name) else { return made };
+    let Some(class) = class::of(&its_class, &settings) else { return made };
     let object = ObjectRef::of(Kind::Gateway, name);
 
     let addresses = address::of(reader, name, class, &gateway, &mut made);
-    let refusal = refusal(&gateway, &addresses, &object, &mut made);
+    let parameters = parameters::of_gateway(reader, name, &gateway, &its_class);
+    let refusal = refusal(&parameters, &addresses, &object, &mut made);
     let conflicts = distinct::conflicts(&gateway.spec.listeners);
     let overlaps = distinct::overlaps(&gateway.spec.listeners);
     let (mut plans, mut listeners) = (Vec::new(), Vec::new());
@@ -96,7 +98,9 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         listeners.push(report);
     }
     let plan = GatewayPlan { class, addresses: addresses.written.clone(), listeners: plans };
-    let proxy = proxy_for(name, class, &gateway, &plan, &settings).filter(|_| refusal.is_none());
+    let want = if refusal.is_none() { Want::Run } else { Want::Leave };
+    let parameters = parameters.unwrap_or_default();
+    let proxy = proxy_for(name, &gateway, &plan, (want, parameters), &settings);
     made.value = Value::GatewayReport(Arc::new(GatewayReport {
         plan: Arc::new(plan),
         generation: gateway.meta.generation,
@@ -111,41 +115,50 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
 
 /// What makes a whole Gateway unusable.
 fn refusal(
-    gateway: &Gateway,
+    parameters: &Result<Arc<Parameters>, parameters::Defect>,
     addresses: &address::Addresses,
     object: &ObjectRef,
     made: &mut Evaluation,
 ) -> Option<(&'static str, String)> {
-    if let Some(parameters) = gateway.spec.infrastructure.as_ref().and_then(|it| it.parameters_ref.as_ref()) {
-        let field = "spec.infrastructure.parametersRef";
-        let message = format!("{} {} is of no use to Fairway", parameters.kind, parameters.name);
-        made.error(object, field, message.clone(), "remove parametersRef");
-        return Some((reason::INVALID_PARAMETERS, format!("{field}: {message}; remove parametersRef")));
+    if let Err(parameters::Defect { field, message, remedy }) = parameters {
+        made.error(object, *field, message.clone(), remedy.clone());
+        return Some((reason::INVALID_PARAMETERS, format!("{field}: {message}; {remedy}")));
     }
     addresses.unsupported.clone().map(|it| (reason::UNSUPPORTED_ADDRESS, it))
 }
 
 fn proxy_for(
     name: &ObjectName,
-    class: ProxyClass,
     gateway: &Gateway,
     plan: &GatewayPlan,
+    (want, parameters): (Want, Arc<Parameters>),
     settings: &Settings,
 ) -> Option<Proxy> {
-    let service_account = proxy::service_account(name, class, settings);
+    let service_account = proxy::service_account(name, plan.class, settings);
     let identity = settings.identity(&name.namespace, &service_account)?;
     let infrastructure = gateway.spec.infrastructure.as_ref();
     let pairs = |map: Option<&BTreeMap<String, String>>| {
         map.into_iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
     };
-    let served = plan.listeners.iter().filter(|it| it.programmed);
+    let served: Vec<&ListenerPlan> = plan.listeners.iter().filter(|it| it.programmed).collect();
+    // All listeners of a waypoint are one: its tunnel's.
+    let ports: BTreeSet<(u16, Transport)> = match plan.class {
+        ProxyClass::Waypoint => BTreeSet::from([(waypoint::HBONE_PORT, Transport::Tcp)]),
+        ProxyClass::Gateway => served.iter().map(|it| (it.port, Transport::Tcp)).collect(),
+    };
     Some(Proxy {
         name: name.clone(),
-        class,
+        class: plan.class,
+        gateway_class: gateway.spec.gateway_class_name.as_str().into(),
+        want,
+        owner: Some(Owner { uid: gateway.meta.uid.clone() }),
         implied: false,
         service_account,
         identity,
-        listeners: served.map(|it| (it.name.clone(), it.port)).collect(),
+        listeners: served.iter().map(|it| (it.name.clone(), it.port)).collect(),
+        ports: ports.into_iter().collect(),
+        addresses: plan.addresses.clone(),
+        parameters,
         labels: pairs(infrastructure.and_then(|it| it.labels.as_ref())),
         annotations: pairs(infrastructure.and_then(|it| it.annotations.as_ref())),
     })
@@ -159,7 +172,7 @@ pub(super) fn publish(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation 
     let object = ObjectRef::of(Kind::Gateway, name);
     let plan = &report.plan;
     if plan.class == ProxyClass::Waypoint {
-        made.resources.push(match report.proxy.is_some() {
+        made.resources.push(match report.refusal.is_none() && report.proxy.is_some() {
             true => waypoint::endpoints(reader, name, &plan.addresses, &settings),
             false => waypoint::nowhere(name),
         });
@@ -172,7 +185,9 @@ pub(super) fn publish(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation 
         }
     }
     if let Some(proxy) = &report.proxy {
-        made.index.push((IndexKey::Proxies(plan.class), object));
+        if proxy.want == Want::Run {
+            made.index.push((IndexKey::Proxies(plan.class), object));
+        }
         made.proxies.push(proxy.clone());
     }
     made.value = Value::Gateway(plan.clone());

@@ -7,13 +7,14 @@ use super::{Link, Subscription};
 use crate::model::Generation;
 use crate::{Apply, Rejected};
 use dial::Dial;
+use fairway_identity::ControllerChannel;
 use follower::Follower;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 /// How far following has come; for readiness and the admin port.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,12 +34,12 @@ pub struct Progress {
 ///
 /// Use [`endpoint`] for the channel: without keep-alive a controller that vanished is not missed.
 pub fn follow(
-    channel: Channel,
+    channel: impl Into<ControllerChannel>,
     subscription: Subscription,
     state_file: Option<PathBuf>,
     apply: Box<dyn Apply>,
 ) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
-    Follower::start(Dial::grpc(channel), subscription, state_file, apply)
+    Follower::start(Dial::grpc(channel.into()), subscription, state_file, apply)
 }
 
 /// Follows a controller in the same process; `link` opens a conversation with it and is called again when one ends.

@@ -62,10 +62,130 @@ async fn addresses_have_one_of_two_forms() {
         ("unix:///run/fairway/identity.sock", true),
         ("unix://run/fairway.sock", false), // a relative path in disguise
         ("unix:/run/fairway.sock", false),
-        ("https://controller:15010", false),
+        ("https://controller:15010", false), // without roots nobody knows who answers
         ("127.0.0.1:15010", false),
         ("", false),
     ] {
-        assert_eq!(connect(uri).is_ok(), good, "{uri}");
+        assert_eq!(connect(uri, None).is_ok(), good, "{uri}");
     }
+}
+
+/// A root, and a server certificate that it signed for `localhost`.
+struct Authority {
+    root: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self { root: rcgen::CertifiedIssuer::self_signed(params, key).unwrap() }
+    }
+
+    fn serving(&self, name: &str) -> Arc<dyn rustls::server::ResolvesServerCert> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf =
+            rcgen::CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.root).unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let certified =
+            rustls::sign::CertifiedKey::from_der(vec![leaf.der().clone()], key, &provider()).unwrap();
+        Arc::new(rustls::sign::SingleCertAndKey::from(certified))
+    }
+}
+
+/// Answers every call with its `authorization` header, or nothing.
+#[derive(Clone)]
+struct Mirror;
+
+impl tonic::server::NamedService for Mirror {
+    const NAME: &'static str = "mirror";
+}
+
+impl tower::Service<http::Request<tonic::body::Body>> for Mirror {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let status = match request.version() {
+            http::Version::HTTP_2 => "0",
+            _ => "13",
+        };
+        let response = http::Response::builder().header("grpc-status", status);
+        std::future::ready(Ok(response.body(tonic::body::Body::empty()).unwrap()))
+    }
+}
+
+async fn call(channel: &mut Channel) -> Result<String, String> {
+    use tower::{Service, ServiceExt};
+    let request = http::Request::post("/mirror/call").body(tonic::body::Body::empty()).unwrap();
+    let ready = channel.ready().await.map_err(|error| chain(&error))?;
+    let response = ready.call(request).await.map_err(|error| chain(&error))?;
+    Ok(response.headers()["grpc-status"].to_str().unwrap().to_owned())
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |it| it.source());
+    causes.fold(error.to_string(), |text, it| format!("{text}: {it}"))
+}
+
+struct Serving {
+    uri: String,
+    stop: tokio::sync::oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+async fn serving(authority: &Authority, name: &str) -> Serving {
+    let listener = TlsListener::bind("127.0.0.1:0".parse().unwrap(), authority.serving(name)).await.unwrap();
+    let uri = format!("https://localhost:{}", listener.local_address().unwrap().port());
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let services = server().add_service(Mirror);
+    let served = tokio::spawn(async move {
+        serve_tls(services, listener, async { drop(stopped.await) }).await.unwrap();
+    });
+    Serving { uri, stop, served }
+}
+
+#[tokio::test]
+async fn a_server_is_known_by_its_root_and_name_and_the_roots_are_read_anew() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let directory = tempfile::tempdir().unwrap();
+    let roots = directory.path().join("ca.crt");
+    let good = serving(&ours, "localhost").await;
+    let mut channel = connect(&good.uri, Some(&roots)).unwrap();
+
+    assert!(call(&mut channel).await.unwrap_err().contains("cannot read the roots"), "no roots yet");
+    std::fs::write(&roots, other.root.pem()).unwrap();
+    assert!(call(&mut channel).await.unwrap_err().contains("UnknownIssuer"), "the roots of another mesh");
+    std::fs::write(&roots, format!("{}{}", other.root.pem(), ours.root.pem())).unwrap();
+    assert_eq!(call(&mut channel).await.unwrap(), "0");
+
+    let misnamed = serving(&ours, "elsewhere").await;
+    let mut channel = connect(&misnamed.uri, Some(&roots)).unwrap();
+    assert!(call(&mut channel).await.unwrap_err().contains("not valid for name"));
+    assert!(matches!(connect(&good.uri, None), Err(AddressError::NeedsRoots(_))));
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_handshake_holds_up_nobody() {
+    let ours = Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    let roots = directory.path().join("ca.crt");
+    std::fs::write(&roots, ours.root.pem()).unwrap();
+    let Serving { uri, stop, served } = serving(&ours, "localhost").await;
+    let address = uri.trim_start_matches("https://").to_owned();
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let mut channel = connect(&uri, Some(&roots)).unwrap();
+    assert_eq!(call(&mut channel).await.unwrap(), "0");
+    // Nor the end.
+    stop.send(()).unwrap();
+    served.await.unwrap();
 }

@@ -3,16 +3,16 @@
 use crate::proto::configuration_client::ConfigurationClient;
 use crate::proto::{FromController, FromProxy, from_proxy};
 use crate::stream::Link;
+use fairway_identity::{CallingChannel, ControllerChannel};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 /// Who is called.
 pub(super) enum Dial {
     /// A controller over gRPC.
-    Grpc(ConfigurationClient<Channel>),
+    Grpc(ConfigurationClient<CallingChannel>),
     /// A controller in this process.
     Local(Box<dyn FnMut() -> Link + Send>),
 }
@@ -32,8 +32,8 @@ enum Incoming {
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Dial {
-    pub(super) fn grpc(channel: Channel) -> Self {
-        Self::Grpc(ConfigurationClient::new(channel))
+    pub(super) fn grpc(channel: ControllerChannel) -> Self {
+        Self::Grpc(ConfigurationClient::new(channel.into_service()))
     }
 
     pub(super) async fn open(&mut self) -> Result<Conversation, Status> {

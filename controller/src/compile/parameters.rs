@@ -1,0 +1,88 @@
+//! `parametersRef`: how the proxies of a class, or of one Gateway, are run.
+
+use super::reader::Reader;
+use crate::provision::Parameters;
+use crate::resources::gateway_parameters::GatewayParametersSpec;
+use crate::resources::{Gateway, GatewayClass, GatewayParameters, Kind};
+use fairway_config::model::ObjectName;
+use std::sync::Arc;
+
+/// Why parameters cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Defect {
+    /// Where they are named.
+    pub field: &'static str,
+    pub message: String,
+    pub remedy: String,
+}
+
+const OF_CLASS: &str = "spec.parametersRef";
+const OF_GATEWAY: &str = "spec.infrastructure.parametersRef";
+
+/// The parameters a GatewayClass names, if they are in order.
+pub(super) fn of_class(
+    reader: &mut Reader<'_>,
+    class: &GatewayClass,
+) -> Result<Option<Arc<GatewayParameters>>, Defect> {
+    let Some(named) = &class.spec.parameters_ref else { return Ok(None) };
+    let Some(namespace) = named.namespace.as_deref() else {
+        let message = format!("{} {} has no namespace", named.kind, named.name);
+        return Err(Defect { field: OF_CLASS, message, remedy: "write its namespace".into() });
+    };
+    look_up(reader, OF_CLASS, (&named.group, &named.kind), &ObjectName::new(namespace, named.name.as_str()))
+        .map(Some)
+}
+
+/// How a Gateway's proxy is run: its own parameters over those of its class.
+pub(super) fn of_gateway(
+    reader: &mut Reader<'_>,
+    name: &ObjectName,
+    gateway: &Gateway,
+    class: &GatewayClass,
+) -> Result<Arc<Parameters>, Defect> {
+    let defaults = of_class(reader, class).map_err(|it| Defect {
+        field: "spec.gatewayClassName",
+        message: format!("the parameters of GatewayClass {} are of no use: {}", class.meta.name, it.message),
+        remedy: it.remedy,
+    })?;
+    let named = gateway.spec.infrastructure.as_ref().and_then(|it| it.parameters_ref.as_ref());
+    let own = named.map(|it| {
+        // A local reference: the Gateway's own namespace (GEP-1867).
+        let target = ObjectName::new(name.namespace.clone(), it.name.as_str());
+        look_up(reader, OF_GATEWAY, (&it.group, &it.kind), &target)
+    });
+    let own = own.transpose()?;
+    let spec = |it: &Option<Arc<GatewayParameters>>| -> Option<GatewayParametersSpec> {
+        it.as_ref().map(|it| it.spec.clone())
+    };
+    // Both are in order by themselves, and then they are together.
+    Parameters::resolve(spec(&defaults).as_ref(), spec(&own).as_ref()).map(Arc::new).map_err(|it| Defect {
+        field: OF_GATEWAY,
+        message: it.to_string(),
+        remedy: "correct it".into(),
+    })
+}
+
+fn look_up(
+    reader: &mut Reader<'_>,
+    field: &'static str,
+    (group, kind): (&str, &str),
+    name: &ObjectName,
+) -> Result<Arc<GatewayParameters>, Defect> {
+    if Kind::of(group, kind) != Some(Kind::GatewayParameters) {
+        let message = format!("{group}/{kind} {} does not say how a proxy is run", name.name);
+        let remedy = format!("name an object of kind {} in group fairway.dev", Kind::GatewayParameters);
+        return Err(Defect { field, message, remedy });
+    }
+    let Some(found) = reader.gateway_parameters(name) else {
+        let message = format!("GatewayParameters {name} does not exist");
+        return Err(Defect { field, message, remedy: "create it, or correct the name".into() });
+    };
+    match Parameters::check(&found.spec) {
+        Ok(_) => Ok(found),
+        Err(it) => {
+            let message = format!("GatewayParameters {name}: {}: {}", it.field, it.message);
+            Err(Defect { field, message, remedy: it.remedy })
+        }
+    }
+}

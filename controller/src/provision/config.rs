@@ -1,0 +1,32 @@
+//! The ServiceAccount a proxy runs as, and the ConfigMap with the roots by which it knows the controller.
+
+use super::manifest::{Manifest, ManifestKind};
+use super::plan::Planned;
+use fairway_identity::TrustBundle;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use pem::Pem;
+use std::collections::BTreeMap;
+
+/// The key of the roots in the ConfigMap, and the name of the file that the pod has of it.
+pub(super) const ROOTS: &str = "ca.crt";
+
+/// Who it is. Its token for the API server is mounted nowhere: a proxy has nothing to say to that.
+pub(super) fn service_account(planned: Planned<'_>) -> Manifest {
+    let object = ServiceAccount {
+        metadata: planned.metadata(planned.name()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    };
+    planned.manifest(ManifestKind::ServiceAccount, planned.name(), &object)
+}
+
+/// Whom it believes.
+pub(super) fn roots(planned: Planned<'_>, roots: &TrustBundle) -> Manifest {
+    let certificates: Vec<Pem> = roots.roots.iter().map(|it| Pem::new("CERTIFICATE", it.to_vec())).collect();
+    let object = ConfigMap {
+        metadata: planned.metadata(planned.name()),
+        data: Some(BTreeMap::from([(ROOTS.to_owned(), pem::encode_many(&certificates))])),
+        ..ConfigMap::default()
+    };
+    planned.manifest(ManifestKind::ConfigMap, planned.name(), &object)
+}

@@ -1,0 +1,287 @@
+//! The Deployment: the pods that run the proxy. They meet PodSecurity `restricted`.
+//!
+//! What a listener says is not in it: a Gateway that gets a port keeps its pods.
+//!
+//! No request fails when the pods are replaced, because a new pod is ready only once it has its whole configuration,
+//! an old one goes only after that (`maxUnavailable: 0`), and it goes on accepting for the time of `drain.linger` after
+//! its SIGTERM, in which every node learns that it is no endpoint any more; the program does that itself, so no `preStop`
+//! has to.
+
+use super::config::ROOTS;
+use super::manifest::{Manifest, ManifestKind};
+use super::plan::Planned;
+use super::settings::AUDIENCE;
+use super::{Drain, Scale};
+use crate::compile::ProxyClass;
+use crate::resources::gateway_parameters::LoggedRequests;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
+    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
+    ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, Sysctl,
+    TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The user of the image; any that is not root would do.
+const NOBODY: i64 = 65532;
+const METRICS_PORT: i32 = 15020;
+const READINESS_PORT: i32 = 15021;
+
+const ROOTS_DIRECTORY: &str = "/var/run/fairway.dev/roots";
+const TOKEN_DIRECTORY: &str = "/var/run/fairway.dev/token";
+const STATE_DIRECTORY: &str = "/var/lib/fairway";
+
+/// How long a token is good for; the kubelet replaces it after four fifths of that.
+const TOKEN_SECONDS: i64 = 3600;
+/// From the end of the drain to being killed.
+const LAST_SECONDS: u64 = 5;
+/// How long a proxy may wait for its first configuration before it is started again.
+const STARTUP_SECONDS: i32 = 900;
+
+/// Its pods.
+pub(super) fn of(planned: Planned<'_>) -> Manifest {
+    let object = Deployment {
+        metadata: planned.metadata(planned.name()),
+        spec: Some(DeploymentSpec {
+            replicas: replicas(planned),
+            selector: planned.selector(),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            revision_history_limit: Some(2),
+            template: PodTemplateSpec { metadata: Some(pod_metadata(planned)), spec: Some(pod(planned)) },
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    };
+    planned.manifest(ManifestKind::Deployment, planned.name(), &object)
+}
+
+/// None where an autoscaler decides.
+fn replicas(planned: Planned<'_>) -> Option<i32> {
+    match planned.proxy.parameters.scale {
+        Some(Scale::Fixed(count)) => Some(count),
+        Some(Scale::Automatic { .. }) => None,
+        None => Some(match planned.proxy.class {
+            ProxyClass::Gateway => 1,
+            // Without its waypoint a Service that needs it cannot be reached at all.
+            ProxyClass::Waypoint => 2,
+        }),
+    }
+}
+
+fn pod_metadata(planned: Planned<'_>) -> ObjectMeta {
+    let written = &planned.proxy.parameters.pod;
+    let mut labels = written.labels.clone();
+    labels.extend(planned.labels());
+    let mut annotations = BTreeMap::from([
+        ("prometheus.io/scrape".to_owned(), "true".to_owned()),
+        ("prometheus.io/port".to_owned(), METRICS_PORT.to_string()),
+        ("prometheus.io/path".to_owned(), "/metrics".to_owned()),
+    ]);
+    annotations.extend(written.annotations.clone());
+    annotations.extend(planned.annotations());
+    ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }
+}
+
+fn pod(planned: Planned<'_>) -> PodSpec {
+    let written = &planned.proxy.parameters.pod;
+    let shared = planned.settings.image_pull_secrets.iter();
+    let shared: Vec<_> = shared.map(|name| LocalObjectReference { name: name.clone() }).collect();
+    let pull_secrets = written.image_pull_secrets.clone().unwrap_or(shared);
+    PodSpec {
+        service_account_name: Some(planned.name().to_owned()),
+        automount_service_account_token: Some(false),
+        // Else every Service of the namespace would be in the environment.
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(grace_seconds(planned.proxy.parameters.drain)),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(NOBODY),
+            run_as_group: Some(NOBODY),
+            // So that it can read its token.
+            fs_group: Some(NOBODY),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            // One of the sysctls that cannot be felt outside the pod: it binds port 80 without a privilege.
+            sysctls: Some(vec![Sysctl {
+                name: "net.ipv4.ip_unprivileged_port_start".to_owned(),
+                value: "0".to_owned(),
+            }]),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(planned)],
+        volumes: Some(volumes(planned.name())),
+        image_pull_secrets: Some(pull_secrets).filter(|it| !it.is_empty()),
+        node_selector: Some(written.node_selector.clone()).filter(|it| !it.is_empty()),
+        tolerations: written.tolerations.clone(),
+        affinity: written.affinity.clone(),
+        topology_spread_constraints: Some(
+            written.topology_spread_constraints.clone().unwrap_or_else(|| vec![over_nodes(planned)]),
+        ),
+        priority_class_name: written.priority_class_name.clone(),
+        ..PodSpec::default()
+    }
+}
+
+fn container(planned: Planned<'_>) -> Container {
+    let written = &planned.proxy.parameters.pod;
+    let port = |name: &str, port| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    Container {
+        name: "waypoint".to_owned(),
+        image: Some(written.image.clone().unwrap_or_else(|| planned.settings.image.clone())),
+        image_pull_policy: planned.settings.image_pull_policy.clone(),
+        args: Some(arguments(planned)),
+        ports: Some(vec![port("metrics", METRICS_PORT), port("readiness", READINESS_PORT)]),
+        resources: Some(written.resources.clone().unwrap_or_else(modest)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        // Asked every second till the first configuration is there, so that nobody waits for it longer than needed.
+        startup_probe: Some(Probe {
+            period_seconds: Some(1),
+            failure_threshold: Some(STARTUP_SECONDS),
+            timeout_seconds: Some(1),
+            ..ready()
+        }),
+        readiness_probe: Some(Probe { period_seconds: Some(5), timeout_seconds: Some(2), ..ready() }),
+        volume_mounts: Some(vec![
+            mount("roots", ROOTS_DIRECTORY, true),
+            mount("token", TOKEN_DIRECTORY, true),
+            mount("state", STATE_DIRECTORY, false),
+        ]),
+        ..Container::default()
+    }
+}
+
+fn arguments(planned: Planned<'_>) -> Vec<String> {
+    let (proxy, settings) = (planned.proxy, planned.settings);
+    let drain = proxy.parameters.drain;
+    let mut arguments = vec![
+        format!("--gateway={}", proxy.name),
+        format!("--controller={}", settings.controller),
+        format!("--controller-roots={ROOTS_DIRECTORY}/{ROOTS}"),
+        format!("--token={TOKEN_DIRECTORY}/token"),
+        format!("--identity={}", proxy.identity),
+        format!("--state-file={STATE_DIRECTORY}/state"),
+        format!("--drain-linger={}", milliseconds(drain.linger)),
+        format!("--drain-grace={}", milliseconds(drain.grace)),
+    ];
+    let logged = match proxy.parameters.access_log.requests {
+        None | Some(LoggedRequests::Errors) => "errors",
+        Some(LoggedRequests::None) => "none",
+        Some(LoggedRequests::All) => "all",
+    };
+    arguments.push(format!("--access-log={logged}"));
+    arguments.extend(proxy.parameters.access_log.one_in.map(|it| format!("--access-log-sample={it}")));
+    arguments.extend(settings.log.as_ref().map(|it| format!("--log={it}")));
+    arguments.extend(settings.log_format.as_ref().map(|it| format!("--log-format={it}")));
+    arguments
+}
+
+/// As the program's flags take a duration.
+fn milliseconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+/// The pod has the time that its program takes to drain, and a little more.
+fn grace_seconds(drain: Drain) -> i64 {
+    let both = drain.linger + drain.grace;
+    let rounded_up = both.as_secs() + u64::from(both.subsec_nanos() > 0);
+    i64::try_from(rounded_up + LAST_SECONDS).unwrap_or(i64::MAX)
+}
+
+/// An idle proxy's.
+fn modest() -> ResourceRequirements {
+    let requests = [("cpu", "10m"), ("memory", "32Mi")];
+    let requests = requests.map(|(name, it)| (name.to_owned(), Quantity(it.to_owned())));
+    ResourceRequirements { requests: Some(BTreeMap::from(requests)), ..ResourceRequirements::default() }
+}
+
+fn ready() -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some("/healthz/ready".to_owned()),
+            port: IntOrString::Int(READINESS_PORT),
+            ..HTTPGetAction::default()
+        }),
+        ..Probe::default()
+    }
+}
+
+/// Over nodes as far as it goes; pods of an older version do not count, so that a rollout does not end up lopsided.
+fn over_nodes(planned: Planned<'_>) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(planned.selector()),
+        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+fn volumes(name: &str) -> Vec<Volume> {
+    vec![
+        Volume {
+            name: "roots".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: name.to_owned(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "token".to_owned(),
+            projected: Some(ProjectedVolumeSource {
+                sources: Some(vec![VolumeProjection {
+                    service_account_token: Some(ServiceAccountTokenProjection {
+                        audience: Some(AUDIENCE.to_owned()),
+                        expiration_seconds: Some(TOKEN_SECONDS),
+                        path: "token".to_owned(),
+                    }),
+                    ..VolumeProjection::default()
+                }]),
+                ..ProjectedVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "state".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        },
+    ]
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(read_only),
+        ..VolumeMount::default()
+    }
+}

@@ -1,0 +1,278 @@
+//! The loop: what is wanted, what is there, what has to be done, done.
+
+use super::act::{self, StepError};
+use super::manifest::{ManifestKey, ManifestKind};
+use super::reconcile::{Ledger, Step, Why};
+use super::watching::{Sight, watch};
+use super::{Live, Settings};
+use crate::compile::Proxy;
+use fairway_config::model::ObjectName;
+use fairway_identity::TrustBundle;
+use futures_util::{StreamExt, stream};
+use kube::Client;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+/// How many Gateways are worked at at once.
+const AT_ONCE: usize = 8;
+/// Pieces of news that may wait.
+const QUEUE: usize = 256;
+/// The pause before what failed is tried again: the first, and the longest.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Makes what proxies run on, and looks after it.
+pub struct Provisioner {
+    client: Client,
+    settings: Settings,
+    ledger: Ledger,
+    listed: BTreeSet<ManifestKind>,
+    failing: BTreeMap<ObjectName, Failing>,
+    troubles: watch::Sender<Troubles>,
+}
+
+/// What could not be done, by Gateway.
+pub type Troubles = BTreeMap<ObjectName, String>;
+
+/// Something that was done for a Gateway, or could not be: for an Event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    /// The Gateway.
+    pub gateway: ObjectName,
+    /// What sort of thing.
+    pub what: What,
+    /// In words.
+    pub message: String,
+}
+
+/// What sort of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// Objects were made.
+    Provisioned,
+    /// Somebody had changed objects, and they were put right.
+    Repaired,
+    /// Objects were taken away.
+    Removed,
+    /// It did not work; it is tried again.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Failing {
+    keys: BTreeSet<ManifestKey>,
+    pause: Duration,
+    next: Instant,
+}
+
+/// What became of one step.
+#[derive(Debug)]
+struct Outcome {
+    step: Step,
+    result: Result<Option<Live>, StepError>,
+}
+
+// === impl What ===
+
+impl What {
+    /// As an Event's reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Provisioned => "Provisioned",
+            Self::Repaired => "Repaired",
+            Self::Removed => "Removed",
+            Self::Failed => "ProvisioningFailed",
+        }
+    }
+}
+
+// === impl Provisioner ===
+
+impl Provisioner {
+    /// Nothing happens before it runs.
+    pub fn new(client: Client, settings: Settings) -> Self {
+        Self {
+            client,
+            settings,
+            ledger: Ledger::default(),
+            listed: BTreeSet::new(),
+            failing: BTreeMap::new(),
+            troubles: watch::Sender::default(),
+        }
+    }
+
+    /// What cannot be done at the moment, and why; for the Gateways' status.
+    pub fn troubles(&self) -> watch::Receiver<Troubles> {
+        self.troubles.subscribe()
+    }
+
+    /// Runs until nobody says any more what is wanted. `wanted` is none until everything has been compiled once.
+    pub async fn run(
+        mut self,
+        mut wanted: watch::Receiver<Option<Arc<[Proxy]>>>,
+        mut roots: watch::Receiver<Option<TrustBundle>>,
+        happenings: mpsc::UnboundedSender<Happening>,
+    ) {
+        let (sender, mut sights) = mpsc::channel(QUEUE);
+        let mut watching = JoinSet::new();
+        for kind in ManifestKind::ALL {
+            watching.spawn(watch(self.client.clone(), kind, sender.clone()));
+        }
+        drop(sender);
+        self.replan(&mut wanted, &mut roots);
+        loop {
+            let next_try = self.failing.values().map(|it| it.next).min();
+            tokio::select! {
+                changed = wanted.changed() => match changed {
+                    Ok(()) => self.replan(&mut wanted, &mut roots),
+                    Err(_) => return,
+                },
+                changed = roots.changed() => match changed {
+                    Ok(()) => self.replan(&mut wanted, &mut roots),
+                    Err(_) => return,
+                },
+                Some(sight) = sights.recv() => self.take(sight),
+                () = until(next_try) => self.try_again(),
+            }
+            while let Ok(sight) = sights.try_recv() {
+                self.take(sight);
+            }
+            // What is there must be known before anything is made or taken away.
+            if self.listed.len() == ManifestKind::ALL.len() {
+                self.settle(&happenings).await;
+            }
+        }
+    }
+
+    fn replan(
+        &mut self,
+        wanted: &mut watch::Receiver<Option<Arc<[Proxy]>>>,
+        roots: &mut watch::Receiver<Option<TrustBundle>>,
+    ) {
+        let (wanted, roots) = (wanted.borrow_and_update(), roots.borrow_and_update());
+        if let (Some(wanted), Some(roots)) = (&*wanted, &*roots) {
+            self.ledger.want(wanted, roots, &self.settings);
+        }
+    }
+
+    fn take(&mut self, sight: Sight) {
+        match sight {
+            Sight::All(kind, there) => {
+                self.listed.insert(kind);
+                self.ledger.listed(kind, there);
+            }
+            Sight::One(key, live) => self.ledger.saw(key, live),
+            Sight::Gone(key) => self.ledger.lost(key),
+        }
+    }
+
+    fn try_again(&mut self) {
+        let now = Instant::now();
+        for it in self.failing.values().filter(|it| it.next <= now) {
+            it.keys.iter().for_each(|key| self.ledger.failed(key.clone()));
+        }
+    }
+
+    /// Does everything that has to be done, for several Gateways at once, for each in order.
+    async fn settle(&mut self, happenings: &mpsc::UnboundedSender<Happening>) {
+        let client = &self.client;
+        let work = stream::iter(self.ledger.steps()).map(async |(gateway, steps)| {
+            let mut outcomes = Vec::with_capacity(steps.len());
+            for step in steps {
+                let result = carry_out(client, &step).await;
+                outcomes.push(Outcome { step, result });
+            }
+            (gateway, outcomes)
+        });
+        let done: Vec<_> = work.buffer_unordered(AT_ONCE).collect().await;
+        for (gateway, outcomes) in done {
+            for it in self.note(&gateway, outcomes) {
+                info!(%gateway, "{}: {}", it.what.reason(), it.message);
+                let _ = happenings.send(it);
+            }
+        }
+        let troubles = &self.troubles;
+        let failing = &self.failing;
+        troubles.send_if_modified(|it| {
+            let before = it.len();
+            it.retain(|gateway, _| failing.contains_key(gateway));
+            before != it.len()
+        });
+    }
+
+    /// Takes over what was done for a Gateway, and says what of it is worth telling.
+    fn note(&mut self, gateway: &ObjectName, outcomes: Vec<Outcome>) -> Vec<Happening> {
+        let mut told: BTreeMap<What, Vec<String>> = BTreeMap::new();
+        let mut failed = BTreeSet::new();
+        for Outcome { step, result } in outcomes {
+            let key = step.key().clone();
+            match (result, step) {
+                (Ok(Some(live)), Step::Apply { manifest, why, .. }) => {
+                    self.ledger.applied(&manifest, live);
+                    let what = match why {
+                        Why::Missing => Some(What::Provisioned),
+                        Why::Edited => Some(What::Repaired),
+                        Why::Changed | Why::Unknown => None,
+                    };
+                    what.into_iter().for_each(|it| told.entry(it).or_default().push(key.to_string()));
+                }
+                (Ok(_), _) => told.entry(What::Removed).or_default().push(key.to_string()),
+                (Err(error), _) => {
+                    warn!(%gateway, "{error}");
+                    told.entry(What::Failed).or_default().push(error.to_string());
+                    failed.insert(key);
+                }
+            }
+        }
+        let known = self.troubles.borrow().get(gateway).cloned();
+        let trouble = told.get(&What::Failed).map(|it| it.join(". "));
+        self.remember(gateway, failed, trouble.clone());
+        told.into_iter()
+            // Not with each of its tries.
+            .filter(|(what, _)| *what != What::Failed || known != trouble)
+            .map(|(what, parts)| Happening {
+                gateway: gateway.clone(),
+                what,
+                message: parts.join(if what == What::Failed { ". " } else { ", " }),
+            })
+            .collect()
+    }
+
+    fn remember(&mut self, gateway: &ObjectName, failed: BTreeSet<ManifestKey>, trouble: Option<String>) {
+        let Some(trouble) = trouble else {
+            self.failing.remove(gateway);
+            return;
+        };
+        let pause = self.failing.get(gateway).map_or(AGAIN.0, |it| (it.pause * 2).min(AGAIN.1));
+        let next = Instant::now() + pause;
+        self.failing.insert(gateway.clone(), Failing { keys: failed, pause, next });
+        self.troubles
+            .send_if_modified(|it| it.insert(gateway.clone(), trouble.clone()).as_ref() != Some(&trouble));
+    }
+}
+
+impl fmt::Debug for Provisioner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provisioner").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+async fn carry_out(client: &Client, step: &Step) -> Result<Option<Live>, StepError> {
+    match step {
+        Step::Apply { manifest, over, .. } => act::apply(client, manifest, over.as_deref()).await.map(Some),
+        Step::Delete { key, uid } => act::delete(client, key, uid).await.map(|()| None),
+        Step::Refuse { key } => Err(StepError::Taken(key.clone())),
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,37 @@
+//! What is the same for every proxy of an installation.
+
+/// What is the same for every proxy of an installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The image of the proxy.
+    pub image: String,
+    /// When a node pulls it; none leaves it to Kubernetes.
+    pub image_pull_policy: Option<String>,
+    /// Secrets with which it is pulled, in each Gateway's namespace.
+    pub image_pull_secrets: Vec<String>,
+    /// Where proxies find the controller: https://host:port
+    pub controller: String,
+    /// The `--log` of proxies; none is their default.
+    pub log: Option<String>,
+    /// The `--log-format` of proxies; none is their default.
+    pub log_format: Option<String>,
+}
+
+/// The audience of the tokens with which proxies say who they are.
+pub const AUDIENCE: &str = "fairway.dev";
+
+// === impl Settings ===
+
+impl Settings {
+    /// The settings that nobody tuned.
+    pub fn new(image: impl Into<String>, controller: impl Into<String>) -> Self {
+        Self {
+            image: image.into(),
+            image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
+            controller: controller.into(),
+            log: None,
+            log_format: None,
+        }
+    }
+}
