@@ -63,6 +63,7 @@ func (l Layout) controllerManager(p programs) machine.Unit {
 		"--cluster-signing-cert-file=" + pki("ca.crt"), "--cluster-signing-key-file=" + pki("ca.key"),
 		"--leader-elect=false",
 		"--allocate-node-cidrs=false",
+		"--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins", // the default would be made in the host's /usr
 		// The suite makes and deletes many namespaces at once.
 		"--concurrent-namespace-syncs=20", "--kube-api-qps=200", "--kube-api-burst=400",
 	}}

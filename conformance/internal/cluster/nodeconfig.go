@@ -107,7 +107,6 @@ cgroupRoot: %q
 enforceNodeAllocatable: []
 failCgroupV1: false
 failSwapOn: false
-localStorageCapacityIsolation: false
 # The host's disk may be as full as it likes.
 evictionHard: {memory.available: "100Mi", nodefs.available: "0%%", imagefs.available: "0%%", nodefs.inodesFree: "0%%"}
 imageGCHighThresholdPercent: 100
@@ -135,6 +134,10 @@ func (l Layout) writeNodeFiles(node Node, pluginDir string) error {
 	for path, text := range l.nodeFiles(node) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
+		}
+		// Kube-proxy ends when its file is written, even with the same text.
+		if now, err := os.ReadFile(path); err == nil && string(now) == text {
+			continue
 		}
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return err

@@ -34,6 +34,11 @@ type Boot struct {
 
 // Up boots the cluster. Whatever runs already is left alone; whatever is missing is started.
 func (b Boot) Up() (err error) {
+	if len(b.Machines()) == 0 {
+		if err := os.RemoveAll(b.Logs()); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(b.State(), 0o755); err != nil {
 		return err
 	}
