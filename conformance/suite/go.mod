@@ -1,5 +1,5 @@
 // The official suite, v1.7.0, and the echo image it runs against.
-module github.com/fairway-dev/fairway/conformance/suite
+module github.com/fairway-mesh/fairway/conformance/suite
 
 go 1.27.0
 

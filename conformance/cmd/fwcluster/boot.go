@@ -12,11 +12,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/fairway-dev/fairway/conformance/internal/cluster"
-	"github.com/fairway-dev/fairway/conformance/internal/image"
-	"github.com/fairway-dev/fairway/conformance/internal/loadbalancer"
-	"github.com/fairway-dev/fairway/conformance/internal/machine"
-	"github.com/fairway-dev/fairway/conformance/internal/toolchain"
+	"github.com/fairway-mesh/fairway/conformance/internal/cluster"
+	"github.com/fairway-mesh/fairway/conformance/internal/image"
+	"github.com/fairway-mesh/fairway/conformance/internal/loadbalancer"
+	"github.com/fairway-mesh/fairway/conformance/internal/machine"
+	"github.com/fairway-mesh/fairway/conformance/internal/toolchain"
 )
 
 func (t *tool) up(args []string) error {

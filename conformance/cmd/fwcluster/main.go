@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/fairway-dev/fairway/conformance/internal/cluster"
-	"github.com/fairway-dev/fairway/conformance/internal/machine"
-	"github.com/fairway-dev/fairway/conformance/internal/progress"
-	"github.com/fairway-dev/fairway/conformance/internal/toolchain"
+	"github.com/fairway-mesh/fairway/conformance/internal/cluster"
+	"github.com/fairway-mesh/fairway/conformance/internal/machine"
+	"github.com/fairway-mesh/fairway/conformance/internal/progress"
+	"github.com/fairway-mesh/fairway/conformance/internal/toolchain"
 )
 
 // tool is what every command works with.
@@ -20,6 +20,8 @@ type tool struct {
 	cluster.Layout
 	report  *progress.Report
 	builder toolchain.Builder
+	// An existing cluster, if one of these is set.
+	kubeconfig, kind string
 }
 
 type command struct {
@@ -33,6 +35,11 @@ var commands = []command{
 	{"status", "what runs, and how to use it", (*tool).status},
 	{"kubectl", "run kubectl on it: fwcluster kubectl get pods -A", (*tool).kubectl},
 	{"exec", "run a command inside a machine: fwcluster exec n1 ip addr", (*tool).exec},
+	{"load", "build our programs and put their images on the nodes; --only waypoint for one", (*tool).load},
+	{"install", "Gateway API CRDs and our charts, with Helm", (*tool).install},
+	{"uninstall", "our charts, with Helm", (*tool).uninstall},
+	{"test", "run the conformance suite; --run-test NAME for one test", (*tool).test},
+	{"conformance", "everything: up, load, install, test, down", (*tool).conformance},
 	{"restart", "restart a machine's program: fwcluster restart n2 kubelet", (*tool).restart},
 }
 
@@ -53,6 +60,8 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("fwcluster", flag.ContinueOnError)
 	name := flags.String("name", envOr("FWCLUSTER", "main"), "name of the cluster; several can run at once")
 	source := flags.String("source", "", "the repository's conformance folder (default: found from here upwards)")
+	kubeconfig := flags.String("kubeconfig", "", "use this existing cluster instead of ours")
+	kind := flags.String("kind", "", "use the existing kind cluster of this name instead of ours")
 	flags.Usage = func() { usage(flags) }
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -65,6 +74,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	t.kubeconfig, t.kind = *kubeconfig, *kind
 	for _, c := range commands {
 		if c.name == flags.Arg(0) {
 			return c.run(t, flags.Args()[1:])
@@ -77,7 +87,7 @@ func run(args []string) error {
 func usage(flags *flag.FlagSet) {
 	fmt.Fprintln(flags.Output(), "usage: fwcluster [flags] command [its flags]")
 	for _, c := range commands {
-		fmt.Fprintf(flags.Output(), "  %-9s %s\n", c.name, c.usage)
+		fmt.Fprintf(flags.Output(), "  %-11s %s\n", c.name, c.usage)
 	}
 	flags.PrintDefaults()
 }

@@ -3,7 +3,7 @@ package cluster
 import (
 	"path/filepath"
 
-	"github.com/fairway-dev/fairway/conformance/internal/machine"
+	"github.com/fairway-mesh/fairway/conformance/internal/machine"
 )
 
 // programs finds the cluster's executables.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/fairway-dev/fairway/conformance/internal/image"
-	"github.com/fairway-dev/fairway/conformance/internal/machine"
+	"github.com/fairway-mesh/fairway/conformance/internal/image"
+	"github.com/fairway-mesh/fairway/conformance/internal/machine"
 )
 
 // Load imports an image on every node, unless a node has exactly this one. It says whether any node took it.

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fairway-dev/fairway/conformance/internal/machine"
+	"github.com/fairway-mesh/fairway/conformance/internal/machine"
 )
 
 const bridge = "br0"

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/fairway-dev/fairway/conformance/internal/machine"
+	"github.com/fairway-mesh/fairway/conformance/internal/machine"
 )
 
 // PauseImage is the image of every pod's sandbox.

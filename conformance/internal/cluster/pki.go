@@ -6,11 +6,14 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -44,6 +47,7 @@ func identities(nodes []Node) []identity {
 		{file: "controller-manager", user: "system:kube-controller-manager", authenticates: true},
 		{file: "scheduler", user: "system:kube-scheduler", authenticates: true},
 		{file: "proxy", user: "system:kube-proxy", authenticates: true},
+		{file: "echo", user: "echo", hosts: []string{"echo." + domain}},
 		{file: "load-balancer", user: "load-balancer", groups: []string{"system:masters"}, authenticates: true},
 	}
 	for _, node := range nodes {
@@ -54,33 +58,48 @@ func identities(nodes []Node) []identity {
 	return all
 }
 
-// makePKI writes the authority, every certificate, and the service-account key, unless they are there already.
+// makePKI writes the authority, every certificate, and the service-account key; what is there already stays.
 func makePKI(dir string, nodes []Node) error {
-	done := filepath.Join(dir, "done")
-	if _, err := os.Stat(done); err == nil {
-		return nil
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	ca, err := newAuthority(dir)
+	ca, err := loadAuthority(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		ca, err = newAuthority(dir)
+	}
 	if err != nil {
 		return err
 	}
 	for _, id := range identities(nodes) {
+		if exists(filepath.Join(dir, id.file+".crt")) {
+			continue
+		}
 		if err := ca.issue(id); err != nil {
 			return fmt.Errorf("certificate %s: %w", id.file, err)
 		}
 	}
+	accounts := filepath.Join(dir, "service-accounts.key")
+	if exists(accounts) {
+		return nil
+	}
 	// RSA, because that is what service-account tokens are signed with on nearly every cluster.
-	accounts, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return err
 	}
-	if err := writeKey(filepath.Join(dir, "service-accounts.key"), accounts); err != nil {
-		return err
+	return writeKey(accounts, key)
+}
+
+func loadAuthority(dir string) (*authority, error) {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"))
+	if err != nil {
+		return nil, err
 	}
-	return os.WriteFile(done, nil, 0o600)
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%s: not a signing key", filepath.Join(dir, "ca.key"))
+	}
+	return &authority{dir: dir, cert: pair.Leaf, key: key}, nil
 }
 
 func newAuthority(dir string) (*authority, error) {
@@ -146,11 +165,11 @@ func (ca *authority) issue(id identity) error {
 }
 
 func (ca *authority) write(name string, der []byte, key crypto.Signer) error {
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := os.WriteFile(filepath.Join(ca.dir, name+".crt"), cert, 0o644); err != nil {
+	// The certificate comes last: where there is one, there is a key.
+	if err := writeKey(filepath.Join(ca.dir, name+".key"), key); err != nil {
 		return err
 	}
-	return writeKey(filepath.Join(ca.dir, name+".key"), key)
+	return writeWhole(filepath.Join(ca.dir, name+".crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func writeKey(path string, key crypto.Signer) error {
@@ -158,7 +177,31 @@ func writeKey(path string, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	return writeWhole(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// writeWhole writes a file that is never there by half, for the owner's eyes only.
+func writeWhole(path string, content []byte) error {
+	part := path + ".part"
+	if err := os.WriteFile(part, content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// EchoKeyPair is what the suite's mesh workload serves TLS with.
+func (l Layout) EchoKeyPair() (certificate, key string, err error) {
+	cert, err := os.ReadFile(filepath.Join(l.pki(), "echo.crt"))
+	if err != nil {
+		return "", "", err
+	}
+	private, err := os.ReadFile(filepath.Join(l.pki(), "echo.key"))
+	return string(cert), string(private), err
 }
 
 // writeKubeconfig writes a kubeconfig with everything inside it, so that the file can be copied away.

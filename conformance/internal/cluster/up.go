@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairway-dev/fairway/conformance/internal/machine"
-	"github.com/fairway-dev/fairway/conformance/internal/progress"
+	"github.com/fairway-mesh/fairway/conformance/internal/machine"
+	"github.com/fairway-mesh/fairway/conformance/internal/progress"
 )
 
 const (

@@ -28,3 +28,18 @@ const nonroot = "65532:65532"
 func program(tag, from, to string) Image {
 	return Image{Tags: []string{tag}, Files: []File{{From: from, Path: to}}, Entrypoint: []string{to}}
 }
+
+// EchoAdvanced is the workload of the suite's mesh tests: Istio's echo server and its client, at the places upstream's
+// image has them, with the key pair the server is told to use.
+func EchoAdvanced(bin, certificate, key string) Image {
+	return Image{
+		Tags: []string{"registry.k8s.io/gateway-api/conformance/echo-advanced:v0.1.0"},
+		Files: []File{
+			{From: filepath.Join(bin, "server"), Path: "/usr/local/bin/server"},
+			{From: filepath.Join(bin, "client"), Path: "/usr/local/bin/client"},
+			{Content: certificate, Path: "/cert.crt", Mode: 0o644},
+			{Content: key, Path: "/cert.key", Mode: 0o644},
+		},
+		Entrypoint: []string{"/usr/local/bin/server"},
+	}
+}

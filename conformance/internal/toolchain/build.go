@@ -11,7 +11,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/fairway-dev/fairway/conformance/internal/progress"
+	"github.com/fairway-mesh/fairway/conformance/internal/progress"
 )
 
 // GoVersion builds everything; `go` fetches it through the module proxy if the installed one is older.

@@ -1,5 +1,5 @@
 // CoreDNS for the test cluster.
-module github.com/fairway-dev/fairway/conformance/programs/coredns
+module github.com/fairway-mesh/fairway/conformance/programs/coredns
 
 go 1.27.0
 

@@ -1,5 +1,5 @@
 // The echo server and client of the suite's mesh tests: upstream's image is Istio's, this is its source.
-module github.com/fairway-dev/fairway/conformance/programs/echo-advanced
+module github.com/fairway-mesh/fairway/conformance/programs/echo-advanced
 
 go 1.27.0
 

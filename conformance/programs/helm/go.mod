@@ -1,5 +1,5 @@
 // Helm, the program users install the charts with.
-module github.com/fairway-dev/fairway/conformance/programs/helm
+module github.com/fairway-mesh/fairway/conformance/programs/helm
 
 go 1.27.0
 

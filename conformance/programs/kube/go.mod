@@ -1,5 +1,5 @@
 // Kubernetes, built from its Go modules.
-module github.com/fairway-dev/fairway/conformance/programs/kube
+module github.com/fairway-mesh/fairway/conformance/programs/kube
 
 go 1.27.0
 

@@ -1,4 +1,4 @@
 // The program that holds a pod open.
-module github.com/fairway-dev/fairway/conformance/programs/pause
+module github.com/fairway-mesh/fairway/conformance/programs/pause
 
 go 1.27.0

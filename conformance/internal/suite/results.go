@@ -1,0 +1,186 @@
+package suite
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Outcome of a test.
+type Outcome string
+
+// Outcomes; a test whose feature is not claimed is skipped.
+const (
+	Pass Outcome = "pass"
+	Fail Outcome = "fail"
+	Skip Outcome = "skip"
+)
+
+// Result of one test of the suite.
+type Result struct {
+	Outcome Outcome `json:"outcome"`
+	Seconds float64 `json:"seconds"`
+	// Error is the first thing that was wrong, in a line.
+	Error string `json:"error,omitempty"`
+}
+
+// Results by the test's short name. "" is the run itself: its set-up.
+type Results map[string]Result
+
+// Failed names the tests that failed, and "set-up" if the suite did not come as far as its tests.
+func (r Results) Failed() []string {
+	failed := map[string]bool{}
+	for name, result := range r {
+		if result.Outcome == Fail && name != "" {
+			failed[name] = true
+		}
+	}
+	if len(failed) == 0 && r[""].Outcome != Pass {
+		return []string{"set-up"}
+	}
+	return sorted(failed)
+}
+
+// event is a line of `go tool test2json`.
+type event struct {
+	Action     string
+	Test       string
+	Elapsed    float64
+	Output     string
+	OutputType string
+}
+
+const root = "TestConformance"
+
+// ReadResults follows the run's events; `finished` hears of every test of the suite as it ends.
+func ReadResults(events io.Reader, finished func(name string, result Result)) (Results, error) {
+	results := Results{}
+	errors := map[string]*firstError{}
+	lines := bufio.NewReader(events)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			var e event
+			if json.Unmarshal(line, &e) == nil {
+				if name, result, over := take(e, errors); over {
+					results[name] = result
+					finished(name, result)
+				}
+			}
+		}
+		if err == io.EOF {
+			return results, nil
+		}
+		if err != nil {
+			return results, fmt.Errorf("reading the suite's output: %w", err)
+		}
+	}
+}
+
+func take(e event, errors map[string]*firstError) (string, Result, bool) {
+	path := strings.Split(e.Test, "/")
+	if path[0] != root {
+		return "", Result{}, false
+	}
+	name := ""
+	if len(path) > 1 {
+		name = path[1]
+	}
+	switch e.Action {
+	case "output":
+		if errors[name] == nil {
+			errors[name] = &firstError{}
+		}
+		errors[name].add(e)
+		return "", Result{}, false
+	case "pass", "fail", "skip":
+		if len(path) > 2 {
+			return "", Result{}, false
+		}
+		result := Result{Outcome: Outcome(e.Action), Seconds: e.Elapsed}
+		if first := errors[name]; result.Outcome == Fail && first != nil {
+			result.Error = first.line()
+		}
+		delete(errors, name)
+		return name, result, true
+	default:
+		return "", Result{}, false
+	}
+}
+
+// firstError picks, from the output of a test, the first error and what testify says of it, or the last line if the
+// test did not say what failed.
+type firstError struct {
+	open  bool
+	done  bool
+	text  []string
+	last  string
+	panic string
+}
+
+func (f *firstError) add(e event) {
+	text := strings.TrimSpace(e.Output)
+	if text == "" || e.OutputType == "frame" {
+		return
+	}
+	if f.panic == "" && strings.HasPrefix(text, "panic: ") {
+		f.panic = text
+	}
+	f.last = text
+	switch e.OutputType {
+	case "error":
+		if f.open {
+			f.done = true
+		}
+		f.open = true
+		f.collect(text)
+	case "error-continue":
+		f.collect(text)
+	}
+}
+
+func (f *firstError) collect(text string) {
+	if !f.done {
+		f.text = append(f.text, text)
+	}
+}
+
+func (f *firstError) line() string {
+	switch {
+	case f.panic != "":
+		return f.panic
+	case len(f.text) == 0:
+		return f.last
+	}
+	return brief(f.text)
+}
+
+// brief turns testify's block into one line: where, what, and the test's own message.
+func brief(lines []string) string {
+	var parts []string
+	skipping := false
+	for _, line := range lines {
+		label, rest, labelled := strings.Cut(line, ":")
+		switch {
+		case labelled && (label == "Error Trace" || label == "Test"):
+			skipping = true
+			continue
+		case labelled && (label == "Error" || label == "Messages"):
+			skipping = false
+			line = strings.TrimSpace(rest)
+		case skipping:
+			continue
+		}
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			parts = append(parts, line)
+		}
+	}
+	text := strings.Join(parts, " ")
+	const limit = 300
+	if len(text) > limit {
+		text = text[:limit] + "…"
+	}
+	return text
+}
