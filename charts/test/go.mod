@@ -1,4 +1,4 @@
-module fairway.dev/charts/test
+module github.com/fairway-mesh/fairway/charts/test
 
 go 1.27.0
 
