@@ -5,7 +5,7 @@ use super::index::IndexKey;
 use super::reader::Reader;
 use super::service::requires_waypoint;
 use super::settings::Capture;
-use crate::resources::{Kind, ObjectRef, Service};
+use crate::resources::{Kind, ObjectRef, Service, Transport};
 use fairway_config::model::{Authorization, AuthorizationKey, ObjectName, Resource};
 use fairway_policy::{Action, Condition, Rule};
 use std::collections::BTreeSet;
@@ -71,11 +71,13 @@ fn target_ports(
     let mut ports = BTreeSet::new();
     for pod in pods {
         let Some(pod) = reader.pod(&pod.object_name()) else { continue };
-        ports.extend(service.tcp_ports().filter_map(|it| pod.resolve(&it.target)));
+        ports.extend(service.tcp_ports().filter_map(|it| pod.resolve(it)));
     }
     for slice in reader.members(IndexKey::Slices(name.clone())).iter() {
         let Some(slice) = reader.endpoint_slice(slice) else { continue };
-        ports.extend(slice.addresses.ports.iter().filter(|it| it.is_tcp).map(|it| it.port));
+        ports.extend(
+            slice.addresses.ports.iter().filter(|it| it.transport == Transport::Tcp).map(|it| it.port),
+        );
     }
     ports.into_iter().collect()
 }

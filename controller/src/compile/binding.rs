@@ -44,6 +44,8 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ListenerClaim {
     pub listener: ListenerKey,
+    /// The Gateway it belongs to.
+    pub gateway: ObjectName,
     /// Under these hosts; none is every host of the listener.
     pub hostnames: Vec<HostMatch>,
     /// The listener's own, to compare those that say none.
@@ -77,7 +79,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             (None | Some(fairway_gateway_api::GROUP), None | Some("Gateway")) => {
                 on_gateway(reader, route, kind, &parent, &hostnames, &field, &mut made)
             }
-            (Some(""), Some("Service")) => on_service(reader, route, &parent, &field, &mut made),
+            (Some(""), Some("Service")) => on_service(reader, route, kind, &parent, &field, &mut made),
             (group, other) => {
                 let message = format!(
                     "{}/{} is no parent that Fairway serves",
@@ -190,7 +192,7 @@ fn on_gateway(
         return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
     }
     let claims: Vec<ListenerClaim> =
-        admitting.iter().filter_map(|it| listener_claim(it, hostnames)).collect();
+        admitting.iter().filter_map(|it| listener_claim(&name, it, hostnames)).collect();
     if claims.is_empty() {
         let own: Vec<String> =
             admitting.iter().filter_map(|it| it.hostname.as_ref().map(ToString::to_string)).collect();
@@ -201,7 +203,11 @@ fn on_gateway(
     Outcome::Listeners(claims)
 }
 
-fn listener_claim(listener: &ListenerPlan, hostnames: &[HostnamePattern]) -> Option<ListenerClaim> {
+fn listener_claim(
+    gateway: &ObjectName,
+    listener: &ListenerPlan,
+    hostnames: &[HostnamePattern],
+) -> Option<ListenerClaim> {
     let matching: Vec<HostMatch> = hostnames
         .iter()
         .filter_map(|original| {
@@ -214,6 +220,7 @@ fn listener_claim(listener: &ListenerPlan, hostnames: &[HostnamePattern]) -> Opt
         .collect();
     (hostnames.is_empty() || !matching.is_empty()).then(|| ListenerClaim {
         listener: listener.key.clone(),
+        gateway: gateway.clone(),
         hostnames: matching,
         own: listener.hostname.clone(),
         programmed: listener.programmed,
@@ -223,6 +230,7 @@ fn listener_claim(listener: &ListenerPlan, hostnames: &[HostnamePattern]) -> Opt
 fn on_service(
     reader: &mut Reader<'_>,
     route: &ObjectRef,
+    kind: RouteKind,
     parent: &ParentRef,
     field: &str,
     made: &mut Evaluation,
@@ -233,6 +241,10 @@ fn on_service(
         made.error(route, field.clone(), message.clone(), remedy);
         Outcome::Refused(reason, format!("{field}: {message}; {remedy}"))
     };
+    if kind.as_l7().is_none() {
+        let message = format!("a {} cannot be bound to a Service", route.kind);
+        return refuse(reason::UNSUPPORTED_VALUE, "", message, "bind it to a Gateway's listener");
+    }
     let Some(service) = reader.service(&name) else {
         let message = format!("Service {name} does not exist");
         return refuse(reason::NO_MATCHING_PARENT, "", message, "create it, or correct the reference");

@@ -1,4 +1,4 @@
-//! Which routes lose where routes of two kinds ask for the same requests.
+//! Which routes lose where several ask for the same requests or connections.
 
 use super::binding::ListenerClaim;
 use super::evaluation::{Evaluation, Value};
@@ -59,6 +59,22 @@ fn intersect(a: &[ListenerClaim], b: &[ListenerClaim]) -> bool {
             _ => true,
         })
     })
+}
+
+/// A listener of TCP or UDP tells nothing apart: of several routes the oldest carries all, then the first by name. The
+/// others are accepted and wait (the API's conflict rule for TCPRoute and UDPRoute).
+pub(super) fn carrier(reader: &mut Reader<'_>, listener: &ListenerKey, kind: RouteKind) -> Evaluation {
+    let claims = reader.members(IndexKey::ListenerClaims(listener.clone(), kind));
+    let found = claims.iter().filter_map(|route| {
+        let binding = reader.binding(route)?;
+        Some((binding.created, route.object_name(), route))
+    });
+    match found.min() {
+        None => Evaluation::default(),
+        Some((.., route)) => {
+            Evaluation { value: Value::Carrier(Arc::new(route.clone())), ..Evaluation::default() }
+        }
+    }
 }
 
 /// On a port of a Service only the most specific kind of route holds (GEP-1294): GRPCRoute before HTTPRoute. Each

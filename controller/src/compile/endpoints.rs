@@ -4,8 +4,8 @@ use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
 use super::service::backend_key;
-use crate::resources::{Service, ServiceKind, SliceEndpoint};
-use fairway_config::model::{Endpoint, EndpointState, Endpoints, ObjectName, Resource, SpiffeId};
+use crate::resources::{Service, ServiceKind, SliceEndpoint, Transport};
+use fairway_config::model::{BackendKey, Endpoint, EndpointState, Endpoints, ObjectName, Resource, SpiffeId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,17 +17,22 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         return made;
     };
     // By address, so that an endpoint that stands in two slices (as happens while one moves) counts once.
-    let mut found: BTreeMap<u16, BTreeMap<SocketAddr, Endpoint>> =
-        service.tcp_ports().map(|it| (it.port, BTreeMap::new())).collect();
+    let mut found: BTreeMap<BackendKey, BTreeMap<SocketAddr, Endpoint>> =
+        service.ports.iter().filter_map(|it| Some((backend_key(name, it)?, BTreeMap::new()))).collect();
     let mut identities = BTreeMap::new();
     for slice in reader.members(IndexKey::Slices(name.clone())).iter() {
         let Some(slice) = reader.endpoint_slice(slice) else { continue };
-        for port in slice.addresses.ports.iter().filter(|it| it.is_tcp) {
-            let behind = service.tcp_ports().find(|it| it.name.as_deref().unwrap_or_default() == &*port.name);
-            let Some(endpoints) = behind.and_then(|it| found.get_mut(&it.port)) else { continue };
+        for port in &slice.addresses.ports {
+            let mut same = service.ports_over(port.transport);
+            let behind = same.find(|it| it.name.as_deref().unwrap_or_default() == &*port.name);
+            let Some(endpoints) = behind.and_then(|it| found.get_mut(&backend_key(name, it)?)) else {
+                continue;
+            };
             for it in &slice.addresses.endpoints {
-                let identity =
-                    identities.entry(it.address).or_insert_with(|| identity(reader, it.address)).clone();
+                let mut known =
+                    || identities.entry(it.address).or_insert_with(|| identity(reader, it.address)).clone();
+                // Datagrams are not captured, so no tunnel carries them.
+                let identity = if port.transport == Transport::Tcp { known() } else { None };
                 let endpoint = endpoint(it, port.port, &service, identity);
                 let held = endpoints.entry(endpoint.address).or_insert_with(|| endpoint.clone());
                 if rank(endpoint.state) < rank(held.state) {
@@ -36,9 +41,8 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
             }
         }
     }
-    for (port, endpoints) in found {
+    for (backend, endpoints) in found {
         let endpoints = endpoints.into_values().collect();
-        let backend = backend_key(name, port);
         made.resources.push(Resource::Endpoints(Arc::new(Endpoints { backend, endpoints })));
     }
     made

@@ -42,6 +42,7 @@ pub(super) enum Value {
     Binding(Arc<Binding>),
     ListenerLosers(Arc<ListenerLosers>),
     ServiceLosers(Arc<ServiceLosers>),
+    Carrier(Arc<ObjectRef>),
     ProxyPods(Arc<ProxyPods>),
     Waypoint(Arc<Waypoint>),
     Pod(Arc<PodIdentity>),

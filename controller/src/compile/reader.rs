@@ -10,8 +10,10 @@ use crate::resources::{
     EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Meta, Namespace,
     ObjectRef,
 };
-use crate::resources::{ConfigMap, ListenerSet};
-use crate::resources::{Pod, ReferenceGrant, Resources, Secret, Service};
+use crate::resources::{
+    ConfigMap, ListenerSet, Pod, ReferenceGrant, Resources, RouteKind, Secret, Service, TcpRoute, TlsRoute,
+    UdpRoute,
+};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -105,6 +107,18 @@ impl<'a> Reader<'a> {
         self.object(it, |objects, it| objects.grpc_route(it).cloned())
     }
 
+    pub(super) fn tls_route(&mut self, it: &ObjectRef) -> Option<Arc<TlsRoute>> {
+        self.object(it, |objects, it| objects.tls_route(it).cloned())
+    }
+
+    pub(super) fn tcp_route(&mut self, it: &ObjectRef) -> Option<Arc<TcpRoute>> {
+        self.object(it, |objects, it| objects.tcp_route(it).cloned())
+    }
+
+    pub(super) fn udp_route(&mut self, it: &ObjectRef) -> Option<Arc<UdpRoute>> {
+        self.object(it, |objects, it| objects.udp_route(it).cloned())
+    }
+
     pub(super) fn endpoint_slice(&mut self, it: &ObjectRef) -> Option<Arc<EndpointSlice>> {
         self.object(it, |objects, it| objects.endpoint_slice(it).cloned())
     }
@@ -166,6 +180,14 @@ impl<'a> Reader<'a> {
         match self.value(Unit::ListenerConflicts(listener.clone())) {
             Value::ListenerLosers(it) => it,
             _ => Arc::default(),
+        }
+    }
+
+    /// The route that carries the connections of a listener.
+    pub(super) fn carrier(&mut self, listener: &ListenerKey, kind: RouteKind) -> Option<Arc<ObjectRef>> {
+        match self.value(Unit::Carrier(listener.clone(), kind)) {
+            Value::Carrier(it) => Some(it),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::index::IndexKey;
 use super::reader::Reader;
 use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
-use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort};
+use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort, Transport};
 use fairway_config::model::{
     AppProtocol, Backend, BackendKey, BackendSecurity, ConsumerWaypoint, Listener, ListenerKey,
     ListenerProtocol, ObjectName, Resource, Service as Destination, ServiceKey,
@@ -24,9 +24,14 @@ pub(super) fn requires_waypoint(service: &Service) -> bool {
     service.meta.label(WAYPOINT).is_some()
 }
 
-/// The key of a port's backend.
-pub(super) fn backend_key(service: &ObjectName, port: u16) -> BackendKey {
-    BackendKey::from(format!("{service}:{port}"))
+/// The key of a port's backend; none where nothing of ours speaks its transport.
+pub(super) fn backend_key(service: &ObjectName, port: &ServicePort) -> Option<BackendKey> {
+    match port.transport {
+        Transport::Tcp => Some(BackendKey::from(format!("{service}:{}", port.port))),
+        // A Service may have one number twice, once for each transport.
+        Transport::Udp => Some(BackendKey::from(format!("{service}:{}/udp", port.port))),
+        Transport::Other => None,
+    }
 }
 
 /// The key of a Service.
@@ -36,7 +41,9 @@ pub(super) fn key(service: &ObjectName) -> ServiceKey {
 
 /// What endpoints speak, from `appProtocol` (KEP-3726 and the names in common use).
 pub(super) fn protocol(port: &ServicePort) -> Protocol {
-    match port.app_protocol.as_deref() {
+    // However it is written: IANA's names have no case, and people write `HTTPS`.
+    let written = port.app_protocol.as_deref().map(str::to_ascii_lowercase);
+    match written.as_deref() {
         None | Some("") => Protocol::Known(AppProtocol::Unspecified),
         Some("http" | "kubernetes.io/ws") => Protocol::Known(AppProtocol::Http1),
         Some("http2" | "grpc" | "kubernetes.io/h2c") => Protocol::Known(AppProtocol::Http2),
@@ -79,21 +86,23 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         (Some(waypoint), true) => via(&service, name, waypoint, &mut made),
         _ => None,
     };
-    for port in service.tcp_ports() {
+    for port in &service.ports {
+        let Some(backend) = backend_key(name, port) else { continue };
+        let via = via.clone().filter(|_| port.transport == Transport::Tcp);
         made.resources.push(Resource::Backend(Arc::new(Backend {
-            key: backend_key(name, port.port),
+            key: backend,
             service: key(name),
             port: port.port,
             protocol: protocol(port).as_carried(),
             security: BackendSecurity::Plain,
-            via: via.clone().map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
+            via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
         })));
     }
     made.resources.push(Resource::Service(Arc::new(Destination {
         key: key(name),
         namespace: name.namespace.clone(),
         addresses: service.cluster_ips.clone(),
-        ports: service.tcp_ports().map(|it| destination_port(name, it)).collect(),
+        ports: service.tcp_ports().filter_map(|it| destination_port(name, it)).collect(),
         waypoint: waypoint.as_ref().map(|it| it.key.clone()),
         consumer_waypoints: consumer_waypoints(reader, name),
     })));
@@ -137,13 +146,13 @@ fn via(
     Some((waypoint.key.clone(), *address?))
 }
 
-fn destination_port(name: &ObjectName, port: &ServicePort) -> DestinationPort {
-    DestinationPort {
+fn destination_port(name: &ObjectName, port: &ServicePort) -> Option<DestinationPort> {
+    Some(DestinationPort {
         port: port.port,
         name: port.name.clone(),
         protocol: protocol(port).as_carried(),
-        backend: backend_key(name, port.port),
-    }
+        backend: backend_key(name, port)?,
+    })
 }
 
 /// The waypoints of namespaces whose routes change how their own clients reach this Service.

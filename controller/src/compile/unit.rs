@@ -8,7 +8,7 @@ use super::{
     authorization, binding, certificate, class, conflict, endpoints, gateway, proxy, route, service,
 };
 use super::{waypoint, workload};
-use crate::resources::{Kind, ObjectRef};
+use crate::resources::{Kind, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub(super) enum Unit {
     Binding(ObjectRef),
     /// Which routes lose against routes of another kind on a listener.
     ListenerConflicts(ListenerKey),
+    /// Which of the TCPRoutes or UDPRoutes of a listener carries its connections.
+    Carrier(ListenerKey, RouteKind),
     /// Which routes lose against routes of another kind on a Service.
     ServiceConflicts(ObjectName, Audience),
     /// A route, resolved, and its status.
@@ -77,7 +79,7 @@ impl Unit {
             Self::Workload(_) | Self::GatewayCheck(_) => 1,
             Self::Gateway(_) | Self::ListenerSet(_) => 2,
             Self::Certificate(_) | Self::Binding(_) => 3,
-            Self::ListenerConflicts(_) | Self::ServiceConflicts(..) => 4,
+            Self::ListenerConflicts(_) | Self::Carrier(..) | Self::ServiceConflicts(..) => 4,
             Self::Route(_) => 5,
             Self::GatewayStatus(_) | Self::Waypoint(_) => 6,
             Self::Service(_) | Self::Endpoints(_) | Self::Authorization(_) => 7,
@@ -103,7 +105,10 @@ impl Unit {
             Self::HboneListeners => {
                 Life::Sets([ProxyClass::Gateway, ProxyClass::Waypoint].map(IndexKey::Proxies).to_vec())
             }
-            Self::ProxyPods(_) | Self::ListenerConflicts(_) | Self::ServiceConflicts(..) => Life::Readers,
+            Self::ProxyPods(_)
+            | Self::ListenerConflicts(_)
+            | Self::Carrier(..)
+            | Self::ServiceConflicts(..) => Life::Readers,
         }
     }
 
@@ -120,6 +125,7 @@ impl Unit {
             Self::Certificate(secret) => certificate::evaluate(reader, secret),
             Self::Binding(route) => binding::evaluate(reader, route),
             Self::ListenerConflicts(listener) => conflict::on_listener(reader, listener),
+            Self::Carrier(listener, kind) => conflict::carrier(reader, listener, *kind),
             Self::ServiceConflicts(service, audience) => conflict::on_service(reader, service, audience),
             Self::Route(route) => route::evaluate(reader, route),
             Self::GatewayStatus(gateway) => gateway::status(reader, gateway),

@@ -48,12 +48,23 @@ pub struct ServicePort {
     pub name: Option<Arc<str>>,
     /// The number clients dial.
     pub port: u16,
-    /// Whether it is a TCP port; of the others only their existence is known.
-    pub is_tcp: bool,
+    /// Over what it is spoken to.
+    pub transport: Transport,
     /// What is spoken there, as written.
     pub app_protocol: Option<Arc<str>>,
     /// The pods' port.
     pub target: TargetPort,
+}
+
+/// Over what a port is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// Anything else (SCTP): only its existence is known.
+    Other,
 }
 
 /// The pods' port behind a Service's port.
@@ -109,8 +120,8 @@ pub struct SlicePort {
     pub name: Arc<str>,
     /// The number.
     pub port: u16,
-    /// Whether it is a TCP port.
-    pub is_tcp: bool,
+    /// Over what it is spoken to.
+    pub transport: Transport,
 }
 
 /// A Pod.
@@ -143,6 +154,8 @@ pub struct ContainerPort {
     pub name: Arc<str>,
     /// The number.
     pub port: u16,
+    /// Over what it is spoken to.
+    pub transport: Transport,
 }
 
 /// A Secret; of its data only the authorities are kept, and of one of type `kubernetes.io/tls` the certificate and key.
@@ -175,8 +188,16 @@ fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, InvalidObject
     text.parse().map_err(|_| invalid(field, format!("`{text}` is not an IP address")))
 }
 
-fn is_tcp(protocol: Option<&str>) -> bool {
-    protocol.is_none_or(|it| it == "TCP")
+// === impl Transport ===
+
+impl Transport {
+    fn of(protocol: Option<&str>) -> Self {
+        match protocol {
+            None | Some("TCP") => Self::Tcp,
+            Some("UDP") => Self::Udp,
+            Some(_) => Self::Other,
+        }
+    }
 }
 
 // === impl Namespace ===
@@ -230,7 +251,12 @@ impl Service {
 
     /// Its TCP ports.
     pub fn tcp_ports(&self) -> impl Iterator<Item = &ServicePort> {
-        self.ports.iter().filter(|it| it.is_tcp)
+        self.ports_over(Transport::Tcp)
+    }
+
+    /// Its ports over one transport.
+    pub fn ports_over(&self, transport: Transport) -> impl Iterator<Item = &ServicePort> {
+        self.ports.iter().filter(move |it| it.transport == transport)
     }
 }
 
@@ -246,7 +272,7 @@ fn service_port(index: usize, full: full::ServicePort) -> Result<ServicePort, In
     Ok(ServicePort {
         name: full.name.filter(|it| !it.is_empty()).map(Into::into),
         port: number,
-        is_tcp: is_tcp(full.protocol.as_deref()),
+        transport: Transport::of(full.protocol.as_deref()),
         app_protocol: full.app_protocol.map(Into::into),
         target,
     })
@@ -287,7 +313,7 @@ impl EndpointSlice {
             ports.push(SlicePort {
                 name: it.name.unwrap_or_default().into(),
                 port: port(format!("ports[{index}].port"), number)?,
-                is_tcp: is_tcp(it.protocol.as_deref()),
+                transport: Transport::of(it.protocol.as_deref()),
             });
         }
         Ok(Self { meta, service, addresses: AddressSlice { endpoints, ports } })
@@ -308,9 +334,10 @@ impl Pod {
         let condition = status.conditions.into_iter().flatten().find(|it| it.type_ == "Ready");
         let mut ports = Vec::new();
         for it in spec.containers.into_iter().flat_map(|it| it.ports.unwrap_or_default()) {
-            if let (Some(name), true) = (it.name, is_tcp(it.protocol.as_deref())) {
+            if let Some(name) = it.name {
                 let port = port("spec.containers[].ports[].containerPort", it.container_port)?;
-                ports.push(ContainerPort { name: name.into(), port });
+                let transport = Transport::of(it.protocol.as_deref());
+                ports.push(ContainerPort { name: name.into(), port, transport });
             }
         }
         Ok(Self {
@@ -329,11 +356,14 @@ impl Pod {
         })
     }
 
-    /// The number behind a target port.
-    pub fn resolve(&self, target: &TargetPort) -> Option<u16> {
-        match target {
+    /// The number behind a Service's port.
+    pub fn resolve(&self, behind: &ServicePort) -> Option<u16> {
+        match &behind.target {
             TargetPort::Number(number) => Some(*number),
-            TargetPort::Name(name) => self.ports.iter().find(|it| it.name == *name).map(|it| it.port),
+            TargetPort::Name(name) => {
+                let named = |it: &&ContainerPort| it.name == *name && it.transport == behind.transport;
+                self.ports.iter().find(named).map(|it| it.port)
+            }
         }
     }
 

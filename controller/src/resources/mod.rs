@@ -15,7 +15,7 @@ mod store;
 
 pub use self::core::{
     AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Secret, Service, ServiceKind, ServicePort,
-    SliceEndpoint, SlicePort, TargetPort,
+    SliceEndpoint, SlicePort, TargetPort, Transport,
 };
 pub use config_map::ConfigMap;
 pub use listener_set::ListenerSetSpec;

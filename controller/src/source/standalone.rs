@@ -4,7 +4,7 @@
 use crate::compile::{AddressPool, Settings};
 use crate::resources::{
     AddressSlice, Edit, EndpointSlice, GatewayClass, Kind, Meta, Namespace, Object, ObjectRef, Pod,
-    Resources, Service, ServiceKind, SliceEndpoint, SlicePort, Typed,
+    Resources, Service, ServiceKind, SliceEndpoint, SlicePort, Transport, Typed,
 };
 use fairway_gateway_api::gatewayclasses::GatewayClassSpec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -234,8 +234,8 @@ fn allocate(
     given
 }
 
-/// Names of a Service's ports and the numbers behind them at a pod.
-type Ports = Vec<(Arc<str>, u16)>;
+/// Names of a Service's ports, the numbers behind them at a pod, and their transports.
+type Ports = Vec<(Arc<str>, u16, Transport)>;
 
 /// The EndpointSlices a cluster would make of a Service's selector: one for each set of port numbers.
 fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
@@ -247,8 +247,9 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
     for pod in pods.iter().filter(|it| !it.ended && selector.matches(&it.meta.labels)) {
         let Some(address) = pod.addresses.first() else { continue };
         let resolved = service
-            .tcp_ports()
-            .filter_map(|it| Some((it.name.clone().unwrap_or_default(), pod.resolve(&it.target)?)));
+            .ports
+            .iter()
+            .filter_map(|it| Some((it.name.clone().unwrap_or_default(), pod.resolve(it)?, it.transport)));
         by_ports.entry(resolved.collect()).or_default().push(SliceEndpoint {
             address: *address,
             ready: pod.is_ready() || service.publish_not_ready,
@@ -268,7 +269,10 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
         service: Some(service.meta.name.clone()),
         addresses: AddressSlice {
             endpoints,
-            ports: ports.into_iter().map(|(name, port)| SlicePort { name, port, is_tcp: true }).collect(),
+            ports: ports
+                .into_iter()
+                .map(|(name, port, transport)| SlicePort { name, port, transport })
+                .collect(),
         },
     };
     by_ports.into_iter().enumerate().map(slice).collect()

@@ -5,9 +5,10 @@ use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
 use crate::compile::reader::Reader;
 use crate::compile::service;
-use crate::resources::{Kind, ObjectRef};
+use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::reason;
 use fairway_config::model::{Attachment, Audience};
+use std::sync::Arc;
 
 /// What a route gets of one parent.
 #[derive(Debug, Default)]
@@ -58,7 +59,7 @@ fn on_listeners(
     made: &mut Evaluation,
 ) -> Attached {
     let mut attached = Attached::default();
-    let mut lost = Vec::new();
+    let (mut lost, mut waiting) = (Vec::new(), Vec::new());
     for claim in claims {
         if let Some(winner) = reader.listener_losers(&claim.listener).get(route) {
             let place = format!("hostnames of listener {} that this route asks for", claim.listener);
@@ -67,6 +68,13 @@ fn on_listeners(
             continue;
         }
         attached.index.push((IndexKey::Attached(claim.listener.clone()), route.clone()));
+        if let Some(carrier) = other_carrier(reader, route, claim) {
+            waiting.push(format!(
+                "{carrier}, which is older, carries the traffic of listener {}",
+                claim.listener
+            ));
+            continue;
+        }
         if claim.programmed {
             attached.attachments.push(Attachment::Listener {
                 listener: claim.listener.clone(),
@@ -74,7 +82,23 @@ fn on_listeners(
             });
         }
     }
+    if !waiting.is_empty() {
+        let message = waiting.join(". ");
+        let remedy = "give each route a listener of its own";
+        made.warn(route, "spec.parentRefs", message.clone(), remedy);
+        attached.note = Some(format!("accepted, but {message}; {remedy}"));
+    }
     settle(attached, lost)
+}
+
+/// The route that has a listener's connections in this route's place.
+fn other_carrier(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+    claim: &ListenerClaim,
+) -> Option<Arc<ObjectRef>> {
+    let kind = route.kind.as_route().filter(|it| matches!(it, RouteKind::Tcp | RouteKind::Udp))?;
+    reader.carrier(&claim.listener, kind).filter(|it| **it != *route)
 }
 
 fn on_service(

@@ -4,24 +4,20 @@ use super::draft::{Draft, Scope};
 use super::written::WrittenRef;
 use crate::compile::grant;
 use crate::compile::service::{self, Protocol};
-use crate::resources::{Kind, RouteKind, ServiceKind};
+use crate::resources::{Kind, RouteKind, ServiceKind, Transport};
 use crate::status::reason;
-use fairway_config::model::{AppProtocol, BackendTarget, ObjectName, Unresolved};
+use fairway_config::model::{AppProtocol, BackendKey, BackendTarget, ObjectName, Unresolved};
 use std::sync::Arc;
 
 /// Follows a reference; one that leads nowhere is noted, and answered with 500 for its share (never given to others).
 pub(super) fn resolve(draft: &mut Draft<'_, '_>, field: &str, written: WrittenRef<'_>) -> BackendTarget {
     match follow(draft, field, written) {
-        Ok((service, port)) => BackendTarget::Backend(service::backend_key(&service, port)),
+        Ok(key) => BackendTarget::Backend(key),
         Err(why) => BackendTarget::Unresolved(why),
     }
 }
 
-fn follow(
-    draft: &mut Draft<'_, '_>,
-    field: &str,
-    it: WrittenRef<'_>,
-) -> Result<(ObjectName, u16), Unresolved> {
+fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<BackendKey, Unresolved> {
     let (group, kind) = (it.group.unwrap_or_default(), it.kind.unwrap_or("Service"));
     if (group, kind) != ("", "Service") {
         let (message, remedy) = (format!("{group}/{kind} is no backend"), "refer to a Service");
@@ -51,18 +47,32 @@ fn follow(
         draft.unresolved(reason::INVALID_KIND, field, message, "refer to a Service with endpoints");
         return Err(Unresolved::InvalidKind);
     }
-    let found =
-        it.port.and_then(|port| service.ports.iter().find(|it| i32::from(it.port) == port && it.is_tcp));
-    let Some(port) = found else {
-        let ports: Vec<String> = service.tcp_ports().map(|it| it.port.to_string()).collect();
+    let (transport, word) = match draft.kind {
+        RouteKind::Udp => (Transport::Udp, "UDP"),
+        RouteKind::Http | RouteKind::Grpc | RouteKind::Tls | RouteKind::Tcp => (Transport::Tcp, "TCP"),
+    };
+    let found = it.port.and_then(|port| service.ports_over(transport).find(|it| i32::from(it.port) == port));
+    let found = found.and_then(|port| Some((port, service::backend_key(&name, port)?)));
+    let Some((port, key)) = found else {
+        let ports: Vec<String> = service.ports_over(transport).map(|it| it.port.to_string()).collect();
         let message = match it.port {
-            Some(port) => format!("Service {name} has no TCP port {port}"),
+            Some(port) => format!("Service {name} has no {word} port {port}"),
             None => format!("which port of Service {name}?"),
         };
-        let remedy = format!("use one of its ports: {}", ports.join(", "));
+        let remedy = match ports.is_empty() {
+            true => format!("use a Service with {word} ports"),
+            false => format!("use one of its ports: {}", ports.join(", ")),
+        };
         draft.unresolved(reason::BACKEND_NOT_FOUND, format!("{field}.port"), message, remedy);
         return Err(Unresolved::NotFound);
     };
+    if transport == Transport::Udp && service::requires_waypoint(&service) {
+        let message =
+            format!("Service {name} is reached through its waypoint only, which takes no datagrams");
+        let remedy = "take the label off the Service, or choose another Service";
+        draft.unresolved(reason::UNSUPPORTED_PROTOCOL, field, message, remedy);
+        return Err(Unresolved::UnsupportedProtocol);
+    }
     if !can_carry(draft.kind, service::protocol(port)) {
         let spoken = port.app_protocol.as_deref().unwrap_or_default();
         let message =
@@ -75,14 +85,18 @@ fn follow(
         );
         return Err(Unresolved::UnsupportedProtocol);
     }
-    Ok((name, port.port))
+    Ok(key)
 }
 
 /// Whether requests of a kind of route can be spoken in a protocol.
 fn can_carry(kind: RouteKind, protocol: Protocol) -> bool {
-    !matches!(
-        (kind, protocol),
-        (_, Protocol::Secure | Protocol::Known(AppProtocol::Tcp))
-            | (RouteKind::Grpc, Protocol::Known(AppProtocol::Http1))
-    )
+    match kind {
+        // Bytes are bytes.
+        RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => true,
+        RouteKind::Http => !matches!(protocol, Protocol::Secure | Protocol::Known(AppProtocol::Tcp)),
+        RouteKind::Grpc => matches!(
+            protocol,
+            Protocol::Known(AppProtocol::Unspecified) | Protocol::Known(AppProtocol::Http2)
+        ),
+    }
 }

@@ -3,8 +3,9 @@
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
 use crate::resources::{ObjectRef, RouteKind};
-use fairway_config::model::Rule;
+use fairway_config::model::{Rule, WeightedTarget};
 use std::fmt;
+use std::sync::Arc;
 
 /// Whose route it is: what it may name differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,29 @@ pub(super) struct Draft<'r, 'e> {
 }
 
 /// What became of a route's rules.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Resolved {
-    /// The rules that hold.
-    pub rules: Vec<Rule>,
+    /// What holds of them.
+    pub body: Body,
     /// What is wrong.
     pub findings: Vec<Finding>,
+}
+
+/// What a route does.
+#[derive(Debug, PartialEq)]
+pub(super) enum Body {
+    /// With requests, by rules.
+    Requests(Vec<Rule>),
+    /// With connections; none if its one rule does not hold.
+    Connections(Option<Forward>),
+}
+
+/// Where connections go.
+#[derive(Debug, PartialEq)]
+pub(super) struct Forward {
+    /// The rule's name.
+    pub name: Option<Arc<str>>,
+    pub backends: Vec<WeightedTarget>,
 }
 
 /// Something that is wrong with a route.
@@ -62,13 +80,26 @@ impl<'r, 'e> Draft<'r, 'e> {
         kind: RouteKind,
         scope: Scope,
     ) -> Self {
-        Self { reader, route, kind, scope, resolved: Resolved::default() }
+        let body = match kind {
+            RouteKind::Http | RouteKind::Grpc => Body::Requests(Vec::new()),
+            RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => Body::Connections(None),
+        };
+        Self { reader, route, kind, scope, resolved: Resolved { body, findings: Vec::new() } }
     }
 
     /// Takes a rule in, or notes why it does not hold.
     pub(super) fn push(&mut self, rule: Result<Rule, Finding>) {
-        match rule {
-            Ok(rule) => self.resolved.rules.push(rule),
+        match (rule, &mut self.resolved.body) {
+            (Ok(rule), Body::Requests(rules)) => rules.push(rule),
+            (Ok(_), Body::Connections(_)) => {}
+            (Err(finding), _) => self.resolved.findings.push(finding),
+        }
+    }
+
+    /// Takes in where connections go, or notes why they go nowhere.
+    pub(super) fn forward(&mut self, to: Result<Forward, Finding>) {
+        match to {
+            Ok(forward) => self.resolved.body = Body::Connections(Some(forward)),
             Err(finding) => self.resolved.findings.push(finding),
         }
     }
@@ -111,10 +142,22 @@ impl Resolved {
 
     /// Why the whole route is refused: rules were written, and none holds.
     pub(super) fn refusal(&self) -> Option<(&'static str, String)> {
-        let first = self.dropped().next().filter(|_| self.rules.is_empty())?;
+        let first = self.dropped().next().filter(|_| self.body.is_empty())?;
         let Effect::Dropped(reason) = first.effect else { return None };
         let all: Vec<String> = self.dropped().map(ToString::to_string).collect();
         Some((reason, all.join(". ")))
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Whether nothing of what was written holds.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Requests(rules) => rules.is_empty(),
+            Self::Connections(forward) => forward.is_none(),
+        }
     }
 }
 

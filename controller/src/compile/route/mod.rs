@@ -7,6 +7,7 @@ mod duration;
 mod filter;
 mod grpc;
 mod http;
+mod l4;
 mod matching;
 mod written;
 
@@ -19,8 +20,8 @@ use super::reader::Reader;
 use crate::resources::{ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
-use draft::{Draft, Effect, Finding, Resolved, Scope};
-use fairway_config::model::{self, Attachment, Resource, Route, RouteKey};
+use draft::{Body, Draft, Effect, Finding, Forward, Resolved, Scope};
+use fairway_config::model::{Attachment, L4Route, Resource, Route, RouteKey};
 use std::sync::Arc;
 
 /// Compiles a route.
@@ -66,13 +67,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
     for finding in [&gateway, &mesh].into_iter().flatten().flat_map(|it| &it.findings) {
         finding.report(route, &mut made);
     }
-    let Some(kind) = kind.as_l7() else { return made };
     made.resources = resources(
         route,
         kind,
         written.meta().created,
-        gateway.map(|it| it.rules).zip(Some(gateway_attachments)),
-        mesh.map(|it| it.rules).zip(Some(mesh_attachments)),
+        gateway.map(|it| it.body).zip(Some(gateway_attachments)),
+        mesh.map(|it| it.body).zip(Some(mesh_attachments)),
     );
     if !parents.is_empty() {
         made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
@@ -91,26 +91,34 @@ fn resolve(
     match written {
         Written::Http(it) => http::rules(&mut draft, &it.spec),
         Written::Grpc(it) => grpc::rules(&mut draft, &it.spec),
+        Written::Tls(it) => l4::tls(&mut draft, it),
+        Written::Tcp(it) => l4::tcp(&mut draft, it),
+        Written::Udp(it) => l4::udp(&mut draft, it),
     }
     draft.finish()
 }
 
-type Part = Option<(Vec<model::Rule>, Vec<Attachment>)>;
+type Part = Option<(Body, Vec<Attachment>)>;
 
 /// One resource where both kinds of parents see the same rules, else one for each.
-fn resources(
-    route: &ObjectRef,
-    kind: model::RouteKind,
-    created: i64,
-    gateway: Part,
-    mesh: Part,
-) -> Vec<Resource> {
+fn resources(route: &ObjectRef, kind: RouteKind, created: i64, gateway: Part, mesh: Part) -> Vec<Resource> {
     let key = format!("{}/{}/{}", route.kind, route.namespace, route.name);
-    let resource = |key: String, (rules, attachments): (Vec<_>, Vec<Attachment>)| {
-        (!attachments.is_empty()).then(|| {
-            let (key, object) = (RouteKey::from(key), route.object_name());
-            Resource::Route(Arc::new(Route { key, kind, object, created, attachments, rules }))
-        })
+    let resource = |key: String, (body, attachments): (Body, Vec<Attachment>)| {
+        if attachments.is_empty() {
+            return None;
+        }
+        let (key, object) = (RouteKey::from(key), route.object_name());
+        match body {
+            Body::Requests(rules) => {
+                let kind = kind.as_l7()?;
+                Some(Resource::Route(Arc::new(Route { key, kind, object, created, attachments, rules })))
+            }
+            Body::Connections(forward) => {
+                let (kind, Forward { name: rule, backends }) = (kind.as_l4()?, forward?);
+                let route = L4Route { key, kind, object, created, attachments, rule, backends };
+                Some(Resource::L4Route(Arc::new(route)))
+            }
+        }
     };
     match (gateway, mesh) {
         (Some(mut gateway), Some(mesh)) if gateway.0 == mesh.0 => {

@@ -2,7 +2,7 @@
 //! and of a backend's, of an HTTPRoute and of a GRPCRoute are alike but not the same.)
 
 use crate::compile::reader::Reader;
-use crate::resources::{GrpcRoute, HttpRoute, Kind, Meta, ObjectRef};
+use crate::resources::{GrpcRoute, HttpRoute, Kind, Meta, ObjectRef, TcpRoute, TlsRoute, UdpRoute};
 use crate::status::ParentRef;
 use fairway_config::model::Scheme;
 use fairway_gateway_api::{grpcroutes as grpc, httproutes as http};
@@ -12,6 +12,9 @@ use std::sync::Arc;
 pub(in crate::compile) enum Written {
     Http(Arc<HttpRoute>),
     Grpc(Arc<GrpcRoute>),
+    Tls(Arc<TlsRoute>),
+    Tcp(Arc<TcpRoute>),
+    Udp(Arc<UdpRoute>),
 }
 
 /// A reference to a backend.
@@ -96,6 +99,9 @@ impl Written {
         match route.kind {
             Kind::HttpRoute => reader.http_route(route).map(Self::Http),
             Kind::GrpcRoute => reader.grpc_route(route).map(Self::Grpc),
+            Kind::TlsRoute => reader.tls_route(route).map(Self::Tls),
+            Kind::TcpRoute => reader.tcp_route(route).map(Self::Tcp),
+            Kind::UdpRoute => reader.udp_route(route).map(Self::Udp),
             _ => None,
         }
     }
@@ -104,6 +110,9 @@ impl Written {
         match self {
             Self::Http(it) => &it.meta,
             Self::Grpc(it) => &it.meta,
+            Self::Tls(it) => &it.meta,
+            Self::Tcp(it) => &it.meta,
+            Self::Udp(it) => &it.meta,
         }
     }
 
@@ -111,6 +120,8 @@ impl Written {
         match self {
             Self::Http(it) => it.spec.hostnames.as_deref().unwrap_or_default(),
             Self::Grpc(it) => it.spec.hostnames.as_deref().unwrap_or_default(),
+            Self::Tls(it) => &it.spec.hostnames,
+            Self::Tcp(_) | Self::Udp(_) => &[],
         }
     }
 
@@ -134,6 +145,9 @@ impl Written {
         match self {
             Self::Http(it) => parents!(it.spec.parent_refs),
             Self::Grpc(it) => parents!(it.spec.parent_refs),
+            Self::Tls(it) => parents!(it.spec.parent_refs),
+            Self::Tcp(it) => parents!(it.spec.parent_refs),
+            Self::Udp(it) => parents!(it.spec.parent_refs),
         }
     }
 }

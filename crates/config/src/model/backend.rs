@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// How a backend is spoken to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
-    /// `<namespace>/<service>:<port>`
+    /// `<namespace>/<service>:<port>`, and `/udp` behind it for a UDP port
     pub key: BackendKey,
     /// The Service.
     pub service: ServiceKey,

@@ -97,7 +97,8 @@ keys! {
     ListenerKey,
     /// `<kind>/<namespace>/<name>`, e.g. `HTTPRoute/shop/reviews`
     RouteKey,
-    /// `<namespace>/<service>:<port>`, or `waypoint/<namespace>/<gateway>` for a waypoint's own endpoints
+    /// `<namespace>/<service>:<port>`, `<namespace>/<service>:<port>/udp` for a UDP port (a Service may have one number
+    /// twice), or `waypoint/<namespace>/<gateway>` for a waypoint's own endpoints
     BackendKey,
     /// `<namespace>/<secret>`
     CertificateKey,
