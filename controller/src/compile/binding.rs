@@ -6,7 +6,7 @@ use super::gateway::{ListenerPlan, NamespacePolicy};
 use super::index::IndexKey;
 use super::reader::Reader;
 use super::route::Written;
-use crate::resources::{ObjectRef, RouteKind, ServiceKind};
+use crate::resources::{Kind, ObjectRef, RouteKind, ServiceKind};
 use crate::status::{ParentRef, reason};
 use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName};
 use std::sync::Arc;
@@ -77,7 +77,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         let field = format!("spec.parentRefs[{index}]");
         let outcome = match (parent.group.as_deref(), parent.kind.as_deref()) {
             (None | Some(fairway_gateway_api::GROUP), None | Some("Gateway")) => {
-                on_gateway(reader, route, kind, &parent, &hostnames, &field, &mut made)
+                let asking = Asking { route, kind, hostnames: &hostnames, parent: &parent, field: &field };
+                on_gateway(reader, &asking, &mut made)
+            }
+            (None | Some(fairway_gateway_api::GROUP), Some("ListenerSet")) => {
+                let asking = Asking { route, kind, hostnames: &hostnames, parent: &parent, field: &field };
+                on_listener_set(reader, &asking, &mut made)
             }
             (Some(""), Some("Service")) => on_service(reader, route, kind, &parent, &field, &mut made),
             (group, other) => {
@@ -86,7 +91,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
                     group.unwrap_or_default(),
                     other.unwrap_or_default()
                 );
-                let remedy = "use a Gateway, or a Service (group \"\", kind Service)";
+                let remedy = "use a Gateway, a ListenerSet, or a Service (group \"\", kind Service)";
                 made.warn(route, field, message, remedy);
                 Outcome::NotOurs
             }
@@ -130,73 +135,117 @@ pub(super) fn target(route: &ObjectRef, parent: &ParentRef) -> ObjectName {
     ObjectName::new(parent.namespace.clone().unwrap_or_else(|| route.namespace.clone()), parent.name.clone())
 }
 
-fn on_gateway(
-    reader: &mut Reader<'_>,
-    route: &ObjectRef,
+/// A parent with listeners.
+struct Parent<'a> {
+    /// The object that has them.
+    object: ObjectRef,
+    /// The Gateway that serves them.
+    gateway: &'a ObjectName,
+    listeners: &'a [ListenerPlan],
+}
+
+/// A route that asks for listeners.
+struct Asking<'a> {
+    route: &'a ObjectRef,
     kind: RouteKind,
-    parent: &ParentRef,
-    hostnames: &[HostnamePattern],
-    field: &str,
+    hostnames: &'a [HostnamePattern],
+    parent: &'a ParentRef,
+    /// The path of the parentRef.
+    field: &'a str,
+}
+
+fn on_gateway(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Evaluation) -> Outcome {
+    let name = target(asking.route, asking.parent);
+    let object = ObjectRef::of(Kind::Gateway, &name);
+    match reader.gateway_plan(&name) {
+        Some(plan) => {
+            let parent = Parent { object, gateway: &name, listeners: &plan.listeners };
+            on_listeners(reader, asking, &parent, made)
+        }
+        None => nobody(reader, asking, &object, made),
+    }
+}
+
+fn on_listener_set(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Evaluation) -> Outcome {
+    let name = target(asking.route, asking.parent);
+    let object = ObjectRef::of(Kind::ListenerSet, &name);
+    match reader.listener_set_plan(&name) {
+        Some(plan) => {
+            let parent = Parent { object, gateway: &plan.gateway, listeners: &plan.listeners };
+            on_listeners(reader, asking, &parent, made)
+        }
+        None => nobody(reader, asking, &object, made),
+    }
+}
+
+/// A parent that is not there, or another controller's.
+fn nobody(
+    reader: &mut Reader<'_>,
+    asking: &Asking<'_>,
+    parent: &ObjectRef,
     made: &mut Evaluation,
 ) -> Outcome {
-    let name = target(route, parent);
-    let Some(plan) = reader.gateway_plan(&name) else {
-        if reader.gateway(&name).is_none() {
-            made.error(
-                route,
-                field,
-                format!("Gateway {name} does not exist"),
-                "create it, or correct the reference",
-            );
-        }
-        return Outcome::NotOurs;
-    };
+    if reader.meta(parent).is_none() {
+        let message = format!("{parent} does not exist");
+        made.error(asking.route, asking.field, message, "create it, or correct the reference");
+    }
+    Outcome::NotOurs
+}
+
+fn on_listeners(
+    reader: &mut Reader<'_>,
+    asking: &Asking<'_>,
+    parent: &Parent<'_>,
+    made: &mut Evaluation,
+) -> Outcome {
+    let Asking { route, kind, hostnames, field, .. } = *asking;
+    let name = &parent.object;
     let mut refuse = |reason, part: &str, message: String, remedy: String| {
         let field = format!("{field}{part}");
         made.error(route, field.clone(), message.clone(), remedy.clone());
         Outcome::Refused(reason, format!("{field}: {message}; {remedy}"))
     };
     let named = |it: &&ListenerPlan| {
-        parent.section_name.as_ref().is_none_or(|section| it.name == *section)
-            && parent.port.is_none_or(|port| port == i32::from(it.port))
+        asking.parent.section_name.as_ref().is_none_or(|section| it.name == *section)
+            && asking.parent.port.is_none_or(|port| port == i32::from(it.port))
     };
-    let selected: Vec<&ListenerPlan> = plan.listeners.iter().filter(named).collect();
+    let selected: Vec<&ListenerPlan> = parent.listeners.iter().filter(named).collect();
     if selected.is_empty() {
         let all: Vec<String> =
-            plan.listeners.iter().map(|it| format!("{} (port {})", it.name, it.port)).collect();
-        let part = if parent.section_name.is_some() { ".sectionName" } else { ".port" };
-        let message = format!("Gateway {name} has no such listener");
+            parent.listeners.iter().map(|it| format!("{} (port {})", it.name, it.port)).collect();
+        let part = if asking.parent.section_name.is_some() { ".sectionName" } else { ".port" };
+        let message = format!("{name} has no such listener");
         return refuse(reason::NO_MATCHING_PARENT, part, message, format!("it has {}", all.join(", ")));
     }
-    let labels = reader.namespace(&route.namespace).map(|it| it.meta.labels.clone()).unwrap_or_default();
-    let admits = |it: &&&ListenerPlan| match &it.from {
-        NamespacePolicy::All => true,
-        NamespacePolicy::Same(namespace) => *namespace == route.namespace,
-        NamespacePolicy::Selector(selector) => selector.matches(&labels),
-        NamespacePolicy::Nobody => false,
-    };
     let of_kind: Vec<&ListenerPlan> =
         selected.iter().filter(|it| it.kinds.contains(&kind)).copied().collect();
     if of_kind.is_empty() {
-        let message = format!("no listener of Gateway {name} takes a {}", route.kind);
+        let message = format!("no listener of {name} takes a {}", route.kind);
         let remedy =
             "add the kind to the listener's allowedRoutes.kinds, or choose another listener".to_owned();
         return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
     }
+    let admits = |it: &&&ListenerPlan| match &it.from {
+        NamespacePolicy::All => true,
+        NamespacePolicy::Same(namespace) => *namespace == route.namespace,
+        NamespacePolicy::Selector(selector) => {
+            reader.namespace(&route.namespace).is_some_and(|it| selector.matches(&it.meta.labels))
+        }
+        NamespacePolicy::Nobody => false,
+    };
     let admitting: Vec<&ListenerPlan> = of_kind.iter().filter(admits).copied().collect();
     if admitting.is_empty() {
-        let message =
-            format!("no listener of Gateway {name} takes routes from namespace {}", route.namespace);
-        let remedy = "the Gateway's owner can admit the namespace in the listener's allowedRoutes.namespaces"
-            .to_owned();
+        let message = format!("no listener of {name} takes routes from namespace {}", route.namespace);
+        let remedy =
+            "its owner can admit the namespace in the listener's allowedRoutes.namespaces".to_owned();
         return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
     }
     let claims: Vec<ListenerClaim> =
-        admitting.iter().filter_map(|it| listener_claim(&name, it, hostnames)).collect();
+        admitting.iter().filter_map(|it| listener_claim(parent.gateway, it, hostnames)).collect();
     if claims.is_empty() {
         let own: Vec<String> =
             admitting.iter().filter_map(|it| it.hostname.as_ref().map(ToString::to_string)).collect();
-        let message = format!("no hostname of the route is one of the listeners' of Gateway {name}");
+        let message = format!("no hostname of the route is one of the listeners' of {name}");
         let remedy = format!("use a hostname under {}", own.join(", "));
         return refuse(reason::NO_MATCHING_LISTENER_HOSTNAME, "", message, remedy);
     }

@@ -7,12 +7,9 @@ use super::settings::Settings;
 use super::unit::Unit;
 use super::{binding, conflict, gateway, proxy, waypoint, workload};
 use crate::resources::{
-    EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Meta, Namespace,
-    ObjectRef,
-};
-use crate::resources::{
-    ConfigMap, ListenerSet, Pod, ReferenceGrant, Resources, RouteKind, Secret, Service, TcpRoute, TlsRoute,
-    UdpRoute,
+    ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
+    ListenerSet, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources, RouteKind, Secret, Service,
+    TcpRoute, TlsRoute, UdpRoute,
 };
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashSet};

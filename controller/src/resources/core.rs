@@ -397,7 +397,13 @@ impl Secret {
             true => (take("tls.crt"), take("tls.key")),
             false => (None, None),
         };
-        Self { meta: Meta::new(full.metadata, true), kind: kind.into(), certificate, private_key, authorities }
+        Self {
+            meta: Meta::new(full.metadata, true),
+            kind: kind.into(),
+            certificate,
+            private_key,
+            authorities,
+        }
     }
 
     /// Whether it is of the type that holds a certificate.

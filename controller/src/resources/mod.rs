@@ -18,8 +18,8 @@ pub use self::core::{
     SliceEndpoint, SlicePort, TargetPort, Transport,
 };
 pub use config_map::ConfigMap;
-pub use listener_set::ListenerSetSpec;
 pub use kind::{Kind, ObjectRef, RouteKind};
+pub use listener_set::ListenerSetSpec;
 pub use meta::Meta;
 pub use object::{InvalidObject, Object, Typed};
 pub use selector::{InvalidSelector, Requirement, Selector};

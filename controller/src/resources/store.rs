@@ -1,7 +1,7 @@
 //! The set of objects that is compiled.
 
-use super::{ConfigMap, ListenerSet};
 use super::{BackendTlsPolicy, EndpointSlice, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
+use super::{ConfigMap, ListenerSet};
 use super::{
     Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod,
     ReferenceGrant,
