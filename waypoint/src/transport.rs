@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server};
 
 /// Any two-way byte stream.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
@@ -17,7 +17,9 @@ pub enum Transport {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS that ends here.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<server::TlsStream<TcpStream>>),
+    /// TLS towards a backend, over TCP or a tunnel.
+    Secured(Box<client::TlsStream<Transport>>),
     /// A tunnel, or a stream in memory.
     Other(Box<dyn Duplex>),
 }
@@ -28,6 +30,7 @@ macro_rules! on_stream {
         match $self.get_mut() {
             Transport::Tcp($stream) => $call,
             Transport::Tls($stream) => $call,
+            Transport::Secured($stream) => $call,
             Transport::Other($stream) => $call,
         }
     };
@@ -56,6 +59,7 @@ impl AsyncWrite for Transport {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Secured(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
         }
     }
@@ -74,6 +78,7 @@ impl std::fmt::Debug for Transport {
         f.write_str(match self {
             Self::Tcp(_) => "Tcp",
             Self::Tls(_) => "Tls",
+            Self::Secured(_) => "Secured",
             Self::Other(_) => "Other",
         })
     }

@@ -18,7 +18,7 @@ mod traceparent;
 mod tunnel;
 
 pub use authority::{Authority, InvalidAuthority};
-pub use client::{Connect, OpenError, Pool, Target, TcpConnector};
+pub use client::{Carrier, Connect, OpenError, Pool, Target, TcpConnector};
 pub use copy::{Ended, Side, Transfer, bidirectional};
 pub use forwarded::{Forwarded, InvalidForwarded};
 pub use request::{ConnectRequest, Routing};

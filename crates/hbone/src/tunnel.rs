@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::client::Lease;
+use crate::client::{Carrier, Lease};
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct Tunnel {
     unread: Bytes,
     writing: Writing,
     // Held until the tunnel ends: counts it on its connection.
-    _lease: Option<Lease>,
+    lease: Option<Lease>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,12 @@ enum Writing {
 
 impl Tunnel {
     pub(crate) fn new(send: SendStream<Bytes>, recv: RecvStream, lease: Option<Lease>) -> Self {
-        Self { send, recv, unread: Bytes::new(), writing: Writing::Open, _lease: lease }
+        Self { send, recv, unread: Bytes::new(), writing: Writing::Open, lease }
+    }
+
+    /// The connection that carries it, if it was opened here and not accepted.
+    pub fn carrier(&self) -> Option<Carrier> {
+        self.lease.as_ref().map(Lease::carrier)
     }
 
     /// The next bytes, as they came, without a copy; empty at the end. Taking them opens the window for more.

@@ -125,6 +125,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
                 service: service.clone(),
                 port: *port,
                 backend: format!("{service}:{port}").into(),
+                shown: first.listener.backend_certificate.clone(),
                 audience: Some(Audience::Producer),
             };
             let arrival = arrival(Stage::Http1, Origin::Service(origin), Scheme::Http);

@@ -55,7 +55,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
             let admitted = admit(&serving.tables, &worker.settings.gateway, routers, &peer, &wish);
             drop(serving);
             let origin = match admitted {
-                Ok(origin) => origin,
+                Ok(origin) => ServiceOrigin { shown: listener.backend_certificate.clone(), ..origin },
                 Err(refusal) => {
                     tracing::debug!(%peer, %refusal, "tunnel refused");
                     return request.refuse(refusal.status(), &refusal.to_string());
@@ -117,6 +117,7 @@ pub fn admit(
         service: service.key.clone(),
         port: port.port,
         backend: port.backend.clone(),
+        shown: None,
         audience,
     })
 }

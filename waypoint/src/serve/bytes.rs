@@ -1,14 +1,16 @@
 //! Bytes, both ways, until both sides have ended: after an upgrade, and for Services that are not HTTP.
 
-use super::{ServiceOrigin, Switch};
+use super::{Reason, ServiceOrigin, Switch};
 use crate::listen::connection::{Connection, Order};
 use crate::listen::wire::Wire;
 use crate::telemetry::count;
 use crate::transport::Transport;
-use crate::upstream::connect::Route;
-use crate::upstream::endpoint::EndpointRecord;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::connect::{Link, Route};
+use crate::upstream::endpoint::{EndpointRecord, InFlight};
 use crate::upstream::pick::pick;
-use crate::worker::Worker;
+use crate::upstream::tls::{Speech, TlsClient};
+use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_hbone::copy::{Plain, bidirectional};
 use smallvec::SmallVec;
@@ -41,30 +43,58 @@ pub async fn relay_service(
 ) {
     let serving = worker.serving();
     let Some(cluster) = serving.tables.cluster(&origin.backend) else { return };
-    let Some((from, through)) = serving.tables.way_to(cluster, &worker.waypoint_key) else { return };
+    // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
+    if let Ok(reached) = reach(worker, &serving, cluster, None).await {
+        drop(serving);
+        carry(connection, client, reached.io).await;
+    }
+}
+
+/// A byte stream to one of a backend's endpoints.
+#[derive(Debug)]
+pub struct Reached {
+    /// The stream.
+    pub io: Transport,
+    /// Load on the endpoint, as long as the stream is in use.
+    pub in_flight: InFlight,
+}
+
+/// Connects to one of a backend's endpoints, and to another if it cannot be reached: nothing was sent yet. `tls` is
+/// [`Cluster::tls`], or none for bytes that go on as they came.
+pub async fn reach(
+    worker: &Rc<Worker>,
+    serving: &Serving,
+    cluster: &Cluster,
+    tls: Option<&Arc<TlsClient>>,
+) -> Result<Reached, Reason> {
+    let way = serving.tables.way_to(cluster, &worker.waypoint_key);
+    let (from, through) = way.ok_or(Reason::NoEndpoint)?;
     let mut tried: SmallVec<[Arc<EndpointRecord>; TRIES]> = SmallVec::new();
+    let mut failed = Reason::NoEndpoint;
     for _ in 0..TRIES {
         let now = worker.moment(Instant::now());
         let picked = pick(from, &mut *worker.rng.borrow_mut(), now, &tried).cloned();
-        let Some(endpoint) = picked else { return };
-        let _in_flight = endpoint.begin();
+        let endpoint = picked.ok_or(failed)?;
+        let in_flight = endpoint.begin();
         count(&worker.telemetry.counters.upstream_connects);
-        let route = Route { endpoint: &endpoint, through };
-        match worker.pool.connector().connect(&route).await {
-            Ok(stream) => {
+        let route = Route::new(&endpoint, through, tls);
+        match worker.pool.connector().connect(&route, Speech::Bytes).await {
+            Ok(Link { io, .. }) => {
                 endpoint.answered(worker.moment(Instant::now()), None);
-                drop(serving);
-                carry(connection, client, stream).await;
-                return;
+                return Ok(Reached { io, in_flight });
             }
             Err(error) => {
                 count(&worker.telemetry.counters.upstream_connect_failures);
                 tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
-                endpoint.unreachable(worker.moment(Instant::now()));
+                failed = Reason::from(&error);
+                if failed == Reason::Unreachable {
+                    endpoint.unreachable(worker.moment(Instant::now()));
+                }
             }
         }
         tried.push(endpoint);
     }
+    Err(failed)
 }
 
 async fn carry(

@@ -7,7 +7,7 @@ use crate::telemetry::Exchange;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::{Lease, Taken};
 use crate::worker::Worker;
-use fairway_config::model::{Audience, BackendKey, Scheme, ServiceKey, SpiffeId};
+use fairway_config::model::{Audience, BackendKey, CertificateKey, Scheme, ServiceKey, SpiffeId};
 use http::HeaderValue;
 use std::cell::RefCell;
 use std::fmt;
@@ -61,6 +61,8 @@ pub struct ServiceOrigin {
     pub port: u16,
     /// The Service's own endpoints, for requests no route is for.
     pub backend: BackendKey,
+    /// What is shown to backends that ask for a certificate.
+    pub shown: Option<CertificateKey>,
     /// Whose routes hold; none if a proxy that is believed has applied routes already (GEP-1294).
     pub audience: Option<Audience>,
 }

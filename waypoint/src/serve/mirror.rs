@@ -9,7 +9,7 @@ use crate::upstream::connect::Route;
 use crate::upstream::pick::pick;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
-use fairway_config::model::{BackendKey, BackendTarget, RouteKind};
+use fairway_config::model::{BackendKey, BackendTarget, CertificateKey, RouteKind};
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
@@ -28,6 +28,8 @@ pub struct Mirrored<'a> {
     pub serving: &'a Rc<Serving>,
     /// Its head, after the filters.
     pub parts: &'a Parts,
+    /// What is shown to backends that ask for a certificate.
+    pub shown: Option<&'a CertificateKey>,
     /// What kind of route it is on.
     pub kind: RouteKind,
     /// What the client speaks.
@@ -61,6 +63,7 @@ struct Copy {
     serving: Rc<Serving>,
     parts: Parts,
     backend: BackendKey,
+    shown: Option<CertificateKey>,
     kind: RouteKind,
     version: Version,
 }
@@ -79,6 +82,7 @@ impl Copy {
             serving: mirrored.serving.clone(),
             parts,
             backend: backend.clone(),
+            shown: mirrored.shown.cloned(),
             kind: mirrored.kind,
             version: mirrored.version,
         })
@@ -114,7 +118,8 @@ impl Copy {
         let (from, through) = self.serving.tables.way_to(cluster, &self.worker.waypoint_key)?;
         let now = self.worker.moment(Instant::now());
         let endpoint = pick(from, &mut *self.worker.rng.borrow_mut(), now, &[])?.clone();
-        let route = Route { endpoint: &endpoint, through };
+        let tls = cluster.tls(self.shown.as_ref()).ok()?;
+        let route = Route::new(&endpoint, through, tls);
         let _in_flight = endpoint.begin();
         super::outgoing::prepare(&mut self.parts, version, &Wishes::default(), false, endpoint.address())
             .ok()?;

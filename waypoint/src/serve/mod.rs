@@ -13,7 +13,7 @@ mod reason;
 mod request;
 mod tries;
 
-pub use bytes::{relay, relay_service};
+pub use bytes::{Reached, reach, relay, relay_service};
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use connection::serve_http;
 pub use reason::Reason;

@@ -4,6 +4,7 @@ use super::{Client, Origin, Reason};
 use crate::route::{RequestHead, RouteTable};
 use crate::upstream::cluster::Cluster;
 use crate::worker::Serving;
+use fairway_config::model::CertificateKey;
 use std::sync::Arc;
 
 /// Where a request is looked up.
@@ -15,13 +16,19 @@ pub enum Place<'t> {
         table: &'t RouteTable,
         /// The listener's or the Service's port.
         port: u16,
+        /// What is shown to backends that ask for a certificate.
+        shown: Option<&'t CertificateKey>,
     },
     /// No rules hold: straight to these endpoints.
-    Endpoints(&'t Cluster),
+    Endpoints(&'t Cluster, Option<&'t CertificateKey>),
 }
 
 /// Finds the place of a request.
-pub fn find<'t>(serving: &'t Serving, client: &Client, head: &RequestHead<'_>) -> Result<Place<'t>, Reason> {
+pub fn find<'t>(
+    serving: &'t Serving,
+    client: &'t Client,
+    head: &RequestHead<'_>,
+) -> Result<Place<'t>, Reason> {
     match &client.origin {
         Origin::Gateway { port, sni } => {
             let set = serving.ports.listeners(*port).ok_or(Reason::NoListener)?;
@@ -33,16 +40,17 @@ pub fn find<'t>(serving: &'t Serving, client: &Client, head: &RequestHead<'_>) -
                     return Err(Reason::Misdirected);
                 }
             }
-            Ok(Place::Rules { table: &bound.routes, port: bound.listener.port })
+            let shown = bound.listener.backend_certificate.as_ref();
+            Ok(Place::Rules { table: &bound.routes, port: bound.listener.port, shown })
         }
         Origin::Service(origin) => {
             let audience = origin.audience.as_ref();
             let table =
                 audience.and_then(|it| serving.tables.service_routes(&origin.service, origin.port, it));
             match table {
-                Some(table) => Ok(Place::Rules { table, port: origin.port }),
+                Some(table) => Ok(Place::Rules { table, port: origin.port, shown: origin.shown.as_ref() }),
                 None => match serving.tables.cluster(&origin.backend) {
-                    Some(cluster) => Ok(Place::Endpoints(cluster)),
+                    Some(cluster) => Ok(Place::Endpoints(cluster, origin.shown.as_ref())),
                     None => Err(Reason::UnresolvedBackend),
                 },
             }

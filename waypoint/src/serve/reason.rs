@@ -2,6 +2,7 @@
 
 use crate::listen::framing::Ambiguity;
 use crate::route::BadRequest;
+use crate::upstream::connect::ConnectError;
 use http::StatusCode;
 
 /// Why the proxy itself answers a request. Each has a status, a word for metrics and logs, and a sentence for the client
@@ -42,6 +43,10 @@ pub enum Reason {
     NoEndpoint,
     /// No connection to an endpoint.
     Unreachable,
+    /// The backend's BackendTLSPolicy cannot be met, so nothing was sent.
+    TlsPolicy,
+    /// No TLS session with an endpoint: its certificate is not what the policy asks for, or it does not want ours.
+    Tls,
     /// The proxy has no certificate yet, and the endpoint takes mTLS only.
     NoIdentity,
     /// The connection to the endpoint broke before it answered.
@@ -69,11 +74,13 @@ impl Reason {
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoBackend | Self::UnresolvedBackend | Self::UnresolvedFilter | Self::Filter => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::NoBackend
+            | Self::UnresolvedBackend
+            | Self::UnresolvedFilter
+            | Self::Filter
+            | Self::TlsPolicy => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoEndpoint | Self::Unreachable | Self::NoIdentity => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Broken | Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::Tls | Self::Broken | Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::RequestTimeout | Self::TryTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -98,6 +105,8 @@ impl Reason {
             Self::Filter => "filter",
             Self::NoEndpoint => "no_endpoint",
             Self::Unreachable => "unreachable",
+            Self::TlsPolicy => "tls_policy",
+            Self::Tls => "tls",
             Self::NoIdentity => "no_identity",
             Self::Broken => "broken",
             Self::Protocol => "protocol",
@@ -107,7 +116,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 22] = [
+    pub const LABELS: [&'static str; 24] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -125,6 +134,8 @@ impl Reason {
         "filter",
         "no_endpoint",
         "unreachable",
+        "tls_policy",
+        "tls",
         "no_identity",
         "broken",
         "protocol",
@@ -163,6 +174,8 @@ impl Reason {
             Self::Filter => "A filter of the route answered.\n",
             Self::NoEndpoint => "The backend has no endpoint.\n",
             Self::Unreachable => "The backend cannot be reached.\n",
+            Self::TlsPolicy => "The TLS that the backend asks for cannot be set up.\n",
+            Self::Tls => "The backend does not agree to the TLS it should speak.\n",
             Self::NoIdentity => "The proxy has no identity yet.\n",
             Self::Broken => "The backend closed the connection.\n",
             Self::Protocol => "The backend's answer is not understood.\n",
@@ -195,6 +208,18 @@ impl Reason {
                 429 | 502 | 503 | 504 => "14", // UNAVAILABLE
                 _ => "2",                      // UNKNOWN
             },
+        }
+    }
+}
+
+impl From<&ConnectError> for Reason {
+    /// Only what is [`Reason::Unreachable`] tells of the endpoint's health: a policy that does not fit is its backend's
+    /// matter, and others may share the endpoint.
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::NoIdentity => Self::NoIdentity,
+            ConnectError::Tls(_) => Self::Tls,
+            _ => Self::Unreachable,
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::listen::detect::Version;
 use crate::route::{RequestHead, RuleEntry, select};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::tls::Unusable;
 use crate::worker::Serving;
-use fairway_config::model::BackendTarget;
+use fairway_config::model::{BackendTarget, CertificateKey};
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -34,6 +35,8 @@ enum Stop {
 /// What was decided of a request.
 struct Decision<'t> {
     cluster: &'t Cluster,
+    /// What is shown to backends that ask for a certificate.
+    shown: Option<&'t CertificateKey>,
     rule: Option<RuleEntry<'t>>,
     mirrors: SmallVec<[&'t BackendTarget; 2]>,
     /// In the order they run.
@@ -72,7 +75,7 @@ pub async fn serve(
 
 /// Finds the rule and the backend, and runs the filters. Nothing here waits.
 fn decide<'t>(
-    client: &Client,
+    client: &'t Client,
     serving: &'t Serving,
     parts: &mut Parts,
     manner: &mut Manner,
@@ -82,12 +85,12 @@ fn decide<'t>(
     if head.is_grpc() {
         *manner = Manner::Grpc;
     }
-    let (table, port) = match place::find(serving, client, &head)? {
-        Place::Rules { table, port } => (table, port),
-        Place::Endpoints(cluster) => {
+    let (table, port, shown) = match place::find(serving, client, &head)? {
+        Place::Rules { table, port, shown } => (table, port, shown),
+        Place::Endpoints(cluster, shown) => {
             forwarding::tell(&mut parts.headers, client);
             let response = [ResponseFilters::NONE, ResponseFilters::NONE];
-            return Ok(Decision { cluster, rule: None, mirrors: SmallVec::new(), response });
+            return Ok(Decision { cluster, shown, rule: None, mirrors: SmallVec::new(), response });
         }
     };
     let rule = select(table, &head).ok_or(Reason::NoRoute)?;
@@ -125,7 +128,8 @@ fn decide<'t>(
     }
     let mut mirrors = forward.mirrors;
     mirrors.extend(of_backend.mirrors);
-    Ok(Decision { cluster, rule: Some(rule), mirrors, response: [of_backend.response, forward.response] })
+    let response = [of_backend.response, forward.response];
+    Ok(Decision { cluster, shown, rule: Some(rule), mirrors, response })
 }
 
 fn run(outcome: FilterOutcome<'_>) -> Result<Forward<'_>, Stop> {
@@ -161,7 +165,8 @@ async fn forward(
         }
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
-        let mirrored = Mirrored { worker, serving, parts: &parts, kind, version: client.version };
+        let (shown, version) = (decision.shown, client.version);
+        let mirrored = Mirrored { worker, serving, parts: &parts, shown, kind, version };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }
@@ -170,6 +175,7 @@ async fn forward(
         worker,
         serving,
         cluster: decision.cluster,
+        tls: decision.cluster.tls(decision.shown).map_err(|error| unusable(decision.cluster, &error))?,
         version: version_for(decision.cluster.protocol(), kind, client.version),
         wishes,
         deadline: timeouts.request.map(|limit| exchange.started() + limit),
@@ -177,6 +183,11 @@ async fn forward(
         retry,
     };
     Ok(tries.run(parts, body, exchange).await?)
+}
+
+fn unusable(cluster: &Cluster, error: &Unusable) -> Reason {
+    tracing::debug!(backend = %cluster.key(), %error, "nothing is sent");
+    Reason::TlsPolicy
 }
 
 /// The response as the client gets it.

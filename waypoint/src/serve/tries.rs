@@ -6,9 +6,10 @@ use crate::body::{Gate, Progress, Recording, RequestBody, Stream};
 use crate::listen::detect::Version;
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::connect::{ConnectError, Route};
+use crate::upstream::connect::Route;
 use crate::upstream::endpoint::{EndpointRecord, InFlight};
 use crate::upstream::pick::pick;
+use crate::upstream::tls::TlsClient;
 use crate::upstream::{Lease, Taken, Unsent};
 use crate::worker::{Serving, Worker};
 use fairway_config::model::{AppProtocol, Retry, RouteKind};
@@ -33,6 +34,8 @@ pub struct Try<'a> {
     pub serving: &'a Serving,
     /// The backend.
     pub cluster: &'a Cluster,
+    /// Its TLS, if it has any.
+    pub tls: Option<&'a Arc<TlsClient>>,
     /// What is spoken to it.
     pub version: Version,
     /// What the client asked for.
@@ -77,7 +80,10 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// What is spoken to a backend (KEP-3726, and for what is not said the kind of the route).
 pub fn version_for(protocol: AppProtocol, kind: Option<RouteKind>, client: Version) -> Version {
     match (protocol, kind) {
-        (AppProtocol::Http2, _) | (AppProtocol::Unspecified, Some(RouteKind::Grpc)) => Version::Http2,
+        // What the application secures itself is bytes to all but the routes, whose kind says what is inside.
+        (AppProtocol::Http2, _) | (AppProtocol::Unspecified | AppProtocol::Tcp, Some(RouteKind::Grpc)) => {
+            Version::Http2
+        }
         (AppProtocol::Unspecified, None) => client,
         _ => Version::Http1,
     }
@@ -118,7 +124,7 @@ impl Try<'_> {
         let Some(retry) = self.retry else { return false };
         match outcome {
             Ok(answered) => retry.codes.contains(&answered.response.status()),
-            Err(Reason::Unreachable | Reason::Broken) => retry.connection_errors,
+            Err(Reason::Unreachable | Reason::Tls | Reason::Broken) => retry.connection_errors,
             // A try that timed out counts as the 504 it would be answered with (GEP-1731).
             Err(Reason::TryTimeout) => retry.codes.contains(&StatusCode::GATEWAY_TIMEOUT),
             Err(_) => false,
@@ -176,7 +182,7 @@ impl Try<'_> {
         }
         exchange.note(|entry| entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned())));
         let in_flight = endpoint.begin();
-        let route = Route { endpoint, through };
+        let route = Route::new(endpoint, through, self.tls);
         let announce = self.wishes.continue_ && self.version == Version::Http1 && !body.is_empty();
         outgoing::prepare(&mut parts, self.version, self.wishes, announce, endpoint.address())?;
         let mut lease = self.worker.pool.open_lease(&route, self.version);
@@ -238,11 +244,11 @@ impl Try<'_> {
         connected.map_err(|error| {
             crate::telemetry::count(&counters.upstream_connect_failures);
             tracing::debug!(endpoint = %route.endpoint.address(), %error, "no connection");
-            if matches!(error, ConnectError::NoIdentity) {
-                return Reason::NoIdentity;
+            let reason = Reason::from(&error);
+            if reason == Reason::Unreachable {
+                route.endpoint.unreachable(self.worker.moment(Instant::now()));
             }
-            route.endpoint.unreachable(self.worker.moment(Instant::now()));
-            Reason::Unreachable
+            reason
         })
     }
 }
@@ -317,6 +323,9 @@ fn blame(unsent: &Unsent, progress: Option<&Progress>) -> Reason {
     tracing::debug!(error = %error, "no answer");
     if progress.is_some_and(Progress::broken) {
         Reason::BadBody
+    } else if io_error(error).and_then(|it| it.get_ref()).is_some_and(|it| it.is::<rustls::Error>()) {
+        // In TLS 1.3 an endpoint refuses a client's certificate only when the session is there.
+        Reason::Tls
     } else if error.is_parse() || h2_error(error).is_some_and(|it| it.is_library()) {
         Reason::Protocol
     } else {
@@ -338,12 +347,14 @@ mod tests {
 
     #[test]
     fn the_backend_says_what_is_spoken_and_else_the_route_and_else_the_client() {
-        use AppProtocol::{Http1, Http2, Unspecified};
+        use AppProtocol::{Http1, Http2, Tcp, Unspecified};
         for (protocol, kind, client, expected) in [
             (Http2, Some(RouteKind::Http), Version::Http1, Version::Http2),
             (Http1, Some(RouteKind::Grpc), Version::Http2, Version::Http1),
             (Unspecified, Some(RouteKind::Http), Version::Http2, Version::Http1),
             (Unspecified, Some(RouteKind::Grpc), Version::Http1, Version::Http2),
+            (Tcp, Some(RouteKind::Grpc), Version::Http2, Version::Http2),
+            (Tcp, Some(RouteKind::Http), Version::Http2, Version::Http1),
             (Unspecified, None, Version::Http2, Version::Http2),
             (Unspecified, None, Version::Http1, Version::Http1),
         ] {

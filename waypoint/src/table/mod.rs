@@ -14,6 +14,7 @@ pub use services::ServiceTable;
 use crate::filter::check_headers;
 use crate::route::{CompiledRoute, RouteTable};
 use crate::upstream::cluster::{Cluster, Registry};
+use crate::upstream::tls::Shown;
 use ahash::HashMap;
 use fairway_config::model::{
     Audience, BackendKey, Generation, ListenerKey, ResourceKey, ResourceKind, Route, RouteKey, Service,
@@ -21,6 +22,7 @@ use fairway_config::model::{
 };
 use fairway_config::{Changes, Rejected, Snapshot};
 use places::Edits;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -37,6 +39,8 @@ pub struct Tables {
     services: Shared<ServiceKey, Arc<ServiceTable>>,
     addresses: Shared<IpAddr, Arc<Service>>,
     clusters: Shared<BackendKey, Arc<Cluster>>,
+    /// The certificates that listeners show to backends.
+    shown: Arc<Shown>,
 }
 
 // === impl Tables ===
@@ -64,7 +68,16 @@ impl Tables {
             next.addresses = Arc::new(services::by_address(snapshot));
         }
         let changed = of(ResourceKind::Backend).chain(of(ResourceKind::Endpoints));
-        next.change_clusters(snapshot, changed, registry);
+        let mut changed: BTreeSet<Arc<str>> = changed.map(|it| it.name.clone()).collect();
+        if of(ResourceKind::Listener).chain(of(ResourceKind::Certificate)).next().is_some() {
+            let shown = shown_by_listeners(snapshot);
+            if shown != *next.shown {
+                next.shown = Arc::new(shown);
+                let secured = next.clusters.values().filter(|it| it.is_secured());
+                changed.extend(secured.map(|it| it.key().as_arc()));
+            }
+        }
+        next.change_clusters(snapshot, &changed, registry);
         Ok(next)
     }
 
@@ -148,14 +161,13 @@ impl Tables {
         Ok(edits.apply_to_listeners(&mut self.listener_routes))
     }
 
-    fn change_clusters<'a>(
+    /// A backend and its endpoints have one key and often change together.
+    fn change_clusters(
         &mut self,
         snapshot: &Snapshot,
-        changed: impl Iterator<Item = &'a ResourceKey>,
+        changed: &BTreeSet<Arc<str>>,
         registry: &mut Registry,
     ) {
-        // A backend and its endpoints have one key and often change together.
-        let changed: std::collections::BTreeSet<_> = changed.map(|it| &it.name).collect();
         if changed.is_empty() {
             return;
         }
@@ -168,11 +180,17 @@ impl Tables {
                 continue;
             }
             let key = BackendKey::from(name.clone());
-            let cluster = Cluster::new(key.clone(), backend.cloned(), endpoints.map(|it| &**it), registry);
+            let cluster =
+                Cluster::new(key.clone(), backend.cloned(), endpoints.map(|it| &**it), &self.shown, registry);
             clusters.insert(key, Arc::new(cluster));
         }
         registry.sweep();
     }
+}
+
+fn shown_by_listeners(snapshot: &Snapshot) -> Shown {
+    let keys = snapshot.listeners.values().filter_map(|it| it.backend_certificate.as_ref());
+    keys.map(|key| (key.clone(), snapshot.certificates.get(key).cloned())).collect()
 }
 
 fn compiled(route: &Arc<Route>) -> Result<CompiledRoute, String> {

@@ -1,8 +1,12 @@
 //! A backend's endpoints, ready to choose from.
 
 use super::endpoint::EndpointRecord;
+use super::tls::{Security, Shown, TlsClient, TlsClients, Unusable};
 use ahash::HashMap;
-use fairway_config::model::{AppProtocol, Backend, BackendKey, Endpoint, EndpointState, Endpoints, SpiffeId};
+use fairway_config::model::{
+    AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState, Endpoints,
+    SpiffeId,
+};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
@@ -11,16 +15,19 @@ use std::sync::{Arc, Weak};
 pub struct Cluster {
     key: BackendKey,
     backend: Option<Arc<Backend>>,
+    security: Security,
     ready: Box<[Arc<EndpointRecord>]>,
     draining: Box<[Arc<EndpointRecord>]>,
 }
 
-/// Every endpoint's record, so that its load and health are the same for all routes and survive commits.
+/// What all clusters share: every endpoint's record, so that its load and health are the same for all routes and survive
+/// commits, and every TLS client.
 #[derive(Debug, Default)]
 pub struct Registry {
     records: HashMap<(SocketAddr, Option<SpiffeId>), Weak<EndpointRecord>>,
     /// Size after which dead entries are looked for.
     sweep_at: usize,
+    tls: TlsClients,
 }
 
 // === impl Cluster ===
@@ -32,14 +39,19 @@ impl Cluster {
         key: BackendKey,
         backend: Option<Arc<Backend>>,
         endpoints: Option<&Endpoints>,
+        shown: &Shown,
         registry: &mut Registry,
     ) -> Self {
+        let security = match &backend {
+            Some(backend) => registry.tls.security(&backend.security, shown),
+            None => Security::Plain,
+        };
         let mut of = |state: EndpointState| -> Box<[_]> {
             let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
             all.iter().filter(|it| it.state == state).map(|it| registry.record(it)).collect()
         };
         let (ready, draining) = (of(EndpointState::Ready), of(EndpointState::Draining));
-        Self { key, backend, ready, draining }
+        Self { key, backend, security, ready, draining }
     }
 
     /// Whose endpoints they are.
@@ -50,6 +62,16 @@ impl Cluster {
     /// What they speak.
     pub fn protocol(&self) -> AppProtocol {
         self.backend.as_ref().map_or(AppProtocol::Unspecified, |it| it.protocol)
+    }
+
+    /// How it is connected to from a listener that shows this certificate; none stands for plain bytes.
+    pub fn tls(&self, shown: Option<&CertificateKey>) -> Result<Option<&Arc<TlsClient>>, Unusable> {
+        self.security.client(shown)
+    }
+
+    /// Whether the certificates that listeners show matter to it.
+    pub fn is_secured(&self) -> bool {
+        self.backend.as_ref().is_some_and(|it| matches!(it.security, BackendSecurity::Tls(_)))
     }
 
     /// The waypoint through which alone they are reached, and the Service's address to name in the tunnel.
@@ -78,12 +100,13 @@ impl Registry {
         record
     }
 
-    /// Forgets endpoints that no cluster holds any more. Costs nothing until the registry has doubled since the last time.
+    /// Forgets what no cluster holds any more. Endpoints cost nothing until they have doubled since the last time.
     pub fn sweep(&mut self) {
         if self.records.len() > self.sweep_at {
             self.records.retain(|_, it| it.strong_count() > 0);
             self.sweep_at = (self.records.len() * 2).max(64);
         }
+        self.tls.sweep();
     }
 
     /// How many endpoints are kept, dead ones included.
@@ -124,8 +147,13 @@ mod tests {
             (vec![(2, Draining), (3, Unready)], vec![2]),
             (vec![(3, Unready)], vec![]),
         ] {
-            let cluster =
-                Cluster::new("shop/web:80".into(), None, Some(&endpoints(&all)), &mut Registry::default());
+            let cluster = Cluster::new(
+                "shop/web:80".into(),
+                None,
+                Some(&endpoints(&all)),
+                &Shown::default(),
+                &mut Registry::default(),
+            );
             assert_eq!(hosts(&cluster), expected, "{all:?}");
         }
     }
@@ -134,8 +162,8 @@ mod tests {
     fn one_endpoint_has_one_record_in_every_cluster_as_long_as_one_holds_it() {
         let mut registry = Registry::default();
         let list = endpoints(&[(1, EndpointState::Ready)]);
-        let first = Cluster::new("a/a:80".into(), None, Some(&list), &mut registry);
-        let second = Cluster::new("b/b:80".into(), None, Some(&list), &mut registry);
+        let first = Cluster::new("a/a:80".into(), None, Some(&list), &Shown::default(), &mut registry);
+        let second = Cluster::new("b/b:80".into(), None, Some(&list), &Shown::default(), &mut registry);
         assert!(Arc::ptr_eq(&first.candidates()[0], &second.candidates()[0]));
         drop((first, second));
         registry.sweep();

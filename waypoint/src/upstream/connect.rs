@@ -1,9 +1,11 @@
-//! How an endpoint is reached: in the clear, or, if it has an identity, through HBONE and never otherwise.
+//! How an endpoint is reached: in the clear, or, if it has an identity, through HBONE and never otherwise; and within that
+//! in TLS if its backend asks for it.
 
 use super::endpoint::EndpointRecord;
+use super::tls::{Speech, TlsClient};
 use crate::settings::Patience;
 use crate::transport::Transport;
-use fairway_hbone::{Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
+use fairway_hbone::{Carrier, Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
 use fairway_identity::{IdentityHandle, TlsIdentity};
 use std::fmt;
 use std::io;
@@ -18,6 +20,17 @@ pub struct Route<'a> {
     pub endpoint: &'a Arc<EndpointRecord>,
     /// If the endpoint is of a waypoint that stands before a Service: the Service's address.
     pub through: Option<SocketAddr>,
+    /// The backend's TLS, if it has any.
+    pub tls: Option<&'a Arc<TlsClient>>,
+}
+
+/// An open byte stream to an endpoint.
+#[derive(Debug)]
+pub struct Link {
+    /// The stream.
+    pub io: Transport,
+    /// The connection that carries it, if that is a tunnel's.
+    pub carrier: Option<Carrier>,
 }
 
 /// Makes connections.
@@ -47,9 +60,26 @@ pub enum ConnectError {
     /// No tunnel.
     #[error(transparent)]
     Tunnel(#[from] OpenError),
+    /// No TLS session: the endpoint's certificate is not what its backend's policy asks for, or it does not want ours.
+    #[error("no TLS session: {0}")]
+    Tls(io::Error),
     /// The connection broke before the first request.
     #[error("cannot begin to speak HTTP: {0}")]
     Handshake(hyper::Error),
+}
+
+// === impl Route ===
+
+impl<'a> Route<'a> {
+    /// A waypoint before a Service sees what it forwards: it is the one that speaks the backend's TLS, and the way to it
+    /// is a tunnel.
+    pub fn new(
+        endpoint: &'a Arc<EndpointRecord>,
+        through: Option<SocketAddr>,
+        tls: Option<&'a Arc<TlsClient>>,
+    ) -> Self {
+        Self { endpoint, through, tls: tls.filter(|_| through.is_none()) }
+    }
 }
 
 // === impl Connector ===
@@ -68,12 +98,22 @@ impl Connector {
     }
 
     /// Opens a byte stream to where a request goes.
-    pub async fn connect(&self, route: &Route<'_>) -> Result<Transport, ConnectError> {
+    pub async fn connect(&self, route: &Route<'_>, speech: Speech) -> Result<Link, ConnectError> {
+        let link = self.reach(route).await?;
+        let Some(tls) = route.tls else { return Ok(link) };
+        let Link { io, carrier } = link;
+        match timeout(self.patience.connect, tls.handshake(io, speech)).await {
+            Ok(secured) => Ok(Link { io: secured?, carrier }),
+            Err(_) => Err(ConnectError::Timeout),
+        }
+    }
+
+    async fn reach(&self, route: &Route<'_>) -> Result<Link, ConnectError> {
         let (endpoint, through) = (route.endpoint, route.through);
         match (endpoint.identity(), through) {
             (None, None) => {
                 match timeout(self.patience.connect, TcpConnector.connect(endpoint.address())).await {
-                    Ok(connected) => Ok(Transport::Tcp(connected?)),
+                    Ok(connected) => Ok(Link { io: Transport::Tcp(connected?), carrier: None }),
                     Err(_) => Err(ConnectError::Timeout),
                 }
             }
@@ -92,7 +132,8 @@ impl Connector {
                 }
                 // Boxed: its state is large, and gone once the tunnel is open.
                 let tunnel = Box::pin(mesh.tunnels.open(&own, &target, &request)).await?;
-                Ok(Transport::Other(Box::new(tunnel)))
+                let carrier = tunnel.carrier();
+                Ok(Link { io: Transport::Other(Box::new(tunnel)), carrier })
             }
         }
     }

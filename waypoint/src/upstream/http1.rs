@@ -1,8 +1,10 @@
 //! An HTTP/1 connection to an endpoint.
 
+use super::connect::Link;
 use crate::body::RequestBody;
 use crate::transport::Transport;
 use bytes::Bytes;
+use fairway_hbone::Carrier;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
@@ -17,6 +19,7 @@ use tokio::task::AbortHandle;
 pub struct Http1Sender {
     pub(super) sender: http1::SendRequest<RequestBody>,
     taker: Rc<Taker>,
+    carrier: Option<Carrier>,
     _driver: Driver,
 }
 
@@ -35,7 +38,8 @@ struct Driver(AbortHandle);
 const LARGEST_HEAD: usize = 64 * 1024;
 
 /// Begins to speak HTTP/1.
-pub(super) async fn handshake(io: Transport) -> hyper::Result<Http1Sender> {
+pub(super) async fn handshake(link: Link) -> hyper::Result<Http1Sender> {
+    let Link { io, carrier } = link;
     let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(LARGEST_HEAD.max(8 * 1024))
         .handshake::<_, RequestBody>(TokioIo::new(io))
@@ -56,7 +60,7 @@ pub(super) async fn handshake(io: Transport) -> hyper::Result<Http1Sender> {
         }
         let _ = io.shutdown().await;
     });
-    Ok(Http1Sender { sender, taker, _driver: Driver(driver.abort_handle()) })
+    Ok(Http1Sender { sender, taker, carrier, _driver: Driver(driver.abort_handle()) })
 }
 
 // === impl Http1Sender ===
@@ -67,9 +71,9 @@ impl Http1Sender {
         self.sender.is_ready()
     }
 
-    /// Whether it has ended.
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Whether it has ended, or the tunnel's connection under it is about to.
+    pub fn is_closing(&self) -> bool {
+        self.sender.is_closed() || self.carrier.as_ref().is_some_and(Carrier::is_closing)
     }
 
     /// Asks for the stream, should the endpoint answer the next request with `101 Switching Protocols`.

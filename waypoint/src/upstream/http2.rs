@@ -1,8 +1,9 @@
 //! An HTTP/2 connection to an endpoint.
 
+use super::connect::Link;
 use super::lease::Http2Lease;
 use crate::body::RequestBody;
-use crate::transport::Transport;
+use fairway_hbone::Carrier;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub struct Http2Connection {
     sender: http2::SendRequest<RequestBody>,
     load: Rc<Load>,
+    carrier: Option<Carrier>,
     ticks: u32,
 }
 
@@ -39,7 +41,8 @@ pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 impl Http2Connection {
     /// Begins to speak HTTP/2 with prior knowledge.
-    pub(super) async fn handshake(io: Transport) -> hyper::Result<Self> {
+    pub(super) async fn handshake(link: Link) -> hyper::Result<Self> {
+        let Link { io, carrier } = link;
         let (sender, mut connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -59,7 +62,7 @@ impl Http2Connection {
             })
             .await;
         });
-        Ok(Self { sender, load, ticks: 0 })
+        Ok(Self { sender, load, carrier, ticks: 0 })
     }
 
     /// A stream on it.
@@ -77,9 +80,9 @@ impl Http2Connection {
         self.load.streams.get() < self.load.allowed.get()
     }
 
-    /// Whether it has ended, or takes no more streams.
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Whether it has ended, takes no more streams, or the tunnel's connection under it is about to end.
+    pub fn is_closing(&self) -> bool {
+        self.sender.is_closed() || self.carrier.as_ref().is_some_and(Carrier::is_closing)
     }
 
     /// Counts a second; how many it has been without streams.

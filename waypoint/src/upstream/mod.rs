@@ -8,6 +8,7 @@ pub mod http2;
 mod lease;
 pub mod pick;
 mod pool;
+pub mod tls;
 
 pub use http1::Taken;
 pub use lease::{Lease, Unsent};

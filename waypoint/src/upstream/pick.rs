@@ -103,6 +103,7 @@ fn is_in(exclude: &[Arc<EndpointRecord>], it: &Arc<EndpointRecord>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::cluster::Registry;
+    use super::super::tls::Shown;
     use super::*;
     use fairway_config::model::{Endpoint, EndpointState, Endpoints};
     use rand::SeedableRng;
@@ -122,7 +123,13 @@ mod tests {
         };
         let endpoints =
             Endpoints { backend: "shop/web:80".into(), endpoints: (0..size).map(endpoint).collect() };
-        Cluster::new("shop/web:80".into(), None, Some(&endpoints), &mut Registry::default())
+        Cluster::new(
+            "shop/web:80".into(),
+            None,
+            Some(&endpoints),
+            &Shown::default(),
+            &mut Registry::default(),
+        )
     }
 
     fn counts(cluster: &Cluster, exclude: &[Arc<EndpointRecord>]) -> HashMap<std::net::SocketAddr, u32> {

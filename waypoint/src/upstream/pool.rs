@@ -8,12 +8,13 @@ use super::endpoint::EndpointRecord;
 use super::http1::{self, Http1Sender};
 use super::http2::Http2Connection;
 use super::lease::{Http1Lease, Lease};
+use super::tls::{Speech, TlsClient, TlsClientId};
 use crate::listen::detect::Version;
 use ahash::HashMap;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
 /// Connections to endpoints.
@@ -31,11 +32,14 @@ pub struct Key {
     version: Version,
     /// The Service's address, when the record is of a waypoint that stands before it.
     through: Option<SocketAddr>,
+    /// What is secured in one way never serves a request that asks for another.
+    tls: Option<TlsClientId>,
 }
 
 #[derive(Debug)]
 struct Entry {
     _record: Arc<EndpointRecord>,
+    tls: Option<Weak<TlsClient>>,
     idle: Vec<Idle>,
     shared: Vec<Http2Connection>,
     /// There while an HTTP/2 connection is being made; closes when it is, or is not.
@@ -83,8 +87,8 @@ impl Pool {
     ) -> Result<Lease, ConnectError> {
         match version {
             Version::Http1 => {
-                let io = self.connector.connect(route).await?;
-                let sender = http1::handshake(io).await.map_err(ConnectError::Handshake)?;
+                let link = self.connector.connect(route, Speech::Http(version)).await?;
+                let sender = http1::handshake(link).await.map_err(ConnectError::Handshake)?;
                 let key = Key::new(route, version);
                 // A place to give it back to.
                 self.with_entry(key, route, |_| ());
@@ -108,8 +112,8 @@ impl Pool {
         self.with_entry(key, route, |entry| entry.connecting = Some(connecting));
         // Also when this future is dropped half-way: those who wait must not wait for ever.
         let _reset = Connecting { pool: self, key, _done: done };
-        let io = self.connector.connect(route).await?;
-        let connection = Http2Connection::handshake(io).await.map_err(ConnectError::Handshake)?;
+        let link = self.connector.connect(route, Speech::Http(Version::Http2)).await?;
+        let connection = Http2Connection::handshake(link).await.map_err(ConnectError::Handshake)?;
         let lease = Lease::Http2(connection.lease(false));
         self.with_entry(key, route, |entry| entry.shared.push(connection));
         Ok(lease)
@@ -119,19 +123,26 @@ impl Pool {
     pub(super) fn give_back(&self, key: Key, sender: Http1Sender) {
         if let Some(entry) = self.entries.borrow_mut().get_mut(&key)
             && entry.idle.len() < self.idle_per_endpoint
+            && !sender.is_closing()
         {
             entry.idle.push(Idle { sender, ticks: 0 });
         }
     }
 
-    /// One tick a second: closes what has been idle for so many, and forgets endpoints without connections.
+    /// One tick a second: closes what has been idle for so many, what nobody will ask for again because the configuration
+    /// has another TLS client in its place, and what would hold up a tunnel's peer that drains; forgets endpoints without
+    /// connections.
     pub fn tick(&self, idle_ticks: u32) {
         self.entries.borrow_mut().retain(|_, entry| {
+            if entry.is_outdated() {
+                entry.idle.clear();
+                entry.shared.clear();
+            }
             entry.idle.retain_mut(|it| {
                 it.ticks += 1;
-                it.ticks <= idle_ticks && !it.sender.is_closed()
+                it.ticks <= idle_ticks && !it.sender.is_closing()
             });
-            entry.shared.retain_mut(|it| it.tick() <= idle_ticks && !it.is_closed());
+            entry.shared.retain_mut(|it| it.tick() <= idle_ticks && !it.is_closing());
             entry.ticks = if entry.is_empty() { entry.ticks + 1 } else { 0 };
             entry.ticks <= idle_ticks
         });
@@ -147,6 +158,7 @@ impl Pool {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(key).or_insert_with(|| Entry {
             _record: route.endpoint.clone(),
+            tls: route.tls.map(Arc::downgrade),
             idle: Vec::new(),
             shared: Vec::new(),
             connecting: None,
@@ -175,7 +187,12 @@ impl Drop for Connecting<'_> {
 
 impl Key {
     fn new(route: &Route<'_>, version: Version) -> Self {
-        Self { record: Arc::as_ptr(route.endpoint) as usize, version, through: route.through }
+        Self {
+            record: Arc::as_ptr(route.endpoint) as usize,
+            version,
+            through: route.through,
+            tls: route.tls.map(|it| it.id()),
+        }
     }
 }
 
@@ -188,7 +205,7 @@ impl Entry {
         while at > 0 {
             at -= 1;
             let idle = self.idle.get(at)?;
-            if idle.sender.is_closed() {
+            if idle.sender.is_closing() {
                 self.idle.swap_remove(at);
             } else if idle.sender.is_ready() {
                 return Some(self.idle.remove(at).sender);
@@ -198,8 +215,12 @@ impl Entry {
     }
 
     fn least_busy(&mut self) -> Option<super::lease::Http2Lease> {
-        self.shared.retain(|it| !it.is_closed());
+        self.shared.retain(|it| !it.is_closing());
         self.shared.iter().filter(|it| it.has_room()).min_by_key(|it| it.streams()).map(|it| it.lease(true))
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.tls.as_ref().is_some_and(|it| it.strong_count() == 0)
     }
 
     fn is_empty(&self) -> bool {

@@ -2,15 +2,19 @@
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A connection that can take tunnels.
 pub(crate) struct Connection {
     pub(super) send: SendRequest<Bytes>,
+    /// Another handle of the same, for [`Watch`]: its time ends with this connection's place in the pool.
+    watched: Rc<RefCell<SendRequest<Bytes>>>,
     pub(super) load: Arc<Load>,
     /// Since when the sweep has seen it without tunnels.
     idle_since: Cell<Option<Instant>>,
@@ -33,6 +37,13 @@ pub(super) struct Load {
     pub(super) room: Notify,
 }
 
+/// Tells whether a peer takes no more tunnels. Does not keep the connection open.
+pub(super) struct Watch(Weak<RefCell<SendRequest<Bytes>>>);
+
+/// The connection that carries a tunnel, to ask whether it is about to end. Does not keep it open.
+#[derive(Clone, Debug)]
+pub struct Carrier(Arc<Load>);
+
 /// A tunnel's place on its connection, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Lease(Arc<Load>);
@@ -41,7 +52,12 @@ pub(crate) struct Lease(Arc<Load>);
 
 impl Connection {
     pub(super) fn new(send: SendRequest<Bytes>) -> Self {
-        Self { send, load: Arc::default(), idle_since: Cell::new(None) }
+        let watched = Rc::new(RefCell::new(send.clone()));
+        Self { send, watched, load: Arc::default(), idle_since: Cell::new(None) }
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        Watch(Rc::downgrade(&self.watched))
     }
 
     /// How many more tunnels it takes now.
@@ -83,6 +99,16 @@ impl Connection {
     }
 }
 
+// === impl Watch ===
+
+impl Watch {
+    /// Whether the peer said GOAWAY. To be asked when the connection has read something.
+    pub(super) fn sees_goaway(&self, cx: &mut Context<'_>) -> bool {
+        let Some(send) = self.0.upgrade() else { return false };
+        matches!(send.borrow_mut().poll_ready(cx), Poll::Ready(Err(_)))
+    }
+}
+
 // === impl Load ===
 
 impl Load {
@@ -110,9 +136,22 @@ impl Load {
     }
 }
 
+// === impl Carrier ===
+
+impl Carrier {
+    /// Whether its peer said GOAWAY or is gone. Who keeps a tunnel on it idle does well to end it: the peer waits for it.
+    pub fn is_closing(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
 // === impl Lease ===
 
 impl Lease {
+    pub(crate) fn carrier(&self) -> Carrier {
+        Carrier(self.0.clone())
+    }
+
     /// Marks the connection: it takes no more tunnels.
     pub(super) fn close_connection(&self) {
         self.0.close();

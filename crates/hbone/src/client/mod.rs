@@ -9,6 +9,7 @@ mod pool;
 mod tests;
 
 pub use connect::{Connect, TcpConnector};
+pub use connection::Carrier;
 pub(crate) use connection::Lease;
 pub use error::OpenError;
 pub use pool::Pool;

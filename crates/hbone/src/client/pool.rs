@@ -1,6 +1,6 @@
 //! The connections of one thread, by who connects to whom.
 
-use super::connection::{Connection, Load};
+use super::connection::{Connection, Load, Watch};
 use super::entry::{Entry, Key, Place};
 use super::{Connect, OpenError, Settings, Target};
 use crate::{ConnectRequest, Tunnel, http2};
@@ -11,8 +11,11 @@ use h2::Reason;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -169,11 +172,11 @@ impl<C: Connect> Shared<C> {
             .map_err(|error| OpenError::Broken { address, source: Arc::new(error) })?;
         let connection = Connection::new(send);
         let (load, pool, key) = (connection.load.clone(), Rc::downgrade(self), key.clone());
-        let confirmed = load.clone();
+        let (confirmed, watch) = (load.clone(), connection.watch());
         let alive =
             http2::until_dead(driver.ping_pong(), self.settings.keepalive, move || confirmed.confirm());
         tokio::task::spawn_local(async move {
-            drive(driver, alive, &load, &pool, &key).await;
+            drive(driver, alive, &watch, &load, &pool, &key).await;
             load.close();
             if let Some(pool) = pool.upgrade() {
                 pool.settle(&key);
@@ -243,6 +246,7 @@ impl<C: Connect> Shared<C> {
 async fn drive<C, Io>(
     mut driver: h2::client::Connection<Io, Bytes>,
     alive: impl Future<Output = ()>,
+    watch: &Watch,
     load: &Load,
     pool: &Weak<Shared<C>>,
     key: &Key,
@@ -252,13 +256,27 @@ async fn drive<C, Io>(
 {
     tokio::pin!(alive);
     loop {
+        // A peer that drains says GOAWAY and waits for its tunnels to end: whoever keeps an idle one has to hear of it.
+        let moved = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if !load.is_closed() && watch.sees_goaway(cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
         tokio::select! {
-            ended = &mut driver => {
-                if let Err(error) = ended {
-                    tracing::debug!(peer = %key.target.address, %error, "tunnel connection ended");
+            moved = moved => match moved {
+                Some(ended) => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %key.target.address, %error, "tunnel connection ended");
+                    }
+                    return;
                 }
-                return;
-            }
+                None => {
+                    load.close();
+                    if let Some(pool) = pool.upgrade() {
+                        pool.settle(key);
+                    }
+                }
+            },
             () = &mut alive => {
                 tracing::debug!(peer = %key.target.address, "tunnel connection: no answer to PING");
                 return;
