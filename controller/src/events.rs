@@ -103,10 +103,12 @@ async fn post(client: &Client, instance: &str, regarding: &Regarding, it: &Happe
     let Regarding { object, api_version, uid } = regarding;
     // Events of objects without a namespace are in `default`.
     let namespace = if object.namespace.is_empty() { "default" } else { &*object.namespace };
+    // A dot, which only a name that was cut may end with, would make the whole name a wrong one.
+    let prefix = format!("{}-", cut(&object.name, 200).trim_end_matches('.'));
     let body = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": { "generateName": format!("{}.", cut(&object.name, 200)), "namespace": namespace },
+        "metadata": { "generateName": prefix, "namespace": namespace },
         "eventTime": Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
         "reportingController": "fairway.dev/controller",
         "reportingInstance": instance,
