@@ -69,6 +69,9 @@ func (t *tool) boot(install bool) error {
 	if err := boot.Finish(); err != nil {
 		return err
 	}
+	if err := t.suiteImages(ours{t.Layout}); err != nil {
+		return err
+	}
 	t.report.Say("up: export KUBECONFIG=%s", t.Kubeconfig())
 	return nil
 }

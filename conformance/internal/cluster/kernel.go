@@ -48,7 +48,7 @@ func saveKernelSettings(path string) error {
 	return nil
 }
 
-// restoreKernelSettings puts back what was noted, if anything was.
+// restoreKernelSettings puts back what was noted, if anything was, and forgets it.
 func restoreKernelSettings(path string) error {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -59,7 +59,7 @@ func restoreKernelSettings(path string) error {
 	}
 	saved := map[string]string{}
 	if err := json.Unmarshal(raw, &saved); err != nil {
-		return nil // written half: no kubelet had started yet
+		return os.Remove(path) // written half: no kubelet had started yet
 	}
 	for name, value := range saved {
 		if now, err := readSetting(name); err == nil && now != value {
@@ -68,7 +68,7 @@ func restoreKernelSettings(path string) error {
 			}
 		}
 	}
-	return nil
+	return os.Remove(path)
 }
 
 func readSetting(name string) (string, error) {

@@ -55,7 +55,12 @@ type Layout struct {
 }
 
 // State is the cluster's folder; it is gone after `down`.
-func (l Layout) State() string { return filepath.Join(l.Cache, "clusters", l.Name) }
+func (l Layout) State() string { return filepath.Join(l.clusters(), l.Name) }
+
+func (l Layout) clusters() string { return filepath.Join(l.Cache, "clusters") }
+
+// kernelSettings as they were before the first of all clusters came up.
+func (l Layout) kernelSettings() string { return filepath.Join(l.clusters(), "kernel-settings.json") }
 
 // Logs of the latest run; they stay until the next `up`.
 func (l Layout) Logs() string { return filepath.Join(l.Cache, "logs", l.Name) }

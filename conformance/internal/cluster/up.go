@@ -2,9 +2,7 @@ package cluster
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,7 +93,6 @@ func (b Boot) Finish() error {
 	})
 }
 
-func (l Layout) kernelSettings() string       { return filepath.Join(l.State(), "kernel-settings.json") }
 func (l Layout) socket(machine string) string { return filepath.Join(l.State(), machine+".sock") }
 
 func (l Layout) controlSpec() machine.Spec {
@@ -266,24 +263,4 @@ func (l Layout) Machines() map[string]*machine.Machine {
 		}
 	}
 	return found
-}
-
-// Down ends everything and removes every trace but the logs. It works on a cluster that came up half, too.
-func (l Layout) Down(report *progress.Report) error {
-	return report.Step("cluster down", func() error {
-		if _, err := machine.KillBelow(l.State()); err != nil {
-			return err
-		}
-		if err := removeCgroups("fairway-" + l.Name + "-"); err != nil {
-			return err
-		}
-		if err := restoreKernelSettings(l.kernelSettings()); err != nil {
-			return err
-		}
-		err := os.RemoveAll(l.State())
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
 }

@@ -33,8 +33,9 @@ func Init(specPath string) error {
 	s := newSupervisor()
 	children := make(chan os.Signal, 64)
 	signal.Notify(children, syscall.SIGCHLD)
-	// A closing terminal or a polite kill is not for a machine: `down` kills it.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	// A closing terminal or a polite kill is not for a machine: `down` kills it. They are caught and dropped: what is
+	// ignored stays ignored in every program started from here, down to those in pods.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		for range children {
 			s.reap()

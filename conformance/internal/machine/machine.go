@@ -105,7 +105,7 @@ func Find(spec Spec) (*Machine, error) {
 // KillBelow kills every machine whose folder lies below `dir`, and waits for its end. It needs no record of what was
 // started, so it also ends what a crashed `up` left.
 func KillBelow(dir string) (int, error) {
-	pids, err := running(filepath.Clean(dir) + "/")
+	pids, err := RunningBelow(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -125,6 +125,9 @@ func KillBelow(dir string) (int, error) {
 	}
 	return len(pids), nil
 }
+
+// RunningBelow lists the PIDs, as the host counts, of machines whose folder lies below `dir`.
+func RunningBelow(dir string) ([]int, error) { return running(filepath.Clean(dir) + "/") }
 
 // running lists the PIDs of machines' first processes whose spec file begins with `prefix`.
 func running(prefix string) ([]int, error) {
@@ -151,14 +154,19 @@ func running(prefix string) ([]int, error) {
 	return pids, nil
 }
 
-// alive tells a running process from one that ended and waits to be reaped by whoever started it.
+// alive tells a running process from one that ended and waits to be reaped by whoever started it. The thread that ends
+// last ends the machine's other processes, and the first thread may be gone long before.
 func alive(pid int) bool {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return false
 	}
 	_, rest, found := bytes.Cut(raw, []byte(") "))
-	return found && !bytes.HasPrefix(rest, []byte("Z")) && !bytes.HasPrefix(rest, []byte("X"))
+	if !found {
+		return false
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && (len(threads) > 1 || !bytes.HasPrefix(rest, []byte("Z")))
 }
 
 func specPath(dir string) string { return filepath.Join(dir, "machine.json") }
