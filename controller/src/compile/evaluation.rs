@@ -1,5 +1,6 @@
 //! What a unit makes.
 
+use super::backend_tls::{ServiceTls, Validation};
 use super::binding::Binding;
 use super::conflict::{ListenerLosers, ServiceLosers};
 use super::gateway::{GatewayPlan, GatewayReport, ListenerSetPlan};
@@ -47,6 +48,8 @@ pub(super) enum Value {
     Waypoint(Arc<Waypoint>),
     Pod(Arc<PodIdentity>),
     Guarded(Arc<Vec<ObjectRef>>),
+    Validation(Arc<Validation>),
+    ServiceTls(Arc<ServiceTls>),
 }
 
 // === impl Evaluation ===

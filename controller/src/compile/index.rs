@@ -4,6 +4,7 @@ use super::ProxyClass;
 use super::unit::Unit;
 use crate::resources::{Kind, Object, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +27,11 @@ pub(super) enum IndexKey {
     ListenerSets(ObjectName),
     /// Gateways of a class in a namespace.
     Gateways(Arc<str>, Arc<str>),
+    /// BackendTLSPolicies that name a Service.
+    Policies(ObjectName),
     // Answered by what units find out.
+    /// Gateways whose routes use a Service.
+    BackendGateways(ObjectName),
     /// Gateways and waypoints that get a proxy.
     Proxies(ProxyClass),
     /// Gateways that use a Secret with leave.
@@ -51,6 +56,8 @@ pub(super) enum IndexKey {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     sets: HashMap<IndexKey, Arc<BTreeSet<ObjectRef>>, ahash::RandomState>,
+    /// How many more times than once a member stands under a key: several units may put the same one there.
+    again: HashMap<(IndexKey, ObjectRef), u32, ahash::RandomState>,
 }
 
 // === impl IndexKey ===
@@ -92,6 +99,9 @@ impl IndexKey {
             Object::ListenerSet(it) => {
                 it.spec.gateway(&it.meta.namespace).map(Self::ListenerSets).into_iter().collect()
             }
+            Object::BackendTlsPolicy(it) => {
+                super::backend_tls::services(it).into_iter().map(Self::Policies).collect()
+            }
             Object::Service(it) if super::service::requires_waypoint(it) => {
                 vec![Self::WaypointNeed(it.meta.namespace.clone())]
             }
@@ -114,11 +124,25 @@ impl Index {
         self.sets.get(key).map_or(0, |it| it.len())
     }
 
+    /// Whether the set changed.
     pub(super) fn insert(&mut self, key: &IndexKey, member: ObjectRef) -> bool {
-        Arc::make_mut(self.sets.entry(key.clone()).or_default()).insert(member)
+        let set = Arc::make_mut(self.sets.entry(key.clone()).or_default());
+        if set.contains(&member) {
+            *self.again.entry((key.clone(), member)).or_default() += 1;
+            return false;
+        }
+        set.insert(member)
     }
 
+    /// Whether the set changed.
     pub(super) fn remove(&mut self, key: &IndexKey, member: &ObjectRef) -> bool {
+        if let Entry::Occupied(mut more) = self.again.entry((key.clone(), member.clone())) {
+            *more.get_mut() -= 1;
+            if *more.get() == 0 {
+                more.remove();
+            }
+            return false;
+        }
         let Some(set) = self.sets.get_mut(key) else { return false };
         let removed = Arc::make_mut(set).remove(member);
         if set.is_empty() {
@@ -145,11 +169,11 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
             Unit::Authorization(name()),
         ],
         Kind::Pod => vec![Unit::Workload(name())],
+        Kind::BackendTlsPolicy => vec![Unit::Validation(name()), Unit::PolicyStatus(name())],
         Kind::Namespace
         | Kind::EndpointSlice
         | Kind::Secret
         | Kind::ConfigMap
-        | Kind::BackendTlsPolicy
         | Kind::ReferenceGrant
         | Kind::GatewayParameters => Vec::new(),
     }

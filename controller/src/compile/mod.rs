@@ -4,6 +4,7 @@
 //! An edit runs again only the units whose reads changed, and then those that read what these made (docs/decisions/0003).
 
 mod authorization;
+mod backend_tls;
 mod binding;
 mod certificate;
 mod class;

@@ -5,11 +5,11 @@ use super::evaluation::Value;
 use super::index::IndexKey;
 use super::settings::Settings;
 use super::unit::Unit;
-use super::{binding, conflict, gateway, proxy, waypoint, workload};
+use super::{backend_tls, binding, conflict, gateway, proxy, waypoint, workload};
 use crate::resources::{
-    ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
-    ListenerSet, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources, RouteKind, Secret, Service,
-    TcpRoute, TlsRoute, UdpRoute,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
+    HttpRoute, Kind, ListenerSet, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources, RouteKind,
+    Secret, Service, TcpRoute, TlsRoute, UdpRoute,
 };
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashSet};
@@ -116,6 +116,11 @@ impl<'a> Reader<'a> {
         self.object(it, |objects, it| objects.udp_route(it).cloned())
     }
 
+    pub(super) fn backend_tls_policy(&mut self, name: &ObjectName) -> Option<Arc<BackendTlsPolicy>> {
+        let it = ObjectRef::of(Kind::BackendTlsPolicy, name);
+        self.object(&it, |objects, it| objects.backend_tls_policy(it).cloned())
+    }
+
     pub(super) fn endpoint_slice(&mut self, it: &ObjectRef) -> Option<Arc<EndpointSlice>> {
         self.object(it, |objects, it| objects.endpoint_slice(it).cloned())
     }
@@ -216,6 +221,26 @@ impl<'a> Reader<'a> {
     pub(super) fn pod_identity(&mut self, pod: &ObjectName) -> Option<Arc<workload::PodIdentity>> {
         match self.value(Unit::Workload(pod.clone())) {
             Value::Pod(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// What a BackendTLSPolicy asks for.
+    pub(super) fn validation(&mut self, policy: &ObjectName) -> Option<Arc<backend_tls::Validation>> {
+        match self.value(Unit::Validation(policy.clone())) {
+            Value::Validation(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// How policies secure the ports of a Service; none where no policy names it.
+    pub(super) fn service_tls(&mut self, service: &ObjectName) -> Option<Arc<backend_tls::ServiceTls>> {
+        // The usual case must not cost a unit for each Service.
+        if self.count(IndexKey::Policies(service.clone())) == 0 {
+            return None;
+        }
+        match self.value(Unit::ServiceTls(service.clone())) {
+            Value::ServiceTls(it) => Some(it),
             _ => None,
         }
     }

@@ -62,6 +62,16 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
+    /// What a proxy speaks that has a policy's word on TLS: then the TLS is its own, and what is inside is not said.
+    fn within(self, security: &BackendSecurity) -> AppProtocol {
+        match (self, security) {
+            (Self::Secure, BackendSecurity::Tls(_) | BackendSecurity::Unusable(_)) => {
+                AppProtocol::Unspecified
+            }
+            (it, _) => it.as_carried(),
+        }
+    }
+
     fn as_carried(self) -> AppProtocol {
         match self {
             Self::Known(it) => it,
@@ -86,15 +96,19 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         (Some(waypoint), true) => via(&service, name, waypoint, &mut made),
         _ => None,
     };
+    let tls = reader.service_tls(name);
     for port in &service.ports {
         let Some(backend) = backend_key(name, port) else { continue };
+        let security = tls.as_ref().filter(|_| port.transport == Transport::Tcp);
+        let security = security.and_then(|it| it.ports.get(&port.port).cloned());
+        let security = security.unwrap_or(BackendSecurity::Plain);
         let via = via.clone().filter(|_| port.transport == Transport::Tcp);
         made.resources.push(Resource::Backend(Arc::new(Backend {
             key: backend,
             service: key(name),
             port: port.port,
-            protocol: protocol(port).as_carried(),
-            security: BackendSecurity::Plain,
+            protocol: protocol(port).within(&security),
+            security,
             via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
         })));
     }

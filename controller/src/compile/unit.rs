@@ -5,7 +5,8 @@ use super::index::IndexKey;
 use super::output::ProxyClass;
 use super::reader::Reader;
 use super::{
-    authorization, binding, certificate, class, conflict, endpoints, gateway, proxy, route, service,
+    authorization, backend_tls, binding, certificate, class, conflict, endpoints, gateway, proxy, route,
+    service,
 };
 use super::{waypoint, workload};
 use crate::resources::{Kind, ObjectRef, RouteKind};
@@ -21,6 +22,12 @@ pub(super) enum Unit {
     ProxyPods(ObjectName),
     /// Which pods are guarded for a Service that requires its waypoint.
     Guarded(ObjectName),
+    /// What a BackendTLSPolicy asks for.
+    Validation(ObjectName),
+    /// How policies secure the ports of a Service.
+    ServiceTls(ObjectName),
+    /// The status of a BackendTLSPolicy.
+    PolicyStatus(ObjectName),
     /// A pod.
     Workload(ObjectName),
     /// What a Gateway asks for and what of it is right.
@@ -75,13 +82,13 @@ impl Unit {
     /// A unit reads only what units of earlier stages make; so there are no cycles.
     pub(super) fn stage(&self) -> usize {
         match self {
-            Self::Class(_) | Self::ProxyPods(_) | Self::Guarded(_) => 0,
-            Self::Workload(_) | Self::GatewayCheck(_) => 1,
+            Self::Class(_) | Self::ProxyPods(_) | Self::Guarded(_) | Self::Validation(_) => 0,
+            Self::ServiceTls(_) | Self::Workload(_) | Self::GatewayCheck(_) => 1,
             Self::Gateway(_) | Self::ListenerSet(_) => 2,
             Self::Certificate(_) | Self::Binding(_) => 3,
             Self::ListenerConflicts(_) | Self::Carrier(..) | Self::ServiceConflicts(..) => 4,
             Self::Route(_) => 5,
-            Self::GatewayStatus(_) | Self::Waypoint(_) => 6,
+            Self::PolicyStatus(_) | Self::GatewayStatus(_) | Self::Waypoint(_) => 6,
             Self::Service(_) | Self::Endpoints(_) | Self::Authorization(_) => 7,
             Self::HboneListeners => 8,
         }
@@ -95,6 +102,9 @@ impl Unit {
                 Life::Object(ObjectRef::of(Kind::Gateway, it))
             }
             Self::ListenerSet(it) => Life::Object(ObjectRef::of(Kind::ListenerSet, it)),
+            Self::Validation(it) | Self::PolicyStatus(it) => {
+                Life::Object(ObjectRef::of(Kind::BackendTlsPolicy, it))
+            }
             Self::Binding(it) | Self::Route(it) => Life::Object(it.clone()),
             Self::Workload(it) => Life::Object(ObjectRef::of(Kind::Pod, it)),
             Self::Guarded(it) | Self::Service(it) | Self::Endpoints(it) | Self::Authorization(it) => {
@@ -106,6 +116,7 @@ impl Unit {
                 Life::Sets([ProxyClass::Gateway, ProxyClass::Waypoint].map(IndexKey::Proxies).to_vec())
             }
             Self::ProxyPods(_)
+            | Self::ServiceTls(_)
             | Self::ListenerConflicts(_)
             | Self::Carrier(..)
             | Self::ServiceConflicts(..) => Life::Readers,
@@ -118,6 +129,9 @@ impl Unit {
             Self::Class(name) => class::evaluate(reader, name),
             Self::ProxyPods(gateway) => proxy::pods(reader, gateway),
             Self::Guarded(service) => authorization::guarded(reader, service),
+            Self::Validation(policy) => backend_tls::check(reader, policy),
+            Self::ServiceTls(service) => backend_tls::of_service(reader, service),
+            Self::PolicyStatus(policy) => backend_tls::status(reader, policy),
             Self::Workload(pod) => workload::evaluate(reader, pod),
             Self::GatewayCheck(gateway) => gateway::check(reader, gateway),
             Self::Gateway(gateway) => gateway::publish(reader, gateway),

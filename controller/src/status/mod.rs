@@ -35,6 +35,8 @@ pub enum ObjectStatus {
     Gateway(GatewayStatus),
     /// Of a route of any kind.
     Route(RouteStatus),
+    /// Of a policy of any kind.
+    Policy(PolicyStatus),
 }
 
 /// The status of a GatewayClass.
@@ -92,6 +94,26 @@ pub struct ParentStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// The status of a policy.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// One for each Gateway of ours that it has to do with; at most 16.
+    pub ancestors: Vec<AncestorStatus>,
+}
+
+/// A policy's status with one Gateway.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AncestorStatus {
+    /// The Gateway.
+    pub ancestor_ref: ParentRef,
+    /// Who says so.
+    pub controller_name: Arc<str>,
+    /// The conditions.
+    pub conditions: Vec<Condition>,
+}
+
 /// A reference to a parent, as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,6 +163,12 @@ impl ObjectStatus {
                     out.extend(
                         parent.conditions.iter().map(|it| (format!("parent {}", parent.parent_ref), it)),
                     );
+                }
+            }
+            Self::Policy(it) => {
+                for ancestor in &it.ancestors {
+                    let of = format!("ancestor {}", ancestor.ancestor_ref);
+                    out.extend(ancestor.conditions.iter().map(|it| (of.clone(), it)));
                 }
             }
         }

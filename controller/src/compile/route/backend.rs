@@ -36,6 +36,7 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
         return Err(Unresolved::NotPermitted);
     }
     let name = ObjectName::new(namespace, it.name);
+    draft.uses(&name);
     let Some(service) = draft.reader.service(&name) else {
         let message = format!("Service {name} does not exist");
         draft.unresolved(reason::BACKEND_NOT_FOUND, field, message, "create it, or correct the name");
@@ -73,7 +74,9 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
         draft.unresolved(reason::UNSUPPORTED_PROTOCOL, field, message, remedy);
         return Err(Unresolved::UnsupportedProtocol);
     }
-    if !can_carry(draft.kind, service::protocol(port)) {
+    let protocol = service::protocol(port);
+    let is_ours = protocol == Protocol::Secure && has_policy(draft, &name, port.port);
+    if !is_ours && !can_carry(draft.kind, protocol) {
         let spoken = port.app_protocol.as_deref().unwrap_or_default();
         let message =
             format!("port {} of Service {name} speaks `{spoken}`, which a {from} cannot", port.port);
@@ -86,6 +89,11 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
         return Err(Unresolved::UnsupportedProtocol);
     }
     Ok(key)
+}
+
+/// Whether a BackendTLSPolicy says how TLS is spoken to a port, so that it is not the application's own.
+fn has_policy(draft: &mut Draft<'_, '_>, service: &ObjectName, port: u16) -> bool {
+    draft.reader.service_tls(service).is_some_and(|it| it.ports.contains_key(&port))
 }
 
 /// Whether requests of a kind of route can be spoken in a protocol.

@@ -3,7 +3,8 @@
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
 use crate::resources::{ObjectRef, RouteKind};
-use fairway_config::model::{Rule, WeightedTarget};
+use fairway_config::model::{ObjectName, Rule, WeightedTarget};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub(super) struct Resolved {
     pub body: Body,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// The Services it uses.
+    pub services: BTreeSet<ObjectName>,
 }
 
 /// What a route does.
@@ -84,7 +87,13 @@ impl<'r, 'e> Draft<'r, 'e> {
             RouteKind::Http | RouteKind::Grpc => Body::Requests(Vec::new()),
             RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => Body::Connections(None),
         };
-        Self { reader, route, kind, scope, resolved: Resolved { body, findings: Vec::new() } }
+        Self {
+            reader,
+            route,
+            kind,
+            scope,
+            resolved: Resolved { body, findings: Vec::new(), services: BTreeSet::new() },
+        }
     }
 
     /// Takes a rule in, or notes why it does not hold.
@@ -102,6 +111,11 @@ impl<'r, 'e> Draft<'r, 'e> {
             Ok(forward) => self.resolved.body = Body::Connections(Some(forward)),
             Err(finding) => self.resolved.findings.push(finding),
         }
+    }
+
+    /// Notes that a Service is used.
+    pub(super) fn uses(&mut self, service: &ObjectName) {
+        self.resolved.services.insert(service.clone());
     }
 
     /// Notes a reference that leads nowhere.

@@ -14,14 +14,16 @@ mod written;
 pub(crate) use duration::parse as parse_duration;
 pub(super) use written::Written;
 
-use super::binding::Outcome;
+use super::binding::{ListenerClaim, Outcome};
 use super::evaluation::Evaluation;
+use super::index::IndexKey;
 use super::reader::Reader;
-use crate::resources::{ObjectRef, RouteKind};
+use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
 use draft::{Body, Draft, Effect, Finding, Forward, Resolved, Scope};
-use fairway_config::model::{Attachment, L4Route, Resource, Route, RouteKey};
+use fairway_config::model::{Attachment, L4Route, ObjectName, Resource, Route, RouteKey};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Compiles a route.
@@ -52,6 +54,11 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         if let (None, Some(refusal)) = (&attached.refusal, resolved.refusal()) {
             attached = Attached { refusal: Some(refusal), ..Attached::default() };
         }
+        if attached.refusal.is_none()
+            && let Outcome::Listeners(claims) = &it.outcome
+        {
+            made.index.extend(used_by(claims, &resolved.services));
+        }
         parents.push(ParentStatus {
             parent_ref: it.parent.clone(),
             controller_name: settings.controller_name.clone(),
@@ -78,6 +85,20 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
     }
     made
+}
+
+/// The Gateways that use Services, for the policies of those.
+fn used_by<'a>(
+    claims: &'a [ListenerClaim],
+    services: &'a BTreeSet<ObjectName>,
+) -> impl Iterator<Item = (IndexKey, ObjectRef)> + use<'a> {
+    let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();
+    gateways.into_iter().flat_map(|gateway| {
+        let of = move |service: &ObjectName| {
+            (IndexKey::BackendGateways(service.clone()), ObjectRef::of(Kind::Gateway, gateway))
+        };
+        services.iter().map(of)
+    })
 }
 
 fn resolve(

@@ -1,5 +1,6 @@
 //! Small YAML in, conditions and configuration out.
 
+mod backend_tls;
 mod cost;
 mod gateways;
 mod mesh;

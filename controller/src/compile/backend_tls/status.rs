@@ -1,0 +1,125 @@
+//! What a policy is told.
+
+use super::precedence::Standing;
+use super::{Validation, targets};
+use crate::compile::evaluation::Evaluation;
+use crate::compile::index::IndexKey;
+use crate::compile::reader::Reader;
+use crate::resources::{Kind, ObjectRef};
+use crate::status::{AncestorStatus, Condition, ObjectStatus, ParentRef, PolicyStatus, reason};
+use fairway_config::model::ObjectName;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// As many ancestors as the API lets a policy have, of all controllers together.
+const MOST_ANCESTORS: usize = 16;
+
+/// Puts the status together: for each Gateway of ours whose routes use a Service the policy names.
+pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
+    let mut made = Evaluation::default();
+    let object = ObjectRef::of(Kind::BackendTlsPolicy, name);
+    let (Some(policy), Some(validation)) = (reader.backend_tls_policy(name), reader.validation(name)) else {
+        return made;
+    };
+    let (mut fates, mut gateways) = (Vec::new(), BTreeSet::new());
+    for (service, section) in targets(&policy) {
+        let service = ObjectName::new(name.namespace.clone(), service);
+        gateways.extend(reader.members(IndexKey::BackendGateways(service.clone())).iter().cloned());
+        fates.push(fate(reader, &object, service, section, &mut made));
+    }
+    let generation = policy.meta.generation;
+    let conditions = vec![accepted(&validation, &fates, generation), resolved(&validation, generation)];
+    let settings = reader.settings();
+    let ancestor = |gateway: &ObjectRef| AncestorStatus {
+        ancestor_ref: ParentRef {
+            group: Some(gateway.kind.group().into()),
+            kind: Some(gateway.kind.as_str().into()),
+            namespace: Some(gateway.namespace.clone()),
+            name: gateway.name.clone(),
+            ..ParentRef::default()
+        },
+        controller_name: settings.controller_name.clone(),
+        conditions: conditions.clone(),
+    };
+    let ancestors: Vec<AncestorStatus> = gateways.iter().take(MOST_ANCESTORS).map(ancestor).collect();
+    if !ancestors.is_empty() {
+        made.statuses.push((object, ObjectStatus::Policy(PolicyStatus { ancestors })));
+    }
+    made
+}
+
+/// What became of a policy at one of its targets.
+enum Fate {
+    Holds,
+    Conflicted(String),
+    NotFound(String),
+}
+
+fn fate(
+    reader: &mut Reader<'_>,
+    object: &ObjectRef,
+    service: ObjectName,
+    section: Option<Arc<str>>,
+    made: &mut Evaluation,
+) -> Fate {
+    let field = "spec.targetRefs";
+    let standing = reader
+        .service_tls(&service)
+        .and_then(|it| it.standings.get(&(object.clone(), section.clone())).cloned());
+    match standing {
+        Some(Standing::Holds) => Fate::Holds,
+        Some(Standing::LosesTo(winner)) => {
+            let message =
+                format!("{winner} holds for Service {service} already, as the older or first by name");
+            let remedy = "remove one of the two, or name different ports";
+            made.error(object, field, message.clone(), remedy);
+            Fate::Conflicted(format!("{field}: {message}; {remedy}"))
+        }
+        Some(Standing::NoSuchPort) => {
+            let message = format!("Service {service} has no TCP port named {}", section.unwrap_or_default());
+            let remedy = "write the name of one of its ports";
+            made.error(object, field, message.clone(), remedy);
+            Fate::NotFound(format!("{field}: {message}; {remedy}"))
+        }
+        None => {
+            let message = format!("Service {service} does not exist");
+            let remedy = "create it, or correct the name";
+            made.error(object, field, message.clone(), remedy);
+            Fate::NotFound(format!("{field}: {message}; {remedy}"))
+        }
+    }
+}
+
+fn accepted(validation: &Validation, fates: &[Fate], generation: i64) -> Condition {
+    let fails = |reason, message| Condition::fails(reason::ACCEPTED, reason, message, generation);
+    if let Err(defect) = &validation.tls {
+        return fails(defect.reason, defect.message.clone());
+    }
+    let bad: Vec<(&'static str, &str)> = fates
+        .iter()
+        .filter_map(|it| match it {
+            Fate::Holds => None,
+            Fate::Conflicted(message) => Some((reason::CONFLICTED, message.as_str())),
+            Fate::NotFound(message) => Some((reason::TARGET_NOT_FOUND, message.as_str())),
+        })
+        .collect();
+    let message = bad.iter().map(|(_, it)| *it).collect::<Vec<_>>().join(". ");
+    let holds = |message: String| Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation);
+    match bad.first() {
+        None => holds("the policy is accepted".to_owned()),
+        // One target that takes the policy is enough for it to be accepted.
+        Some(_) if bad.len() < fates.len() => holds(format!("accepted in part: {message}")),
+        Some((reason, _)) => fails(reason, message),
+    }
+}
+
+fn resolved(validation: &Validation, generation: i64) -> Condition {
+    let kind = reason::RESOLVED_REFS;
+    match validation.unresolved.first() {
+        None => Condition::holds(kind, kind, "all references lead somewhere", generation),
+        Some(first) => {
+            let all: Vec<&str> = validation.unresolved.iter().map(|it| it.message.as_str()).collect();
+            Condition::fails(kind, first.reason, all.join(". "), generation)
+        }
+    }
+}
