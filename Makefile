@@ -6,12 +6,15 @@ TOOLS  := $(CACHE)/tools
 DENY   := $(TOOLS)/bin/cargo-deny
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ARGS   ?=
+# The Go of conformance/: any Go since 1.21 fetches this one.
+GO      := GOTOOLCHAIN=go1.27.3 CGO_ENABLED=0 go -C conformance
+CLUSTER := $(TOOLS)/bin/fwcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test lint deny unit fuzz bench build charts
+.PHONY: help demo run check test lint deny unit fuzz bench build conformance cluster images harness $(CLUSTER) charts
 
 help: ## What can be done here
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## The whole job on real traffic, on this machine (ARGS="--keep" or "--output json")
 	@cargo build --quiet --profile demo -p fairway-cli
@@ -41,6 +44,23 @@ fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain; brings cargo-fuz
 
 bench: build ## The published figures, measured here (ARGS="gateway …" or "tunnel …")
 	cargo run --quiet --release -p fairway-bench -- $(or $(ARGS),gateway)
+
+conformance: $(CLUSTER) ## The official Gateway API suite on a real two-node Kubernetes, made here and taken down again (root)
+	$(CLUSTER) conformance $(ARGS)
+
+cluster: $(CLUSTER) ## That Kubernetes to keep: ARGS="up" (default), "down", "status", "load", "install", "kubectl get pods -A"
+	@$(CLUSTER) $(or $(ARGS),up)
+
+images: $(CLUSTER) ## Images of our programs as archives, without Docker (for `docker load`, `kind load image-archive`)
+	$(CLUSTER) images $(ARGS)
+
+harness: ## Format, vet and tests of conformance/ (those of machines need root)
+	@cd conformance && test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(GO) vet -trimpath ./...
+	$(GO) test -trimpath ./...
+
+$(CLUSTER):
+	@$(GO) build -trimpath -o $@ ./cmd/fwcluster
 
 $(DENY):
 	@echo "installing cargo-deny into $(TOOLS) (once, some minutes)"

@@ -38,13 +38,64 @@ func (t *tool) load(args []string) error {
 	return t.loadPrograms(on, names, *built, *profile, *restart)
 }
 
-func (t *tool) loadPrograms(on target, names []string, built, profile string, restart bool) error {
-	bin := built
-	if bin == "" {
-		bin = filepath.Join(t.cargoTarget(), profile)
-		if err := t.report.Step("cargo build "+strings.Join(names, ", "), func() error { return t.cargo(names, profile) }); err != nil {
+// images writes the images of our programs as archives, for `docker load`, `podman load` or `kind load image-archive`.
+func (t *tool) images(args []string) error {
+	flags := flag.NewFlagSet("images", flag.ContinueOnError)
+	only := flags.String("only", "", "programs, with commas: controller, waypoint, ztunnel (default: all that have an image)")
+	built := flags.String("built", "", "folder of programs built already (default: cargo builds them)")
+	profile := flags.String("profile", "release", "cargo profile")
+	out := flags.String("out", filepath.Join(t.cargoTarget(), "images"), "folder for the archives")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	names, err := t.programs(*only)
+	if err != nil {
+		return err
+	}
+	version, err := t.version()
+	if err != nil {
+		return err
+	}
+	bin, err := t.builtPrograms(names, *built, *profile)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(*out, "fairway-"+name+".tar")
+		err := t.report.Step(path, func() error {
+			img, err := image.Fairway(name, version, t.repository(), bin)
+			if err != nil {
+				return err
+			}
+			file, err := os.Create(path)
+			if err != nil {
+				return err
+			}
+			return errors.Join(img.Archive(file), file.Close())
+		})
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// builtPrograms is the folder that has our programs, built by cargo unless a folder was given.
+func (t *tool) builtPrograms(names []string, built, profile string) (string, error) {
+	if built != "" {
+		return built, nil
+	}
+	err := t.report.Step("cargo build "+strings.Join(names, ", "), func() error { return t.cargo(names, profile) })
+	return filepath.Join(t.cargoTarget(), profile), err
+}
+
+func (t *tool) loadPrograms(on target, names []string, built, profile string, restart bool) error {
+	bin, err := t.builtPrograms(names, built, profile)
+	if err != nil {
+		return err
 	}
 	version, err := t.version()
 	if err != nil {

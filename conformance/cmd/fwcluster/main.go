@@ -36,6 +36,7 @@ var commands = []command{
 	{"kubectl", "run kubectl on it: fwcluster kubectl get pods -A", (*tool).kubectl},
 	{"exec", "run a command inside a machine: fwcluster exec n1 ip addr", (*tool).exec},
 	{"load", "build our programs and put their images on the nodes; --only waypoint for one", (*tool).load},
+	{"images", "write the images of our programs as archives", (*tool).images},
 	{"install", "Gateway API CRDs and our charts, with Helm", (*tool).install},
 	{"uninstall", "our charts, with Helm", (*tool).uninstall},
 	{"test", "run the conformance suite; --run-test NAME for one test", (*tool).test},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -180,53 +179,6 @@ func (t *tool) diagnose(on target, dir string) {
 	keep("gateways.yaml", "get", "gatewayclasses,gateways,services", "-A", "-o", "yaml")
 	keep("controller.log", "-n", systemNamespace, "logs", "--all-containers", "--prefix", "--tail=20000", "-l", "app.kubernetes.io/name=fairway")
 	t.report.Say("state of the cluster after the failures: %s", dir)
-}
-
-// conformance is the whole: cluster up, programs and charts in, suite, report, cluster down.
-func (t *tool) conformance(args []string) (err error) {
-	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
-	install := flags.Bool("install-packages", os.Getenv("CI") != "", "install missing system packages with apt (the default if CI is set)")
-	leave := flags.Bool("leave", false, "leave the cluster up")
-	channel := flags.String("channel", "experimental", "Gateway API channel: experimental or standard")
-	read := t.planFlags(flags)
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	plan, err := read()
-	if err != nil {
-		return err
-	}
-	if t.kubeconfig == "" && t.kind == "" {
-		if !*leave {
-			defer func() { err = errors.Join(err, t.Down(t.report)) }()
-		}
-		if err := t.boot(*install); err != nil {
-			return err
-		}
-	}
-	on, err := t.target()
-	if err != nil {
-		return err
-	}
-	if buildsPrograms(on) {
-		names, err := t.programs("")
-		if err != nil {
-			return err
-		}
-		if err := t.loadPrograms(on, names, "", "demo", true); err != nil {
-			return err
-		}
-	}
-	if err := t.installCharts(on, *channel, false, nil); err != nil {
-		return err
-	}
-	return t.runSuite(on, plan)
-}
-
-// buildsPrograms says whether our images are to be built and put on the nodes: not on a cluster behind --kubeconfig.
-func buildsPrograms(on target) bool {
-	foreign, is := on.(existing)
-	return !is || foreign.kind != ""
 }
 
 func or(value, fallback string) string {

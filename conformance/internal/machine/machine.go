@@ -233,9 +233,9 @@ func (m *Machine) Exec(args ...string) *exec.Cmd {
 	return m.enter([]string{"--mount", "--uts", "--ipc", "--net", "--pid"}, args)
 }
 
-// ExecNet is a command of the host that runs on the machine's network.
+// ExecNet is a command of the host, with the host's files, that runs on the machine's network. It ends with the machine.
 func (m *Machine) ExecNet(args ...string) *exec.Cmd {
-	return m.enter([]string{"--net"}, args)
+	return m.enter([]string{"--net", "--pid"}, args)
 }
 
 func (m *Machine) enter(namespaces, args []string) *exec.Cmd {

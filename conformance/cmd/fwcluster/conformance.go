@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// conformance is the whole: cluster up, programs and charts in, suite, report, cluster down.
+func (t *tool) conformance(args []string) (err error) {
+	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
+	install := flags.Bool("install-packages", os.Getenv("CI") != "", "install missing system packages with apt (the default if CI is set)")
+	leave := flags.Bool("leave", false, "leave the cluster up")
+	channel := flags.String("channel", "experimental", "Gateway API channel: experimental or standard")
+	profile := flags.String("profile", "demo", "cargo profile of our programs")
+	read := t.planFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	plan, err := read()
+	if err != nil {
+		return err
+	}
+	if t.kubeconfig == "" && t.kind == "" {
+		if !*leave {
+			t.downWhenInterrupted()
+			defer func() { err = errors.Join(err, t.Down(t.report)) }()
+		}
+		if err := t.boot(*install); err != nil {
+			return err
+		}
+	}
+	on, err := t.target()
+	if err != nil {
+		return err
+	}
+	if buildsPrograms(on) {
+		names, err := t.programs("")
+		if err != nil {
+			return err
+		}
+		if err := t.loadPrograms(on, names, "", *profile, true); err != nil {
+			return err
+		}
+	}
+	if err := t.installCharts(on, *channel, false, nil); err != nil {
+		return err
+	}
+	return t.runSuite(on, plan)
+}
+
+// downWhenInterrupted takes the cluster down when a person, or CI, has had enough.
+func (t *tool) downWhenInterrupted() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		received := <-signals
+		t.report.Say("%s", received)
+		_ = t.Down(t.report)
+		os.Exit(130)
+	}()
+}
+
+// buildsPrograms says whether our images are to be built and put on the nodes: not on a cluster behind --kubeconfig.
+func buildsPrograms(on target) bool {
+	foreign, is := on.(existing)
+	return !is || foreign.kind != ""
+}
