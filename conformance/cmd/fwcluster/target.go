@@ -56,7 +56,7 @@ func (o ours) Inside(program string) (func(args ...string) *exec.Cmd, string, er
 	if m == nil {
 		return nil, "", fmt.Errorf("node %s does not run", name)
 	}
-	run := func(args ...string) *exec.Cmd { return m.ExecNet(append([]string{program}, args...)...) }
+	run := func(args ...string) *exec.Cmd { return m.ExecBound(append([]string{program}, args...)...) }
 	return run, o.InnerKubeconfig(), nil
 }
 

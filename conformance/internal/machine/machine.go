@@ -233,8 +233,13 @@ func (m *Machine) Exec(args ...string) *exec.Cmd {
 	return m.enter([]string{"--mount", "--uts", "--ipc", "--net", "--pid"}, args)
 }
 
-// ExecNet is a command of the host, with the host's files, that runs on the machine's network. It ends with the machine.
+// ExecNet is a command of the host that runs on the machine's network.
 func (m *Machine) ExecNet(args ...string) *exec.Cmd {
+	return m.enter([]string{"--net"}, args)
+}
+
+// ExecBound is a command with the host's files that runs on the machine's network, and ends when the machine ends.
+func (m *Machine) ExecBound(args ...string) *exec.Cmd {
 	return m.enter([]string{"--net", "--pid"}, args)
 }
 
