@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fairway-mesh/fairway/conformance/internal/cluster"
@@ -97,10 +98,21 @@ func (t *tool) runSuite(on target, plan testPlan) error {
 		return err
 	}
 	var results suite.Results
+	var autopsies sync.WaitGroup
+	defer autopsies.Wait()
 	err = t.report.Step("suite", func() error {
 		runner := suite.Runner{
-			Suite: inside, Test2JSON: t.builder.Go(toolchain.Suite, "tool", "test2json"),
-			Log: filepath.Join(plan.dir, "suite.log"), Finished: t.sayFinished,
+			Suite: inside, Test2JSON: t.builder.Go(toolchain.Suite, "tool", "test2json", "-t"),
+			Log: filepath.Join(plan.dir, "suite.log"),
+			Finished: func(name string, result suite.Result) {
+				if name == "" || result.Outcome == suite.Skip {
+					return
+				}
+				t.report.Say("  %-4s %s (%.1f s)", result.Outcome, name, result.Seconds)
+				if result.Outcome == suite.Fail {
+					autopsies.Go(func() { t.autopsy(on, filepath.Join(plan.dir, "failed", name)) })
+				}
+			},
 		}
 		var err error
 		results, err = runner.Run(plan.options.Arguments())
@@ -110,13 +122,6 @@ func (t *tool) runSuite(on target, plan testPlan) error {
 		return err
 	}
 	return t.conclude(on, plan, results)
-}
-
-func (t *tool) sayFinished(name string, result suite.Result) {
-	if name == "" || result.Outcome == suite.Skip {
-		return
-	}
-	t.report.Say("  %-4s %s (%.1f s)", result.Outcome, name, result.Seconds)
 }
 
 func (t *tool) conclude(on target, plan testPlan, results suite.Results) error {
@@ -134,7 +139,8 @@ func (t *tool) conclude(on target, plan testPlan, results suite.Results) error {
 	fmt.Printf("\n%s\nreport, log, results: %s\n", summary, plan.dir)
 	failed := results.Failed()
 	if len(failed) > 0 {
-		t.diagnose(on, filepath.Join(plan.dir, "cluster"))
+		t.autopsy(on, filepath.Join(plan.dir, "failed", "at-the-end"))
+		t.report.Say("logs and objects around each failure: %s", filepath.Join(plan.dir, "failed"))
 	}
 	if plan.options.RunTest != "" {
 		return verdict(failed)
@@ -160,25 +166,6 @@ func verdict(failed []string) error {
 		return fmt.Errorf("failed: %s", strings.Join(failed, ", "))
 	}
 	return nil
-}
-
-// diagnose keeps what one wants to see after a failed test, before the cluster goes down.
-func (t *tool) diagnose(on target, dir string) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return
-	}
-	keep := func(file string, args ...string) {
-		out, err := t.kubectlOutput(on, args...)
-		if err != nil {
-			out = err.Error()
-		}
-		_ = os.WriteFile(filepath.Join(dir, file), []byte(out), 0o644)
-	}
-	keep("pods.txt", "get", "pods", "-A", "-o", "wide")
-	keep("events.txt", "get", "events", "-A", "--sort-by=.lastTimestamp")
-	keep("gateways.yaml", "get", "gatewayclasses,gateways,services", "-A", "-o", "yaml")
-	keep("controller.log", "-n", systemNamespace, "logs", "--all-containers", "--prefix", "--tail=20000", "-l", "app.kubernetes.io/name=fairway")
-	t.report.Say("state of the cluster after the failures: %s", dir)
 }
 
 func or(value, fallback string) string {

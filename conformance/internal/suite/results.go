@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // Outcome of a test.
@@ -45,6 +46,7 @@ func (r Results) Failed() []string {
 
 // event is a line of `go tool test2json`.
 type event struct {
+	Time       time.Time
 	Action     string
 	Test       string
 	Elapsed    float64
@@ -57,14 +59,14 @@ const root = "TestConformance"
 // ReadResults follows the run's events; `finished` hears of every test of the suite as it ends.
 func ReadResults(events io.Reader, finished func(name string, result Result)) (Results, error) {
 	results := Results{}
-	errors := map[string]*firstError{}
+	open := watch{}
 	lines := bufio.NewReader(events)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if len(line) > 0 {
 			var e event
 			if json.Unmarshal(line, &e) == nil {
-				if name, result, over := take(e, errors); over {
+				if name, result, over := open.take(e); over {
 					results[name] = result
 					finished(name, result)
 				}
@@ -79,7 +81,16 @@ func ReadResults(events io.Reader, finished func(name string, result Result)) (R
 	}
 }
 
-func take(e event, errors map[string]*firstError) (string, Result, bool) {
+// watch is what is known of tests that have not ended.
+type watch map[string]*running
+
+type running struct {
+	since time.Time
+	error firstError
+}
+
+// take follows one event; it says so if a test of the suite is over with it.
+func (w watch) take(e event) (string, Result, bool) {
 	path := strings.Split(e.Test, "/")
 	if path[0] != root {
 		return "", Result{}, false
@@ -88,26 +99,31 @@ func take(e event, errors map[string]*firstError) (string, Result, bool) {
 	if len(path) > 1 {
 		name = path[1]
 	}
+	test := w[name]
+	if test == nil {
+		test = &running{since: e.Time}
+		w[name] = test
+	}
 	switch e.Action {
 	case "output":
-		if errors[name] == nil {
-			errors[name] = &firstError{}
+		test.error.add(e)
+	case "cont": // a parallel test waited until here
+		if len(path) == 2 {
+			test.since = e.Time
 		}
-		errors[name].add(e)
-		return "", Result{}, false
 	case "pass", "fail", "skip":
 		if len(path) > 2 {
-			return "", Result{}, false
+			break
 		}
-		result := Result{Outcome: Outcome(e.Action), Seconds: e.Elapsed}
-		if first := errors[name]; result.Outcome == Fail && first != nil {
-			result.Error = first.line()
+		delete(w, name)
+		// Go's own figure leaves out what subtests do in parallel.
+		result := Result{Outcome: Outcome(e.Action), Seconds: max(e.Elapsed, e.Time.Sub(test.since).Seconds())}
+		if result.Outcome == Fail {
+			result.Error = test.error.line()
 		}
-		delete(errors, name)
 		return name, result, true
-	default:
-		return "", Result{}, false
 	}
+	return "", Result{}, false
 }
 
 // firstError picks, from the output of a test, the first error and what testify says of it, or the last line if the

@@ -8,7 +8,8 @@ import (
 // What the suite writes with -test.v=test2json, after test2json: two tests in parallel, one of them failing in a subtest.
 const events = `{"Action":"start"}
 {"Action":"run","Test":"TestConformance"}
-{"Action":"run","Test":"TestConformance/HTTPRouteWeight"}
+{"Time":"2026-11-21T14:00:00Z","Action":"run","Test":"TestConformance/HTTPRouteWeight"}
+{"Time":"2026-11-21T14:00:20Z","Action":"cont","Test":"TestConformance/HTTPRouteWeight"}
 {"Action":"output","Test":"TestConformance/HTTPRouteWeight","Output":"=== RUN   TestConformance/HTTPRouteWeight\n","OutputType":"frame"}
 {"Action":"run","Test":"TestConformance/HTTPRouteCORS"}
 {"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"    http.go:322: Response expectation failed, not ready yet\n"}
@@ -19,7 +20,7 @@ const events = `{"Action":"start"}
 {"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"        \t            \tgot 404\n","OutputType":"error-continue"}
 {"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"        \tTest:       \tTestConformance/HTTPRouteCORS/preflight\n","OutputType":"error-continue"}
 {"Action":"output","Test":"TestConformance/HTTPRouteCORS/other","Output":"    http.go:9: a later error\n","OutputType":"error"}
-{"Action":"pass","Test":"TestConformance/HTTPRouteWeight","Elapsed":1.5}
+{"Time":"2026-11-21T14:00:22.5Z","Action":"pass","Test":"TestConformance/HTTPRouteWeight","Elapsed":0.5}
 {"Action":"fail","Test":"TestConformance/HTTPRouteCORS/preflight","Elapsed":30}
 {"Action":"fail","Test":"TestConformance/HTTPRouteCORS","Elapsed":31}
 {"Action":"skip","Test":"TestConformance/MeshBasic","Elapsed":0}
@@ -35,7 +36,7 @@ func TestEveryTestOfTheSuiteHasOneResultWithItsFirstError(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Results{
-		"HTTPRouteWeight": {Outcome: Pass, Seconds: 1.5},
+		"HTTPRouteWeight": {Outcome: Pass, Seconds: 2.5},
 		"HTTPRouteCORS":   {Outcome: Fail, Seconds: 31, Error: "http.go:271: expected status 200, got 404"},
 		"MeshBasic":       {Outcome: Skip},
 		"":                {Outcome: Fail, Seconds: 40},

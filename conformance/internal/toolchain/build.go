@@ -73,6 +73,9 @@ func (b Builder) Build(m Module) (string, error) {
 	if _, err := os.Stat(target); err == nil {
 		return target, nil
 	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return "", fmt.Errorf("%s is compiled with Go, and there is none on the PATH: get 1.21 or later from https://go.dev/dl", m.Name)
+	}
 	err = b.Report.Step("build "+m.Name, func() error {
 		part := fmt.Sprintf("%s.part-%d", target, os.Getpid())
 		if err := os.MkdirAll(part, 0o755); err != nil {
@@ -96,11 +99,7 @@ func (b Builder) Build(m Module) (string, error) {
 
 // Go is a command of the pinned toolchain in the module's folder.
 func (b Builder) Go(m Module, args ...string) *exec.Cmd {
-	program := "go"
-	if _, err := exec.LookPath(program); err != nil {
-		program = "/usr/local/go/bin/go"
-	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command("go", args...)
 	cmd.Dir = filepath.Join(b.Source, m.Dir)
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+GoVersion, "GOFLAGS=-mod=readonly", "GOWORK=off", "CGO_ENABLED=0")
 	return cmd
