@@ -41,9 +41,9 @@ pub struct Arguments {
     certificate_lifetime: Duration,
 
     #[command(flatten)]
-    directory: directory::Arguments,
+    directory: directory::DirectoryArguments,
     #[command(flatten)]
-    cluster: kubernetes::Arguments,
+    cluster: kubernetes::ClusterArguments,
     #[command(flatten)]
     drain: DrainSettings,
     #[command(flatten)]
@@ -71,4 +71,28 @@ fn describe_proxies(states: &Mutex<States>) -> serde_json::Value {
         })
     });
     described.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command};
+
+    fn parse(arguments: &[&str]) -> Result<clap::ArgMatches, clap::Error> {
+        let command = Arguments::augment_args(Command::new("fairway-controller"));
+        command.try_get_matches_from([&["fairway-controller"], arguments].concat())
+    }
+
+    #[test]
+    fn the_objects_come_from_one_place() {
+        Arguments::augment_args(Command::new("fairway-controller")).debug_assert();
+        for (arguments, right) in [
+            (&["--source-directory", "x"][..], true),
+            (&["--kubernetes"], true),
+            (&[], false),
+            (&["--kubernetes", "--source-directory", "x"], false),
+        ] {
+            assert_eq!(parse(arguments).is_ok(), right, "{arguments:?}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ const LISTEN: &str = "unix:///run/fairway/controller.sock";
 
 /// What concerns only a directory.
 #[derive(clap::Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct DirectoryArguments {
     /// Where the roots of the mesh are kept; whoever can read it can be anyone in the mesh (only with --source-directory)
     #[arg(long, env = "FAIRWAY_STATE_DIRECTORY", default_value = "/var/lib/fairway", value_name = "DIR")]
     state_directory: PathBuf,

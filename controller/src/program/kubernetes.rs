@@ -27,7 +27,7 @@ use tracing::info;
 
 /// What concerns only a cluster.
 #[derive(clap::Args, Clone, Debug)]
-pub(super) struct Arguments {
+pub(super) struct ClusterArguments {
     /// The namespace the controller runs in (only with --kubernetes)
     #[arg(long, env = "POD_NAMESPACE", default_value = "fairway-system", value_name = "NAMESPACE")]
     namespace: String,
