@@ -3,6 +3,7 @@
 //! They are a courtesy: never more than a few a second, never the same twice in a while, and lost when the API server
 //! does not take them.
 
+use crate::apiserver::describe;
 use crate::resources::ObjectRef;
 use crate::status::{Record, reason};
 use k8s_openapi::jiff::Timestamp;
@@ -94,7 +95,7 @@ async fn send(client: Client, instance: Arc<str>, mut events: mpsc::Receiver<(Re
         }
         let (regarding, happening) = event;
         if let Err(error) = post(&client, &instance, &regarding, &happening).await {
-            debug!(object = %regarding.object, "an event is lost: {error}");
+            debug!(object = %regarding.object, "an event is lost: {}", describe(&error));
         }
     }
 }
@@ -136,8 +137,8 @@ fn cut(text: &str, longest: usize) -> &str {
     end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
-/// What a write of a status changes that is worth telling: what became good or bad of `Accepted` and `Programmed`, and
-/// whatever else became bad.
+/// What a write of a status changes that is worth telling: that the whole is now `Accepted` or `Programmed`, and
+/// whatever became bad. What is still to come is no news.
 pub fn news_of(before: &Value, written: &Value) -> Vec<Happening> {
     let mut out: Vec<Happening> = Vec::new();
     for (place, condition) in conditions(written) {
@@ -147,8 +148,12 @@ pub fn news_of(before: &Value, written: &Value) -> Vec<Happening> {
         let same = |field: &str| was.as_ref().is_some_and(|(_, it)| it[field] == condition[field]);
         let good = reason::is_good(kind, condition["status"].as_str().unwrap_or_default());
         let worth = match good {
-            true => matches!(kind, reason::ACCEPTED | reason::PROGRAMMED) && !same("status"),
-            false => !same("status") || !same("reason"),
+            true => {
+                matches!(kind, reason::ACCEPTED | reason::PROGRAMMED)
+                    && !place.starts_with("listener ")
+                    && !same("status")
+            }
+            false => condition["reason"] != reason::PENDING && (!same("status") || !same("reason")),
         };
         if !worth || !reason::is_ours(kind) {
             continue;

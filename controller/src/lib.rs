@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod apiserver;
 pub mod ca;
 pub mod check;
 pub mod compile;

@@ -1,6 +1,7 @@
 //! The Lease in the cluster.
 
 use super::election::{Claim, Election, Move, Timing};
+use crate::apiserver::describe;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
@@ -48,7 +49,7 @@ impl Candidate {
     pub async fn win(mut self) -> Term {
         loop {
             if let Err(error) = self.step().await {
-                debug!("the Lease cannot be had: {error}");
+                debug!("the Lease cannot be had: {}", describe(&error));
             }
             if self.election.leads(Instant::now()) {
                 info!(me = %self.me, "this replica leads");
@@ -113,7 +114,7 @@ impl Term {
             }
             match timeout_at(until.min(Instant::now() + ANSWER), candidate.step()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!("the Lease cannot be renewed at the moment: {error}"),
+                Ok(Err(error)) => warn!("the Lease cannot be renewed at the moment: {}", describe(&error)),
                 Err(_) => warn!("the Lease cannot be renewed at the moment: the API server does not answer"),
             }
             if !candidate.election.leads(Instant::now()) {

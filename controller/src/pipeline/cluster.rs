@@ -2,6 +2,7 @@
 
 use super::report;
 use crate::compile::{Compiler, Output, Problem, Proxy, Settings};
+use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::Cluster;
 use crate::source::cluster::Changes;
@@ -52,6 +53,7 @@ impl ClusterPipeline {
     /// when the cluster cannot be watched any more.
     pub async fn advance(&mut self) -> Option<Generation> {
         let Changes { edits, records, problems_changed } = self.cluster.next_changes().await?;
+        let listener_sets = edits.iter().filter_map(listener_set).collect();
         let output = self.compiler.apply(edits);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         if problems_changed {
@@ -69,7 +71,7 @@ impl ClusterPipeline {
         let generation = self.hub.generation();
         let judged = statuses.into_iter().map(|(object, status)| (object, Some(status)));
         let statuses = judged.chain(unjudged.into_iter().map(|object| (object, None))).collect();
-        self.ledger.post(Posting { records, statuses, gateways, generation });
+        self.ledger.post(Posting { records, statuses, gateways, listener_sets, generation });
         Some(generation)
     }
 
@@ -85,6 +87,15 @@ impl ClusterPipeline {
                 .send_replace(self.cluster.problems().chain(self.compiler.problems()).cloned().collect());
         }
     }
+}
+
+/// A ListenerSet and the Gateway it belongs to.
+fn listener_set(edit: &Edit) -> Option<(ObjectRef, ObjectName)> {
+    let Edit::Upsert(Object::ListenerSet(it)) = edit else { return None };
+    let parent = &it.spec.parent_ref;
+    let namespace = parent.namespace.as_deref().map_or(it.meta.namespace.clone(), Into::into);
+    let object = ObjectRef::new(Kind::ListenerSet, it.meta.namespace.clone(), it.meta.name.clone());
+    Some((object, ObjectName::new(namespace, parent.name.as_str())))
 }
 
 /// The Gateways whose listeners are among these.

@@ -60,7 +60,7 @@ struct Base {
 }
 
 pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode> {
-    let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
+    let logs = logs::start(&without_client(&arguments.log.log), arguments.log.log_format)?;
     let mut signals = Signals::install()?;
     let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());
     let compiled = readiness.gate("first compile");
@@ -149,6 +149,14 @@ impl Base {
         };
         let settings = Settings::kubernetes(arguments.trust_domain.clone());
         Ok(Self { client, place, hub: Hub::new(), ledger: Arc::default(), settings })
+    }
+}
+
+/// The client's own lines say nothing that we do not say, and say it for every try.
+fn without_client(filter: &str) -> String {
+    match filter.contains("kube_client") {
+        true => filter.to_owned(),
+        false => format!("{filter},kube_client=off"),
     }
 }
 

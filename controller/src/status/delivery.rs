@@ -90,7 +90,12 @@ impl Refusals {
                     (ResourceKind::Listener, Some(_), Some(_), Some(listener)) => {
                         out.by_listener.insert((gateway.clone(), listener.to_owned()), said);
                     }
-                    (ResourceKind::Route, Some(kind), Some(namespace), Some(name)) => {
+                    (
+                        ResourceKind::Route | ResourceKind::L4Route,
+                        Some(kind),
+                        Some(namespace),
+                        Some(name),
+                    ) => {
                         let route = Kind::ALL.into_iter().find(|it| it.as_str() == kind);
                         let route = route.map(|kind| ObjectRef::new(kind, namespace, name));
                         out.by_object.entry(route.unwrap_or(gateway.clone())).or_default().insert(said);

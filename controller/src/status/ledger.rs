@@ -22,6 +22,8 @@ struct Pages {
     lines: HashMap<ObjectRef, Line, ahash::RandomState>,
     /// The commit in which a Gateway's listeners last changed.
     changed_in: HashMap<ObjectName, Generation, ahash::RandomState>,
+    /// The Gateways that ListenerSets belong to.
+    belongs_to: HashMap<ObjectRef, ObjectName, ahash::RandomState>,
     touched: BTreeSet<ObjectRef>,
 }
 
@@ -43,6 +45,8 @@ pub struct Posting {
     pub statuses: Vec<(ObjectRef, Option<ObjectStatus>)>,
     /// The Gateways whose listeners changed, and the commit that has it.
     pub gateways: Vec<ObjectName>,
+    /// ListenerSets and the Gateways they belong to.
+    pub listener_sets: Vec<(ObjectRef, ObjectName)>,
     /// The commit.
     pub generation: Generation,
 }
@@ -52,10 +56,12 @@ pub struct Posting {
 impl Ledger {
     /// Enters what changed.
     pub fn post(&self, posting: Posting) {
-        let Posting { records, statuses, gateways, generation } = posting;
+        let Posting { records, statuses, gateways, listener_sets, generation } = posting;
         let mut pages = self.pages();
+        pages.belongs_to.extend(listener_sets);
         for gateway in gateways {
-            pages.touched.insert(ObjectRef::of(Kind::Gateway, &gateway));
+            let served = pages.served_by(&gateway);
+            pages.touched.extend(served);
             pages.changed_in.insert(gateway, generation);
         }
         for (object, record) in records {
@@ -95,6 +101,20 @@ impl Ledger {
         self.pages().lines.get(object).cloned().unwrap_or_default()
     }
 
+    /// The Gateway whose proxies serve what an object says, if it is a Gateway or a ListenerSet.
+    pub fn gateway_of(&self, object: &ObjectRef) -> Option<ObjectName> {
+        match object.kind {
+            Kind::Gateway => Some(object.object_name()),
+            Kind::ListenerSet => self.pages().belongs_to.get(object).cloned(),
+            _ => None,
+        }
+    }
+
+    /// The Gateway itself and its ListenerSets.
+    pub fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
+        self.pages().served_by(gateway)
+    }
+
     /// The commit in which a Gateway's listeners last changed.
     pub fn changed_in(&self, gateway: &ObjectName) -> Generation {
         self.pages().changed_in.get(gateway).copied().unwrap_or_default()
@@ -117,11 +137,17 @@ impl Ledger {
 // === impl Pages ===
 
 impl Pages {
+    fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
+        let sets = self.belongs_to.iter().filter(|(_, it)| *it == gateway).map(|(set, _)| set.clone());
+        std::iter::once(ObjectRef::of(Kind::Gateway, gateway)).chain(sets).collect()
+    }
+
     /// A line with nothing on it goes, any other is to be looked at.
     fn settle(&mut self, object: ObjectRef) {
         let empty = self.lines.get(&object).is_none_or(|it| it.record.is_none() && it.status.is_none());
         if empty {
             self.lines.remove(&object);
+            self.belongs_to.remove(&object);
             self.touched.remove(&object);
             if object.kind == Kind::Gateway {
                 self.changed_in.remove(&object.object_name());

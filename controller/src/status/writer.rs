@@ -6,8 +6,10 @@ use super::ledger::{Ledger, Line};
 use super::merge::{Author, merge};
 use super::pace::Pace;
 use super::render::render;
+use crate::apiserver::describe;
 use crate::events::{Recorder, news_of};
-use crate::resources::{Kind, ObjectRef};
+use crate::provision::Troubles;
+use crate::resources::ObjectRef;
 use crate::serve::States;
 use fairway_config::model::ObjectName;
 use k8s_openapi::jiff::Timestamp;
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
@@ -32,6 +35,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How long a Gateway that was programmed stays so without a connected proxy.
 const RECONNECT: Duration = Duration::from_secs(15);
 
+/// From the proxies' acknowledgement to the write: the others' are on their way.
+const AFTER_ACK: Duration = Duration::from_millis(20);
+
 /// How often the proxies' states are looked at, at most.
 const LOOK: Duration = Duration::from_millis(30);
 
@@ -41,6 +47,8 @@ pub struct Writer {
     controller: Arc<str>,
     ledger: Arc<Ledger>,
     states: States,
+    /// What cannot be provisioned, by Gateway.
+    troubles: watch::Receiver<Troubles>,
     events: Recorder,
     pace: Pace,
     deliveries: BTreeMap<ObjectName, Delivery>,
@@ -79,6 +87,7 @@ impl Writer {
         controller: Arc<str>,
         ledger: Arc<Ledger>,
         states: States,
+        troubles: watch::Receiver<Troubles>,
         events: Recorder,
     ) -> Self {
         Self {
@@ -86,6 +95,7 @@ impl Writer {
             controller,
             ledger,
             states,
+            troubles,
             events,
             pace: Pace::default(),
             deliveries: BTreeMap::new(),
@@ -128,6 +138,7 @@ impl Writer {
                     look_again = Instant::now() + LOOK;
                     self.look_at_proxies(Instant::now());
                 }
+                Ok(()) = self.troubles.changed() => self.look_at_troubles(Instant::now()),
                 _ = sweep.tick() => {
                     self.pace.sweep(now);
                     self.look_at_proxies(now);
@@ -148,12 +159,12 @@ impl Writer {
                 self.alone_since.remove(&gateway);
             } else if ready(old) > 0 {
                 self.alone_since.insert(gateway.clone(), now);
-                self.pace.touch_at(&ObjectRef::of(Kind::Gateway, &gateway), now + RECONNECT);
+                self.touch_gateway(&gateway, now + RECONNECT);
             }
             let required = self.ledger.changed_in(&gateway);
             let in_force = |it: Option<&Delivery>| it.is_some_and(|it| it.ready > 0 && it.acked >= required);
             if in_force(old) != in_force(new) || (ready(old) == 0) != (ready(new) == 0) {
-                self.pace.touch(&ObjectRef::of(Kind::Gateway, &gateway), now);
+                self.touch_gateway(&gateway, now + AFTER_ACK);
             }
         }
         let refusals = Refusals::of(&deliveries);
@@ -161,6 +172,18 @@ impl Writer {
             self.pace.touch(&object, now);
         }
         (self.deliveries, self.refusals) = (deliveries, refusals);
+    }
+
+    /// The provisioner has trouble with other Gateways than before.
+    fn look_at_troubles(&mut self, now: Instant) {
+        let troubled: Vec<ObjectName> = self.troubles.borrow_and_update().keys().cloned().collect();
+        troubled.iter().for_each(|it| self.touch_gateway(it, now));
+    }
+
+    fn touch_gateway(&mut self, gateway: &ObjectName, at: Instant) {
+        for object in self.ledger.served_by(gateway) {
+            self.pace.touch_at(&object, at);
+        }
     }
 
     /// What has to be written of an object now; none when nothing has.
@@ -189,17 +212,20 @@ impl Writer {
         ours: &Value,
         now: Instant,
     ) -> Programming {
-        if object.kind != Kind::Gateway {
-            return Programming::InForce;
-        }
-        let gateway = object.object_name();
+        let Some(gateway) = self.ledger.gateway_of(object) else { return Programming::InForce };
         let was = delivery::says_programmed(current, ours);
         let until = *self.alone_since.get(&gateway).unwrap_or(&self.began) + RECONNECT;
         let delivery = self.deliveries.get(&gateway);
         if was && now < until && delivery.is_none_or(|it| it.ready == 0) {
             self.pace.touch_at(object, until);
         }
-        Programming::judge(delivery, self.ledger.changed_in(&gateway), was, now < until)
+        let judged = Programming::judge(delivery, self.ledger.changed_in(&gateway), was, now < until);
+        match (judged, self.troubles.borrow().get(&gateway)) {
+            (Programming::Pending(message), Some(trouble)) => {
+                Programming::Pending(format!("{message}; what it runs on cannot be made: {trouble}"))
+            }
+            (judged, _) => judged,
+        }
     }
 
     fn landed(&mut self, write: Write, outcome: Outcome) {
@@ -240,7 +266,7 @@ async fn carry_out(client: Client, write: Write) -> (Write, Outcome) {
     let outcome = match timeout(ANSWER, patch(&client, &write)).await {
         Ok(Ok(version)) => Outcome::Written(version),
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Outcome::Overtaken,
-        Ok(Err(error)) => Outcome::Failed(error.to_string()),
+        Ok(Err(error)) => Outcome::Failed(describe(&error)),
         Err(_) => Outcome::Failed("the API server does not answer".to_owned()),
     };
     (write, outcome)

@@ -1,6 +1,7 @@
 //! What the replica that leads does, for as long as it leads.
 
 use super::Base;
+use crate::apiserver::describe;
 use crate::compile::Proxy;
 use crate::events::Recorder;
 use crate::leader;
@@ -12,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-/// How long to wait before the address is published again after it could not be.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait before the address is published again after it could not be: at first, and at last.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What the replica that leads does; it ends with this.
 pub(super) struct Reign {
@@ -30,12 +31,14 @@ impl Reign {
     ) -> anyhow::Result<Self> {
         let Base { client, place, hub, ledger, settings } = base;
         let mut tasks = JoinSet::new();
+        let (_, troubles) = watch::channel(crate::provision::Troubles::default());
         let events = Recorder::start(client.clone(), place.pod.clone());
         let writer = Writer::new(
             client.clone(),
             settings.controller_name.clone(),
             ledger.clone(),
             hub.states(),
+            troubles,
             events,
         );
         tasks.spawn(async move {
@@ -44,12 +47,13 @@ impl Reign {
         });
         let (client, place) = (client.clone(), place.clone());
         tasks.spawn(async move {
-            let port = place.listen.port();
+            let (port, mut pause) = (place.listen.port(), AGAIN.0);
             while let Err(error) =
                 leader::publish(&client, &place.namespace, &place.pod, place.address, port).await
             {
-                warn!("proxies cannot be told where the leader is, it is tried again: {error}");
-                tokio::time::sleep(AGAIN).await;
+                warn!("proxies cannot be told where the leader is, it is tried again: {}", describe(&error));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(AGAIN.1);
             }
             info!(address = %place.address, port, "proxies are led here");
             Ok(())

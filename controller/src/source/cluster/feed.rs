@@ -5,6 +5,7 @@ use super::holdings::{FeedState, News};
 use super::offer::Endpoint;
 use super::selection;
 use super::sighting::{Sighting, sight};
+use crate::apiserver;
 use futures_util::TryStreamExt;
 use kube::Client;
 use kube::api::{ListParams, WatchEvent, WatchParams};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tracing::warn;
+use tracing::debug;
 
 /// How many objects a page of a list has.
 const PAGE: u32 = 500;
@@ -112,8 +113,7 @@ impl Feed {
             // A relist tells only what differs, so this is no burst.
             End::Expired => *seen = None,
             End::Silent | End::Failed(_) => {
-                let kind = self.endpoint.kind;
-                warn!(%kind, "cannot be watched at the moment, what was seen last stays in force: {end}");
+                debug!(kind = %self.endpoint.kind, "cannot be watched at the moment: {end}");
                 self.tell_state(FeedState::Failing(end.to_string())).await?;
             }
         }
@@ -208,11 +208,11 @@ fn failed(error: kube::Error) -> End {
 }
 
 fn describe(error: &kube::Error) -> String {
+    let said = apiserver::describe(error);
     match error {
         kube::Error::Api(status) if status.code == 403 => {
-            format!("{}; give the controller's ClusterRole list and watch of it", status.message)
+            format!("{said}; give the controller's ClusterRole list and watch of it")
         }
-        kube::Error::Api(status) => format!("{} {}", status.code, status.message),
-        error => error.to_string(),
+        _ => said,
     }
 }

@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
 
 /// How long nothing must come before what came is handed on, and how long that may be put off.
 const GATHER: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
@@ -105,9 +106,27 @@ impl Cluster {
 
     fn take(&mut self, news: News) {
         if let News::State(kind, state) = &news {
-            self.feeds.send_if_modified(|feeds| feeds.insert(*kind, state.clone()).as_ref() != Some(state));
+            self.note(*kind, state);
         }
         self.holdings.take(news, &mut self.gathered);
+    }
+
+    /// Says what does not work once, not for each kind and each try.
+    fn note(&self, kind: Kind, state: &FeedState) {
+        let fails = |feeds: &Feeds| feeds.values().any(|it| matches!(it, FeedState::Failing(_)));
+        let before = self.feeds.borrow().clone();
+        if before.get(&kind) == Some(state) {
+            return;
+        }
+        if let FeedState::Failing(why) = state
+            && !before.values().any(|it| it == state)
+        {
+            warn!(%kind, "the cluster cannot be watched, what was seen last stays in force: {why}");
+        }
+        self.feeds.send_modify(|feeds| drop(feeds.insert(kind, state.clone())));
+        if fails(&before) && !fails(&self.feeds.borrow()) {
+            info!("the cluster is watched again");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::feed::Feed;
 use super::holdings::{FeedState, News};
 use super::offer::{self, Endpoint, Offers};
+use crate::apiserver::describe;
 use crate::resources::Kind;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +67,9 @@ pub(super) async fn supervise(client: Client, news: mpsc::Sender<News>) {
             failed => {
                 if !std::mem::replace(&mut unreachable, true) {
                     match failed {
-                        Ok(Err(error)) => warn!("the API server does not say what it offers: {error}"),
+                        Ok(Err(error)) => {
+                            warn!("the API server does not say what it offers: {}", describe(&error))
+                        }
                         _ => warn!("the API server does not answer"),
                     }
                 }

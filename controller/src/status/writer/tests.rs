@@ -1,6 +1,7 @@
 //! The writer against an API server in memory: source, ledger and writer together.
 
 use super::*;
+use crate::resources::Kind;
 use crate::serve::Hub;
 use crate::source::Cluster;
 use crate::source::cluster::tests::Server;
@@ -73,8 +74,10 @@ impl Scene {
             }
         });
         let client = scene.server.client();
+        let (_, troubles) = watch::channel(Troubles::default());
         let events = Recorder::start(client.clone(), "test".into());
-        let writer = Writer::new(client, US.into(), scene.ledger.clone(), scene.hub.states(), events);
+        let writer =
+            Writer::new(client, US.into(), scene.ledger.clone(), scene.hub.states(), troubles, events);
         tokio::spawn(writer.run());
         sleep(Duration::from_secs(1)).await;
         scene
