@@ -15,7 +15,7 @@ use fairway_config::model::ObjectName;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -150,28 +150,28 @@ impl Writer {
 
     /// Notes how far the proxies are, and has the objects looked at for which that changed something.
     fn look_at_proxies(&mut self, now: Instant) {
-        let deliveries = delivery::deliveries(&self.states.get());
-        let gateways: Vec<ObjectName> = self.deliveries.keys().chain(deliveries.keys()).cloned().collect();
-        for gateway in gateways {
-            let (old, new) = (self.deliveries.get(&gateway), deliveries.get(&gateway));
+        let after = delivery::deliveries(&self.states.get());
+        let before = std::mem::replace(&mut self.deliveries, after.clone());
+        for gateway in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+            let (old, new) = (before.get(gateway), after.get(gateway));
             let ready = |it: Option<&Delivery>| it.map_or(0, |it| it.ready);
             if ready(new) > 0 {
-                self.alone_since.remove(&gateway);
+                self.alone_since.remove(gateway);
             } else if ready(old) > 0 {
                 self.alone_since.insert(gateway.clone(), now);
-                self.touch_gateway(&gateway, now + RECONNECT);
+                self.touch_gateway(gateway, now + RECONNECT);
             }
-            let required = self.ledger.changed_in(&gateway);
+            let required = self.ledger.changed_in(gateway);
             let in_force = |it: Option<&Delivery>| it.is_some_and(|it| it.ready > 0 && it.acked >= required);
             if in_force(old) != in_force(new) || (ready(old) == 0) != (ready(new) == 0) {
-                self.touch_gateway(&gateway, now + AFTER_ACK);
+                self.touch_gateway(gateway, now + AFTER_ACK);
             }
         }
-        let refusals = Refusals::of(&deliveries);
+        let refusals = Refusals::of(&after);
         for object in self.refusals.differing(&refusals) {
             self.pace.touch(&object, now);
         }
-        (self.deliveries, self.refusals) = (deliveries, refusals);
+        self.refusals = refusals;
     }
 
     /// The provisioner has trouble with other Gateways than before.
