@@ -54,7 +54,10 @@ func (t *tool) installCharts(on target, channel string, crdsOnly bool, helmArgs 
 			return t.helm(on, args...)
 		})
 		if err != nil {
-			return err
+			// Helm says that a Deployment is not ready; the pods say why.
+			pods, _ := t.kubectlOutput(on, "-n", systemNamespace, "get", "pods")
+			logs, _ := t.kubectlOutput(on, "-n", systemNamespace, "logs", "-l", "app.kubernetes.io/name=fairway", "--prefix", "--tail=5")
+			return fmt.Errorf("%w\n%s%s", err, pods, logs)
 		}
 	}
 	return nil

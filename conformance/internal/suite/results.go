@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -22,7 +23,7 @@ const (
 // Result of one test of the suite.
 type Result struct {
 	Outcome Outcome `json:"outcome"`
-	Seconds float64 `json:"seconds"`
+	Seconds float64 `json:"seconds,omitempty"`
 	// Error is the first thing that was wrong, in a line.
 	Error string `json:"error,omitempty"`
 }
@@ -126,14 +127,15 @@ func (w watch) take(e event) (string, Result, bool) {
 	return "", Result{}, false
 }
 
-// firstError picks, from the output of a test, the first error and what testify says of it, or the last line if the
-// test did not say what failed.
+// firstError picks, from the output of a test, the first error, and what the same subtest said just before: the suite
+// logs why it is not content yet, and then fails with no more than "timeout".
 type firstError struct {
-	open  bool
-	done  bool
-	text  []string
-	last  string
-	panic string
+	subtest string
+	before  string
+	text    []string
+	done    bool
+	last    map[string]string // of each subtest
+	panic   string
 }
 
 func (f *firstError) add(e event) {
@@ -144,33 +146,55 @@ func (f *firstError) add(e event) {
 	if f.panic == "" && strings.HasPrefix(text, "panic: ") {
 		f.panic = text
 	}
-	f.last = text
-	switch e.OutputType {
-	case "error":
-		if f.open {
-			f.done = true
+	switch {
+	case e.OutputType == "error":
+		f.done = f.done || f.subtest != ""
+		if !f.done {
+			f.subtest, f.before, f.text = e.Test, f.last[e.Test], []string{text}
 		}
-		f.open = true
-		f.collect(text)
-	case "error-continue":
-		f.collect(text)
+	case e.OutputType == "error-continue":
+		if !f.done && e.Test == f.subtest {
+			f.text = append(f.text, text)
+		}
+	case place.MatchString(text):
+		if f.last == nil {
+			f.last = map[string]string{}
+		}
+		f.last[e.Test] = text
+		f.last[""] = text
 	}
 }
 
-func (f *firstError) collect(text string) {
-	if !f.done {
-		f.text = append(f.text, text)
-	}
-}
+// place is how a line of a test's log begins; what follows without it is part of the line above.
+var place = regexp.MustCompile(`^\S+\.go:\d+: `)
+
+// moment is the suite's own time stamp.
+var moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z:? `)
 
 func (f *firstError) line() string {
 	switch {
 	case f.panic != "":
 		return f.panic
-	case len(f.text) == 0:
-		return f.last
+	case f.subtest == "":
+		return cut(f.last[""])
 	}
-	return brief(f.text)
+	text := brief(f.text)
+	if parts := strings.SplitN(f.subtest, "/", 3); len(parts) == 3 {
+		text = parts[2] + ": " + text
+	}
+	if f.before != "" {
+		text += " | before: " + f.before
+	}
+	return cut(text)
+}
+
+func cut(text string) string {
+	const limit = 600
+	text = moment.ReplaceAllString(text, "")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
 }
 
 // brief turns testify's block into one line: where, what, and the test's own message.
@@ -193,10 +217,5 @@ func brief(lines []string) string {
 			parts = append(parts, line)
 		}
 	}
-	text := strings.Join(parts, " ")
-	const limit = 300
-	if len(text) > limit {
-		text = text[:limit] + "…"
-	}
-	return text
+	return strings.Join(parts, " ")
 }

@@ -12,7 +12,9 @@ const events = `{"Action":"start"}
 {"Time":"2026-11-21T14:00:20Z","Action":"cont","Test":"TestConformance/HTTPRouteWeight"}
 {"Action":"output","Test":"TestConformance/HTTPRouteWeight","Output":"=== RUN   TestConformance/HTTPRouteWeight\n","OutputType":"frame"}
 {"Action":"run","Test":"TestConformance/HTTPRouteCORS"}
-{"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"    http.go:322: Response expectation failed, not ready yet\n"}
+{"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"    http.go:322: 2026-11-21T14:09:49.4560Z: Response expectation failed: got 404\n"}
+{"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"        Response Headers: map[]\n"}
+{"Action":"output","Test":"TestConformance/HTTPRouteCORS/other","Output":"    http.go:1: something else\n"}
 {"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"    http.go:271: \n","OutputType":"error"}
 {"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"        \tError Trace:\t/somewhere/http.go:271\n","OutputType":"error-continue"}
 {"Action":"output","Test":"TestConformance/HTTPRouteCORS/preflight","Output":"        \t            \t/somewhere/cors.go:80\n","OutputType":"error-continue"}
@@ -37,7 +39,7 @@ func TestEveryTestOfTheSuiteHasOneResultWithItsFirstError(t *testing.T) {
 	}
 	want := Results{
 		"HTTPRouteWeight": {Outcome: Pass, Seconds: 2.5},
-		"HTTPRouteCORS":   {Outcome: Fail, Seconds: 31, Error: "http.go:271: expected status 200, got 404"},
+		"HTTPRouteCORS":   {Outcome: Fail, Seconds: 31, Error: "preflight: http.go:271: expected status 200, got 404 | before: http.go:322: Response expectation failed: got 404"},
 		"MeshBasic":       {Outcome: Skip},
 		"":                {Outcome: Fail, Seconds: 40},
 	}
