@@ -2,6 +2,7 @@
 
 use super::ProxyClass;
 use super::evaluation::Evaluation;
+use super::features;
 use super::parameters;
 use super::reader::Reader;
 use super::settings::Settings;
@@ -25,9 +26,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
     let mut made = Evaluation::default();
     let settings = reader.settings();
     let Some(class) = reader.gateway_class(name) else { return made };
-    if of(&class, &settings).is_none() {
-        return made;
-    }
+    let Some(kind) = of(&class, &settings) else { return made };
     let object = ObjectRef::new(Kind::GatewayClass, "", name);
     let generation = class.meta.generation;
     let accepted = match parameters::of_class(reader, &class) {
@@ -46,7 +45,8 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
     let version = format!("made for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
     let supported =
         Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
-    let status = ClassStatus { conditions: vec![accepted, supported] };
+    let supported_features = features::of(kind);
+    let status = ClassStatus { conditions: vec![accepted, supported], supported_features };
     made.statuses.push((object, ObjectStatus::GatewayClass(status)));
     made
 }

@@ -2,6 +2,7 @@
 
 use super::backend_tls::{ServiceTls, Validation};
 use super::binding::Binding;
+use super::certificate::KeyPair;
 use super::conflict::{ListenerLosers, ServiceLosers};
 use super::gateway::{GatewayPlan, GatewayReport, ListenerSetPlan};
 use super::index::IndexKey;
@@ -40,6 +41,7 @@ pub(super) enum Value {
     GatewayReport(Arc<GatewayReport>),
     Gateway(Arc<GatewayPlan>),
     ListenerSet(Arc<ListenerSetPlan>),
+    KeyPair(Arc<KeyPair>),
     Binding(Arc<Binding>),
     ListenerLosers(Arc<ListenerLosers>),
     ServiceLosers(Arc<ServiceLosers>),

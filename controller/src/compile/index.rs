@@ -158,7 +158,7 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
     match object.kind {
         Kind::GatewayClass => vec![Unit::Class(object.name.clone())],
         Kind::Gateway => vec![Unit::GatewayCheck(name()), Unit::Gateway(name()), Unit::GatewayStatus(name())],
-        Kind::ListenerSet => vec![Unit::ListenerSet(name())],
+        Kind::ListenerSet => vec![Unit::ListenerSet(name()), Unit::ListenerSetStatus(name())],
         Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
             vec![Unit::Binding(object.clone()), Unit::Route(object.clone())]
         }

@@ -12,6 +12,7 @@ mod conflict;
 mod endpoints;
 mod engine;
 mod evaluation;
+mod features;
 mod gateway;
 mod grant;
 mod index;

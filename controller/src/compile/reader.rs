@@ -5,7 +5,7 @@ use super::evaluation::Value;
 use super::index::IndexKey;
 use super::settings::Settings;
 use super::unit::Unit;
-use super::{backend_tls, binding, conflict, gateway, proxy, waypoint, workload};
+use super::{backend_tls, binding, certificate, conflict, gateway, proxy, waypoint, workload};
 use crate::resources::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
     HttpRoute, Kind, ListenerSet, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources, RouteKind,
@@ -168,6 +168,14 @@ impl<'a> Reader<'a> {
         match self.value(Unit::ListenerSet(name.clone())) {
             Value::ListenerSet(it) => Some(it),
             _ => None,
+        }
+    }
+
+    /// What a Secret holds, parsed; none inside when there is no Secret.
+    pub(super) fn key_pair(&mut self, secret: &ObjectName) -> Arc<certificate::KeyPair> {
+        match self.value(Unit::KeyPair(secret.clone())) {
+            Value::KeyPair(it) => it,
+            _ => Arc::new(None),
         }
     }
 

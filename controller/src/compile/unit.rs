@@ -36,7 +36,9 @@ pub(super) enum Unit {
     Gateway(ObjectName),
     /// What of a ListenerSet routes see, and its listeners.
     ListenerSet(ObjectName),
-    /// The certificate in a Secret.
+    /// The certificate and key in a Secret, parsed.
+    KeyPair(ObjectName),
+    /// The certificate in a Secret, for the proxies.
     Certificate(ObjectName),
     /// Where a route could attach.
     Binding(ObjectRef),
@@ -48,6 +50,8 @@ pub(super) enum Unit {
     ServiceConflicts(ObjectName, Audience),
     /// A route, resolved, and its status.
     Route(ObjectRef),
+    /// The status of a ListenerSet.
+    ListenerSetStatus(ObjectName),
     /// The status of a Gateway.
     GatewayStatus(ObjectName),
     /// The waypoint of a namespace.
@@ -82,13 +86,20 @@ impl Unit {
     /// A unit reads only what units of earlier stages make; so there are no cycles.
     pub(super) fn stage(&self) -> usize {
         match self {
-            Self::Class(_) | Self::ProxyPods(_) | Self::Guarded(_) | Self::Validation(_) => 0,
+            Self::Class(_)
+            | Self::KeyPair(_)
+            | Self::ProxyPods(_)
+            | Self::Guarded(_)
+            | Self::Validation(_) => 0,
             Self::ServiceTls(_) | Self::Workload(_) | Self::GatewayCheck(_) => 1,
             Self::Gateway(_) | Self::ListenerSet(_) => 2,
             Self::Certificate(_) | Self::Binding(_) => 3,
             Self::ListenerConflicts(_) | Self::Carrier(..) | Self::ServiceConflicts(..) => 4,
             Self::Route(_) => 5,
-            Self::PolicyStatus(_) | Self::GatewayStatus(_) | Self::Waypoint(_) => 6,
+            Self::PolicyStatus(_)
+            | Self::GatewayStatus(_)
+            | Self::ListenerSetStatus(_)
+            | Self::Waypoint(_) => 6,
             Self::Service(_) | Self::Endpoints(_) | Self::Authorization(_) => 7,
             Self::HboneListeners => 8,
         }
@@ -101,7 +112,9 @@ impl Unit {
             Self::GatewayCheck(it) | Self::Gateway(it) | Self::GatewayStatus(it) => {
                 Life::Object(ObjectRef::of(Kind::Gateway, it))
             }
-            Self::ListenerSet(it) => Life::Object(ObjectRef::of(Kind::ListenerSet, it)),
+            Self::ListenerSet(it) | Self::ListenerSetStatus(it) => {
+                Life::Object(ObjectRef::of(Kind::ListenerSet, it))
+            }
             Self::Validation(it) | Self::PolicyStatus(it) => {
                 Life::Object(ObjectRef::of(Kind::BackendTlsPolicy, it))
             }
@@ -115,7 +128,8 @@ impl Unit {
             Self::HboneListeners => {
                 Life::Sets([ProxyClass::Gateway, ProxyClass::Waypoint].map(IndexKey::Proxies).to_vec())
             }
-            Self::ProxyPods(_)
+            Self::KeyPair(_)
+            | Self::ProxyPods(_)
             | Self::ServiceTls(_)
             | Self::ListenerConflicts(_)
             | Self::Carrier(..)
@@ -136,6 +150,7 @@ impl Unit {
             Self::GatewayCheck(gateway) => gateway::check(reader, gateway),
             Self::Gateway(gateway) => gateway::publish(reader, gateway),
             Self::ListenerSet(set) => gateway::publish_set(reader, set),
+            Self::KeyPair(secret) => certificate::key_pair(reader, secret),
             Self::Certificate(secret) => certificate::evaluate(reader, secret),
             Self::Binding(route) => binding::evaluate(reader, route),
             Self::ListenerConflicts(listener) => conflict::on_listener(reader, listener),
@@ -143,6 +158,7 @@ impl Unit {
             Self::ServiceConflicts(service, audience) => conflict::on_service(reader, service, audience),
             Self::Route(route) => route::evaluate(reader, route),
             Self::GatewayStatus(gateway) => gateway::status(reader, gateway),
+            Self::ListenerSetStatus(set) => gateway::set_status(reader, set),
             Self::Waypoint(namespace) => waypoint::evaluate(reader, namespace),
             Self::HboneListeners => waypoint::listeners(reader),
             Self::Service(service) => service::evaluate(reader, service),

@@ -3,10 +3,10 @@
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
 use super::output::{Proxy, ProxyClass, Transport, Want};
-use super::proxy;
 use super::reader::Reader;
 use super::settings::{Mode, Settings};
 use super::workload::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
+use super::{certificate, proxy};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{
     BackendKey, Endpoint, EndpointState, Endpoints, Listener, ListenerKey, ListenerProtocol, ObjectName,
@@ -189,6 +189,7 @@ pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
             Mode::Standalone if !has_pods => standalone_addresses(&gateway, &written, &settings),
             _ => Vec::new(),
         };
+        let shown = plan.as_ref().and_then(|it| it.backend_certificate.as_ref()).map(certificate::key);
         let sections = match &plan {
             Some(plan) => {
                 plan.listeners.iter().filter(|it| it.programmed).map(|it| it.name.clone()).collect()
@@ -204,7 +205,7 @@ pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
                 port: HBONE_PORT,
                 hostname: None,
                 protocol: ListenerProtocol::Hbone { routers: routers.clone() },
-                backend_certificate: None,
+                backend_certificate: shown.clone(),
             }))
         }));
     }

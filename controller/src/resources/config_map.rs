@@ -18,7 +18,7 @@ pub struct ConfigMap {
 impl ConfigMap {
     /// Takes what is needed.
     pub fn new(full: full::ConfigMap) -> Self {
-        let text = full.data.and_then(|mut it| it.remove(super::core::AUTHORITIES));
+        let text = full.data.and_then(|mut it| it.remove(super::secret::AUTHORITIES));
         Self { meta: Meta::new(full.metadata, true), authorities: text.map(Into::into) }
     }
 }

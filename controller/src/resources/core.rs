@@ -1,6 +1,6 @@
 //! Objects of the core groups, cut down.
 
-use super::{InvalidObject, Meta, Selector};
+use super::{Address, InvalidObject, Meta, Selector};
 use k8s_openapi::api::{core::v1 as full, discovery::v1 as discovery};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
@@ -22,6 +22,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Its cluster IPs; none for a headless Service, or when nobody has given it one yet.
     pub cluster_ips: Vec<IpAddr>,
+    /// Where its load balancer is reached; none when it has no type LoadBalancer.
+    pub load_balancer: Option<Vec<Address>>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
     /// The pods behind it; none when its endpoints are written by hand.
@@ -158,21 +160,6 @@ pub struct ContainerPort {
     pub transport: Transport,
 }
 
-/// A Secret; of its data only the authorities are kept, and of one of type `kubernetes.io/tls` the certificate and key.
-#[derive(Clone, PartialEq)]
-pub struct Secret {
-    /// Who it is.
-    pub meta: Meta,
-    /// Its type.
-    pub kind: Arc<str>,
-    /// `tls.crt`
-    pub certificate: Option<Arc<str>>,
-    /// `tls.key`
-    pub private_key: Option<Arc<str>>,
-    /// `ca.crt`
-    pub authorities: Option<Arc<str>>,
-}
-
 fn invalid(field: impl Into<String>, reason: impl Into<String>) -> InvalidObject {
     InvalidObject { field: field.into(), reason: reason.into() }
 }
@@ -217,7 +204,10 @@ impl Namespace {
 impl Service {
     /// Takes what is needed.
     pub fn new(full: full::Service) -> Result<Self, InvalidObject> {
-        let spec = full.spec.unwrap_or_default();
+        let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
+        let load_balancer = (spec.type_.as_deref() == Some("LoadBalancer"))
+            .then(|| ingress(status.load_balancer))
+            .transpose()?;
         let first = spec.cluster_ip.as_deref().unwrap_or_default();
         let kind = match spec.type_.as_deref() {
             Some("ExternalName") => ServiceKind::ExternalName,
@@ -240,6 +230,7 @@ impl Service {
             meta: Meta::new(full.metadata, true),
             kind,
             cluster_ips,
+            load_balancer,
             ports: ports.collect::<Result<_, _>>()?,
             selector: spec
                 .selector
@@ -258,6 +249,15 @@ impl Service {
     pub fn ports_over(&self, transport: Transport) -> impl Iterator<Item = &ServicePort> {
         self.ports.iter().filter(move |it| it.transport == transport)
     }
+}
+
+fn ingress(full: Option<full::LoadBalancerStatus>) -> Result<Vec<Address>, InvalidObject> {
+    let ingress = full.and_then(|it| it.ingress).into_iter().flatten();
+    let written = ingress.filter_map(|it| match it.ip.filter(|it| !it.is_empty()) {
+        Some(ip) => Some(address("status.loadBalancer.ingress[].ip", &ip).map(Address::Ip)),
+        None => it.hostname.filter(|it| !it.is_empty()).map(|it| Ok(Address::Hostname(it.into()))),
+    });
+    written.collect()
 }
 
 fn service_port(index: usize, full: full::ServicePort) -> Result<ServicePort, InvalidObject> {
@@ -370,51 +370,5 @@ impl Pod {
     /// Whether it may get traffic.
     pub fn is_ready(&self) -> bool {
         self.ready == Some(true) && !self.terminating && !self.ended
-    }
-}
-
-// === impl Secret ===
-
-/// The type of Secret that holds a certificate.
-pub(super) const TLS: &str = "kubernetes.io/tls";
-/// Where ConfigMaps and Secrets keep certificates of authorities.
-pub(super) const AUTHORITIES: &str = "ca.crt";
-
-impl Secret {
-    /// Takes what is needed.
-    pub fn new(full: full::Secret) -> Self {
-        let kind = full.type_.unwrap_or_else(|| "Opaque".to_owned());
-        let (mut data, mut plain) = (full.data.unwrap_or_default(), full.string_data.unwrap_or_default());
-        let mut take = |key: &str| -> Option<Arc<str>> {
-            // As in a cluster: stringData goes over data.
-            let text = plain
-                .remove(key)
-                .or_else(|| data.remove(key).map(|it| String::from_utf8_lossy(&it.0).into_owned()));
-            text.map(Into::into)
-        };
-        let authorities = take(AUTHORITIES);
-        let (certificate, private_key) = match kind == TLS {
-            true => (take("tls.crt"), take("tls.key")),
-            false => (None, None),
-        };
-        Self {
-            meta: Meta::new(full.metadata, true),
-            kind: kind.into(),
-            certificate,
-            private_key,
-            authorities,
-        }
-    }
-
-    /// Whether it is of the type that holds a certificate.
-    pub fn is_tls(&self) -> bool {
-        *self.kind == *TLS
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the data: it would end up in a log.
-        f.debug_struct("Secret").field("meta", &self.meta).field("kind", &self.kind).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 //! Objects of the Gateway API keep their generated spec; of core objects only the fields that are read are kept, so
 //! that a cluster's Pods cost hundreds of bytes each and not kilobytes.
 
+mod address;
 mod config_map;
 mod core;
 pub mod gateway_parameters;
@@ -10,18 +11,21 @@ mod kind;
 mod listener_set;
 mod meta;
 mod object;
+mod secret;
 mod selector;
 mod store;
 
 pub use self::core::{
-    AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Secret, Service, ServiceKind, ServicePort,
+    AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Service, ServiceKind, ServicePort,
     SliceEndpoint, SlicePort, TargetPort, Transport,
 };
+pub use address::Address;
 pub use config_map::ConfigMap;
 pub use kind::{Kind, ObjectRef, RouteKind};
 pub use listener_set::ListenerSetSpec;
 pub use meta::Meta;
 pub use object::{InvalidObject, Object, Typed};
+pub use secret::Secret;
 pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
 

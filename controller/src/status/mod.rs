@@ -21,8 +21,8 @@ pub use record::Record;
 pub use render::render;
 pub use writer::Writer;
 
-use crate::resources::RouteKind;
-use std::net::IpAddr;
+use crate::resources::{Address, RouteKind};
+use fairway_config::model::ObjectName;
 use std::sync::Arc;
 
 /// The status of one object.
@@ -33,6 +33,8 @@ pub enum ObjectStatus {
     GatewayClass(ClassStatus),
     /// Of a Gateway.
     Gateway(GatewayStatus),
+    /// Of a ListenerSet.
+    ListenerSet(ListenerSetStatus),
     /// Of a route of any kind.
     Route(RouteStatus),
     /// Of a policy of any kind.
@@ -45,6 +47,8 @@ pub enum ObjectStatus {
 pub struct ClassStatus {
     /// Its conditions.
     pub conditions: Vec<Condition>,
+    /// What its Gateways can do, in order (GEP-2162).
+    pub supported_features: &'static [&'static str],
 }
 
 /// The status of a Gateway.
@@ -52,7 +56,22 @@ pub struct ClassStatus {
 #[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
     /// Where it is reached.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Vec<Address>,
+    /// How many ListenerSets add to it.
+    pub attached_listener_sets: u32,
+    /// Of the whole.
+    pub conditions: Vec<Condition>,
+    /// Of each listener, in the user's order.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// The status of a ListenerSet.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerSetStatus {
+    /// The Gateway it adds to, whose proxies serve it.
+    #[serde(skip)]
+    pub gateway: ObjectName,
     /// Of the whole.
     pub conditions: Vec<Condition>,
     /// Of each listener, in the user's order.
@@ -150,9 +169,10 @@ impl ObjectStatus {
         let mut out = Vec::new();
         match self {
             Self::GatewayClass(it) => out.extend(it.conditions.iter().map(|it| (String::new(), it))),
-            Self::Gateway(it) => {
-                out.extend(it.conditions.iter().map(|it| (String::new(), it)));
-                for listener in &it.listeners {
+            Self::Gateway(GatewayStatus { conditions, listeners, .. })
+            | Self::ListenerSet(ListenerSetStatus { conditions, listeners, .. }) => {
+                out.extend(conditions.iter().map(|it| (String::new(), it)));
+                for listener in listeners {
                     out.extend(
                         listener.conditions.iter().map(|it| (format!("listener {}", listener.name), it)),
                     );

@@ -4,6 +4,7 @@
 // Types.
 pub const ACCEPTED: &str = "Accepted";
 pub const CONFLICTED: &str = "Conflicted";
+pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
 pub const OVERLAPPING_TLS_CONFIG: &str = "OverlappingTLSConfig";
 pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
 pub const PROGRAMMED: &str = "Programmed";
@@ -23,8 +24,7 @@ const OURS: &[&str] = &[
     RESOLVED_REFS,
     SUPPORTED_VERSION,
     REFUSED,
-    "AttachedListenerSets",
-    "InsecureFrontendValidationMode",
+    INSECURE_FRONTEND_VALIDATION_MODE,
 ];
 
 /// Whether a type of condition is ours to write and to take away.
@@ -34,7 +34,9 @@ pub fn is_ours(kind: &str) -> bool {
 
 /// Whether a condition of this type and status is as it should be; some say what is wrong, and are good when false.
 pub fn is_good(kind: &str, status: &str) -> bool {
-    let negative = [CONFLICTED, OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, REFUSED].contains(&kind);
+    let negative =
+        [CONFLICTED, INSECURE_FRONTEND_VALIDATION_MODE, OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, REFUSED]
+            .contains(&kind);
     status == if negative { "False" } else { "True" }
 }
 
@@ -42,11 +44,14 @@ pub fn is_good(kind: &str, status: &str) -> bool {
 pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
 pub const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
 pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+pub const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
 pub const HOSTNAME_CONFLICT: &str = "HostnameConflict";
 pub const INCOMPATIBLE_FILTERS: &str = "IncompatibleFilters";
 pub const INVALID: &str = "Invalid";
+pub const INVALID_CA_CERTIFICATE_KIND: &str = "InvalidCACertificateKind";
 pub const INVALID_CA_CERTIFICATE_REF: &str = "InvalidCACertificateRef";
 pub const INVALID_CERTIFICATE_REF: &str = "InvalidCertificateRef";
+pub const INVALID_CLIENT_CERTIFICATE_REF: &str = "InvalidClientCertificateRef";
 pub const INVALID_KIND: &str = "InvalidKind";
 pub const INVALID_PARAMETERS: &str = "InvalidParameters";
 pub const INVALID_ROUTE_KINDS: &str = "InvalidRouteKinds";
@@ -56,8 +61,11 @@ pub const NO_CONFLICTS: &str = "NoConflicts";
 pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
 pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
 pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
+pub const NOT_ALLOWED: &str = "NotAllowed";
 pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
 pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
+pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
+pub const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";
 pub const PENDING: &str = "Pending";
 pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
 pub const PROTOCOL_CONFLICT: &str = "ProtocolConflict";

@@ -10,12 +10,7 @@ const LONGEST_MESSAGE: usize = 32_768;
 pub fn render(status: &ObjectStatus) -> Value {
     // A status is maps with keys of text, which cannot fail.
     let mut out = serde_json::to_value(status).unwrap_or_default();
-    for (field, wrap) in [
-        ("addresses", (|it| json!({ "type": "IPAddress", "value": it })) as fn(Value) -> Value),
-        ("supportedFeatures", |it| json!({ "name": it })),
-    ] {
-        wrap_texts(&mut out, field, wrap);
-    }
+    wrap_texts(&mut out, "supportedFeatures", |it| json!({ "name": it }));
     for listener in list_mut(&mut out, "listeners") {
         let kind = |it| json!({ "group": fairway_gateway_api::GROUP, "kind": it });
         wrap_texts(listener, "supportedKinds", kind);

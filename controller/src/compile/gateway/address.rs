@@ -6,7 +6,8 @@ use crate::compile::proxy;
 use crate::compile::reader::Reader;
 use crate::compile::settings::Mode;
 use crate::compile::waypoint;
-use crate::resources::{Gateway, Kind, ObjectRef};
+use crate::name;
+use crate::resources::{Address, Gateway, Kind, ObjectRef, Service};
 use fairway_config::model::ObjectName;
 use std::net::IpAddr;
 
@@ -18,11 +19,23 @@ pub(super) struct Addresses {
     /// What its listeners bind; none is every address of where the proxy runs.
     pub bound: Vec<IpAddr>,
     /// What its status shows.
-    pub assigned: Vec<IpAddr>,
+    pub assigned: Vec<Address>,
     /// What is wrong with a type of address the user asked for.
     pub unsupported: Option<String>,
     /// What is wrong with an address the user asked for.
     pub unusable: Option<String>,
+}
+
+/// How many addresses a status may show.
+const SHOWN: usize = 16;
+
+// === impl Addresses ===
+
+impl Addresses {
+    /// Whether it is reached where it should be.
+    pub(super) fn are_settled(&self) -> bool {
+        self.unusable.is_none() && !self.assigned.is_empty()
+    }
 }
 
 /// Reads `spec.addresses` and finds out what becomes of them.
@@ -34,6 +47,7 @@ pub(super) fn of(
     made: &mut Evaluation,
 ) -> Addresses {
     let mut addresses = Addresses::default();
+    let mut fields = Vec::new();
     let object = ObjectRef::of(Kind::Gateway, name);
     for (index, it) in gateway.spec.addresses.iter().flatten().enumerate() {
         let field = format!("spec.addresses[{index}]");
@@ -42,7 +56,10 @@ pub(super) fn of(
             // Empty: any address will do (GatewayAddressEmpty).
             "IPAddress" if value.is_empty() => {}
             "IPAddress" => match value.parse() {
-                Ok(address) => addresses.written.push(address),
+                Ok(address) => {
+                    addresses.written.push(address);
+                    fields.push(field);
+                }
                 Err(_) => {
                     let message = format!("`{value}` is not an IP address");
                     made.error(&object, &*field, &*message, "write an IPv4 or IPv6 address");
@@ -58,26 +75,69 @@ pub(super) fn of(
             }
         }
     }
+    match reader.settings().mode {
+        Mode::Standalone => on_one_machine(reader, name, class, &mut addresses),
+        Mode::Kubernetes => by_services(reader, name, class, &fields, &mut addresses),
+    }
+    addresses.assigned.truncate(SHOWN);
+    addresses
+}
+
+fn on_one_machine(reader: &mut Reader<'_>, name: &ObjectName, class: ProxyClass, addresses: &mut Addresses) {
     let settings = reader.settings();
     let pods = reader.proxy_pods(name);
-    match (settings.mode, pods.pods.is_empty()) {
+    if !pods.pods.is_empty() {
         // The proxy has a network of its own.
-        (Mode::Standalone, false) => addresses.assigned = pods.pods.iter().map(|it| it.address).collect(),
-        (Mode::Standalone, true) => {
-            addresses.bound = match (class, addresses.written.is_empty()) {
-                (ProxyClass::Waypoint, _) => {
-                    waypoint::standalone_addresses(name, &addresses.written, &settings)
-                }
-                (ProxyClass::Gateway, true) => settings.default_addresses.clone(),
-                (ProxyClass::Gateway, false) => addresses.written.clone(),
-            };
-            addresses.assigned = addresses.bound.clone();
+        addresses.assigned = pods.pods.iter().map(|it| Address::Ip(it.address)).collect();
+        return;
+    }
+    addresses.bound = match (class, addresses.written.is_empty()) {
+        (ProxyClass::Waypoint, _) => waypoint::standalone_addresses(name, &addresses.written, &settings),
+        (ProxyClass::Gateway, true) => settings.default_addresses.clone(),
+        (ProxyClass::Gateway, false) => addresses.written.clone(),
+    };
+    addresses.assigned = addresses.bound.iter().copied().map(Address::Ip).collect();
+}
+
+/// In a cluster a Gateway is reached through its proxy's Services: each address that is asked for has its own, and one
+/// there is always (see `provision`).
+fn by_services(
+    reader: &mut Reader<'_>,
+    name: &ObjectName,
+    class: ProxyClass,
+    fields: &[String],
+    addresses: &mut Addresses,
+) {
+    let proxy = proxy::service_account(name, class, &reader.settings());
+    for index in 0..addresses.written.len().max(1) {
+        let service: String = match index {
+            0 => proxy.to_string(),
+            further => name::of_further_service(&proxy, further + 1),
+        };
+        let service = ObjectName::new(name.namespace.clone(), service);
+        let found = reader.service(&service).map(|it| reached_at(&it)).unwrap_or_default();
+        if let (Some(asked), Some(field)) = (addresses.written.get(index), fields.get(index))
+            && !found.contains(&Address::Ip(*asked))
+        {
+            let has: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let has = if has.is_empty() { "no address".to_owned() } else { has.join(", ") };
+            addresses.unusable.get_or_insert(format!(
+                "{field}: {asked} is not assigned: Service {service} has {has}; use an address that the cluster's load \
+                 balancer can give to it"
+            ));
         }
-        (Mode::Kubernetes, _) => {
-            let account = proxy::service_account(name, class, &settings);
-            let service = reader.service(&ObjectName::new(name.namespace.clone(), account));
-            addresses.assigned = service.map(|it| it.cluster_ips.clone()).unwrap_or_default();
+        for it in found {
+            if !addresses.assigned.contains(&it) {
+                addresses.assigned.push(it);
+            }
         }
     }
-    addresses
+}
+
+/// Where a Service is reached: from outside if it has a load balancer, else by its cluster IPs.
+fn reached_at(service: &Service) -> Vec<Address> {
+    match &service.load_balancer {
+        Some(ingress) => ingress.clone(),
+        None => service.cluster_ips.iter().copied().map(Address::Ip).collect(),
+    }
 }

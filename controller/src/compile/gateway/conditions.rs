@@ -1,6 +1,7 @@
 //! The status of a whole Gateway.
 
-use super::GatewayReport;
+use super::listener::ListenerReport;
+use super::{GatewayReport, ListenerPlan};
 use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
 use crate::compile::reader::Reader;
@@ -12,25 +13,43 @@ use fairway_config::model::ObjectName;
 pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     let mut made = Evaluation::default();
     let Some(report) = reader.gateway_report(name) else { return made };
-    let listeners = report.plan.listeners.iter().zip(&report.listeners).map(|(plan, it)| ListenerStatus {
-        name: plan.name.clone(),
-        supported_kinds: it.supported_kinds.clone(),
-        attached_routes: reader.count(IndexKey::Attached(plan.key.clone())).try_into().unwrap_or(u32::MAX),
-        conditions: it.conditions.clone(),
-    });
+    let mut conditions = vec![accepted(&report), programmed(&report), resolved(&report)];
+    conditions.extend(insecure(&report));
+    let attached = report.sets.values().filter(|it| it.is_accepted()).count();
     let status = GatewayStatus {
-        listeners: listeners.collect(),
+        listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
         addresses: report.addresses.assigned.clone(),
-        conditions: vec![accepted(&report), programmed(&report), resolved(&report)],
+        attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
+        conditions,
     };
     made.statuses.push((ObjectRef::of(Kind::Gateway, name), ObjectStatus::Gateway(status)));
     made
 }
 
-/// The names of listeners of which something is not as it should be.
-fn listeners(report: &GatewayReport, is_bad: impl Fn(&super::ListenerReport) -> bool) -> String {
-    let bad = report.plan.listeners.iter().zip(&report.listeners).filter(|(_, it)| is_bad(it));
-    bad.map(|(plan, _)| &*plan.name).collect::<Vec<_>>().join(", ")
+/// The status of each listener of an object.
+pub(super) fn listener_statuses(
+    reader: &mut Reader<'_>,
+    plans: &[ListenerPlan],
+    reports: &[ListenerReport],
+) -> Vec<ListenerStatus> {
+    let listeners = plans.iter().zip(reports);
+    let status = |(plan, it): (&ListenerPlan, &ListenerReport)| ListenerStatus {
+        name: plan.name.clone(),
+        supported_kinds: plan.kinds.clone(),
+        attached_routes: reader.count(IndexKey::Attached(plan.key.clone())).try_into().unwrap_or(u32::MAX),
+        conditions: it.conditions.clone(),
+    };
+    listeners.map(status).collect()
+}
+
+/// The names of the listeners of which this is so.
+pub(super) fn names(
+    plans: &[ListenerPlan],
+    reports: &[ListenerReport],
+    is_so: impl Fn(&ListenerReport) -> bool,
+) -> String {
+    let found = plans.iter().zip(reports).filter(|(_, it)| is_so(it));
+    found.map(|(plan, _)| &*plan.name).collect::<Vec<_>>().join(", ")
 }
 
 fn accepted(report: &GatewayReport) -> Condition {
@@ -38,17 +57,19 @@ fn accepted(report: &GatewayReport) -> Condition {
     if let Some((reason, message)) = &report.refusal {
         return Condition::fails(reason::ACCEPTED, reason, message.clone(), generation);
     }
-    let bad = listeners(report, |it| !it.is_accepted);
+    let listeners = |is_accepted: bool| {
+        names(&report.plan.listeners, &report.listeners, |it| it.is_accepted == is_accepted)
+    };
+    let (bad, good) = (listeners(false), listeners(true));
     if bad.is_empty() {
         return Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the Gateway is in order", generation);
     }
-    let good = listeners(report, |it| it.is_accepted);
-    match good.is_empty() {
-        true => {
+    match report.is_accepted() {
+        false => {
             let message = format!("no listener is in order: {bad}; see their conditions");
             Condition::fails(reason::ACCEPTED, reason::LISTENERS_NOT_VALID, message, generation)
         }
-        false => {
+        true => {
             let message = format!("not in order: {bad}; accepted: {good}; see their conditions");
             Condition::holds(reason::ACCEPTED, reason::LISTENERS_NOT_VALID, message, generation)
         }
@@ -75,23 +96,27 @@ fn programmed(report: &GatewayReport) -> Condition {
 }
 
 fn resolved(report: &GatewayReport) -> Condition {
-    let is_unresolved = |it: &super::ListenerReport| {
+    let (kind, generation) = (reason::RESOLVED_REFS, report.generation);
+    if let Some((reason, message)) = &report.backend_defect {
+        return Condition::fails(kind, reason, message.clone(), generation);
+    }
+    let is_unresolved = |it: &ListenerReport| {
         it.conditions.iter().any(|it| it.kind == reason::RESOLVED_REFS && it.status == Truth::False)
     };
-    let bad = listeners(report, is_unresolved);
+    let bad = names(&report.plan.listeners, &report.listeners, is_unresolved);
     match bad.is_empty() {
-        true => {
-            let message = "all references lead somewhere";
-            Condition::holds(reason::RESOLVED_REFS, reason::RESOLVED_REFS, message, report.generation)
-        }
+        true => Condition::holds(kind, kind, "all references lead somewhere", generation),
         false => {
             let message = format!("references lead nowhere in listeners {bad}; see their conditions");
-            Condition::fails(
-                reason::RESOLVED_REFS,
-                reason::LISTENERS_NOT_RESOLVED,
-                message,
-                report.generation,
-            )
+            Condition::fails(kind, reason::LISTENERS_NOT_RESOLVED, message, generation)
         }
     }
+}
+
+/// Only there while it is so (GEP-91).
+fn insecure(report: &GatewayReport) -> Option<Condition> {
+    let message =
+        "clients without a valid certificate are served too (AllowInsecureFallback): backends have to decide";
+    let (kind, reason) = (reason::INSECURE_FRONTEND_VALIDATION_MODE, reason::CONFIGURATION_CHANGED);
+    report.is_insecure.then(|| Condition::holds(kind, reason, message, report.generation))
 }

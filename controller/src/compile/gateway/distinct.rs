@@ -1,9 +1,31 @@
-//! Whether a Gateway's listeners can be told apart. None of those that cannot wins: all are refused.
+//! Whether the listeners of a Gateway and its ListenerSets can be told apart.
+//!
+//! Within one object none of those that cannot wins: all are refused (Gateway API, "Handling indistinct Listeners").
+//! Between objects the one that goes first wins: the Gateway, then its ListenerSets in their order (GEP-1713).
 
+use super::protocol::Protocol;
+use crate::resources::ObjectRef;
 use crate::status::reason;
 use fairway_config::model::HostnamePattern;
 use fairway_gateway_api::gateways::GatewayListeners;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+/// The listeners of one object, in the user's order.
+#[derive(Clone, Copy)]
+pub(super) struct Group<'a> {
+    pub object: &'a ObjectRef,
+    pub listeners: &'a [GatewayListeners],
+}
+
+/// What becomes of listeners that share ports.
+pub(super) struct Contest<'a> {
+    places: HashMap<&'a ObjectRef, usize>,
+    conflicts: HashMap<Place, Conflict>,
+    overlaps: HashMap<Place, String>,
+}
+
+/// A listener: its group's place, and its own in the group.
+type Place = (usize, usize);
 
 /// Why a listener cannot be told apart from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,67 +38,202 @@ pub(super) struct Conflict {
     pub remedy: &'static str,
 }
 
-/// The listeners that conflict, by their place in the list.
-pub(super) fn conflicts(listeners: &[GatewayListeners]) -> HashMap<usize, Conflict> {
+/// Protocols whose listeners can share a port, told apart by hostname.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    Http,
+    Tls,
+    Tcp,
+    Udp,
+    Hbone,
+}
+
+/// A port, of which TCP and UDP each have their own.
+type Port = (bool, i32);
+
+/// Who holds what of a port.
+type Held = HashMap<Port, BTreeMap<Family, Holders>>;
+
+struct Holders {
+    first: Place,
+    by_host: HashMap<String, Place>,
+}
+
+/// How many others a message names.
+const NAMED: usize = 5;
+
+// === impl Contest ===
+
+impl<'a> Contest<'a> {
+    /// Holds it among objects, those first that go before the others.
+    pub(super) fn of(groups: Vec<Group<'a>>) -> Self {
+        let conflicts = conflicts(&groups);
+        let overlaps = overlaps(&groups, &conflicts);
+        let places = groups.into_iter().enumerate().map(|(at, it)| (it.object, at)).collect();
+        Self { places, conflicts, overlaps }
+    }
+
+    /// What is in the way of a listener.
+    pub(super) fn conflict(&self, object: &ObjectRef, index: usize) -> Option<&Conflict> {
+        self.conflicts.get(&(*self.places.get(object)?, index))
+    }
+
+    /// The other listeners a client may take it for.
+    pub(super) fn overlaps(&self, object: &ObjectRef, index: usize) -> Option<&String> {
+        self.overlaps.get(&(*self.places.get(object)?, index))
+    }
+}
+
+/// The listeners that conflict.
+fn conflicts(groups: &[Group<'_>]) -> HashMap<Place, Conflict> {
     let mut found = HashMap::new();
-    for (index, it) in listeners.iter().enumerate().filter(|(_, it)| is_http(it)) {
-        let others =
-            || listeners.iter().enumerate().filter(|(at, other)| *at != index && other.port == it.port);
-        let protocol = others().filter(|(_, other)| is_http(other) && other.protocol != it.protocol);
-        let protocol = names(protocol.map(|(_, other)| other));
-        let hostname = others().filter(|(_, other)| other.protocol == it.protocol && host(other) == host(it));
-        let hostname = names(hostname.map(|(_, other)| other));
-        let conflict = match (protocol.is_empty(), hostname.is_empty()) {
-            (false, _) => Conflict {
-                reason: reason::PROTOCOL_CONFLICT,
-                message: format!(
-                    "port {} is asked for with another protocol by listener {protocol}",
-                    it.port
-                ),
-                remedy: "give each protocol a port of its own",
-            },
-            (true, false) => Conflict {
-                reason: reason::HOSTNAME_CONFLICT,
-                message: format!("port {} and the hostname are those of listener {hostname} too", it.port),
-                remedy: "give the listeners different hostnames or ports, or make them one",
-            },
-            (true, true) => continue,
-        };
-        found.insert(index, conflict);
+    let mut held = Held::new();
+    for (at, group) in groups.iter().enumerate() {
+        let mut left = Vec::new();
+        for (index, it) in group.listeners.iter().enumerate() {
+            let Some(family) = family(it) else { continue };
+            match against(&held, family, it) {
+                Some((reason, winner)) => {
+                    let message = describe(reason, it, &name(groups, winner, at));
+                    found.insert((at, index), Conflict { reason, message, remedy: remedy(reason) });
+                }
+                None => left.push((index, family, it)),
+            }
+        }
+        for (index, family, it) in &left {
+            let others = left.iter().filter(|(other, ..)| other != index);
+            let clashes = others.filter_map(|(other, of, written)| {
+                Some((clash((*family, it), (*of, written))?, name(groups, (at, *other), at)))
+            });
+            let clashes: Vec<(&'static str, String)> = clashes.collect();
+            // Another protocol is in the way whatever the hostname is.
+            let worst = [reason::PROTOCOL_CONFLICT, reason::HOSTNAME_CONFLICT]
+                .into_iter()
+                .find(|reason| clashes.iter().any(|(it, _)| it == reason));
+            if let Some(reason) = worst {
+                let names = clashes.into_iter().filter(|(it, _)| *it == reason).map(|(_, name)| name);
+                let message = describe(reason, it, &enumerate(names));
+                found.insert((at, *index), Conflict { reason, message, remedy: remedy(reason) });
+            }
+        }
+        // Also those that lost against each other: otherwise a mistake in one object would hand its ports to others.
+        for (index, family, it) in left {
+            let of_family = held.entry(port(family, it)).or_default().entry(family);
+            let holders = of_family.or_insert(Holders { first: (at, index), by_host: HashMap::new() });
+            holders.by_host.entry(host(it)).or_insert((at, index));
+        }
     }
     found
 }
 
-/// The HTTPS listeners whose hostnames cover a common name, with the names of the others: a browser that coalesces
-/// connections may send requests for one over a connection made for the other (GEP-3567).
-pub(super) fn overlaps(listeners: &[GatewayListeners]) -> HashMap<usize, String> {
-    let https = || listeners.iter().enumerate().filter(|(_, it)| it.protocol == "HTTPS");
-    let overlap = |a: &GatewayListeners, b: &GatewayListeners| match (pattern(a), pattern(b)) {
-        (Some(a), Some(b)) => a.intersect(&b).is_some(),
-        _ => true,
-    };
-    https()
-        .filter_map(|(index, it)| {
-            let others =
-                https().filter(|(at, other)| *at != index && other.port == it.port && overlap(it, other));
-            let names = names(others.map(|(_, other)| other));
-            (!names.is_empty()).then_some((index, names))
+/// The one that is in a listener's way among those before it.
+fn against(held: &Held, family: Family, it: &GatewayListeners) -> Option<(&'static str, Place)> {
+    let families = held.get(&port(family, it))?;
+    let other = families.iter().find(|(other, _)| **other != family);
+    let same = || families.get(&family)?.by_host.get(&host(it));
+    other
+        .map(|(_, holders)| (reason::PROTOCOL_CONFLICT, holders.first))
+        .or_else(|| same().map(|place| (reason::HOSTNAME_CONFLICT, *place)))
+}
+
+fn clash(a: (Family, &GatewayListeners), b: (Family, &GatewayListeners)) -> Option<&'static str> {
+    if port(a.0, a.1) != port(b.0, b.1) {
+        return None;
+    }
+    match a.0 == b.0 {
+        false => Some(reason::PROTOCOL_CONFLICT),
+        true => (host(a.1) == host(b.1)).then_some(reason::HOSTNAME_CONFLICT),
+    }
+}
+
+fn describe(reason: &str, it: &GatewayListeners, others: &str) -> String {
+    match reason == reason::PROTOCOL_CONFLICT {
+        true => format!("port {} is asked for with another protocol by listener {others}", it.port),
+        false if host(it).is_empty() => format!("port {} is that of listener {others} too", it.port),
+        false => format!("port {} and the hostname are those of listener {others} too", it.port),
+    }
+}
+
+fn remedy(reason: &str) -> &'static str {
+    match reason == reason::PROTOCOL_CONFLICT {
+        true => "give each protocol a port of its own",
+        false => "give the listeners different hostnames or ports, or make them one",
+    }
+}
+
+/// The listeners that speak TLS on one port and whose hostnames cover a common name, with the names of the others: a
+/// browser that coalesces connections may send requests for one over a connection made for the other (GEP-3567).
+fn overlaps(groups: &[Group<'_>], conflicts: &HashMap<Place, Conflict>) -> HashMap<Place, String> {
+    let mut by_port: HashMap<i32, Vec<(Place, Option<HostnamePattern>)>> = HashMap::new();
+    for (at, group) in groups.iter().enumerate() {
+        for (index, it) in group.listeners.iter().enumerate() {
+            if family(it) == Some(Family::Tls) && !conflicts.contains_key(&(at, index)) {
+                by_port.entry(it.port).or_default().push(((at, index), pattern(it)));
+            }
+        }
+    }
+    let mut found: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
+    for listeners in by_port.values() {
+        // Two exact names never overlap but by being the same, which is a conflict.
+        for (wide, a) in listeners.iter().filter(|(_, it)| !matches!(it, Some(HostnamePattern::Exact(_)))) {
+            for (other, b) in listeners.iter().filter(|(other, _)| other != wide) {
+                let common = match (a, b) {
+                    (Some(a), Some(b)) => a.intersect(b).is_some(),
+                    _ => true,
+                };
+                if common {
+                    found.entry(*wide).or_default().push(*other);
+                    found.entry(*other).or_default().push(*wide);
+                }
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|(place, mut others)| {
+            others.sort_unstable();
+            others.dedup();
+            (place, enumerate(others.into_iter().map(|it| name(groups, it, place.0))))
         })
         .collect()
 }
 
-fn is_http(listener: &GatewayListeners) -> bool {
-    matches!(listener.protocol.as_str(), "HTTP" | "HTTPS" | "HBONE")
+fn family(listener: &GatewayListeners) -> Option<Family> {
+    Some(match Protocol::of(listener)? {
+        Protocol::Http => Family::Http,
+        Protocol::Https | Protocol::TlsTerminate | Protocol::TlsPassthrough => Family::Tls,
+        Protocol::Tcp => Family::Tcp,
+        Protocol::Udp => Family::Udp,
+        Protocol::Hbone => Family::Hbone,
+    })
+}
+
+fn port(family: Family, listener: &GatewayListeners) -> Port {
+    (family == Family::Udp, listener.port)
 }
 
 fn host(listener: &GatewayListeners) -> String {
-    listener.hostname.as_deref().unwrap_or_default().to_ascii_lowercase()
+    match listener.protocol.as_str() {
+        "TCP" | "UDP" => String::new(),
+        _ => listener.hostname.as_deref().unwrap_or_default().to_ascii_lowercase(),
+    }
 }
 
 fn pattern(listener: &GatewayListeners) -> Option<HostnamePattern> {
     listener.hostname.as_deref().and_then(|it| it.parse().ok())
 }
 
-fn names<'a>(listeners: impl Iterator<Item = &'a GatewayListeners>) -> String {
-    listeners.map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ")
+/// How a listener is called by a listener of a group: one of another object with that object's name.
+fn name(groups: &[Group<'_>], (group, index): Place, by: usize) -> String {
+    let Some(owner) = groups.get(group) else { return String::new() };
+    let name = owner.listeners.get(index).map(|it| it.name.as_str()).unwrap_or_default();
+    if group == by { name.to_owned() } else { format!("{name} of {}", owner.object) }
+}
+
+fn enumerate(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let names = names.join(", ");
+    if more == 0 { names } else { format!("{names} and {more} more") }
 }

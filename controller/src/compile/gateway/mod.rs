@@ -1,32 +1,41 @@
-//! Gateways, in three steps so that an edit does not wake more than it has to: [`check`] looks at everything,
-//! [`publish`] keeps what routes and proxies see of that, [`status`] adds the count of attached routes.
+//! Gateways and their ListenerSets, in three steps so that an edit does not wake more than it has to: [`check`] looks at
+//! everything, [`publish`] and [`publish_set`] keep what routes and proxies see of that, [`status`] and [`set_status`]
+//! add the count of attached routes.
 
 mod address;
+mod clients;
 mod conditions;
 mod distinct;
+mod infrastructure;
 mod listener;
+mod namespaces;
 mod protocol;
+mod publish;
+mod reference;
 mod set;
+mod set_conditions;
 mod tls;
+mod verdict;
 
 pub(super) use conditions::status;
-pub(super) use listener::{ListenerPlan, NamespacePolicy};
+pub(super) use listener::ListenerPlan;
+pub(super) use namespaces::NamespacePolicy;
 pub(super) use protocol::Protocol;
-pub(super) use set::{ListenerSetPlan, publish_set};
+pub(super) use publish::{publish, publish_set};
+pub(super) use set::ListenerSetPlan;
+pub(super) use set_conditions::set_status;
 
 use super::evaluation::{Evaluation, Value};
-use super::index::IndexKey;
-use super::output::{Owner, Proxy, ProxyClass, Transport, Want};
+use super::output::{Proxy, ProxyClass};
 use super::reader::Reader;
-use super::settings::Settings;
-use super::{class, parameters, proxy, waypoint};
+use super::{class, parameters};
 use crate::provision::Parameters;
-use crate::resources::{Gateway, Kind, ObjectRef, RouteKind};
-use crate::status::{Condition, reason};
-use fairway_config::model::{
-    CertificateKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::resources::{Kind, ObjectRef};
+use crate::status::reason;
+use distinct::{Contest, Group};
+use fairway_config::model::ObjectName;
+use listener::{ListenerReport, Owner};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -39,6 +48,8 @@ pub(super) struct GatewayPlan {
     pub addresses: Vec<IpAddr>,
     /// Its own listeners, in the user's order; not those that ListenerSets add to it.
     pub listeners: Vec<ListenerPlan>,
+    /// The Secret of the certificate that backends are shown.
+    pub backend_certificate: Option<ObjectName>,
 }
 
 /// Everything that is known of a Gateway but the routes.
@@ -50,22 +61,16 @@ pub(super) struct GatewayReport {
     refusal: Option<(&'static str, String)>,
     addresses: address::Addresses,
     listeners: Vec<ListenerReport>,
-    sets: BTreeMap<ObjectName, Arc<ListenerSetPlan>>,
+    /// What is wrong with the certificate for backends: the API's word, and what to do.
+    backend_defect: Option<(&'static str, String)>,
+    /// Whether clients without a valid certificate are served although one is asked for.
+    is_insecure: bool,
+    /// The ListenerSets that name it, also those it does not take.
+    sets: BTreeMap<ObjectName, set::SetReport>,
     proxy: Option<Proxy>,
 }
 
-/// What is known of one listener beside its plan.
-#[derive(Clone, Debug, PartialEq)]
-struct ListenerReport {
-    supported_kinds: Vec<RouteKind>,
-    conditions: Vec<Condition>,
-    /// The Secrets whose certificates it uses, with leave.
-    certificates: Vec<ObjectName>,
-    is_https: bool,
-    is_accepted: bool,
-}
-
-/// Looks at everything a Gateway says.
+/// Looks at everything a Gateway and its ListenerSets say.
 pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     let mut made = Evaluation::default();
     let settings = reader.settings();
@@ -77,39 +82,46 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     let addresses = address::of(reader, name, class, &gateway, &mut made);
     let parameters = parameters::of_gateway(reader, name, &gateway, &its_class);
     let refusal = refusal(&parameters, &addresses, &object, &mut made);
-    let conflicts = distinct::conflicts(&gateway.spec.listeners);
-    let overlaps = distinct::overlaps(&gateway.spec.listeners);
-    let (mut plans, mut listeners) = (Vec::new(), Vec::new());
-    for (index, written) in gateway.spec.listeners.iter().enumerate() {
-        let asked = listener::Asked {
-            gateway: name,
-            object: &object,
-            spec: &gateway.spec,
-            written,
-            index,
-            class,
-            generation: gateway.meta.generation,
-            gateway_refused: refusal.is_some(),
-            conflict: conflicts.get(&index),
-            overlaps: overlaps.get(&index),
-        };
-        let (plan, report) = listener::check(reader, &asked, &mut made);
-        plans.push(plan);
-        listeners.push(report);
-    }
-    let plan = GatewayPlan { class, addresses: addresses.written.clone(), listeners: plans };
-    let want = if refusal.is_none() { Want::Run } else { Want::Leave };
-    let parameters = parameters.unwrap_or_default();
-    let proxy = proxy_for(name, &gateway, &plan, (want, parameters), &settings);
-    made.value = Value::GatewayReport(Arc::new(GatewayReport {
+    let clients = clients::Clients::of(reader, &object, &gateway, &mut made);
+    let backend = tls::for_backends(reader, &object, &gateway, &mut made);
+    let candidates = set::candidates(reader, &object, class, &gateway, &mut made);
+    let own = Group { object: &object, listeners: &gateway.spec.listeners };
+    let taken = candidates.iter().filter(|it| it.refusal.is_none()).map(set::Candidate::group);
+    let contest = Contest::of(std::iter::once(own).chain(taken).collect());
+
+    let owner = Owner {
+        object: object.clone(),
+        generation: gateway.meta.generation,
+        gateway: name.clone(),
+        refusal: refusal.as_ref().map(|_| "the Gateway is not accepted".to_owned()),
+    };
+    let judge = listener::Judge { class, clients: &clients };
+    let (plans, listeners) = judge.all(reader, &owner, &own, &contest, &mut made);
+    let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
+    let sets = candidates
+        .iter()
+        .map(|it| (it.name.clone(), set::check(reader, it, name, is_accepted, &judge, &contest, &mut made)))
+        .collect();
+
+    let plan = GatewayPlan {
+        class,
+        addresses: addresses.written.clone(),
+        listeners: plans,
+        backend_certificate: backend.usable,
+    };
+    let mut report = GatewayReport {
         plan: Arc::new(plan),
         generation: gateway.meta.generation,
         refusal,
         addresses,
         listeners,
-        sets: BTreeMap::new(),
-        proxy,
-    }));
+        backend_defect: backend.defect,
+        is_insecure: clients.is_insecure(),
+        sets,
+        proxy: None,
+    };
+    report.proxy = infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
+    made.value = Value::GatewayReport(Arc::new(report));
     made
 }
 
@@ -127,91 +139,20 @@ fn refusal(
     addresses.unsupported.clone().map(|it| (reason::UNSUPPORTED_ADDRESS, it))
 }
 
-fn proxy_for(
-    name: &ObjectName,
-    gateway: &Gateway,
-    plan: &GatewayPlan,
-    (want, parameters): (Want, Arc<Parameters>),
-    settings: &Settings,
-) -> Option<Proxy> {
-    let service_account = proxy::service_account(name, plan.class, settings);
-    let identity = settings.identity(&name.namespace, &service_account)?;
-    let infrastructure = gateway.spec.infrastructure.as_ref();
-    let pairs = |map: Option<&BTreeMap<String, String>>| {
-        map.into_iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
-    };
-    let served: Vec<&ListenerPlan> = plan.listeners.iter().filter(|it| it.programmed).collect();
-    // All listeners of a waypoint are one: its tunnel's.
-    let ports: BTreeSet<(u16, Transport)> = match plan.class {
-        ProxyClass::Waypoint => BTreeSet::from([(waypoint::HBONE_PORT, Transport::Tcp)]),
-        ProxyClass::Gateway => served.iter().map(|it| (it.port, Transport::Tcp)).collect(),
-    };
-    Some(Proxy {
-        name: name.clone(),
-        class: plan.class,
-        gateway_class: gateway.spec.gateway_class_name.as_str().into(),
-        want,
-        owner: Some(Owner { uid: gateway.meta.uid.clone() }),
-        implied: false,
-        service_account,
-        identity,
-        listeners: served.iter().map(|it| (it.name.clone(), it.port)).collect(),
-        ports: ports.into_iter().collect(),
-        addresses: plan.addresses.clone(),
-        parameters,
-        labels: pairs(infrastructure.and_then(|it| it.labels.as_ref())),
-        annotations: pairs(infrastructure.and_then(|it| it.annotations.as_ref())),
-    })
-}
+// === impl GatewayReport ===
 
-/// Makes the listeners and keeps what routes see.
-pub(super) fn publish(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(report) = reader.gateway_report(name) else { return made };
-    let settings = reader.settings();
-    let object = ObjectRef::of(Kind::Gateway, name);
-    let plan = &report.plan;
-    if plan.class == ProxyClass::Waypoint {
-        made.resources.push(match report.refusal.is_none() && report.proxy.is_some() {
-            true => waypoint::endpoints(reader, name, &plan.addresses, &settings),
-            false => waypoint::nowhere(name),
+impl GatewayReport {
+    /// Whether something of it is served.
+    fn is_accepted(&self) -> bool {
+        self.refusal.is_none() && self.listeners.iter().any(|it| it.is_accepted)
+    }
+
+    /// All listeners that are served, with what they are called within the Gateway.
+    fn served(&self) -> impl Iterator<Item = (Arc<str>, &ListenerPlan)> {
+        let own = self.plan.listeners.iter().map(|it| (it.name.clone(), it));
+        let added = self.sets.iter().flat_map(|(set, it)| {
+            it.plan.listeners.iter().map(move |it| (format!("{set}/{}", it.name).into(), it))
         });
-    } else {
-        let served = plan.listeners.iter().zip(&report.listeners).filter(|(plan, _)| plan.programmed);
-        for (plan, listener) in served {
-            made.resources.push(resource(name, plan, listener, &report.addresses.bound));
-            let users = listener.certificates.iter().cloned().map(IndexKey::CertificateUsers);
-            made.index.extend(users.map(|key| (key, object.clone())));
-        }
+        own.chain(added).filter(|(_, it)| it.programmed)
     }
-    if let Some(proxy) = &report.proxy {
-        if proxy.want == Want::Run {
-            made.index.push((IndexKey::Proxies(plan.class), object));
-        }
-        made.proxies.push(proxy.clone());
-    }
-    made.value = Value::Gateway(plan.clone());
-    made
-}
-
-fn resource(
-    name: &ObjectName,
-    plan: &ListenerPlan,
-    report: &ListenerReport,
-    addresses: &[IpAddr],
-) -> Resource {
-    let certificates: Vec<CertificateKey> = report.certificates.iter().map(super::certificate::key).collect();
-    Resource::Listener(Arc::new(Listener {
-        key: plan.key.clone(),
-        gateway: name.clone(),
-        section: plan.name.clone(),
-        addresses: addresses.to_vec(),
-        port: plan.port,
-        hostname: plan.hostname.clone(),
-        protocol: match report.is_https {
-            true => ListenerProtocol::Https(TlsTermination { certificates, clients: None }),
-            false => ListenerProtocol::Http,
-        },
-        backend_certificate: None,
-    }))
 }

@@ -55,9 +55,4 @@ impl Protocol {
     pub(super) fn ends_tls(self) -> bool {
         matches!(self, Self::Https | Self::TlsTerminate)
     }
-
-    /// Whether connections begin with a ClientHello, whose SNI tells listeners apart.
-    pub(super) fn begins_with_tls(self) -> bool {
-        matches!(self, Self::Https | Self::TlsTerminate | Self::TlsPassthrough)
-    }
 }

@@ -1,8 +1,14 @@
 //! ListenerSets: listeners that others add to a Gateway (GEP-1713).
 
 use super::ListenerPlan;
-use crate::compile::evaluation::{Evaluation, Value};
+use super::distinct::{Contest, Group};
+use super::listener::{Judge, ListenerReport, Owner};
+use super::namespaces::NamespacePolicy;
+use crate::compile::evaluation::Evaluation;
+use crate::compile::index::IndexKey;
+use crate::compile::output::ProxyClass;
 use crate::compile::reader::Reader;
+use crate::resources::{Gateway, ListenerSet, ObjectRef};
 use fairway_config::model::ObjectName;
 use std::sync::Arc;
 
@@ -17,14 +23,120 @@ pub(in crate::compile) struct ListenerSetPlan {
     pub listeners: Vec<ListenerPlan>,
 }
 
-/// Keeps what routes see of a ListenerSet.
-pub(in crate::compile) fn publish_set(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(set) = reader.listener_set(name) else { return made };
-    let Some(gateway) = set.spec.gateway(&set.meta.namespace) else { return made };
-    let Some(report) = reader.gateway_report(&gateway) else { return made };
-    if let Some(plan) = report.sets.get(name) {
-        made.value = Value::ListenerSet(plan.clone());
+/// Everything that is known of a ListenerSet but the routes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SetReport {
+    pub plan: Arc<ListenerSetPlan>,
+    pub generation: i64,
+    pub standing: Standing,
+    pub listeners: Vec<ListenerReport>,
+}
+
+/// What the Gateway says to a ListenerSet.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Standing {
+    /// It takes it.
+    Taken,
+    /// It does not: why.
+    NotAllowed(String),
+    /// It is not accepted itself.
+    ParentNotAccepted,
+}
+
+/// A ListenerSet that names a Gateway.
+pub(super) struct Candidate {
+    pub name: ObjectName,
+    pub object: ObjectRef,
+    pub set: Arc<ListenerSet>,
+    /// Why the Gateway does not take it.
+    pub refusal: Option<String>,
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    pub(super) fn group(&self) -> Group<'_> {
+        Group { object: &self.object, listeners: &self.set.spec.listeners }
     }
-    made
+}
+
+/// The ListenerSets that name a Gateway, in the order in which their listeners go before those of others: the oldest
+/// first, then by `<namespace>/<name>`.
+pub(super) fn candidates(
+    reader: &mut Reader<'_>,
+    object: &ObjectRef,
+    class: ProxyClass,
+    gateway: &Gateway,
+    made: &mut Evaluation,
+) -> Vec<Candidate> {
+    let allowed = NamespacePolicy::of_listener_sets(gateway.spec.allowed_listeners.as_ref(), object, made);
+    let mut found = Vec::new();
+    for it in reader.members(IndexKey::ListenerSets(object.object_name())).iter() {
+        let name = it.object_name();
+        let Some(set) = reader.listener_set(&name) else { continue };
+        // Only a selector asks for labels.
+        let labels = match &allowed {
+            NamespacePolicy::Selector(_) => reader.namespace(&it.namespace).map(|it| it.meta.labels.clone()),
+            _ => None,
+        };
+        let refusal = match (class, allowed.admits(&it.namespace, &labels.unwrap_or_default())) {
+            (ProxyClass::Gateway, true) => None,
+            (ProxyClass::Gateway, false) => {
+                let message = format!("{object} takes no ListenerSets from namespace {}", it.namespace);
+                let remedy = "its owner can admit the namespace in spec.allowedListeners";
+                made.error(it, "spec.parentRef", message.clone(), remedy);
+                Some(format!("spec.parentRef: {message}; {remedy}"))
+            }
+            (ProxyClass::Waypoint, _) => {
+                let message = format!("{object} is a waypoint, which takes no ListenerSets");
+                made.error(it, "spec.parentRef", message.clone(), "name a Gateway of another class");
+                Some(format!("spec.parentRef: {message}; name a Gateway of another class"))
+            }
+        };
+        found.push(Candidate { name, object: it.clone(), set, refusal });
+    }
+    found.sort_by_cached_key(|it| (it.set.meta.created, it.name.to_string()));
+    found
+}
+
+/// Judges a ListenerSet's listeners.
+pub(super) fn check(
+    reader: &mut Reader<'_>,
+    candidate: &Candidate,
+    gateway: &ObjectName,
+    gateway_is_accepted: bool,
+    judge: &Judge<'_>,
+    contest: &Contest<'_>,
+    made: &mut Evaluation,
+) -> SetReport {
+    let group = candidate.group();
+    let (standing, refusal) = match (&candidate.refusal, gateway_is_accepted) {
+        (Some(why), _) => {
+            (Standing::NotAllowed(why.clone()), Some("the ListenerSet is not allowed".to_owned()))
+        }
+        (None, false) => (Standing::ParentNotAccepted, Some(format!("Gateway {gateway} is not accepted"))),
+        (None, true) => (Standing::Taken, None),
+    };
+    let owner = Owner {
+        object: candidate.object.clone(),
+        generation: candidate.set.meta.generation,
+        gateway: gateway.clone(),
+        refusal,
+    };
+    let (plans, listeners) = match candidate.refusal.is_none() {
+        true => judge.all(reader, &owner, &group, contest, made),
+        // What is not taken is in nobody's way, and learns nothing of others.
+        false => judge.all(reader, &owner, &group, &Contest::of(vec![group]), made),
+    };
+    let plan = ListenerSetPlan { gateway: gateway.clone(), listeners: plans };
+    SetReport { plan: Arc::new(plan), generation: owner.generation, standing, listeners }
+}
+
+// === impl SetReport ===
+
+impl SetReport {
+    /// Whether it counts as attached to its Gateway.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.standing == Standing::Taken && self.listeners.iter().any(|it| it.is_valid)
+    }
 }

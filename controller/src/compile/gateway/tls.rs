@@ -1,13 +1,12 @@
-//! The certificates of an HTTPS listener.
+//! The certificates of listeners, and the one a Gateway shows to backends.
 
 use super::listener::Asked;
+use super::reference::{self, Reference};
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
-use crate::compile::{certificate, grant};
-use crate::resources::Kind;
+use crate::resources::{Gateway, ObjectRef};
 use crate::status::reason;
 use fairway_config::model::ObjectName;
-use std::sync::Arc;
 
 /// What became of a listener's certificate references.
 #[derive(Debug, Default)]
@@ -21,60 +20,67 @@ pub(super) struct Certificates {
 /// Resolves a listener's certificate references.
 pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Evaluation) -> Certificates {
     let mut found = Certificates::default();
+    let object = &asked.owner.object;
     let field = format!("{}.tls.certificateRefs", asked.field());
     let refs = asked.written.tls.iter().flat_map(|it| it.certificate_refs.iter().flatten());
-    let mut count = 0;
     for (index, it) in refs.enumerate() {
-        count += 1;
-        let field = format!("{field}[{index}]");
-        let mut defect = |reason: &'static str, message: String, remedy: String| {
-            found.defects.push((reason, format!("{field}: {message}; {remedy}")));
-            made.error(asked.object, field.clone(), message, remedy);
+        let written = Reference {
+            group: it.group.as_deref().unwrap_or_default(),
+            kind: it.kind.as_deref().unwrap_or("Secret"),
+            namespace: it.namespace.as_deref(),
+            name: &it.name,
         };
-        let (group, kind) = (it.group.as_deref().unwrap_or_default(), it.kind.as_deref().unwrap_or("Secret"));
-        if (group, kind) != ("", "Secret") {
-            let message = format!("{group}/{kind} cannot hold a certificate");
-            defect(
-                reason::INVALID_CERTIFICATE_REF,
-                message,
-                "refer to a Secret of type kubernetes.io/tls".into(),
-            );
-            continue;
-        }
-        let namespace: Arc<str> =
-            it.namespace.as_deref().map_or_else(|| asked.gateway.namespace.clone(), Arc::from);
-        let target = (Kind::Secret, &namespace, it.name.as_str());
-        if !grant::permits(reader, (Kind::Gateway, &asked.gateway.namespace), target) {
-            let message = format!(
-                "Secret {namespace}/{} is in another namespace, which does not grant its use",
-                it.name
-            );
-            let from = (Kind::Gateway, &*asked.gateway.namespace);
-            defect(
-                reason::REF_NOT_PERMITTED,
-                message,
-                grant::remedy(from, (Kind::Secret, &namespace, &it.name)),
-            );
-            continue;
-        }
-        let name = ObjectName::new(namespace, it.name.as_str());
-        match reader.secret(&name).map(|secret| certificate::parse(&name, &secret)) {
-            Some(Ok(_)) => found.usable.push(name),
-            Some(Err(message)) => {
-                let remedy = "put a PEM certificate chain in tls.crt and its key in tls.key";
-                defect(reason::INVALID_CERTIFICATE_REF, message, remedy.into());
-            }
-            None => {
-                let message = format!("Secret {name} does not exist");
-                defect(reason::INVALID_CERTIFICATE_REF, message, "create it, or correct the name".into());
+        match reference::certificate(reader, object, written, reason::INVALID_CERTIFICATE_REF) {
+            Ok(name) => found.usable.push(name),
+            Err(it) => {
+                let field = format!("{field}[{index}]");
+                found.defects.push((it.reason, format!("{field}: {}; {}", it.message, it.remedy)));
+                made.error(object, field, it.message, it.remedy);
             }
         }
     }
-    if count == 0 {
+    if found.usable.is_empty() && found.defects.is_empty() {
         let (message, remedy) =
-            ("an HTTPS listener needs a certificate", "name a Secret of type kubernetes.io/tls");
-        made.error(asked.object, &*field, message, remedy);
+            ("a listener that ends TLS needs a certificate", "name a Secret of type kubernetes.io/tls");
+        made.error(object, &*field, message, remedy);
         found.defects.push((reason::INVALID_CERTIFICATE_REF, format!("{field}: {message}; {remedy}")));
     }
     found
+}
+
+/// The certificate a Gateway shows to backends that ask for one (GEP-3155).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct BackendCertificate {
+    /// Its Secret.
+    pub usable: Option<ObjectName>,
+    /// What is wrong with the reference: the API's word and what to do.
+    pub defect: Option<(&'static str, String)>,
+}
+
+/// Resolves `spec.tls.backend`.
+pub(super) fn for_backends(
+    reader: &mut Reader<'_>,
+    object: &ObjectRef,
+    gateway: &Gateway,
+    made: &mut Evaluation,
+) -> BackendCertificate {
+    let backend = gateway.spec.tls.as_ref().and_then(|it| it.backend.as_ref());
+    let Some(it) = backend.and_then(|it| it.client_certificate_ref.as_ref()) else {
+        return BackendCertificate::default();
+    };
+    let written = Reference {
+        group: it.group.as_deref().unwrap_or_default(),
+        kind: it.kind.as_deref().unwrap_or("Secret"),
+        namespace: it.namespace.as_deref(),
+        name: &it.name,
+    };
+    match reference::certificate(reader, object, written, reason::INVALID_CLIENT_CERTIFICATE_REF) {
+        Ok(name) => BackendCertificate { usable: Some(name), defect: None },
+        Err(it) => {
+            let field = "spec.tls.backend.clientCertificateRef";
+            let text = format!("{field}: {}; {}", it.message, it.remedy);
+            made.error(object, field, it.message, it.remedy);
+            BackendCertificate { usable: None, defect: Some((it.reason, text)) }
+        }
+    }
 }

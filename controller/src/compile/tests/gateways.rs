@@ -76,7 +76,7 @@ fn listeners_are_judged_one_by_one() {
             "listener a: Accepted=False/UnsupportedProtocol",
         ),
         (
-            format!("{http}    - {{ name: a, port: 90, protocol: UDP }}\n"),
+            format!("{http}    - {{ name: a, port: 90, protocol: SCTP }}\n"),
             "Accepted=True/ListenersNotValid",
             "listener a: Accepted=False/UnsupportedProtocol",
         ),
@@ -128,7 +128,7 @@ fn listeners_are_judged_one_by_one() {
 #[test]
 fn an_invalid_listener_is_never_bound() {
     let world = World::plain(&gateway(
-        "    - { name: a, port: 80, protocol: TCP }\n    - { name: ok, port: 81, protocol: HTTP }\n",
+        "    - { name: a, port: 80, protocol: SCTP }\n    - { name: ok, port: 81, protocol: HTTP }\n",
     ));
     assert_eq!(world.keys(ResourceKind::Listener), ["edge/public/ok"]);
     world.expect("Gateway edge/public", "listener a: Programmed=False/Invalid");
@@ -139,7 +139,8 @@ fn a_gateway_that_asks_to_verify_clients_does_not_serve_https_without() {
     let gateway = gateway(HTTPS)
         + "  tls: { frontend: { default: { validation: { caCertificateRefs: [{ group: \"\", kind: ConfigMap, name: ca }] } } } }\n";
     let world = World::plain(&(gateway + &secret("certs") + &grant("certs", "Gateway", "edge", "cert")));
-    world.expect("Gateway edge/public", "listener a: Accepted=False/UnsupportedValue");
+    world.expect("Gateway edge/public", "listener a: Accepted=False/NoValidCACertificate");
+    world.expect("Gateway edge/public", "listener a: ResolvedRefs=False/InvalidCACertificateRef");
     assert!(world.keys(ResourceKind::Listener).is_empty());
 }
 

@@ -32,7 +32,12 @@ fn gateway_status(attached: u32) -> ObjectStatus {
         attached_routes: attached,
         conditions: conditions.clone(),
     };
-    ObjectStatus::Gateway(GatewayStatus { addresses: Vec::new(), conditions, listeners: vec![listener] })
+    ObjectStatus::Gateway(GatewayStatus {
+        addresses: Vec::new(),
+        attached_listener_sets: 0,
+        conditions,
+        listeners: vec![listener],
+    })
 }
 
 fn route(name: &str) -> ObjectRef {

@@ -1,0 +1,132 @@
+//! What a Gateway asks of its clients: certificates, by port (GEP-91).
+
+use super::reference::{self, Reference};
+use crate::compile::evaluation::Evaluation;
+use crate::compile::reader::Reader;
+use crate::resources::{Gateway, ObjectRef};
+use fairway_config::model::{ClientValidation, TrustBundle, WithoutCertificate};
+use fairway_gateway_api::gateways::{
+    GatewayTlsFrontendDefaultValidation, GatewayTlsFrontendDefaultValidationMode,
+    GatewayTlsFrontendPerPortTlsValidation, GatewayTlsFrontendPerPortTlsValidationMode,
+};
+use std::collections::BTreeMap;
+
+/// What a Gateway asks of its clients.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    default: Option<Validation>,
+    /// Ports with a say of their own, even if it is that nothing is asked.
+    ports: BTreeMap<i32, Option<Validation>>,
+}
+
+/// How clients are validated on a port.
+#[derive(Clone, Debug)]
+pub(super) struct Validation {
+    /// None when no reference leads to authorities: then nobody can be believed.
+    pub usable: Option<ClientValidation>,
+    /// Where it is written.
+    pub field: String,
+    /// What is wrong with references: the API's word, and what to do.
+    pub defects: Vec<(&'static str, String)>,
+    is_insecure: bool,
+}
+
+/// The two places where it is written have types of their own, with the same fields.
+struct Written<'a> {
+    references: Vec<Reference<'a>>,
+    is_insecure: bool,
+}
+
+// === impl Clients ===
+
+impl Clients {
+    /// Reads `spec.tls.frontend`.
+    pub(super) fn of(
+        reader: &mut Reader<'_>,
+        object: &ObjectRef,
+        gateway: &Gateway,
+        made: &mut Evaluation,
+    ) -> Self {
+        let Some(frontend) = gateway.spec.tls.as_ref().and_then(|it| it.frontend.as_ref()) else {
+            return Self::default();
+        };
+        let mut resolve = |field: String, it: Written<'_>| resolve(reader, object, field, &it, made);
+        let default = frontend.default.validation.as_ref().map(Written::from);
+        let default = default.map(|it| resolve("spec.tls.frontend.default".to_owned(), it));
+        let ports = frontend.per_port.iter().flatten().enumerate().map(|(index, it)| {
+            let field = format!("spec.tls.frontend.perPort[{index}].tls");
+            (it.port, it.tls.validation.as_ref().map(Written::from).map(|it| resolve(field, it)))
+        });
+        let ports = ports.collect();
+        Self { default, ports }
+    }
+
+    /// How clients of HTTPS listeners are validated on a port; none when no certificate is asked for.
+    pub(super) fn on(&self, port: i32) -> Option<&Validation> {
+        self.ports.get(&port).map_or(self.default.as_ref(), Option::as_ref)
+    }
+
+    /// Whether clients without a valid certificate are served somewhere although one is asked for.
+    pub(super) fn is_insecure(&self) -> bool {
+        self.default.iter().chain(self.ports.values().flatten()).any(|it| it.is_insecure)
+    }
+}
+
+fn resolve(
+    reader: &mut Reader<'_>,
+    object: &ObjectRef,
+    field: String,
+    written: &Written<'_>,
+    made: &mut Evaluation,
+) -> Validation {
+    let field = format!("{field}.validation.caCertificateRefs");
+    let (mut pem, mut defects) = (String::new(), Vec::new());
+    for (index, it) in written.references.iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        match reference::authorities(reader, object, *it) {
+            Ok(it) => {
+                pem.push_str(&it);
+                pem.push('\n');
+            }
+            Err(it) => {
+                defects.push((it.reason, format!("{object} {field}: {}; {}", it.message, it.remedy)));
+                made.error(object, field, it.message, it.remedy);
+            }
+        }
+    }
+    let without = match written.is_insecure {
+        true => WithoutCertificate::Served,
+        false => WithoutCertificate::Refused,
+    };
+    // Each bundle is in order by itself, and so they are together.
+    let usable = TrustBundle::from_pem(&pem).ok().map(|trust| ClientValidation { trust, without });
+    Validation { usable, field, defects, is_insecure: written.is_insecure }
+}
+
+// === impl Written ===
+
+impl<'a> From<&'a GatewayTlsFrontendDefaultValidation> for Written<'a> {
+    fn from(it: &'a GatewayTlsFrontendDefaultValidation) -> Self {
+        let references = it.ca_certificate_refs.iter().map(|it| Reference {
+            group: &it.group,
+            kind: &it.kind,
+            namespace: it.namespace.as_deref(),
+            name: &it.name,
+        });
+        let insecure = GatewayTlsFrontendDefaultValidationMode::AllowInsecureFallback;
+        Self { references: references.collect(), is_insecure: it.mode == Some(insecure) }
+    }
+}
+
+impl<'a> From<&'a GatewayTlsFrontendPerPortTlsValidation> for Written<'a> {
+    fn from(it: &'a GatewayTlsFrontendPerPortTlsValidation) -> Self {
+        let references = it.ca_certificate_refs.iter().map(|it| Reference {
+            group: &it.group,
+            kind: &it.kind,
+            namespace: it.namespace.as_deref(),
+            name: &it.name,
+        });
+        let insecure = GatewayTlsFrontendPerPortTlsValidationMode::AllowInsecureFallback;
+        Self { references: references.collect(), is_insecure: it.mode == Some(insecure) }
+    }
+}

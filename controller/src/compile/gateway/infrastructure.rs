@@ -1,0 +1,56 @@
+//! What is made for a Gateway: its proxy.
+
+use super::{GatewayReport, Protocol};
+use crate::compile::output::{Owner, Proxy, ProxyClass, Transport, Want};
+use crate::compile::settings::Settings;
+use crate::compile::{proxy, waypoint};
+use crate::provision::Parameters;
+use crate::resources::Gateway;
+use fairway_config::model::ObjectName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The proxy of a Gateway.
+pub(super) fn proxy(
+    name: &ObjectName,
+    gateway: &Gateway,
+    report: &GatewayReport,
+    parameters: Arc<Parameters>,
+    settings: &Settings,
+) -> Option<Proxy> {
+    let class = report.plan.class;
+    let service_account = proxy::service_account(name, class, settings);
+    let identity = settings.identity(&name.namespace, &service_account)?;
+    let infrastructure = gateway.spec.infrastructure.as_ref();
+    let pairs = |map: Option<&BTreeMap<String, String>>| {
+        map.into_iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
+    };
+    // All listeners of a waypoint are one: its tunnel's.
+    let ports: BTreeSet<(u16, Transport)> = match class {
+        ProxyClass::Waypoint => BTreeSet::from([(waypoint::HBONE_PORT, Transport::Tcp)]),
+        ProxyClass::Gateway => report.served().map(|(_, it)| (it.port, transport(it.protocol))).collect(),
+    };
+    Some(Proxy {
+        name: name.clone(),
+        class,
+        gateway_class: gateway.spec.gateway_class_name.as_str().into(),
+        want: if report.refusal.is_none() { Want::Run } else { Want::Leave },
+        owner: Some(Owner { uid: gateway.meta.uid.clone() }),
+        implied: false,
+        service_account,
+        identity,
+        listeners: report.served().map(|(name, it)| (name, it.port)).collect(),
+        ports: ports.into_iter().collect(),
+        addresses: report.plan.addresses.clone(),
+        parameters,
+        labels: pairs(infrastructure.and_then(|it| it.labels.as_ref())),
+        annotations: pairs(infrastructure.and_then(|it| it.annotations.as_ref())),
+    })
+}
+
+fn transport(protocol: Option<Protocol>) -> Transport {
+    match protocol {
+        Some(Protocol::Udp) => Transport::Udp,
+        _ => Transport::Tcp,
+    }
+}

@@ -1,0 +1,83 @@
+//! What the status says of one listener.
+
+use super::listener::{Asked, Refusal};
+use crate::status::{Condition, reason};
+
+/// The conditions of a listener.
+pub(super) fn conditions(
+    asked: &Asked<'_>,
+    refusal: Option<&Refusal>,
+    unresolved: &[(&'static str, String)],
+    programmed: bool,
+) -> Vec<Condition> {
+    let mut conditions = vec![
+        accepted(asked, refusal),
+        resolved(asked, unresolved),
+        conflicted(asked),
+        served(asked, refusal, unresolved, programmed),
+    ];
+    if let Some(others) = asked.overlaps {
+        let message = format!(
+            "a client that reuses connections may take this listener for {others}: their hostnames cover common names"
+        );
+        let (kind, reason) = (reason::OVERLAPPING_TLS_CONFIG, reason::OVERLAPPING_HOSTNAMES);
+        conditions.push(Condition::holds(kind, reason, message, asked.owner.generation));
+    }
+    conditions
+}
+
+fn accepted(asked: &Asked<'_>, refusal: Option<&Refusal>) -> Condition {
+    let generation = asked.owner.generation;
+    match refusal {
+        None => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the listener is in order", generation),
+        // The API has no word of its own here for a conflict.
+        Some(it) => Condition::fails(reason::ACCEPTED, it.reason, it.text(), generation),
+    }
+}
+
+fn resolved(asked: &Asked<'_>, unresolved: &[(&'static str, String)]) -> Condition {
+    let (kind, generation) = (reason::RESOLVED_REFS, asked.owner.generation);
+    match unresolved.first() {
+        None => Condition::holds(kind, kind, "all references lead somewhere", generation),
+        Some((reason, _)) => {
+            let all: Vec<&str> = unresolved.iter().map(|(_, text)| text.as_str()).collect();
+            Condition::fails(kind, reason, all.join(". "), generation)
+        }
+    }
+}
+
+fn conflicted(asked: &Asked<'_>) -> Condition {
+    let (kind, generation) = (reason::CONFLICTED, asked.owner.generation);
+    match asked.conflict {
+        None => Condition::fails(kind, reason::NO_CONFLICTS, "no other listener is in the way", generation),
+        Some(it) => Condition::holds(kind, it.reason, format!("{}; {}", it.message, it.remedy), generation),
+    }
+}
+
+fn served(
+    asked: &Asked<'_>,
+    refusal: Option<&Refusal>,
+    unresolved: &[(&'static str, String)],
+    programmed: bool,
+) -> Condition {
+    let (kind, generation) = (reason::PROGRAMMED, asked.owner.generation);
+    if programmed {
+        return Condition::holds(kind, kind, "the listener is served", generation);
+    }
+    let why = match (refusal, &asked.owner.refusal, unresolved.first()) {
+        (Some(it), ..) => it.text(),
+        (None, Some(why), _) => why.clone(),
+        (None, None, Some((_, text))) => text.clone(),
+        (None, None, None) => "it cannot be served".to_owned(),
+    };
+    let reason = asked.conflict.map_or(reason::INVALID, |it| it.reason);
+    Condition::fails(kind, reason, why, generation)
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    fn text(&self) -> String {
+        format!("{}: {}; {}", self.field, self.message, self.remedy)
+    }
+}
