@@ -1,7 +1,7 @@
 //! Reads the cluster, compiles it, serves it to the proxies, writes status, issues identities.
 #![forbid(unsafe_code)]
 
-mod admission;
+pub mod admission;
 mod apiserver;
 pub mod ca;
 pub mod check;

@@ -12,9 +12,10 @@ use fairway_identity::{
 };
 use rcgen::string::Ia5String;
 use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
     SerialNumber,
 };
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -52,6 +53,13 @@ pub struct Authority {
     /// One change of the roots at a time.
     changing: Mutex<()>,
     bundles: watch::Sender<Option<TrustBundle>>,
+}
+
+/// A certificate with which the controller serves.
+pub(super) struct ServingCertificate {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+    pub not_after: SystemTime,
 }
 
 /// Settings under which identities would fail.
@@ -103,6 +111,12 @@ pub enum AuthorityError {
     /// No root to sign with.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// They were there and are not any more.
+    #[error("the stored roots have vanished")]
+    NoRoots,
+    /// The TLS library refuses a certificate that was made here.
+    #[error("the TLS library refuses the certificate: {0}")]
+    Tls(#[from] rustls::Error),
     /// The roots cannot be loaded or stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -161,8 +175,15 @@ impl Authority {
             None => {
                 info!(%trust_domain, "no roots yet: making one");
                 let roots = Roots::new(Root::make(&trust_domain, now, settings.root_lifetime)?, now);
-                store.save(saved::encode(&roots, &trust_domain)?).await?;
-                roots
+                match store.save(saved::encode(&roots, &trust_domain)?).await {
+                    Ok(()) => roots,
+                    // Another replica made some a moment ago; those are the mesh's.
+                    Err(StoreError::Changed(_)) => {
+                        let text = store.load().await?.ok_or(AuthorityError::NoRoots)?;
+                        saved::decode(&text, &trust_domain)?
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         };
         Ok(Self::assemble(trust_domain, settings, store, entitlement, roots))
@@ -237,6 +258,31 @@ impl Authority {
         Ok(Issued { chain: vec![leaf.der().clone()], bundle: roots.bundle(&self.trust_domain) })
     }
 
+    /// Makes a key and signs a certificate with which the controller itself serves under these DNS names. It is no
+    /// identity: nobody in the mesh takes it for one.
+    pub(super) fn issue_serving(&self, names: &[String]) -> Result<ServingCertificate, AuthorityError> {
+        let now = self.now();
+        let roots = self.roots.load();
+        let root = roots.signer(now);
+        let not_after = (now + self.settings.lifetime).min(root.not_after());
+        if not_after <= now {
+            return Err(AuthorityError::RootEnded);
+        }
+        let key = KeyPair::generate()?;
+        let names: Result<Vec<SanType>, rcgen::Error> =
+            names.iter().map(|it| Ok(SanType::DnsName(Ia5String::try_from(it.as_str())?))).collect();
+        let mut params = bare(now, not_after);
+        params.subject_alt_names = names?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = params.signed_by(&key, root.issuer())?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Ok(ServingCertificate { chain: vec![leaf.der().clone()], key, not_after })
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.settings.clock.now()
+    }
+
     /// Begins a rotation to a new root that is made here.
     pub async fn rotate(&self) -> Result<(), AuthorityError> {
         let made = Root::make(&self.trust_domain, self.settings.clock.now(), self.settings.root_lifetime)?;
@@ -265,6 +311,9 @@ impl Authority {
                 }
                 Err(error) => {
                     error!("a step of the root rotation failed, it is tried again: {error}");
+                    if matches!(error, AuthorityError::Store(StoreError::Changed(_))) {
+                        self.reload().await;
+                    }
                     TRY_AGAIN
                 }
             };
@@ -288,13 +337,30 @@ impl Authority {
         Ok(self.roots.load().next_event())
     }
 
+    /// Somebody else changed the roots: theirs are the mesh's.
+    async fn reload(&self) {
+        let _one_at_a_time = self.changing.lock().await;
+        let loaded = async {
+            let text = self.store.load().await?.ok_or(AuthorityError::NoRoots)?;
+            Ok::<_, AuthorityError>(saved::decode(&text, &self.trust_domain)?)
+        };
+        match loaded.await {
+            Ok(roots) => self.take(roots),
+            Err(error) => error!("the roots cannot be read again: {error}"),
+        }
+    }
+
     /// Stored first: a root that peers have heard of and that a crash then forgets would be a mesh split in two.
     async fn commit(&self, roots: Roots) -> Result<(), AuthorityError> {
         self.store.save(saved::encode(&roots, &self.trust_domain)?).await?;
+        self.take(roots);
+        Ok(())
+    }
+
+    fn take(&self, roots: Roots) {
         let bundle = roots.bundle(&self.trust_domain);
         self.roots.store(Arc::new(roots));
         self.bundles.send_replace(Some(bundle));
-        Ok(())
     }
 }
 
@@ -306,16 +372,22 @@ impl fmt::Debug for Authority {
 
 /// An X.509-SVID (X509-SVID §4): no subject, one URI, no right to sign others.
 fn leaf(id: &SpiffeId, now: SystemTime, not_after: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = bare(now, not_after);
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.as_str())?)];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
+/// What all leaves have in common.
+fn bare(now: SystemTime, not_after: SystemTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 16]>()));
     params.distinguished_name = DistinguishedName::new();
-    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(id.as_str())?)];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     params.not_before = (now - SKEW).into();
     params.not_after = not_after.into();
-    Ok(params)
+    params
 }

@@ -1,6 +1,9 @@
 //! Who may have which identity.
 
+use crate::admission::Reviewed;
+use fairway_config::model::ObjectName;
 use fairway_identity::{Answer, SpiffeId};
+use std::sync::Arc;
 use tonic::transport::server::UdsConnectInfo;
 
 /// What is known of who asks, none of it from the asker's own mouth.
@@ -15,6 +18,8 @@ pub enum Caller {
         /// Its process, where the kernel says.
         pid: Option<i32>,
     },
+    /// A proxy of the cluster that showed a token; the API server says whose.
+    Proxy(Arc<Reviewed>),
     /// Nothing is known.
     Unknown,
 }
@@ -39,6 +44,18 @@ pub enum NotEntitled {
     /// It came on a way that tells nothing of it.
     #[error("it is not known who asks")]
     Unknown,
+    /// A pod that asks for what its node's tunnel asks for it.
+    #[error("service account {0} is neither that of a Gateway's proxy nor that of the tunnels")]
+    NotAProxy(ObjectName),
+    /// A proxy that asks for another's identity.
+    #[error("the caller is {0} and may have its own identity only")]
+    NotItsOwn(ObjectName),
+    /// A tunnel that asks for the identity of pods elsewhere.
+    #[error("no captured pod of that identity runs on the caller's node {0}")]
+    NotOnNode(Arc<str>),
+    /// A tunnel of which that cannot be said.
+    #[error("it is not known on which node the caller's pod {0} runs")]
+    UnknownNode(Arc<str>),
 }
 
 /// Standalone: whoever runs the mesh may have every identity in it; on one machine the same user owns it all anyway.
@@ -52,6 +69,9 @@ pub struct SameUser {
 impl Caller {
     /// Who sent this gRPC request.
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
+        if let Some(reviewed) = request.extensions().get::<Arc<Reviewed>>() {
+            return Self::Proxy(reviewed.clone());
+        }
         let peer = request.extensions().get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
         peer.map_or(Self::Unknown, |it| Self::Unix { uid: it.uid(), pid: it.pid() })
     }
@@ -70,7 +90,7 @@ impl SameUser {
             Caller::ThisProcess => Ok(()),
             Caller::Unix { uid, .. } if uid == self.uid => Ok(()),
             Caller::Unix { uid, .. } => Err(NotEntitled::OtherUser { caller: uid, ours: self.uid }),
-            Caller::Unknown => Err(NotEntitled::Unknown),
+            Caller::Proxy(_) | Caller::Unknown => Err(NotEntitled::Unknown),
         }
     }
 }

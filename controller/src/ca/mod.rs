@@ -9,7 +9,9 @@ mod in_process;
 mod root;
 mod rotation;
 mod saved;
+mod secret;
 mod service;
+mod serving;
 mod store;
 
 #[cfg(test)]
@@ -21,5 +23,7 @@ pub use in_process::InProcess;
 pub use root::{Origin, Root, RootError};
 pub use rotation::{Roots, RotateError};
 pub use saved::SavedError;
+pub use secret::SecretStore;
 pub use service::IdentityService;
+pub use serving::Serving;
 pub use store::{FileStore, Memory, Store, StoreError};

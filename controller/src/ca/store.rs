@@ -32,6 +32,27 @@ pub enum StoreError {
     /// Two authorities with one set of roots would each forget what the other did.
     #[error("the state directory {0} is in use by another process")]
     InUse(PathBuf),
+    /// The API server says no.
+    #[error("cannot {what} Secret {secret}: {why}")]
+    Secret {
+        /// What was tried.
+        what: &'static str,
+        /// With which Secret.
+        secret: String,
+        /// What the API server said.
+        why: Box<kube::Error>,
+    },
+    /// A Secret that somebody else filled.
+    #[error("Secret {secret} has no key {key} that is text; rename it, and one is made")]
+    NotOurs {
+        /// Which Secret.
+        secret: String,
+        /// What it should have.
+        key: &'static str,
+    },
+    /// Another replica was faster.
+    #[error("Secret {0} was changed by somebody else since it was read")]
+    Changed(String),
 }
 
 /// Forgets everything with the process.

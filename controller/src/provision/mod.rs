@@ -21,6 +21,9 @@ mod service;
 mod settings;
 mod watching;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use live::FIELD_MANAGER;
 use live::Live;
 pub use manifest::{Manifest, ManifestKey, ManifestKind};

@@ -159,6 +159,10 @@ impl Ledger {
     /// else), then what must be there, what pods need before pods.
     pub fn steps(&mut self) -> BTreeMap<ObjectName, Vec<Step>> {
         let mut steps: BTreeMap<ObjectName, Vec<Step>> = BTreeMap::new();
+        if self.roots.is_none() {
+            // Nobody has said yet what is wanted; that is not the same as nothing.
+            return steps;
+        }
         for key in std::mem::take(&mut self.dirty) {
             if let Some((gateway, step)) = self.step(&key) {
                 steps.entry(gateway).or_default().push(step);

@@ -1,0 +1,107 @@
+//! The rules of a cluster: a Gateway's proxy is that Gateway's and nobody else's, a tunnel is its node's.
+
+use super::reviewed::Reviewed;
+use super::roster::Roster;
+use crate::ca::{Caller, Entitlement, NotEntitled};
+use crate::serve::{Admission, Peer, Refused};
+use fairway_config::model::ObjectName;
+use fairway_config::stream::{Proxy, Subscription};
+use fairway_identity::{Answer, SpiffeId};
+use std::sync::Arc;
+
+/// Who may have configuration: a Gateway's holds the keys of its certificates, a node's says who lives there.
+#[derive(Clone, Debug)]
+pub struct ClusterAdmission {
+    roster: Arc<Roster>,
+    ztunnel: ObjectName,
+}
+
+/// Who may have identities: a proxy its own, a tunnel those of the captured pods of its node.
+#[derive(Clone, Debug)]
+pub struct ClusterEntitlement {
+    roster: Arc<Roster>,
+    ztunnel: ObjectName,
+}
+
+// === impl ClusterAdmission ===
+
+impl ClusterAdmission {
+    /// `ztunnel` is the service account of the tunnels.
+    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName) -> Self {
+        Self { roster, ztunnel }
+    }
+
+    fn decide(&self, reviewed: &Reviewed, asked: &Proxy) -> Result<(), Refused> {
+        let account = &reviewed.service_account;
+        match asked {
+            Proxy::Gateway(gateway) => match self.roster.gateway_of(account) {
+                Some(own) if own == *gateway => Ok(()),
+                Some(own) => Err(Refused(format!(
+                    "service account {account} is that of Gateway {own}; it may not have Gateway {gateway}"
+                ))),
+                None => Err(Refused(format!(
+                    "service account {account} is not one that was made for a Gateway; it may not have Gateway {gateway}"
+                ))),
+            },
+            Proxy::Node(node) if *account == self.ztunnel => match node_of(reviewed, &self.roster) {
+                Some(own) if own == *node => Ok(()),
+                Some(own) => Err(Refused(format!("it runs on node {own}; it may not have node {node}"))),
+                None => Err(Refused(format!("it is not known on which node pod {} runs", reviewed.pod.name))),
+            },
+            Proxy::Node(_) => Err(Refused(format!(
+                "service account {account} may not have a node, only {} may",
+                self.ztunnel
+            ))),
+            Proxy::Everything => Err(Refused("nobody may have everything in a cluster".to_owned())),
+        }
+    }
+}
+
+impl Admission for ClusterAdmission {
+    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<(), Refused> {
+        match peer.extensions.get::<Arc<Reviewed>>() {
+            Some(reviewed) => self.decide(reviewed, &subscription.proxy),
+            None => Err(Refused("it is not known who asks".to_owned())),
+        }
+    }
+}
+
+// === impl ClusterEntitlement ===
+
+impl ClusterEntitlement {
+    /// `ztunnel` is the service account of the tunnels.
+    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName) -> Self {
+        Self { roster, ztunnel }
+    }
+
+    fn decide(&self, caller: &Caller, id: &SpiffeId) -> Result<(), NotEntitled> {
+        let Caller::Proxy(reviewed) = caller else { return Err(NotEntitled::Unknown) };
+        let account = &reviewed.service_account;
+        if *account == self.ztunnel {
+            let node = node_of(reviewed, &self.roster)
+                .ok_or_else(|| NotEntitled::UnknownNode(reviewed.pod.name.clone()))?;
+            return match self.roster.lives_on(id, &node) {
+                true => Ok(()),
+                false => Err(NotEntitled::NotOnNode(node)),
+            };
+        }
+        if self.roster.gateway_of(account).is_none() {
+            return Err(NotEntitled::NotAProxy(account.clone()));
+        }
+        match (id.namespace(), id.service_account()) == (&*account.namespace, &*account.name) {
+            true => Ok(()),
+            false => Err(NotEntitled::NotItsOwn(account.clone())),
+        }
+    }
+}
+
+impl Entitlement for ClusterEntitlement {
+    fn check<'a>(&'a self, caller: &'a Caller, id: &'a SpiffeId) -> Answer<'a, Result<(), NotEntitled>> {
+        Box::pin(std::future::ready(self.decide(caller, id)))
+    }
+}
+
+/// The node of whoever shows a token. Older API servers do not say it; then it is the one its pod was seen on.
+fn node_of(reviewed: &Reviewed, roster: &Roster) -> Option<Arc<str>> {
+    reviewed.node.clone().or_else(|| roster.node_of(&reviewed.pod.uid))
+}

@@ -1,0 +1,25 @@
+//! Who may have what of the controller: configuration, and identities.
+//!
+//! On one machine the kernel says whose a program is ([`SameUserOnly`]). In a cluster a proxy shows a service-account
+//! token: [`Authenticated`] has the API server review it ([`Reviewer`], [`Cached`]) and leaves who the proxy is
+//! ([`Reviewed`]) with the request; [`ClusterAdmission`] and [`ClusterEntitlement`] then decide by what was compiled
+//! ([`Roster`]).
+
+mod authenticated;
+mod cached;
+mod cluster;
+mod reviewed;
+mod reviewer;
+mod roster;
+mod same_user;
+
+#[cfg(test)]
+mod tests;
+
+pub use authenticated::Authenticated;
+pub use cached::Cached;
+pub use cluster::{ClusterAdmission, ClusterEntitlement};
+pub use reviewed::{NotReviewed, Reviewed, ReviewedPod};
+pub use reviewer::{ApiReviewer, ReviewError, Reviewer};
+pub use roster::Roster;
+pub(crate) use same_user::SameUserOnly;

@@ -1,0 +1,72 @@
+//! Asks the API server whose a token is.
+
+use super::reviewed::{NotReviewed, Reviewed};
+use crate::provision::AUDIENCE;
+use fairway_identity::Answer;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use kube::api::{Api, PostParams};
+use kube::{Client, Error};
+use std::time::Duration;
+
+/// Says whose a token is.
+pub trait Reviewer: Send + Sync + 'static {
+    /// Errs if the token says nothing, or that cannot be found out.
+    fn review<'a>(&'a self, token: &'a str) -> Answer<'a, Result<Reviewed, ReviewError>>;
+}
+
+/// Why it is not known whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewError {
+    /// It is nobody's that we could believe.
+    #[error(transparent)]
+    NotReviewed(#[from] NotReviewed),
+    /// It may be somebody's.
+    #[error("the API server cannot be asked whose the token is: {0}")]
+    Unavailable(String),
+}
+
+/// Asks the API server (TokenReview).
+#[derive(Clone)]
+pub struct ApiReviewer {
+    client: Client,
+}
+
+const ANSWER: Duration = Duration::from_secs(10);
+
+// === impl ApiReviewer ===
+
+impl ApiReviewer {
+    /// Asks with the controller's own rights.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    async fn ask(&self, token: &str) -> Result<Reviewed, ReviewError> {
+        let spec =
+            TokenReviewSpec { audiences: Some(vec![AUDIENCE.to_owned()]), token: Some(token.to_owned()) };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let api: Api<TokenReview> = Api::all(self.client.clone());
+        let asked = tokio::time::timeout(ANSWER, api.create(&PostParams::default(), &review)).await;
+        let answer = asked.map_err(|_| ReviewError::Unavailable("it does not answer".to_owned()))?;
+        let answer = answer.map_err(|error| match error {
+            Error::Api(status) if status.code == 403 => ReviewError::Unavailable(format!(
+                "{}; give the controller's ClusterRole create of tokenreviews",
+                status.message
+            )),
+            error => ReviewError::Unavailable(error.to_string()),
+        })?;
+        Ok(Reviewed::read(&answer.status.unwrap_or_default(), AUDIENCE)?)
+    }
+}
+
+impl Reviewer for ApiReviewer {
+    fn review<'a>(&'a self, token: &'a str) -> Answer<'a, Result<Reviewed, ReviewError>> {
+        Box::pin(self.ask(token))
+    }
+}
+
+impl std::fmt::Debug for ApiReviewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiReviewer")
+    }
+}
