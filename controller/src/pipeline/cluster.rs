@@ -1,6 +1,7 @@
 //! From a cluster to the hub and the ledger: source, compile, commit.
 
 use super::report;
+use crate::admission::Roster;
 use crate::compile::{Compiler, Output, Problem, Proxy, Settings};
 use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::serve::Hub;
@@ -20,6 +21,7 @@ pub struct ClusterPipeline {
     compiler: Compiler,
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
+    roster: Arc<Roster>,
     proxies: watch::Sender<Option<Arc<[Proxy]>>>,
     problems: watch::Sender<Arc<[Problem]>>,
 }
@@ -28,12 +30,19 @@ pub struct ClusterPipeline {
 
 impl ClusterPipeline {
     /// Puts it together; nothing happens before [`Self::advance`].
-    pub fn new(cluster: Cluster, settings: Settings, hub: Arc<Hub>, ledger: Arc<Ledger>) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        settings: Settings,
+        hub: Arc<Hub>,
+        ledger: Arc<Ledger>,
+        roster: Arc<Roster>,
+    ) -> Self {
         Self {
             cluster,
             compiler: Compiler::new(settings),
             hub,
             ledger,
+            roster,
             proxies: watch::Sender::new(None),
             problems: watch::Sender::new(Arc::new([])),
         }
@@ -60,6 +69,8 @@ impl ClusterPipeline {
             self.cluster.problems().for_each(|it| warn!("{it}; its last good version stays in force"));
         }
         self.publish(&output, problems_changed);
+        // Before anybody hears of it: who is sent to ask may ask.
+        self.roster.take(&output);
         let Output { upserts, removals, statuses, unjudged, .. } = output;
         let gateways = gateways_of(&upserts, &removals);
         let first = self.hub.generation() == Generation::default();

@@ -1,8 +1,10 @@
 //! The controller of a cluster: every replica watches and compiles; the one that leads serves the proxies, writes
 //! status, provisions and issues identities.
 
+mod office;
 mod reign;
 
+use crate::admission::Roster;
 use crate::compile::Settings;
 use crate::leader::{Candidate, Timing};
 use crate::pipeline::ClusterPipeline;
@@ -17,6 +19,7 @@ use fairway_runtime::metrics::Metrics;
 use fairway_runtime::readiness::Readiness;
 use fairway_runtime::signals::Signals;
 use kube::{Client, Config};
+use office::{Office, OfficeArguments};
 use reign::Reign;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +42,9 @@ pub(super) struct ClusterArguments {
     /// The address of this replica's pod, at which proxies reach it while it leads (only with --kubernetes)
     #[arg(long, env = "POD_IP", value_name = "IP")]
     pod_ip: Option<IpAddr>,
+
+    #[command(flatten)]
+    office: OfficeArguments,
 }
 
 /// Who this replica is, and where.
@@ -56,6 +62,7 @@ struct Base {
     place: Place,
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
+    roster: Arc<Roster>,
     settings: Settings,
 }
 
@@ -65,11 +72,12 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());
     let compiled = readiness.gate("first compile");
     let base = Base::new(&arguments).await?;
-    let Base { client, place, hub, ledger, settings } = &base;
+    let Base { client, place, hub, ledger, roster, settings } = &base;
+    let office = Office::new(&base, &arguments)?;
 
     let cluster = Cluster::watch(client.clone());
     let feeds = cluster.feeds();
-    let mut pipeline = ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone());
+    let mut pipeline = ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
     let (proxies, problems) = (pipeline.proxies(), pipeline.problems());
     let mut compiling = tokio::spawn(async move {
         while pipeline.advance().await.is_some() {
@@ -111,7 +119,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
         }
     };
     leading.send_replace(true);
-    let mut reign = Reign::begin(&base, &arguments, proxies).await?;
+    let mut reign = Reign::begin(&base, office, proxies);
     let end = tokio::select! {
         lost = term.keep() => Err(anyhow::Error::from(lost)),
         failed = reign.failed() => Err(failed),
@@ -148,7 +156,14 @@ impl Base {
             listen,
         };
         let settings = Settings::kubernetes(arguments.trust_domain.clone());
-        Ok(Self { client, place, hub: Hub::new(), ledger: Arc::default(), settings })
+        Ok(Self {
+            client,
+            place,
+            hub: Hub::new(),
+            ledger: Arc::default(),
+            roster: Arc::default(),
+            settings,
+        })
     }
 }
 

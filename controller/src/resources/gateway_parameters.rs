@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
     kind = "GatewayParameters",
     plural = "gatewayparameters",
     shortname = "gwparams",
+    category = "fairway",
     category = "gateway-api",
     namespaced,
     derive = "PartialEq",
@@ -210,4 +211,55 @@ pub struct DrainParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))]
     pub grace: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::CustomResourceExt;
+    use serde_json::Value;
+
+    /// Where the chart has it.
+    const CRD: &str =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/fairway-crds/files/fairway.dev_gatewayparameters.yaml");
+    /// Set it to write the file instead of comparing it.
+    const WRITE: &str = "FAIRWAY_WRITE_CRDS";
+
+    #[test]
+    fn the_crd_of_the_chart_is_the_one_of_these_types() {
+        let ours = serde_json::to_value(GatewayParameters::crd()).unwrap();
+        if std::env::var_os(WRITE).is_some() {
+            let note = "# Generated from controller/src/resources/gateway_parameters.rs; do not edit.\n";
+            std::fs::write(CRD, format!("{note}{}", serde_saphyr::to_string(&ours).unwrap())).unwrap();
+        }
+        let charts: Value = serde_saphyr::from_str(&std::fs::read_to_string(CRD).unwrap()).unwrap();
+        assert_eq!(charts, ours, "run this test with {WRITE}=1, and commit what changes");
+    }
+
+    #[test]
+    fn its_schema_is_structural() {
+        let crd = serde_json::to_value(GatewayParameters::crd()).unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut open = Vec::new();
+        look(schema, "", &mut open);
+        assert!(open.is_empty(), "without a type, or with one that is not known: {open:?}");
+        assert_eq!(schema["properties"]["spec"]["x-kubernetes-validations"].as_array().unwrap().len(), 1);
+    }
+
+    fn look(schema: &Value, path: &str, open: &mut Vec<String>) {
+        let is_number_or_share = schema["x-kubernetes-int-or-string"] == true;
+        let known = matches!(
+            schema["type"].as_str(),
+            Some("object" | "array" | "string" | "integer" | "boolean" | "number")
+        );
+        if !known && !is_number_or_share {
+            open.push(path.to_owned());
+        }
+        for (name, it) in schema["properties"].as_object().into_iter().flatten() {
+            look(it, &format!("{path}.{name}"), open);
+        }
+        for inner in ["items", "additionalProperties"].map(|it| &schema[it]).into_iter().filter(|it| it.is_object()) {
+            look(inner, &format!("{path}[]"), open);
+        }
+    }
 }

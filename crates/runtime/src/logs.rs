@@ -28,6 +28,16 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// As the flag takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// The running logs. Keep it until the end of `main`: dropping it writes what is still queued.
 #[derive(Debug)]
 pub struct Logs {

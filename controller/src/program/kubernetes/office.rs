@@ -1,21 +1,23 @@
 //! What the leading replica does for the proxies: it has the roots, serves over TLS to who shows a token, and provisions.
 
 use super::Base;
-use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement};
+use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
 use crate::ca::{Authority, IdentityService, SecretStore, Serving};
 use crate::compile::Proxy;
-use crate::events::Recorder;
-use crate::provision::{Happening, Provisioner, What};
+use crate::events::{self, Recorder};
+use crate::provision::{self, Happening, Provisioner, Troubles, What};
 use crate::resources::{Kind, ObjectRef};
-use crate::serve::grpc;
+use crate::serve::{Hub, grpc};
 use crate::status::Ledger;
-use crate::{events, provision};
 use anyhow::Context;
 use fairway_config::model::ObjectName;
+use fairway_identity::TrustDomain;
 use fairway_runtime::{drain, transport};
+use kube::Client;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The Service at which proxies find the leader.
 const SERVICE: &str = "fairway-controller";
@@ -27,7 +29,7 @@ const ZTUNNEL: &str = "fairway-ztunnel";
 /// What concerns what the leader does for proxies.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct OfficeArguments {
-    /// The image that Gateways' proxies run (only with --kubernetes)
+    /// The image that Gateways' proxies run (needed with --kubernetes)
     #[arg(long, env = "FAIRWAY_WAYPOINT_IMAGE", value_name = "IMAGE")]
     waypoint_image: Option<String>,
 
@@ -36,80 +38,100 @@ pub(super) struct OfficeArguments {
     image_pull_policy: Option<String>,
 }
 
-/// Opens for the proxies; when this returns, they are listened to. Dropping what it gives back ends what is open.
-pub(super) async fn open(
-    base: &Base,
-    arguments: &crate::program::Arguments,
-    proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
-    events: Recorder,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<drain::Trigger> {
-    let Base { client, place, hub, ledger, roster, .. } = base;
-    let namespace = &*place.namespace;
-    let ztunnel = ObjectName::new(namespace, ZTUNNEL);
-    let authority = Authority::open(
-        arguments.trust_domain.clone(),
-        crate::ca::Settings { lifetime: arguments.certificate_lifetime, ..crate::ca::Settings::default() },
-        SecretStore::new(client.clone(), namespace, ROOTS),
-        ClusterEntitlement::new(roster.clone(), ztunnel.clone()),
-    );
-    let authority = authority.await.context("the roots of the mesh")?;
-    let host = format!("{SERVICE}.{namespace}.svc");
-    let serving = Serving::start(authority.clone(), vec![host.clone()])?;
-    let listener = transport::TlsListener::bind(place.listen, serving.clone()).await.context("--listen")?;
+/// What the leading replica does for the proxies.
+pub(super) struct Office {
+    client: Client,
+    namespace: String,
+    listen: SocketAddr,
+    hub: Arc<Hub>,
+    ledger: Arc<Ledger>,
+    roster: Arc<Roster>,
+    trust_domain: TrustDomain,
+    lifetime: Duration,
+    provisioner: Provisioner,
+}
 
-    let (trigger, watch) = drain::channel();
-    let reviewer = Arc::new(Cached::new(ApiReviewer::new(client.clone())));
-    let configuration = grpc::service(hub.clone(), ClusterAdmission::new(roster.clone(), ztunnel));
-    let identity = IdentityService::server(authority.clone(), watch.clone());
-    let services = transport::server()
-        .add_service(Authenticated::new(configuration, reviewer.clone(), roster.clone()))
-        .add_service(Authenticated::new(identity, reviewer, roster.clone()));
-    tasks.spawn(async move {
+// === impl Office ===
+
+impl Office {
+    /// Takes what it needs.
+    pub(super) fn new(base: &Base, arguments: &crate::program::Arguments) -> anyhow::Result<Self> {
+        let Base { client, place, hub, ledger, roster, .. } = base;
+        let own = &arguments.cluster.office;
+        let image = own.waypoint_image.clone().context("--waypoint-image (or FAIRWAY_WAYPOINT_IMAGE) is needed")?;
+        let uri = format!("https://{}:{}", host(&place.namespace), place.listen.port());
+        let provision = provision::Settings {
+            image_pull_policy: own.image_pull_policy.clone(),
+            log_format: Some(arguments.log.log_format.as_str().to_owned()),
+            ..provision::Settings::new(image, uri)
+        };
+        Ok(Self {
+            client: client.clone(),
+            namespace: place.namespace.clone(),
+            listen: place.listen,
+            hub: hub.clone(),
+            ledger: ledger.clone(),
+            roster: roster.clone(),
+            trust_domain: arguments.trust_domain.clone(),
+            lifetime: arguments.certificate_lifetime,
+            provisioner: Provisioner::new(client.clone(), provision),
+        })
+    }
+
+    /// What cannot be provided, and why.
+    pub(super) fn troubles(&self) -> watch::Receiver<Troubles> {
+        self.provisioner.troubles()
+    }
+
+    /// Runs until serving fails. `opened` is told when proxies can come.
+    pub(super) async fn run(
+        self,
+        proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
+        events: Recorder,
+        opened: oneshot::Sender<()>,
+    ) -> anyhow::Result<()> {
+        let ztunnel = ObjectName::new(self.namespace.as_str(), ZTUNNEL);
+        let settings = crate::ca::Settings { lifetime: self.lifetime, ..crate::ca::Settings::default() };
+        let store = SecretStore::new(self.client.clone(), &self.namespace, ROOTS);
+        let entitlement = ClusterEntitlement::new(self.roster.clone(), ztunnel.clone());
+        let authority = Authority::open(self.trust_domain, settings, store, entitlement).await;
+        let authority = authority.context("the roots of the mesh")?;
+        let serving = Serving::start(authority.clone(), vec![host(&self.namespace)])?;
+        let listener = transport::TlsListener::bind(self.listen, serving.clone()).await.context("--listen")?;
+
+        // Ended by being dropped with this: a leader that ends does not keep its proxies waiting.
+        let (_trigger, watch) = drain::channel();
+        let reviewer = Arc::new(Cached::new(ApiReviewer::new(self.client)));
+        let configuration = grpc::service(self.hub, ClusterAdmission::new(self.roster.clone(), ztunnel));
+        let identity = IdentityService::server(authority.clone(), watch.clone());
+        let services = transport::server()
+            .add_service(Authenticated::new(configuration, reviewer.clone(), self.roster.clone()))
+            .add_service(Authenticated::new(identity, reviewer, self.roster));
         let stop = async move { watch.reached(drain::Phase::Draining).await };
-        transport::serve_tls(services, listener, stop).await.context("serving proxies")
-    });
+        let _ = opened.send(());
 
-    let image = arguments.cluster.office.waypoint_image.clone().context("--waypoint-image is needed")?;
-    let settings = provision::Settings {
-        image_pull_policy: arguments.cluster.office.image_pull_policy.clone(),
-        log_format: Some(arguments.log.log_format.to_string()),
-        ..provision::Settings::new(image, format!("https://{host}:{}", place.listen.port()))
-    };
-    let provisioner = Provisioner::new(client.clone(), settings);
-    let (sender, happenings) = mpsc::unbounded_channel();
-    let bundles = authority.bundles();
-    tasks.spawn(async move {
-        provisioner.run(proxies, bundles, sender).await;
-        Ok(())
-    });
-    tasks.spawn(tell(happenings, ledger.clone(), events));
-    tasks.spawn(async move {
-        serving.keep().await;
-        Ok(())
-    });
-    tasks.spawn(async move {
-        authority.keep().await;
-        Ok(())
-    });
-    Ok(trigger)
+        let (sender, happenings) = mpsc::unbounded_channel();
+        tokio::select! {
+            served = transport::serve_tls(services, listener, stop) => served.context("serving proxies"),
+            () = self.provisioner.run(proxies, authority.bundles(), sender) => Ok(()),
+            () = tell(happenings, &self.ledger, &events) => Ok(()),
+            () = serving.keep() => Ok(()),
+            () = authority.keep() => Ok(()),
+        }
+    }
+}
+
+/// The name by which proxies know the controller.
+fn host(namespace: &str) -> String {
+    format!("{SERVICE}.{namespace}.svc")
 }
 
 /// Makes Events of what happens to Gateways.
-async fn tell(
-    mut happenings: mpsc::UnboundedReceiver<Happening>,
-    ledger: Arc<Ledger>,
-    events: Recorder,
-) -> anyhow::Result<()> {
+async fn tell(mut happenings: mpsc::UnboundedReceiver<Happening>, ledger: &Ledger, events: &Recorder) {
     while let Some(Happening { gateway, what, message }) = happenings.recv().await {
         let object = ObjectRef::of(Kind::Gateway, &gateway);
         let Some(record) = ledger.line(&object).record else { continue };
-        let happening = events::Happening {
-            good: what != What::Failed,
-            reason: what.reason().to_owned(),
-            note: message,
-        };
-        events.tell(&object, &record, vec![happening]);
+        let (good, reason) = (what != What::Failed, what.reason().to_owned());
+        events.tell(&object, &record, vec![events::Happening { good, reason, note: message }]);
     }
-    Ok(())
 }

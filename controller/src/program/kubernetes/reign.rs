@@ -1,6 +1,6 @@
 //! What the replica that leads does, for as long as it leads.
 
-use super::Base;
+use super::{Base, Office};
 use crate::apiserver::describe;
 use crate::compile::Proxy;
 use crate::events::Recorder;
@@ -9,7 +9,7 @@ use crate::serve::Hub;
 use crate::status::Writer;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -24,29 +24,33 @@ pub(super) struct Reign {
 
 impl Reign {
     /// Begins.
-    pub(super) async fn begin(
+    pub(super) fn begin(
         base: &Base,
-        _arguments: &crate::program::Arguments,
-        _proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
-    ) -> anyhow::Result<Self> {
-        let Base { client, place, hub, ledger, settings } = base;
+        office: Office,
+        proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
+    ) -> Self {
+        let Base { client, place, hub, ledger, settings, .. } = base;
         let mut tasks = JoinSet::new();
-        let (_, troubles) = watch::channel(crate::provision::Troubles::default());
         let events = Recorder::start(client.clone(), place.pod.clone());
         let writer = Writer::new(
             client.clone(),
             settings.controller_name.clone(),
             ledger.clone(),
             hub.states(),
-            troubles,
-            events,
+            office.troubles(),
+            events.clone(),
         );
         tasks.spawn(async move {
             writer.run().await;
             Ok(())
         });
+        let (opened, is_open) = oneshot::channel();
+        tasks.spawn(office.run(proxies, events, opened));
         let (client, place) = (client.clone(), place.clone());
         tasks.spawn(async move {
+            if is_open.await.is_err() {
+                return Ok(()); // the office says why it did not open
+            }
             let (port, mut pause) = (place.listen.port(), AGAIN.0);
             while let Err(error) =
                 leader::publish(&client, &place.namespace, &place.pod, place.address, port).await
@@ -58,7 +62,7 @@ impl Reign {
             info!(address = %place.address, port, "proxies are led here");
             Ok(())
         });
-        Ok(Self { hub: hub.clone(), tasks })
+        Self { hub: hub.clone(), tasks }
     }
 
     /// Waits until something fails without which it makes no sense to lead.
