@@ -96,6 +96,14 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
                 Outcome::NotOurs
             }
         };
+        let outcome = match outcome {
+            // Without any of its hostnames it would take every host.
+            Outcome::Listeners(_) if hostnames.is_empty() && !written.hostnames().is_empty() => {
+                let message = "spec.hostnames: none of them is a hostname; write DNS names".to_owned();
+                Outcome::Refused(reason::UNSUPPORTED_VALUE, message)
+            }
+            other => other,
+        };
         claim(route, kind, &outcome, &mut made);
         parents.push(ParentBinding { parent, outcome });
     }

@@ -3,6 +3,7 @@
 mod backend_tls;
 mod cost;
 mod gateways;
+mod l4;
 mod mesh;
 mod properties;
 mod routes;

@@ -2,6 +2,7 @@
 
 mod filter;
 mod gateway;
+mod policy;
 mod route;
 
 use super::schema::{Violation, violation};
@@ -15,6 +16,8 @@ pub(super) fn check(kind: Kind, manifest: &Value, out: &mut Vec<Violation>) {
         Kind::Gateway => gateway::check(spec, out),
         Kind::HttpRoute => route::http(spec, out),
         Kind::GrpcRoute => route::grpc(spec, out),
+        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => route::l4(spec, out),
+        Kind::BackendTlsPolicy => policy::backend_tls(spec, out),
         _ => {}
     }
 }

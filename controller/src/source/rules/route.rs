@@ -45,6 +45,11 @@ pub(super) fn grpc(spec: &Value, out: &mut Vec<Violation>) {
     }
 }
 
+/// Checks the spec of a TLSRoute, TCPRoute or UDPRoute.
+pub(super) fn l4(spec: &Value, out: &mut Vec<Violation>) {
+    common(spec, out);
+}
+
 fn common(spec: &Value, out: &mut Vec<Violation>) {
     parents(spec, out);
     let rules = items(spec, "spec", "rules");

@@ -31,6 +31,18 @@ fn gateway(listeners: &str) -> String {
     )
 }
 
+fn l4_route(kind: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: r }}\nspec: {{ parentRefs: [{{ name: g }}], {spec} }}\n"
+    )
+}
+
+fn policy(targets: &str, validation: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: p }}\nspec: {{ targetRefs: {targets}, validation: {validation} }}\n"
+    )
+}
+
 #[test]
 fn every_schema_is_read_whole() {
     assert_eq!(super::SCHEMAS.len(), 9);
@@ -198,6 +210,35 @@ fn what_the_rules_refuse_is_refused() {
         (
             gateway("{ name: a, port: 80, protocol: TCP, hostname: a.example.com }"),
             "spec.listeners[0].hostname",
+        ),
+        (
+            l4_route("TCPRoute", "rules: [{ backendRefs: [{ name: a }] }]"),
+            "spec.rules[0].backendRefs[0].port",
+        ),
+        (l4_route("UDPRoute", "rules: [{ backendRefs: [] }]"), "spec.rules[0].backendRefs"),
+        (l4_route("TCPRoute", &format!("rules: [{{ {to_a} }}, {{ {to_a} }}]")), "spec.rules"),
+        (l4_route("TLSRoute", &format!("rules: [{{ {to_a} }}]")), "spec.hostnames"),
+        (policy("[{ group: '', kind: Service, name: s }]", "{ hostname: a.b }"), "spec.validation"),
+        (
+            policy(
+                "[{ group: '', kind: Service, name: s }]",
+                "{ hostname: a.b, wellKnownCACertificates: System, caCertificateRefs: [{ group: '', kind: ConfigMap, name: c }] }",
+            ),
+            "spec.validation",
+        ),
+        (
+            policy(
+                "[{ group: '', kind: Service, name: s }, { group: '', kind: Service, name: s, sectionName: a }]",
+                "{ hostname: a.b, wellKnownCACertificates: System }",
+            ),
+            "spec.targetRefs[1]",
+        ),
+        (
+            policy(
+                "[{ group: '', kind: Service, name: s }]",
+                "{ hostname: a.b, wellKnownCACertificates: System, subjectAltNames: [{ type: URI, hostname: a.b }] }",
+            ),
+            "spec.validation.subjectAltNames[0].uri",
         ),
     ] {
         let refusals = refusals(&yaml);
