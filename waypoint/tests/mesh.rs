@@ -203,8 +203,19 @@ async fn ztunnel(
     to: SocketAddr,
     asked: tokio::sync::mpsc::UnboundedSender<(SpiffeId, ConnectRequest)>,
 ) {
-    let listener = TcpListener::bind((at, fairway_hbone::PORT)).await.unwrap();
     let (_trigger, watch) = drain::channel();
+    ztunnel_that_ends(at, tls, to, asked, watch).await;
+}
+
+/// Each of its connections holds up the drain.
+async fn ztunnel_that_ends(
+    at: IpAddr,
+    tls: Arc<TlsIdentity>,
+    to: SocketAddr,
+    asked: tokio::sync::mpsc::UnboundedSender<(SpiffeId, ConnectRequest)>,
+    watch: drain::Watch,
+) {
+    let listener = TcpListener::bind((at, fairway_hbone::PORT)).await.unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (tls, asked, watch) = (tls.clone(), asked.clone(), watch.clone());
@@ -306,4 +317,42 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_the_rou
             assert_eq!((wish.authority.address(), wish.routing), (Some(far), Routing::Done));
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_do_not_hold_up_a_ztunnel_that_ends() {
+    for (host, protocol) in [("127.77.1.4", AppProtocol::Http1), ("127.77.1.5", AppProtocol::Http2)] {
+        let server = Server::http(if protocol == AppProtocol::Http2 { 2 } else { 1 }, echo).await;
+        let at: IpAddr = host.parse().unwrap();
+        let mut mesh = Mesh::start(vec![]).await;
+        let (asked, _wishes) = tokio::sync::mpsc::unbounded_channel();
+        LocalSet::new()
+            .run_until(async {
+                let web = mesh.authority.identity("shop", "web");
+                let (trigger, watch) = drain::channel();
+                let serving =
+                    tokio::task::spawn_local(ztunnel_that_ends(at, web, server.address, asked, watch));
+                tokio::task::yield_now().await;
+                let mut resources = vec![Resource::Service(Arc::new(fronted(protocol)))];
+                resources.extend(backend("shop/web:80", protocol, &[]));
+                let Some(Resource::Endpoints(endpoints)) = resources.last_mut() else { panic!("endpoints") };
+                Arc::make_mut(endpoints).endpoints = vec![fairway_config::model::Endpoint {
+                    address: SocketAddr::new(at, 8080),
+                    state: fairway_config::model::EndpointState::Ready,
+                    identity: Some(mesh.authority.id("shop", "web")),
+                    node: None,
+                    zone: None,
+                }];
+                mesh.proxy.apply(resources).unwrap();
+                let request = ConnectRequest::to(SocketAddr::new(VIP, 80));
+                assert_eq!(status(&mesh.get(("shop", "a"), &request).await.unwrap()), 200);
+                // The connection to the endpoint is idle in its tunnel now. SIGTERM:
+                serving.abort();
+                let deadlines =
+                    drain::Deadlines { linger: Duration::from_millis(10), grace: Duration::from_secs(60) };
+                let drained = tokio::time::timeout(Duration::from_secs(10), trigger.drain(deadlines)).await;
+                assert_eq!(drained, Ok(true), "{protocol:?}: the tunnel was kept");
+            })
+            .await;
+    }
 }

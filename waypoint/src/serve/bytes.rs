@@ -1,14 +1,14 @@
 //! Bytes, both ways, until both sides have ended: after an upgrade, and for Services that are not HTTP.
 
+use super::choose::{Destination, choose};
 use super::{Reason, ServiceOrigin, Switch};
 use crate::listen::connection::{Connection, Order};
 use crate::listen::wire::Wire;
 use crate::telemetry::count;
 use crate::transport::Transport;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::connect::{Link, Route};
+use crate::upstream::connect::Link;
 use crate::upstream::endpoint::{EndpointRecord, InFlight};
-use crate::upstream::pick::pick;
 use crate::upstream::tls::{Speech, TlsClient};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
@@ -67,17 +67,14 @@ pub async fn reach(
     cluster: &Cluster,
     tls: Option<&Arc<TlsClient>>,
 ) -> Result<Reached, Reason> {
-    let way = serving.tables.way_to(cluster, &worker.waypoint_key);
-    let (from, through) = way.ok_or(Reason::NoEndpoint)?;
+    let destination = Destination { cluster, tls, speech: Speech::Bytes };
     let mut tried: SmallVec<[Arc<EndpointRecord>; TRIES]> = SmallVec::new();
     let mut failed = Reason::NoEndpoint;
     for _ in 0..TRIES {
-        let now = worker.moment(Instant::now());
-        let picked = pick(from, &mut *worker.rng.borrow_mut(), now, &tried).cloned();
-        let endpoint = picked.ok_or(failed)?;
+        let route = choose(worker, serving, destination, &tried).map_err(|_| failed)?;
+        let endpoint = route.endpoint;
         let in_flight = endpoint.begin();
         count(&worker.telemetry.counters.upstream_connects);
-        let route = Route::new(&endpoint, through, tls);
         match worker.pool.connector().connect(&route, Speech::Bytes).await {
             Ok(Link { io, .. }) => {
                 endpoint.answered(worker.moment(Instant::now()), None);
@@ -92,7 +89,7 @@ pub async fn reach(
                 }
             }
         }
-        tried.push(endpoint);
+        tried.push(endpoint.clone());
     }
     Err(failed)
 }

@@ -1,12 +1,12 @@
 //! Copies of requests for backends whose answers nobody reads. They never hold up the request they are of.
 
+use super::choose::{Destination, choose};
 use super::head::Wishes;
 use super::tries::version_for;
 use crate::body::{Recording, RequestBody};
 use crate::listen::detect::Version;
 use crate::telemetry::count;
-use crate::upstream::connect::Route;
-use crate::upstream::pick::pick;
+use crate::upstream::tls::Speech;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_config::model::{BackendKey, BackendTarget, CertificateKey, RouteKind};
@@ -15,7 +15,7 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// How long a mirrored request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,11 +115,10 @@ impl Copy {
     async fn deliver(mut self, body: RequestBody) -> Option<()> {
         let cluster = self.serving.tables.cluster(&self.backend)?;
         let version = version_for(cluster.protocol(), Some(self.kind), self.version);
-        let (from, through) = self.serving.tables.way_to(cluster, &self.worker.waypoint_key)?;
-        let now = self.worker.moment(Instant::now());
-        let endpoint = pick(from, &mut *self.worker.rng.borrow_mut(), now, &[])?.clone();
         let tls = cluster.tls(self.shown.as_ref()).ok()?;
-        let route = Route::new(&endpoint, through, tls);
+        let destination = Destination { cluster, tls, speech: Speech::Http(version) };
+        let route = choose(&self.worker, &self.serving, destination, &[]).ok()?;
+        let endpoint = route.endpoint;
         let _in_flight = endpoint.begin();
         super::outgoing::prepare(&mut self.parts, version, &Wishes::default(), false, endpoint.address())
             .ok()?;

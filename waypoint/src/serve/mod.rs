@@ -2,6 +2,7 @@
 
 mod answer;
 mod bytes;
+mod choose;
 mod client;
 mod connection;
 mod forwarding;
@@ -14,6 +15,7 @@ mod request;
 mod tries;
 
 pub use bytes::{Reached, reach, relay, relay_service};
+pub use choose::Destination;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use connection::serve_http;
 pub use reason::Reason;

@@ -49,6 +49,8 @@ pub enum Reason {
     Tls,
     /// The proxy has no certificate yet, and the endpoint takes mTLS only.
     NoIdentity,
+    /// The endpoint refused the request without looking at it.
+    Refused,
     /// The connection to the endpoint broke before it answered.
     Broken,
     /// The endpoint does not speak the protocol it should.
@@ -79,7 +81,9 @@ impl Reason {
             | Self::UnresolvedFilter
             | Self::Filter
             | Self::TlsPolicy => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NoEndpoint | Self::Unreachable | Self::NoIdentity => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Unreachable | Self::NoIdentity | Self::Refused => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Tls | Self::Broken | Self::Protocol => StatusCode::BAD_GATEWAY,
             Self::RequestTimeout | Self::TryTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -108,6 +112,7 @@ impl Reason {
             Self::TlsPolicy => "tls_policy",
             Self::Tls => "tls",
             Self::NoIdentity => "no_identity",
+            Self::Refused => "refused",
             Self::Broken => "broken",
             Self::Protocol => "protocol",
             Self::RequestTimeout => "request_timeout",
@@ -116,7 +121,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 24] = [
+    pub const LABELS: [&'static str; 25] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -137,6 +142,7 @@ impl Reason {
         "tls_policy",
         "tls",
         "no_identity",
+        "refused",
         "broken",
         "protocol",
         "request_timeout",
@@ -177,6 +183,7 @@ impl Reason {
             Self::TlsPolicy => "The TLS that the backend asks for cannot be set up.\n",
             Self::Tls => "The backend does not agree to the TLS it should speak.\n",
             Self::NoIdentity => "The proxy has no identity yet.\n",
+            Self::Refused => "The backend refused the request.\n",
             Self::Broken => "The backend closed the connection.\n",
             Self::Protocol => "The backend's answer is not understood.\n",
             Self::RequestTimeout => "The route's time limit for the request has passed.\n",

@@ -1,6 +1,7 @@
 //! A request's way, from its head to the head of the response.
 
 use super::answer::{self, Manner};
+use super::choose::Destination;
 use super::head::{self, Wishes};
 use super::mirror::{self, Mirrored};
 use super::place::{self, Place};
@@ -12,7 +13,7 @@ use crate::listen::detect::Version;
 use crate::route::{RequestHead, RuleEntry, select};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::tls::Unusable;
+use crate::upstream::tls::{Speech, Unusable};
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
 use http::header::{CONNECTION, UPGRADE};
@@ -152,13 +153,13 @@ async fn forward(
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
-    let retry = rule.and_then(|it| it.retry.as_ref()).filter(|it| it.attempts > 0);
+    let retry = rule.and_then(|it| it.retry.as_ref());
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
         let stream = Stream::new(incoming);
         exchange.receives(stream.progress());
-        if retry.is_some() || !decision.mirrors.is_empty() {
+        if retry.is_some_and(|it| it.attempts > 0) || !decision.mirrors.is_empty() {
             Body::Recorded(Recording::new(stream, worker.settings.limits.replay_bytes))
         } else {
             Body::Once(Some(stream))
@@ -171,12 +172,14 @@ async fn forward(
         mirror::send(&mirrored, &decision.mirrors, recording);
     }
     let timeouts = rule.map(|it| it.timeouts).unwrap_or_default();
+    let (cluster, version) =
+        (decision.cluster, version_for(decision.cluster.protocol(), kind, client.version));
+    let tls = cluster.tls(decision.shown).map_err(|error| unusable(cluster, &error))?;
     let tries = Try {
         worker,
         serving,
-        cluster: decision.cluster,
-        tls: decision.cluster.tls(decision.shown).map_err(|error| unusable(decision.cluster, &error))?,
-        version: version_for(decision.cluster.protocol(), kind, client.version),
+        destination: Destination { cluster, tls, speech: Speech::Http(version) },
+        version,
         wishes,
         deadline: timeouts.request.map(|limit| exchange.started() + limit),
         each: timeouts.backend_request,

@@ -1,15 +1,13 @@
 //! From a chosen backend to the head of a response: endpoint, connection, sending, and trying again.
 
+use super::choose::{Destination, choose};
 use super::head::Wishes;
 use super::{Reason, outgoing};
 use crate::body::{Gate, Progress, Recording, RequestBody, Stream};
 use crate::listen::detect::Version;
 use crate::telemetry::Exchange;
-use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Route;
 use crate::upstream::endpoint::{EndpointRecord, InFlight};
-use crate::upstream::pick::pick;
-use crate::upstream::tls::TlsClient;
 use crate::upstream::{Lease, Taken, Unsent};
 use crate::worker::{Serving, Worker};
 use fairway_config::model::{AppProtocol, Retry, RouteKind};
@@ -18,7 +16,6 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use rand::Rng;
 use smallvec::SmallVec;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,9 +30,7 @@ pub struct Try<'a> {
     /// The configuration.
     pub serving: &'a Serving,
     /// The backend.
-    pub cluster: &'a Cluster,
-    /// Its TLS, if it has any.
-    pub tls: Option<&'a Arc<TlsClient>>,
+    pub destination: Destination<'a>,
     /// What is spoken to it.
     pub version: Version,
     /// What the client asked for.
@@ -44,7 +39,7 @@ pub struct Try<'a> {
     pub deadline: Option<Instant>,
     /// How long one try may take.
     pub each: Option<Duration>,
-    /// When to try again.
+    /// When to try again; none if the route does not say.
     pub retry: Option<&'a Retry>,
 }
 
@@ -72,6 +67,8 @@ pub struct Answered {
     pub deadline: Option<Instant>,
 }
 
+/// Endpoints that are tried beyond the first when they cannot be connected to and the route does not speak of retries.
+const ELSEWHERE: u32 = 2;
 /// Pauses between tries where the route names none.
 const BACKOFF: Duration = Duration::from_millis(25);
 /// The longest pause, unless the route names a longer one.
@@ -98,6 +95,7 @@ impl Try<'_> {
         exchange: &mut Exchange,
     ) -> Result<Answered, Reason> {
         let mut left = self.retry.map_or(0, |it| it.attempts);
+        let idempotent = parts.method.is_idempotent();
         let mut tried: SmallVec<[Arc<EndpointRecord>; 4]> = SmallVec::new();
         let mut next = Some(parts);
         let mut number = 0;
@@ -107,7 +105,7 @@ impl Try<'_> {
                 next = Some(parts.clone());
             }
             let outcome = self.once(parts, &mut body, &mut tried, exchange).await;
-            let again = left > 0 && self.is_retried(&outcome) && body.can_be_read();
+            let again = left > 0 && self.is_retried(&outcome, idempotent) && body.can_be_read();
             if !again {
                 return outcome;
             }
@@ -120,15 +118,25 @@ impl Try<'_> {
         }
     }
 
-    fn is_retried(&self, outcome: &Result<Answered, Reason>) -> bool {
+    /// What the endpoint has certainly not processed may always be tried again. What was sent and not answered, only if
+    /// doing it twice is doing it once (RFC 9110 §9.2.2): GEP-1731 leaves that to us.
+    fn is_retried(&self, outcome: &Result<Answered, Reason>, idempotent: bool) -> bool {
         let Some(retry) = self.retry else { return false };
         match outcome {
             Ok(answered) => retry.codes.contains(&answered.response.status()),
-            Err(Reason::Unreachable | Reason::Tls | Reason::Broken) => retry.connection_errors,
+            Err(Reason::Unreachable | Reason::Tls | Reason::Refused) => retry.connection_errors,
+            Err(Reason::Broken) => retry.connection_errors && idempotent,
             // A try that timed out counts as the 504 it would be answered with (GEP-1731).
             Err(Reason::TryTimeout) => retry.codes.contains(&StatusCode::GATEWAY_TIMEOUT),
             Err(_) => false,
         }
+    }
+
+    fn has_another(&self, tried: &[Arc<EndpointRecord>]) -> bool {
+        let way = self.serving.tables.way_to(self.destination.cluster, &self.worker.waypoint_key);
+        way.is_some_and(|(from, _)| {
+            from.candidates().iter().any(|it| !tried.iter().any(|tried| Arc::ptr_eq(it, tried)))
+        })
     }
 
     /// Grows with each try and is never shorter than the route says; the jitter keeps clients from coming back together.
@@ -176,25 +184,37 @@ impl Try<'_> {
         tried: &mut SmallVec<[Arc<EndpointRecord>; 4]>,
         exchange: &mut Exchange,
     ) -> Result<Answered, Reason> {
-        let (endpoint, through) = self.endpoint(tried)?;
-        if self.retry.is_some() {
+        // A route that says nothing of retries leaves it to us: a request of which nothing was sent goes elsewhere.
+        let mut elsewhere = if self.retry.is_none() { ELSEWHERE } else { 0 };
+        let (route, in_flight, lease) = loop {
+            let route = choose(self.worker, self.serving, self.destination, tried)?;
+            let endpoint = route.endpoint;
             tried.push(endpoint.clone());
-        }
-        exchange.note(|entry| entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned())));
-        let in_flight = endpoint.begin();
-        let route = Route::new(endpoint, through, self.tls);
+            exchange.note(|entry| entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned())));
+            let in_flight = endpoint.begin();
+            if let Some(open) = self.worker.pool.open_lease(&route, self.version) {
+                break (route, in_flight, open);
+            }
+            match self.connect(&route).await {
+                Ok(made) => break (route, in_flight, made),
+                Err(Reason::Unreachable) if elsewhere > 0 && self.has_another(tried) => elsewhere -= 1,
+                Err(reason) => return Err(reason),
+            }
+        };
+        let endpoint = route.endpoint;
         let announce = self.wishes.continue_ && self.version == Version::Http1 && !body.is_empty();
         outgoing::prepare(&mut parts, self.version, self.wishes, announce, endpoint.address())?;
-        let mut lease = self.worker.pool.open_lease(&route, self.version);
+        let mut lease = Some(lease);
         loop {
             let mut held = match lease.take() {
-                Some(open) => open,
+                Some(held) => held,
                 None => self.connect(&route).await?,
             };
-            // The endpoint may have closed a connection that was idle without our knowing. What it cannot have acted upon
-            // twice is then sent once more, on a new connection (RFC 9110 §9.2.2).
-            let spare =
-                (held.is_reused() && parts.method.is_idempotent() && body.is_empty()).then(|| parts.clone());
+            // The endpoint may have closed a connection that was idle without our knowing, or be about to (GOAWAY). What it has not acted upon, or cannot have acted upon twice, is then sent once more, on a new connection
+            // (RFC 9110 §9.2.2, RFC 9113 §8.7).
+            let (idempotent, reused) = (parts.method.is_idempotent(), held.is_reused());
+            let may_spare = reused && body.is_empty() && (idempotent || self.version == Version::Http2);
+            let spare = may_spare.then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
             let progress = body.put_into(&mut request, announce, self.worker.settings.patience.continue_)?;
             let taken = self.wishes.upgrade.as_ref().and_then(|_| held.ask_for_stream());
@@ -202,38 +222,34 @@ impl Try<'_> {
             match held.send(request).await {
                 Ok(response) => {
                     let now = Instant::now();
-                    let latency = (!response.status().is_server_error()).then(|| now.duration_since(sent));
+                    // The first answer on a connection is slow for reasons that have passed.
+                    let tells = reused && !response.status().is_server_error();
+                    let latency = tells.then(|| now.duration_since(sent));
                     endpoint.answered(self.worker.moment(now), latency);
                     return Ok(Answered { response, lease: held, in_flight, taken, deadline: None });
                 }
                 Err(mut unsent) => {
                     if let Some(request) = unsent.take_message()
-                        && held.is_reused()
+                        && reused
                     {
                         let (same, unread) = request.into_parts();
                         parts = same;
                         body.take_back(unread);
                         continue;
                     }
+                    let reason = blame(&unsent, progress.as_deref());
                     match spare {
-                        Some(same) if is_closed(&unsent) => parts = same,
-                        _ => return Err(blame(&unsent, progress.as_deref())),
+                        Some(same) if is_gone(&unsent) || idempotent && is_closed(&unsent) => parts = same,
+                        _ => {
+                            if reason == Reason::Broken {
+                                endpoint.broke(self.worker.moment(Instant::now()));
+                            }
+                            return Err(reason);
+                        }
                     }
                 }
             }
         }
-    }
-
-    /// An endpoint of the backend, or of the waypoint before it and the address to name there.
-    fn endpoint(
-        &self,
-        tried: &[Arc<EndpointRecord>],
-    ) -> Result<(&Arc<EndpointRecord>, Option<SocketAddr>), Reason> {
-        let way = self.serving.tables.way_to(self.cluster, &self.worker.waypoint_key);
-        let (cluster, through) = way.ok_or(Reason::NoEndpoint)?;
-        let now = self.worker.moment(Instant::now());
-        let picked = pick(cluster, &mut *self.worker.rng.borrow_mut(), now, tried);
-        picked.map(|endpoint| (endpoint, through)).ok_or(Reason::NoEndpoint)
     }
 
     async fn connect(&self, route: &Route<'_>) -> Result<Lease, Reason> {
@@ -326,11 +342,24 @@ fn blame(unsent: &Unsent, progress: Option<&Progress>) -> Reason {
     } else if io_error(error).and_then(|it| it.get_ref()).is_some_and(|it| it.is::<rustls::Error>()) {
         // In TLS 1.3 an endpoint refuses a client's certificate only when the session is there.
         Reason::Tls
+    } else if h2_error(error).is_some_and(is_refused) {
+        Reason::Refused
     } else if error.is_parse() || h2_error(error).is_some_and(|it| it.is_library()) {
         Reason::Protocol
     } else {
         Reason::Broken
     }
+}
+
+/// Whether the endpoint takes no more streams on this connection, and has not looked at this one.
+fn is_gone(unsent: &Unsent) -> bool {
+    h2_error(unsent.error()).is_some_and(|it| it.is_remote() && it.is_go_away())
+}
+
+/// Whether the endpoint says that it has not looked at the request (RFC 9113 §8.7): a stream it refused, or one above the
+/// last that a GOAWAY leaves open.
+fn is_refused(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 fn io_error(error: &hyper::Error) -> Option<&std::io::Error> {

@@ -1,14 +1,16 @@
 //! One endpoint as every route and every thread sees it: its load and its health.
 //!
-//! Health is passive. An endpoint that cannot be connected to is held back for 100 ms, then 200 ms, and so on up to 2 s;
-//! when a hold is over, one request goes through as a probe, and whatever is answered ends the hold. Responses never hold
-//! an endpoint back, 5xx included: a failing application is the route's matter (retries), and holding back all endpoints
-//! of a broken deployment would only hide the error.
+//! Health is passive. An endpoint that cannot be connected to, or that breaks two requests without an answer between them,
+//! is held back for 100 ms, then 200 ms, and so on up to 1.8 s. When a hold is over, somebody knocks (see
+//! [`super::knock`]): only if the endpoint takes a connection and keeps it does one request go through as a probe, so that
+//! an endpoint that stays away costs no more requests. Whatever is answered ends the hold. Responses never hold an endpoint
+//! back, 5xx included: a failing application is the route's matter (retries), and holding back all endpoints of a broken
+//! deployment would only hide the error.
 
 use fairway_config::model::SpiffeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Milliseconds since the process started. Handed in by the caller, so that what decides stays pure.
@@ -22,10 +24,14 @@ pub struct EndpointRecord {
     identity: Option<SpiffeId>,
     /// Requests under way.
     active: AtomicU32,
-    /// Connection failures since the last answer.
+    /// Requests it broke since the last answer.
+    breaks: AtomicU32,
+    /// Holds since the last answer.
     failures: AtomicU32,
     /// The end of the hold in milliseconds; 0 while there is none.
     held_until: AtomicU64,
+    /// It took a connection since the hold began.
+    knocked: AtomicBool,
     /// Smoothed latency in microseconds (upper half), and the moment it was measured (lower half, wrapping).
     latency: AtomicU64,
 }
@@ -39,8 +45,10 @@ pub struct InFlight(Arc<EndpointRecord>);
 pub enum Health {
     /// Like any other.
     Open,
-    /// Its hold is over: one request may probe it.
+    /// Its hold is over: somebody may knock.
     Due,
+    /// Its hold is over and it takes connections: one request may probe it.
+    Proven,
     /// Held back.
     Held,
 }
@@ -48,7 +56,9 @@ pub enum Health {
 /// The first hold; each failed probe doubles it.
 const FIRST_HOLD: u64 = 100;
 /// The longest hold.
-const LONGEST_HOLD: u64 = 2_000;
+const LONGEST_HOLD: u64 = 1_800;
+/// Requests that an endpoint breaks in a row before it is held back: one may be the request's own fault.
+const BREAKS: u32 = 2;
 /// A measured latency loses half its weight in this many milliseconds: an endpoint that was slow and therefore is not
 /// chosen any more would otherwise stay slow for ever.
 const LATENCY_HALF_LIFE: u32 = 5_000;
@@ -73,8 +83,10 @@ impl EndpointRecord {
             address,
             identity,
             active: AtomicU32::new(0),
+            breaks: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             held_until: AtomicU64::new(0),
+            knocked: AtomicBool::new(false),
             latency: AtomicU64::new(0),
         }
     }
@@ -106,6 +118,9 @@ impl EndpointRecord {
         if self.held_until.load(Relaxed) != 0 {
             self.held_until.store(0, Relaxed);
         }
+        if self.breaks.load(Relaxed) != 0 {
+            self.breaks.store(0, Relaxed);
+        }
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
@@ -127,18 +142,36 @@ impl EndpointRecord {
         }
     }
 
+    /// Takes note of a request that was sent and not answered, and holds the endpoint back if that happens in a row.
+    pub fn broke(&self, now: Moment) {
+        if self.breaks.fetch_add(1, Relaxed) + 1 >= BREAKS {
+            self.unreachable(now);
+        }
+    }
+
+    /// Takes note that it takes connections again.
+    pub fn knocked(&self, now: Moment) {
+        let until = self.held_until.load(Relaxed);
+        if until != 0 {
+            self.knocked.store(true, Relaxed);
+            // An answer may have ended the hold meanwhile.
+            let _ = self.held_until.compare_exchange(until, now.0.max(1), Relaxed, Relaxed);
+        }
+    }
+
     /// Whether it may be chosen.
     pub fn health(&self, now: Moment) -> Health {
         match self.held_until.load(Relaxed) {
             0 => Health::Open,
+            until if until <= now.0 && self.knocked.load(Relaxed) => Health::Proven,
             until if until <= now.0 => Health::Due,
             _ => Health::Held,
         }
     }
 
-    /// Claims the one probe that is due; `false` if another thread was faster. The next hold starts now, as if the probe
-    /// had failed already, so that a probe whose end nobody hears of does not open the endpoint.
-    pub fn claim_probe(&self, now: Moment) -> bool {
+    /// Claims the one knock or probe that is due; `false` if another thread was faster. The next hold starts now, as if it
+    /// had failed already, so that one whose end nobody hears of does not open the endpoint.
+    pub fn claim(&self, now: Moment) -> bool {
         let seen = self.held_until.load(Relaxed);
         seen != 0 && seen <= now.0 && self.hold(seen, now)
     }
@@ -154,6 +187,7 @@ impl EndpointRecord {
         let hold = (FIRST_HOLD << failures.min(16)).min(LONGEST_HOLD);
         let won = self.held_until.compare_exchange(seen, now.after(hold).0.max(1), Relaxed, Relaxed).is_ok();
         if won {
+            self.knocked.store(false, Relaxed);
             self.failures.store(failures.saturating_add(1), Relaxed);
         }
         won
@@ -190,16 +224,16 @@ mod tests {
     }
 
     #[test]
-    fn holds_double_up_to_two_seconds_and_an_answer_ends_them() {
+    fn holds_double_up_to_a_limit_and_an_answer_ends_them() {
         let it = record();
         assert_eq!(it.health(Moment(5)), Health::Open);
         it.unreachable(Moment(5));
         let mut now = Moment(5);
-        for hold in [100, 200, 400, 800, 1_600, 2_000, 2_000] {
+        for hold in [100, 200, 400, 800, 1_600, 1_800, 1_800] {
             assert_eq!(it.health(now.after(hold - 1)), Health::Held, "{hold}");
             now = now.after(hold);
             assert_eq!(it.health(now), Health::Due, "{hold}");
-            assert!(it.claim_probe(now));
+            assert!(it.claim(now));
         }
         it.answered(now, None);
         assert_eq!(it.health(now), Health::Open);
@@ -211,11 +245,40 @@ mod tests {
     fn one_probe_is_let_through_when_a_hold_ends() {
         let it = record();
         it.unreachable(Moment(0));
-        assert!(!it.claim_probe(Moment(99)), "not before its end");
-        assert!(it.claim_probe(Moment(100)));
-        assert!(!it.claim_probe(Moment(100)), "and only one");
+        assert!(!it.claim(Moment(99)), "not before its end");
+        assert!(it.claim(Moment(100)));
+        assert!(!it.claim(Moment(100)), "and only one");
         assert_eq!(it.health(Moment(299)), Health::Held);
         assert_eq!(it.health(Moment(300)), Health::Due, "a probe that never ends is no deadlock");
+    }
+
+    #[test]
+    fn who_took_a_connection_is_probed_by_one_request() {
+        let it = record();
+        it.unreachable(Moment(0));
+        assert!(it.claim(Moment(100)), "to knock");
+        it.knocked(Moment(110));
+        assert_eq!(it.health(Moment(110)), Health::Proven);
+        assert!(it.claim(Moment(110)), "to probe");
+        assert!(!it.claim(Moment(110)));
+        assert_eq!(it.health(Moment(110)), Health::Held, "until the probe is answered");
+        it.answered(Moment(111), None);
+        it.knocked(Moment(112));
+        assert_eq!(it.health(Moment(112)), Health::Open, "a late knock holds nothing back");
+    }
+
+    #[test]
+    fn one_broken_request_may_be_its_own_fault_but_not_two_in_a_row() {
+        let it = record();
+        it.broke(Moment(0));
+        it.answered(Moment(1), None);
+        it.broke(Moment(2));
+        assert_eq!(it.health(Moment(2)), Health::Open);
+        it.broke(Moment(3));
+        assert_eq!(it.health(Moment(3)), Health::Held);
+        assert!(it.claim(Moment(103)));
+        it.broke(Moment(104));
+        assert_eq!(it.health(Moment(303)), Health::Due, "a broken probe does not lengthen the hold it began");
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod connect;
 pub mod endpoint;
 mod http1;
 pub mod http2;
+pub mod knock;
 mod lease;
 pub mod pick;
 mod pool;

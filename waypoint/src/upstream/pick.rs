@@ -1,45 +1,47 @@
 //! Choosing an endpoint: of two drawn at random the one with less load.
 //!
 //! What is held back is skipped, and so is what this request has tried already; if nothing else is left, everything counts
-//! again (panic): better a try that fails than a certain 503.
+//! again (panic): better a try that fails than a certain 503. Whose hold is over is knocked at, and the request goes
+//! elsewhere meanwhile.
 
 use super::cluster::Cluster;
 use super::endpoint::{EndpointRecord, Health, Moment};
 use rand::Rng;
 use std::sync::Arc;
 
-/// Chooses an endpoint; none only if the cluster has none. An endpoint whose probe is due is claimed by this request.
+/// Chooses an endpoint; none only if the cluster has none. An endpoint that waits for a probe is claimed by this request.
 ///
-/// `exclude` holds what the request has tried already.
+/// `exclude` holds what the request has tried already. `knock` is called with an endpoint that the caller is to knock at.
 pub fn pick<'c>(
     cluster: &'c Cluster,
     rng: &mut impl Rng,
     now: Moment,
     exclude: &[Arc<EndpointRecord>],
+    mut knock: impl FnMut(&Arc<EndpointRecord>),
 ) -> Option<&'c Arc<EndpointRecord>> {
     let candidates = cluster.candidates();
     let usable = |it: &Arc<EndpointRecord>| !is_in(exclude, it) && it.health(now) != Health::Held;
     match candidates {
         [] => return None,
-        [only] => {
-            only.claim_probe(now);
-            return Some(only);
-        }
+        [only] => return Some(only),
         _ => {}
     }
-    // Twice: another thread may claim the probe first.
-    for _ in 0..2 {
+    // More than once: what is drawn may have to be knocked at, or another thread claims the probe first.
+    for _ in 0..4 {
         let Some(chosen) = draw(candidates, rng, now, usable) else {
             break;
         };
-        if chosen.health(now) == Health::Open || chosen.claim_probe(now) {
-            return Some(chosen);
+        match chosen.health(now) {
+            Health::Open => return Some(chosen),
+            Health::Proven if chosen.claim(now) => return Some(chosen),
+            Health::Due if chosen.claim(now) => knock(chosen),
+            _ => {}
         }
     }
     draw(candidates, rng, now, |it| !is_in(exclude, it)).or_else(|| draw(candidates, rng, now, |_| true))
 }
 
-/// Draws two of those that are usable and takes the one that costs less; one whose probe is due goes first.
+/// Draws two of those that are usable and takes the one that costs less; one that waits for a knock or a probe goes first.
 fn draw<'c>(
     candidates: &'c [Arc<EndpointRecord>],
     rng: &mut impl Rng,
@@ -89,10 +91,19 @@ fn better<'c>(
     now: Moment,
 ) -> &'c Arc<EndpointRecord> {
     match (one.health(now), two.health(now)) {
-        (Health::Due, _) => one,
-        (_, Health::Due) => two,
-        _ if two.cost(now) < one.cost(now) => two,
-        _ => one,
+        (Health::Due | Health::Proven, _) => one,
+        (_, Health::Due | Health::Proven) => two,
+        _ => {
+            // Latencies that differ by less than half tell nothing: then the one with fewer requests, and of equals the
+            // first, which was drawn at random. Without this, one client in a row would always meet the same endpoint.
+            let (costs, active) = ((one.cost(now), two.cost(now)), (one.active(), two.active()));
+            let two_is_better = match costs {
+                (one, two) if one >= 2 * two => true,
+                (one, two) if two >= 2 * one => false,
+                _ => active.1 < active.0,
+            };
+            if two_is_better { two } else { one }
+        }
     }
 }
 
@@ -135,7 +146,7 @@ mod tests {
     fn counts(cluster: &Cluster, exclude: &[Arc<EndpointRecord>]) -> HashMap<std::net::SocketAddr, u32> {
         let (mut rng, mut counts) = (SmallRng::seed_from_u64(7), HashMap::new());
         for _ in 0..10_000 {
-            *counts.entry(pick(cluster, &mut rng, NOW, exclude).unwrap().address()).or_default() += 1;
+            *counts.entry(pick(cluster, &mut rng, NOW, exclude, |_| ()).unwrap().address()).or_default() += 1;
         }
         counts
     }
@@ -156,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn small_differences_of_latency_leave_the_choice_even() {
+        let cluster = cluster(2);
+        for (it, micros) in cluster.candidates().iter().zip([800, 1_500]) {
+            it.answered(NOW, Some(Duration::from_micros(micros)));
+        }
+        let counts = counts(&cluster, &[]);
+        assert!(counts.values().all(|it| (4_700..=5_300).contains(it)), "{counts:?}");
+    }
+
+    #[test]
     fn load_spreads_over_all_endpoints_and_the_slow_one_gets_less() {
         let cluster = cluster(4);
         cluster.candidates()[0].answered(NOW, Some(Duration::from_millis(30)));
@@ -163,7 +184,8 @@ mod tests {
             it.answered(NOW, Some(Duration::from_millis(2)));
         }
         let mut rng = SmallRng::seed_from_u64(7);
-        let held: Vec<_> = (0..100).map(|_| pick(&cluster, &mut rng, NOW, &[]).unwrap().begin()).collect();
+        let held: Vec<_> =
+            (0..100).map(|_| pick(&cluster, &mut rng, NOW, &[], |_| ()).unwrap().begin()).collect();
         let active: Vec<_> = cluster.candidates().iter().map(|it| it.active()).collect();
         assert!(active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)), "{active:?}");
         drop(held);
@@ -190,10 +212,26 @@ mod tests {
     }
 
     #[test]
-    fn one_request_probes_an_endpoint_whose_hold_is_over() {
+    fn whose_hold_is_over_is_knocked_at_once_and_then_probed_by_one_request() {
         let cluster = cluster(2);
-        cluster.candidates()[0].unreachable(Moment(0));
-        assert_eq!(counts(&cluster, &[])[&cluster.candidates()[0].address()], 1);
+        let late = &cluster.candidates()[0];
+        late.unreachable(Moment(0));
+        let (mut rng, mut knocks, mut probes) = (SmallRng::seed_from_u64(7), 0, 0);
+        let mut ask = |knocks: &mut u32| {
+            let chosen = pick(&cluster, &mut rng, NOW, &[], |it| {
+                assert!(Arc::ptr_eq(it, late));
+                *knocks += 1;
+            });
+            Arc::ptr_eq(chosen.unwrap(), late)
+        };
+        for _ in 0..100 {
+            assert!(!ask(&mut knocks), "not before it has opened");
+        }
+        late.knocked(NOW);
+        for _ in 0..100 {
+            probes += u32::from(ask(&mut knocks));
+        }
+        assert_eq!((knocks, probes), (1, 1));
     }
 
     #[test]
@@ -201,6 +239,6 @@ mod tests {
         let one = cluster(1);
         one.candidates()[0].unreachable(NOW);
         assert_eq!(counts(&one, one.candidates()).len(), 1);
-        assert!(pick(&cluster(0), &mut SmallRng::seed_from_u64(7), NOW, &[]).is_none());
+        assert!(pick(&cluster(0), &mut SmallRng::seed_from_u64(7), NOW, &[], |_| ()).is_none());
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 pub mod backend;
+pub mod pki;
 pub mod wire;
 
 use fairway_config::model::{

@@ -136,6 +136,44 @@ async fn after_a_goaway_new_tunnels_take_a_new_connection() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_keeps_an_idle_tunnel_hears_that_its_peer_drains() {
+    locally(async {
+        let peers = Peers::new(echo);
+        let idle = peers.open().await.unwrap();
+        let carrier = idle.carrier().unwrap();
+        settle().await;
+        assert!(!carrier.is_closing());
+        let drained = tokio::task::spawn_local(peers.drain.drain(fairway_runtime::drain::Deadlines {
+            linger: Duration::from_secs(5),
+            grace: Duration::from_secs(3600),
+        }));
+        settle().await;
+        assert!(carrier.is_closing());
+        assert_eq!(peers.pool.size(), (0, 0), "and nobody gets another tunnel on it");
+        drop(idle);
+        settle().await;
+        assert_eq!(peers.served.borrow().len(), 1, "the peer waits no longer");
+        drained.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_carrier_that_ends_is_closing() {
+    locally(async {
+        let peers = Peers::new(echo);
+        let tunnel = peers.open().await.unwrap();
+        let carrier = tunnel.carrier().unwrap();
+        drop(tunnel);
+        sleep(Duration::from_secs(400)).await;
+        settle().await;
+        assert_eq!(peers.pool.size(), (0, 0));
+        assert!(carrier.is_closing());
+    })
+    .await;
+}
+
 /// Connects to somebody who accepts and says nothing, or not at all.
 struct Silent {
     held: Rc<std::cell::RefCell<Vec<DuplexStream>>>,
