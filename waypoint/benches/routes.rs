@@ -9,7 +9,7 @@ use fairway_config::model::{
 };
 use fairway_config::{Delta, Snapshot};
 use fairway_waypoint::route::{RequestHead, select};
-use fairway_waypoint::table::{Socket, Tables};
+use fairway_waypoint::table::{Socket, SocketKind, Tables};
 use fairway_waypoint::upstream::cluster::Registry;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn measure(spread: Spread, size: usize) {
         .expect("a request")
         .into_parts()
         .0;
-    let socket = Socket { address: None, port: 80 };
+    let socket = Socket { address: None, port: 80, kind: SocketKind::Stream };
     let mut runs: Vec<_> = (0..20)
         .map(|_| {
             let start = Instant::now();

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod datagram;
 pub mod filter;
 #[cfg(test)]
 mod fixtures;
@@ -13,6 +14,7 @@ pub mod program;
 pub mod route;
 pub mod serve;
 mod settings;
+pub mod stream;
 pub mod table;
 pub mod telemetry;
 mod transport;

@@ -38,6 +38,9 @@ pub struct Limits {
     pub mirrors: usize,
     /// Client connections open on one worker; more wait in the kernel's queue.
     pub connections: usize,
+    /// Clients of UDP listeners served by one worker at a time, each with a socket and a port of its own towards its endpoint.
+    /// A new one then takes the place of one that is not known to be more than a forged address, or is not served.
+    pub sessions: usize,
     /// Idle upstream connections kept for one endpoint on one worker.
     pub idle_upstreams: usize,
 }
@@ -57,6 +60,8 @@ pub struct Patience {
     pub continue_: Duration,
     /// For the next use of an idle upstream connection.
     pub upstream_idle: Duration,
+    /// For the next datagram between a client and its endpoint; the client's next one may then go to another.
+    pub session: Duration,
 }
 
 /// Which requests the access log tells of.
@@ -104,6 +109,7 @@ impl Default for Limits {
             replay_bytes: 64 * 1024,
             mirrors: 128,
             connections: 32 * 1024,
+            sessions: 8 * 1024,
             idle_upstreams: 256,
         }
     }
@@ -120,6 +126,7 @@ impl Default for Patience {
             identity: Duration::from_secs(5),
             continue_: Duration::from_secs(1),
             upstream_idle: Duration::from_secs(55),
+            session: Duration::from_secs(60),
         }
     }
 }

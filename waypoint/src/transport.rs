@@ -1,8 +1,10 @@
 //! The byte streams a proxy speaks over, as one type, so that hyper's state machines are compiled once.
 
+use socket2::TcpKeepalive;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
@@ -23,6 +25,39 @@ pub enum Transport {
     /// A tunnel, or a stream in memory.
     Other(Box<dyn Duplex>),
 }
+
+// === impl Transport ===
+
+impl Transport {
+    /// Closing it (dropping it) tells the far end that it broke, not that it is done. A tunnel does so anyway.
+    pub fn reset_on_close(&self) {
+        if let Some(socket) = self.socket() {
+            let _ = socket.set_zero_linger();
+        }
+    }
+
+    /// Has the kernel ask a silent far end whether it is still there.
+    pub fn keep_alive(&self) {
+        if let Some(socket) = self.socket() {
+            let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE);
+        }
+    }
+
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Secured(stream) => stream.get_ref().0.socket(),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// A far end whose machine is gone is noticed in about a minute.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
 
 /// Runs the same call on whichever stream it is.
 macro_rules! on_stream {

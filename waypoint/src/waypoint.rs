@@ -1,11 +1,12 @@
 //! The proxy as a whole: workers that serve, and the control side that puts configurations in force.
 
+use crate::datagram;
 use crate::listen::accept::accept;
 use crate::listen::ports::{Plan, PortId, Ports};
 use crate::listen::socket::{self, Holder};
 use crate::listen::tls::TlsBase;
 use crate::settings::Settings;
-use crate::table::{ListenerSet, Socket, Tables};
+use crate::table::{ListenerSet, Socket, SocketKind, Tables};
 use crate::telemetry::{Counters, Metrics};
 use crate::upstream::cluster::Registry;
 use crate::worker::{Serving, Shared, Worker};
@@ -62,7 +63,7 @@ struct Bound {
 /// A worker's share of a socket.
 struct Door {
     port: PortId,
-    listener: std::net::TcpListener,
+    socket: socket::Bound,
     closing: watch::Receiver<bool>,
 }
 
@@ -152,6 +153,10 @@ impl View {
             serde_json::json!({
                 "address": address,
                 "port": socket.port,
+                "protocol": match socket.kind {
+                    SocketKind::Stream => "TCP",
+                    SocketKind::Datagram => "UDP",
+                },
                 "listeners": listeners.collect::<Vec<_>>(),
             })
         });
@@ -200,11 +205,17 @@ async fn run(worker: Rc<Worker>, mut doors: mpsc::UnboundedReceiver<Door>) {
 }
 
 fn open(worker: &Rc<Worker>, door: Door) {
-    match TcpListener::from_std(door.listener) {
-        Ok(listener) => {
-            tokio::task::spawn_local(accept(worker.clone(), door.port, listener, door.closing));
+    let Door { port, socket, closing } = door;
+    match socket {
+        socket::Bound::Stream(listener) => match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                tokio::task::spawn_local(accept(worker.clone(), port, listener, closing));
+            }
+            Err(error) => tracing::error!(%error, "a listener cannot be watched"),
+        },
+        socket::Bound::Datagram(socket) => {
+            tokio::task::spawn_local(datagram::serve(worker.clone(), port, socket, closing));
         }
-        Err(error) => tracing::error!(%error, "a listener cannot be watched"),
     }
 }
 
@@ -219,9 +230,13 @@ impl Applier {
     fn bind(&mut self, set: &ListenerSet) -> Result<Vec<Door>, Vec<Rejected>> {
         let socket = set.socket();
         let refused = |error: io::Error| -> Vec<Rejected> {
+            let what = match socket.kind {
+                SocketKind::Stream => "",
+                SocketKind::Datagram => "UDP ",
+            };
             let text = match socket.address {
-                Some(address) => SocketAddr::new(address, socket.port).to_string(),
-                None => format!("port {}", socket.port),
+                Some(address) => format!("{what}{}", SocketAddr::new(address, socket.port)),
+                None => format!("{what}port {}", socket.port),
             };
             let reason = format!("cannot listen on {text}: {error}{}", remedy(&error));
             let listeners = set.listeners().iter().map(|it| it.listener.key.as_arc());
@@ -233,19 +248,19 @@ impl Applier {
                 .collect()
         };
         // Every address and one of them are in each other's way.
-        let is_ours =
-            |it: &Socket| it.port == socket.port && (it.address.is_none() || socket.address.is_none());
+        let is_ours = |it: &Socket| {
+            let same = it.port == socket.port && it.kind == socket.kind;
+            same && (it.address.is_none() || socket.address.is_none())
+        };
         let holder = if self.bound.keys().any(is_ours) { Holder::Ourselves } else { Holder::Nobody };
-        let listeners =
-            socket::bind(socket.address, socket.port, self.settings.workers, holder).map_err(refused)?;
-        let address = listeners.first().map_or(Err(io::ErrorKind::NotFound.into()), |it| it.local_addr());
+        let sockets = socket::bind(socket, self.settings.workers, holder).map_err(refused)?;
+        let address = sockets.first().map_or(Err(io::ErrorKind::NotFound.into()), socket::Bound::address);
         let address = address.map_err(refused)?;
         let id = PortId(self.next_port);
         self.next_port += 1;
         let (closing, closed) = watch::channel(false);
         self.bound.insert(socket, Bound { id, address, closing });
-        let doors =
-            listeners.into_iter().map(|listener| Door { port: id, listener, closing: closed.clone() });
+        let doors = sockets.into_iter().map(|socket| Door { port: id, socket, closing: closed.clone() });
         Ok(doors.collect())
     }
 

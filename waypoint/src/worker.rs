@@ -43,6 +43,8 @@ pub struct Worker {
     pub rng: RefCell<SmallRng>,
     /// Mirrored requests under way.
     pub mirrors: Cell<usize>,
+    /// Clients whose datagrams are carried.
+    pub sessions: Rc<Cell<usize>>,
     /// For tunnels.
     pub identity: Option<IdentityHandle>,
     /// The drain.
@@ -91,6 +93,7 @@ impl Worker {
             telemetry: Rc::new(Telemetry::new(counters, settings.identity.clone(), settings.access_log)),
             rng: RefCell::new(SmallRng::from_os_rng()),
             mirrors: Cell::new(0),
+            sessions: Rc::default(),
             identity,
             drain,
             epoch,

@@ -2,13 +2,15 @@
 
 use super::connection::{Connection, Order, Stage};
 use super::detect::{Version, detect};
-use super::ports::PortId;
+use super::ports::{Entrance, PortId};
+use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
 use crate::serve::{Client, Origin, ServiceOrigin, relay_service, serve_http};
 use crate::telemetry::count;
 use crate::transport::Transport;
 use crate::worker::Worker;
+use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, ListenerProtocol, Scheme, SpiffeId};
 use fairway_runtime::drain::Phase;
 use http::HeaderValue;
@@ -21,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 /// What is known of a connection before its protocol is.
 pub struct Arrival {
@@ -102,20 +103,32 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         address: Some(peer.ip().to_canonical()),
         identity: None,
     };
+    match &found.entrance {
+        Entrance::Plain => {}
+        Entrance::Https(tls) => {
+            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
+            tokio::task::spawn_local(arrival.serve_tls(port, stream, tls.clone(), Bytes::new()));
+            return;
+        }
+        Entrance::BySni(branches) => {
+            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
+            tokio::task::spawn_local(arrival.serve_by_sni(port, stream, branches.clone()));
+            return;
+        }
+    }
     match &first.listener.protocol {
         ListenerProtocol::Http => {
             let arrival = arrival(Stage::Http1, Origin::Gateway { port, sni: None }, Scheme::Http);
             tokio::task::spawn_local(arrival.serve_plain(Transport::Tcp(stream)));
         }
-        ListenerProtocol::Https(_) => {
-            let Some(tls) = found.tls.clone() else { return };
-            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
-            tokio::task::spawn_local(arrival.serve_tls(port, stream, tls));
+        ListenerProtocol::Tcp => {
+            let arrival = arrival(Stage::Raw, Origin::Gateway { port, sni: None }, Scheme::Http);
+            tokio::task::spawn_local(arrival.serve_tcp(first.clone(), stream));
         }
-        // The controller makes no such listener yet.
-        ListenerProtocol::TlsTerminate(_)
+        // TLS has an entrance of its own, and UDP no connections.
+        ListenerProtocol::Https(_)
+        | ListenerProtocol::TlsTerminate(_)
         | ListenerProtocol::TlsPassthrough
-        | ListenerProtocol::Tcp
         | ListenerProtocol::Udp => {}
         ListenerProtocol::Hbone { .. } => {
             tokio::task::spawn_local(tunnel::serve(worker.clone(), first.listener.clone(), stream));
@@ -137,12 +150,17 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
 // === impl Arrival ===
 
 impl Arrival {
-    /// TLS, then HTTP by ALPN; clients without ALPN are looked at.
-    async fn serve_tls(mut self, port: PortId, stream: TcpStream, tls: Arc<rustls::ServerConfig>) {
+    /// TLS, then HTTP by ALPN; clients without ALPN are looked at. `ahead` was read already.
+    pub(super) async fn serve_tls(
+        mut self,
+        port: PortId,
+        stream: TcpStream,
+        tls: Arc<rustls::ServerConfig>,
+        ahead: Bytes,
+    ) {
         let connection = self.connection.clone();
-        let handshake = Box::pin(TlsAcceptor::from(tls).accept(stream));
         let accepted = tokio::select! {
-            accepted = handshake => accepted,
+            accepted = handshake(tls, stream, &ahead) => accepted,
             _ = connection.ordered(Order::Finish) => return,
         };
         let stream = match accepted {

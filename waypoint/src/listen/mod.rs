@@ -1,10 +1,13 @@
 //! Where clients come in: sockets, TLS, tunnels, and what is spoken on a connection.
 
 pub mod accept;
+mod clients;
 pub mod connection;
 pub mod detect;
 pub mod framing;
+pub mod hello;
 pub mod ports;
+mod sni;
 pub mod socket;
 pub mod tls;
 mod tunnel;

@@ -1,8 +1,12 @@
 //! The bound sockets, and what stands behind each. Planning is pure; binding is done by who carries the plan out.
 
-use super::tls::TlsBase;
-use crate::table::{ListenerSet, Socket, Tables};
-use fairway_config::model::{Certificate, ListenerProtocol, ResourceKey, ResourceKind};
+use super::tls::{Inside, TlsBase};
+use crate::route::HostIndex;
+use crate::table::{BoundListener, ListenerSet, Socket, Tables};
+use fairway_config::model::{
+    Certificate, ClientValidation, HostnamePattern, Listener, ListenerProtocol, ResourceKey, ResourceKind,
+    TlsTermination,
+};
 use fairway_config::{Rejected, Snapshot};
 use rustls::ServerConfig;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +25,47 @@ pub struct Ports(Vec<Option<Port>>);
 pub struct Port {
     /// Its listeners.
     pub set: Arc<ListenerSet>,
-    /// How TLS ends there, if it does.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// How a connection begins there.
+    pub entrance: Entrance,
+}
+
+/// How a connection to a socket begins.
+#[derive(Clone, Debug)]
+pub enum Entrance {
+    /// Without TLS: the protocol of the listeners says all.
+    Plain,
+    /// With TLS that one configuration fits: all listeners are HTTPS and judge their clients alike.
+    Https(Arc<ServerConfig>),
+    /// With TLS that the SNI has to be known for first.
+    BySni(Arc<Branches>),
+}
+
+/// The listeners of a socket by SNI, and what becomes of TLS at each.
+#[derive(Debug)]
+pub struct Branches {
+    by_sni: HostIndex<Branch>,
+    /// Whether TLS ends here whatever the name, so that it is this proxy's to refuse one in TLS.
+    all_terminate: bool,
+}
+
+/// What becomes of TLS for a name.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// The listener.
+    pub listener: Arc<BoundListener>,
+    /// What becomes of TLS.
+    pub way: Way,
+}
+
+/// What becomes of TLS.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// It ends here, and HTTP is inside.
+    Https(Arc<ServerConfig>),
+    /// It ends here, and bytes are inside.
+    Terminate(Arc<ServerConfig>),
+    /// It goes on as it is.
+    Passthrough,
 }
 
 /// What to do so that the wanted sockets are the bound ones.
@@ -65,10 +108,10 @@ impl Ports {
         let mut rejected = Vec::new();
         for (socket, id) in bound {
             let Some(set) = tables.socket(socket) else { continue };
-            match tls_of(set, snapshot, base) {
-                Ok(tls) => {
+            match entrance(set, snapshot, base) {
+                Ok(entrance) => {
                     if let Some(place) = ports.get_mut(id.0) {
-                        *place = Some(Port { set: set.clone(), tls });
+                        *place = Some(Port { set: set.clone(), entrance });
                     }
                 }
                 Err(error) => rejected.push(error),
@@ -88,43 +131,97 @@ impl Ports {
     }
 }
 
-fn tls_of(
-    set: &Arc<ListenerSet>,
-    snapshot: &Snapshot,
-    base: &TlsBase,
-) -> Result<Option<Arc<ServerConfig>>, Rejected> {
-    let mut parts = Vec::new();
-    for bound in set.listeners() {
-        let listener = &bound.listener;
-        let ListenerProtocol::Https(termination) = &listener.protocol else { continue };
-        let rejected = |reason: String| Rejected {
-            key: ResourceKey::new(ResourceKind::Listener, listener.key.as_arc()),
-            reason,
+// === impl Branches ===
+
+impl Branches {
+    /// The branch for a name (lower case): the one with the most specific hostname. Without a name, one without hostname.
+    pub fn choose(&self, name: Option<&str>) -> Option<&Branch> {
+        self.by_sni.covering(name.unwrap_or_default()).next()
+    }
+
+    /// Whether TLS ends here whatever the name.
+    pub fn all_terminate(&self) -> bool {
+        self.all_terminate
+    }
+}
+
+fn entrance(set: &ListenerSet, snapshot: &Snapshot, base: &TlsBase) -> Result<Entrance, Rejected> {
+    let listeners = set.listeners();
+    let https: Vec<(&Listener, &TlsTermination)> = listeners.iter().filter_map(https).collect();
+    if let [(_, first), ..] = https.as_slice()
+        && https.len() == listeners.len()
+        && https.iter().all(|(_, termination)| termination.clients == first.clients)
+    {
+        return Ok(Entrance::Https(configure(base, snapshot, Inside::Http, first.clients.as_ref(), &https)?));
+    }
+    let mut by_sni = HostIndex::default();
+    let mut all_terminate = true;
+    for bound in listeners {
+        let listener = &*bound.listener;
+        let terminate = |inside, termination: &TlsTermination| {
+            configure(base, snapshot, inside, termination.clients.as_ref(), &[(listener, termination)])
         };
-        let certificates: Vec<Arc<Certificate>> = termination
-            .certificates
-            .iter()
-            .map(|key| {
-                let found = snapshot.certificates.get(key).cloned();
-                found.ok_or_else(|| rejected(format!("certificate {key} is not in the configuration")))
-            })
-            .collect::<Result<_, _>>()?;
+        let way = match &listener.protocol {
+            ListenerProtocol::Https(termination) => Way::Https(terminate(Inside::Http, termination)?),
+            ListenerProtocol::TlsTerminate(termination) => {
+                Way::Terminate(terminate(Inside::Bytes, termination)?)
+            }
+            ListenerProtocol::TlsPassthrough => {
+                all_terminate = false;
+                Way::Passthrough
+            }
+            _ => return Ok(Entrance::Plain),
+        };
+        by_sni.insert(listener.hostname.as_ref(), Branch { listener: bound.clone(), way });
+    }
+    Ok(Entrance::BySni(Arc::new(Branches { by_sni, all_terminate })))
+}
+
+fn https(bound: &Arc<BoundListener>) -> Option<(&Listener, &TlsTermination)> {
+    match &bound.listener.protocol {
+        ListenerProtocol::Https(termination) => Some((&bound.listener, termination)),
+        _ => None,
+    }
+}
+
+/// One configuration for listeners that judge their clients alike.
+fn configure(
+    base: &TlsBase,
+    snapshot: &Snapshot,
+    inside: Inside,
+    clients: Option<&ClientValidation>,
+    listeners: &[(&Listener, &TlsTermination)],
+) -> Result<Arc<ServerConfig>, Rejected> {
+    let rejected = |listener: &Listener, reason: String| Rejected {
+        key: ResourceKey::new(ResourceKind::Listener, listener.key.as_arc()),
+        reason,
+    };
+    let mut parts: Vec<(Option<&HostnamePattern>, Vec<Arc<Certificate>>)> = Vec::new();
+    for (listener, termination) in listeners {
+        let find = |key| {
+            let found = snapshot.certificates.get(key).cloned();
+            found.ok_or_else(|| rejected(listener, format!("certificate {key} is not in the configuration")))
+        };
+        let certificates = termination.certificates.iter().map(find).collect::<Result<_, _>>()?;
         parts.push((listener.hostname.as_ref(), certificates));
     }
-    let Some(bound) = set.listeners().first().filter(|_| !parts.is_empty()) else { return Ok(None) };
-    let made = base.server_config(parts.into_iter()).map_err(|error| Rejected {
-        key: ResourceKey::new(ResourceKind::Listener, bound.listener.key.as_arc()),
-        reason: format!("TLS cannot be set up: {error}"),
-    })?;
-    Ok(Some(made))
+    base.server_config(inside, clients, parts.into_iter()).map_err(|error| {
+        let listener = listeners.first().map(|(listener, _)| *listener);
+        let key = listener.map(|it| it.key.as_arc()).unwrap_or_default();
+        Rejected {
+            key: ResourceKey::new(ResourceKind::Listener, key),
+            reason: format!("TLS cannot be set up: {error}"),
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::SocketKind;
 
     fn socket(port: u16) -> Socket {
-        Socket { address: None, port }
+        Socket { address: None, port, kind: SocketKind::Stream }
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Listening sockets: one for each worker at each address, so that the kernel spreads connections over the workers.
+//! Listening sockets: one for each worker at each address, so that the kernel spreads connections and clients over the
+//! workers.
 
+use crate::table::{Socket as Place, SocketKind};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 
 /// Connections that may wait in the kernel for a worker.
@@ -19,46 +21,69 @@ pub enum Holder {
     Ourselves,
 }
 
+/// A socket that clients are met at.
+#[derive(Debug)]
+pub enum Bound {
+    /// For connections.
+    Stream(TcpListener),
+    /// For datagrams.
+    Datagram(UdpSocket),
+}
+
 /// Binds an address (or every address) once for each worker, or not at all.
-pub fn bind(
-    address: Option<IpAddr>,
-    port: u16,
-    workers: NonZeroUsize,
-    holder: Holder,
-) -> io::Result<Vec<TcpListener>> {
-    let bind_all = |address| bind_all(address, workers, holder);
-    match address {
-        Some(address) => bind_all((address, port).into()),
-        None => match bind_all((Ipv6Addr::UNSPECIFIED, port).into()) {
-            // A machine without IPv6.
-            Err(error)
-                if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_FAMILY) =>
-            {
-                bind_all((Ipv4Addr::UNSPECIFIED, port).into())
-            }
+pub fn bind(place: Place, workers: NonZeroUsize, holder: Holder) -> io::Result<Vec<Bound>> {
+    let bind_all = |ip| bind_all((ip, place.port).into(), place.kind, workers, holder);
+    match place.address {
+        Some(address) => bind_all(address),
+        None => match bind_all(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+            Err(error) if lacks_ipv6(&error) => bind_all(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             bound => bound,
         },
     }
 }
 
-fn bind_all(address: SocketAddr, workers: NonZeroUsize, holder: Holder) -> io::Result<Vec<TcpListener>> {
+/// A kernel without IPv6 has no such sockets; one where it is switched off (`disable_ipv6`) no such address.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let no_family = error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(NO_FAMILY);
+    no_family || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+fn bind_all(
+    address: SocketAddr,
+    kind: SocketKind,
+    workers: NonZeroUsize,
+    holder: Holder,
+) -> io::Result<Vec<Bound>> {
     let bound = match holder {
         // Alone first: with SO_REUSEPORT a port that another process of the same user holds would seem free.
-        Holder::Nobody => open(address, false)?.local_addr()?.as_socket().unwrap_or(address),
+        Holder::Nobody => open(address, kind, false)?.local_addr()?.as_socket().unwrap_or(address),
         Holder::Ourselves => address,
     };
     (0..workers.get())
         .map(|_| {
-            let socket = open(bound, true)?;
-            socket.listen(BACKLOG)?;
-            Ok(socket.into())
+            let socket = open(bound, kind, true)?;
+            match kind {
+                SocketKind::Stream => {
+                    socket.listen(BACKLOG)?;
+                    Ok(Bound::Stream(socket.into()))
+                }
+                SocketKind::Datagram => Ok(Bound::Datagram(socket.into())),
+            }
         })
         .collect()
 }
 
-fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+fn open(address: SocketAddr, kind: SocketKind, shared: bool) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = match kind {
+        SocketKind::Stream => {
+            let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+            // Of UDP it would let any other process share the port.
+            socket.set_reuse_address(true)?;
+            socket
+        }
+        SocketKind::Datagram => Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?,
+    };
     if shared {
         socket.set_reuse_port(true)?;
     }
@@ -71,24 +96,62 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+// === impl Bound ===
+
+impl Bound {
+    /// Where it is.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Stream(socket) => socket.local_addr(),
+            Self::Datagram(socket) => socket.local_addr(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_proxy_that_holds_an_address_may_go_to_every_address_and_back() {
-        for workers in [1, 2].map(|it| NonZeroUsize::new(it).unwrap()) {
-            let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            let one = bind(loopback, 0, workers, Holder::Nobody).unwrap();
-            let port = one[0].local_addr().unwrap().port();
-            for address in [None, loopback] {
-                let taken = bind(address, port, workers, Holder::Nobody).unwrap_err();
-                assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        for kind in [SocketKind::Stream, SocketKind::Datagram] {
+            for workers in [1, 2].map(|it| NonZeroUsize::new(it).unwrap()) {
+                let bind = |address, port, holder| bind(Place { address, port, kind }, workers, holder);
+                let one = bind(loopback, 0, Holder::Nobody).unwrap();
+                let port = one[0].address().unwrap().port();
+                for address in [None, loopback] {
+                    let taken = bind(address, port, Holder::Nobody).unwrap_err();
+                    assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+                }
+                let every = bind(None, port, Holder::Ourselves).unwrap();
+                drop(one);
+                assert_eq!(bind(loopback, port, Holder::Ourselves).unwrap().len(), workers.get());
+                assert_eq!(every.len(), workers.get());
             }
-            let every = bind(None, port, workers, Holder::Ourselves).unwrap();
-            drop(one);
-            assert_eq!(bind(loopback, port, workers, Holder::Ourselves).unwrap().len(), workers.get());
-            assert_eq!(every.len(), workers.get());
+        }
+    }
+
+    #[test]
+    fn tcp_and_udp_have_ports_of_their_own() {
+        let at = |port, kind| Place { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port, kind };
+        let bind = |place| bind(place, NonZeroUsize::MIN, Holder::Nobody);
+        let tcp = bind(at(0, SocketKind::Stream)).unwrap();
+        let port = tcp[0].address().unwrap().port();
+        assert!(bind(at(port, SocketKind::Datagram)).is_ok());
+    }
+
+    #[test]
+    fn every_address_takes_clients_of_both_families() {
+        let place = Place { address: None, port: 0, kind: SocketKind::Stream };
+        let bound = bind(place, NonZeroUsize::MIN, Holder::Nobody).unwrap();
+        let address = bound[0].address().unwrap();
+        let mut clients: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
+        if address.is_ipv6() {
+            clients.push(Ipv6Addr::LOCALHOST.into());
+        }
+        for ip in clients {
+            assert!(std::net::TcpStream::connect((ip, address.port())).is_ok(), "{ip}");
         }
     }
 }

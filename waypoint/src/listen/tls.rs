@@ -1,14 +1,23 @@
-//! TLS at a Gateway: one rustls configuration for a socket, made at commit; the certificate follows the SNI.
+//! TLS that ends here: rustls configurations, made at commit; the certificate follows the SNI.
 
+use super::clients;
 use crate::route::HostIndex;
-use fairway_config::model::{Certificate, HostnamePattern};
+use fairway_config::model::{Certificate, ClientValidation, HostnamePattern};
 use rustls::client::verify_server_name;
-use rustls::server::{ClientHello, ParsedCertificate, ProducesTickets, ResolvesServerCert};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// What every TLS configuration of a proxy shares, so that clients resume sessions across commits and workers.
 #[derive(Clone)]
@@ -21,7 +30,36 @@ pub struct TlsBase {
 #[derive(Debug)]
 struct BySni(HostIndex<Box<[Arc<CertifiedKey>]>>);
 
+/// What is spoken inside TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    /// HTTP, its version by ALPN.
+    Http,
+    /// Bytes that nobody here looks into.
+    Bytes,
+}
+
 const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// The server's side of a handshake of which the client's first bytes were read already.
+pub fn handshake(
+    config: Arc<ServerConfig>,
+    stream: TcpStream,
+    ahead: &[u8],
+) -> Pin<Box<dyn Future<Output = io::Result<TlsStream<TcpStream>>>>> {
+    let accepting = TlsAcceptor::from(config).accept_with(stream, |session| {
+        let mut rest = ahead;
+        while !rest.is_empty() {
+            // What is wrong with them the session keeps, and says again when it goes on.
+            let read = session.read_tls(&mut rest).is_ok_and(|count| count > 0);
+            if !read || session.process_new_packets().is_err() {
+                return;
+            }
+        }
+    });
+    // Its state is large, and gone once the session is there.
+    Box::pin(accepting)
+}
 
 // === impl TlsBase ===
 
@@ -34,9 +72,12 @@ impl TlsBase {
         })
     }
 
-    /// The configuration of a socket, from each of its listeners' hostname and certificates.
+    /// The configuration for listeners that speak the same inside TLS and judge their clients alike, from each one's
+    /// hostname and certificates.
     pub fn server_config<'a>(
         &self,
+        inside: Inside,
+        clients: Option<&ClientValidation>,
         listeners: impl Iterator<Item = (Option<&'a HostnamePattern>, Vec<Arc<Certificate>>)>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut by_sni = HostIndex::default();
@@ -45,12 +86,29 @@ impl TlsBase {
             // A second listener of the same hostname was refused before.
             let _ = by_sni.insert(hostname, certified);
         }
-        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(VERSIONS)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(BySni(by_sni)));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.ticketer = self.tickets.clone();
+        let builder =
+            ServerConfig::builder_with_provider(self.provider.clone()).with_protocol_versions(VERSIONS)?;
+        let builder = match clients {
+            Some(validation) => {
+                builder.with_client_cert_verifier(clients::verifier(validation, &self.provider)?)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(BySni(by_sni)));
+        config.alpn_protocols = match inside {
+            Inside::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            // What the endpoint speaks is not known: the client's offer is left unanswered (RFC 7301 §3.2).
+            Inside::Bytes => vec![],
+        };
+        match clients {
+            None => config.ticketer = self.tickets.clone(),
+            // A session that goes on is not judged again: it would outlive a certificate, an authority that is trusted no
+            // longer, and be taken at another listener. So each is a new one.
+            Some(_) => {
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
+        }
         Ok(Arc::new(config))
     }
 }

@@ -5,7 +5,7 @@ use crate::fixtures::{
     MatchExt, attachment, exact, expression, filters, grpc, grpc_route, listener, prefix, request, resource,
     route, rule, snapshot, value,
 };
-use crate::table::{Socket, Tables};
+use crate::table::{Socket, SocketKind, Tables};
 use crate::upstream::cluster::Registry;
 use fairway_config::model::{BackendTarget, Resource, Route};
 use http::request::Parts;
@@ -21,7 +21,7 @@ fn tables(listeners: &[(&str, Option<&str>)], routes: Vec<Route>) -> Tables {
 /// The backend a request is sent to, or `404`.
 fn backend(tables: &Tables, parts: &Parts) -> String {
     let head = RequestHead::read(parts).unwrap();
-    let socket = tables.socket(&Socket { address: None, port: 80 }).unwrap();
+    let socket = tables.socket(&Socket { address: None, port: 80, kind: SocketKind::Stream }).unwrap();
     let entry = socket.for_host(&head.host).and_then(|it| select(&it.routes, &head));
     match entry.map(|it| &it.rule().backends[0].target) {
         Some(BackendTarget::Backend(key)) => key.to_string(),

@@ -6,7 +6,7 @@ use crate::fixtures::{
     MatchExt, attachment, exact, expression, grpc, grpc_route, listener, prefix, request, resource, route,
     rule, snapshot, value,
 };
-use crate::table::{Socket, Tables};
+use crate::table::{Socket, SocketKind, Tables};
 use crate::upstream::cluster::Registry;
 use fairway_config::model::{
     Attachment, HostnamePattern, Match, ObjectName, PathMatch, Resource, Route, RouteKind, Rule, ValueMatch,
@@ -212,7 +212,8 @@ pub(crate) fn any_request() -> impl Strategy<Value = Parts> {
 /// What tables answer through a listener.
 pub(crate) fn answer(tables: &Tables, listener: &str, parts: &Parts) -> Answer {
     let head = RequestHead::read(parts).unwrap();
-    let socket = tables.socket(&Socket { address: None, port: if listener == "other" { 81 } else { 80 } })?;
+    let port = if listener == "other" { 81 } else { 80 };
+    let socket = tables.socket(&Socket { address: None, port, kind: SocketKind::Stream })?;
     let entry = select(&socket.for_host(&head.host)?.routes, &head)?;
     Some((entry.route().key.to_string(), entry.index(), entry.matched().clone()))
 }

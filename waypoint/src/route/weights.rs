@@ -14,15 +14,20 @@ pub struct Weights {
 // === impl Weights ===
 
 impl Weights {
-    /// Adds up.
+    /// Adds up the weights of a rule's backends.
     pub fn new(backends: &[WeightedBackend]) -> Self {
+        Self::of(backends.iter().map(|it| it.weight))
+    }
+
+    /// Adds up.
+    pub fn of(weights: impl Iterator<Item = u32> + Clone) -> Self {
         let mut weighted =
-            backends.iter().enumerate().filter(|(_, it)| it.weight > 0).map(|(index, _)| index);
+            weights.clone().enumerate().filter(|(_, weight)| *weight > 0).map(|(index, _)| index);
         match (weighted.next(), weighted.next()) {
             (sole, None) => Self { sums: Box::default(), sole },
             _ => {
-                let sums = backends.iter().scan(0, |sum, it| {
-                    *sum += u64::from(it.weight);
+                let sums = weights.scan(0, |sum, weight| {
+                    *sum += u64::from(weight);
                     Some(*sum)
                 });
                 Self { sums: sums.collect(), sole: None }

@@ -1,5 +1,6 @@
-//! Sockets, and which of the listeners behind a socket takes a request.
+//! Sockets, and which of the listeners behind a socket takes a request or a connection.
 
+use super::StreamTable;
 use crate::route::{HostIndex, RouteTable};
 use ahash::HashMap;
 use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
@@ -14,6 +15,17 @@ pub struct Socket {
     pub address: Option<IpAddr>,
     /// The port.
     pub port: u16,
+    /// TCP and UDP have ports of their own.
+    pub kind: SocketKind,
+}
+
+/// What a socket takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SocketKind {
+    /// TCP connections.
+    Stream,
+    /// UDP datagrams.
+    Datagram,
 }
 
 /// A listener and its rules.
@@ -21,16 +33,31 @@ pub struct Socket {
 pub struct BoundListener {
     /// The listener.
     pub listener: Arc<Listener>,
-    /// Its rules.
+    /// Its rules for requests.
     pub routes: Arc<RouteTable>,
+    /// Its routes for bytes or datagrams.
+    pub streams: Arc<StreamTable>,
 }
 
-/// The listeners of one socket. They speak one protocol and differ by hostname.
+/// The listeners of one socket. They differ by hostname, and speak one protocol or all TLS.
 #[derive(Debug)]
 pub struct ListenerSet {
     socket: Socket,
     listeners: Box<[Arc<BoundListener>]>,
     by_host: HostIndex<Arc<BoundListener>>,
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// Where a listener is reached.
+    fn of(listener: &Listener, address: Option<IpAddr>) -> Self {
+        let kind = match listener.protocol {
+            ListenerProtocol::Udp => SocketKind::Datagram,
+            _ => SocketKind::Stream,
+        };
+        Self { address, port: listener.port, kind }
+    }
 }
 
 // === impl ListenerSet ===
@@ -59,16 +86,18 @@ impl ListenerSet {
 pub(super) fn bind(
     snapshot: &Snapshot,
     routes: &HashMap<ListenerKey, Arc<RouteTable>>,
+    streams: &HashMap<ListenerKey, Arc<StreamTable>>,
 ) -> Result<HashMap<Socket, Arc<ListenerSet>>, Vec<Rejected>> {
     let mut listeners: Vec<_> = snapshot.listeners.values().collect();
     listeners.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut sockets: HashMap<Socket, Vec<Arc<BoundListener>>> = HashMap::default();
     for listener in listeners {
         let routes = routes.get(&listener.key).cloned().unwrap_or_default();
-        let bound = Arc::new(BoundListener { listener: listener.clone(), routes });
+        let streams = streams.get(&listener.key).cloned().unwrap_or_default();
+        let bound = Arc::new(BoundListener { listener: listener.clone(), routes, streams });
         let all = listener.addresses.is_empty().then_some(None);
         for address in all.into_iter().chain(listener.addresses.iter().copied().map(Some)) {
-            sockets.entry(Socket { address, port: listener.port }).or_default().push(bound.clone());
+            sockets.entry(Socket::of(listener, address)).or_default().push(bound.clone());
         }
     }
     let mut rejected = Vec::new();
@@ -103,8 +132,13 @@ fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet
     Ok(ListenerSet { socket, listeners: listeners.into(), by_host })
 }
 
-/// Whether listeners can share a socket and be told apart by hostname.
+/// Whether listeners can share a socket and be told apart: HTTP by the Host, TLS of any kind by the SNI.
 fn share(a: &ListenerProtocol, b: &ListenerProtocol) -> bool {
-    use ListenerProtocol::{Http, Https};
-    matches!((a, b), (Http, Http) | (Https(_), Https(_)))
+    let is_http = |it: &ListenerProtocol| matches!(it, ListenerProtocol::Http);
+    (is_http(a) && is_http(b)) || (begins_with_tls(a) && begins_with_tls(b))
+}
+
+fn begins_with_tls(protocol: &ListenerProtocol) -> bool {
+    use ListenerProtocol::{Https, TlsPassthrough, TlsTerminate};
+    matches!(protocol, Https(_) | TlsTerminate(_) | TlsPassthrough)
 }

@@ -5,11 +5,13 @@
 mod listeners;
 mod places;
 mod services;
+mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use listeners::{BoundListener, ListenerSet, Socket};
+pub use listeners::{BoundListener, ListenerSet, Socket, SocketKind};
 pub use services::ServiceTable;
+pub use streams::{CompiledL4Route, StreamTable};
 
 use crate::filter::check_headers;
 use crate::route::{CompiledRoute, RouteTable};
@@ -25,6 +27,7 @@ use places::Edits;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use streams::StreamEdits;
 
 /// A map that tables share until one of them changes it.
 type Shared<K, V> = Arc<HashMap<K, V>>;
@@ -35,6 +38,8 @@ pub struct Tables {
     generation: Generation,
     routes: Shared<RouteKey, Arc<CompiledRoute>>,
     listener_routes: Shared<ListenerKey, Arc<RouteTable>>,
+    l4_routes: Shared<RouteKey, Arc<CompiledL4Route>>,
+    listener_streams: Shared<ListenerKey, Arc<StreamTable>>,
     sockets: Shared<Socket, Arc<ListenerSet>>,
     services: Shared<ServiceKey, Arc<ServiceTable>>,
     addresses: Shared<IpAddr, Arc<Service>>,
@@ -60,9 +65,11 @@ impl Tables {
     ) -> Result<Self, Vec<Rejected>> {
         let mut next = Self { generation: snapshot.generation, ..self.clone() };
         let of = |kind| changes.iter().filter(move |it| it.kind == kind);
-        let touched = next.change_routes(snapshot, of(ResourceKind::Route))?;
-        if touched || of(ResourceKind::Listener).next().is_some() {
-            next.sockets = Arc::new(listeners::bind(snapshot, &next.listener_routes)?);
+        let routes = next.change_routes(snapshot, of(ResourceKind::Route))?;
+        let streams = next.change_l4_routes(snapshot, of(ResourceKind::L4Route));
+        if routes || streams || of(ResourceKind::Listener).next().is_some() {
+            let sockets = listeners::bind(snapshot, &next.listener_routes, &next.listener_streams)?;
+            next.sockets = Arc::new(sockets);
         }
         if of(ResourceKind::Service).next().is_some() {
             next.addresses = Arc::new(services::by_address(snapshot));
@@ -159,6 +166,26 @@ impl Tables {
         }
         edits.apply_to_services(&mut self.services);
         Ok(edits.apply_to_listeners(&mut self.listener_routes))
+    }
+
+    /// Puts changed routes for bytes and datagrams in their places; whether a listener's table changed.
+    fn change_l4_routes<'a>(
+        &mut self,
+        snapshot: &Snapshot,
+        changed: impl Iterator<Item = &'a ResourceKey>,
+    ) -> bool {
+        let mut edits = StreamEdits::default();
+        for key in changed {
+            let name = &*key.name;
+            let new = snapshot.l4_routes.get(name).map(|it| Arc::new(CompiledL4Route::new(it.clone())));
+            edits.replace(self.l4_routes.get(name), new.as_ref());
+            let routes = Arc::make_mut(&mut self.l4_routes);
+            match new {
+                Some(new) => drop(routes.insert(key.name.clone().into(), new)),
+                None => drop(routes.remove(name)),
+            }
+        }
+        edits.apply(&mut self.listener_streams)
     }
 
     /// A backend and its endpoints have one key and often change together.

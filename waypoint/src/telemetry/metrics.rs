@@ -1,5 +1,6 @@
 //! Counters of requests. Each worker writes its own, so that none waits for another; a scrape adds them up.
 
+use super::streams::{self, StreamCounters};
 use crate::serve::Reason;
 use http::StatusCode;
 use prometheus_client::collector::Collector;
@@ -35,6 +36,8 @@ pub struct Counters {
     pub mirrored: AtomicU64,
     /// Requests that should have been mirrored, but the body was too long or too many mirrors were under way.
     pub mirrors_dropped: AtomicU64,
+    /// Byte streams and datagrams.
+    pub streams: StreamCounters,
 }
 
 /// The counters of all workers, for a registry.
@@ -54,7 +57,7 @@ pub fn count(counter: &AtomicU64) {
     add(counter, 1);
 }
 
-fn add(counter: &AtomicU64, much: u64) {
+pub(super) fn add(counter: &AtomicU64, much: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(much), Relaxed);
 }
 
@@ -170,7 +173,7 @@ impl Collector for Metrics {
             let metric = encoder.encode_descriptor(name, help, None, ConstCounter::<u64>::TYPE)?;
             counter.encode(metric)?;
         }
-        Ok(())
+        streams::encode(&self.0, &mut encoder)
     }
 }
 

@@ -3,10 +3,12 @@
 mod access;
 mod exchange;
 mod metrics;
+mod streams;
 
 pub use access::Entry;
 pub use exchange::Exchange;
 pub use metrics::{Counters, Metrics, count};
+pub use streams::{StreamCounters, StreamKind, StreamRecord};
 
 use crate::settings::AccessLogging;
 use fairway_config::model::SpiffeId;

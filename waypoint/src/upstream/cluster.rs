@@ -84,6 +84,11 @@ impl Cluster {
     pub fn candidates(&self) -> &[Arc<EndpointRecord>] {
         if self.ready.is_empty() { &self.draining } else { &self.ready }
     }
+
+    /// Whether this is still one of its endpoints, so that what goes there may go on.
+    pub fn holds(&self, endpoint: &Arc<EndpointRecord>) -> bool {
+        self.ready.iter().chain(&self.draining).any(|it| Arc::ptr_eq(it, endpoint))
+    }
 }
 
 // === impl Registry ===

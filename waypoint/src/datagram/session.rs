@@ -1,0 +1,137 @@
+//! A client's datagrams to one endpoint and back.
+
+use crate::stream::{Carried, Decision};
+use crate::telemetry::StreamRecord;
+use crate::upstream::endpoint::{EndpointRecord, InFlight};
+use fairway_config::model::{BackendKey, Generation};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::UdpSocket;
+
+/// A client's datagrams to one endpoint and back, on a socket of its own.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Tells it apart from an earlier session of the same client.
+    pub number: u64,
+    /// The configuration it was last found to agree with.
+    pub generation: Cell<Generation>,
+    io: UdpSocket,
+    backend: BackendKey,
+    in_flight: InFlight,
+    talk: Cell<Talk>,
+    /// Whether the endpoint's health was told.
+    told: Cell<bool>,
+    quiet: Cell<u32>,
+    record: RefCell<StreamRecord>,
+}
+
+/// How far a talk has come. Only who gets the answers can speak again after one, so that a forged source address never
+/// gets beyond the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Talk {
+    /// The client has spoken.
+    Asked,
+    /// The endpoint has answered.
+    Answered,
+    /// The client has spoken again.
+    Assured,
+}
+
+// === impl Session ===
+
+impl Session {
+    pub fn open(
+        number: u64,
+        generation: Generation,
+        decision: &Decision,
+        in_flight: InFlight,
+        mut record: StreamRecord,
+    ) -> io::Result<Self> {
+        let address = in_flight.endpoint().address();
+        let io = connect(address)?;
+        record.reached(in_flight.endpoint());
+        Ok(Self {
+            number,
+            generation: Cell::new(generation),
+            io,
+            backend: decision.cluster.key().clone(),
+            in_flight,
+            talk: Cell::new(Talk::Asked),
+            told: Cell::new(false),
+            quiet: Cell::new(0),
+            record: RefCell::new(record),
+        })
+    }
+
+    pub fn backend(&self) -> &BackendKey {
+        &self.backend
+    }
+
+    pub fn endpoint(&self) -> &Arc<EndpointRecord> {
+        self.in_flight.endpoint()
+    }
+
+    /// Sends the endpoint a datagram. The kernel is asked itself: the event loop knows nothing yet of a new socket.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        SockRef::from(&self.io).send(bytes)?;
+        self.quiet.set(0);
+        if self.talk.get() == Talk::Answered {
+            self.talk.set(Talk::Assured);
+        }
+        let record = self.record.borrow();
+        let received = &record.moved().received;
+        received.set(received.get() + bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Waits until there may be an answer.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.io.readable().await
+    }
+
+    /// Receives an answer.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.io.try_recv(buffer)?;
+        self.quiet.set(0);
+        if self.talk.get() == Talk::Asked {
+            self.talk.set(Talk::Answered);
+        }
+        let record = self.record.borrow();
+        let sent = &record.moved().sent;
+        sent.set(sent.get() + length as u64);
+        Ok(length)
+    }
+
+    /// Whether somebody is known to be at the client's address.
+    pub fn is_assured(&self) -> bool {
+        self.talk.get() == Talk::Assured
+    }
+
+    /// Whether the endpoint's health has not been told yet; it is from now on.
+    pub fn tell_once(&self) -> bool {
+        !self.told.replace(true)
+    }
+
+    /// One more second; how many have passed since the last datagram, of which the first is not a whole one.
+    pub fn tick(&self) -> u32 {
+        let quiet = self.quiet.get().saturating_add(1);
+        self.quiet.set(quiet);
+        quiet
+    }
+
+    /// How it ends.
+    pub fn ended(&self, carried: Carried) {
+        self.record.borrow_mut().ended(carried);
+    }
+}
+
+/// A connected socket hears of ICMP errors, and takes datagrams from the endpoint only.
+fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}

@@ -1,0 +1,204 @@
+//! Connections to a socket where the SNI says which listener they are for, and to TCP listeners, where nothing has to.
+
+use super::accept::Arrival;
+use super::connection::{Order, Stage};
+use super::hello::{BadHello, Hello, HelloReader};
+use super::ports::{Branch, Branches, PortId, Way};
+use super::tls::handshake;
+use crate::stream::{Arrived, Decision, Refusal, decide, serve_stream};
+use crate::table::BoundListener;
+use crate::telemetry::{StreamKind, StreamRecord, count};
+use crate::transport::Transport;
+use bytes::{Bytes, BytesMut};
+use std::io;
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// What is read at once while the name is not known; most clients' first message fits.
+const FIRST_READ: usize = 2 * 1024;
+/// "unrecognized_name", fatal, in a record of its own (RFC 6066 §3).
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+
+/// Why there is no first message.
+#[derive(Debug, thiserror::Error)]
+enum NoHello {
+    /// The client closed without a word: a check whether somebody listens.
+    #[error("the client said nothing")]
+    Silent,
+    /// The connection broke, or ended in the middle.
+    #[error("the connection ended within the first TLS message: {0}")]
+    Broken(#[from] io::Error),
+    /// It is none.
+    #[error(transparent)]
+    Bad(#[from] BadHello),
+}
+
+impl Arrival {
+    /// A TCP listener's connection.
+    pub(super) async fn serve_tcp(self, listener: Arc<BoundListener>, stream: TcpStream) {
+        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.address);
+        let client = Transport::Tcp(stream);
+        match self.decide(&listener, None, &mut record) {
+            Ok(decision) => self.carry(&listener, decision, client, Bytes::new(), record).await,
+            Err(refusal) => {
+                record.refuse(refusal);
+                client.reset_on_close();
+            }
+        }
+    }
+
+    /// TLS: the name first, then what its listener does with it.
+    pub(super) async fn serve_by_sni(self, port: PortId, mut stream: TcpStream, branches: Arc<Branches>) {
+        let mut ahead = BytesMut::new();
+        let read = tokio::select! {
+            read = read_hello(&mut stream, &mut ahead) => read,
+            order = self.connection.ordered(Order::Finish) => {
+                let slow = order == Order::TooSlow;
+                return self.turn_away(stream, if slow { Refusal::TooSlow } else { Refusal::Draining });
+            }
+        };
+        let hello = match read {
+            Ok(hello) => hello,
+            Err(NoHello::Silent) => return,
+            Err(error) => {
+                tracing::debug!(client = ?self.address, %error, "no TLS session");
+                return self.turn_away(stream, Refusal::NotTls);
+            }
+        };
+        let name = hello.server_name;
+        let Some(Branch { listener, way }) = branches.choose(name.as_deref()) else {
+            if branches.all_terminate() {
+                let _ = stream.try_write(UNRECOGNIZED_NAME);
+                return self.refuse(Refusal::NoListener);
+            }
+            return self.turn_away(stream, Refusal::NoListener);
+        };
+        let ahead = ahead.freeze();
+        match way {
+            Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
+            Way::Passthrough => {
+                let telemetry = &self.worker.telemetry;
+                let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.address);
+                let client = Transport::Tcp(stream);
+                match self.decide(listener, name.as_ref(), &mut record) {
+                    Ok(decision) => self.carry(listener, decision, client, ahead, record).await,
+                    Err(refusal) => {
+                        record.refuse(refusal);
+                        client.reset_on_close();
+                    }
+                }
+            }
+            Way::Terminate(config) => {
+                self.terminate(listener, name.as_ref(), stream, config.clone(), ahead).await;
+            }
+        }
+    }
+
+    /// Ends TLS, and carries what is inside. A client whose connection leads nowhere is turned away before the handshake.
+    async fn terminate(
+        self,
+        listener: &BoundListener,
+        name: Option<&Arc<str>>,
+        stream: TcpStream,
+        config: Arc<rustls::ServerConfig>,
+        ahead: Bytes,
+    ) {
+        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Terminated, self.address);
+        let decision = match self.decide(listener, name, &mut record) {
+            Ok(decision) => decision,
+            Err(refusal) => {
+                record.refuse(refusal);
+                return Transport::Tcp(stream).reset_on_close();
+            }
+        };
+        let accepted = tokio::select! {
+            accepted = handshake(config, stream, &ahead) => accepted,
+            order = self.connection.ordered(Order::Finish) => {
+                let slow = order == Order::TooSlow;
+                return record.refuse(if slow { Refusal::TooSlow } else { Refusal::Draining });
+            }
+        };
+        match accepted {
+            Ok(stream) => {
+                let client = Transport::Tls(Box::new(stream));
+                self.carry(listener, decision, client, Bytes::new(), record).await;
+            }
+            Err(error) => {
+                count(&self.worker.telemetry.counters.connections_refused);
+                record.refuse(Refusal::Handshake);
+                tracing::debug!(client = ?self.address, %error, "no TLS session");
+            }
+        }
+    }
+
+    fn decide(
+        &self,
+        listener: &BoundListener,
+        name: Option<&Arc<str>>,
+        record: &mut StreamRecord,
+    ) -> Result<Decision, Refusal> {
+        let serving = self.worker.serving();
+        record.asked(listener, serving.tables.generation(), name);
+        let rng = &mut *self.worker.rng.borrow_mut();
+        let decision = decide(&serving.tables, listener, name.map(|it| &**it), rng)?;
+        record.decided(&decision);
+        Ok(decision)
+    }
+
+    async fn carry(
+        &self,
+        listener: &BoundListener,
+        decision: Decision,
+        client: Transport,
+        ahead: Bytes,
+        record: StreamRecord,
+    ) {
+        self.connection.set_stage(Stage::Raw);
+        let arrived = Arrived { worker: &self.worker, connection: &self.connection, listener, record };
+        Box::pin(serve_stream(arrived, decision, client, ahead)).await;
+    }
+
+    /// Closes as if nobody listened: the client is told nothing in a TLS that is not this proxy's to speak.
+    fn turn_away(&self, stream: TcpStream, refusal: Refusal) {
+        Transport::Tcp(stream).reset_on_close();
+        self.refuse(refusal);
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        count(&self.worker.telemetry.counters.connections_refused);
+        StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.address).refuse(refusal);
+    }
+}
+
+/// Reads until the name is known. Whoever waits for it has a time limit: the sweep over connections that shake hands.
+async fn read_hello(stream: &mut TcpStream, ahead: &mut BytesMut) -> Result<Hello, NoHello> {
+    let mut reader = HelloReader::default();
+    loop {
+        ahead.reserve(FIRST_READ);
+        if stream.read_buf(ahead).await? == 0 {
+            return Err(match ahead.is_empty() {
+                true => NoHello::Silent,
+                false => NoHello::Broken(io::ErrorKind::UnexpectedEof.into()),
+            });
+        }
+        if let Some(hello) = reader.read(ahead)? {
+            return Ok(hello);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, F>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_for_its_name_is_small() {
+        let size = size_of_future(Arrival::serve_by_sni);
+        assert!(size <= 1024, "{size}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Copying between a client and an endpoint until both have ended, one breaks, or the drain cuts them off.
+//!
+//! There is no time limit for silence: an idle pair holds no buffers, and many protocols (databases, brokers) are silent
+//! for hours. A peer that is gone without a word is noticed by TCP keepalive.
+
+use crate::listen::connection::{Connection, Order};
+use crate::telemetry::StreamCounters;
+use crate::transport::Transport;
+use bytes::Bytes;
+use fairway_hbone::copy::{ByteStream, Ended, Plain, ReadBuffer, Side, bidirectional};
+use std::cell::Cell;
+use std::io;
+use std::task::{Context, Poll};
+
+/// Bytes that have passed.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// From the client.
+    pub received: Cell<u64>,
+    /// To the client.
+    pub sent: Cell<u64>,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// Both sides said that they were done.
+    Whole,
+    /// The client's connection broke.
+    ClientBroke,
+    /// The endpoint's connection broke.
+    EndpointBroke,
+    /// The proxy ended.
+    CutOff,
+    /// The configuration has no place for it any more.
+    Moved,
+    /// It had to make room for others.
+    Displaced,
+}
+
+/// Carries bytes both ways. `ahead` was read from the client already.
+pub(super) async fn carry(
+    connection: &Connection,
+    client: Transport,
+    ahead: Bytes,
+    endpoint: Transport,
+    counters: &StreamCounters,
+    moved: &Moved,
+) -> Carried {
+    let mut near = Near { io: Plain(client), ahead, counters, moved };
+    let mut far = Plain(endpoint);
+    let carried = tokio::select! {
+        transfer = bidirectional(&mut near, &mut far) => match transfer.ended {
+            Ended::Closed { .. } => Carried::Whole,
+            Ended::Broken { by: Side::Near, .. } => Carried::ClientBroke,
+            Ended::Broken { by: Side::Far, .. } => Carried::EndpointBroke,
+        },
+        _ = connection.ordered(Order::TooSlow) => Carried::CutOff,
+    };
+    if carried != Carried::Whole {
+        // Nobody may take what was cut off for the whole.
+        near.io.0.reset_on_close();
+        far.0.reset_on_close();
+    }
+    carried
+}
+
+/// The client's side: gives back what was read ahead, and counts.
+struct Near<'a> {
+    io: Plain<Transport>,
+    ahead: Bytes,
+    counters: &'a StreamCounters,
+    moved: &'a Moved,
+}
+
+impl ByteStream for Near<'_> {
+    fn poll_read_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuffer) -> Poll<io::Result<Bytes>> {
+        let bytes = if self.ahead.is_empty() {
+            std::task::ready!(self.io.poll_read_bytes(cx, buffer))?
+        } else {
+            std::mem::take(&mut self.ahead)
+        };
+        self.counters.received(bytes.len());
+        self.moved.received.set(self.moved.received.get() + bytes.len() as u64);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>> {
+        let written = std::task::ready!(self.io.poll_write_bytes(cx, bytes))?;
+        self.counters.sent(written);
+        self.moved.sent.set(self.moved.sent.get() + written as u64);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_shutdown(cx)
+    }
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_broken(cx)
+    }
+}

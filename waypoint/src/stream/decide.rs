@@ -1,0 +1,34 @@
+//! Where a connection or a client's datagrams go. Pure: a listener and a name in, a backend out.
+
+use super::Refusal;
+use crate::table::{BoundListener, Tables};
+use crate::upstream::cluster::Cluster;
+use fairway_config::model::{BackendTarget, RouteKey};
+use rand::Rng;
+use std::sync::Arc;
+
+/// Where a connection goes.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The route that says so.
+    pub route: RouteKey,
+    /// The backend.
+    pub cluster: Arc<Cluster>,
+}
+
+/// Chooses route and backend.
+pub fn decide(
+    tables: &Tables,
+    listener: &BoundListener,
+    name: Option<&str>,
+    rng: &mut impl Rng,
+) -> Result<Decision, Refusal> {
+    let route = listener.streams.choose(name).ok_or(Refusal::NoRoute)?;
+    match route.draw(rng).ok_or(Refusal::NoBackend)? {
+        BackendTarget::Unresolved(_) => Err(Refusal::UnresolvedBackend),
+        BackendTarget::Backend(key) => {
+            let cluster = tables.cluster(key).ok_or(Refusal::UnresolvedBackend)?.clone();
+            Ok(Decision { route: route.route().key.clone(), cluster })
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! One byte stream that nobody looks into: route by listener and SNI → backend by weight → endpoint → copy both ways.
+
+mod carry;
+mod decide;
+mod refusal;
+mod serve;
+
+pub use carry::{Carried, Moved};
+pub use decide::{Decision, decide};
+pub use refusal::Refusal;
+pub use serve::{Arrived, serve_stream};

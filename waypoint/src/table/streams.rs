@@ -1,0 +1,168 @@
+//! Routes for bytes and datagrams, by listener: which of them takes a connection is known before it comes.
+
+use super::Shared;
+use crate::route::{HostIndex, Weights};
+use fairway_config::model::{
+    Attachment, BackendTarget, HostMatch, HostnamePattern, L4Route, ListenerKey, RouteKey,
+};
+use rand::Rng;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A TLSRoute, TCPRoute or UDPRoute, ready to be used.
+#[derive(Debug)]
+pub struct CompiledL4Route {
+    route: Arc<L4Route>,
+    weights: Weights,
+}
+
+/// The routes for bytes or datagrams of one listener.
+#[derive(Clone, Debug, Default)]
+pub struct StreamTable {
+    routes: Vec<Arc<CompiledL4Route>>,
+    /// Of the routes that want one name, the one that gets it.
+    by_name: HostIndex<Arc<CompiledL4Route>>,
+}
+
+/// Routes that come and go, by listener. A route that stays in place goes as it was and comes as it is.
+#[derive(Debug, Default)]
+pub(super) struct StreamEdits(BTreeMap<ListenerKey, StreamEdit>);
+
+#[derive(Debug, Default)]
+struct StreamEdit {
+    gone: Vec<RouteKey>,
+    come: Vec<Arc<CompiledL4Route>>,
+}
+
+// === impl CompiledL4Route ===
+
+impl CompiledL4Route {
+    /// Adds up the weights.
+    pub fn new(route: Arc<L4Route>) -> Self {
+        Self { weights: Weights::of(route.backends.iter().map(|it| it.weight)), route }
+    }
+
+    /// The route.
+    pub fn route(&self) -> &L4Route {
+        &self.route
+    }
+
+    /// A backend, drawn by weight; none if there are none or all weigh nothing.
+    pub fn draw(&self, rng: &mut impl Rng) -> Option<&BackendTarget> {
+        Some(&self.route.backends.get(self.weights.draw(rng)?)?.target)
+    }
+}
+
+// === impl StreamTable ===
+
+impl StreamTable {
+    /// The route that takes connections for a name (lower case): the one with the most specific hostname at this listener;
+    /// of those the one whose own hostname is the most specific; of those the oldest. Without a name only a route
+    /// without hostnames does.
+    pub fn choose(&self, name: Option<&str>) -> Option<&Arc<CompiledL4Route>> {
+        self.by_name.covering(name.unwrap_or_default()).next()
+    }
+
+    fn edited(&self, listener: &ListenerKey, edit: &StreamEdit) -> Self {
+        let stays = |it: &&Arc<CompiledL4Route>| !edit.gone.contains(&it.route.key);
+        let routes: Vec<_> = self.routes.iter().filter(stays).chain(&edit.come).cloned().collect();
+        let mut places: Vec<_> = routes.iter().flat_map(|route| places(route, listener)).collect();
+        places.sort_by(Place::precedence);
+        let mut by_name = HostIndex::default();
+        for Place { effective, route, .. } in places {
+            if by_name.get(effective).is_none() {
+                by_name.insert(effective, route.clone());
+            }
+        }
+        Self { routes, by_name }
+    }
+}
+
+/// A route under one of its names at a listener.
+struct Place<'r> {
+    effective: Option<&'r HostnamePattern>,
+    original: Option<&'r HostnamePattern>,
+    route: &'r Arc<CompiledL4Route>,
+}
+
+/// A route without hostnames stands under every name.
+fn places<'r>(route: &'r Arc<CompiledL4Route>, listener: &ListenerKey) -> Vec<Place<'r>> {
+    let place = |host: Option<&'r HostMatch>| Place {
+        effective: host.map(|it| &it.effective),
+        original: host.map(|it| &it.original),
+        route,
+    };
+    let at = |attachment: &'r Attachment| match attachment {
+        Attachment::Listener { listener: l, hostnames } if l == listener => Some(hostnames),
+        _ => None,
+    };
+    let hostnames = route.route.attachments.iter().filter_map(at);
+    hostnames
+        .flat_map(|all| match all.is_empty() {
+            true => vec![place(None)],
+            false => all.iter().map(|it| place(Some(it))).collect(),
+        })
+        .collect()
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// What goes first is less (GEP-2643, and the conflict rules every route has: older, then by name).
+    fn precedence(&self, other: &Self) -> Ordering {
+        let specificity = |it: &Self| Reverse(it.original.map(HostnamePattern::specificity));
+        let (one, two) = (&self.route.route, &other.route.route);
+        specificity(self)
+            .cmp(&specificity(other))
+            .then_with(|| one.created.cmp(&two.created))
+            .then_with(|| one.object.to_string().cmp(&two.object.to_string()))
+            .then_with(|| one.key.cmp(&two.key))
+    }
+}
+
+// === impl StreamEdits ===
+
+impl StreamEdits {
+    /// Notes that a route was replaced.
+    pub fn replace(&mut self, old: Option<&Arc<CompiledL4Route>>, new: Option<&Arc<CompiledL4Route>>) {
+        for old in old {
+            self.visit(old, |edit| edit.gone.push(old.route.key.clone()));
+        }
+        for new in new {
+            self.visit(new, |edit| edit.come.push(new.clone()));
+        }
+    }
+
+    /// Calls with the edit of every listener of a route, once for each.
+    fn visit(&mut self, route: &CompiledL4Route, mut edit: impl FnMut(&mut StreamEdit)) {
+        let listener = |it| match it {
+            &Attachment::Listener { ref listener, .. } => Some(listener),
+            Attachment::Service { .. } => None,
+        };
+        let mut listeners: Vec<_> = route.route.attachments.iter().filter_map(listener).collect();
+        listeners.sort_unstable();
+        listeners.dedup();
+        for listener in listeners {
+            edit(self.0.entry(listener.clone()).or_default());
+        }
+    }
+
+    /// Rebuilds the listeners that are touched; whether there were any.
+    pub fn apply(&self, tables: &mut Shared<ListenerKey, Arc<StreamTable>>) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let tables = Arc::make_mut(tables);
+        for (listener, edit) in &self.0 {
+            let table = tables.get(listener).map_or_else(StreamTable::default, |it| StreamTable::clone(it));
+            let table = table.edited(listener, edit);
+            if table.routes.is_empty() {
+                tables.remove(listener);
+            } else {
+                tables.insert(listener.clone(), Arc::new(table));
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,317 @@
+//! Byte streams and datagram sessions: counters, and one line in the access log for each.
+
+use super::Telemetry;
+use super::access::Sampled;
+use super::metrics::{Counters, add, count};
+use crate::stream::{Carried, Decision, Moved, Refusal};
+use crate::table::BoundListener;
+use crate::upstream::endpoint::EndpointRecord;
+use fairway_config::model::{Generation, ListenerKey, RouteKey, SpiffeId};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use tokio::time::Instant;
+
+/// What a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// A TCP connection.
+    Tcp,
+    /// A TLS connection of which nothing else is known.
+    Tls,
+    /// A TLS connection that goes on as it is.
+    Passthrough,
+    /// A TLS connection that ends here.
+    Terminated,
+    /// A client's datagrams.
+    Udp,
+}
+
+/// One worker's counters of streams.
+#[derive(Debug, Default)]
+pub struct StreamCounters {
+    begun: [AtomicU64; StreamKind::LABELS.len()],
+    ended: [AtomicU64; StreamKind::LABELS.len()],
+    refused: [AtomicU64; Refusal::ALL.len()],
+    cut_off: AtomicU64,
+    bytes: [AtomicU64; 2],
+    datagrams: [AtomicU64; 2],
+    /// Datagrams that were not sent on because a queue of the kernel was full.
+    pub datagrams_lost: AtomicU64,
+}
+
+/// A stream from its decision to its end: counted when it is dropped, whatever became of it.
+#[derive(Debug)]
+pub struct StreamRecord {
+    telemetry: Rc<Telemetry>,
+    kind: StreamKind,
+    started: Instant,
+    refusal: Option<Refusal>,
+    ended: &'static str,
+    moved: Moved,
+    entry: Option<Box<Entry>>,
+}
+
+/// What is remembered of a stream for its line.
+#[derive(Debug)]
+struct Entry {
+    sampled: Sampled,
+    client: Option<IpAddr>,
+    name: Option<Arc<str>>,
+    listener: Option<ListenerKey>,
+    route: Option<RouteKey>,
+    endpoint: Option<(SocketAddr, Option<SpiffeId>)>,
+    generation: Generation,
+}
+
+const DIRECTIONS: [&str; 2] = ["received", "sent"];
+
+// === impl StreamKind ===
+
+impl StreamKind {
+    const LABELS: [&'static str; 5] = ["tcp", "tls", "tls_passthrough", "tls_terminated", "udp"];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Passthrough => "tls_passthrough",
+            Self::Terminated => "tls_terminated",
+            Self::Udp => "udp",
+        }
+    }
+
+    fn index(self) -> usize {
+        Self::LABELS.iter().position(|it| *it == self.label()).unwrap_or_default()
+    }
+}
+
+// === impl StreamCounters ===
+
+impl StreamCounters {
+    /// Bytes came from a client.
+    pub fn received(&self, bytes: usize) {
+        add(&self.bytes[0], bytes as u64);
+    }
+
+    /// Bytes went to a client.
+    pub fn sent(&self, bytes: usize) {
+        add(&self.bytes[1], bytes as u64);
+    }
+
+    /// A datagram came from a client.
+    pub fn datagram_received(&self, bytes: usize) {
+        count(&self.datagrams[0]);
+        self.received(bytes);
+    }
+
+    /// A datagram went to a client.
+    pub fn datagram_sent(&self, bytes: usize) {
+        count(&self.datagrams[1]);
+        self.sent(bytes);
+    }
+
+    /// A connection is closed, or a datagram dropped.
+    pub fn refuse(&self, refusal: Refusal) {
+        if let Some(counter) = self.refused.get(refusal.index()) {
+            count(counter);
+        }
+    }
+
+    /// Streams under way.
+    pub fn active(&self) -> u64 {
+        let sum = |all: &[AtomicU64]| all.iter().map(|it| it.load(Relaxed)).sum::<u64>();
+        sum(&self.begun).saturating_sub(sum(&self.ended))
+    }
+}
+
+// === impl StreamRecord ===
+
+impl StreamRecord {
+    /// A stream begins.
+    pub fn begin(telemetry: &Rc<Telemetry>, kind: StreamKind, client: Option<IpAddr>) -> Self {
+        if let Some(counter) = telemetry.counters.streams.begun.get(kind.index()) {
+            count(counter);
+        }
+        let entry = |sampled| Entry {
+            sampled,
+            client,
+            name: None,
+            listener: None,
+            route: None,
+            endpoint: None,
+            generation: Generation::default(),
+        };
+        Self {
+            telemetry: telemetry.clone(),
+            kind,
+            started: Instant::now(),
+            refusal: None,
+            ended: Carried::CutOff.label(),
+            moved: Moved::default(),
+            entry: telemetry.samples().map(|sampled| Box::new(entry(sampled))),
+        }
+    }
+
+    /// For a listener, from a configuration, with a name if it is TLS.
+    pub fn asked(&mut self, listener: &BoundListener, generation: Generation, name: Option<&Arc<str>>) {
+        if let Some(entry) = &mut self.entry {
+            entry.listener = Some(listener.listener.key.clone());
+            entry.generation = generation;
+            entry.name = name.cloned();
+        }
+    }
+
+    /// It is known where it goes.
+    pub fn decided(&mut self, decision: &Decision) {
+        if let Some(entry) = &mut self.entry {
+            entry.route = Some(decision.route.clone());
+        }
+    }
+
+    /// It has its endpoint.
+    pub fn reached(&mut self, endpoint: &EndpointRecord) {
+        if let Some(entry) = &mut self.entry {
+            entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned()));
+        }
+    }
+
+    /// It goes nowhere.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.refusal = Some(refusal);
+        self.ended = "refused";
+    }
+
+    /// It ends.
+    pub fn ended(&mut self, carried: Carried) {
+        self.ended = carried.label();
+        if carried == Carried::CutOff {
+            count(&self.telemetry.counters.streams.cut_off);
+        }
+    }
+
+    /// Its bytes.
+    pub fn moved(&self) -> &Moved {
+        &self.moved
+    }
+}
+
+impl Drop for StreamRecord {
+    fn drop(&mut self) {
+        let counters = &self.telemetry.counters.streams;
+        if let Some(counter) = counters.ended.get(self.kind.index()) {
+            count(counter);
+        }
+        if let Some(refusal) = self.refusal {
+            counters.refuse(refusal);
+        }
+        let Some(entry) = &self.entry else { return };
+        if entry.sampled == Sampled::IfError && self.refusal.is_none() {
+            return;
+        }
+        let endpoint = entry.endpoint.as_ref();
+        let took = self.started.elapsed();
+        tracing::info!(
+            target: "access",
+            stream = self.kind.label(),
+            name = entry.name.as_deref().unwrap_or_default(),
+            reason = self.refusal.map(Refusal::label).unwrap_or_default(),
+            ended = self.ended,
+            listener = entry.listener.as_ref().map(ListenerKey::as_str).unwrap_or_default(),
+            route = entry.route.as_ref().map(RouteKey::as_str).unwrap_or_default(),
+            client = entry.client.map(tracing::field::display),
+            own_identity = self.telemetry.identity.as_ref().map(SpiffeId::as_str),
+            endpoint = endpoint.map(|(address, _)| tracing::field::display(address)),
+            endpoint_identity = endpoint.and_then(|(_, identity)| identity.as_ref()).map(SpiffeId::as_str),
+            bytes_received = self.moved.received.get(),
+            bytes_sent = self.moved.sent.get(),
+            total_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            generation = entry.generation.0,
+        );
+    }
+}
+
+// === impl Carried ===
+
+impl Carried {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::ClientBroke => "client_broke_off",
+            Self::EndpointBroke => "endpoint_broke_off",
+            Self::CutOff => "cut_off",
+            Self::Moved => "moved",
+            Self::Displaced => "displaced",
+        }
+    }
+}
+
+/// Writes the sums of all workers.
+pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    type Place = fn(&StreamCounters, usize) -> Option<&AtomicU64>;
+    let sum = |of: Place, index| -> u64 {
+        workers.iter().filter_map(|it| of(&it.streams, index)).map(|it| it.load(Relaxed)).sum()
+    };
+    let reasons = Refusal::ALL.map(Refusal::label);
+    let families: [(&str, &str, &str, &[&str], Place); 4] = [
+        (
+            "fairway_streams",
+            "Byte streams and datagram sessions begun",
+            "kind",
+            &StreamKind::LABELS,
+            |it, index| it.begun.get(index),
+        ),
+        (
+            "fairway_streams_refused",
+            "Connections closed and datagrams dropped instead of being carried",
+            "reason",
+            &reasons,
+            |it, index| it.refused.get(index),
+        ),
+        (
+            "fairway_stream_bytes",
+            "Bytes of streams and datagrams, from clients and to them",
+            "direction",
+            &DIRECTIONS,
+            |it, index| it.bytes.get(index),
+        ),
+        (
+            "fairway_datagrams",
+            "Datagrams, from clients and to them",
+            "direction",
+            &DIRECTIONS,
+            |it, index| it.datagrams.get(index),
+        ),
+    ];
+    for (name, help, label, values, of) in families {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (index, value) in values.iter().enumerate() {
+            let family = metric.encode_family(&[(label, *value)])?;
+            ConstCounter::new(sum(of, index)).encode(family)?;
+        }
+    }
+    let plain: [(&str, &str, Place); 2] = [
+        ("fairway_streams_cut_off", "Streams that the end of the proxy cut off", |it, _| Some(&it.cut_off)),
+        ("fairway_datagrams_lost", "Datagrams that a full queue of the kernel did not take", |it, _| {
+            Some(&it.datagrams_lost)
+        }),
+    ];
+    for (name, help, of) in plain {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(sum(of, 0)).encode(metric)?;
+    }
+    let active: u64 = workers.iter().map(|it| it.streams.active()).sum();
+    let gauge = encoder.encode_descriptor(
+        "fairway_streams_active",
+        "Byte streams and datagram sessions under way",
+        None,
+        MetricType::Gauge,
+    )?;
+    ConstGauge::new(i64::try_from(active).unwrap_or(i64::MAX)).encode(gauge)
+}
