@@ -2,8 +2,8 @@
 
 use fairway_config::model::{
     Attachment, Audience, BackendTarget, Filter, GrpcMethodMatch, HeaderMatch, HostMatch, HostnamePattern,
-    Listener, ListenerKey, ListenerProtocol, Match, ObjectName, PathMatch, Pattern, QueryMatch, Resource,
-    Route, RouteKind, Rule, Timeouts, ValueMatch, WeightedBackend,
+    L4Kind, L4Route, Listener, ListenerKey, ListenerProtocol, Match, ObjectName, PathMatch, Pattern,
+    QueryMatch, Resource, Route, RouteKind, Rule, Timeouts, ValueMatch, WeightedBackend,
 };
 use fairway_config::{Delta, Snapshot};
 use http::request::Parts;
@@ -25,6 +25,19 @@ pub(crate) fn route(name: &str) -> Route {
 /// Like [`route`], a GRPCRoute.
 pub(crate) fn grpc_route(name: &str) -> Route {
     Route { key: format!("GRPCRoute/shop/{name}").into(), kind: RouteKind::Grpc, ..route(name) }
+}
+
+/// A TLSRoute, TCPRoute or UDPRoute `shop/<name>` without backends, bound to listener `listener`.
+pub(crate) fn l4_route(kind: L4Kind, name: &str) -> L4Route {
+    L4Route {
+        key: format!("{kind:?}Route/shop/{name}").into(),
+        kind,
+        object: ObjectName::new("shop", name),
+        created: 0,
+        attachments: vec![attachment("listener", &[])],
+        rule: None,
+        backends: vec![],
+    }
 }
 
 pub(crate) fn attachment(listener: &str, hostnames: &[(&str, &str)]) -> Attachment {

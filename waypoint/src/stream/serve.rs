@@ -27,7 +27,8 @@ pub struct Arrived<'a> {
 pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Transport, ahead: Bytes) {
     let Arrived { worker, connection, listener, mut record } = arrived;
     connection.set_stage(Stage::Raw);
-    let connecting = connect(worker, listener, &decision);
+    // Boxed: its state is large, and gone once there is a connection.
+    let connecting = Box::pin(connect(worker, listener, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,
         _ = connection.ordered(Order::TooSlow) => Err(Refusal::Draining),

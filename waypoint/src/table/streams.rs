@@ -126,21 +126,22 @@ impl Place<'_> {
 impl StreamEdits {
     /// Notes that a route was replaced.
     pub fn replace(&mut self, old: Option<&Arc<CompiledL4Route>>, new: Option<&Arc<CompiledL4Route>>) {
-        for old in old {
+        if let Some(old) = old {
             self.visit(old, |edit| edit.gone.push(old.route.key.clone()));
         }
-        for new in new {
+        if let Some(new) = new {
             self.visit(new, |edit| edit.come.push(new.clone()));
         }
     }
 
     /// Calls with the edit of every listener of a route, once for each.
     fn visit(&mut self, route: &CompiledL4Route, mut edit: impl FnMut(&mut StreamEdit)) {
-        let listener = |it| match it {
-            &Attachment::Listener { ref listener, .. } => Some(listener),
-            Attachment::Service { .. } => None,
-        };
-        let mut listeners: Vec<_> = route.route.attachments.iter().filter_map(listener).collect();
+        let mut listeners: Vec<&ListenerKey> = Vec::new();
+        for attachment in &route.route.attachments {
+            if let Attachment::Listener { listener, .. } = attachment {
+                listeners.push(listener);
+            }
+        }
         listeners.sort_unstable();
         listeners.dedup();
         for listener in listeners {
@@ -164,5 +165,89 @@ impl StreamEdits {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{attachment, l4_route, listener, snapshot};
+    use crate::table::Tables;
+    use crate::upstream::cluster::Registry;
+    use fairway_config::model::{L4Kind, Resource};
+    use fairway_config::{Delta, Snapshot};
+
+    fn resource(route: L4Route) -> Resource {
+        Resource::L4Route(Arc::new(route))
+    }
+
+    fn at(listener: &str, name: &str, created: i64, hostnames: &[(&str, &str)]) -> L4Route {
+        let attachments = vec![attachment(listener, hostnames)];
+        L4Route { created, attachments, ..l4_route(L4Kind::Tls, name) }
+    }
+
+    fn with_listener(routes: Vec<L4Route>) -> Snapshot {
+        let mut resources: Vec<_> = routes.into_iter().map(resource).collect();
+        resources.push(Resource::Listener(Arc::new(listener("l", None))));
+        snapshot(resources)
+    }
+
+    fn chosen(tables: &Tables, name: Option<&str>) -> Option<String> {
+        let set = tables.sockets().next().unwrap();
+        let route = set.listeners()[0].streams.choose(name)?;
+        Some(route.route().object.name.to_string())
+    }
+
+    #[test]
+    fn the_most_specific_name_wins_then_the_most_specific_original_then_the_older_then_the_name() {
+        let snapshot = with_listener(vec![
+            at("l", "wide", 1, &[("*.example.com", "*.com")]),
+            at("l", "narrow", 9, &[("*.example.com", "*.example.com")]),
+            at("l", "exact", 9, &[("a.example.com", "a.example.com")]),
+            at("l", "intersected", 1, &[("a.example.com", "*.example.com")]),
+            at("l", "young", 8, &[("b.example.com", "b.example.com")]),
+            at("l", "old", 7, &[("b.example.com", "b.example.com")]),
+            at("l", "old-too", 7, &[("b.example.com", "b.example.com")]),
+            at("l", "elsewhere", 0, &[("a.example.com", "a.example.com")]),
+            at("l", "rest", 9, &[]),
+        ]);
+        let mut tables = Tables::build(&snapshot, &mut Registry::default()).unwrap();
+        for (name, expected) in [
+            (Some("a.example.com"), "elsewhere"),
+            (Some("b.example.com"), "old"),
+            (Some("c.example.com"), "narrow"),
+            (Some("c.b.example.com"), "narrow"),
+            (Some("example.com"), "rest"),
+            (None, "rest"),
+        ] {
+            assert_eq!(chosen(&tables, name).as_deref(), Some(expected), "{name:?}");
+        }
+        let mut snapshot = snapshot;
+        for (gone, then) in [("elsewhere", "exact"), ("exact", "intersected"), ("intersected", "narrow")] {
+            let removals = vec![resource(at("l", gone, 0, &[])).key()];
+            let (next, changes) = snapshot.apply(Delta { removals, ..Delta::default() });
+            tables = tables.next(&next, &changes, &mut Registry::default()).unwrap();
+            assert_eq!(chosen(&tables, Some("a.example.com")).as_deref(), Some(then));
+            snapshot = next;
+        }
+    }
+
+    #[test]
+    fn a_route_comes_moves_and_goes_at_one_listener_and_leaves_the_others_alone() {
+        let first = with_listener(vec![at("l", "a", 0, &[]), at("other", "b", 0, &[])]);
+        let mut registry = Registry::default();
+        let before = Tables::build(&first, &mut registry).unwrap();
+        let moved = at("l", "a", 0, &[("a.com", "a.com")]);
+        let (second, changes) =
+            first.apply(Delta { upserts: vec![resource(moved.clone())], ..Delta::default() });
+        let after = before.next(&second, &changes, &mut registry).unwrap();
+        assert_eq!((chosen(&after, None), chosen(&after, Some("a.com")).as_deref()), (None, Some("a")));
+        let other = |tables: &Tables| tables.listener_streams["other"].clone();
+        assert!(Arc::ptr_eq(&other(&before), &other(&after)));
+        let (third, changes) =
+            second.apply(Delta { removals: vec![resource(moved).key()], ..Delta::default() });
+        let last = after.next(&third, &changes, &mut registry).unwrap();
+        assert_eq!(chosen(&last, Some("a.com")), None);
+        assert!(!last.listener_streams.contains_key("l"));
     }
 }

@@ -301,3 +301,30 @@ fn the_cost_of_a_request_does_not_grow_with_the_number_of_routes() {
     let (few, many) = (cost(&few, 20), cost(&many, 4_000));
     assert!(many < few * 8, "two hundred times the routes cost {many:?} instead of {few:?}");
 }
+
+#[test]
+fn listeners_share_a_socket_if_the_first_bytes_tell_them_apart() {
+    use ListenerProtocol::{Http, Https, Tcp, TlsPassthrough, TlsTerminate, Udp};
+    let tls = || TlsTermination { certificates: vec![], clients: None };
+    let l = |key, host, protocol| Resource::Listener(Arc::new(Listener { protocol, ..listener(key, host) }));
+    let sockets = |a: ListenerProtocol, b: ListenerProtocol| {
+        let resources = vec![l("a", Some("a.com"), a), l("b", Some("b.com"), b)];
+        Tables::build(&snapshot(resources), &mut Registry::default()).map(|it| it.sockets().count()).ok()
+    };
+    for (a, b, expected) in [
+        (Http, Http, Some(1)),
+        (Https(tls()), TlsTerminate(tls()), Some(1)),
+        (Https(tls()), TlsPassthrough, Some(1)),
+        (TlsTerminate(tls()), TlsPassthrough, Some(1)),
+        (TlsPassthrough, TlsPassthrough, Some(1)),
+        (Http, TlsPassthrough, None),
+        (Tcp, TlsPassthrough, None),
+        (Tcp, Tcp, None),
+        (Udp, Udp, None),
+        // Each has ports of its own.
+        (Tcp, Udp, Some(2)),
+        (Https(tls()), Udp, Some(2)),
+    ] {
+        assert_eq!(sockets(a.clone(), b.clone()), expected, "{a:?} {b:?}");
+    }
+}

@@ -292,8 +292,7 @@ pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<
     for (name, help, label, values, of) in families {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (index, value) in values.iter().enumerate() {
-            let family = metric.encode_family(&[(label, *value)])?;
-            ConstCounter::new(sum(of, index)).encode(family)?;
+            ConstCounter::new(sum(of, index)).encode(metric.encode_family(&[(label, *value)])?)?;
         }
     }
     let plain: [(&str, &str, Place); 2] = [

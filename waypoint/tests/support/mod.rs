@@ -9,12 +9,13 @@
 
 pub mod backend;
 pub mod pki;
+pub mod tls;
 pub mod wire;
 
 use fairway_config::model::{
     AppProtocol, Attachment, Backend, BackendTarget, Endpoint, EndpointState, Endpoints, Generation,
-    HostMatch, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Resource, Route, RouteKind, Rule,
-    Service, ServicePort, Timeouts, WeightedBackend,
+    HostMatch, L4Kind, L4Route, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Resource, Route,
+    RouteKind, Rule, Service, ServicePort, Timeouts, WeightedBackend, WeightedTarget,
 };
 use fairway_config::{Apply, Delta, Rejected, Snapshot};
 use fairway_identity::IdentityHandle;
@@ -76,6 +77,20 @@ impl Proxy {
     /// Where its one socket is.
     pub fn address(&self) -> SocketAddr {
         self.applier.bound().next().unwrap().1
+    }
+
+    /// Where its socket at this address of loopback is.
+    pub fn at(&self, address: IpAddr) -> SocketAddr {
+        self.applier.bound().find(|(_, bound)| bound.ip() == address).unwrap().1
+    }
+
+    /// What the workers have counted, as a scrape shows it.
+    pub fn scrape(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(self.waypoint.metrics()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
     }
 }
 
@@ -139,6 +154,30 @@ pub fn routed(rules: Vec<Rule>) -> Resource {
     Resource::Route(Arc::new(route("route", rules)))
 }
 
+/// A route for the bytes or datagrams of a listener, to backends by weight.
+pub fn l4_route(kind: L4Kind, listener: &str, hostnames: &[&str], backends: &[(u32, &str)]) -> Resource {
+    let target = |&(weight, backend): &(u32, &str)| WeightedTarget {
+        weight,
+        target: BackendTarget::Backend(backend.into()),
+    };
+    Resource::L4Route(Arc::new(L4Route {
+        key: format!("{kind:?}Route/{listener}").into(),
+        kind,
+        object: ObjectName::new("shop", listener),
+        created: 0,
+        attachments: vec![Attachment::Listener { listener: listener.into(), hostnames: hosts(hostnames) }],
+        rule: None,
+        backends: backends.iter().map(target).collect(),
+    }))
+}
+
+/// A listener by another name than [`LISTENER`].
+pub fn named(key: &str, hostname: Option<&str>, protocol: ListenerProtocol) -> Listener {
+    let section = key.rsplit('/').next().unwrap();
+    let hostname = hostname.map(|it| it.parse().unwrap());
+    Listener { key: key.into(), section: section.into(), hostname, ..listener(protocol) }
+}
+
 /// A backend with endpoints.
 pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Vec<Resource> {
     let (service, port) = key.rsplit_once(':').unwrap();
@@ -185,4 +224,14 @@ pub fn with_rule(rule: Rule, protocol: AppProtocol, addresses: &[SocketAddr]) ->
     let mut resources = backend("shop/web:80", protocol, addresses);
     resources.extend([http(), routed(vec![rule])]);
     resources
+}
+
+/// Looks until something is so; what is waited for happens on another thread, which says nothing when it has.
+pub async fn wait_for(is_so: impl Fn() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(wire::LONG, looking).await.expect("it becomes so in time");
 }
