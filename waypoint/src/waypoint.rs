@@ -185,22 +185,25 @@ async fn run(worker: Rc<Worker>, mut doors: mpsc::UnboundedReceiver<Door>) {
         }
     }
     let mut looks = interval(Duration::from_millis(20));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // One look more than needed: what was accepted at the very end has to show up first.
     let mut quiet = 0;
     while quiet < 2 && phase < Phase::Forced {
         tokio::select! {
-            () = drain.reached(Phase::Forced) => {
-                phase = Phase::Forced;
-                worker.connections.enter(phase);
-                // The connections hear of it when they are polled next.
-                looks.tick().await;
-            }
+            () = drain.reached(Phase::Forced) => phase = Phase::Forced,
             _ = looks.tick() => {
                 // Also those that were accepted since.
                 worker.connections.enter(phase);
                 quiet = if worker.connections.count() == 0 { quiet + 1 } else { 0 };
             }
         }
+    }
+    // What is cut off gets a moment to say so: dropped with the worker, it would look as if it had ended well.
+    let mut moments = if phase == Phase::Forced { 25 } else { 0 };
+    while moments > 0 && worker.connections.count() > 0 {
+        worker.connections.enter(phase);
+        looks.tick().await;
+        moments -= 1;
     }
 }
 

@@ -200,6 +200,7 @@ async fn a_drain_leaves_streams_alone_until_its_deadline_and_then_cuts_them_off(
     let deadlines = Deadlines { linger: Duration::from_millis(50), grace: Duration::from_secs(2) };
     let draining = tokio::spawn(proxy.drain.take().unwrap().drain(deadlines));
     wait_for_closed(address).await;
+    wait_for(|| proxy.scrape().contains("fairway_streams_active 1")).await;
     stream.write_all(b"x").await.unwrap();
     assert_eq!(timeout(LONG, stream.read_u8()).await.unwrap().unwrap(), b'x', "still carried");
     let error = timeout(LONG, stream.read_u8()).await.unwrap().unwrap_err();
