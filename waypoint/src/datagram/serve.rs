@@ -167,7 +167,9 @@ impl Flow {
             return Err(Refusal::ThroughWaypoint);
         }
         let now = worker.moment(Instant::now());
-        let endpoint = pick(&decision.cluster, rng, now, &[]).ok_or(Refusal::NoEndpoint)?;
+        // There is no knocking at a door of UDP: a client's own datagrams have to try.
+        let picked = pick(&decision.cluster, rng, now, &[], |endpoint| endpoint.knocked(now));
+        let endpoint = picked.ok_or(Refusal::NoEndpoint)?;
         if !sessions.make_room() {
             return Err(Refusal::Full);
         }
