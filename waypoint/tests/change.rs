@@ -8,14 +8,16 @@
 
 mod support;
 
-use fairway_config::model::{AppProtocol, Resource};
+use fairway_config::Delta;
+use fairway_config::model::{AppProtocol, BackendTarget, Filter, HeaderModifier, Resource, Rule, Unresolved};
 use fairway_runtime::drain::Deadlines;
+use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::backend::{Server, echo};
+use support::backend::{Server, echo, full};
 use support::wire::{Http1, status};
 use support::*;
 use tokio::net::TcpStream;
@@ -30,6 +32,9 @@ async fn load(address: SocketAddr, stop: Arc<AtomicBool>) -> usize {
             client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
             let (head, _) = client.receive().await.expect("an answer");
             assert_eq!(status(&head), 200, "{head}");
+            if let Some(was) = head.lines().find_map(|it| it.strip_prefix("x-was: ")) {
+                assert!(matches!(was, "one one" | "two two"), "{was}");
+            }
             answers += 1;
             if head.contains("connection: close") || stop.load(Ordering::SeqCst) {
                 break;
@@ -39,28 +44,99 @@ async fn load(address: SocketAddr, stop: Arc<AtomicBool>) -> usize {
     answers
 }
 
+/// Says its name, and the header `x-with` that it got.
+async fn named(name: &'static str) -> Server {
+    Server::http(1, move |request| {
+        let with = request.headers().get("x-with").and_then(|it| it.to_str().ok()).unwrap_or("-").to_owned();
+        async move { http::Response::builder().header("x-was", format!("{name} {with}")).body(full("")).unwrap() }
+    })
+    .await
+}
+
+fn with_header(rule: Rule, value: &'static str) -> Rule {
+    let set = vec![(HeaderName::from_static("x-with"), HeaderValue::from_static(value))];
+    let modifier = HeaderModifier { set, ..HeaderModifier::default() };
+    Rule { filters: vec![Filter::RequestHeaders(modifier)], ..rule }
+}
+
+/// Backends, filters, the order of rules and endpoints change a thousand times; no request fails, and none sees one half of
+/// a change: whose filter it met, to that one's backend it goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn configurations_change_under_load() {
-    let (one, two) = (Server::http(1, echo).await, Server::http(1, echo).await);
+async fn a_thousand_changes_under_load_fail_no_request() {
+    let (one, two, spare) = (named("one").await, named("two").await, named("one").await);
     let mut resources = simple(AppProtocol::Http1, &[one.address]);
-    resources.extend(backend("shop/other:80", AppProtocol::Http1, &[two.address]));
+    resources.extend(backend("shop/two:80", AppProtocol::Http1, &[two.address]));
+    let rule_of = |name: &'static str, backend: &str| with_header(rule("/", backend), name);
+    resources.push(routed(vec![rule_of("one", "shop/web:80")]));
     let mut proxy = Proxy::start_with(resources, |settings| settings.workers = NonZeroUsize::new(2).unwrap());
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..4).map(|_| tokio::spawn(load(proxy.address(), stop.clone()))).collect();
-    for number in 0..100 {
-        let target = if number % 2 == 0 { "shop/other:80" } else { "shop/web:80" };
-        proxy.apply(vec![routed(vec![rule("/", target)])]).unwrap();
-        // Endpoints come and go too.
-        let addresses = if number % 3 == 0 { vec![one.address, two.address] } else { vec![one.address] };
-        proxy.apply(backend("shop/web:80", AppProtocol::Http1, &addresses)).unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for number in 0..1_000 {
+        match number % 4 {
+            0 => proxy.apply(vec![routed(vec![rule_of("two", "shop/two:80")])]).unwrap(),
+            // The endpoint that serves now is gone, and another one is there.
+            1 | 3 => {
+                let address = if number % 8 < 4 { spare.address } else { one.address };
+                proxy.apply(backend("shop/web:80", AppProtocol::Http1, &[address])).unwrap();
+            }
+            _ => {
+                let other = Rule { matches: rule("/other", "x").matches, ..rule_of("two", "shop/two:80") };
+                let mut rules = vec![rule_of("one", "shop/web:80"), other];
+                rules.rotate_left(number % 3 % 2);
+                proxy.apply(vec![routed(rules)]).unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     stop.store(true, Ordering::SeqCst);
     let mut answers = 0;
     for client in clients {
         answers += client.await.unwrap();
     }
-    assert!(answers > 100 && one.requests() > 0 && two.requests() > 0, "{answers}");
+    assert!(answers > 1_000, "{answers}");
+    assert!([&one, &two, &spare].iter().all(|it| it.requests() > 0));
+}
+
+/// What a client that asks all the time is answered, each code once as long as it stays the same.
+async fn codes(address: SocketAddr, path: &'static str, stop: Arc<AtomicBool>) -> Vec<u16> {
+    let (mut client, mut codes) = (Http1::connect(address).await, vec![]);
+    while !stop.load(Ordering::SeqCst) {
+        client.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let code = status(&client.receive().await.unwrap().0);
+        if codes.last() != Some(&code) {
+            codes.push(code);
+        }
+    }
+    codes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_and_its_backend_appear_at_once() {
+    let server = Server::http(1, echo).await;
+    let mut proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    let new = || backend("shop/new:80", AppProtocol::Http1, &[server.address]);
+    let gone = || -> Vec<_> { new().iter().map(Resource::key).collect() };
+    let missing = BackendTarget::Unresolved(Unresolved::NotFound);
+    let mut unresolved = rule("/new", "x");
+    unresolved.backends[0].target = missing;
+    for (before, first) in [(vec![], 404), (vec![unresolved], 500)] {
+        for _ in 0..100 {
+            let only = rule("/only", "shop/web:80");
+            let rules = std::iter::once(only.clone()).chain(before.clone()).collect();
+            let delta = Delta { upserts: vec![routed(rules)], removals: gone(), ..Delta::default() };
+            proxy.apply_delta(delta).unwrap();
+            let stop = Arc::new(AtomicBool::new(false));
+            let client = tokio::spawn(codes(proxy.address(), "/new", stop.clone()));
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            let mut upserts = new();
+            upserts.push(routed(vec![only, rule("/new", "shop/new:80")]));
+            proxy.apply(upserts).unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            stop.store(true, Ordering::SeqCst);
+            let codes = client.await.unwrap();
+            assert!(codes == [first, 200] || codes == [200], "{codes:?}");
+        }
+    }
 }
 
 #[tokio::test]

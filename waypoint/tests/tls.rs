@@ -147,6 +147,28 @@ async fn a_new_certificate_serves_the_next_connection() {
 }
 
 #[tokio::test]
+async fn a_rotated_certificate_drops_no_connection() {
+    let mut gateway = gateway().await;
+    let mut open = Vec::new();
+    for round in 0..5 {
+        open.push(gateway.connect("a.example.com", &["http/1.1"]).await.unwrap());
+        for stream in &mut open {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: a.example.com\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            // The echo ends with the head it saw, and that with an empty line.
+            while !answer.ends_with(b"\n\n") {
+                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "round {round}");
+            }
+            assert_eq!(status(&String::from_utf8_lossy(&answer)), 200);
+        }
+        let (_, certificate, root) = https("a", Some("a.example.com"));
+        gateway.proxy.apply(vec![Resource::Certificate(Arc::new(certificate))]).unwrap();
+        gateway.roots = RootCertStore::empty();
+        gateway.roots.add(root).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_listener_without_its_certificate_is_refused() {
     let mut gateway = gateway().await;
     let (mut listener, _, _) = https("lost", Some("lost.example.org"));
