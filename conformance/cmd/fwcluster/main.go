@@ -40,6 +40,7 @@ var commands = []command{
 	{"install", "Gateway API CRDs and our charts, with Helm", (*tool).install},
 	{"uninstall", "our charts, with Helm", (*tool).uninstall},
 	{"test", "run the conformance suite; --run-test NAME for one test", (*tool).test},
+	{"behaviour", "test behaviour under change; --list, --run REGEX", (*tool).behaviour},
 	{"conformance", "everything: up, load, install, test, down", (*tool).conformance},
 	{"restart", "restart a machine's program: fwcluster restart n2 kubelet", (*tool).restart},
 }

@@ -22,6 +22,13 @@ func EchoBasic(bin string) Image {
 	return img
 }
 
+// Backend is the server behind the routes of the behaviour tests.
+func Backend(file string) Image {
+	img := program("fairway.test/backend:v1", file, "/backend")
+	img.User = nonroot
+	return img
+}
+
 // nonroot is the user of the usual base images without root.
 const nonroot = "65532:65532"
 

@@ -1,0 +1,127 @@
+// Package load sends requests at a fixed rate and forgives nothing: every answer that is not the expected one, and every
+// connection that ends in the middle of a request, is a fault. Nothing is sent twice.
+package load
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// patience is how long a connection, and then each request, may take.
+const patience = 10 * time.Second
+
+// Request is one HTTP GET.
+type Request struct {
+	Host, Path string
+}
+
+// Answer is what came back.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Connection is one HTTP/1.1 connection that is kept open, as long as the server wants it.
+// net/http's own client is not used: it sends a request again if a kept connection turns out to be closed.
+type Connection struct {
+	address string
+	tls     *tls.Config
+	conn    net.Conn
+	reader  *bufio.Reader
+	dials   int
+}
+
+// NewConnection to an address; it is opened by the first request.
+func NewConnection(address string, config *tls.Config) *Connection {
+	return &Connection{address: address, tls: config}
+}
+
+// Dials counts how often it was opened.
+func (c *Connection) Dials() int { return c.dials }
+
+// Close closes it.
+func (c *Connection) Close() {
+	if c.conn != nil {
+		_ = c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// Certificate that the server showed on the open connection, if it is TLS.
+func (c *Connection) Certificate() []byte {
+	if over, is := c.conn.(*tls.Conn); is {
+		if chain := over.ConnectionState().PeerCertificates; len(chain) > 0 {
+			return chain[0].Raw
+		}
+	}
+	return nil
+}
+
+// Do sends one request and reads its answer. After an error the connection is closed.
+func (c *Connection) Do(ctx context.Context, request Request) (Answer, error) {
+	reused := c.conn != nil
+	if !reused {
+		if err := c.open(ctx); err != nil {
+			return Answer{}, err
+		}
+	}
+	answer, keep, err := c.exchange(request)
+	if err != nil {
+		c.Close()
+		if reused {
+			return answer, fmt.Errorf("on a kept connection: %w", err)
+		}
+		return answer, fmt.Errorf("on a new connection: %w", err)
+	}
+	if !keep {
+		c.Close()
+	}
+	return answer, nil
+}
+
+func (c *Connection) open(ctx context.Context) error {
+	c.dials++
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.address)
+	if err != nil {
+		return err
+	}
+	if c.tls != nil {
+		over := tls.Client(conn, c.tls)
+		if err := over.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		conn = over
+	}
+	c.conn, c.reader = conn, bufio.NewReader(conn)
+	return nil
+}
+
+func (c *Connection) exchange(request Request) (Answer, bool, error) {
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return Answer{}, false, err
+	}
+	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: fairway-behaviour\r\n\r\n", request.Path, request.Host)
+	if _, err := io.WriteString(c.conn, head); err != nil {
+		return Answer{}, false, fmt.Errorf("sending: %w", err)
+	}
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		return Answer{}, false, fmt.Errorf("reading the answer: %w", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return Answer{}, false, fmt.Errorf("reading the body: %w", err)
+	}
+	return Answer{Status: response.StatusCode, Header: response.Header, Body: body}, !response.Close, nil
+}

@@ -1,0 +1,85 @@
+package scene
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// Watching counts the writes of a kind's objects, as the API server tells of each.
+type Watching struct {
+	stop context.CancelFunc
+	over chan struct{}
+
+	mu sync.Mutex
+	// generation each object was last seen with: a write that keeps it was one of status (or of labels).
+	generation map[string]int64
+	statuses   int
+	last       time.Time
+	seen       []*Object
+}
+
+// Watch begins to count. Objects that are there already count from now on.
+func (c *Cluster) Watch(ctx context.Context, kind, namespace string) (*Watching, error) {
+	ctx, stop := context.WithCancel(ctx)
+	list, err := c.Of(kind, namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	w := &Watching{stop: stop, over: make(chan struct{}), generation: map[string]int64{}}
+	for _, object := range list.Items {
+		w.generation[key(&object)] = object.GetGeneration()
+	}
+	stream, err := c.Of(kind, namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	go func() {
+		defer close(w.over)
+		for event := range stream.ResultChan() {
+			if object, is := event.Object.(*Object); is {
+				w.take(event.Type, object)
+			}
+		}
+	}()
+	return w, nil
+}
+
+func (w *Watching) take(what watch.EventType, object *Object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before, known := w.generation[key(object)]
+	w.generation[key(object)] = object.GetGeneration()
+	if what == watch.Modified && known && before == object.GetGeneration() && object.GetDeletionTimestamp() == nil {
+		w.statuses++
+		w.last = time.Now()
+		w.seen = append(w.seen, object)
+	}
+}
+
+// StatusWrites so far, and when the last was.
+func (w *Watching) StatusWrites() (int, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.statuses, w.last
+}
+
+// Seen are the objects after each status write.
+func (w *Watching) Seen() []*Object {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]*Object(nil), w.seen...)
+}
+
+// Stop ends it.
+func (w *Watching) Stop() {
+	w.stop()
+	<-w.over
+}
+
+func key(object *Object) string { return object.GetNamespace() + "/" + object.GetName() }

@@ -1,0 +1,150 @@
+package behaviour
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairway-mesh/fairway/conformance/behaviour/load"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
+)
+
+const (
+	systemNamespace = "fairway-system"
+	controllerName  = "fairway-controller"
+	controllerLabel = "app.kubernetes.io/name=fairway,app.kubernetes.io/component=controller"
+	// How long to wait for what has no bar of its own: pods that start, namespaces that go.
+	ample = 3 * time.Minute
+)
+
+// stage is one test's place in the cluster: a namespace that is gone after it.
+type stage struct {
+	*testing.T
+	ctx       context.Context
+	namespace string
+	start     time.Time
+}
+
+// begin sets the stage for a test; `name` is its namespace, with others behind it if it needs more.
+func begin(t *testing.T, name string) *stage {
+	t.Helper()
+	s := &stage{T: t, ctx: t.Context(), namespace: "behaviour-" + name, start: time.Now()}
+	s.recorded()
+	s.makeNamespace(s.namespace)
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.autopsy()
+		}
+	})
+	return s
+}
+
+// recorded writes into the book what came of the test.
+func (s *stage) recorded() {
+	s.T.Cleanup(func() {
+		outcome := record.Pass
+		switch {
+		case s.T.Failed():
+			outcome = record.Fail
+		case s.T.Skipped():
+			outcome = record.Skip
+		}
+		s.must(book.End(s.Name(), outcome, time.Since(s.start).Seconds()))
+	})
+}
+
+// part is a test within the test, on the same stage.
+func (s *stage) part(name string, do func(*stage)) {
+	s.Run(name, func(t *testing.T) {
+		inner := &stage{T: t, ctx: t.Context(), namespace: s.namespace, start: time.Now()}
+		inner.recorded()
+		do(inner)
+	})
+}
+
+// makeNamespace makes one, anew if a run before left it, and removes it after the test.
+func (s *stage) makeNamespace(name string) {
+	s.Helper()
+	s.removeNamespace(name)
+	s.apply(fmt.Sprintf(`{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {behaviour.test: "yes"}}}`, name))
+	s.Cleanup(func() {
+		if !*keep {
+			s.must(cluster.Delete(context.Background(), "Namespace", "", name))
+		}
+	})
+}
+
+func (s *stage) removeNamespace(name string) {
+	s.Helper()
+	s.must(cluster.Delete(s.ctx, "Namespace", "", name))
+	s.until(ample, "namespace "+name+" to go", func() (string, error) {
+		object, err := cluster.Get(s.ctx, "Namespace", "", name)
+		return missing(object == nil, "it is still there"), err
+	})
+}
+
+func (s *stage) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// apply writes objects; NAMESPACE in the text is the stage's.
+func (s *stage) apply(text string) []*scene.Object {
+	s.Helper()
+	objects, err := cluster.Apply(s.ctx, strings.ReplaceAll(text, "NAMESPACE", s.namespace))
+	s.must(err)
+	return objects
+}
+
+func (s *stage) get(kind, name string) *scene.Object {
+	s.Helper()
+	object, err := cluster.Get(s.ctx, kind, s.namespace, name)
+	s.must(err)
+	return object
+}
+
+// until waits, and ends the test if it was in vain. It returns how long it took.
+func (s *stage) until(limit time.Duration, what string, ask func() (string, error)) time.Duration {
+	s.Helper()
+	start := time.Now()
+	if err := scene.Until(s.ctx, limit, ask); err != nil {
+		s.Fatalf("waiting for %s: %v", what, err)
+	}
+	return time.Since(start)
+}
+
+func missing(there bool, what string) string {
+	if there {
+		return ""
+	}
+	return what
+}
+
+// figure records a number and fails the test if it does not pass its bar.
+func (s *stage) figure(name string, value float64, unit string, bar *record.Bar) {
+	s.Helper()
+	figure := record.Figure{Name: name, Value: value, Unit: unit, Bar: bar}
+	s.must(book.Add(s.Name(), figure))
+	if bar.Passes(value) {
+		s.Logf("%s", figure)
+	} else {
+		s.Errorf("bar missed: %s", figure)
+	}
+}
+
+// noFaults records how a load went; none of its requests may have failed.
+func (s *stage) noFaults(name string, result load.Result) {
+	s.Helper()
+	s.Logf("%s: %s", name, result)
+	s.figure(name+": requests", float64(result.Requests), "", record.AtLeast(1))
+	s.figure(name+": faults", float64(len(result.Faults)), "", record.AtMost(0))
+	s.figure(name+": p99", milliseconds(load.Quantile(result.Answers, 0.99)), "ms", nil)
+	s.figure(name+": max", milliseconds(load.Quantile(result.Answers, 1)), "ms", nil)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

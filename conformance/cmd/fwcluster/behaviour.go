@@ -1,0 +1,130 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
+	"github.com/fairway-mesh/fairway/conformance/internal/cluster"
+	"github.com/fairway-mesh/fairway/conformance/internal/image"
+	"github.com/fairway-mesh/fairway/conformance/internal/toolchain"
+)
+
+// The parts of this module that are built for the tests of behaviour. Go's own cache knows whether anything changed.
+var ownModule = toolchain.Module{Name: "behaviour", Dir: "."}
+
+// behaviourPlan is which tests of behaviour are to be run.
+type behaviourPlan struct {
+	run, skip, dir string
+	keep           bool
+}
+
+func (t *tool) behaviour(args []string) error {
+	flags := flag.NewFlagSet("behaviour", flag.ContinueOnError)
+	plan := behaviourPlan{}
+	flags.StringVar(&plan.run, "run", ".", "tests to run, a regular expression as of `go test`: -run 'TestBackendInTrouble/refuse'")
+	flags.StringVar(&plan.skip, "skip", "", "tests to leave out, a regular expression")
+	flags.StringVar(&plan.dir, "report-dir", "", "where results.json goes (default: in the cache folder)")
+	flags.BoolVar(&plan.keep, "keep", false, "leave the tests' namespaces")
+	list := flags.Bool("list", false, "list the tests, run none")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *list {
+		tests, err := t.behaviourTests()
+		if err != nil {
+			return err
+		}
+		return attach(exec.Command(tests, "-test.list", plan.run, "-kubeconfig", "-"))
+	}
+	on, err := t.target()
+	if err != nil {
+		return err
+	}
+	return t.runBehaviour(on, plan)
+}
+
+// runBehaviour runs the tests of behaviour where the suite runs too. Fairway has to be installed.
+func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
+	backend, err := t.backendImage(on)
+	if err != nil {
+		return err
+	}
+	tests, err := t.behaviourTests()
+	if err != nil {
+		return err
+	}
+	bins, err := t.build(toolchain.Kubernetes, toolchain.Helm)
+	if err != nil {
+		return err
+	}
+	command, kubeconfig, err := on.Inside(tests)
+	if err != nil {
+		return err
+	}
+	if plan.dir == "" {
+		plan.dir = filepath.Join(t.Cache, "reports", "behaviour-"+time.Now().Format("2006-01-02T15-04-05"))
+	}
+	arguments := []string{
+		"-test.v", "-test.timeout=0", "-test.run=" + plan.run, "-test.skip=" + plan.skip,
+		"-kubeconfig=" + kubeconfig,
+		"-kubectl=" + filepath.Join(bins["kube"], "kubectl"),
+		"-helm=" + filepath.Join(bins["helm"], "helm"),
+		"-charts=" + filepath.Join(t.repository(), "charts"),
+		"-backend-image=" + backend,
+		"-report-dir=" + plan.dir,
+		fmt.Sprintf("-keep=%t", plan.keep),
+	}
+	cmd := command(arguments...)
+	if own, is := on.(ours); is {
+		// On the node's network, but among the host's processes: the tests look at those of pods, and kill some.
+		name := cluster.Nodes()[0].Name
+		cmd = own.Machines()[name].ExecNet(append([]string{tests, "-own"}, arguments...)...)
+	}
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	failed := t.report.Step("behaviour under change", cmd.Run)
+	results, err := record.Read(filepath.Join(plan.dir, "results.json"))
+	if err != nil {
+		return fmt.Errorf("%w (the tests: %w)", err, failed)
+	}
+	table := record.Table(results)
+	fmt.Printf("\n%s\nresults: %s\n", table, plan.dir)
+	if err := os.WriteFile(filepath.Join(plan.dir, "summary.txt"), []byte(table), 0o644); err != nil {
+		return err
+	}
+	if failed != nil {
+		return fmt.Errorf("tests of behaviour: %w", failed)
+	}
+	return nil
+}
+
+// behaviourTests is the program of the tests.
+func (t *tool) behaviourTests() (string, error) {
+	file := filepath.Join(t.Cache, "tools", "bin", "behaviour.test")
+	return file, t.goBuild("test", "-c", "-trimpath", "-o", file, "./behaviour")
+}
+
+// backendImage puts the image of the tests' backends on the nodes.
+func (t *tool) backendImage(on target) (string, error) {
+	file := filepath.Join(t.Cache, "tools", "bin", "behaviour-backend")
+	if err := t.goBuild("build", "-trimpath", "-ldflags=-s -w", "-o", file, "./behaviour/backend"); err != nil {
+		return "", err
+	}
+	img := image.Backend(file)
+	err := t.report.Step("image of the backends", func() error {
+		_, err := on.LoadImage(img)
+		return err
+	})
+	return img.Tags[0], err
+}
+
+func (t *tool) goBuild(args ...string) error {
+	if out, err := t.builder.Go(ownModule, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, out)
+	}
+	return nil
+}
