@@ -11,7 +11,7 @@ GO      := GOTOOLCHAIN=go1.27.3 CGO_ENABLED=0 go -C conformance
 CLUSTER := $(TOOLS)/bin/fwcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test lint deny unit fuzz bench build conformance cluster images harness $(CLUSTER) charts
+.PHONY: help demo run check test lint deny unit fuzz bench build conformance behaviour cluster images harness $(CLUSTER) charts
 
 help: ## What can be done here
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: build ## The published figures, measured here (ARGS="gateway …" or "tun
 
 conformance: $(CLUSTER) ## The official Gateway API suite on a real two-node Kubernetes, made here and taken down again (root)
 	$(CLUSTER) conformance $(ARGS)
+
+behaviour: $(CLUSTER) ## Behaviour under change, on the cluster that is up with Fairway installed: ARGS="--list", "--run TestRollingRestart"
+	$(CLUSTER) behaviour $(ARGS)
 
 cluster: $(CLUSTER) ## That Kubernetes to keep: ARGS="up" (default), "down", "status", "load", "install", "kubectl get pods -A"
 	@$(CLUSTER) $(or $(ARGS),up)

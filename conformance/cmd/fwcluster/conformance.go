@@ -5,16 +5,18 @@ import (
 	"flag"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 )
 
-// conformance is the whole: cluster up, programs and charts in, suite, report, cluster down.
+// conformance is the whole: cluster up, programs and charts in, suite, report, tests of behaviour, cluster down.
 func (t *tool) conformance(args []string) (err error) {
 	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
 	install := flags.Bool("install-packages", os.Getenv("CI") != "", "install missing system packages with apt (the default if CI is set)")
 	leave := flags.Bool("leave", false, "leave the cluster up")
 	channel := flags.String("channel", "experimental", "Gateway API channel: experimental or standard")
 	profile := flags.String("profile", "demo", "cargo profile of our programs")
+	behaviour := flags.String("behaviour", ".", "tests of behaviour to run after the suite, a regular expression; \"\" for none")
 	read := t.planFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -48,7 +50,12 @@ func (t *tool) conformance(args []string) (err error) {
 	if err := t.installCharts(on, *channel, false, nil); err != nil {
 		return err
 	}
-	return t.runSuite(on, plan)
+	err = t.runSuite(on, plan)
+	if *behaviour == "" || plan.options.RunTest != "" {
+		return err
+	}
+	// One after the other, whatever comes of the first: each is looked at for itself.
+	return errors.Join(err, t.runBehaviour(on, behaviourPlan{run: *behaviour, dir: filepath.Join(plan.dir, "behaviour")}))
 }
 
 // downWhenInterrupted takes the cluster down when a person, or CI, has had enough.
