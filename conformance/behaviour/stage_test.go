@@ -144,7 +144,6 @@ func (s *stage) noFaults(name string, result load.Result) {
 	s.figure(name+": requests", float64(result.Requests), "", record.AtLeast(1))
 	s.figure(name+": faults", float64(len(result.Faults)), "", record.AtMost(0))
 	s.figure(name+": p99", milliseconds(load.Quantile(result.Answers, 0.99)), "ms", nil)
-	s.figure(name+": max", milliseconds(load.Quantile(result.Answers, 1)), "ms", nil)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

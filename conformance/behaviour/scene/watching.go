@@ -7,6 +7,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	tools "k8s.io/client-go/tools/watch"
 )
 
 // Watching counts the writes of a kind's objects, as the API server tells of each.
@@ -19,7 +21,6 @@ type Watching struct {
 	generation map[string]int64
 	statuses   int
 	last       time.Time
-	seen       []*Object
 }
 
 // Watch begins to count. Objects that are there already count from now on.
@@ -34,7 +35,12 @@ func (c *Cluster) Watch(ctx context.Context, kind, namespace string) (*Watching,
 	for _, object := range list.Items {
 		w.generation[key(&object)] = object.GetGeneration()
 	}
-	stream, err := c.Of(kind, namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	// A server under load may end a watch; this one goes on where it was.
+	stream, err := tools.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return c.Of(kind, namespace).Watch(ctx, options)
+		},
+	})
 	if err != nil {
 		stop()
 		return nil, err
@@ -58,7 +64,6 @@ func (w *Watching) take(what watch.EventType, object *Object) {
 	if what == watch.Modified && known && before == object.GetGeneration() && object.GetDeletionTimestamp() == nil {
 		w.statuses++
 		w.last = time.Now()
-		w.seen = append(w.seen, object)
 	}
 }
 
@@ -67,13 +72,6 @@ func (w *Watching) StatusWrites() (int, time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.statuses, w.last
-}
-
-// Seen are the objects after each status write.
-func (w *Watching) Seen() []*Object {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]*Object(nil), w.seen...)
 }
 
 // Stop ends it.
