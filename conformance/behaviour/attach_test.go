@@ -63,7 +63,7 @@ func TestThousandRoutesAttach(t *testing.T) {
 }
 
 // attach does what changes the number of attached routes, and measures until it is right.
-func (s *stage) attach(gateways, statuses *scene.Watching, want int64, mostWrites float64, do func()) {
+func (s *stage) attach(gateways, statuses *scene.Watching, want int, mostWrites float64, do func()) {
 	s.Helper()
 	writes, _ := gateways.StatusWrites()
 	routeWrites, _ := statuses.StatusWrites()
@@ -71,29 +71,41 @@ func (s *stage) attach(gateways, statuses *scene.Watching, want int64, mostWrite
 	do()
 	done := time.Now()
 	s.until(time.Minute, fmt.Sprintf("%d attached routes", want), func() (string, error) {
-		gateway, err := cluster.Get(s.ctx, "Gateway", s.namespace, "gw")
-		if err != nil {
-			return "", err
-		}
-		count := scene.AttachedRoutes(gateway, "http")
+		count := -1
+		gateways.Count(func(it *scene.Object) bool { count = int(scene.AttachedRoutes(it, "http")); return true })
 		return missing(count == want, fmt.Sprint(count)), nil
 	})
 	right := time.Now()
-	// The routes' own statuses, and whatever else there is to write.
-	s.until(time.Minute, "the writes to end", func() (string, error) {
-		_, last := statuses.StatusWrites()
-		_, lastOfGateway := gateways.StatusWrites()
-		return missing(time.Since(last) > 2*time.Second && time.Since(lastOfGateway) > 2*time.Second, "still writing"), nil
+	s.until(time.Minute, "the routes to say so", func() (string, error) {
+		said := statuses.Count(func(it *scene.Object) bool {
+			condition := scene.RouteCondition(it, "Accepted")
+			return condition.Status == "True" && condition.ObservedGeneration == it.GetGeneration()
+		})
+		return missing(said == want, fmt.Sprintf("%d are accepted", said)), nil
 	})
+	said := time.Now()
+	s.settled(gateways, statuses)
 	now, _ := gateways.StatusWrites()
-	nowOfRoutes, last := statuses.StatusWrites()
+	nowOfRoutes, _ := statuses.StatusWrites()
 	s.figure("the change itself", done.Sub(start).Seconds(), "s", nil)
 	s.figure("count right after", right.Sub(done).Seconds(), "s", record.AtMost(attachLimit.Seconds()))
+	s.figure("every route says so after", said.Sub(done).Seconds(), "s", nil)
 	s.figure("status writes of the Gateway", float64(now-writes), "", record.AtMost(mostWrites))
-	s.figure("status writes of routes", float64(nowOfRoutes-routeWrites), "", nil)
-	if nowOfRoutes > routeWrites {
-		s.figure("last route's status after", last.Sub(done).Seconds(), "s", nil)
-	}
+	// Not one more than there are routes.
+	s.figure("status writes of routes", float64(nowOfRoutes-routeWrites), "", record.AtMost(attachedRoutes))
+}
+
+// settled waits for the last writes.
+func (s *stage) settled(watchings ...*scene.Watching) {
+	s.Helper()
+	s.until(time.Minute, "the writes to end", func() (string, error) {
+		for _, it := range watchings {
+			if _, last := it.StatusWrites(); time.Since(last) < 3*time.Second {
+				return "still writing", nil
+			}
+		}
+		return "", nil
+	})
 }
 
 func (s *stage) createRoutes(namespace string, count int) {
@@ -235,10 +247,7 @@ func foreignParents(s *stage, route *scene.Object) string {
 // nothingWritten: nothing is written while nothing changes, nor when what changes is nobody's business here.
 func (s *stage) nothingWritten(gateways, statuses *scene.Watching, namespace string) {
 	// What the part before caused is over.
-	s.until(appearLimit, "the last writes to be over", func() (string, error) {
-		_, last := statuses.StatusWrites()
-		return missing(time.Since(last) > 2*time.Second, "still writing"), nil
-	})
+	s.settled(gateways, statuses)
 	first, _ := gateways.StatusWrites()
 	firstOfRoutes, _ := statuses.StatusWrites()
 	classWrites, err := cluster.Watch(s.ctx, "GatewayClass", "")

@@ -21,6 +21,7 @@ type Watching struct {
 	generation map[string]int64
 	statuses   int
 	last       time.Time
+	latest     map[string]*Object
 }
 
 // Watch begins to count. Objects that are there already count from now on.
@@ -31,9 +32,10 @@ func (c *Cluster) Watch(ctx context.Context, kind, namespace string) (*Watching,
 		stop()
 		return nil, err
 	}
-	w := &Watching{stop: stop, over: make(chan struct{}), generation: map[string]int64{}}
-	for _, object := range list.Items {
-		w.generation[key(&object)] = object.GetGeneration()
+	w := &Watching{stop: stop, over: make(chan struct{}), generation: map[string]int64{}, latest: map[string]*Object{}}
+	for i := range list.Items {
+		object := &list.Items[i]
+		w.generation[key(object)], w.latest[key(object)] = object.GetGeneration(), object
 	}
 	// A server under load may end a watch; this one goes on where it was.
 	stream, err := tools.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), &cache.ListWatch{
@@ -60,7 +62,11 @@ func (w *Watching) take(what watch.EventType, object *Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before, known := w.generation[key(object)]
-	w.generation[key(object)] = object.GetGeneration()
+	w.generation[key(object)], w.latest[key(object)] = object.GetGeneration(), object
+	if what == watch.Deleted {
+		delete(w.generation, key(object))
+		delete(w.latest, key(object))
+	}
 	if what == watch.Modified && known && before == object.GetGeneration() && object.GetDeletionTimestamp() == nil {
 		w.statuses++
 		w.last = time.Now()
@@ -72,6 +78,19 @@ func (w *Watching) StatusWrites() (int, time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.statuses, w.last
+}
+
+// Count the objects of which something is true.
+func (w *Watching) Count(is func(*Object) bool) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	count := 0
+	for _, object := range w.latest {
+		if is(object) {
+			count++
+		}
+	}
+	return count
 }
 
 // Stop ends it.
