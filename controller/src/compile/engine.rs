@@ -5,6 +5,7 @@ use super::index::{self, Index, IndexKey};
 use super::output::{Output, Proxy};
 use super::problem::Problem;
 use super::reader::Reader;
+use super::readership::Readership;
 use super::settings::Settings;
 use super::unit::{Life, STAGES, Unit};
 use crate::resources::{Edit, ObjectRef, Resources};
@@ -35,7 +36,7 @@ pub(super) struct Engine {
     objects: Resources,
     index: Index,
     nodes: Map<Unit, Node>,
-    readers: Map<Fact, Set<Unit>>,
+    readers: Readership,
     stale: [Set<Unit>; STAGES],
     resources: Owned<ResourceKey, Resource>,
     statuses: Owned<ObjectRef, ObjectStatus>,
@@ -47,7 +48,7 @@ pub(super) struct Engine {
 }
 
 /// A unit that ran: what it read and what it put where.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Node {
     reads: Box<[Fact]>,
     value: Value,
@@ -83,7 +84,7 @@ impl Engine {
             objects: Resources::default(),
             index: Index::default(),
             nodes: Map::default(),
-            readers: Map::default(),
+            readers: Readership::default(),
             stale: Default::default(),
             resources: Owned::default(),
             statuses: Owned::default(),
@@ -226,7 +227,7 @@ impl Engine {
         let old = self.nodes.remove(unit).unwrap_or_default();
         // The new before the old: what is read still must not be forgotten in between.
         for fact in &reads {
-            self.readers.entry(fact.clone()).or_default().insert(unit.clone());
+            self.readers.add(fact, unit);
         }
         for fact in old.reads.iter().filter(|it| !reads.contains(*it)) {
             self.forget_reader(fact, unit);
@@ -234,11 +235,11 @@ impl Engine {
         let changed = old.value != made.value;
         let is_empty = made.is_empty();
 
-        let added: Vec<_> = made.index.iter().filter(|it| !old.index.contains(it)).cloned().collect();
-        for (key, member) in old.index.iter().filter(|it| !made.index.contains(it)) {
+        // Both are in order.
+        for (key, member) in old.index.iter().filter(|it| made.index.binary_search(it).is_err()) {
             self.set_member(key, member, false);
         }
-        for (key, member) in &added {
+        for (key, member) in made.index.iter().filter(|it| old.index.binary_search(it).is_err()) {
             self.set_member(key, member, true);
         }
         let resources = made.resources.into_iter().map(|it| (it.key(), it));
@@ -249,7 +250,7 @@ impl Engine {
         let problems = self.replace_problems(unit, &old.problems, made.problems);
 
         let own = Fact::Unit(unit.clone());
-        if is_empty && keep == Keep::IfUsed && !self.readers.contains_key(&own) && !self.is_alive(unit) {
+        if is_empty && keep == Keep::IfUsed && !self.readers.has(&own) && !self.is_alive(unit) {
             reads.iter().for_each(|fact| self.forget_reader(fact, unit));
         } else {
             let reads = reads.into_iter().collect();
@@ -290,7 +291,7 @@ impl Engine {
             false => self.index.remove(key, member),
         };
         if changed {
-            if let Some(unit) = key.wakes() {
+            if let Some(unit) = key.wakes(self.index.len(key)) {
                 self.outdate(unit);
             }
             self.outdate_readers(&Fact::Index(key.clone()));
@@ -298,12 +299,9 @@ impl Engine {
     }
 
     fn forget_reader(&mut self, fact: &Fact, unit: &Unit) {
-        let Some(set) = self.readers.get_mut(fact) else { return };
-        set.remove(unit);
-        if !set.is_empty() {
+        if !self.readers.remove(fact, unit) {
             return;
         }
-        self.readers.remove(fact);
         // The last one that read a unit that made nothing: the unit goes too, and with it what it read.
         if let Fact::Unit(read) = fact
             && self.nodes.get(read).is_some_and(Node::is_empty)
@@ -324,29 +322,13 @@ impl Engine {
     }
 
     fn outdate_readers(&mut self, fact: &Fact) {
-        if let Some(readers) = self.readers.get(fact) {
-            for unit in readers {
-                self.stale[unit.stage()].insert(unit.clone());
-            }
+        for unit in self.readers.of(fact) {
+            self.stale[unit.stage()].insert(unit.clone());
         }
     }
 
     fn outdate(&mut self, unit: Unit) {
         self.stale[unit.stage()].insert(unit);
-    }
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self {
-            reads: Box::default(),
-            value: Value::Nothing,
-            resources: Box::default(),
-            statuses: Box::default(),
-            proxies: Box::default(),
-            problems: Box::default(),
-            index: Box::default(),
-        }
     }
 }
 

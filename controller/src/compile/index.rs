@@ -1,6 +1,7 @@
 //! Lookups other than by name: which objects stand under a key.
 
 use super::ProxyClass;
+use super::shadow::Place;
 use super::unit::Unit;
 use crate::resources::{Kind, Object, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
@@ -40,6 +41,10 @@ pub(super) enum IndexKey {
     ListenerClaims(ListenerKey, RouteKind),
     /// Routes of a kind that a Service would take.
     ServiceClaims(ObjectName, Audience, RouteKind),
+    /// Routes that want a place for requests that only one of them can have.
+    Wanting(Place),
+    /// Routes that go before a route somewhere.
+    ShadowedBy(ObjectRef),
     /// Accepted routes of a listener.
     Attached(ListenerKey),
     /// Accepted routes of a Service, from its own namespace.
@@ -52,10 +57,17 @@ pub(super) enum IndexKey {
     Guards(ObjectName),
 }
 
+/// The members of a set. Most sets have one; a tree of its own for each of those would be ten times as large.
+#[derive(Debug)]
+enum Members {
+    One(ObjectRef),
+    Many(Arc<BTreeSet<ObjectRef>>),
+}
+
 /// The sets, by key.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    sets: HashMap<IndexKey, Arc<BTreeSet<ObjectRef>>, ahash::RandomState>,
+    sets: HashMap<IndexKey, Members, ahash::RandomState>,
     /// How many more times than once a member stands under a key: several units may put the same one there.
     again: HashMap<(IndexKey, ObjectRef), u32, ahash::RandomState>,
 }
@@ -64,11 +76,13 @@ pub(super) struct Index {
 
 impl IndexKey {
     /// The unit that has to run when the set changes, whether or not it ran before.
-    pub(super) fn wakes(&self) -> Option<Unit> {
+    pub(super) fn wakes(&self, members: usize) -> Option<Unit> {
         match self {
             Self::CertificateUsers(secret) => Some(Unit::Certificate(secret.clone())),
             Self::WaypointNeed(namespace) => Some(Unit::Waypoint(namespace.clone())),
             Self::Proxies(_) => Some(Unit::HboneListeners),
+            // One alone is in nobody's way, and that is the usual case.
+            Self::Wanting(place) if members > 1 => Some(Unit::Shadows(*place)),
             _ => None,
         }
     }
@@ -117,21 +131,43 @@ pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 impl Index {
     pub(super) fn get(&self, key: &IndexKey) -> Arc<BTreeSet<ObjectRef>> {
-        self.sets.get(key).cloned().unwrap_or_default()
+        match self.sets.get(key) {
+            None => Arc::default(),
+            Some(Members::One(it)) => Arc::new(BTreeSet::from([it.clone()])),
+            Some(Members::Many(set)) => set.clone(),
+        }
     }
 
     pub(super) fn len(&self, key: &IndexKey) -> usize {
-        self.sets.get(key).map_or(0, |it| it.len())
+        match self.sets.get(key) {
+            None => 0,
+            Some(Members::One(_)) => 1,
+            Some(Members::Many(set)) => set.len(),
+        }
     }
 
     /// Whether the set changed.
     pub(super) fn insert(&mut self, key: &IndexKey, member: ObjectRef) -> bool {
-        let set = Arc::make_mut(self.sets.entry(key.clone()).or_default());
-        if set.contains(&member) {
+        let is_there = match self.sets.get_mut(key) {
+            None => {
+                self.sets.insert(key.clone(), Members::One(member));
+                return true;
+            }
+            Some(Members::One(held)) if *held == member => true,
+            Some(Members::Many(set)) if set.contains(&member) => true,
+            Some(Members::Many(set)) => !Arc::make_mut(set).insert(member.clone()),
+            Some(one @ Members::One(_)) => {
+                let before = std::mem::replace(one, Members::Many(Arc::default()));
+                if let (Members::Many(set), Members::One(held)) = (one, before) {
+                    Arc::make_mut(set).extend([held, member.clone()]);
+                }
+                false
+            }
+        };
+        if is_there {
             *self.again.entry((key.clone(), member)).or_default() += 1;
-            return false;
         }
-        set.insert(member)
+        !is_there
     }
 
     /// Whether the set changed.
@@ -143,9 +179,15 @@ impl Index {
             }
             return false;
         }
-        let Some(set) = self.sets.get_mut(key) else { return false };
-        let removed = Arc::make_mut(set).remove(member);
-        if set.is_empty() {
+        let (removed, is_empty) = match self.sets.get_mut(key) {
+            None => (false, false),
+            Some(Members::One(held)) => (held == member, held == member),
+            Some(Members::Many(set)) => {
+                let removed = Arc::make_mut(set).remove(member);
+                (removed, set.is_empty())
+            }
+        };
+        if is_empty {
             self.sets.remove(key);
         }
         removed

@@ -4,6 +4,7 @@ use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::output::ProxyClass;
 use super::reader::Reader;
+use super::shadow::{self, Place};
 use super::{
     authorization, backend_tls, binding, certificate, class, conflict, endpoints, gateway, proxy, route,
     service,
@@ -48,6 +49,8 @@ pub(super) enum Unit {
     Carrier(ListenerKey, RouteKind),
     /// Which routes lose against routes of another kind on a Service.
     ServiceConflicts(ObjectName, Audience),
+    /// Which routes are shadowed where several want one place.
+    Shadows(Place),
     /// A route, resolved, and its status.
     Route(ObjectRef),
     /// The status of a ListenerSet.
@@ -96,7 +99,8 @@ impl Unit {
             Self::Certificate(_) | Self::Binding(_) => 3,
             Self::ListenerConflicts(_) | Self::Carrier(..) | Self::ServiceConflicts(..) => 4,
             Self::Route(_) => 5,
-            Self::PolicyStatus(_)
+            Self::Shadows(_)
+            | Self::PolicyStatus(_)
             | Self::GatewayStatus(_)
             | Self::ListenerSetStatus(_)
             | Self::Waypoint(_) => 6,
@@ -124,6 +128,7 @@ impl Unit {
                 Life::Object(ObjectRef::of(Kind::Service, it))
             }
             Self::Certificate(it) => Life::Sets(vec![IndexKey::CertificateUsers(it.clone())]),
+            Self::Shadows(it) => Life::Sets(vec![IndexKey::Wanting(*it)]),
             Self::Waypoint(it) => Life::Sets(vec![IndexKey::WaypointNeed(it.clone())]),
             Self::HboneListeners => {
                 Life::Sets([ProxyClass::Gateway, ProxyClass::Waypoint].map(IndexKey::Proxies).to_vec())
@@ -156,6 +161,7 @@ impl Unit {
             Self::ListenerConflicts(listener) => conflict::on_listener(reader, listener),
             Self::Carrier(listener, kind) => conflict::carrier(reader, listener, *kind),
             Self::ServiceConflicts(service, audience) => conflict::on_service(reader, service, audience),
+            Self::Shadows(place) => shadow::evaluate(reader, *place),
             Self::Route(route) => route::evaluate(reader, route),
             Self::GatewayStatus(gateway) => gateway::status(reader, gateway),
             Self::ListenerSetStatus(set) => gateway::set_status(reader, set),

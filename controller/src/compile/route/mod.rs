@@ -18,6 +18,7 @@ use super::binding::{ListenerClaim, Outcome};
 use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
+use super::shadow::Place;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
@@ -38,7 +39,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
     // where they are asked for.
     let (mut gateway, mut mesh) = (None, None);
     let (mut gateway_attachments, mut mesh_attachments) = (Vec::new(), Vec::new());
-    let mut parents = Vec::new();
+    let (mut parents, mut shadow) = (Vec::new(), None);
     for it in &binding.parents {
         let (scope, resolved, attachments) = match it.outcome {
             Outcome::NotOurs => continue,
@@ -58,6 +59,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             && let Outcome::Listeners(claims) = &it.outcome
         {
             made.index.extend(used_by(claims, &resolved.services));
+            let places = places(&attached.attachments, &resolved.body, kind);
+            made.index.extend(places.into_iter().map(|it| (IndexKey::Wanting(it), route.clone())));
+            if let Some(note) = shadowed(reader, route) {
+                shadow.get_or_insert(note.clone());
+                attached.note.get_or_insert(format!("accepted, but {note}"));
+            }
         }
         parents.push(ParentStatus {
             parent_ref: it.parent.clone(),
@@ -74,6 +81,9 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
     for finding in [&gateway, &mesh].into_iter().flatten().flat_map(|it| &it.findings) {
         finding.report(route, &mut made);
     }
+    if let Some(note) = shadow {
+        made.warn(route, "spec", note, "tell the routes apart, or remove one of them");
+    }
     made.resources = resources(
         route,
         kind,
@@ -85,6 +95,48 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
     }
     made
+}
+
+/// As many places as are compared; a route with more of them wants them unseen.
+const MOST_PLACES: usize = 256;
+
+/// The places for requests or connections that a route wants and no other can have then.
+fn places(attachments: &[Attachment], body: &Body, kind: RouteKind) -> BTreeSet<Place> {
+    let mut places = BTreeSet::new();
+    for it in attachments {
+        let Attachment::Listener { listener, hostnames } = it else { continue };
+        let all = [None];
+        let hosts: Vec<_> = hostnames.iter().map(Some).collect();
+        for host in if hosts.is_empty() { &all[..] } else { &hosts[..] } {
+            match body {
+                Body::Requests(rules) => {
+                    let matches = rules.iter().flat_map(|it| &it.matches);
+                    places.extend(matches.map(|it| Place::of(listener, *host, Some(it))));
+                }
+                Body::Connections(_) if kind == RouteKind::Tls => {
+                    places.insert(Place::of(listener, *host, None));
+                }
+                // One listener, one carrier: see `attach`.
+                Body::Connections(_) => {}
+            }
+        }
+        if places.len() > MOST_PLACES {
+            return BTreeSet::new();
+        }
+    }
+    places
+}
+
+/// Who goes before a route somewhere.
+fn shadowed(reader: &mut Reader<'_>, route: &ObjectRef) -> Option<String> {
+    let before = reader.members(IndexKey::ShadowedBy(route.clone()));
+    let names: Vec<String> = before.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!(
+            "what {names} matches too, on the same listener and hostname, goes there: older, or first by name"
+        )
+    })
 }
 
 /// The Gateways that use Services, for the policies of those.

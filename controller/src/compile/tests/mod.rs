@@ -4,9 +4,11 @@ mod backend_tls;
 mod cost;
 mod gateways;
 mod l4;
+mod memory;
 mod mesh;
 mod properties;
 mod routes;
+mod shadows;
 mod waypoints;
 mod workloads;
 

@@ -1,164 +1,17 @@
 //! Any sequence of edits gives what compiling the result from scratch gives.
 
+mod pool;
+
 use super::settings;
 use crate::compile::{Capture, Compiler, Mode, Output, Problem, Proxy, Settings};
 use crate::resources::{Edit, Object, ObjectRef};
-use crate::source::{Completion, Standalone, objects};
+use crate::source::{Completion, Standalone};
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey};
+use pool::POOL;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::LazyLock;
-
-/// Objects in variants: an edit puts one of them in or takes one out.
-static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
-    let mut pool = Vec::new();
-    let mut add = |yaml: &str| pool.extend(objects(yaml));
-    for labels in
-        ["", "fairway.dev/mesh: enabled, team: x", "fairway.dev/mesh: enabled, fairway.dev/mtls: strict"]
-    {
-        for name in ["a", "b"] {
-            add(&format!(
-                "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {name}, labels: {{ {labels} }} }}"
-            ));
-        }
-    }
-    for (namespace, name) in [("a", "s"), ("a", "t"), ("b", "s")] {
-        for (labels, spec) in [
-            ("", "clusterIP: 10.1.0.1, selector: { app: x }, ports: [{ port: 80, targetPort: web }]"),
-            (
-                "fairway.dev/waypoint: required",
-                "clusterIP: 10.1.0.1, selector: { app: x }, ports: [{ name: p, port: 80 }, { name: second, port: 81, appProtocol: grpc }]",
-            ),
-            ("", "clusterIP: None, ports: [{ port: 80 }]"),
-            ("", "clusterIP: 127.0.0.5, ports: [{ port: 81, appProtocol: tcp }]"),
-        ] {
-            add(&format!(
-                "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ {labels} }} }}\nspec: {{ {spec} }}"
-            ));
-        }
-    }
-    for (namespace, name, address) in [("a", "p", "10.0.0.1"), ("a", "q", "10.0.0.2"), ("b", "p", "10.0.0.3")]
-    {
-        for (labels, spec) in [
-            (
-                "app: x",
-                "serviceAccountName: one, containers: [{ name: c, image: i, ports: [{ name: web, containerPort: 8080 }] }]",
-            ),
-            ("app: x, fairway.dev/mesh: disabled", "containers: []"),
-            (
-                "app: other, gateway.networking.k8s.io/gateway-name: waypoint",
-                "serviceAccountName: two, containers: []",
-            ),
-            ("gateway.networking.k8s.io/gateway-name: g", "hostNetwork: true, containers: []"),
-        ] {
-            add(&format!(
-                "apiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ {labels} }} }}\nspec: {{ {spec} }}\n\
-                 status: {{ podIP: {address}, conditions: [{{ type: Ready, status: 'True' }}] }}"
-            ));
-        }
-    }
-    for (service, body) in [
-        (
-            "s",
-            "ports: [{ name: '', port: 1 }], endpoints: [{ addresses: [10.0.0.1] }, { addresses: [10.0.0.9] }]",
-        ),
-        ("s", "ports: [{ name: p, port: 2 }], endpoints: [{ addresses: [10.0.0.2] }]"),
-        (
-            "t",
-            "ports: [{ name: p, port: 2 }], endpoints: [{ addresses: [10.0.0.3], conditions: { ready: false } }]",
-        ),
-    ] {
-        let (ports, endpoints) = body.split_once(", endpoints").unwrap();
-        add(&format!(
-            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ name: x, namespace: a, labels: {{ kubernetes.io/service-name: {service} }} }}\n\
-             addressType: IPv4\n{ports}\nendpoints{endpoints}\n"
-        ));
-    }
-    for (name, controller) in [
-        ("fairway", "fairway.dev/controller"),
-        ("fairway-waypoint", "fairway.dev/controller"),
-        ("fairway", "x.example/other"),
-    ] {
-        add(&format!(
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{ name: {name} }}\nspec: {{ controllerName: {controller} }}"
-        ));
-    }
-    for (namespace, name, class, listeners) in [
-        ("a", "g", "fairway", "[{ name: l, port: 80, protocol: HTTP }]"),
-        (
-            "a",
-            "g",
-            "fairway",
-            "[{ name: l, port: 80, protocol: HTTP, hostname: '*.x.com', allowedRoutes: { namespaces: { from: All } } }, { name: m, port: 81, protocol: TCP }]",
-        ),
-        (
-            "a",
-            "g",
-            "fairway",
-            "[{ name: l, port: 80, protocol: HTTP, allowedRoutes: { kinds: [{ kind: HTTPRoute }], namespaces: { from: Selector, selector: { matchLabels: { team: x } } } } }]",
-        ),
-        (
-            "a",
-            "g",
-            "fairway",
-            "[{ name: l, port: 80, protocol: HTTPS, tls: { certificateRefs: [{ name: c, namespace: b }] } }]",
-        ),
-        ("a", "g", "fairway-waypoint", "[{ name: l, port: 15008, protocol: HBONE }]"),
-        ("a", "waypoint", "fairway", "[{ name: l, port: 82, protocol: HTTP }]"),
-        ("b", "w", "fairway-waypoint", "[{ name: l, port: 15008, protocol: HBONE }]"),
-        ("b", "w", "fairway-waypoint", "[{ name: l, port: 80, protocol: HTTP }]"),
-    ] {
-        add(&format!(
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {name}, namespace: {namespace} }}\nspec: {{ gatewayClassName: {class}, listeners: {listeners} }}"
-        ));
-    }
-    let parents = [
-        "[{ name: g, namespace: a }]",
-        "[{ name: g, namespace: a, sectionName: l }, { group: '', kind: Service, name: s, namespace: a }]",
-        "[{ group: '', kind: Service, name: s, namespace: a, port: 80 }]",
-        "[{ group: '', kind: Service, name: s, namespace: b }, { group: '', kind: Service, name: t, namespace: a }]",
-        "[{ name: w, namespace: b }]",
-    ];
-    for (kind, namespace, name) in
-        [("HTTPRoute", "a", "r"), ("HTTPRoute", "b", "r"), ("GRPCRoute", "a", "r"), ("GRPCRoute", "b", "q")]
-    {
-        for (index, parents) in parents.iter().enumerate() {
-            let hostnames = ["[]", "[a.x.com]", "['*.com', b.x.com]"][index % 3];
-            let backend =
-                ["{ name: s, port: 80 }", "{ name: s, namespace: b, port: 80 }, { name: t, port: 81 }"]
-                    [index % 2];
-            add(&format!(
-                "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: {namespace}, creationTimestamp: '2026-01-0{}T00:00:00Z' }}\n\
-                 spec: {{ parentRefs: {parents}, hostnames: {hostnames}, rules: [{{ backendRefs: [{backend}] }}] }}",
-                1 + index % 3
-            ));
-        }
-    }
-    for (from, to) in [
-        ("HTTPRoute", "kind: Service"),
-        ("Gateway", "kind: Secret, name: c"),
-        ("GRPCRoute", "kind: Service, name: s"),
-    ] {
-        add(&format!(
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{ name: g, namespace: b }}\n\
-             spec: {{ from: [{{ group: gateway.networking.k8s.io, kind: {from}, namespace: a }}], to: [{{ group: '', {to} }}] }}"
-        ));
-    }
-    let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
-    for (chain, key) in
-        [(certified.cert.pem(), certified.signing_key.serialize_pem()), ("x".into(), "y".into())]
-    {
-        let text = |text: String| serde_json::Value::String(text).to_string();
-        add(&format!(
-            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: c, namespace: b }}\ntype: kubernetes.io/tls\nstringData: {{ tls.crt: {}, tls.key: {} }}",
-            text(chain),
-            text(key)
-        ));
-    }
-    pool
-});
 
 /// What somebody knows who heard every output.
 #[derive(Debug, Default, PartialEq)]

@@ -24,11 +24,7 @@ pub(super) struct Reign {
 
 impl Reign {
     /// Begins.
-    pub(super) fn begin(
-        base: &Base,
-        office: Office,
-        proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
-    ) -> Self {
+    pub(super) fn begin(base: &Base, office: Office, proxies: watch::Receiver<Option<Arc<[Proxy]>>>) -> Self {
         let Base { client, place, hub, ledger, settings, .. } = base;
         let mut tasks = JoinSet::new();
         let events = Recorder::start(client.clone(), place.pod.clone());

@@ -1,0 +1,225 @@
+//! What the edits of the properties are made of.
+
+use crate::resources::Object;
+use crate::source::objects;
+use std::sync::LazyLock;
+
+/// Objects in variants: an edit puts one of them in or takes one out.
+pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
+    let mut pool = Vec::new();
+    let mut add = |yaml: &str| pool.extend(objects(yaml));
+    for labels in
+        ["", "fairway.dev/mesh: enabled, team: x", "fairway.dev/mesh: enabled, fairway.dev/mtls: strict"]
+    {
+        for name in ["a", "b"] {
+            add(&format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {name}, labels: {{ {labels} }} }}"
+            ));
+        }
+    }
+    for (namespace, name) in [("a", "s"), ("a", "t"), ("b", "s")] {
+        for (labels, spec) in [
+            ("", "clusterIP: 10.1.0.1, selector: { app: x }, ports: [{ port: 80, targetPort: web }]"),
+            (
+                "fairway.dev/waypoint: required",
+                "clusterIP: 10.1.0.1, selector: { app: x }, ports: [{ name: p, port: 80 }, { name: second, port: 81, appProtocol: grpc }]",
+            ),
+            ("", "clusterIP: None, ports: [{ port: 80 }]"),
+            ("", "clusterIP: 127.0.0.5, ports: [{ port: 81, appProtocol: tcp }]"),
+            (
+                "",
+                "clusterIP: 10.1.0.1, ports: [{ name: p, port: 80, appProtocol: HTTPS }, { name: u, port: 80, protocol: UDP }]",
+            ),
+        ] {
+            add(&format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ {labels} }} }}\nspec: {{ {spec} }}"
+            ));
+        }
+    }
+    for (namespace, name, address) in [("a", "p", "10.0.0.1"), ("a", "q", "10.0.0.2"), ("b", "p", "10.0.0.3")]
+    {
+        for (labels, spec) in [
+            (
+                "app: x",
+                "serviceAccountName: one, containers: [{ name: c, image: i, ports: [{ name: web, containerPort: 8080 }] }]",
+            ),
+            ("app: x, fairway.dev/mesh: disabled", "containers: []"),
+            (
+                "app: other, gateway.networking.k8s.io/gateway-name: waypoint",
+                "serviceAccountName: two, containers: []",
+            ),
+            ("gateway.networking.k8s.io/gateway-name: g", "hostNetwork: true, containers: []"),
+        ] {
+            add(&format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ {labels} }} }}\nspec: {{ {spec} }}\n\
+                 status: {{ podIP: {address}, conditions: [{{ type: Ready, status: 'True' }}] }}"
+            ));
+        }
+    }
+    for (service, body) in [
+        (
+            "s",
+            "ports: [{ name: '', port: 1 }], endpoints: [{ addresses: [10.0.0.1] }, { addresses: [10.0.0.9] }]",
+        ),
+        (
+            "s",
+            "ports: [{ name: p, port: 2 }, { name: u, port: 3, protocol: UDP }], endpoints: [{ addresses: [10.0.0.2] }]",
+        ),
+        (
+            "t",
+            "ports: [{ name: p, port: 2 }], endpoints: [{ addresses: [10.0.0.3], conditions: { ready: false } }]",
+        ),
+    ] {
+        let (ports, endpoints) = body.split_once(", endpoints").unwrap();
+        add(&format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ name: x, namespace: a, labels: {{ kubernetes.io/service-name: {service} }} }}\n\
+             addressType: IPv4\n{ports}\nendpoints{endpoints}\n"
+        ));
+    }
+    for (name, controller) in [
+        ("fairway", "fairway.dev/controller"),
+        ("fairway-waypoint", "fairway.dev/controller"),
+        ("fairway", "x.example/other"),
+    ] {
+        add(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{ name: {name} }}\nspec: {{ controllerName: {controller} }}"
+        ));
+    }
+    for (namespace, name, class, listeners) in [
+        ("a", "g", "fairway", "[{ name: l, port: 80, protocol: HTTP }]"),
+        (
+            "a",
+            "g",
+            "fairway",
+            "[{ name: l, port: 80, protocol: HTTP, hostname: '*.x.com', allowedRoutes: { namespaces: { from: All } } }, { name: m, port: 81, protocol: TCP }]",
+        ),
+        (
+            "a",
+            "g",
+            "fairway",
+            "[{ name: l, port: 80, protocol: HTTP, allowedRoutes: { kinds: [{ kind: HTTPRoute }], namespaces: { from: Selector, selector: { matchLabels: { team: x } } } } }]",
+        ),
+        (
+            "a",
+            "g",
+            "fairway",
+            "[{ name: l, port: 80, protocol: HTTPS, tls: { certificateRefs: [{ name: c, namespace: b }] } }]",
+        ),
+        (
+            "a",
+            "g",
+            "fairway",
+            "[{ name: l, port: 443, protocol: TLS, hostname: '*.x.com', tls: { mode: Passthrough } }, { name: m, port: 81, protocol: TCP, allowedRoutes: { namespaces: { from: All } } }, { name: u, port: 81, protocol: UDP }], allowedListeners: { namespaces: { from: All } }",
+        ),
+        ("a", "g", "fairway-waypoint", "[{ name: l, port: 15008, protocol: HBONE }]"),
+        ("a", "waypoint", "fairway", "[{ name: l, port: 82, protocol: HTTP }]"),
+        ("b", "w", "fairway-waypoint", "[{ name: l, port: 15008, protocol: HBONE }]"),
+        ("b", "w", "fairway-waypoint", "[{ name: l, port: 80, protocol: HTTP }]"),
+    ] {
+        add(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {name}, namespace: {namespace} }}\nspec: {{ gatewayClassName: {class}, listeners: {listeners} }}"
+        ));
+    }
+    let parents = [
+        "[{ name: g, namespace: a }]",
+        "[{ name: g, namespace: a, sectionName: l }, { group: '', kind: Service, name: s, namespace: a }]",
+        "[{ group: '', kind: Service, name: s, namespace: a, port: 80 }]",
+        "[{ group: '', kind: Service, name: s, namespace: b }, { group: '', kind: Service, name: t, namespace: a }]",
+        "[{ name: w, namespace: b }]",
+        "[{ kind: ListenerSet, name: ls, namespace: a }, { name: g, namespace: a, port: 81 }]",
+    ];
+    for (kind, namespace, name) in
+        [("HTTPRoute", "a", "r"), ("HTTPRoute", "b", "r"), ("GRPCRoute", "a", "r"), ("GRPCRoute", "b", "q")]
+    {
+        for (index, parents) in parents.iter().enumerate() {
+            let hostnames = ["[]", "[a.x.com]", "['*.com', b.x.com]"][index % 3];
+            let backend =
+                ["{ name: s, port: 80 }", "{ name: s, namespace: b, port: 80 }, { name: t, port: 81 }"]
+                    [index % 2];
+            add(&format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: {namespace}, creationTimestamp: '2026-01-0{}T00:00:00Z' }}\n\
+                 spec: {{ parentRefs: {parents}, hostnames: {hostnames}, rules: [{{ backendRefs: [{backend}] }}] }}",
+                1 + index % 3
+            ));
+        }
+    }
+    for (from, to) in [
+        ("HTTPRoute", "kind: Service"),
+        ("Gateway", "kind: Secret, name: c"),
+        ("GRPCRoute", "kind: Service, name: s"),
+    ] {
+        add(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{ name: g, namespace: b }}\n\
+             spec: {{ from: [{{ group: gateway.networking.k8s.io, kind: {from}, namespace: a }}], to: [{{ group: '', {to} }}] }}"
+        ));
+    }
+    for (namespace, listeners) in [
+        ("a", "[{ name: e, port: 85, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }]"),
+        ("a", "[{ name: e, port: 81, protocol: TCP }, { name: f, port: 80, protocol: HTTP }]"),
+        ("b", "[{ name: e, port: 85, protocol: HTTP }]"),
+    ] {
+        add(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {namespace} }}\n\
+             spec: {{ parentRef: {{ name: g, namespace: a }}, listeners: {listeners} }}"
+        ));
+    }
+    for (kind, namespace, name) in [
+        ("TCPRoute", "a", "r"),
+        ("TCPRoute", "b", "r"),
+        ("UDPRoute", "a", "r"),
+        ("UDPRoute", "a", "q"),
+        ("TLSRoute", "a", "r"),
+        ("TLSRoute", "a", "q"),
+    ] {
+        for (index, parents) in [parents[0], parents[2], parents[5]].iter().enumerate() {
+            let hostnames = if kind == "TLSRoute" { "hostnames: [a.x.com]," } else { "" };
+            let backend = ["s, port: 80", "s, namespace: b, port: 80, weight: 2", "t, port: 81"][index];
+            add(&format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: {namespace}, creationTimestamp: '2026-01-0{}T00:00:00Z' }}\n\
+                 spec: {{ parentRefs: {parents}, {hostnames} rules: [{{ backendRefs: [{{ name: {backend} }}] }}] }}",
+                3 - index
+            ));
+        }
+    }
+    for (name, targets, authority) in [
+        (
+            "p",
+            "{ group: '', kind: Service, name: s }",
+            "caCertificateRefs: [{ group: '', kind: ConfigMap, name: ca }]",
+        ),
+        ("p", "{ group: '', kind: Service, name: s, sectionName: p }", "wellKnownCACertificates: System"),
+        (
+            "q",
+            "{ group: '', kind: Service, name: s, sectionName: p }, { group: '', kind: Service, name: t }",
+            "wellKnownCACertificates: System",
+        ),
+        (
+            "q",
+            "{ group: '', kind: Service, name: s }",
+            "caCertificateRefs: [{ group: '', kind: Secret, name: ca }]",
+        ),
+    ] {
+        add(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: {name}, namespace: a }}\n\
+             spec: {{ targetRefs: [{targets}], validation: {{ hostname: x.com, {authority} }} }}"
+        ));
+    }
+    let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
+    for (chain, key) in
+        [(certified.cert.pem(), certified.signing_key.serialize_pem()), ("x".into(), "y".into())]
+    {
+        let text = |text: String| serde_json::Value::String(text).to_string();
+        add(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: c, namespace: b }}\ntype: kubernetes.io/tls\nstringData: {{ tls.crt: {}, tls.key: {} }}",
+            text(chain),
+            text(key)
+        ));
+    }
+    for data in [serde_json::json!({ "ca.crt": certified.cert.pem() }), serde_json::json!({ "ca.crt": "x" })]
+    {
+        add(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: ca, namespace: a }}\ndata: {data}"
+        ));
+    }
+    pool
+});
