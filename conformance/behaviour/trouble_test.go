@@ -18,8 +18,9 @@ const (
 	troubleFaults = 25
 	// When a pod is well again, it has its share back after this time …
 	shareWithin = 2 * time.Second
-	// … and its share is this part of what the others have, or more.
-	fairEnough   = 0.75
+	// … and its share is this part of a quarter, or more: the quicker pods get more than the slower ones at any time, so
+	// that even shares are not to be expected.
+	fairEnough   = 0.5
 	troubleRate  = 200
 	troublePods  = 4
 	troubleRules = 16 // of each of as many routes: 256, so that what one rule learns must help the others
@@ -51,7 +52,7 @@ func TestBackendInTrouble(t *testing.T) {
 			s.must(order(podIP(pods["p0"]), mode))
 			time.Sleep(time.Until(start.Add(troubleFor)))
 			well := time.Now()
-			const watched = 3 * time.Second
+			const watched = 5 * time.Second
 			time.Sleep(shareWithin + watched)
 			result := run.Stop()
 			s.Logf("%s", result)

@@ -41,6 +41,7 @@ func Open(kubeconfig string) (*Cluster, error) {
 		return nil, err
 	}
 	config.QPS = -1
+	config.WarningHandler = rest.NoWarnings{}
 	core, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
