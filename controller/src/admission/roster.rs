@@ -5,13 +5,14 @@ use crate::compile::{Output, Proxy};
 use fairway_config::model::{Mesh, ObjectName, Resource, ResourceKey, ResourceKind, Workload};
 use fairway_identity::SpiffeId;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Who may have what. Shared by those that serve, kept by the one that compiles.
 #[derive(Debug)]
 pub struct Roster {
-    entries: RwLock<Entries>,
+    /// Held for moments, never while anything waits.
+    entries: Mutex<Entries>,
     filled: watch::Sender<bool>,
 }
 
@@ -43,14 +44,14 @@ struct Pod {
 
 impl Default for Roster {
     fn default() -> Self {
-        Self { entries: RwLock::default(), filled: watch::Sender::new(false) }
+        Self { entries: Mutex::default(), filled: watch::Sender::new(false) }
     }
 }
 
 impl Roster {
     /// Takes over what compiling changed; the first is everything there is.
     pub fn take(&self, output: &Output) {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         output.proxies.iter().for_each(|it| entries.add_proxy(it));
         output.retired.iter().for_each(|it| entries.remove_proxy(it));
         for it in &output.upserts {
@@ -85,8 +86,8 @@ impl Roster {
         self.entries().nodes.get(pod_uid).cloned()
     }
 
-    fn entries(&self) -> RwLockReadGuard<'_, Entries> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

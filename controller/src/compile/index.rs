@@ -3,7 +3,8 @@
 use super::ProxyClass;
 use super::shadow::Place;
 use super::unit::Unit;
-use crate::resources::{Kind, Object, ObjectRef, RouteKind};
+use crate::provision::metadata::{GATEWAY, GATEWAY_NAME};
+use crate::resources::{Kind, Meta, Object, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -102,7 +103,7 @@ impl IndexKey {
                 if !it.host_network && !it.ended {
                     keys.extend(it.addresses.iter().map(|address| Self::PodsAt(*address)));
                 }
-                if let Some(gateway) = it.meta.labels.get(GATEWAY_NAME) {
+                if let Some(gateway) = gateway_of(&it.meta) {
                     keys.push(Self::ProxyPods(ObjectName::new(it.meta.namespace.clone(), gateway.clone())));
                 }
                 keys
@@ -124,8 +125,11 @@ impl IndexKey {
     }
 }
 
-/// The label of what is made for a Gateway (GEP-1762).
-pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
+/// The Gateway that a pod runs the proxy of, by its label (GEP-1762), or in full by our annotation where the name is longer
+/// than a label's value.
+pub(super) fn gateway_of(pod: &Meta) -> Option<&Arc<str>> {
+    pod.annotations.get(GATEWAY).or_else(|| pod.labels.get(GATEWAY_NAME))
+}
 
 // === impl Index ===
 

@@ -1,7 +1,7 @@
 //! Pods: who they are, whether they are captured, and who may connect to them.
 
 use super::evaluation::{Evaluation, Value};
-use super::index::{GATEWAY_NAME, IndexKey};
+use super::index::{IndexKey, gateway_of};
 use super::reader::Reader;
 use super::settings::{Capture, Settings};
 use super::{authorization, class};
@@ -70,7 +70,7 @@ fn is_captured(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bool 
 
 /// Whether a pod runs a Gateway or a waypoint of ours. The label alone does not say so: other controllers use it too.
 fn runs_our_proxy(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bool {
-    let Some(name) = pod.meta.labels.get(GATEWAY_NAME) else { return false };
+    let Some(name) = gateway_of(&pod.meta) else { return false };
     match reader.gateway(&ObjectName::new(pod.meta.namespace.clone(), name.clone())) {
         Some(gateway) => {
             let class = reader.gateway_class(&gateway.spec.gateway_class_name);

@@ -2,9 +2,7 @@
 
 use super::live::{FIELD_MANAGER, Live};
 use super::manifest::{Manifest, ManifestKey, ManifestKind};
-use kube::api::{
-    Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy,
-};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Client, Error};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -44,10 +42,8 @@ pub(super) async fn apply(
     let found = match over {
         Some(live) => Some(live.clone()),
         None => {
-            // A list of one: to list is a right we have anyway.
-            let parameters = ListParams::default().fields(&format!("metadata.name={}", key.name));
-            let found = api.list(&parameters).await.map_err(refused("look for", key))?;
-            found.items.into_iter().next().map(|it| read(key, it)).transpose()?
+            let found = api.get_opt(&key.name).await.map_err(refused("look for", key))?;
+            found.map(|it| read(key, it)).transpose()?
         }
     };
     if found.as_ref().is_some_and(|it| it.gateway.as_ref() != Some(&manifest.gateway)) {
@@ -103,7 +99,7 @@ fn read(key: &ManifestKey, object: DynamicObject) -> Result<Live, StepError> {
 fn gives_up_replicas(manifest: &Manifest, live: &Live) -> bool {
     manifest.key.kind == ManifestKind::Deployment
         && manifest.fields["spec"]["replicas"].is_null()
-        && live.only_we_say_replicas()
+        && live.only_we_say_replicas
 }
 
 async fn hand_over_replicas(api: &Api<DynamicObject>, manifest: &Manifest, live: &Live) -> Result<(), Error> {

@@ -18,6 +18,8 @@ pub(super) struct Live {
     pub ending: bool,
     /// The Gateway it was made for; none when it is not ours.
     pub gateway: Option<ObjectName>,
+    /// Whether nobody but us says how many pods run: if we stop saying it, it is one.
+    pub only_we_say_replicas: bool,
     /// Everything else of it.
     pub fields: Value,
 }
@@ -36,9 +38,11 @@ impl Live {
         let (uid, version) = (text("uid").into(), text("resourceVersion").into());
         let ending = metadata.get("deletionTimestamp").is_some_and(|it| !it.is_null());
         let gateway = made_for(metadata).map(|name| ObjectName::new(key.namespace.clone(), name));
-        // Nothing of ours is in there, and it is the larger part.
+        let only_we_say_replicas = only_we_say_replicas(metadata);
+        // Nothing of ours is in there, and together they are the larger part.
         object.as_object_mut()?.remove("status");
-        Some((key, Self { uid, version, ending, gateway, fields: object }))
+        object.get_mut("metadata")?.as_object_mut()?.remove("managedFields");
+        Some((key, Self { uid, version, ending, gateway, only_we_say_replicas, fields: object }))
     }
 
     /// Whether `other` is the same object at a later time.
@@ -47,21 +51,21 @@ impl Live {
         self.uid == other.uid
             && matches!((number(self), number(other)), (Some(ours), Some(theirs)) if ours < theirs)
     }
+}
 
-    /// Whether nobody but us says how many pods run: if we stop saying it, it is one.
-    pub fn only_we_say_replicas(&self) -> bool {
-        let managers =
-            self.fields["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut says = managers.iter().filter(|it| !it["fieldsV1"]["f:spec"]["f:replicas"].is_null());
-        matches!((says.next(), says.next()), (Some(it), None) if it["manager"] == FIELD_MANAGER)
-    }
+fn managers(metadata: &Value) -> &[Value] {
+    metadata["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn only_we_say_replicas(metadata: &Value) -> bool {
+    let mut says = managers(metadata).iter().filter(|it| !it["fieldsV1"]["f:spec"]["f:replicas"].is_null());
+    matches!((says.next(), says.next()), (Some(it), None) if it["manager"] == FIELD_MANAGER)
 }
 
 /// The name of the Gateway for which we made an object: by its label and annotation, which others may copy, and because
 /// we have fields of it.
 fn made_for(metadata: &Value) -> Option<&str> {
-    let managers = metadata["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let has_our_fields = managers.iter().any(|it| it["manager"] == FIELD_MANAGER);
+    let has_our_fields = managers(metadata).iter().any(|it| it["manager"] == FIELD_MANAGER);
     let is_ours = has_our_fields && metadata["labels"][MANAGED_BY] == MANAGER;
     metadata["annotations"][GATEWAY].as_str().filter(|_| is_ours)
 }

@@ -28,11 +28,11 @@ use std::collections::BTreeMap;
     namespaced,
     derive = "PartialEq",
     doc = "How the proxy of a Gateway is run. A Gateway names it in spec.infrastructure.parametersRef; a GatewayClass, for the defaults of all its Gateways, in spec.parametersRef. Where both say something, the Gateway's wins, field by field.",
-    printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.replicas"),
-    printcolumn(name = "Max", type_ = "integer", json_path = ".spec.autoscaling.maxReplicas"),
-    printcolumn(name = "Service", type_ = "string", json_path = ".spec.service.type"),
-    printcolumn(name = "Image", type_ = "string", json_path = ".spec.pod.image", priority = "1"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Replicas", "type": "integer", "jsonPath": ".spec.replicas"}"#,
+    printcolumn = r#"{"name": "Max", "type": "integer", "jsonPath": ".spec.autoscaling.maxReplicas"}"#,
+    printcolumn = r#"{"name": "Service", "type": "string", "jsonPath": ".spec.service.type"}"#,
+    printcolumn = r#"{"name": "Image", "type": "string", "jsonPath": ".spec.pod.image", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.replicas) || !has(self.autoscaling)").message("write replicas or autoscaling, not both"))]

@@ -68,6 +68,7 @@ pub(super) struct Asked<'a> {
     pub written: &'a GatewayListeners,
     pub index: usize,
     pub class: ProxyClass,
+    pub goes_on: bool,
     pub clients: Option<&'a Validation>,
     pub conflict: Option<&'a Conflict>,
     pub overlaps: Option<&'a String>,
@@ -106,6 +107,9 @@ impl Asked<'_> {
 pub(super) struct Judge<'a> {
     pub class: ProxyClass,
     pub clients: &'a Clients,
+    /// Whether what runs goes on although the Gateway is not accepted: its proxy is left as it is (see `Want::Leave`), and
+    /// then its listeners are too.
+    pub goes_on: bool,
 }
 
 // === impl Judge ===
@@ -126,6 +130,7 @@ impl Judge<'_> {
                 written,
                 index,
                 class: self.class,
+                goes_on: self.goes_on,
                 clients: self.clients.on(written.port),
                 conflict: contest.conflict(&owner.object, index),
                 overlaps: contest.overlaps(&owner.object, index),
@@ -180,7 +185,7 @@ fn check(
         hostname: hostname.ok().flatten(),
         kinds,
         from,
-        programmed,
+        programmed: programmed || (is_valid && asked.goes_on),
     };
     let report = ListenerReport {
         conditions: verdict::conditions(asked, refusal.as_ref(), &unresolved, programmed),

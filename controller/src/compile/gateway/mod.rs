@@ -28,6 +28,7 @@ pub(super) use set_conditions::set_status;
 use super::evaluation::{Evaluation, Value};
 use super::output::{Proxy, ProxyClass};
 use super::reader::Reader;
+use super::settings::Mode;
 use super::{class, parameters};
 use crate::provision::Parameters;
 use crate::resources::{Kind, ObjectRef};
@@ -95,7 +96,8 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         gateway: name.clone(),
         refusal: refusal.as_ref().map(|_| "the Gateway is not accepted".to_owned()),
     };
-    let judge = listener::Judge { class, clients: &clients };
+    let goes_on = refusal.is_some() && settings.mode == Mode::Kubernetes;
+    let judge = listener::Judge { class, clients: &clients, goes_on };
     let (plans, listeners) = judge.all(reader, &owner, &own, &contest, &mut made);
     let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
     let sets = candidates

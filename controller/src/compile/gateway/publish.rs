@@ -6,6 +6,7 @@ use crate::compile::evaluation::{Evaluation, Value};
 use crate::compile::index::IndexKey;
 use crate::compile::output::{ProxyClass, Want};
 use crate::compile::reader::Reader;
+use crate::compile::settings::Mode;
 use crate::compile::{certificate, waypoint};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{Listener, ListenerProtocol, ObjectName, Resource, TlsTermination};
@@ -19,7 +20,8 @@ pub(in crate::compile) fn publish(reader: &mut Reader<'_>, name: &ObjectName) ->
     let object = ObjectRef::of(Kind::Gateway, name);
     let plan = &report.plan;
     if plan.class == ProxyClass::Waypoint {
-        made.resources.push(match report.refusal.is_none() && report.proxy.is_some() {
+        let runs = report.refusal.is_none() || settings.mode == Mode::Kubernetes;
+        made.resources.push(match runs && report.proxy.is_some() {
             true => waypoint::endpoints(reader, name, &plan.addresses, &settings),
             false => waypoint::nowhere(name),
         });
@@ -29,7 +31,7 @@ pub(in crate::compile) fn publish(reader: &mut Reader<'_>, name: &ObjectName) ->
         serve(name, &object, &report, plan.listeners.iter().zip(&report.listeners), &mut made);
     }
     if let Some(proxy) = &report.proxy {
-        if proxy.want == Want::Run {
+        if proxy.want == Want::Run || settings.mode == Mode::Kubernetes {
             made.index.push((IndexKey::Proxies(plan.class), object));
         }
         made.proxies.push(proxy.clone());

@@ -126,7 +126,10 @@ pub(super) fn check(
     let (plans, listeners) = match candidate.refusal.is_none() {
         true => judge.all(reader, &owner, &group, contest, made),
         // What is not taken is in nobody's way, and learns nothing of others.
-        false => judge.all(reader, &owner, &group, &Contest::of(vec![group]), made),
+        false => {
+            let alone = Contest::of(vec![group]);
+            Judge { goes_on: false, ..*judge }.all(reader, &owner, &group, &alone, made)
+        }
     };
     let plan = ListenerSetPlan { gateway: gateway.clone(), listeners: plans };
     SetReport { plan: Arc::new(plan), generation: owner.generation, standing, listeners }

@@ -6,6 +6,7 @@ mod gateways;
 mod l4;
 mod memory;
 mod mesh;
+mod parameters;
 mod properties;
 mod routes;
 mod shadows;

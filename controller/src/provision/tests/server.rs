@@ -119,10 +119,10 @@ impl ApiServer {
         let plural = rest[0].to_owned();
         let at = key(&plural, namespace, rest.get(1).copied().unwrap_or_default());
         let mut state = self.state();
-        if parts.method != Method::GET && plural != "tokenreviews" {
-            if let Some((_, code)) = state.refused.clone().filter(|(it, _)| parts.uri.path().contains(it)) {
-                return Ok(failure(code, "it is refused"));
-            }
+        let is_write = parts.method != Method::GET && plural != "tokenreviews";
+        let refused = state.refused.as_ref().filter(|(it, _)| is_write && parts.uri.path().contains(it));
+        if let Some((_, code)) = refused {
+            return Ok(failure(*code, "it is refused"));
         }
         Ok(match parts.method {
             Method::GET if query.get("watch").is_some_and(|it| it == "true") => {

@@ -1,0 +1,124 @@
+//! `parametersRef`, and what it means for what runs.
+
+use super::{GATEWAY, World};
+use crate::compile::{Proxy, Want};
+use crate::name;
+use crate::provision::Scale;
+use fairway_config::model::{Mesh, Resource, ResourceKind};
+
+const CLASS: &str = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: fairway }
+spec: { controllerName: fairway.dev/controller }
+";
+
+/// A GatewayParameters.
+fn parameters(name: &str, spec: &str) -> String {
+    format!(
+        "\n---\napiVersion: fairway.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: {name}, namespace: edge }}\n\
+         spec: {spec}\n"
+    )
+}
+
+/// The Gateway, with parameters.
+fn gateway(reference: &str) -> String {
+    let with = format!("spec:\n  infrastructure: {{ parametersRef: {reference} }}\n");
+    assert!(GATEWAY.contains("spec:\n"));
+    format!("\n---\n{}", GATEWAY.replacen("spec:\n", &with, 1))
+}
+
+const OWN: &str = "{ group: fairway.dev, kind: GatewayParameters, name: own }";
+
+fn proxy(world: &World) -> Proxy {
+    let [proxy] = &world.compiler.proxies().cloned().collect::<Vec<_>>()[..] else { panic!() };
+    proxy.clone()
+}
+
+#[test]
+fn a_gateway_is_run_as_its_parameters_say_and_its_classs() {
+    let class = CLASS.replace(
+        "controller }",
+        "controller, parametersRef: { group: fairway.dev, kind: GatewayParameters, name: all, namespace: edge } }",
+    );
+    let all = parameters("all", "{ replicas: 3, service: { type: ClusterIP } }");
+    let mut world =
+        World::cluster(&format!("{class}{all}{}", gateway(OWN) + &parameters("own", "{ replicas: 5 }")));
+    world.expect("GatewayClass fairway", "Accepted=True/Accepted");
+    world.expect("Gateway edge/public", "Accepted=True/Accepted");
+    assert_eq!(proxy(&world).parameters.scale, Some(Scale::Fixed(5)));
+    assert!(proxy(&world).parameters.service.r#type.is_some());
+
+    world.add(&parameters("own", "{}"));
+    assert_eq!(proxy(&world).parameters.scale, Some(Scale::Fixed(3)));
+    world.remove(&all);
+    world.expect("GatewayClass fairway", "Accepted=False/InvalidParameters");
+    world.expect("Gateway edge/public", "Accepted=False/InvalidParameters");
+}
+
+#[test]
+fn parameters_that_are_of_no_use_are_named() {
+    for (reference, spec, words) in [
+        ("{ group: '', kind: ConfigMap, name: own }", "{}", "name an object of kind GatewayParameters"),
+        (OWN, "{ replicas: -1 }", "replicas"),
+        (OWN, "{ drain: { grace: 2h } }", "spec.drain.grace"),
+        ("{ group: fairway.dev, kind: GatewayParameters, name: gone }", "{}", "does not exist"),
+    ] {
+        let world = World::cluster(&format!("{CLASS}{}{}", gateway(reference), parameters("own", spec)));
+        world.expect("Gateway edge/public", "Accepted=False/InvalidParameters");
+        let said = world.compiler.problems().any(|it| it.to_string().contains(words));
+        let conditions = format!("{:?}", world.status("Gateway edge/public"));
+        assert!(said || conditions.contains(words), "{words}: {conditions}");
+    }
+}
+
+#[test]
+fn what_runs_goes_on_while_a_gateway_has_to_be_mended() {
+    let own = parameters("own", "{ replicas: 5 }");
+    let mut world = World::cluster(&format!("{CLASS}{}{own}", gateway(OWN)));
+    let before = world.keys(ResourceKind::Listener);
+    assert_eq!((before.len(), proxy(&world).want), (1, Want::Run));
+    world.remove(&own);
+    world.expect("Gateway edge/public", "Accepted=False/InvalidParameters");
+    world.expect("Gateway edge/public", "Programmed=False/Invalid");
+    assert_eq!(world.keys(ResourceKind::Listener), before);
+    assert_eq!(proxy(&world).want, Want::Leave);
+}
+
+#[test]
+fn the_pods_of_a_gateway_with_a_long_name_are_known_by_their_annotation() {
+    let long = "a".repeat(253);
+    let gateway = GATEWAY.replace("name: public", &format!("name: {long}"));
+    let pod = format!(
+        "
+---
+apiVersion: v1
+kind: Namespace
+metadata: {{ name: edge, labels: {{ fairway.dev/mesh: enabled }} }}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: proxy
+  namespace: edge
+  uid: u
+  labels: {{ gateway.networking.k8s.io/gateway-name: {} }}
+  annotations: {{ fairway.dev/gateway: {long} }}
+spec: {{ serviceAccountName: {}, nodeName: n1, containers: [] }}
+status: {{ podIP: 10.0.0.9 }}
+",
+        name::as_label(&long),
+        name::of_proxy(&long, "fairway"),
+    );
+    let world = World::cluster(&format!("{CLASS}\n---\n{gateway}{pod}"));
+    let meshes: Vec<Mesh> = world
+        .compiler
+        .resources()
+        .filter_map(|(_, it)| match it {
+            Resource::Workload(it) => Some(it.mesh),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(meshes, [Mesh::Outside], "our own proxies are not captured");
+}
