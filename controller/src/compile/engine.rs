@@ -50,7 +50,7 @@ pub(super) struct Engine {
 /// A unit that ran: what it read and what it put where.
 #[derive(Debug, Default)]
 struct Node {
-    reads: Box<[Fact]>,
+    reads: Box<[Arc<Fact>]>,
     value: Value,
     resources: Box<[ResourceKey]>,
     statuses: Box<[ObjectRef]>,
@@ -226,12 +226,9 @@ impl Engine {
         made.index.dedup();
         let old = self.nodes.remove(unit).unwrap_or_default();
         // The new before the old: what is read still must not be forgotten in between.
-        for fact in &reads {
-            self.readers.add(fact, unit);
-        }
-        for fact in old.reads.iter().filter(|it| !reads.contains(*it)) {
-            self.forget_reader(fact, unit);
-        }
+        let gone: Vec<_> = old.reads.iter().filter(|it| !reads.contains(&***it)).cloned().collect();
+        let reads: Box<[Arc<Fact>]> = reads.into_iter().map(|it| self.readers.add(it, unit)).collect();
+        gone.iter().for_each(|it| self.forget_reader(it, unit));
         let changed = old.value != made.value;
         let is_empty = made.is_empty();
 
@@ -251,9 +248,8 @@ impl Engine {
 
         let own = Fact::Unit(unit.clone());
         if is_empty && keep == Keep::IfUsed && !self.readers.has(&own) && !self.is_alive(unit) {
-            reads.iter().for_each(|fact| self.forget_reader(fact, unit));
+            reads.iter().for_each(|it| self.forget_reader(it, unit));
         } else {
-            let reads = reads.into_iter().collect();
             let index = made.index.into_boxed_slice();
             let node = Node { reads, value: made.value, resources, statuses, proxies, problems, index };
             self.nodes.insert(unit.clone(), node);

@@ -3,48 +3,44 @@
 use super::engine::Fact;
 use super::unit::Unit;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 type Set<T> = HashSet<T, ahash::RandomState>;
 type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 
-/// Which units have read what.
+/// Which units have read what. A fact is held once and shared with those that read it: some are read by thousands.
 #[derive(Debug, Default)]
 pub(super) struct Readership {
-    of: Map<Fact, Readers>,
+    of: Map<Arc<Fact>, Readers>,
 }
 
-/// The readers of one fact. Most have one; a set of its own for each of those would be most of the memory of a route.
+/// The readers of one fact. Most have one or two; a set of its own for each of those would be most of what a route
+/// weighs.
 #[derive(Debug)]
 enum Readers {
-    One(Unit),
+    Few(Vec<Unit>),
     Many(Box<Set<Unit>>),
 }
+
+/// From how many on a set pays.
+const MANY: usize = 9;
 
 // === impl Readership ===
 
 impl Readership {
     /// Notes that a unit has read a fact.
-    pub(super) fn add(&mut self, fact: &Fact, unit: &Unit) {
-        match self.of.get_mut(fact) {
-            None => drop(self.of.insert(fact.clone(), Readers::One(unit.clone()))),
-            Some(Readers::Many(set)) => drop(set.insert(unit.clone())),
-            Some(Readers::One(held)) if held == unit => {}
-            Some(one @ Readers::One(_)) => {
-                let before = std::mem::replace(one, Readers::Many(Box::default()));
-                if let (Readers::Many(set), Readers::One(held)) = (one, before) {
-                    set.extend([held, unit.clone()]);
-                }
-            }
+    pub(super) fn add(&mut self, fact: Fact, unit: &Unit) -> Arc<Fact> {
+        let fact = self.of.get_key_value(&fact).map_or_else(|| Arc::new(fact), |(held, _)| held.clone());
+        match self.of.get_mut(&fact) {
+            None => drop(self.of.insert(fact.clone(), Readers::Few(vec![unit.clone()]))),
+            Some(readers) => readers.add(unit),
         }
+        fact
     }
 
     /// Forgets that a unit has read a fact; says whether it was the last one.
     pub(super) fn remove(&mut self, fact: &Fact, unit: &Unit) -> bool {
-        let is_last = match self.of.get_mut(fact) {
-            None => false,
-            Some(Readers::One(held)) => held == unit,
-            Some(Readers::Many(set)) => set.remove(unit) && set.is_empty(),
-        };
+        let is_last = self.of.get_mut(fact).is_some_and(|it| it.remove(unit));
         if is_last {
             self.of.remove(fact);
         }
@@ -58,11 +54,44 @@ impl Readership {
 
     /// The units that have read a fact.
     pub(super) fn of(&self, fact: &Fact) -> impl Iterator<Item = &Unit> {
-        let (one, many) = match self.of.get(fact) {
+        let (few, many) = match self.of.get(fact) {
             None => (None, None),
-            Some(Readers::One(unit)) => (Some(unit), None),
+            Some(Readers::Few(few)) => (Some(few), None),
             Some(Readers::Many(set)) => (None, Some(set)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(|it| it.iter()))
+        few.into_iter().flatten().chain(many.into_iter().flat_map(|it| it.iter()))
+    }
+}
+
+// === impl Readers ===
+
+impl Readers {
+    fn add(&mut self, unit: &Unit) {
+        match self {
+            Self::Many(set) => drop(set.insert(unit.clone())),
+            Self::Few(few) if few.contains(unit) => {}
+            Self::Few(few) if few.len() + 1 < MANY => {
+                few.reserve_exact(1);
+                few.push(unit.clone());
+            }
+            Self::Few(few) => {
+                let all = few.drain(..).chain([unit.clone()]).collect();
+                *self = Self::Many(Box::new(all));
+            }
+        }
+    }
+
+    /// Says whether none is left.
+    fn remove(&mut self, unit: &Unit) -> bool {
+        match self {
+            Self::Few(few) => {
+                few.retain(|it| it != unit);
+                few.is_empty()
+            }
+            Self::Many(set) => {
+                set.remove(unit);
+                set.is_empty()
+            }
+        }
     }
 }

@@ -19,6 +19,6 @@ impl ConfigMap {
     /// Takes what is needed.
     pub fn new(full: full::ConfigMap) -> Self {
         let text = full.data.and_then(|mut it| it.remove(super::secret::AUTHORITIES));
-        Self { meta: Meta::new(full.metadata, true), authorities: text.map(Into::into) }
+        Self { meta: Meta::without_labels(full.metadata, true), authorities: text.map(Into::into) }
     }
 }

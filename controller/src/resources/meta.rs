@@ -17,7 +17,7 @@ pub struct Meta {
     pub generation: i64,
     /// When it was made, seconds since 1970; 0 where nobody says.
     pub created: i64,
-    /// Its labels.
+    /// Its labels, where a selector can ask for them: of Namespaces, Services, EndpointSlices and Pods.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// Its annotations in our own domain; the others mean nothing here and can be large.
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
@@ -44,6 +44,11 @@ impl Meta {
             labels: shared(full.labels, |_| true),
             annotations: shared(full.annotations, |key| key.starts_with(DOMAIN)),
         }
+    }
+
+    /// Takes what is needed of an object whose labels nobody asks for: with thousands of routes they would weigh.
+    pub fn without_labels(full: ObjectMeta, namespaced: bool) -> Self {
+        Self::new(ObjectMeta { labels: None, ..full }, namespaced)
     }
 
     /// A label's value.

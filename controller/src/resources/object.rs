@@ -149,5 +149,5 @@ fn with_spec<S: DeserializeOwned>(manifest: Value, kind: Kind) -> Result<Arc<Typ
         spec: S,
     }
     let parts: Parts<S> = typed(manifest)?;
-    Ok(Arc::new(Typed { meta: Meta::new(parts.metadata, kind.is_namespaced()), spec: parts.spec }))
+    Ok(Arc::new(Typed { meta: Meta::without_labels(parts.metadata, kind.is_namespaced()), spec: parts.spec }))
 }

@@ -44,7 +44,7 @@ impl Secret {
             false => (None, None),
         };
         Self {
-            meta: Meta::new(full.metadata, true),
+            meta: Meta::without_labels(full.metadata, true),
             kind: kind.into(),
             certificate,
             private_key,

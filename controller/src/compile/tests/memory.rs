@@ -47,6 +47,13 @@ fn weigh() {
     let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: fairway }\n\
         spec: { controllerName: fairway.dev/controller }\n";
     compiler.apply(objects(&format!("{class}---\n{}", super::GATEWAY)).into_iter().map(Edit::Upsert));
+    println!(
+        "a unit {} B, a fact {} B, an index key {} B, a condition {} B",
+        size_of::<crate::compile::unit::Unit>(),
+        size_of::<crate::compile::engine::Fact>(),
+        size_of::<crate::compile::index::IndexKey>(),
+        size_of::<crate::status::Condition>(),
+    );
     // Parsed in pieces, so that texts do not weigh in.
     let parsed: Vec<_> = (0..NAMESPACES).flat_map(|it| objects(&namespace(it))).collect();
     let before = resident();
