@@ -4,9 +4,10 @@
 
 use fairway_config::model::{
     AppProtocol, Attachment, Backend, BackendTarget, Endpoint, EndpointState, Endpoints, HeaderMatch,
-    HostMatch, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Resource, Route, RouteKind, Rule,
-    Timeouts, ValueMatch, WeightedBackend,
+    HostMatch, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Pattern, Resource, Route, RouteKind,
+    Rule, Timeouts, ValueMatch, WeightedBackend,
 };
+use fairway_config::wire::{decode, encode};
 use fairway_config::{Delta, Snapshot};
 use fairway_waypoint::route::{RequestHead, select};
 use fairway_waypoint::table::{Socket, SocketKind, Tables};
@@ -15,6 +16,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How the hostnames of routes are spread.
 #[derive(Clone, Copy, Debug)]
 enum Spread {
@@ -22,6 +27,8 @@ enum Spread {
     OwnHost,
     /// All share one, and differ by path.
     OneHost,
+    /// All share one, and differ by a regular expression over the path; these are looked through one by one.
+    Expressions,
 }
 
 fn main() {
@@ -30,12 +37,18 @@ fn main() {
             measure(spread, size);
         }
     }
+    for size in [50, 1_000] {
+        measure(Spread::Expressions, size);
+    }
 }
 
 fn measure(spread: Spread, size: usize) {
     let mut registry = Registry::default();
     let before = resident();
-    let upserts = (0..size).flat_map(|it| resources(spread, it, 0)).chain([listener()]).collect();
+    // As they come to a proxy.
+    let received = (0..size).flat_map(|it| resources(spread, it, 0)).chain([listener()]);
+    let received = received.map(|it| decode(encode(&it).bytes).expect("a resource"));
+    let upserts = received.collect();
     let (snapshot, changes) = Snapshot::default().apply(Delta { upserts, ..Delta::default() });
     let of_snapshot = resident().saturating_sub(before);
     let start = Instant::now();
@@ -103,7 +116,9 @@ fn edit(
 fn names(spread: Spread, index: usize) -> (String, String) {
     match spread {
         Spread::OwnHost => (format!("app-{index}.example.com"), "/api/v1".to_owned()),
-        Spread::OneHost => ("app.example.com".to_owned(), format!("/team-{index}/api/v1")),
+        Spread::OneHost | Spread::Expressions => {
+            ("app.example.com".to_owned(), format!("/team-{index}/api/v1"))
+        }
     }
 }
 
@@ -115,7 +130,12 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
     let rule = |headers: Vec<HeaderMatch>| Rule {
         name: None,
         matches: vec![Match {
-            path: PathMatch::Prefix(path.as_str().into()),
+            path: match spread {
+                Spread::Expressions => {
+                    PathMatch::Regex(Pattern::new(&format!("{path}/[a-z]+/[0-9]+")).expect("an expression"))
+                }
+                _ => PathMatch::Prefix(path.as_str().into()),
+            },
             headers,
             query: vec![],
             method: None,

@@ -52,17 +52,18 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Decodes every item of a repeated field.
+/// Decodes every item of a repeated field. What comes of it is kept for long, so it takes no more room than it needs.
 pub(super) fn each<T, U>(
     items: impl IntoIterator<Item = T>,
     field: &str,
     decode: impl Fn(T) -> Result<U, Invalid>,
 ) -> Result<Vec<U>, Invalid> {
-    items
-        .into_iter()
-        .enumerate()
+    let decoded = items.into_iter().enumerate();
+    let mut decoded: Vec<U> = decoded
         .map(|(index, item)| decode(item).map_err(|invalid| invalid.at(field, index)))
-        .collect()
+        .collect::<Result<_, _>>()?;
+    decoded.shrink_to_fit();
+    Ok(decoded)
 }
 
 /// Decodes a message that has to be there.

@@ -14,6 +14,7 @@ mod matching;
 mod resource;
 mod route;
 mod service;
+mod share;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -76,10 +76,11 @@ fn encode_host(host: &HostMatch) -> proto::HostMatch {
 }
 
 fn decode_host(message: proto::HostMatch) -> Result<HostMatch, Invalid> {
-    Ok(HostMatch {
-        effective: value::hostname(message.effective).map_err(|it| it.within("effective"))?,
-        original: value::hostname(message.original).map_err(|it| it.within("original"))?,
-    })
+    let effective = value::hostname(message.effective).map_err(|it| it.within("effective"))?;
+    let original = value::hostname(message.original).map_err(|it| it.within("original"))?;
+    // Mostly they are one.
+    let original = if original == effective { effective.clone() } else { original };
+    Ok(HostMatch { effective, original })
 }
 
 fn encode_audience(audience: &Audience) -> proto::Audience {

@@ -1,6 +1,7 @@
 //! Values that several resources hold. The decoders' errors have no path yet: who knows the field adds it.
 
 use super::invalid::{Invalid, required};
+use super::share::shared;
 use crate::model::{HostnamePattern, ObjectName, Pattern, SpiffeId, ValueMatch};
 use crate::proto;
 use bytes::Bytes;
@@ -11,12 +12,12 @@ use std::time::Duration;
 
 /// A text that may not be empty: keys and names.
 pub(super) fn name(text: String) -> Result<Arc<str>, Invalid> {
-    if text.is_empty() { Err(Invalid::new("", "must not be empty")) } else { Ok(text.into()) }
+    if text.is_empty() { Err(Invalid::new("", "must not be empty")) } else { Ok(shared(&text)) }
 }
 
 /// Any text.
 pub(super) fn text(text: String) -> Result<Arc<str>, Invalid> {
-    Ok(text.into())
+    Ok(shared(&text))
 }
 
 /// A key of any kind.
