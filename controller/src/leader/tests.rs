@@ -40,10 +40,7 @@ impl Server {
         state.lease.as_ref().unwrap()["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     }
 
-    async fn answer(
-        &self,
-        request: Request<Body>,
-    ) -> Result<Response<Full<bytes::Bytes>>, tower::BoxError> {
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Full<bytes::Bytes>>, tower::BoxError> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let mut state = self.0.lock().unwrap();

@@ -24,6 +24,8 @@ pub struct ClusterPipeline {
     roster: Arc<Roster>,
     proxies: watch::Sender<Option<Arc<[Proxy]>>>,
     problems: watch::Sender<Arc<[Problem]>>,
+    /// What of the cluster cannot be understood.
+    unreadable: BTreeSet<Problem>,
 }
 
 // === impl ClusterPipeline ===
@@ -45,6 +47,7 @@ impl ClusterPipeline {
             roster,
             proxies: watch::Sender::new(None),
             problems: watch::Sender::new(Arc::new([])),
+            unreadable: BTreeSet::new(),
         }
     }
 
@@ -66,7 +69,7 @@ impl ClusterPipeline {
         let output = self.compiler.apply(edits);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         if problems_changed {
-            self.cluster.problems().for_each(|it| warn!("{it}; its last good version stays in force"));
+            self.report_unreadable();
         }
         self.publish(&output, problems_changed);
         // Before anybody hears of it: who is sent to ask may ask.
@@ -84,6 +87,15 @@ impl ClusterPipeline {
         let statuses = judged.chain(unjudged.into_iter().map(|object| (object, None))).collect();
         self.ledger.post(Posting { records, statuses, gateways, listener_sets, generation });
         Some(generation)
+    }
+
+    /// Says what cannot be understood, once.
+    fn report_unreadable(&mut self) {
+        let now: BTreeSet<Problem> = self.cluster.problems().cloned().collect();
+        for it in now.difference(&self.unreadable) {
+            warn!("{it}; its last good version stays in force");
+        }
+        self.unreadable = now;
     }
 
     fn publish(&self, output: &Output, problems_changed: bool) {
