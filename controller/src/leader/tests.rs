@@ -51,12 +51,12 @@ impl Server {
         if parts.method == Method::GET {
             return Ok(match &state.lease {
                 Some(lease) => answer(200, lease),
-                None => failure(404),
+                None => failure(404, "NotFound"),
             });
         }
         let mut lease: Value = serde_json::from_slice(&body)?;
         if has.is_some_and(|it| it != lease["metadata"]["resourceVersion"]) {
-            return Ok(failure(409));
+            return Ok(failure(409, "Conflict"));
         }
         state.version += 1;
         lease["metadata"]["resourceVersion"] = json!(state.version.to_string());
@@ -71,8 +71,11 @@ fn answer(code: u16, body: &Value) -> Response<Full<bytes::Bytes>> {
     answer
 }
 
-fn failure(code: u16) -> Response<Full<bytes::Bytes>> {
-    answer(code, &json!({ "kind": "Status", "status": "Failure", "code": code, "message": "no" }))
+fn failure(code: u16, reason: &str) -> Response<Full<bytes::Bytes>> {
+    answer(
+        code,
+        &json!({ "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no" }),
+    )
 }
 
 /// A second candidate and the first one's term, which is kept for a while.
@@ -137,9 +140,12 @@ async fn an_outage_that_is_shorter_changes_nothing() {
     let server = Server::default();
     let (mut term, _) = two(&server, Duration::from_secs(10)).await;
     server.set_down(true);
-    assert!(timeout(Duration::from_secs(3), term.keep()).await.is_err());
-    server.set_down(false);
-    assert!(timeout(Duration::from_secs(60), term.keep()).await.is_err());
+    let back = async {
+        sleep(Duration::from_secs(3)).await;
+        server.set_down(false);
+    };
+    let (kept, ()) = tokio::join!(timeout(Duration::from_secs(60), term.keep()), back);
+    assert!(kept.is_err(), "it was lost");
 }
 
 #[tokio::test(start_paused = true)]

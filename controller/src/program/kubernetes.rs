@@ -77,7 +77,8 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
 
     let cluster = Cluster::watch(client.clone());
     let feeds = cluster.feeds();
-    let mut pipeline = ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
+    let mut pipeline =
+        ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
     let (proxies, problems) = (pipeline.proxies(), pipeline.problems());
     let mut compiling = tokio::spawn(async move {
         while pipeline.advance().await.is_some() {
@@ -156,14 +157,7 @@ impl Base {
             listen,
         };
         let settings = Settings::kubernetes(arguments.trust_domain.clone());
-        Ok(Self {
-            client,
-            place,
-            hub: Hub::new(),
-            ledger: Arc::default(),
-            roster: Arc::default(),
-            settings,
-        })
+        Ok(Self { client, place, hub: Hub::new(), ledger: Arc::default(), roster: Arc::default(), settings })
     }
 }
 

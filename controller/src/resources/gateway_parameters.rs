@@ -220,8 +220,10 @@ mod tests {
     use serde_json::Value;
 
     /// Where the chart has it.
-    const CRD: &str =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/fairway-crds/files/fairway.dev_gatewayparameters.yaml");
+    const CRD: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../charts/fairway-crds/files/fairway.dev_gatewayparameters.yaml"
+    );
     /// Set it to write the file instead of comparing it.
     const WRITE: &str = "FAIRWAY_WRITE_CRDS";
 
@@ -258,7 +260,9 @@ mod tests {
         for (name, it) in schema["properties"].as_object().into_iter().flatten() {
             look(it, &format!("{path}.{name}"), open);
         }
-        for inner in ["items", "additionalProperties"].map(|it| &schema[it]).into_iter().filter(|it| it.is_object()) {
+        for inner in
+            ["items", "additionalProperties"].map(|it| &schema[it]).into_iter().filter(|it| it.is_object())
+        {
             look(inner, &format!("{path}[]"), open);
         }
     }

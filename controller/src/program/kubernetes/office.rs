@@ -58,7 +58,8 @@ impl Office {
     pub(super) fn new(base: &Base, arguments: &crate::program::Arguments) -> anyhow::Result<Self> {
         let Base { client, place, hub, ledger, roster, .. } = base;
         let own = &arguments.cluster.office;
-        let image = own.waypoint_image.clone().context("--waypoint-image (or FAIRWAY_WAYPOINT_IMAGE) is needed")?;
+        let image =
+            own.waypoint_image.clone().context("--waypoint-image (or FAIRWAY_WAYPOINT_IMAGE) is needed")?;
         let uri = format!("https://{}:{}", host(&place.namespace), place.listen.port());
         let provision = provision::Settings {
             image_pull_policy: own.image_pull_policy.clone(),
@@ -97,7 +98,8 @@ impl Office {
         let authority = Authority::open(self.trust_domain, settings, store, entitlement).await;
         let authority = authority.context("the roots of the mesh")?;
         let serving = Serving::start(authority.clone(), vec![host(&self.namespace)])?;
-        let listener = transport::TlsListener::bind(self.listen, serving.clone()).await.context("--listen")?;
+        let listener =
+            transport::TlsListener::bind(self.listen, serving.clone()).await.context("--listen")?;
 
         // Ended by being dropped with this: a leader that ends does not keep its proxies waiting.
         let (_trigger, watch) = drain::channel();

@@ -24,11 +24,7 @@ pub(super) struct Reign {
 
 impl Reign {
     /// Begins.
-    pub(super) fn begin(
-        base: &Base,
-        office: Office,
-        proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
-    ) -> Self {
+    pub(super) fn begin(base: &Base, office: Office, proxies: watch::Receiver<Option<Arc<[Proxy]>>>) -> Self {
         let Base { client, place, hub, ledger, settings, .. } = base;
         let mut tasks = JoinSet::new();
         let events = Recorder::start(client.clone(), place.pod.clone());
@@ -49,7 +45,7 @@ impl Reign {
         let (client, place) = (client.clone(), place.clone());
         tasks.spawn(async move {
             if is_open.await.is_err() {
-                return Ok(()); // the office says why it did not open
+                std::future::pending::<()>().await; // the office says why it did not open
             }
             let (port, mut pause) = (place.listen.port(), AGAIN.0);
             while let Err(error) =
@@ -60,21 +56,19 @@ impl Reign {
                 pause = (pause * 2).min(AGAIN.1);
             }
             info!(address = %place.address, port, "proxies are led here");
-            Ok(())
+            std::future::pending().await
         });
         Self { hub: hub.clone(), tasks }
     }
 
     /// Waits until something fails without which it makes no sense to lead.
     pub(super) async fn failed(&mut self) -> anyhow::Error {
-        while let Some(end) = self.tasks.join_next().await {
-            match end {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return error,
-                Err(panicked) => return panicked.into(),
-            }
+        match self.tasks.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(panicked)) => panicked.into(),
+            // All of it is for as long as the reign.
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of what the leader does has ended"),
         }
-        std::future::pending().await
     }
 
     /// Ends everything; when this returns nothing more is written or served.
