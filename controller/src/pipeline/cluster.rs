@@ -24,8 +24,7 @@ pub struct ClusterPipeline {
     roster: Arc<Roster>,
     proxies: watch::Sender<Option<Arc<[Proxy]>>>,
     problems: watch::Sender<Arc<[Problem]>>,
-    /// What of the cluster cannot be understood.
-    unreadable: BTreeSet<Problem>,
+    unreadable: watch::Sender<Arc<BTreeSet<Problem>>>,
 }
 
 // === impl ClusterPipeline ===
@@ -47,7 +46,7 @@ impl ClusterPipeline {
             roster,
             proxies: watch::Sender::new(None),
             problems: watch::Sender::new(Arc::new([])),
-            unreadable: BTreeSet::new(),
+            unreadable: watch::Sender::default(),
         }
     }
 
@@ -59,6 +58,11 @@ impl ClusterPipeline {
     /// What is wrong, now and later.
     pub fn problems(&self) -> watch::Receiver<Arc<[Problem]>> {
         self.problems.subscribe()
+    }
+
+    /// The objects that cannot be understood, now and later.
+    pub fn unreadable(&self) -> watch::Receiver<Arc<BTreeSet<Problem>>> {
+        self.unreadable.subscribe()
     }
 
     /// Waits for the next changes and carries them to the hub and the ledger. The first are everything there is. None
@@ -90,12 +94,12 @@ impl ClusterPipeline {
     }
 
     /// Says what cannot be understood, once.
-    fn report_unreadable(&mut self) {
+    fn report_unreadable(&self) {
         let now: BTreeSet<Problem> = self.cluster.problems().cloned().collect();
-        for it in now.difference(&self.unreadable) {
+        for it in now.difference(&self.unreadable.borrow()) {
             warn!("{it}; its last good version stays in force");
         }
-        self.unreadable = now;
+        self.unreadable.send_replace(Arc::new(now));
     }
 
     fn publish(&self, output: &Output, problems_changed: bool) {

@@ -79,7 +79,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let feeds = cluster.feeds();
     let mut pipeline =
         ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
-    let (proxies, problems) = (pipeline.proxies(), pipeline.problems());
+    let (proxies, problems, unreadable) = (pipeline.proxies(), pipeline.problems(), pipeline.unreadable());
     let mut compiling = tokio::spawn(async move {
         while pipeline.advance().await.is_some() {
             compiled.open();
@@ -120,7 +120,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
         }
     };
     leading.send_replace(true);
-    let mut reign = Reign::begin(&base, office, proxies);
+    let mut reign = Reign::begin(&base, office, proxies, unreadable);
     let end = tokio::select! {
         lost = term.keep() => Err(anyhow::Error::from(lost)),
         failed = reign.failed() => Err(failed),
