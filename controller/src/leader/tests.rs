@@ -19,6 +19,16 @@ struct State {
     lease: Option<Value>,
     version: u64,
     down: bool,
+    slow: Duration,
+}
+
+impl State {
+    fn steal(&mut self, holder: &str) {
+        self.version += 1;
+        let lease = self.lease.as_mut().unwrap();
+        lease["spec"]["holderIdentity"] = json!(holder);
+        lease["metadata"]["resourceVersion"] = json!(self.version.to_string());
+    }
 }
 
 impl Server {
@@ -35,6 +45,11 @@ impl Server {
         self.0.lock().unwrap().down = down;
     }
 
+    /// Lets each answer wait; what is asked is done at once.
+    fn set_slow(&self, slow: Duration) {
+        self.0.lock().unwrap().slow = slow;
+    }
+
     fn holder(&self) -> String {
         let state = self.0.lock().unwrap();
         state.lease.as_ref().unwrap()["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
@@ -43,6 +58,17 @@ impl Server {
     async fn answer(&self, request: Request<Body>) -> Result<Response<Full<bytes::Bytes>>, tower::BoxError> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
+        let slow = self.0.lock().unwrap().slow;
+        let answer = self.decide(&parts, &body);
+        sleep(slow).await;
+        answer
+    }
+
+    fn decide(
+        &self,
+        parts: &http::request::Parts,
+        body: &[u8],
+    ) -> Result<Response<Full<bytes::Bytes>>, tower::BoxError> {
         let mut state = self.0.lock().unwrap();
         if state.down {
             return Err("connection refused".into());
@@ -54,7 +80,7 @@ impl Server {
                 None => failure(404, "NotFound"),
             });
         }
-        let mut lease: Value = serde_json::from_slice(&body)?;
+        let mut lease: Value = serde_json::from_slice(body)?;
         if has.is_some_and(|it| it != lease["metadata"]["resourceVersion"]) {
             return Ok(failure(409, "Conflict"));
         }
@@ -146,6 +172,25 @@ async fn an_outage_that_is_shorter_changes_nothing() {
     };
     let (kept, ()) = tokio::join!(timeout(Duration::from_secs(60), term.keep()), back);
     assert!(kept.is_err(), "it was lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_seconds_to_answer_costs_nobody_the_lead() {
+    let server = Server::default();
+    let (mut term, _) = two(&server, Duration::from_secs(10)).await;
+    server.set_slow(Duration::from_millis(2500));
+    assert!(timeout(Duration::from_secs(300), term.keep()).await.is_err(), "it was lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_lease_is_taken_leads_no_more() {
+    let server = Server::default();
+    let (mut term, _) = two(&server, Duration::from_secs(10)).await;
+    server.0.lock().unwrap().steal("b");
+    let before = Instant::now();
+    term.keep().await;
+    assert!(before.elapsed() <= Duration::from_secs(2), "{:?}", before.elapsed());
+    assert_eq!(server.holder(), "b");
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,8 +80,9 @@ impl Reign {
 
     /// Ends everything; when this returns nothing more is written or served.
     pub(super) async fn end(mut self) {
-        self.hub.close();
+        // What is served ends with its task; the conversations that go on then are told to end.
         self.tasks.shutdown().await;
+        self.hub.dismiss();
     }
 }
 
