@@ -20,8 +20,14 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { lease: seconds(8), renew: seconds(5), retry: seconds(1) }
+        Self::of(Duration::from_secs(8))
+    }
+}
+
+impl Timing {
+    /// What goes with a duration of the Lease: of eight parts a leader may go five without a renewal, and tries each one.
+    pub fn of(lease: Duration) -> Self {
+        Self { lease, renew: lease * 5 / 8, retry: lease / 8 }
     }
 }
 
@@ -86,7 +92,8 @@ impl Election {
     /// Our name was written; `begun` is when the write was sent, from then on others count.
     pub fn wrote(&mut self, claim: Claim, begun: Instant) {
         self.seen = Some((claim, begun));
-        self.renewed = Some(begun);
+        // Answers may overtake each other.
+        self.renewed = self.renewed.max(Some(begun));
     }
 
     /// Whether we lead.

@@ -9,14 +9,15 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 /// The Lease's name.
 pub const NAME: &str = "fairway-controller";
 
-/// How long a request may take.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long giving it back may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A replica that wants to lead.
 pub struct Candidate {
@@ -24,6 +25,18 @@ pub struct Candidate {
     me: Arc<str>,
     timing: Timing,
     election: Election,
+    /// The Lease as it was last seen or written.
+    held: Option<Lease>,
+}
+
+/// What became of a renewal.
+enum Renewal {
+    /// It was written; the write was begun then.
+    Written(Lease, Instant),
+    /// Somebody wrote before; this is what is there now.
+    Overtaken(Option<Lease>),
+    /// It did not work.
+    Failed(String),
 }
 
 /// The leadership, until it is lost or given back.
@@ -42,14 +55,16 @@ impl Candidate {
     /// A candidate for the Lease in this namespace; `me` names this replica, and no other one.
     pub fn new(client: Client, namespace: &str, me: Arc<str>, timing: Timing) -> Self {
         let election = Election::new(me.clone(), timing);
-        Self { leases: Api::namespaced(client, namespace), me, timing, election }
+        Self { leases: Api::namespaced(client, namespace), me, timing, election, held: None }
     }
 
     /// Waits until this replica leads.
     pub async fn win(mut self) -> Term {
         loop {
-            if let Err(error) = self.step().await {
-                debug!("the Lease cannot be had: {}", describe(&error));
+            match timeout(self.timing.renew, self.stand()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!("the Lease cannot be had: {}", describe(&error)),
+                Err(_) => debug!("the Lease cannot be had: the API server does not answer"),
             }
             if self.election.leads(Instant::now()) {
                 info!(me = %self.me, "this replica leads");
@@ -59,11 +74,10 @@ impl Candidate {
         }
     }
 
-    /// Looks at the Lease and does what is right about it.
-    async fn step(&mut self) -> kube::Result<()> {
+    /// Looks at the Lease and takes it if it is free.
+    async fn stand(&mut self) -> kube::Result<()> {
         let lease = self.leases.get_opt(NAME).await?;
-        let next = self.election.see(claim(lease.as_ref()), Instant::now());
-        if next == Move::Leave {
+        if self.election.see(claim(lease.as_ref()), Instant::now()) == Move::Leave {
             return Ok(());
         }
         let begun = Instant::now();
@@ -74,8 +88,13 @@ impl Candidate {
             Some(_) => self.leases.replace(NAME, &parameters, &wanted).await?,
             None => self.leases.create(&parameters, &wanted).await?,
         };
-        self.election.wrote(claim(Some(&written)), begun);
+        self.wrote(written, begun);
         Ok(())
+    }
+
+    fn wrote(&mut self, lease: Lease, begun: Instant) {
+        self.election.wrote(claim(Some(&lease)), begun);
+        self.held = Some(lease);
     }
 
     fn written(&self, old: Option<&Lease>, holder: Option<&str>) -> Lease {
@@ -104,21 +123,31 @@ impl Candidate {
 // === impl Term ===
 
 impl Term {
-    /// Renews for as long as that works.
+    /// Renews for as long as that works. A server that is slow to answer is asked again beside the first time, and its
+    /// first answer counts: giving up on it would lose what it is about to say.
     pub async fn keep(&mut self) -> Lost {
         let candidate = &mut self.candidate;
+        let mut renewals = JoinSet::new();
+        let mut next = Instant::now() + candidate.timing.retry;
         while let Some(until) = candidate.election.leads_until() {
-            // Not later than the end of the term, whatever the server does.
-            if timeout_at(until, sleep(candidate.timing.retry)).await.is_err() {
-                break;
-            }
-            match timeout_at(until.min(Instant::now() + ANSWER), candidate.step()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!("the Lease cannot be renewed at the moment: {}", describe(&error)),
-                Err(_) => warn!("the Lease cannot be renewed at the moment: the API server does not answer"),
-            }
-            if !candidate.election.leads(Instant::now()) {
-                break;
+            tokio::select! {
+                () = sleep_until(until) => break,
+                () = sleep_until(next) => {
+                    let wanted = candidate.written(candidate.held.as_ref(), Some(&candidate.me));
+                    renewals.spawn(timeout(candidate.timing.renew, renew(candidate.leases.clone(), wanted)));
+                    next = Instant::now() + candidate.timing.retry;
+                }
+                Some(Ok(renewal)) = renewals.join_next() => match renewal {
+                    Ok(Renewal::Written(lease, begun)) => candidate.wrote(lease, begun),
+                    Ok(Renewal::Overtaken(lease)) => {
+                        // Either another replica's, or one of ours whose answer is still on its way.
+                        candidate.election.see(claim(lease.as_ref()), Instant::now());
+                        candidate.held = lease;
+                        next = Instant::now();
+                    }
+                    Ok(Renewal::Failed(why)) => warn!("the Lease cannot be renewed at the moment: {why}"),
+                    Err(_) => warn!("the Lease cannot be renewed at the moment: the API server does not answer"),
+                },
             }
         }
         Lost
@@ -127,22 +156,28 @@ impl Term {
     /// Gives it back, so that another replica need not wait.
     pub async fn release(self) {
         let candidate = self.candidate;
-        let released = timeout(ANSWER, async {
-            match candidate.leases.get_opt(NAME).await? {
-                Some(lease) if claim(Some(&lease)).holder.as_deref() == Some(&*candidate.me) => {
-                    let empty = candidate.written(Some(&lease), None);
-                    candidate.leases.replace(NAME, &PostParams::default(), &empty).await.map(drop)
-                }
-                _ => Ok(()),
+        let empty = candidate.written(candidate.held.as_ref(), None);
+        match timeout(FAREWELL, candidate.leases.replace(NAME, &PostParams::default(), &empty)).await {
+            Ok(Ok(_)) => info!("the Lease is released"),
+            _ => {
+                warn!(
+                    "the Lease could not be released; another replica takes over in {:?}",
+                    candidate.timing.lease
+                );
             }
-        });
-        match released.await {
-            Ok(Ok(())) => info!("the Lease is released"),
-            _ => warn!(
-                "the Lease could not be released; another replica takes over in {:?}",
-                candidate.timing.lease
-            ),
         }
+    }
+}
+
+async fn renew(leases: Api<Lease>, wanted: Lease) -> Renewal {
+    let begun = Instant::now();
+    match leases.replace(NAME, &PostParams::default(), &wanted).await {
+        Ok(lease) => Renewal::Written(lease, begun),
+        Err(kube::Error::Api(status)) if status.code == 409 => match leases.get_opt(NAME).await {
+            Ok(lease) => Renewal::Overtaken(lease),
+            Err(error) => Renewal::Failed(describe(&error)),
+        },
+        Err(error) => Renewal::Failed(describe(&error)),
     }
 }
 

@@ -7,3 +7,6 @@ mod lease;
 pub use address::publish;
 pub use election::{Claim, Election, Move, Timing};
 pub use lease::{Candidate, Lost, Term};
+
+#[cfg(test)]
+mod tests;

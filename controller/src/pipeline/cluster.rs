@@ -24,6 +24,7 @@ pub struct ClusterPipeline {
     roster: Arc<Roster>,
     proxies: watch::Sender<Option<Arc<[Proxy]>>>,
     problems: watch::Sender<Arc<[Problem]>>,
+    unreadable: watch::Sender<Arc<BTreeSet<Problem>>>,
 }
 
 // === impl ClusterPipeline ===
@@ -45,6 +46,7 @@ impl ClusterPipeline {
             roster,
             proxies: watch::Sender::new(None),
             problems: watch::Sender::new(Arc::new([])),
+            unreadable: watch::Sender::default(),
         }
     }
 
@@ -58,6 +60,11 @@ impl ClusterPipeline {
         self.problems.subscribe()
     }
 
+    /// The objects that cannot be understood, now and later.
+    pub fn unreadable(&self) -> watch::Receiver<Arc<BTreeSet<Problem>>> {
+        self.unreadable.subscribe()
+    }
+
     /// Waits for the next changes and carries them to the hub and the ledger. The first are everything there is. None
     /// when the cluster cannot be watched any more.
     pub async fn advance(&mut self) -> Option<Generation> {
@@ -66,7 +73,7 @@ impl ClusterPipeline {
         let output = self.compiler.apply(edits);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         if problems_changed {
-            self.cluster.problems().for_each(|it| warn!("{it}; its last good version stays in force"));
+            self.report_unreadable();
         }
         self.publish(&output, problems_changed);
         // Before anybody hears of it: who is sent to ask may ask.
@@ -84,6 +91,15 @@ impl ClusterPipeline {
         let statuses = judged.chain(unjudged.into_iter().map(|object| (object, None))).collect();
         self.ledger.post(Posting { records, statuses, gateways, listener_sets, generation });
         Some(generation)
+    }
+
+    /// Says what cannot be understood, once.
+    fn report_unreadable(&self) {
+        let now: BTreeSet<Problem> = self.cluster.problems().cloned().collect();
+        for it in now.difference(&self.unreadable.borrow()) {
+            warn!("{it}; its last good version stays in force");
+        }
+        self.unreadable.send_replace(Arc::new(now));
     }
 
     fn publish(&self, output: &Output, problems_changed: bool) {

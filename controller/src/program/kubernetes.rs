@@ -6,7 +6,7 @@ mod reign;
 
 use crate::admission::Roster;
 use crate::compile::Settings;
-use crate::leader::{Candidate, Timing};
+use crate::leader::{Candidate, Lost, Timing};
 use crate::pipeline::ClusterPipeline;
 use crate::serve::Hub;
 use crate::source::Cluster;
@@ -17,6 +17,7 @@ use fairway_runtime::admin::Pages;
 use fairway_runtime::logs;
 use fairway_runtime::metrics::Metrics;
 use fairway_runtime::readiness::Readiness;
+use fairway_runtime::settings::parse_duration;
 use fairway_runtime::signals::Signals;
 use kube::{Client, Config};
 use office::{Office, OfficeArguments};
@@ -25,8 +26,9 @@ use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 /// What concerns only a cluster.
 #[derive(clap::Args, Clone, Debug)]
@@ -42,6 +44,10 @@ pub(super) struct ClusterArguments {
     /// The address of this replica's pod, at which proxies reach it while it leads (only with --kubernetes)
     #[arg(long, env = "POD_IP", value_name = "IP")]
     pod_ip: Option<IpAddr>,
+
+    /// How long a leader that says nothing is still taken for one; longer bears a slower API server (only with --kubernetes)
+    #[arg(long, env = "FAIRWAY_LEASE_DURATION", default_value = "8s", value_name = "TIME", value_parser = parse_duration)]
+    lease_duration: Duration,
 
     #[command(flatten)]
     office: OfficeArguments,
@@ -73,13 +79,15 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let compiled = readiness.gate("first compile");
     let base = Base::new(&arguments).await?;
     let Base { client, place, hub, ledger, roster, settings } = &base;
-    let office = Office::new(&base, &arguments)?;
+    // So that what is missing is said at the start and not by the first leader.
+    drop(Office::new(&base, &arguments)?);
+    let timing = Timing::of(arguments.cluster.lease_duration);
 
     let cluster = Cluster::watch(client.clone());
     let feeds = cluster.feeds();
     let mut pipeline =
         ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
-    let (proxies, problems) = (pipeline.proxies(), pipeline.problems());
+    let (proxies, problems, unreadable) = (pipeline.proxies(), pipeline.problems(), pipeline.unreadable());
     let mut compiling = tokio::spawn(async move {
         while pipeline.advance().await.is_some() {
             compiled.open();
@@ -105,39 +113,68 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
         )
         .serve(&arguments.admin)?;
 
-    let candidate = async {
-        // Whoever leads has a configuration to serve.
+    // Whoever leads has a configuration to serve.
+    let compiled = async {
         hub.first_commit().await;
         info!("compiled; standing for the Lease");
-        Candidate::new(client.clone(), &place.namespace, place.pod.clone(), Timing::default()).win().await
     };
-    let mut term = tokio::select! {
-        term = candidate => term,
-        end = &mut compiling => anyhow::bail!("the cluster cannot be watched any more: {end:?}"),
-        name = signals.next() => {
-            info!("{name}: ending");
-            return Ok(ExitCode::SUCCESS);
-        }
-    };
-    leading.send_replace(true);
-    let mut reign = Reign::begin(&base, office, proxies);
-    let end = tokio::select! {
-        lost = term.keep() => Err(anyhow::Error::from(lost)),
-        failed = reign.failed() => Err(failed),
-        end = &mut compiling => Err(anyhow::anyhow!("the cluster cannot be watched any more: {end:?}")),
-        name = signals.next() => Ok(name),
-    };
-    // Nothing of the reign may outlive it: another replica is about to begin its own.
-    reign.end().await;
-    match end {
-        Ok(name) => {
-            info!("{name}: ending");
-            term.release().await;
-            Ok(ExitCode::SUCCESS)
-        }
-        // A fresh start is the one state that is surely right; kubelet gives it.
-        Err(why) => Err(why.context("this replica no longer leads")),
+    tokio::select! {
+        () = compiled => {}
+        end = &mut compiling => return Err(unwatched(end)),
+        name = signals.next() => return Ok(ended(name)),
     }
+    loop {
+        let candidate = Candidate::new(client.clone(), &place.namespace, place.pod.clone(), timing);
+        let mut term = tokio::select! {
+            term = candidate.win() => term,
+            end = &mut compiling => return Err(unwatched(end)),
+            name = signals.next() => return Ok(ended(name)),
+        };
+        leading.send_replace(true);
+        let office = Office::new(&base, &arguments)?;
+        let mut reign = Reign::begin(&base, office, proxies.clone(), unreadable.clone());
+        let end = tokio::select! {
+            lost = term.keep() => End::Lost(lost),
+            failed = reign.failed() => End::Failed(failed),
+            end = &mut compiling => End::Failed(unwatched(end)),
+            name = signals.next() => End::Asked(name),
+        };
+        // Nothing of the reign may outlive it: another replica is about to begin its own.
+        reign.end().await;
+        leading.send_replace(false);
+        match end {
+            // What was compiled is as right as before; only the others lead now.
+            End::Lost(why) => warn!("this replica no longer leads, and stands again: {why}"),
+            End::Asked(name) => {
+                term.release().await;
+                return Ok(ended(name));
+            }
+            // A fresh start is the one state that is surely right; kubelet gives it.
+            End::Failed(why) => {
+                term.release().await;
+                return Err(why);
+            }
+        }
+    }
+}
+
+/// How a reign ends.
+enum End {
+    /// The Lease is not ours any more.
+    Lost(Lost),
+    /// Something does not work without which it makes no sense to lead.
+    Failed(anyhow::Error),
+    /// By a signal.
+    Asked(&'static str),
+}
+
+fn ended(signal: &str) -> ExitCode {
+    info!("{signal}: ending");
+    ExitCode::SUCCESS
+}
+
+fn unwatched(end: Result<(), tokio::task::JoinError>) -> anyhow::Error {
+    anyhow::anyhow!("the cluster cannot be watched any more: {end:?}")
 }
 
 // === impl Base ===

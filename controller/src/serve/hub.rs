@@ -23,6 +23,8 @@ pub struct Hub {
     generation: watch::Sender<Generation>,
     ticks: watch::Sender<u64>,
     closed: watch::Sender<bool>,
+    /// Counts the times that everybody was sent away.
+    dismissed: watch::Sender<u64>,
 }
 
 /// How many messages wait for a proxy that does not read, each of about a MiB at most.
@@ -35,6 +37,7 @@ impl Default for Hub {
             generation: watch::Sender::new(Generation::default()),
             ticks: watch::Sender::new(0),
             closed: watch::Sender::new(false),
+            dismissed: watch::Sender::new(0),
         }
     }
 }
@@ -83,8 +86,20 @@ impl Hub {
         self.closed.send_replace(true);
     }
 
-    pub(super) async fn closed(&self) {
-        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    /// Ends all conversations there are; later ones begin as ever.
+    pub fn dismiss(&self) {
+        self.dismissed.send_modify(|times| *times = times.wrapping_add(1));
+    }
+
+    /// Waits for the end of a conversation that begins now.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let (mut closed, mut dismissed) = (self.closed.subscribe(), self.dismissed.subscribe());
+        async move {
+            tokio::select! {
+                _ = closed.wait_for(|closed| *closed) => {}
+                _ = dismissed.changed() => {}
+            }
+        }
     }
 
     /// Waits for the first commit.

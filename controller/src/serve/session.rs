@@ -35,9 +35,10 @@ pub(super) async fn run(
     mut inbound: impl Stream<Item = Result<FromProxy, Status>> + Unpin,
     outbound: mpsc::Sender<Result<FromController, Status>>,
 ) {
+    let ended = hub.ended();
     let end = tokio::select! {
         end = converse(&hub, admit, &mut inbound, &outbound) => end,
-        () = hub.closed() => Err(Status::unavailable("the controller is ending")),
+        () = ended => Err(Status::unavailable("the controller is ending")),
     };
     if let Err(status) = end {
         debug!(%status, "a proxy's subscription ends");

@@ -25,8 +25,13 @@ pub fn merge(current: &Value, ours: Option<&Value>, author: Author<'_>) -> Optio
         Some(ours) => whole(current, ours, author),
         None => without_ours(current, author.controller),
     };
+    let is_news = |field: &str, value: &Value| match current.get(field) {
+        Some(now) => now != value,
+        // Nothing is said already by not being there.
+        None => value.as_array().is_none_or(|it| !it.is_empty()),
+    };
     let changed: Map<String, Value> =
-        merged.into_iter().filter(|(field, value)| current.get(field) != Some(value)).collect();
+        merged.into_iter().filter(|(field, value)| is_news(field, value)).collect();
     (!changed.is_empty()).then_some(Value::Object(changed))
 }
 

@@ -2,11 +2,12 @@
 
 use super::{Base, Office};
 use crate::apiserver::describe;
-use crate::compile::Proxy;
-use crate::events::Recorder;
+use crate::compile::{Problem, Proxy};
+use crate::events::{Happening, Recorder};
 use crate::leader;
 use crate::serve::Hub;
-use crate::status::Writer;
+use crate::status::{Ledger, Writer};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -24,7 +25,12 @@ pub(super) struct Reign {
 
 impl Reign {
     /// Begins.
-    pub(super) fn begin(base: &Base, office: Office, proxies: watch::Receiver<Option<Arc<[Proxy]>>>) -> Self {
+    pub(super) fn begin(
+        base: &Base,
+        office: Office,
+        proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
+        unreadable: watch::Receiver<Arc<BTreeSet<Problem>>>,
+    ) -> Self {
         let Base { client, place, hub, ledger, settings, .. } = base;
         let mut tasks = JoinSet::new();
         let events = Recorder::start(client.clone(), place.pod.clone());
@@ -40,12 +46,13 @@ impl Reign {
             writer.run().await;
             Ok(())
         });
+        tasks.spawn(tell_unreadable(unreadable, events.clone(), ledger.clone()));
         let (opened, is_open) = oneshot::channel();
         tasks.spawn(office.run(proxies, events, opened));
         let (client, place) = (client.clone(), place.clone());
         tasks.spawn(async move {
             if is_open.await.is_err() {
-                return Ok(()); // the office says why it did not open
+                std::future::pending::<()>().await; // the office says why it did not open
             }
             let (port, mut pause) = (place.listen.port(), AGAIN.0);
             while let Err(error) =
@@ -56,26 +63,48 @@ impl Reign {
                 pause = (pause * 2).min(AGAIN.1);
             }
             info!(address = %place.address, port, "proxies are led here");
-            Ok(())
+            std::future::pending().await
         });
         Self { hub: hub.clone(), tasks }
     }
 
     /// Waits until something fails without which it makes no sense to lead.
     pub(super) async fn failed(&mut self) -> anyhow::Error {
-        while let Some(end) = self.tasks.join_next().await {
-            match end {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return error,
-                Err(panicked) => return panicked.into(),
-            }
+        match self.tasks.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(panicked)) => panicked.into(),
+            // All of it is for as long as the reign.
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of what the leader does has ended"),
         }
-        std::future::pending().await
     }
 
     /// Ends everything; when this returns nothing more is written or served.
     pub(super) async fn end(mut self) {
-        self.hub.close();
+        // What is served ends with its task; the conversations that go on then are told to end.
         self.tasks.shutdown().await;
+        self.hub.dismiss();
+    }
+}
+
+/// Tells objects that they cannot be understood: their status still speaks of their last good version.
+async fn tell_unreadable(
+    mut unreadable: watch::Receiver<Arc<BTreeSet<Problem>>>,
+    events: Recorder,
+    ledger: Arc<Ledger>,
+) -> anyhow::Result<()> {
+    let mut told = Arc::<BTreeSet<Problem>>::default();
+    loop {
+        let now = unreadable.borrow_and_update().clone();
+        for it in now.difference(&told) {
+            // Kinds without a status have no record; the log has it.
+            let Some(record) = ledger.line(&it.object).record else { continue };
+            let note = format!("{}: {} ({}); its last good version stays", it.field, it.message, it.remedy);
+            let happening = Happening { good: false, reason: "NotUnderstood".to_owned(), note };
+            events.tell(&it.object, &record, vec![happening]);
+        }
+        told = now;
+        if unreadable.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -35,12 +35,26 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// A watch that ran this long counts as one that worked.
 const STEADY: Duration = Duration::from_secs(5);
 
+/// How often a server may refuse to go on where we were before everything is listed anew: one that was restored from a
+/// backup never heard of that version.
+const REFUSALS: u32 = 3;
+
 /// Lists and watches one kind.
 #[derive(Clone)]
 pub(super) struct Feed {
     pub(super) client: Client,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) news: mpsc::Sender<News>,
+}
+
+/// How far a feed is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The version up to which everything has been told; none when a list is needed.
+    seen: Option<String>,
+    backoff: Backoff,
+    /// How often the server has said no since something worked.
+    refusals: u32,
 }
 
 /// Why listing or watching ended.
@@ -68,7 +82,8 @@ enum End {
 struct Page {
     #[serde(default)]
     metadata: PageMeta,
-    items: Vec<Value>,
+    /// `null` of a server that has none.
+    items: Option<Vec<Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -83,19 +98,17 @@ struct PageMeta {
 impl Feed {
     /// Runs until nobody wants to hear it any more.
     pub(super) async fn run(self) {
-        let mut backoff = Backoff::default();
-        // The version up to which everything has been told; none when a list is needed.
-        let mut seen: Option<String> = None;
-        while self.turn(&mut seen, &mut backoff).await.is_ok() {}
+        let mut progress = Progress::default();
+        while self.turn(&mut progress).await.is_ok() {}
     }
 
     /// One list or one watch, and the pause after one that did not go well. Errs when nobody listens.
-    async fn turn(&self, seen: &mut Option<String>, backoff: &mut Backoff) -> Result<(), End> {
+    async fn turn(&self, progress: &mut Progress) -> Result<(), End> {
         let began = Instant::now();
-        let end = match seen {
+        let end = match &mut progress.seen {
             None => match self.list().await {
                 Ok(version) => {
-                    *seen = Some(version);
+                    progress.seen = Some(version);
                     return Ok(());
                 }
                 Err(end) => end,
@@ -104,20 +117,25 @@ impl Feed {
         };
         let lived = began.elapsed() >= STEADY;
         if lived {
-            backoff.worked();
+            progress.backoff.worked();
+            progress.refusals = 0;
         }
         match &end {
             End::Unheard => return Err(end),
             End::Over if lived => return Ok(()),
             End::Over => {}
             // A relist tells only what differs, so this is no burst.
-            End::Expired => *seen = None,
+            End::Expired => progress.seen = None,
             End::Silent | End::Failed(_) => {
+                progress.refusals += u32::from(matches!(end, End::Failed(kube::Error::Api(_))));
+                if progress.refusals >= REFUSALS {
+                    (progress.seen, progress.refusals) = (None, 0);
+                }
                 debug!(kind = %self.endpoint.kind, "cannot be watched at the moment: {end}");
                 self.tell_state(FeedState::Failing(end.to_string())).await?;
             }
         }
-        tokio::time::sleep(backoff.failed()).await;
+        tokio::time::sleep(progress.backoff.failed()).await;
         Ok(())
     }
 
@@ -130,7 +148,8 @@ impl Feed {
             let request = Request::new(self.endpoint.collection()).list(&parameters).map_err(unbuilt)?;
             let answer = timeout(ANSWER, self.client.request::<Page>(request)).await;
             let page = answer.map_err(|_| End::Silent)?.map_err(failed)?;
-            self.tell(News::Seen(page.items.into_iter().filter_map(|it| self.sight(it)).collect())).await?;
+            self.tell(News::Seen(page.items.into_iter().flatten().filter_map(|it| self.sight(it)).collect()))
+                .await?;
             if page.metadata.r#continue.is_empty() {
                 self.tell(News::ListEnds(self.endpoint.kind)).await?;
                 return Ok(page.metadata.resource_version);

@@ -103,6 +103,13 @@ fn what_is_no_concern_of_ours_any_more_loses_our_entries_only() {
 }
 
 #[test]
+fn nothing_is_not_written_where_nothing_is() {
+    assert_eq!(merged(&json!({}), Some(&json!({ "parents": [] }))), None);
+    let theirs = entry("parents", "edge", "example.com/other", None);
+    assert_eq!(merged(&json!({ "parents": [theirs] }), Some(&json!({ "parents": [] }))), None);
+}
+
+#[test]
 fn a_first_status_is_written_whole() {
     let ours = json!({ "parents": [entry("parents", "edge", US, Some(&condition("Accepted", "True", 1)))] });
     let timed = at(condition("Accepted", "True", 1), "2026-02-02");

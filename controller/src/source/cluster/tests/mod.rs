@@ -145,6 +145,21 @@ async fn after_a_server_that_has_forgotten_a_list_gives_only_what_changed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_from_a_backup_is_listed_anew() {
+    let server = Server::new();
+    for name in ["a", "b"] {
+        server.put(Kind::HttpRoute, route(name, "/"));
+    }
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+    sleep(Duration::from_secs(10)).await;
+    server.restore();
+    sleep(Duration::from_secs(60)).await;
+    server.put(Kind::HttpRoute, route("c", "/"));
+    assert_eq!(next(&mut cluster).await, ["+HTTPRoute shop/c"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crd_that_comes_later_holds_nothing_up_and_is_read_when_it_comes() {
     let server = Server::new();
     server.offer(Kind::GrpcRoute, false);

@@ -110,6 +110,14 @@ impl Server {
         }
     }
 
+    /// Is as from a backup: everything is there, but versions count from the beginning.
+    pub(crate) fn restore(&self) {
+        let mut state = self.state();
+        state.watchers.clear();
+        state.history.clear();
+        state.version = 1;
+    }
+
     /// Forgets what has changed until now.
     pub(crate) fn compact(&self) {
         let mut state = self.state();
@@ -208,6 +216,9 @@ impl State {
     }
 
     fn watch(&mut self, kind: Kind, from: u64) -> Answer {
+        if from > self.version {
+            return failure(504, "Too large resource version");
+        }
         let (sender, receiver) = mpsc::unbounded_channel();
         if from < self.compacted {
             let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old" });
