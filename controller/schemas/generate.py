@@ -11,8 +11,8 @@ import sys
 import yaml
 
 KINDS = [
-    "backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "referencegrants", "tcproutes",
-    "tlsroutes", "udproutes",
+    "backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants",
+    "tcproutes", "tlsroutes", "udproutes",
 ]
 KEEP = {
     "additionalProperties", "default", "enum", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",

@@ -116,9 +116,9 @@ fn gateways_of(upserts: &[Resource], removals: &[ResourceKey]) -> Vec<ObjectName
         _ => None,
     });
     let removed = removals.iter().filter(|it| it.kind == ResourceKind::Listener).filter_map(|it| {
-        let (gateway, _) = it.name.rsplit_once('/')?;
-        let (namespace, name) = gateway.split_once('/')?;
-        Some(ObjectName::new(namespace, name))
+        // A ListenerSet's listener has more parts than a Gateway's; the first two are the Gateway's for both.
+        let mut parts = it.name.split('/');
+        Some(ObjectName::new(parts.next()?, parts.next()?))
     });
     upserted.chain(removed).collect::<BTreeSet<_>>().into_iter().collect()
 }

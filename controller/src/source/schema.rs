@@ -81,6 +81,7 @@ static SCHEMAS: LazyLock<BTreeMap<Kind, Arc<Schema>>> = LazyLock::new(|| {
     let texts = [
         (Kind::GatewayClass, include_str!("../../schemas/gatewayclasses.json")),
         (Kind::Gateway, include_str!("../../schemas/gateways.json")),
+        (Kind::ListenerSet, include_str!("../../schemas/listenersets.json")),
         (Kind::HttpRoute, include_str!("../../schemas/httproutes.json")),
         (Kind::GrpcRoute, include_str!("../../schemas/grpcroutes.json")),
         (Kind::TlsRoute, include_str!("../../schemas/tlsroutes.json")),

@@ -88,7 +88,7 @@ impl Refusals {
                 let mut parts = key.name.splitn(3, '/');
                 match (key.kind, parts.next(), parts.next(), parts.next()) {
                     (ResourceKind::Listener, Some(_), Some(_), Some(listener)) => {
-                        out.by_listener.insert((gateway.clone(), listener.to_owned()), said);
+                        out.by_listener.insert(owner_of(&gateway, listener), said);
                     }
                     (
                         ResourceKind::Route | ResourceKind::L4Route,
@@ -120,6 +120,17 @@ impl Refusals {
             listeners.chain(objects).collect::<BTreeSet<_>>()
         };
         objects(self).symmetric_difference(&objects(other)).map(|(object, _)| object.clone()).collect()
+    }
+}
+
+/// Whose listener it is: `<listener>` is the Gateway's, `<namespace>/<name>/<listener>` a ListenerSet's.
+fn owner_of(gateway: &ObjectRef, listener: &str) -> (ObjectRef, String) {
+    let mut parts = listener.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(namespace), Some(set), Some(name)) => {
+            (ObjectRef::new(Kind::ListenerSet, namespace, set), name.to_owned())
+        }
+        _ => (gateway.clone(), listener.to_owned()),
     }
 }
 

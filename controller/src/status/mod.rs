@@ -22,7 +22,6 @@ pub use render::render;
 pub use writer::Writer;
 
 use crate::resources::{Address, RouteKind};
-use fairway_config::model::ObjectName;
 use std::sync::Arc;
 
 /// The status of one object.
@@ -69,9 +68,6 @@ pub struct GatewayStatus {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerSetStatus {
-    /// The Gateway it adds to, whose proxies serve it.
-    #[serde(skip)]
-    pub gateway: ObjectName,
     /// Of the whole.
     pub conditions: Vec<Condition>,
     /// Of each listener, in the user's order.

@@ -17,7 +17,6 @@ pub(in crate::compile) fn set_status(reader: &mut Reader<'_>, name: &ObjectName)
     let Some(report) = reader.gateway_report(&gateway) else { return made };
     let Some(it) = report.sets.get(name) else { return made };
     let status = ListenerSetStatus {
-        gateway,
         conditions: vec![accepted(it), programmed(&report, it)],
         listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
     };

@@ -5,7 +5,7 @@ use crate::compile::ProxyClass;
 use fairway_config::model::{ListenerProtocol, Resource, ResourceKind};
 
 /// A certificate for tests, valid long enough.
-fn secret(namespace: &str) -> String {
+pub(super) fn secret(namespace: &str) -> String {
     let certified = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
     let (chain, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
     let indent = |text: &str| text.replace('\n', "\n    ");
@@ -17,7 +17,7 @@ fn secret(namespace: &str) -> String {
     )
 }
 
-fn gateway(listeners: &str) -> String {
+pub(super) fn gateway(listeners: &str) -> String {
     format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: public, namespace: edge, generation: 7 }}\n\
          spec:\n  gatewayClassName: fairway\n  listeners:\n{listeners}"
@@ -144,7 +144,7 @@ fn a_gateway_that_asks_to_verify_clients_does_not_serve_https_without() {
     assert!(world.keys(ResourceKind::Listener).is_empty());
 }
 
-fn grant(namespace: &str, kind: &str, from: &str, name: &str) -> String {
+pub(super) fn grant(namespace: &str, kind: &str, from: &str, name: &str) -> String {
     format!(
         "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{ name: g, namespace: {namespace} }}\nspec:\n\
          \x20 from: [{{ group: gateway.networking.k8s.io, kind: {kind}, namespace: {from} }}]\n  to: [{{ group: \"\", kind: Secret, name: {name} }}]\n"

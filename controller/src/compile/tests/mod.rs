@@ -1,9 +1,13 @@
 //! Small YAML in, conditions and configuration out.
 
+mod addresses;
 mod backend_tls;
+mod clients;
 mod cost;
 mod gateways;
 mod l4;
+mod listener_sets;
+mod listeners;
 mod memory;
 mod mesh;
 mod properties;

@@ -1,10 +1,28 @@
-//! The rules of Gateways.
+//! The rules of Gateways and ListenerSets.
 
 use super::{Violation, has, items, text, violation};
 use serde_json::Value;
 
 /// Checks a Gateway's spec.
 pub(super) fn check(spec: &Value, out: &mut Vec<Violation>) {
+    listeners(spec, out);
+    let addresses = items(spec, "spec", "addresses");
+    for (index, (path, it)) in addresses.iter().enumerate() {
+        let twice = addresses[..index]
+            .iter()
+            .any(|(_, other)| other["type"] == it["type"] && other["value"] == it["value"]);
+        if has(it, "value") && twice {
+            out.push(violation(
+                path,
+                format!("`{}` stands here twice", text(it, "value")),
+                "remove one of them",
+            ));
+        }
+    }
+}
+
+/// Checks the listeners of a Gateway or a ListenerSet.
+pub(super) fn listeners(spec: &Value, out: &mut Vec<Violation>) {
     let listeners = items(spec, "spec", "listeners");
     for (index, (path, it)) in listeners.iter().enumerate() {
         listener(path, it, out);
@@ -17,19 +35,6 @@ pub(super) fn check(spec: &Value, out: &mut Vec<Violation>) {
             let message =
                 format!("has the port, protocol and hostname of listener `{}`", text(first, "name"));
             out.push(violation(path, message, "change one of the three"));
-        }
-    }
-    let addresses = items(spec, "spec", "addresses");
-    for (index, (path, it)) in addresses.iter().enumerate() {
-        let twice = addresses[..index]
-            .iter()
-            .any(|(_, other)| other["type"] == it["type"] && other["value"] == it["value"]);
-        if has(it, "value") && twice {
-            out.push(violation(
-                path,
-                format!("`{}` stands here twice", text(it, "value")),
-                "remove one of them",
-            ));
         }
     }
 }
@@ -49,6 +54,10 @@ fn listener(path: &str, it: &Value, out: &mut Vec<Violation>) {
     if protocol == "HTTPS" && mode == "Passthrough" {
         let message = "an HTTPS listener has to end TLS";
         out.push(violation(format!("{path}.tls.mode"), message, "use mode Terminate, or protocol TLS"));
+    }
+    if has(it, "filters") && !matches!(protocol, "HTTP" | "HTTPS") {
+        let message = format!("protocol {protocol} has no requests to filter");
+        out.push(violation(format!("{path}.filters"), message, "remove them"));
     }
     if protocol == "TLS" && mode.is_empty() {
         out.push(violation(format!("{path}.tls.mode"), "is missing", "use Terminate or Passthrough"));

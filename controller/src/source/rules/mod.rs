@@ -14,6 +14,7 @@ pub(super) fn check(kind: Kind, manifest: &Value, out: &mut Vec<Violation>) {
     let spec = &manifest["spec"];
     match kind {
         Kind::Gateway => gateway::check(spec, out),
+        Kind::ListenerSet => gateway::listeners(spec, out),
         Kind::HttpRoute => route::http(spec, out),
         Kind::GrpcRoute => route::grpc(spec, out),
         Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => route::l4(spec, out),

@@ -3,6 +3,7 @@
 use super::{Violation, filter, has, items, text, violation};
 use regex::Regex;
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -48,6 +49,13 @@ pub(super) fn grpc(spec: &Value, out: &mut Vec<Violation>) {
 /// Checks the spec of a TLSRoute, TCPRoute or UDPRoute.
 pub(super) fn l4(spec: &Value, out: &mut Vec<Violation>) {
     common(spec, out);
+    for (index, it) in spec["hostnames"].as_array().into_iter().flatten().enumerate() {
+        let hostname = it.as_str().unwrap_or_default();
+        if hostname.parse::<IpAddr>().is_ok() {
+            let message = format!("`{hostname}` is an address, which no client sends as SNI");
+            out.push(violation(format!("spec.hostnames[{index}]"), message, "write a DNS name"));
+        }
+    }
 }
 
 fn common(spec: &Value, out: &mut Vec<Violation>) {

@@ -45,7 +45,7 @@ fn policy(targets: &str, validation: &str) -> String {
 
 #[test]
 fn every_schema_is_read_whole() {
-    assert_eq!(super::SCHEMAS.len(), 9);
+    assert_eq!(super::SCHEMAS.len(), 10);
     fn patterns(schema: &super::Schema) -> bool {
         schema.pattern.is_some() == schema.compiled.is_some()
             && schema.properties.values().all(patterns)
@@ -246,6 +246,87 @@ fn what_the_rules_refuse_is_refused() {
             refusals.iter().any(|it| it.starts_with(&format!("{field}: "))),
             "{yaml}\n{field}\n{refusals:#?}"
         );
+    }
+}
+
+fn object(kind: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: o }}\nspec: {{ {spec} }}\n"
+    )
+}
+
+#[test]
+fn the_rules_know_every_kind() {
+    let set = |listeners: &str| {
+        object("ListenerSet", &format!("parentRef: {{ name: g }}, listeners: [{listeners}]"))
+    };
+    let tls = |hostname: &str, backend: &str| {
+        object(
+            "TLSRoute",
+            &format!(
+                "parentRefs: [{{ name: g }}], hostnames: [{hostname}], rules: [{{ backendRefs: [{{ {backend} }}] }}]"
+            ),
+        )
+    };
+    let policy = |targets: &str, validation: &str| {
+        object(
+            "BackendTLSPolicy",
+            &format!("targetRefs: [{targets}], validation: {{ hostname: a.example.com, {validation} }}"),
+        )
+    };
+    let (service, system) = ("group: '', kind: Service, name: s", "wellKnownCACertificates: System");
+    for (yaml, field) in [
+        (
+            set("{ name: a, port: 80, protocol: HTTP, tls: { mode: Passthrough } }"),
+            Some("spec.listeners[0].tls"),
+        ),
+        (set("{ name: a, port: 0, protocol: HTTP }"), Some("spec.listeners[0].port")),
+        (
+            set("{ name: a, port: 80, protocol: TCP }, { name: b, port: 80, protocol: TCP }"),
+            Some("spec.listeners[1]"),
+        ),
+        (
+            set("{ name: a, port: 53, protocol: UDP, filters: { requests: [] } }"),
+            Some("spec.listeners[0].filters"),
+        ),
+        (set("{ name: a, port: 53, protocol: TCP }, { name: b, port: 53, protocol: UDP }"), None),
+        (tls("a.example.com", "name: s, port: 443"), None),
+        (tls("a.example.com", "name: s"), Some("spec.rules[0].backendRefs[0].port")),
+        (tls("10.0.0.1", "name: s, port: 443"), Some("spec.hostnames[0]")),
+        (
+            object("TCPRoute", "rules: [{ backendRefs: [{ name: s }] }]"),
+            Some("spec.rules[0].backendRefs[0].port"),
+        ),
+        (object("UDPRoute", "rules: [{ backendRefs: [{ name: s, port: 53 }] }]"), None),
+        (policy(&format!("{{ {service} }}"), system), None),
+        (
+            policy(&format!("{{ {service} }}, {{ {service}, sectionName: a }}"), system),
+            Some("spec.targetRefs[1]"),
+        ),
+        (policy(&format!("{{ {service}, sectionName: b }}, {{ {service}, sectionName: a }}"), system), None),
+        (
+            policy(
+                &format!("{{ {service} }}"),
+                &format!("{system}, caCertificateRefs: [{{ group: '', kind: ConfigMap, name: c }}]"),
+            ),
+            Some("spec.validation"),
+        ),
+        (
+            policy(
+                &format!("{{ {service} }}"),
+                &format!("{system}, subjectAltNames: [{{ type: URI, hostname: a.example.com }}]"),
+            ),
+            Some("spec.validation.subjectAltNames[0].uri"),
+        ),
+    ] {
+        let refusals = refusals(&yaml);
+        match field {
+            None => assert_eq!(refusals, Vec::<String>::new(), "{yaml}"),
+            Some(field) => {
+                let there = refusals.iter().any(|it| it.starts_with(&format!("{field}: ")));
+                assert!(there, "{yaml}\n{field}\n{refusals:#?}");
+            }
+        }
     }
 }
 

@@ -68,13 +68,22 @@ fn what_is_pending_is_not_programmed_and_what_failed_keeps_its_reason() {
 fn a_refusal_is_told_to_the_object_it_comes_from() {
     let refused = [
         (ResourceKind::Listener, "edge/public/http"),
+        (ResourceKind::Listener, "edge/public/team/more/own"),
         (ResourceKind::Route, "HTTPRoute/shop/reviews"),
         (ResourceKind::Certificate, "edge/cert"),
     ];
     let refusals = Refusals::of(&deliveries(&[state("public", 3, &refused)]));
     let gateway = ObjectRef::new(Kind::Gateway, "edge", "public");
     let route = ObjectRef::new(Kind::HttpRoute, "shop", "reviews");
-    assert_eq!(refusals.differing(&Refusals::default()), BTreeSet::from([gateway.clone(), route.clone()]));
+    let set = ObjectRef::new(Kind::ListenerSet, "team", "more");
+    assert_eq!(
+        refusals.differing(&Refusals::default()),
+        BTreeSet::from([gateway.clone(), route.clone(), set.clone()])
+    );
+    let condition = json!({ "type": "Programmed", "status": "True", "reason": "Programmed" });
+    let mut status = json!({ "listeners": [{ "name": "own", "conditions": [condition] }] });
+    apply(&mut status, &set, &Programming::InForce, &refusals);
+    assert_eq!(find(&status["listeners"][0]["conditions"], "Programmed"), ("False", "Invalid"));
 
     let mut status = gateway_status();
     apply(&mut status, &gateway, &Programming::InForce, &refusals);

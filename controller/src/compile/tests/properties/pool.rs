@@ -111,6 +111,14 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
             "fairway",
             "[{ name: l, port: 443, protocol: TLS, hostname: '*.x.com', tls: { mode: Passthrough } }, { name: m, port: 81, protocol: TCP, allowedRoutes: { namespaces: { from: All } } }, { name: u, port: 81, protocol: UDP }], allowedListeners: { namespaces: { from: All } }",
         ),
+        (
+            "a",
+            "g",
+            "fairway",
+            "[{ name: l, port: 80, protocol: HTTP, hostname: g.x.com }, { name: m, port: 443, protocol: HTTPS, hostname: m.x.com, tls: { certificateRefs: [{ name: c, namespace: b }] } }], \
+             allowedListeners: { namespaces: { from: Selector, selector: { matchLabels: { team: x } } } }, addresses: [{ value: 192.0.2.1 }, { value: 192.0.2.2 }], \
+             tls: { backend: { clientCertificateRef: { name: c, namespace: b } }, frontend: { default: { validation: { caCertificateRefs: [{ group: '', kind: ConfigMap, name: ca, namespace: b }] } } } }",
+        ),
         ("a", "g", "fairway-waypoint", "[{ name: l, port: 15008, protocol: HBONE }]"),
         ("a", "waypoint", "fairway", "[{ name: l, port: 82, protocol: HTTP }]"),
         ("b", "w", "fairway-waypoint", "[{ name: l, port: 15008, protocol: HBONE }]"),
@@ -147,6 +155,8 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
         ("HTTPRoute", "kind: Service"),
         ("Gateway", "kind: Secret, name: c"),
         ("GRPCRoute", "kind: Service, name: s"),
+        ("ListenerSet", "kind: Secret"),
+        ("Gateway", "kind: ConfigMap"),
     ] {
         add(&format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{ name: g, namespace: b }}\n\
@@ -161,6 +171,37 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
         add(&format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {namespace} }}\n\
              spec: {{ parentRef: {{ name: g, namespace: a }}, listeners: {listeners} }}"
+        ));
+    }
+    for (namespace, name, day, parent, listeners) in [
+        ("a", "s", 1, "g", "[{ name: l, port: 80, protocol: HTTP, hostname: s.x.com }]"),
+        (
+            "a",
+            "s",
+            2,
+            "waypoint",
+            "[{ name: l, port: 80, protocol: HTTP }, { name: m, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: c, namespace: b }] } }]",
+        ),
+        (
+            "b",
+            "t",
+            1,
+            "g",
+            "[{ name: l, port: 80, protocol: TCP }, { name: m, port: 443, protocol: HTTPS, hostname: '*.com', tls: { certificateRefs: [{ name: c }] } }]",
+        ),
+        ("b", "t", 1, "g", "[{ name: l, port: 80, protocol: HTTP, hostname: s.x.com }]"),
+    ] {
+        add(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: {name}, namespace: {namespace}, creationTimestamp: '2026-01-0{day}T00:00:00Z' }}\n\
+             spec: {{ parentRef: {{ name: {parent}, namespace: a }}, listeners: {listeners} }}"
+        ));
+    }
+    for (name, ingress) in
+        [("g-fairway", "[{ ip: 192.0.2.1 }]"), ("g-fairway", "[]"), ("g-fairway-2", "[{ hostname: x.com }]")]
+    {
+        add(&format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: a }}\nspec: {{ type: LoadBalancer, clusterIP: 10.1.0.8, ports: [{{ port: 80 }}] }}\n\
+             status: {{ loadBalancer: {{ ingress: {ingress} }} }}"
         ));
     }
     for (kind, namespace, name) in [
@@ -217,9 +258,11 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
     }
     for data in [serde_json::json!({ "ca.crt": certified.cert.pem() }), serde_json::json!({ "ca.crt": "x" })]
     {
-        add(&format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: ca, namespace: a }}\ndata: {data}"
-        ));
+        for namespace in ["a", "b"] {
+            add(&format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: ca, namespace: {namespace} }}\ndata: {data}"
+            ));
+        }
     }
     pool
 });
