@@ -16,7 +16,8 @@ use rustls::{ClientConfig, HandshakeKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use support::backend::{Server, echo};
-use support::tls::{Age, Authority, client, connect};
+use support::pki::{Authority, Wanted};
+use support::tls::{client, connect};
 use support::wire::LONG;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,8 +40,7 @@ async fn gateway() -> Gateway {
         (Authority::new("servers"), Authority::new("clients"), Authority::new("others"));
     let server = Server::http(1, echo).await;
     let mut resources = backend("shop/web:80", AppProtocol::Http1, &[server.address]);
-    let leaf = servers.server(&["*.example.com"]);
-    resources.push(Resource::Certificate(Arc::new(leaf.certificate("shop/wild"))));
+    resources.push(servers.for_host("*.example.com").certificate("shop/wild"));
     let judged =
         |authority: &Authority, without| Some(ClientValidation { trust: authority.bundle(), without });
     for (name, validation) in [
@@ -87,13 +87,13 @@ async fn is_served(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) 
 #[tokio::test]
 async fn a_listener_judges_its_clients_as_it_says() {
     let gateway = gateway().await;
-    let of = |authority: &Authority, age| Some(authority.client(age));
+    let signed = |wanted| Some(gateway.clients.sign(&wanted));
     let shown = [
-        ("valid", of(&gateway.clients, Age::Valid)),
+        ("valid", Some(gateway.clients.for_host("client"))),
         ("none", None),
-        ("of another authority", of(&gateway.others, Age::Valid)),
-        ("expired", of(&gateway.clients, Age::Expired)),
-        ("a server's", Some(gateway.clients.server(&["client"]))),
+        ("of another authority", Some(gateway.others.for_host("client"))),
+        ("expired", signed(Wanted { dns: &["client"], expired: true, ..Wanted::default() })),
+        ("a server's", signed(Wanted { dns: &["client"], of_server: true, ..Wanted::default() })),
     ];
     for (name, served) in [
         ("open.example.com", [true, true, true, true, true]),
@@ -113,7 +113,7 @@ async fn a_listener_judges_its_clients_as_it_says() {
 #[tokio::test]
 async fn a_session_is_resumed_where_nobody_is_judged_and_never_where_somebody_is() {
     let gateway = gateway().await;
-    let leaf = gateway.clients.client(Age::Valid);
+    let leaf = gateway.clients.for_host("client");
     let config = Arc::new(client(&gateway.servers, Some(&leaf)));
     let address = gateway.proxy.address();
     for (name, again) in [("open.example.com", HandshakeKind::Resumed), (STRICT, HandshakeKind::Full)] {

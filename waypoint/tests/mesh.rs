@@ -9,8 +9,8 @@
 mod support;
 
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Backend, ConsumerWaypoint, Listener, ListenerProtocol, Resource,
-    Route, Service, ServicePort, SpiffeId,
+    AppProtocol, Attachment, Audience, Backend, ConsumerWaypoint, L4Kind, Listener, ListenerProtocol,
+    Resource, Route, Service, ServicePort, SpiffeId,
 };
 use fairway_hbone::{ConnectRequest, OpenError, Pool, Routing, Target, TcpConnector};
 use fairway_identity::testing::TestAuthority;
@@ -355,4 +355,43 @@ async fn idle_connections_do_not_hold_up_a_ztunnel_that_ends() {
             })
             .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tcp_listeners_connections_to_the_mesh_go_through_tunnels() {
+    let server = Server::raw(|mut stream, _| async move {
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        stream.write_all(said.to_uppercase().as_bytes()).await.unwrap();
+    })
+    .await;
+    let pod: IpAddr = "127.77.1.6".parse().unwrap();
+    let mesh = Mesh::start(vec![]).await;
+    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    LocalSet::new()
+        .run_until(async {
+            let db = mesh.authority.identity("shop", "db");
+            tokio::task::spawn_local(ztunnel(pod, db, server.address, asked));
+            tokio::task::yield_now().await;
+            let mut mesh = mesh;
+            let at: IpAddr = "127.0.0.2".parse().unwrap();
+            let key = "shop/gateway/tcp";
+            let tcp = Listener { addresses: vec![at], ..support::named(key, None, ListenerProtocol::Tcp) };
+            let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[SocketAddr::new(pod, 5432)]);
+            let Some(Resource::Endpoints(endpoints)) = resources.last_mut() else { panic!("endpoints") };
+            Arc::make_mut(endpoints).endpoints[0].identity = Some(mesh.authority.id("shop", "db"));
+            resources.push(Resource::Listener(Arc::new(tcp)));
+            resources.push(l4_route(L4Kind::Tcp, key, &[], &[(1, "shop/db:1")]));
+            mesh.proxy.apply(resources).unwrap();
+            let mut stream = TcpStream::connect(mesh.proxy.at(at)).await.unwrap();
+            stream.write_all(b"hello").await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, "HELLO");
+            let (peer, wish) = wishes.recv().await.unwrap();
+            assert_eq!(peer, mesh.waypoint);
+            assert_eq!(wish.authority.address(), Some(SocketAddr::new(pod, 5432)));
+        })
+        .await;
 }

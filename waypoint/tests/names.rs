@@ -17,7 +17,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use support::backend::{Server, echo};
-use support::tls::{Authority, Leaf, client, connect};
+use support::pki::{Authority, policy, secured, tls_server};
+use support::tls::{client, connect};
 use support::wire::{LONG, status};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,14 +80,14 @@ async fn plain_parrot() -> Server {
 
 async fn gateway_with(patience: Patience) -> Gateway {
     let authority = Authority::new("names");
-    let wild = authority.server(&["*.example.com"]);
+    let wild = authority.for_host("*.example.com");
     let (recorder, read) = recorder().await;
     let (parrot, web) = (plain_parrot().await, Server::http(1, echo).await);
     let mut resources = backend("shop/through:1", AppProtocol::Tcp, &[recorder.address]);
     resources.extend(backend("shop/inside:1", AppProtocol::Tcp, &[parrot.address]));
     resources.extend(backend("shop/web:80", AppProtocol::Http1, &[web.address]));
     resources.extend(listeners().into_iter().map(|it| Resource::Listener(Arc::new(it))));
-    resources.push(Resource::Certificate(Arc::new(wild.certificate("shop/wild"))));
+    resources.push(wild.certificate("shop/wild"));
     let route = |listener, hostname, backend| l4_route(L4Kind::Tls, listener, &[hostname], &[(1, backend)]);
     resources.push(route("shop/gateway/through", "through.example.com", "shop/through:1"));
     resources.push(route("shop/gateway/inside", "in.example.com", "shop/inside:1"));
@@ -185,16 +186,10 @@ async fn what_goes_through_arrives_byte_for_byte_however_it_was_cut() {
 #[tokio::test]
 async fn tls_that_goes_through_is_the_backends() {
     let authority = Authority::new("backend");
-    let leaf: Leaf = authority.server(&["through.example.com"]);
-    let acceptor = leaf.acceptor();
-    let server = Server::raw(move |stream, _| {
-        let acceptor = acceptor.clone();
-        async move {
-            let mut stream = acceptor.accept(stream).await.unwrap();
-            let name = stream.get_ref().1.server_name().unwrap().to_owned();
-            stream.write_all(name.as_bytes()).await.unwrap();
-            stream.shutdown().await.unwrap();
-        }
+    let config = authority.for_host("through.example.com").server(None, &[]);
+    let (server, seen) = tls_server(config, |mut stream| async move {
+        stream.write_all(b"the backend's own").await.unwrap();
+        stream.shutdown().await.unwrap();
     })
     .await;
     let mut gateway = gateway().await;
@@ -203,7 +198,41 @@ async fn tls_that_goes_through_is_the_backends() {
     let mut stream = connect(gateway.proxy.address(), &config, "through.example.com").await.unwrap();
     let mut said = String::new();
     timeout(LONG, stream.read_to_string(&mut said)).await.unwrap().unwrap();
-    assert_eq!(said, "through.example.com");
+    assert_eq!(said, "the backend's own");
+    assert_eq!(*seen.lock().unwrap(), ["through.example.com - 0"]);
+}
+
+#[tokio::test]
+async fn what_ended_here_goes_on_in_tls_of_its_own_if_the_backend_asks_for_it() {
+    let (servers, proxies) = (Authority::new("servers"), Authority::new("proxies"));
+    let config = servers.for_host("db").server(Some(&proxies), &[]);
+    let (server, seen) = tls_server(config, |mut stream| async move {
+        let (mut from, mut to) = tokio::io::split(&mut stream);
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+        let _ = to.shutdown().await;
+    })
+    .await;
+    let mut gateway = gateway().await;
+    let mut resources = backend("shop/inside:1", AppProtocol::Tcp, &[server.address]);
+    resources = secured(resources, "shop/inside:1", &policy("db", vec![], &servers));
+    resources.push(proxies.for_host("gateway").certificate("shop/mine"));
+    for mut listener in listeners() {
+        listener.backend_certificate = Some("shop/mine".into());
+        resources.push(Resource::Listener(Arc::new(listener)));
+    }
+    gateway.proxy.apply(resources).unwrap();
+    let config = Arc::new(client(&gateway.authority, None));
+    let mut stream = connect(gateway.proxy.address(), &config, "in.example.com").await.unwrap();
+    stream.write_all(b"there and back").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut said = String::new();
+    timeout(LONG, stream.read_to_string(&mut said)).await.unwrap().unwrap();
+    assert_eq!(said, "there and back");
+    assert_eq!(
+        *seen.lock().unwrap(),
+        ["db - 1"],
+        "the policy's name, no ALPN, and the listener's certificate"
+    );
 }
 
 #[tokio::test]
@@ -229,11 +258,11 @@ async fn a_name_without_listener_or_route_is_closed_without_a_word() {
 #[tokio::test]
 async fn where_tls_always_ends_here_an_unknown_name_is_refused_in_tls() {
     let authority = Authority::new("names");
-    let leaf = authority.server(&["*.example.com"]);
+    let leaf = authority.for_host("*.example.com");
     let mut listeners = listeners();
     listeners.remove(0);
     let mut resources: Vec<_> = listeners.into_iter().map(|it| Resource::Listener(Arc::new(it))).collect();
-    resources.push(Resource::Certificate(Arc::new(leaf.certificate("shop/wild"))));
+    resources.push(leaf.certificate("shop/wild"));
     let proxy = Proxy::start(resources);
     let said = ends(proxy.address(), &hello(&authority, "example.org")).await.unwrap();
     assert_eq!(said, [21, 3, 3, 0, 2, 2, 112], "unrecognized_name");

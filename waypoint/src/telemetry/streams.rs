@@ -314,3 +314,76 @@ pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<
     )?;
     ConstGauge::new(i64::try_from(active).unwrap_or(i64::MAX)).encode(gauge)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::AccessLogging;
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    /// Lines of the log, for a test to read.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(logging: AccessLogging, stream: impl FnOnce(&Rc<Telemetry>)) -> Vec<serde_json::Value> {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || written.clone())
+            .finish();
+        let telemetry = Rc::new(Telemetry::new(Arc::default(), None, logging));
+        tracing::subscriber::with_default(subscriber, || stream(&telemetry));
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn good(telemetry: &Rc<Telemetry>) {
+        let mut record = StreamRecord::begin(telemetry, StreamKind::Tcp, Some([192, 0, 2, 1].into()));
+        record.reached(&EndpointRecord::new(([10, 0, 0, 1], 5432).into(), None));
+        record.moved().received.set(7);
+        record.ended(Carried::Whole);
+    }
+
+    fn refused(telemetry: &Rc<Telemetry>) {
+        StreamRecord::begin(telemetry, StreamKind::Tls, None).refuse(Refusal::NoListener);
+    }
+
+    #[test]
+    fn each_stream_has_a_line_that_tells_how_it_ended() {
+        let lines = logged(AccessLogging::OneIn(1), |telemetry| {
+            good(telemetry);
+            refused(telemetry);
+        });
+        let told = |line: usize, key: &str| lines[line][key].as_str().unwrap_or_default().to_owned();
+        assert_eq!((told(0, "stream"), told(0, "ended")), ("tcp".into(), "whole".into()));
+        assert_eq!((told(0, "client"), told(0, "endpoint")), ("192.0.2.1".into(), "10.0.0.1:5432".into()));
+        assert_eq!(lines[0]["bytes_received"], 7);
+        assert_eq!((told(1, "stream"), told(1, "ended")), ("tls".into(), "refused".into()));
+        assert_eq!(told(1, "reason"), "no_listener");
+        assert_eq!(logged(AccessLogging::Errors, good).len(), 0);
+        assert_eq!(logged(AccessLogging::Errors, refused).len(), 1);
+        assert_eq!(logged(AccessLogging::Off, refused).len(), 0);
+    }
+
+    #[test]
+    fn every_refusal_has_a_place_and_a_word_of_its_own() {
+        let words: std::collections::BTreeSet<_> = Refusal::ALL.map(Refusal::label).into_iter().collect();
+        assert_eq!(words.len(), Refusal::ALL.len());
+        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal.index(), index);
+        }
+    }
+}

@@ -44,6 +44,8 @@ pub struct Wanted<'a> {
     pub dns: &'a [&'a str],
     pub uris: &'a [&'a str],
     pub expired: bool,
+    /// Good for servers alone; otherwise for clients too.
+    pub of_server: bool,
 }
 
 impl Authority {
@@ -67,8 +69,10 @@ impl Authority {
         let dns = wanted.dns.iter().map(|it| SanType::DnsName((*it).try_into().unwrap()));
         let uris = wanted.uris.iter().map(|it| SanType::URI((*it).try_into().unwrap()));
         params.subject_alt_names = dns.chain(uris).collect();
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = match wanted.of_server {
+            true => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            false => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        };
         if wanted.expired {
             params.not_before = rcgen::date_time_ymd(2001, 1, 1);
             params.not_after = rcgen::date_time_ymd(2002, 1, 1);
@@ -94,13 +98,18 @@ impl Leaf {
         Resource::Certificate(Arc::new(Certificate::from_pem(key.into(), &self.pem, &self.key_pem).unwrap()))
     }
 
+    /// As rustls takes it.
+    pub fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain.clone(), PrivatePkcs8KeyDer::from(self.key.clone()).into())
+    }
+
     /// A server that shows it, and asks clients for a certificate of this authority if there is one.
     pub fn server(&self, clients: Option<&Authority>, alpn: &[&str]) -> ServerConfig {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let (chain, key) = self.parts();
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {
@@ -111,7 +120,7 @@ impl Leaf {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let mut config = builder.with_single_cert(self.chain.clone(), key).unwrap();
+        let mut config = builder.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = alpn.iter().map(|it| it.as_bytes().to_vec()).collect();
         config
     }
