@@ -86,6 +86,8 @@ func TestProvisionedObjectsAreRepaired(t *testing.T) {
 	}
 	for _, kind := range provisionedKinds {
 		s.part(kind+" deleted", func(s *stage) {
+			// So that the pods have what they have from the object that goes.
+			s.rolledOut(s.namespace, name)
 			before := s.get(kind, name)
 			if before == nil {
 				s.Fatalf("there is no %s %s", kind, name)
@@ -107,13 +109,19 @@ func TestProvisionedObjectsAreRepaired(t *testing.T) {
 			s.Errorf("the label is %q", label)
 		}
 	})
-	// Its token was one of the ServiceAccount that was deleted.
+	// Its token was one of the ServiceAccount that was deleted, and kubelet keeps it for most of an hour. With the controller
+	// restarted, the proxy has to show it again.
 	s.part("and the proxy hears of new routes", func(s *stage) {
+		s.restart(systemNamespace, controllerName)
 		s.backends("a")
 		s.apply(route("new", s.namespace, "gw", "/", "a"))
-		gateway := s.get("Gateway", "gw")
-		address := net.JoinHostPort(scene.Addresses(gateway)[0], "80")
 		took := s.until(recoverLimit, "a new route to be served", func() (string, error) {
+			// The Service was deleted, so the address may be another.
+			addresses := scene.Addresses(s.get("Gateway", "gw"))
+			if len(addresses) == 0 {
+				return "the Gateway has no address", nil
+			}
+			address := net.JoinHostPort(addresses[0], "80")
 			conn := load.NewConnection(address, nil)
 			defer conn.Close()
 			answer, err := conn.Do(s.ctx, load.Request{Host: "x", Path: "/"})

@@ -3,6 +3,7 @@ package behaviour
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,18 @@ func TestHelmUninstall(t *testing.T) {
 		back := &stage{T: t, ctx: context.Background(), namespace: s.namespace}
 		back.upgrade(values)
 		back.rolledOut(systemNamespace, controllerName)
+	})
+	// Helm deletes it while the controllers end: whether one of them sees that must not matter.
+	s.part("the class goes first", func(s *stage) {
+		loads := s.allLoads(address)
+		s.must(cluster.Delete(s.ctx, "GatewayClass", "", "fairway"))
+		time.Sleep(5 * time.Second)
+		loads.end(s)
+		if s.get("Deployment", "gw-fairway") == nil {
+			s.Error("the Gateway's Deployment is gone with the class")
+		}
+		s.upgrade(values)
+		address = net.JoinHostPort(s.programmed("gw"), "80")
 	})
 	s.part("the proxy goes on", func(s *stage) {
 		loads := s.allLoads(address)
