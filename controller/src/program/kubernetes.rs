@@ -46,7 +46,7 @@ pub(super) struct ClusterArguments {
     pod_ip: Option<IpAddr>,
 
     /// How long a leader that says nothing is still taken for one; longer bears a slower API server (only with --kubernetes)
-    #[arg(long, env = "FAIRWAY_LEASE_DURATION", default_value = "8s", value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, env = "FAIRWAY_LEASE_DURATION", default_value = "15s", value_name = "TIME", value_parser = parse_duration)]
     lease_duration: Duration,
 
     #[command(flatten)]
