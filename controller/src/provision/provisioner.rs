@@ -68,6 +68,8 @@ struct Failing {
     keys: BTreeSet<ManifestKey>,
     pause: Duration,
     next: Instant,
+    /// Whether it is being tried again just now.
+    retried: bool,
 }
 
 /// What became of one step.
@@ -173,8 +175,10 @@ impl Provisioner {
 
     fn try_again(&mut self) {
         let now = Instant::now();
-        for it in self.failing.values().filter(|it| it.next <= now) {
+        for it in self.failing.values_mut().filter(|it| it.next <= now) {
             it.keys.iter().for_each(|key| self.ledger.failed(key.clone()));
+            it.next = now + it.pause;
+            it.retried = true;
         }
     }
 
@@ -190,6 +194,8 @@ impl Provisioner {
             (gateway, outcomes)
         });
         let done: Vec<_> = work.buffer_unordered(AT_ONCE).collect().await;
+        // What is not wanted any more, or on its way out, has no step left that could end its trouble.
+        self.failing.retain(|gateway, it| !it.retried || done.iter().any(|(worked, _)| worked == gateway));
         for (gateway, outcomes) in done {
             for it in self.note(&gateway, outcomes) {
                 info!(%gateway, "{}: {}", it.what.reason(), it.message);
@@ -250,7 +256,7 @@ impl Provisioner {
         };
         let pause = self.failing.get(gateway).map_or(AGAIN.0, |it| (it.pause * 2).min(AGAIN.1));
         let next = Instant::now() + pause;
-        self.failing.insert(gateway.clone(), Failing { keys: failed, pause, next });
+        self.failing.insert(gateway.clone(), Failing { keys: failed, pause, next, retried: false });
         self.troubles
             .send_if_modified(|it| it.insert(gateway.clone(), trouble.clone()).as_ref() != Some(&trouble));
     }

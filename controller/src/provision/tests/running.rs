@@ -228,3 +228,17 @@ async fn what_fails_is_tried_again_and_holds_up_nobody_else() {
     assert_eq!(server.take_writes(), ["deployments public-fairway"]);
     assert!(running.troubles.borrow().is_empty());
 }
+
+/// The loop once turned without end here: what was due had no step that could fail or succeed.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_goes_while_something_of_it_fails_leaves_nothing_to_try() {
+    let server = ApiServer::default();
+    let mut running = Running::on(&server);
+    server.refuse(Some(("deployments/public-fairway", 403)));
+    running.want(vec![proxy("public")]).await;
+    assert_eq!(running.troubles.borrow().len(), 1);
+    running.want(vec![]).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(server.take_writes(), Vec::<String>::new());
+    assert!(running.troubles.borrow().is_empty());
+}
