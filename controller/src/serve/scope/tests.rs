@@ -114,11 +114,9 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
                     BackendTarget::Unresolved(_) => None,
                 }));
             }
-            Resource::Route(it) => {
-                if it.attachments.iter().any(here) {
-                    needed.insert(ResourceKey::new(ResourceKind::Route, it.key.as_arc()));
-                    backends.extend(named_by(it));
-                }
+            Resource::Route(it) if it.attachments.iter().any(here) => {
+                needed.insert(ResourceKey::new(ResourceKind::Route, it.key.as_arc()));
+                backends.extend(named_by(it));
             }
             _ => {}
         }
