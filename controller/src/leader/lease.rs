@@ -9,7 +9,6 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -127,28 +126,40 @@ impl Term {
     /// first answer counts: giving up on it would lose what it is about to say.
     pub async fn keep(&mut self) -> Lost {
         let candidate = &mut self.candidate;
-        let mut renewals = JoinSet::new();
-        let mut next = Instant::now() + candidate.timing.retry;
+        let timing = candidate.timing;
+        let mut next = Instant::now() + timing.retry;
         while let Some(until) = candidate.election.leads_until() {
-            tokio::select! {
+            let wanted = candidate.written(candidate.held.as_ref(), Some(&candidate.me));
+            let leases = candidate.leases.clone();
+            // Two tries fit into the time that is left, however long the first one takes to say nothing.
+            let renewal = async {
+                sleep_until(next).await;
+                (Instant::now(), timeout(timing.renew / 2, renew(leases, wanted)).await)
+            };
+            let (begun, renewal) = tokio::select! {
                 () = sleep_until(until) => break,
-                () = sleep_until(next) => {
-                    let wanted = candidate.written(candidate.held.as_ref(), Some(&candidate.me));
-                    renewals.spawn(timeout(candidate.timing.renew, renew(candidate.leases.clone(), wanted)));
-                    next = Instant::now() + candidate.timing.retry;
+                done = renewal => done,
+            };
+            next = match renewal {
+                Ok(Renewal::Written(lease, sent)) => {
+                    candidate.wrote(lease, sent);
+                    sent + timing.retry
                 }
-                Some(Ok(renewal)) = renewals.join_next() => match renewal {
-                    Ok(Renewal::Written(lease, begun)) => candidate.wrote(lease, begun),
-                    Ok(Renewal::Overtaken(lease)) => {
-                        // Either another replica's, or one of ours whose answer is still on its way.
-                        candidate.election.see(claim(lease.as_ref()), Instant::now());
-                        candidate.held = lease;
-                        next = Instant::now();
-                    }
-                    Ok(Renewal::Failed(why)) => warn!("the Lease cannot be renewed at the moment: {why}"),
-                    Err(_) => warn!("the Lease cannot be renewed at the moment: the API server does not answer"),
-                },
-            }
+                Ok(Renewal::Overtaken(lease)) => {
+                    // Either another replica's, or one of ours whose answer was too long on its way.
+                    candidate.election.see(claim(lease.as_ref()), Instant::now());
+                    candidate.held = lease;
+                    begun
+                }
+                Ok(Renewal::Failed(why)) => {
+                    warn!("the Lease cannot be renewed at the moment: {why}");
+                    begun + timing.retry
+                }
+                Err(_) => {
+                    warn!("the Lease cannot be renewed at the moment: the API server does not answer");
+                    begun
+                }
+            };
         }
         Lost
     }
