@@ -8,7 +8,7 @@ use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings, S
 use crate::resources::ObjectRef;
 use crate::serve::Hub;
 use crate::source::{
-    Completion, Directory, DirectoryOptions, SourceProblem, Standalone, WatchError, read_once,
+    Completion, Directory, DirectoryOptions, LastGood, SourceProblem, Standalone, WatchError, read_once,
 };
 use crate::status::ObjectStatus;
 use fairway_config::model::Generation;
@@ -33,6 +33,7 @@ pub struct Rules {
 pub struct Pipeline {
     directory: Directory,
     standalone: Standalone,
+    last_good: LastGood,
     compiler: Compiler,
     hub: Arc<Hub>,
 }
@@ -102,6 +103,7 @@ impl Pipeline {
         Ok(Self {
             directory: Directory::watch(directory, DirectoryOptions::default())?,
             standalone: Standalone::new(rules.completion),
+            last_good: LastGood::default(),
             compiler: Compiler::new(rules.compile),
             hub,
         })
@@ -122,7 +124,9 @@ impl Pipeline {
         if batch.problems.iter().any(|it| it.severity == Severity::Error) {
             warn!("what is wrong stays as it was last good; everything else takes effect");
         }
-        let output = self.compiler.apply(self.standalone.complete(batch.edits));
+        let mut edits = self.standalone.complete(batch.edits);
+        self.last_good.carry(&mut edits);
+        let output = self.compiler.apply(edits);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         let (upserted, removed) = (output.upserts.len(), output.removals.len());
         let generation = self.hub.commit(output.upserts, output.removals);

@@ -171,11 +171,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What a Secret holds, parsed; none inside when there is no Secret.
-    pub(super) fn key_pair(&mut self, secret: &ObjectName) -> Arc<certificate::KeyPair> {
+    /// What a Secret holds, parsed; none when there is no Secret.
+    pub(super) fn key_pair(&mut self, secret: &ObjectName) -> Option<Arc<certificate::KeyPair>> {
         match self.value(Unit::KeyPair(secret.clone())) {
-            Value::KeyPair(it) => it,
-            _ => Arc::new(None),
+            Value::KeyPair(it) => Some(it),
+            _ => None,
         }
     }
 

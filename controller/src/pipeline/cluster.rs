@@ -3,10 +3,10 @@
 use super::report;
 use crate::admission::Roster;
 use crate::compile::{Compiler, Output, Problem, Proxy, Settings};
-use crate::resources::{Edit, Kind, Object, ObjectRef};
+use crate::resources::{Edit, Object, ObjectRef};
 use crate::serve::Hub;
-use crate::source::Cluster;
 use crate::source::cluster::Changes;
+use crate::source::{Cluster, LastGood};
 use crate::status::{Ledger, Posting};
 use fairway_config::model::{Generation, ObjectName, Resource, ResourceKey, ResourceKind};
 use std::collections::BTreeSet;
@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 #[derive(Debug)]
 pub struct ClusterPipeline {
     cluster: Cluster,
+    last_good: LastGood,
     compiler: Compiler,
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
@@ -40,6 +41,7 @@ impl ClusterPipeline {
     ) -> Self {
         Self {
             cluster,
+            last_good: LastGood::default(),
             compiler: Compiler::new(settings),
             hub,
             ledger,
@@ -68,8 +70,9 @@ impl ClusterPipeline {
     /// Waits for the next changes and carries them to the hub and the ledger. The first are everything there is. None
     /// when the cluster cannot be watched any more.
     pub async fn advance(&mut self) -> Option<Generation> {
-        let Changes { edits, records, problems_changed } = self.cluster.next_changes().await?;
+        let Changes { mut edits, records, problems_changed } = self.cluster.next_changes().await?;
         let listener_sets = edits.iter().filter_map(listener_set).collect();
+        self.last_good.carry(&mut edits);
         let output = self.compiler.apply(edits);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         if problems_changed {
@@ -118,11 +121,8 @@ impl ClusterPipeline {
 
 /// A ListenerSet and the Gateway it belongs to.
 fn listener_set(edit: &Edit) -> Option<(ObjectRef, ObjectName)> {
-    let Edit::Upsert(Object::ListenerSet(it)) = edit else { return None };
-    let parent = &it.spec.parent_ref;
-    let namespace = parent.namespace.as_deref().map_or(it.meta.namespace.clone(), Into::into);
-    let object = ObjectRef::new(Kind::ListenerSet, it.meta.namespace.clone(), it.meta.name.clone());
-    Some((object, ObjectName::new(namespace, parent.name.as_str())))
+    let Edit::Upsert(object @ Object::ListenerSet(it)) = edit else { return None };
+    Some((object.reference(), it.spec.gateway(&it.meta.namespace)?))
 }
 
 /// The Gateways whose listeners are among these.

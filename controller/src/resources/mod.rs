@@ -25,7 +25,7 @@ pub use kind::{Kind, ObjectRef, RouteKind};
 pub use listener_set::ListenerSetSpec;
 pub use meta::Meta;
 pub use object::{InvalidObject, Object, Typed};
-pub use secret::Secret;
+pub use secret::{LastGoodPair, Secret};
 pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
 

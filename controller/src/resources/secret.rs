@@ -1,6 +1,7 @@
 //! Secrets, cut down.
 
 use super::Meta;
+use fairway_config::model::{Certificate, CertificateKey, ObjectName};
 use k8s_openapi::api::core::v1 as full;
 use std::sync::Arc;
 
@@ -17,6 +18,15 @@ pub struct Secret {
     pub private_key: Option<Arc<str>>,
     /// `ca.crt`
     pub authorities: Option<Arc<str>>,
+    /// What it held when that was last in order; only while what it holds is not (see `source::LastGood`).
+    pub last_good: Option<LastGoodPair>,
+}
+
+/// A certificate and its key (PEM) that are in order.
+#[derive(Clone, PartialEq)]
+pub struct LastGoodPair {
+    certificate: Arc<str>,
+    private_key: Arc<str>,
 }
 
 // === impl Secret ===
@@ -49,12 +59,52 @@ impl Secret {
             certificate,
             private_key,
             authorities,
+            last_good: None,
         }
     }
 
     /// Whether it is of the type that holds a certificate.
     pub fn is_tls(&self) -> bool {
         *self.kind == *TLS
+    }
+
+    /// The certificate it holds, or what is wrong with it.
+    pub fn key_pair(&self) -> Result<Certificate, String> {
+        let name = self.name();
+        if !self.is_tls() {
+            return Err(format!("Secret {name} has type {}, not {TLS}", self.kind));
+        }
+        let part = |part: &Option<Arc<str>>, key: &str| {
+            part.clone().ok_or(format!("Secret {name} has no data `{key}`"))
+        };
+        let (chain, private) = (part(&self.certificate, "tls.crt")?, part(&self.private_key, "tls.key")?);
+        Certificate::from_pem(self.key(), &chain, &private).map_err(|error| format!("Secret {name}: {error}"))
+    }
+
+    /// The certificate it held when that was last in order.
+    pub fn last_good_pair(&self) -> Option<Certificate> {
+        let it = self.last_good.as_ref()?;
+        Certificate::from_pem(self.key(), &it.certificate, &it.private_key).ok()
+    }
+
+    /// What it holds, if that is in order.
+    pub(crate) fn good_pair(&self) -> Option<LastGoodPair> {
+        self.key_pair().ok()?;
+        Some(LastGoodPair { certificate: self.certificate.clone()?, private_key: self.private_key.clone()? })
+    }
+
+    fn name(&self) -> ObjectName {
+        ObjectName::new(self.meta.namespace.clone(), self.meta.name.clone())
+    }
+
+    fn key(&self) -> CertificateKey {
+        CertificateKey::from(self.name().to_string())
+    }
+}
+
+impl std::fmt::Debug for LastGoodPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LastGoodPair")
     }
 }
 

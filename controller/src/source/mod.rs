@@ -3,6 +3,7 @@
 pub mod cluster;
 mod directory;
 mod document;
+mod last_good;
 mod object;
 mod problem;
 mod rules;
@@ -13,6 +14,7 @@ mod standalone;
 pub use cluster::Cluster;
 pub(crate) use directory::read_once;
 pub use directory::{Batch, Directory, DirectoryOptions, WatchError};
+pub use last_good::LastGood;
 pub use problem::SourceProblem;
 pub use scan::{FileChange, Scan};
 pub use standalone::{Completion, Standalone};

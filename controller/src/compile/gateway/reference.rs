@@ -25,29 +25,46 @@ pub(super) struct Defect {
     pub remedy: String,
 }
 
+/// What a reference to a certificate leads to. Both are there for a Secret that was in order once: its last good
+/// certificate stays in force.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// The Secret, if it has a certificate that can be used.
+    pub usable: Option<ObjectName>,
+    /// What is wrong.
+    pub defect: Option<Defect>,
+}
+
 /// The Secret whose certificate `from` names; `invalid` is the API's word for one that is of no use.
 pub(super) fn certificate(
     reader: &mut Reader<'_>,
     from: &ObjectRef,
     it: Reference<'_>,
     invalid: &'static str,
-) -> Result<ObjectName, Defect> {
+) -> Found {
+    let nothing = |defect: Defect| Found { usable: None, defect: Some(defect) };
     if (it.group, it.kind) != ("", "Secret") {
         let message = format!("{} {} cannot hold a certificate", kind(it), it.name);
-        return Err(defect(invalid, message, "refer to a Secret of type kubernetes.io/tls"));
+        return nothing(defect(invalid, message, "refer to a Secret of type kubernetes.io/tls"));
     }
-    let name = permitted(reader, from, Kind::Secret, it)?;
-    match &*reader.key_pair(&name) {
-        Some(Ok(_)) => Ok(name),
-        Some(Err(message)) => {
-            let remedy = "put a PEM certificate chain in tls.crt and its key in tls.key of a Secret of type kubernetes.io/tls";
-            Err(defect(invalid, message.clone(), remedy))
-        }
-        None => {
-            let message = format!("there is no Secret {name} of type kubernetes.io/tls");
-            Err(defect(invalid, message, "create it, or correct the name"))
-        }
-    }
+    let name = match permitted(reader, from, Kind::Secret, it) {
+        Ok(name) => name,
+        Err(it) => return nothing(it),
+    };
+    let Some(pair) = reader.key_pair(&name) else {
+        let message = format!("there is no Secret {name} of type kubernetes.io/tls");
+        return nothing(defect(invalid, message, "create it, or correct the name"));
+    };
+    let usable = pair.certificate.as_ref().map(|_| name);
+    let defect = pair.defect.as_ref().map(|why| {
+        let message = match usable {
+            Some(_) => format!("{why}; the certificate it had before stays in use"),
+            None => why.clone(),
+        };
+        let remedy = "put a PEM certificate chain in tls.crt and its key in tls.key of a Secret of type kubernetes.io/tls";
+        defect(invalid, message, remedy)
+    });
+    Found { usable, defect }
 }
 
 /// The authorities (PEM) in a ConfigMap or Secret that `from` names (GEP-91).

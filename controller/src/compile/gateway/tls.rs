@@ -30,13 +30,12 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
             namespace: it.namespace.as_deref(),
             name: &it.name,
         };
-        match reference::certificate(reader, object, written, reason::INVALID_CERTIFICATE_REF) {
-            Ok(name) => found.usable.push(name),
-            Err(it) => {
-                let field = format!("{field}[{index}]");
-                found.defects.push((it.reason, format!("{field}: {}; {}", it.message, it.remedy)));
-                made.error(object, field, it.message, it.remedy);
-            }
+        let it = reference::certificate(reader, object, written, reason::INVALID_CERTIFICATE_REF);
+        found.usable.extend(it.usable);
+        if let Some(it) = it.defect {
+            let field = format!("{field}[{index}]");
+            found.defects.push((it.reason, format!("{field}: {}; {}", it.message, it.remedy)));
+            made.error(object, field, it.message, it.remedy);
         }
     }
     if found.usable.is_empty() && found.defects.is_empty() {
@@ -74,13 +73,12 @@ pub(super) fn for_backends(
         namespace: it.namespace.as_deref(),
         name: &it.name,
     };
-    match reference::certificate(reader, object, written, reason::INVALID_CLIENT_CERTIFICATE_REF) {
-        Ok(name) => BackendCertificate { usable: Some(name), defect: None },
-        Err(it) => {
-            let field = "spec.tls.backend.clientCertificateRef";
-            let text = format!("{field}: {}; {}", it.message, it.remedy);
-            made.error(object, field, it.message, it.remedy);
-            BackendCertificate { usable: None, defect: Some((it.reason, text)) }
-        }
-    }
+    let found = reference::certificate(reader, object, written, reason::INVALID_CLIENT_CERTIFICATE_REF);
+    let defect = found.defect.map(|it| {
+        let field = "spec.tls.backend.clientCertificateRef";
+        let text = format!("{field}: {}; {}", it.message, it.remedy);
+        made.error(object, field, it.message, it.remedy);
+        (it.reason, text)
+    });
+    BackendCertificate { usable: found.usable, defect }
 }

@@ -19,7 +19,7 @@ mod workloads;
 
 use super::{Capture, Compiler, Mode, Output, Settings};
 use crate::resources::Edit;
-use crate::source::{Completion, Standalone, objects};
+use crate::source::{Completion, LastGood, Standalone, objects};
 use crate::status::ObjectStatus;
 use fairway_config::model::{Resource, ResourceKey, ResourceKind, Route};
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use std::sync::Arc;
 struct World {
     compiler: Compiler,
     standalone: Option<Standalone>,
+    last_good: LastGood,
 }
 
 impl World {
@@ -44,14 +45,16 @@ impl World {
     /// In a cluster: nothing is filled in.
     fn cluster(yaml: &str) -> Self {
         let settings = Settings { capture: Capture::On, mode: Mode::Kubernetes, ..settings() };
-        let mut world = Self { compiler: Compiler::new(settings), standalone: None };
+        let mut world =
+            Self { compiler: Compiler::new(settings), standalone: None, last_good: LastGood::default() };
         world.add(yaml);
         world
     }
 
     fn new(yaml: &str, settings: Settings) -> Self {
         let standalone = Some(Standalone::new(Completion::of(&settings)));
-        let mut world = Self { compiler: Compiler::new(settings), standalone };
+        let mut world =
+            Self { compiler: Compiler::new(settings), standalone, last_good: LastGood::default() };
         world.add(yaml);
         world
     }
@@ -65,10 +68,11 @@ impl World {
     }
 
     fn apply(&mut self, edits: Vec<Edit>) -> Output {
-        let edits = match &mut self.standalone {
+        let mut edits = match &mut self.standalone {
             Some(it) => it.complete(edits),
             None => edits,
         };
+        self.last_good.carry(&mut edits);
         self.compiler.apply(edits)
     }
 
