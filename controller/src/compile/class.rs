@@ -5,9 +5,10 @@ use super::evaluation::Evaluation;
 use super::features;
 use super::parameters;
 use super::reader::Reader;
-use super::settings::Settings;
+use super::settings::{Mode, Settings};
 use crate::resources::{GatewayClass, Kind, ObjectRef};
 use crate::status::{ClassStatus, Condition, ObjectStatus, reason};
+use std::sync::Arc;
 
 /// What kind of proxy a class stands for; none when it is another controller's.
 pub(super) fn of(class: &GatewayClass, settings: &Settings) -> Option<ProxyClass> {
@@ -19,6 +20,29 @@ pub(super) fn of(class: &GatewayClass, settings: &Settings) -> Option<ProxyClass
         true => Some(ProxyClass::Waypoint),
         false => Some(ProxyClass::Gateway),
     }
+}
+
+/// The class that a Gateway names, if it is ours.
+pub(super) struct Named {
+    /// What kind of proxy it stands for.
+    pub class: ProxyClass,
+    /// The object; none when it was deleted. An uninstall deletes it, and Gateways must not go with it.
+    pub object: Option<Arc<GatewayClass>>,
+}
+
+/// Finds the class that a Gateway names; none when it is not ours.
+pub(super) fn named(reader: &mut Reader<'_>, name: &str) -> Option<Named> {
+    let settings = reader.settings();
+    if let Some(object) = reader.gateway_class(name) {
+        return Some(Named { class: of(&object, &settings)?, object: Some(object) });
+    }
+    let class = match name {
+        _ if settings.mode == Mode::Standalone => return None,
+        it if it == &*settings.gateway_class => ProxyClass::Gateway,
+        it if it == &*settings.waypoint_class => ProxyClass::Waypoint,
+        _ => return None,
+    };
+    Some(Named { class, object: None })
 }
 
 /// The status of a GatewayClass of ours.

@@ -38,13 +38,19 @@ pub(super) fn of_gateway(
     reader: &mut Reader<'_>,
     name: &ObjectName,
     gateway: &Gateway,
-    class: &GatewayClass,
+    class: Option<&GatewayClass>,
 ) -> Result<Arc<Parameters>, Defect> {
-    let defaults = of_class(reader, class).map_err(|it| Defect {
-        field: "spec.gatewayClassName",
-        message: format!("the parameters of GatewayClass {} are of no use: {}", class.meta.name, it.message),
-        remedy: it.remedy,
-    })?;
+    let of_class = |class: &GatewayClass| {
+        of_class(reader, class).map_err(|it| Defect {
+            field: "spec.gatewayClassName",
+            message: format!(
+                "the parameters of GatewayClass {} are of no use: {}",
+                class.meta.name, it.message
+            ),
+            remedy: it.remedy,
+        })
+    };
+    let defaults = class.map(of_class).transpose()?.flatten();
     let named = gateway.spec.infrastructure.as_ref().and_then(|it| it.parameters_ref.as_ref());
     let own = named.map(|it| {
         // A local reference: the Gateway's own namespace (GEP-1867).

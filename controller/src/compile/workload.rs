@@ -65,17 +65,14 @@ fn is_captured(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bool 
     let namespace = reader.namespace(&pod.meta.namespace);
     let in_mesh = namespace.is_some_and(|it| it.meta.label(MESH) == Some("enabled"));
     // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.
-    in_mesh && !runs_our_proxy(reader, pod, settings)
+    in_mesh && !runs_our_proxy(reader, pod)
 }
 
 /// Whether a pod runs a Gateway or a waypoint of ours. The label alone does not say so: other controllers use it too.
-fn runs_our_proxy(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bool {
+fn runs_our_proxy(reader: &mut Reader<'_>, pod: &Pod) -> bool {
     let Some(name) = gateway_of(&pod.meta) else { return false };
     match reader.gateway(&ObjectName::new(pod.meta.namespace.clone(), name.clone())) {
-        Some(gateway) => {
-            let class = reader.gateway_class(&gateway.spec.gateway_class_name);
-            class.is_some_and(|it| class::of(&it, settings).is_some())
-        }
+        Some(gateway) => class::named(reader, &gateway.spec.gateway_class_name).is_some(),
         None => [IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT].contains(&&**name),
     }
 }

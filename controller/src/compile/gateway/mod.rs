@@ -31,7 +31,7 @@ use super::reader::Reader;
 use super::settings::Mode;
 use super::{class, parameters};
 use crate::provision::Parameters;
-use crate::resources::{Kind, ObjectRef};
+use crate::resources::{Gateway, Kind, ObjectRef};
 use crate::status::reason;
 use distinct::{Contest, Group};
 use fairway_config::model::ObjectName;
@@ -76,13 +76,14 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     let mut made = Evaluation::default();
     let settings = reader.settings();
     let Some(gateway) = reader.gateway(name) else { return made };
-    let Some(its_class) = reader.gateway_class(&gateway.spec.gateway_class_name) else { return made };
-    let Some(class) = class::of(&its_class, &settings) else { return made };
+    let Some(its_class) = class::named(reader, &gateway.spec.gateway_class_name) else { return made };
+    let class = its_class.class;
     let object = ObjectRef::of(Kind::Gateway, name);
 
     let addresses = address::of(reader, name, class, &gateway, &mut made);
-    let parameters = parameters::of_gateway(reader, name, &gateway, &its_class);
-    let refusal = refusal(&parameters, &addresses, &object, &mut made);
+    let parameters = parameters::of_gateway(reader, name, &gateway, its_class.object.as_deref());
+    let refusal = orphaned(&its_class, &gateway, &object, &mut made)
+        .or_else(|| refusal(&parameters, &addresses, &object, &mut made));
     let clients = clients::Clients::of(reader, &object, &gateway, &mut made);
     let backend = tls::for_backends(reader, &object, &gateway, &mut made);
     let candidates = set::candidates(reader, &object, class, &gateway, &mut made);
@@ -125,6 +126,24 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
     report.proxy = infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
     made.value = Value::GatewayReport(Arc::new(report));
     made
+}
+
+/// Without its class a Gateway is not judged; what runs for it stays.
+fn orphaned(
+    its_class: &class::Named,
+    gateway: &Gateway,
+    object: &ObjectRef,
+    made: &mut Evaluation,
+) -> Option<(&'static str, String)> {
+    if its_class.object.is_some() {
+        return None;
+    }
+    let field = "spec.gatewayClassName";
+    let message =
+        format!("GatewayClass {} does not exist; what runs stays as it is", gateway.spec.gateway_class_name);
+    let remedy = "create it (the chart fairway does), or delete the Gateway";
+    made.error(object, field, message.clone(), remedy);
+    Some((reason::PENDING, format!("{field}: {message}; {remedy}")))
 }
 
 /// What makes a whole Gateway unusable.

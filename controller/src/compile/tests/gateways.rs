@@ -1,7 +1,7 @@
 //! Gateways and listeners.
 
 use super::{GATEWAY, World};
-use crate::compile::ProxyClass;
+use crate::compile::{ProxyClass, Want};
 use fairway_config::model::{ListenerProtocol, Resource, ResourceKind};
 
 /// A certificate for tests, valid long enough.
@@ -197,6 +197,26 @@ fn a_malformed_certificate_is_said_to_be_so() {
 }
 
 #[test]
+fn a_certificate_that_breaks_stays_in_use_as_it_was() {
+    let good = secret("certs");
+    let mut world = World::plain(&(gateway(HTTPS) + &good + &grant("certs", "Gateway", "edge", "cert")));
+    let broken = "apiVersion: v1\nkind: Secret\nmetadata: { name: cert, namespace: certs }\ntype: kubernetes.io/tls\n\
+                  stringData: { tls.crt: rubbish, tls.key: rubbish }\n";
+    let output = world.add(broken);
+    assert!(output.upserts.is_empty() && output.removals.is_empty(), "{output:?}");
+    world.expect("Gateway edge/public", "listener a: ResolvedRefs=False/InvalidCertificateRef");
+    world.expect("Gateway edge/public", "listener a: Programmed=True/Programmed");
+    let told = world.problems().join("\n");
+    assert!(told.contains("the certificate it had before stays in use"), "{told}");
+    world.add(&good);
+    world.expect("Gateway edge/public", "listener a: ResolvedRefs=True/ResolvedRefs");
+    world.add(broken);
+    world.remove(broken);
+    world.expect("Gateway edge/public", "listener a: Programmed=False/Invalid");
+    assert!(world.keys(ResourceKind::Certificate).is_empty(), "who deletes it wants it gone");
+}
+
+#[test]
 fn https_listeners_with_common_names_say_so() {
     let listener = |name: &str, host: &str| {
         format!(
@@ -261,4 +281,30 @@ fn in_a_cluster_a_gateway_without_an_address_is_not_programmed() {
     let world = World::cluster(&(class.to_owned() + GATEWAY));
     world.expect("GatewayClass fairway", "Accepted=True/Accepted");
     world.expect("Gateway edge/public", "Programmed=False/AddressNotAssigned");
+}
+
+const CLASS: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: fairway }
+spec: { controllerName: fairway.dev/controller }
+---
+";
+
+#[test]
+fn what_runs_for_a_gateway_stays_when_its_class_is_deleted() {
+    let mut world = World::cluster(&(CLASS.to_owned() + GATEWAY));
+    let listeners = world.keys(ResourceKind::Listener);
+    assert!(!listeners.is_empty());
+    let output = world.remove(CLASS);
+    assert!(output.retired.is_empty(), "{:?}", output.retired);
+    let wants: Vec<Want> = world.compiler.proxies().map(|it| it.want).collect();
+    assert_eq!(wants, [Want::Leave]);
+    assert_eq!(world.keys(ResourceKind::Listener), listeners);
+    world.expect("Gateway edge/public", "Accepted=False/Pending");
+    world.add(CLASS);
+    world.expect("Gateway edge/public", "Accepted=True/Accepted");
+    let another = CLASS.replace("fairway.dev/controller", "example.org/controller");
+    let output = world.add(&another);
+    assert_eq!(output.retired.len(), 1, "another controller has taken it over");
 }
