@@ -115,4 +115,15 @@ impl Manifest {
         // Our own types of plain data always can be written as JSON.
         serde_json::to_value(object).unwrap_or_default()
     }
+
+    /// The same Deployment whose pods have one annotation more.
+    pub(super) fn with_pod_annotation(&self, key: &str, value: &str) -> Self {
+        let mut with = self.clone();
+        if let Some(Value::Object(annotations)) =
+            with.fields.pointer_mut("/spec/template/metadata/annotations")
+        {
+            annotations.insert(key.to_owned(), value.into());
+        }
+        with
+    }
 }

@@ -13,6 +13,8 @@ pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 pub const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
 /// The annotation with the Gateway's name in full.
 pub const GATEWAY: &str = "fairway.dev/gateway";
+/// The annotation of pods with the uid of the ServiceAccount whose tokens they have.
+pub const SERVICE_ACCOUNT_UID: &str = "fairway.dev/service-account-uid";
 
 /// A label or an annotation that the API server would refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]

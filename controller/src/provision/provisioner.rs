@@ -76,7 +76,7 @@ struct Failing {
 #[derive(Debug)]
 struct Outcome {
     step: Step,
-    result: Result<Option<Live>, StepError>,
+    result: Result<(), StepError>,
 }
 
 // === impl What ===
@@ -182,20 +182,21 @@ impl Provisioner {
         }
     }
 
-    /// Does everything that has to be done, for several Gateways at once, for each in order.
+    /// Does everything that has to be done, and tells of it.
     async fn settle(&mut self, happenings: &mpsc::UnboundedSender<Happening>) {
-        let client = &self.client;
-        let work = stream::iter(self.ledger.steps()).map(async |(gateway, steps)| {
-            let mut outcomes = Vec::with_capacity(steps.len());
-            for step in steps {
-                let result = carry_out(client, &step).await;
-                outcomes.push(Outcome { step, result });
+        let mut done: BTreeMap<ObjectName, Vec<Outcome>> = BTreeMap::new();
+        loop {
+            // What was done may lead to more: pods need their account's uid.
+            let steps = self.ledger.steps();
+            if steps.is_empty() {
+                break;
             }
-            (gateway, outcomes)
-        });
-        let done: Vec<_> = work.buffer_unordered(AT_ONCE).collect().await;
+            for (gateway, outcomes) in self.work(steps).await {
+                done.entry(gateway).or_default().extend(outcomes);
+            }
+        }
         // What is not wanted any more, or on its way out, has no step left that could end its trouble.
-        self.failing.retain(|gateway, it| !it.retried || done.iter().any(|(worked, _)| worked == gateway));
+        self.failing.retain(|gateway, it| !it.retried || done.contains_key(gateway));
         for (gateway, outcomes) in done {
             for it in self.note(&gateway, outcomes) {
                 info!(%gateway, "{}: {}", it.what.reason(), it.message);
@@ -211,15 +212,38 @@ impl Provisioner {
         });
     }
 
-    /// Takes over what was done for a Gateway, and says what of it is worth telling.
+    /// Carries steps out, for several Gateways at once, for each in order.
+    async fn work(&mut self, steps: BTreeMap<ObjectName, Vec<Step>>) -> Vec<(ObjectName, Vec<Outcome>)> {
+        let client = &self.client;
+        let work = stream::iter(steps).map(async |(gateway, steps)| {
+            let mut results = Vec::with_capacity(steps.len());
+            for step in steps {
+                let result = carry_out(client, &step).await;
+                results.push((step, result));
+            }
+            (gateway, results)
+        });
+        let done: Vec<_> = work.buffer_unordered(AT_ONCE).collect().await;
+        let ledger = &mut self.ledger;
+        let mut note = |(step, result): (Step, Result<Option<Live>, StepError>)| {
+            let result = result.map(|live| {
+                if let (Some(live), Step::Apply { manifest, .. }) = (live, &step) {
+                    ledger.applied(manifest, live);
+                }
+            });
+            Outcome { step, result }
+        };
+        done.into_iter().map(|(gateway, it)| (gateway, it.into_iter().map(&mut note).collect())).collect()
+    }
+
+    /// Says what of that which was done for a Gateway is worth telling.
     fn note(&mut self, gateway: &ObjectName, outcomes: Vec<Outcome>) -> Vec<Happening> {
         let mut told: BTreeMap<What, Vec<String>> = BTreeMap::new();
         let mut failed = BTreeSet::new();
         for Outcome { step, result } in outcomes {
             let key = step.key().clone();
             match (result, step) {
-                (Ok(Some(live)), Step::Apply { manifest, why, .. }) => {
-                    self.ledger.applied(&manifest, live);
+                (Ok(()), Step::Apply { why, .. }) => {
                     let what = match why {
                         Why::Missing => Some(What::Provisioned),
                         Why::Edited => Some(What::Repaired),
@@ -227,7 +251,7 @@ impl Provisioner {
                     };
                     what.into_iter().for_each(|it| told.entry(it).or_default().push(key.to_string()));
                 }
-                (Ok(_), _) => told.entry(What::Removed).or_default().push(key.to_string()),
+                (Ok(()), _) => told.entry(What::Removed).or_default().push(key.to_string()),
                 (Err(error), _) => {
                     warn!(%gateway, "{error}");
                     told.entry(What::Failed).or_default().push(error.to_string());

@@ -6,6 +6,7 @@
 
 use super::live::Live;
 use super::manifest::{Manifest, ManifestKey, ManifestKind};
+use super::metadata::SERVICE_ACCOUNT_UID;
 use super::{Settings, plan};
 use crate::compile::{Proxy, Want};
 use fairway_config::model::ObjectName;
@@ -122,6 +123,9 @@ impl Ledger {
         if self.live.get(&key).is_some_and(|known| live.is_before(known)) {
             return;
         }
+        if key.kind == ManifestKind::ServiceAccount {
+            self.dirty.insert(ManifestKey { kind: ManifestKind::Deployment, ..key.clone() });
+        }
         self.live.insert(key.clone(), Arc::new(live));
         self.dirty.insert(key);
     }
@@ -184,10 +188,22 @@ impl Ledger {
                 (!self.is_left(key, gateway)).then(|| (gateway.clone(), delete))
             }
             (Some(manifest), live) => {
-                let step = self.wanted_step(manifest, live)?;
+                let manifest = self.bound_to_account(manifest)?;
+                let step = self.wanted_step(&manifest, live)?;
                 Some((manifest.gateway.clone(), step))
             }
         }
+    }
+
+    /// A Deployment's pods with the uid of their ServiceAccount: tokens are good for one uid only, so when somebody deletes
+    /// the account and it is made anew the pods have to be, too. None while there is no account; it is first in line.
+    fn bound_to_account(&self, manifest: &Arc<Manifest>) -> Option<Arc<Manifest>> {
+        if manifest.key.kind != ManifestKind::Deployment {
+            return Some(manifest.clone());
+        }
+        let account = ManifestKey { kind: ManifestKind::ServiceAccount, ..manifest.key.clone() };
+        let account = self.live.get(&account).filter(|it| !it.ending)?;
+        Some(Arc::new(manifest.with_pod_annotation(SERVICE_ACCOUNT_UID, &account.uid)))
     }
 
     fn wanted_step(&self, manifest: &Arc<Manifest>, live: Option<&Arc<Live>>) -> Option<Step> {

@@ -63,8 +63,8 @@ const ALL: [&str; 5] = [
     "serviceaccounts public-fairway",
     "configmaps public-fairway",
     "services public-fairway",
-    "deployments public-fairway",
     "poddisruptionbudgets public-fairway",
+    "deployments public-fairway",
 ];
 
 #[tokio::test(start_paused = true)]
@@ -124,6 +124,27 @@ async fn what_somebody_edits_or_deletes_is_put_right() {
 
     running.roots.send_replace(Some(roots("next")));
     assert_eq!(running.settled().await, ["configmaps public-fairway"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_are_made_anew_with_the_account_whose_tokens_they_have() {
+    let server = ApiServer::default();
+    let mut running = Running::on(&server);
+    running.want(vec![proxy("public")]).await;
+    let uid = |object: &Value| object["metadata"]["uid"].clone();
+    let of_pods = |it: &Running| {
+        let annotations = &it.deployment()["spec"]["template"]["metadata"]["annotations"];
+        annotations["fairway.dev/service-account-uid"].clone()
+    };
+    let account = || server.get("serviceaccounts", "edge", "public-fairway").unwrap();
+    let first = uid(&account());
+    assert_eq!(of_pods(&running), first);
+
+    server.delete("serviceaccounts", "edge", "public-fairway");
+    let writes = running.settled().await;
+    assert_eq!(writes[1..], ["serviceaccounts public-fairway", "deployments public-fairway"]);
+    assert_ne!(uid(&account()), first);
+    assert_eq!(of_pods(&running), uid(&account()));
 }
 
 #[tokio::test(start_paused = true)]
