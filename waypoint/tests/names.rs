@@ -193,13 +193,18 @@ async fn tls_that_goes_through_is_the_backends() {
     })
     .await;
     let mut gateway = gateway().await;
-    gateway.proxy.apply(backend("shop/through:1", AppProtocol::Tcp, &[server.address])).unwrap();
     let config = Arc::new(client(&authority, None));
-    let mut stream = connect(gateway.proxy.address(), &config, "through.example.com").await.unwrap();
-    let mut said = String::new();
-    timeout(LONG, stream.read_to_string(&mut said)).await.unwrap().unwrap();
-    assert_eq!(said, "the backend's own");
-    assert_eq!(*seen.lock().unwrap(), ["through.example.com - 0"]);
+    let plain = backend("shop/through:1", AppProtocol::Tcp, &[server.address]);
+    // A policy for the backend's TLS is for proxies that speak it themselves: nothing is wrapped around the client's.
+    let policy = policy("through.example.com", vec![], &authority);
+    for resources in [secured(plain.clone(), "shop/through:1", &policy), plain] {
+        gateway.proxy.apply(resources).unwrap();
+        let mut stream = connect(gateway.proxy.address(), &config, "through.example.com").await.unwrap();
+        let mut said = String::new();
+        timeout(LONG, stream.read_to_string(&mut said)).await.unwrap().unwrap();
+        assert_eq!(said, "the backend's own");
+    }
+    assert_eq!(*seen.lock().unwrap(), ["through.example.com - 0"; 2]);
 }
 
 #[tokio::test]

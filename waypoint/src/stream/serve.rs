@@ -9,6 +9,7 @@ use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
 use crate::worker::Worker;
 use bytes::Bytes;
+use fairway_config::model::ListenerProtocol;
 use std::rc::Rc;
 
 /// A client whose bytes are to be carried.
@@ -53,11 +54,17 @@ async fn connect(
     listener: &BoundListener,
     decision: &Decision,
 ) -> Result<Reached, Refusal> {
-    let shown = listener.listener.backend_certificate.as_ref();
-    let tls = decision.cluster.tls(shown).map_err(|error| {
-        tracing::debug!(backend = %decision.cluster.key(), %error, "nothing is sent");
-        Refusal::TlsPolicy
-    })?;
     let serving = worker.serving();
+    let tls = match &listener.listener.protocol {
+        // The client's own TLS ends at the backend: a policy's would be wrapped around it.
+        ListenerProtocol::TlsPassthrough => None,
+        _ => {
+            let shown = listener.listener.backend_certificate.as_ref();
+            decision.cluster.tls(shown).map_err(|error| {
+                tracing::debug!(backend = %decision.cluster.key(), %error, "nothing is sent");
+                Refusal::TlsPolicy
+            })?
+        }
+    };
     Ok(reach(worker, &serving, &decision.cluster, tls).await?)
 }
