@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/fairway-mesh/fairway/conformance/behaviour/load"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
 
@@ -29,7 +30,26 @@ spec:
   listeners:
   - {name: http, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}
 `, name, replicas))
-	return net.JoinHostPort(s.programmed(name), "80")
+	address = net.JoinHostPort(s.programmed(name), "80")
+	s.answers(address)
+	return address
+}
+
+// answers waits until an address is one on this machine too: kube-proxy learns of a Service's address and endpoints a
+// little later than the Gateway's status, and what it does until then says nothing about Fairway.
+func (s *stage) answers(address string) {
+	s.Helper()
+	inARow := 0
+	s.until(ample, address+" to answer", func() (string, error) {
+		conn := load.NewConnection(address, nil)
+		defer conn.Close()
+		if _, err := conn.Do(s.ctx, load.Request{Host: "x", Path: "/"}); err != nil {
+			inARow = 0
+			return err.Error(), nil
+		}
+		inARow++
+		return missing(inARow >= 5, "it answers at times only"), nil
+	})
 }
 
 // programmed waits for a Gateway and returns its address.

@@ -77,6 +77,7 @@ func TestHelmUninstall(t *testing.T) {
 		}
 		s.upgrade(values)
 		address = net.JoinHostPort(s.programmed("gw"), "80")
+		s.answers(address)
 	})
 	s.part("the proxy goes on", func(s *stage) {
 		loads := s.allLoads(address)
