@@ -105,28 +105,24 @@ fn resolve(
 
 // === impl Written ===
 
-impl<'a> From<&'a GatewayTlsFrontendDefaultValidation> for Written<'a> {
-    fn from(it: &'a GatewayTlsFrontendDefaultValidation) -> Self {
-        let references = it.ca_certificate_refs.iter().map(|it| Reference {
-            group: &it.group,
-            kind: &it.kind,
-            namespace: it.namespace.as_deref(),
-            name: &it.name,
-        });
-        let insecure = GatewayTlsFrontendDefaultValidationMode::AllowInsecureFallback;
-        Self { references: references.collect(), is_insecure: it.mode == Some(insecure) }
-    }
+macro_rules! written_from {
+    ($($validation:ty, $mode:ty);+ $(;)?) => {$(
+        impl<'a> From<&'a $validation> for Written<'a> {
+            fn from(it: &'a $validation) -> Self {
+                let references = it.ca_certificate_refs.iter().map(|it| Reference {
+                    group: &it.group,
+                    kind: &it.kind,
+                    namespace: it.namespace.as_deref(),
+                    name: &it.name,
+                });
+                let is_insecure = it.mode == Some(<$mode>::AllowInsecureFallback);
+                Self { references: references.collect(), is_insecure }
+            }
+        }
+    )+};
 }
 
-impl<'a> From<&'a GatewayTlsFrontendPerPortTlsValidation> for Written<'a> {
-    fn from(it: &'a GatewayTlsFrontendPerPortTlsValidation) -> Self {
-        let references = it.ca_certificate_refs.iter().map(|it| Reference {
-            group: &it.group,
-            kind: &it.kind,
-            namespace: it.namespace.as_deref(),
-            name: &it.name,
-        });
-        let insecure = GatewayTlsFrontendPerPortTlsValidationMode::AllowInsecureFallback;
-        Self { references: references.collect(), is_insecure: it.mode == Some(insecure) }
-    }
+written_from! {
+    GatewayTlsFrontendDefaultValidation, GatewayTlsFrontendDefaultValidationMode;
+    GatewayTlsFrontendPerPortTlsValidation, GatewayTlsFrontendPerPortTlsValidationMode;
 }
