@@ -1,10 +1,8 @@
 //! Candidates against an API server in memory that has one Lease.
 
 use super::{Candidate, Term, Timing};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use kube::Client;
-use kube::client::Body;
+use crate::apiserver::testing::{self, Answer, failure, whole};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,11 +32,11 @@ impl State {
 impl Server {
     fn candidate(&self, me: &str) -> Candidate {
         let server = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
+        let client = testing::client(move |head, body| {
             let server = server.clone();
-            async move { server.answer(request).await }
+            async move { server.answer(&head, &body).await }
         });
-        Candidate::new(Client::new(service, "x"), "fairway-system", me.into(), Timing::default())
+        Candidate::new(client, "fairway-system", me.into(), Timing::default())
     }
 
     fn set_down(&self, down: bool) {
@@ -55,20 +53,14 @@ impl Server {
         state.lease.as_ref().unwrap()["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Response<Full<bytes::Bytes>>, tower::BoxError> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
+    async fn answer(&self, parts: &http::request::Parts, body: &[u8]) -> Result<Answer, tower::BoxError> {
         let slow = self.0.lock().unwrap().slow;
-        let answer = self.decide(&parts, &body);
+        let answer = self.decide(parts, body);
         sleep(slow).await;
         answer
     }
 
-    fn decide(
-        &self,
-        parts: &http::request::Parts,
-        body: &[u8],
-    ) -> Result<Response<Full<bytes::Bytes>>, tower::BoxError> {
+    fn decide(&self, parts: &http::request::Parts, body: &[u8]) -> Result<Answer, tower::BoxError> {
         let mut state = self.0.lock().unwrap();
         if state.down {
             return Err("connection refused".into());
@@ -76,32 +68,19 @@ impl Server {
         let has = state.lease.as_ref().map(|it| it["metadata"]["resourceVersion"].clone());
         if parts.method == Method::GET {
             return Ok(match &state.lease {
-                Some(lease) => answer(200, lease),
-                None => failure(404, "NotFound"),
+                Some(lease) => whole(StatusCode::OK, lease),
+                None => failure(404, "no"),
             });
         }
         let mut lease: Value = serde_json::from_slice(body)?;
         if has.is_some_and(|it| it != lease["metadata"]["resourceVersion"]) {
-            return Ok(failure(409, "Conflict"));
+            return Ok(failure(409, "no"));
         }
         state.version += 1;
         lease["metadata"]["resourceVersion"] = json!(state.version.to_string());
         state.lease = Some(lease.clone());
-        Ok(answer(200, &lease))
+        Ok(whole(StatusCode::OK, &lease))
     }
-}
-
-fn answer(code: u16, body: &Value) -> Response<Full<bytes::Bytes>> {
-    let mut answer = Response::new(Full::from(body.to_string()));
-    *answer.status_mut() = StatusCode::from_u16(code).unwrap();
-    answer
-}
-
-fn failure(code: u16, reason: &str) -> Response<Full<bytes::Bytes>> {
-    answer(
-        code,
-        &json!({ "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no" }),
-    )
 }
 
 /// A second candidate and the first one's term, which is kept for a while.

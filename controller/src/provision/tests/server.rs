@@ -1,20 +1,13 @@
 //! An API server in memory, with what matters of server-side apply: who has which fields, conflicts, preconditions.
 
+use crate::apiserver::testing::{self, Answer, Watcher, failure, whole};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http::{Method, StatusCode};
 use kube::Client;
-use kube::client::Body;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
-type Piece = Result<Frame<Bytes>, Infallible>;
-type Answer = Response<StreamBody<UnboundedReceiverStream<Piece>>>;
 /// Plural, namespace, name.
 type Key = (String, String, String);
 /// Fields by their path, lists as a whole.
@@ -28,7 +21,7 @@ pub(crate) struct ApiServer(Arc<Mutex<State>>);
 struct State {
     version: u64,
     objects: BTreeMap<Key, Stored>,
-    watchers: Vec<(String, Option<String>, mpsc::UnboundedSender<Piece>)>,
+    watchers: Vec<(String, Option<String>, Watcher)>,
     writes: Vec<String>,
     /// Refuses writes to what has this in its path.
     refused: Option<(String, u16)>,
@@ -46,11 +39,7 @@ struct Stored {
 impl ApiServer {
     pub(crate) fn client(&self) -> Client {
         let server = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let server = server.clone();
-            async move { server.answer(request).await }
-        });
-        Client::new(service, "default")
+        testing::client(move |head, body| std::future::ready(server.answer(&head, &body)))
     }
 
     /// An object, if it is there.
@@ -106,10 +95,8 @@ impl ApiServer {
         self.state().reviews
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Answer, tower::BoxError> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
+    fn answer(&self, parts: &http::request::Parts, body: &Bytes) -> Result<Answer, tower::BoxError> {
+        let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
         let query = query(parts.uri.query().unwrap_or_default());
         let segments: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
         let (namespace, rest) = match segments.iter().position(|it| *it == "namespaces") {
@@ -262,22 +249,20 @@ impl State {
     }
 
     fn watch(&mut self, plural: String, selector: Option<String>, from: u64) -> Answer {
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (answer, watcher) = testing::watch();
         if from < self.version {
             // It keeps no history.
-            let status = json!({"kind": "Status", "code": 410, "message": "too old"});
-            sender.send(Ok(Frame::data(line("ERROR", &status)))).unwrap();
+            watcher.expire();
         } else {
-            self.watchers.push((plural, selector, sender));
+            self.watchers.push((plural, selector, watcher));
         }
-        Response::new(StreamBody::new(UnboundedReceiverStream::new(receiver)))
+        answer
     }
 
     fn tell(&mut self, plural: &str, happened: &str, object: &Value) {
-        let event = line(happened, object);
         self.watchers.retain(|(of, selector, watcher)| {
             let concerns = of == plural && selector.as_ref().is_none_or(|it| has_label(object, it));
-            !concerns || watcher.send(Ok(Frame::data(event.clone()))).is_ok()
+            !concerns || watcher.tell(happened, object)
         });
     }
 }
@@ -368,29 +353,4 @@ fn has_label(object: &Value, selector: &str) -> bool {
 fn query(text: &str) -> HashMap<String, String> {
     let decode = |it: &str| it.replace("%2F", "/").replace("%3D", "=");
     text.split('&').filter_map(|it| it.split_once('=')).map(|(key, it)| (decode(key), decode(it))).collect()
-}
-
-fn line(happened: &str, object: &Value) -> Bytes {
-    format!("{}\n", json!({"type": happened, "object": object})).into()
-}
-
-fn whole(status: StatusCode, body: &Value) -> Answer {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    sender.send(Ok(Frame::data(body.to_string().into()))).unwrap();
-    let mut answer = Response::new(StreamBody::new(UnboundedReceiverStream::new(receiver)));
-    *answer.status_mut() = status;
-    answer
-}
-
-fn failure(code: u16, message: &str) -> Answer {
-    let reason = match code {
-        403 => "Forbidden",
-        404 => "NotFound",
-        _ => "Conflict",
-    };
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure",
-        "code": code, "message": message, "reason": reason,
-    });
-    whole(StatusCode::from_u16(code).unwrap(), &status)
 }

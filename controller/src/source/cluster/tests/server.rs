@@ -1,21 +1,13 @@
 //! An API server in memory: discovery, lists in pages, watches, and everything that goes wrong with them.
 
+use crate::apiserver::testing::{self, Answer, Watcher, failure, whole};
 use crate::resources::Kind;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http::{Method, StatusCode};
 use kube::Client;
-use kube::client::Body;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-
-type Piece = Result<Frame<Bytes>, Infallible>;
-type Answer = Response<StreamBody<UnboundedReceiverStream<Piece>>>;
 
 /// An API server in memory. Clones are of the same.
 #[derive(Clone)]
@@ -31,7 +23,7 @@ struct State {
     offered: BTreeSet<Kind>,
     forbidden: BTreeSet<Kind>,
     down: bool,
-    watchers: Vec<(Kind, mpsc::UnboundedSender<Piece>)>,
+    watchers: Vec<(Kind, Watcher)>,
     requests: Vec<String>,
     patches: Vec<(String, Value)>,
 }
@@ -44,11 +36,7 @@ impl Server {
 
     pub(crate) fn client(&self) -> Client {
         let server = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let server = server.clone();
-            async move { server.answer(request).await }
-        });
-        Client::new(service, "default")
+        testing::client(move |head, body| std::future::ready(server.answer(&head, &body)))
     }
 
     /// Creates or changes an object.
@@ -135,9 +123,7 @@ impl Server {
         std::mem::take(&mut self.state().patches)
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Answer, tower::BoxError> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
+    fn answer(&self, parts: &http::request::Parts, body: &Bytes) -> Result<Answer, tower::BoxError> {
         let mut state = self.state();
         state.requests.push(format!("{} {}", parts.method, parts.uri));
         if state.down {
@@ -153,7 +139,7 @@ impl Server {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
         if parts.method == Method::PATCH {
-            return Ok(state.patch(path, serde_json::from_slice(&body)?));
+            return Ok(state.patch(path, serde_json::from_slice(body)?));
         }
         if parts.method == Method::POST {
             return Ok(whole(StatusCode::CREATED, &json!({})));
@@ -177,9 +163,7 @@ impl Server {
 
 impl State {
     fn happen(&mut self, kind: Kind, happened: &'static str, object: Value) {
-        let event = line(happened, &object);
-        self.watchers
-            .retain(|(it, watcher)| *it != kind || watcher.send(Ok(Frame::data(event.clone()))).is_ok());
+        self.watchers.retain(|(it, watcher)| *it != kind || watcher.tell(happened, &object));
         self.history.push((self.version, kind, happened, object));
     }
 
@@ -219,19 +203,18 @@ impl State {
         if from > self.version {
             return failure(504, "Too large resource version");
         }
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (answer, watcher) = testing::watch();
         if from < self.compacted {
-            let status = json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old" });
-            sender.send(Ok(Frame::data(line("ERROR", &status)))).unwrap();
+            watcher.expire();
         } else {
             for (version, it, happened, object) in &self.history {
                 if *it == kind && *version > from {
-                    sender.send(Ok(Frame::data(line(happened, object)))).unwrap();
+                    watcher.tell(happened, object);
                 }
             }
-            self.watchers.push((kind, sender));
+            self.watchers.push((kind, watcher));
         }
-        Response::new(StreamBody::new(UnboundedReceiverStream::new(receiver)))
+        answer
     }
 
     /// A merge patch of a status, with the version as precondition.
@@ -283,21 +266,4 @@ fn plural(kind: Kind) -> String {
 fn collection(kind: Kind) -> String {
     let base = if kind.group().is_empty() { "/api" } else { "/apis" };
     format!("{base}/{}/{}", api_version(kind), plural(kind))
-}
-
-fn line(happened: &str, object: &Value) -> Bytes {
-    format!("{}\n", json!({ "type": happened, "object": object })).into()
-}
-
-fn whole(status: StatusCode, body: &Value) -> Answer {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    sender.send(Ok(Frame::data(body.to_string().into()))).unwrap();
-    let mut answer = Response::new(StreamBody::new(UnboundedReceiverStream::new(receiver)));
-    *answer.status_mut() = status;
-    answer
-}
-
-fn failure(code: u16, message: &str) -> Answer {
-    let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message });
-    whole(StatusCode::from_u16(code).unwrap(), &status)
 }

@@ -1,5 +1,8 @@
 //! What the API server says when it says no, in a line.
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use std::error::Error;
 
 /// An error of the API server, or of the way to it, in a line.
