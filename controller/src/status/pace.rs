@@ -1,10 +1,10 @@
 //! When an object's status is written: soon, but not often. Pure but for the clock that is passed in.
 //!
 //! A change is written after a moment, in which the proxies have acknowledged it and its neighbours have come too. An
-//! object that goes on changing, as a Gateway to which a thousand routes are attached one by one, is written at
-//! intervals that grow to just under a second.
+//! object that goes on changing is written at intervals that grow: those of a Gateway, to which a thousand routes may be
+//! attached one by one, to just under a second.
 
-use crate::resources::ObjectRef;
+use crate::resources::{Kind, ObjectRef};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// From a change to its write.
 const DELAY: Duration = Duration::from_millis(60);
 
-/// Between two writes of one object: the first interval, and the longest.
-const INTERVAL: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(900));
+/// Between two writes of one object: the first interval.
+const FIRST_INTERVAL: Duration = Duration::from_millis(150);
 
 /// An object that was not written for so long begins with the first interval again.
 const QUIET: Duration = Duration::from_secs(3);
@@ -80,8 +80,10 @@ impl Pace {
         turn.busy = false;
         if wrote {
             let interval = match turn.last {
-                Some((at, before)) if now.duration_since(at) < QUIET => (before * 2).min(INTERVAL.1),
-                _ => INTERVAL.0,
+                Some((at, before)) if now.duration_since(at) < QUIET => {
+                    (before * 2).min(longest_interval(object.kind))
+                }
+                _ => FIRST_INTERVAL,
             };
             turn.last = Some((now, interval));
         }
@@ -98,6 +100,15 @@ impl Pace {
             it.busy || it.due.is_some() || it.last.is_some_and(|(at, _)| now.duration_since(at) < QUIET)
         });
     }
+}
+
+/// Between two writes of one object: the longest interval. Gateways and ListenerSets count the routes of others; what
+/// else changes does so by somebody's hand, who waits for it.
+fn longest_interval(kind: Kind) -> Duration {
+    Duration::from_millis(match kind {
+        Kind::Gateway | Kind::ListenerSet => 900,
+        _ => 300,
+    })
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 use super::*;
-use crate::resources::Kind;
 
 fn object() -> ObjectRef {
     ObjectRef::new(Kind::Gateway, "edge", "public")
 }
 
+fn route() -> ObjectRef {
+    ObjectRef::new(Kind::HttpRoute, "shop", "web")
+}
+
 /// Touches an object every so often for a while; when it is written.
-fn written(start: Instant, every: Duration, until: Duration) -> Vec<Duration> {
+fn written(object: &ObjectRef, start: Instant, every: Duration, until: Duration) -> Vec<Duration> {
     let (mut pace, mut writes, mut now) = (Pace::default(), Vec::new(), start);
     while now < start + until + Duration::from_secs(5) {
         if now <= start + until && (now - start).as_millis().is_multiple_of(every.as_millis()) {
-            pace.touch(&object(), now);
+            pace.touch(object, now);
         }
         if let Some(it) = pace.next(now) {
             writes.push(now - start);
@@ -23,7 +26,7 @@ fn written(start: Instant, every: Duration, until: Duration) -> Vec<Duration> {
 
 #[tokio::test(start_paused = true)]
 async fn one_change_is_written_once_after_a_moment() {
-    let writes = written(Instant::now(), Duration::from_secs(100), Duration::from_secs(1));
+    let writes = written(&object(), Instant::now(), Duration::from_secs(100), Duration::from_secs(1));
     assert_eq!(writes, [DELAY]);
 }
 
@@ -31,11 +34,18 @@ async fn one_change_is_written_once_after_a_moment() {
 async fn a_thousand_changes_are_few_writes_and_the_last_one_is_soon_after() {
     for seconds in [1, 3, 10] {
         let until = Duration::from_secs(seconds);
-        let writes = written(Instant::now(), Duration::from_millis(10), until);
+        let writes = written(&object(), Instant::now(), Duration::from_millis(10), until);
         assert!(writes.len() <= 15, "{} writes in {until:?}", writes.len());
         let last = *writes.last().unwrap();
         assert!(last >= until && last < until + Duration::from_secs(1), "{last:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_changed_back_and_forth_never_waits_long() {
+    let writes = written(&route(), Instant::now(), Duration::from_millis(10), Duration::from_secs(3));
+    let longest = writes.windows(2).map(|it| it[1] - it[0]).max().unwrap();
+    assert!(longest <= Duration::from_millis(300), "{longest:?}");
 }
 
 #[tokio::test(start_paused = true)]
