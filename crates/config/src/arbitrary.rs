@@ -164,14 +164,16 @@ pub fn workload() -> impl Strategy<Value = Workload> {
         Just(Mesh::Captured(MutualTls::Permissive)),
         Just(Mesh::Captured(MutualTls::Strict)),
     ];
-    (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, vec(key(), 0..3)).prop_map(
-        |(key, uid, addresses, identity, node, mesh, authorizations)| Workload {
+    let probes = vec(port(), 0..3);
+    (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, probes, vec(key(), 0..3)).prop_map(
+        |(key, uid, addresses, identity, node, mesh, probes, authorizations)| Workload {
             key,
             uid,
             addresses,
             identity,
             node,
             mesh,
+            probes,
             authorizations,
         },
     )

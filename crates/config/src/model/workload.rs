@@ -12,7 +12,7 @@ pub struct Workload {
     pub key: WorkloadKey,
     /// The pod's uid.
     pub uid: Arc<str>,
-    /// Its addresses.
+    /// Its addresses; none before it has been given any.
     pub addresses: Vec<IpAddr>,
     /// Its identity.
     pub identity: SpiffeId,
@@ -20,6 +20,8 @@ pub struct Workload {
     pub node: Arc<str>,
     /// Whether it is in the mesh.
     pub mesh: Mesh,
+    /// Ports at which its node's kubelet asks how it is, without a tunnel.
+    pub probes: Vec<u16>,
     /// Every one that applies to it. One that is not in the same snapshot denies (fail closed).
     pub authorizations: Vec<AuthorizationKey>,
 }

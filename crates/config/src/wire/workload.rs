@@ -18,6 +18,7 @@ pub(super) fn encode(workload: &Workload) -> proto::Workload {
         identity: workload.identity.to_string(),
         node: workload.node.to_string(),
         mesh: mesh.into(),
+        probes: workload.probes.iter().map(|it| u32::from(*it)).collect(),
         authorizations: workload.authorizations.iter().map(ToString::to_string).collect(),
     }
 }
@@ -37,6 +38,7 @@ pub(super) fn decode(message: proto::Workload) -> Result<Workload, Invalid> {
                 return Err(Invalid::unknown_value("mesh", message.mesh));
             }
         },
+        probes: each(message.probes, "probes", value::port)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
     })
 }
