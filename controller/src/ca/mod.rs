@@ -6,6 +6,7 @@
 mod authority;
 mod entitlement;
 mod in_process;
+mod published;
 mod root;
 mod rotation;
 mod saved;
@@ -20,6 +21,7 @@ mod tests;
 pub use authority::{Authority, AuthorityError, Settings, SettingsError};
 pub use entitlement::{Caller, Entitlement, NotEntitled, SameUser};
 pub use in_process::InProcess;
+pub(crate) use published::publish;
 pub use root::{Origin, Root, RootError};
 pub use rotation::{Roots, RotateError};
 pub use saved::SavedError;

@@ -42,7 +42,8 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         false => Mesh::Outside,
     };
     made.value = Value::Pod(Arc::new(PodIdentity { identity: identity.clone(), captured }));
-    if pod.addresses.is_empty() {
+    // Before it has an address its node's tunnel must know it: capture comes before its first program.
+    if pod.addresses.is_empty() && pod.node.is_empty() {
         return made;
     }
     let guards = reader.members(IndexKey::Guards(name.clone()));
@@ -53,6 +54,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         identity,
         node: pod.node.clone(),
         mesh,
+        probes: pod.probes.clone(),
         authorizations: guards.iter().map(|it| authorization::key(&it.object_name())).collect(),
     })));
     made

@@ -9,6 +9,7 @@
 
 use super::config::ROOTS;
 use super::manifest::{Manifest, ManifestKind};
+use super::metadata::MESH;
 use super::plan::Planned;
 use super::settings::AUDIENCE;
 use super::{Drain, Scale};
@@ -83,6 +84,8 @@ fn pod_metadata(planned: Planned<'_>) -> ObjectMeta {
     let written = &planned.proxy.parameters.pod;
     let mut labels = written.labels.clone();
     labels.extend(planned.labels());
+    // It speaks HBONE itself; captured, its tunnels would go in circles.
+    labels.insert(MESH.to_owned(), "disabled".to_owned());
     let mut annotations = BTreeMap::from([
         ("prometheus.io/scrape".to_owned(), "true".to_owned()),
         ("prometheus.io/port".to_owned(), METRICS_PORT.to_string()),

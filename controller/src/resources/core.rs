@@ -1,6 +1,6 @@
 //! Objects of the core groups, cut down.
 
-use super::{Address, InvalidObject, Meta, Selector};
+use super::{Address, InvalidObject, Meta, Selector, probe};
 use k8s_openapi::api::{core::v1 as full, discovery::v1 as discovery};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
@@ -147,6 +147,8 @@ pub struct Pod {
     pub terminating: bool,
     /// Its named container ports.
     pub ports: Vec<ContainerPort>,
+    /// The ports at which its node's kubelet connects to its programs: probes, and hooks that are HTTP requests.
+    pub probes: Vec<u16>,
 }
 
 /// A named container port.
@@ -332,6 +334,7 @@ impl Pod {
             written.extend(status.pod_ip.filter(|it| !it.is_empty()));
         }
         let condition = status.conditions.into_iter().flatten().find(|it| it.type_ == "Ready");
+        let probes = probe::ports(&spec);
         let mut ports = Vec::new();
         for it in spec.containers.into_iter().flat_map(|it| it.ports.unwrap_or_default()) {
             if let Some(name) = it.name {
@@ -353,6 +356,7 @@ impl Pod {
             ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             terminating,
             ports,
+            probes,
         })
     }
 

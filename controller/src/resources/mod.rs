@@ -11,6 +11,7 @@ mod kind;
 mod listener_set;
 mod meta;
 mod object;
+mod probe;
 mod secret;
 mod selector;
 mod store;

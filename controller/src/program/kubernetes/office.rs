@@ -2,7 +2,7 @@
 
 use super::Base;
 use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
-use crate::ca::{Authority, IdentityService, SecretStore, Serving};
+use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
 use crate::compile::Proxy;
 use crate::events::{self, Recorder};
 use crate::provision::{self, Happening, Provisioner, Troubles, What};
@@ -92,7 +92,7 @@ impl Office {
         opened: oneshot::Sender<()>,
     ) -> anyhow::Result<()> {
         let ztunnel = ObjectName::new(self.namespace.as_str(), ZTUNNEL);
-        let settings = crate::ca::Settings { lifetime: self.lifetime, ..crate::ca::Settings::default() };
+        let settings = ca::Settings { lifetime: self.lifetime, ..ca::Settings::default() };
         let store = SecretStore::new(self.client.clone(), &self.namespace, ROOTS);
         let entitlement = ClusterEntitlement::new(self.roster.clone(), ztunnel.clone());
         let authority = Authority::open(self.trust_domain, settings, store, entitlement).await;
@@ -103,7 +103,7 @@ impl Office {
 
         // Ended by being dropped with this: a leader that ends does not keep its proxies waiting.
         let (_trigger, watch) = drain::channel();
-        let reviewer = Arc::new(Cached::new(ApiReviewer::new(self.client)));
+        let reviewer = Arc::new(Cached::new(ApiReviewer::new(self.client.clone())));
         let configuration = grpc::service(self.hub, ClusterAdmission::new(self.roster.clone(), ztunnel));
         let identity = IdentityService::server(authority.clone(), watch.clone());
         let services = transport::server()
@@ -119,6 +119,7 @@ impl Office {
             () = tell(happenings, &self.ledger, &events) => Ok(()),
             () = serving.keep() => Ok(()),
             () = authority.keep() => Ok(()),
+            () = ca::publish(&self.client, &self.namespace, authority.bundles()) => Ok(()),
         }
     }
 }
