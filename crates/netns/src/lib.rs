@@ -12,6 +12,7 @@ pub mod link;
 mod namespace;
 mod netlink;
 pub mod socket;
+pub mod sockets;
 mod thread;
 
 pub use address::{IpFamily, Mac, Subnet, SubnetError};

@@ -26,6 +26,8 @@ pub(super) enum Statement {
     Reply,
     /// Its connection carries this mark.
     ConnectionMarkIs(Mark),
+    /// A socket of this host waits for it, or has it already.
+    SomebodyListens,
     /// No redirect changed where its connection goes.
     NotRedirected,
     /// Mark it.
@@ -93,6 +95,7 @@ impl Statement {
             Self::ConnectionMarkIs(Mark(mark)) => {
                 vec![load_connection(connection::MARK), compare(EQUAL, &mark.to_ne_bytes())]
             }
+            Self::SomebodyListens => vec![find_socket()],
             Self::NotRedirected => vec![
                 load_connection(connection::STATUS),
                 mask(&connection::DESTINATION_CHANGED.to_ne_bytes()),
@@ -135,6 +138,12 @@ fn load_connection(key: u32) -> Attribute {
 
 fn store_connection(key: u32) -> Attribute {
     expression("ct", vec![Attribute::be32(2, key), Attribute::be32(4, REGISTER)])
+}
+
+/// Ends the rule if there is none; what it tells of one that there is does not matter.
+fn find_socket() -> Attribute {
+    const TRANSPARENT: u32 = 0;
+    expression("socket", vec![Attribute::be32(1, TRANSPARENT), Attribute::be32(2, REGISTER)])
 }
 
 fn load_tcp((offset, length): (u32, u32)) -> Attribute {

@@ -12,7 +12,8 @@ mod tests;
 
 use crate::netlink::{Connection, Family, NetlinkError, attributes, covers, unless};
 use crate::socket::Mark;
-use ruleset::Ruleset;
+use ruleset::{Refuses, Ruleset};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// The numbers the rules are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +64,34 @@ pub enum CaptureError {
 pub fn apply(rules: &CaptureRules) -> Result<(), CaptureError> {
     // The way back first: a connection captured before it exists would hang.
     reply_route::add(rules)?;
-    let ruleset = Ruleset::new(rules);
-    Connection::open(Family::Netfilter)?.batch(&ruleset.install())?;
+    let install =
+        |refuses| Connection::open(Family::Netfilter)?.batch(&Ruleset::new(rules, refuses).install());
+    match install(who_refuses()) {
+        Err(error) if is_not_supported(&error) && who_refuses() == Refuses::Kernel => {
+            install(Refuses::Tunnel)?;
+            if !LOOKS_FOR_NO_SOCKETS.swap(true, Relaxed) {
+                tracing::warn!(
+                    "the kernel lacks NFT_SOCKET: probes that only connect find captured pods well, whatever they are"
+                );
+            }
+        }
+        installed => drop(installed?),
+    }
     Ok(())
+}
+
+/// Found out by the first who tries: it is the same in every namespace.
+static LOOKS_FOR_NO_SOCKETS: AtomicBool = AtomicBool::new(false);
+
+fn who_refuses() -> Refuses {
+    if LOOKS_FOR_NO_SOCKETS.load(Relaxed) { Refuses::Tunnel } else { Refuses::Kernel }
+}
+
+fn is_not_supported(error: &NetlinkError) -> bool {
+    matches!(
+        error.errno(),
+        Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP | libc::ENOENT | libc::EAFNOSUPPORT)
+    )
 }
 
 /// Takes the rules away; that there are none is fine.
@@ -78,7 +104,7 @@ pub fn remove(rules: &CaptureRules) -> Result<(), CaptureError> {
 
 /// Looks whether the rules are in place.
 pub fn inspect(rules: &CaptureRules) -> Result<Capture, CaptureError> {
-    let ruleset = Ruleset::new(rules);
+    let ruleset = Ruleset::new(rules, who_refuses());
     let mut kernel = Connection::open(Family::Netfilter)?;
     let table = match kernel.ask(&ruleset::get_table()) {
         Ok(replies) => replies,
@@ -121,9 +147,7 @@ impl From<NetlinkError> for CaptureError {
     fn from(error: NetlinkError) -> Self {
         match error.errno() {
             Some(libc::EPERM | libc::EACCES) => Self::NotAllowed(error),
-            Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP | libc::ENOENT | libc::EAFNOSUPPORT) => {
-                Self::NotSupported(error)
-            }
+            _ if is_not_supported(&error) => Self::NotSupported(error),
             _ => Self::Failed(error),
         }
     }

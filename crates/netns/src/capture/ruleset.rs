@@ -21,6 +21,15 @@ struct Rule {
     attributes: Vec<Attribute>,
 }
 
+/// Who refuses a connection to a port at which nobody listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    /// The kernel, at once.
+    Kernel,
+    /// The tunnel, after the connection was made: where the kernel cannot look for sockets in a rule (NFT_SOCKET).
+    Tunnel,
+}
+
 /// Where in a packet's way a chain is asked.
 #[derive(Clone, Copy)]
 struct Chain {
@@ -52,9 +61,14 @@ const CHAINS: [Chain; 5] = [
 ///
 /// Not here, for a reason: UDP and everything else that is not TCP passes by. `127.0.0.1` needs no rule of its own, it is
 /// loopback. Nothing names addresses, so that the same rules hold for IPv4, IPv6 and pods with several addresses.
-fn rules(numbers: &CaptureRules) -> Vec<(&'static str, &'static str, Vec<Statement>)> {
+fn rules(numbers: &CaptureRules, refuses: Refuses) -> Vec<(&'static str, &'static str, Vec<Statement>)> {
     let &CaptureRules { outbound_port, inbound_port, hbone_port, own_mark, reply_mark, reply_table: _ } =
         numbers;
+    let mut inbound = vec![Tcp, Opening, PortIsNot(hbone_port)];
+    if refuses == Refuses::Kernel {
+        inbound.push(SomebodyListens);
+    }
+    inbound.push(Redirect(inbound_port));
     vec![
         // The tunnel opens its connections within the pod; without this each would come back to it for ever.
         ("outbound", "what the tunnel itself sends is on its way", vec![MarkIs(own_mark), Accept]),
@@ -64,12 +78,9 @@ fn rules(numbers: &CaptureRules) -> Vec<(&'static str, &'static str, Vec<Stateme
         // Only openings: a connection that was there before the rules must not be torn out of the middle.
         ("outbound", "new connections go through the tunnel", vec![Tcp, Opening, Redirect(outbound_port)]),
         // The tunnel port speaks for itself with mTLS. All others are plaintext to us, and the tunnel decides about them:
-        // probes of the node, clients outside the mesh. What came over loopback was decided on its way out.
-        (
-            "inbound",
-            "new connections from outside a tunnel are the tunnel's to admit",
-            vec![Tcp, Opening, PortIsNot(hbone_port), Redirect(inbound_port)],
-        ),
+        // probes of the node, clients outside the mesh. What came over loopback was decided on its way out. Where nobody
+        // listens the kernel refuses as ever: a probe that only connects must not find the tunnel instead of the program.
+        ("inbound", "new connections from outside a tunnel are the tunnel's to admit", inbound),
         // The tunnel hands a connection to the pod's program with the client's address as its source...
         (
             "remember",
@@ -101,9 +112,9 @@ fn rules(numbers: &CaptureRules) -> Vec<(&'static str, &'static str, Vec<Stateme
 
 impl Ruleset {
     /// The rules made of these numbers.
-    pub fn new(numbers: &CaptureRules) -> Self {
+    pub fn new(numbers: &CaptureRules, refuses: Refuses) -> Self {
         let chains = CHAINS.iter().map(|chain| (chain.name, chain.attributes())).collect();
-        let rules = rules(numbers)
+        let rules = rules(numbers, refuses)
             .into_iter()
             .map(|(chain, comment, statements)| Rule {
                 chain,

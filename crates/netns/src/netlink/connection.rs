@@ -17,6 +17,8 @@ pub(crate) enum Family {
     Route,
     /// Packet filters.
     Netfilter,
+    /// What sockets there are.
+    Sockets,
 }
 
 /// A netlink socket, of the namespace of the thread that opened it.
@@ -33,6 +35,7 @@ impl Connection {
         let protocol = match family {
             Family::Route => None, // NETLINK_ROUTE is 0
             Family::Netfilter => Some(netlink::NETFILTER),
+            Family::Sockets => Some(netlink::SOCK_DIAG),
         };
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
             .map_err(io::Error::from)?;

@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, accept, both, nobody_at, talk, within};
 use fairway_netns::socket::{Connect, ReusePort, Source, Transparency};
-use fairway_netns::{Namespace, socket};
+use fairway_netns::{Namespace, socket, sockets};
 use fairway_testbed::Sandbox;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
@@ -23,8 +23,12 @@ fn plaintext_from_outside_comes_to_the_tunnel_and_tunnels_to_theirs() {
             let inbound = stage.tunnel_listener(15006).await;
             let hbone = stage.tunnel_listener(15008).await;
             for addresses in both() {
+                let mut programs = Vec::new();
+                for port in [8080, 80] {
+                    programs.push(stage.pod.listen(SocketAddr::new(addresses.pod, port)).await.unwrap());
+                }
                 // Its own ports included: the tunnel sees where the connection was meant to go, and refuses.
-                for port in [8080, 80, 15001, 15006] {
+                for port in [8080, 80, 15006] {
                     let destination = SocketAddr::new(addresses.pod, port);
                     if port == 15006 {
                         // Redirected to where it goes anyway, which is no redirect.
@@ -48,6 +52,67 @@ fn plaintext_from_outside_comes_to_the_tunnel_and_tunnels_to_theirs() {
 }
 
 #[test]
+fn where_nobody_listens_nobody_answers() {
+    Sandbox::run_async_test("inbound::where_nobody_listens_nobody_answers", async |sandbox| {
+        let stage = Stage::set(sandbox);
+        stage.capture();
+        let inbound = stage.tunnel_listener(15006).await;
+        for addresses in both() {
+            let destination = SocketAddr::new(addresses.pod, 8080);
+            let refused = within(stage.other.connect(destination)).await;
+            assert!(refused.is_err_and(|error| error.to_string().contains("refused")));
+            // Within the pod only: from outside there is still nobody.
+            let _private = stage.pod.listen(SocketAddr::new(addresses.loopback, 8080)).await.unwrap();
+            assert!(within(stage.other.connect(destination)).await.is_err());
+            assert!(nobody_at(&inbound));
+            let _program = stage.pod.listen(destination).await.unwrap();
+            let _client = within(stage.other.connect(destination)).await.unwrap();
+            assert_eq!(accept(&inbound).await.0, destination);
+        }
+    });
+}
+
+#[test]
+fn a_process_of_the_node_is_told_from_what_the_node_forwards() {
+    Sandbox::run_async_test(
+        "inbound::a_process_of_the_node_is_told_from_what_the_node_forwards",
+        async |sandbox| {
+            let stage = Stage::set(sandbox);
+            let node = stage.network.node().clone();
+            let has = async |source, destination| {
+                node.run(move || sockets::has_connection(source, destination)).await.unwrap().unwrap()
+            };
+            for (addresses, own) in both().into_iter().zip(["10.42.0.1", "fd00:42::1"]) {
+                let destination = SocketAddr::new(addresses.pod, 8080);
+                let program = stage.pod.listen(destination).await.unwrap();
+                let client = connect_from(&node, destination).await;
+                let source = client.local_addr().unwrap();
+                assert_eq!(source.ip(), own.parse::<std::net::IpAddr>().unwrap());
+                let (_, _, accepted) = accept(&program).await;
+                assert!(has(source, destination).await);
+                assert!(!has(source, SocketAddr::new(addresses.pod, 8081)).await);
+                // A probe has often gone when it is looked for.
+                drop((accepted, client));
+                // A pod's own connection passes through the node, and is nobody's there.
+                let passing = within(stage.other.connect(destination)).await.unwrap();
+                assert!(!has(passing.local_addr().unwrap(), destination).await);
+                // Where the node only listens, it has no connection.
+                let listening = SocketAddr::new(source.ip(), 10250);
+                let wanted = socket::Listen {
+                    address: listening,
+                    backlog: 1,
+                    reuse_port: ReusePort::Exclusive,
+                    transparency: Transparency::Opaque,
+                    mark: None,
+                };
+                let _listener = node.listen(wanted).await.unwrap();
+                assert!(!has(listening, destination).await);
+            }
+        },
+    );
+}
+
+#[test]
 fn a_probe_from_the_node_comes_to_the_tunnel_with_the_nodes_address() {
     Sandbox::run_async_test(
         "inbound::a_probe_from_the_node_comes_to_the_tunnel_with_the_nodes_address",
@@ -57,6 +122,7 @@ fn a_probe_from_the_node_comes_to_the_tunnel_with_the_nodes_address() {
             let inbound = stage.tunnel_listener(15006).await;
             for (addresses, node) in both().into_iter().zip(["10.42.0.1", "fd00:42::1"]) {
                 let destination = SocketAddr::new(addresses.pod, 8080);
+                let _program = stage.pod.listen(destination).await.unwrap();
                 let mut probe = connect_from(stage.network.node(), destination).await;
                 let (original, peer, mut captured) = accept(&inbound).await;
                 assert_eq!((original, peer), (destination, node.parse().unwrap()));
