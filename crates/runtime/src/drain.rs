@@ -67,6 +67,17 @@ impl Trigger {
         false
     }
 
+    /// Takes no more work from now on; what is open may go on until another drain forces it to end. Returns when every
+    /// [`Watch`] of this one is gone.
+    pub async fn close(mut self, lead: &Watch) {
+        self.phase.send_replace(Phase::Closing);
+        tokio::select! {
+            _ = self.all_gone.recv() => return,
+            () = lead.reached(Phase::Forced) => self.phase.send_replace(Phase::Forced),
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.all_gone.recv()).await;
+    }
+
     /// Goes through the phases when another drain does; returns when every [`Watch`] of this one is gone.
     pub async fn follow(mut self, lead: &Watch) {
         for phase in [Phase::Draining, Phase::Closing, Phase::Forced] {
