@@ -5,6 +5,7 @@
 //! [`Ztunnel`] puts it together; [`program`] and `fairway run` only feed it.
 #![forbid(unsafe_code)]
 
+pub mod cni;
 pub mod decide;
 pub mod pod;
 pub mod program;
@@ -12,10 +13,11 @@ mod proxy;
 pub mod register;
 mod settings;
 mod state;
+pub mod succession;
 mod view;
 mod ztunnel;
 
-pub use pod::{PodError, PodEvent, PodState, PodStatus};
+pub use pod::{Candidate, Claim, Legacy, Netns, PodError, PodEvent, PodState, PodStatus};
 pub use settings::Settings;
 pub use state::Applier;
 pub use view::{ConnectionView, View};

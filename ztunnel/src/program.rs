@@ -1,19 +1,23 @@
 //! The program: one for each node.
 
+use crate::succession::{Duty, Estate, OnDuty, Successor};
 use crate::{Settings, Ztunnel, register};
 use anyhow::Context;
 use fairway_config::stream::{Proxy, Subscription, client};
 use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};
+use fairway_netns::Namespace;
 use fairway_runtime::admin::Pages;
+use fairway_runtime::drain::Deadlines;
 use fairway_runtime::metrics::Metrics;
 use fairway_runtime::readiness::{Gate, Readiness};
 use fairway_runtime::settings::{
-    AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings,
+    AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings, parse_duration,
 };
-use fairway_runtime::signals::{Signals, drain_on_signal};
+use fairway_runtime::signals::Signals;
 use fairway_runtime::{drain, logs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::sync::watch;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -21,7 +25,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Captures the pods of a node and carries their TCP over mTLS
 ///
 /// It needs CAP_NET_ADMIN and CAP_SYS_ADMIN, to open sockets and load rules in the pods' network namespaces. Pods are
-/// registered at a unix socket, by the CNI plugin; which of them are in the mesh the controller says.
+/// registered at a unix socket, by the CNI plugin; which of them are in the mesh the controller says. With
+/// --node-processes it also finds pods that nobody registered, which needs CAP_SYS_PTRACE. If a tunnel is running already, its pods
+/// are taken over from it with their sockets.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// The name of this node, as the Node object has it
@@ -39,6 +45,19 @@ pub struct Arguments {
         value_name = "PATH"
     )]
     register_socket: PathBuf,
+
+    /// Where the node's processes are: /proc in the node's PID namespace (hostPID)
+    ///
+    /// Pods that nobody registered are found there, and whether it is kubelet that probes a pod is seen there. Without it
+    /// only pods that are registered are captured, and probes are plaintext like any other.
+    #[arg(long, env = "FAIRWAY_NODE_PROCESSES", value_name = "PATH")]
+    node_processes: Option<PathBuf>,
+
+    /// How long connections may go on here, after SIGTERM, once a newer tunnel has taken over
+    ///
+    /// In Kubernetes less than the pod's terminationGracePeriodSeconds.
+    #[arg(long, env = "FAIRWAY_HAND_OVER_GRACE", default_value = "1h", value_name = "TIME", value_parser = parse_duration)]
+    hand_over_grace: Duration,
 
     /// A file in which to keep the configuration in force, so that it survives a restart without a controller
     #[arg(long, env = "FAIRWAY_STATE_FILE", value_name = "PATH")]
@@ -58,28 +77,29 @@ pub struct Arguments {
 /// pods.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
-    let signals = Signals::install()?;
+    let mut signals = Signals::install()?;
     let (trigger, watch) = drain::channel();
     let (metrics, readiness) = (Metrics::new("ztunnel", VERSION), Readiness::new());
-    let configured = readiness.gate("first configuration");
+    let (configured, captured) = (readiness.gate("first configuration"), readiness.gate("pods of the node"));
 
     let settings = Settings {
         workers: arguments.workers.count(),
         deadlines: arguments.drain.deadlines(),
+        node_namespace: arguments.node_processes.as_deref().map(node_namespace).transpose()?,
         ..Settings::new(arguments.node.as_str())
     };
     let channel = arguments.controller.channel().context("--controller")?;
     let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));
     let identities =
         Identities::start(GrpcIssuer::start(controller.clone()), fairway_identity::Settings::default());
-    let (ztunnel, applier) = Ztunnel::start(settings, identities.clone(), &metrics, watch.clone())?;
+    let (mut ztunnel, applier) = Ztunnel::start(settings, identities.clone(), &metrics, watch.clone())?;
     let view = ztunnel.view();
 
     let subscription = Subscription { proxy: Proxy::Node(arguments.node.into()), version: VERSION.into() };
     let (progress, following) =
         client::follow(controller, subscription, arguments.state_file, Box::new(applier));
     let following = tokio::spawn(following);
-    tokio::spawn(open_when_configured(configured, progress));
+    tokio::spawn(open_when_configured(configured, progress.clone()));
 
     let (pods, connections, config) = (view.clone(), view.clone(), view.clone());
     let _admin = Pages::new(readiness, metrics)
@@ -97,15 +117,77 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("--register-socket {}", socket.display()))?;
     }
-    let server = register::Server::bind(socket)
-        .await
-        .with_context(|| format!("--register-socket {}", socket.display()))?;
-    let registering = tokio::spawn(register::serve(server, ztunnel.pods(), view, watch));
+    let duty = Duty::default();
+    let office = register::Office { pods: ztunnel.pods(), view, duty: duty.clone() };
+    let began = tokio::select! {
+        began = begin(&ztunnel, socket, progress) => Some(began?),
+        name = signals.next() => {
+            tracing::info!("{name}: ending before it began");
+            None
+        }
+    };
+    let Some((server, _successor)) = began else { return Ok(ExitCode::SUCCESS) };
+    let registering = tokio::spawn(register::serve(server, office, watch));
+    match arguments.node_processes {
+        Some(proc) => drop(tokio::spawn(open_when_true(captured, ztunnel.find_pods(proc, duty.clone())))),
+        None => captured.open(),
+    }
 
-    drain_on_signal(signals, trigger, arguments.drain.deadlines()).await;
+    let name = signals.next().await;
+    // What a newer tunnel serves already needs no time to be told of; what is left here may need much.
+    let deadlines = match *duty.watch().borrow() {
+        OnDuty::This | OnDuty::Nobody => arguments.drain.deadlines(),
+        OnDuty::Next => Deadlines { linger: Duration::ZERO, grace: arguments.hand_over_grace },
+    };
+    tracing::info!(linger = ?deadlines.linger, grace = ?deadlines.grace, "{name}: draining; the same again ends at once");
+    tokio::select! {
+        _ = trigger.drain(deadlines) => {}
+        // Dropping the trigger, as this does, tells everybody to stop at once.
+        name = signals.next() => tracing::warn!("{name} again: ending at once"),
+    }
     following.abort();
     registering.abort();
     Ok(if ztunnel.ended().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Gets the registration socket: that of the tunnel which runs here already, with its pods, or a new one.
+async fn begin(
+    ztunnel: &Ztunnel,
+    socket: &Path,
+    mut progress: watch::Receiver<client::Progress>,
+) -> anyhow::Result<(register::Server, Option<Successor>)> {
+    let named = || format!("--register-socket {}", socket.display());
+    if tokio::net::UnixStream::connect(socket).await.is_err() {
+        return Ok((register::Server::bind(socket).await.with_context(named)?, None));
+    }
+    tracing::info!("a tunnel runs here already; it goes on until this one can take over");
+    let _ = progress.wait_for(|progress| progress.generation.0 > 0).await;
+    ztunnel.warm_up().await;
+    let taken = match Estate::claim(socket).await {
+        Ok(Some(estate)) => estate.take(&ztunnel.pods()).await.map(Some),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(Some((server, successor))) => Ok((server, Some(successor))),
+        Ok(None) => Ok((register::Server::bind(socket).await.with_context(named)?, None)),
+        Err(error) => {
+            tracing::warn!(%error, "the pods are captured anew beside it");
+            Ok((register::Server::replace(socket).await.with_context(named)?, None))
+        }
+    }
+}
+
+/// That of the first process.
+fn node_namespace(proc: &Path) -> anyhow::Result<Namespace> {
+    Namespace::open(proc.join("1/ns/net"))
+        .context("--node-processes: it takes the node's PID namespace and CAP_SYS_PTRACE")
+}
+
+async fn open_when_true(gate: Gate, mut is_so: watch::Receiver<bool>) {
+    if is_so.wait_for(|is_so| *is_so).await.is_ok() {
+        gate.open();
+    }
 }
 
 async fn open_when_configured(gate: Gate, mut progress: watch::Receiver<client::Progress>) {

@@ -1,6 +1,7 @@
 //! What a tunnel is told when it starts.
 
 use fairway_hbone::{client, server};
+use fairway_netns::Namespace;
 use fairway_netns::capture::CaptureRules;
 use fairway_runtime::drain::Deadlines;
 use std::num::NonZeroUsize;
@@ -22,10 +23,15 @@ pub struct Settings {
     pub program_wait: Duration,
     /// How long the registration of a pod waits for the configuration to say what it is.
     pub registration_wait: Duration,
+    /// How long the word of whoever registers a pod counts for more than a configuration that says otherwise: the longest
+    /// that one may lag behind.
+    pub claim_counts: Duration,
     /// How often the rules in a pod are looked at.
     pub inspect_every: Duration,
     /// How long the connections of a pod that left the mesh may go on through the tunnel.
     pub release_after: Duration,
+    /// The node's own network namespace: never captured, and whence kubelet's probes come.
+    pub node_namespace: Option<Namespace>,
     /// Limits of tunnels that are opened.
     pub client: client::Settings,
     /// Limits of tunnels that are accepted.
@@ -42,11 +48,18 @@ impl Settings {
             identity_wait: Duration::from_secs(5),
             program_wait: Duration::from_secs(5),
             registration_wait: Duration::from_secs(5),
+            claim_counts: Duration::from_secs(15),
             inspect_every: Duration::from_secs(3),
             release_after: Duration::from_secs(60),
+            node_namespace: None,
             client: client::Settings::default(),
             server: server::Settings::default(),
         }
+    }
+
+    /// Whether a namespace is the node's, and not a pod's.
+    pub(crate) fn is_the_nodes(&self, namespace: &Namespace) -> bool {
+        self.node_namespace.as_ref() == Some(namespace)
     }
 
     /// The numbers the rules in a pod are made of.

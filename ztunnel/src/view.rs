@@ -4,9 +4,10 @@ use crate::pod::PodStatus;
 use crate::state::State;
 use fairway_config::model::WorkloadKey;
 use fairway_identity::SpiffeId;
+use fairway_netns::NamespaceId;
 use serde::Serialize;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
@@ -30,8 +31,8 @@ pub struct ConnectionView {
     pub client: SocketAddr,
     /// What was dialled.
     pub destination: Option<SocketAddr>,
-    /// Whose identity this end has.
-    pub local: SpiffeId,
+    /// Whose identity this end has, if that is known yet.
+    pub local: Option<SpiffeId>,
     /// Whose the far end has; none for plaintext.
     pub peer: Option<SpiffeId>,
     /// How long it has been open.
@@ -42,6 +43,11 @@ impl View {
     /// `/pods`
     pub fn pods(&self) -> Vec<PodStatus> {
         self.pods.all()
+    }
+
+    /// The network namespace that a pod was last seen in.
+    pub(crate) fn namespace_of(&self, uid: &str) -> Option<NamespaceId> {
+        lock(&self.pods.0).get(uid).and_then(|status| lock(status).namespace)
     }
 
     /// `/connections`
@@ -99,6 +105,7 @@ impl PodTable {
             reason: None,
             repairs: 0,
             connections: 0,
+            namespace: None,
         }));
         lock(&self.0).insert(uid.clone(), status.clone());
         status
@@ -106,6 +113,10 @@ impl PodTable {
 
     pub(crate) fn remove(&self, uid: &str) {
         lock(&self.0).remove(uid);
+    }
+
+    pub(crate) fn uids(&self) -> HashSet<Arc<str>> {
+        lock(&self.0).keys().cloned().collect()
     }
 
     fn all(&self) -> Vec<PodStatus> {

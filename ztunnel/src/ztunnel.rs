@@ -1,17 +1,21 @@
 //! The tunnel, put together.
 
+use crate::pod::find::Finder;
 use crate::pod::{PodEvent, Registry};
 use crate::proxy::{self, Fleet, Metrics, Worker};
 use crate::state::{self, Applier};
+use crate::succession::Duty;
 use crate::view::{Journal, PodTable, View};
 use crate::{Settings, pod};
+use fairway_config::model::Mesh;
 use fairway_identity::Identities;
 use fairway_runtime::drain;
 use fairway_runtime::workers::{WorkerId, Workers};
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// A running tunnel.
@@ -21,6 +25,9 @@ pub struct Ztunnel {
     fleet: Fleet,
     workers: Workers,
     registry: JoinHandle<()>,
+    settings: Arc<Settings>,
+    identities: Identities,
+    finding: Option<JoinHandle<()>>,
 }
 
 impl Ztunnel {
@@ -57,11 +64,16 @@ impl Ztunnel {
                 }
             }
         })?;
-        let surroundings =
-            pod::Surroundings { settings, state, identities, fleet: fleet.clone(), drain: drain.clone() };
+        let surroundings = pod::Surroundings {
+            settings: settings.clone(),
+            state,
+            identities: identities.clone(),
+            fleet: fleet.clone(),
+            drain: drain.clone(),
+        };
         let (pods, events) = mpsc::channel(64);
         let registry = tokio::spawn(Registry::new(surroundings, view.pods.clone()).run(events, drain));
-        Ok((Self { pods, view, fleet, workers, registry }, applier))
+        Ok((Self { pods, view, fleet, workers, registry, settings, identities, finding: None }, applier))
     }
 
     /// Where pods are registered.
@@ -74,8 +86,44 @@ impl Ztunnel {
         self.view.clone()
     }
 
+    /// Looks for pods that nobody registers among the processes below `proc`, as long as this tunnel is on duty. The answer
+    /// turns true when those that were there at the start are captured, or cannot be.
+    pub fn find_pods(&mut self, proc: PathBuf, duty: Duty) -> watch::Receiver<bool> {
+        let (first, found) = watch::channel(false);
+        let finder = Finder {
+            settings: self.settings.clone(),
+            state: self.view.state.clone(),
+            pods: self.pods.clone(),
+            table: self.view.pods.clone(),
+            duty,
+            proc,
+        };
+        self.finding = Some(tokio::spawn(finder.run(first)));
+        found
+    }
+
+    /// Gets the identities of this node's captured pods, so that no connection has to wait for one when the pods are
+    /// taken over. Waits for them only so long.
+    pub async fn warm_up(&self) {
+        let index = self.view.state.load();
+        let captured = index.snapshot().workloads.values().filter(|it| it.mesh != Mesh::Outside);
+        let ours = captured.filter(|it| it.node == self.settings.node).map(|it| &it.identity);
+        let handles: Vec<_> = ours.map(|it| self.identities.subscribe(it)).collect();
+        let ready = async {
+            for handle in &handles {
+                handle.ready().await;
+            }
+        };
+        if tokio::time::timeout(self.settings.identity_wait, ready).await.is_err() {
+            tracing::warn!("not every identity came in time; connections wait for theirs");
+        }
+    }
+
     /// Waits for the end: every connection done or cut off, every thread ended. `false` if one of them panicked.
     pub async fn ended(self) -> bool {
+        if let Some(finding) = &self.finding {
+            finding.abort();
+        }
         let well = self.registry.await.is_ok();
         self.fleet.stop();
         self.workers.join().await && well

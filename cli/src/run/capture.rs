@@ -10,7 +10,7 @@ use fairway_controller::serve::Hub;
 use fairway_identity::Identities;
 use fairway_runtime::drain;
 use fairway_runtime::metrics::Metrics;
-use fairway_ztunnel::{PodEvent, Settings, Ztunnel};
+use fairway_ztunnel::{Candidate, PodEvent, Settings, Ztunnel};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -144,12 +144,8 @@ impl Node {
                 continue;
             }
             let (done, outcome) = oneshot::channel();
-            let event = PodEvent::Added {
-                uid: registered.uid.clone(),
-                key: key.clone(),
-                netns: registered.netns.clone(),
-                done,
-            };
+            let pod = Candidate::new(registered.uid.clone(), key.clone(), registered.netns.clone());
+            let event = PodEvent::Added { pod, done };
             let _ = self.pods.send(event).await;
             let pod = key.clone();
             outcomes.spawn(async move {

@@ -4,7 +4,18 @@ use super::{Index, is_own_port};
 use fairway_config::model::{Mesh, MutualTls, Workload};
 use fairway_identity::SpiffeId;
 use fairway_policy::{Connection, Verdict};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+/// Who connects to a local pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client<'a> {
+    /// Somebody who proved this identity.
+    Peer(&'a SpiffeId),
+    /// A process of the pod's node, in plaintext.
+    Node,
+    /// Anybody else, in plaintext.
+    Stranger,
+}
 
 /// What is done with a connection to a local pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +29,9 @@ pub enum Inbound {
 /// Why a connection is not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InboundRefusal {
+    /// The configuration in force does not know the pod.
+    #[error("the configuration in force holds no such pod")]
+    UnknownPod,
     /// The address is not the pod's.
     #[error("{0} is not an address of this pod")]
     OtherPod(SocketAddr),
@@ -32,14 +46,29 @@ pub enum InboundRefusal {
     Policy(Verdict),
 }
 
-/// Decides. `peer` is the identity that the client proved; none for plaintext.
-pub fn inbound(index: &Index, pod: &Workload, peer: Option<&SpiffeId>, destination: SocketAddr) -> Inbound {
-    if !pod.addresses.contains(&destination.ip()) {
+/// Decides. `addresses` are those of the pod, which the configuration may not know yet.
+pub fn inbound(
+    index: &Index,
+    pod: &Workload,
+    addresses: &[IpAddr],
+    client: Client<'_>,
+    destination: SocketAddr,
+) -> Inbound {
+    if !addresses.contains(&destination.ip()) {
         return Inbound::Refuse(InboundRefusal::OtherPod(destination));
     }
     if is_own_port(destination.port()) {
         return Inbound::Refuse(InboundRefusal::Loop(destination));
     }
+    // A pod whose probes fail is killed: policy is for those who want something of it. Only the ports at which it asked to be
+    // probed, and only its node.
+    if client == Client::Node && pod.probes.contains(&destination.port()) {
+        return Inbound::Admit;
+    }
+    let peer = match client {
+        Client::Peer(peer) => Some(peer),
+        Client::Node | Client::Stranger => None,
+    };
     if peer.is_none() && pod.mesh == Mesh::Captured(MutualTls::Strict) {
         return Inbound::Refuse(InboundRefusal::Strict);
     }
@@ -57,6 +86,7 @@ impl InboundRefusal {
     /// The status for a tunnel's peer: 400 for nonsense, 401 for what is not allowed.
     pub fn status(&self) -> http::StatusCode {
         match self {
+            Self::UnknownPod => http::StatusCode::SERVICE_UNAVAILABLE,
             Self::OtherPod(_) | Self::Loop(_) => http::StatusCode::BAD_REQUEST,
             Self::Strict | Self::Policy(_) => http::StatusCode::UNAUTHORIZED,
         }
@@ -65,6 +95,7 @@ impl InboundRefusal {
     /// What the peer is told: not which rule it met.
     pub fn for_peer(&self) -> &'static str {
         match self {
+            Self::UnknownPod => "not now",
             Self::OtherPod(_) => "the address is not this pod's",
             Self::Loop(_) => "the port is the tunnel's own",
             Self::Strict | Self::Policy(_) => "not allowed",

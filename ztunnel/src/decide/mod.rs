@@ -6,7 +6,7 @@ mod outbound;
 #[cfg(test)]
 mod tests;
 
-pub use inbound::{Inbound, InboundRefusal, inbound};
+pub use inbound::{Client, Inbound, InboundRefusal, inbound};
 pub use index::{Index, Reachable};
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
 

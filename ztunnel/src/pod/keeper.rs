@@ -1,22 +1,22 @@
 //! One pod's task: captures it, keeps its rules in place, and lets it go.
 
+use super::custody::{Custody, Place};
 use super::step::{self, Held, Rest, Rules, Step, Wanted};
-use super::{LocalPod, PodError, PodState, PodStatus};
+use super::{Candidate, Legacy, LocalPod, PodError, PodState, PodStatus};
 use crate::Settings;
 use crate::proxy::{Fleet, Listeners};
 use crate::state::State;
 use crate::view::Status;
-use fairway_config::model::{Workload, WorkloadKey};
+use fairway_config::model::WorkloadKey;
 use fairway_identity::Identities;
 use fairway_netns::Namespace;
 use fairway_netns::capture::{self, Capture};
 use fairway_runtime::drain::{self, Phase};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-type Answer = oneshot::Sender<Result<PodState, PodError>>;
+pub(super) type Answer = oneshot::Sender<Result<PodState, PodError>>;
 
 /// What all keepers work with.
 #[derive(Clone)]
@@ -35,18 +35,22 @@ pub(super) struct Keeper {
     status: Status,
 }
 
-/// A pod's namespace, and who waits for its capture.
-pub(super) struct Registration {
-    pub(super) netns: PathBuf,
-    pub(super) done: Answer,
+/// What a keeper is told.
+pub(super) enum Order {
+    /// The pod is there, in this place.
+    Register(Candidate, Registration),
+    /// Say what the next version of the tunnel is to have; nothing, if the pod is not captured.
+    Show(oneshot::Sender<Option<Legacy>>),
+    /// The next version has it now.
+    HandOver,
+    /// Take the rules away for good.
+    Release(oneshot::Sender<()>),
 }
 
-/// What is in place for a captured pod. Dropped, it takes no more connections, and those that are open are cut off.
-struct Place {
-    pod: Arc<LocalPod>,
-    /// Taken when the program drains.
-    trigger: Option<drain::Trigger>,
-    releasing: Option<Instant>,
+/// Who waits for a pod's capture, and the sockets that another tunnel has left for it.
+pub(super) struct Registration {
+    pub(super) sockets: Option<Listeners>,
+    pub(super) done: Answer,
 }
 
 /// Whether the kernel is asked about the rules: now and then, not at every commit of a configuration.
@@ -56,87 +60,107 @@ enum Look {
     Away,
 }
 
+/// Why a keeper stops keeping.
+enum End {
+    /// The namespace is gone or about to be: there is nobody left to be polite to.
+    Gone,
+    /// The next version of the tunnel has the pod.
+    HandedOver,
+    /// The rules are gone; what is open goes on.
+    Released,
+    /// The program ends.
+    Draining,
+}
+
 impl Keeper {
     pub(super) fn new(around: Surroundings, uid: Arc<str>, key: WorkloadKey, status: Status) -> Self {
         Self { around, uid, key, status }
     }
 
-    /// Runs until nobody can register the pod again (it is gone) or the program ends.
-    pub(super) async fn run(self, first: Registration, inbox: mpsc::UnboundedReceiver<Registration>) {
-        let mut place = None;
-        tokio::select! {
-            biased;
-            () = self.around.drain.reached(Phase::Draining) => {
-                if let Some(trigger) = place.as_mut().and_then(|place: &mut Place| place.trigger.take()) {
-                    trigger.drain(self.around.settings.deadlines).await;
+    /// Runs until nobody can register the pod again (it is gone), until somebody else has it, or until the program ends.
+    pub(super) async fn run(self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let mut custody = Custody::default();
+        let end = self.keep(&mut inbox, &mut custody).await;
+        let Some(mut place) = custody.place.take() else { return };
+        let Some(trigger) = place.trigger.take() else { return };
+        // Whoever accepts has its own; these would hold connections that nobody takes.
+        place.sockets = None;
+        let drain = &self.around.drain;
+        match end {
+            End::Gone => {}
+            End::HandedOver => trigger.close(drain).await,
+            End::Released => trigger.follow(drain).await,
+            End::Draining => {
+                tokio::select! {
+                    () = trigger.follow(drain) => {}
+                    () = self.release_when_told(&mut inbox, &place.pod.namespace) => {}
                 }
             }
-            // Its namespace is gone or about to be: there is nobody left to be polite to.
-            () = self.keep(first, inbox, &mut place) => {}
         }
     }
 
-    async fn keep(
-        &self,
-        first: Registration,
-        mut inbox: mpsc::UnboundedReceiver<Registration>,
-        place: &mut Option<Place>,
-    ) {
-        let wait = self.around.settings.registration_wait;
+    async fn keep(&self, inbox: &mut mpsc::UnboundedReceiver<Order>, custody: &mut Custody) -> End {
+        let settings = &self.around.settings;
         let mut changes = self.around.state.watch();
-        let mut ticks = interval(self.around.settings.inspect_every);
+        let mut ticks = interval(settings.inspect_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut netns, mut done, mut give_up) = (first.netns, Some(first.done), Instant::now() + wait);
-        let (mut namespace, mut look) = (None, Look::Away);
+        let mut look = Look::Away;
         loop {
             changes.borrow_and_update();
-            if let Err(error) = self.take_step(&netns, &mut namespace, place, look, &mut done).await {
-                self.fail(error, &mut done);
+            if custody.netns.is_some()
+                && let Err(error) = self.take_step(custody, look).await
+            {
+                self.fail(error, &mut custody.done);
             }
             look = Look::Away;
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
-                _ = ticks.tick() => look = Look::AtRules,
-                () = sleep_until(give_up), if done.is_some() => {
-                    self.fail(PodError::Unknown { key: self.key.clone(), uid: self.uid.clone() }, &mut done);
-                }
-                again = inbox.recv() => {
-                    let Some(again) = again else { return };
-                    (netns, done, give_up) = (again.netns, Some(again.done), Instant::now() + wait);
-                    let same = Namespace::open(&netns).is_ok_and(|it| namespace.as_ref() == Some(&it));
-                    if !same {
-                        // The pod's sandbox was made anew: what was held is of the old one.
-                        *place = None;
-                        namespace = None;
+                biased;
+                () = self.around.drain.reached(Phase::Draining) => return End::Draining,
+                order = inbox.recv() => match order {
+                    None => return End::Gone,
+                    Some(Order::Register(pod, registration)) => custody.register(pod, registration, settings),
+                    Some(Order::Show(answer)) => {
+                        let _ = answer.send(custody.legacy(&self.uid, &self.key));
                     }
+                    Some(Order::HandOver) => return End::HandedOver,
+                    Some(Order::Release(answer)) => {
+                        if let Some(place) = &custody.place {
+                            self.release(&place.pod.namespace).await;
+                        }
+                        let _ = answer.send(());
+                        return End::Released;
+                    }
+                },
+                changed = changes.changed() => if changed.is_err() { return End::Gone },
+                _ = ticks.tick() => look = Look::AtRules,
+                () = at(custody.give_up), if custody.done.is_some() => {
+                    let error = PodError::Unknown { key: self.key.clone(), uid: self.uid.clone() };
+                    self.fail(error, &mut custody.done);
                 }
+                () = at(custody.claimed_until) => custody.drop_claim(),
             }
         }
     }
 
-    async fn take_step(
-        &self,
-        netns: &Path,
-        namespace: &mut Option<Namespace>,
-        place: &mut Option<Place>,
-        look: Look,
-        done: &mut Option<Answer>,
-    ) -> Result<(), PodError> {
-        let namespace = match namespace {
-            Some(namespace) => namespace,
-            None => namespace.insert(Namespace::open(netns)?),
-        };
+    async fn take_step(&self, custody: &mut Custody, look: Look) -> Result<(), PodError> {
+        let Some(namespace) = custody.namespace()? else { return Ok(()) };
+        self.status().namespace = Some(namespace.id());
+        if self.around.settings.is_the_nodes(&namespace) {
+            return Err(PodError::NodeNamespace(namespace.id()));
+        }
         let index = self.around.state.load();
-        let workload = index.workload(&self.key).filter(|it| it.uid == self.uid);
-        let wanted = Wanted::from(workload.map(|it| &**it));
-        let held = self.observe(namespace, place.as_ref(), look).await?;
+        let workload = index.workload(&self.key).filter(|it| it.uid == self.uid).map(|it| &**it);
+        let wanted = Wanted::of(workload, custody.claim());
+        if workload.is_some_and(|it| Wanted::of(Some(it), super::Claim::Unknown) == Wanted::Captured) {
+            // The configuration has caught up: from now on it alone counts.
+            custody.drop_claim();
+        }
+        let held = self.observe(&namespace, custody.place.as_ref(), look).await?;
         let rules = self.around.settings.rules();
-        match (step::next(wanted, held), place.as_mut()) {
+        match (step::next(wanted, held), custody.place.as_mut()) {
             (Step::Capture, _) => {
-                if let Some(workload) = workload {
-                    *place = Some(self.capture(namespace, workload).await?);
-                    tracing::info!(pod = %self.key, "captured");
-                }
+                custody.place = Some(self.capture(&namespace, custody).await?);
+                tracing::info!(pod = %self.key, "captured");
             }
             (Step::Repair, _) => {
                 namespace.run(move || capture::apply(&rules)).await??;
@@ -150,24 +174,33 @@ impl Keeper {
             (Step::StopRelease, Some(place)) => place.releasing = None,
             (Step::Free, Some(_)) => {
                 namespace.run(move || capture::remove(&rules)).await??;
-                *place = None;
+                custody.place = None;
                 tracing::info!(pod = %self.key, "released");
             }
             (Step::Nothing | Step::StartRelease | Step::StopRelease | Step::Free, _) => {}
         }
-        let state = match (place.as_ref(), wanted) {
+        if let (Some(place), Some(workload)) = (&custody.place, workload) {
+            place.pod.identify(|| self.around.identities.subscribe(&workload.identity));
+        }
+        self.conclude(custody, wanted);
+        Ok(())
+    }
+
+    /// Says how far it is, and answers who waits for it.
+    fn conclude(&self, custody: &mut Custody, wanted: Wanted) {
+        let place = custody.place.as_ref();
+        let state = match (place, wanted) {
             (Some(Place { releasing: None, .. }), _) => PodState::Captured,
             (Some(_), _) => PodState::Releasing,
             (None, Wanted::Unknown) => PodState::Waiting,
             (None, _) => PodState::Outside,
         };
-        self.report(state, None, place.as_ref());
+        self.report(state, None, place);
         if state != PodState::Waiting
-            && let Some(done) = done.take()
+            && let Some(done) = custody.done.take()
         {
             let _ = done.send(Ok(state));
         }
-        Ok(())
     }
 
     async fn observe(
@@ -184,25 +217,61 @@ impl Keeper {
         if look == Look::Away {
             return Ok(Held::Captured(Rules::Right));
         }
-        let rules = self.around.settings.rules();
-        let found = namespace.run(move || capture::inspect(&rules)).await??;
+        let found = self.inspect(namespace).await?;
         if let Capture::Differs(difference) = &found {
             tracing::warn!(pod = %self.key, difference, "capture rules are not as they should be");
         }
         Ok(Held::Captured(if found == Capture::Installed { Rules::Right } else { Rules::Wrong }))
     }
 
-    /// Listeners first, so that what the rules redirect finds somebody; the rules last.
-    async fn capture(&self, namespace: &Namespace, workload: &Workload) -> Result<Place, PodError> {
-        let listeners = Listeners::open(namespace, &self.around.settings.rules()).await?;
-        let identity = self.around.identities.subscribe(&workload.identity);
-        let pod = LocalPod::new(self.uid.clone(), self.key.clone(), namespace.clone(), identity);
-        let (pod, (trigger, watch)) = (Arc::new(pod), drain::channel());
-        self.around.fleet.serve(pod.clone(), listeners, watch);
+    async fn inspect(&self, namespace: &Namespace) -> Result<Capture, PodError> {
         let rules = self.around.settings.rules();
-        let place = Place { pod, trigger: Some(trigger), releasing: None };
-        namespace.run(move || capture::apply(&rules)).await??;
+        Ok(namespace.run(move || capture::inspect(&rules)).await??)
+    }
+
+    /// Listeners first, so that what the rules redirect finds somebody; the rules last.
+    async fn capture(&self, namespace: &Namespace, custody: &mut Custody) -> Result<Place, PodError> {
+        let rules = self.around.settings.rules();
+        let sockets = match custody.inherited.take() {
+            Some(inherited) => inherited,
+            None => Listeners::open(namespace, &rules).await?,
+        };
+        let serving = sockets.another().map_err(PodError::Sockets)?;
+        let pod = Arc::new(LocalPod::new(
+            self.uid.clone(),
+            self.key.clone(),
+            namespace.clone(),
+            custody.addresses.clone(),
+            custody.claim(),
+        ));
+        let (trigger, watch) = drain::channel();
+        self.around.fleet.serve(pod.clone(), serving, watch);
+        let place = Place { pod, sockets: Some(sockets), trigger: Some(trigger), releasing: None };
+        // Of a tunnel that was here before: what is as it should be is left alone.
+        if self.inspect(namespace).await? != Capture::Installed {
+            namespace.run(move || capture::apply(&rules)).await??;
+        }
         Ok(place)
+    }
+
+    async fn release(&self, namespace: &Namespace) {
+        let rules = self.around.settings.rules();
+        let removed = namespace.run(move || capture::remove(&rules)).await;
+        match removed.map_err(PodError::from).and_then(|it| it.map_err(PodError::from)) {
+            Ok(()) => tracing::info!(pod = %self.key, "released: the mesh leaves this node"),
+            Err(error) => tracing::error!(pod = %self.key, %error, "cannot be released"),
+        }
+    }
+
+    /// Only that is still done while the program drains. Does not end.
+    async fn release_when_told(&self, inbox: &mut mpsc::UnboundedReceiver<Order>, namespace: &Namespace) {
+        while let Some(order) = inbox.recv().await {
+            if let Order::Release(answer) = order {
+                self.release(namespace).await;
+                let _ = answer.send(());
+            }
+        }
+        std::future::pending().await
     }
 
     fn fail(&self, error: PodError, done: &mut Option<Answer>) {
@@ -232,8 +301,10 @@ impl Keeper {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.pod.stop();
+/// When there is such a time; else never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,19 +1,23 @@
 //! The pods of this node: who registers, is captured while the configuration says so, and let go when it does not.
 
+mod candidate;
+mod custody;
+pub(crate) mod find;
 mod keeper;
 mod local;
 mod registry;
 mod step;
 
+pub use candidate::{Candidate, Claim, Netns};
 pub(crate) use keeper::Surroundings;
 pub(crate) use local::LocalPod;
 pub(crate) use registry::Registry;
 
+use crate::proxy::Listeners;
 use fairway_config::model::WorkloadKey;
-use fairway_netns::NetnsError;
 use fairway_netns::capture::CaptureError;
+use fairway_netns::{NamespaceId, NetnsError};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -22,13 +26,18 @@ use tokio::sync::oneshot;
 pub enum PodEvent {
     /// A pod has a network namespace, and none of its programs runs yet.
     Added {
-        /// The pod's uid.
-        uid: Arc<str>,
-        /// Its namespace and name.
-        key: WorkloadKey,
-        /// A path to its network namespace.
-        netns: PathBuf,
+        /// What is known of it.
+        pod: Candidate,
         /// Answered when the pod may start: captured, or known not to be in the mesh. An error means that it must not.
+        done: oneshot::Sender<Result<PodState, PodError>>,
+    },
+    /// The version of the tunnel before this one had captured a pod, and hands it over with its sockets.
+    Inherited {
+        /// What is known of it.
+        pod: Candidate,
+        /// Its sockets, on which connections may be waiting.
+        sockets: Listeners,
+        /// Answered when it is served.
         done: oneshot::Sender<Result<PodState, PodError>>,
     },
     /// The pod is gone.
@@ -36,6 +45,21 @@ pub enum PodEvent {
         /// The pod's uid.
         uid: Arc<str>,
     },
+    /// The next version asks what it is to inherit. Nothing changes yet.
+    Show(oneshot::Sender<Vec<Legacy>>),
+    /// The next version serves what it was shown: no new connection is taken, those that are open go on.
+    HandOver,
+    /// The mesh leaves this node: rules are taken away. Answered when they are.
+    Release(oneshot::Sender<()>),
+}
+
+/// A captured pod that the next version of the tunnel is to have.
+#[derive(Debug)]
+pub struct Legacy {
+    /// What is known of it.
+    pub pod: Candidate,
+    /// Its sockets.
+    pub sockets: Listeners,
 }
 
 /// How far the capture of a pod is.
@@ -69,6 +93,8 @@ pub struct PodStatus {
     pub repairs: u64,
     /// Connections and tunnels open now.
     pub connections: usize,
+    #[serde(skip)]
+    pub(crate) namespace: Option<NamespaceId>,
 }
 
 /// Why a pod is not captured.
@@ -88,6 +114,12 @@ pub enum PodError {
         /// Its uid.
         uid: Arc<str>,
     },
+    /// Its sockets cannot be shared.
+    #[error("its sockets: {0}")]
+    Sockets(#[source] std::io::Error),
+    /// A pod with `hostNetwork` has no namespace of its own, and capturing the node would cut it off.
+    #[error("{0} is the node's own network namespace, which is never captured")]
+    NodeNamespace(NamespaceId),
     /// It was removed, or the tunnel is ending.
     #[error("the pod was removed, or the tunnel is ending")]
     Gone,

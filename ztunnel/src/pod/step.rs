@@ -1,5 +1,6 @@
 //! What to do next about a pod, from what it should be and what it is. Pure.
 
+use super::Claim;
 use fairway_config::model::{Mesh, Workload};
 
 /// What the configuration wants of a pod.
@@ -65,12 +66,15 @@ pub(super) fn next(wanted: Wanted, held: Held) -> Step {
     }
 }
 
-impl From<Option<&Workload>> for Wanted {
-    fn from(workload: Option<&Workload>) -> Self {
-        match workload.map(|it| it.mesh) {
-            None => Self::Unknown,
-            Some(Mesh::Outside) => Self::Outside,
-            Some(Mesh::Captured(_)) => Self::Captured,
+impl Wanted {
+    /// From what the configuration says and what whoever registered the pod has said, if that still counts.
+    pub(super) fn of(workload: Option<&Workload>, claim: Claim) -> Self {
+        match (workload.map(|it| it.mesh), claim) {
+            (Some(Mesh::Captured(_)), _) => Self::Captured,
+            // Either the configuration is not there yet, or it is older than what the API server was seen to say.
+            (None | Some(Mesh::Outside), Claim::Meshed) => Self::Captured,
+            (Some(Mesh::Outside), Claim::Unknown) => Self::Outside,
+            (None, Claim::Unknown) => Self::Unknown,
         }
     }
 }

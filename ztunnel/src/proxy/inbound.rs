@@ -1,11 +1,11 @@
 //! Tunnels to a local pod: who opens them, whether they may, and the pod's program at their end.
 
 use super::account::{Account, Outcome};
+use super::acquaintance::{self, identity};
 use super::link;
-use super::outbound::identity;
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Inbound, InboundRefusal};
+use crate::decide::{self, Client, Inbound, InboundRefusal};
 use fairway_hbone::{Authority, Request, Tunnel};
 use fairway_runtime::drain;
 use http::StatusCode;
@@ -64,12 +64,13 @@ async fn accept(
         return None;
     };
     {
-        let index = worker.state.load();
+        let index = acquaintance::index_with(worker, &here.pod).await;
         account.decided(index.generation(), destination);
-        let pod = index.workload(&here.pod.key).filter(|it| it.uid == here.pod.uid);
-        let verdict = match pod {
-            Some(pod) => decide::inbound(&index, pod, Some(&peer), destination),
-            None => Inbound::Refuse(InboundRefusal::OtherPod(destination)),
+        let verdict = match acquaintance::workload(&index, &here.pod) {
+            Some(pod) => {
+                decide::inbound(&index, pod, here.pod.addresses(pod), Client::Peer(&peer), destination)
+            }
+            None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };
         if let Inbound::Refuse(refusal) = verdict {
             account.failed(Outcome::Refused, format!("{peer}: {refusal}"));

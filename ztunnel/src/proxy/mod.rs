@@ -5,6 +5,7 @@
 //! to the worker with the least.
 
 mod account;
+mod acquaintance;
 mod fleet;
 mod inbound;
 mod link;
@@ -15,7 +16,7 @@ mod plaintext;
 mod worker;
 
 pub(crate) use fleet::{Command, Fleet};
-pub(crate) use listener::Listeners;
+pub use listener::Listeners;
 pub(crate) use metrics::Metrics;
 pub(crate) use worker::{Worker, run};
 

@@ -1,22 +1,21 @@
 //! A connection of a local pod: to a waypoint, an endpoint, or wherever it was going.
 
 use super::account::{Account, Outcome};
+use super::acquaintance::{self, NoIdentity, identity};
 use super::link::{self, Far, reset};
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Hop, Outbound, OutboundRefusal, Path, Reachable};
+use crate::decide::{self, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
 use fairway_config::model::Generation;
 use fairway_hbone::{ConnectRequest, OpenError, Routing};
-use fairway_identity::{SpiffeId, TlsIdentity};
+use fairway_identity::SpiffeId;
 use fairway_netns::socket;
 use fairway_runtime::drain;
 use rand::seq::index::sample;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 /// Endpoints that are tried for one connection.
 const TRIES: usize = 3;
@@ -80,7 +79,9 @@ async fn connect(
     account: &mut Account,
 ) -> Result<Connected, Failure> {
     let destination = socket::original_destination(near).map_err(Failure::Destination)?;
-    let (plan, generation) = plan(worker, here, destination)?;
+    let index = acquaintance::index_with(worker, &here.pod).await;
+    let (plan, generation) = plan(&index, here, destination)?;
+    drop(index);
     account.decided(generation, destination);
     match plan {
         Outbound::Refuse(refusal) => Err(refusal.into()),
@@ -96,11 +97,9 @@ async fn connect(
     }
 }
 
-fn plan(worker: &Worker, here: &Here, destination: SocketAddr) -> Result<(Outbound, Generation), Failure> {
-    let index = worker.state.load();
-    let client =
-        index.workload(&here.pod.key).filter(|it| it.uid == here.pod.uid).ok_or(Failure::UnknownPod)?;
-    Ok((decide::outbound(&index, client, destination), index.generation()))
+fn plan(index: &Index, here: &Here, destination: SocketAddr) -> Result<(Outbound, Generation), Failure> {
+    let client = acquaintance::workload(index, &here.pod).ok_or(Failure::UnknownPod)?;
+    Ok((decide::outbound(index, client, destination), index.generation()))
 }
 
 async fn forward(
@@ -161,21 +160,6 @@ async fn reach(
         }
     }
 }
-
-/// The pod's identity; waits for its first one.
-pub(super) async fn identity(worker: &Worker, here: &Here) -> Result<Arc<TlsIdentity>, NoIdentity> {
-    match here.pod.identity.current() {
-        Some(identity) => Ok(identity),
-        None => {
-            timeout(worker.settings.identity_wait, here.pod.identity.ready()).await.map_err(|_| NoIdentity)
-        }
-    }
-}
-
-/// The pod had no identity in time.
-#[derive(Debug, thiserror::Error)]
-#[error("no identity in time")]
-pub(super) struct NoIdentity;
 
 /// One more connection on an endpoint, while it lives.
 struct Busy {

@@ -1,11 +1,13 @@
 //! Connections to a local pod outside a tunnel: from clients outside the mesh, if the pod takes those.
 
 use super::account::{Account, Outcome};
+use super::acquaintance;
 use super::link::{self, Far, reset};
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Inbound, InboundRefusal};
-use fairway_netns::socket;
+use crate::decide::{self, Client, Inbound, InboundRefusal};
+use fairway_config::model::Workload;
+use fairway_netns::{socket, sockets};
 use fairway_runtime::drain;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -26,6 +28,29 @@ pub(super) async fn carry(
     }
 }
 
+/// Whether it is kubelet that knocks. Asked only where kubelet has something to ask: it costs a look into the node.
+async fn who(worker: &Worker, pod: &Workload, near: &TcpStream, destination: SocketAddr) -> Client<'static> {
+    let (Some(node), Ok(client)) = (&worker.settings.node_namespace, near.peer_addr()) else {
+        return Client::Stranger;
+    };
+    if !pod.probes.contains(&destination.port()) {
+        return Client::Stranger;
+    }
+    let client = socket::canonical(client);
+    match node.run(move || sockets::has_connection(client, destination)).await {
+        Ok(Ok(true)) => Client::Node,
+        Ok(Ok(false)) => Client::Stranger,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "whether the node probes cannot be seen");
+            Client::Stranger
+        }
+        Err(error) => {
+            tracing::warn!(%error, "whether the node probes cannot be seen");
+            Client::Stranger
+        }
+    }
+}
+
 async fn reach(
     worker: &Worker,
     here: &Here,
@@ -41,12 +66,14 @@ async fn reach(
         }
     };
     {
-        let index = worker.state.load();
+        let index = acquaintance::index_with(worker, &here.pod).await;
         account.decided(index.generation(), destination);
-        let pod = index.workload(&here.pod.key).filter(|it| it.uid == here.pod.uid);
-        let verdict = match pod {
-            Some(pod) => decide::inbound(&index, pod, None, destination),
-            None => Inbound::Refuse(InboundRefusal::OtherPod(destination)),
+        let verdict = match acquaintance::workload(&index, &here.pod) {
+            Some(pod) => {
+                let client = who(worker, pod, near, destination).await;
+                decide::inbound(&index, pod, here.pod.addresses(pod), client, destination)
+            }
+            None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };
         if let Inbound::Refuse(refusal) = verdict {
             account.failed(Outcome::Refused, refusal);

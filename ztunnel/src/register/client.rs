@@ -2,6 +2,7 @@
 
 use super::{Ask, Reply, frame};
 use crate::pod::{PodState, PodStatus};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
 use std::path::Path;
 use tokio::net::UnixStream;
@@ -43,38 +44,84 @@ impl Client {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             netns: netns.to_owned(),
+            addresses: Vec::new(),
+            claim: Default::default(),
         };
-        match self.ask(&ask).await? {
+        self.register(&ask, None).await
+    }
+
+    /// The same, with everything that may be known of the pod, and a descriptor of its network namespace: the path may mean
+    /// nothing where the tunnel lives.
+    pub async fn register(
+        &mut self,
+        add: &Ask,
+        netns: Option<BorrowedFd<'_>>,
+    ) -> Result<PodState, RegisterError> {
+        match self.ask(add, netns.as_slice()).await? {
             Reply::Added { state } => Ok(state),
-            other => Err(RegisterError::Answer(format!("{other:?}"))),
+            other => Err(unexpected(&other)),
         }
     }
 
     /// Says that a pod is gone.
     pub async fn remove(&mut self, uid: &str) -> Result<(), RegisterError> {
-        match self.ask(&Ask::Remove { uid: uid.to_owned() }).await? {
+        match self.ask(&Ask::Remove { uid: uid.to_owned() }, &[]).await? {
             Reply::Removed => Ok(()),
-            other => Err(RegisterError::Answer(format!("{other:?}"))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The same of a pod's sandbox that is gone: if the pod has another by now, that one stays.
+    pub async fn remove_from(&mut self, uid: &str, netns: BorrowedFd<'_>) -> Result<(), RegisterError> {
+        match self.ask(&Ask::Remove { uid: uid.to_owned() }, &[netns]).await? {
+            Reply::Removed => Ok(()),
+            other => Err(unexpected(&other)),
         }
     }
 
     /// The registered pods.
     pub async fn list(&mut self) -> Result<Vec<PodStatus>, RegisterError> {
-        match self.ask(&Ask::List).await? {
+        match self.ask(&Ask::List, &[]).await? {
             Reply::Pods { pods } => Ok(pods),
-            other => Err(RegisterError::Answer(format!("{other:?}"))),
+            other => Err(unexpected(&other)),
         }
     }
 
-    async fn ask(&mut self, ask: &Ask) -> Result<Reply, RegisterError> {
+    /// Has every pod let go; returns when their rules are gone.
+    pub async fn release(&mut self) -> Result<(), RegisterError> {
+        match self.ask(&Ask::Release, &[]).await? {
+            Reply::Released => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(&mut self, ask: &Ask, along: &[BorrowedFd<'_>]) -> Result<Reply, RegisterError> {
+        self.send(ask, along).await?;
+        Ok(self.receive().await?.0)
+    }
+
+    pub(crate) async fn send(&mut self, ask: &Ask, along: &[BorrowedFd<'_>]) -> Result<(), RegisterError> {
         let message = serde_json::to_vec(ask).map_err(io::Error::from)?;
-        frame::write(&mut self.0, &message).await?;
+        Ok(frame::write(&mut self.0, &message, along).await?)
+    }
+
+    pub(crate) async fn receive(&mut self) -> Result<(Reply, Vec<OwnedFd>), RegisterError> {
         let answer = frame::read(&mut self.0, frame::REPLY_LIMIT).await?;
         let answer = answer.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        match serde_json::from_slice(&answer) {
+        match serde_json::from_slice(&answer.message) {
             Ok(Reply::Refused { reason }) => Err(RegisterError::Refused(reason)),
-            Ok(reply) => Ok(reply),
+            Ok(reply) => Ok((reply, answer.descriptors)),
             Err(error) => Err(RegisterError::Answer(error.to_string())),
         }
     }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+pub(crate) fn unexpected(reply: &Reply) -> RegisterError {
+    RegisterError::Answer(format!("{reply:?}"))
 }

@@ -1,19 +1,21 @@
 //! Registering pods over a unix socket: what a CNI plugin calls before a pod's first program runs.
 //!
-//! Each message is a length (4 bytes, big-endian) and that much JSON; each request gets one reply. An `add` is answered
-//! when capture is in place, so that the caller can start the pod; on an error it must not.
+//! Each message is a length (4 bytes, big-endian) and that much JSON; descriptors go along with the first byte. Each request
+//! gets one reply, but for [`Ask::TakeOver`] (see [`succession`](crate::succession)). An `add` is answered when capture is in
+//! place, so that the caller can start the pod; on an error it must not.
 
 mod client;
-mod frame;
+pub(crate) mod frame;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, RegisterError};
-pub use server::{Server, serve};
+pub use server::{Office, Server, serve};
 
-use crate::pod::{PodState, PodStatus};
+use crate::pod::{Claim, PodState, PodStatus};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What a caller asks.
@@ -28,8 +30,14 @@ pub enum Ask {
         namespace: String,
         /// Its name.
         name: String,
-        /// A path to its network namespace, absolute.
+        /// A path to its network namespace, absolute; where a descriptor of it goes along, only for people.
         netns: PathBuf,
+        /// Its addresses, where they are known.
+        #[serde(default)]
+        addresses: Vec<IpAddr>,
+        /// Whether the caller knows that it is in the mesh.
+        #[serde(default)]
+        claim: Claim,
     },
     /// This pod is gone.
     Remove {
@@ -38,6 +46,12 @@ pub enum Ask {
     },
     /// Which pods are registered.
     List,
+    /// The mesh leaves this node: let every pod go.
+    Release,
+    /// The caller is this tunnel's next version: let it have the pods and their sockets.
+    TakeOver,
+    /// The caller serves what it was shown.
+    Serving,
 }
 
 /// What it is told.
@@ -56,6 +70,19 @@ pub enum Reply {
         /// In order of their uids.
         pods: Vec<PodStatus>,
     },
+    /// No pod is captured any more.
+    Released,
+    /// A captured pod, for the next version: its network namespace and its sockets go along.
+    Captured {
+        /// The pod's uid.
+        uid: String,
+        /// `<namespace>/<pod>`
+        pod: String,
+        /// The addresses it was registered with.
+        addresses: Vec<IpAddr>,
+    },
+    /// There are no more; the socket of registrations goes along.
+    Taken,
     /// It was not done; a pod that was to be added must not start.
     Refused {
         /// Why.
@@ -80,7 +107,7 @@ impl Ask {
             _ => Ok(()),
         };
         match self {
-            Self::Add { uid, namespace, name, netns } => {
+            Self::Add { uid, namespace, name, netns, .. } => {
                 label("uid", uid)?;
                 label("namespace", namespace)?;
                 label("name", name)?;
@@ -90,7 +117,7 @@ impl Ask {
                 }
             }
             Self::Remove { uid } => label("uid", uid),
-            Self::List => Ok(()),
+            Self::List | Self::Release | Self::TakeOver | Self::Serving => Ok(()),
         }
     }
 }

@@ -1,6 +1,7 @@
-use super::{Ask, Client, Server, parse, serve};
-use crate::pod::{PodError, PodEvent, PodState};
+use super::{Ask, Client, Office, Server, parse, serve};
+use crate::pod::{Netns, PodError, PodEvent, PodState};
 use crate::state;
+use crate::succession::Duty;
 use crate::view::{PodTable, View};
 use fairway_runtime::drain;
 use std::path::Path;
@@ -34,14 +35,16 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
     let (_trigger, watch) = drain::channel();
     let server = Server::bind(&path).await.unwrap();
     assert!(Server::bind(&path).await.is_err());
-    let serving = tokio::spawn(serve(server, pods, view, watch));
+    let office = Office { pods, view, duty: Duty::default() };
+    let serving = tokio::spawn(serve(server, office, watch));
     let tunnel = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            let PodEvent::Added { uid, key, netns, done } = event else {
+            let PodEvent::Added { pod, done } = event else {
                 continue;
             };
-            assert_eq!((key.as_str(), &*netns), ("shop/web", Path::new("/run/netns/web")));
-            let outcome = if &*uid == "good" { Ok(PodState::Captured) } else { Err(PodError::Gone) };
+            assert_eq!(pod.key.as_str(), "shop/web");
+            assert!(matches!(pod.netns, Netns::At(path) if path == Path::new("/run/netns/web")));
+            let outcome = if &*pod.uid == "good" { Ok(PodState::Captured) } else { Err(PodError::Gone) };
             done.send(outcome).unwrap();
         }
     });

@@ -1,8 +1,9 @@
 //! Pods that come, go and change.
 
-use crate::mesh::{Cluster, at, start_program, talk, workload};
+use crate::mesh::{Cluster, at, probed, start_program, talk, workload};
 use fairway_config::model::{Mesh, MutualTls};
 use fairway_netns::capture::{self, Capture, CaptureRules};
+use fairway_netns::socket::Connect;
 use fairway_testbed::{Pod, Sandbox, Wire};
 use fairway_ztunnel::{PodError, PodState};
 
@@ -143,5 +144,85 @@ fn a_pod_whose_sandbox_was_made_anew_is_captured_anew() {
         let said = talk(new.connect(at(&server, 8080)).await, "after the tunnel").await;
         assert!(said.is_err(), "{said:?}");
         assert_eq!(wire.contains(b"after the tunnel").await, 0);
+    });
+}
+
+#[test]
+fn a_pod_that_was_seen_to_be_meshed_is_captured_before_the_configuration_knows_it() {
+    Sandbox::run_async_test(
+        "capture::a_pod_that_was_seen_to_be_meshed_is_captured_before_the_configuration_knows_it",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let (client, server) = (cluster.pod("client", "10.7.0.10"), cluster.pod("server", "10.7.0.11"));
+            start_program(&server, 8080).await;
+            cluster.commit(vec![workload(&server, CAPTURED, &[])], vec![]);
+            cluster.register(1, "server", server.netns_path()).await.unwrap();
+            let wire = Wire::start(sandbox).unwrap();
+
+            assert_eq!(cluster.register_meshed(0, &client).await.unwrap(), PodState::Captured);
+            assert_eq!(rules_of(&client).await, Capture::Installed);
+            // What its program says at once waits until it is known who it is.
+            let saying = talk(client.connect(at(&server, 8080)).await, "first words");
+            let (said, ()) = tokio::join!(saying, async {
+                cluster.until(0, "client", |pod| pod.connections == 1).await;
+                cluster.commit(vec![workload(&client, CAPTURED, &[])], vec![]);
+            });
+            assert_eq!(said, Ok("hello 10.7.0.10\nfirst words".to_owned()));
+            assert_eq!(wire.contains(b"first words").await, 0);
+        },
+    );
+}
+
+#[test]
+fn the_word_of_who_saw_the_label_counts_for_more_than_an_old_configuration_for_a_while() {
+    Sandbox::run_async_test(
+        "capture::the_word_of_who_saw_the_label_counts_for_more_than_an_old_configuration_for_a_while",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let pod = cluster.pod("pod", "10.7.0.10");
+            cluster.commit(vec![workload(&pod, Mesh::Outside, &[])], vec![]);
+            assert_eq!(cluster.register_meshed(0, &pod).await.unwrap(), PodState::Captured);
+            assert_eq!(rules_of(&pod).await, Capture::Installed);
+            // It was not old: the label has gone again.
+            cluster.until(0, "pod", |pod| pod.state == PodState::Outside).await;
+            assert_eq!(rules_of(&pod).await, Capture::Missing);
+        },
+    );
+}
+
+#[test]
+fn the_node_itself_is_never_captured() {
+    Sandbox::run_async_test("capture::the_node_itself_is_never_captured", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let pod = cluster.pod("pod", "10.7.0.10");
+        cluster.commit(vec![workload(&pod, CAPTURED, &[])], vec![]);
+        let node = cluster.network.node().clone();
+        let refused = cluster.register(0, "pod", "/proc/self/ns/net".as_ref()).await;
+        assert!(matches!(refused, Err(PodError::NodeNamespace(id)) if id == node.id()), "{refused:?}");
+        let rules = node.run(|| capture::inspect(&CaptureRules::default())).await.unwrap().unwrap();
+        assert_eq!(rules, Capture::Missing);
+    });
+}
+
+#[test]
+fn kubelet_probes_a_strict_pod_and_nobody_else_does() {
+    Sandbox::run_async_test("capture::kubelet_probes_a_strict_pod_and_nobody_else_does", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let pod = cluster.pod("pod", "10.7.0.10");
+        for port in [8080, 8081] {
+            start_program(&pod, port).await;
+        }
+        cluster.commit(vec![probed(&pod, &[8080])], vec![]);
+        cluster.register(0, "pod", pod.netns_path()).await.unwrap();
+        let from_node = async |port| {
+            let wanted = Connect { destination: at(&pod, port), source: None, mark: None };
+            let socket = cluster.network.node().connector(wanted).await.unwrap();
+            talk(socket.connect(at(&pod, port)).await, "how are you").await
+        };
+        assert_eq!(from_node(8080).await, Ok("hello 10.7.0.1\nhow are you".to_owned()));
+        assert!(from_node(8081).await.is_err_and(|error| error.contains("reset")));
+        let stranger = cluster.pod("stranger", "10.7.0.50");
+        let said = talk(stranger.connect(at(&pod, 8080)).await, "how are you").await;
+        assert!(said.is_err_and(|error| error.contains("reset")));
     });
 }

@@ -3,4 +3,5 @@
 
 mod capture;
 mod mesh;
+mod succession;
 mod traffic;

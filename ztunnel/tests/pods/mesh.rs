@@ -1,19 +1,24 @@
 //! A small mesh: pods in network namespaces on one bridge, a tunnel for each of two nodes, and a configuration by hand.
 
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, Endpoint, EndpointState, Endpoints, Generation, Mesh, Resource,
+    AppProtocol, AuthorizationKey, Endpoint, EndpointState, Endpoints, Generation, Mesh, MutualTls, Resource,
     ResourceKey, Service, ServicePort, SpiffeId, Workload,
 };
 use fairway_config::{Apply, Delta, Snapshot};
 use fairway_identity::testing::{TestAuthority, TestIssuer};
 use fairway_identity::{Identities, TlsIdentity};
+use fairway_netns::Namespace;
 use fairway_runtime::drain::{self, Deadlines, Trigger};
 use fairway_runtime::metrics::Metrics;
 use fairway_testbed::{Network, Pod, Sandbox};
-use fairway_ztunnel::{Applier, PodError, PodEvent, PodState, PodStatus, Settings, Ztunnel};
+use fairway_ztunnel::register::{self, Office, Server};
+use fairway_ztunnel::succession::{Duty, Estate, Successor};
+use fairway_ztunnel::{
+    Applier, Candidate, Claim, PodError, PodEvent, PodState, PodStatus, Settings, Ztunnel,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +27,7 @@ use tokio::sync::oneshot;
 
 /// A cluster of two nodes.
 pub(crate) struct Cluster {
+    folder: tempfile::TempDir,
     pub(crate) network: Network,
     issuer: Arc<TestIssuer>,
     nodes: Vec<Node>,
@@ -29,8 +35,19 @@ pub(crate) struct Cluster {
 }
 
 struct Node {
+    name: &'static str,
     ztunnel: Ztunnel,
     applier: Applier,
+    trigger: Trigger,
+    watch: drain::Watch,
+    duty: Duty,
+    /// Held by a tunnel that has taken over from another.
+    succeeds: Option<Successor>,
+}
+
+/// A tunnel that another has taken over from.
+pub(crate) struct Predecessor {
+    ztunnel: Ztunnel,
     trigger: Trigger,
 }
 
@@ -38,22 +55,35 @@ impl Cluster {
     pub(crate) fn new(sandbox: &Sandbox) -> Self {
         let network = Network::new(sandbox, &["10.7.0.1/24".parse().unwrap()]).unwrap();
         let issuer = TestAuthority::new("cluster.local").into_issuer();
-        let nodes = ["one", "two"].map(|name| {
-            let settings = Settings {
-                workers: NonZeroUsize::new(2).unwrap(),
-                inspect_every: Duration::from_millis(100),
-                registration_wait: Duration::from_millis(500),
-                release_after: Duration::from_secs(5),
-                deadlines: Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) },
-                ..Settings::new(name)
-            };
-            let identities = Identities::start(issuer.clone(), fairway_identity::Settings::default());
-            let (trigger, watch) = drain::channel();
-            let metrics = Metrics::new("ztunnel", "test");
-            let (ztunnel, applier) = Ztunnel::start(settings, identities, &metrics, watch).unwrap();
-            Node { ztunnel, applier, trigger }
-        });
-        Self { network, issuer, nodes: nodes.into(), snapshot: Snapshot::default() }
+        let node_namespace = network.node().clone();
+        let nodes = ["one", "two"].map(|name| start(name, &issuer, &node_namespace));
+        let folder = tempfile::tempdir().unwrap();
+        Self { network, issuer, nodes: nodes.into(), snapshot: Snapshot::default(), folder }
+    }
+
+    /// Opens the registration socket of a node's tunnel.
+    pub(crate) async fn open_registration(&self, node: usize) {
+        let node = &self.nodes[node];
+        serve(node, Server::bind(&self.socket(node.name)).await.unwrap());
+    }
+
+    /// Where a node's tunnel is registered at.
+    pub(crate) fn socket(&self, node: &str) -> PathBuf {
+        self.folder.path().join(node)
+    }
+
+    /// Has the next version of a node's tunnel take over from it; the one before goes on with what it carries.
+    pub(crate) async fn upgrade(&mut self, node: usize) -> Predecessor {
+        let mut next = start(self.nodes[node].name, &self.issuer, self.network.node());
+        let changes = self.snapshot.resources().map(|it| it.key()).collect();
+        next.applier.apply(&self.snapshot, &changes).unwrap();
+        next.ztunnel.warm_up().await;
+        let estate = Estate::claim(&self.socket(next.name)).await.unwrap().unwrap();
+        let (server, successor) = estate.take(&next.ztunnel.pods()).await.unwrap();
+        next.succeeds = Some(successor);
+        serve(&next, server);
+        let before = std::mem::replace(&mut self.nodes[node], next);
+        Predecessor { ztunnel: before.ztunnel, trigger: before.trigger }
     }
 
     /// A pod with an address of the network; not registered, and not in the configuration.
@@ -74,9 +104,21 @@ impl Cluster {
     /// Registers a pod with the tunnel of a node, as a CNI plugin does.
     pub(crate) async fn register(&self, node: usize, name: &str, netns: &Path) -> Result<PodState, PodError> {
         let (done, outcome) = oneshot::channel();
-        let (uid, key) = (uid(name).into(), key(name).into());
-        let event = PodEvent::Added { uid, key, netns: netns.to_owned(), done };
+        let (uid, key) = (uid(name), key(name));
+        let event = PodEvent::Added { pod: Candidate::new(uid, key, netns), done };
         self.nodes[node].ztunnel.pods().send(event).await.unwrap();
+        outcome.await.unwrap()
+    }
+
+    /// The same by somebody who has seen the label, and knows the addresses.
+    pub(crate) async fn register_meshed(&self, node: usize, pod: &Pod) -> Result<PodState, PodError> {
+        let (done, outcome) = oneshot::channel();
+        let pod = Candidate {
+            addresses: pod.addresses().to_vec(),
+            claim: Claim::Meshed,
+            ..Candidate::new(uid(pod.name()), key(pod.name()), pod.netns_path())
+        };
+        self.nodes[node].ztunnel.pods().send(PodEvent::Added { pod, done }).await.unwrap();
         outcome.await.unwrap()
     }
 
@@ -99,7 +141,12 @@ impl Cluster {
 
     pub(crate) fn peers(&self, node: usize) -> Vec<(String, Option<String>)> {
         let connections = self.nodes[node].ztunnel.view().connections();
-        connections.into_iter().map(|it| (it.local.to_string(), it.peer.map(|it| it.to_string()))).collect()
+        connections
+            .into_iter()
+            .map(|it| {
+                (it.local.map(|it| it.to_string()).unwrap_or_default(), it.peer.map(|it| it.to_string()))
+            })
+            .collect()
     }
 
     pub(crate) fn identity(&self, namespace: &str, account: &str) -> Arc<TlsIdentity> {
@@ -108,12 +155,46 @@ impl Cluster {
 
     /// Drains a node; whether nothing had to be cut off.
     pub(crate) async fn drain(mut self, node: usize) -> bool {
-        let Node { ztunnel, trigger, .. } = self.nodes.remove(node);
+        let Node { ztunnel, trigger, watch, .. } = self.nodes.remove(node);
+        drop(watch);
         let deadlines = Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) };
         let clean = trigger.drain(deadlines).await;
         assert!(ztunnel.ended().await);
         clean
     }
+}
+
+impl Predecessor {
+    /// Ends it when the last of its connections has; whether none had to be cut off.
+    pub(crate) async fn end(self) -> bool {
+        let deadlines = Deadlines { linger: Duration::ZERO, grace: Duration::from_secs(10) };
+        let clean = self.trigger.drain(deadlines).await;
+        assert!(self.ztunnel.ended().await);
+        clean
+    }
+}
+
+fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace) -> Node {
+    let settings = Settings {
+        workers: NonZeroUsize::new(2).unwrap(),
+        inspect_every: Duration::from_millis(100),
+        registration_wait: Duration::from_millis(500),
+        claim_counts: Duration::from_secs(1),
+        release_after: Duration::from_secs(5),
+        deadlines: Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) },
+        node_namespace: Some(node.clone()),
+        ..Settings::new(name)
+    };
+    let identities = Identities::start(issuer.clone(), fairway_identity::Settings::default());
+    let (trigger, watch) = drain::channel();
+    let metrics = Metrics::new("ztunnel", "test");
+    let (ztunnel, applier) = Ztunnel::start(settings, identities, &metrics, watch.clone()).unwrap();
+    Node { name, ztunnel, applier, trigger, watch, duty: Duty::default(), succeeds: None }
+}
+
+fn serve(node: &Node, server: Server) {
+    let office = Office { pods: node.ztunnel.pods(), view: node.ztunnel.view(), duty: node.duty.clone() };
+    tokio::spawn(register::serve(server, office, node.watch.clone()));
 }
 
 fn uid(name: &str) -> String {
@@ -137,8 +218,17 @@ pub(crate) fn workload(pod: &Pod, mesh: Mesh, authorizations: &[&str]) -> Resour
         identity: id(pod.name()),
         node: "node".into(),
         mesh,
+        probes: vec![],
         authorizations: authorizations.iter().map(|name| AuthorizationKey::from(*name)).collect(),
     }))
+}
+
+/// A strict pod that kubelet probes at these ports.
+pub(crate) fn probed(pod: &Pod, ports: &[u16]) -> Resource {
+    let Resource::Workload(strict) = workload(pod, Mesh::Captured(MutualTls::Strict), &[]) else {
+        unreachable!("a workload");
+    };
+    Resource::Workload(Arc::new(Workload { probes: ports.to_vec(), ..(*strict).clone() }))
 }
 
 /// A Service on port 80 and its endpoints, each with the identity of the pod.

@@ -1,6 +1,6 @@
 use super::{PERMISSIVE, STRICT, address, id, index, pod};
-use crate::decide::{Inbound, inbound};
-use fairway_config::model::{Mesh, Resource};
+use crate::decide::{Client, Inbound, inbound};
+use fairway_config::model::{Mesh, Resource, Workload};
 use fairway_policy::{Action, Authorization, Condition, Rule};
 use std::sync::Arc;
 
@@ -22,9 +22,49 @@ fn decide(mesh: Mesh, authorizations: &[&str], peer: Option<&str>, destination: 
     let index = index([only_from_waypoint()]);
     let pod = pod("shop", "server", "10.0.0.2", mesh, authorizations);
     let peer = peer.map(|account| id("shop", account));
-    match inbound(&index, &pod, peer.as_ref(), address(destination)) {
+    let client = peer.as_ref().map_or(Client::Stranger, Client::Peer);
+    said(inbound(&index, &pod, &pod.addresses, client, address(destination)))
+}
+
+fn said(decided: Inbound) -> String {
+    match decided {
         Inbound::Admit => "in".to_owned(),
         Inbound::Refuse(refusal) => format!("{} {refusal}", refusal.status().as_u16()),
+    }
+}
+
+#[test]
+fn kubelet_reaches_the_ports_that_the_pod_asked_to_be_probed_at_and_no_others() {
+    let index = index([only_from_waypoint()]);
+    let probed = |mesh, authorizations: &[&str]| Workload {
+        probes: vec![8080, 9090],
+        ..pod("shop", "server", "10.0.0.2", mesh, authorizations)
+    };
+    for (authorizations, client, destination, expected) in [
+        (&[][..], Client::Node, "10.0.0.2:8080", "in"),
+        (&[][..], Client::Node, "10.0.0.2:8081", "401 this pod takes mTLS only"),
+        (&[][..], Client::Stranger, "10.0.0.2:8080", "401 this pod takes mTLS only"),
+        // What others must not reach, kubelet still asks.
+        (&["required"][..], Client::Node, "10.0.0.2:8080", "in"),
+        (&["unknown"][..], Client::Node, "10.0.0.2:9090", "in"),
+        (&[][..], Client::Node, "10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod"),
+    ] {
+        let pod = probed(STRICT, authorizations);
+        let decided = inbound(&index, &pod, &pod.addresses, client, address(destination));
+        assert_eq!(said(decided), expected, "{client:?} to {destination}");
+    }
+}
+
+#[test]
+fn a_pod_that_the_configuration_gives_no_address_yet_has_those_it_was_registered_with() {
+    let index = index([]);
+    let pod = Workload { addresses: vec![], ..pod("shop", "server", "10.0.0.2", STRICT, &[]) };
+    let (peer, registered) = (id("shop", "client"), ["10.0.0.2".parse().unwrap()]);
+    for (destination, expected) in
+        [("10.0.0.2:8080", "in"), ("10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod")]
+    {
+        let decided = inbound(&index, &pod, &registered, Client::Peer(&peer), address(destination));
+        assert_eq!(said(decided), expected);
     }
 }
 

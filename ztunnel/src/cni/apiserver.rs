@@ -1,0 +1,182 @@
+//! As much of a client of the API server as two questions need. It starts in a millisecond, which a plugin that is run for
+//! every pod should.
+
+use super::credentials::Credentials;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// For one answer, from the connecting on.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// No object that is asked for is larger.
+const LIMIT: usize = 4 << 20;
+/// Only the metadata of an object: its spec is not needed, and may be large.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// The API server.
+#[derive(Clone)]
+pub struct ApiServer {
+    credentials: Credentials,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// It cannot be reached, or is not the one it should be.
+    #[error("the API server at {server} cannot be reached: {why}")]
+    Unreachable {
+        /// `host:port`
+        server: String,
+        /// Why.
+        why: String,
+    },
+    /// It says no.
+    #[error("the API server says {status} to {what}{}", .message.as_deref().map(|it| format!(": {it}")).unwrap_or_default())]
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// What was asked.
+        what: String,
+        /// What it says.
+        message: Option<String>,
+    },
+    /// What it answers is not understood.
+    #[error("the API server's answer to {what} is not understood: {why}")]
+    Answer {
+        /// What was asked.
+        what: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+// === impl ApiServer ===
+
+impl ApiServer {
+    /// With these credentials; connects when it is asked something.
+    pub fn new(credentials: Credentials) -> Self {
+        Self { credentials }
+    }
+
+    /// Gets an object's metadata.
+    pub async fn metadata<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        self.ask(Method::GET, path, METADATA, Vec::new()).await
+    }
+
+    /// Posts something and gets what becomes of it.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ApiError> {
+        self.ask(Method::POST, path, "application/json", body).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        body: Vec<u8>,
+    ) -> Result<T, ApiError> {
+        let what = format!("{method} {path}");
+        let asking = async {
+            let stream = self.connect().await?;
+            self.exchange(stream, method, path, accept, body).await
+        };
+        let late = || self.unreachable("it takes too long");
+        let (status, answer) = timeout(PATIENCE, asking).await.map_err(|_| late())??;
+        if !status.is_success() {
+            return Err(ApiError::Refused { status, what, message: message(&answer) });
+        }
+        serde_json::from_slice(&answer).map_err(|error| ApiError::Answer { what, why: error.to_string() })
+    }
+
+    async fn connect(&self) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ApiError> {
+        let server = &self.credentials.server;
+        let host = server.rsplit_once(':').map_or(server.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| self.unreachable(error))?;
+        let config = self.tls().map_err(|why| self.unreachable(why))?;
+        let stream = TcpStream::connect(server).await.map_err(|error| self.unreachable(error))?;
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .map_err(|error| self.unreachable(error))
+    }
+
+    fn tls(&self) -> Result<ClientConfig, String> {
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(self.credentials.roots.as_bytes()) {
+            let root = root.map_err(|error| format!("its roots: {error}"))?;
+            roots.add(root).map_err(|error| format!("its roots: {error}"))?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    pub(super) async fn exchange<S>(
+        &self,
+        stream: S,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), ApiError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let unreachable = |error: &dyn std::fmt::Display| self.unreachable(error);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.credentials.server)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.credentials.token.trim()))
+            .header(header::ACCEPT, accept)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("fairway-cni/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| unreachable(&error))?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| unreachable(&error))?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
+        let status = response.status();
+        let answer = Limited::new(response.into_body(), LIMIT).collect().await;
+        Ok((status, answer.map_err(|error| unreachable(&error))?.to_bytes()))
+    }
+
+    fn unreachable(&self, why: impl ToString) -> ApiError {
+        ApiError::Unreachable { server: self.credentials.server.clone(), why: why.to_string() }
+    }
+}
+
+// === impl ApiError ===
+
+impl ApiError {
+    /// The status of a refusal.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            Self::Unreachable { .. } | Self::Answer { .. } => None,
+        }
+    }
+}
+
+/// What the API server says of its refusal.
+fn message(answer: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        message: String,
+    }
+    serde_json::from_slice::<Status>(answer).ok().map(|it| it.message)
+}
