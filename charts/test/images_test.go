@@ -43,8 +43,10 @@ func TestImagesHoldTheirProgram(t *testing.T) {
 func TestFileListsAreStaged(t *testing.T) {
 	for _, name := range programs {
 		bin, out := t.TempDir(), t.TempDir()
-		if err := os.WriteFile(filepath.Join(bin, "fairway-"+name), []byte(name), 0o600); err != nil {
-			t.Fatal(err)
+		for _, program := range []string{"fairway-" + name, "fairway-cni"} {
+			if err := os.WriteFile(filepath.Join(bin, program), []byte(name), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 		stage := exec.Command("images/stage", name, bin, out)
 		stage.Dir = "../.."

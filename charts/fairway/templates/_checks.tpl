@@ -11,7 +11,7 @@ What a schema cannot say, or not so that it helps: each message names the value 
 {{- $says = append $says "trustDomain: it is longer than 255 characters; shorten it" }}
 {{- end }}
 
-{{- range $program := list "controller" "waypoint" }}
+{{- range $program := list "controller" "waypoint" "ztunnel" }}
 {{- $image := (index $values $program).image }}
 {{- if and $image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" $image.digest)) }}
 {{- $says = append $says (printf "%s.image.digest: %q is not a digest; write sha256: and 64 hexadecimal digits, or leave it empty and set %s.image.tag" $program $image.digest $program) }}

@@ -72,3 +72,28 @@ app.kubernetes.io/component: controller
 {{- define "fairway.pullPolicy" -}}
 {{ (index .context.Values .program).image.pullPolicy | default .context.Values.image.pullPolicy }}
 {{- end }}
+
+{{/* What finds the tunnels' pods; it can never change. */}}
+{{- define "fairway.ztunnel.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: ztunnel
+{{- end }}
+
+{{/* Labels of the tunnels' objects. */}}
+{{- define "fairway.ztunnel.labels" -}}
+{{ include "fairway.labels" . }}
+app.kubernetes.io/component: ztunnel
+{{- end }}
+
+{{/* What holds both containers of the tunnels' pods in, beside capabilities. */}}
+{{- define "fairway.ztunnel.confinement" -}}
+privileged: false
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+# The runtime's own profiles let nobody look at processes or files of the node.
+appArmorProfile:
+  type: Unconfined
+seLinuxOptions:
+  type: spc_t
+{{- end }}
