@@ -85,6 +85,12 @@ impl Recorder {
             let _ = self.sender.try_send((regarding, happening));
         }
     }
+
+    /// Tells what happened to a pod.
+    pub fn tell_pod(&self, pod: &ObjectRef, uid: Arc<str>, happening: Happening) {
+        let regarding = Regarding { object: pod.clone(), api_version: "v1".to_owned(), uid };
+        let _ = self.sender.try_send((regarding, happening));
+    }
 }
 
 async fn send(client: Client, instance: Arc<str>, mut events: mpsc::Receiver<(Regarding, Happening)>) {

@@ -4,6 +4,7 @@
 pub mod admission;
 mod apiserver;
 pub mod ca;
+mod capture;
 pub mod check;
 pub mod compile;
 pub mod events;

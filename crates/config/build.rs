@@ -18,7 +18,8 @@ const FILES: [&str; 13] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = FILES.map(|name| format!("proto/fairway/config/v1/{name}.proto"));
+    let mut files = FILES.map(|name| format!("proto/fairway/config/v1/{name}.proto")).to_vec();
+    files.push("proto/fairway/node/v1/capture.proto".to_owned());
     let descriptors = protox::compile(files, ["proto"])?;
     // `Bytes`: a resource is encoded once and shared by every message that carries it.
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;

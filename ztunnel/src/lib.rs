@@ -11,6 +11,7 @@ pub mod pod;
 pub mod program;
 mod proxy;
 pub mod register;
+mod report;
 mod settings;
 mod state;
 pub mod succession;

@@ -1,5 +1,6 @@
 //! The program: one for each node.
 
+use crate::report::Reporter;
 use crate::succession::{Duty, Estate, OnDuty, Successor};
 use crate::{Settings, Ztunnel, register};
 use anyhow::Context;
@@ -97,7 +98,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     let subscription = Subscription { proxy: Proxy::Node(arguments.node.into()), version: VERSION.into() };
     let (progress, following) =
-        client::follow(controller, subscription, arguments.state_file, Box::new(applier));
+        client::follow(controller.clone(), subscription, arguments.state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress.clone()));
 
@@ -128,16 +129,19 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let Some((server, _successor)) = began else { return Ok(ExitCode::SUCCESS) };
     let registering = tokio::spawn(register::serve(server, office, watch));
-    match arguments.node_processes {
-        Some(proc) => drop(tokio::spawn(open_when_true(captured, ztunnel.find_pods(proc, duty.clone())))),
-        None => captured.open(),
-    }
+    let found = arguments.node_processes.map(|proc| ztunnel.find_pods(proc, duty.clone()));
+    let reporting = tokio::spawn(when_captured(captured, found, ztunnel.reporter(duty.clone()), controller));
 
     let name = signals.next().await;
     // What a newer tunnel serves already needs no time to be told of; what is left here may need much.
-    let deadlines = match *duty.watch().borrow() {
+    let on_duty = *duty.watch().borrow();
+    let deadlines = match on_duty {
         OnDuty::This | OnDuty::Nobody => arguments.drain.deadlines(),
-        OnDuty::Next => Deadlines { linger: Duration::ZERO, grace: arguments.hand_over_grace },
+        OnDuty::Next => {
+            // Nor does it come back on duty, when the one after that has taken over and the next one goes.
+            duty.end();
+            Deadlines { linger: Duration::ZERO, grace: arguments.hand_over_grace }
+        }
     };
     tracing::info!(linger = ?deadlines.linger, grace = ?deadlines.grace, "{name}: draining; the same again ends at once");
     tokio::select! {
@@ -146,6 +150,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         name = signals.next() => tracing::warn!("{name} again: ending at once"),
     }
     following.abort();
+    reporting.abort();
     registering.abort();
     Ok(if ztunnel.ended().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -184,10 +189,20 @@ fn node_namespace(proc: &Path) -> anyhow::Result<Namespace> {
         .context("--node-processes: it takes the node's PID namespace and CAP_SYS_PTRACE")
 }
 
-async fn open_when_true(gate: Gate, mut is_so: watch::Receiver<bool>) {
-    if is_so.wait_for(|is_so| *is_so).await.is_ok() {
-        gate.open();
+/// When the pods that were there at the start are dealt with, this tunnel is ready, and tells the controller from then on.
+async fn when_captured(
+    gate: Gate,
+    found: Option<watch::Receiver<bool>>,
+    reporter: Reporter,
+    controller: ControllerChannel,
+) {
+    if let Some(mut found) = found
+        && found.wait_for(|found| *found).await.is_err()
+    {
+        return;
     }
+    gate.open();
+    reporter.run(controller).await;
 }
 
 async fn open_when_configured(gate: Gate, mut progress: watch::Receiver<client::Progress>) {

@@ -21,6 +21,9 @@ pub struct Settings {
     pub identity_wait: Duration,
     /// How long a pod's program may take to accept a connection.
     pub program_wait: Duration,
+    /// How long a connection waits for the tunnel of the far end's node: it may be starting again, or the pod be just
+    /// joining the mesh.
+    pub peer_wait: Duration,
     /// How long the registration of a pod waits for the configuration to say what it is.
     pub registration_wait: Duration,
     /// How long the word of whoever registers a pod counts for more than a configuration that says otherwise: the longest
@@ -28,6 +31,8 @@ pub struct Settings {
     pub claim_counts: Duration,
     /// How often the rules in a pod are looked at.
     pub inspect_every: Duration,
+    /// How long a pod that left the mesh is still to be reached through the tunnel: by those who have not heard of it.
+    pub release_not_before: Duration,
     /// How long the connections of a pod that left the mesh may go on through the tunnel.
     pub release_after: Duration,
     /// The node's own network namespace: never captured, and whence kubelet's probes come.
@@ -47,9 +52,11 @@ impl Settings {
             deadlines: Deadlines { linger: Duration::from_secs(2), grace: Duration::from_secs(25) },
             identity_wait: Duration::from_secs(5),
             program_wait: Duration::from_secs(5),
+            peer_wait: Duration::from_secs(5),
             registration_wait: Duration::from_secs(5),
             claim_counts: Duration::from_secs(15),
             inspect_every: Duration::from_secs(3),
+            release_not_before: Duration::from_secs(5),
             release_after: Duration::from_secs(60),
             node_namespace: None,
             client: client::Settings::default(),

@@ -3,6 +3,7 @@
 use crate::pod::find::Finder;
 use crate::pod::{PodEvent, Registry};
 use crate::proxy::{self, Fleet, Metrics, Worker};
+use crate::report::Reporter;
 use crate::state::{self, Applier};
 use crate::succession::Duty;
 use crate::view::{Journal, PodTable, View};
@@ -100,6 +101,11 @@ impl Ztunnel {
         };
         self.finding = Some(tokio::spawn(finder.run(first)));
         found
+    }
+
+    /// Who tells the controller which pods are captured, as long as this tunnel is on duty.
+    pub(crate) fn reporter(&self, duty: Duty) -> Reporter {
+        Reporter { node: self.settings.node.clone(), view: self.view.clone(), duty }
     }
 
     /// Gets the identities of this node's captured pods, so that no connection has to wait for one when the pods are

@@ -1,5 +1,5 @@
-// Backend is the server behind the routes of the behaviour tests. It says who it is, on which port it was asked and with
-// which header `variant`, and it can be told to be in trouble for a while.
+// Backend is the server behind the routes of the behaviour tests. It says who it is, on which port it was asked, by whom and with
+// which header `variant`, and it can be told to be in trouble for a while. With arguments it is a client within its pod.
 package main
 
 import (
@@ -19,6 +19,13 @@ const control = ":9000"
 var ports = []string{":8080", ":8081"}
 
 func main() {
+	if len(os.Args) > 1 {
+		if err := runClient(os.Args[1:]); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	serveProtocols()
 	doors := make([]*door, 0, len(ports))
 	for _, port := range ports {
 		d := &door{port: port, conns: map[net.Conn]bool{}}
@@ -83,6 +90,7 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("pod", os.Getenv("POD_NAME"))
 	w.Header().Set("port", d.port[1:])
+	w.Header().Set("client", r.RemoteAddr)
 	w.Header().Set("variant", r.Header.Get("variant"))
 	w.Header().Set("path", r.URL.Path)
 	fmt.Fprintln(w, os.Getenv("POD_NAME"))

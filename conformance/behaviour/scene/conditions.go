@@ -25,6 +25,18 @@ func ConditionOf(object *Object, kind string) Condition {
 	return find(conditions, kind)
 }
 
+// Containers of a pod: their statuses, as far as it has any.
+func Containers(pod *Object) []map[string]any {
+	all, _, _ := unstructured.NestedSlice(pod.Object, "status", "containerStatuses")
+	var statuses []map[string]any
+	for _, entry := range all {
+		if status, is := entry.(map[string]any); is {
+			statuses = append(statuses, status)
+		}
+	}
+	return statuses
+}
+
 // ListenerCondition of a Gateway.
 func ListenerCondition(gateway *Object, listener, kind string) Condition {
 	all, _, _ := unstructured.NestedSlice(gateway.Object, "status", "listeners")

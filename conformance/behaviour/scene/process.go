@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -47,6 +48,22 @@ func ProcessOf(pod *Object, program string) (Process, error) {
 
 // Kill is kill -9.
 func (p Process) Kill() error { return syscall.Kill(int(p), syscall.SIGKILL) }
+
+// InNetwork runs a program of this machine in the process's network namespace.
+func (p Process) InNetwork(program string, args ...string) error {
+	_, err := p.Output(program, args...)
+	return err
+}
+
+// Output is the same, with what the program prints.
+func (p Process) Output(program string, args ...string) (string, error) {
+	all := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", int(p)), "--", program}, args...)
+	out, err := exec.Command("nsenter", all...).CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%s %v: %w: %s", program, args, err, bytes.TrimSpace(out))
+	}
+	return string(out), nil
+}
 
 // Memory of a process, in MiB.
 type Memory struct {

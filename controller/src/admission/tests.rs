@@ -24,6 +24,7 @@ fn output() -> Output {
             identity: format!("spiffe://cluster.local/ns/shop/sa/{name}").parse().unwrap(),
             node: node.into(),
             mesh,
+            aside: None,
             probes: Vec::new(),
             authorizations: Vec::new(),
         }))

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::settings::{Capture, Settings};
 use super::{authorization, class};
 use crate::resources::{Kind, Meta, ObjectRef, Pod};
-use fairway_config::model::{Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload, WorkloadKey};
+use fairway_config::model::{Aside, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload, WorkloadKey};
 use std::sync::Arc;
 
 /// The label that puts a namespace in the mesh, or takes a pod out of it.
@@ -36,10 +36,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         made.error(&object, "spec.serviceAccountName", message, "use lower-case letters, digits and dashes");
         return made;
     };
-    let captured = is_captured(reader, &pod, &settings);
-    let mesh = match captured {
-        true => Mesh::Captured(mutual_tls(reader, &pod, &mut made)),
-        false => Mesh::Outside,
+    let place = place(reader, &pod, &settings);
+    let captured = place == Place::Captured;
+    let (mesh, aside) = match place {
+        Place::Captured => (Mesh::Captured(mutual_tls(reader, &pod, &mut made)), None),
+        Place::Aside(why) => (Mesh::Outside, Some(why)),
+        Place::Outside => (Mesh::Outside, None),
     };
     made.value = Value::Pod(Arc::new(PodIdentity { identity: identity.clone(), captured }));
     // Before it has an address its node's tunnel must know it: capture comes before its first program.
@@ -54,20 +56,39 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         identity,
         node: pod.node.clone(),
         mesh,
+        aside,
         probes: pod.probes.clone(),
         authorizations: guards.iter().map(|it| authorization::key(&it.object_name())).collect(),
     })));
     made
 }
 
-fn is_captured(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> bool {
-    if settings.capture == Capture::Off || pod.host_network || pod.meta.label(MESH) == Some("disabled") {
-        return false;
+/// A pod's place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outside,
+    Captured,
+    /// Not captured, though its namespace is in the mesh.
+    Aside(Aside),
+}
+
+fn place(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> Place {
+    if settings.capture == Capture::Off {
+        return Place::Outside;
     }
     let namespace = reader.namespace(&pod.meta.namespace);
-    let in_mesh = namespace.is_some_and(|it| it.meta.label(MESH) == Some("enabled"));
+    if !namespace.is_some_and(|it| it.meta.label(MESH) == Some("enabled")) {
+        return Place::Outside;
+    }
     // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.
-    in_mesh && !runs_our_proxy(reader, pod)
+    if runs_our_proxy(reader, pod) {
+        return Place::Aside(Aside::Proxy);
+    }
+    match (pod.host_network, pod.meta.label(MESH)) {
+        (true, _) => Place::Aside(Aside::HostNetwork),
+        (false, Some("disabled")) => Place::Aside(Aside::OptedOut),
+        (false, _) => Place::Captured,
+    }
 }
 
 /// Whether a pod runs a Gateway or a waypoint of ours. The label alone does not say so: other controllers use it too.

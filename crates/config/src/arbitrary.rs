@@ -4,7 +4,7 @@ mod route;
 mod trust;
 
 use crate::model::{
-    AppProtocol, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
+    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
     EndpointState, Endpoints, HostnamePattern, Listener, ListenerProtocol, Mesh, MutualTls, ObjectName,
     Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
 };
@@ -164,15 +164,22 @@ pub fn workload() -> impl Strategy<Value = Workload> {
         Just(Mesh::Captured(MutualTls::Permissive)),
         Just(Mesh::Captured(MutualTls::Strict)),
     ];
-    let probes = vec(port(), 0..3);
+    let aside = prop_oneof![
+        Just(None),
+        Just(Some(Aside::HostNetwork)),
+        Just(Some(Aside::OptedOut)),
+        Just(Some(Aside::Proxy)),
+    ];
+    let (mesh, probes) = ((mesh, aside), vec(port(), 0..3));
     (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, probes, vec(key(), 0..3)).prop_map(
-        |(key, uid, addresses, identity, node, mesh, probes, authorizations)| Workload {
+        |(key, uid, addresses, identity, node, (mesh, aside), probes, authorizations)| Workload {
             key,
             uid,
             addresses,
             identity,
             node,
             mesh,
+            aside,
             probes,
             authorizations,
         },

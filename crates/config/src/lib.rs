@@ -4,6 +4,7 @@
 mod apply;
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
+pub mod capture;
 pub mod model;
 pub mod proto;
 mod snapshot;

@@ -211,7 +211,9 @@ impl Keeper {
     ) -> Result<Held, PodError> {
         let Some(place) = place else { return Ok(Held::Free) };
         if let Some(since) = place.releasing {
-            let over = place.pod.connections() == 0 || since.elapsed() >= self.around.settings.release_after;
+            let (settings, elapsed) = (&self.around.settings, since.elapsed());
+            let idle = place.pod.connections() == 0 && elapsed >= settings.release_not_before;
+            let over = idle || elapsed >= settings.release_after;
             return Ok(Held::Releasing(if over { Rest::Over } else { Rest::Connections }));
         }
         if look == Look::Away {

@@ -15,10 +15,14 @@ use rand::seq::index::sample;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
 /// Endpoints that are tried for one connection.
 const TRIES: usize = 3;
+/// How long before a peer without a tunnel is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a connection did not get anywhere.
 #[derive(Debug, thiserror::Error)]
@@ -79,20 +83,28 @@ async fn connect(
     account: &mut Account,
 ) -> Result<Connected, Failure> {
     let destination = socket::original_destination(near).map_err(Failure::Destination)?;
-    let index = acquaintance::index_with(worker, &here.pod).await;
-    let (plan, generation) = plan(&index, here, destination)?;
-    drop(index);
-    account.decided(generation, destination);
-    match plan {
-        Outbound::Refuse(refusal) => Err(refusal.into()),
-        Outbound::Passthrough => {
-            let stream =
-                here.from_pod.connect_plain(destination, worker.settings.client.connect_timeout).await;
-            let stream = stream.map_err(|error| Failure::Plain(destination, error))?;
-            Ok(Connected { far: Far::Plain(stream), peer: None, way: "passthrough", _busy: None })
-        }
-        Outbound::Forward { path, choice } => {
-            forward(worker, here, client, destination, &path, &choice).await
+    let until = Instant::now() + worker.settings.peer_wait;
+    loop {
+        let index = acquaintance::index_with(worker, &here.pod).await;
+        let (plan, generation) = plan(&index, here, destination)?;
+        drop(index);
+        account.decided(generation, destination);
+        let connected = match plan {
+            Outbound::Refuse(refusal) => Err(refusal.into()),
+            Outbound::Passthrough => {
+                let stream =
+                    here.from_pod.connect_plain(destination, worker.settings.client.connect_timeout).await;
+                let stream = stream.map_err(|error| Failure::Plain(destination, error))?;
+                Ok(Connected { far: Far::Plain(stream), peer: None, way: "passthrough", _busy: None })
+            }
+            Outbound::Forward { path, choice } => {
+                forward(worker, here, client, destination, &path, &choice).await
+            }
+        };
+        match connected {
+            // Its node's tunnel starts again, or is about to capture it, or the configuration is about to say that it is gone.
+            Err(failure) if failure.is_no_tunnel_yet() && Instant::now() < until => sleep(AGAIN).await,
+            connected => return connected,
         }
     }
 }
@@ -208,6 +220,16 @@ impl Failure {
             Self::UnknownPod | Self::Refused(_) | Self::Tunnel(OpenError::Refused { .. }) => Outcome::Refused,
             Self::NoIdentity => Outcome::NoIdentity,
             Self::Destination(_) | Self::Tunnel(_) | Self::Plain(..) | Self::NoHop => Outcome::Unreachable,
+        }
+    }
+
+    /// Nobody listens where the far end's tunnel should.
+    fn is_no_tunnel_yet(&self) -> bool {
+        match self {
+            Self::Tunnel(OpenError::Connect { source, .. }) => {
+                source.kind() == io::ErrorKind::ConnectionRefused
+            }
+            _ => false,
         }
     }
 

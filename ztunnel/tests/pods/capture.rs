@@ -120,6 +120,35 @@ fn a_label_that_comes_and_goes_takes_a_running_pod_in_and_out() {
 }
 
 #[test]
+fn a_connection_waits_for_a_peer_that_is_just_being_captured() {
+    Sandbox::run_async_test(
+        "capture::a_connection_waits_for_a_peer_that_is_just_being_captured",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let (client, server) = (cluster.pod("client", "10.7.0.10"), cluster.pod("server", "10.7.0.11"));
+            start_program(&server, 8080).await;
+            // The configuration says that both are, and so it is of one.
+            cluster.commit(vec![workload(&client, CAPTURED, &[]), workload(&server, CAPTURED, &[])], vec![]);
+            cluster.register(0, "client", client.netns_path()).await.unwrap();
+            let wire = Wire::start(sandbox).unwrap();
+            let text = "as soon as there is a tunnel";
+            let (said, ()) =
+                tokio::join!(async { talk(client.connect(at(&server, 8080)).await, text).await }, async {
+                    cluster.until(0, "client", |pod| pod.connections == 1).await;
+                    cluster.register(1, "server", server.netns_path()).await.unwrap();
+                });
+            assert_eq!(said, Ok("hello 10.7.0.10\n".to_owned() + text));
+            assert_eq!(wire.contains(text.as_bytes()).await, 0);
+            // Not for ever.
+            cluster.remove(1, "server").await;
+            let said = talk(client.connect(at(&server, 8080)).await, text).await;
+            assert!(said.is_err(), "{said:?}");
+            assert_eq!(wire.contains(text.as_bytes()).await, 0);
+        },
+    );
+}
+
+#[test]
 fn a_pod_whose_sandbox_was_made_anew_is_captured_anew() {
     Sandbox::run_async_test("capture::a_pod_whose_sandbox_was_made_anew_is_captured_anew", async |sandbox| {
         let mut cluster = Cluster::new(sandbox);

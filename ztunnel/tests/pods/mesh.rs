@@ -180,6 +180,8 @@ fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace) -> Node
         inspect_every: Duration::from_millis(100),
         registration_wait: Duration::from_millis(500),
         claim_counts: Duration::from_secs(1),
+        peer_wait: Duration::from_secs(2),
+        release_not_before: Duration::from_millis(200),
         release_after: Duration::from_secs(5),
         deadlines: Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) },
         node_namespace: Some(node.clone()),
@@ -218,6 +220,7 @@ pub(crate) fn workload(pod: &Pod, mesh: Mesh, authorizations: &[&str]) -> Resour
         identity: id(pod.name()),
         node: "node".into(),
         mesh,
+        aside: None,
         probes: vec![],
         authorizations: authorizations.iter().map(|name| AuthorizationKey::from(*name)).collect(),
     }))

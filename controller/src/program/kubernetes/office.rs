@@ -3,6 +3,7 @@
 use super::Base;
 use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
 use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
+use crate::capture::{self, CaptureService};
 use crate::compile::Proxy;
 use crate::events::{self, Recorder};
 use crate::provision::{self, Happening, Provisioner, Troubles, What};
@@ -104,11 +105,15 @@ impl Office {
         // Ended by being dropped with this: a leader that ends does not keep its proxies waiting.
         let (_trigger, watch) = drain::channel();
         let reviewer = Arc::new(Cached::new(ApiReviewer::new(self.client.clone())));
-        let configuration = grpc::service(self.hub, ClusterAdmission::new(self.roster.clone(), ztunnel));
+        let admission = ClusterAdmission::new(self.roster.clone(), ztunnel);
+        let configuration = grpc::service(self.hub, admission.clone());
+        let (reports, reported) = capture::reports();
+        let capture = CaptureService::server(reports, self.roster.clone(), admission);
         let identity = IdentityService::server(authority.clone(), watch.clone());
         let services = transport::server()
             .add_service(Authenticated::new(configuration, reviewer.clone(), self.roster.clone()))
-            .add_service(Authenticated::new(identity, reviewer, self.roster));
+            .add_service(Authenticated::new(identity, reviewer.clone(), self.roster.clone()))
+            .add_service(Authenticated::new(capture, reviewer, self.roster.clone()));
         let stop = async move { watch.reached(drain::Phase::Draining).await };
         let _ = opened.send(());
 
@@ -119,6 +124,7 @@ impl Office {
             () = tell(happenings, &self.ledger, &events) => Ok(()),
             () = serving.keep() => Ok(()),
             () = authority.keep() => Ok(()),
+            () = capture::write(&self.client, reported, &self.roster, &events) => Ok(()),
             () = ca::publish(&self.client, &self.namespace, authority.bundles()) => Ok(()),
         }
     }

@@ -167,6 +167,7 @@ pub(crate) fn workload(key: &str, node: &str, authorizations: &[&str]) -> Resour
         identity: "spiffe://cluster.local/ns/shop/sa/a".parse().unwrap(),
         node: node.into(),
         mesh: Mesh::Captured(MutualTls::Strict),
+        aside: None,
         probes: vec![],
         authorizations: authorizations.iter().map(|it| (*it).into()).collect(),
     }))

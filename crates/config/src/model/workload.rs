@@ -20,6 +20,8 @@ pub struct Workload {
     pub node: Arc<str>,
     /// Whether it is in the mesh.
     pub mesh: Mesh,
+    /// Why it is not captured though its namespace is in the mesh.
+    pub aside: Option<Aside>,
     /// Ports at which its node's kubelet asks how it is, without a tunnel.
     pub probes: Vec<u16>,
     /// Every one that applies to it. One that is not in the same snapshot denies (fail closed).
@@ -33,6 +35,17 @@ pub enum Mesh {
     Outside,
     /// Captured; reached through HBONE.
     Captured(MutualTls),
+}
+
+/// Why a pod of a namespace in the mesh is not captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Aside {
+    /// It has the node's network, and capturing that would cut the node off.
+    HostNetwork,
+    /// Its own label takes it out.
+    OptedOut,
+    /// It is a proxy of ours, which speaks for itself.
+    Proxy,
 }
 
 /// Whether a captured pod is served plaintext.

@@ -33,6 +33,7 @@ fn pod(namespace: &str, name: &str, ip_address: &str, mesh: Mesh, authorizations
         identity: id(namespace, name),
         node: "node".into(),
         mesh,
+        aside: None,
         probes: vec![],
         authorizations: authorizations.iter().map(|name| AuthorizationKey::from(*name)).collect(),
     }

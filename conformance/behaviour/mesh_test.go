@@ -1,0 +1,322 @@
+package behaviour
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/fairway-mesh/fairway/conformance/behaviour/peer"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/wire"
+)
+
+const (
+	ztunnelName  = "fairway-ztunnel"
+	ztunnelLabel = "app.kubernetes.io/name=fairway,app.kubernetes.io/component=ztunnel"
+	// The port at which a captured pod's tunnel is reached.
+	tunnelPort = 15008
+	meshLabel  = "fairway.dev/mesh"
+)
+
+// label sets a label of an object, or takes it away if the value is empty.
+func (s *stage) label(kind, namespace, name, label, value string) {
+	s.Helper()
+	text := "null"
+	if value != "" {
+		text = fmt.Sprintf("%q", value)
+	}
+	s.must(s.patch(kind, namespace, name, fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, label, text)))
+}
+
+// meshed labels the stage's namespace.
+func (s *stage) meshed() {
+	s.Helper()
+	s.label("Namespace", "", s.namespace, meshLabel, "enabled")
+}
+
+// pod makes a backend on a node, behind a Service of its name; `more` is put into its spec, `inner` into its container.
+func (s *stage) pod(name, node, labels, more, inner string) {
+	s.Helper()
+	s.apply(fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: %[1]s, namespace: NAMESPACE, labels: {app: peer, pod: %[1]s%[3]s}}
+spec:
+  nodeName: %[2]s
+  terminationGracePeriodSeconds: 1
+  automountServiceAccountToken: false
+  %[4]s
+  containers:
+  - name: backend
+    image: %[6]s
+    imagePullPolicy: IfNotPresent
+    env: [{name: POD_NAME, value: %[1]s}]
+    %[5]s
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %[1]s, namespace: NAMESPACE}
+spec:
+  selector: {pod: %[1]s}
+  ports:
+  - {name: web, port: 8080}
+  - {name: greeting, port: 7001}
+  - {name: echo, port: 7002}
+  - {name: digest, port: 7003}
+  - {name: source, port: 7004}
+`, name, node, labels, more, inner, *image))
+}
+
+// ready waits for pods and returns them.
+func (s *stage) ready(names ...string) []*scene.Object {
+	s.Helper()
+	pods := make([]*scene.Object, len(names))
+	for i, name := range names {
+		s.until(ample, "pod "+name+" to be ready", func() (string, error) {
+			pod, err := cluster.Get(s.ctx, "Pod", s.namespace, name)
+			if err != nil || pod == nil {
+				return "it is not there", err
+			}
+			pods[i] = pod
+			condition := scene.ConditionOf(pod, "Ready")
+			return missing(condition.Status == "True", condition.String()), nil
+		})
+	}
+	return pods
+}
+
+// isCaptured says what is missing until a pod shows that it is captured, or that it is not.
+func (s *stage) isCaptured(name string, wanted bool) (string, error) {
+	pod, err := cluster.Get(s.ctx, "Pod", s.namespace, name)
+	if err != nil || pod == nil {
+		return "it is not there", err
+	}
+	condition := scene.ConditionOf(pod, "fairway.dev/Captured")
+	return missing((condition.Status == "True") == wanted, condition.String()), nil
+}
+
+// captured waits until pods show it.
+func (s *stage) captured(names ...string) {
+	s.Helper()
+	for _, name := range names {
+		s.until(joinLimit, name+" to be captured", func() (string, error) { return s.isCaptured(name, true) })
+	}
+}
+
+// released waits until pods show that they are not captured.
+func (s *stage) released(names ...string) {
+	s.Helper()
+	for _, name := range names {
+		s.until(leaveLimit, name+" to be released", func() (string, error) { return s.isCaptured(name, false) })
+	}
+}
+
+// client is a program that runs in a pod until it is told to stop.
+type client struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	out   *bufio.Reader
+	err   bytes.Buffer
+}
+
+// client starts the backend of a pod as a client: see conformance/behaviour/backend.
+func (s *stage) client(pod string, args ...string) *client {
+	s.Helper()
+	all := append([]string{"-n", s.namespace, "exec", "-i", pod, "--", "/backend"}, args...)
+	c := &client{cmd: exec.CommandContext(context.WithoutCancel(s.ctx), *kubectl, all...)}
+	c.cmd.Env = append(os.Environ(), "KUBECONFIG="+*kubeconfig)
+	c.cmd.Stderr = &c.err
+	var err error
+	c.stdin, err = c.cmd.StdinPipe()
+	s.must(err)
+	out, err := c.cmd.StdoutPipe()
+	s.must(err)
+	c.out = bufio.NewReader(out)
+	s.must(c.cmd.Start())
+	s.Cleanup(func() { _ = c.cmd.Process.Kill() })
+	return c
+}
+
+// streams opens connections that stay, and returns when all are open.
+func (s *stage) streams(pod, to string, count int, every time.Duration) *client {
+	s.Helper()
+	c := s.client(pod, "streams", "-to", to, "-parallel", fmt.Sprint(count), "-pause", every.String())
+	line, err := c.out.ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != peer.Ready {
+		_ = c.cmd.Wait()
+		s.Fatalf("streams from %s to %s: %q, %v\n%s", pod, to, line, err, c.err.String())
+	}
+	return c
+}
+
+// requests sends HTTP requests at a rate.
+func (s *stage) requests(pod, to string, rate, connections int, more ...string) *client {
+	s.Helper()
+	return s.client(pod, append([]string{"requests", "-to", to, "-rate", fmt.Sprint(rate), "-parallel", fmt.Sprint(connections)}, more...)...)
+}
+
+// stop tells a client to stop and returns its report.
+func (s *stage) stop(c *client) peer.Report {
+	s.Helper()
+	s.must(c.stdin.Close())
+	var report peer.Report
+	if err := json.NewDecoder(c.out).Decode(&report); err != nil {
+		_ = c.cmd.Wait()
+		s.Fatalf("what a client reported: %v\n%s", err, c.err.String())
+	}
+	_ = c.cmd.Wait()
+	return report
+}
+
+// try has conversations from a pod, and returns how they went.
+func (s *stage) try(pod, to, say string, more ...string) peer.Report {
+	s.Helper()
+	return s.stop(s.client(pod, append([]string{"try", "-to", to, "-say", say}, more...)...))
+}
+
+// well has conversations and wants all of them to go well.
+func (s *stage) well(name, pod, to, say string, more ...string) peer.Report {
+	s.Helper()
+	report := s.try(pod, to, say, more...)
+	s.Logf("%s: %s", name, report)
+	s.figure(name+": faults", float64(len(report.Faults)), "", record.AtMost(0))
+	if report.Done == 0 {
+		s.Errorf("%s: nothing was done", name)
+	}
+	return report
+}
+
+// flawless records how a client went; nothing may have gone wrong.
+func (s *stage) flawless(name string, report peer.Report) {
+	s.Helper()
+	s.Logf("%s: %s", name, report)
+	s.figure(name, float64(report.Done), "", record.AtLeast(1))
+	s.figure(name+": faults", float64(len(report.Faults)), "", record.AtMost(0))
+}
+
+// tap looks at the packets between pods; some of them have to pass the node that the tests run on.
+func (s *stage) tap(pods ...*scene.Object) *wire.Tap {
+	s.Helper()
+	if !*own {
+		s.Skip("the packets of nodes elsewhere cannot be looked at")
+	}
+	var addresses []string
+	for _, pod := range pods {
+		addresses = append(addresses, podIP(pod))
+	}
+	tap, err := wire.Listen(addresses...)
+	s.must(err)
+	s.Cleanup(tap.Close)
+	return tap
+}
+
+// onlyTunnels wants that something was said on the wire, and all of it to the tunnel's port.
+func (s *stage) onlyTunnels(tap *wire.Tap) {
+	s.Helper()
+	s.Logf("on the wire: %s", tap)
+	if ports := tap.Ports(); len(ports) != 1 || ports[0] != tunnelPort {
+		s.Errorf("pods spoke to ports %v on the wire, want only %d", ports, tunnelPort)
+	}
+}
+
+// nodes of the cluster, by name.
+func (s *stage) nodes() []string {
+	s.Helper()
+	all, err := cluster.List(s.ctx, "Node", "", "")
+	s.must(err)
+	names := []string{}
+	for _, node := range all {
+		names = append(names, node.GetName())
+	}
+	if len(names) < 2 {
+		s.Skipf("two nodes are needed; there are %v", names)
+	}
+	return names
+}
+
+// tunnels are the pods of the DaemonSet, by node.
+func (s *stage) tunnels() map[string]*scene.Object {
+	s.Helper()
+	pods := map[string]*scene.Object{}
+	for _, pod := range s.pods(systemNamespace, ztunnelLabel) {
+		node, _, _ := unstructured.NestedString(pod.Object, "spec", "nodeName")
+		pods[node] = pod
+	}
+	return pods
+}
+
+// restartTunnels rolls the DaemonSet and waits until every node has its new tunnel, and it is ready.
+func (s *stage) restartTunnels() {
+	s.Helper()
+	s.must(s.patch("DaemonSet", systemNamespace, ztunnelName, fmt.Sprintf(
+		`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))))
+	s.tunnelsRolledOut()
+}
+
+func (s *stage) tunnelsRolledOut() {
+	s.Helper()
+	s.until(ample, "the tunnels to be rolled out", func() (string, error) {
+		set, err := cluster.Get(s.ctx, "DaemonSet", systemNamespace, ztunnelName)
+		if err != nil || set == nil {
+			return "no DaemonSet", err
+		}
+		number := func(fields ...string) int64 {
+			value, _, _ := unstructured.NestedInt64(set.Object, fields...)
+			return value
+		}
+		want := number("status", "desiredNumberScheduled")
+		now := []int64{number("status", "updatedNumberScheduled"), number("status", "numberAvailable")}
+		for _, count := range now {
+			if count != want || want == 0 || number("status", "observedGeneration") != set.GetGeneration() {
+				return fmt.Sprintf("want %d pods; updated, available: %v", want, now), nil
+			}
+		}
+		return "", nil
+	})
+}
+
+// events of an object: reasons and notes.
+func (s *stage) eventsOf(name string) []string {
+	s.Helper()
+	all, err := cluster.List(s.ctx, "Event", s.namespace, "")
+	s.must(err)
+	var notes []string
+	for _, event := range all {
+		if about, _, _ := unstructured.NestedString(event.Object, "regarding", "name"); about == name {
+			reason, _, _ := unstructured.NestedString(event.Object, "reason")
+			note, _, _ := unstructured.NestedString(event.Object, "note")
+			notes = append(notes, reason+": "+note)
+		}
+	}
+	return notes
+}
+
+func port(host string, number int) string { return net.JoinHostPort(host, fmt.Sprint(number)) }
+
+// plain says something in plaintext to an address from the network that the tests run on, and returns why that did not work.
+func (s *stage) plain(ip string, number int) (why string) {
+	conn, err := net.DialTimeout("tcp", port(ip, number), 5*time.Second)
+	if err != nil {
+		return err.Error()
+	}
+	defer conn.Close()
+	s.must(conn.SetDeadline(time.Now().Add(5 * time.Second)))
+	if _, err := io.WriteString(conn, "hello\n"); err != nil {
+		return err.Error()
+	}
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		return err.Error()
+	}
+	return ""
+}

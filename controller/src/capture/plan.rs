@@ -1,0 +1,213 @@
+//! What is to be written on which pod, from what the tunnels say and what is written already. Pure.
+
+use super::Reports;
+use crate::events::Happening;
+use fairway_config::capture::{CaptureState, PodCapture};
+use fairway_config::model::ObjectName;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a pod shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) captured: bool,
+    /// In a word, for the condition.
+    pub(super) reason: &'static str,
+    /// For a person.
+    pub(super) message: String,
+}
+
+/// What is written on a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// This.
+    Mark(Mark),
+    /// By a leader before this one, of whose words only the label was read.
+    Label { captured: bool },
+}
+
+/// A pod with what is written on it.
+pub(super) type Pods = HashMap<Arc<str>, (ObjectName, Written), ahash::RandomState>;
+
+/// What is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) uid: Arc<str>,
+    pub(super) pod: ObjectName,
+    /// None: it is not in the mesh any more.
+    pub(super) mark: Option<Mark>,
+}
+
+/// What is to be written, and which pods are gone. `node_of` knows the pods there are.
+pub(super) fn plan(
+    reports: &Reports,
+    written: &Pods,
+    node_of: impl Fn(&str) -> Option<Arc<str>>,
+) -> (Vec<Change>, Vec<Arc<str>>) {
+    let (mut changes, mut named) = (Vec::new(), HashSet::new());
+    for it in reports.values().flat_map(|pods| pods.iter()) {
+        let Some((pod, mark)) = name(it).zip(mark(it)) else { continue };
+        named.insert(it.uid.as_str());
+        if !written.get(it.uid.as_str()).is_some_and(|(_, written)| written.says(&mark)) {
+            changes.push(Change { uid: it.uid.as_str().into(), pod, mark: Some(mark) });
+        }
+    }
+    let mut gone = Vec::new();
+    for (uid, (pod, _)) in written.iter().filter(|(uid, _)| !named.contains(&***uid)) {
+        match node_of(uid) {
+            None => gone.push(uid.clone()),
+            // Its node has spoken, and not of it.
+            Some(node) if reports.contains_key(&node) => {
+                changes.push(Change { uid: uid.clone(), pod: pod.clone(), mark: None });
+            }
+            Some(_) => {}
+        }
+    }
+    changes.sort_by(|a, b| a.pod.cmp(&b.pod));
+    (changes, gone)
+}
+
+/// What is worth an Event.
+pub(super) fn happening(mark: &Mark) -> Option<Happening> {
+    let good = match mark.reason {
+        HOST_NETWORK => true,
+        NOT_CAPTURED => false,
+        _ => return None,
+    };
+    let note = match good {
+        true => format!("It is not in the mesh of its namespace: {}", mark.message),
+        false => format!("It is in the mesh and not captured, so it reaches nobody: {}", mark.message),
+    };
+    Some(Happening { good, reason: mark.reason.to_owned(), note })
+}
+
+const CAPTURED: &str = "Captured";
+const CAPTURING: &str = "Capturing";
+const NOT_CAPTURED: &str = "NotCaptured";
+const HOST_NETWORK: &str = "HostNetwork";
+const OPTED_OUT: &str = "OptedOut";
+const PROXY: &str = "Proxy";
+
+fn mark(it: &PodCapture) -> Option<Mark> {
+    let (captured, reason) = match it.state() {
+        CaptureState::Captured => (true, CAPTURED),
+        CaptureState::Missing if it.reason.is_empty() => (false, CAPTURING),
+        CaptureState::Missing => (false, NOT_CAPTURED),
+        CaptureState::HostNetwork => (false, HOST_NETWORK),
+        CaptureState::OptedOut => (false, OPTED_OUT),
+        CaptureState::Proxy => (false, PROXY),
+        CaptureState::Unspecified => return None,
+    };
+    let message = match reason {
+        CAPTURED => "its TCP goes through its node's tunnel".to_owned(),
+        CAPTURING => "its node's tunnel is about to capture it".to_owned(),
+        _ => it.reason.clone(),
+    };
+    Some(Mark { captured, reason, message })
+}
+
+fn name(it: &PodCapture) -> Option<ObjectName> {
+    it.pod.split_once('/').map(|(namespace, name)| ObjectName::new(namespace, name))
+}
+
+// === impl Written ===
+
+impl Written {
+    fn says(&self, mark: &Mark) -> bool {
+        match self {
+            Self::Mark(written) => written == mark,
+            Self::Label { captured } => *captured && mark.captured,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(name: &str, state: CaptureState, reason: &str) -> PodCapture {
+        PodCapture {
+            uid: format!("uid-{name}"),
+            pod: format!("shop/{name}"),
+            state: state.into(),
+            reason: reason.to_owned(),
+            repairs: 0,
+        }
+    }
+
+    fn written(pods: &[(&str, Written)]) -> Pods {
+        let entry = |(name, it): &(&str, Written)| {
+            (format!("uid-{name}").into(), (ObjectName::new("shop", *name), it.clone()))
+        };
+        pods.iter().map(entry).collect()
+    }
+
+    fn described((changes, gone): (Vec<Change>, Vec<Arc<str>>)) -> (Vec<String>, Vec<Arc<str>>) {
+        let describe = |it: &Change| {
+            let mark =
+                it.mark.as_ref().map_or("nothing".to_owned(), |it| format!("{} {}", it.captured, it.reason));
+            format!("{}: {mark}", it.pod)
+        };
+        (changes.iter().map(describe).collect(), gone)
+    }
+
+    #[test]
+    fn what_a_tunnel_says_is_written_once() {
+        let pods = [
+            report("a", CaptureState::Captured, ""),
+            report("b", CaptureState::Missing, ""),
+            report("c", CaptureState::Missing, "no nftables"),
+            report("d", CaptureState::HostNetwork, "it has its node's network"),
+            report("e", CaptureState::OptedOut, "its label"),
+            report("f", CaptureState::Proxy, "it is a proxy"),
+            report("g", CaptureState::Unspecified, ""),
+        ];
+        let reports: Reports = [(Arc::from("n1"), pods.into())].into_iter().collect();
+        let node_of = |_: &str| Some(Arc::from("n1"));
+        let (changes, _) = plan(&reports, &Pods::default(), node_of);
+        assert_eq!(
+            described((changes.clone(), vec![])).0,
+            [
+                "shop/a: true Captured",
+                "shop/b: false Capturing",
+                "shop/c: false NotCaptured",
+                "shop/d: false HostNetwork",
+                "shop/e: false OptedOut",
+                "shop/f: false Proxy",
+            ]
+        );
+        let events: Vec<_> = changes.iter().filter_map(|it| happening(it.mark.as_ref()?)).collect();
+        let events: Vec<_> = events.iter().map(|it| (it.good, it.reason.as_str())).collect();
+        assert_eq!(events, [(false, "NotCaptured"), (true, "HostNetwork")]);
+        let after: Pods =
+            changes.into_iter().filter_map(|it| Some((it.uid, (it.pod, Written::Mark(it.mark?))))).collect();
+        assert_eq!(plan(&reports, &after, node_of), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_a_leader_before_has_written_stays_if_it_is_right() {
+        let pods = [report("a", CaptureState::Captured, ""), report("b", CaptureState::Captured, "")];
+        let reports: Reports = [(Arc::from("n1"), pods.into())].into_iter().collect();
+        let before = written(&[
+            ("a", Written::Label { captured: true }),
+            ("b", Written::Label { captured: false }),
+            // Left the mesh while nobody led.
+            ("left", Written::Label { captured: true }),
+            // Its node has not spoken yet.
+            ("silent", Written::Label { captured: true }),
+            ("gone", Written::Label { captured: true }),
+        ]);
+        let node_of = |uid: &str| match uid {
+            "uid-gone" => None,
+            "uid-silent" => Some(Arc::from("n2")),
+            _ => Some(Arc::from("n1")),
+        };
+        assert_eq!(
+            described(plan(&reports, &before, node_of)),
+            (
+                vec!["shop/b: true Captured".to_owned(), "shop/left: nothing".to_owned()],
+                vec!["uid-gone".into()]
+            )
+        );
+    }
+}

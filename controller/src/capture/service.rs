@@ -1,0 +1,51 @@
+//! Where the tunnels report.
+
+use super::Reports;
+use crate::admission::Roster;
+use crate::serve::{Admission, Peer};
+use fairway_config::capture::capture_server::{Capture, CaptureServer};
+use fairway_config::capture::{CaptureReport, CaptureReportAnswer, PodCapture};
+use fairway_config::stream::{Proxy, Subscription};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+/// Takes what tunnels say of the pods of their own node, and of no others.
+pub(crate) struct CaptureService<A> {
+    reports: Arc<watch::Sender<Reports>>,
+    roster: Arc<Roster>,
+    admission: A,
+}
+
+// === impl CaptureService ===
+
+impl<A: Admission> CaptureService<A> {
+    /// A gRPC service. Whoever may have a node's configuration may report for it.
+    pub(crate) fn server(
+        reports: Arc<watch::Sender<Reports>>,
+        roster: Arc<Roster>,
+        admission: A,
+    ) -> CaptureServer<Self> {
+        CaptureServer::new(Self { reports, roster, admission })
+    }
+
+    fn of_this_node(&self, node: &str, pods: Vec<PodCapture>) -> Arc<[PodCapture]> {
+        pods.into_iter().filter(|it| self.roster.node_of(&it.uid).as_deref() == Some(node)).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl<A: Admission> Capture for CaptureService<A> {
+    async fn report(&self, request: Request<CaptureReport>) -> Result<Response<CaptureReportAnswer>, Status> {
+        let (metadata, extensions, CaptureReport { node, pods }) = request.into_parts();
+        let node: Arc<str> = node.into();
+        let asked = Subscription { proxy: Proxy::Node(node.clone()), version: "".into() };
+        let peer = Peer { extensions: &extensions, metadata: &metadata };
+        self.admission
+            .admit(peer, &asked)
+            .map_err(|refused| Status::permission_denied(refused.to_string()))?;
+        let pods = self.of_this_node(&node, pods);
+        self.reports.send_modify(|it| drop(it.insert(node, pods)));
+        Ok(Response::new(CaptureReportAnswer {}))
+    }
+}

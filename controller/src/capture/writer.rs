@@ -1,0 +1,182 @@
+//! Writes it on the pods.
+
+use super::Reports;
+use super::plan::{Change, Mark, Pods, Written, happening, plan};
+use crate::admission::Roster;
+use crate::apiserver::describe;
+use crate::events::{Happening, Recorder};
+use crate::resources::{Kind, ObjectRef};
+use fairway_config::model::ObjectName;
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+/// The label, and the condition's type.
+const LABEL: &str = "fairway.dev/captured";
+const CONDITION: &str = "fairway.dev/Captured";
+/// Writes under way at once.
+const AT_ONCE: usize = 8;
+/// The pause after a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// Pods that are gone are forgotten at least so often.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Writes what the tunnels say, for as long as this replica leads.
+pub(crate) async fn write(
+    client: &Client,
+    mut reports: watch::Receiver<Reports>,
+    roster: &Roster,
+    events: &Recorder,
+) {
+    let mut pods = loop {
+        match labelled(client).await {
+            Ok(pods) => break pods,
+            Err(error) => warn!("which pods are labelled {LABEL} is not known: {}", describe(&error)),
+        }
+        tokio::time::sleep(AFTER_FAILURE).await;
+    };
+    let mut repairs = HashMap::new();
+    loop {
+        let now = reports.borrow_and_update().clone();
+        tell_repairs(&now, &mut repairs, events);
+        let (changes, gone) = plan(&now, &pods, |uid| roster.node_of(uid));
+        for uid in gone {
+            pods.remove(&uid);
+        }
+        let writes = stream::iter(changes).map(|change| async { (apply(client, &change).await, change) });
+        let outcomes: Vec<_> = writes.buffer_unordered(AT_ONCE).collect().await;
+        let mut wait = SWEEP;
+        for (outcome, change) in outcomes {
+            match outcome {
+                Ok(()) => tell(&change, events),
+                // The pod is gone, or another has its name.
+                Err(kube::Error::Api(status)) if [404, 409, 422].contains(&status.code) => {
+                    debug!(pod = %change.pod, "not written: {}", status.message);
+                }
+                Err(error) => {
+                    warn!(pod = %change.pod, "whether it is captured cannot be written: {}", describe(&error));
+                    wait = AFTER_FAILURE;
+                    continue;
+                }
+            }
+            let Change { uid, pod, mark } = change;
+            match mark {
+                Some(mark) => drop(pods.insert(uid, (pod, Written::Mark(mark)))),
+                None => drop(pods.remove(&uid)),
+            }
+        }
+        tokio::select! {
+            changed = reports.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// The pods that a leader before this one has written on.
+async fn labelled(client: &Client) -> kube::Result<Pods> {
+    let listed = Api::<Pod>::all(client.clone()).list_metadata(&ListParams::default().labels(LABEL)).await?;
+    let entry = |it: kube::core::PartialObjectMeta<Pod>| {
+        let metadata = it.metadata;
+        let captured = metadata.labels?.get(LABEL)? == "true";
+        let pod = ObjectName::new(metadata.namespace?, metadata.name?);
+        Some((metadata.uid?.into(), (pod, Written::Label { captured })))
+    };
+    Ok(listed.items.into_iter().filter_map(entry).collect())
+}
+
+async fn apply(client: &Client, change: &Change) -> kube::Result<()> {
+    let ObjectName { namespace, name } = &change.pod;
+    let path =
+        format!("/api/v1/namespaces/{namespace}/pods/{name}/status?fieldManager=fairway-capture&force=true");
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let request = http::Request::patch(path)
+        .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
+        .body(manifest(change, &now).to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    client.request_text(request).await.map(drop)
+}
+
+/// What is left out of an apply is taken away.
+fn manifest(Change { uid, pod, mark }: &Change, now: &str) -> Value {
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        // With the uid another pod of this name is none of ours.
+        "metadata": { "name": &*pod.name, "namespace": &*pod.namespace, "uid": &**uid },
+    });
+    if let Some(Mark { captured, reason, message }) = mark {
+        object["metadata"]["labels"] = json!({ LABEL: captured.to_string() });
+        object["status"] = json!({
+            "conditions": [{
+                "type": CONDITION,
+                "status": if *captured { "True" } else { "False" },
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": now,
+            }],
+        });
+    }
+    object
+}
+
+fn tell(change: &Change, events: &Recorder) {
+    if let Some(happening) = change.mark.as_ref().and_then(happening) {
+        events.tell_pod(&ObjectRef::of(Kind::Pod, &change.pod), change.uid.clone(), happening);
+    }
+}
+
+/// Rules that somebody had changed and that were put back since the last report.
+fn tell_repairs(reports: &Reports, told: &mut HashMap<Arc<str>, u64>, events: &Recorder) {
+    let mut now = HashMap::new();
+    for it in reports.values().flat_map(|pods| pods.iter()) {
+        let uid: Arc<str> = it.uid.as_str().into();
+        let before = told.get(&uid).copied();
+        // A tunnel that has just started counts from zero.
+        if it.repairs > before.unwrap_or(0)
+            && let Some((namespace, name)) = it.pod.split_once('/')
+        {
+            let note = "Somebody changed the rules that capture it; its node's tunnel has put them back";
+            let happening =
+                Happening { good: false, reason: "CaptureRepaired".to_owned(), note: note.to_owned() };
+            events.tell_pod(&ObjectRef::new(Kind::Pod, namespace, name), uid.clone(), happening);
+        }
+        now.insert(uid, it.repairs);
+    }
+    *told = now;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_a_label_and_a_condition_and_taken_away_by_leaving_them_out() {
+        let mark = Mark { captured: true, reason: "Captured", message: "it is".to_owned() };
+        let mut change = Change { uid: "uid-a".into(), pod: ObjectName::new("shop", "a"), mark: Some(mark) };
+        assert_eq!(
+            manifest(&change, "2026-01-01T00:00:00Z"),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": { "name": "a", "namespace": "shop", "uid": "uid-a", "labels": { "fairway.dev/captured": "true" } },
+                "status": { "conditions": [{
+                    "type": "fairway.dev/Captured", "status": "True", "reason": "Captured", "message": "it is",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }] },
+            })
+        );
+        change.mark = None;
+        assert_eq!(
+            manifest(&change, "")["metadata"],
+            json!({ "name": "a", "namespace": "shop", "uid": "uid-a" })
+        );
+        assert_eq!(manifest(&change, "").get("status"), None);
+    }
+}

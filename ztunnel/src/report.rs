@@ -1,0 +1,192 @@
+//! What the controller is told of this node's pods: who is in the mesh, and why somebody is not.
+
+use crate::decide::Index;
+use crate::pod::{PodState, PodStatus};
+use crate::succession::Duty;
+use crate::view::View;
+use fairway_config::capture::capture_client::CaptureClient;
+use fairway_config::capture::{CaptureReport, CaptureState, PodCapture};
+use fairway_config::model::{Aside, Mesh, Workload};
+use fairway_identity::ControllerChannel;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How often it is seen whether there is something new to say.
+const LOOK: Duration = Duration::from_millis(250);
+/// When it is said again though nothing is new: somebody may have forgotten it.
+const AGAIN: Duration = Duration::from_secs(60);
+/// The pause after it could not be said.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tells the controller, as long as this tunnel is on duty.
+pub(crate) struct Reporter {
+    pub(crate) node: Arc<str>,
+    pub(crate) view: View,
+    pub(crate) duty: Duty,
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// Runs for ever.
+    pub(crate) async fn run(self, controller: ControllerChannel) -> Infallible {
+        let mut client = CaptureClient::new(controller.into_service());
+        let mut said: Option<(Vec<PodCapture>, Instant)> = None;
+        let mut failure = None;
+        loop {
+            self.duty.ours().await;
+            let pods = pods(&self.view.state.load(), &self.node, &self.view.pods());
+            if said.as_ref().is_some_and(|(said, at)| *said == pods && at.elapsed() < AGAIN) {
+                sleep(LOOK).await;
+                continue;
+            }
+            let report = CaptureReport { node: self.node.to_string(), pods: pods.clone() };
+            match timeout(PATIENCE, client.report(report)).await {
+                Ok(Ok(_)) => {
+                    said = Some((pods, Instant::now()));
+                    failure = None;
+                }
+                error => {
+                    let error = match error {
+                        Ok(Err(status)) => status.to_string(),
+                        _ => "it takes too long".to_owned(),
+                    };
+                    // Said once, not at every try.
+                    if failure.as_ref() != Some(&error) {
+                        tracing::warn!(error, "the controller cannot be told which pods are captured");
+                        failure = Some(error);
+                    }
+                    sleep(AFTER_FAILURE).await;
+                }
+            }
+        }
+    }
+}
+
+/// What there is to say. In the order of names, so that two reports of the same are equal.
+fn pods(index: &Index, node: &str, registered: &[PodStatus]) -> Vec<PodCapture> {
+    let registered: HashMap<&str, &PodStatus> = registered.iter().map(|it| (&*it.uid, it)).collect();
+    let workloads = index.snapshot().workloads.values().filter(|it| &*it.node == node);
+    let mut pods: Vec<PodCapture> =
+        workloads.filter_map(|it| pod(it, registered.get(&*it.uid).copied())).collect();
+    pods.sort_by(|a, b| a.pod.cmp(&b.pod));
+    pods
+}
+
+fn pod(workload: &Workload, status: Option<&PodStatus>) -> Option<PodCapture> {
+    let is_captured = status.is_some_and(|it| it.state == PodState::Captured);
+    let (state, reason) = match (workload.mesh, workload.aside) {
+        (Mesh::Captured(_), _) if is_captured => (CaptureState::Captured, String::new()),
+        (Mesh::Captured(_), _) => {
+            // Without a reason it is about to be.
+            (CaptureState::Missing, status.and_then(|it| it.reason.clone()).unwrap_or_default())
+        }
+        (Mesh::Outside, Some(aside)) => {
+            let (state, why) = aside_of(aside);
+            (state, why.to_owned())
+        }
+        // On its way out of the mesh.
+        (Mesh::Outside, None) if status.is_some_and(|it| it.state == PodState::Releasing) => {
+            (CaptureState::Captured, String::new())
+        }
+        (Mesh::Outside, None) => return None,
+    };
+    Some(PodCapture {
+        uid: workload.uid.to_string(),
+        pod: workload.key.to_string(),
+        state: state.into(),
+        reason,
+        repairs: status.map_or(0, |it| it.repairs),
+    })
+}
+
+fn aside_of(aside: Aside) -> (CaptureState, &'static str) {
+    match aside {
+        Aside::HostNetwork => (
+            CaptureState::HostNetwork,
+            "it has its node's network, and capturing that would cut the node off",
+        ),
+        Aside::OptedOut => (CaptureState::OptedOut, "its label fairway.dev/mesh takes it out"),
+        Aside::Proxy => (CaptureState::Proxy, "it is a proxy of Fairway's, and speaks mTLS itself"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairway_config::model::{Generation, MutualTls, Resource};
+    use fairway_config::{Delta, Snapshot};
+
+    fn workload(name: &str, node: &str, mesh: Mesh, aside: Option<Aside>) -> Resource {
+        Resource::Workload(Arc::new(Workload {
+            key: format!("shop/{name}").into(),
+            uid: format!("uid-{name}").into(),
+            addresses: vec![],
+            identity: "spiffe://cluster.local/ns/shop/sa/a".parse().unwrap(),
+            node: node.into(),
+            mesh,
+            aside,
+            probes: vec![],
+            authorizations: vec![],
+        }))
+    }
+
+    fn status(name: &str, state: PodState, reason: Option<&str>) -> PodStatus {
+        PodStatus {
+            uid: format!("uid-{name}").into(),
+            pod: format!("shop/{name}").into(),
+            state,
+            reason: reason.map(str::to_owned),
+            repairs: 2,
+            connections: 0,
+            namespace: None,
+        }
+    }
+
+    #[test]
+    fn pods_of_this_node_that_are_in_the_mesh_or_set_aside_are_told() {
+        let captured = Mesh::Captured(MutualTls::Permissive);
+        let upserts = vec![
+            workload("in", "n1", captured, None),
+            workload("failing", "n1", captured, None),
+            workload("early", "n1", captured, None),
+            workload("leaving", "n1", Mesh::Outside, None),
+            workload("left", "n1", Mesh::Outside, None),
+            workload("host", "n1", Mesh::Outside, Some(Aside::HostNetwork)),
+            workload("proxy", "n1", Mesh::Outside, Some(Aside::Proxy)),
+            workload("shy", "n1", Mesh::Outside, Some(Aside::OptedOut)),
+            workload("elsewhere", "n2", captured, None),
+        ];
+        let delta = Delta { generation: Generation(1), upserts, removals: vec![] };
+        let (next, changes) = Snapshot::default().apply(delta);
+        let index = Index::default().update(&next, &changes);
+        let registered = [
+            status("in", PodState::Captured, None),
+            status("failing", PodState::Failed, Some("no nftables")),
+            status("leaving", PodState::Releasing, None),
+            status("left", PodState::Outside, None),
+        ];
+        let said: Vec<_> = pods(&index, "n1", &registered)
+            .into_iter()
+            .map(|it| format!("{} {} {}", it.pod, it.state().as_str_name(), it.repairs))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "shop/early CAPTURE_STATE_MISSING 0",
+                "shop/failing CAPTURE_STATE_MISSING 2",
+                "shop/host CAPTURE_STATE_HOST_NETWORK 0",
+                "shop/in CAPTURE_STATE_CAPTURED 2",
+                "shop/leaving CAPTURE_STATE_CAPTURED 2",
+                "shop/proxy CAPTURE_STATE_PROXY 0",
+                "shop/shy CAPTURE_STATE_OPTED_OUT 0",
+            ]
+        );
+        let failing = pods(&index, "n1", &registered).into_iter().find(|it| it.pod == "shop/failing");
+        assert_eq!(failing.unwrap().reason, "no nftables");
+    }
+}
