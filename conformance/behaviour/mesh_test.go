@@ -264,22 +264,26 @@ func (s *stage) restartTunnels() {
 	s.tunnelsRolledOut()
 }
 
+// tunnelsRolledOut waits until each node has a tunnel of the newest template, ready, and no other that is not ending. The
+// DaemonSet's own status tells of the oldest pod of a node, which may carry connections for long.
 func (s *stage) tunnelsRolledOut() {
 	s.Helper()
+	nodes := s.nodes()
 	s.until(ample, "the tunnels to be rolled out", func() (string, error) {
 		set, err := cluster.Get(s.ctx, "DaemonSet", systemNamespace, ztunnelName)
 		if err != nil || set == nil {
 			return "no DaemonSet", err
 		}
-		number := func(fields ...string) int64 {
-			value, _, _ := unstructured.NestedInt64(set.Object, fields...)
-			return value
+		observed, _, _ := unstructured.NestedInt64(set.Object, "status", "observedGeneration")
+		newest := set.GetAnnotations()["deprecated.daemonset.template.generation"]
+		pods := s.pods(systemNamespace, ztunnelLabel)
+		if observed != set.GetGeneration() || len(pods) != len(nodes) {
+			return fmt.Sprintf("%d tunnels on %d nodes", len(pods), len(nodes)), nil
 		}
-		want := number("status", "desiredNumberScheduled")
-		now := []int64{number("status", "updatedNumberScheduled"), number("status", "numberAvailable")}
-		for _, count := range now {
-			if count != want || want == 0 || number("status", "observedGeneration") != set.GetGeneration() {
-				return fmt.Sprintf("want %d pods; updated, available: %v", want, now), nil
+		for _, pod := range pods {
+			ready := scene.ConditionOf(pod, "Ready")
+			if pod.GetLabels()["pod-template-generation"] != newest || ready.Status != "True" {
+				return fmt.Sprintf("%s: %s", pod.GetName(), ready), nil
 			}
 		}
 		return "", nil

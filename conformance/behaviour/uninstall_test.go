@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/discovery"
 
 	"github.com/fairway-mesh/fairway/conformance/behaviour/load"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/peer"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
@@ -79,6 +80,16 @@ func TestHelmUninstall(t *testing.T) {
 		address = net.JoinHostPort(s.programmed("gw"), "80")
 		s.answers(address)
 	})
+	s.label("Namespace", "", s.namespace, meshLabel, "enabled")
+	s.pod("client", s.nodes()[0], "", "", "")
+	s.pod("server", s.nodes()[1], "", "", "")
+	s.ready("client", "server")
+	s.captured("client", "server")
+	kept := s.streams("client", port("server", 7002), 5, 100*time.Millisecond)
+	var folders []nodeFolders
+	for _, node := range s.nodes() {
+		folders = append(folders, s.nodeFolders(node))
+	}
 	s.part("the proxy goes on", func(s *stage) {
 		loads := s.allLoads(address)
 		_, err := s.run(*helm, "uninstall", "fairway", "-n", systemNamespace, "--wait", "--timeout", "2m")
@@ -87,6 +98,29 @@ func TestHelmUninstall(t *testing.T) {
 		s.must(err)
 		time.Sleep(5 * time.Second)
 		loads.end(s)
+	})
+	s.part("nodes and pods are as before", func(s *stage) {
+		for i, folder := range folders {
+			s.until(time.Minute, "the plugin to go", func() (string, error) {
+				configurations, err := scene.Entries(folder.configurations)
+				if err != nil {
+					return "", err
+				}
+				programs, err := scene.Entries(folder.programs)
+				left := slices.Contains(configurations, pluginConfiguration) || slices.Contains(configurations, pluginCredentials) ||
+					slices.Contains(programs, pluginProgram)
+				return missing(!left, fmt.Sprintf("on node %d are %v and %v", i+1, configurations, programs)), err
+			})
+		}
+		s.well("connections", "client", port("server", 7002), peer.Echo, "-times", "10")
+		s.pod("new", s.nodes()[0], "", "", "")
+		s.ready("new")
+		// What was within the tunnels had the time that a tunnel has to end.
+		s.Logf("streams from before: %s", s.stop(kept))
+		s.must(cluster.Delete(s.ctx, "Pod", s.namespace, "new"))
+		s.must(cluster.Delete(s.ctx, "Pod", s.namespace, "client"))
+		s.must(cluster.Delete(s.ctx, "Pod", s.namespace, "server"))
+		s.label("Namespace", "", s.namespace, meshLabel, "")
 	})
 	s.part("kinds stay", func(s *stage) {
 		for _, name := range crds {

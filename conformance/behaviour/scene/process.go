@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,6 +64,23 @@ func (p Process) Output(program string, args ...string) (string, error) {
 		return string(out), fmt.Errorf("%s %v: %w: %s", program, args, err, bytes.TrimSpace(out))
 	}
 	return string(out), nil
+}
+
+// Folder that the process sees. It stays open when the process ends.
+func (p Process) Folder(path string) (*os.Root, error) {
+	return os.OpenRoot(fmt.Sprintf("/proc/%d/root%s", int(p), path))
+}
+
+// Entries of a folder, in order.
+func Entries(folder *os.Root) ([]string, error) {
+	file, err := folder.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	names, err := file.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
 }
 
 // Memory of a process, in MiB.

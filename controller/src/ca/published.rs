@@ -4,13 +4,16 @@
 use crate::apiserver::describe;
 use fairway_identity::TrustBundle;
 use http::header::CONTENT_TYPE;
-use kube::Client;
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, Client};
 use pem::{EncodeConfig, LineEnding, Pem};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
+/// The Service of the controller, with which it goes.
+const SERVICE: &str = "fairway-controller";
 /// The ConfigMap's name.
 const NAME: &str = "fairway-roots";
 /// The key of the roots in it.
@@ -27,10 +30,10 @@ pub(crate) async fn publish(
     mut roots: watch::Receiver<Option<TrustBundle>>,
 ) {
     loop {
-        let manifest = roots.borrow_and_update().as_ref().map(|it| manifest(namespace, it));
-        let wait = match manifest {
+        let known = roots.borrow_and_update().clone();
+        let wait = match known {
             None => AGAIN,
-            Some(manifest) => match apply(client, namespace, &manifest).await {
+            Some(known) => match apply(client, namespace, &known).await {
                 Ok(()) => AGAIN,
                 Err(error) => {
                     warn!("the ConfigMap {namespace}/{NAME} cannot be written: {}", describe(&error));
@@ -45,7 +48,10 @@ pub(crate) async fn publish(
     }
 }
 
-async fn apply(client: &Client, namespace: &str, manifest: &Value) -> kube::Result<()> {
+async fn apply(client: &Client, namespace: &str, roots: &TrustBundle) -> kube::Result<()> {
+    let service = Api::<Service>::namespaced(client.clone(), namespace).get_metadata_opt(SERVICE).await?;
+    let owner = service.and_then(|it| it.metadata.uid);
+    let manifest = manifest(namespace, owner.as_deref(), roots);
     let path = format!(
         "/api/v1/namespaces/{namespace}/configmaps/{NAME}?fieldManager=fairway-controller&force=true"
     );
@@ -56,7 +62,9 @@ async fn apply(client: &Client, namespace: &str, manifest: &Value) -> kube::Resu
     client.request_text(request).await.map(drop)
 }
 
-fn manifest(namespace: &str, roots: &TrustBundle) -> Value {
+fn manifest(namespace: &str, owner_uid: Option<&str>, roots: &TrustBundle) -> Value {
+    let owner = |uid| json!({ "apiVersion": "v1", "kind": "Service", "name": SERVICE, "uid": uid });
+    let owners: Vec<Value> = owner_uid.map(owner).into_iter().collect();
     let certificates: Vec<Pem> = roots.roots.iter().map(|it| Pem::new("CERTIFICATE", it.to_vec())).collect();
     let form = EncodeConfig::new().set_line_ending(LineEnding::LF);
     json!({
@@ -65,6 +73,7 @@ fn manifest(namespace: &str, roots: &TrustBundle) -> Value {
         "metadata": {
             "name": NAME,
             "namespace": namespace,
+            "ownerReferences": owners,
             "labels": {
                 "app.kubernetes.io/name": "fairway",
                 "app.kubernetes.io/managed-by": "fairway-controller",

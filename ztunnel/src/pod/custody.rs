@@ -34,7 +34,15 @@ pub(super) struct Place {
     pub(super) sockets: Option<Listeners>,
     /// Taken when it ends politely.
     pub(super) trigger: Option<drain::Trigger>,
-    pub(super) releasing: Option<Instant>,
+    pub(super) releasing: Option<Releasing>,
+}
+
+/// How far a pod's way out of the mesh is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Releasing {
+    pub(super) since: Instant,
+    /// When nothing new was captured any more.
+    pub(super) let_go: Option<Instant>,
 }
 
 // === impl Custody ===

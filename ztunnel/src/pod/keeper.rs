@@ -1,6 +1,6 @@
 //! One pod's task: captures it, keeps its rules in place, and lets it go.
 
-use super::custody::{Custody, Place};
+use super::custody::{Custody, Place, Releasing};
 use super::step::{self, Held, Rest, Rules, Step, Wanted};
 use super::{Candidate, Legacy, LocalPod, PodError, PodState, PodStatus};
 use crate::Settings;
@@ -13,8 +13,12 @@ use fairway_netns::Namespace;
 use fairway_netns::capture::{self, Capture};
 use fairway_runtime::drain::{self, Phase};
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+/// How long a connection may wait to be accepted.
+const QUEUED: Duration = Duration::from_secs(1);
 
 pub(super) type Answer = oneshot::Sender<Result<PodState, PodError>>;
 
@@ -168,16 +172,25 @@ impl Keeper {
                 tracing::warn!(pod = %self.key, "capture rules were changed by somebody else; put back");
             }
             (Step::StartRelease, Some(place)) => {
-                place.releasing = Some(Instant::now());
+                place.releasing = Some(Releasing { since: Instant::now(), let_go: None });
                 tracing::info!(pod = %self.key, connections = place.pod.connections(), "leaves the mesh");
             }
-            (Step::StopRelease, Some(place)) => place.releasing = None,
+            (Step::LetGo, Some(place)) => {
+                namespace.run(move || capture::let_go(&rules)).await??;
+                if let Some(releasing) = &mut place.releasing {
+                    releasing.let_go = Some(Instant::now());
+                }
+            }
+            (Step::StopRelease, Some(place)) => {
+                namespace.run(move || capture::apply(&rules)).await??;
+                place.releasing = None;
+            }
             (Step::Free, Some(_)) => {
                 namespace.run(move || capture::remove(&rules)).await??;
                 custody.place = None;
                 tracing::info!(pod = %self.key, "released");
             }
-            (Step::Nothing | Step::StartRelease | Step::StopRelease | Step::Free, _) => {}
+            (Step::Nothing | Step::StartRelease | Step::LetGo | Step::StopRelease | Step::Free, _) => {}
         }
         if let (Some(place), Some(workload)) = (&custody.place, workload) {
             place.pod.identify(|| self.around.identities.subscribe(&workload.identity));
@@ -210,11 +223,8 @@ impl Keeper {
         look: Look,
     ) -> Result<Held, PodError> {
         let Some(place) = place else { return Ok(Held::Free) };
-        if let Some(since) = place.releasing {
-            let (settings, elapsed) = (&self.around.settings, since.elapsed());
-            let idle = place.pod.connections() == 0 && elapsed >= settings.release_not_before;
-            let over = idle || elapsed >= settings.release_after;
-            return Ok(Held::Releasing(if over { Rest::Over } else { Rest::Connections }));
+        if let Some(releasing) = place.releasing {
+            return Ok(Held::Releasing(self.rest(place, releasing)));
         }
         if look == Look::Away {
             return Ok(Held::Captured(Rules::Right));
@@ -224,6 +234,18 @@ impl Keeper {
             tracing::warn!(pod = %self.key, difference, "capture rules are not as they should be");
         }
         Ok(Held::Captured(if found == Capture::Installed { Rules::Right } else { Rules::Wrong }))
+    }
+
+    fn rest(&self, place: &Place, Releasing { since, let_go }: Releasing) -> Rest {
+        let settings = &self.around.settings;
+        match let_go {
+            None if since.elapsed() < settings.release_not_before => Rest::Lingering,
+            None => Rest::Heard,
+            // What waited to be accepted when nothing new came any more is counted by now.
+            Some(since) if place.pod.connections() == 0 && since.elapsed() >= QUEUED => Rest::Over,
+            Some(_) if since.elapsed() >= settings.release_after => Rest::Over,
+            Some(_) => Rest::Connections,
+        }
     }
 
     async fn inspect(&self, namespace: &Namespace) -> Result<Capture, PodError> {

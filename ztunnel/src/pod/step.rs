@@ -29,9 +29,14 @@ pub(super) enum Rules {
     Wrong,
 }
 
-/// What a pod on its way out still carries.
+/// How far a pod's way out is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
+    /// Not everybody may have heard yet; new connections still come through the tunnel, and go on in plain.
+    Lingering,
+    /// Now everybody has.
+    Heard,
+    /// Nothing new comes; some connections are open.
     Connections,
     /// None, or they had their time.
     Over,
@@ -44,8 +49,10 @@ pub(super) enum Step {
     Capture,
     /// Put the rules back.
     Repair,
-    /// Let open connections end; new ones pass through in plain.
+    /// From now on new connections pass through in plain.
     StartRelease,
+    /// From now on they do not come here any more.
+    LetGo,
     /// It is wanted again.
     StopRelease,
     /// Take the rules away and stop.
@@ -61,7 +68,8 @@ pub(super) fn next(wanted: Wanted, held: Held) -> Step {
         (Wanted::Captured | Wanted::Unknown, Held::Releasing(_)) => Step::StopRelease,
         (Wanted::Outside, Held::Captured(_)) => Step::StartRelease,
         (Wanted::Outside, Held::Releasing(Rest::Over)) => Step::Free,
-        (Wanted::Outside, Held::Releasing(Rest::Connections)) => Step::Nothing,
+        (Wanted::Outside, Held::Releasing(Rest::Heard)) => Step::LetGo,
+        (Wanted::Outside, Held::Releasing(Rest::Lingering | Rest::Connections)) => Step::Nothing,
         (Wanted::Outside | Wanted::Unknown, Held::Free) => Step::Nothing,
     }
 }
@@ -94,6 +102,8 @@ mod tests {
             (Wanted::Captured, Captured(Rules::Wrong), Step::Repair),
             (Wanted::Unknown, Captured(Rules::Wrong), Step::Repair),
             (Wanted::Outside, Captured(Rules::Wrong), Step::StartRelease),
+            (Wanted::Outside, Releasing(Rest::Lingering), Step::Nothing),
+            (Wanted::Outside, Releasing(Rest::Heard), Step::LetGo),
             (Wanted::Outside, Releasing(Rest::Connections), Step::Nothing),
             (Wanted::Outside, Releasing(Rest::Over), Step::Free),
             (Wanted::Captured, Releasing(Rest::Over), Step::StopRelease),

@@ -7,11 +7,20 @@ use fairway_hbone::{Connect, Ended, Side, Tunnel, bidirectional};
 use fairway_netns::Namespace;
 use fairway_netns::socket::{self, KEEPALIVE, Mark, Source};
 use fairway_runtime::drain::{self, Phase};
+use rand::Rng;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// The source ports of connections in a client's name: none that the client itself would choose (Linux takes them from 32768
+/// on). A plaintext connection of its own from the same port to the same program would be one and the same for the kernel's
+/// tracking of connections, and each would get packets of the other.
+const PORTS: RangeInclusive<u16> = 10_240..=32_767;
+/// How often another port is tried.
+const TRIES: usize = 8;
 
 /// Connects from a pod's namespace, past the capture rules.
 #[derive(Clone)]
@@ -32,9 +41,18 @@ impl FromPod {
         destination: SocketAddr,
         wait: Duration,
     ) -> io::Result<TcpStream> {
-        // The port is the kernel's to choose: the client's own may be taken by the very connection that is carried.
-        let source = (client.is_ipv4() == destination.is_ipv4()).then_some(Source::Spoofed(client));
-        self.open(destination, source, wait).await
+        if client.is_ipv4() != destination.is_ipv4() {
+            return self.open(destination, None, wait).await;
+        }
+        for _ in 0..TRIES {
+            let port = rand::rng().random_range(PORTS);
+            let source = Source::SpoofedPort(SocketAddr::new(client, port));
+            match self.open(destination, Some(source), wait).await {
+                Err(error) if is_taken(&error) => {}
+                opened => return opened,
+            }
+        }
+        self.open(destination, Some(Source::Spoofed(client)), wait).await
     }
 
     /// To somebody outside the mesh.
@@ -61,6 +79,10 @@ impl FromPod {
         socket::tune(&stream, KEEPALIVE)?;
         Ok(stream)
     }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
 }
 
 impl Connect for FromPod {

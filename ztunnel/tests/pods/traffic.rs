@@ -92,6 +92,14 @@ fn plaintext_from_outside_is_served_by_permissive_pods_and_reset_by_strict_ones(
             let outsider = cluster.pod("outsider", "10.7.0.50");
             let said = talk(outsider.connect(at(&server, 8080)).await, "hi").await;
             assert_eq!(said, Ok("hello 10.7.0.50\nhi".to_owned()));
+            // In its name, but from no port that it would take itself: to the kernel the two would be one connection.
+            let listener = server.listen(SocketAddr::new([0, 0, 0, 0].into(), 8081)).await.unwrap();
+            for _ in 0..20 {
+                let (near, accepted) = tokio::join!(outsider.connect(at(&server, 8081)), listener.accept());
+                let (_program, client) = accepted.unwrap();
+                assert!(near.is_ok() && client.ip() == outsider.address().unwrap(), "{client}");
+                assert!((10_240..32_768).contains(&client.port()), "{client}");
+            }
 
             cluster.commit(vec![workload(&server, STRICT, &[])], vec![]);
             let said = talk(outsider.connect(at(&server, 8080)).await, "hi").await;

@@ -2,7 +2,7 @@
 
 use super::{SHOP, World};
 use fairway_config::model::{
-    AppProtocol, EndpointState, Endpoints, ListenerProtocol, Mesh, MutualTls, Resource, ResourceKind,
+    AppProtocol, Aside, EndpointState, Endpoints, ListenerProtocol, Mesh, MutualTls, Resource, ResourceKind,
     Workload,
 };
 use std::sync::Arc;
@@ -71,6 +71,31 @@ fn labels_say_whether_a_pod_is_in_the_mesh_and_how() {
         assert_eq!(found.mesh, expected, "{namespace} / {pod} / {spec}");
         assert_eq!(found.identity.as_str(), "spiffe://cluster.local/ns/a/sa/default");
         assert_eq!(!world.problems().is_empty(), complaint, "{:?}", world.problems());
+    }
+}
+
+#[test]
+fn a_pod_that_is_set_aside_from_the_mesh_of_its_namespace_says_why() {
+    for (namespace, pod, spec, aside) in [
+        ("fairway.dev/mesh: enabled", "", "", None),
+        ("fairway.dev/mesh: enabled", "", "hostNetwork: true,", Some(Aside::HostNetwork)),
+        ("fairway.dev/mesh: enabled", "fairway.dev/mesh: disabled", "", Some(Aside::OptedOut)),
+        (
+            "fairway.dev/mesh: enabled",
+            "gateway.networking.k8s.io/gateway-name: waypoint, fairway.dev/mesh: disabled",
+            "",
+            Some(Aside::Proxy),
+        ),
+        // Where there is no mesh nobody is set aside from it.
+        ("", "", "hostNetwork: true,", None),
+        ("", "fairway.dev/mesh: disabled", "", None),
+    ] {
+        let world = World::captured(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: a, labels: {{ {namespace} }} }}\n---\n\
+             apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: a, labels: {{ {pod} }} }}\nspec: {{ {spec} containers: [] }}\n\
+             status: {{ podIP: 10.0.0.7 }}\n"
+        ));
+        assert_eq!(workload(&world, "a/p").aside, aside, "{namespace} / {pod} / {spec}");
     }
 }
 

@@ -80,6 +80,12 @@ pub fn apply(rules: &CaptureRules) -> Result<(), CaptureError> {
     Ok(())
 }
 
+/// Captures nothing new from now on, in one step; what is captured goes on until [`remove`].
+pub fn let_go(rules: &CaptureRules) -> Result<(), CaptureError> {
+    Connection::open(Family::Netfilter)?.batch(&Ruleset::letting_go(rules).install())?;
+    Ok(())
+}
+
 /// Found out by the first who tries: it is the same in every namespace.
 static LOOKS_FOR_NO_SOCKETS: AtomicBool = AtomicBool::new(false);
 

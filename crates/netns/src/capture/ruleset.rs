@@ -113,8 +113,19 @@ fn rules(numbers: &CaptureRules, refuses: Refuses) -> Vec<(&'static str, &'stati
 impl Ruleset {
     /// The rules made of these numbers.
     pub fn new(numbers: &CaptureRules, refuses: Refuses) -> Self {
+        Self::made_of(rules(numbers, refuses))
+    }
+
+    /// Those of a pod that leaves: new connections are not redirected any more, and what was redirected still finds its way.
+    pub fn letting_go(numbers: &CaptureRules) -> Self {
+        let mut rules = rules(numbers, Refuses::Tunnel);
+        rules.retain(|(_, _, statements)| !statements.iter().any(|it| matches!(it, Redirect(_))));
+        Self::made_of(rules)
+    }
+
+    fn made_of(rules: Vec<(&'static str, &'static str, Vec<Statement>)>) -> Self {
         let chains = CHAINS.iter().map(|chain| (chain.name, chain.attributes())).collect();
-        let rules = rules(numbers, refuses)
+        let rules = rules
             .into_iter()
             .map(|(chain, comment, statements)| Rule {
                 chain,
