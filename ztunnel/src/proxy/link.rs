@@ -4,8 +4,8 @@ use super::account::Account;
 use crate::Settings;
 use fairway_hbone::copy::{ByteStream, Plain};
 use fairway_hbone::{Connect, Ended, Side, Tunnel, bidirectional};
-use fairway_netns::Namespace;
 use fairway_netns::socket::{self, KEEPALIVE, Mark, Source};
+use fairway_netns::{Namespace, NetnsError};
 use fairway_runtime::drain::{self, Phase};
 use rand::Rng;
 use std::io;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 /// The source ports of connections in a client's name: none that the client itself would choose (Linux takes them from 32768
 /// on). A plaintext connection of its own from the same port to the same program would be one and the same for the kernel's
 /// tracking of connections, and each would get packets of the other.
-const PORTS: RangeInclusive<u16> = 10_240..=32_767;
+const PORTS: RangeInclusive<u16> = 16_384..=32_767;
 /// How often another port is tried.
 const TRIES: usize = 8;
 
@@ -72,12 +72,20 @@ impl FromPod {
     ) -> io::Result<TcpStream> {
         let wanted = socket::Connect { destination, source, mark: Some(self.mark) };
         let opening = async {
-            let socket = self.namespace.connector(wanted).await.map_err(io::Error::other)?;
+            let socket = self.namespace.connector(wanted).await.map_err(with_kind)?;
             socket.connect(destination).await
         };
         let stream = timeout(wait, opening).await.map_err(|_| io::ErrorKind::TimedOut)??;
         socket::tune(&stream, KEEPALIVE)?;
         Ok(stream)
+    }
+}
+
+/// The kernel's reason is what the caller decides by.
+fn with_kind(error: NetnsError) -> io::Error {
+    match &error {
+        NetnsError::Socket { source, .. } => io::Error::new(source.kind(), error),
+        _ => io::Error::other(error),
     }
 }
 

@@ -59,7 +59,7 @@ impl Server {
     /// Binds the socket though somebody may listen on the one that is there: that one cannot be talked to.
     pub async fn replace(path: &Path) -> io::Result<Self> {
         match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Self::bind(path).await,
         }
     }

@@ -98,7 +98,7 @@ fn plaintext_from_outside_is_served_by_permissive_pods_and_reset_by_strict_ones(
                 let (near, accepted) = tokio::join!(outsider.connect(at(&server, 8081)), listener.accept());
                 let (_program, client) = accepted.unwrap();
                 assert!(near.is_ok() && client.ip() == outsider.address().unwrap(), "{client}");
-                assert!((10_240..32_768).contains(&client.port()), "{client}");
+                assert!((16_384..32_768).contains(&client.port()), "{client}");
             }
 
             cluster.commit(vec![workload(&server, STRICT, &[])], vec![]);
