@@ -131,18 +131,20 @@ func (s *stage) autopsy() {
 			continue
 		}
 		for _, pod := range pods.Items {
-			for _, previous := range []bool{false, true} {
-				options := corev1.PodLogOptions{SinceSeconds: &since, Previous: previous, Timestamps: true}
-				text, err := cluster.Core.CoreV1().Pods(namespace).GetLogs(pod.Name, &options).DoRaw(ctx)
-				if err != nil || len(text) == 0 {
-					continue
-				}
-				name := pod.Name + ".log"
-				if previous {
-					name = pod.Name + ".before.log"
-				}
-				if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
-					s.Log(err)
+			for _, container := range pod.Spec.Containers {
+				for _, previous := range []bool{false, true} {
+					options := corev1.PodLogOptions{Container: container.Name, SinceSeconds: &since, Previous: previous, Timestamps: true}
+					text, err := cluster.Core.CoreV1().Pods(namespace).GetLogs(pod.Name, &options).DoRaw(ctx)
+					if err != nil || len(text) == 0 {
+						continue
+					}
+					name := pod.Name + "." + container.Name + ".log"
+					if previous {
+						name = pod.Name + "." + container.Name + ".before.log"
+					}
+					if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+						s.Log(err)
+					}
 				}
 			}
 		}
