@@ -80,12 +80,14 @@ func TestHelmUninstall(t *testing.T) {
 		address = net.JoinHostPort(s.programmed("gw"), "80")
 		s.answers(address)
 	})
-	s.label("Namespace", "", s.namespace, meshLabel, "enabled")
-	s.pod("client", s.nodes()[0], "", "", "")
-	s.pod("server", s.nodes()[1], "", "", "")
-	s.ready("client", "server")
-	s.captured("client", "server")
-	kept := s.streams("client", port("server", 7002), 5, 100*time.Millisecond)
+	mesh := &stage{T: t, ctx: s.ctx, namespace: s.namespace + "-mesh", start: s.start}
+	mesh.makeNamespace(mesh.namespace)
+	mesh.meshed()
+	mesh.pod("client", s.nodes()[0], "", "", "")
+	mesh.pod("server", s.nodes()[1], "", "", "")
+	mesh.ready("client", "server")
+	mesh.captured("client", "server")
+	kept := mesh.streams("client", port("server", 7002), 5, 100*time.Millisecond)
 	var folders []nodeFolders
 	for _, node := range s.nodes() {
 		folders = append(folders, s.nodeFolders(node))
@@ -112,15 +114,13 @@ func TestHelmUninstall(t *testing.T) {
 				return missing(!left, fmt.Sprintf("on node %d are %v and %v", i+1, configurations, programs)), err
 			})
 		}
-		s.well("connections", "client", port("server", 7002), peer.Echo, "-times", "10")
-		s.pod("new", s.nodes()[0], "", "", "")
-		s.ready("new")
+		mesh := &stage{T: s.T, ctx: s.ctx, namespace: mesh.namespace, start: s.start}
+		mesh.well("connections", "client", port("server", 7002), peer.Echo, "-times", "10")
+		mesh.pod("new", s.nodes()[0], "", "", "")
+		mesh.ready("new")
 		// What was within the tunnels had the time that a tunnel has to end.
-		s.Logf("streams from before: %s", s.stop(kept))
-		s.must(cluster.Delete(s.ctx, "Pod", s.namespace, "new"))
-		s.must(cluster.Delete(s.ctx, "Pod", s.namespace, "client"))
-		s.must(cluster.Delete(s.ctx, "Pod", s.namespace, "server"))
-		s.label("Namespace", "", s.namespace, meshLabel, "")
+		s.Logf("streams from before: %s", mesh.stop(kept))
+		mesh.removeNamespace(mesh.namespace)
 	})
 	s.part("kinds stay", func(s *stage) {
 		for _, name := range crds {

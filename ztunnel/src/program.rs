@@ -60,6 +60,13 @@ pub struct Arguments {
     #[arg(long, env = "FAIRWAY_HAND_OVER_GRACE", default_value = "1h", value_name = "TIME", value_parser = parse_duration)]
     hand_over_grace: Duration,
 
+    /// How long to wait after SIGTERM for the plugin's installer to say whether the mesh leaves this node, if no newer tunnel
+    /// has taken over
+    ///
+    /// If it leaves, the pods have to be let go before this ends, or they would reach nobody.
+    #[arg(long, env = "FAIRWAY_INSTALLER_WAIT", default_value = "0s", value_name = "TIME", value_parser = parse_duration)]
+    installer_wait: Duration,
+
     /// A file in which to keep the configuration in force, so that it survives a restart without a controller
     #[arg(long, env = "FAIRWAY_STATE_FILE", value_name = "PATH")]
     state_file: Option<PathBuf>,
@@ -134,6 +141,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     let name = signals.next().await;
     // What a newer tunnel serves already needs no time to be told of; what is left here may need much.
+    tokio::select! {
+        _ = tokio::time::timeout(arguments.installer_wait, duty.settled()) => {}
+        name = signals.next() => tracing::info!("{name} again: not waiting for the installer"),
+    }
     let on_duty = *duty.watch().borrow();
     let deadlines = match on_duty {
         OnDuty::This | OnDuty::Nobody => arguments.drain.deadlines(),

@@ -25,14 +25,18 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long the next version may take to serve what it was shown.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who is on duty on the node. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Duty(watch::Sender<OnDuty>);
+pub struct Duty {
+    now: watch::Sender<OnDuty>,
+    /// When it was said last that the mesh stays on the node.
+    stays: watch::Sender<Option<Instant>>,
+}
 
 /// Who is on duty on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,24 +82,40 @@ pub enum TakeOverError {
 
 impl Default for Duty {
     fn default() -> Self {
-        Self(watch::Sender::new(OnDuty::This))
+        Self { now: watch::Sender::new(OnDuty::This), stays: watch::Sender::new(None) }
     }
 }
 
 impl Duty {
     /// Who is now, and every change of that.
     pub fn watch(&self) -> watch::Receiver<OnDuty> {
-        self.0.subscribe()
+        self.now.subscribe()
     }
 
     /// Waits until it is this tunnel.
     pub(crate) async fn ours(&self) {
-        let _ = self.0.subscribe().wait_for(|now| *now == OnDuty::This).await;
+        let _ = self.now.subscribe().wait_for(|now| *now == OnDuty::This).await;
     }
 
     /// From now on it is nobody.
     pub(crate) fn end(&self) {
-        self.0.send_replace(OnDuty::Nobody);
+        self.now.send_replace(OnDuty::Nobody);
+    }
+
+    /// It was said that the mesh stays.
+    pub(crate) fn stay(&self) {
+        self.stays.send_replace(Some(Instant::now()));
+    }
+
+    /// Waits until it is known what becomes of the pods when this tunnel ends: that the mesh stays, that it has left, or
+    /// that the next tunnel has them.
+    pub(crate) async fn settled(&self) {
+        let (mut now, mut stays) = (self.now.subscribe(), self.stays.subscribe());
+        tokio::select! {
+            _ = now.wait_for(|now| *now != OnDuty::This) => {}
+            // What was said of a tunnel before this one does not count.
+            _ = stays.wait_for(|at| at.is_some_and(|at| at.elapsed() < PATIENCE)) => {}
+        }
     }
 }
 
@@ -184,13 +204,13 @@ pub(crate) async fn hand_over(mut next: UnixStream, office: Office, registration
         Err(_) => return tracing::warn!("the next version of the tunnel did not take over in time"),
     }
     let Office { pods, duty, .. } = office;
-    duty.0.send_replace(OnDuty::Next);
+    duty.now.send_replace(OnDuty::Next);
     let _ = pods.send(PodEvent::HandOver).await;
     tracing::info!("the next version of the tunnel is on duty; connections that are open go on here");
     // It says nothing more; its end does.
     let _ = frame::read(&mut next, frame::REQUEST_LIMIT).await;
     tracing::warn!("the next version of the tunnel is gone; this one is on duty again");
-    duty.0.send_if_modified(|now| {
+    duty.now.send_if_modified(|now| {
         let back = *now == OnDuty::Next;
         if back {
             *now = OnDuty::This;

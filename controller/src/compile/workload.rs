@@ -77,7 +77,7 @@ fn place(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> Place {
         return Place::Outside;
     }
     let namespace = reader.namespace(&pod.meta.namespace);
-    if !namespace.is_some_and(|it| it.meta.label(MESH) == Some("enabled")) {
+    if namespace.is_none_or(|it| it.meta.label(MESH) != Some("enabled")) {
         return Place::Outside;
     }
     // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.

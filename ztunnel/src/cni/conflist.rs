@@ -237,7 +237,7 @@ mod tests {
         let ours =
             file("00-fairway.conflist", r#"{"name":"a","plugins":[{"type":"x"},{"type":"fairway-cni"}]}"#);
         assert_eq!(plan(&[], ENTRY), Ok(Plan::Nothing));
-        assert_eq!(plan(&[ours.clone()], ENTRY), Ok(Plan::Remove("00-fairway.conflist".into())));
+        assert_eq!(plan(std::slice::from_ref(&ours), ENTRY), Ok(Plan::Remove("00-fairway.conflist".into())));
         for (text, why) in [
             ("", "EOF while parsing a value at line 1 column 0"),
             ("[]", "invalid type: sequence, expected a map at line 1 column 0"),

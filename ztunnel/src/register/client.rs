@@ -95,6 +95,14 @@ impl Client {
         }
     }
 
+    /// Says that the mesh stays on this node.
+    pub async fn stay(&mut self) -> Result<(), RegisterError> {
+        match self.ask(&Ask::Stay, &[]).await? {
+            Reply::Stays => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn ask(&mut self, ask: &Ask, along: &[BorrowedFd<'_>]) -> Result<Reply, RegisterError> {
         self.send(ask, along).await?;
         Ok(self.receive().await?.0)

@@ -48,6 +48,8 @@ pub enum Ask {
     List,
     /// The mesh leaves this node: let every pod go.
     Release,
+    /// The mesh stays on this node, whoever ends.
+    Stay,
     /// The caller is this tunnel's next version: let it have the pods and their sockets.
     TakeOver,
     /// The caller serves what it was shown.
@@ -72,6 +74,8 @@ pub enum Reply {
     },
     /// No pod is captured any more.
     Released,
+    /// So it does.
+    Stays,
     /// A captured pod, for the next version: its network namespace and its sockets go along.
     Captured {
         /// The pod's uid.
@@ -117,7 +121,7 @@ impl Ask {
                 }
             }
             Self::Remove { uid } => label("uid", uid),
-            Self::List | Self::Release | Self::TakeOver | Self::Serving => Ok(()),
+            Self::List | Self::Release | Self::Stay | Self::TakeOver | Self::Serving => Ok(()),
         }
     }
 }

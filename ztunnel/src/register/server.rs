@@ -142,6 +142,10 @@ async fn answer(ask: Ask, descriptors: Vec<OwnedFd>, office: &Office) -> Reply {
             Ok(()) => Reply::Removed,
             Err(_) => refused("the tunnel is ending"),
         },
+        Ask::Stay => {
+            office.duty.stay();
+            Reply::Stays
+        }
         Ask::Release => {
             // Or pods would be found and captured again.
             office.duty.end();

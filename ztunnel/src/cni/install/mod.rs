@@ -36,8 +36,10 @@ const RENEW: Duration = Duration::from_secs(6 * 60 * 60);
 /// The same after a failure.
 const RENEW_AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// For the API server to say that the release is gone; what goes with it goes in an order.
-const FAREWELL: Duration = Duration::from_secs(6);
-/// For the tunnel to let its pods go.
+const FAREWELL: Duration = Duration::from_secs(20);
+/// For the tunnel to hear something.
+const GREETING: Duration = Duration::from_secs(2);
+/// For it to let its pods go.
 const RELEASE: Duration = Duration::from_secs(15);
 
 /// Where things are, and what the plugin is told.
@@ -105,7 +107,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             tracing::info!("{name}: the release is gone; the plugin is taken away");
             installer.uninstall().await;
         }
-        false => tracing::info!("{name}: ending; the plugin stays for the next"),
+        false => {
+            tracing::info!("{name}: ending; the plugin stays for the next");
+            installer.say_that_it_stays().await;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -290,6 +295,12 @@ impl Installer {
             }
         };
         timeout(FAREWELL, asking).await.unwrap_or(false)
+    }
+
+    /// The tunnel waits for it before it ends; an older one does not understand, and does not wait either.
+    async fn say_that_it_stays(&self) {
+        let saying = async { Client::connect(&self.arguments.socket).await?.stay().await };
+        let _ = timeout(GREETING, saying).await;
     }
 
     /// Leaves nothing. The configuration first: from then on no pod is meant to be captured.

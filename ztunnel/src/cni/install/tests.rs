@@ -31,7 +31,8 @@ fn node() -> (TempDir, Installer) {
         arguments.push(format!("--{name}={}", path(value)));
     }
     let installer = Installer::new(Program::parse_from(arguments).arguments).unwrap();
-    (node, Installer { program: Path::new(&path("fairway-cni")).to_owned(), ..installer })
+    let program = node.path().join("fairway-cni");
+    (node, Installer { program, ..installer })
 }
 
 fn names(directory: &Path) -> Vec<String> {
