@@ -6,6 +6,12 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
 	"github.com/fairway-mesh/fairway/conformance/behaviour/peer"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
@@ -299,4 +305,41 @@ func TestMeshProbes(t *testing.T) {
 			s.Errorf("it is ready though nobody listens where it is probed")
 		}
 	})
+}
+
+// The controller's right to write on pods is for one condition and one label; whoever has its token gets no more out of it.
+func TestMeshMarksAreAllItWrites(t *testing.T) {
+	s := begin(t, "marks")
+	s.pod("pod", s.nodes()[0], "", "", "")
+	s.ready("pod")
+	config := rest.CopyConfig(cluster.Config)
+	config.Impersonate.UserName = fmt.Sprintf("system:serviceaccount:%s:%s", systemNamespace, controllerName)
+	api, err := dynamic.NewForConfig(config)
+	s.must(err)
+	pods := api.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(s.namespace)
+	for _, c := range []struct {
+		what, change, part string
+		allowed            bool
+	}{
+		{"the label", `{"metadata":{"labels":{"fairway.dev/captured":"true"}}}`, "status", true},
+		{"the condition", `{"status":{"conditions":[{"type":"fairway.dev/Captured","status":"True"}]}}`, "status", true},
+		{"another label", `{"metadata":{"labels":{"app":"another"}}}`, "status", false},
+		{"an annotation", `{"metadata":{"annotations":{"a":"b"}}}`, "status", false},
+		{"another condition", `{"status":{"conditions":[{"type":"Ready","status":"False"}]}}`, "status", false},
+		{"the address", `{"status":{"podIP":"192.0.2.1","podIPs":[{"$patch":"replace"},{"ip":"192.0.2.1"}]}}`, "status", false},
+		{"the phase", `{"status":{"phase":"Failed"}}`, "status", false},
+		{"the spec", `{"spec":{"activeDeadlineSeconds":5}}`, "", false},
+	} {
+		s.part(c.what, func(s *stage) {
+			var parts []string
+			if c.part != "" {
+				parts = append(parts, c.part)
+			}
+			_, err := pods.Patch(s.ctx, "pod", types.StrategicMergePatchType, []byte(c.change), metav1.PatchOptions{FieldManager: "behaviour-marks"}, parts...)
+			if (err == nil) != c.allowed {
+				s.Errorf("allowed: want %t, and the API server says %v", c.allowed, err)
+			}
+			s.Logf("%v", err)
+		})
+	}
 }

@@ -93,11 +93,18 @@ impl Keeper {
         match end {
             End::Gone => {}
             End::HandedOver => trigger.close(drain).await,
-            End::Released => trigger.follow(drain).await,
+            End::Released => {
+                trigger.follow(drain).await;
+                self.free(&place.pod.namespace).await;
+            }
             End::Draining => {
+                let mut released = false;
                 tokio::select! {
                     () = trigger.follow(drain) => {}
-                    () = self.release_when_told(&mut inbox, &place.pod.namespace) => {}
+                    () = self.release_when_told(&mut inbox, &place.pod.namespace, &mut released) => {}
+                }
+                if released {
+                    self.free(&place.pod.namespace).await;
                 }
             }
         }
@@ -278,20 +285,36 @@ impl Keeper {
         Ok(place)
     }
 
+    /// Nothing new is captured from now on; what is open may still end.
     async fn release(&self, namespace: &Namespace) {
         let rules = self.around.settings.rules();
-        let removed = namespace.run(move || capture::remove(&rules)).await;
-        match removed.map_err(PodError::from).and_then(|it| it.map_err(PodError::from)) {
+        let let_go = namespace.run(move || capture::let_go(&rules)).await;
+        match let_go.map_err(PodError::from).and_then(|it| it.map_err(PodError::from)) {
             Ok(()) => tracing::info!(pod = %self.key, "released: the mesh leaves this node"),
             Err(error) => tracing::error!(pod = %self.key, %error, "cannot be released"),
         }
     }
 
+    /// Takes away what the last connections needed.
+    async fn free(&self, namespace: &Namespace) {
+        let rules = self.around.settings.rules();
+        let removed = namespace.run(move || capture::remove(&rules)).await;
+        if let Err(error) = removed.map_err(PodError::from).and_then(|it| it.map_err(PodError::from)) {
+            tracing::warn!(pod = %self.key, %error, "rules that capture nothing are left");
+        }
+    }
+
     /// Only that is still done while the program drains. Does not end.
-    async fn release_when_told(&self, inbox: &mut mpsc::UnboundedReceiver<Order>, namespace: &Namespace) {
+    async fn release_when_told(
+        &self,
+        inbox: &mut mpsc::UnboundedReceiver<Order>,
+        namespace: &Namespace,
+        released: &mut bool,
+    ) {
         while let Some(order) = inbox.recv().await {
             if let Order::Release(answer) = order {
                 self.release(namespace).await;
+                *released = true;
                 let _ = answer.send(());
             }
         }

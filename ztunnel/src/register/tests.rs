@@ -61,5 +61,12 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
     tunnel.abort();
     // What a program that is gone has left behind does not stand in the way.
     let _ = serving.await;
-    Server::bind(&path).await.unwrap();
+    // A conversation that goes on holds the socket too: it is what it would hand over.
+    drop(client);
+    let again = async {
+        while Server::bind(&path).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), again).await.unwrap();
 }

@@ -46,10 +46,7 @@ struct Node {
 }
 
 /// A tunnel that another has taken over from.
-pub(crate) struct Predecessor {
-    ztunnel: Ztunnel,
-    trigger: Trigger,
-}
+pub(crate) struct Predecessor(Node);
 
 impl Cluster {
     pub(crate) fn new(sandbox: &Sandbox) -> Self {
@@ -82,8 +79,7 @@ impl Cluster {
         let (server, successor) = estate.take(&next.ztunnel.pods()).await.unwrap();
         next.succeeds = Some(successor);
         serve(&next, server);
-        let before = std::mem::replace(&mut self.nodes[node], next);
-        Predecessor { ztunnel: before.ztunnel, trigger: before.trigger }
+        Predecessor(std::mem::replace(&mut self.nodes[node], next))
     }
 
     /// A pod with an address of the network; not registered, and not in the configuration.
@@ -153,6 +149,13 @@ impl Cluster {
         self.issuer.authority().identity(namespace, account)
     }
 
+    /// Drains both nodes, one after the other.
+    pub(crate) async fn drain_all(mut self) {
+        for node in std::mem::take(&mut self.nodes) {
+            Predecessor(node).end().await;
+        }
+    }
+
     /// Drains a node; whether nothing had to be cut off.
     pub(crate) async fn drain(mut self, node: usize) -> bool {
         let Node { ztunnel, trigger, watch, .. } = self.nodes.remove(node);
@@ -167,9 +170,12 @@ impl Cluster {
 impl Predecessor {
     /// Ends it when the last of its connections has; whether none had to be cut off.
     pub(crate) async fn end(self) -> bool {
+        // It goes on following its configuration until it ends.
+        let Node { ztunnel, trigger, watch, applier: _following, .. } = self.0;
+        drop(watch);
         let deadlines = Deadlines { linger: Duration::ZERO, grace: Duration::from_secs(10) };
-        let clean = self.trigger.drain(deadlines).await;
-        assert!(self.ztunnel.ended().await);
+        let clean = trigger.drain(deadlines).await;
+        assert!(ztunnel.ended().await);
         clean
     }
 }

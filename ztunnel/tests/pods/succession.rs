@@ -127,16 +127,22 @@ fn when_the_mesh_leaves_a_node_its_pods_are_let_go_and_open_connections_go_on() 
             for node in ["one", "two"] {
                 Client::connect(&cluster.socket(node)).await.unwrap().release().await.unwrap();
             }
-            for pod in [&client, &server] {
-                let rules = pod.namespace().run(|| capture::inspect(&CaptureRules::default())).await;
-                assert_eq!(rules.unwrap().unwrap(), Capture::Missing);
-            }
+            let rules_of = async |pod: &Pod| {
+                pod.namespace().run(|| capture::inspect(&CaptureRules::default())).await.unwrap().unwrap()
+            };
             echo(&mut stream, "still here").await;
             // In plaintext, which the strict server would have refused.
             assert_eq!(
                 talk(client.connect(at(&server, 8080)).await, "plain").await,
                 Ok(format!("{GREETING}plain"))
             );
+            // With its last connections the tunnel takes away the rest.
+            assert_ne!(rules_of(&server).await, Capture::Missing);
+            drop(stream);
+            cluster.drain_all().await;
+            for pod in [&client, &server] {
+                assert_eq!(rules_of(pod).await, Capture::Missing);
+            }
         },
     );
 }
