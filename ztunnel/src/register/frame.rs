@@ -75,10 +75,13 @@ fn receive(from: BorrowedFd<'_>, bytes: &mut [u8], descriptors: &mut Vec<OwnedFd
 fn send(to: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
+    let too_many = || io::Error::new(io::ErrorKind::InvalidInput, "more descriptors than a message takes");
     // The space is rounded up, and may take one more than its reader has room for.
-    let fits = descriptors.len() <= DESCRIPTORS;
-    if !descriptors.is_empty() && !(fits && control.push(SendAncillaryMessage::ScmRights(descriptors))) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "more descriptors than a message takes"));
+    if descriptors.len() > DESCRIPTORS {
+        return Err(too_many());
+    }
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(too_many());
     }
     Ok(sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
