@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairway-mesh/fairway/conformance/behaviour/peer"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
@@ -97,4 +98,44 @@ func TestMeshPluginStays(t *testing.T) {
 		s.ready("pod")
 		s.captured("pod")
 	})
+}
+
+// Kubelet and the container runtime of a node are killed: what runs goes on in its tunnels, and what starts after starts captured.
+func TestMeshNodeProgramsKilled(t *testing.T) {
+	s := begin(t, "programs")
+	nodes := s.nodes()
+	s.meshed()
+	s.pod("client", nodes[0], "", "", "")
+	s.pod("server", nodes[1], "", "", "")
+	pods := s.ready("client", "server")
+	s.captured("client", "server")
+	tap := s.tap(pods...)
+	for i, pod := range pods {
+		for _, program := range []string{"kubelet", "containerd"} {
+			s.part(program+" of "+nodes[i], func(s *stage) {
+				// The one of the node's programs that watches over all others is two above a pod's.
+				shim, err := s.process(pod, "backend").Parent()
+				s.must(err)
+				first, err := shim.Parent()
+				s.must(err)
+				process, err := first.Child(program)
+				s.must(err)
+				s.must(process.Kill())
+				s.until(ample, program+" to be back", func() (string, error) {
+					again, err := first.Child(program)
+					return missing(err == nil && again != process, "it is not"), nil
+				})
+				name := program + "-" + nodes[i]
+				s.pod(name, nodes[i], "", "", "")
+				s.ready(name)
+				s.captured(name)
+				s.well("connections", "client", port("server", 7002), peer.Echo, "-times", "20")
+				s.well("connections to what started after", "client", port(name, 7002), peer.Echo, "-times", "20")
+			})
+		}
+	}
+	if count := restarts(s.ready("client", "server")); count != 0 {
+		s.Errorf("%d containers were restarted", count)
+	}
+	s.onlyTunnels(tap)
 }

@@ -83,6 +83,43 @@ func Entries(folder *os.Root) ([]string, error) {
 	return names, err
 }
 
+// Parent of a process.
+func (p Process) Parent() (Process, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", int(p)))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	words := strings.Fields(rest)
+	if len(words) < 2 {
+		return 0, errors.New("a process's stat is not what it should be")
+	}
+	parent, err := strconv.Atoi(words[1])
+	return Process(parent), err
+}
+
+// Child of a process that runs this program.
+func (p Process) Child(program string) (Process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		name, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "comm"))
+		if err != nil || strings.TrimSpace(string(name)) != program {
+			continue
+		}
+		if parent, err := Process(pid).Parent(); err == nil && parent == p {
+			return Process(pid), nil
+		}
+	}
+	return 0, fmt.Errorf("%s below process %d: %w", program, int(p), ErrElsewhere)
+}
+
 // Memory of a process, in MiB.
 type Memory struct {
 	// Resident is all of it, Own what is not the program's file.
