@@ -298,8 +298,19 @@ fn on_service(
         made.error(route, field.clone(), message.clone(), remedy);
         Outcome::Refused(reason, format!("{field}: {message}; {remedy}"))
     };
-    if kind.as_l7().is_none() {
-        let message = format!("a {} cannot be bound to a Service", route.kind);
+    if !reader.settings().has_mesh() {
+        // Another mesh may be there to speak for Services.
+        let message = "no mesh of Fairway's is installed, so its routes for Services mean nothing";
+        made.warn(
+            route,
+            field,
+            message,
+            "install the tunnels (ztunnel.enabled of the chart), or bind it to a Gateway",
+        );
+        return Outcome::NotOurs;
+    }
+    if kind == RouteKind::Udp {
+        let message = "datagrams pass the mesh by, so no UDPRoute can be bound to a Service".to_owned();
         return refuse(reason::UNSUPPORTED_VALUE, "", message, "bind it to a Gateway's listener");
     }
     let Some(service) = reader.service(&name) else {

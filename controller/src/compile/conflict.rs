@@ -4,15 +4,16 @@ use super::binding::ListenerClaim;
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
 use super::reader::Reader;
-use crate::resources::{ObjectRef, RouteKind};
+use crate::resources::{Kind, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Routes that lose on a listener, with the one they lose against.
 pub(super) type ListenerLosers = BTreeMap<ObjectRef, ObjectRef>;
-/// Ports of a Service that GRPCRoutes hold, with the first that does: HTTPRoutes lose there.
-pub(super) type ServiceLosers = BTreeMap<u16, ObjectRef>;
+/// Who holds the ports of a Service: the first route of the most specific kind. Ports that only
+/// HTTPRoutes want are not in it.
+pub(super) type ServiceHolders = BTreeMap<u16, ObjectRef>;
 
 /// On a listener an HTTPRoute and a GRPCRoute whose hosts intersect cannot both hold: the two orders of precedence
 /// cannot be merged. The older route wins, then the first by name (GRPCRoute `hostnames` in the API).
@@ -77,25 +78,36 @@ pub(super) fn carrier(reader: &mut Reader<'_>, listener: &ListenerKey, kind: Rou
     }
 }
 
-/// On a port of a Service only the most specific kind of route holds (GEP-1294): GRPCRoute before HTTPRoute. Each
-/// audience is decided by itself, so that one namespace's routes never undo another's.
+/// The kinds of routes of a Service, the most specific first (GEP-1294).
+const SPECIFICITY: [RouteKind; 4] = [RouteKind::Grpc, RouteKind::Http, RouteKind::Tls, RouteKind::Tcp];
+
+/// On a port of a Service only the most specific kind of route holds (GEP-1294): GRPCRoute before HTTPRoute before TLSRoute
+/// before TCPRoute. Each audience is decided by itself, so that one namespace's routes never undo another's.
 pub(super) fn on_service(reader: &mut Reader<'_>, service: &ObjectName, audience: &Audience) -> Evaluation {
-    let key = IndexKey::ServiceClaims(service.clone(), audience.clone(), RouteKind::Grpc);
-    let mut ordered = Vec::new();
-    for route in reader.members(key).iter() {
-        let Some(binding) = reader.binding(route) else { continue };
-        let ports: Vec<u16> = binding.on_service(service).flat_map(|it| it.ports.iter().copied()).collect();
-        ordered.push((binding.created, route.clone(), ports));
-    }
-    ordered.sort();
-    let mut losers = ServiceLosers::new();
-    for (_, route, ports) in ordered {
-        for port in ports {
-            losers.entry(port).or_insert_with(|| route.clone());
+    let (mut holders, mut contested) = (ServiceHolders::new(), BTreeSet::new());
+    for kind in SPECIFICITY {
+        let key = IndexKey::ServiceClaims(service.clone(), audience.clone(), kind);
+        let mut ordered = Vec::new();
+        for route in reader.members(key).iter() {
+            let Some(binding) = reader.binding(route) else { continue };
+            let ports: Vec<u16> =
+                binding.on_service(service).flat_map(|it| it.ports.iter().copied()).collect();
+            ordered.push((binding.created, route.object_name(), route.clone(), ports));
+        }
+        ordered.sort();
+        for (.., route, ports) in ordered {
+            for port in ports {
+                let holder = holders.entry(port).or_insert_with(|| route.clone());
+                if holder.kind != route.kind {
+                    contested.insert(port);
+                }
+            }
         }
     }
-    match losers.is_empty() {
+    // HTTPRoutes alone on a port are merged; they must not all run again when the first of them changes.
+    holders.retain(|port, it| it.kind != Kind::HttpRoute || contested.contains(port));
+    match holders.is_empty() {
         true => Evaluation::default(),
-        false => Evaluation { value: Value::ServiceLosers(Arc::new(losers)), ..Evaluation::default() },
+        false => Evaluation { value: Value::ServiceHolders(Arc::new(holders)), ..Evaluation::default() },
     }
 }

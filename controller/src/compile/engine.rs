@@ -119,6 +119,10 @@ impl Engine {
         self.proxies.held.values().map(|(_, it)| it)
     }
 
+    pub(super) fn implied_waypoints(&self) -> BTreeSet<ObjectName> {
+        self.index.get(&IndexKey::Implied).iter().map(ObjectRef::object_name).collect()
+    }
+
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values().flatten().map(|(_, it)| it)
     }
@@ -161,10 +165,12 @@ impl Engine {
     /// Runs what is out of date and says what changed since the last time.
     pub(super) fn settle(&mut self) -> Output {
         self.units_run = 0;
+        let implied = self.index.get(&IndexKey::Implied);
         while let Some(unit) = self.next_stale() {
             self.run(&unit, Keep::IfUsed);
         }
-        let mut output = Output::default();
+        let waypoints_changed = implied != self.index.get(&IndexKey::Implied);
+        let mut output = Output { waypoints_changed, ..Output::default() };
         for (key, now) in self.resources.settle() {
             match now {
                 Some(resource) => output.upserts.push(resource),

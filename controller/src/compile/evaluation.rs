@@ -3,7 +3,8 @@
 use super::backend_tls::{ServiceTls, Validation};
 use super::binding::Binding;
 use super::certificate::KeyPair;
-use super::conflict::{ListenerLosers, ServiceLosers};
+use super::choice::Choice;
+use super::conflict::{ListenerLosers, ServiceHolders};
 use super::gateway::{GatewayPlan, GatewayReport, ListenerSetPlan};
 use super::index::IndexKey;
 use super::output::Proxy;
@@ -44,9 +45,10 @@ pub(super) enum Value {
     KeyPair(Arc<KeyPair>),
     Binding(Arc<Binding>),
     ListenerLosers(Arc<ListenerLosers>),
-    ServiceLosers(Arc<ServiceLosers>),
+    ServiceHolders(Arc<ServiceHolders>),
     Carrier(Arc<ObjectRef>),
     ProxyPods(Arc<ProxyPods>),
+    Choice(Arc<Choice>),
     Waypoint(Arc<Waypoint>),
     Pod(Arc<PodIdentity>),
     Guarded(Arc<Vec<ObjectRef>>),

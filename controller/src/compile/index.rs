@@ -54,6 +54,8 @@ pub(super) enum IndexKey {
     ConsumerRoutes(ObjectName),
     /// What makes a namespace need a waypoint: accepted Service-bound routes, Services that require one.
     WaypointNeed(Arc<str>),
+    /// Waypoints that are needed and that nobody wrote a Gateway for (only in a cluster).
+    Implied,
     /// Services that pods are guarded for: reached through a waypoint only.
     Guards(ObjectName),
 }
@@ -216,6 +218,7 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
         ],
         Kind::Pod => vec![Unit::Workload(name())],
         Kind::BackendTlsPolicy => vec![Unit::Validation(name()), Unit::PolicyStatus(name())],
+        Kind::Mesh => vec![Unit::Mesh(object.name.clone())],
         Kind::Namespace
         | Kind::EndpointSlice
         | Kind::Secret

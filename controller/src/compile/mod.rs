@@ -7,6 +7,7 @@ mod authorization;
 mod backend_tls;
 mod binding;
 mod certificate;
+mod choice;
 mod class;
 mod conflict;
 mod endpoints;
@@ -16,8 +17,10 @@ mod features;
 mod gateway;
 mod grant;
 mod index;
+mod mesh;
 mod output;
 mod parameters;
+mod passes;
 mod pool;
 mod problem;
 mod proxy;
@@ -34,7 +37,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use output::{Output, Owner, Proxy, ProxyClass, Transport, Want};
+pub use output::{Output, Owner, Proxy, ProxyClass, Transport, Want, Wanted};
 pub use pool::{AddressPool, InvalidPool};
 pub use problem::{Problem, Severity};
 pub(crate) use route::parse_duration;
@@ -83,6 +86,13 @@ impl Compiler {
     /// The proxies that are wanted.
     pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
         self.engine.proxies()
+    }
+
+    /// What has to be made in a cluster.
+    pub fn wanted(&self) -> Wanted {
+        let mut proxies: Vec<Proxy> = self.proxies().cloned().collect();
+        proxies.sort_by(|a, b| a.name.cmp(&b.name));
+        Wanted { proxies, waypoints: self.engine.implied_waypoints() }
     }
 
     /// Everything that is wrong or worth knowing.

@@ -5,6 +5,7 @@ use crate::provision::Parameters;
 use crate::resources::ObjectRef;
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey, SpiffeId};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,8 +24,19 @@ pub struct Output {
     pub proxies: Vec<Proxy>,
     /// Proxies that are wanted no more, nor left.
     pub retired: Vec<ObjectName>,
+    /// Whether other waypoints are needed than before, of those that nobody wrote a Gateway for (only in a cluster).
+    pub waypoints_changed: bool,
     /// The problems of every object whose problems changed; none left is an empty list.
     pub problems: Vec<(ObjectRef, Vec<Problem>)>,
+}
+
+/// What has to be made in a cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// The proxies of Gateways.
+    pub proxies: Vec<Proxy>,
+    /// Gateways of waypoints that are needed and that nobody wrote.
+    pub waypoints: BTreeSet<ObjectName>,
 }
 
 /// A proxy that has to run.
@@ -97,6 +109,11 @@ pub enum ProxyClass {
 // === impl Output ===
 
 impl Output {
+    /// Whether something else has to be made than before.
+    pub fn is_wanting(&self) -> bool {
+        !self.proxies.is_empty() || !self.retired.is_empty() || self.waypoints_changed
+    }
+
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -5,11 +5,11 @@ use super::evaluation::Value;
 use super::index::IndexKey;
 use super::settings::Settings;
 use super::unit::Unit;
-use super::{backend_tls, binding, certificate, conflict, gateway, proxy, waypoint, workload};
+use super::{backend_tls, binding, certificate, choice, conflict, gateway, proxy, waypoint, workload};
 use crate::resources::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
-    HttpRoute, Kind, ListenerSet, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources, RouteKind,
-    Secret, Service, TcpRoute, TlsRoute, UdpRoute,
+    HttpRoute, Kind, ListenerSet, Mesh, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources,
+    RouteKind, Secret, Service, TcpRoute, TlsRoute, UdpRoute,
 };
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashSet};
@@ -59,6 +59,11 @@ impl<'a> Reader<'a> {
     pub(super) fn gateway_class(&mut self, name: &str) -> Option<Arc<GatewayClass>> {
         let it = ObjectRef::new(Kind::GatewayClass, "", name);
         self.object(&it, |objects, it| objects.gateway_class(it).cloned())
+    }
+
+    pub(super) fn mesh(&mut self, name: &str) -> Option<Arc<Mesh>> {
+        let it = ObjectRef::new(Kind::Mesh, "", name);
+        self.object(&it, |objects, it| objects.mesh(it).cloned())
     }
 
     pub(super) fn gateway_parameters(&mut self, name: &ObjectName) -> Option<Arc<GatewayParameters>> {
@@ -201,13 +206,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn service_losers(
+    pub(super) fn service_holders(
         &mut self,
         service: &ObjectName,
         of: &Audience,
-    ) -> Arc<conflict::ServiceLosers> {
+    ) -> Arc<conflict::ServiceHolders> {
         match self.value(Unit::ServiceConflicts(service.clone(), of.clone())) {
-            Value::ServiceLosers(it) => it,
+            Value::ServiceHolders(it) => it,
             _ => Arc::default(),
         }
     }
@@ -216,6 +221,14 @@ impl<'a> Reader<'a> {
         match self.value(Unit::ProxyPods(gateway.clone())) {
             Value::ProxyPods(it) => it,
             _ => Arc::default(),
+        }
+    }
+
+    /// The proxy that is, or would be, the waypoint of a namespace.
+    pub(super) fn choice(&mut self, namespace: &Arc<str>) -> Arc<choice::Choice> {
+        match self.value(Unit::Choice(namespace.clone())) {
+            Value::Choice(it) => it,
+            _ => Arc::new(choice::Choice::nobody(namespace)),
         }
     }
 

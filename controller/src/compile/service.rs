@@ -1,16 +1,16 @@
 //! Services as destinations, and the backends behind their ports.
 
-use super::binding::{Outcome, ServiceClaim};
+use super::binding::ServiceClaim;
 use super::evaluation::Evaluation;
 use super::index::IndexKey;
+use super::passes::{Consumer, Passes};
 use super::reader::Reader;
 use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
 use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort, Transport};
 use fairway_config::model::{
-    AppProtocol, Backend, BackendKey, BackendSecurity, ConsumerWaypoint, Listener, ListenerKey,
-    ListenerProtocol, ObjectName, Resource, Service as Destination, ServiceKey,
-    ServicePort as DestinationPort,
+    AppProtocol, Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol, ObjectName,
+    Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -87,7 +87,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         return made;
     };
     let required = requires_waypoint(&service);
-    check_label(&service, name, &mut made);
+    check_label(reader, &service, name, &mut made);
     let waypoint = match required || reader.count(IndexKey::ProducerRoutes(name.clone())) > 0 {
         true => reader.waypoint(&name.namespace),
         false => None,
@@ -112,13 +112,16 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
             via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
         })));
     }
+    let consumers = consumers(reader, name);
+    let passes = Passes { waypoint: waypoint.as_ref(), required, consumers: &consumers };
+    made.statuses.extend(passes.status(&service, name));
     made.resources.push(Resource::Service(Arc::new(Destination {
         key: key(name),
         namespace: name.namespace.clone(),
         addresses: service.cluster_ips.clone(),
         ports: service.tcp_ports().filter_map(|it| destination_port(name, it)).collect(),
-        waypoint: waypoint.as_ref().map(|it| it.key.clone()),
-        consumer_waypoints: consumer_waypoints(reader, name),
+        waypoint: passes.waypoint(),
+        consumer_waypoints: passes.consumer_waypoints(),
     })));
     let settings = reader.settings();
     if settings.mode == Mode::Standalone && settings.capture == Capture::Off {
@@ -128,7 +131,14 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     made
 }
 
-fn check_label(service: &Service, name: &ObjectName, made: &mut Evaluation) {
+fn check_label(reader: &Reader<'_>, service: &Service, name: &ObjectName, made: &mut Evaluation) {
+    if requires_waypoint(service) && !reader.settings().has_mesh() {
+        let field = format!("metadata.labels[{WAYPOINT}]");
+        let message = "cannot be enforced: the tunnels are not installed, so there is no mesh";
+        let remedy = "install them (ztunnel.enabled of the chart), or remove the label";
+        made.error(&ObjectRef::of(Kind::Service, name), field, message, remedy);
+        return;
+    }
     if let Some(word) = service.meta.label(WAYPOINT).filter(|it| *it != "required") {
         let message =
             format!("`{word}` is not understood, so the Service is reached through its waypoint only");
@@ -169,26 +179,21 @@ fn destination_port(name: &ObjectName, port: &ServicePort) -> Option<Destination
     })
 }
 
-/// The waypoints of namespaces whose routes change how their own clients reach this Service.
-fn consumer_waypoints(reader: &mut Reader<'_>, name: &ObjectName) -> Vec<ConsumerWaypoint> {
+/// The namespaces whose routes change how their own clients reach this Service, and their waypoints.
+fn consumers(reader: &mut Reader<'_>, name: &ObjectName) -> Vec<Consumer> {
     let routes = reader.members(IndexKey::ConsumerRoutes(name.clone()));
     let mut claimed: BTreeMap<Arc<str>, Ports> = BTreeMap::new();
     for route in routes.iter() {
         let Some(binding) = reader.binding(route) else { continue };
-        for parent in &binding.parents {
-            match &parent.outcome {
-                Outcome::Service(claim) if claim.service == *name => {
-                    claimed.entry(route.namespace.clone()).or_default().add(claim);
-                }
-                _ => {}
-            }
+        for claim in binding.on_service(name) {
+            claimed.entry(route.namespace.clone()).or_default().add(claim);
         }
     }
-    let waypoint = |(namespace, ports): (Arc<str>, Ports)| {
-        let waypoint = reader.waypoint(&namespace)?.key.clone();
-        Some(ConsumerWaypoint { namespace, ports: ports.listed(), waypoint })
+    let consumer = |(namespace, ports): (Arc<str>, Ports)| {
+        let waypoint = reader.waypoint(&namespace)?;
+        Some(Consumer { namespace, ports: ports.listed(), waypoint })
     };
-    claimed.into_iter().filter_map(waypoint).collect()
+    claimed.into_iter().filter_map(consumer).collect()
 }
 
 /// The ports of a Service that a namespace's routes claim.

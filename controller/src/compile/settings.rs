@@ -25,6 +25,8 @@ pub struct Settings {
     pub waypoint_network: AddressPool,
     /// What fills in addresses and pods.
     pub mode: Mode,
+    /// The name of the XMesh that stands for this mesh (GEP-3949).
+    pub mesh_name: Arc<str>,
 }
 
 /// Whether pods are captured.
@@ -59,6 +61,7 @@ impl Settings {
             default_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             waypoint_network: AddressPool::WAYPOINTS,
             mode: Mode::Standalone,
+            mesh_name: "fairway".into(),
         }
     }
 
@@ -70,6 +73,11 @@ impl Settings {
             mode: Mode::Kubernetes,
             ..Self::standalone(trust_domain)
         }
+    }
+
+    /// Whether there is a mesh: in a cluster whose pods nobody captures there are only Gateways.
+    pub(super) fn has_mesh(&self) -> bool {
+        self.mode == Mode::Standalone || self.capture == Capture::On
     }
 
     /// The identity of a service account; none when one of the names cannot stand in an identity.

@@ -6,8 +6,8 @@ use super::output::ProxyClass;
 use super::reader::Reader;
 use super::shadow::{self, Place};
 use super::{
-    authorization, backend_tls, binding, certificate, class, conflict, endpoints, gateway, proxy, route,
-    service,
+    authorization, backend_tls, binding, certificate, choice, class, conflict, endpoints, gateway, mesh,
+    proxy, route, service,
 };
 use super::{waypoint, workload};
 use crate::resources::{Kind, ObjectRef, RouteKind};
@@ -57,7 +57,11 @@ pub(super) enum Unit {
     ListenerSetStatus(ObjectName),
     /// The status of a Gateway.
     GatewayStatus(ObjectName),
-    /// The waypoint of a namespace.
+    /// What an XMesh is told.
+    Mesh(Arc<str>),
+    /// Which proxy is the waypoint of a namespace, or would be.
+    Choice(Arc<str>),
+    /// The waypoint of a namespace that needs one.
     Waypoint(Arc<str>),
     /// The HBONE listeners of all waypoints.
     HboneListeners,
@@ -90,13 +94,14 @@ impl Unit {
     pub(super) fn stage(&self) -> usize {
         match self {
             Self::Class(_)
+            | Self::Mesh(_)
             | Self::KeyPair(_)
             | Self::ProxyPods(_)
             | Self::Guarded(_)
             | Self::Validation(_) => 0,
             Self::ServiceTls(_) | Self::Workload(_) | Self::GatewayCheck(_) => 1,
             Self::Gateway(_) | Self::ListenerSet(_) => 2,
-            Self::Certificate(_) | Self::Binding(_) => 3,
+            Self::Certificate(_) | Self::Binding(_) | Self::Choice(_) => 3,
             Self::ListenerConflicts(_) | Self::Carrier(..) | Self::ServiceConflicts(..) => 4,
             Self::Route(_) => 5,
             Self::Shadows(_)
@@ -113,6 +118,7 @@ impl Unit {
     pub(super) fn life(&self) -> Life {
         match self {
             Self::Class(name) => Life::Object(ObjectRef::new(Kind::GatewayClass, "", name.clone())),
+            Self::Mesh(name) => Life::Object(ObjectRef::new(Kind::Mesh, "", name.clone())),
             Self::GatewayCheck(it) | Self::Gateway(it) | Self::GatewayStatus(it) => {
                 Life::Object(ObjectRef::of(Kind::Gateway, it))
             }
@@ -136,6 +142,7 @@ impl Unit {
             Self::KeyPair(_)
             | Self::ProxyPods(_)
             | Self::ServiceTls(_)
+            | Self::Choice(_)
             | Self::ListenerConflicts(_)
             | Self::Carrier(..)
             | Self::ServiceConflicts(..) => Life::Readers,
@@ -165,6 +172,8 @@ impl Unit {
             Self::Route(route) => route::evaluate(reader, route),
             Self::GatewayStatus(gateway) => gateway::status(reader, gateway),
             Self::ListenerSetStatus(set) => gateway::set_status(reader, set),
+            Self::Mesh(name) => mesh::evaluate(reader, name),
+            Self::Choice(namespace) => choice::evaluate(reader, namespace),
             Self::Waypoint(namespace) => waypoint::evaluate(reader, namespace),
             Self::HboneListeners => waypoint::listeners(reader),
             Self::Service(service) => service::evaluate(reader, service),

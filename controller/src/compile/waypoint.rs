@@ -1,11 +1,11 @@
 //! Waypoints: which namespaces need one, which proxy it is, and where it listens.
 
+use super::choice::Origin;
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
 use super::output::{Proxy, ProxyClass, Transport, Want};
 use super::reader::Reader;
 use super::settings::{Mode, Settings};
-use super::workload::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
 use super::{certificate, proxy};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{
@@ -26,8 +26,8 @@ const IMPLIED_LISTENER: &str = "mesh";
 pub(super) struct Waypoint {
     /// Its Gateway, or the name that one would have.
     pub gateway: ObjectName,
-    /// Whether no Gateway object stands behind it.
-    pub implied: bool,
+    /// Whether traffic has been moved to it.
+    pub bound: bool,
     /// The key of its endpoints.
     pub key: BackendKey,
     /// Under which identities it acts.
@@ -39,47 +39,31 @@ pub(super) fn endpoints_key(gateway: &ObjectName) -> BackendKey {
     BackendKey::of_waypoint(gateway)
 }
 
-/// Chooses the waypoint of a namespace, if something there needs one: the oldest Gateway of the class that a user
-/// wrote, else one of our own.
+/// The waypoint of a namespace, if something there needs one. Where nobody wrote a Gateway, one machine runs a proxy
+/// without; in a cluster a Gateway is asked for, which is then like any other.
 pub(super) fn evaluate(reader: &mut Reader<'_>, namespace: &Arc<str>) -> Evaluation {
     let mut made = Evaluation::default();
     let needed_by = reader.members(IndexKey::WaypointNeed(namespace.clone()));
-    let Some(first) = needed_by.first() else { return made };
     let settings = reader.settings();
-    let (gateway, implied) = match written(reader, namespace, &settings) {
-        Some(name) => (name, false),
-        None => (implied_name(reader, namespace), true),
-    };
+    let Some(first) = needed_by.first().filter(|_| settings.has_mesh()) else { return made };
+    let choice = reader.choice(namespace);
+    let (gateway, bound) = (choice.gateway.clone(), choice.bound);
     let identities = proxy::identities(reader, &gateway, ProxyClass::Waypoint, &settings);
     let key = endpoints_key(&gateway);
-    if implied {
-        let endpoints = endpoints(reader, &gateway, &[], &settings);
-        warn_of_no_endpoint(&endpoints, first, &gateway, &mut made);
-        made.resources.push(endpoints);
-        made.proxies.extend(implied_proxy(&gateway, &settings));
-        made.index.push((IndexKey::Proxies(ProxyClass::Waypoint), ObjectRef::of(Kind::Gateway, &gateway)));
+    let object = ObjectRef::of(Kind::Gateway, &gateway);
+    match (settings.mode, choice.origin) {
+        (_, Origin::Written) => {}
+        (Mode::Kubernetes, Origin::Made | Origin::Nothing) => made.index.push((IndexKey::Implied, object)),
+        (Mode::Standalone, Origin::Made | Origin::Nothing) => {
+            let endpoints = endpoints(reader, &gateway, &[], &settings);
+            warn_of_no_endpoint(&endpoints, first, &gateway, &mut made);
+            made.resources.push(endpoints);
+            made.proxies.extend(implied_proxy(&gateway, &settings));
+            made.index.push((IndexKey::Proxies(ProxyClass::Waypoint), object));
+        }
     }
-    made.value = Value::Waypoint(Arc::new(Waypoint { gateway, implied, key, identities }));
+    made.value = Value::Waypoint(Arc::new(Waypoint { gateway, bound, key, identities }));
     made
-}
-
-fn written(reader: &mut Reader<'_>, namespace: &Arc<str>, settings: &Settings) -> Option<ObjectName> {
-    let gateways = reader.members(IndexKey::Gateways(settings.waypoint_class.clone(), namespace.clone()));
-    let found = gateways.iter().filter_map(|it| {
-        // Also one that is not in order: around it would be a way around its rules.
-        reader.gateway_plan(&it.object_name())?;
-        Some((reader.meta(it)?.created, it.object_name()))
-    });
-    found.min().map(|(_, name)| name)
-}
-
-fn implied_name(reader: &mut Reader<'_>, namespace: &Arc<str>) -> ObjectName {
-    let usual = ObjectName::new(namespace.clone(), IMPLIED_WAYPOINT);
-    match reader.gateway(&usual) {
-        None => usual,
-        // Somebody's Gateway has the name already.
-        Some(_) => ObjectName::new(namespace.clone(), OTHER_IMPLIED_WAYPOINT),
-    }
 }
 
 fn implied_proxy(gateway: &ObjectName, settings: &Settings) -> Option<Proxy> {

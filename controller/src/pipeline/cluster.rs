@@ -2,7 +2,7 @@
 
 use super::report;
 use crate::admission::Roster;
-use crate::compile::{Compiler, Output, Problem, Proxy, Settings};
+use crate::compile::{Compiler, Output, Problem, Settings, Wanted};
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;
@@ -23,7 +23,7 @@ pub struct ClusterPipeline {
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
     roster: Arc<Roster>,
-    proxies: watch::Sender<Option<Arc<[Proxy]>>>,
+    wanted: watch::Sender<Option<Arc<Wanted>>>,
     problems: watch::Sender<Arc<[Problem]>>,
     unreadable: watch::Sender<Arc<BTreeSet<Problem>>>,
 }
@@ -46,15 +46,15 @@ impl ClusterPipeline {
             hub,
             ledger,
             roster,
-            proxies: watch::Sender::new(None),
+            wanted: watch::Sender::new(None),
             problems: watch::Sender::new(Arc::new([])),
             unreadable: watch::Sender::default(),
         }
     }
 
-    /// The proxies that are wanted, now and later; none before the first step.
-    pub fn proxies(&self) -> watch::Receiver<Option<Arc<[Proxy]>>> {
-        self.proxies.subscribe()
+    /// What has to be made, now and later; none before the first step.
+    pub fn wanted(&self) -> watch::Receiver<Option<Arc<Wanted>>> {
+        self.wanted.subscribe()
     }
 
     /// What is wrong, now and later.
@@ -106,11 +106,9 @@ impl ClusterPipeline {
     }
 
     fn publish(&self, output: &Output, problems_changed: bool) {
-        let first = self.proxies.borrow().is_none();
-        if first || !output.proxies.is_empty() || !output.retired.is_empty() {
-            let mut proxies: Vec<Proxy> = self.compiler.proxies().cloned().collect();
-            proxies.sort_by(|a, b| a.name.cmp(&b.name));
-            self.proxies.send_replace(Some(proxies.into()));
+        let first = self.wanted.borrow().is_none();
+        if first || output.is_wanting() {
+            self.wanted.send_replace(Some(Arc::new(self.compiler.wanted())));
         }
         if problems_changed || !output.problems.is_empty() {
             self.problems

@@ -5,7 +5,7 @@ mod office;
 mod reign;
 
 use crate::admission::Roster;
-use crate::compile::Settings;
+use crate::compile::{Capture, Settings};
 use crate::leader::{Candidate, Lost, Timing};
 use crate::pipeline::ClusterPipeline;
 use crate::serve::Hub;
@@ -49,8 +49,25 @@ pub(super) struct ClusterArguments {
     #[arg(long, env = "FAIRWAY_LEASE_DURATION", default_value = "15s", value_name = "TIME", value_parser = parse_duration)]
     lease_duration: Duration,
 
+    /// Whether there are tunnels on the nodes, and so a mesh: without, there are Gateways only (only with --kubernetes)
+    #[arg(long, env = "FAIRWAY_MESH", default_value = "on", value_name = "MODE", value_enum)]
+    mesh: MeshMode,
+
+    /// The name of the XMesh that stands for this mesh (only with --kubernetes)
+    #[arg(long, env = "FAIRWAY_MESH_NAME", default_value = "fairway", value_name = "NAME")]
+    mesh_name: String,
+
     #[command(flatten)]
     office: OfficeArguments,
+}
+
+/// Whether there is a mesh.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum MeshMode {
+    /// Tunnels capture the pods of the mesh.
+    On,
+    /// There are Gateways only.
+    Off,
 }
 
 /// Who this replica is, and where.
@@ -87,7 +104,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let feeds = cluster.feeds();
     let mut pipeline =
         ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
-    let (proxies, problems, unreadable) = (pipeline.proxies(), pipeline.problems(), pipeline.unreadable());
+    let (wanted, problems, unreadable) = (pipeline.wanted(), pipeline.problems(), pipeline.unreadable());
     let mut compiling = tokio::spawn(async move {
         while pipeline.advance().await.is_some() {
             compiled.open();
@@ -132,7 +149,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
         };
         leading.send_replace(true);
         let office = Office::new(&base, &arguments)?;
-        let mut reign = Reign::begin(&base, office, proxies.clone(), unreadable.clone());
+        let mut reign = Reign::begin(&base, office, wanted.clone(), unreadable.clone());
         let end = tokio::select! {
             lost = term.keep() => End::Lost(lost),
             failed = reign.failed() => End::Failed(failed),
@@ -193,7 +210,14 @@ impl Base {
             address: cluster.pod_ip.context("--pod-ip (or POD_IP) is needed")?,
             listen,
         };
-        let settings = Settings::kubernetes(arguments.trust_domain.clone());
+        let settings = Settings {
+            capture: match cluster.mesh {
+                MeshMode::On => Capture::On,
+                MeshMode::Off => Capture::Off,
+            },
+            mesh_name: cluster.mesh_name.as_str().into(),
+            ..Settings::kubernetes(arguments.trust_domain.clone())
+        };
         Ok(Self { client, place, hub: Hub::new(), ledger: Arc::default(), roster: Arc::default(), settings })
     }
 }

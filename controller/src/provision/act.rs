@@ -3,6 +3,7 @@
 use super::live::{FIELD_MANAGER, Live};
 use super::manifest::{Manifest, ManifestKey, ManifestKind};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::Status;
 use kube::{Client, Error};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub(super) enum StepError {
         /// What the server said.
         why: Box<Error>,
     },
+    /// The namespace is on its way out, and this with it.
+    #[error("{0} cannot be made: its namespace is being deleted")]
+    Ending(ManifestKey),
     /// The API server's answer is not an object.
     #[error("the API server's answer for {0} is not an object")]
     Unread(ManifestKey),
@@ -65,6 +69,7 @@ pub(super) async fn apply(
     let answer = api.patch(&key.name, &parameters, &Patch::Apply(&fields)).await;
     let answer = answer.map_err(|error| match (&error, &found) {
         (Error::Api(status), None) if status.code == 409 => StepError::Taken(key.clone()),
+        (Error::Api(status), _) if is_ending(status) => StepError::Ending(key.clone()),
         _ => refused("apply", key)(error),
     })?;
     read(key, answer)
@@ -117,6 +122,12 @@ async fn hand_over_replicas(api: &Api<DynamicObject>, manifest: &Manifest, live:
 fn refused(what: &'static str, key: &ManifestKey) -> impl FnOnce(Error) -> StepError {
     let key = key.clone();
     move |why| StepError::Refused { what, key, why: Box::new(why) }
+}
+
+/// Whether the API server refuses because the namespace is being deleted.
+fn is_ending(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|it| &it.causes);
+    status.code == 403 && causes.into_iter().any(|it| it.reason == "NamespaceTerminating")
 }
 
 fn said(error: &Error) -> String {

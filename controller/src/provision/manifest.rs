@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ManifestKind {
+    /// Gateway: a waypoint that nobody wrote
+    Gateway,
     /// ServiceAccount
     ServiceAccount,
     /// ConfigMap
@@ -58,7 +60,8 @@ pub struct Manifest {
 
 impl ManifestKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Gateway,
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::Service,
@@ -70,6 +73,7 @@ impl ManifestKind {
     /// The kind's name.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Gateway => "Gateway",
             Self::ServiceAccount => ServiceAccount::KIND,
             Self::ConfigMap => ConfigMap::KIND,
             Self::Service => Service::KIND,
@@ -82,6 +86,7 @@ impl ManifestKind {
     /// Where the API server has it.
     pub fn api_resource(self) -> ApiResource {
         let (group, version, plural) = match self {
+            Self::Gateway => (fairway_gateway_api::GROUP, "v1", "gateways"),
             Self::ServiceAccount => ("", "v1", "serviceaccounts"),
             Self::ConfigMap => ("", "v1", "configmaps"),
             Self::Service => ("", "v1", "services"),

@@ -18,6 +18,9 @@ pub const GATEWAY: &str = "fairway.dev/gateway";
 /// The annotation of pods with the uid of the ServiceAccount whose tokens they have.
 pub const SERVICE_ACCOUNT_UID: &str = "fairway.dev/service-account-uid";
 
+/// The annotation of a Gateway that nobody wrote.
+pub const IMPLIED: &str = "fairway.dev/implied";
+
 /// A label or an annotation that the API server would refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InvalidMetadata {

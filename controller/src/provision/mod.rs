@@ -20,6 +20,7 @@ mod reconcile;
 mod service;
 mod settings;
 mod watching;
+mod waypoint;
 
 #[cfg(test)]
 pub(crate) mod tests;

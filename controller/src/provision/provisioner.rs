@@ -5,7 +5,7 @@ use super::manifest::{ManifestKey, ManifestKind};
 use super::reconcile::{Ledger, Step, Why};
 use super::watching::{Sight, watch};
 use super::{Live, Settings};
-use crate::compile::Proxy;
+use crate::compile::Wanted;
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustBundle;
 use futures_util::{StreamExt, stream};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// How many Gateways are worked at at once.
 const AT_ONCE: usize = 8;
@@ -33,6 +33,8 @@ pub struct Provisioner {
     ledger: Ledger,
     listed: BTreeSet<ManifestKind>,
     failing: BTreeMap<ObjectName, Failing>,
+    /// Waypoints that nothing needs, and when they go.
+    unneeded: BTreeMap<ObjectName, Instant>,
     troubles: watch::Sender<Troubles>,
 }
 
@@ -104,6 +106,7 @@ impl Provisioner {
             ledger: Ledger::default(),
             listed: BTreeSet::new(),
             failing: BTreeMap::new(),
+            unneeded: BTreeMap::new(),
             troubles: watch::Sender::default(),
         }
     }
@@ -116,7 +119,7 @@ impl Provisioner {
     /// Runs until nobody says any more what is wanted. `wanted` is none until everything has been compiled once.
     pub async fn run(
         mut self,
-        mut wanted: watch::Receiver<Option<Arc<[Proxy]>>>,
+        mut wanted: watch::Receiver<Option<Arc<Wanted>>>,
         mut roots: watch::Receiver<Option<TrustBundle>>,
         happenings: mpsc::UnboundedSender<Happening>,
     ) {
@@ -128,7 +131,8 @@ impl Provisioner {
         drop(sender);
         self.replan(&mut wanted, &mut roots);
         loop {
-            let next_try = self.failing.values().map(|it| it.next).min();
+            let next_try =
+                self.failing.values().map(|it| it.next).chain(self.unneeded.values().copied()).min();
             tokio::select! {
                 changed = wanted.changed() => match changed {
                     Ok(()) => self.replan(&mut wanted, &mut roots),
@@ -146,6 +150,7 @@ impl Provisioner {
             }
             // What is there must be known before anything is made or taken away.
             if self.listed.len() == ManifestKind::ALL.len() {
+                self.look_at_waypoints();
                 self.settle(&happenings).await;
             }
         }
@@ -153,7 +158,7 @@ impl Provisioner {
 
     fn replan(
         &mut self,
-        wanted: &mut watch::Receiver<Option<Arc<[Proxy]>>>,
+        wanted: &mut watch::Receiver<Option<Arc<Wanted>>>,
         roots: &mut watch::Receiver<Option<TrustBundle>>,
     ) {
         let (wanted, roots) = (wanted.borrow_and_update(), roots.borrow_and_update());
@@ -170,6 +175,20 @@ impl Provisioner {
             }
             Sight::One(key, live) => self.ledger.saw(key, live),
             Sight::Gone(key) => self.ledger.lost(key),
+        }
+    }
+
+    /// Lets waypoints go that nothing has needed for a while: a route that comes back finds its own still there.
+    fn look_at_waypoints(&mut self) {
+        let (now, unneeded) = (Instant::now(), self.ledger.unneeded());
+        self.unneeded.retain(|it, _| unneeded.contains(it));
+        for waypoint in unneeded {
+            let due = *self.unneeded.entry(waypoint.clone()).or_insert(now + self.settings.waypoint_linger);
+            if due <= now {
+                // Should that fail, it is due again.
+                self.unneeded.insert(waypoint.clone(), now + self.settings.waypoint_linger.max(AGAIN.1));
+                self.ledger.let_go(&waypoint);
+            }
         }
     }
 
@@ -251,6 +270,8 @@ impl Provisioner {
                     };
                     what.into_iter().for_each(|it| told.entry(it).or_default().push(key.to_string()));
                 }
+                // Nobody is left to be told, and nothing is to be tried again.
+                (Err(StepError::Ending(key)), _) => debug!(%gateway, "{}", StepError::Ending(key)),
                 (Ok(()), _) => told.entry(What::Removed).or_default().push(key.to_string()),
                 (Err(error), _) => {
                     warn!(%gateway, "{error}");

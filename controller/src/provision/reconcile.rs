@@ -7,8 +7,8 @@
 use super::live::Live;
 use super::manifest::{Manifest, ManifestKey, ManifestKind};
 use super::metadata::SERVICE_ACCOUNT_UID;
-use super::{Settings, plan};
-use crate::compile::{Proxy, Want};
+use super::{Settings, plan, waypoint};
+use crate::compile::{Proxy, Want, Wanted};
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustBundle;
 use serde_json::Value;
@@ -48,6 +48,10 @@ pub(super) enum Why {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     proxies: BTreeMap<ObjectName, Proxy>,
+    /// Gateways of waypoints that are needed and that nobody wrote.
+    waypoints: BTreeSet<ObjectName>,
+    /// Those that nothing has needed for long enough.
+    let_go: BTreeSet<ObjectName>,
     roots: Option<TrustBundle>,
     wanted: BTreeMap<ManifestKey, Arc<Manifest>>,
     live: BTreeMap<ManifestKey, Arc<Live>>,
@@ -79,18 +83,23 @@ impl Step {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Takes over which proxies are wanted: all of them.
-    pub fn want(&mut self, proxies: &[Proxy], roots: &TrustBundle, settings: &Settings) {
+    /// Takes over what is wanted: all of it.
+    pub fn want(&mut self, wanted: &Wanted, roots: &TrustBundle, settings: &Settings) {
         let new_roots = self.roots.as_ref() != Some(roots);
         let now: BTreeMap<ObjectName, Proxy> =
-            proxies.iter().map(|it| (it.name.clone(), it.clone())).collect();
+            wanted.proxies.iter().map(|it| (it.name.clone(), it.clone())).collect();
         let before = std::mem::replace(&mut self.proxies, now);
+        let needed = std::mem::replace(&mut self.waypoints, wanted.waypoints.clone());
+        self.let_go.retain(|it| !wanted.waypoints.contains(it));
         self.roots = Some(roots.clone());
-        let names: BTreeSet<ObjectName> = self.proxies.keys().chain(before.keys()).cloned().collect();
+        let all = self.proxies.keys().chain(before.keys()).chain(&self.waypoints).chain(&needed);
+        let names: BTreeSet<ObjectName> = all.cloned().collect();
         for name in names {
             let proxy = self.proxies.get(&name);
-            if new_roots || proxy != before.get(&name) {
-                let manifests = proxy.map(|it| plan(it, roots, settings)).unwrap_or_default();
+            let is_needed = self.waypoints.contains(&name);
+            if new_roots || proxy != before.get(&name) || is_needed != needed.contains(&name) {
+                let mut manifests = proxy.map(|it| plan(it, roots, settings)).unwrap_or_default();
+                manifests.extend(is_needed.then(|| waypoint::gateway(&name, settings)));
                 self.want_of(&name, manifests);
             }
         }
@@ -152,6 +161,21 @@ impl Ledger {
         let done = Applied { manifest: manifest.clone(), uid: live.uid.clone(), ours };
         self.applied.insert(manifest.key.clone(), done);
         self.saw(manifest.key.clone(), live);
+    }
+
+    /// The waypoints that are there and that nothing needs; none before it is known what is needed.
+    pub fn unneeded(&self) -> BTreeSet<ObjectName> {
+        let gateways =
+            self.live.iter().filter(|(key, live)| key.kind == ManifestKind::Gateway && !live.ending);
+        let unneeded = gateways.filter(|(key, _)| self.roots.is_some() && !self.wanted.contains_key(key));
+        unneeded.filter_map(|(_, live)| live.gateway.clone()).collect()
+    }
+
+    /// Nothing has needed a waypoint for long enough.
+    pub fn let_go(&mut self, waypoint: &ObjectName) {
+        let ObjectName { namespace, name } = waypoint.clone();
+        self.dirty.insert(ManifestKey { kind: ManifestKind::Gateway, namespace, name });
+        self.let_go.insert(waypoint.clone());
     }
 
     /// A step failed: it is looked at again.
@@ -228,8 +252,12 @@ impl Ledger {
     }
 
     /// Whether an object stays although nobody says how it is to be: its Gateway has to be mended first, or it is the
-    /// Service of a Gateway that listens nowhere for the moment, which would lose its address.
+    /// Service of a Gateway that listens nowhere for the moment, which would lose its address, or a waypoint that may be
+    /// needed again soon.
     fn is_left(&self, key: &ManifestKey, gateway: &ObjectName) -> bool {
+        if key.kind == ManifestKind::Gateway {
+            return !self.let_go.contains(gateway);
+        }
         let Some(proxy) = self.proxies.get(gateway) else { return false };
         let is_first_service = key.kind == ManifestKind::Service && key.name == proxy.service_account;
         proxy.want == Want::Leave || (is_first_service && proxy.ports.is_empty())

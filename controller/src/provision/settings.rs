@@ -1,5 +1,7 @@
 //! What is the same for every proxy of an installation.
 
+use std::time::Duration;
+
 /// What is the same for every proxy of an installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -13,6 +15,10 @@ pub struct Settings {
     pub controller: String,
     /// The `--log` of proxies; none is their default.
     pub log: Option<String>,
+    /// How long a waypoint that nothing needs any more is kept.
+    pub waypoint_linger: Duration,
+    /// The class of waypoints.
+    pub waypoint_class: String,
     /// The `--log-format` of proxies; none is their default.
     pub log_format: Option<String>,
 }
@@ -30,6 +36,8 @@ impl Settings {
             image_pull_policy: None,
             image_pull_secrets: Vec::new(),
             controller: controller.into(),
+            waypoint_linger: Duration::from_secs(600),
+            waypoint_class: "fairway-waypoint".to_owned(),
             log: None,
             log_format: None,
         }

@@ -63,6 +63,13 @@ pub(super) async fn watch(client: Client, kind: ManifestKind, sights: mpsc::Send
         match turn(&client, kind, &sights).await {
             Ok(()) => {}
             Err(End::Unheard) => return,
+            // The API that has the kind is not installed.
+            Err(End::Failed(kube::Error::Api(status))) if status.code == 404 => {
+                if tell(&sights, Sight::All(kind, Vec::new())).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
             Err(end) => {
                 warn!(%kind, "cannot be watched at the moment: {end}");
                 tokio::time::sleep(AGAIN).await;

@@ -41,6 +41,8 @@ pub enum Kind {
     ReferenceGrant,
     /// GatewayParameters
     GatewayParameters,
+    /// XMesh
+    Mesh,
 }
 
 /// The kinds of routes. (The model tells those that look into requests from those that do not; here they attach alike.)
@@ -73,7 +75,7 @@ pub struct ObjectRef {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -91,6 +93,7 @@ impl Kind {
         Self::BackendTlsPolicy,
         Self::ReferenceGrant,
         Self::GatewayParameters,
+        Self::Mesh,
     ];
 
     /// The kind's name in a manifest.
@@ -113,6 +116,7 @@ impl Kind {
             Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::GatewayParameters => "GatewayParameters",
+            Self::Mesh => "XMesh",
         }
     }
 
@@ -132,6 +136,8 @@ impl Kind {
             | Self::BackendTlsPolicy
             | Self::ReferenceGrant => fairway_gateway_api::GROUP,
             Self::GatewayParameters => "fairway.dev",
+            // The experimental channel's own.
+            Self::Mesh => "gateway.networking.x-k8s.io",
         }
     }
 
@@ -141,14 +147,19 @@ impl Kind {
             Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => &["v1", "v1beta1"],
             Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
             Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
-            Self::GatewayParameters => &["v1alpha1"],
+            Self::GatewayParameters | Self::Mesh => &["v1alpha1"],
             _ => &["v1"],
         }
     }
 
     /// Whether its objects live in a namespace.
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::GatewayClass)
+        !matches!(self, Self::Namespace | Self::GatewayClass | Self::Mesh)
+    }
+
+    /// Whether most clusters do not have it: nothing is waited for then.
+    pub fn is_optional(self) -> bool {
+        self == Self::Mesh
     }
 
     /// The kind with this group and name.

@@ -6,9 +6,11 @@
 mod address;
 mod config_map;
 mod core;
+mod gateway;
 pub mod gateway_parameters;
 mod kind;
 mod listener_set;
+mod mesh;
 mod meta;
 mod object;
 mod probe;
@@ -22,8 +24,10 @@ pub use self::core::{
 };
 pub use address::Address;
 pub use config_map::ConfigMap;
+pub use gateway::Gateway;
 pub use kind::{Kind, ObjectRef, RouteKind};
 pub use listener_set::ListenerSetSpec;
+pub use mesh::MeshSpec;
 pub use meta::Meta;
 pub use object::{InvalidObject, Object, Typed};
 pub use secret::{LastGoodPair, Secret};
@@ -34,10 +38,10 @@ use fairway_gateway_api as api;
 
 /// A GatewayClass.
 pub type GatewayClass = Typed<api::gatewayclasses::GatewayClassSpec>;
-/// A Gateway.
-pub type Gateway = Typed<api::gateways::GatewaySpec>;
 /// A ListenerSet.
 pub type ListenerSet = Typed<ListenerSetSpec>;
+/// An XMesh.
+pub type Mesh = Typed<MeshSpec>;
 /// An HTTPRoute.
 pub type HttpRoute = Typed<api::httproutes::HttpRouteSpec>;
 /// A GRPCRoute.

@@ -2,7 +2,7 @@
 
 use super::{
     BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
-    Meta, Namespace,
+    Mesh, Meta, Namespace,
 };
 use super::{ConfigMap, ListenerSet};
 use super::{ObjectRef, Pod, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// An object of the Gateway API: its metadata and its generated spec. Its status is not kept: what others wrote there
-/// concerns only the status writer.
+/// concerns only the status writer. (Of a [`Gateway`] one word of it is.)
 #[derive(Clone, Debug, PartialEq)]
 pub struct Typed<S> {
     /// Who it is.
@@ -43,6 +43,7 @@ pub enum Object {
     BackendTlsPolicy(Arc<BackendTlsPolicy>),
     ReferenceGrant(Arc<ReferenceGrant>),
     GatewayParameters(Arc<GatewayParameters>),
+    Mesh(Arc<Mesh>),
 }
 
 /// A manifest that does not have the form of its kind.
@@ -69,7 +70,7 @@ impl Object {
             Kind::Secret => Self::Secret(Arc::new(Secret::new(typed(manifest)?))),
             Kind::ConfigMap => Self::ConfigMap(Arc::new(ConfigMap::new(typed(manifest)?))),
             Kind::GatewayClass => Self::GatewayClass(with_spec(manifest, kind)?),
-            Kind::Gateway => Self::Gateway(with_spec(manifest, kind)?),
+            Kind::Gateway => Self::Gateway(Arc::new(gateway(manifest)?)),
             Kind::ListenerSet => Self::ListenerSet(with_spec(manifest, kind)?),
             Kind::HttpRoute => Self::HttpRoute(with_spec(manifest, kind)?),
             Kind::GrpcRoute => Self::GrpcRoute(with_spec(manifest, kind)?),
@@ -79,6 +80,7 @@ impl Object {
             Kind::BackendTlsPolicy => Self::BackendTlsPolicy(with_spec(manifest, kind)?),
             Kind::ReferenceGrant => Self::ReferenceGrant(with_spec(manifest, kind)?),
             Kind::GatewayParameters => Self::GatewayParameters(with_spec(manifest, kind)?),
+            Kind::Mesh => Self::Mesh(with_spec(manifest, kind)?),
         })
     }
 
@@ -102,6 +104,7 @@ impl Object {
             Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::GatewayParameters(_) => Kind::GatewayParameters,
+            Self::Mesh(_) => Kind::Mesh,
         }
     }
 
@@ -125,6 +128,7 @@ impl Object {
             Self::BackendTlsPolicy(it) => &it.meta,
             Self::ReferenceGrant(it) => &it.meta,
             Self::GatewayParameters(it) => &it.meta,
+            Self::Mesh(it) => &it.meta,
         }
     }
 
@@ -133,6 +137,12 @@ impl Object {
         let meta = self.meta();
         ObjectRef { kind: self.kind(), namespace: meta.namespace.clone(), name: meta.name.clone() }
     }
+}
+
+/// What its status says is added by whoever has seen it in a cluster.
+fn gateway(manifest: Value) -> Result<Gateway, InvalidObject> {
+    let Typed { meta, spec } = Arc::unwrap_or_clone(with_spec(manifest, Kind::Gateway)?);
+    Ok(Gateway { meta, spec, bound: false })
 }
 
 /// Parses and says where parsing failed.

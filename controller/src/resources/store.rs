@@ -3,8 +3,8 @@
 use super::{BackendTlsPolicy, EndpointSlice, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
 use super::{ConfigMap, ListenerSet};
 use super::{
-    Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Namespace, Object, ObjectRef, Pod,
-    ReferenceGrant,
+    Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Mesh, Namespace, Object, ObjectRef,
+    Pod, ReferenceGrant,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -120,4 +120,6 @@ getters! {
     reference_grant: ReferenceGrant -> ReferenceGrant,
     /// A GatewayParameters.
     gateway_parameters: GatewayParameters -> GatewayParameters,
+    /// An XMesh.
+    mesh: Mesh -> Mesh,
 }

@@ -8,11 +8,13 @@
 //! Gateway ─ Listener ─┬ Certificate                       Node ─ Local(pod) ─ Authorization
 //!                     ├ Route ─ Backend ─┬ Endpoints
 //!                     │                  └ Endpoints of the waypoint it is reached through
-//!    (waypoint)       └┐
-//! Gateway ─ Routed(Service, audience) ─┬ Service
-//!                                      ├ Route ─ …
-//!                                      └ Backend ─ …
+//!    (waypoint)
+//! Gateway ─ Namespace ─ Routed(Service, audience) ─┬ Service ─ Backend ─ …
+//!                                                  └ Route ─ …
 //! ```
+//!
+//! A waypoint knows every Service of its namespace, and those its namespace has consumer routes for, whether anybody is sent
+//! to it for them or not: tunnels may send it a connection a moment before it hears of a route, or after the route has gone.
 
 mod edges;
 mod graph;

@@ -56,7 +56,14 @@ fn without_ours(current: &Value, controller: &str) -> Map<String, Value> {
         let kept: Vec<Value> = before.iter().filter(|it| !is_ours(it, controller)).cloned().collect();
         (kept.len() < before.len()).then_some((field.to_owned(), Value::Array(kept)))
     };
-    ENTRIES.iter().filter_map(|(field, _)| foreign(field)).collect()
+    let mut out: Map<String, Value> = ENTRIES.iter().filter_map(|(field, _)| foreign(field)).collect();
+    let before = list(current, "conditions");
+    let is_foreign = |it: &&Value| !reason::is_own(it["type"].as_str().unwrap_or_default());
+    let kept: Vec<Value> = before.iter().filter(is_foreign).cloned().collect();
+    if kept.len() < before.len() {
+        out.insert("conditions".to_owned(), Value::Array(kept));
+    }
+    out
 }
 
 fn list<'a>(status: &'a Value, field: &str) -> &'a [Value] {

@@ -38,15 +38,19 @@ pub enum ObjectStatus {
     Route(RouteStatus),
     /// Of a policy of any kind.
     Policy(PolicyStatus),
+    /// Of an XMesh.
+    Mesh(ClassStatus),
+    /// Of a Service.
+    Service(ServiceStatus),
 }
 
-/// The status of a GatewayClass.
+/// The status of a GatewayClass, and of an XMesh.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClassStatus {
     /// Its conditions.
     pub conditions: Vec<Condition>,
-    /// What its Gateways can do, in order (GEP-2162).
+    /// What its Gateways, or the mesh, can do, in order (GEP-2162, GEP-3949).
     pub supported_features: &'static [&'static str],
 }
 
@@ -62,6 +66,13 @@ pub struct GatewayStatus {
     pub conditions: Vec<Condition>,
     /// Of each listener, in the user's order.
     pub listeners: Vec<ListenerStatus>,
+}
+
+/// What we say in the status of a Service.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ServiceStatus {
+    /// Which waypoints connections to it go through.
+    pub conditions: Vec<Condition>,
 }
 
 /// The status of a ListenerSet.
@@ -164,7 +175,10 @@ impl ObjectStatus {
     pub fn conditions(&self) -> Vec<(String, &Condition)> {
         let mut out = Vec::new();
         match self {
-            Self::GatewayClass(it) => out.extend(it.conditions.iter().map(|it| (String::new(), it))),
+            Self::GatewayClass(it) | Self::Mesh(it) => {
+                out.extend(it.conditions.iter().map(|it| (String::new(), it)))
+            }
+            Self::Service(it) => out.extend(it.conditions.iter().map(|it| (String::new(), it))),
             Self::Gateway(GatewayStatus { conditions, listeners, .. })
             | Self::ListenerSet(ListenerSetStatus { conditions, listeners, .. }) => {
                 out.extend(conditions.iter().map(|it| (String::new(), it)));

@@ -14,6 +14,15 @@ pub const SUPPORTED_VERSION: &str = "SupportedVersion";
 /// A resource made of this object was refused by a proxy: a condition of our own, only there while that is so.
 pub const REFUSED: &str = "fairway.dev/RefusedByProxy";
 
+/// Of a waypoint's Gateway: traffic has been moved to it, and from then on nothing goes around it. Compiling reads it again.
+pub const BOUND: &str = "fairway.dev/Bound";
+
+/// Of a route with a Service: a waypoint enforces it, and which.
+pub const ENFORCED: &str = "fairway.dev/Enforced";
+
+/// Of a Service: connections to it go through a waypoint, and which.
+pub const THROUGH_WAYPOINT: &str = "fairway.dev/ThroughWaypoint";
+
 /// The types of conditions that are ours to write and to take away; those of others in the same list stay.
 const OURS: &[&str] = &[
     ACCEPTED,
@@ -24,12 +33,20 @@ const OURS: &[&str] = &[
     RESOLVED_REFS,
     SUPPORTED_VERSION,
     REFUSED,
+    BOUND,
+    ENFORCED,
+    THROUGH_WAYPOINT,
     INSECURE_FRONTEND_VALIDATION_MODE,
 ];
 
 /// Whether a type of condition is ours to write and to take away.
 pub fn is_ours(kind: &str) -> bool {
     OURS.contains(&kind)
+}
+
+/// Whether a type of condition is in our own domain: nobody else writes it, on whatever object.
+pub fn is_own(kind: &str) -> bool {
+    kind.starts_with("fairway.dev/")
 }
 
 /// Whether a condition of this type and status is as it should be; some say what is wrong, and are good when false.
@@ -44,7 +61,9 @@ pub fn is_good(kind: &str, status: &str) -> bool {
 pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
 pub const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
 pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+pub const BY_WAYPOINT: &str = "ByWaypoint";
 pub const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
+pub const HAS_BEEN_READY: &str = "HasBeenReady";
 pub const HOSTNAME_CONFLICT: &str = "HostnameConflict";
 pub const INCOMPATIBLE_FILTERS: &str = "IncompatibleFilters";
 pub const INVALID: &str = "Invalid";
@@ -61,6 +80,7 @@ pub const NO_CONFLICTS: &str = "NoConflicts";
 pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
 pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
 pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
+pub const NOT_INSTALLED: &str = "NotInstalled";
 pub const NOT_ALLOWED: &str = "NotAllowed";
 pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
 pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";

@@ -2,9 +2,12 @@
 
 use super::listener::ListenerReport;
 use super::{GatewayReport, ListenerPlan};
+use crate::compile::choice;
 use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
+use crate::compile::output::ProxyClass;
 use crate::compile::reader::Reader;
+use crate::compile::settings::Mode;
 use crate::resources::{Kind, ObjectRef};
 use crate::status::{Condition, GatewayStatus, ListenerStatus, ObjectStatus, Truth, reason};
 use fairway_config::model::ObjectName;
@@ -15,6 +18,7 @@ pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> 
     let Some(report) = reader.gateway_report(name) else { return made };
     let mut conditions = vec![accepted(&report), programmed(&report), resolved(&report)];
     conditions.extend(insecure(&report));
+    conditions.extend(bound(reader, name, &report));
     let attached = report.sets.values().filter(|it| it.is_accepted()).count();
     let status = GatewayStatus {
         listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
@@ -111,6 +115,24 @@ fn resolved(report: &GatewayReport) -> Condition {
             Condition::fails(kind, reason::LISTENERS_NOT_RESOLVED, message, generation)
         }
     }
+}
+
+/// Whether traffic has been moved to a waypoint. In a cluster only: compiling finds it again there.
+fn bound(reader: &mut Reader<'_>, name: &ObjectName, report: &GatewayReport) -> Option<Condition> {
+    if report.plan.class != ProxyClass::Waypoint || reader.settings().mode != Mode::Kubernetes {
+        return None;
+    }
+    let was = reader.gateway(name)?.bound;
+    Some(match choice::is_bound(reader, name, was) {
+        true => {
+            let message = "what needs this waypoint goes through it, and is refused when it is not there";
+            Condition::holds(reason::BOUND, reason::HAS_BEEN_READY, message, report.generation)
+        }
+        false => {
+            let message = "it has not been ready yet, and what needs it goes without it until it is";
+            Condition::fails(reason::BOUND, reason::PENDING, message, report.generation)
+        }
+    })
 }
 
 /// Only there while it is so (GEP-91).

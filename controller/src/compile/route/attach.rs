@@ -82,13 +82,23 @@ fn on_listeners(
             });
         }
     }
+    wait(&mut attached, route, waiting, "give each route a listener of its own", made);
+    settle(attached, lost)
+}
+
+/// Says where a route is accepted and another carries what it asks for.
+fn wait(
+    attached: &mut Attached,
+    route: &ObjectRef,
+    waiting: Vec<String>,
+    remedy: &str,
+    made: &mut Evaluation,
+) {
     if !waiting.is_empty() {
         let message = waiting.join(". ");
-        let remedy = "give each route a listener of its own";
         made.warn(route, "spec.parentRefs", message.clone(), remedy);
         attached.note = Some(format!("accepted, but {message}; {remedy}"));
     }
-    settle(attached, lost)
 }
 
 /// The route that has a listener's connections in this route's place.
@@ -108,24 +118,22 @@ fn on_service(
     made: &mut Evaluation,
 ) -> Attached {
     let mut attached = Attached::default();
-    let (mut lost, mut held) = (Vec::new(), claim.ports.clone());
-    if route.kind == Kind::HttpRoute {
-        let losers = reader.service_losers(&claim.service, &claim.audience);
-        for port in &claim.ports {
-            let Some(winner) = losers.get(port) else { continue };
+    let (mut lost, mut waiting, mut held) = (Vec::new(), Vec::new(), claim.ports.clone());
+    let holders = reader.service_holders(&claim.service, &claim.audience);
+    for port in &claim.ports {
+        let Some(holder) = holders.get(port).filter(|it| *it != route) else { continue };
+        let place = format!("port {port} of Service {}", claim.service);
+        if holder.kind != route.kind {
             held.retain(|it| it != port);
-            let place =
-                format!("port {port} of Service {}: a GRPCRoute goes before an HTTPRoute", claim.service);
-            lost.push(conflicted(
-                route,
-                winner,
-                &place,
-                "bind the routes to different ports (parentRefs[].port)",
-                made,
-            ));
+            let place = format!("{place}: a {} goes before a {}", holder.kind, route.kind);
+            let remedy = "bind the routes to different ports (parentRefs[].port)";
+            lost.push(conflicted(route, holder, &place, remedy, made));
+        } else if matches!(route.kind, Kind::TlsRoute | Kind::TcpRoute) {
+            held.retain(|it| it != port);
+            waiting.push(format!("{holder}, which is older, carries the connections to {place}"));
         }
     }
-    let ports: Vec<Option<u16>> = match claim.all_ports && lost.is_empty() {
+    let ports: Vec<Option<u16>> = match claim.all_ports && lost.is_empty() && waiting.is_empty() {
         true => vec![None],
         false => held.into_iter().map(Some).collect(),
     };
@@ -133,7 +141,7 @@ fn on_service(
         let (service, audience) = (service::key(&claim.service), claim.audience.clone());
         attached.attachments.push(Attachment::Service { service, port, audience });
     }
-    if !attached.attachments.is_empty() {
+    if !attached.attachments.is_empty() || !waiting.is_empty() {
         let (routes, waypoint) = match &claim.audience {
             Audience::Producer => (IndexKey::ProducerRoutes(claim.service.clone()), &claim.service.namespace),
             Audience::Consumer(namespace) => (IndexKey::ConsumerRoutes(claim.service.clone()), namespace),
@@ -141,6 +149,7 @@ fn on_service(
         attached.index.push((routes, route.clone()));
         attached.index.push((IndexKey::WaypointNeed(waypoint.clone()), route.clone()));
     }
+    wait(&mut attached, route, waiting, "bind each route to a port of its own (parentRefs[].port)", made);
     settle(attached, lost)
 }
 

@@ -14,7 +14,7 @@ mod written;
 pub(crate) use duration::parse as parse_duration;
 pub(super) use written::Written;
 
-use super::binding::{ListenerClaim, Outcome};
+use super::binding::{ListenerClaim, Outcome, ServiceClaim};
 use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
@@ -23,7 +23,7 @@ use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
 use draft::{Body, Draft, Effect, Finding, Forward, Resolved, Scope};
-use fairway_config::model::{Attachment, L4Route, ObjectName, Resource, Route, RouteKey};
+use fairway_config::model::{Attachment, Audience, L4Route, ObjectName, Resource, Route, RouteKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -66,10 +66,15 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
                 attached.note.get_or_insert(format!("accepted, but {note}"));
             }
         }
+        let generation = written.meta().generation;
+        let mut conditions = conditions(&attached, resolved, generation);
+        if let (Outcome::Service(claim), false) = (&it.outcome, attached.attachments.is_empty()) {
+            conditions.push(enforced(reader, claim, generation));
+        }
         parents.push(ParentStatus {
             parent_ref: it.parent.clone(),
             controller_name: settings.controller_name.clone(),
-            conditions: conditions(&attached, resolved, written.meta().generation),
+            conditions,
         });
         for attachment in attached.attachments {
             if !attachments.contains(&attachment) {
@@ -95,6 +100,29 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
     }
     made
+}
+
+/// Who enforces a Service's route.
+fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> Condition {
+    let namespace = match &claim.audience {
+        Audience::Producer => &claim.service.namespace,
+        Audience::Consumer(namespace) => namespace,
+    };
+    let choice = reader.choice(namespace);
+    let gateway = &choice.gateway;
+    match choice.bound {
+        true => {
+            let message = format!("waypoint {gateway} enforces the route");
+            Condition::holds(reason::ENFORCED, reason::BY_WAYPOINT, message, generation)
+        }
+        false => {
+            let message = format!(
+                "waypoint {gateway} is not ready yet: until it is, connections to Service {} go without the route",
+                claim.service
+            );
+            Condition::fails(reason::ENFORCED, reason::PENDING, message, generation)
+        }
+    }
 }
 
 /// As many places as are compared; a route with more of them wants them unseen.

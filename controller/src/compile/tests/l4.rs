@@ -286,13 +286,6 @@ fn a_service_behind_its_waypoint_takes_no_datagrams_from_elsewhere() {
 }
 
 #[test]
-fn a_route_of_connections_cannot_be_bound_to_a_service_yet() {
-    let spec = format!("parentRefs: [{{ group: '', kind: Service, name: echo }}], {TO_ECHO}");
-    let world = world(&route("TCPRoute", "r", "01", &spec));
-    world.expect("TCPRoute infra/r", "parent Service echo: Accepted=False/UnsupportedValue");
-}
-
-#[test]
 fn a_route_none_of_whose_hostnames_is_one_does_not_take_every_host() {
     use crate::resources::{Edit, Kind, Object};
     let tls = "    - { name: tls, protocol: TLS, port: 443, tls: { mode: Passthrough } }\n";

@@ -1,6 +1,7 @@
 //! Small YAML in, conditions and configuration out.
 
 mod addresses;
+mod appearing;
 mod backend_tls;
 mod clients;
 mod cost;
@@ -10,6 +11,7 @@ mod listener_sets;
 mod listeners;
 mod memory;
 mod mesh;
+mod one_type;
 mod parameters;
 mod properties;
 mod routes;

@@ -4,7 +4,7 @@ use super::Base;
 use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
 use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
 use crate::capture::{self, CaptureService};
-use crate::compile::Proxy;
+use crate::compile::Wanted;
 use crate::events::{self, Recorder};
 use crate::provision::{self, Happening, Provisioner, Troubles, What};
 use crate::resources::{Kind, ObjectRef};
@@ -13,6 +13,7 @@ use crate::status::Ledger;
 use anyhow::Context;
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustDomain;
+use fairway_runtime::settings::parse_duration;
 use fairway_runtime::{drain, transport};
 use kube::Client;
 use std::net::SocketAddr;
@@ -37,6 +38,10 @@ pub(super) struct OfficeArguments {
     /// When nodes pull that image: Always, IfNotPresent or Never (only with --kubernetes)
     #[arg(long, env = "FAIRWAY_IMAGE_PULL_POLICY", value_name = "POLICY")]
     image_pull_policy: Option<String>,
+
+    /// How long a waypoint that nothing needs any more is kept (only with --kubernetes)
+    #[arg(long, env = "FAIRWAY_WAYPOINT_LINGER", default_value = "10m", value_name = "TIME", value_parser = parse_duration)]
+    waypoint_linger: Duration,
 }
 
 /// What the leading replica does for the proxies.
@@ -65,6 +70,7 @@ impl Office {
         let provision = provision::Settings {
             image_pull_policy: own.image_pull_policy.clone(),
             log_format: Some(arguments.log.log_format.as_str().to_owned()),
+            waypoint_linger: own.waypoint_linger,
             ..provision::Settings::new(image, uri)
         };
         Ok(Self {
@@ -88,7 +94,7 @@ impl Office {
     /// Runs until serving fails. `opened` is told when proxies can come.
     pub(super) async fn run(
         self,
-        proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
+        wanted: watch::Receiver<Option<Arc<Wanted>>>,
         events: Recorder,
         opened: oneshot::Sender<()>,
     ) -> anyhow::Result<()> {
@@ -120,7 +126,7 @@ impl Office {
         let (sender, happenings) = mpsc::unbounded_channel();
         tokio::select! {
             served = transport::serve_tls(services, listener, stop) => served.context("serving proxies"),
-            () = self.provisioner.run(proxies, authority.bundles(), sender) => Ok(()),
+            () = self.provisioner.run(wanted, authority.bundles(), sender) => Ok(()),
             () = tell(happenings, &self.ledger, &events) => Ok(()),
             () = serving.keep() => Ok(()),
             () = authority.keep() => Ok(()),

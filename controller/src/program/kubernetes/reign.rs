@@ -2,7 +2,7 @@
 
 use super::{Base, Office};
 use crate::apiserver::describe;
-use crate::compile::{Problem, Proxy};
+use crate::compile::{Problem, Wanted};
 use crate::events::{Happening, Recorder};
 use crate::leader;
 use crate::serve::Hub;
@@ -28,7 +28,7 @@ impl Reign {
     pub(super) fn begin(
         base: &Base,
         office: Office,
-        proxies: watch::Receiver<Option<Arc<[Proxy]>>>,
+        wanted: watch::Receiver<Option<Arc<Wanted>>>,
         unreadable: watch::Receiver<Arc<BTreeSet<Problem>>>,
     ) -> Self {
         let Base { client, place, hub, ledger, settings, .. } = base;
@@ -48,7 +48,7 @@ impl Reign {
         });
         tasks.spawn(tell_unreadable(unreadable, events.clone(), ledger.clone()));
         let (opened, is_open) = oneshot::channel();
-        tasks.spawn(office.run(proxies, events, opened));
+        tasks.spawn(office.run(wanted, events, opened));
         let (client, place) = (client.clone(), place.clone());
         tasks.spawn(async move {
             if is_open.await.is_err() {

@@ -2,6 +2,7 @@ mod plans;
 mod restricted;
 mod running;
 pub(crate) mod server;
+mod waypoints;
 
 use super::{Parameters, Settings};
 use crate::compile::{Owner, Proxy, ProxyClass, Transport, Want};

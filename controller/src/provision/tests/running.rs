@@ -2,7 +2,7 @@
 
 use super::server::ApiServer;
 use super::{parameters, proxy, roots, settings};
-use crate::compile::{Owner, Proxy, Want};
+use crate::compile::{Owner, Proxy, Want, Wanted};
 use crate::provision::{Happening, Provisioner, Troubles, What};
 use fairway_identity::TrustBundle;
 use serde_json::{Value, json};
@@ -12,17 +12,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 /// A provisioner that runs.
-struct Running {
+pub(super) struct Running {
     server: ApiServer,
-    wanted: watch::Sender<Option<Arc<[Proxy]>>>,
+    wanted: watch::Sender<Option<Arc<Wanted>>>,
     roots: watch::Sender<Option<TrustBundle>>,
     happenings: mpsc::UnboundedReceiver<Happening>,
-    troubles: watch::Receiver<Troubles>,
+    pub(super) troubles: watch::Receiver<Troubles>,
     task: AbortHandle,
 }
 
 impl Running {
-    fn on(server: &ApiServer) -> Self {
+    pub(super) fn on(server: &ApiServer) -> Self {
         let provisioner = Provisioner::new(server.client(), settings());
         let troubles = provisioner.troubles();
         let (wanted, hears_wanted) = watch::channel(None);
@@ -32,13 +32,17 @@ impl Running {
         Self { server: server.clone(), wanted, roots, happenings, troubles, task }
     }
 
-    async fn want(&mut self, proxies: Vec<Proxy>) -> Vec<String> {
-        self.wanted.send_replace(Some(proxies.into()));
+    pub(super) async fn want(&mut self, proxies: Vec<Proxy>) -> Vec<String> {
+        self.want_all(Wanted { proxies, ..Wanted::default() }).await
+    }
+
+    pub(super) async fn want_all(&mut self, wanted: Wanted) -> Vec<String> {
+        self.wanted.send_replace(Some(Arc::new(wanted)));
         self.settled().await
     }
 
     /// What is written until nothing more happens.
-    async fn settled(&mut self) -> Vec<String> {
+    pub(super) async fn settled(&mut self) -> Vec<String> {
         // Time stands still while anybody has something to do; this is less than any pause of the loop.
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.server.take_writes()

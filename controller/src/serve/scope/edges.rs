@@ -13,6 +13,8 @@ pub enum Point {
     Gateway(Arc<str>),
     /// The tunnel of a node.
     Node(Arc<str>),
+    /// What the waypoints of a namespace stand before.
+    Namespace(Arc<str>),
     /// A Service whose requests a proxy routes, for this audience.
     Routed(ServiceKey, Audience),
     /// A pod on the proxy's own node (every node knows every pod, but only these pods' authorizations).
@@ -67,8 +69,10 @@ fn of_listener(listener: &Listener, edges: &mut Vec<Edge>) {
         ListenerProtocol::Service { service, .. } => {
             edges.push((own, Point::Routed(service.clone(), Audience::Producer)));
         }
+        ListenerProtocol::Hbone { .. } => {
+            edges.push((own, Point::Namespace(listener.gateway.namespace.clone())));
+        }
         ListenerProtocol::Http
-        | ListenerProtocol::Hbone { .. }
         | ListenerProtocol::TlsPassthrough
         | ListenerProtocol::Tcp
         | ListenerProtocol::Udp => {}
@@ -103,6 +107,16 @@ fn of_attachments(attachments: &[Attachment], own: &Point, edges: &mut Vec<Edge>
         };
         (parent, own.clone())
     }));
+    // A Service's own edge may come later: tunnels are sent to a waypoint when it is ready, and it is ready when it has this.
+    for attachment in attachments {
+        if let Attachment::Service { service, audience: audience @ Audience::Consumer(namespace), .. } =
+            attachment
+        {
+            let routed = Point::Routed(service.clone(), audience.clone());
+            edges.push((Point::Namespace(namespace.clone()), routed.clone()));
+            edges.push((routed, point(ResourceKind::Service, service.as_arc())));
+        }
+    }
 }
 
 fn of_targets<'a>(targets: impl Iterator<Item = &'a BackendTarget>, own: &Point, edges: &mut Vec<Edge>) {
@@ -119,23 +133,11 @@ fn of_backend(it: &Backend, edges: &mut Vec<Edge>) {
 }
 
 fn of_service(service: &Service, edges: &mut Vec<Edge>) {
-    let mut routed = |audience: Audience, waypoint: Option<&BackendKey>| {
-        let routed = Point::Routed(service.key.clone(), audience);
-        if let Some(gateway) = waypoint.and_then(gateway_of) {
-            edges.push((gateway, routed.clone()));
-        }
-        edges.push((routed.clone(), point(ResourceKind::Service, service.key.as_arc())));
-        edges.extend(service.ports.iter().map(|port| (routed.clone(), backend(&port.backend))));
-    };
-    routed(Audience::Producer, service.waypoint.as_ref());
-    for consumer in &service.consumer_waypoints {
-        routed(Audience::Consumer(consumer.namespace.clone()), Some(&consumer.waypoint));
-    }
-}
-
-/// The proxy behind a waypoint's endpoints, which are named `waypoint/<namespace>/<name>`.
-fn gateway_of(waypoint: &BackendKey) -> Option<Point> {
-    waypoint.as_str().strip_prefix("waypoint/").map(|name| Point::Gateway(name.into()))
+    let own = point(ResourceKind::Service, service.key.as_arc());
+    let produced = Point::Routed(service.key.clone(), Audience::Producer);
+    edges.push((Point::Namespace(service.namespace.clone()), produced.clone()));
+    edges.push((produced, own.clone()));
+    edges.extend(service.ports.iter().map(|port| (own.clone(), backend(&port.backend))));
 }
 
 fn of_workload(workload: &Workload, edges: &mut Vec<Edge>) {

@@ -4,7 +4,7 @@ use crate::serve::book::{Book, Held};
 use crate::serve::tests::universe::*;
 use fairway_config::model::{
     Attachment, Audience, BackendTarget, Filter, ListenerProtocol, Resource, ResourceKey, ResourceKind,
-    Route, Service,
+    Route, ServiceKey,
 };
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire;
@@ -68,9 +68,15 @@ fn node_needs(world: &World, node: &str) -> BTreeSet<ResourceKey> {
 }
 
 fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
-    let waypoint = format!("waypoint/{gateway}");
     let (mut needed, mut backends) = (BTreeSet::new(), BTreeSet::new());
     let (mut routed, mut listeners) = (BTreeSet::new(), BTreeSet::new());
+    let is_waypoint = |it: &Resource| match it {
+        Resource::Listener(it) => {
+            it.gateway.to_string() == gateway && matches!(it.protocol, ListenerProtocol::Hbone { .. })
+        }
+        _ => false,
+    };
+    let namespace = gateway.split('/').next().filter(|_| world.values().any(is_waypoint));
     for it in world.values() {
         match it {
             Resource::Listener(it) if it.gateway.to_string() == gateway => {
@@ -90,7 +96,11 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
                     _ => {}
                 }
             }
-            Resource::Service(it) => routed.extend(audiences(it, &waypoint).map(|to| (it.key.clone(), to))),
+            Resource::Service(it) if namespace == Some(&*it.namespace) => {
+                routed.insert((it.key.clone(), Audience::Producer));
+            }
+            Resource::Route(it) => routed.extend(consumed(&it.attachments, namespace)),
+            Resource::L4Route(it) => routed.extend(consumed(&it.attachments, namespace)),
             _ => {}
         }
     }
@@ -103,7 +113,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
     for it in world.values() {
         match it {
             Resource::Service(it) if routed.iter().any(|(service, _)| *service == it.key) => {
-                // A Service that is dialled brings its backends, a consumer waypoint that it does not name brings nothing.
+                // A Service that is dialled brings its backends.
                 needed.insert(ResourceKey::new(ResourceKind::Service, it.key.as_arc()));
                 backends.extend(it.ports.iter().map(|it| it.backend.clone()));
             }
@@ -137,10 +147,15 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
     needed
 }
 
-fn audiences<'a>(service: &'a Service, waypoint: &'a str) -> impl Iterator<Item = Audience> + 'a {
-    let own = service.waypoint.iter().filter(move |it| it.as_str() == waypoint).map(|_| Audience::Producer);
-    let consumers = service.consumer_waypoints.iter().filter(move |it| it.waypoint.as_str() == waypoint);
-    own.chain(consumers.map(|it| Audience::Consumer(it.namespace.clone())))
+/// The Services that a namespace's own routes are for.
+fn consumed(attachments: &[Attachment], by: Option<&str>) -> Vec<(ServiceKey, Audience)> {
+    let consumed = attachments.iter().filter_map(|it| match it {
+        Attachment::Service { service, audience: Audience::Consumer(it), .. } if by == Some(&**it) => {
+            Some((service.clone(), Audience::Consumer(it.clone())))
+        }
+        _ => None,
+    });
+    consumed.collect()
 }
 
 fn named_by(route: &Route) -> Vec<fairway_config::model::BackendKey> {
@@ -198,6 +213,8 @@ proptest! {
 fn bookshop() -> World {
     world(vec![
         listener("shop/gw", "x", ListenerProtocol::Https(tls("shop/tls1"))),
+        listener("shop/wp", "mesh", ListenerProtocol::Hbone { routers: Vec::new() }),
+        listener("blog/wp", "mesh", ListenerProtocol::Hbone { routers: Vec::new() }),
         certificate("shop/tls1"),
         certificate("shop/tls2"),
         route("front", vec![at_listener("shop/gw/x")], vec![rule("/", &["shop/b:80"], Some("blog/c:80"))]),
@@ -249,11 +266,29 @@ fn a_gateway_needs_its_listeners_and_what_hangs_from_them() {
 }
 
 #[test]
-fn a_waypoint_needs_its_services_and_their_producer_routes() {
+fn a_waypoint_needs_the_services_of_its_namespace_and_their_producer_routes() {
     assert_eq!(
         scope(&bookshop(), &gateway("shop/wp")),
-        ["Route HTTPRoute/shop/producer", "Backend shop/a:80", "Endpoints shop/a:80", "Service shop/a"]
+        [
+            "Listener shop/wp/mesh",
+            "Route HTTPRoute/shop/producer",
+            "Backend shop/a:80",
+            "Backend shop/b:80",
+            "Endpoints shop/a:80",
+            "Endpoints shop/b:80",
+            "Endpoints waypoint/shop/wp",
+            "Service shop/a",
+            "Service shop/b",
+        ]
     );
+}
+
+#[test]
+fn a_consumers_waypoint_knows_its_services_before_anybody_is_sent_to_it() {
+    let mut world = bookshop();
+    let unbound = service("shop/a", None, &[], &["shop/a:80"]);
+    world.insert(unbound.key(), unbound);
+    assert_eq!(scope(&world, &gateway("blog/wp")), scope(&bookshop(), &gateway("blog/wp")));
 }
 
 #[test]
@@ -261,6 +296,7 @@ fn a_consumers_waypoint_needs_the_routes_of_its_own_namespace_only() {
     assert_eq!(
         scope(&bookshop(), &gateway("blog/wp")),
         [
+            "Listener blog/wp/mesh",
             "Route HTTPRoute/shop/consumer",
             "Backend shop/a:80",
             "Backend shop/b:80",

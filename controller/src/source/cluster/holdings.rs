@@ -92,7 +92,8 @@ impl Holdings {
     pub(super) fn take(&mut self, news: News, changes: &mut Changes) {
         match news {
             News::Offered(kinds) => {
-                self.awaited.get_or_insert(kinds);
+                // Few clusters have an optional kind, and few that have it let us read it.
+                self.awaited.get_or_insert(kinds.into_iter().filter(|it| !it.is_optional()).collect());
             }
             News::ListBegins(kind) => self.kinds.entry(kind).or_default().list += 1,
             News::Seen(sightings) => sightings.into_iter().for_each(|it| self.see(it, changes)),

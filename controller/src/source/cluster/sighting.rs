@@ -2,7 +2,7 @@
 
 use super::offer::Endpoint;
 use crate::compile::{Problem, Severity};
-use crate::resources::{Kind, Object, ObjectRef};
+use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use crate::source::schema;
 use crate::status::Record;
 use serde_json::Value;
@@ -34,8 +34,15 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
         return None;
     }
     let (version, uid): (Arc<str>, Arc<str>) = (text("resourceVersion").into(), text("uid").into());
+    let mut bound = false;
     let record = has_status(kind).then(|| {
-        let status = manifest.get_mut("status").map(Value::take).filter(|it| !it.is_null());
+        // A Service's says things that compiling reads.
+        let status = match kind {
+            Kind::Service => manifest.get("status").cloned(),
+            _ => manifest.get_mut("status").map(Value::take),
+        };
+        let status = status.filter(|it| !it.is_null());
+        bound = kind == Kind::Gateway && status.as_ref().is_some_and(Gateway::says_bound);
         Arc::new(Record {
             endpoint: endpoint.clone(),
             uid,
@@ -43,13 +50,18 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
             status: status.map(|it| it.to_string().into_boxed_str()),
         })
     });
-    let content = parse(&object, manifest);
+    let content = parse(&object, manifest).map(|it| match it {
+        Object::Gateway(it) if bound => {
+            Object::Gateway(Arc::new(Gateway { bound, ..Arc::unwrap_or_clone(it) }))
+        }
+        it => it,
+    });
     Some(Sighting { object, version, content, record })
 }
 
 /// The kinds whose status we may have to write.
 fn has_status(kind: Kind) -> bool {
-    kind.group().starts_with("gateway.networking.") && kind != Kind::ReferenceGrant
+    kind == Kind::Service || (kind.group().starts_with("gateway.networking.") && kind != Kind::ReferenceGrant)
 }
 
 /// The server has checked it against the CRD that is installed, which may be newer than what we know: a matcher that is

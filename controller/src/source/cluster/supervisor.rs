@@ -62,7 +62,7 @@ pub(super) async fn supervise(client: Client, news: mpsc::Sender<News>) {
                 if watched.follow(&client, &offers, &news).await.is_err() {
                     return;
                 }
-                offers.len() == Kind::ALL.len()
+                Kind::ALL.iter().all(|it| it.is_optional() || offers.contains_key(it))
             }
             failed => {
                 if !std::mem::replace(&mut unreachable, true) {

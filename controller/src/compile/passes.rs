@@ -1,0 +1,85 @@
+//! Which waypoints connections to a Service pass, and what its status says of that.
+
+use super::waypoint::Waypoint;
+use crate::resources::{Kind, ObjectRef, Service};
+use crate::status::{Condition, ObjectStatus, ServiceStatus, reason};
+use fairway_config::model::{BackendKey, ConsumerWaypoint, ObjectName};
+use std::sync::Arc;
+
+/// The waypoints that something asks for on the way to a Service.
+pub(super) struct Passes<'a> {
+    /// That of the Service's own namespace, if the Service needs it.
+    pub waypoint: Option<&'a Arc<Waypoint>>,
+    /// Whether the Service is reached through it only, from the first moment.
+    pub required: bool,
+    /// Those of other namespaces.
+    pub consumers: &'a [Consumer],
+}
+
+/// A namespace with routes of its own for a Service.
+pub(super) struct Consumer {
+    pub namespace: Arc<str>,
+    /// On these ports; none is all.
+    pub ports: Vec<u16>,
+    pub waypoint: Arc<Waypoint>,
+}
+
+// === impl Passes ===
+
+impl Passes<'_> {
+    /// The waypoint that everybody passes.
+    pub(super) fn waypoint(&self) -> Option<BackendKey> {
+        self.waypoint.filter(|it| it.bound || self.required).map(|it| it.key.clone())
+    }
+
+    /// The waypoints that only clients of their namespace pass.
+    pub(super) fn consumer_waypoints(&self) -> Vec<ConsumerWaypoint> {
+        let bound = self.consumers.iter().filter(|it| it.waypoint.bound);
+        let waypoint = |it: &Consumer| ConsumerWaypoint {
+            namespace: it.namespace.clone(),
+            ports: it.ports.clone(),
+            waypoint: it.waypoint.key.clone(),
+        };
+        bound.map(waypoint).collect()
+    }
+
+    /// What the Service says of it; nothing where nobody asks for a waypoint.
+    pub(super) fn status(&self, service: &Service, name: &ObjectName) -> Option<(ObjectRef, ObjectStatus)> {
+        let mut parts = Vec::new();
+        if let Some(it) = self.waypoint {
+            parts.push(match (it.bound, self.required) {
+                (true, _) => format!("connections go through waypoint {}", it.gateway),
+                (false, true) => format!(
+                    "waypoint {} is not ready yet, and connections are refused until it is",
+                    it.gateway
+                ),
+                (false, false) => format!(
+                    "waypoint {} is not ready yet, and connections go without it until it is",
+                    it.gateway
+                ),
+            });
+        }
+        parts.extend(self.consumers.iter().map(|Consumer { namespace, ports, waypoint }| {
+            let gateway = &waypoint.gateway;
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            let ports = if ports.is_empty() { String::new() } else { format!(" to port {}", ports.join(", ")) };
+            match waypoint.bound {
+                true => format!("those of namespace {namespace}{ports} through waypoint {gateway}"),
+                false => format!("those of namespace {namespace}{ports} will go through waypoint {gateway} when it is ready"),
+            }
+        }));
+        if parts.is_empty() {
+            return None;
+        }
+        let all_bound =
+            self.waypoint.is_none_or(|it| it.bound) && self.consumers.iter().all(|it| it.waypoint.bound);
+        let (kind, message, generation) =
+            (reason::THROUGH_WAYPOINT, parts.join("; "), service.meta.generation);
+        let condition = match all_bound {
+            true => Condition::holds(kind, reason::BY_WAYPOINT, message, generation),
+            false => Condition::fails(kind, reason::PENDING, message, generation),
+        };
+        let status = ServiceStatus { conditions: vec![condition] };
+        Some((ObjectRef::of(Kind::Service, name), ObjectStatus::Service(status)))
+    }
+}

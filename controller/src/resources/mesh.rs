@@ -1,0 +1,22 @@
+//! XMesh: the mesh as an object, for what it says of itself (GEP-3949).
+
+use serde::Deserialize;
+
+/// What an XMesh asks for.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshSpec {
+    /// Whose it is.
+    pub controller_name: String,
+    /// Settings of an implementation; Fairway takes none.
+    pub parameters_ref: Option<ParametersRef>,
+}
+
+/// A reference to settings.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ParametersRef {
+    /// Their kind.
+    pub kind: String,
+    /// Their name.
+    pub name: String,
+}
