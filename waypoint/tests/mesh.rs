@@ -143,11 +143,17 @@ async fn the_address_dialled_is_the_service_and_the_peer_says_whose_routes_hold(
 async fn what_the_waypoint_does_not_stand_before_is_refused() {
     let own = named("own").await;
     let mut other = fronted(AppProtocol::Http1);
-    other.key = "shop/other".into();
+    other.key = "other/web".into();
+    other.namespace = "other".into();
     other.addresses = vec!["10.96.0.2".parse().unwrap()];
     other.waypoint = Some("waypoint/other/waypoint".into());
-    let mut resources =
-        vec![Resource::Service(Arc::new(fronted(AppProtocol::Http1))), Resource::Service(Arc::new(other))];
+    // Nobody is sent here for it any more, or yet.
+    let mut neighbour = fronted(AppProtocol::Http1);
+    neighbour.key = "shop/neighbour".into();
+    neighbour.addresses = vec!["10.96.0.3".parse().unwrap()];
+    neighbour.waypoint = None;
+    let services = [fronted(AppProtocol::Http1), other, neighbour];
+    let mut resources: Vec<_> = services.into_iter().map(|it| Resource::Service(Arc::new(it))).collect();
     resources.extend(backend("shop/web:80", AppProtocol::Http1, &[own.address]));
     let mesh = Mesh::start(resources).await;
     LocalSet::new()
@@ -156,6 +162,7 @@ async fn what_the_waypoint_does_not_stand_before_is_refused() {
                 ("10.96.0.1:80", None),
                 ("10.96.0.1:81", Some(503)),
                 ("10.96.0.2:80", Some(401)),
+                ("10.96.0.3:80", None),
                 ("10.9.9.9:80", Some(503)),
             ] {
                 let request = ConnectRequest::to(address.parse::<SocketAddr>().unwrap());
@@ -194,6 +201,102 @@ async fn a_service_that_is_not_http_is_carried_as_bytes() {
             assert_eq!(answer, "welcome HELLO");
         })
         .await;
+}
+
+/// What comes back for these bytes, after which the client ends.
+async fn said(mesh: &Mesh, bytes: &[u8]) -> String {
+    let by = mesh.authority.identity("shop", "a");
+    let mut tunnel = mesh.open(&by, &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+    let mut first = [0; 1];
+    let mut answer = Vec::new();
+    if bytes.is_empty() {
+        // It waits for the server, for as long as that takes.
+        tunnel.read_exact(&mut first).await.unwrap();
+        answer.push(first[0]);
+        tunnel.write_all(b"late").await.unwrap();
+    } else {
+        tunnel.write_all(bytes).await.unwrap();
+    }
+    tunnel.shutdown().await.unwrap();
+    tunnel.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_port_nobody_speaks_of_whoever_speaks_first_says_what_it_is() {
+    let shouts = Server::raw(|mut stream, _| async move {
+        stream.write_all(b"welcome ").await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        stream.write_all(said.to_uppercase().as_bytes()).await.unwrap();
+    })
+    .await;
+    let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Unspecified)))];
+    resources.push(bound_to_service("web", Audience::Producer, "shop/http:80"));
+    let http = named("routed").await;
+    resources.extend(backend("shop/http:80", AppProtocol::Http1, &[http.address]));
+    resources.extend(backend("shop/web:80", AppProtocol::Unspecified, &[shouts.address]));
+    let mesh = Mesh::start(resources).await;
+    LocalSet::new()
+        .run_until(async {
+            // Routes are for what they can read.
+            let answer =
+                mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+            assert!(answer.ends_with("routed"), "{answer}");
+            assert_eq!(said(&mesh, b"\x16\x03 not http").await, "welcome \x16\x03 NOT HTTP");
+            assert_eq!(said(&mesh, b"").await, "welcome LATE");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tcp_route_of_a_service_carries_its_connections_for_whom_it_is() {
+    let (own, producer, consumer) =
+        (greeter("own").await, greeter("producer").await, greeter("consumer").await);
+    let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Http1)))];
+    for (name, audience, port, backends) in [
+        ("all", Audience::Producer, Some(80), &[(1, "shop/producer:80")]),
+        ("theirs", Audience::Consumer("shop".into()), None, &[(1, "shop/consumer:80")]),
+    ] {
+        let Resource::L4Route(it) = l4_route(L4Kind::Tcp, name, &[], backends) else { panic!() };
+        let attachments = vec![Attachment::Service { service: "shop/web".into(), port, audience }];
+        let key = format!("TCPRoute/test/{name}").into();
+        resources.push(Resource::L4Route(Arc::new(fairway_config::model::L4Route {
+            key,
+            attachments,
+            ..(*it).clone()
+        })));
+    }
+    for (key, server) in
+        [("shop/web:80", &own), ("shop/producer:80", &producer), ("shop/consumer:80", &consumer)]
+    {
+        resources.extend(backend(key, AppProtocol::Tcp, &[server.address]));
+    }
+    let mesh = Mesh::start(resources).await;
+    let pending = ConnectRequest::to(SocketAddr::new(VIP, 80));
+    let done = ConnectRequest { routing: Routing::Done, ..pending.clone() };
+    LocalSet::new()
+        .run_until(async {
+            for (peer, request, expected) in [
+                (("other", "a"), &pending, "producer"),
+                // The waypoint is in `shop`: whose consumers these are.
+                (("shop", "a"), &pending, "consumer"),
+                (("edge", "gateway"), &done, "own"),
+            ] {
+                let answer = mesh.get(peer, request).await.unwrap();
+                assert_eq!(answer, expected, "{peer:?}");
+            }
+        })
+        .await;
+}
+
+/// A server of bytes that says its name when it is spoken to.
+async fn greeter(name: &'static str) -> Server {
+    Server::raw(move |mut stream, _| async move {
+        support::backend::read_head(&mut stream).await;
+        stream.write_all(name.as_bytes()).await.unwrap();
+    })
+    .await
 }
 
 /// A ztunnel in little: ends tunnels at this address and carries them to a server, and tells what it was asked for.

@@ -7,11 +7,12 @@ use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
 use crate::serve::{Client, Origin, ServiceOrigin, relay_service, serve_http};
-use crate::telemetry::count;
+use crate::stream::{Arrived, Outward, draw, serve_stream};
+use crate::telemetry::{StreamKind, StreamRecord, count};
 use crate::transport::Transport;
 use crate::worker::Worker;
 use bytes::Bytes;
-use fairway_config::model::{AppProtocol, Audience, ListenerProtocol, Scheme, SpiffeId};
+use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
 use fairway_runtime::drain::Phase;
 use http::HeaderValue;
 use std::cell::RefCell;
@@ -191,13 +192,45 @@ impl Arrival {
     pub async fn serve_service(self, io: Transport) {
         let Origin::Service(origin) = &self.origin else { return };
         let serving = self.worker.serving();
-        let protocol = serving.tables.cluster(&origin.backend).map(|it| it.protocol());
-        if protocol == Some(AppProtocol::Tcp) {
-            self.connection.set_stage(Stage::Raw);
-            relay_service(&self.worker, &self.connection, origin, io).await;
-        } else {
+        let route = origin.audience.as_ref();
+        let route = route.and_then(|it| serving.tables.service_stream(&origin.service, origin.port, it));
+        if let Some(route) = route {
+            let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.address);
+            record.asked_of(&origin.service, origin.port, serving.tables.generation());
+            let kind = route.route().kind;
+            let decided = draw(&serving.tables, route, &mut *self.worker.rng.borrow_mut());
             drop(serving);
-            self.serve_plain(io).await;
+            return match decided {
+                Ok(decision) => {
+                    record.decided(&decision);
+                    let outward = match kind {
+                        L4Kind::Tls => Outward::AsItIs,
+                        L4Kind::Tcp | L4Kind::Udp => Outward::ByPolicy(origin.shown.as_ref()),
+                    };
+                    let arrived =
+                        Arrived { worker: &self.worker, connection: &self.connection, outward, record };
+                    Box::pin(serve_stream(arrived, decision, io, Bytes::new())).await;
+                }
+                Err(refusal) => {
+                    record.refuse(refusal);
+                    io.reset_on_close();
+                }
+            };
+        }
+        let protocol = serving.tables.cluster(&origin.backend).map(|it| it.protocol());
+        match protocol {
+            Some(AppProtocol::Tcp) => {
+                self.connection.set_stage(Stage::Raw);
+                relay_service(&self.worker, &self.connection, origin, io).await;
+            }
+            Some(AppProtocol::Unspecified) => {
+                drop(serving);
+                Box::pin(self.serve_unknown(io)).await;
+            }
+            Some(AppProtocol::Http1 | AppProtocol::Http2) | None => {
+                drop(serving);
+                self.serve_plain(io).await;
+            }
         }
     }
 
@@ -212,7 +245,7 @@ impl Arrival {
         }
     }
 
-    async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
+    pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
         let Self { worker, connection, origin, scheme, address, identity } = self;
         let forwarded_for = address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {

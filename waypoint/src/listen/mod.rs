@@ -11,4 +11,5 @@ mod sni;
 pub mod socket;
 pub mod tls;
 mod tunnel;
+mod unknown;
 pub mod wire;

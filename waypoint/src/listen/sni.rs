@@ -5,11 +5,12 @@ use super::connection::{Order, Stage};
 use super::hello::{BadHello, Hello, HelloReader};
 use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
-use crate::stream::{Arrived, Decision, Refusal, decide, serve_stream};
+use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord, count};
 use crate::transport::Transport;
 use bytes::{Bytes, BytesMut};
+use fairway_config::model::ListenerProtocol;
 use std::io;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
@@ -167,7 +168,11 @@ impl Arrival {
         record: StreamRecord,
     ) {
         self.connection.set_stage(Stage::Raw);
-        let arrived = Arrived { worker: &self.worker, connection: &self.connection, listener, record };
+        let outward = match &listener.listener.protocol {
+            ListenerProtocol::TlsPassthrough => Outward::AsItIs,
+            _ => Outward::ByPolicy(listener.listener.backend_certificate.as_ref()),
+        };
+        let arrived = Arrived { worker: &self.worker, connection: &self.connection, outward, record };
         Box::pin(serve_stream(arrived, decision, client, ahead)).await;
     }
 

@@ -101,14 +101,20 @@ pub fn admit(
     let service = tables.service_at(address.ip()).ok_or(Refusal::UnknownService)?;
     let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(Refusal::UnknownPort)?;
     let own = BackendKey::of_waypoint(waypoint);
-    let is_consumer = service.consumer_waypoint(peer.namespace(), port.port) == Some(&own);
-    if !is_consumer && service.waypoint.as_ref() != Some(&own) {
+    let consumer = Audience::Consumer(peer.namespace().into());
+    let is_routed = tables.is_routed(&service.key, port.port, &consumer);
+    // A tunnel may have been told earlier than this waypoint that there is a route, or may not have been told yet that there
+    // is none any more: so the Service need not name this waypoint.
+    let is_neighbour = *peer.namespace() == *waypoint.namespace;
+    let is_consumer =
+        service.consumer_waypoint(peer.namespace(), port.port) == Some(&own) || (is_routed && is_neighbour);
+    let is_ours = service.waypoint.as_ref() == Some(&own) || service.namespace == waypoint.namespace;
+    if !is_consumer && !is_ours {
         return Err(Refusal::NotFronted);
     }
-    let consumer = Audience::Consumer(peer.namespace().into());
     let audience = if wish.routing == Routing::Done && routers.contains(peer) {
         None
-    } else if is_consumer && tables.service_routes(&service.key, port.port, &consumer).is_some() {
+    } else if is_consumer && is_routed {
         Some(consumer)
     } else {
         Some(Audience::Producer)

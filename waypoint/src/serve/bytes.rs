@@ -94,7 +94,8 @@ pub async fn reach(
     Err(failed)
 }
 
-async fn carry(
+/// Carries bytes both ways until both sides have ended.
+pub async fn carry(
     connection: &Connection,
     client: impl AsyncRead + AsyncWrite + Unpin,
     endpoint: impl AsyncRead + AsyncWrite + Unpin,

@@ -14,7 +14,7 @@ mod reason;
 mod request;
 mod tries;
 
-pub use bytes::{Reached, reach, relay, relay_service};
+pub use bytes::{Reached, carry, reach, relay, relay_service};
 pub use choose::Destination;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use connection::serve_http;

@@ -1,7 +1,7 @@
 //! Where a connection or a client's datagrams go. Pure: a listener and a name in, a backend out.
 
 use super::Refusal;
-use crate::table::{BoundListener, Tables};
+use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
 use fairway_config::model::{BackendTarget, RouteKey};
 use rand::Rng;
@@ -24,6 +24,11 @@ pub fn decide(
     rng: &mut impl Rng,
 ) -> Result<Decision, Refusal> {
     let route = listener.streams.choose(name).ok_or(Refusal::NoRoute)?;
+    draw(tables, route, rng)
+}
+
+/// Chooses one of a route's backends.
+pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Refusal> {
     match route.draw(rng).ok_or(Refusal::NoBackend)? {
         BackendTarget::Unresolved(_) => Err(Refusal::UnresolvedBackend),
         BackendTarget::Backend(key) => {

@@ -4,13 +4,21 @@ use super::carry::carry;
 use super::{Decision, Refusal};
 use crate::listen::connection::{Connection, Order, Stage};
 use crate::serve::{Reached, reach};
-use crate::table::BoundListener;
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
 use crate::worker::Worker;
 use bytes::Bytes;
-use fairway_config::model::ListenerProtocol;
+use fairway_config::model::CertificateKey;
 use std::rc::Rc;
+
+/// What is spoken with a backend.
+#[derive(Clone, Copy, Debug)]
+pub enum Outward<'a> {
+    /// What the client speaks: a TLS of its own ends at the backend, and a policy's would be wrapped around it.
+    AsItIs,
+    /// TLS if a policy says so; this is shown to backends that ask for a certificate.
+    ByPolicy(Option<&'a CertificateKey>),
+}
 
 /// A client whose bytes are to be carried.
 pub struct Arrived<'a> {
@@ -18,18 +26,18 @@ pub struct Arrived<'a> {
     pub worker: &'a Rc<Worker>,
     /// The connection's state.
     pub connection: &'a Connection,
-    /// The listener.
-    pub listener: &'a BoundListener,
+    /// What is spoken with the backend.
+    pub outward: Outward<'a>,
     /// What is told of it.
     pub record: StreamRecord,
 }
 
 /// Connects to an endpoint and carries bytes both ways. `ahead` was read from the client already.
 pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Transport, ahead: Bytes) {
-    let Arrived { worker, connection, listener, mut record } = arrived;
+    let Arrived { worker, connection, outward, mut record } = arrived;
     connection.set_stage(Stage::Raw);
     // Boxed: its state is large, and gone once there is a connection.
-    let connecting = Box::pin(connect(worker, listener, &decision));
+    let connecting = Box::pin(connect(worker, outward, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,
         _ = connection.ordered(Order::TooSlow) => Err(Refusal::Draining),
@@ -49,22 +57,14 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
     record.ended(carried);
 }
 
-async fn connect(
-    worker: &Rc<Worker>,
-    listener: &BoundListener,
-    decision: &Decision,
-) -> Result<Reached, Refusal> {
+async fn connect(worker: &Rc<Worker>, outward: Outward<'_>, decision: &Decision) -> Result<Reached, Refusal> {
     let serving = worker.serving();
-    let tls = match &listener.listener.protocol {
-        // The client's own TLS ends at the backend: a policy's would be wrapped around it.
-        ListenerProtocol::TlsPassthrough => None,
-        _ => {
-            let shown = listener.listener.backend_certificate.as_ref();
-            decision.cluster.tls(shown).map_err(|error| {
-                tracing::debug!(backend = %decision.cluster.key(), %error, "nothing is sent");
-                Refusal::TlsPolicy
-            })?
-        }
+    let tls = match outward {
+        Outward::AsItIs => None,
+        Outward::ByPolicy(shown) => decision.cluster.tls(shown).map_err(|error| {
+            tracing::debug!(backend = %decision.cluster.key(), %error, "nothing is sent");
+            Refusal::TlsPolicy
+        })?,
     };
     Ok(reach(worker, &serving, &decision.cluster, tls).await?)
 }

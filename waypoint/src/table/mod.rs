@@ -4,6 +4,7 @@
 
 mod listeners;
 mod places;
+mod service_streams;
 mod services;
 mod streams;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use fairway_config::model::{
 };
 use fairway_config::{Changes, Rejected, Snapshot};
 use places::Edits;
+use service_streams::{ServiceStreams, is_of_service};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -40,6 +42,7 @@ pub struct Tables {
     listener_routes: Shared<ListenerKey, Arc<RouteTable>>,
     l4_routes: Shared<RouteKey, Arc<CompiledL4Route>>,
     listener_streams: Shared<ListenerKey, Arc<StreamTable>>,
+    service_streams: Arc<ServiceStreams>,
     sockets: Shared<Socket, Arc<ListenerSet>>,
     services: Shared<ServiceKey, Arc<ServiceTable>>,
     addresses: Shared<IpAddr, Arc<Service>>,
@@ -114,6 +117,22 @@ impl Tables {
         self.services.get(service)?.routes(port, audience)
     }
 
+    /// The route that carries the connections to a port of a Service as they are, for an audience.
+    pub fn service_stream(
+        &self,
+        service: &ServiceKey,
+        port: u16,
+        audience: &Audience,
+    ) -> Option<&Arc<CompiledL4Route>> {
+        self.service_streams.choose(service, port, audience)
+    }
+
+    /// Whether a route of any kind is bound to a port of a Service for an audience.
+    pub fn is_routed(&self, service: &ServiceKey, port: u16, audience: &Audience) -> bool {
+        self.service_routes(service, port, audience).is_some()
+            || self.service_stream(service, port, audience).is_some()
+    }
+
     /// The Service that has this cluster IP.
     pub fn service_at(&self, address: IpAddr) -> Option<&Arc<Service>> {
         self.addresses.get(&address)
@@ -174,16 +193,21 @@ impl Tables {
         snapshot: &Snapshot,
         changed: impl Iterator<Item = &'a ResourceKey>,
     ) -> bool {
-        let mut edits = StreamEdits::default();
+        let (mut edits, mut of_services) = (StreamEdits::default(), false);
         for key in changed {
             let name = &*key.name;
             let new = snapshot.l4_routes.get(name).map(|it| Arc::new(CompiledL4Route::new(it.clone())));
-            edits.replace(self.l4_routes.get(name), new.as_ref());
+            let old = self.l4_routes.get(name);
+            of_services |= old.into_iter().chain(&new).any(|it| is_of_service(it));
+            edits.replace(old, new.as_ref());
             let routes = Arc::make_mut(&mut self.l4_routes);
             match new {
                 Some(new) => drop(routes.insert(key.name.clone().into(), new)),
                 None => drop(routes.remove(name)),
             }
+        }
+        if of_services {
+            self.service_streams = Arc::new(ServiceStreams::of(&self.l4_routes));
         }
         edits.apply(&mut self.listener_streams)
     }

@@ -6,7 +6,7 @@ use super::metrics::{Counters, add, count};
 use crate::stream::{Carried, Decision, Moved, Refusal};
 use crate::table::BoundListener;
 use crate::upstream::endpoint::EndpointRecord;
-use fairway_config::model::{Generation, ListenerKey, RouteKey, SpiffeId};
+use fairway_config::model::{Generation, ListenerKey, RouteKey, ServiceKey, SpiffeId};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -65,6 +65,7 @@ struct Entry {
     client: Option<IpAddr>,
     name: Option<Arc<str>>,
     listener: Option<ListenerKey>,
+    service: Option<Arc<str>>,
     route: Option<RouteKey>,
     endpoint: Option<(SocketAddr, Option<SpiffeId>)>,
     generation: Generation,
@@ -144,6 +145,7 @@ impl StreamRecord {
             client,
             name: None,
             listener: None,
+            service: None,
             route: None,
             endpoint: None,
             generation: Generation::default(),
@@ -165,6 +167,14 @@ impl StreamRecord {
             entry.listener = Some(listener.listener.key.clone());
             entry.generation = generation;
             entry.name = name.cloned();
+        }
+    }
+
+    /// To a port of a Service, at a waypoint.
+    pub fn asked_of(&mut self, service: &ServiceKey, port: u16, generation: Generation) {
+        if let Some(entry) = &mut self.entry {
+            entry.service = Some(format!("{service}:{port}").into());
+            entry.generation = generation;
         }
     }
 
@@ -224,6 +234,7 @@ impl Drop for StreamRecord {
             reason = self.refusal.map(Refusal::label).unwrap_or_default(),
             ended = self.ended,
             listener = entry.listener.as_ref().map(ListenerKey::as_str).unwrap_or_default(),
+            service = entry.service.as_deref().unwrap_or_default(),
             route = entry.route.as_ref().map(RouteKey::as_str).unwrap_or_default(),
             client = entry.client.map(tracing::field::display),
             own_identity = self.telemetry.identity.as_ref().map(SpiffeId::as_str),

@@ -1,0 +1,216 @@
+//! A Service's port of which nobody said what it speaks: HTTP is recognized, and everything else carried as it is.
+//!
+//! Of protocols in which the server speaks first nothing is ever seen from the client, so there is nothing to wait for: when
+//! a client is silent for a moment, an endpoint is connected, and whichever of the two speaks first decides.
+
+use super::accept::Arrival;
+use super::connection::{Order, Stage};
+use super::detect::{PREFACE, Version};
+use super::wire::Ahead;
+use crate::serve::{Origin, Reached, carry, reach};
+use crate::transport::Transport;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep;
+
+/// How long a client may be silent before its endpoint is asked whether it has something to say.
+const SILENCE: Duration = Duration::from_millis(100);
+/// As much of an endpoint's greeting as is read at once.
+const GREETING: usize = 4096;
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    /// HTTP.
+    Http(Version),
+    /// Something else.
+    Other,
+}
+
+impl Arrival {
+    /// Finds out what is spoken, and serves that.
+    pub(super) async fn serve_unknown(self, mut client: Transport) {
+        let (connection, mut ahead) = (self.connection.clone(), Ahead::default());
+        let heard = tokio::select! {
+            heard = listen(&mut client, &mut ahead) => Some(heard),
+            () = sleep(SILENCE) => None,
+            _ = connection.ordered(Order::None) => return,
+        };
+        let mut endpoint = None;
+        let heard = match heard {
+            Some(heard) => heard,
+            // It has begun to say something: that is no server-first protocol.
+            None if !ahead.bytes().is_empty() => listen(&mut client, &mut ahead).await,
+            None => {
+                // Nobody has to hurry here.
+                connection.set_stage(Stage::Raw);
+                endpoint = self.reach_endpoint().await;
+                match greeted(&mut client, &mut ahead, &mut endpoint).await {
+                    First::Endpoint => return self.relay(client, ahead, endpoint).await,
+                    First::Client(heard) => heard,
+                }
+            }
+        };
+        match heard {
+            Ok(Some(Spoken::Http(version))) => {
+                drop(endpoint);
+                self.serve_version(client, version, ahead).await;
+            }
+            Ok(Some(Spoken::Other)) => {
+                connection.set_stage(Stage::Raw);
+                let endpoint = match endpoint {
+                    Some(it) => Some(it),
+                    None => self.reach_endpoint().await,
+                };
+                self.relay(client, ahead, endpoint).await;
+            }
+            // It ended without a word.
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    async fn reach_endpoint(&self) -> Option<Reached> {
+        let Origin::Service(origin) = &self.origin else { return None };
+        let serving = self.worker.serving();
+        let cluster = serving.tables.cluster(&origin.backend)?;
+        // Boxed: its state is large, and gone once there is a connection.
+        Box::pin(reach(&self.worker, &serving, cluster, None)).await.ok()
+    }
+
+    /// Bytes, both ways, beginning with what the client has said already.
+    async fn relay(self, client: Transport, ahead: Ahead, endpoint: Option<Reached>) {
+        let Some(Reached { io: mut endpoint, in_flight }) = endpoint else { return client.reset_on_close() };
+        if endpoint.write_all(ahead.bytes()).await.is_ok() {
+            carry(&self.connection, client, endpoint).await;
+        }
+        drop(in_flight);
+    }
+}
+
+/// Who spoke first.
+enum First {
+    Endpoint,
+    Client(io::Result<Option<Spoken>>),
+}
+
+/// Waits for the client and the endpoint; what the endpoint says first is handed on.
+async fn greeted(client: &mut Transport, ahead: &mut Ahead, endpoint: &mut Option<Reached>) -> First {
+    let Some(reached) = endpoint else { return First::Client(listen(client, ahead).await) };
+    let mut greeting = [0; GREETING];
+    let count = tokio::select! {
+        heard = listen(client, ahead) => return First::Client(heard),
+        count = reached.io.read(&mut greeting) => count,
+    };
+    match count {
+        Ok(count) if count > 0 => {
+            // A client that cannot be written to is found out by the relay.
+            let _ = client.write_all(greeting.get(..count).unwrap_or_default()).await;
+            First::Endpoint
+        }
+        // It does not want to wait for a client that says nothing, or broke: that is not what the client speaks.
+        _ => {
+            *endpoint = None;
+            First::Client(listen(client, ahead).await)
+        }
+    }
+}
+
+/// Reads as far as needed to know what is spoken; none when the client ends without a byte. What was read stays in `ahead`,
+/// also when this is given up.
+async fn listen(client: &mut Transport, ahead: &mut Ahead) -> io::Result<Option<Spoken>> {
+    loop {
+        if let Some(spoken) = verdict(ahead.bytes()) {
+            return Ok(Some(spoken));
+        }
+        match client.read(ahead.room()).await? {
+            0 if ahead.bytes().is_empty() => return Ok(None),
+            0 => return Ok(Some(Spoken::Other)),
+            count => ahead.add(count),
+        }
+    }
+}
+
+/// What the first bytes are the beginning of; none if that cannot be said yet.
+fn verdict(bytes: &[u8]) -> Option<Spoken> {
+    if bytes == PREFACE {
+        return Some(Spoken::Http(Version::Http2));
+    }
+    if PREFACE.starts_with(bytes) {
+        return None;
+    }
+    // A request line: a method, a space, and a target that begins like one (RFC 9112 §3). Inline commands of other
+    // protocols (`SET key`) are lines too.
+    match bytes.iter().position(|it| !it.is_ascii_uppercase() && *it != b'-') {
+        None if bytes.len() < Ahead::MOST => None,
+        Some(end) if end > 0 && bytes.get(end) == Some(&b' ') => match bytes.get(end + 1) {
+            None if bytes.len() < Ahead::MOST => None,
+            Some(b'/' | b'*') => Some(Spoken::Http(Version::Http1)),
+            Some(b'h' | b'H') if is_absolute(bytes.get(end + 1..).unwrap_or_default()) => {
+                Some(Spoken::Http(Version::Http1))
+            }
+            Some(_) if bytes.starts_with(b"CONNECT ") => Some(Spoken::Http(Version::Http1)),
+            _ => Some(Spoken::Other),
+        },
+        _ => Some(Spoken::Other),
+    }
+}
+
+/// Whether a target begins like a URL of HTTP, as far as it is there.
+fn is_absolute(target: &[u8]) -> bool {
+    let start = target.get(..target.len().min(4)).unwrap_or_default();
+    b"http".get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_recognized_and_nothing_else_is_taken_for_it() {
+        let http = |version| Some(Spoken::Http(version));
+        for (bytes, expected) in [
+            (&b""[..], None),
+            (b"G", None),
+            (b"GET ", None),
+            (b"GET /", http(Version::Http1)),
+            (b"M-SEARCH * HTTP/1.1\r\n", http(Version::Http1)),
+            (b"OPTIONS * HTTP/1.1\r\n", http(Version::Http1)),
+            (b"GET http://a/ HTTP/1.1\r\n", http(Version::Http1)),
+            (b"CONNECT a:443 HTTP/1.1\r\n", http(Version::Http1)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n", None),
+            (PREFACE, http(Version::Http2)),
+            // TLS, PostgreSQL, Redis in both forms, SSH, MQTT, and a method that is longer than any.
+            (b"\x16\x03\x01\x02", Some(Spoken::Other)),
+            (b"\x00\x00\x00\x08\x04\xd2", Some(Spoken::Other)),
+            (b"*1\r\n$4\r\nPING\r\n", Some(Spoken::Other)),
+            (b"PING\r\n", Some(Spoken::Other)),
+            (b"SET key value\r\n", Some(Spoken::Other)),
+            (b"HGET hash field\r\n", Some(Spoken::Other)),
+            (b"SSH-2.0-OpenSSH_9.2p1", Some(Spoken::Other)),
+            (b"\x10\x0c\x00\x04MQTT", Some(Spoken::Other)),
+            (&[b'A'; Ahead::MOST], Some(Spoken::Other)),
+        ] {
+            assert_eq!(verdict(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn more_bytes_never_change_what_was_said() {
+        let all: [&[u8]; 5] = [
+            b"GET / HTTP/1.1\r\nhost: a\r\n",
+            PREFACE,
+            b"SET key value\r\n",
+            b"SSH-2.0-OpenSSH_9.2p1 Deb",
+            b"\x16\x03\x01\x02\x00",
+        ];
+        for bytes in all {
+            let mut said = None;
+            for end in 0..=bytes.len().min(Ahead::MOST) {
+                let now = verdict(&bytes[..end]);
+                assert!(said.is_none() || said == now, "{:?}", String::from_utf8_lossy(&bytes[..end]));
+                said = now;
+            }
+        }
+    }
+}
