@@ -33,14 +33,26 @@ type Answer struct {
 type Connection struct {
 	address string
 	tls     *tls.Config
+	dial    Dial
 	conn    net.Conn
 	reader  *bufio.Reader
 	dials   int
 }
 
+// Dial opens a connection, as net.Dialer does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// From has connections opened from elsewhere.
+func (c *Connection) From(dial Dial) *Connection {
+	if dial != nil {
+		c.dial = dial
+	}
+	return c
+}
+
 // NewConnection to an address; it is opened by the first request.
 func NewConnection(address string, config *tls.Config) *Connection {
-	return &Connection{address: address, tls: config}
+	return &Connection{address: address, tls: config, dial: (&net.Dialer{}).DialContext}
 }
 
 // Dials counts how often it was opened.
@@ -90,7 +102,7 @@ func (c *Connection) open(ctx context.Context) error {
 	c.dials++
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.address)
+	conn, err := c.dial(ctx, "tcp", c.address)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ type Plan struct {
 	Address string
 	// TLS, if set, is spoken on each connection.
 	TLS *tls.Config
+	// Dial, if set, opens the connections.
+	Dial Dial
 	// Rate of requests per second, spread evenly over the connections.
 	Rate        int
 	Connections int
@@ -59,7 +61,7 @@ func (r *Run) Stop() Result {
 }
 
 func (p *part) send(ctx context.Context, plan Plan, nth int, start time.Time) {
-	conn := NewConnection(plan.Address, plan.TLS)
+	conn := NewConnection(plan.Address, plan.TLS).From(plan.Dial)
 	defer conn.Close()
 	step := time.Second * time.Duration(plan.Connections) / time.Duration(plan.Rate)
 	due := start.Add(step * time.Duration(nth) / time.Duration(plan.Connections))

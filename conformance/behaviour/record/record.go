@@ -32,6 +32,9 @@ func AtMost(value float64) *Bar { return &Bar{AtMost: &value} }
 // AtLeast this.
 func AtLeast(value float64) *Bar { return &Bar{AtLeast: &value} }
 
+// Between these.
+func Between(least, most float64) *Bar { return &Bar{AtLeast: &least, AtMost: &most} }
+
 // Passes says whether a value passes; without a bar every value does.
 func (b *Bar) Passes(value float64) bool {
 	switch {
@@ -50,6 +53,8 @@ func (b *Bar) String() string {
 	switch {
 	case b == nil:
 		return ""
+	case b.AtMost != nil && b.AtLeast != nil:
+		return fmt.Sprintf("%s to %s", number(*b.AtLeast), number(*b.AtMost))
 	case b.AtMost != nil:
 		return fmt.Sprintf("≤ %s", number(*b.AtMost))
 	case b.AtLeast != nil:

@@ -72,6 +72,9 @@ var resources = map[string]schema.GroupVersionResource{
 	"Gateway":             {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"},
 	"GatewayClass":        {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"},
 	"HTTPRoute":           {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
+	"GRPCRoute":           {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"},
+	"TCPRoute":            {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tcproutes"},
+	"TLSRoute":            {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tlsroutes"},
 	"ReferenceGrant":      {Group: "gateway.networking.k8s.io", Version: "v1beta1", Resource: "referencegrants"},
 	"GatewayParameters":   {Group: "fairway.dev", Version: "v1alpha1", Resource: "gatewayparameters"},
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,8 +15,13 @@ import (
 	"github.com/fairway-mesh/fairway/conformance/internal/toolchain"
 )
 
-// The profiles claimed today.
-const defaultProfiles = "GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP"
+// The profiles claimed today, and what the profiles of the mesh need: the chart's XMesh, and the label that puts
+// the suite's namespaces in the mesh.
+const (
+	defaultProfiles = "all"
+	meshName        = "fairway"
+	meshLabels      = "fairway.dev/mesh=enabled"
+)
 
 // testPlan is what one run of the suite is to be.
 type testPlan struct {
@@ -29,8 +35,8 @@ func (t *tool) planFlags(flags *flag.FlagSet) func() (testPlan, error) {
 	profiles := flags.String("profiles", defaultProfiles, "conformance profiles, with commas; `all` for all seven")
 	run := flags.String("run-test", "", "run this one test only")
 	class := flags.String("gateway-class", "fairway", "GatewayClass")
-	mesh := flags.String("mesh-name", "", "XMesh whose features are claimed")
-	labels := flags.String("namespace-labels", "", "labels for the suite's namespaces, k=v with commas")
+	mesh := flags.String("mesh-name", "", "XMesh whose features are claimed (with a profile of the mesh: "+meshName+")")
+	labels := flags.String("namespace-labels", "", "labels for the suite's namespaces, k=v with commas (with a profile of the mesh: "+meshLabels+")")
 	usable := flags.String("usable-address", "", "address a Gateway can have (ours: "+cluster.UsableAddress+")")
 	unusable := flags.String("unusable-address", "", "address no Gateway can have (ours: "+cluster.UnusableAddress+")")
 	keep := flags.Bool("keep", false, "leave the suite's base resources, for a quick next run")
@@ -48,6 +54,9 @@ func (t *tool) planFlags(flags *flag.FlagSet) func() (testPlan, error) {
 		names := strings.Split(*profiles, ",")
 		if *profiles == "all" {
 			names = suite.AllProfiles
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "MESH-") }) {
+			*mesh, *labels = or(*mesh, meshName), or(*labels, meshLabels)
 		}
 		plan.options = suite.Options{
 			GatewayClass: *class, MeshName: *mesh, Profiles: names, RunTest: *run, NamespaceLabels: *labels,

@@ -1,0 +1,129 @@
+package behaviour
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/fairway-mesh/fairway/conformance/behaviour/load"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
+)
+
+// The program in the pods of backends.
+const backendProgram = "backend"
+
+// from is how a program in a pod connects.
+func (s *stage) from(pod *scene.Object) load.Dial {
+	s.Helper()
+	return s.process(pod, backendProgram).Dial
+}
+
+// serviceAddress of a Service of the stage's namespace: its cluster IP and a port.
+func (s *stage) serviceAddress(name string, port int) string {
+	s.Helper()
+	service := s.get("Service", name)
+	if service == nil {
+		s.Fatalf("no Service %s", name)
+	}
+	ip, _, _ := unstructured.NestedString(service.Object, "spec", "clusterIP")
+	return net.JoinHostPort(ip, fmt.Sprint(port))
+}
+
+// ask sends one request on a connection of its own.
+func (s *stage) ask(dial load.Dial, address, path string) (load.Answer, error) {
+	conn := load.NewConnection(address, nil).From(dial)
+	defer conn.Close()
+	return conn.Do(s.ctx, load.Request{Host: "x", Path: path})
+}
+
+// variant asks again and again until a new connection's answer has this header, and returns how long that took.
+func (s *stage) variant(dial load.Dial, address, wanted string, limit time.Duration) time.Duration {
+	s.Helper()
+	return s.until(limit, fmt.Sprintf("an answer of variant %q", wanted), func() (string, error) {
+		answer, err := s.ask(dial, address, "/")
+		if err != nil {
+			return err.Error(), nil
+		}
+		got := answer.Header.Get("variant")
+		return missing(answer.Status == 200 && got == wanted, fmt.Sprintf("status %d, variant %q", answer.Status, got)), nil
+	})
+}
+
+// serviceRoute is a route of a Service that sets the header `variant` on the way to its own endpoints.
+func serviceRoute(kind, name, namespace, parent, variant, service string) string {
+	return fmt.Sprintf(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: %s
+metadata: {name: %s, namespace: %s}
+spec:
+  parentRefs: [{group: "", kind: Service, %s}]
+  rules:
+  - filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: variant, value: %s}]}}]
+    backendRefs: [{%s, port: 8080}]
+---
+`, kind, name, namespace, parent, variant, service)
+}
+
+// meshLoads are requests of a pod: on kept connections, and on a connection each.
+func (s *stage) meshLoads(dial load.Dial, address string, check func(load.Request, load.Answer) error) loads {
+	always := load.Always(load.Request{Host: "x", Path: "/"})
+	return loads{
+		"kept connections": load.Start(s.ctx, load.Plan{
+			Address: address, Dial: dial, Rate: 100, Connections: 8, Request: always, Check: check,
+		}),
+		"a connection a request": load.Start(s.ctx, load.Plan{
+			Address: address, Dial: dial, Rate: 50, Connections: 5, Request: always, Check: check, Once: true,
+		}),
+	}
+}
+
+// condition waits for a condition of an object, and returns its message.
+func (s *stage) condition(limit time.Duration, kind, name, condition, status string) (message string) {
+	s.Helper()
+	s.until(limit, fmt.Sprintf("%s %s: %s=%s", kind, name, condition, status), func() (string, error) {
+		object, err := cluster.Get(s.ctx, kind, s.namespace, name)
+		if err != nil || object == nil {
+			return "it is not there", err
+		}
+		found := scene.ConditionOf(object, condition)
+		if strings.HasSuffix(kind, "Route") {
+			found = scene.RouteCondition(object, condition)
+		}
+		message = found.Message
+		return missing(found.Status == status, found.String()), nil
+	})
+	return message
+}
+
+// lingering sets how long waypoints are kept that nothing needs, for the time of the test.
+func (s *stage) lingering(span time.Duration) {
+	s.Helper()
+	values := s.installedValues()
+	s.Cleanup(func() {
+		back := &stage{T: s.T, ctx: context.Background(), namespace: s.namespace}
+		back.upgrade(values, "--reset-values")
+		back.rolledOut(systemNamespace, controllerName)
+	})
+	s.upgrade(values, "--reset-values", "--set", "mesh.waypointLinger="+span.String())
+	s.rolledOut(systemNamespace, controllerName)
+}
+
+// nodesOf pods.
+func nodesOf(pods []*scene.Object) []string {
+	var nodes []string
+	for _, pod := range pods {
+		node, _, _ := unstructured.NestedString(pod.Object, "spec", "nodeName")
+		if !slices.Contains(nodes, node) {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+var errBypassed = errors.New("it went around the waypoint")

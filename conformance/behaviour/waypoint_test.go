@@ -1,0 +1,225 @@
+package behaviour
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fairway-mesh/fairway/conformance/behaviour/load"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
+)
+
+const (
+	// From a namespace's first route to its being enforced: a waypoint has to start.
+	appearsWithin = 30 * time.Second
+	// From a route to its being enforced where the waypoint is there.
+	enforcedWithin = 2 * time.Second
+	// How long clients see of waypoints that were killed: that long nothing may pass them by.
+	killing = 6 * time.Second
+)
+
+// The first route of a namespace: a waypoint appears, and no request fails before, while and after traffic moves to it.
+// Its last: traffic moves back, and no request fails either.
+func TestWaypointAppears(t *testing.T) {
+	s := begin(t, "appears")
+	s.meshed()
+	pods := s.backends("client", "a")
+	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
+	s.variant(dial, address, "", ample)
+	loads := s.meshLoads(dial, address, nil)
+	time.Sleep(2 * time.Second)
+	s.apply(serviceRoute("HTTPRoute", "first", s.namespace, "name: a", "routed", "name: a"))
+	took := s.variant(dial, address, "routed", ample)
+	s.figure("written to enforced, the namespace's first route", took.Seconds(), "s", record.AtMost(appearsWithin.Seconds()))
+
+	gateway := s.namespace + "/waypoint"
+	for kind, condition := range map[string]string{"HTTPRoute": "fairway.dev/Enforced", "Service": "fairway.dev/ThroughWaypoint"} {
+		name := map[string]string{"HTTPRoute": "first", "Service": "a"}[kind]
+		if message := s.condition(ample, kind, name, condition, "True"); !strings.Contains(message, gateway) {
+			s.Errorf("%s %s does not say which waypoint: %s", kind, name, message)
+		}
+	}
+	s.condition(ample, "Gateway", "waypoint", "Programmed", "True")
+	s.rolledOut(s.namespace, "waypoint-fairway-waypoint")
+	replicas := s.proxies("waypoint")
+	s.figure("replicas", float64(len(replicas)), "", record.AtLeast(2))
+	s.figure("nodes they are on", float64(len(nodesOf(replicas))), "", record.AtLeast(2))
+	if s.get("PodDisruptionBudget", "waypoint-fairway-waypoint") == nil {
+		s.Error("it has no PodDisruptionBudget")
+	}
+
+	s.part("a second route", func(s *stage) {
+		s.apply(serviceRoute("HTTPRoute", "second", s.namespace, "name: client", "second", "name: client"))
+		took := s.variant(dial, s.serviceAddress("client", 8080), "second", ample)
+		s.figure("written to enforced", took.Seconds(), "s", record.AtMost(enforcedWithin.Seconds()))
+	})
+	s.part("the last route goes", func(s *stage) {
+		s.must(cluster.Delete(s.ctx, "HTTPRoute", s.namespace, "first"))
+		s.variant(dial, address, "", ample)
+		time.Sleep(3 * time.Second)
+	})
+	loads.end(s)
+}
+
+// All replicas of a waypoint are killed: what is bound to it is refused and never bypassed. At a pod's own address a Service
+// that requires its waypoint is refused, one that does not is not.
+func TestWaypointFailsClosed(t *testing.T) {
+	s := begin(t, "closed")
+	s.meshed()
+	pods := s.backends("client", "a", "b")
+	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
+	s.apply(serviceRoute("HTTPRoute", "a", s.namespace, "name: a", "routed", "name: a"))
+	s.variant(dial, address, "routed", ample)
+	s.rolledOut(s.namespace, "waypoint-fairway-waypoint")
+
+	s.part("killed", func(s *stage) {
+		var bypassed atomic.Int64
+		loads := s.meshLoads(dial, address, func(request load.Request, answer load.Answer) error {
+			if answer.Status == 200 && answer.Header.Get("variant") != "routed" {
+				bypassed.Add(1)
+				return errBypassed
+			}
+			return load.WantOK(request, answer)
+		})
+		time.Sleep(time.Second)
+		end := time.Now().Add(killing)
+		for time.Now().Before(end) {
+			for _, pod := range s.proxies("waypoint") {
+				// One that is not up again has nothing to kill.
+				if process, err := scene.ProcessOf(pod, "fairway-waypoint"); err == nil {
+					s.must(process.Kill())
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		refused := 0
+		for name, run := range loads {
+			result := run.Stop()
+			s.Logf("%s: %s", name, result)
+			refused += len(result.Faults)
+		}
+		s.figure("requests that went around it", float64(bypassed.Load()), "", record.AtMost(0))
+		s.figure("requests refused meanwhile", float64(refused), "", record.AtLeast(1))
+		took := s.variant(dial, address, "routed", ample)
+		s.figure("back after", took.Seconds(), "s", nil)
+	})
+	s.part("a pod's own address", func(s *stage) {
+		at := func(name string) string { return net.JoinHostPort(podIP(pods[name]), "8080") }
+		answer, err := s.ask(dial, at("b"), "/")
+		if err != nil || answer.Status != 200 {
+			s.Fatalf("without the label: %d, %v", answer.Status, err)
+		}
+		s.must(s.patch("Service", s.namespace, "b", `{"metadata":{"labels":{"fairway.dev/waypoint":"required"}}}`))
+		took := s.until(ample, "the pod to refuse what does not come through the waypoint", func() (string, error) {
+			answer, err := s.ask(dial, at("b"), "/")
+			return missing(err != nil, fmt.Sprintf("status %d", answer.Status)), nil
+		})
+		s.figure("labelled to refused", took.Seconds(), "s", record.AtMost(enforcedWithin.Seconds()))
+		s.variant(dial, s.serviceAddress("b", 8080), "", ample)
+		if answer, err := s.ask(dial, at("a"), "/"); err != nil || answer.Status != 200 {
+			s.Errorf("another Service's pod: %d, %v", answer.Status, err)
+		}
+		s.must(s.patch("Service", s.namespace, "b", `{"metadata":{"labels":{"fairway.dev/waypoint":null}}}`))
+		s.until(ample, "the pod to be reached again", func() (string, error) {
+			answer, err := s.ask(dial, at("b"), "/")
+			return missing(err == nil && answer.Status == 200, fmt.Sprintf("status %d, %v", answer.Status, err)), nil
+		})
+	})
+}
+
+// A waypoint that nothing needs any more goes after a while, and nobody feels it.
+func TestWaypointGoes(t *testing.T) {
+	const linger = 5 * time.Second
+	s := begin(t, "goes")
+	s.lingering(linger)
+	s.meshed()
+	pods := s.backends("client", "a")
+	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
+	s.apply(serviceRoute("HTTPRoute", "a", s.namespace, "name: a", "routed", "name: a"))
+	s.variant(dial, address, "routed", ample)
+	loads := s.meshLoads(dial, address, nil)
+	time.Sleep(time.Second)
+	start := time.Now()
+	s.must(cluster.Delete(s.ctx, "HTTPRoute", s.namespace, "a"))
+	s.until(ample, "the waypoint to go", func() (string, error) {
+		gateway, err := cluster.Get(s.ctx, "Gateway", s.namespace, "waypoint")
+		return missing(gateway == nil, "it is there"), err
+	})
+	took := time.Since(start)
+	s.figure("unneeded to gone", took.Seconds(), "s", record.Between(linger.Seconds(), linger.Seconds()+5))
+	s.until(ample, "its pods to go", func() (string, error) {
+		left := len(s.proxies("waypoint"))
+		return missing(left == 0, fmt.Sprintf("%d are left", left)), nil
+	})
+	loads.end(s)
+}
+
+// A consumer's route is for clients of its own namespace.
+func TestConsumerRoute(t *testing.T) {
+	s := begin(t, "producer")
+	s.meshed()
+	consumer := s.namespace + "-consumer"
+	s.makeNamespace(consumer)
+	pods := s.backends("client", "a")
+	there := &stage{T: s.T, ctx: s.ctx, namespace: consumer, start: s.start}
+	there.meshed()
+	theirs := there.backends("client")
+	address := s.serviceAddress("a", 8080)
+	own, other := s.from(pods["client"]), s.from(theirs["client"])
+	s.variant(own, address, "", ample)
+	s.variant(other, address, "", ample)
+	ownLoads, otherLoads := s.meshLoads(own, address, nil), s.meshLoads(other, address, nil)
+	time.Sleep(time.Second)
+	s.apply(serviceRoute("HTTPRoute", "theirs", consumer, "name: a, namespace: "+s.namespace, "consumer", "name: a, namespace: "+s.namespace))
+	took := s.variant(other, address, "consumer", ample)
+	s.figure("written to enforced, the namespace's first route", took.Seconds(), "s", record.AtMost(appearsWithin.Seconds()))
+	s.variant(own, address, "", time.Second)
+	// One set of routes holds, never both (GEP-1294).
+	s.apply(serviceRoute("HTTPRoute", "ours", s.namespace, "name: a", "producer", "name: a"))
+	s.variant(own, address, "producer", ample)
+	s.variant(other, address, "consumer", time.Second)
+	ownLoads.end(s)
+	otherLoads.end(s)
+	s.must(cluster.Delete(s.ctx, "HTTPRoute", consumer, "theirs"))
+	s.variant(other, address, "producer", ample)
+}
+
+// Of several types of routes on a Service's port one holds, and the others say which.
+func TestOneRouteTypePerPort(t *testing.T) {
+	s := begin(t, "types")
+	s.meshed()
+	pods := s.backends("client", "a")
+	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
+	s.apply(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: tcp, namespace: NAMESPACE}
+spec:
+  parentRefs: [{group: "", kind: Service, name: a}]
+  rules: [{backendRefs: [{name: client, port: 8080}]}]
+`)
+	s.until(ample, "the TCPRoute to carry connections", func() (string, error) {
+		answer, err := s.ask(dial, address, "/")
+		return missing(err == nil && answer.Header.Get("pod") == "client", fmt.Sprintf("%v %v", answer.Header, err)), nil
+	})
+	s.apply(serviceRoute("HTTPRoute", "http", s.namespace, "name: a, port: 8080", "routed", "name: a"))
+	s.variant(dial, address, "routed", ample)
+	message := s.condition(ample, "TCPRoute", "tcp", "Accepted", "True")
+	if !strings.Contains(message, "HTTPRoute "+s.namespace+"/http") {
+		s.Errorf("the TCPRoute does not say who holds port 8080: %s", message)
+	}
+	answer, err := s.ask(dial, s.serviceAddress("a", 8081), "/")
+	if err != nil || answer.Header.Get("pod") != "client" {
+		s.Errorf("port 8081 is the TCPRoute's still: %v %v", answer.Header, err)
+	}
+	s.must(cluster.Delete(s.ctx, "TCPRoute", s.namespace, "tcp"))
+	s.apply(serviceRoute("GRPCRoute", "grpc", s.namespace, "name: a, port: 8080", "grpc", "name: a"))
+	message = s.condition(ample, "HTTPRoute", "http", "Accepted", "False")
+	if !strings.Contains(message, "GRPCRoute "+s.namespace+"/grpc") {
+		s.Errorf("the HTTPRoute does not say who holds port 8080: %s", message)
+	}
+}
