@@ -83,10 +83,10 @@ func (s *stage) meshLoads(dial load.Dial, address string, check func(load.Reques
 	}
 }
 
-// condition waits for a condition of an object, and returns its message.
-func (s *stage) condition(limit time.Duration, kind, name, condition, status string) (message string) {
+// says waits until an object says this of a condition, with these words in its message.
+func (s *stage) says(kind, name, condition, status, words string) {
 	s.Helper()
-	s.until(limit, fmt.Sprintf("%s %s: %s=%s", kind, name, condition, status), func() (string, error) {
+	s.until(ample, fmt.Sprintf("%s %s: %s=%s, %q", kind, name, condition, status, words), func() (string, error) {
 		object, err := cluster.Get(s.ctx, kind, s.namespace, name)
 		if err != nil || object == nil {
 			return "it is not there", err
@@ -95,10 +95,8 @@ func (s *stage) condition(limit time.Duration, kind, name, condition, status str
 		if strings.HasSuffix(kind, "Route") {
 			found = scene.RouteCondition(object, condition)
 		}
-		message = found.Message
-		return missing(found.Status == status, found.String()), nil
+		return missing(found.Status == status && strings.Contains(found.Message, words), found.String()), nil
 	})
-	return message
 }
 
 // lingering sets how long waypoints are kept that nothing needs, for the time of the test.

@@ -3,7 +3,6 @@ package behaviour
 import (
 	"fmt"
 	"net"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,13 +36,10 @@ func TestWaypointAppears(t *testing.T) {
 	s.figure("written to enforced, the namespace's first route", took.Seconds(), "s", record.AtMost(appearsWithin.Seconds()))
 
 	gateway := s.namespace + "/waypoint"
-	for kind, condition := range map[string]string{"HTTPRoute": "fairway.dev/Enforced", "Service": "fairway.dev/ThroughWaypoint"} {
-		name := map[string]string{"HTTPRoute": "first", "Service": "a"}[kind]
-		if message := s.condition(ample, kind, name, condition, "True"); !strings.Contains(message, gateway) {
-			s.Errorf("%s %s does not say which waypoint: %s", kind, name, message)
-		}
-	}
-	s.condition(ample, "Gateway", "waypoint", "Programmed", "True")
+	s.says("HTTPRoute", "first", "fairway.dev/Enforced", "True", gateway)
+	s.says("Service", "a", "fairway.dev/ThroughWaypoint", "True", gateway)
+	s.says("Gateway", "waypoint", "fairway.dev/Bound", "True", "")
+	s.says("Gateway", "waypoint", "Programmed", "True", "")
 	s.rolledOut(s.namespace, "waypoint-fairway-waypoint")
 	replicas := s.proxies("waypoint")
 	s.figure("replicas", float64(len(replicas)), "", record.AtLeast(2))
@@ -208,18 +204,44 @@ spec:
 	})
 	s.apply(serviceRoute("HTTPRoute", "http", s.namespace, "name: a, port: 8080", "routed", "name: a"))
 	s.variant(dial, address, "routed", ample)
-	message := s.condition(ample, "TCPRoute", "tcp", "Accepted", "True")
-	if !strings.Contains(message, "HTTPRoute "+s.namespace+"/http") {
-		s.Errorf("the TCPRoute does not say who holds port 8080: %s", message)
-	}
+	s.says("TCPRoute", "tcp", "Accepted", "True", "HTTPRoute "+s.namespace+"/http")
 	answer, err := s.ask(dial, s.serviceAddress("a", 8081), "/")
 	if err != nil || answer.Header.Get("pod") != "client" {
 		s.Errorf("port 8081 is the TCPRoute's still: %v %v", answer.Header, err)
 	}
 	s.must(cluster.Delete(s.ctx, "TCPRoute", s.namespace, "tcp"))
 	s.apply(serviceRoute("GRPCRoute", "grpc", s.namespace, "name: a, port: 8080", "grpc", "name: a"))
-	message = s.condition(ample, "HTTPRoute", "http", "Accepted", "False")
-	if !strings.Contains(message, "GRPCRoute "+s.namespace+"/grpc") {
-		s.Errorf("the HTTPRoute does not say who holds port 8080: %s", message)
+	s.says("HTTPRoute", "http", "Accepted", "False", "GRPCRoute "+s.namespace+"/grpc")
+}
+
+// What a Gateway sends to backends in the mesh is in tunnels, and passes no routes of their Service; only a Service that
+// requires its waypoint is reached through that.
+func TestGatewayIntoTheMesh(t *testing.T) {
+	s := begin(t, "inward")
+	s.meshed()
+	pods := s.backends("a")
+	// One on each node, so that something of it passes the one that is looked at.
+	address := s.gateway("gw", 2)
+	s.apply(route("outside", s.namespace, "gw", "/", "a"))
+	s.apply(serviceRoute("HTTPRoute", "inside", s.namespace, "name: a", "inside", "name: a"))
+	s.says("HTTPRoute", "inside", "fairway.dev/Enforced", "True", "")
+	s.until(ample, "the Gateway to serve", func() (string, error) {
+		answer, err := s.ask(nil, address, "/")
+		return missing(err == nil && answer.Status == 200, fmt.Sprintf("status %d, %v", answer.Status, err)), nil
+	})
+	tap := s.tap(append(s.proxies("gw"), pods["a"])...)
+	for range 20 {
+		answer, err := s.ask(nil, address, "/")
+		if err != nil || answer.Status != 200 || answer.Header.Get("variant") != "" {
+			s.Errorf("through the Gateway: status %d, variant %q, %v", answer.Status, answer.Header.Get("variant"), err)
+		}
 	}
+	s.onlyTunnels(tap)
+	s.must(s.patch("Service", s.namespace, "a", `{"metadata":{"labels":{"fairway.dev/waypoint":"required"}}}`))
+	s.says("Service", "a", "fairway.dev/ThroughWaypoint", "True", "")
+	s.until(ample, "its waypoint to let the Gateway's requests through", func() (string, error) {
+		answer, err := s.ask(nil, address, "/")
+		variant := answer.Header.Get("variant")
+		return missing(err == nil && answer.Status == 200 && variant == "", fmt.Sprintf("status %d, variant %q, %v", answer.Status, variant, err)), nil
+	})
 }
