@@ -278,6 +278,13 @@ impl Apply for Applier {
     fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
         let before = self.serving.load_full();
         let changes: Changes = changes.union(&self.owed).cloned().collect();
+        if next.resources().next().is_none() && before.tables.is_of_waypoint() {
+            // Its Gateway is gone, and this process is about to be told to end. Nobody is sent here any more, and who is here
+            // already is served to the end.
+            tracing::info!("nothing is left to serve: what was in force stays until the end");
+            self.owed = changes;
+            return Ok(());
+        }
         let tables: Tables = before.tables.next(next, &changes, &mut self.registry)?;
         let wanted: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
         let plan = Plan::new(&self.ids(), &wanted);

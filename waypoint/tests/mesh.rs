@@ -8,6 +8,7 @@
 
 mod support;
 
+use fairway_config::Delta;
 use fairway_config::model::{
     AppProtocol, Attachment, Audience, Backend, ConsumerWaypoint, L4Kind, Listener, ListenerProtocol,
     Resource, Route, Service, ServicePort, SpiffeId,
@@ -19,7 +20,7 @@ use fairway_runtime::drain;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use support::backend::{Server, echo, full};
+use support::backend::{Server, echo, full, read_head};
 use support::wire::status;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -203,6 +204,32 @@ async fn a_service_that_is_not_http_is_carried_as_bytes() {
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waypoint_that_is_not_wanted_any_more_serves_who_is_there_until_it_ends() {
+    let own = named("own").await;
+    let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Http1)))];
+    resources.extend(backend("shop/web:80", AppProtocol::Http1, &[own.address]));
+    let keys: Vec<_> = resources.iter().map(Resource::key).collect();
+    let mut mesh = Mesh::start(resources).await;
+    LocalSet::new()
+        .run_until(async {
+            let by = mesh.authority.identity("shop", "a");
+            let mut tunnel = mesh.open(&by, &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+            for round in 0..2 {
+                tunnel.write_all(b"GET / HTTP/1.1\r\nhost: whatever\r\n\r\n").await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"own") {
+                    assert_ne!(tunnel.read_buf(&mut answer).await.unwrap(), 0, "round {round}: {answer:?}");
+                }
+                assert_eq!(status(&String::from_utf8(answer).unwrap()), 200, "round {round}");
+                let door = Resource::Listener(Arc::new(listener(ListenerProtocol::Http))).key();
+                let removals = keys.iter().cloned().chain([door]).collect();
+                mesh.proxy.apply_delta(Delta { removals, ..Delta::default() }).unwrap();
+            }
+        })
+        .await;
+}
+
 /// What comes back for these bytes, after which the client ends.
 async fn said(mesh: &Mesh, bytes: &[u8]) -> String {
     let by = mesh.authority.identity("shop", "a");
@@ -293,7 +320,7 @@ async fn a_tcp_route_of_a_service_carries_its_connections_for_whom_it_is() {
 /// A server of bytes that says its name when it is spoken to.
 async fn greeter(name: &'static str) -> Server {
     Server::raw(move |mut stream, _| async move {
-        support::backend::read_head(&mut stream).await;
+        read_head(&mut stream).await;
         stream.write_all(name.as_bytes()).await.unwrap();
     })
     .await

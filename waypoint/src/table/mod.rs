@@ -20,8 +20,8 @@ use crate::upstream::cluster::{Cluster, Registry};
 use crate::upstream::tls::Shown;
 use ahash::HashMap;
 use fairway_config::model::{
-    Audience, BackendKey, Generation, ListenerKey, ResourceKey, ResourceKind, Route, RouteKey, Service,
-    ServiceKey,
+    Audience, BackendKey, Generation, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind, Route,
+    RouteKey, Service, ServiceKey,
 };
 use fairway_config::{Changes, Rejected, Snapshot};
 use places::Edits;
@@ -94,6 +94,12 @@ impl Tables {
     /// The configuration these are of.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Whether tunnels arrive here.
+    pub fn is_of_waypoint(&self) -> bool {
+        let mut listeners = self.sockets().flat_map(|it| it.listeners());
+        listeners.any(|it| matches!(it.listener.protocol, ListenerProtocol::Hbone { .. }))
     }
 
     /// Every socket to accept on.

@@ -186,7 +186,8 @@ fn nothing_is_left_when_nothing_needs_it() {
 #[test]
 fn without_tunnels_there_is_no_mesh() {
     let settings = Settings { capture: Capture::Off, mode: Mode::Kubernetes, ..settings() };
-    let mut world = World { compiler: super::Compiler::new(settings), standalone: None, last_good: Default::default() };
+    let mut world =
+        World { compiler: super::Compiler::new(settings), standalone: None, last_good: Default::default() };
     world.add(&(shop() + ROUTE));
     assert!(implied(&world).is_empty());
     assert_eq!(waypoint(&world), None);
