@@ -14,8 +14,8 @@ use fairway_runtime::drain::Deadlines;
 use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::backend::{Server, echo, full};
 use support::wire::{Http1, status};
@@ -98,16 +98,25 @@ async fn a_thousand_changes_under_load_fail_no_request() {
 }
 
 /// What a client that asks all the time is answered, each code once as long as it stays the same.
-async fn codes(address: SocketAddr, path: &'static str, stop: Arc<AtomicBool>) -> Vec<u16> {
-    let (mut client, mut codes) = (Http1::connect(address).await, vec![]);
-    while !stop.load(Ordering::SeqCst) {
-        client.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-        let code = status(&client.receive().await.unwrap().0);
-        if codes.last() != Some(&code) {
-            codes.push(code);
+#[derive(Clone, Default)]
+struct Codes(Arc<Mutex<Vec<u16>>>);
+
+impl Codes {
+    async fn watch(self, address: SocketAddr, path: &'static str, stop: Arc<AtomicBool>) {
+        let mut client = Http1::connect(address).await;
+        while !stop.load(Ordering::SeqCst) {
+            client.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+            let code = status(&client.receive().await.unwrap().0);
+            let mut codes = self.0.lock().unwrap();
+            if codes.last() != Some(&code) {
+                codes.push(code);
+            }
         }
     }
-    codes
+
+    fn all(&self) -> Vec<u16> {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,15 +135,16 @@ async fn a_rule_and_its_backend_appear_at_once() {
             let delta = Delta { upserts: vec![routed(rules)], removals: gone(), ..Delta::default() };
             proxy.apply_delta(delta).unwrap();
             let stop = Arc::new(AtomicBool::new(false));
-            let client = tokio::spawn(codes(proxy.address(), "/new", stop.clone()));
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            let codes = Codes::default();
+            let client = tokio::spawn(codes.clone().watch(proxy.address(), "/new", stop.clone()));
+            wait_for(|| !codes.all().is_empty()).await;
             let mut upserts = new();
             upserts.push(routed(vec![only, rule("/new", "shop/new:80")]));
             proxy.apply(upserts).unwrap();
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            wait_for(|| codes.all().len() > 1).await;
             stop.store(true, Ordering::SeqCst);
-            let codes = client.await.unwrap();
-            assert!(codes == [first, 200] || codes == [200], "{codes:?}");
+            client.await.unwrap();
+            assert_eq!(codes.all(), [first, 200]);
         }
     }
 }
