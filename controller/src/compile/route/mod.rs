@@ -18,6 +18,7 @@ use super::binding::{ListenerClaim, Outcome, ServiceClaim};
 use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
+use super::service;
 use super::shadow::Place;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
@@ -116,8 +117,10 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> C
             Condition::holds(reason::ENFORCED, reason::BY_WAYPOINT, message, generation)
         }
         false => {
+            let required = reader.service(&claim.service).is_some_and(|it| service::requires_waypoint(&it));
+            let meanwhile = if required { "are refused" } else { "go without the route" };
             let message = format!(
-                "waypoint {gateway} is not ready yet: until it is, connections to Service {} go without the route",
+                "waypoint {gateway} is not ready yet: until it is, connections to Service {} {meanwhile}",
                 claim.service
             );
             Condition::fails(reason::ENFORCED, reason::PENDING, message, generation)

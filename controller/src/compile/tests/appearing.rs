@@ -140,10 +140,11 @@ fn a_service_that_requires_its_waypoint_does_not_go_without_it_even_at_first() {
         "metadata: { name: web, namespace: shop }",
         "metadata: { name: web, namespace: shop, labels: { fairway.dev/waypoint: required } }",
     );
-    let world = World::cluster(&required);
+    let world = World::cluster(&(required + ROUTE));
     assert_eq!(waypoint(&world).as_deref(), Some("waypoint/shop/waypoint"));
     assert_eq!(implied(&world), ["shop/waypoint"]);
     assert!(world.message("Service shop/web", "fairway.dev/ThroughWaypoint").contains("refused"));
+    assert!(world.message("HTTPRoute shop/r", "fairway.dev/Enforced").contains("refused"));
 }
 
 #[test]
