@@ -16,8 +16,8 @@ import (
 const (
 	restartRate        = 200
 	restartConnections = 16
-	// From the kill of the leader to the first answer of a route written right after: the Lease's 8 s, and a little.
-	failoverLimit = 12 * time.Second
+	// From the kill of the leader to the first answer of a route written right after: the Lease's 15 s, and a little.
+	failoverLimit = 17 * time.Second
 	// From the kill of a proxy to it being ready again, without a controller.
 	aloneLimit = 30 * time.Second
 )
