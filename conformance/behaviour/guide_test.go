@@ -1,6 +1,7 @@
 package behaviour
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -25,7 +26,11 @@ func TestGettingStarted(t *testing.T) {
 		return missing(left == nil, "it is there"), err
 	})
 	if !*keep {
-		s.Cleanup(func() { _ = cluster.Delete(t.Context(), "Namespace", "", guided) })
+		s.Cleanup(func() {
+			if err := cluster.Delete(context.Background(), "Namespace", "", guided); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	expected := []struct {
 		command string
