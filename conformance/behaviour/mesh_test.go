@@ -78,6 +78,18 @@ spec:
 `, name, node, labels, more, inner, *image))
 }
 
+// meshedPair meshes the namespace, with a client on the first node and a server on the second; both are captured.
+func (s *stage) meshedPair() []*scene.Object {
+	s.Helper()
+	nodes := s.nodes()
+	s.meshed()
+	s.pod("client", nodes[0], "", "", "")
+	s.pod("server", nodes[1], "", "", "")
+	pods := s.ready("client", "server")
+	s.captured("client", "server")
+	return pods
+}
+
 // ready waits for pods and returns them.
 func (s *stage) ready(names ...string) []*scene.Object {
 	s.Helper()

@@ -133,11 +133,7 @@ func restarts(pods []*scene.Object) (count int64) {
 func TestMeshFailsClosed(t *testing.T) {
 	s := begin(t, "closed")
 	nodes := s.nodes()
-	s.meshed()
-	s.pod("client", nodes[0], "", "", "")
-	s.pod("server", nodes[1], "", "", "")
-	pods := s.ready("client", "server")
-	s.captured("client", "server")
+	pods := s.meshedPair()
 	tap := s.tap(pods[0], pods[1])
 	s.well("connections", "client", port("server", 7002), peer.Echo, "-times", "10")
 	s.onlyTunnels(tap)
@@ -226,12 +222,7 @@ func TestMeshFailsClosed(t *testing.T) {
 // Somebody flushes the rules in a pod: they are put back, and it is said.
 func TestMeshRulesRepaired(t *testing.T) {
 	s := begin(t, "rules")
-	nodes := s.nodes()
-	s.meshed()
-	s.pod("client", nodes[0], "", "", "")
-	s.pod("server", nodes[1], "", "", "")
-	pods := s.ready("client", "server")
-	s.captured("client", "server")
+	pods := s.meshedPair()
 	for _, pod := range pods {
 		s.part(pod.GetName(), func(s *stage) {
 			process := s.process(pod, "backend")

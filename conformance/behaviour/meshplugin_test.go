@@ -104,11 +104,7 @@ func TestMeshPluginStays(t *testing.T) {
 func TestMeshNodeProgramsKilled(t *testing.T) {
 	s := begin(t, "programs")
 	nodes := s.nodes()
-	s.meshed()
-	s.pod("client", nodes[0], "", "", "")
-	s.pod("server", nodes[1], "", "", "")
-	pods := s.ready("client", "server")
-	s.captured("client", "server")
+	pods := s.meshedPair()
 	tap := s.tap(pods...)
 	for i, pod := range pods {
 		for _, program := range []string{"kubelet", "containerd"} {

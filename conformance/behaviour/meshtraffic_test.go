@@ -24,11 +24,7 @@ const (
 func TestTunnelUpgrade(t *testing.T) {
 	s := begin(t, "upgrade")
 	nodes := s.nodes()
-	s.meshed()
-	s.pod("client", nodes[0], "", "", "")
-	s.pod("server", nodes[1], "", "", "")
-	pods := s.ready("client", "server")
-	s.captured("client", "server")
+	pods := s.meshedPair()
 	tap := s.tap(pods...)
 	kept := s.streams("client", port("server", 7002), upgradeStreams, 250*time.Millisecond)
 	onKept := s.requests("client", port("server", 8080), upgradeRate, 8)

@@ -22,29 +22,49 @@ var ErrElsewhere = errors.New("no such process on this machine: the nodes are el
 // ProcessOf finds the program in a pod: the kernel knows the pod by its cgroup.
 func ProcessOf(pod *Object, program string) (Process, error) {
 	uid := string(pod.GetUID())
+	return findProcess(fmt.Sprintf("%s in pod %s", program, pod.GetName()), func(p Process) bool {
+		cgroup, err := p.read("cgroup")
+		if err != nil || !strings.Contains(cgroup, "pod"+uid) && !strings.Contains(cgroup, "pod"+strings.ReplaceAll(uid, "-", "_")) {
+			return false
+		}
+		command, err := p.read("cmdline")
+		name, _, _ := strings.Cut(command, "\x00")
+		return err == nil && filepath.Base(name) == program
+	})
+}
+
+// findProcess returns the first process of this machine that is it; a process that ends meanwhile is none.
+func findProcess(what string, is func(Process) bool) (Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0, err
 	}
 	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		cgroup, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cgroup"))
-		if err != nil || !bytes.Contains(cgroup, []byte("pod"+uid)) && !bytes.Contains(cgroup, []byte("pod"+strings.ReplaceAll(uid, "-", "_"))) {
-			continue
-		}
-		command, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
-		if err != nil {
-			continue
-		}
-		name, _, _ := bytes.Cut(command, []byte{0})
-		if filepath.Base(string(name)) == program {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil && is(Process(pid)) {
 			return Process(pid), nil
 		}
 	}
-	return 0, fmt.Errorf("%s in pod %s: %w", program, pod.GetName(), ErrElsewhere)
+	return 0, fmt.Errorf("%s: %w", what, ErrElsewhere)
+}
+
+// read returns what the kernel says of the process in a file.
+func (p Process) read(file string) (string, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", int(p), file))
+	return string(raw), err
+}
+
+// stat is what the kernel says of the process behind its name; the first field is its state. The name may contain anything, so it
+// ends at the last bracket.
+func (p Process) stat() ([]string, error) {
+	text, err := p.read("stat")
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(text[strings.LastIndex(text, ")")+1:])
+	if len(fields) < 13 {
+		return nil, errors.New("a process's stat is not what it should be")
+	}
+	return fields, nil
 }
 
 // Kill is kill -9.
@@ -85,39 +105,24 @@ func Entries(folder *os.Root) ([]string, error) {
 
 // Parent of a process.
 func (p Process) Parent() (Process, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", int(p)))
+	stat, err := p.stat()
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(raw), ") ")
-	words := strings.Fields(rest)
-	if len(words) < 2 {
-		return 0, errors.New("a process's stat is not what it should be")
-	}
-	parent, err := strconv.Atoi(words[1])
+	parent, err := strconv.Atoi(stat[1])
 	return Process(parent), err
 }
 
 // Child of a process that runs this program.
 func (p Process) Child(program string) (Process, error) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return 0, err
-	}
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
+	return findProcess(fmt.Sprintf("%s below process %d", program, int(p)), func(other Process) bool {
+		name, err := other.read("comm")
+		if err != nil || strings.TrimSpace(name) != program {
+			return false
 		}
-		name, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "comm"))
-		if err != nil || strings.TrimSpace(string(name)) != program {
-			continue
-		}
-		if parent, err := Process(pid).Parent(); err == nil && parent == p {
-			return Process(pid), nil
-		}
-	}
-	return 0, fmt.Errorf("%s below process %d: %w", program, int(p), ErrElsewhere)
+		parent, err := other.Parent()
+		return err == nil && parent == p
+	})
 }
 
 // Memory of a process, in MiB.
@@ -128,21 +133,21 @@ type Memory struct {
 
 // Memory it has now.
 func (p Process) Memory() (Memory, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", int(p)))
+	status, err := p.read("status")
 	if err != nil {
 		return Memory{}, err
 	}
 	var memory Memory
 	for field, value := range map[string]*float64{"VmRSS:": &memory.Resident, "RssAnon:": &memory.Own, "VmHWM:": &memory.Peak} {
-		if *value, err = mebibytes(raw, field); err != nil {
+		if *value, err = mebibytes(status, field); err != nil {
 			return Memory{}, err
 		}
 	}
 	return memory, nil
 }
 
-func mebibytes(status []byte, field string) (float64, error) {
-	_, rest, found := strings.Cut(string(status), "\n"+field)
+func mebibytes(status, field string) (float64, error) {
+	_, rest, found := strings.Cut(status, "\n"+field)
 	if !found {
 		return 0, fmt.Errorf("no %s in a process's status", field)
 	}
@@ -156,20 +161,15 @@ func mebibytes(status []byte, field string) (float64, error) {
 
 // Processor is the time it has used so far, in seconds.
 func (p Process) Processor() (float64, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", int(p)))
+	stat, err := p.stat()
 	if err != nil {
 		return 0, err
-	}
-	_, rest, found := strings.Cut(string(raw), ") ")
-	words := strings.Fields(rest)
-	if !found || len(words) < 13 {
-		return 0, errors.New("a process's stat is not what it should be")
 	}
 	const ticks = 100 // a second, on every Linux there is
-	user, err := strconv.ParseFloat(words[11], 64)
+	user, err := strconv.ParseFloat(stat[11], 64)
 	if err != nil {
 		return 0, err
 	}
-	system, err := strconv.ParseFloat(words[12], 64)
+	system, err := strconv.ParseFloat(stat[12], 64)
 	return (user + system) / ticks, err
 }

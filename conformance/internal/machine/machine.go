@@ -161,12 +161,10 @@ func alive(pid int) bool {
 	if err != nil {
 		return false
 	}
-	_, rest, found := bytes.Cut(raw, []byte(") "))
-	if !found {
-		return false
-	}
+	// The name before its state may contain anything.
+	state := bytes.TrimSpace(raw[bytes.LastIndexByte(raw, ')')+1:])
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	return err == nil && (len(threads) > 1 || !bytes.HasPrefix(rest, []byte("Z")))
+	return err == nil && (len(threads) > 1 || !bytes.HasPrefix(state, []byte("Z")))
 }
 
 func specPath(dir string) string { return filepath.Join(dir, "machine.json") }
