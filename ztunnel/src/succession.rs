@@ -15,7 +15,7 @@
 
 use crate::pod::{Candidate, Claim, Legacy, Netns, PodEvent};
 use crate::proxy::Listeners;
-use crate::register::{Ask, Client, Office, RegisterError, Reply, Server, frame};
+use crate::register::{Ask, Client, Office, RegisterError, Reply, Server, frame, unexpected};
 use fairway_config::model::WorkloadKey;
 use fairway_netns::Namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -144,7 +144,7 @@ impl Estate {
                     let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
                     return Ok(Self { pods, server: Server::inherit(socket)?, predecessor });
                 }
-                other => return Err(RegisterError::Answer(format!("{other:?}")).into()),
+                other => return Err(unexpected(&other).into()),
             }
         }
     }

@@ -1,9 +1,25 @@
-//! What the API server says when it says no, in a line.
+//! Writing to the API server, and what it says when it says no.
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
 use std::error::Error;
+
+/// Server-side apply: what the manifest says holds, and what this manager said before and does not say now is taken away.
+pub(crate) async fn apply(
+    client: &kube::Client,
+    path: &str,
+    manager: &str,
+    manifest: &Value,
+) -> kube::Result<()> {
+    let request = http::Request::patch(format!("{path}?fieldManager={manager}&force=true"))
+        .header(CONTENT_TYPE, "application/apply-patch+yaml")
+        .body(manifest.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    client.request_text(request).await.map(drop)
+}
 
 /// An error of the API server, or of the way to it, in a line.
 pub(crate) fn describe(error: &kube::Error) -> String {

@@ -1,19 +1,16 @@
 //! The mesh's roots in a ConfigMap of the controller's namespace: for the tunnels, which have no Gateway that would bring
 //! them along.
 
-use crate::apiserver::describe;
+use crate::apiserver::{self, describe};
+use crate::leader;
+use crate::provision::metadata::MANAGER;
 use fairway_identity::TrustBundle;
-use http::header::CONTENT_TYPE;
-use k8s_openapi::api::core::v1::Service;
-use kube::{Api, Client};
-use pem::{EncodeConfig, LineEnding, Pem};
+use kube::Client;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
-/// The Service of the controller, with which it goes.
-const SERVICE: &str = "fairway-controller";
 /// The ConfigMap's name.
 const NAME: &str = "fairway-roots";
 /// The key of the roots in it.
@@ -49,24 +46,12 @@ pub(crate) async fn publish(
 }
 
 async fn apply(client: &Client, namespace: &str, roots: &TrustBundle) -> kube::Result<()> {
-    let service = Api::<Service>::namespaced(client.clone(), namespace).get_metadata_opt(SERVICE).await?;
-    let owner = service.and_then(|it| it.metadata.uid);
-    let manifest = manifest(namespace, owner.as_deref(), roots);
-    let path = format!(
-        "/api/v1/namespaces/{namespace}/configmaps/{NAME}?fieldManager=fairway-controller&force=true"
-    );
-    let request = http::Request::patch(path)
-        .header(CONTENT_TYPE, "application/apply-patch+yaml")
-        .body(manifest.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    client.request_text(request).await.map(drop)
+    let owners = leader::owners(client, namespace).await?;
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps/{NAME}");
+    apiserver::apply(client, &path, MANAGER, &manifest(namespace, owners, roots)).await
 }
 
-fn manifest(namespace: &str, owner_uid: Option<&str>, roots: &TrustBundle) -> Value {
-    let owner = |uid| json!({ "apiVersion": "v1", "kind": "Service", "name": SERVICE, "uid": uid });
-    let owners: Vec<Value> = owner_uid.map(owner).into_iter().collect();
-    let certificates: Vec<Pem> = roots.roots.iter().map(|it| Pem::new("CERTIFICATE", it.to_vec())).collect();
-    let form = EncodeConfig::new().set_line_ending(LineEnding::LF);
+fn manifest(namespace: &str, owners: Vec<Value>, roots: &TrustBundle) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -79,6 +64,6 @@ fn manifest(namespace: &str, owner_uid: Option<&str>, roots: &TrustBundle) -> Va
                 "app.kubernetes.io/managed-by": "fairway-controller",
             },
         },
-        "data": { KEY: pem::encode_many_config(&certificates, form) },
+        "data": { KEY: roots.to_pem() },
     })
 }

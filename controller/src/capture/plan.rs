@@ -4,24 +4,36 @@ use super::Reports;
 use crate::events::Happening;
 use fairway_config::capture::{CaptureState, PodCapture};
 use fairway_config::model::ObjectName;
+use k8s_openapi::jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a pod shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    pub(super) captured: bool,
-    /// In a word, for the condition.
-    pub(super) reason: &'static str,
+    pub(super) place: Place,
     /// For a person.
     pub(super) message: String,
+}
+
+/// A pod's place in the mesh, or beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Captured,
+    /// About to be.
+    Capturing,
+    /// It should be, and cannot.
+    NotCaptured,
+    HostNetwork,
+    OptedOut,
+    Proxy,
 }
 
 /// What is written on a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// This.
-    Mark(Mark),
+    /// This, since then.
+    Mark { mark: Mark, since: Timestamp },
     /// By a leader before this one, of whose words only the label was read.
     Label { captured: bool },
 }
@@ -36,6 +48,8 @@ pub(super) struct Change {
     pub(super) pod: ObjectName,
     /// None: it is not in the mesh any more.
     pub(super) mark: Option<Mark>,
+    /// Since when it has been captured, or has not, where that was so before this change.
+    pub(super) since: Option<Timestamp>,
 }
 
 /// What is to be written, and which pods are gone. `node_of` knows the pods there are.
@@ -48,8 +62,10 @@ pub(super) fn plan(
     for it in reports.values().flat_map(|pods| pods.iter()) {
         let Some((pod, mark)) = name(it).zip(mark(it)) else { continue };
         named.insert(it.uid.as_str());
-        if !written.get(it.uid.as_str()).is_some_and(|(_, written)| written.says(&mark)) {
-            changes.push(Change { uid: it.uid.as_str().into(), pod, mark: Some(mark) });
+        let written = written.get(it.uid.as_str()).map(|(_, written)| written);
+        if !written.is_some_and(|it| it.says(&mark)) {
+            let since = written.and_then(|it| it.since(&mark));
+            changes.push(Change { uid: it.uid.as_str().into(), pod, mark: Some(mark), since });
         }
     }
     let mut gone = Vec::new();
@@ -58,7 +74,7 @@ pub(super) fn plan(
             None => gone.push(uid.clone()),
             // Its node has spoken, and not of it.
             Some(node) if reports.contains_key(&node) => {
-                changes.push(Change { uid: uid.clone(), pod: pod.clone(), mark: None });
+                changes.push(Change { uid: uid.clone(), pod: pod.clone(), mark: None, since: None });
             }
             Some(_) => {}
         }
@@ -69,45 +85,57 @@ pub(super) fn plan(
 
 /// What is worth an Event.
 pub(super) fn happening(mark: &Mark) -> Option<Happening> {
-    let good = match mark.reason {
-        HOST_NETWORK => true,
-        NOT_CAPTURED => false,
-        _ => return None,
+    let (good, what) = match mark.place {
+        Place::HostNetwork => (true, "It is not in the mesh of its namespace"),
+        Place::NotCaptured => (false, "It is in the mesh and not captured, so it reaches nobody"),
+        Place::Captured | Place::Capturing | Place::OptedOut | Place::Proxy => return None,
     };
-    let note = match good {
-        true => format!("It is not in the mesh of its namespace: {}", mark.message),
-        false => format!("It is in the mesh and not captured, so it reaches nobody: {}", mark.message),
-    };
-    Some(Happening { good, reason: mark.reason.to_owned(), note })
+    let note = format!("{what}: {}", mark.message);
+    Some(Happening { good, reason: mark.place.word().to_owned(), note })
 }
 
-const CAPTURED: &str = "Captured";
-const CAPTURING: &str = "Capturing";
-const NOT_CAPTURED: &str = "NotCaptured";
-const HOST_NETWORK: &str = "HostNetwork";
-const OPTED_OUT: &str = "OptedOut";
-const PROXY: &str = "Proxy";
-
 fn mark(it: &PodCapture) -> Option<Mark> {
-    let (captured, reason) = match it.state() {
-        CaptureState::Captured => (true, CAPTURED),
-        CaptureState::Missing if it.reason.is_empty() => (false, CAPTURING),
-        CaptureState::Missing => (false, NOT_CAPTURED),
-        CaptureState::HostNetwork => (false, HOST_NETWORK),
-        CaptureState::OptedOut => (false, OPTED_OUT),
-        CaptureState::Proxy => (false, PROXY),
-        CaptureState::Unspecified => return None,
-    };
-    let message = match reason {
-        CAPTURED => "its TCP goes through its node's tunnel".to_owned(),
-        CAPTURING => "its node's tunnel is about to capture it".to_owned(),
-        _ => it.reason.clone(),
-    };
-    Some(Mark { captured, reason, message })
+    let said = |place| Some(Mark { place, message: it.reason.clone() });
+    let plain = |place, message: &str| Some(Mark { place, message: message.to_owned() });
+    match it.state() {
+        CaptureState::Captured => plain(Place::Captured, "its TCP goes through its node's tunnel"),
+        CaptureState::Missing if it.reason.is_empty() => {
+            plain(Place::Capturing, "its node's tunnel is about to capture it")
+        }
+        CaptureState::Missing => said(Place::NotCaptured),
+        CaptureState::HostNetwork => said(Place::HostNetwork),
+        CaptureState::OptedOut => said(Place::OptedOut),
+        CaptureState::Proxy => said(Place::Proxy),
+        CaptureState::Unspecified => None,
+    }
 }
 
 fn name(it: &PodCapture) -> Option<ObjectName> {
     it.pod.split_once('/').map(|(namespace, name)| ObjectName::new(namespace, name))
+}
+
+// === impl Mark ===
+
+impl Mark {
+    pub(super) fn is_captured(&self) -> bool {
+        self.place == Place::Captured
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// For the condition's reason.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Captured => "Captured",
+            Self::Capturing => "Capturing",
+            Self::NotCaptured => "NotCaptured",
+            Self::HostNetwork => "HostNetwork",
+            Self::OptedOut => "OptedOut",
+            Self::Proxy => "Proxy",
+        }
+    }
 }
 
 // === impl Written ===
@@ -115,8 +143,16 @@ fn name(it: &PodCapture) -> Option<ObjectName> {
 impl Written {
     fn says(&self, mark: &Mark) -> bool {
         match self {
-            Self::Mark(written) => written == mark,
-            Self::Label { captured } => *captured && mark.captured,
+            Self::Mark { mark: written, .. } => written == mark,
+            Self::Label { captured } => *captured && mark.is_captured(),
+        }
+    }
+
+    /// Since when it says what matters of this mark; a leader before this one has not told us.
+    fn since(&self, new: &Mark) -> Option<Timestamp> {
+        match self {
+            Self::Mark { mark, since } if mark.is_captured() == new.is_captured() => Some(*since),
+            Self::Mark { .. } | Self::Label { .. } => None,
         }
     }
 }
@@ -144,8 +180,10 @@ mod tests {
 
     fn described((changes, gone): (Vec<Change>, Vec<Arc<str>>)) -> (Vec<String>, Vec<Arc<str>>) {
         let describe = |it: &Change| {
-            let mark =
-                it.mark.as_ref().map_or("nothing".to_owned(), |it| format!("{} {}", it.captured, it.reason));
+            let mark = it
+                .mark
+                .as_ref()
+                .map_or("nothing".to_owned(), |it| format!("{} {}", it.is_captured(), it.place.word()));
             format!("{}: {mark}", it.pod)
         };
         (changes.iter().map(describe).collect(), gone)
@@ -179,9 +217,18 @@ mod tests {
         let events: Vec<_> = changes.iter().filter_map(|it| happening(it.mark.as_ref()?)).collect();
         let events: Vec<_> = events.iter().map(|it| (it.good, it.reason.as_str())).collect();
         assert_eq!(events, [(false, "NotCaptured"), (true, "HostNetwork")]);
-        let after: Pods =
-            changes.into_iter().filter_map(|it| Some((it.uid, (it.pod, Written::Mark(it.mark?))))).collect();
+        let since = Timestamp::UNIX_EPOCH;
+        let written = |it: Change| Some((it.uid, (it.pod, Written::Mark { mark: it.mark?, since })));
+        let mut after: Pods = changes.into_iter().filter_map(written).collect();
         assert_eq!(plan(&reports, &after, node_of), (vec![], vec![]));
+        // Another reason is no transition (KEP-1623); being captured is.
+        let pods =
+            [report("b", CaptureState::Missing, "no nftables"), report("c", CaptureState::Captured, "")];
+        let reports: Reports = [(Arc::from("n1"), pods.into())].into_iter().collect();
+        after.retain(|uid, _| ["uid-b", "uid-c"].contains(&&**uid));
+        let (changes, _) = plan(&reports, &after, node_of);
+        let changes: Vec<_> = changes.iter().map(|it| (&*it.pod.name, it.since)).collect();
+        assert_eq!(changes, [("b", Some(since)), ("c", None)]);
     }
 
     #[test]

@@ -29,6 +29,11 @@ impl<A: Admission> CaptureService<A> {
         CaptureServer::new(Self { reports, roster, admission })
     }
 
+    /// Whether there still is any of these pods on this node.
+    fn has_any(&self, node: &str, pods: &[PodCapture]) -> bool {
+        pods.iter().any(|it| self.roster.node_of(&it.uid).as_deref() == Some(node))
+    }
+
     fn of_this_node(&self, node: &str, pods: Vec<PodCapture>) -> Arc<[PodCapture]> {
         pods.into_iter().filter(|it| self.roster.node_of(&it.uid).as_deref() == Some(node)).collect()
     }
@@ -45,7 +50,13 @@ impl<A: Admission> Capture for CaptureService<A> {
             .admit(peer, &asked)
             .map_err(|refused| Status::permission_denied(refused.to_string()))?;
         let pods = self.of_this_node(&node, pods);
-        self.reports.send_modify(|it| drop(it.insert(node, pods)));
+        self.reports.send_modify(|it| {
+            // Nodes go as others come.
+            if !it.contains_key(&node) {
+                it.retain(|node, pods| self.has_any(node, pods));
+            }
+            it.insert(node, pods);
+        });
         Ok(Response::new(CaptureReportAnswer {}))
     }
 }

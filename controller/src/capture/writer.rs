@@ -1,9 +1,9 @@
 //! Writes it on the pods.
 
 use super::Reports;
-use super::plan::{Change, Mark, Pods, Written, happening, plan};
+use super::plan::{Change, Pods, Written, happening, plan};
 use crate::admission::Roster;
-use crate::apiserver::describe;
+use crate::apiserver::{self, describe};
 use crate::events::{Happening, Recorder};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::ObjectName;
@@ -22,6 +22,8 @@ use tracing::{debug, warn};
 /// The label, and the condition's type.
 const LABEL: &str = "fairway.dev/captured";
 const CONDITION: &str = "fairway.dev/Captured";
+/// Who writes them.
+const MANAGER: &str = "fairway-capture";
 /// Writes under way at once.
 const AT_ONCE: usize = 8;
 /// The pause after a failure.
@@ -51,7 +53,9 @@ pub(crate) async fn write(
         for uid in gone {
             pods.remove(&uid);
         }
-        let writes = stream::iter(changes).map(|change| async { (apply(client, &change).await, change) });
+        let written = Timestamp::now();
+        let writes =
+            stream::iter(changes).map(|change| async { (apply(client, &change, written).await, change) });
         let outcomes: Vec<_> = writes.buffer_unordered(AT_ONCE).collect().await;
         let mut wait = SWEEP;
         for (outcome, change) in outcomes {
@@ -67,9 +71,12 @@ pub(crate) async fn write(
                     continue;
                 }
             }
-            let Change { uid, pod, mark } = change;
+            let Change { uid, pod, mark, since } = change;
             match mark {
-                Some(mark) => drop(pods.insert(uid, (pod, Written::Mark(mark)))),
+                Some(mark) => {
+                    let since = since.unwrap_or(written);
+                    drop(pods.insert(uid, (pod, Written::Mark { mark, since })));
+                }
                 None => drop(pods.remove(&uid)),
             }
         }
@@ -92,35 +99,30 @@ async fn labelled(client: &Client) -> kube::Result<Pods> {
     Ok(listed.items.into_iter().filter_map(entry).collect())
 }
 
-async fn apply(client: &Client, change: &Change) -> kube::Result<()> {
+async fn apply(client: &Client, change: &Change, now: Timestamp) -> kube::Result<()> {
     let ObjectName { namespace, name } = &change.pod;
-    let path =
-        format!("/api/v1/namespaces/{namespace}/pods/{name}/status?fieldManager=fairway-capture&force=true");
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let request = http::Request::patch(path)
-        .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
-        .body(manifest(change, &now).to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    client.request_text(request).await.map(drop)
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/status");
+    apiserver::apply(client, &path, MANAGER, &manifest(change, now)).await
 }
 
 /// What is left out of an apply is taken away.
-fn manifest(Change { uid, pod, mark }: &Change, now: &str) -> Value {
+fn manifest(Change { uid, pod, mark, since }: &Change, now: Timestamp) -> Value {
     let mut object = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         // With the uid another pod of this name is none of ours.
         "metadata": { "name": &*pod.name, "namespace": &*pod.namespace, "uid": &**uid },
     });
-    if let Some(Mark { captured, reason, message }) = mark {
+    if let Some(mark) = mark {
+        let captured = mark.is_captured();
         object["metadata"]["labels"] = json!({ LABEL: captured.to_string() });
         object["status"] = json!({
             "conditions": [{
                 "type": CONDITION,
-                "status": if *captured { "True" } else { "False" },
-                "reason": reason,
-                "message": message,
-                "lastTransitionTime": now,
+                "status": if captured { "True" } else { "False" },
+                "reason": mark.place.word(),
+                "message": mark.message,
+                "lastTransitionTime": since.unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             }],
         });
     }
@@ -156,13 +158,16 @@ fn tell_repairs(reports: &Reports, told: &mut HashMap<Arc<str>, u64>, events: &R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::plan::{Mark, Place};
 
     #[test]
     fn what_is_written_is_a_label_and_a_condition_and_taken_away_by_leaving_them_out() {
-        let mark = Mark { captured: true, reason: "Captured", message: "it is".to_owned() };
-        let mut change = Change { uid: "uid-a".into(), pod: ObjectName::new("shop", "a"), mark: Some(mark) };
+        let mark = Mark { place: Place::Captured, message: "it is".to_owned() };
+        let pod = ObjectName::new("shop", "a");
+        let mut change = Change { uid: "uid-a".into(), pod, mark: Some(mark), since: None };
+        let now = Timestamp::from_second(1_767_225_600).unwrap();
         assert_eq!(
-            manifest(&change, "2026-01-01T00:00:00Z"),
+            manifest(&change, now),
             json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": { "name": "a", "namespace": "shop", "uid": "uid-a", "labels": { "fairway.dev/captured": "true" } },
@@ -174,9 +179,9 @@ mod tests {
         );
         change.mark = None;
         assert_eq!(
-            manifest(&change, "")["metadata"],
+            manifest(&change, now)["metadata"],
             json!({ "name": "a", "namespace": "shop", "uid": "uid-a" })
         );
-        assert_eq!(manifest(&change, "").get("status"), None);
+        assert_eq!(manifest(&change, now).get("status"), None);
     }
 }

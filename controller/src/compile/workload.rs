@@ -6,11 +6,11 @@ use super::reader::Reader;
 use super::settings::{Capture, Settings};
 use super::{authorization, class};
 use crate::resources::{Kind, Meta, ObjectRef, Pod};
-use fairway_config::model::{Aside, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload, WorkloadKey};
+use fairway_config::model::{
+    Aside, MESH_LABEL, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload, WorkloadKey,
+};
 use std::sync::Arc;
 
-/// The label that puts a namespace in the mesh, or takes a pod out of it.
-const MESH: &str = "fairway.dev/mesh";
 /// The label or annotation that says whether plaintext is let in.
 const MUTUAL_TLS: &str = "fairway.dev/mtls";
 /// The name of a waypoint that nobody wrote a Gateway for.
@@ -77,14 +77,14 @@ fn place(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> Place {
         return Place::Outside;
     }
     let namespace = reader.namespace(&pod.meta.namespace);
-    if namespace.is_none_or(|it| it.meta.label(MESH) != Some("enabled")) {
+    if namespace.is_none_or(|it| it.meta.label(MESH_LABEL) != Some("enabled")) {
         return Place::Outside;
     }
     // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.
     if runs_our_proxy(reader, pod) {
         return Place::Aside(Aside::Proxy);
     }
-    match (pod.host_network, pod.meta.label(MESH)) {
+    match (pod.host_network, pod.meta.label(MESH_LABEL)) {
         (true, _) => Place::Aside(Aside::HostNetwork),
         (false, Some("disabled")) => Place::Aside(Aside::OptedOut),
         (false, _) => Place::Captured,

@@ -1,5 +1,7 @@
 //! Where the leader is, for the proxies: the EndpointSlice of a Service without selector.
 
+use crate::apiserver;
+use crate::provision::metadata::MANAGER;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -8,8 +10,7 @@ use std::net::IpAddr;
 /// The Service's name, and the slice's.
 pub const NAME: &str = "fairway-controller";
 
-/// Leads the Service `fairway-controller` to this replica. The slice belongs to the Service, so that an uninstall leaves
-/// nothing.
+/// Leads the Service `fairway-controller` to this replica.
 pub async fn publish(
     client: &Client,
     namespace: &str,
@@ -17,23 +18,19 @@ pub async fn publish(
     address: IpAddr,
     port: u16,
 ) -> kube::Result<()> {
-    let service = Api::<Service>::namespaced(client.clone(), namespace).get_metadata_opt(NAME).await?;
-    let owner = service.and_then(|it| it.metadata.uid);
-    let path = format!(
-        "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/{NAME}?fieldManager=fairway-controller&force=true"
-    );
-    let request = http::Request::patch(path)
-        .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
-        .body(slice(namespace, owner.as_deref(), pod, address, port).to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    client.request_text(request).await.map(drop)
+    let owners = owners(client, namespace).await?;
+    let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/{NAME}");
+    apiserver::apply(client, &path, MANAGER, &slice(namespace, owners, pod, address, port)).await
 }
 
-fn slice(namespace: &str, owner: Option<&str>, pod: &str, address: IpAddr, port: u16) -> Value {
-    let owners: Vec<Value> = owner
-        .map(|uid| json!({ "apiVersion": "v1", "kind": "Service", "name": NAME, "uid": uid }))
-        .into_iter()
-        .collect();
+/// The `ownerReferences` of what the leader writes beside the Service: it goes with that, so that an uninstall leaves nothing.
+pub(crate) async fn owners(client: &Client, namespace: &str) -> kube::Result<Vec<Value>> {
+    let service = Api::<Service>::namespaced(client.clone(), namespace).get_metadata_opt(NAME).await?;
+    let owner = |uid| json!({ "apiVersion": "v1", "kind": "Service", "name": NAME, "uid": uid });
+    Ok(service.and_then(|it| it.metadata.uid).map(owner).into_iter().collect())
+}
+
+fn slice(namespace: &str, owners: Vec<Value>, pod: &str, address: IpAddr, port: u16) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -62,15 +59,40 @@ fn slice(namespace: &str, owner: Option<&str>, pod: &str, address: IpAddr, port:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apiserver::testing::{client, failure, whole};
+    use http::{Method, StatusCode};
+    use std::sync::{Arc, Mutex};
 
-    #[test]
-    fn the_slice_goes_with_its_service() {
-        let made = |owner| {
-            slice("fairway-system", owner, "fairway-controller-1", IpAddr::from([10, 0, 0, 7]), 15010)
-        };
+    /// What is applied where the Service has this uid, or is not there.
+    async fn applied(uid: Option<&'static str>) -> Value {
+        let body = Arc::new(Mutex::new(Value::Null));
+        let seen = body.clone();
+        let server = client(move |request, body| {
+            let seen = seen.clone();
+            async move {
+                if request.method == Method::PATCH {
+                    *seen.lock().unwrap() = serde_json::from_slice(&body)?;
+                    return Ok(whole(StatusCode::OK, &json!({})));
+                }
+                Ok(match uid {
+                    Some(uid) => whole(StatusCode::OK, &json!({ "metadata": { "uid": uid } })),
+                    None => failure(404, "there is none"),
+                })
+            }
+        });
+        publish(&server, "fairway-system", "fairway-controller-1", IpAddr::from([10, 0, 0, 7]), 15010)
+            .await
+            .unwrap();
+        body.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn the_slice_goes_with_its_service() {
         let owner =
             json!({ "apiVersion": "v1", "kind": "Service", "name": "fairway-controller", "uid": "u-1" });
-        assert_eq!(made(Some("u-1"))["metadata"]["ownerReferences"], json!([owner]));
-        assert_eq!(made(None)["metadata"]["ownerReferences"], json!([]));
+        assert_eq!(applied(Some("u-1")).await["metadata"]["ownerReferences"], json!([owner]));
+        let alone = applied(None).await;
+        assert_eq!(alone["metadata"]["ownerReferences"], json!([]));
+        assert_eq!(alone["endpoints"][0]["addresses"], json!(["10.0.0.7"]));
     }
 }

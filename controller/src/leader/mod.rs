@@ -4,6 +4,7 @@ mod address;
 mod election;
 mod lease;
 
+pub(crate) use address::owners;
 pub use address::publish;
 pub use election::{Claim, Election, Move, Timing};
 pub use lease::{Candidate, Lost, Term};

@@ -4,7 +4,6 @@ use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
 use fairway_identity::TrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use pem::{EncodeConfig, LineEnding, Pem};
 use std::collections::BTreeMap;
 
 /// The key of the roots in the ConfigMap, and the name of the file that the pod has of it.
@@ -22,11 +21,9 @@ pub(super) fn service_account(planned: Planned<'_>) -> Manifest {
 
 /// Whom it believes.
 pub(super) fn roots(planned: Planned<'_>, roots: &TrustBundle) -> Manifest {
-    let certificates: Vec<Pem> = roots.roots.iter().map(|it| Pem::new("CERTIFICATE", it.to_vec())).collect();
-    let form = EncodeConfig::new().set_line_ending(LineEnding::LF);
     let object = ConfigMap {
         metadata: planned.metadata(planned.name()),
-        data: Some(BTreeMap::from([(ROOTS.to_owned(), pem::encode_many_config(&certificates, form))])),
+        data: Some(BTreeMap::from([(ROOTS.to_owned(), roots.to_pem())])),
         ..ConfigMap::default()
     };
     planned.manifest(ManifestKind::ConfigMap, planned.name(), &object)

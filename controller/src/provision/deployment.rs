@@ -9,12 +9,12 @@
 
 use super::config::ROOTS;
 use super::manifest::{Manifest, ManifestKind};
-use super::metadata::MESH;
 use super::plan::Planned;
 use super::settings::AUDIENCE;
 use super::{Drain, Scale};
 use crate::compile::ProxyClass;
 use crate::resources::gateway_parameters::LoggedRequests;
+use fairway_config::model::MESH_LABEL;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
@@ -85,7 +85,7 @@ fn pod_metadata(planned: Planned<'_>) -> ObjectMeta {
     let mut labels = written.labels.clone();
     labels.extend(planned.labels());
     // It speaks HBONE itself; captured, its tunnels would go in circles.
-    labels.insert(MESH.to_owned(), "disabled".to_owned());
+    labels.insert(MESH_LABEL.to_owned(), "disabled".to_owned());
     let mut annotations = BTreeMap::from([
         ("prometheus.io/scrape".to_owned(), "true".to_owned()),
         ("prometheus.io/port".to_owned(), METRICS_PORT.to_string()),

@@ -11,15 +11,10 @@ pub const MANAGER: &str = "fairway-controller";
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// Its class (GEP-1762).
 pub const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
-/// Takes a pod out of the mesh of its namespace.
-pub const MESH: &str = "fairway.dev/mesh";
 /// The annotation with the Gateway's name in full.
 pub const GATEWAY: &str = "fairway.dev/gateway";
 /// The annotation of pods with the uid of the ServiceAccount whose tokens they have.
 pub const SERVICE_ACCOUNT_UID: &str = "fairway.dev/service-account-uid";
-
-/// The annotation of a Gateway that nobody wrote.
-pub const IMPLIED: &str = "fairway.dev/implied";
 
 /// A label or an annotation that the API server would refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use super::Settings;
 use super::manifest::{Manifest, ManifestKey, ManifestKind};
-use super::metadata::{GATEWAY, GATEWAY_NAME, IMPLIED, MANAGED_BY, MANAGER};
+use super::metadata::{GATEWAY, GATEWAY_NAME, MANAGED_BY, MANAGER};
 use crate::name;
+use crate::resources::IMPLIED;
 use fairway_config::model::ObjectName;
 use serde_json::json;
 

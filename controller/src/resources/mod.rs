@@ -24,7 +24,7 @@ pub use self::core::{
 };
 pub use address::Address;
 pub use config_map::ConfigMap;
-pub use gateway::Gateway;
+pub use gateway::{Gateway, IMPLIED};
 pub use kind::{Kind, ObjectRef, RouteKind};
 pub use listener_set::ListenerSetSpec;
 pub use mesh::MeshSpec;

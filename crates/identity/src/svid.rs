@@ -4,6 +4,7 @@ use crate::clock::unix_time;
 use crate::peer::{identity_of, parse};
 use crate::verify::chains_to;
 use crate::{Issued, PeerIdentityError, SpiffeId, TrustDomain};
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -130,6 +131,13 @@ fn system_time(at: ASN1Time) -> SystemTime {
 // === impl TrustBundle ===
 
 impl TrustBundle {
+    /// The roots as a file of certificates.
+    pub fn to_pem(&self) -> String {
+        let certificates: Vec<Pem> =
+            self.roots.iter().map(|it| Pem::new("CERTIFICATE", it.to_vec())).collect();
+        pem::encode_many_config(&certificates, EncodeConfig::new().set_line_ending(LineEnding::LF))
+    }
+
     /// The roots in the form rustls searches. A root that does not parse is an error, not left out: a bundle that is
     /// silently smaller fails handshakes that nobody can explain.
     pub(crate) fn store(&self) -> Result<RootCertStore, rustls::Error> {

@@ -11,5 +11,5 @@ mod sni;
 pub mod socket;
 pub mod tls;
 mod tunnel;
-mod unknown;
+pub mod unknown;
 pub mod wire;

@@ -21,7 +21,7 @@ const GREETING: usize = 4096;
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
+pub enum Spoken {
     /// HTTP.
     Http(Version),
     /// Something else.
@@ -131,8 +131,8 @@ async fn listen(client: &mut Transport, ahead: &mut Ahead) -> io::Result<Option<
     }
 }
 
-/// What the first bytes are the beginning of; none if that cannot be said yet.
-fn verdict(bytes: &[u8]) -> Option<Spoken> {
+/// What the first bytes are the beginning of; none if that cannot be said yet, which no more than [`Ahead::MOST`] bytes leave open.
+pub fn verdict(bytes: &[u8]) -> Option<Spoken> {
     if bytes == PREFACE {
         return Some(Spoken::Http(Version::Http2));
     }

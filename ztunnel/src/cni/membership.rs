@@ -1,10 +1,10 @@
 //! Whether a pod is in the mesh, by its and its namespace's labels. Pure. The controller decides by the same rule.
 
 use super::request::PodName;
+use fairway_config::model::MESH_LABEL;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-const MESH: &str = "fairway.dev/mesh";
 /// On the API server's picture of a static pod: the uid the pod has on its node.
 const STATIC_UID: &str = "kubernetes.io/config.hash";
 
@@ -32,7 +32,7 @@ pub struct Metadata {
 
 /// Whether the pods of a namespace are in the mesh, unless they say otherwise.
 pub fn is_meshed(namespace: &Object) -> bool {
-    namespace.metadata.labels.get(MESH).is_some_and(|it| it == "enabled")
+    namespace.metadata.labels.get(MESH_LABEL).is_some_and(|it| it == "enabled")
 }
 
 /// The uid of a pod that is in the mesh of its namespace; none if it is not. Errs if it is another pod than the one
@@ -48,7 +48,7 @@ pub fn captured(pod: &Object, asked: &PodName) -> Result<Option<String>, String>
             asked.namespace, asked.name
         ));
     }
-    if labels.get(MESH).is_some_and(|it| it == "disabled") {
+    if labels.get(MESH_LABEL).is_some_and(|it| it == "disabled") {
         return Ok(None);
     }
     Ok(Some(uid.clone()))

@@ -10,7 +10,7 @@ use crate::view::Status;
 use fairway_config::model::WorkloadKey;
 use fairway_identity::Identities;
 use fairway_netns::Namespace;
-use fairway_netns::capture::{self, Capture};
+use fairway_netns::capture::{self, Capture, CaptureError, CaptureRules};
 use fairway_runtime::drain::{self, Phase};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -167,14 +167,13 @@ impl Keeper {
             custody.drop_claim();
         }
         let held = self.observe(&namespace, custody.place.as_ref(), look).await?;
-        let rules = self.around.settings.rules();
         match (step::next(wanted, held), custody.place.as_mut()) {
             (Step::Capture, _) => {
                 custody.place = Some(self.capture(&namespace, custody).await?);
                 tracing::info!(pod = %self.key, "captured");
             }
             (Step::Repair, _) => {
-                namespace.run(move || capture::apply(&rules)).await??;
+                self.with_rules(&namespace, capture::apply).await?;
                 self.status().repairs += 1;
                 tracing::warn!(pod = %self.key, "capture rules were changed by somebody else; put back");
             }
@@ -183,17 +182,17 @@ impl Keeper {
                 tracing::info!(pod = %self.key, connections = place.pod.connections(), "leaves the mesh");
             }
             (Step::LetGo, Some(place)) => {
-                namespace.run(move || capture::let_go(&rules)).await??;
+                self.with_rules(&namespace, capture::let_go).await?;
                 if let Some(releasing) = &mut place.releasing {
                     releasing.let_go = Some(Instant::now());
                 }
             }
             (Step::StopRelease, Some(place)) => {
-                namespace.run(move || capture::apply(&rules)).await??;
+                self.with_rules(&namespace, capture::apply).await?;
                 place.releasing = None;
             }
             (Step::Free, Some(_)) => {
-                namespace.run(move || capture::remove(&rules)).await??;
+                self.with_rules(&namespace, capture::remove).await?;
                 custody.place = None;
                 tracing::info!(pod = %self.key, "released");
             }
@@ -236,7 +235,7 @@ impl Keeper {
         if look == Look::Away {
             return Ok(Held::Captured(Rules::Right));
         }
-        let found = self.inspect(namespace).await?;
+        let found = self.with_rules(namespace, capture::inspect).await?;
         if let Capture::Differs(difference) = &found {
             tracing::warn!(pod = %self.key, difference, "capture rules are not as they should be");
         }
@@ -255,9 +254,14 @@ impl Keeper {
         }
     }
 
-    async fn inspect(&self, namespace: &Namespace) -> Result<Capture, PodError> {
+    /// Has something done with the rules of the pod's namespace.
+    async fn with_rules<T: Send + 'static>(
+        &self,
+        namespace: &Namespace,
+        act: fn(&CaptureRules) -> Result<T, CaptureError>,
+    ) -> Result<T, PodError> {
         let rules = self.around.settings.rules();
-        Ok(namespace.run(move || capture::inspect(&rules)).await??)
+        Ok(namespace.run(move || act(&rules)).await??)
     }
 
     /// Listeners first, so that what the rules redirect finds somebody; the rules last.
@@ -279,17 +283,15 @@ impl Keeper {
         self.around.fleet.serve(pod.clone(), serving, watch);
         let place = Place { pod, sockets: Some(sockets), trigger: Some(trigger), releasing: None };
         // Of a tunnel that was here before: what is as it should be is left alone.
-        if self.inspect(namespace).await? != Capture::Installed {
-            namespace.run(move || capture::apply(&rules)).await??;
+        if self.with_rules(namespace, capture::inspect).await? != Capture::Installed {
+            self.with_rules(namespace, capture::apply).await?;
         }
         Ok(place)
     }
 
     /// Nothing new is captured from now on; what is open may still end.
     async fn release(&self, namespace: &Namespace) {
-        let rules = self.around.settings.rules();
-        let let_go = namespace.run(move || capture::let_go(&rules)).await;
-        match let_go.map_err(PodError::from).and_then(|it| it.map_err(PodError::from)) {
+        match self.with_rules(namespace, capture::let_go).await {
             Ok(()) => tracing::info!(pod = %self.key, "released: the mesh leaves this node"),
             Err(error) => tracing::error!(pod = %self.key, %error, "cannot be released"),
         }
@@ -297,9 +299,7 @@ impl Keeper {
 
     /// Takes away what the last connections needed.
     async fn free(&self, namespace: &Namespace) {
-        let rules = self.around.settings.rules();
-        let removed = namespace.run(move || capture::remove(&rules)).await;
-        if let Err(error) = removed.map_err(PodError::from).and_then(|it| it.map_err(PodError::from)) {
+        if let Err(error) = self.with_rules(namespace, capture::remove).await {
             tracing::warn!(pod = %self.key, %error, "rules that capture nothing are left");
         }
     }

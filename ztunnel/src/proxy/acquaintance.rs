@@ -17,7 +17,7 @@ pub(super) struct NoIdentity;
 /// The configuration in force, as soon as it knows the pod; in the end the one that is, whatever it knows.
 pub(super) async fn index_with(worker: &Worker, pod: &LocalPod) -> Arc<Index> {
     let index = worker.state.load();
-    if is_known(&index, pod) {
+    if workload(&index, pod).is_some() {
         return index;
     }
     let known = async {
@@ -25,7 +25,7 @@ pub(super) async fn index_with(worker: &Worker, pod: &LocalPod) -> Arc<Index> {
         loop {
             changes.borrow_and_update();
             let index = worker.state.load();
-            if is_known(&index, pod) || changes.changed().await.is_err() {
+            if workload(&index, pod).is_some() || changes.changed().await.is_err() {
                 return index;
             }
         }
@@ -34,17 +34,10 @@ pub(super) async fn index_with(worker: &Worker, pod: &LocalPod) -> Arc<Index> {
     Box::pin(timeout(worker.settings.identity_wait, known)).await.unwrap_or_else(|_| worker.state.load())
 }
 
-fn is_known(index: &Index, pod: &LocalPod) -> bool {
-    match workload(index, pod) {
-        // An old configuration, if whoever registered the pod has seen that it is in the mesh.
-        Some(workload) => workload.mesh != Mesh::Outside || !pod.is_claimed(),
-        None => false,
-    }
-}
-
 /// What the configuration says of the pod. Not of one that had its name before.
 pub(super) fn workload<'a>(index: &'a Index, pod: &LocalPod) -> Option<&'a Workload> {
     let known = index.workload(&pod.key).filter(|it| it.uid == pod.uid).map(|it| &**it);
+    // An old configuration, if whoever registered the pod has seen that it is in the mesh.
     known.filter(|it| it.mesh != Mesh::Outside || !pod.is_claimed())
 }
 

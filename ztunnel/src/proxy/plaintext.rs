@@ -37,13 +37,10 @@ async fn who(worker: &Worker, pod: &Workload, near: &TcpStream, destination: Soc
         return Client::Stranger;
     }
     let client = socket::canonical(client);
-    match node.run(move || sockets::has_connection(client, destination)).await {
-        Ok(Ok(true)) => Client::Node,
-        Ok(Ok(false)) => Client::Stranger,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "whether the node probes cannot be seen");
-            Client::Stranger
-        }
+    let seen = node.run(move || sockets::has_connection(client, destination)).await;
+    match seen.map_err(anyhow::Error::from).and_then(|it| Ok(it?)) {
+        Ok(true) => Client::Node,
+        Ok(false) => Client::Stranger,
         Err(error) => {
             tracing::warn!(%error, "whether the node probes cannot be seen");
             Client::Stranger

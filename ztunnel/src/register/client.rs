@@ -2,7 +2,7 @@
 
 use super::{Ask, Reply, frame};
 use crate::pod::{PodState, PodStatus};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 use std::io;
 use std::path::Path;
 use tokio::net::UnixStream;
@@ -65,15 +65,16 @@ impl Client {
 
     /// Says that a pod is gone.
     pub async fn remove(&mut self, uid: &str) -> Result<(), RegisterError> {
-        match self.ask(&Ask::Remove { uid: uid.to_owned() }, &[]).await? {
-            Reply::Removed => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        self.remove_any(uid, &[]).await
     }
 
     /// The same of a pod's sandbox that is gone: if the pod has another by now, that one stays.
     pub async fn remove_from(&mut self, uid: &str, netns: BorrowedFd<'_>) -> Result<(), RegisterError> {
-        match self.ask(&Ask::Remove { uid: uid.to_owned() }, &[netns]).await? {
+        self.remove_any(uid, &[netns]).await
+    }
+
+    async fn remove_any(&mut self, uid: &str, netns: &[BorrowedFd<'_>]) -> Result<(), RegisterError> {
+        match self.ask(&Ask::Remove { uid: uid.to_owned() }, netns).await? {
             Reply::Removed => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -121,12 +122,6 @@ impl Client {
             Ok(reply) => Ok((reply, answer.descriptors)),
             Err(error) => Err(RegisterError::Answer(error.to_string())),
         }
-    }
-}
-
-impl AsFd for Client {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 

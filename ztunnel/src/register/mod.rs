@@ -10,6 +10,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use client::unexpected;
 pub use client::{Client, RegisterError};
 pub use server::{Office, Server, serve};
 

@@ -9,7 +9,7 @@ use fairway_config::model::ObjectName;
 use fairway_config::stream::{Proxy, Subscription, client};
 use fairway_config::{Apply, Changes, Snapshot};
 use fairway_identity::{
-    BearerToken, ControllerChannel, GrpcIssuer, Identities, IssueError, Issuer, SpiffeId, TrustBundle,
+    BearerToken, ControllerChannel, GrpcIssuer, Identities, IssueError, Issuer, SpiffeId,
 };
 use fairway_runtime::{drain, transport};
 use rcgen::{CertificateParams, KeyPair};
@@ -55,7 +55,7 @@ impl Controller {
         let controller =
             Self { api, authority, hub, uri, directory: tempfile::tempdir().unwrap(), _trigger: trigger };
         let bundle = controller.authority.bundles().borrow().clone().unwrap();
-        std::fs::write(controller.file("ca.crt"), pem_of(&bundle)).unwrap();
+        std::fs::write(controller.file("ca.crt"), bundle.to_pem()).unwrap();
         controller
     }
 
@@ -77,11 +77,6 @@ impl Controller {
         let issuer = GrpcIssuer::start(self.channel(token));
         issuer.issue(id, request.der().to_vec()).await.map(drop)
     }
-}
-
-fn pem_of(bundle: &TrustBundle) -> String {
-    let certificates = bundle.roots.iter().map(|it| pem::Pem::new("CERTIFICATE", it.to_vec()));
-    pem::encode_many(&certificates.collect::<Vec<_>>())
 }
 
 struct Take;

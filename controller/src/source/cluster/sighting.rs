@@ -4,7 +4,7 @@ use super::offer::Endpoint;
 use crate::compile::{Problem, Severity};
 use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use crate::source::schema;
-use crate::status::Record;
+use crate::status::{Record, reason};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
             _ => manifest.get_mut("status").map(Value::take),
         };
         let status = status.filter(|it| !it.is_null());
-        bound = kind == Kind::Gateway && status.as_ref().is_some_and(Gateway::says_bound);
+        bound = kind == Kind::Gateway && status.as_ref().is_some_and(says_bound);
         Arc::new(Record {
             endpoint: endpoint.clone(),
             uid,
@@ -57,6 +57,12 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
         it => it,
     });
     Some(Sighting { object, version, content, record })
+}
+
+/// Whether a Gateway's status says that traffic has been moved to the waypoint.
+fn says_bound(status: &Value) -> bool {
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().any(|it| it["type"] == reason::BOUND && it["status"] == "True")
 }
 
 /// The kinds whose status we may have to write.

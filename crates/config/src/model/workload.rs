@@ -5,6 +5,9 @@ use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// The label that puts a namespace in the mesh (`enabled`), or takes a pod out of its namespace's (`disabled`).
+pub const MESH_LABEL: &str = "fairway.dev/mesh";
+
 /// A pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
