@@ -235,6 +235,33 @@ async fn a_waypoint_that_is_not_wanted_any_more_serves_who_is_there_until_it_end
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_a_waypoint_is_not_needed_for_any_more_is_served_once_more_on_open_connections() {
+    let (own, other) = (named("own").await, named("other").await);
+    let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Http1)))];
+    resources.extend(backend("shop/web:80", AppProtocol::Http1, &[own.address]));
+    let gone: Vec<_> = resources.iter().map(Resource::key).collect();
+    resources.extend(backend("shop/other:80", AppProtocol::Http1, &[other.address]));
+    let mut mesh = Mesh::start(resources).await;
+    LocalSet::new()
+        .run_until(async {
+            let by = mesh.authority.identity("shop", "a");
+            let mut tunnel = mesh.open(&by, &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+            mesh.proxy.apply_delta(Delta { removals: gone, ..Delta::default() }).unwrap();
+            // Its tunnel has not heard of it yet.
+            let late = mesh.open(&by, &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
+            for tunnel in [&mut tunnel, &mut { late }] {
+                tunnel.write_all(b"GET / HTTP/1.1\r\nhost: whatever\r\n\r\n").await.unwrap();
+                let mut answer = String::new();
+                tunnel.read_to_string(&mut answer).await.unwrap();
+                assert_eq!(status(&answer), 200, "{answer}");
+                assert!(answer.ends_with("own"), "{answer}");
+                assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+            }
+        })
+        .await;
+}
+
 /// What comes back for these bytes, after which the client ends.
 async fn said(mesh: &Mesh, bytes: &[u8]) -> String {
     let by = mesh.authority.identity("shop", "a");

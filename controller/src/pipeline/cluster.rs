@@ -3,7 +3,7 @@
 use super::report;
 use crate::admission::Roster;
 use crate::compile::{Compiler, Output, Problem, Settings, Wanted};
-use crate::resources::{Edit, Object, ObjectRef};
+use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;
 use crate::source::{Cluster, LastGood};
@@ -82,7 +82,7 @@ impl ClusterPipeline {
         // Before anybody hears of it: who is sent to ask may ask.
         self.roster.take(&output);
         let Output { upserts, removals, statuses, unjudged, .. } = output;
-        let gateways = gateways_of(&upserts, &removals);
+        let (gateways, routes) = (gateways_of(&upserts, &removals), routes_of(&upserts));
         let first = self.hub.generation() == Generation::default();
         if first || !upserts.is_empty() || !removals.is_empty() {
             let (upserted, removed) = (upserts.len(), removals.len());
@@ -92,7 +92,7 @@ impl ClusterPipeline {
         let generation = self.hub.generation();
         let judged = statuses.into_iter().map(|(object, status)| (object, Some(status)));
         let statuses = judged.chain(unjudged.into_iter().map(|object| (object, None))).collect();
-        self.ledger.post(Posting { records, statuses, gateways, listener_sets, generation });
+        self.ledger.post(Posting { records, statuses, gateways, listener_sets, routes, generation });
         Some(generation)
     }
 
@@ -121,6 +121,16 @@ impl ClusterPipeline {
 fn listener_set(edit: &Edit) -> Option<(ObjectRef, ObjectName)> {
     let Edit::Upsert(object @ Object::ListenerSet(it)) = edit else { return None };
     Some((object.reference(), it.spec.gateway(&it.meta.namespace)?))
+}
+
+/// The routes that are among these.
+fn routes_of(upserts: &[Resource]) -> Vec<ObjectRef> {
+    let route = |it: &Resource| match it {
+        Resource::Route(it) => Some(ObjectRef::of(Kind::of_route(it.kind.into()), &it.object)),
+        Resource::L4Route(it) => Some(ObjectRef::of(Kind::of_route(it.kind.into()), &it.object)),
+        _ => None,
+    };
+    upserts.iter().filter_map(route).collect()
 }
 
 /// The Gateways whose listeners are among these.

@@ -214,6 +214,25 @@ impl RouteKind {
     }
 }
 
+impl From<model::RouteKind> for RouteKind {
+    fn from(kind: model::RouteKind) -> Self {
+        match kind {
+            model::RouteKind::Http => Self::Http,
+            model::RouteKind::Grpc => Self::Grpc,
+        }
+    }
+}
+
+impl From<L4Kind> for RouteKind {
+    fn from(kind: L4Kind) -> Self {
+        match kind {
+            L4Kind::Tls => Self::Tls,
+            L4Kind::Tcp => Self::Tcp,
+            L4Kind::Udp => Self::Udp,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

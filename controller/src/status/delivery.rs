@@ -185,11 +185,48 @@ fn add_refused(status: &mut Value, message: &str) {
     }
 }
 
+/// Corrects what a rendered status says of a route's parent: until the waypoint's proxies have the route, it is not enforced.
+pub fn enforce(
+    status: &mut Value,
+    parent: usize,
+    waypoint: &ObjectName,
+    programming: &Programming,
+    trouble: Option<&String>,
+) {
+    let Some(parent) = render::list_mut(status, "parents").get_mut(parent) else { return };
+    let conditions = render::list_mut(parent, "conditions");
+    let Some(it) = conditions.iter_mut().find(|it| it["type"] == reason::ENFORCED) else { return };
+    if it["status"] == "True"
+        && let Programming::Pending(why) = programming
+    {
+        (it["status"], it["reason"]) = ("False".into(), reason::PENDING.into());
+        it["message"] = format!("waypoint {waypoint} does not have the route yet: {why}").into();
+    }
+    if it["status"] == "False"
+        && let Some(trouble) = trouble
+    {
+        let message = it["message"].as_str().unwrap_or_default();
+        it["message"] = format!("{message}; what it needs cannot be made: {trouble}").into();
+    }
+}
+
 /// Whether a status says that its Gateway is programmed, for this generation of it.
 pub fn says_programmed(current: &Value, ours: &Value) -> bool {
+    says(current, ours, is_programmed)
+}
+
+/// Whether a status says that a route is enforced, for this generation of it.
+pub fn says_enforced(current: &Value, ours: &Value) -> bool {
+    says(current, ours, |it| it["type"] == reason::ENFORCED && it["status"] == "True")
+}
+
+fn says(current: &Value, ours: &Value, what: impl Fn(&Value) -> bool) -> bool {
+    let list = |it: &Value, name| it[name].as_array().cloned().unwrap_or_default();
     let find = |status: &Value| {
-        let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        conditions.iter().find(|it| is_programmed(it)).map(|it| it["observedGeneration"].clone())
+        let parents = list(status, "parents");
+        let conditions = parents.iter().flat_map(|it| list(it, "conditions"));
+        let mut all = list(status, "conditions").into_iter().chain(conditions);
+        all.find(|it| what(it)).map(|it| it["observedGeneration"].clone())
     };
     find(current).is_some_and(|it| find(ours) == Some(it))
 }

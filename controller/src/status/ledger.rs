@@ -24,7 +24,17 @@ struct Pages {
     changed_in: HashMap<ObjectName, Generation, ahash::RandomState>,
     /// The Gateways that ListenerSets belong to.
     belongs_to: HashMap<ObjectRef, ObjectName, ahash::RandomState>,
+    /// Routes that waypoints have to enforce.
+    enforced: HashMap<ObjectRef, Enforced, ahash::RandomState>,
     touched: BTreeSet<ObjectRef>,
+}
+
+/// A route that waypoints have to enforce.
+#[derive(Debug, Default)]
+struct Enforced {
+    by: BTreeSet<ObjectName>,
+    /// The commit in which it last changed.
+    changed_in: Generation,
 }
 
 /// One object.
@@ -47,6 +57,8 @@ pub struct Posting {
     pub gateways: Vec<ObjectName>,
     /// ListenerSets and the Gateways they belong to.
     pub listener_sets: Vec<(ObjectRef, ObjectName)>,
+    /// The routes that changed, as proxies have them.
+    pub routes: Vec<ObjectRef>,
     /// The commit.
     pub generation: Generation,
 }
@@ -56,7 +68,7 @@ pub struct Posting {
 impl Ledger {
     /// Enters what changed.
     pub fn post(&self, posting: Posting) {
-        let Posting { records, statuses, gateways, listener_sets, generation } = posting;
+        let Posting { records, statuses, gateways, listener_sets, routes, generation } = posting;
         let mut pages = self.pages();
         pages.belongs_to.extend(listener_sets);
         for gateway in gateways {
@@ -70,9 +82,16 @@ impl Ledger {
             pages.settle(object);
         }
         for (object, status) in statuses {
+            pages.note_waypoints(&object, status.as_ref(), generation);
             let line = pages.lines.entry(object.clone()).or_default();
             line.status = status.map(Arc::new);
             pages.settle(object);
+        }
+        for route in routes {
+            if let Some(it) = pages.enforced.get_mut(&route) {
+                it.changed_in = generation;
+                pages.touched.insert(route);
+            }
         }
         let any = !pages.touched.is_empty();
         drop(pages);
@@ -110,7 +129,12 @@ impl Ledger {
         }
     }
 
-    /// The Gateway itself and its ListenerSets.
+    /// The commit in which a route that waypoints have to enforce last changed.
+    pub fn route_changed_in(&self, route: &ObjectRef) -> Generation {
+        self.pages().enforced.get(route).map(|it| it.changed_in).unwrap_or_default()
+    }
+
+    /// The Gateway itself, its ListenerSets, and the routes it has to enforce as a waypoint.
     pub fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
         self.pages().served_by(gateway)
     }
@@ -139,7 +163,23 @@ impl Ledger {
 impl Pages {
     fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
         let sets = self.belongs_to.iter().filter(|(_, it)| *it == gateway).map(|(set, _)| set.clone());
-        std::iter::once(ObjectRef::of(Kind::Gateway, gateway)).chain(sets).collect()
+        let enforced = self.enforced.iter().filter(|(_, it)| it.by.contains(gateway));
+        let routes = enforced.map(|(route, _)| route.clone());
+        std::iter::once(ObjectRef::of(Kind::Gateway, gateway)).chain(sets).chain(routes).collect()
+    }
+
+    fn note_waypoints(&mut self, object: &ObjectRef, status: Option<&ObjectStatus>, generation: Generation) {
+        let by: BTreeSet<ObjectName> =
+            status.map(ObjectStatus::waypoints).unwrap_or_default().into_iter().cloned().collect();
+        if by.is_empty() {
+            self.enforced.remove(object);
+            return;
+        }
+        let known = self.enforced.entry(object.clone()).or_default();
+        if known.by != by {
+            // A waypoint that has it only now has to be sent it first.
+            *known = Enforced { by, changed_in: generation };
+        }
     }
 
     /// A line with nothing on it goes, any other is to be looked at.

@@ -22,6 +22,8 @@ pub use render::render;
 pub use writer::Writer;
 
 use crate::resources::{Address, RouteKind};
+use fairway_config::model::ObjectName;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The status of one object.
@@ -118,6 +120,9 @@ pub struct ParentStatus {
     pub controller_name: Arc<str>,
     /// The conditions.
     pub conditions: Vec<Condition>,
+    /// The waypoint that has to enforce the route, for a Service.
+    #[serde(skip)]
+    pub waypoint: Option<ObjectName>,
 }
 
 /// The status of a policy.
@@ -170,6 +175,14 @@ fn kinds<S: serde::Serializer>(kinds: &[RouteKind], serializer: S) -> Result<S::
 // === impl ObjectStatus ===
 
 impl ObjectStatus {
+    /// The waypoints that have to enforce a route.
+    pub fn waypoints(&self) -> BTreeSet<&ObjectName> {
+        match self {
+            Self::Route(it) => it.parents.iter().filter_map(|it| it.waypoint.as_ref()).collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// Every condition with the part of the object it is about: empty for the whole, `listener https`,
     /// `parent Gateway edge/public`.
     pub fn conditions(&self) -> Vec<(String, &Condition)> {

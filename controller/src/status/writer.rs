@@ -1,17 +1,17 @@
 //! Writes the statuses into the cluster, for the replica that leads.
 
-use super::Record;
 use super::delivery::{self, Delivery, Programming, Refusals};
 use super::ledger::{Ledger, Line};
 use super::merge::{Author, merge};
 use super::pace::Pace;
 use super::render::render;
+use super::{ObjectStatus, Record, RouteStatus};
 use crate::apiserver::describe;
 use crate::events::{Recorder, news_of};
 use crate::provision::Troubles;
 use crate::resources::ObjectRef;
 use crate::serve::States;
-use fairway_config::model::ObjectName;
+use fairway_config::model::{Generation, ObjectName};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
@@ -35,6 +35,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How long a Gateway that was programmed stays so without a connected proxy.
 const RECONNECT: Duration = Duration::from_secs(15);
 
+/// From a change of a route that waypoints have to enforce to the first look at it: they have it by then, mostly.
+const FOR_ACK: Duration = Duration::from_millis(50);
+
 /// From the proxies' acknowledgement to the write: the others' are on their way.
 const AFTER_ACK: Duration = Duration::from_millis(20);
 
@@ -53,6 +56,8 @@ pub struct Writer {
     pace: Pace,
     deliveries: BTreeMap<ObjectName, Delivery>,
     refusals: Refusals,
+    /// Routes that waypoints do not have yet.
+    awaited: BTreeMap<ObjectName, BTreeSet<ObjectRef>>,
     /// Since when a Gateway has no proxy; those that never had one since we lead are missing.
     alone_since: HashMap<ObjectName, Instant>,
     began: Instant,
@@ -100,6 +105,7 @@ impl Writer {
             pace: Pace::default(),
             deliveries: BTreeMap::new(),
             refusals: Refusals::default(),
+            awaited: BTreeMap::new(),
             alone_since: HashMap::new(),
             began: Instant::now(),
             written_on: HashMap::default(),
@@ -128,8 +134,10 @@ impl Writer {
             let due = self.pace.next_due().filter(|_| flights.len() < IN_FLIGHT);
             tokio::select! {
                 () = self.ledger.touched() => {
+                    let now = Instant::now();
                     for object in self.ledger.take_touched() {
-                        self.pace.touch(&object, Instant::now());
+                        let waits = self.ledger.route_changed_in(&object) > Generation::default();
+                        self.pace.touch_at(&object, if waits { now + FOR_ACK } else { now });
                     }
                 }
                 () = wait(due) => {}
@@ -166,6 +174,11 @@ impl Writer {
             if in_force(old) != in_force(new) || (ready(old) == 0) != (ready(new) == 0) {
                 self.touch_gateway(gateway, now + AFTER_ACK);
             }
+            if old.map(|it| it.acked) != new.map(|it| it.acked) {
+                for route in self.awaited.remove(gateway).into_iter().flatten() {
+                    self.pace.touch_at(&route, now + AFTER_ACK);
+                }
+            }
         }
         let refusals = Refusals::of(&after);
         for object in self.refusals.differing(&refusals) {
@@ -198,6 +211,9 @@ impl Writer {
             let mut ours = render(&status);
             let programming = self.programming(object, &current, &ours, now);
             delivery::apply(&mut ours, object, &programming, &self.refusals);
+            if let ObjectStatus::Route(route) = &*status {
+                self.enforce(object, route, &current, &mut ours, now);
+            }
             ours
         });
         let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -214,17 +230,50 @@ impl Writer {
     ) -> Programming {
         let Some(gateway) = self.ledger.gateway_of(object) else { return Programming::InForce };
         let was = delivery::says_programmed(current, ours);
-        let until = *self.alone_since.get(&gateway).unwrap_or(&self.began) + RECONNECT;
-        let delivery = self.deliveries.get(&gateway);
-        if was && now < until && delivery.is_none_or(|it| it.ready == 0) {
-            self.pace.touch_at(object, until);
-        }
-        let judged = Programming::judge(delivery, self.ledger.changed_in(&gateway), was, now < until);
+        let judged = self.judge(object, &gateway, self.ledger.changed_in(&gateway), was, now);
         match (judged, self.troubles.borrow().get(&gateway)) {
             (Programming::Pending(message), Some(trouble)) => {
                 Programming::Pending(format!("{message}; what it runs on cannot be made: {trouble}"))
             }
             (judged, _) => judged,
+        }
+    }
+
+    /// Whether a Gateway's proxies have what concerns this object, which changed last in the commit `required`.
+    fn judge(
+        &mut self,
+        object: &ObjectRef,
+        gateway: &ObjectName,
+        required: Generation,
+        was: bool,
+        now: Instant,
+    ) -> Programming {
+        let until = *self.alone_since.get(gateway).unwrap_or(&self.began) + RECONNECT;
+        let delivery = self.deliveries.get(gateway);
+        if was && now < until && delivery.is_none_or(|it| it.ready == 0) {
+            self.pace.touch_at(object, until);
+        }
+        Programming::judge(delivery, required, was, now < until)
+    }
+
+    /// Says of a route that it is enforced only where the waypoint has it.
+    fn enforce(
+        &mut self,
+        object: &ObjectRef,
+        route: &RouteStatus,
+        current: &Value,
+        ours: &mut Value,
+        now: Instant,
+    ) {
+        let was = delivery::says_enforced(current, ours);
+        let required = self.ledger.route_changed_in(object);
+        for (number, parent) in route.parents.iter().enumerate() {
+            let Some(waypoint) = &parent.waypoint else { continue };
+            let judged = self.judge(object, waypoint, required, was, now);
+            if judged != Programming::InForce {
+                self.awaited.entry(waypoint.clone()).or_default().insert(object.clone());
+            }
+            delivery::enforce(ours, number, waypoint, &judged, self.troubles.borrow().get(waypoint));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where a request is looked up: the listener its host belongs to, or the Service it was sent to.
 
 use super::{Client, Origin, Reason};
+use crate::listen::connection::Order;
 use crate::route::{RequestHead, RouteTable};
 use crate::upstream::cluster::Cluster;
 use crate::worker::Serving;
@@ -49,10 +50,16 @@ pub fn find<'t>(
                 audience.and_then(|it| serving.tables.service_routes(&origin.service, origin.port, it));
             match table {
                 Some(table) => Ok(Place::Rules { table, port: origin.port, shown: origin.shown.as_ref() }),
-                None => match serving.tables.cluster(&origin.backend) {
-                    Some(cluster) => Ok(Place::Endpoints(cluster, origin.shown.as_ref())),
-                    None => Err(Reason::UnresolvedBackend),
-                },
+                None => {
+                    let tables = &serving.tables;
+                    let cluster = tables.cluster(&origin.backend).or_else(|| {
+                        // Nobody is sent here for it any more: this client shall find the other way.
+                        client.connection.tell(Order::Finish);
+                        tables.departed(&origin.backend)
+                    });
+                    let cluster = cluster.ok_or(Reason::UnresolvedBackend)?;
+                    Ok(Place::Endpoints(cluster, origin.shown.as_ref()))
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Only what a change touches is built anew; the rest is shared with the tables before.
 
+mod departed;
 mod listeners;
 mod places;
 mod service_streams;
@@ -19,6 +20,7 @@ use crate::route::{CompiledRoute, RouteTable};
 use crate::upstream::cluster::{Cluster, Registry};
 use crate::upstream::tls::Shown;
 use ahash::HashMap;
+use departed::Departed;
 use fairway_config::model::{
     Audience, BackendKey, Generation, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind, Route,
     RouteKey, Service, ServiceKey,
@@ -47,6 +49,7 @@ pub struct Tables {
     services: Shared<ServiceKey, Arc<ServiceTable>>,
     addresses: Shared<IpAddr, Arc<Service>>,
     clusters: Shared<BackendKey, Arc<Cluster>>,
+    departed: Departed,
     /// The certificates that listeners show to backends.
     shown: Arc<Shown>,
 }
@@ -76,6 +79,13 @@ impl Tables {
         }
         if of(ResourceKind::Service).next().is_some() {
             next.addresses = Arc::new(services::by_address(snapshot));
+            if self.is_of_waypoint() {
+                let gone = of(ResourceKind::Service).filter(|it| !snapshot.services.contains_key(&*it.name));
+                for key in gone {
+                    let service = self.addresses.values().find(|it| it.key.as_str() == &*key.name);
+                    service.into_iter().for_each(|it| next.departed.add_service(it.clone()));
+                }
+            }
         }
         let changed = of(ResourceKind::Backend).chain(of(ResourceKind::Endpoints));
         let mut changed: BTreeSet<Arc<str>> = changed.map(|it| it.name.clone()).collect();
@@ -139,14 +149,19 @@ impl Tables {
             || self.service_stream(service, port, audience).is_some()
     }
 
-    /// The Service that has this cluster IP.
+    /// The Service that has this cluster IP, or that had it when this waypoint stood before it.
     pub fn service_at(&self, address: IpAddr) -> Option<&Arc<Service>> {
-        self.addresses.get(&address)
+        self.addresses.get(&address).or_else(|| self.departed.service_at(address))
     }
 
     /// A backend's endpoints. None if nothing is known under this key, which is answered with 500.
     pub fn cluster(&self, key: &BackendKey) -> Option<&Arc<Cluster>> {
         self.clusters.get(key)
+    }
+
+    /// A backend that a waypoint had and has no more: good for the last request of a connection that was opened to it.
+    pub fn departed(&self, key: &BackendKey) -> Option<&Arc<Cluster>> {
+        self.departed.cluster(key)
     }
 
     /// Whose endpoints to connect to for a cluster: its own, or those of the waypoint that alone may reach it, and then the
@@ -228,12 +243,14 @@ impl Tables {
         if changed.is_empty() {
             return;
         }
+        let has_tunnels = self.is_of_waypoint();
         let clusters = Arc::make_mut(&mut self.clusters);
         for name in changed {
             let backend = snapshot.backends.get(&**name);
             let endpoints = snapshot.endpoints.get(&**name);
             if backend.is_none() && endpoints.is_none() {
-                clusters.remove(&**name);
+                let gone = clusters.remove(&**name).filter(|_| has_tunnels);
+                gone.into_iter().for_each(|it| self.departed.add_cluster(it));
                 continue;
             }
             let key = BackendKey::from(name.clone());

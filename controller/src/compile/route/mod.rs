@@ -69,13 +69,17 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         }
         let generation = written.meta().generation;
         let mut conditions = conditions(&attached, resolved, generation);
+        let mut waypoint = None;
         if let (Outcome::Service(claim), false) = (&it.outcome, attached.attachments.is_empty()) {
-            conditions.push(enforced(reader, claim, generation));
+            let (by, condition) = enforced(reader, claim, generation);
+            conditions.push(condition);
+            waypoint = Some(by);
         }
         parents.push(ParentStatus {
             parent_ref: it.parent.clone(),
             controller_name: settings.controller_name.clone(),
             conditions,
+            waypoint,
         });
         for attachment in attached.attachments {
             if !attachments.contains(&attachment) {
@@ -103,15 +107,16 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
     made
 }
 
-/// Who enforces a Service's route.
-fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> Condition {
+/// Who enforces a Service's route, and whether traffic has been moved there. Whether it has the route by now is for the
+/// one who writes the status to say.
+fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (ObjectName, Condition) {
     let namespace = match &claim.audience {
         Audience::Producer => &claim.service.namespace,
         Audience::Consumer(namespace) => namespace,
     };
     let choice = reader.choice(namespace);
     let gateway = &choice.gateway;
-    match choice.bound {
+    let condition = match choice.bound {
         true => {
             let message = format!("waypoint {gateway} enforces the route");
             Condition::holds(reason::ENFORCED, reason::BY_WAYPOINT, message, generation)
@@ -125,7 +130,8 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> C
             );
             Condition::fails(reason::ENFORCED, reason::PENDING, message, generation)
         }
-    }
+    };
+    (gateway.clone(), condition)
 }
 
 /// As many places as are compared; a route with more of them wants them unseen.

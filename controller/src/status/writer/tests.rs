@@ -20,6 +20,7 @@ fn route_status(generation: i64) -> ObjectStatus {
             parent_ref: ParentRef { name: "public".into(), ..ParentRef::default() },
             controller_name: US.into(),
             conditions: vec![Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "fine", generation)],
+            waypoint: None,
         }],
     })
 }
@@ -62,11 +63,13 @@ struct Scene {
     server: Server,
     ledger: Arc<Ledger>,
     hub: Arc<Hub>,
+    troubles: watch::Sender<Troubles>,
 }
 
 impl Scene {
     async fn new() -> Self {
-        let scene = Self { server: Server::new(), ledger: Arc::default(), hub: Hub::new() };
+        let (troubles, known_troubles) = watch::channel(Troubles::default());
+        let scene = Self { server: Server::new(), ledger: Arc::default(), hub: Hub::new(), troubles };
         let spec = json!({ "gatewayClassName": "fairway", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] });
         scene.server.put(
             Kind::Gateway,
@@ -79,10 +82,9 @@ impl Scene {
             }
         });
         let client = scene.server.client();
-        let (_, troubles) = watch::channel(Troubles::default());
         let events = Recorder::start(client.clone(), "test".into());
         let writer =
-            Writer::new(client, US.into(), scene.ledger.clone(), scene.hub.states(), troubles, events);
+            Writer::new(client, US.into(), scene.ledger.clone(), scene.hub.states(), known_troubles, events);
         tokio::spawn(writer.run());
         sleep(Duration::from_secs(1)).await;
         scene
@@ -100,6 +102,23 @@ impl Scene {
 
     fn parents(&self, name: &str) -> Value {
         self.server.get(Kind::HttpRoute, "shop", name)["status"]["parents"].clone()
+    }
+
+    /// A proxy of a Gateway, or a waypoint, that takes what it is given.
+    fn connect(&self, gateway: ObjectName) -> tokio::task::JoinHandle<()> {
+        let subscription = Subscription { proxy: Proxy::Gateway(gateway), version: "1".into() };
+        let hub = self.hub.clone();
+        let (_, run) =
+            client::follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(TakesAll));
+        tokio::spawn(async move { match run.await {} })
+    }
+
+    /// The status and the message of the condition that says whether a route is enforced.
+    fn enforced(&self, name: &str) -> (String, String) {
+        let condition = self.parents(name)[0]["conditions"][0].clone();
+        assert_eq!(condition["type"], reason::ENFORCED);
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        (text(&condition["status"]), text(&condition["message"]))
     }
 
     fn programmed(&self) -> (String, String) {
@@ -176,11 +195,7 @@ async fn a_gateway_is_programmed_when_its_proxy_has_acknowledged() {
     assert_eq!(scene.programmed(), ("False".to_owned(), "Pending".to_owned()));
 
     scene.hub.commit(Vec::new(), Vec::new());
-    let subscription = Subscription { proxy: Proxy::Gateway(gateway().object_name()), version: "1".into() };
-    let hub = scene.hub.clone();
-    let (_, run) =
-        client::follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(TakesAll));
-    let proxy = tokio::spawn(async move { match run.await {} });
+    let proxy = scene.connect(gateway().object_name());
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.programmed(), ("True".to_owned(), "Programmed".to_owned()));
 
@@ -189,6 +204,47 @@ async fn a_gateway_is_programmed_when_its_proxy_has_acknowledged() {
     assert_eq!(scene.programmed().0, "True", "it may come back");
     sleep(RECONNECT).await;
     assert_eq!(scene.programmed(), ("False".to_owned(), "Pending".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_is_enforced_when_its_waypoint_has_acknowledged() {
+    let scene = Scene::new().await;
+    let waypoint = ObjectName::new("shop", "waypoint");
+    let judge = |bound: bool| {
+        let condition = match bound {
+            true => Condition::holds(reason::ENFORCED, reason::BY_WAYPOINT, "it does", 1),
+            false => Condition::fails(reason::ENFORCED, reason::PENDING, "not ready", 1),
+        };
+        let ObjectStatus::Route(mut status) = route_status(1) else { return };
+        status.parents[0].conditions = vec![condition];
+        status.parents[0].waypoint = Some(waypoint.clone());
+        scene.judge(route("a"), Some(ObjectStatus::Route(status)));
+    };
+    scene.put_route("a", json!({ "parents": [] }));
+    judge(false);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.enforced("a"), ("False".to_owned(), "not ready".to_owned()));
+
+    scene.troubles.send_modify(|it| drop(it.insert(waypoint.clone(), "quota".to_owned())));
+    sleep(Duration::from_secs(1)).await;
+    assert!(scene.enforced("a").1.ends_with("cannot be made: quota"), "{:?}", scene.enforced("a"));
+    scene.troubles.send_modify(Troubles::clear);
+
+    // Traffic has been moved to it, but it does not have this route.
+    let generation = scene.hub.commit(Vec::new(), Vec::new());
+    judge(true);
+    scene.ledger.post(Posting { routes: vec![route("a")], generation, ..Posting::default() });
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.enforced("a").0, "False");
+    let proxy = scene.connect(waypoint.clone());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.enforced("a"), ("True".to_owned(), "it does".to_owned()));
+
+    proxy.abort();
+    sleep(RECONNECT / 2).await;
+    assert_eq!(scene.enforced("a").0, "True", "it may come back");
+    sleep(RECONNECT).await;
+    assert_eq!(scene.enforced("a").0, "False");
 }
 
 #[tokio::test(start_paused = true)]
