@@ -20,6 +20,7 @@ var (
 	image      = flag.String("backend-image", "", "image of the backends")
 	reports    = flag.String("report-dir", "", "where results.json goes, and for a failed test logs and objects")
 	own        = flag.Bool("own", false, "the nodes are on this machine: their processes can be looked at, and killed")
+	reboot     = flag.String("reboot", "", "command that cuts a node off from power and starts it again; the node's name is put behind it")
 	keep       = flag.Bool("keep", false, "leave the namespaces of tests")
 )
 

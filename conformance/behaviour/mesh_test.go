@@ -220,14 +220,20 @@ func (s *stage) flawless(name string, report peer.Report) {
 // tap looks at the packets between pods; some of them have to pass the node that the tests run on.
 func (s *stage) tap(pods ...*scene.Object) *wire.Tap {
 	s.Helper()
-	if !*own {
-		s.Skip("the packets of nodes elsewhere cannot be looked at")
-	}
 	var addresses []string
 	for _, pod := range pods {
 		addresses = append(addresses, podIP(pod))
 	}
-	tap, err := wire.Listen(addresses...)
+	return s.tapBetween(addresses...)
+}
+
+// tapBetween is the same for addresses and networks.
+func (s *stage) tapBetween(among ...string) *wire.Tap {
+	s.Helper()
+	if !*own {
+		s.Skip("the packets of nodes elsewhere cannot be looked at")
+	}
+	tap, err := wire.Listen(among...)
 	s.must(err)
 	s.Cleanup(tap.Close)
 	return tap

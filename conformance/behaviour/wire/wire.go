@@ -25,11 +25,11 @@ type Tap struct {
 	socket int
 	mu     sync.Mutex
 	flows  map[Flow]int
-	among  []netip.Addr
+	among  []netip.Prefix
 	over   sync.WaitGroup
 }
 
-// Listen begins to look at what goes between these addresses, on every interface of this network namespace.
+// Listen begins to look at what goes between these addresses and networks, on every interface of this network namespace.
 func Listen(among ...string) (*Tap, error) {
 	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
 	if err != nil {
@@ -43,15 +43,28 @@ func Listen(among ...string) (*Tap, error) {
 	}
 	tap := &Tap{socket: socket, flows: map[Flow]int{}}
 	for _, text := range among {
-		address, err := netip.ParseAddr(text)
+		prefix, err := parsePrefix(text)
 		if err != nil {
 			_ = unix.Close(socket)
 			return nil, err
 		}
-		tap.among = append(tap.among, address)
+		tap.among = append(tap.among, prefix)
 	}
 	tap.over.Go(tap.read)
 	return tap, nil
+}
+
+// parsePrefix reads a network, or an address as one of its own.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if strings.Contains(text, "/") {
+		return netip.ParsePrefix(text)
+	}
+	address, err := netip.ParseAddr(text)
+	return netip.PrefixFrom(address, address.BitLen()), err
+}
+
+func (t *Tap) isAmong(address netip.Addr) bool {
+	return slices.ContainsFunc(t.among, func(it netip.Prefix) bool { return it.Contains(address) })
 }
 
 // Flows counted so far, by who connected to which port of whom.
@@ -109,7 +122,7 @@ func (t *Tap) read() {
 		t.mu.Lock()
 		over := len(t.among) == 0
 		if err == nil && !over {
-			if flow, is := parse(buffer[:length]); is && slices.Contains(t.among, flow.Client) && slices.Contains(t.among, flow.Server) {
+			if flow, is := parse(buffer[:length]); is && t.isAmong(flow.Client) && t.isAmong(flow.Server) {
 				t.flows[flow]++
 			}
 		}

@@ -83,7 +83,11 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 	if own, is := on.(ours); is {
 		// On the node's network, but among the host's processes: the tests look at those of pods, and kill some.
 		name := cluster.Nodes()[0].Name
-		cmd = own.Machines()[name].ExecNet(append([]string{tests, "-own"}, arguments...)...)
+		reboot, err := t.rebootCommand()
+		if err != nil {
+			return err
+		}
+		cmd = own.Machines()[name].ExecNet(append([]string{tests, "-own", "-reboot=" + reboot}, arguments...)...)
 	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	failed := t.report.Step("behaviour under change", cmd.Run)
@@ -100,6 +104,12 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		return fmt.Errorf("tests of behaviour: %w", failed)
 	}
 	return nil
+}
+
+// rebootCommand is what a test runs to have a node rebooted: this program, on the network of this process, which is the host's.
+func (t *tool) rebootCommand() (string, error) {
+	self, err := os.Executable()
+	return fmt.Sprintf("nsenter --target %d --net -- %s --name %s --source %s reboot", os.Getpid(), self, t.Name, t.builder.Source), err
 }
 
 // behaviourTests is the program of the tests.

@@ -152,6 +152,21 @@ func (t *tool) restart(args []string) error {
 	return m.Restart(args[1])
 }
 
+// reboot ends everything that runs in a machine at once, with its mounts, interfaces and /run; its disks stay.
+func (t *tool) reboot(args []string) error {
+	if len(args) != 1 {
+		return errors.New("say where: fwcluster reboot n2")
+	}
+	m, err := t.machine(args[0])
+	if err != nil {
+		return err
+	}
+	if _, err := machine.KillBelow(m.Spec.Dir); err != nil {
+		return err
+	}
+	return t.boot(false)
+}
+
 func (t *tool) machine(name string) (*machine.Machine, error) {
 	if m := t.Machines()[name]; m != nil {
 		return m, nil

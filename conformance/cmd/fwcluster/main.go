@@ -42,6 +42,7 @@ var commands = []command{
 	{"test", "run the conformance suite; --run-test NAME for one test", (*tool).test},
 	{"behaviour", "test behaviour under change; --list, --run REGEX", (*tool).behaviour},
 	{"conformance", "everything: up, load, install, test, down", (*tool).conformance},
+	{"reboot", "cut a machine off from power and start it again: fwcluster reboot n2", (*tool).reboot},
 	{"restart", "restart a machine's program: fwcluster restart n2 kubelet", (*tool).restart},
 }
 
