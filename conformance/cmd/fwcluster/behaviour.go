@@ -20,6 +20,7 @@ var ownModule = toolchain.Module{Name: "behaviour", Dir: "."}
 // behaviourPlan is which tests of behaviour are to be run.
 type behaviourPlan struct {
 	run, skip, dir string
+	built          string
 	keep           bool
 }
 
@@ -30,6 +31,7 @@ func (t *tool) behaviour(args []string) error {
 	flags.StringVar(&plan.skip, "skip", "", "tests to leave out, a regular expression")
 	flags.StringVar(&plan.dir, "report-dir", "", "where results.json goes (default: in the cache folder)")
 	flags.BoolVar(&plan.keep, "keep", false, "leave the tests' namespaces")
+	flags.StringVar(&plan.built, "built", filepath.Join(t.cargoTarget(), "demo"), "folder of programs built already: that of fairway is tested too if it is there")
 	list := flags.Bool("list", false, "list the tests, run none")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -74,6 +76,7 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		"-kubeconfig=" + kubeconfig,
 		"-kubectl=" + filepath.Join(bins["kube"], "kubectl"),
 		"-helm=" + filepath.Join(bins["helm"], "helm"),
+		"-fairway=" + program(plan.built, "fairway"),
 		"-charts=" + filepath.Join(t.repository(), "charts"),
 		"-backend-image=" + backend,
 		"-report-dir=" + plan.dir,
@@ -110,6 +113,15 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 func (t *tool) rebootCommand() (string, error) {
 	self, err := os.Executable()
 	return fmt.Sprintf("nsenter --target %d --net -- %s --name %s --source %s reboot", os.Getpid(), self, t.Name, t.builder.Source), err
+}
+
+// program is the file of a program, if it has been built.
+func program(folder, name string) string {
+	file := filepath.Join(folder, name)
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
 }
 
 // behaviourTests is the program of the tests.

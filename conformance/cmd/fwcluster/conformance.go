@@ -55,7 +55,7 @@ func (t *tool) conformance(args []string) (err error) {
 		return err
 	}
 	// One after the other, whatever comes of the first: each is looked at for itself.
-	return errors.Join(err, t.runBehaviour(on, behaviourPlan{run: *behaviour, dir: filepath.Join(plan.dir, "behaviour")}))
+	return errors.Join(err, t.runBehaviour(on, behaviourPlan{run: *behaviour, dir: filepath.Join(plan.dir, "behaviour"), built: filepath.Join(t.cargoTarget(), *profile)}))
 }
 
 // downWhenInterrupted takes the cluster down when a person, or CI, has had enough.

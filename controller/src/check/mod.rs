@@ -1,6 +1,7 @@
-//! `fairway check`: what a directory amounts to, without running anything. The same source and the same compile as
+//! `fairway check`: what a directory amounts to, without running anything, and how a [`cluster`] is. The same source and the same compile as
 //! `fairway run`: there is no second opinion.
 
+pub mod cluster;
 mod report;
 
 pub use report::{CheckedObject, Counts, Finding, Report, ShownCondition};

@@ -7,7 +7,7 @@ mod lease;
 pub(crate) use address::owners;
 pub use address::publish;
 pub use election::{Claim, Election, Move, Timing};
-pub use lease::{Candidate, Lost, Term};
+pub use lease::{Candidate, Lost, NAME, Term};
 
 #[cfg(test)]
 mod tests;

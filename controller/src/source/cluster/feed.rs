@@ -2,15 +2,15 @@
 
 use super::backoff::Backoff;
 use super::holdings::{FeedState, News};
+use super::list::page;
 use super::offer::Endpoint;
 use super::selection;
 use super::sighting::{Sighting, sight};
 use crate::apiserver;
 use futures_util::TryStreamExt;
 use kube::Client;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{WatchEvent, WatchParams};
 use kube::core::Request;
-use serde::Deserialize;
 use serde_json::Value;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,9 +18,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
-
-/// How many objects a page of a list has.
-const PAGE: u32 = 500;
 
 /// How long a watch runs before the server ends it, in seconds, so that load moves to new servers now and then.
 const WATCH: u32 = 290;
@@ -77,22 +74,6 @@ enum End {
     Unheard,
 }
 
-/// A page of a list.
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    metadata: PageMeta,
-    /// `null` of a server that has none.
-    items: Option<Vec<Value>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PageMeta {
-    resource_version: String,
-    r#continue: String,
-}
-
 // === impl Feed ===
 
 impl Feed {
@@ -142,19 +123,16 @@ impl Feed {
     /// Lists everything, page by page; gives back the version that the list is of.
     async fn list(&self) -> Result<String, End> {
         self.tell(News::ListBegins(self.endpoint.kind)).await?;
-        let mut parameters = ListParams::default().limit(PAGE);
-        parameters.field_selector = selection::fields(self.endpoint.kind).map(str::to_owned);
+        let mut after = None;
         loop {
-            let request = Request::new(self.endpoint.collection()).list(&parameters).map_err(unbuilt)?;
-            let answer = timeout(ANSWER, self.client.request::<Page>(request)).await;
+            let answer = timeout(ANSWER, page(&self.client, &self.endpoint, after)).await;
             let page = answer.map_err(|_| End::Silent)?.map_err(failed)?;
-            self.tell(News::Seen(page.items.into_iter().flatten().filter_map(|it| self.sight(it)).collect()))
-                .await?;
-            if page.metadata.r#continue.is_empty() {
+            self.tell(News::Seen(page.items.into_iter().filter_map(|it| self.sight(it)).collect())).await?;
+            after = page.next;
+            if after.is_none() {
                 self.tell(News::ListEnds(self.endpoint.kind)).await?;
-                return Ok(page.metadata.resource_version);
+                return Ok(page.version);
             }
-            parameters.continue_token = Some(page.metadata.r#continue);
         }
     }
 

@@ -7,6 +7,8 @@
 mod backoff;
 mod feed;
 mod holdings;
+mod inventory;
+mod list;
 mod offer;
 mod selection;
 mod sighting;
@@ -15,6 +17,7 @@ mod supervisor;
 pub(crate) mod tests;
 
 pub use holdings::{Changes, FeedState};
+pub(crate) use inventory::{Inventory, Understood};
 pub use offer::Endpoint;
 
 use super::Source;

@@ -1,0 +1,172 @@
+//! Gateways, routes and policies: what compiling makes of them here, and what the cluster says of them.
+
+use super::super::picture::Picture;
+use super::super::report::{Grade, Verdict};
+use crate::compile::{Capture, Compiler, Problem, Settings, Severity};
+use crate::resources::ObjectRef;
+use crate::source::cluster::Understood;
+use crate::status::reason;
+use crate::status::{ObjectStatus, Record};
+use fairway_identity::TrustDomain;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What compiling makes of the cluster's objects; nothing where they could not all be read.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    problems: Vec<Problem>,
+    statuses: BTreeMap<ObjectRef, ObjectStatus>,
+    records: HashMap<ObjectRef, Arc<Record>, ahash::RandomState>,
+}
+
+/// A condition in the cluster, and what of the object it is about.
+struct Written<'a> {
+    of: String,
+    kind: &'a str,
+    status: &'a str,
+    reason: &'a str,
+    message: &'a str,
+}
+
+/// Compiles what was read. Half a cluster is not compiled: what is missing would be taken for an error.
+pub(super) fn compile(picture: &Picture) -> Compiled {
+    if picture.inventory.unread().any(|(kind, _)| !kind.is_optional()) {
+        return Compiled::default();
+    }
+    let Some(settings) = settings(picture) else { return Compiled::default() };
+    let Understood { edits, problems, records } = picture.inventory.understand();
+    let mut compiler = Compiler::new(settings);
+    compiler.apply(edits);
+    let problems = problems.into_iter().chain(compiler.problems().cloned()).collect();
+    let statuses = compiler.statuses().map(|(object, it)| (object.clone(), it.clone())).collect();
+    Compiled { problems, statuses, records }
+}
+
+/// As the controller there compiles; none where what it is told makes no sense, so that it does not run.
+fn settings(picture: &Picture) -> Option<Settings> {
+    let installation = picture.installation();
+    let argument = |name: &str| installation.as_ref().and_then(|it| it.argument(name));
+    let domain = TrustDomain::new(argument("trust-domain").unwrap_or("cluster.local")).ok()?;
+    let settings = Settings::kubernetes(domain);
+    Some(Settings {
+        capture: if picture.has_mesh() { Capture::On } else { Capture::Off },
+        mesh_name: argument("mesh-name").map_or(settings.mesh_name.clone(), Into::into),
+        ..settings
+    })
+}
+
+pub(super) fn judge(picture: &Picture, compiled: &Compiled) -> Vec<Verdict> {
+    let mut found: Vec<Verdict> = compiled.problems.iter().map(of_problem).collect();
+    let installed = picture.installation().is_some();
+    let troubled: BTreeSet<&ObjectRef> = compiled.problems.iter().map(|it| &it.object).collect();
+    for (object, status) in &compiled.statuses {
+        let written = compiled.records.get(object).map(|it| it.parsed()).unwrap_or_default();
+        let conditions = written_conditions(&written);
+        if installed && conditions.is_empty() {
+            let message = "the controller has not judged it (yet)";
+            let remedy = "see which controller leads (above), and its log";
+            found.push(Verdict::new(Grade::Warning, message, remedy).of(object));
+        }
+        // What compiling explains has been said, with field and remedy.
+        let explained: BTreeSet<&str> = match troubled.contains(object) {
+            true => status.conditions().iter().filter(|(_, it)| it.is_bad()).map(|(_, it)| it.kind).collect(),
+            false => BTreeSet::new(),
+        };
+        let is_bad = |it: &Written<'_>| reason::is_ours(it.kind) && !reason::is_good(it.kind, it.status);
+        let bad_whole: BTreeSet<&str> =
+            conditions.iter().filter(|it| it.of.is_empty() && is_bad(it)).map(|it| it.kind).collect();
+        for it in conditions.iter().filter(|it| is_bad(it) && !explained.contains(it.kind)) {
+            // What is said of the whole need not be said of each part.
+            if it.of.is_empty() || !bad_whole.contains(it.kind) {
+                found.push(of_condition(it).of(object));
+            }
+        }
+    }
+    if found.iter().all(|it| it.grade > Grade::Warning) && !compiled.statuses.is_empty() {
+        let message = format!("Gateways, routes and policies in order: {}", compiled.statuses.len());
+        found.push(Verdict::ok(message));
+    }
+    found
+}
+
+fn of_problem(it: &Problem) -> Verdict {
+    let grade = match it.severity {
+        Severity::Error => Grade::Error,
+        Severity::Warning => Grade::Warning,
+        Severity::Note => Grade::Note,
+    };
+    let message = match it.field.as_str() {
+        "" => it.message.clone(),
+        field => format!("{field}: {}", it.message),
+    };
+    Verdict::new(grade, message, &*it.remedy).of(&it.object)
+}
+
+fn of_condition(it: &Written<'_>) -> Verdict {
+    let grade = match it.kind {
+        // It works meanwhile, in another way.
+        reason::BOUND | reason::THROUGH_WAYPOINT | reason::OVERLAPPING_TLS_CONFIG => Grade::Warning,
+        _ if it.reason == reason::PENDING => Grade::Warning,
+        _ => Grade::Error,
+    };
+    let remedy = match it.kind {
+        reason::PROGRAMMED => {
+            "see kubectl describe gateway, and the pods with its label gateway.networking.k8s.io/gateway-name"
+        }
+        reason::ENFORCED | reason::BOUND | reason::THROUGH_WAYPOINT => {
+            "see the Gateway of the waypoint and its pods (docs/waypoints.md)"
+        }
+        reason::REFUSED => "a proxy is of another version than the controller, or has a fault: see its log",
+        _ => "see kubectl describe of it",
+    };
+    let of = if it.of.is_empty() { String::new() } else { format!("{}: ", it.of) };
+    let Written { kind, status, reason, message, .. } = it;
+    Verdict::new(grade, format!("{of}{kind} is {status} ({reason}): {message}"), remedy)
+}
+
+/// The conditions of an object's status that are this controller's to write.
+fn written_conditions(status: &Value) -> Vec<Written<'_>> {
+    let mut out = Vec::new();
+    out.extend(conditions("", status));
+    for listener in each(&status["listeners"]) {
+        out.extend(conditions(&format!("listener {}", text(&listener["name"])), listener));
+    }
+    for (list, of) in [("parents", "parentRef"), ("ancestors", "ancestorRef")] {
+        for entry in each(&status[list]) {
+            if text(&entry["controllerName"]) == "fairway.dev/controller" {
+                let name = format!("{} {}", list.trim_end_matches('s'), text(&entry[of]["name"]));
+                out.extend(conditions(&name, entry));
+            }
+        }
+    }
+    out
+}
+
+fn conditions<'a>(of: &str, holder: &'a Value) -> Vec<Written<'a>> {
+    let written = |it: &'a Value| Written {
+        of: of.to_owned(),
+        kind: text(&it["type"]),
+        status: text(&it["status"]),
+        reason: text(&it["reason"]),
+        message: text(&it["message"]),
+    };
+    each(&holder["conditions"]).map(written).collect()
+}
+
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+// === impl Compiled ===
+
+impl Compiled {
+    /// Whether a problem of an object is about this label or annotation.
+    pub(super) fn says_of(&self, object: &str, key: &str) -> bool {
+        self.problems.iter().any(|it| it.field.contains(key) && it.object.to_string() == object)
+    }
+}

@@ -1,0 +1,72 @@
+//! The API server, and the rights of whoever installs.
+
+use super::super::picture::Picture;
+use super::super::report::{Grade, Verdict};
+use super::super::right::Right;
+use super::version;
+
+/// The oldest Kubernetes that Fairway runs on, and the newest that its tests run on.
+const OLDEST: (u32, u32) = (1, 31);
+const NEWEST: (u32, u32) = (1, 36);
+
+pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
+    let mut found = vec![server(picture)];
+    for (kind, why) in picture.inventory.unread() {
+        let message = format!("these cannot be read, so routes and Gateways are not judged: {why}");
+        let remedy = "check as somebody who may list them; a cluster's administrator may";
+        found.push(Verdict::new(Grade::Warning, message, remedy).of(format!("{kind}s")));
+    }
+    found.extend(rights(picture));
+    found
+}
+
+fn server(picture: &Picture) -> Verdict {
+    let said = &picture.version;
+    match version(said) {
+        Some(it) if it < OLDEST => Verdict::new(
+            Grade::Error,
+            format!("Kubernetes {said} is too old: Fairway runs on {}.{} and newer", OLDEST.0, OLDEST.1),
+            "upgrade the cluster",
+        ),
+        Some(it) if it > NEWEST => Verdict::new(
+            Grade::Note,
+            format!("Kubernetes {said} is newer than what Fairway was tested on ({}.{})", NEWEST.0, NEWEST.1),
+            "",
+        ),
+        Some(_) => Verdict::ok(format!("Kubernetes {said}")),
+        None => Verdict::new(Grade::Warning, format!("its version is not understood: `{said}`"), ""),
+    }
+}
+
+fn rights(picture: &Picture) -> Vec<Verdict> {
+    let mut found = Vec::new();
+    for it in &picture.rights {
+        let Right { account, without, .. } = &it.right;
+        match (&it.allowed, account) {
+            (Ok(true), _) => {}
+            (Ok(false), None) => {
+                let message = format!("you lack rights, and so {without}");
+                let remedy = "let somebody install who may, an administrator of the cluster (cluster-admin)";
+                found.push(Verdict::new(Grade::Error, message, remedy).of(&it.right));
+            }
+            (Ok(false), Some(account)) => {
+                let message = format!("{} may not {}, and so {without}", account.name, it.right);
+                let remedy = "helm upgrade fairway, which gives its rights back; with rbac.create=false or \
+                              rbac.gatewayNamespaces see docs/rbac.md";
+                let object = format!("ServiceAccount {}/{}", account.namespace, account.name);
+                found.push(Verdict::new(Grade::Error, message, remedy).of(object));
+            }
+            (Err(why), _) => {
+                let message = format!("which rights there are cannot be asked for: {why}");
+                found.push(Verdict::new(Grade::Note, message, "check as an administrator of the cluster"));
+            }
+        }
+    }
+    if found.is_empty() {
+        found.push(Verdict::ok(match picture.installation() {
+            None => "you have the rights to install",
+            Some(_) => "Fairway's service accounts have their rights",
+        }));
+    }
+    found
+}

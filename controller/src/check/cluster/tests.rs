@@ -1,0 +1,291 @@
+//! Pictures of clusters, and what is said of them.
+
+mod scene;
+
+use super::judge;
+use super::picture::Picture;
+use super::report::{ClusterReport, Grade};
+use crate::resources::Kind;
+use crate::source::cluster::Inventory;
+use scene::*;
+use serde_json::{Value, json};
+
+/// What is not in order: `error Pod shop/a: its message | remedy`.
+fn wrong(report: &ClusterReport) -> Vec<String> {
+    let found = report.chapters.iter().flat_map(|it| &it.findings).filter(|it| it.grade < Grade::Note);
+    let line = |it: &super::Verdict| {
+        assert!(!it.remedy.is_empty(), "no remedy: {it}");
+        let grade = json!(it.grade);
+        format!("{} {}: {} | {}", grade.as_str().unwrap(), it.objects.join(", "), it.message, it.remedy)
+    };
+    found.map(line).collect()
+}
+
+/// What is said of a picture has a line with all of these words, and nothing else is wrong.
+fn expect(picture: &Picture, grade: &str, words: &[&str]) {
+    let report = judge(picture);
+    let wrong = wrong(&report);
+    let [line] = &wrong[..] else { panic!("one finding with {words:?} in\n{}\n{report}", wrong.join("\n")) };
+    assert!(line.starts_with(grade) && words.iter().all(|it| line.contains(it)), "{words:?} in\n{line}");
+    assert_eq!(report.has_errors(), grade == "error");
+}
+
+#[test]
+fn a_cluster_that_can_have_it_is_in_order_and_told_how() {
+    let report = judge(&bare());
+    assert_eq!(wrong(&report), [""; 0]);
+    assert!(!report.has_errors() && !report.installed);
+    insta::assert_snapshot!("bare", report.to_string());
+}
+
+#[test]
+fn a_cluster_that_has_it_is_in_order() {
+    let report = judge(&installed(vec![
+        namespace("shop", json!({ "fairway.dev/mesh": "enabled", "fairway.dev/mtls": "strict" })),
+        pod("shop", "web-1", json!({}), Some(("True", "Captured"))),
+        pod("shop", "waypoint-1", json!({}), Some(("False", "Proxy"))),
+        pod("elsewhere", "a", json!({}), None),
+    ]));
+    assert_eq!(wrong(&report), [""; 0]);
+    insta::assert_snapshot!("installed", report.to_string());
+}
+
+#[test]
+fn what_a_cluster_lacks_is_named_before_the_install() {
+    let with = |change: &dyn Fn(&mut Picture)| {
+        let mut picture = bare();
+        change(&mut picture);
+        picture
+    };
+    let bundle =
+        |version: &str| Ok(vec![definition("gateways.gateway.networking.k8s.io", version, "standard")]);
+    type Case<'a> = (&'a dyn Fn(&mut Picture), &'a str, &'a [&'a str]);
+    let cases: [Case<'_>; 11] = [
+        (&|it| it.version = "v1.30.9-eks-1".into(), "error", &["v1.30.9-eks-1 is too old", "1.31"]),
+        (
+            &|it| it.rights = answered(None, |it| Ok(it != "create clusterroles.rbac.authorization.k8s.io")),
+            "error",
+            &["create clusterroles.rbac.authorization.k8s.io", "cluster-admin"],
+        ),
+        (&|it| it.definitions = bundle("v1.3.0"), "error", &["v1.3.0 is too old", "v1.4", "install v1.7.0"]),
+        (&|it| it.definitions = bundle("v1.8.0-rc.1"), "warning", &["v1.8.0-rc.1 is newer"]),
+        (
+            &|it| {
+                it.definitions.as_mut().unwrap().push(definition(
+                    "x.gateway.networking.k8s.io",
+                    "v1.6.0",
+                    "standard",
+                ))
+            },
+            "warning",
+            &["x.gateway.networking.k8s.io v1.6.0", "mixed"],
+        ),
+        (
+            &|it| {
+                it.definitions.as_mut().unwrap().push(definition(
+                    "x.gateway.networking.k8s.io",
+                    "v1.7.0",
+                    "experimental",
+                ))
+            },
+            "warning",
+            &["both channels"],
+        ),
+        (&|it| drop(it.inventory.shelves.remove(&Kind::TcpRoute)), "warning", &["TCPRoute", "experimental"]),
+        (
+            &|it| it.nodes = Ok(vec![node("old", "4.19.0-26-amd64")]),
+            "error",
+            &["Node old", "4.19.0-26-amd64", "5.2"],
+        ),
+        (
+            &|it| it.nodes.as_mut().unwrap()[0].status.as_mut().unwrap().conditions = None,
+            "warning",
+            &["Node n1", "not ready"],
+        ),
+        (
+            &|it| {
+                it.nodes.as_mut().unwrap()[0]
+                    .status
+                    .as_mut()
+                    .unwrap()
+                    .node_info
+                    .as_mut()
+                    .unwrap()
+                    .architecture = "s390x".into()
+            },
+            "error",
+            &["Node n1", "s390x"],
+        ),
+        (
+            &|it| it.inventory.shelves.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into()),
+            "warning",
+            &["Secrets", "403 no", "administrator"],
+        ),
+    ];
+    for (change, grade, words) in cases {
+        expect(&with(change), grade, words);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_programs_is_named() {
+    let with = |change: &dyn Fn(&mut Picture)| {
+        let mut picture = installed(vec![namespace("shop", json!({}))]);
+        change(&mut picture);
+        picture
+    };
+    let pods =
+        |it: &mut Picture, pods: Vec<Value>| it.inventory.shelves.get_mut(&Kind::Pod).unwrap().1 = Ok(pods);
+    type Case<'a> = (&'a dyn Fn(&mut Picture), &'a str, &'a [&'a str]);
+    let cases: [Case<'_>; 9] = [
+        (
+            &|it| it.deployments.as_mut().unwrap()[0].status = None,
+            "error",
+            &["Deployment fairway-system/fairway-controller", "0 of 1"],
+        ),
+        (&|it| it.lease = Ok(None), "error", &["Lease", "no controller leads"]),
+        (
+            &|it| it.lease = Ok(Some(lease("a", "2026-01-01T00:00:00.000000Z"))),
+            "error",
+            &["a, has not said so for 60 s"],
+        ),
+        (
+            &|it| it.daemon_sets = Ok(vec![]),
+            "error",
+            &["DaemonSet fairway-system/fairway-ztunnel", "no pod of the mesh starts"],
+        ),
+        (
+            &|it| it.rights = answered(it.installation().as_ref(), |it| Ok(it != "get pods")),
+            "error",
+            &["ServiceAccount fairway-system/fairway-cni", "get pods", "helm upgrade"],
+        ),
+        (&|it| pods(it, vec![program("ztunnel", "n1", "0.1.0", true)]), "error", &["Node n2", "no tunnel"]),
+        (
+            &|it| {
+                pods(
+                    it,
+                    vec![program("ztunnel", "n1", "0.1.0", true), program("ztunnel", "n2", "0.1.0", false)],
+                )
+            },
+            "error",
+            &["Node n2", "waiting for identity"],
+        ),
+        (
+            &|it| {
+                pods(
+                    it,
+                    vec![program("ztunnel", "n1", "0.1.0", true), program("ztunnel", "n2", "0.2.0", true)],
+                )
+            },
+            "warning",
+            &["ztunnel-n1 0.1.0", "ztunnel-n2 0.2.0"],
+        ),
+        (
+            &|it| {
+                drop(it.inventory.shelves.insert(
+                    Kind::GatewayClass,
+                    Inventory::of([Kind::GatewayClass], vec![]).shelves[&Kind::GatewayClass].clone(),
+                ))
+            },
+            "error",
+            &["GatewayClass `fairway`", "helm upgrade"],
+        ),
+    ];
+    for (change, grade, words) in cases {
+        expect(&with(change), grade, words);
+    }
+}
+
+#[test]
+fn pods_that_are_not_captured_are_named_with_the_reason() {
+    let meshed = || namespace("shop", json!({ "fairway.dev/mesh": "enabled" }));
+    for (captured, grade, words) in [
+        (Some(("False", "OptedOut")), "warning", "opted out"),
+        (Some(("False", "HostNetwork")), "warning", "its node's network"),
+        (Some(("False", "Capturing")), "warning", "about to be"),
+        (Some(("False", "NotCaptured")), "error", "reaches nobody: because"),
+        (None, "error", "no tunnel has said"),
+    ] {
+        let picture = installed(vec![meshed(), pod("shop", "a", json!({}), captured)]);
+        expect(&picture, grade, &["Pod shop/a", words]);
+    }
+}
+
+#[test]
+fn words_that_mean_nothing_are_named() {
+    let word = |key: &str, value: &str| json!({ key: value });
+    for (object, grade, words) in [
+        (
+            namespace("a", word("fairway.dev/mesh", "enable")),
+            "error",
+            &["Namespace a", "mesh: enable", "`enabled`"][..],
+        ),
+        (
+            namespace("a", word("fairway.dev/mtls", "strikt")),
+            "error",
+            &["Namespace a", "mtls: strikt", "`strict`"],
+        ),
+        (
+            pod("b", "p", word("fairway.dev/mesh", "off"), None),
+            "error",
+            &["Pod b/p", "mesh: off", "`disabled`"],
+        ),
+        (
+            pod("b", "p", word("fairway.dev/mtsl", "strict"), None),
+            "warning",
+            &["Pod b/p", "fairway.dev/mtsl is not a label"],
+        ),
+    ] {
+        expect(&installed(vec![object]), grade, words);
+    }
+    // Of a captured pod compiling has said it already: it is said once.
+    let meshed = namespace("shop", json!({ "fairway.dev/mesh": "enabled" }));
+    let strikt = pod("shop", "a", word("fairway.dev/mtls", "strikt"), Some(("True", "Captured")));
+    expect(
+        &installed(vec![meshed, strikt]),
+        "error",
+        &["Pod shop/a", "`strikt` is not understood", "`strict`"],
+    );
+}
+
+#[test]
+fn routes_say_what_compiling_says_and_what_only_the_cluster_knows() {
+    let good = json!([
+        condition("Accepted", "True", "Accepted", ""),
+        condition("ResolvedRefs", "True", "ResolvedRefs", "")
+    ]);
+    let unresolved = json!([
+        condition("Accepted", "True", "Accepted", ""),
+        condition("ResolvedRefs", "False", "BackendNotFound", "none")
+    ]);
+    let unenforced = json!([condition("fairway.dev/Enforced", "False", "Pending", "no waypoint is ready")]);
+    let picture = |route| {
+        let manifests =
+            vec![namespace("shop", json!({ "fairway.dev/mesh": "enabled" })), service("web"), route];
+        installed(manifests)
+    };
+    assert_eq!(wrong(&judge(&picture(route("r", "web", good)))), [""; 0]);
+    expect(
+        &picture(route("r", "wbe", unresolved)),
+        "error",
+        &["HTTPRoute shop/r", "spec.rules[0].backendRefs[0]", "shop/wbe does not exist", "create it"],
+    );
+    expect(
+        &picture(route("r", "web", unenforced)),
+        "warning",
+        &["HTTPRoute shop/r", "no waypoint is ready", "docs/waypoints.md"],
+    );
+    expect(&picture(route("r", "web", json!([]))), "warning", &["HTTPRoute shop/r", "has not judged it"]);
+}
+
+#[test]
+fn many_of_the_same_are_one_finding() {
+    let pods = (0..12).map(|it| pod("shop", &format!("p{it:02}"), json!({}), Some(("False", "OptedOut"))));
+    let meshed = namespace("shop", json!({ "fairway.dev/mesh": "enabled" }));
+    let report = judge(&installed(pods.chain([meshed]).collect()));
+    assert_eq!(report.counts.warnings, 1);
+    assert!(report.to_string().contains("Pod shop/p04 and 7 more"), "{report}");
+    let json = json!(report);
+    let found = json["chapters"].as_array().unwrap().iter().flat_map(|it| it["findings"].as_array().unwrap());
+    assert_eq!(found.filter_map(|it| it["objects"].as_array()).map(Vec::len).max(), Some(12));
+}
