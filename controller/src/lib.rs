@@ -9,6 +9,7 @@ pub mod check;
 pub mod compile;
 pub mod events;
 pub mod leader;
+pub mod metrics;
 pub mod name;
 pub mod pipeline;
 pub mod program;

@@ -5,6 +5,7 @@ mod cluster;
 pub use cluster::ClusterPipeline;
 
 use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings, Severity};
+use crate::metrics::Compiling;
 use crate::resources::ObjectRef;
 use crate::serve::Hub;
 use crate::source::{
@@ -17,6 +18,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 /// How a directory becomes a configuration.
@@ -36,6 +38,7 @@ pub struct Pipeline {
     last_good: LastGood,
     compiler: Compiler,
     hub: Arc<Hub>,
+    shown: Compiling,
 }
 
 /// Where things stand after a change.
@@ -106,7 +109,13 @@ impl Pipeline {
             last_good: LastGood::default(),
             compiler: Compiler::new(rules.compile),
             hub,
+            shown: Compiling::default(),
         })
+    }
+
+    /// What compiling shows of itself.
+    pub fn shown(&self) -> Compiling {
+        self.shown.clone()
     }
 
     /// What was made of the directory so far.
@@ -126,7 +135,10 @@ impl Pipeline {
         }
         let mut edits = self.standalone.complete(batch.edits);
         self.last_good.carry(&mut edits);
+        let began = Instant::now();
         let output = self.compiler.apply(edits);
+        let problems = batch.problems.len() + self.compiler.problems().count();
+        self.shown.compiled(began.elapsed(), self.compiler.objects(), problems);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         let (upserted, removed) = (output.upserts.len(), output.removals.len());
         let generation = self.hub.commit(output.upserts, output.removals);

@@ -2,6 +2,7 @@
 
 use super::authority::{Authority, AuthorityError};
 use super::entitlement::Caller;
+use crate::metrics::Outcomes;
 use fairway_identity::wire::{Bundle, BundlesRequest, Identity, IdentityServer, IssueRequest, IssueResponse};
 use fairway_identity::{InvalidSpiffeId, SpiffeId};
 use fairway_runtime::drain::{Phase, Watch};
@@ -17,14 +18,15 @@ use tracing::{debug, error, warn};
 pub struct IdentityService {
     authority: Arc<Authority>,
     drain: Watch,
+    issued: Outcomes,
 }
 
 impl IdentityService {
     /// A gRPC service for a server that ends with this drain; streams of roots are ended when it begins, as they would
     /// never end by themselves.
-    pub fn server(authority: Arc<Authority>, drain: Watch) -> IdentityServer<Self> {
+    pub fn server(authority: Arc<Authority>, drain: Watch, issued: Outcomes) -> IdentityServer<Self> {
         // Requests are under a kilobyte; nobody gets to make us hold megabytes.
-        IdentityServer::new(Self { authority, drain }).max_decoding_message_size(16 * 1024)
+        IdentityServer::new(Self { authority, drain, issued }).max_decoding_message_size(16 * 1024)
     }
 }
 
@@ -38,9 +40,13 @@ impl Identity for IdentityService {
         match self.authority.issue(&caller, &id, &certificate_request).await {
             Ok(issued) => {
                 debug!(%id, ?caller, "identity issued");
+                self.issued.count("issued");
                 Ok(Response::new((&issued).into()))
             }
-            Err(refusal) => Err(status(&refusal, &caller)),
+            Err(refusal) => {
+                self.issued.count("refused");
+                Err(status(&refusal, &caller))
+            }
         }
     }
 

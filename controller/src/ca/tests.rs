@@ -1,4 +1,5 @@
 use super::*;
+use crate::metrics::Outcomes;
 use fairway_identity::wire::{IdentityClient, IssueRequest};
 use fairway_identity::{
     Answer, GrpcIssuer, Identities, InvalidRequest, Issued, Issuer, SpiffeId, TlsIdentity, TokioClock,
@@ -327,8 +328,11 @@ async fn server(entitlement: impl Entitlement) -> Server {
     .await
     .unwrap();
     let (trigger, watch) = drain::channel();
-    let services = tonic::transport::Server::builder()
-        .add_service(IdentityService::server(authority.clone(), watch.clone()));
+    let services = tonic::transport::Server::builder().add_service(IdentityService::server(
+        authority.clone(),
+        watch.clone(),
+        Outcomes::default(),
+    ));
     let socket = transport::UnixSocket::bind(&path).unwrap();
     let serving = tokio::spawn(async move {
         let stop = async { watch.reached(drain::Phase::Draining).await };

@@ -3,6 +3,7 @@
 use super::report;
 use crate::admission::Roster;
 use crate::compile::{Compiler, Output, Problem, Settings, Wanted};
+use crate::metrics::Compiling;
 use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;
@@ -12,6 +13,7 @@ use fairway_config::model::{Generation, ObjectName, Resource, ResourceKey, Resou
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 /// From a cluster to the hub and the ledger.
@@ -23,6 +25,7 @@ pub struct ClusterPipeline {
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
     roster: Arc<Roster>,
+    shown: Compiling,
     wanted: watch::Sender<Option<Arc<Wanted>>>,
     problems: watch::Sender<Arc<[Problem]>>,
     unreadable: watch::Sender<Arc<BTreeSet<Problem>>>,
@@ -46,10 +49,16 @@ impl ClusterPipeline {
             hub,
             ledger,
             roster,
+            shown: Compiling::default(),
             wanted: watch::Sender::new(None),
             problems: watch::Sender::new(Arc::new([])),
             unreadable: watch::Sender::default(),
         }
+    }
+
+    /// What compiling shows of itself.
+    pub fn shown(&self) -> Compiling {
+        self.shown.clone()
     }
 
     /// What has to be made, now and later; none before the first step.
@@ -73,7 +82,10 @@ impl ClusterPipeline {
         let Changes { mut edits, records, problems_changed } = self.cluster.next_changes().await?;
         let listener_sets = edits.iter().filter_map(listener_set).collect();
         self.last_good.carry(&mut edits);
+        let began = Instant::now();
         let output = self.compiler.apply(edits);
+        let problems = self.cluster.problems().count() + self.compiler.problems().count();
+        self.shown.compiled(began.elapsed(), self.compiler.objects(), problems);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         if problems_changed {
             self.report_unreadable();

@@ -3,6 +3,7 @@
 use crate::admission::SameUserOnly;
 use crate::ca::{Authority, FileStore, IdentityService, SameUser};
 use crate::compile::{AddressPool, InvalidPool};
+use crate::metrics::{Outcomes, show};
 use crate::pipeline::{Pipeline, Rules, Standing};
 use crate::serve::Hub;
 use crate::serve::grpc::service;
@@ -53,6 +54,8 @@ pub(super) async fn run(arguments: super::Arguments, source: &Path) -> anyhow::R
     let hub = Hub::new();
     let rules = Rules::captured(arguments.trust_domain.clone(), services);
     let mut pipeline = Pipeline::open(source, rules, hub.clone()).context("--source-directory")?;
+    let issued = Outcomes::default();
+    show(&metrics, &pipeline.shown(), &hub, &issued);
     let (standings, standing) = watch::channel(Standing::default());
     let compiling = tokio::spawn(async move {
         while let Some(next) = pipeline.advance().await {
@@ -77,7 +80,7 @@ pub(super) async fn run(arguments: super::Arguments, source: &Path) -> anyhow::R
         UnixSocket::bind(socket_path(arguments.listen.as_deref().unwrap_or(LISTEN))?).context("--listen")?;
     let services = Server::builder()
         .add_service(service(hub.clone(), SameUserOnly::as_this_process()))
-        .add_service(IdentityService::server(authority.clone(), watch.clone()));
+        .add_service(IdentityService::server(authority.clone(), watch.clone(), issued));
     let stopped = watch.clone();
     let serving = tokio::spawn(transport::serve(services, socket, async move {
         stopped.reached(drain::Phase::Draining).await;

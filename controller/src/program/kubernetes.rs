@@ -7,6 +7,7 @@ mod reign;
 use crate::admission::Roster;
 use crate::compile::{Capture, Settings};
 use crate::leader::{Candidate, Lost, Timing};
+use crate::metrics::{Outcomes, show, show_leading};
 use crate::pipeline::ClusterPipeline;
 use crate::serve::Hub;
 use crate::source::Cluster;
@@ -86,6 +87,7 @@ struct Base {
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
     roster: Arc<Roster>,
+    issued: Outcomes,
     settings: Settings,
 }
 
@@ -95,7 +97,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());
     let compiled = readiness.gate("first compile");
     let base = Base::new(&arguments).await?;
-    let Base { client, place, hub, ledger, roster, settings } = &base;
+    let Base { client, place, hub, ledger, roster, issued, settings } = &base;
     // So that what is missing is said at the start and not by the first leader.
     drop(Office::new(&base, &arguments)?);
     let timing = Timing::of(arguments.cluster.lease_duration);
@@ -104,6 +106,13 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let feeds = cluster.feeds();
     let mut pipeline =
         ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
+    show(&metrics, &pipeline.shown(), hub, issued);
+    ledger.writes().register(
+        &metrics,
+        "status_writes",
+        "Writes of statuses",
+        &["written", "overtaken", "failed"],
+    );
     let (wanted, problems, unreadable) = (pipeline.wanted(), pipeline.problems(), pipeline.unreadable());
     let mut compiling = tokio::spawn(async move {
         while pipeline.advance().await.is_some() {
@@ -112,6 +121,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     });
 
     let (leading, is_leading) = watch::channel(false);
+    show_leading(&metrics, is_leading.clone());
     let states = Mutex::new(hub.states());
     let (objects, feeds_shown) = (ledger.clone(), feeds.clone());
     let _admin = Pages::new(readiness, metrics)
@@ -218,7 +228,15 @@ impl Base {
             mesh_name: cluster.mesh_name.as_str().into(),
             ..Settings::kubernetes(arguments.trust_domain.clone())
         };
-        Ok(Self { client, place, hub: Hub::new(), ledger: Arc::default(), roster: Arc::default(), settings })
+        Ok(Self {
+            client,
+            place,
+            hub: Hub::new(),
+            ledger: Arc::default(),
+            roster: Arc::default(),
+            issued: Outcomes::default(),
+            settings,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Mesh, Namespace, Object, ObjectRef,
     Pod, ReferenceGrant,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A change to the set of objects.
@@ -22,6 +22,7 @@ pub enum Edit {
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
     objects: HashMap<ObjectRef, Object, ahash::RandomState>,
+    by_kind: BTreeMap<Kind, usize>,
 }
 
 // === impl Edit ===
@@ -46,17 +47,32 @@ impl Resources {
 
     /// Puts an object in; gives back what was there.
     pub fn insert(&mut self, object: Object) -> Option<Object> {
-        self.objects.insert(object.reference(), object)
+        let reference = object.reference();
+        let kind = reference.kind;
+        let before = self.objects.insert(reference, object);
+        if before.is_none() {
+            *self.by_kind.entry(kind).or_default() += 1;
+        }
+        before
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, reference: &ObjectRef) -> Option<Object> {
-        self.objects.remove(reference)
+        let removed = self.objects.remove(reference);
+        if removed.is_some() {
+            self.by_kind.entry(reference.kind).and_modify(|it| *it -= 1);
+        }
+        removed
     }
 
     /// Every object, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Object> {
         self.objects.values()
+    }
+
+    /// How many there are of a kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.by_kind.get(&kind).copied().unwrap_or_default()
     }
 
     /// How many there are.

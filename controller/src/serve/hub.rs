@@ -3,6 +3,7 @@
 use super::book::{Book, Difference, Held, SubscriberId, WrongAnswer};
 use super::session;
 use super::states::{ProxyState, States};
+use crate::metrics::Outcomes;
 use fairway_config::Rejected;
 use fairway_config::model::{Generation, Resource, ResourceKey};
 use fairway_config::stream::{Link, Subscription};
@@ -25,6 +26,7 @@ pub struct Hub {
     closed: watch::Sender<bool>,
     /// Counts the times that everybody was sent away.
     dismissed: watch::Sender<u64>,
+    answers: Outcomes,
 }
 
 /// How many messages wait for a proxy that does not read, each of about a MiB at most.
@@ -38,6 +40,7 @@ impl Default for Hub {
             ticks: watch::Sender::new(0),
             closed: watch::Sender::new(false),
             dismissed: watch::Sender::new(0),
+            answers: Outcomes::default(),
         }
     }
 }
@@ -107,7 +110,12 @@ impl Hub {
         let _ = self.generation.subscribe().wait_for(|generation| generation.0 > 0).await;
     }
 
-    pub(super) fn current_states(&self) -> Vec<ProxyState> {
+    /// What proxies said to what was sent.
+    pub(crate) fn answers(&self) -> &Outcomes {
+        &self.answers
+    }
+
+    pub(crate) fn current_states(&self) -> Vec<ProxyState> {
         self.book().states()
     }
 
@@ -147,11 +155,15 @@ impl Enrolled {
     }
 
     pub(super) fn acked(&self, generation: Generation) -> Result<(), WrongAnswer> {
-        self.hub.book().acked(self.id, generation)
+        self.hub.book().acked(self.id, generation)?;
+        self.hub.answers.count("acknowledged");
+        Ok(())
     }
 
     pub(super) fn nacked(&self, generation: Generation, rejected: Vec<Rejected>) -> Result<(), WrongAnswer> {
-        self.hub.book().nacked(self.id, generation, rejected)
+        self.hub.book().nacked(self.id, generation, rejected)?;
+        self.hub.answers.count("rejected");
+        Ok(())
     }
 
     pub(super) fn offer_again(&self) {

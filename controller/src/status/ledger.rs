@@ -3,6 +3,7 @@
 //! Every replica keeps it; the one that leads writes.
 
 use super::{ObjectStatus, Record};
+use crate::metrics::Outcomes;
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{Generation, ObjectName};
 use std::collections::{BTreeSet, HashMap};
@@ -15,6 +16,7 @@ pub struct Ledger {
     /// Held for moments, never while anything waits.
     pages: Mutex<Pages>,
     touched: Notify,
+    writes: Outcomes,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +68,11 @@ pub struct Posting {
 // === impl Ledger ===
 
 impl Ledger {
+    /// What became of the writes of statuses.
+    pub(crate) fn writes(&self) -> &Outcomes {
+        &self.writes
+    }
+
     /// Enters what changed.
     pub fn post(&self, posting: Posting) {
         let Posting { records, statuses, gateways, listener_sets, routes, generation } = posting;

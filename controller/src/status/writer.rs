@@ -283,6 +283,7 @@ impl Writer {
         let wrote = match outcome {
             Outcome::Written(version) => {
                 debug!(%object, "status written");
+                self.ledger.writes().count("written");
                 // What did not change the object makes no echo to wait for.
                 if version.as_deref() != Some(&*record.version) {
                     self.written_on.insert(object.clone(), record.version.clone());
@@ -291,10 +292,12 @@ impl Writer {
                 true
             }
             Outcome::Overtaken => {
+                self.ledger.writes().count("overtaken");
                 self.written_on.insert(object.clone(), record.version.clone());
                 false
             }
             Outcome::Failed(why) => {
+                self.ledger.writes().count("failed");
                 warn!(%object, "its status cannot be written, it is tried again: {why}");
                 self.pace.touch_at(&object, now + AGAIN);
                 false

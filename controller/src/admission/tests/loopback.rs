@@ -3,6 +3,7 @@
 use super::{output, roster, verdict, ztunnel};
 use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
 use crate::ca::{Authority, IdentityService, SecretStore, Serving, Settings};
+use crate::metrics::Outcomes;
 use crate::provision::tests::server::ApiServer;
 use crate::serve::{Hub, grpc};
 use fairway_config::model::ObjectName;
@@ -45,7 +46,7 @@ impl Controller {
         let hub = Hub::new();
         let reviewer = Arc::new(Cached::new(ApiReviewer::new(api.client())));
         let configuration = grpc::service(hub.clone(), ClusterAdmission::new(roster.clone(), ztunnel()));
-        let identity = IdentityService::server(authority.clone(), watch.clone());
+        let identity = IdentityService::server(authority.clone(), watch.clone(), Outcomes::default());
         let services = transport::server()
             .add_service(Authenticated::new(configuration, reviewer.clone(), roster.clone()))
             .add_service(Authenticated::new(identity, reviewer, roster));

@@ -6,6 +6,7 @@ use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
 use crate::capture::{self, CaptureService};
 use crate::compile::Wanted;
 use crate::events::{self, Recorder};
+use crate::metrics::Outcomes;
 use crate::provision::{self, Happening, Provisioner, Troubles, What};
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::{Hub, grpc};
@@ -52,6 +53,7 @@ pub(super) struct Office {
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
     roster: Arc<Roster>,
+    issued: Outcomes,
     trust_domain: TrustDomain,
     lifetime: Duration,
     provisioner: Provisioner,
@@ -62,7 +64,7 @@ pub(super) struct Office {
 impl Office {
     /// Takes what it needs.
     pub(super) fn new(base: &Base, arguments: &crate::program::Arguments) -> anyhow::Result<Self> {
-        let Base { client, place, hub, ledger, roster, .. } = base;
+        let Base { client, place, hub, ledger, roster, issued, .. } = base;
         let own = &arguments.cluster.office;
         let image =
             own.waypoint_image.clone().context("--waypoint-image (or FAIRWAY_WAYPOINT_IMAGE) is needed")?;
@@ -80,6 +82,7 @@ impl Office {
             hub: hub.clone(),
             ledger: ledger.clone(),
             roster: roster.clone(),
+            issued: issued.clone(),
             trust_domain: arguments.trust_domain.clone(),
             lifetime: arguments.certificate_lifetime,
             provisioner: Provisioner::new(client.clone(), provision),
@@ -115,7 +118,7 @@ impl Office {
         let configuration = grpc::service(self.hub, admission.clone());
         let (reports, reported) = capture::reports();
         let capture = CaptureService::server(reports, self.roster.clone(), admission);
-        let identity = IdentityService::server(authority.clone(), watch.clone());
+        let identity = IdentityService::server(authority.clone(), watch.clone(), self.issued);
         let services = transport::server()
             .add_service(Authenticated::new(configuration, reviewer.clone(), self.roster.clone()))
             .add_service(Authenticated::new(identity, reviewer.clone(), self.roster.clone()))
