@@ -1,5 +1,10 @@
 //! Logs: to standard error, filtered, and never in the way: a terminal that is slow costs log lines, not requests.
 
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub use testing::logged;
+
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,6 +14,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
@@ -87,17 +93,26 @@ struct Queue {
 pub fn start(filter: &str, format: Format) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let queue = Queue::start(io::stderr()).map_err(LogError::Thread)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(queue.clone());
-    let lines = match format {
-        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => lines.json().flatten_event(true).boxed(),
-    };
+    let lines = lines(format, queue.clone(), io::stderr().is_terminal());
     let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     subscriber.try_init().map_err(|_| LogError::Twice)?;
     let control = Control { filter: handle, dropped: queue.dropped.clone() };
     Ok(Logs { control, queue })
 }
 
+fn lines<S, W>(format: Format, writer: W, colour: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        Format::Text => lines.with_ansi(colour).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    }
+}
+
+/// What this thread logs meanwhile, line by line without the time: how lines look, for the tests of other crates.
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     let refused = |why: String| LogError::Filter { filter: filter.to_owned(), why };
     if filter.trim().is_empty() {
@@ -222,25 +237,8 @@ fn write(waiting: &Receiver<Entry>, mut out: impl Write, dropped: &AtomicU64) {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::Terminal;
     use super::*;
-    use std::sync::Mutex;
-
-    /// A terminal that takes nothing until it is let.
-    #[derive(Clone, Default)]
-    struct Terminal {
-        written: Arc<Mutex<Vec<u8>>>,
-    }
-
-    impl Write for Terminal {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.written.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn a_slow_terminal_costs_lines_and_says_how_many() {

@@ -197,6 +197,7 @@ impl Arrival {
         if let Some(route) = route {
             let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.address);
             record.asked_of(&origin.service, origin.port, serving.tables.generation());
+            record.comes_from(self.identity.as_ref());
             let kind = route.route().kind;
             let decided = draw(&serving.tables, route, &mut *self.worker.rng.borrow_mut());
             drop(serving);

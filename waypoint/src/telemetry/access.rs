@@ -95,3 +95,82 @@ impl Entry {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairway_runtime::logs::{Format, logged};
+
+    /// A request that went through, and one that the proxy answered itself.
+    fn entries() -> [(Entry, Outcome); 2] {
+        let parts = |path: &str| {
+            let request = http::Request::builder().uri(path).header("host", "shop.example");
+            request.body(()).unwrap().into_parts().0
+        };
+        let outcome = |status, reason, sent| Outcome {
+            status,
+            reason,
+            ended: "whole",
+            received: 0,
+            sent,
+            until_head: Duration::from_micros(900),
+            total: Duration::from_micros(1200),
+        };
+        let id = |account: &str| format!("spiffe://cluster.local/ns/shop/sa/{account}").parse().unwrap();
+        let mut served = Entry::new(Sampled::Always, &parts("/cart"));
+        served.client = (Some([10, 7, 0, 9].into()), Some(id("client")));
+        served.route = Some(("HTTPRoute/shop/cart".into(), 1));
+        served.endpoint = Some((([10, 7, 0, 10], 8080).into(), Some(id("cart"))));
+        served.retries = 1;
+        served.generation = Generation(42);
+        let mut lost = Entry::new(Sampled::IfError, &parts("/nowhere"));
+        lost.generation = Generation(42);
+        [
+            (served, outcome(StatusCode::OK, None, 512)),
+            (lost, outcome(StatusCode::NOT_FOUND, Some(Reason::NoRoute), 10)),
+        ]
+    }
+
+    fn lines(format: Format) -> Vec<String> {
+        let own: SpiffeId = "spiffe://cluster.local/ns/shop/sa/waypoint".parse().unwrap();
+        logged(format, || entries().iter().for_each(|(entry, outcome)| entry.write(Some(&own), outcome)))
+    }
+
+    #[test]
+    fn a_line_for_people_says_who_what_where_and_why() {
+        assert_eq!(
+            lines(Format::Text),
+            [
+                "INFO access: method=\"GET\" host=\"shop.example\" path=\"/cart\" status=200 reason=\"\" ended=\"whole\" \
+                 route=\"HTTPRoute/shop/cart\" rule=1 client=10.7.0.9 \
+                 client_identity=\"spiffe://cluster.local/ns/shop/sa/client\" \
+                 own_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" endpoint=10.7.0.10:8080 \
+                 endpoint_identity=\"spiffe://cluster.local/ns/shop/sa/cart\" retries=1 bytes_received=0 bytes_sent=512 \
+                 head_us=900 total_us=1200 generation=42",
+                "INFO access: method=\"GET\" host=\"shop.example\" path=\"/nowhere\" status=404 reason=\"no_route\" \
+                 ended=\"whole\" route=\"\" rule=0 own_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" retries=0 \
+                 bytes_received=0 bytes_sent=10 head_us=900 total_us=1200 generation=42",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_for_machines_says_the_same() {
+        assert_eq!(
+            lines(Format::Json)[0],
+            "\"level\":\"INFO\",\"method\":\"GET\",\"host\":\"shop.example\",\"path\":\"/cart\",\"status\":200,\
+             \"reason\":\"\",\"ended\":\"whole\",\"route\":\"HTTPRoute/shop/cart\",\"rule\":1,\"client\":\"10.7.0.9\",\
+             \"client_identity\":\"spiffe://cluster.local/ns/shop/sa/client\",\
+             \"own_identity\":\"spiffe://cluster.local/ns/shop/sa/waypoint\",\"endpoint\":\"10.7.0.10:8080\",\
+             \"endpoint_identity\":\"spiffe://cluster.local/ns/shop/sa/cart\",\"retries\":1,\"bytes_received\":0,\
+             \"bytes_sent\":512,\"head_us\":900,\"total_us\":1200,\"generation\":42,\"target\":\"access\"}"
+        );
+    }
+
+    #[test]
+    fn of_errors_only_nothing_else_is_written() {
+        let [(mut served, outcome), _] = entries();
+        served.sampled = Sampled::IfError;
+        assert_eq!(logged(Format::Text, || served.write(None, &outcome)), [""; 0]);
+    }
+}

@@ -114,27 +114,19 @@ impl Collector for Metrics {
             Ok::<(), fmt::Error>(())
         };
         let get = |list: &[AtomicU64], index: usize| list.get(index).map_or(0, |it| it.load(Relaxed));
+        family("requests", "Requests by class of the response's status", "class", &CLASSES, &|it, index| {
+            get(&it.by_class, index)
+        })?;
         family(
-            "fairway_requests",
-            "Requests by class of the response's status",
-            "class",
-            &CLASSES,
-            &|it, index| get(&it.by_class, index),
-        )?;
-        family(
-            "fairway_own_answers",
+            "own_answers",
             "Requests the proxy itself answered, by reason",
             "reason",
             &Reason::LABELS,
             &|it, index| get(&it.by_reason, index),
         )?;
         let active: u64 = self.0.iter().map(|it| it.active()).sum();
-        let gauge = encoder.encode_descriptor(
-            "fairway_requests_active",
-            "Requests under way",
-            None,
-            MetricType::Gauge,
-        )?;
+        let gauge =
+            encoder.encode_descriptor("requests_active", "Requests under way", None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(active).unwrap_or(i64::MAX)).encode(gauge)?;
 
         let mut total = 0;
@@ -146,7 +138,7 @@ impl Collector for Metrics {
         }
         let seconds = self.sum(|it| &it.duration_us) as f64 / 1e6;
         let mut histogram = encoder.encode_descriptor(
-            "fairway_request_duration_seconds",
+            "request_duration_seconds",
             "From a request's head to the end of its response",
             None,
             MetricType::Histogram,
@@ -154,17 +146,17 @@ impl Collector for Metrics {
         histogram.encode_histogram::<NoLabelSet>(seconds, total, &buckets, None)?;
 
         let plain: [(&str, &str, Choose); 7] = [
-            ("fairway_connections", "Client connections accepted", |it| &it.connections),
-            ("fairway_connections_refused", "Client connections that never carried a request", |it| {
+            ("connections", "Client connections accepted", |it| &it.connections),
+            ("connections_refused", "Client connections that never carried a request", |it| {
                 &it.connections_refused
             }),
-            ("fairway_upstream_connects", "Connections made to endpoints", |it| &it.upstream_connects),
-            ("fairway_upstream_connect_failures", "Connections to endpoints that failed", |it| {
+            ("upstream_connects", "Connections made to endpoints", |it| &it.upstream_connects),
+            ("upstream_connect_failures", "Connections to endpoints that failed", |it| {
                 &it.upstream_connect_failures
             }),
-            ("fairway_retries", "Tries beyond the first", |it| &it.retries),
-            ("fairway_mirrored", "Requests copied to a mirror", |it| &it.mirrored),
-            ("fairway_mirrors_dropped", "Requests that should have been copied and were not", |it| {
+            ("retries", "Tries beyond the first", |it| &it.retries),
+            ("mirrored", "Requests copied to a mirror", |it| &it.mirrored),
+            ("mirrors_dropped", "Requests that should have been copied and were not", |it| {
                 &it.mirrors_dropped
             }),
         ];
@@ -190,7 +182,8 @@ mod tests {
         workers[1].begin();
         workers[1].end(Some(StatusCode::NOT_FOUND), Some(Reason::NoRoute), Duration::from_secs(60));
         workers[1].begin();
-        let mut registry = Registry::default();
+        // As the program has it.
+        let mut registry = Registry::with_prefix("fairway");
         registry.register_collector(Box::new(Metrics(workers)));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -63,6 +63,7 @@ pub struct StreamRecord {
 struct Entry {
     sampled: Sampled,
     client: Option<IpAddr>,
+    client_identity: Option<SpiffeId>,
     name: Option<Arc<str>>,
     listener: Option<ListenerKey>,
     service: Option<Arc<str>>,
@@ -143,6 +144,7 @@ impl StreamRecord {
         let entry = |sampled| Entry {
             sampled,
             client,
+            client_identity: None,
             name: None,
             listener: None,
             service: None,
@@ -175,6 +177,13 @@ impl StreamRecord {
         if let Some(entry) = &mut self.entry {
             entry.service = Some(format!("{service}:{port}").into());
             entry.generation = generation;
+        }
+    }
+
+    /// Who the client proved to be.
+    pub fn comes_from(&mut self, identity: Option<&SpiffeId>) {
+        if let Some(entry) = &mut self.entry {
+            entry.client_identity = identity.cloned();
         }
     }
 
@@ -237,6 +246,7 @@ impl Drop for StreamRecord {
             service = entry.service.as_deref().unwrap_or_default(),
             route = entry.route.as_ref().map(RouteKey::as_str).unwrap_or_default(),
             client = entry.client.map(tracing::field::display),
+            client_identity = entry.client_identity.as_ref().map(SpiffeId::as_str),
             own_identity = self.telemetry.identity.as_ref().map(SpiffeId::as_str),
             endpoint = endpoint.map(|(address, _)| tracing::field::display(address)),
             endpoint_identity = endpoint.and_then(|(_, identity)| identity.as_ref()).map(SpiffeId::as_str),
@@ -271,34 +281,26 @@ pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<
     };
     let reasons = Refusal::ALL.map(Refusal::label);
     let families: [(&str, &str, &str, &[&str], Place); 4] = [
+        ("streams", "Byte streams and datagram sessions begun", "kind", &StreamKind::LABELS, |it, index| {
+            it.begun.get(index)
+        }),
         (
-            "fairway_streams",
-            "Byte streams and datagram sessions begun",
-            "kind",
-            &StreamKind::LABELS,
-            |it, index| it.begun.get(index),
-        ),
-        (
-            "fairway_streams_refused",
+            "streams_refused",
             "Connections closed and datagrams dropped instead of being carried",
             "reason",
             &reasons,
             |it, index| it.refused.get(index),
         ),
         (
-            "fairway_stream_bytes",
+            "stream_bytes",
             "Bytes of streams and datagrams, from clients and to them",
             "direction",
             &DIRECTIONS,
             |it, index| it.bytes.get(index),
         ),
-        (
-            "fairway_datagrams",
-            "Datagrams, from clients and to them",
-            "direction",
-            &DIRECTIONS,
-            |it, index| it.datagrams.get(index),
-        ),
+        ("datagrams", "Datagrams, from clients and to them", "direction", &DIRECTIONS, |it, index| {
+            it.datagrams.get(index)
+        }),
     ];
     for (name, help, label, values, of) in families {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -307,8 +309,8 @@ pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<
         }
     }
     let plain: [(&str, &str, Place); 2] = [
-        ("fairway_streams_cut_off", "Streams that the end of the proxy cut off", |it, _| Some(&it.cut_off)),
-        ("fairway_datagrams_lost", "Datagrams that a full queue of the kernel did not take", |it, _| {
+        ("streams_cut_off", "Streams that the end of the proxy cut off", |it, _| Some(&it.cut_off)),
+        ("datagrams_lost", "Datagrams that a full queue of the kernel did not take", |it, _| {
             Some(&it.datagrams_lost)
         }),
     ];
@@ -318,7 +320,7 @@ pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<
     }
     let active: u64 = workers.iter().map(|it| it.streams.active()).sum();
     let gauge = encoder.encode_descriptor(
-        "fairway_streams_active",
+        "streams_active",
         "Byte streams and datagram sessions under way",
         None,
         MetricType::Gauge,
@@ -330,39 +332,18 @@ pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<
 mod tests {
     use super::*;
     use crate::settings::AccessLogging;
-    use std::io::{self, Write};
-    use std::sync::Mutex;
+    use fairway_runtime::logs::{self, Format};
 
-    /// Lines of the log, for a test to read.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn logged(logging: AccessLogging, stream: impl FnOnce(&Rc<Telemetry>)) -> Vec<serde_json::Value> {
-        let lines = Lines::default();
-        let written = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_writer(move || written.clone())
-            .finish();
-        let telemetry = Rc::new(Telemetry::new(Arc::default(), None, logging));
-        tracing::subscriber::with_default(subscriber, || stream(&telemetry));
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    fn logged(logging: AccessLogging, format: Format, stream: impl FnOnce(&Rc<Telemetry>)) -> Vec<String> {
+        let own = "spiffe://cluster.local/ns/shop/sa/waypoint".parse().unwrap();
+        let telemetry = Rc::new(Telemetry::new(Arc::default(), Some(own), logging));
+        logs::logged(format, || stream(&telemetry))
     }
 
     fn good(telemetry: &Rc<Telemetry>) {
         let mut record = StreamRecord::begin(telemetry, StreamKind::Tcp, Some([192, 0, 2, 1].into()));
+        record.asked_of(&"shop/db".into(), 5432, Generation(3));
+        record.comes_from(Some(&"spiffe://cluster.local/ns/shop/sa/web".parse().unwrap()));
         record.reached(&EndpointRecord::new(([10, 0, 0, 1], 5432).into(), None));
         record.moved().received.set(7);
         record.ended(Carried::Whole);
@@ -372,21 +353,34 @@ mod tests {
         StreamRecord::begin(telemetry, StreamKind::Tls, None).refuse(Refusal::NoListener);
     }
 
-    #[test]
-    fn each_stream_has_a_line_that_tells_how_it_ended() {
-        let lines = logged(AccessLogging::OneIn(1), |telemetry| {
+    #[tokio::test(start_paused = true)]
+    async fn each_stream_has_a_line_that_tells_how_it_ended() {
+        let both = |telemetry: &Rc<Telemetry>| {
             good(telemetry);
             refused(telemetry);
-        });
-        let told = |line: usize, key: &str| lines[line][key].as_str().unwrap_or_default().to_owned();
-        assert_eq!((told(0, "stream"), told(0, "ended")), ("tcp".into(), "whole".into()));
-        assert_eq!((told(0, "client"), told(0, "endpoint")), ("192.0.2.1".into(), "10.0.0.1:5432".into()));
-        assert_eq!(lines[0]["bytes_received"], 7);
-        assert_eq!((told(1, "stream"), told(1, "ended")), ("tls".into(), "refused".into()));
-        assert_eq!(told(1, "reason"), "no_listener");
-        assert_eq!(logged(AccessLogging::Errors, good).len(), 0);
-        assert_eq!(logged(AccessLogging::Errors, refused).len(), 1);
-        assert_eq!(logged(AccessLogging::Off, refused).len(), 0);
+        };
+        assert_eq!(
+            logged(AccessLogging::OneIn(1), Format::Text, both),
+            [
+                "INFO access: stream=\"tcp\" name=\"\" reason=\"\" ended=\"whole\" listener=\"\" service=\"shop/db:5432\" \
+                 route=\"\" client=192.0.2.1 client_identity=\"spiffe://cluster.local/ns/shop/sa/web\" \
+                 own_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" endpoint=10.0.0.1:5432 \
+                 bytes_received=7 bytes_sent=0 total_us=0 generation=3",
+                "INFO access: stream=\"tls\" name=\"\" reason=\"no_listener\" ended=\"refused\" listener=\"\" service=\"\" \
+                 route=\"\" own_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" bytes_received=0 bytes_sent=0 \
+                 total_us=0 generation=0",
+            ]
+        );
+        assert_eq!(
+            logged(AccessLogging::Errors, Format::Json, both),
+            [
+                "\"level\":\"INFO\",\"stream\":\"tls\",\"name\":\"\",\"reason\":\"no_listener\",\"ended\":\"refused\",\
+              \"listener\":\"\",\"service\":\"\",\"route\":\"\",\
+              \"own_identity\":\"spiffe://cluster.local/ns/shop/sa/waypoint\",\"bytes_received\":0,\"bytes_sent\":0,\
+              \"total_us\":0,\"generation\":0,\"target\":\"access\"}"
+            ]
+        );
+        assert_eq!(logged(AccessLogging::Off, Format::Text, both).len(), 0);
     }
 
     #[test]

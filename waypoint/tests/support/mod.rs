@@ -86,11 +86,9 @@ impl Proxy {
 
     /// What the workers have counted, as a scrape shows it.
     pub fn scrape(&self) -> String {
-        let mut registry = prometheus_client::registry::Registry::default();
-        registry.register_collector(Box::new(self.waypoint.metrics()));
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text
+        let metrics = fairway_runtime::metrics::Metrics::new("waypoint", "test");
+        metrics.with_registry(|registry| registry.register_collector(Box::new(self.waypoint.metrics())));
+        metrics.encode()
     }
 }
 
