@@ -15,6 +15,8 @@ pub(super) struct Right {
     pub(super) namespace: Option<String>,
     /// What does not work without it.
     pub(super) without: &'static str,
+    /// Whether it may be given in some namespaces only (rbac.gatewayNamespaces of the chart).
+    pub(super) limited: bool,
 }
 
 /// A service account.
@@ -65,6 +67,7 @@ pub(super) fn wanted(installation: Option<&Installation<'_>>) -> Vec<Right> {
             resource,
             namespace: None,
             without: "the charts cannot be installed",
+            limited: false,
         };
         return TO_INSTALL.into_iter().map(right).collect();
     };
@@ -77,6 +80,7 @@ pub(super) fn wanted(installation: Option<&Installation<'_>>) -> Vec<Right> {
         resource,
         namespace: None,
         without,
+        limited: resource == "deployments",
     };
     let controller = account(installation.service_account());
     let mut rights: Vec<Right> =

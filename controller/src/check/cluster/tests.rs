@@ -137,7 +137,27 @@ fn what_is_wrong_with_the_programs_is_named() {
     let pods =
         |it: &mut Picture, pods: Vec<Value>| it.inventory.shelves.get_mut(&Kind::Pod).unwrap().1 = Ok(pods);
     type Case<'a> = (&'a dyn Fn(&mut Picture), &'a str, &'a [&'a str]);
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 11] = [
+        (
+            &|it| {
+                let fairway = namespace(
+                    "fairway-system",
+                    json!({ "pod-security.kubernetes.io/enforce": "restricted" }),
+                );
+                it.inventory.shelves.get_mut(&Kind::Namespace).unwrap().1 = Ok(vec![fairway]);
+                it.daemon_sets.as_mut().unwrap()[0].status.as_mut().unwrap().number_ready = 0;
+            },
+            "error",
+            &["0 of 2 tunnels", "`restricted`", "enforce=privileged"],
+        ),
+        (
+            &|it| it.rights = answered(it.installation().as_ref(), |it| Ok(it != "create deployments.apps")),
+            "warning",
+            &[
+                "fairway-controller may not create deployments.apps in every namespace",
+                "rbac.gatewayNamespaces",
+            ],
+        ),
         (
             &|it| it.deployments.as_mut().unwrap()[0].status = None,
             "error",

@@ -5,8 +5,11 @@ use super::super::report::{Grade, Verdict};
 use crate::leader;
 use crate::provision::metadata::{GATEWAY_CLASS_NAME, MANAGED_BY, MANAGER};
 use crate::resources::Kind;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use std::collections::BTreeMap;
+
+/// The label of Pod Security Admission.
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
 pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
     let Some(installation) = picture.installation() else {
@@ -92,6 +95,17 @@ fn tunnels(picture: &Picture, installation: &Installation<'_>) -> Option<Verdict
     };
     let status = set.status.clone().unwrap_or_default();
     let wanted = status.desired_number_scheduled;
+    if status.number_ready < wanted
+        && let Some(level) = enforced(picture, installation.namespace)
+    {
+        let message = format!(
+            "{} of {wanted} tunnels are ready: its namespace enforces Pod Security `{level}`",
+            status.number_ready
+        );
+        let remedy =
+            format!("kubectl label namespace {} {ENFORCE}=privileged --overwrite", installation.namespace);
+        return Some(Verdict::new(Grade::Error, message, remedy).of(object));
+    }
     if status.number_ready < wanted {
         let message = format!("{} of {wanted} tunnels are ready", status.number_ready);
         let remedy =
@@ -105,6 +119,13 @@ fn tunnels(picture: &Picture, installation: &Installation<'_>) -> Option<Verdict
         return Some(Verdict::new(Grade::Note, message, remedy).of(object));
     }
     Some(Verdict::ok(format!("{wanted} tunnels are ready, one a node")))
+}
+
+/// The Pod Security level of a namespace, if it keeps tunnels from running.
+fn enforced(picture: &Picture, namespace: &str) -> Option<String> {
+    let all = picture.inventory.all::<Namespace>(Kind::Namespace);
+    let own = all.into_iter().find(|it| it.metadata.name.as_deref() == Some(namespace))?;
+    own.metadata.labels?.remove(ENFORCE).filter(|it| it != "privileged")
 }
 
 /// Programs of several versions work together during an upgrade, and are a mistake after it.

@@ -41,7 +41,7 @@ fn server(picture: &Picture) -> Verdict {
 fn rights(picture: &Picture) -> Vec<Verdict> {
     let mut found = Vec::new();
     for it in &picture.rights {
-        let Right { account, without, .. } = &it.right;
+        let Right { account, without, limited, .. } = &it.right;
         match (&it.allowed, account) {
             (Ok(true), _) => {}
             (Ok(false), None) => {
@@ -50,11 +50,15 @@ fn rights(picture: &Picture) -> Vec<Verdict> {
                 found.push(Verdict::new(Grade::Error, message, remedy).of(&it.right));
             }
             (Ok(false), Some(account)) => {
-                let message = format!("{} may not {}, and so {without}", account.name, it.right);
+                let (grade, place) = match limited {
+                    true => (Grade::Warning, " in every namespace"),
+                    false => (Grade::Error, ""),
+                };
+                let message = format!("{} may not {}{place}, and so {without}", account.name, it.right);
                 let remedy = "helm upgrade fairway, which gives its rights back; with rbac.create=false or \
                               rbac.gatewayNamespaces see docs/rbac.md";
                 let object = format!("ServiceAccount {}/{}", account.namespace, account.name);
-                found.push(Verdict::new(Grade::Error, message, remedy).of(object));
+                found.push(Verdict::new(grade, message, remedy).of(object));
             }
             (Err(why), _) => {
                 let message = format!("which rights there are cannot be asked for: {why}");
