@@ -40,9 +40,35 @@ enum OutcomeLabel {
     cut_off,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PlaintextLabels {
+    namespace: Arc<str>,
+    kind: Plaintext,
+}
+
+/// A connection outside the mesh's mTLS, seen from a captured pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as they are written on the metrics page")]
+pub(super) enum Plaintext {
+    /// It came from outside the mesh, and was let in.
+    let_in,
+    /// It came from outside the mesh, and was refused: the pod is strict, or authorization says no.
+    refused,
+    /// Its node's kubelet probes: that is plaintext for ever, and no reason not to be strict.
+    probe,
+    /// The pod opened it, to somebody who has no tunnel.
+    sent,
+}
+
+/// The plaintext counters of one namespace's pods, looked up when a pod is first served, so that counting takes no lock.
+pub(super) struct PlaintextCounters(HashMap<Plaintext, Counter>);
+
 /// The counters. Looked up when the program starts, so that counting takes no lock.
 #[derive(Clone)]
-pub(crate) struct Metrics(Arc<HashMap<Door, Doorway>>);
+pub(crate) struct Metrics {
+    doors: Arc<HashMap<Door, Doorway>>,
+    plaintext: Family<PlaintextLabels, Counter>,
+}
 
 struct Doorway {
     open: Gauge,
@@ -80,24 +106,48 @@ impl Metrics {
             };
             (door, doorway)
         });
-        Self(Arc::new(doors.into()))
+        let plaintext = Family::<PlaintextLabels, Counter>::default();
+        let help = "Connections outside the mesh's mTLS, by the namespace of the captured pod";
+        registry.register("plaintext_connections", help, plaintext.clone());
+        Self { doors: Arc::new(doors.into()), plaintext }
+    }
+
+    /// Those of a namespace. Namespaces of this node's pods are few; pods are not named.
+    pub(super) fn plaintext_of(&self, namespace: &str) -> PlaintextCounters {
+        let counter = |kind| {
+            let labels = PlaintextLabels { namespace: namespace.into(), kind };
+            (kind, self.plaintext.get_or_create_owned(&labels))
+        };
+        PlaintextCounters(Plaintext::ALL.map(counter).into())
     }
 
     pub(super) fn opened(&self, door: Door) {
-        if let Some(doorway) = self.0.get(&door) {
+        if let Some(doorway) = self.doors.get(&door) {
             doorway.open.inc();
             doorway.opened.inc();
         }
     }
 
     pub(super) fn closed(&self, door: Door, outcome: Outcome, sent: u64, received: u64) {
-        if let Some(doorway) = self.0.get(&door) {
+        if let Some(doorway) = self.doors.get(&door) {
             doorway.open.dec();
             doorway.sent.inc_by(sent);
             doorway.received.inc_by(received);
             if let Some(counter) = doorway.outcomes.get(&outcome) {
                 counter.inc();
             }
+        }
+    }
+}
+
+impl Plaintext {
+    const ALL: [Self; 4] = [Self::let_in, Self::refused, Self::probe, Self::sent];
+}
+
+impl PlaintextCounters {
+    pub(super) fn count(&self, kind: Plaintext) {
+        if let Some(counter) = self.0.get(&kind) {
+            counter.inc();
         }
     }
 }
@@ -122,5 +172,41 @@ impl From<Outcome> for OutcomeLabel {
             Outcome::NoIdentity => Self::no_identity,
             Outcome::CutOff => Self::cut_off,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plaintext_is_counted_by_namespace_and_kind_only() {
+        let mut registry = Registry::with_prefix("fairway");
+        let metrics = Metrics::new(&mut registry);
+        let (shop, other) = (metrics.plaintext_of("shop"), metrics.plaintext_of("other"));
+        // Another pod of the same namespace counts into the same line.
+        let again = metrics.plaintext_of("shop");
+        shop.count(Plaintext::let_in);
+        again.count(Plaintext::let_in);
+        shop.count(Plaintext::probe);
+        other.count(Plaintext::refused);
+        other.count(Plaintext::sent);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for (namespace, kind, count) in [
+            ("shop", "let_in", 2),
+            ("shop", "probe", 1),
+            ("shop", "refused", 0),
+            ("other", "refused", 1),
+            ("other", "sent", 1),
+            ("other", "let_in", 0),
+        ] {
+            let line = format!(
+                "fairway_ztunnel_plaintext_connections_total{{namespace=\"{namespace}\",kind=\"{kind}\"}} {count}"
+            );
+            assert!(text.lines().any(|it| it == line), "`{line}` is not in\n{text}");
+        }
+        let lines = text.lines().filter(|it| it.starts_with("fairway_ztunnel_plaintext")).count();
+        assert_eq!(lines, 8, "two namespaces, four kinds");
     }
 }

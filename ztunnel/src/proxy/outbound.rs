@@ -3,6 +3,7 @@
 use super::account::{Account, Outcome};
 use super::acquaintance::{self, NoIdentity, identity};
 use super::link::{self, Far, reset};
+use super::metrics::Plaintext;
 use super::worker::Here;
 use super::{Door, Worker};
 use crate::decide::{self, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
@@ -64,6 +65,9 @@ pub(super) async fn carry(
     let connected = Box::pin(connect(&worker, &here, &near, client, &mut account)).await;
     match connected {
         Ok(Connected { far, peer, way, _busy }) => {
+            if matches!(far, Far::Plain(_)) {
+                here.plaintext.count(Plaintext::sent);
+            }
             account.connected(peer, way);
             link::carry(near, far, &drain, &mut account).await;
         }

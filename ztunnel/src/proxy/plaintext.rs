@@ -3,6 +3,7 @@
 use super::account::{Account, Outcome};
 use super::acquaintance;
 use super::link::{self, Far, reset};
+use super::metrics::Plaintext;
 use super::worker::Here;
 use super::{Door, Worker};
 use crate::decide::{self, Client, Inbound, InboundRefusal};
@@ -62,21 +63,24 @@ async fn reach(
             return None;
         }
     };
-    {
+    let client_is = {
         let index = acquaintance::index_with(worker, &here.pod).await;
         account.decided(index.generation(), destination);
-        let verdict = match acquaintance::workload(&index, &here.pod) {
+        let (client, verdict) = match acquaintance::workload(&index, &here.pod) {
             Some(pod) => {
                 let client = who(worker, pod, near, destination).await;
-                decide::inbound(&index, pod, here.pod.addresses(pod), client, destination)
+                (client, decide::inbound(&index, pod, here.pod.addresses(pod), client, destination))
             }
-            None => Inbound::Refuse(InboundRefusal::UnknownPod),
+            None => (Client::Stranger, Inbound::Refuse(InboundRefusal::UnknownPod)),
         };
         if let Inbound::Refuse(refusal) = verdict {
+            here.plaintext.count(Plaintext::refused);
             account.failed(Outcome::Refused, refusal);
             return None;
         }
-    }
+        client
+    };
+    here.plaintext.count(if client_is == Client::Node { Plaintext::probe } else { Plaintext::let_in });
     match here.from_pod.connect_as(client.ip(), destination, worker.settings.program_wait).await {
         Ok(program) => {
             account.connected(None, "plain");

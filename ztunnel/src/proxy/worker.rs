@@ -1,6 +1,7 @@
 //! One worker: accepts for the pods at home on it, and carries.
 
 use super::link::FromPod;
+use super::metrics::PlaintextCounters;
 use super::{Command, Door, Fleet, Listeners, Metrics, inbound, outbound, plaintext};
 use crate::Settings;
 use crate::pod::LocalPod;
@@ -38,6 +39,8 @@ pub(super) struct Here {
     pub(super) from_pod: FromPod,
     /// Tunnels opened as this pod, from its namespace.
     pub(super) pool: Pool<FromPod>,
+    /// What goes past the mesh's mTLS, in the pod's namespace.
+    pub(super) plaintext: PlaintextCounters,
     /// Connections open now to each endpoint, as far as this worker knows.
     pub(super) busy: RefCell<HashMap<SocketAddr, u32, ahash::RandomState>>,
 }
@@ -154,6 +157,7 @@ impl Worker {
             pod: pod.clone(),
             from_pod: from_pod.clone(),
             pool: Pool::new(from_pod, self.settings.client),
+            plaintext: self.metrics.plaintext_of(pod.key.as_str().split('/').next().unwrap_or_default()),
             busy: RefCell::default(),
         });
         pods.insert(Arc::as_ptr(pod), here.clone());

@@ -253,5 +253,7 @@ fn kubelet_probes_a_strict_pod_and_nobody_else_does() {
         let stranger = cluster.pod("stranger", "10.7.0.50");
         let said = talk(stranger.connect(at(&pod, 8080)).await, "how are you").await;
         assert!(said.is_err_and(|error| error.contains("reset")));
+        let counted = ["probe", "let_in", "refused"].map(|kind| cluster.plaintext(0, kind));
+        assert_eq!(counted, [1, 0, 2], "probes are no traffic that strict mode would cut off");
     });
 }

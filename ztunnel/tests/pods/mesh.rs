@@ -36,6 +36,7 @@ pub(crate) struct Cluster {
 
 struct Node {
     name: &'static str,
+    metrics: Metrics,
     ztunnel: Ztunnel,
     applier: Applier,
     trigger: Trigger,
@@ -95,6 +96,14 @@ impl Cluster {
             node.applier.apply(&next, &changes).unwrap();
         }
         self.snapshot = next;
+    }
+
+    /// How many connections of a kind a node's tunnel has seen go past mTLS, at the pods' namespace.
+    pub(crate) fn plaintext(&self, node: usize, kind: &str) -> u64 {
+        let text = self.nodes[node].metrics.encode();
+        let name =
+            format!("fairway_ztunnel_plaintext_connections_total{{namespace=\"shop\",kind=\"{kind}\"}} ");
+        text.lines().find_map(|it| it.strip_prefix(&name)?.parse().ok()).unwrap_or_default()
     }
 
     /// Registers a pod with the tunnel of a node, as a CNI plugin does.
@@ -197,7 +206,7 @@ fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace) -> Node
     let (trigger, watch) = drain::channel();
     let metrics = Metrics::new("ztunnel", "test");
     let (ztunnel, applier) = Ztunnel::start(settings, identities, &metrics, watch.clone()).unwrap();
-    Node { name, ztunnel, applier, trigger, watch, duty: Duty::default(), succeeds: None }
+    Node { name, metrics, ztunnel, applier, trigger, watch, duty: Duty::default(), succeeds: None }
 }
 
 fn serve(node: &Node, server: Server) {

@@ -88,7 +88,7 @@ fn plaintext_from_outside_is_served_by_permissive_pods_and_reset_by_strict_ones(
         "traffic::plaintext_from_outside_is_served_by_permissive_pods_and_reset_by_strict_ones",
         async |sandbox| {
             let mut cluster = Cluster::new(sandbox);
-            let (_client, server) = two_pods(&mut cluster, PERMISSIVE, &[]).await;
+            let (client, server) = two_pods(&mut cluster, PERMISSIVE, &[]).await;
             let outsider = cluster.pod("outsider", "10.7.0.50");
             let said = talk(outsider.connect(at(&server, 8080)).await, "hi").await;
             assert_eq!(said, Ok("hello 10.7.0.50\nhi".to_owned()));
@@ -104,6 +104,17 @@ fn plaintext_from_outside_is_served_by_permissive_pods_and_reset_by_strict_ones(
             cluster.commit(vec![workload(&server, STRICT, &[])], vec![]);
             let said = talk(outsider.connect(at(&server, 8080)).await, "hi").await;
             assert!(said.clone().is_err_and(|error| error.contains("reset")), "{said:?}");
+            let counted = ["probe", "let_in", "refused"].map(|kind| {
+                let of = |node| cluster.plaintext(node, kind);
+                of(0) + of(1)
+            });
+            assert_eq!(counted, [0, 21, 1]);
+
+            // What a pod of the mesh says to somebody outside it is plaintext, too.
+            start_program(&outsider, 8080).await;
+            let said = talk(client.connect(at(&outsider, 8080)).await, "hi").await;
+            assert_eq!(said, Ok("hello 10.7.0.10\nhi".to_owned()));
+            assert_eq!(cluster.plaintext(0, "sent") + cluster.plaintext(1, "sent"), 1);
         },
     );
 }
