@@ -6,6 +6,7 @@ use crate::admission::Roster;
 use crate::apiserver::{self, describe};
 use crate::events::{Happening, Recorder};
 use crate::resources::{Kind, ObjectRef};
+use crate::status::reason;
 use fairway_config::model::ObjectName;
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -19,9 +20,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-/// The label, and the condition's type.
+/// The label; the condition's type is [`reason::CAPTURED`].
 const LABEL: &str = "fairway.dev/captured";
-const CONDITION: &str = "fairway.dev/Captured";
 /// Who writes them.
 const MANAGER: &str = "fairway-capture";
 /// Writes under way at once.
@@ -118,7 +118,7 @@ fn manifest(Change { uid, pod, mark, since }: &Change, now: Timestamp) -> Value 
         object["metadata"]["labels"] = json!({ LABEL: captured.to_string() });
         object["status"] = json!({
             "conditions": [{
-                "type": CONDITION,
+                "type": reason::CAPTURED,
                 "status": if captured { "True" } else { "False" },
                 "reason": mark.place.word(),
                 "message": mark.message,

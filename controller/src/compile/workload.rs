@@ -7,12 +7,11 @@ use super::settings::{Capture, Settings};
 use super::{authorization, class};
 use crate::resources::{Kind, Meta, ObjectRef, Pod};
 use fairway_config::model::{
-    Aside, MESH_LABEL, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload, WorkloadKey,
+    Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload,
+    WorkloadKey,
 };
 use std::sync::Arc;
 
-/// The label or annotation that says whether plaintext is let in.
-const MUTUAL_TLS: &str = "fairway.dev/mtls";
 /// The name of a waypoint that nobody wrote a Gateway for.
 pub(super) const IMPLIED_WAYPOINT: &str = "waypoint";
 /// Its name where a Gateway of another class is called that already.
@@ -102,7 +101,8 @@ fn runs_our_proxy(reader: &mut Reader<'_>, pod: &Pod) -> bool {
 
 /// The pod's own word, else its namespace's, else permissive. A word that is not understood is taken as strict.
 fn mutual_tls(reader: &mut Reader<'_>, pod: &Pod, made: &mut Evaluation) -> MutualTls {
-    let word = |meta: &Meta| meta.label(MUTUAL_TLS).or(meta.annotation(MUTUAL_TLS)).map(str::to_owned);
+    let word =
+        |meta: &Meta| meta.label(MUTUAL_TLS_LABEL).or(meta.annotation(MUTUAL_TLS_LABEL)).map(str::to_owned);
     let own = word(&pod.meta)
         .map(|it| (it, ObjectRef::new(Kind::Pod, pod.meta.namespace.clone(), &*pod.meta.name)));
     let said = own.or_else(|| {
@@ -114,7 +114,7 @@ fn mutual_tls(reader: &mut Reader<'_>, pod: &Pod, made: &mut Evaluation) -> Mutu
         Some((word, _)) if word == "permissive" => MutualTls::Permissive,
         Some((word, _)) if word == "strict" => MutualTls::Strict,
         Some((word, object)) => {
-            let field = format!("metadata.labels[{MUTUAL_TLS}]");
+            let field = format!("metadata.labels[{MUTUAL_TLS_LABEL}]");
             let message = format!("`{word}` is not understood, so only mTLS is let in");
             made.error(&object, field, message, "use `strict` or `permissive`");
             MutualTls::Strict

@@ -23,6 +23,9 @@ pub const ENFORCED: &str = "fairway.dev/Enforced";
 /// Of a Service: connections to it go through a waypoint, and which.
 pub const THROUGH_WAYPOINT: &str = "fairway.dev/ThroughWaypoint";
 
+/// Of a pod: whether it is captured (docs/decisions/0007-who-is-captured.md).
+pub const CAPTURED: &str = "fairway.dev/Captured";
+
 /// The types of conditions that are ours to write and to take away; those of others in the same list stay.
 const OURS: &[&str] = &[
     ACCEPTED,

@@ -42,7 +42,7 @@ pub use trust::{
     BackendSecurity, BackendTls, BackendTrust, ClientValidation, InvalidBundle, SubjectName, TrustBundle,
     WithoutCertificate,
 };
-pub use workload::{Aside, MESH_LABEL, Mesh, MutualTls, Workload};
+pub use workload::{Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, Workload};
 
 pub use fairway_identity::SpiffeId;
 pub use fairway_policy::Authorization;

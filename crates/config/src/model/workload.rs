@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// The label that puts a namespace in the mesh (`enabled`), or takes a pod out of its namespace's (`disabled`).
 pub const MESH_LABEL: &str = "fairway.dev/mesh";
 
+/// The label or annotation of a namespace or a pod that says whether plaintext is let in (`strict`, `permissive`).
+pub const MUTUAL_TLS_LABEL: &str = "fairway.dev/mtls";
+
 /// A pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {

@@ -5,12 +5,10 @@ use super::super::report::{Grade, Verdict};
 use super::objects::Compiled;
 use super::words::{self, MESH};
 use crate::resources::Kind;
+use crate::status::reason;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeSet;
-
-/// The condition that says whether a pod is captured (docs/decisions/0007-who-is-captured.md).
-const CAPTURED: &str = "fairway.dev/Captured";
 
 pub(super) fn judge(picture: &Picture, compiled: &Compiled) -> Vec<Verdict> {
     let namespaces: Vec<Namespace> = picture.inventory.all(Kind::Namespace);
@@ -55,7 +53,7 @@ pub(super) fn judge(picture: &Picture, compiled: &Compiled) -> Vec<Verdict> {
 fn outside(pod: &Pod) -> Option<Option<Verdict>> {
     let status = pod.status.as_ref();
     let condition = status.and_then(|it| it.conditions.as_ref()).into_iter().flatten();
-    let condition = condition.into_iter().find(|it| it.type_ == CAPTURED);
+    let condition = condition.into_iter().find(|it| it.type_ == reason::CAPTURED);
     if condition.is_some_and(|it| it.status == "True") {
         return None;
     }

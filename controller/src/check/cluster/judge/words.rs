@@ -1,10 +1,10 @@
 //! Labels and annotations of ours with words that mean nothing, or that are none of ours.
 
 use super::super::report::{Grade, Verdict};
+pub(super) use fairway_config::model::MESH_LABEL as MESH;
+use fairway_config::model::MUTUAL_TLS_LABEL as MUTUAL_TLS;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub(super) const MESH: &str = "fairway.dev/mesh";
-const MUTUAL_TLS: &str = "fairway.dev/mtls";
 const DOMAIN: &str = "fairway.dev/";
 
 /// Those with a meaning, or written by Fairway itself.
