@@ -1,7 +1,6 @@
 package behaviour
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -46,13 +45,18 @@ func (s *stage) ask(dial load.Dial, address, path string) (load.Answer, error) {
 func (s *stage) variant(dial load.Dial, address, wanted string, limit time.Duration) time.Duration {
 	s.Helper()
 	return s.until(limit, fmt.Sprintf("an answer of variant %q", wanted), func() (string, error) {
-		answer, err := s.ask(dial, address, "/")
-		if err != nil {
-			return err.Error(), nil
-		}
-		got := answer.Header.Get("variant")
-		return missing(answer.Status == 200 && got == wanted, fmt.Sprintf("status %d, variant %q", answer.Status, got)), nil
+		return s.at(dial, address, "/", 200, wanted)
 	})
+}
+
+// at answers whether a request for a path has this status and variant.
+func (s *stage) at(dial load.Dial, address, path string, status int, variant string) (string, error) {
+	answer, err := s.ask(dial, address, path)
+	if err != nil {
+		return err.Error(), nil
+	}
+	got := answer.Header.Get("variant")
+	return missing(answer.Status == status && got == variant, fmt.Sprintf("%s: status %d, variant %q", path, answer.Status, got)), nil
 }
 
 // serviceRoute is a route of a Service that sets the header `variant` on the way to its own endpoints.
@@ -97,19 +101,6 @@ func (s *stage) says(kind, name, condition, status, words string) {
 		}
 		return missing(found.Status == status && strings.Contains(found.Message, words), found.String()), nil
 	})
-}
-
-// lingering sets how long waypoints are kept that nothing needs, for the time of the test.
-func (s *stage) lingering(span time.Duration) {
-	s.Helper()
-	values := s.installedValues()
-	s.Cleanup(func() {
-		back := &stage{T: s.T, ctx: context.Background(), namespace: s.namespace}
-		back.upgrade(values, "--reset-values")
-		back.rolledOut(systemNamespace, controllerName)
-	})
-	s.upgrade(values, "--reset-values", "--set", "mesh.waypointLinger="+span.String())
-	s.rolledOut(systemNamespace, controllerName)
 }
 
 // nodesOf pods.

@@ -201,6 +201,19 @@ func (s *stage) installedValues() string {
 	return path
 }
 
+// installedWith sets values of the chart (as `helm --set` takes them), for the time of the test.
+func (s *stage) installedWith(settings string) {
+	s.Helper()
+	values := s.installedValues()
+	s.Cleanup(func() {
+		back := &stage{T: s.T, ctx: context.Background(), namespace: s.namespace}
+		back.upgrade(values, "--reset-values")
+		back.rolledOut(systemNamespace, controllerName)
+	})
+	s.upgrade(values, "--reset-values", "--set", settings)
+	s.rolledOut(systemNamespace, controllerName)
+}
+
 func (s *stage) upgrade(values string, more ...string) {
 	s.Helper()
 	for _, chart := range []string{"fairway-crds", "fairway"} {

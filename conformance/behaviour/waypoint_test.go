@@ -131,7 +131,7 @@ func TestWaypointFailsClosed(t *testing.T) {
 func TestWaypointGoes(t *testing.T) {
 	const linger = 5 * time.Second
 	s := begin(t, "goes")
-	s.lingering(linger)
+	s.installedWith("mesh.waypointLinger=" + linger.String())
 	s.meshed()
 	pods := s.backends("client", "a")
 	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)

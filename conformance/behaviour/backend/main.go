@@ -93,6 +93,7 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("client", r.RemoteAddr)
 	w.Header().Set("variant", r.Header.Get("variant"))
 	w.Header().Set("path", r.URL.Path)
+	w.Header().Set("traceparent", r.Header.Get("traceparent"))
 	fmt.Fprintln(w, os.Getenv("POD_NAME"))
 }
 

@@ -4,6 +4,7 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -19,6 +20,8 @@ const patience = 10 * time.Second
 // Request is one HTTP GET.
 type Request struct {
 	Host, Path string
+	// Header has what is sent beside the Host.
+	Header http.Header
 }
 
 // Answer is what came back.
@@ -122,8 +125,13 @@ func (c *Connection) exchange(request Request) (Answer, bool, error) {
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return Answer{}, false, err
 	}
-	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: fairway-behaviour\r\n\r\n", request.Path, request.Host)
-	if _, err := io.WriteString(c.conn, head); err != nil {
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: fairway-behaviour\r\n", request.Path, request.Host)
+	if err := request.Header.Write(&head); err != nil {
+		return Answer{}, false, err
+	}
+	head.WriteString("\r\n")
+	if _, err := c.conn.Write(head.Bytes()); err != nil {
 		return Answer{}, false, fmt.Errorf("sending: %w", err)
 	}
 	response, err := http.ReadResponse(c.reader, nil)

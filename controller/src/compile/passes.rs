@@ -12,6 +12,8 @@ pub(super) struct Passes<'a> {
     pub waypoint: Option<&'a Arc<Waypoint>>,
     /// Whether the Service is reached through it only, from the first moment.
     pub required: bool,
+    /// Whether connections went through one before: they do not go around the one that comes after it.
+    pub before: bool,
     /// Those of other namespaces.
     pub consumers: &'a [Consumer],
 }
@@ -29,7 +31,11 @@ pub(super) struct Consumer {
 impl Passes<'_> {
     /// The waypoint that everybody passes.
     pub(super) fn waypoint(&self) -> Option<BackendKey> {
-        self.waypoint.filter(|it| it.bound || self.required).map(|it| it.key.clone())
+        self.waypoint.filter(|it| self.is_bound(it) || self.required).map(|it| it.key.clone())
+    }
+
+    fn is_bound(&self, waypoint: &Waypoint) -> bool {
+        waypoint.bound || self.before
     }
 
     /// The waypoints that only clients of their namespace pass.
@@ -47,7 +53,7 @@ impl Passes<'_> {
     pub(super) fn status(&self, service: &Service, name: &ObjectName) -> Option<(ObjectRef, ObjectStatus)> {
         let mut parts = Vec::new();
         if let Some(it) = self.waypoint {
-            parts.push(match (it.bound, self.required) {
+            parts.push(match (self.is_bound(it), self.required) {
                 (true, _) => format!("connections go through waypoint {}", it.gateway),
                 (false, true) => format!(
                     "waypoint {} is not ready yet, and connections are refused until it is",
@@ -71,13 +77,14 @@ impl Passes<'_> {
         if parts.is_empty() {
             return None;
         }
-        let all_bound =
-            self.waypoint.is_none_or(|it| it.bound) && self.consumers.iter().all(|it| it.waypoint.bound);
+        let all_bound = self.waypoint.is_none_or(|it| self.is_bound(it))
+            && self.consumers.iter().all(|it| it.waypoint.bound);
         let (kind, message, generation) =
             (reason::THROUGH_WAYPOINT, parts.join("; "), service.meta.generation);
-        let condition = match all_bound {
-            true => Condition::holds(kind, reason::BY_WAYPOINT, message, generation),
-            false => Condition::fails(kind, reason::PENDING, message, generation),
+        let condition = match (all_bound, self.waypoint) {
+            (true, Some(_)) => Condition::holds(kind, reason::BY_WAYPOINT, message, generation),
+            (true, None) => Condition::holds(kind, reason::BY_CONSUMER_WAYPOINT, message, generation),
+            (false, _) => Condition::fails(kind, reason::PENDING, message, generation),
         };
         let status = ServiceStatus { conditions: vec![condition] };
         Some((ObjectRef::of(Kind::Service, name), ObjectStatus::Service(status)))

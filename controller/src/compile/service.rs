@@ -113,7 +113,8 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         })));
     }
     let consumers = consumers(reader, name);
-    let passes = Passes { waypoint: waypoint.as_ref(), required, consumers: &consumers };
+    let before = service.through_waypoint;
+    let passes = Passes { waypoint: waypoint.as_ref(), required, before, consumers: &consumers };
     made.statuses.extend(passes.status(&service, name));
     made.resources.push(Resource::Service(Arc::new(Destination {
         key: key(name),

@@ -1,6 +1,7 @@
 //! Objects of the core groups, cut down.
 
 use super::{Address, InvalidObject, Meta, Selector, probe};
+use crate::status::reason;
 use k8s_openapi::api::{core::v1 as full, discovery::v1 as discovery};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
@@ -30,6 +31,9 @@ pub struct Service {
     pub selector: Option<Selector>,
     /// Whether pods that are not ready count as ready.
     pub publish_not_ready: bool,
+    /// Whether everybody's connections go through a waypoint: from then on nothing goes around one, whichever that is. Our own
+    /// word, in the Service's status.
+    pub through_waypoint: bool,
 }
 
 /// How clients reach a Service.
@@ -207,6 +211,9 @@ impl Service {
     /// Takes what is needed.
     pub fn new(full: full::Service) -> Result<Self, InvalidObject> {
         let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
+        let through_waypoint = status.conditions.iter().flatten().any(|it| {
+            it.type_ == reason::THROUGH_WAYPOINT && it.status == "True" && it.reason == reason::BY_WAYPOINT
+        });
         let load_balancer = (spec.type_.as_deref() == Some("LoadBalancer"))
             .then(|| ingress(status.load_balancer))
             .transpose()?;
@@ -239,6 +246,7 @@ impl Service {
                 .filter(|it| !it.is_empty())
                 .map(|it| Selector::of_labels(it.iter().map(|(key, value)| (key.as_str(), value.as_str())))),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
+            through_waypoint,
         })
     }
 

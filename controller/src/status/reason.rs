@@ -20,7 +20,7 @@ pub const BOUND: &str = "fairway.dev/Bound";
 /// Of a route with a Service: a waypoint enforces it, and which.
 pub const ENFORCED: &str = "fairway.dev/Enforced";
 
-/// Of a Service: connections to it go through a waypoint, and which.
+/// Of a Service: connections to it go through a waypoint, and which. Compiling reads it again.
 pub const THROUGH_WAYPOINT: &str = "fairway.dev/ThroughWaypoint";
 
 /// Of a pod: whether it is captured (docs/decisions/0007-who-is-captured.md).
@@ -64,6 +64,8 @@ pub fn is_good(kind: &str, status: &str) -> bool {
 pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
 pub const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
 pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
+/// Of a Service that only clients of some namespaces reach through a waypoint, theirs.
+pub const BY_CONSUMER_WAYPOINT: &str = "ByConsumerWaypoint";
 pub const BY_WAYPOINT: &str = "ByWaypoint";
 pub const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
 pub const HAS_BEEN_READY: &str = "HasBeenReady";

@@ -135,6 +135,24 @@ fn a_user_s_own_waypoint_wins_when_it_has_been_ready() {
 }
 
 #[test]
+fn a_waypoint_that_is_deleted_is_not_gone_around_until_another_is_ready() {
+    let after = |reason: &str| {
+        let status = format!(
+            "status: {{ conditions: [{{ type: fairway.dev/ThroughWaypoint, status: 'True', reason: {reason}, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }}] }}"
+        );
+        shop().replace("spec:\n  clusterIP", &format!("{status}\nspec:\n  clusterIP"))
+    };
+    let world = World::cluster(&(after("ByWaypoint") + ROUTE));
+    assert_eq!(waypoint(&world).as_deref(), Some("waypoint/shop/waypoint"));
+    assert_eq!(implied(&world), ["shop/waypoint"]);
+    world.expect("Service shop/web", "fairway.dev/ThroughWaypoint=True/ByWaypoint");
+    assert!(world.message("HTTPRoute shop/r", "fairway.dev/Enforced").contains("refused"));
+    // Of consumers' routes only, it says nothing about the first of the Service's own.
+    let world = World::cluster(&(after("ByConsumerWaypoint") + ROUTE));
+    assert_eq!(waypoint(&world), None);
+}
+
+#[test]
 fn a_service_that_requires_its_waypoint_does_not_go_without_it_even_at_first() {
     let required = shop().replace(
         "metadata: { name: web, namespace: shop }",
