@@ -16,8 +16,9 @@ import (
 const (
 	restartRate        = 200
 	restartConnections = 16
-	// From the kill of the leader to the first answer of a route written right after: the Lease's 15 s, and a little.
-	failoverLimit = 17 * time.Second
+	// From the kill of the leader to the first answer of a route written right after: the Lease's 15 s, of which the other replica
+	// sees the last renewal up to 1.9 s late, and looks every 1.9 s; and a little.
+	failoverLimit = 20 * time.Second
 	// From the kill of a proxy to it being ready again, without a controller.
 	aloneLimit = 30 * time.Second
 )
