@@ -4,6 +4,7 @@
 mod directory;
 mod kubernetes;
 
+use crate::ca;
 use crate::serve::States;
 use fairway_identity::TrustDomain;
 use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, parse_duration};
@@ -40,6 +41,10 @@ pub struct Arguments {
     #[arg(long, env = "FAIRWAY_CERTIFICATE_LIFETIME", default_value = "24h", value_name = "TIME", value_parser = parse_duration)]
     certificate_lifetime: Duration,
 
+    /// How long a new root is trusted before it signs: longer than a proxy goes without hearing of it
+    #[arg(long, env = "FAIRWAY_ROOT_OVERLAP", default_value = "1h", value_name = "TIME", value_parser = parse_duration)]
+    root_overlap: Duration,
+
     #[command(flatten)]
     directory: directory::DirectoryArguments,
     #[command(flatten)]
@@ -50,6 +55,16 @@ pub struct Arguments {
     admin: AdminSettings,
     #[command(flatten)]
     log: LogSettings,
+}
+
+impl Arguments {
+    fn authority(&self) -> ca::Settings {
+        ca::Settings {
+            lifetime: self.certificate_lifetime,
+            overlap: self.root_overlap,
+            ..ca::Settings::default()
+        }
+    }
 }
 
 /// Runs until a signal.

@@ -4,11 +4,11 @@ use super::entitlement::{Caller, Entitlement, NotEntitled};
 use super::root::{Root, RootError, SKEW};
 use super::rotation::{Roots, RotateError};
 use super::saved::{self, SavedError};
+use super::settings::{Settings, SettingsError};
 use super::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use fairway_identity::{
-    InvalidRequest, Issued, RequestedKey, SharedClock, SpiffeId, SystemClock, TrustBundle, TrustDomain,
-    read_request,
+    InvalidRequest, Issued, RequestedKey, SpiffeId, TrustBundle, TrustDomain, read_request,
 };
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -20,28 +20,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, watch};
-use tracing::{error, info};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use tracing::{error, info, warn};
 
 /// A machine that sleeps, or whose clock is set, reaches the next event while tokio's clock stands still.
 const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(300);
 
 /// The pause after a step of the rotation that failed, such as on a full disk.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
-
-/// How the authority signs.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// By which certificates begin and end.
-    pub clock: SharedClock,
-    /// How long a workload's certificate is valid. At least a minute.
-    pub lifetime: Duration,
-    /// How long a new root is trusted before it signs: longer than any proxy goes without hearing of it.
-    pub overlap: Duration,
-    /// How long a root that is made here is valid.
-    pub root_lifetime: Duration,
-}
 
 /// Signs identities. The one way in is [`Authority::issue`], past the entitlement.
 pub struct Authority {
@@ -60,24 +45,6 @@ pub(super) struct ServingCertificate {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
     pub not_after: SystemTime,
-}
-
-/// Settings under which identities would fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// Renewal would not keep up.
-    #[error("certificates of {0:?} are too short-lived; a minute is the least")]
-    TooShort(Duration),
-    /// A rotation would not be over before the old root ends.
-    #[error(
-        "roots of {root:?} are too short-lived; with these certificates and this overlap {least:?} is the least"
-    )]
-    RootTooShort {
-        /// What is set.
-        root: Duration,
-        /// What would do.
-        least: Duration,
-    },
 }
 
 /// Why an identity is not issued, or the authority does not work.
@@ -129,33 +96,6 @@ pub enum AuthorityError {
     /// Not now.
     #[error(transparent)]
     Rotate(#[from] RotateError),
-}
-
-// === impl Settings ===
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            lifetime: DAY,
-            overlap: Duration::from_secs(60 * 60),
-            root_lifetime: 3650 * DAY,
-        }
-    }
-}
-
-impl Settings {
-    fn check(&self) -> Result<(), SettingsError> {
-        if self.lifetime < Duration::from_secs(60) {
-            return Err(SettingsError::TooShort(self.lifetime));
-        }
-        // A root is replaced with a fifth of its life left, and must outlive the certificates that it signed till then.
-        let least = (self.overlap + self.lifetime + SKEW) * 5;
-        if self.root_lifetime < least {
-            return Err(SettingsError::RootTooShort { root: self.root_lifetime, least });
-        }
-        Ok(())
-    }
 }
 
 // === impl Authority ===
@@ -317,8 +257,31 @@ impl Authority {
                     TRY_AGAIN
                 }
             };
-            // Someone's `rotate` brings the next event nearer.
-            let _ = tokio::time::timeout(wait, changed.changed()).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // Someone's `rotate` brings the next event nearer.
+                _ = changed.changed() => {}
+                () = self.store.asked() => {
+                    if let Err(error) = self.rotate_as_asked().await {
+                        error!("a rotation of the roots was asked for and failed, it is tried again: {error}");
+                        tokio::time::sleep(TRY_AGAIN).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is written over is what bears the wish, so it is read again first; the write takes the wish off.
+    async fn rotate_as_asked(&self) -> Result<(), AuthorityError> {
+        self.reload().await;
+        match self.rotate().await {
+            Err(AuthorityError::Rotate(why)) => {
+                warn!("a rotation of the roots was asked for: {why}");
+                let _one_at_a_time = self.changing.lock().await;
+                let same = Roots::clone(&self.roots.load());
+                self.commit(same).await
+            }
+            outcome => outcome,
         }
     }
 

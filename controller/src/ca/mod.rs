@@ -13,12 +13,15 @@ mod saved;
 mod secret;
 mod service;
 mod serving;
+mod settings;
 mod store;
 
 #[cfg(test)]
+mod asked;
+#[cfg(test)]
 mod tests;
 
-pub use authority::{Authority, AuthorityError, Settings, SettingsError};
+pub use authority::{Authority, AuthorityError};
 pub use entitlement::{Caller, Entitlement, NotEntitled, SameUser};
 pub use in_process::InProcess;
 pub(crate) use published::publish;
@@ -28,4 +31,5 @@ pub use saved::SavedError;
 pub use secret::SecretStore;
 pub use service::IdentityService;
 pub use serving::Serving;
+pub use settings::{Settings, SettingsError};
 pub use store::{FileStore, Memory, Store, StoreError};

@@ -2,16 +2,25 @@
 
 use super::store::{Store, StoreError};
 use fairway_identity::Answer;
+use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, PostParams};
-use kube::{Client, Error};
+use kube::api::{Api, PostParams, WatchEvent, WatchParams};
+use kube::{Client, Error, ResourceExt};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tracing::warn;
 
 /// The key in the Secret.
 const KEY: &str = "authority.json";
+
+/// The annotation of the Secret by which a user asks for new roots; whatever its value.
+const ROTATE: &str = "fairway.dev/rotate";
+
+/// The pause after a watch that ended.
+const WATCH_AGAIN: Duration = Duration::from_secs(2);
 
 /// A Secret. It is made if it is not there, and written only over what was read: of two replicas that each believe to
 /// lead, one hears [`StoreError::Changed`].
@@ -56,6 +65,9 @@ impl SecretStore {
             Some(mut secret) => {
                 // It carries the version that was read: the server writes over that one only.
                 secret.data.get_or_insert_default().extend(data);
+                if let Some(annotations) = &mut secret.metadata.annotations {
+                    annotations.remove(ROTATE);
+                }
                 self.api.replace(&self.name, &parameters, &secret).await
             }
         };
@@ -70,6 +82,37 @@ impl SecretStore {
             }
             Err(why) => Err(self.failed("write", why)),
         }
+    }
+
+    /// Watches the Secret until it bears the wish.
+    async fn wish(&self) {
+        loop {
+            match self.watch().await {
+                Ok(true) => return,
+                // The API server ends a watch now and then.
+                Ok(false) => {}
+                Err(error) => warn!("Secret {} cannot be watched: {error}", self.full_name()),
+            }
+            tokio::time::sleep(WATCH_AGAIN).await;
+        }
+    }
+
+    async fn watch(&self) -> Result<bool, Error> {
+        let only = WatchParams::default().fields(&format!("metadata.name={}", self.name)).disable_bookmarks();
+        // From any version: what is there already comes first.
+        let mut events = self.api.watch(&only, "0").await?.boxed();
+        while let Some(event) = events.try_next().await? {
+            match event {
+                WatchEvent::Added(secret) | WatchEvent::Modified(secret)
+                    if secret.annotations().contains_key(ROTATE) =>
+                {
+                    return Ok(true);
+                }
+                WatchEvent::Error(status) => return Err(Error::Api(status)),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     fn empty(&self) -> Secret {
@@ -112,5 +155,9 @@ impl Store for SecretStore {
 
     fn save(&self, secret: String) -> Answer<'_, Result<(), StoreError>> {
         Box::pin(self.write(secret))
+    }
+
+    fn asked(&self) -> Answer<'_, ()> {
+        Box::pin(self.wish())
     }
 }

@@ -14,6 +14,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Replaces it, whole or not at all.
     fn save(&self, secret: String) -> Answer<'_, Result<(), StoreError>>;
+
+    /// Waits until somebody asks for a rotation where the text is kept; the next save answers. By default nobody can.
+    fn asked(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// Why the roots cannot be loaded or saved.

@@ -103,12 +103,14 @@ pub(super) async fn run(arguments: super::Arguments, source: &Path) -> anyhow::R
 }
 
 async fn open_authority(arguments: &super::Arguments) -> anyhow::Result<Arc<Authority>> {
-    let settings =
-        crate::ca::Settings { lifetime: arguments.certificate_lifetime, ..crate::ca::Settings::default() };
     let store = FileStore::open(&arguments.directory.state_directory).context("--state-directory")?;
-    let authority =
-        Authority::open(arguments.trust_domain.clone(), settings, store, SameUser::as_this_process()).await?;
-    Ok(authority)
+    let authority = Authority::open(
+        arguments.trust_domain.clone(),
+        arguments.authority(),
+        store,
+        SameUser::as_this_process(),
+    );
+    Ok(authority.await?)
 }
 
 fn socket_path(uri: &str) -> anyhow::Result<&Path> {

@@ -55,7 +55,7 @@ pub(super) struct Office {
     roster: Arc<Roster>,
     issued: Outcomes,
     trust_domain: TrustDomain,
-    lifetime: Duration,
+    authority: ca::Settings,
     provisioner: Provisioner,
 }
 
@@ -84,7 +84,7 @@ impl Office {
             roster: roster.clone(),
             issued: issued.clone(),
             trust_domain: arguments.trust_domain.clone(),
-            lifetime: arguments.certificate_lifetime,
+            authority: arguments.authority(),
             provisioner: Provisioner::new(client.clone(), provision),
         })
     }
@@ -102,10 +102,9 @@ impl Office {
         opened: oneshot::Sender<()>,
     ) -> anyhow::Result<()> {
         let ztunnel = ObjectName::new(self.namespace.as_str(), ZTUNNEL);
-        let settings = ca::Settings { lifetime: self.lifetime, ..ca::Settings::default() };
         let store = SecretStore::new(self.client.clone(), &self.namespace, ROOTS);
         let entitlement = ClusterEntitlement::new(self.roster.clone(), ztunnel.clone());
-        let authority = Authority::open(self.trust_domain, settings, store, entitlement).await;
+        let authority = Authority::open(self.trust_domain, self.authority, store, entitlement).await;
         let authority = authority.context("the roots of the mesh")?;
         let serving = Serving::start(authority.clone(), vec![host(&self.namespace)])?;
         let listener =
