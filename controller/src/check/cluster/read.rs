@@ -81,7 +81,9 @@ pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<
         None => Ok(None),
     };
     step.send_replace("rights");
-    let rights = join_all(wanted(installed.as_ref()).into_iter().map(|right| ask(&client, right))).await;
+    // Where it cannot be seen whether it is installed, it is not known whose rights matter.
+    let wanted = if deployments.is_ok() { wanted(installed.as_ref()) } else { Vec::new() };
+    let rights = join_all(wanted.into_iter().map(|right| ask(&client, right))).await;
     Ok(Picture {
         now: Timestamp::now(),
         address,

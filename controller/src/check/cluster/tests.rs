@@ -119,7 +119,7 @@ fn what_a_cluster_lacks_is_named_before_the_install() {
         (
             &|it| it.inventory.shelves.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into()),
             "warning",
-            &["Secrets", "403 no", "administrator"],
+            &["Secret", "may not list", "administrator"],
         ),
     ];
     for (change, grade, words) in cases {
@@ -308,4 +308,18 @@ fn many_of_the_same_are_one_finding() {
     let json = json!(report);
     let found = json["chapters"].as_array().unwrap().iter().flat_map(|it| it["findings"].as_array().unwrap());
     assert_eq!(found.filter_map(|it| it["objects"].as_array()).map(Vec::len).max(), Some(12));
+}
+
+#[test]
+fn who_may_read_little_is_told_so_once() {
+    let mut picture = bare();
+    for (kind, (_, listed)) in &mut picture.inventory.shelves {
+        *listed = Err(format!("403 {kind} is forbidden to you"));
+    }
+    (picture.nodes, picture.definitions) = (Err("403 nodes".to_owned()), Err("403 definitions".to_owned()));
+    (picture.deployments, picture.rights) = (Err("403 deployments".to_owned()), Vec::new());
+    let report = judge(&picture);
+    let wrong = wrong(&report);
+    assert_eq!(wrong.len(), 3, "objects, nodes, whether it is installed: {}", wrong.join("\n"));
+    assert!(!report.has_errors() && !report.to_string().contains("you have the rights"), "{report}");
 }

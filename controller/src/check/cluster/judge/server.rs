@@ -11,13 +11,20 @@ const NEWEST: (u32, u32) = (1, 36);
 
 pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
     let mut found = vec![server(picture)];
-    for (kind, why) in picture.inventory.unread() {
-        let message = format!("these cannot be read, so routes and Gateways are not judged: {why}");
-        let remedy = "check as somebody who may list them; a cluster's administrator may";
-        found.push(Verdict::new(Grade::Warning, message, remedy).of(format!("{kind}s")));
-    }
+    found.extend(unread(picture));
     found.extend(rights(picture));
     found
+}
+
+/// Kinds that are there and could not be read; most often because it is somebody with few rights who checks.
+fn unread(picture: &Picture) -> impl Iterator<Item = Verdict> {
+    picture.inventory.unread().map(|(kind, why)| {
+        // The API server's words name the kind, and would keep what is the same from being said once.
+        let why = if why.starts_with("403 ") { "you may not list them" } else { why };
+        let message = format!("cannot be read, so that Gateways, routes and pods are not judged: {why}");
+        let remedy = "check as somebody who may list them; an administrator of the cluster may";
+        Verdict::new(Grade::Warning, message, remedy).of(kind)
+    })
 }
 
 fn server(picture: &Picture) -> Verdict {
@@ -66,7 +73,7 @@ fn rights(picture: &Picture) -> Vec<Verdict> {
             }
         }
     }
-    if found.is_empty() {
+    if found.is_empty() && !picture.rights.is_empty() {
         found.push(Verdict::ok(match picture.installation() {
             None => "you have the rights to install",
             Some(_) => "Fairway's service accounts have their rights",
