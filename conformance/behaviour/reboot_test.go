@@ -16,8 +16,8 @@ import (
 
 const (
 	reboots = 2
-	// From the power being cut to all pods of the node being ready, its machine's own start included.
-	rebootLimit = 2 * time.Minute
+	// From the power being cut to all pods of the node being ready. For the first 65 s kubelet does not see that they are gone.
+	rebootLimit = 3 * time.Minute
 )
 
 // A node's power is cut while its pods talk, and comes back: they start captured or not at all, nobody says a word past the
