@@ -13,8 +13,8 @@ import (
 
 const (
 	splitRequests = 400
-	// A waypoint listens to a silent client for 100 ms, unless it is told what is spoken: docs/waypoints.md.
-	greetingLimit, toldLimit = 250 * time.Millisecond, 80 * time.Millisecond
+	// A waypoint listens to a silent client for 10 ms, unless it is told what is spoken: docs/waypoints.md.
+	greetingLimit, toldLimit = 100 * time.Millisecond, 80 * time.Millisecond
 )
 
 // What several routes of a Service mean together, and what a waypoint does with all that is not HTTP.

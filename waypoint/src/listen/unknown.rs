@@ -14,8 +14,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-/// How long a client may be silent before its endpoint is asked whether it has something to say.
-const SILENCE: Duration = Duration::from_millis(100);
+/// How long a client may be silent before its endpoint is asked whether it has something to say. What speaks HTTP speaks with
+/// its first round trip; one that is slower costs its endpoint a connection that nothing is sent on.
+const SILENCE: Duration = Duration::from_millis(10);
 /// As much of an endpoint's greeting as is read at once.
 const GREETING: usize = 4096;
 
