@@ -169,7 +169,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         state: EndpointState::Ready,
         identity: format!("spiffe://cluster.local/ns/team-{index}/sa/web").parse().ok(),
         node: None,
-        zone: None,
+        hints: None,
     };
     let of_service = Backend {
         key: backend.clone().into(),
@@ -182,7 +182,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
     [
         Resource::Route(Arc::new(route)),
         Resource::Backend(Arc::new(of_service)),
-        Resource::Endpoints(Arc::new(Endpoints { backend: backend.into(), endpoints: vec![endpoint] })),
+        Resource::Endpoints(Arc::new(Endpoints::of_anybody(backend.into(), vec![endpoint]))),
     ]
 }
 

@@ -3,7 +3,7 @@
 use crate::{AccessLogging, Settings, Waypoint};
 use anyhow::Context;
 use clap::ValueEnum;
-use fairway_config::model::{ObjectName, SpiffeId};
+use fairway_config::model::{Locality, ObjectName, SpiffeId};
 use fairway_config::stream::{Proxy, Subscription, client};
 use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};
 use fairway_runtime::admin::Pages;
@@ -38,6 +38,16 @@ pub struct Arguments {
     /// Without one it takes no tunnels, and endpoints in the mesh are answered for with 503.
     #[arg(long, env = "FAIRWAY_IDENTITY", value_name = "SPIFFE ID")]
     identity: Option<SpiffeId>,
+
+    /// The node it runs on, as the Node object has it
+    ///
+    /// With the zone for Services that want their clients served near by.
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    node: Option<String>,
+
+    /// The zone of that node, as its label topology.kubernetes.io/zone has it
+    #[arg(long, env = "NODE_ZONE", value_name = "NAME")]
+    zone: Option<String>,
 
     /// A file in which to keep the configuration in force, so that it survives a restart without a controller
     #[arg(long, env = "FAIRWAY_STATE_FILE", value_name = "PATH")]
@@ -84,6 +94,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             AccessLog::Errors => AccessLogging::Errors,
             AccessLog::All => AccessLogging::OneIn(arguments.access_log_sample),
         },
+        locality: Locality::new(arguments.node, arguments.zone),
         ..Settings::new(arguments.gateway.clone())
     };
     let channel = arguments.controller.channel().context("--controller")?;

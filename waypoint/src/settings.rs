@@ -1,6 +1,6 @@
 //! What an operator may turn, and the limits that hold when nothing is turned.
 
-use fairway_config::model::{BackendKey, ObjectName, SpiffeId};
+use fairway_config::model::{BackendKey, Locality, ObjectName, SpiffeId};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Which requests the access log tells of.
     pub access_log: AccessLogging,
+    /// Where the proxy is.
+    pub locality: Locality,
 }
 
 /// Bounds on what a peer can make the proxy hold.
@@ -88,6 +90,7 @@ impl Settings {
             limits: Limits::default(),
             patience: Patience::default(),
             access_log: AccessLogging::default(),
+            locality: Locality::default(),
         }
     }
 

@@ -106,10 +106,11 @@ impl Waypoint {
                 }
             }
         })?;
+        let locality = settings.locality.clone();
         let applier = Applier {
             settings,
             serving: serving.clone(),
-            registry: Registry::default(),
+            registry: Registry::of_proxy(locality),
             tls: TlsBase::new()?,
             bound: BTreeMap::new(),
             next_port: 0,

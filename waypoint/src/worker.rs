@@ -82,7 +82,7 @@ impl Worker {
     /// Made on the worker's own thread.
     pub fn new(shared: Shared, counters: Arc<Counters>, drain: drain::Watch) -> Rc<Self> {
         let Shared { settings, serving, identity, epoch } = shared;
-        let connector = Connector::new(identity.clone(), settings.patience);
+        let connector = Connector::new(identity.clone(), settings.patience, settings.locality.node.clone());
         let mut newest = Cache::new(serving);
         let copied = newest.load().clone();
         let copy = Rc::new(Serving::clone(&copied));

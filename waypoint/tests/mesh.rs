@@ -10,7 +10,7 @@ mod support;
 
 use fairway_config::Delta;
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Backend, ConsumerWaypoint, L4Kind, Listener, ListenerProtocol,
+    AppProtocol, Attachment, Audience, Backend, ConsumerWaypoint, L4Kind, Listener, ListenerProtocol, Reach,
     Resource, Route, Service, ServicePort, SpiffeId,
 };
 use fairway_hbone::{ConnectRequest, OpenError, Pool, Routing, Target, TcpConnector};
@@ -415,7 +415,7 @@ async fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_to_the_identity_it_
                     state: fairway_config::model::EndpointState::Ready,
                     identity: Some(mesh.authority.id("shop", account)),
                     node: None,
-                    zone: None,
+                    hints: None,
                 }];
                 mesh.proxy.apply(resources).unwrap();
                 let answer =
@@ -427,6 +427,39 @@ async fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_to_the_identity_it_
             assert_eq!(wish.authority.address(), Some(SocketAddr::new(pod, 8080)));
             assert_eq!(wish.routing, Routing::Pending);
             assert!(wishes.try_recv().is_err(), "an impostor got a tunnel");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_local_is_served_on_the_node_that_the_client_s_tunnel_tells() {
+    let (one, two) = (named("one").await, named("two").await);
+    let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Http1)))];
+    resources.extend(backend("shop/web:80", AppProtocol::Http1, &[one.address, two.address]));
+    let Some(Resource::Endpoints(endpoints)) = resources.last_mut() else { panic!("endpoints") };
+    let endpoints = Arc::make_mut(endpoints);
+    endpoints.reach = Reach::Node;
+    for (endpoint, node) in endpoints.endpoints.iter_mut().zip(["n1", "n2"]) {
+        endpoint.node = Some(node.into());
+    }
+    let mesh = Mesh::start(resources).await;
+    let from = |node: Option<&str>| ConnectRequest {
+        node: node.map(Arc::from),
+        ..ConnectRequest::to(SocketAddr::new(VIP, 80))
+    };
+    LocalSet::new()
+        .run_until(async {
+            for (node, expected) in [(Some("n1"), "one"), (Some("n2"), "two")] {
+                for _ in 0..5 {
+                    let answer = mesh.get(("shop", "a"), &from(node)).await.unwrap();
+                    assert!(answer.ends_with(expected), "{node:?}: {answer}");
+                }
+            }
+            // This proxy has no node of its own to take for that of a client who tells none.
+            for (node, expected) in [(Some("n3"), 503), (None, 200)] {
+                let answer = mesh.get(("shop", "a"), &from(node)).await.unwrap();
+                assert_eq!(status(&answer), expected, "{node:?}: {answer}");
+            }
         })
         .await;
 }
@@ -455,16 +488,16 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_the_rou
                     via: Some(("waypoint/other/waypoint".into(), far)),
                 })),
             ];
-            resources.push(Resource::Endpoints(Arc::new(fairway_config::model::Endpoints {
-                backend: "waypoint/other/waypoint".into(),
-                endpoints: vec![fairway_config::model::Endpoint {
+            resources.push(Resource::Endpoints(Arc::new(fairway_config::model::Endpoints::of_anybody(
+                "waypoint/other/waypoint".into(),
+                vec![fairway_config::model::Endpoint {
                     address: SocketAddr::new(at, fairway_hbone::PORT),
                     state: fairway_config::model::EndpointState::Ready,
                     identity: Some(mesh.authority.id("other", "waypoint")),
                     node: None,
-                    zone: None,
+                    hints: None,
                 }],
-            })));
+            ))));
             mesh.proxy.apply(resources).unwrap();
             let answer =
                 mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
@@ -497,7 +530,7 @@ async fn idle_connections_do_not_hold_up_a_ztunnel_that_ends() {
                     state: fairway_config::model::EndpointState::Ready,
                     identity: Some(mesh.authority.id("shop", "web")),
                     node: None,
-                    zone: None,
+                    hints: None,
                 }];
                 mesh.proxy.apply(resources).unwrap();
                 let request = ConnectRequest::to(SocketAddr::new(VIP, 80));

@@ -35,6 +35,10 @@ pub struct Arguments {
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node: String,
 
+    /// The zone of this node, as its label topology.kubernetes.io/zone has it
+    #[arg(long, env = "NODE_ZONE", value_name = "NAME")]
+    zone: Option<String>,
+
     #[command(flatten)]
     controller: ControllerSettings,
 
@@ -93,6 +97,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         workers: arguments.workers.count(),
         deadlines: arguments.drain.deadlines(),
+        zone: arguments.zone.clone().filter(|it| !it.is_empty()).map(Into::into),
         node_namespace: arguments.node_processes.as_deref().map(node_namespace).transpose()?,
         ..Settings::new(arguments.node.as_str())
     };

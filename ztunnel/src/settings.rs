@@ -1,5 +1,6 @@
 //! What a tunnel is told when it starts.
 
+use fairway_config::model::Locality;
 use fairway_hbone::{client, server};
 use fairway_netns::Namespace;
 use fairway_netns::capture::CaptureRules;
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub struct Settings {
     /// The name of its node; only pods of this node can be registered.
     pub node: Arc<str>,
+    /// The zone of that.
+    pub zone: Option<Arc<str>>,
     /// Threads that carry traffic.
     pub workers: NonZeroUsize,
     /// How long each phase of its end may last.
@@ -48,6 +51,7 @@ impl Settings {
     pub fn new(node: impl Into<Arc<str>>) -> Self {
         Self {
             node: node.into(),
+            zone: None,
             workers: fairway_runtime::workers::default_count(),
             deadlines: Deadlines { linger: Duration::from_secs(2), grace: Duration::from_secs(25) },
             identity_wait: Duration::from_secs(5),
@@ -62,6 +66,11 @@ impl Settings {
             client: client::Settings::default(),
             server: server::Settings::default(),
         }
+    }
+
+    /// Where its pods are.
+    pub(crate) fn locality(&self) -> Locality {
+        Locality { node: Some(self.node.clone()).filter(|it| !it.is_empty()), zone: self.zone.clone() }
     }
 
     /// Whether a namespace is the node's, and not a pod's.

@@ -2,6 +2,7 @@
 
 use crate::decide::Index;
 use arc_swap::ArcSwap;
+use fairway_config::model::Locality;
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -20,9 +21,9 @@ pub struct Applier {
     changed: watch::Sender<()>,
 }
 
-/// Nothing in force yet, and what puts something there.
-pub fn channel() -> (Applier, State) {
-    let index = Arc::new(ArcSwap::from_pointee(Index::default()));
+/// Nothing in force yet on a node there, and what puts something there.
+pub fn channel(locality: Locality) -> (Applier, State) {
+    let index = Arc::new(ArcSwap::from_pointee(Index::empty(locality)));
     let (sender, changed) = watch::channel(());
     (Applier { index: index.clone(), changed: sender }, State { index, changed })
 }

@@ -78,10 +78,13 @@ impl View {
             "workloads": snapshot.workloads.values().map(|it| workload(it)).collect::<Vec<_>>(),
             "services": snapshot.services.values().map(|it| service(it)).collect::<Vec<_>>(),
             "endpoints": snapshot.endpoints.values().map(|it| json!({
-                "backend": it.backend.as_str(),
+                "backend": it.backend.as_str(), "reach": format!("{:?}", it.reach),
+                "affinity": format!("{:?}", it.affinity),
                 "endpoints": it.endpoints.iter().map(|it| json!({
                     "address": it.address, "state": format!("{:?}", it.state),
-                    "identity": it.identity.as_ref().map(|it| it.as_str()),
+                    "identity": it.identity.as_ref().map(|it| it.as_str()), "node": it.node,
+                    "for_nodes": it.hints.as_ref().map(|it| &it.nodes),
+                    "for_zones": it.hints.as_ref().map(|it| &it.zones),
                 })).collect::<Vec<_>>(),
             })).collect::<Vec<_>>(),
             "authorizations": snapshot.authorizations.keys().map(|it| it.as_str()).collect::<Vec<_>>(),

@@ -41,7 +41,7 @@ impl Ztunnel {
         drain: drain::Watch,
     ) -> io::Result<(Self, Applier)> {
         let settings = Arc::new(settings);
-        let (applier, state) = state::channel();
+        let (applier, state) = state::channel(settings.locality());
         let metrics = metrics.with_registry(Metrics::new);
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();

@@ -4,8 +4,10 @@ use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
 use super::service::backend_key;
-use crate::resources::{Service, ServiceKind, SliceEndpoint, Transport};
-use fairway_config::model::{BackendKey, Endpoint, EndpointState, Endpoints, ObjectName, Resource, SpiffeId};
+use crate::resources::{Distribution, Service, ServiceKind, SliceEndpoint, Transport};
+use fairway_config::model::{
+    BackendKey, Endpoint, EndpointState, Endpoints, Family, Hints, ObjectName, Resource, SpiffeId,
+};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,21 +43,35 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
             }
         }
     }
+    let (reach, affinity) = (service.reach, service.affinity);
     for (backend, endpoints) in found {
-        let endpoints = endpoints.into_values().collect();
-        made.resources.push(Resource::Endpoints(Arc::new(Endpoints { backend, endpoints })));
+        let mut endpoints: Vec<_> = endpoints.into_values().collect();
+        endpoints.sort_by_key(|it| Some(Family::of(it.address.ip())) != service.family);
+        made.resources.push(Resource::Endpoints(Arc::new(Endpoints { backend, reach, affinity, endpoints })));
     }
     made
 }
 
 fn endpoint(it: &SliceEndpoint, port: u16, service: &Service, identity: Option<SpiffeId>) -> Endpoint {
-    let state = match (it.ready || service.publish_not_ready, it.serving && it.terminating) {
+    // A slice calls pods ready that are not, if the Service wants it so (`publishNotReadyAddresses`).
+    let state = match (it.ready, it.serving && it.terminating) {
         (true, _) => EndpointState::Ready,
         (false, true) => EndpointState::Draining,
         (false, false) => EndpointState::Unready,
     };
     let address = SocketAddr::new(it.address, port);
-    Endpoint { address, state, identity, node: it.node.clone(), zone: it.zone.clone() }
+    Endpoint { address, state, identity, node: it.node.clone(), hints: hints(it, service) }
+}
+
+/// The slice's own, or what the cluster would have written there: nobody does in slices that are made by hand.
+fn hints(it: &SliceEndpoint, service: &Service) -> Option<Arc<Hints>> {
+    if it.hints.is_some() {
+        return it.hints.clone();
+    }
+    let node = it.node.iter().filter(|_| service.distribution == Some(Distribution::SameNode));
+    let zone = it.zone.iter().filter(|_| service.distribution.is_some());
+    let hints = Hints { nodes: node.cloned().collect(), zones: zone.cloned().collect() };
+    (hints != Hints::default()).then(|| Arc::new(hints))
 }
 
 fn rank(state: EndpointState) -> u8 {

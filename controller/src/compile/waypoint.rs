@@ -117,7 +117,7 @@ pub(super) fn endpoints(
             state: if pod.ready { EndpointState::Ready } else { EndpointState::Unready },
             identity: Some(pod.identity.clone()),
             node: Some(pod.node.clone()).filter(|it| !it.is_empty()),
-            zone: None,
+            hints: None,
         })
         .collect();
     if pods.pods.is_empty() && settings.mode == Mode::Standalone {
@@ -129,11 +129,11 @@ pub(super) fn endpoints(
                 state: EndpointState::Ready,
                 identity: identity.clone(),
                 node: None,
-                zone: None,
+                hints: None,
             }
         }));
     }
-    Resource::Endpoints(Arc::new(Endpoints { backend: endpoints_key(gateway), endpoints }))
+    Resource::Endpoints(Arc::new(Endpoints::of_anybody(endpoints_key(gateway), endpoints)))
 }
 
 /// The addresses of a waypoint without pods. All waypoints use one port, so each gets an address of its own.
@@ -198,5 +198,5 @@ pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
 
 /// The endpoints of a waypoint that is not in order: none, so that what has to go through it is refused.
 pub(super) fn nowhere(gateway: &ObjectName) -> Resource {
-    Resource::Endpoints(Arc::new(Endpoints { backend: endpoints_key(gateway), endpoints: Vec::new() }))
+    Resource::Endpoints(Arc::new(Endpoints::of_anybody(endpoints_key(gateway), Vec::new())))
 }

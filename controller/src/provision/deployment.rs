@@ -17,10 +17,10 @@ use crate::resources::gateway_parameters::LoggedRequests;
 use fairway_config::model::MESH_LABEL;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-    ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, Sysctl,
-    TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
+    ServiceAccountTokenProjection, Sysctl, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -151,6 +151,11 @@ fn container(planned: Planned<'_>) -> Container {
         image: Some(written.image.clone().unwrap_or_else(|| planned.settings.image.clone())),
         image_pull_policy: planned.settings.image_pull_policy.clone(),
         args: Some(arguments(planned)),
+        env: Some(vec![
+            from_pod("NODE_NAME", "spec.nodeName"),
+            // The node's label, which Kubernetes writes on its pods from 1.35 on; empty where it does not.
+            from_pod("NODE_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
+        ]),
         ports: Some(vec![port("metrics", METRICS_PORT), port("readiness", READINESS_PORT)]),
         resources: Some(written.resources.clone().unwrap_or_else(modest)),
         security_context: Some(SecurityContext {
@@ -175,6 +180,13 @@ fn container(planned: Planned<'_>) -> Container {
         ]),
         ..Container::default()
     }
+}
+
+/// Where the pod is, which Services that are to be reached near by ask for.
+fn from_pod(name: &str, field: &str) -> EnvVar {
+    let field_ref = ObjectFieldSelector { field_path: field.to_owned(), ..ObjectFieldSelector::default() };
+    let source = EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value_from: Some(source), value: None }
 }
 
 fn arguments(planned: Planned<'_>) -> Vec<String> {

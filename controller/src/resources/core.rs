@@ -2,7 +2,8 @@
 
 use super::{Address, InvalidObject, Meta, Selector, probe};
 use crate::status::reason;
-use k8s_openapi::api::{core::v1 as full, discovery::v1 as discovery};
+use fairway_config::model::{Affinity, Family, Reach};
+use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Its cluster IPs; none for a headless Service, or when nobody has given it one yet.
     pub cluster_ips: Vec<IpAddr>,
+    /// Of its addresses and its endpoints' those that come first, if it has a word on that.
+    pub family: Option<Family>,
     /// Where its load balancer is reached; none when it has no type LoadBalancer.
     pub load_balancer: Option<Vec<Address>>,
     /// Its ports.
@@ -34,6 +37,21 @@ pub struct Service {
     /// Whether everybody's connections go through a waypoint: from then on nothing goes around one, whichever that is. Our own
     /// word, in the Service's status.
     pub through_waypoint: bool,
+    /// Whether a client meets the same endpoint again.
+    pub affinity: Affinity,
+    /// From where its endpoints may be reached, by pods.
+    pub reach: Reach,
+    /// Which endpoints are for whom rather than others.
+    pub distribution: Option<Distribution>,
+}
+
+/// Which endpoints clients are sent to first (`trafficDistribution`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// Those in their zone (`PreferSameZone`, and `PreferClose`, its older name).
+    SameZone,
+    /// Those on their node, then those in their zone (`PreferSameNode`).
+    SameNode,
 }
 
 /// How clients reach a Service.
@@ -82,54 +100,6 @@ pub enum TargetPort {
     Name(Arc<str>),
 }
 
-/// An EndpointSlice of IP addresses.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EndpointSlice {
-    /// Who it is.
-    pub meta: Meta,
-    /// The Service it belongs to (label `kubernetes.io/service-name`).
-    pub service: Option<Arc<str>>,
-    /// What it holds.
-    pub addresses: AddressSlice,
-}
-
-/// Addresses and the ports they all listen on.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AddressSlice {
-    /// Where.
-    pub endpoints: Vec<SliceEndpoint>,
-    /// Which ports.
-    pub ports: Vec<SlicePort>,
-}
-
-/// One endpoint of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SliceEndpoint {
-    /// Its address. (A slice's endpoint has one; the field of the API is a list for history's sake.)
-    pub address: IpAddr,
-    /// Ready; not said counts as yes.
-    pub ready: bool,
-    /// Serving; not said is as ready.
-    pub serving: bool,
-    /// Terminating.
-    pub terminating: bool,
-    /// Its node.
-    pub node: Option<Arc<str>>,
-    /// Its zone.
-    pub zone: Option<Arc<str>>,
-}
-
-/// A port of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlicePort {
-    /// The name of the Service's port; empty for a Service with one unnamed port.
-    pub name: Arc<str>,
-    /// The number.
-    pub port: u16,
-    /// Over what it is spoken to.
-    pub transport: Transport,
-}
-
 /// A Pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pod {
@@ -166,25 +136,25 @@ pub struct ContainerPort {
     pub transport: Transport,
 }
 
-fn invalid(field: impl Into<String>, reason: impl Into<String>) -> InvalidObject {
+pub(super) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> InvalidObject {
     InvalidObject { field: field.into(), reason: reason.into() }
 }
 
-fn port(field: impl Into<String>, number: i32) -> Result<u16, InvalidObject> {
+pub(super) fn port(field: impl Into<String>, number: i32) -> Result<u16, InvalidObject> {
     match u16::try_from(number) {
         Ok(it) if it > 0 => Ok(it),
         _ => Err(invalid(field, format!("{number} is not a port: it takes a number from 1 to 65535"))),
     }
 }
 
-fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, InvalidObject> {
+pub(super) fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, InvalidObject> {
     text.parse().map_err(|_| invalid(field, format!("`{text}` is not an IP address")))
 }
 
 // === impl Transport ===
 
 impl Transport {
-    fn of(protocol: Option<&str>) -> Self {
+    pub(super) fn of(protocol: Option<&str>) -> Self {
         match protocol {
             None | Some("TCP") => Self::Tcp,
             Some("UDP") => Self::Udp,
@@ -238,6 +208,11 @@ impl Service {
         Ok(Self {
             meta: Meta::new(full.metadata, true),
             kind,
+            family: spec.ip_families.iter().flatten().next().and_then(|it| match it.as_str() {
+                "IPv4" => Some(Family::V4),
+                "IPv6" => Some(Family::V6),
+                _ => None,
+            }),
             cluster_ips,
             load_balancer,
             ports: ports.collect::<Result<_, _>>()?,
@@ -247,6 +222,19 @@ impl Service {
                 .map(|it| Selector::of_labels(it.iter().map(|(key, value)| (key.as_str(), value.as_str())))),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
             through_waypoint,
+            affinity: match spec.session_affinity.as_deref() {
+                Some("ClientIP") => Affinity::Client,
+                _ => Affinity::None,
+            },
+            reach: match spec.internal_traffic_policy.as_deref() {
+                Some("Local") => Reach::Node,
+                _ => Reach::Cluster,
+            },
+            distribution: match spec.traffic_distribution.as_deref() {
+                Some("PreferSameZone" | "PreferClose") => Some(Distribution::SameZone),
+                Some("PreferSameNode") => Some(Distribution::SameNode),
+                _ => None,
+            },
         })
     }
 
@@ -286,48 +274,6 @@ fn service_port(index: usize, full: full::ServicePort) -> Result<ServicePort, In
         app_protocol: full.app_protocol.map(Into::into),
         target,
     })
-}
-
-// === impl EndpointSlice ===
-
-impl EndpointSlice {
-    /// Takes what is needed; of an FQDN slice nothing is (deprecated, and nobody defined what it means).
-    pub fn new(full: discovery::EndpointSlice) -> Result<Self, InvalidObject> {
-        let meta = Meta::new(full.metadata, true);
-        let service = meta.labels.get("kubernetes.io/service-name").cloned();
-        if full.address_type == "FQDN" {
-            return Ok(Self { meta, service, addresses: AddressSlice::default() });
-        }
-        let mut endpoints = Vec::with_capacity(full.endpoints.len());
-        for (index, it) in full.endpoints.into_iter().enumerate() {
-            let Some(first) = it.addresses.first() else {
-                return Err(invalid(
-                    format!("endpoints[{index}].addresses"),
-                    "is empty: it takes one IP address",
-                ));
-            };
-            let conditions = it.conditions.unwrap_or_default();
-            let ready = conditions.ready.unwrap_or(true);
-            endpoints.push(SliceEndpoint {
-                address: address(format!("endpoints[{index}].addresses[0]"), first)?,
-                ready,
-                serving: conditions.serving.unwrap_or(ready),
-                terminating: conditions.terminating.unwrap_or(false),
-                node: it.node_name.map(Into::into),
-                zone: it.zone.map(Into::into),
-            });
-        }
-        let mut ports = Vec::new();
-        for (index, it) in full.ports.into_iter().flatten().enumerate() {
-            let Some(number) = it.port else { continue };
-            ports.push(SlicePort {
-                name: it.name.unwrap_or_default().into(),
-                port: port(format!("ports[{index}].port"), number)?,
-                transport: Transport::of(it.protocol.as_deref()),
-            });
-        }
-        Ok(Self { meta, service, addresses: AddressSlice { endpoints, ports } })
-    }
 }
 
 // === impl Pod ===

@@ -6,6 +6,7 @@
 mod address;
 mod config_map;
 mod core;
+mod endpoint_slice;
 mod gateway;
 pub mod gateway_parameters;
 mod kind;
@@ -19,11 +20,11 @@ mod selector;
 mod store;
 
 pub use self::core::{
-    AddressSlice, ContainerPort, EndpointSlice, Namespace, Pod, Service, ServiceKind, ServicePort,
-    SliceEndpoint, SlicePort, TargetPort, Transport,
+    ContainerPort, Distribution, Namespace, Pod, Service, ServiceKind, ServicePort, TargetPort, Transport,
 };
 pub use address::Address;
 pub use config_map::ConfigMap;
+pub use endpoint_slice::{AddressSlice, EndpointSlice, SliceEndpoint, SlicePort};
 pub use gateway::{Gateway, IMPLIED};
 pub use kind::{Kind, ObjectRef, RouteKind};
 pub use listener_set::ListenerSetSpec;

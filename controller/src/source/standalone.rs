@@ -257,6 +257,7 @@ fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice> {
             terminating: pod.terminating,
             node: Some(pod.node.clone()).filter(|it| !it.is_empty()),
             zone: None,
+            hints: None,
         });
     }
     let slice = |(index, (ports, endpoints)): (usize, (Ports, Vec<SliceEndpoint>))| EndpointSlice {

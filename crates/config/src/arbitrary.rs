@@ -4,9 +4,9 @@ mod route;
 mod trust;
 
 use crate::model::{
-    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
-    EndpointState, Endpoints, HostnamePattern, Listener, ListenerProtocol, Mesh, MutualTls, ObjectName,
-    Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
+    Affinity, AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint,
+    Endpoint, EndpointState, Endpoints, Hints, HostnamePattern, Listener, ListenerProtocol, Mesh, MutualTls,
+    ObjectName, Reach, Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
 };
 use fairway_policy::{Action, Condition, Rule};
 use proptest::collection::vec;
@@ -114,9 +114,15 @@ pub fn backend() -> impl Strategy<Value = Backend> {
 pub fn endpoints() -> impl Strategy<Value = Endpoints> {
     use EndpointState::{Draining, Ready, Unready};
     let state = prop_oneof![Just(Ready), Just(Draining), Just(Unready)];
-    let endpoint = (socket_address(), state, of(identity()), of(text()), of(text()))
-        .prop_map(|(address, state, identity, node, zone)| Endpoint { address, state, identity, node, zone });
-    (key(), vec(endpoint, 0..4)).prop_map(|(backend, endpoints)| Endpoints { backend, endpoints })
+    let hints =
+        (vec(text(), 0..3), vec(text(), 0..3)).prop_map(|(nodes, zones)| Arc::new(Hints { nodes, zones }));
+    let endpoint = (socket_address(), state, of(identity()), of(text()), of(hints)).prop_map(
+        |(address, state, identity, node, hints)| Endpoint { address, state, identity, node, hints },
+    );
+    let reach = prop_oneof![Just(Reach::Cluster), Just(Reach::Node)];
+    let affinity = prop_oneof![Just(Affinity::None), Just(Affinity::Client)];
+    (key(), reach, affinity, vec(endpoint, 0..4))
+        .prop_map(|(backend, reach, affinity, endpoints)| Endpoints { backend, reach, affinity, endpoints })
 }
 
 /// A valid certificate, always the same one, under any key.

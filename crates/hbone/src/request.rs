@@ -3,6 +3,7 @@
 use crate::{Authority, Forwarded, InvalidAuthority, Traceparent};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use std::sync::Arc;
 
 /// What a client asks for when it opens a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,9 @@ pub struct ConnectRequest {
     pub authority: Authority,
     /// For whom, when the client is a proxy.
     pub forwarded: Option<Forwarded>,
+    /// The node of whoever it is for, as a Service that is local to nodes needs it. It opens no doors, so everybody is
+    /// believed.
+    pub node: Option<Arc<str>>,
     /// The trace it belongs to.
     pub traceparent: Option<Traceparent>,
     /// Whether routes were applied already.
@@ -28,6 +32,7 @@ pub enum Routing {
 }
 
 const ROUTING: HeaderName = HeaderName::from_static("x-fairway-routing");
+const NODE: HeaderName = HeaderName::from_static("x-fairway-node");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const ROUTING_DONE: HeaderValue = HeaderValue::from_static("done");
 
@@ -36,7 +41,13 @@ const ROUTING_DONE: HeaderValue = HeaderValue::from_static("done");
 impl ConnectRequest {
     /// Asks for a destination and says nothing else.
     pub fn to(authority: impl Into<Authority>) -> Self {
-        Self { authority: authority.into(), forwarded: None, traceparent: None, routing: Routing::Pending }
+        Self {
+            authority: authority.into(),
+            forwarded: None,
+            node: None,
+            traceparent: None,
+            routing: Routing::Pending,
+        }
     }
 
     /// As an HTTP/2 message; `None` only for a name that was not made by parsing.
@@ -51,6 +62,9 @@ impl ConnectRequest {
         let headers = message.headers_mut();
         if let Some(forwarded) = self.forwarded {
             headers.insert(header::FORWARDED, text(&forwarded.to_string())?);
+        }
+        if let Some(node) = &self.node {
+            headers.insert(NODE, text(node)?);
         }
         if let Some(traceparent) = &self.traceparent {
             headers.insert(TRACEPARENT, text(traceparent.as_str())?);
@@ -76,6 +90,7 @@ impl ConnectRequest {
         Ok(Self {
             authority,
             forwarded: single(headers, &header::FORWARDED).and_then(|text| text.parse().ok()),
+            node: single(headers, &NODE).map(Arc::from),
             traceparent: single(headers, &TRACEPARENT).and_then(|text| text.parse().ok()),
             routing: match single(headers, &ROUTING) {
                 Some("done") => Routing::Done,
@@ -117,6 +132,7 @@ mod tests {
             let request = ConnectRequest {
                 authority: authority.parse().unwrap(),
                 forwarded: Some("for=\"10.0.0.9:5000\"".parse().unwrap()),
+                node: Some("n1".into()),
                 traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap()),
                 routing: Routing::Done,
             };

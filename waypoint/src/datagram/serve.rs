@@ -10,6 +10,7 @@ use crate::listen::ports::PortId;
 use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
 use crate::telemetry::{StreamCounters, StreamKind, StreamRecord, count};
+use crate::upstream::caller::Caller;
 use crate::upstream::pick::pick;
 use crate::worker::{Serving, Worker};
 use fairway_config::model::{BackendTarget, Generation};
@@ -168,14 +169,14 @@ impl Flow {
         }
         let now = worker.moment(Instant::now());
         // There is no knocking at a door of UDP: a client's own datagrams have to try.
-        let picked = pick(&decision.cluster, rng, now, &[], |endpoint| endpoint.knocked(now));
+        let caller = Caller { address: Some(key.client.ip().to_canonical()), node: None };
+        let picked = pick(&decision.cluster, &caller, rng, now, &[], |endpoint| endpoint.knocked(now));
         let endpoint = picked.ok_or(Refusal::NoEndpoint)?;
         if !sessions.make_room() {
             return Err(Refusal::Full);
         }
         let generation = serving.tables.generation();
-        let client = Some(key.client.ip().to_canonical());
-        let mut record = StreamRecord::begin(&worker.telemetry, StreamKind::Udp, client);
+        let mut record = StreamRecord::begin(&worker.telemetry, StreamKind::Udp, caller.address);
         record.asked(listener, generation, None);
         record.decided(&decision);
         Session::open(sessions.next_number(), generation, &decision, endpoint.begin(), record).map_err(

@@ -10,6 +10,7 @@ use crate::serve::{Client, Origin, ServiceOrigin, relay_service, serve_http};
 use crate::stream::{Arrived, Outward, draw, serve_stream};
 use crate::telemetry::{StreamKind, StreamRecord, count};
 use crate::transport::Transport;
+use crate::upstream::caller::Caller;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
@@ -17,7 +18,7 @@ use fairway_runtime::drain::Phase;
 use http::HeaderValue;
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub struct Arrival {
     /// How it came.
     pub scheme: Scheme,
     /// Where it comes from.
-    pub address: Option<IpAddr>,
+    pub caller: Caller,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
 }
@@ -101,7 +102,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         worker: worker.clone(),
         origin,
         scheme,
-        address: Some(peer.ip().to_canonical()),
+        caller: Caller { address: Some(peer.ip().to_canonical()), node: None },
         identity: None,
     };
     match &found.entrance {
@@ -168,7 +169,7 @@ impl Arrival {
             Ok(stream) => stream,
             Err(error) => {
                 count(&self.worker.telemetry.counters.connections_refused);
-                tracing::debug!(client = ?self.address, %error, "no TLS session");
+                tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
                 return;
             }
         };
@@ -195,7 +196,8 @@ impl Arrival {
         let route = origin.audience.as_ref();
         let route = route.and_then(|it| serving.tables.service_stream(&origin.service, origin.port, it));
         if let Some(route) = route {
-            let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.address);
+            let mut record =
+                StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.caller.address);
             record.asked_of(&origin.service, origin.port, serving.tables.generation());
             record.comes_from(self.identity.as_ref());
             let kind = route.route().kind;
@@ -208,8 +210,8 @@ impl Arrival {
                         L4Kind::Tls => Outward::AsItIs,
                         L4Kind::Tcp | L4Kind::Udp => Outward::ByPolicy(origin.shown.as_ref()),
                     };
-                    let arrived =
-                        Arrived { worker: &self.worker, connection: &self.connection, outward, record };
+                    let (worker, connection, caller) = (&self.worker, &self.connection, &self.caller);
+                    let arrived = Arrived { worker, connection, caller, outward, record };
                     Box::pin(serve_stream(arrived, decision, io, Bytes::new())).await;
                 }
                 Err(refusal) => {
@@ -222,7 +224,7 @@ impl Arrival {
         match protocol {
             Some(AppProtocol::Tcp) => {
                 self.connection.set_stage(Stage::Raw);
-                relay_service(&self.worker, &self.connection, origin, io).await;
+                relay_service(&self.worker, &self.connection, origin, &self.caller, io).await;
             }
             Some(AppProtocol::Unspecified) => {
                 drop(serving);
@@ -247,15 +249,15 @@ impl Arrival {
     }
 
     pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
-        let Self { worker, connection, origin, scheme, address, identity } = self;
-        let forwarded_for = address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
+        let Self { worker, connection, origin, scheme, caller, identity } = self;
+        let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {
             worker,
             connection,
             origin,
             scheme,
             version,
-            address,
+            caller,
             identity,
             forwarded_for,
             switch: RefCell::new(None),

@@ -38,7 +38,7 @@ enum NoHello {
 impl Arrival {
     /// A TCP listener's connection.
     pub(super) async fn serve_tcp(self, listener: Arc<BoundListener>, stream: TcpStream) {
-        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.address);
+        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.caller.address);
         let client = Transport::Tcp(stream);
         match self.decide(&listener, None, &mut record) {
             Ok(decision) => self.carry(&listener, decision, client, Bytes::new(), record).await,
@@ -63,7 +63,7 @@ impl Arrival {
             Ok(hello) => hello,
             Err(NoHello::Silent) => return,
             Err(error) => {
-                tracing::debug!(client = ?self.address, %error, "no TLS session");
+                tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
                 return self.turn_away(stream, Refusal::NotTls);
             }
         };
@@ -92,7 +92,7 @@ impl Arrival {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
             Way::Passthrough => {
                 let telemetry = &self.worker.telemetry;
-                let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.address);
+                let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.caller.address);
                 let client = Transport::Tcp(stream);
                 match self.decide(listener, name.as_ref(), &mut record) {
                     Ok(decision) => self.carry(listener, decision, client, ahead, record).await,
@@ -117,7 +117,8 @@ impl Arrival {
         config: Arc<rustls::ServerConfig>,
         ahead: Bytes,
     ) {
-        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Terminated, self.address);
+        let mut record =
+            StreamRecord::begin(&self.worker.telemetry, StreamKind::Terminated, self.caller.address);
         let decision = match self.decide(listener, name, &mut record) {
             Ok(decision) => decision,
             Err(refusal) => {
@@ -140,7 +141,7 @@ impl Arrival {
             Err(error) => {
                 count(&self.worker.telemetry.counters.connections_refused);
                 record.refuse(Refusal::Handshake);
-                tracing::debug!(client = ?self.address, %error, "no TLS session");
+                tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
             }
         }
     }
@@ -172,7 +173,13 @@ impl Arrival {
             ListenerProtocol::TlsPassthrough => Outward::AsItIs,
             _ => Outward::ByPolicy(listener.listener.backend_certificate.as_ref()),
         };
-        let arrived = Arrived { worker: &self.worker, connection: &self.connection, outward, record };
+        let arrived = Arrived {
+            worker: &self.worker,
+            connection: &self.connection,
+            caller: &self.caller,
+            outward,
+            record,
+        };
         Box::pin(serve_stream(arrived, decision, client, ahead)).await;
     }
 
@@ -184,7 +191,7 @@ impl Arrival {
 
     fn refuse(&self, refusal: Refusal) {
         count(&self.worker.telemetry.counters.connections_refused);
-        StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.address).refuse(refusal);
+        StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.caller.address).refuse(refusal);
     }
 }
 

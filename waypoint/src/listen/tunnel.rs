@@ -5,6 +5,7 @@ use super::connection::Stage;
 use crate::serve::{Origin, ServiceOrigin};
 use crate::table::Tables;
 use crate::transport::Transport;
+use crate::upstream::caller::Caller;
 use crate::worker::Worker;
 use fairway_config::model::{Audience, BackendKey, Listener, ListenerProtocol, ObjectName, Scheme, SpiffeId};
 use fairway_hbone::server::Settings;
@@ -70,7 +71,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 worker,
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,
-                address: told.or(source),
+                caller: Caller { address: told.or(source), node: wish.node },
                 identity: Some(peer),
             };
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;

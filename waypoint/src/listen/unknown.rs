@@ -76,7 +76,7 @@ impl Arrival {
         let serving = self.worker.serving();
         let cluster = serving.tables.cluster(&origin.backend)?;
         // Boxed: its state is large, and gone once there is a connection.
-        Box::pin(reach(&self.worker, &serving, cluster, None)).await.ok()
+        Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await.ok()
     }
 
     /// Bytes, both ways, beginning with what the client has said already.

@@ -6,6 +6,7 @@ use crate::listen::connection::{Connection, Order};
 use crate::listen::wire::Wire;
 use crate::telemetry::count;
 use crate::transport::Transport;
+use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
 use crate::upstream::endpoint::{EndpointRecord, InFlight};
@@ -39,12 +40,13 @@ pub async fn relay_service(
     worker: &Rc<Worker>,
     connection: &Connection,
     origin: &ServiceOrigin,
+    caller: &Caller,
     client: Transport,
 ) {
     let serving = worker.serving();
     let Some(cluster) = serving.tables.cluster(&origin.backend) else { return };
     // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
-    if let Ok(reached) = reach(worker, &serving, cluster, None).await {
+    if let Ok(reached) = reach(worker, &serving, caller, cluster, None).await {
         drop(serving);
         carry(connection, client, reached.io).await;
     }
@@ -64,10 +66,11 @@ pub struct Reached {
 pub async fn reach(
     worker: &Rc<Worker>,
     serving: &Serving,
+    caller: &Caller,
     cluster: &Cluster,
     tls: Option<&Arc<TlsClient>>,
 ) -> Result<Reached, Reason> {
-    let destination = Destination { cluster, tls, speech: Speech::Bytes };
+    let destination = Destination { cluster, tls, speech: Speech::Bytes, caller };
     let mut tried: SmallVec<[Arc<EndpointRecord>; TRIES]> = SmallVec::new();
     let mut failed = Reason::NoEndpoint;
     for _ in 0..TRIES {

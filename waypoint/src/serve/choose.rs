@@ -1,6 +1,7 @@
 //! An endpoint for a request: the way to the backend, the choice, and the knocks that the choice asks for.
 
 use super::Reason;
+use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Route;
 use crate::upstream::endpoint::EndpointRecord;
@@ -22,6 +23,8 @@ pub struct Destination<'t> {
     pub tls: Option<&'t Arc<TlsClient>>,
     /// What will be spoken.
     pub speech: Speech,
+    /// For whom.
+    pub caller: &'t Caller,
 }
 
 /// An endpoint of the destination, or of the waypoint before it; not one that was tried, if there is another.
@@ -31,10 +34,10 @@ pub fn choose<'t>(
     destination: Destination<'t>,
     tried: &[Arc<EndpointRecord>],
 ) -> Result<Route<'t>, Reason> {
-    let Destination { cluster, tls, speech } = destination;
+    let Destination { cluster, tls, speech, caller } = destination;
     let (from, through) = serving.tables.way_to(cluster, &worker.waypoint_key).ok_or(Reason::NoEndpoint)?;
     let now = worker.moment(Instant::now());
-    let picked = pick(from, &mut *worker.rng.borrow_mut(), now, tried, |endpoint| {
+    let picked = pick(from, caller, &mut *worker.rng.borrow_mut(), now, tried, |endpoint| {
         knock_at(worker, endpoint.clone(), through, tls.cloned(), speech);
     });
     Ok(Route::new(picked.ok_or(Reason::NoEndpoint)?, through, tls))

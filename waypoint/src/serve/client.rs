@@ -4,6 +4,7 @@ use crate::listen::connection::Connection;
 use crate::listen::detect::Version;
 use crate::listen::ports::PortId;
 use crate::telemetry::Exchange;
+use crate::upstream::caller::Caller;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::{Lease, Taken};
 use crate::worker::Worker;
@@ -11,7 +12,6 @@ use fairway_config::model::{Audience, BackendKey, CertificateKey, Scheme, Servic
 use http::HeaderValue;
 use std::cell::RefCell;
 use std::fmt;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -29,7 +29,7 @@ pub struct Client {
     /// What it speaks.
     pub version: Version,
     /// Where it comes from.
-    pub address: Option<IpAddr>,
+    pub caller: Caller,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
     /// Its address as a header.
@@ -83,7 +83,7 @@ pub struct Switch {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("address", &self.address)
+            .field("caller", &self.caller)
             .field("origin", &self.origin)
             .finish_non_exhaustive()
     }

@@ -6,6 +6,7 @@ use super::tries::version_for;
 use crate::body::{Recording, RequestBody};
 use crate::listen::detect::Version;
 use crate::telemetry::count;
+use crate::upstream::caller::Caller;
 use crate::upstream::tls::Speech;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
@@ -26,6 +27,8 @@ pub struct Mirrored<'a> {
     pub worker: &'a Rc<Worker>,
     /// The configuration.
     pub serving: &'a Rc<Serving>,
+    /// Who asked.
+    pub caller: &'a Caller,
     /// Its head, after the filters.
     pub parts: &'a Parts,
     /// What is shown to backends that ask for a certificate.
@@ -61,6 +64,7 @@ pub fn send(mirrored: &Mirrored<'_>, targets: &[&BackendTarget], recording: Opti
 struct Copy {
     worker: Rc<Worker>,
     serving: Rc<Serving>,
+    caller: Caller,
     parts: Parts,
     backend: BackendKey,
     shown: Option<CertificateKey>,
@@ -80,6 +84,7 @@ impl Copy {
         Some(Self {
             worker: mirrored.worker.clone(),
             serving: mirrored.serving.clone(),
+            caller: mirrored.caller.clone(),
             parts,
             backend: backend.clone(),
             shown: mirrored.shown.cloned(),
@@ -116,7 +121,8 @@ impl Copy {
         let cluster = self.serving.tables.cluster(&self.backend)?;
         let version = version_for(cluster.protocol(), Some(self.kind), self.version);
         let tls = cluster.tls(self.shown.as_ref()).ok()?;
-        let destination = Destination { cluster, tls, speech: Speech::Http(version) };
+        let (speech, caller) = (Speech::Http(version), &self.caller);
+        let destination = Destination { cluster, tls, speech, caller };
         let route = choose(&self.worker, &self.serving, destination, &[]).ok()?;
         let endpoint = route.endpoint;
         let _in_flight = endpoint.begin();

@@ -52,7 +52,7 @@ pub async fn serve(
     let number = client.connection.begin();
     let (mut parts, incoming) = request.into_parts();
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
-    exchange.note(|entry| entry.client = (client.address, client.identity.clone()));
+    exchange.note(|entry| entry.client = (client.caller.address, client.identity.clone()));
     let serving = client.worker.serving();
     exchange.note(|entry| entry.generation = serving.tables.generation());
     let mut manner = Manner::Plain;
@@ -167,7 +167,8 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let mirrored = Mirrored { worker, serving, parts: &parts, shown, kind, version };
+        let mirrored =
+            Mirrored { worker, serving, caller: &client.caller, parts: &parts, shown, kind, version };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }
@@ -178,7 +179,7 @@ async fn forward(
     let tries = Try {
         worker,
         serving,
-        destination: Destination { cluster, tls, speech: Speech::Http(version) },
+        destination: Destination { cluster, tls, speech: Speech::Http(version), caller: &client.caller },
         version,
         wishes,
         deadline: timeouts.request.map(|limit| exchange.started() + limit),

@@ -135,7 +135,9 @@ impl Try<'_> {
     fn has_another(&self, tried: &[Arc<EndpointRecord>]) -> bool {
         let way = self.serving.tables.way_to(self.destination.cluster, &self.worker.waypoint_key);
         way.is_some_and(|(from, _)| {
-            from.candidates().iter().any(|it| !tried.iter().any(|tried| Arc::ptr_eq(it, tried)))
+            from.candidates(self.destination.caller)
+                .iter()
+                .any(|it| !tried.iter().any(|tried| Arc::ptr_eq(it, tried)))
         })
     }
 

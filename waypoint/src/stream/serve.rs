@@ -6,6 +6,7 @@ use crate::listen::connection::{Connection, Order, Stage};
 use crate::serve::{Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
+use crate::upstream::caller::Caller;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairway_config::model::CertificateKey;
@@ -26,6 +27,8 @@ pub struct Arrived<'a> {
     pub worker: &'a Rc<Worker>,
     /// The connection's state.
     pub connection: &'a Connection,
+    /// Whose they are.
+    pub caller: &'a Caller,
     /// What is spoken with the backend.
     pub outward: Outward<'a>,
     /// What is told of it.
@@ -34,10 +37,10 @@ pub struct Arrived<'a> {
 
 /// Connects to an endpoint and carries bytes both ways. `ahead` was read from the client already.
 pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Transport, ahead: Bytes) {
-    let Arrived { worker, connection, outward, mut record } = arrived;
+    let Arrived { worker, connection, caller, outward, mut record } = arrived;
     connection.set_stage(Stage::Raw);
     // Boxed: its state is large, and gone once there is a connection.
-    let connecting = Box::pin(connect(worker, outward, &decision));
+    let connecting = Box::pin(connect(worker, caller, outward, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,
         _ = connection.ordered(Order::TooSlow) => Err(Refusal::Draining),
@@ -57,7 +60,12 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
     record.ended(carried);
 }
 
-async fn connect(worker: &Rc<Worker>, outward: Outward<'_>, decision: &Decision) -> Result<Reached, Refusal> {
+async fn connect(
+    worker: &Rc<Worker>,
+    caller: &Caller,
+    outward: Outward<'_>,
+    decision: &Decision,
+) -> Result<Reached, Refusal> {
     let serving = worker.serving();
     let tls = match outward {
         Outward::AsItIs => None,
@@ -66,5 +74,5 @@ async fn connect(worker: &Rc<Worker>, outward: Outward<'_>, decision: &Decision)
             Refusal::TlsPolicy
         })?,
     };
-    Ok(reach(worker, &serving, &decision.cluster, tls).await?)
+    Ok(reach(worker, &serving, caller, &decision.cluster, tls).await?)
 }

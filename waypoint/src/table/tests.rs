@@ -3,6 +3,7 @@
 use super::*;
 use crate::fixtures::{attachment, listener, prefix, request, resource, route, rule, snapshot, to_service};
 use crate::route::{RequestHead, oracle, select};
+use crate::upstream::caller::Caller;
 use fairway_config::Delta;
 use fairway_config::model::{
     Backend, Endpoint, EndpointState, Endpoints, Filter, HeaderModifier, HostnamePattern, Listener,
@@ -31,7 +32,7 @@ fn backend(key: &str, address: &str) -> Vec<Resource> {
         state: EndpointState::Ready,
         identity: None,
         node: None,
-        zone: None,
+        hints: None,
     };
     let backend = Backend {
         key: key.into(),
@@ -41,7 +42,7 @@ fn backend(key: &str, address: &str) -> Vec<Resource> {
         security: fairway_config::model::BackendSecurity::Plain,
         via: None,
     };
-    let endpoints = Endpoints { backend: key.into(), endpoints: vec![endpoint] };
+    let endpoints = Endpoints::of_anybody(key.into(), vec![endpoint]);
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }
 
@@ -75,12 +76,15 @@ fn load_and_health_of_an_endpoint_survive_commits_and_endpoint_changes_leave_rou
     let mut registry = Registry::default();
     let first = snapshot([backend("a", "10.0.0.1:80"), vec![resource(on("a", "l", &[]))]].concat());
     let before = Tables::build(&first, &mut registry).unwrap();
-    let endpoint = before.cluster(&"a".into()).unwrap().candidates()[0].clone();
+    let endpoint = before.cluster(&"a".into()).unwrap().candidates(&Caller::default())[0].clone();
     let (second, after) = apply(&first, &before, backend("b", "10.0.0.1:80"), &mut registry);
-    assert!(Arc::ptr_eq(&endpoint, &after.cluster(&"b".into()).unwrap().candidates()[0]));
+    assert!(Arc::ptr_eq(&endpoint, &after.cluster(&"b".into()).unwrap().candidates(&Caller::default())[0]));
     assert!(Arc::ptr_eq(&before.listener_routes, &after.listener_routes));
     let (_, after) = apply(&second, &after, backend("a", "10.0.0.9:80"), &mut registry);
-    assert_eq!(after.cluster(&"a".into()).unwrap().candidates()[0].address().to_string(), "10.0.0.9:80");
+    assert_eq!(
+        after.cluster(&"a".into()).unwrap().candidates(&Caller::default())[0].address().to_string(),
+        "10.0.0.9:80"
+    );
 }
 
 #[test]
@@ -222,7 +226,8 @@ fn delta(snapshot: &Snapshot, step: Step) -> Delta {
 fn said(tables: &Tables, requests: &[http::request::Parts]) -> Vec<String> {
     let mut said: Vec<String> = tables.sockets().map(|it| format!("{:?}", it.socket())).collect();
     for (key, cluster) in tables.clusters.iter() {
-        let endpoints: Vec<_> = cluster.candidates().iter().map(|it| it.address()).collect();
+        let endpoints: Vec<_> =
+            cluster.candidates(&Caller::default()).iter().map(|it| it.address()).collect();
         said.push(format!("{key} {:?} {endpoints:?}", cluster.protocol()));
     }
     said.sort();

@@ -1,11 +1,12 @@
 //! A backend's endpoints, ready to choose from.
 
+use super::caller::Caller;
 use super::endpoint::EndpointRecord;
 use super::tls::{Security, Shown, TlsClient, TlsClients, Unusable};
 use ahash::HashMap;
 use fairway_config::model::{
-    AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState, Endpoints,
-    SpiffeId,
+    Affinity, AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState,
+    Endpoints, Locality, Reach, SpiffeId,
 };
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -16,14 +17,30 @@ pub struct Cluster {
     key: BackendKey,
     backend: Option<Arc<Backend>>,
     security: Security,
-    ready: Box<[Arc<EndpointRecord>]>,
-    draining: Box<[Arc<EndpointRecord>]>,
+    /// All that serve; first those to choose from.
+    serving: Records,
+    chosen: usize,
+    is_sticky: bool,
+    /// Of a Service that is reached on the client's node only.
+    of_nodes: Option<Box<OfNodes>>,
+}
+
+type Records = Box<[Arc<EndpointRecord>]>;
+
+/// The endpoints to choose from on each node.
+#[derive(Debug)]
+struct OfNodes {
+    /// The proxy's own node.
+    own: Option<Arc<str>>,
+    nodes: HashMap<Arc<str>, Records>,
 }
 
 /// What all clusters share: every endpoint's record, so that its load and health are the same for all routes and survive
 /// commits, and every TLS client.
 #[derive(Debug, Default)]
 pub struct Registry {
+    /// Where the proxy is.
+    locality: Locality,
     records: HashMap<(SocketAddr, Option<SpiffeId>), Weak<EndpointRecord>>,
     /// Size after which dead entries are looked for.
     sweep_at: usize,
@@ -46,12 +63,21 @@ impl Cluster {
             Some(backend) => registry.tls.security(&backend.security, shown),
             None => Security::Plain,
         };
-        let mut of = |state: EndpointState| -> Box<[_]> {
-            let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
-            all.iter().filter(|it| it.state == state).map(|it| registry.record(it)).collect()
-        };
-        let (ready, draining) = (of(EndpointState::Ready), of(EndpointState::Draining));
-        Self { key, backend, security, ready, draining }
+        let chosen = endpoints.map(|it| it.choosable(it.family(), &registry.locality)).unwrap_or_default();
+        let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
+        let mut serving: Vec<_> = chosen.iter().map(|it| registry.record(it)).collect();
+        for it in all.iter().filter(|it| it.state != EndpointState::Unready && !chosen.contains(it)) {
+            serving.push(registry.record(it));
+        }
+        Self {
+            key,
+            backend,
+            security,
+            serving: serving.into(),
+            chosen: chosen.len(),
+            is_sticky: endpoints.is_some_and(|it| it.affinity == Affinity::Client),
+            of_nodes: endpoints.and_then(|it| OfNodes::new(it, registry)).map(Box::new),
+        }
     }
 
     /// Whose endpoints they are.
@@ -79,21 +105,51 @@ impl Cluster {
         self.backend.as_ref().and_then(|it| it.via.as_ref())
     }
 
-    /// The endpoints to choose from: the ready ones; if there are none, those that are terminating but still serve
-    /// (KEP-1669).
-    pub fn candidates(&self) -> &[Arc<EndpointRecord>] {
-        if self.ready.is_empty() { &self.draining } else { &self.ready }
+    /// The endpoints to choose from: see [`Endpoints::choosable`].
+    pub fn candidates(&self, caller: &Caller) -> &[Arc<EndpointRecord>] {
+        let of_node = self.of_nodes.as_ref().and_then(|it| it.of(caller));
+        of_node.unwrap_or_else(|| self.serving.get(..self.chosen).unwrap_or_default())
+    }
+
+    /// Whether a caller meets the same endpoint again.
+    pub fn is_sticky(&self) -> bool {
+        self.is_sticky
     }
 
     /// Whether this is still one of its endpoints, so that what goes there may go on.
     pub fn holds(&self, endpoint: &Arc<EndpointRecord>) -> bool {
-        self.ready.iter().chain(&self.draining).any(|it| Arc::ptr_eq(it, endpoint))
+        self.serving.iter().any(|it| Arc::ptr_eq(it, endpoint))
+    }
+}
+
+// === impl OfNodes ===
+
+impl OfNodes {
+    fn new(endpoints: &Endpoints, registry: &mut Registry) -> Option<Self> {
+        if endpoints.reach != Reach::Node {
+            return None;
+        }
+        let nodes = endpoints.choosable_by_node(endpoints.family()).into_iter();
+        let nodes =
+            nodes.map(|(node, all)| (node.clone(), all.into_iter().map(|it| registry.record(it)).collect()));
+        Some(Self { nodes: nodes.collect(), own: registry.locality.node.clone() })
+    }
+
+    /// None where nodes are not known at all.
+    fn of(&self, caller: &Caller) -> Option<&[Arc<EndpointRecord>]> {
+        let node = caller.node.as_ref().or(self.own.as_ref())?;
+        Some(self.nodes.get(node).map(|it| &**it).unwrap_or_default())
     }
 }
 
 // === impl Registry ===
 
 impl Registry {
+    /// For a proxy there.
+    pub fn of_proxy(locality: Locality) -> Self {
+        Self { locality, ..Self::default() }
+    }
+
     /// The record of an endpoint, made if nobody holds one.
     pub fn record(&mut self, endpoint: &Endpoint) -> Arc<EndpointRecord> {
         let key = (endpoint.address, endpoint.identity.clone());
@@ -128,6 +184,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fairway_config::model::Hints;
 
     fn endpoints(list: &[(u8, EndpointState)]) -> Endpoints {
         let endpoint = |&(host, state): &(u8, EndpointState)| Endpoint {
@@ -135,13 +192,17 @@ mod tests {
             state,
             identity: None,
             node: None,
-            zone: None,
+            hints: None,
         };
-        Endpoints { backend: "shop/web:80".into(), endpoints: list.iter().map(endpoint).collect() }
+        Endpoints::of_anybody("shop/web:80".into(), list.iter().map(endpoint).collect())
     }
 
     fn hosts(cluster: &Cluster) -> Vec<u8> {
-        cluster.candidates().iter().map(|it| it.address().to_string().as_bytes()[7] - b'0').collect()
+        hosts_of(cluster.candidates(&Caller::default()))
+    }
+
+    fn hosts_of(records: &[Arc<EndpointRecord>]) -> Vec<u8> {
+        records.iter().map(|it| it.address().to_string().as_bytes()[7] - b'0').collect()
     }
 
     #[test]
@@ -164,12 +225,52 @@ mod tests {
     }
 
     #[test]
+    fn of_a_service_that_is_local_each_caller_is_offered_the_endpoints_of_its_own_node() {
+        use EndpointState::{Draining, Ready, Unready};
+        let mut all = endpoints(&[(1, Ready), (2, Draining), (3, Draining), (4, Unready), (5, Ready)]);
+        for (it, node) in all.endpoints.iter_mut().zip(["n1", "n1", "n2", "n3"]) {
+            it.node = Some(node.into());
+        }
+        all.reach = Reach::Node;
+        let mut registry = Registry::of_proxy(Locality::new(Some("n2".to_owned()), None));
+        let cluster = Cluster::new("shop/web:80".into(), None, Some(&all), &Shown::default(), &mut registry);
+        for (node, expected) in [
+            (Some("n1"), vec![1]),
+            (Some("n2"), vec![3]),
+            (None, vec![3]),
+            (Some("n3"), vec![]),
+            (Some("n4"), vec![]),
+        ] {
+            let caller = Caller { address: None, node: node.map(Arc::from) };
+            assert_eq!(hosts_of(cluster.candidates(&caller)), expected, "{node:?}");
+        }
+    }
+
+    #[test]
+    fn hints_are_for_the_proxy_and_what_is_not_near_goes_on_with_what_it_has() {
+        let mut all = endpoints(&[(1, EndpointState::Ready), (2, EndpointState::Ready)]);
+        for (it, zone) in all.endpoints.iter_mut().zip(["z1", "z2"]) {
+            it.hints = Some(Arc::new(Hints { nodes: vec![], zones: vec![zone.into()] }));
+        }
+        for (zone, expected) in [("z1", vec![1]), ("z2", vec![2]), ("z3", vec![1, 2])] {
+            let mut registry = Registry::of_proxy(Locality::new(None, Some(zone.to_owned())));
+            let cluster =
+                Cluster::new("shop/web:80".into(), None, Some(&all), &Shown::default(), &mut registry);
+            assert_eq!(hosts(&cluster), expected, "{zone}");
+            assert!(all.endpoints.iter().all(|it| cluster.holds(&registry.record(it))));
+        }
+    }
+
+    #[test]
     fn one_endpoint_has_one_record_in_every_cluster_as_long_as_one_holds_it() {
         let mut registry = Registry::default();
         let list = endpoints(&[(1, EndpointState::Ready)]);
         let first = Cluster::new("a/a:80".into(), None, Some(&list), &Shown::default(), &mut registry);
         let second = Cluster::new("b/b:80".into(), None, Some(&list), &Shown::default(), &mut registry);
-        assert!(Arc::ptr_eq(&first.candidates()[0], &second.candidates()[0]));
+        assert!(Arc::ptr_eq(
+            &first.candidates(&Caller::default())[0],
+            &second.candidates(&Caller::default())[0]
+        ));
         drop((first, second));
         registry.sweep();
         assert!(registry.is_empty());

@@ -37,6 +37,8 @@ pub struct Link {
 pub struct Connector {
     mesh: Option<Mesh>,
     patience: Patience,
+    /// The proxy's node: a waypoint takes it for that of whoever it speaks for.
+    node: Option<Arc<str>>,
 }
 
 /// The proxy's place in the mesh.
@@ -86,7 +88,7 @@ impl<'a> Route<'a> {
 
 impl Connector {
     /// Without an identity, endpoints that have one are not reached at all.
-    pub fn new(identity: Option<IdentityHandle>, patience: Patience) -> Self {
+    pub fn new(identity: Option<IdentityHandle>, patience: Patience, node: Option<Arc<str>>) -> Self {
         let mesh = identity.map(|identity| Mesh {
             identity,
             tunnels: fairway_hbone::Pool::new(
@@ -94,7 +96,7 @@ impl Connector {
                 fairway_hbone::client::Settings { connect_timeout: patience.connect, ..Default::default() },
             ),
         });
-        Self { mesh, patience }
+        Self { mesh, patience, node }
     }
 
     /// Opens a byte stream to where a request goes.
@@ -129,6 +131,7 @@ impl Connector {
                 let mut request = ConnectRequest::to(through.unwrap_or(endpoint.address()));
                 if through.is_some() {
                     request.routing = Routing::Done;
+                    request.node = self.node.clone();
                 }
                 // Boxed: its state is large, and gone once the tunnel is open.
                 let tunnel = Box::pin(mesh.tunnels.open(&own, &target, &request)).await?;

@@ -7,7 +7,7 @@
 //! back, 5xx included: a failing application is the route's matter (retries), and holding back all endpoints of a broken
 //! deployment would only hide the error.
 
-use fairway_config::model::SpiffeId;
+use fairway_config::model::{Imprint, SpiffeId};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -22,6 +22,7 @@ pub struct Moment(pub u64);
 pub struct EndpointRecord {
     address: SocketAddr,
     identity: Option<SpiffeId>,
+    imprint: Imprint,
     /// Requests under way.
     active: AtomicU32,
     /// Requests it broke since the last answer.
@@ -82,6 +83,7 @@ impl EndpointRecord {
         Self {
             address,
             identity,
+            imprint: Imprint::of_endpoint(address),
             active: AtomicU32::new(0),
             breaks: AtomicU32::new(0),
             failures: AtomicU32::new(0),
@@ -99,6 +101,11 @@ impl EndpointRecord {
     /// The identity it has to prove; with one it is reached through HBONE only.
     pub fn identity(&self) -> Option<&SpiffeId> {
         self.identity.as_ref()
+    }
+
+    /// By which a client's own endpoint is found.
+    pub fn imprint(&self) -> Imprint {
+        self.imprint
     }
 
     /// Requests under way.

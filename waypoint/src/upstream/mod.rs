@@ -1,5 +1,6 @@
 //! Where requests go: endpoints and their health, and the connections to them.
 
+pub mod caller;
 pub mod cluster;
 pub mod connect;
 pub mod endpoint;

@@ -1,11 +1,13 @@
-//! Choosing an endpoint: of two drawn at random the one with less load.
+//! Choosing an endpoint: of two drawn at random the one with less load, or where clients have an endpoint of their own that.
 //!
 //! What is held back is skipped, and so is what this request has tried already; if nothing else is left, everything counts
 //! again (panic): better a try that fails than a certain 503. Whose hold is over is knocked at, and the request goes
 //! elsewhere meanwhile.
 
+use super::caller::Caller;
 use super::cluster::Cluster;
 use super::endpoint::{EndpointRecord, Health, Moment};
+use fairway_config::model::Imprint;
 use rand::Rng;
 use std::sync::Arc;
 
@@ -14,21 +16,27 @@ use std::sync::Arc;
 /// `exclude` holds what the request has tried already. `knock` is called with an endpoint that the caller is to knock at.
 pub fn pick<'c>(
     cluster: &'c Cluster,
+    caller: &Caller,
     rng: &mut impl Rng,
     now: Moment,
     exclude: &[Arc<EndpointRecord>],
     mut knock: impl FnMut(&Arc<EndpointRecord>),
 ) -> Option<&'c Arc<EndpointRecord>> {
-    let candidates = cluster.candidates();
+    let candidates = cluster.candidates(caller);
     let usable = |it: &Arc<EndpointRecord>| !is_in(exclude, it) && it.health(now) != Health::Held;
     match candidates {
         [] => return None,
         [only] => return Some(only),
         _ => {}
     }
+    let client = caller.address.filter(|_| cluster.is_sticky()).map(Imprint::of_client);
+    let mut draw = |usable: &dyn Fn(&Arc<EndpointRecord>) -> bool| match client {
+        Some(client) => own(candidates, client, usable),
+        None => draw(candidates, rng, now, usable),
+    };
     // More than once: what is drawn may have to be knocked at, or another thread claims the probe first.
     for _ in 0..4 {
-        let Some(chosen) = draw(candidates, rng, now, usable) else {
+        let Some(chosen) = draw(&usable) else {
             break;
         };
         match chosen.health(now) {
@@ -38,7 +46,16 @@ pub fn pick<'c>(
             _ => {}
         }
     }
-    draw(candidates, rng, now, |it| !is_in(exclude, it)).or_else(|| draw(candidates, rng, now, |_| true))
+    draw(&|it| !is_in(exclude, it)).or_else(|| draw(&|_| true))
+}
+
+/// The endpoint that a client always meets, as long as it is usable.
+fn own(
+    candidates: &[Arc<EndpointRecord>],
+    client: Imprint,
+    usable: impl Fn(&Arc<EndpointRecord>) -> bool,
+) -> Option<&Arc<EndpointRecord>> {
+    candidates.iter().filter(|it| usable(it)).max_by_key(|it| it.imprint().affinity(client))
 }
 
 /// Draws two of those that are usable and takes the one that costs less; one that waits for a knock or a probe goes first.
@@ -116,7 +133,7 @@ mod tests {
     use super::super::cluster::Registry;
     use super::super::tls::Shown;
     use super::*;
-    use fairway_config::model::{Endpoint, EndpointState, Endpoints};
+    use fairway_config::model::{Affinity, Endpoint, EndpointState, Endpoints};
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use std::collections::HashMap;
@@ -125,28 +142,31 @@ mod tests {
     const NOW: Moment = Moment(1_000);
 
     fn cluster(size: u8) -> Cluster {
+        of(&endpoints(size))
+    }
+
+    fn endpoints(size: u8) -> Endpoints {
         let endpoint = |host| Endpoint {
             address: ([10, 0, 0, host], 80).into(),
             state: EndpointState::Ready,
             identity: None,
             node: None,
-            zone: None,
+            hints: None,
         };
-        let endpoints =
-            Endpoints { backend: "shop/web:80".into(), endpoints: (0..size).map(endpoint).collect() };
-        Cluster::new(
-            "shop/web:80".into(),
-            None,
-            Some(&endpoints),
-            &Shown::default(),
-            &mut Registry::default(),
-        )
+        Endpoints::of_anybody("shop/web:80".into(), (0..size).map(endpoint).collect())
+    }
+
+    fn of(endpoints: &Endpoints) -> Cluster {
+        let (shown, mut registry) = (Shown::default(), Registry::default());
+        Cluster::new("shop/web:80".into(), None, Some(endpoints), &shown, &mut registry)
     }
 
     fn counts(cluster: &Cluster, exclude: &[Arc<EndpointRecord>]) -> HashMap<std::net::SocketAddr, u32> {
         let (mut rng, mut counts) = (SmallRng::seed_from_u64(7), HashMap::new());
         for _ in 0..10_000 {
-            *counts.entry(pick(cluster, &mut rng, NOW, exclude, |_| ()).unwrap().address()).or_default() += 1;
+            *counts
+                .entry(pick(cluster, &Caller::default(), &mut rng, NOW, exclude, |_| ()).unwrap().address())
+                .or_default() += 1;
         }
         counts
     }
@@ -162,14 +182,14 @@ mod tests {
     #[test]
     fn of_two_the_one_with_less_load_is_chosen() {
         let cluster = cluster(2);
-        let _busy = cluster.candidates()[0].begin();
-        assert_eq!(counts(&cluster, &[])[&cluster.candidates()[1].address()], 10_000);
+        let _busy = cluster.candidates(&Caller::default())[0].begin();
+        assert_eq!(counts(&cluster, &[])[&cluster.candidates(&Caller::default())[1].address()], 10_000);
     }
 
     #[test]
     fn small_differences_of_latency_leave_the_choice_even() {
         let cluster = cluster(2);
-        for (it, micros) in cluster.candidates().iter().zip([800, 1_500]) {
+        for (it, micros) in cluster.candidates(&Caller::default()).iter().zip([800, 1_500]) {
             it.answered(NOW, Some(Duration::from_micros(micros)));
         }
         let counts = counts(&cluster, &[]);
@@ -179,14 +199,15 @@ mod tests {
     #[test]
     fn load_spreads_over_all_endpoints_and_the_slow_one_gets_less() {
         let cluster = cluster(4);
-        cluster.candidates()[0].answered(NOW, Some(Duration::from_millis(30)));
-        for it in &cluster.candidates()[1..] {
+        cluster.candidates(&Caller::default())[0].answered(NOW, Some(Duration::from_millis(30)));
+        for it in &cluster.candidates(&Caller::default())[1..] {
             it.answered(NOW, Some(Duration::from_millis(2)));
         }
         let mut rng = SmallRng::seed_from_u64(7);
-        let held: Vec<_> =
-            (0..100).map(|_| pick(&cluster, &mut rng, NOW, &[], |_| ()).unwrap().begin()).collect();
-        let active: Vec<_> = cluster.candidates().iter().map(|it| it.active()).collect();
+        let held: Vec<_> = (0..100)
+            .map(|_| pick(&cluster, &Caller::default(), &mut rng, NOW, &[], |_| ()).unwrap().begin())
+            .collect();
+        let active: Vec<_> = cluster.candidates(&Caller::default()).iter().map(|it| it.active()).collect();
         assert!(active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)), "{active:?}");
         drop(held);
     }
@@ -194,8 +215,8 @@ mod tests {
     #[test]
     fn what_is_held_back_or_was_tried_is_skipped() {
         let cluster = cluster(4);
-        cluster.candidates()[0].unreachable(NOW);
-        let counts = counts(&cluster, &cluster.candidates()[1..2]);
+        cluster.candidates(&Caller::default())[0].unreachable(NOW);
+        let counts = counts(&cluster, &cluster.candidates(&Caller::default())[1..2]);
         assert_eq!(counts.len(), 2, "{counts:?}");
         assert!(counts.values().all(|it| (4_700..=5_300).contains(it)), "{counts:?}");
     }
@@ -203,22 +224,26 @@ mod tests {
     #[test]
     fn when_all_are_held_back_all_count_again_except_those_that_were_tried() {
         let cluster = cluster(3);
-        for it in cluster.candidates() {
+        for it in cluster.candidates(&Caller::default()) {
             it.unreachable(NOW);
         }
         assert_eq!(counts(&cluster, &[]).len(), 3);
-        assert_eq!(counts(&cluster, &cluster.candidates()[..2]).len(), 1);
-        assert_eq!(counts(&cluster, cluster.candidates()).len(), 3, "all were tried: try again");
+        assert_eq!(counts(&cluster, &cluster.candidates(&Caller::default())[..2]).len(), 1);
+        assert_eq!(
+            counts(&cluster, cluster.candidates(&Caller::default())).len(),
+            3,
+            "all were tried: try again"
+        );
     }
 
     #[test]
     fn whose_hold_is_over_is_knocked_at_once_and_then_probed_by_one_request() {
         let cluster = cluster(2);
-        let late = &cluster.candidates()[0];
+        let late = &cluster.candidates(&Caller::default())[0];
         late.unreachable(Moment(0));
         let (mut rng, mut knocks, mut probes) = (SmallRng::seed_from_u64(7), 0, 0);
         let mut ask = |knocks: &mut u32| {
-            let chosen = pick(&cluster, &mut rng, NOW, &[], |it| {
+            let chosen = pick(&cluster, &Caller::default(), &mut rng, NOW, &[], |it| {
                 assert!(Arc::ptr_eq(it, late));
                 *knocks += 1;
             });
@@ -235,10 +260,37 @@ mod tests {
     }
 
     #[test]
+    fn a_client_of_a_sticky_service_meets_the_same_endpoint_as_long_as_that_can_be_met() {
+        let mut endpoints = endpoints(5);
+        endpoints.affinity = Affinity::Client;
+        let cluster = of(&endpoints);
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut met = HashMap::new();
+        for host in 0..100 {
+            let caller = Caller { address: Some([10, 244, 0, host].into()), node: None };
+            let mut pick =
+                |exclude: &[_]| pick(&cluster, &caller, &mut rng, NOW, exclude, |_| ()).unwrap().clone();
+            let own = pick(&[]);
+            assert!((0..20).all(|_| Arc::ptr_eq(&pick(&[]), &own)));
+            let second = pick(std::slice::from_ref(&own));
+            assert!(!Arc::ptr_eq(&own, &second));
+            own.unreachable(NOW);
+            assert!(Arc::ptr_eq(&pick(&[]), &second));
+            own.answered(NOW, None);
+            assert!(Arc::ptr_eq(&pick(&[]), &own));
+            *met.entry(own.address()).or_insert(0) += 1;
+        }
+        assert!(met.len() == 5 && met.values().all(|it| *it >= 5), "{met:?}");
+    }
+
+    #[test]
     fn a_cluster_of_one_always_gives_it_and_an_empty_one_gives_none() {
         let one = cluster(1);
-        one.candidates()[0].unreachable(NOW);
-        assert_eq!(counts(&one, one.candidates()).len(), 1);
-        assert!(pick(&cluster(0), &mut SmallRng::seed_from_u64(7), NOW, &[], |_| ()).is_none());
+        one.candidates(&Caller::default())[0].unreachable(NOW);
+        assert_eq!(counts(&one, one.candidates(&Caller::default())).len(), 1);
+        assert!(
+            pick(&cluster(0), &Caller::default(), &mut SmallRng::seed_from_u64(7), NOW, &[], |_| ())
+                .is_none()
+        );
     }
 }

@@ -184,7 +184,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
         state: EndpointState::Ready,
         identity: None,
         node: None,
-        zone: None,
+        hints: None,
     };
     vec![
         Resource::Backend(Arc::new(Backend {
@@ -195,10 +195,10 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
             security: fairway_config::model::BackendSecurity::Plain,
             via: None,
         })),
-        Resource::Endpoints(Arc::new(Endpoints {
-            backend: key.into(),
-            endpoints: addresses.iter().map(endpoint).collect(),
-        })),
+        Resource::Endpoints(Arc::new(Endpoints::of_anybody(
+            key.into(),
+            addresses.iter().map(endpoint).collect(),
+        ))),
     ]
 }
 

@@ -1,43 +1,44 @@
 //! A snapshot with what decisions look up: who has an address, and which endpoints may be chosen.
 
+use super::choice::{self, Choice, Reachable};
 use ahash::RandomState;
 use fairway_config::model::{
-    BackendKey, EndpointState, Endpoints, Generation, ResourceKind, Service, ServiceKey, Workload,
+    BackendKey, Family, Generation, Imprint, Locality, Reach, ResourceKind, Service, ServiceKey, Workload,
     WorkloadKey,
 };
 use fairway_config::{Changes, Snapshot};
-use fairway_identity::SpiffeId;
 use fairway_policy::Authorization;
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A snapshot, ready to be decided over. Immutable; the next one shares what has not changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Index {
+    locality: Locality,
     snapshot: Snapshot,
     pub(super) services: Addresses<ServiceKey>,
     pub(super) workloads: Addresses<WorkloadKey>,
-    reachable: Arc<HashMap<BackendKey, Arc<[Reachable]>, RandomState>>,
+    reachable: Backends<Arc<[Reachable]>>,
+    /// Of those with session affinity, which are few.
+    imprints: Backends<Arc<[Imprint]>>,
 }
+
+type Backends<T> = Arc<HashMap<BackendKey, T, RandomState>>;
 
 /// Who has an address. Two can for a moment, when a pod takes over the address of one that ended: then the first by name
 /// counts, and if that is the wrong one its identity will not fit.
 type Addresses<K> = Arc<HashMap<IpAddr, BTreeSet<K>, RandomState>>;
 
-/// An endpoint that may be chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reachable {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Who it is, if it is in the mesh.
-    pub identity: Option<SpiffeId>,
-}
-
 impl Index {
+    /// One of an empty snapshot, for the pods of a node.
+    pub fn empty(locality: Locality) -> Self {
+        Self { locality, ..Self::default() }
+    }
+
     /// Builds it from nothing.
-    pub fn build(snapshot: &Snapshot) -> Self {
-        Self::default().update(snapshot, &snapshot.resources().map(|it| it.key()).collect())
+    pub fn build(locality: Locality, snapshot: &Snapshot) -> Self {
+        Self::empty(locality).update(snapshot, &snapshot.resources().map(|it| it.key()).collect())
     }
 
     /// The index after a commit. `changes` names everything that differs from the snapshot of this one.
@@ -65,11 +66,11 @@ impl Index {
                     );
                 }
                 ResourceKind::Endpoints => {
-                    let reachable = Arc::make_mut(&mut index.reachable);
-                    match next.endpoints.get(name) {
-                        Some(endpoints) => reachable.insert(endpoints.backend.clone(), choosable(endpoints)),
-                        None => reachable.remove(name),
-                    };
+                    let endpoints = next.endpoints.get(name);
+                    let all = endpoints.map(|it| choice::choosable(it, &self.locality));
+                    let imprints = endpoints.and_then(|it| choice::imprints(it, all.as_deref()?));
+                    put(&mut index.reachable, key.name.clone(), all);
+                    put(&mut index.imprints, key.name.clone(), imprints);
                 }
                 ResourceKind::Listener
                 | ResourceKind::Route
@@ -108,9 +109,15 @@ impl Index {
         self.snapshot.services.get(self.services.get(&ip)?.first()?)
     }
 
-    /// The endpoints that may be chosen: the ready ones, or when there are none those that are just ending (KEP-1669).
-    pub fn reachable(&self, backend: &BackendKey) -> Option<&Arc<[Reachable]>> {
-        self.reachable.get(backend).filter(|endpoints| !endpoints.is_empty())
+    /// The endpoints that may be chosen by a client that has dialled an address of this family, or to whom the family is
+    /// the same.
+    pub fn choice(&self, backend: &BackendKey, family: Option<Family>) -> Option<Choice> {
+        Choice::among(self.reachable.get(backend)?, self.imprints.get(backend), family)
+    }
+
+    /// Whether clients reach a backend on their own node only.
+    pub fn is_local(&self, backend: &BackendKey) -> bool {
+        self.snapshot.endpoints.get(backend).is_some_and(|it| it.reach == Reach::Node)
     }
 
     /// Each authorization that a pod names, with what is known under the name.
@@ -123,13 +130,13 @@ impl Index {
     }
 }
 
-fn choosable(endpoints: &Endpoints) -> Arc<[Reachable]> {
-    let in_state = |state| -> Vec<Reachable> {
-        let matching = endpoints.endpoints.iter().filter(|it| it.state == state);
-        matching.map(|it| Reachable { address: it.address, identity: it.identity.clone() }).collect()
-    };
-    let ready = in_state(EndpointState::Ready);
-    if ready.is_empty() { in_state(EndpointState::Draining).into() } else { ready.into() }
+fn put<T: Clone>(table: &mut Backends<T>, key: Arc<str>, value: Option<T>) {
+    // Most have nothing there, before and after: then the table stays shared with the index before.
+    match value {
+        Some(value) => drop(Arc::make_mut(table).insert(key.into(), value)),
+        None if table.contains_key(&*key) => drop(Arc::make_mut(table).remove(&*key)),
+        None => {}
+    }
 }
 
 trait Replace<K> {

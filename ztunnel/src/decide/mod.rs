@@ -1,13 +1,15 @@
 //! What is done with a connection: pure functions over an immutable [`Index`], which give a plan and open nothing.
 
+mod choice;
 mod inbound;
 mod index;
 mod outbound;
 #[cfg(test)]
 mod tests;
 
+pub use choice::{Choice, Reachable};
 pub use inbound::{Client, Inbound, InboundRefusal, inbound};
-pub use index::{Index, Reachable};
+pub use index::Index;
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
 
 use std::net::IpAddr;

@@ -1,10 +1,9 @@
 //! Where a connection of a local pod goes.
 
-use super::{Index, Reachable, is_own_port, is_within_pod};
-use fairway_config::model::{BackendKey, Mesh, Service, ServiceKey, Workload};
+use super::{Choice, Index, Reachable, is_own_port, is_within_pod};
+use fairway_config::model::{BackendKey, Family, Mesh, Service, ServiceKey, Workload};
 use fairway_hbone::{Authority, PORT, Target};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// What is done with a connection of a local pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +12,8 @@ pub enum Outbound {
     Forward {
         /// What they are.
         path: Path,
-        /// The choice; never empty.
-        choice: Arc<[Reachable]>,
+        /// The choice.
+        choice: Choice,
     },
     /// Its destination is nobody known: it goes there as it is.
     Passthrough,
@@ -42,6 +41,9 @@ pub enum OutboundRefusal {
     /// Nobody serves this port of the Service.
     #[error("no ready endpoint of {0}")]
     NoEndpoint(BackendKey),
+    /// Nobody on this node does, and others do not count.
+    #[error("no ready endpoint of {0} on this node, and its internalTrafficPolicy is Local")]
+    NoLocalEndpoint(BackendKey),
     /// The address is a Service's, the port is not.
     #[error("{service} has no port {port}")]
     UnknownPort {
@@ -82,7 +84,7 @@ pub fn outbound(index: &Index, client: &Workload, destination: SocketAddr) -> Ou
         return Outbound::Passthrough;
     }
     if let Some(service) = index.service_at(ip) {
-        return to_service(index, client, service, destination.port());
+        return to_service(index, client, service, destination);
     }
     let Some(workload) = index.workload_at(ip) else {
         return Outbound::Passthrough;
@@ -94,25 +96,27 @@ pub fn outbound(index: &Index, client: &Workload, destination: SocketAddr) -> Ou
         return Outbound::Refuse(OutboundRefusal::Loop(destination));
     }
     let identity = Some(workload.identity.clone());
-    Outbound::Forward { path: Path::Pod, choice: Arc::new([Reachable { address: destination, identity }]) }
+    let choice = Choice::only(Reachable { address: destination, identity });
+    Outbound::Forward { path: Path::Pod, choice }
 }
 
-fn to_service(index: &Index, client: &Workload, service: &Service, port: u16) -> Outbound {
+fn to_service(index: &Index, client: &Workload, service: &Service, dialled: SocketAddr) -> Outbound {
+    let port = dialled.port();
     let Some(service_port) = service.ports.iter().find(|it| it.port == port) else {
         return Outbound::Refuse(OutboundRefusal::UnknownPort { service: service.key.clone(), port });
     };
     let namespace = client.identity.namespace();
     let waypoint = service.consumer_waypoint(namespace, port).or(service.waypoint.as_ref());
     match waypoint {
-        Some(waypoint) => match index.reachable(waypoint) {
-            Some(choice) => {
-                Outbound::Forward { path: Path::Waypoint(waypoint.clone()), choice: choice.clone() }
-            }
+        Some(waypoint) => match index.choice(waypoint, None) {
+            Some(choice) => Outbound::Forward { path: Path::Waypoint(waypoint.clone()), choice },
             None => Outbound::Refuse(OutboundRefusal::WaypointMissing(waypoint.clone())),
         },
-        None => match index.reachable(&service_port.backend) {
-            Some(choice) => {
-                Outbound::Forward { path: Path::Endpoint(service.key.clone()), choice: choice.clone() }
+        // A program may listen on one family of addresses only, and has a Service of that family then.
+        None => match index.choice(&service_port.backend, Some(Family::of(dialled.ip()))) {
+            Some(choice) => Outbound::Forward { path: Path::Endpoint(service.key.clone()), choice },
+            None if index.is_local(&service_port.backend) => {
+                Outbound::Refuse(OutboundRefusal::NoLocalEndpoint(service_port.backend.clone()))
             }
             None => Outbound::Refuse(OutboundRefusal::NoEndpoint(service_port.backend.clone())),
         },

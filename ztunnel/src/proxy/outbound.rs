@@ -6,7 +6,7 @@ use super::link::{self, Far, reset};
 use super::metrics::Plaintext;
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
+use crate::decide::{self, Choice, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
 use fairway_config::model::Generation;
 use fairway_hbone::{ConnectRequest, OpenError, Routing};
 use fairway_identity::SpiffeId;
@@ -14,7 +14,7 @@ use fairway_netns::socket;
 use fairway_runtime::drain;
 use rand::seq::index::sample;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -124,10 +124,10 @@ async fn forward(
     client: SocketAddr,
     dialled: SocketAddr,
     path: &Path,
-    choice: &[Reachable],
+    choice: &Choice,
 ) -> Result<Connected, Failure> {
     let mut failure = Failure::NoHop;
-    for reachable in here.preferred(choice) {
+    for reachable in here.preferred(choice, client.ip()) {
         let Some(hop) = path.hop(reachable, dialled) else {
             continue;
         };
@@ -164,13 +164,15 @@ async fn reach(
         }
         Hop::Tunnel { target, authority } => {
             let tls = identity(worker, here).await?;
-            // A waypoint sees the client's address only if it is told.
-            let forwarded = match path {
-                Path::Waypoint(_) => Some(fairway_hbone::Forwarded { client }),
-                Path::Endpoint(_) | Path::Pod => None,
+            // A waypoint sees the client's address, and where it is, only if it is told.
+            let (forwarded, node) = match path {
+                Path::Waypoint(_) => {
+                    (Some(fairway_hbone::Forwarded { client }), Some(worker.settings.node.clone()))
+                }
+                Path::Endpoint(_) | Path::Pod => (None, None),
             };
             let request =
-                ConnectRequest { authority, forwarded, traceparent: None, routing: Routing::Pending };
+                ConnectRequest { authority, forwarded, node, traceparent: None, routing: Routing::Pending };
             let tunnel = here.pool.open(&tls, &target, &request).await?;
             Ok((Far::Tunnel(tunnel), Some(target.identity)))
         }
@@ -203,8 +205,14 @@ impl Drop for Busy {
 }
 
 impl Here {
-    /// A few endpoints in the order they are tried: the less busy of two drawn at random, then the rest of the draw.
-    fn preferred<'a>(&self, choice: &'a [Reachable]) -> impl Iterator<Item = &'a Reachable> {
+    /// A few endpoints in the order they are tried: the client's own, or the less busy of two drawn at random, then the
+    /// rest of the draw.
+    fn preferred<'a>(&self, choice: &'a Choice, client: IpAddr) -> Vec<&'a Reachable> {
+        if let Some(mut order) = choice.in_order_for(client) {
+            order.truncate(TRIES);
+            return order;
+        }
+        let choice = choice.endpoints();
         let drawn = sample(&mut rand::rng(), choice.len(), TRIES.min(choice.len()));
         let mut drawn: Vec<&Reachable> = drawn.iter().filter_map(|index| choice.get(index)).collect();
         let busy = self.busy.borrow();
@@ -214,7 +222,7 @@ impl Here {
         {
             std::mem::swap(first, second);
         }
-        drawn.into_iter()
+        drawn
     }
 }
 

@@ -51,7 +51,8 @@ pub(crate) struct Predecessor(Node);
 
 impl Cluster {
     pub(crate) fn new(sandbox: &Sandbox) -> Self {
-        let network = Network::new(sandbox, &["10.7.0.1/24".parse().unwrap()]).unwrap();
+        let network =
+            Network::new(sandbox, &["10.7.0.1/24", "fd00:7::1/64"].map(|it| it.parse().unwrap())).unwrap();
         let issuer = TestAuthority::new("cluster.local").into_issuer();
         let node_namespace = network.node().clone();
         let nodes = ["one", "two"].map(|name| start(name, &issuer, &node_namespace));
@@ -86,6 +87,11 @@ impl Cluster {
     /// A pod with an address of the network; not registered, and not in the configuration.
     pub(crate) fn pod(&self, name: &str, ip: &str) -> Pod {
         self.network.add_pod(name, &[ip.parse().unwrap()]).unwrap()
+    }
+
+    /// One with an address of each family.
+    pub(crate) fn dual_pod(&self, name: &str, ips: [&str; 2]) -> Pod {
+        self.network.add_pod(name, &ips.map(|it| it.parse().unwrap())).unwrap()
     }
 
     /// Commits a change to both nodes.
@@ -274,15 +280,16 @@ pub(crate) fn service(
 }
 
 pub(crate) fn endpoints_of(backend: &str, endpoints: &[(&Pod, u16)]) -> Resource {
-    let endpoint = |(pod, port): &(&Pod, u16)| Endpoint {
-        address: at(pod, *port),
+    let endpoint = |pod: &Pod, ip: &IpAddr, port| Endpoint {
+        address: SocketAddr::new(*ip, port),
         state: EndpointState::Ready,
         identity: Some(id(pod.name())),
         node: None,
-        zone: None,
+        hints: None,
     };
-    let endpoints = endpoints.iter().map(endpoint).collect();
-    Resource::Endpoints(Arc::new(Endpoints { backend: backend.into(), endpoints }))
+    let all = endpoints.iter().flat_map(|(pod, port)| pod.addresses().iter().map(|ip| (*pod, ip, *port)));
+    let endpoints = all.map(|(pod, ip, port)| endpoint(pod, ip, port)).collect();
+    Resource::Endpoints(Arc::new(Endpoints::of_anybody(backend.into(), endpoints)))
 }
 
 pub(crate) fn at(pod: &Pod, port: u16) -> SocketAddr {
@@ -292,7 +299,12 @@ pub(crate) fn at(pod: &Pod, port: u16) -> SocketAddr {
 /// A program in a pod that greets each client with the address it sees, then says back what it hears, and ends when the
 /// client does.
 pub(crate) async fn start_program(pod: &Pod, port: u16) {
-    let listener = pod.listen(SocketAddr::new([0, 0, 0, 0].into(), port)).await.unwrap();
+    start_program_at(pod, SocketAddr::new([0, 0, 0, 0].into(), port)).await;
+}
+
+/// The same at an address.
+pub(crate) async fn start_program_at(pod: &Pod, address: SocketAddr) {
+    let listener = pod.listen(address).await.unwrap();
     tokio::spawn(async move {
         loop {
             let (mut stream, client) = listener.accept().await.unwrap();

@@ -1,6 +1,6 @@
 //! What passes between captured pods, and what does not.
 
-use crate::mesh::{Cluster, at, endpoints_of, id, service, start_program, talk, workload};
+use crate::mesh::{Cluster, at, endpoints_of, id, service, start_program, start_program_at, talk, workload};
 use fairway_config::model::{Mesh, MutualTls, Resource};
 use fairway_hbone::{ConnectRequest, Pool, Target, TcpConnector, client};
 use fairway_policy::{Action, Authorization, Condition, Rule};
@@ -46,6 +46,34 @@ fn captured_pods_speak_plain_to_each_other_and_nothing_plain_is_on_the_wire() {
             assert_eq!(wire.contains(b"hello 10.7.0.10").await, 0);
             let seen = wire.seen().await;
             assert!(seen.frames > 0 && seen.dropped == 0, "{seen:?}");
+        },
+    );
+}
+
+#[test]
+fn a_service_of_two_families_leads_to_the_family_that_was_dialled() {
+    Sandbox::run_async_test(
+        "traffic::a_service_of_two_families_leads_to_the_family_that_was_dialled",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let client = cluster.dual_pod("client", ["10.7.0.10", "fd00:7::10"]);
+            let server = cluster.dual_pod("server", ["10.7.0.11", "fd00:7::11"]);
+            let mut resources = service("both", [10, 96, 0, 1].into(), None, &[(&server, 8080)]);
+            let Some(Resource::Service(both)) = resources.first_mut() else { panic!("no Service") };
+            Arc::make_mut(both).addresses.push("fd00:96::1".parse().unwrap());
+            resources.extend([workload(&client, PERMISSIVE, &[]), workload(&server, STRICT, &[])]);
+            cluster.commit(resources, vec![]);
+            cluster.register(0, "client", client.netns_path()).await.unwrap();
+            cluster.register(1, "server", server.netns_path()).await.unwrap();
+            for address in server.addresses() {
+                start_program_at(&server, SocketAddr::new(*address, 8080)).await;
+            }
+            for (destination, own) in [("10.96.0.1:80", "10.7.0.10"), ("[fd00:96::1]:80", "fd00:7::10")] {
+                for _ in 0..10 {
+                    let said = talk(client.connect(destination.parse().unwrap()).await, SECRET).await;
+                    assert_eq!(said, Ok(format!("hello {own}\n{SECRET}")), "{destination}");
+                }
+            }
         },
     );
 }

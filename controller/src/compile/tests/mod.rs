@@ -5,6 +5,7 @@ mod appearing;
 mod backend_tls;
 mod clients;
 mod cost;
+mod endpoints;
 mod gateways;
 mod l4;
 mod listener_sets;

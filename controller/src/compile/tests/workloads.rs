@@ -150,7 +150,6 @@ fn slices_written_by_hand_replace_those_of_the_selector() {
         ("127.0.0.4:7000", EndpointState::Draining),
     ];
     assert_eq!(rows, expected.map(|(a, b)| (a.to_owned(), b)));
-    assert_eq!(found.endpoints[0].zone.as_deref(), Some("z"));
     assert!(endpoints(&world, "shop/web:81").endpoints.is_empty());
     world.remove(slice);
     assert_eq!(endpoints(&world, "shop/web:80").endpoints[0].address.to_string(), "10.0.0.1:8080");

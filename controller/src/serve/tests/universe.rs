@@ -80,12 +80,9 @@ pub(crate) fn endpoints(backend: &str, count: u8) -> Resource {
         state: EndpointState::Ready,
         identity: None,
         node: None,
-        zone: None,
+        hints: None,
     };
-    Resource::Endpoints(Arc::new(Endpoints {
-        backend: backend.into(),
-        endpoints: (0..count).map(endpoint).collect(),
-    }))
+    Resource::Endpoints(Arc::new(Endpoints::of_anybody(backend.into(), (0..count).map(endpoint).collect())))
 }
 
 pub(crate) fn rule(path: &str, backends: &[&str], mirror: Option<&str>) -> Rule {

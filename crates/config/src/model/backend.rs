@@ -1,6 +1,6 @@
 //! A Service's port as a destination: how to speak to it, and where its endpoints are.
 
-use super::{BackendKey, BackendSecurity, ServiceKey};
+use super::{Affinity, BackendKey, BackendSecurity, Hints, Reach, ServiceKey};
 use fairway_identity::SpiffeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,7 +41,11 @@ pub enum AppProtocol {
 pub struct Endpoints {
     /// Whose they are.
     pub backend: BackendKey,
-    /// All of them, also those that are not ready.
+    /// Which of them a client may be sent to.
+    pub reach: Reach,
+    /// Whether a client is sent to the same one again.
+    pub affinity: Affinity,
+    /// All of them, also those that are not ready; those of the Service's own family of addresses first.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -56,8 +60,8 @@ pub struct Endpoint {
     pub identity: Option<SpiffeId>,
     /// The node it runs on.
     pub node: Option<Arc<str>>,
-    /// The zone it runs in.
-    pub zone: Option<Arc<str>>,
+    /// For whose clients it is rather than for others.
+    pub hints: Option<Arc<Hints>>,
 }
 
 /// Whether an endpoint may be chosen (EndpointSlice conditions).

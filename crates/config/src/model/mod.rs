@@ -11,6 +11,7 @@ mod hostname;
 mod key;
 mod l4route;
 mod listener;
+mod locality;
 mod matching;
 mod route;
 mod service;
@@ -30,6 +31,7 @@ pub use key::{
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
+pub use locality::{Affinity, Family, Hints, Imprint, Locality, Reach};
 pub use matching::{
     GrpcMethodMatch, HeaderMatch, InvalidPattern, Match, PathMatch, Pattern, QueryMatch, ValueMatch,
 };

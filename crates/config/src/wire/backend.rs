@@ -2,9 +2,12 @@
 
 use super::invalid::{Invalid, each, optional, required};
 use super::{trust, value};
-use crate::model::{AppProtocol, Backend, BackendKey, Endpoint, EndpointState, Endpoints};
+use crate::model::{
+    Affinity, AppProtocol, Backend, BackendKey, Endpoint, EndpointState, Endpoints, Hints, Reach,
+};
 use crate::proto;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(super) fn encode(backend: &Backend) -> proto::Backend {
     proto::Backend {
@@ -59,12 +62,16 @@ pub(super) fn encode_endpoints(endpoints: &Endpoints) -> proto::Endpoints {
     proto::Endpoints {
         backend: endpoints.backend.to_string(),
         endpoints: endpoints.endpoints.iter().map(encode_endpoint).collect(),
+        node_only: endpoints.reach == Reach::Node,
+        sticky: endpoints.affinity == Affinity::Client,
     }
 }
 
 pub(super) fn decode_endpoints(message: proto::Endpoints) -> Result<Endpoints, Invalid> {
     Ok(Endpoints {
         backend: value::key(message.backend).map_err(|it| it.within("backend"))?,
+        reach: if message.node_only { Reach::Node } else { Reach::Cluster },
+        affinity: if message.sticky { Affinity::Client } else { Affinity::None },
         endpoints: each(message.endpoints, "endpoints", decode_endpoint)?,
     })
 }
@@ -80,8 +87,13 @@ fn encode_endpoint(endpoint: &Endpoint) -> proto::Endpoint {
         state: state.into(),
         identity: endpoint.identity.as_ref().map(ToString::to_string),
         node: endpoint.node.as_ref().map(ToString::to_string),
-        zone: endpoint.zone.as_ref().map(ToString::to_string),
+        hints: endpoint.hints.as_deref().map(encode_hints),
     }
+}
+
+fn encode_hints(hints: &Hints) -> proto::Hints {
+    let texts = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect();
+    proto::Hints { nodes: texts(&hints.nodes), zones: texts(&hints.zones) }
 }
 
 fn decode_endpoint(message: proto::Endpoint) -> Result<Endpoint, Invalid> {
@@ -97,6 +109,12 @@ fn decode_endpoint(message: proto::Endpoint) -> Result<Endpoint, Invalid> {
         },
         identity: optional(message.identity, "identity", value::identity)?,
         node: optional(message.node, "node", value::text)?,
-        zone: optional(message.zone, "zone", value::text)?,
+        hints: optional(message.hints, "hints", decode_hints)?,
     })
+}
+
+fn decode_hints(message: proto::Hints) -> Result<Arc<Hints>, Invalid> {
+    let (nodes, zones) = (message.nodes, message.zones);
+    let nodes = each(nodes, "nodes", value::text)?;
+    Ok(Arc::new(Hints { nodes, zones: each(zones, "zones", value::text)? }))
 }

@@ -108,7 +108,11 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
             "port",
         ),
         (
-            Kind::Endpoints(proto::Endpoints { backend: key(), endpoints: vec![endpoint] }),
+            Kind::Endpoints(proto::Endpoints {
+                backend: key(),
+                endpoints: vec![endpoint],
+                ..Default::default()
+            }),
             "endpoints[0].state",
         ),
         (Kind::Authorization(proto::Authorization { name: key(), ..Default::default() }), "action"),
@@ -133,8 +137,7 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
 
 #[test]
 fn a_field_of_a_newer_controller_refuses_the_resource() {
-    let endpoints =
-        Resource::Endpoints(Arc::new(Endpoints { backend: BackendKey::from("a/b:80"), endpoints: vec![] }));
+    let endpoints = Resource::Endpoints(Arc::new(Endpoints::of_anybody(BackendKey::from("a/b:80"), vec![])));
     let mut inner = match message(&endpoints) {
         Kind::Endpoints(it) => it.encode_to_vec(),
         other => panic!("{other:?}"),

@@ -1,7 +1,8 @@
 use super::{endpoints, id, index, mesh, pod, service};
 use crate::decide::Index;
 use fairway_config::model::{
-    BackendKey, EndpointState, Generation, Mesh, MutualTls, Resource, ResourceKey, ResourceKind,
+    Affinity, BackendKey, EndpointState, Generation, Locality, Mesh, MutualTls, Reach, Resource, ResourceKey,
+    ResourceKind,
 };
 use fairway_config::{Delta, Snapshot};
 use proptest::prelude::*;
@@ -13,8 +14,8 @@ fn ending_endpoints_are_chosen_only_when_none_is_ready() {
     let with = |states: &[(&str, EndpointState)]| {
         let list: Vec<_> = states.iter().map(|(at, state)| (*at, *state, None)).collect();
         let index = index([Resource::Endpoints(Arc::new(endpoints("a/b:80", &list)))]);
-        let chosen = index.reachable(&BackendKey::from("a/b:80")).cloned();
-        chosen.map(|chosen| chosen.iter().map(|it| it.address.to_string()).collect::<Vec<_>>())
+        let chosen = index.choice(&BackendKey::from("a/b:80"), None);
+        chosen.map(|chosen| chosen.endpoints().iter().map(|it| it.address.to_string()).collect::<Vec<_>>())
     };
     let both = [("10.0.0.1:80", Ready), ("10.0.0.2:80", Draining)];
     assert_eq!(with(&both), Some(vec!["10.0.0.1:80".to_owned()]));
@@ -28,12 +29,16 @@ fn ending_endpoints_are_chosen_only_when_none_is_ready() {
 #[test]
 fn a_change_of_something_else_shares_the_tables() {
     let snapshot = Snapshot::default().apply(Delta { upserts: mesh(), ..Default::default() }).0;
-    let before = Index::build(&snapshot);
+    let before = Index::build(Locality::default(), &snapshot);
     let removal = ResourceKey::new(ResourceKind::Service, "shop/empty");
     let (next, changes) = snapshot.apply(Delta { removals: vec![removal], ..Default::default() });
     let after = before.update(&next, &changes);
     assert!(Arc::ptr_eq(&before.workloads, &after.workloads));
     assert!(!Arc::ptr_eq(&before.services, &after.services));
+}
+
+fn here() -> Locality {
+    Locality::new(Some("n1".to_owned()), Some("z1".to_owned()))
 }
 
 fn a_resource() -> impl Strategy<Value = Resource> {
@@ -47,11 +52,19 @@ fn a_resource() -> impl Strategy<Value = Resource> {
     });
     let states =
         prop::sample::select(vec![EndpointState::Ready, EndpointState::Draining, EndpointState::Unready]);
-    let backends = (0..3_u8, prop::collection::vec((0..4_u8, states), 0..4)).prop_map(|(name, list)| {
+    let kinds = (any::<bool>(), any::<bool>());
+    let backends = (0..3_u8, kinds, prop::collection::vec((0..4_u8, states), 0..4));
+    let backends = backends.prop_map(|(name, (local, sticky), list)| {
         let list: Vec<_> = list.iter().map(|(last, state)| (format!("10.0.0.{last}:80"), *state)).collect();
         let list: Vec<_> =
             list.iter().map(|(at, state)| (at.as_str(), *state, Some(id("shop", "a")))).collect();
-        Resource::Endpoints(Arc::new(endpoints(&format!("shop/service{name}:80"), &list)))
+        let mut backend = endpoints(&format!("shop/service{name}:80"), &list);
+        backend.reach = if local { Reach::Node } else { Reach::Cluster };
+        backend.affinity = if sticky { Affinity::Client } else { Affinity::None };
+        for (number, endpoint) in backend.endpoints.iter_mut().enumerate() {
+            endpoint.node = Some(["n1", "n2"][number % 2].into());
+        }
+        Resource::Endpoints(Arc::new(backend))
     });
     prop_oneof![pods, services, backends]
 }
@@ -61,7 +74,7 @@ proptest! {
     fn kept_up_to_date_it_is_what_a_rebuild_gives(
         commits in prop::collection::vec(prop::collection::vec((a_resource(), any::<bool>()), 0..6), 1..8),
     ) {
-        let (mut snapshot, mut kept) = (Snapshot::default(), Index::default());
+        let (mut snapshot, mut kept) = (Snapshot::default(), Index::empty(here()));
         for (number, edits) in commits.into_iter().enumerate() {
             let mut delta = Delta { generation: Generation(number as u64 + 1), ..Default::default() };
             for (resource, remove) in edits {
@@ -73,7 +86,7 @@ proptest! {
             let (next, changes) = snapshot.apply(delta);
             kept = kept.update(&next, &changes);
             snapshot = next;
-            prop_assert_eq!(&kept, &Index::build(&snapshot));
+            prop_assert_eq!(&kept, &Index::build(here(), &snapshot));
         }
     }
 }

@@ -6,8 +6,8 @@ mod outbound;
 
 use super::Index;
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, BackendKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Mesh,
-    MutualTls, Resource, Service, ServicePort, SpiffeId, Workload,
+    AppProtocol, AuthorizationKey, BackendKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints,
+    Locality, Mesh, MutualTls, Resource, Service, ServicePort, SpiffeId, Workload,
 };
 use fairway_config::{Delta, Snapshot};
 use std::net::{IpAddr, SocketAddr};
@@ -68,14 +68,18 @@ fn endpoints(backend: &str, endpoints: &[(&str, EndpointState, Option<SpiffeId>)
         state: *state,
         identity: identity.clone(),
         node: None,
-        zone: None,
+        hints: None,
     };
-    Endpoints { backend: backend.into(), endpoints: endpoints.iter().map(endpoint).collect() }
+    Endpoints::of_anybody(backend.into(), endpoints.iter().map(endpoint).collect())
 }
 
 fn index(resources: impl IntoIterator<Item = Resource>) -> Index {
+    index_at(Locality::default(), resources)
+}
+
+fn index_at(locality: Locality, resources: impl IntoIterator<Item = Resource>) -> Index {
     let delta = Delta { upserts: resources.into_iter().collect(), ..Default::default() };
-    Index::build(&Snapshot::default().apply(delta).0)
+    Index::build(locality, &Snapshot::default().apply(delta).0)
 }
 
 const STRICT: Mesh = Mesh::Captured(MutualTls::Strict);

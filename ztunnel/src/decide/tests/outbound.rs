@@ -1,7 +1,9 @@
-use super::{PERMISSIVE, address, id, index, mesh, pod};
+use super::{PERMISSIVE, address, endpoints, id, index, index_at, ip, mesh, pod, service};
 use crate::decide::{Hop, Outbound, OutboundRefusal, Path, outbound};
-use fairway_config::model::Mesh;
+use fairway_config::model::{Affinity, EndpointState, Locality, Mesh, Reach, Resource};
 use fairway_hbone::Target;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What a client's connection becomes: its hops in words, or why not.
 fn decide(client: &str, destination: &str) -> String {
@@ -11,7 +13,7 @@ fn decide(client: &str, destination: &str) -> String {
         Outbound::Passthrough => "passes".to_owned(),
         Outbound::Refuse(refusal) => refusal.to_string(),
         Outbound::Forward { path, choice } => {
-            let hops = choice.iter().map(|it| match path.hop(it, address(destination)) {
+            let hops = choice.endpoints().iter().map(|it| match path.hop(it, address(destination)) {
                 Some(Hop::Tunnel { target, authority }) => {
                     let who = target.identity.as_str().trim_start_matches("spiffe://cluster.local/ns/");
                     format!("{} as {who} for {authority}", target.address)
@@ -109,5 +111,88 @@ fn the_tunnel_to_a_pod_expects_its_identity_and_names_its_address() {
     };
     let target = Target { address: address("10.0.0.2:15008"), identity: id("shop", "server") };
     let authority = address("10.0.0.2:8080").into();
-    assert_eq!(path.hop(&choice[0], address("10.0.0.2:8080")), Some(Hop::Tunnel { target, authority }));
+    assert_eq!(
+        path.hop(&choice.endpoints()[0], address("10.0.0.2:8080")),
+        Some(Hop::Tunnel { target, authority })
+    );
+}
+
+/// What becomes of a connection from node `n1` to a Service at 10.96.1.1 and fd00::1:1 with these endpoints.
+fn decide_about(
+    list: &[(&str, EndpointState, Option<&str>)],
+    reach: Reach,
+    destination: &str,
+) -> Result<Vec<String>, String> {
+    let addresses: Vec<_> = list.iter().map(|(at, state, _)| (*at, *state, None)).collect();
+    let mut all = endpoints("shop/both:80", &addresses);
+    all.reach = reach;
+    for (endpoint, (_, _, node)) in all.endpoints.iter_mut().zip(list) {
+        endpoint.node = node.map(Arc::from);
+    }
+    let mut both = service("both", "10.96.1.1", None, &[]);
+    both.addresses.push(ip("fd00::1:1"));
+    let here = Locality::new(Some("n1".to_owned()), None);
+    let resources = [Resource::Service(Arc::new(both)), Resource::Endpoints(Arc::new(all))];
+    let index = index_at(here, resources);
+    let client = pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]);
+    match outbound(&index, &client, address(destination)) {
+        Outbound::Forward { choice, .. } => {
+            Ok(choice.endpoints().iter().map(|it| it.address.to_string()).collect())
+        }
+        Outbound::Refuse(refusal) => Err(refusal.to_string()),
+        Outbound::Passthrough => panic!("passed"),
+    }
+}
+
+#[test]
+fn who_dials_one_family_of_addresses_is_led_to_an_endpoint_of_that_family() {
+    use EndpointState::{Draining, Ready};
+    let list = [
+        ("[fd00::2]:8080", Ready, None),
+        ("10.0.0.2:8080", Draining, None),
+        ("10.0.0.3:8080", Ready, None),
+        ("[fd00::3]:8080", Draining, None),
+    ];
+    let of = |list, destination| decide_about(list, Reach::Cluster, destination);
+    assert_eq!(of(&list, "10.96.1.1:80"), Ok(vec!["10.0.0.3:8080".to_owned()]));
+    assert_eq!(of(&list, "[fd00::1:1]:80"), Ok(vec!["[fd00::2]:8080".to_owned()]));
+    assert_eq!(of(&list[1..2], "10.96.1.1:80"), Ok(vec!["10.0.0.2:8080".to_owned()]));
+    assert_eq!(of(&list[1..2], "[fd00::1:1]:80"), Err("no ready endpoint of shop/both:80".to_owned()));
+}
+
+#[test]
+fn a_service_that_is_local_is_not_looked_for_on_other_nodes() {
+    use EndpointState::Ready;
+    let list = [("10.0.0.2:8080", Ready, Some("n1")), ("10.0.0.3:8080", Ready, Some("n2"))];
+    assert_eq!(decide_about(&list, Reach::Node, "10.96.1.1:80"), Ok(vec!["10.0.0.2:8080".to_owned()]));
+    assert_eq!(decide_about(&list, Reach::Cluster, "10.96.1.1:80").map(|it| it.len()), Ok(2));
+    assert_eq!(
+        decide_about(&list[1..], Reach::Node, "10.96.1.1:80"),
+        Err("no ready endpoint of shop/both:80 on this node, and its internalTrafficPolicy is Local"
+            .to_owned())
+    );
+}
+
+#[test]
+fn a_client_of_a_sticky_service_has_its_endpoints_in_an_order_of_its_own() {
+    let names: Vec<_> = (2..7).map(|last| format!("10.0.0.{last}:8080")).collect();
+    let list: Vec<_> = names.iter().map(|it| (it.as_str(), EndpointState::Ready, None)).collect();
+    let mut all = endpoints("shop/sticky:80", &list);
+    all.affinity = Affinity::Client;
+    let sticky = service("sticky", "10.96.1.2", None, &[]);
+    let index = index(
+        mesh().into_iter().chain([Resource::Service(Arc::new(sticky)), Resource::Endpoints(Arc::new(all))]),
+    );
+    let client = pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]);
+    let choice = |destination| match outbound(&index, &client, address(destination)) {
+        Outbound::Forward { choice, .. } => choice,
+        other => panic!("{other:?}"),
+    };
+    let sticky = choice("10.96.1.2:80");
+    let order = |client: &str| sticky.in_order_for(ip(client)).unwrap();
+    assert_eq!(order("10.244.0.1").len(), 5);
+    assert_eq!(order("10.244.0.1"), order("::ffff:10.244.0.1"));
+    let first: HashSet<_> = (0..50).map(|last| order(&format!("10.244.0.{last}"))[0].address).collect();
+    assert_eq!(first.len(), 5);
+    assert_eq!(choice("10.96.0.1:80").in_order_for(ip("10.244.0.1")), None);
 }

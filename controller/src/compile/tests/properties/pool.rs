@@ -24,8 +24,11 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
                 "fairway.dev/waypoint: required",
                 "clusterIP: 10.1.0.1, selector: { app: x }, ports: [{ name: p, port: 80 }, { name: second, port: 81, appProtocol: grpc }]",
             ),
-            ("", "clusterIP: None, ports: [{ port: 80 }]"),
-            ("", "clusterIP: 127.0.0.5, ports: [{ port: 81, appProtocol: tcp }]"),
+            ("", "clusterIP: None, ports: [{ port: 80 }], trafficDistribution: PreferSameNode"),
+            (
+                "",
+                "clusterIP: 127.0.0.5, ports: [{ port: 81, appProtocol: tcp }], internalTrafficPolicy: Local, sessionAffinity: ClientIP",
+            ),
             (
                 "",
                 "clusterIP: 10.1.0.1, ports: [{ name: p, port: 80, appProtocol: HTTPS }, { name: u, port: 80, protocol: UDP }]",
@@ -59,7 +62,7 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
     for (service, body) in [
         (
             "s",
-            "ports: [{ name: '', port: 1 }], endpoints: [{ addresses: [10.0.0.1] }, { addresses: [10.0.0.9] }]",
+            "ports: [{ name: '', port: 1 }], endpoints: [{ addresses: [10.0.0.1], nodeName: n1, zone: z }, { addresses: [10.0.0.9], hints: { forZones: [{ name: z }] } }]",
         ),
         (
             "s",

@@ -158,10 +158,10 @@ fn a_resource_bigger_than_a_message_comes_in_parts() {
             state: crate::model::EndpointState::Ready,
             identity: None,
             node: Some("a-node-with-a-name".into()),
-            zone: None,
+            hints: None,
         })
         .collect();
-    let big = Resource::Endpoints(Arc::new(Endpoints { backend: BackendKey::from("a"), endpoints: big }));
+    let big = Resource::Endpoints(Arc::new(Endpoints::of_anybody("a".into(), big)));
     let messages = delta(&[big, backend("b", 1)], &[]);
     assert!(messages.len() > 1);
 

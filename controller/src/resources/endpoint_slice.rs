@@ -1,0 +1,109 @@
+//! EndpointSlices, cut down.
+
+use super::core::{Transport, address, invalid, port};
+use super::{InvalidObject, Meta};
+use fairway_config::model::Hints;
+use k8s_openapi::api::discovery::v1 as full;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// An EndpointSlice of IP addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointSlice {
+    /// Who it is.
+    pub meta: Meta,
+    /// The Service it belongs to (label `kubernetes.io/service-name`).
+    pub service: Option<Arc<str>>,
+    /// What it holds.
+    pub addresses: AddressSlice,
+}
+
+/// Addresses and the ports they all listen on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddressSlice {
+    /// Where.
+    pub endpoints: Vec<SliceEndpoint>,
+    /// Which ports.
+    pub ports: Vec<SlicePort>,
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceEndpoint {
+    /// Its address. (A slice's endpoint has one; the field of the API is a list for history's sake.)
+    pub address: IpAddr,
+    /// Ready; not said counts as yes.
+    pub ready: bool,
+    /// Serving; not said is as ready.
+    pub serving: bool,
+    /// Terminating.
+    pub terminating: bool,
+    /// Its node.
+    pub node: Option<Arc<str>>,
+    /// Its zone.
+    pub zone: Option<Arc<str>>,
+    /// For whose clients it is rather than for others.
+    pub hints: Option<Arc<Hints>>,
+}
+
+/// A port of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlicePort {
+    /// The name of the Service's port; empty for a Service with one unnamed port.
+    pub name: Arc<str>,
+    /// The number.
+    pub port: u16,
+    /// Over what it is spoken to.
+    pub transport: Transport,
+}
+
+/// None where there is nothing in them.
+fn hints(full: full::EndpointHints) -> Option<Arc<Hints>> {
+    let nodes = full.for_nodes.into_iter().flatten().map(|it| it.name.into());
+    let zones = full.for_zones.into_iter().flatten().map(|it| it.name.into());
+    let hints = Hints { nodes: nodes.collect(), zones: zones.collect() };
+    (hints != Hints::default()).then(|| Arc::new(hints))
+}
+
+// === impl EndpointSlice ===
+
+impl EndpointSlice {
+    /// Takes what is needed; of an FQDN slice nothing is (deprecated, and nobody defined what it means).
+    pub fn new(full: full::EndpointSlice) -> Result<Self, InvalidObject> {
+        let meta = Meta::new(full.metadata, true);
+        let service = meta.labels.get("kubernetes.io/service-name").cloned();
+        if full.address_type == "FQDN" {
+            return Ok(Self { meta, service, addresses: AddressSlice::default() });
+        }
+        let mut endpoints = Vec::with_capacity(full.endpoints.len());
+        for (index, it) in full.endpoints.into_iter().enumerate() {
+            let Some(first) = it.addresses.first() else {
+                return Err(invalid(
+                    format!("endpoints[{index}].addresses"),
+                    "is empty: it takes one IP address",
+                ));
+            };
+            let conditions = it.conditions.unwrap_or_default();
+            let ready = conditions.ready.unwrap_or(true);
+            endpoints.push(SliceEndpoint {
+                address: address(format!("endpoints[{index}].addresses[0]"), first)?,
+                ready,
+                serving: conditions.serving.unwrap_or(ready),
+                terminating: conditions.terminating.unwrap_or(false),
+                node: it.node_name.map(Into::into),
+                zone: it.zone.map(Into::into),
+                hints: it.hints.and_then(hints),
+            });
+        }
+        let mut ports = Vec::new();
+        for (index, it) in full.ports.into_iter().flatten().enumerate() {
+            let Some(number) = it.port else { continue };
+            ports.push(SlicePort {
+                name: it.name.unwrap_or_default().into(),
+                port: port(format!("ports[{index}].port"), number)?,
+                transport: Transport::of(it.protocol.as_deref()),
+            });
+        }
+        Ok(Self { meta, service, addresses: AddressSlice { endpoints, ports } })
+    }
+}
