@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -118,6 +119,8 @@ func converse(to, say string, count int64, patience time.Duration) error {
 		return sendAndEnd(over, count)
 	case peer.Source:
 		return askAndSum(over, count)
+	case peer.Name:
+		return askName(over, to)
 	default:
 		return fmt.Errorf("nobody knows how to say %q", say)
 	}
@@ -186,6 +189,23 @@ func askAndSum(conn *net.TCPConn, count int64) error {
 	_, _ = io.Copy(want, stuff(count))
 	if err != nil || length != count || !slices.Equal(got.Sum(nil), want.Sum(nil)) {
 		return fmt.Errorf("%d bytes of %d, or others: %v", length, count, err)
+	}
+	return nil
+}
+
+// askName wants an answer from the pod that was called: the first word of a host's name is the pod's.
+func askName(conn *net.TCPConn, to string) error {
+	name, _, _ := strings.Cut(strings.Split(to, ":")[0], ".")
+	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", name); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if pod := answer.Header.Get("pod"); pod != name {
+		return fmt.Errorf("%s answered for %s", pod, name)
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ const (
 	Digest = "digest"
 	// Source: the server sends as much as it is asked for. Port 7004.
 	Source = "source"
+	// Name: an HTTP server says the name by which it was called. Port 8080.
+	Name = "name"
 )
 
 // Ready is said when all streams are open.

@@ -65,6 +65,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"Node":                    {Version: "v1", Resource: "nodes"},
 	"DaemonSet":               {Group: "apps", Version: "v1", Resource: "daemonsets"},
 	"StatefulSet":             {Group: "apps", Version: "v1", Resource: "statefulsets"},
+	"Job":                     {Group: "batch", Version: "v1", Resource: "jobs"},
 	"Deployment":              {Group: "apps", Version: "v1", Resource: "deployments"},
 	"Lease":                   {Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
 	"EndpointSlice":           {Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
