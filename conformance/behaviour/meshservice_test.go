@@ -86,7 +86,6 @@ func TestMeshServices(t *testing.T) {
 		s.meets(c1, "early", "unready")
 		s.meets(c1, "unready")
 	})
-	s.part("pods of a StatefulSet by name", statefulSet)
 	s.part("a job", func(s *stage) { s.job(nodes[0]) })
 	s.part("through a waypoint", func(s *stage) {
 		for _, service := range []string{"sticky", "local"} {
@@ -168,38 +167,6 @@ func (s *stage) meetsOne(from load.Dial, service string) string {
 		s.Fatalf("%s: met %q, want always the same pod", service, met)
 	}
 	return met[0]
-}
-
-func statefulSet(s *stage) {
-	s.apply(fmt.Sprintf(`
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: set, namespace: NAMESPACE}
-spec:
-  replicas: 2
-  serviceName: set
-  podManagementPolicy: Parallel
-  selector: {matchLabels: {app: set}}
-  template:
-    metadata: {labels: {app: set}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: backend
-        image: %s
-        imagePullPolicy: IfNotPresent
-        env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: set, namespace: NAMESPACE}
-spec: {clusterIP: None, selector: {app: set}, ports: [{name: web, port: 8080}]}
-`, *image))
-	s.ready("set-0", "set-1")
-	s.captured("set-0", "set-1")
-	for _, pod := range []string{"set-0", "set-1"} {
-		s.well(pod, "c1", port(pod+".set", 8080), peer.Name, "-times", "20")
-	}
 }
 
 // job runs one to its end, that of its pod too, and wants nothing of it left in its node's tunnel.

@@ -84,11 +84,6 @@ apiVersion: v1
 kind: Service
 metadata: {name: alias, namespace: NAMESPACE}
 spec: {type: ExternalName, externalName: far.%s.svc.cluster.local}
----
-apiVersion: v1
-kind: Service
-metadata: {name: sticky, namespace: NAMESPACE}
-spec: {sessionAffinity: ClientIP, selector: {app: set}, ports: [{name: echo, port: 7002}]}
 `, *image, s.namespace))
 	pods := s.ready("client", "near", "far", "outside", "set-0", "set-1")
 	s.captured("client", "near", "far", "set-0", "set-1")
@@ -102,7 +97,6 @@ spec: {sessionAffinity: ClientIP, selector: {app: set}, ports: [{name: echo, por
 		{"a headless Service", port("set", 7002), peer.Echo},
 		{"a pod of a StatefulSet by its name", port("set-1.set", 7002), peer.Echo},
 		{"an ExternalName", port("alias", 7002), peer.Echo},
-		{"a Service that asks for session affinity", port("sticky", 7002), peer.Echo},
 		{"itself, through its Service", port("client", 7002), peer.Echo},
 		{"itself, by its address", port(podIP(pods[0]), 7002), peer.Echo},
 		{"itself, on loopback", port("127.0.0.1", 7002), peer.Echo},

@@ -66,8 +66,13 @@ impl Cluster {
         let chosen = endpoints.map(|it| it.choosable(it.family(), &registry.locality)).unwrap_or_default();
         let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
         let mut serving: Vec<_> = chosen.iter().map(|it| registry.record(it)).collect();
-        for it in all.iter().filter(|it| it.state != EndpointState::Unready && !chosen.contains(it)) {
-            serving.push(registry.record(it));
+        // Those that are left out; `chosen` has the order of `all`.
+        let mut chosen_next = chosen.iter().copied().peekable();
+        for it in all {
+            let is_chosen = chosen_next.next_if(|next| std::ptr::eq(*next, it)).is_some();
+            if !is_chosen && it.state != EndpointState::Unready {
+                serving.push(registry.record(it));
+            }
         }
         Self {
             key,
