@@ -12,6 +12,8 @@ use fairway_hbone::{ConnectRequest, OpenError, Routing};
 use fairway_identity::SpiffeId;
 use fairway_netns::socket;
 use fairway_runtime::drain;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rand::seq::index::sample;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +24,8 @@ use tokio::time::{Instant, sleep};
 
 /// Endpoints that are tried for one connection.
 const TRIES: usize = 3;
+/// How long an endpoint has to itself before another is tried beside it.
+const NEXT: Duration = Duration::from_secs(1);
 /// How long before a peer without a tunnel is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -126,27 +130,34 @@ async fn forward(
     path: &Path,
     choice: &Choice,
 ) -> Result<Connected, Failure> {
-    let mut failure = Failure::NoHop;
-    for reachable in here.preferred(choice, client.ip()) {
-        let Some(hop) = path.hop(reachable, dialled) else {
-            continue;
+    let preferred = here.preferred(choice, client.ip()).into_iter();
+    let mut hops = preferred.filter_map(|it| Some((it.address, path.hop(it, dialled)?))).peekable();
+    let attempt = |(endpoint, hop)| async move {
+        let busy = Busy::on(here, endpoint);
+        let (far, peer) = reach(worker, here, client, path, hop).await?;
+        let way = match (path, &far) {
+            (Path::Waypoint(_), _) => "waypoint",
+            (_, Far::Tunnel(_)) => "tunnel",
+            (_, Far::Plain(_)) => "plain",
         };
-        let busy = Busy::on(here, reachable.address);
-        match reach(worker, here, client, path, hop).await {
-            Ok((far, peer)) => {
-                let way = match (path, &far) {
-                    (Path::Waypoint(_), _) => "waypoint",
-                    (_, Far::Tunnel(_)) => "tunnel",
-                    (_, Far::Plain(_)) => "plain",
-                };
-                return Ok(Connected { far, peer, way, _busy: Some(busy) });
-            }
-            // What was not accepted has not seen a byte of the client's, so that somebody else may have it.
-            Err(next) if next.may_try_another() => failure = next,
-            Err(last) => return Err(last),
+        Ok::<_, Failure>(Connected { far, peer, way, _busy: Some(busy) })
+    };
+    let mut failure = Failure::NoHop;
+    let mut under_way: FuturesUnordered<_> = hops.next().map(attempt).into_iter().collect();
+    loop {
+        tokio::select! {
+            biased;
+            ended = under_way.next() => match ended {
+                None => return Err(failure),
+                // What was not accepted has not seen a byte of the client's, so that somebody else may have it.
+                Some(Err(error)) if error.may_try_another() => failure = error,
+                Some(ended) => return ended,
+            },
+            // It may be on a node that is gone; whoever is first has the connection (as in RFC 8305 §5).
+            () = sleep(NEXT), if hops.peek().is_some() => {}
         }
+        under_way.extend(hops.next().map(attempt));
     }
-    Err(failure)
 }
 
 async fn reach(
