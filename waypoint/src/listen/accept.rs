@@ -3,6 +3,7 @@
 use super::connection::{Connection, Order, Stage};
 use super::detect::{Version, detect};
 use super::ports::{Entrance, PortId};
+use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
@@ -26,6 +27,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// How long a listener that is to close waits for the handshakes that the kernel has begun: some round trips.
+const HANDSHAKES: Duration = Duration::from_millis(200);
+
 /// What is known of a connection before its protocol is.
 pub struct Arrival {
     /// The worker.
@@ -42,7 +46,7 @@ pub struct Arrival {
     pub identity: Option<SpiffeId>,
 }
 
-/// Accepts until the socket is to be closed; what the kernel has accepted by then is still served.
+/// Accepts until the socket is to be closed; who the kernel has begun to shake hands with by then is still served.
 pub async fn accept(
     worker: Rc<Worker>,
     port: PortId,
@@ -63,8 +67,21 @@ pub async fn accept(
             () = tokio::time::sleep(Duration::from_millis(100)), if !has_room(&worker) => {}
         }
     }
-    // Without this, whoever the kernel has answered already would be reset. The socket itself is asked, since the event loop
-    // may not have heard of them yet.
+    // While the worker ends, it waits for this.
+    let _lasting = worker.connections.open(Stage::Raw);
+    if let Err(error) = begin_no_more(&listener) {
+        tracing::warn!(%error, "a listener closes under its clients: who comes at this moment is reset");
+    }
+    let mut closed = pin!(tokio::time::sleep(HANDSHAKES));
+    loop {
+        tokio::select! {
+            () = &mut closed => break,
+            accepted = listener.accept() => if let Ok((stream, peer)) = accepted {
+                start(&worker, port, stream, peer);
+            },
+        }
+    }
+    // The socket itself is asked, since the event loop may not have heard of the last ones yet.
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
@@ -220,7 +237,7 @@ impl Arrival {
                 }
             };
         }
-        let protocol = serving.tables.cluster(&origin.backend).map(|it| it.protocol());
+        let protocol = serving.tables.service_cluster(&origin.backend).map(|it| it.protocol());
         match protocol {
             Some(AppProtocol::Tcp) => {
                 self.connection.set_stage(Stage::Raw);
