@@ -262,6 +262,19 @@ async fn a_service_that_a_waypoint_is_not_needed_for_any_more_is_served_once_mor
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_for_a_service_that_has_gone_are_not_taken_for_http() {
+    let own = greeter("own").await;
+    let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Tcp)))];
+    resources.extend(backend("shop/web:80", AppProtocol::Tcp, &[own.address]));
+    let removals: Vec<_> = resources.iter().map(Resource::key).collect();
+    let other = named("other").await;
+    resources.extend(backend("shop/other:80", AppProtocol::Http1, &[other.address]));
+    let mut mesh = Mesh::start(resources).await;
+    mesh.proxy.apply_delta(Delta { removals, ..Delta::default() }).unwrap();
+    assert_led(&mesh, &[(("shop", "a"), Routing::Pending, "own")]).await;
+}
+
 /// What comes back for these bytes, after which the client ends.
 async fn said(mesh: &Mesh, bytes: &[u8]) -> String {
     let by = mesh.authority.identity("shop", "a");

@@ -44,7 +44,7 @@ pub async fn relay_service(
     client: Transport,
 ) {
     let serving = worker.serving();
-    let Some(cluster) = serving.tables.cluster(&origin.backend) else { return };
+    let Some(cluster) = serving.tables.service_cluster(&origin.backend) else { return };
     // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
     if let Ok(reached) = reach(worker, &serving, caller, cluster, None).await {
         drop(serving);

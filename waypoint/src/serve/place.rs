@@ -52,12 +52,11 @@ pub fn find<'t>(
                 Some(table) => Ok(Place::Rules { table, port: origin.port, shown: origin.shown.as_ref() }),
                 None => {
                     let tables = &serving.tables;
-                    let cluster = tables.cluster(&origin.backend).or_else(|| {
+                    if tables.cluster(&origin.backend).is_none() {
                         // Nobody is sent here for it any more: this client shall find the other way.
                         client.connection.tell(Order::Finish);
-                        tables.departed(&origin.backend)
-                    });
-                    let cluster = cluster.ok_or(Reason::UnresolvedBackend)?;
+                    }
+                    let cluster = tables.service_cluster(&origin.backend).ok_or(Reason::UnresolvedBackend)?;
                     Ok(Place::Endpoints(cluster, origin.shown.as_ref()))
                 }
             }

@@ -159,9 +159,9 @@ impl Tables {
         self.clusters.get(key)
     }
 
-    /// A backend that a waypoint had and has no more: good for the last request of a connection that was opened to it.
-    pub fn departed(&self, key: &BackendKey) -> Option<&Arc<Cluster>> {
-        self.departed.cluster(key)
+    /// A Service's own backend; one that a waypoint had and has no more is good for whoever was sent here for it.
+    pub fn service_cluster(&self, key: &BackendKey) -> Option<&Arc<Cluster>> {
+        self.cluster(key).or_else(|| self.departed.cluster(key))
     }
 
     /// Whose endpoints to connect to for a cluster: its own, or those of the waypoint that alone may reach it, and then the
