@@ -77,14 +77,17 @@ impl Passes<'_> {
         if parts.is_empty() {
             return None;
         }
-        let all_bound = self.waypoint.is_none_or(|it| self.is_bound(it))
-            && self.consumers.iter().all(|it| it.waypoint.bound);
+        // Where there is a waypoint for everybody it is about that one alone: that it is bound is read again, and must not be
+        // forgotten for a consumer's that is not ready.
+        let (bound, by) = match self.waypoint {
+            Some(it) => (self.is_bound(it), reason::BY_WAYPOINT),
+            None => (self.consumers.iter().all(|it| it.waypoint.bound), reason::BY_CONSUMER_WAYPOINT),
+        };
         let (kind, message, generation) =
             (reason::THROUGH_WAYPOINT, parts.join("; "), service.meta.generation);
-        let condition = match (all_bound, self.waypoint) {
-            (true, Some(_)) => Condition::holds(kind, reason::BY_WAYPOINT, message, generation),
-            (true, None) => Condition::holds(kind, reason::BY_CONSUMER_WAYPOINT, message, generation),
-            (false, _) => Condition::fails(kind, reason::PENDING, message, generation),
+        let condition = match bound {
+            true => Condition::holds(kind, by, message, generation),
+            false => Condition::fails(kind, reason::PENDING, message, generation),
         };
         let status = ServiceStatus { conditions: vec![condition] };
         Some((ObjectRef::of(Kind::Service, name), ObjectStatus::Service(status)))

@@ -1,7 +1,6 @@
 //! Objects of the core groups, cut down.
 
 use super::{Address, InvalidObject, Meta, Selector, probe};
-use crate::status::reason;
 use fairway_config::model::{Affinity, Family, Reach};
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -181,9 +180,6 @@ impl Service {
     /// Takes what is needed.
     pub fn new(full: full::Service) -> Result<Self, InvalidObject> {
         let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
-        let through_waypoint = status.conditions.iter().flatten().any(|it| {
-            it.type_ == reason::THROUGH_WAYPOINT && it.status == "True" && it.reason == reason::BY_WAYPOINT
-        });
         let load_balancer = (spec.type_.as_deref() == Some("LoadBalancer"))
             .then(|| ingress(status.load_balancer))
             .transpose()?;
@@ -221,7 +217,7 @@ impl Service {
                 .filter(|it| !it.is_empty())
                 .map(|it| Selector::of_labels(it.iter().map(|(key, value)| (key.as_str(), value.as_str())))),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
-            through_waypoint,
+            through_waypoint: false,
             affinity: match spec.session_affinity.as_deref() {
                 Some("ClientIP") => Affinity::Client,
                 _ => Affinity::None,

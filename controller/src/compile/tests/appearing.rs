@@ -2,7 +2,7 @@
 
 use super::{SHOP, World, settings};
 use crate::compile::{Capture, Mode, Settings};
-use crate::resources::{Edit, Gateway, Object};
+use crate::resources::{self, Edit, Gateway, Object};
 use crate::source::objects;
 use fairway_config::model::{Resource, ResourceKind, Service};
 use std::sync::Arc;
@@ -61,15 +61,17 @@ fn pod(gateway: &str, ready: bool) -> String {
     )
 }
 
-/// The Gateway after our word in its status has come back.
-fn bound(gateway: &str) -> Vec<Edit> {
+/// Gateways and Services after our word in their status has come back.
+fn bound(manifests: &str) -> Vec<Edit> {
     let bound = |it| match it {
-        Object::Gateway(it) => {
-            Edit::Upsert(Object::Gateway(Arc::new(Gateway { bound: true, ..Arc::unwrap_or_clone(it) })))
-        }
-        it => Edit::Upsert(it),
+        Object::Gateway(it) => Object::Gateway(Arc::new(Gateway { bound: true, ..Arc::unwrap_or_clone(it) })),
+        Object::Service(it) => Object::Service(Arc::new(resources::Service {
+            through_waypoint: true,
+            ..Arc::unwrap_or_clone(it)
+        })),
+        it => it,
     };
-    objects(gateway).into_iter().map(bound).collect()
+    objects(manifests).into_iter().map(bound).map(Edit::Upsert).collect()
 }
 
 fn waypoint(world: &World) -> Option<String> {
@@ -136,20 +138,15 @@ fn a_user_s_own_waypoint_wins_when_it_has_been_ready() {
 
 #[test]
 fn a_waypoint_that_is_deleted_is_not_gone_around_until_another_is_ready() {
-    let after = |reason: &str| {
-        let status = format!(
-            "status: {{ conditions: [{{ type: fairway.dev/ThroughWaypoint, status: 'True', reason: {reason}, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }}] }}"
-        );
-        shop().replace("spec:\n  clusterIP", &format!("{status}\nspec:\n  clusterIP"))
-    };
-    let world = World::cluster(&(after("ByWaypoint") + ROUTE));
-    assert_eq!(waypoint(&world).as_deref(), Some("waypoint/shop/waypoint"));
-    assert_eq!(implied(&world), ["shop/waypoint"]);
-    world.expect("Service shop/web", "fairway.dev/ThroughWaypoint=True/ByWaypoint");
-    assert!(world.message("HTTPRoute shop/r", "fairway.dev/Enforced").contains("refused"));
-    // Of consumers' routes only, it says nothing about the first of the Service's own.
-    let world = World::cluster(&(after("ByConsumerWaypoint") + ROUTE));
-    assert_eq!(waypoint(&world), None);
+    // A consumer's that is not ready either makes it forget nothing.
+    for routes in [ROUTE.to_owned(), ROUTE.to_owned() + CONSUMER] {
+        let mut world = World::cluster(CLASSES);
+        world.apply(bound(&(shop() + &routes)));
+        assert_eq!(waypoint(&world).as_deref(), Some("waypoint/shop/waypoint"));
+        assert!(implied(&world).contains(&"shop/waypoint".to_owned()), "{:?}", implied(&world));
+        world.expect("Service shop/web", "fairway.dev/ThroughWaypoint=True/ByWaypoint");
+        assert!(world.message("HTTPRoute shop/r", "fairway.dev/Enforced").contains("refused"));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::offer::Endpoint;
 use crate::compile::{Problem, Severity};
-use crate::resources::{Gateway, Kind, Object, ObjectRef};
+use crate::resources::{Gateway, Kind, Object, ObjectRef, Service};
 use crate::source::schema;
 use crate::status::{Record, reason};
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
         return None;
     }
     let (version, uid): (Arc<str>, Arc<str>) = (text("resourceVersion").into(), text("uid").into());
-    let mut bound = false;
+    let mut word = None;
     let record = has_status(kind).then(|| {
         // A Service's says things that compiling reads.
         let status = match kind {
@@ -42,7 +42,7 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
             _ => manifest.get_mut("status").map(Value::take),
         };
         let status = status.filter(|it| !it.is_null());
-        bound = kind == Kind::Gateway && status.as_ref().is_some_and(says_bound);
+        word = status.as_ref().and_then(|it| own_word(kind, it));
         Arc::new(Record {
             endpoint: endpoint.clone(),
             uid,
@@ -50,19 +50,37 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
             status: status.map(|it| it.to_string().into_boxed_str()),
         })
     });
-    let content = parse(&object, manifest).map(|it| match it {
-        Object::Gateway(it) if bound => {
-            Object::Gateway(Arc::new(Gateway { bound, ..Arc::unwrap_or_clone(it) }))
+    let content = parse(&object, manifest).map(|it| match (it, word) {
+        (Object::Gateway(it), Some(OwnWord::Bound)) => {
+            Object::Gateway(Arc::new(Gateway { bound: true, ..Arc::unwrap_or_clone(it) }))
         }
-        it => it,
+        (Object::Service(it), Some(OwnWord::ThroughWaypoint)) => {
+            Object::Service(Arc::new(Service { through_waypoint: true, ..Arc::unwrap_or_clone(it) }))
+        }
+        (it, _) => it,
     });
     Some(Sighting { object, version, content, record })
 }
 
-/// Whether a Gateway's status says that traffic has been moved to the waypoint.
-fn says_bound(status: &Value) -> bool {
+/// What we have said in a status so that it is remembered, and compiling goes by.
+#[derive(Clone, Copy)]
+enum OwnWord {
+    /// Traffic has been moved to this waypoint.
+    Bound,
+    /// Connections to this Service go through one.
+    ThroughWaypoint,
+}
+
+fn own_word(kind: Kind, status: &Value) -> Option<OwnWord> {
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().any(|it| it["type"] == reason::BOUND && it["status"] == "True")
+    let holds = |what: &str| conditions.iter().find(|it| it["type"] == what && it["status"] == "True");
+    match kind {
+        Kind::Gateway => holds(reason::BOUND).map(|_| OwnWord::Bound),
+        Kind::Service => holds(reason::THROUGH_WAYPOINT)
+            .filter(|it| it["reason"] == reason::BY_WAYPOINT)
+            .map(|_| OwnWord::ThroughWaypoint),
+        _ => None,
+    }
 }
 
 /// The kinds whose status we may have to write.
@@ -83,4 +101,39 @@ fn parse(object: &ObjectRef, mut manifest: Value) -> Result<Object, Problem> {
 
 fn problem(object: &ObjectRef, field: String, message: String, remedy: String) -> Problem {
     Problem { severity: Severity::Error, object: object.clone(), field, message, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn seen(kind: Kind, plural: &str, spec: Value, condition: &Value) -> Object {
+        let endpoint = Endpoint { kind, version: kind.versions()[0].into(), plural: plural.into() };
+        let manifest = json!({
+            "metadata": { "namespace": "shop", "name": "it" }, "spec": spec, "status": { "conditions": [condition] },
+        });
+        sight(&Arc::new(endpoint), manifest).unwrap().content.unwrap()
+    }
+
+    #[test]
+    fn our_own_word_in_a_status_is_remembered_and_no_other_is() {
+        let condition = |kind: &str, status: &str, reason: &str| json!({ "type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        for (kind, status, why, bound, through) in [
+            (reason::BOUND, "True", reason::HAS_BEEN_READY, true, false),
+            (reason::BOUND, "False", reason::PENDING, false, false),
+            (reason::THROUGH_WAYPOINT, "True", reason::BY_WAYPOINT, false, true),
+            (reason::THROUGH_WAYPOINT, "False", reason::BY_WAYPOINT, false, false),
+            // Only of consumers' routes: it says nothing about the first of the Service's own.
+            (reason::THROUGH_WAYPOINT, "True", reason::BY_CONSUMER_WAYPOINT, false, false),
+        ] {
+            let said = condition(kind, status, why);
+            let listeners = json!([{ "name": "mesh", "port": 15008, "protocol": "HBONE" }]);
+            let gateway = json!({ "gatewayClassName": "fairway-waypoint", "listeners": listeners });
+            let Object::Gateway(gateway) = seen(Kind::Gateway, "gateways", gateway, &said) else { panic!() };
+            let service = json!({ "ports": [{ "port": 80 }] });
+            let Object::Service(service) = seen(Kind::Service, "services", service, &said) else { panic!() };
+            assert_eq!((gateway.bound, service.through_waypoint), (bound, through), "{said}");
+        }
+    }
 }
