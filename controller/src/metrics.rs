@@ -3,12 +3,11 @@
 use crate::resources::{Kind, Resources};
 use crate::serve::Hub;
 use fairway_config::stream::Proxy;
-use fairway_runtime::metrics::{Metrics, WorkerDurations};
+use fairway_runtime::metrics::{Metrics, Outcomes, WorkerDurations};
 use fairway_runtime::workers::WorkerId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use std::fmt;
@@ -16,15 +15,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// What became of each of many attempts, by outcome.
-#[derive(Clone, Debug, Default)]
-pub struct Outcomes(Family<OutcomeLabel, Counter>);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -46,23 +36,6 @@ struct Serving(Arc<Hub>);
 /// Whether this replica leads.
 #[derive(Debug)]
 struct Leading(watch::Receiver<bool>);
-
-// === impl Outcomes ===
-
-impl Outcomes {
-    /// One more that ended so.
-    pub(crate) fn count(&self, outcome: &'static str) {
-        self.0.get_or_create(&OutcomeLabel { outcome }).inc();
-    }
-
-    /// Adds it under this name, at 0 for each of these outcomes.
-    pub(crate) fn register(&self, metrics: &Metrics, name: &str, help: &str, outcomes: &[&'static str]) {
-        for outcome in outcomes {
-            drop(self.0.get_or_create(&OutcomeLabel { outcome }));
-        }
-        metrics.register(name, help, self.0.clone());
-    }
-}
 
 // === impl Compiling ===
 

@@ -97,7 +97,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         workers: arguments.workers.count(),
         deadlines: arguments.drain.deadlines(),
-        zone: arguments.zone.clone().filter(|it| !it.is_empty()).map(Into::into),
+        zone: arguments.zone.clone(),
         node_namespace: arguments.node_processes.as_deref().map(node_namespace).transpose()?,
         ..Settings::new(arguments.node.as_str())
     };

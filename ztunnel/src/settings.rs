@@ -15,7 +15,7 @@ pub struct Settings {
     /// The name of its node; only pods of this node can be registered.
     pub node: Arc<str>,
     /// The zone of that.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<String>,
     /// Threads that carry traffic.
     pub workers: NonZeroUsize,
     /// How long each phase of its end may last.
@@ -70,7 +70,7 @@ impl Settings {
 
     /// Where its pods are.
     pub(crate) fn locality(&self) -> Locality {
-        Locality { node: Some(self.node.clone()).filter(|it| !it.is_empty()), zone: self.zone.clone() }
+        Locality::new(Some(self.node.to_string()), self.zone.clone())
     }
 
     /// Whether a namespace is the node's, and not a pod's.

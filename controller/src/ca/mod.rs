@@ -17,8 +17,6 @@ mod settings;
 mod store;
 
 #[cfg(test)]
-mod asked;
-#[cfg(test)]
 mod tests;
 
 pub use authority::{Authority, AuthorityError};

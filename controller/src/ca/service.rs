@@ -2,10 +2,10 @@
 
 use super::authority::{Authority, AuthorityError};
 use super::entitlement::Caller;
-use crate::metrics::Outcomes;
 use fairway_identity::wire::{Bundle, BundlesRequest, Identity, IdentityServer, IssueRequest, IssueResponse};
 use fairway_identity::{InvalidSpiffeId, SpiffeId};
 use fairway_runtime::drain::{Phase, Watch};
+use fairway_runtime::metrics::Outcomes;
 use futures_util::{Stream, StreamExt};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,10 +1,12 @@
+mod asked;
+
 use super::*;
-use crate::metrics::Outcomes;
 use fairway_identity::wire::{IdentityClient, IssueRequest};
 use fairway_identity::{
     Answer, GrpcIssuer, Identities, InvalidRequest, Issued, Issuer, SpiffeId, TlsIdentity, TokioClock,
     accept, connect, peer_identity,
 };
+use fairway_runtime::metrics::Outcomes;
 use fairway_runtime::{drain, transport};
 use rcgen::string::Ia5String;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData, SanType};

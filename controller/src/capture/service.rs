@@ -29,13 +29,8 @@ impl<A: Admission> CaptureService<A> {
         CaptureServer::new(Self { reports, roster, admission })
     }
 
-    /// Whether there still is any of these pods on this node.
-    fn has_any(&self, node: &str, pods: &[PodCapture]) -> bool {
-        pods.iter().any(|it| self.roster.node_of(&it.uid).as_deref() == Some(node))
-    }
-
-    fn of_this_node(&self, node: &str, pods: Vec<PodCapture>) -> Arc<[PodCapture]> {
-        pods.into_iter().filter(|it| self.roster.node_of(&it.uid).as_deref() == Some(node)).collect()
+    fn is_on(&self, node: &str, pod: &PodCapture) -> bool {
+        self.roster.node_of(&pod.uid).as_deref() == Some(node)
     }
 }
 
@@ -49,11 +44,11 @@ impl<A: Admission> Capture for CaptureService<A> {
         self.admission
             .admit(peer, &asked)
             .map_err(|refused| Status::permission_denied(refused.to_string()))?;
-        let pods = self.of_this_node(&node, pods);
+        let pods = pods.into_iter().filter(|it| self.is_on(&node, it)).collect();
         self.reports.send_modify(|it| {
             // Nodes go as others come.
             if !it.contains_key(&node) {
-                it.retain(|node, pods| self.has_any(node, pods));
+                it.retain(|node, pods| pods.iter().any(|it| self.is_on(node, it)));
             }
             it.insert(node, pods);
         });

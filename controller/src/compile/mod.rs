@@ -41,6 +41,7 @@ pub use output::{Output, Owner, Proxy, ProxyClass, Transport, Want, Wanted};
 pub use pool::{AddressPool, InvalidPool};
 pub use problem::{Problem, Severity};
 pub(crate) use route::parse_duration;
+pub(crate) use settings::CONTROLLER_NAME;
 pub use settings::{Capture, Mode, Settings};
 
 use crate::resources::{Edit, ObjectRef, Resources};

@@ -6,6 +6,9 @@ use fairway_identity::TrustDomain;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+/// The name in `controllerName` of our GatewayClasses, and in statuses.
+pub(crate) const CONTROLLER_NAME: &str = "fairway.dev/controller";
+
 /// What compiling has to know beside the objects.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -53,7 +56,7 @@ impl Settings {
     /// The defaults of a machine without capture and without a cluster.
     pub fn standalone(trust_domain: TrustDomain) -> Self {
         Self {
-            controller_name: "fairway.dev/controller".into(),
+            controller_name: CONTROLLER_NAME.into(),
             gateway_class: "fairway".into(),
             waypoint_class: "fairway-waypoint".into(),
             trust_domain,

@@ -1,10 +1,11 @@
-use super::{Compiling, Outcomes, show, show_leading};
+use super::{Compiling, show, show_leading};
 use crate::compile::{Compiler, Settings};
 use crate::resources::{Edit, Kind};
 use crate::serve::Hub;
 use fairway_config::proto::{self, from_proxy::Message};
 use fairway_runtime::admin::Pages;
 use fairway_runtime::metrics::Metrics;
+use fairway_runtime::metrics::Outcomes;
 use fairway_runtime::readiness::Readiness;
 use fairway_runtime::settings::{AdminSettings, PublicAddress};
 use std::time::Duration;

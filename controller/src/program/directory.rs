@@ -3,13 +3,14 @@
 use crate::admission::SameUserOnly;
 use crate::ca::{Authority, FileStore, IdentityService, SameUser};
 use crate::compile::{AddressPool, InvalidPool};
-use crate::metrics::{Outcomes, show};
+use crate::metrics::show;
 use crate::pipeline::{Pipeline, Rules, Standing};
 use crate::serve::Hub;
 use crate::serve::grpc::service;
 use anyhow::Context;
 use fairway_runtime::admin::Pages;
 use fairway_runtime::metrics::Metrics;
+use fairway_runtime::metrics::Outcomes;
 use fairway_runtime::readiness::Readiness;
 use fairway_runtime::signals::{Signals, drain_on_signal};
 use fairway_runtime::transport::{self, UnixSocket};

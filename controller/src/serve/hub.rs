@@ -3,11 +3,11 @@
 use super::book::{Book, Difference, Held, SubscriberId, WrongAnswer};
 use super::session;
 use super::states::{ProxyState, States};
-use crate::metrics::Outcomes;
 use fairway_config::Rejected;
 use fairway_config::model::{Generation, Resource, ResourceKey};
 use fairway_config::stream::{Link, Subscription};
 use fairway_config::wire;
+use fairway_runtime::metrics::Outcomes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::StreamExt;

@@ -221,14 +221,15 @@ pub fn says_enforced(current: &Value, ours: &Value) -> bool {
 }
 
 fn says(current: &Value, ours: &Value, what: impl Fn(&Value) -> bool) -> bool {
-    let list = |it: &Value, name| it[name].as_array().cloned().unwrap_or_default();
-    let find = |status: &Value| {
-        let parents = list(status, "parents");
-        let conditions = parents.iter().flat_map(|it| list(it, "conditions"));
-        let mut all = list(status, "conditions").into_iter().chain(conditions);
-        all.find(|it| what(it)).map(|it| it["observedGeneration"].clone())
-    };
+    let find = |status| conditions(status).find(|it| what(it)).map(|it| &it["observedGeneration"]);
     find(current).is_some_and(|it| find(ours) == Some(it))
+}
+
+/// Those of an object, and of a route's parents.
+fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
+    let parents = status["parents"].as_array().into_iter().flatten();
+    let holders = std::iter::once(status).chain(parents);
+    holders.flat_map(|it| it["conditions"].as_array().into_iter().flatten())
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! Every replica keeps it; the one that leads writes.
 
 use super::{ObjectStatus, Record};
-use crate::metrics::Outcomes;
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{Generation, ObjectName};
+use fairway_runtime::metrics::Outcomes;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;

@@ -265,6 +265,9 @@ impl Writer {
         ours: &mut Value,
         now: Instant,
     ) {
+        if route.parents.iter().all(|it| it.waypoint.is_none()) {
+            return;
+        }
         let was = delivery::says_enforced(current, ours);
         let required = self.ledger.route_changed_in(object);
         for (number, parent) in route.parents.iter().enumerate() {

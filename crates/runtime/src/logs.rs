@@ -112,7 +112,6 @@ where
     }
 }
 
-/// What this thread logs meanwhile, line by line without the time: how lines look, for the tests of other crates.
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     let refused = |why: String| LogError::Filter { filter: filter.to_owned(), why };
     if filter.trim().is_empty() {

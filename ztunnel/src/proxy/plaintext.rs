@@ -39,7 +39,7 @@ async fn who(worker: &Worker, pod: &Workload, near: &TcpStream, destination: Soc
     }
     let client = socket::canonical(client);
     let seen = node.run(move || sockets::has_connection(client, destination)).await;
-    match seen.map_err(anyhow::Error::from).and_then(|it| Ok(it?)) {
+    match seen.map_err(|error| error.to_string()).and_then(|it| it.map_err(|error| error.to_string())) {
         Ok(true) => Client::Node,
         Ok(false) => Client::Stranger,
         Err(error) => {

@@ -157,7 +157,7 @@ impl Worker {
             pod: pod.clone(),
             from_pod: from_pod.clone(),
             pool: Pool::new(from_pod, self.settings.client),
-            plaintext: self.metrics.plaintext_of(pod.key.as_str().split('/').next().unwrap_or_default()),
+            plaintext: self.metrics.plaintext_of(pod.key.namespace()),
             busy: RefCell::default(),
         });
         pods.insert(Arc::as_ptr(pod), here.clone());

@@ -3,7 +3,6 @@
 use super::{output, roster, verdict, ztunnel};
 use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
 use crate::ca::{Authority, IdentityService, SecretStore, Serving, Settings};
-use crate::metrics::Outcomes;
 use crate::provision::tests::server::ApiServer;
 use crate::serve::{Hub, grpc};
 use fairway_config::model::ObjectName;
@@ -12,6 +11,7 @@ use fairway_config::{Apply, Changes, Snapshot};
 use fairway_identity::{
     BearerToken, ControllerChannel, GrpcIssuer, Identities, IssueError, Issuer, SpiffeId,
 };
+use fairway_runtime::metrics::Outcomes;
 use fairway_runtime::{drain, transport};
 use rcgen::{CertificateParams, KeyPair};
 use std::path::PathBuf;

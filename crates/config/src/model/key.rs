@@ -119,6 +119,15 @@ impl BackendKey {
     }
 }
 
+// === impl WorkloadKey ===
+
+impl WorkloadKey {
+    /// The pod's namespace.
+    pub fn namespace(&self) -> &str {
+        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+}
+
 // === impl ObjectName ===
 
 impl ObjectName {

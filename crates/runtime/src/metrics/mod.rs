@@ -1,8 +1,10 @@
 //! Metrics: a registry, and counters that workers count in without disturbing each other.
 
+mod outcomes;
 mod per_worker;
 mod process;
 
+pub use outcomes::Outcomes;
 pub use per_worker::{Count, Durations, PerWorker, WorkerCounter, WorkerDurations};
 pub use prometheus_client::registry::{Metric, Registry};
 

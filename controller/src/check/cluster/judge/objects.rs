@@ -2,7 +2,7 @@
 
 use super::super::picture::Picture;
 use super::super::report::{Grade, Verdict};
-use crate::compile::{Capture, Compiler, Problem, Settings, Severity};
+use crate::compile::{CONTROLLER_NAME, Capture, Compiler, Problem, Settings, Severity};
 use crate::resources::ObjectRef;
 use crate::source::cluster::Understood;
 use crate::status::reason;
@@ -134,7 +134,7 @@ fn written_conditions(status: &Value) -> Vec<Written<'_>> {
     }
     for (list, of) in [("parents", "parentRef"), ("ancestors", "ancestorRef")] {
         for entry in each(&status[list]) {
-            if text(&entry["controllerName"]) == "fairway.dev/controller" {
+            if text(&entry["controllerName"]) == CONTROLLER_NAME {
                 let name = format!("{} {}", list.trim_end_matches('s'), text(&entry[of]["name"]));
                 out.extend(conditions(&name, entry));
             }

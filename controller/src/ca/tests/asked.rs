@@ -1,6 +1,6 @@
 //! What is done when somebody asks for a rotation.
 
-use super::*;
+use crate::ca::{Authority, Memory, SameUser, Settings, Store, StoreError};
 use fairway_identity::{Answer, TokioClock, TrustBundle};
 use std::sync::Arc;
 use std::time::Duration;
