@@ -62,9 +62,12 @@ const LONGEST_HOLD: u64 = 1_800;
 const BREAKS: u32 = 2;
 /// A measured latency loses half its weight in this many milliseconds: an endpoint that was slow and therefore is not
 /// chosen any more would otherwise stay slow for ever.
-const LATENCY_HALF_LIFE: u32 = 5_000;
+const LATENCY_HALF_LIFE: u32 = 1_000;
 /// Microseconds added to every latency: differences far below it are noise and must not outweigh the request count.
 const LATENCY_FLOOR: u64 = 1_000;
+/// An answer counts for at most this many times what was to be expected: one that was slow for once, or had to connect first,
+/// must not cost the endpoint its share for seconds; one that stays slow is found out within a few answers.
+const SURPRISE: u64 = 4;
 
 // === impl Moment ===
 
@@ -134,6 +137,7 @@ impl EndpointRecord {
         if let Some(latency) = latency {
             let sample = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
             let before = self.latency_at(now);
+            let sample = sample.min((before + LATENCY_FLOOR) * SURPRISE);
             let smoothed = if before == 0 { sample } else { (before * 3 + sample) / 4 };
             self.latency.store(smoothed.max(1) << 32 | u64::from(now.0 as u32), Relaxed);
         }
@@ -311,8 +315,10 @@ mod tests {
     #[test]
     fn a_slow_endpoint_costs_more_until_its_slowness_is_forgotten() {
         let (slow, fast) = (record(), record());
-        slow.answered(Moment(0), Some(Duration::from_millis(80)));
-        fast.answered(Moment(0), Some(Duration::from_millis(2)));
+        for _ in 0..12 {
+            slow.answered(Moment(0), Some(Duration::from_millis(80)));
+            fast.answered(Moment(0), Some(Duration::from_millis(2)));
+        }
         assert!(slow.cost(Moment(0)) > 20 * fast.cost(Moment(0)));
         assert_eq!(slow.cost(Moment(60_000_000)), fast.cost(Moment(60_000_000)));
         slow.answered(Moment(70_000_000), Some(Duration::from_secs(10_000_000)));

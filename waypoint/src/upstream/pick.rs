@@ -199,9 +199,11 @@ mod tests {
     #[test]
     fn load_spreads_over_all_endpoints_and_the_slow_one_gets_less() {
         let cluster = cluster(4);
-        cluster.candidates(&Caller::default())[0].answered(NOW, Some(Duration::from_millis(30)));
-        for it in &cluster.candidates(&Caller::default())[1..] {
-            it.answered(NOW, Some(Duration::from_millis(2)));
+        for _ in 0..8 {
+            cluster.candidates(&Caller::default())[0].answered(NOW, Some(Duration::from_millis(30)));
+            for it in &cluster.candidates(&Caller::default())[1..] {
+                it.answered(NOW, Some(Duration::from_millis(2)));
+            }
         }
         let mut rng = SmallRng::seed_from_u64(7);
         let held: Vec<_> = (0..100)
@@ -210,6 +212,33 @@ mod tests {
         let active: Vec<_> = cluster.candidates(&Caller::default()).iter().map(|it| it.active()).collect();
         assert!(active[0] < 10 && active[1..].iter().all(|it| (20..=45).contains(it)), "{active:?}");
         drop(held);
+    }
+
+    /// 200 requests a second for five seconds, one after the other; the share of the first of four endpoints, of what is fair.
+    fn share_of_the_first(latency: impl Fn(usize, u64) -> Duration) -> f64 {
+        let (cluster, mut rng) = (cluster(4), SmallRng::seed_from_u64(7));
+        let all = cluster.candidates(&Caller::default());
+        let mut first = 0;
+        for number in 0..1_000 {
+            let now = NOW.after(number * 5);
+            let chosen = pick(&cluster, &Caller::default(), &mut rng, now, &[], |_| ()).unwrap();
+            let index = all.iter().position(|it| Arc::ptr_eq(it, chosen)).unwrap();
+            first += u32::from(index == 0);
+            chosen.answered(now.after(1), Some(latency(index, number)));
+        }
+        f64::from(first) / 250.0
+    }
+
+    #[test]
+    fn an_endpoint_that_was_slow_for_once_keeps_its_share() {
+        let millis = Duration::from_millis;
+        for slow_at in [0..3, 100..103, 500..503] {
+            let share =
+                share_of_the_first(|_, number| millis(if slow_at.contains(&number) { 80 } else { 1 }));
+            assert!((0.8..=1.2).contains(&share), "{share} of fair, slow at {slow_at:?}");
+        }
+        let share = share_of_the_first(|index, _| millis(if index == 0 { 80 } else { 1 }));
+        assert!(share < 0.15, "one that stays slow: {share} of fair");
     }
 
     #[test]
