@@ -180,6 +180,40 @@ func TestConsumerRoute(t *testing.T) {
 	s.variant(other, address, "consumer", time.Second)
 	ownLoads.end(s)
 	otherLoads.end(s)
+	there.part("its waypoint's Gateway deleted, none goes around it", func(s *stage) {
+		var bypassed atomic.Int64
+		loads := s.meshLoads(other, address, func(request load.Request, answer load.Answer) error {
+			if answer.Status == 200 && answer.Header.Get("variant") != "consumer" {
+				bypassed.Add(1)
+				return errBypassed
+			}
+			return load.WantOK(request, answer)
+		})
+		time.Sleep(time.Second)
+		old := s.proxies("waypoint")
+		start := time.Now()
+		s.must(cluster.Delete(s.ctx, "Gateway", consumer, "waypoint"))
+		s.until(ample, "its pods to go", func() (string, error) {
+			left := 0
+			for _, pod := range old {
+				it, err := cluster.Get(s.ctx, "Pod", consumer, pod.GetName())
+				if err != nil {
+					return "", err
+				}
+				if it != nil {
+					left++
+				}
+			}
+			return missing(left == 0, fmt.Sprintf("%d are left", left)), nil
+		})
+		s.says("HTTPRoute", "theirs", "fairway.dev/Enforced", "True", "")
+		s.figure("deleted to enforced by another", time.Since(start).Seconds(), "s", nil)
+		s.variant(other, address, "consumer", enforcedWithin)
+		for name, run := range loads {
+			s.Logf("%s: %s", name, run.Stop())
+		}
+		s.figure("requests that went around it", float64(bypassed.Load()), "", record.AtMost(0))
+	})
 	s.must(cluster.Delete(s.ctx, "HTTPRoute", consumer, "theirs"))
 	s.variant(other, address, "producer", ample)
 }

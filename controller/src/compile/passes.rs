@@ -24,6 +24,8 @@ pub(super) struct Consumer {
     /// On these ports; none is all.
     pub ports: Vec<u16>,
     pub waypoint: Arc<Waypoint>,
+    /// Whether its connections went through one before.
+    pub before: bool,
 }
 
 // === impl Passes ===
@@ -40,7 +42,7 @@ impl Passes<'_> {
 
     /// The waypoints that only clients of their namespace pass.
     pub(super) fn consumer_waypoints(&self) -> Vec<ConsumerWaypoint> {
-        let bound = self.consumers.iter().filter(|it| it.waypoint.bound);
+        let bound = self.consumers.iter().filter(|it| it.is_bound());
         let waypoint = |it: &Consumer| ConsumerWaypoint {
             namespace: it.namespace.clone(),
             ports: it.ports.clone(),
@@ -65,11 +67,12 @@ impl Passes<'_> {
                 ),
             });
         }
-        parts.extend(self.consumers.iter().map(|Consumer { namespace, ports, waypoint }| {
+        parts.extend(self.consumers.iter().map(|consumer| {
+            let Consumer { namespace, ports, waypoint, .. } = consumer;
             let gateway = &waypoint.gateway;
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
             let ports = if ports.is_empty() { String::new() } else { format!(" to port {}", ports.join(", ")) };
-            match waypoint.bound {
+            match consumer.is_bound() {
                 true => format!("those of namespace {namespace}{ports} through waypoint {gateway}"),
                 false => format!("those of namespace {namespace}{ports} will go through waypoint {gateway} when it is ready"),
             }
@@ -81,7 +84,7 @@ impl Passes<'_> {
         // forgotten for a consumer's that is not ready.
         let (bound, by) = match self.waypoint {
             Some(it) => (self.is_bound(it), reason::BY_WAYPOINT),
-            None => (self.consumers.iter().all(|it| it.waypoint.bound), reason::BY_CONSUMER_WAYPOINT),
+            None => (self.consumers.iter().all(Consumer::is_bound), reason::BY_CONSUMER_WAYPOINT),
         };
         let (kind, message, generation) =
             (reason::THROUGH_WAYPOINT, parts.join("; "), service.meta.generation);
@@ -91,5 +94,13 @@ impl Passes<'_> {
         };
         let status = ServiceStatus { conditions: vec![condition] };
         Some((ObjectRef::of(Kind::Service, name), ObjectStatus::Service(status)))
+    }
+}
+
+// === impl Consumer ===
+
+impl Consumer {
+    fn is_bound(&self) -> bool {
+        self.waypoint.bound || self.before
     }
 }

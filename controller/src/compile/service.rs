@@ -9,8 +9,8 @@ use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
 use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort, Transport};
 use fairway_config::model::{
-    AppProtocol, Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol, ObjectName,
-    Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
+    AppProtocol, Audience, Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol,
+    ObjectName, Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -183,18 +183,33 @@ fn destination_port(name: &ObjectName, port: &ServicePort) -> Option<Destination
 /// The namespaces whose routes change how their own clients reach this Service, and their waypoints.
 fn consumers(reader: &mut Reader<'_>, name: &ObjectName) -> Vec<Consumer> {
     let routes = reader.members(IndexKey::ConsumerRoutes(name.clone()));
-    let mut claimed: BTreeMap<Arc<str>, Ports> = BTreeMap::new();
+    let mut claimed: BTreeMap<Arc<str>, (Ports, bool)> = BTreeMap::new();
     for route in routes.iter() {
         let Some(binding) = reader.binding(route) else { continue };
+        let enforced = reader.meta(route).is_some_and(|it| it.enforced);
         for claim in binding.on_service(name) {
-            claimed.entry(route.namespace.clone()).or_default().add(claim);
+            let (ports, before) = claimed.entry(route.namespace.clone()).or_default();
+            ports.add(claim);
+            *before |= enforced;
         }
     }
-    let consumer = |(namespace, ports): (Arc<str>, Ports)| {
+    let consumer = |(namespace, (ports, before)): (Arc<str>, (Ports, bool))| {
         let waypoint = reader.waypoint(&namespace)?;
-        Some(Consumer { namespace, ports: ports.listed(), waypoint })
+        Some(Consumer { namespace, ports: ports.listed(), waypoint, before })
     };
     claimed.into_iter().filter_map(consumer).collect()
+}
+
+/// Whether connections that pass this claim's route have gone through a waypoint, so that they do not go around the next one.
+pub(super) fn has_passed(reader: &mut Reader<'_>, claim: &ServiceClaim) -> bool {
+    match &claim.audience {
+        Audience::Producer => reader.service(&claim.service).is_some_and(|it| it.through_waypoint),
+        Audience::Consumer(namespace) => {
+            let routes = reader.members(IndexKey::ConsumerRoutes(claim.service.clone()));
+            let mut theirs = routes.iter().filter(|it| it.namespace == *namespace);
+            theirs.any(|it| reader.meta(it).is_some_and(|it| it.enforced))
+        }
+    }
 }
 
 /// The ports of a Service that a namespace's routes claim.

@@ -21,6 +21,8 @@ pub struct Meta {
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// Its annotations in our own domain; the others mean nothing here and can be large.
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
+    /// Of a route: whether its status says, in our own words, that connections to its Service have been moved to a waypoint.
+    pub enforced: bool,
 }
 
 /// The domain of our own labels and annotations.
@@ -43,6 +45,7 @@ impl Meta {
             created: full.creation_timestamp.map_or(0, |it| it.0.as_second()),
             labels: shared(full.labels, |_| true),
             annotations: shared(full.annotations, |key| key.starts_with(DOMAIN)),
+            enforced: false,
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// An object of the Gateway API: its metadata and its generated spec. Its status is not kept: what others wrote there
-/// concerns only the status writer. (Of a [`Gateway`] one word of it is.)
+/// concerns only the status writer. (Of a [`Gateway`] and of routes one word of it is.)
 #[derive(Clone, Debug, PartialEq)]
 pub struct Typed<S> {
     /// Who it is.

@@ -199,7 +199,7 @@ pub fn enforce(
     if it["status"] == "True"
         && let Programming::Pending(why) = programming
     {
-        (it["status"], it["reason"]) = ("False".into(), reason::PENDING.into());
+        (it["status"], it["reason"]) = ("False".into(), reason::NOT_ACKNOWLEDGED.into());
         it["message"] = format!("waypoint {waypoint} does not have the route yet: {why}").into();
     }
     if it["status"] == "False"

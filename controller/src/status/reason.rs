@@ -87,6 +87,8 @@ pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
 pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
 pub const NOT_INSTALLED: &str = "NotInstalled";
 pub const NOT_ALLOWED: &str = "NotAllowed";
+/// Of a route: traffic has been moved to the waypoint, which does not have this version of the route yet.
+pub const NOT_ACKNOWLEDGED: &str = "NotAcknowledged";
 pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
 pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
 pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
@@ -99,3 +101,5 @@ pub const TARGET_NOT_FOUND: &str = "TargetNotFound";
 pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
 pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
 pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
+/// Of a route: connections had been moved to a waypoint that is no more, and are refused until the next one is ready.
+pub const WAYPOINT_GONE: &str = "WaypointGone";

@@ -20,7 +20,7 @@ use super::index::IndexKey;
 use super::reader::Reader;
 use super::service;
 use super::shadow::Place;
-use crate::resources::{Kind, ObjectRef, RouteKind, Service};
+use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
 use draft::{Body, Draft, Effect, Finding, Forward, Resolved, Scope};
@@ -122,16 +122,16 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (
             Condition::holds(reason::ENFORCED, reason::BY_WAYPOINT, message, generation)
         }
         false => {
-            let before = |it: &Service| it.through_waypoint && claim.audience == Audience::Producer;
-            let refused = reader
-                .service(&claim.service)
-                .is_some_and(|it| service::requires_waypoint(&it) || before(&it));
-            let meanwhile = if refused { "are refused" } else { "go without the route" };
+            let passed = service::has_passed(reader, claim);
+            let required = claim.audience == Audience::Producer
+                && reader.service(&claim.service).is_some_and(|it| service::requires_waypoint(&it));
+            let reason = if passed { reason::WAYPOINT_GONE } else { reason::PENDING };
+            let meanwhile = if passed || required { "are refused" } else { "go without the route" };
             let message = format!(
                 "waypoint {gateway} is not ready yet: until it is, connections to Service {} {meanwhile}",
                 claim.service
             );
-            Condition::fails(reason::ENFORCED, reason::PENDING, message, generation)
+            Condition::fails(reason::ENFORCED, reason, message, generation)
         }
     };
     (gateway.clone(), condition)

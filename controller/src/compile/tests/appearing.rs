@@ -69,6 +69,10 @@ fn bound(manifests: &str) -> Vec<Edit> {
             through_waypoint: true,
             ..Arc::unwrap_or_clone(it)
         })),
+        Object::HttpRoute(mut it) => {
+            Arc::make_mut(&mut it).meta.enforced = true;
+            Object::HttpRoute(it)
+        }
         it => it,
     };
     objects(manifests).into_iter().map(bound).map(Edit::Upsert).collect()
@@ -147,6 +151,28 @@ fn a_waypoint_that_is_deleted_is_not_gone_around_until_another_is_ready() {
         world.expect("Service shop/web", "fairway.dev/ThroughWaypoint=True/ByWaypoint");
         assert!(world.message("HTTPRoute shop/r", "fairway.dev/Enforced").contains("refused"));
     }
+}
+
+#[test]
+fn a_consumer_s_waypoint_that_is_deleted_is_not_gone_around_either() {
+    let consumers = |world: &World| match world.resource(ResourceKind::Service, "shop/web") {
+        Some(Resource::Service(it)) => it.consumer_waypoints.len(),
+        _ => panic!(),
+    };
+    let mut world = World::cluster(&shop());
+    world.apply(bound(CONSUMER));
+    assert_eq!((consumers(&world), waypoint(&world)), (1, None), "only theirs");
+    world.expect("HTTPRoute client/c", "parent Service shop/web port 80: fairway.dev/Enforced=False/WaypointGone");
+    assert!(world.message("HTTPRoute client/c", "fairway.dev/Enforced").contains("refused"));
+    // One that is written now holds no less, and makes nothing forgotten; another namespace's is its own matter.
+    let second = CONSUMER.replace("name: c,", "name: d,");
+    let other = CONSUMER.replace("namespace: client", "namespace: other");
+    world.add(&(second + &other));
+    assert_eq!(consumers(&world), 1);
+    world.expect("HTTPRoute client/d", "parent Service shop/web port 80: fairway.dev/Enforced=False/WaypointGone");
+    world.expect("HTTPRoute other/c", "parent Service shop/web port 80: fairway.dev/Enforced=False/Pending");
+    world.remove(CONSUMER);
+    assert_eq!(consumers(&world), 0, "what says so has gone");
 }
 
 #[test]

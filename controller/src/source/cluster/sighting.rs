@@ -2,7 +2,7 @@
 
 use super::offer::Endpoint;
 use crate::compile::{Problem, Severity};
-use crate::resources::{Gateway, Kind, Object, ObjectRef, Service};
+use crate::resources::{Kind, Object, ObjectRef};
 use crate::source::schema;
 use crate::status::{Record, reason};
 use serde_json::Value;
@@ -50,15 +50,10 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
             status: status.map(|it| it.to_string().into_boxed_str()),
         })
     });
-    let content = parse(&object, manifest).map(|it| match (it, word) {
-        (Object::Gateway(it), Some(OwnWord::Bound)) => {
-            Object::Gateway(Arc::new(Gateway { bound: true, ..Arc::unwrap_or_clone(it) }))
-        }
-        (Object::Service(it), Some(OwnWord::ThroughWaypoint)) => {
-            Object::Service(Arc::new(Service { through_waypoint: true, ..Arc::unwrap_or_clone(it) }))
-        }
-        (it, _) => it,
-    });
+    let mut content = parse(&object, manifest);
+    if let (Ok(it), Some(word)) = (&mut content, word) {
+        remember(it, word);
+    }
     Some(Sighting { object, version, content, record })
 }
 
@@ -69,6 +64,8 @@ enum OwnWord {
     Bound,
     /// Connections to this Service go through one.
     ThroughWaypoint,
+    /// Those that pass this route do, or are refused.
+    Enforced,
 }
 
 fn own_word(kind: Kind, status: &Value) -> Option<OwnWord> {
@@ -79,7 +76,27 @@ fn own_word(kind: Kind, status: &Value) -> Option<OwnWord> {
         Kind::Service => holds(reason::THROUGH_WAYPOINT)
             .filter(|it| it["reason"] == reason::BY_WAYPOINT)
             .map(|_| OwnWord::ThroughWaypoint),
+        _ if kind.as_route().is_some() => {
+            let parents = status["parents"].as_array().into_iter().flatten();
+            let mut conditions = parents.flat_map(|it| it["conditions"].as_array().into_iter().flatten());
+            let is_enforced = |it: &Value| {
+                it["type"] == reason::ENFORCED && (it["status"] == "True" || it["reason"] != reason::PENDING)
+            };
+            conditions.any(is_enforced).then_some(OwnWord::Enforced)
+        }
         _ => None,
+    }
+}
+
+fn remember(object: &mut Object, word: OwnWord) {
+    match (object, word) {
+        (Object::Gateway(it), OwnWord::Bound) => Arc::make_mut(it).bound = true,
+        (Object::Service(it), OwnWord::ThroughWaypoint) => Arc::make_mut(it).through_waypoint = true,
+        (Object::HttpRoute(it), OwnWord::Enforced) => Arc::make_mut(it).meta.enforced = true,
+        (Object::GrpcRoute(it), OwnWord::Enforced) => Arc::make_mut(it).meta.enforced = true,
+        (Object::TlsRoute(it), OwnWord::Enforced) => Arc::make_mut(it).meta.enforced = true,
+        (Object::TcpRoute(it), OwnWord::Enforced) => Arc::make_mut(it).meta.enforced = true,
+        _ => {}
     }
 }
 
@@ -108,17 +125,19 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn seen(kind: Kind, plural: &str, spec: Value, condition: &Value) -> Object {
+    fn seen(kind: Kind, plural: &str, spec: Value, status: &Value) -> Object {
         let endpoint = Endpoint { kind, version: kind.versions()[0].into(), plural: plural.into() };
-        let manifest = json!({
-            "metadata": { "namespace": "shop", "name": "it" }, "spec": spec, "status": { "conditions": [condition] },
-        });
+        let manifest =
+            json!({ "metadata": { "namespace": "shop", "name": "it" }, "spec": spec, "status": status });
         sight(&Arc::new(endpoint), manifest).unwrap().content.unwrap()
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        json!({ "type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" })
     }
 
     #[test]
     fn our_own_word_in_a_status_is_remembered_and_no_other_is() {
-        let condition = |kind: &str, status: &str, reason: &str| json!({ "type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
         for (kind, status, why, bound, through) in [
             (reason::BOUND, "True", reason::HAS_BEEN_READY, true, false),
             (reason::BOUND, "False", reason::PENDING, false, false),
@@ -127,13 +146,43 @@ mod tests {
             // Only of consumers' routes: it says nothing about the first of the Service's own.
             (reason::THROUGH_WAYPOINT, "True", reason::BY_CONSUMER_WAYPOINT, false, false),
         ] {
-            let said = condition(kind, status, why);
+            let said = json!({ "conditions": [condition(kind, status, why)] });
             let listeners = json!([{ "name": "mesh", "port": 15008, "protocol": "HBONE" }]);
             let gateway = json!({ "gatewayClassName": "fairway-waypoint", "listeners": listeners });
             let Object::Gateway(gateway) = seen(Kind::Gateway, "gateways", gateway, &said) else { panic!() };
             let service = json!({ "ports": [{ "port": 80 }] });
             let Object::Service(service) = seen(Kind::Service, "services", service, &said) else { panic!() };
             assert_eq!((gateway.bound, service.through_waypoint), (bound, through), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_was_enforced_is_known_by_its_status() {
+        for (kind, status, why, expected) in [
+            (reason::ENFORCED, "True", reason::BY_WAYPOINT, true),
+            // Its waypoint has gone, or has not its last change.
+            (reason::ENFORCED, "False", reason::WAYPOINT_GONE, true),
+            (reason::ENFORCED, "False", reason::NOT_ACKNOWLEDGED, true),
+            (reason::ENFORCED, "False", reason::PENDING, false),
+            (reason::ACCEPTED, "True", reason::ACCEPTED, false),
+        ] {
+            let parent = json!({
+                "parentRef": { "group": "", "kind": "Service", "name": "web" },
+                "controllerName": "fairway.dev/controller",
+                "conditions": [condition(kind, status, why)],
+            });
+            let said = json!({ "parents": [parent] });
+            for (kind, plural, spec) in [
+                (Kind::HttpRoute, "httproutes", json!({})),
+                (Kind::GrpcRoute, "grpcroutes", json!({})),
+                (
+                    Kind::TcpRoute,
+                    "tcproutes",
+                    json!({ "rules": [{ "backendRefs": [{ "name": "web", "port": 80 }] }] }),
+                ),
+            ] {
+                assert_eq!(seen(kind, plural, spec, &said).meta().enforced, expected, "{kind} {said}");
+            }
         }
     }
 }

@@ -236,6 +236,8 @@ async fn a_route_is_enforced_when_its_waypoint_has_acknowledged() {
     scene.ledger.post(Posting { routes: vec![route("a")], generation, ..Posting::default() });
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.enforced("a").0, "False");
+    let reason = &scene.parents("a")[0]["conditions"][0]["reason"];
+    assert_eq!(reason, reason::NOT_ACKNOWLEDGED, "`Pending` would say that traffic goes without it");
     let proxy = scene.connect(waypoint.clone());
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.enforced("a"), ("True".to_owned(), "it does".to_owned()));
