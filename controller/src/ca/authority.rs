@@ -288,7 +288,12 @@ impl Authority {
     async fn step(&self) -> Result<Option<SystemTime>, AuthorityError> {
         {
             let _one_at_a_time = self.changing.lock().await;
-            let advanced = self.roots.load().advanced(self.settings.clock.now(), self.settings.lifetime);
+            let lifetime = self.settings.lifetime;
+            let signing = self.roots.load().signing_for(lifetime, self.settings.clock.now());
+            if let Some(roots) = signing {
+                self.commit(roots).await?;
+            }
+            let advanced = self.roots.load().advanced(self.settings.clock.now(), lifetime);
             if let Some(roots) = advanced {
                 self.commit(roots).await?;
                 info!(trust_domain = %self.trust_domain, "the root rotation has moved on");

@@ -15,8 +15,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Roots {
     pub(super) revision: u64,
     pub(super) signing: Arc<Root>,
+    pub(super) signed: Option<Signed>,
     pub(super) next: Option<Next>,
     pub(super) retired: Vec<Retired>,
+}
+
+/// How long what the signing root has signed lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// What it signs now.
+    pub lifetime: Duration,
+    /// What it signed when certificates lived longer: the last of that ends then.
+    pub longer_until: Option<SystemTime>,
 }
 
 /// A root that is trusted but does not sign yet.
@@ -47,7 +57,13 @@ pub enum RotateError {
 impl Roots {
     /// One root, which signs.
     pub fn new(signing: Root, now: SystemTime) -> Self {
-        Self { revision: revision_after(0, now), signing: Arc::new(signing), next: None, retired: Vec::new() }
+        Self {
+            revision: revision_after(0, now),
+            signing: Arc::new(signing),
+            signed: None,
+            next: None,
+            retired: Vec::new(),
+        }
     }
 
     /// The root that signs at this time.
@@ -79,7 +95,18 @@ impl Roots {
         Ok(Self { revision: revision_after(self.revision, now), next, ..self.clone() })
     }
 
-    /// The state at a later time, if it is another one. `lifetime` is the longest that a certificate lives.
+    /// The state in which certificates live this long from now on, if it is another one.
+    pub fn signing_for(&self, lifetime: Duration, now: SystemTime) -> Option<Self> {
+        let before = self.signed.filter(|it| it.lifetime != lifetime);
+        if self.signed.is_some() && before.is_none() {
+            return None;
+        }
+        let shortened = before.filter(|it| it.lifetime > lifetime).map(|it| now + it.lifetime);
+        let longer_until = shortened.max(before.and_then(|it| it.longer_until));
+        Some(Self { signed: Some(Signed { lifetime, longer_until }), ..self.clone() })
+    }
+
+    /// The state at a later time, if it is another one. `lifetime` is the longest that a certificate signed now lives.
     pub fn advanced(&self, now: SystemTime, lifetime: Duration) -> Option<Self> {
         let mut later = self.clone();
         later.retired.retain(|it| now < it.trusted_until);
@@ -87,7 +114,10 @@ impl Roots {
         if let Some(next) = later.next.take_if(|next| next.signs_from <= now) {
             let old = std::mem::replace(&mut later.signing, next.root);
             // Counted from now, not from `signs_from`: whoever comes late to this step errs on the trusting side.
-            let trusted_until = now + lifetime + SKEW;
+            let ends = Some(now + lifetime).max(self.signed.and_then(|it| it.longer_until));
+            let trusted_until = ends.unwrap_or(now) + SKEW;
+            // The new one has signed nothing that lives longer.
+            later.signed = Some(Signed { lifetime, longer_until: None });
             later.retired.push(Retired { certificate: old.certificate().clone(), trusted_until });
             changed = true;
         }
@@ -173,6 +203,26 @@ mod tests {
         let begun = Roots::new(root(0), at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
         let late = begun.advanced(at(500), LIFETIME).unwrap();
         assert_eq!(late.next_event(), Some(at(1560)));
+    }
+
+    #[test]
+    fn what_was_signed_for_longer_is_trusted_for_longer() {
+        let longer = Roots::new(root(0), at(0)).signing_for(10 * LIFETIME, at(0)).unwrap();
+        assert!(longer.signing_for(10 * LIFETIME, at(5)).is_none());
+        let shorter = longer.signing_for(LIFETIME, at(5)).unwrap();
+        // Shorter still, and longer again: the first of them is what ends last.
+        let shortest =
+            shorter.signing_for(LIFETIME / 2, at(6)).unwrap().signing_for(LIFETIME, at(7)).unwrap();
+        for state in [shorter, shortest] {
+            assert_eq!(trusted(&state), trusted(&longer), "nobody has to hear of it");
+            let begun = state.rotated(root(10), at(10), OVERLAP).unwrap();
+            let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
+            assert_eq!(taken_over.next_event(), Some(at(5 + 10_000) + SKEW));
+            // What the new root signs does not live longer.
+            let again = taken_over.rotated(root(20_000), at(20_000), OVERLAP).unwrap();
+            let again = again.advanced(at(20_100), LIFETIME).unwrap();
+            assert_eq!(again.next_event(), Some(at(20_100) + LIFETIME + SKEW));
+        }
     }
 
     #[test]

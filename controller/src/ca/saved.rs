@@ -1,13 +1,13 @@
 //! The roots as text, for a file or a Secret.
 
 use super::root::{Origin, Root, RootError, system_time};
-use super::rotation::{Next, Retired, Roots};
+use super::rotation::{Next, Retired, Roots, Signed};
 use fairway_identity::TrustDomain;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Why a text does not hold roots.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,8 @@ struct Saved {
     revision: u64,
     signing: SavedRoot,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed: Option<SavedSigned>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<SavedNext>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     retired: Vec<SavedRetired>,
@@ -57,6 +59,15 @@ enum SavedOrigin {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SavedSigned {
+    /// Seconds.
+    lifetime: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    longer_until: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SavedNext {
     signs_from: i64,
     root: SavedRoot,
@@ -75,6 +86,10 @@ pub(super) fn encode(roots: &Roots, trust_domain: &TrustDomain) -> Result<String
         trust_domain: trust_domain.to_string(),
         revision: roots.revision,
         signing: SavedRoot::of(&roots.signing),
+        signed: roots.signed.map(|it| SavedSigned {
+            lifetime: it.lifetime.as_secs(),
+            longer_until: it.longer_until.map(unix_seconds),
+        }),
         next: roots
             .next
             .as_ref()
@@ -108,6 +123,10 @@ pub(super) fn decode(text: &str, ours: &TrustDomain) -> Result<Roots, SavedError
     Ok(Roots {
         revision: saved.revision,
         signing: Arc::new(saved.signing.load()?),
+        signed: saved.signed.map(|it| Signed {
+            lifetime: Duration::from_secs(it.lifetime),
+            longer_until: it.longer_until.map(system_time),
+        }),
         next: next.transpose()?,
         retired: retired.collect::<Result<_, _>>()?,
     })

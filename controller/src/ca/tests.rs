@@ -217,6 +217,35 @@ async fn a_root_made_here_is_replaced_before_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_root_whose_certificates_were_made_for_longer_is_forgotten_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = async |lifetime: Duration| {
+        let store = FileStore::open(directory.path()).unwrap();
+        let settings = Settings { lifetime, ..settings() };
+        let authority =
+            Authority::open("cluster.local".parse().unwrap(), settings, store, SameUser::as_this_process());
+        let authority = authority.await.unwrap();
+        let kept = authority.clone();
+        let keeper = tokio::spawn(async move { kept.keep().await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (authority, keeper)
+    };
+    let (authority, keeper) = open(100 * MINUTE).await;
+    keeper.abort();
+    assert!(keeper.await.unwrap_err().is_cancelled());
+    drop(authority);
+
+    let (authority, keeper) = open(10 * MINUTE).await;
+    authority.rotate().await.unwrap();
+    let trusted = || authority.bundles().borrow().as_ref().map_or(0, |it| it.roots.len());
+    tokio::time::sleep(98 * MINUTE).await;
+    assert_eq!(trusted(), 2, "the first one's certificates may be in use");
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(trusted(), 1);
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn settings_that_cannot_work_are_refused() {
     for (lifetime, overlap, root_lifetime, good) in [
         (MINUTE, MINUTE, 15 * MINUTE, true),
