@@ -5,6 +5,7 @@ use crate::source::cluster::Inventory;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::jiff::Timestamp;
 
 /// What was looked for, or why it could not be seen.
@@ -30,6 +31,8 @@ pub struct Picture {
     /// The one that the leader of the controllers holds.
     pub(super) lease: Seen<Option<Lease>>,
     pub(super) rights: Vec<Answered>,
+    /// Of all namespaces.
+    pub(super) network_policies: Seen<Vec<NetworkPolicy>>,
 }
 
 /// A CRD.

@@ -13,6 +13,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
@@ -69,6 +70,7 @@ pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<
     let inventory = Inventory::take(&client).await.map_err(|error| unreachable(&error))?;
     step.send_replace("the nodes");
     let (nodes, definitions) = (all::<Node>(&client, "").await, definitions(&client).await);
+    let network_policies = all::<NetworkPolicy>(&client, "").await;
     step.send_replace("Fairway's programs");
     let deployments = all::<Deployment>(&client, PARTS).await;
     let daemon_sets = all::<DaemonSet>(&client, PARTS).await;
@@ -95,6 +97,7 @@ pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<
         daemon_sets,
         lease,
         rights,
+        network_policies,
     })
 }
 

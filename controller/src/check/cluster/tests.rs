@@ -298,6 +298,81 @@ fn routes_say_what_compiling_says_and_what_only_the_cluster_knows() {
     expect(&picture(route("r", "web", json!([]))), "warning", &["HTTPRoute shop/r", "has not judged it"]);
 }
 
+/// A policy that lets the pods with these labels be reached, or reach others, by rules.
+fn policy(pods: Value, way: &str, rules: Value) -> k8s_openapi::api::networking::v1::NetworkPolicy {
+    of(json!({
+        "metadata": { "name": "p", "namespace": "shop" },
+        "spec": { "podSelector": { "matchLabels": pods }, "policyTypes": [way], way.to_lowercase(): rules },
+    }))
+}
+
+#[test]
+fn network_policies_that_shut_the_tunnels_port_are_named() {
+    let tcp = |port: u16| json!({ "ports": [{ "protocol": "TCP", "port": port }] });
+    let all = json!({});
+    let cases = [
+        ("web alone", vec![policy(all.clone(), "Ingress", json!([tcp(8080)]))], Some("lets in port 8080")),
+        (
+            "by name",
+            vec![policy(all.clone(), "Ingress", json!([{ "ports": [{ "port": "http" }] }]))],
+            Some("lets in port http"),
+        ),
+        ("both", vec![policy(all.clone(), "Ingress", json!([tcp(8080), tcp(15008)]))], None),
+        (
+            "a range",
+            vec![policy(all.clone(), "Ingress", json!([{ "ports": [{ "port": 15000, "endPort": 15010 }] }]))],
+            None,
+        ),
+        (
+            "in another policy",
+            vec![
+                policy(all.clone(), "Ingress", json!([tcp(8080)])),
+                policy(all.clone(), "Ingress", json!([tcp(15008)])),
+            ],
+            None,
+        ),
+        (
+            "in a policy for others",
+            vec![
+                policy(all.clone(), "Ingress", json!([tcp(8080)])),
+                policy(json!({ "app": "b" }), "Ingress", json!([tcp(15008)])),
+            ],
+            Some("8080"),
+        ),
+        (
+            "by peers",
+            vec![policy(all.clone(), "Ingress", json!([{ "from": [{ "podSelector": {} }] }]))],
+            None,
+        ),
+        ("nobody", vec![policy(all.clone(), "Ingress", json!([]))], None),
+        (
+            "datagrams",
+            vec![policy(all.clone(), "Ingress", json!([{ "ports": [{ "protocol": "UDP", "port": 53 }] }]))],
+            None,
+        ),
+        ("out", vec![policy(all.clone(), "Egress", json!([tcp(5432)]))], Some("lets out to port 5432")),
+        ("out to DNS", vec![policy(all.clone(), "Egress", json!([tcp(53)]))], None),
+        ("no pods", vec![policy(json!({ "app": "b" }), "Ingress", json!([tcp(8080)]))], None),
+    ];
+    for (name, policies, expected) in cases {
+        let mut picture = installed(vec![
+            namespace("shop", json!({ "fairway.dev/mesh": "enabled" })),
+            pod("shop", "a", json!({ "app": "a" }), Some(("True", "Captured"))),
+        ]);
+        picture.network_policies = Ok(policies);
+        match expected {
+            Some(words) => {
+                expect(&picture, "warning", &["NetworkPolicy shop/p", words, "15008", "docs/mesh.md"])
+            }
+            None => assert_eq!(wrong(&judge(&picture)), [""; 0], "{name}"),
+        }
+    }
+    // Of pods outside the mesh nothing is said.
+    let mut picture = installed(vec![namespace("shop", json!({})), pod("shop", "a", json!({}), None)]);
+    picture.network_policies = Ok(vec![policy(all, "Ingress", json!([tcp(8080)]))]);
+    assert_eq!(wrong(&judge(&picture)), [""; 0]);
+}
+
 #[test]
 fn many_of_the_same_are_one_finding() {
     let pods = (0..12).map(|it| pod("shop", &format!("p{it:02}"), json!({}), Some(("False", "OptedOut"))));

@@ -4,6 +4,7 @@ mod definitions;
 mod membership;
 mod nodes;
 mod objects;
+mod policies;
 mod programs;
 mod server;
 mod words;
@@ -19,7 +20,7 @@ pub fn judge(picture: &Picture) -> ClusterReport {
         Chapter::new("Gateway API", definitions::judge(picture)),
         Chapter::new("Nodes", nodes::judge(picture)),
         Chapter::new("Fairway", programs::judge(picture)),
-        Chapter::new("Mesh", membership::judge(picture, &compiled)),
+        Chapter::new("Mesh", [membership::judge(picture, &compiled), policies::judge(picture)].concat()),
         Chapter::new("Configuration", objects::judge(picture, &compiled)),
     ];
     ClusterReport::new(&picture.address, picture.installation().is_some(), chapters)

@@ -21,6 +21,7 @@ pub(super) fn bare() -> Picture {
         daemon_sets: Ok(Vec::new()),
         lease: Ok(None),
         rights: answered(None, |_| Ok(true)),
+        network_policies: Ok(Vec::new()),
     }
 }
 
