@@ -136,26 +136,41 @@ func (t *Tap) read() {
 	}
 }
 
-// parse reads an IPv4 packet. The side with the lower port is taken for the server: ports of clients are high.
+// parse reads an IP packet. The side with the lower port is taken for the server: ports of clients are high.
 func parse(packet []byte) (Flow, bool) {
-	if len(packet) < 20 || packet[0]>>4 != 4 || packet[9] != unix.IPPROTO_TCP {
+	source, target, segment, is := unwrap(packet)
+	if !is || len(segment) < 14 {
 		return Flow{}, false
 	}
-	header := int(packet[0]&15) * 4
-	if len(packet) < header+14 || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
-		return Flow{}, false
-	}
-	source, _ := netip.AddrFromSlice(packet[12:16])
-	target, _ := netip.AddrFromSlice(packet[16:20])
-	from, to := binary.BigEndian.Uint16(packet[header:]), binary.BigEndian.Uint16(packet[header+2:])
+	from, to := binary.BigEndian.Uint16(segment), binary.BigEndian.Uint16(segment[2:])
 	const reset = 4
-	if packet[header+13]&reset != 0 {
+	if segment[13]&reset != 0 {
 		return Flow{}, false // says that nobody is there
 	}
 	if from < to {
 		source, target, to = target, source, from
 	}
 	return Flow{Client: source, Server: target, Port: to}, true
+}
+
+// unwrap finds the TCP segment of a packet: of IPv4's fragments the first, of IPv6 where no header stands between.
+func unwrap(packet []byte) (source, target netip.Addr, segment []byte, is bool) {
+	const ipv4, ipv6 = 20, 40
+	switch {
+	case len(packet) >= ipv4 && packet[0]>>4 == 4 && packet[9] == unix.IPPROTO_TCP:
+		header := int(packet[0]&15) * 4
+		if len(packet) < header || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
+			return source, target, nil, false
+		}
+		source, _ = netip.AddrFromSlice(packet[12:16])
+		target, _ = netip.AddrFromSlice(packet[16:20])
+		return source, target, packet[header:], true
+	case len(packet) >= ipv6 && packet[0]>>4 == 6 && packet[6] == unix.IPPROTO_TCP:
+		source, _ = netip.AddrFromSlice(packet[8:24])
+		target, _ = netip.AddrFromSlice(packet[24:40])
+		return source, target, packet[ipv6:], true
+	}
+	return source, target, nil, false
 }
 
 func htons(value uint16) uint16 { return value<<8 | value>>8 }

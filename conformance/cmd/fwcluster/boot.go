@@ -22,13 +22,14 @@ import (
 func (t *tool) up(args []string) error {
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	install := flags.Bool("install-packages", os.Getenv("CI") != "", "install missing system packages with apt (the default if CI is set)")
+	dual := flags.Bool("dual-stack", false, "addresses of IPv6 beside those of IPv4, for pods, Services and nodes")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return t.boot(*install)
+	return t.boot(*install, *dual)
 }
 
-func (t *tool) boot(install bool) error {
+func (t *tool) boot(install, dual bool) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the cluster is made of namespaces, mounts and cgroups: run this as root")
 	}
@@ -49,7 +50,7 @@ func (t *tool) boot(install bool) error {
 	if err != nil {
 		return err
 	}
-	boot := cluster.Boot{Layout: t.Layout, Bin: bins["kube"], CNI: cni, Report: t.report}
+	boot := cluster.Boot{Layout: t.Layout, Bin: bins["kube"], CNI: cni, DualStack: dual, Report: t.report}
 	if err := boot.Up(); err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (t *tool) reboot(args []string) error {
 	if _, err := machine.KillBelow(m.Spec.Dir); err != nil {
 		return err
 	}
-	return t.boot(false)
+	return t.boot(false, false)
 }
 
 func (t *tool) machine(name string) (*machine.Machine, error) {

@@ -14,6 +14,7 @@ func (t *tool) conformance(args []string) (err error) {
 	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
 	install := flags.Bool("install-packages", os.Getenv("CI") != "", "install missing system packages with apt (the default if CI is set)")
 	leave := flags.Bool("leave", false, "leave the cluster up")
+	dual := flags.Bool("dual-stack", false, "on a cluster with addresses of IPv6 beside those of IPv4")
 	channel := flags.String("channel", "experimental", "Gateway API channel: experimental or standard")
 	profile := flags.String("profile", "demo", "cargo profile of our programs")
 	behaviour := flags.String("behaviour", ".", "tests of behaviour to run after the suite, a regular expression; \"\" for none")
@@ -30,7 +31,7 @@ func (t *tool) conformance(args []string) (err error) {
 			t.downWhenInterrupted()
 			defer func() { err = errors.Join(err, t.Down(t.report)) }()
 		}
-		if err := t.boot(*install); err != nil {
+		if err := t.boot(*install, *dual); err != nil {
 			return err
 		}
 	}

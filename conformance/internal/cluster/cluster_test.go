@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,19 +18,25 @@ import (
 var layout = Layout{Cache: "/home/someone/.cache/fairway", Name: "main"}
 
 func TestAddressesDoNotOverlap(t *testing.T) {
-	nodes := map[string]bool{controlIP: true}
-	pods := netip.MustParsePrefix(podCIDR)
+	machines := map[string]bool{controlIP: true, controlIP6: true}
+	pods, pods6 := netip.MustParsePrefix(podCIDR), netip.MustParsePrefix(podCIDR6)
 	for _, node := range Nodes() {
-		if nodes[node.IP] {
-			t.Errorf("%s is taken twice", node.IP)
+		for _, ip := range []string{node.IP, node.IP6} {
+			if machines[ip] {
+				t.Errorf("%s is taken twice", ip)
+			}
+			machines[ip] = true
 		}
-		nodes[node.IP] = true
 		if share := netip.MustParsePrefix(node.Pods); !pods.Contains(share.Addr()) {
 			t.Errorf("%s has pods in %s, outside of %s", node.Name, share, pods)
+		}
+		if share := netip.MustParsePrefix(node.Pods6); !pods6.Contains(share.Addr()) {
+			t.Errorf("%s has pods in %s, outside of %s", node.Name, share, pods6)
 		}
 	}
 	ranges := []netip.Prefix{
 		netip.MustParsePrefix("172.18.0.0/24"), pods, netip.MustParsePrefix(serviceCIDR), netip.MustParsePrefix(PoolCIDR),
+		netip.MustParsePrefix("fd00:18::/64"), pods6, netip.MustParsePrefix(serviceCIDR6),
 	}
 	for i, a := range ranges {
 		for _, b := range ranges[i+1:] {
@@ -71,6 +78,19 @@ func TestWhatANodeWritesIsItsOwn(t *testing.T) {
 }
 
 func TestNodeFilesAreReadable(t *testing.T) {
+	dual := Layout{Cache: t.TempDir(), Name: "main"}
+	if err := os.MkdirAll(dual.State(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dual.dualMark(), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, layout := range []Layout{layout, dual} {
+		t.Run(fmt.Sprintf("dual-stack=%t", layout.IsDualStack()), func(t *testing.T) { readNodeFiles(t, layout) })
+	}
+}
+
+func readNodeFiles(t *testing.T, layout Layout) {
 	for _, node := range Nodes() {
 		for path, text := range layout.nodeFiles(node) {
 			parsed := map[string]any{}
@@ -85,6 +105,9 @@ func TestNodeFilesAreReadable(t *testing.T) {
 				}
 				if !strings.Contains(text, node.Pods) {
 					t.Errorf("%s does not give out %s", path, node.Pods)
+				}
+				if strings.Contains(text, node.Pods6) != layout.IsDualStack() {
+					t.Errorf("%s and %s: %s", path, node.Pods6, text)
 				}
 			}
 		}

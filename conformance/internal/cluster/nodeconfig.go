@@ -34,7 +34,7 @@ func (l Layout) nodeFiles(node Node) map[string]string {
 		l.nodeFile(node, "kubelet.yaml"):                         kubeletConfig(l, node),
 		l.nodeFile(node, "kube-proxy.yaml"):                      proxyConfig(l, node),
 		l.nodeFile(node, "resolv.conf"):                          "nameserver 127.0.0.1\n",
-		filepath.Join(disk, "etc/cni/net.d/10-fairway.conflist"): networkConfig(node),
+		filepath.Join(disk, "etc/cni/net.d/10-fairway.conflist"): l.networkConfig(node),
 	}
 }
 
@@ -65,7 +65,12 @@ disabled_plugins = [
 
 // networkConfig gives each pod a point-to-point link to its node: all traffic is routed, so that a Service's address
 // also works between two pods of one node (on a bridge that takes br_netfilter).
-func networkConfig(node Node) string {
+func (l Layout) networkConfig(node Node) string {
+	ranges, routes := fmt.Sprintf(`[{"subnet": %q}]`, node.Pods), `{"dst": "0.0.0.0/0"}`
+	if l.IsDualStack() {
+		ranges += fmt.Sprintf(`, [{"subnet": %q}]`, node.Pods6)
+		routes += `, {"dst": "::/0"}`
+	}
 	return fmt.Sprintf(`{
   "cniVersion": "1.0.0",
   "name": "fairway",
@@ -76,14 +81,14 @@ func networkConfig(node Node) string {
       "ipam": {
         "type": "host-local",
         "dataDir": "/var/lib/cni/ipam",
-        "ranges": [[{"subnet": %q}]],
-        "routes": [{"dst": "0.0.0.0/0"}]
+        "ranges": [%s],
+        "routes": [%s]
       }
     },
     {"type": "portmap", "capabilities": {"portMappings": true}}
   ]
 }
-`, node.Pods)
+`, ranges, routes)
 }
 
 func kubeletConfig(l Layout, node Node) string {
@@ -126,7 +131,7 @@ clientConnection: {kubeconfig: %q}
 # The kernel's connection table is the host's business.
 conntrack: {maxPerCore: 0, min: 0}
 nftables: {minSyncPeriod: 100ms}
-`, node.Name, podCIDR, l.kubeconfigOf("proxy"))
+`, node.Name, l.both(podCIDR, podCIDR6), l.kubeconfigOf("proxy"))
 }
 
 // writeNodeFiles writes a node's configuration and gives it its own copies of the standard CNI plugins.

@@ -3,6 +3,7 @@ package cluster
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 )
 
@@ -15,6 +16,12 @@ const (
 	apiIP       = "10.96.0.1"
 	dnsIP       = "10.96.0.10"
 	domain      = "cluster.local"
+
+	// The second family's, in a dual-stack cluster.
+	controlIP6   = "fd00:18::10"
+	machineCIDR6 = 64
+	podCIDR6     = "fd00:244::/48"
+	serviceCIDR6 = "fd00:96::/112"
 
 	// PoolCIDR is where the addresses of LoadBalancer Services come from.
 	PoolCIDR = "172.18.255.0/24"
@@ -30,6 +37,9 @@ type Node struct {
 	IP   string
 	Pods string // its share of podCIDR
 	Zone string
+
+	// The second family's, in a dual-stack cluster.
+	IP6, Pods6 string
 }
 
 // Nodes of the cluster.
@@ -41,6 +51,9 @@ func Nodes() []Node {
 			IP:   fmt.Sprintf("172.18.0.%d", 10+i),
 			Pods: fmt.Sprintf("10.244.%d.0/24", i),
 			Zone: fmt.Sprintf("z%d", i),
+
+			IP6:   fmt.Sprintf("fd00:18::1%d", i),
+			Pods6: fmt.Sprintf("fd00:244:0:%d::/64", i),
 		})
 	}
 	return nodes
@@ -70,6 +83,23 @@ func (l Layout) Kubeconfig() string { return filepath.Join(l.State(), "kubeconfi
 
 // InnerKubeconfig is for programs on the cluster's own network.
 func (l Layout) InnerKubeconfig() string { return filepath.Join(l.State(), "kubeconfig-inner") }
+
+// dualMark is a file that a dual-stack cluster has.
+func (l Layout) dualMark() string { return filepath.Join(l.State(), "dual-stack") }
+
+// IsDualStack says whether pods and Services have addresses of IPv6, too.
+func (l Layout) IsDualStack() bool {
+	_, err := os.Stat(l.dualMark())
+	return err == nil
+}
+
+// both joins what there is of each family, as Kubernetes' flags want it.
+func (l Layout) both(ipv4, ipv6 string) string {
+	if l.IsDualStack() {
+		return ipv4 + "," + ipv6
+	}
+	return ipv4
+}
 
 func (l Layout) machineDir(name string) string { return filepath.Join(l.State(), name) }
 func (l Layout) pki() string                   { return filepath.Join(l.State(), "pki") }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,6 +27,8 @@ type Boot struct {
 	Bin string
 	// CNI is where the standard CNI plugins are installed.
 	CNI string
+	// DualStack asks for addresses of both families. A cluster that is up stays as it is.
+	DualStack bool
 	// Report of what happens.
 	Report *progress.Report
 }
@@ -38,6 +41,9 @@ func (b Boot) Up() (err error) {
 		}
 	}
 	if err := os.MkdirAll(b.State(), 0o755); err != nil {
+		return err
+	}
+	if err := b.chooseFamilies(); err != nil {
 		return err
 	}
 	if err := saveKernelSettings(b.kernelSettings()); err != nil {
@@ -68,6 +74,20 @@ func (b Boot) Up() (err error) {
 		}
 	}
 	return nil
+}
+
+// chooseFamilies notes of a cluster that is made now whether it is a dual-stack one.
+func (b Boot) chooseFamilies() error {
+	if !b.DualStack || b.IsDualStack() {
+		return nil
+	}
+	if len(b.Machines()) > 0 {
+		return fmt.Errorf("cluster %q is up with IPv4 only: `fwcluster down` first", b.Name)
+	}
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		return errors.New("a dual-stack cluster needs a kernel with IPv6")
+	}
+	return os.WriteFile(b.dualMark(), nil, 0o644)
 }
 
 // Finish waits for the nodes and starts DNS; its image has been loaded between Up and here.
@@ -108,7 +128,7 @@ func (b Boot) startMachines(machines map[string]*machine.Machine) error {
 			return err
 		}
 	}
-	if err := linkControl(control); err != nil {
+	if err := b.linkControl(control); err != nil {
 		return err
 	}
 	machines[controlName] = control
@@ -123,12 +143,12 @@ func (b Boot) startMachines(machines map[string]*machine.Machine) error {
 		if err != nil {
 			return err
 		}
-		if err := linkNode(control, m, node); err != nil {
+		if err := b.linkNode(control, m, node); err != nil {
 			return err
 		}
 		machines[node.Name] = m
 	}
-	return routePods(machines)
+	return b.routePods(machines)
 }
 
 // startControlMachine opens the API server's port on the host's loopback and hands it to the machine.
