@@ -58,6 +58,10 @@ pub struct Arguments {
     #[arg(long, env = "FAIRWAY_NODE_PROCESSES", value_name = "PATH")]
     node_processes: Option<PathBuf>,
 
+    /// The name of this tunnel's pod, in which the CNI plugin's installer runs, too
+    #[arg(long, env = "POD_NAME", default_value = "", value_name = "NAME")]
+    pod: String,
+
     /// How long connections may go on here, after SIGTERM, once a newer tunnel has taken over
     ///
     /// In Kubernetes less than the pod's terminationGracePeriodSeconds.
@@ -130,7 +134,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("--register-socket {}", socket.display()))?;
     }
-    let duty = Duty::default();
+    let duty = Duty::in_pod(&arguments.pod);
     let office = register::Office { pods: ztunnel.pods(), view, duty: duty.clone() };
     let began = tokio::select! {
         began = begin(&ztunnel, socket, progress) => Some(began?),

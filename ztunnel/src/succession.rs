@@ -22,6 +22,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
@@ -30,11 +31,16 @@ use tokio::time::{Instant, timeout};
 /// How long the next version may take to serve what it was shown.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The containers of a pod are told to end at the same moment; give or take this.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 /// Who is on duty on the node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Duty {
     now: watch::Sender<OnDuty>,
-    /// When it was said last that the mesh stays on the node.
+    /// The pod that this tunnel runs in.
+    pod: Arc<str>,
+    /// When it was said last, in this pod, that the mesh stays on the node.
     stays: watch::Sender<Option<Instant>>,
 }
 
@@ -82,11 +88,16 @@ pub enum TakeOverError {
 
 impl Default for Duty {
     fn default() -> Self {
-        Self { now: watch::Sender::new(OnDuty::This), stays: watch::Sender::new(None) }
+        Self::in_pod("")
     }
 }
 
 impl Duty {
+    /// That of a tunnel in the pod of this name.
+    pub fn in_pod(name: &str) -> Self {
+        Self { now: watch::Sender::new(OnDuty::This), pod: name.into(), stays: watch::Sender::new(None) }
+    }
+
     /// Who is now, and every change of that.
     pub fn watch(&self) -> watch::Receiver<OnDuty> {
         self.now.subscribe()
@@ -102,9 +113,12 @@ impl Duty {
         self.now.send_replace(OnDuty::Nobody);
     }
 
-    /// It was said that the mesh stays.
-    pub(crate) fn stay(&self) {
-        self.stays.send_replace(Some(Instant::now()));
+    /// It was said in a pod, which ends, that the mesh stays. In the pod of the tunnel before this one it was said of that one:
+    /// this one may have to let its pods go a moment later.
+    pub(crate) fn stay(&self, pod: &str) {
+        if pod == &*self.pod {
+            self.stays.send_replace(Some(Instant::now()));
+        }
     }
 
     /// Waits until it is known what becomes of the pods when this tunnel ends: that the mesh stays, that it has left, or
@@ -113,8 +127,8 @@ impl Duty {
         let (mut now, mut stays) = (self.now.subscribe(), self.stays.subscribe());
         tokio::select! {
             _ = now.wait_for(|now| *now != OnDuty::This) => {}
-            // What was said of a tunnel before this one does not count.
-            _ = stays.wait_for(|at| at.is_some_and(|at| at.elapsed() < PATIENCE)) => {}
+            // What was said when the installer alone ended does not count.
+            _ = stays.wait_for(|at| at.is_some_and(|at| at.elapsed() < AT_ONCE)) => {}
         }
     }
 }
@@ -240,4 +254,26 @@ async fn show(next: &mut UnixStream, office: &Office, registrations: &UnixListen
 
 async fn reply(to: &mut UnixStream, reply: &Reply, along: &[BorrowedFd<'_>]) -> io::Result<()> {
     frame::write(to, &serde_json::to_vec(reply)?, along).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_of_the_tunnel_before_does_not_settle_what_becomes_of_this_one() {
+        let settles = async |duty: &Duty| timeout(Duration::from_secs(60), duty.settled()).await.is_ok();
+        let duty = Duty::in_pod("ztunnel-b");
+        duty.stay("ztunnel-a");
+        assert!(!settles(&duty).await);
+        // The installer alone was restarted, a while ago.
+        duty.stay("ztunnel-b");
+        tokio::time::advance(2 * AT_ONCE).await;
+        assert!(!settles(&duty).await);
+        duty.stay("ztunnel-b");
+        assert!(settles(&duty).await);
+        let duty = Duty::in_pod("ztunnel-b");
+        duty.end();
+        assert!(settles(&duty).await);
+    }
 }

@@ -96,9 +96,9 @@ impl Client {
         }
     }
 
-    /// Says that the mesh stays on this node.
-    pub async fn stay(&mut self) -> Result<(), RegisterError> {
-        match self.ask(&Ask::Stay, &[]).await? {
+    /// Says that the mesh stays on this node, though this pod of a tunnel ends.
+    pub async fn stay(&mut self, pod: &str) -> Result<(), RegisterError> {
+        match self.ask(&Ask::Stay { pod: pod.to_owned() }, &[]).await? {
             Reply::Stays => Ok(()),
             other => Err(unexpected(&other)),
         }

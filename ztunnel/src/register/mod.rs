@@ -49,8 +49,12 @@ pub enum Ask {
     List,
     /// The mesh leaves this node: let every pod go.
     Release,
-    /// The mesh stays on this node, whoever ends.
-    Stay,
+    /// The mesh stays on this node, though this pod of a tunnel ends.
+    Stay {
+        /// The pod's name.
+        #[serde(default)]
+        pod: String,
+    },
     /// The caller is this tunnel's next version: let it have the pods and their sockets.
     TakeOver,
     /// The caller serves what it was shown.
@@ -122,7 +126,7 @@ impl Ask {
                 }
             }
             Self::Remove { uid } => label("uid", uid),
-            Self::List | Self::Release | Self::Stay | Self::TakeOver | Self::Serving => Ok(()),
+            Self::List | Self::Release | Self::Stay { .. } | Self::TakeOver | Self::Serving => Ok(()),
         }
     }
 }

@@ -142,8 +142,8 @@ async fn answer(ask: Ask, descriptors: Vec<OwnedFd>, office: &Office) -> Reply {
             Ok(()) => Reply::Removed,
             Err(_) => refused("the tunnel is ending"),
         },
-        Ask::Stay => {
-            office.duty.stay();
+        Ask::Stay { pod } => {
+            office.duty.stay(&pod);
             Reply::Stays
         }
         Ask::Release => {

@@ -81,6 +81,10 @@ pub struct Arguments {
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node: String,
 
+    /// The name of this pod, in which the tunnel runs, too
+    #[arg(long, env = "POD_NAME", default_value = "", value_name = "NAME")]
+    pod: String,
+
     /// Where the node reaches the API server, as HOST:PORT [default: as this container does]
     #[arg(long, value_name = "HOST:PORT")]
     api_server: Option<String>,
@@ -299,7 +303,8 @@ impl Installer {
 
     /// The tunnel waits for it before it ends; an older one does not understand, and does not wait either.
     async fn say_that_it_stays(&self) {
-        let saying = async { Client::connect(&self.arguments.socket).await?.stay().await };
+        let Arguments { socket, pod, .. } = &self.arguments;
+        let saying = async { Client::connect(socket).await?.stay(pod).await };
         let _ = timeout(GREETING, saying).await;
     }
 
