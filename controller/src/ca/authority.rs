@@ -5,7 +5,7 @@ use super::root::{Root, RootError, SKEW};
 use super::rotation::{Roots, RotateError};
 use super::saved::{self, SavedError};
 use super::settings::{Settings, SettingsError};
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, Wish};
 use arc_swap::ArcSwap;
 use fairway_identity::{
     InvalidRequest, Issued, RequestedKey, SpiffeId, TrustBundle, TrustDomain, read_request,
@@ -110,21 +110,28 @@ impl Authority {
     ) -> Result<Arc<Self>, AuthorityError> {
         settings.check()?;
         let now = settings.clock.now();
-        let roots = match store.load().await? {
-            Some(text) => saved::decode(&text, &trust_domain)?,
+        let loaded = store.load().await?.map(|text| saved::decode(&text, &trust_domain)).transpose()?;
+        let new = match &loaded {
+            // Before anything is signed that lives as long as is set now.
+            Some(roots) => roots.signing_for(settings.lifetime, now),
             None => {
                 info!(%trust_domain, "no roots yet: making one");
-                let roots = Roots::new(Root::make(&trust_domain, now, settings.root_lifetime)?, now);
-                match store.save(saved::encode(&roots, &trust_domain)?).await {
-                    Ok(()) => roots,
-                    // Another replica made some a moment ago; those are the mesh's.
-                    Err(StoreError::Changed(_)) => {
-                        let text = store.load().await?.ok_or(AuthorityError::NoRoots)?;
-                        saved::decode(&text, &trust_domain)?
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+                let root = Root::make(&trust_domain, now, settings.root_lifetime)?;
+                Some(Roots::new(root, settings.lifetime, now))
             }
+        };
+        let saved = match &new {
+            Some(new) => store.save(saved::encode(new, &trust_domain)?, Wish::Stays).await,
+            None => Ok(()),
+        };
+        let roots = match saved {
+            Ok(()) => new.or(loaded).ok_or(AuthorityError::NoRoots)?,
+            // Another replica was here a moment ago; those are the mesh's.
+            Err(StoreError::Changed(_)) => {
+                let text = store.load().await?.ok_or(AuthorityError::NoRoots)?;
+                saved::decode(&text, &trust_domain)?
+            }
+            Err(error) => return Err(error.into()),
         };
         Ok(Self::assemble(trust_domain, settings, store, entitlement, roots))
     }
@@ -137,7 +144,7 @@ impl Authority {
         entitlement: impl Entitlement,
     ) -> Result<Arc<Self>, AuthorityError> {
         settings.check()?;
-        let roots = Roots::new(root, settings.clock.now());
+        let roots = Roots::new(root, settings.lifetime, settings.clock.now());
         Ok(Self::assemble(trust_domain, settings, super::Memory::default(), entitlement, roots))
     }
 
@@ -225,15 +232,22 @@ impl Authority {
 
     /// Begins a rotation to a new root that is made here.
     pub async fn rotate(&self) -> Result<(), AuthorityError> {
-        let made = Root::make(&self.trust_domain, self.settings.clock.now(), self.settings.root_lifetime)?;
-        self.rotate_to(made).await
+        self.begin(self.make_root()?, Wish::Stays).await
     }
 
     /// Begins a rotation to this root.
     pub async fn rotate_to(&self, root: Root) -> Result<(), AuthorityError> {
+        self.begin(root, Wish::Stays).await
+    }
+
+    fn make_root(&self) -> Result<Root, RootError> {
+        Root::make(&self.trust_domain, self.settings.clock.now(), self.settings.root_lifetime)
+    }
+
+    async fn begin(&self, root: Root, wish: Wish) -> Result<(), AuthorityError> {
         let _one_at_a_time = self.changing.lock().await;
         let rotated = self.roots.load().rotated(root, self.settings.clock.now(), self.settings.overlap)?;
-        self.commit(rotated).await?;
+        self.commit(rotated, wish).await?;
         info!(trust_domain = %self.trust_domain, overlap = ?self.settings.overlap, "a new root is trusted and signs after the overlap");
         Ok(())
     }
@@ -274,12 +288,12 @@ impl Authority {
     /// What is written over is what bears the wish, so it is read again first; the write takes the wish off.
     async fn rotate_as_asked(&self) -> Result<(), AuthorityError> {
         self.reload().await;
-        match self.rotate().await {
+        match self.begin(self.make_root()?, Wish::Answered).await {
             Err(AuthorityError::Rotate(why)) => {
                 warn!("a rotation of the roots was asked for: {why}");
                 let _one_at_a_time = self.changing.lock().await;
                 let same = Roots::clone(&self.roots.load());
-                self.commit(same).await
+                self.commit(same, Wish::Answered).await
             }
             outcome => outcome,
         }
@@ -291,11 +305,11 @@ impl Authority {
             let lifetime = self.settings.lifetime;
             let signing = self.roots.load().signing_for(lifetime, self.settings.clock.now());
             if let Some(roots) = signing {
-                self.commit(roots).await?;
+                self.commit(roots, Wish::Stays).await?;
             }
             let advanced = self.roots.load().advanced(self.settings.clock.now(), lifetime);
             if let Some(roots) = advanced {
-                self.commit(roots).await?;
+                self.commit(roots, Wish::Stays).await?;
                 info!(trust_domain = %self.trust_domain, "the root rotation has moved on");
             }
         }
@@ -319,8 +333,8 @@ impl Authority {
     }
 
     /// Stored first: a root that peers have heard of and that a crash then forgets would be a mesh split in two.
-    async fn commit(&self, roots: Roots) -> Result<(), AuthorityError> {
-        self.store.save(saved::encode(&roots, &self.trust_domain)?).await?;
+    async fn commit(&self, roots: Roots, wish: Wish) -> Result<(), AuthorityError> {
+        self.store.save(saved::encode(&roots, &self.trust_domain)?, wish).await?;
         self.take(roots);
         Ok(())
     }

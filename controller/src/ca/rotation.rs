@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Roots {
     pub(super) revision: u64,
     pub(super) signing: Arc<Root>,
-    pub(super) signed: Option<Signed>,
+    pub(super) signed: Signed,
     pub(super) next: Option<Next>,
     pub(super) retired: Vec<Retired>,
 }
@@ -55,12 +55,12 @@ pub enum RotateError {
 }
 
 impl Roots {
-    /// One root, which signs.
-    pub fn new(signing: Root, now: SystemTime) -> Self {
+    /// One root, which signs certificates that live this long.
+    pub fn new(signing: Root, lifetime: Duration, now: SystemTime) -> Self {
         Self {
             revision: revision_after(0, now),
             signing: Arc::new(signing),
-            signed: None,
+            signed: Signed { lifetime, longer_until: None },
             next: None,
             retired: Vec::new(),
         }
@@ -97,13 +97,15 @@ impl Roots {
 
     /// The state in which certificates live this long from now on, if it is another one.
     pub fn signing_for(&self, lifetime: Duration, now: SystemTime) -> Option<Self> {
-        let before = self.signed.filter(|it| it.lifetime != lifetime);
-        if self.signed.is_some() && before.is_none() {
+        let before = self.signed.lifetime;
+        if before == lifetime {
             return None;
         }
-        let shortened = before.filter(|it| it.lifetime > lifetime).map(|it| now + it.lifetime);
-        let longer_until = shortened.max(before.and_then(|it| it.longer_until));
-        Some(Self { signed: Some(Signed { lifetime, longer_until }), ..self.clone() })
+        // A root that signs by now has signed for as long as was set.
+        let state = self.advanced(now, before).unwrap_or_else(|| self.clone());
+        let shortened = (before > lifetime).then(|| now + before);
+        let signed = Signed { lifetime, longer_until: shortened.max(state.signed.longer_until) };
+        Some(Self { signed, ..state })
     }
 
     /// The state at a later time, if it is another one. `lifetime` is the longest that a certificate signed now lives.
@@ -114,10 +116,11 @@ impl Roots {
         if let Some(next) = later.next.take_if(|next| next.signs_from <= now) {
             let old = std::mem::replace(&mut later.signing, next.root);
             // Counted from now, not from `signs_from`: whoever comes late to this step errs on the trusting side.
-            let ends = Some(now + lifetime).max(self.signed.and_then(|it| it.longer_until));
-            let trusted_until = ends.unwrap_or(now) + SKEW;
+            let Signed { lifetime: signed_for, longer_until } = self.signed;
+            let ends = longer_until.unwrap_or(now).max(now + lifetime.max(signed_for));
+            let trusted_until = ends + SKEW;
             // The new one has signed nothing that lives longer.
-            later.signed = Some(Signed { lifetime, longer_until: None });
+            later.signed.longer_until = None;
             later.retired.push(Retired { certificate: old.certificate().clone(), trusted_until });
             changed = true;
         }
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_rotation_goes_through_trust_signing_and_forgetting() {
-        let start = Roots::new(root(0), at(0));
+        let start = Roots::new(root(0), LIFETIME, at(0));
         let old = start.signing.certificate().clone();
         let begun = start.rotated(root(10), at(10), OVERLAP).unwrap();
         let new = begun.next.as_ref().unwrap().root.certificate().clone();
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn nothing_changes_between_the_events() {
-        let begun = Roots::new(root(0), at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
+        let begun = Roots::new(root(0), LIFETIME, at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
         assert!(begun.advanced(at(109), LIFETIME).is_none());
         let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
         assert!(taken_over.advanced(at(1169), LIFETIME).is_none());
@@ -200,14 +203,14 @@ mod tests {
 
     #[test]
     fn a_late_step_trusts_the_old_root_longer_not_shorter() {
-        let begun = Roots::new(root(0), at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
+        let begun = Roots::new(root(0), LIFETIME, at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
         let late = begun.advanced(at(500), LIFETIME).unwrap();
         assert_eq!(late.next_event(), Some(at(1560)));
     }
 
     #[test]
     fn what_was_signed_for_longer_is_trusted_for_longer() {
-        let longer = Roots::new(root(0), at(0)).signing_for(10 * LIFETIME, at(0)).unwrap();
+        let longer = Roots::new(root(0), LIFETIME, at(0)).signing_for(10 * LIFETIME, at(0)).unwrap();
         assert!(longer.signing_for(10 * LIFETIME, at(5)).is_none());
         let shorter = longer.signing_for(LIFETIME, at(5)).unwrap();
         // Shorter still, and longer again: the first of them is what ends last.
@@ -226,8 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn a_root_that_signs_when_the_lifetime_is_made_shorter_is_remembered_too() {
+        let begun = Roots::new(root(0), 10 * LIFETIME, at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
+        // Nobody was there at 110, when the second root began to sign.
+        let shorter = begun.signing_for(LIFETIME, at(300)).unwrap();
+        assert_eq!(shorter.next_event(), Some(at(300 + 10_000) + SKEW), "of the first");
+        let again =
+            shorter.rotated(root(400), at(400), OVERLAP).unwrap().advanced(at(500), LIFETIME).unwrap();
+        assert!(again.retired.iter().all(|it| it.trusted_until == at(300 + 10_000) + SKEW), "of both");
+    }
+
+    #[test]
     fn one_rotation_at_a_time() {
-        let begun = Roots::new(root(0), at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
+        let begun = Roots::new(root(0), LIFETIME, at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
         let again = begun.rotated(root(20), at(20), OVERLAP);
         assert_eq!(again.unwrap_err(), RotateError::UnderWay { signs_from: at(110) });
         // While an old root is still trusted, the next rotation may begin.
@@ -237,7 +251,7 @@ mod tests {
 
     #[test]
     fn revisions_grow_even_when_the_clock_is_set_back() {
-        let start = Roots::new(root(500), at(500));
+        let start = Roots::new(root(500), LIFETIME, at(500));
         let begun = start.rotated(root(10), at(10), OVERLAP).unwrap();
         assert!(begun.revision > start.revision);
         assert!(begun.advanced(at(110), LIFETIME).unwrap().revision > begun.revision);
@@ -245,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_root_of_ours_wants_to_be_replaced_before_its_end() {
-        let roots = Roots::new(root(0), at(0));
+        let roots = Roots::new(root(0), LIFETIME, at(0));
         assert_eq!((roots.wants_rotation(at(799_000)), roots.wants_rotation(at(801_000))), (false, true));
         assert!(!roots.rotated(root(1), at(1), OVERLAP).unwrap().wants_rotation(at(801_000)));
     }

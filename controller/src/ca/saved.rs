@@ -1,7 +1,8 @@
-//! The roots as text, for a file or a Secret.
+//! The roots as text, for a file or a Secret. What a newer version has added is passed over: a rollback has to find its roots.
 
 use super::root::{Origin, Root, RootError, system_time};
 use super::rotation::{Next, Retired, Roots, Signed};
+use super::settings::DAY;
 use fairway_identity::TrustDomain;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -29,7 +30,6 @@ pub enum SavedError {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Saved {
     trust_domain: String,
     revision: u64,
@@ -43,7 +43,6 @@ struct Saved {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SavedRoot {
     origin: SavedOrigin,
     certificate: String,
@@ -58,7 +57,6 @@ enum SavedOrigin {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SavedSigned {
     /// Seconds.
     lifetime: u64,
@@ -67,14 +65,12 @@ struct SavedSigned {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SavedNext {
     signs_from: i64,
     root: SavedRoot,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SavedRetired {
     trusted_until: i64,
     certificate: String,
@@ -86,9 +82,9 @@ pub(super) fn encode(roots: &Roots, trust_domain: &TrustDomain) -> Result<String
         trust_domain: trust_domain.to_string(),
         revision: roots.revision,
         signing: SavedRoot::of(&roots.signing),
-        signed: roots.signed.map(|it| SavedSigned {
-            lifetime: it.lifetime.as_secs(),
-            longer_until: it.longer_until.map(unix_seconds),
+        signed: Some(SavedSigned {
+            lifetime: roots.signed.lifetime.as_secs(),
+            longer_until: roots.signed.longer_until.map(unix_seconds),
         }),
         next: roots
             .next
@@ -123,7 +119,8 @@ pub(super) fn decode(text: &str, ours: &TrustDomain) -> Result<Roots, SavedError
     Ok(Roots {
         revision: saved.revision,
         signing: Arc::new(saved.signing.load()?),
-        signed: saved.signed.map(|it| Signed {
+        // Of a version that did not say: as long as certificates live if nobody says otherwise.
+        signed: saved.signed.map_or(Signed { lifetime: DAY, longer_until: None }, |it| Signed {
             lifetime: Duration::from_secs(it.lifetime),
             longer_until: it.longer_until.map(system_time),
         }),

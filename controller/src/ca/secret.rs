@@ -1,6 +1,6 @@
 //! The roots in a Secret of the cluster.
 
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, Wish};
 use fairway_identity::Answer;
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::ByteString;
@@ -52,7 +52,7 @@ impl SecretStore {
         Ok(text)
     }
 
-    async fn write(&self, text: String) -> Result<(), StoreError> {
+    async fn write(&self, text: String, wish: Wish) -> Result<(), StoreError> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let data = BTreeMap::from([(KEY.to_owned(), ByteString(text.into_bytes()))]);
         let parameters =
@@ -65,7 +65,9 @@ impl SecretStore {
             Some(mut secret) => {
                 // It carries the version that was read: the server writes over that one only.
                 secret.data.get_or_insert_default().extend(data);
-                if let Some(annotations) = &mut secret.metadata.annotations {
+                if wish == Wish::Answered
+                    && let Some(annotations) = &mut secret.metadata.annotations
+                {
                     annotations.remove(ROTATE);
                 }
                 self.api.replace(&self.name, &parameters, &secret).await
@@ -153,8 +155,8 @@ impl Store for SecretStore {
         Box::pin(self.read())
     }
 
-    fn save(&self, secret: String) -> Answer<'_, Result<(), StoreError>> {
-        Box::pin(self.write(secret))
+    fn save(&self, secret: String, wish: Wish) -> Answer<'_, Result<(), StoreError>> {
+        Box::pin(self.write(secret, wish))
     }
 
     fn asked(&self) -> Answer<'_, ()> {

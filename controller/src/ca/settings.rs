@@ -5,7 +5,7 @@ use fairway_identity::{SharedClock, SystemClock};
 use std::sync::Arc;
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How the authority signs.
 #[derive(Clone, Debug)]

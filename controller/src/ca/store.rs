@@ -7,15 +7,24 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// What a save makes of the wish for a rotation that somebody has left where the text is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It stays, and is heard.
+    Stays,
+    /// It goes: this is the answer.
+    Answered,
+}
+
 /// Keeps one secret text.
 pub trait Store: Send + Sync + 'static {
     /// What was saved last, if anything was.
     fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>>;
 
     /// Replaces it, whole or not at all.
-    fn save(&self, secret: String) -> Answer<'_, Result<(), StoreError>>;
+    fn save(&self, secret: String, wish: Wish) -> Answer<'_, Result<(), StoreError>>;
 
-    /// Waits until somebody asks for a rotation where the text is kept; the next save answers. By default nobody can.
+    /// Waits until somebody asks for a rotation where the text is kept. By default nobody can.
     fn asked(&self) -> Answer<'_, ()> {
         Box::pin(std::future::pending())
     }
@@ -80,7 +89,7 @@ impl Store for Memory {
         Box::pin(std::future::ready(Ok(saved)))
     }
 
-    fn save(&self, secret: String) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, _: Wish) -> Answer<'_, Result<(), StoreError>> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -115,7 +124,7 @@ impl Store for FileStore {
         Box::pin(std::future::ready(loaded))
     }
 
-    fn save(&self, secret: String) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, _: Wish) -> Answer<'_, Result<(), StoreError>> {
         let saved = replace(&self.file, secret.as_bytes()).map_err(failed("write", &self.file));
         Box::pin(std::future::ready(saved))
     }

@@ -304,15 +304,16 @@ async fn a_change_that_cannot_be_stored_is_not_made() {
         fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>> {
             self.0.load()
         }
-        fn save(&self, _: String) -> Answer<'_, Result<(), StoreError>> {
+        fn save(&self, _: String, _: Wish) -> Answer<'_, Result<(), StoreError>> {
             Box::pin(std::future::ready(Err(StoreError::InUse("/full".into()))))
         }
     }
     let trust_domain: fairway_identity::TrustDomain = "cluster.local".parse().unwrap();
     let root = Root::make(&trust_domain, settings().clock.now(), 10_000 * MINUTE).unwrap();
-    let saved = saved::encode(&Roots::new(root, settings().clock.now()), &trust_domain).unwrap();
+    let saved =
+        saved::encode(&Roots::new(root, settings().lifetime, settings().clock.now()), &trust_domain).unwrap();
     let store = Full(Memory::default());
-    store.0.save(saved).await.unwrap();
+    store.0.save(saved, Wish::Stays).await.unwrap();
     let authority =
         Authority::open(trust_domain, settings(), store, SameUser::as_this_process()).await.unwrap();
     assert!(matches!(authority.rotate().await, Err(AuthorityError::Store(_))));

@@ -1,6 +1,6 @@
 //! What is done when somebody asks for a rotation.
 
-use crate::ca::{Authority, Memory, SameUser, Settings, Store, StoreError};
+use crate::ca::{Authority, Memory, SameUser, Settings, Store, StoreError, Wish};
 use fairway_identity::{Answer, TokioClock, TrustBundle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 struct Asking {
     kept: Memory,
     wishes: Arc<Semaphore>,
-    saves: watch::Sender<usize>,
+    saves: watch::Sender<Vec<Wish>>,
 }
 
 impl Store for Asking {
@@ -18,9 +18,9 @@ impl Store for Asking {
         self.kept.load()
     }
 
-    fn save(&self, secret: String) -> Answer<'_, Result<(), StoreError>> {
-        self.saves.send_modify(|it| *it += 1);
-        self.kept.save(secret)
+    fn save(&self, secret: String, wish: Wish) -> Answer<'_, Result<(), StoreError>> {
+        self.saves.send_modify(|it| it.push(wish));
+        self.kept.save(secret, wish)
     }
 
     fn asked(&self) -> Answer<'_, ()> {
@@ -30,7 +30,7 @@ impl Store for Asking {
 
 #[tokio::test(start_paused = true)]
 async fn a_wish_begins_a_rotation_and_another_meanwhile_is_answered_without_one() {
-    let (wishes, saves) = (Arc::new(Semaphore::new(0)), watch::Sender::new(0));
+    let (wishes, saves) = (Arc::new(Semaphore::new(0)), watch::Sender::new(Vec::new()));
     let mut saved = saves.subscribe();
     let store = Asking { kept: Memory::default(), wishes: wishes.clone(), saves };
     let settings = Settings { clock: Arc::new(TokioClock::start()), ..Settings::default() };
@@ -40,14 +40,16 @@ async fn a_wish_begins_a_rotation_and_another_meanwhile_is_answered_without_one(
     let keeper = tokio::spawn(async move { authority.keep().await });
     let roots =
         |it: &watch::Receiver<Option<_>>| it.borrow().clone().map_or(0, |it: TrustBundle| it.roots.len());
-    assert_eq!((roots(&bundles), *saved.borrow()), (1, 1));
+    assert_eq!((roots(&bundles), saved.borrow().clone()), (1, vec![Wish::Stays]));
 
     bundles.mark_unchanged();
     wishes.add_permits(1);
     bundles.changed().await.unwrap();
     assert_eq!(roots(&bundles), 2);
     wishes.add_permits(1);
-    saved.wait_for(|it| *it == 3).await.unwrap();
+    let answered = [Wish::Stays, Wish::Answered, Wish::Answered];
+    saved.wait_for(|it| it.len() == 3).await.unwrap();
+    assert_eq!(*saved.borrow(), answered);
     assert_eq!(roots(&bundles), 2, "one rotation at a time");
 
     // The first goes on to its end.
@@ -58,5 +60,7 @@ async fn a_wish_begins_a_rotation_and_another_meanwhile_is_answered_without_one(
     .await
     .unwrap()
     .unwrap();
+    // A wish that is left meanwhile must be heard: what is saved for other reasons does not answer it.
+    assert!(saved.borrow().iter().skip(3).all(|it| *it == Wish::Stays), "{:?}", *saved.borrow());
     keeper.abort();
 }
