@@ -352,6 +352,48 @@ fn network_policies_that_shut_the_tunnels_port_are_named() {
         ),
         ("out", vec![policy(all.clone(), "Egress", json!([tcp(5432)]))], Some("lets out to port 5432")),
         ("out to DNS", vec![policy(all.clone(), "Egress", json!([tcp(53)]))], None),
+        ("out to DNS of another port", vec![policy(all.clone(), "Egress", json!([tcp(5353)]))], None),
+        (
+            "elsewhere",
+            vec![policy(
+                all.clone(),
+                "Egress",
+                json!([{ "to": [{ "ipBlock": { "cidr": "203.0.113.5/32" } }], "ports": [{ "port": 5432 }] }]),
+            )],
+            None,
+        ),
+        (
+            "peers outside",
+            vec![policy(
+                all.clone(),
+                "Ingress",
+                json!([{ "from": [{ "namespaceSelector": { "matchLabels": { "team": "metrics" } } }], "ports": [{ "port": 9090 }] }]),
+            )],
+            None,
+        ),
+        (
+            "peers of the mesh",
+            vec![policy(
+                all.clone(),
+                "Ingress",
+                json!([{ "from": [{ "namespaceSelector": {} }], "ports": [{ "port": 9090 }] }]),
+            )],
+            Some("9090"),
+        ),
+        (
+            "others by the tunnel's port",
+            vec![policy(all.clone(), "Ingress", json!([{ "from": [{ "podSelector": {} }] }, tcp(8080)]))],
+            Some("8080"),
+        ),
+        (
+            "the same by the tunnel's port",
+            vec![policy(
+                all.clone(),
+                "Ingress",
+                json!([{ "from": [{ "podSelector": {} }], "ports": [{ "port": 8080 }] }, { "from": [{ "podSelector": {} }], "ports": [{ "port": 15008 }] }]),
+            )],
+            None,
+        ),
         ("no pods", vec![policy(json!({ "app": "b" }), "Ingress", json!([tcp(8080)]))], None),
     ];
     for (name, policies, expected) in cases {
@@ -365,6 +407,16 @@ fn network_policies_that_shut_the_tunnels_port_are_named() {
                 expect(&picture, "warning", &["NetworkPolicy shop/p", words, "15008", "docs/mesh.md"])
             }
             None => assert_eq!(wrong(&judge(&picture)), [""; 0], "{name}"),
+        }
+    }
+    // A Gateway's proxy takes its clients as they are, and makes tunnels to pods of the mesh.
+    for (way, expected) in [("Ingress", None), ("Egress", Some("lets out to port 8080"))] {
+        let mut picture =
+            installed(vec![namespace("shop", json!({})), pod("shop", "gw-1", part("gateway"), None)]);
+        picture.network_policies = Ok(vec![policy(all.clone(), way, json!([tcp(8080)]))]);
+        match expected {
+            Some(words) => expect(&picture, "warning", &["NetworkPolicy shop/p", words]),
+            None => assert_eq!(wrong(&judge(&picture)), [""; 0]),
         }
     }
     // Of pods outside the mesh nothing is said.

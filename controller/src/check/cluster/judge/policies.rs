@@ -1,21 +1,24 @@
 //! NetworkPolicies that keep the mesh's own port shut. Between pods of the mesh everything is one connection to that port
 //! (docs/mesh.md), so a policy that lets in port 8080 lets nothing in.
+//!
+//! A rule by ports is excused by one that admits the tunnels' port for the same peers. Whether peers that are written in two
+//! ways are the same is not worked out.
 
-use super::super::picture::Picture;
+use super::super::picture::{Picture, is_part};
 use super::super::report::{Grade, Verdict};
 use super::words::MESH;
 use crate::resources::{Kind, Requirement, Selector};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPort};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where tunnels end.
 const TUNNEL: i32 = 15008;
 /// To let pods ask for names and nothing else is a way to cut them off.
-const DNS: i32 = 53;
+const DNS: [i32; 2] = [53, 5353];
 
 const REMEDY: &str =
     "let the same peers use port 15008, too (docs/mesh.md#networkpolicy), or take the pods out of the mesh";
@@ -27,8 +30,17 @@ enum Way {
     Out,
 }
 
-/// What one rule says of ports.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A rule of a policy, of one way.
+#[derive(Clone, Copy)]
+struct Rule<'a> {
+    policy: &'a NetworkPolicy,
+    /// None are all.
+    peers: &'a [NetworkPolicyPeer],
+    ports: Ports<'a>,
+}
+
+/// What a rule says of ports.
+#[derive(Clone, Copy)]
 enum Ports<'a> {
     /// The tunnel's is among them.
     Admit,
@@ -37,6 +49,11 @@ enum Ports<'a> {
     /// None of TCP, or names alone.
     Silent,
 }
+
+/// The namespaces of the mesh, with their labels.
+struct Meshed<'a>(BTreeMap<&'a str, Labels>);
+
+type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
 pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
     if picture.installation().is_none() || !picture.has_mesh() {
@@ -50,29 +67,24 @@ pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
         }
     };
     let namespaces: Vec<Namespace> = picture.inventory.all(Kind::Namespace);
-    let meshed: BTreeSet<&str> = namespaces
-        .iter()
-        .filter(|it| {
-            it.metadata.labels.as_ref().and_then(|it| it.get(MESH)).is_some_and(|it| it == "enabled")
-        })
-        .filter_map(|it| it.metadata.name.as_deref())
-        .collect();
+    let meshed = Meshed::of(&namespaces);
     let pods: Vec<Pod> = picture.inventory.all(Kind::Pod);
-    let members = pods.iter().filter(|it| is_member(it, &meshed));
     let mut shut = BTreeMap::new();
-    for pod in members {
+    for pod in pods.iter().filter(|it| !is_over(it)) {
         for way in [Way::In, Way::Out] {
-            let theirs =
-                policies.iter().filter(|it| applies(it, way) && selects(it, pod)).collect::<Vec<_>>();
-            let said = theirs.iter().flat_map(|it| rules(it, way).into_iter().map(move |said| (*it, said)));
-            let said: Vec<_> = said.collect();
-            if said.iter().any(|(_, it)| *it == Ports::Admit) {
+            if !meshed.has_tunnels(pod, way) {
                 continue;
             }
-            for (policy, it) in said {
-                if let Ports::Only(port) = it {
-                    let name = (policy.metadata.namespace.as_deref(), policy.metadata.name.as_deref());
-                    shut.entry((name, way)).or_insert(verdict(policy, way, port));
+            let theirs = policies.iter().filter(|it| applies(it, way) && selects(it, pod));
+            let rules: Vec<Rule<'_>> = theirs.flat_map(|it| rules(it, way)).collect();
+            let admitting = || rules.iter().filter(|it| matches!(it.ports, Ports::Admit));
+            for rule in &rules {
+                let Ports::Only(port) = rule.ports else { continue };
+                let is_excused = admitting().any(|it| it.has_all_peers_of(rule));
+                if !is_excused && meshed.may_be_peers(rule) {
+                    let metadata = &rule.policy.metadata;
+                    let name = (metadata.namespace.as_deref(), metadata.name.as_deref());
+                    shut.entry((name, way)).or_insert_with(|| verdict(metadata, way, port));
                 }
             }
         }
@@ -80,7 +92,7 @@ pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
     shut.into_values().collect()
 }
 
-fn verdict(policy: &NetworkPolicy, way: Way, port: &NetworkPolicyPort) -> Verdict {
+fn verdict(policy: &ObjectMeta, way: Way, port: &NetworkPolicyPort) -> Verdict {
     let port = match &port.port {
         Some(IntOrString::Int(port)) => port.to_string(),
         Some(IntOrString::String(name)) => name.clone(),
@@ -92,26 +104,71 @@ fn verdict(policy: &NetworkPolicy, way: Way, port: &NetworkPolicyPort) -> Verdic
             format!("lets out to port {port} and not {TUNNEL}: its pods cannot reach pods of the mesh")
         }
     };
-    let metadata = &policy.metadata;
-    let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+    let (namespace, name) = (policy.namespace.as_deref(), policy.name.as_deref());
     let object = format!("NetworkPolicy {}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
     Verdict::new(Grade::Warning, message, REMEDY).of(object)
 }
 
-/// Whether a pod is, or is to be, in the mesh or one of its waypoints.
-fn is_member(pod: &Pod, meshed: &BTreeSet<&str>) -> bool {
-    let metadata = &pod.metadata;
-    let label = metadata.labels.as_ref().and_then(|it| it.get(MESH));
-    let host_network = pod.spec.as_ref().and_then(|it| it.host_network).unwrap_or_default();
-    let is_over = pod.status.as_ref().and_then(|it| it.phase.as_deref());
-    meshed.contains(metadata.namespace.as_deref().unwrap_or_default())
-        && label.is_none_or(|it| it != "disabled")
-        && !host_network
-        && !matches!(is_over, Some("Succeeded" | "Failed"))
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// What is said of a way is said of ingress by every policy, and of egress by those that have rules for it, where the
-/// types are not written.
+// === impl Meshed ===
+
+impl<'a> Meshed<'a> {
+    fn of(namespaces: &'a [Namespace]) -> Self {
+        let named = |it: &'a Namespace| Some((it.metadata.name.as_deref()?, labels(&it.metadata)));
+        let meshed = namespaces.iter().filter_map(named);
+        Self(meshed.filter(|(_, it)| it.get(MESH).is_some_and(|it| &**it == "enabled")).collect())
+    }
+
+    /// Whether tunnels go to a pod, or from it. A Gateway's proxy only makes some, and makes them wherever it is.
+    fn has_tunnels(&self, pod: &Pod, way: Way) -> bool {
+        let labels = pod.metadata.labels.as_ref();
+        if is_part(labels, "waypoint") || is_part(labels, "gateway") {
+            return is_part(labels, "waypoint") || way == Way::Out;
+        }
+        let host_network = pod.spec.as_ref().and_then(|it| it.host_network).unwrap_or_default();
+        self.0.contains_key(pod.metadata.namespace.as_deref().unwrap_or_default())
+            && labels.and_then(|it| it.get(MESH)).is_none_or(|it| it != "disabled")
+            && !host_network
+    }
+
+    /// Whether pods of the mesh may be among a rule's peers.
+    fn may_be_peers(&self, rule: &Rule<'_>) -> bool {
+        let namespace = rule.policy.metadata.namespace.as_deref().unwrap_or_default();
+        let may_be = |it: &NetworkPolicyPeer| match &it.namespace_selector {
+            _ if it.ip_block.is_some() => false,
+            None => self.0.contains_key(namespace),
+            Some(written) => {
+                selector(written).is_some_and(|it| self.0.values().any(|labels| it.matches(labels)))
+            }
+        };
+        rule.peers.is_empty() || rule.peers.iter().any(may_be)
+    }
+}
+
+// === impl Rule ===
+
+impl<'a> Rule<'a> {
+    fn new(
+        policy: &'a NetworkPolicy,
+        way: Way,
+        peers: Option<&'a Vec<NetworkPolicyPeer>>,
+        written: Option<&'a Vec<NetworkPolicyPort>>,
+    ) -> Self {
+        let ports = ports(written.map(Vec::as_slice).unwrap_or_default(), way);
+        Self { policy, peers: peers.map(Vec::as_slice).unwrap_or_default(), ports }
+    }
+
+    fn has_all_peers_of(&self, other: &Self) -> bool {
+        let has = |it: &NetworkPolicyPeer| self.peers.contains(it);
+        self.peers.is_empty() || (!other.peers.is_empty() && other.peers.iter().all(has))
+    }
+}
+
+/// Where the types are not written, every policy is about ingress, and about egress one that has rules for it.
 fn applies(policy: &NetworkPolicy, way: Way) -> bool {
     let Some(spec) = policy.spec.as_ref() else { return false };
     match (&spec.policy_types, way) {
@@ -129,9 +186,12 @@ fn selects(policy: &NetworkPolicy, pod: &Pod) -> bool {
     let Some(spec) = policy.spec.as_ref() else { return false };
     // Absent, or empty: every pod.
     let Some(selector) = spec.pod_selector.as_ref().map(selector) else { return true };
-    let labels = pod.metadata.labels.iter().flatten();
-    let labels = labels.map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value.as_str()))).collect();
-    selector.is_some_and(|it| it.matches(&labels))
+    selector.is_some_and(|it| it.matches(&labels(&pod.metadata)))
+}
+
+fn labels(metadata: &ObjectMeta) -> Labels {
+    let labels = metadata.labels.iter().flatten();
+    labels.map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value.as_str()))).collect()
 }
 
 fn selector(written: &LabelSelector) -> Option<Selector> {
@@ -144,16 +204,21 @@ fn selector(written: &LabelSelector) -> Option<Selector> {
     Some(selector)
 }
 
-fn rules(policy: &NetworkPolicy, way: Way) -> Vec<Ports<'_>> {
+fn rules(policy: &NetworkPolicy, way: Way) -> Vec<Rule<'_>> {
     let Some(spec) = policy.spec.as_ref() else { return Vec::new() };
     match way {
-        Way::In => spec.ingress.iter().flatten().map(|it| ports(it.ports.as_deref(), way)).collect(),
-        Way::Out => spec.egress.iter().flatten().map(|it| ports(it.ports.as_deref(), way)).collect(),
+        Way::In => {
+            let written = spec.ingress.iter().flatten();
+            written.map(|it| Rule::new(policy, way, it.from.as_ref(), it.ports.as_ref())).collect()
+        }
+        Way::Out => {
+            let written = spec.egress.iter().flatten();
+            written.map(|it| Rule::new(policy, way, it.to.as_ref(), it.ports.as_ref())).collect()
+        }
     }
 }
 
-fn ports(written: Option<&[NetworkPolicyPort]>, way: Way) -> Ports<'_> {
-    let written = written.unwrap_or_default();
+fn ports(written: &[NetworkPolicyPort], way: Way) -> Ports<'_> {
     if written.is_empty() {
         return Ports::Admit;
     }
@@ -167,6 +232,10 @@ fn ports(written: Option<&[NetworkPolicyPort]>, way: Way) -> Ports<'_> {
     if of_tcp().any(admits) {
         return Ports::Admit;
     }
-    let is_dns = |it: &NetworkPolicyPort| matches!(way, Way::Out) && it.port == Some(IntOrString::Int(DNS));
-    of_tcp().find(|it| !is_dns(it)).map_or(Ports::Silent, Ports::Only)
+    let is_dns = |it: &NetworkPolicyPort| match &it.port {
+        Some(IntOrString::Int(port)) => DNS.contains(port),
+        Some(IntOrString::String(name)) => name.starts_with("dns"),
+        None => false,
+    };
+    of_tcp().find(|it| way == Way::In || !is_dns(it)).map_or(Ports::Silent, Ports::Only)
 }
