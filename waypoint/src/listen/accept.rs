@@ -46,7 +46,8 @@ pub struct Arrival {
     pub identity: Option<SpiffeId>,
 }
 
-/// Accepts until the socket is to be closed; who the kernel has begun to shake hands with by then is still served.
+/// Accepts until the socket is to be closed. When the whole proxy ends, who the kernel has begun to shake hands with by then is
+/// still served; a listener that the configuration has no more is served to nobody.
 pub async fn accept(
     worker: Rc<Worker>,
     port: PortId,
@@ -55,18 +56,25 @@ pub async fn accept(
 ) {
     let drain = worker.drain.clone();
     let mut draining = pin!(drain.reached(Phase::Closing));
-    loop {
+    let ends = loop {
         tokio::select! {
             biased;
-            _ = closing.wait_for(|closing| *closing) => break,
-            () = &mut draining => break,
+            _ = closing.wait_for(|closing| *closing) => break false,
+            () = &mut draining => break true,
             accepted = listener.accept(), if has_room(&worker) => match accepted {
                 Ok((stream, peer)) => start(&worker, port, stream, peer),
                 Err(error) => rest_after(&error).await,
             },
             () = tokio::time::sleep(Duration::from_millis(100)), if !has_room(&worker) => {}
         }
+    };
+    if ends {
+        accept_last(&worker, port, listener).await;
     }
+}
+
+/// Accepts those whose handshakes have begun.
+async fn accept_last(worker: &Rc<Worker>, port: PortId, listener: TcpListener) {
     // While the worker ends, it waits for this.
     let _lasting = worker.connections.open(Stage::Raw);
     if let Err(error) = begin_no_more(&listener) {
@@ -76,8 +84,9 @@ pub async fn accept(
     loop {
         tokio::select! {
             () = &mut closed => break,
-            accepted = listener.accept() => if let Ok((stream, peer)) = accepted {
-                start(&worker, port, stream, peer);
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => start(worker, port, stream, peer),
+                Err(error) => rest_after(&error).await,
             },
         }
     }
@@ -86,7 +95,7 @@ pub async fn accept(
     while let Ok((stream, peer)) = listener.accept() {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
-            start(&worker, port, stream, peer);
+            start(worker, port, stream, peer);
         }
     }
 }

@@ -62,11 +62,11 @@ const LONGEST_HOLD: u64 = 1_800;
 const BREAKS: u32 = 2;
 /// A measured latency loses half its weight in this many milliseconds: an endpoint that was slow and therefore is not
 /// chosen any more would otherwise stay slow for ever.
-const LATENCY_HALF_LIFE: u32 = 1_000;
+const LATENCY_HALF_LIFE: u32 = 5_000;
 /// Microseconds added to every latency: differences far below it are noise and must not outweigh the request count.
 const LATENCY_FLOOR: u64 = 1_000;
-/// An answer counts for at most this many times what was to be expected: one that was slow for once, or had to connect first,
-/// must not cost the endpoint its share for seconds; one that stays slow is found out within a few answers.
+/// An answer counts for at most this many times what was to be expected: one that was slow for once must not cost the endpoint
+/// its share for seconds; one that stays slow is found out within a few answers.
 const SURPRISE: u64 = 4;
 
 // === impl Moment ===
@@ -206,7 +206,8 @@ impl EndpointRecord {
 
     fn latency_at(&self, now: Moment) -> u64 {
         let packed = self.latency.load(Relaxed);
-        let age = (now.0 as u32).wrapping_sub(packed as u32);
+        // Another thread's clock may be a moment ahead.
+        let age = (now.0 as u32).wrapping_sub(packed as u32).cast_signed().max(0).cast_unsigned();
         (packed >> 32) >> (age / LATENCY_HALF_LIFE).min(32)
     }
 }

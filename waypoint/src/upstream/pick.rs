@@ -214,13 +214,13 @@ mod tests {
         drop(held);
     }
 
-    /// 200 requests a second for five seconds, one after the other; the share of the first of four endpoints, of what is fair.
-    fn share_of_the_first(latency: impl Fn(usize, u64) -> Duration) -> f64 {
+    /// A thousand requests, one after the other; the share of the first of four endpoints, of what is fair.
+    fn share_of_the_first(rate: u64, latency: impl Fn(usize, u64) -> Duration) -> f64 {
         let (cluster, mut rng) = (cluster(4), SmallRng::seed_from_u64(7));
         let all = cluster.candidates(&Caller::default());
         let mut first = 0;
         for number in 0..1_000 {
-            let now = NOW.after(number * 5);
+            let now = NOW.after(number * 1_000 / rate);
             let chosen = pick(&cluster, &Caller::default(), &mut rng, now, &[], |_| ()).unwrap();
             let index = all.iter().position(|it| Arc::ptr_eq(it, chosen)).unwrap();
             first += u32::from(index == 0);
@@ -234,11 +234,13 @@ mod tests {
         let millis = Duration::from_millis;
         for slow_at in [0..3, 100..103, 500..503] {
             let share =
-                share_of_the_first(|_, number| millis(if slow_at.contains(&number) { 80 } else { 1 }));
+                share_of_the_first(200, |_, number| millis(if slow_at.contains(&number) { 80 } else { 1 }));
             assert!((0.8..=1.2).contains(&share), "{share} of fair, slow at {slow_at:?}");
         }
-        let share = share_of_the_first(|index, _| millis(if index == 0 { 80 } else { 1 }));
-        assert!(share < 0.15, "one that stays slow: {share} of fair");
+        for (rate, most) in [(200, 0.05), (10, 0.15), (2, 0.4)] {
+            let share = share_of_the_first(rate, |index, _| millis(if index == 0 { 80 } else { 1 }));
+            assert!(share < most, "one that stays slow, at {rate} requests a second: {share} of fair");
+        }
     }
 
     #[test]
