@@ -159,7 +159,11 @@ pub fn news_of(before: &Value, written: &Value) -> Vec<Happening> {
                     && !place.starts_with("listener ")
                     && !same("status")
             }
-            false => condition["reason"] != reason::PENDING && (!same("status") || !same("reason")),
+            false => {
+                let is_to_come =
+                    [reason::PENDING, reason::NOT_ACKNOWLEDGED].iter().any(|it| condition["reason"] == *it);
+                !is_to_come && (!same("status") || !same("reason"))
+            }
         };
         if !worth || !reason::is_ours(kind) {
             continue;

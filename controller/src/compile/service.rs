@@ -7,7 +7,7 @@ use super::passes::{Consumer, Passes};
 use super::reader::Reader;
 use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
-use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort, Transport};
+use crate::resources::{Kind, ObjectRef, RouteKind, Service, ServiceKind, ServicePort, Transport};
 use fairway_config::model::{
     AppProtocol, Audience, Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol,
     ObjectName, Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
@@ -205,9 +205,11 @@ pub(super) fn has_passed(reader: &mut Reader<'_>, claim: &ServiceClaim) -> bool 
     match &claim.audience {
         Audience::Producer => reader.service(&claim.service).is_some_and(|it| it.through_waypoint),
         Audience::Consumer(namespace) => {
-            let routes = reader.members(IndexKey::ConsumerRoutes(claim.service.clone()));
-            let mut theirs = routes.iter().filter(|it| it.namespace == *namespace);
-            theirs.any(|it| reader.meta(it).is_some_and(|it| it.enforced))
+            let audience = Audience::Consumer(namespace.clone());
+            RouteKind::ALL.into_iter().any(|kind| {
+                let theirs = IndexKey::ServiceClaims(claim.service.clone(), audience.clone(), kind);
+                reader.members(theirs).iter().any(|it| reader.meta(it).is_some_and(|it| it.enforced))
+            })
         }
     }
 }

@@ -194,6 +194,9 @@ impl Kind {
 // === impl RouteKind ===
 
 impl RouteKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Http, Self::Grpc, Self::Tls, Self::Tcp, Self::Udp];
+
     /// How proxies know it, if it looks into requests.
     pub fn as_l7(self) -> Option<model::RouteKind> {
         match self {

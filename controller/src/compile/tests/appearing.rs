@@ -162,14 +162,20 @@ fn a_consumer_s_waypoint_that_is_deleted_is_not_gone_around_either() {
     let mut world = World::cluster(&shop());
     world.apply(bound(CONSUMER));
     assert_eq!((consumers(&world), waypoint(&world)), (1, None), "only theirs");
-    world.expect("HTTPRoute client/c", "parent Service shop/web port 80: fairway.dev/Enforced=False/WaypointGone");
+    world.expect(
+        "HTTPRoute client/c",
+        "parent Service shop/web port 80: fairway.dev/Enforced=False/WaypointGone",
+    );
     assert!(world.message("HTTPRoute client/c", "fairway.dev/Enforced").contains("refused"));
     // One that is written now holds no less, and makes nothing forgotten; another namespace's is its own matter.
     let second = CONSUMER.replace("name: c,", "name: d,");
     let other = CONSUMER.replace("namespace: client", "namespace: other");
     world.add(&(second + &other));
     assert_eq!(consumers(&world), 1);
-    world.expect("HTTPRoute client/d", "parent Service shop/web port 80: fairway.dev/Enforced=False/WaypointGone");
+    world.expect(
+        "HTTPRoute client/d",
+        "parent Service shop/web port 80: fairway.dev/Enforced=False/WaypointGone",
+    );
     world.expect("HTTPRoute other/c", "parent Service shop/web port 80: fairway.dev/Enforced=False/Pending");
     world.remove(CONSUMER);
     assert_eq!(consumers(&world), 0, "what says so has gone");

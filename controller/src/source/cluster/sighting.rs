@@ -1,7 +1,7 @@
 //! One object as the API server showed it, taken apart.
 
 use super::offer::Endpoint;
-use crate::compile::{Problem, Severity};
+use crate::compile::{CONTROLLER_NAME, Problem, Severity};
 use crate::resources::{Kind, Object, ObjectRef};
 use crate::source::schema;
 use crate::status::{Record, reason};
@@ -78,6 +78,7 @@ fn own_word(kind: Kind, status: &Value) -> Option<OwnWord> {
             .map(|_| OwnWord::ThroughWaypoint),
         _ if kind.as_route().is_some() => {
             let parents = status["parents"].as_array().into_iter().flatten();
+            let parents = parents.filter(|it| it["controllerName"] == CONTROLLER_NAME);
             let mut conditions = parents.flat_map(|it| it["conditions"].as_array().into_iter().flatten());
             let is_enforced = |it: &Value| {
                 it["type"] == reason::ENFORCED && (it["status"] == "True" || it["reason"] != reason::PENDING)
