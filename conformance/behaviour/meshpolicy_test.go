@@ -37,6 +37,8 @@ func TestMeshNetworkPolicies(t *testing.T) {
 	reaches := func(s *stage, address string, wanted ...string) {
 		s.Helper()
 		slices.Sort(wanted)
+		// Twice in a row: what is loaded breaks the tunnels that are open, and who fails for that is not shut out.
+		inARow := 0
 		s.until(ample, fmt.Sprintf("%s to be reached by %q", address, wanted), func() (string, error) {
 			met := []string{}
 			for _, name := range slices.Sorted(maps.Keys(clients)) {
@@ -44,7 +46,10 @@ func TestMeshNetworkPolicies(t *testing.T) {
 					met = append(met, name)
 				}
 			}
-			return missing(slices.Equal(met, wanted), fmt.Sprintf("it is by %q", met)), nil
+			if inARow++; !slices.Equal(met, wanted) {
+				inARow = 0
+			}
+			return missing(inARow == 2, fmt.Sprintf("it is by %q", met)), nil
 		})
 	}
 	allow := func(s *stage, peers []*scene.Object, ports string) { s.policy(server, peers, ports) }
