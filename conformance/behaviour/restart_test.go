@@ -145,6 +145,15 @@ func (s *stage) servedGateway(proxies int) (address string) {
 	address = s.gateway("gw", proxies)
 	s.apply(route("all", s.namespace, "gw", "/", "backend"))
 	s.reach(address, load.Request{Host: "x", Path: "/"}, 404, 200, appearLimit)
+	// By all proxies: one is some milliseconds ahead of the other.
+	inARow := 0
+	s.until(ample, "every proxy to have the route", func() (string, error) {
+		answer, err := s.ask(nil, address, "/")
+		if inARow++; err != nil || answer.Status != 200 {
+			inARow = 0
+		}
+		return missing(inARow == 5*proxies, fmt.Sprintf("status %d, %v", answer.Status, err)), nil
+	})
 	return address
 }
 

@@ -62,9 +62,10 @@ const LONGEST_HOLD: u64 = 1_800;
 const BREAKS: u32 = 2;
 /// A measured latency loses half its weight in this many milliseconds: an endpoint that was slow and therefore is not
 /// chosen any more would otherwise stay slow for ever.
-const LATENCY_HALF_LIFE: u32 = 5_000;
-/// Microseconds added to every latency: differences far below it are noise and must not outweigh the request count.
-const LATENCY_FLOOR: u64 = 1_000;
+const LATENCY_HALF_LIFE: u32 = 1_000;
+/// Microseconds added to every latency: differences below it are noise and must not outweigh the request count, least of all
+/// shut an endpoint out.
+const LATENCY_FLOOR: u64 = 5_000;
 /// An answer counts for at most this many times what was to be expected: one that was slow for once must not cost the endpoint
 /// its share for seconds; one that stays slow is found out within a few answers.
 const SURPRISE: u64 = 4;
@@ -320,7 +321,7 @@ mod tests {
             slow.answered(Moment(0), Some(Duration::from_millis(80)));
             fast.answered(Moment(0), Some(Duration::from_millis(2)));
         }
-        assert!(slow.cost(Moment(0)) > 20 * fast.cost(Moment(0)));
+        assert!(slow.cost(Moment(0)) > 10 * fast.cost(Moment(0)));
         assert_eq!(slow.cost(Moment(60_000_000)), fast.cost(Moment(60_000_000)));
         slow.answered(Moment(70_000_000), Some(Duration::from_secs(10_000_000)));
         assert!(slow.cost(Moment(70_000_000)) > 0, "no overflow");
