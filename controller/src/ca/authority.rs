@@ -302,12 +302,13 @@ impl Authority {
     async fn step(&self) -> Result<Option<SystemTime>, AuthorityError> {
         {
             let _one_at_a_time = self.changing.lock().await;
-            let lifetime = self.settings.lifetime;
-            let signing = self.roots.load().signing_for(lifetime, self.settings.clock.now());
+            let now = self.settings.clock.now();
+            // Also here: another replica's roots may have been read since the start.
+            let signing = self.roots.load().signing_for(self.settings.lifetime, now);
             if let Some(roots) = signing {
                 self.commit(roots, Wish::Stays).await?;
             }
-            let advanced = self.roots.load().advanced(self.settings.clock.now(), lifetime);
+            let advanced = self.roots.load().advanced(now);
             if let Some(roots) = advanced {
                 self.commit(roots, Wish::Stays).await?;
                 info!(trust_domain = %self.trust_domain, "the root rotation has moved on");

@@ -102,23 +102,22 @@ impl Roots {
             return None;
         }
         // A root that signs by now has signed for as long as was set.
-        let state = self.advanced(now, before).unwrap_or_else(|| self.clone());
+        let state = self.advanced(now).unwrap_or_else(|| self.clone());
         let shortened = (before > lifetime).then(|| now + before);
         let signed = Signed { lifetime, longer_until: shortened.max(state.signed.longer_until) };
         Some(Self { signed, ..state })
     }
 
-    /// The state at a later time, if it is another one. `lifetime` is the longest that a certificate signed now lives.
-    pub fn advanced(&self, now: SystemTime, lifetime: Duration) -> Option<Self> {
+    /// The state at a later time, if it is another one.
+    pub fn advanced(&self, now: SystemTime) -> Option<Self> {
         let mut later = self.clone();
         later.retired.retain(|it| now < it.trusted_until);
         let mut changed = later.retired.len() != self.retired.len();
         if let Some(next) = later.next.take_if(|next| next.signs_from <= now) {
             let old = std::mem::replace(&mut later.signing, next.root);
             // Counted from now, not from `signs_from`: whoever comes late to this step errs on the trusting side.
-            let Signed { lifetime: signed_for, longer_until } = self.signed;
-            let ends = longer_until.unwrap_or(now).max(now + lifetime.max(signed_for));
-            let trusted_until = ends + SKEW;
+            let Signed { lifetime, longer_until } = self.signed;
+            let trusted_until = longer_until.unwrap_or(now).max(now + lifetime) + SKEW;
             // The new one has signed nothing that lives longer.
             later.signed.longer_until = None;
             later.retired.push(Retired { certificate: old.certificate().clone(), trusted_until });
@@ -175,8 +174,8 @@ mod tests {
         let old = start.signing.certificate().clone();
         let begun = start.rotated(root(10), at(10), OVERLAP).unwrap();
         let new = begun.next.as_ref().unwrap().root.certificate().clone();
-        let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
-        let done = taken_over.advanced(at(1170), LIFETIME).unwrap();
+        let taken_over = begun.advanced(at(110)).unwrap();
+        let done = taken_over.advanced(at(1170)).unwrap();
 
         for (state, now, signer, trusts) in [
             (&start, 0, &old, vec![&old]),
@@ -195,16 +194,16 @@ mod tests {
     #[test]
     fn nothing_changes_between_the_events() {
         let begun = Roots::new(root(0), LIFETIME, at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
-        assert!(begun.advanced(at(109), LIFETIME).is_none());
-        let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
-        assert!(taken_over.advanced(at(1169), LIFETIME).is_none());
+        assert!(begun.advanced(at(109)).is_none());
+        let taken_over = begun.advanced(at(110)).unwrap();
+        assert!(taken_over.advanced(at(1169)).is_none());
         assert_eq!((begun.next_event(), taken_over.next_event()), (Some(at(110)), Some(at(1170))));
     }
 
     #[test]
     fn a_late_step_trusts_the_old_root_longer_not_shorter() {
         let begun = Roots::new(root(0), LIFETIME, at(0)).rotated(root(10), at(10), OVERLAP).unwrap();
-        let late = begun.advanced(at(500), LIFETIME).unwrap();
+        let late = begun.advanced(at(500)).unwrap();
         assert_eq!(late.next_event(), Some(at(1560)));
     }
 
@@ -219,11 +218,11 @@ mod tests {
         for state in [shorter, shortest] {
             assert_eq!(trusted(&state), trusted(&longer), "nobody has to hear of it");
             let begun = state.rotated(root(10), at(10), OVERLAP).unwrap();
-            let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
+            let taken_over = begun.advanced(at(110)).unwrap();
             assert_eq!(taken_over.next_event(), Some(at(5 + 10_000) + SKEW));
             // What the new root signs does not live longer.
             let again = taken_over.rotated(root(20_000), at(20_000), OVERLAP).unwrap();
-            let again = again.advanced(at(20_100), LIFETIME).unwrap();
+            let again = again.advanced(at(20_100)).unwrap();
             assert_eq!(again.next_event(), Some(at(20_100) + LIFETIME + SKEW));
         }
     }
@@ -234,8 +233,7 @@ mod tests {
         // Nobody was there at 110, when the second root began to sign.
         let shorter = begun.signing_for(LIFETIME, at(300)).unwrap();
         assert_eq!(shorter.next_event(), Some(at(300 + 10_000) + SKEW), "of the first");
-        let again =
-            shorter.rotated(root(400), at(400), OVERLAP).unwrap().advanced(at(500), LIFETIME).unwrap();
+        let again = shorter.rotated(root(400), at(400), OVERLAP).unwrap().advanced(at(500)).unwrap();
         assert!(again.retired.iter().all(|it| it.trusted_until == at(300 + 10_000) + SKEW), "of both");
     }
 
@@ -245,7 +243,7 @@ mod tests {
         let again = begun.rotated(root(20), at(20), OVERLAP);
         assert_eq!(again.unwrap_err(), RotateError::UnderWay { signs_from: at(110) });
         // While an old root is still trusted, the next rotation may begin.
-        let taken_over = begun.advanced(at(110), LIFETIME).unwrap();
+        let taken_over = begun.advanced(at(110)).unwrap();
         assert_eq!(trusted(&taken_over.rotated(root(120), at(120), OVERLAP).unwrap()).len(), 3);
     }
 
@@ -254,7 +252,7 @@ mod tests {
         let start = Roots::new(root(500), LIFETIME, at(500));
         let begun = start.rotated(root(10), at(10), OVERLAP).unwrap();
         assert!(begun.revision > start.revision);
-        assert!(begun.advanced(at(110), LIFETIME).unwrap().revision > begun.revision);
+        assert!(begun.advanced(at(110)).unwrap().revision > begun.revision);
     }
 
     #[test]
