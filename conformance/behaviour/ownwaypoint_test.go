@@ -8,7 +8,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/fairway-mesh/fairway/conformance/behaviour/load"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
@@ -25,13 +24,7 @@ func TestOwnWaypoint(t *testing.T) {
 	s.says("HTTPRoute", "a", "fairway.dev/Enforced", "True", s.namespace+"/waypoint")
 	s.variant(dial, address, "routed", ample)
 	var bypassed atomic.Int64
-	routed := func(request load.Request, answer load.Answer) error {
-		if answer.Status == 200 && answer.Header.Get("variant") != "routed" {
-			bypassed.Add(1)
-			return errBypassed
-		}
-		return load.WantOK(request, answer)
-	}
+	routed := wantRouted("routed", &bypassed)
 	loads := s.meshLoads(dial, address, routed)
 	s.part("the user's is used, and the other goes", func(s *stage) {
 		s.apply(`

@@ -74,13 +74,7 @@ func TestWaypointFailsClosed(t *testing.T) {
 
 	s.part("killed", func(s *stage) {
 		var bypassed atomic.Int64
-		loads := s.meshLoads(dial, address, func(request load.Request, answer load.Answer) error {
-			if answer.Status == 200 && answer.Header.Get("variant") != "routed" {
-				bypassed.Add(1)
-				return errBypassed
-			}
-			return load.WantOK(request, answer)
-		})
+		loads := s.meshLoads(dial, address, wantRouted("routed", &bypassed))
 		time.Sleep(time.Second)
 		end := time.Now().Add(killing)
 		for time.Now().Before(end) {
@@ -182,13 +176,7 @@ func TestConsumerRoute(t *testing.T) {
 	otherLoads.end(s)
 	there.part("its waypoint's Gateway deleted, none goes around it", func(s *stage) {
 		var bypassed atomic.Int64
-		loads := s.meshLoads(other, address, func(request load.Request, answer load.Answer) error {
-			if answer.Status == 200 && answer.Header.Get("variant") != "consumer" {
-				bypassed.Add(1)
-				return errBypassed
-			}
-			return load.WantOK(request, answer)
-		})
+		loads := s.meshLoads(other, address, wantRouted("consumer", &bypassed))
 		time.Sleep(time.Second)
 		old := s.proxies("waypoint")
 		start := time.Now()
@@ -278,4 +266,15 @@ func TestGatewayIntoTheMesh(t *testing.T) {
 		variant := answer.Header.Get("variant")
 		return missing(err == nil && answer.Status == 200 && variant == "", fmt.Sprintf("status %d, variant %q, %v", answer.Status, variant, err)), nil
 	})
+}
+
+// wantRouted counts the answers that did not pass the route that sets this variant.
+func wantRouted(variant string, bypassed *atomic.Int64) func(load.Request, load.Answer) error {
+	return func(request load.Request, answer load.Answer) error {
+		if answer.Status == 200 && answer.Header.Get("variant") != variant {
+			bypassed.Add(1)
+			return errBypassed
+		}
+		return load.WantOK(request, answer)
+	}
 }
