@@ -4,18 +4,20 @@ use crate::{AccessLogging, Settings, Waypoint};
 use anyhow::Context;
 use clap::ValueEnum;
 use fairway_config::model::{Locality, ObjectName, SpiffeId};
-use fairway_config::stream::{Proxy, Subscription, client};
+use fairway_config::stream::client::{self, StateFile};
+use fairway_config::stream::{Proxy, Subscription};
 use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};
 use fairway_runtime::admin::Pages;
 use fairway_runtime::metrics::Metrics;
 use fairway_runtime::readiness::{Gate, Readiness};
 use fairway_runtime::settings::{
-    AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings,
+    AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings, parse_duration,
 };
 use fairway_runtime::signals::{Signals, drain_on_signal};
 use fairway_runtime::{drain, logs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::sync::watch;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -52,6 +54,12 @@ pub struct Arguments {
     /// A file in which to keep the configuration in force, so that it survives a restart without a controller
     #[arg(long, env = "FAIRWAY_STATE_FILE", value_name = "PATH")]
     state_file: Option<PathBuf>,
+
+    /// After a restart, how long to wait for a controller before what is in that file is put in force
+    ///
+    /// It may be somewhat older than what was in force. Until then nothing is served.
+    #[arg(long, env = "FAIRWAY_CONTROLLER_PATIENCE", default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    controller_patience: Duration,
 
     /// Which requests to log: none, those the proxy itself answered with an error, or all
     #[arg(long, env = "FAIRWAY_ACCESS_LOG", default_value = "errors", value_name = "WHICH")]
@@ -106,8 +114,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     metrics.with_registry(|registry| registry.register_collector(Box::new(waypoint.metrics())));
 
     let subscription = Subscription { proxy: Proxy::Gateway(arguments.gateway), version: VERSION.into() };
-    let (progress, following) =
-        client::follow(controller, subscription, arguments.state_file, Box::new(applier));
+    let patience = arguments.controller_patience;
+    let state_file = arguments.state_file.map(|path| StateFile { path, patience });
+    let (progress, following) = client::follow(controller, subscription, state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));
 

@@ -4,7 +4,8 @@ use crate::report::Reporter;
 use crate::succession::{Duty, Estate, OnDuty, Successor};
 use crate::{Settings, Ztunnel, register};
 use anyhow::Context;
-use fairway_config::stream::{Proxy, Subscription, client};
+use fairway_config::stream::client::{self, StateFile};
+use fairway_config::stream::{Proxy, Subscription};
 use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};
 use fairway_netns::Namespace;
 use fairway_runtime::admin::Pages;
@@ -79,6 +80,12 @@ pub struct Arguments {
     #[arg(long, env = "FAIRWAY_STATE_FILE", value_name = "PATH")]
     state_file: Option<PathBuf>,
 
+    /// After a restart, how long to wait for a controller before what is in that file is put in force
+    ///
+    /// It may be somewhat older than what was in force. Until then pods of the mesh reach nobody.
+    #[arg(long, env = "FAIRWAY_CONTROLLER_PATIENCE", default_value = "10s", value_name = "TIME", value_parser = parse_duration)]
+    controller_patience: Duration,
+
     #[command(flatten)]
     workers: WorkerSettings,
     #[command(flatten)]
@@ -113,8 +120,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let view = ztunnel.view();
 
     let subscription = Subscription { proxy: Proxy::Node(arguments.node.into()), version: VERSION.into() };
+    let patience = arguments.controller_patience;
+    let state_file = arguments.state_file.map(|path| StateFile { path, patience });
     let (progress, following) =
-        client::follow(controller.clone(), subscription, arguments.state_file, Box::new(applier));
+        client::follow(controller.clone(), subscription, state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress.clone()));
 

@@ -5,6 +5,8 @@ use super::*;
 use crate::serve::Hub;
 use fairway_config::model::{Generation, Resource};
 use fairway_config::stream::Proxy;
+use fairway_config::stream::client::StateFile;
+use std::path::Path;
 use std::time::Duration;
 
 fn backends(count: u16, port: u16) -> Vec<Resource> {
@@ -87,16 +89,13 @@ async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_di
     let hub = Hub::new();
     let controller = network.serve(&hub);
     hub.commit(backends(1000, 80), vec![]);
-    let start = || Watcher::with(&network, Proxy::Everything, Some(file.clone()), Refusals::default());
-    let mut proxy = start();
-    proxy.generation(Generation(1)).await;
-    while !file.exists() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    drop((proxy, controller));
+    kept(&network, &file).await;
+    drop(controller);
 
-    let mut proxy = start();
+    let restarted = tokio::time::Instant::now();
+    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), Refusals::default());
     let restored = proxy.generation(Generation(1)).await;
+    assert!(restarted.elapsed() >= PATIENCE && restarted.elapsed() < 2 * PATIENCE);
     assert_eq!((restored.now.backends.len(), restored.applied[0].1.len()), (1000, 1000));
 
     let before = network.bytes_to_proxies();
@@ -110,6 +109,80 @@ async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_di
     assert!(network.bytes_to_proxies() - before < 1000);
 }
 
+/// How long a restarted proxy waits for a controller.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn state_file(path: &Path) -> StateFile {
+    StateFile { path: path.to_owned(), patience: PATIENCE }
+}
+
+/// A proxy was here, and its file is written.
+async fn kept(network: &Network, file: &Path) {
+    let mut proxy = Watcher::with(network, Proxy::Everything, Some(state_file(file)), Refusals::default());
+    proxy.generation(Generation(1)).await;
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A tunnel that was killed within a second of a commit came back with the configuration before it, and spoke to a pod that had
+/// just joined the mesh in plaintext.
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_proxy_did_not_write_any_more_is_known_before_it_serves_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("configuration");
+    let (network, hub) = (Network::default(), Hub::new());
+    let _controller = network.serve(&hub);
+    hub.commit(backends(3, 80), vec![]);
+    kept(&network, &file).await;
+    hub.commit(backends(1, 81), vec![backends(3, 80)[2].key()]);
+
+    let before = network.bytes_to_proxies();
+    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), Refusals::default());
+    proxy.generation(Generation(2)).await;
+    tokio::time::sleep(2 * PATIENCE).await;
+    let history = proxy.now();
+    let applied: Vec<_> =
+        history.applied.iter().map(|(generation, changes)| (generation.0, changes.len())).collect();
+    assert_eq!(applied, [(2, 2)], "nothing older, and to whom nothing was applied all is new");
+    assert_eq!(names(&history.now), ["Backend shop/s0:80", "Backend shop/s1:80"]);
+    assert!(network.bytes_to_proxies() - before < 500, "only the difference is sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_run_kept_and_this_one_refuses_is_asked_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("configuration");
+    let (network, hub) = (Network::default(), Hub::new());
+    let _controller = network.serve(&hub);
+    hub.commit(backends(3, 80), vec![]);
+    kept(&network, &file).await;
+    hub.commit(backends(1, 81), vec![]);
+
+    let refusals = Refusals::default();
+    refusals.always(backends(3, 80)[2].key());
+    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), refusals);
+    let history = proxy.generation(Generation(2)).await;
+    assert_eq!(names(&history.now), ["Backend shop/s0:80", "Backend shop/s1:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_difference_that_is_refused_after_a_restart_leaves_what_the_earlier_run_had() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("configuration");
+    let (network, hub) = (Network::default(), Hub::new());
+    let _controller = network.serve(&hub);
+    hub.commit(backends(2, 80), vec![]);
+    kept(&network, &file).await;
+    hub.commit(backends(1, 666), vec![]);
+
+    let refusals = Refusals::default();
+    refusals.backend_with_port(backends(1, 80)[0].key(), 666);
+    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), refusals);
+    let history = proxy.until(|it| it.now.backends.len() == 2).await;
+    assert_eq!(history.now.backends.get("shop/s0:80").map(|it| it.port), Some(80));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_damaged_file_is_passed_over() {
     let directory = tempfile::tempdir().unwrap();
@@ -118,7 +191,7 @@ async fn a_damaged_file_is_passed_over() {
     let (network, hub) = (Network::default(), Hub::new());
     let _controller = network.serve(&hub);
     hub.commit(backends(1, 80), vec![]);
-    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(file), Refusals::default());
+    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), Refusals::default());
     let history = proxy.generation(Generation(1)).await;
     assert_eq!(names(&history.now), ["Backend shop/s0:80"]);
 }

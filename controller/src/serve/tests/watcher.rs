@@ -3,11 +3,10 @@
 use super::Network;
 use crate::serve::Hub;
 use fairway_config::model::{Generation, ResourceKey};
-use fairway_config::stream::client::{self, Progress};
+use fairway_config::stream::client::{self, Progress, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -101,7 +100,7 @@ impl Watcher {
     pub(super) fn with(
         network: &Network,
         proxy: Proxy,
-        state_file: Option<PathBuf>,
+        state_file: Option<StateFile>,
         refusals: Refusals,
     ) -> Self {
         let (recorder, history) = recorder(refusals.clone());

@@ -29,14 +29,26 @@ pub struct Progress {
     pub rejected: Arc<[Rejected]>,
 }
 
+/// The configuration in force, in a file: a program that is restarted has it without a controller.
+#[derive(Clone, Debug)]
+pub struct StateFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How long to wait for a controller before what is in the file is put in force. It may be older than what was in force
+    /// when the program was killed, and what is served by it may be wrong: a pod that has joined the mesh since is spoken to
+    /// in plaintext.
+    pub patience: Duration,
+}
+
 /// Follows a controller over gRPC. The future never ends: it connects again after every failure, and what is in force
-/// stays so meanwhile. With a `state_file` it also starts from what was in force when the program last ran.
+/// stays so meanwhile. With a `state_file` it also starts from what was in force when the program last ran, if no controller
+/// says what is so now.
 ///
 /// Use [`endpoint`] for the channel: without keep-alive a controller that vanished is not missed.
 pub fn follow(
     channel: impl Into<ControllerChannel>,
     subscription: Subscription,
-    state_file: Option<PathBuf>,
+    state_file: Option<StateFile>,
     apply: Box<dyn Apply>,
 ) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
     Follower::start(Dial::grpc(channel.into()), subscription, state_file, apply)
@@ -46,7 +58,7 @@ pub fn follow(
 pub fn follow_channel(
     link: impl FnMut() -> Link + Send + 'static,
     subscription: Subscription,
-    state_file: Option<PathBuf>,
+    state_file: Option<StateFile>,
     apply: Box<dyn Apply>,
 ) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
     Follower::start(Dial::Local(Box::new(link)), subscription, state_file, apply)

@@ -4,7 +4,7 @@ use super::fragment::{Assembly, OversizedResource};
 use crate::model::{Generation, Resource, ResourceKey};
 use crate::proto::{self, from_controller::Message};
 use crate::wire::{self, ContentHash};
-use crate::{Apply, Delta, Rejected, Snapshot};
+use crate::{Apply, Changes, Delta, Rejected, Snapshot};
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 
@@ -15,6 +15,8 @@ pub struct Replica {
     hashes: HashMap<ResourceKey, ContentHash, ahash::RandomState>,
     refused: BTreeMap<ResourceKey, String>,
     staged: Staged,
+    /// Whether the snapshot is held only, and nothing in force.
+    waits: bool,
 }
 
 /// A difference before its commit. Nothing of it is visible.
@@ -66,12 +68,20 @@ pub enum BrokenProtocol {
 }
 
 impl Replica {
-    /// Starts from what was held before.
+    /// Starts from what an earlier run had in force. It is held: a difference to it can be received. In force it is after
+    /// [`Self::put_in_force`] only, or with the first difference.
     pub fn holding(snapshot: Snapshot, hashes: impl IntoIterator<Item = (ResourceKey, ContentHash)>) -> Self {
-        Self { snapshot, hashes: hashes.into_iter().collect(), ..Self::default() }
+        Self { snapshot, hashes: hashes.into_iter().collect(), waits: true, ..Self::default() }
     }
 
-    /// What is in force.
+    /// Puts in force what is only held.
+    pub fn put_in_force(&mut self, apply: &mut dyn Apply) -> Result<Generation, Vec<Rejected>> {
+        apply.apply(&self.snapshot, &everything_in(&self.snapshot))?;
+        self.waits = false;
+        Ok(self.snapshot.generation)
+    }
+
+    /// What is in force, or held.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
@@ -127,8 +137,10 @@ impl Replica {
         }
         if rejected.is_empty() && staged.unknown.is_empty() {
             let (next, changes) = self.snapshot.apply(delta);
+            let changes = if self.waits { everything_in(&next) } else { changes };
             match apply.apply(&next, &changes) {
                 Ok(()) => {
+                    self.waits = false;
                     self.adopt(next, hashes);
                     return Answer::Ack(generation);
                 }
@@ -165,6 +177,11 @@ impl Replica {
         self.refused.extend(rejected.into_iter().map(|it| (it.key, it.reason)));
         Answer::Nack { generation, rejected: named }
     }
+}
+
+/// What differs from nothing.
+fn everything_in(snapshot: &Snapshot) -> Changes {
+    snapshot.resources().map(|it| it.key()).collect()
 }
 
 /// How many reasons one answer holds.

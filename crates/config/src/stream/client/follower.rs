@@ -1,17 +1,19 @@
 //! The loop: connect, say what is held, take what comes, answer; and again.
 
-use super::Progress;
 use super::dial::{Conversation, Dial};
-use crate::model::{Generation, Resource};
+use super::{Progress, StateFile};
+use crate::Apply;
+use crate::model::Generation;
 use crate::proto::{self, from_proxy::Message};
 use crate::stream::backoff::Backoff;
 use crate::stream::disk::{self, Saver};
 use crate::stream::{Answer, BrokenProtocol, Replica, Subscription, held_messages};
-use crate::{Apply, Changes};
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 use tracing::{debug, info, warn};
 
@@ -21,6 +23,8 @@ pub(super) struct Follower {
     apply: Box<dyn Apply>,
     progress: watch::Sender<Progress>,
     backoff: Backoff,
+    /// When the configuration of an earlier run comes in force, unless a controller says first what is so now.
+    patience: Option<Instant>,
 }
 
 /// Why a conversation ended.
@@ -30,23 +34,38 @@ enum Interruption {
     Stream(#[from] Box<Status>),
     #[error(transparent)]
     Protocol(#[from] BrokenProtocol),
+    #[error(transparent)]
+    EarlierRefused(#[from] EarlierRefused),
 }
+
+/// It is forgotten. A conversation that began with it has to begin anew: what comes is a difference to it.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration of the earlier run is refused; everything is asked for again")]
+struct EarlierRefused;
 
 impl Follower {
     pub(super) fn start(
         dial: Dial,
         subscription: Subscription,
-        state_file: Option<PathBuf>,
+        state_file: Option<StateFile>,
         apply: Box<dyn Apply>,
     ) -> (watch::Receiver<Progress>, impl Future<Output = Infallible> + Send) {
         let (progress, watched) = watch::channel(Progress::default());
-        let mut follower =
-            Self { subscription, replica: Replica::default(), apply, progress, backoff: Backoff::default() };
+        let mut follower = Self {
+            subscription,
+            replica: Replica::default(),
+            apply,
+            progress,
+            backoff: Backoff::default(),
+            patience: None,
+        };
         let run = async move {
-            let Some(path) = state_file else {
+            let Some(StateFile { path, patience }) = state_file else {
                 return follower.run(dial, None).await;
             };
-            follower.restore(&path).await;
+            if follower.take_up(&path).await {
+                follower.patience = Some(Instant::now() + patience);
+            }
             let (saver, saving) = disk::saver(path, follower.subscription.proxy.clone());
             tokio::select! {
                 never = follower.run(dial, Some(saver)) => never,
@@ -56,24 +75,47 @@ impl Follower {
         (watched, run)
     }
 
-    /// Puts in force what was so when the program last ran. Whatever is wrong with it, the controller mends.
-    async fn restore(&mut self, path: &Path) {
-        let saved = match disk::load(path.to_owned(), self.subscription.proxy.clone()).await {
-            Ok(Some(saved)) => saved,
-            Ok(None) => return debug!(path = %path.display(), "no configuration is kept from an earlier run"),
-            Err(error) => return warn!(%error, "the configuration of the earlier run is not used"),
-        };
-        let changes: Changes = saved.snapshot.resources().map(|it: Resource| it.key()).collect();
-        match self.apply.apply(&saved.snapshot, &changes) {
-            Ok(()) => {
-                info!(generation = %saved.snapshot.generation, resources = changes.len(), "the configuration of the earlier run is in force");
-                self.in_force(saved.snapshot.generation);
+    /// Holds what was in force when the program last ran, and says whether there was such a thing. Whatever is wrong with
+    /// it, the controller mends.
+    async fn take_up(&mut self, path: &Path) -> bool {
+        match disk::load(path.to_owned(), self.subscription.proxy.clone()).await {
+            Ok(Some(saved)) => {
                 self.replica = Replica::holding(saved.snapshot, saved.hashes);
+                return true;
+            }
+            Ok(None) => debug!(path = %path.display(), "no configuration is kept from an earlier run"),
+            Err(error) => warn!(%error, "the configuration of the earlier run is not used"),
+        }
+        false
+    }
+
+    /// Does something that may take long; when patience ends meanwhile, the earlier run's configuration comes in force.
+    async fn patiently<T>(&mut self, work: impl Future<Output = T>) -> Result<T, EarlierRefused> {
+        let mut work = pin!(work);
+        if let Some(end) = self.patience {
+            if let Ok(outcome) = timeout_at(end, &mut work).await {
+                return Ok(outcome);
+            }
+            info!("no controller yet");
+            self.do_with_the_earlier()?;
+        }
+        Ok(work.await)
+    }
+
+    fn do_with_the_earlier(&mut self) -> Result<(), EarlierRefused> {
+        self.patience = None;
+        match self.replica.put_in_force(&mut *self.apply) {
+            Ok(generation) => {
+                info!(%generation, "the configuration of the earlier run is in force");
+                self.in_force(generation);
+                Ok(())
             }
             Err(reasons) => {
                 for reason in reasons {
                     warn!(%reason, "the configuration of the earlier run is not used");
                 }
+                self.replica = Replica::default();
+                Err(EarlierRefused)
             }
         }
     }
@@ -88,21 +130,22 @@ impl Follower {
                 progress.connected = false;
                 progress.last_error = Some(error.to_string().into());
             });
-            tokio::time::sleep(wait).await;
+            let _ = self.patiently(sleep(wait)).await;
         }
     }
 
     async fn converse(&mut self, dial: &mut Dial, saver: Option<&Saver>) -> Result<Infallible, Interruption> {
-        let mut conversation = dial.open().await.map_err(Box::new)?;
+        let mut conversation = self.patiently(dial.open()).await?.map_err(Box::new)?;
         introduce(&conversation, &self.subscription, &self.replica).await;
         loop {
-            let message = conversation.hear().await.map_err(Box::new)?;
+            let message = self.patiently(conversation.hear()).await?.map_err(Box::new)?;
             // Not before the first message: a controller that accepts and then refuses is no connection.
             self.connected();
             match self.replica.receive(message, &mut *self.apply)? {
                 None => {}
                 Some(Answer::Ack(generation)) => {
                     self.backoff.reset();
+                    self.patience = None;
                     info!(%generation, "configuration in force");
                     self.in_force(generation);
                     if let Some(saver) = saver {
@@ -114,6 +157,9 @@ impl Follower {
                     warn!(%generation, rejected = rejected.len(), "configuration refused; the one before stays");
                     for it in &rejected {
                         warn!(resource = ?it.key, reason = it.reason, "refused");
+                    }
+                    if self.patience.is_some() {
+                        self.do_with_the_earlier()?;
                     }
                     self.report_refused();
                     conversation.say(Message::Nack(proto::Nack { generation: generation.0, rejected })).await;
