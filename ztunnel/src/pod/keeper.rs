@@ -10,7 +10,7 @@ use crate::view::Status;
 use fairway_config::model::WorkloadKey;
 use fairway_identity::Identities;
 use fairway_netns::Namespace;
-use fairway_netns::capture::{self, Capture, CaptureError, CaptureRules};
+use fairway_netns::capture::{self, Capture, CaptureError, CaptureRules, Fence};
 use fairway_runtime::drain::{self, Phase};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -282,9 +282,8 @@ impl Keeper {
         let (trigger, watch) = drain::channel();
         self.around.fleet.serve(pod.clone(), serving, watch);
         let place = Place { pod, sockets: Some(sockets), trigger: Some(trigger), releasing: None };
-        // Of a tunnel that was here before: what is as it should be is left alone.
-        if self.with_rules(namespace, capture::inspect).await? != Capture::Installed {
-            self.with_rules(namespace, capture::apply).await?;
+        if self.with_rules(namespace, capture::apply).await? == Fence::Down {
+            tracing::info!(pod = %self.key, "has connections from before, which go on outside the mesh");
         }
         Ok(place)
     }

@@ -18,6 +18,10 @@ pub(super) enum Statement {
     Tcp,
     /// It is TCP that opens a connection: SYN without ACK.
     Opening,
+    /// It is TCP that refuses or breaks a connection: RST.
+    Refusing,
+    /// From this port.
+    SourcePortIs(u16),
     /// To this port.
     PortIs(u16),
     /// To any port but this.
@@ -28,7 +32,9 @@ pub(super) enum Statement {
     ConnectionMarkIs(Mark),
     /// A socket of this host waits for it, or has it already.
     SomebodyListens,
-    /// No redirect changed where its connection goes.
+    /// A redirect changed where its connection goes.
+    Redirected,
+    /// None did.
     NotRedirected,
     /// Mark it.
     SetMark(Mark),
@@ -66,9 +72,11 @@ mod connection {
 }
 
 mod tcp {
+    pub(super) const SOURCE_PORT: (u32, u32) = (0, 2);
     pub(super) const DESTINATION_PORT: (u32, u32) = (2, 2);
     pub(super) const FLAGS: (u32, u32) = (13, 1);
     pub(super) const SYN: u8 = 0x02;
+    pub(super) const RST: u8 = 0x04;
     pub(super) const FIN_SYN_RST_ACK: u8 = 0x17;
 }
 
@@ -85,6 +93,10 @@ impl Statement {
             Self::Opening => {
                 vec![load_tcp(tcp::FLAGS), mask(&[tcp::FIN_SYN_RST_ACK]), compare(EQUAL, &[tcp::SYN])]
             }
+            Self::Refusing => {
+                vec![load_tcp(tcp::FLAGS), mask(&[tcp::RST]), compare(EQUAL, &[tcp::RST])]
+            }
+            Self::SourcePortIs(port) => vec![load_tcp(tcp::SOURCE_PORT), compare(EQUAL, &port.to_be_bytes())],
             Self::PortIs(port) => vec![load_tcp(tcp::DESTINATION_PORT), compare(EQUAL, &port.to_be_bytes())],
             Self::PortIsNot(port) => {
                 vec![load_tcp(tcp::DESTINATION_PORT), compare(NOT_EQUAL, &port.to_be_bytes())]
@@ -96,11 +108,8 @@ impl Statement {
                 vec![load_connection(connection::MARK), compare(EQUAL, &mark.to_ne_bytes())]
             }
             Self::SomebodyListens => vec![find_socket()],
-            Self::NotRedirected => vec![
-                load_connection(connection::STATUS),
-                mask(&connection::DESTINATION_CHANGED.to_ne_bytes()),
-                compare(EQUAL, &0u32.to_ne_bytes()),
-            ],
+            Self::Redirected => was_redirected(NOT_EQUAL),
+            Self::NotRedirected => was_redirected(EQUAL),
             Self::SetMark(Mark(mark)) => vec![immediate(&mark.to_ne_bytes()), store_meta(meta::MARK)],
             Self::SetConnectionMark(Mark(mark)) => {
                 vec![immediate(&mark.to_ne_bytes()), store_connection(connection::MARK)]
@@ -110,6 +119,14 @@ impl Statement {
             Self::Reset => vec![reset()],
         }
     }
+}
+
+fn was_redirected(compared: u32) -> Vec<Attribute> {
+    vec![
+        load_connection(connection::STATUS),
+        mask(&connection::DESTINATION_CHANGED.to_ne_bytes()),
+        compare(compared, &0u32.to_ne_bytes()),
+    ]
 }
 
 fn expression(name: &str, data: Vec<Attribute>) -> Attribute {

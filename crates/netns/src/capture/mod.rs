@@ -5,6 +5,7 @@
 //! [`Namespace::run`](crate::Namespace::run).
 
 mod expression;
+mod remember;
 mod reply_route;
 pub mod ruleset;
 #[cfg(test)]
@@ -12,6 +13,8 @@ mod tests;
 
 use crate::netlink::{Connection, Family, NetlinkError, attributes, covers, unless};
 use crate::socket::Mark;
+use crate::sockets;
+pub use ruleset::Fence;
 use ruleset::{Refuses, Ruleset};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -60,12 +63,28 @@ pub enum CaptureError {
     Failed(NetlinkError),
 }
 
-/// Puts the rules in place, whatever of them was there before. Nothing is captured until all is.
-pub fn apply(rules: &CaptureRules) -> Result<(), CaptureError> {
+/// Puts the rules in place, whatever of them was there before. Nothing is captured until all is. The fence goes up where
+/// nothing has to pass it: no connection is older than the rules.
+pub fn apply(rules: &CaptureRules) -> Result<Fence, CaptureError> {
     // The way back first: a connection captured before it exists would hang.
     reply_route::add(rules)?;
+    remember_half_closed()?;
+    let (found, fence) = look(rules)?;
+    // A tunnel that is restarted touches nothing that is right.
+    if found != Capture::Installed {
+        install(rules, fence)?;
+    }
+    // Looked at when every connection to come is captured.
+    if fence == Fence::Down && !sockets::has_connections()? {
+        install(rules, Fence::Up)?;
+        return Ok(Fence::Up);
+    }
+    Ok(fence)
+}
+
+fn install(rules: &CaptureRules, fence: Fence) -> Result<(), NetlinkError> {
     let install =
-        |refuses| Connection::open(Family::Netfilter)?.batch(&Ruleset::new(rules, refuses).install());
+        |refuses| Connection::open(Family::Netfilter)?.batch(&Ruleset::new(rules, refuses, fence).install());
     match install(who_refuses()) {
         Err(error) if is_not_supported(&error) && who_refuses() == Refuses::Kernel => {
             install(Refuses::Tunnel)?;
@@ -80,6 +99,21 @@ pub fn apply(rules: &CaptureRules) -> Result<(), CaptureError> {
     Ok(())
 }
 
+fn remember_half_closed() -> Result<(), NetlinkError> {
+    match remember::half_closed() {
+        Err(error) if is_not_supported(&error) || error.errno() == Some(libc::EINVAL) => {
+            if !FORGETS.swap(true, Relaxed) {
+                tracing::warn!(
+                    %error,
+                    "the kernel lacks NF_CT_NETLINK_TIMEOUT: half-closed connections that are silent for a minute break"
+                );
+            }
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 /// Captures nothing new from now on, in one step; what is captured goes on until [`remove`].
 pub fn let_go(rules: &CaptureRules) -> Result<(), CaptureError> {
     Connection::open(Family::Netfilter)?.batch(&Ruleset::letting_go(rules).install())?;
@@ -88,6 +122,8 @@ pub fn let_go(rules: &CaptureRules) -> Result<(), CaptureError> {
 
 /// Found out by the first who tries: it is the same in every namespace.
 static LOOKS_FOR_NO_SOCKETS: AtomicBool = AtomicBool::new(false);
+
+static FORGETS: AtomicBool = AtomicBool::new(false);
 
 fn who_refuses() -> Refuses {
     if LOOKS_FOR_NO_SOCKETS.load(Relaxed) { Refuses::Tunnel } else { Refuses::Kernel }
@@ -108,28 +144,33 @@ pub fn remove(rules: &CaptureRules) -> Result<(), CaptureError> {
     Ok(())
 }
 
-/// Looks whether the rules are in place.
+/// Looks whether the rules are in place. With the fence or without it: both is right.
 pub fn inspect(rules: &CaptureRules) -> Result<Capture, CaptureError> {
-    let ruleset = Ruleset::new(rules, who_refuses());
+    Ok(look(rules)?.0)
+}
+
+fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {
     let mut kernel = Connection::open(Family::Netfilter)?;
     let table = match kernel.ask(&ruleset::get_table()) {
         Ok(replies) => replies,
-        Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(Capture::Missing),
+        Err(error) if error.errno() == Some(libc::ENOENT) => return Ok((Capture::Missing, Fence::Down)),
         Err(error) => return Err(error.into()),
     };
-    if !table.iter().any(|reply| reply.attributes().is_some_and(|found| covers(found, &ruleset.table))) {
-        return Ok(Capture::Differs("the table is dormant".to_owned()));
-    }
     // Lists of chains hold those of every table.
     let chains = kernel.dump(&ruleset::list_chains())?;
     let chains: Vec<_> =
         chains.iter().filter_map(|reply| reply.attributes()).filter(|it| ruleset::is_ours(it)).collect();
+    let fence = ruleset::fence_among(&chains);
+    let ruleset = Ruleset::new(rules, who_refuses(), fence);
+    if !table.iter().any(|reply| reply.attributes().is_some_and(|found| covers(found, &ruleset.table))) {
+        return Ok((Capture::Differs("the table is dormant".to_owned()), fence));
+    }
     let rows = kernel.dump(&ruleset::list_rules())?;
     let rows: Vec<_> = rows.iter().filter_map(|reply| reply.attributes()).collect();
     if let Some(difference) = ruleset.difference(&chains, &rows) {
-        return Ok(Capture::Differs(difference));
+        return Ok((Capture::Differs(difference), fence));
     }
-    Ok(reply_route::difference(rules)?.map_or(Capture::Installed, Capture::Differs))
+    Ok((reply_route::difference(rules)?.map_or(Capture::Installed, Capture::Differs), fence))
 }
 
 // === impl CaptureRules ===

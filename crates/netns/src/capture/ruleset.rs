@@ -30,6 +30,15 @@ pub enum Refuses {
     Tunnel,
 }
 
+/// Whether anything but the tunnel may speak TCP to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// Nothing may, not even a connection that was captured and that the kernel has forgotten.
+    Up,
+    /// What was open before the rules may.
+    Down,
+}
+
 /// Where in a packet's way a chain is asked.
 #[derive(Clone, Copy)]
 struct Chain {
@@ -48,13 +57,16 @@ const MARKING: i32 = -150;
 const TRANSLATION: i32 = -100;
 const FILTER: i32 = 0;
 
-const CHAINS: [Chain; 5] = [
+const FENCE: &str = "fence";
+
+const CHAINS: [Chain; 6] = [
     Chain { name: "outbound", kind: "nat", hook: OUTPUT, priority: TRANSLATION },
     Chain { name: "inbound", kind: "nat", hook: PREROUTING, priority: TRANSLATION },
     Chain { name: "remember", kind: "filter", hook: PREROUTING, priority: MARKING },
     // Of kind "route": a packet whose mark it changes is routed again.
     Chain { name: "answer", kind: "route", hook: OUTPUT, priority: MARKING },
     Chain { name: "protect", kind: "filter", hook: INPUT, priority: FILTER },
+    Chain { name: FENCE, kind: "filter", hook: OUTPUT, priority: FILTER },
 ];
 
 /// The rules. The comments go to the kernel too, for whoever lists them.
@@ -105,28 +117,48 @@ fn rules(numbers: &CaptureRules, refuses: Refuses) -> Vec<(&'static str, &'stati
             "the inbound port is only for what was redirected",
             vec![Tcp, PortIs(inbound_port), NotRedirected, Reset],
         ),
+        (FENCE, "what stays within the pod", vec![ToLoopback, Accept]),
+        (FENCE, "connections that the tunnel makes", vec![MarkIs(own_mark), Accept]),
+        // Those it accepts carry no mark.
+        (FENCE, "tunnels that others make", vec![Tcp, SourcePortIs(hbone_port), Accept]),
+        (FENCE, "what goes to the tunnel", vec![Redirected, Accept]),
+        (FENCE, "answers on their way back to it", vec![Reply, ConnectionMarkIs(reply_mark), Accept]),
+        (FENCE, "that nobody is there may be said", vec![Tcp, Refusing, Accept]),
+        (FENCE, "no TCP leaves the pod by another way", vec![Tcp, Reset]),
     ]
+}
+
+/// Whether the fence is up, where these chains of ours were found.
+pub(super) fn fence_among(chains: &[&[u8]]) -> Fence {
+    let is_fence = |found: &&[u8]| attribute(found, chain::NAME).is_some_and(|name| is_text(name, FENCE));
+    if chains.iter().any(is_fence) { Fence::Up } else { Fence::Down }
 }
 
 // === impl Ruleset ===
 
 impl Ruleset {
     /// The rules made of these numbers.
-    pub fn new(numbers: &CaptureRules, refuses: Refuses) -> Self {
-        Self::made_of(rules(numbers, refuses))
+    pub fn new(numbers: &CaptureRules, refuses: Refuses, fence: Fence) -> Self {
+        Self::made_of(rules(numbers, refuses), fence)
     }
 
     /// Those of a pod that leaves: new connections are not redirected any more, and what was redirected still finds its way.
     pub fn letting_go(numbers: &CaptureRules) -> Self {
         let mut rules = rules(numbers, Refuses::Tunnel);
         rules.retain(|(_, _, statements)| !statements.iter().any(|it| matches!(it, Redirect(_))));
-        Self::made_of(rules)
+        Self::made_of(rules, Fence::Down)
     }
 
-    fn made_of(rules: Vec<(&'static str, &'static str, Vec<Statement>)>) -> Self {
-        let chains = CHAINS.iter().map(|chain| (chain.name, chain.attributes())).collect();
+    fn made_of(rules: Vec<(&'static str, &'static str, Vec<Statement>)>, fence: Fence) -> Self {
+        let is_there = |chain: &str| fence == Fence::Up || chain != FENCE;
+        let chains = CHAINS
+            .iter()
+            .filter(|chain| is_there(chain.name))
+            .map(|chain| (chain.name, chain.attributes()))
+            .collect();
         let rules = rules
             .into_iter()
+            .filter(|(chain, ..)| is_there(chain))
             .map(|(chain, comment, statements)| Rule {
                 chain,
                 attributes: rule_attributes(chain, comment, &statements),

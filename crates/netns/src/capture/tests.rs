@@ -1,9 +1,9 @@
-use super::ruleset::{self, Refuses, Ruleset};
+use super::ruleset::{self, Fence, Refuses, Ruleset};
 use super::*;
 
 #[test]
 fn one_transaction_replaces_whatever_was_there() {
-    let batch = Ruleset::new(&CaptureRules::default(), Refuses::Kernel).batch();
+    let batch = Ruleset::new(&CaptureRules::default(), Refuses::Kernel, Fence::Down).batch();
     let kinds: Vec<u16> = batch.iter().map(|message| u16::from_ne_bytes([message[4], message[5]])).collect();
     const NFT: u16 = 10 << 8;
     // Begin, table there for sure, gone, new, five chains, eight rules, commit.
@@ -33,7 +33,7 @@ fn the_numbers_go_where_they_belong() {
             .filter(|message| has(message, chain.as_bytes()) && has(message, &port.to_be_bytes()))
             .count()
     };
-    let batch = Ruleset::new(&rules, Refuses::Tunnel).batch();
+    let batch = Ruleset::new(&rules, Refuses::Tunnel, Fence::Up).batch();
     for (chain, port, times) in [
         ("outbound\0", 0x1111, 1),
         ("inbound\0", 0x2222, 1),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is tests
 
+mod fence;
 mod inbound;
 mod outbound;
 mod stage;

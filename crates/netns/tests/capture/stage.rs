@@ -1,6 +1,6 @@
 //! Two pods, one of them captured, and a tunnel end that says what it got.
 
-use fairway_netns::capture::{self, CaptureRules};
+use fairway_netns::capture::{self, CaptureRules, Fence};
 use fairway_netns::socket::{Listen, ReusePort, Transparency, original_destination};
 use fairway_testbed::{Network, Pod, Sandbox, Subnet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -57,9 +57,9 @@ impl Stage {
         Self { network, pod, other, rules: CaptureRules::default() }
     }
 
-    pub fn capture(&self) {
+    pub fn capture(&self) -> Fence {
         let rules = self.rules;
-        self.pod.namespace().run_blocking(move || capture::apply(&rules)).unwrap().unwrap();
+        self.pod.namespace().run_blocking(move || capture::apply(&rules)).unwrap().unwrap()
     }
 
     pub fn inspect(&self) -> capture::Capture {
@@ -73,8 +73,8 @@ impl Stage {
             address: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
             backlog: 128,
             reuse_port: ReusePort::Shared,
-            transparency: Transparency::Transparent,
-            mark: Some(self.rules.own_mark),
+            transparency: Transparency::Opaque,
+            mark: None,
         };
         TcpListener::from_std(self.pod.namespace().listen(wanted).await.unwrap()).unwrap()
     }

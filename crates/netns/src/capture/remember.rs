@@ -1,0 +1,39 @@
+//! How long the kernel remembers a connection of which one side has ended: as long as one that is open.
+//!
+//! By itself it forgets such a connection when nobody says anything for one or two minutes. What is said after that is not
+//! translated any more: it would leave the pod for where the program thinks it goes, in plaintext, and be refused there.
+
+use crate::netlink::{Attribute, Connection, Family, Message, NetlinkError, flags};
+
+/// Five days, as the kernel has it for open connections.
+const SECONDS: u32 = 5 * 24 * 60 * 60;
+
+/// `linux/netfilter/nfnetlink_cttimeout.h`
+mod timeout {
+    pub(super) const SUBSYSTEM: u16 = 8;
+    pub(super) const SET_DEFAULTS: u16 = 3;
+    pub(super) const NETWORK: u16 = 2;
+    pub(super) const TRANSPORT: u16 = 3;
+    pub(super) const DATA: u16 = 4;
+    pub(super) const FIN_WAIT: u16 = 4;
+    pub(super) const CLOSE_WAIT: u16 = 5;
+}
+
+/// Has it remember them in this namespace.
+pub(super) fn half_closed() -> Result<(), NetlinkError> {
+    const TCP: u8 = 6;
+    let seconds =
+        [timeout::FIN_WAIT, timeout::CLOSE_WAIT].map(|state| Attribute::be32(state, SECONDS)).to_vec();
+    Connection::open(Family::Netfilter)?.execute(&Message {
+        what: "remember half-closed connections".to_owned(),
+        kind: timeout::SUBSYSTEM << 8 | timeout::SET_DEFAULTS,
+        flags: flags::ACK,
+        fixed: vec![libc::AF_INET as u8, 0, 0, 0],
+        attributes: vec![
+            // They hold for both; one has to be named.
+            Attribute::bytes(timeout::NETWORK, (libc::AF_INET as u16).to_be_bytes()),
+            Attribute::bytes(timeout::TRANSPORT, [TCP]),
+            Attribute::nested(timeout::DATA, seconds),
+        ],
+    })
+}
