@@ -4,6 +4,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,11 +21,21 @@ type Flow struct {
 	Port uint16
 }
 
+// Seen is what went by of a flow.
+type Seen struct {
+	// Packets in both directions.
+	Packets int
+	// Bytes that a program said.
+	Bytes int
+	// First packet: who sent it, and its flags.
+	First string
+}
+
 // Tap counts the packets of TCP between some addresses.
 type Tap struct {
 	socket int
 	mu     sync.Mutex
-	flows  map[Flow]int
+	flows  map[Flow]Seen
 	among  []netip.Prefix
 	over   sync.WaitGroup
 }
@@ -41,7 +52,7 @@ func Listen(among ...string) (*Tap, error) {
 		_ = unix.Close(socket)
 		return nil, err
 	}
-	tap := &Tap{socket: socket, flows: map[Flow]int{}}
+	tap := &Tap{socket: socket, flows: map[Flow]Seen{}}
 	for _, text := range among {
 		prefix, err := parsePrefix(text)
 		if err != nil {
@@ -68,14 +79,10 @@ func (t *Tap) isAmong(address netip.Addr) bool {
 }
 
 // Flows counted so far, by who connected to which port of whom.
-func (t *Tap) Flows() map[Flow]int {
+func (t *Tap) Flows() map[Flow]Seen {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	flows := make(map[Flow]int, len(t.flows))
-	for flow, count := range t.flows {
-		flows[flow] = count
-	}
-	return flows
+	return maps.Clone(t.flows)
 }
 
 // Reset forgets what was counted.
@@ -98,8 +105,9 @@ func (t *Tap) Ports() []uint16 {
 // String is for people.
 func (t *Tap) String() string {
 	var lines []string
-	for flow, count := range t.Flows() {
-		lines = append(lines, fmt.Sprintf("%s → %s:%d: %d packets", flow.Client, flow.Server, flow.Port, count))
+	for flow, seen := range t.Flows() {
+		lines = append(lines, fmt.Sprintf("%s → %s:%d: %d packets, %d bytes, first %s",
+			flow.Client, flow.Server, flow.Port, seen.Packets, seen.Bytes, seen.First))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "; ")
@@ -118,12 +126,12 @@ func (t *Tap) read() {
 	defer func() { _ = unix.Close(t.socket) }()
 	buffer := make([]byte, 256) // headers are enough
 	for {
-		length, _, err := unix.Recvfrom(t.socket, buffer, 0)
+		length, _, err := unix.Recvfrom(t.socket, buffer, unix.MSG_TRUNC)
 		t.mu.Lock()
 		over := len(t.among) == 0
 		if err == nil && !over {
-			if flow, is := parse(buffer[:length]); is && t.isAmong(flow.Client) && t.isAmong(flow.Server) {
-				t.flows[flow]++
+			if flow, segment, is := parse(buffer[:min(length, len(buffer))]); is && t.isAmong(flow.Client) && t.isAmong(flow.Server) {
+				t.flows[flow] = t.flows[flow].and(segment, length)
 			}
 		}
 		t.mu.Unlock()
@@ -136,41 +144,77 @@ func (t *Tap) read() {
 	}
 }
 
-// parse reads an IP packet. The side with the lower port is taken for the server: ports of clients are high.
-func parse(packet []byte) (Flow, bool) {
-	source, target, segment, is := unwrap(packet)
-	if !is || len(segment) < 14 {
-		return Flow{}, false
-	}
-	from, to := binary.BigEndian.Uint16(segment), binary.BigEndian.Uint16(segment[2:])
-	const reset = 4
-	if segment[13]&reset != 0 {
-		return Flow{}, false // says that nobody is there
-	}
-	if from < to {
-		source, target, to = target, source, from
-	}
-	return Flow{Client: source, Server: target, Port: to}, true
+// segment of TCP: who sent it, and what it is.
+type segment struct {
+	from, to netip.AddrPort
+	flags    byte
+	// header is where its payload begins in the packet.
+	header int
 }
 
-// unwrap finds the TCP segment of a packet: of IPv4's fragments the first, of IPv6 where no header stands between.
-func unwrap(packet []byte) (source, target netip.Addr, segment []byte, is bool) {
+const reset = 4
+
+// and counts one more packet, which was so long.
+func (s Seen) and(it segment, length int) Seen {
+	if s.Packets == 0 {
+		s.First = fmt.Sprintf("%s > %s [%s]", it.from, it.to, flagsOf(it.flags))
+	}
+	s.Packets++
+	s.Bytes += max(length-it.header, 0)
+	return s
+}
+
+func flagsOf(flags byte) string {
+	var names []string
+	for bit, name := range []string{"FIN", "SYN", "RST", "PSH", "ACK", "URG"} {
+		if flags&(1<<bit) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// parse reads an IP packet. The side with the lower port is taken for the server: ports of clients are high.
+func parse(packet []byte) (Flow, segment, bool) {
+	source, target, header, is := unwrap(packet)
+	if !is || len(packet) < header+14 {
+		return Flow{}, segment{}, false
+	}
+	tcp := packet[header:]
+	it := segment{
+		from:   netip.AddrPortFrom(source, binary.BigEndian.Uint16(tcp)),
+		to:     netip.AddrPortFrom(target, binary.BigEndian.Uint16(tcp[2:])),
+		flags:  tcp[13],
+		header: header + int(tcp[12]>>4)*4,
+	}
+	if it.flags&reset != 0 {
+		return Flow{}, it, false // says that nobody is there
+	}
+	client, server := it.from, it.to
+	if client.Port() < server.Port() {
+		client, server = server, client
+	}
+	return Flow{Client: client.Addr(), Server: server.Addr(), Port: server.Port()}, it, true
+}
+
+// unwrap finds where the TCP segment of a packet begins: of IPv4's fragments the first, of IPv6 where no header stands between.
+func unwrap(packet []byte) (source, target netip.Addr, header int, is bool) {
 	const ipv4, ipv6 = 20, 40
 	switch {
 	case len(packet) >= ipv4 && packet[0]>>4 == 4 && packet[9] == unix.IPPROTO_TCP:
-		header := int(packet[0]&15) * 4
+		header = int(packet[0]&15) * 4
 		if len(packet) < header || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
-			return source, target, nil, false
+			return source, target, 0, false
 		}
 		source, _ = netip.AddrFromSlice(packet[12:16])
 		target, _ = netip.AddrFromSlice(packet[16:20])
-		return source, target, packet[header:], true
+		return source, target, header, true
 	case len(packet) >= ipv6 && packet[0]>>4 == 6 && packet[6] == unix.IPPROTO_TCP:
 		source, _ = netip.AddrFromSlice(packet[8:24])
 		target, _ = netip.AddrFromSlice(packet[24:40])
-		return source, target, packet[ipv6:], true
+		return source, target, ipv6, true
 	}
-	return source, target, nil, false
+	return source, target, 0, false
 }
 
 func htons(value uint16) uint16 { return value<<8 | value>>8 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,8 +94,15 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		}
 		cmd = own.Machines()[name].ExecNet(append([]string{tests, "-own", "-reboot=" + reboot}, arguments...)...)
 	}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, &log), os.Stderr
 	failed := t.report.Step("behaviour under change", cmd.Run)
+	if err := os.MkdirAll(plan.dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(plan.dir, "tests.log"), log.Bytes(), 0o644); err != nil {
+		return err
+	}
 	results, err := record.Read(filepath.Join(plan.dir, "results.json"))
 	if err != nil {
 		return fmt.Errorf("%w (the tests: %w)", err, failed)
@@ -104,6 +113,7 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		return err
 	}
 	if failed != nil {
+		fmt.Printf("\nwhat the tests said that failed:\n%s\n", record.Failed(log.String()))
 		return fmt.Errorf("tests of behaviour: %w", failed)
 	}
 	return nil
