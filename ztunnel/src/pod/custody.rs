@@ -5,6 +5,7 @@ use super::{Candidate, Claim, Legacy, LocalPod, Netns};
 use crate::Settings;
 use crate::proxy::Listeners;
 use fairway_config::model::WorkloadKey;
+use fairway_netns::capture::Fence;
 use fairway_netns::{Namespace, NetnsError};
 use fairway_runtime::drain;
 use std::net::IpAddr;
@@ -34,6 +35,8 @@ pub(super) struct Place {
     pub(super) sockets: Option<Listeners>,
     /// Taken when it ends politely.
     pub(super) trigger: Option<drain::Trigger>,
+    /// As it was when the rules were last put there.
+    pub(super) fence: Fence,
     pub(super) releasing: Option<Releasing>,
 }
 

@@ -172,8 +172,10 @@ impl Keeper {
                 custody.place = Some(self.capture(&namespace, custody).await?);
                 tracing::info!(pod = %self.key, "captured");
             }
-            (Step::Repair, _) => {
-                self.with_rules(&namespace, capture::apply).await?;
+            (Step::Repair, Some(place)) => {
+                let before = place.fence;
+                place.fence =
+                    self.with_rules(&namespace, move |rules| capture::repair(rules, before)).await?;
                 self.status().repairs += 1;
                 tracing::warn!(pod = %self.key, "capture rules were changed by somebody else; put back");
             }
@@ -183,12 +185,13 @@ impl Keeper {
             }
             (Step::LetGo, Some(place)) => {
                 self.with_rules(&namespace, capture::let_go).await?;
+                place.fence = Fence::Down;
                 if let Some(releasing) = &mut place.releasing {
                     releasing.let_go = Some(Instant::now());
                 }
             }
             (Step::StopRelease, Some(place)) => {
-                self.with_rules(&namespace, capture::apply).await?;
+                place.fence = self.with_rules(&namespace, capture::apply).await?;
                 place.releasing = None;
             }
             (Step::Free, Some(_)) => {
@@ -196,7 +199,7 @@ impl Keeper {
                 custody.place = None;
                 tracing::info!(pod = %self.key, "released");
             }
-            (Step::Nothing | Step::StartRelease | Step::LetGo | Step::StopRelease | Step::Free, _) => {}
+            (Step::Nothing, _) | (_, None) => {}
         }
         if let (Some(place), Some(workload)) = (&custody.place, workload) {
             place.pod.identify(|| self.around.identities.subscribe(&workload.identity));
@@ -235,7 +238,8 @@ impl Keeper {
         if look == Look::Away {
             return Ok(Held::Captured(Rules::Right));
         }
-        let found = self.with_rules(namespace, capture::inspect).await?;
+        let fence = place.fence;
+        let found = self.with_rules(namespace, move |rules| capture::inspect(rules, fence)).await?;
         if let Capture::Differs(difference) = &found {
             tracing::warn!(pod = %self.key, difference, "capture rules are not as they should be");
         }
@@ -258,7 +262,7 @@ impl Keeper {
     async fn with_rules<T: Send + 'static>(
         &self,
         namespace: &Namespace,
-        act: fn(&CaptureRules) -> Result<T, CaptureError>,
+        act: impl FnOnce(&CaptureRules) -> Result<T, CaptureError> + Send + 'static,
     ) -> Result<T, PodError> {
         let rules = self.around.settings.rules();
         Ok(namespace.run(move || act(&rules)).await??)
@@ -281,9 +285,11 @@ impl Keeper {
         ));
         let (trigger, watch) = drain::channel();
         self.around.fleet.serve(pod.clone(), serving, watch);
-        let place = Place { pod, sockets: Some(sockets), trigger: Some(trigger), releasing: None };
-        if self.with_rules(namespace, capture::apply).await? == Fence::Down {
-            tracing::info!(pod = %self.key, "has connections from before, which go on outside the mesh");
+        let (sockets, trigger) = (Some(sockets), Some(trigger));
+        let mut place = Place { pod, sockets, trigger, fence: Fence::Down, releasing: None };
+        place.fence = self.with_rules(namespace, capture::apply).await?;
+        if place.fence == Fence::Down {
+            tracing::info!(pod = %self.key, "has connections from before, which go on as they are");
         }
         Ok(place)
     }

@@ -2,7 +2,7 @@
 
 use crate::mesh::{Cluster, at, probed, start_program, talk, workload};
 use fairway_config::model::{Mesh, MutualTls};
-use fairway_netns::capture::{self, Capture, CaptureRules};
+use fairway_netns::capture::{self, Capture, CaptureRules, Fence};
 use fairway_netns::socket::Connect;
 use fairway_testbed::{Pod, Sandbox, Wire};
 use fairway_ztunnel::{PodError, PodState};
@@ -10,7 +10,7 @@ use fairway_ztunnel::{PodError, PodState};
 const CAPTURED: Mesh = Mesh::Captured(MutualTls::Permissive);
 
 async fn rules_of(pod: &Pod) -> Capture {
-    pod.namespace().run(|| capture::inspect(&CaptureRules::default())).await.unwrap().unwrap()
+    pod.namespace().run(|| capture::inspect(&CaptureRules::default(), Fence::Down)).await.unwrap().unwrap()
 }
 
 #[test]
@@ -228,7 +228,8 @@ fn the_node_itself_is_never_captured() {
         let node = cluster.network.node().clone();
         let refused = cluster.register(0, "pod", "/proc/self/ns/net".as_ref()).await;
         assert!(matches!(refused, Err(PodError::NodeNamespace(id)) if id == node.id()), "{refused:?}");
-        let rules = node.run(|| capture::inspect(&CaptureRules::default())).await.unwrap().unwrap();
+        let rules =
+            node.run(|| capture::inspect(&CaptureRules::default(), Fence::Down)).await.unwrap().unwrap();
         assert_eq!(rules, Capture::Missing);
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::mesh::{Cluster, at, id, service, start_program, talk, workload};
 use fairway_config::model::{Mesh, MutualTls};
-use fairway_netns::capture::{self, Capture, CaptureRules};
+use fairway_netns::capture::{self, Capture, CaptureRules, Fence};
 use fairway_testbed::{Pod, Sandbox};
 use fairway_ztunnel::PodState;
 use fairway_ztunnel::register::Client;
@@ -128,7 +128,11 @@ fn when_the_mesh_leaves_a_node_its_pods_are_let_go_and_open_connections_go_on() 
                 Client::connect(&cluster.socket(node)).await.unwrap().release().await.unwrap();
             }
             let rules_of = async |pod: &Pod| {
-                pod.namespace().run(|| capture::inspect(&CaptureRules::default())).await.unwrap().unwrap()
+                pod.namespace()
+                    .run(|| capture::inspect(&CaptureRules::default(), Fence::Down))
+                    .await
+                    .unwrap()
+                    .unwrap()
             };
             echo(&mut stream, "still here").await;
             // In plaintext, which the strict server would have refused.

@@ -66,12 +66,19 @@ pub enum CaptureError {
 /// Puts the rules in place, whatever of them was there before. Nothing is captured until all is. The fence goes up where
 /// nothing has to pass it: no connection is older than the rules.
 pub fn apply(rules: &CaptureRules) -> Result<Fence, CaptureError> {
+    repair(rules, Fence::Down)
+}
+
+/// The same after somebody has changed them. A fence that was up is up again at once: what was opened meanwhile went around
+/// the tunnel.
+pub fn repair(rules: &CaptureRules, before: Fence) -> Result<Fence, CaptureError> {
     // The way back first: a connection captured before it exists would hang.
     reply_route::add(rules)?;
     remember_half_closed()?;
-    let (found, fence) = look(rules)?;
+    let (found, standing) = look(rules)?;
+    let fence = if before == Fence::Up { before } else { standing };
     // A tunnel that is restarted touches nothing that is right.
-    if found != Capture::Installed {
+    if found != Capture::Installed || fence != standing {
         install(rules, fence)?;
     }
     // Looked at when every connection to come is captured.
@@ -144,9 +151,14 @@ pub fn remove(rules: &CaptureRules) -> Result<(), CaptureError> {
     Ok(())
 }
 
-/// Looks whether the rules are in place. With the fence or without it: both is right.
-pub fn inspect(rules: &CaptureRules) -> Result<Capture, CaptureError> {
-    Ok(look(rules)?.0)
+/// Looks whether the rules are in place, and the fence where it was put up.
+pub fn inspect(rules: &CaptureRules, fence: Fence) -> Result<Capture, CaptureError> {
+    match look(rules)? {
+        (Capture::Installed, Fence::Down) if fence == Fence::Up => {
+            Ok(Capture::Differs("the chain fence is gone".to_owned()))
+        }
+        (found, _) => Ok(found),
+    }
 }
 
 fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {

@@ -1,7 +1,7 @@
 //! Nothing that was captured goes around the tunnel, however late.
 
 use crate::stage::{Stage, accept, both, talk, within};
-use fairway_netns::capture::Fence;
+use fairway_netns::capture::{self, Fence};
 use fairway_netns::socket::{Connect, Source};
 use fairway_testbed::{Pod, Sandbox};
 use std::io::ErrorKind;
@@ -138,6 +138,34 @@ fn the_fence_is_up_unless_a_connection_is_older_than_the_rules() {
             // From now on it stays, whatever is open: that was captured.
             let _open = captured_connections(&stage).await;
             assert_eq!(stage.capture(), Fence::Up);
+        },
+    );
+}
+
+#[test]
+fn a_fence_that_somebody_pulled_down_is_put_up_whatever_is_open() {
+    Sandbox::run_async_test(
+        "fence::a_fence_that_somebody_pulled_down_is_put_up_whatever_is_open",
+        async |sandbox| {
+            let stage = Stage::set(sandbox);
+            assert_eq!(stage.capture(), Fence::Up);
+            let mut captured = captured_connections(&stage).await;
+            let rules = stage.rules;
+            let remove = move || capture::remove(&rules);
+            stage.pod.namespace().run_blocking(remove).unwrap().unwrap();
+            let there = SocketAddr::new(both()[0].other, 8080);
+            let app = stage.other.listen(there).await.unwrap();
+            let mut around = within(stage.pod.connect(there)).await.unwrap();
+            let _server = accept(&app).await;
+
+            let repair = move || capture::repair(&rules, Fence::Up);
+            assert_eq!(stage.pod.namespace().run_blocking(repair).unwrap().unwrap(), Fence::Up);
+            for (program, tunnel) in &mut captured {
+                talk(program, tunnel).await;
+            }
+            around.write_all(b"a secret").await.unwrap();
+            let broken = within(around.read(&mut [0; 8])).await.unwrap_err().kind();
+            assert_eq!(broken, ErrorKind::ConnectionReset);
         },
     );
 }

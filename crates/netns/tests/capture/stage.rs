@@ -3,6 +3,7 @@
 use fairway_netns::capture::{self, CaptureRules, Fence};
 use fairway_netns::socket::{Listen, ReusePort, Transparency, original_destination};
 use fairway_testbed::{Network, Pod, Sandbox, Subnet};
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,8 @@ pub struct Stage {
     /// Not.
     pub other: Pod,
     pub rules: CaptureRules,
+    /// As it was left.
+    pub fence: Cell<Fence>,
 }
 
 /// The same test for both kinds of addresses.
@@ -54,17 +57,21 @@ impl Stage {
         let [v4, v6] = both();
         let pod = network.add_pod("captured", &[v4.pod, v6.pod]).unwrap();
         let other = network.add_pod("other", &[v4.other, v6.other]).unwrap();
-        Self { network, pod, other, rules: CaptureRules::default() }
+        Self { network, pod, other, rules: CaptureRules::default(), fence: Cell::new(Fence::Down) }
     }
 
     pub fn capture(&self) -> Fence {
         let rules = self.rules;
-        self.pod.namespace().run_blocking(move || capture::apply(&rules)).unwrap().unwrap()
+        let before = self.fence.get();
+        let fence = self.pod.namespace().run_blocking(move || capture::repair(&rules, before));
+        self.fence.set(fence.unwrap().unwrap());
+        self.fence.get()
     }
 
     pub fn inspect(&self) -> capture::Capture {
         let rules = self.rules;
-        self.pod.namespace().run_blocking(move || capture::inspect(&rules)).unwrap().unwrap()
+        let fence = self.fence.get();
+        self.pod.namespace().run_blocking(move || capture::inspect(&rules, fence)).unwrap().unwrap()
     }
 
     /// A listener as the tunnel has it.

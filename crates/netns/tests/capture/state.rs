@@ -85,6 +85,8 @@ fn meddling_is_noticed_and_mended() {
         ("nft", &["insert", "rule", "inet", "fairway", "outbound", "accept"]),
         ("nft", &["add", "rule", "inet", "fairway", "inbound", "accept"]),
         ("nft", &["add", "chain", "inet", "fairway", "mine"]),
+        ("nft", &["flush", "chain", "inet", "fairway", "fence"]),
+        ("nft", &["flush chain inet fairway fence; delete chain inet fairway fence"]),
         ("nft", &["add", "table", "inet", "fairway", "{ flags dormant; }"]),
         ("nft", &["chain", "inet", "fairway", "outbound", "{ policy drop; }"]),
         ("ip", &["rule", "del", "priority", "15006"]),

@@ -13,7 +13,7 @@ use crate::succession::Duty;
 use crate::view::PodTable;
 use fairway_config::model::{Mesh, WorkloadKey};
 use fairway_netns::Namespace;
-use fairway_netns::capture::{self, Capture};
+use fairway_netns::capture::{self, Capture, Fence};
 use processes::Found;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -146,7 +146,7 @@ impl Finder {
 
     async fn clean_one(&self, namespace: &Namespace, key: &WorkloadKey) -> Result<(), super::PodError> {
         let rules = self.settings.rules();
-        let left = namespace.run(move || capture::inspect(&rules)).await??;
+        let left = namespace.run(move || capture::inspect(&rules, Fence::Down)).await??;
         if left != Capture::Missing {
             namespace.run(move || capture::remove(&rules)).await??;
             tracing::info!(pod = %key, "released: it left the mesh while no tunnel ran here");
