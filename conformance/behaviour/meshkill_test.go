@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fairway-mesh/fairway/conformance/behaviour/peer"
 	"github.com/fairway-mesh/fairway/conformance/behaviour/record"
+	"github.com/fairway-mesh/fairway/conformance/behaviour/wire"
 )
 
 const killedRounds = 5
@@ -25,7 +27,8 @@ func TestMeshKilledTunnel(t *testing.T) {
 	tap := s.tapBetween("0.0.0.0/0")
 	changing, stop := context.WithCancel(s.ctx)
 	defer stop()
-	go s.changeForever(changing)
+	var changes atomic.Int64
+	go s.changeForever(changing, &changes)
 	plain := 0
 	for round := range killedRounds {
 		name := fmt.Sprintf("server%d", round)
@@ -34,14 +37,17 @@ func TestMeshKilledTunnel(t *testing.T) {
 		load := s.requests("client", port(name, 8080), 50, 4, "-once")
 		s.pod(name, nodes[1], "", "", "")
 		s.until(ample, "the first tunnel to "+name, func() (string, error) {
-			for flow := range tap.Flows() {
-				if flow.Client == client && flow.Port == tunnelPort {
-					return "", nil
-				}
+			server, err := netip.ParseAddr(podIP(s.get("Pod", name)))
+			if err != nil {
+				return "it has no address", nil
 			}
-			return "none", nil
+			_, is := tap.Flows()[wire.Flow{Client: client, Server: server, Port: tunnelPort}]
+			return missing(is, "none"), nil
 		})
-		// What came just now is not on the disk yet.
+		// What came just now is not on the disk yet, for something has come all the time.
+		if changes.Swap(0) == 0 {
+			s.Fatal("nothing has changed meanwhile")
+		}
 		time.Sleep(time.Duration(round) * 100 * time.Millisecond)
 		s.must(process.Kill())
 		start := time.Now()
@@ -73,9 +79,11 @@ func TestMeshKilledTunnel(t *testing.T) {
 }
 
 // changeForever changes the ports of a Service that nobody uses, so that the tunnels have a new configuration all the time.
-func (s *stage) changeForever(ctx context.Context) {
+func (s *stage) changeForever(ctx context.Context, changes *atomic.Int64) {
 	for i := 0; ctx.Err() == nil; i++ {
-		_ = s.patch("Service", s.namespace, "client", fmt.Sprintf(`{"spec":{"ports":[{"name":"extra","port":%d}]}}`, 9000+i%500))
+		if s.patch("Service", s.namespace, "client", fmt.Sprintf(`{"spec":{"ports":[{"name":"extra","port":%d}]}}`, 9000+i%500)) == nil {
+			changes.Add(1)
+		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }

@@ -1,12 +1,11 @@
 package record
 
-import (
-	"strings"
-)
+import "strings"
 
-// Failed gives what the tests that failed printed, of the log of a run with -test.v: a run of many prints much after them.
+// Failed gives what the tests printed that failed or did not end, of the log of a run with -test.v: a run of many prints much
+// after them.
 func Failed(log string) string {
-	const began, failed = "=== RUN   ", "--- FAIL: "
+	const began, passed, skipped = "=== RUN   ", "--- PASS: ", "--- SKIP: "
 	var all, test strings.Builder
 	bad := false
 	end := func() {
@@ -20,8 +19,11 @@ func Failed(log string) string {
 		// The parts of a test have its name and a slash.
 		if name, is := strings.CutPrefix(line, began); is && !strings.Contains(name, "/") {
 			end()
+			bad = true
 		}
-		bad = bad || strings.HasPrefix(line, failed)
+		if strings.HasPrefix(line, passed) || strings.HasPrefix(line, skipped) {
+			bad = false
+		}
 		test.WriteString(line)
 	}
 	end()

@@ -69,4 +69,8 @@ FAIL
 	if got := Failed(strings.ReplaceAll(log, "--- FAIL", "--- PASS")); got != "" {
 		t.Errorf("nothing failed, and this is said of it:\n%s", got)
 	}
+	stuck := "=== RUN   TestD\npanic: test timed out\n"
+	if got := Failed(log + stuck); !strings.HasSuffix(got, stuck) {
+		t.Errorf("of a test that did not end is said\n%s", got)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -97,11 +98,8 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(os.Stdout, &log), os.Stderr
 	failed := t.report.Step("behaviour under change", cmd.Run)
-	if err := os.MkdirAll(plan.dir, 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(plan.dir, "tests.log"), log.Bytes(), 0o644); err != nil {
-		return err
+	if err := errors.Join(os.MkdirAll(plan.dir, 0o755), os.WriteFile(filepath.Join(plan.dir, "tests.log"), log.Bytes(), 0o644)); err != nil {
+		return errors.Join(failed, err)
 	}
 	results, err := record.Read(filepath.Join(plan.dir, "results.json"))
 	if err != nil {

@@ -3,7 +3,8 @@
 //! The function works in the calling thread's namespace: call it through [`Namespace::run`](crate::Namespace::run).
 
 use crate::address::octets;
-use crate::netlink::{Connection, Family, Message, NetlinkError, Reply};
+use crate::netlink::{Connection, Family, Message, NetlinkError, Reply, attributes};
+use crate::socket::Mark;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const BY_FAMILY: u16 = 20;
@@ -40,9 +41,21 @@ pub fn has_connection(source: SocketAddr, destination: SocketAddr) -> Result<boo
     }
 }
 
-/// Whether any process of this namespace has a TCP connection that leaves it.
-pub fn has_connections() -> Result<bool, NetlinkError> {
+/// A TCP connection of a process of this namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpConnection {
+    /// This end's address; of an IPv4 connection always as such.
+    pub local: SocketAddr,
+    /// The other end's.
+    pub remote: SocketAddr,
+    /// The mark of what this end sends; 0 is none.
+    pub mark: Mark,
+}
+
+/// All there are, but for those of which nothing is left to say. Marks are told to those with CAP_NET_ADMIN.
+pub fn connections() -> Result<Vec<TcpConnection>, NetlinkError> {
     let mut kernel = Connection::open(Family::Sockets)?;
+    let mut all = Vec::new();
     for any in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()] {
         let any = SocketAddr::new(any, 0);
         let listed = kernel.dump(&Message {
@@ -52,11 +65,11 @@ pub fn has_connections() -> Result<bool, NetlinkError> {
             fixed: request(any, any),
             attributes: Vec::new(),
         })?;
-        if listed.iter().any(|reply| is_connection(reply) && !is_closing(reply) && leaves(reply)) {
-            return Ok(true);
+        for reply in listed.iter().filter(|reply| is_connection(reply) && !is_closing(reply)) {
+            all.push(parse(&reply.body).ok_or(NetlinkError::Garbled("a socket is cut off"))?);
         }
     }
-    Ok(false)
+    Ok(all)
 }
 
 /// `struct inet_diag_req_v2`: one socket, by its addresses.
@@ -86,14 +99,27 @@ fn is_closing(reply: &Reply) -> bool {
     reply.body.get(1) == Some(&state::WAITING)
 }
 
-/// Not to loopback: `struct inet_diag_msg`. Of what cannot be read it is to be feared.
-fn leaves(reply: &Reply) -> bool {
-    const DESTINATION: usize = 24;
-    let field = reply.body.get(DESTINATION..);
-    let destination = match reply.body.first().copied().map(i32::from) {
-        Some(libc::AF_INET) => field.and_then(<[u8]>::first_chunk).map(|it: &[u8; 4]| IpAddr::from(*it)),
-        Some(libc::AF_INET6) => field.and_then(<[u8]>::first_chunk).map(|it: &[u8; 16]| IpAddr::from(*it)),
-        _ => None,
+/// `struct inet_diag_msg`, and what follows it.
+fn parse(body: &[u8]) -> Option<TcpConnection> {
+    const PORTS: (usize, usize) = (4, 6);
+    const ADDRESSES: (usize, usize) = (8, 24);
+    const LENGTH: usize = 72;
+    const MARK: u16 = 15;
+    let is_ipv4 = i32::from(*body.first()?) == libc::AF_INET;
+    let end = |port: usize, address: usize| {
+        let port = u16::from_be_bytes(*body.get(port..)?.first_chunk()?);
+        let field = body.get(address..)?;
+        let ip: IpAddr = match is_ipv4 {
+            true => field.first_chunk::<4>().copied()?.into(),
+            false => field.first_chunk::<16>().copied()?.into(),
+        };
+        Some(SocketAddr::new(ip.to_canonical(), port))
     };
-    !destination.is_some_and(|it| it.to_canonical().is_loopback())
+    let mark = attributes(body.get(LENGTH..)?).find(|(kind, _)| *kind == MARK);
+    let mark = mark.and_then(|(_, value)| value.first_chunk().copied()).map_or(0, u32::from_ne_bytes);
+    Some(TcpConnection {
+        local: end(PORTS.0, ADDRESSES.0)?,
+        remote: end(PORTS.1, ADDRESSES.1)?,
+        mark: Mark(mark),
+    })
 }

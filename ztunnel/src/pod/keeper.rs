@@ -201,6 +201,11 @@ impl Keeper {
             }
             (Step::Nothing, _) | (_, None) => {}
         }
+        if look == Look::AtRules
+            && let Some(place) = &mut custody.place
+        {
+            self.fence_in(&namespace, place).await?;
+        }
         if let (Some(place), Some(workload)) = (&custody.place, workload) {
             place.pod.identify(|| self.around.identities.subscribe(&workload.identity));
         }
@@ -288,10 +293,16 @@ impl Keeper {
         let (sockets, trigger) = (Some(sockets), Some(trigger));
         let mut place = Place { pod, sockets, trigger, fence: Fence::Down, releasing: None };
         place.fence = self.with_rules(namespace, capture::apply).await?;
-        if place.fence == Fence::Down {
-            tracing::info!(pod = %self.key, "has connections from before, which go on as they are");
-        }
+        self.fence_in(namespace, &mut place).await?;
         Ok(place)
+    }
+
+    /// Puts the fence up when it is time: connections from before the capture have ended.
+    async fn fence_in(&self, namespace: &Namespace, place: &mut Place) -> Result<(), PodError> {
+        if place.fence == Fence::Down && place.releasing.is_none() {
+            place.fence = self.with_rules(namespace, capture::raise_fence).await?;
+        }
+        Ok(())
     }
 
     /// Nothing new is captured from now on; what is open may still end.

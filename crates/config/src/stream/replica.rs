@@ -48,6 +48,9 @@ pub enum Answer {
         /// Why.
         rejected: Vec<proto::RejectedResource>,
     },
+    /// What is held from an earlier run is refused, for these reasons: it is forgotten, and the conversation, which began with
+    /// it, has to begin anew.
+    Forgotten(Vec<Rejected>),
 }
 
 /// A message that has no place in the conversation: the stream ends, and begins anew.
@@ -74,9 +77,13 @@ impl Replica {
         Self { snapshot, hashes: hashes.into_iter().collect(), waits: true, ..Self::default() }
     }
 
-    /// Puts in force what is only held.
+    /// Puts in force what is only held; what is refused is forgotten.
     pub fn put_in_force(&mut self, apply: &mut dyn Apply) -> Result<Generation, Vec<Rejected>> {
-        apply.apply(&self.snapshot, &everything_in(&self.snapshot))?;
+        let applied = apply.apply(&self.snapshot, &everything_in(&self.snapshot));
+        if let Err(reasons) = applied {
+            *self = Self::default();
+            return Err(reasons);
+        }
         self.waits = false;
         Ok(self.snapshot.generation)
     }
@@ -144,7 +151,14 @@ impl Replica {
                     self.adopt(next, hashes);
                     return Answer::Ack(generation);
                 }
-                Err(reasons) => rejected = reasons,
+                Err(reasons) => {
+                    let is_sent = |it: &Rejected| hashes.iter().any(|(key, _)| *key == it.key);
+                    if self.waits && !reasons.iter().any(is_sent) {
+                        *self = Self::default();
+                        return Answer::Forgotten(reasons);
+                    }
+                    rejected = reasons;
+                }
             }
         }
         self.refuse(generation, rejected, staged.unknown)

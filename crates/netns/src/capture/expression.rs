@@ -28,6 +28,8 @@ pub(super) enum Statement {
     PortIsNot(u16),
     /// It answers a connection's opener.
     Reply,
+    /// It does not fit into its connection, as far as the kernel can see.
+    Invalid,
     /// Its connection carries this mark.
     ConnectionMarkIs(Mark),
     /// A socket of this host waits for it, or has it already.
@@ -42,6 +44,8 @@ pub(super) enum Statement {
     SetConnectionMark(Mark),
     /// Leave it as it is.
     Accept,
+    /// Lose it.
+    Drop,
     /// Send its connection to this port of this host.
     Redirect(u16),
     /// Refuse its connection.
@@ -64,6 +68,8 @@ mod meta {
 }
 
 mod connection {
+    pub(super) const STATE: u32 = 0;
+    pub(super) const INVALID: u32 = 1;
     pub(super) const DIRECTION: u32 = 1;
     pub(super) const STATUS: u32 = 2;
     pub(super) const MARK: u32 = 3;
@@ -104,6 +110,11 @@ impl Statement {
             Self::Reply => {
                 vec![load_connection(connection::DIRECTION), compare(EQUAL, &[connection::IS_REPLY])]
             }
+            Self::Invalid => vec![
+                load_connection(connection::STATE),
+                mask(&connection::INVALID.to_ne_bytes()),
+                compare(NOT_EQUAL, &0u32.to_ne_bytes()),
+            ],
             Self::ConnectionMarkIs(Mark(mark)) => {
                 vec![load_connection(connection::MARK), compare(EQUAL, &mark.to_ne_bytes())]
             }
@@ -114,7 +125,8 @@ impl Statement {
             Self::SetConnectionMark(Mark(mark)) => {
                 vec![immediate(&mark.to_ne_bytes()), store_connection(connection::MARK)]
             }
-            Self::Accept => vec![accept()],
+            Self::Accept => vec![verdict(ACCEPT)],
+            Self::Drop => vec![verdict(DROP)],
             Self::Redirect(port) => vec![immediate(&port.to_be_bytes()), redirect()],
             Self::Reset => vec![reset()],
         }
@@ -197,12 +209,14 @@ fn immediate(bytes: &[u8]) -> Attribute {
     expression("immediate", vec![Attribute::be32(1, REGISTER), value(2, bytes)])
 }
 
-fn accept() -> Attribute {
+const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
+
+fn verdict(code: u32) -> Attribute {
     const VERDICT_REGISTER: u32 = 0;
     const VERDICT: u16 = 2;
     const CODE: u16 = 1;
-    const NF_ACCEPT: u32 = 1;
-    let verdict = Attribute::nested(VERDICT, vec![Attribute::be32(CODE, NF_ACCEPT)]);
+    let verdict = Attribute::nested(VERDICT, vec![Attribute::be32(CODE, code)]);
     expression("immediate", vec![Attribute::be32(1, VERDICT_REGISTER), Attribute::nested(2, vec![verdict])])
 }
 

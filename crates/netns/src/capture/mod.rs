@@ -4,12 +4,13 @@
 //! and looks whether they are still there. All functions work in the calling thread's namespace: call them through
 //! [`Namespace::run`](crate::Namespace::run).
 
+mod bypass;
 mod expression;
-mod remember;
 mod reply_route;
 pub mod ruleset;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use crate::netlink::{Connection, Family, NetlinkError, attributes, covers, unless};
 use crate::socket::Mark;
@@ -63,8 +64,7 @@ pub enum CaptureError {
     Failed(NetlinkError),
 }
 
-/// Puts the rules in place, whatever of them was there before. Nothing is captured until all is. The fence goes up where
-/// nothing has to pass it: no connection is older than the rules.
+/// Puts the rules in place, whatever of them was there before. Nothing is captured until all is. A fence that is up stays.
 pub fn apply(rules: &CaptureRules) -> Result<Fence, CaptureError> {
     repair(rules, Fence::Down)
 }
@@ -74,19 +74,33 @@ pub fn apply(rules: &CaptureRules) -> Result<Fence, CaptureError> {
 pub fn repair(rules: &CaptureRules, before: Fence) -> Result<Fence, CaptureError> {
     // The way back first: a connection captured before it exists would hang.
     reply_route::add(rules)?;
-    remember_half_closed()?;
+    remember_half_closed();
     let (found, standing) = look(rules)?;
     let fence = if before == Fence::Up { before } else { standing };
     // A tunnel that is restarted touches nothing that is right.
     if found != Capture::Installed || fence != standing {
         install(rules, fence)?;
     }
-    // Looked at when every connection to come is captured.
-    if fence == Fence::Down && !sockets::has_connections()? {
-        install(rules, Fence::Up)?;
-        return Ok(Fence::Up);
-    }
     Ok(fence)
+}
+
+/// Puts the fence up, if it cuts nothing off: no connection goes around the tunnel. The rules are in place already, so none is
+/// added.
+pub fn raise_fence(rules: &CaptureRules) -> Result<Fence, CaptureError> {
+    let connections = match sockets::connections() {
+        Err(error) if is_not_supported(&error) => {
+            if !SEES_NO_SOCKETS.swap(true, Relaxed) {
+                tracing::warn!(%error, "the kernel lacks INET_TCP_DIAG: captured pods have no fence");
+            }
+            return Ok(Fence::Down);
+        }
+        listed => listed?,
+    };
+    if bypass::is_among(&connections, rules) {
+        return Ok(Fence::Down);
+    }
+    install(rules, Fence::Up)?;
+    Ok(Fence::Up)
 }
 
 fn install(rules: &CaptureRules, fence: Fence) -> Result<(), NetlinkError> {
@@ -106,18 +120,13 @@ fn install(rules: &CaptureRules, fence: Fence) -> Result<(), NetlinkError> {
     Ok(())
 }
 
-fn remember_half_closed() -> Result<(), NetlinkError> {
-    match remember::half_closed() {
-        Err(error) if is_not_supported(&error) || error.errno() == Some(libc::EINVAL) => {
-            if !FORGETS.swap(true, Relaxed) {
-                tracing::warn!(
-                    %error,
-                    "the kernel lacks NF_CT_NETLINK_TIMEOUT: half-closed connections that are silent for a minute break"
-                );
-            }
-            Ok(())
-        }
-        done => done,
+/// Where it cannot be done, capture goes on without.
+fn remember_half_closed() {
+    if !FORGETS.load(Relaxed)
+        && let Err(error) = timeouts::lengthen()
+        && !FORGETS.swap(true, Relaxed)
+    {
+        tracing::warn!(%error, "connections that a killed tunnel leaves half closed are forgotten after a minute (NF_CT_NETLINK_TIMEOUT)");
     }
 }
 
@@ -127,9 +136,9 @@ pub fn let_go(rules: &CaptureRules) -> Result<(), CaptureError> {
     Ok(())
 }
 
-/// Found out by the first who tries: it is the same in every namespace.
+// What the kernel lacks. Found out by the first who tries: it is the same in every namespace.
 static LOOKS_FOR_NO_SOCKETS: AtomicBool = AtomicBool::new(false);
-
+static SEES_NO_SOCKETS: AtomicBool = AtomicBool::new(false);
 static FORGETS: AtomicBool = AtomicBool::new(false);
 
 fn who_refuses() -> Refuses {

@@ -124,6 +124,7 @@ fn rules(numbers: &CaptureRules, refuses: Refuses) -> Vec<(&'static str, &'stati
         (FENCE, "what goes to the tunnel", vec![Redirected, Accept]),
         (FENCE, "answers on their way back to it", vec![Reply, ConnectionMarkIs(reply_mark), Accept]),
         (FENCE, "that nobody is there may be said", vec![Tcp, Refusing, Accept]),
+        (FENCE, "what is out of order is said again", vec![Tcp, Invalid, Drop]),
         (FENCE, "no TCP leaves the pod by another way", vec![Tcp, Reset]),
     ]
 }

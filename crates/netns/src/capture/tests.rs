@@ -3,18 +3,21 @@ use super::*;
 
 #[test]
 fn one_transaction_replaces_whatever_was_there() {
-    let batch = Ruleset::new(&CaptureRules::default(), Refuses::Kernel, Fence::Down).batch();
-    let kinds: Vec<u16> = batch.iter().map(|message| u16::from_ne_bytes([message[4], message[5]])).collect();
-    const NFT: u16 = 10 << 8;
-    // Begin, table there for sure, gone, new, five chains, eight rules, commit.
-    let mut expected = vec![0x10, NFT, NFT | 2, NFT];
-    expected.extend([NFT | 3; 5]);
-    expected.extend([NFT | 6; 8]);
-    expected.push(0x11);
-    assert_eq!(kinds, expected);
-    for message in &batch {
-        assert_eq!(u32::from_ne_bytes(*message.first_chunk().unwrap()) as usize, message.len());
-        assert_eq!(message.len() % 4, 0);
+    for (fence, chains, rules) in [(Fence::Down, 5, 8), (Fence::Up, 6, 16)] {
+        let batch = Ruleset::new(&CaptureRules::default(), Refuses::Kernel, fence).batch();
+        let kinds: Vec<u16> =
+            batch.iter().map(|message| u16::from_ne_bytes([message[4], message[5]])).collect();
+        const NFT: u16 = 10 << 8;
+        // Begin, table there for sure, gone, new, chains, rules, commit.
+        let mut expected = vec![0x10, NFT, NFT | 2, NFT];
+        expected.extend(vec![NFT | 3; chains]);
+        expected.extend(vec![NFT | 6; rules]);
+        expected.push(0x11);
+        assert_eq!(kinds, expected);
+        for message in &batch {
+            assert_eq!(u32::from_ne_bytes(*message.first_chunk().unwrap()) as usize, message.len());
+            assert_eq!(message.len() % 4, 0);
+        }
     }
 }
 

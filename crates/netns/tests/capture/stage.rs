@@ -63,8 +63,11 @@ impl Stage {
     pub fn capture(&self) -> Fence {
         let rules = self.rules;
         let before = self.fence.get();
-        let fence = self.pod.namespace().run_blocking(move || capture::repair(&rules, before));
-        self.fence.set(fence.unwrap().unwrap());
+        let capture = move || match capture::repair(&rules, before)? {
+            Fence::Up => Ok(Fence::Up),
+            Fence::Down => capture::raise_fence(&rules),
+        };
+        self.fence.set(self.pod.namespace().run_blocking(capture).unwrap().unwrap());
         self.fence.get()
     }
 

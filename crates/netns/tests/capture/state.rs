@@ -128,7 +128,7 @@ fn the_nft_program_reads_the_rules_as_they_are_meant() {
         let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
         let all = listed["nftables"].as_array().unwrap();
         let count = |kind: &str| all.iter().filter(|object| object.get(kind).is_some()).count();
-        assert_eq!((count("table"), count("chain"), count("rule")), (1, 6, 15), "{listed:#}");
+        assert_eq!((count("table"), count("chain"), count("rule")), (1, 6, 16), "{listed:#}");
         assert!(all.iter().filter_map(|object| object.get("rule")).all(|rule| rule["comment"].is_string()));
 
         let text = run(&stage, "nft", &["list", "ruleset"]).unwrap();
@@ -146,6 +146,7 @@ fn the_nft_program_reads_the_rules_as_they_are_meant() {
             "ct status dnat accept",
             "ct direction reply ct mark 0x0000fa16 accept",
             "accept comment \"that nobody is there may be said\"",
+            "meta l4proto tcp ct state invalid drop",
             "meta l4proto tcp reject with tcp reset",
         ] {
             assert!(text.contains(line), "no {line:?} in\n{text}");

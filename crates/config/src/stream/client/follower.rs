@@ -1,13 +1,13 @@
 //! The loop: connect, say what is held, take what comes, answer; and again.
 
-use super::dial::{Conversation, Dial};
+use super::dial::Dial;
 use super::{Progress, StateFile};
-use crate::Apply;
 use crate::model::Generation;
 use crate::proto::{self, from_proxy::Message};
 use crate::stream::backoff::Backoff;
 use crate::stream::disk::{self, Saver};
 use crate::stream::{Answer, BrokenProtocol, Replica, Subscription, held_messages};
+use crate::{Apply, Rejected};
 use std::convert::Infallible;
 use std::path::Path;
 use std::pin::pin;
@@ -96,7 +96,7 @@ impl Follower {
             if let Ok(outcome) = timeout_at(end, &mut work).await {
                 return Ok(outcome);
             }
-            info!("no controller yet");
+            info!("no controller has said yet what is to be in force");
             self.do_with_the_earlier()?;
         }
         Ok(work.await)
@@ -110,13 +110,7 @@ impl Follower {
                 self.in_force(generation);
                 Ok(())
             }
-            Err(reasons) => {
-                for reason in reasons {
-                    warn!(%reason, "the configuration of the earlier run is not used");
-                }
-                self.replica = Replica::default();
-                Err(EarlierRefused)
-            }
+            Err(reasons) => Err(forgotten(reasons)),
         }
     }
 
@@ -125,7 +119,7 @@ impl Follower {
             let Err(error) = self.converse(&mut dial, saver.as_ref()).await;
             self.replica.disconnected();
             let wait = self.backoff.next();
-            warn!(%error, retry_in_ms = wait.as_millis(), "no controller; what is in force stays");
+            warn!(%error, retry_in_ms = wait.as_millis(), "not connected to a controller; what is in force stays");
             self.progress.send_modify(|progress| {
                 progress.connected = false;
                 progress.last_error = Some(error.to_string().into());
@@ -136,7 +130,9 @@ impl Follower {
 
     async fn converse(&mut self, dial: &mut Dial, saver: Option<&Saver>) -> Result<Infallible, Interruption> {
         let mut conversation = self.patiently(dial.open()).await?.map_err(Box::new)?;
-        introduce(&conversation, &self.subscription, &self.replica).await;
+        for message in introduction(&self.subscription, &self.replica) {
+            self.patiently(conversation.say(message)).await?;
+        }
         loop {
             let message = self.patiently(conversation.hear()).await?.map_err(Box::new)?;
             // Not before the first message: a controller that accepts and then refuses is no connection.
@@ -153,13 +149,14 @@ impl Follower {
                     }
                     conversation.say(Message::Ack(proto::Ack { generation: generation.0 })).await;
                 }
+                Some(Answer::Forgotten(reasons)) => {
+                    self.patience = None;
+                    return Err(forgotten(reasons).into());
+                }
                 Some(Answer::Nack { generation, rejected }) => {
                     warn!(%generation, rejected = rejected.len(), "configuration refused; the one before stays");
                     for it in &rejected {
                         warn!(resource = ?it.key, reason = it.reason, "refused");
-                    }
-                    if self.patience.is_some() {
-                        self.do_with_the_earlier()?;
                     }
                     self.report_refused();
                     conversation.say(Message::Nack(proto::Nack { generation: generation.0, rejected })).await;
@@ -190,10 +187,16 @@ impl Follower {
     }
 }
 
-async fn introduce(conversation: &Conversation, subscription: &Subscription, replica: &Replica) {
-    conversation.say(Message::Hello(subscription.into())).await;
-    for held in held_messages(replica.held()) {
-        conversation.say(Message::Held(held)).await;
+fn introduction(subscription: &Subscription, replica: &Replica) -> Vec<Message> {
+    let mut messages = vec![Message::Hello(subscription.into())];
+    messages.extend(held_messages(replica.held()).map(Message::Held));
+    messages.push(Message::Start(proto::Start {}));
+    messages
+}
+
+fn forgotten(reasons: Vec<Rejected>) -> EarlierRefused {
+    for reason in reasons {
+        warn!(%reason, "the configuration of the earlier run is not used");
     }
-    conversation.say(Message::Start(proto::Start {})).await;
+    EarlierRefused
 }

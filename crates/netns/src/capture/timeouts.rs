@@ -1,7 +1,8 @@
 //! How long the kernel remembers a connection of which one side has ended: as long as one that is open.
 //!
-//! By itself it forgets such a connection when nobody says anything for one or two minutes. What is said after that is not
-//! translated any more: it would leave the pod for where the program thinks it goes, in plaintext, and be refused there.
+//! By itself it forgets one when nobody says anything for a minute. So it is with what a killed tunnel leaves behind: a program that does
+//! not read does not notice, and what it says minutes later is not translated any more. It would leave the pod for where the
+//! program thinks it goes, in plaintext. (A tunnel that lives has its kernel ask every connection for a sign of life.)
 
 use crate::netlink::{Attribute, Connection, Family, Message, NetlinkError, flags};
 
@@ -20,7 +21,7 @@ mod timeout {
 }
 
 /// Has it remember them in this namespace.
-pub(super) fn half_closed() -> Result<(), NetlinkError> {
+pub(super) fn lengthen() -> Result<(), NetlinkError> {
     const TCP: u8 = 6;
     let seconds =
         [timeout::FIN_WAIT, timeout::CLOSE_WAIT].map(|state| Attribute::be32(state, SECONDS)).to_vec();
