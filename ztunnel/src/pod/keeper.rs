@@ -204,7 +204,7 @@ impl Keeper {
         if look == Look::AtRules
             && let Some(place) = &mut custody.place
         {
-            self.fence_in(&namespace, place).await?;
+            self.fence_in(&namespace, place).await;
         }
         if let (Some(place), Some(workload)) = (&custody.place, workload) {
             place.pod.identify(|| self.around.identities.subscribe(&workload.identity));
@@ -293,16 +293,19 @@ impl Keeper {
         let (sockets, trigger) = (Some(sockets), Some(trigger));
         let mut place = Place { pod, sockets, trigger, fence: Fence::Down, releasing: None };
         place.fence = self.with_rules(namespace, capture::apply).await?;
-        self.fence_in(namespace, &mut place).await?;
+        self.fence_in(namespace, &mut place).await;
         Ok(place)
     }
 
-    /// Puts the fence up when it is time: connections from before the capture have ended.
-    async fn fence_in(&self, namespace: &Namespace, place: &mut Place) -> Result<(), PodError> {
+    /// Puts the fence up when it is time: connections from before the capture have ended. Without it the pod is captured all
+    /// the same.
+    async fn fence_in(&self, namespace: &Namespace, place: &mut Place) {
         if place.fence == Fence::Down && place.releasing.is_none() {
-            place.fence = self.with_rules(namespace, capture::raise_fence).await?;
+            match self.with_rules(namespace, capture::raise_fence).await {
+                Ok(fence) => place.fence = fence,
+                Err(error) => tracing::warn!(pod = %self.key, %error, "no fence so far"),
+            }
         }
-        Ok(())
     }
 
     /// Nothing new is captured from now on; what is open may still end.
