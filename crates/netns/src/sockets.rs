@@ -1,6 +1,6 @@
 //! What sockets there are in a namespace (sock_diag(7)).
 //!
-//! The function works in the calling thread's namespace: call it through [`Namespace::run`](crate::Namespace::run).
+//! The functions work in the calling thread's namespace: call them through [`Namespace::run`](crate::Namespace::run).
 
 use crate::address::octets;
 use crate::netlink::{Connection, Family, Message, NetlinkError, Reply, attributes};

@@ -10,7 +10,7 @@ use fairway_ztunnel::{PodError, PodState};
 const CAPTURED: Mesh = Mesh::Captured(MutualTls::Permissive);
 
 async fn rules_of(pod: &Pod) -> Capture {
-    pod.namespace().run(|| capture::inspect(&CaptureRules::default(), Fence::Down)).await.unwrap().unwrap()
+    pod.namespace().run(|| capture::inspect(&CaptureRules::default(), Fence::Up)).await.unwrap().unwrap()
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Interruptions: of the connection, of the controller, of the proxy.
 
+use super::network::Controller;
 use super::watcher::{Refusals, names};
 use super::*;
 use crate::serve::Hub;
 use fairway_config::model::{Generation, Resource};
 use fairway_config::stream::Proxy;
 use fairway_config::stream::client::StateFile;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 
 fn backends(count: u16, port: u16) -> Vec<Resource> {
     (0..count).map(|i| backend(&format!("shop/s{i}:80"), port, None)).collect()
@@ -83,30 +86,24 @@ async fn a_proxy_waits_for_a_controller_that_comes_late() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_difference() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("configuration");
-    let network = Network::default();
-    let hub = Hub::new();
-    let controller = network.serve(&hub);
-    hub.commit(backends(1000, 80), vec![]);
-    kept(&network, &file).await;
-    drop(controller);
+    let mut stage = Restart::after(backends(1000, 80)).await;
+    stage.controller = None;
 
     let restarted = tokio::time::Instant::now();
-    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), Refusals::default());
+    let mut proxy = stage.start(Refusals::default());
     let restored = proxy.generation(Generation(1)).await;
     assert!(restarted.elapsed() >= PATIENCE && restarted.elapsed() < 2 * PATIENCE);
     assert_eq!((restored.now.backends.len(), restored.applied[0].1.len()), (1000, 1000));
 
-    let before = network.bytes_to_proxies();
-    let _controller = network.serve(&{
+    let before = stage.network.bytes_to_proxies();
+    let _controller = stage.network.serve(&{
         let hub = Hub::new();
         hub.commit(backends(1001, 80), vec![]);
         hub
     });
     let history = proxy.until(|it| it.now.backends.len() == 1001).await;
     assert_eq!(history.applied[1].1.len(), 1);
-    assert!(network.bytes_to_proxies() - before < 1000);
+    assert!(stage.network.bytes_to_proxies() - before < 1000);
 }
 
 /// How long a restarted proxy waits for a controller.
@@ -116,12 +113,34 @@ fn state_file(path: &Path) -> StateFile {
     StateFile { path: path.to_owned(), patience: PATIENCE }
 }
 
-/// A proxy was here, and its file is written.
-async fn kept(network: &Network, file: &Path) {
-    let mut proxy = Watcher::with(network, Proxy::Everything, Some(state_file(file)), Refusals::default());
-    proxy.generation(Generation(1)).await;
-    while !file.exists() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+/// A controller, and a proxy that has gone and left its file.
+struct Restart {
+    directory: TempDir,
+    network: Network,
+    hub: Arc<Hub>,
+    controller: Option<Controller>,
+}
+
+impl Restart {
+    async fn after(resources: Vec<Resource>) -> Self {
+        let (network, hub) = (Network::default(), Hub::new());
+        let controller = Some(network.serve(&hub));
+        hub.commit(resources, vec![]);
+        let it = Self { directory: tempfile::tempdir().unwrap(), network, hub, controller };
+        let mut proxy = it.start(Refusals::default());
+        proxy.generation(Generation(1)).await;
+        while !it.file().exists() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        it
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("configuration")
+    }
+
+    fn start(&self, refusals: Refusals) -> Watcher {
+        Watcher::with(&self.network, Proxy::Everything, Some(state_file(&self.file())), refusals)
     }
 }
 
@@ -129,16 +148,11 @@ async fn kept(network: &Network, file: &Path) {
 /// just joined the mesh in plaintext.
 #[tokio::test(start_paused = true)]
 async fn what_a_killed_proxy_did_not_write_any_more_is_known_before_it_serves_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("configuration");
-    let (network, hub) = (Network::default(), Hub::new());
-    let _controller = network.serve(&hub);
-    hub.commit(backends(3, 80), vec![]);
-    kept(&network, &file).await;
-    hub.commit(backends(1, 81), vec![backends(3, 80)[2].key()]);
+    let stage = Restart::after(backends(3, 80)).await;
+    stage.hub.commit(backends(1, 81), vec![backends(3, 80)[2].key()]);
 
-    let before = network.bytes_to_proxies();
-    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), Refusals::default());
+    let before = stage.network.bytes_to_proxies();
+    let mut proxy = stage.start(Refusals::default());
     proxy.generation(Generation(2)).await;
     tokio::time::sleep(2 * PATIENCE).await;
     let history = proxy.now();
@@ -146,39 +160,29 @@ async fn what_a_killed_proxy_did_not_write_any_more_is_known_before_it_serves_ag
         history.applied.iter().map(|(generation, changes)| (generation.0, changes.len())).collect();
     assert_eq!(applied, [(2, 2)], "nothing older, and to whom nothing was applied all is new");
     assert_eq!(names(&history.now), ["Backend shop/s0:80", "Backend shop/s1:80"]);
-    assert!(network.bytes_to_proxies() - before < 500, "only the difference is sent");
+    assert!(stage.network.bytes_to_proxies() - before < 500, "only the difference is sent");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_run_kept_and_this_one_refuses_is_asked_for_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("configuration");
-    let (network, hub) = (Network::default(), Hub::new());
-    let _controller = network.serve(&hub);
-    hub.commit(backends(3, 80), vec![]);
-    kept(&network, &file).await;
-    hub.commit(backends(1, 81), vec![]);
+    let stage = Restart::after(backends(3, 80)).await;
+    stage.hub.commit(backends(1, 81), vec![]);
 
     let refusals = Refusals::default();
     refusals.always(backends(3, 80)[2].key());
-    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), refusals);
+    let mut proxy = stage.start(refusals);
     let history = proxy.generation(Generation(2)).await;
     assert_eq!(names(&history.now), ["Backend shop/s0:80", "Backend shop/s1:80"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_difference_that_is_refused_after_a_restart_leaves_what_the_earlier_run_had() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("configuration");
-    let (network, hub) = (Network::default(), Hub::new());
-    let _controller = network.serve(&hub);
-    hub.commit(backends(2, 80), vec![]);
-    kept(&network, &file).await;
-    hub.commit(backends(1, 666), vec![]);
+    let stage = Restart::after(backends(2, 80)).await;
+    stage.hub.commit(backends(1, 666), vec![]);
 
     let refusals = Refusals::default();
     refusals.backend_with_port(backends(1, 80)[0].key(), 666);
-    let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), refusals);
+    let mut proxy = stage.start(refusals);
     let history = proxy.until(|it| it.now.backends.len() == 2).await;
     assert_eq!(history.now.backends.get("shop/s0:80").map(|it| it.port), Some(80));
 }

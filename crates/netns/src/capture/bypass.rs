@@ -2,20 +2,20 @@
 
 use super::CaptureRules;
 use crate::sockets::TcpConnection;
+use std::collections::HashSet;
 
 /// Whether one of these, which are all that the pod's namespace has, goes around the tunnel.
 pub(super) fn is_among(all: &[TcpConnection], rules: &CaptureRules) -> bool {
     let tunnel_ports = [rules.outbound_port, rules.inbound_port, rules.hbone_port];
     let is_tunnels =
         |it: &TcpConnection| it.mark == rules.own_mark || tunnel_ports.contains(&it.local.port());
-    // The other end of what a program has with the tunnel: accepted from it under the tunnel's port, or made to it, maybe in a
-    // client's name.
-    let is_captured = |program: &TcpConnection| {
-        all.iter().filter(|it| is_tunnels(it)).any(|tunnel| {
-            tunnel.remote == program.local
-                && (tunnel.local == program.remote || tunnel.local.port() == rules.outbound_port)
-        })
-    };
+    // The ends that the tunnel has: accepted from a program under the tunnel's port, or made to it, maybe in a client's name.
+    let tunnels = || all.iter().filter(|it| is_tunnels(it));
+    let accepted: HashSet<_> =
+        tunnels().filter(|it| it.local.port() == rules.outbound_port).map(|it| it.remote).collect();
+    let made: HashSet<_> = tunnels().map(|it| (it.remote, it.local)).collect();
+    let is_captured =
+        |it: &TcpConnection| accepted.contains(&it.local) || made.contains(&(it.local, it.remote));
     let is_within = |it: &TcpConnection| it.remote.ip().is_loopback() || it.remote.ip() == it.local.ip();
     all.iter().any(|it| !is_tunnels(it) && !is_within(it) && !is_captured(it))
 }
