@@ -4,7 +4,6 @@ mod subscriber;
 
 use super::scope::{Graph, View, edges};
 use super::states::ProxyState;
-use fairway_config::Rejected;
 use fairway_config::model::{Generation, Resource, ResourceKey};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use subscriber::Subscriber;
 use tokio::sync::Notify;
 
-pub(super) use subscriber::{Difference, WrongAnswer};
+pub(super) use subscriber::{Difference, Refused, WrongAnswer};
 
 /// Resources by their hashes, as a proxy says it holds them.
 pub(super) type Held = HashMap<ResourceKey, ContentHash, ahash::RandomState>;
@@ -72,14 +71,19 @@ impl Book {
     fn relink(&mut self, old: Option<&Resource>, new: Option<&Resource>) {
         let old = old.map(edges).unwrap_or_default();
         let new = new.map(edges).unwrap_or_default();
+        let Self { graph, views, subscribers, .. } = self;
+        let mut each = |step: &dyn Fn(&mut View)| {
+            views.values_mut().for_each(step);
+            subscribers.values_mut().filter_map(Subscriber::retained_mut).for_each(step);
+        };
         // Edge by edge: each view is right after each single step.
         for edge in old.iter().filter(|edge| new.binary_search(edge).is_err()) {
-            self.graph.remove(edge);
-            self.views.values_mut().for_each(|view| view.removed(edge, &self.graph));
+            graph.remove(edge);
+            each(&|view| view.removed(edge, graph));
         }
         for edge in new.iter().filter(|edge| old.binary_search(edge).is_err()) {
-            self.graph.add(edge);
-            self.views.values_mut().for_each(|view| view.added(edge, &self.graph));
+            graph.add(edge);
+            each(&|view| view.added(edge, graph));
         }
     }
 
@@ -95,6 +99,12 @@ impl Book {
         for subscriber in self.subscribers.values_mut() {
             if let Some(keys) = touched.get(subscriber.proxy()).filter(|keys| !keys.is_empty()) {
                 subscriber.touch(keys.iter().cloned());
+            }
+            let Some(retained) = subscriber.retained_mut() else { continue };
+            let mut keys = retained.take_flipped();
+            keys.extend(changed.iter().filter(|key| retained.wants(key)).cloned());
+            if !keys.is_empty() {
+                subscriber.touch(keys.into_iter());
             }
         }
     }
@@ -137,14 +147,18 @@ impl Book {
         let subscriber = self.subscribers.get_mut(&id)?;
         let view = self.views.get(subscriber.proxy())?;
         let entries = &self.entries;
-        subscriber.difference(self.generation, |key| {
-            entries.get(key).filter(|_| view.wants(key)).map(|entry| &entry.encoded)
+        subscriber.difference(self.generation, |key, retained| {
+            let wants = view.wants(key) || retained.is_some_and(|it| it.wants(key));
+            entries.get(key).filter(|_| wants).map(|entry| &entry.encoded)
         })
     }
 
     /// The subscriber has put a difference in force.
     pub(super) fn acked(&mut self, id: SubscriberId, generation: Generation) -> Result<(), WrongAnswer> {
-        self.subscribers.get_mut(&id).map_or(Ok(()), |it| it.acked(generation))
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
+        subscriber.acked(generation)?;
+        Self::retain(subscriber, &self.graph);
+        Ok(())
     }
 
     /// The subscriber has refused a difference.
@@ -152,9 +166,21 @@ impl Book {
         &mut self,
         id: SubscriberId,
         generation: Generation,
-        rejected: Vec<Rejected>,
+        refused: Vec<Refused>,
     ) -> Result<(), WrongAnswer> {
-        self.subscribers.get_mut(&id).map_or(Ok(()), |it| it.nacked(generation, rejected))
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
+        subscriber.nacked(generation, refused)?;
+        Self::retain(subscriber, &self.graph);
+        Ok(())
+    }
+
+    /// Keeps for a subscriber what its older versions of refused resources need, and nothing else.
+    fn retain(subscriber: &mut Subscriber, graph: &Graph) {
+        let needs: HashSet<_, ahash::RandomState> = subscriber.needs().cloned().collect();
+        if needs.is_empty() && subscriber.retained().is_none() {
+            return;
+        }
+        subscriber.retain((!needs.is_empty()).then(|| View::of_resources(needs, graph)));
     }
 
     /// Has what was refused sent once more with the next difference.

@@ -1,9 +1,8 @@
 //! Where compiled configuration comes in and goes out to all subscribers.
 
-use super::book::{Book, Difference, Held, SubscriberId, WrongAnswer};
+use super::book::{Book, Difference, Held, Refused, SubscriberId, WrongAnswer};
 use super::session;
 use super::states::{ProxyState, States};
-use fairway_config::Rejected;
 use fairway_config::model::{Generation, Resource, ResourceKey};
 use fairway_config::stream::{Link, Subscription};
 use fairway_config::wire;
@@ -160,8 +159,8 @@ impl Enrolled {
         Ok(())
     }
 
-    pub(super) fn nacked(&self, generation: Generation, rejected: Vec<Rejected>) -> Result<(), WrongAnswer> {
-        self.hub.book().nacked(self.id, generation, rejected)?;
+    pub(super) fn nacked(&self, generation: Generation, refused: Vec<Refused>) -> Result<(), WrongAnswer> {
+        self.hub.book().nacked(self.id, generation, refused)?;
         self.hub.answers.count("rejected");
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The conversation with one proxy.
 
-use super::book::{Difference, Held, WrongAnswer};
+use super::book::{Difference, Held, Refused, WrongAnswer};
 use super::hub::{Enrolled, Hub};
 use fairway_config::Rejected;
 use fairway_config::model::Generation;
@@ -153,11 +153,11 @@ fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<
             Ok(())
         }
         Some(Message::Nack(nack)) => {
-            let rejected = rejected(nack.rejected);
-            for it in &rejected {
-                warn!(generation = nack.generation, rejected = %it, "a proxy refuses");
+            let refused = refused(nack.rejected);
+            for it in &refused {
+                warn!(generation = nack.generation, rejected = %it.rejected, "a proxy refuses");
             }
-            enrolled.nacked(Generation(nack.generation), rejected)?;
+            enrolled.nacked(Generation(nack.generation), refused)?;
             offers.begin();
             Ok(())
         }
@@ -165,10 +165,14 @@ fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<
     }
 }
 
-fn rejected(messages: Vec<proto::RejectedResource>) -> Vec<Rejected> {
+/// How many needs of one refused resource count. A proxy names what one object of the API server names, which is less.
+const MOST_NEEDS: usize = 100_000;
+
+fn refused(messages: Vec<proto::RejectedResource>) -> Vec<Refused> {
     let known = messages.into_iter().filter_map(|it| {
         let key = decode_key(&it.key?).ok()?;
-        Some(Rejected { key, reason: it.reason })
+        let needs = it.needs.iter().take(MOST_NEEDS).filter_map(|key| decode_key(key).ok()).collect();
+        Some(Refused { rejected: Rejected { key, reason: it.reason }, needs })
     });
     known.collect()
 }

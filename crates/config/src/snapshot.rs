@@ -93,6 +93,24 @@ impl Snapshot {
             .chain(l4_routes)
     }
 
+    /// The resource under this key.
+    pub fn resource(&self, key: &ResourceKey) -> Option<Resource> {
+        let name = &*key.name;
+        match key.kind {
+            ResourceKind::Listener => self.listeners.get(name).cloned().map(Resource::Listener),
+            ResourceKind::Route => self.routes.get(name).cloned().map(Resource::Route),
+            ResourceKind::Backend => self.backends.get(name).cloned().map(Resource::Backend),
+            ResourceKind::Endpoints => self.endpoints.get(name).cloned().map(Resource::Endpoints),
+            ResourceKind::Certificate => self.certificates.get(name).cloned().map(Resource::Certificate),
+            ResourceKind::Service => self.services.get(name).cloned().map(Resource::Service),
+            ResourceKind::Workload => self.workloads.get(name).cloned().map(Resource::Workload),
+            ResourceKind::Authorization => {
+                self.authorizations.get(name).cloned().map(Resource::Authorization)
+            }
+            ResourceKind::L4Route => self.l4_routes.get(name).cloned().map(Resource::L4Route),
+        }
+    }
+
     fn upsert(&mut self, resource: Resource) -> bool {
         match resource {
             Resource::Listener(it) => put(&mut self.listeners, it.key.clone(), it),

@@ -3,6 +3,7 @@
 //! What the proxy holds is not kept: it is what it was sent, but for the keys that are `stale` (changed since) and those
 //! it refused. So a subscriber costs what it is behind, not what it has.
 
+use crate::serve::scope::View;
 use crate::serve::states::ProxyState;
 use fairway_config::Rejected;
 use fairway_config::model::{Generation, ResourceKey};
@@ -21,6 +22,8 @@ pub(super) struct Subscriber {
     in_flight: Option<InFlight>,
     /// What the proxy refused: that version is not sent again, its older one stays there.
     refused: BTreeMap<ResourceKey, Refusal>,
+    /// What those older versions need, which the proxy keeps and is kept up to date with.
+    retained: Option<View>,
     stalled: Option<Vec<Rejected>>,
     offering_again: bool,
     has_first: bool,
@@ -40,6 +43,16 @@ struct InFlight {
 struct Refusal {
     hash: ContentHash,
     reason: String,
+    /// What the version that stays in force names.
+    needs: Vec<ResourceKey>,
+}
+
+/// A resource that a proxy refused.
+#[derive(Debug)]
+pub(in crate::serve) struct Refused {
+    pub(in crate::serve) rejected: Rejected,
+    /// What the version that stays in force there names.
+    pub(in crate::serve) needs: Vec<ResourceKey>,
 }
 
 /// What is to be sent.
@@ -66,6 +79,7 @@ impl Subscriber {
             stale,
             in_flight: None,
             refused: BTreeMap::new(),
+            retained: None,
             stalled: None,
             offering_again: false,
             has_first: false,
@@ -87,7 +101,7 @@ impl Subscriber {
     pub(super) fn difference<'a>(
         &mut self,
         generation: Generation,
-        wanted: impl Fn(&ResourceKey) -> Option<&'a Arc<Encoded>>,
+        wanted: impl Fn(&ResourceKey, Option<&View>) -> Option<&'a Arc<Encoded>>,
     ) -> Option<Difference> {
         if self.in_flight.is_some() || self.stalled.is_some() {
             return None;
@@ -95,7 +109,7 @@ impl Subscriber {
         let mut difference = Difference { generation, upserts: Vec::new(), removals: Vec::new() };
         let again = mem::take(&mut self.offering_again);
         for key in mem::take(&mut self.stale) {
-            match wanted(&key) {
+            match wanted(&key, self.retained.as_ref()) {
                 Some(encoded)
                     if !again && self.refused.get(&key).is_some_and(|it| it.hash == encoded.hash) => {}
                 Some(encoded) => difference.upserts.push(encoded.clone()),
@@ -130,19 +144,42 @@ impl Subscriber {
         Ok(())
     }
 
+    /// What the versions in force of all that was refused name.
+    pub(super) fn needs(&self) -> impl Iterator<Item = &ResourceKey> {
+        self.refused.values().flat_map(|it| &it.needs)
+    }
+
+    /// What is kept for the versions in force of what was refused, besides what the proxy's scope has.
+    pub(super) fn retained(&self) -> Option<&View> {
+        self.retained.as_ref()
+    }
+
+    pub(super) fn retained_mut(&mut self) -> Option<&mut View> {
+        self.retained.as_mut()
+    }
+
+    /// Replaces what is kept; what comes in or goes out by that is sent or removed next.
+    pub(super) fn retain(&mut self, retained: Option<View>) {
+        let before = mem::replace(&mut self.retained, retained);
+        let has = |view: &Option<View>, key: &ResourceKey| view.as_ref().is_some_and(|it| it.wants(key));
+        let gone = before.iter().flat_map(View::resources).filter(|key| !has(&self.retained, key));
+        let new = self.retained.iter().flat_map(View::resources).filter(|key| !has(&before, key));
+        self.stale.extend(gone.chain(new).cloned());
+    }
+
     pub(super) fn nacked(
         &mut self,
         generation: Generation,
-        rejected: Vec<Rejected>,
+        refused: Vec<Refused>,
     ) -> Result<(), WrongAnswer> {
         let answered = self.answered(generation)?;
         let (of_this, others): (Vec<_>, Vec<_>) =
-            rejected.into_iter().partition(|it| answered.upserts.contains_key(&it.key));
+            refused.into_iter().partition(|it| answered.upserts.contains_key(&it.rejected.key));
         // A refusal that names nothing of what was sent tells nothing that could be left out: then all of it waits.
-        self.stalled = of_this.is_empty().then_some(others);
-        for Rejected { key, reason } in of_this {
+        self.stalled = of_this.is_empty().then(|| others.into_iter().map(|it| it.rejected).collect());
+        for Refused { rejected: Rejected { key, reason }, needs } in of_this {
             if let Some(hash) = answered.upserts.get(&key) {
-                self.refused.insert(key, Refusal { hash: *hash, reason });
+                self.refused.insert(key, Refusal { hash: *hash, reason, needs });
             }
         }
         self.stale.extend(answered.upserts.into_keys().chain(answered.removals));

@@ -1,8 +1,8 @@
 //! What each resource says about who needs what.
 
 use fairway_config::model::{
-    Attachment, Audience, Backend, BackendKey, BackendTarget, Filter, L4Route, Listener, ListenerProtocol,
-    Resource, ResourceKey, ResourceKind, Route, Service, ServiceKey, Workload,
+    Attachment, Audience, Listener, ListenerProtocol, Resource, ResourceKey, ResourceKind, Service,
+    ServiceKey,
 };
 use std::sync::Arc;
 
@@ -26,18 +26,26 @@ pub enum Point {
 /// Who needs the first needs the second.
 pub type Edge = (Point, Point);
 
-/// The edges a resource contributes.
+/// The edges a resource contributes: to what it names, and from what it says it belongs to.
 pub fn edges(resource: &Resource) -> Vec<Edge> {
-    let mut edges = Vec::new();
+    let own = Point::Resource(resource.key());
+    let mut edges: Vec<Edge> =
+        resource.references().into_iter().map(|it| (own.clone(), Point::Resource(it))).collect();
     match resource {
-        Resource::Listener(it) => of_listener(it, &mut edges),
-        Resource::Route(it) => of_route(it, &mut edges),
-        Resource::L4Route(it) => of_l4_route(it, &mut edges),
-        Resource::Backend(it) => of_backend(it, &mut edges),
-        Resource::Endpoints(it) => edges.push((backend(&it.backend), endpoints(&it.backend))),
-        Resource::Service(it) => of_service(it, &mut edges),
-        Resource::Workload(it) => of_workload(it, &mut edges),
-        Resource::Certificate(_) | Resource::Authorization(_) => {}
+        Resource::Listener(it) => of_listener(it, own, &mut edges),
+        Resource::Route(it) => of_attachments(&it.attachments, &own, &mut edges),
+        Resource::L4Route(it) => of_attachments(&it.attachments, &own, &mut edges),
+        Resource::Endpoints(it) => {
+            edges.push((point(ResourceKind::Backend, it.backend.as_arc()), own));
+        }
+        Resource::Service(it) => of_service(it, own, &mut edges),
+        Resource::Workload(it) => {
+            let local = Point::Local(it.key.as_arc());
+            // Every node knows every pod, and the authorizations of its own pods only.
+            edges.iter_mut().for_each(|(parent, _)| *parent = local.clone());
+            edges.push((Point::Node(it.node.clone()), local));
+        }
+        Resource::Backend(_) | Resource::Certificate(_) | Resource::Authorization(_) => {}
     }
     edges.sort_unstable();
     edges.dedup();
@@ -48,23 +56,9 @@ fn point(kind: ResourceKind, name: Arc<str>) -> Point {
     Point::Resource(ResourceKey::new(kind, name))
 }
 
-fn backend(key: &BackendKey) -> Point {
-    point(ResourceKind::Backend, key.as_arc())
-}
-
-fn endpoints(key: &BackendKey) -> Point {
-    point(ResourceKind::Endpoints, key.as_arc())
-}
-
-fn of_listener(listener: &Listener, edges: &mut Vec<Edge>) {
-    let own = point(ResourceKind::Listener, listener.key.as_arc());
+fn of_listener(listener: &Listener, own: Point, edges: &mut Vec<Edge>) {
     edges.push((Point::Gateway(listener.gateway.to_string().into()), own.clone()));
-    let shown = listener.backend_certificate.iter();
-    edges.extend(shown.map(|it| (own.clone(), point(ResourceKind::Certificate, it.as_arc()))));
     match &listener.protocol {
-        ListenerProtocol::Https(tls) | ListenerProtocol::TlsTerminate(tls) => edges.extend(
-            tls.certificates.iter().map(|it| (own.clone(), point(ResourceKind::Certificate, it.as_arc()))),
-        ),
         // A client that dials it has no namespace, thus no consumer routes.
         ListenerProtocol::Service { service, .. } => {
             edges.push((own, Point::Routed(service.clone(), Audience::Producer)));
@@ -73,30 +67,12 @@ fn of_listener(listener: &Listener, edges: &mut Vec<Edge>) {
             edges.push((own, Point::Namespace(listener.gateway.namespace.clone())));
         }
         ListenerProtocol::Http
+        | ListenerProtocol::Https(_)
+        | ListenerProtocol::TlsTerminate(_)
         | ListenerProtocol::TlsPassthrough
         | ListenerProtocol::Tcp
         | ListenerProtocol::Udp => {}
     }
-}
-
-fn of_route(route: &Route, edges: &mut Vec<Edge>) {
-    let own = point(ResourceKind::Route, route.key.as_arc());
-    of_attachments(&route.attachments, &own, edges);
-    for rule in &route.rules {
-        let targets = rule.backends.iter().map(|it| &it.target);
-        let filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|it| &it.filters));
-        let mirrors = filters.filter_map(|filter| match filter {
-            Filter::Mirror(mirror) => Some(&mirror.target),
-            _ => None,
-        });
-        of_targets(targets.chain(mirrors), &own, edges);
-    }
-}
-
-fn of_l4_route(route: &L4Route, edges: &mut Vec<Edge>) {
-    let own = point(ResourceKind::L4Route, route.key.as_arc());
-    of_attachments(&route.attachments, &own, edges);
-    of_targets(route.backends.iter().map(|it| &it.target), &own, edges);
 }
 
 fn of_attachments(attachments: &[Attachment], own: &Point, edges: &mut Vec<Edge>) {
@@ -119,34 +95,8 @@ fn of_attachments(attachments: &[Attachment], own: &Point, edges: &mut Vec<Edge>
     }
 }
 
-fn of_targets<'a>(targets: impl Iterator<Item = &'a BackendTarget>, own: &Point, edges: &mut Vec<Edge>) {
-    edges.extend(targets.filter_map(|target| match target {
-        BackendTarget::Backend(key) => Some((own.clone(), backend(key))),
-        BackendTarget::Unresolved(_) => None,
-    }));
-}
-
-fn of_backend(it: &Backend, edges: &mut Vec<Edge>) {
-    if let Some((waypoint, _)) = &it.via {
-        edges.push((backend(&it.key), endpoints(waypoint)));
-    }
-}
-
-fn of_service(service: &Service, edges: &mut Vec<Edge>) {
-    let own = point(ResourceKind::Service, service.key.as_arc());
+fn of_service(service: &Service, own: Point, edges: &mut Vec<Edge>) {
     let produced = Point::Routed(service.key.clone(), Audience::Producer);
     edges.push((Point::Namespace(service.namespace.clone()), produced.clone()));
-    edges.push((produced, own.clone()));
-    edges.extend(service.ports.iter().map(|port| (own.clone(), backend(&port.backend))));
-}
-
-fn of_workload(workload: &Workload, edges: &mut Vec<Edge>) {
-    let local = Point::Local(workload.key.as_arc());
-    edges.push((Point::Node(workload.node.clone()), local.clone()));
-    edges.extend(
-        workload
-            .authorizations
-            .iter()
-            .map(|it| (local.clone(), point(ResourceKind::Authorization, it.as_arc()))),
-    );
+    edges.push((produced, own));
 }

@@ -9,7 +9,8 @@ use std::mem;
 /// The scope of one proxy.
 #[derive(Debug, PartialEq)]
 pub struct View {
-    proxy: Proxy,
+    /// Whose scope it is; none for one that has nothing but what its roots lead to.
+    proxy: Option<Proxy>,
     /// By how many edges from points that are reached a point is reached. The graph has no cycles.
     ways: HashMap<Point, u32, ahash::RandomState>,
     /// Resources that have come in or gone out since they were last asked for.
@@ -24,22 +25,39 @@ impl View {
             Proxy::Node(node) => Some(Point::Node(node.clone())),
             Proxy::Everything => None,
         };
+        Self::from_roots(Some(proxy), root, graph)
+    }
+
+    /// These resources and what they lead to, from scratch.
+    pub fn of_resources(keys: impl IntoIterator<Item = ResourceKey>, graph: &Graph) -> Self {
+        Self::from_roots(None, keys.into_iter().map(Point::Resource), graph)
+    }
+
+    fn from_roots(proxy: Option<Proxy>, roots: impl IntoIterator<Item = Point>, graph: &Graph) -> Self {
         let mut view = Self { proxy, ways: HashMap::default(), flipped: HashSet::default() };
-        if let Some(root) = root {
+        for root in roots {
             view.reach(&root, 1, graph);
         }
         view.flipped.clear();
         view
     }
 
+    /// The resources that are reached.
+    pub fn resources(&self) -> impl Iterator<Item = &ResourceKey> {
+        self.ways.keys().filter_map(|point| match point {
+            Point::Resource(key) => Some(key),
+            _ => None,
+        })
+    }
+
     /// Whether the proxy needs this resource.
     pub fn wants(&self, key: &ResourceKey) -> bool {
         let all_of_kind = match self.proxy {
-            Proxy::Everything => true,
-            Proxy::Node(_) => {
+            Some(Proxy::Everything) => true,
+            Some(Proxy::Node(_)) => {
                 matches!(key.kind, ResourceKind::Service | ResourceKind::Endpoints | ResourceKind::Workload)
             }
-            Proxy::Gateway(_) => false,
+            Some(Proxy::Gateway(_)) | None => false,
         };
         all_of_kind || self.ways.contains_key(&Point::Resource(key.clone()))
     }

@@ -5,6 +5,7 @@ mod convergence;
 mod network;
 mod reconnect;
 mod refusal;
+mod retained;
 mod scale;
 mod sync;
 pub(super) mod universe;

@@ -13,6 +13,7 @@ mod l4route;
 mod listener;
 mod locality;
 mod matching;
+mod reference;
 mod route;
 mod service;
 mod trust;

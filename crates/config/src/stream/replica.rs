@@ -5,6 +5,7 @@ use crate::model::{Generation, Resource, ResourceKey};
 use crate::proto::{self, from_controller::Message};
 use crate::wire::{self, ContentHash};
 use crate::{Apply, Changes, Delta, Rejected, Snapshot};
+use prost::Message as _;
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 
@@ -185,11 +186,23 @@ impl Replica {
         let named = rejected.iter().map(|it| proto::RejectedResource {
             key: Some(wire::encode_key(&it.key)),
             reason: shorten(&it.reason),
+            needs: self.needs(&it.key),
         });
         // What is left out here is refused and named again when the rest is sent again.
-        let named = named.chain(unknown).take(MOST_REASONS).collect();
+        let mut size = 0;
+        let fits = |it: &proto::RejectedResource| {
+            size += it.encoded_len();
+            size <= MOST_REASON_BYTES || size == it.encoded_len()
+        };
+        let named = named.chain(unknown).take(MOST_REASONS).take_while(fits).collect();
         self.refused.extend(rejected.into_iter().map(|it| (it.key, it.reason)));
         Answer::Nack { generation, rejected: named }
+    }
+
+    /// What the version of a refused resource that stays names: without it, it cannot be carried out.
+    fn needs(&self, refused: &ResourceKey) -> Vec<proto::ResourceKey> {
+        let held = self.snapshot.resource(refused);
+        held.iter().flat_map(Resource::references).map(|key| wire::encode_key(&key)).collect()
     }
 }
 
@@ -200,6 +213,9 @@ fn everything_in(snapshot: &Snapshot) -> Changes {
 
 /// How many reasons one answer holds.
 const MOST_REASONS: usize = 1000;
+
+/// How long all of them may be together, in bytes, if there is more than one: well below what one message may have.
+const MOST_REASON_BYTES: usize = 1 << 20;
 
 /// How long one of them may be, in bytes.
 const LONGEST_REASON: usize = 1024;
@@ -241,7 +257,8 @@ impl Staged {
                 self.changes.insert(key, change);
             }
             Err(invalid) => {
-                self.unknown.push(proto::RejectedResource { key: Some(name), reason: invalid.to_string() });
+                let reason = invalid.to_string();
+                self.unknown.push(proto::RejectedResource { key: Some(name), reason, needs: Vec::new() });
             }
         }
         Ok(())
