@@ -45,12 +45,69 @@ pub(super) fn protocol(port: &ServicePort) -> Protocol {
     let written = port.app_protocol.as_deref().map(str::to_ascii_lowercase);
     match written.as_deref() {
         None | Some("") => Protocol::Known(AppProtocol::Unspecified),
-        Some("http" | "kubernetes.io/ws") => Protocol::Known(AppProtocol::Http1),
-        Some("http2" | "grpc" | "kubernetes.io/h2c") => Protocol::Known(AppProtocol::Http2),
-        Some("https" | "tls" | "grpc-web" | "kubernetes.io/wss") => Protocol::Secure,
-        Some(_) => Protocol::Known(AppProtocol::Tcp),
+        Some(
+            "http" | "http/1.1" | "http-alt" | "ws" | "grpc-web" | "kubernetes.io/http" | "kubernetes.io/ws",
+        ) => Protocol::Known(AppProtocol::Http1),
+        Some("http2" | "h2c" | "grpc" | "kubernetes.io/h2c") => Protocol::Known(AppProtocol::Http2),
+        Some("https" | "tls" | "ssl" | "wss" | "grpcs" | "kubernetes.io/wss") => Protocol::Secure,
+        Some(name) if OTHER_PROTOCOLS.contains(&name) => Protocol::Known(AppProtocol::Tcp),
+        // A name of somebody's own says nothing against HTTP (KEP-3726: such names are free for implementations).
+        Some(_) => Protocol::Known(AppProtocol::Unspecified),
     }
 }
+
+/// Names that say that something else than HTTP is spoken: IANA's service names and those in common use in meshes.
+const OTHER_PROTOCOLS: [&str; 49] = [
+    "amqp",
+    "amqps",
+    "bolt",
+    "cassandra",
+    "coap",
+    "cql",
+    "dns",
+    "domain",
+    "doris",
+    "etcd-server",
+    "ftp",
+    "ftps",
+    "imap",
+    "imaps",
+    "irc",
+    "kafka",
+    "ldap",
+    "ldaps",
+    "memcache",
+    "memcached",
+    "mongo",
+    "mongodb",
+    "mqtt",
+    "mqtts",
+    "ms-sql-s",
+    "mssql",
+    "mysql",
+    "nats",
+    "nfs",
+    "ntp",
+    "oracle",
+    "pop3",
+    "pop3s",
+    "postgres",
+    "postgresql",
+    "pulsar",
+    "rdp",
+    "redis",
+    "rtsp",
+    "sip",
+    "sips",
+    "smtp",
+    "smtps",
+    "ssh",
+    "tcp",
+    "telnet",
+    "thrift",
+    "udp",
+    "zookeeper",
+];
 
 /// What endpoints speak, as far as a proxy is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -147,6 +147,7 @@ impl Kind {
             Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => &["v1", "v1beta1"],
             Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
             Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
+            Self::BackendTlsPolicy => &["v1", "v1alpha3"],
             Self::GatewayParameters | Self::Mesh => &["v1alpha1"],
             _ => &["v1"],
         }

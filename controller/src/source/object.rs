@@ -3,15 +3,16 @@
 use super::document::Document;
 use super::schema::{self, Violation, violation};
 use crate::resources::{Kind, Object, ObjectRef};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What one manifest turned out to be.
 #[derive(Debug)]
 pub(super) enum Manifest {
     /// An object.
     Object(Object),
-    /// An object that is not in order; it is known which one.
-    Refused(ObjectRef, Vec<Violation>),
+    /// An object that is not in order; it is known which one. If no version of it was ever in order, the last one stands in
+    /// its place, where nothing at all in its place would open something.
+    Refused(ObjectRef, Vec<Violation>, Option<Object>),
     /// Not known which object it is.
     Unknown(String, Vec<Violation>),
     /// A kind that is of no concern to us.
@@ -65,21 +66,42 @@ fn manifest(mut value: Value) -> Manifest {
         && let Some(reason) = invalid_label(&reference.namespace)
     {
         let remedy = "use lower-case letters, digits and dashes";
-        return Manifest::Refused(reference, vec![violation("metadata.namespace", reason, remedy)]);
+        return Manifest::Refused(reference, vec![violation("metadata.namespace", reason, remedy)], None);
     }
+    let closed = closed(&reference, &value);
     if !kind.versions().contains(&version) {
         let message = format!("version `{version}` of {word} is not read");
         let remedy = format!("use {}", join(group, kind.versions()[0]));
-        return Manifest::Refused(reference, vec![violation("apiVersion", message, remedy)]);
+        return Manifest::Refused(reference, vec![violation("apiVersion", message, remedy)], closed);
     }
     let violations = schema::check(kind, &mut value);
     if !violations.is_empty() {
-        return Manifest::Refused(reference, violations);
+        return Manifest::Refused(reference, violations, closed);
     }
     match Object::parse(kind, value) {
         Ok(object) => Manifest::Object(object),
-        Err(error) => Manifest::Refused(reference, vec![violation(error.field, error.reason, "correct it")]),
+        Err(error) => {
+            Manifest::Refused(reference, vec![violation(error.field, error.reason, "correct it")], closed)
+        }
     }
+}
+
+/// A policy that cannot be met and has the targets of this one, as far as they can be read: who wrote a BackendTLSPolicy wants
+/// nothing sent to its Services in the clear, whatever else is wrong with it.
+fn closed(reference: &ObjectRef, written: &Value) -> Option<Object> {
+    if reference.kind != Kind::BackendTlsPolicy {
+        return None;
+    }
+    let target = |it: &Value| {
+        let name = it["name"].as_str().filter(|it| !it.is_empty())?;
+        Some(json!({ "group": "", "kind": "Service", "name": name }))
+    };
+    let targets: Vec<Value> = written["spec"]["targetRefs"].as_array()?.iter().filter_map(target).collect();
+    let policy = json!({
+        "metadata": { "namespace": reference.namespace, "name": reference.name },
+        "spec": { "targetRefs": targets, "validation": { "hostname": "" } },
+    });
+    Object::parse(reference.kind, policy).ok()
 }
 
 fn join(group: &str, version: &str) -> String {

@@ -165,10 +165,11 @@ fn read(path: &Path, text: &str, old: File) -> File {
                     file.objects.insert(reference, (line, object));
                 }
             }
-            Manifest::Refused(reference, violations) => {
+            Manifest::Refused(reference, violations, closed) => {
                 violations.into_iter().for_each(|it| problem(Severity::Error, reference.to_string(), it));
-                if let Some(last_good) = old.objects.get(&reference) {
-                    file.objects.entry(reference).or_insert_with(|| last_good.clone());
+                let last_good = old.objects.get(&reference).cloned();
+                if let Some(in_place) = last_good.or_else(|| closed.map(|it| (line, it))) {
+                    file.objects.entry(reference).or_insert(in_place);
                 }
             }
             Manifest::Unknown(what, violations) => {

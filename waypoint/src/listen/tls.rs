@@ -8,8 +8,8 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::ServerName;
+use rustls::{CipherSuite, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls_pki_types::{ServerName, UnixTime};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -26,9 +26,19 @@ pub struct TlsBase {
     tickets: Arc<dyn ProducesTickets>,
 }
 
-/// Chooses the certificate by SNI. A name that no listener has gets none, and so no handshake.
+/// Chooses the certificate by SNI. A name that no listener has gets none, and so no handshake. Of several certificates
+/// of a listener it is one that the client can use, that is for the name, and that is valid now, as far as there is one.
 #[derive(Debug)]
-struct BySni(HostIndex<Box<[Arc<CertifiedKey>]>>);
+struct BySni {
+    hosts: HostIndex<Box<[Arc<Certificate>]>>,
+    suites: Vec<SupportedCipherSuite>,
+}
+
+/// What a client can use.
+struct Offer<'a> {
+    schemes: &'a [SignatureScheme],
+    suites: &'a [CipherSuite],
+}
 
 /// What is spoken inside TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +90,12 @@ impl TlsBase {
         clients: Option<&ClientValidation>,
         listeners: impl Iterator<Item = (Option<&'a HostnamePattern>, Vec<Arc<Certificate>>)>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let mut by_sni = HostIndex::default();
+        let mut hosts = HostIndex::default();
         for (hostname, certificates) in listeners {
-            let certified = certificates.iter().map(|it| it.certified().clone()).collect();
             // A second listener of the same hostname was refused before.
-            let _ = by_sni.insert(hostname, certified);
+            let _ = hosts.insert(hostname, certificates.into_boxed_slice());
         }
+        let by_sni = BySni { hosts, suites: self.provider.cipher_suites.clone() };
         let builder =
             ServerConfig::builder_with_provider(self.provider.clone()).with_protocol_versions(VERSIONS)?;
         let builder = match clients {
@@ -94,7 +104,7 @@ impl TlsBase {
             }
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(BySni(by_sni)));
+        let mut config = builder.with_cert_resolver(Arc::new(by_sni));
         config.alpn_protocols = match inside {
             Inside::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             // What the endpoint speaks is not known: the client's offer is left unanswered (RFC 7301 §3.2).
@@ -122,20 +132,36 @@ impl fmt::Debug for TlsBase {
 // === impl BySni ===
 
 impl BySni {
-    fn choose(&self, sni: Option<&str>) -> Option<Arc<CertifiedKey>> {
+    fn choose(&self, sni: Option<&str>, hello: &Offer<'_>, now: UnixTime) -> Option<Arc<CertifiedKey>> {
         // rustls gives DNS names in lower case.
-        let certificates = self.0.covering(sni.unwrap_or_default()).next()?;
-        match certificates.as_ref() {
-            [] => None,
-            [only] => Some(only.clone()),
-            [first, ..] => Some(certificates.iter().find(|it| covers(it, sni)).unwrap_or(first).clone()),
+        let certificates = self.hosts.covering(sni.unwrap_or_default()).next()?;
+        if let [only] = certificates.as_ref() {
+            return Some(only.certified().clone());
         }
+        // The first of those that suit best. What the client cannot use ends in a failed handshake, whatever its name.
+        let suits = |it: &Certificate| {
+            let certified = it.certified();
+            (self.is_usable(certified, hello), covers(certified, sni), it.validity().holds_at(now))
+        };
+        let ranked = certificates.iter().rev().max_by_key(|it| suits(it))?;
+        Some(ranked.certified().clone())
+    }
+
+    /// Whether the client can verify signatures of this key with a cipher suite that both sides have.
+    fn is_usable(&self, certified: &CertifiedKey, hello: &Offer<'_>) -> bool {
+        let can = |schemes: &[SignatureScheme]| certified.key.choose_scheme(schemes).is_some();
+        self.suites.iter().filter(|suite| hello.suites.contains(&suite.suite())).any(|suite| match suite {
+            SupportedCipherSuite::Tls13(_) => can(hello.schemes),
+            // Before TLS 1.3 the suite says how the key exchange is signed (RFC 5246 §7.4.1.4.1).
+            SupportedCipherSuite::Tls12(suite) => can(&suite.resolve_sig_schemes(hello.schemes)),
+        })
     }
 }
 
 impl ResolvesServerCert for BySni {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name())
+        let offer = Offer { schemes: hello.signature_schemes(), suites: hello.cipher_suites() };
+        self.choose(hello.server_name(), &offer, UnixTime::now())
     }
 }
 
@@ -147,43 +173,4 @@ fn covers(certified: &CertifiedKey, sni: Option<&str>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn certificate(names: &[&str]) -> Arc<Certificate> {
-        let made =
-            rcgen::generate_simple_self_signed(names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>())
-                .unwrap();
-        let key = made.signing_key.serialize_pem();
-        Arc::new(Certificate::from_pem("shop/cert".into(), &made.cert.pem(), &key).unwrap())
-    }
-
-    #[test]
-    fn the_certificate_follows_the_listener_and_then_the_name() {
-        let (a, b, all) =
-            (certificate(&["a.example.com"]), certificate(&["b.example.com"]), certificate(&["x"]));
-        let mut hosts = HostIndex::default();
-        let put = |hosts: &mut HostIndex<_>, pattern: &str, list: &[&Arc<Certificate>]| {
-            let pattern: HostnamePattern = pattern.parse().unwrap();
-            let list: Box<[_]> = list.iter().map(|it| it.certified().clone()).collect();
-            hosts.insert(Some(&pattern), list);
-        };
-        put(&mut hosts, "*.example.com", &[&a, &b]);
-        put(&mut hosts, "shop.example.org", &[&all]);
-        let resolver = BySni(hosts);
-        for (sni, expected) in [
-            (Some("a.example.com"), Some(&a)),
-            (Some("b.example.com"), Some(&b)),
-            (Some("c.example.com"), Some(&a)),
-            (Some("shop.example.org"), Some(&all)),
-            (Some("other.example.org"), None),
-            (None, None),
-        ] {
-            let chosen = resolver.choose(sni);
-            assert_eq!(chosen.is_some(), expected.is_some(), "{sni:?}");
-            if let (Some(chosen), Some(expected)) = (chosen, expected) {
-                assert!(Arc::ptr_eq(&chosen, expected.certified()), "{sni:?}");
-            }
-        }
-    }
-}
+mod tests;

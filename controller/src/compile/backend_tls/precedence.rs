@@ -57,10 +57,20 @@ pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, name: &ObjectName)
         }
         held.insert(section, winner);
     }
+    // A policy that names a port which is not there may mean any of them: none of those without a policy of their own is
+    // spoken to in the clear.
+    let astray = standings.iter().find(|(_, standing)| **standing == Standing::NoSuchPort);
+    let closed = astray.map(|((policy, section), _)| {
+        let section = section.as_deref().unwrap_or_default();
+        BackendSecurity::Unusable(format!("{policy}: Service {name} has no TCP port named {section}").into())
+    });
     let mut ports = BTreeMap::new();
     for port in service.tcp_ports() {
         let named = port.name.as_ref().and_then(|it| held.get(&Some(it.clone())));
-        let Some(Some(policy)) = named.or_else(|| held.get(&None)) else { continue };
+        let Some(Some(policy)) = named.or_else(|| held.get(&None)) else {
+            ports.extend(closed.clone().map(|it| (port.port, it)));
+            continue;
+        };
         let security = match reader.validation(&policy.object_name()).map(|it| it.tls.clone()) {
             Some(Ok(tls)) => BackendSecurity::Tls(tls),
             Some(Err(defect)) => BackendSecurity::Unusable(format!("{policy}: {}", defect.message).into()),

@@ -76,8 +76,12 @@ fn fate(
             Fate::Conflicted(format!("{field}: {message}; {remedy}"))
         }
         Some(Standing::NoSuchPort) => {
-            let message = format!("Service {service} has no TCP port named {}", section.unwrap_or_default());
-            let remedy = "write the name of one of its ports";
+            let message = format!(
+                "Service {service} has no TCP port named {}; its ports that no other policy is about are not \
+                 spoken to, so that nothing is sent in the clear",
+                section.unwrap_or_default()
+            );
+            let remedy = "write the name of one of its ports (its name, not its number)";
             made.error(object, field, message.clone(), remedy);
             Fate::NotFound(format!("{field}: {message}; {remedy}"))
         }

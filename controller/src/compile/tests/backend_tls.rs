@@ -237,3 +237,18 @@ fn a_target_that_is_not_there_is_said() {
     world.expect("BackendTLSPolicy infra/p", &format!("{ANCESTOR}: Accepted=True/Accepted"));
     assert!(world.sni("infra/tls:443").is_some());
 }
+
+#[test]
+fn a_policy_that_names_no_port_that_is_there_leaves_none_in_the_clear() {
+    let closed = |world: &World, backend: &str| matches!(world.security(backend), BackendSecurity::Unusable(why) if why.contains("BackendTLSPolicy infra/p"));
+    for section in ["httpss", "'443'", "https", "https-1x"] {
+        let mut world = world(&policy("p", "01", &format!(", sectionName: {section}"), GOOD));
+        assert!(closed(&world, "infra/tls:443") && closed(&world, "infra/tls:8443"), "{section}");
+        world.expect("BackendTLSPolicy infra/p", &format!("{ANCESTOR}: Accepted=False/TargetNotFound"));
+        // A port that has a policy of its own goes by that.
+        world.add(&policy("good", "02", ", sectionName: https-1", GOOD));
+        assert!(world.sni("infra/tls:443").is_some() && closed(&world, "infra/tls:8443"), "{section}");
+        world.remove(&policy("p", "01", &format!(", sectionName: {section}"), GOOD));
+        assert_eq!(*world.security("infra/tls:8443"), BackendSecurity::Plain);
+    }
+}

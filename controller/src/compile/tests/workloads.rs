@@ -182,6 +182,19 @@ fn app_protocol_says_what_is_spoken() {
         (", appProtocol: tcp", AppProtocol::Tcp),
         (", appProtocol: mysql", AppProtocol::Tcp),
         (", appProtocol: https", AppProtocol::Tcp),
+        (", appProtocol: WSS", AppProtocol::Tcp),
+        (", appProtocol: grpcs", AppProtocol::Tcp),
+        (", appProtocol: Redis", AppProtocol::Tcp),
+        (", appProtocol: mqtt", AppProtocol::Tcp),
+        (", appProtocol: h2c", AppProtocol::Http2),
+        (", appProtocol: grpc-web", AppProtocol::Http1),
+        (", appProtocol: http/1.1", AppProtocol::Http1),
+        (", appProtocol: ws", AppProtocol::Http1),
+        (", appProtocol: kubernetes.io/http", AppProtocol::Http1),
+        // Nobody says that these are not HTTP.
+        (", appProtocol: mycompany.com/http", AppProtocol::Unspecified),
+        (", appProtocol: prometheus", AppProtocol::Unspecified),
+        (", appProtocol: graphql", AppProtocol::Unspecified),
     ] {
         let world = World::captured(&SHOP.replace("targetPort: 8080", &format!("targetPort: 8080{written}")));
         let Some(Resource::Backend(backend)) = world.resource(ResourceKind::Backend, "shop/web:80") else {

@@ -1,5 +1,5 @@
 use super::{FileChange, Scan};
-use crate::resources::Edit;
+use crate::resources::{Edit, Object};
 
 const A: &str = "apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n";
 const B: &str = "apiVersion: v1\nkind: Namespace\nmetadata: { name: b }\n";
@@ -116,4 +116,34 @@ fn kinds_that_do_not_concern_us_are_noted() {
         scan.apply([says("f", "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: d }\n")]).is_empty()
     );
     assert_eq!(scan.problems()[0].severity, crate::compile::Severity::Note);
+}
+
+#[test]
+fn a_backend_tls_policy_that_cannot_be_read_keeps_its_targets_and_can_never_be_met() {
+    let policy = |api: &str, name: &str, validation: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/{api}\nkind: BackendTLSPolicy\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec:\n  targetRefs: [{{ group: '', kind: Service, name: web, sectionName: x }}]\n  validation: {validation}\n"
+        )
+    };
+    let good = "{ hostname: a.example.com, wellKnownCACertificates: System }";
+    for (api, validation) in [
+        ("v1", "{ hostname: a.example.com, wellKnownCACertificates: System, typo: 1 }"),
+        ("v1", "{ wellKnownCACertificates: System }"),
+        ("v1", "7"),
+        ("v1alpha1", good),
+    ] {
+        let mut scan = Scan::default();
+        let edits = scan.apply([("a.yaml".into(), FileChange::Text(policy(api, "p", validation)))]);
+        let [Edit::Upsert(Object::BackendTlsPolicy(it))] = &edits[..] else {
+            panic!("{validation}: {edits:?}")
+        };
+        assert_eq!((&*it.spec.target_refs[0].name, &it.spec.target_refs[0].section_name), ("web", &None));
+        assert!(it.spec.validation.hostname.is_empty() && it.spec.validation.ca_certificate_refs.is_none());
+        assert!(!scan.problems().is_empty());
+        // Once it is in order it is what it says, and stays so through a later mistake.
+        scan.apply([("a.yaml".into(), FileChange::Text(policy("v1alpha3", "p", good)))]);
+        assert_eq!(scan.problems(), vec![]);
+        assert!(scan.apply([("a.yaml".into(), FileChange::Text(policy(api, "p", validation)))]).is_empty());
+    }
 }

@@ -8,7 +8,7 @@ fn refusals(yaml: &str) -> Vec<String> {
     for (_, manifest) in documents.into_iter().flat_map(manifests) {
         match manifest {
             Manifest::Object(_) => {}
-            Manifest::Refused(_, violations) | Manifest::Unknown(_, violations) => {
+            Manifest::Refused(_, violations, _) | Manifest::Unknown(_, violations) => {
                 out.extend(
                     violations.into_iter().map(|it| format!("{}: {}; {}", it.field, it.message, it.remedy)),
                 );

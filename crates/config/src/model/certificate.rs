@@ -2,9 +2,12 @@
 
 use super::CertificateKey;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 use std::fmt;
 use std::sync::Arc;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
 
 /// A certificate chain and its key; the two fit together.
 #[derive(Clone)]
@@ -14,6 +17,16 @@ pub struct Certificate {
     chain_pem: Arc<str>,
     private_key_pem: Arc<str>,
     certified: Arc<CertifiedKey>,
+    validity: Validity,
+}
+
+/// When a certificate is valid, in seconds since the epoch, both inclusive (RFC 5280 §4.1.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: i64,
+    /// The last second.
+    pub not_after: i64,
 }
 
 /// Why a Secret's data cannot be used as a certificate.
@@ -45,6 +58,13 @@ impl Certificate {
         }
         let private_key = PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes())
             .map_err(|error| InvalidCertificate::PrivateKey(format!(": {error}")))?;
+        let validity = match chain.first().map(|it| X509Certificate::from_der(it)) {
+            Some(Ok((_, leaf))) => Validity {
+                not_before: leaf.validity().not_before.timestamp(),
+                not_after: leaf.validity().not_after.timestamp(),
+            },
+            _ => return Err(InvalidCertificate::Chain(": the first one cannot be read".to_owned())),
+        };
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = CertifiedKey::from_der(chain, private_key, &provider)
             .map_err(|error| InvalidCertificate::Mismatch(error.to_string()))?;
@@ -53,6 +73,7 @@ impl Certificate {
             chain_pem: chain_pem.into(),
             private_key_pem: private_key_pem.into(),
             certified: Arc::new(certified),
+            validity,
         })
     }
 
@@ -69,6 +90,45 @@ impl Certificate {
     /// Ready for a handshake.
     pub fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
+    }
+}
+
+impl Certificate {
+    /// When the first certificate of the chain is valid.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Whether the first certificate of the chain is for this DNS name. A wildcard name is asked for as it is written.
+    pub fn is_for(&self, name: &str) -> bool {
+        let Some(Ok((_, leaf))) = self.certified.cert.first().map(|it| X509Certificate::from_der(it)) else {
+            return false;
+        };
+        let Ok(Some(names)) = leaf.subject_alternative_name() else { return false };
+        let asked = name.to_ascii_lowercase();
+        names.value.general_names.iter().any(|it| match it {
+            GeneralName::DNSName(it) => covers(&it.to_ascii_lowercase(), &asked),
+            _ => false,
+        })
+    }
+}
+
+/// A wildcard covers one label, the leftmost (RFC 6125 §6.4.3).
+fn covers(pattern: &str, name: &str) -> bool {
+    if pattern == name {
+        return true;
+    }
+    let (Some(parent), Some((first, rest))) = (pattern.strip_prefix("*."), name.split_once('.')) else {
+        return false;
+    };
+    !first.is_empty() && first != "*" && rest == parent
+}
+
+impl Validity {
+    /// Whether the time is within.
+    pub fn holds_at(&self, now: UnixTime) -> bool {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        (self.not_before..=self.not_after).contains(&now)
     }
 }
 

@@ -20,7 +20,7 @@ mod trust;
 mod workload;
 
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints};
-pub use certificate::{Certificate, InvalidCertificate};
+pub use certificate::{Certificate, InvalidCertificate, Validity};
 pub use filter::{
     CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Scheme,
     UrlRewrite,
