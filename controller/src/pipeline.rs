@@ -7,11 +7,12 @@ pub use cluster::ClusterPipeline;
 use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings, Severity};
 use crate::metrics::Compiling;
 use crate::resources::ObjectRef;
-use crate::serve::Hub;
+use crate::serve::{Hub, ProxyState};
 use crate::source::{
     Completion, Directory, DirectoryOptions, LastGood, SourceProblem, Standalone, WatchError, read_once,
 };
 use crate::status::ObjectStatus;
+use crate::status::delivery::{self, Programming, Refusals};
 use fairway_config::model::Generation;
 use fairway_identity::TrustDomain;
 use serde_json::json;
@@ -86,13 +87,20 @@ impl Rules {
 // === impl Standing ===
 
 impl Standing {
-    /// For an admin page: every object's conditions, and what is wrong.
-    pub fn describe(&self) -> serde_json::Value {
-        let statuses = self.statuses.iter().map(|(object, status)| (object.to_string(), json!(status)));
+    /// For an admin page: every object's conditions, and what is wrong; also what proxies say of it, such as a listener whose
+    /// port somebody else has.
+    pub fn describe(&self, proxies: &[ProxyState]) -> serde_json::Value {
+        let refusals = Refusals::of(&delivery::deliveries(proxies));
+        let statuses = self.statuses.iter().map(|(object, status)| {
+            let mut shown = json!(status);
+            delivery::apply(&mut shown, object, &Programming::InForce, &refusals);
+            (object.to_string(), shown)
+        });
+        let problems = self.problems.iter().map(ToString::to_string).chain(refusals.messages());
         json!({
             "generation": self.generation.0,
             "objects": statuses.collect::<serde_json::Map<_, _>>(),
-            "problems": self.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "problems": problems.collect::<Vec<_>>(),
             "files": self.file_problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }

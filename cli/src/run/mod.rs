@@ -8,7 +8,7 @@ use capture::{CaptureSetting, Node};
 use fairway_controller::ca::{self, Authority, FileStore, InProcess, Memory, SameUser};
 use fairway_controller::compile::{AddressPool, InvalidPool};
 use fairway_controller::pipeline::{Pipeline, Rules, Standing};
-use fairway_controller::serve::Hub;
+use fairway_controller::serve::{self, Hub};
 use fairway_identity::{Identities, TrustDomain};
 use fairway_runtime::admin::Pages;
 use fairway_runtime::metrics::Metrics;
@@ -19,7 +19,7 @@ use fairway_runtime::{drain, logs};
 use fleet::Fleet;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -89,10 +89,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
 
     let (standings, standing) = watch::channel(Standing::default());
-    let (shown, states) = (standing.clone(), fleet.states());
+    let (shown, states, acknowledged) = (standing.clone(), fleet.states(), Mutex::new(hub.states()));
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
-        .page("/state", "what is in force, and where", move || describe(&shown.borrow(), &states))
+        .page("/state", "what is in force, and where", move || {
+            describe(&shown.borrow(), &states, &acknowledged)
+        })
         .serve(&arguments.admin)?;
 
     let stopping = watch;
@@ -158,8 +160,13 @@ fn captured_rules(arguments: &Arguments) -> anyhow::Result<Rules> {
     Ok(Rules::captured(arguments.trust_domain.clone(), services))
 }
 
-fn describe(standing: &Standing, states: &fleet::States) -> serde_json::Value {
-    let mut described = standing.describe();
+fn describe(
+    standing: &Standing,
+    states: &fleet::States,
+    acknowledged: &Mutex<serve::States>,
+) -> serde_json::Value {
+    let proxies = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).get();
+    let mut described = standing.describe(&proxies);
     described["proxies"] = states.describe();
     described
 }

@@ -1,6 +1,8 @@
 //! A mistake in a file or an object leaves its last good state in force, and says where it is and what to do.
 
 use crate::shop::Shop;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn a_file_that_is_half_written_takes_nothing_away() {
@@ -75,4 +77,32 @@ async fn a_backend_that_does_not_exist_is_named_and_answered_for_with_500() {
             "create",
         ])
         .await;
+}
+
+#[tokio::test]
+async fn a_listener_whose_port_somebody_has_is_not_programmed_and_says_why() {
+    let shop = Shop::open().await;
+    let holder = TcpListener::bind(shop.gateway).await.unwrap();
+    let program = shop.run(&[]).await;
+    let place = format!("cannot listen on {}", shop.gateway);
+    program.eventually_names(&["Gateway shop/edge", "Listener", &place, "another process"]).await;
+    let programmed = |state: &Value| {
+        let gateway = &state["objects"]["Gateway shop/edge"];
+        let of = |holder: &Value| {
+            let mut conditions = holder["conditions"].as_array().unwrap().iter();
+            conditions.find(|it| it["type"] == "Programmed").unwrap().clone()
+        };
+        [of(gateway), of(&gateway["listeners"][0])]
+    };
+    let [whole, listener] = programmed(&program.state().await);
+    assert_eq!((&whole["status"], &listener["status"]), (&json!("False"), &json!("False")));
+    assert!(listener["message"].as_str().unwrap().contains(&place), "{listener}");
+
+    // It is tried again with the next change.
+    drop(holder);
+    shop.write("route.yaml", &shop.route("books", "one"));
+    shop.eventually_marked(&program, "books.example", "one").await;
+    program.eventually_content().await;
+    let all = programmed(&program.state().await);
+    assert!(all.iter().all(|it| it["status"] == "True"), "{all:?}");
 }

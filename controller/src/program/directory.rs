@@ -17,7 +17,7 @@ use fairway_runtime::transport::{self, UnixSocket};
 use fairway_runtime::{drain, logs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tonic::transport::Server;
@@ -66,11 +66,12 @@ pub(super) async fn run(arguments: super::Arguments, source: &Path) -> anyhow::R
         tracing::error!("the directory cannot be watched any more; what is in force stays so");
     });
 
-    let states = Mutex::new(hub.states());
+    let (states, refusing) = (Mutex::new(hub.states()), Mutex::new(hub.states()));
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
         .page("/objects", "every object's conditions, and what is wrong", move || {
-            standing.borrow().describe()
+            let proxies = refusing.lock().unwrap_or_else(PoisonError::into_inner).get();
+            standing.borrow().describe(&proxies)
         })
         .page("/proxies", "the connected proxies and what they acknowledged", move || {
             super::describe_proxies(&states)

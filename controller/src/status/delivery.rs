@@ -109,6 +109,16 @@ impl Refusals {
         out
     }
 
+    /// What is refused, in words.
+    pub fn messages(&self) -> impl Iterator<Item = String> {
+        let of_listeners = self.by_listener.iter().map(|((object, _), why)| format!("{object}: {why}"));
+        let of_objects = self
+            .by_object
+            .iter()
+            .flat_map(|(object, whys)| whys.iter().map(move |why| format!("{object}: {why}")));
+        of_listeners.chain(of_objects)
+    }
+
     /// The objects whose refusals differ.
     pub fn differing(&self, other: &Self) -> BTreeSet<ObjectRef> {
         let objects = |it: &Self| {
@@ -148,9 +158,23 @@ pub fn apply(status: &mut Value, object: &ObjectRef, programming: &Programming, 
             }
         }
     }
+    unserved(status);
     if let Some(whys) = refusals.by_object.get(object) {
         let message = whys.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
         add_refused(status, &message);
+    }
+}
+
+/// What has listeners and serves none of them is not programmed.
+fn unserved(status: &mut Value) {
+    let holds = |holder: &Value| holder["conditions"].as_array().into_iter().flatten().any(is_programmed);
+    let listeners = status["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if listeners.is_empty() || listeners.iter().any(holds) {
+        return;
+    }
+    for it in render::list_mut(status, "conditions").iter_mut().filter(|it| is_programmed(it)) {
+        (it["status"], it["reason"], it["message"]) =
+            ("False".into(), reason::INVALID.into(), "no listener is served; see their conditions".into());
     }
 }
 

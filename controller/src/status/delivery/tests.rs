@@ -88,8 +88,21 @@ fn a_refusal_is_told_to_the_object_it_comes_from() {
     let mut status = gateway_status();
     apply(&mut status, &gateway, &Programming::InForce, &refusals);
     assert_eq!(find(&status["listeners"][0]["conditions"], "Programmed"), ("False", "Invalid"));
-    assert_eq!(find(&status["conditions"], "Programmed").0, "True");
+    assert_eq!(
+        find(&status["conditions"], "Programmed"),
+        ("False", "Invalid"),
+        "none of its listeners is served"
+    );
     assert_eq!(find(&status["conditions"], reason::REFUSED).0, "True", "the certificate");
+
+    let mut status = gateway_status();
+    let other = json!({ "name": "other", "conditions": status["conditions"] });
+    status["listeners"].as_array_mut().unwrap().push(other);
+    apply(&mut status, &gateway, &Programming::InForce, &refusals);
+    assert_eq!(find(&status["listeners"][0]["conditions"], "Programmed"), ("False", "Invalid"));
+    assert_eq!(find(&status["conditions"], "Programmed").0, "True", "another one is");
+    let messages: Vec<String> = refusals.messages().collect();
+    assert!(messages.iter().any(|it| it.starts_with("ListenerSet team/more: ")), "{messages:?}");
 
     let parent = json!({ "parentRef": { "name": "public" }, "conditions": [{ "type": "Accepted", "status": "True", "observedGeneration": 7 }] });
     let mut status = json!({ "parents": [parent] });
