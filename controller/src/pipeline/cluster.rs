@@ -87,9 +87,6 @@ impl ClusterPipeline {
         let problems = self.cluster.problems().count() + self.compiler.problems().count();
         self.shown.compiled(began.elapsed(), self.compiler.objects(), problems);
         report(output.problems.iter().flat_map(|(_, problems)| problems));
-        if problems_changed {
-            self.report_unreadable();
-        }
         self.publish(&output, problems_changed);
         // Before anybody hears of it: who is sent to ask may ask.
         self.roster.take(&output);
@@ -105,6 +102,10 @@ impl ClusterPipeline {
         let judged = statuses.into_iter().map(|(object, status)| (object, Some(status)));
         let statuses = judged.chain(unjudged.into_iter().map(|object| (object, None))).collect();
         self.ledger.post(Posting { records, statuses, gateways, listener_sets, routes, generation });
+        if problems_changed {
+            // Behind the records: an Event needs the object's.
+            self.report_unreadable();
+        }
         Some(generation)
     }
 

@@ -63,6 +63,9 @@ pub struct Writer {
     began: Instant,
     /// The version on which an object was last written: until the cluster shows a newer one, there is nothing to do.
     written_on: HashMap<ObjectRef, Arc<str>, ahash::RandomState>,
+    /// What was written on a version and changed nothing: the kind that is installed does not have the field. It is not
+    /// written again on that version.
+    untaken: HashMap<ObjectRef, (Arc<str>, Value), ahash::RandomState>,
 }
 
 /// A write that has to be made.
@@ -109,6 +112,7 @@ impl Writer {
             alone_since: HashMap::new(),
             began: Instant::now(),
             written_on: HashMap::default(),
+            untaken: HashMap::default(),
         }
     }
 
@@ -151,6 +155,7 @@ impl Writer {
                     self.pace.sweep(now);
                     self.look_at_proxies(now);
                     self.written_on.retain(|it, _| self.ledger.line(it).record.is_some());
+                    self.untaken.retain(|it, _| self.ledger.line(it).record.is_some());
                 }
             }
         }
@@ -218,6 +223,10 @@ impl Writer {
         });
         let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let status = merge(&current, ours.as_ref(), Author { controller: &self.controller, now: &time })?;
+        if self.untaken.get(object).is_some_and(|(on, what)| *on == record.version && is_alike(what, &status))
+        {
+            return None;
+        }
         Some(Write { object: object.clone(), record, status, current })
     }
 
@@ -290,6 +299,8 @@ impl Writer {
                 // What did not change the object makes no echo to wait for.
                 if version.as_deref() != Some(&*record.version) {
                     self.written_on.insert(object.clone(), record.version.clone());
+                } else {
+                    self.untaken.insert(object.clone(), (record.version.clone(), status.clone()));
                 }
                 self.events.tell(&object, &record, news_of(&current, &status));
                 true
@@ -307,6 +318,20 @@ impl Writer {
             }
         };
         self.pace.done(&object, wrote, now);
+    }
+}
+
+/// Whether two statuses are the same but for times.
+fn is_alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names = a.keys().chain(b.keys()).filter(|it| *it != "lastTransitionTime");
+            names.into_iter().all(|it| matches!((a.get(it), b.get(it)), (Some(a), Some(b)) if is_alike(a, b)))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_alike(a, b))
+        }
+        (a, b) => a == b,
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Sighting {
     pub(super) version: Arc<str>,
     /// What it says, or why that cannot be understood.
     pub(super) content: Result<Object, Problem>,
-    /// What the status writer needs of it; none for kinds without a status of ours.
+    /// What the status writer and Events need of it; none for kinds that they have nothing to do with.
     pub(super) record: Option<Arc<Record>>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
     }
     let (version, uid): (Arc<str>, Arc<str>) = (text("resourceVersion").into(), text("uid").into());
     let mut word = None;
-    let record = has_status(kind).then(|| {
+    let record = is_recorded(kind).then(|| {
         // A Service's says things that compiling reads.
         let status = match kind {
             Kind::Service => manifest.get("status").cloned(),
@@ -101,9 +101,10 @@ fn remember(object: &mut Object, word: OwnWord) {
     }
 }
 
-/// The kinds whose status we may have to write.
-fn has_status(kind: Kind) -> bool {
-    kind == Kind::Service || (kind.group().starts_with("gateway.networking.") && kind != Kind::ReferenceGrant)
+/// The kinds whose status we may have to write, and those of which there may be versions that we do not understand: their
+/// Events name the uid.
+fn is_recorded(kind: Kind) -> bool {
+    matches!(kind, Kind::Service | Kind::GatewayParameters) || kind.group().starts_with("gateway.networking.")
 }
 
 /// The server has checked it against the CRD that is installed, which may be newer than what we know: a matcher that is
