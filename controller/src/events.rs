@@ -162,7 +162,10 @@ pub fn news_of(before: &Value, written: &Value) -> Vec<Happening> {
             false => {
                 let is_to_come =
                     [reason::PENDING, reason::NOT_ACKNOWLEDGED].iter().any(|it| condition["reason"] == *it);
-                !is_to_come && (!same("status") || !same("reason"))
+                let is_other = !same("status")
+                    || !same("reason")
+                    || (kind == reason::IGNORED_FIELDS && !same("message"));
+                !is_to_come && is_other
             }
         };
         if !worth || !reason::is_ours(kind) {

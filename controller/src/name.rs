@@ -3,6 +3,7 @@
 //! Compiling needs the names as much as provisioning: an identity is that of a service account.
 
 use sha2::{Digest, Sha256};
+use std::net::IpAddr;
 
 /// The most that a Service's name, and a label's value, may have (RFC 1123, RFC 1035).
 const LONGEST: usize = 63;
@@ -24,6 +25,21 @@ pub fn of_proxy(gateway: &str, class: &str) -> String {
 /// The name of the Service for a further address that a Gateway asks for: `<gateway>-<class>-<n>`, from 2.
 pub fn of_further_service(proxy: &str, n: usize) -> String {
     let name = format!("{proxy}-{n}");
+    match name.len() <= LONGEST {
+        true => name,
+        false => shortened(&name),
+    }
+}
+
+/// The name of a Service that has an address of one scope only: `<gateway>-<class>-<scope>`, `-<n>` from the second on, or
+/// the address in place of the number where one is asked for: what a Service has of its address cannot be changed.
+pub fn of_scoped_service(proxy: &str, scope: &str, n: usize, address: Option<IpAddr>) -> String {
+    let name = match (address, n) {
+        (Some(IpAddr::V4(it)), _) => format!("{proxy}-{scope}-{}", it.to_string().replace('.', "-")),
+        (Some(IpAddr::V6(it)), _) => format!("{proxy}-{scope}-{:032x}", u128::from(it)),
+        (None, 0 | 1) => format!("{proxy}-{scope}"),
+        (None, n) => format!("{proxy}-{scope}-{n}"),
+    };
     match name.len() <= LONGEST {
         true => name,
         false => shortened(&name),
@@ -66,6 +82,10 @@ mod tests {
     fn a_name_that_fits_is_left_as_it_is() {
         assert_eq!(of_proxy("public", "fairway"), "public-fairway");
         assert_eq!(of_further_service("public-fairway", 2), "public-fairway-2");
+        assert_eq!(of_scoped_service("public-fairway", "cluster", 1, None), "public-fairway-cluster");
+        assert_eq!(of_scoped_service("public-fairway", "cluster", 2, None), "public-fairway-cluster-2");
+        let address = Some("10.96.0.5".parse().unwrap());
+        assert_eq!(of_scoped_service("a-fairway", "cluster", 2, address), "a-fairway-cluster-10-96-0-5");
         assert_eq!(as_label("eu.public"), "eu.public", "dots may stand in a label");
         let just = "a".repeat(55);
         assert_eq!(of_proxy(&just, "fairway").len(), 63);
@@ -79,6 +99,10 @@ mod tests {
             let name = of_proxy(gateway, "fairway");
             assert!(is_service_name(&name), "{gateway}: {name}");
             assert!(is_service_name(&of_further_service(&name, 12)), "{gateway}: {name}");
+            for address in [None, Some("10.96.0.5".parse().unwrap()), Some("fd00::".parse().unwrap())] {
+                let name = of_scoped_service(&name, "cluster", 3, address);
+                assert!(is_service_name(&name), "{gateway}: {name}");
+            }
             assert!(as_label(gateway).len() <= LONGEST);
         }
         assert_eq!(of_proxy(&long, "fairway"), format!("{}-{}", "a".repeat(52), "944ac138b1"));

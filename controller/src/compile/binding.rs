@@ -4,6 +4,7 @@
 use super::evaluation::{Evaluation, Value};
 use super::gateway::{ListenerPlan, NamespacePolicy};
 use super::index::IndexKey;
+use super::output::ProxyClass;
 use super::reader::Reader;
 use super::route::Written;
 use crate::resources::{Kind, ObjectRef, RouteKind, ServiceKind};
@@ -73,8 +74,15 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
     };
     let hostnames = hostnames(&written, route, &mut made);
     let mut parents = Vec::new();
-    for (index, parent) in written.parents().into_iter().enumerate() {
-        let field = format!("spec.parentRefs[{index}]");
+    let named = written.parents();
+    let defaults = match written.uses_default_gateways() {
+        true => default_parents(reader, route, &named),
+        false => Vec::new(),
+    };
+    let fields = (0..named.len()).map(|index| format!("spec.parentRefs[{index}]"));
+    let fields: Vec<String> =
+        fields.chain(defaults.iter().map(|_| "spec.useDefaultGateways".to_owned())).collect();
+    for (parent, field) in named.into_iter().chain(defaults).zip(fields) {
         let outcome = match (parent.group.as_deref(), parent.kind.as_deref()) {
             (None | Some(fairway_gateway_api::GROUP), None | Some("Gateway")) => {
                 let asking = Asking { route, kind, hostnames: &hostnames, parent: &parent, field: &field };
@@ -85,6 +93,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
                 on_listener_set(reader, &asking, &mut made)
             }
             (Some(""), Some("Service")) => on_service(reader, route, kind, &parent, &field, &mut made),
+            (Some("multicluster.x-k8s.io"), Some("ServiceImport")) if reader.settings().has_mesh() => {
+                let message = "Fairway's mesh has no ServiceImports";
+                let remedy = "bind the route to a Service of this cluster";
+                made.error(route, field.clone(), message, remedy);
+                Outcome::Refused(reason::UNSUPPORTED_VALUE, format!("{field}: {message}; {remedy}"))
+            }
             (group, other) => {
                 let message = format!(
                     "{}/{} is no parent that Fairway serves",
@@ -109,6 +123,36 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
     }
     made.value = Value::Binding(Arc::new(Binding { created: written.meta().created, parents }));
     made
+}
+
+/// As many parents as the API lets the status of a route have.
+const MOST_PARENTS: usize = 32;
+
+/// The Gateways that take routes which ask for default Gateways, but for those that the route names itself (GEP-3793). They
+/// take it as if it named them.
+fn default_parents(reader: &mut Reader<'_>, route: &ObjectRef, named: &[ParentRef]) -> Vec<ParentRef> {
+    let is_named = |it: &ObjectRef| {
+        let is_gateway = |it: &ParentRef| {
+            it.group.as_deref().is_none_or(|it| it == fairway_gateway_api::GROUP)
+                && it.kind.as_deref().is_none_or(|it| it == "Gateway")
+        };
+        named.iter().any(|parent| is_gateway(parent) && target(route, parent) == it.object_name())
+    };
+    let mut found = Vec::new();
+    let most = MOST_PARENTS.saturating_sub(named.len());
+    for it in reader.members(IndexKey::DefaultGateways).iter().filter(|it| !is_named(it)) {
+        let takes = reader.gateway_plan(&it.object_name()).is_some_and(|it| it.class == ProxyClass::Gateway);
+        if takes && found.len() < most {
+            found.push(ParentRef {
+                group: Some(fairway_gateway_api::GROUP.into()),
+                kind: Some("Gateway".into()),
+                namespace: Some(it.namespace.clone()),
+                name: it.name.clone(),
+                ..ParentRef::default()
+            });
+        }
+    }
+    found
 }
 
 fn claim(route: &ObjectRef, kind: RouteKind, outcome: &Outcome, made: &mut Evaluation) {

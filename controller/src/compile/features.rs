@@ -32,8 +32,7 @@ pub(super) const MESH: &[&str] = &[
     "MeshHTTPRouteSchemeRedirect",
 ];
 
-/// Not among them: ClusterTrustBundle, GatewayAddressRoutability, GatewayAddressRoutabilityCluster and
-/// GatewayListenerFilters.
+/// Not among them: ClusterTrustBundle and GatewayListenerFilters.
 const GATEWAY: &[&str] = &[
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
@@ -42,6 +41,8 @@ const GATEWAY: &[&str] = &[
     "GRPCRouteRequestHeaderModifier",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayAddressRoutability",
+    "GatewayAddressRoutabilityCluster",
     "GatewayBackendClientCertificate",
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",

@@ -29,6 +29,10 @@ pub(super) enum IndexKey {
     ListenerSets(ObjectName),
     /// Gateways of a class in a namespace.
     Gateways(Arc<str>, Arc<str>),
+    /// Gateways of any class.
+    EveryGateway,
+    /// Gateways that take the routes that ask for default Gateways (GEP-3793).
+    DefaultGateways,
     /// BackendTLSPolicies that name a Service.
     Policies(ObjectName),
     // Answered by what units find out.
@@ -111,7 +115,11 @@ impl IndexKey {
                 keys
             }
             Object::Gateway(it) => {
-                vec![Self::Gateways(it.spec.gateway_class_name.as_str().into(), it.meta.namespace.clone())]
+                let class = it.spec.gateway_class_name.as_str();
+                let mut keys =
+                    vec![Self::Gateways(class.into(), it.meta.namespace.clone()), Self::EveryGateway];
+                keys.extend(super::gateway::is_default(it).then_some(Self::DefaultGateways));
+                keys
             }
             Object::ListenerSet(it) => {
                 it.spec.gateway(&it.meta.namespace).map(Self::ListenerSets).into_iter().collect()
@@ -219,6 +227,9 @@ pub(super) fn roots(object: &ObjectRef) -> Vec<Unit> {
         Kind::Pod => vec![Unit::Workload(name())],
         Kind::BackendTlsPolicy => vec![Unit::Validation(name()), Unit::PolicyStatus(name())],
         Kind::Mesh => vec![Unit::Mesh(object.name.clone())],
+        Kind::BackendTrafficPolicy | Kind::TelemetryPolicy | Kind::ExternalBackend => {
+            vec![Unit::Unhandled(object.clone())]
+        }
         Kind::Namespace
         | Kind::EndpointSlice
         | Kind::Secret

@@ -16,6 +16,7 @@ mod evaluation;
 mod features;
 mod gateway;
 mod grant;
+mod ignored;
 mod index;
 mod mesh;
 mod output;
@@ -30,6 +31,7 @@ mod route;
 mod service;
 mod settings;
 mod shadow;
+mod unhandled;
 mod unit;
 mod waypoint;
 mod workload;
@@ -37,7 +39,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use output::{Output, Owner, Proxy, ProxyClass, Transport, Want, Wanted};
+pub use output::{Output, Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
 pub use pool::{AddressPool, InvalidPool};
 pub use problem::{Problem, Severity};
 pub(crate) use route::parse_duration;

@@ -2,7 +2,7 @@
 
 use super::Problem;
 use crate::provision::Parameters;
-use crate::resources::ObjectRef;
+use crate::resources::{ObjectRef, Routability};
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey, SpiffeId};
 use std::collections::BTreeSet;
@@ -62,14 +62,25 @@ pub struct Proxy {
     pub listeners: Vec<(Arc<str>, u16)>,
     /// The ports of its listeners, in order, each once.
     pub ports: Vec<(u16, Transport)>,
-    /// The addresses the user asked for, in the user's order.
-    pub addresses: Vec<IpAddr>,
+    /// The Services through which it is reached; none where every address that is asked for is one that nobody can give.
+    pub services: Vec<ProxyService>,
     /// How it is run.
     pub parameters: Arc<Parameters>,
     /// Labels to put on what is made for it (GEP-1867).
     pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// Annotations to put on what is made for it (GEP-1867).
     pub annotations: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// A Service through which a proxy is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyService {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How far its address may reach: nothing but a cluster IP where more is not asked for.
+    pub routability: Routability,
+    /// The address it is to have.
+    pub address: Option<IpAddr>,
 }
 
 /// What becomes of a proxy.
@@ -104,6 +115,15 @@ pub enum ProxyClass {
     Gateway,
     /// East-west.
     Waypoint,
+}
+
+// === impl ProxyService ===
+
+impl ProxyService {
+    /// The one that there is where no address is asked for.
+    pub fn usual(service_account: &Arc<str>) -> Self {
+        Self { name: service_account.clone(), routability: Routability::Default, address: None }
+    }
 }
 
 // === impl Output ===

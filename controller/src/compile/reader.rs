@@ -9,7 +9,7 @@ use super::{backend_tls, binding, certificate, choice, conflict, gateway, proxy,
 use crate::resources::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
     HttpRoute, Kind, ListenerSet, Mesh, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources,
-    RouteKind, Secret, Service, TcpRoute, TlsRoute, UdpRoute,
+    RouteKind, Secret, Service, TcpRoute, TlsRoute, UdpRoute, Unhandled,
 };
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::collections::{BTreeSet, HashSet};
@@ -64,6 +64,10 @@ impl<'a> Reader<'a> {
     pub(super) fn mesh(&mut self, name: &str) -> Option<Arc<Mesh>> {
         let it = ObjectRef::new(Kind::Mesh, "", name);
         self.object(&it, |objects, it| objects.mesh(it).cloned())
+    }
+
+    pub(super) fn unhandled(&mut self, it: &ObjectRef) -> Option<Arc<Unhandled>> {
+        self.object(it, |objects, it| objects.unhandled(it).cloned())
     }
 
     pub(super) fn gateway_parameters(&mut self, name: &ObjectName) -> Option<Arc<GatewayParameters>> {

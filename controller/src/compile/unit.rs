@@ -9,7 +9,7 @@ use super::{
     authorization, backend_tls, binding, certificate, choice, class, conflict, endpoints, gateway, mesh,
     proxy, route, service,
 };
-use super::{waypoint, workload};
+use super::{unhandled, waypoint, workload};
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub(super) enum Unit {
     GatewayStatus(ObjectName),
     /// What an XMesh is told.
     Mesh(Arc<str>),
+    /// What an object of a kind that is not carried out is told.
+    Unhandled(ObjectRef),
     /// Which proxy is the waypoint of a namespace, or would be.
     Choice(Arc<str>),
     /// The waypoint of a namespace that needs one.
@@ -95,6 +97,7 @@ impl Unit {
         match self {
             Self::Class(_)
             | Self::Mesh(_)
+            | Self::Unhandled(_)
             | Self::KeyPair(_)
             | Self::ProxyPods(_)
             | Self::Guarded(_)
@@ -128,7 +131,7 @@ impl Unit {
             Self::Validation(it) | Self::PolicyStatus(it) => {
                 Life::Object(ObjectRef::of(Kind::BackendTlsPolicy, it))
             }
-            Self::Binding(it) | Self::Route(it) => Life::Object(it.clone()),
+            Self::Binding(it) | Self::Route(it) | Self::Unhandled(it) => Life::Object(it.clone()),
             Self::Workload(it) => Life::Object(ObjectRef::of(Kind::Pod, it)),
             Self::Guarded(it) | Self::Service(it) | Self::Endpoints(it) | Self::Authorization(it) => {
                 Life::Object(ObjectRef::of(Kind::Service, it))
@@ -173,6 +176,7 @@ impl Unit {
             Self::GatewayStatus(gateway) => gateway::status(reader, gateway),
             Self::ListenerSetStatus(set) => gateway::set_status(reader, set),
             Self::Mesh(name) => mesh::evaluate(reader, name),
+            Self::Unhandled(object) => unhandled::evaluate(reader, object),
             Self::Choice(namespace) => choice::evaluate(reader, namespace),
             Self::Waypoint(namespace) => waypoint::evaluate(reader, namespace),
             Self::HboneListeners => waypoint::listeners(reader),

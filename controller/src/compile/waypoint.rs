@@ -3,7 +3,7 @@
 use super::choice::Origin;
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
-use super::output::{Proxy, ProxyClass, Transport, Want};
+use super::output::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use super::reader::Reader;
 use super::settings::{Mode, Settings};
 use super::{certificate, proxy};
@@ -76,11 +76,11 @@ fn implied_proxy(gateway: &ObjectName, settings: &Settings) -> Option<Proxy> {
         want: Want::Run,
         owner: None,
         implied: true,
+        services: vec![ProxyService::usual(&service_account)],
         service_account,
         identity,
         listeners: vec![(IMPLIED_LISTENER.into(), HBONE_PORT)],
         ports: vec![(HBONE_PORT, Transport::Tcp)],
-        addresses: Vec::new(),
         parameters: Arc::default(),
         labels: Vec::new(),
         annotations: Vec::new(),

@@ -251,16 +251,17 @@ impl Ledger {
         }
     }
 
-    /// Whether an object stays although nobody says how it is to be: its Gateway has to be mended first, or it is the
-    /// Service of a Gateway that listens nowhere for the moment, which would lose its address, or a waypoint that may be
-    /// needed again soon.
+    /// Whether an object stays although nobody says how it is to be: its Gateway has to be mended first, or it is a Service
+    /// of a Gateway that listens nowhere for the moment, which would lose its address, or a waypoint that may be needed
+    /// again soon.
     fn is_left(&self, key: &ManifestKey, gateway: &ObjectName) -> bool {
         if key.kind == ManifestKind::Gateway {
             return !self.let_go.contains(gateway);
         }
         let Some(proxy) = self.proxies.get(gateway) else { return false };
-        let is_first_service = key.kind == ManifestKind::Service && key.name == proxy.service_account;
-        proxy.want == Want::Leave || (is_first_service && proxy.ports.is_empty())
+        let is_its_service =
+            key.kind == ManifestKind::Service && proxy.services.iter().any(|it| it.name == key.name);
+        proxy.want == Want::Leave || (is_its_service && proxy.ports.is_empty())
     }
 }
 

@@ -1,9 +1,9 @@
-//! The Services through which a proxy is reached: one, and one more for each further address that is asked for.
+//! The Services through which a proxy is reached: one, or one for each address that is asked for.
 
 use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
-use crate::compile::{ProxyClass, Transport};
-use crate::name;
+use crate::compile::{ProxyClass, ProxyService, Transport};
+use crate::resources::Routability;
 use crate::resources::gateway_parameters::{ExternalTrafficPolicy, ServiceType};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -15,23 +15,22 @@ pub(super) fn all(planned: Planned<'_>) -> Vec<Manifest> {
     if planned.proxy.ports.is_empty() {
         return Vec::new();
     }
-    let mut addresses = planned.proxy.addresses.iter();
-    let mut services = vec![service(planned, planned.name(), addresses.next())];
-    services.extend(addresses.enumerate().map(|(index, address)| {
-        let name = name::of_further_service(planned.name(), index + 2);
-        service(planned, &name, Some(address))
-    }));
-    services
+    planned.proxy.services.iter().map(|it| service(planned, it)).collect()
 }
 
-fn service(planned: Planned<'_>, name: &str, address: Option<&IpAddr>) -> Manifest {
+fn service(planned: Planned<'_>, asked: &ProxyService) -> Manifest {
     let written = &planned.proxy.parameters.service;
-    let r#type = written.r#type.unwrap_or(match planned.proxy.class {
+    let usual = written.r#type.unwrap_or(match planned.proxy.class {
         ProxyClass::Gateway => ServiceType::LoadBalancer,
         ProxyClass::Waypoint => ServiceType::ClusterIP,
     });
+    let (r#type, is_scoped) = match asked.routability {
+        Routability::Default => (usual, false),
+        // Whatever the parameters say: an address that reaches further must not be given (GEP-5093).
+        Routability::Cluster | Routability::Sentinel => (ServiceType::ClusterIP, true),
+    };
     let balanced = r#type == ServiceType::LoadBalancer;
-    let mut metadata = planned.metadata(name);
+    let mut metadata = planned.metadata(&asked.name);
     metadata.annotations.get_or_insert_default().extend(written.annotations.clone());
     let object = Service {
         metadata,
@@ -49,7 +48,9 @@ fn service(planned: Planned<'_>, name: &str, address: Option<&IpAddr>) -> Manife
                 planned.proxy.ports.iter().map(|(port, transport)| service_port(*port, *transport)).collect(),
             ),
             // Deprecated, and what the load balancers still go by that can be asked for an address at all.
-            load_balancer_ip: address.filter(|_| balanced).map(ToString::to_string),
+            load_balancer_ip: asked.address.filter(|_| balanced).map(|it| it.to_string()),
+            cluster_ip: asked.address.filter(|_| is_scoped).map(|it| it.to_string()),
+            ip_families: asked.address.filter(|_| is_scoped).map(|it| vec![family(it).to_owned()]),
             load_balancer_class: written.load_balancer_class.clone().filter(|_| balanced),
             external_traffic_policy: written
                 .external_traffic_policy
@@ -58,12 +59,20 @@ fn service(planned: Planned<'_>, name: &str, address: Option<&IpAddr>) -> Manife
                     ExternalTrafficPolicy::Cluster => "Cluster".to_owned(),
                     ExternalTrafficPolicy::Local => "Local".to_owned(),
                 }),
-            ip_family_policy: Some("PreferDualStack".to_owned()),
+            // An entry that asks for a scope is given one address.
+            ip_family_policy: Some(if is_scoped { "SingleStack" } else { "PreferDualStack" }.to_owned()),
             ..ServiceSpec::default()
         }),
         ..Service::default()
     };
-    planned.manifest(ManifestKind::Service, name, &object)
+    planned.manifest(ManifestKind::Service, &asked.name, &object)
+}
+
+fn family(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
+    }
 }
 
 /// The proxy binds the Gateway's own ports.

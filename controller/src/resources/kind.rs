@@ -43,6 +43,12 @@ pub enum Kind {
     GatewayParameters,
     /// XMesh
     Mesh,
+    /// XBackendTrafficPolicy
+    BackendTrafficPolicy,
+    /// XTelemetryPolicy
+    TelemetryPolicy,
+    /// XBackend
+    ExternalBackend,
 }
 
 /// The kinds of routes. (The model tells those that look into requests from those that do not; here they attach alike.)
@@ -75,7 +81,7 @@ pub struct ObjectRef {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -94,7 +100,14 @@ impl Kind {
         Self::ReferenceGrant,
         Self::GatewayParameters,
         Self::Mesh,
+        Self::BackendTrafficPolicy,
+        Self::TelemetryPolicy,
+        Self::ExternalBackend,
     ];
+
+    /// The kinds that are known and not carried out: objects of these are told so.
+    pub const UNHANDLED: [Self; 3] =
+        [Self::BackendTrafficPolicy, Self::TelemetryPolicy, Self::ExternalBackend];
 
     /// The kind's name in a manifest.
     pub fn as_str(self) -> &'static str {
@@ -117,6 +130,9 @@ impl Kind {
             Self::ReferenceGrant => "ReferenceGrant",
             Self::GatewayParameters => "GatewayParameters",
             Self::Mesh => "XMesh",
+            Self::BackendTrafficPolicy => "XBackendTrafficPolicy",
+            Self::TelemetryPolicy => "XTelemetryPolicy",
+            Self::ExternalBackend => "XBackend",
         }
     }
 
@@ -137,7 +153,9 @@ impl Kind {
             | Self::ReferenceGrant => fairway_gateway_api::GROUP,
             Self::GatewayParameters => "fairway.dev",
             // The experimental channel's own.
-            Self::Mesh => "gateway.networking.x-k8s.io",
+            Self::Mesh | Self::BackendTrafficPolicy | Self::TelemetryPolicy | Self::ExternalBackend => {
+                "gateway.networking.x-k8s.io"
+            }
         }
     }
 
@@ -149,6 +167,7 @@ impl Kind {
             Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
             Self::BackendTlsPolicy => &["v1", "v1alpha3"],
             Self::GatewayParameters | Self::Mesh => &["v1alpha1"],
+            Self::BackendTrafficPolicy | Self::TelemetryPolicy | Self::ExternalBackend => &["v1alpha1"],
             _ => &["v1"],
         }
     }
@@ -160,7 +179,7 @@ impl Kind {
 
     /// Whether most clusters do not have it: nothing is waited for then.
     pub fn is_optional(self) -> bool {
-        self == Self::Mesh
+        self == Self::Mesh || Self::UNHANDLED.contains(&self)
     }
 
     /// The kind with this group and name.

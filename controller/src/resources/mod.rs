@@ -18,11 +18,12 @@ mod probe;
 mod secret;
 mod selector;
 mod store;
+mod unhandled;
 
 pub use self::core::{
     ContainerPort, Distribution, Namespace, Pod, Service, ServiceKind, ServicePort, TargetPort, Transport,
 };
-pub use address::Address;
+pub use address::{Address, AssignedAddress, Routability};
 pub use config_map::ConfigMap;
 pub use endpoint_slice::{AddressSlice, EndpointSlice, SliceEndpoint, SlicePort};
 pub use gateway::{Gateway, IMPLIED};
@@ -34,6 +35,7 @@ pub use object::{InvalidObject, Object, Typed};
 pub use secret::{LastGoodPair, Secret};
 pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
+pub use unhandled::Unhandled;
 
 use fairway_gateway_api as api;
 

@@ -4,7 +4,7 @@ use super::{
     BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind,
     Mesh, Meta, Namespace,
 };
-use super::{ConfigMap, ListenerSet};
+use super::{ConfigMap, ListenerSet, Unhandled};
 use super::{ObjectRef, Pod, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -44,6 +44,7 @@ pub enum Object {
     ReferenceGrant(Arc<ReferenceGrant>),
     GatewayParameters(Arc<GatewayParameters>),
     Mesh(Arc<Mesh>),
+    Unhandled(Arc<Unhandled>),
 }
 
 /// A manifest that does not have the form of its kind.
@@ -81,6 +82,9 @@ impl Object {
             Kind::ReferenceGrant => Self::ReferenceGrant(with_spec(manifest, kind)?),
             Kind::GatewayParameters => Self::GatewayParameters(with_spec(manifest, kind)?),
             Kind::Mesh => Self::Mesh(with_spec(manifest, kind)?),
+            Kind::BackendTrafficPolicy | Kind::TelemetryPolicy | Kind::ExternalBackend => {
+                Self::Unhandled(Arc::new(Unhandled::new(kind, manifest)?))
+            }
         })
     }
 
@@ -105,6 +109,7 @@ impl Object {
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
             Self::GatewayParameters(_) => Kind::GatewayParameters,
             Self::Mesh(_) => Kind::Mesh,
+            Self::Unhandled(it) => it.kind,
         }
     }
 
@@ -129,6 +134,7 @@ impl Object {
             Self::ReferenceGrant(it) => &it.meta,
             Self::GatewayParameters(it) => &it.meta,
             Self::Mesh(it) => &it.meta,
+            Self::Unhandled(it) => &it.meta,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The set of objects that is compiled.
 
 use super::{BackendTlsPolicy, EndpointSlice, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
-use super::{ConfigMap, ListenerSet};
+use super::{ConfigMap, ListenerSet, Unhandled};
 use super::{
     Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Mesh, Namespace, Object, ObjectRef,
     Pod, ReferenceGrant,
@@ -83,6 +83,16 @@ impl Resources {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
+    }
+}
+
+impl Resources {
+    /// An object of a kind that is not carried out.
+    pub fn unhandled(&self, reference: &ObjectRef) -> Option<&Arc<Unhandled>> {
+        match self.objects.get(reference) {
+            Some(Object::Unhandled(it)) => Some(it),
+            _ => None,
+        }
     }
 }
 

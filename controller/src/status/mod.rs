@@ -21,7 +21,7 @@ pub use record::Record;
 pub use render::render;
 pub use writer::Writer;
 
-use crate::resources::{Address, RouteKind};
+use crate::resources::{AssignedAddress, RouteKind};
 use fairway_config::model::ObjectName;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub struct ClassStatus {
 #[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
     /// Where it is reached.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<AssignedAddress>,
     /// How many ListenerSets add to it.
     pub attached_listener_sets: u32,
     /// Of the whole.

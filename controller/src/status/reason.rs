@@ -3,7 +3,9 @@
 
 // Types.
 pub const ACCEPTED: &str = "Accepted";
+pub const ADDRESSES_ASSIGNED: &str = "AddressesAssigned";
 pub const CONFLICTED: &str = "Conflicted";
+pub const DEFAULT_GATEWAY: &str = "DefaultGateway";
 pub const INSECURE_FRONTEND_VALIDATION_MODE: &str = "InsecureFrontendValidationMode";
 pub const OVERLAPPING_TLS_CONFIG: &str = "OverlappingTLSConfig";
 pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
@@ -13,6 +15,9 @@ pub const SUPPORTED_VERSION: &str = "SupportedVersion";
 
 /// A resource made of this object was refused by a proxy: a condition of our own, only there while that is so.
 pub const REFUSED: &str = "fairway.dev/RefusedByProxy";
+
+/// Fields of this object are accepted and have no effect, and which: a condition of our own, only there while that is so.
+pub const IGNORED_FIELDS: &str = "fairway.dev/IgnoredFields";
 
 /// Of a waypoint's Gateway: traffic has been moved to it, and from then on nothing goes around it. Compiling reads it again.
 pub const BOUND: &str = "fairway.dev/Bound";
@@ -29,7 +34,10 @@ pub const CAPTURED: &str = "fairway.dev/Captured";
 /// The types of conditions that are ours to write and to take away; those of others in the same list stay.
 const OURS: &[&str] = &[
     ACCEPTED,
+    ADDRESSES_ASSIGNED,
     CONFLICTED,
+    DEFAULT_GATEWAY,
+    IGNORED_FIELDS,
     OVERLAPPING_TLS_CONFIG,
     PARTIALLY_INVALID,
     PROGRAMMED,
@@ -54,15 +62,23 @@ pub fn is_own(kind: &str) -> bool {
 
 /// Whether a condition of this type and status is as it should be; some say what is wrong, and are good when false.
 pub fn is_good(kind: &str, status: &str) -> bool {
-    let negative =
-        [CONFLICTED, INSECURE_FRONTEND_VALIDATION_MODE, OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, REFUSED]
-            .contains(&kind);
+    let negative = [
+        CONFLICTED,
+        IGNORED_FIELDS,
+        INSECURE_FRONTEND_VALIDATION_MODE,
+        OVERLAPPING_TLS_CONFIG,
+        PARTIALLY_INVALID,
+        REFUSED,
+    ]
+    .contains(&kind);
     status == if negative { "False" } else { "True" }
 }
 
 // Reasons. Those that hold are called as their type.
 pub const ADDRESS_NOT_ASSIGNED: &str = "AddressNotAssigned";
 pub const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
+/// Of a Gateway that has every address it asks for (GEP-5093).
+pub const ASSIGNED: &str = "Assigned";
 pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
 /// Of a Service that only clients of some namespaces reach through a waypoint, theirs.
 pub const BY_CONSUMER_WAYPOINT: &str = "ByConsumerWaypoint";
@@ -85,14 +101,18 @@ pub const NO_CONFLICTS: &str = "NoConflicts";
 pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
 pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
 pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
+pub const NOT_ASSIGNED: &str = "NotAssigned";
 pub const NOT_INSTALLED: &str = "NotInstalled";
 pub const NOT_ALLOWED: &str = "NotAllowed";
+/// Of a kind, a field or a value that Fairway knows and does not carry out.
+pub const NOT_SUPPORTED: &str = "NotSupported";
 /// Of a route: traffic has been moved to the waypoint, which does not have this version of the route yet.
 pub const NOT_ACKNOWLEDGED: &str = "NotAcknowledged";
 pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
 pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
 pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
 pub const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";
+pub const PARTIALLY_ASSIGNED: &str = "PartiallyAssigned";
 pub const PENDING: &str = "Pending";
 pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
 pub const PROTOCOL_CONFLICT: &str = "ProtocolConflict";

@@ -28,7 +28,8 @@ pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> 
         fates.push(fate(reader, &object, service, section, &mut made));
     }
     let generation = policy.meta.generation;
-    let conditions = vec![accepted(&validation, &fates, generation), resolved(&validation, generation)];
+    let mut conditions = vec![accepted(&validation, &fates, generation), resolved(&validation, generation)];
+    conditions.extend(validation.ignored.condition(generation));
     let settings = reader.settings();
     let ancestor = |gateway: &ObjectRef| AncestorStatus {
         ancestor_ref: ParentRef {
@@ -108,7 +109,10 @@ fn accepted(validation: &Validation, fates: &[Fate], generation: i64) -> Conditi
         })
         .collect();
     let message = bad.iter().map(|(_, it)| *it).collect::<Vec<_>>().join(". ");
-    let holds = |message: String| Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation);
+    let holds = |message: String| {
+        let message = validation.ignored.qualify(message);
+        Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
+    };
     match bad.first() {
         None => holds("the policy is accepted".to_owned()),
         // One target that takes the policy is enough for it to be accepted.

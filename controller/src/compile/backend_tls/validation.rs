@@ -1,6 +1,7 @@
 //! What one policy asks for.
 
 use crate::compile::evaluation::{Evaluation, Value};
+use crate::compile::ignored::Ignored;
 use crate::compile::reader::Reader;
 use crate::resources::{BackendTlsPolicy, Kind, ObjectRef};
 use crate::status::reason;
@@ -8,6 +9,7 @@ use fairway_config::model::{BackendTls, BackendTrust, ObjectName, SubjectName, T
 use fairway_gateway_api::backendtlspolicies::{
     BackendTlsPolicyValidationSubjectAltNames, BackendTlsPolicyValidationSubjectAltNamesType as NameType,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a policy asks for, as far as it can be done.
@@ -17,6 +19,8 @@ pub(in crate::compile) struct Validation {
     pub tls: Result<BackendTls, Defect>,
     /// The references that lead nowhere.
     pub unresolved: Vec<Defect>,
+    /// What of it has no effect.
+    pub ignored: Ignored,
 }
 
 /// What is wrong: the API's word, and why.
@@ -38,8 +42,26 @@ pub(in crate::compile) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> E
         let (hostname, names) = names?;
         Ok(BackendTls { hostname, names, trust })
     });
-    made.value = Value::Validation(Arc::new(Validation { tls, unresolved }));
+    let ignored = ignored(&policy, &ObjectRef::of(Kind::BackendTlsPolicy, name), &mut made);
+    made.value = Value::Validation(Arc::new(Validation { tls, unresolved, ignored }));
     made
+}
+
+/// What of a policy has no effect.
+fn ignored(policy: &BackendTlsPolicy, object: &ObjectRef, made: &mut Evaluation) -> Ignored {
+    let mut ignored = Ignored::default();
+    for key in policy.spec.options.iter().flat_map(BTreeMap::keys) {
+        let field = format!("spec.options[{key}]");
+        ignored.note(made, object, field, "Fairway knows no options of TLS", "remove it");
+    }
+    for (index, it) in policy.spec.target_refs.iter().enumerate() {
+        if !it.group.is_empty() || it.kind != "Service" {
+            let message = format!("{}/{} has no backends that Fairway connects to", it.group, it.kind);
+            let field = format!("spec.targetRefs[{index}].kind");
+            ignored.note(made, object, field, &message, "name a Service");
+        }
+    }
+    ignored
 }
 
 /// Where defects are noted.

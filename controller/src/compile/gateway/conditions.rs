@@ -17,8 +17,11 @@ pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> 
     let mut made = Evaluation::default();
     let Some(report) = reader.gateway_report(name) else { return made };
     let mut conditions = vec![accepted(&report), programmed(&report), resolved(&report)];
+    conditions.extend(assigned(&report));
     conditions.extend(insecure(&report));
+    conditions.extend(default_gateway(&report));
     conditions.extend(bound(reader, name, &report));
+    conditions.extend(report.ignored.condition(report.generation));
     let attached = report.sets.values().filter(|it| it.is_accepted()).count();
     let status = GatewayStatus {
         listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
@@ -66,7 +69,8 @@ fn accepted(report: &GatewayReport) -> Condition {
     };
     let (bad, good) = (listeners(false), listeners(true));
     if bad.is_empty() {
-        return Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the Gateway is in order", generation);
+        let message = report.ignored.qualify("the Gateway is in order");
+        return Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation);
     }
     match report.is_accepted() {
         false => {
@@ -89,14 +93,39 @@ fn programmed(report: &GatewayReport) -> Condition {
     if let Some(message) = &report.addresses.unusable {
         return fails(reason::ADDRESS_NOT_USABLE, message.clone());
     }
+    if let Some(message) = &report.addresses.nowhere {
+        return fails(reason::ADDRESS_NOT_ASSIGNED, message.clone());
+    }
     if !report.plan.listeners.iter().any(|it| it.programmed) {
         return fails(reason::INVALID, "no listener can be served; see their conditions".to_owned());
     }
     if report.addresses.assigned.is_empty() {
-        return fails(reason::ADDRESS_NOT_ASSIGNED, "the Gateway has no address yet".to_owned());
+        let whys = report.addresses.unsatisfied.join(". ");
+        let message = if whys.is_empty() { "the Gateway has no address yet".to_owned() } else { whys };
+        return fails(reason::ADDRESS_NOT_ASSIGNED, message);
     }
     let (kind, message) = (reason::PROGRAMMED, "the Gateway is served");
     Condition::holds(kind, reason::PROGRAMMED, message, report.generation)
+}
+
+/// Whether it has the addresses it asks for (GEP-5093). Not there before anybody knows.
+fn assigned(report: &GatewayReport) -> Option<Condition> {
+    let (kind, generation, it) = (reason::ADDRESSES_ASSIGNED, report.generation, &report.addresses);
+    if report.refusal.is_some() && it.unsupported.is_none() {
+        return None;
+    }
+    let why = it.unsatisfied.join(". ");
+    match (it.assigned.is_empty(), it.asked) {
+        (true, 0) => None,
+        (true, _) => Some(Condition::fails(kind, reason::NOT_ASSIGNED, why, generation)),
+        (false, _) if !why.is_empty() => {
+            Some(Condition::fails(kind, reason::PARTIALLY_ASSIGNED, why, generation))
+        }
+        (false, _) => {
+            let message = "the Gateway has every address it asks for";
+            Some(Condition::holds(kind, reason::ASSIGNED, message, generation))
+        }
+    }
 }
 
 fn resolved(report: &GatewayReport) -> Condition {
@@ -133,6 +162,13 @@ fn bound(reader: &mut Reader<'_>, name: &ObjectName, report: &GatewayReport) -> 
             Condition::fails(reason::BOUND, reason::PENDING, message, report.generation)
         }
     })
+}
+
+/// Only there while it is so (GEP-3793).
+fn default_gateway(report: &GatewayReport) -> Option<Condition> {
+    let message = "routes with useDefaultGateways All attach to it, as its listeners allow";
+    let kind = reason::DEFAULT_GATEWAY;
+    report.is_default.then(|| Condition::holds(kind, kind, message, report.generation))
 }
 
 /// Only there while it is so (GEP-91).

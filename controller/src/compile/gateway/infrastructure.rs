@@ -41,7 +41,7 @@ pub(super) fn proxy(
         identity,
         listeners: report.served().map(|(name, it)| (name, it.port)).collect(),
         ports: ports.into_iter().collect(),
-        addresses: report.plan.addresses.clone(),
+        services: report.addresses.services.clone(),
         parameters,
         labels: pairs(infrastructure.and_then(|it| it.labels.as_ref())),
         annotations: pairs(infrastructure.and_then(|it| it.annotations.as_ref())),

@@ -2,10 +2,12 @@
 
 use super::clients::{Clients, Validation};
 use super::distinct::{Conflict, Contest, Group};
+use super::machine::Held;
 use super::namespaces::NamespacePolicy;
 use super::protocol::Protocol;
 use super::{tls, verdict};
 use crate::compile::evaluation::Evaluation;
+use crate::compile::ignored::Ignored;
 use crate::compile::output::ProxyClass;
 use crate::compile::reader::Reader;
 use crate::compile::waypoint::HBONE_PORT;
@@ -13,6 +15,8 @@ use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, reason};
 use fairway_config::model::{ClientValidation, HostnamePattern, ListenerKey, ObjectName};
 use fairway_gateway_api::gateways::{GatewayListeners, GatewayListenersTlsMode};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What routes see of a listener.
@@ -69,6 +73,8 @@ pub(super) struct Asked<'a> {
     pub index: usize,
     pub class: ProxyClass,
     pub goes_on: bool,
+    pub unserved: Option<&'a str>,
+    pub held: Option<&'a (ObjectRef, IpAddr)>,
     pub clients: Option<&'a Validation>,
     pub conflict: Option<&'a Conflict>,
     pub overlaps: Option<&'a String>,
@@ -81,6 +87,9 @@ pub(super) struct Refusal {
     pub message: String,
     pub remedy: &'static str,
 }
+
+/// The ports at which every proxy listens itself: admin, HBONE, metrics and readiness.
+const OWN_PORTS: [i32; 4] = [15000, HBONE_PORT as i32, 15020, 15021];
 
 // === impl Owner ===
 
@@ -110,6 +119,10 @@ pub(super) struct Judge<'a> {
     /// Whether what runs goes on although the Gateway is not accepted: its proxy is left as it is (see `Want::Leave`), and
     /// then its listeners are too.
     pub goes_on: bool,
+    /// Why the Gateway is served nowhere.
+    pub unserved: Option<&'a str>,
+    /// What others hold.
+    pub held: &'a Held,
 }
 
 // === impl Judge ===
@@ -131,6 +144,8 @@ impl Judge<'_> {
                 index,
                 class: self.class,
                 goes_on: self.goes_on,
+                unserved: self.unserved,
+                held: self.held.by(written),
                 clients: self.clients.on(written.port),
                 conflict: contest.conflict(&owner.object, index),
                 overlaps: contest.overlaps(&owner.object, index),
@@ -154,11 +169,7 @@ fn check(
     let ends_tls = asked.class == ProxyClass::Gateway && protocol.is_some_and(Protocol::ends_tls);
     let clients = asked.clients.filter(|_| protocol == Some(Protocol::Https));
 
-    if asked.clients.is_some() && protocol == Some(Protocol::TlsTerminate) {
-        let message =
-            "its clients are not asked for a certificate: spec.tls.frontend of the Gateway is for HTTPS";
-        made.warn(&owner.object, asked.field(), message, "use HTTPS if clients have to prove who they are");
-    }
+    let ignored = ignored(asked, protocol, made);
     let bad_hostname = hostname.as_ref().err().map(ToString::to_string);
     let refusal = refusal(asked, protocol, bad_hostname).or_else(|| unbelieving(clients));
     if let Some(it) = refusal.as_ref().filter(|it| it.reason != reason::NO_VALID_CA_CERTIFICATE) {
@@ -175,7 +186,7 @@ fn check(
     unresolved.extend(clients.iter().flat_map(|it| it.defects.iter().cloned()));
     let is_accepted = refusal.is_none();
     let is_valid = is_accepted && (!ends_tls || !certificates.usable.is_empty());
-    let programmed = is_valid && owner.refusal.is_none();
+    let programmed = is_valid && owner.refusal.is_none() && asked.unserved.is_none();
 
     let plan = ListenerPlan {
         name: written.name.as_str().into(),
@@ -188,13 +199,39 @@ fn check(
         programmed: programmed || (is_valid && asked.goes_on),
     };
     let report = ListenerReport {
-        conditions: verdict::conditions(asked, refusal.as_ref(), &unresolved, programmed),
+        conditions: verdict::conditions(asked, refusal.as_ref(), &unresolved, programmed, &ignored),
         is_accepted,
         is_valid,
         certificates: certificates.usable,
         clients: clients.and_then(|it| it.usable.clone()),
     };
     (plan, report)
+}
+
+/// What of a listener has no effect.
+fn ignored(asked: &Asked<'_>, protocol: Option<Protocol>, made: &mut Evaluation) -> Ignored {
+    let (mut ignored, object, it) = (Ignored::default(), &asked.owner.object, asked.written);
+    let mut note = |part: &str, message: &str, remedy: &str| {
+        ignored.note(made, object, format!("{}{part}", asked.field()), message, remedy);
+    };
+    if asked.clients.is_some() && protocol == Some(Protocol::TlsTerminate) {
+        let message =
+            "its clients are not asked for a certificate: spec.tls.frontend of the Gateway is for HTTPS";
+        note("", message, "use HTTPS if clients have to prove who they are");
+    }
+    let options = it.tls.as_ref().and_then(|it| it.options.as_ref());
+    for key in options.into_iter().flat_map(BTreeMap::keys) {
+        note(&format!(".tls.options[{key}]"), "Fairway knows no options of TLS", "remove it");
+    }
+    if protocol == Some(Protocol::Hbone) {
+        if it.hostname.as_ref().is_some_and(|it| !it.is_empty()) {
+            note(".hostname", "tunnels are for Services, and not for hosts", "remove it");
+        }
+        if it.tls.is_some() {
+            note(".tls", "tunnels bring their own TLS, with certificates of the mesh", "remove it");
+        }
+    }
+    ignored
 }
 
 /// Tunnels arrive at waypoints, and everything else at Gateways.
@@ -226,6 +263,26 @@ fn refusal(asked: &Asked<'_>, protocol: Option<Protocol>, bad_hostname: Option<S
     if protocol == Protocol::Hbone && it.port != i32::from(HBONE_PORT) {
         let message = format!("port {} is not where tunnels arrive", it.port);
         return refuse(reason::PORT_UNAVAILABLE, ".port", message, "use port 15008");
+    }
+    if asked.class == ProxyClass::Gateway && protocol != Protocol::Udp && OWN_PORTS.contains(&it.port) {
+        let message = format!("port {} is the proxy's own", it.port);
+        return refuse(
+            reason::PORT_UNAVAILABLE,
+            ".port",
+            message,
+            "use another port than 15000, 15008, 15020 and 15021",
+        );
+    }
+    if let Some((other, at)) = asked.held {
+        let own = ObjectRef::of(Kind::Gateway, &asked.owner.gateway);
+        let message =
+            format!("{own} and {other} both ask for port {} of {at}, and {other} goes first", it.port);
+        return refuse(
+            reason::PORT_UNAVAILABLE,
+            ".port",
+            message,
+            "give one of them another port, or another address in spec.addresses",
+        );
     }
     if let Some(message) = bad_hostname {
         return refuse(reason::UNSUPPORTED_VALUE, ".hostname", message, "write a DNS name");

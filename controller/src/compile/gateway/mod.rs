@@ -8,6 +8,7 @@ mod conditions;
 mod distinct;
 mod infrastructure;
 mod listener;
+mod machine;
 mod namespaces;
 mod protocol;
 mod publish;
@@ -26,6 +27,7 @@ pub(super) use set::ListenerSetPlan;
 pub(super) use set_conditions::set_status;
 
 use super::evaluation::{Evaluation, Value};
+use super::ignored::Ignored;
 use super::output::{Proxy, ProxyClass};
 use super::reader::Reader;
 use super::settings::Mode;
@@ -35,6 +37,7 @@ use crate::resources::{Gateway, Kind, ObjectRef};
 use crate::status::reason;
 use distinct::{Contest, Group};
 use fairway_config::model::ObjectName;
+use fairway_gateway_api::gateways::GatewayDefaultScope;
 use listener::{ListenerReport, Owner};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -66,6 +69,9 @@ pub(super) struct GatewayReport {
     backend_defect: Option<(&'static str, String)>,
     /// Whether clients without a valid certificate are served although one is asked for.
     is_insecure: bool,
+    /// Whether routes that ask for default Gateways attach to it.
+    is_default: bool,
+    ignored: Ignored,
     /// The ListenerSets that name it, also those it does not take.
     sets: BTreeMap<ObjectName, set::SetReport>,
     proxy: Option<Proxy>,
@@ -98,7 +104,9 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         refusal: refusal.as_ref().map(|_| "the Gateway is not accepted".to_owned()),
     };
     let goes_on = refusal.is_some() && settings.mode == Mode::Kubernetes;
-    let judge = listener::Judge { class, clients: &clients, goes_on };
+    let unserved = addresses.nowhere.as_deref();
+    let held = machine::held(reader, name, &gateway, &addresses);
+    let judge = listener::Judge { class, clients: &clients, goes_on, unserved, held: &held };
     let (plans, listeners) = judge.all(reader, &owner, &own, &contest, &mut made);
     let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
     let sets = candidates
@@ -112,6 +120,10 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         listeners: plans,
         backend_certificate: backend.usable,
     };
+    let mut ignored = Ignored::default();
+    if class == ProxyClass::Waypoint {
+        ignored_by_waypoint(&gateway, &object, &mut ignored, &mut made);
+    }
     let mut report = GatewayReport {
         plan: Arc::new(plan),
         generation: gateway.meta.generation,
@@ -120,12 +132,35 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         listeners,
         backend_defect: backend.defect,
         is_insecure: clients.is_insecure(),
+        is_default: class == ProxyClass::Gateway && is_default(&gateway),
+        ignored,
         sets,
         proxy: None,
     };
     report.proxy = infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
     made.value = Value::GatewayReport(Arc::new(report));
     made
+}
+
+/// Whether a Gateway takes routes that ask for default Gateways (GEP-3793).
+pub(super) fn is_default(gateway: &Gateway) -> bool {
+    gateway.spec.default_scope == Some(GatewayDefaultScope::All)
+}
+
+/// What means nothing to a waypoint: tunnels arrive there, and its routes are bound to Services.
+fn ignored_by_waypoint(gateway: &Gateway, object: &ObjectRef, ignored: &mut Ignored, made: &mut Evaluation) {
+    if is_default(gateway) {
+        let message = "routes are bound to Services, and not to a waypoint";
+        ignored.note(made, object, "spec.defaultScope", message, "remove it");
+    }
+    if gateway.spec.tls.as_ref().is_some_and(|it| it.frontend.is_some()) {
+        let message = "tunnels bring certificates of the mesh, and clients of a waypoint have no others";
+        ignored.note(made, object, "spec.tls.frontend", message, "remove it");
+    }
+    if gateway.spec.allowed_listeners.is_some() {
+        let message = "a waypoint takes no ListenerSets";
+        ignored.note(made, object, "spec.allowedListeners", message, "remove it");
+    }
 }
 
 /// Without its class a Gateway is not judged; what runs for it stays.

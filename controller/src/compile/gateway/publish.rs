@@ -20,7 +20,8 @@ pub(in crate::compile) fn publish(reader: &mut Reader<'_>, name: &ObjectName) ->
     let object = ObjectRef::of(Kind::Gateway, name);
     let plan = &report.plan;
     if plan.class == ProxyClass::Waypoint {
-        let runs = report.refusal.is_none() || settings.mode == Mode::Kubernetes;
+        let runs = (report.refusal.is_none() || settings.mode == Mode::Kubernetes)
+            && report.addresses.nowhere.is_none();
         made.resources.push(match runs && report.proxy.is_some() {
             true => waypoint::endpoints(reader, name, &plan.addresses, &settings),
             false => waypoint::nowhere(name),

@@ -1,6 +1,7 @@
 //! What the status says of one listener.
 
 use super::listener::{Asked, Refusal};
+use crate::compile::ignored::Ignored;
 use crate::status::{Condition, reason};
 
 /// The conditions of a listener.
@@ -9,9 +10,10 @@ pub(super) fn conditions(
     refusal: Option<&Refusal>,
     unresolved: &[(&'static str, String)],
     programmed: bool,
+    ignored: &Ignored,
 ) -> Vec<Condition> {
     let mut conditions = vec![
-        accepted(asked, refusal),
+        accepted(asked, refusal, ignored),
         resolved(asked, unresolved),
         conflicted(asked),
         served(asked, refusal, unresolved, programmed),
@@ -23,13 +25,17 @@ pub(super) fn conditions(
         let (kind, reason) = (reason::OVERLAPPING_TLS_CONFIG, reason::OVERLAPPING_HOSTNAMES);
         conditions.push(Condition::holds(kind, reason, message, asked.owner.generation));
     }
+    conditions.extend(ignored.condition(asked.owner.generation));
     conditions
 }
 
-fn accepted(asked: &Asked<'_>, refusal: Option<&Refusal>) -> Condition {
+fn accepted(asked: &Asked<'_>, refusal: Option<&Refusal>, ignored: &Ignored) -> Condition {
     let generation = asked.owner.generation;
     match refusal {
-        None => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the listener is in order", generation),
+        None => {
+            let message = ignored.qualify("the listener is in order");
+            Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
+        }
         // The API has no word of its own here for a conflict.
         Some(it) => Condition::fails(reason::ACCEPTED, it.reason, it.text(), generation),
     }
@@ -64,9 +70,10 @@ fn served(
     if programmed {
         return Condition::holds(kind, kind, "the listener is served", generation);
     }
-    let why = match (refusal, &asked.owner.refusal, unresolved.first()) {
+    let unserved = asked.owner.refusal.as_deref().or(asked.unserved);
+    let why = match (refusal, unserved, unresolved.first()) {
         (Some(it), ..) => it.text(),
-        (None, Some(why), _) => why.clone(),
+        (None, Some(why), _) => why.to_owned(),
         (None, None, Some((_, text))) => text.clone(),
         (None, None, None) => "it cannot be served".to_owned(),
     };

@@ -16,6 +16,7 @@ pub(super) use written::Written;
 
 use super::binding::{ListenerClaim, Outcome, ServiceClaim};
 use super::evaluation::Evaluation;
+use super::ignored::Ignored;
 use super::index::IndexKey;
 use super::reader::Reader;
 use super::service;
@@ -68,13 +69,15 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             }
         }
         let generation = written.meta().generation;
-        let mut conditions = conditions(&attached, resolved, generation);
+        let ignored = ignored(resolved);
+        let mut conditions = conditions(&attached, resolved, &ignored, generation);
         let mut waypoint = None;
         if let (Outcome::Service(claim), false) = (&it.outcome, attached.attachments.is_empty()) {
             let (by, condition) = enforced(reader, claim, generation);
             conditions.push(condition);
             waypoint = Some(by);
         }
+        conditions.extend(ignored.condition(generation));
         parents.push(ParentStatus {
             parent_ref: it.parent.clone(),
             controller_name: settings.controller_name.clone(),
@@ -247,15 +250,28 @@ fn resources(route: &ObjectRef, kind: RouteKind, created: i64, gateway: Part, me
     }
 }
 
-fn conditions(attached: &Attached, resolved: &Resolved, generation: i64) -> Vec<Condition> {
+/// What of a route's rules has no effect.
+fn ignored(resolved: &Resolved) -> Ignored {
+    let mut ignored = Ignored::default();
+    let noted = resolved.findings.iter().filter(|it| it.effect == Effect::Noted);
+    noted.for_each(|it| ignored.push(it.to_string()));
+    ignored
+}
+
+fn conditions(
+    attached: &Attached,
+    resolved: &Resolved,
+    ignored: &Ignored,
+    generation: i64,
+) -> Vec<Condition> {
     let mut conditions = Vec::with_capacity(2);
     conditions.push(match (&attached.refusal, &attached.note) {
         (Some((reason, message)), _) => {
             Condition::fails(reason::ACCEPTED, reason, message.clone(), generation)
         }
-        (None, Some(note)) => Condition::holds(reason::ACCEPTED, reason::ACCEPTED, note.clone(), generation),
-        (None, None) => {
-            Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "the route is accepted", generation)
+        (None, note) => {
+            let message = ignored.qualify(note.clone().unwrap_or_else(|| "the route is accepted".to_owned()));
+            Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
         }
     });
     let unresolved: Vec<&Finding> = resolved.findings.iter().filter(|it| it.effect.is_unresolved()).collect();

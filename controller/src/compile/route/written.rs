@@ -5,7 +5,9 @@ use crate::compile::reader::Reader;
 use crate::resources::{GrpcRoute, HttpRoute, Kind, Meta, ObjectRef, TcpRoute, TlsRoute, UdpRoute};
 use crate::status::ParentRef;
 use fairway_config::model::Scheme;
-use fairway_gateway_api::{grpcroutes as grpc, httproutes as http};
+use fairway_gateway_api::{
+    grpcroutes as grpc, httproutes as http, tcproutes as tcp, tlsroutes as tls, udproutes as udp,
+};
 use std::sync::Arc;
 
 /// A route of any kind.
@@ -122,6 +124,17 @@ impl Written {
             Self::Grpc(it) => it.spec.hostnames.as_deref().unwrap_or_default(),
             Self::Tls(it) => &it.spec.hostnames,
             Self::Tcp(_) | Self::Udp(_) => &[],
+        }
+    }
+
+    /// Whether it attaches to the Gateways that are default Gateways (GEP-3793).
+    pub(in crate::compile) fn uses_default_gateways(&self) -> bool {
+        match self {
+            Self::Http(it) => it.spec.use_default_gateways == Some(http::HttpRouteUseDefaultGateways::All),
+            Self::Grpc(it) => it.spec.use_default_gateways == Some(grpc::GrpcRouteUseDefaultGateways::All),
+            Self::Tls(it) => it.spec.use_default_gateways == Some(tls::TlsRouteUseDefaultGateways::All),
+            Self::Tcp(it) => it.spec.use_default_gateways == Some(tcp::TcpRouteUseDefaultGateways::All),
+            Self::Udp(it) => it.spec.use_default_gateways == Some(udp::UdpRouteUseDefaultGateways::All),
         }
     }
 

@@ -35,6 +35,7 @@ fn a_gateway_in_order_is_served() {
             "Accepted=True/Accepted",
             "Programmed=True/Programmed",
             "ResolvedRefs=True/ResolvedRefs",
+            "AddressesAssigned=True/Assigned",
             "listener http: Accepted=True/Accepted",
             "listener http: ResolvedRefs=True/ResolvedRefs",
             "listener http: Conflicted=False/NoConflicts",
@@ -271,7 +272,7 @@ fn a_gateway_with_pods_of_its_own_binds_all_their_addresses() {
     };
     assert!(listener.addresses.is_empty());
     let crate::status::ObjectStatus::Gateway(status) = world.status("Gateway edge/public") else { panic!() };
-    assert_eq!(status.addresses[0].to_string(), "10.0.0.5");
+    assert_eq!(status.addresses[0].address.to_string(), "10.0.0.5");
 }
 
 #[test]

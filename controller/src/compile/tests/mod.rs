@@ -6,6 +6,7 @@ mod backend_tls;
 mod clients;
 mod cost;
 mod endpoints;
+mod fields;
 mod gateways;
 mod l4;
 mod listener_sets;

@@ -5,7 +5,7 @@ pub(crate) mod server;
 mod waypoints;
 
 use super::{Parameters, Settings};
-use crate::compile::{Owner, Proxy, ProxyClass, Transport, Want};
+use crate::compile::{Owner, Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::name;
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustBundle;
@@ -24,10 +24,10 @@ pub(crate) fn proxy(name: &str) -> Proxy {
         owner: Some(Owner { uid: format!("uid-of-{}", &name[..name.len().min(20)]).into() }),
         implied: false,
         identity: format!("spiffe://cluster.local/ns/edge/sa/{service_account}").parse().unwrap(),
+        services: vec![ProxyService::usual(&service_account)],
         service_account,
         listeners: vec![("http".into(), 80)],
         ports: vec![(80, Transport::Tcp)],
-        addresses: Vec::new(),
         parameters: Arc::default(),
         labels: Vec::new(),
         annotations: Vec::new(),
@@ -42,6 +42,7 @@ fn waypoint() -> Proxy {
         owner: None,
         implied: true,
         service_account: "waypoint-fairway-waypoint".into(),
+        services: vec![ProxyService::usual(&"waypoint-fairway-waypoint".into())],
         identity: "spiffe://cluster.local/ns/edge/sa/waypoint-fairway-waypoint".parse().unwrap(),
         ports: vec![(15008, Transport::Tcp)],
         ..proxy("waypoint")

@@ -1,7 +1,8 @@
 use super::restricted::violations;
 use super::{parameters, proxy, roots, settings, waypoint};
-use crate::compile::{Proxy, Transport, Want};
+use crate::compile::{Proxy, ProxyService, Transport, Want};
 use crate::provision::{Manifest, ManifestKind, plan};
+use crate::resources::Routability;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -15,6 +16,10 @@ fn fields(proxy: &Proxy, kind: ManifestKind) -> Value {
 
 fn pod(proxy: &Proxy) -> Value {
     fields(proxy, ManifestKind::Deployment)["spec"]["template"]["spec"].clone()
+}
+
+fn asking(name: &str, address: &str) -> ProxyService {
+    ProxyService { address: Some(address.parse().unwrap()), ..ProxyService::usual(&name.into()) }
 }
 
 #[test]
@@ -60,7 +65,7 @@ fn a_gateway_with_every_wish() {
         labels: vec![pair("cost", "7"), pair("app.kubernetes.io/managed-by", "me")],
         annotations: vec![pair("owner", "shop")],
         ports: vec![(53, Transport::Udp), (443, Transport::Tcp)],
-        addresses: vec!["172.18.255.250".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        services: vec![asking("public-fairway", "172.18.255.250"), asking("public-fairway-2", "2001:db8::1")],
         ..proxy("public")
     };
     let manifests: Vec<Value> = planned(&wanting).into_iter().map(|it| it.fields).collect();
@@ -85,7 +90,7 @@ fn what_a_listener_says_does_not_change_the_pods() {
     let more = Proxy {
         ports: vec![(80, Transport::Tcp), (8443, Transport::Tcp)],
         listeners: vec![("http".into(), 80), ("https".into(), 8443)],
-        addresses: vec!["172.18.255.250".parse().unwrap()],
+        services: vec![asking("public-fairway", "172.18.255.250")],
         ..proxy("public")
     };
     assert_eq!(fields(&proxy("public"), ManifestKind::Deployment), fields(&more, ManifestKind::Deployment));
@@ -122,10 +127,46 @@ fn a_gateway_that_listens_nowhere_has_no_service() {
 #[test]
 fn an_address_is_asked_for_by_load_balancers_only() {
     let asking = |parameters| {
-        let proxy = Proxy { addresses: vec!["10.1.2.3".parse().unwrap()], parameters, ..proxy("public") };
+        let services = vec![asking("public-fairway", "10.1.2.3")];
+        let proxy = Proxy { services, parameters, ..proxy("public") };
         fields(&proxy, ManifestKind::Service)["spec"]["loadBalancerIP"].clone()
     };
     assert_eq!(asking(Arc::default()), "10.1.2.3");
     assert_eq!(asking(parameters(json!({"service": {"type": "ClusterIP"}}))), Value::Null);
     assert_eq!(asking(parameters(json!({"service": {"type": "NodePort"}}))), Value::Null);
+}
+
+#[test]
+fn an_address_of_one_scope_has_a_cluster_ip_and_never_a_load_balancer() {
+    let service = |routability, address: Option<&str>| ProxyService {
+        name: format!("public-{address:?}-{}", routability as u8).into(),
+        routability,
+        address: address.map(|it| it.parse().unwrap()),
+    };
+    let parameters = || {
+        parameters(
+            json!({"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "loadBalancerClass": "example.com/lb"}}),
+        )
+    };
+    for scope in [Routability::Cluster, Routability::Sentinel] {
+        for (address, family) in
+            [(None, Value::Null), (Some("10.96.0.50"), json!(["IPv4"])), (Some("fd00::5"), json!(["IPv6"]))]
+        {
+            let services = vec![service(scope, address)];
+            let wanting = Proxy { services, parameters: parameters(), ..proxy("public") };
+            let found: Vec<Manifest> =
+                planned(&wanting).into_iter().filter(|it| it.key.kind == ManifestKind::Service).collect();
+            let [only] = &found[..] else { panic!("{found:?}") };
+            let spec = &only.fields["spec"];
+            assert_eq!(spec["type"], "ClusterIP");
+            assert_eq!((spec["clusterIP"].as_str(), &spec["ipFamilies"]), (address, &family));
+            assert_eq!(spec["ipFamilyPolicy"], "SingleStack");
+            for field in ["loadBalancerIP", "loadBalancerClass", "externalTrafficPolicy"] {
+                assert_eq!(spec[field], Value::Null, "{field}");
+            }
+        }
+    }
+    // Nobody can give what is asked for: nothing is made in its place.
+    let none = Proxy { services: Vec::new(), ..proxy("public") };
+    assert!(planned(&none).iter().all(|it| it.key.kind != ManifestKind::Service));
 }

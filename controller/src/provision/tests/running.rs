@@ -2,8 +2,9 @@
 
 use super::server::ApiServer;
 use super::{parameters, proxy, roots, settings};
-use crate::compile::{Owner, Proxy, Want, Wanted};
+use crate::compile::{Owner, Proxy, ProxyService, Want, Wanted};
 use crate::provision::{Happening, Provisioner, Troubles, What};
+use crate::resources::Routability;
 use fairway_identity::TrustBundle;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -186,14 +187,19 @@ async fn what_is_not_ours_is_left_alone_and_said_so() {
 async fn what_goes_is_taken_away_and_what_has_to_be_mended_stays() {
     let server = ApiServer::default();
     let mut running = Running::on(&server);
-    let addresses = vec!["172.18.255.250".parse().unwrap(), "172.18.255.251".parse().unwrap()];
-    let two = Proxy { addresses, ..proxy("public") };
+    let asking = |name: &str, address: &str| ProxyService {
+        address: Some(address.parse().unwrap()),
+        ..ProxyService::usual(&name.into())
+    };
+    let services =
+        vec![asking("public-fairway", "172.18.255.250"), asking("public-fairway-2", "172.18.255.251")];
+    let two = Proxy { services, ..proxy("public") };
     assert_eq!(running.want(vec![two.clone()]).await.len(), 6);
     let service = |name: &str| server.get("services", "edge", name);
     assert_eq!(service("public-fairway-2").unwrap()["spec"]["loadBalancerIP"], "172.18.255.251");
 
     // The first address is given up; the second is asked for by the first Service, once it is free.
-    let one = Proxy { addresses: two.addresses[1..].to_vec(), ..two.clone() };
+    let one = Proxy { services: vec![asking("public-fairway", "172.18.255.251")], ..two.clone() };
     assert_eq!(
         running.want(vec![one.clone()]).await,
         ["delete services public-fairway-2", "services public-fairway"]
@@ -204,6 +210,22 @@ async fn what_goes_is_taken_away_and_what_has_to_be_mended_stays() {
     let silent = Proxy { ports: Vec::new(), listeners: Vec::new(), ..one.clone() };
     assert_eq!(running.want(vec![silent]).await, [""; 0], "the Service keeps its address");
     assert_eq!(running.want(vec![one]).await, [""; 0]);
+
+    // An address of the cluster only: the load balancer goes first. And where nobody can give what is asked for, it goes too,
+    // though nothing listens.
+    let inner = ProxyService {
+        routability: Routability::Cluster,
+        ..ProxyService::usual(&"public-fairway-cluster".into())
+    };
+    let inner = Proxy { services: vec![inner], ..proxy("public") };
+    assert_eq!(
+        running.want(vec![inner.clone()]).await,
+        ["delete services public-fairway", "services public-fairway-cluster"]
+    );
+    assert_eq!(service("public-fairway-cluster").unwrap()["spec"]["type"], "ClusterIP");
+    let nowhere = Proxy { services: Vec::new(), ports: Vec::new(), listeners: Vec::new(), ..inner.clone() };
+    assert_eq!(running.want(vec![nowhere]).await, ["delete services public-fairway-cluster"]);
+    assert_eq!(running.want(vec![inner]).await, ["services public-fairway-cluster"]);
 
     assert_eq!(running.want(vec![]).await.len(), 5);
     assert!(server.names().is_empty(), "{:?}", server.names());

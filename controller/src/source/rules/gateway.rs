@@ -11,6 +11,14 @@ pub(super) fn check(spec: &Value, out: &mut Vec<Violation>) {
         let twice = addresses[..index]
             .iter()
             .any(|(_, other)| other["type"] == it["type"] && other["value"] == it["value"]);
+        let routability = text(it, "routability");
+        if !is_routability(routability) {
+            out.push(violation(
+                format!("{path}.routability"),
+                format!("`{routability}` is no routability"),
+                "use Cluster, or leave it out",
+            ));
+        }
         if has(it, "value") && twice {
             out.push(violation(
                 path,
@@ -19,6 +27,19 @@ pub(super) fn check(spec: &Value, out: &mut Vec<Violation>) {
             ));
         }
     }
+}
+
+/// Nothing, `Cluster`, or an implementation's own `<domain>/<path>`; k8s.io is reserved.
+fn is_routability(text: &str) -> bool {
+    let prefixed = text.split_once('/').is_some_and(|(domain, path)| {
+        let label = |it: &str| {
+            let ok = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit();
+            it.starts_with(ok) && it.ends_with(ok) && it.chars().all(|it| ok(it) || it == '-')
+        };
+        let is_reserved = domain == "k8s.io" || domain.ends_with(".k8s.io");
+        !path.is_empty() && domain.len() <= 253 && domain.split('.').all(label) && !is_reserved
+    });
+    text.is_empty() || text == "Cluster" || prefixed
 }
 
 /// Checks the listeners of a Gateway or a ListenerSet.

@@ -107,6 +107,7 @@ fn of_condition(it: &Written<'_>) -> Verdict {
     let grade = match it.kind {
         // It works meanwhile, in another way.
         reason::BOUND | reason::THROUGH_WAYPOINT | reason::OVERLAPPING_TLS_CONFIG => Grade::Warning,
+        reason::IGNORED_FIELDS => Grade::Warning,
         _ if [reason::PENDING, reason::NOT_ACKNOWLEDGED].contains(&it.reason) => Grade::Warning,
         _ => Grade::Error,
     };

@@ -1,0 +1,50 @@
+//! Fields that are accepted and have no effect: nothing that a user wrote is passed over in silence.
+
+use super::evaluation::Evaluation;
+use crate::resources::ObjectRef;
+use crate::status::{Condition, reason};
+use std::borrow::Cow;
+
+/// The fields of an object, or of a part of it, that are accepted and have no effect.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Ignored(Vec<String>);
+
+// === impl Ignored ===
+
+impl Ignored {
+    /// Notes a field, also as a warning.
+    pub(super) fn note(
+        &mut self,
+        made: &mut Evaluation,
+        object: &ObjectRef,
+        field: impl Into<String>,
+        message: &str,
+        remedy: &str,
+    ) {
+        let field = field.into();
+        self.push(format!("{field}: {message}; {remedy}"));
+        made.warn(object, field, message, remedy);
+    }
+
+    /// Adds what has been warned of already.
+    pub(super) fn push(&mut self, text: String) {
+        if !self.0.contains(&text) {
+            self.0.push(text);
+        }
+    }
+
+    /// What `Accepted` says of an object that is otherwise in order.
+    pub(super) fn qualify<'a>(&self, message: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+        let message = message.into();
+        match self.0.is_empty() {
+            true => message,
+            false => format!("{message}, but for what has no effect: {}", self.0.join(". ")).into(),
+        }
+    }
+
+    /// The condition that names them; none where there are none.
+    pub(super) fn condition(&self, generation: i64) -> Option<Condition> {
+        let (kind, reason) = (reason::IGNORED_FIELDS, reason::NOT_SUPPORTED);
+        (!self.0.is_empty()).then(|| Condition::holds(kind, reason, self.0.join(". "), generation))
+    }
+}
