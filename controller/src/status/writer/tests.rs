@@ -1,7 +1,7 @@
 //! The writer against an API server in memory: source, ledger and writer together.
 
 use super::*;
-use crate::resources::Kind;
+use crate::resources::{Address, AssignedAddress, Kind, Routability};
 use crate::serve::Hub;
 use crate::source::Cluster;
 use crate::source::cluster::tests::Server;
@@ -260,4 +260,32 @@ async fn a_server_that_does_not_answer_is_asked_again() {
     scene.server.set_down(false);
     sleep(Duration::from_secs(30)).await;
     assert_eq!(scene.parents("a")[0]["controllerName"], US);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_the_installed_kind_does_not_have_is_not_written_over_and_over() {
+    let scene = Scene::new().await;
+    let address = AssignedAddress {
+        address: Address::Ip("192.0.2.1".parse().unwrap()),
+        routability: Routability::Default,
+    };
+    let status = |attached| {
+        let ObjectStatus::Gateway(status) = gateway_status(attached) else { panic!() };
+        Some(ObjectStatus::Gateway(GatewayStatus { addresses: vec![address.clone()], ..status }))
+    };
+    scene.judge(gateway(), status(0));
+    sleep(Duration::from_secs(10)).await;
+    assert!(!scene.server.take_patches().is_empty());
+    for _ in 0..5 {
+        scene.judge(gateway(), status(0));
+        sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(scene.server.take_patches(), []);
+    scene.judge(gateway(), status(1));
+    sleep(Duration::from_secs(10)).await;
+    let shown = scene.server.get(Kind::Gateway, "edge", "public")["status"].clone();
+    assert_eq!(
+        (&shown["listeners"][0]["attachedRoutes"], &shown["addresses"][0]["value"]),
+        (&json!(1), &json!("192.0.2.1"))
+    );
 }

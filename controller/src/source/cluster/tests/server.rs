@@ -238,6 +238,11 @@ impl State {
         for (field, value) in body["status"].as_object().unwrap() {
             object["status"][field] = value.clone();
         }
+        // As where the standard channel is installed.
+        let addresses = object.pointer_mut("/status/addresses").and_then(Value::as_array_mut);
+        for it in addresses.into_iter().flatten() {
+            it.as_object_mut().unwrap().remove("routability");
+        }
         if object != before {
             self.version += 1;
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
