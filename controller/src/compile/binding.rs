@@ -139,20 +139,23 @@ fn default_parents(reader: &mut Reader<'_>, route: &ObjectRef, named: &[ParentRe
         named.iter().any(|parent| is_gateway(parent) && target(route, parent) == it.object_name())
     };
     let mut found = Vec::new();
-    let most = MOST_PARENTS.saturating_sub(named.len());
     for it in reader.members(IndexKey::DefaultGateways).iter().filter(|it| !is_named(it)) {
         let takes = reader.gateway_plan(&it.object_name()).is_some_and(|it| it.class == ProxyClass::Gateway);
-        if takes && found.len() < most {
-            found.push(ParentRef {
-                group: Some(fairway_gateway_api::GROUP.into()),
-                kind: Some("Gateway".into()),
-                namespace: Some(it.namespace.clone()),
-                name: it.name.clone(),
-                ..ParentRef::default()
-            });
+        if let (true, Some(gateway)) = (takes, reader.gateway(&it.object_name())) {
+            found.push((gateway.meta.created, it.clone()));
         }
     }
-    found
+    // The oldest first: what somebody adds takes no place from those that are there.
+    found.sort();
+    found.truncate(MOST_PARENTS.saturating_sub(named.len()));
+    let parent = |(_, it): (i64, ObjectRef)| ParentRef {
+        group: Some(fairway_gateway_api::GROUP.into()),
+        kind: Some("Gateway".into()),
+        namespace: Some(it.namespace),
+        name: it.name,
+        ..ParentRef::default()
+    };
+    found.into_iter().map(parent).collect()
 }
 
 fn claim(route: &ObjectRef, kind: RouteKind, outcome: &Outcome, made: &mut Evaluation) {

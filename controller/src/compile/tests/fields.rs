@@ -13,7 +13,7 @@ const TABLE: &str = include_str!("fields.txt");
 
 /// What Fairway does with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     Handled,
     Text,
     Refused,
@@ -29,7 +29,7 @@ struct Case {
     says: &'static str,
 }
 
-fn rows() -> BTreeMap<String, Class> {
+pub(super) fn rows() -> BTreeMap<String, Class> {
     let row = |line: &str| {
         let mut words = line.split_whitespace();
         let class = match words.next().unwrap() {
@@ -382,4 +382,23 @@ fn routes_that_ask_for_default_gateways_attach_to_those_and_as_they_allow() {
     assert!(world.route("HTTPRoute/shop/it").is_none());
     world.add(&route("{ useDefaultGateways: None }"));
     assert!(world.compiler.statuses().all(|(it, _)| it.to_string() != "HTTPRoute shop/it"));
+}
+
+/// A status has room for 32 parents: who comes later takes none from those that are there.
+#[test]
+fn of_many_default_gateways_the_oldest_are_asked() {
+    let gateway = |name: &str, created: &str| {
+        let spec = "{ gatewayClassName: fairway, defaultScope: All, listeners: [{ name: http, port: 80, protocol: HTTP }] }";
+        v1("Gateway", name, spec)
+            .replace("namespace: edge }", &format!("namespace: edge, creationTimestamp: '{created}' }}"))
+    };
+    let newer: String = (0..40).map(|it| gateway(&format!("a-{it}"), "2026-06-01T00:00:00Z")).collect();
+    let route = "{ useDefaultGateways: All, parentRefs: [{ name: public }] }";
+    let world = World::cluster(
+        &(scene() + &newer + &gateway("z", "2026-01-01T00:00:00Z") + &v1("HTTPRoute", "it", route)),
+    );
+    let accepted = world.conditions("HTTPRoute edge/it");
+    let accepted: Vec<_> = accepted.iter().filter(|it| it.contains("Accepted=True")).collect();
+    assert_eq!(accepted.len(), 32);
+    assert!(accepted.iter().any(|it| it.contains("Gateway edge/z:")), "{accepted:?}");
 }
