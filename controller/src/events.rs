@@ -272,6 +272,22 @@ mod tests {
     }
 
     #[test]
+    fn fields_without_effect_are_told_of_whenever_there_are_others() {
+        let status = |fields: &[&str]| {
+            let condition = |it: &&str| json!({ "type": reason::IGNORED_FIELDS, "status": "True", "reason": reason::NOT_SUPPORTED, "message": it });
+            let conditions: Vec<Value> = fields.iter().map(condition).collect();
+            json!({ "conditions": conditions })
+        };
+        let told = |before: &[&str], after: &[&str]| -> Vec<(bool, String)> {
+            news_of(&status(before), &status(after)).into_iter().map(|it| (it.good, it.note)).collect()
+        };
+        assert_eq!(told(&[], &["spec.a"]), [(false, "spec.a".to_owned())]);
+        assert_eq!(told(&["spec.a"], &["spec.a"]), []);
+        assert_eq!(told(&["spec.a"], &["spec.a. spec.b"]), [(false, "spec.a. spec.b".to_owned())]);
+        assert_eq!(told(&["spec.a"], &[]), []);
+    }
+
+    #[test]
     fn texts_are_cut_between_characters() {
         assert_eq!(cut("añb", 2), "a");
         assert_eq!(cut("añb", 9), "añb");

@@ -22,11 +22,11 @@ fn gateway(tls: &str) -> String {
     )
 }
 
-fn authority() -> String {
+pub(super) fn authority() -> String {
     rcgen::generate_simple_self_signed(["authority".to_owned()]).unwrap().cert.pem()
 }
 
-fn config_map(namespace: &str, name: &str, key: &str, text: &str) -> String {
+pub(super) fn config_map(namespace: &str, name: &str, key: &str, text: &str) -> String {
     let text = serde_json::Value::String(text.to_owned());
     format!(
         "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name}, namespace: {namespace} }}\ndata: {{ {key}: {text} }}\n"

@@ -8,6 +8,7 @@ mod cost;
 mod endpoints;
 mod fields;
 mod gateways;
+mod influence;
 mod l4;
 mod listener_sets;
 mod listeners;
