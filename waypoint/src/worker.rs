@@ -10,6 +10,7 @@ use crate::upstream::connect::Connector;
 use crate::upstream::endpoint::Moment;
 use arc_swap::{ArcSwap, Cache};
 use fairway_config::model::BackendKey;
+use fairway_hbone::WindowBudget;
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain;
 use rand::SeedableRng;
@@ -47,6 +48,8 @@ pub struct Worker {
     pub sessions: Rc<Cell<usize>>,
     /// For tunnels.
     pub identity: Option<IdentityHandle>,
+    /// What the windows of tunnels that are accepted may grow by.
+    pub windows: WindowBudget,
     /// The drain.
     pub drain: drain::Watch,
     /// The key of this proxy's own endpoints, should it be a waypoint.
@@ -95,6 +98,7 @@ impl Worker {
             mirrors: Cell::new(0),
             sessions: Rc::default(),
             identity,
+            windows: WindowBudget::new(),
             drain,
             epoch,
             serving: RefCell::new(Held { newest, copied, copy }),

@@ -390,16 +390,17 @@ async fn ztunnel_that_ends(
         let (tls, asked, watch) = (tls.clone(), asked.clone(), watch.clone());
         tokio::task::spawn_local(async move {
             let settings = fairway_hbone::server::Settings::default();
-            let _ = fairway_hbone::serve(stream, &tls, &settings, watch, move |request| {
-                let asked = asked.clone();
-                async move {
-                    asked.send((request.peer().clone(), request.wish().clone())).unwrap();
-                    let mut tunnel = request.accept().unwrap();
-                    let mut server = TcpStream::connect(to).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut tunnel, &mut server).await;
-                }
-            })
-            .await;
+            let _ =
+                fairway_hbone::serve(stream, &tls, &settings, &Default::default(), watch, move |request| {
+                    let asked = asked.clone();
+                    async move {
+                        asked.send((request.peer().clone(), request.wish().clone())).unwrap();
+                        let mut tunnel = request.accept().unwrap();
+                        let mut server = TcpStream::connect(to).await.unwrap();
+                        let _ = tokio::io::copy_bidirectional(&mut tunnel, &mut server).await;
+                    }
+                })
+                .await;
         });
     }
 }

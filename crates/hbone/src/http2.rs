@@ -1,12 +1,8 @@
-//! HTTP/2 as HBONE uses it: windows, limits, and the PINGs that find a dead peer.
+//! HTTP/2 as HBONE uses it: limits, and the PINGs that find a dead peer.
 
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// One stream's receive window: one stream alone can fill 3 Gbit/s at 10 ms.
-pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
-/// The connection's: four streams that nobody reads do not stop the others.
-pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
 /// The largest DATA frame.
 pub(crate) const FRAME: u32 = 1 << 20;
 /// What one stream may have waiting to be sent; more is back-pressure on its writer.

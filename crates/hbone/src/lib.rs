@@ -16,6 +16,7 @@ pub mod server;
 mod testing;
 mod traceparent;
 mod tunnel;
+mod windows;
 
 pub use authority::{Authority, InvalidAuthority};
 pub use client::{Carrier, Connect, OpenError, Pool, Target, TcpConnector};
@@ -25,6 +26,7 @@ pub use request::{ConnectRequest, Routing};
 pub use server::{Request, ServeError, serve};
 pub use traceparent::{InvalidTraceparent, Traceparent};
 pub use tunnel::Tunnel;
+pub use windows::WindowBudget;
 
 /// The port on which HBONE is accepted.
 pub const PORT: u16 = 15008;

@@ -1,6 +1,9 @@
 //! Two peers in one process: a pool whose connections are in-memory pipes to a server.
 
-use crate::{Connect, ConnectRequest, Pool, Request, ServeError, Target, Tunnel, client, serve, server};
+use crate::{
+    Connect, ConnectRequest, Pool, Request, ServeError, Target, Tunnel, WindowBudget, client, serve, server,
+};
+use bytes::BytesMut;
 use fairway_identity::TlsIdentity;
 use fairway_identity::testing::TestAuthority;
 use fairway_runtime::drain;
@@ -9,8 +12,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) const DESTINATION: &str = "10.0.0.1:80";
 
@@ -21,8 +27,12 @@ pub(crate) struct Peers {
     pub(crate) target: Target,
     pub(crate) pool: Pool<Pipes>,
     pub(crate) connects: Rc<Cell<usize>>,
+    /// Of new connections: how long a byte is under way.
+    pub(crate) latency: Rc<Cell<Duration>>,
     /// How the server's connections ended.
     pub(crate) served: Rc<RefCell<Vec<Result<(), ServeError>>>>,
+    /// The client's and the server's.
+    pub(crate) budgets: [WindowBudget; 2],
     pub(crate) drain: drain::Trigger,
 }
 
@@ -30,6 +40,8 @@ pub(crate) struct Peers {
 pub(crate) struct Pipes {
     accept: Box<dyn Fn(DuplexStream)>,
     connects: Rc<Cell<usize>>,
+    /// How long a byte is under way.
+    latency: Rc<Cell<Duration>>,
 }
 
 impl Connect for Pipes {
@@ -38,8 +50,45 @@ impl Connect for Pipes {
     async fn connect(&self, _: SocketAddr) -> io::Result<DuplexStream> {
         self.connects.set(self.connects.get() + 1);
         let (near, far) = tokio::io::duplex(64 << 10);
-        (self.accept)(far);
+        let latency = self.latency.get();
+        if latency.is_zero() {
+            (self.accept)(far);
+            return Ok(near);
+        }
+        let (behind, accepted) = tokio::io::duplex(64 << 10);
+        (self.accept)(accepted);
+        let ((from_near, to_near), (from_behind, to_behind)) =
+            (tokio::io::split(far), tokio::io::split(behind));
+        spawn_local(delay(from_near, to_behind, latency));
+        spawn_local(delay(from_behind, to_near, latency));
         Ok(near)
+    }
+}
+
+/// A link that is as wide as wanted, and long.
+async fn delay(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin + 'static,
+    latency: Duration,
+) {
+    let (sender, mut underway) = mpsc::unbounded_channel();
+    spawn_local(async move {
+        while let Some((due, bytes)) = underway.recv().await {
+            sleep_until(due).await;
+            let bytes: BytesMut = bytes;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        let _ = to.shutdown().await;
+    });
+    loop {
+        let mut bytes = BytesMut::with_capacity(64 << 10);
+        match from.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) if sender.send((Instant::now() + latency, bytes)).is_err() => return,
+            Ok(_) => {}
+        }
     }
 }
 
@@ -61,16 +110,24 @@ impl Peers {
         let (trigger, watch) = drain::channel();
         let (connects, served) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
         let results = served.clone();
+        let latency = Rc::new(Cell::new(Duration::ZERO));
+        let budgets = [WindowBudget::new(), WindowBudget::new()];
+        let accepting = budgets[1].clone();
         let accept = Box::new(move |io| {
             let (server, watch, handler, results) =
                 (server.clone(), watch.clone(), handler.clone(), results.clone());
+            let budget = accepting.clone();
             spawn_local(async move {
-                let result = serve(io, &server, &server_settings, watch, handler).await;
+                let result = serve(io, &server, &server_settings, &budget, watch, handler).await;
                 results.borrow_mut().push(result);
             });
         });
-        let pool = Pool::new(Pipes { accept, connects: connects.clone() }, client_settings);
-        Self { authority, client, target, pool, connects, served, drain: trigger }
+        let pool = Pool::with_budget(
+            Pipes { accept, connects: connects.clone(), latency: latency.clone() },
+            client_settings,
+            budgets[0].clone(),
+        );
+        Self { authority, client, target, pool, connects, latency, served, budgets, drain: trigger }
     }
 
     pub(crate) async fn open(&self) -> Result<Tunnel, crate::OpenError> {

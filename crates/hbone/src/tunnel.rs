@@ -4,8 +4,10 @@
 mod tests;
 
 use crate::client::{Carrier, Lease};
-use bytes::{Buf, Bytes};
+use crate::windows::{StreamWindow, Windows};
+use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -21,10 +23,26 @@ pub struct Tunnel {
     recv: RecvStream,
     /// Received, but not yet taken by a reader whose buffer was smaller.
     unread: Bytes,
+    /// Received while the reader could take nothing; there from the first time on.
+    gathered: Option<Box<Gathered>>,
+    /// Handed over last: read as soon as more is asked for.
+    handed: usize,
+    window: StreamWindow,
+    windows: Windows,
     writing: Writing,
     // Held until the tunnel ends: counts it on its connection.
     lease: Option<Lease>,
 }
+
+/// Frames out of h2's hands, where each costs hundreds of bytes beside its own. Small ones are put together.
+#[derive(Default)]
+struct Gathered {
+    whole: VecDeque<Bytes>,
+    small: BytesMut,
+}
+
+/// Frames below are put together.
+const SMALL: usize = 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writing {
@@ -33,8 +51,24 @@ enum Writing {
 }
 
 impl Tunnel {
-    pub(crate) fn new(send: SendStream<Bytes>, recv: RecvStream, lease: Option<Lease>) -> Self {
-        Self { send, recv, unread: Bytes::new(), writing: Writing::Open, lease }
+    pub(crate) fn new(
+        send: SendStream<Bytes>,
+        recv: RecvStream,
+        windows: Windows,
+        lease: Option<Lease>,
+    ) -> Self {
+        let window = windows.of_stream();
+        Self {
+            send,
+            recv,
+            unread: Bytes::new(),
+            gathered: None,
+            handed: 0,
+            window,
+            windows,
+            writing: Writing::Open,
+            lease,
+        }
     }
 
     /// The connection that carries it, if it was opened here and not accepted.
@@ -42,23 +76,50 @@ impl Tunnel {
         self.lease.as_ref().map(Lease::carrier)
     }
 
-    /// The next bytes, as they came, without a copy; empty at the end. Taking them opens the window for more.
+    /// The next bytes, as they came, without a copy; empty at the end. Asking again says that the reader is done with those
+    /// before, and opens the window for more.
     pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         if !self.unread.is_empty() {
             return Poll::Ready(Ok(std::mem::take(&mut self.unread)));
         }
+        let handed = std::mem::take(&mut self.handed);
+        if handed > 0 {
+            let more = self.window.read(handed);
+            self.open_window(more);
+        }
+        if let Some(bytes) = self.gathered.as_mut().and_then(|it| it.take()) {
+            self.handed = bytes.len();
+            return Poll::Ready(Ok(bytes));
+        }
         loop {
-            match ready!(self.recv.poll_data(cx)) {
+            let Poll::Ready(received) = self.recv.poll_data(cx) else {
+                let more = self.window.wait();
+                self.open_window(more);
+                return Poll::Pending;
+            };
+            match received {
                 // A DATA frame without data that does not end the stream.
                 Some(Ok(bytes)) if bytes.is_empty() => {}
                 Some(Ok(bytes)) => {
+                    // To h2 it is read. The peer is told by the stream's own window.
                     self.recv.flow_control().release_capacity(bytes.len()).map_err(broken)?;
+                    self.handed = bytes.len();
                     return Poll::Ready(Ok(bytes));
                 }
                 Some(Err(error)) if is_end(&error) => return Poll::Ready(Ok(Bytes::new())),
                 Some(Err(error)) => return Poll::Ready(Err(broken(error))),
                 None => return Poll::Ready(Ok(Bytes::new())),
             }
+        }
+    }
+
+    /// Takes out of h2's hands what has come, while the reader can take nothing: so many small frames would otherwise cost the
+    /// connection its life. The window stays as it is, and with it how much there can be.
+    pub fn poll_gather(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(Ok(bytes))) = self.recv.poll_data(cx) {
+            // An error comes again when the bytes before it are read.
+            let _ = self.recv.flow_control().release_capacity(bytes.len());
+            self.gathered.get_or_insert_default().put(bytes);
         }
     }
 
@@ -83,6 +144,15 @@ impl Tunnel {
     pub fn reset(mut self) {
         self.send.send_reset(Reason::CONNECT_ERROR);
         self.writing = Writing::Finished;
+    }
+
+    fn open_window(&self, more: Option<u32>) {
+        // Whoever has sent all has no use for it.
+        if let Some(more) = more
+            && !self.recv.is_end_stream()
+        {
+            self.windows.updates.push(self.send.stream_id().as_u32(), more);
+        }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
@@ -111,6 +181,26 @@ impl Tunnel {
             Poll::Ready(Ok(reason)) => broken(reason.into()),
             Poll::Ready(Err(error)) => broken(error),
         }
+    }
+}
+
+impl Gathered {
+    fn put(&mut self, bytes: Bytes) {
+        if bytes.len() < SMALL {
+            self.small.extend_from_slice(&bytes);
+            return;
+        }
+        if !self.small.is_empty() {
+            self.whole.push_back(self.small.split().freeze());
+        }
+        self.whole.push_back(bytes);
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        if let Some(bytes) = self.whole.pop_front() {
+            return Some(bytes);
+        }
+        (!self.small.is_empty()).then(|| std::mem::take(&mut self.small).freeze())
     }
 }
 
@@ -171,6 +261,7 @@ impl AsyncWrite for Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
+        self.windows.updates.forget(self.send.stream_id().as_u32());
         if self.writing == Writing::Open {
             self.send.send_reset(Reason::CONNECT_ERROR);
         }

@@ -77,7 +77,8 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;
         }
     };
-    if let Err(error) = fairway_hbone::serve(stream, &tls, &settings, worker.drain.clone(), handler).await {
+    let (windows, drain) = (&worker.windows, worker.drain.clone());
+    if let Err(error) = fairway_hbone::serve(stream, &tls, &settings, windows, drain, handler).await {
         crate::telemetry::count(&worker.telemetry.counters.connections_refused);
         tracing::debug!(?source, %error, "tunnel connection ended");
     }

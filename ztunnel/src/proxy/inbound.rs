@@ -29,9 +29,9 @@ pub(super) async fn serve(
         }
     };
     let settings = worker.settings.server;
-    let (pod, tunnel_drain) = (here.pod.clone(), drain.clone());
+    let (pod, windows, tunnel_drain) = (here.pod.clone(), here.windows.clone(), drain.clone());
     let handler = move |request| tunnel(worker.clone(), here.clone(), request, client, tunnel_drain.clone());
-    if let Err(error) = fairway_hbone::serve(stream, &tls, &settings, drain, handler).await {
+    if let Err(error) = fairway_hbone::serve(stream, &tls, &settings, &windows, drain, handler).await {
         tracing::debug!(pod = %pod.key, %client, %error, "a peer's connection ended");
     }
 }

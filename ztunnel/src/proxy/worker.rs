@@ -7,7 +7,7 @@ use crate::Settings;
 use crate::pod::LocalPod;
 use crate::state::State;
 use crate::view::Journal;
-use fairway_hbone::Pool;
+use fairway_hbone::{Pool, WindowBudget};
 use fairway_netns::socket;
 use fairway_runtime::drain::{self, Phase};
 use fairway_runtime::workers::WorkerId;
@@ -39,6 +39,8 @@ pub(super) struct Here {
     pub(super) from_pod: FromPod,
     /// Tunnels opened as this pod, from its namespace.
     pub(super) pool: Pool<FromPod>,
+    /// What the windows of its tunnels may grow by, both ways.
+    pub(super) windows: WindowBudget,
     /// What goes past the mesh's mTLS, in the pod's namespace.
     pub(super) plaintext: PlaintextCounters,
     /// Connections open now to each endpoint, as far as this worker knows.
@@ -153,10 +155,12 @@ impl Worker {
         }
         pods.retain(|_, here| !here.pod.is_stopped());
         let from_pod = FromPod::new(pod.namespace.clone(), &self.settings);
+        let windows = WindowBudget::new();
         let here = Rc::new(Here {
             pod: pod.clone(),
             from_pod: from_pod.clone(),
-            pool: Pool::new(from_pod, self.settings.client),
+            pool: Pool::with_budget(from_pod, self.settings.client, windows.clone()),
+            windows,
             plaintext: self.metrics.plaintext_of(pod.key.namespace()),
             busy: RefCell::default(),
         });

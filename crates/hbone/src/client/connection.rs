@@ -1,5 +1,6 @@
 //! One connection of a pool, and how many tunnels it carries.
 
+use crate::windows::Windows;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use std::cell::{Cell, RefCell};
@@ -16,6 +17,7 @@ pub(crate) struct Connection {
     /// Another handle of the same, for [`Watch`]: its time ends with this connection's place in the pool.
     watched: Rc<RefCell<SendRequest<Bytes>>>,
     pub(super) load: Arc<Load>,
+    pub(super) windows: Windows,
     /// Since when the sweep has seen it without tunnels.
     idle_since: Cell<Option<Instant>>,
 }
@@ -51,9 +53,9 @@ pub(crate) struct Lease(Arc<Load>);
 // === impl Connection ===
 
 impl Connection {
-    pub(super) fn new(send: SendRequest<Bytes>) -> Self {
+    pub(super) fn new(send: SendRequest<Bytes>, windows: Windows) -> Self {
         let watched = Rc::new(RefCell::new(send.clone()));
-        Self { send, watched, load: Arc::default(), idle_since: Cell::new(None) }
+        Self { send, watched, load: Arc::default(), windows, idle_since: Cell::new(None) }
     }
 
     pub(super) fn watch(&self) -> Watch {

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Lease};
 use super::{OpenError, Target};
+use crate::windows::Windows;
 use bytes::Bytes;
 use fairway_identity::TlsIdentity;
 use h2::client::SendRequest;
@@ -28,6 +29,7 @@ pub(super) struct Entry {
 /// A place for one tunnel on a connection.
 pub(super) struct Place {
     pub(super) send: SendRequest<Bytes>,
+    pub(super) windows: Windows,
     pub(super) lease: Lease,
 }
 
@@ -38,7 +40,8 @@ impl Entry {
     pub(super) fn place(&self, per_connection: u32) -> Option<Place> {
         let with_room = self.ready.iter().filter(|connection| connection.room(per_connection) > 0);
         let connection = with_room.min_by_key(|connection| connection.load.tunnels())?;
-        Some(Place { send: connection.send.clone(), lease: connection.lease() })
+        let (send, windows) = (connection.send.clone(), connection.windows.clone());
+        Some(Place { send, windows, lease: connection.lease() })
     }
 
     /// Gives places to those who wait, as long as there are any.

@@ -3,6 +3,7 @@
 use super::connection::{Connection, Load, Watch};
 use super::entry::{Entry, Key, Place};
 use super::{Connect, OpenError, Settings, Target};
+use crate::windows::{self, Role, WindowBudget, Windows, Wire};
 use crate::{ConnectRequest, Tunnel, http2};
 use ahash::RandomState;
 use bytes::Bytes;
@@ -30,6 +31,7 @@ pub struct Pool<C> {
 struct Shared<C> {
     connector: C,
     settings: Settings,
+    budget: WindowBudget,
     entries: RefCell<HashMap<Key, Entry, RandomState>>,
     sweeping: Cell<bool>,
 }
@@ -46,12 +48,18 @@ enum Sent {
 const TRIES: usize = 3;
 
 impl<C: Connect> Pool<C> {
-    /// An empty pool.
+    /// An empty pool with a budget for windows of its own.
     pub fn new(connector: C, settings: Settings) -> Self {
+        Self::with_budget(connector, settings, WindowBudget::new())
+    }
+
+    /// An empty pool. `budget` is what the windows of its tunnels may grow by, together with those of whoever shares it.
+    pub fn with_budget(connector: C, settings: Settings, budget: WindowBudget) -> Self {
         Self {
             shared: Rc::new(Shared {
                 connector,
                 settings,
+                budget,
                 entries: RefCell::default(),
                 sweeping: Cell::new(false),
             }),
@@ -160,17 +168,20 @@ impl<C: Connect> Shared<C> {
         let (tls, _) = fairway_identity::connect(&key.tls, io, std::slice::from_ref(&key.target.identity))
             .await
             .map_err(|error| OpenError::Handshake { address, source: Arc::new(error) })?;
+        let windows = Windows::new(&self.budget);
+        let wire = Wire::new(tls, Role::Client, windows.updates.clone());
         let (send, mut driver) = h2::client::Builder::new()
-            .initial_window_size(http2::STREAM_WINDOW)
-            .initial_connection_window_size(http2::CONNECTION_WINDOW)
+            .initial_window_size(windows::UNLIMITED)
+            .initial_connection_window_size(windows::of_connection(self.settings.streams_per_connection))
+            .data_frame_budget(windows::SMALL_FRAMES)
             .max_frame_size(http2::FRAME)
             .max_header_list_size(16 << 10)
             .max_send_buffer_size(http2::SEND_BUFFER)
             .enable_push(false)
-            .handshake(tls)
+            .handshake(wire)
             .await
             .map_err(|error| OpenError::Broken { address, source: Arc::new(error) })?;
-        let connection = Connection::new(send);
+        let connection = Connection::new(send, windows);
         let (load, pool, key) = (connection.load.clone(), Rc::downgrade(self), key.clone());
         let (confirmed, watch) = (load.clone(), connection.watch());
         let alive =
@@ -187,7 +198,7 @@ impl<C: Connect> Shared<C> {
 
     async fn send(&self, place: Place, message: http::Request<()>, target: &Target) -> Sent {
         let address = target.address;
-        let Place { send, lease } = place;
+        let Place { send, windows, lease } = place;
         let exchange = async {
             let mut send = send.ready().await?;
             let (response, stream) = send.send_request(message, false)?;
@@ -211,7 +222,7 @@ impl<C: Connect> Shared<C> {
             let (status, reason) = (response.status(), reason.map(Arc::from));
             return Sent::Failed(OpenError::Refused { address, status, reason });
         }
-        Sent::Opened(Tunnel::new(stream, response.into_body(), Some(lease)))
+        Sent::Opened(Tunnel::new(stream, response.into_body(), windows, Some(lease)))
     }
 
     /// One task for all connections of the pool, there only while there are any.

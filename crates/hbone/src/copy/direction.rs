@@ -78,7 +78,11 @@ impl Direction {
                 return Poll::Ready(Ok(()));
             }
         }
-        let written = ready!(to.poll_write_bytes(cx, &mut self.pending)).map_err(Fault::Writing)?;
+        let Poll::Ready(written) = to.poll_write_bytes(cx, &mut self.pending) else {
+            from.poll_gather(cx);
+            return Poll::Pending;
+        };
+        let written = written.map_err(Fault::Writing)?;
         if written == 0 {
             return Poll::Ready(Err(Fault::Writing(io::ErrorKind::WriteZero.into())));
         }

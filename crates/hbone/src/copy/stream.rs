@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub trait ByteStream {
     /// The next bytes; empty at the end.
     fn poll_read_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuffer) -> Poll<io::Result<Bytes>>;
+    /// Called while the other side takes nothing: what has come may be put where it costs less. What the kernel keeps stays
+    /// there.
+    fn poll_gather(&mut self, _: &mut Context<'_>) {}
     /// Takes bytes from the front; ready when at least one was taken.
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>>;
     /// Sends what was taken on its way.
@@ -57,6 +60,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> ByteStream for Plain<Io> {
 impl ByteStream for Tunnel {
     fn poll_read_bytes(&mut self, cx: &mut Context<'_>, _: &mut ReadBuffer) -> Poll<io::Result<Bytes>> {
         Self::poll_read_bytes(self, cx)
+    }
+
+    fn poll_gather(&mut self, cx: &mut Context<'_>) {
+        Self::poll_gather(self, cx);
     }
 
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>> {

@@ -2,6 +2,7 @@
 
 use super::request::answer;
 use super::{Request, ServeError, Settings};
+use crate::windows::{self, Role, WindowBudget, Windows, Wire};
 use crate::{ConnectRequest, http2};
 use bytes::Bytes;
 use fairway_identity::{SpiffeId, TlsIdentity};
@@ -13,11 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 /// Serves a peer's connection: each tunnel it asks for goes to `handler`, whose future runs as a task of this thread.
-/// Returns when the connection and its tunnels have ended. Must run inside a `LocalSet`.
+/// Returns when the connection and its tunnels have ended. Must run inside a `LocalSet`. `budget` is what the windows of its
+/// tunnels may grow by, together with those of other connections that share it.
 pub async fn serve<Io, H, F>(
     io: Io,
     tls: &TlsIdentity,
     settings: &Settings,
+    budget: &WindowBudget,
     drain: drain::Watch,
     handler: H,
 ) -> Result<(), ServeError>
@@ -26,27 +29,30 @@ where
     H: Fn(Request) -> F,
     F: Future<Output = ()> + 'static,
 {
+    let windows = Windows::new(budget);
     // Boxed: its state is large, and gone once tunnels flow.
-    let handshake = Box::pin(handshake(io, tls, settings));
+    let handshake = Box::pin(handshake(io, tls, settings, &windows));
     let (connection, peer) =
         timeout(settings.handshake_timeout, handshake).await.map_err(|_| ServeError::HandshakeTimeout)??;
-    tunnels(connection, peer, settings, drain, handler).await
+    tunnels(connection, peer, settings, windows, drain, handler).await
 }
 
 async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
     io: Io,
     tls: &TlsIdentity,
     settings: &Settings,
+    windows: &Windows,
 ) -> Result<(Box<Connection<impl AsyncRead + AsyncWrite + Unpin + use<Io>, Bytes>>, SpiffeId), ServeError> {
     let (stream, peer) = fairway_identity::accept(tls, io).await?;
     let connection = h2::server::Builder::new()
-        .initial_window_size(http2::STREAM_WINDOW)
-        .initial_connection_window_size(http2::CONNECTION_WINDOW)
+        .initial_window_size(windows::UNLIMITED)
+        .initial_connection_window_size(windows::of_connection(settings.max_streams))
+        .data_frame_budget(windows::SMALL_FRAMES)
         .max_frame_size(http2::FRAME)
         .max_header_list_size(16 << 10)
         .max_concurrent_streams(settings.max_streams)
         .max_send_buffer_size(http2::SEND_BUFFER)
-        .handshake(stream)
+        .handshake(Wire::new(stream, Role::Server, windows.updates.clone()))
         .await?;
     Ok((Box::new(connection), peer))
 }
@@ -56,6 +62,7 @@ async fn tunnels<Io, H, F>(
     mut connection: Box<Connection<Io, Bytes>>,
     peer: SpiffeId,
     settings: &Settings,
+    windows: Windows,
     drain: drain::Watch,
     handler: H,
 ) -> Result<(), ServeError>
@@ -105,7 +112,7 @@ where
         match ConnectRequest::from_http(&parts) {
             Ok(wish) => {
                 let running = handlers.clone();
-                let handled = handler(Request::new(peer.clone(), wish, body, respond));
+                let handled = handler(Request::new(peer.clone(), wish, body, respond, windows.clone()));
                 tokio::task::spawn_local(async move {
                     handled.await;
                     drop(running);

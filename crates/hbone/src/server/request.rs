@@ -1,6 +1,7 @@
 //! A peer's wish for a tunnel, to be accepted or refused.
 
 use super::REASON;
+use crate::windows::Windows;
 use crate::{ConnectRequest, Tunnel};
 use bytes::Bytes;
 use fairway_identity::SpiffeId;
@@ -17,6 +18,7 @@ pub struct Request {
     wish: ConnectRequest,
     body: RecvStream,
     respond: SendResponse<Bytes>,
+    windows: Windows,
 }
 
 impl Request {
@@ -25,8 +27,9 @@ impl Request {
         wish: ConnectRequest,
         body: RecvStream,
         respond: SendResponse<Bytes>,
+        windows: Windows,
     ) -> Self {
-        Self { peer, wish, body, respond }
+        Self { peer, wish, body, respond, windows }
     }
 
     /// Who asks.
@@ -47,7 +50,7 @@ impl Request {
     /// Answers 200 and opens the tunnel. Only after the destination was reached.
     pub fn accept(mut self) -> io::Result<Tunnel> {
         let send = self.respond.send_response(Response::new(()), false).map_err(io::Error::other)?;
-        Ok(Tunnel::new(send, self.body, None))
+        Ok(Tunnel::new(send, self.body, self.windows, None))
     }
 
     /// Says no: 400 for nonsense, 401 for what is not allowed, 503 for a destination that cannot be reached. The reason

@@ -49,7 +49,7 @@ async fn a_peer_that_says_nothing_is_dropped_after_ten_seconds() {
         let (_silent, io) = tokio::io::duplex(1024);
         let (_trigger, watch) = drain::channel();
         let start = tokio::time::Instant::now();
-        let ended = serve(io, &server, &Settings::default(), watch, echo).await;
+        let ended = serve(io, &server, &Settings::default(), &crate::WindowBudget::new(), watch, echo).await;
         assert!(matches!(ended, Err(ServeError::HandshakeTimeout)), "{ended:?}");
         assert_eq!(start.elapsed().as_secs(), 10);
     })
@@ -75,8 +75,9 @@ async fn a_peer_that_vanishes_without_a_word_is_found_by_ping() {
         let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
         let (near, far) = tokio::io::duplex(64 << 10);
         let (_trigger, watch) = drain::channel();
-        let serving =
-            spawn_local(async move { serve(far, &server, &Settings::default(), watch, echo).await });
+        let serving = spawn_local(async move {
+            serve(far, &server, &Settings::default(), &crate::WindowBudget::new(), watch, echo).await
+        });
         let expected = [authority.id("a", "b")];
         let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
         // After its handshake the client's connection is not driven any more.
@@ -118,7 +119,7 @@ async fn what_an_accepted_connection_costs_is_known() {
     let server = TestAuthority::new("cluster.local").identity("a", "b");
     let (_peer, io) = tokio::io::duplex(1);
     let (_trigger, watch) = drain::channel();
-    let settings = Settings::default();
-    let serving = serve(io, &server, &settings, watch, echo);
+    let (settings, budget) = (Settings::default(), crate::WindowBudget::new());
+    let serving = serve(io, &server, &settings, &budget, watch, echo);
     assert!(size_of_val(&serving) <= 2048, "{}", size_of_val(&serving));
 }

@@ -1,5 +1,6 @@
-use crate::http2::{SEND_BUFFER, STREAM_WINDOW};
+use crate::http2::SEND_BUFFER;
 use crate::testing::{Peers, ask, echo, locally, settle};
+use crate::windows::BASE;
 use crate::{OpenError, Tunnel};
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
@@ -84,8 +85,8 @@ async fn a_writer_waits_for_a_reader_that_does_not_read() {
         });
         settle().await;
         // As much as the peer's window and our own buffer hold, and not a chunk more.
-        assert!(written.get() <= STREAM_WINDOW as usize + SEND_BUFFER, "{}", written.get());
-        assert!(written.get() >= STREAM_WINDOW as usize, "{}", written.get());
+        assert!(written.get() <= BASE as usize + SEND_BUFFER, "{}", written.get());
+        assert!(written.get() >= BASE as usize, "{}", written.get());
         go.send(()).unwrap();
         assert_eq!(writer.await.unwrap(), 0);
         assert_eq!(written.get(), ALL);

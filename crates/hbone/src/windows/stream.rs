@@ -1,0 +1,191 @@
+//! The receive window of one stream: a pure state machine over how far its reader is.
+
+use super::{BASE, LARGEST, WindowBudget};
+
+/// The receive window of one stream.
+#[derive(Debug)]
+pub(crate) struct StreamWindow {
+    /// What the peer may have sent beyond what was read.
+    size: u32,
+    /// Bytes read since the stream began.
+    read: u64,
+    /// How far the peer may send, as of each of the last updates; the newest last.
+    edges: [u64; EDGES],
+    /// Updates since the reader last waited for the peer.
+    unwaited: u8,
+    budget: WindowBudget,
+}
+
+/// Updates are of half a window at least, so that a peer that has not seen the newest stands at one of these.
+const EDGES: usize = 4;
+/// A window grows to so many of itself at once, as far as the budget goes.
+const GROWTH: [u32; 3] = [16, 4, 2];
+/// Updates without the reader ever waiting, after which the window is larger than the reader is quick.
+const PATIENCE: u8 = 16;
+
+impl StreamWindow {
+    pub(crate) fn new(budget: WindowBudget) -> Self {
+        Self { size: BASE, read: 0, edges: [u64::from(BASE); EDGES], unwaited: 0, budget }
+    }
+
+    /// The reader is done with so many bytes. What the peer is to be told.
+    pub(crate) fn read(&mut self, bytes: usize) -> Option<u32> {
+        self.read += bytes as u64;
+        if self.due() < self.size / 2 {
+            return None;
+        }
+        self.unwaited += 1;
+        if self.unwaited == PATIENCE {
+            self.unwaited = 0;
+            self.shrink();
+        }
+        self.open()
+    }
+
+    /// The reader waits: nothing is there that it could read. If the peer cannot send because it stands at an edge, the
+    /// window is what holds both up, and grows. What the peer is to be told.
+    pub(crate) fn wait(&mut self) -> Option<u32> {
+        self.unwaited = 0;
+        if !self.edges.contains(&self.read) {
+            return None;
+        }
+        if self.size == LARGEST {
+            return None;
+        }
+        let sizes = GROWTH.map(|it| self.size.saturating_mul(it).min(LARGEST));
+        self.size = sizes.into_iter().find(|size| self.budget.take(size - self.size))?;
+        let more = self.open();
+        // It has stood at this edge: what tells of the new size is beyond it.
+        self.edges = [self.edge(); EDGES];
+        more
+    }
+
+    /// The reader is slower than the window is large.
+    fn shrink(&mut self) {
+        let size = (self.size / 2).max(BASE);
+        self.budget.give_back(self.size - size);
+        self.size = size;
+    }
+
+    fn open(&mut self) -> Option<u32> {
+        let due = self.due();
+        if due == 0 {
+            return None;
+        }
+        let edge = self.edge() + u64::from(due);
+        self.edges.rotate_left(1);
+        self.edges[EDGES - 1] = edge;
+        Some(due)
+    }
+
+    fn edge(&self) -> u64 {
+        self.edges[EDGES - 1]
+    }
+
+    fn due(&self) -> u32 {
+        // Never more than the size: the edge is never behind what was read, unless the peer broke the rules.
+        let due = (self.read + u64::from(self.size)).saturating_sub(self.edge());
+        u32::try_from(due).unwrap_or(u32::MAX)
+    }
+
+    /// How much it is now.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+}
+
+impl Drop for StreamWindow {
+    fn drop(&mut self) {
+        self.budget.give_back(self.size - BASE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::BUDGET;
+    use proptest::prelude::*;
+
+    fn window() -> (StreamWindow, WindowBudget) {
+        let budget = WindowBudget::new();
+        (StreamWindow::new(budget.clone()), budget)
+    }
+
+    #[test]
+    fn a_reader_that_waits_where_the_peer_has_to_stop_gets_a_larger_window() {
+        let (mut window, budget) = window();
+        let mut sizes = vec![window.size()];
+        for _ in 0..6 {
+            // The peer stands where it could go before the last updates reached it.
+            let edge = window.edges[EDGES - 1];
+            while window.read < edge {
+                window.read(4096);
+            }
+            window.wait();
+            sizes.push(window.size());
+        }
+        assert_eq!(sizes, [BASE, 16 * BASE, LARGEST, LARGEST, LARGEST, LARGEST, LARGEST]);
+        drop(window);
+        assert_eq!(budget.left(), BUDGET as usize);
+    }
+
+    #[test]
+    fn waiting_anywhere_else_or_again_changes_nothing() {
+        let (mut window, _) = window();
+        assert_eq!(window.wait(), None);
+        window.read(1000);
+        assert_eq!(window.wait(), None);
+        window.read(BASE as usize - 1000);
+        assert!(window.wait().is_some());
+        for _ in 0..10 {
+            assert_eq!(window.wait(), None);
+        }
+        assert_eq!(window.size(), 16 * BASE);
+    }
+
+    #[test]
+    fn a_reader_that_never_waits_loses_what_it_had() {
+        let (mut window, budget) = window();
+        window.read(BASE as usize);
+        window.wait();
+        for _ in 0..1000 {
+            window.read(BASE as usize);
+        }
+        assert_eq!((window.size(), budget.left()), (BASE, BUDGET as usize));
+    }
+
+    #[test]
+    fn where_the_budget_is_spent_windows_stay_as_they_are() {
+        let budget = WindowBudget::of(4 * BASE as usize);
+        let mut windows: Vec<_> = (0..3).map(|_| StreamWindow::new(budget.clone())).collect();
+        for window in &mut windows {
+            window.read(BASE as usize);
+            window.wait();
+        }
+        assert_eq!(windows.iter().map(StreamWindow::size).collect::<Vec<_>>(), [4 * BASE, 2 * BASE, BASE]);
+        windows.clear();
+        assert_eq!(budget.left(), 4 * BASE as usize);
+    }
+
+    proptest! {
+        /// Whatever the reader does, the peer may send what the window says and no more, and can go on once all is read.
+        #[test]
+        fn the_peer_is_never_stuck_and_never_ahead(deeds in prop::collection::vec((1..200_000_usize, any::<bool>()), 0..200)) {
+            let (mut window, budget) = window();
+            let (mut allowed, mut read, mut largest) = (u64::from(BASE), 0, BASE);
+            for (bytes, waits) in deeds {
+                let bytes = bytes.min(usize::try_from(allowed - read).unwrap());
+                allowed += u64::from(window.read(bytes).unwrap_or(0));
+                read += bytes as u64;
+                if waits {
+                    allowed += u64::from(window.wait().unwrap_or(0));
+                }
+                prop_assert!(allowed > read);
+                largest = largest.max(window.size());
+                prop_assert!(allowed - read <= u64::from(largest));
+                prop_assert_eq!(budget.left(), (BUDGET - (window.size() - BASE)) as usize);
+            }
+        }
+    }
+}
