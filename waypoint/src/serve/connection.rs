@@ -22,8 +22,15 @@ use tokio::io::AsyncWriteExt;
 
 /// What a client may send in one stream before an endpoint takes it.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// And in all streams of a connection.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// And in all streams of a connection: half as much again as all may have outstanding together, since h2 opens it when a
+/// third was read. What one endpoint does not take never holds up what goes to another (RFC 9113 §5.2.1).
+const fn connection_window(streams: u32) -> u32 {
+    let outstanding = (streams as u64).saturating_mul(STREAM_WINDOW as u64);
+    let window = outstanding / 2 * 3;
+    if window > LARGEST_WINDOW as u64 { LARGEST_WINDOW } else { window as u32 }
+}
+/// RFC 9113 §6.9.1.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// What a client is told that does not finish its request's head (RFC 9110 §15.5.9).
 const TOO_SLOW: &[u8] =
@@ -107,7 +114,7 @@ async fn serve_http2(client: Rc<Client>, io: Transport, ahead: Ahead) {
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window(limits.streams))
         // Streams a client opens and resets at once (CVE-2023-44487): the connection ends at the 21st that waits.
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(Duration::from_secs(60))

@@ -11,6 +11,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// A connection whose streams requests share.
 #[derive(Debug)]
@@ -26,41 +28,61 @@ pub struct Http2Connection {
 pub struct Load {
     streams: Cell<usize>,
     allowed: Cell<usize>,
+    /// The endpoint's settings are known, or the connection has ended.
+    confirmed: Cell<bool>,
+    confirming: Notify,
 }
 
 /// Runs hyper's tasks on the worker's thread.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalExecutor;
 
-/// What an endpoint may send for one stream before the client takes it.
+/// Streams on one connection, if the endpoint allows as many.
+const STREAMS: usize = 100;
+/// What an endpoint may send for one stream before the client takes it: what a client costs that does not read.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
-/// And for all streams of a connection: so many that slow clients do not stop the quick ones.
-pub const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// The same on connections that are made while many streams are open, so that many clients that do not read cost less each.
+pub const SMALL_STREAM_WINDOW: u32 = 64 * 1024;
+/// Open streams of a worker from which on they are many.
+pub const MANY_STREAMS: usize = 256;
+/// And for all streams of a connection: so much more than they may have outstanding together that clients that do not read
+/// never hold up the others (RFC 9113 §5.2.1). h2 closes a connection on which more than half of it is taken up by the
+/// overhead of small DATA frames that nobody has read, so that it is larger still: messages of a few bytes each that a
+/// client leaves lying must not end the streams of the others.
+pub const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
+/// What hyper says before the endpoint's settings are known; no endpoint allows exactly as many.
+const UNKNOWN: usize = usize::MAX - 1;
+/// Streams before the endpoint's settings are known: any more it may have to refuse.
+const UNCONFIRMED: usize = 1;
+/// How long the others wait for these settings.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 // === impl Http2Connection ===
 
 impl Http2Connection {
-    /// Begins to speak HTTP/2 with prior knowledge.
-    pub(super) async fn handshake(link: Link) -> hyper::Result<Self> {
+    /// Begins to speak HTTP/2 with prior knowledge. So many streams are open elsewhere.
+    pub(super) async fn handshake(link: Link, elsewhere: usize) -> hyper::Result<Self> {
         let Link { io, carrier } = link;
         let (sender, mut connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_stream_window_size(stream_window(elsewhere))
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(UNKNOWN)
             .max_header_list_size(64 * 1024)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20))
             .handshake::<_, RequestBody>(TokioIo::new(io))
             .await?;
-        let load = Rc::new(Load { streams: Cell::new(0), allowed: Cell::new(100) });
+        let load = Rc::new(Load::new());
         let told = load.clone();
         tokio::task::spawn_local(async move {
             let _ = poll_fn(|cx| {
                 let ended = Pin::new(&mut connection).poll(cx);
-                told.allowed.set(connection.current_max_send_streams());
+                told.learn(connection.current_max_send_streams());
                 ended
             })
             .await;
+            told.confirm();
         });
         Ok(Self { sender, load, carrier, ticks: 0 })
     }
@@ -68,6 +90,11 @@ impl Http2Connection {
     /// A stream on it.
     pub(super) fn lease(&self, reused: bool) -> Http2Lease {
         Http2Lease::new(self.sender.clone(), self.load.clone(), reused)
+    }
+
+    /// What knows when it may be shared.
+    pub(super) fn load(&self) -> Rc<Load> {
+        self.load.clone()
     }
 
     /// Streams that are open.
@@ -92,9 +119,44 @@ impl Http2Connection {
     }
 }
 
+/// The window of the streams of a new connection.
+fn stream_window(open: usize) -> u32 {
+    if open < MANY_STREAMS { STREAM_WINDOW } else { SMALL_STREAM_WINDOW }
+}
+
 // === impl Load ===
 
 impl Load {
+    fn new() -> Self {
+        Self {
+            streams: Cell::new(0),
+            allowed: Cell::new(UNCONFIRMED),
+            confirmed: Cell::new(false),
+            confirming: Notify::new(),
+        }
+    }
+
+    /// What hyper says that the endpoint allows.
+    fn learn(&self, allowed: usize) {
+        if allowed != UNKNOWN {
+            self.allowed.set(allowed.min(STREAMS));
+            self.confirm();
+        }
+    }
+
+    fn confirm(&self) {
+        if !self.confirmed.replace(true) {
+            self.confirming.notify_one();
+        }
+    }
+
+    /// Waits until it is known how many streams the endpoint allows; not for ever. One may wait.
+    pub(super) async fn confirmed(&self) {
+        if !self.confirmed.get() {
+            let _ = timeout(PATIENCE, self.confirming.notified()).await;
+        }
+    }
+
     pub(super) fn begin(&self) {
         self.streams.set(self.streams.get() + 1);
     }
@@ -109,5 +171,34 @@ impl Load {
 impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
         tokio::task::spawn_local(future);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// h2 opens a connection's window when a third of it was read.
+    #[test]
+    fn the_windows_of_all_streams_together_are_never_the_connections() {
+        assert!(STREAMS as u64 * u64::from(STREAM_WINDOW) * 3 / 2 <= u64::from(CONNECTION_WINDOW));
+    }
+
+    #[test]
+    fn many_clients_that_do_not_read_cost_less_each() {
+        let cost: u64 =
+            (0..1000).step_by(STREAMS).map(|open| STREAMS as u64 * u64::from(stream_window(open))).sum();
+        assert!(cost <= 128 << 20, "{cost}");
+    }
+
+    #[test]
+    fn until_the_endpoint_has_said_how_many_it_allows_there_is_one_stream() {
+        let load = Load::new();
+        assert_eq!(load.allowed.get(), 1);
+        for (said, allowed) in [(UNKNOWN, 1), (3, 3), (usize::MAX, STREAMS), (0, 0)] {
+            load.learn(said);
+            assert_eq!(load.allowed.get(), allowed, "{said}");
+        }
+        assert!(load.confirmed.get());
     }
 }

@@ -111,11 +111,18 @@ impl Pool {
         let (done, connecting) = watch::channel(());
         self.with_entry(key, route, |entry| entry.connecting = Some(connecting));
         // Also when this future is dropped half-way: those who wait must not wait for ever.
-        let _reset = Connecting { pool: self, key, _done: done };
+        let connecting = Connecting { pool: self.clone(), key, _done: done };
         let link = self.connector.connect(route, Speech::Http(Version::Http2)).await?;
-        let connection = Http2Connection::handshake(link).await.map_err(ConnectError::Handshake)?;
-        let lease = Lease::Http2(connection.lease(false));
+        let connection =
+            Http2Connection::handshake(link, self.streams()).await.map_err(ConnectError::Handshake)?;
+        let (lease, load) = (Lease::Http2(connection.lease(false)), connection.load());
         self.with_entry(key, route, |entry| entry.shared.push(connection));
+        // Those who wait get streams as soon as it is known how many the endpoint allows (RFC 9113 §5.1.2): what it
+        // refuses would have to be sent again.
+        tokio::task::spawn_local(async move {
+            load.confirmed().await;
+            drop(connecting);
+        });
         Ok(lease)
     }
 
@@ -154,6 +161,11 @@ impl Pool {
         entries.values().fold((0, 0), |(idle, shared), it| (idle + it.idle.len(), shared + it.shared.len()))
     }
 
+    /// Streams open on all HTTP/2 connections.
+    fn streams(&self) -> usize {
+        self.entries.borrow().values().flat_map(|it| &it.shared).map(Http2Connection::streams).sum()
+    }
+
     fn with_entry<T>(&self, key: Key, route: &Route<'_>, act: impl FnOnce(&mut Entry) -> T) -> T {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(key).or_insert_with(|| Entry {
@@ -169,13 +181,13 @@ impl Pool {
     }
 }
 
-struct Connecting<'p> {
-    pool: &'p Pool,
+struct Connecting {
+    pool: Rc<Pool>,
     key: Key,
     _done: watch::Sender<()>,
 }
 
-impl Drop for Connecting<'_> {
+impl Drop for Connecting {
     fn drop(&mut self) {
         if let Some(entry) = self.pool.entries.borrow_mut().get_mut(&self.key) {
             entry.connecting = None;
