@@ -78,6 +78,14 @@ impl Recording {
         Some(Cursor { recording: self.clone(), reading: state.reading, next: 0 })
     }
 
+    /// It is not sent again: what is to come need not be remembered, unless somebody waits for the whole.
+    pub fn stop_remembering(&self) {
+        let mut state = self.0.borrow_mut();
+        if state.kept == Kept::SoFar && state.when_whole.is_none() {
+            state.bound = 0;
+        }
+    }
+
     /// Whether it can be read from the beginning.
     pub fn is_readable(&self) -> bool {
         self.0.borrow().kept != Kept::Nothing

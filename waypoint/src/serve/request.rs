@@ -154,12 +154,15 @@ async fn forward(
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
     let retry = rule.and_then(|it| it.retry.as_ref());
+    let (cluster, version) =
+        (decision.cluster, version_for(decision.cluster.protocol(), kind, client.version));
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
         let stream = Stream::new(incoming);
         exchange.receives(stream.progress());
-        if retry.is_some_and(|it| it.attempts > 0) || !decision.mirrors.is_empty() {
+        let may_be_tried_again = retry.is_some_and(|it| it.attempts > 0) || version == Version::Http2;
+        if may_be_tried_again || !decision.mirrors.is_empty() {
             Body::Recorded(Recording::new(stream, worker.settings.limits.replay_bytes))
         } else {
             Body::Once(Some(stream))
@@ -173,8 +176,6 @@ async fn forward(
         mirror::send(&mirrored, &decision.mirrors, recording);
     }
     let timeouts = rule.map(|it| it.timeouts).unwrap_or_default();
-    let (cluster, version) =
-        (decision.cluster, version_for(decision.cluster.protocol(), kind, client.version));
     let tls = cluster.tls(decision.shown).map_err(|error| unusable(cluster, &error))?;
     let tries = Try {
         worker,

@@ -67,8 +67,22 @@ pub struct Answered {
     pub deadline: Option<Instant>,
 }
 
+/// What came of sending a request to an endpoint.
+enum Sent {
+    Answered {
+        response: Response<Incoming>,
+        lease: Lease,
+        taken: Option<oneshot::Receiver<Taken>>,
+    },
+    /// The endpoint has not looked at it and is gone: somebody else may have it.
+    Left(Box<Parts>),
+}
+
 /// Endpoints that are tried beyond the first when they cannot be connected to and the route does not speak of retries.
 const ELSEWHERE: u32 = 2;
+/// How often a request goes out again that an HTTP/2 endpoint says it has not looked at, unless the route wants no retries
+/// (RFC 9113 §8.7).
+const REFUSALS: u32 = 3;
 /// Pauses between tries where the route names none.
 const BACKOFF: Duration = Duration::from_millis(25);
 /// The longest pause, unless the route names a longer one.
@@ -107,6 +121,7 @@ impl Try<'_> {
             let outcome = self.once(parts, &mut body, &mut tried, exchange).await;
             let again = left > 0 && self.is_retried(&outcome, idempotent) && body.can_be_read();
             if !again {
+                body.stop_remembering();
                 return outcome;
             }
             left -= 1;
@@ -188,67 +203,109 @@ impl Try<'_> {
     ) -> Result<Answered, Reason> {
         // A route that says nothing of retries leaves it to us: a request of which nothing was sent goes elsewhere.
         let mut elsewhere = if self.retry.is_none() { ELSEWHERE } else { 0 };
-        let (route, in_flight, lease) = loop {
-            let route = choose(self.worker, self.serving, self.destination, tried)?;
-            let endpoint = route.endpoint;
-            tried.push(endpoint.clone());
-            exchange.note(|entry| entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned())));
-            let in_flight = endpoint.begin();
-            if let Some(open) = self.worker.pool.open_lease(&route, self.version) {
-                break (route, in_flight, open);
+        let mut refusals = if self.retry.is_some_and(|it| it.attempts == 0) { 0 } else { REFUSALS };
+        loop {
+            let (route, in_flight, lease) = loop {
+                let route = choose(self.worker, self.serving, self.destination, tried)?;
+                let endpoint = route.endpoint;
+                tried.push(endpoint.clone());
+                exchange
+                    .note(|entry| entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned())));
+                let in_flight = endpoint.begin();
+                if let Some(open) = self.worker.pool.open_lease(&route, self.version) {
+                    break (route, in_flight, open);
+                }
+                match self.connect(&route).await {
+                    Ok(made) => break (route, in_flight, made),
+                    Err(Reason::Unreachable) if elsewhere > 0 && self.has_another(tried) => elsewhere -= 1,
+                    Err(reason) => return Err(reason),
+                }
+            };
+            match self.exchange_with(&route, lease, parts, body, &mut refusals).await? {
+                Sent::Answered { response, lease, taken } => {
+                    return Ok(Answered { response, lease, in_flight, taken, deadline: None });
+                }
+                // It has not looked at the request, and takes no connection any more.
+                Sent::Left(same) if self.has_another(tried) => parts = *same,
+                Sent::Left(_) => return Err(Reason::Unreachable),
             }
-            match self.connect(&route).await {
-                Ok(made) => break (route, in_flight, made),
-                Err(Reason::Unreachable) if elsewhere > 0 && self.has_another(tried) => elsewhere -= 1,
-                Err(reason) => return Err(reason),
-            }
-        };
+        }
+    }
+
+    /// Sends the request to an endpoint, over a connection that is there or over new ones, until it was looked at.
+    async fn exchange_with(
+        &self,
+        route: &Route<'_>,
+        lease: Lease,
+        mut parts: Parts,
+        body: &mut Body,
+        refusals: &mut u32,
+    ) -> Result<Sent, Reason> {
         let endpoint = route.endpoint;
         let announce = self.wishes.continue_ && self.version == Version::Http1 && !body.is_empty();
         outgoing::prepare(&mut parts, self.version, self.wishes, announce, endpoint.address())?;
         let mut lease = Some(lease);
+        let mut was_refused = false;
         loop {
             let mut held = match lease.take() {
                 Some(held) => held,
-                None => self.connect(&route).await?,
+                None => match self.connect(route).await {
+                    Ok(made) => made,
+                    Err(Reason::Unreachable) if was_refused => return Ok(Sent::Left(Box::new(parts))),
+                    Err(reason) => return Err(reason),
+                },
             };
-            // The endpoint may have closed a connection that was idle without our knowing, or be about to (GOAWAY). What it has not acted upon, or cannot have acted upon twice, is then sent once more, on a new connection
-            // (RFC 9110 §9.2.2, RFC 9113 §8.7).
+            // The endpoint may have closed a connection that was idle without our knowing, or be about to (GOAWAY), or allow
+            // fewer streams than we know of. What it has not acted upon, or cannot have acted upon twice, is then sent once
+            // more (RFC 9110 §9.2.2, RFC 9113 §8.7).
             let (idempotent, reused) = (parts.method.is_idempotent(), held.is_reused());
-            let may_spare = reused && body.is_empty() && (idempotent || self.version == Version::Http2);
+            let may_spare = match self.version {
+                Version::Http1 => reused && body.is_empty() && idempotent,
+                Version::Http2 => *refusals > 0 && body.can_be_read() || reused && body.is_empty(),
+            };
             let spare = may_spare.then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
             let progress = body.put_into(&mut request, announce, self.worker.settings.patience.continue_)?;
             let taken = self.wishes.upgrade.as_ref().and_then(|_| held.ask_for_stream());
             let sent = Instant::now();
-            match held.send(request).await {
+            let mut unsent = match held.send(request).await {
                 Ok(response) => {
                     let now = Instant::now();
                     // The first answer on a connection is slow for reasons that have passed.
                     let tells = reused && !response.status().is_server_error();
                     let latency = tells.then(|| now.duration_since(sent));
                     endpoint.answered(self.worker.moment(now), latency);
-                    return Ok(Answered { response, lease: held, in_flight, taken, deadline: None });
+                    return Ok(Sent::Answered { response, lease: held, taken });
                 }
-                Err(mut unsent) => {
-                    if let Some(request) = unsent.take_message()
-                        && reused
-                    {
-                        let (same, unread) = request.into_parts();
-                        parts = same;
-                        body.take_back(unread);
-                        continue;
+                Err(unsent) => unsent,
+            };
+            if let Some(request) = unsent.take_message()
+                && reused
+            {
+                let (same, unread) = request.into_parts();
+                parts = same;
+                body.take_back(unread);
+                continue;
+            }
+            let reason = blame(&unsent, progress.as_deref());
+            match spare {
+                Some(same) if reason == Reason::Refused && *refusals > 0 && body.can_be_read() => {
+                    *refusals -= 1;
+                    crate::telemetry::count(&self.worker.telemetry.counters.retries);
+                    drop(held);
+                    if was_refused {
+                        sleep(BACKOFF).await;
                     }
-                    let reason = blame(&unsent, progress.as_deref());
-                    match spare {
-                        Some(same) if is_gone(&unsent) || idempotent && is_closed(&unsent) => parts = same,
-                        _ => {
-                            if reason == Reason::Broken {
-                                endpoint.broke(self.worker.moment(Instant::now()));
-                            }
-                            return Err(reason);
-                        }
+                    was_refused = true;
+                    lease = self.worker.pool.open_lease(route, self.version);
+                    parts = same;
+                }
+                Some(same) if reused && body.is_empty() && idempotent && is_closed(&unsent) => parts = same,
+                _ => {
+                    if reason == Reason::Broken {
+                        endpoint.broke(self.worker.moment(Instant::now()));
                     }
+                    return Err(reason);
                 }
             }
         }
@@ -285,6 +342,13 @@ impl Body {
             Self::Empty => true,
             Self::Once(stream) => stream.is_some(),
             Self::Recorded(recording) => recording.is_readable(),
+        }
+    }
+
+    /// It is not sent again.
+    fn stop_remembering(&self) {
+        if let Self::Recorded(recording) = self {
+            recording.stop_remembering();
         }
     }
 
@@ -351,11 +415,6 @@ fn blame(unsent: &Unsent, progress: Option<&Progress>) -> Reason {
     } else {
         Reason::Broken
     }
-}
-
-/// Whether the endpoint takes no more streams on this connection, and has not looked at this one.
-fn is_gone(unsent: &Unsent) -> bool {
-    h2_error(unsent.error()).is_some_and(|it| it.is_remote() && it.is_go_away())
 }
 
 /// Whether the endpoint says that it has not looked at the request (RFC 9113 §8.7): a stream it refused, or one above the
