@@ -1,6 +1,7 @@
 //! The body of a request on its way to an endpoint.
 
-use super::{BodyError, Cursor};
+use super::{BodyError, Cursor, is_finished};
+use crate::listen::detect::Version;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -35,6 +36,7 @@ pub enum RequestBody {
 #[derive(Debug)]
 pub struct Stream {
     incoming: Incoming,
+    version: Version,
     gate: Option<Gate>,
     progress: Rc<Progress>,
 }
@@ -117,9 +119,9 @@ impl Body for RequestBody {
 // === impl Stream ===
 
 impl Stream {
-    /// A client's body.
-    pub fn new(incoming: Incoming) -> Self {
-        Self { incoming, gate: None, progress: Rc::default() }
+    /// The body of a client that speaks `version`.
+    pub fn new(incoming: Incoming, version: Version) -> Self {
+        Self { incoming, version, gate: None, progress: Rc::default() }
     }
 
     /// Is not asked for before this gate opens; a body that has begun is not held up.
@@ -154,6 +156,10 @@ impl Stream {
                 self.progress.bytes.set(self.progress.bytes.get() + bytes);
             }
             Some(Err(_)) => self.progress.broken.set(true),
+            None if !is_finished(&self.incoming, self.version) => {
+                self.progress.broken.set(true);
+                return Poll::Ready(Some(Err(BodyError::Unfinished)));
+            }
             None => {}
         }
         Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))

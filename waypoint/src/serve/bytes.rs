@@ -14,6 +14,8 @@ use crate::upstream::tls::{Speech, TlsClient};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_hbone::copy::{Plain, bidirectional};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +33,20 @@ pub async fn relay(connection: &Connection, mut client: Wire, early: Bytes, swit
     // What either side has sent right behind its head.
     if client.write_all(&first).await.is_ok() && endpoint.write_all(&early).await.is_ok() {
         carry(connection, client, endpoint).await;
+    }
+    drop((in_flight, exchange));
+}
+
+/// Goes on after an HTTP/2 client was told that its stream is a WebSocket. It ends with its stream, and that with its
+/// connection, so nobody has to tell it.
+pub async fn relay_stream(stream: OnUpgrade, switch: Switch) {
+    let Switch { taken, lease, in_flight, exchange } = switch;
+    let Ok((mut endpoint, first)) = taken.await else { return };
+    drop(lease);
+    let Ok(stream) = stream.await else { return };
+    let mut client = TokioIo::new(stream);
+    if client.write_all(&first).await.is_ok() {
+        let _ = bidirectional(&mut Plain(client), &mut Plain(&mut endpoint)).await;
     }
     drop((in_flight, exchange));
 }

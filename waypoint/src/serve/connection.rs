@@ -1,6 +1,6 @@
 //! A client's HTTP connection, from its first request to its end.
 
-use super::{Client, relay};
+use super::{Client, lingering, relay};
 use crate::body::ResponseBody;
 use crate::listen::connection::{Order, Stage};
 use crate::listen::detect::Version;
@@ -84,15 +84,16 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
     };
     let switch = client.switch.borrow_mut().take();
     let parts = serving.into_parts();
-    let mut io = parts.io.into_inner();
+    let io = parts.io.into_inner();
     match (ended, switch) {
         (Ok(()), Some(switch)) => {
             connection.set_stage(Stage::Raw);
             relay(&connection, io.unwatch(), parts.read_buf, switch).await;
         }
-        _ => {
-            let _ = io.shutdown().await;
-        }
+        // An HTTP/1.0 client that sees the end takes it for the end of the body.
+        (Err(error), _) if error.is_user() && client.is_http10.get() => io.reset_on_close(),
+        // Boxed: its state would be in every connection.
+        _ => Box::pin(lingering::close(&connection, io)).await,
     }
 }
 
@@ -104,6 +105,8 @@ async fn serve_http2(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
+        // WebSockets (RFC 8441).
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)

@@ -219,7 +219,8 @@ impl Try<'_> {
             let spare = may_spare.then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
             let progress = body.put_into(&mut request, announce, self.worker.settings.patience.continue_)?;
-            let taken = self.wishes.upgrade.as_ref().and_then(|_| held.ask_for_stream());
+            outgoing::frame(&mut request, self.version, self.wishes.will_trail);
+            let taken = self.wishes.upgrade.and_then(|_| held.ask_for_stream());
             let sent = Instant::now();
             match held.send(request).await {
                 Ok(response) => {
