@@ -1,5 +1,7 @@
 //! Bodies: streamed as they come, with the little that has to be known of them on the way.
 
+mod client;
+mod interim;
 mod recording;
 mod request;
 mod response;
@@ -8,6 +10,8 @@ use crate::listen::detect::Version;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+pub use client::{ClientBody, Http2Body};
+pub use interim::Interim;
 pub use recording::{Cursor, Recording};
 pub use request::{Gate, Progress, RequestBody, Stream};
 pub use response::{Early, ResponseBody, Upstream};
@@ -23,6 +27,9 @@ pub enum BodyError {
     /// The peer's framing or connection broke.
     #[error(transparent)]
     Peer(#[from] hyper::Error),
+    /// An HTTP/2 client's stream or connection broke.
+    #[error(transparent)]
+    Stream(#[from] h2::Error),
     /// An HTTP/2 stream was reset without an error before its end. hyper takes that for the end.
     #[error("the stream ended before its body did")]
     Unfinished,

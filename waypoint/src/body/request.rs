@@ -1,11 +1,9 @@
 //! The body of a request on its way to an endpoint.
 
-use super::{BodyError, Cursor, is_finished};
-use crate::listen::detect::Version;
+use super::{BodyError, ClientBody, Cursor};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -35,8 +33,7 @@ pub enum RequestBody {
 /// The client's body as it comes.
 #[derive(Debug)]
 pub struct Stream {
-    incoming: Incoming,
-    version: Version,
+    incoming: ClientBody,
     gate: Option<Gate>,
     progress: Rc<Progress>,
 }
@@ -119,9 +116,9 @@ impl Body for RequestBody {
 // === impl Stream ===
 
 impl Stream {
-    /// The body of a client that speaks `version`.
-    pub fn new(incoming: Incoming, version: Version) -> Self {
-        Self { incoming, version, gate: None, progress: Rc::default() }
+    /// A client's body.
+    pub fn new(incoming: ClientBody) -> Self {
+        Self { incoming, gate: None, progress: Rc::default() }
     }
 
     /// Is not asked for before this gate opens; a body that has begun is not held up.
@@ -136,7 +133,7 @@ impl Stream {
         self.progress.clone()
     }
 
-    pub(super) fn incoming(&self) -> &Incoming {
+    pub(super) fn incoming(&self) -> &ClientBody {
         &self.incoming
     }
 
@@ -156,13 +153,9 @@ impl Stream {
                 self.progress.bytes.set(self.progress.bytes.get() + bytes);
             }
             Some(Err(_)) => self.progress.broken.set(true),
-            None if !is_finished(&self.incoming, self.version) => {
-                self.progress.broken.set(true);
-                return Poll::Ready(Some(Err(BodyError::Unfinished)));
-            }
             None => {}
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+        Poll::Ready(frame)
     }
 }
 

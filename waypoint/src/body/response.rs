@@ -2,7 +2,7 @@
 
 use super::{BodyError, is_finished};
 use crate::listen::detect::Version;
-use crate::serve::Reason;
+use crate::serve::{Reason, Switch};
 use crate::telemetry::Exchange;
 use crate::upstream::Lease;
 use crate::upstream::endpoint::InFlight;
@@ -28,6 +28,8 @@ pub struct ResponseBody {
 enum Kind {
     /// The proxy's own words.
     Own(Option<Bytes>),
+    /// None: a WebSocket takes its place.
+    Switching(Option<Box<Switch>>),
     /// An endpoint's.
     Upstream(Upstream),
 }
@@ -95,6 +97,17 @@ impl ResponseBody {
         Self { kind: Kind::Own(None), exchange: None, breaks: None }
     }
 
+    /// No body: a WebSocket takes its place.
+    pub fn switching(switch: Switch) -> Self {
+        Self { kind: Kind::Switching(Some(Box::new(switch))), exchange: None, breaks: None }
+    }
+
+    /// The WebSocket that takes its place, once.
+    pub fn take_switch(&mut self) -> Option<Switch> {
+        let Kind::Switching(switch) = &mut self.kind else { return None };
+        switch.take().map(|it| *it)
+    }
+
     /// No body, or the proxy's own words.
     pub fn own(text: Option<Bytes>, exchange: Exchange) -> Self {
         let kind = Kind::Own(text.filter(|it| !it.is_empty()));
@@ -139,6 +152,7 @@ impl Body for ResponseBody {
                 }
                 return Poll::Ready(text.map(|it| Ok(Frame::data(it))));
             }
+            Kind::Switching(_) => return Poll::Ready(None),
             Kind::Upstream(upstream) => upstream,
         };
         if let Some(deadline) = &mut upstream.deadline
@@ -183,6 +197,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Own(text) => text.is_none(),
+            Kind::Switching(_) => true,
             Kind::Upstream(upstream) => upstream.is_end_stream(),
         }
     }
@@ -190,6 +205,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Switching(_) => SizeHint::with_exact(0),
             Kind::Upstream(upstream) => {
                 let rest = upstream.incoming.size_hint();
                 match (&upstream.early, rest.exact()) {

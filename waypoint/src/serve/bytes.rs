@@ -13,9 +13,8 @@ use crate::upstream::endpoint::{EndpointRecord, InFlight};
 use crate::upstream::tls::{Speech, TlsClient};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
+use fairway_hbone::Tunnel;
 use fairway_hbone::copy::{Plain, bidirectional};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,14 +38,12 @@ pub async fn relay(connection: &Connection, mut client: Wire, early: Bytes, swit
 
 /// Goes on after an HTTP/2 client was told that its stream is a WebSocket. It ends with its stream, and that with its
 /// connection, so nobody has to tell it.
-pub async fn relay_stream(stream: OnUpgrade, switch: Switch) {
+pub async fn relay_tunnel(mut client: Tunnel, switch: Switch) {
     let Switch { taken, lease, in_flight, exchange } = switch;
-    let Ok((mut endpoint, first)) = taken.await else { return };
+    let Ok((endpoint, first)) = taken.await else { return };
     drop(lease);
-    let Ok(stream) = stream.await else { return };
-    let mut client = TokioIo::new(stream);
     if client.write_all(&first).await.is_ok() {
-        let _ = bidirectional(&mut Plain(client), &mut Plain(&mut endpoint)).await;
+        let _ = bidirectional(&mut client, &mut Plain(endpoint)).await;
     }
     drop((in_flight, exchange));
 }

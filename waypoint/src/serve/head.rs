@@ -3,13 +3,13 @@
 use super::outgoing::announces_trailers;
 use super::upgrade::{self, HTTP2_SETTINGS, Handshake};
 use super::{Reason, names};
+use crate::body::Interim;
 use crate::listen::detect::Version;
 use crate::listen::framing::Ambiguity;
 use crate::settings::Limits;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
 /// What the head asks of this proxy itself.
@@ -17,8 +17,10 @@ use smallvec::SmallVec;
 pub struct Wishes {
     /// To become a WebSocket, and what completes that.
     pub upgrade: Option<Handshake>,
-    /// Over HTTP/2: the stream that becomes the WebSocket.
-    pub stream: Option<OnUpgrade>,
+    /// To become it over HTTP/2, where any success says that it has.
+    pub is_connect: bool,
+    /// To hear of interim responses.
+    pub interim: Option<Interim>,
     /// To get the response's trailers.
     pub trailers: bool,
     /// To be told before the body is sent.
@@ -42,9 +44,10 @@ pub fn read(
     check(parts, version, limits)?;
     names::sift(&mut parts.headers, at_edge)?;
     let mut wishes = take_wishes(parts, version)?;
+    wishes.interim = parts.extensions.remove();
     if parts.method == Method::CONNECT {
-        let (handshake, stream) = upgrade::translate(parts, nonce()).ok_or(Reason::Connect)?;
-        (wishes.upgrade, wishes.stream) = (Some(handshake), Some(stream));
+        wishes.upgrade = upgrade::translate(parts, nonce());
+        wishes.is_connect = true;
     }
     Ok(wishes)
 }
@@ -199,7 +202,7 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), Reason> {
 }
 
 /// Removes `Connection`, what it names, and its relatives.
-fn strip_connection(headers: &mut HeaderMap) {
+pub fn strip_connection(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();
         for value in headers.get_all(CONNECTION) {

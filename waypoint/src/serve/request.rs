@@ -9,7 +9,7 @@ use super::place::{self, Place};
 use super::response::Received;
 use super::tries::{Answered, Body, Try, version_for};
 use super::{Client, Origin, Reason, forwarding};
-use crate::body::{Recording, ResponseBody, Stream};
+use crate::body::{ClientBody, Recording, ResponseBody, Stream};
 use crate::filter::{Answer, FilterContext, FilterOutcome, Forward, ResponseFilters};
 use crate::route::{RequestHead, RuleEntry, select};
 use crate::telemetry::Exchange;
@@ -19,7 +19,7 @@ use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use rand::Rng;
 use smallvec::SmallVec;
 use std::convert::Infallible;
@@ -47,7 +47,7 @@ struct Decision<'t> {
 /// Serves one request.
 pub async fn serve(
     client: Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let number = client.connection.begin();
     let (mut parts, incoming) = request.into_parts();
@@ -67,7 +67,7 @@ pub async fn serve(
         forwarding::tell(&mut parts.headers, &client);
         let decision = decide(&client, &serving, &mut parts, &mut manner, &mut exchange)?;
         let answered = forward(&client, &serving, &decision, &wishes, parts, incoming, &mut exchange).await?;
-        Ok((Received::check(answered, wishes).await?, decision.response))
+        Ok((Received::check(answered, &wishes).await?, decision.response))
     };
     match answered.await {
         Ok((received, filters)) => Ok(received.pass_on(&client, &filters, exchange)),
@@ -149,7 +149,7 @@ async fn forward(
     decision: &Decision<'_>,
     wishes: &Wishes,
     parts: Parts,
-    incoming: Incoming,
+    incoming: ClientBody,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
     let worker = &client.worker;
@@ -159,7 +159,7 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming, client.version);
+        let stream = Stream::new(incoming);
         exchange.receives(stream.progress());
         if retry.is_some_and(|it| it.attempts > 0) || !decision.mirrors.is_empty() {
             Body::Recorded(Recording::new(stream, worker.settings.limits.replay_bytes))

@@ -3,7 +3,7 @@
 use super::head::{self, Wishes};
 use super::tries::Answered;
 use super::upgrade::{WEBSOCKET, has_token};
-use super::{Client, Reason, Switch, answer, relay_stream};
+use super::{Client, Reason, Switch, answer};
 use crate::body::{Early, ResponseBody, Upstream};
 use crate::filter::ResponseFilters;
 use crate::listen::detect::Version;
@@ -12,7 +12,6 @@ use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 /// A response that can be passed on.
@@ -22,8 +21,8 @@ pub struct Received {
     early: Option<Early>,
     /// Whether it is the `101` of a WebSocket.
     switches: bool,
-    /// Over HTTP/2: what then becomes the WebSocket.
-    stream: Option<OnUpgrade>,
+    /// Whether that is over HTTP/2.
+    is_connect: bool,
     /// Whether it says that WebSocket is needed.
     asks_for_websocket: bool,
 }
@@ -32,7 +31,7 @@ pub struct Received {
 
 impl Received {
     /// Refuses what no client could read as it is meant, while there is still a status to say so with.
-    pub async fn check(mut answered: Answered, wishes: Wishes) -> Result<Self, Reason> {
+    pub async fn check(mut answered: Answered, wishes: &Wishes) -> Result<Self, Reason> {
         let version = answered.lease.version();
         let response = &mut answered.response;
         let status = response.status();
@@ -42,14 +41,14 @@ impl Received {
             return Err(Reason::Protocol);
         }
         // To the CONNECT of HTTP/2 any success is a tunnel's.
-        if !switches && wishes.stream.is_some() && status.is_success() {
+        if !switches && wishes.is_connect && status.is_success() {
             return Err(Reason::Protocol);
         }
         let asks_for_websocket =
             status == StatusCode::UPGRADE_REQUIRED && has_token(response.headers(), &UPGRADE, b"websocket");
         head::strip_response(response.headers_mut(), status, version)?;
         let early = if switches { None } else { Early::look(response.body_mut(), version).await? };
-        Ok(Self { answered, early, switches, stream: wishes.stream, asks_for_websocket })
+        Ok(Self { answered, early, switches, is_connect: wishes.is_connect, asks_for_websocket })
     }
 
     /// The response as the client gets it.
@@ -77,14 +76,12 @@ impl Received {
         }
         if let (true, Some(taken)) = (self.switches, taken) {
             let switch = Switch { taken, lease, in_flight, exchange };
-            match self.stream {
-                None => *client.switch.borrow_mut() = Some(switch),
-                Some(stream) => {
-                    parts.status = StatusCode::OK;
-                    parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
-                    tokio::task::spawn_local(relay_stream(stream, switch));
-                }
+            if self.is_connect {
+                parts.status = StatusCode::OK;
+                parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
+                return Response::from_parts(parts, ResponseBody::switching(switch));
             }
+            *client.switch.borrow_mut() = Some(switch);
             return Response::from_parts(parts, ResponseBody::none());
         }
         answer::announce_drain(client, &mut parts.headers);

@@ -6,14 +6,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
 use sha1::{Digest, Sha1};
 
 /// The one protocol that leaves HTTP.
@@ -75,14 +74,13 @@ pub fn is_extended_connect(parts: &Parts) -> bool {
 }
 
 /// Makes of such a CONNECT the handshake of HTTP/1, which is what routes and endpoints know. HTTP/2 has no key, so one is made.
-pub fn translate(parts: &mut Parts, nonce: [u8; 16]) -> Option<(Handshake, OnUpgrade)> {
-    let stream = parts.extensions.remove::<OnUpgrade>()?;
+pub fn translate(parts: &mut Parts, nonce: [u8; 16]) -> Option<Handshake> {
     let key = STANDARD.encode(nonce);
     let handshake = Handshake::of_key(key.as_bytes());
     parts.method = Method::GET;
     parts.headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::try_from(key).ok()?);
     parts.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    Some((handshake, stream))
+    Some(handshake)
 }
 
 /// Whether a list has a token, in whatever case, on whatever line.
