@@ -317,7 +317,8 @@ async fn a_websocket_goes_over_tls() {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
-        let text = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhi";
+        let text = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhi";
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut said = [0; 5];
         stream.read_exact(&mut said).await.unwrap();
@@ -327,7 +328,8 @@ async fn a_websocket_goes_over_tls() {
     .await;
     let security = policy("web", vec![], &authority);
     let proxy = Proxy::start(with_security(&security, AppProtocol::Http1, &server));
-    let request = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello";
+    let request = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\nhello";
     let answer = exchange(proxy.address(), request).await;
     assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("hiHELLO"), "{answer}");
 }

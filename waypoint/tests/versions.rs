@@ -161,7 +161,8 @@ async fn a_websocket_passes_and_one_side_may_end_first() {
         );
         say(
             &mut stream,
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nearly",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nearly",
         )
         .await;
         let mut all = Vec::new();
@@ -171,7 +172,12 @@ async fn a_websocket_passes_and_one_side_may_end_first() {
     .await;
     let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
     let mut client = Http1::connect(proxy.address()).await;
-    client.send("GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nright behind\n").await;
+    client
+        .send(
+            "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\nright behind\n",
+        )
+        .await;
     let head = client
         .read_until(|read| read.windows(4).position(|it| it == b"\r\n\r\n").map(|at| at + 4))
         .await
@@ -192,7 +198,12 @@ async fn an_upgrade_that_is_refused_leaves_an_ordinary_connection() {
     let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
     let mut client = Http1::connect(proxy.address()).await;
     for _ in 0..2 {
-        client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        client
+            .send(
+                "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
+            )
+            .await;
         assert_eq!(status(&client.receive().await.unwrap().0), 200);
     }
 }
@@ -276,4 +287,237 @@ async fn trailers_an_http1_endpoint_announced_reach_an_http2_client() {
     let body = client.send_request(request.unwrap()).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap()["x-sum"], "42");
     assert_eq!(body.to_bytes(), "hi");
+}
+
+#[tokio::test]
+async fn cookies_in_pieces_are_routed_like_one_cookie() {
+    use fairway_config::model::{HeaderMatch, ValueMatch};
+    let server = Server::http(1, echo).await;
+    let beta = Server::http(1, |_| async { Response::new(full("beta")) }).await;
+    let mut matched = rule("/", "shop/beta:80");
+    let expression = "^(.*?;)?\\s*(user=beta)(;.*)?$";
+    matched.matches[0].headers = vec![HeaderMatch {
+        name: http::header::COOKIE,
+        value: ValueMatch::Regex(fairway_config::model::Pattern::new(expression).unwrap()),
+    }];
+    let mut resources = backend("shop/web:80", AppProtocol::Http1, &[server.address]);
+    resources.extend(backend("shop/beta:80", AppProtocol::Http1, &[beta.address]));
+    resources.extend([http(), routed(vec![matched, rule("/", "shop/web:80")])]);
+    let proxy = Proxy::start(resources);
+    for (pieces, is_beta) in [
+        (vec!["a=1; user=beta"], true),
+        (vec!["a=1", "user=beta"], true),
+        (vec!["user=beta", "a=1", "b=2"], true),
+        (vec!["a=1", "b=2", "user=beta"], true),
+        (vec!["a=1", "user=betamax"], false),
+    ] {
+        let mut request = Request::get("http://shop/");
+        let mut text = "GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n".to_owned();
+        for piece in &pieces {
+            request = request.header("cookie", *piece);
+            text.push_str(&format!("cookie: {piece}\r\n"));
+        }
+        let seen = self::text(
+            http2(proxy.address()).await.send_request(request.body(nothing()).unwrap()).await.unwrap(),
+        );
+        assert_eq!(seen.await == "beta", is_beta, "{pieces:?}");
+        let answer = exchange(proxy.address(), format!("{text}\r\n")).await;
+        assert_eq!(answer.ends_with("\r\n\r\nbeta"), is_beta, "{pieces:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_http2_can_say_and_http1_would_read_otherwise_is_refused() {
+    let server = Server::http(1, echo).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    for (name, values, expected) in [
+        ("x", vec![" a"], 400),
+        ("x", vec!["a\t"], 400),
+        ("x", vec!["a b"], 200),
+        ("content_length", vec!["5"], 400),
+        ("transfer_encoding", vec!["chunked"], 400),
+        ("content-length", vec!["0", "0"], 400),
+        ("content-length", vec!["0, 0"], 400),
+    ] {
+        let mut request = Request::get("http://shop/");
+        for value in &values {
+            request = request.header(name, *value);
+        }
+        let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        let (response, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+        // The stack itself may refuse it, too.
+        let status = response.await.map_or(400, |it| it.status().as_u16());
+        assert_eq!(status, expected, "{name} {values:?}");
+    }
+    assert_eq!(server.requests(), 1);
+}
+
+/// A WebSocket server of HTTP/1 that sends back what it gets, behind a greeting.
+async fn greeter() -> Server {
+    Server::raw(|mut stream, _| async move {
+        use base64::Engine;
+        use sha1::Digest;
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with("GET /chat ") && head.contains("upgrade: websocket\r\n"), "{head}");
+        assert!(head.contains("sec-websocket-version: 13\r\n"), "{head}");
+        let key = head.lines().find_map(|it| it.strip_prefix("sec-websocket-key: ")).unwrap();
+        let digest = sha1::Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+        let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+        let head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                    sec-websocket-protocol: chat\r\n";
+        say(&mut stream, &format!("{head}sec-websocket-accept: {accept}\r\n\r\nhello ")).await;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        stream.write_all(&all).await.unwrap();
+    })
+    .await
+}
+
+/// CONNECT with a protocol, and the answer with what comes behind it.
+async fn connect(
+    proxy: &Proxy,
+    protocol: &'static str,
+) -> (u16, HeaderMap, h2::SendStream<Bytes>, h2::RecvStream) {
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let (client, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let mut client = client.ready().await.unwrap();
+    // Until the proxy's settings are there.
+    while !client.is_extended_connect_protocol_enabled() {
+        let _ = timeout(Duration::from_millis(5), &mut connection).await;
+    }
+    tokio::spawn(connection);
+    let mut request = Request::new(());
+    *request.method_mut() = http::Method::CONNECT;
+    *request.uri_mut() = "http://shop/chat".parse().unwrap();
+    request.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+    request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+    let (response, body) = client.send_request(request, false).unwrap();
+    let (head, answer) = timeout(wire::LONG, response).await.unwrap().unwrap().into_parts();
+    (head.status.as_u16(), head.headers, body, answer)
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_reaches_an_http1_endpoint() {
+    let server = greeter().await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    let (status, headers, mut body, mut answer) = connect(&proxy, "websocket").await;
+    assert_eq!(status, 200);
+    assert_eq!(headers["sec-websocket-protocol"], "chat");
+    for name in ["sec-websocket-accept", "upgrade", "connection"] {
+        assert!(!headers.contains_key(name), "{name}");
+    }
+    body.send_data(Bytes::from("frames"), true).unwrap();
+    let mut got = Vec::new();
+    while let Some(data) = timeout(wire::LONG, answer.data()).await.unwrap() {
+        got.extend_from_slice(&data.unwrap());
+    }
+    assert_eq!(String::from_utf8(got).unwrap(), "hello frames");
+}
+
+#[tokio::test]
+async fn nothing_but_a_websocket_is_a_tunnel_over_http2() {
+    let server = Server::http(1, echo).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    for protocol in ["connect-udp", "h2c", "websocket2", "connect-ip"] {
+        assert_eq!(connect(&proxy, protocol).await.0, 405, "{protocol}");
+    }
+    assert_eq!(server.requests(), 0);
+    // An endpoint that does not want to is not taken for a tunnel.
+    assert_eq!(connect(&proxy, "websocket").await.0, 502);
+}
+
+/// The next interim response.
+async fn interim(response: &mut h2::client::ResponseFuture) -> Option<Response<()>> {
+    let told = std::future::poll_fn(|cx| response.poll_informational(cx));
+    timeout(wire::LONG, told).await.expect("a 1xx in time").map(Result::unwrap)
+}
+
+/// A stream of HTTP/2 without a body as yet.
+async fn open(
+    proxy: &Proxy,
+    request: http::request::Builder,
+    is_over: bool,
+) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    client.send_request(request.body(()).unwrap(), is_over).unwrap()
+}
+
+#[tokio::test]
+async fn an_http2_client_is_told_to_go_on_when_its_body_is_wanted() {
+    let silent = Server::http(2, echo).await;
+    let agrees = Server::raw(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        assert!(head.contains("expect: 100-continue\r\n"), "{head}");
+        say(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
+        let mut body = [0; 5];
+        stream.read_exact(&mut body).await.unwrap();
+        say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        let _ = stream.read(&mut body).await;
+    })
+    .await;
+    // An HTTP/2 endpoint gets the body as it comes.
+    for (protocol, address) in [(AppProtocol::Http1, agrees.address), (AppProtocol::Http2, silent.address)] {
+        let proxy = Proxy::start_with(simple(protocol, &[address]), |settings| {
+            settings.patience.continue_ = Duration::from_secs(60);
+        });
+        let request =
+            Request::post("http://a/").header("expect", "100-continue").header("content-length", "5");
+        let (mut response, mut body) = open(&proxy, request, false).await;
+        assert_eq!(interim(&mut response).await.unwrap().status(), 100, "{protocol:?}");
+        body.send_data(Bytes::from("hello"), true).unwrap();
+        assert_eq!(timeout(wire::LONG, response).await.unwrap().unwrap().status(), 200, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_whose_body_is_not_wanted_is_not_told_to_go_on() {
+    let refuses = Server::raw(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        say(&mut stream, "HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n").await;
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(rest.is_empty());
+    })
+    .await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[refuses.address]));
+    let request = Request::post("http://a/").header("expect", "100-continue");
+    let (mut response, _body) = open(&proxy, request, false).await;
+    assert!(interim(&mut response).await.is_none());
+    assert_eq!(timeout(wire::LONG, response).await.unwrap().unwrap().status(), 413);
+}
+
+#[tokio::test]
+async fn early_hints_reach_an_http2_client_but_not_without_end() {
+    let hints = |count: usize| async move {
+        Server::raw(move |mut stream, _| async move {
+            read_head(&mut stream).await;
+            for _ in 0..count {
+                let hint = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nconnection: x\r\nx: 1\r\n\r\n";
+                say(&mut stream, hint).await;
+            }
+            say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            let _ = stream.read(&mut [0]).await;
+        })
+        .await
+    };
+    for (said, heard) in [(1, 1), (2, 2), (200, 16)] {
+        let server = hints(said).await;
+        let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+        let (mut response, _) = open(&proxy, Request::get("http://a/"), true).await;
+        let mut count = 0;
+        while let Some(hint) = interim(&mut response).await {
+            assert_eq!(hint.status(), 103);
+            assert_eq!(hint.headers()["link"], "</a.css>; rel=preload");
+            assert!(!hint.headers().contains_key("connection") && !hint.headers().contains_key("x"));
+            count += 1;
+        }
+        assert_eq!(count, heard);
+        assert_eq!(timeout(wire::LONG, response).await.unwrap().unwrap().status(), 200);
+    }
 }

@@ -71,6 +71,11 @@ impl Tunnel {
         }
     }
 
+    /// Of a stream that was answered to elsewhere.
+    pub fn from_streams(send: SendStream<Bytes>, recv: RecvStream) -> Self {
+        Self::new(send, recv, None)
+    }
+
     /// The connection that carries it, if it was opened here and not accepted.
     pub fn carrier(&self) -> Option<Carrier> {
         self.lease.as_ref().map(Lease::carrier)

@@ -1,12 +1,25 @@
 //! Bodies: streamed as they come, with the little that has to be known of them on the way.
 
+mod client;
+mod interim;
 mod recording;
 mod request;
 mod response;
 
+use crate::listen::detect::Version;
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+pub use client::{ClientBody, Http2Body};
+pub use interim::Interim;
 pub use recording::{Cursor, Recording};
 pub use request::{Gate, Progress, RequestBody, Stream};
-pub use response::{ResponseBody, Upstream};
+pub use response::{Early, ResponseBody, Upstream};
+
+/// Whether a body that hyper says is over is so. A stream that is reset with NO_ERROR before END_STREAM is none (RFC 9113 §8.1).
+fn is_finished(incoming: &Incoming, version: Version) -> bool {
+    version == Version::Http1 || incoming.is_end_stream()
+}
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +27,12 @@ pub enum BodyError {
     /// The peer's framing or connection broke.
     #[error(transparent)]
     Peer(#[from] hyper::Error),
+    /// An HTTP/2 client's stream or connection broke.
+    #[error(transparent)]
+    Stream(#[from] h2::Error),
+    /// An HTTP/2 stream was reset without an error before its end. hyper takes that for the end.
+    #[error("the stream ended before its body did")]
+    Unfinished,
     /// The route's time limit for the whole request passed while the body was under way.
     #[error("the time limit of the route passed")]
     TimedOut,

@@ -1,10 +1,9 @@
 //! The body of a request on its way to an endpoint.
 
-use super::{BodyError, Cursor};
+use super::{BodyError, ClientBody, Cursor};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -34,7 +33,7 @@ pub enum RequestBody {
 /// The client's body as it comes.
 #[derive(Debug)]
 pub struct Stream {
-    incoming: Incoming,
+    incoming: ClientBody,
     gate: Option<Gate>,
     progress: Rc<Progress>,
 }
@@ -118,7 +117,7 @@ impl Body for RequestBody {
 
 impl Stream {
     /// A client's body.
-    pub fn new(incoming: Incoming) -> Self {
+    pub fn new(incoming: ClientBody) -> Self {
         Self { incoming, gate: None, progress: Rc::default() }
     }
 
@@ -134,7 +133,7 @@ impl Stream {
         self.progress.clone()
     }
 
-    pub(super) fn incoming(&self) -> &Incoming {
+    pub(super) fn incoming(&self) -> &ClientBody {
         &self.incoming
     }
 
@@ -156,7 +155,7 @@ impl Stream {
             Some(Err(_)) => self.progress.broken.set(true),
             None => {}
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Peer)))
+        Poll::Ready(frame)
     }
 }
 

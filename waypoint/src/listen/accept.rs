@@ -17,7 +17,7 @@ use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
 use fairway_runtime::drain::Phase;
 use http::HeaderValue;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -286,6 +286,7 @@ impl Arrival {
             caller,
             identity,
             forwarded_for,
+            is_http10: Cell::new(false),
             switch: RefCell::new(None),
         });
         serve_http(client, io, ahead).await;

@@ -94,6 +94,11 @@ impl Wire {
         Self { io, ahead, framing: None, sight }
     }
 
+    /// Closing it tells the client that it broke, not that it is done.
+    pub fn reset_on_close(&self) {
+        self.io.reset_on_close();
+    }
+
     /// Stops watching: what follows is not HTTP.
     pub fn unwatch(mut self) -> Self {
         self.framing = None;

@@ -3,6 +3,7 @@
 use super::clean::cleaned;
 use super::weights::Weights;
 use crate::filter::{CorsHeaders, FilterChain, InvalidFilter};
+use crate::serve::hops::Hop;
 use fairway_config::model::{BackendTarget, Match, Route, Rule};
 use rand::Rng;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub struct CompiledRoute {
 #[derive(Debug)]
 struct CompiledRule {
     weights: Weights,
+    hop: Hop,
     cors: Option<Box<CorsHeaders>>,
     /// Empty if no backend has a CORS filter.
     backend_cors: Box<[Option<Box<CorsHeaders>>]>,
@@ -56,7 +58,9 @@ pub struct ChosenBackend<'t> {
 impl CompiledRoute {
     /// Compiles a route.
     pub fn new(route: Arc<Route>) -> Result<Self, InvalidFilter> {
-        let rules = route.rules.iter().map(CompiledRule::new).collect::<Result<_, _>>()?;
+        let rules = route.rules.iter().enumerate();
+        let rules =
+            rules.map(|(index, rule)| CompiledRule::new(&route, index, rule)).collect::<Result<_, _>>()?;
         Ok(Self { route: cleaned(route), rules })
     }
 
@@ -82,13 +86,14 @@ impl CompiledRoute {
 // === impl CompiledRule ===
 
 impl CompiledRule {
-    fn new(rule: &Rule) -> Result<Self, InvalidFilter> {
+    fn new(route: &Route, index: usize, rule: &Rule) -> Result<Self, InvalidFilter> {
+        let hop = Hop::of_rule(route, index);
         let cors = CorsHeaders::of(&rule.filters)?;
         let backend_cors: Box<[_]> =
             rule.backends.iter().map(|it| CorsHeaders::of(&it.filters)).collect::<Result<_, _>>()?;
         let backend_cors =
             if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() };
-        Ok(Self { weights: Weights::new(&rule.backends), cors, backend_cors })
+        Ok(Self { weights: Weights::new(&rule.backends), hop, cors, backend_cors })
     }
 }
 
@@ -122,6 +127,11 @@ impl<'t> RuleEntry<'t> {
     /// The rule as the user wrote it: timeouts, retries, name.
     pub fn rule(&self) -> &'t Rule {
         self.rule
+    }
+
+    /// The mark of requests that have passed it.
+    pub(crate) fn hop(&self) -> &'t Hop {
+        &self.compiled.hop
     }
 
     /// Its place in the route.

@@ -5,12 +5,13 @@
 //! that is sent on is the one that came. Because both mean the same, no rule can be got around by another spelling.
 //! Refused with 400, since servers behind us may read them in more than one way:
 //!
-//! - `.` and `..` segments, also when written `%2e` or between `%2f`, `\` or `%5c`;
-//! - a raw `\`, which no URI has and some servers take for `/`;
+//! - `.` and `..` segments in any spelling that some server takes for one (see [`super::segments`]);
+//! - a raw `\`, which no URI has and some servers take for `/`, and `%00`, at which some servers end the path;
 //! - a `%` without two hex digits.
 //!
 //! An encoded slash is not a slash, and `//` is not `/`: both name other resources and match accordingly.
 
+use super::segments::is_unambiguous;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
@@ -86,7 +87,7 @@ fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
     let header = header.map(|it| it.to_str().map_err(|_| BadRequest::InvalidHost)).transpose()?;
     match (parts.uri.authority(), header) {
         (Some(authority), Some(header))
-            if parts.version == Version::HTTP_2 && !authority.as_str().eq_ignore_ascii_case(header) =>
+            if parts.version == Version::HTTP_2 && !is_same_host(authority.as_str(), header, parts) =>
         {
             Err(BadRequest::HostsDiffer)
         }
@@ -96,6 +97,13 @@ fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
         (None, None) => Ok(Cow::Borrowed("")),
     }
     .and_then(|host| if host.len() <= LONGEST_HOST { Ok(host) } else { Err(BadRequest::InvalidHost) })
+}
+
+/// Whether an authority and a Host are one, where the scheme's port may be left out (RFC 9110 §4.2.3).
+fn is_same_host(authority: &str, header: &str, parts: &Parts) -> bool {
+    let port = if parts.uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    let without = |host| str::strip_suffix(host, port).unwrap_or(host);
+    without(authority).eq_ignore_ascii_case(without(header))
 }
 
 /// A host in lower case, without port and without the dot of the root.
@@ -144,20 +152,6 @@ fn decoded(path: &str) -> Option<String> {
     Some(decoded)
 }
 
-/// Whether no server can find a dot segment in a path that [`decoded`] left.
-fn is_unambiguous(path: &str) -> bool {
-    if path.as_bytes().contains(&b'\\') {
-        return false;
-    }
-    // Almost every path ends here.
-    if !path.starts_with('.') && !path.contains("/.") && !path.as_bytes().contains(&b'%') {
-        return true;
-    }
-    let mut segments = path.split('/').flat_map(|it| it.split("%2F")).flat_map(|it| it.split("%5C"));
-    // A path parameter does not make another segment of it: some servers cut off `;` and what follows.
-    !segments.any(|it| matches!(it.split(';').next(), Some("." | "..")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +184,10 @@ mod tests {
             (V::HTTP_2, "http://authority.com/", vec![], Ok("authority.com")),
             (V::HTTP_2, "http://authority.com/", vec!["Authority.com"], Ok("authority.com")),
             (V::HTTP_2, "http://authority.com/", vec!["other.com"], Err(BadRequest::HostsDiffer)),
+            (V::HTTP_2, "http://authority.com/", vec!["authority.com:80"], Ok("authority.com")),
+            (V::HTTP_2, "https://authority.com:443/", vec!["authority.com"], Ok("authority.com")),
+            (V::HTTP_2, "http://authority.com/", vec!["authority.com:443"], Err(BadRequest::HostsDiffer)),
+            (V::HTTP_2, "http://authority.com:81/", vec!["authority.com"], Err(BadRequest::HostsDiffer)),
             (V::HTTP_2, "/", vec!["example.com"], Ok("example.com")),
             (V::HTTP_10, "/", vec![], Ok("")),
             (V::HTTP_11, "/", vec![], Err(BadRequest::NoHost)),
@@ -245,6 +243,8 @@ mod tests {
             "/a\\..\\b",
             "/a\\b",
             "/a/..;x=y/b",
+            "/a/%2e%2e%3b/b",
+            "/a/..%00/b",
             "/a%",
             "/a%2",
             "/a%zz",

@@ -31,6 +31,7 @@ pub(crate) mod oracle;
 mod order;
 mod paths;
 mod predicate;
+mod segments;
 mod table;
 mod trie;
 mod weights;

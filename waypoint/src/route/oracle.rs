@@ -102,7 +102,9 @@ fn holds(alternative: &Match, parts: &Parts) -> bool {
     let method = alternative.method.as_ref().is_none_or(|it| *it == parts.method);
     let headers = alternative.headers.iter().all(|it| {
         let values: Vec<_> = parts.headers.get_all(&it.name).iter().map(|it| it.to_str().unwrap()).collect();
-        !values.is_empty() && it.value.matches(&values.join(","))
+        // RFC 9110 §5.3, and of cookies RFC 9113 §8.2.3.
+        let separator = if it.name == "cookie" { "; " } else { "," };
+        !values.is_empty() && it.value.matches(&values.join(separator))
     });
     let pairs: Vec<(&str, &str)> =
         parts.uri.query().unwrap_or_default().split('&').filter_map(|it| it.split_once('=')).collect();
@@ -123,7 +125,7 @@ fn any_path() -> impl Strategy<Value = String> {
 }
 
 fn any_text() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["1", "2", "1,2", "~[12]", "~1.*"])
+    prop::sample::select(vec!["1", "2", "1,2", "1; 2", "~[12]", "~1.*"])
 }
 
 fn any_match(kind: RouteKind) -> BoxedStrategy<Match> {
@@ -142,8 +144,9 @@ fn any_match(kind: RouteKind) -> BoxedStrategy<Match> {
         }
     };
     let names = || prop::sample::subsequence(vec!["x", "y"], 0..=2);
+    let fields = prop::sample::subsequence(vec!["x", "y", "cookie"], 0..=3);
     let method = prop::option::weighted(0.2, prop::sample::select(vec!["GET", "POST"]));
-    (path, names(), names(), any_text(), any_text(), method)
+    (path, fields, names(), any_text(), any_text(), method)
         .prop_map(|(mut it, headers, query, header_value, query_value, method)| {
             for name in headers {
                 it = it.header(name, header_value);
@@ -195,10 +198,11 @@ pub(crate) fn any_request() -> impl Strategy<Value = Parts> {
         prop::sample::select(vec!["a.example.com", "b.a.example.com", "c.example.com", "x.com", "x.org"]);
     let text = || prop::sample::subsequence(vec!["1", "2"], 0..=2);
     let method = prop::sample::select(vec!["GET", "POST"]);
-    (host, any_path(), method, text(), text(), text(), any::<bool>()).prop_map(
-        |(host, path, method, x, y, query, is_grpc)| {
+    (host, any_path(), method, text(), text(), text(), text(), any::<bool>()).prop_map(
+        |(host, path, method, x, y, cookies, query, is_grpc)| {
             let mut headers: Vec<_> = x.into_iter().map(|it| ("x", it)).collect();
             headers.extend(y.into_iter().map(|it| ("y", it)));
+            headers.extend(cookies.into_iter().map(|it| ("cookie", it)));
             if is_grpc {
                 headers.push(("content-type", "application/grpc"));
             }

@@ -2,7 +2,8 @@
 
 use super::head::RequestHead;
 use fairway_config::model::{HeaderMatch, Match, QueryMatch};
-use http::HeaderMap;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -23,9 +24,14 @@ fn header_holds(expected: &HeaderMatch, headers: &HeaderMap) -> bool {
         Some(_) => {
             let all: Option<Vec<_>> =
                 headers.get_all(&expected.name).iter().map(|it| it.to_str().ok()).collect();
-            all.is_some_and(|it| expected.value.matches(&it.join(",")))
+            all.is_some_and(|it| expected.value.matches(&it.join(separator(&expected.name))))
         }
     }
+}
+
+/// What stands between values that came on several lines. HTTP/2 may send a cookie in pieces (RFC 9113 §8.2.3).
+fn separator(name: &HeaderName) -> &'static str {
+    if *name == COOKIE { "; " } else { "," }
 }
 
 /// Whether the first value of each parameter fits, decoded as `application/x-www-form-urlencoded`.

@@ -13,6 +13,7 @@ use crate::upstream::endpoint::{EndpointRecord, InFlight};
 use crate::upstream::tls::{Speech, TlsClient};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
+use fairway_hbone::Tunnel;
 use fairway_hbone::copy::{Plain, bidirectional};
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -31,6 +32,18 @@ pub async fn relay(connection: &Connection, mut client: Wire, early: Bytes, swit
     // What either side has sent right behind its head.
     if client.write_all(&first).await.is_ok() && endpoint.write_all(&early).await.is_ok() {
         carry(connection, client, endpoint).await;
+    }
+    drop((in_flight, exchange));
+}
+
+/// Goes on after an HTTP/2 client was told that its stream is a WebSocket. It ends with its stream, and that with its
+/// connection, so nobody has to tell it.
+pub async fn relay_tunnel(mut client: Tunnel, switch: Switch) {
+    let Switch { taken, lease, in_flight, exchange } = switch;
+    let Ok((endpoint, first)) = taken.await else { return };
+    drop(lease);
+    if client.write_all(&first).await.is_ok() {
+        let _ = bidirectional(&mut client, &mut Plain(endpoint)).await;
     }
     drop((in_flight, exchange));
 }

@@ -10,7 +10,7 @@ use crate::upstream::{Lease, Taken};
 use crate::worker::Worker;
 use fairway_config::model::{Audience, BackendKey, CertificateKey, Scheme, ServiceKey, SpiffeId};
 use http::HeaderValue;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Client {
     pub identity: Option<SpiffeId>,
     /// Its address as a header.
     pub forwarded_for: Option<HeaderValue>,
+    /// Whether its latest request was HTTP/1.0: then only the end of the connection tells where some bodies end.
+    pub is_http10: Cell<bool>,
     /// What becomes of the connection after `101 Switching Protocols`.
     pub switch: RefCell<Option<Switch>>,
 }

@@ -1,36 +1,20 @@
 //! A client's HTTP connection, from its first request to its end.
 
-use super::{Client, relay};
-use crate::body::ResponseBody;
+use super::{Client, http2, lingering, relay};
+use crate::body::{ClientBody, ResponseBody};
 use crate::listen::connection::{Order, Stage};
 use crate::listen::detect::Version;
 use crate::listen::wire::{Ahead, Wire};
 use crate::transport::Transport;
-use crate::upstream::http2::LocalExecutor;
-use fairway_runtime::drain::Phase;
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-
-/// What a client may send in one stream before an endpoint takes it.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// And in all streams of a connection: half as much again as all may have outstanding together, since h2 opens it when a
-/// third was read. What one endpoint does not take never holds up what goes to another (RFC 9113 §5.2.1).
-const fn connection_window(streams: u32) -> u32 {
-    let outstanding = (streams as u64).saturating_mul(STREAM_WINDOW as u64);
-    let window = outstanding / 2 * 3;
-    if window > LARGEST_WINDOW as u64 { LARGEST_WINDOW } else { window as u32 }
-}
-/// RFC 9113 §6.9.1.
-const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// What a client is told that does not finish its request's head (RFC 9110 §15.5.9).
 const TOO_SLOW: &[u8] =
@@ -40,7 +24,7 @@ const TOO_SLOW: &[u8] =
 pub async fn serve_http(client: Rc<Client>, io: Transport, ahead: Ahead) {
     match client.version {
         Version::Http1 => serve_http1(client, io, ahead).await,
-        Version::Http2 => serve_http2(client, io, ahead).await,
+        Version::Http2 => http2::serve(client, io, ahead).await,
     }
 }
 
@@ -53,7 +37,7 @@ fn service(
     Future = impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + use<>,
 > + use<> {
     let client = client.clone();
-    service_fn(move |request| super::serve(client.clone(), request))
+    service_fn(move |request: Request<Incoming>| super::serve(client.clone(), request.map(ClientBody::Http1)))
 }
 
 async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
@@ -91,51 +75,15 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
     };
     let switch = client.switch.borrow_mut().take();
     let parts = serving.into_parts();
-    let mut io = parts.io.into_inner();
+    let io = parts.io.into_inner();
     match (ended, switch) {
         (Ok(()), Some(switch)) => {
             connection.set_stage(Stage::Raw);
             relay(&connection, io.unwatch(), parts.read_buf, switch).await;
         }
-        _ => {
-            let _ = io.shutdown().await;
-        }
-    }
-}
-
-async fn serve_http2(client: Rc<Client>, io: Transport, ahead: Ahead) {
-    let connection = client.connection.clone();
-    connection.set_stage(Stage::Http2);
-    let limits = client.worker.settings.limits;
-    let wire = Wire::unwatched(io, ahead, connection.sight.clone());
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(connection_window(limits.streams))
-        // Streams a client opens and resets at once (CVE-2023-44487): the connection ends at the 21st that waits.
-        .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(wire), service(&client)));
-    let mut obeyed = Order::None;
-    if client.worker.connections.phase() >= Phase::Draining {
-        connection.tell(Order::Finish);
-    }
-    loop {
-        tokio::select! {
-            biased;
-            _ = serving.as_mut() => return,
-            order = connection.ordered(obeyed) => {
-                obeyed = order;
-                match order {
-                    Order::None => {}
-                    Order::Finish => serving.as_mut().graceful_shutdown(),
-                    Order::TooSlow | Order::Stop => return,
-                }
-            }
-        }
+        // An HTTP/1.0 client that sees the end takes it for the end of the body.
+        (Err(error), _) if error.is_user() && client.is_http10.get() => io.reset_on_close(),
+        // Boxed: its state would be in every connection.
+        _ => Box::pin(lingering::close(&connection, io)).await,
     }
 }

@@ -1,30 +1,61 @@
 //! What a request's head must be before a route sees it, and what of it is only meant for this proxy.
 
-use super::Reason;
+use super::outgoing::announces_trailers;
+use super::upgrade::{self, HTTP2_SETTINGS, Handshake};
+use super::{Reason, names};
+use crate::body::Interim;
 use crate::listen::detect::Version;
+use crate::listen::framing::Ambiguity;
 use crate::settings::Limits;
-use http::header::{CONNECTION, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
 /// What the head asks of this proxy itself.
 #[derive(Debug, Default)]
 pub struct Wishes {
-    /// To switch protocols, and to which.
-    pub upgrade: Option<HeaderValue>,
+    /// To become a WebSocket, and what completes that.
+    pub upgrade: Option<Handshake>,
+    /// To become it over HTTP/2, where any success says that it has.
+    pub is_connect: bool,
+    /// To hear of interim responses.
+    pub interim: Option<Interim>,
     /// To get the response's trailers.
     pub trailers: bool,
     /// To be told before the body is sent.
     pub continue_: bool,
+    /// Nothing, but says that there will be trailers behind a body that may have a length. HTTP/1 has no such bodies.
+    pub will_trail: bool,
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Checks what no route may decide about.
-pub fn check(parts: &Parts, version: Version, limits: &Limits) -> Result<(), Reason> {
+/// Refuses what no route may decide about, and leaves of a head what is meant for those behind this proxy.
+/// `nonce` is for the key of a WebSocket over HTTP/2.
+pub fn read(
+    parts: &mut Parts,
+    version: Version,
+    at_edge: bool,
+    limits: &Limits,
+    nonce: impl FnOnce() -> [u8; 16],
+) -> Result<Wishes, Reason> {
+    check(parts, version, limits)?;
+    names::sift(&mut parts.headers, at_edge)?;
+    let mut wishes = take_wishes(parts, version)?;
+    wishes.interim = parts.extensions.remove();
     if parts.method == Method::CONNECT {
+        wishes.upgrade = upgrade::translate(parts, nonce());
+        wishes.is_connect = true;
+    }
+    Ok(wishes)
+}
+
+/// Checks what no route may decide about.
+fn check(parts: &Parts, version: Version, limits: &Limits) -> Result<(), Reason> {
+    if parts.method == Method::CONNECT && !(version == Version::Http2 && upgrade::is_extended_connect(parts))
+    {
         return Err(Reason::Connect);
     }
     let uri = &parts.uri;
@@ -49,19 +80,60 @@ pub fn check(parts: &Parts, version: Version, limits: &Limits) -> Result<(), Rea
     if parts.headers.len() > limits.header_fields {
         return Err(Reason::TooManyFields);
     }
+    if version == Version::Http2 {
+        // The absolute form of HTTP/1 may begin with the query; `:path` may not (RFC 9113 §8.3.1).
+        if uri.path_and_query().is_some_and(|it| it.as_str().starts_with('?')) {
+            return Err(Reason::BadTarget);
+        }
+        check_fields(&parts.headers)?;
+    }
     Ok(())
 }
 
+/// What `listen::framing` sees on the wire of HTTP/1, and what HTTP/2 can say beyond that: such fields would mean something else
+/// to an HTTP/1 endpoint.
+fn check_fields(headers: &HeaderMap) -> Result<(), Reason> {
+    // RFC 9113 §8.2.1. HTTP/1 takes the blanks off.
+    if headers.values().any(has_blanks_around) {
+        return Err(Reason::BadField);
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let is_one_length = match (lengths.next(), lengths.next()) {
+        (None, _) => true,
+        (Some(length), None) => length_of(length).is_some(),
+        (Some(_), Some(_)) => false,
+    };
+    if is_one_length { Ok(()) } else { Err(Reason::Ambiguous(Ambiguity::ContentLength)) }
+}
+
+fn has_blanks_around(value: &HeaderValue) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
+}
+
+/// A length in digits and nothing else.
+fn length_of(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok()?;
+    if !digits.bytes().all(|it| it.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
 /// Takes out what is meant for this connection only (RFC 9110 §7.6.1), and says what it asked for.
-pub fn take_wishes(headers: &mut HeaderMap, version: Version) -> Result<Wishes, Reason> {
+fn take_wishes(parts: &mut Parts, version: Version) -> Result<Wishes, Reason> {
     let mut wishes = Wishes::default();
-    let mut wants_upgrade = false;
+    let headers = &mut parts.headers;
     if version == Version::Http1 {
-        strip_connection(headers, |token| wants_upgrade |= token.eq_ignore_ascii_case(b"upgrade"));
-        let upgrade = headers.remove(UPGRADE);
-        wishes.upgrade = upgrade.filter(|_| wants_upgrade);
+        if headers.contains_key(UPGRADE) {
+            wishes.upgrade = Handshake::opened_by(&parts.method, parts.version, headers);
+            headers.remove(UPGRADE);
+        }
+        strip_connection(headers);
         headers.remove(TRANSFER_ENCODING);
     }
+    headers.remove(HTTP2_SETTINGS);
+    wishes.will_trail = version == Version::Http2 && announces_trailers(headers);
     if let Some(te) = headers.remove(TE) {
         let mut codings = te.as_bytes().split(|byte| *byte == b',');
         wishes.trailers = codings.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"));
@@ -76,20 +148,65 @@ pub fn take_wishes(headers: &mut HeaderMap, version: Version) -> Result<Wishes, 
     Ok(wishes)
 }
 
-/// Takes out of a response what is meant for the endpoint's connection only.
-pub fn strip_response(headers: &mut HeaderMap) {
-    strip_connection(headers, |_| ());
-    headers.remove(UPGRADE);
-    headers.remove(TRANSFER_ENCODING);
+/// Takes out of a response what is meant for the endpoint's connection only, and leaves one way to read where it ends.
+pub fn strip_response(headers: &mut HeaderMap, status: StatusCode, version: Version) -> Result<(), Reason> {
+    if version == Version::Http1 {
+        let is_chunked = check_encoding(headers)?;
+        strip_connection(headers);
+        headers.remove(UPGRADE);
+        headers.remove(TRANSFER_ENCODING);
+        if is_chunked {
+            // The chunks say it, whatever else does (RFC 9112 §6.3).
+            headers.remove(CONTENT_LENGTH);
+        }
+    } else if headers.values().any(has_blanks_around) {
+        return Err(Reason::Protocol);
+    }
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6.
+        headers.remove(CONTENT_LENGTH);
+    }
+    one_length(headers)
 }
 
-/// Removes `Connection`, what it names, and its relatives; calls with each token.
-fn strip_connection(headers: &mut HeaderMap, mut token_seen: impl FnMut(&[u8])) {
+/// Whether a response comes in chunks. Other codings are of the connection, too, and cannot be undone here: without their
+/// name the body would be another one.
+fn check_encoding(headers: &HeaderMap) -> Result<bool, Reason> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(Reason::Protocol),
+    }
+}
+
+/// A length that is repeated is said once; lengths that differ, or are none, are an error (RFC 9110 §8.6).
+fn one_length(headers: &mut HeaderMap) -> Result<(), Reason> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return Ok(()) };
+    if lengths.next().is_none() && length_of(first).is_some() {
+        return Ok(());
+    }
+    let mut said = None;
+    for value in headers.get_all(CONTENT_LENGTH).iter().flat_map(|it| it.as_bytes().split(|it| *it == b',')) {
+        let length = HeaderValue::from_bytes(value.trim_ascii()).ok().as_ref().and_then(length_of);
+        let length = length.ok_or(Reason::Protocol)?;
+        if *said.get_or_insert(length) != length {
+            return Err(Reason::Protocol);
+        }
+    }
+    if let Some(length) = said {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(())
+}
+
+/// Removes `Connection`, what it names, and its relatives.
+pub fn strip_connection(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();
         for value in headers.get_all(CONNECTION) {
             for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                token_seen(token);
                 match HeaderName::from_bytes(token) {
                     Ok(name) if may_be_named(&name) => named.push(name),
                     _ => {}
@@ -110,7 +227,7 @@ fn may_be_named(name: &HeaderName) -> bool {
     use http::header as h;
     ![
         h::HOST,
-        h::CONTENT_LENGTH,
+        CONTENT_LENGTH,
         h::CONTENT_TYPE,
         h::AUTHORIZATION,
         h::COOKIE,
@@ -144,6 +261,7 @@ mod tests {
             ("GET", "shop.example:80", Err(Reason::BadTarget)),
             ("GET", "ftp://shop.example/a", Err(Reason::BadTarget)),
             ("CONNECT", "shop.example:80", Err(Reason::Connect)),
+            ("GET", "http://shop.example?a", Ok(())),
             ("GET", &long, Err(Reason::TargetTooLong)),
         ] {
             assert_eq!(checked(method, target, Version::Http1), expected, "{method} {target}");
@@ -156,9 +274,15 @@ mod tests {
             .collect()
     }
 
+    fn parts(list: &[(&'static str, &'static str)]) -> Parts {
+        let mut parts = Request::new(()).into_parts().0;
+        parts.headers = headers(list);
+        parts
+    }
+
     #[test]
     fn what_connection_names_is_taken_out_but_not_what_says_where_a_message_goes() {
-        let mut map = headers(&[
+        let mut head = parts(&[
             ("host", "a"),
             ("connection", "close, X-Mine, host, Cookie"),
             ("x-mine", "1"),
@@ -168,28 +292,90 @@ mod tests {
             ("proxy-connection", "keep-alive"),
             ("te", "trailers, deflate"),
         ]);
-        let wishes = take_wishes(&mut map, Version::Http1).unwrap();
+        let wishes = take_wishes(&mut head, Version::Http1).unwrap();
         assert!(wishes.trailers && wishes.upgrade.is_none());
-        assert_eq!(map, headers(&[("host", "a"), ("x-other", "1"), ("cookie", "a=b")]));
+        assert_eq!(head.headers, headers(&[("host", "a"), ("x-other", "1"), ("cookie", "a=b")]));
     }
 
     #[test]
-    fn an_upgrade_needs_both_headers() {
-        for (connection, upgrades) in
-            [("Upgrade", true), ("keep-alive, upgrade", true), ("keep-alive", false)]
-        {
-            let mut map = headers(&[("upgrade", "websocket")]);
-            map.insert(CONNECTION, HeaderValue::from_static(connection));
-            let wishes = take_wishes(&mut map, Version::Http1).unwrap();
-            assert_eq!(wishes.upgrade.is_some(), upgrades, "{connection}");
-            assert!(map.is_empty());
+    fn an_upgrade_to_anything_but_a_websocket_is_forgotten() {
+        for (connection, upgrade, upgrades) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "h2c, WebSocket", true),
+            ("keep-alive", "websocket", false),
+            ("Upgrade, HTTP2-Settings", "h2c", false),
+            ("Upgrade", "h2c", false),
+        ] {
+            let handshake =
+                [("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-version", "13")];
+            let mut head = parts(&handshake);
+            head.headers.insert(CONNECTION, HeaderValue::from_static(connection));
+            head.headers.insert(UPGRADE, HeaderValue::from_static(upgrade));
+            head.headers.insert(HTTP2_SETTINGS, HeaderValue::from_static("AAMAAABkAAQAAP__"));
+            let wishes = take_wishes(&mut head, Version::Http1).unwrap();
+            assert_eq!(wishes.upgrade.is_some(), upgrades, "{connection} {upgrade}");
+            assert_eq!(head.headers, headers(&handshake), "{connection} {upgrade}");
         }
     }
 
     #[test]
     fn only_the_one_known_expectation_is_taken() {
-        assert!(take_wishes(&mut headers(&[("expect", "100-Continue")]), Version::Http1).unwrap().continue_);
-        let unknown = take_wishes(&mut headers(&[("expect", "tea")]), Version::Http1);
+        assert!(take_wishes(&mut parts(&[("expect", "100-Continue")]), Version::Http1).unwrap().continue_);
+        let unknown = take_wishes(&mut parts(&[("expect", "tea")]), Version::Http1);
         assert_eq!(unknown.unwrap_err(), Reason::Expectation);
+    }
+
+    #[test]
+    fn http2_says_nothing_that_http1_would_read_otherwise() {
+        let length = Err(Reason::Ambiguous(Ambiguity::ContentLength));
+        for (list, expected) in [
+            (vec![("content-length", "3")], Ok(())),
+            (vec![("content-length", "3"), ("content-length", "3")], length),
+            (vec![("content-length", "3"), ("content-length", "4")], length),
+            (vec![("content-length", "3, 3")], length),
+            (vec![("content-length", "+3")], length),
+            (vec![("content-length", "")], length),
+            (vec![("content-length", "18446744073709551616")], length),
+            (vec![("x", "a b")], Ok(())),
+            (vec![("x", "")], Ok(())),
+            (vec![("x", " a")], Err(Reason::BadField)),
+            (vec![("x", "a ")], Err(Reason::BadField)),
+            (vec![("y", "1"), ("x", "\ta")], Err(Reason::BadField)),
+            (vec![("x", " ")], Err(Reason::BadField)),
+        ] {
+            assert_eq!(check_fields(&headers(&list)), expected, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn one_way_is_left_to_read_where_a_response_ends() {
+        let (h1, h2) = (Version::Http1, Version::Http2);
+        let (chunked, broken) = (("transfer-encoding", "chunked"), Err(Reason::Protocol));
+        for (version, status, list, expected) in [
+            (h1, 200, vec![("content-length", "2")], Ok(Some("2"))),
+            (h1, 200, vec![("content-length", "2"), chunked], Ok(None)),
+            (h1, 200, vec![("content-length", "2"), ("transfer-encoding", "Chunked")], Ok(None)),
+            (h1, 200, vec![("content-length", "2, 2")], Ok(Some("2"))),
+            (h1, 200, vec![("content-length", "2"), ("content-length", "2")], Ok(Some("2"))),
+            (h1, 200, vec![("content-length", "2"), ("content-length", "3")], broken),
+            (h1, 200, vec![("content-length", "two")], broken),
+            (h1, 200, vec![("transfer-encoding", "gzip, chunked")], broken),
+            (h1, 200, vec![("transfer-encoding", "chunked, chunked")], broken),
+            (h1, 200, vec![("transfer-encoding", "gzip"), chunked], broken),
+            (h1, 200, vec![("transfer-encoding", "identity")], broken),
+            (h1, 200, vec![("transfer-encoding", "xchunked")], broken),
+            (h1, 204, vec![("content-length", "5")], Ok(None)),
+            (h1, 304, vec![("content-length", "5")], Ok(Some("5"))),
+            (h2, 200, vec![("content-length", "2"), ("content-length", "2")], Ok(Some("2"))),
+            (h2, 200, vec![("content-length", "2, 3")], broken),
+            (h2, 200, vec![("x", "a ")], broken),
+        ] {
+            let mut map = headers(&list);
+            let status = StatusCode::from_u16(status).unwrap();
+            let stripped = strip_response(&mut map, status, version);
+            let length = stripped.map(|()| map.get(CONTENT_LENGTH).map(|it| it.to_str().unwrap()));
+            assert_eq!(length, expected, "{version:?} {status} {list:?}");
+            assert!(stripped.is_err() || !map.contains_key(TRANSFER_ENCODING));
+        }
     }
 }

@@ -132,7 +132,9 @@ impl Copy {
             Some(lease) => lease,
             None => Box::pin(self.worker.pool.new_lease(&route, version)).await.ok()?,
         };
-        let response = lease.send(Request::from_parts(self.parts, body)).await.ok()?;
+        let mut request = Request::from_parts(self.parts, body);
+        super::outgoing::frame(&mut request, version, false);
+        let response = lease.send(request).await.ok()?;
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             frame.ok()?;

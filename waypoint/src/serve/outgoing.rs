@@ -2,12 +2,17 @@
 
 use super::Reason;
 use super::head::Wishes;
+use super::upgrade::WEBSOCKET;
+use crate::body::RequestBody;
 use crate::listen::detect::Version;
 use ::bytes::Bytes;
-use http::header::{CONNECTION, COOKIE, EXPECT, HOST, TE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use http_body::Body as _;
 use std::net::SocketAddr;
 
 /// Puts the target, the Host and what is said between proxy and endpoint into the form of `version`.
@@ -26,10 +31,10 @@ pub fn prepare(
         Version::Http1 => {
             parts.version = http::Version::HTTP_11;
             join_cookies(&mut parts.headers);
-            match &wishes.upgrade {
-                Some(protocol) => {
+            match wishes.upgrade {
+                Some(_) => {
                     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-                    parts.headers.insert(UPGRADE, protocol.clone());
+                    parts.headers.insert(UPGRADE, WEBSOCKET);
                 }
                 None if wishes.trailers => {
                     parts.headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -50,6 +55,21 @@ pub fn prepare(
         }
     }
     Ok(())
+}
+
+/// Says how a body ends whose length is not known: hyper sends it in chunks by itself, but none at all for GET and HEAD. A body
+/// with trailers goes in chunks whatever its length, since nothing else has room for them.
+pub fn frame(request: &mut Request<RequestBody>, version: Version, has_trailers: bool) {
+    let is_sized = request.body().size_hint().exact().is_some();
+    if version == Version::Http1 && !request.body().is_empty() && (has_trailers || !is_sized) {
+        request.headers_mut().remove(CONTENT_LENGTH);
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// Whether the sender of a head says that trailers will come behind the body (RFC 9110 §6.6.2).
+pub fn announces_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRAILER)
 }
 
 /// Authority into Host, path into the target (RFC 9112 §3.2.1).

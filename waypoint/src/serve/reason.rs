@@ -23,6 +23,8 @@ pub enum Reason {
     TargetTooLong,
     /// More header fields than the limit.
     TooManyFields,
+    /// A header field that is malformed, or that some servers take for another one.
+    BadField,
     /// An expectation other than `100-continue`.
     Expectation,
     /// No listener takes the host.
@@ -31,6 +33,8 @@ pub enum Reason {
     Misdirected,
     /// No route matches.
     NoRoute,
+    /// The request has passed the rule before.
+    Loop,
     /// The rule has no backend to choose from.
     NoBackend,
     /// The rule's backend leads nowhere.
@@ -67,7 +71,7 @@ impl Reason {
     /// The response's status.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest(_) | Self::Ambiguous(_) | Self::BadBody | Self::BadTarget => {
+            Self::BadRequest(_) | Self::Ambiguous(_) | Self::BadBody | Self::BadTarget | Self::BadField => {
                 StatusCode::BAD_REQUEST
             }
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
@@ -76,6 +80,7 @@ impl Reason {
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
@@ -99,10 +104,12 @@ impl Reason {
             Self::BadTarget => "bad_target",
             Self::TargetTooLong => "target_too_long",
             Self::TooManyFields => "too_many_fields",
+            Self::BadField => "bad_field",
             Self::Expectation => "expectation",
             Self::NoListener => "no_listener",
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
+            Self::Loop => "loop",
             Self::NoBackend => "no_backend",
             Self::UnresolvedBackend => "unresolved_backend",
             Self::UnresolvedFilter => "unresolved_filter",
@@ -121,7 +128,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 25] = [
+    pub const LABELS: [&'static str; 27] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -129,10 +136,12 @@ impl Reason {
         "bad_target",
         "target_too_long",
         "too_many_fields",
+        "bad_field",
         "expectation",
         "no_listener",
         "misdirected",
         "no_route",
+        "loop",
         "no_backend",
         "unresolved_backend",
         "unresolved_filter",
@@ -170,10 +179,12 @@ impl Reason {
             Self::BadTarget => "The request's target is neither a path nor an asterisk.\n",
             Self::TargetTooLong => "The request's target is too long.\n",
             Self::TooManyFields => "The request has too many header fields.\n",
+            Self::BadField => "A header of the request is malformed, or can be read in more than one way.\n",
             Self::Expectation => "The request expects something that is not known here.\n",
             Self::NoListener => "No listener takes this host.\n",
             Self::Misdirected => "Another connection is needed for this host.\n",
             Self::NoRoute => "No route matches this request.\n",
+            Self::Loop => "The request has passed this route before.\n",
             Self::NoBackend => "The route has no backend.\n",
             Self::UnresolvedBackend => "The route's backend cannot be resolved.\n",
             Self::UnresolvedFilter => "A filter of the route cannot be carried out.\n",
@@ -202,6 +213,7 @@ impl Reason {
                 | Self::BadTarget
                 | Self::TargetTooLong
                 | Self::TooManyFields
+                | Self::BadField
         )
     }
 

@@ -3,27 +3,27 @@
 use super::answer::{self, Manner};
 use super::choose::Destination;
 use super::head::{self, Wishes};
+use super::hops::Passed;
 use super::mirror::{self, Mirrored};
 use super::place::{self, Place};
+use super::response::Received;
 use super::tries::{Answered, Body, Try, version_for};
-use super::{Client, Reason, Switch, forwarding};
-use crate::body::{Recording, ResponseBody, Stream, Upstream};
+use super::{Client, Origin, Reason, forwarding};
+use crate::body::{ClientBody, Recording, ResponseBody, Stream};
 use crate::filter::{Answer, FilterContext, FilterOutcome, Forward, ResponseFilters};
-use crate::listen::detect::Version;
 use crate::route::{RequestHead, RuleEntry, select};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Speech, Unusable};
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
-use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use http::{Request, Response};
+use http_body::Body as _;
+use rand::Rng;
 use smallvec::SmallVec;
 use std::convert::Infallible;
 use std::rc::Rc;
-use tokio::time::Instant;
 
 /// How a request ends that does not go on to the client as it came from an endpoint.
 enum Stop {
@@ -47,10 +47,11 @@ struct Decision<'t> {
 /// Serves one request.
 pub async fn serve(
     client: Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let number = client.connection.begin();
     let (mut parts, incoming) = request.into_parts();
+    client.is_http10.set(parts.version == http::Version::HTTP_10);
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
     exchange.note(|entry| entry.client = (client.caller.address, client.identity.clone()));
     let serving = client.worker.serving();
@@ -60,15 +61,16 @@ pub async fn serve(
         if let Some(refused) = client.connection.sight.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
         }
-        let limits = &client.worker.settings.limits;
-        head::check(&parts, client.version, limits)?;
-        let wishes = head::take_wishes(&mut parts.headers, client.version)?;
+        let at_edge = matches!(client.origin, Origin::Gateway { .. });
+        let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
+        let wishes = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
+        forwarding::tell(&mut parts.headers, &client);
         let decision = decide(&client, &serving, &mut parts, &mut manner, &mut exchange)?;
         let answered = forward(&client, &serving, &decision, &wishes, parts, incoming, &mut exchange).await?;
-        Ok((answered, decision.response))
+        Ok((Received::check(answered, &wishes).await?, decision.response))
     };
     match answered.await {
-        Ok((answered, filters)) => Ok(respond(&client, answered, &filters, exchange)),
+        Ok((received, filters)) => Ok(received.pass_on(&client, &filters, exchange)),
         Err(Stop::Refused(reason)) => Ok(answer::refuse(&client, reason, manner, exchange)),
         Err(Stop::Filtered(answer)) => Ok(answer::filtered(&client, *answer, exchange)),
     }
@@ -89,7 +91,6 @@ fn decide<'t>(
     let (table, port, shown) = match place::find(serving, client, &head)? {
         Place::Rules { table, port, shown } => (table, port, shown),
         Place::Endpoints(cluster, shown) => {
-            forwarding::tell(&mut parts.headers, client);
             let response = [ResponseFilters::NONE, ResponseFilters::NONE];
             return Ok(Decision { cluster, shown, rule: None, mirrors: SmallVec::new(), response });
         }
@@ -97,7 +98,7 @@ fn decide<'t>(
     let rule = select(table, &head).ok_or(Reason::NoRoute)?;
     drop(head);
     exchange.note(|entry| entry.route = Some((rule.route().key.clone(), rule.index())));
-    forwarding::tell(&mut parts.headers, client);
+    let passed = Passed::take(&mut parts.headers, rule.hop())?;
 
     let rng = &mut *client.worker.rng.borrow_mut();
     let of_rule = rule.filters();
@@ -127,6 +128,7 @@ fn decide<'t>(
             other => other?,
         };
     }
+    passed.put(&mut parts.headers, rule.hop());
     let mut mirrors = forward.mirrors;
     mirrors.extend(of_backend.mirrors);
     let response = [of_backend.response, forward.response];
@@ -147,7 +149,7 @@ async fn forward(
     decision: &Decision<'_>,
     wishes: &Wishes,
     parts: Parts,
-    incoming: Incoming,
+    incoming: ClientBody,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
     let worker = &client.worker;
@@ -195,41 +197,6 @@ fn unusable(cluster: &Cluster, error: &Unusable) -> Reason {
     Reason::TlsPolicy
 }
 
-/// The response as the client gets it.
-fn respond(
-    client: &Client,
-    answered: Answered,
-    filters: &[ResponseFilters<'_>; 2],
-    mut exchange: Exchange,
-) -> Response<ResponseBody> {
-    let Answered { response, lease, in_flight, taken, deadline } = answered;
-    let (mut parts, incoming) = response.into_parts();
-    exchange.answered(parts.status, Instant::now());
-    let protocol =
-        (parts.status == StatusCode::SWITCHING_PROTOCOLS).then(|| parts.headers.get(UPGRADE).cloned());
-    if lease.version() == Version::Http1 {
-        head::strip_response(&mut parts.headers);
-    }
-    parts.extensions.clear();
-    for filter in filters {
-        filter.apply(&mut parts.headers);
-    }
-    parts.version = http::Version::HTTP_11;
-    if let Some(protocol) = protocol {
-        let (Some(taken), Some(protocol)) = (taken, protocol) else {
-            return answer::refuse(client, Reason::Protocol, Manner::Plain, exchange);
-        };
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(UPGRADE, protocol);
-        *client.switch.borrow_mut() = Some(Switch { taken, lease, in_flight, exchange });
-        return Response::from_parts(parts, ResponseBody::none());
-    }
-    answer::announce_drain(client, &mut parts.headers);
-    let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-    let upstream = Upstream { incoming, lease: Some(lease), in_flight, deadline };
-    Response::from_parts(parts, ResponseBody::upstream(upstream, exchange))
-}
-
 impl From<Reason> for Stop {
     fn from(reason: Reason) -> Self {
         Self::Refused(reason)
@@ -248,6 +215,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=6 * 1024).contains(&size), "{size} bytes");
+        assert!((1024..=6400).contains(&size), "{size} bytes");
     }
 }

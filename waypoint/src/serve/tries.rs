@@ -1,9 +1,9 @@
 //! From a chosen backend to the head of a response: endpoint, connection, sending, and trying again.
 
 use super::choose::{Destination, choose};
-use super::head::Wishes;
+use super::head::{self, Wishes};
 use super::{Reason, outgoing};
-use crate::body::{Gate, Progress, Recording, RequestBody, Stream};
+use crate::body::{Gate, Interim, Progress, Recording, RequestBody, Stream};
 use crate::listen::detect::Version;
 use crate::telemetry::Exchange;
 use crate::upstream::connect::Route;
@@ -265,8 +265,18 @@ impl Try<'_> {
             };
             let spare = may_spare.then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
-            let progress = body.put_into(&mut request, announce, self.worker.settings.patience.continue_)?;
-            let taken = self.wishes.upgrade.as_ref().and_then(|_| held.ask_for_stream());
+            let progress = {
+                let (interim, patience) =
+                    (self.wishes.interim.as_ref(), self.worker.settings.patience.continue_);
+                body.put_into(
+                    &mut request,
+                    announce,
+                    patience,
+                    interim.filter(|_| self.version == Version::Http1),
+                )?
+            };
+            outgoing::frame(&mut request, self.version, self.wishes.will_trail);
+            let taken = self.wishes.upgrade.and_then(|_| held.ask_for_stream());
             let sent = Instant::now();
             let mut unsent = match held.send(request).await {
                 Ok(response) => {
@@ -358,16 +368,24 @@ impl Body {
         request: &mut Request<RequestBody>,
         announced: bool,
         patience: Duration,
+        interim: Option<&Interim>,
     ) -> Result<Option<Rc<Progress>>, Reason> {
-        let gate = announced.then(|| {
-            let (gate, opening) = Gate::new(patience);
+        let (gate, opening) = announced.then(|| Gate::new(patience)).unzip();
+        if opening.is_some() || interim.is_some() {
+            let interim = interim.cloned();
             hyper::ext::on_informational(request, move |response| {
-                if response.status() == StatusCode::CONTINUE {
-                    opening.open();
+                match (response.status(), &opening, &interim) {
+                    (StatusCode::CONTINUE, Some(opening), _) => opening.open(),
+                    // What HTTP/1 clients are not told, whose stack has no room for it.
+                    (StatusCode::EARLY_HINTS, _, Some(interim)) => {
+                        let mut headers = response.headers().clone();
+                        head::strip_connection(&mut headers);
+                        interim.say(StatusCode::EARLY_HINTS, headers);
+                    }
+                    _ => {}
                 }
             });
-            gate
-        });
+        }
         match self {
             Self::Empty => Ok(None),
             Self::Once(stream) => {

@@ -1,0 +1,247 @@
+//! A client's HTTP/2 connection, from its preface to its end.
+//!
+//! On h2 itself: hyper's server has no way to send a 1xx, which clients that say `Expect: 100-continue` wait for.
+
+use super::{Client, relay_tunnel};
+use crate::body::{BodyError, ClientBody, Http2Body, Interim, ResponseBody};
+use crate::listen::connection::{Order, Stage};
+use crate::listen::wire::{Ahead, Wire};
+use crate::settings::Limits;
+use crate::transport::Transport;
+use bytes::Bytes;
+use fairway_hbone::Tunnel;
+use fairway_runtime::drain::Phase;
+use h2::server::{Builder, SendResponse};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http_body::Body as _;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// What a client may send in one stream before an endpoint takes it.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// And in all streams of a connection: half as much again as all may have outstanding together, since h2 opens it when a
+/// third was read. What one endpoint does not take never holds up what goes to another (RFC 9113 §5.2.1).
+const fn connection_window(streams: u32) -> u32 {
+    let outstanding = (streams as u64).saturating_mul(STREAM_WINDOW as u64);
+    let window = outstanding / 2 * 3;
+    if window > LARGEST_WINDOW as u64 { LARGEST_WINDOW } else { window as u32 }
+}
+/// RFC 9113 §6.9.1.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+/// What is buffered for a stream before its client takes it.
+const SEND_BUFFER: usize = 400 * 1024;
+/// Between two PINGs.
+const PING_EVERY: Duration = Duration::from_secs(60);
+/// For the answer to a PING.
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Serves a connection to its end.
+pub async fn serve(client: Rc<Client>, io: Transport, ahead: Ahead) {
+    let connection = client.connection.clone();
+    connection.set_stage(Stage::Http2);
+    let wire = Wire::unwatched(io, ahead, connection.sight.clone());
+    let handshake = builder(&client.worker.settings.limits).handshake::<_, Bytes>(wire);
+    let mut accepting = tokio::select! {
+        biased;
+        accepting = handshake => match accepting {
+            Ok(accepting) => accepting,
+            Err(_) => return,
+        },
+        _ = connection.ordered(Order::Finish) => return,
+    };
+    let Some(pings) = accepting.ping_pong() else { return };
+    let mut is_dead = pin!(is_dead(pings));
+    let mut obeyed = Order::None;
+    if client.worker.connections.phase() >= Phase::Draining {
+        connection.tell(Order::Finish);
+    }
+    loop {
+        tokio::select! {
+            biased;
+            accepted = accepting.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    tokio::task::spawn_local(serve_stream(client.clone(), request, respond));
+                }
+                Some(Err(error)) => return tracing::debug!(%error, "an HTTP/2 connection ended"),
+                None => return,
+            },
+            order = connection.ordered(obeyed) => {
+                obeyed = order;
+                match order {
+                    Order::None => {}
+                    Order::Finish => accepting.graceful_shutdown(),
+                    Order::TooSlow | Order::Stop => return,
+                }
+            }
+            () = &mut is_dead => return,
+        }
+    }
+}
+
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(connection_window(limits.streams))
+        .max_send_buffer_size(SEND_BUFFER)
+        // Streams that this side resets for what is wrong with them (CVE-2025-8671): the connection ends at the 1025th.
+        .max_local_error_reset_streams(Some(1024))
+        // Streams a client opens and resets at once (CVE-2023-44487): the connection ends at the 21st that waits.
+        .max_pending_accept_reset_streams(20)
+        // WebSockets (RFC 8441).
+        .enable_connect_protocol();
+    builder
+}
+
+/// Ready when the client does not answer a PING.
+async fn is_dead(mut pings: PingPong) {
+    loop {
+        sleep(PING_EVERY).await;
+        if !matches!(timeout(PING_PATIENCE, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+            return;
+        }
+    }
+}
+
+/// Serves one stream. It ends with its client: a reset ends what was begun for it.
+async fn serve_stream(client: Rc<Client>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let interim = Interim::default();
+    let (mut request, stream) = received(request, &interim);
+    request.extensions_mut().insert(interim.clone());
+    let mut serving = pin!(super::serve(client, request));
+    let served = poll_fn(|cx| {
+        let served = serving.as_mut().poll(cx);
+        for (status, headers) in interim.take(cx) {
+            let mut head = Response::new(());
+            (*head.status_mut(), *head.headers_mut()) = (status, headers);
+            // The client may be gone.
+            let _ = respond.send_informational(head);
+        }
+        match served {
+            Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
+            Poll::Pending if respond.poll_reset(cx).is_pending() => Poll::Pending,
+            _ => Poll::Ready(None),
+        }
+    });
+    let Some(response) = served.await else { return };
+    let (parts, mut body) = response.into_parts();
+    let mut head = Response::from_parts(parts, ());
+    complete(head.headers_mut(), &body);
+    let (switch, is_over) = (body.take_switch(), body.is_end_stream());
+    match (respond.send_response(head, is_over && switch.is_none()), switch, stream) {
+        (Err(error), _, _) => {
+            tracing::debug!(%error, "a response could not be sent");
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+        (Ok(to), Some(switch), Some(from)) => relay_tunnel(Tunnel::from_streams(to, from), switch).await,
+        (Ok(to), _, _) if !is_over => {
+            if let Err(error) = send(body, to).await {
+                tracing::debug!(%error, "a client does not want the rest of a response");
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The request, and of a CONNECT the stream that is no body.
+fn received(request: Request<RecvStream>, interim: &Interim) -> (Request<ClientBody>, Option<RecvStream>) {
+    let (parts, stream) = request.into_parts();
+    if parts.method == Method::CONNECT {
+        return (Request::from_parts(parts, ClientBody::Nothing), Some(stream));
+    }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+    let expects = parts.headers.contains_key(EXPECT).then(|| interim.clone());
+    let body = ClientBody::Http2(Http2Body::new(stream, length, expects));
+    (Request::from_parts(parts, body), None)
+}
+
+/// Takes off what HTTP/2 does not have, and says what it needs.
+fn complete(headers: &mut HeaderMap, body: &ResponseBody) {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE] {
+        headers.remove(name);
+    }
+    headers.entry(DATE).or_insert_with(super::date::now);
+    if !body.is_end_stream()
+        && let Some(length) = body.size_hint().exact()
+    {
+        headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+}
+
+/// Sends a body as its client takes it.
+async fn send(body: ResponseBody, mut to: SendStream<Bytes>) -> Result<(), h2::Error> {
+    let mut body = pin!(body);
+    loop {
+        let frame = poll_fn(|cx| match to.poll_reset(cx) {
+            Poll::Ready(reset) => Poll::Ready(Err(reset.map_or_else(|it| it, h2::Error::from))),
+            Poll::Pending => body.as_mut().poll_frame(cx).map(Ok),
+        });
+        let frame = match frame.await? {
+            None => return to.send_data(Bytes::new(), true),
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a body broke off");
+                to.send_reset(reason_of(&error));
+                return Ok(());
+            }
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let is_over = body.is_end_stream();
+                if !data.is_empty() {
+                    // No more than h2 needs to ask the client for room: it buffers the rest.
+                    to.reserve_capacity(1);
+                    poll_fn(|cx| poll_room(&mut to, cx)).await?;
+                }
+                to.send_data(data, is_over)?;
+                if is_over {
+                    return Ok(());
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    to.reserve_capacity(0);
+                    return to.send_trailers(trailers);
+                }
+            }
+        }
+    }
+}
+
+fn poll_room(to: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+    if let Poll::Ready(reset) = to.poll_reset(cx) {
+        return Poll::Ready(Err(reset.map_or_else(|it| it, h2::Error::from)));
+    }
+    while to.capacity() == 0 {
+        match ready!(to.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            None => return Poll::Ready(Err(Reason::CANCEL.into())),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// What a client is told of a body that broke off: the endpoint's own word, if it said one.
+fn reason_of(error: &BodyError) -> Reason {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(reason) = error.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
+            // A stream that is broken off was not ended without an error, and was not refused before it began.
+            let is_untrue = matches!(reason, Reason::NO_ERROR | Reason::REFUSED_STREAM);
+            return if is_untrue { Reason::INTERNAL_ERROR } else { reason };
+        }
+        source = error.source();
+    }
+    Reason::INTERNAL_ERROR
+}

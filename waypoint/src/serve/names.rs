@@ -1,0 +1,154 @@
+//! Names of request headers that say who the client is or where it asked, and names that some servers take for others.
+//!
+//! A Gateway is the edge. What a client says there of proxies before it (`Forwarded`, `X-Forwarded-*`, `X-Real-IP`,
+//! `X-Original-URL`, certificates of its own, …) is not believed by the Gateway, but frameworks behind it do believe it.
+//! So it is dropped. Servers that hand headers over as variables (CGI, WSGI, Rack, PHP) turn `-` into `_`, so that
+//! `x_real_ip` is `x-real-ip` to them; each name is dropped in every spelling.
+//!
+//! `content_length` and `transfer_encoding` are framing to such servers, and to nobody before them: they are refused
+//! everywhere. Other names with `_` pass: applications use them.
+
+use super::Reason;
+use http::{HeaderMap, HeaderName};
+use smallvec::SmallVec;
+
+/// Names that start so are dropped at the edge. `-` stands for `_`, too.
+const DROPPED_PREFIXES: [&[u8]; 4] = [b"x-forwarded", b"x-envoy-", b"x-original-", b"x-rewrite-"];
+
+/// And these.
+const DROPPED: [&[u8]; 13] = [
+    b"forwarded",
+    b"client-cert",
+    b"client-cert-chain",
+    b"front-end-https",
+    // CGI makes HTTP_PROXY of it, which many clients take for their settings.
+    b"proxy",
+    b"ssl-client-cert",
+    b"ssl-client-subject-dn",
+    b"ssl-client-issuer-dn",
+    b"ssl-client-verify",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-real-ip",
+    b"x-url-scheme",
+];
+
+/// Names that are framing where `_` is `-`.
+const FRAMING: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
+
+/// Refuses what is framing to some servers only, and at the edge drops what only a trusted proxy may say.
+pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
+    let mut dropped: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    for name in headers.keys() {
+        let bytes = name.as_str().as_bytes();
+        // Nothing else begins with the letters of those that matter.
+        if !matches!(bytes.first(), Some(b'c' | b'f' | b'p' | b's' | b't' | b'x')) {
+            continue;
+        }
+        if bytes.contains(&b'_') && FRAMING.iter().any(|it| is_spelling(bytes, it)) {
+            return Err(Reason::BadField);
+        }
+        if at_edge && is_dropped(bytes) {
+            dropped.push(name.clone());
+        }
+    }
+    for name in dropped {
+        headers.remove(name);
+    }
+    Ok(())
+}
+
+fn is_dropped(name: &[u8]) -> bool {
+    let has_prefix = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|it| is_spelling(it, prefix));
+    DROPPED_PREFIXES.iter().any(has_prefix) || DROPPED.iter().any(|it| is_spelling(name, it))
+}
+
+/// Whether two names are one where `_` is `-`.
+fn is_spelling(name: &[u8], of: &[u8]) -> bool {
+    let is_same = |(a, b): (&u8, &u8)| a == b || (*a == b'_' && *b == b'-');
+    name.len() == of.len() && name.iter().zip(of).all(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn left(names: &[&'static str], at_edge: bool) -> Result<Vec<String>, Reason> {
+        let value = HeaderValue::from_static("1");
+        let mut headers: HeaderMap =
+            names.iter().map(|it| (HeaderName::from_static(it), value.clone())).collect();
+        sift(&mut headers, at_edge)?;
+        Ok(headers.keys().map(|it| it.as_str().to_owned()).collect())
+    }
+
+    #[test]
+    fn what_only_a_trusted_proxy_may_say_is_dropped_at_the_edge_in_every_spelling() {
+        for name in [
+            "forwarded",
+            "x-forwarded",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded_for",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "x-forwarded-proto",
+            "x_forwarded_proto",
+            "x-forwarded-client-cert",
+            "x-forwarded-server",
+            "x-forwarded-ssl",
+            "x-real-ip",
+            "x_real_ip",
+            "x-envoy-original-path",
+            "x-envoy-external-address",
+            "x_envoy_peer_metadata",
+            "x-original-url",
+            "x_original_url",
+            "x-original-host",
+            "x-original-forwarded-for",
+            "x-rewrite-url",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "client-cert",
+            "client_cert",
+            "client-cert-chain",
+            "ssl-client-cert",
+            "proxy",
+        ] {
+            assert_eq!(left(&[name], true).unwrap(), [""; 0], "{name}");
+            assert_eq!(left(&[name], false).unwrap(), [name], "{name} at a waypoint");
+        }
+    }
+
+    #[test]
+    fn other_names_pass() {
+        for name in [
+            "host",
+            "cookie",
+            "content-type",
+            "content-length",
+            "transfer-encoding",
+            "x-request-id",
+            "x_request_id",
+            "api_key",
+            "x-forward",
+            "x-real-ip-2",
+            "proxy-authorization",
+            "x-rewritten",
+            "cf-connecting-ip",
+            "true-client-ip",
+        ] {
+            assert_eq!(left(&[name], true).unwrap(), [name]);
+        }
+    }
+
+    #[test]
+    fn names_that_are_framing_to_some_servers_only_are_refused_everywhere() {
+        for name in ["content_length", "transfer_encoding"] {
+            for at_edge in [true, false] {
+                assert_eq!(left(&["host", name], at_edge), Err(Reason::BadField), "{name}");
+            }
+        }
+    }
+}
