@@ -32,6 +32,7 @@ mod service;
 mod settings;
 mod shadow;
 mod unhandled;
+mod slice_address;
 mod unit;
 mod waypoint;
 mod workload;
@@ -44,7 +45,7 @@ pub use pool::{AddressPool, InvalidPool};
 pub use problem::{Problem, Severity};
 pub(crate) use route::parse_duration;
 pub(crate) use settings::CONTROLLER_NAME;
-pub use settings::{Capture, Mode, Settings};
+pub use settings::{Capture, Loopback, Mode, Settings};
 
 use crate::resources::{Edit, ObjectRef, Resources};
 use crate::status::ObjectStatus;
