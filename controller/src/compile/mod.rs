@@ -21,6 +21,7 @@ mod index;
 mod mesh;
 mod output;
 mod parameters;
+mod parent_service;
 mod passes;
 mod pool;
 mod problem;
