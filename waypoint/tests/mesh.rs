@@ -40,13 +40,12 @@ impl Mesh {
     async fn start(resources: Vec<Resource>) -> Self {
         let authority = TestAuthority::new("cluster.local");
         let waypoint = authority.id("shop", "waypoint");
-        let router = authority.id("edge", "gateway");
         let issuer = authority.into_issuer();
         let authority = issuer.authority();
         let identities = Identities::start(issuer, fairway_identity::Settings::default());
         let handle = identities.subscribe(&waypoint);
         tokio::time::timeout(Duration::from_secs(20), handle.ready()).await.unwrap();
-        let hbone = Listener { ..listener(ListenerProtocol::Hbone { routers: vec![router] }) };
+        let hbone = listener(ListenerProtocol::Hbone);
         let mut all = vec![Resource::Listener(Arc::new(hbone))];
         all.extend(resources);
         let proxy = Proxy::start_as(Some(handle), all, |_| ());
@@ -86,6 +85,7 @@ fn fronted(protocol: AppProtocol) -> Service {
         ports: vec![ServicePort { port: 80, name: None, protocol, backend: "shop/web:80".into() }],
         waypoint: Some("waypoint/shop/gateway".into()),
         consumer_waypoints: vec![],
+        routers: vec!["spiffe://cluster.local/ns/edge/sa/gateway".parse().unwrap()],
     }
 }
 
@@ -181,6 +181,92 @@ async fn what_the_waypoint_does_not_stand_before_is_refused() {
             }
         })
         .await;
+}
+
+/// A canary: `shop/web` requires its waypoint and routes to `shop/web-v1`, which has the same pods.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_behind_a_service_that_requires_its_waypoint_are_not_reached_through_its_sibling() {
+    const SIBLING: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 2));
+    let l4 = |service: &str, kind| {
+        let Resource::L4Route(it) = l4_route(kind, service, &[], &[(1, "shop/web-v1:80")]) else { panic!() };
+        let attachments = vec![Attachment::Service {
+            service: format!("shop/{service}").into(),
+            port: None,
+            audience: Audience::Producer,
+        }];
+        Resource::L4Route(Arc::new(fairway_config::model::L4Route { attachments, ..(*it).clone() }))
+    };
+    let http = |service: &str| {
+        let attachments = vec![Attachment::Service {
+            service: format!("shop/{service}").into(),
+            port: None,
+            audience: Audience::Producer,
+        }];
+        Resource::Route(Arc::new(Route { attachments, ..route(service, vec![rule("/", "shop/web-v1:80")]) }))
+    };
+    for (protocol, routes, is_asked) in [
+        (AppProtocol::Http1, vec![http("web")], true),
+        (AppProtocol::Http1, vec![http("web"), http("web-v1")], true),
+        (AppProtocol::Http2, vec![http("web")], false),
+        (AppProtocol::Tcp, vec![l4("web", L4Kind::Tcp)], true),
+        (AppProtocol::Tcp, vec![l4("web", L4Kind::Tls)], true),
+        (AppProtocol::Tcp, vec![l4("web", L4Kind::Tcp), l4("web-v1", L4Kind::Tcp)], true),
+        (AppProtocol::Unspecified, vec![http("web")], true),
+    ] {
+        let about = format!("{protocol:?} {routes:?}");
+        let reached = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = reached.clone();
+        let ledger = Server::raw(move |mut stream, _| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            async move {
+                read_head(&mut stream).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nledger").await.unwrap();
+            }
+        })
+        .await;
+        let mut sibling = fronted(protocol);
+        sibling.key = "shop/web-v1".into();
+        sibling.addresses = vec![SIBLING];
+        sibling.ports[0].backend = "shop/web-v1:80".into();
+        let mut resources: Vec<_> =
+            [fronted(protocol), sibling].into_iter().map(|it| Resource::Service(Arc::new(it))).collect();
+        resources.extend(routes);
+        for key in ["shop/web:80", "shop/web-v1:80"] {
+            for it in backend(key, protocol, &[ledger.address]) {
+                resources.push(match it {
+                    Resource::Endpoints(mut it) => {
+                        let guard = fairway_config::model::Guard {
+                            service: "shop/web".into(),
+                            endpoints: vec![ledger.address],
+                        };
+                        Arc::make_mut(&mut it).guards = vec![guard];
+                        Resource::Endpoints(it)
+                    }
+                    it => it,
+                });
+            }
+        }
+        let mesh = Mesh::start(resources).await;
+        LocalSet::new()
+            .run_until(async {
+                for routing in [Routing::Pending, Routing::Done] {
+                    for peer in [("evil", "g-fairway"), ("shop", "a"), ("edge", "gateway")] {
+                        let request =
+                            ConnectRequest { routing, ..ConnectRequest::to(SocketAddr::new(SIBLING, 80)) };
+                        let answer = mesh.get(peer, &request).await.unwrap_or_default();
+                        assert!(!answer.contains("ledger"), "{about}: {peer:?} {answer}");
+                    }
+                }
+                let all = std::sync::atomic::Ordering::SeqCst;
+                assert_eq!(reached.load(all), 0, "{about}: not even a connection");
+                if is_asked {
+                    let request = ConnectRequest::to(SocketAddr::new(VIP, 80));
+                    let answer = mesh.get(("shop", "a"), &request).await.unwrap();
+                    assert!(answer.ends_with("ledger"), "{about}: {answer}");
+                }
+            })
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,11 +3,13 @@
 
 use super::evaluation::{Evaluation, Value};
 use super::gateway::{ListenerPlan, NamespacePolicy};
+use super::grant;
 use super::index::IndexKey;
 use super::output::ProxyClass;
+use super::parent_service::{Unbindable, bindable};
 use super::reader::Reader;
 use super::route::Written;
-use crate::resources::{Kind, ObjectRef, RouteKind, ServiceKind};
+use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{ParentRef, reason};
 use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName};
 use std::sync::Arc;
@@ -360,34 +362,25 @@ fn on_service(
         let message = "datagrams pass the mesh by, so no UDPRoute can be bound to a Service".to_owned();
         return refuse(reason::UNSUPPORTED_VALUE, "", message, "bind it to a Gateway's listener");
     }
-    let Some(service) = reader.service(&name) else {
-        let message = format!("Service {name} does not exist");
-        return refuse(reason::NO_MATCHING_PARENT, "", message, "create it, or correct the reference");
+    let ports = match bindable(reader, &name, parent) {
+        Ok(found) => found,
+        // What is not there, and what is there and cannot be bound to, look alike to those whom nobody has granted it.
+        Err(_)
+            if !grant::permits(
+                reader,
+                (route.kind, &route.namespace),
+                (Kind::Service, &name.namespace, &name.name),
+            ) =>
+        {
+            let message = format!(
+                "Service {name} of another namespace is not there, or has no cluster IP, or no such TCP port"
+            );
+            let remedy =
+                "correct the reference; a ReferenceGrant for the Service there has the reason told here";
+            return refuse(reason::NO_MATCHING_PARENT, "", message, remedy);
+        }
+        Err(Unbindable { reason, part, message, remedy }) => return refuse(reason, part, message, remedy),
     };
-    match service.kind {
-        ServiceKind::ClusterIp => {}
-        // Nothing tells which Service was meant by a connection to a pod's address (GEP-1294).
-        ServiceKind::Headless => {
-            let message =
-                format!("Service {name} is headless: connections to it carry no address of its own");
-            return refuse(reason::UNSUPPORTED_VALUE, "", message, "use a Service with a cluster IP");
-        }
-        ServiceKind::ExternalName => {
-            let message = format!("Service {name} is an ExternalName: it is a DNS alias");
-            return refuse(reason::UNSUPPORTED_VALUE, "", message, "use a Service with a cluster IP");
-        }
-    }
-    let ports: Vec<u16> = service
-        .tcp_ports()
-        .filter(|it| parent.port.is_none_or(|port| port == i32::from(it.port)))
-        .filter(|it| parent.section_name.is_none() || it.name == parent.section_name)
-        .map(|it| it.port)
-        .collect();
-    if ports.is_empty() {
-        let message = format!("Service {name} has no such TCP port");
-        let part = if parent.port.is_some() { ".port" } else { "" };
-        return refuse(reason::NO_MATCHING_PARENT, part, message, "name one of its ports");
-    }
     let audience = match name.namespace == route.namespace {
         true => Audience::Producer,
         false => Audience::Consumer(route.namespace.clone()),

@@ -5,6 +5,7 @@
 
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
+use super::output::ProxyClass;
 use super::reader::Reader;
 use super::settings::{Mode, Settings};
 use super::workload::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
@@ -65,7 +66,7 @@ fn among_gateways(reader: &mut Reader<'_>, namespace: &Arc<str>, settings: &Sett
 
 /// Whether traffic has been moved to a waypoint, or may be now: a pod is ready once it has its whole configuration.
 pub(super) fn is_bound(reader: &mut Reader<'_>, gateway: &ObjectName, was: bool) -> bool {
-    was || reader.proxy_pods(gateway).pods.iter().any(|it| it.ready)
+    was || reader.proxy_pods(gateway, ProxyClass::Waypoint).pods.iter().any(|it| it.ready)
 }
 
 /// The name of a waypoint that nobody wrote a Gateway for.

@@ -3,12 +3,13 @@
 use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
-use super::service::backend_key;
-use crate::resources::{Distribution, Service, ServiceKind, SliceEndpoint, Transport};
+use super::service::{backend_key, key};
+use super::slice_address::{self, Refusal};
+use crate::resources::{Distribution, Kind, ObjectRef, Service, ServiceKind, SliceEndpoint, Transport};
 use fairway_config::model::{
-    BackendKey, Endpoint, EndpointState, Endpoints, Family, Hints, ObjectName, Resource, SpiffeId,
+    BackendKey, Endpoint, EndpointState, Endpoints, Family, Guard, Hints, ObjectName, Resource, SpiffeId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -18,38 +19,82 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     let Some(service) = reader.service(name).filter(|it| it.kind != ServiceKind::ExternalName) else {
         return made;
     };
-    // By address, so that an endpoint that stands in two slices (as happens while one moves) counts once.
-    let mut found: BTreeMap<BackendKey, BTreeMap<SocketAddr, Endpoint>> =
-        service.ports.iter().filter_map(|it| Some((backend_key(name, it)?, BTreeMap::new()))).collect();
-    let mut identities = BTreeMap::new();
-    for slice in reader.members(IndexKey::Slices(name.clone())).iter() {
-        let Some(slice) = reader.endpoint_slice(slice) else { continue };
-        for port in &slice.addresses.ports {
-            let mut same = service.ports_over(port.transport);
-            let behind = same.find(|it| it.name.as_deref().unwrap_or_default() == &*port.name);
-            let Some(endpoints) = behind.and_then(|it| found.get_mut(&backend_key(name, it)?)) else {
-                continue;
-            };
-            for it in &slice.addresses.endpoints {
-                let mut known =
-                    || identities.entry(it.address).or_insert_with(|| identity(reader, it.address)).clone();
-                // Datagrams are not captured, so no tunnel carries them.
-                let identity = if port.transport == Transport::Tcp { known() } else { None };
-                let endpoint = endpoint(it, port.port, &service, identity);
-                let held = endpoints.entry(endpoint.address).or_insert_with(|| endpoint.clone());
-                if rank(endpoint.state) < rank(held.state) {
-                    *held = endpoint;
+    let mut found: BTreeMap<BackendKey, Found> =
+        service.ports.iter().filter_map(|it| Some((backend_key(name, it)?, Found::default()))).collect();
+    let mut judged = BTreeMap::new();
+    for slice_ref in reader.members(IndexKey::Slices(name.clone())).iter() {
+        let Some(slice) = reader.endpoint_slice(slice_ref) else { continue };
+        let mut refused: BTreeMap<Refusal, Vec<(usize, IpAddr)>> = BTreeMap::new();
+        for (index, it) in slice.addresses.endpoints.iter().enumerate() {
+            let address = it.address;
+            let verdict =
+                judged.entry(address).or_insert_with(|| slice_address::judge(reader, name, address));
+            let taken = match verdict {
+                Ok(taken) => taken,
+                Err(refusal) => {
+                    refused.entry(*refusal).or_default().push((index, address));
+                    continue;
                 }
+            };
+            for port in &slice.addresses.ports {
+                let mut same = service.ports_over(port.transport);
+                let behind = same.find(|it| it.name.as_deref().unwrap_or_default() == &*port.name);
+                let Some(found) = behind.and_then(|it| found.get_mut(&backend_key(name, it)?)) else {
+                    continue;
+                };
+                // Datagrams are not captured, so no tunnel carries them, and no guard judges them.
+                let is_tcp = port.transport == Transport::Tcp;
+                let identity = taken.identity.clone().filter(|_| is_tcp);
+                let guards = if is_tcp { guarding(reader, &taken.pods, port.port) } else { BTreeSet::new() };
+                found.add(endpoint(it, port.port, &service, identity), taken.is_proxy, guards);
             }
         }
+        report(slice_ref, refused, name, &mut made);
+    }
+    if found.values().any(|it| !it.proxies.is_empty())
+        && reader.count(IndexKey::BackendGateways(name.clone())) > 0
+    {
+        let message = "its endpoints are Gateways or waypoints of Fairway, and no other of them goes there";
+        let remedy = "let the route name the Services that the Gateway's own routes name";
+        made.warn(&ObjectRef::of(Kind::Service, name), "", message, remedy);
     }
     let (reach, affinity) = (service.reach, service.affinity);
-    for (backend, endpoints) in found {
-        let mut endpoints: Vec<_> = endpoints.into_values().collect();
+    for (backend, found) in found {
+        let mut endpoints: Vec<_> = found.endpoints.into_values().collect();
         endpoints.sort_by_key(|it| Some(Family::of(it.address.ip())) != service.family);
-        made.resources.push(Resource::Endpoints(Arc::new(Endpoints { backend, reach, affinity, endpoints })));
+        let guard = |(service, endpoints): (ObjectName, BTreeSet<SocketAddr>)| Guard {
+            service: key(&service),
+            endpoints: endpoints.into_iter().collect(),
+        };
+        let guards = found.guards.into_iter().map(guard).collect();
+        let proxies = found.proxies.into_iter().collect();
+        let all = Endpoints { backend, reach, affinity, endpoints, guards, proxies };
+        made.resources.push(Resource::Endpoints(Arc::new(all)));
     }
     made
+}
+
+/// The endpoints of a port.
+#[derive(Default)]
+struct Found {
+    /// By address, so that an endpoint that stands in two slices (as happens while one moves) counts once.
+    endpoints: BTreeMap<SocketAddr, Endpoint>,
+    guards: BTreeMap<ObjectName, BTreeSet<SocketAddr>>,
+    proxies: BTreeSet<SocketAddr>,
+}
+
+impl Found {
+    fn add(&mut self, endpoint: Endpoint, is_proxy: bool, guards: BTreeSet<ObjectName>) {
+        let address = endpoint.address;
+        self.proxies.extend(is_proxy.then_some(address));
+        for it in guards {
+            self.guards.entry(it).or_default().insert(address);
+        }
+        let held = self.endpoints.entry(address).or_insert_with(|| endpoint.clone());
+        if rank(endpoint.state) < rank(held.state) {
+            *held = endpoint;
+        }
+    }
 }
 
 fn endpoint(it: &SliceEndpoint, port: u16, service: &Service, identity: Option<SpiffeId>) -> Endpoint {
@@ -82,12 +127,40 @@ fn rank(state: EndpointState) -> u8 {
     }
 }
 
-/// Who is at an address, if it is a captured pod. (What a slice says of its target is not asked: the address is what
-/// will be dialled.)
-fn identity(reader: &mut Reader<'_>, address: IpAddr) -> Option<SpiffeId> {
-    let pods = reader.members(IndexKey::PodsAt(address));
-    pods.iter().find_map(|it| {
-        let pod = reader.pod_identity(&it.object_name())?;
-        pod.captured.then(|| pod.identity.clone())
-    })
+/// The Services that guard a port of pods.
+fn guarding(reader: &mut Reader<'_>, pods: &[ObjectRef], port: u16) -> BTreeSet<ObjectName> {
+    let mut guarding = BTreeSet::new();
+    // Where nothing is captured nothing is guarded.
+    if !reader.settings().has_mesh() {
+        return guarding;
+    }
+    let namespaces: BTreeSet<_> = pods.iter().map(|it| it.namespace.clone()).collect();
+    for namespace in namespaces {
+        for service in reader.members(IndexKey::Requiring(namespace)).iter() {
+            let name = service.object_name();
+            let guarded = reader.guarded(&name);
+            if guarded.ports.contains(&port) && pods.iter().any(|it| guarded.pods.contains(it)) {
+                guarding.insert(name);
+            }
+        }
+    }
+    guarding
+}
+
+/// Says of a slice which of its addresses are not taken: once for each reason.
+fn report(
+    slice: &ObjectRef,
+    refused: BTreeMap<Refusal, Vec<(usize, IpAddr)>>,
+    name: &ObjectName,
+    made: &mut Evaluation,
+) {
+    for (refusal, places) in refused {
+        let Some((index, address)) = places.first() else { continue };
+        let field = format!("endpoints[{index}].addresses[0]");
+        let more = match places.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        made.error(slice, field, refusal.message(*address, name) + &more, refusal.remedy(name));
+    }
 }

@@ -1,5 +1,6 @@
 //! What a unit makes.
 
+use super::authorization::Guarded;
 use super::backend_tls::{ServiceTls, Validation};
 use super::binding::Binding;
 use super::certificate::KeyPair;
@@ -51,7 +52,7 @@ pub(super) enum Value {
     Choice(Arc<Choice>),
     Waypoint(Arc<Waypoint>),
     Pod(Arc<PodIdentity>),
-    Guarded(Arc<Vec<ObjectRef>>),
+    Guarded(Arc<Guarded>),
     Validation(Arc<Validation>),
     ServiceTls(Arc<ServiceTls>),
 }

@@ -62,6 +62,14 @@ pub(super) enum IndexKey {
     Implied,
     /// Services that pods are guarded for: reached through a waypoint only.
     Guards(ObjectName),
+    /// Services of a namespace that are reached through a waypoint only.
+    Requiring(Arc<str>),
+    /// Services that have an address as their own.
+    ServicesAt(IpAddr),
+    /// Pods on the node that has an address.
+    NodesAt(IpAddr),
+    /// Pods on their node's network, at an address of it.
+    HostPodsAt(IpAddr),
 }
 
 /// The members of a set. Most sets have one; a tree of its own for each of those would be ten times as large.
@@ -87,7 +95,7 @@ impl IndexKey {
         match self {
             Self::CertificateUsers(secret) => Some(Unit::Certificate(secret.clone())),
             Self::WaypointNeed(namespace) => Some(Unit::Waypoint(namespace.clone())),
-            Self::Proxies(_) => Some(Unit::HboneListeners),
+            Self::Proxies(ProxyClass::Waypoint) => Some(Unit::HboneListeners),
             // One alone is in nobody's way, and that is the usual case.
             Self::Wanting(place) if members > 1 => Some(Unit::Shadows(*place)),
             _ => None,
@@ -106,9 +114,11 @@ impl IndexKey {
             Object::Pod(it) => {
                 let mut keys = vec![Self::Pods(it.meta.namespace.clone())];
                 // Pods on the node's network share its address with others: an address says nothing of them.
-                if !it.host_network && !it.ended {
-                    keys.extend(it.addresses.iter().map(|address| Self::PodsAt(*address)));
+                if !it.ended {
+                    let at = if it.host_network { Self::HostPodsAt } else { Self::PodsAt };
+                    keys.extend(it.addresses.iter().map(|address| at(*address)));
                 }
+                keys.extend(it.node_addresses.iter().map(|address| Self::NodesAt(*address)));
                 if let Some(gateway) = gateway_of(&it.meta) {
                     keys.push(Self::ProxyPods(ObjectName::new(it.meta.namespace.clone(), gateway.clone())));
                 }
@@ -127,8 +137,13 @@ impl IndexKey {
             Object::BackendTlsPolicy(it) => {
                 super::backend_tls::services(it).into_iter().map(Self::Policies).collect()
             }
-            Object::Service(it) if super::service::requires_waypoint(it) => {
-                vec![Self::WaypointNeed(it.meta.namespace.clone())]
+            Object::Service(it) => {
+                let mut keys: Vec<_> = it.cluster_ips.iter().copied().map(Self::ServicesAt).collect();
+                if super::service::requires_waypoint(it) {
+                    let namespace = &it.meta.namespace;
+                    keys.extend([Self::WaypointNeed(namespace.clone()), Self::Requiring(namespace.clone())]);
+                }
+                keys
             }
             _ => Vec::new(),
         }

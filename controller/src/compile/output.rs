@@ -54,7 +54,7 @@ pub struct Proxy {
     pub owner: Option<Owner>,
     /// Whether no Gateway object stands behind it: a waypoint that routes ask for.
     pub implied: bool,
-    /// The service account it runs as unless its pods say otherwise: `<gateway>-<class>` (GEP-1762).
+    /// The service account it runs as: `<gateway>-<class>` (GEP-1762). Pods that say otherwise are not its.
     pub service_account: Arc<str>,
     /// The identity of that service account.
     pub identity: SpiffeId,

@@ -16,6 +16,8 @@ pub(super) struct Passes<'a> {
     pub before: bool,
     /// Those of other namespaces.
     pub consumers: &'a [Consumer],
+    /// Where it is not enforced that the Service is reached through its waypoint only, if somewhere.
+    pub not_enforced: Option<String>,
 }
 
 /// A namespace with routes of its own for a Service.
@@ -80,6 +82,7 @@ impl Passes<'_> {
         if parts.is_empty() {
             return None;
         }
+        parts.extend(self.not_enforced.iter().map(|it| format!("it {it}")));
         // Where there is a waypoint for everybody it is about that one alone: that it is bound is read again, and must not be
         // forgotten for a consumer's that is not ready.
         let (bound, by) = match self.waypoint {

@@ -1,21 +1,21 @@
 //! The pods that run a Gateway's proxy, and who they are.
 
+use super::class;
 use super::evaluation::{Evaluation, Value};
-use super::index::IndexKey;
+use super::index::{IndexKey, gateway_of};
 use super::output::ProxyClass;
 use super::reader::Reader;
-use super::settings::Settings;
+use super::settings::{Mode, Settings};
+use super::workload::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
+use crate::resources::{ObjectRef, Pod};
 use fairway_config::model::{ObjectName, SpiffeId};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The pods that run a Gateway's proxy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ProxyPods {
-    /// The identities they have.
-    pub identities: Vec<SpiffeId>,
-    /// All of them that have an address.
+    /// Those that have an address.
     pub pods: Vec<ProxyPod>,
 }
 
@@ -24,30 +24,27 @@ pub(super) struct ProxyPods {
 pub(super) struct ProxyPod {
     pub address: IpAddr,
     pub ready: bool,
-    pub identity: SpiffeId,
     pub node: Arc<str>,
 }
 
-/// Finds the pods labelled as the proxy of a Gateway.
-pub(super) fn pods(reader: &mut Reader<'_>, gateway: &ObjectName) -> Evaluation {
-    let settings = reader.settings();
-    let (mut found, mut identities) = (ProxyPods::default(), BTreeSet::new());
+/// Finds the pods that run the proxy of a Gateway: those that bear its label and run as the service account that is made
+/// for it. A label says nothing by itself: whoever makes a pod writes it.
+pub(super) fn pods(reader: &mut Reader<'_>, gateway: &ObjectName, class: ProxyClass) -> Evaluation {
+    let (mut made, mut found) = (Evaluation::default(), ProxyPods::default());
+    let account = service_account(gateway, class, &reader.settings());
     for it in reader.members(IndexKey::ProxyPods(gateway.clone())).iter() {
         let Some(pod) = reader.pod(&it.object_name()).filter(|it| !it.ended) else { continue };
-        let Some(identity) = settings.identity(&pod.meta.namespace, &pod.service_account) else { continue };
-        identities.insert(identity.clone());
-        found.pods.extend(pod.addresses.first().map(|address| ProxyPod {
-            address: *address,
-            ready: pod.is_ready(),
-            identity,
-            node: pod.node.clone(),
-        }));
+        if pod.service_account != account {
+            continue;
+        }
+        let ready = pod.is_ready();
+        let proxy = |address: &IpAddr| ProxyPod { address: *address, ready, node: pod.node.clone() };
+        found.pods.extend(pod.addresses.first().map(proxy));
     }
-    found.identities = identities.into_iter().collect();
-    match found == ProxyPods::default() {
-        true => Evaluation::default(),
-        false => Evaluation { value: Value::ProxyPods(Arc::new(found)), ..Evaluation::default() },
+    if found != ProxyPods::default() {
+        made.value = Value::ProxyPods(Arc::new(found));
     }
+    made
 }
 
 /// The service account that is made for a Gateway's proxy.
@@ -59,19 +56,51 @@ pub(super) fn service_account(gateway: &ObjectName, class: ProxyClass, settings:
     crate::name::of_proxy(&gateway.name, class).into()
 }
 
-/// The identities under which a Gateway's proxy acts: those of its pods, or before there are any the one they will have.
-pub(super) fn identities(
-    reader: &mut Reader<'_>,
-    gateway: &ObjectName,
-    class: ProxyClass,
-    settings: &Settings,
-) -> Vec<SpiffeId> {
-    let pods = reader.proxy_pods(gateway);
-    match pods.identities.is_empty() {
-        false => pods.identities.clone(),
-        true => settings
-            .identity(&gateway.namespace, &service_account(gateway, class, settings))
-            .into_iter()
-            .collect(),
+/// The identity of a Gateway's proxy: that of the service account that is made for it, whatever pods say of themselves.
+/// None only if the names cannot stand in one.
+pub(super) fn identity(gateway: &ObjectName, class: ProxyClass, settings: &Settings) -> Option<SpiffeId> {
+    settings.identity(&gateway.namespace, &service_account(gateway, class, settings))
+}
+
+/// A pod's word that it runs the proxy of a Gateway of ours.
+pub(super) struct Claim {
+    pub gateway: ObjectName,
+    /// The service account that is made for the proxy.
+    account: Arc<str>,
+    /// Whether it is so: the pod runs as that account.
+    pub holds: bool,
+}
+
+/// What a pod's label says of a Gateway of ours. Other controllers use the label too, and whoever makes a pod writes it.
+pub(super) fn claim(reader: &mut Reader<'_>, pod: &Pod) -> Option<Claim> {
+    let settings = reader.settings();
+    let gateway = ObjectName::new(pod.meta.namespace.clone(), gateway_of(&pod.meta)?.clone());
+    let class = match reader.gateway(&gateway) {
+        Some(it) => class::named(reader, &it.spec.gateway_class_name)?.class,
+        // On one machine a waypoint that routes ask for has no Gateway.
+        None if settings.mode == Mode::Standalone && is_implied(&gateway) => ProxyClass::Waypoint,
+        None => return None,
+    };
+    let account = service_account(&gateway, class, &settings);
+    let holds = pod.service_account == account;
+    Some(Claim { gateway, account, holds })
+}
+
+fn is_implied(gateway: &ObjectName) -> bool {
+    [IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT].contains(&&*gateway.name)
+}
+
+// === impl Claim ===
+
+impl Claim {
+    /// Says of a pod that it is none of the proxies it says it is.
+    pub(super) fn deny(&self, pod: &ObjectRef, account: &str, made: &mut Evaluation) {
+        let message = format!(
+            "the label says that it runs the proxy of Gateway {}, and `{account}` is not the service account of that: \
+             the pod counts as any other",
+            self.gateway
+        );
+        let remedy = format!("take the label away; Fairway makes the pods of proxies, as {}", self.account);
+        made.warn(pod, "spec.serviceAccountName", message, remedy);
     }
 }

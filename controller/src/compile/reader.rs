@@ -5,7 +5,9 @@ use super::evaluation::Value;
 use super::index::IndexKey;
 use super::settings::Settings;
 use super::unit::Unit;
-use super::{backend_tls, binding, certificate, choice, conflict, gateway, proxy, waypoint, workload};
+use super::{
+    authorization, backend_tls, binding, certificate, choice, conflict, gateway, proxy, waypoint, workload,
+};
 use crate::resources::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
     HttpRoute, Kind, ListenerSet, Mesh, Meta, Namespace, ObjectRef, Pod, ReferenceGrant, Resources,
@@ -221,8 +223,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn proxy_pods(&mut self, gateway: &ObjectName) -> Arc<proxy::ProxyPods> {
-        match self.value(Unit::ProxyPods(gateway.clone())) {
+    pub(super) fn proxy_pods(
+        &mut self,
+        gateway: &ObjectName,
+        class: super::ProxyClass,
+    ) -> Arc<proxy::ProxyPods> {
+        match self.value(Unit::ProxyPods(gateway.clone(), class)) {
             Value::ProxyPods(it) => it,
             _ => Arc::default(),
         }
@@ -270,7 +276,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn guarded(&mut self, service: &ObjectName) -> Arc<Vec<ObjectRef>> {
+    /// What a Service that requires its waypoint guards.
+    pub(super) fn guarded(&mut self, service: &ObjectName) -> Arc<authorization::Guarded> {
         match self.value(Unit::Guarded(service.clone())) {
             Value::Guarded(it) => it,
             _ => Arc::default(),

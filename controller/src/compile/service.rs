@@ -7,10 +7,11 @@ use super::passes::{Consumer, Passes};
 use super::reader::Reader;
 use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
+use super::{authorization, grant, proxy};
 use crate::resources::{Kind, ObjectRef, RouteKind, Service, ServiceKind, ServicePort, Transport};
 use fairway_config::model::{
     AppProtocol, Audience, Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol,
-    ObjectName, Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort,
+    ObjectName, Resource, Service as Destination, ServiceKey, ServicePort as DestinationPort, SpiffeId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -171,7 +172,13 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     }
     let consumers = consumers(reader, name);
     let before = service.through_waypoint;
-    let passes = Passes { waypoint: waypoint.as_ref(), required, before, consumers: &consumers };
+    let settings = reader.settings();
+    let not_enforced = match required && settings.capture == Capture::On {
+        true => authorization::not_enforced_at(&reader.guarded(name).beyond, &name.namespace),
+        false => None,
+    };
+    let passes =
+        Passes { waypoint: waypoint.as_ref(), required, before, consumers: &consumers, not_enforced };
     made.statuses.extend(passes.status(&service, name));
     made.resources.push(Resource::Service(Arc::new(Destination {
         key: key(name),
@@ -180,8 +187,8 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         ports: service.tcp_ports().filter_map(|it| destination_port(name, it)).collect(),
         waypoint: passes.waypoint(),
         consumer_waypoints: passes.consumer_waypoints(),
+        routers: if waypoint.is_some() { routers(reader, name) } else { Vec::new() },
     })));
-    let settings = reader.settings();
     if settings.mode == Mode::Standalone && settings.capture == Capture::Off {
         let gateway = waypoint.map_or_else(|| name.clone(), |it| it.gateway.clone());
         made.resources.extend(own_listeners(&service, name, &gateway));
@@ -255,6 +262,26 @@ fn consumers(reader: &mut Reader<'_>, name: &ObjectName) -> Vec<Consumer> {
         Some(Consumer { namespace, ports: ports.listed(), waypoint, before })
     };
     claimed.into_iter().filter_map(consumer).collect()
+}
+
+/// Who is believed when it says that a request for the Service is routed: the proxies of Gateways with a route that may
+/// name it, and the waypoints of namespaces whose routes for it the Service's namespace grants. A route of another
+/// namespace needs no grant to hold for the clients of that (GEP-1294), but without one the Service's own routes hold too.
+fn routers(reader: &mut Reader<'_>, name: &ObjectName) -> Vec<SpiffeId> {
+    let settings = reader.settings();
+    let mut routers = BTreeSet::new();
+    for gateway in reader.members(IndexKey::BackendGateways(name.clone())).iter() {
+        let gateway = gateway.object_name();
+        let Some(plan) = reader.gateway_plan(&gateway) else { continue };
+        routers.extend(proxy::identity(&gateway, plan.class, &settings));
+    }
+    for route in reader.members(IndexKey::ConsumerRoutes(name.clone())).iter() {
+        let service = (Kind::Service, &name.namespace, &*name.name);
+        if grant::permits(reader, (route.kind, &route.namespace), service) {
+            routers.extend(reader.waypoint(&route.namespace).and_then(|it| it.identity.clone()));
+        }
+    }
+    routers.into_iter().collect()
 }
 
 /// Whether connections that pass this claim's route have gone through a waypoint, so that they do not go around the next one.

@@ -28,6 +28,8 @@ pub struct Settings {
     pub waypoint_network: AddressPool,
     /// What fills in addresses and pods.
     pub mode: Mode,
+    /// Whether loopback addresses may be endpoints.
+    pub loopback: Loopback,
     /// The name of the XMesh that stands for this mesh (GEP-3949).
     pub mesh_name: Arc<str>,
 }
@@ -50,6 +52,15 @@ pub enum Mode {
     Kubernetes,
 }
 
+/// Whether loopback addresses may be endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loopback {
+    /// One owner wrote everything, for programs of one machine.
+    Allowed,
+    /// A loopback address is the proxy's own machine, and what listens there is not for others.
+    Refused,
+}
+
 // === impl Settings ===
 
 impl Settings {
@@ -64,6 +75,7 @@ impl Settings {
             default_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             waypoint_network: AddressPool::WAYPOINTS,
             mode: Mode::Standalone,
+            loopback: Loopback::Allowed,
             mesh_name: "fairway".into(),
         }
     }
@@ -74,6 +86,7 @@ impl Settings {
             capture: Capture::On,
             default_addresses: Vec::new(),
             mode: Mode::Kubernetes,
+            loopback: Loopback::Refused,
             ..Self::standalone(trust_domain)
         }
     }

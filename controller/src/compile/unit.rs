@@ -19,8 +19,8 @@ use std::sync::Arc;
 pub(super) enum Unit {
     /// Whether a GatewayClass is ours, and its status.
     Class(Arc<str>),
-    /// Who runs the proxy of a Gateway.
-    ProxyPods(ObjectName),
+    /// Who runs the proxy of a Gateway of this class.
+    ProxyPods(ObjectName, ProxyClass),
     /// Which pods are guarded for a Service that requires its waypoint.
     Guarded(ObjectName),
     /// What a BackendTLSPolicy asks for.
@@ -99,7 +99,7 @@ impl Unit {
             | Self::Mesh(_)
             | Self::Unhandled(_)
             | Self::KeyPair(_)
-            | Self::ProxyPods(_)
+            | Self::ProxyPods(..)
             | Self::Guarded(_)
             | Self::Validation(_) => 0,
             Self::ServiceTls(_) | Self::Workload(_) | Self::GatewayCheck(_) => 1,
@@ -139,11 +139,9 @@ impl Unit {
             Self::Certificate(it) => Life::Sets(vec![IndexKey::CertificateUsers(it.clone())]),
             Self::Shadows(it) => Life::Sets(vec![IndexKey::Wanting(*it)]),
             Self::Waypoint(it) => Life::Sets(vec![IndexKey::WaypointNeed(it.clone())]),
-            Self::HboneListeners => {
-                Life::Sets([ProxyClass::Gateway, ProxyClass::Waypoint].map(IndexKey::Proxies).to_vec())
-            }
+            Self::HboneListeners => Life::Sets(vec![IndexKey::Proxies(ProxyClass::Waypoint)]),
             Self::KeyPair(_)
-            | Self::ProxyPods(_)
+            | Self::ProxyPods(..)
             | Self::ServiceTls(_)
             | Self::Choice(_)
             | Self::ListenerConflicts(_)
@@ -156,7 +154,7 @@ impl Unit {
     pub(super) fn evaluate(&self, reader: &mut Reader<'_>) -> Evaluation {
         match self {
             Self::Class(name) => class::evaluate(reader, name),
-            Self::ProxyPods(gateway) => proxy::pods(reader, gateway),
+            Self::ProxyPods(gateway, class) => proxy::pods(reader, gateway, *class),
             Self::Guarded(service) => authorization::guarded(reader, service),
             Self::Validation(policy) => backend_tls::check(reader, policy),
             Self::ServiceTls(service) => backend_tls::of_service(reader, service),

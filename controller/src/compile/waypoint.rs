@@ -12,7 +12,6 @@ use fairway_config::model::{
     BackendKey, Endpoint, EndpointState, Endpoints, Listener, ListenerKey, ListenerProtocol, ObjectName,
     Resource, SpiffeId,
 };
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -30,8 +29,8 @@ pub(super) struct Waypoint {
     pub bound: bool,
     /// The key of its endpoints.
     pub key: BackendKey,
-    /// Under which identities it acts.
-    pub identities: Vec<SpiffeId>,
+    /// Under which identity it acts.
+    pub identity: Option<SpiffeId>,
 }
 
 /// The key of a waypoint's endpoints.
@@ -48,7 +47,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, namespace: &Arc<str>) -> Evaluat
     let Some(first) = needed_by.first().filter(|_| settings.has_mesh()) else { return made };
     let choice = reader.choice(namespace);
     let (gateway, bound) = (choice.gateway.clone(), choice.bound);
-    let identities = proxy::identities(reader, &gateway, ProxyClass::Waypoint, &settings);
+    let identity = proxy::identity(&gateway, ProxyClass::Waypoint, &settings);
     let key = endpoints_key(&gateway);
     let object = ObjectRef::of(Kind::Gateway, &gateway);
     match (settings.mode, choice.origin) {
@@ -62,7 +61,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, namespace: &Arc<str>) -> Evaluat
             made.index.push((IndexKey::Proxies(ProxyClass::Waypoint), object));
         }
     }
-    made.value = Value::Waypoint(Arc::new(Waypoint { gateway, bound, key, identities }));
+    made.value = Value::Waypoint(Arc::new(Waypoint { gateway, bound, key, identity }));
     made
 }
 
@@ -108,21 +107,20 @@ pub(super) fn endpoints(
     written: &[IpAddr],
     settings: &Settings,
 ) -> Resource {
-    let pods = reader.proxy_pods(gateway);
+    let pods = reader.proxy_pods(gateway, ProxyClass::Waypoint);
+    let identity = proxy::identity(gateway, ProxyClass::Waypoint, settings);
     let mut endpoints: Vec<Endpoint> = pods
         .pods
         .iter()
         .map(|pod| Endpoint {
             address: SocketAddr::new(pod.address, HBONE_PORT),
             state: if pod.ready { EndpointState::Ready } else { EndpointState::Unready },
-            identity: Some(pod.identity.clone()),
+            identity: identity.clone(),
             node: Some(pod.node.clone()).filter(|it| !it.is_empty()),
             hints: None,
         })
         .collect();
     if pods.pods.is_empty() && settings.mode == Mode::Standalone {
-        let account = proxy::service_account(gateway, ProxyClass::Waypoint, settings);
-        let identity = settings.identity(&gateway.namespace, &account);
         endpoints.extend(standalone_addresses(gateway, written, settings).into_iter().map(|address| {
             Endpoint {
                 address: SocketAddr::new(address, HBONE_PORT),
@@ -148,25 +146,14 @@ pub(super) fn standalone_addresses(
     vec![IpAddr::V4(settings.waypoint_network.pick(&gateway.to_string(), 0))]
 }
 
-/// Makes the HBONE listener of every waypoint. Each believes the same proxies when they say that a request is routed,
-/// so all of them are made at once.
+/// Makes the HBONE listener of every waypoint.
 pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
     let mut made = Evaluation::default();
     let settings = reader.settings();
     let waypoints = reader.members(IndexKey::Proxies(ProxyClass::Waypoint));
-    if waypoints.is_empty() {
-        return made;
-    }
-    let mut routers = BTreeSet::new();
-    for class in [ProxyClass::Gateway, ProxyClass::Waypoint] {
-        for it in reader.members(IndexKey::Proxies(class)).iter() {
-            routers.extend(proxy::identities(reader, &it.object_name(), class, &settings));
-        }
-    }
-    let routers: Vec<SpiffeId> = routers.into_iter().collect();
     for it in waypoints.iter() {
         let gateway = it.object_name();
-        let has_pods = !reader.proxy_pods(&gateway).pods.is_empty();
+        let has_pods = !reader.proxy_pods(&gateway, ProxyClass::Waypoint).pods.is_empty();
         let plan = reader.gateway_plan(&gateway);
         let written = plan.as_ref().map(|it| it.addresses.clone()).unwrap_or_default();
         let addresses = match settings.mode {
@@ -188,7 +175,7 @@ pub(super) fn listeners(reader: &mut Reader<'_>) -> Evaluation {
                 addresses: addresses.clone(),
                 port: HBONE_PORT,
                 hostname: None,
-                protocol: ListenerProtocol::Hbone { routers: routers.clone() },
+                protocol: ListenerProtocol::Hbone,
                 backend_certificate: shown.clone(),
             }))
         }));

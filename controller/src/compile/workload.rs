@@ -1,10 +1,10 @@
 //! Pods: who they are, whether they are captured, and who may connect to them.
 
 use super::evaluation::{Evaluation, Value};
-use super::index::{IndexKey, gateway_of};
+use super::index::IndexKey;
 use super::reader::Reader;
 use super::settings::{Capture, Settings};
-use super::{authorization, class};
+use super::{authorization, proxy};
 use crate::resources::{Kind, Meta, ObjectRef, Pod};
 use fairway_config::model::{
     Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload,
@@ -22,6 +22,8 @@ pub(super) const OTHER_IMPLIED_WAYPOINT: &str = "fairway-waypoint";
 pub(super) struct PodIdentity {
     pub identity: SpiffeId,
     pub captured: bool,
+    /// Whether it runs a Gateway or a waypoint of ours.
+    pub is_proxy: bool,
 }
 
 /// Compiles a pod.
@@ -35,14 +37,19 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
         made.error(&object, "spec.serviceAccountName", message, "use lower-case letters, digits and dashes");
         return made;
     };
-    let place = place(reader, &pod, &settings);
+    let claim = proxy::claim(reader, &pod);
+    let is_proxy = claim.as_ref().is_some_and(|it| it.holds);
+    if let Some(it) = claim.filter(|it| !it.holds) {
+        it.deny(&object, &pod.service_account, &mut made);
+    }
+    let place = place(reader, &pod, is_proxy, &settings);
     let captured = place == Place::Captured;
     let (mesh, aside) = match place {
         Place::Captured => (Mesh::Captured(mutual_tls(reader, &pod, &mut made)), None),
         Place::Aside(why) => (Mesh::Outside, Some(why)),
         Place::Outside => (Mesh::Outside, None),
     };
-    made.value = Value::Pod(Arc::new(PodIdentity { identity: identity.clone(), captured }));
+    made.value = Value::Pod(Arc::new(PodIdentity { identity: identity.clone(), captured, is_proxy }));
     // Before it has an address its node's tunnel must know it: capture comes before its first program.
     if pod.addresses.is_empty() && pod.node.is_empty() {
         return made;
@@ -71,7 +78,7 @@ enum Place {
     Aside(Aside),
 }
 
-fn place(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> Place {
+fn place(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &Settings) -> Place {
     if settings.capture == Capture::Off {
         return Place::Outside;
     }
@@ -80,7 +87,7 @@ fn place(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> Place {
         return Place::Outside;
     }
     // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.
-    if runs_our_proxy(reader, pod) {
+    if is_proxy {
         return Place::Aside(Aside::Proxy);
     }
     match (pod.host_network, pod.meta.label(MESH_LABEL)) {
@@ -90,34 +97,37 @@ fn place(reader: &mut Reader<'_>, pod: &Pod, settings: &Settings) -> Place {
     }
 }
 
-/// Whether a pod runs a Gateway or a waypoint of ours. The label alone does not say so: other controllers use it too.
-fn runs_our_proxy(reader: &mut Reader<'_>, pod: &Pod) -> bool {
-    let Some(name) = gateway_of(&pod.meta) else { return false };
-    match reader.gateway(&ObjectName::new(pod.meta.namespace.clone(), name.clone())) {
-        Some(gateway) => class::named(reader, &gateway.spec.gateway_class_name).is_some(),
-        None => [IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT].contains(&&**name),
+/// The namespace's word is the least: its pods may be stricter, not laxer. Nobody's word is permissive, and one that is not
+/// understood is taken as strict.
+fn mutual_tls(reader: &mut Reader<'_>, pod: &Pod, made: &mut Evaluation) -> MutualTls {
+    let object = ObjectRef::new(Kind::Pod, pod.meta.namespace.clone(), &*pod.meta.name);
+    let own = said(&pod.meta, &object, made);
+    let namespace = reader.namespace(&pod.meta.namespace);
+    let least = namespace.and_then(|it| {
+        let object = ObjectRef::new(Kind::Namespace, "", it.meta.name.clone());
+        said(&it.meta, &object, made)
+    });
+    if let (Some(MutualTls::Permissive), Some(MutualTls::Strict)) = (own, least) {
+        let message = "the namespace is strict, so only mTLS is let in";
+        let remedy = "take the label away, or the namespace's";
+        made.warn(&object, format!("metadata.labels[{MUTUAL_TLS_LABEL}]"), message, remedy);
+    }
+    match [own, least].contains(&Some(MutualTls::Strict)) {
+        true => MutualTls::Strict,
+        false => MutualTls::Permissive,
     }
 }
 
-/// The pod's own word, else its namespace's, else permissive. A word that is not understood is taken as strict.
-fn mutual_tls(reader: &mut Reader<'_>, pod: &Pod, made: &mut Evaluation) -> MutualTls {
-    let word =
-        |meta: &Meta| meta.label(MUTUAL_TLS_LABEL).or(meta.annotation(MUTUAL_TLS_LABEL)).map(str::to_owned);
-    let own = word(&pod.meta)
-        .map(|it| (it, ObjectRef::new(Kind::Pod, pod.meta.namespace.clone(), &*pod.meta.name)));
-    let said = own.or_else(|| {
-        let namespace = reader.namespace(&pod.meta.namespace)?;
-        Some((word(&namespace.meta)?, ObjectRef::new(Kind::Namespace, "", namespace.meta.name.clone())))
-    });
-    match said {
-        None => MutualTls::Permissive,
-        Some((word, _)) if word == "permissive" => MutualTls::Permissive,
-        Some((word, _)) if word == "strict" => MutualTls::Strict,
-        Some((word, object)) => {
+/// What a label or an annotation of an object says.
+fn said(meta: &Meta, object: &ObjectRef, made: &mut Evaluation) -> Option<MutualTls> {
+    match meta.label(MUTUAL_TLS_LABEL).or(meta.annotation(MUTUAL_TLS_LABEL))? {
+        "permissive" => Some(MutualTls::Permissive),
+        "strict" => Some(MutualTls::Strict),
+        word => {
             let field = format!("metadata.labels[{MUTUAL_TLS_LABEL}]");
             let message = format!("`{word}` is not understood, so only mTLS is let in");
-            made.error(&object, field, message, "use `strict` or `permissive`");
-            MutualTls::Strict
+            made.error(object, field, message, "use `strict` or `permissive`");
+            Some(MutualTls::Strict)
         }
     }
 }

@@ -112,6 +112,8 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// Whether it shares the node's network.
     pub host_network: bool,
+    /// The addresses of its node, as far as they are said.
+    pub node_addresses: Vec<IpAddr>,
     /// Its `Ready` condition, if it has one.
     pub ready: Option<bool>,
     /// Whether it has ended.
@@ -147,7 +149,9 @@ pub(super) fn port(field: impl Into<String>, number: i32) -> Result<u16, Invalid
 }
 
 pub(super) fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, InvalidObject> {
-    text.parse().map_err(|_| invalid(field, format!("`{text}` is not an IP address")))
+    // An IPv4 address in IPv6 form is that IPv4 address, whoever compares.
+    let parsed: Result<IpAddr, _> = text.parse();
+    parsed.map(|it| it.to_canonical()).map_err(|_| invalid(field, format!("`{text}` is not an IP address")))
 }
 
 // === impl Transport ===
@@ -283,6 +287,10 @@ impl Pod {
         if written.is_empty() {
             written.extend(status.pod_ip.filter(|it| !it.is_empty()));
         }
+        let mut of_node: Vec<String> = status.host_ips.into_iter().flatten().map(|it| it.ip).collect();
+        if of_node.is_empty() {
+            of_node.extend(status.host_ip.filter(|it| !it.is_empty()));
+        }
         let condition = status.conditions.into_iter().flatten().find(|it| it.type_ == "Ready");
         let probes = probe::ports(&spec);
         let mut ports = Vec::new();
@@ -302,6 +310,10 @@ impl Pod {
             node: spec.node_name.unwrap_or_default().into(),
             addresses: written.iter().map(|it| address("status.podIPs", it)).collect::<Result<_, _>>()?,
             host_network: spec.host_network.unwrap_or_default(),
+            node_addresses: of_node
+                .iter()
+                .map(|it| address("status.hostIPs", it))
+                .collect::<Result<_, _>>()?,
             ready: condition.map(|it| it.status == "True"),
             ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             terminating,

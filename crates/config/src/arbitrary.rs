@@ -5,8 +5,8 @@ mod trust;
 
 use crate::model::{
     Affinity, AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint,
-    Endpoint, EndpointState, Endpoints, Hints, HostnamePattern, Listener, ListenerProtocol, Mesh, MutualTls,
-    ObjectName, Reach, Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
+    Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, Listener, ListenerProtocol, Mesh,
+    MutualTls, ObjectName, Reach, Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
 };
 use fairway_policy::{Action, Condition, Rule};
 use proptest::collection::vec;
@@ -82,7 +82,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::TlsPassthrough),
         Just(ListenerProtocol::Tcp),
         Just(ListenerProtocol::Udp),
-        vec(identity(), 0..3).prop_map(|routers| ListenerProtocol::Hbone { routers }),
+        Just(ListenerProtocol::Hbone),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, of(key()))
@@ -121,8 +121,19 @@ pub fn endpoints() -> impl Strategy<Value = Endpoints> {
     );
     let reach = prop_oneof![Just(Reach::Cluster), Just(Reach::Node)];
     let affinity = prop_oneof![Just(Affinity::None), Just(Affinity::Client)];
-    (key(), reach, affinity, vec(endpoint, 0..4))
-        .prop_map(|(backend, reach, affinity, endpoints)| Endpoints { backend, reach, affinity, endpoints })
+    let guard =
+        (key(), vec(socket_address(), 0..3)).prop_map(|(service, endpoints)| Guard { service, endpoints });
+    let (guards, proxies) = (vec(guard, 0..3), vec(socket_address(), 0..3));
+    (key(), reach, affinity, vec(endpoint, 0..4), guards, proxies).prop_map(
+        |(backend, reach, affinity, endpoints, guards, proxies)| Endpoints {
+            backend,
+            reach,
+            affinity,
+            endpoints,
+            guards,
+            proxies,
+        },
+    )
 }
 
 /// A valid certificate, always the same one, under any key.
@@ -151,14 +162,16 @@ pub fn service() -> impl Strategy<Value = Service> {
         .prop_map(|(namespace, ports, waypoint)| ConsumerWaypoint { namespace, ports, waypoint });
     let port = (port(), of(text()), app_protocol(), key())
         .prop_map(|(port, name, protocol, backend)| ServicePort { port, name, protocol, backend });
-    (key(), name(), vec(any::<IpAddr>(), 0..3), vec(port, 0..3), of(key()), vec(consumer, 0..3)).prop_map(
-        |(key, namespace, addresses, ports, waypoint, consumer_waypoints)| Service {
+    let waypoints = (of(key()), vec(consumer, 0..3), vec(identity(), 0..3));
+    (key(), name(), vec(any::<IpAddr>(), 0..3), vec(port, 0..3), waypoints).prop_map(
+        |(key, namespace, addresses, ports, (waypoint, consumer_waypoints, routers))| Service {
             key,
             namespace,
             addresses,
             ports,
             waypoint,
             consumer_waypoints,
+            routers,
         },
     )
 }

@@ -169,7 +169,7 @@ impl Flow {
         }
         let now = worker.moment(Instant::now());
         // There is no knocking at a door of UDP: a client's own datagrams have to try.
-        let caller = Caller { address: Some(key.client.ip().to_canonical()), node: None };
+        let caller = Caller { address: Some(key.client.ip().to_canonical()), ..Caller::default() };
         let picked = pick(&decision.cluster, &caller, rng, now, &[], |endpoint| endpoint.knocked(now));
         let endpoint = picked.ok_or(Refusal::NoEndpoint)?;
         if !sessions.make_room() {

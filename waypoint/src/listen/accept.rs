@@ -128,7 +128,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         worker: worker.clone(),
         origin,
         scheme,
-        caller: Caller { address: Some(peer.ip().to_canonical()), node: None },
+        caller: Caller { address: Some(peer.ip().to_canonical()), ..Caller::default() },
         identity: None,
     };
     match &found.entrance {
@@ -158,7 +158,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         | ListenerProtocol::TlsTerminate(_)
         | ListenerProtocol::TlsPassthrough
         | ListenerProtocol::Udp => {}
-        ListenerProtocol::Hbone { .. } => {
+        ListenerProtocol::Hbone => {
             tokio::task::spawn_local(tunnel::serve(worker.clone(), first.listener.clone(), stream));
         }
         ListenerProtocol::Service { service, port } => {
@@ -169,7 +169,8 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
                 shown: first.listener.backend_certificate.clone(),
                 audience: Some(Audience::Producer),
             };
-            let arrival = arrival(Stage::Http1, Origin::Service(origin), Scheme::Http);
+            let mut arrival = arrival(Stage::Http1, Origin::Service(origin), Scheme::Http);
+            arrival.caller.service = Some(service.clone());
             tokio::task::spawn_local(arrival.serve_service(Transport::Tcp(stream)));
         }
     }

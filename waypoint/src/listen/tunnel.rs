@@ -7,7 +7,7 @@ use crate::table::Tables;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::worker::Worker;
-use fairway_config::model::{Audience, BackendKey, Listener, ListenerProtocol, ObjectName, Scheme, SpiffeId};
+use fairway_config::model::{Audience, BackendKey, Listener, ObjectName, Scheme, SpiffeId};
 use fairway_hbone::server::Settings;
 use fairway_hbone::{ConnectRequest, Request, Routing};
 use http::StatusCode;
@@ -52,26 +52,27 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
         async move {
             let (peer, wish) = (request.peer().clone(), request.wish().clone());
             let serving = worker.serving();
-            let routers = routers(&listener);
-            let admitted = admit(&serving.tables, &worker.settings.gateway, routers, &peer, &wish);
+            let admitted = admit(&serving.tables, &worker.settings.gateway, &peer, &wish);
             drop(serving);
-            let origin = match admitted {
-                Ok(origin) => ServiceOrigin { shown: listener.backend_certificate.clone(), ..origin },
+            let (origin, is_believed) = match admitted {
+                Ok(Admitted { origin, is_believed }) => {
+                    (ServiceOrigin { shown: listener.backend_certificate.clone(), ..origin }, is_believed)
+                }
                 Err(refusal) => {
                     tracing::debug!(%peer, %refusal, "tunnel refused");
                     return request.refuse(refusal.status(), &refusal.to_string());
                 }
             };
             // Only a proxy that is believed can speak for a client elsewhere.
-            let told =
-                wish.forwarded.filter(|_| routers.contains(&peer)).map(|it| it.client.ip().to_canonical());
+            let told = wish.forwarded.filter(|_| is_believed).map(|it| it.client.ip().to_canonical());
             let Ok(tunnel) = request.accept() else { return };
+            let service = Some(origin.service.clone());
             let arrival = Arrival {
                 connection: worker.connections.open(Stage::Http1),
                 worker,
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,
-                caller: Caller { address: told.or(source), node: wish.node },
+                caller: Caller { address: told.or(source), node: wish.node, service },
                 identity: Some(peer),
             };
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;
@@ -84,21 +85,22 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
     }
 }
 
-fn routers(listener: &Listener) -> &[SpiffeId] {
-    match &listener.protocol {
-        ListenerProtocol::Hbone { routers } => routers,
-        _ => &[],
-    }
+/// A tunnel that is taken.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Which Service, and whose routes.
+    pub origin: ServiceOrigin,
+    /// Whether the peer is one of the Service's routers: then what it says of routing and of its client is so.
+    pub is_believed: bool,
 }
 
-/// Decides about a tunnel: which Service, and whose routes.
+/// Decides about a tunnel.
 pub fn admit(
     tables: &Tables,
     waypoint: &ObjectName,
-    routers: &[SpiffeId],
     peer: &SpiffeId,
     wish: &ConnectRequest,
-) -> Result<ServiceOrigin, Refusal> {
+) -> Result<Admitted, Refusal> {
     let address = wish.authority.address().ok_or(Refusal::Name)?;
     let service = tables.service_at(address.ip()).ok_or(Refusal::UnknownService)?;
     let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(Refusal::UnknownPort)?;
@@ -114,20 +116,22 @@ pub fn admit(
     if !is_consumer && !is_ours {
         return Err(Refusal::NotFronted);
     }
-    let audience = if wish.routing == Routing::Done && routers.contains(peer) {
+    let is_believed = service.routers.contains(peer);
+    let audience = if wish.routing == Routing::Done && is_believed {
         None
     } else if is_consumer && is_routed {
         Some(consumer)
     } else {
         Some(Audience::Producer)
     };
-    Ok(ServiceOrigin {
+    let origin = ServiceOrigin {
         service: service.key.clone(),
         port: port.port,
         backend: port.backend.clone(),
         shown: None,
         audience,
-    })
+    };
+    Ok(Admitted { origin, is_believed })
 }
 
 // === impl Refusal ===
@@ -138,6 +142,95 @@ impl Refusal {
             Self::Name => StatusCode::BAD_REQUEST,
             Self::NotFronted => StatusCode::UNAUTHORIZED,
             Self::UnknownService | Self::UnknownPort => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{prefix, resource, route, rule, snapshot, to_service};
+    use crate::upstream::cluster::Registry;
+    use fairway_config::model::{AppProtocol, Resource, Route, Service, ServicePort};
+    use std::net::{IpAddr, SocketAddr};
+
+    fn id(namespace: &str, account: &str) -> SpiffeId {
+        format!("spiffe://cluster.local/ns/{namespace}/sa/{account}").parse().unwrap()
+    }
+
+    fn at(last: u8) -> IpAddr {
+        [10, 96, 0, last].into()
+    }
+
+    fn service(namespace: &str, name: &str, last: u8, routers: &[SpiffeId]) -> Resource {
+        let key = format!("{namespace}/{name}");
+        let backend = format!("{key}:80").into();
+        Resource::Service(Arc::new(Service {
+            key: key.into(),
+            namespace: namespace.into(),
+            addresses: vec![at(last)],
+            ports: vec![ServicePort { port: 80, name: None, protocol: AppProtocol::Http1, backend }],
+            waypoint: Some(BackendKey::of_waypoint(&ObjectName::new(namespace, "waypoint"))),
+            consumer_waypoints: vec![],
+            routers: routers.to_vec(),
+        }))
+    }
+
+    /// The waypoint of `bank`: `ledger` may be routed by the Gateway `edge/public`, `vault` by `edge/other`.
+    fn tables() -> Tables {
+        let bound = Route {
+            attachments: vec![
+                to_service("bank/ledger", None, Audience::Producer),
+                to_service("bank/vault", None, Audience::Producer),
+            ],
+            rules: vec![rule(vec![prefix("/public")], "bank/ledger:80")],
+            ..route("public")
+        };
+        let all = vec![
+            service("bank", "ledger", 1, &[id("edge", "public-fairway")]),
+            service("bank", "vault", 2, &[id("edge", "other-fairway")]),
+            service("bank", "open", 3, &[]),
+            service("shop", "web", 4, &[]),
+            resource(bound),
+        ];
+        Tables::build(&snapshot(all), &mut Registry::default()).unwrap()
+    }
+
+    #[test]
+    fn who_is_believed_is_said_service_by_service() {
+        let tables = tables();
+        for (peer, last, expected) in [
+            (id("edge", "public-fairway"), 1, true),
+            (id("edge", "other-fairway"), 2, true),
+            // A router of another Service, a Gateway of nobody's, a waypoint, a pod, this waypoint itself.
+            (id("edge", "public-fairway"), 2, false),
+            (id("edge", "other-fairway"), 1, false),
+            (id("evil", "g-fairway"), 1, false),
+            (id("evil", "waypoint-fairway-waypoint"), 1, false),
+            (id("evil", "mallory"), 1, false),
+            (id("evil", "public-fairway"), 1, false),
+            (id("edge", "public"), 1, false),
+            (id("bank", "waypoint-fairway-waypoint"), 1, false),
+            (id("edge", "public-fairway"), 3, false),
+        ] {
+            for routing in [Routing::Done, Routing::Pending] {
+                let wish = ConnectRequest { routing, ..ConnectRequest::to(SocketAddr::new(at(last), 80)) };
+                let waypoint = ObjectName::new("bank", "waypoint");
+                let admitted = admit(&tables, &waypoint, &peer, &wish).unwrap();
+                assert_eq!(admitted.is_believed, expected, "{peer} {last}");
+                let skips_routes = admitted.origin.audience.is_none();
+                assert_eq!(skips_routes, expected && routing == Routing::Done, "{peer} {last} {routing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_this_waypoint_s_is_refused_to_everybody() {
+        let tables = tables();
+        for peer in [id("edge", "public-fairway"), id("evil", "mallory"), id("bank", "teller")] {
+            let wish = ConnectRequest::to(SocketAddr::new(at(4), 80));
+            let refused = admit(&tables, &ObjectName::new("bank", "waypoint"), &peer, &wish).unwrap_err();
+            assert_eq!(refused, Refusal::NotFronted, "{peer}");
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::upstream::cluster::Cluster;
 use fairway_config::model::{BackendKey, Service};
-use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::collections::{HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// As many of each are remembered, the newest.
@@ -28,6 +28,18 @@ impl Departed {
     /// A backend has gone.
     pub(super) fn add_cluster(&mut self, cluster: Arc<Cluster>) {
         add(&mut self.clusters, cluster);
+    }
+
+    /// Whether nothing has gone.
+    pub(super) fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.clusters.is_empty()
+    }
+
+    /// Forgets the backends with an endpoint that somebody guards by now: they do not know of it.
+    pub(super) fn forget_guarded(&mut self, guarded: &HashSet<SocketAddr>) {
+        if self.clusters.iter().any(|it| it.reaches(guarded)) {
+            Arc::make_mut(&mut self.clusters).retain(|it| !it.reaches(guarded));
+        }
     }
 
     /// The Service that had this address last.

@@ -3,6 +3,8 @@
 //! Only what a change touches is built anew; the rest is shared with the tables before.
 
 mod departed;
+#[cfg(test)]
+mod guards;
 mod listeners;
 mod places;
 mod service_streams;
@@ -109,7 +111,7 @@ impl Tables {
     /// Whether tunnels arrive here.
     pub fn is_of_waypoint(&self) -> bool {
         let mut listeners = self.sockets().flat_map(|it| it.listeners());
-        listeners.any(|it| matches!(it.listener.protocol, ListenerProtocol::Hbone { .. }))
+        listeners.any(|it| matches!(it.listener.protocol, ListenerProtocol::Hbone))
     }
 
     /// Every socket to accept on.
@@ -257,6 +259,10 @@ impl Tables {
             let cluster =
                 Cluster::new(key.clone(), backend.cloned(), endpoints.map(|it| &**it), &self.shown, registry);
             clusters.insert(key, Arc::new(cluster));
+        }
+        if !self.departed.is_empty() {
+            let guards = snapshot.endpoints.values().flat_map(|it| &it.guards);
+            self.departed.forget_guarded(&guards.flat_map(|it| it.endpoints.iter().copied()).collect());
         }
         registry.sweep();
     }

@@ -131,7 +131,7 @@ fn what_cannot_be_served_is_rejected_with_its_name_and_the_reason() {
     );
     let errors = of(vec![l("a", None, https()), l("b", None, https())]).unwrap_err();
     assert_eq!(errors[0].to_string(), "Listener b: port 80 is taken by listener a with the same hostname");
-    let hbone = || ListenerProtocol::Hbone { routers: vec![] };
+    let hbone = || ListenerProtocol::Hbone;
     assert!(
         of(vec![l("a", Some("a.com"), hbone()), l("b", None, hbone())]).is_err(),
         "tunnels have no hostnames"
@@ -158,6 +158,7 @@ fn a_service_is_found_by_its_address() {
             ports: vec![],
             waypoint: None,
             consumer_waypoints: vec![],
+            routers: vec![],
         }))
     };
     let first = snapshot(vec![service("shop/a", "10.1.0.1"), service("shop/b", "10.1.0.2")]);

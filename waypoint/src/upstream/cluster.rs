@@ -6,8 +6,9 @@ use super::tls::{Security, Shown, TlsClient, TlsClients, Unusable};
 use ahash::HashMap;
 use fairway_config::model::{
     Affinity, AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState,
-    Endpoints, Locality, Reach, SpiffeId,
+    Endpoints, Locality, Reach, ServiceKey, SpiffeId,
 };
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
@@ -17,10 +18,19 @@ pub struct Cluster {
     key: BackendKey,
     backend: Option<Arc<Backend>>,
     security: Security,
+    is_sticky: bool,
+    /// What is open to everybody who is sent to this backend.
+    offer: Offer,
+    /// What else is guarded, and open to those who have asked for a Service that guards it. Few, and mostly none.
+    guarded: Box<[(ServiceKey, Offer)]>,
+}
+
+/// Endpoints that may be chosen.
+#[derive(Debug)]
+struct Offer {
     /// All that serve; first those to choose from.
     serving: Records,
     chosen: usize,
-    is_sticky: bool,
     /// Of a Service that is reached on the client's node only.
     of_nodes: Option<Box<OfNodes>>,
 }
@@ -63,25 +73,24 @@ impl Cluster {
             Some(backend) => registry.tls.security(&backend.security, shown),
             None => Security::Plain,
         };
-        let chosen = endpoints.map(|it| it.choosable(it.family(), &registry.locality)).unwrap_or_default();
-        let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
-        let mut serving: Vec<_> = chosen.iter().map(|it| registry.record(it)).collect();
-        // Those that are left out; `chosen` has the order of `all`.
-        let mut chosen_next = chosen.iter().copied().peekable();
-        for it in all {
-            let is_chosen = chosen_next.next_if(|next| std::ptr::eq(*next, it)).is_some();
-            if !is_chosen && it.state != EndpointState::Unready {
-                serving.push(registry.record(it));
+        let own: Vec<&ServiceKey> = backend.iter().map(|it| &it.service).collect();
+        let open = endpoints.map(|it| it.open_to(&own));
+        let offer = Offer::new(open.as_deref(), registry);
+        let mut guarded = Vec::new();
+        for guard in endpoints.iter().flat_map(|it| &it.guards).filter(|it| !own.contains(&&it.service)) {
+            let asked: Vec<&ServiceKey> = own.iter().copied().chain([&guard.service]).collect();
+            let opened = endpoints.map(|it| it.open_to(&asked));
+            if opened != open {
+                guarded.push((guard.service.clone(), Offer::new(opened.as_deref(), registry)));
             }
         }
         Self {
             key,
-            backend,
             security,
-            serving: serving.into(),
-            chosen: chosen.len(),
             is_sticky: endpoints.is_some_and(|it| it.affinity == Affinity::Client),
-            of_nodes: endpoints.and_then(|it| OfNodes::new(it, registry)).map(Box::new),
+            offer,
+            guarded: guarded.into(),
+            backend,
         }
     }
 
@@ -110,10 +119,16 @@ impl Cluster {
         self.backend.as_ref().and_then(|it| it.via.as_ref())
     }
 
-    /// The endpoints to choose from: see [`Endpoints::choosable`].
+    /// The endpoints to choose from: see [`Endpoints::open_to`] and [`Endpoints::choosable`].
     pub fn candidates(&self, caller: &Caller) -> &[Arc<EndpointRecord>] {
-        let of_node = self.of_nodes.as_ref().and_then(|it| it.of(caller));
-        of_node.unwrap_or_else(|| self.serving.get(..self.chosen).unwrap_or_default())
+        let offer = match &caller.service {
+            Some(asked) if !self.guarded.is_empty() => {
+                let guarded = self.guarded.iter().find(|(service, _)| service == asked);
+                guarded.map_or(&self.offer, |(_, offer)| offer)
+            }
+            _ => &self.offer,
+        };
+        offer.to(caller)
     }
 
     /// Whether a caller meets the same endpoint again.
@@ -123,7 +138,42 @@ impl Cluster {
 
     /// Whether this is still one of its endpoints, so that what goes there may go on.
     pub fn holds(&self, endpoint: &Arc<EndpointRecord>) -> bool {
-        self.serving.iter().any(|it| Arc::ptr_eq(it, endpoint))
+        self.records().any(|it| Arc::ptr_eq(it, endpoint))
+    }
+
+    /// Whether one of its endpoints has one of these addresses.
+    pub fn reaches(&self, addresses: &HashSet<SocketAddr>) -> bool {
+        self.records().any(|it| addresses.contains(&it.address()))
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Arc<EndpointRecord>> {
+        let offers = std::iter::once(&self.offer).chain(self.guarded.iter().map(|(_, offer)| offer));
+        offers.flat_map(|it| &it.serving)
+    }
+}
+
+// === impl Offer ===
+
+impl Offer {
+    fn new(endpoints: Option<&Endpoints>, registry: &mut Registry) -> Self {
+        let chosen = endpoints.map(|it| it.choosable(it.family(), &registry.locality)).unwrap_or_default();
+        let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
+        let mut serving: Vec<_> = chosen.iter().map(|it| registry.record(it)).collect();
+        // Those that are left out; `chosen` has the order of `all`.
+        let mut chosen_next = chosen.iter().copied().peekable();
+        for it in all {
+            let is_chosen = chosen_next.next_if(|next| std::ptr::eq(*next, it)).is_some();
+            if !is_chosen && it.state != EndpointState::Unready {
+                serving.push(registry.record(it));
+            }
+        }
+        let of_nodes = endpoints.and_then(|it| OfNodes::new(it, registry)).map(Box::new);
+        Self { serving: serving.into(), chosen: chosen.len(), of_nodes }
+    }
+
+    fn to(&self, caller: &Caller) -> &[Arc<EndpointRecord>] {
+        let of_node = self.of_nodes.as_ref().and_then(|it| it.of(caller));
+        of_node.unwrap_or_else(|| self.serving.get(..self.chosen).unwrap_or_default())
     }
 }
 
@@ -246,7 +296,7 @@ mod tests {
             (Some("n3"), vec![]),
             (Some("n4"), vec![]),
         ] {
-            let caller = Caller { address: None, node: node.map(Arc::from) };
+            let caller = Caller { node: node.map(Arc::from), ..Caller::default() };
             assert_eq!(hosts_of(cluster.candidates(&caller)), expected, "{node:?}");
         }
     }

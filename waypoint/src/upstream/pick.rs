@@ -298,7 +298,7 @@ mod tests {
         let mut rng = SmallRng::seed_from_u64(7);
         let mut met = HashMap::new();
         for host in 0..100 {
-            let caller = Caller { address: Some([10, 244, 0, host].into()), node: None };
+            let caller = Caller { address: Some([10, 244, 0, host].into()), ..Caller::default() };
             let mut pick =
                 |exclude: &[_]| pick(&cluster, &caller, &mut rng, NOW, exclude, |_| ()).unwrap().clone();
             let own = pick(&[]);

@@ -210,6 +210,7 @@ pub fn service(key: &str, address: IpAddr, port: u16, protocol: AppProtocol) -> 
         ports: vec![ServicePort { port, name: None, protocol, backend: format!("{key}:{port}").into() }],
         waypoint: None,
         consumer_waypoints: vec![],
+        routers: vec![],
     }))
 }
 

@@ -275,6 +275,7 @@ pub(crate) fn service(
         }],
         waypoint: waypoint.map(Into::into),
         consumer_waypoints: Vec::new(),
+        routers: Vec::new(),
     };
     vec![Resource::Service(Arc::new(service)), endpoints_of(&backend, endpoints)]
 }

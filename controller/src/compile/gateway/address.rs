@@ -160,7 +160,7 @@ fn on_one_machine(
     addresses: &mut Addresses,
 ) {
     let settings = reader.settings();
-    let pods = reader.proxy_pods(name);
+    let pods = reader.proxy_pods(name, class);
     if !pods.pods.is_empty() {
         // The proxy has a network of its own.
         pods.pods.iter().for_each(|it| addresses.give(Address::Ip(it.address), Routability::Default));

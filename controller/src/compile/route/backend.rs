@@ -28,7 +28,8 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
     let namespace = it.namespace.map_or_else(|| own.clone(), Arc::from);
     let from = Kind::of_route(draft.kind);
     let target = (Kind::Service, &namespace, it.name);
-    if draft.scope == Scope::Gateway && !grant::permits(draft.reader, (from, &own), target) {
+    let is_granted = grant::permits(draft.reader, (from, &own), target);
+    if draft.scope == Scope::Gateway && !is_granted {
         let message =
             format!("Service {namespace}/{} is in another namespace, which does not grant its use", it.name);
         let remedy = grant::remedy((from, &own), (Kind::Service, &namespace, it.name));
@@ -37,26 +38,63 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
     }
     let name = ObjectName::new(namespace, it.name);
     draft.uses(&name);
-    let Some(service) = draft.reader.service(&name) else {
+    usable(draft, field, &name, it.port).map_err(|defect| {
+        if !is_granted {
+            // What is not there, and what is there and cannot be used, look alike to those whom nobody has granted it.
+            let message = format!(
+                "Service {name} of another namespace is not there, or has no such port that a {from} can use"
+            );
+            let remedy =
+                "correct the reference; a ReferenceGrant for the Service there has the reason told here";
+            draft.unresolved(reason::BACKEND_NOT_FOUND, field, message, remedy);
+            return Unresolved::NotFound;
+        }
+        draft.unresolved(defect.reason, defect.field, defect.message, defect.remedy);
+        defect.unresolved
+    })
+}
+
+/// Why a Service cannot be a backend.
+struct Defect {
+    unresolved: Unresolved,
+    reason: &'static str,
+    field: String,
+    message: String,
+    remedy: String,
+}
+
+/// The backend behind a port of a Service.
+fn usable(
+    draft: &mut Draft<'_, '_>,
+    field: &str,
+    name: &ObjectName,
+    port: Option<i32>,
+) -> Result<BackendKey, Defect> {
+    let from = Kind::of_route(draft.kind);
+    let defect = |unresolved, reason, field: &str, message: String, remedy: &str| {
+        let (field, remedy) = (field.to_owned(), remedy.to_owned());
+        Err(Defect { unresolved, reason, field, message, remedy })
+    };
+    let Some(service) = draft.reader.service(name) else {
         let message = format!("Service {name} does not exist");
-        draft.unresolved(reason::BACKEND_NOT_FOUND, field, message, "create it, or correct the name");
-        return Err(Unresolved::NotFound);
+        let remedy = "create it, or correct the name";
+        return defect(Unresolved::NotFound, reason::BACKEND_NOT_FOUND, field, message, remedy);
     };
     if service.kind == ServiceKind::ExternalName {
         // An alias could lead anywhere, past every grant (kubernetes/kubernetes#103675).
         let message = format!("Service {name} is an ExternalName");
-        draft.unresolved(reason::INVALID_KIND, field, message, "refer to a Service with endpoints");
-        return Err(Unresolved::InvalidKind);
+        let remedy = "refer to a Service with endpoints";
+        return defect(Unresolved::InvalidKind, reason::INVALID_KIND, field, message, remedy);
     }
     let (transport, word) = match draft.kind {
         RouteKind::Udp => (Transport::Udp, "UDP"),
         RouteKind::Http | RouteKind::Grpc | RouteKind::Tls | RouteKind::Tcp => (Transport::Tcp, "TCP"),
     };
-    let found = it.port.and_then(|port| service.ports_over(transport).find(|it| i32::from(it.port) == port));
-    let found = found.and_then(|port| Some((port, service::backend_key(&name, port)?)));
+    let found = port.and_then(|port| service.ports_over(transport).find(|it| i32::from(it.port) == port));
+    let found = found.and_then(|port| Some((port, service::backend_key(name, port)?)));
     let Some((port, key)) = found else {
         let ports: Vec<String> = service.ports_over(transport).map(|it| it.port.to_string()).collect();
-        let message = match it.port {
+        let message = match port {
             Some(port) => format!("Service {name} has no {word} port {port}"),
             None => format!("which port of Service {name}?"),
         };
@@ -64,29 +102,24 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
             true => format!("use a Service with {word} ports"),
             false => format!("use one of its ports: {}", ports.join(", ")),
         };
-        draft.unresolved(reason::BACKEND_NOT_FOUND, format!("{field}.port"), message, remedy);
-        return Err(Unresolved::NotFound);
+        let field = format!("{field}.port");
+        return defect(Unresolved::NotFound, reason::BACKEND_NOT_FOUND, &field, message, &remedy);
+    };
+    let unsupported = |message, remedy| {
+        defect(Unresolved::UnsupportedProtocol, reason::UNSUPPORTED_PROTOCOL, field, message, remedy)
     };
     if transport == Transport::Udp && service::requires_waypoint(&service) {
         let message =
             format!("Service {name} is reached through its waypoint only, which takes no datagrams");
-        let remedy = "take the label off the Service, or choose another Service";
-        draft.unresolved(reason::UNSUPPORTED_PROTOCOL, field, message, remedy);
-        return Err(Unresolved::UnsupportedProtocol);
+        return unsupported(message, "take the label off the Service, or choose another Service");
     }
     let protocol = service::protocol(port);
-    let is_ours = protocol == Protocol::Secure && has_policy(draft, &name, port.port);
+    let is_ours = protocol == Protocol::Secure && has_policy(draft, name, port.port);
     if !is_ours && !can_carry(draft.kind, protocol) {
         let spoken = port.app_protocol.as_deref().unwrap_or_default();
         let message =
             format!("port {} of Service {name} speaks `{spoken}`, which a {from} cannot", port.port);
-        draft.unresolved(
-            reason::UNSUPPORTED_PROTOCOL,
-            field,
-            message,
-            "correct the port's appProtocol, or choose another port",
-        );
-        return Err(Unresolved::UnsupportedProtocol);
+        return unsupported(message, "correct the port's appProtocol, or choose another port");
     }
     Ok(key)
 }

@@ -264,7 +264,7 @@ fn addresses_are_those_asked_for_or_the_machine_s_own() {
 #[test]
 fn a_gateway_with_pods_of_its_own_binds_all_their_addresses() {
     let pod = "\n---\napiVersion: v1\nkind: Pod\nmetadata: { name: p, namespace: edge, labels: { gateway.networking.k8s.io/gateway-name: public } }\n\
-               spec: { serviceAccountName: gw, containers: [] }\nstatus: { podIP: 10.0.0.5 }\n";
+               spec: { serviceAccountName: public-fairway, containers: [] }\nstatus: { podIP: 10.0.0.5 }\n";
     let world = World::plain(&(GATEWAY.to_owned() + pod));
     let Some(Resource::Listener(listener)) = world.resource(ResourceKind::Listener, "edge/public/http")
     else {

@@ -163,3 +163,44 @@ fn a_route_that_leaves_gives_its_port_back() {
     world.remove(&grpc);
     assert_eq!(attachments(&world, "HTTPRoute/shop/h"), [(None, Audience::Producer)]);
 }
+
+const MORE_SERVICES: &str = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: tls, namespace: shop }\nspec: { ports: [{ port: 80, appProtocol: https }] }\n";
+
+#[test]
+fn services_of_others_that_are_there_and_those_that_are_not_are_refused_alike() {
+    let said = |parent: &str, backend: &str, grant: &str| -> (Vec<String>, Vec<String>) {
+        let world = World::captured(&format!(
+            "{SHOP}{OTHER_SERVICES}{MORE_SERVICES}{grant}{}",
+            route("HTTPRoute", "r", "client", parent, backend)
+        ));
+        let names = ["gone", "headless", "alias", "udp", "tls", "web"];
+        // What was asked for may be said back.
+        let plain =
+            |it: String| names.iter().fold(it, |text, name| text.replace(&format!("shop/{name}"), "shop/X"));
+        let conditions = world.status("HTTPRoute client/r").conditions().into_iter();
+        let conditions = conditions
+            .map(|(_, it)| plain(format!("{} {} {}: {}", it.kind, it.status, it.reason, it.message)));
+        let problems = world.problems().into_iter().filter(|it| it.contains("client/r")).map(plain);
+        (conditions.collect(), problems.collect())
+    };
+    let to_web = "name: web, namespace: shop, port: 80";
+    let parents = |grant| {
+        ["gone", "headless", "alias", "udp"]
+            .map(|it| said(&format!("name: {it}, namespace: shop"), to_web, grant))
+    };
+    let backends = |grant| {
+        ["gone, port: 80", "alias, port: 80", "udp, port: 80", "tls, port: 80", "web, port: 99"]
+            .map(|it| said("name: web, namespace: shop", &format!("namespace: shop, name: {it}"), grant))
+    };
+    let nobody = parents("");
+    assert!(nobody.iter().all(|it| *it == nobody[0]), "{nobody:#?}");
+    assert!(nobody[0].0[0].contains("NoMatchingParent"), "{:?}", nobody[0]);
+    let nobody = backends("");
+    assert!(nobody.iter().all(|it| *it == nobody[0]), "{nobody:#?}");
+    assert!(nobody[0].0.iter().any(|it| it.contains("BackendNotFound")), "{:?}", nobody[0]);
+    // Whom the Service's namespace has granted it is told.
+    let grant = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: { name: g, namespace: shop }\n\
+        spec: { from: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: client }], to: [{ group: '', kind: Service }] }\n";
+    assert!(parents(grant)[1].0[0].contains("headless"));
+    assert!(backends(grant)[4].1.iter().any(|it| it.contains("use one of its ports: 80, 81")));
+}

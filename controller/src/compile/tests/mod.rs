@@ -9,6 +9,7 @@ mod endpoints;
 mod fields;
 mod gateways;
 mod influence;
+mod isolation;
 mod l4;
 mod listener_sets;
 mod listeners;
@@ -19,10 +20,11 @@ mod parameters;
 mod properties;
 mod routes;
 mod shadows;
+mod slice_addresses;
 mod waypoints;
 mod workloads;
 
-use super::{Capture, Compiler, Mode, Output, Settings};
+use super::{Capture, Compiler, Loopback, Mode, Output, Settings};
 use crate::resources::Edit;
 use crate::source::{Completion, LastGood, Standalone, objects};
 use crate::status::ObjectStatus;
@@ -49,7 +51,12 @@ impl World {
 
     /// In a cluster: nothing is filled in.
     fn cluster(yaml: &str) -> Self {
-        let settings = Settings { capture: Capture::On, mode: Mode::Kubernetes, ..settings() };
+        let settings = Settings {
+            capture: Capture::On,
+            mode: Mode::Kubernetes,
+            loopback: Loopback::Refused,
+            ..settings()
+        };
         let mut world =
             Self { compiler: Compiler::new(settings), standalone: None, last_good: LastGood::default() };
         world.add(yaml);

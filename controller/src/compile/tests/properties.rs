@@ -3,7 +3,7 @@
 mod pool;
 
 use super::settings;
-use crate::compile::{Capture, Compiler, Mode, Output, Problem, Proxy, Settings};
+use crate::compile::{Capture, Compiler, Loopback, Mode, Output, Problem, Proxy, Settings};
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::source::{Completion, Standalone};
 use crate::status::ObjectStatus;
@@ -88,7 +88,13 @@ fn edits() -> impl Strategy<Value = Vec<Vec<(usize, bool)>>> {
 fn modes() -> impl Strategy<Value = Settings> {
     let capture = prop_oneof![Just(Capture::On), Just(Capture::Off)];
     let mode = prop_oneof![Just(Mode::Standalone), Just(Mode::Kubernetes)];
-    (capture, mode).prop_map(|(capture, mode)| Settings { capture, mode, ..settings() })
+    let loopback = prop_oneof![Just(Loopback::Allowed), Just(Loopback::Refused)];
+    (capture, mode, loopback).prop_map(|(capture, mode, loopback)| Settings {
+        capture,
+        mode,
+        loopback,
+        ..settings()
+    })
 }
 
 fn edit((index, put): (usize, bool)) -> Edit {

@@ -3,8 +3,7 @@
 use super::{GATEWAY, SHOP, World};
 use crate::compile::ProxyClass;
 use fairway_config::model::{
-    Authorization, Backend, EndpointState, Endpoints, Listener, ListenerProtocol, Resource, ResourceKind,
-    Workload,
+    Authorization, Backend, EndpointState, Endpoints, Listener, Resource, ResourceKind, Workload,
 };
 use fairway_policy::{Connection, evaluate};
 use std::sync::Arc;
@@ -16,9 +15,10 @@ const WRITTEN: &str = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Ga
     \x20 gatewayClassName: fairway-waypoint\n  listeners: [{ name: hbone, port: 15008, protocol: HBONE }]\n";
 
 fn pod(namespace: &str, gateway: &str, ready: bool) -> String {
+    let class = if namespace == "edge" { "fairway" } else { "fairway-waypoint" };
     format!(
         "\n---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: wp-{gateway}, namespace: {namespace}, uid: w, labels: {{ gateway.networking.k8s.io/gateway-name: {gateway} }} }}\n\
-         spec: {{ serviceAccountName: special, containers: [] }}\nstatus: {{ podIP: 10.0.0.99, conditions: [{{ type: Ready, status: '{}' }}] }}\n",
+         spec: {{ serviceAccountName: {gateway}-{class}, containers: [] }}\nstatus: {{ podIP: 10.0.0.99, conditions: [{{ type: Ready, status: '{}' }}] }}\n",
         if ready { "True" } else { "False" }
     )
 }
@@ -88,13 +88,14 @@ fn a_waypoint_that_is_not_in_order_is_not_gone_around() {
 }
 
 #[test]
-fn its_endpoints_are_its_pods_with_their_own_identities() {
+fn its_endpoints_are_the_pods_of_its_service_account() {
     for (ready, state) in [(true, EndpointState::Ready), (false, EndpointState::Unready)] {
         let world = World::captured(&format!("{SHOP}{ROUTE}{}", pod("shop", "waypoint", ready)));
         let endpoints = endpoints(&world, "waypoint/shop/waypoint");
         let [endpoint] = &endpoints.endpoints[..] else { panic!("{endpoints:?}") };
         assert_eq!((endpoint.address.to_string().as_str(), endpoint.state), ("10.0.0.99:15008", state));
-        assert_eq!(endpoint.identity.as_ref().unwrap().as_str(), "spiffe://cluster.local/ns/shop/sa/special");
+        let identity = "spiffe://cluster.local/ns/shop/sa/waypoint-fairway-waypoint";
+        assert_eq!(endpoint.identity.as_ref().unwrap().as_str(), identity);
         assert!(listener(&world, "shop/waypoint/mesh").addresses.is_empty(), "it has a network of its own");
         assert_eq!(world.problems().is_empty(), ready, "one that is not ready is said to be so");
     }
@@ -108,19 +109,72 @@ fn without_pods_it_has_an_address_of_its_own_on_this_machine() {
     assert_eq!(listener(&world, "shop/waypoint/mesh").addresses, [address.ip()]);
 }
 
+/// Who is believed to have routed requests for `shop/web`.
+fn routers(world: &World) -> Vec<String> {
+    match world.resource(ResourceKind::Service, "shop/web") {
+        Some(Resource::Service(it)) => {
+            it.routers.iter().map(|it| it.as_str().replace("spiffe://cluster.local/", "")).collect()
+        }
+        _ => panic!("no Service"),
+    }
+}
+
+/// A Gateway of another namespace, and a route there that names `shop/web`.
+fn foreign(parent: &str) -> String {
+    format!(
+        "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: g, namespace: evil }}\nspec:\n\
+         \x20 gatewayClassName: fairway\n  listeners: [{{ name: http, port: 80, protocol: HTTP }}]\n\
+         ---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: r, namespace: evil }}\nspec:\n\
+         \x20 parentRefs: [{{ {parent} }}]\n  rules: [{{ backendRefs: [{{ name: web, namespace: shop, port: 80 }}] }}]\n\
+         ---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: evil, labels: {{ gateway.networking.k8s.io/gateway-name: g }} }}\n\
+         spec: {{ serviceAccountName: mallory, containers: [] }}\nstatus: {{ podIP: 10.0.1.1 }}\n"
+    )
+}
+
+const GRANT: &str = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: { name: g, namespace: shop }\n\
+    spec: { from: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: evil }], to: [{ group: '', kind: Service }] }\n";
+
 #[test]
-fn every_waypoint_believes_every_proxy_of_ours_and_nobody_else() {
-    let world = World::captured(&format!("{SHOP}{ROUTE}---\n{GATEWAY}{}", pod("edge", "public", true)));
-    let ListenerProtocol::Hbone { routers } = &listener(&world, "shop/waypoint/mesh").protocol else {
-        panic!()
-    };
-    let routers: Vec<&str> = routers.iter().map(|it| it.as_str()).collect();
-    assert_eq!(
-        routers,
-        [
-            "spiffe://cluster.local/ns/edge/sa/special",
-            "spiffe://cluster.local/ns/shop/sa/waypoint-fairway-waypoint"
-        ]
+fn whoever_is_believed_to_have_routed_has_been_granted_the_service() {
+    let gateway = ["ns/evil/sa/g-fairway"];
+    let waypoint = ["ns/evil/sa/waypoint-fairway-waypoint"];
+    let to_gateway = "name: g";
+    let to_service = "group: '', kind: Service, name: web, namespace: shop";
+    for (parent, grant, expected) in [
+        (to_gateway, "", &[][..]),
+        (to_gateway, GRANT, &gateway[..]),
+        (to_service, "", &[]),
+        (to_service, GRANT, &waypoint),
+        // A route that is not accepted speaks for nobody.
+        ("name: g, sectionName: gone", GRANT, &[]),
+    ] {
+        let mut world = World::captured(&format!("{}{}{grant}", required(), foreign(parent)));
+        assert_eq!(routers(&world), expected, "{parent} {grant}");
+        if !grant.is_empty() {
+            world.remove(grant);
+            assert!(routers(&world).is_empty(), "{parent}: a grant that is taken back");
+        }
+    }
+}
+
+#[test]
+fn the_gateways_of_a_service_s_own_routes_are_believed() {
+    let route = ROUTE.replace("{ group: '', kind: Service, name: web }", "{ name: public, namespace: edge }");
+    let world = World::captured(&format!("{}{route}---\n{GATEWAY}", required()));
+    assert_eq!(routers(&world), ["ns/edge/sa/public-fairway"]);
+}
+
+#[test]
+fn a_pod_with_the_label_of_a_proxy_and_another_account_is_a_problem_and_no_proxy() {
+    let labelled = pod("shop", "waypoint", true).replace("waypoint-fairway-waypoint", "special");
+    let world = World::captured(&format!("{}{labelled}", required()));
+    let endpoints = endpoints(&world, "waypoint/shop/waypoint");
+    assert!(endpoints.endpoints.iter().all(|it| it.address.ip().to_string() != "10.0.0.99"), "{endpoints:?}");
+    assert_eq!(allowed(&world, Some("special"), 8080), Some(false));
+    let problems = world.problems();
+    assert!(
+        problems.iter().any(|it| it.contains("Pod shop/wp-waypoint") && it.contains("`special`")),
+        "{problems:?}"
     );
 }
 
@@ -154,16 +208,6 @@ fn the_pods_behind_it_refuse_whoever_is_not_its_waypoint() {
     };
     let Workload { authorizations, .. } = &**workload;
     assert_eq!(authorizations[0].as_str(), "waypoint-required/shop/web");
-    let Some(Resource::Authorization(it)) =
-        world.resource(ResourceKind::Authorization, "waypoint-required/shop/web")
-    else {
-        panic!()
-    };
-    let allowed = |peer: Option<&str>, port| {
-        let peer = peer.map(|it| format!("spiffe://cluster.local/ns/shop/sa/{it}").parse().unwrap());
-        let it: &Authorization = it;
-        evaluate([(&it.name, Some(it))], Connection { peer: peer.as_ref(), port }).is_allowed()
-    };
     let waypoint = Some("waypoint-fairway-waypoint");
     for (peer, port, expected) in [
         (waypoint, 8080, true),
@@ -174,8 +218,52 @@ fn the_pods_behind_it_refuse_whoever_is_not_its_waypoint() {
         // A port that is not the Service's.
         (Some("client"), 7000, true),
     ] {
-        assert_eq!(allowed(peer, port), expected, "{peer:?} {port}");
+        assert_eq!(allowed(&world, peer, port), Some(expected), "{peer:?} {port}");
     }
+}
+
+/// Whether a service account of `shop` is let in at a port of the pods behind `shop/web`; none if nothing guards them.
+fn allowed(world: &World, peer: Option<&str>, port: u16) -> Option<bool> {
+    let Resource::Authorization(it) =
+        world.resource(ResourceKind::Authorization, "waypoint-required/shop/web")?
+    else {
+        return None;
+    };
+    let peer = peer.map(|it| format!("spiffe://cluster.local/ns/shop/sa/{it}").parse().unwrap());
+    let it: &Authorization = it;
+    Some(evaluate([(&it.name, Some(it))], Connection { peer: peer.as_ref(), port }).is_allowed())
+}
+
+#[test]
+fn a_service_guards_no_pods_of_other_namespaces_and_says_so() {
+    let dos = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: dos, namespace: evil, labels: { fairway.dev/waypoint: required } }\n\
+        spec: { ports: [{ name: http, port: 80 }] }\n\
+        ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: { name: s, namespace: evil, labels: { kubernetes.io/service-name: dos } }\n\
+        addressType: IPv4\nendpoints: [{ addresses: [10.0.0.1] }]\nports: [{ name: http, port: 8080 }]\n";
+    let before = World::captured(SHOP);
+    let world = World::captured(&format!("{SHOP}{dos}"));
+    let workload = |world: &World| world.resource(ResourceKind::Workload, "shop/web-1").cloned();
+    assert_eq!(workload(&world), workload(&before));
+    let message = world.message("Service evil/dos", "fairway.dev/ThroughWaypoint");
+    let expected = "it cannot be enforced at 10.0.0.1: no pod of namespace evil has that address";
+    assert!(message.ends_with(expected), "{message}");
+    assert!(world.problems().iter().any(|it| it.contains("cannot be enforced at 10.0.0.1")));
+}
+
+#[test]
+fn endpoints_say_which_services_guard_them_at_which_ports_whosesoever_they_are() {
+    let sibling = "\n---\napiVersion: v1\nkind: Service\nmetadata: { name: web-v1, namespace: shop }\nspec:\n  selector: { app: web }\n\
+        \x20 ports: [{ name: http, port: 80, targetPort: 8080 }, { name: metrics, port: 90, targetPort: 9999 }]\n";
+    let world = World::captured(&format!("{}{sibling}", required()));
+    let guards = |key: &str| -> Vec<String> {
+        let guards = &endpoints(&world, key).guards;
+        guards.iter().map(|it| format!("{} {:?}", it.service, it.endpoints)).collect()
+    };
+    assert_eq!(guards("shop/web:80"), ["shop/web [10.0.0.1:8080]"]);
+    assert_eq!(guards("shop/web-v1:80"), ["shop/web [10.0.0.1:8080]"]);
+    assert!(guards("shop/web-v1:90").is_empty());
+    let world = World::captured(&format!("{SHOP}{sibling}"));
+    assert!(endpoints(&world, "shop/web-v1:80").guards.is_empty(), "nothing requires a waypoint");
 }
 
 #[test]

@@ -36,27 +36,52 @@ fn labels_say_whether_a_pod_is_in_the_mesh_and_how() {
         ("fairway.dev/mesh: enabled, fairway.dev/mtls: strict", "", "", STRICT, false),
         ("fairway.dev/mesh: enabled", "fairway.dev/mtls: strict", "", STRICT, false),
         (
+            "fairway.dev/mesh: enabled, fairway.dev/mtls: permissive",
+            "fairway.dev/mtls: strict",
+            "",
+            STRICT,
+            false,
+        ),
+        // The namespace's word is the least.
+        (
             "fairway.dev/mesh: enabled, fairway.dev/mtls: strict",
             "fairway.dev/mtls: permissive",
             "",
-            CAPTURED,
-            false,
+            STRICT,
+            true,
+        ),
+        (
+            "fairway.dev/mesh: enabled, fairway.dev/mtls: always",
+            "fairway.dev/mtls: permissive",
+            "",
+            STRICT,
+            true,
         ),
         ("fairway.dev/mesh: enabled", "fairway.dev/mtls: Strict", "", STRICT, true),
         ("fairway.dev/mesh: enabled, fairway.dev/mtls: always", "", "", STRICT, true),
         (
             "fairway.dev/mesh: enabled",
             "gateway.networking.k8s.io/gateway-name: waypoint",
-            "",
+            "serviceAccountName: waypoint-fairway-waypoint,",
             Mesh::Outside,
             false,
         ),
         (
             "fairway.dev/mesh: enabled",
             "gateway.networking.k8s.io/gateway-name: public",
-            "",
+            "serviceAccountName: public-fairway,",
             Mesh::Outside,
             false,
+        ),
+        // A label alone makes no proxy, nor does the account of another.
+        ("fairway.dev/mesh: enabled", "gateway.networking.k8s.io/gateway-name: waypoint", "", CAPTURED, true),
+        ("fairway.dev/mesh: enabled", "gateway.networking.k8s.io/gateway-name: public", "", CAPTURED, true),
+        (
+            "fairway.dev/mesh: enabled, fairway.dev/mtls: strict",
+            "gateway.networking.k8s.io/gateway-name: public",
+            "serviceAccountName: public-fairway-waypoint,",
+            STRICT,
+            true,
         ),
         ("fairway.dev/mesh: enabled", "gateway.networking.k8s.io/gateway-name: other", "", CAPTURED, false),
     ] {
@@ -69,7 +94,9 @@ fn labels_say_whether_a_pod_is_in_the_mesh_and_how() {
         ));
         let found = workload(&world, "a/p");
         assert_eq!(found.mesh, expected, "{namespace} / {pod} / {spec}");
-        assert_eq!(found.identity.as_str(), "spiffe://cluster.local/ns/a/sa/default");
+        let account =
+            spec.strip_prefix("serviceAccountName: ").map_or("default", |it| it.trim_end_matches(','));
+        assert_eq!(found.identity.as_str(), format!("spiffe://cluster.local/ns/a/sa/{account}"));
         assert_eq!(!world.problems().is_empty(), complaint, "{:?}", world.problems());
     }
 }
@@ -83,7 +110,7 @@ fn a_pod_that_is_set_aside_from_the_mesh_of_its_namespace_says_why() {
         (
             "fairway.dev/mesh: enabled",
             "gateway.networking.k8s.io/gateway-name: waypoint, fairway.dev/mesh: disabled",
-            "",
+            "serviceAccountName: waypoint-fairway-waypoint,",
             Some(Aside::Proxy),
         ),
         // Where there is no mesh nobody is set aside from it.
@@ -97,6 +124,25 @@ fn a_pod_that_is_set_aside_from_the_mesh_of_its_namespace_says_why() {
         ));
         assert_eq!(workload(&world, "a/p").aside, aside, "{namespace} / {pod} / {spec}");
     }
+}
+
+#[test]
+fn in_a_cluster_no_pod_is_a_proxy_without_its_gateway() {
+    let world = |gateway: &str| {
+        World::cluster(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: a, labels: {{ fairway.dev/mesh: enabled, fairway.dev/mtls: strict }} }}\n---\n\
+             apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: a, labels: {{ gateway.networking.k8s.io/gateway-name: waypoint }} }}\n\
+             spec: {{ serviceAccountName: waypoint-fairway-waypoint, containers: [] }}\nstatus: {{ podIP: 10.0.0.7 }}\n---\n\
+             apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{ name: fairway-waypoint }}\n\
+             spec: {{ controllerName: fairway.dev/controller }}\n---\n\
+             apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {gateway}, namespace: a }}\n\
+             spec: {{ gatewayClassName: fairway-waypoint, listeners: [{{ name: mesh, port: 15008, protocol: HBONE }}] }}\n"
+        ))
+    };
+    assert_eq!(workload(&world("waypoint"), "a/p").aside, Some(Aside::Proxy));
+    let without = world("another");
+    let found = workload(&without, "a/p");
+    assert_eq!((found.mesh, found.aside), (STRICT, None));
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn of_listener(listener: &Listener, own: Point, edges: &mut Vec<Edge>) {
         ListenerProtocol::Service { service, .. } => {
             edges.push((own, Point::Routed(service.clone(), Audience::Producer)));
         }
-        ListenerProtocol::Hbone { .. } => {
+        ListenerProtocol::Hbone => {
             edges.push((own, Point::Namespace(listener.gateway.namespace.clone())));
         }
         ListenerProtocol::Http

@@ -72,7 +72,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
     let (mut routed, mut listeners) = (BTreeSet::new(), BTreeSet::new());
     let is_waypoint = |it: &Resource| match it {
         Resource::Listener(it) => {
-            it.gateway.to_string() == gateway && matches!(it.protocol, ListenerProtocol::Hbone { .. })
+            it.gateway.to_string() == gateway && matches!(it.protocol, ListenerProtocol::Hbone)
         }
         _ => false,
     };
@@ -213,8 +213,8 @@ proptest! {
 fn bookshop() -> World {
     world(vec![
         listener("shop/gw", "x", ListenerProtocol::Https(tls("shop/tls1"))),
-        listener("shop/wp", "mesh", ListenerProtocol::Hbone { routers: Vec::new() }),
-        listener("blog/wp", "mesh", ListenerProtocol::Hbone { routers: Vec::new() }),
+        listener("shop/wp", "mesh", ListenerProtocol::Hbone),
+        listener("blog/wp", "mesh", ListenerProtocol::Hbone),
         certificate("shop/tls1"),
         certificate("shop/tls2"),
         route("front", vec![at_listener("shop/gw/x")], vec![rule("/", &["shop/b:80"], Some("blog/c:80"))]),

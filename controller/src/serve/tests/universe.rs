@@ -153,6 +153,7 @@ pub(crate) fn service(
         ports: (80..).zip(backends).map(port).collect(),
         waypoint: waypoint.map(BackendKey::from),
         consumer_waypoints: consumers.iter().map(consumer).collect(),
+        routers: vec![],
     }))
 }
 
@@ -218,7 +219,7 @@ fn resource() -> impl Strategy<Value = Resource> {
     let one_of_backends = || select(&BACKENDS[..]);
     let protocol = prop_oneof![
         Just(ListenerProtocol::Http),
-        Just(ListenerProtocol::Hbone { routers: vec![] }),
+        Just(ListenerProtocol::Hbone),
         select(vec!["shop/tls1", "shop/tls2"]).prop_map(|it| {
             ListenerProtocol::Https(TlsTermination { certificates: vec![it.into()], clients: None })
         }),

@@ -2,6 +2,8 @@
 
 use super::{Affinity, BackendKey, BackendSecurity, Hints, Reach, ServiceKey};
 use fairway_identity::SpiffeId;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -47,6 +49,21 @@ pub struct Endpoints {
     pub affinity: Affinity,
     /// All of them, also those that are not ready; those of the Service's own family of addresses first.
     pub endpoints: Vec<Endpoint>,
+    /// Which of them are guarded, and for which Services; one entry for each of those.
+    pub guards: Vec<Guard>,
+    /// Those that are Gateways or waypoints of Fairway. Pods may connect to them; no Gateway or waypoint goes there.
+    pub proxies: Vec<SocketAddr>,
+}
+
+/// Endpoints behind a Service that is reached through its waypoint only (its label `fairway.dev/waypoint: required`),
+/// whichever Service's endpoints they are besides. A proxy goes to a guarded endpoint for what was asked of one of the
+/// Services that guard it, or was routed to one of them, and for nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The Service that requires its waypoint.
+    pub service: ServiceKey,
+    /// The guarded endpoints.
+    pub endpoints: Vec<SocketAddr>,
 }
 
 /// One endpoint.
@@ -73,4 +90,32 @@ pub enum EndpointState {
     Draining,
     /// Not ready.
     Unready,
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// Those that a proxy may go to for what was asked of one of these Services or routed to one of them: all that nobody
+    /// guards, those that one of these Services guards, and never another proxy.
+    pub fn open_to(&self, services: &[&ServiceKey]) -> Cow<'_, Self> {
+        if self.guards.is_empty() && self.proxies.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let proxies: HashSet<&SocketAddr> = self.proxies.iter().collect();
+        let (opened, guarded): (Vec<&Guard>, Vec<&Guard>) =
+            self.guards.iter().partition(|it| services.contains(&&it.service));
+        let opened: HashSet<&SocketAddr> = opened.into_iter().flat_map(|it| &it.endpoints).collect();
+        let guarded: HashSet<&SocketAddr> = guarded.into_iter().flat_map(|it| &it.endpoints).collect();
+        let is_open = |it: &&Endpoint| {
+            !proxies.contains(&it.address) && (opened.contains(&it.address) || !guarded.contains(&it.address))
+        };
+        let endpoints = self.endpoints.iter().filter(is_open).cloned().collect();
+        Cow::Owned(Self {
+            backend: self.backend.clone(),
+            endpoints,
+            guards: vec![],
+            proxies: vec![],
+            ..*self
+        })
+    }
 }

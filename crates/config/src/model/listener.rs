@@ -1,7 +1,6 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
 use super::{CertificateKey, ClientValidation, HostnamePattern, ListenerKey, ObjectName, ServiceKey};
-use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,10 +41,7 @@ pub enum ListenerProtocol {
     /// Datagrams (a UDPRoute).
     Udp,
     /// Tunnels from ztunnels, other waypoints and gateways; the Service is the CONNECT authority.
-    Hbone {
-        /// Proxies whose word "already routed" is believed (GEP-1294: a request is routed once).
-        routers: Vec<SpiffeId>,
-    },
+    Hbone,
     /// A Service's own address, in plain bytes: how a machine without capture (standalone) reaches Service-bound routes.
     Service {
         /// The Service.

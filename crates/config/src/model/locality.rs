@@ -73,7 +73,14 @@ impl Locality {
 impl Endpoints {
     /// Endpoints of which any will do for anybody.
     pub fn of_anybody(backend: BackendKey, endpoints: Vec<Endpoint>) -> Self {
-        Self { backend, reach: Reach::Cluster, affinity: Affinity::None, endpoints }
+        Self {
+            backend,
+            reach: Reach::Cluster,
+            affinity: Affinity::None,
+            endpoints,
+            guards: Vec::new(),
+            proxies: Vec::new(),
+        }
     }
 
     /// The endpoints of a family that clients there are sent to: the ready ones that are near, or all that are ready, or

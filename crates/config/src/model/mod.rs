@@ -19,7 +19,7 @@ mod service;
 mod trust;
 mod workload;
 
-pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints};
+pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use certificate::{Certificate, InvalidCertificate, Validity};
 pub use filter::{
     CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Scheme,

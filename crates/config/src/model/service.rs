@@ -1,6 +1,7 @@
 //! A Service as a destination that clients dial.
 
 use super::{AppProtocol, BackendKey, ServiceKey};
+use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ pub struct Service {
     pub waypoint: Option<BackendKey>,
     /// Waypoints of client namespaces that have consumer routes for it.
     pub consumer_waypoints: Vec<ConsumerWaypoint>,
+    /// Who is believed when it says that a request for this Service is routed already, and for whom it speaks: Gateways
+    /// with a route that may name the Service, and waypoints of namespaces that it grants its use.
+    pub routers: Vec<SpiffeId>,
 }
 
 /// A Service's port.

@@ -3,7 +3,7 @@
 use super::invalid::{Invalid, each, optional, required};
 use super::{trust, value};
 use crate::model::{
-    Affinity, AppProtocol, Backend, BackendKey, Endpoint, EndpointState, Endpoints, Hints, Reach,
+    Affinity, AppProtocol, Backend, BackendKey, Endpoint, EndpointState, Endpoints, Guard, Hints, Reach,
 };
 use crate::proto;
 use std::net::SocketAddr;
@@ -64,6 +64,8 @@ pub(super) fn encode_endpoints(endpoints: &Endpoints) -> proto::Endpoints {
         endpoints: endpoints.endpoints.iter().map(encode_endpoint).collect(),
         node_only: endpoints.reach == Reach::Node,
         sticky: endpoints.affinity == Affinity::Client,
+        guards: endpoints.guards.iter().map(encode_guard).collect(),
+        proxies: endpoints.proxies.iter().map(value::encode_socket_address).collect(),
     }
 }
 
@@ -73,6 +75,22 @@ pub(super) fn decode_endpoints(message: proto::Endpoints) -> Result<Endpoints, I
         reach: if message.node_only { Reach::Node } else { Reach::Cluster },
         affinity: if message.sticky { Affinity::Client } else { Affinity::None },
         endpoints: each(message.endpoints, "endpoints", decode_endpoint)?,
+        guards: each(message.guards, "guards", decode_guard)?,
+        proxies: each(message.proxies, "proxies", value::socket_address)?,
+    })
+}
+
+fn encode_guard(guard: &Guard) -> proto::Guard {
+    proto::Guard {
+        service: guard.service.to_string(),
+        endpoints: guard.endpoints.iter().map(value::encode_socket_address).collect(),
+    }
+}
+
+fn decode_guard(message: proto::Guard) -> Result<Guard, Invalid> {
+    Ok(Guard {
+        service: value::key(message.service).map_err(|it| it.within("service"))?,
+        endpoints: each(message.endpoints, "endpoints", value::socket_address)?,
     })
 }
 

@@ -13,9 +13,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         ListenerProtocol::TlsPassthrough => Protocol::TlsPassthrough(proto::TlsPassthrough {}),
         ListenerProtocol::Tcp => Protocol::Tcp(proto::PlainTcp {}),
         ListenerProtocol::Udp => Protocol::Udp(proto::PlainUdp {}),
-        ListenerProtocol::Hbone { routers } => {
-            Protocol::Hbone(proto::Hbone { routers: routers.iter().map(ToString::to_string).collect() })
-        }
+        ListenerProtocol::Hbone => Protocol::Hbone(proto::Hbone {}),
         ListenerProtocol::Service { service, port } => {
             Protocol::Service(proto::ServiceAddress { service: service.to_string(), port: (*port).into() })
         }
@@ -72,9 +70,7 @@ fn protocol(message: Protocol) -> Result<ListenerProtocol, Invalid> {
         Protocol::TlsPassthrough(proto::TlsPassthrough {}) => ListenerProtocol::TlsPassthrough,
         Protocol::Tcp(proto::PlainTcp {}) => ListenerProtocol::Tcp,
         Protocol::Udp(proto::PlainUdp {}) => ListenerProtocol::Udp,
-        Protocol::Hbone(hbone) => {
-            ListenerProtocol::Hbone { routers: each(hbone.routers, "hbone.routers", value::identity)? }
-        }
+        Protocol::Hbone(proto::Hbone {}) => ListenerProtocol::Hbone,
         Protocol::Service(address) => ListenerProtocol::Service {
             service: value::key(address.service).map_err(|it| it.within("service.service"))?,
             port: value::port(address.port).map_err(|it| it.within("service.port"))?,

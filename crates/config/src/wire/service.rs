@@ -14,6 +14,7 @@ pub(super) fn encode(service: &Service) -> proto::Service {
         ports: service.ports.iter().map(encode_port).collect(),
         waypoint: service.waypoint.as_ref().map(ToString::to_string),
         consumer_waypoints: service.consumer_waypoints.iter().map(encode_consumer).collect(),
+        routers: service.routers.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -25,6 +26,7 @@ pub(super) fn decode(message: proto::Service) -> Result<Service, Invalid> {
         ports: each(message.ports, "ports", decode_port)?,
         waypoint: optional(message.waypoint, "waypoint", value::key)?,
         consumer_waypoints: each(message.consumer_waypoints, "consumer_waypoints", decode_consumer)?,
+        routers: each(message.routers, "routers", value::identity)?,
     })
 }
 

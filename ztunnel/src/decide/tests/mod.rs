@@ -59,6 +59,7 @@ fn service(name: &str, ip_address: &str, waypoint: Option<&str>, consumers: &[(&
                 waypoint: (*waypoint).into(),
             })
             .collect(),
+        routers: vec![],
     }
 }
 

@@ -51,11 +51,19 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
                 "app: other, gateway.networking.k8s.io/gateway-name: waypoint",
                 "serviceAccountName: two, containers: []",
             ),
+            (
+                "app: x, gateway.networking.k8s.io/gateway-name: waypoint",
+                "serviceAccountName: waypoint-fairway-waypoint, containers: []",
+            ),
+            (
+                "app: x, gateway.networking.k8s.io/gateway-name: g",
+                "serviceAccountName: g-fairway, containers: []",
+            ),
             ("gateway.networking.k8s.io/gateway-name: g", "hostNetwork: true, containers: []"),
         ] {
             add(&format!(
                 "apiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ {labels} }} }}\nspec: {{ {spec} }}\n\
-                 status: {{ podIP: {address}, conditions: [{{ type: Ready, status: 'True' }}] }}"
+                 status: {{ podIP: {address}, hostIP: 10.0.0.9, conditions: [{{ type: Ready, status: 'True' }}] }}"
             ));
         }
     }
@@ -71,6 +79,10 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
         (
             "t",
             "ports: [{ name: p, port: 2 }], endpoints: [{ addresses: [10.0.0.3], conditions: { ready: false } }]",
+        ),
+        (
+            "s",
+            "ports: [{ name: p, port: 8080 }], endpoints: [{ addresses: [10.0.0.1] }, { addresses: [10.1.0.1] }, { addresses: [127.0.0.1] }, { addresses: [192.0.2.7] }]",
         ),
     ] {
         let (ports, endpoints) = body.split_once(", endpoints").unwrap();
@@ -166,6 +178,10 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
              spec: {{ from: [{{ group: gateway.networking.k8s.io, kind: {from}, namespace: a }}], to: [{{ group: '', {to} }}] }}"
         ));
     }
+    add(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: { name: h, namespace: b }\n\
+         spec: { from: [{ group: '', kind: Service, namespace: a }], to: [{ group: '', kind: Pod }] }",
+    );
     for (namespace, listeners) in [
         ("a", "[{ name: e, port: 85, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }]"),
         ("a", "[{ name: e, port: 81, protocol: TCP }, { name: f, port: 80, protocol: HTTP }]"),

@@ -19,7 +19,7 @@ fn endpoint(host: u8, state: EndpointState, node: &str, nodes: &[&str], zones: &
 }
 
 fn endpoints(reach: Reach, endpoints: Vec<Endpoint>) -> Endpoints {
-    Endpoints { backend: "shop/web:80".into(), reach, affinity: Affinity::None, endpoints }
+    Endpoints { reach, ..Endpoints::of_anybody("shop/web:80".into(), endpoints) }
 }
 
 fn chosen(endpoints: &Endpoints, node: &str, zone: &str) -> Vec<u8> {

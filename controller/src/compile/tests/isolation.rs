@@ -1,0 +1,343 @@
+//! Two tenants with arbitrary objects, each with a namespace: nothing that one of them writes changes what is made for the
+//! other, unless an object of the other allows it.
+
+use super::settings;
+use crate::compile::{Capture, Compiler, Loopback, Mode, Settings};
+use crate::resources::{Edit, Object, ObjectRef, ServiceKind};
+use crate::source::objects;
+use fairway_config::model::{Resource, ResourceKey, Service};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::LazyLock;
+
+/// The cluster's own: classes, the API server's Service, and a pod on the network of each node.
+const CLUSTER: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: fairway }
+spec: { controllerName: fairway.dev/controller }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: fairway-waypoint }
+spec: { controllerName: fairway.dev/controller }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: kubernetes, namespace: default }
+spec: { clusterIP: 10.1.9.1, ports: [{ name: https, port: 443 }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: kubernetes, namespace: default, labels: { kubernetes.io/service-name: kubernetes } }
+addressType: IPv4
+ports: [{ name: https, port: 6443 }]
+endpoints: [{ addresses: [192.0.2.1] }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: proxy-n1, namespace: kube-system }
+spec: { hostNetwork: true, nodeName: n1, containers: [] }
+status: { podIP: 192.0.2.9, hostIP: 192.0.2.9 }
+";
+
+/// What a tenant may write of the kinds that both write; `OTHER` is the other's namespace. Addresses of pods and Services are
+/// given by the cluster, each once; what a slice says is the tenant's to choose.
+fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
+    let mut all = Vec::new();
+    for labels in ["", "fairway.dev/mesh: enabled", "fairway.dev/mesh: enabled, fairway.dev/mtls: strict"] {
+        all.push(format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {ns}, labels: {{ {labels} }} }}"
+        ));
+    }
+    for (name, host) in [("s", 1), ("t", 2)] {
+        for (labels, spec) in [
+            ("", format!("clusterIP: 10.1.{net}.{host}, selector: {{ app: x }}")),
+            (
+                "fairway.dev/waypoint: required",
+                format!("clusterIP: 10.1.{net}.{host}, selector: {{ app: x }}"),
+            ),
+            ("fairway.dev/waypoint: required", format!("clusterIP: 10.1.{net}.{host}")),
+            ("", "clusterIP: None".to_owned()),
+        ] {
+            all.push(format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: {ns}, labels: {{ {labels} }} }}\n\
+                 spec: {{ {spec}, ports: [{{ name: p, port: 80, targetPort: 8080 }}] }}"
+            ));
+        }
+    }
+    for (name, host) in [("p", 1), ("q", 2)] {
+        for (labels, account) in [
+            ("app: x", "one"),
+            ("app: x, fairway.dev/mtls: permissive", "one"),
+            ("app: z, gateway.networking.k8s.io/gateway-name: g", "g-fairway"),
+            ("app: z, gateway.networking.k8s.io/gateway-name: waypoint", "waypoint-fairway-waypoint"),
+            ("app: x, gateway.networking.k8s.io/gateway-name: w", "mallory"),
+        ] {
+            all.push(format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: {ns}, labels: {{ {labels} }} }}\n\
+                 spec: {{ serviceAccountName: {account}, nodeName: n1, containers: [] }}\n\
+                 status: {{ podIP: 10.2.{net}.{host}, hostIP: 192.0.2.9, conditions: [{{ type: Ready, status: 'True' }}] }}"
+            ));
+        }
+    }
+    for (name, class, listeners) in [
+        ("g", "fairway", "[{ name: l, port: 80, protocol: HTTP }]".to_owned()),
+        (
+            "g",
+            "fairway",
+            "[{ name: l, port: 80, protocol: HTTP, hostname: x.com }, { name: m, port: 81, protocol: TCP }]"
+                .to_owned(),
+        ),
+        (
+            "g",
+            "fairway",
+            "[{ name: l, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: c }] } }]".to_owned(),
+        ),
+        ("w", "fairway-waypoint", "[{ name: m, port: 15008, protocol: HBONE }]".to_owned()),
+    ] {
+        all.push(format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {name}, namespace: {ns} }}\n\
+             spec: {{ gatewayClassName: {class}, listeners: {listeners} }}"
+        ));
+    }
+    for (index, parents) in [
+        "[{ name: g }]".to_owned(),
+        "[{ group: '', kind: Service, name: s }]".to_owned(),
+        "[{ group: '', kind: Service, name: t, port: 80 }, { kind: ListenerSet, name: ls }]".to_owned(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (kind, name) in [("HTTPRoute", "r"), ("GRPCRoute", "r"), ("HTTPRoute", "older")] {
+            all.push(route(kind, ns, name, index, &parents, "{ name: s, port: 80 }, { name: t, port: 80 }"));
+        }
+    }
+    all.push(format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {ns} }}\n\
+         spec: {{ parentRef: {{ name: g }}, listeners: [{{ name: e, port: 85, protocol: HTTP }}] }}"
+    ));
+    all.push(format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: p, namespace: {ns} }}\n\
+         spec: {{ targetRefs: [{{ group: '', kind: Service, name: s }}], validation: {{ hostname: x.com, wellKnownCACertificates: System }} }}"
+    ));
+    let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
+    let text = |text: String| serde_json::Value::String(text).to_string();
+    all.push(format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{ name: c, namespace: {ns} }}\ntype: kubernetes.io/tls\nstringData: {{ tls.crt: {}, tls.key: {} }}",
+        text(certified.cert.pem()),
+        text(certified.signing_key.serialize_pem())
+    ));
+    // Leave given to the other does not give the other's to oneself.
+    all.push(grant(ns, other, "gateway.networking.k8s.io, kind: HTTPRoute", "group: '', kind: Service"));
+    all
+}
+
+fn slice(ns: &str, service: &str, addresses: &str) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ name: {service}-1, namespace: {ns}, labels: {{ kubernetes.io/service-name: {service} }} }}\n\
+         addressType: IPv4\nports: [{{ name: p, port: 8080 }}]\nendpoints: [{addresses}]"
+    )
+}
+
+fn route(kind: &str, ns: &str, name: &str, day: usize, parents: &str, backends: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: {ns}, creationTimestamp: '2026-01-0{}T00:00:00Z' }}\n\
+         spec: {{ parentRefs: {parents}, rules: [{{ backendRefs: [{backends}] }}] }}",
+        day + 1
+    )
+}
+
+fn grant(ns: &str, to: &str, from: &str, what: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{ name: g, namespace: {ns} }}\n\
+         spec: {{ from: [{{ group: {from}, namespace: {to} }}], to: [{{ {what} }}] }}"
+    )
+}
+
+/// Tenant `b`, who minds its own business.
+static B: LazyLock<Vec<Object>> = LazyLock::new(|| {
+    let mut all = own("b", "c", 2);
+    for addresses in ["{ addresses: [10.2.2.1] }", "{ addresses: [10.2.2.2] }, { addresses: [203.0.113.7] }"]
+    {
+        all.extend(["s", "t"].map(|service| slice("b", service, addresses)));
+    }
+    all.iter().flat_map(|it| objects(it)).collect()
+});
+
+/// Tenant `a`, who names what is `b`'s wherever a name can stand.
+static A: LazyLock<Vec<Object>> = LazyLock::new(|| {
+    let mut all = own("a", "b", 1);
+    for addresses in [
+        "{ addresses: [10.2.2.1] }, { addresses: [10.2.2.2] }",
+        "{ addresses: [10.2.1.1] }, { addresses: [10.1.2.1] }",
+        "{ addresses: ['192.0.2.9'] }, { addresses: [192.0.2.1] }, { addresses: [127.0.0.1] }",
+    ] {
+        all.extend(["s", "t"].map(|service| slice("a", service, addresses)));
+    }
+    for (index, parents) in [
+        "[{ name: g, namespace: b }]",
+        "[{ name: w, namespace: b }]",
+        "[{ kind: ListenerSet, name: ls, namespace: b }]",
+        "[{ group: '', kind: Service, name: s, namespace: b }, { group: '', kind: Service, name: t, namespace: b }]",
+        "[{ name: g }]",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for kind in ["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"] {
+            let backends = "{ name: s, namespace: b, port: 80 }, { name: s, port: 80 }";
+            all.push(match kind {
+                "TLSRoute" => route(kind, "a", "r", index, parents, backends)
+                    .replace("rules:", "hostnames: [x.com], rules:"),
+                _ => route(kind, "a", "r", index, parents, backends),
+            });
+        }
+    }
+    all.push(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: { name: ls, namespace: a, creationTimestamp: '2020-01-01T00:00:00Z' }\n\
+         spec: { parentRef: { name: g, namespace: b }, listeners: [{ name: e, port: 85, protocol: HTTP }, { name: l, port: 80, protocol: TCP }] }"
+            .to_owned(),
+    );
+    all.push(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: a }\n\
+         spec: { gatewayClassName: fairway, listeners: [{ name: l, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: c, namespace: b }] } }], \
+         tls: { backend: { clientCertificateRef: { name: c, namespace: b } } } }"
+            .to_owned(),
+    );
+    all.iter().flat_map(|it| objects(it)).collect()
+});
+
+/// What `b` may allow `a`.
+static LEAVE: LazyLock<Vec<Object>> = LazyLock::new(|| {
+    let all = [
+        grant("b", "a", "gateway.networking.k8s.io, kind: HTTPRoute", "group: '', kind: Service"),
+        grant("b", "a", "gateway.networking.k8s.io, kind: Gateway", "group: '', kind: Secret"),
+        grant("b", "a", "'', kind: Service", "group: '', kind: Pod"),
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: b }\n\
+         spec: { gatewayClassName: fairway, allowedListeners: { namespaces: { from: All } }, \
+         listeners: [{ name: l, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }] }"
+            .to_owned(),
+    ];
+    all.iter().flat_map(|it| objects(it)).collect()
+});
+
+/// What was made for `b`.
+fn of_b(compiler: &Compiler, is_allowed: bool) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut put = |key: String, it: &dyn Debug| drop(found.insert(key, format!("{it:#?}")));
+    for (key, it) in compiler.resources().filter(|(key, it)| is_of_b(key, it)) {
+        match it {
+            // Who passes which waypoint on the way to it is for the clients to choose.
+            Resource::Service(it) => {
+                let own = Service { consumer_waypoints: vec![], routers: vec![], ..Service::clone(it) };
+                put(key.to_string(), &own);
+            }
+            // Leave may be given for these.
+            Resource::Listener(_) | Resource::Route(_) | Resource::L4Route(_) | Resource::Certificate(_)
+                if is_allowed => {}
+            it => put(key.to_string(), it),
+        }
+    }
+    if !is_allowed {
+        let is_of_b = |it: &ObjectRef| &*it.namespace == "b";
+        compiler
+            .proxies()
+            .filter(|it| &*it.name.namespace == "b")
+            .for_each(|it| put(it.name.to_string(), it));
+        let judged = compiler.statuses().filter(|(it, _)| is_of_b(it) && it.kind.as_str() != "Service");
+        judged.for_each(|(object, it)| put(format!("status of {object}"), it));
+        let problems = compiler.problems().filter(|it| is_of_b(&it.object));
+        problems.for_each(|it| put(it.to_string(), it));
+    }
+    found
+}
+
+fn is_of_b(key: &ResourceKey, resource: &Resource) -> bool {
+    match resource {
+        Resource::Listener(it) => &*it.gateway.namespace == "b",
+        Resource::Route(it) => &*it.object.namespace == "b",
+        Resource::L4Route(it) => &*it.object.namespace == "b",
+        _ => ["b/", "waypoint/b/", "waypoint-required/b/"].iter().any(|it| key.name.starts_with(it)),
+    }
+}
+
+fn compile(settings: &Settings, all: &[&[Object]]) -> Compiler {
+    let mut compiler = Compiler::new(settings.clone());
+    let cluster = objects(CLUSTER);
+    compiler.apply(cluster.iter().chain(all.iter().copied().flatten()).cloned().map(Edit::Upsert));
+    compiler
+}
+
+fn some(pool: &'static LazyLock<Vec<Object>>) -> impl Strategy<Value = Vec<Object>> {
+    prop::collection::vec(0..pool.len(), 1..pool.len()).prop_map(move |it| {
+        let mut some: Vec<Object> = it.into_iter().map(|index| pool[index].clone()).collect();
+        // Of two of one name the last counts, wherever they stand among others.
+        let mut last: BTreeMap<ObjectRef, Object> = BTreeMap::new();
+        some.drain(..).for_each(|it| drop(last.insert(it.reference(), it)));
+        last.into_values().collect()
+    })
+}
+
+fn cluster() -> Settings {
+    Settings { capture: Capture::On, mode: Mode::Kubernetes, loopback: Loopback::Refused, ..settings() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_of_one_tenant_changes_what_is_made_for_another(a in some(&A), b in some(&B)) {
+        let (alone, beside) = (compile(&cluster(), &[&b]), compile(&cluster(), &[&b, &a]));
+        prop_assert_eq!(of_b(&alone, false), of_b(&beside, false));
+    }
+
+    #[test]
+    fn leave_for_something_is_no_leave_for_anything_else(a in some(&A), b in some(&B), leave in some(&LEAVE)) {
+        let (alone, beside) = (compile(&cluster(), &[&b, &leave]), compile(&cluster(), &[&b, &leave, &a]));
+        prop_assert_eq!(of_b(&alone, true), of_b(&beside, true));
+    }
+
+    /// No proxy of another namespace goes to a pod that its namespace has not granted, whatever a slice says.
+    #[test]
+    fn a_service_has_the_pods_of_its_own_namespace(a in some(&A), b in some(&B)) {
+        let compiler = compile(&cluster(), &[&b, &a]);
+        for (key, it) in compiler.resources() {
+            let Resource::Endpoints(it) = it else { continue };
+            for endpoint in it.endpoints.iter().map(|it| it.address.ip().to_string()) {
+                let is_own = endpoint.starts_with(if key.name.contains("b/") { "10.2.2." } else { "10.2.1." });
+                let is_api_server = &*key.name == "default/kubernetes:443";
+                let is_outside = ["203.", "10."].iter().any(|it| endpoint.starts_with(it));
+                let is_outside = is_outside && !is_of_cluster(&compiler, &endpoint);
+                prop_assert!(is_own || is_api_server || is_outside, "{key}: {endpoint}");
+            }
+        }
+    }
+}
+
+/// Whether a pod or a Service has an address; what nobody has is outside the cluster, as far as is known.
+fn is_of_cluster(compiler: &Compiler, address: &str) -> bool {
+    compiler.resources().any(|(_, it)| match it {
+        Resource::Workload(it) => it.addresses.iter().any(|it| it.to_string() == address),
+        Resource::Service(it) => it.addresses.iter().any(|it| it.to_string() == address),
+        _ => false,
+    })
+}
+
+/// The pools are of use: what the property is about does come about.
+#[test]
+fn what_the_tenants_write_meets() {
+    // The last of each name counts; what is headless takes no routes.
+    let is_headless = |it: &&Object| matches!(it, Object::Service(it) if it.kind == ServiceKind::Headless);
+    let b: Vec<Object> = B.iter().filter(|it| !is_headless(it)).cloned().collect();
+    let compiler = compile(&cluster(), &[&b, &A]);
+    let kinds: std::collections::BTreeSet<String> = compiler
+        .resources()
+        .filter(|(key, it)| is_of_b(key, it))
+        .map(|(key, _)| format!("{:?}", key.kind))
+        .collect();
+    assert!(kinds.len() >= 7, "{kinds:?}");
+    let refused = compiler.problems().filter(|it| &*it.object.namespace == "a").count();
+    assert!(refused >= 3, "{refused}");
+}
