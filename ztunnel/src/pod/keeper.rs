@@ -2,7 +2,7 @@
 
 use super::custody::{Custody, Place, Releasing};
 use super::step::{self, Held, Rest, Rules, Step, Wanted};
-use super::{Candidate, Legacy, LocalPod, PodError, PodState, PodStatus};
+use super::{Candidate, FenceStatus, Legacy, LocalPod, PodError, PodState, PodStatus};
 use crate::Settings;
 use crate::proxy::{Fleet, Listeners};
 use crate::state::State;
@@ -354,6 +354,7 @@ impl Keeper {
         let mut status = self.status();
         status.state = PodState::Failed;
         status.reason = Some(reason);
+        status.fence = None;
         drop(status);
         if let Some(done) = done.take() {
             let _ = done.send(Err(error));
@@ -365,6 +366,7 @@ impl Keeper {
         status.state = state;
         status.reason = reason;
         status.connections = place.map_or(0, |place| place.pod.connections());
+        status.fence = place.filter(|it| it.releasing.is_none()).map(|it| FenceStatus::from(&it.fence));
     }
 
     fn status(&self) -> MutexGuard<'_, PodStatus> {
