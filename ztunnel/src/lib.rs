@@ -18,7 +18,7 @@ pub mod succession;
 mod view;
 mod ztunnel;
 
-pub use pod::{Candidate, Claim, Legacy, Netns, PodError, PodEvent, PodState, PodStatus};
+pub use pod::{Candidate, Claim, FenceStatus, Legacy, Netns, PodError, PodEvent, PodState, PodStatus};
 pub use settings::Settings;
 pub use state::Applier;
 pub use view::{ConnectionView, View};

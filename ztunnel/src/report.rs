@@ -1,11 +1,11 @@
 //! What the controller is told of this node's pods: who is in the mesh, and why somebody is not.
 
 use crate::decide::Index;
-use crate::pod::{PodState, PodStatus};
+use crate::pod::{FenceStatus, PodState, PodStatus};
 use crate::succession::Duty;
 use crate::view::View;
 use fairway_config::capture::capture_client::CaptureClient;
-use fairway_config::capture::{CaptureReport, CaptureState, PodCapture};
+use fairway_config::capture::{CaptureReport, CaptureState, Fence, PodCapture};
 use fairway_config::model::{Aside, Mesh, Workload};
 use fairway_identity::ControllerChannel;
 use std::collections::HashMap;
@@ -95,12 +95,19 @@ fn pod(workload: &Workload, status: Option<&PodStatus>) -> Option<PodCapture> {
         }
         (Mesh::Outside, None) => return None,
     };
+    let (fence, older) = match status.and_then(|it| it.fence).filter(|_| state == CaptureState::Captured) {
+        Some(FenceStatus::Up { older_connections }) => (Fence::Up, older_connections),
+        Some(FenceStatus::Down) => (Fence::Down, 0),
+        None => (Fence::Unspecified, 0),
+    };
     Some(PodCapture {
         uid: workload.uid.to_string(),
         pod: workload.key.to_string(),
         state: state.into(),
         reason,
         repairs: status.map_or(0, |it| it.repairs),
+        fence: fence.into(),
+        older_connections: older,
     })
 }
 
@@ -143,6 +150,7 @@ mod tests {
             reason: reason.map(str::to_owned),
             repairs: 2,
             connections: 0,
+            fence: (state == PodState::Captured).then_some(FenceStatus::Up { older_connections: 3 }),
             namespace: None,
         }
     }
@@ -188,5 +196,13 @@ mod tests {
         );
         let failing = pods(&index, "n1", &registered).into_iter().find(|it| it.pod == "shop/failing");
         assert_eq!(failing.unwrap().reason, "no nftables");
+        let fence = |status: PodStatus| {
+            let said = pods(&index, "n1", &[status]).into_iter().find(|it| it.pod == "shop/in").unwrap();
+            (said.fence(), said.older_connections)
+        };
+        let [captured, failed, ..] = registered;
+        assert_eq!(fence(captured.clone()), (Fence::Up, 3));
+        assert_eq!(fence(PodStatus { fence: Some(FenceStatus::Down), ..captured }), (Fence::Down, 0));
+        assert_eq!(fence(failed), (Fence::Unspecified, 0));
     }
 }

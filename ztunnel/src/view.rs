@@ -108,6 +108,7 @@ impl PodTable {
             reason: None,
             repairs: 0,
             connections: 0,
+            fence: None,
             namespace: None,
         }));
         lock(&self.0).insert(uid.clone(), status.clone());

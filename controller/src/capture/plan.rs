@@ -2,7 +2,7 @@
 
 use super::Reports;
 use crate::events::Happening;
-use fairway_config::capture::{CaptureState, PodCapture};
+use fairway_config::capture::{CaptureState, Fence, PodCapture};
 use fairway_config::model::ObjectName;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -20,6 +20,8 @@ pub(super) struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Captured,
+    /// The same, and what is open around the tunnel is not known.
+    FenceDown,
     /// About to be.
     Capturing,
     /// It should be, and cannot.
@@ -34,8 +36,8 @@ pub(super) enum Place {
 pub(super) enum Written {
     /// This, since then.
     Mark { mark: Mark, since: Timestamp },
-    /// By a leader before this one, of whose words only the label was read.
-    Label { captured: bool },
+    /// Something, by a leader before this one, that does not go together.
+    Unclear,
 }
 
 /// A pod with what is written on it.
@@ -88,6 +90,7 @@ pub(super) fn happening(mark: &Mark) -> Option<Happening> {
     let (good, what) = match mark.place {
         Place::HostNetwork => (true, "It is not in the mesh of its namespace"),
         Place::NotCaptured => (false, "It is in the mesh and not captured, so it reaches nobody"),
+        Place::FenceDown => (false, "It is captured without a fence"),
         Place::Captured | Place::Capturing | Place::OptedOut | Place::Proxy => return None,
     };
     let note = format!("{what}: {}", mark.message);
@@ -98,7 +101,7 @@ fn mark(it: &PodCapture) -> Option<Mark> {
     let said = |place| Some(Mark { place, message: it.reason.clone() });
     let plain = |place, message: &str| Some(Mark { place, message: message.to_owned() });
     match it.state() {
-        CaptureState::Captured => plain(Place::Captured, "its TCP goes through its node's tunnel"),
+        CaptureState::Captured => captured(it),
         CaptureState::Missing if it.reason.is_empty() => {
             plain(Place::Capturing, "its node's tunnel is about to capture it")
         }
@@ -110,6 +113,27 @@ fn mark(it: &PodCapture) -> Option<Mark> {
     }
 }
 
+/// What goes around the tunnel of a captured pod is said: the fence around it is up or not.
+fn captured(it: &PodCapture) -> Option<Mark> {
+    const THROUGH: &str = "its TCP goes through its node's tunnel";
+    let (place, message) = match (it.fence(), it.older_connections) {
+        (Fence::Unspecified, _) => (Place::Captured, THROUGH.to_owned()),
+        (Fence::Up, 0) => (Place::Captured, format!("{THROUGH}; all other is refused")),
+        (Fence::Up, older) => {
+            let connections = if older == 1 { "connection" } else { "connections" };
+            let but = format!("{older} {connections} from before its capture, until they end");
+            (Place::Captured, format!("{THROUGH}; all other is refused but {but}"))
+        }
+        (Fence::Down, _) => (
+            Place::FenceDown,
+            "its new TCP connections go through its node's tunnel; which others are open around it is not known, and \
+             they go on: restart the pod to end them"
+                .to_owned(),
+        ),
+    };
+    Some(Mark { place, message })
+}
+
 fn name(it: &PodCapture) -> Option<ObjectName> {
     it.pod.split_once('/').map(|(namespace, name)| ObjectName::new(namespace, name))
 }
@@ -118,17 +142,25 @@ fn name(it: &PodCapture) -> Option<ObjectName> {
 
 impl Mark {
     pub(super) fn is_captured(&self) -> bool {
-        self.place == Place::Captured
+        matches!(self.place, Place::Captured | Place::FenceDown)
     }
 }
 
 // === impl Place ===
 
 impl Place {
+    /// By the condition's reason.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        use Place::{Captured, Capturing, FenceDown, HostNetwork, NotCaptured, OptedOut, Proxy};
+        let all = [Captured, FenceDown, Capturing, NotCaptured, HostNetwork, OptedOut, Proxy];
+        all.into_iter().find(|it| it.word() == word)
+    }
+
     /// For the condition's reason.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Captured => "Captured",
+            Self::FenceDown => "FenceDown",
             Self::Capturing => "Capturing",
             Self::NotCaptured => "NotCaptured",
             Self::HostNetwork => "HostNetwork",
@@ -144,15 +176,15 @@ impl Written {
     fn says(&self, mark: &Mark) -> bool {
         match self {
             Self::Mark { mark: written, .. } => written == mark,
-            Self::Label { captured } => *captured && mark.is_captured(),
+            Self::Unclear => false,
         }
     }
 
-    /// Since when it says what matters of this mark; a leader before this one has not told us.
+    /// Since when it says what matters of this mark.
     fn since(&self, new: &Mark) -> Option<Timestamp> {
         match self {
             Self::Mark { mark, since } if mark.is_captured() == new.is_captured() => Some(*since),
-            Self::Mark { .. } | Self::Label { .. } => None,
+            Self::Mark { .. } | Self::Unclear => None,
         }
     }
 }
@@ -168,6 +200,8 @@ mod tests {
             state: state.into(),
             reason: reason.to_owned(),
             repairs: 0,
+            fence: Fence::Unspecified.into(),
+            older_connections: 0,
         }
     }
 
@@ -232,17 +266,59 @@ mod tests {
     }
 
     #[test]
+    fn the_condition_says_what_goes_around_the_tunnel() {
+        let fenced = |fence: Fence, older_connections| {
+            let report = report("a", CaptureState::Captured, "");
+            let said = mark(&PodCapture { fence: fence.into(), older_connections, ..report }).unwrap();
+            let event = happening(&said).map(|it| it.reason);
+            (said.is_captured(), said.place.word(), said.message, event)
+        };
+        for (fence, older, word, part, event) in [
+            (Fence::Unspecified, 0, "Captured", "its TCP goes through", None),
+            (Fence::Up, 0, "Captured", "all other is refused", None),
+            (Fence::Up, 1, "Captured", "but 1 connection from before", None),
+            (Fence::Up, 12, "Captured", "but 12 connections from before", None),
+            (Fence::Down, 0, "FenceDown", "restart the pod", Some("FenceDown")),
+        ] {
+            let (captured, said, message, told) = fenced(fence, older);
+            assert!(captured && message.contains(part), "{message}");
+            assert_eq!((said, told.as_deref()), (word, event));
+        }
+        // What has changed is written again, and how long it has been captured stays.
+        let since = Timestamp::UNIX_EPOCH;
+        let said = |fence: Fence, older_connections| {
+            let report = report("a", CaptureState::Captured, "");
+            PodCapture { fence: fence.into(), older_connections, ..report }
+        };
+        let before = mark(&said(Fence::Up, 3)).unwrap();
+        let before = written(&[("a", Written::Mark { mark: before, since })]);
+        for (now, changes) in [
+            (said(Fence::Up, 3), 0),
+            (said(Fence::Up, 2), 1),
+            (said(Fence::Up, 0), 1),
+            (said(Fence::Down, 0), 1),
+        ] {
+            let reports: Reports = [(Arc::from("n1"), vec![now].into())].into_iter().collect();
+            let (planned, _) = plan(&reports, &before, |_| Some(Arc::from("n1")));
+            assert_eq!(planned.len(), changes);
+            assert!(planned.iter().all(|it| it.since == Some(since)));
+        }
+    }
+
+    #[test]
     fn what_a_leader_before_has_written_stays_if_it_is_right() {
         let pods = [report("a", CaptureState::Captured, ""), report("b", CaptureState::Captured, "")];
         let reports: Reports = [(Arc::from("n1"), pods.into())].into_iter().collect();
+        let captured = mark(&report("a", CaptureState::Captured, "")).unwrap();
+        let captured = Written::Mark { mark: captured, since: Timestamp::UNIX_EPOCH };
         let before = written(&[
-            ("a", Written::Label { captured: true }),
-            ("b", Written::Label { captured: false }),
+            ("a", captured.clone()),
+            ("b", Written::Unclear),
             // Left the mesh while nobody led.
-            ("left", Written::Label { captured: true }),
+            ("left", captured.clone()),
             // Its node has not spoken yet.
-            ("silent", Written::Label { captured: true }),
-            ("gone", Written::Label { captured: true }),
+            ("silent", captured.clone()),
+            ("gone", captured),
         ]);
         let node_of = |uid: &str| match uid {
             "uid-gone" => None,

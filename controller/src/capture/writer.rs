@@ -1,7 +1,7 @@
 //! Writes it on the pods.
 
 use super::Reports;
-use super::plan::{Change, Pods, Written, happening, plan};
+use super::plan::{Change, Mark, Place, Pods, Written, happening, plan};
 use crate::admission::Roster;
 use crate::apiserver::{self, describe};
 use crate::events::{Happening, Recorder};
@@ -87,16 +87,38 @@ pub(crate) async fn write(
     }
 }
 
-/// The pods that a leader before this one has written on.
+/// The pods that a leader before this one has written on, with what it wrote. A page at a time: of a pod hardly anything is kept.
 async fn labelled(client: &Client) -> kube::Result<Pods> {
-    let listed = Api::<Pod>::all(client.clone()).list_metadata(&ListParams::default().labels(LABEL)).await?;
-    let entry = |it: kube::core::PartialObjectMeta<Pod>| {
-        let metadata = it.metadata;
-        let captured = metadata.labels?.get(LABEL)? == "true";
-        let pod = ObjectName::new(metadata.namespace?, metadata.name?);
-        Some((metadata.uid?.into(), (pod, Written::Label { captured })))
-    };
-    Ok(listed.items.into_iter().filter_map(entry).collect())
+    const PAGE: u32 = 250;
+    let all = Api::<Pod>::all(client.clone());
+    let mut asked = ListParams::default().labels(LABEL).limit(PAGE);
+    let mut pods = Pods::default();
+    loop {
+        let page = all.list(&asked).await?;
+        pods.extend(page.items.into_iter().filter_map(found));
+        match page.metadata.continue_.filter(|it| !it.is_empty()) {
+            Some(next) => asked = asked.continue_token(&next),
+            None => return Ok(pods),
+        }
+    }
+}
+
+/// What is written on a pod.
+fn found(pod: Pod) -> Option<(Arc<str>, (ObjectName, Written))> {
+    let metadata = pod.metadata;
+    let captured = metadata.labels?.get(LABEL)? == "true";
+    let name = ObjectName::new(metadata.namespace?, metadata.name?);
+    let conditions = pod.status.and_then(|it| it.conditions).unwrap_or_default();
+    let condition = conditions.into_iter().find(|it| it.type_ == reason::CAPTURED);
+    let mark = condition.and_then(|it| {
+        let place = Place::of(&it.reason?)?;
+        let since = it.last_transition_time?.0;
+        Some(Written::Mark { mark: Mark { place, message: it.message.unwrap_or_default() }, since })
+    });
+    // One whose label and condition do not agree is written again.
+    let agrees = |it: &Written| matches!(it, Written::Mark { mark, .. } if mark.is_captured() == captured);
+    let written = mark.filter(agrees).unwrap_or(Written::Unclear);
+    Some((metadata.uid?.into(), (name, written)))
 }
 
 async fn apply(client: &Client, change: &Change, now: Timestamp) -> kube::Result<()> {
@@ -158,7 +180,6 @@ fn tell_repairs(reports: &Reports, told: &mut HashMap<Arc<str>, u64>, events: &R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::plan::{Mark, Place};
 
     #[test]
     fn what_is_written_is_a_label_and_a_condition_and_taken_away_by_leaving_them_out() {
@@ -177,6 +198,11 @@ mod tests {
                 }] },
             })
         );
+        // A leader that comes after reads what was written.
+        let written: Pod = serde_json::from_value(manifest(&change, now)).unwrap();
+        let (uid, (name, written)) = found(written).unwrap();
+        assert_eq!((&*uid, &name), ("uid-a", &change.pod));
+        assert_eq!(written, Written::Mark { mark: change.mark.clone().unwrap(), since: now });
         change.mark = None;
         assert_eq!(
             manifest(&change, now)["metadata"],

@@ -7,6 +7,7 @@
 mod network;
 mod pod;
 mod sandbox;
+pub mod segment;
 mod wire;
 
 pub use fairway_netns::Subnet;

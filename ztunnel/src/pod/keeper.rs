@@ -2,7 +2,7 @@
 
 use super::custody::{Custody, Place, Releasing};
 use super::step::{self, Held, Rest, Rules, Step, Wanted};
-use super::{Candidate, Legacy, LocalPod, PodError, PodState, PodStatus};
+use super::{Candidate, FenceStatus, Legacy, LocalPod, PodError, PodState, PodStatus};
 use crate::Settings;
 use crate::proxy::{Fleet, Listeners};
 use crate::state::State;
@@ -173,9 +173,9 @@ impl Keeper {
                 tracing::info!(pod = %self.key, "captured");
             }
             (Step::Repair, Some(place)) => {
-                let before = place.fence;
+                let before = place.fence.clone();
                 place.fence =
-                    self.with_rules(&namespace, move |rules| capture::repair(rules, before)).await?;
+                    self.with_rules(&namespace, move |rules| capture::repair(rules, &before)).await?;
                 self.status().repairs += 1;
                 tracing::warn!(pod = %self.key, "capture rules were changed by somebody else; put back");
             }
@@ -193,6 +193,7 @@ impl Keeper {
             (Step::StopRelease, Some(place)) => {
                 place.fence = self.with_rules(&namespace, capture::apply).await?;
                 place.releasing = None;
+                self.fence_in(&namespace, place).await;
             }
             (Step::Free, Some(_)) => {
                 self.with_rules(&namespace, capture::remove).await?;
@@ -243,8 +244,8 @@ impl Keeper {
         if look == Look::Away {
             return Ok(Held::Captured(Rules::Right));
         }
-        let fence = place.fence;
-        let found = self.with_rules(namespace, move |rules| capture::inspect(rules, fence)).await?;
+        let fence = place.fence.clone();
+        let found = self.with_rules(namespace, move |rules| capture::inspect(rules, &fence)).await?;
         if let Capture::Differs(difference) = &found {
             tracing::warn!(pod = %self.key, difference, "capture rules are not as they should be");
         }
@@ -297,13 +298,17 @@ impl Keeper {
         Ok(place)
     }
 
-    /// Puts the fence up when it is time: connections from before the capture have ended. Without it the pod is captured all
-    /// the same.
+    /// Puts the fence up around the connections from before the capture, and closer when one has ended. Without it the pod is
+    /// captured all the same.
     async fn fence_in(&self, namespace: &Namespace, place: &mut Place) {
-        if place.fence == Fence::Down && place.releasing.is_none() {
-            match self.with_rules(namespace, capture::raise_fence).await {
-                Ok(fence) => place.fence = fence,
-                Err(error) => tracing::warn!(pod = %self.key, %error, "no fence so far"),
+        if place.fence == Fence::Up || place.releasing.is_some() {
+            return;
+        }
+        let before = place.fence.clone();
+        match self.with_rules(namespace, move |rules| capture::raise_fence(rules, &before)).await {
+            Ok(fence) => place.fence = fence,
+            Err(error) => {
+                tracing::warn!(pod = %self.key, %error, "the fence is not put up, or not closer");
             }
         }
     }
@@ -349,6 +354,7 @@ impl Keeper {
         let mut status = self.status();
         status.state = PodState::Failed;
         status.reason = Some(reason);
+        status.fence = None;
         drop(status);
         if let Some(done) = done.take() {
             let _ = done.send(Err(error));
@@ -360,6 +366,7 @@ impl Keeper {
         status.state = state;
         status.reason = reason;
         status.connections = place.map_or(0, |place| place.pod.connections());
+        status.fence = place.filter(|it| it.releasing.is_none()).map(|it| FenceStatus::from(&it.fence));
     }
 
     fn status(&self) -> MutexGuard<'_, PodStatus> {

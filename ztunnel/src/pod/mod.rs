@@ -15,7 +15,7 @@ pub(crate) use registry::Registry;
 
 use crate::proxy::Listeners;
 use fairway_config::model::WorkloadKey;
-use fairway_netns::capture::CaptureError;
+use fairway_netns::capture::{CaptureError, Fence};
 use fairway_netns::{NamespaceId, NetnsError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -78,6 +78,19 @@ pub enum PodState {
     Failed,
 }
 
+/// What may go around the tunnel of a captured pod. No new connection may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FenceStatus {
+    /// Nothing but so many connections from before its capture, until they end.
+    Up {
+        /// How many there are.
+        older_connections: u32,
+    },
+    /// Whatever is open.
+    Down,
+}
+
 /// A registered pod, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodStatus {
@@ -93,8 +106,22 @@ pub struct PodStatus {
     pub repairs: u64,
     /// Connections and tunnels open now.
     pub connections: usize,
+    /// Whether what does not go through the tunnel is refused; none while the pod is not captured.
+    pub fence: Option<FenceStatus>,
     #[serde(skip)]
     pub(crate) namespace: Option<NamespaceId>,
+}
+
+impl From<&Fence> for FenceStatus {
+    fn from(fence: &Fence) -> Self {
+        let older = fence.older().map_or(0, |it| it.len());
+        match fence {
+            Fence::Down => Self::Down,
+            Fence::Up | Fence::UpExcept(_) => {
+                Self::Up { older_connections: u32::try_from(older).unwrap_or(u32::MAX) }
+            }
+        }
+    }
 }
 
 /// Why a pod is not captured.

@@ -10,7 +10,7 @@ use fairway_ztunnel::{PodError, PodState};
 const CAPTURED: Mesh = Mesh::Captured(MutualTls::Permissive);
 
 async fn rules_of(pod: &Pod) -> Capture {
-    pod.namespace().run(|| capture::inspect(&CaptureRules::default(), Fence::Up)).await.unwrap().unwrap()
+    pod.namespace().run(|| capture::inspect(&CaptureRules::default(), &Fence::Up)).await.unwrap().unwrap()
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn the_node_itself_is_never_captured() {
         let refused = cluster.register(0, "pod", "/proc/self/ns/net".as_ref()).await;
         assert!(matches!(refused, Err(PodError::NodeNamespace(id)) if id == node.id()), "{refused:?}");
         let rules =
-            node.run(|| capture::inspect(&CaptureRules::default(), Fence::Down)).await.unwrap().unwrap();
+            node.run(|| capture::inspect(&CaptureRules::default(), &Fence::Down)).await.unwrap().unwrap();
         assert_eq!(rules, Capture::Missing);
     });
 }

@@ -3,5 +3,6 @@
 
 mod capture;
 mod mesh;
+mod smuggling;
 mod succession;
 mod traffic;

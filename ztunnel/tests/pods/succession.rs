@@ -129,7 +129,7 @@ fn when_the_mesh_leaves_a_node_its_pods_are_let_go_and_open_connections_go_on() 
             }
             let rules_of = async |pod: &Pod| {
                 pod.namespace()
-                    .run(|| capture::inspect(&CaptureRules::default(), Fence::Down))
+                    .run(|| capture::inspect(&CaptureRules::default(), &Fence::Down))
                     .await
                     .unwrap()
                     .unwrap()

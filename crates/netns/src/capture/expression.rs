@@ -2,6 +2,8 @@
 //!
 //! The numbers are those of `linux/netfilter/nf_tables.h`. Only what [`super::ruleset`] says is here.
 
+use super::older::{self, End};
+use crate::IpFamily;
 use crate::netlink::Attribute;
 use crate::socket::Mark;
 
@@ -16,7 +18,7 @@ pub(super) enum Statement {
     ToLoopback,
     /// It is TCP.
     Tcp,
-    /// It is TCP that opens a connection: SYN without ACK.
+    /// It is TCP that opens a connection: SYN without ACK, whatever other flags it has.
     Opening,
     /// It is TCP that refuses or breaks a connection: RST.
     Refusing,
@@ -34,10 +36,13 @@ pub(super) enum Statement {
     ConnectionMarkIs(Mark),
     /// A socket of this host waits for it, or has it already.
     SomebodyListens,
-    /// A redirect changed where its connection goes.
+    /// The socket of this host that it is for carries this mark.
+    SocketMarkIs(Mark),
+    /// A redirect changed where its connection goes. It does not hold for a packet that the kernel takes for no part of a
+    /// connection; so no rule asks for the contrary, which would not hold for it either.
     Redirected,
-    /// None did.
-    NotRedirected,
+    /// It is of a connection that is older than the rules. This host's end is its source or its destination.
+    IsOlder(IpFamily, End),
     /// Mark it.
     SetMark(Mark),
     /// Mark its connection.
@@ -57,6 +62,10 @@ const REGISTER: u32 = 1;
 const LOOPBACK_INDEX: u32 = 1;
 const TCP: u8 = 6;
 
+/// Registers of four bytes, for keys of several parts; the one above is the first four of them.
+const SHORT_REGISTER: u32 = 8;
+const SHORT_REGISTERS_IN_ONE: u32 = 4;
+
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 
@@ -64,7 +73,18 @@ mod meta {
     pub(super) const MARK: u32 = 3;
     pub(super) const IN: u32 = 4;
     pub(super) const OUT: u32 = 5;
+    pub(super) const FAMILY: u32 = 15;
     pub(super) const PROTOCOL: u32 = 16;
+}
+
+mod payload {
+    pub(super) const NETWORK: u32 = 1;
+    pub(super) const TRANSPORT: u32 = 2;
+}
+
+mod socket {
+    pub(super) const TRANSPARENT: u32 = 0;
+    pub(super) const MARK: u32 = 1;
 }
 
 mod connection {
@@ -83,7 +103,7 @@ mod tcp {
     pub(super) const FLAGS: (u32, u32) = (13, 1);
     pub(super) const SYN: u8 = 0x02;
     pub(super) const RST: u8 = 0x04;
-    pub(super) const FIN_SYN_RST_ACK: u8 = 0x17;
+    pub(super) const SYN_ACK: u8 = 0x12;
 }
 
 // === impl Statement ===
@@ -97,7 +117,7 @@ impl Statement {
             Self::ToLoopback => vec![load_meta(meta::OUT), compare(EQUAL, &LOOPBACK_INDEX.to_ne_bytes())],
             Self::Tcp => vec![load_meta(meta::PROTOCOL), compare(EQUAL, &[TCP])],
             Self::Opening => {
-                vec![load_tcp(tcp::FLAGS), mask(&[tcp::FIN_SYN_RST_ACK]), compare(EQUAL, &[tcp::SYN])]
+                vec![load_tcp(tcp::FLAGS), mask(&[tcp::SYN_ACK]), compare(EQUAL, &[tcp::SYN])]
             }
             Self::Refusing => {
                 vec![load_tcp(tcp::FLAGS), mask(&[tcp::RST]), compare(EQUAL, &[tcp::RST])]
@@ -118,9 +138,17 @@ impl Statement {
             Self::ConnectionMarkIs(Mark(mark)) => {
                 vec![load_connection(connection::MARK), compare(EQUAL, &mark.to_ne_bytes())]
             }
-            Self::SomebodyListens => vec![find_socket()],
-            Self::Redirected => was_redirected(NOT_EQUAL),
-            Self::NotRedirected => was_redirected(EQUAL),
+            // Ends the rule if there is none; what it tells of one that there is does not matter.
+            Self::SomebodyListens => vec![load_socket(socket::TRANSPARENT)],
+            Self::SocketMarkIs(Mark(mark)) => {
+                vec![load_socket(socket::MARK), compare(EQUAL, &mark.to_ne_bytes())]
+            }
+            Self::Redirected => vec![
+                load_connection(connection::STATUS),
+                mask(&connection::DESTINATION_CHANGED.to_ne_bytes()),
+                compare(NOT_EQUAL, &0u32.to_ne_bytes()),
+            ],
+            Self::IsOlder(family, here) => is_older(family, here),
             Self::SetMark(Mark(mark)) => vec![immediate(&mark.to_ne_bytes()), store_meta(meta::MARK)],
             Self::SetConnectionMark(Mark(mark)) => {
                 vec![immediate(&mark.to_ne_bytes()), store_connection(connection::MARK)]
@@ -133,12 +161,37 @@ impl Statement {
     }
 }
 
-fn was_redirected(compared: u32) -> Vec<Attribute> {
+/// Its family, and its ends in the order of the keys: this host's address, the other's, this host's port, the other's.
+fn is_older(family: IpFamily, here: End) -> Vec<Attribute> {
+    let (source, destination, length) = match family {
+        IpFamily::IPv4 => (12, 16, 4),
+        IpFamily::IPv6 => (8, 24, 16),
+    };
+    let ends = [(source, tcp::SOURCE_PORT), (destination, tcp::DESTINATION_PORT)];
+    let [here, there] = match here {
+        End::Source => ends,
+        End::Destination => [ends[1], ends[0]],
+    };
+    let words = length / 4;
     vec![
-        load_connection(connection::STATUS),
-        mask(&connection::DESTINATION_CHANGED.to_ne_bytes()),
-        compare(compared, &0u32.to_ne_bytes()),
+        load_meta(meta::FAMILY),
+        compare(EQUAL, &[family.number()]),
+        load_part(payload::NETWORK, (here.0, length), 0),
+        load_part(payload::NETWORK, (there.0, length), words),
+        load_part(payload::TRANSPORT, here.1, 2 * words),
+        load_part(payload::TRANSPORT, there.1, 2 * words + 1),
+        expression("lookup", vec![Attribute::text(1, older::set_name(family)), Attribute::be32(2, REGISTER)]),
     ]
+}
+
+/// Loads part of a packet into the short register of this number, called as the kernel calls it back: by the long one that
+/// begins there, if one does.
+fn load_part(base: u32, (offset, length): (u32, u32), number: u32) -> Attribute {
+    let register = match number % SHORT_REGISTERS_IN_ONE {
+        0 => REGISTER + number / SHORT_REGISTERS_IN_ONE,
+        _ => SHORT_REGISTER + number,
+    };
+    load(base, (offset, length), register)
 }
 
 fn expression(name: &str, data: Vec<Attribute>) -> Attribute {
@@ -169,19 +222,20 @@ fn store_connection(key: u32) -> Attribute {
     expression("ct", vec![Attribute::be32(2, key), Attribute::be32(4, REGISTER)])
 }
 
-/// Ends the rule if there is none; what it tells of one that there is does not matter.
-fn find_socket() -> Attribute {
-    const TRANSPARENT: u32 = 0;
-    expression("socket", vec![Attribute::be32(1, TRANSPARENT), Attribute::be32(2, REGISTER)])
+fn load_socket(key: u32) -> Attribute {
+    expression("socket", vec![Attribute::be32(1, key), Attribute::be32(2, REGISTER)])
 }
 
-fn load_tcp((offset, length): (u32, u32)) -> Attribute {
-    const TRANSPORT: u32 = 2;
+fn load_tcp(part: (u32, u32)) -> Attribute {
+    load(payload::TRANSPORT, part, REGISTER)
+}
+
+fn load(base: u32, (offset, length): (u32, u32), register: u32) -> Attribute {
     expression(
         "payload",
         vec![
-            Attribute::be32(1, REGISTER),
-            Attribute::be32(2, TRANSPORT),
+            Attribute::be32(1, register),
+            Attribute::be32(2, base),
             Attribute::be32(3, offset),
             Attribute::be32(4, length),
         ],

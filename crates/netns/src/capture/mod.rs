@@ -4,17 +4,19 @@
 //! and looks whether they are still there. All functions work in the calling thread's namespace: call them through
 //! [`Namespace::run`](crate::Namespace::run).
 
-mod bypass;
 mod expression;
+mod older;
 mod reply_route;
 pub mod ruleset;
 #[cfg(test)]
 mod tests;
 mod timeouts;
 
+use crate::IpFamily;
 use crate::netlink::{Connection, Family, NetlinkError, attributes, covers, unless};
 use crate::socket::Mark;
 use crate::sockets;
+pub use older::Older;
 pub use ruleset::Fence;
 use ruleset::{Refuses, Ruleset};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -66,44 +68,57 @@ pub enum CaptureError {
 
 /// Puts the rules in place, whatever of them was there before. Nothing is captured until all is. A fence that is up stays.
 pub fn apply(rules: &CaptureRules) -> Result<Fence, CaptureError> {
-    repair(rules, Fence::Down)
+    repair(rules, &Fence::Down)
 }
 
 /// The same after somebody has changed them. A fence that was up is up again at once: what was opened meanwhile went around
 /// the tunnel.
-pub fn repair(rules: &CaptureRules, before: Fence) -> Result<Fence, CaptureError> {
+pub fn repair(rules: &CaptureRules, before: &Fence) -> Result<Fence, CaptureError> {
     // The way back first: a connection captured before it exists would hang.
     reply_route::add(rules)?;
     remember_half_closed();
     let (found, standing) = look(rules)?;
-    let fence = if before == Fence::Up { before } else { standing };
+    let fence = if before.is_up() { before } else { &standing };
     // A tunnel that is restarted touches nothing that is right.
-    if found != Capture::Installed || fence != standing {
+    if found != Capture::Installed || *fence != standing {
         install(rules, fence)?;
     }
-    Ok(fence)
+    Ok(fence.clone())
 }
 
-/// Puts the fence up, if it cuts nothing off: no connection goes around the tunnel. The rules are in place already, so none is
-/// added.
-pub fn raise_fence(rules: &CaptureRules) -> Result<Fence, CaptureError> {
+/// Puts the fence up around the connections that go around the tunnel, or closer around those of them that are left. The rules
+/// are in place already, so none is added.
+pub fn raise_fence(rules: &CaptureRules, before: &Fence) -> Result<Fence, CaptureError> {
+    if *before == Fence::Up {
+        return Ok(Fence::Up);
+    }
     let connections = match sockets::connections() {
         Err(error) if is_not_supported(&error) => {
             if !SEES_NO_SOCKETS.swap(true, Relaxed) {
                 tracing::warn!(%error, "the kernel lacks INET_TCP_DIAG: captured pods have no fence");
             }
-            return Ok(Fence::Down);
+            take_up_nothing_half_way();
+            return Ok(before.clone());
         }
         listed => listed?,
     };
-    if bypass::is_among(&connections, rules) {
+    let now = Older::among(&connections, rules);
+    let older = match before.older() {
+        Some(older) => older.still_among(&now),
+        None => now,
+    };
+    if !older.is_countable() {
+        take_up_nothing_half_way();
         return Ok(Fence::Down);
     }
-    install(rules, Fence::Up)?;
-    Ok(Fence::Up)
+    let fence = Fence::except(older);
+    if fence != *before {
+        install(rules, &fence)?;
+    }
+    Ok(fence)
 }
 
-fn install(rules: &CaptureRules, fence: Fence) -> Result<(), NetlinkError> {
+fn install(rules: &CaptureRules, fence: &Fence) -> Result<(), NetlinkError> {
     let install =
         |refuses| Connection::open(Family::Netfilter)?.batch(&Ruleset::new(rules, refuses, fence).install());
     match install(who_refuses()) {
@@ -120,6 +135,16 @@ fn install(rules: &CaptureRules, fence: Fence) -> Result<(), NetlinkError> {
     Ok(())
 }
 
+/// Has the kernel take up no connection of which it has not seen the beginning. Where no fence refuses them, somebody who sends
+/// ACKs out of nothing could have it remember connections that there never were, and those who come under the same addresses
+/// and ports would be refused. Where there is a fence, the kernel remembers nothing that it refuses, and what it has forgotten
+/// itself is better refused than lost. It takes a writable `/proc/sys`; the rules hold without.
+fn take_up_nothing_half_way() {
+    if let Err(error) = crate::link::set_switch("net/netfilter/nf_conntrack_tcp_loose", "0") {
+        tracing::debug!(%error, "connections are taken up half-way");
+    }
+}
+
 /// Where it cannot be done, capture goes on without.
 fn remember_half_closed() {
     if !FORGETS.load(Relaxed)
@@ -132,8 +157,7 @@ fn remember_half_closed() {
 
 /// Captures nothing new from now on, in one step; what is captured goes on until [`remove`].
 pub fn let_go(rules: &CaptureRules) -> Result<(), CaptureError> {
-    Connection::open(Family::Netfilter)?.batch(&Ruleset::letting_go(rules).install())?;
-    Ok(())
+    Ruleset::letting_go(rules).put_in_place()
 }
 
 // What the kernel lacks. Found out by the first who tries: it is the same in every namespace.
@@ -161,13 +185,13 @@ pub fn remove(rules: &CaptureRules) -> Result<(), CaptureError> {
 }
 
 /// Looks whether the rules are in place, and the fence where it was put up.
-pub fn inspect(rules: &CaptureRules, fence: Fence) -> Result<Capture, CaptureError> {
-    match look(rules)? {
-        (Capture::Installed, Fence::Down) if fence == Fence::Up => {
-            Ok(Capture::Differs("the chain fence is gone".to_owned()))
-        }
-        (found, _) => Ok(found),
+pub fn inspect(rules: &CaptureRules, fence: &Fence) -> Result<Capture, CaptureError> {
+    let (found, standing) = look(rules)?;
+    if found != Capture::Installed || !fence.is_up() || *fence == standing {
+        return Ok(found);
     }
+    let difference = if standing.is_up() { "the fence has other holes" } else { "the chain fence is gone" };
+    Ok(Capture::Differs(difference.to_owned()))
 }
 
 fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {
@@ -181,8 +205,11 @@ fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {
     let chains = kernel.dump(&ruleset::list_chains())?;
     let chains: Vec<_> =
         chains.iter().filter_map(|reply| reply.attributes()).filter(|it| ruleset::is_ours(it)).collect();
-    let fence = ruleset::fence_among(&chains);
-    let ruleset = Ruleset::new(rules, who_refuses(), fence);
+    let fence = match ruleset::fence_among(&chains) {
+        Fence::Down => Fence::Down,
+        _ => Fence::except(excepted(&mut kernel)?),
+    };
+    let ruleset = Ruleset::new(rules, who_refuses(), &fence);
     if !table.iter().any(|reply| reply.attributes().is_some_and(|found| covers(found, &ruleset.table))) {
         return Ok((Capture::Differs("the table is dormant".to_owned()), fence));
     }
@@ -192,6 +219,18 @@ fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {
         return Ok((Capture::Differs(difference), fence));
     }
     Ok((reply_route::difference(rules)?.map_or(Capture::Installed, Capture::Differs), fence))
+}
+
+/// The connections that a fence that stands lets pass.
+fn excepted(kernel: &mut Connection) -> Result<Older, NetlinkError> {
+    let mut older = Older::default();
+    for family in [IpFamily::IPv4, IpFamily::IPv6] {
+        for reply in unless(kernel.dump(&ruleset::list_elements(family)), &[libc::ENOENT])? {
+            let elements = reply.attributes().map(ruleset::elements_in).unwrap_or_default();
+            older.read(family, elements).ok_or(NetlinkError::Garbled("an element of a set is cut off"))?;
+        }
+    }
+    Ok(older)
 }
 
 // === impl CaptureRules ===

@@ -1,8 +1,10 @@
 //! Which packets of a pod go where, and why.
 
 use super::expression::Statement::{self, *};
-use super::{CaptureRules, attribute};
-use crate::netlink::{Attribute, Message, covers, flags};
+use super::older::{self, End, Older};
+use super::{CaptureError, CaptureRules, attribute};
+use crate::IpFamily;
+use crate::netlink::{Attribute, Connection, Family, Message, covers, flags};
 
 /// The one table of ours. What is in it is ours alone: applying replaces it, removing deletes it.
 pub const TABLE: &str = "fairway";
@@ -12,12 +14,15 @@ pub const TABLE: &str = "fairway";
 pub struct Ruleset {
     pub(super) table: Vec<Attribute>,
     chains: Vec<(&'static str, Vec<Attribute>)>,
+    /// The sets that rules look connections up in, and their elements, a message each.
+    sets: Vec<Message>,
     rules: Vec<Rule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     chain: &'static str,
+    comment: &'static str,
     attributes: Vec<Attribute>,
 }
 
@@ -30,13 +35,24 @@ pub enum Refuses {
     Tunnel,
 }
 
-/// Whether anything but the tunnel may speak TCP to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether anything but the tunnel may speak TCP to others, or they to the pod. No connection is opened around the tunnel in
+/// either case.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fence {
     /// Nothing may, not even a connection that was captured and that the kernel has forgotten.
     Up,
-    /// What was open before the rules may.
+    /// Only these connections, which are older than the rules. There are some.
+    UpExcept(Older),
+    /// Whatever is open may: those that are older than the rules are not known.
     Down,
+}
+
+/// What the rules are for.
+#[derive(Clone, Copy)]
+enum Aim<'a> {
+    Capture(&'a Fence),
+    /// New connections are not captured any more, and what was captured still finds its way.
+    LetGo,
 }
 
 /// Where in a packet's way a chain is asked.
@@ -57,23 +73,34 @@ const MARKING: i32 = -150;
 const TRANSLATION: i32 = -100;
 const FILTER: i32 = 0;
 
+const PROTECT: &str = "protect";
 const FENCE: &str = "fence";
+/// In the fence's place where there is none.
+const OPENINGS: &str = "openings";
 
-const CHAINS: [Chain; 6] = [
+const CHAINS: [Chain; 7] = [
     Chain { name: "outbound", kind: "nat", hook: OUTPUT, priority: TRANSLATION },
     Chain { name: "inbound", kind: "nat", hook: PREROUTING, priority: TRANSLATION },
     Chain { name: "remember", kind: "filter", hook: PREROUTING, priority: MARKING },
     // Of kind "route": a packet whose mark it changes is routed again.
     Chain { name: "answer", kind: "route", hook: OUTPUT, priority: MARKING },
-    Chain { name: "protect", kind: "filter", hook: INPUT, priority: FILTER },
+    Chain { name: PROTECT, kind: "filter", hook: INPUT, priority: FILTER },
     Chain { name: FENCE, kind: "filter", hook: OUTPUT, priority: FILTER },
+    Chain { name: OPENINGS, kind: "filter", hook: OUTPUT, priority: FILTER },
 ];
+
+type Said = (&'static str, &'static str, Vec<Statement>);
 
 /// The rules. The comments go to the kernel too, for whoever lists them.
 ///
 /// Not here, for a reason: UDP and everything else that is not TCP passes by. `127.0.0.1` needs no rule of its own, it is
 /// loopback. Nothing names addresses, so that the same rules hold for IPv4, IPv6 and pods with several addresses.
-fn rules(numbers: &CaptureRules, refuses: Refuses) -> Vec<(&'static str, &'static str, Vec<Statement>)> {
+///
+/// A redirect alone holds nobody off. It is a rule of translation: the kernel asks for it once, at what it takes for the first
+/// packet of a connection, and what is not redirected then never is. Whoever sends something else before the SYN (an ACK out
+/// of nothing), or has the kernel see the connection from its other end, is not redirected. So `protect` and `openings` look at
+/// each SYN again, behind the translation, and refuse what did not come through it.
+fn rules(numbers: &CaptureRules, refuses: Refuses, aim: Aim<'_>) -> Vec<Said> {
     let &CaptureRules { outbound_port, inbound_port, hbone_port, own_mark, reply_mark, reply_table: _ } =
         numbers;
     let mut inbound = vec![Tcp, Opening, PortIsNot(hbone_port)];
@@ -81,7 +108,7 @@ fn rules(numbers: &CaptureRules, refuses: Refuses) -> Vec<(&'static str, &'stati
         inbound.push(SomebodyListens);
     }
     inbound.push(Redirect(inbound_port));
-    vec![
+    let mut rules = vec![
         // The tunnel opens its connections within the pod; without this each would come back to it for ever.
         ("outbound", "what the tunnel itself sends is on its way", vec![MarkIs(own_mark), Accept]),
         // By 127.0.0.1 or by the pod's own address: it never leaves the pod, so there is nothing to protect, and a program
@@ -106,68 +133,177 @@ fn rules(numbers: &CaptureRules, refuses: Refuses) -> Vec<(&'static str, &'stati
             "answers to it come back to the tunnel",
             vec![Reply, ConnectionMarkIs(reply_mark), SetMark(reply_mark)],
         ),
+        (PROTECT, "what the pod's programs say by the tunnel", vec![FromLoopback, Redirected, Accept]),
+        (PROTECT, "what others say to the pod", vec![Tcp, PortIs(inbound_port), Redirected, Accept]),
         // Dialled directly, the tunnel's ports would have the tunnel dial itself. No redirect, no business here.
         (
-            "protect",
+            PROTECT,
             "the outbound port is only for what was redirected",
-            vec![Tcp, PortIs(outbound_port), NotRedirected, Reset],
+            vec![Tcp, PortIs(outbound_port), Reset],
         ),
+        (PROTECT, "the inbound port is only for what was redirected", vec![Tcp, PortIs(inbound_port), Reset]),
+        (PROTECT, "what stays within the pod", vec![FromLoopback, Accept]),
+        // In a client's name, but over loopback. Lost, not refused: the refusal would go to the tunnel.
         (
-            "protect",
-            "the inbound port is only for what was redirected",
-            vec![Tcp, PortIs(inbound_port), NotRedirected, Reset],
+            PROTECT,
+            "nobody else speaks on connections that the tunnel makes to the pod",
+            vec![ConnectionMarkIs(reply_mark), Drop],
         ),
-        (FENCE, "what stays within the pod", vec![ToLoopback, Accept]),
-        (FENCE, "connections that the tunnel makes", vec![MarkIs(own_mark), Accept]),
-        // Those it accepts carry no mark.
-        (FENCE, "tunnels that others make", vec![Tcp, SourcePortIs(hbone_port), Accept]),
-        (FENCE, "what goes to the tunnel", vec![Redirected, Accept]),
-        (FENCE, "answers on their way back to it", vec![Reply, ConnectionMarkIs(reply_mark), Accept]),
-        (FENCE, "that nobody is there may be said", vec![Tcp, Refusing, Accept]),
-        (FENCE, "what is out of order is said again", vec![Tcp, Invalid, Drop]),
-        (FENCE, "no TCP leaves the pod by another way", vec![Tcp, Reset]),
-    ]
+        (PROTECT, "tunnels that others make", vec![Tcp, PortIs(hbone_port), Accept]),
+        (PROTECT, "nobody opens a connection around the tunnel", vec![Tcp, Opening, Reset]),
+    ];
+    match aim {
+        Aim::Capture(fence) => {
+            let chain = if fence.is_up() { FENCE } else { OPENINGS };
+            rules.extend([
+                (chain, "what stays within the pod", vec![ToLoopback, Accept]),
+                (chain, "connections that the tunnel makes", vec![MarkIs(own_mark), Accept]),
+                (chain, "what goes to the tunnel", vec![Redirected, Accept]),
+                (chain, "no connection is opened around the tunnel", vec![Tcp, Opening, Reset]),
+            ]);
+            if fence.is_up() {
+                rules.extend(fence_in(numbers, refuses, fence));
+                rules.extend(fence_out(numbers, fence));
+            }
+        }
+        Aim::LetGo => rules.retain(|(_, _, statements)| {
+            !statements.iter().any(|it| matches!(it, Redirect(_)))
+                && (!statements.contains(&Opening) || !statements.contains(&Reset))
+        }),
+    }
+    rules
 }
 
-/// Whether the fence is up, where these chains of ours were found.
+/// What else comes to a pod that is fenced in. What the kernel refuses here it forgets, so that nobody can have it remember a
+/// connection that there never was, and send another past the redirect.
+fn fence_in(numbers: &CaptureRules, refuses: Refuses, fence: &Fence) -> Vec<Said> {
+    const ANSWERS: &str = "answers to connections that the tunnel makes";
+    let mut rules: Vec<_> = fence.older_rules(PROTECT, End::Destination).collect();
+    match refuses {
+        Refuses::Kernel => {
+            rules.push((PROTECT, ANSWERS, vec![Tcp, SocketMarkIs(numbers.own_mark), Accept]));
+        }
+        // What the pod itself opens is redirected, or the tunnel's.
+        Refuses::Tunnel => rules.extend([
+            (PROTECT, ANSWERS, vec![Tcp, Reply, Accept]),
+            (PROTECT, "what is out of order is said again", vec![Tcp, Invalid, Drop]),
+        ]),
+    }
+    rules.push((PROTECT, "no TCP comes to the pod by another way", vec![Tcp, Reset]));
+    rules
+}
+
+/// What else leaves it.
+fn fence_out(numbers: &CaptureRules, fence: &Fence) -> Vec<Said> {
+    let &CaptureRules { hbone_port, reply_mark, .. } = numbers;
+    let mut rules = vec![
+        // Those that the tunnel accepts carry no mark.
+        (FENCE, "tunnels that others make", vec![Tcp, SourcePortIs(hbone_port), Accept]),
+        (FENCE, "answers on their way back to it", vec![Reply, ConnectionMarkIs(reply_mark), Accept]),
+        (FENCE, "that nobody is there may be said", vec![Tcp, Refusing, Accept]),
+    ];
+    rules.extend(fence.older_rules(FENCE, End::Source));
+    rules.extend([
+        (FENCE, "what is out of order is said again", vec![Tcp, Invalid, Drop]),
+        (FENCE, "no TCP leaves the pod by another way", vec![Tcp, Reset]),
+    ]);
+    rules
+}
+
+/// Whether the fence is up, where these chains of ours were found; without the connections that it lets pass.
 pub(super) fn fence_among(chains: &[&[u8]]) -> Fence {
     let is_fence = |found: &&[u8]| attribute(found, chain::NAME).is_some_and(|name| is_text(name, FENCE));
     if chains.iter().any(is_fence) { Fence::Up } else { Fence::Down }
+}
+
+// === impl Fence ===
+
+impl Fence {
+    /// That lets only these pass.
+    pub(super) fn except(older: Older) -> Self {
+        if older.is_empty() { Self::Up } else { Self::UpExcept(older) }
+    }
+
+    /// Whether nothing passes but connections that are known one by one.
+    pub fn is_up(&self) -> bool {
+        *self != Self::Down
+    }
+
+    /// The connections that it lets pass.
+    pub fn older(&self) -> Option<&Older> {
+        match self {
+            Self::UpExcept(older) => Some(older),
+            Self::Up | Self::Down => None,
+        }
+    }
+
+    /// The keys of those, of each family that has some.
+    fn keys(&self) -> impl Iterator<Item = (IpFamily, Vec<Vec<u8>>)> {
+        let families = [IpFamily::IPv4, IpFamily::IPv6].into_iter();
+        let keys =
+            families.map(|family| (family, self.older().map(|it| it.keys(family)).unwrap_or_default()));
+        keys.filter(|(_, keys)| !keys.is_empty())
+    }
+
+    fn older_rules(&self, chain: &'static str, end: End) -> impl Iterator<Item = Said> {
+        self.keys().map(move |(family, _)| {
+            (chain, "connections that are older than the rules", vec![Tcp, IsOlder(family, end), Accept])
+        })
+    }
 }
 
 // === impl Ruleset ===
 
 impl Ruleset {
     /// The rules made of these numbers.
-    pub fn new(numbers: &CaptureRules, refuses: Refuses, fence: Fence) -> Self {
-        Self::made_of(rules(numbers, refuses), fence)
+    pub fn new(numbers: &CaptureRules, refuses: Refuses, fence: &Fence) -> Self {
+        Self::made_of(rules(numbers, refuses, Aim::Capture(fence)), fence)
     }
 
     /// Those of a pod that leaves: new connections are not redirected any more, and what was redirected still finds its way.
     pub fn letting_go(numbers: &CaptureRules) -> Self {
-        let mut rules = rules(numbers, Refuses::Tunnel);
-        rules.retain(|(_, _, statements)| !statements.iter().any(|it| matches!(it, Redirect(_))));
-        Self::made_of(rules, Fence::Down)
+        Self::made_of(rules(numbers, Refuses::Tunnel, Aim::LetGo), &Fence::Down)
     }
 
-    fn made_of(rules: Vec<(&'static str, &'static str, Vec<Statement>)>, fence: Fence) -> Self {
-        let is_there = |chain: &str| fence == Fence::Up || chain != FENCE;
+    /// All rules but this one, to see what it is for.
+    pub fn without(&self, number: usize) -> Self {
+        let mut left = self.clone();
+        if number < left.rules.len() {
+            left.rules.remove(number);
+        }
+        left
+    }
+
+    /// Puts them in place of whatever has our table's name, in this thread's namespace.
+    pub fn put_in_place(&self) -> Result<(), CaptureError> {
+        Connection::open(Family::Netfilter)?.batch(&self.install())?;
+        Ok(())
+    }
+
+    /// What each rule is for, in order: its chain, and its comment.
+    pub fn comments(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.rules.iter().map(|it| (it.chain, it.comment))
+    }
+
+    fn made_of(rules: Vec<Said>, fence: &Fence) -> Self {
+        let is_used = |chain: &str| rules.iter().any(|(used, ..)| *used == chain);
         let chains = CHAINS
             .iter()
-            .filter(|chain| is_there(chain.name))
+            .filter(|chain| is_used(chain.name) || ![FENCE, OPENINGS].contains(&chain.name))
             .map(|chain| (chain.name, chain.attributes()))
             .collect();
         let rules = rules
             .into_iter()
-            .filter(|(chain, ..)| is_there(chain))
             .map(|(chain, comment, statements)| Rule {
                 chain,
+                comment,
                 attributes: rule_attributes(chain, comment, &statements),
             })
             .collect();
         Self {
             table: vec![Attribute::text(table::NAME, TABLE), Attribute::be32(table::FLAGS, 0)],
             chains,
+            sets: fence.keys().flat_map(|(family, keys)| add_set(family, &keys)).collect(),
             rules,
         }
     }
@@ -196,7 +332,8 @@ impl Ruleset {
                 attributes.clone(),
             ));
         }
-        for (number, Rule { chain, attributes }) in self.rules.iter().enumerate() {
+        messages.extend(self.sets.iter().cloned());
+        for (number, Rule { chain, attributes, .. }) in self.rules.iter().enumerate() {
             let what = format!("add rule {number} to the chain {chain}");
             messages.push(request(kind::NEW_RULE, flags::CREATE | flags::APPEND, what, attributes.clone()));
         }
@@ -286,6 +423,16 @@ mod rule {
     pub(super) const USER_DATA: u16 = 7;
 }
 
+mod set {
+    pub(super) const TABLE: u16 = 1;
+    pub(super) const NAME: u16 = 2;
+    pub(super) const KEY_TYPE: u16 = 4;
+    pub(super) const KEY_LENGTH: u16 = 5;
+    pub(super) const ID: u16 = 10;
+    /// Of a message about elements.
+    pub(super) const ELEMENTS: u16 = 3;
+}
+
 mod kind {
     pub(super) const NEW_TABLE: u16 = 0;
     pub(super) const GET_TABLE: u16 = 1;
@@ -294,6 +441,9 @@ mod kind {
     pub(super) const GET_CHAIN: u16 = 4;
     pub(super) const NEW_RULE: u16 = 6;
     pub(super) const GET_RULE: u16 = 7;
+    pub(super) const NEW_SET: u16 = 9;
+    pub(super) const NEW_ELEMENT: u16 = 12;
+    pub(super) const GET_ELEMENT: u16 = 13;
 }
 
 const SUBSYSTEM: u16 = 10;
@@ -311,6 +461,46 @@ pub(super) fn list_chains() -> Message {
 pub(super) fn list_rules() -> Message {
     let table = vec![Attribute::text(rule::TABLE, TABLE)];
     Message { flags: 0, ..request(kind::GET_RULE, 0, "list rules".to_owned(), table) }
+}
+
+pub(super) fn list_elements(family: IpFamily) -> Message {
+    let name = older::set_name(family);
+    let set = vec![Attribute::text(set::TABLE, TABLE), Attribute::text(set::NAME, name)];
+    Message { flags: 0, ..request(kind::GET_ELEMENT, 0, format!("list what is in {name}"), set) }
+}
+
+/// The list of elements in a message of the kernel's.
+pub(super) fn elements_in(found: &[u8]) -> &[u8] {
+    attribute(found, set::ELEMENTS).unwrap_or_default()
+}
+
+/// A set of connections, and what is in it, in messages that are not too long.
+fn add_set(family: IpFamily, keys: &[Vec<u8>]) -> Vec<Message> {
+    const AT_ONCE: usize = 500;
+    // As `nft` counts them, for whoever lists the set with it: two addresses and two ports, six bits each.
+    const PORT: u32 = 13;
+    let (id, address) = match family {
+        IpFamily::IPv4 => (1, 7),
+        IpFamily::IPv6 => (2, 8),
+    };
+    let name = older::set_name(family);
+    let add = vec![
+        Attribute::text(set::TABLE, TABLE),
+        Attribute::text(set::NAME, name),
+        Attribute::be32(set::KEY_TYPE, address << 18 | address << 12 | PORT << 6 | PORT),
+        Attribute::be32(set::KEY_LENGTH, keys.first().map_or(0, Vec::len) as u32),
+        Attribute::be32(set::ID, id),
+    ];
+    let mut messages = vec![request(kind::NEW_SET, flags::CREATE, format!("add the set {name}"), add)];
+    for keys in keys.chunks(AT_ONCE) {
+        let elements = vec![
+            Attribute::text(set::TABLE, TABLE),
+            Attribute::text(set::NAME, name),
+            Attribute::nested(set::ELEMENTS, older::elements(keys)),
+        ];
+        messages.push(request(kind::NEW_ELEMENT, flags::CREATE, format!("fill the set {name}"), elements));
+    }
+    messages
 }
 
 /// Whether a chain is in our table.

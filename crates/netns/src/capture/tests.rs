@@ -3,14 +3,18 @@ use super::*;
 
 #[test]
 fn one_transaction_replaces_whatever_was_there() {
-    for (fence, chains, rules) in [(Fence::Down, 5, 8), (Fence::Up, 6, 16)] {
-        let batch = Ruleset::new(&CaptureRules::default(), Refuses::Kernel, fence).batch();
+    let pair = |local: &str, remote: &str| (local.parse().unwrap(), remote.parse().unwrap());
+    let older = [pair("10.0.0.2:80", "10.0.0.9:4000"), pair("[fd00::2]:80", "[fd00::9]:4000")];
+    let except = Fence::except(older.into_iter().collect());
+    for (fence, chains, sets, rules) in [(Fence::Down, 6, 0, 18), (Fence::Up, 6, 0, 25), (except, 6, 2, 29)] {
+        let batch = Ruleset::new(&CaptureRules::default(), Refuses::Kernel, &fence).batch();
         let kinds: Vec<u16> =
             batch.iter().map(|message| u16::from_ne_bytes([message[4], message[5]])).collect();
         const NFT: u16 = 10 << 8;
-        // Begin, table there for sure, gone, new, chains, rules, commit.
+        // Begin, table there for sure, gone, new, chains, each set and what is in it, rules, commit.
         let mut expected = vec![0x10, NFT, NFT | 2, NFT];
         expected.extend(vec![NFT | 3; chains]);
+        expected.extend([NFT | 9, NFT | 12].repeat(sets));
         expected.extend(vec![NFT | 6; rules]);
         expected.push(0x11);
         assert_eq!(kinds, expected);
@@ -36,13 +40,14 @@ fn the_numbers_go_where_they_belong() {
             .filter(|message| has(message, chain.as_bytes()) && has(message, &port.to_be_bytes()))
             .count()
     };
-    let batch = Ruleset::new(&rules, Refuses::Tunnel, Fence::Up).batch();
+    let batch = Ruleset::new(&rules, Refuses::Tunnel, &Fence::Up).batch();
     for (chain, port, times) in [
         ("outbound\0", 0x1111, 1),
         ("inbound\0", 0x2222, 1),
         ("inbound\0", 0x3333, 1),
         ("protect\0", 0x1111, 1),
-        ("protect\0", 0x2222, 1),
+        ("protect\0", 0x2222, 2),
+        ("protect\0", 0x3333, 1),
         ("outbound\0", 0x2222, 0),
         ("inbound\0", 0x1111, 0),
     ] {

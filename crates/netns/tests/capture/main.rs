@@ -4,6 +4,8 @@
 
 mod fence;
 mod inbound;
+mod mutation;
 mod outbound;
+mod smuggling;
 mod stage;
 mod state;

@@ -1,9 +1,10 @@
 //! Two pods, one of them captured, and a tunnel end that says what it got.
 
 use fairway_netns::capture::{self, CaptureRules, Fence};
+use fairway_netns::link::Links;
 use fairway_netns::socket::{Listen, ReusePort, Transparency, original_destination};
 use fairway_testbed::{Network, Pod, Sandbox, Subnet};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +21,7 @@ pub struct Stage {
     pub other: Pod,
     pub rules: CaptureRules,
     /// As it was left.
-    pub fence: Cell<Fence>,
+    pub fence: RefCell<Fence>,
 }
 
 /// The same test for both kinds of addresses.
@@ -57,24 +58,29 @@ impl Stage {
         let [v4, v6] = both();
         let pod = network.add_pod("captured", &[v4.pod, v6.pod]).unwrap();
         let other = network.add_pod("other", &[v4.other, v6.other]).unwrap();
-        Self { network, pod, other, rules: CaptureRules::default(), fence: Cell::new(Fence::Down) }
+        Self { network, pod, other, rules: CaptureRules::default(), fence: RefCell::new(Fence::Down) }
+    }
+
+    /// The same in place of one that is over.
+    pub fn set_again(sandbox: &Sandbox) -> Self {
+        let unplug = || Links::open()?.remove("node0");
+        let _ = sandbox.node().run_blocking(unplug);
+        Self::set(sandbox)
     }
 
     pub fn capture(&self) -> Fence {
         let rules = self.rules;
-        let before = self.fence.get();
-        let capture = move || match capture::repair(&rules, before)? {
-            Fence::Up => Ok(Fence::Up),
-            Fence::Down => capture::raise_fence(&rules),
-        };
-        self.fence.set(self.pod.namespace().run_blocking(capture).unwrap().unwrap());
-        self.fence.get()
+        let before = self.fence.borrow().clone();
+        let capture = move || capture::raise_fence(&rules, &capture::repair(&rules, &before)?);
+        let fence = self.pod.namespace().run_blocking(capture).unwrap().unwrap();
+        self.fence.replace(fence.clone());
+        fence
     }
 
     pub fn inspect(&self) -> capture::Capture {
         let rules = self.rules;
-        let fence = self.fence.get();
-        self.pod.namespace().run_blocking(move || capture::inspect(&rules, fence)).unwrap().unwrap()
+        let fence = self.fence.borrow().clone();
+        self.pod.namespace().run_blocking(move || capture::inspect(&rules, &fence)).unwrap().unwrap()
     }
 
     /// A listener as the tunnel has it.

@@ -128,7 +128,7 @@ fn the_nft_program_reads_the_rules_as_they_are_meant() {
         let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
         let all = listed["nftables"].as_array().unwrap();
         let count = |kind: &str| all.iter().filter(|object| object.get(kind).is_some()).count();
-        assert_eq!((count("table"), count("chain"), count("rule")), (1, 6, 16), "{listed:#}");
+        assert_eq!((count("table"), count("chain"), count("rule")), (1, 6, 25), "{listed:#}");
         assert!(all.iter().filter_map(|object| object.get("rule")).all(|rule| rule["comment"].is_string()));
 
         let text = run(&stage, "nft", &["list", "ruleset"]).unwrap();
@@ -138,11 +138,16 @@ fn the_nft_program_reads_the_rules_as_they_are_meant() {
             "type route hook output priority ",
             "meta mark 0x0000fa15 accept",
             "oif \"lo\" accept",
-            "tcp flags syn / fin,syn,rst,ack redirect to :15001",
+            "tcp flags syn / syn,ack redirect to :15001",
             "tcp dport != 15008 redirect to :15006",
             "iif \"lo\" meta mark 0x0000fa15 ct mark set 0x0000fa16",
             "ct direction reply ct mark 0x0000fa16 meta mark set 0x0000fa16",
-            "tcp dport 15001 ct status ! dnat reject with tcp reset",
+            "iif \"lo\" ct status dnat accept",
+            "tcp dport 15006 ct status dnat accept",
+            "tcp dport 15001 reject with tcp reset",
+            "ct mark 0x0000fa16 drop",
+            "tcp flags syn / syn,ack reject with tcp reset",
+            "socket mark 0x0000fa15 accept",
             "ct status dnat accept",
             "ct direction reply ct mark 0x0000fa16 accept",
             "accept comment \"that nobody is there may be said\"",

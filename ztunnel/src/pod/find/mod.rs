@@ -146,7 +146,7 @@ impl Finder {
 
     async fn clean_one(&self, namespace: &Namespace, key: &WorkloadKey) -> Result<(), super::PodError> {
         let rules = self.settings.rules();
-        let left = namespace.run(move || capture::inspect(&rules, Fence::Down)).await??;
+        let left = namespace.run(move || capture::inspect(&rules, &Fence::Down)).await??;
         if left != Capture::Missing {
             namespace.run(move || capture::remove(&rules)).await??;
             tracing::info!(pod = %key, "released: it left the mesh while no tunnel ran here");
