@@ -27,8 +27,8 @@ pub struct Tunnel {
     gathered: Option<Box<Gathered>>,
     /// Handed over last: read as soon as more is asked for.
     handed: usize,
-    window: StreamWindow,
-    windows: Windows,
+    /// Its receive window, where that is ours and not h2's.
+    windows: Option<(StreamWindow, Windows)>,
     writing: Writing,
     // Held until the tunnel ends: counts it on its connection.
     lease: Option<Lease>,
@@ -57,23 +57,30 @@ impl Tunnel {
         windows: Windows,
         lease: Option<Lease>,
     ) -> Self {
-        let window = windows.of_stream();
+        Self::with(send, recv, Some((windows.of_stream(), windows)), lease)
+    }
+
+    fn with(
+        send: SendStream<Bytes>,
+        recv: RecvStream,
+        windows: Option<(StreamWindow, Windows)>,
+        lease: Option<Lease>,
+    ) -> Self {
         Self {
             send,
             recv,
             unread: Bytes::new(),
             gathered: None,
             handed: 0,
-            window,
             windows,
             writing: Writing::Open,
             lease,
         }
     }
 
-    /// Of a stream that was answered to elsewhere.
+    /// Of a stream that was answered to elsewhere, on a connection with windows of h2's own.
     pub fn from_streams(send: SendStream<Bytes>, recv: RecvStream) -> Self {
-        Self::new(send, recv, None)
+        Self::with(send, recv, None, None)
     }
 
     /// The connection that carries it, if it was opened here and not accepted.
@@ -89,8 +96,7 @@ impl Tunnel {
         }
         let handed = std::mem::take(&mut self.handed);
         if handed > 0 {
-            let more = self.window.read(handed);
-            self.open_window(more);
+            self.done_with(handed)?;
         }
         if let Some(bytes) = self.gathered.as_mut().and_then(|it| it.take()) {
             self.handed = bytes.len();
@@ -98,7 +104,7 @@ impl Tunnel {
         }
         loop {
             let Poll::Ready(received) = self.recv.poll_data(cx) else {
-                let more = self.window.wait();
+                let more = self.windows.as_mut().and_then(|(window, _)| window.wait());
                 self.open_window(more);
                 return Poll::Pending;
             };
@@ -106,8 +112,10 @@ impl Tunnel {
                 // A DATA frame without data that does not end the stream.
                 Some(Ok(bytes)) if bytes.is_empty() => {}
                 Some(Ok(bytes)) => {
-                    // To h2 it is read. The peer is told by the stream's own window.
-                    self.recv.flow_control().release_capacity(bytes.len()).map_err(broken)?;
+                    if self.windows.is_some() {
+                        // To h2 it is read. The peer is told by the stream's own window.
+                        self.recv.flow_control().release_capacity(bytes.len()).map_err(broken)?;
+                    }
                     self.handed = bytes.len();
                     return Poll::Ready(Ok(bytes));
                 }
@@ -121,6 +129,9 @@ impl Tunnel {
     /// Takes out of h2's hands what has come, while the reader can take nothing: so many small frames would otherwise cost the
     /// connection its life. The window stays as it is, and with it how much there can be.
     pub fn poll_gather(&mut self, cx: &mut Context<'_>) {
+        if self.windows.is_none() {
+            return;
+        }
         while let Poll::Ready(Some(Ok(bytes))) = self.recv.poll_data(cx) {
             // An error comes again when the bytes before it are read.
             let _ = self.recv.flow_control().release_capacity(bytes.len());
@@ -151,12 +162,24 @@ impl Tunnel {
         self.writing = Writing::Finished;
     }
 
+    /// The reader is done with so many bytes.
+    fn done_with(&mut self, bytes: usize) -> io::Result<()> {
+        match &mut self.windows {
+            Some((window, _)) => {
+                let more = window.read(bytes);
+                self.open_window(more);
+                Ok(())
+            }
+            None => self.recv.flow_control().release_capacity(bytes).map_err(broken),
+        }
+    }
+
     fn open_window(&self, more: Option<u32>) {
         // Whoever has sent all has no use for it.
-        if let Some(more) = more
+        if let (Some(more), Some((_, windows))) = (more, &self.windows)
             && !self.recv.is_end_stream()
         {
-            self.windows.updates.push(self.send.stream_id().as_u32(), more);
+            windows.updates.push(self.send.stream_id().as_u32(), more);
         }
     }
 
@@ -266,7 +289,9 @@ impl AsyncWrite for Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        self.windows.updates.forget(self.send.stream_id().as_u32());
+        if let Some((_, windows)) = &self.windows {
+            windows.updates.forget(self.send.stream_id().as_u32());
+        }
         if self.writing == Writing::Open {
             self.send.send_reset(Reason::CONNECT_ERROR);
         }
