@@ -69,6 +69,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(exchange) = &this.exchange {
+            exchange.asked();
+        }
         let upstream = match &mut this.kind {
             Kind::Own(text) => {
                 let text = text.take();

@@ -2,11 +2,10 @@
 
 use super::{Client, relay};
 use crate::body::ResponseBody;
-use crate::listen::connection::{Order, Stage};
+use crate::listen::connection::{Connection, Order, Stage};
 use crate::listen::detect::Version;
 use crate::listen::wire::{Ahead, Wire};
 use crate::transport::Transport;
-use crate::upstream::http2::LocalExecutor;
 use fairway_runtime::drain::Phase;
 use http::Request;
 use hyper::body::Incoming;
@@ -14,11 +13,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 /// What a client may send in one stream before an endpoint takes it.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -28,6 +29,14 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// What a client is told that does not finish its request's head (RFC 9110 §15.5.9).
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 32\r\nconnection: close\r\n\r\nThe request came in too slowly.\n";
+
+/// How long a client may take to hear the end of a connection.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Runs the streams of an HTTP/2 connection on the worker's thread. One whose client does not get on is dropped, and so reset
+/// (CANCEL), while the others go on.
+#[derive(Clone)]
+struct Streams(Rc<Connection>);
 
 /// Serves a connection to its end.
 pub async fn serve_http(client: Rc<Client>, io: Transport, ahead: Ahead) {
@@ -71,13 +80,19 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
                 match order {
                     Order::None => {}
                     Order::Finish => std::pin::Pin::new(&mut serving).graceful_shutdown(),
-                    Order::TooSlow => {
+                    Order::TooSlow if !connection.sight.is_blocked() => {
                         let mut io = serving.into_parts().io.into_inner();
-                        let _ = io.write_all(TOO_SLOW).await;
-                        let _ = io.shutdown().await;
+                        let telling = async {
+                            let _ = io.write_all(TOO_SLOW).await;
+                            let _ = io.shutdown().await;
+                        };
+                        let _ = timeout(LAST_WORDS, telling).await;
                         return;
                     }
-                    Order::Stop => return,
+                    // In the middle of a response nothing else may be said, and nobody may take its beginning for the whole.
+                    Order::TooSlow | Order::Stop => {
+                        return serving.into_parts().io.into_inner().reset_on_close();
+                    }
                 }
             }
         }
@@ -91,7 +106,7 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
             relay(&connection, io.unwatch(), parts.read_buf, switch).await;
         }
         _ => {
-            let _ = io.shutdown().await;
+            let _ = timeout(LAST_WORDS, io.shutdown()).await;
         }
     }
 }
@@ -100,8 +115,8 @@ async fn serve_http2(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let connection = client.connection.clone();
     connection.set_stage(Stage::Http2);
     let limits = client.worker.settings.limits;
-    let wire = Wire::unwatched(io, ahead, connection.sight.clone());
-    let mut builder = http2::Builder::new(LocalExecutor);
+    let wire = Wire::http2(io, ahead, connection.sight.clone());
+    let mut builder = http2::Builder::new(Streams(connection.clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -130,5 +145,32 @@ async fn serve_http2(client: Rc<Client>, io: Transport, ahead: Ahead) {
                 }
             }
         }
+    }
+}
+
+// === impl Streams ===
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let connection = self.0.clone();
+        tokio::task::spawn_local(async move {
+            let mut stream = pin!(stream);
+            let mut place = None;
+            poll_fn(|cx| {
+                if place.is_some_and(|place| connection.paces.is_stopped(place)) {
+                    return Poll::Ready(());
+                }
+                let ended = stream.as_mut().poll(cx).map(drop);
+                // Its request begins when it is first polled.
+                if place.is_none() {
+                    place = connection.paces.take_begun();
+                    if let Some(place) = place {
+                        connection.paces.run_by(place, cx.waker());
+                    }
+                }
+                ended
+            })
+            .await;
+        });
     }
 }

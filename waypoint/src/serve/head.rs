@@ -3,7 +3,7 @@
 use super::Reason;
 use crate::listen::detect::Version;
 use crate::settings::Limits;
-use http::header::{CONNECTION, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
@@ -111,7 +111,7 @@ fn may_be_named(name: &HeaderName) -> bool {
     ![
         h::HOST,
         h::CONTENT_LENGTH,
-        h::CONTENT_TYPE,
+        CONTENT_TYPE,
         h::AUTHORIZATION,
         h::COOKIE,
         EXPECT,
@@ -120,6 +120,11 @@ fn may_be_named(name: &HeaderName) -> bool {
         TE,
     ]
     .contains(name)
+}
+
+/// Whether the request's body is a stream of gRPC messages.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 #[cfg(test)]

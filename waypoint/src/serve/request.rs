@@ -158,7 +158,11 @@ async fn forward(
         Body::Empty
     } else {
         let stream = Stream::new(incoming);
-        exchange.receives(stream.progress());
+        // Both sides of a gRPC stream may be silent: who watches something waits for it.
+        let spoken = version_for(decision.cluster.protocol(), kind, client.version);
+        let patient =
+            (client.version, spoken) == (Version::Http2, Version::Http2) && head::is_grpc(&parts.headers);
+        exchange.receives(stream.progress(), patient);
         if retry.is_some_and(|it| it.attempts > 0) || !decision.mirrors.is_empty() {
             Body::Recorded(Recording::new(stream, worker.settings.limits.replay_bytes))
         } else {
