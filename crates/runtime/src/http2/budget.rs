@@ -54,12 +54,7 @@ pub struct TooManyControlFrames;
 impl ControlFrames {
     /// Of a client, from its first byte.
     pub fn of_client(now: Instant) -> Self {
-        Self {
-            received: FrameHeads::of_client(),
-            sent: FrameHeads::of_server(),
-            left: START,
-            refilled: now,
-        }
+        Self { received: FrameHeads::of_client(), sent: FrameHeads::of_server(), left: START, refilled: now }
     }
 
     /// Looks at bytes from the peer. `now` is asked only when the budget is used up.
@@ -122,7 +117,20 @@ impl ControlFrames {
         {
             let _ = Pin::new(io).poll_flush(cx);
         }
-        io::Error::other(TooManyControlFrames)
+        TooManyControlFrames.into()
+    }
+}
+
+// === impl TooManyControlFrames ===
+
+impl TooManyControlFrames {
+    /// The kind of error that a connection ends with. The libraries keep the kind and lose the rest.
+    pub const KIND: io::ErrorKind = io::ErrorKind::QuotaExceeded;
+}
+
+impl From<TooManyControlFrames> for io::Error {
+    fn from(error: TooManyControlFrames) -> Self {
+        Self::new(TooManyControlFrames::KIND, error)
     }
 }
 
@@ -184,21 +192,21 @@ mod tests {
     #[test]
     fn a_flood_of_any_frame_that_carries_nothing_is_refused() {
         for (kind, flags, length) in [
-            (2, 0, 5),                 // PRIORITY
-            (3, 0, 4),                 // RST_STREAM
-            (4, 0, 0),                 // SETTINGS, empty
-            (4, 0, 6),                 // SETTINGS
-            (4, 1, 0),                 // SETTINGS ACK nobody waits for
-            (PING, 0, 8),              // PING
-            (PING, 1, 8),              // PING ACK nobody waits for
-            (7, 0, 8),                 // GOAWAY
-            (WINDOW_UPDATE, 0, 4),     // WINDOW_UPDATE
-            (16, 0, 30),               // PRIORITY_UPDATE (RFC 9218)
-            (0xfa, 0, 0),              // unknown
-            (0xfa, 0xff, 16_000),      // unknown and large
-            (DATA, 0, 0),              // DATA without data
-            (DATA, PADDED, 1),         // DATA with nothing but the length of its padding
-            (DATA, PADDED, 200),       // DATA with padding
+            (2, 0, 5),             // PRIORITY
+            (3, 0, 4),             // RST_STREAM
+            (4, 0, 0),             // SETTINGS, empty
+            (4, 0, 6),             // SETTINGS
+            (4, 1, 0),             // SETTINGS ACK nobody waits for
+            (PING, 0, 8),          // PING
+            (PING, 1, 8),          // PING ACK nobody waits for
+            (7, 0, 8),             // GOAWAY
+            (WINDOW_UPDATE, 0, 4), // WINDOW_UPDATE
+            (16, 0, 30),           // PRIORITY_UPDATE (RFC 9218)
+            (0xfa, 0, 0),          // unknown
+            (0xfa, 0xff, 16_000),  // unknown and large
+            (DATA, 0, 0),          // DATA without data
+            (DATA, PADDED, 1),     // DATA with nothing but the length of its padding
+            (DATA, PADDED, 200),   // DATA with padding
         ] {
             let refused = Peer::new().until_refused(&frame(kind, flags, length));
             assert_eq!(refused, Some(START as usize), "type {kind}, flags {flags}, {length} octets");
@@ -219,7 +227,9 @@ mod tests {
 
     #[test]
     fn requests_and_bodies_pass_without_end() {
-        for (kind, flags, length) in [(HEADERS, 4, 20), (HEADERS, 5, 20), (DATA, 0, 1000), (DATA, END_STREAM, 0)] {
+        for (kind, flags, length) in
+            [(HEADERS, 4, 20), (HEADERS, 5, 20), (DATA, 0, 1000), (DATA, END_STREAM, 0)]
+        {
             assert_eq!(Peer::new().until_refused(&frame(kind, flags, length)), None, "{kind} {flags}");
         }
     }
