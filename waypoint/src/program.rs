@@ -14,7 +14,7 @@ use fairway_runtime::settings::{
     AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings, parse_duration,
 };
 use fairway_runtime::signals::{Signals, drain_on_signal};
-use fairway_runtime::{drain, logs};
+use fairway_runtime::{descriptors, drain, logs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -89,6 +89,7 @@ enum AccessLog {
 /// Runs until a signal. Traffic has threads of its own; the runtime this is called in follows the controller.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
+    descriptors::raise();
     let signals = Signals::install()?;
     let (trigger, watch) = drain::channel();
     let (metrics, readiness) = (Metrics::new("waypoint", VERSION), Readiness::new());

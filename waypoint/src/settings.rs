@@ -52,8 +52,13 @@ pub struct Limits {
 pub struct Patience {
     /// For the rest of a request's head (or a TLS handshake) once it has begun.
     pub head: Duration,
-    /// For the next request on an open client connection.
+    /// For the next request on an open client connection, and for a byte either way where a response has begun and its
+    /// request has not ended.
     pub idle: Duration,
+    /// For a part of a body while the client is the one that is waited for: to send its request, or to take its response.
+    pub body: Duration,
+    /// Bytes a second that such a part must bring on average.
+    pub body_rate: u64,
     /// For a connection to an endpoint.
     pub connect: Duration,
     /// For the proxy's first certificate when an endpoint is in the mesh.
@@ -125,6 +130,8 @@ impl Default for Patience {
         Self {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(300),
+            body: Duration::from_secs(60),
+            body_rate: 100,
             connect: Duration::from_secs(5),
             identity: Duration::from_secs(5),
             continue_: Duration::from_secs(1),

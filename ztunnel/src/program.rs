@@ -16,7 +16,7 @@ use fairway_runtime::settings::{
     AdminSettings, ControllerSettings, DrainSettings, LogSettings, WorkerSettings, parse_duration,
 };
 use fairway_runtime::signals::Signals;
-use fairway_runtime::{drain, logs};
+use fairway_runtime::{descriptors, drain, logs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -100,6 +100,7 @@ pub struct Arguments {
 /// pods.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
+    descriptors::raise();
     let mut signals = Signals::install()?;
     let (trigger, watch) = drain::channel();
     let (metrics, readiness) = (Metrics::new("ztunnel", VERSION), Readiness::new());

@@ -40,6 +40,10 @@ pub struct Settings {
     pub release_after: Duration,
     /// The node's own network namespace: never captured, and whence kubelet's probes come.
     pub node_namespace: Option<Namespace>,
+    /// Sockets that are accepted for one pod at a time; never more than a quarter of the open files there may be.
+    pub pod_sockets: usize,
+    /// Handshakes of peers that are under way at one pod, on one thread; the oldest gives way to a new one.
+    pub pod_handshakes: usize,
     /// Limits of tunnels that are opened.
     pub client: client::Settings,
     /// Limits of tunnels that are accepted.
@@ -63,6 +67,8 @@ impl Settings {
             release_not_before: Duration::from_secs(5),
             release_after: Duration::from_secs(60),
             node_namespace: None,
+            pod_sockets: 16 * 1024,
+            pod_handshakes: 128,
             client: client::Settings::default(),
             server: server::Settings::default(),
         }

@@ -66,6 +66,7 @@ pub struct Arguments {
 /// Runs until a signal.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
+    fairway_runtime::descriptors::raise();
     let signals = Signals::install()?;
     let (trigger, watch) = drain::channel();
     let (metrics, readiness) = (Metrics::new("fairway", VERSION), Readiness::new());

@@ -2,12 +2,17 @@
 
 use super::reviewer::{ReviewError, Reviewer};
 use super::roster::Roster;
+use super::token;
+use crate::provision::AUDIENCE;
+use fairway_runtime::transport::TlsPeer;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -55,13 +60,17 @@ where
         let mut service = std::mem::replace(&mut self.service, next);
         let (reviewer, roster) = (self.reviewer.clone(), self.roster.clone());
         Box::pin(async move {
+            let peer = request.extensions().get::<TlsPeer>().cloned();
             let token = bearer(request.headers_mut());
             let reviewed = match token {
-                Ok(token) => review(&*reviewer, &token).await,
+                Ok(token) => review(&*reviewer, peer.as_ref().map(TlsPeer::address), &token).await,
                 Err(status) => Err(status),
             };
             match reviewed {
                 Ok(reviewed) => {
+                    if let Some(peer) = peer {
+                        peer.has_proven_itself();
+                    }
                     roster.filled().await;
                     request.extensions_mut().insert(Arc::new(reviewed));
                     service.call(request).await
@@ -91,8 +100,16 @@ fn bearer(headers: &mut HeaderMap) -> Result<String, Status> {
     }
 }
 
-async fn review(reviewer: &dyn Reviewer, token: &str) -> Result<super::Reviewed, Status> {
-    match reviewer.review(token).await {
+async fn review(
+    reviewer: &dyn Reviewer,
+    source: Option<IpAddr>,
+    token: &str,
+) -> Result<super::Reviewed, Status> {
+    if let Err(why) = token::check(token, AUDIENCE, SystemTime::now()) {
+        debug!(?source, "a caller is turned away: the token cannot be a proxy's: {why}");
+        return Err(Status::unauthenticated(format!("the API server would not take the token: {why}")));
+    }
+    match reviewer.review_from(source, token).await {
         Ok(reviewed) => {
             debug!(?reviewed, "a token was reviewed");
             Ok(reviewed)

@@ -1,10 +1,12 @@
 //! Remembers for a moment whose a token is: a proxy asks for many identities with one token.
 
+use super::questions::Questions;
 use super::reviewed::Reviewed;
 use super::reviewer::{ReviewError, Reviewer};
 use fairway_identity::Answer;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -13,6 +15,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Cached<R> {
     reviewer: R,
+    questions: Questions,
     /// By the token's hash: a dump of this memory is no bunch of keys.
     known: Mutex<HashMap<[u8; 32], Known, ahash::RandomState>>,
 }
@@ -37,10 +40,10 @@ const LONGEST: usize = 16 * 1024;
 impl<R: Reviewer> Cached<R> {
     /// Remembers what this one says.
     pub fn new(reviewer: R) -> Self {
-        Self { reviewer, known: Mutex::default() }
+        Self { reviewer, questions: Questions::default(), known: Mutex::default() }
     }
 
-    async fn ask(&self, token: &str) -> Result<Reviewed, ReviewError> {
+    async fn ask(&self, source: Option<IpAddr>, token: &str) -> Result<Reviewed, ReviewError> {
         if token.is_empty() || token.len() > LONGEST {
             let why = super::NotReviewed::Refused(format!("it has {} bytes", token.len()));
             return Err(why.into());
@@ -50,7 +53,10 @@ impl<R: Reviewer> Cached<R> {
         if let Some(known) = self.known().get(&key).filter(|it| now < it.until) {
             return known.verdict.clone();
         }
-        let verdict = self.reviewer.review(token).await;
+        let verdict = {
+            let _turn = self.questions.turn(source).await?;
+            self.reviewer.review(token).await
+        };
         let good_for = match &verdict {
             Ok(_) => YES,
             Err(ReviewError::NotReviewed(_)) => NO,
@@ -81,6 +87,14 @@ impl<R: Reviewer> Cached<R> {
 
 impl<R: Reviewer> Reviewer for Cached<R> {
     fn review<'a>(&'a self, token: &'a str) -> Answer<'a, Result<Reviewed, ReviewError>> {
-        Box::pin(self.ask(token))
+        Box::pin(self.ask(None, token))
+    }
+
+    fn review_from<'a>(
+        &'a self,
+        source: Option<IpAddr>,
+        token: &'a str,
+    ) -> Answer<'a, Result<Reviewed, ReviewError>> {
+        Box::pin(self.ask(source, token))
     }
 }

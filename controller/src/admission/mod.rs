@@ -8,10 +8,12 @@
 mod authenticated;
 mod cached;
 mod cluster;
+mod questions;
 mod reviewed;
 mod reviewer;
 mod roster;
 mod same_user;
+mod token;
 
 #[cfg(test)]
 mod tests;

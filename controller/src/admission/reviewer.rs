@@ -6,12 +6,22 @@ use fairway_identity::Answer;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::api::{Api, PostParams};
 use kube::{Client, Error};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Says whose a token is.
 pub trait Reviewer: Send + Sync + 'static {
     /// Errs if the token says nothing, or that cannot be found out.
     fn review<'a>(&'a self, token: &'a str) -> Answer<'a, Result<Reviewed, ReviewError>>;
+
+    /// The same, where it is known from which address the token came: one address cannot bring about any number of reviews.
+    fn review_from<'a>(
+        &'a self,
+        _source: Option<IpAddr>,
+        token: &'a str,
+    ) -> Answer<'a, Result<Reviewed, ReviewError>> {
+        self.review(token)
+    }
 }
 
 /// Why it is not known whose a token is.

@@ -40,6 +40,7 @@ pub(super) struct DirectoryArguments {
 /// Runs until a signal.
 pub(super) async fn run(arguments: super::Arguments, source: &Path) -> anyhow::Result<ExitCode> {
     let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
+    fairway_runtime::descriptors::raise();
     let signals = Signals::install()?;
     let (trigger, watch) = drain::channel();
     let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());

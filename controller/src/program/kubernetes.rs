@@ -94,6 +94,7 @@ struct Base {
 
 pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode> {
     let logs = logs::start(&without_client(&arguments.log.log), arguments.log.log_format)?;
+    fairway_runtime::descriptors::raise();
     let mut signals = Signals::install()?;
     let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());
     let compiled = readiness.gate("first compile");

@@ -23,7 +23,7 @@ pub use client::{Carrier, Connect, OpenError, Pool, Target, TcpConnector};
 pub use copy::{Ended, Side, Transfer, bidirectional};
 pub use forwarded::{Forwarded, InvalidForwarded};
 pub use request::{ConnectRequest, Routing};
-pub use server::{Request, ServeError, serve};
+pub use server::{Request, ServeError, serve, serve_known};
 pub use traceparent::{InvalidTraceparent, Traceparent};
 pub use tunnel::Tunnel;
 pub use windows::WindowBudget;

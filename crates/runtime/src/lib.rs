@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod descriptors;
 pub mod drain;
+pub mod http2;
 pub mod logs;
 pub mod metrics;
 pub mod readiness;

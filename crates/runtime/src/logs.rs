@@ -1,16 +1,18 @@
 //! Logs: to standard error, filtered, and never in the way: a terminal that is slow costs log lines, not requests.
 
+mod rate;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
 #[cfg(any(test, feature = "testing"))]
 pub use testing::logged;
 
+use rate::{Rate, Suppressed};
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -20,6 +22,9 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 4096;
+
+/// How often the log says what was left out of it.
+const SUMMARY: Duration = Duration::from_secs(10);
 
 /// How long the end of a program waits for its last lines to go out.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -92,9 +97,10 @@ struct Queue {
 /// Sets up logging for the whole process; `filter` is a level or directives such as `info,h2=warn`.
 pub fn start(filter: &str, format: Format) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let queue = Queue::start(io::stderr()).map_err(LogError::Thread)?;
+    let rate = Rate::default();
+    let queue = Queue::start(io::stderr(), rate.clone()).map_err(LogError::Thread)?;
     let lines = lines(format, queue.clone(), io::stderr().is_terminal());
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    let subscriber = tracing_subscriber::registry().with(filter).with(rate).with(lines);
     subscriber.try_init().map_err(|_| LogError::Twice)?;
     let control = Control { filter: handle, dropped: queue.dropped.clone() };
     Ok(Logs { control, queue })
@@ -171,11 +177,13 @@ impl Control {
 // === impl Queue ===
 
 impl Queue {
-    fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+    fn start(out: impl Write + Send + 'static, rate: Rate) -> io::Result<Self> {
         let (entries, waiting) = sync_channel(QUEUE);
         let queue = Self { entries, dropped: Arc::default() };
         let dropped = queue.dropped.clone();
-        std::thread::Builder::new().name("logs".to_owned()).spawn(move || write(&waiting, out, &dropped))?;
+        std::thread::Builder::new()
+            .name("logs".to_owned())
+            .spawn(move || write(&waiting, out, &dropped, &rate))?;
         Ok(queue)
     }
 
@@ -210,17 +218,23 @@ impl<'a> MakeWriter<'a> for Queue {
 }
 
 /// Writes until the last sender is gone. Errors have nowhere to be told.
-fn write(waiting: &Receiver<Entry>, mut out: impl Write, dropped: &AtomicU64) {
-    let mut told = 0;
-    while let Ok(entry) = waiting.recv() {
-        match entry {
-            Entry::Line(line) => {
+fn write(waiting: &Receiver<Entry>, mut out: impl Write, dropped: &AtomicU64, rate: &Rate) {
+    let (mut told, mut summed_up) = (0, Instant::now());
+    loop {
+        match waiting.recv_timeout(SUMMARY) {
+            Ok(Entry::Line(line)) => {
                 let _ = out.write_all(&line);
             }
-            Entry::Flush(done) => {
+            Ok(Entry::Flush(done)) => {
                 let _ = out.flush();
                 let _ = done.try_send(());
             }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if summed_up.elapsed() >= SUMMARY {
+            summed_up = Instant::now();
+            rate.take_suppressed().into_iter().for_each(Suppressed::tell);
         }
         let lost = dropped.load(Ordering::Relaxed);
         if lost > told {
@@ -243,7 +257,7 @@ mod tests {
     fn a_slow_terminal_costs_lines_and_says_how_many() {
         let terminal = Terminal::default();
         let stuck = terminal.written.clone();
-        let mut queue = Queue::start(terminal.clone()).unwrap();
+        let mut queue = Queue::start(terminal.clone(), Rate::default()).unwrap();
         {
             let _held = stuck.lock().unwrap();
             // One line may be in the writer's hand, the queue holds the rest, these are too many by at least 99.

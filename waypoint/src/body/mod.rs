@@ -36,6 +36,9 @@ pub enum BodyError {
     /// The route's time limit for the whole request passed while the body was under way.
     #[error("the time limit of the route passed")]
     TimedOut,
+    /// The client sends its body too slowly.
+    #[error("the client sends its body too slowly")]
+    TooSlow,
     /// The body is not wanted any more: another try has taken it over, or the connection is going down.
     #[error("the body is not wanted any more")]
     Abandoned,

@@ -44,6 +44,10 @@ pub struct Progress {
     bytes: Cell<u64>,
     touched: Cell<bool>,
     broken: Cell<bool>,
+    /// Whether it was asked for a piece that the client has not sent.
+    awaited: Cell<bool>,
+    given_up: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
 }
 
 /// Holds a body back until the endpoint says `100 Continue`, or does not say it for too long (RFC 9110 §10.1.1).
@@ -146,7 +150,10 @@ impl Stream {
             self.gate = None;
         }
         self.progress.touched.set(true);
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            return self.progress.poll_given_up(cx).map(|()| Some(Err(BodyError::TooSlow)));
+        };
+        self.progress.awaited.set(false);
         match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -156,6 +163,13 @@ impl Stream {
             None => {}
         }
         Poll::Ready(frame)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Nobody asks for more of it.
+        self.progress.awaited.set(false);
     }
 }
 
@@ -175,6 +189,46 @@ impl Progress {
     /// Whether the client's side broke: then what the endpoint says of it is the client's fault.
     pub fn broken(&self) -> bool {
         self.broken.get()
+    }
+
+    /// Whether a piece is asked for that the client has not sent.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.get()
+    }
+
+    /// Breaks the body off: the client sends it too slowly.
+    pub fn give_up(&self) {
+        self.given_up.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was broken off because the client sends it too slowly.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.get()
+    }
+
+    fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.given_up.get() {
+            return Poll::Ready(());
+        }
+        self.awaited.set(true);
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    #[cfg(test)]
+    pub(crate) fn awaits(&self, awaited: bool) {
+        self.awaited.set(awaited);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn counts(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
     }
 }
 

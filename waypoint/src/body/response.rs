@@ -144,6 +144,9 @@ impl Body for ResponseBody {
         if let Some(error) = this.breaks.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if let Some(exchange) = &this.exchange {
+            exchange.asked();
+        }
         let upstream = match &mut this.kind {
             Kind::Own(text) => {
                 let text = text.take();

@@ -15,6 +15,7 @@ use crate::upstream::caller::Caller;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
+use fairway_runtime::descriptors::{self, Room};
 use fairway_runtime::drain::Phase;
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,10 @@ use tokio::sync::watch;
 
 /// How long a listener that is to close waits for the handshakes that the kernel has begun: some round trips.
 const HANDSHAKES: Duration = Duration::from_millis(200);
+/// The pause while there is no room for another client.
+const BREATH: Duration = Duration::from_millis(50);
+/// Idle connections that make room at a time.
+const AT_ONCE: usize = 16;
 
 /// What is known of a connection before its protocol is.
 pub struct Arrival {
@@ -62,10 +67,13 @@ pub async fn accept(
             _ = closing.wait_for(|closing| *closing) => break false,
             () = &mut draining => break true,
             accepted = listener.accept(), if has_room(&worker) => match accepted {
-                Ok((stream, peer)) => start(&worker, port, stream, peer),
-                Err(error) => rest_after(&error).await,
+                Ok((stream, peer)) => match descriptors::room_after(&stream) {
+                    Room::Enough => start(&worker, port, stream, peer),
+                    Room::Scarce => make_room(&worker, stream).await,
+                },
+                Err(error) => rest_after(&worker, &error).await,
             },
-            () = tokio::time::sleep(Duration::from_millis(100)), if !has_room(&worker) => {}
+            () = tokio::time::sleep(BREATH), if !has_room(&worker) => worker.connections.finish_idle(AT_ONCE),
         }
     };
     if ends {
@@ -86,7 +94,7 @@ async fn accept_last(worker: &Rc<Worker>, port: PortId, listener: TcpListener) {
             () = &mut closed => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => start(worker, port, stream, peer),
-                Err(error) => rest_after(&error).await,
+                Err(error) => rest_after(worker, &error).await,
             },
         }
     }
@@ -105,15 +113,32 @@ fn has_room(worker: &Worker) -> bool {
 }
 
 /// Errors of one connection are no reason to wait; a lack of descriptors or memory is.
-async fn rest_after(error: &io::Error) {
+async fn rest_after(worker: &Worker, error: &io::Error) {
     let of_connection = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     );
     if !of_connection {
         tracing::warn!(%error, "cannot accept");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        worker.connections.finish_idle(AT_ONCE);
+        worker.pool.tick(0);
+        tokio::time::sleep(BREATH).await;
     }
+}
+
+/// The descriptors that are left are for endpoints and for the controller: a client without one is turned away, a request
+/// without one fails. Those that use theirs least make room.
+async fn make_room(worker: &Worker, stream: TcpStream) {
+    count(&worker.telemetry.counters.connections_refused);
+    let _ = stream.set_zero_linger();
+    drop(stream);
+    tracing::warn!(
+        limit = descriptors::limit(),
+        "open files run short: clients that come now are turned away, idle ones are closed; raise the hard limit (ulimit -Hn)"
+    );
+    worker.connections.finish_idle(AT_ONCE);
+    worker.pool.tick(0);
+    tokio::time::sleep(BREATH).await;
 }
 
 fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr) {
@@ -122,14 +147,23 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     let serving = worker.serving();
     let Some(found) = serving.ports.get(port) else { return };
     let Some(first) = found.set.listeners().first() else { return };
+    let Some(share) = worker.connections.admit(peer.ip(), worker.settings.limits.connections) else {
+        count(&worker.telemetry.counters.connections_refused);
+        let _ = stream.set_zero_linger();
+        return;
+    };
     let worker = worker.clone();
-    let arrival = |stage, origin, scheme| Arrival {
-        connection: worker.connections.open(stage),
-        worker: worker.clone(),
-        origin,
-        scheme,
-        caller: Caller { address: Some(peer.ip().to_canonical()), ..Caller::default() },
-        identity: None,
+    let connection = worker.connections.open_from(share, Stage::Raw);
+    let arrival = |stage, origin, scheme| {
+        connection.set_stage(stage);
+        Arrival {
+            connection: connection.clone(),
+            worker: worker.clone(),
+            origin,
+            scheme,
+            caller: Caller { address: Some(peer.ip().to_canonical()), ..Caller::default() },
+            identity: None,
+        }
     };
     match &found.entrance {
         Entrance::Plain => {}
@@ -159,7 +193,8 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         | ListenerProtocol::TlsPassthrough
         | ListenerProtocol::Udp => {}
         ListenerProtocol::Hbone => {
-            tokio::task::spawn_local(tunnel::serve(worker.clone(), first.listener.clone(), stream));
+            let serving = tunnel::serve(worker.clone(), first.listener.clone(), stream, connection);
+            tokio::task::spawn_local(serving);
         }
         ListenerProtocol::Service { service, port } => {
             let origin = ServiceOrigin {

@@ -2,11 +2,14 @@
 //!
 //! One tick a second looks at all of them, instead of a timer that every request resets.
 
+use super::pace::{Paces, Rate, Verdict};
+use super::shares::{Share, Shares};
 use super::wire::Sight;
 use crate::settings::Patience;
 use fairway_runtime::drain::Phase;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
@@ -15,6 +18,7 @@ use std::task::{Poll, Waker};
 pub struct Connections {
     open: RefCell<Vec<Weak<Connection>>>,
     count: Rc<Cell<usize>>,
+    shares: Shares,
     phase: Cell<Phase>,
 }
 
@@ -23,6 +27,8 @@ pub struct Connections {
 pub struct Connection {
     /// What is seen on its wire.
     pub sight: Rc<Sight>,
+    /// How its requests get on.
+    pub paces: Paces,
     stage: Cell<Stage>,
     requests: Cell<u64>,
     in_flight: Cell<u32>,
@@ -31,6 +37,7 @@ pub struct Connection {
     quiet: Cell<Quiet>,
     spared: Cell<u32>,
     count: Rc<Cell<usize>>,
+    _share: Option<Share>,
 }
 
 /// How often a connection that has not had a request yet is spared when a worker closes.
@@ -69,6 +76,8 @@ struct Quiet {
     requests: u64,
     waiting: Waiting,
     ticks: u32,
+    /// Bytes that the client had taken when this began.
+    taken: u64,
 }
 
 /// What a connection waits for.
@@ -81,6 +90,8 @@ enum Waiting {
     Request,
     /// The rest of a head, or of a handshake.
     RestOfHead,
+    /// The client, to take what it is sent.
+    Reader,
 }
 
 // === impl Connections ===
@@ -88,13 +99,33 @@ enum Waiting {
 impl Connections {
     /// None.
     pub fn new() -> Self {
-        Self { open: RefCell::default(), count: Rc::default(), phase: Cell::new(Phase::Running) }
+        Self {
+            open: RefCell::default(),
+            count: Rc::default(),
+            shares: Shares::default(),
+            phase: Cell::new(Phase::Running),
+        }
     }
 
-    /// A new one.
+    /// Whether a client may have one more connection, of so many that all may have.
+    pub fn admit(&self, client: IpAddr, limit: usize) -> Option<Share> {
+        self.shares.admit(client, self.count.get(), limit)
+    }
+
+    /// A new one, from within a tunnel.
     pub fn open(&self, stage: Stage) -> Rc<Connection> {
+        self.open_as(None, stage)
+    }
+
+    /// A new one of a client that was admitted.
+    pub fn open_from(&self, share: Share, stage: Stage) -> Rc<Connection> {
+        self.open_as(Some(share), stage)
+    }
+
+    fn open_as(&self, share: Option<Share>, stage: Stage) -> Rc<Connection> {
         let connection = Rc::new(Connection {
             sight: Rc::new(Sight::default()),
+            paces: Paces::default(),
             stage: Cell::new(stage),
             requests: Cell::new(0),
             in_flight: Cell::new(0),
@@ -103,6 +134,7 @@ impl Connections {
             quiet: Cell::new(Quiet::default()),
             spared: Cell::new(0),
             count: self.count.clone(),
+            _share: share,
         });
         self.count.set(self.count.get() + 1);
         let mut open = self.open.borrow_mut();
@@ -157,15 +189,48 @@ impl Connections {
             if quiet.waiting == waiting && quiet.requests == connection.requests.get() {
                 quiet.ticks = quiet.ticks.saturating_add(1);
             } else {
-                quiet = Quiet { requests: connection.requests.get(), waiting, ticks: 0 };
+                let taken = connection.sight.taken();
+                quiet = Quiet { requests: connection.requests.get(), waiting, ticks: 0, taken };
             }
-            connection.quiet.set(quiet);
+            let ticks = u64::from(quiet.ticks);
             match waiting {
-                Waiting::RestOfHead if u64::from(quiet.ticks) > head => connection.tell(Order::TooSlow),
-                Waiting::Request if u64::from(quiet.ticks) > idle => connection.tell(Order::Finish),
+                Waiting::RestOfHead if ticks > head => connection.tell(Order::TooSlow),
+                // One that has not gone after a while does not go by itself.
+                Waiting::Request if ticks > idle + head => connection.tell(Order::Stop),
+                Waiting::Request if ticks > idle => connection.tell(Order::Finish),
+                Waiting::Reader => {
+                    let taken = connection.sight.taken();
+                    match Rate::of(ticks, taken - quiet.taken, patience) {
+                        Rate::Unknown => {}
+                        Rate::Enough => quiet = Quiet { ticks: 0, taken, ..quiet },
+                        Rate::TooLow => connection.tell(Order::Stop),
+                    }
+                }
+                Waiting::Answer if connection.stage.get() != Stage::Raw => {
+                    let has_streams = connection.stage.get() == Stage::Http2;
+                    if connection.paces.tick(patience, has_streams) == Verdict::Stalled {
+                        connection.tell(Order::Stop);
+                    }
+                }
                 _ => {}
             }
+            connection.quiet.set(quiet);
         });
+    }
+
+    /// Ends those that have waited longest for a request, so many at the most.
+    pub fn finish_idle(&self, most: usize) {
+        let mut idle = Vec::new();
+        self.open.borrow().iter().filter_map(Weak::upgrade).for_each(|connection| {
+            let waits = connection.waiting() == Waiting::Request && connection.order.get() == Order::None;
+            if waits && connection.stage.get() != Stage::Raw {
+                idle.push((connection.quiet.get().ticks, connection));
+            }
+        });
+        if idle.len() > most {
+            idle.select_nth_unstable_by_key(most, |(ticks, _)| std::cmp::Reverse(*ticks));
+        }
+        idle.iter().take(most).for_each(|(_, connection)| connection.tell(Order::Finish));
     }
 
     fn each(&self, mut visit: impl FnMut(&Connection)) {
@@ -248,6 +313,7 @@ impl Connection {
         match self.stage.get() {
             Stage::Handshake => Waiting::RestOfHead,
             Stage::Raw => Waiting::Answer,
+            _ if self.sight.is_blocked() => Waiting::Reader,
             _ if self.sight.in_head() && self.in_flight.get() == 0 => Waiting::RestOfHead,
             _ if self.in_flight.get() == 0 => Waiting::Request,
             _ => Waiting::Answer,
@@ -296,6 +362,31 @@ mod tests {
         connection.sight.set_in_head(true);
         assert_eq!(after(&connections, &connection, 3), Order::None);
         assert_eq!(after(&connections, &connection, 1), Order::TooSlow);
+    }
+
+    #[test]
+    fn a_connection_that_does_not_finish_when_told_is_stopped() {
+        let connections = Connections::new();
+        let connection = connections.open(Stage::Http1);
+        assert_eq!(after(&connections, &connection, 7), Order::Finish);
+        assert_eq!(after(&connections, &connection, 2), Order::Stop);
+    }
+
+    #[test]
+    fn the_idlest_make_room_and_those_in_use_do_not() {
+        let connections = Connections::new();
+        let (oldest, busy) = (connections.open(Stage::Http1), connections.open(Stage::Http2));
+        busy.begin();
+        connections.tick(&patience());
+        connections.tick(&patience());
+        let (raw, newest) = (connections.open(Stage::Raw), connections.open(Stage::Http1));
+        connections.tick(&patience());
+        connections.finish_idle(1);
+        let orders = [&oldest, &busy, &raw, &newest].map(|it| it.order.get());
+        assert_eq!(orders, [Order::Finish, Order::None, Order::None, Order::None]);
+        connections.finish_idle(8);
+        let orders = [&busy, &raw, &newest].map(|it| it.order.get());
+        assert_eq!(orders, [Order::None, Order::None, Order::Finish]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct Framing {
     state: State,
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
+    /// Whether empty lines stand before the request that is waited for.
+    blank: bool,
     lengths: u8,
     encodings: u8,
     body: u64,
@@ -72,6 +74,7 @@ impl Framing {
         Self {
             state: State::Start,
             line: Vec::new(),
+            blank: false,
             lengths: 0,
             encodings: 0,
             body: 0,
@@ -80,9 +83,14 @@ impl Framing {
         }
     }
 
-    /// Whether a head has begun and not ended.
+    /// Whether a head has begun and not ended. Empty lines before a request are its beginning (RFC 9112 §2.2), and what was
+    /// refused may have no end: both must not wait longer than a head does.
     pub fn in_head(&self) -> bool {
-        self.state == State::Headers || (self.state == State::Start && !self.line.is_empty())
+        match self.state {
+            State::Headers | State::Blind => true,
+            State::Start => self.blank || !self.line.is_empty(),
+            State::Body | State::ChunkSize | State::ChunkData | State::Trailers => false,
+        }
     }
 
     /// What was found wrong so far.
@@ -139,8 +147,12 @@ impl Framing {
     fn on_line(&mut self, line: &[u8]) -> Result<(), Ambiguity> {
         let line = line.strip_suffix(b"\r").ok_or(Ambiguity::BareLineFeed)?;
         match self.state {
-            State::Start if line.is_empty() => Ok(()),
+            State::Start if line.is_empty() => {
+                self.blank = true;
+                Ok(())
+            }
             State::Start => {
+                self.blank = false;
                 (self.lengths, self.encodings, self.body) = (0, 0, 0);
                 self.state = State::Headers;
                 Ok(())

@@ -1,7 +1,7 @@
 //! Tunnels: from ztunnels, other waypoints and gateways, to Services that this waypoint stands before.
 
 use super::accept::Arrival;
-use super::connection::Stage;
+use super::connection::{Connection, Stage};
 use crate::serve::{Origin, ServiceOrigin};
 use crate::table::Tables;
 use crate::transport::Transport;
@@ -34,10 +34,10 @@ pub enum Refusal {
 }
 
 /// Serves a peer's connection.
-pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream) {
+///
+/// `_open` counts, so that a drain waits for it; its tunnels have connections of their own.
+pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStream, _open: Rc<Connection>) {
     let Some(identity) = &worker.identity else { return };
-    // Counts as open, so that a drain waits for it; its tunnels have connections of their own.
-    let _open = worker.connections.open(Stage::Raw);
     let tls = match identity.current() {
         Some(tls) => tls,
         None => match timeout(worker.settings.patience.identity, identity.ready()).await {

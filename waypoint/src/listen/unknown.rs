@@ -4,7 +4,7 @@
 //! a client is silent for a moment, an endpoint is connected, and whichever of the two speaks first decides.
 
 use super::accept::Arrival;
-use super::connection::{Order, Stage};
+use super::connection::{Connection, Order, Stage};
 use super::detect::{PREFACE, Version};
 use super::wire::Ahead;
 use crate::serve::{Origin, Reached, carry, reach};
@@ -34,7 +34,7 @@ impl Arrival {
     pub(super) async fn serve_unknown(self, mut client: Transport) {
         let (connection, mut ahead) = (self.connection.clone(), Ahead::default());
         let heard = tokio::select! {
-            heard = listen(&mut client, &mut ahead) => Some(heard),
+            heard = listen(&connection, &mut client, &mut ahead) => Some(heard),
             () = sleep(SILENCE) => None,
             _ = connection.ordered(Order::None) => return,
         };
@@ -42,13 +42,24 @@ impl Arrival {
         let heard = match heard {
             Some(heard) => heard,
             // It has begun to say something: that is no server-first protocol.
-            None if !ahead.bytes().is_empty() => listen(&mut client, &mut ahead).await,
+            None if !ahead.bytes().is_empty() => tokio::select! {
+                heard = listen(&connection, &mut client, &mut ahead) => heard,
+                _ = connection.ordered(Order::None) => return,
+            },
             None => {
                 // Nobody has to hurry here.
                 connection.set_stage(Stage::Raw);
+                client.keep_alive();
                 endpoint = self.reach_endpoint().await;
-                match greeted(&mut client, &mut ahead, &mut endpoint).await {
-                    First::Endpoint => return self.relay(client, ahead, endpoint).await,
+                let first = tokio::select! {
+                    first = greeted(&connection, &mut client, &mut ahead, &mut endpoint) => first,
+                    _ = connection.ordered(Order::None) => return client.reset_on_close(),
+                };
+                match first {
+                    First::Endpoint => {
+                        connection.set_stage(Stage::Raw);
+                        return self.relay(client, ahead, endpoint).await;
+                    }
                     First::Client(heard) => heard,
                 }
             }
@@ -96,11 +107,21 @@ enum First {
 }
 
 /// Waits for the client and the endpoint; what the endpoint says first is handed on.
-async fn greeted(client: &mut Transport, ahead: &mut Ahead, endpoint: &mut Option<Reached>) -> First {
-    let Some(reached) = endpoint else { return First::Client(listen(client, ahead).await) };
+async fn greeted(
+    connection: &Connection,
+    client: &mut Transport,
+    ahead: &mut Ahead,
+    endpoint: &mut Option<Reached>,
+) -> First {
+    let Some(reached) = endpoint else {
+        // There is nobody it could wait for.
+        connection.set_stage(Stage::Http1);
+        return First::Client(listen(connection, client, ahead).await);
+    };
+    reached.io.keep_alive();
     let mut greeting = [0; GREETING];
     let count = tokio::select! {
-        heard = listen(client, ahead) => return First::Client(heard),
+        heard = listen(connection, client, ahead) => return First::Client(heard),
         count = reached.io.read(&mut greeting) => count,
     };
     match count {
@@ -112,17 +133,27 @@ async fn greeted(client: &mut Transport, ahead: &mut Ahead, endpoint: &mut Optio
         // It does not want to wait for a client that says nothing, or broke: that is not what the client speaks.
         _ => {
             *endpoint = None;
-            First::Client(listen(client, ahead).await)
+            connection.set_stage(Stage::Http1);
+            First::Client(listen(connection, client, ahead).await)
         }
     }
 }
 
 /// Reads as far as needed to know what is spoken; none when the client ends without a byte. What was read stays in `ahead`,
-/// also when this is given up.
-async fn listen(client: &mut Transport, ahead: &mut Ahead) -> io::Result<Option<Spoken>> {
+/// also when this is given up. A client that has begun has the time of a head.
+async fn listen(
+    connection: &Connection,
+    client: &mut Transport,
+    ahead: &mut Ahead,
+) -> io::Result<Option<Spoken>> {
     loop {
         if let Some(spoken) = verdict(ahead.bytes()) {
+            connection.sight.set_in_head(false);
             return Ok(Some(spoken));
+        }
+        if !ahead.bytes().is_empty() {
+            connection.set_stage(Stage::Http1);
+            connection.sight.set_in_head(true);
         }
         match client.read(ahead.room()).await? {
             0 if ahead.bytes().is_empty() => return Ok(None),

@@ -2,26 +2,40 @@
 
 use super::framing::{Framing, Refused};
 use crate::transport::Transport;
+use fairway_runtime::http2::{ControlFrames, TooManyControlFrames};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 /// What is seen on the wire; shared with those who serve the connection.
 #[derive(Debug, Default)]
 pub struct Sight {
     in_head: Cell<bool>,
     refused: Cell<Option<Refused>>,
+    blocked: Cell<bool>,
+    taken: Cell<u64>,
 }
 
 /// A client's byte stream under watch.
 pub struct Wire {
     io: Transport,
     ahead: Ahead,
-    framing: Option<Framing>,
+    watch: Watch,
     sight: Rc<Sight>,
+}
+
+/// What is watched.
+enum Watch {
+    /// The framing of HTTP/1 requests.
+    Http1(Framing),
+    /// The control frames of an HTTP/2 client.
+    Http2(Box<ControlFrames>),
+    /// Nothing.
+    Nothing,
 }
 
 /// Bytes that were read to find out what is spoken.
@@ -48,6 +62,25 @@ impl Sight {
     /// Why the connection's request of this number (from 0) is refused, if it is.
     pub fn refusal(&self, request: u64) -> Option<Refused> {
         self.refused.get().filter(|refused| refused.request <= request)
+    }
+
+    /// Whether bytes wait that the client does not take. Where it does not, everything that was written so far is with the
+    /// kernel: none of it waits above.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
+    /// Bytes that the client has taken, or the kernel for it.
+    pub fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
+    fn wrote<T>(&self, written: Poll<io::Result<T>>, count: impl FnOnce(&T) -> usize) -> Poll<io::Result<T>> {
+        self.blocked.set(written.is_pending());
+        if let Poll::Ready(Ok(it)) = &written {
+            self.taken.set(self.taken.get() + count(it) as u64);
+        }
+        written
     }
 }
 
@@ -86,12 +119,13 @@ impl Ahead {
 impl Wire {
     /// Watches HTTP/1 framing.
     pub fn http1(io: Transport, ahead: Ahead, sight: Rc<Sight>) -> Self {
-        Self { io, ahead, framing: Some(Framing::new()), sight }
+        Self { io, ahead, watch: Watch::Http1(Framing::new()), sight }
     }
 
-    /// Only gives the bytes back that were read ahead.
-    pub fn unwatched(io: Transport, ahead: Ahead, sight: Rc<Sight>) -> Self {
-        Self { io, ahead, framing: None, sight }
+    /// Counts the control frames of HTTP/2.
+    pub fn http2(io: Transport, ahead: Ahead, sight: Rc<Sight>) -> Self {
+        let frames = Box::new(ControlFrames::of_client(Instant::now()));
+        Self { io, ahead, watch: Watch::Http2(frames), sight }
     }
 
     /// Closing it tells the client that it broke, not that it is done.
@@ -101,19 +135,27 @@ impl Wire {
 
     /// Stops watching: what follows is not HTTP.
     pub fn unwatch(mut self) -> Self {
-        self.framing = None;
+        self.watch = Watch::Nothing;
         self.sight.in_head.set(false);
+        // Whoever is gone without a word is missed by nobody else now.
+        self.io.keep_alive();
         self
     }
 
-    fn look(&mut self, bytes: &[u8]) {
-        let Some(framing) = &mut self.framing else { return };
-        framing.watch(bytes);
-        self.sight.in_head.set(framing.in_head());
-        if let Some(refused) = framing.verdict() {
-            self.sight.refused.set(Some(refused));
-            self.framing = None;
+    fn look(&mut self, bytes: &[u8]) -> Result<(), TooManyControlFrames> {
+        match &mut self.watch {
+            Watch::Nothing => {}
+            Watch::Http2(frames) => return frames.received(bytes, Instant::now),
+            Watch::Http1(framing) => {
+                framing.watch(bytes);
+                self.sight.in_head.set(framing.in_head());
+                if let Some(refused) = framing.verdict() {
+                    self.sight.refused.set(Some(refused));
+                    self.watch = Watch::Nothing;
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -126,14 +168,23 @@ impl AsyncRead for Wire {
         } else {
             std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         }
-        this.look(buf.filled().get(before..).unwrap_or_default());
+        if this.look(buf.filled().get(before..).unwrap_or_default()).is_err()
+            && let Watch::Http2(frames) = &this.watch
+        {
+            return Poll::Ready(Err(frames.calm_down(&mut this.io, cx)));
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = this.sight.wrote(Pin::new(&mut this.io).poll_write(cx, buf), |count| *count);
+        if let (Watch::Http2(frames), Poll::Ready(Ok(count))) = (&mut this.watch, &written) {
+            frames.sent(buf.get(..*count).unwrap_or_default());
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -141,7 +192,12 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = this.sight.wrote(Pin::new(&mut this.io).poll_write_vectored(cx, bufs), |count| *count);
+        if let (Watch::Http2(frames), Poll::Ready(Ok(count))) = (&mut this.watch, &written) {
+            frames.sent_vectored(bufs, *count);
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -149,10 +205,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        this.sight.wrote(Pin::new(&mut this.io).poll_flush(cx), |()| 0)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        let this = self.get_mut();
+        this.sight.wrote(Pin::new(&mut this.io).poll_shutdown(cx), |()| 0)
     }
 }

@@ -29,6 +29,7 @@ pub async fn relay(connection: &Connection, mut client: Wire, early: Bytes, swit
     let Switch { taken, lease, in_flight, exchange } = switch;
     let Ok((mut endpoint, first)) = taken.await else { return };
     drop(lease);
+    endpoint.keep_alive();
     // What either side has sent right behind its head.
     if client.write_all(&first).await.is_ok() && endpoint.write_all(&early).await.is_ok() {
         carry(connection, client, endpoint).await;
@@ -61,6 +62,8 @@ pub async fn relay_service(
     // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
     if let Ok(reached) = reach(worker, &serving, caller, cluster, None).await {
         drop(serving);
+        client.keep_alive();
+        reached.io.keep_alive();
         carry(connection, client, reached.io).await;
     }
 }

@@ -62,13 +62,19 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
                 match order {
                     Order::None => {}
                     Order::Finish => std::pin::Pin::new(&mut serving).graceful_shutdown(),
-                    Order::TooSlow => {
+                    Order::TooSlow if !connection.sight.is_blocked() => {
                         let mut io = serving.into_parts().io.into_inner();
-                        let _ = io.write_all(TOO_SLOW).await;
-                        let _ = io.shutdown().await;
+                        let telling = async {
+                            let _ = io.write_all(TOO_SLOW).await;
+                            let _ = io.shutdown().await;
+                        };
+                        let _ = timeout(LAST_WORDS, telling).await;
                         return;
                     }
-                    Order::Stop => return,
+                    // In the middle of a response nothing else may be said, and nobody may take its beginning for the whole.
+                    Order::TooSlow | Order::Stop => {
+                        return serving.into_parts().io.into_inner().reset_on_close();
+                    }
                 }
             }
         }

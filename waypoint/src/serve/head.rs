@@ -7,7 +7,7 @@ use crate::body::Interim;
 use crate::listen::detect::Version;
 use crate::listen::framing::Ambiguity;
 use crate::settings::Limits;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
@@ -228,7 +228,7 @@ fn may_be_named(name: &HeaderName) -> bool {
     ![
         h::HOST,
         CONTENT_LENGTH,
-        h::CONTENT_TYPE,
+        CONTENT_TYPE,
         h::AUTHORIZATION,
         h::COOKIE,
         EXPECT,
@@ -237,6 +237,11 @@ fn may_be_named(name: &HeaderName) -> bool {
         TE,
     ]
     .contains(name)
+}
+
+/// Whether the request's body is a stream of gRPC messages.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::{Client, relay_tunnel};
 use crate::body::{BodyError, ClientBody, Http2Body, Interim, ResponseBody};
-use crate::listen::connection::{Order, Stage};
+use crate::listen::connection::{Connection, Order, Stage};
 use crate::listen::wire::{Ahead, Wire};
 use crate::settings::Limits;
 use crate::transport::Transport;
@@ -16,7 +16,7 @@ use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, Request, Response};
 use http_body::Body as _;
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -45,7 +45,7 @@ const PING_PATIENCE: Duration = Duration::from_secs(20);
 pub async fn serve(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let connection = client.connection.clone();
     connection.set_stage(Stage::Http2);
-    let wire = Wire::unwatched(io, ahead, connection.sight.clone());
+    let wire = Wire::http2(io, ahead, connection.sight.clone());
     let handshake = builder(&client.worker.settings.limits).handshake::<_, Bytes>(wire);
     let mut accepting = tokio::select! {
         biased;
@@ -66,7 +66,8 @@ pub async fn serve(client: Rc<Client>, io: Transport, ahead: Ahead) {
             biased;
             accepted = accepting.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    tokio::task::spawn_local(serve_stream(client.clone(), request, respond));
+                    let stream = serve_stream(client.clone(), request, respond);
+                    tokio::task::spawn_local(paced(connection.clone(), stream));
                 }
                 Some(Err(error)) => return tracing::debug!(%error, "an HTTP/2 connection ended"),
                 None => return,
@@ -99,6 +100,27 @@ fn builder(limits: &Limits) -> Builder {
         // WebSockets (RFC 8441).
         .enable_connect_protocol();
     builder
+}
+
+/// Runs a stream. One whose client does not get on is dropped, and so reset (CANCEL), while the others go on.
+async fn paced(connection: Rc<Connection>, stream: impl Future<Output = ()>) {
+    let mut stream = pin!(stream);
+    let mut place = None;
+    poll_fn(|cx| {
+        if place.is_some_and(|place| connection.paces.is_stopped(place)) {
+            return Poll::Ready(());
+        }
+        let ended = stream.as_mut().poll(cx);
+        // Its request begins when it is first polled.
+        if place.is_none() {
+            place = connection.paces.take_begun();
+            if let Some(place) = place {
+                connection.paces.run_by(place, cx.waker());
+            }
+        }
+        ended
+    })
+    .await;
 }
 
 /// Ready when the client does not answer a PING.

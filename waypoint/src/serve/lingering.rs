@@ -6,8 +6,10 @@
 use crate::listen::connection::{Connection, Order};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
+/// How long a client may take to hear the end of a connection.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// As long as a client sends; an upload that is longer is cut off.
 const LONGEST: Duration = Duration::from_secs(10);
 /// As long as it is silent.
@@ -15,7 +17,8 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// Closes a connection, after its client has, or has stopped sending.
 pub async fn close(connection: &Connection, mut io: impl AsyncRead + AsyncWrite + Unpin) {
-    if io.shutdown().await.is_err() {
+    // TLS has something to say at the end, which a client may not take.
+    if !matches!(timeout(LAST_WORDS, io.shutdown()).await, Ok(Ok(()))) {
         return;
     }
     let until = Instant::now() + LONGEST;

@@ -15,6 +15,8 @@ pub enum Reason {
     Ambiguous(Ambiguity),
     /// The client's body broke off or is malformed.
     BadBody,
+    /// The client sent its body too slowly.
+    SlowBody,
     /// CONNECT, which is for forward proxies.
     Connect,
     /// A target that is neither a path nor `*`.
@@ -74,6 +76,7 @@ impl Reason {
             Self::BadRequest(_) | Self::Ambiguous(_) | Self::BadBody | Self::BadTarget | Self::BadField => {
                 StatusCode::BAD_REQUEST
             }
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -100,6 +103,7 @@ impl Reason {
             Self::BadRequest(_) => "bad_request",
             Self::Ambiguous(_) => "ambiguous_framing",
             Self::BadBody => "bad_body",
+            Self::SlowBody => "slow_body",
             Self::Connect => "connect",
             Self::BadTarget => "bad_target",
             Self::TargetTooLong => "target_too_long",
@@ -128,10 +132,11 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 27] = [
+    pub const LABELS: [&'static str; 28] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
+        "slow_body",
         "connect",
         "bad_target",
         "target_too_long",
@@ -175,6 +180,7 @@ impl Reason {
             }
             Self::Ambiguous(_) => "The request's framing can be read in more than one way.\n",
             Self::BadBody => "The request's body is malformed or incomplete.\n",
+            Self::SlowBody => "The request's body came in too slowly.\n",
             Self::Connect => "CONNECT is not served here.\n",
             Self::BadTarget => "The request's target is neither a path nor an asterisk.\n",
             Self::TargetTooLong => "The request's target is too long.\n",
@@ -209,6 +215,7 @@ impl Reason {
             Self::BadRequest(_)
                 | Self::Ambiguous(_)
                 | Self::BadBody
+                | Self::SlowBody
                 | Self::Connect
                 | Self::BadTarget
                 | Self::TargetTooLong

@@ -162,7 +162,10 @@ async fn forward(
         Body::Empty
     } else {
         let stream = Stream::new(incoming);
-        exchange.receives(stream.progress());
+        // Both sides of a gRPC stream may be silent: who watches something waits for it.
+        let patient =
+            (client.version, version) == (Version::Http2, Version::Http2) && head::is_grpc(&parts.headers);
+        exchange.receives(stream.progress(), patient);
         let may_be_tried_again = retry.is_some_and(|it| it.attempts > 0) || version == Version::Http2;
         if may_be_tried_again || !decision.mirrors.is_empty() {
             Body::Recorded(Recording::new(stream, worker.settings.limits.replay_bytes))

@@ -421,7 +421,9 @@ fn is_closed(unsent: &Unsent) -> bool {
 fn blame(unsent: &Unsent, progress: Option<&Progress>) -> Reason {
     let error = unsent.error();
     tracing::debug!(error = %error, "no answer");
-    if progress.is_some_and(Progress::broken) {
+    if progress.is_some_and(Progress::is_given_up) {
+        Reason::SlowBody
+    } else if progress.is_some_and(Progress::broken) {
         Reason::BadBody
     } else if io_error(error).and_then(|it| it.get_ref()).is_some_and(|it| it.is::<rustls::Error>()) {
         // In TLS 1.3 an endpoint refuses a client's certificate only when the session is there.

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 pub struct Exchange {
     telemetry: Rc<Telemetry>,
     connection: Rc<Connection>,
+    /// Its place among the requests of the connection.
+    place: usize,
     started: Instant,
     answered: Option<(StatusCode, Instant)>,
     reason: Option<Reason>,
@@ -43,6 +45,7 @@ impl Exchange {
         Self {
             telemetry: telemetry.clone(),
             connection: connection.clone(),
+            place: connection.paces.open(),
             started: Instant::now(),
             answered: None,
             reason: None,
@@ -68,22 +71,30 @@ impl Exchange {
     /// The head of the response is there.
     pub fn answered(&mut self, status: StatusCode, at: Instant) {
         self.answered = Some((status, at));
+        self.connection.paces.answered(self.place);
     }
 
     /// The proxy itself answers.
     pub fn answered_because(&mut self, status: StatusCode, reason: Reason) {
         self.reason = Some(reason);
-        self.answered = Some((status, Instant::now()));
+        self.answered(status, Instant::now());
     }
 
-    /// The request has a body; how far it is.
-    pub fn receives(&mut self, progress: Rc<Progress>) {
+    /// The request has a body; how far it is. A patient one is a stream of messages, which may be silent.
+    pub fn receives(&mut self, progress: Rc<Progress>, patient: bool) {
+        self.connection.paces.receives(self.place, progress.clone(), patient);
         self.received = Some(progress);
+    }
+
+    /// The client can take more of the response's body.
+    pub fn asked(&self) {
+        self.connection.paces.asked(self.place);
     }
 
     /// Bytes of the response's body that were handed on.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
+        self.connection.paces.sent(self.place, bytes);
     }
 
     /// The endpoint broke off in the middle of its response.
@@ -99,6 +110,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.connection.paces.close(self.place);
         self.connection.end();
         let now = Instant::now();
         let total = now.saturating_duration_since(self.started);

@@ -22,6 +22,8 @@ pub(crate) struct LocalPod {
     /// Whoever registered it knows better than a configuration that says it is outside: that one must be old.
     claimed: AtomicBool,
     connections: AtomicUsize,
+    /// Accepted sockets that are open, at all of its doors.
+    pub(crate) sockets: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -41,6 +43,7 @@ impl LocalPod {
             identity: SetOnce::new(),
             claimed: AtomicBool::new(claim == Claim::Meshed),
             connections: AtomicUsize::new(0),
+            sockets: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         }
     }

@@ -1,5 +1,6 @@
 //! The workers as others see them: who takes a pod, who takes a connection.
 
+use super::budget::{Accepted, Crowd};
 use super::{Door, Listeners};
 use crate::pod::LocalPod;
 use fairway_runtime::drain;
@@ -18,14 +19,14 @@ pub(crate) enum Command {
     /// Accept a pod's connections.
     Serve(Arc<LocalPod>, Listeners, drain::Watch),
     /// Carry a connection that another worker accepted.
-    Carry(Arc<LocalPod>, Door, TcpStream, drain::Watch),
+    Carry(Accepted, Door, TcpStream, drain::Watch),
     /// End.
     Stop,
 }
 
 /// All workers. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Fleet(Arc<[Seat]>, Arc<AtomicUsize>);
+pub(crate) struct Fleet(Arc<[Seat]>, Arc<AtomicUsize>, Crowd);
 
 struct Seat {
     inbox: mpsc::UnboundedSender<Command>,
@@ -35,7 +36,12 @@ struct Seat {
 impl Fleet {
     pub(crate) fn new(inboxes: Vec<mpsc::UnboundedSender<Command>>) -> Self {
         let seats = inboxes.into_iter().map(|inbox| Seat { inbox, load: AtomicUsize::new(0) });
-        Self(seats.collect(), Arc::default())
+        Self(seats.collect(), Arc::default(), Crowd::default())
+    }
+
+    /// The pods that have connections now.
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.2
     }
 
     /// Gives a pod to the next worker in turn.

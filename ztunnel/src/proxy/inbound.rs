@@ -2,6 +2,7 @@
 
 use super::account::{Account, Outcome};
 use super::acquaintance::{self, identity};
+use super::budget::{Accepted, Shaking};
 use super::link;
 use super::worker::Here;
 use super::{Door, Worker};
@@ -20,6 +21,8 @@ pub(super) async fn serve(
     stream: TcpStream,
     client: SocketAddr,
     drain: drain::Watch,
+    shaking: Shaking,
+    _accepted: Accepted,
 ) {
     let tls = match identity(&worker, &here).await {
         Ok(tls) => tls,
@@ -31,7 +34,9 @@ pub(super) async fn serve(
     let settings = worker.settings.server;
     let (pod, windows, tunnel_drain) = (here.pod.clone(), here.windows.clone(), drain.clone());
     let handler = move |request| tunnel(worker.clone(), here.clone(), request, client, tunnel_drain.clone());
-    if let Err(error) = fairway_hbone::serve(stream, &tls, &settings, &windows, drain, handler).await {
+    let known = || shaking.done();
+    let served = fairway_hbone::serve_known(stream, &tls, &settings, &windows, drain, known, handler);
+    if let Err(error) = served.await {
         tracing::debug!(pod = %pod.key, %client, %error, "a peer's connection ended");
     }
 }

@@ -6,6 +6,7 @@
 
 mod account;
 mod acquaintance;
+mod budget;
 mod fleet;
 mod inbound;
 mod link;

@@ -2,6 +2,7 @@
 
 use super::account::{Account, Outcome};
 use super::acquaintance::{self, NoIdentity, identity};
+use super::budget::Accepted;
 use super::link::{self, Far, reset};
 use super::metrics::Plaintext;
 use super::worker::Here;
@@ -63,6 +64,7 @@ pub(super) async fn carry(
     near: TcpStream,
     client: SocketAddr,
     drain: drain::Watch,
+    _accepted: Accepted,
 ) {
     let mut account = Account::open(&worker, &here.pod, Door::Outbound, client);
     // Boxed: connecting takes much more state than what comes after it, and is soon over.

@@ -2,6 +2,7 @@
 
 use super::account::{Account, Outcome};
 use super::acquaintance;
+use super::budget::Accepted;
 use super::link::{self, Far, reset};
 use super::metrics::Plaintext;
 use super::worker::Here;
@@ -20,6 +21,7 @@ pub(super) async fn carry(
     near: TcpStream,
     client: SocketAddr,
     drain: drain::Watch,
+    _accepted: Accepted,
 ) {
     let mut account = Account::open(&worker, &here.pod, Door::Plaintext, client);
     let reached = Box::pin(reach(&worker, &here, &near, client, &mut account)).await;

@@ -1,6 +1,7 @@
 //! One worker: accepts for the pods at home on it, and carries.
 
-use super::link::FromPod;
+use super::budget::{Accepted, Handshakes};
+use super::link::{self, FromPod};
 use super::metrics::PlaintextCounters;
 use super::{Command, Door, Fleet, Listeners, Metrics, inbound, outbound, plaintext};
 use crate::Settings;
@@ -9,6 +10,7 @@ use crate::state::State;
 use crate::view::Journal;
 use fairway_hbone::{Pool, WindowBudget};
 use fairway_netns::socket;
+use fairway_runtime::descriptors;
 use fairway_runtime::drain::{self, Phase};
 use fairway_runtime::workers::WorkerId;
 use std::cell::RefCell;
@@ -43,6 +45,8 @@ pub(super) struct Here {
     pub(super) windows: WindowBudget,
     /// What goes past the mesh's mTLS, in the pod's namespace.
     pub(super) plaintext: PlaintextCounters,
+    /// Handshakes of peers.
+    pub(super) handshakes: Handshakes,
     /// Connections open now to each endpoint, as far as this worker knows.
     pub(super) busy: RefCell<HashMap<SocketAddr, u32, ahash::RandomState>>,
 }
@@ -56,9 +60,12 @@ pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<C
                     spawn_local(accept(worker.clone(), pod.clone(), door, listener, drain.clone()));
                 }
             }
-            Command::Carry(pod, door, stream, drain) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.carry(&pod, door, stream, drain),
-                Err(error) => tracing::warn!(pod = %pod.key, %error, "a connection was lost between workers"),
+            Command::Carry(accepted, door, stream, drain) => match TcpStream::from_std(stream) {
+                Ok(stream) => worker.carry(accepted, door, stream, drain),
+                Err(error) => {
+                    let pod = &accepted.pod().key;
+                    tracing::warn!(%pod, %error, "a connection was lost between workers");
+                }
             },
             Command::Stop => return,
         }
@@ -87,16 +94,30 @@ async fn accept(
             () = &mut closing => return,
         };
         match accepted {
-            Ok((stream, _)) => match worker.fleet.relief(worker.id) {
-                None => worker.carry(&pod, door, stream, drain.clone()),
-                Some(other) => {
-                    if let Ok(stream) = stream.into_std() {
-                        worker
-                            .fleet
-                            .hand_over(other, Command::Carry(pod.clone(), door, stream, drain.clone()));
+            Ok((stream, client)) => {
+                let room = descriptors::room_after(&stream);
+                let Some(accepted) = worker.fleet.crowd().admit(&pod, room, worker.settings.pod_sockets)
+                else {
+                    tracing::warn!(
+                        pod = %pod.key,
+                        ?door,
+                        %client,
+                        open_files = descriptors::limit(),
+                        "a connection was refused: the pod has as many as it may have"
+                    );
+                    link::reset(stream);
+                    continue;
+                };
+                match worker.fleet.relief(worker.id) {
+                    None => worker.carry(accepted, door, stream, drain.clone()),
+                    Some(other) => {
+                        if let Ok(stream) = stream.into_std() {
+                            let command = Command::Carry(accepted, door, stream, drain.clone());
+                            worker.fleet.hand_over(other, command);
+                        }
                     }
                 }
-            },
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: accepting at once would fail at once.
@@ -132,7 +153,8 @@ impl Worker {
         Self { id, settings, state, fleet, metrics, journal, pods: RefCell::default() }
     }
 
-    fn carry(self: &Rc<Self>, pod: &Arc<LocalPod>, door: Door, stream: TcpStream, drain: drain::Watch) {
+    fn carry(self: &Rc<Self>, accepted: Accepted, door: Door, stream: TcpStream, drain: drain::Watch) {
+        let pod = accepted.pod();
         // A client that is gone already has no address any more.
         let Ok(client) = stream.peer_addr().map(socket::canonical) else {
             return;
@@ -142,10 +164,18 @@ impl Worker {
         }
         let (worker, here) = (self.clone(), self.here(pod));
         match door {
-            Door::Outbound => spawn_local(small(outbound::carry(worker, here, stream, client, drain))),
-            Door::Plaintext => spawn_local(small(plaintext::carry(worker, here, stream, client, drain))),
-            Door::Hbone => spawn_local(small(inbound::serve(worker, here, stream, client, drain))),
-        };
+            Door::Outbound => {
+                spawn_local(small(outbound::carry(worker, here, stream, client, drain, accepted)));
+            }
+            Door::Plaintext => {
+                spawn_local(small(plaintext::carry(worker, here, stream, client, drain, accepted)));
+            }
+            Door::Hbone => {
+                let shaking = here.handshakes.begin(self.settings.pod_handshakes);
+                let serving = inbound::serve(worker, here, stream, client, drain, shaking.clone(), accepted);
+                shaking.runs_in(spawn_local(small(serving)).abort_handle());
+            }
+        }
     }
 
     fn here(&self, pod: &Arc<LocalPod>) -> Rc<Here> {
@@ -161,6 +191,7 @@ impl Worker {
             from_pod: from_pod.clone(),
             pool: Pool::with_budget(from_pod, self.settings.client, windows.clone()),
             windows,
+            handshakes: Handshakes::default(),
             plaintext: self.metrics.plaintext_of(pod.key.namespace()),
             busy: RefCell::default(),
         });

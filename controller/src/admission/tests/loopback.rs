@@ -1,6 +1,7 @@
 //! Roots in a Secret, TLS, tokens, configuration and identities: all of it over loopback.
 
 use super::{output, roster, verdict, ztunnel};
+use crate::admission::token;
 use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
 use crate::ca::{Authority, IdentityService, SecretStore, Serving, Settings};
 use crate::provision::tests::server::ApiServer;
@@ -67,7 +68,7 @@ impl Controller {
     /// The way of a program that shows this token.
     fn channel(&self, token: &str) -> ControllerChannel {
         let file = self.file(&format!("token-{token}"));
-        std::fs::write(&file, token).unwrap();
+        std::fs::write(&file, token::like(token)).unwrap();
         let channel = transport::connect(&self.uri, Some(&self.file("ca.crt"))).unwrap();
         ControllerChannel::new(channel, BearerToken::new(Some(file)))
     }
@@ -107,8 +108,8 @@ async fn subscribe(controller: &Controller, token: &str, proxy: Proxy) -> Result
 async fn a_proxy_gets_its_configuration_and_its_identity_and_nobody_elses() {
     let controller = Controller::start(roster()).await;
     controller.hub.commit(output().upserts, Vec::new());
-    controller.api.know_token("public", verdict("edge/public-fairway", "n1"));
-    controller.api.know_token("tunnel", verdict("fairway-system/fairway-ztunnel", "n1"));
+    controller.api.know_token(&token::like("public"), verdict("edge/public-fairway", "n1"));
+    controller.api.know_token(&token::like("tunnel"), verdict("fairway-system/fairway-ztunnel", "n1"));
     let gateway = |name: &str| Proxy::Gateway(ObjectName::new("edge", name));
 
     assert_eq!(subscribe(&controller, "public", gateway("public")).await, Ok(1));
@@ -136,7 +137,7 @@ async fn a_proxy_gets_its_configuration_and_its_identity_and_nobody_elses() {
 async fn who_comes_before_anything_is_compiled_waits_and_is_not_turned_away() {
     let roster = Arc::new(Roster::default());
     let controller = Controller::start(roster.clone()).await;
-    controller.api.know_token("public", verdict("edge/public-fairway", "n1"));
+    controller.api.know_token(&token::like("public"), verdict("edge/public-fairway", "n1"));
     let asking = controller.issue("public", "ns/edge/sa/public-fairway");
     let compiling = async {
         // Until the question is there.
@@ -172,4 +173,20 @@ async fn of_two_replicas_that_make_roots_at_once_one_wins_and_both_have_the_same
     assert!(error.contains("changed by somebody else"), "{error}");
     let third = open().await.unwrap();
     assert_eq!((roots(&third), roots(&third).len()), (roots(&a), 2));
+}
+
+/// A pod that knows the port and has no token of a proxy: nothing that it says reaches the API server.
+#[tokio::test]
+async fn garbage_in_place_of_a_token_costs_the_api_server_nothing() {
+    let controller = Controller::start(roster()).await;
+    for garbage in ["garbage", "a.b.c", "e30.e30.e30"] {
+        let file = controller.file("garbage");
+        std::fs::write(&file, garbage).unwrap();
+        let channel = transport::connect(&controller.uri, Some(&controller.file("ca.crt"))).unwrap();
+        let issuer = GrpcIssuer::start(ControllerChannel::new(channel, BearerToken::new(Some(file))));
+        let id = "spiffe://cluster.local/ns/shop/sa/web".parse().unwrap();
+        let refused = issuer.issue(id, Vec::new()).await.unwrap_err();
+        assert!(matches!(refused, IssueError::Refused(_)), "{refused}");
+    }
+    assert_eq!(controller.api.reviews(), 0);
 }

@@ -7,11 +7,12 @@ use crate::{ConnectRequest, http2};
 use bytes::Bytes;
 use fairway_identity::{SpiffeId, TlsIdentity};
 use fairway_runtime::drain::{self, Phase};
+use fairway_runtime::http2::{TooManyControlFrames, Watched};
 use h2::server::Connection;
 use http::StatusCode;
 use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Serves a peer's connection: each tunnel it asks for goes to `handler`, whose future runs as a task of this thread.
 /// Returns when the connection and its tunnels have ended. Must run inside a `LocalSet`. `budget` is what the windows of its
@@ -29,11 +30,30 @@ where
     H: Fn(Request) -> F,
     F: Future<Output = ()> + 'static,
 {
+    serve_known(io, tls, settings, budget, drain, || (), handler).await
+}
+
+/// Like [`serve`]; `known` is told once who the peer is known to be, after which it no longer costs a handshake.
+pub async fn serve_known<Io, H, F>(
+    io: Io,
+    tls: &TlsIdentity,
+    settings: &Settings,
+    budget: &WindowBudget,
+    drain: drain::Watch,
+    known: impl FnOnce(),
+    handler: H,
+) -> Result<(), ServeError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Request) -> F,
+    F: Future<Output = ()> + 'static,
+{
     let windows = Windows::new(budget);
     // Boxed: its state is large, and gone once tunnels flow.
     let handshake = Box::pin(handshake(io, tls, settings, &windows));
     let (connection, peer) =
         timeout(settings.handshake_timeout, handshake).await.map_err(|_| ServeError::HandshakeTimeout)??;
+    known();
     tunnels(connection, peer, settings, windows, drain, handler).await
 }
 
@@ -52,7 +72,7 @@ async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
         .max_header_list_size(16 << 10)
         .max_concurrent_streams(settings.max_streams)
         .max_send_buffer_size(http2::SEND_BUFFER)
-        .handshake(Wire::new(stream, Role::Server, windows.updates.clone()))
+        .handshake(Wire::new(Watched::client(stream), Role::Server, windows.updates.clone()))
         .await?;
     Ok((Box::new(connection), peer))
 }
@@ -75,8 +95,11 @@ where
     let draining = drain.reached(Phase::Draining);
     let closing = drain.reached(Phase::Closing);
     let forced = drain.reached(Phase::Forced);
-    tokio::pin!(dead, draining, closing, forced);
+    let idle = sleep(settings.idle);
+    tokio::pin!(dead, draining, closing, forced, idle);
     let (mut used, mut told) = (false, false);
+    // Whether a tunnel was open since the last look.
+    let mut carried = false;
     // Its clones are with the handlers: their number is how many have not ended.
     let handlers = Rc::new(());
     loop {
@@ -94,17 +117,31 @@ where
                 connection.graceful_shutdown();
                 continue;
             }
+            // One that carries nothing for so long is of no use to anybody: a peer that needs one opens another.
+            () = &mut idle, if !told => {
+                if Rc::strong_count(&handlers) == 1 && !carried {
+                    told = true;
+                    connection.graceful_shutdown();
+                } else {
+                    carried = Rc::strong_count(&handlers) > 1;
+                    idle.as_mut().reset(Instant::now() + settings.idle);
+                }
+                continue;
+            }
             () = &mut forced => return Err(ServeError::CutOff),
             () = &mut dead => return Err(ServeError::Dead),
         };
         let Some(accepted) = accepted else { return Ok(()) };
         let (message, respond) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if error.get_io().is_some_and(|it| it.kind() == TooManyControlFrames::KIND) => {
+                return Err(ServeError::ControlFrames);
+            }
             // A peer that goes when nothing of its own is left has ended well, whatever we were still writing to it.
             Err(error) if error.is_io() && Rc::strong_count(&handlers) == 1 => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        used = true;
+        (used, carried) = (true, true);
         if Rc::strong_count(&handlers) > 2 * settings.max_streams as usize {
             return Err(ServeError::Flood);
         }

@@ -20,6 +20,9 @@ pub enum ServeError {
     /// The peer opens and resets tunnels faster than they can be cleaned up (rapid reset, CVE-2023-44487).
     #[error("the peer resets tunnels faster than they end")]
     Flood,
+    /// The peer sends PINGs, SETTINGS or the like without end (CVE-2019-9512, CVE-2019-9515).
+    #[error("the peer sends too many HTTP/2 control frames")]
+    ControlFrames,
     /// The program's time to drain was over.
     #[error("cut off at the end of the drain")]
     CutOff,

@@ -6,7 +6,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use accept::serve;
+pub use accept::{serve, serve_known};
 pub use error::ServeError;
 pub use request::Request;
 
@@ -21,13 +21,21 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// Tunnels on one connection.
     pub max_streams: u32,
+    /// A connection without tunnels is closed after this, or twice this at the latest.
+    pub idle: Duration,
     /// How a dead peer is found.
     pub keepalive: Keepalive,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { handshake_timeout: Duration::from_secs(10), max_streams: 200, keepalive: Keepalive::default() }
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            max_streams: 200,
+            // Longer than a client keeps one.
+            idle: Duration::from_secs(600),
+            keepalive: Keepalive::default(),
+        }
     }
 }
 

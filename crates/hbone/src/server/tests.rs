@@ -114,6 +114,50 @@ async fn a_flood_of_resets_ends_the_connection_not_the_server() {
     .await;
 }
 
+/// A peer that has a connection and no tunnel: before its first, and after its last.
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_tunnels_is_closed_and_one_with_a_silent_tunnel_is_not() {
+    locally(async {
+        // The client keeps connections for longer than the server.
+        let patient = client::Settings { idle: Duration::from_secs(1 << 20), ..Default::default() };
+        let peers = Peers::with(patient, Settings::default(), echo);
+        let mut tunnel = peers.open().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+        assert!(peers.served.borrow().is_empty(), "a tunnel may be silent");
+        assert_eq!(ask(&mut tunnel, "still here").await, "still here");
+        drop(tunnel);
+        tokio::time::sleep(Duration::from_secs(2 * 600 + 30)).await;
+        assert!(matches!(peers.served.borrow()[..], [Ok(())]), "{:?}", peers.served.borrow());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_control_frames_ends_the_connection() {
+    locally(async {
+        let authority = TestAuthority::new("cluster.local");
+        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (_trigger, watch) = drain::channel();
+        let serving =
+            spawn_local(async move { serve(far, &server, &Settings::default(), watch, echo).await });
+        let expected = [authority.id("a", "b")];
+        let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
+        let (mut read, mut write) = tokio::io::split(tls);
+        spawn_local(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
+        write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let flood = b"\0\0\x08\x06\x01\0\0\0\0whatever".repeat(64);
+        let began = tokio::time::Instant::now();
+        while write.write_all(&flood).await.is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(3600));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let ended = serving.await.unwrap();
+        assert!(matches!(ended, Err(ServeError::ControlFrames)), "{ended:?}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_an_accepted_connection_costs_is_known() {
     let server = TestAuthority::new("cluster.local").identity("a", "b");

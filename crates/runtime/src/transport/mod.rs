@@ -1,10 +1,11 @@
 //! How Fairway's programs reach each other's gRPC services: TLS over TCP, or a unix socket in one machine.
 
+mod sources;
 mod tls_client;
 mod tls_server;
 mod unix;
 
-pub use tls_server::{TlsListener, serve_tls, server};
+pub use tls_server::{TlsListener, TlsPeer, serve_tls, server};
 pub use unix::{BindError, UnixSocket, serve};
 
 use http::Uri;

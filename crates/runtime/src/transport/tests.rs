@@ -190,3 +190,77 @@ async fn a_client_that_never_finishes_its_handshake_holds_up_nobody() {
     stop.send(()).unwrap();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn hundreds_of_silent_clients_of_one_address_give_way_to_one_that_speaks() {
+    let ours = Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    let roots = directory.path().join("ca.crt");
+    std::fs::write(&roots, ours.root.pem()).unwrap();
+    let Serving { uri, .. } = serving(&ours, "localhost").await;
+    let address = uri.trim_start_matches("https://").to_owned();
+    let mut idle = Vec::new();
+    for _ in 0..600 {
+        idle.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let mut channel = connect(&uri, Some(&roots)).unwrap();
+    let called = tokio::time::timeout(Duration::from_secs(5), call(&mut channel)).await;
+    assert_eq!(called.expect("at once, not when the others' time is over").unwrap(), "0");
+}
+
+/// Lets everybody in, or nobody.
+#[derive(Clone)]
+struct Doorkeeper(bool);
+
+impl tonic::server::NamedService for Doorkeeper {
+    const NAME: &'static str = "mirror";
+}
+
+impl tower::Service<http::Request<tonic::body::Body>> for Doorkeeper {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let peer = request.extensions().get::<TlsPeer>().unwrap();
+        assert!(peer.address().is_loopback());
+        if self.0 {
+            peer.has_proven_itself();
+        }
+        let response = http::Response::builder().header("grpc-status", "0");
+        std::future::ready(Ok(response.body(tonic::body::Body::empty()).unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_shows_who_it_is_does_not_stay() {
+    for (lets_in, stays) in [(true, true), (false, false)] {
+        let ours = Authority::new();
+        let listener =
+            TlsListener::bind("127.0.0.1:0".parse().unwrap(), ours.serving("localhost")).await.unwrap();
+        let address = listener.local_address().unwrap();
+        tokio::spawn(serve_tls(server().add_service(Doorkeeper(lets_in)), listener, std::future::pending()));
+        let directory = tempfile::tempdir().unwrap();
+        let roots = directory.path().join("ca.crt");
+        std::fs::write(&roots, ours.root.pem()).unwrap();
+        let client = tls_client::Server::new("localhost", address.port(), roots).unwrap();
+        let tls = Arc::new(client).connect().await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), TokioIo::new(tls))
+                .await
+                .unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::post("http://localhost/mirror/call");
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+        sender.send_request(request).await.unwrap();
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        tokio::time::resume();
+        let ended = tokio::time::timeout(Duration::from_secs(2), connection).await.is_ok();
+        assert_eq!(!ended, stays, "let in: {lets_in}");
+    }
+}
