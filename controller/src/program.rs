@@ -5,6 +5,7 @@ mod directory;
 mod kubernetes;
 
 use crate::ca;
+pub(crate) use kubernetes::told_rights;
 use crate::serve::States;
 use fairway_identity::TrustDomain;
 use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, parse_duration};

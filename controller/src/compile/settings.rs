@@ -1,6 +1,7 @@
 //! What compiling has to know beside the objects.
 
 use super::pool::AddressPool;
+use crate::provision::Rights;
 use fairway_config::model::SpiffeId;
 use fairway_identity::TrustDomain;
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub mode: Mode,
     /// The name of the XMesh that stands for this mesh (GEP-3949).
     pub mesh_name: Arc<str>,
+    /// What parameters of Gateways may choose.
+    pub rights: Rights,
 }
 
 /// Whether pods are captured.
@@ -65,6 +68,8 @@ impl Settings {
             waypoint_network: AddressPool::WAYPOINTS,
             mode: Mode::Standalone,
             mesh_name: "fairway".into(),
+            // Nothing is made by them.
+            rights: Rights::unlimited(),
         }
     }
 
@@ -74,6 +79,7 @@ impl Settings {
             capture: Capture::On,
             default_addresses: Vec::new(),
             mode: Mode::Kubernetes,
+            rights: Rights::default(),
             ..Self::standalone(trust_domain)
         }
     }

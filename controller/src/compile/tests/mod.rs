@@ -47,7 +47,8 @@ impl World {
 
     /// In a cluster: nothing is filled in.
     fn cluster(yaml: &str) -> Self {
-        let settings = Settings { capture: Capture::On, mode: Mode::Kubernetes, ..settings() };
+        let rights = crate::provision::Rights::default();
+        let settings = Settings { capture: Capture::On, mode: Mode::Kubernetes, rights, ..settings() };
         let mut world =
             Self { compiler: Compiler::new(settings), standalone: None, last_good: LastGood::default() };
         world.add(yaml);

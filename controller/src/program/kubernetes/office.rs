@@ -73,6 +73,7 @@ impl Office {
             image_pull_policy: own.image_pull_policy.clone(),
             log_format: Some(arguments.log.log_format.as_str().to_owned()),
             waypoint_linger: own.waypoint_linger,
+            rights: base.settings.rights.clone(),
             ..provision::Settings::new(image, uri)
         };
         Ok(Self {
