@@ -253,7 +253,9 @@ impl Rights {
         };
         Err(refused(
             format!("spec.{right}"),
-            format!("{what} for the cluster's administrator to choose, and these parameters are the Gateway's own"),
+            format!(
+                "{what} for the cluster's administrator to choose, and these parameters are the Gateway's own"
+            ),
             format!(
                 "take it out, or have it written in the GatewayClass's parameters, or `{right}` in the chart value \
                  gatewayParameters.tenantFields"
@@ -274,9 +276,8 @@ impl Rights {
     /// Whether an annotation of a Gateway's `infrastructure` is put on pods and service accounts too. The API has it put on
     /// everything; but there a key with a domain is an order to others, and whoever writes a Gateway may have no right to it.
     pub(crate) fn reaches_pods(&self, key: &str) -> bool {
-        let is_allowed = || {
-            self.tenant_fields.contains(&Right::PodAnnotations) && self.allows_annotation(key)
-        };
+        let is_allowed =
+            || self.tenant_fields.contains(&Right::PodAnnotations) && self.allows_annotation(key);
         !has_meaning(key) || is_allowed()
     }
 }
@@ -431,6 +432,14 @@ mod tests {
             assert_eq!(lists().reaches_pods(key), by_default, "{key}");
             assert_eq!(given.reaches_pods(key), when_given, "{key}");
         }
+    }
+
+    #[test]
+    fn the_chart_offers_each_field_and_no_other() {
+        let schema = include_str!("../../../charts/fairway/values.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let fields = "/properties/gatewayParameters/properties/tenantFields/items/enum";
+        assert_eq!(schema.pointer(fields), Some(&json!(Right::ALL.map(Right::as_str))));
     }
 
     #[test]
