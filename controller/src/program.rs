@@ -5,10 +5,10 @@ mod directory;
 mod kubernetes;
 
 use crate::ca;
-pub(crate) use kubernetes::told_rights;
 use crate::serve::States;
 use fairway_identity::TrustDomain;
 use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, parse_duration};
+pub(crate) use kubernetes::told_rights;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;

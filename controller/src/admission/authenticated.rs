@@ -63,6 +63,7 @@ where
             match reviewed {
                 Ok(reviewed) => {
                     roster.filled().await;
+                    roster.sight(&reviewed.pod.uid).await;
                     request.extensions_mut().insert(Arc::new(reviewed));
                     service.call(request).await
                 }

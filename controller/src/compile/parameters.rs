@@ -53,9 +53,8 @@ pub(super) fn of_gateway(
     let defaults = class.map(of_class).transpose()?.flatten();
     let of_class = class.and_then(|it| it.spec.parameters_ref.as_ref());
     let is_of_class = |it: &ObjectName| {
-        of_class.is_some_and(|named| {
-            named.name == *it.name && named.namespace.as_deref() == Some(&*it.namespace)
-        })
+        of_class
+            .is_some_and(|named| named.name == *it.name && named.namespace.as_deref() == Some(&*it.namespace))
     };
     let named = gateway.spec.infrastructure.as_ref().and_then(|it| it.parameters_ref.as_ref());
     let own = named.map(|it| {
@@ -93,8 +92,8 @@ fn look_up(
         let message = format!("GatewayParameters {name} does not exist");
         return Err(Defect { field, message, remedy: "create it, or correct the name".into() });
     };
-    let in_order = Parameters::check(&found.spec)
-        .and_then(|_| reader.settings().rights.check(&found.spec, author));
+    let in_order =
+        Parameters::check(&found.spec).and_then(|_| reader.settings().rights.check(&found.spec, author));
     match in_order {
         Ok(()) => Ok(found),
         Err(it) => {

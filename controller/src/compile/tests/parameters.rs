@@ -81,7 +81,10 @@ const RIGHTS: [(&str, &str); 8] = [
     ("pod.nodeSelector", "{ pod: { nodeSelector: { node-role.kubernetes.io/control-plane: '' } } }"),
     ("pod.affinity", "{ pod: { affinity: { nodeAffinity: {} } } }"),
     ("pod.annotations", "{ pod: { annotations: { sidecar.istio.io/proxyImage: evil } } }"),
-    ("service.annotations", "{ service: { annotations: { external-dns.alpha.kubernetes.io/hostname: bank.example } } }"),
+    (
+        "service.annotations",
+        "{ service: { annotations: { external-dns.alpha.kubernetes.io/hostname: bank.example } } }",
+    ),
 ];
 
 #[test]
@@ -93,7 +96,8 @@ fn what_is_a_right_is_not_for_a_gateways_own_parameters() {
         world.add(&parameters("own", spec));
         world.expect("Gateway edge/public", "Accepted=False/InvalidParameters");
         let said = format!("{:?}", world.status("Gateway edge/public"));
-        for word in ["GatewayParameters edge/own", &format!("spec.{field}"), "gatewayParameters.tenantFields"] {
+        for word in ["GatewayParameters edge/own", &format!("spec.{field}"), "gatewayParameters.tenantFields"]
+        {
             assert!(said.contains(word), "{field}: {word} is not in {said}");
         }
         // What runs goes on as it is, and nothing of that is made.
@@ -118,7 +122,7 @@ fn what_a_class_chooses_its_gateways_have() {
     }
     // The lists hold for classes too: the admission policy knows only them.
     let image = parameters("own", "{ pod: { image: evil/waypoint } }");
-    let world = World::cluster(&format!("{class}{image}{GATEWAY}"));
+    let world = World::cluster(&format!("{class}{image}\n---\n{GATEWAY}"));
     world.expect("GatewayClass fairway", "Accepted=False/InvalidParameters");
 }
 
