@@ -8,6 +8,7 @@ use crate::ca;
 use crate::serve::States;
 use fairway_identity::TrustDomain;
 use fairway_runtime::settings::{AdminSettings, DrainSettings, LogSettings, parse_duration};
+pub(crate) use kubernetes::told_rights;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -81,12 +81,18 @@ var resources = map[string]schema.GroupVersionResource{
 	"GatewayParameters":       {Group: "fairway.dev", Version: "v1alpha1", Resource: "gatewayparameters"},
 }
 
-// Of is the API for a kind in a namespace; "" for kinds without.
-func (c *Cluster) Of(kind, namespace string) dynamic.ResourceInterface {
+// ResourceOf is how the API calls a kind.
+func ResourceOf(kind string) schema.GroupVersionResource {
 	resource, known := resources[kind]
 	if !known {
 		panic("scene: no kind " + kind)
 	}
+	return resource
+}
+
+// Of is the API for a kind in a namespace; "" for kinds without.
+func (c *Cluster) Of(kind, namespace string) dynamic.ResourceInterface {
+	resource := ResourceOf(kind)
 	if namespace == "" {
 		return c.Dynamic.Resource(resource)
 	}

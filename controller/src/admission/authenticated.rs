@@ -72,6 +72,7 @@ where
                         peer.has_proven_itself();
                     }
                     roster.filled().await;
+                    roster.sight(&reviewed.pod.uid).await;
                     request.extensions_mut().insert(Arc::new(reviewed));
                     service.call(request).await
                 }

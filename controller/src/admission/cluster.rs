@@ -2,18 +2,21 @@
 
 use super::reviewed::Reviewed;
 use super::roster::Roster;
+use super::witness::{Doubt, ProxyProgram};
 use crate::ca::{Caller, Entitlement, NotEntitled};
-use crate::serve::{Admission, Peer, Refused};
+use crate::serve::{Admission, Peer, Refused, Tenure};
 use fairway_config::model::ObjectName;
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_identity::{Answer, SpiffeId};
 use std::sync::Arc;
+use tonic::Status;
 
 /// Who may have configuration: a Gateway's holds the keys of its certificates, a node's says who lives there.
 #[derive(Clone, Debug)]
 pub struct ClusterAdmission {
     roster: Arc<Roster>,
     ztunnel: ObjectName,
+    program: ProxyProgram,
 }
 
 /// Who may have identities: a proxy its own, a tunnel those of the captured pods of its node.
@@ -21,21 +24,22 @@ pub struct ClusterAdmission {
 pub struct ClusterEntitlement {
     roster: Arc<Roster>,
     ztunnel: ObjectName,
+    program: ProxyProgram,
 }
 
 // === impl ClusterAdmission ===
 
 impl ClusterAdmission {
-    /// `ztunnel` is the service account of the tunnels.
-    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName) -> Self {
-        Self { roster, ztunnel }
+    /// `ztunnel` is the service account of the tunnels, and the name of their DaemonSet.
+    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName, program: ProxyProgram) -> Self {
+        Self { roster, ztunnel, program }
     }
 
     fn decide(&self, reviewed: &Reviewed, asked: &Proxy) -> Result<(), Refused> {
         let account = &reviewed.service_account;
         match asked {
             Proxy::Gateway(gateway) => match self.roster.gateway_of(account) {
-                Some(own) if own == *gateway => Ok(()),
+                Some(own) if own == *gateway => Ok(self.roster.is_proxy(reviewed, &self.program)?),
                 Some(own) => Err(Refused(format!(
                     "service account {account} is that of Gateway {own}; it may not have Gateway {gateway}"
                 ))),
@@ -44,7 +48,7 @@ impl ClusterAdmission {
                 ))),
             },
             Proxy::Node(node) if *account == self.ztunnel => match node_of(reviewed, &self.roster) {
-                Some(own) if own == *node => Ok(()),
+                Some(own) if own == *node => Ok(self.roster.is_tunnel(reviewed, &self.ztunnel.name)?),
                 Some(own) => Err(Refused(format!("it runs on node {own}; it may not have node {node}"))),
                 None => Err(Refused(format!("it is not known on which node pod {} runs", reviewed.pod.name))),
             },
@@ -58,20 +62,50 @@ impl ClusterAdmission {
 }
 
 impl Admission for ClusterAdmission {
-    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<(), Refused> {
-        match peer.extensions.get::<Arc<Reviewed>>() {
-            Some(reviewed) => self.decide(reviewed, &subscription.proxy),
-            None => Err(Refused("it is not known who asks".to_owned())),
+    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<Tenure, Refused> {
+        let Some(reviewed) = peer.extensions.get::<Arc<Reviewed>>() else {
+            return Err(Refused("it is not known who asks".to_owned()));
+        };
+        self.decide(reviewed, &subscription.proxy)?;
+        let (admission, reviewed, proxy) = (self.clone(), reviewed.clone(), subscription.proxy.clone());
+        Ok(Tenure::until(async move {
+            tokio::select! {
+                () = reviewed.expired() => {
+                    Status::unauthenticated("the token with which this stream began has expired; come again with a new one")
+                }
+                refused = admission.turned_away(&reviewed, &proxy) => Status::permission_denied(refused.to_string()),
+            }
+        }))
+    }
+}
+
+impl ClusterAdmission {
+    /// Waits until a proxy that was let in is not to be any more: its pod is gone, or runs something else.
+    async fn turned_away(&self, reviewed: &Reviewed, proxy: &Proxy) -> Refused {
+        let mut sightings = self.roster.sightings();
+        loop {
+            if let Err(refused) = self.decide(reviewed, proxy) {
+                return refused;
+            }
+            if sightings.changed().await.is_err() {
+                return Refused("the controller is ending".to_owned());
+            }
         }
+    }
+}
+
+impl From<Doubt> for Refused {
+    fn from(doubt: Doubt) -> Self {
+        Self(doubt.to_string())
     }
 }
 
 // === impl ClusterEntitlement ===
 
 impl ClusterEntitlement {
-    /// `ztunnel` is the service account of the tunnels.
-    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName) -> Self {
-        Self { roster, ztunnel }
+    /// `ztunnel` is the service account of the tunnels, and the name of their DaemonSet.
+    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName, program: ProxyProgram) -> Self {
+        Self { roster, ztunnel, program }
     }
 
     fn decide(&self, caller: &Caller, id: &SpiffeId) -> Result<(), NotEntitled> {
@@ -80,6 +114,7 @@ impl ClusterEntitlement {
         if *account == self.ztunnel {
             let node = node_of(reviewed, &self.roster)
                 .ok_or_else(|| NotEntitled::UnknownNode(reviewed.pod.name.clone()))?;
+            self.roster.is_tunnel(reviewed, &self.ztunnel.name).map_err(NotEntitled::Doubtful)?;
             return match self.roster.lives_on(id, &node) {
                 true => Ok(()),
                 false => Err(NotEntitled::NotOnNode(node)),
@@ -88,6 +123,7 @@ impl ClusterEntitlement {
         if self.roster.gateway_of(account).is_none() {
             return Err(NotEntitled::NotAProxy(account.clone()));
         }
+        self.roster.is_proxy(reviewed, &self.program).map_err(NotEntitled::Doubtful)?;
         match (id.namespace(), id.service_account()) == (&*account.namespace, &*account.name) {
             true => Ok(()),
             false => Err(NotEntitled::NotItsOwn(account.clone())),

@@ -2,8 +2,8 @@
 //!
 //! On one machine the kernel says whose a program is ([`SameUserOnly`]). In a cluster a proxy shows a service-account
 //! token: [`Authenticated`] has the API server review it ([`Reviewer`], [`Cached`]) and leaves who the proxy is
-//! ([`Reviewed`]) with the request; [`ClusterAdmission`] and [`ClusterEntitlement`] then decide by what was compiled
-//! ([`Roster`]).
+//! ([`Reviewed`]) with the request; [`ClusterAdmission`] and [`ClusterEntitlement`] then decide by what was compiled, and by
+//! what is seen of the pod itself ([`Roster`]).
 
 mod authenticated;
 mod cached;
@@ -14,6 +14,7 @@ mod reviewer;
 mod roster;
 mod same_user;
 mod token;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -25,3 +26,4 @@ pub use reviewed::{NotReviewed, Reviewed, ReviewedPod};
 pub use reviewer::{ApiReviewer, ReviewError, Reviewer};
 pub use roster::Roster;
 pub(crate) use same_user::SameUserOnly;
+pub use witness::{Doubt, ProxyProgram};

@@ -1,8 +1,10 @@
 //! Who shows a token, as the API server says.
 
+use base64::Engine;
 use fairway_config::model::ObjectName;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Who shows a token, as the API server says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +15,12 @@ pub struct Reviewed {
     pub pod: ReviewedPod,
     /// The node that pod runs on; none where the API server does not say so (before Kubernetes 1.30).
     pub node: Option<Arc<str>>,
+    /// When the token is worth nothing any more; none where it does not say.
+    pub expires: Option<SystemTime>,
 }
+
+/// How long a token is believed that does not say how long it is good for.
+const UNSAID: Duration = Duration::from_secs(3600);
 
 /// The pod a token is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +56,20 @@ const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 // === impl Reviewed ===
 
 impl Reviewed {
+    /// The same, with the end that its token names: the API server, which has checked the token, does not say it.
+    pub(super) fn until_end_of(self, token: &str) -> Self {
+        Self { expires: end_of(token), ..self }
+    }
+
+    /// Waits until the token has expired.
+    pub async fn expired(&self) {
+        let left = match self.expires {
+            Some(end) => end.duration_since(SystemTime::now()).unwrap_or_default(),
+            None => UNSAID,
+        };
+        tokio::time::sleep(left.min(UNSAID.saturating_mul(24))).await;
+    }
+
     /// Reads the API server's verdict on a token for this audience.
     pub fn read(status: &TokenReviewStatus, audience: &'static str) -> Result<Self, NotReviewed> {
         if status.authenticated != Some(true) {
@@ -71,10 +92,26 @@ impl Reviewed {
         let extra = user.extra.unwrap_or_default();
         let first = |key: &str| extra.get(key).and_then(|it| it.first()).map(|it| Arc::from(it.as_str()));
         match (first(POD_NAME), first(POD_UID)) {
-            (Some(name), Some(uid)) => {
-                Ok(Self { service_account, pod: ReviewedPod { name, uid }, node: first(NODE_NAME) })
-            }
+            (Some(name), Some(uid)) => Ok(Self {
+                service_account,
+                pod: ReviewedPod { name, uid },
+                node: first(NODE_NAME),
+                expires: None,
+            }),
             _ => Err(NotReviewed::NotBound(service_account)),
         }
     }
+}
+
+/// The `exp` of a JSON Web Token (RFC 7519 section 4.1.4).
+fn end_of(token: &str) -> Option<SystemTime> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        exp: u64,
+    }
+    let payload = token.split('.').nth(1)?;
+    let payload =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let Claims { exp } = serde_json::from_slice(&payload).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(exp))
 }

@@ -65,7 +65,7 @@ impl ApiReviewer {
             )),
             error => ReviewError::Unavailable(error.to_string()),
         })?;
-        Ok(Reviewed::read(&answer.status.unwrap_or_default(), AUDIENCE)?)
+        Ok(Reviewed::read(&answer.status.unwrap_or_default(), AUDIENCE)?.until_end_of(token))
     }
 }
 

@@ -1,12 +1,17 @@
 //! What of the compiled configuration says who may have what: which service account is which Gateway's, and which
 //! identities live on which node.
 
+use super::reviewed::Reviewed;
+use super::witness::{Doubt, ProxyProgram, Witness};
 use crate::compile::{Output, Proxy};
+use crate::resources::Edit;
 use fairway_config::model::{Mesh, ObjectName, Resource, ResourceKey, ResourceKind, Workload};
 use fairway_identity::SpiffeId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Who may have what. Shared by those that serve, kept by the one that compiles.
 #[derive(Debug)]
@@ -14,7 +19,12 @@ pub struct Roster {
     /// Held for moments, never while anything waits.
     entries: Mutex<Entries>,
     filled: watch::Sender<bool>,
+    /// Counts what is news of the pods that Fairway made.
+    sightings: watch::Sender<u64>,
 }
+
+/// How long a pod's first call waits for the watch to bring the pod: its token is there before we have seen it.
+const SIGHT: Duration = Duration::from_secs(5);
 
 type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 
@@ -30,6 +40,8 @@ struct Entries {
     residents: Map<Arc<str>, Map<SpiffeId, usize>>,
     /// Nodes by the uid of a pod.
     nodes: Map<Arc<str>, Arc<str>>,
+    /// The pods that Fairway made.
+    witness: Witness,
 }
 
 #[derive(Debug)]
@@ -44,7 +56,11 @@ struct Pod {
 
 impl Default for Roster {
     fn default() -> Self {
-        Self { entries: Mutex::default(), filled: watch::Sender::new(false) }
+        Self {
+            entries: Mutex::default(),
+            filled: watch::Sender::new(false),
+            sightings: watch::Sender::new(0),
+        }
     }
 }
 
@@ -63,6 +79,39 @@ impl Roster {
         output.removals.iter().for_each(|it| entries.remove_pod(it));
         drop(entries);
         self.filled.send_replace(true);
+    }
+
+    /// Takes over what became of pods, before it is compiled.
+    pub fn see(&self, edits: &[Edit]) {
+        let news = self.entries().witness.see(edits);
+        if news {
+            self.sightings.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Waits until a pod has been seen, for a moment.
+    pub async fn sight(&self, pod_uid: &str) {
+        let mut sightings = self.sightings.subscribe();
+        let is_known = |_: &u64| {
+            let entries = self.entries();
+            entries.witness.knows(pod_uid) || entries.nodes.contains_key(pod_uid)
+        };
+        let _ = timeout(SIGHT, sightings.wait_for(is_known)).await;
+    }
+
+    /// News of the pods that Fairway made.
+    pub fn sightings(&self) -> watch::Receiver<u64> {
+        self.sightings.subscribe()
+    }
+
+    /// Whether a token's pod is a proxy that Fairway made.
+    pub fn is_proxy(&self, reviewed: &Reviewed, program: &ProxyProgram) -> Result<(), Doubt> {
+        self.entries().witness.is_proxy(reviewed, program)
+    }
+
+    /// Whether a token's pod is a tunnel of the DaemonSet of this name.
+    pub fn is_tunnel(&self, reviewed: &Reviewed, daemon_set: &Arc<str>) -> Result<(), Doubt> {
+        self.entries().witness.is_tunnel(reviewed, daemon_set)
     }
 
     /// Waits until something has been compiled: before, nobody is anybody.

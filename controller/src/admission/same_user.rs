@@ -1,6 +1,6 @@
 //! Who may have configuration, where all programs are one user's on one machine.
 
-use crate::serve::{Admission, Peer, Refused};
+use crate::serve::{Admission, Peer, Refused, Tenure};
 use fairway_config::stream::Subscription;
 use tonic::transport::server::UdsConnectInfo;
 
@@ -18,10 +18,10 @@ impl SameUserOnly {
 }
 
 impl Admission for SameUserOnly {
-    fn admit(&self, peer: Peer<'_>, _: &Subscription) -> Result<(), Refused> {
+    fn admit(&self, peer: Peer<'_>, _: &Subscription) -> Result<Tenure, Refused> {
         let credentials = peer.extensions.get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
         match credentials {
-            Some(it) if it.uid() == self.uid => Ok(()),
+            Some(it) if it.uid() == self.uid => Ok(Tenure::unlimited()),
             Some(it) => {
                 Err(Refused(format!("user {} may not have it, only user {} may", it.uid(), self.uid)))
             }

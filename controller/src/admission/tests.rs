@@ -1,10 +1,14 @@
 mod loopback;
+mod pods;
 mod rules;
+mod tenure;
 mod tokens;
 
-use super::{Reviewed, ReviewedPod, Roster};
+use super::{ProxyProgram, Reviewed, ReviewedPod, Roster};
 use crate::compile::Output;
+use crate::provision::Rights;
 use crate::provision::tests::proxy;
+use crate::resources::{Edit, Kind, Object};
 use fairway_config::model::{Mesh, MutualTls, ObjectName, Resource, Workload};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -35,22 +39,65 @@ fn output() -> Output {
     Output { proxies: vec![proxy("public"), proxy("other")], upserts, ..Output::default() }
 }
 
+/// And the pods of theirs that Fairway made.
 fn roster() -> Arc<Roster> {
     let roster = Arc::new(Roster::default());
+    roster.see(&[
+        made("edge", "public-fairway", "ReplicaSet", "public-fairway-5d9f"),
+        made("fairway-system", "fairway-ztunnel", "DaemonSet", "fairway-ztunnel"),
+    ]);
     roster.take(&output());
     roster
+}
+
+fn program() -> ProxyProgram {
+    ProxyProgram::new("fairway-waypoint:2", Rights::default(), "https://controller:15010")
+}
+
+fn uid_of(namespace: &str, account: &str) -> String {
+    format!("uid-of-{namespace}-{account}")
+}
+
+/// A pod as the controllers of Kubernetes make it from what Fairway makes.
+fn made_pod(namespace: &str, account: &str, kind: &str, owner: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": format!("{owner}-x"), "namespace": namespace, "uid": uid_of(namespace, account),
+            "labels": {"app.kubernetes.io/part-of": "fairway"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "o", "controller": true}],
+        },
+        "spec": {
+            "serviceAccountName": account,
+            "nodeName": "n1",
+            "containers": [
+                {"name": "waypoint", "image": "fairway-waypoint:1", "args": ["--controller=https://controller:15010"]},
+            ],
+        },
+    })
+}
+
+fn made(namespace: &str, account: &str, kind: &str, owner: &str) -> Edit {
+    edit(made_pod(namespace, account, kind, owner))
+}
+
+fn edit(pod: Value) -> Edit {
+    Edit::Upsert(Object::parse(Kind::Pod, pod).unwrap())
 }
 
 fn reviewed(namespace: &str, account: &str, node: Option<&str>) -> Reviewed {
     Reviewed {
         service_account: ObjectName::new(namespace, account),
-        pod: ReviewedPod { name: "pod".into(), uid: "uid".into() },
+        pod: ReviewedPod { name: "pod".into(), uid: uid_of(namespace, account).into() },
         node: node.map(Arc::from),
+        expires: None,
     }
 }
 
 /// What the API server says of a good token.
 fn verdict(account: &str, node: &str) -> Value {
+    let uid = uid_of(account.split_once('/').unwrap().0, account.split_once('/').unwrap().1);
     json!({
         "authenticated": true,
         "audiences": ["fairway.dev"],
@@ -58,7 +105,7 @@ fn verdict(account: &str, node: &str) -> Value {
             "username": format!("system:serviceaccount:{}", account.replace('/', ":")),
             "extra": {
                 "authentication.kubernetes.io/pod-name": ["pod"],
-                "authentication.kubernetes.io/pod-uid": ["uid"],
+                "authentication.kubernetes.io/pod-uid": [uid],
                 "authentication.kubernetes.io/node-name": [node],
             },
         },

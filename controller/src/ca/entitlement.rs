@@ -1,6 +1,6 @@
 //! Who may have which identity.
 
-use crate::admission::Reviewed;
+use crate::admission::{Doubt, Reviewed};
 use fairway_config::model::ObjectName;
 use fairway_identity::{Answer, SpiffeId};
 use std::sync::Arc;
@@ -50,6 +50,9 @@ pub enum NotEntitled {
     /// A proxy that asks for another's identity.
     #[error("the caller is {0} and may have its own identity only")]
     NotItsOwn(ObjectName),
+    /// A pod that Fairway did not make.
+    #[error(transparent)]
+    Doubtful(#[from] Doubt),
     /// A tunnel that asks for the identity of pods elsewhere.
     #[error("no captured pod of that identity runs on the caller's node {0}")]
     NotOnNode(Arc<str>),
@@ -74,6 +77,16 @@ impl Caller {
         }
         let peer = request.extensions().get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
         peer.map_or(Self::Unknown, |it| Self::Unix { uid: it.uid(), pid: it.pid() })
+    }
+}
+
+impl Caller {
+    /// Waits until what it showed is worth nothing any more.
+    pub(super) async fn expired(&self) {
+        match self {
+            Self::Proxy(reviewed) => reviewed.expired().await,
+            Self::ThisProcess | Self::Unix { .. } | Self::Unknown => std::future::pending().await,
+        }
     }
 }
 

@@ -52,11 +52,19 @@ impl Identity for IdentityService {
 
     type BundlesStream = Pin<Box<dyn Stream<Item = Result<Bundle, Status>> + Send>>;
 
-    async fn bundles(&self, _: Request<BundlesRequest>) -> Result<Response<Self::BundlesStream>, Status> {
-        let drain = self.drain.clone();
+    async fn bundles(
+        &self,
+        request: Request<BundlesRequest>,
+    ) -> Result<Response<Self::BundlesStream>, Status> {
+        let (drain, caller) = (self.drain.clone(), Caller::of(&request));
         let bundles = WatchStream::new(self.authority.bundles())
             .filter_map(|bundle| std::future::ready(bundle.map(|it| Ok(Bundle::from(&it)))))
-            .take_until(async move { drain.reached(Phase::Draining).await });
+            .take_until(async move {
+                tokio::select! {
+                    () = drain.reached(Phase::Draining) => {}
+                    () = caller.expired() => {}
+                }
+            });
         Ok(Response::new(Box::pin(bundles)))
     }
 }

@@ -1,7 +1,7 @@
 //! `parametersRef`: how the proxies of a class, or of one Gateway, are run.
 
 use super::reader::Reader;
-use crate::provision::Parameters;
+use crate::provision::{Author, Parameters};
 use crate::resources::gateway_parameters::GatewayParametersSpec;
 use crate::resources::{Gateway, GatewayClass, GatewayParameters, Kind};
 use fairway_config::model::ObjectName;
@@ -29,8 +29,8 @@ pub(super) fn of_class(
         let message = format!("{} {} has no namespace", named.kind, named.name);
         return Err(Defect { field: OF_CLASS, message, remedy: "write its namespace".into() });
     };
-    look_up(reader, OF_CLASS, (&named.group, &named.kind), &ObjectName::new(namespace, named.name.as_str()))
-        .map(Some)
+    let name = ObjectName::new(namespace, named.name.as_str());
+    look_up(reader, OF_CLASS, (&named.group, &named.kind), &name, Author::Class).map(Some)
 }
 
 /// How a Gateway's proxy is run: its own parameters over those of its class.
@@ -51,11 +51,18 @@ pub(super) fn of_gateway(
         })
     };
     let defaults = class.map(of_class).transpose()?.flatten();
+    let of_class = class.and_then(|it| it.spec.parameters_ref.as_ref());
+    let is_of_class = |it: &ObjectName| {
+        of_class
+            .is_some_and(|named| named.name == *it.name && named.namespace.as_deref() == Some(&*it.namespace))
+    };
     let named = gateway.spec.infrastructure.as_ref().and_then(|it| it.parameters_ref.as_ref());
     let own = named.map(|it| {
         // A local reference: the Gateway's own namespace (GEP-1867).
         let target = ObjectName::new(name.namespace.clone(), it.name.as_str());
-        look_up(reader, OF_GATEWAY, (&it.group, &it.kind), &target)
+        // What a class gives to all its Gateways it gives to this one as well.
+        let author = if is_of_class(&target) { Author::Class } else { Author::Tenant };
+        look_up(reader, OF_GATEWAY, (&it.group, &it.kind), &target, author)
     });
     let own = own.transpose()?;
     let spec = |it: &Option<Arc<GatewayParameters>>| -> Option<GatewayParametersSpec> {
@@ -74,6 +81,7 @@ fn look_up(
     field: &'static str,
     (group, kind): (&str, &str),
     name: &ObjectName,
+    author: Author,
 ) -> Result<Arc<GatewayParameters>, Defect> {
     if Kind::of(group, kind) != Some(Kind::GatewayParameters) {
         let message = format!("{group}/{kind} {} does not say how a proxy is run", name.name);
@@ -84,8 +92,10 @@ fn look_up(
         let message = format!("GatewayParameters {name} does not exist");
         return Err(Defect { field, message, remedy: "create it, or correct the name".into() });
     };
-    match Parameters::check(&found.spec) {
-        Ok(_) => Ok(found),
+    let in_order =
+        Parameters::check(&found.spec).and_then(|_| reader.settings().rights.check(&found.spec, author));
+    match in_order {
+        Ok(()) => Ok(found),
         Err(it) => {
             let message = format!("GatewayParameters {name}: {}: {}", it.field, it.message);
             Err(Defect { field, message, remedy: it.remedy })

@@ -1,6 +1,7 @@
 //! What compiling has to know beside the objects.
 
 use super::pool::AddressPool;
+use crate::provision::Rights;
 use fairway_config::model::SpiffeId;
 use fairway_identity::TrustDomain;
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub loopback: Loopback,
     /// The name of the XMesh that stands for this mesh (GEP-3949).
     pub mesh_name: Arc<str>,
+    /// What parameters of Gateways may choose.
+    pub rights: Rights,
 }
 
 /// Whether pods are captured.
@@ -77,6 +80,8 @@ impl Settings {
             mode: Mode::Standalone,
             loopback: Loopback::Allowed,
             mesh_name: "fairway".into(),
+            // Nothing is made by them.
+            rights: Rights::unlimited(),
         }
     }
 
@@ -87,6 +92,7 @@ impl Settings {
             default_addresses: Vec::new(),
             mode: Mode::Kubernetes,
             loopback: Loopback::Refused,
+            rights: Rights::default(),
             ..Self::standalone(trust_domain)
         }
     }

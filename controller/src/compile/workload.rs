@@ -42,6 +42,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     if let Some(it) = claim.filter(|it| !it.holds) {
         it.deny(&object, &pod.service_account, &mut made);
     }
+    if let Some(what) = gateway_of(&pod.meta).and(pod.provenance.as_ref()).and_then(|it| it.foreign.as_ref())
+    {
+        let message =
+            format!("it has {what}, which Fairway's proxies do not have, so it gets no configuration");
+        made.error(&object, "spec", message, "take it out, or exempt the proxies from what puts it in");
+    }
     let place = place(reader, &pod, is_proxy, &settings);
     let captured = place == Place::Captured;
     let (mesh, aside) = match place {

@@ -82,6 +82,8 @@ impl ClusterPipeline {
         let Changes { mut edits, records, problems_changed } = self.cluster.next_changes().await?;
         let listener_sets = edits.iter().filter_map(listener_set).collect();
         self.last_good.carry(&mut edits);
+        // Before anybody asks who a pod is that others are told of.
+        self.roster.see(&edits);
         let began = Instant::now();
         let output = self.compiler.apply(edits);
         let problems = self.cluster.problems().count() + self.compiler.problems().count();

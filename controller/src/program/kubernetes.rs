@@ -3,6 +3,7 @@
 
 mod office;
 mod reign;
+mod rights;
 
 use crate::admission::Roster;
 use crate::compile::{Capture, Settings};
@@ -24,6 +25,7 @@ use fairway_runtime::signals::Signals;
 use kube::{Client, Config};
 use office::{Office, OfficeArguments};
 use reign::Reign;
+pub(crate) use rights::told as told_rights;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
@@ -61,6 +63,8 @@ pub(super) struct ClusterArguments {
 
     #[command(flatten)]
     office: OfficeArguments,
+    #[command(flatten)]
+    rights: rights::RightsArguments,
 }
 
 /// Whether there is a mesh.
@@ -228,6 +232,7 @@ impl Base {
                 MeshMode::Off => Capture::Off,
             },
             mesh_name: cluster.mesh_name.as_str().into(),
+            rights: cluster.rights.rights(),
             ..Settings::kubernetes(arguments.trust_domain.clone())
         };
         Ok(Self {

@@ -4,6 +4,7 @@ use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
 use fairway_identity::TrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
 
 /// The key of the roots in the ConfigMap, and the name of the file that the pod has of it.
@@ -12,7 +13,10 @@ pub(super) const ROOTS: &str = "ca.crt";
 /// Who it is. Its token for the API server is mounted nowhere: a proxy has nothing to say to that.
 pub(super) fn service_account(planned: Planned<'_>) -> Manifest {
     let object = ServiceAccount {
-        metadata: planned.metadata(planned.name()),
+        metadata: ObjectMeta {
+            annotations: Some(planned.trusted_annotations()),
+            ..planned.metadata(planned.name())
+        },
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     };

@@ -92,7 +92,7 @@ fn pod_metadata(planned: Planned<'_>) -> ObjectMeta {
         ("prometheus.io/path".to_owned(), "/metrics".to_owned()),
     ]);
     annotations.extend(written.annotations.clone());
-    annotations.extend(planned.annotations());
+    annotations.extend(planned.trusted_annotations());
     ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }
 }
 

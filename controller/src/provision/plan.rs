@@ -65,6 +65,14 @@ impl<'a> Planned<'a> {
         annotations
     }
 
+    /// The annotations of its pods and of their service account, to which others give rights by annotations.
+    pub fn trusted_annotations(self) -> BTreeMap<String, String> {
+        let rights = &self.settings.rights;
+        let mut annotations = self.annotations();
+        annotations.retain(|key, _| key == GATEWAY || rights.reaches_pods(key));
+        annotations
+    }
+
     /// The labels by which its pods are known; they must never change (a Deployment's selector cannot).
     pub fn selected_labels(self) -> BTreeMap<String, String> {
         BTreeMap::from([

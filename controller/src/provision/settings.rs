@@ -1,5 +1,6 @@
 //! What is the same for every proxy of an installation.
 
+use super::Rights;
 use std::time::Duration;
 
 /// What is the same for every proxy of an installation.
@@ -21,6 +22,8 @@ pub struct Settings {
     pub waypoint_class: String,
     /// The `--log-format` of proxies; none is their default.
     pub log_format: Option<String>,
+    /// What parameters, and Gateways themselves, may choose.
+    pub rights: Rights,
 }
 
 /// The audience of the tokens with which proxies say who they are.
@@ -40,6 +43,7 @@ impl Settings {
             waypoint_class: "fairway-waypoint".to_owned(),
             log: None,
             log_format: None,
+            rights: Rights::default(),
         }
     }
 }

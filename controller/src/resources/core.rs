@@ -1,6 +1,6 @@
 //! Objects of the core groups, cut down.
 
-use super::{Address, InvalidObject, Meta, Selector, probe};
+use super::{Address, InvalidObject, Meta, Provenance, Selector, probe};
 use fairway_config::model::{Affinity, Family, Reach};
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -124,6 +124,8 @@ pub struct Pod {
     pub ports: Vec<ContainerPort>,
     /// The ports at which its node's kubelet connects to its programs: probes, and hooks that are HTTP requests.
     pub probes: Vec<u16>,
+    /// Whether it is one that Fairway made; none of a pod that does not say so.
+    pub provenance: Option<Arc<Provenance>>,
 }
 
 /// A named container port.
@@ -282,6 +284,7 @@ impl Pod {
     /// Takes what is needed.
     pub fn new(full: full::Pod) -> Result<Self, InvalidObject> {
         let terminating = full.metadata.deletion_timestamp.is_some();
+        let provenance = Provenance::of(&full).map(Arc::new);
         let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
         let mut written: Vec<String> = status.pod_ips.into_iter().flatten().map(|it| it.ip).collect();
         if written.is_empty() {
@@ -319,6 +322,7 @@ impl Pod {
             terminating,
             ports,
             probes,
+            provenance,
         })
     }
 

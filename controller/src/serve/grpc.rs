@@ -4,20 +4,51 @@ use super::hub::{Hub, QUEUE};
 use super::session;
 use fairway_config::proto::configuration_server::{Configuration, ConfigurationServer};
 use fairway_config::proto::{FromController, FromProxy};
-use fairway_config::stream::Subscription;
-use std::sync::Arc;
+use fairway_config::stream::{Proxy, Subscription};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
+use tracing::warn;
 
 /// Decides who may have which configuration: it holds the private keys of a Gateway's certificates.
 ///
 /// What takes waiting to find out (a token's review, say) belongs into a layer around the service, which leaves what it
 /// found in the request's extensions for this to judge.
 pub trait Admission: Send + Sync + 'static {
-    /// Lets a peer in as what it says it is, or not.
-    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<(), Refused>;
+    /// Lets a peer in as what it says it is, and says for how long; or not.
+    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<Tenure, Refused>;
+}
+
+/// For how long a peer is let in: then its stream ends, and it has to come again.
+pub struct Tenure(Pin<Box<dyn Future<Output = Status> + Send>>);
+
+impl Tenure {
+    /// For as long as the connection.
+    pub fn unlimited() -> Self {
+        Self::until(std::future::pending())
+    }
+
+    /// Until this ends, with what the peer is told.
+    pub fn until(end: impl Future<Output = Status> + Send + 'static) -> Self {
+        Self(Box::pin(end))
+    }
+
+    /// Waits for the end, and says what the peer is told.
+    pub(crate) async fn end(&mut self) -> Status {
+        (&mut self.0).await
+    }
+}
+
+impl fmt::Debug for Tenure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tenure")
+    }
 }
 
 /// What is known of a peer.
@@ -39,20 +70,41 @@ pub struct Refused(pub String);
 pub struct Trusted;
 
 impl Admission for Trusted {
-    fn admit(&self, _: Peer<'_>, _: &Subscription) -> Result<(), Refused> {
-        Ok(())
+    fn admit(&self, _: Peer<'_>, _: &Subscription) -> Result<Tenure, Refused> {
+        Ok(Tenure::unlimited())
     }
 }
 
 /// The gRPC service of a hub.
 pub fn service(hub: Arc<Hub>, admission: impl Admission) -> ConfigurationServer<HubService> {
-    ConfigurationServer::new(HubService { hub, admission: Arc::new(admission) })
+    ConfigurationServer::new(HubService { hub, admission: Arc::new(admission), warnings: Arc::default() })
 }
 
 /// Implements the `Configuration` service.
 pub struct HubService {
     hub: Arc<Hub>,
     admission: Arc<dyn Admission>,
+    warnings: Arc<Warnings>,
+}
+
+/// Who is turned away is told to the log, but not with each of its tries.
+#[derive(Debug, Default)]
+struct Warnings {
+    last: Mutex<Option<Instant>>,
+}
+
+/// The least between two lines.
+const PAUSE: Duration = Duration::from_secs(5);
+
+impl Warnings {
+    fn warn(&self, proxy: &Proxy, refused: &Refused) {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|it| now.duration_since(it) >= PAUSE) {
+            *last = Some(now);
+            warn!(%proxy, "a caller is turned away: {refused}");
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -64,12 +116,13 @@ impl Configuration for HubService {
         request: Request<Streaming<FromProxy>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let (metadata, extensions, inbound) = request.into_parts();
-        let admission = self.admission.clone();
+        let (admission, warnings) = (self.admission.clone(), self.warnings.clone());
         let admit = move |subscription: &Subscription| {
             let peer = Peer { extensions: &extensions, metadata: &metadata };
-            admission
-                .admit(peer, subscription)
-                .map_err(|refused| Status::permission_denied(refused.to_string()))
+            admission.admit(peer, subscription).map_err(|refused| {
+                warnings.warn(&subscription.proxy, &refused);
+                Status::permission_denied(refused.to_string())
+            })
         };
         let (outbound, messages) = mpsc::channel(QUEUE);
         // A task of its own: the proxy hears that it is accepted before it has said who it is.

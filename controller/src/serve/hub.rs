@@ -1,6 +1,7 @@
 //! Where compiled configuration comes in and goes out to all subscribers.
 
 use super::book::{Book, Difference, Held, Refused, SubscriberId, WrongAnswer};
+use super::grpc::Tenure;
 use super::session;
 use super::states::{ProxyState, States};
 use fairway_config::model::{Generation, Resource, ResourceKey};
@@ -79,7 +80,7 @@ impl Hub {
         let (to_controller, inbound) = mpsc::channel(QUEUE);
         let (outbound, from_controller) = mpsc::channel(QUEUE);
         let inbound = ReceiverStream::new(inbound).map(Ok);
-        tokio::spawn(session::run(self.clone(), |_| Ok(()), inbound, outbound));
+        tokio::spawn(session::run(self.clone(), |_| Ok(Tenure::unlimited()), inbound, outbound));
         Link { to_controller, from_controller }
     }
 

@@ -12,6 +12,6 @@ mod states;
 #[cfg(test)]
 mod tests;
 
-pub use grpc::{Admission, Peer, Refused, Trusted};
+pub use grpc::{Admission, Peer, Refused, Tenure, Trusted};
 pub use hub::Hub;
 pub use states::{ProxyState, States};

@@ -1,6 +1,7 @@
 //! The conversation with one proxy.
 
 use super::book::{Difference, Held, Refused, WrongAnswer};
+use super::grpc::Tenure;
 use super::hub::{Enrolled, Hub};
 use fairway_config::Rejected;
 use fairway_config::model::Generation;
@@ -31,7 +32,7 @@ const OFFER_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 /// Talks with one proxy until one of the two ends it.
 pub(super) async fn run(
     hub: Arc<Hub>,
-    admit: impl FnOnce(&Subscription) -> Result<(), Status>,
+    admit: impl FnOnce(&Subscription) -> Result<Tenure, Status>,
     mut inbound: impl Stream<Item = Result<FromProxy, Status>> + Unpin,
     outbound: mpsc::Sender<Result<FromController, Status>>,
 ) {
@@ -49,22 +50,36 @@ pub(super) async fn run(
 /// `Ok` when the proxy has gone.
 async fn converse(
     hub: &Arc<Hub>,
-    admit: impl FnOnce(&Subscription) -> Result<(), Status>,
+    admit: impl FnOnce(&Subscription) -> Result<Tenure, Status>,
     inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
     outbound: &mpsc::Sender<Result<FromController, Status>>,
 ) -> Result<(), Status> {
     let greeting = tokio::time::timeout(GREETING, greet(admit, inbound));
-    let (subscription, held) =
+    let (subscription, held, mut tenure) =
         greeting.await.map_err(|_| Status::deadline_exceeded("the proxy does not say who it is"))??;
     let proxy = subscription.proxy.clone();
     info!(%proxy, version = %subscription.version, holds = held.len(), "a proxy subscribes");
     tokio::select! {
         biased;
         () = hub.first_commit() => {}
+        end = tenure.end() => return Err(end),
         message = inbound.next() => return unexpected(message),
     }
     let enrolled = hub.enroll(subscription, &held);
     drop(held);
+    tokio::select! {
+        biased;
+        end = tenure.end() => Err(end),
+        end = keep(&enrolled, inbound, outbound) => end,
+    }
+}
+
+/// Sends what changes and hears the answers, for as long as the proxy is there and reads.
+async fn keep(
+    enrolled: &Enrolled,
+    inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
+    outbound: &mpsc::Sender<Result<FromController, Status>>,
+) -> Result<(), Status> {
     let mut offers = Offers::default();
     loop {
         while let Some(difference) = enrolled.difference() {
@@ -75,7 +90,7 @@ async fn converse(
         tokio::select! {
             message = inbound.next() => match message {
                 None => return Ok(()),
-                Some(message) => hear(message?, &enrolled, &mut offers)?,
+                Some(message) => hear(message?, enrolled, &mut offers)?,
             },
             () = enrolled.woken() => {}
             () = offers.due(), if enrolled.has_refused() => {
@@ -87,9 +102,9 @@ async fn converse(
 }
 
 async fn greet(
-    admit: impl FnOnce(&Subscription) -> Result<(), Status>,
+    admit: impl FnOnce(&Subscription) -> Result<Tenure, Status>,
     inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
-) -> Result<(Subscription, Held), Status> {
+) -> Result<(Subscription, Held, Tenure), Status> {
     let mut next = async || match inbound.next().await.transpose()? {
         Some(FromProxy { message: Some(message) }) => Ok(message),
         Some(FromProxy { message: None }) => Err(Status::invalid_argument("a message that is not known")),
@@ -101,7 +116,7 @@ async fn greet(
     let subscription =
         Subscription::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
     // Before anything is kept for it.
-    admit(&subscription)?;
+    let tenure = admit(&subscription)?;
     let mut held = Held::default();
     loop {
         match next().await? {
@@ -113,7 +128,7 @@ async fn greet(
                 }));
             }
             Message::Held(_) => return Err(Status::resource_exhausted("the proxy holds too many resources")),
-            Message::Start(proto::Start {}) => return Ok((subscription, held)),
+            Message::Start(proto::Start {}) => return Ok((subscription, held, tenure)),
             Message::Hello(_) | Message::Ack(_) | Message::Nack(_) => {
                 return Err(Status::failed_precondition(
                     "a proxy says what it holds before it says anything else",

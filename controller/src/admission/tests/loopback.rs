@@ -1,6 +1,6 @@
 //! Roots in a Secret, TLS, tokens, configuration and identities: all of it over loopback.
 
-use super::{output, roster, verdict, ztunnel};
+use super::{made, output, program, roster, verdict, ztunnel};
 use crate::admission::token;
 use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
 use crate::ca::{Authority, IdentityService, SecretStore, Serving, Settings};
@@ -36,7 +36,7 @@ impl Controller {
             "cluster.local".parse().unwrap(),
             Settings::default(),
             SecretStore::new(api.client(), "fairway-system", "fairway-ca"),
-            ClusterEntitlement::new(roster.clone(), ztunnel()),
+            ClusterEntitlement::new(roster.clone(), ztunnel(), program()),
         )
         .await
         .unwrap();
@@ -46,7 +46,8 @@ impl Controller {
         let (trigger, watch) = drain::channel();
         let hub = Hub::new();
         let reviewer = Arc::new(Cached::new(ApiReviewer::new(api.client())));
-        let configuration = grpc::service(hub.clone(), ClusterAdmission::new(roster.clone(), ztunnel()));
+        let configuration =
+            grpc::service(hub.clone(), ClusterAdmission::new(roster.clone(), ztunnel(), program()));
         let identity = IdentityService::server(authority.clone(), watch.clone(), Outcomes::default());
         let services = transport::server()
             .add_service(Authenticated::new(configuration, reviewer.clone(), roster.clone()))
@@ -136,6 +137,7 @@ async fn a_proxy_gets_its_configuration_and_its_identity_and_nobody_elses() {
 #[tokio::test]
 async fn who_comes_before_anything_is_compiled_waits_and_is_not_turned_away() {
     let roster = Arc::new(Roster::default());
+    roster.see(&[made("edge", "public-fairway", "ReplicaSet", "public-fairway-5d9f")]);
     let controller = Controller::start(roster.clone()).await;
     controller.api.know_token(&token::like("public"), verdict("edge/public-fairway", "n1"));
     let asking = controller.issue("public", "ns/edge/sa/public-fairway");
@@ -158,7 +160,7 @@ async fn of_two_replicas_that_make_roots_at_once_one_wins_and_both_have_the_same
             "cluster.local".parse().unwrap(),
             Settings::default(),
             SecretStore::new(api.client(), "fairway-system", "fairway-ca"),
-            ClusterEntitlement::new(roster(), ztunnel()),
+            ClusterEntitlement::new(roster(), ztunnel(), program()),
         )
     };
     let (a, b) = tokio::join!(open(), open());

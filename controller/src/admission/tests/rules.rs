@@ -1,9 +1,9 @@
-use super::{output, reviewed, roster, ztunnel};
+use super::{output, program, reviewed, roster, uid_of, ztunnel};
 use crate::admission::{ClusterAdmission, ClusterEntitlement, Reviewed, Roster};
 use crate::ca::{Caller, Entitlement, NotEntitled};
 use crate::compile::Output;
 use crate::serve::{Admission, Peer};
-use fairway_config::model::{ObjectName, Resource};
+use fairway_config::model::{ObjectName, Resource, Workload};
 use fairway_config::stream::{Proxy, Subscription};
 use std::sync::Arc;
 use tonic::Extensions;
@@ -13,8 +13,8 @@ fn admitted(caller: Option<Reviewed>, proxy: Proxy) -> Result<(), String> {
     let mut extensions = Extensions::new();
     caller.map(|it| extensions.insert(Arc::new(it)));
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
-    let admission = ClusterAdmission::new(roster(), ztunnel());
-    admission.admit(peer, &Subscription { proxy, version: "1".into() }).map_err(|it| it.to_string())
+    let admission = ClusterAdmission::new(roster(), ztunnel(), program());
+    admission.admit(peer, &Subscription { proxy, version: "1".into() }).map(drop).map_err(|it| it.to_string())
 }
 
 #[test]
@@ -50,7 +50,7 @@ async fn a_proxy_has_its_own_identity_and_a_tunnel_those_of_its_node() {
     let public = || reviewed("edge", "public-fairway", Some("n1"));
     let tunnel = |node| reviewed("fairway-system", "fairway-ztunnel", node);
     let id = |it: &str| format!("spiffe://cluster.local/{it}").parse().unwrap();
-    let entitlement = ClusterEntitlement::new(roster(), ztunnel());
+    let entitlement = ClusterEntitlement::new(roster(), ztunnel(), program());
     for (caller, asked, verdict) in [
         (public(), "ns/edge/sa/public-fairway", Ok(())),
         (
@@ -84,9 +84,13 @@ async fn a_proxy_has_its_own_identity_and_a_tunnel_those_of_its_node() {
 
 #[test]
 fn where_the_api_server_names_no_node_the_pods_own_counts() {
-    let mut tunnel = reviewed("fairway-system", "fairway-ztunnel", None);
-    tunnel.pod.uid = "uid-web".into();
-    let admission = ClusterAdmission::new(roster(), ztunnel());
+    let tunnel = reviewed("fairway-system", "fairway-ztunnel", None);
+    let roster = roster();
+    let Resource::Workload(web) = output().upserts[0].clone() else { panic!() };
+    let uid = uid_of("fairway-system", "fairway-ztunnel").into();
+    let own = Workload { key: "fairway-system/tunnel".into(), uid, ..(*web).clone() };
+    roster.take(&Output { upserts: vec![Resource::Workload(Arc::new(own))], ..Output::default() });
+    let admission = ClusterAdmission::new(roster, ztunnel(), program());
     let mut extensions = Extensions::new();
     extensions.insert(Arc::new(tunnel));
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };

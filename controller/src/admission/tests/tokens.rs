@@ -45,6 +45,25 @@ fn a_verdict_says_whose_a_token_is_or_it_says_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_says_itself_when_it_ends() {
+    let server = ApiServer::default();
+    let reviewer = ApiReviewer::new(server.client());
+    // {"exp":1700000000}, with what a signature would be; no claims; not even base64.
+    for (token, expires) in [
+        ("x.eyJleHAiOjE3MDAwMDAwMDB9.y", Some(1_700_000_000)),
+        ("x.eyJleHAiOjE3MDAwMDAwMDB9=.y", Some(1_700_000_000)),
+        ("x.e30.y", None),
+        ("x.!!.y", None),
+        ("opaque", None),
+    ] {
+        server.know_token(token, verdict("edge/public-fairway", "n1"));
+        let reviewed = reviewer.review(token).await.unwrap();
+        let since = |it: std::time::SystemTime| it.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert_eq!(reviewed.expires.map(since), expires, "{token}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_api_server_is_asked_once_in_a_while() {
     let server = ApiServer::default();
     server.know_token("good", verdict("edge/public-fairway", "n1"));

@@ -1,11 +1,12 @@
 //! What is made for a Gateway: its proxy.
 
 use super::{GatewayReport, Protocol};
+use crate::compile::evaluation::Evaluation;
 use crate::compile::output::{Owner, Proxy, ProxyClass, Transport, Want};
 use crate::compile::settings::Settings;
 use crate::compile::{proxy, waypoint};
 use crate::provision::Parameters;
-use crate::resources::Gateway;
+use crate::resources::{Gateway, ObjectRef};
 use fairway_config::model::ObjectName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +47,28 @@ pub(super) fn proxy(
         labels: pairs(infrastructure.and_then(|it| it.labels.as_ref())),
         annotations: pairs(infrastructure.and_then(|it| it.annotations.as_ref())),
     })
+}
+
+/// Says which annotations do not reach everything that is made: a key with a domain is an order to others, which on pods and
+/// service accounts can be a right that whoever writes the Gateway does not have.
+pub(super) fn warn_of_annotations(
+    gateway: &Gateway,
+    object: &ObjectRef,
+    settings: &Settings,
+    made: &mut Evaluation,
+) {
+    let annotations = gateway.spec.infrastructure.as_ref().and_then(|it| it.annotations.as_ref());
+    for key in annotations.into_iter().flat_map(|it| it.keys()) {
+        if !settings.rights.reaches_pods(key) {
+            made.warn(
+                object,
+                format!("spec.infrastructure.annotations[{key}]"),
+                "it is on the Services of the proxy, and not on its pods and service account",
+                "have it written in the GatewayClass's parameters, or allowed by the chart values \
+                 gatewayParameters.allowedAnnotations and gatewayParameters.tenantFields",
+            );
+        }
+    }
 }
 
 fn transport(protocol: Option<Protocol>) -> Transport {

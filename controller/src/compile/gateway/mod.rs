@@ -88,6 +88,7 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
 
     let addresses = address::of(reader, name, class, &gateway, &mut made);
     let parameters = parameters::of_gateway(reader, name, &gateway, its_class.object.as_deref());
+    infrastructure::warn_of_annotations(&gateway, &object, &settings, &mut made);
     let refusal = orphaned(&its_class, &gateway, &object, &mut made)
         .or_else(|| refusal(&parameters, &addresses, &object, &mut made));
     let clients = clients::Clients::of(reader, &object, &gateway, &mut made);

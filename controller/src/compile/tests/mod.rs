@@ -55,6 +55,7 @@ impl World {
             capture: Capture::On,
             mode: Mode::Kubernetes,
             loopback: Loopback::Refused,
+            rights: crate::provision::Rights::default(),
             ..settings()
         };
         let mut world =

@@ -73,6 +73,59 @@ fn parameters_that_are_of_no_use_are_named() {
     }
 }
 
+const RIGHTS: [(&str, &str); 8] = [
+    ("pod.image", "{ pod: { image: evil/waypoint } }"),
+    ("pod.imagePullSecrets", "{ pod: { imagePullSecrets: [{ name: x }] } }"),
+    ("pod.priorityClassName", "{ pod: { priorityClassName: system-node-critical } }"),
+    ("pod.tolerations", "{ pod: { tolerations: [{ operator: Exists }] } }"),
+    ("pod.nodeSelector", "{ pod: { nodeSelector: { node-role.kubernetes.io/control-plane: '' } } }"),
+    ("pod.affinity", "{ pod: { affinity: { nodeAffinity: {} } } }"),
+    ("pod.annotations", "{ pod: { annotations: { sidecar.istio.io/proxyImage: evil } } }"),
+    (
+        "service.annotations",
+        "{ service: { annotations: { external-dns.alpha.kubernetes.io/hostname: bank.example } } }",
+    ),
+];
+
+#[test]
+fn what_is_a_right_is_not_for_a_gateways_own_parameters() {
+    for (field, spec) in RIGHTS {
+        let mut world = World::cluster(&format!("{CLASS}{}{}", gateway(OWN), parameters("own", "{}")));
+        world.expect("Gateway edge/public", "Accepted=True/Accepted");
+        let before = proxy(&world).parameters;
+        world.add(&parameters("own", spec));
+        world.expect("Gateway edge/public", "Accepted=False/InvalidParameters");
+        let said = format!("{:?}", world.status("Gateway edge/public"));
+        for word in ["GatewayParameters edge/own", &format!("spec.{field}"), "gatewayParameters.tenantFields"]
+        {
+            assert!(said.contains(word), "{field}: {word} is not in {said}");
+        }
+        // What runs goes on as it is, and nothing of that is made.
+        assert_eq!((proxy(&world).want, proxy(&world).parameters), (Want::Leave, before), "{field}");
+    }
+    let many = World::cluster(&format!("{CLASS}{}{}", gateway(OWN), parameters("own", "{ replicas: 1000 }")));
+    many.expect("Gateway edge/public", "Accepted=False/InvalidParameters");
+}
+
+#[test]
+fn what_a_class_chooses_its_gateways_have() {
+    let class = CLASS.replace(
+        "controller }",
+        "controller, parametersRef: { group: fairway.dev, kind: GatewayParameters, name: own, namespace: edge } }",
+    );
+    let own = parameters("own", "{ pod: { tolerations: [{ operator: Exists }] } }");
+    for reference in ["{ group: fairway.dev, kind: GatewayParameters, name: other }", OWN] {
+        let other = parameters("other", "{ replicas: 2 }");
+        let world = World::cluster(&format!("{class}{own}{other}{}", gateway(reference)));
+        world.expect("Gateway edge/public", "Accepted=True/Accepted");
+        assert!(proxy(&world).parameters.pod.tolerations.is_some());
+    }
+    // The lists hold for classes too: the admission policy knows only them.
+    let image = parameters("own", "{ pod: { image: evil/waypoint } }");
+    let world = World::cluster(&format!("{class}{image}\n---\n{GATEWAY}"));
+    world.expect("GatewayClass fairway", "Accepted=False/InvalidParameters");
+}
+
 #[test]
 fn what_runs_goes_on_while_a_gateway_has_to_be_mended() {
     let own = parameters("own", "{ replicas: 5 }");

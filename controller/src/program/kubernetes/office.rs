@@ -1,7 +1,9 @@
 //! What the leading replica does for the proxies: it has the roots, serves over TLS to who shows a token, and provisions.
 
 use super::Base;
-use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
+use crate::admission::{
+    ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, ProxyProgram, Roster,
+};
 use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
 use crate::capture::{self, CaptureService};
 use crate::compile::Wanted;
@@ -57,6 +59,7 @@ pub(super) struct Office {
     trust_domain: TrustDomain,
     authority: ca::Settings,
     provisioner: Provisioner,
+    program: ProxyProgram,
 }
 
 // === impl Office ===
@@ -73,6 +76,7 @@ impl Office {
             image_pull_policy: own.image_pull_policy.clone(),
             log_format: Some(arguments.log.log_format.as_str().to_owned()),
             waypoint_linger: own.waypoint_linger,
+            rights: base.settings.rights.clone(),
             ..provision::Settings::new(image, uri)
         };
         Ok(Self {
@@ -85,6 +89,11 @@ impl Office {
             issued: issued.clone(),
             trust_domain: arguments.trust_domain.clone(),
             authority: arguments.authority(),
+            program: ProxyProgram::new(
+                provision.image.clone(),
+                provision.rights.clone(),
+                provision.controller.clone(),
+            ),
             provisioner: Provisioner::new(client.clone(), provision),
         })
     }
@@ -103,7 +112,7 @@ impl Office {
     ) -> anyhow::Result<()> {
         let ztunnel = ObjectName::new(self.namespace.as_str(), ZTUNNEL);
         let store = SecretStore::new(self.client.clone(), &self.namespace, ROOTS);
-        let entitlement = ClusterEntitlement::new(self.roster.clone(), ztunnel.clone());
+        let entitlement = ClusterEntitlement::new(self.roster.clone(), ztunnel.clone(), self.program.clone());
         let authority = Authority::open(self.trust_domain, self.authority, store, entitlement).await;
         let authority = authority.context("the roots of the mesh")?;
         let serving = Serving::start(authority.clone(), vec![host(&self.namespace)])?;
@@ -113,7 +122,7 @@ impl Office {
         // Ended by being dropped with this: a leader that ends does not keep its proxies waiting.
         let (_trigger, watch) = drain::channel();
         let reviewer = Arc::new(Cached::new(ApiReviewer::new(self.client.clone())));
-        let admission = ClusterAdmission::new(self.roster.clone(), ztunnel);
+        let admission = ClusterAdmission::new(self.roster.clone(), ztunnel, self.program);
         let configuration = grpc::service(self.hub, admission.clone());
         let (reports, reported) = capture::reports();
         let capture = CaptureService::server(reports, self.roster.clone(), admission);

@@ -3,14 +3,16 @@
 use super::network::Controller;
 use super::watcher::{Refusals, names};
 use super::*;
-use crate::serve::Hub;
+use crate::serve::{Admission, Hub, Peer, Refused, Tenure};
 use fairway_config::model::{Generation, Resource};
-use fairway_config::stream::Proxy;
 use fairway_config::stream::client::StateFile;
+use fairway_config::stream::{Proxy, Subscription};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tonic::Status;
 
 fn backends(count: u16, port: u16) -> Vec<Resource> {
     (0..count).map(|i| backend(&format!("shop/s{i}:80"), port, None)).collect()
@@ -198,4 +200,47 @@ async fn a_damaged_file_is_passed_over() {
     let mut proxy = Watcher::with(&network, Proxy::Everything, Some(state_file(&file)), Refusals::default());
     let history = proxy.generation(Generation(1)).await;
     assert_eq!(names(&history.now), ["Backend shop/s0:80"]);
+}
+
+/// Lets everybody in for an hour, and counts how often.
+#[derive(Clone, Default)]
+struct ForAnHour(Arc<AtomicUsize>);
+
+impl Admission for ForAnHour {
+    fn admit(&self, _: Peer<'_>, _: &Subscription) -> Result<Tenure, Refused> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Tenure::until(async {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            Status::unauthenticated("the token has expired")
+        }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_token_and_is_renewed_without_anything_being_lost_or_sent_again() {
+    let (network, hub, admission) = (Network::default(), Hub::new(), ForAnHour::default());
+    let _controller = network.serve_with(&hub, admission.clone());
+    hub.commit(backends(1000, 80), vec![]);
+    let mut proxy = Watcher::over(&network, Proxy::Everything);
+    proxy.generation(Generation(1)).await;
+    let all = network.bytes_to_proxies();
+
+    tokio::time::sleep(Duration::from_secs(10 * 3600 + 600)).await;
+    assert_eq!(admission.0.load(Ordering::Relaxed), 11);
+    let again = network.bytes_to_proxies() - all;
+    // Most of it is that the connection is asked whether it is still there.
+    assert!(again < all, "{again} bytes for ten renewals, {all} for everything");
+    assert_eq!(proxy.now().now.backends.len(), 1000);
+    assert!(
+        proxy.now().applied.iter().skip(1).all(|(_, changes)| changes.is_empty()),
+        "nothing happened in between"
+    );
+
+    // What changes while it is away is there at once.
+    let began = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(3000)).await;
+    hub.commit(backends(1, 81), vec![]);
+    proxy.generation(Generation(2)).await;
+    assert!(began.elapsed() < Duration::from_secs(3001), "{:?}", began.elapsed());
+    assert!(hub.current_states().len() == 1, "one subscriber, and not eleven");
 }

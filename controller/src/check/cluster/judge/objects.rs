@@ -51,6 +51,7 @@ fn settings(picture: &Picture) -> Option<Settings> {
     let settings = Settings::kubernetes(domain);
     Some(Settings {
         capture: if picture.has_mesh() { Capture::On } else { Capture::Off },
+        rights: crate::program::told_rights(argument),
         mesh_name: argument("mesh-name").map_or(settings.mesh_name.clone(), Into::into),
         ..settings
     })

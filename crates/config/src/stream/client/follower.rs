@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
 pub(super) struct Follower {
@@ -42,6 +42,13 @@ enum Interruption {
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration of the earlier run is refused; everything is asked for again")]
 struct EarlierRefused;
+
+impl Interruption {
+    /// Whether the controller only asks for a new token, as it does at the end of each: the file has a newer one by then.
+    fn is_renewal(&self) -> bool {
+        matches!(self, Self::Stream(status) if status.code() == Code::Unauthenticated)
+    }
+}
 
 impl Follower {
     pub(super) fn start(
@@ -119,7 +126,12 @@ impl Follower {
             let Err(error) = self.converse(&mut dial, saver.as_ref()).await;
             self.replica.disconnected();
             let wait = self.backoff.next();
-            warn!(%error, retry_in_ms = wait.as_millis(), "not connected to a controller; what is in force stays");
+            match error.is_renewal() && self.progress.borrow().connected {
+                true => info!(%error, "the stream is renewed; what is in force stays"),
+                false => {
+                    warn!(%error, retry_in_ms = wait.as_millis(), "not connected to a controller; what is in force stays");
+                }
+            }
             self.progress.send_modify(|progress| {
                 progress.connected = false;
                 progress.last_error = Some(error.to_string().into());
