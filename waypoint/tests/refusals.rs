@@ -1,0 +1,138 @@
+//! The proxy's own answers: they carry what their rule does to responses, and to a gRPC client they are gRPC.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
+
+mod support;
+
+use fairway_config::model::{
+    AppProtocol, BackendTarget, CorsPolicy, Filter, HeaderModifier, OriginPattern, Resource, Rule, Unresolved,
+};
+use http::{HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use std::time::Duration;
+use support::backend::{Body, Server, full};
+use support::wire::{exchange, status};
+use support::*;
+
+fn response_filters(name: &'static str) -> Vec<Filter> {
+    let set = vec![
+        (HeaderName::from_static(name), HeaderValue::from_static("1")),
+        (HeaderName::from_static("grpc-status"), HeaderValue::from_static("0")),
+    ];
+    vec![
+        Filter::Cors(CorsPolicy {
+            allow_origins: vec![OriginPattern::Exact("https://app.ex".into())],
+            allow_credentials: false,
+            allow_methods: None,
+            allow_headers: None,
+            expose_headers: None,
+            max_age: Duration::from_secs(5),
+        }),
+        Filter::ResponseHeaders(HeaderModifier { set, ..HeaderModifier::default() }),
+    ]
+}
+
+/// Each way to fail under its path: its status, and the one of gRPC.
+fn failing(
+    slow: &Server,
+    nobody: std::net::SocketAddr,
+) -> (Vec<Resource>, Vec<(&'static str, u16, &'static str)>) {
+    let mut resources = backend("shop/web:80", AppProtocol::Http1, &[slow.address]);
+    resources.extend(backend("shop/empty:80", AppProtocol::Http1, &[]));
+    resources.extend(backend("shop/dead:80", AppProtocol::Http1, &[nobody]));
+    let ways: Vec<(&str, u16, &str, Rule)> = vec![
+        ("/empty", 503, "14", rule("/empty", "shop/empty:80")),
+        ("/dead", 503, "14", rule("/dead", "shop/dead:80")),
+        ("/unknown", 500, "14", rule("/unknown", "shop/unknown:80")),
+        ("/none", 500, "14", Rule { backends: vec![], ..rule("/none", "shop/web:80") }),
+        ("/zero", 500, "14", Rule { backends: vec![to(0, "shop/web:80")], ..rule("/zero", "shop/web:80") }),
+        ("/limit", 504, "4", {
+            let mut it = rule("/limit", "shop/web:80");
+            it.timeouts.request = Some(Duration::from_millis(50));
+            it
+        }),
+        ("/unresolved", 500, "14", {
+            let mut it = rule("/unresolved", "shop/web:80");
+            it.backends[0].target = BackendTarget::Unresolved(Unresolved::NotPermitted);
+            it
+        }),
+        // A rule that does not hold, as the controller sends it.
+        ("/dropped", 500, "14", Rule { backends: vec![], ..rule("/dropped", "shop/web:80") }),
+    ];
+    let mut table = Vec::new();
+    let mut rules = Vec::new();
+    for (path, plain, grpc, mut rule) in ways {
+        rule.filters = response_filters("x-by-rule");
+        if path == "/dropped" {
+            rule.filters.push(Filter::Unresolved("a rule that does not hold".into()));
+        }
+        for backend in &mut rule.backends {
+            backend.filters = response_filters("x-by-backend");
+        }
+        rules.push(rule);
+        table.push((path, plain, grpc));
+    }
+    resources.extend([http(), routed(rules)]);
+    (resources, table)
+}
+
+async fn never(_: Request<Incoming>) -> Response<Body> {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    Response::new(full("late"))
+}
+
+#[tokio::test]
+async fn an_answer_of_the_proxy_carries_what_its_rule_does_to_responses() {
+    let server = Server::http(1, never).await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (resources, table) = failing(&server, nobody);
+    let proxy = Proxy::start(resources);
+    for (path, plain, grpc) in table {
+        for (origin, allowed) in [("https://app.ex", true), ("https://evil.ex", false)] {
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: shop\r\norigin: {origin}\r\nconnection: close\r\n\r\n");
+            let answer = exchange(proxy.address(), request).await;
+            assert_eq!(status(&answer), plain, "{path}: {answer}");
+            assert_eq!(
+                answer.contains("access-control-allow-origin: https://app.ex\r\n"),
+                allowed,
+                "{path}: {answer}"
+            );
+            assert!(answer.contains("x-by-rule: 1\r\n"), "{path}: {answer}");
+        }
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: shop\r\norigin: https://app.ex\r\ncontent-type: application/grpc\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let answer = exchange(proxy.address(), request).await;
+        assert_eq!(status(&answer), 200, "{path}: {answer}");
+        assert!(answer.contains(&format!("grpc-status: {grpc}\r\n")), "{path}: {answer}");
+        assert_eq!(answer.matches("grpc-status").count(), 1, "{path}: {answer}");
+        assert!(answer.contains("content-type: application/grpc\r\n"), "{path}: {answer}");
+        assert!(answer.contains("x-by-rule: 1\r\n"), "{path}: {answer}");
+        assert!(answer.contains("access-control-allow-origin: https://app.ex\r\n"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_client_is_answered_in_grpc_whatever_refuses_it() {
+    let server = Server::http(1, never).await;
+    let proxy = Proxy::start(with_rule(rule("/ok", "shop/web:80"), AppProtocol::Http1, &[server.address]));
+    for (line, more, expected) in [
+        ("POST /nowhere HTTP/1.1", "", "12"),
+        ("POST /ok/../x HTTP/1.1", "", "13"),
+        ("POST /ok HTTP/1.1", "expect: tea\r\n", "2"),
+        ("POST /ok HTTP/1.1", "host: other\r\n", "13"),
+    ] {
+        let request = format!(
+            "{line}\r\nhost: shop\r\n{more}content-type: application/grpc+proto\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let answer = exchange(proxy.address(), request).await;
+        assert_eq!(status(&answer), 200, "{line}: {answer}");
+        assert!(answer.contains(&format!("grpc-status: {expected}\r\n")), "{line} {more}: {answer}");
+    }
+}
