@@ -72,6 +72,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         return made;
     };
     let hostnames = hostnames(&written, route, &mut made);
+    let holds = super::route::holds(reader, route, &written, kind);
     let mut parents = Vec::new();
     for (index, parent) in written.parents().into_iter().enumerate() {
         let field = format!("spec.parentRefs[{index}]");
@@ -104,7 +105,9 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             }
             other => other,
         };
-        claim(route, kind, &outcome, &mut made);
+        if holds {
+            claim(route, kind, &outcome, &mut made);
+        }
         parents.push(ParentBinding { parent, outcome });
     }
     made.value = Value::Binding(Arc::new(Binding { created: written.meta().created, parents }));

@@ -10,6 +10,7 @@ use super::index::IndexKey;
 use super::output::Proxy;
 use super::problem::{Problem, Severity};
 use super::proxy::ProxyPods;
+use super::route::budget::WithoutRoom;
 use super::waypoint::Waypoint;
 use super::workload::PodIdentity;
 use crate::resources::ObjectRef;
@@ -54,6 +55,8 @@ pub(super) enum Value {
     Guarded(Arc<Vec<ObjectRef>>),
     Validation(Arc<Validation>),
     ServiceTls(Arc<ServiceTls>),
+    PatternCost(u64),
+    WithoutRoom(Arc<WithoutRoom>),
 }
 
 // === impl Evaluation ===

@@ -31,6 +31,8 @@ pub(super) enum IndexKey {
     Gateways(Arc<str>, Arc<str>),
     /// BackendTLSPolicies that name a Service.
     Policies(ObjectName),
+    /// Routes of a namespace with regular expressions.
+    PatternUsers(Arc<str>),
     // Answered by what units find out.
     /// Gateways whose routes use a Service.
     BackendGateways(ObjectName),
@@ -121,6 +123,9 @@ impl IndexKey {
             }
             Object::Service(it) if super::service::requires_waypoint(it) => {
                 vec![Self::WaypointNeed(it.meta.namespace.clone())]
+            }
+            Object::HttpRoute(_) | Object::GrpcRoute(_) if super::route::budget::has_expressions(object) => {
+                vec![Self::PatternUsers(object.meta().namespace.clone())]
             }
             _ => Vec::new(),
         }
