@@ -75,6 +75,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         return made;
     };
     let hostnames = hostnames(&written, route, &mut made);
+    let holds = super::route::holds(reader, route, &written, kind);
     let mut parents = Vec::new();
     let named = written.parents();
     let defaults = match written.uses_default_gateways() {
@@ -120,7 +121,9 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             }
             other => other,
         };
-        claim(route, kind, &outcome, &mut made);
+        if holds {
+            claim(route, kind, &outcome, &mut made);
+        }
         parents.push(ParentBinding { parent, outcome });
     }
     made.value = Value::Binding(Arc::new(Binding { created: written.meta().created, parents }));

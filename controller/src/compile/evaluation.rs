@@ -11,6 +11,7 @@ use super::index::IndexKey;
 use super::output::Proxy;
 use super::problem::{Problem, Severity};
 use super::proxy::ProxyPods;
+use super::route::budget::WithoutRoom;
 use super::waypoint::Waypoint;
 use super::workload::PodIdentity;
 use crate::resources::ObjectRef;
@@ -55,6 +56,8 @@ pub(super) enum Value {
     Guarded(Arc<Guarded>),
     Validation(Arc<Validation>),
     ServiceTls(Arc<ServiceTls>),
+    PatternCost(u64),
+    WithoutRoom(Arc<WithoutRoom>),
 }
 
 // === impl Evaluation ===

@@ -35,6 +35,8 @@ pub(super) enum IndexKey {
     DefaultGateways,
     /// BackendTLSPolicies that name a Service.
     Policies(ObjectName),
+    /// Routes of a namespace with regular expressions.
+    PatternUsers(Arc<str>),
     // Answered by what units find out.
     /// Gateways whose routes use a Service.
     BackendGateways(ObjectName),
@@ -144,6 +146,9 @@ impl IndexKey {
                     keys.extend([Self::WaypointNeed(namespace.clone()), Self::Requiring(namespace.clone())]);
                 }
                 keys
+            }
+            Object::HttpRoute(_) | Object::GrpcRoute(_) if super::route::budget::has_expressions(object) => {
+                vec![Self::PatternUsers(object.meta().namespace.clone())]
             }
             _ => Vec::new(),
         }

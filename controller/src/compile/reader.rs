@@ -6,7 +6,7 @@ use super::index::IndexKey;
 use super::settings::Settings;
 use super::unit::Unit;
 use super::{
-    authorization, backend_tls, binding, certificate, choice, conflict, gateway, proxy, waypoint, workload,
+    authorization, backend_tls, binding, certificate, choice, conflict, gateway, proxy, route, waypoint, workload,
 };
 use crate::resources::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
@@ -273,6 +273,22 @@ impl<'a> Reader<'a> {
         match self.value(Unit::ServiceTls(service.clone())) {
             Value::ServiceTls(it) => Some(it),
             _ => None,
+        }
+    }
+
+    /// What the regular expressions of a route cost.
+    pub(super) fn pattern_cost(&mut self, of: &ObjectRef) -> u64 {
+        match self.value(Unit::PatternCost(of.clone())) {
+            Value::PatternCost(cost) => cost,
+            _ => 0,
+        }
+    }
+
+    /// The routes of a namespace that it has no room for, for their regular expressions.
+    pub(super) fn without_room(&mut self, namespace: &Arc<str>) -> Arc<route::budget::WithoutRoom> {
+        match self.value(Unit::WithoutRoom(namespace.clone())) {
+            Value::WithoutRoom(it) => it,
+            _ => Arc::default(),
         }
     }
 

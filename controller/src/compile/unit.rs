@@ -25,6 +25,10 @@ pub(super) enum Unit {
     Guarded(ObjectName),
     /// What a BackendTLSPolicy asks for.
     Validation(ObjectName),
+    /// What the regular expressions of a route cost.
+    PatternCost(ObjectRef),
+    /// For which routes a namespace has no room, for their regular expressions.
+    WithoutRoom(Arc<str>),
     /// How policies secure the ports of a Service.
     ServiceTls(ObjectName),
     /// The status of a BackendTLSPolicy.
@@ -101,8 +105,9 @@ impl Unit {
             | Self::KeyPair(_)
             | Self::ProxyPods(..)
             | Self::Guarded(_)
+            | Self::PatternCost(_)
             | Self::Validation(_) => 0,
-            Self::ServiceTls(_) | Self::Workload(_) | Self::GatewayCheck(_) => 1,
+            Self::WithoutRoom(_) | Self::ServiceTls(_) | Self::Workload(_) | Self::GatewayCheck(_) => 1,
             Self::Gateway(_) | Self::ListenerSet(_) => 2,
             Self::Certificate(_) | Self::Binding(_) | Self::Choice(_) => 3,
             Self::ListenerConflicts(_) | Self::Carrier(..) | Self::ServiceConflicts(..) => 4,
@@ -131,7 +136,9 @@ impl Unit {
             Self::Validation(it) | Self::PolicyStatus(it) => {
                 Life::Object(ObjectRef::of(Kind::BackendTlsPolicy, it))
             }
-            Self::Binding(it) | Self::Route(it) | Self::Unhandled(it) => Life::Object(it.clone()),
+            Self::PatternCost(it) | Self::Binding(it) | Self::Route(it) | Self::Unhandled(it) => {
+                Life::Object(it.clone())
+            }
             Self::Workload(it) => Life::Object(ObjectRef::of(Kind::Pod, it)),
             Self::Guarded(it) | Self::Service(it) | Self::Endpoints(it) | Self::Authorization(it) => {
                 Life::Object(ObjectRef::of(Kind::Service, it))
@@ -143,6 +150,7 @@ impl Unit {
             Self::KeyPair(_)
             | Self::ProxyPods(..)
             | Self::ServiceTls(_)
+            | Self::WithoutRoom(_)
             | Self::Choice(_)
             | Self::ListenerConflicts(_)
             | Self::Carrier(..)
@@ -157,6 +165,8 @@ impl Unit {
             Self::ProxyPods(gateway, class) => proxy::pods(reader, gateway, *class),
             Self::Guarded(service) => authorization::guarded(reader, service),
             Self::Validation(policy) => backend_tls::check(reader, policy),
+            Self::PatternCost(route) => route::budget::cost(reader, route),
+            Self::WithoutRoom(namespace) => route::budget::without_room(reader, namespace),
             Self::ServiceTls(service) => backend_tls::of_service(reader, service),
             Self::PolicyStatus(policy) => backend_tls::status(reader, policy),
             Self::Workload(pod) => workload::evaluate(reader, pod),

@@ -36,6 +36,26 @@ pub enum FilterOutcome<'t> {
     Continue(Forward<'t>),
     /// The client is answered with this, and no backend hears of the request.
     Answer(Box<Answer>),
+    /// A filter cannot be carried out, so the request goes no further. What is done to the answer comes with it.
+    Fail(Failure, ResponseFilters<'t>),
+}
+
+/// Why a filter cannot be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It is not known, or its rule does not hold.
+    Unresolved,
+    /// What it makes of the target is no URL.
+    NoUrl,
+    /// The request names no host to redirect it to.
+    NoHost,
+}
+
+/// What follows from one filter.
+enum Step {
+    Next,
+    Answer(Answer),
+    Fail(Failure),
 }
 
 /// What is left to do for a request that goes on.
@@ -86,37 +106,66 @@ impl<'t> FilterChain<'t> {
         let mut forward = Forward::unchanged();
         forward.response.filters = self.filters;
         for filter in self.filters {
-            let answer = match filter {
+            let step = match filter {
                 Filter::RequestHeaders(modifier) => {
                     headers::modify(modifier, &mut request.headers);
-                    None
+                    Step::Next
                 }
-                Filter::ResponseHeaders(_) => None,
-                Filter::Redirect(it) => Some(redirect::answer(it, request, context)),
-                Filter::Rewrite(it) => rewrite::rewrite(it, request, context).err(),
+                Filter::ResponseHeaders(_) => Step::Next,
+                Filter::Redirect(it) => {
+                    redirect::answer(it, request, context).map_or_else(Step::Fail, Step::Answer)
+                }
+                Filter::Rewrite(it) => {
+                    rewrite::rewrite(it, request, context).map_or_else(Step::Fail, |()| Step::Next)
+                }
                 Filter::Mirror(mirror) => {
                     let (share, whole) = (mirror.fraction.numerator(), mirror.fraction.denominator());
                     if share == whole || rng.random_range(0..whole) < share {
                         forward.mirrors.push(&mirror.target);
                     }
-                    None
+                    Step::Next
                 }
                 Filter::Cors(policy) => match self.cors.map(|it| it.decide(policy, request)) {
-                    Some(Decision::Answer(answer)) => Some(answer),
+                    // A preflight's answer is complete; the policy has nothing to add to it.
+                    Some(Decision::Answer(mut answer)) => {
+                        forward.response.apply(&mut answer.headers);
+                        return FilterOutcome::Answer(Box::new(answer));
+                    }
                     Some(Decision::Forward(grant)) => {
                         forward.response.cors = Some(grant);
-                        None
+                        Step::Next
                     }
-                    None => Some(Answer::of(StatusCode::INTERNAL_SERVER_ERROR)),
+                    None => Step::Fail(Failure::Unresolved),
                 },
-                Filter::Unresolved(_) => Some(Answer::of(StatusCode::INTERNAL_SERVER_ERROR)),
+                Filter::Unresolved(_) => Step::Fail(Failure::Unresolved),
             };
-            if let Some(mut answer) = answer {
-                forward.response.apply(&mut answer.headers);
-                return FilterOutcome::Answer(Box::new(answer));
+            let step = match step {
+                Step::Next => continue,
+                other => other,
+            };
+            // The policy may stand behind the filter that answers.
+            if forward.response.cors.is_none() {
+                forward.response.cors = self.grant(request);
             }
+            return match step {
+                Step::Answer(mut answer) => {
+                    forward.response.apply(&mut answer.headers);
+                    FilterOutcome::Answer(Box::new(answer))
+                }
+                Step::Next => FilterOutcome::Continue(forward),
+                Step::Fail(failure) => FilterOutcome::Fail(failure, forward.response),
+            };
         }
         FilterOutcome::Continue(forward)
+    }
+
+    /// What the CORS filter does to an answer, if there is one.
+    fn grant(&self, request: &Parts) -> Option<CorsGrant<'t>> {
+        let cors = self.cors?;
+        self.filters.iter().find_map(|it| match it {
+            Filter::Cors(policy) => Some(cors.grant(policy, request)),
+            _ => None,
+        })
     }
 }
 

@@ -89,14 +89,7 @@ impl CorsHeaders {
 
     /// Decides what to do with a request.
     pub(super) fn decide<'t>(&'t self, policy: &CorsPolicy, request: &Parts) -> Decision<'t> {
-        let asking = request.headers.get(header::ORIGIN);
-        let origin = asking.map(|it| match it.to_str() {
-            Ok(_) if self.same_for_all => Origin::Allowed(HeaderValue::from_static("*")),
-            Ok(text) if policy.allow_origins.iter().any(|pattern| allows(pattern, text)) => {
-                Origin::Allowed(it.clone())
-            }
-            _ => Origin::Refused,
-        });
+        let origin = self.origin(policy, request);
         let method = request.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
         match (origin, method) {
             (Some(origin), Some(method)) if request.method == Method::OPTIONS => {
@@ -104,6 +97,22 @@ impl CorsHeaders {
             }
             (origin, _) => Decision::Forward(CorsGrant { policy: self, origin }),
         }
+    }
+
+    /// What is done to the proxy's own answer to a request.
+    pub(super) fn grant<'t>(&'t self, policy: &CorsPolicy, request: &Parts) -> CorsGrant<'t> {
+        CorsGrant { policy: self, origin: self.origin(policy, request) }
+    }
+
+    fn origin(&self, policy: &CorsPolicy, request: &Parts) -> Option<Origin> {
+        let asking = request.headers.get(header::ORIGIN);
+        asking.map(|it| match it.to_str() {
+            Ok(_) if self.same_for_all => Origin::Allowed(HeaderValue::from_static("*")),
+            Ok(text) if policy.allow_origins.iter().any(|pattern| allows(pattern, text)) => {
+                Origin::Allowed(it.clone())
+            }
+            _ => Origin::Refused,
+        })
     }
 
     fn preflight(&self, origin: &Origin, method: &HeaderValue, request: &HeaderMap) -> Answer {

@@ -10,22 +10,6 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Answer, FilterChain, FilterContext, FilterOutcome, Forward, ResponseFilters};
+pub use chain::{Answer, Failure, FilterChain, FilterContext, FilterOutcome, Forward, ResponseFilters};
 pub use cors::CorsHeaders;
-pub use headers::check as check_headers;
-
-use http::HeaderName;
-
-/// A filter that cannot be served.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidFilter {
-    /// Framing and routing are the proxy's: a route that changes these headers could smuggle requests.
-    #[error("header `{0}` belongs to the connection and cannot be changed by a filter")]
-    ConnectionHeader(HeaderName),
-    /// The Host is changed by URLRewrite.
-    #[error("the Host is changed with a URLRewrite filter, not with a header modifier")]
-    Host,
-    /// The API allows one.
-    #[error("a rule or backend has at most one CORS filter")]
-    ManyCors,
-}
+pub use fairway_config::model::InvalidFilter;

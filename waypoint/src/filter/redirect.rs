@@ -1,25 +1,24 @@
 //! Redirects.
 
-use super::chain::{Answer, FilterContext};
+use super::chain::{Answer, Failure, FilterContext};
 use super::path;
 use crate::route::normalised_host;
 use fairway_config::model::{Redirect, Scheme};
+use http::HeaderValue;
 use http::header::{HOST, LOCATION};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
 use std::fmt::Write;
 
 /// The answer that sends the client elsewhere.
-pub(super) fn answer(redirect: &Redirect, request: &Parts, context: &FilterContext<'_>) -> Answer {
-    match location(redirect, request, context) {
-        Some(location) => {
-            let mut answer = Answer::of(redirect.status);
-            answer.headers.insert(LOCATION, location);
-            answer
-        }
-        // The request named no host to send it back to.
-        None => Answer::of(StatusCode::BAD_REQUEST),
-    }
+pub(super) fn answer(
+    redirect: &Redirect,
+    request: &Parts,
+    context: &FilterContext<'_>,
+) -> Result<Answer, Failure> {
+    let location = location(redirect, request, context).ok_or(Failure::NoHost)?;
+    let mut answer = Answer::of(redirect.status);
+    answer.headers.insert(LOCATION, location);
+    Ok(answer)
 }
 
 /// The Location. Its port follows the API's rules: the one given; else the well-known one of the scheme given; else the

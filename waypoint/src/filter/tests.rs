@@ -7,7 +7,7 @@ use fairway_config::model::{
     Pattern, Redirect, Scheme, UrlRewrite,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::time::Duration;
@@ -31,8 +31,16 @@ fn run<R>(
 fn answered(outcome: FilterOutcome<'_>) -> Answer {
     match outcome {
         FilterOutcome::Answer(answer) => *answer,
-        FilterOutcome::Continue(_) => panic!("the request went on"),
+        other => panic!("the request is not answered by a filter: {other:?}"),
     }
+}
+
+/// Why a filter cannot be carried out, and what is done to the answer.
+fn failed(outcome: FilterOutcome<'_>) -> (Failure, HeaderMap) {
+    let FilterOutcome::Fail(failure, response) = outcome else { panic!("no filter failed") };
+    let mut headers = HeaderMap::new();
+    response.apply(&mut headers);
+    (failure, headers)
 }
 
 /// What is done to a response with these headers.
@@ -115,10 +123,8 @@ fn a_redirect_keeps_what_it_does_not_change() {
 #[test]
 fn a_redirect_of_a_request_without_host_is_a_bad_request() {
     let mut parts = request("GET /x", &[]);
-    assert_eq!(
-        run(&[Filter::Redirect(redirect())], &mut parts, LISTENER, &prefix("/"), answered).status,
-        StatusCode::BAD_REQUEST
-    );
+    let (failure, _) = run(&[Filter::Redirect(redirect())], &mut parts, LISTENER, &prefix("/"), failed);
+    assert_eq!(failure, Failure::NoHost);
 }
 
 #[test]
@@ -169,12 +175,12 @@ fn a_backends_rewrite_stands_instead_of_the_rules() {
 fn a_path_that_is_no_path_is_an_error_and_not_something_else() {
     let rewrite = UrlRewrite { hostname: None, path: Some(PathModifier::ReplaceFull("/a b\r\nx: y".into())) };
     let mut parts = request("GET a/x", &[]);
-    let status = run(&[Filter::Rewrite(rewrite)], &mut parts, LISTENER, &prefix("/"), answered).status;
-    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    let (failure, _) = run(&[Filter::Rewrite(rewrite)], &mut parts, LISTENER, &prefix("/"), failed);
+    assert_eq!(failure, Failure::NoUrl);
 }
 
 #[test]
-fn an_unresolved_filter_answers_500_and_stops() {
+fn an_unresolved_filter_fails_and_stops() {
     let set = |name: &'static str| HeaderModifier {
         set: vec![(HeaderName::from_static(name), HeaderValue::from_static("1"))],
         ..Default::default()
@@ -186,9 +192,9 @@ fn an_unresolved_filter_answers_500_and_stops() {
         Filter::RequestHeaders(set("x-after")),
     ];
     let mut parts = request("GET a/x", &[]);
-    let answer = run(&filters, &mut parts, LISTENER, &prefix("/"), answered);
-    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(text(&answer.headers, "x-response"), Some("1"), "answers of our own are responses too");
+    let (failure, headers) = run(&filters, &mut parts, LISTENER, &prefix("/"), failed);
+    assert_eq!(failure, Failure::Unresolved);
+    assert_eq!(text(&headers, "x-response"), Some("1"), "answers of our own are responses too");
     assert!(parts.headers.contains_key("x-before") && !parts.headers.contains_key("x-after"));
 }
 
@@ -396,6 +402,27 @@ fn an_options_request_that_is_no_preflight_goes_to_the_backend() {
         actual(listed(), "OPTIONS a/x", &headers, &[]);
     }
     actual(listed(), "GET a/x", &asking("https://www.foo.com", "GET"), &[]);
+}
+
+#[test]
+fn an_answer_of_our_own_is_told_of_cors_wherever_the_policy_stands() {
+    let failing = || Filter::Unresolved("x".into());
+    for filters in [vec![Filter::Cors(listed()), failing()], vec![failing(), Filter::Cors(listed())]] {
+        for (origin, allowed) in [("https://www.foo.com", true), ("https://www.evil.com", false)] {
+            let mut parts = request("GET a/x", &[("origin", origin)]);
+            let (_, headers) = run(&filters, &mut parts, LISTENER, &prefix("/"), failed);
+            assert_eq!(text(&headers, ORIGIN), allowed.then_some(origin), "{filters:?}");
+        }
+    }
+    for filters in [
+        [Filter::Cors(listed()), Filter::Redirect(redirect())],
+        [Filter::Redirect(redirect()), Filter::Cors(listed())],
+    ] {
+        let mut parts = request("GET a/x", &[("origin", "https://www.foo.com")]);
+        let answer = run(&filters, &mut parts, LISTENER, &prefix("/"), answered);
+        assert_eq!(answer.status, StatusCode::FOUND);
+        assert_eq!(text(&answer.headers, ORIGIN), Some("https://www.foo.com"), "{filters:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Takes out of a route what the API says is ignored, and brings its paths into the form requests are compared in.
 
-use super::head::normalised_path;
-use fairway_config::model::{Match, PathMatch, Route};
+use fairway_config::model::{Match, PathMatch, Route, normalised_path};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;

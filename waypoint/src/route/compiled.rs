@@ -104,6 +104,12 @@ impl Candidate {
         self.route.route.rules.get(usize::from(self.rule))?.matches.get(usize::from(self.alternative))
     }
 
+    /// Whether its rule, or one of its backends, has a CORS filter.
+    pub fn has_cors(&self) -> bool {
+        let rule = self.route.rules.get(usize::from(self.rule));
+        rule.is_some_and(|it| it.cors.is_some() || !it.backend_cors.is_empty())
+    }
+
     pub fn entry(&self) -> Option<RuleEntry<'_>> {
         let index = usize::from(self.rule);
         Some(RuleEntry {

@@ -11,8 +11,8 @@
 //!
 //! An encoded slash is not a slash, and `//` is not `/`: both name other resources and match accordingly.
 
-use super::segments::is_unambiguous;
-use http::header::HOST;
+use fairway_config::model::normalised_path;
+use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use std::borrow::Cow;
@@ -71,11 +71,14 @@ impl<'r> RequestHead<'r> {
 
     /// Whether it is a gRPC request, which is what GRPCRoutes are for.
     pub fn is_grpc(&self) -> bool {
-        let content_type = self.headers.get(http::header::CONTENT_TYPE).map(|it| it.as_bytes());
-        content_type
-            .and_then(|it| it.get(..16))
-            .is_some_and(|it| it.eq_ignore_ascii_case(b"application/grpc"))
+        is_grpc(self.headers)
     }
+}
+
+/// Whether a request is one of gRPC.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(|it| it.as_bytes());
+    content_type.and_then(|it| it.get(..16)).is_some_and(|it| it.eq_ignore_ascii_case(b"application/grpc"))
 }
 
 fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
@@ -123,33 +126,6 @@ pub fn normalised_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
     } else {
         Ok(Cow::Borrowed(host))
     }
-}
-
-/// The path in the form that is compared, or none if it can be read in more than one way. See the module's notes.
-pub fn normalised_path(path: &str) -> Option<Cow<'_, str>> {
-    let normalised =
-        if path.as_bytes().contains(&b'%') { Cow::Owned(decoded(path)?) } else { Cow::Borrowed(path) };
-    is_unambiguous(&normalised).then_some(normalised)
-}
-
-/// Decodes unreserved characters (RFC 3986 §2.3), and writes the rest of the encoded ones in upper case.
-fn decoded(path: &str) -> Option<String> {
-    let mut decoded = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((plain, encoded)) = rest.split_once('%') {
-        decoded.push_str(plain);
-        let hex = encoded.get(..2).filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        let byte = u8::from_str_radix(hex, 16).ok()?;
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            decoded.push(char::from(byte));
-        } else {
-            decoded.push('%');
-            decoded.extend(hex.chars().map(|it| it.to_ascii_uppercase()));
-        }
-        rest = &encoded[2..];
-    }
-    decoded.push_str(rest);
-    Some(decoded)
 }
 
 #[cfg(test)]

@@ -31,13 +31,13 @@ pub(crate) mod oracle;
 mod order;
 mod paths;
 mod predicate;
-mod segments;
+mod preflight;
 mod table;
 mod trie;
 mod weights;
 
 pub use compiled::{ChosenBackend, CompiledRoute, RuleEntry};
-pub use head::{BadRequest, RequestHead, normalised_host, normalised_path};
+pub use head::{BadRequest, RequestHead, is_grpc, normalised_host};
 pub use hosts::HostIndex;
 pub use table::{HostTable, Member, RouteTable, select};
 pub use weights::Weights;

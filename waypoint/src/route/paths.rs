@@ -7,6 +7,7 @@ use super::predicate::holds;
 use super::trie::PrefixTrie;
 use fairway_config::model::PathMatch;
 use smallvec::SmallVec;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Alternatives by path. A clone shares what is not edited.
@@ -71,6 +72,28 @@ impl PathTable {
         let mut groups = SmallVec::<[&[Candidate]; 16]>::new();
         self.prefixes.prefixes_of(&head.path, |group| groups.push(group));
         groups.into_iter().rev().find_map(|it| it.iter().find(fits))
+    }
+}
+
+impl PathTable {
+    /// Visits the alternatives whose path fits, in the order of precedence.
+    pub fn walk<'t, B>(
+        &'t self,
+        path: &str,
+        mut visit: impl FnMut(&'t Candidate) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        for candidate in self.exact.get(path).into_iter().flat_map(|it| it.iter()) {
+            visit(candidate)?;
+        }
+        for candidate in &self.expressions {
+            match candidate.matched().map(|it| &it.path) {
+                Some(PathMatch::Regex(pattern)) if pattern.is_match(path) => visit(candidate)?,
+                _ => {}
+            }
+        }
+        let mut groups = SmallVec::<[&[Candidate]; 16]>::new();
+        self.prefixes.prefixes_of(path, |group| groups.push(group));
+        groups.into_iter().rev().flatten().try_for_each(visit)
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn holds(alternative: &Match, head: &RequestHead<'_>) -> bool {
         && (alternative.query.is_empty() || query_holds(&alternative.query, head.query.unwrap_or_default()))
 }
 
-fn header_holds(expected: &HeaderMatch, headers: &HeaderMap) -> bool {
+pub(super) fn header_holds(expected: &HeaderMatch, headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(&expected.name).iter();
     let Some(first) = values.next() else { return false };
     // Values that are not ASCII match nothing.
@@ -35,7 +35,7 @@ fn separator(name: &HeaderName) -> &'static str {
 }
 
 /// Whether the first value of each parameter fits, decoded as `application/x-www-form-urlencoded`.
-fn query_holds(expected: &[QueryMatch], query: &str) -> bool {
+pub(super) fn query_holds(expected: &[QueryMatch], query: &str) -> bool {
     expected.iter().all(|it| {
         let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let first = pairs.find(|(name, _)| form_decoded(name).is_some_and(|name| name == *it.name));

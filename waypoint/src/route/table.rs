@@ -1,11 +1,13 @@
 //! The rules of one listener or Service port.
 
-use super::compiled::{CompiledRoute, RuleEntry};
+use super::compiled::{Candidate, CompiledRoute, RuleEntry};
 use super::grpc::GrpcTable;
 use super::head::RequestHead;
 use super::hosts::HostIndex;
 use super::paths::PathTable;
+use super::preflight::Announced;
 use fairway_config::model::{HostnamePattern, RouteKind};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The rules of one listener or Service port, by hostname.
@@ -39,6 +41,11 @@ struct Tier {
 
 /// The rule that serves a request, or none, which is answered with 404 (gRPC: UNIMPLEMENTED).
 pub fn select<'t>(table: &'t RouteTable, head: &RequestHead<'_>) -> Option<RuleEntry<'t>> {
+    if let Some(announced) = Announced::of(head)
+        && let Some(candidate) = announced.find(table, head)
+    {
+        return candidate.entry();
+    }
     let is_grpc = head.is_grpc();
     table.hosts.covering(&head.host).flat_map(|it| &it.tiers).find_map(|it| it.find(head, is_grpc))
 }
@@ -59,6 +66,16 @@ impl RouteTable {
         if !table.tiers.is_empty() {
             self.hosts.insert(hostname, table);
         }
+    }
+
+    /// Visits the alternatives of HTTPRoutes whose host and path fit, in the order of precedence.
+    pub(super) fn walk<'t, B>(
+        &'t self,
+        head: &RequestHead<'_>,
+        mut visit: impl FnMut(&'t Candidate) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let tiers = self.hosts.covering(&head.host).flat_map(|it| &it.tiers);
+        tiers.filter_map(|it| it.http.as_ref()).try_for_each(|it| it.walk(&head.path, &mut visit))
     }
 
     /// Whether there are no rules.

@@ -2,7 +2,7 @@
 
 use super::{Client, Reason};
 use crate::body::ResponseBody;
-use crate::filter::Answer;
+use crate::filter::{Answer, ResponseFilters};
 use crate::listen::detect::Version;
 use crate::telemetry::Exchange;
 use bytes::Bytes;
@@ -22,11 +22,13 @@ pub enum Manner {
     Grpc,
 }
 
-/// The answer to a request that goes no further.
+/// The answer to a request that goes no further. The rule and the backend that were found, if any, do to it what they do to
+/// every response: a browser that is not told of CORS here would show a CORS failure in place of the error.
 pub fn refuse(
     client: &Client,
     reason: Reason,
     manner: Manner,
+    filters: &[ResponseFilters<'_>; 2],
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
     let (status, text) = match manner {
@@ -37,10 +39,15 @@ pub fn refuse(
     let mut response = Response::new(ResponseBody::own(text, exchange));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    if manner == Manner::Plain {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    for filter in filters {
+        filter.apply(headers);
+    }
     match manner {
-        Manner::Plain => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        }
+        Manner::Plain => {}
+        // Behind the filters: without these it would be no answer of gRPC.
         Manner::Grpc => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert(GRPC_STATUS, HeaderValue::from_static(reason.grpc_status()));

@@ -228,6 +228,13 @@ impl Reason {
     pub fn grpc_status(self) -> &'static str {
         match self {
             Self::RequestTimeout | Self::TryTimeout => "4", // DEADLINE_EXCEEDED
+            // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
+            // asks for UNAVAILABLE, which clients try again.
+            Self::NoBackend
+            | Self::UnresolvedBackend
+            | Self::UnresolvedFilter
+            | Self::Filter
+            | Self::TlsPolicy => "14",
             _ => match self.status().as_u16() {
                 400 | 431 => "13",             // INTERNAL
                 404 => "12",                   // UNIMPLEMENTED

@@ -10,8 +10,9 @@ use super::response::Received;
 use super::tries::{Answered, Body, Try, version_for};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, ResponseBody, Stream};
-use crate::filter::{Answer, FilterContext, FilterOutcome, Forward, ResponseFilters};
-use crate::route::{RequestHead, RuleEntry, select};
+use crate::filter::{Answer, Failure, FilterContext, FilterOutcome, Forward, ResponseFilters};
+use crate::listen::detect::Version;
+use crate::route::{BadRequest, RequestHead, RuleEntry, is_grpc, select};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Speech, Unusable};
@@ -40,8 +41,6 @@ struct Decision<'t> {
     shown: Option<&'t CertificateKey>,
     rule: Option<RuleEntry<'t>>,
     mirrors: SmallVec<[&'t BackendTarget; 2]>,
-    /// In the order they run.
-    response: [ResponseFilters<'t>; 2],
 }
 
 /// Serves one request.
@@ -56,7 +55,9 @@ pub async fn serve(
     exchange.note(|entry| entry.client = (client.caller.address, client.identity.clone()));
     let serving = client.worker.serving();
     exchange.note(|entry| entry.generation = serving.tables.generation());
-    let mut manner = Manner::Plain;
+    let manner = if is_grpc(&parts.headers) { Manner::Grpc } else { Manner::Plain };
+    // What is done to the response, whoever makes it; in the order they run.
+    let mut filters = [ResponseFilters::NONE, ResponseFilters::NONE];
     let answered = async {
         if let Some(refused) = client.connection.sight.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
@@ -65,34 +66,31 @@ pub async fn serve(
         let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
         let wishes = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
         forwarding::tell(&mut parts.headers, &client);
-        let decision = decide(&client, &serving, &mut parts, &mut manner, &mut exchange)?;
+        let decision = decide(&client, &serving, &mut parts, &mut filters, &mut exchange)?;
         let answered = forward(&client, &serving, &decision, &wishes, parts, incoming, &mut exchange).await?;
-        Ok((Received::check(answered, &wishes).await?, decision.response))
+        Ok(Received::check(answered, &wishes).await?)
     };
     match answered.await {
-        Ok((received, filters)) => Ok(received.pass_on(&client, &filters, exchange)),
-        Err(Stop::Refused(reason)) => Ok(answer::refuse(&client, reason, manner, exchange)),
+        Ok(received) => Ok(received.pass_on(&client, &filters, exchange)),
+        Err(Stop::Refused(reason)) => Ok(answer::refuse(&client, reason, manner, &filters, exchange)),
         Err(Stop::Filtered(answer)) => Ok(answer::filtered(&client, *answer, exchange)),
     }
 }
 
-/// Finds the rule and the backend, and runs the filters. Nothing here waits.
+/// Finds the rule and the backend, and runs the filters. Nothing here waits. What is found out of `response` is good for a
+/// refusal too.
 fn decide<'t>(
     client: &'t Client,
     serving: &'t Serving,
     parts: &mut Parts,
-    manner: &mut Manner,
+    response: &mut [ResponseFilters<'t>; 2],
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-    if head.is_grpc() {
-        *manner = Manner::Grpc;
-    }
     let (table, port, shown) = match place::find(serving, client, &head)? {
         Place::Rules { table, port, shown } => (table, port, shown),
         Place::Endpoints(cluster, shown) => {
-            let response = [ResponseFilters::NONE, ResponseFilters::NONE];
-            return Ok(Decision { cluster, shown, rule: None, mirrors: SmallVec::new(), response });
+            return Ok(Decision { cluster, shown, rule: None, mirrors: SmallVec::new() });
         }
     };
     let rule = select(table, &head).ok_or(Reason::NoRoute)?;
@@ -102,43 +100,55 @@ fn decide<'t>(
 
     let rng = &mut *client.worker.rng.borrow_mut();
     let of_rule = rule.filters();
-    let mut forward = Forward::unchanged();
+    let [on_backend, on_rule] = response;
+    let mut mirrors = SmallVec::new();
     // The chains see the target as it came; without filters nobody looks at it.
     let original = if of_rule.is_empty() { None } else { Some(parts.uri.clone()) };
     if let Some(original) = &original {
         let context = FilterContext { scheme: client.scheme, port, matched: rule.matched(), original };
-        forward = run(of_rule.run(parts, &context, rng))?;
+        mirrors = run(of_rule.run(parts, &context, rng), on_rule)?;
     }
     let backend = rule.choose(rng).ok_or(Reason::NoBackend)?;
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));
     };
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
-    let mut of_backend = Forward::unchanged();
     if !backend.filters.is_empty() {
         let original = original.unwrap_or_else(|| parts.uri.clone());
         let context =
             FilterContext { scheme: client.scheme, port, matched: rule.matched(), original: &original };
-        of_backend = match run(backend.filters.run(parts, &context, rng)) {
+        match run(backend.filters.run(parts, &context, rng), on_backend) {
+            Ok(more) => mirrors.extend(more),
             // The rule's filters see every response to the client.
             Err(Stop::Filtered(mut answer)) => {
-                forward.response.apply(&mut answer.headers);
+                on_rule.apply(&mut answer.headers);
                 return Err(Stop::Filtered(answer));
             }
-            other => other?,
-        };
+            Err(stop) => return Err(stop),
+        }
     }
     passed.put(&mut parts.headers, rule.hop());
-    let mut mirrors = forward.mirrors;
-    mirrors.extend(of_backend.mirrors);
-    let response = [of_backend.response, forward.response];
-    Ok(Decision { cluster, shown, rule: Some(rule), mirrors, response })
+    Ok(Decision { cluster, shown, rule: Some(rule), mirrors })
 }
 
-fn run(outcome: FilterOutcome<'_>) -> Result<Forward<'_>, Stop> {
+/// What a chain leads to: who gets copies, or the end. What it does to the response is put into `response`.
+fn run<'t>(
+    outcome: FilterOutcome<'t>,
+    response: &mut ResponseFilters<'t>,
+) -> Result<SmallVec<[&'t BackendTarget; 2]>, Stop> {
     match outcome {
-        FilterOutcome::Continue(forward) => Ok(forward),
+        FilterOutcome::Continue(Forward { mirrors, response: filters }) => {
+            *response = filters;
+            Ok(mirrors)
+        }
         FilterOutcome::Answer(answer) => Err(Stop::Filtered(answer)),
+        FilterOutcome::Fail(failure, filters) => {
+            *response = filters;
+            Err(Stop::Refused(match failure {
+                Failure::Unresolved | Failure::NoUrl => Reason::UnresolvedFilter,
+                Failure::NoHost => Reason::BadRequest(BadRequest::NoHost),
+            }))
+        }
     }
 }
 

@@ -17,7 +17,6 @@ pub use listeners::{BoundListener, ListenerSet, Socket, SocketKind};
 pub use services::ServiceTable;
 pub use streams::{CompiledL4Route, StreamTable};
 
-use crate::filter::check_headers;
 use crate::route::{CompiledRoute, RouteTable};
 use crate::upstream::cluster::{Cluster, Registry};
 use crate::upstream::tls::Shown;
@@ -274,6 +273,6 @@ fn shown_by_listeners(snapshot: &Snapshot) -> Shown {
 }
 
 fn compiled(route: &Arc<Route>) -> Result<CompiledRoute, String> {
-    check_headers(route).map_err(|error| error.to_string())?;
+    route.check().map_err(|error| error.to_string())?;
     CompiledRoute::new(route.clone()).map_err(|error| error.to_string())
 }

@@ -23,6 +23,17 @@ pub(super) struct Attached {
     pub index: Vec<(IndexKey, ObjectRef)>,
 }
 
+impl Attached {
+    /// The same for a route whose own rules do not hold: it is not accepted and counts nowhere, but stands where it would,
+    /// and answers.
+    pub(super) fn refused(mut self, refusal: (&'static str, String)) -> Self {
+        self.refusal = Some(refusal);
+        self.note = None;
+        self.index.retain(|(key, _)| !matches!(key, IndexKey::Attached(_)));
+        self
+    }
+}
+
 /// Decides what a route gets of one parent.
 pub(super) fn decide(
     reader: &mut Reader<'_>,

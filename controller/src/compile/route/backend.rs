@@ -18,6 +18,9 @@ pub(super) fn resolve(draft: &mut Draft<'_, '_>, field: &str, written: WrittenRe
 }
 
 fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<BackendKey, Unresolved> {
+    if draft.scope == Scope::Unread {
+        return Err(Unresolved::NotFound);
+    }
     let (group, kind) = (it.group.unwrap_or_default(), it.kind.unwrap_or("Service"));
     if (group, kind) != ("", "Service") {
         let (message, remedy) = (format!("{group}/{kind} is no backend"), "refer to a Service");

@@ -1,9 +1,10 @@
 //! A route on its way from what was written to what is carried out.
 
+use super::budget::Spent;
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
 use crate::resources::{ObjectRef, RouteKind};
-use fairway_config::model::{ObjectName, Rule, WeightedTarget};
+use fairway_config::model::{Filter, ObjectName, Rule, Timeouts, WeightedTarget};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(super) enum Scope {
     Gateway,
     /// A Service's: no grant is needed (GEP-1294).
     Mesh,
+    /// Nobody's: references are not followed, only the rules themselves are looked at.
+    Unread,
 }
 
 /// A route on its way.
@@ -23,14 +26,19 @@ pub(super) struct Draft<'r, 'e> {
     pub route: &'r ObjectRef,
     pub kind: RouteKind,
     pub scope: Scope,
+    /// What its regular expressions took so far.
+    pub spent: Spent,
     resolved: Resolved,
 }
 
 /// What became of a route's rules.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// What holds of them.
+    /// What is carried out.
     pub body: Body,
+    /// Whether one of them holds, or none was written.
+    holds: bool,
+    written: usize,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// The Services it uses.
@@ -40,7 +48,7 @@ pub(super) struct Resolved {
 /// What a route does.
 #[derive(Debug, PartialEq)]
 pub(super) enum Body {
-    /// With requests, by rules.
+    /// With requests, by rules. One that does not hold stands in its place and answers.
     Requests(Vec<Rule>),
     /// With connections; none if its one rule does not hold.
     Connections(Option<Forward>),
@@ -63,10 +71,20 @@ pub(super) struct Finding {
     pub remedy: String,
 }
 
+/// What is wrong with one rule. All of it is told at once, up to what somebody reads.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    told: Vec<Finding>,
+    more: usize,
+}
+
+/// As many faults of a rule, and as many rules, are told of.
+const TOLD: usize = 8;
+
 /// What follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// The rule does not hold; the API's word for why.
+    /// The rule does not hold: what it matches is answered with 500 (gRPC: UNAVAILABLE). The API's word for why.
     Dropped(&'static str),
     /// A reference leads nowhere; the API's word for why.
     Unresolved(&'static str),
@@ -82,34 +100,46 @@ impl<'r, 'e> Draft<'r, 'e> {
         route: &'r ObjectRef,
         kind: RouteKind,
         scope: Scope,
+        spent: Spent,
     ) -> Self {
         let body = match kind {
             RouteKind::Http | RouteKind::Grpc => Body::Requests(Vec::new()),
             RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => Body::Connections(None),
         };
-        Self {
-            reader,
-            route,
-            kind,
-            scope,
-            resolved: Resolved { body, findings: Vec::new(), services: BTreeSet::new() },
-        }
+        let (findings, services) = (Vec::new(), BTreeSet::new());
+        let resolved = Resolved { body, holds: false, written: 0, findings, services };
+        Self { reader, route, kind, scope, spent, resolved }
     }
 
-    /// Takes a rule in, or notes why it does not hold.
-    pub(super) fn push(&mut self, rule: Result<Rule, Finding>) {
-        match (rule, &mut self.resolved.body) {
-            (Ok(rule), Body::Requests(rules)) => rules.push(rule),
-            (Ok(_), Body::Connections(_)) => {}
-            (Err(finding), _) => self.resolved.findings.push(finding),
+    /// Takes a rule in. One with faults does not hold: it answers in its place what it matches, so that its requests do not
+    /// fall to a rule that is wider, and perhaps less guarded.
+    pub(super) fn push(&mut self, rule: Rule, faults: Faults) {
+        self.resolved.written += 1;
+        let holds = faults.told.is_empty();
+        self.resolved.holds |= holds;
+        if let Body::Requests(rules) = &mut self.resolved.body {
+            rules.push(if holds { rule } else { refusing(rule) });
+        }
+        self.resolved.findings.extend(faults.told);
+        if let (Some(last), true) = (self.resolved.findings.last_mut(), faults.more > 0) {
+            last.message.push_str(&format!(" (and {} more faults of this rule)", faults.more));
         }
     }
 
     /// Takes in where connections go, or notes why they go nowhere.
     pub(super) fn forward(&mut self, to: Result<Forward, Finding>) {
+        self.resolved.written += 1;
         match to {
-            Ok(forward) => self.resolved.body = Body::Connections(Some(forward)),
-            Err(finding) => self.resolved.findings.push(finding),
+            Ok(forward) => {
+                self.resolved.body = Body::Connections(Some(forward));
+                self.resolved.holds = true;
+            }
+            Err(finding) => {
+                // To nowhere: its connections must not fall to a route for more hostnames.
+                let forward = Forward { name: None, backends: Vec::new() };
+                self.resolved.body = Body::Connections(Some(forward));
+                self.resolved.findings.push(finding);
+            }
         }
     }
 
@@ -154,25 +184,59 @@ impl Resolved {
         self.findings.iter().filter(|it| matches!(it.effect, Effect::Dropped(_)))
     }
 
+    /// Whether one of the rules holds, or none was written.
+    pub(super) fn holds(&self) -> bool {
+        self.holds || self.written == 0
+    }
+
     /// Why the whole route is refused: rules were written, and none holds.
     pub(super) fn refusal(&self) -> Option<(&'static str, String)> {
-        let first = self.dropped().next().filter(|_| self.body.is_empty())?;
+        let first = self.dropped().next().filter(|_| !self.holds())?;
         let Effect::Dropped(reason) = first.effect else { return None };
-        let all: Vec<String> = self.dropped().map(ToString::to_string).collect();
-        Some((reason, all.join(". ")))
+        Some((reason, self.dropped_in_words()))
+    }
+
+    /// The rules that do not hold, and what follows.
+    pub(super) fn dropped_in_words(&self) -> String {
+        let mut all: Vec<String> = self.dropped().take(TOLD).map(ToString::to_string).collect();
+        if let more @ 1.. = self.dropped().skip(TOLD).count() {
+            all.push(format!("And {more} more faults"));
+        }
+        let follows = match self.body {
+            Body::Requests(_) => {
+                "requests that such a rule matches are answered with 500 (gRPC: UNAVAILABLE)"
+            }
+            Body::Connections(_) => "its connections are carried nowhere",
+        };
+        format!("{}. Until then {follows}", all.join(". "))
     }
 }
 
-// === impl Body ===
+// === impl Faults ===
 
-impl Body {
-    /// Whether nothing of what was written holds.
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Requests(rules) => rules.is_empty(),
-            Self::Connections(forward) => forward.is_none(),
+impl Faults {
+    /// Takes a finding in.
+    pub(super) fn add(&mut self, finding: Finding) {
+        match self.told.len() < TOLD {
+            true => self.told.push(finding),
+            false => self.more += 1,
         }
     }
+
+    /// What came out well; what did not is taken in.
+    pub(super) fn take<T>(&mut self, result: Result<T, Finding>) -> Option<T> {
+        result.map_err(|finding| self.add(finding)).ok()
+    }
+}
+
+/// The rule that stands where one does not hold. It has the same matches, so it takes the same requests, and answers them.
+/// What the rule does to responses it does to this answer: a browser is not told of a CORS failure in place of the error.
+fn refusing(rule: Rule) -> Rule {
+    let mut filters = rule.filters;
+    filters.retain(|it| matches!(it, Filter::Cors(_) | Filter::ResponseHeaders(_)));
+    filters.push(Filter::Unresolved("a rule that does not hold".into()));
+    let (backends, timeouts) = (Vec::new(), Timeouts::default());
+    Rule { name: rule.name, matches: rule.matches, filters, backends, timeouts, retry: None }
 }
 
 // === impl Finding ===

@@ -1,14 +1,15 @@
 //! Filters.
 
 use super::backend;
-use super::draft::{Draft, Finding};
+use super::draft::{Draft, Faults, Finding};
+use super::matching;
 use super::written::{
     WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite,
 };
 use crate::status::reason;
 use fairway_config::model::{
-    CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Pattern, Redirect,
-    UrlRewrite,
+    CorsPolicy, Filter, Fraction, HeaderModifier, InvalidFilter, Mirror, OriginPattern, PathModifier,
+    Redirect, UrlRewrite, check_together,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::fmt;
@@ -18,19 +19,51 @@ use std::time::Duration;
 /// unknown stays, and answers 500 (the API's rule).
 pub(super) fn all<'a>(
     draft: &mut Draft<'_, '_>,
+    faults: &mut Faults,
     field: &str,
     written: impl Iterator<Item = WrittenFilter<'a>>,
-) -> Result<Vec<Filter>, Finding> {
+) -> Vec<Filter> {
     let mut filters = Vec::new();
     for (index, it) in written.enumerate() {
-        filters.push(one(draft, &format!("{field}[{index}]"), it)?);
+        let field = format!("{field}[{index}]");
+        let filter = one(draft, &field, it).and_then(|it| checked(&field, it));
+        filters.extend(faults.take(filter));
     }
     let has = |is: fn(&Filter) -> bool| filters.iter().any(is);
     if has(|it| matches!(it, Filter::Redirect(_))) && has(|it| matches!(it, Filter::Rewrite(_))) {
         let message = "RequestRedirect and URLRewrite cannot stand together: a redirect sends nothing on";
-        return Err(Finding::dropped(reason::INCOMPATIBLE_FILTERS, field, message, "keep one of them"));
+        faults.add(Finding::dropped(reason::INCOMPATIBLE_FILTERS, field, message, "keep one of them"));
     }
-    Ok(filters)
+    if let Err(error) = check_together(&filters) {
+        faults.add(Finding::dropped(reason::INCOMPATIBLE_FILTERS, field, error, "keep one of them"));
+        // Of several policies none can be meant in the answer of a rule that does not hold.
+        filters.retain(|it| !matches!(it, Filter::Cors(_)));
+    }
+    filters
+}
+
+/// What a proxy would refuse is refused here, by the same functions.
+fn checked(field: &str, filter: Filter) -> Result<Filter, Finding> {
+    filter.check().map_err(|error| {
+        let (part, remedy) = match (&filter, &error) {
+            (Filter::RequestHeaders(_), InvalidFilter::Host) => {
+                ("requestHeaderModifier", "use a URLRewrite filter with a hostname")
+            }
+            (Filter::RequestHeaders(_), _) => ("requestHeaderModifier", "remove the header from the filter"),
+            (Filter::ResponseHeaders(_), _) => {
+                ("responseHeaderModifier", "remove the header from the filter")
+            }
+            (Filter::Redirect(_), InvalidFilter::Hostname(_)) => {
+                ("requestRedirect.hostname", "write a DNS name")
+            }
+            (Filter::Rewrite(_), InvalidFilter::Hostname(_)) => ("urlRewrite.hostname", "write a DNS name"),
+            (Filter::Redirect(_), _) => ("requestRedirect.path", "correct the path"),
+            (Filter::Rewrite(_), _) => ("urlRewrite.path", "correct the path"),
+            (Filter::Mirror(_) | Filter::Cors(_) | Filter::Unresolved(_), _) => ("type", "remove the filter"),
+        };
+        invalid(format!("{field}.{part}"), error, remedy)
+    })?;
+    Ok(filter)
 }
 
 /// Whether a filter replaces the prefix that was matched; it needs one.
@@ -54,7 +87,7 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
         WrittenFilter::Mirror(it) => Filter::Mirror(mirror(draft, &format!("{field}.requestMirror"), &it)?),
         WrittenFilter::Redirect(it) => Filter::Redirect(redirect(&format!("{field}.requestRedirect"), &it)?),
         WrittenFilter::Rewrite(it) => Filter::Rewrite(rewrite(&format!("{field}.urlRewrite"), &it)?),
-        WrittenFilter::Cors(it) => Filter::Cors(cors(&format!("{field}.cors"), &it)?),
+        WrittenFilter::Cors(it) => Filter::Cors(cors(draft, &format!("{field}.cors"), &it)?),
         WrittenFilter::Extension { group, kind, name } => {
             let what = format!("{group}/{kind} {name}");
             let message =
@@ -184,7 +217,7 @@ fn rewrite(field: &str, written: &WrittenRewrite<'_>) -> Result<UrlRewrite, Find
 }
 
 /// CORS (GEP-1767). `*` in a list stands alone and is told apart by absence.
-fn cors(field: &str, written: &WrittenCors<'_>) -> Result<CorsPolicy, Finding> {
+fn cors(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenCors<'_>) -> Result<CorsPolicy, Finding> {
     let names = |part: &str, written: &[String]| {
         if written.iter().any(|it| it == "*") {
             return Ok(None);
@@ -205,7 +238,7 @@ fn cors(field: &str, written: &WrittenCors<'_>) -> Result<CorsPolicy, Finding> {
         }
     };
     let origins = written.origins.iter().enumerate();
-    let origins = origins.map(|(index, it)| origin(&format!("{field}.allowOrigins[{index}]"), it));
+    let origins = origins.map(|(index, it)| origin(draft, &format!("{field}.allowOrigins[{index}]"), it));
     Ok(CorsPolicy {
         allow_origins: origins.collect::<Result<_, _>>()?,
         allow_credentials: written.credentials,
@@ -217,7 +250,7 @@ fn cors(field: &str, written: &WrittenCors<'_>) -> Result<CorsPolicy, Finding> {
 }
 
 /// An origin: `scheme://host`, a port where it is not the scheme's own, and `*` for any run of characters of the host.
-fn origin(field: &str, written: &str) -> Result<OriginPattern, Finding> {
+fn origin(draft: &mut Draft<'_, '_>, field: &str, written: &str) -> Result<OriginPattern, Finding> {
     if written == "*" {
         return Ok(OriginPattern::Any);
     }
@@ -232,6 +265,5 @@ fn origin(field: &str, written: &str) -> Result<OriginPattern, Finding> {
         return Ok(OriginPattern::Exact(plain.into()));
     }
     let pieces: Vec<String> = plain.split('*').map(regex::escape).collect();
-    let pattern = Pattern::new(&pieces.join("[a-z0-9.-]+"));
-    pattern.map(OriginPattern::Pattern).map_err(|error| invalid(field, error, "use a shorter origin"))
+    matching::regex(draft, field, &pieces.join("[a-z0-9.-]+")).map(OriginPattern::Pattern)
 }

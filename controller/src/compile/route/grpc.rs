@@ -1,7 +1,7 @@
 //! The rules of a GRPCRoute.
 
 use super::backend;
-use super::draft::{Draft, Finding};
+use super::draft::{Draft, Faults};
 use super::filter;
 use super::http::weight;
 use super::matching::{self, Comparison};
@@ -15,22 +15,24 @@ use fairway_gateway_api::grpcroutes::{
 /// Compiles the rules.
 pub(super) fn rules(draft: &mut Draft<'_, '_>, spec: &GrpcRouteSpec) {
     for (index, written) in spec.rules.iter().flatten().enumerate() {
-        let rule = rule(draft, &format!("spec.rules[{index}]"), written);
-        draft.push(rule);
+        let mut faults = Faults::default();
+        let rule = rule(draft, &mut faults, &format!("spec.rules[{index}]"), written);
+        draft.push(rule, faults);
     }
 }
 
-fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &GrpcRouteRules) -> Result<Rule, Finding> {
-    let matches = matches(&format!("{field}.matches"), written.matches.as_deref().unwrap_or_default())?;
+fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &GrpcRouteRules) -> Rule {
+    let matches =
+        matches(draft, faults, &format!("{field}.matches"), written.matches.as_deref().unwrap_or_default());
     let rule_filters = written.filters.iter().flatten().map(grpc_rule_filter);
-    let filters = filter::all(draft, &format!("{field}.filters"), rule_filters)?;
+    let filters = filter::all(draft, faults, &format!("{field}.filters"), rule_filters);
     let mut backends = Vec::new();
     for (index, it) in written.backend_refs.iter().flatten().enumerate() {
         let field = format!("{field}.backendRefs[{index}]");
         let own = it.filters.iter().flatten().map(grpc_backend_filter);
         backends.push(WeightedBackend {
-            weight: weight(&field, it.weight)?,
-            filters: filter::all(draft, &format!("{field}.filters"), own)?,
+            weight: faults.take(weight(&field, it.weight)).unwrap_or_default(),
+            filters: filter::all(draft, faults, &format!("{field}.filters"), own),
             target: backend::resolve(draft, &field, reference!(it)),
         });
     }
@@ -39,13 +41,19 @@ fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &GrpcRouteRules) -> Res
         draft.note(field, "is not supported: requests go to any endpoint", "remove it");
     }
     let name = written.name.as_deref().map(Into::into);
-    Ok(Rule { name, matches, filters, backends, timeouts: Timeouts::default(), retry: None })
+    Rule { name, matches, filters, backends, timeouts: Timeouts::default(), retry: None }
 }
 
-fn matches(field: &str, written: &[GrpcRouteRulesMatches]) -> Result<Vec<Match>, Finding> {
+fn matches(
+    draft: &mut Draft<'_, '_>,
+    faults: &mut Faults,
+    field: &str,
+    written: &[GrpcRouteRulesMatches],
+) -> Vec<Match> {
     let all = [GrpcRouteRulesMatches::default()];
     let written = if written.is_empty() { &all } else { written };
-    let one = |(index, it): (usize, &GrpcRouteRulesMatches)| {
+    let mut matches = Vec::with_capacity(written.len());
+    for (index, it) in written.iter().enumerate() {
         let field = format!("{field}[{index}]");
         let headers = it.headers.iter().flatten().map(|it| {
             let how = match it.r#type {
@@ -54,28 +62,31 @@ fn matches(field: &str, written: &[GrpcRouteRulesMatches]) -> Result<Vec<Match>,
             };
             (it.name.as_str(), how, it.value.as_str())
         });
-        let method = it.method.as_ref().map(|it| method(&format!("{field}.method"), it)).transpose()?;
-        Ok(Match {
+        let method = it.method.as_ref().map(|it| method(draft, faults, &format!("{field}.method"), it));
+        matches.push(Match {
             path: PathMatch::Grpc(method.unwrap_or_default()),
-            headers: matching::headers(&format!("{field}.headers"), headers)?,
+            headers: matching::headers(draft, faults, &format!("{field}.headers"), headers),
             query: Vec::new(),
             method: None,
-        })
-    };
-    written.iter().enumerate().map(one).collect()
+        });
+    }
+    matches
 }
 
-fn method(field: &str, written: &GrpcRouteRulesMatchesMethod) -> Result<GrpcMethodMatch, Finding> {
+/// A part that cannot be carried out leaves every name.
+fn method(
+    draft: &mut Draft<'_, '_>,
+    faults: &mut Faults,
+    field: &str,
+    written: &GrpcRouteRulesMatchesMethod,
+) -> GrpcMethodMatch {
     let how = match written.r#type {
         Some(GrpcRouteRulesMatchesMethodType::RegularExpression) => Comparison::Regex,
         Some(GrpcRouteRulesMatchesMethodType::Exact) | None => Comparison::Exact,
     };
-    let part = |part: &str, text: &Option<String>| {
-        let text = text.as_deref().filter(|it| !it.is_empty());
-        text.map(|it| matching::value(&format!("{field}.{part}"), how, it)).transpose()
+    let mut part = |part: &str, text: &Option<String>| {
+        let text = text.as_deref().filter(|it| !it.is_empty())?;
+        faults.take(matching::value(draft, &format!("{field}.{part}"), how, text))
     };
-    Ok(GrpcMethodMatch {
-        service: part("service", &written.service)?,
-        method: part("method", &written.method)?,
-    })
+    GrpcMethodMatch { service: part("service", &written.service), method: part("method", &written.method) }
 }

@@ -1,18 +1,21 @@
 //! The rules of an HTTPRoute.
 
-use super::draft::{Draft, Finding};
+use super::draft::{Draft, Faults, Finding};
 use super::filter::{self, invalid};
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, http_backend_filter, http_rule_filter, reference};
 use super::{backend, duration};
 use crate::status::reason;
-use fairway_config::model::{Filter, Match, PathMatch, Retry, Rule, Timeouts, WeightedBackend};
+use fairway_config::model::{
+    Filter, Match, PathMatch, Pattern, Retry, Rule, Timeouts, WeightedBackend, never_matching_escape,
+};
 use fairway_gateway_api::httproutes::{
     HttpRouteRules, HttpRouteRulesMatches, HttpRouteRulesMatchesHeadersType, HttpRouteRulesMatchesMethod,
     HttpRouteRulesMatchesPathType, HttpRouteRulesMatchesQueryParamsType, HttpRouteRulesRetry,
     HttpRouteRulesTimeouts, HttpRouteSpec,
 };
 use http::{Method, StatusCode};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Compiles the rules.
@@ -20,24 +23,27 @@ pub(super) fn rules(draft: &mut Draft<'_, '_>, spec: &HttpRouteSpec) {
     let default = [HttpRouteRules::default()];
     // A route without rules is a route with one that matches everything (the CRD's default).
     for (index, written) in spec.rules.as_deref().unwrap_or(&default).iter().enumerate() {
-        let rule = rule(draft, &format!("spec.rules[{index}]"), written);
-        draft.push(rule);
+        let mut faults = Faults::default();
+        let rule = rule(draft, &mut faults, &format!("spec.rules[{index}]"), written);
+        draft.push(rule, faults);
     }
 }
 
-fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRules) -> Result<Rule, Finding> {
-    let matches = matches(&format!("{field}.matches"), written.matches.as_deref().unwrap_or_default())?;
+fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &HttpRouteRules) -> Rule {
+    let matches =
+        matches(draft, faults, &format!("{field}.matches"), written.matches.as_deref().unwrap_or_default());
     let rule_filters = written.filters.iter().flatten().map(http_rule_filter);
-    let filters = filter::all(draft, &format!("{field}.filters"), rule_filters)?;
-    check_prefix(field, &matches, &filters)?;
+    let filters = filter::all(draft, faults, &format!("{field}.filters"), rule_filters);
+    faults.take(check_prefix(field, &matches, &filters));
     let mut backends = Vec::new();
     for (index, it) in written.backend_refs.iter().flatten().enumerate() {
         let field = format!("{field}.backendRefs[{index}]");
         let own = it.filters.iter().flatten().map(http_backend_filter);
-        let filters = filter::all(draft, &format!("{field}.filters"), own)?;
-        check_prefix(&field, &matches, &filters)?;
+        let filters = filter::all(draft, faults, &format!("{field}.filters"), own);
+        faults.take(check_prefix(&field, &matches, &filters));
+        let weight = faults.take(weight(&field, it.weight)).unwrap_or_default();
         backends.push(WeightedBackend {
-            weight: weight(&field, it.weight)?,
+            weight,
             target: backend::resolve(draft, &field, reference!(it)),
             filters,
         });
@@ -46,7 +52,7 @@ fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRules) -> Res
     if redirects && !backends.is_empty() {
         let message = "a rule that redirects sends nothing to its backends";
         let field = format!("{field}.backendRefs");
-        return Err(Finding::dropped(
+        faults.add(Finding::dropped(
             reason::INCOMPATIBLE_FILTERS,
             field,
             message,
@@ -57,17 +63,16 @@ fn rule(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRules) -> Res
         let field = format!("{field}.sessionPersistence");
         draft.note(field, "is not supported: requests go to any endpoint", "remove it");
     }
-    Ok(Rule {
+    let timeouts = written.timeouts.as_ref().map(|it| timeouts(&format!("{field}.timeouts"), it));
+    let retry = written.retry.as_ref().map(|it| retry(&format!("{field}.retry"), it));
+    Rule {
         name: written.name.as_deref().map(Into::into),
         matches,
         filters,
         backends,
-        timeouts: written
-            .timeouts
-            .as_ref()
-            .map_or(Ok(Timeouts::default()), |it| timeouts(&format!("{field}.timeouts"), it))?,
-        retry: written.retry.as_ref().map(|it| retry(&format!("{field}.retry"), it)).transpose()?.flatten(),
-    })
+        timeouts: timeouts.and_then(|it| faults.take(it)).unwrap_or_default(),
+        retry: retry.and_then(|it| faults.take(it)).flatten(),
+    }
 }
 
 /// The share of a backend; 1 where none is written.
@@ -92,16 +97,22 @@ fn check_prefix(field: &str, matches: &[Match], filters: &[Filter]) -> Result<()
     Ok(())
 }
 
-fn matches(field: &str, written: &[HttpRouteRulesMatches]) -> Result<Vec<Match>, Finding> {
+fn matches(
+    draft: &mut Draft<'_, '_>,
+    faults: &mut Faults,
+    field: &str,
+    written: &[HttpRouteRulesMatches],
+) -> Vec<Match> {
     if written.is_empty() {
-        return Ok(vec![Match {
+        return vec![Match {
             path: PathMatch::Prefix("".into()),
             headers: vec![],
             query: vec![],
             method: None,
-        }]);
+        }];
     }
-    let one = |(index, it): (usize, &HttpRouteRulesMatches)| {
+    let mut matches = Vec::with_capacity(written.len());
+    for (index, it) in written.iter().enumerate() {
         let field = format!("{field}[{index}]");
         let headers = it.headers.iter().flatten().map(|it| {
             let how = match it.r#type {
@@ -117,36 +128,61 @@ fn matches(field: &str, written: &[HttpRouteRulesMatches]) -> Result<Vec<Match>,
             };
             (it.name.as_str(), how, it.value.as_str())
         });
-        Ok(Match {
-            path: path(&format!("{field}.path"), it)?,
-            headers: matching::headers(&format!("{field}.headers"), headers)?,
-            query: matching::query(&format!("{field}.queryParams"), query)?,
+        matches.push(Match {
+            path: path(draft, faults, &format!("{field}.path"), it),
+            headers: matching::headers(draft, faults, &format!("{field}.headers"), headers),
+            query: matching::query(draft, faults, &format!("{field}.queryParams"), query),
             method: it.method.as_ref().map(method),
-        })
-    };
-    written.iter().enumerate().map(one).collect()
+        });
+    }
+    matches
 }
 
-fn path(field: &str, written: &HttpRouteRulesMatches) -> Result<PathMatch, Finding> {
-    let Some(path) = &written.path else { return Ok(PathMatch::Prefix("".into())) };
+fn path(
+    draft: &mut Draft<'_, '_>,
+    faults: &mut Faults,
+    field: &str,
+    written: &HttpRouteRulesMatches,
+) -> PathMatch {
+    let Some(path) = &written.path else { return PathMatch::Prefix("".into()) };
     let text = path.value.as_deref().unwrap_or("/");
-    let is_regex = path.r#type == Some(HttpRouteRulesMatchesPathType::RegularExpression);
-    if !is_regex && !text.starts_with('/') {
-        return Err(invalid(
-            format!("{field}.value"),
-            format!("`{text}` does not start with /"),
-            "write an absolute path",
-        ));
+    let field = format!("{field}.value");
+    if path.r#type == Some(HttpRouteRulesMatchesPathType::RegularExpression) {
+        return expression(draft, faults, &field, text);
     }
-    Ok(match path.r#type {
+    // Such a path is in no request; the one that is meant is.
+    let text: Cow<'_, str> = match text.starts_with('/') {
+        true => text.into(),
+        false => {
+            faults.add(invalid(field, format!("`{text}` does not start with /"), "write an absolute path"));
+            format!("/{text}").into()
+        }
+    };
+    match path.r#type {
         Some(HttpRouteRulesMatchesPathType::Exact) => PathMatch::Exact(text.into()),
-        Some(HttpRouteRulesMatchesPathType::RegularExpression) => {
-            PathMatch::Regex(matching::regex(&format!("{field}.value"), text)?)
+        _ => PathMatch::Prefix(text.trim_end_matches('/').into()),
+    }
+}
+
+/// An expression over paths. One that cannot be carried out leaves every path that it could have meant: those with its plain
+/// beginning.
+fn expression(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, text: &str) -> PathMatch {
+    match matching::regex(draft, field, text) {
+        Ok(pattern) => {
+            if let Some((escape, normal)) = never_matching_escape(text) {
+                let message = format!(
+                    "`{escape}` is in no path: paths are compared with unreserved characters decoded and escapes in upper case"
+                );
+                draft.note(field, message, format!("write `{normal}`"));
+            }
+            PathMatch::Regex(pattern)
         }
-        Some(HttpRouteRulesMatchesPathType::PathPrefix) | None => {
-            PathMatch::Prefix(text.strip_suffix('/').unwrap_or(text).into())
+        Err(finding) => {
+            faults.add(finding);
+            let begins = format!("{}.*", regex::escape(matching::plain_beginning(text)));
+            Pattern::new(&begins).map_or(PathMatch::Prefix("".into()), PathMatch::Regex)
         }
-    })
+    }
 }
 
 fn method(written: &HttpRouteRulesMatchesMethod) -> Method {

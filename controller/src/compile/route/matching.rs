@@ -1,6 +1,9 @@
 //! Texts that are matched exactly or by a regular expression.
+//!
+//! A condition that cannot be carried out is a fault of its rule, and is left out: the match that remains covers more
+//! requests than was written, never fewer, and they are answered, not passed on.
 
-use super::draft::Finding;
+use super::draft::{Draft, Faults, Finding};
 use super::filter::{header_name, invalid};
 use fairway_config::model::{HeaderMatch, Pattern, QueryMatch, ValueMatch};
 
@@ -12,46 +15,101 @@ pub(super) enum Comparison {
 }
 
 /// Compiles one comparison.
-pub(super) fn value(field: &str, how: Comparison, text: &str) -> Result<ValueMatch, Finding> {
+pub(super) fn value(
+    draft: &mut Draft<'_, '_>,
+    field: &str,
+    how: Comparison,
+    text: &str,
+) -> Result<ValueMatch, Finding> {
     match how {
         Comparison::Exact => Ok(ValueMatch::Exact(text.into())),
-        Comparison::Regex => regex(field, text).map(ValueMatch::Regex),
+        Comparison::Regex => regex(draft, field, text).map(ValueMatch::Regex),
     }
 }
 
-/// Compiles a regular expression.
-pub(super) fn regex(field: &str, text: &str) -> Result<Pattern, Finding> {
-    Pattern::new(text)
-        .map_err(|error| invalid(field, error, "write an expression in RE2 syntax, without look-around"))
+/// Takes in a regular expression, within the budgets of the route and its namespace.
+pub(super) fn regex(draft: &mut Draft<'_, '_>, field: &str, text: &str) -> Result<Pattern, Finding> {
+    draft.spent.pattern(text).map_err(|refused| invalid(field, refused.message, refused.remedy))
+}
+
+/// The longest path that every match of an expression begins with, as far as it is written in plain letters; what an
+/// expression that cannot be carried out takes is under it.
+pub(super) fn plain_beginning(expression: &str) -> &str {
+    let text = expression.strip_prefix('^').unwrap_or(expression);
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/-_~%!&',;:=@".contains(it);
+    let end = text.find(|it| !is_plain(it)).unwrap_or(text.len());
+    let (plain, rest) = text.split_at(end);
+    // What may be repeated or left out is not there for sure; of alternatives none is.
+    let plain = match rest.starts_with(['?', '*', '+', '{']) {
+        true => plain.get(..plain.len().saturating_sub(1)).unwrap_or_default(),
+        false => plain,
+    };
+    if text.contains('|') || text.starts_with("(?") { "" } else { plain }
 }
 
 /// Compiles header matches; of names that stand twice (however written) the first counts.
 pub(super) fn headers<'a>(
+    draft: &mut Draft<'_, '_>,
+    faults: &mut Faults,
     field: &str,
     written: impl Iterator<Item = (&'a str, Comparison, &'a str)>,
-) -> Result<Vec<HeaderMatch>, Finding> {
+) -> Vec<HeaderMatch> {
     let mut matches: Vec<HeaderMatch> = Vec::new();
     for (index, (name, how, text)) in written.enumerate() {
-        let name = header_name(&format!("{field}[{index}].name"), name)?;
-        let value = value(&format!("{field}[{index}].value"), how, text)?;
+        let name = faults.take(header_name(&format!("{field}[{index}].name"), name));
+        let value = faults.take(value(draft, &format!("{field}[{index}].value"), how, text));
+        let Some((name, value)) = name.zip(value) else { continue };
         if !matches.iter().any(|it| it.name == name) {
             matches.push(HeaderMatch { name, value });
         }
     }
-    Ok(matches)
+    matches
 }
 
 /// Compiles query matches; of names that stand twice the first counts.
 pub(super) fn query<'a>(
+    draft: &mut Draft<'_, '_>,
+    faults: &mut Faults,
     field: &str,
     written: impl Iterator<Item = (&'a str, Comparison, &'a str)>,
-) -> Result<Vec<QueryMatch>, Finding> {
+) -> Vec<QueryMatch> {
     let mut matches: Vec<QueryMatch> = Vec::new();
     for (index, (name, how, text)) in written.enumerate() {
-        let value = value(&format!("{field}[{index}].value"), how, text)?;
+        if name.is_empty() {
+            faults.add(invalid(format!("{field}[{index}].name"), "a parameter has a name", "write it"));
+            continue;
+        }
+        let Some(value) = faults.take(value(draft, &format!("{field}[{index}].value"), how, text)) else {
+            continue;
+        };
         if !matches.iter().any(|it| *it.name == *name) {
             matches.push(QueryMatch { name: name.into(), value });
         }
     }
-    Ok(matches)
+    matches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_beginning_of_an_expression_is_in_every_match() {
+        for (expression, plain) in [
+            ("/admin/(?!x).*", "/admin/"),
+            ("^/admin/[", "/admin/"),
+            ("/admin", "/admin"),
+            ("/admins?/x", "/admin"),
+            ("/a+", "/"),
+            ("/v1.0/x", "/v1"),
+            ("/a\\/b", "/a"),
+            ("/a|/b(", ""),
+            ("(?i)/admin(", ""),
+            (".*(?<!x)", ""),
+            ("?", ""),
+            ("", ""),
+        ] {
+            assert_eq!(plain_beginning(expression), plain, "{expression}");
+        }
+    }
 }

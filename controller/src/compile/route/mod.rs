@@ -2,6 +2,7 @@
 
 mod attach;
 mod backend;
+pub(super) mod budget;
 mod draft;
 mod duration;
 mod filter;
@@ -24,6 +25,7 @@ use super::shadow::Place;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
+use budget::Spent;
 use draft::{Body, Draft, Effect, Finding, Forward, Resolved, Scope};
 use fairway_config::model::{Attachment, Audience, L4Route, ObjectName, Resource, Route, RouteKey};
 use std::collections::BTreeSet;
@@ -55,12 +57,14 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         let resolved = resolved.get_or_insert_with(|| resolve(reader, route, &written, kind, scope));
         let mut attached = attach::decide(reader, route, &it.outcome, &mut made);
         if let (None, Some(refusal)) = (&attached.refusal, resolved.refusal()) {
-            attached = Attached { refusal: Some(refusal), ..Attached::default() };
+            attached = attached.refused(refusal);
         }
-        if attached.refusal.is_none()
+        if (attached.refusal.is_none() || !attached.attachments.is_empty())
             && let Outcome::Listeners(claims) = &it.outcome
         {
-            made.index.extend(used_by(claims, &resolved.services));
+            if attached.refusal.is_none() {
+                made.index.extend(used_by(claims, &resolved.services));
+            }
             let places = places(&attached.attachments, &resolved.body, kind);
             made.index.extend(places.into_iter().map(|it| (IndexKey::Wanting(it), route.clone())));
             if let Some(note) = shadowed(reader, route) {
@@ -72,7 +76,9 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         let ignored = ignored(resolved);
         let mut conditions = conditions(&attached, resolved, &ignored, generation);
         let mut waypoint = None;
-        if let (Outcome::Service(claim), false) = (&it.outcome, attached.attachments.is_empty()) {
+        if let (Outcome::Service(claim), false, None) =
+            (&it.outcome, attached.attachments.is_empty(), &attached.refusal)
+        {
             let (by, condition) = enforced(reader, claim, generation);
             conditions.push(condition);
             waypoint = Some(by);
@@ -203,7 +209,8 @@ fn resolve(
     kind: RouteKind,
     scope: Scope,
 ) -> Resolved {
-    let mut draft = Draft::new(reader, route, kind, scope);
+    let spent = Spent::of(reader, route, written.has_expressions());
+    let mut draft = Draft::new(reader, route, kind, scope, spent);
     match written {
         Written::Http(it) => http::rules(&mut draft, &it.spec),
         Written::Grpc(it) => grpc::rules(&mut draft, &it.spec),
@@ -212,6 +219,12 @@ fn resolve(
         Written::Udp(it) => l4::udp(&mut draft, it),
     }
     draft.finish()
+}
+
+/// Whether one of a route's rules holds, or none is written: a route of which none does is not accepted anywhere, and
+/// takes nothing from others. What its references lead to does not matter here, and is not read.
+pub(super) fn holds(reader: &mut Reader<'_>, route: &ObjectRef, written: &Written, kind: RouteKind) -> bool {
+    resolve(reader, route, written, kind, Scope::Unread).holds()
 }
 
 type Part = Option<(Body, Vec<Attachment>)>;
@@ -285,10 +298,9 @@ fn conditions(
             Condition::holds(reason::RESOLVED_REFS, reason::RESOLVED_REFS, message, generation)
         }
     });
-    let dropped: Vec<String> = resolved.dropped().map(ToString::to_string).collect();
-    if attached.refusal.is_none() && !dropped.is_empty() {
+    if attached.refusal.is_none() && resolved.dropped().next().is_some() {
         // The API asks for these first two words.
-        let message = format!("Dropped Rule: {}", dropped.join(". "));
+        let message = format!("Dropped Rule: {}", resolved.dropped_in_words());
         let (kind, reason) = (reason::PARTIALLY_INVALID, reason::UNSUPPORTED_VALUE);
         conditions.push(Condition::holds(kind, reason, message, generation));
     }

@@ -1,6 +1,7 @@
 //! What was written, in one form for every kind of route and every place in it. (The generated types of a rule's filters
 //! and of a backend's, of an HTTPRoute and of a GRPCRoute are alike but not the same.)
 
+use super::budget;
 use crate::compile::reader::Reader;
 use crate::resources::{GrpcRoute, HttpRoute, Kind, Meta, ObjectRef, TcpRoute, TlsRoute, UdpRoute};
 use crate::status::ParentRef;
@@ -115,6 +116,15 @@ impl Written {
             Self::Tls(it) => &it.meta,
             Self::Tcp(it) => &it.meta,
             Self::Udp(it) => &it.meta,
+        }
+    }
+
+    /// Whether there are regular expressions in it.
+    pub(super) fn has_expressions(&self) -> bool {
+        match self {
+            Self::Http(it) => budget::of_http(&it.spec).next().is_some(),
+            Self::Grpc(it) => budget::of_grpc(&it.spec).next().is_some(),
+            Self::Tls(_) | Self::Tcp(_) | Self::Udp(_) => false,
         }
     }
 

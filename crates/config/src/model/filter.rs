@@ -24,7 +24,7 @@ pub enum Filter {
     Unresolved(Arc<str>),
 }
 
-/// Headers to set, add and remove, applied in that order.
+/// Headers to remove, set and add, applied in that order.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct HeaderModifier {
     /// Replace what is there.

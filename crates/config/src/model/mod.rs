@@ -2,7 +2,7 @@
 //!
 //! Small resources, child points to parent (a route names its listeners, a listener does not list its routes),
 //! so that one edit by a user sends one small message. A value that exists is valid: names are parsed, regular
-//! expressions compiled and header names checked when it is made, never per request.
+//! expressions and header names checked when it is made, never per request.
 
 mod backend;
 mod certificate;
@@ -13,10 +13,15 @@ mod l4route;
 mod listener;
 mod locality;
 mod matching;
+mod path;
+mod pattern;
+mod program;
 mod reference;
 mod route;
+mod segments;
 mod service;
 mod trust;
+mod validity;
 mod workload;
 
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
@@ -33,9 +38,9 @@ pub use key::{
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
 pub use locality::{Affinity, Family, Hints, Imprint, Locality, Reach};
-pub use matching::{
-    GrpcMethodMatch, HeaderMatch, InvalidPattern, Match, PathMatch, Pattern, QueryMatch, ValueMatch,
-};
+pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch};
+pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
+pub use pattern::{InvalidPattern, Pattern};
 pub use route::{
     Attachment, Audience, BackendTarget, HostMatch, Retry, Route, RouteKind, Rule, Timeouts, Unresolved,
     WeightedBackend,
@@ -45,6 +50,7 @@ pub use trust::{
     BackendSecurity, BackendTls, BackendTrust, ClientValidation, InvalidBundle, SubjectName, TrustBundle,
     WithoutCertificate,
 };
+pub use validity::{InvalidFilter, check_header, check_hostname, check_together};
 pub use workload::{Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, Workload};
 
 pub use fairway_identity::SpiffeId;

@@ -1,0 +1,182 @@
+//! What regular expressions may cost: one, those of a route, those of a namespace.
+//!
+//! An expression of twenty characters can stand for a program of hundreds of kilobytes, and a route has room for thousands.
+//! So the cost is estimated from what was parsed, before anything is built; what is over a budget is refused.
+
+use crate::compile::evaluation::{Evaluation, Value};
+use crate::compile::index::IndexKey;
+use crate::compile::reader::Reader;
+use crate::resources::{Kind, Object, ObjectRef};
+use fairway_config::model::Pattern;
+use fairway_gateway_api::grpcroutes::{
+    GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethodType, GrpcRouteSpec,
+};
+use fairway_gateway_api::httproutes::{
+    HttpRouteRulesMatchesHeadersType, HttpRouteRulesMatchesPathType, HttpRouteRulesMatchesQueryParamsType,
+    HttpRouteSpec,
+};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// What the expressions of one route may cost together. Equal ones count once.
+pub(crate) const OF_ROUTE: u64 = 4 * 1024 * 1024;
+/// What those of the routes of one namespace may cost together.
+pub(crate) const OF_NAMESPACE: u64 = 16 * 1024 * 1024;
+
+/// What the expressions of a route took so far.
+#[derive(Debug, Default)]
+pub(super) struct Spent {
+    cost: u64,
+    seen: HashSet<Box<str>>,
+    /// The namespace, if it has no room for this route.
+    no_room_in: Option<Arc<str>>,
+}
+
+/// Why an expression is refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub message: String,
+    pub remedy: &'static str,
+}
+
+/// Routes of a namespace whose expressions it has no room for.
+pub(in crate::compile) type WithoutRoom = BTreeSet<ObjectRef>;
+
+// === impl Spent ===
+
+impl Spent {
+    /// For a route: nothing yet.
+    pub(super) fn of(reader: &mut Reader<'_>, route: &ObjectRef, has_expressions: bool) -> Self {
+        let has_room = !has_expressions || !reader.without_room(&route.namespace).contains(route);
+        let no_room_in = (!has_room).then(|| route.namespace.clone());
+        Self { no_room_in, ..Self::default() }
+    }
+
+    /// Takes in an expression.
+    pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Refused> {
+        if let Some(namespace) = &self.no_room_in {
+            let message = format!(
+                "the regular expressions of the routes of namespace {namespace} take more than {} MiB, and older routes go first",
+                OF_NAMESPACE >> 20
+            );
+            return Err(Refused { message, remedy: "use fewer or shorter expressions" });
+        }
+        let is_new = !self.seen.contains(text);
+        // What is refused is not even parsed: that costs, too.
+        if is_new && self.cost > OF_ROUTE {
+            return Err(self.too_many());
+        }
+        let (pattern, cost) = match Pattern::new(text) {
+            Ok(it) => {
+                let cost = it.cost();
+                (Ok(it), cost)
+            }
+            Err(error) => (Err(error.to_string()), error.cost),
+        };
+        if is_new {
+            self.seen.insert(text.into());
+            self.cost = self.cost.saturating_add(cost);
+        }
+        let remedy = "write an expression in RE2 syntax, without look-around";
+        let pattern = pattern.map_err(|message| Refused { message, remedy })?;
+        if is_new && self.cost > OF_ROUTE { Err(self.too_many()) } else { Ok(pattern) }
+    }
+
+    fn too_many(&self) -> Refused {
+        let message =
+            format!("the route's regular expressions take more than {} MiB together", OF_ROUTE >> 20);
+        Refused { message, remedy: "use fewer or shorter expressions, or several routes" }
+    }
+}
+
+/// What the expressions of a route cost.
+pub(in crate::compile) fn cost(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation {
+    let mut spent = Spent::default();
+    let mut each = |text: &str| drop(spent.pattern(text));
+    match route.kind {
+        Kind::HttpRoute => {
+            if let Some(it) = reader.http_route(route) {
+                of_http(&it.spec).for_each(&mut each);
+            }
+        }
+        Kind::GrpcRoute => {
+            if let Some(it) = reader.grpc_route(route) {
+                of_grpc(&it.spec).for_each(&mut each);
+            }
+        }
+        _ => {}
+    }
+    match spent.cost {
+        // Of a route that is gone nothing is remembered.
+        0 => Evaluation::default(),
+        cost => Evaluation { value: Value::PatternCost(cost.min(OF_ROUTE)), ..Evaluation::default() },
+    }
+}
+
+/// The routes of a namespace that it has no room for: the oldest come first.
+pub(in crate::compile) fn without_room(reader: &mut Reader<'_>, namespace: &Arc<str>) -> Evaluation {
+    let users = reader.members(IndexKey::PatternUsers(namespace.clone()));
+    let mut ordered: Vec<(i64, &ObjectRef, u64)> = users
+        .iter()
+        .filter_map(|route| Some((reader.meta(route)?.created, route, reader.pattern_cost(route))))
+        .collect();
+    ordered.sort();
+    let (mut sum, mut without) = (0_u64, WithoutRoom::new());
+    for (_, route, cost) in ordered {
+        match sum + cost <= OF_NAMESPACE {
+            true => sum += cost,
+            false => drop(without.insert(route.clone())),
+        }
+    }
+    match without.is_empty() {
+        true => Evaluation::default(),
+        false => Evaluation { value: Value::WithoutRoom(Arc::new(without)), ..Evaluation::default() },
+    }
+}
+
+/// Whether an object has regular expressions.
+pub(in crate::compile) fn has_expressions(object: &Object) -> bool {
+    match object {
+        Object::HttpRoute(it) => of_http(&it.spec).next().is_some(),
+        Object::GrpcRoute(it) => of_grpc(&it.spec).next().is_some(),
+        _ => false,
+    }
+}
+
+/// The regular expressions of an HTTPRoute. (Origins of CORS are not among them: the route's own budget is enough for
+/// what `*` stands for there.)
+pub(super) fn of_http(spec: &HttpRouteSpec) -> impl Iterator<Item = &str> {
+    let matches = spec.rules.iter().flatten().flat_map(|it| it.matches.iter().flatten());
+    matches.flat_map(|it| {
+        let path = it.path.iter().filter_map(|it| {
+            let is = it.r#type == Some(HttpRouteRulesMatchesPathType::RegularExpression);
+            it.value.as_deref().filter(|_| is)
+        });
+        let headers = it.headers.iter().flatten().filter_map(|it| {
+            let is = it.r#type == Some(HttpRouteRulesMatchesHeadersType::RegularExpression);
+            is.then_some(it.value.as_str())
+        });
+        let query = it.query_params.iter().flatten().filter_map(|it| {
+            let is = it.r#type == Some(HttpRouteRulesMatchesQueryParamsType::RegularExpression);
+            is.then_some(it.value.as_str())
+        });
+        path.chain(headers).chain(query)
+    })
+}
+
+/// The regular expressions of a GRPCRoute.
+pub(super) fn of_grpc(spec: &GrpcRouteSpec) -> impl Iterator<Item = &str> {
+    let matches = spec.rules.iter().flatten().flat_map(|it| it.matches.iter().flatten());
+    matches.flat_map(|it| {
+        let method = it.method.iter().flat_map(|it| {
+            let is = it.r#type == Some(GrpcRouteRulesMatchesMethodType::RegularExpression);
+            let parts = [it.service.as_deref(), it.method.as_deref()];
+            parts.into_iter().flatten().filter(move |_| is)
+        });
+        let headers = it.headers.iter().flatten().filter_map(|it| {
+            let is = it.r#type == Some(GrpcRouteRulesMatchesHeadersType::RegularExpression);
+            is.then_some(it.value.as_str())
+        });
+        method.chain(headers)
+    })
+}

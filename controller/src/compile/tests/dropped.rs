@@ -1,0 +1,255 @@
+//! A rule that cannot be carried out keeps what it matches and answers it, whatever the reason: its requests must not fall to
+//! a rule that is wider, and perhaps less guarded.
+
+use super::{GATEWAY, SHOP, World};
+use crate::source::{FileChange, Scan};
+use fairway_config::model::{Attachment, Filter, Match, PathMatch, Rule};
+
+/// What an HTTPRoute's rule can have that cannot be carried out: a part of the rule beside its matches and backends.
+const OF_HTTP: &[(&str, &str)] = &[
+    (
+        "external auth",
+        "filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: {}, backendRef: { name: web, port: 80 } } }]",
+    ),
+    ("no part", "filters: [{ type: RequestHeaderModifier }]"),
+    (
+        "host",
+        "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: Host, value: x }] } }]",
+    ),
+    (
+        "hop-by-hop",
+        "filters: [{ type: ResponseHeaderModifier, responseHeaderModifier: { remove: [Keep-Alive] } }]",
+    ),
+    ("header name", "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: ['a b'] } }]"),
+    (
+        "header value",
+        "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: a, value: \"a\\r\\nb\" }] } }]",
+    ),
+    (
+        "redirect and rewrite",
+        "filters: [{ type: RequestRedirect, requestRedirect: {} }, { type: URLRewrite, urlRewrite: { hostname: a.ex } }]",
+    ),
+    (
+        "two policies",
+        "filters: [{ type: CORS, cors: { allowOrigins: ['*'] } }, { type: CORS, cors: { allowOrigins: ['*'] } }]",
+    ),
+    ("redirect with backends", "filters: [{ type: RequestRedirect, requestRedirect: {} }]"),
+    (
+        "redirect path",
+        "filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replaceFullPath: '/t?foo=bar' } } }]",
+    ),
+    (
+        "rewrite path",
+        "filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: '/../x' } } }]",
+    ),
+    ("rewrite host", "filters: [{ type: URLRewrite, urlRewrite: { hostname: 'a b' } }]"),
+    (
+        "mirror share",
+        "filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: web, port: 80 }, percent: 101 } }]",
+    ),
+    ("origin", "filters: [{ type: CORS, cors: { allowOrigins: ['nowhere'] } }]"),
+    ("cors header", "filters: [{ type: CORS, cors: { allowOrigins: ['*'], allowHeaders: ['a b'] } }]"),
+    ("timeouts", "timeouts: { request: 1s, backendRequest: 2s }"),
+    ("duration", "timeouts: { request: '10' }"),
+    ("retry", "retry: { attempts: -1 }"),
+    ("retry code", "retry: { codes: [200] }"),
+    ("backoff", "retry: { backoff: soon }"),
+];
+
+/// What a backendRef can have that cannot be carried out.
+const OF_BACKEND: &[(&str, &str)] = &[
+    ("weight", "weight: -1"),
+    (
+        "host",
+        "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: Host, value: x }] } }]",
+    ),
+    ("te", "filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [te] } }]"),
+    ("no part", "filters: [{ type: ResponseHeaderModifier }]"),
+];
+
+const AT_GATEWAY: &str = "{ name: public, namespace: edge }";
+const AT_SERVICE: &str = "{ group: '', kind: Service, name: web }";
+
+/// With a route of these rules; none if its source refuses it already, as an API server does.
+fn taken(kind: &str, parent: &str, rules: &str) -> Option<World> {
+    let route = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\n\
+         metadata: {{ name: r, namespace: shop }}\nspec:\n  parentRefs: [{parent}]\n  rules:\n{rules}"
+    );
+    let mut scan = Scan::default();
+    let edits = scan.apply([("test.yaml".into(), FileChange::Text(route))]);
+    if !scan.problems().is_empty() {
+        return None;
+    }
+    let mut world = World::captured(&format!("{GATEWAY}---\n{SHOP}"));
+    world.apply(edits);
+    Some(world)
+}
+
+fn world(kind: &str, parent: &str, rules: &str) -> World {
+    taken(kind, parent, rules).expect(rules)
+}
+
+#[track_caller]
+fn answers(rule: &Rule, what: &str) {
+    assert!(rule.backends.is_empty(), "{what}: {rule:?}");
+    assert!(matches!(rule.filters.last(), Some(Filter::Unresolved(_))), "{what}: {rule:?}");
+}
+
+/// Compiles a rule that cannot be carried out beside one that can, and alone; at a Gateway and for a Service. How often its
+/// source took it.
+fn check(kind: &str, what: &str, rule: &str, path: &PathMatch) -> usize {
+    let mut times = 0;
+    for parent in [AT_GATEWAY, AT_SERVICE] {
+        let about = format!("{kind} {parent} {what}");
+        let good = "    - backendRefs: [{ name: web, port: 80 }]\n";
+        let Some(part) = taken(kind, parent, &format!("    - {{ {rule} }}\n{good}")) else { continue };
+        times += 1;
+        let route = part.route(&format!("{kind}/shop/r")).expect(&about);
+        assert_eq!(route.rules.len(), 2, "{about}");
+        answers(&route.rules[0], &about);
+        assert_eq!(&route.rules[0].matches[0].path, path, "{about}");
+        assert!(!route.rules[1].backends.is_empty(), "{about}");
+        let conditions = part.conditions(&format!("{kind} shop/r")).join(" ");
+        assert!(
+            conditions.contains("Accepted=True") && conditions.contains("PartiallyInvalid=True"),
+            "{about}: {conditions}"
+        );
+        let message = part.message(&format!("{kind} shop/r"), "PartiallyInvalid");
+        assert!(
+            message.starts_with("Dropped Rule: spec.rules[0]") && message.contains("500"),
+            "{about}: {message}"
+        );
+
+        let whole = world(kind, parent, &format!("    - {{ {rule} }}\n"));
+        let route = whole.route(&format!("{kind}/shop/r")).expect(&about);
+        answers(&route.rules[0], &about);
+        assert!(matches!(route.attachments[..], [Attachment::Listener { .. } | Attachment::Service { .. }]));
+        let conditions = whole.conditions(&format!("{kind} shop/r")).join(" ");
+        assert!(conditions.contains("Accepted=False/"), "{about}: {conditions}");
+        assert!(
+            whole.problems().iter().any(|it| it.contains("spec.rules[0]")),
+            "{about}: {:?}",
+            whole.problems()
+        );
+    }
+    times
+}
+
+#[test]
+fn an_http_rule_that_cannot_be_carried_out_keeps_its_matches_and_answers() {
+    let admin = PathMatch::Prefix("/admin".into());
+    let matches = "matches: [{ path: { value: /admin } }]";
+    let mut times = 0;
+    for (what, part) in OF_HTTP {
+        times += check(
+            "HTTPRoute",
+            what,
+            &format!("{matches}, {part}, backendRefs: [{{ name: web, port: 80 }}]"),
+            &admin,
+        );
+    }
+    for (what, part) in OF_BACKEND {
+        let rule =
+            format!("{matches}, backendRefs: [{{ name: web, port: 80, {part} }}, {{ name: web, port: 80 }}]");
+        times += check("HTTPRoute", what, &rule, &admin);
+    }
+    let rule = "matches: [{ path: { type: Exact, value: /admin } }], backendRefs: [{ name: web, port: 80 }], \
+                filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /x } } }]";
+    times += check("HTTPRoute", "no prefix", rule, &PathMatch::Exact("/admin".into()));
+    assert!(times >= 16, "{times}");
+}
+
+#[test]
+fn a_grpc_rule_that_cannot_be_carried_out_keeps_its_matches_and_answers() {
+    let matches = "matches: [{ method: { service: a.Admin } }]";
+    let expected = world("GRPCRoute", AT_GATEWAY, &format!("    - {{ {matches} }}\n"));
+    let expected = expected.route("GRPCRoute/shop/r").unwrap().rules[0].matches[0].path.clone();
+    let mut times = 0;
+    for (what, part) in &OF_HTTP[1..6] {
+        times += check(
+            "GRPCRoute",
+            what,
+            &format!("{matches}, {part}, backendRefs: [{{ name: web, port: 80 }}]"),
+            &expected,
+        );
+    }
+    for (what, part) in OF_BACKEND {
+        let rule = format!("{matches}, backendRefs: [{{ name: web, port: 80, {part} }}]");
+        times += check("GRPCRoute", what, &rule, &expected);
+    }
+    assert!(times >= 4, "{times}");
+}
+
+#[test]
+fn a_match_that_cannot_be_carried_out_covers_all_that_it_could_have_meant() {
+    let regex = |text: &str| format!("path: {{ type: RegularExpression, value: '{text}' }}");
+    let one = |written: &str| -> Match {
+        let rule =
+            format!("    - {{ matches: [{{ {written} }}], backendRefs: [{{ name: web, port: 80 }}] }}\n");
+        let world = world("HTTPRoute", AT_GATEWAY, &rule);
+        let rule = world.route("HTTPRoute/shop/r").unwrap().rules[0].clone();
+        answers(&rule, written);
+        rule.matches[0].clone()
+    };
+    for (expression, covered, not) in [
+        ("/admin/(?!public).*", "/admin/x", "/other"),
+        ("/admin/[", "/admin/", "/adminx"),
+        ("(?<!x)/admin", "/anything", ""),
+        ("/a|/b(", "/b", ""),
+    ] {
+        let PathMatch::Regex(pattern) = one(&regex(expression)).path else { panic!("{expression}") };
+        assert!(pattern.is_match(covered), "{expression}");
+        assert!(not.is_empty() || !pattern.is_match(not), "{expression}");
+    }
+    // A header or a parameter that cannot be compared does not narrow; what can be compared does.
+    for bad in [
+        "headers: [{ name: a, type: RegularExpression, value: '[' }, { name: b, value: '1' }]",
+        "headers: [{ name: b, value: '1' }], queryParams: [{ name: a, type: RegularExpression, value: '(' }]",
+    ] {
+        let it = one(&format!("path: {{ value: /admin }}, method: GET, {bad}"));
+        assert_eq!(it.path, PathMatch::Prefix("/admin".into()));
+        assert_eq!((it.headers.len(), it.headers[0].name.as_str(), it.query.len()), (1, "b", 0), "{bad}");
+        assert!(it.method.is_some());
+    }
+}
+
+#[test]
+fn what_a_rule_does_to_responses_it_does_to_its_own_answer() {
+    let world = world(
+        "HTTPRoute",
+        AT_GATEWAY,
+        "    - { filters: [{ type: CORS, cors: { allowOrigins: ['https://a.ex'] } }], timeouts: { request: 1s, backendRequest: 2s } }\n",
+    );
+    let rule = &world.route("HTTPRoute/shop/r").unwrap().rules[0];
+    assert!(matches!(rule.filters[..], [Filter::Cors(_), Filter::Unresolved(_)]), "{rule:?}");
+}
+
+#[test]
+fn a_route_that_is_not_accepted_takes_no_hostname_from_the_other_kind() {
+    let bad = "    - { matches: [{ path: { value: /admin } }], timeouts: { request: 1s, backendRequest: 2s }, backendRefs: [{ name: web, port: 80 }] }\n";
+    let route = |kind: &str, name: &str, year: u32, parent: &str, rules: &str| {
+        format!(
+            "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\n\
+             metadata: {{ name: {name}, namespace: shop, creationTimestamp: '{year}-01-01T00:00:00Z' }}\n\
+             spec:\n  hostnames: [a.ex]\n  parentRefs: [{parent}]\n  rules:\n{rules}"
+        )
+    };
+    let good = "    - backendRefs: [{ name: web, port: 80 }]\n";
+    let bad_grpc = "    - { filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [te] } }], backendRefs: [{ name: web, port: 80 }] }\n";
+    for parent in [AT_GATEWAY, AT_SERVICE] {
+        for (older, newer) in [(("HTTPRoute", bad), "GRPCRoute"), (("GRPCRoute", bad_grpc), "HTTPRoute")] {
+            let yaml =
+                route(older.0, "old", 2025, parent, older.1) + &route(newer, "new", 2026, parent, good);
+            let mut world = World::captured(&format!("{GATEWAY}---\n{SHOP}{yaml}"));
+            let conditions = world.conditions(&format!("{newer} shop/new")).join(" ");
+            assert!(conditions.contains("Accepted=True"), "{parent} {newer}: {conditions}");
+            assert!(world.route(&format!("{newer}/shop/new")).is_some(), "{parent} {newer}");
+            // Once it is in order, there is a conflict.
+            world.add(&route(older.0, "old", 2025, parent, good));
+            let both = world.conditions(&format!("{newer} shop/new"))
+                == world.conditions(&format!("{} shop/old", older.0));
+            assert!(!both, "{parent} {newer}: one of them loses");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The largest objects that an API server takes are compiled within stated ceilings of memory and of the processor: one object
+//! cannot hurt the plane. A process of its own, since what it measures is the process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the failure of the test that called it"
+)]
+
+use fairway_controller::compile::{Capture, Compiler, Mode, Settings};
+use fairway_controller::resources::Edit;
+use fairway_controller::source::{FileChange, Scan};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// What etcd takes in one request (1.5 MiB), less what the server adds.
+const LARGEST: usize = 1_400_000;
+/// What compiling one object may add to the peak of memory, beside the object itself. The controller's limit is 1 GiB.
+const MEMORY: usize = 128 << 20;
+/// What compiling one object may take of the processor. Without optimisation it is some ten times as slow.
+const PROCESSOR: Duration =
+    if cfg!(debug_assertions) { Duration::from_secs(15) } else { Duration::from_secs(2) };
+
+const GROUP: &str = "gateway.networking.k8s.io/v1";
+
+fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
+    json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": "evil" }, "spec": spec })
+}
+
+fn size(it: &Value) -> usize {
+    serde_json::to_string(it).unwrap().len()
+}
+
+/// As many of `one` as the API takes, and as fit.
+fn fill(most: usize, one: impl Fn(usize) -> Value) -> Vec<Value> {
+    let mut left = LARGEST;
+    let mut all = Vec::new();
+    for it in (0..most).map(one) {
+        let Some(rest) = left.checked_sub(size(&it) + 1) else { break };
+        left = rest;
+        all.push(it);
+    }
+    all
+}
+
+fn matches(one: impl Fn(usize) -> Value) -> Vec<Value> {
+    fill(128, one)
+        .chunks(64)
+        .map(|it| json!({ "matches": it, "backendRefs": [{ "name": "s", "port": 1 }] }))
+        .collect()
+}
+
+fn http_route(rules: Vec<Value>) -> Value {
+    let parents: Vec<Value> = (0..16)
+        .map(|it| json!({ "name": "g", "sectionName": format!("l{it}") }))
+        .chain([json!({ "group": "", "kind": "Service", "name": "s" })])
+        .collect();
+    let hosts: Vec<String> = (0..16).map(|it| format!("h{it}.ex")).collect();
+    object(GROUP, "HTTPRoute", "r", json!({ "parentRefs": parents, "hostnames": hosts, "rules": rules }))
+}
+
+fn compared(value: &str, how: &str) -> Value {
+    let list = |name: &str| -> Vec<Value> {
+        (0..16).map(|it| json!({ "type": how, "name": format!("{name}{it}"), "value": value })).collect()
+    };
+    json!({ "headers": list("h"), "queryParams": list("q") })
+}
+
+/// Large in every dimension that the API leaves.
+fn largest() -> Vec<(&'static str, Vec<Value>)> {
+    let long = "a".repeat(4096);
+    let listeners = |most: usize| -> Vec<Value> {
+        let one = |it: usize| {
+            json!({ "name": format!("l{it}"), "port": 80, "protocol": "HTTP", "hostname": format!("{}.ex", "a.".repeat(100) + &it.to_string()),
+                    "allowedRoutes": { "namespaces": { "from": "Selector", "selector": { "matchExpressions":
+                        (0..100).map(|it| json!({ "key": format!("k{it}"), "operator": "In", "values": (0..20).map(|it| it.to_string()).collect::<Vec<_>>() })).collect::<Vec<_>>() } } } })
+        };
+        fill(most, one)
+    };
+    let pem =
+        |one: &str| -> String { format!("-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n") };
+    let many = pem("MIIB").repeat(LARGEST / 60);
+    let one = pem(&"A".repeat(LARGEST - 100));
+    let slice = |ports: usize, endpoints: usize| {
+        let port = |it| json!({ "name": format!("p{it}"), "port": 1000 + it });
+        let endpoint = |it: usize| {
+            json!({ "addresses": [format!("10.1.{}.{}", it / 250, it % 250 + 1)], "nodeName": format!("node-{it}"), "zone": "a",
+                    "hints": { "forZones": [{ "name": "a" }] } })
+        };
+        json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": { "name": "s-1", "namespace": "evil", "labels": { "kubernetes.io/service-name": "s" } },
+                "ports": (0..ports).map(port).collect::<Vec<_>>(), "endpoints": (0..endpoints).map(endpoint).collect::<Vec<_>>() })
+    };
+    let expressions = |expression: &'static str| {
+        http_route(matches(|it| {
+            let mut one = compared(&format!("{expression}{it}"), "RegularExpression");
+            one["path"] = json!({ "type": "RegularExpression", "value": format!("/{expression}{it}") });
+            one
+        }))
+    };
+    let labels = |most: usize| -> Value {
+        (0..most)
+            .map(|it| (format!("k{it}"), Value::from(it.to_string())))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let policy = object(
+        GROUP,
+        "BackendTLSPolicy",
+        "p",
+        json!({ "targetRefs": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": "s", "sectionName": format!("p{it}") })).collect::<Vec<_>>(),
+                "validation": { "hostname": "s.ex", "caCertificateRefs": (0..8).map(|_| json!({ "group": "", "kind": "ConfigMap", "name": "c" })).collect::<Vec<_>>() } }),
+    );
+    let config_map = |text: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": "evil" }, "data": { "ca.crt": text } });
+    let modifier = |it: usize| {
+        let list: Vec<Value> =
+            (0..16).map(|n| json!({ "name": format!("x-{it}-{n}"), "value": long })).collect();
+        json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": list } })
+    };
+    vec![
+        ("long texts", vec![http_route(matches(|_| compared(&long, "Exact")))]),
+        ("short texts", vec![http_route(matches(|_| compared("a", "Exact")))]),
+        (
+            "long expressions",
+            vec![http_route(matches(|_| compared(&r"\pL".repeat(1365), "RegularExpression")))],
+        ),
+        (
+            "long classes",
+            vec![http_route(matches(|_| {
+                compared(&format!("[{}]", r"\pL".repeat(1360)), "RegularExpression")
+            }))],
+        ),
+        ("literal expressions", vec![http_route(matches(|_| compared(&long, "RegularExpression")))]),
+        ("counted classes", vec![expressions(r"[\pL\pN]{5}x")]),
+        ("large counted classes", vec![expressions(r"\w{900}")]),
+        (
+            "filters",
+            vec![http_route(fill(
+                16,
+                |it| json!({ "filters": [modifier(it)], "backendRefs": [{ "name": "s", "port": 1 }] }),
+            ))],
+        ),
+        (
+            "origins",
+            vec![http_route(fill(16, |it| {
+                let origins: Vec<String> =
+                    (0..64).map(|n| format!("https://{}.r{it}-{n}.ex", "*a".repeat(100))).collect();
+                json!({ "filters": [{ "type": "CORS", "cors": { "allowOrigins": origins } }], "backendRefs": [{ "name": "s", "port": 1 }] })
+            }))],
+        ),
+        (
+            "backends",
+            vec![http_route(fill(
+                16,
+                |_| json!({ "backendRefs": (0..16).map(|it| json!({ "name": format!("s{it}"), "namespace": "other", "port": 1 })).collect::<Vec<_>>() }),
+            ))],
+        ),
+        (
+            "grpc",
+            vec![object(
+                GROUP,
+                "GRPCRoute",
+                "g",
+                json!({ "parentRefs": [{ "name": "g" }], "rules": matches(|it| {
+            json!({ "method": { "type": "RegularExpression", "service": format!(r"[\pL\pN]{{5}}{it}"), "method": format!(r"\w{{5}}{it}") } })
+        }) }),
+            )],
+        ),
+        (
+            "gateway",
+            vec![object(
+                GROUP,
+                "Gateway",
+                "big",
+                json!({ "gatewayClassName": "fairway", "listeners": listeners(64) }),
+            )],
+        ),
+        (
+            "listener set",
+            vec![object(
+                GROUP,
+                "ListenerSet",
+                "set",
+                json!({ "parentRef": { "name": "g" }, "listeners": listeners(64) }),
+            )],
+        ),
+        ("slice", vec![slice(100, 1000)]),
+        ("bundle of many", vec![config_map(&many), policy.clone()]),
+        ("bundle of one", vec![config_map(&one), policy]),
+        (
+            "secret",
+            vec![
+                json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": { "name": "tls", "namespace": "evil" },
+                                "stringData": { "tls.crt": many, "tls.key": one } }),
+            ],
+        ),
+        (
+            "grant",
+            vec![object(
+                GROUP,
+                "ReferenceGrant",
+                "rg",
+                json!({
+            "from": (0..16).map(|it| json!({ "group": GROUP, "kind": "HTTPRoute", "namespace": format!("n{it}") })).collect::<Vec<_>>(),
+            "to": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": format!("s{it}") })).collect::<Vec<_>>() }),
+            )],
+        ),
+        (
+            "parameters",
+            vec![
+                json!({ "apiVersion": "fairway.dev/v1alpha1", "kind": "GatewayParameters", "metadata": { "name": "p", "namespace": "evil" },
+                                    "spec": { "service": { "annotations": labels(50_000) } } }),
+            ],
+        ),
+        (
+            "labels",
+            vec![
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "evil", "labels": labels(50_000) } }),
+            ],
+        ),
+    ]
+}
+
+fn read(objects: &[Value]) -> Vec<Edit> {
+    let text: Vec<String> = objects.iter().map(|it| serde_json::to_string(it).unwrap()).collect();
+    let mut scan = Scan::default();
+    scan.apply([("a.yaml".into(), FileChange::Text(text.join("\n---\n")))])
+}
+
+/// `VmRSS` or `VmHWM`, in bytes.
+fn memory(what: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|it| it.strip_prefix(what)).unwrap_or_default();
+    line.trim_matches(|it: char| !it.is_ascii_digit()).parse::<usize>().unwrap_or_default() << 10
+}
+
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or_default())
+}
+
+#[test]
+#[ignore = "a measurement: `cargo test -p fairway-controller --test ceilings -- --ignored --nocapture`"]
+fn the_largest_object_of_each_kind_is_compiled_within_its_ceilings() {
+    let settings = Settings {
+        capture: Capture::On,
+        mode: Mode::Kubernetes,
+        ..Settings::standalone("cluster.local".parse().unwrap())
+    };
+    let listeners: Vec<Value> =
+        (0..16).map(|it| json!({ "name": format!("l{it}"), "port": 80 + it, "protocol": "HTTP" })).collect();
+    let ports: Vec<Value> = (0..100)
+        .map(|it| json!({ "name": format!("p{it}"), "port": 1 + it, "targetPort": 1000 + it }))
+        .collect();
+    let mut compiler = Compiler::new(settings);
+    compiler.apply(read(&[
+        json!({ "apiVersion": GROUP, "kind": "GatewayClass", "metadata": { "name": "fairway" }, "spec": { "controllerName": "fairway.dev/controller" } }),
+        object(GROUP, "Gateway", "g", json!({ "gatewayClassName": "fairway", "listeners": listeners, "allowedListeners": { "namespaces": { "from": "Same" } } })),
+        object("v1", "Service", "s", json!({ "clusterIP": "10.96.0.9", "ports": ports })),
+    ]));
+    let mut over = Vec::new();
+    for (what, objects) in largest() {
+        let edits = read(&objects);
+        if edits.is_empty() {
+            println!("{what}: not taken in");
+            continue;
+        }
+        // The peak begins here.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        let (before, started) = (memory("VmRSS:"), processor_time());
+        let output = compiler.apply(edits.clone());
+        let (took, grown) = (processor_time() - started, memory("VmHWM:").saturating_sub(before));
+        println!(
+            "{what}: {} KiB in, {took:?}, {} MiB; {} resources, {} problems",
+            objects.iter().map(size).sum::<usize>() >> 10,
+            grown >> 20,
+            output.upserts.len(),
+            output.problems.iter().map(|(_, it)| it.len()).sum::<usize>()
+        );
+        if took > PROCESSOR || grown > MEMORY {
+            over.push(format!("{what}: {took:?}, {} MiB", grown >> 20));
+        }
+        compiler.apply(edits.into_iter().filter_map(|it| match it {
+            Edit::Upsert(it) => Some(Edit::Remove(it.reference())),
+            Edit::Remove(_) => None,
+        }));
+    }
+    assert!(over.is_empty(), "{over:#?}");
+}
