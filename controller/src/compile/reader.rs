@@ -6,7 +6,8 @@ use super::index::IndexKey;
 use super::settings::Settings;
 use super::unit::Unit;
 use super::{
-    authorization, backend_tls, binding, certificate, choice, conflict, gateway, proxy, route, waypoint, workload,
+    authorization, backend_tls, binding, certificate, choice, conflict, gateway, proxy, route, waypoint,
+    workload,
 };
 use crate::resources::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,

@@ -1,7 +1,7 @@
 //! Pods: who they are, whether they are captured, and who may connect to them.
 
 use super::evaluation::{Evaluation, Value};
-use super::index::IndexKey;
+use super::index::{IndexKey, gateway_of};
 use super::reader::Reader;
 use super::settings::{Capture, Settings};
 use super::{authorization, proxy};

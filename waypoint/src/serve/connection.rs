@@ -1,5 +1,6 @@
 //! A client's HTTP connection, from its first request to its end.
 
+use super::lingering::LAST_WORDS;
 use super::{Client, http2, lingering, relay};
 use crate::body::{ClientBody, ResponseBody};
 use crate::listen::connection::{Order, Stage};
@@ -15,6 +16,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 /// What a client is told that does not finish its request's head (RFC 9110 §15.5.9).
 const TOO_SLOW: &[u8] =

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a client may take to hear the end of a connection.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub const LAST_WORDS: Duration = Duration::from_secs(5);
 /// As long as a client sends; an upload that is longer is cut off.
 const LONGEST: Duration = Duration::from_secs(10);
 /// As long as it is silent.

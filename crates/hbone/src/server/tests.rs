@@ -139,8 +139,9 @@ async fn a_flood_of_control_frames_ends_the_connection() {
         let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
         let (near, far) = tokio::io::duplex(64 << 10);
         let (_trigger, watch) = drain::channel();
-        let serving =
-            spawn_local(async move { serve(far, &server, &Settings::default(), watch, echo).await });
+        let serving = spawn_local(async move {
+            serve(far, &server, &Settings::default(), &crate::WindowBudget::new(), watch, echo).await
+        });
         let expected = [authority.id("a", "b")];
         let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
         let (mut read, mut write) = tokio::io::split(tls);
