@@ -13,6 +13,7 @@ mod l4route;
 mod listener;
 mod locality;
 mod matching;
+mod probe;
 mod reference;
 mod route;
 mod service;
@@ -36,6 +37,7 @@ pub use locality::{Affinity, Family, Hints, Imprint, Locality, Reach};
 pub use matching::{
     GrpcMethodMatch, HeaderMatch, InvalidPattern, Match, PathMatch, Pattern, QueryMatch, ValueMatch,
 };
+pub use probe::{HttpProbe, Probe, ProbeAction};
 pub use route::{
     Attachment, Audience, BackendTarget, HostMatch, Retry, Route, RouteKind, Rule, Timeouts, Unresolved,
     WeightedBackend,
