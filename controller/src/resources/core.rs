@@ -1,7 +1,7 @@
 //! Objects of the core groups, cut down.
 
 use super::{Address, InvalidObject, Meta, Provenance, Selector, probe};
-use fairway_config::model::{Affinity, Family, Reach};
+use fairway_config::model::{Affinity, Family, Probe, Reach};
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
@@ -122,8 +122,8 @@ pub struct Pod {
     pub terminating: bool,
     /// Its named container ports.
     pub ports: Vec<ContainerPort>,
-    /// The ports at which its node's kubelet connects to its programs: probes, and hooks that are HTTP requests.
-    pub probes: Vec<u16>,
+    /// What its node's kubelet asks of its programs: probes, and hooks that are HTTP requests.
+    pub probes: Vec<Probe>,
     /// Whether it is one that Fairway made; none of a pod that does not say so.
     pub provenance: Option<Arc<Provenance>>,
 }
@@ -295,7 +295,7 @@ impl Pod {
             of_node.extend(status.host_ip.filter(|it| !it.is_empty()));
         }
         let condition = status.conditions.into_iter().flatten().find(|it| it.type_ == "Ready");
-        let probes = probe::ports(&spec);
+        let probes = probe::probes(&spec);
         let mut ports = Vec::new();
         for it in spec.containers.into_iter().flat_map(|it| it.ports.unwrap_or_default()) {
             if let Some(name) = it.name {

@@ -14,7 +14,7 @@ mod listener_set;
 mod mesh;
 mod meta;
 mod object;
-mod probe;
+pub(crate) mod probe;
 mod provenance;
 mod secret;
 mod selector;

@@ -1,5 +1,6 @@
 //! Strategies that make any resource, for property tests.
 
+mod probe;
 mod route;
 mod trust;
 
@@ -189,7 +190,7 @@ pub fn workload() -> impl Strategy<Value = Workload> {
         Just(Some(Aside::OptedOut)),
         Just(Some(Aside::Proxy)),
     ];
-    let (mesh, probes) = ((mesh, aside), vec(port(), 0..3));
+    let (mesh, probes) = ((mesh, aside), vec(probe::probe(), 0..3));
     (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, probes, vec(key(), 0..3)).prop_map(
         |(key, uid, addresses, identity, node, (mesh, aside), probes, authorizations)| Workload {
             key,

@@ -22,6 +22,8 @@ pub enum Client<'a> {
 pub enum Inbound {
     /// It is handed to the pod's program.
     Admit,
+    /// Only what the pod's own spec has its node's kubelet ask at this port is.
+    AdmitProbe,
     /// It is not.
     Refuse(InboundRefusal),
 }
@@ -60,23 +62,35 @@ pub fn inbound(
     if is_own_port(destination.port()) {
         return Inbound::Refuse(InboundRefusal::Loop(destination));
     }
-    // A pod whose probes fail is killed: policy is for those who want something of it. Only the ports at which it asked to be
-    // probed, and only its node.
-    if client == Client::Node && pod.probes.contains(&destination.port()) {
-        return Inbound::Admit;
+    match (judge(index, pod, client, destination.port()), client) {
+        // A pod whose probes fail is killed: policy is for those who want something of it. The node alone is believed, and
+        // it is no better than a stranger for anything but the probe: whoever can write a pod's spec can have kubelet send
+        // requests to another pod.
+        (Err(_), Client::Node) if is_probed(pod, destination.port()) => Inbound::AdmitProbe,
+        (Err(refusal), _) => Inbound::Refuse(refusal),
+        (Ok(()), _) => Inbound::Admit,
     }
+}
+
+/// Whether the pod's spec has its node's kubelet ask something at this port.
+pub fn is_probed(pod: &Workload, port: u16) -> bool {
+    pod.probes.iter().any(|it| it.port == port)
+}
+
+/// By the pod's mode and its policies.
+fn judge(index: &Index, pod: &Workload, client: Client<'_>, port: u16) -> Result<(), InboundRefusal> {
     let peer = match client {
         Client::Peer(peer) => Some(peer),
         Client::Node | Client::Stranger => None,
     };
     if peer.is_none() && pod.mesh == Mesh::Captured(MutualTls::Strict) {
-        return Inbound::Refuse(InboundRefusal::Strict);
+        return Err(InboundRefusal::Strict);
     }
-    let connection = Connection { peer, port: destination.port() };
+    let connection = Connection { peer, port };
     let named: Vec<_> = index.authorizations(pod).collect();
     match fairway_policy::evaluate(named.iter().map(|(name, it)| (name, *it)), connection) {
-        Verdict::Allowed => Inbound::Admit,
-        verdict => Inbound::Refuse(InboundRefusal::Policy(verdict)),
+        Verdict::Allowed => Ok(()),
+        verdict => Err(InboundRefusal::Policy(verdict)),
     }
 }
 

@@ -4,13 +4,15 @@ mod choice;
 mod inbound;
 mod index;
 mod outbound;
+mod probe;
 #[cfg(test)]
 mod tests;
 
 pub use choice::{Choice, Reachable};
-pub use inbound::{Client, Inbound, InboundRefusal, inbound};
+pub use inbound::{Client, Inbound, InboundRefusal, inbound, is_probed};
 pub use index::Index;
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
+pub use probe::{Asked, HEAD_LIMIT, ProbeRefusal, asked, health_check};
 
 use std::net::IpAddr;
 

@@ -8,12 +8,15 @@ mod account;
 mod acquaintance;
 mod budget;
 mod fleet;
+mod health;
 mod inbound;
+mod insecure;
 mod link;
 mod listener;
 mod metrics;
 mod outbound;
 mod plaintext;
+mod probe;
 mod worker;
 
 pub(crate) use fleet::{Command, Fleet};

@@ -5,6 +5,7 @@ use super::acquaintance;
 use super::budget::Accepted;
 use super::link::{self, Far, reset};
 use super::metrics::Plaintext;
+use super::probe::{self, Prober};
 use super::worker::Here;
 use super::{Door, Worker};
 use crate::decide::{self, Client, Inbound, InboundRefusal};
@@ -26,9 +27,19 @@ pub(super) async fn carry(
     let mut account = Account::open(&worker, &here.pod, Door::Plaintext, client);
     let reached = Box::pin(reach(&worker, &here, &near, client, &mut account)).await;
     match reached {
-        Some(program) => link::carry(near, Far::Plain(program), &drain, &mut account).await,
+        Some(Reached::Prober(prober)) => {
+            Box::pin(probe::carry(&worker, &here, near, prober, &drain, &mut account)).await;
+        }
+        Some(Reached::Program(program)) => link::carry(near, Far::Plain(program), &drain, &mut account).await,
         None => reset(near),
     }
+}
+
+/// Whom a connection has reached.
+enum Reached {
+    Program(TcpStream),
+    /// The tunnel, which looks at what is asked.
+    Prober(Prober),
 }
 
 /// Whether it is kubelet that knocks. Asked only where kubelet has something to ask: it costs a look into the node.
@@ -36,7 +47,7 @@ async fn who(worker: &Worker, pod: &Workload, near: &TcpStream, destination: Soc
     let (Some(node), Ok(client)) = (&worker.settings.node_namespace, near.peer_addr()) else {
         return Client::Stranger;
     };
-    if !pod.probes.contains(&destination.port()) {
+    if !decide::is_probed(pod, destination.port()) {
         return Client::Stranger;
     }
     let client = socket::canonical(client);
@@ -57,7 +68,7 @@ async fn reach(
     near: &TcpStream,
     client: SocketAddr,
     account: &mut Account,
-) -> Option<TcpStream> {
+) -> Option<Reached> {
     let destination = match socket::original_destination(near) {
         Ok(destination) => destination,
         Err(error) => {
@@ -68,25 +79,31 @@ async fn reach(
     let client_is = {
         let index = acquaintance::index_with(worker, &here.pod).await;
         account.decided(index.generation(), destination);
-        let (client, verdict) = match acquaintance::workload(&index, &here.pod) {
+        let (client_is, verdict) = match acquaintance::workload(&index, &here.pod) {
             Some(pod) => {
                 let client = who(worker, pod, near, destination).await;
                 (client, decide::inbound(&index, pod, here.pod.addresses(pod), client, destination))
             }
             None => (Client::Stranger, Inbound::Refuse(InboundRefusal::UnknownPod)),
         };
-        if let Inbound::Refuse(refusal) = verdict {
-            here.plaintext.count(Plaintext::refused);
-            account.failed(Outcome::Refused, refusal);
-            return None;
+        match verdict {
+            Inbound::Admit => client_is,
+            Inbound::AdmitProbe => {
+                let pod = acquaintance::workload(&index, &here.pod);
+                return pod.map(|pod| Reached::Prober(Prober::new(pod, client, destination)));
+            }
+            Inbound::Refuse(refusal) => {
+                here.plaintext.count(Plaintext::refused);
+                account.failed(Outcome::Refused, refusal);
+                return None;
+            }
         }
-        client
     };
     here.plaintext.count(if client_is == Client::Node { Plaintext::probe } else { Plaintext::let_in });
     match here.from_pod.connect_as(client.ip(), destination, worker.settings.program_wait).await {
         Ok(program) => {
             account.connected(None, "plain");
-            Some(program)
+            Some(Reached::Program(program))
         }
         Err(error) => {
             account.failed(Outcome::Unreachable, format!("the program at {destination}: {error}"));

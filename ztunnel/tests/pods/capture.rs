@@ -1,11 +1,13 @@
 //! Pods that come, go and change.
 
 use crate::mesh::{Cluster, at, probed, start_program, talk, workload};
-use fairway_config::model::{Mesh, MutualTls};
+use fairway_config::model::{HttpProbe, Mesh, MutualTls, Probe, ProbeAction};
 use fairway_netns::capture::{self, Capture, CaptureRules, Fence};
 use fairway_netns::socket::Connect;
 use fairway_testbed::{Pod, Sandbox, Wire};
 use fairway_ztunnel::{PodError, PodState};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const CAPTURED: Mesh = Mesh::Captured(MutualTls::Permissive);
 
@@ -239,22 +241,78 @@ fn kubelet_probes_a_strict_pod_and_nobody_else_does() {
     Sandbox::run_async_test("capture::kubelet_probes_a_strict_pod_and_nobody_else_does", async |sandbox| {
         let mut cluster = Cluster::new(sandbox);
         let pod = cluster.pod("pod", "10.7.0.10");
-        for port in [8080, 8081] {
+        for port in [8080, 8081, 8082] {
             start_program(&pod, port).await;
         }
-        cluster.commit(vec![probed(&pod, &[8080])], vec![]);
+        let http = HttpProbe { target: "/healthz".into(), host: None, headers: vec![], tls: false };
+        let http = Probe { port: 8080, action: ProbeAction::Http(http) };
+        let connect = Probe { port: 8082, action: ProbeAction::Connect };
+        cluster.commit(vec![probed(&pod, vec![http, connect])], vec![]);
         cluster.register(0, "pod", pod.netns_path()).await.unwrap();
-        let from_node = async |port| {
+        let from_node = async |port, text: &str| {
             let wanted = Connect { destination: at(&pod, port), source: None, mark: None };
             let socket = cluster.network.node().connector(wanted).await.unwrap();
-            talk(socket.connect(at(&pod, port)).await, "how are you").await
+            talk(socket.connect(at(&pod, port)).await, text).await
         };
-        assert_eq!(from_node(8080).await, Ok("hello 10.7.0.1\nhow are you".to_owned()));
-        assert!(from_node(8081).await.is_err_and(|error| error.contains("reset")));
+        let request = |target: &str, more: &str| {
+            format!(
+                "GET {target} HTTP/1.1\r\nHost: 10.7.0.10:8080\r\nUser-Agent: kube-probe/1.34\r\nAccept: */*\r\n{more}Connection: close\r\n\r\n"
+            )
+        };
+        // The program gets the probe as kubelet writes it, whatever else was written.
+        let probe = request("/healthz", "");
+        for written in [probe.clone(), request("/healthz", "X-Admin: 1\r\n")] {
+            assert_eq!(from_node(8080, &written).await, Ok(format!("hello 10.7.0.1\n{probe}")));
+        }
+        let refused = [
+            (8080, request("/admin", "")),
+            (8080, probe.replace("GET", "POST")),
+            (8080, probe.replace("10.7.0.10:8080", "admin")),
+            (8080, request("/healthz", "Upgrade: websocket\r\n")),
+            (8080, format!("{probe}{}", request("/admin", ""))),
+            (8080, "how are you".to_owned()),
+            (8082, probe.clone()),
+            (8081, probe.clone()),
+        ];
+        for (port, written) in &refused {
+            let said = from_node(*port, written).await;
+            assert!(said.as_ref().is_err_and(|error| error.contains("reset")), "{port} {written}: {said:?}");
+        }
+        // A connection that says nothing is what the spec asks at one port only.
+        let _ = from_node(8082, "").await;
         let stranger = cluster.pod("stranger", "10.7.0.50");
-        let said = talk(stranger.connect(at(&pod, 8080)).await, "how are you").await;
+        let said = talk(stranger.connect(at(&pod, 8080)).await, &probe).await;
         assert!(said.is_err_and(|error| error.contains("reset")));
         let counted = ["probe", "let_in", "refused"].map(|kind| cluster.plaintext(0, kind));
-        assert_eq!(counted, [1, 0, 2], "probes are no traffic that strict mode would cut off");
+        let refusals = refused.len() as u64 + 1;
+        assert_eq!(counted, [3, 0, refusals], "probes are no traffic that strict mode would cut off");
+    });
+}
+
+#[test]
+fn a_client_that_goes_on_after_its_probe_is_cut_off() {
+    Sandbox::run_async_test("capture::a_client_that_goes_on_after_its_probe_is_cut_off", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let pod = cluster.pod("pod", "10.7.0.10");
+        start_program(&pod, 8080).await;
+        let http = HttpProbe { target: "/healthz".into(), host: None, headers: vec![], tls: false };
+        cluster
+            .commit(vec![probed(&pod, vec![Probe { port: 8080, action: ProbeAction::Http(http) }])], vec![]);
+        cluster.register(0, "pod", pod.netns_path()).await.unwrap();
+        let wanted = Connect { destination: at(&pod, 8080), source: None, mark: None };
+        let socket = cluster.network.node().connector(wanted).await.unwrap();
+        let mut stream = socket.connect(at(&pod, 8080)).await.unwrap();
+        let head = b"GET /healthz HTTP/1.1\r\nHost: 10.7.0.10:8080\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let mut said = vec![0; b"hello 10.7.0.1\nGET /healthz".len()];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(said, b"hello 10.7.0.1\nGET /healthz");
+        // The program would have echoed it.
+        stream.write_all(b"GET /admin HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        let ended =
+            tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap();
+        assert!(ended.is_err() && !rest.windows(6).any(|it| it == b"/admin"), "{rest:?}");
+        assert_eq!(cluster.plaintext(0, "refused"), 1);
     });
 }

@@ -1,8 +1,8 @@
 //! A small mesh: pods in network namespaces on one bridge, a tunnel for each of two nodes, and a configuration by hand.
 
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, Endpoint, EndpointState, Endpoints, Generation, Mesh, MutualTls, Resource,
-    ResourceKey, Service, ServicePort, SpiffeId, Workload,
+    AppProtocol, AuthorizationKey, Endpoint, EndpointState, Endpoints, Generation, Mesh, MutualTls, Probe,
+    Resource, ResourceKey, Service, ServicePort, SpiffeId, Workload,
 };
 use fairway_config::{Apply, Delta, Snapshot};
 use fairway_identity::testing::{TestAuthority, TestIssuer};
@@ -247,12 +247,12 @@ pub(crate) fn workload(pod: &Pod, mesh: Mesh, authorizations: &[&str]) -> Resour
     }))
 }
 
-/// A strict pod that kubelet probes at these ports.
-pub(crate) fn probed(pod: &Pod, ports: &[u16]) -> Resource {
+/// A strict pod that kubelet probes.
+pub(crate) fn probed(pod: &Pod, probes: Vec<Probe>) -> Resource {
     let Resource::Workload(strict) = workload(pod, Mesh::Captured(MutualTls::Strict), &[]) else {
         unreachable!("a workload");
     };
-    Resource::Workload(Arc::new(Workload { probes: ports.to_vec(), ..(*strict).clone() }))
+    Resource::Workload(Arc::new(Workload { probes, ..(*strict).clone() }))
 }
 
 /// A Service on port 80 and its endpoints, each with the identity of the pod.

@@ -426,6 +426,25 @@ fn network_policies_that_shut_the_tunnels_port_are_named() {
 }
 
 #[test]
+fn pods_that_have_kubelet_ask_others_are_named() {
+    let probing = |host: &str, host_network: bool| {
+        let mut probing = pod("shop", "a", json!({}), None);
+        probing["spec"] = json!({ "hostNetwork": host_network, "containers": [{
+            "name": "a", "readinessProbe": { "httpGet": { "host": host, "port": 8080, "path": "/admin" } },
+        }] });
+        probing["status"]["podIPs"] = json!([{ "ip": "10.0.0.6" }]);
+        installed(vec![namespace("shop", json!({})), probing])
+    };
+    let named =
+        ["Pod shop/a", "kubelet ask another host than the pod: 10.0.0.7", "baseline", "docs/mesh.md#probes"];
+    expect(&probing("10.0.0.7", false), "warning", &named);
+    expect(&probing("127.0.0.1", false), "warning", &["Pod shop/a", "127.0.0.1"]);
+    for (host, host_network) in [("", false), ("10.0.0.6", false), ("127.0.0.1", true)] {
+        assert_eq!(wrong(&judge(&probing(host, host_network))), [""; 0], "{host:?}");
+    }
+}
+
+#[test]
 fn many_of_the_same_are_one_finding() {
     let pods = (0..12).map(|it| pod("shop", &format!("p{it:02}"), json!({}), Some(("False", "OptedOut"))));
     let meshed = namespace("shop", json!({ "fairway.dev/mesh": "enabled" }));

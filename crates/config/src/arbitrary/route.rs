@@ -129,11 +129,11 @@ fn target() -> impl Strategy<Value = BackendTarget> {
     ]
 }
 
-fn header_name() -> impl Strategy<Value = HeaderName> {
+pub(super) fn header_name() -> impl Strategy<Value = HeaderName> {
     "[A-Za-z][a-z-]{0,8}".prop_filter_map("a header name", |it| it.parse().ok())
 }
 
-fn header_value() -> impl Strategy<Value = HeaderValue> {
+pub(super) fn header_value() -> impl Strategy<Value = HeaderValue> {
     vec(prop_oneof![b' '..=b'~', 0x80..=0xff_u8], 0..8)
         .prop_filter_map("a header value", |it| HeaderValue::from_bytes(&it).ok())
 }

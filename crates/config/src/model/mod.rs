@@ -15,6 +15,7 @@ mod locality;
 mod matching;
 mod path;
 mod pattern;
+mod probe;
 mod program;
 mod reference;
 mod route;
@@ -41,6 +42,7 @@ pub use locality::{Affinity, Family, Hints, Imprint, Locality, Reach};
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch};
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
 pub use pattern::{InvalidPattern, Pattern};
+pub use probe::{HttpProbe, Probe, ProbeAction};
 pub use route::{
     Attachment, Audience, BackendTarget, HostMatch, Retry, Route, RouteKind, Rule, Timeouts, Unresolved,
     WeightedBackend,

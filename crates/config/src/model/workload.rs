@@ -1,6 +1,6 @@
 //! A pod: who it is, and whether its traffic is captured.
 
-use super::{AuthorizationKey, WorkloadKey};
+use super::{AuthorizationKey, Probe, WorkloadKey};
 use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ pub struct Workload {
     pub mesh: Mesh,
     /// Why it is not captured though its namespace is in the mesh.
     pub aside: Option<Aside>,
-    /// Ports at which its node's kubelet asks how it is, without a tunnel.
-    pub probes: Vec<u16>,
+    /// What its node's kubelet asks of it, without a tunnel.
+    pub probes: Vec<Probe>,
     /// Every one that applies to it. One that is not in the same snapshot denies (fail closed).
     pub authorizations: Vec<AuthorizationKey>,
 }

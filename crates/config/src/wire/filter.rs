@@ -52,35 +52,36 @@ pub(super) fn decode(message: proto::Filter) -> Result<Filter, Invalid> {
 }
 
 fn encode_headers(it: &HeaderModifier) -> proto::HeaderModifier {
-    let header = |(name, value): &(HeaderName, HeaderValue)| proto::Header {
-        name: name.to_string(),
-        value: encode_header_value(value),
-    };
     proto::HeaderModifier {
-        set: it.set.iter().map(header).collect(),
-        add: it.add.iter().map(header).collect(),
+        set: it.set.iter().map(encode_header).collect(),
+        add: it.add.iter().map(encode_header).collect(),
         remove: it.remove.iter().map(ToString::to_string).collect(),
     }
 }
 
 fn decode_headers(message: proto::HeaderModifier) -> Result<HeaderModifier, Invalid> {
-    let header = |header: proto::Header| {
-        let name = value::header_name(header.name).map_err(|it| it.within("name"))?;
-        let value = decode_header_value(header.value).map_err(|it| it.within("value"))?;
-        Ok((name, value))
-    };
     Ok(HeaderModifier {
-        set: each(message.set, "set", header)?,
-        add: each(message.add, "add", header)?,
+        set: each(message.set, "set", decode_header)?,
+        add: each(message.add, "add", decode_header)?,
         remove: each(message.remove, "remove", value::header_name)?,
     })
 }
 
-fn encode_header_value(value: &HeaderValue) -> Bytes {
+pub(super) fn encode_header((name, value): &(HeaderName, HeaderValue)) -> proto::Header {
+    proto::Header { name: name.to_string(), value: encode_header_value(value) }
+}
+
+pub(super) fn decode_header(header: proto::Header) -> Result<(HeaderName, HeaderValue), Invalid> {
+    let name = value::header_name(header.name).map_err(|it| it.within("name"))?;
+    let value = decode_header_value(header.value).map_err(|it| it.within("value"))?;
+    Ok((name, value))
+}
+
+pub(super) fn encode_header_value(value: &HeaderValue) -> Bytes {
     Bytes::copy_from_slice(value.as_bytes())
 }
 
-fn decode_header_value(octets: Bytes) -> Result<HeaderValue, Invalid> {
+pub(super) fn decode_header_value(octets: Bytes) -> Result<HeaderValue, Invalid> {
     // Copied: a slice would hold the whole message it came in.
     HeaderValue::from_bytes(&octets).map_err(|_| Invalid::new("", "is not a header's value"))
 }

@@ -86,6 +86,17 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
         port: None,
         audience: Some(proto::Audience { kind: None }),
     };
+    let probed = |action| proto::Workload {
+        key: key(),
+        identity: "spiffe://cluster.local/ns/a/sa/b".to_owned(),
+        mesh: proto::Mesh::Strict.into(),
+        probes: vec![proto::Probe { port: 80, action }],
+        ..Default::default()
+    };
+    let get = |target: &str| {
+        let http = proto::HttpProbe { target: target.to_owned(), ..Default::default() };
+        Some(proto::probe::Action::Http(http))
+    };
     let object = || Some(proto::ObjectName { namespace: "a".to_owned(), name: "b".to_owned() });
     for (kind, field) in [
         (Kind::Listener(proto::Listener::default()), "key"),
@@ -116,6 +127,10 @@ fn what_is_not_set_is_refused_and_never_read_as_everything() {
             "endpoints[0].state",
         ),
         (Kind::Authorization(proto::Authorization { name: key(), ..Default::default() }), "action"),
+        (Kind::Workload(probed(None)), "probes[0].action"),
+        (Kind::Workload(probed(get(""))), "probes[0].action.http.target"),
+        (Kind::Workload(probed(get("/a b"))), "probes[0].action.http.target"),
+        (Kind::Workload(probed(get("/\r\nX: y"))), "probes[0].action.http.target"),
         (Kind::Route(proto::Route::default()), "attachments"),
         (
             Kind::Route(proto::Route {

@@ -1,8 +1,9 @@
 //! Pods on the wire.
 
-use super::invalid::{Invalid, each};
+use super::filter::{decode_header, decode_header_value, encode_header, encode_header_value};
+use super::invalid::{Invalid, each, optional, required};
 use super::value;
-use crate::model::{Aside, Mesh, MutualTls, Workload};
+use crate::model::{Aside, HttpProbe, Mesh, MutualTls, Probe, ProbeAction, Workload};
 use crate::proto;
 
 pub(super) fn encode(workload: &Workload) -> proto::Workload {
@@ -25,7 +26,7 @@ pub(super) fn encode(workload: &Workload) -> proto::Workload {
         node: workload.node.to_string(),
         mesh: mesh.into(),
         aside: aside.into(),
-        probes: workload.probes.iter().map(|it| u32::from(*it)).collect(),
+        probes: workload.probes.iter().map(encode_probe).collect(),
         authorizations: workload.authorizations.iter().map(ToString::to_string).collect(),
     }
 }
@@ -52,7 +53,45 @@ pub(super) fn decode(message: proto::Workload) -> Result<Workload, Invalid> {
             Ok(proto::Aside::Proxy) => Some(Aside::Proxy),
             Err(_) => return Err(Invalid::unknown_value("aside", message.aside)),
         },
-        probes: each(message.probes, "probes", value::port)?,
+        probes: each(message.probes, "probes", decode_probe)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
+    })
+}
+
+fn encode_probe(probe: &Probe) -> proto::Probe {
+    use proto::probe::Action;
+    let action = match &probe.action {
+        ProbeAction::Connect => Action::Connect(proto::ConnectProbe {}),
+        ProbeAction::Http(http) => Action::Http(proto::HttpProbe {
+            target: http.target.to_string(),
+            host: http.host.as_ref().map(encode_header_value),
+            headers: http.headers.iter().map(encode_header).collect(),
+            tls: http.tls,
+        }),
+        ProbeAction::Grpc { service } => Action::Grpc(proto::GrpcProbe { service: service.to_string() }),
+    };
+    proto::Probe { port: probe.port.into(), action: Some(action) }
+}
+
+fn decode_probe(message: proto::Probe) -> Result<Probe, Invalid> {
+    use proto::probe::Action;
+    let port = value::port(message.port).map_err(|it| it.within("port"))?;
+    let action = required(message.action, "action", |action| match action {
+        Action::Connect(_) => Ok(ProbeAction::Connect),
+        Action::Http(it) => decode_http(it).map(ProbeAction::Http).map_err(|it| it.within("http")),
+        Action::Grpc(it) => Ok(ProbeAction::Grpc { service: it.service.into() }),
+    })?;
+    Ok(Probe { port, action })
+}
+
+fn decode_http(message: proto::HttpProbe) -> Result<HttpProbe, Invalid> {
+    if !HttpProbe::is_target(&message.target) {
+        return Err(Invalid::new("target", format!("{:?} is not a request target", message.target)));
+    }
+    Ok(HttpProbe {
+        target: message.target.into(),
+        host: optional(message.host, "host", decode_header_value)?,
+        headers: each(message.headers, "headers", decode_header)?,
+        tls: message.tls,
     })
 }

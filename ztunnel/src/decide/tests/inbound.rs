@@ -1,6 +1,6 @@
 use super::{PERMISSIVE, STRICT, address, id, index, pod};
 use crate::decide::{Client, Inbound, inbound};
-use fairway_config::model::{Mesh, Resource, Workload};
+use fairway_config::model::{Mesh, Probe, ProbeAction, Resource, Workload};
 use fairway_policy::{Action, Authorization, Condition, Rule};
 use std::sync::Arc;
 
@@ -29,27 +29,36 @@ fn decide(mesh: Mesh, authorizations: &[&str], peer: Option<&str>, destination: 
 fn said(decided: Inbound) -> String {
     match decided {
         Inbound::Admit => "in".to_owned(),
+        Inbound::AdmitProbe => "probe".to_owned(),
         Inbound::Refuse(refusal) => format!("{} {refusal}", refusal.status().as_u16()),
     }
 }
 
 #[test]
-fn kubelet_reaches_the_ports_that_the_pod_asked_to_be_probed_at_and_no_others() {
+fn kubelet_probes_the_ports_that_the_pod_asked_to_be_probed_at_and_does_nothing_else() {
     let index = index([only_from_waypoint()]);
     let probed = |mesh, authorizations: &[&str]| Workload {
-        probes: vec![8080, 9090],
+        probes: [8080, 9090].map(|port| Probe { port, action: ProbeAction::Connect }).into(),
         ..pod("shop", "server", "10.0.0.2", mesh, authorizations)
     };
-    for (authorizations, client, destination, expected) in [
-        (&[][..], Client::Node, "10.0.0.2:8080", "in"),
-        (&[][..], Client::Node, "10.0.0.2:8081", "401 this pod takes mTLS only"),
-        (&[][..], Client::Stranger, "10.0.0.2:8080", "401 this pod takes mTLS only"),
+    let guarded = "401 not authorized: denied by required";
+    let peer = id("shop", "client");
+    for (mesh, authorizations, client, destination, expected) in [
+        (STRICT, &[][..], Client::Node, "10.0.0.2:8080", "probe"),
+        (STRICT, &[][..], Client::Node, "10.0.0.2:8081", "401 this pod takes mTLS only"),
+        (STRICT, &[][..], Client::Stranger, "10.0.0.2:8080", "401 this pod takes mTLS only"),
         // What others must not reach, kubelet still asks.
-        (&["required"][..], Client::Node, "10.0.0.2:8080", "in"),
-        (&["unknown"][..], Client::Node, "10.0.0.2:9090", "in"),
-        (&[][..], Client::Node, "10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod"),
+        (STRICT, &["required"][..], Client::Node, "10.0.0.2:8080", "probe"),
+        (STRICT, &["unknown"][..], Client::Node, "10.0.0.2:9090", "probe"),
+        // What anybody may, kubelet may.
+        (PERMISSIVE, &[][..], Client::Node, "10.0.0.2:8080", "in"),
+        (PERMISSIVE, &["required"][..], Client::Node, "10.0.0.2:8080", "probe"),
+        (PERMISSIVE, &["required"][..], Client::Stranger, "10.0.0.2:8080", guarded),
+        (STRICT, &["required"][..], Client::Peer(&peer), "10.0.0.2:8080", guarded),
+        (PERMISSIVE, &["required"][..], Client::Node, "10.0.0.2:9090", "in"),
+        (STRICT, &[][..], Client::Node, "10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod"),
     ] {
-        let pod = probed(STRICT, authorizations);
+        let pod = probed(mesh, authorizations);
         let decided = inbound(&index, &pod, &pod.addresses, client, address(destination));
         assert_eq!(said(decided), expected, "{client:?} to {destination}");
     }

@@ -3,6 +3,7 @@
 mod inbound;
 mod index;
 mod outbound;
+mod probe;
 
 use super::Index;
 use fairway_config::model::{

@@ -5,6 +5,7 @@ mod membership;
 mod nodes;
 mod objects;
 mod policies;
+mod probes;
 mod programs;
 mod server;
 mod words;
@@ -20,7 +21,11 @@ pub fn judge(picture: &Picture) -> ClusterReport {
         Chapter::new("Gateway API", definitions::judge(picture)),
         Chapter::new("Nodes", nodes::judge(picture)),
         Chapter::new("Fairway", programs::judge(picture)),
-        Chapter::new("Mesh", [membership::judge(picture, &compiled), policies::judge(picture)].concat()),
+        Chapter::new(
+            "Mesh",
+            [membership::judge(picture, &compiled), policies::judge(picture), probes::judge(picture)]
+                .concat(),
+        ),
         Chapter::new("Configuration", objects::judge(picture, &compiled)),
     ];
     ClusterReport::new(&picture.address, picture.installation().is_some(), chapters)
