@@ -219,7 +219,7 @@ fn what_a_rule_does_to_responses_it_does_to_its_own_answer() {
     let world = world(
         "HTTPRoute",
         AT_GATEWAY,
-        "    - { filters: [{ type: CORS, cors: { allowOrigins: ['https://a.ex'] } }], timeouts: { request: 1s, backendRequest: 2s } }\n",
+        "    - { filters: [{ type: CORS, cors: { allowOrigins: ['https://a.ex'] } }, { type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: Host, value: x }] } }] }\n",
     );
     let rule = &world.route("HTTPRoute/shop/r").unwrap().rules[0];
     assert!(matches!(rule.filters[..], [Filter::Cors(_), Filter::Unresolved(_)]), "{rule:?}");
@@ -227,7 +227,7 @@ fn what_a_rule_does_to_responses_it_does_to_its_own_answer() {
 
 #[test]
 fn a_route_that_is_not_accepted_takes_no_hostname_from_the_other_kind() {
-    let bad = "    - { matches: [{ path: { value: /admin } }], timeouts: { request: 1s, backendRequest: 2s }, backendRefs: [{ name: web, port: 80 }] }\n";
+    let bad = "    - { matches: [{ path: { value: /admin } }], filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: Host, value: x }] } }], backendRefs: [{ name: web, port: 80 }] }\n";
     let route = |kind: &str, name: &str, year: u32, parent: &str, rules: &str| {
         format!(
             "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\n\

@@ -164,12 +164,12 @@ async fn run(steps: Vec<Step>, proxy: Proxy) {
         }
         removals.iter().for_each(|key| drop(world.remove(key)));
         let generation = hub.commit(upserts, removals);
-        let settled = until(&mut states, |it| {
-            it.acked == generation || it.rejected.iter().any(|it| !refused.contains(&it.key))
-        });
-        if tokio::time::timeout(std::time::Duration::from_secs(3600), settled).await.is_err() {
+        let settled = until(&mut states, |it| it.acked == generation);
+        let Ok(state) = tokio::time::timeout(std::time::Duration::from_secs(3600), settled).await else {
             continue;
-        }
+        };
+        // What it refused before may be offered again a while later only.
+        let refused: Vec<_> = state.rejected.iter().map(|it| it.key.clone()).collect();
         check_complete(&proxy, &watcher.now().now, &world, &refused);
     }
 }

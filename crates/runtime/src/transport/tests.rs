@@ -197,7 +197,7 @@ async fn hundreds_of_silent_clients_of_one_address_give_way_to_one_that_speaks()
     let directory = tempfile::tempdir().unwrap();
     let roots = directory.path().join("ca.crt");
     std::fs::write(&roots, ours.root.pem()).unwrap();
-    let Serving { uri, .. } = serving(&ours, "localhost").await;
+    let Serving { uri, stop: _stop, served: _served } = serving(&ours, "localhost").await;
     let address = uri.trim_start_matches("https://").to_owned();
     let mut idle = Vec::new();
     for _ in 0..600 {
