@@ -146,7 +146,7 @@ async fn a_stream_that_is_not_taken_is_reset_and_the_others_of_its_connection_go
         request.body(full("")).unwrap()
     };
     let response = client.send_request(ask("/endless")).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let other = client.send_request(ask("/")).await.unwrap();
     assert_eq!(other.status(), 200);
     other.into_body().collect().await.unwrap();
