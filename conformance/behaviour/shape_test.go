@@ -31,7 +31,7 @@ func TestControllerShape(t *testing.T) {
 	s.must(err)
 	fresh := freshDeployment(deployment, name, "again-fairway")
 
-	try := func(kind, what string, patch []change) (changed, made error) {
+	try := func(kind, what string, patch []addition) (changed, made error) {
 		text, err := json.Marshal(patch)
 		s.must(err)
 		of := controller.Resource(scene.ResourceOf(kind)).Namespace(s.namespace)
@@ -45,7 +45,7 @@ func TestControllerShape(t *testing.T) {
 		}
 		return changed, made
 	}
-	if changed, made := try("Deployment", "a label", []change{{"add", "/metadata/labels/shape", "x"}}); changed != nil || made != nil {
+	if changed, made := try("Deployment", "a label", []addition{{"add", "/metadata/labels/shape", "x"}}); changed != nil || made != nil {
 		s.Fatalf("what the controller may do is refused: %v; %v", changed, made)
 	}
 	const (
@@ -109,7 +109,7 @@ func TestControllerShape(t *testing.T) {
 		{"ConfigMap", "/data/Corefile", "x"},
 		{"PodDisruptionBudget", "/spec/selector", object{"matchLabels": object{"app": "bank"}}},
 	} {
-		changed, made := try(it.kind, it.path, []change{{"add", it.path, it.value}})
+		changed, made := try(it.kind, it.path, []addition{{"add", it.path, it.value}})
 		errs := []error{changed}
 		if it.kind == "Deployment" {
 			errs = append(errs, made)
@@ -208,15 +208,15 @@ func freshDeployment(there *scene.Object, old, name string) *scene.Object {
 	return object
 }
 
-// change is an operation of a JSON patch: only "add".
-type change struct {
+// addition is an operation of a JSON patch: only "add".
+type addition struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value"`
 }
 
 // apply does it to an object here, for one that is not there yet.
-func (c change) apply(object map[string]any) error {
+func (c addition) apply(object map[string]any) error {
 	text, err := json.Marshal(c.Value)
 	if err != nil {
 		return err
