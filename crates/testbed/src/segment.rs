@@ -130,7 +130,7 @@ impl Segment {
         match (self.source.ip(), self.destination.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 const MORE: u16 = 0x2000;
-                let place = part.map_or(0, |it| it.offset / 8 | if it.more { MORE } else { 0 });
+                let place = part.map_or(0, |it| (it.offset / 8) | if it.more { MORE } else { 0 });
                 let length = 20 + between.len();
                 let mut packet = vec![0x40 | (length / 4) as u8, 0];
                 packet.extend(((length + bytes.len()) as u16).to_be_bytes());
@@ -186,7 +186,7 @@ impl Segment {
         bytes.extend(self.destination.port().to_be_bytes());
         bytes.extend(self.sequence.to_be_bytes());
         bytes.extend(self.acknowledgement.to_be_bytes());
-        bytes.extend([(length / 4 << 4) as u8, self.flags]);
+        bytes.extend([((length / 4) << 4) as u8, self.flags]);
         bytes.extend(0xffffu16.to_be_bytes());
         bytes.extend([0; 4]);
         bytes.extend(options);

@@ -25,6 +25,10 @@ pub struct ResponseBody {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every body is the largest; a box would cost an allocation each"
+)]
 enum Kind {
     /// The proxy's own words.
     Own(Option<Bytes>),

@@ -188,7 +188,8 @@ mod tests {
             headers.extend_from_slice(more);
             headers
         };
-        let table: Vec<(&[&str], Vec<(&str, &str)>, Option<usize>)> = vec![
+        type Row<'a> = (&'a [&'a str], Vec<(&'a str, &'a str)>, Option<usize>);
+        let table: Vec<Row<'_>> = vec![
             // A method.
             (&["/a GET +cors"], plain("GET", "", &[]), Some(0)),
             (&["/a GET +cors"], plain("POST", "", &[]), None),

@@ -3,7 +3,8 @@
 use super::{GATEWAY, SHOP, World};
 use crate::compile::route::budget::{OF_NAMESPACE, OF_ROUTE};
 use fairway_config::model::{Filter, PathMatch, Pattern, ValueMatch};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What the thread has used of the processor: other tests run beside this one.
 fn processor_time() -> Duration {
@@ -51,7 +52,8 @@ fn full(expression: impl Fn(usize) -> String) -> String {
 
 #[test]
 fn the_largest_route_of_expressions_is_compiled_within_its_ceilings() {
-    let shapes: [(&str, fn(usize) -> String); 8] = [
+    type Shape = fn(usize) -> String;
+    let shapes: [(&str, Shape); 8] = [
         ("counted classes", |it| format!(r"/[\pL\pN]{{5}}x{it}")),
         ("one large class", |it| format!(r"[\pL\pN]{{900}}x{it}")),
         ("many classes", |it| r"[ -\x{10FFFF}]".repeat(20) + &it.to_string()),

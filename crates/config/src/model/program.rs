@@ -25,7 +25,7 @@ pub(super) struct Slot {
 /// A program that says whether a whole text matches.
 enum Program {
     /// Complete.
-    Whole(dense::DFA<Vec<u32>>),
+    Whole(Box<dense::DFA<Vec<u32>>>),
     /// Worked out as texts come.
     Lazy(meta::Regex),
 }
@@ -114,7 +114,7 @@ impl Program {
             dense::Builder::new().configure(config).build_from_nfa(&nfa).ok()
         });
         if let Some(dense) = dense {
-            return Ok(Self::Whole(dense));
+            return Ok(Self::Whole(Box::new(dense)));
         }
         let config = meta::Config::new()
             .nfa_size_limit(None)

@@ -5,9 +5,11 @@
 //! control plane says of objects is not: each of those lines has something else to say. Nor are `debug` and `trace`, which
 //! somebody asked for, and access logs, which are as many as was asked for.
 
+use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::callsite::Identifier;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -36,7 +38,7 @@ const PEERS: &[&str] = &[
 
 /// Lets a line pass or counts it. Clones are of the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rate(Arc<RwLock<HashMap<Identifier, Arc<Place>>>>);
+pub(super) struct Rate(Arc<ArcSwap<HashMap<Identifier, Arc<Place>>>>);
 
 /// A place in the code.
 #[derive(Debug)]
@@ -67,19 +69,24 @@ impl Rate {
             return true;
         }
         let place = metadata.callsite();
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
+        let known = self.0.load().get(&place).cloned();
         let known = known.unwrap_or_else(|| {
-            let mut places = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            let lines = Lines { left: AT_ONCE, since: now, suppressed: 0 };
-            let new = || Arc::new(Place { metadata, lines: Mutex::new(lines) });
-            places.entry(place).or_insert_with(new).clone()
+            let lines = Mutex::new(Lines { left: AT_ONCE, since: now, suppressed: 0 });
+            let new = Arc::new(Place { metadata, lines });
+            // A place is entered once, so that the copy costs nothing worth to mention.
+            self.0.rcu(|places| {
+                let mut places = HashMap::clone(places);
+                places.entry(place.clone()).or_insert_with(|| new.clone());
+                places
+            });
+            self.0.load().get(&place).cloned().unwrap_or(new)
         });
         known.lines().take(now)
     }
 
     /// What was left out since this was asked last.
     pub(super) fn take_suppressed(&self) -> Vec<Suppressed> {
-        let places = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let places = self.0.load();
         let of = |place: &Arc<Place>| Suppressed {
             metadata: place.metadata,
             lines: std::mem::take(&mut place.lines().suppressed),
@@ -214,7 +221,8 @@ mod tests {
 
     #[test]
     fn what_has_something_else_to_say_each_time_or_was_asked_for_passes() {
-        let lines: [(&str, fn(u32)); 4] = [
+        type Line = fn(u32);
+        let lines: [(&str, Line); 4] = [
             ("control plane", |it| tracing::warn!(target: "fairway_controller::compile", it, "refused")),
             ("state", |it| tracing::error!(target: "fairway_config::stream", it, "refused")),
             ("debug", |it| tracing::debug!(target: "h2::codec", it, "a frame")),

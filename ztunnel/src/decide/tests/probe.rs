@@ -140,20 +140,25 @@ fn each_kind_of_probe_takes_its_own_kind_of_connection() {
     let (preface, request) = ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", kubelet("/", ""));
     let no = "its node";
     for (probes, written, is_over, expected) in [
-        (&[connect.clone()][..], "", false, "?"),
-        (&[connect.clone()], "", true, "connect"),
+        (std::slice::from_ref(&connect), "", false, "?"),
+        (std::slice::from_ref(&connect), "", true, "connect"),
         (
-            &[connect.clone()],
+            std::slice::from_ref(&connect),
             "G",
             false,
             "its node says G, and the pod's spec has kubelet ask for a connection only",
         ),
-        (&[connect.clone()], &request, false, no),
-        (&[connect.clone()], "\x16", false, no),
+        (std::slice::from_ref(&connect), &request, false, no),
+        (std::slice::from_ref(&connect), "\x16", false, no),
         (&[connect.clone(), http.clone()], &request, false, "GET /"),
-        (&[http.clone()], "", true, "its node has asked nothing, and the pod's spec has kubelet ask GET /"),
-        (&[https.clone()], "\x16\x03", false, "tls"),
-        (&[https.clone()], &request, false, no),
+        (
+            std::slice::from_ref(&http),
+            "",
+            true,
+            "its node has asked nothing, and the pod's spec has kubelet ask GET /",
+        ),
+        (std::slice::from_ref(&https), "\x16\x03", false, "tls"),
+        (std::slice::from_ref(&https), &request, false, no),
         (&[https.clone(), http.clone()], &request, false, "GET /"),
         (&[grpc("")], "PRI", false, "?"),
         (&[grpc("")], "PRI", true, no),
@@ -161,7 +166,7 @@ fn each_kind_of_probe_takes_its_own_kind_of_connection() {
         (&[grpc("")], &request, false, no),
         (&[grpc(""), http.clone()], &request, false, "GET /"),
         (&[grpc(""), http.clone()], "P", false, "?"),
-        (&[http.clone()], preface, false, no),
+        (std::slice::from_ref(&http), preface, false, no),
         (&[], "", true, no),
         (&[], &request, false, no),
     ] {
