@@ -21,6 +21,15 @@ func TestReferenceGrantRemoved(t *testing.T) {
 	pods := s.backends("a")
 	address := s.gateway("gw", 1)
 	s.apply(serviceAt("lent", owner, podIP(pods["a"])))
+	// The Service has a pod of another namespace, which has to allow it.
+	s.apply(fmt.Sprintf(`
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: pods, namespace: NAMESPACE}
+spec:
+  from: [{group: "", kind: Service, namespace: %s}]
+  to: [{group: "", kind: Pod}]
+`, owner))
 	s.apply(fmt.Sprintf(`
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
