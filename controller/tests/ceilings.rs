@@ -235,12 +235,11 @@ fn memory(what: &str) -> usize {
 }
 
 fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(stat.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or_default())
 }
 
 #[test]
-#[ignore = "a measurement: `cargo test -p fairway-controller --test ceilings -- --ignored --nocapture`"]
 fn the_largest_object_of_each_kind_is_compiled_within_its_ceilings() {
     let settings = Settings {
         capture: Capture::On,
