@@ -21,15 +21,7 @@ func TestReferenceGrantRemoved(t *testing.T) {
 	pods := s.backends("a")
 	address := s.gateway("gw", 1)
 	s.apply(serviceAt("lent", owner, podIP(pods["a"])))
-	// The Service has a pod of another namespace, which has to allow it.
-	s.apply(fmt.Sprintf(`
-apiVersion: gateway.networking.k8s.io/v1beta1
-kind: ReferenceGrant
-metadata: {name: pods, namespace: NAMESPACE}
-spec:
-  from: [{group: "", kind: Service, namespace: %s}]
-  to: [{group: "", kind: Pod}]
-`, owner))
+	s.lendPods(owner)
 	s.apply(fmt.Sprintf(`
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -99,4 +91,17 @@ func (s *stage) refs(status, reason string) {
 		condition := scene.RouteCondition(it, "ResolvedRefs")
 		return missing(condition.Status == status && condition.Reason == reason, condition.String()), nil
 	})
+}
+
+// lendPods lets Services of another namespace have the pods of this one.
+func (s *stage) lendPods(to string) {
+	s.Helper()
+	s.apply(fmt.Sprintf(`
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: pods-%s, namespace: NAMESPACE}
+spec:
+  from: [{group: "", kind: Service, namespace: %s}]
+  to: [{group: "", kind: Pod}]
+`, to, to))
 }

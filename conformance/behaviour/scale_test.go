@@ -34,6 +34,9 @@ func TestFiveThousandRoutes(t *testing.T) {
 		namespaces[i] = fmt.Sprintf("%s-%d", s.namespace, i)
 	}
 	s.freshNamespaces(namespaces)
+	for _, namespace := range namespaces {
+		s.lendPods(namespace)
+	}
 
 	make := func(i int) error {
 		return cluster.Create(s.ctx, scaleRoute(namespaces[i%scaleNamespaces], s.namespace, ip, i))
