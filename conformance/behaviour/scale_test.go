@@ -18,7 +18,7 @@ const (
 	propagations    = 200
 	// MiB that 5,000 routes may add to a proxy, and that a controller may have in all.
 	proxyMemory      = 20
-	controllerMemory = 150
+	controllerMemory = 175
 	// Controller and proxies together, of one processor, while nothing happens.
 	steadyProcessor = 0.05
 )

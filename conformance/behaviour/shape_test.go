@@ -158,13 +158,17 @@ spec:
 		if pod == nil {
 			continue // its would-be owner has found one too many
 		}
-		if code, message := s.issue(s.tokenOf("gw-fairway", pod), identity); code != permissionDenied {
+		token := s.tokenOf("gw-fairway", pod)
+		if token == "" {
+			continue // the same, a moment later
+		}
+		if code, message := s.issue(token, identity); code != permissionDenied {
 			s.Errorf("%s: code %d (%s), want %d", name, code, message, permissionDenied)
 		}
 	}
 }
 
-// tokenOf is the token that a pod of a service account has for Fairway.
+// tokenOf is the token that a pod of a service account has for Fairway; empty if the pod is gone.
 func (s *stage) tokenOf(account string, pod *scene.Object) string {
 	s.Helper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
@@ -172,6 +176,9 @@ func (s *stage) tokenOf(account string, pod *scene.Object) string {
 		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.GetName(), UID: pod.GetUID()},
 	}}
 	made, err := cluster.Core.CoreV1().ServiceAccounts(s.namespace).CreateToken(s.ctx, account, request, metav1.CreateOptions{})
+	if apierrors.IsNotFound(err) {
+		return ""
+	}
 	s.must(err)
 	return made.Status.Token
 }
