@@ -54,6 +54,8 @@ pub const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
 const UNKNOWN: usize = usize::MAX - 1;
 /// Streams before the endpoint's settings are known: any more it may have to refuse.
 const UNCONFIRMED: usize = 1;
+/// After how long it is looked first whether they have come; then after twice as long, and so on.
+const LOOK: Duration = Duration::from_millis(1);
 /// How long the others wait for these settings.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -76,12 +78,23 @@ impl Http2Connection {
         let load = Rc::new(Load::new());
         let told = load.clone();
         tokio::task::spawn_local(async move {
-            let _ = poll_fn(|cx| {
-                let ended = Pin::new(&mut connection).poll(cx);
-                told.learn(connection.current_max_send_streams());
-                ended
-            })
-            .await;
+            let mut running = async || {
+                poll_fn(|cx| {
+                    let ended = Pin::new(&mut connection).poll(cx);
+                    told.learn(connection.current_max_send_streams());
+                    ended
+                })
+                .await
+            };
+            // h2 reads in a task of its own, which does not wake this one when the settings come.
+            let mut look = LOOK;
+            while !told.confirmed.get() && look < PATIENCE {
+                if timeout(look, running()).await.is_ok() {
+                    return told.confirm();
+                }
+                look *= 2;
+            }
+            let _ = running().await;
             told.confirm();
         });
         Ok(Self { sender, load, carrier, ticks: 0 })
