@@ -277,14 +277,15 @@ async fn one_address_does_not_have_every_connection() {
         async move {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.bind(address.parse().unwrap()).unwrap();
-            socket.connect(to).await.unwrap()
+            socket.connect(to).await
         }
     };
     let mut held = Vec::new();
     for _ in 0..40 {
-        held.push(from("127.0.0.1:0").await);
+        // One that is refused may be so before it knows that it was there.
+        held.extend(from("127.0.0.1:0").await.ok());
     }
-    let mut other = from("127.0.0.2:0").await;
+    let mut other = from("127.0.0.2:0").await.unwrap();
     other.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
     let answer = until_end(&mut other, LONG).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
