@@ -24,6 +24,9 @@ const (
 	rulesLimit = 5 * time.Second
 )
 
+var _ = promised(TestMeshJoinAndLeave, everyChange,
+	"A namespace joins and leaves the mesh under streams and requests: captured within 15 s, 0 faults, nothing past the tunnel while it is in.")
+
 // A namespace is labelled while its pods talk: they are captured as they run, and nobody notices. The same when the label goes.
 func TestMeshJoinAndLeave(t *testing.T) {
 	s := begin(t, "join")
@@ -129,6 +132,9 @@ func restarts(pods []*scene.Object) (count int64) {
 	return count
 }
 
+var _ = promised(TestMeshFailsClosed, everyChange,
+	"With the tunnel killed or absent there is nothing on the wire but mTLS; a pod that would start without a tunnel waits, and its Events say why.")
+
 // Without a tunnel a pod of the mesh does not start, and says why; one that runs reaches nobody, rather than in plaintext.
 func TestMeshFailsClosed(t *testing.T) {
 	s := begin(t, "closed")
@@ -219,6 +225,9 @@ func TestMeshFailsClosed(t *testing.T) {
 	})
 }
 
+var _ = promised(TestMeshRulesRepaired, beforeRelease,
+	"Capture rules that somebody flushes in a pod are back within 5 s, and the log says so.")
+
 // Somebody flushes the rules in a pod: they are put back, and it is said.
 func TestMeshRulesRepaired(t *testing.T) {
 	s := begin(t, "rules")
@@ -247,6 +256,9 @@ func TestMeshRulesRepaired(t *testing.T) {
 	s.well("connections", "client", port("server", 7002), peer.Echo, "-times", "10")
 	s.onlyTunnels(tap)
 }
+
+var _ = promised(TestMeshProbes, everyChange,
+	"Kubelet's HTTP, TCP, gRPC and exec probes reach strict pods; nobody else does in plaintext; 0 restarts; a program that is down is seen to be.")
 
 // Kubelet's probes reach the programs of strict pods, nobody else does in plaintext, and a program that is down is seen to be.
 func TestMeshProbes(t *testing.T) {
@@ -297,6 +309,9 @@ func TestMeshProbes(t *testing.T) {
 		}
 	})
 }
+
+var _ = promised(TestMeshMarksAreAllItWrites, everyChange,
+	"With the controller's token one condition and one label of pods can be written, and nothing else of them.")
 
 // The controller's right to write on pods is for one condition and one label; whoever has its token gets no more out of it.
 func TestMeshMarksAreAllItWrites(t *testing.T) {

@@ -15,6 +15,9 @@ import (
 
 const killedRounds = 5
 
+var _ = promised(TestMeshKilledTunnel, everyChange,
+	"A tunnel that is killed just after it heard of a pod still knows, when it is back, that the pod is in the mesh.")
+
 // A tunnel is killed a moment after it heard of a pod. When it is back it still knows that the pod is in the mesh: what it keeps in a
 // file may be older, and would have it speak to that pod in plaintext.
 func TestMeshKilledTunnel(t *testing.T) {

@@ -48,6 +48,9 @@ func (s *stage) others(folder *os.Root) (name string) {
 	return entries[0]
 }
 
+var _ = promised(TestMeshPluginStays, beforeRelease,
+	"CNI configuration that is rewritten or removed has our plugin again within 6 s.")
+
 // Somebody writes the node's own CNI configuration anew, or takes ours away: the plugin stays.
 func TestMeshPluginStays(t *testing.T) {
 	s := begin(t, "plugin")
@@ -99,6 +102,9 @@ func TestMeshPluginStays(t *testing.T) {
 		s.captured("pod")
 	})
 }
+
+var _ = promised(TestMeshNodeProgramsKilled, beforeRelease,
+	"With kubelet and containerd killed, what runs goes on in its tunnels, and what starts afterwards starts captured.")
 
 // Kubelet and the container runtime of a node are killed: what runs goes on in its tunnels, and what starts after starts captured.
 func TestMeshNodeProgramsKilled(t *testing.T) {

@@ -20,6 +20,9 @@ const (
 	busyPods, busyStreams  = 50, 1000
 )
 
+var _ = promised(TestTunnelUpgrade, everyChange,
+	"Five rolling restarts of the tunnels under 200 streams and 200 requests a second: no stream breaks, no request fails.")
+
 // The tunnels are rolled again and again under streams that live through all of it, and requests: nothing breaks, nothing fails.
 func TestTunnelUpgrade(t *testing.T) {
 	s := begin(t, "upgrade")
@@ -50,6 +53,9 @@ func TestTunnelUpgrade(t *testing.T) {
 		s.figure("the last old tunnel gone after", took.Seconds(), "s", nil)
 	})
 }
+
+var _ = promised(TestMeshTraffic, beforeRelease,
+	"Servers that speak first, half-closes, 256 MiB each way, headless Services, StatefulSets, ExternalName, a pod that calls itself, 10,000 short connections, idle ones: 0 faults.")
 
 // What pods say to one another arrives as it was said, whatever it is.
 func TestMeshTraffic(t *testing.T) {
@@ -140,6 +146,9 @@ spec: {type: ExternalName, externalName: far.%s.svc.cluster.local}
 		s.flawless("idle streams", s.stop(idle))
 	})
 }
+
+var _ = promised(TestTunnelMemory, beforeRelease,
+	"A tunnel has 15 MiB at rest, 25 MiB with 50 pods and 1,000 connections.")
 
 // A tunnel's memory, at rest and with many pods and connections.
 func TestTunnelMemory(t *testing.T) {

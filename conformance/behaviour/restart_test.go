@@ -23,6 +23,9 @@ const (
 	aloneLimit = 30 * time.Second
 )
 
+var _ = promised(TestRollingRestart, everyChange,
+	"Proxies and controllers are restarted under kept and new connections, slow requests and streams: 0 faults.")
+
 // Everything is restarted under load: kept connections, new connections, and requests that take a second.
 func TestRollingRestart(t *testing.T) {
 	s := begin(t, "restart")
@@ -52,6 +55,9 @@ func TestRollingRestart(t *testing.T) {
 		})
 	}
 }
+
+var _ = promised(TestLeaderKilled, beforeRelease,
+	"The leading controller is killed: 0 faults, and another leads within 20 s (the Lease is 15 s).")
 
 // The leader is killed: the proxies go on, and the other replica takes over.
 func TestLeaderKilled(t *testing.T) {
@@ -84,6 +90,9 @@ func TestLeaderKilled(t *testing.T) {
 		}
 	}
 }
+
+var _ = promised(TestWithoutController, beforeRelease,
+	"Without any controller traffic goes on, also through a proxy that is killed and starts again.")
 
 // No controller is left: traffic goes on, also through a proxy that is killed and starts again.
 func TestWithoutController(t *testing.T) {

@@ -17,6 +17,9 @@ const (
 	greetingLimit, toldLimit = 100 * time.Millisecond, 80 * time.Millisecond
 )
 
+var _ = promised(TestServiceRoutes, everyChange,
+	"Several routes of a Service merge as the API says; the share of a missing backend answers 500; servers that speak first greet within 250 ms.")
+
 // What several routes of a Service mean together, and what a waypoint does with all that is not HTTP.
 func TestServiceRoutes(t *testing.T) {
 	s := begin(t, "routes")

@@ -26,6 +26,9 @@ const (
 	troubleRules = 16 // of each of as many routes: 256, so that what one rule learns must help the others
 )
 
+var _ = promised(TestBackendInTrouble, everyChange,
+	"One of four pods resets, then refuses, connections for 20 s while routes forbid retries: at most 25 faults, and its share is back within 2 s.")
+
 // One of four pods resets its connections for 20 s, and the routes forbid retries.
 func TestBackendInTrouble(t *testing.T) {
 	s := begin(t, "trouble")

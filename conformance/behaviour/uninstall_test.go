@@ -21,6 +21,9 @@ import (
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
 
+var _ = promised(TestHelmUpgrade, beforeRelease,
+	"An upgrade of the chart that changes the controller and every proxy loses no request.")
+
 // An upgrade that changes the controller and every proxy loses no request.
 func TestHelmUpgrade(t *testing.T) {
 	s := begin(t, "upgrade")
@@ -54,6 +57,9 @@ func TestHelmUpgrade(t *testing.T) {
 	loads.end(s)
 	s.written(address, "after-upgrade")
 }
+
+var _ = promised(TestHelmUninstall, beforeRelease,
+	"After `helm uninstall` nothing is left but what docs/installing.md names; installed again, all is as it was.")
 
 // Uninstalled, nothing is left but what docs/installing.md names; proxies of Gateways that are still there go on.
 // Installed again, all is as it was.

@@ -21,6 +21,9 @@ const (
 	killing = 6 * time.Second
 )
 
+var _ = promised(TestWaypointAppears, everyChange,
+	"A namespace's first route on a Service, a second, and the end of the last: 0 faults on kept and new connections; enforced within 30 s, the second within 2 s.")
+
 // The first route of a namespace: a waypoint appears, and no request fails before, while and after traffic moves to it.
 // Its last: traffic moves back, and no request fails either.
 func TestWaypointAppears(t *testing.T) {
@@ -60,6 +63,9 @@ func TestWaypointAppears(t *testing.T) {
 	})
 	loads.end(s)
 }
+
+var _ = promised(TestWaypointFailsClosed, everyChange,
+	"With all replicas of a waypoint killed, what is bound to it is refused within 2 s, and 0 requests pass it by.")
 
 // All replicas of a waypoint are killed: what is bound to it is refused and never bypassed. At a pod's own address a Service
 // that requires its waypoint is refused, one that does not is not.
@@ -121,6 +127,9 @@ func TestWaypointFailsClosed(t *testing.T) {
 	})
 }
 
+var _ = promised(TestWaypointGoes, beforeRelease,
+	"A waypoint that nothing needs goes after `mesh.waypointLinger`, with 0 faults.")
+
 // A waypoint that nothing needs any more goes after a while, and nobody feels it.
 func TestWaypointGoes(t *testing.T) {
 	const linger = 5 * time.Second
@@ -147,6 +156,9 @@ func TestWaypointGoes(t *testing.T) {
 	})
 	loads.end(s)
 }
+
+var _ = promised(TestConsumerRoute, everyChange,
+	"A consumer's route holds for clients of its own namespace only; when its waypoint is deleted, 0 requests pass it by.")
 
 // A consumer's route is for clients of its own namespace.
 func TestConsumerRoute(t *testing.T) {
@@ -206,6 +218,9 @@ func TestConsumerRoute(t *testing.T) {
 	s.variant(other, address, "producer", ample)
 }
 
+var _ = promised(TestOneRouteTypePerPort, beforeRelease,
+	"Of several types of routes on one port of a Service one holds, and the others' status says which.")
+
 // Of several types of routes on a Service's port one holds, and the others say which.
 func TestOneRouteTypePerPort(t *testing.T) {
 	s := begin(t, "types")
@@ -235,6 +250,9 @@ spec:
 	s.apply(serviceRoute("GRPCRoute", "grpc", s.namespace, "name: a, port: 8080", "grpc", "name: a"))
 	s.says("HTTPRoute", "http", "Accepted", "False", "GRPCRoute "+s.namespace+"/grpc")
 }
+
+var _ = promised(TestGatewayIntoTheMesh, everyChange,
+	"What a Gateway sends to the mesh is in mTLS and passes the Gateway's routes only; a Service that requires its waypoint is reached through it.")
 
 // What a Gateway sends to backends in the mesh is in tunnels, and passes no routes of their Service; only a Service that
 // requires its waypoint is reached through that.
