@@ -256,12 +256,12 @@ func (s *stage) nothingWritten(gateways, statuses *scene.Watching, namespace str
 	classWrites, err := cluster.Watch(s.ctx, "GatewayClass", "")
 	s.must(err)
 	defer classWrites.Stop()
-	time.Sleep(quiet / 2)
+	s.watch(quiet / 2)
 	for i := range 10 {
 		s.apply(fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: noise, namespace: %s}, data: {i: \"%d\"}}", namespace, i))
 	}
 	s.apply(fmt.Sprintf("{apiVersion: v1, kind: Service, metadata: {name: noise, namespace: %s}, spec: {ports: [{port: 1}]}}", namespace))
-	time.Sleep(quiet / 2)
+	s.watch(quiet / 2)
 	last, _ := gateways.StatusWrites()
 	lastOfRoutes, _ := statuses.StatusWrites()
 	classes, _ := classWrites.StatusWrites()

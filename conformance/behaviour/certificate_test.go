@@ -56,7 +56,7 @@ spec:
 		Address: address, TLS: clientTLS(), Rate: 100, Connections: certificateConnections,
 		Request: load.Always(load.Request{Host: hostname, Path: "/"}),
 	})
-	time.Sleep(time.Second)
+	s.carry(time.Second, run)
 
 	start := time.Now()
 	s.secret(second.certificate, second.key)
@@ -84,7 +84,7 @@ spec:
 				s.Errorf("%s: new connections do not get the last good certificate any more", name)
 				break
 			}
-			time.Sleep(50 * time.Millisecond)
+			s.watch(50 * time.Millisecond)
 		}
 		s.secret(second.certificate, second.key)
 		s.listener("ResolvedRefs", "True")

@@ -112,7 +112,7 @@ func TestChangesUnderLoad(t *testing.T) {
 		writers.Go(func() { written[n], failed[n] = s.keepChanging(c, changes/len(all)) })
 	}
 	writers.Wait()
-	time.Sleep(time.Second) // the last change, too, has to arrive under load
+	s.carry(time.Second, runs...) // the last change, too, has to arrive under load
 	total := 0
 	for n, c := range all {
 		s.noFaults(c.name, runs[n].Stop())

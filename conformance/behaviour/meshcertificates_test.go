@@ -93,7 +93,7 @@ func TestMeshCertificatesRotate(t *testing.T) {
 			s.Errorf("%s is forgotten although certificates of a day may be in use: %v", first, now)
 		}
 		// A last certificate of the second root would be seen now.
-		time.Sleep(certificateLifetime / 2)
+		s.watch(certificateLifetime / 2)
 	})
 	s.flawless("streams", s.stop(kept))
 	for name, client := range clients {

@@ -52,7 +52,7 @@ func TestMeshJoinAndLeave(t *testing.T) {
 		s.meshed()
 		s.captured("client", "server")
 		s.figure("captured after", time.Since(start).Seconds(), "s", record.AtMost(joinLimit.Seconds()))
-		time.Sleep(3 * time.Second)
+		s.watch(3 * time.Second)
 		tap.Reset()
 		s.well("connections", "client", port("server", 7001), peer.Greeting, "-times", "10")
 		s.well("connections back", "server", port("client", 7001), peer.Greeting, "-times", "10")
@@ -104,7 +104,7 @@ func TestMeshJoinAndLeave(t *testing.T) {
 			return missing(len(left) == 0, fmt.Sprintf("still labelled: %v", left)), nil
 		})
 		s.figure("released after", time.Since(start).Seconds(), "s", record.AtMost(leaveLimit.Seconds()))
-		time.Sleep(3 * time.Second)
+		s.watch(3 * time.Second)
 		tap.Reset()
 		s.well("connections", "client", port("server", 7001), peer.Greeting, "-times", "10")
 		s.Logf("on the wire: %s", tap)
@@ -200,7 +200,7 @@ func TestMeshFailsClosed(t *testing.T) {
 				break
 			}
 		}
-		time.Sleep(5 * time.Second)
+		s.watch(5 * time.Second)
 		for _, status := range scene.Containers(s.get("Pod", "late")) {
 			if state, _ := status["state"].(map[string]any); state["running"] != nil || status["restartCount"] != int64(0) {
 				s.Errorf("a container runs without being captured: %v", status)
@@ -283,7 +283,7 @@ func TestMeshProbes(t *testing.T) {
 	}
 	pods := s.ready(names...)
 	s.captured(names...)
-	time.Sleep(15 * time.Second)
+	s.watch(15 * time.Second)
 	s.figure("restarts in 15 s of probes every second", float64(restarts(s.ready(names...))), "", record.AtMost(0))
 	s.part("others are refused in plaintext", func(s *stage) {
 		// From this node's network, which is not where kubelet of the other node is, and to ports that are not probed.

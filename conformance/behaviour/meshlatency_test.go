@@ -43,7 +43,7 @@ func TestMeshLatency(t *testing.T) {
 	for range latencyRounds {
 		for i, way := range ways {
 			c := s.requests(way.client, port(way.server, 8080), latencyRate, latencyConnections)
-			time.Sleep(latencyTime)
+			s.watch(latencyTime)
 			report := s.stop(c)
 			s.Logf("%s: %s", way.name, report)
 			s.figure(way.name+": faults", float64(len(report.Faults)), "", record.AtMost(0))

@@ -80,7 +80,7 @@ func TestMeshPluginStays(t *testing.T) {
 	s.part("their file is half written", func(s *stage) {
 		before := ours()
 		s.must(folders.configurations.WriteFile(name, theirs[:len(theirs)/2], 0o644))
-		time.Sleep(pluginLimit)
+		s.watch(pluginLimit)
 		if ours() != before {
 			s.Errorf("ours was changed:\n%s", ours())
 		}

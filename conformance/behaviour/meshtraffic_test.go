@@ -36,7 +36,7 @@ func TestTunnelUpgrade(t *testing.T) {
 		start := time.Now()
 		s.restartTunnels()
 		s.figure(fmt.Sprintf("restart %d", i+1), time.Since(start).Seconds(), "s", nil)
-		time.Sleep(2 * time.Second)
+		s.watch(2 * time.Second)
 	}
 	report := s.stop(kept)
 	s.Logf("streams: %s, %d words", report, report.Words)
@@ -142,7 +142,7 @@ spec: {type: ExternalName, externalName: far.%s.svc.cluster.local}
 	})
 	s.part("a connection that is idle for long", func(s *stage) {
 		idle := s.streams("client", port("far", 7002), 2, 70*time.Second)
-		time.Sleep(75 * time.Second)
+		s.watch(75 * time.Second)
 		s.flawless("idle streams", s.stop(idle))
 	})
 }
@@ -155,7 +155,7 @@ func TestTunnelMemory(t *testing.T) {
 	s := begin(t, "memory")
 	nodes := s.nodes()
 	s.restartTunnels()
-	time.Sleep(5 * time.Second)
+	s.watch(5 * time.Second)
 	memory := func() float64 {
 		memory, err := s.process(s.tunnels()[nodes[0]], ztunnelName).Memory()
 		s.must(err)
@@ -179,7 +179,7 @@ func TestTunnelMemory(t *testing.T) {
 	for i := range clients {
 		open = append(open, s.streams(names[i], port("server", 7002), busyStreams/clients, time.Second))
 	}
-	time.Sleep(5 * time.Second)
+	s.watch(5 * time.Second)
 	s.figure(fmt.Sprintf("resident with %d pods and %d connections", busyPods, busyStreams), memory(), "MiB", record.AtMost(busyMemory))
 	var all peer.Report
 	for _, c := range open {

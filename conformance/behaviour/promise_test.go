@@ -95,9 +95,15 @@ func promisesHold(update bool) error {
 		return err
 	}
 	for _, file := range files {
-		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		positions := token.NewFileSet()
+		tree, err := parser.ParseFile(positions, file, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
+		}
+		for node := range ast.Preorder(tree) {
+			if call, is := node.(*ast.SelectorExpr); is && call.Sel.Name == "Sleep" && fmt.Sprint(call.X) == "time" {
+				return fmt.Errorf("%s: time.Sleep: wait with until or carry for what will happen, and with watch for what must not", positions.Position(call.Pos()))
+			}
 		}
 		for _, declaration := range tree.Decls {
 			function, is := declaration.(*ast.FuncDecl)

@@ -107,7 +107,7 @@ func TestProvisionedObjectsAreRepaired(t *testing.T) {
 	s.part("a label of somebody else stays", func(s *stage) {
 		s.must(s.patch("Service", s.namespace, name, `{"metadata":{"labels":{"behaviour.test/owner":"somebody"}}}`))
 		s.must(s.patch("Gateway", s.namespace, "gw", `{"metadata":{"labels":{"behaviour.test/touched":"yes"}}}`))
-		time.Sleep(2 * time.Second)
+		s.watch(2 * time.Second)
 		if label := s.get("Service", name).GetLabels()["behaviour.test/owner"]; label != "somebody" {
 			s.Errorf("the label is %q", label)
 		}

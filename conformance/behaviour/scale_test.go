@@ -176,7 +176,7 @@ func (s *stage) steady() {
 		s.must(err)
 		before[name] = used
 	}
-	time.Sleep(watched)
+	s.watch(watched)
 	total := 0.0
 	for name, process := range programs {
 		used, err := process.Processor()

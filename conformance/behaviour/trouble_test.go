@@ -50,13 +50,13 @@ func TestBackendInTrouble(t *testing.T) {
 			run := load.Start(s.ctx, load.Plan{
 				Address: address, Rate: troubleRate, Connections: 16, Request: ruleRequest, Check: shares.check,
 			})
-			time.Sleep(3 * time.Second)
+			s.carry(3*time.Second, run)
 			start := time.Now()
 			s.must(order(podIP(pods["p0"]), mode))
-			time.Sleep(time.Until(start.Add(troubleFor)))
+			s.watch(time.Until(start.Add(troubleFor)))
 			well := time.Now()
 			const watched = 5 * time.Second
-			time.Sleep(shareWithin + watched)
+			s.watch(shareWithin + watched)
 			result := run.Stop()
 			s.Logf("%s", result)
 			s.figure("requests", float64(result.Requests), "", nil)

@@ -33,7 +33,7 @@ func TestWaypointAppears(t *testing.T) {
 	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
 	s.variant(dial, address, "", ample)
 	loads := s.meshLoads(dial, address, nil)
-	time.Sleep(2 * time.Second)
+	loads.carry(s, 2*time.Second)
 	s.apply(serviceRoute("HTTPRoute", "first", s.namespace, "name: a", "routed", "name: a"))
 	took := s.variant(dial, address, "routed", ample)
 	s.figure("written to enforced, the namespace's first route", took.Seconds(), "s", record.AtMost(appearsWithin.Seconds()))
@@ -59,7 +59,7 @@ func TestWaypointAppears(t *testing.T) {
 	s.part("the last route goes", func(s *stage) {
 		s.must(cluster.Delete(s.ctx, "HTTPRoute", s.namespace, "first"))
 		s.variant(dial, address, "", ample)
-		time.Sleep(3 * time.Second)
+		loads.carry(s, 3*time.Second)
 	})
 	loads.end(s)
 }
@@ -81,7 +81,7 @@ func TestWaypointFailsClosed(t *testing.T) {
 	s.part("killed", func(s *stage) {
 		var bypassed atomic.Int64
 		loads := s.meshLoads(dial, address, wantRouted("routed", &bypassed))
-		time.Sleep(time.Second)
+		loads.carry(s, time.Second)
 		end := time.Now().Add(killing)
 		for time.Now().Before(end) {
 			for _, pod := range s.proxies("waypoint") {
@@ -90,7 +90,7 @@ func TestWaypointFailsClosed(t *testing.T) {
 					s.must(process.Kill())
 				}
 			}
-			time.Sleep(100 * time.Millisecond)
+			s.watch(100 * time.Millisecond)
 		}
 		refused := 0
 		for name, run := range loads {
@@ -141,7 +141,7 @@ func TestWaypointGoes(t *testing.T) {
 	s.apply(serviceRoute("HTTPRoute", "a", s.namespace, "name: a", "routed", "name: a"))
 	s.variant(dial, address, "routed", ample)
 	loads := s.meshLoads(dial, address, nil)
-	time.Sleep(time.Second)
+	loads.carry(s, time.Second)
 	start := time.Now()
 	s.must(cluster.Delete(s.ctx, "HTTPRoute", s.namespace, "a"))
 	s.until(ample, "the waypoint to go", func() (string, error) {
@@ -175,7 +175,8 @@ func TestConsumerRoute(t *testing.T) {
 	s.variant(own, address, "", ample)
 	s.variant(other, address, "", ample)
 	ownLoads, otherLoads := s.meshLoads(own, address, nil), s.meshLoads(other, address, nil)
-	time.Sleep(time.Second)
+	ownLoads.carry(s, time.Second)
+	otherLoads.carry(s, time.Second)
 	s.apply(serviceRoute("HTTPRoute", "theirs", consumer, "name: a, namespace: "+s.namespace, "consumer", "name: a, namespace: "+s.namespace))
 	took := s.variant(other, address, "consumer", ample)
 	s.figure("written to enforced, the namespace's first route", took.Seconds(), "s", record.AtMost(appearsWithin.Seconds()))
@@ -189,7 +190,7 @@ func TestConsumerRoute(t *testing.T) {
 	there.part("its waypoint's Gateway deleted, none goes around it", func(s *stage) {
 		var bypassed atomic.Int64
 		loads := s.meshLoads(other, address, wantRouted("consumer", &bypassed))
-		time.Sleep(time.Second)
+		loads.carry(s, time.Second)
 		old := s.proxies("waypoint")
 		start := time.Now()
 		s.must(cluster.Delete(s.ctx, "Gateway", consumer, "waypoint"))
