@@ -25,9 +25,11 @@ build: ## Release binaries of every program
 
 test: lint deny unit ## Everything: format, lints, licences, unit, property and end-to-end tests
 
-lint: ## Format and clippy, warnings denied
+lint: ## Format, clippy and documentation with warnings denied, and which way dependencies point (lint/structure.txt)
 	cargo fmt --all --check
+	@cargo run --quiet --locked -p fairway-lint
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
 deny: $(DENY) ## Dependencies: bans, licences, sources; advisories where their database can be reached
 	$(DENY) --workspace --log-level warn check bans licenses sources
