@@ -16,7 +16,7 @@ CARGO   := ./.ci/cargo
 BUILD   := $(CARGO) build --locked --workspace --examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint deny unit verify fuzz bench build conformance behaviour cluster images harness $(CLUSTER) charts
+.PHONY: help demo test lint deny unit guard verify fuzz bench build conformance behaviour cluster images harness $(CLUSTER) charts
 
 help: ## What can be done here
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ deny: $(DENY) ## Dependencies: bans, licences, sources; advisories where their d
 unit: ## All tests
 	$(CARGO) test --locked --workspace --no-run
 	cargo test --locked --workspace --quiet
+
+guard: ## What a request costs, in allocations and instructions, against bench/guard.json (ARGS=--update writes it; instructions need Valgrind)
+	@$(BUILD) --bin fairway-bench --bin fairway-guard
+	@$(TARGET)/debug/fairway-bench guard $(ARGS)
 
 verify: ## Before a release: all of the above and below, every test of behaviour, with release builds (root; an hour or two)
 	./.ci/run release
