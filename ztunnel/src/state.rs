@@ -2,7 +2,7 @@
 
 use crate::decide::Index;
 use arc_swap::ArcSwap;
-use fairway_config::model::Locality;
+use fairway_balance::Locality;
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -24,7 +24,7 @@ pub enum Inbound {
     Admit,
     /// Let only a probe of the pod's spec through to the application.
     AdmitProbe,
-    /// Refuse it.
+    /// Reset it, or refuse the tunnel with [`InboundRefusal::status`].
     Refuse(InboundRefusal),
 }
 

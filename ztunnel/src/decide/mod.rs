@@ -1,6 +1,6 @@
 //! Decisions about connections: pure functions over an immutable [`Index`]. They return a plan and open no socket.
 
-mod choice;
+mod candidates;
 mod inbound;
 mod index;
 mod outbound;
@@ -8,7 +8,8 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Choice, Reachable};
+pub(crate) use candidates::KnownCandidates;
+pub use candidates::{CandidateEndpoint, CandidateSet};
 pub use inbound::{Client, Inbound, InboundRefusal, inbound, is_probed};
 pub use index::Index;
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};

@@ -3,6 +3,7 @@
 use super::budget::{PendingHandshakes, SocketPermit};
 use super::connector::PodConnector;
 use super::metrics::PlaintextCounters;
+use super::upstreams::Upstreams;
 use super::{Command, Direction, Listeners, Metrics, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::Settings;
 use crate::pod::LocalPod;
@@ -16,13 +17,13 @@ use fairway_runtime::workers::WorkerId;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 /// What all tasks of a worker share.
 pub(crate) struct Worker {
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
     pub(super) metrics: Metrics,
     pub(super) connections: ConnectionTable,
     pods: RefCell<HashMap<*const LocalPod, Rc<WorkerPod>, ahash::RandomState>>,
+    /// The zero of the records' time.
+    epoch: Instant,
 }
 
 /// A pod on this worker: its connection pool, its limits and its counters.
@@ -47,8 +50,8 @@ pub(super) struct WorkerPod {
     pub(super) plaintext: PlaintextCounters,
     /// TLS handshakes of peers that are in progress.
     pub(super) handshakes: PendingHandshakes,
-    /// Open connections of this worker to each endpoint.
-    pub(super) open_connections: RefCell<HashMap<SocketAddr, u32, ahash::RandomState>>,
+    /// The endpoints that the pod connects to.
+    pub(super) upstreams: Upstreams,
 }
 
 /// Runs the worker until [`Command::Stop`].
@@ -150,7 +153,16 @@ impl Worker {
         metrics: Metrics,
         connections: ConnectionTable,
     ) -> Self {
-        Self { id, settings, state, worker_pool, metrics, connections, pods: RefCell::default() }
+        Self {
+            id,
+            settings,
+            state,
+            worker_pool,
+            metrics,
+            connections,
+            pods: RefCell::default(),
+            epoch: Instant::now(),
+        }
     }
 
     fn carry(
@@ -199,7 +211,7 @@ impl Worker {
             windows,
             handshakes: PendingHandshakes::default(),
             plaintext: self.metrics.plaintext_of(pod.key.namespace()),
-            open_connections: RefCell::default(),
+            upstreams: Upstreams::new(self.epoch),
         });
         pods.insert(Arc::as_ptr(pod), local.clone());
         local
