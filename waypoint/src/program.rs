@@ -3,7 +3,8 @@
 use crate::{AccessLogging, Settings, Waypoint};
 use anyhow::Context;
 use clap::ValueEnum;
-use fairway_config::model::{Locality, ObjectName, SpiffeId};
+use fairway_balance::Locality;
+use fairway_config::model::{ObjectName, SpiffeId};
 use fairway_config::stream::client::{self, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};

@@ -1,6 +1,7 @@
 //! What an operator may turn, and the limits that hold when nothing is turned.
 
-use fairway_config::model::{BackendKey, Locality, ObjectName, SpiffeId};
+use fairway_balance::Locality;
+use fairway_config::model::{BackendKey, ObjectName, SpiffeId};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 

@@ -110,7 +110,7 @@ impl Waypoint {
         let applier = Applier {
             settings,
             serving: serving.clone(),
-            registry: Registry::of_proxy(locality),
+            registry: Registry::new(locality),
             tls: TlsBase::new()?,
             bound: BTreeMap::new(),
             next_port: 0,

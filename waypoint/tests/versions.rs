@@ -256,16 +256,8 @@ async fn a_client_that_does_not_read_holds_the_endpoint_back() {
     let mut client = Http1::connect(proxy.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     // It stops when every buffer on the way is full: two pairs of sockets and one read buffer.
-    let mut before = usize::MAX;
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = sent.load(std::sync::atomic::Ordering::SeqCst);
-        if now == before {
-            break;
-        }
-        before = now;
-    }
-    assert!(before < 40_000_000, "{before} bytes are somewhere");
+    let buffered = until_unchanged(&sent).await;
+    assert!(buffered < 40_000_000, "{buffered} bytes are somewhere");
 }
 
 #[tokio::test]

@@ -28,26 +28,26 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How long a listener that is to close waits for the handshakes that the kernel has begun: some round trips.
+/// Time that a closing listener gives the TCP handshakes in progress: several round trips.
 const HANDSHAKES: Duration = Duration::from_millis(200);
-/// The pause while there is no room for another client.
+/// Pause while the proxy has its maximum of clients.
 const BREATH: Duration = Duration::from_millis(50);
-/// Idle connections that make room at a time.
+/// Idle connections that are closed at a time to make room.
 const AT_ONCE: usize = 16;
 
-/// What is known of a connection before its protocol is.
+/// An accepted connection whose protocol is not known yet.
 pub struct Arrival {
-    /// The worker.
+    /// The worker that has accepted the connection.
     pub worker: Rc<Worker>,
-    /// Its state.
+    /// The connection as the drain and the timeouts see it.
     pub connection: Rc<Connection>,
-    /// By which door it came.
+    /// The listener or Service that it was accepted for.
     pub origin: Origin,
-    /// How it came.
+    /// `https` if TLS is terminated here, else `http`.
     pub scheme: Scheme,
-    /// Where it comes from.
+    /// The client, for the choice of endpoints.
     pub caller: Caller,
-    /// Who it proved to be.
+    /// The identity of the client, if it was authenticated by mTLS.
     pub identity: Option<SpiffeId>,
 }
 

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
-/// All open client connections of a worker.
+/// The open client connections of a worker.
 #[derive(Debug)]
 pub struct Connections {
     open: RefCell<Vec<Weak<Connection>>>,
@@ -22,12 +22,12 @@ pub struct Connections {
     phase: Cell<Phase>,
 }
 
-/// A client connection, as those know it who serve it.
+/// The state of a client connection that timeouts and drain need.
 #[derive(Debug)]
 pub struct Connection {
-    /// What is seen on its wire.
+    /// What the byte stream observes.
     pub sight: Rc<Sight>,
-    /// How its requests get on.
+    /// The progress of its requests.
     pub paces: Paces,
     stage: Cell<Stage>,
     requests: Cell<u64>,
@@ -40,7 +40,7 @@ pub struct Connection {
     _share: Option<Share>,
 }
 
-/// How often a connection that has not had a request yet is spared when a worker closes.
+/// How often a draining worker leaves a connection open that has not sent a request yet.
 const SPARED: u32 = 50;
 
 /// How far a connection is.
@@ -48,56 +48,56 @@ const SPARED: u32 = 50;
 pub enum Stage {
     /// In its TLS handshake.
     Handshake,
-    /// HTTP/1.
+    /// HTTP/1: it can be ended after the current response.
     Http1,
-    /// HTTP/2.
+    /// HTTP/2: it can be ended with GOAWAY.
     Http2,
     /// Bytes: a TCP service, or after an upgrade.
     Raw,
 }
 
-/// What a connection is told to do.
+/// An order to a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
-    /// Go on.
+    /// No order: go on.
     #[default]
     None,
-    /// Take no new requests, and end after those in flight.
+    /// Accept no new requests and close after those in flight.
     Finish,
-    /// The client was too slow with a request's head.
+    /// Close: the request's head has not arrived in time.
     TooSlow,
-    /// End at once.
+    /// Close the connection now, also in the middle of a response.
     Stop,
 }
 
-/// What a connection looked like at the last tick, and for how many ticks it has.
+/// The state at the last tick, and for how many ticks it has not changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Quiet {
     requests: u64,
     waiting: Waiting,
     ticks: u32,
-    /// Bytes that the client had taken when this began.
+    /// Bytes that the client had read when this state began.
     taken: u64,
 }
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waiting {
-    /// An endpoint: no limit but the route's.
+    /// A response of the endpoint. Only the route's timeout applies.
     #[default]
     Answer,
-    /// The client's next request.
+    /// The next request of the client.
     Request,
-    /// The rest of a head, or of a handshake.
+    /// The rest of a request's head, or of the TLS handshake.
     RestOfHead,
-    /// The client, to take what it is sent.
+    /// The client, which does not read its response.
     Reader,
 }
 
 // === impl Connections ===
 
 impl Connections {
-    /// None.
+    /// No connections, of a proxy that is not draining.
     pub fn new() -> Self {
         Self {
             open: RefCell::default(),

@@ -33,7 +33,7 @@ struct Pace {
     stopped: bool,
 }
 
-/// What was waited for at the last ticks.
+/// What the request has waited for during the last ticks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Quiet {
     waiting: Waiting,
@@ -43,7 +43,7 @@ struct Quiet {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waiting {
-    /// The endpoint.
+    /// The endpoint, which has not responded yet.
     #[default]
     Endpoint,
     /// The client's body, before anything was answered.
@@ -218,14 +218,14 @@ impl Pace {
     }
 }
 
-/// Whether bytes come fast enough.
+/// Whether a body arrives fast enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
-    /// It is too early to say.
+    /// The observation is too short to decide.
     Unknown,
-    /// They do.
+    /// The rate is sufficient.
     Enough,
-    /// They do not.
+    /// The rate is below the minimum.
     TooLow,
 }
 

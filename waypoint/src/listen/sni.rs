@@ -21,16 +21,16 @@ const FIRST_READ: usize = 2 * 1024;
 /// "unrecognized_name", fatal, in a record of its own (RFC 6066 §3).
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 
-/// Why there is no first message.
+/// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
 enum NoHello {
-    /// The client closed without a word: a check whether somebody listens.
+    /// The client has closed the connection without a byte, as a TCP health check does.
     #[error("the client said nothing")]
     Silent,
-    /// The connection broke, or ended in the middle.
+    /// The connection has failed or ended within the ClientHello.
     #[error("the connection ended within the first TLS message: {0}")]
     Broken(#[from] io::Error),
-    /// It is none.
+    /// The bytes are not a valid ClientHello.
     #[error(transparent)]
     Bad(#[from] BadHello),
 }

@@ -14,23 +14,23 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-/// How long a client may be silent before its endpoint is asked whether it has something to say. What speaks HTTP speaks with
-/// its first round trip; one that is slower costs its endpoint a connection that nothing is sent on.
+/// Time for the client to send its first bytes. Then the endpoint is connected to, because in some protocols the server sends first. An
+/// HTTP client sends with its first round trip; a slower one costs the endpoint a connection without a request.
 const SILENCE: Duration = Duration::from_millis(10);
-/// As much of an endpoint's greeting as is read at once.
+/// Bytes of an endpoint's first message that are read at once.
 const GREETING: usize = 4096;
 
-/// What a client speaks.
+/// The detected protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoken {
-    /// HTTP.
+    /// HTTP of this version.
     Http(Version),
-    /// Something else.
+    /// Another protocol, which is relayed as bytes.
     Other,
 }
 
 impl Arrival {
-    /// Finds out what is spoken, and serves that.
+    /// Detects the protocol and serves it.
     pub(super) async fn serve_unknown(self, mut client: Transport) {
         let (connection, mut ahead) = (self.connection.clone(), Ahead::default());
         let heard = tokio::select! {
@@ -100,7 +100,7 @@ impl Arrival {
     }
 }
 
-/// Who spoke first.
+/// Which side has sent the first bytes.
 enum First {
     Endpoint,
     Client(io::Result<Option<Spoken>>),

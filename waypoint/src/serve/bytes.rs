@@ -9,10 +9,10 @@ use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
-use crate::upstream::endpoint::{EndpointRecord, InFlight};
 use crate::upstream::tls::{Speech, TlsClient};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
+use fairway_balance::{EndpointRecord, InFlight};
 use fairway_hbone::Tunnel;
 use fairway_hbone::copy::{Plain, bidirectional};
 use smallvec::SmallVec;
@@ -96,7 +96,7 @@ pub async fn reach(
         count(&worker.telemetry.counters.upstream_connects);
         match worker.pool.connector().connect(&route, Speech::Bytes).await {
             Ok(Link { io, .. }) => {
-                endpoint.answered(worker.moment(Instant::now()), None);
+                endpoint.record_response(worker.moment(Instant::now()), None);
                 return Ok(Reached { io, in_flight });
             }
             Err(error) => {
@@ -104,7 +104,7 @@ pub async fn reach(
                 tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
                 failed = Reason::from(&error);
                 if failed == Reason::Unreachable {
-                    endpoint.unreachable(worker.moment(Instant::now()));
+                    endpoint.record_connect_failure(worker.moment(Instant::now()));
                 }
             }
         }

@@ -1,14 +1,13 @@
-//! An endpoint for a request: the way to the backend, the choice, and the knocks that the choice asks for.
+//! An endpoint for a request: the way to the backend, the choice, and the active health checks that the choice asks for.
 
 use super::Reason;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Route;
-use crate::upstream::endpoint::EndpointRecord;
-use crate::upstream::knock;
-use crate::upstream::pick::pick;
+use crate::upstream::health_check;
 use crate::upstream::tls::{Speech, TlsClient};
 use crate::worker::{Serving, Worker};
+use fairway_balance::{EndpointRecord, Readmission};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,13 +36,14 @@ pub fn choose<'t>(
     let Destination { cluster, tls, speech, caller } = destination;
     let (from, through) = serving.tables.way_to(cluster, &worker.waypoint_key).ok_or(Reason::NoEndpoint)?;
     let now = worker.moment(Instant::now());
-    let picked = pick(from, caller, &mut *worker.rng.borrow_mut(), now, tried, |endpoint| {
-        knock_at(worker, endpoint.clone(), through, tls.cloned(), speech);
+    let rng = &mut *worker.rng.borrow_mut();
+    let picked = from.pick(caller, now, Readmission::CheckFirst, tried, rng, |endpoint| {
+        check(worker, endpoint.clone(), through, tls.cloned(), speech);
     });
     Ok(Route::new(picked.ok_or(Reason::NoEndpoint)?, through, tls))
 }
 
-fn knock_at(
+fn check(
     worker: &Rc<Worker>,
     endpoint: Arc<EndpointRecord>,
     through: Option<SocketAddr>,
@@ -53,8 +53,8 @@ fn knock_at(
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         let route = Route::new(&endpoint, through, tls.as_ref());
-        if knock::opens(worker.pool.connector(), &route, speech).await {
-            endpoint.knocked(worker.moment(Instant::now()));
+        if health_check::succeeds(worker.pool.connector(), &route, speech).await {
+            endpoint.record_check_success(worker.moment(Instant::now()));
         }
     });
 }

@@ -7,9 +7,9 @@ use crate::body::{Gate, Interim, Progress, Recording, RequestBody, Stream};
 use crate::listen::detect::Version;
 use crate::telemetry::Exchange;
 use crate::upstream::connect::Route;
-use crate::upstream::endpoint::{EndpointRecord, InFlight};
 use crate::upstream::{Lease, Taken, Unsent};
 use crate::worker::{Serving, Worker};
+use fairway_balance::{EndpointRecord, InFlight};
 use fairway_config::model::{AppProtocol, Retry, RouteKind};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -288,7 +288,7 @@ impl Try<'_> {
                     // The first answer on a connection is slow for reasons that have passed.
                     let tells = reused && !response.status().is_server_error();
                     let latency = tells.then(|| now.duration_since(sent));
-                    endpoint.answered(self.worker.moment(now), latency);
+                    endpoint.record_response(self.worker.moment(now), latency);
                     return Ok(Sent::Answered { response, lease: held, taken });
                 }
                 Err(unsent) => unsent,
@@ -317,7 +317,7 @@ impl Try<'_> {
                 Some(same) if reused && body.is_empty() && idempotent && is_closed(&unsent) => parts = same,
                 _ => {
                     if reason == Reason::Broken {
-                        endpoint.broke(self.worker.moment(Instant::now()));
+                        endpoint.record_reset(self.worker.moment(Instant::now()));
                     }
                     return Err(reason);
                 }
@@ -335,7 +335,7 @@ impl Try<'_> {
             tracing::debug!(endpoint = %route.endpoint.address(), %error, "no connection");
             let reason = Reason::from(&error);
             if reason == Reason::Unreachable {
-                route.endpoint.unreachable(self.worker.moment(Instant::now()));
+                route.endpoint.record_connect_failure(self.worker.moment(Instant::now()));
             }
             reason
         })

@@ -1,4 +1,4 @@
-//! Where a connection or a client's datagrams go. Pure: a listener and a name in, a backend out.
+//! The decision about a connection or a client's datagrams. Pure: from a listener and a server name to a backend.
 
 use super::Refusal;
 use crate::table::{BoundListener, CompiledL4Route, Tables};
@@ -7,16 +7,16 @@ use fairway_config::model::{BackendTarget, RouteKey};
 use rand::Rng;
 use std::sync::Arc;
 
-/// Where a connection goes.
+/// The route and the backend of a connection.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The route that says so.
+    /// The route that has decided.
     pub route: RouteKey,
-    /// The backend.
+    /// The backend, drawn by weight.
     pub cluster: Arc<Cluster>,
 }
 
-/// Chooses route and backend.
+/// Chooses the route by `name` (SNI; `None` for TCP and UDP), then a backend by weight.
 pub fn decide(
     tables: &Tables,
     listener: &BoundListener,
@@ -27,7 +27,7 @@ pub fn decide(
     draw(tables, route, rng)
 }
 
-/// Chooses one of a route's backends.
+/// Draws a backend of a route by weight. Fails if the route has none, or the drawn one is not in the configuration.
 pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Refusal> {
     match route.draw(rng).ok_or(Refusal::NoBackend)? {
         BackendTarget::Unresolved(_) => Err(Refusal::UnresolvedBackend),

@@ -5,7 +5,7 @@ use super::access::Sampled;
 use super::metrics::{Counters, add, count};
 use crate::stream::{Carried, Decision, Moved, Refusal};
 use crate::table::BoundListener;
-use crate::upstream::endpoint::EndpointRecord;
+use fairway_balance::EndpointRecord;
 use fairway_config::model::{Generation, ListenerKey, RouteKey, ServiceKey, SpiffeId};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;

@@ -24,6 +24,7 @@ use fairway_waypoint::{Applier, Settings, Waypoint};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub const LISTENER: &str = "shop/gateway/web";
 
@@ -225,12 +226,30 @@ pub fn with_rule(rule: Rule, protocol: AppProtocol, addresses: &[SocketAddr]) ->
     resources
 }
 
-/// Looks until something is so; what is waited for happens on another thread, which says nothing when it has.
-pub async fn wait_for(is_so: impl Fn() -> bool) {
-    let looking = async {
-        while !is_so() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+/// Waits until a condition holds that another thread brings about without a notification. Panics after [`wire::LONG`].
+pub async fn wait_for(holds: impl Fn() -> bool) {
+    let polling = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(2));
+        while !holds() {
+            ticks.tick().await;
         }
     };
-    tokio::time::timeout(wire::LONG, looking).await.expect("it becomes so in time");
+    tokio::time::timeout(wire::LONG, polling).await.expect("the condition holds in time");
+}
+
+/// Waits until a counter has not changed for 300 ms, and returns it. Panics after [`wire::LONG`].
+pub async fn until_unchanged(counter: &AtomicUsize) -> usize {
+    let settling = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(300));
+        let mut before = usize::MAX;
+        loop {
+            ticks.tick().await;
+            let now = counter.load(Ordering::SeqCst);
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    };
+    tokio::time::timeout(wire::LONG, settling).await.expect("the counter settles in time")
 }

@@ -1,10 +1,10 @@
-//! A snapshot with what decisions look up: who has an address, and which endpoints may be chosen.
+//! The configuration as decisions need it: workloads and Services by address, and the candidates of each backend.
 
-use super::choice::{self, Choice, Reachable};
+use super::candidates::{BackendCandidates, CandidateSet};
 use ahash::RandomState;
+use fairway_balance::Locality;
 use fairway_config::model::{
-    BackendKey, Family, Generation, Imprint, Locality, Reach, ResourceKind, Service, ServiceKey, Workload,
-    WorkloadKey,
+    BackendKey, Family, Generation, Reach, ResourceKind, Service, ServiceKey, Workload, WorkloadKey,
 };
 use fairway_config::{Changes, Snapshot};
 use fairway_policy::Authorization;
@@ -12,36 +12,32 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A snapshot, ready to be decided over. Immutable; the next one shares what has not changed.
+/// A snapshot with its lookup tables. Immutable; the next index shares the tables that have not changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Index {
     locality: Locality,
     snapshot: Snapshot,
     pub(super) services: Addresses<ServiceKey>,
     pub(super) workloads: Addresses<WorkloadKey>,
-    reachable: Backends<Arc<[Reachable]>>,
-    /// Of those with session affinity, which are few.
-    imprints: Backends<Arc<[Imprint]>>,
+    candidates: Arc<HashMap<BackendKey, Arc<BackendCandidates>, RandomState>>,
 }
 
-type Backends<T> = Arc<HashMap<BackendKey, T, RandomState>>;
-
-/// Who has an address. Two can for a moment, when a pod takes over the address of one that ended: then the first by name
-/// counts, and if that is the wrong one its identity will not fit.
+/// Holders of each address. An address can have two holders for a moment, when a new pod gets the address of one that has ended.
+/// The first by name is used then; if it is the wrong one, the TLS handshake fails because its identity does not match.
 type Addresses<K> = Arc<HashMap<IpAddr, BTreeSet<K>, RandomState>>;
 
 impl Index {
-    /// One of an empty snapshot, for the pods of a node.
+    /// The index of an empty snapshot, for pods of this locality.
     pub fn empty(locality: Locality) -> Self {
         Self { locality, ..Self::default() }
     }
 
-    /// Builds it from nothing.
+    /// Builds the index of a snapshot from scratch. Equals any sequence of [`Self::update`] that leads to the same snapshot.
     pub fn build(locality: Locality, snapshot: &Snapshot) -> Self {
         Self::empty(locality).update(snapshot, &snapshot.resources().map(|it| it.key()).collect())
     }
 
-    /// The index after a commit. `changes` names everything that differs from the snapshot of this one.
+    /// The index after a commit. `changes` must name every resource that differs between the two snapshots.
     pub fn update(&self, next: &Snapshot, changes: &Changes) -> Self {
         let mut index = self.clone();
         for key in changes {
@@ -66,11 +62,14 @@ impl Index {
                     );
                 }
                 ResourceKind::Endpoints => {
-                    let endpoints = next.endpoints.get(name);
-                    let all = endpoints.map(|it| choice::choosable(it, &self.locality));
-                    let imprints = endpoints.and_then(|it| choice::imprints(it, all.as_deref()?));
-                    put(&mut index.reachable, key.name.clone(), all);
-                    put(&mut index.imprints, key.name.clone(), imprints);
+                    let candidates = Arc::make_mut(&mut index.candidates);
+                    match next.endpoints.get(name) {
+                        Some(endpoints) => {
+                            let of_backend = Arc::new(BackendCandidates::new(endpoints, &self.locality));
+                            candidates.insert(key.name.clone().into(), of_backend);
+                        }
+                        None => drop(candidates.remove(name)),
+                    }
                 }
                 ResourceKind::Listener
                 | ResourceKind::Route
@@ -84,43 +83,43 @@ impl Index {
         index
     }
 
-    /// The number of the snapshot.
+    /// The generation of the snapshot.
     pub fn generation(&self) -> Generation {
         self.snapshot.generation
     }
 
-    /// The snapshot itself.
+    /// The snapshot that the index was built from.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// The pod of this name.
+    /// The workload of this key, if the configuration has it.
     pub fn workload(&self, key: &WorkloadKey) -> Option<&Arc<Workload>> {
         self.snapshot.workloads.get(key)
     }
 
-    /// The pod with this address.
+    /// The workload that has this address.
     pub fn workload_at(&self, ip: IpAddr) -> Option<&Arc<Workload>> {
         self.snapshot.workloads.get(self.workloads.get(&ip)?.first()?)
     }
 
-    /// The Service with this address.
+    /// The Service that has this address.
     pub fn service_at(&self, ip: IpAddr) -> Option<&Arc<Service>> {
         self.snapshot.services.get(self.services.get(&ip)?.first()?)
     }
 
-    /// The endpoints that may be chosen by a client that has dialled an address of this family, or to whom the family is
-    /// the same.
-    pub fn choice(&self, backend: &BackendKey, family: Option<Family>) -> Option<Choice> {
-        Choice::among(self.reachable.get(backend)?, self.imprints.get(backend), family)
+    /// The candidates of a backend for a client that has dialled an address of `family`; of both families without one. `None`
+    /// if there are none.
+    pub fn candidates(&self, backend: &BackendKey, family: Option<Family>) -> Option<CandidateSet> {
+        CandidateSet::of_family(self.candidates.get(backend)?, family)
     }
 
-    /// Whether clients reach a backend on their own node only.
+    /// Whether the backend's Service has `internalTrafficPolicy: Local`.
     pub fn is_local(&self, backend: &BackendKey) -> bool {
         self.snapshot.endpoints.get(backend).is_some_and(|it| it.reach == Reach::Node)
     }
 
-    /// Each authorization that a pod names, with what is known under the name.
+    /// The authorizations that a workload names. `None` for a name that the configuration does not have.
     pub fn authorizations<'a>(
         &'a self,
         workload: &'a Workload,
@@ -130,22 +129,13 @@ impl Index {
     }
 }
 
-fn put<T: Clone>(table: &mut Backends<T>, key: Arc<str>, value: Option<T>) {
-    // Most have nothing there, before and after: then the table stays shared with the index before.
-    match value {
-        Some(value) => drop(Arc::make_mut(table).insert(key.into(), value)),
-        None if table.contains_key(&*key) => drop(Arc::make_mut(table).remove(&*key)),
-        None => {}
-    }
-}
-
 trait Replace<K> {
     fn replace(&mut self, key: K, old: Option<Vec<IpAddr>>, new: Option<Vec<IpAddr>>);
 }
 
 impl<K: Ord + Clone> Replace<K> for Addresses<K> {
     fn replace(&mut self, key: K, old: Option<Vec<IpAddr>>, new: Option<Vec<IpAddr>>) {
-        // Most changes of a pod leave its addresses: then the table stays shared with the index before.
+        // Most changes of a workload keep its addresses. The table then stays shared with the previous index.
         if old == new {
             return;
         }

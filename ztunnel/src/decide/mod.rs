@@ -1,6 +1,6 @@
-//! What is done with a connection: pure functions over an immutable [`Index`], which give a plan and open nothing.
+//! Decisions about connections: pure functions over an immutable [`Index`]. They return a plan and open no socket.
 
-mod choice;
+mod candidates;
 mod inbound;
 mod index;
 mod outbound;
@@ -8,22 +8,23 @@ mod probe;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Choice, Reachable};
+pub(crate) use candidates::KnownCandidates;
+pub use candidates::{CandidateEndpoint, CandidateSet};
 pub use inbound::{Client, Inbound, InboundRefusal, inbound, is_probed};
 pub use index::Index;
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
-pub use probe::{Asked, HEAD_LIMIT, ProbeRefusal, asked, health_check};
+pub use probe::{HEAD_LIMIT, ProbeRefusal, ProbeRequest, classify, health_check};
 
 use std::net::IpAddr;
 
-/// Ports of the tunnel itself in a pod's namespace. What leads to one of them leads back here.
+/// The tunnel's own ports in a pod's network namespace. A connection to one of them would loop.
 const OWN_PORTS: [u16; 3] = [15001, 15006, fairway_hbone::PORT];
 
 fn is_own_port(port: u16) -> bool {
     OWN_PORTS.contains(&port)
 }
 
-/// An address that means "this machine": a connection to it never leaves a pod, so it must not come here.
+/// A loopback or unspecified address. Connections to it never leave the pod, so the rules never redirect one.
 fn is_within_pod(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
 }

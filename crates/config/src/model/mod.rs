@@ -38,7 +38,7 @@ pub use key::{
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
-pub use locality::{Affinity, Family, Hints, Imprint, Locality, Reach};
+pub use locality::{Affinity, Family, Hints, Reach};
 pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch};
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
 pub use pattern::{InvalidPattern, Pattern};
