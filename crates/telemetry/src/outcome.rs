@@ -111,6 +111,17 @@ impl ResponseClass {
         }
     }
 
+    /// The class of a gRPC response, which has the HTTP status 200 whatever became of the call: by its `grpc-status`, as
+    /// the OpenTelemetry conventions tell a server's errors from a client's. None if that is no number.
+    pub fn of_grpc(status: &[u8]) -> Option<Self> {
+        match std::str::from_utf8(status).ok()?.parse().ok()? {
+            0u32 => Some(Self::Success),
+            // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS, and what nobody has defined.
+            2 | 4 | 12..=15 | 17.. => Some(Self::ServerError),
+            1 | 3 | 5..=11 | 16 => Some(Self::ClientError),
+        }
+    }
+
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Informational => 0,
@@ -134,6 +145,44 @@ impl Plaintext {
             Self::Refused => 1,
             Self::Probe => 2,
             Self::Sent => 3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_a_word_of_its_own() {
+        let words: std::collections::BTreeSet<_> = Outcome::LABELS.into_iter().collect();
+        assert_eq!(words.len(), Outcome::LABELS.len());
+        assert_eq!(Outcome::Completed.label(), "completed");
+        assert_eq!(Outcome::Terminated.label(), "terminated");
+    }
+
+    #[test]
+    fn a_response_has_the_class_of_its_status() {
+        let class = |status: u16| ResponseClass::of(StatusCode::from_u16(status).ok());
+        for (status, label) in [(101, "1xx"), (204, "2xx"), (302, "3xx"), (404, "4xx"), (503, "5xx"), (799, "5xx")] {
+            assert_eq!(ResponseClass::LABELS[class(status).index()], label, "{status}");
+        }
+        assert_eq!(ResponseClass::LABELS[ResponseClass::of(None).index()], "none");
+    }
+
+    #[test]
+    fn a_grpc_response_has_the_class_of_its_grpc_status() {
+        for (status, class) in [
+            ("0", Some(ResponseClass::Success)),
+            ("5", Some(ResponseClass::ClientError)),
+            ("8", Some(ResponseClass::ClientError)),
+            ("2", Some(ResponseClass::ServerError)),
+            ("14", Some(ResponseClass::ServerError)),
+            ("99", Some(ResponseClass::ServerError)),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(ResponseClass::of_grpc(status.as_bytes()), class, "{status}");
         }
     }
 }

@@ -33,6 +33,7 @@ pub struct Record {
     kind: Kind,
     started: Instant,
     response: Option<(StatusCode, Instant)>,
+    class: Option<ResponseClass>,
     outcome: Option<Outcome>,
     reason: Option<&'static str>,
     received: u64,
@@ -129,6 +130,7 @@ impl Record {
             kind,
             started: Instant::now(),
             response: None,
+            class: None,
             outcome: None,
             reason: None,
             received: 0,
@@ -174,6 +176,11 @@ impl Record {
     /// The head of the response is there.
     pub fn responded(&mut self, status: StatusCode, at: Instant) {
         self.response = Some((status, at));
+    }
+
+    /// The response is one of gRPC, and ended with this `grpc-status`: that, and not the HTTP status, says what became of it.
+    pub fn grpc_status(&mut self, status: &HeaderValue) {
+        self.class = ResponseClass::of_grpc(status.as_bytes()).or(self.class);
     }
 
     /// The proxy or tunnel itself decides the end, and why: one word.
@@ -229,7 +236,10 @@ impl Record {
     fn count(&self, measured: &Measured) {
         let Recorder { telemetry, worker, .. } = &*self.recorder;
         let result = match self.kind {
-            Kind::Request => ResponseClass::of(measured.status).index(),
+            Kind::Request => match (self.class, measured.status) {
+                (Some(class), Some(StatusCode::OK)) => class.index(),
+                (_, status) => ResponseClass::of(status).index(),
+            },
             Kind::Connection(_) => measured.outcome.index(),
         };
         let tally = match (&self.tally, self.kind) {
