@@ -78,7 +78,7 @@ async fn measure(sandbox: &Sandbox, settings: &Settings) -> anyhow::Result<()> {
     let mut made = Vec::new();
     for (namespace, name, host) in pods {
         let pod = network.add_pod(&format!("{namespace}.{name}"), &[address(host)])?;
-        fairway_ztunnel::register::Client::connect(&folder.path().join("ztunnel.sock"))
+        fairway_ztunnel::registration::Client::connect(&folder.path().join("ztunnel.sock"))
             .await?
             .add(&format!("{namespace}-{name}"), namespace, name, pod.netns_path())
             .await

@@ -2,7 +2,7 @@
 #![no_main]
 
 use fairway_config::model::{HttpProbe, ProbeAction};
-use fairway_ztunnel::decide::{Asked, asked, health_check};
+use fairway_ztunnel::decide::{ProbeRequest, classify, health_check};
 use http::{HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ fuzz_target!(|bytes: &[u8]| {
         ProbeAction::Grpc { service: "shop".into() },
     ];
     for is_over in [false, true] {
-        match asked(&probes, destination, bytes, is_over) {
-            Asked::Unclear => assert!(!is_over && bytes.len() < fairway_ztunnel::decide::HEAD_LIMIT),
-            Asked::Connect => assert!(is_over && bytes.is_empty()),
-            Asked::Http { head } => {
+        match classify(&probes, destination, bytes, is_over) {
+            ProbeRequest::Incomplete => assert!(!is_over && bytes.len() < fairway_ztunnel::decide::HEAD_LIMIT),
+            ProbeRequest::Connect => assert!(is_over && bytes.is_empty()),
+            ProbeRequest::Http { head } => {
                 let head = String::from_utf8(head).expect("the spec's words");
                 let target = head.starts_with("GET / HTTP/1.1\r\nHost: ")
                     || head.starts_with("GET /healthz HTTP/1.1\r\nHost: ");
@@ -32,13 +32,13 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!(head.lines().count() <= 7, "nothing is added: {head}");
                 // What is sent is a probe itself.
                 assert_eq!(
-                    asked(&probes, destination, head.as_bytes(), false),
-                    Asked::Http { head: head.into_bytes() }
+                    classify(&probes, destination, head.as_bytes(), false),
+                    ProbeRequest::Http { head: head.into_bytes() }
                 );
             }
-            Asked::Grpc => assert!(bytes.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
-            Asked::Tls => panic!("the spec has no probe over TLS"),
-            Asked::Refused(refusal) => assert!(refusal.to_string().len() < 4096),
+            ProbeRequest::Grpc => assert!(bytes.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
+            ProbeRequest::Tls => panic!("the spec has no probe over TLS"),
+            ProbeRequest::Refused(refusal) => assert!(refusal.to_string().len() < 4096),
         }
     }
     if let Ok(message) = health_check(&probes, &Method::POST, "/grpc.health.v1.Health/Check", bytes) {

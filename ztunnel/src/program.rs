@@ -1,8 +1,8 @@
-//! The program: one for each node.
+//! The program `fairway-ztunnel`, of which one runs on each node.
 
+use crate::handoff::{Handoff, HandoffGuard, Owner, Ownership};
 use crate::report::Reporter;
-use crate::succession::{Duty, Estate, OnDuty, Successor};
-use crate::{Settings, Ztunnel, register};
+use crate::{Settings, Ztunnel, registration};
 use anyhow::Context;
 use fairway_config::stream::client::{self, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
@@ -96,8 +96,8 @@ pub struct Arguments {
     log: LogSettings,
 }
 
-/// Runs until a signal. Traffic has threads of its own; the runtime this is called in follows the controller and keeps the
-/// pods.
+/// Runs until SIGTERM or SIGINT and then drains. Worker threads carry the traffic; the calling runtime follows the controller and
+/// reconciles the pods. Fails if the arguments, the sockets or the node's namespace cannot be used.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
     descriptors::raise();
@@ -144,39 +144,40 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("--register-socket {}", socket.display()))?;
     }
-    let duty = Duty::in_pod(&arguments.pod);
-    let office = register::Office { pods: ztunnel.pods(), view, duty: duty.clone() };
-    let began = tokio::select! {
-        began = begin(&ztunnel, socket, progress) => Some(began?),
+    let ownership = Ownership::new(&arguments.pod);
+    let handler = registration::Handler { pods: ztunnel.pods(), view, ownership: ownership.clone() };
+    let acquired = tokio::select! {
+        acquired = acquire_registration_socket(&ztunnel, socket, progress) => Some(acquired?),
         name = signals.next() => {
-            tracing::info!("{name}: ending before it began");
+            tracing::info!("{name} during startup: ending");
             None
         }
     };
-    let Some((server, _successor)) = began else { return Ok(ExitCode::SUCCESS) };
-    let registering = tokio::spawn(register::serve(server, office, watch));
-    let found = arguments.node_processes.map(|proc| ztunnel.find_pods(proc, duty.clone()));
-    let reporting = tokio::spawn(when_captured(captured, found, ztunnel.reporter(duty.clone()), controller));
+    let Some((server, _handoff)) = acquired else { return Ok(ExitCode::SUCCESS) };
+    let registering = tokio::spawn(registration::serve(server, handler, watch));
+    let found = arguments.node_processes.map(|proc| ztunnel.find_pods(proc, ownership.clone()));
+    let reporting =
+        tokio::spawn(report_when_captured(captured, found, ztunnel.reporter(ownership.clone()), controller));
 
     let name = signals.next().await;
-    // What a newer tunnel serves already needs no time to be told of; what is left here may need much.
+    // After a handoff, new connections already go to the successor: no linger is needed. Open ones may need a long grace.
     tokio::select! {
-        _ = tokio::time::timeout(arguments.installer_wait, duty.settled()) => {}
-        name = signals.next() => tracing::info!("{name} again: not waiting for the installer"),
+        _ = tokio::time::timeout(arguments.installer_wait, ownership.wait_until_settled()) => {}
+        name = signals.next() => tracing::info!("{name} again: no longer waiting for the installer"),
     }
-    let on_duty = *duty.watch().borrow();
-    let deadlines = match on_duty {
-        OnDuty::This | OnDuty::Nobody => arguments.drain.deadlines(),
-        OnDuty::Next => {
-            // Nor does it come back on duty, when the one after that has taken over and the next one goes.
-            duty.end();
+    let owner = *ownership.watch().borrow();
+    let deadlines = match owner {
+        Owner::This | Owner::Nobody => arguments.drain.deadlines(),
+        Owner::Successor => {
+            // If the successor is succeeded in turn and exits, this process must not become the owner again.
+            ownership.relinquish();
             Deadlines { linger: Duration::ZERO, grace: arguments.hand_over_grace }
         }
     };
-    tracing::info!(linger = ?deadlines.linger, grace = ?deadlines.grace, "{name}: draining; the same again ends at once");
+    tracing::info!(linger = ?deadlines.linger, grace = ?deadlines.grace, "{name}: draining; a second signal ends at once");
     tokio::select! {
         _ = trigger.drain(deadlines) => {}
-        // Dropping the trigger, as this does, tells everybody to stop at once.
+        // Dropping the trigger forces the end of every connection.
         name = signals.next() => tracing::warn!("{name} again: ending at once"),
     }
     following.abort();
@@ -185,42 +186,42 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(if ztunnel.ended().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Gets the registration socket: that of the tunnel which runs here already, with its pods, or a new one.
-async fn begin(
+/// Gets the registration socket: by handoff from the tunnel that runs on this node, or by binding a new one.
+async fn acquire_registration_socket(
     ztunnel: &Ztunnel,
     socket: &Path,
     mut progress: watch::Receiver<client::Progress>,
-) -> anyhow::Result<(register::Server, Option<Successor>)> {
+) -> anyhow::Result<(registration::Server, Option<HandoffGuard>)> {
     let named = || format!("--register-socket {}", socket.display());
     if tokio::net::UnixStream::connect(socket).await.is_err() {
-        return Ok((register::Server::bind(socket).await.with_context(named)?, None));
+        return Ok((registration::Server::bind(socket).await.with_context(named)?, None));
     }
-    tracing::info!("a tunnel runs here already; it goes on until this one can take over");
+    tracing::info!("another tunnel runs on this node; it goes on until this one can take over its pods");
     let _ = progress.wait_for(|progress| progress.generation.0 > 0).await;
     ztunnel.warm_up().await;
-    let taken = match Estate::claim(socket).await {
-        Ok(Some(estate)) => estate.take(&ztunnel.pods()).await.map(Some),
+    let taken = match Handoff::request(socket).await {
+        Ok(Some(handoff)) => handoff.accept(&ztunnel.pods()).await.map(Some),
         Ok(None) => Ok(None),
         Err(error) => Err(error),
     };
     match taken {
         Ok(Some((server, successor))) => Ok((server, Some(successor))),
-        Ok(None) => Ok((register::Server::bind(socket).await.with_context(named)?, None)),
+        Ok(None) => Ok((registration::Server::bind(socket).await.with_context(named)?, None)),
         Err(error) => {
-            tracing::warn!(%error, "the pods are captured anew beside it");
-            Ok((register::Server::replace(socket).await.with_context(named)?, None))
+            tracing::warn!(%error, "the handoff has failed; this tunnel captures the pods anew, beside the running one");
+            Ok((registration::Server::replace(socket).await.with_context(named)?, None))
         }
     }
 }
 
-/// That of the first process.
+/// Opens the network namespace of process 1.
 fn node_namespace(proc: &Path) -> anyhow::Result<Namespace> {
     Namespace::open(proc.join("1/ns/net"))
         .context("--node-processes: it takes the node's PID namespace and CAP_SYS_PTRACE")
 }
 
-/// When the pods that were there at the start are dealt with, this tunnel is ready, and tells the controller from then on.
-async fn when_captured(
+/// Opens the gate when the pods that were there at the start are captured or have failed; then reports to the controller.
+async fn report_when_captured(
     gate: Gate,
     found: Option<watch::Receiver<bool>>,
     reporter: Reporter,

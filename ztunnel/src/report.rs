@@ -1,8 +1,8 @@
-//! What the controller is told of this node's pods: who is in the mesh, and why somebody is not.
+//! Reports to the controller: which pods of this node are captured, and why others are not.
 
 use crate::decide::Index;
+use crate::handoff::Ownership;
 use crate::pod::{FenceStatus, PodState, PodStatus};
-use crate::succession::Duty;
 use crate::view::View;
 use fairway_config::capture::capture_client::CaptureClient;
 use fairway_config::capture::{CaptureReport, CaptureState, Fence, PodCapture};
@@ -14,60 +14,64 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often it is seen whether there is something new to say.
-const LOOK: Duration = Duration::from_millis(250);
-/// When it is said again though nothing is new: somebody may have forgotten it.
-const AGAIN: Duration = Duration::from_secs(60);
-/// The pause after it could not be said.
-const AFTER_FAILURE: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Interval at which the reporter looks for changes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// An unchanged report is sent again after this time, because a new leader has not received it.
+const RESEND_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause after a failed report.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// Time for the controller to answer one report.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Tells the controller, as long as this tunnel is on duty.
+/// Sends the reports of one node, while this process owns its pods.
 pub(crate) struct Reporter {
     pub(crate) node: Arc<str>,
     pub(crate) view: View,
-    pub(crate) duty: Duty,
+    pub(crate) ownership: Ownership,
 }
 
 // === impl Reporter ===
 
 impl Reporter {
-    /// Runs for ever.
+    /// Runs forever.
     pub(crate) async fn run(self, controller: ControllerChannel) -> Infallible {
         let mut client = CaptureClient::new(controller.into_service());
-        let mut said: Option<(Vec<PodCapture>, Instant)> = None;
+        let mut sent: Option<(Vec<PodCapture>, Instant)> = None;
         let mut failure = None;
         loop {
-            self.duty.ours().await;
+            self.ownership.wait_until_owner().await;
             let pods = pods(&self.view.state.load(), &self.node, &self.view.pods());
-            if said.as_ref().is_some_and(|(said, at)| *said == pods && at.elapsed() < AGAIN) {
-                sleep(LOOK).await;
+            if sent.as_ref().is_some_and(|(sent, at)| *sent == pods && at.elapsed() < RESEND_INTERVAL) {
+                sleep(CHECK_INTERVAL).await;
                 continue;
             }
             let report = CaptureReport { node: self.node.to_string(), pods: pods.clone() };
-            match timeout(PATIENCE, client.report(report)).await {
+            match timeout(TIMEOUT, client.report(report)).await {
                 Ok(Ok(_)) => {
-                    said = Some((pods, Instant::now()));
+                    sent = Some((pods, Instant::now()));
                     failure = None;
                 }
                 error => {
                     let error = match error {
                         Ok(Err(status)) => status.to_string(),
-                        _ => "it takes too long".to_owned(),
+                        _ => format!("no answer within {} s", TIMEOUT.as_secs()),
                     };
-                    // Said once, not at every try.
+                    // Logged once, not at each attempt.
                     if failure.as_ref() != Some(&error) {
-                        tracing::warn!(error, "the controller cannot be told which pods are captured");
+                        tracing::warn!(
+                            error,
+                            "the controller cannot be told which pods are captured; trying again"
+                        );
                         failure = Some(error);
                     }
-                    sleep(AFTER_FAILURE).await;
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 }
 
-/// What there is to say. In the order of names, so that two reports of the same are equal.
+/// The report, sorted by name so that two reports can be compared.
 fn pods(index: &Index, node: &str, registered: &[PodStatus]) -> Vec<PodCapture> {
     let registered: HashMap<&str, &PodStatus> = registered.iter().map(|it| (&*it.uid, it)).collect();
     let workloads = index.snapshot().workloads.values().filter(|it| &*it.node == node);
@@ -86,7 +90,7 @@ fn pod(workload: &Workload, status: Option<&PodStatus>) -> Option<PodCapture> {
             (CaptureState::Missing, status.and_then(|it| it.reason.clone()).unwrap_or_default())
         }
         (Mesh::Outside, Some(aside)) => {
-            let (state, why) = aside_of(aside);
+            let (state, why) = describe_aside(aside);
             (state, why.to_owned())
         }
         // On its way out of the mesh.
@@ -111,7 +115,7 @@ fn pod(workload: &Workload, status: Option<&PodStatus>) -> Option<PodCapture> {
     })
 }
 
-fn aside_of(aside: Aside) -> (CaptureState, &'static str) {
+fn describe_aside(aside: Aside) -> (CaptureState, &'static str) {
     match aside {
         Aside::HostNetwork => (
             CaptureState::HostNetwork,

@@ -1,4 +1,4 @@
-//! What a tunnel is told when it starts.
+//! The settings of a tunnel.
 
 use fairway_config::model::Locality;
 use fairway_hbone::{client, server};
@@ -9,83 +9,84 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a tunnel is told when it starts.
+/// The settings of a tunnel. They do not change while it runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The name of its node; only pods of this node can be registered.
+    /// The name of the node, as its Node object has it. Only pods of this node can be registered.
     pub node: Arc<str>,
-    /// The zone of that.
+    /// The node's label `topology.kubernetes.io/zone`.
     pub zone: Option<String>,
-    /// Threads that carry traffic.
+    /// Number of threads that carry traffic.
     pub workers: NonZeroUsize,
-    /// How long each phase of its end may last.
+    /// How long each phase of a drain may last.
     pub deadlines: Deadlines,
-    /// How long a connection waits for its pod's identity; then it is refused.
-    pub identity_wait: Duration,
-    /// How long a pod's program may take to accept a connection.
-    pub program_wait: Duration,
-    /// How long a connection waits for the tunnel of the far end's node: it may be starting again, or the pod be just
-    /// joining the mesh.
-    pub peer_wait: Duration,
-    /// How long the registration of a pod waits for the configuration to say what it is.
-    pub registration_wait: Duration,
-    /// How long the word of whoever registers a pod counts for more than a configuration that says otherwise: the longest
-    /// that one may lag behind.
-    pub claim_counts: Duration,
-    /// How often the rules in a pod are looked at.
-    pub inspect_every: Duration,
-    /// How long a pod that left the mesh is still to be reached through the tunnel: by those who have not heard of it.
-    pub release_not_before: Duration,
-    /// How long the connections of a pod that left the mesh may go on through the tunnel.
-    pub release_after: Duration,
-    /// The node's own network namespace: never captured, and whence kubelet's probes come.
+    /// How long a connection waits for its pod's certificate, or for the configuration to know the pod. Then it is refused.
+    pub identity_timeout: Duration,
+    /// How long the application in a pod may take to accept a connection.
+    pub program_timeout: Duration,
+    /// How long a connection waits for the tunnel of the peer's node, which may be restarting or about to capture the peer.
+    pub peer_timeout: Duration,
+    /// How long a registration waits for the configuration to know the pod. Then it fails.
+    pub registration_timeout: Duration,
+    /// How long [`Claim::Meshed`](crate::Claim::Meshed) overrides the configuration: the longest that a configuration may lag
+    /// behind the API server.
+    pub claim_validity: Duration,
+    /// Interval between inspections of the rules in each pod.
+    pub rule_check_interval: Duration,
+    /// How long a pod that has left the mesh still accepts connections through the tunnel, from peers with an older
+    /// configuration.
+    pub release_linger: Duration,
+    /// How long open connections of a pod that has left the mesh may go on through the tunnel.
+    pub release_timeout: Duration,
+    /// The node's own network namespace: it is never captured, and kubelet's probes come from it. Without it, probes are treated
+    /// like any other plaintext.
     pub node_namespace: Option<Namespace>,
-    /// Sockets that are accepted for one pod at a time; never more than a quarter of the open files there may be.
-    pub pod_sockets: usize,
-    /// Handshakes of peers that are under way at one pod, on one thread; the oldest gives way to a new one.
-    pub pod_handshakes: usize,
-    /// Limits of tunnels that are opened.
+    /// Accepted sockets that one pod may have at a time. A quarter of the limit of open files is a further bound.
+    pub max_pod_sockets: usize,
+    /// TLS handshakes that may be in progress at one pod, on one worker. A further one aborts the oldest.
+    pub max_pod_handshakes: usize,
+    /// Limits and timeouts of HBONE connections that this tunnel opens.
     pub client: client::Settings,
-    /// Limits of tunnels that are accepted.
+    /// Limits and timeouts of HBONE connections that this tunnel accepts.
     pub server: server::Settings,
 }
 
 impl Settings {
-    /// What fits most nodes.
+    /// The defaults, for the node of this name.
     pub fn new(node: impl Into<Arc<str>>) -> Self {
         Self {
             node: node.into(),
             zone: None,
             workers: fairway_runtime::workers::default_count(),
             deadlines: Deadlines { linger: Duration::from_secs(2), grace: Duration::from_secs(25) },
-            identity_wait: Duration::from_secs(5),
-            program_wait: Duration::from_secs(5),
-            peer_wait: Duration::from_secs(5),
-            registration_wait: Duration::from_secs(5),
-            claim_counts: Duration::from_secs(15),
-            inspect_every: Duration::from_secs(3),
-            release_not_before: Duration::from_secs(5),
-            release_after: Duration::from_secs(60),
+            identity_timeout: Duration::from_secs(5),
+            program_timeout: Duration::from_secs(5),
+            peer_timeout: Duration::from_secs(5),
+            registration_timeout: Duration::from_secs(5),
+            claim_validity: Duration::from_secs(15),
+            rule_check_interval: Duration::from_secs(3),
+            release_linger: Duration::from_secs(5),
+            release_timeout: Duration::from_secs(60),
             node_namespace: None,
-            pod_sockets: 16 * 1024,
-            pod_handshakes: 128,
+            max_pod_sockets: 16 * 1024,
+            max_pod_handshakes: 128,
             client: client::Settings::default(),
             server: server::Settings::default(),
         }
     }
 
-    /// Where its pods are.
+    /// The locality of the node's pods.
     pub(crate) fn locality(&self) -> Locality {
         Locality::new(Some(self.node.to_string()), self.zone.clone())
     }
 
-    /// Whether a namespace is the node's, and not a pod's.
-    pub(crate) fn is_the_nodes(&self, namespace: &Namespace) -> bool {
+    /// Whether `namespace` is the node's own.
+    pub(crate) fn is_node_namespace(&self, namespace: &Namespace) -> bool {
         self.node_namespace.as_ref() == Some(namespace)
     }
 
-    /// The numbers the rules in a pod are made of.
-    pub(crate) fn rules(&self) -> CaptureRules {
+    /// The ports and marks of the capture rules.
+    pub(crate) fn capture_rules(&self) -> CaptureRules {
         CaptureRules::default()
     }
 }

@@ -7,21 +7,21 @@ use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What is in force, for all threads. Cheap to clone.
+/// The configuration in force, for all threads. Clones share the same state.
 #[derive(Clone, Debug)]
 pub struct State {
     index: Arc<ArcSwap<Index>>,
     changed: watch::Receiver<()>,
 }
 
-/// Puts configurations in force.
+/// Applies each commit: builds the next index and replaces the current one.
 #[derive(Debug)]
 pub struct Applier {
     index: Arc<ArcSwap<Index>>,
     changed: watch::Sender<()>,
 }
 
-/// Nothing in force yet on a node there, and what puts something there.
+/// An empty configuration for a node of this locality, and its applier.
 pub fn channel(locality: Locality) -> (Applier, State) {
     let index = Arc::new(ArcSwap::from_pointee(Index::empty(locality)));
     let (sender, changed) = watch::channel(());
@@ -29,12 +29,12 @@ pub fn channel(locality: Locality) -> (Applier, State) {
 }
 
 impl State {
-    /// What is in force now; a connection asks once and decides by that.
+    /// The current index. A connection loads it once and decides by it.
     pub fn load(&self) -> Arc<Index> {
         self.index.load_full()
     }
 
-    /// Marks the changes up to now as seen; then `changed` waits for the next.
+    /// A receiver that is notified at each commit from now on.
     pub fn watch(&self) -> watch::Receiver<()> {
         self.changed.clone()
     }
@@ -42,7 +42,7 @@ impl State {
 
 impl Apply for Applier {
     fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
-        // What this proxy cannot reach (an unknown authorization, a waypoint without endpoints) it refuses per connection.
+        // Nothing is rejected here: a missing authorization or a waypoint without endpoints refuses connections one by one.
         let index = self.index.load().update(next, changes);
         self.index.store(Arc::new(index));
         self.changed.send_replace(());

@@ -1,4 +1,4 @@
-//! What the tunnel shows of itself on its admin port.
+//! What the admin port shows: pods, open connections, and the configuration in force.
 
 use crate::pod::PodStatus;
 use crate::state::State;
@@ -12,50 +12,50 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
-/// What the tunnel shows of itself. Cheap to clone.
+/// What the admin port shows. Clones share the same state.
 #[derive(Clone)]
 pub struct View {
     pub(crate) state: State,
     pub(crate) pods: PodTable,
-    pub(crate) journals: Arc<[Journal]>,
+    pub(crate) connections: Arc<[ConnectionTable]>,
 }
 
-/// A connection that is open.
+/// An open connection or tunnel, as `/connections` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConnectionView {
     /// `outbound`, `inbound` or `plaintext`.
     pub direction: &'static str,
-    /// The local pod.
+    /// `<namespace>/<name>` of the local pod.
     pub pod: String,
-    /// Who connected.
+    /// The address of the client.
     pub client: SocketAddr,
-    /// What was dialled.
+    /// The original destination; for a tunnel, its authority.
     pub destination: Option<SocketAddr>,
-    /// Whose identity this end has, if that is known yet.
+    /// SPIFFE id of the local pod, if the configuration knows the pod.
     pub local: Option<SpiffeId>,
-    /// Whose the far end has; none for plaintext.
+    /// SPIFFE id of the peer. `None` for plaintext.
     pub peer: Option<SpiffeId>,
-    /// How long it has been open.
+    /// Seconds since the connection was accepted.
     pub seconds: u64,
 }
 
 impl View {
-    /// `/pods`
+    /// The registered pods, in the order of their uids (`/pods`).
     pub fn pods(&self) -> Vec<PodStatus> {
         self.pods.all()
     }
 
-    /// The network namespace that a pod was last seen in.
+    /// The network namespace of a pod's latest sandbox.
     pub(crate) fn namespace_of(&self, uid: &str) -> Option<NamespaceId> {
         lock(&self.pods.0).get(uid).and_then(|status| lock(status).namespace)
     }
 
-    /// `/connections`
+    /// The open connections and tunnels of all workers, in no order (`/connections`).
     pub fn connections(&self) -> Vec<ConnectionView> {
-        self.journals.iter().flat_map(Journal::open).collect()
+        self.connections.iter().flat_map(ConnectionTable::open).collect()
     }
 
-    /// `/config`: what is in force, in short.
+    /// The configuration in force, abridged (`/config`).
     pub fn config(&self) -> serde_json::Value {
         let index = self.state.load();
         let snapshot = index.snapshot();
@@ -92,15 +92,15 @@ impl View {
     }
 }
 
-/// Every registered pod's status. Locked for a look only, never on a connection's way.
+/// The status of every registered pod. The lock is held briefly, and never on the path of a connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PodTable(Arc<Mutex<BTreeMap<Arc<str>, Status>>>);
+pub(crate) struct PodTable(Arc<Mutex<BTreeMap<Arc<str>, SharedStatus>>>);
 
-/// A pod's line in the table, which its keeper writes.
-pub(crate) type Status = Arc<Mutex<PodStatus>>;
+/// The status of one pod, written by its reconciler.
+pub(crate) type SharedStatus = Arc<Mutex<PodStatus>>;
 
 impl PodTable {
-    pub(crate) fn add(&self, uid: &Arc<str>, key: &WorkloadKey) -> Status {
+    pub(crate) fn add(&self, uid: &Arc<str>, key: &WorkloadKey) -> SharedStatus {
         let status = Arc::new(Mutex::new(PodStatus {
             uid: uid.clone(),
             pod: key.as_arc(),
@@ -128,9 +128,9 @@ impl PodTable {
     }
 }
 
-/// The open connections of one worker. Its lock is contended only while somebody looks at `/connections`.
+/// The open connections of one worker. The lock is contended only while `/connections` is read.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Journal(Arc<Mutex<Open>>);
+pub(crate) struct ConnectionTable(Arc<Mutex<Open>>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -138,8 +138,8 @@ struct Open {
     connections: HashMap<u64, (Instant, ConnectionView), ahash::RandomState>,
 }
 
-impl Journal {
-    pub(crate) fn enter(&self, since: Instant, connection: ConnectionView) -> u64 {
+impl ConnectionTable {
+    pub(crate) fn insert(&self, since: Instant, connection: ConnectionView) -> u64 {
         let mut open = lock(&self.0);
         let number = open.next;
         open.next += 1;
@@ -147,7 +147,7 @@ impl Journal {
         number
     }
 
-    pub(crate) fn leave(&self, number: u64) {
+    pub(crate) fn remove(&self, number: u64) {
         lock(&self.0).connections.remove(&number);
     }
 

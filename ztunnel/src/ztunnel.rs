@@ -1,12 +1,12 @@
-//! The tunnel, put together.
+//! The tunnel as a whole: its threads, its pods and its configuration.
 
+use crate::handoff::Ownership;
 use crate::pod::find::Finder;
 use crate::pod::{PodEvent, Registry};
-use crate::proxy::{self, Fleet, Metrics, Worker};
+use crate::proxy::{self, Metrics, Worker, WorkerPool};
 use crate::report::Reporter;
 use crate::state::{self, Applier};
-use crate::succession::Duty;
-use crate::view::{Journal, PodTable, View};
+use crate::view::{ConnectionTable, PodTable, View};
 use crate::{Settings, pod};
 use fairway_config::model::Mesh;
 use fairway_identity::Identities;
@@ -19,11 +19,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// A running tunnel.
+/// A running tunnel. Dropping it stops the workers without a drain.
 pub struct Ztunnel {
     pods: mpsc::Sender<PodEvent>,
     view: View,
-    fleet: Fleet,
+    worker_pool: WorkerPool,
     workers: Workers,
     registry: JoinHandle<()>,
     settings: Arc<Settings>,
@@ -32,8 +32,9 @@ pub struct Ztunnel {
 }
 
 impl Ztunnel {
-    /// Starts the threads; nothing is captured before a configuration is applied and a pod registered. Call it inside a
-    /// runtime, where the work that carries no traffic is done. It ends as `drain` says.
+    /// Starts the worker threads. Nothing is captured until a configuration is applied and a pod is registered. Must be called
+    /// inside a Tokio runtime, which then runs the pods' reconcilers. Follows `drain` to its end. Fails if a thread cannot be
+    /// started.
     pub fn start(
         settings: Settings,
         identities: Identities,
@@ -45,71 +46,76 @@ impl Ztunnel {
         let metrics = metrics.with_registry(Metrics::new);
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();
-        let fleet = Fleet::new(inboxes);
-        let journals: Arc<[Journal]> = receivers.iter().map(|_| Journal::default()).collect();
-        let view = View { state: state.clone(), pods: PodTable::default(), journals: journals.clone() };
-        // Each worker takes its own end once, when its thread starts.
+        let worker_pool = WorkerPool::new(inboxes);
+        let connections: Arc<[ConnectionTable]> =
+            receivers.iter().map(|_| ConnectionTable::default()).collect();
+        let view = View { state: state.clone(), pods: PodTable::default(), connections: connections.clone() };
+        // Each worker takes its own receiver once, when its thread starts.
         let receivers = Arc::new(Mutex::new(receivers.into_iter().map(Some).collect::<Vec<_>>()));
-        let parts = (settings.clone(), state.clone(), fleet.clone());
+        let parts = (settings.clone(), state.clone(), worker_pool.clone());
         let workers = Workers::start("ztunnel", settings.workers, move |WorkerId(number)| {
             let inbox = {
                 let mut receivers = receivers.lock().unwrap_or_else(PoisonError::into_inner);
                 receivers.get_mut(number).and_then(Option::take)
             };
-            let journal = journals.get(number).cloned().unwrap_or_default();
-            let (settings, state, fleet) = parts.clone();
-            let worker = Worker::new(WorkerId(number), settings, state, fleet, metrics.clone(), journal);
+            let connections = connections.get(number).cloned().unwrap_or_default();
+            let (settings, state, worker_pool) = parts.clone();
+            let worker =
+                Worker::new(WorkerId(number), settings, state, worker_pool, metrics.clone(), connections);
             async move {
                 if let Some(inbox) = inbox {
                     proxy::run(Rc::new(worker), inbox).await;
                 }
             }
         })?;
-        let surroundings = pod::Surroundings {
+        let context = pod::ReconcilerContext {
             settings: settings.clone(),
             state,
             identities: identities.clone(),
-            fleet: fleet.clone(),
+            worker_pool: worker_pool.clone(),
             drain: drain.clone(),
         };
         let (pods, events) = mpsc::channel(64);
-        let registry = tokio::spawn(Registry::new(surroundings, view.pods.clone()).run(events, drain));
-        Ok((Self { pods, view, fleet, workers, registry, settings, identities, finding: None }, applier))
+        let registry = tokio::spawn(Registry::new(context, view.pods.clone()).run(events, drain));
+        Ok((
+            Self { pods, view, worker_pool, workers, registry, settings, identities, finding: None },
+            applier,
+        ))
     }
 
-    /// Where pods are registered.
+    /// The channel to the pod registry.
     pub fn pods(&self) -> mpsc::Sender<PodEvent> {
         self.pods.clone()
     }
 
-    /// What it shows of itself.
+    /// The state that the admin port shows.
     pub fn view(&self) -> View {
         self.view.clone()
     }
 
-    /// Looks for pods that nobody registers among the processes below `proc`, as long as this tunnel is on duty. The answer
-    /// turns true when those that were there at the start are captured, or cannot be.
-    pub fn find_pods(&mut self, proc: PathBuf, duty: Duty) -> watch::Receiver<bool> {
+    /// Starts the discovery of unregistered pods among the processes below `proc`, while this process owns the node's pods. The
+    /// receiver becomes `true` when the pods that were there at the start are captured or have failed.
+    pub fn find_pods(&mut self, proc: PathBuf, ownership: Ownership) -> watch::Receiver<bool> {
         let (first, found) = watch::channel(false);
         let finder = Finder {
             settings: self.settings.clone(),
             state: self.view.state.clone(),
             pods: self.pods.clone(),
             table: self.view.pods.clone(),
-            duty,
+            ownership,
             proc,
         };
         self.finding = Some(tokio::spawn(finder.run(first)));
         found
     }
 
-    /// Who tells the controller which pods are captured, as long as this tunnel is on duty.
-    pub(crate) fn reporter(&self, duty: Duty) -> Reporter {
-        Reporter { node: self.settings.node.clone(), view: self.view.clone(), duty }
+    /// Reports to the controller which pods are captured, while this process owns them.
+    pub(crate) fn reporter(&self, ownership: Ownership) -> Reporter {
+        Reporter { node: self.settings.node.clone(), view: self.view.clone(), ownership }
     }
 
-    /// Gets the identities of this node's captured pods, so that no connection has to wait for one when the pods are
-    /// taken over. Waits for them only so long.
+    /// Requests the certificates of this node's captured pods, so that no connection waits for one after a handoff. Returns
+    /// after [`Settings::identity_timeout`] at the latest.
     pub async fn warm_up(&self) {
         let index = self.view.state.load();
         let captured = index.snapshot().workloads.values().filter(|it| it.mesh != Mesh::Outside);
@@ -120,18 +126,18 @@ impl Ztunnel {
                 handle.ready().await;
             }
         };
-        if tokio::time::timeout(self.settings.identity_wait, ready).await.is_err() {
-            tracing::warn!("not every identity came in time; connections wait for theirs");
+        if tokio::time::timeout(self.settings.identity_timeout, ready).await.is_err() {
+            tracing::warn!("not every certificate was issued in time; connections wait for theirs");
         }
     }
 
-    /// Waits for the end: every connection done or cut off, every thread ended. `false` if one of them panicked.
+    /// Waits until every connection has ended or was cut off and every thread has ended. `false` if a thread has panicked.
     pub async fn ended(self) -> bool {
         if let Some(finding) = &self.finding {
             finding.abort();
         }
         let well = self.registry.await.is_ok();
-        self.fleet.stop();
+        self.worker_pool.stop();
         self.workers.join().await && well
     }
 }

@@ -223,8 +223,8 @@ impl Stage {
         address
     }
 
-    async fn node_agent(&self) -> anyhow::Result<fairway_ztunnel::register::Client> {
-        Ok(fairway_ztunnel::register::Client::connect(&self.socket("ztunnel.sock")).await?)
+    async fn node_agent(&self) -> anyhow::Result<fairway_ztunnel::registration::Client> {
+        Ok(fairway_ztunnel::registration::Client::connect(&self.socket("ztunnel.sock")).await?)
     }
 
     fn socket(&self, name: &str) -> PathBuf {

@@ -1,5 +1,5 @@
-//! As much of a client of the API server as two questions need. It starts in a millisecond, which a plugin that is run for
-//! every pod should.
+//! A minimal client of the API server, for two GET requests and one POST. It starts within a millisecond, because the plugin runs
+//! once for each pod.
 
 use super::credentials::Credentials;
 use http::{Method, Request, StatusCode, header};
@@ -18,46 +18,46 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// For one answer, from the connecting on.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// No object that is asked for is larger.
-const LIMIT: usize = 4 << 20;
-/// Only the metadata of an object: its spec is not needed, and may be large.
+/// Time for one request, including the connection.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of the longest response.
+const RESPONSE_LIMIT: usize = 4 << 20;
+/// Requests only an object's metadata. The spec is not needed and may be large.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// The API server.
+/// A client of the API server. It opens a connection for each request.
 #[derive(Clone)]
 pub struct ApiServer {
     credentials: Credentials,
 }
 
-/// Why there is no answer.
+/// Why a request to the API server has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// It cannot be reached, or is not the one it should be.
+    /// The connection, the TLS handshake or the exchange has failed, or has taken more than 5 seconds.
     #[error("the API server at {server} cannot be reached: {why}")]
     Unreachable {
-        /// `host:port`
+        /// `host:port` of the API server.
         server: String,
-        /// Why.
+        /// The cause.
         why: String,
     },
-    /// It says no.
+    /// The status of the response is not a success.
     #[error("the API server says {status} to {what}{}", .message.as_deref().map(|it| format!(": {it}")).unwrap_or_default())]
     Refused {
-        /// The status.
+        /// The HTTP status.
         status: StatusCode,
-        /// What was asked.
+        /// Method and path of the request.
         what: String,
-        /// What it says.
+        /// `message` of the returned Status object, if there is one.
         message: Option<String>,
     },
-    /// What it answers is not understood.
+    /// The body of a successful response is not the expected object.
     #[error("the API server's answer to {what} is not understood: {why}")]
     Answer {
-        /// What was asked.
+        /// Method and path of the request.
         what: String,
-        /// Why not.
+        /// What is wrong with the body.
         why: String,
     },
 }
@@ -65,22 +65,22 @@ pub enum ApiError {
 // === impl ApiServer ===
 
 impl ApiServer {
-    /// With these credentials; connects when it is asked something.
+    /// A client with these credentials. Connects at the first request.
     pub fn new(credentials: Credentials) -> Self {
         Self { credentials }
     }
 
-    /// Gets an object's metadata.
+    /// Gets the metadata of the object at `path`.
     pub async fn metadata<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        self.ask(Method::GET, path, METADATA, Vec::new()).await
+        self.send(Method::GET, path, METADATA, Vec::new()).await
     }
 
-    /// Posts something and gets what becomes of it.
+    /// Posts `body` (JSON) to `path` and returns the created object.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ApiError> {
-        self.ask(Method::POST, path, "application/json", body).await
+        self.send(Method::POST, path, "application/json", body).await
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -92,8 +92,8 @@ impl ApiServer {
             let stream = self.connect().await?;
             self.exchange(stream, method, path, accept, body).await
         };
-        let late = || self.unreachable("it takes too long");
-        let (status, answer) = timeout(PATIENCE, asking).await.map_err(|_| late())??;
+        let late = || self.unreachable(format_args!("no answer within {} s", TIMEOUT.as_secs()));
+        let (status, answer) = timeout(TIMEOUT, asking).await.map_err(|_| late())??;
         if !status.is_success() {
             return Err(ApiError::Refused { status, what, message: message(&answer) });
         }
@@ -151,7 +151,7 @@ impl ApiServer {
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
         let status = response.status();
-        let answer = Limited::new(response.into_body(), LIMIT).collect().await;
+        let answer = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await;
         Ok((status, answer.map_err(|error| unreachable(&error))?.to_bytes()))
     }
 
@@ -163,7 +163,7 @@ impl ApiServer {
 // === impl ApiError ===
 
 impl ApiError {
-    /// The status of a refusal.
+    /// The HTTP status, if the API server has refused the request.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused { status, .. } => Some(*status),
@@ -172,7 +172,7 @@ impl ApiError {
     }
 }
 
-/// What the API server says of its refusal.
+/// The message in a Status object.
 fn message(answer: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Status {

@@ -1,91 +1,91 @@
-//! The network configuration that the container runtime uses, with our plugin at its end. Pure.
+//! The network configuration with our plugin at the end of the chain. Pure.
 //!
-//! The runtime takes the first file of its directory, by name. Ours is made out of the first of the others' and is called
-//! so that it comes before: what it says of other plugins is theirs, to the byte. Their file stays as it is. If they
-//! write it anew, nobody starts a pod without our plugin meanwhile; and if the node boots, our file is there before any
-//! program of ours runs.
+//! The runtime uses the first file of its directory, by name. Our file is generated from the first file of another CNI, has a name
+//! that sorts before it, and keeps the entries of the other plugins byte for byte. The other file stays unchanged. If its owner
+//! writes it again, no pod starts without our plugin meanwhile. After a boot our file is there before our pods run.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// What our file is called: the first that comes before everybody else's.
+/// Names of our file, in order of preference. The first that sorts before the other files is used.
 const NAMES: [&str; 2] = ["00-fairway.conflist", "0-fairway.conflist"];
-/// What the runtime takes for a configuration.
-const ENDINGS: [&str; 3] = [".conf", ".conflist", ".json"];
-/// The keys of a file with one plugin that belong to the list and not to the plugin.
-const OF_THE_LIST: [&str; 4] = ["cniVersion", "name", "disableCheck", "disableGC"];
+/// Extensions of the files that the runtime reads.
+const EXTENSIONS: [&str; 3] = [".conf", ".conflist", ".json"];
+/// Keys of a single-plugin file that belong to the list, not to the plugin.
+const LIST_KEYS: [&str; 4] = ["cniVersion", "name", "disableCheck", "disableGC"];
 
-/// Our plugin's name, in a configuration and among the programs.
+/// Our plugin's type in a configuration, which is also the name of its executable.
 pub const PLUGIN: &str = "fairway-cni";
 
 /// A file of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Its name, without the directory.
+    /// The name of the file, without its directory.
     pub name: String,
-    /// What is in it.
+    /// The content of the file.
     pub text: String,
 }
 
-/// What is to be done with our file.
+/// The next change to the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// It is as it should be, or there is nothing to add to yet and no file of ours.
+    /// Our file is up to date, or there is no configuration to extend yet.
     Nothing,
-    /// Write it.
+    /// Write this file.
     Write(File),
-    /// There is nobody else's file any more.
+    /// Remove our file of this name: the one that it was generated from is gone, or our file has another name now.
     Remove(String),
 }
 
-/// Why our plugin cannot be added.
+/// Why our plugin cannot be added to the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConflistError {
-    /// The runtime would not take it either.
+    /// The first file is invalid; the runtime would reject it, too.
     #[error("{name}: {why}")]
     Unreadable {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// What is wrong.
+        /// What is wrong with it.
         why: String,
     },
-    /// No name of ours comes before it.
-    #[error("{0} comes before every name we could take; rename it")]
+    /// The other file sorts before each of our names.
+    #[error("{0} comes before every name that Fairway's file could have; rename it")]
     ComesFirst(String),
 }
 
-/// Whether a file is ours.
+/// Whether `name` is one of our file names.
 pub fn is_ours(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// What is to be done, from what is in the directory. `entry` is our plugin's part of the configuration.
+/// Plans the next change, from the files of the directory. `entry` is our plugin's entry, as JSON. Call it again after the change
+/// until it returns [`Plan::Nothing`].
 pub fn plan(files: &[File], entry: &str) -> Result<Plan, ConflistError> {
-    let is_configuration = |it: &&File| ENDINGS.iter().any(|ending| it.name.ends_with(ending));
+    let is_configuration = |it: &&File| EXTENSIONS.iter().any(|ending| it.name.ends_with(ending));
     let mut others: Vec<&File> =
         files.iter().filter(is_configuration).filter(|it| !is_ours(&it.name)).collect();
     others.sort_by(|a, b| a.name.cmp(&b.name));
     let ours = files.iter().find(|it| is_ours(&it.name));
     let mut unreadable = None;
     for other in others {
-        match chain(other, entry) {
+        match append_plugin(other, entry) {
             Ok(text) => {
                 let name = NAMES.iter().find(|name| ***name < *other.name);
                 let name = name.ok_or_else(|| ConflistError::ComesFirst(other.name.clone()))?;
-                // The new one first: there is no moment without any.
+                // Write before removing: a file of ours always exists.
                 if !files.iter().any(|it| it.name == *name && it.text == text) {
                     return Ok(Plan::Write(File { name: (*name).to_owned(), text }));
                 }
                 let old = files.iter().find(|it| is_ours(&it.name) && it.name != *name);
                 return Ok(old.map_or(Plan::Nothing, |it| Plan::Remove(it.name.clone())));
             }
-            // The runtime goes on to the next too.
+            // The runtime also skips an invalid file.
             Err(error) => unreadable = unreadable.or(Some(error)),
         }
     }
     match (unreadable, ours) {
-        // Half written, say. What was made of it before it was still stands.
+        // The file may be half written. Our file from its last valid version stays.
         (Some(error), _) => Err(error),
         (None, Some(ours)) => Ok(Plan::Remove(ours.name.clone())),
         (None, None) => Ok(Plan::Nothing),
@@ -100,8 +100,8 @@ struct Kind {
 
 type Object<'a> = BTreeMap<String, &'a RawValue>;
 
-/// Somebody's configuration with ours behind it.
-fn chain(file: &File, entry: &str) -> Result<String, ConflistError> {
+/// The configuration in `file` with `entry` at the end of its plugins.
+fn append_plugin(file: &File, entry: &str) -> Result<String, ConflistError> {
     let wrong = |why: String| ConflistError::Unreadable { name: file.name.clone(), why };
     let object: Object<'_> = serde_json::from_str(&file.text).map_err(|error| wrong(error.to_string()))?;
     let (mut list, plugins): (Object<'_>, Vec<&RawValue>) = match object.get("plugins") {
@@ -110,14 +110,14 @@ fn chain(file: &File, entry: &str) -> Result<String, ConflistError> {
                 serde_json::from_str(plugins.get()).map_err(|error| wrong(format!("plugins: {error}")))?;
             (object.clone(), read)
         }
-        // A file of the older kind is one plugin; as it stands it is the list's only one.
+        // A single-plugin file (`.conf`) becomes a list with one plugin.
         None if object.contains_key("type") => {
             let whole: &RawValue =
                 serde_json::from_str(file.text.trim()).map_err(|error| wrong(error.to_string()))?;
-            let of_list = object.iter().filter(|(key, _)| OF_THE_LIST.contains(&key.as_str()));
+            let of_list = object.iter().filter(|(key, _)| LIST_KEYS.contains(&key.as_str()));
             (of_list.map(|(key, value)| (key.clone(), *value)).collect(), vec![whole])
         }
-        None => return Err(wrong("neither `plugins` nor `type` is in it".to_owned())),
+        None => return Err(wrong("it has neither `plugins` nor `type`".to_owned())),
     };
     if plugins.is_empty() {
         return Err(wrong("plugins: is empty".to_owned()));
@@ -135,7 +135,7 @@ fn chain(file: &File, entry: &str) -> Result<String, ConflistError> {
     for plugin in plugins {
         let kind: Kind =
             serde_json::from_str(plugin.get()).map_err(|error| wrong(format!("plugins: {error}")))?;
-        // Somebody made their file out of ours.
+        // The file may be a copy of ours.
         if kind.r#type != PLUGIN {
             text.push_str(&format!("\n    {},", plugin.get()));
         }
@@ -224,7 +224,7 @@ mod tests {
         }
         assert_eq!(
             plan(&[file("!first.conf", list)], ENTRY).unwrap_err().to_string(),
-            "!first.conf comes before every name we could take; rename it"
+            "!first.conf comes before every name that Fairway's file could have; rename it"
         );
         // The name we had does not come first any more: there is another, and then the old one goes.
         let mut files = vec![file("00-a.conflist", list), file("00-fairway.conflist", "{}")];
@@ -241,7 +241,7 @@ mod tests {
         for (text, why) in [
             ("", "EOF while parsing a value at line 1 column 0"),
             ("[]", "invalid type: sequence, expected a map at line 1 column 0"),
-            ("{}", "neither `plugins` nor `type` is in it"),
+            ("{}", "it has neither `plugins` nor `type`"),
             (r#"{"name":"a","plugins":[]}"#, "plugins: is empty"),
             (r#"{"plugins":[{"type":"x"}]}"#, "it has no `name`"),
             (

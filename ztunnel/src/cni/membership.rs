@@ -1,22 +1,22 @@
-//! Whether a pod is in the mesh, by its and its namespace's labels. Pure. The controller decides by the same rule.
+//! Whether a pod is in the mesh, by the labels of the pod and its namespace. Pure. The controller uses the same rule.
 
 use super::request::PodName;
 use fairway_config::model::MESH_LABEL;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// On the API server's picture of a static pod: the uid the pod has on its node.
+/// Annotation on the mirror pod of a static pod: the uid that the pod has on its node.
 const STATIC_UID: &str = "kubernetes.io/config.hash";
 
-/// An object as far as it matters.
+/// The part of a Kubernetes object that is read.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Object {
-    /// Its metadata.
+    /// `metadata` of the object.
     #[serde(default)]
     pub metadata: Metadata,
 }
 
-/// Metadata as far as they matter.
+/// The part of an object's metadata that is read.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Metadata {
     #[serde(default)]
@@ -25,19 +25,18 @@ pub struct Metadata {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
-    /// Set while it is being deleted.
+    /// Set while the object is being deleted.
     #[serde(default, rename = "deletionTimestamp")]
     pub deletion: Option<String>,
 }
 
-/// Whether the pods of a namespace are in the mesh, unless they say otherwise.
+/// Whether the pods of a namespace are in the mesh, unless they opt out.
 pub fn is_meshed(namespace: &Object) -> bool {
     namespace.metadata.labels.get(MESH_LABEL).is_some_and(|it| it == "enabled")
 }
 
-/// The uid of a pod that is in the mesh of its namespace; none if it is not. Errs if it is another pod than the one
-/// that was asked about.
-pub fn captured(pod: &Object, asked: &PodName) -> Result<Option<String>, String> {
+/// The uid of a pod in a meshed namespace. `None` if the pod has opted out. Fails if the API server has another pod of that name.
+pub fn uid_if_meshed(pod: &Object, asked: &PodName) -> Result<Option<String>, String> {
     let Metadata { uid, labels, annotations, .. } = &pod.metadata;
     if let Some(wanted) = &asked.uid
         && wanted != uid
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_say_whether_a_pod_is_in() {
+    fn labels_decide_whether_a_pod_is_in_the_mesh() {
         for (labels, meshed) in [
             ("", false),
             (r#""labels":{"fairway.dev/mesh":"enabled"}"#, true),
@@ -96,7 +95,7 @@ mod tests {
                 Ok(Some("u-2")),
             ),
         ] {
-            let found = captured(&object(metadata), &asked(uid));
+            let found = uid_if_meshed(&object(metadata), &asked(uid));
             assert_eq!(found, expected.map(|it| it.map(str::to_owned)).map_err(str::to_owned), "{metadata}");
         }
     }

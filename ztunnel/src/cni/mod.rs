@@ -1,17 +1,17 @@
-//! `fairway-cni`: the CNI plugin that has a pod captured before its first program runs, and what installs it.
+//! `fairway-cni`: the CNI plugin, which has a pod captured before its first container runs, and the plugin's installer.
 //!
-//! The plugin ([`plugin`]) is the last of the node's chain. It asks the API server whether the pod is in the mesh; if not, it
-//! lets it pass, whether Fairway runs or not. If it is, the pod's network is ready only when the node's tunnel has captured
-//! it; otherwise kubelet tries again and says in an event why. The installer ([`install`]) is a container of the tunnel's
-//! DaemonSet: it puts the plugin on the node, into the configuration ([`conflist`]), and keeps both there.
+//! The plugin ([`plugin`]) is the last in the node's chain. It asks the API server whether the pod is in the mesh. A pod outside the
+//! mesh passes, whether a tunnel runs or not. A pod of the mesh gets its network only when the node's tunnel has captured it;
+//! otherwise the plugin fails, and kubelet tries again and reports the reason in an Event. The installer ([`install`]) is a
+//! container of the tunnel's DaemonSet. It puts the plugin and its configuration ([`conflist`]) on the node and keeps them there.
 
 mod apiserver;
 pub mod conflist;
 mod credentials;
 pub mod install;
 mod membership;
-mod outcome;
 pub mod plugin;
 mod request;
+mod response;
 #[cfg(test)]
 mod tests;

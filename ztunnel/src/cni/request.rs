@@ -1,65 +1,65 @@
-//! What a container runtime asks of a CNI plugin: variables of the environment, and a configuration (CNI 1.1, section 2).
+//! A request of the container runtime: environment variables and a network configuration (CNI 1.1, section 2).
 
-use super::outcome::{Code, Failure};
+use super::response::{CniError, Code};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// What is asked.
+/// The value of `CNI_COMMAND`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A pod gets its network.
+    /// Add a pod to the network.
     Add,
-    /// It loses it.
+    /// Remove a pod from the network.
     Del,
-    /// Is its network as it should be?
+    /// Check that a pod's network is as ADD has made it.
     Check,
-    /// Which versions are spoken?
+    /// Report the supported versions.
     Version,
-    /// Can pods be added?
+    /// Report whether pods can be added.
     Status,
-    /// These attachments are all there are.
+    /// Remove everything except the listed attachments.
     Gc,
 }
 
 /// A request about a pod.
 #[derive(Debug)]
 pub struct Request {
-    /// The pod's network namespace; none if it is gone already.
+    /// Path of the pod's network namespace. `None` if it no longer exists.
     pub netns: Option<PathBuf>,
-    /// The pod, if Kubernetes asks.
+    /// The pod, if the runtime acts for Kubernetes.
     pub pod: Option<PodName>,
-    /// The configuration.
+    /// The network configuration.
     pub config: Config,
 }
 
-/// A pod, as Kubernetes names it to the plugin.
+/// A pod, from `CNI_ARGS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodName {
-    /// Its namespace.
+    /// `K8S_POD_NAMESPACE`.
     pub namespace: String,
-    /// Its name.
+    /// `K8S_POD_NAME`.
     pub name: String,
-    /// Its uid, which every current runtime gives.
+    /// `K8S_POD_UID`, which every current runtime sets.
     pub uid: Option<String>,
 }
 
-/// The plugin's part of the configuration, and what the runtime adds.
+/// The plugin's entry in the network configuration, and what the runtime adds to it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
-    /// What the plugins before have made.
+    /// The result of the previous plugins in the chain.
     #[serde(default)]
     pub prev_result: Option<Box<RawValue>>,
-    /// Where the credentials for the API server are.
+    /// Path of the credentials for the API server.
     #[serde(default)]
     pub credentials: PathBuf,
-    /// The socket of the node's tunnel.
+    /// Path of the tunnel's registration socket.
     #[serde(default)]
     pub socket: PathBuf,
-    /// Namespaces whose pods are let pass unseen.
+    /// Namespaces whose pods pass without a question to the API server.
     #[serde(default)]
     pub exempt_namespaces: Vec<String>,
 }
@@ -67,8 +67,8 @@ pub struct Config {
 // === impl Command ===
 
 impl Command {
-    /// Reads CNI_COMMAND.
-    pub fn parse(text: &str) -> Result<Self, Failure> {
+    /// Parses `CNI_COMMAND`.
+    pub fn parse(text: &str) -> Result<Self, CniError> {
         Ok(match text {
             "ADD" => Self::Add,
             "DEL" => Self::Del,
@@ -77,7 +77,7 @@ impl Command {
             "STATUS" => Self::Status,
             "GC" => Self::Gc,
             other => {
-                return Err(Failure::new(Code::Environment, format!("CNI_COMMAND `{other}` is not known")));
+                return Err(CniError::new(Code::Environment, format!("CNI_COMMAND `{other}` is not known")));
             }
         })
     }
@@ -86,20 +86,20 @@ impl Command {
 // === impl Request ===
 
 impl Request {
-    /// Reads it.
-    pub fn read(environment: impl Fn(&str) -> Option<String>, input: &[u8]) -> Result<Self, Failure> {
+    /// Reads a request. Fails if `input` is not the expected JSON.
+    pub fn read(environment: impl Fn(&str) -> Option<String>, input: &[u8]) -> Result<Self, CniError> {
         let config: Config = serde_json::from_slice(input).map_err(|error| {
-            Failure::new(Code::Decode, format!("the configuration is not understood: {error}"))
+            CniError::new(Code::Decode, format!("the network configuration is not understood: {error}"))
         })?;
-        let given = |name: &str| environment(name).filter(|it| !it.is_empty());
+        let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
         Ok(Self {
-            netns: given("CNI_NETNS").map(Into::into),
-            pod: given("CNI_ARGS").as_deref().and_then(PodName::read),
+            netns: variable("CNI_NETNS").map(Into::into),
+            pod: variable("CNI_ARGS").as_deref().and_then(PodName::read),
             config,
         })
     }
 
-    /// The addresses that the plugins before have given the pod.
+    /// The addresses that the previous plugins have assigned to the pod.
     pub fn addresses(&self) -> Vec<IpAddr> {
         #[derive(Deserialize)]
         struct Made {
@@ -120,7 +120,7 @@ impl Request {
 // === impl PodName ===
 
 impl PodName {
-    /// Reads CNI_ARGS: `KEY=VALUE;…`. None if it is not Kubernetes that asks.
+    /// Parses `CNI_ARGS`: `KEY=VALUE;…`. `None` if the runtime does not act for Kubernetes.
     fn read(arguments: &str) -> Option<Self> {
         let pairs: HashMap<&str, &str> = arguments.split(';').filter_map(|it| it.split_once('=')).collect();
         let get = |key: &str| pairs.get(key).filter(|it| !it.is_empty()).map(|it| (*it).to_owned());

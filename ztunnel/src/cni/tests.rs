@@ -1,11 +1,11 @@
-//! The plugin against an API server and a tunnel of our own, over real sockets.
+//! Tests of the plugin against a test API server and a test tunnel, over real sockets.
 
 use super::credentials::Credentials;
-use super::plugin::{Answer, run};
+use super::plugin::{Output, run};
+use crate::handoff::Ownership;
 use crate::pod::{Claim, Netns, PodError, PodEvent, PodState};
-use crate::register::{Office, Server, serve};
+use crate::registration::{Handler, Server, serve};
 use crate::state;
-use crate::succession::Duty;
 use crate::view::{PodTable, View};
 use fairway_runtime::drain;
 use http::{Request, Response, StatusCode, header};
@@ -81,10 +81,10 @@ impl Node {
     ) -> mpsc::UnboundedReceiver<PodEvent> {
         let (pods, mut events) = mpsc::channel(1);
         let (_applier, state) = state::channel(Default::default());
-        let view = View { state, pods: PodTable::default(), journals: Arc::new([]) };
+        let view = View { state, pods: PodTable::default(), connections: Arc::new([]) };
         let server = Server::bind(&self.socket()).await.unwrap();
         let (trigger, watch) = drain::channel();
-        tokio::spawn(serve(server, Office { pods, view, duty: Duty::default() }, watch));
+        tokio::spawn(serve(server, Handler { pods, view, ownership: Ownership::default() }, watch));
         let (told, asked) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let _alive = trigger;
@@ -103,7 +103,7 @@ impl Node {
         asked
     }
 
-    async fn ask(&self, command: &str, namespace: &str) -> Answer {
+    async fn ask(&self, command: &str, namespace: &str) -> Output {
         let environment = HashMap::from([
             ("CNI_COMMAND", command.to_owned()),
             ("CNI_NETNS", "/proc/self/ns/net".to_owned()),
@@ -141,12 +141,12 @@ fn answer(
     }
 }
 
-fn passed() -> Answer {
-    Answer { text: MADE.to_owned(), success: true }
+fn passed() -> Output {
+    Output { text: MADE.to_owned(), success: true }
 }
 
 /// The message of an error that has kubelet try again.
-fn refused(answer: Answer) -> String {
+fn refused(answer: Output) -> String {
     assert!(!answer.success, "{}", answer.text);
     let error: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
     assert_eq!((&error["cniVersion"], &error["code"]), (&"1.0.0".into(), &11.into()));
@@ -188,7 +188,7 @@ async fn a_pod_of_the_mesh_passes_when_the_tunnel_has_captured_it() {
     let here = fairway_netns::Namespace::current().unwrap();
     assert!(matches!(pod.netns, Netns::Open(namespace) if namespace == here));
 
-    assert_eq!(node.ask("DEL", "shop").await, Answer { text: String::new(), success: true });
+    assert_eq!(node.ask("DEL", "shop").await, Output { text: String::new(), success: true });
     assert!(matches!(asked.recv().await, Some(PodEvent::Removed { uid }) if &*uid == "u-1"));
 }
 
@@ -256,5 +256,5 @@ async fn it_says_what_it_speaks_and_what_it_does_not_understand() {
     // What is not Kubernetes' is not ours.
     let made = br#"{"cniVersion":"1.0.0","name":"a","type":"fairway-cni","prevResult":{"ips":[]}}"#;
     let answer = run(environment("ADD"), made).await;
-    assert_eq!(answer, Answer { text: r#"{"ips":[]}"#.to_owned(), success: true });
+    assert_eq!(answer, Output { text: r#"{"ips":[]}"#.to_owned(), success: true });
 }

@@ -1,4 +1,4 @@
-//! Whether a connection to a local pod is let in.
+//! The decision about an inbound connection to a local pod.
 
 use super::{Index, is_own_port};
 use fairway_config::model::{Mesh, MutualTls, Workload};
@@ -6,49 +6,49 @@ use fairway_identity::SpiffeId;
 use fairway_policy::{Connection, Verdict};
 use std::net::{IpAddr, SocketAddr};
 
-/// Who connects to a local pod.
+/// The client of an inbound connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client<'a> {
-    /// Somebody who proved this identity.
+    /// A peer that is authenticated by mTLS.
     Peer(&'a SpiffeId),
-    /// A process of the pod's node, in plaintext.
+    /// A process of the pod's node, without mTLS.
     Node,
-    /// Anybody else, in plaintext.
-    Stranger,
+    /// Any other client without mTLS.
+    Plaintext,
 }
 
-/// What is done with a connection to a local pod.
+/// The decision about an inbound connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
-    /// It is handed to the pod's program.
+    /// Connect it to the application.
     Admit,
-    /// Only what the pod's own spec has its node's kubelet ask at this port is.
+    /// Let only a probe of the pod's spec through to the application.
     AdmitProbe,
-    /// It is not.
+    /// Refuse it.
     Refuse(InboundRefusal),
 }
 
-/// Why a connection is not let in.
+/// Why an inbound connection is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InboundRefusal {
     /// The configuration in force does not know the pod.
-    #[error("the configuration in force holds no such pod")]
+    #[error("the configuration does not know the pod")]
     UnknownPod,
-    /// The address is not the pod's.
+    /// The destination is not an address of the pod.
     #[error("{0} is not an address of this pod")]
     OtherPod(SocketAddr),
-    /// It would come back here.
+    /// The connection would come back to the tunnel.
     #[error("{0} is a port of the tunnel itself")]
     Loop(SocketAddr),
-    /// Plaintext to a pod that takes only mTLS.
+    /// The pod is strict, and the client has no mTLS.
     #[error("this pod takes mTLS only")]
     Strict,
-    /// An authorization matched, did not match, or is not known.
-    #[error("not authorized: {}", why(.0))]
+    /// An authorization denies the client, none allows it, or one that the pod names is missing.
+    #[error("not authorized: {}", describe(.0))]
     Policy(Verdict),
 }
 
-/// Decides. `addresses` are those of the pod, which the configuration may not know yet.
+/// Decides. `addresses` are the pod's: from the configuration, or from the registration while the configuration has none.
 pub fn inbound(
     index: &Index,
     pod: &Workload,
@@ -62,26 +62,25 @@ pub fn inbound(
     if is_own_port(destination.port()) {
         return Inbound::Refuse(InboundRefusal::Loop(destination));
     }
-    match (judge(index, pod, client, destination.port()), client) {
-        // A pod whose probes fail is killed: policy is for those who want something of it. The node alone is believed, and
-        // it is no better than a stranger for anything but the probe: whoever can write a pod's spec can have kubelet send
-        // requests to another pod.
+    match (authorize(index, pod, client, destination.port()), client) {
+        // Kubelet restarts a pod whose probes fail, so its probes pass strict mode and authorization. Nothing else from the
+        // node does: whoever writes a pod's spec can make kubelet send requests to another pod.
         (Err(_), Client::Node) if is_probed(pod, destination.port()) => Inbound::AdmitProbe,
         (Err(refusal), _) => Inbound::Refuse(refusal),
         (Ok(()), _) => Inbound::Admit,
     }
 }
 
-/// Whether the pod's spec has its node's kubelet ask something at this port.
+/// Whether the pod's spec has a probe at this port.
 pub fn is_probed(pod: &Workload, port: u16) -> bool {
     pod.probes.iter().any(|it| it.port == port)
 }
 
-/// By the pod's mode and its policies.
-fn judge(index: &Index, pod: &Workload, client: Client<'_>, port: u16) -> Result<(), InboundRefusal> {
+/// Checks the pod's mTLS mode and its authorizations.
+fn authorize(index: &Index, pod: &Workload, client: Client<'_>, port: u16) -> Result<(), InboundRefusal> {
     let peer = match client {
         Client::Peer(peer) => Some(peer),
-        Client::Node | Client::Stranger => None,
+        Client::Node | Client::Plaintext => None,
     };
     if peer.is_none() && pod.mesh == Mesh::Captured(MutualTls::Strict) {
         return Err(InboundRefusal::Strict);
@@ -97,7 +96,7 @@ fn judge(index: &Index, pod: &Workload, client: Client<'_>, port: u16) -> Result
 // === impl InboundRefusal ===
 
 impl InboundRefusal {
-    /// The status for a tunnel's peer: 400 for nonsense, 401 for what is not allowed.
+    /// The status of the CONNECT response: 400 for an impossible destination, 401 for a refused client, 503 for an unknown pod.
     pub fn status(&self) -> http::StatusCode {
         match self {
             Self::UnknownPod => http::StatusCode::SERVICE_UNAVAILABLE,
@@ -106,7 +105,7 @@ impl InboundRefusal {
         }
     }
 
-    /// What the peer is told: not which rule it met.
+    /// The message for the peer. It does not name the authorization that refused it.
     pub fn for_peer(&self) -> &'static str {
         match self {
             Self::UnknownPod => "not now",
@@ -117,7 +116,7 @@ impl InboundRefusal {
     }
 }
 
-fn why(verdict: &Verdict) -> String {
+fn describe(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Allowed => "allowed".to_owned(),
         Verdict::Denied { by } => format!("denied by {by}"),

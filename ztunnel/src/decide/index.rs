@@ -1,4 +1,4 @@
-//! A snapshot with what decisions look up: who has an address, and which endpoints may be chosen.
+//! The configuration as decisions need it: workloads and Services by address, and the candidates of each backend.
 
 use super::choice::{self, Choice, Reachable};
 use ahash::RandomState;
@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A snapshot, ready to be decided over. Immutable; the next one shares what has not changed.
+/// A snapshot with its lookup tables. Immutable; the next index shares the tables that have not changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Index {
     locality: Locality,
@@ -26,22 +26,22 @@ pub struct Index {
 
 type Backends<T> = Arc<HashMap<BackendKey, T, RandomState>>;
 
-/// Who has an address. Two can for a moment, when a pod takes over the address of one that ended: then the first by name
-/// counts, and if that is the wrong one its identity will not fit.
+/// Holders of each address. An address can have two holders for a moment, when a new pod gets the address of one that has ended.
+/// The first by name is used then; if it is the wrong one, the TLS handshake fails because its identity does not match.
 type Addresses<K> = Arc<HashMap<IpAddr, BTreeSet<K>, RandomState>>;
 
 impl Index {
-    /// One of an empty snapshot, for the pods of a node.
+    /// The index of an empty snapshot, for pods of this locality.
     pub fn empty(locality: Locality) -> Self {
         Self { locality, ..Self::default() }
     }
 
-    /// Builds it from nothing.
+    /// Builds the index of a snapshot from scratch. Equals any sequence of [`Self::update`] that leads to the same snapshot.
     pub fn build(locality: Locality, snapshot: &Snapshot) -> Self {
         Self::empty(locality).update(snapshot, &snapshot.resources().map(|it| it.key()).collect())
     }
 
-    /// The index after a commit. `changes` names everything that differs from the snapshot of this one.
+    /// The index after a commit. `changes` must name every resource that differs between the two snapshots.
     pub fn update(&self, next: &Snapshot, changes: &Changes) -> Self {
         let mut index = self.clone();
         for key in changes {
@@ -84,27 +84,27 @@ impl Index {
         index
     }
 
-    /// The number of the snapshot.
+    /// The generation of the snapshot.
     pub fn generation(&self) -> Generation {
         self.snapshot.generation
     }
 
-    /// The snapshot itself.
+    /// The snapshot that the index was built from.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// The pod of this name.
+    /// The workload of this key, if the configuration has it.
     pub fn workload(&self, key: &WorkloadKey) -> Option<&Arc<Workload>> {
         self.snapshot.workloads.get(key)
     }
 
-    /// The pod with this address.
+    /// The workload that has this address.
     pub fn workload_at(&self, ip: IpAddr) -> Option<&Arc<Workload>> {
         self.snapshot.workloads.get(self.workloads.get(&ip)?.first()?)
     }
 
-    /// The Service with this address.
+    /// The Service that has this address.
     pub fn service_at(&self, ip: IpAddr) -> Option<&Arc<Service>> {
         self.snapshot.services.get(self.services.get(&ip)?.first()?)
     }
@@ -115,12 +115,12 @@ impl Index {
         Choice::among(self.reachable.get(backend)?, self.imprints.get(backend), family)
     }
 
-    /// Whether clients reach a backend on their own node only.
+    /// Whether the backend's Service has `internalTrafficPolicy: Local`.
     pub fn is_local(&self, backend: &BackendKey) -> bool {
         self.snapshot.endpoints.get(backend).is_some_and(|it| it.reach == Reach::Node)
     }
 
-    /// Each authorization that a pod names, with what is known under the name.
+    /// The authorizations that a workload names. `None` for a name that the configuration does not have.
     pub fn authorizations<'a>(
         &'a self,
         workload: &'a Workload,
@@ -131,7 +131,7 @@ impl Index {
 }
 
 fn put<T: Clone>(table: &mut Backends<T>, key: Arc<str>, value: Option<T>) {
-    // Most have nothing there, before and after: then the table stays shared with the index before.
+    // Most backends have no entry before and after. The table then stays shared with the previous index.
     match value {
         Some(value) => drop(Arc::make_mut(table).insert(key.into(), value)),
         None if table.contains_key(&*key) => drop(Arc::make_mut(table).remove(&*key)),
@@ -145,7 +145,7 @@ trait Replace<K> {
 
 impl<K: Ord + Clone> Replace<K> for Addresses<K> {
     fn replace(&mut self, key: K, old: Option<Vec<IpAddr>>, new: Option<Vec<IpAddr>>) {
-        // Most changes of a pod leave its addresses: then the table stays shared with the index before.
+        // Most changes of a workload keep its addresses. The table then stays shared with the previous index.
         if old == new {
             return;
         }

@@ -1,4 +1,4 @@
-//! What is done with a connection: pure functions over an immutable [`Index`], which give a plan and open nothing.
+//! Decisions about connections: pure functions over an immutable [`Index`]. They return a plan and open no socket.
 
 mod choice;
 mod inbound;
@@ -12,18 +12,18 @@ pub use choice::{Choice, Reachable};
 pub use inbound::{Client, Inbound, InboundRefusal, inbound, is_probed};
 pub use index::Index;
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
-pub use probe::{Asked, HEAD_LIMIT, ProbeRefusal, asked, health_check};
+pub use probe::{HEAD_LIMIT, ProbeRefusal, ProbeRequest, classify, health_check};
 
 use std::net::IpAddr;
 
-/// Ports of the tunnel itself in a pod's namespace. What leads to one of them leads back here.
+/// The tunnel's own ports in a pod's network namespace. A connection to one of them would loop.
 const OWN_PORTS: [u16; 3] = [15001, 15006, fairway_hbone::PORT];
 
 fn is_own_port(port: u16) -> bool {
     OWN_PORTS.contains(&port)
 }
 
-/// An address that means "this machine": a connection to it never leaves a pod, so it must not come here.
+/// A loopback or unspecified address. Connections to it never leave the pod, so the rules never redirect one.
 fn is_within_pod(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
 }

@@ -1,78 +1,79 @@
-//! Where a connection of a local pod goes.
+//! The decision about an outbound connection of a local pod.
 
 use super::{Choice, Index, Reachable, is_own_port, is_within_pod};
 use fairway_config::model::{BackendKey, Family, Mesh, Service, ServiceKey, Workload};
 use fairway_hbone::{Authority, PORT, Target};
 use std::net::SocketAddr;
 
-/// What is done with a connection of a local pod.
+/// The decision about an outbound connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outbound {
-    /// It goes to one of these.
+    /// Forward it to one of these endpoints.
     Forward {
-        /// What they are.
+        /// What the endpoints are: waypoints, endpoints of a Service, or the pod that was dialled.
         path: Path,
-        /// The choice.
+        /// The endpoints, at least one.
         choice: Choice,
     },
-    /// Its destination is nobody known: it goes there as it is.
+    /// Connect to the original destination without a tunnel: the configuration does not know it, or it is outside the mesh.
     Passthrough,
-    /// It goes nowhere.
+    /// Refuse it.
     Refuse(OutboundRefusal),
 }
 
-/// By which way a connection goes.
+/// The kind of endpoint that a connection is forwarded to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Path {
-    /// Through a waypoint, which is told the address that was dialled.
+    /// A waypoint, which receives the original destination as the authority of the tunnel.
     Waypoint(BackendKey),
-    /// To an endpoint of a Service.
+    /// An endpoint of this Service.
     Endpoint(ServiceKey),
-    /// To the pod that was dialled.
+    /// The pod whose address was dialled.
     Pod,
 }
 
-/// Why a connection goes nowhere.
+/// Why an outbound connection is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutboundRefusal {
-    /// The Service's traffic belongs through a waypoint, and there is none that is ready. Never around it.
+    /// The Service requires its waypoint, and no endpoint of the waypoint is ready. The waypoint is never bypassed.
     #[error("no ready endpoint of {0}, and its traffic may not go around it")]
     WaypointMissing(BackendKey),
-    /// Nobody serves this port of the Service.
+    /// The Service port has no ready endpoint.
     #[error("no ready endpoint of {0}")]
     NoEndpoint(BackendKey),
-    /// Nobody on this node does, and others do not count.
+    /// `internalTrafficPolicy` is `Local`, and the Service port has no ready endpoint on this node.
     #[error("no ready endpoint of {0} on this node, and its internalTrafficPolicy is Local")]
     NoLocalEndpoint(BackendKey),
-    /// The address is a Service's, the port is not.
+    /// The address belongs to a Service that does not have the port.
     #[error("{service} has no port {port}")]
     UnknownPort {
-        /// Whose address it is.
+        /// The Service that has the address.
         service: ServiceKey,
-        /// What was dialled.
+        /// The port that was dialled.
         port: u16,
     },
-    /// It would come back here.
+    /// The connection would come back to the tunnel.
     #[error("{0} is an address or port of the tunnel itself")]
     Loop(SocketAddr),
 }
 
-/// One connection to make.
+/// A connection to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hop {
-    /// A tunnel.
+    /// An HBONE tunnel.
     Tunnel {
-        /// To whom.
+        /// The address of the tunnel's server and its expected identity.
         target: Target,
-        /// What for.
+        /// The `:authority` of the CONNECT request.
         authority: Authority,
     },
-    /// TCP to an endpoint outside the mesh.
+    /// Plain TCP to an endpoint outside the mesh.
     Plain(SocketAddr),
 }
 
-/// Decides by the address dialled: a consumer waypoint of the client's namespace, else the Service's own waypoint, else an
-/// endpoint. Whoever is dialled by a pod's address is met without the Service's routes (not without its policies).
+/// Decides by the original destination. A Service's address leads to a consumer waypoint of the client's namespace, else to the
+/// Service's own waypoint, else to an endpoint (GEP-1294). A pod's address leads to the pod: the routes of its Services do not
+/// apply, the policies of the pod do.
 pub fn outbound(index: &Index, client: &Workload, destination: SocketAddr) -> Outbound {
     let ip = destination.ip();
     let own_address = client.addresses.contains(&ip);
@@ -80,7 +81,7 @@ pub fn outbound(index: &Index, client: &Workload, destination: SocketAddr) -> Ou
         return Outbound::Refuse(OutboundRefusal::Loop(destination));
     }
     if client.mesh == Mesh::Outside {
-        // The pod is about to be released: what still comes here goes on as if it were already.
+        // The pod is being released: its connections go on as if it already were.
         return Outbound::Passthrough;
     }
     if let Some(service) = index.service_at(ip) {
@@ -112,7 +113,7 @@ fn to_service(index: &Index, client: &Workload, service: &Service, dialled: Sock
             Some(choice) => Outbound::Forward { path: Path::Waypoint(waypoint.clone()), choice },
             None => Outbound::Refuse(OutboundRefusal::WaypointMissing(waypoint.clone())),
         },
-        // A program may listen on one family of addresses only, and has a Service of that family then.
+        // An application may listen on one address family only. Its Service then has an address of that family.
         None => match index.choice(&service_port.backend, Some(Family::of(dialled.ip()))) {
             Some(choice) => Outbound::Forward { path: Path::Endpoint(service.key.clone()), choice },
             None if index.is_local(&service_port.backend) => {
@@ -126,7 +127,7 @@ fn to_service(index: &Index, client: &Workload, service: &Service, dialled: Sock
 // === impl Path ===
 
 impl Path {
-    /// The connection that leads to one of the choice; none to a waypoint without identity, which cannot be one.
+    /// The connection that leads to endpoint `to`. `None` for a waypoint without an identity, which cannot be authenticated.
     pub fn hop(&self, to: &Reachable, dialled: SocketAddr) -> Option<Hop> {
         let identity = to.identity.clone();
         match (self, identity) {

@@ -1,44 +1,44 @@
-//! Whether a connection of the node asks what the pod's own spec has kubelet ask, and nothing more.
+//! Recognizes kubelet's probes: whether a connection from the node carries a probe of the pod's own spec and nothing else.
 //!
-//! Kubelet asks for anybody who may write a pod's spec: a probe's `host`, path and headers are the author's, and the host may
-//! be a pod of somebody else. Therefore what reaches the program is made here of its own pod's spec; of what came over the
-//! connection only the version of kubelet is kept.
+//! Kubelet sends requests for anyone who can write a pod's spec. The author chooses a probe's `host`, path and headers, and the host
+//! may be another pod. Therefore the request that reaches the application is generated from the spec of its own pod. Only kubelet's
+//! version is taken from the connection.
 
 use fairway_config::model::{HttpProbe, ProbeAction};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use std::net::SocketAddr;
 
-/// The most bytes of a request's head that are looked at.
+/// Bytes of the longest request head.
 pub const HEAD_LIMIT: usize = 16 << 10;
-const MOST_HEADERS: usize = 64;
-/// Of what a client wrote no more is repeated in a log.
-const MOST_REPEATED: usize = 128;
+const HEADER_LIMIT: usize = 64;
+/// Bytes of client input that a log message repeats at most.
+const EXCERPT_LIMIT: usize = 128;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The content type of a TLS record that holds a ClientHello (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
-/// What a connection has asked so far.
+/// What a connection has requested so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// It cannot be told yet.
-    Unclear,
-    /// Nothing: it was opened and closed, as the spec has it.
+pub enum ProbeRequest {
+    /// More bytes are needed.
+    Incomplete,
+    /// Nothing: the connection was opened and closed, and the spec has a TCP probe.
     Connect,
-    /// An HTTP probe of the spec.
+    /// The request of an HTTP probe of the spec.
     Http {
-        /// The head that the program gets, whole.
+        /// The complete request head for the application, generated from the spec.
         head: Vec<u8>,
     },
-    /// HTTP/2 is spoken, and the spec has a gRPC probe: [`health_check`] decides.
+    /// HTTP/2, and the spec has a gRPC probe. [`health_check`] decides about the call.
     Grpc,
-    /// TLS is spoken, and the spec has a probe over TLS: what is asked within is to be decided in the same way.
+    /// A TLS handshake, and the spec has a probe over TLS. The bytes inside TLS have to be classified in turn.
     Tls,
-    /// Something that the spec does not ask.
+    /// Anything that is not a probe of the spec.
     Refused(ProbeRefusal),
 }
 
-/// Why a connection of the node is no probe.
+/// Why a connection from the node is not treated as a probe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its node {asked}, and the pod's spec has kubelet ask {spec}")]
 pub struct ProbeRefusal {
@@ -46,40 +46,50 @@ pub struct ProbeRefusal {
     spec: String,
 }
 
-/// Decides by the first bytes of a connection, and whether there come no more. `probes` are those of the port.
-pub fn asked(probes: &[ProbeAction], destination: SocketAddr, bytes: &[u8], is_over: bool) -> Asked {
-    let refused = |asked: String| Asked::Refused(ProbeRefusal::new(probes, asked));
+/// Classifies the first bytes of a connection. `probes` are the probes of the port. `is_over` means that no more bytes will come;
+/// the result is then never [`ProbeRequest::Incomplete`].
+pub fn classify(
+    probes: &[ProbeAction],
+    destination: SocketAddr,
+    bytes: &[u8],
+    is_over: bool,
+) -> ProbeRequest {
+    let refused = |asked: String| ProbeRequest::Refused(ProbeRefusal::new(probes, asked));
     let Some(first) = bytes.first() else {
         return match (is_over, probes.contains(&ProbeAction::Connect)) {
-            (false, _) => Asked::Unclear,
-            (true, true) => Asked::Connect,
+            (false, _) => ProbeRequest::Incomplete,
+            (true, true) => ProbeRequest::Connect,
             (true, false) => refused("has asked nothing".to_owned()),
         };
     };
     if *first == TLS_HANDSHAKE {
-        return if https(probes).next().is_some() { Asked::Tls } else { refused("speaks TLS".to_owned()) };
+        return if https(probes).next().is_some() {
+            ProbeRequest::Tls
+        } else {
+            refused("speaks TLS".to_owned())
+        };
     }
     let is_grpc = || probes.iter().any(|it| matches!(it, ProbeAction::Grpc { .. }));
     if is_grpc() && (bytes.starts_with(PREFACE) || PREFACE.starts_with(bytes)) {
         return match (bytes.starts_with(PREFACE), is_over) {
-            (true, _) => Asked::Grpc,
-            (false, false) => Asked::Unclear,
+            (true, _) => ProbeRequest::Grpc,
+            (false, false) => ProbeRequest::Incomplete,
             (false, true) => refused("has not finished what it asks".to_owned()),
         };
     }
     if http(probes).next().is_none() {
-        return refused(format!("says {}", repeated(bytes)));
+        return refused(format!("says {}", excerpt(bytes)));
     }
     match request(probes, destination, bytes) {
-        Ok(Some(head)) => Asked::Http { head },
+        Ok(Some(head)) => ProbeRequest::Http { head },
         Ok(None) if is_over => refused("has not finished what it asks".to_owned()),
         Ok(None) if bytes.len() >= HEAD_LIMIT => refused(format!("asks with more than {HEAD_LIMIT} bytes")),
-        Ok(None) => Asked::Unclear,
+        Ok(None) => ProbeRequest::Incomplete,
         Err(asked) => refused(asked),
     }
 }
 
-/// Whether a request within gRPC is the spec's health check: the message that the program gets.
+/// Checks that a gRPC call is a health check of the spec, and returns the message for the application.
 pub fn health_check(
     probes: &[ProbeAction],
     method: &Method,
@@ -88,11 +98,7 @@ pub fn health_check(
 ) -> Result<Vec<u8>, ProbeRefusal> {
     let refused = |asked: String| Err(ProbeRefusal::new(probes, asked));
     if method != Method::POST || path != HEALTH_CHECK {
-        return refused(format!(
-            "asks {} {}",
-            repeated(method.as_str().as_bytes()),
-            repeated(path.as_bytes())
-        ));
+        return refused(format!("asks {} {}", excerpt(method.as_str().as_bytes()), excerpt(path.as_bytes())));
     }
     let services = probes.iter().filter_map(|it| match it {
         ProbeAction::Grpc { service } => Some(service),
@@ -105,29 +111,29 @@ pub fn health_check(
     }
 }
 
-/// The one request, as the program gets it; none while its head is not whole.
+/// The request head for the application. `None` while the client's head is incomplete.
 fn request(probes: &[ProbeAction], destination: SocketAddr, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; HEADER_LIMIT];
     let mut parsed = httparse::Request::new(&mut headers);
     let length = match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(format!("says {}, which is no request ({error})", repeated(bytes))),
+        Err(error) => return Err(format!("says {}, which is no request ({error})", excerpt(bytes))),
     };
     let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
     let headers = headers_of(parsed.headers).ok_or("asks with a header that is none")?;
     let hosts: Vec<&HeaderValue> = headers.get_all(header::HOST).iter().collect();
     let [host] = hosts[..] else { return Err(format!("asks with {} Host headers", hosts.len())) };
     let asks = || {
-        let (method, target) = (repeated(method.as_bytes()), repeated(target.as_bytes()));
-        format!("asks {method} {target} of host {}", repeated(host.as_bytes()))
+        let (method, target) = (excerpt(method.as_bytes()), excerpt(target.as_bytes()));
+        format!("asks {method} {target} of host {}", excerpt(host.as_bytes()))
     };
     if method != "GET" || parsed.version != Some(1) {
         return Err(asks());
     }
-    let theirs = http(probes).filter(|it| *it.target == *target && is_host(it, destination, host));
-    // Two probes may differ in their headers only.
-    let Some(probe) = theirs.max_by_key(|it| likeness(it, &headers)) else { return Err(asks()) };
+    let matching = http(probes).filter(|it| *it.target == *target && is_host(it, destination, host));
+    // Two probes may differ only in their headers.
+    let Some(probe) = matching.max_by_key(|it| matching_headers(it, &headers)) else { return Err(asks()) };
     for not_of_a_probe in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT]
     {
         if headers.contains_key(&not_of_a_probe) {
@@ -160,8 +166,8 @@ fn is_host(probe: &HttpProbe, destination: SocketAddr, host: &HeaderValue) -> bo
     }
 }
 
-/// How many of the probe's headers the request has; less than nothing if it lacks one.
-fn likeness(probe: &HttpProbe, headers: &HeaderMap) -> Option<usize> {
+/// The number of the probe's headers, if the request has all of them.
+fn matching_headers(probe: &HttpProbe, headers: &HeaderMap) -> Option<usize> {
     let has = |(name, value): &(HeaderName, HeaderValue)| {
         let written = |it: &HeaderValue| it.as_bytes().trim_ascii() == value.as_bytes().trim_ascii();
         value.as_bytes().trim_ascii().is_empty() || headers.get_all(name).iter().any(written)
@@ -169,7 +175,7 @@ fn likeness(probe: &HttpProbe, headers: &HeaderMap) -> Option<usize> {
     probe.headers.iter().all(has).then_some(probe.headers.len())
 }
 
-/// What kubelet writes for the probe.
+/// The request head that kubelet writes for the probe.
 fn head(probe: &HttpProbe, destination: SocketAddr, kubelet: Option<&HeaderValue>) -> Vec<u8> {
     let mut head = format!("GET {} HTTP/1.1\r\n", probe.target).into_bytes();
     let mut put = |name: &str, value: &[u8]| {
@@ -199,7 +205,7 @@ fn head(probe: &HttpProbe, destination: SocketAddr, kubelet: Option<&HeaderValue
     head
 }
 
-/// A header's name as Go's programs write it: `X-Name`.
+/// A header's name in the canonical form of Go's net/http: `X-Name`.
 fn canonical(name: &HeaderName) -> String {
     let mut at_start = true;
     let letter = |it: char| {
@@ -231,7 +237,7 @@ fn https(probes: &[ProbeAction]) -> impl Iterator<Item = &HttpProbe> {
     })
 }
 
-/// A `grpc.health.v1.HealthCheckRequest` in its frame: not compressed, its length, and field 1 unless it is empty.
+/// A `grpc.health.v1.HealthCheckRequest` as a gRPC message: uncompressed flag, length, and field 1 unless it is empty.
 fn health_check_request(service: &str) -> Vec<u8> {
     let mut message = Vec::with_capacity(service.len() + 8);
     if !service.is_empty() {
@@ -250,33 +256,33 @@ fn health_check_request(service: &str) -> Vec<u8> {
     framed
 }
 
-/// What a client wrote, for a log.
-fn repeated(bytes: &[u8]) -> String {
-    let kept = bytes.get(..MOST_REPEATED);
-    let more = if kept.is_some() && bytes.len() > MOST_REPEATED { "..." } else { "" };
+/// Client input for a log message: escaped and truncated.
+fn excerpt(bytes: &[u8]) -> String {
+    let kept = bytes.get(..EXCERPT_LIMIT);
+    let more = if kept.is_some() && bytes.len() > EXCERPT_LIMIT { "..." } else { "" };
     format!("{}{more}", kept.unwrap_or(bytes).escape_ascii())
 }
 
 // === impl ProbeRefusal ===
 
 impl ProbeRefusal {
-    /// `asked` is what the connection did.
+    /// `asked` says what the connection did, as the predicate of "its node".
     pub fn new(probes: &[ProbeAction], asked: String) -> Self {
-        let spec: Vec<String> = probes.iter().map(written).collect();
+        let spec: Vec<String> = probes.iter().map(describe).collect();
         Self { asked, spec: spec.join(" or ") }
     }
 }
 
-fn written(probe: &ProbeAction) -> String {
+fn describe(probe: &ProbeAction) -> String {
     match probe {
         ProbeAction::Connect => "for a connection only".to_owned(),
         ProbeAction::Grpc { service } => {
-            format!("for the gRPC health of `{}`", repeated(service.as_bytes()))
+            format!("for the gRPC health of `{}`", excerpt(service.as_bytes()))
         }
         ProbeAction::Http(it) => {
             let over = if it.tls { " over TLS" } else { "" };
-            let of = it.host.as_ref().map(|it| format!(" of host {}", repeated(it.as_bytes())));
-            format!("GET {}{}{over}", repeated(it.target.as_bytes()), of.unwrap_or_default())
+            let of = it.host.as_ref().map(|it| format!(" of host {}", excerpt(it.as_bytes())));
+            format!("GET {}{}{over}", excerpt(it.target.as_bytes()), of.unwrap_or_default())
         }
     }
 }

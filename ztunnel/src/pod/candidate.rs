@@ -1,4 +1,4 @@
-//! What is known of a pod by whoever registers it.
+//! A pod as whoever registers it describes it.
 
 use fairway_config::model::WorkloadKey;
 use fairway_netns::{Namespace, NetnsError};
@@ -7,45 +7,46 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A pod that may have to be captured.
+/// A pod that has to be captured if it is in the mesh.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The pod's uid.
+    /// `metadata.uid` of the Pod; for a static pod the one that the API server shows.
     pub uid: Arc<str>,
-    /// Its namespace and name.
+    /// `<namespace>/<name>` of the Pod.
     pub key: WorkloadKey,
-    /// Its network namespace.
+    /// The pod's network namespace. Another one at a later registration means a new sandbox.
     pub netns: Netns,
-    /// Its addresses, where they are known: the configuration learns them only after the pod has started.
+    /// The pod's addresses, if they are known. The configuration learns them only after the pod has started.
     pub addresses: Vec<IpAddr>,
-    /// Whether whoever registers it knows that it is in the mesh.
+    /// What the caller knows about the pod's membership.
     pub claim: Claim,
 }
 
-/// Where a network namespace is.
+/// How to get at a network namespace.
 #[derive(Clone, Debug)]
 pub enum Netns {
-    /// A path to a handle.
+    /// A path such as `/run/netns/cni-1234`, opened when it is needed.
     At(PathBuf),
-    /// The handle.
+    /// An open handle, which stays valid when the path is gone.
     Open(Namespace),
 }
 
-/// What whoever registers a pod says of its place in the mesh.
+/// What the caller of a registration knows about the pod's membership in the mesh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Claim {
-    /// Nothing: the configuration is to say it, and the registration waits for it.
+    /// Nothing. The registration waits until the configuration knows the pod.
     #[default]
     Unknown,
-    /// The API server was seen to say that it is in. It is captured at once, though the configuration may not say so yet.
+    /// The API server says that the pod is in the mesh. The pod is captured at once, even if the configuration, which may
+    /// lag behind, says otherwise.
     Meshed,
 }
 
 // === impl Candidate ===
 
 impl Candidate {
-    /// One of which no more is known.
+    /// A pod without known addresses and without a claim.
     pub fn new(uid: impl Into<Arc<str>>, key: impl Into<WorkloadKey>, netns: impl Into<PathBuf>) -> Self {
         Self {
             uid: uid.into(),
@@ -60,7 +61,7 @@ impl Candidate {
 // === impl Netns ===
 
 impl Netns {
-    /// The handle.
+    /// Opens the path, or clones the handle. Fails if nothing is there or it is no network namespace.
     pub fn open(&self) -> Result<Namespace, NetnsError> {
         match self {
             Self::At(path) => Namespace::open(path),

@@ -9,20 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::SetOnce;
 
-/// A captured pod. What it is in the mesh is looked up per connection; this is what does not change.
+/// A captured pod: what does not change between configurations. Its workload is looked up for each connection.
 #[derive(Debug)]
 pub(crate) struct LocalPod {
     pub(crate) uid: Arc<str>,
     pub(crate) key: WorkloadKey,
     pub(crate) namespace: Namespace,
-    /// The addresses it was registered with.
+    /// The addresses from the registration.
     addresses: Vec<IpAddr>,
-    /// Known when the configuration knows the pod.
+    /// Set when the configuration knows the pod.
     identity: SetOnce<IdentityHandle>,
-    /// Whoever registered it knows better than a configuration that says it is outside: that one must be old.
+    /// [`Claim::Meshed`] is valid: a configuration that has the pod outside the mesh is out of date.
     claimed: AtomicBool,
     connections: AtomicUsize,
-    /// Accepted sockets that are open, at all of its doors.
+    /// Accepted sockets that are open, on all three listeners.
     pub(crate) sockets: AtomicUsize,
     stopped: AtomicBool,
 }
@@ -48,34 +48,34 @@ impl LocalPod {
         }
     }
 
-    /// Says who it is; only the first time counts, for a pod's service account cannot change.
+    /// Sets the pod's identity. Only the first call counts: the service account of a pod cannot change.
     pub(crate) fn identify(&self, identity: impl FnOnce() -> IdentityHandle) {
         if !self.identity.initialized() {
             let _ = self.identity.set(identity());
         }
     }
 
-    /// Its identity, when it is known who it is.
+    /// Waits until the pod's identity is known.
     pub(crate) async fn identity(&self) -> &IdentityHandle {
         self.identity.wait().await
     }
 
-    /// What it has to show for it now.
+    /// The current certificate, if the identity is known and a certificate was issued.
     pub(crate) fn current_identity(&self) -> Option<Arc<TlsIdentity>> {
         self.identity.get().and_then(IdentityHandle::current)
     }
 
-    /// Who it is, if that is known.
+    /// The pod's SPIFFE id, if the configuration knows the pod.
     pub(crate) fn id(&self) -> Option<&SpiffeId> {
         self.identity.get().map(IdentityHandle::id)
     }
 
-    /// Its addresses: what the configuration says, or before it says any, those it was registered with.
+    /// The pod's addresses from the configuration; those from the registration while the configuration has none.
     pub(crate) fn addresses<'a>(&'a self, workload: &'a Workload) -> &'a [IpAddr] {
         if workload.addresses.is_empty() { &self.addresses } else { &workload.addresses }
     }
 
-    /// From now on the configuration alone says whether it is in the mesh.
+    /// From now on the configuration alone decides whether the pod is in the mesh.
     pub(crate) fn drop_claim(&self) {
         self.claimed.store(false, Relaxed);
     }
@@ -84,7 +84,7 @@ impl LocalPod {
         self.claimed.load(Relaxed)
     }
 
-    /// Connections and tunnels open now.
+    /// The number of open connections and tunnels.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)
     }
@@ -97,7 +97,7 @@ impl LocalPod {
         self.connections.fetch_sub(1, Relaxed);
     }
 
-    /// No more connections will come.
+    /// Marks that no connection will be accepted any more.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }

@@ -1,16 +1,17 @@
-//! The pods of this node: who registers, is captured while the configuration says so, and let go when it does not.
+//! The pods of this node. A registered pod is captured while the configuration says that it is in the mesh, and released when
+//! it no longer does.
 
 mod candidate;
-mod custody;
 pub(crate) mod find;
-mod keeper;
 mod local;
+mod managed;
+mod reconciler;
 mod registry;
 mod step;
 
 pub use candidate::{Candidate, Claim, Netns};
-pub(crate) use keeper::Surroundings;
 pub(crate) use local::LocalPod;
+pub(crate) use reconciler::ReconcilerContext;
 pub(crate) use registry::Registry;
 
 use crate::proxy::Listeners;
@@ -21,92 +22,92 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// What whoever starts pods (a CNI plugin, the demo) tells the tunnel.
+/// An event in the life of a pod, sent by whoever starts pods (the CNI plugin, `fairway run`).
 #[derive(Debug)]
 pub enum PodEvent {
-    /// A pod has a network namespace, and none of its programs runs yet.
+    /// A pod has a network namespace. None of its containers runs yet.
     Added {
-        /// What is known of it.
+        /// The pod, its network namespace and its claim.
         pod: Candidate,
-        /// Answered when the pod may start: captured, or known not to be in the mesh. An error means that it must not.
+        /// Answered when the pod may start: it is captured, or known to be outside the mesh. On an error it must not start.
         done: oneshot::Sender<Result<PodState, PodError>>,
     },
-    /// The version of the tunnel before this one had captured a pod, and hands it over with its sockets.
+    /// The previous tunnel process hands off a pod that it has captured.
     Inherited {
-        /// What is known of it.
+        /// The pod as the previous process knew it.
         pod: Candidate,
-        /// Its sockets, on which connections may be waiting.
+        /// The pod's listening sockets. Connections may be waiting in their accept queues.
         sockets: Listeners,
-        /// Answered when it is served.
+        /// Answered when this process serves the pod.
         done: oneshot::Sender<Result<PodState, PodError>>,
     },
     /// The pod is gone.
     Removed {
-        /// The pod's uid.
+        /// `metadata.uid` of the Pod.
         uid: Arc<str>,
     },
-    /// The next version asks what it is to inherit. Nothing changes yet.
-    Show(oneshot::Sender<Vec<Legacy>>),
-    /// The next version serves what it was shown: no new connection is taken, those that are open go on.
-    HandOver,
-    /// The mesh leaves this node: rules are taken away. Answered when they are.
+    /// The next tunnel process asks for the captured pods. Nothing changes yet.
+    PrepareHandoff(oneshot::Sender<Vec<PodHandoff>>),
+    /// The next tunnel process serves the pods: this one accepts nothing new, and open connections go on.
+    CompleteHandoff,
+    /// The mesh leaves this node. Answered when the rules of every pod are removed.
     Release(oneshot::Sender<()>),
 }
 
-/// A captured pod that the next version of the tunnel is to have.
+/// A captured pod on its way to the next tunnel process.
 #[derive(Debug)]
-pub struct Legacy {
-    /// What is known of it.
+pub struct PodHandoff {
+    /// The pod, with an open handle of its network namespace.
     pub pod: Candidate,
-    /// Its sockets.
+    /// Duplicates of the pod's listening sockets.
     pub sockets: Listeners,
 }
 
-/// How far the capture of a pod is.
+/// The state of a pod's capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PodState {
-    /// The configuration does not say yet what it is.
+    /// The configuration does not know the pod yet.
     Waiting,
-    /// Its TCP goes through the tunnel.
+    /// The pod's TCP connections go through the tunnel.
     Captured,
-    /// It was taken out of the mesh; connections that were open may still end.
+    /// The pod leaves the mesh. Its open connections may still end.
     Releasing,
-    /// It is not in the mesh.
+    /// The pod is outside the mesh; its network namespace has no rules of ours.
     Outside,
-    /// It should be captured, and is not; it is tried again.
+    /// The last attempt to capture the pod has failed. It is tried again.
     Failed,
 }
 
-/// What may go around the tunnel of a captured pod. No new connection may.
+/// The fence of a captured pod: what may bypass the tunnel. A new connection never may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FenceStatus {
-    /// Nothing but so many connections from before its capture, until they end.
+    /// Only connections that are older than the capture, until they end.
     Up {
-        /// How many there are.
+        /// The number of such connections that are still open.
         older_connections: u32,
     },
-    /// Whatever is open.
+    /// Any connection that was open before the capture, and packets of connections that the kernel has forgotten.
     Down,
 }
 
-/// A registered pod, for people.
+/// The status of a registered pod, as `/pods` on the admin port shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodStatus {
-    /// The pod's uid.
+    /// `metadata.uid` of the Pod.
     pub uid: Arc<str>,
-    /// `<namespace>/<pod>`
+    /// `<namespace>/<name>` of the Pod.
     pub pod: Arc<str>,
-    /// How far its capture is.
+    /// The state of the capture.
     pub state: PodState,
-    /// Why not further.
+    /// The last error, while the state is [`PodState::Failed`].
     pub reason: Option<String>,
-    /// How often rules that somebody had changed were put back.
+    /// How often rules that another program had changed were repaired.
     pub repairs: u64,
-    /// Connections and tunnels open now.
+    /// Open connections and tunnels of the pod.
     pub connections: usize,
-    /// Whether what does not go through the tunnel is refused; none while the pod is not captured.
+    /// What may bypass the tunnel. `None` while the pod is not captured.
     pub fence: Option<FenceStatus>,
     #[serde(skip)]
     pub(crate) namespace: Option<NamespaceId>,
@@ -127,27 +128,27 @@ impl From<&Fence> for FenceStatus {
 /// Why a pod is not captured.
 #[derive(Debug, thiserror::Error)]
 pub enum PodError {
-    /// Its namespace cannot be entered, or a socket not be opened in it.
+    /// The network namespace cannot be entered, or a socket cannot be opened in it.
     #[error(transparent)]
     Namespace(#[from] NetnsError),
-    /// The rules cannot be put in place.
+    /// The rules cannot be written, for example because the kernel has no nftables.
     #[error("capture rules: {0}")]
     Capture(#[from] CaptureError),
-    /// The configuration says nothing of it.
-    #[error("the configuration holds no pod {key} with uid {uid} on this node")]
+    /// The configuration has not named the pod within [`registration_timeout`](crate::Settings::registration_timeout).
+    #[error("the configuration has no pod {key} with uid {uid} on this node")]
     Unknown {
-        /// Its namespace and name.
+        /// `<namespace>/<name>` of the Pod.
         key: WorkloadKey,
-        /// Its uid.
+        /// `metadata.uid` of the Pod.
         uid: Arc<str>,
     },
-    /// Its sockets cannot be shared.
-    #[error("its sockets: {0}")]
+    /// The listening sockets cannot be duplicated.
+    #[error("the pod's sockets cannot be duplicated: {0}")]
     Sockets(#[source] std::io::Error),
     /// A pod with `hostNetwork` has no namespace of its own, and capturing the node would cut it off.
     #[error("{0} is the node's own network namespace, which is never captured")]
     NodeNamespace(NamespaceId),
-    /// It was removed, or the tunnel is ending.
+    /// The pod was removed while its registration waited, or the tunnel is ending.
     #[error("the pod was removed, or the tunnel is ending")]
     Gone,
 }

@@ -1,7 +1,7 @@
-//! All registered pods: one task each, so that one pod's trouble is no other pod's.
+//! All registered pods. Each has a reconciler task of its own, so that a slow or failing pod does not hold up another.
 
-use super::keeper::{Keeper, Order, Registration, Surroundings};
-use super::{Candidate, Legacy, PodEvent};
+use super::reconciler::{PodCommand, Reconciler, ReconcilerContext, Registration};
+use super::{Candidate, PodEvent, PodHandoff};
 use crate::view::PodTable;
 use fairway_runtime::drain::{self, Phase};
 use std::collections::HashMap;
@@ -9,20 +9,22 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// Starts and ends the tasks of pods.
+/// Starts a reconciler for each registered pod, and passes events on to it.
 pub(crate) struct Registry {
-    surroundings: Surroundings,
+    context: ReconcilerContext,
     pods: PodTable,
-    running: HashMap<Arc<str>, mpsc::UnboundedSender<Order>>,
+    reconcilers: HashMap<Arc<str>, mpsc::UnboundedSender<PodCommand>>,
     tasks: JoinSet<()>,
 }
 
+// === impl Registry ===
+
 impl Registry {
-    pub(crate) fn new(surroundings: Surroundings, pods: PodTable) -> Self {
-        Self { surroundings, pods, running: HashMap::new(), tasks: JoinSet::new() }
+    pub(crate) fn new(context: ReconcilerContext, pods: PodTable) -> Self {
+        Self { context, pods, reconcilers: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Follows the events until the program ends; then until each pod's connections have.
+    /// Follows the events until the listeners close, then waits until the connections of every pod have ended.
     pub(crate) async fn run(mut self, mut events: mpsc::Receiver<PodEvent>, drain: drain::Watch) {
         loop {
             tokio::select! {
@@ -32,14 +34,14 @@ impl Registry {
                 },
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     if let Err(error) = ended {
-                        tracing::error!(%error, "a pod is no longer kept");
+                        tracing::error!(%error, "the task of a pod has panicked; the pod's rules are no longer repaired");
                     }
                 }
-                // Not before: while it drains the mesh may be told to leave the node.
+                // Not at `Draining`: until the listeners close, the mesh may still be told to leave the node.
                 () = drain.reached(Phase::Closing) => break,
             }
         }
-        self.running.clear();
+        self.reconcilers.clear();
         while self.tasks.join_next().await.is_some() {}
     }
 
@@ -50,22 +52,22 @@ impl Registry {
                 self.register(pod, Registration { sockets: Some(sockets), done });
             }
             PodEvent::Removed { uid } => {
-                self.running.remove(&uid);
+                self.reconcilers.remove(&uid);
                 self.pods.remove(&uid);
             }
-            PodEvent::Show(answer) => {
-                // Whoever asked is gone: then so is the next version.
-                let _ = answer
-                    .send(self.ask_all(Order::Show).await.into_iter().flatten().collect::<Vec<Legacy>>());
+            PodEvent::PrepareHandoff(answer) => {
+                let pods: Vec<Option<PodHandoff>> = self.ask_all(PodCommand::PrepareHandoff).await;
+                // The receiver is gone if the next tunnel process is.
+                let _ = answer.send(pods.into_iter().flatten().collect());
             }
-            PodEvent::HandOver => {
-                for (uid, keeper) in self.running.drain() {
-                    let _ = keeper.send(Order::HandOver);
+            PodEvent::CompleteHandoff => {
+                for (uid, reconciler) in self.reconcilers.drain() {
+                    let _ = reconciler.send(PodCommand::CompleteHandoff);
                     self.pods.remove(&uid);
                 }
             }
             PodEvent::Release(answer) => {
-                self.ask_all(Order::Release).await;
+                self.ask_all(PodCommand::Release).await;
                 let _ = answer.send(());
             }
         }
@@ -73,30 +75,30 @@ impl Registry {
 
     fn register(&mut self, pod: Candidate, registration: Registration) {
         let (uid, key) = (pod.uid.clone(), pod.key.clone());
-        let mut order = Order::Register(pod, registration);
-        // Registered again: its task knows whether it is the same pod in the same place.
-        if let Some(running) = self.running.get(&uid) {
-            match running.send(order) {
+        let mut command = PodCommand::Register(pod, registration);
+        // A pod can be registered again, in a new sandbox. Its reconciler can tell.
+        if let Some(reconciler) = self.reconcilers.get(&uid) {
+            match reconciler.send(command) {
                 Ok(()) => return,
-                Err(mpsc::error::SendError(unsent)) => order = unsent,
+                Err(mpsc::error::SendError(unsent)) => command = unsent,
             }
         }
-        let (keeper, inbox) = mpsc::unbounded_channel();
-        // It holds the other end.
-        let _ = keeper.send(order);
-        self.running.insert(uid.clone(), keeper);
+        let (reconciler, inbox) = mpsc::unbounded_channel();
+        // Cannot fail: `inbox` exists.
+        let _ = reconciler.send(command);
+        self.reconcilers.insert(uid.clone(), reconciler);
         let status = self.pods.add(&uid, &key);
-        self.tasks.spawn(Keeper::new(self.surroundings.clone(), uid, key, status).run(inbox));
+        self.tasks.spawn(Reconciler::new(self.context.clone(), uid, key, status).run(inbox));
     }
 
-    /// What every pod's task answers.
-    async fn ask_all<T>(&self, order: impl Fn(oneshot::Sender<T>) -> Order) -> Vec<T> {
-        let asked = self.running.values().filter_map(|keeper| {
+    /// Sends a command to every reconciler and collects the answers. Reconcilers that have ended are left out.
+    async fn ask_all<T>(&self, command: impl Fn(oneshot::Sender<T>) -> PodCommand) -> Vec<T> {
+        let pending = self.reconcilers.values().filter_map(|reconciler| {
             let (answer, answered) = oneshot::channel();
-            keeper.send(order(answer)).ok().map(|()| answered)
+            reconciler.send(command(answer)).ok().map(|()| answered)
         });
         let mut answers = Vec::new();
-        for answered in asked.collect::<Vec<_>>() {
+        for answered in pending.collect::<Vec<_>>() {
             answers.extend(answered.await);
         }
         answers

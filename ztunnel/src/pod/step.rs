@@ -1,85 +1,87 @@
-//! What to do next about a pod, from what it should be and what it is. Pure.
+//! The next step for a pod, from its desired and its observed state. Pure.
 
 use super::Claim;
 use fairway_config::model::{Mesh, Workload};
 
 /// What the configuration wants of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// It says nothing.
+pub(super) enum Desired {
+    /// The configuration does not know the pod.
     Unknown,
     Outside,
     Captured,
 }
 
-/// What is so.
+/// What is in place for the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    /// Nothing of ours is in the pod.
-    Free,
+pub(super) enum Observed {
+    /// The pod's network namespace has no rules of ours.
+    NotCaptured,
     Captured(Rules),
-    /// Still captured, but on its way out.
-    Releasing(Rest),
+    /// Still captured, and leaving the mesh.
+    Releasing(ReleasePhase),
 }
 
-/// Whether the rules are as they should be.
+/// Whether the capture rules in the pod are the ones that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rules {
-    Right,
-    Wrong,
+    Intact,
+    Modified,
 }
 
-/// How far a pod's way out is.
+/// Progress of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// Not everybody may have heard yet; new connections still come through the tunnel, and go on in plain.
+pub(super) enum ReleasePhase {
+    /// Peers may not know yet that the pod leaves. New connections still come through the tunnel, and go on in plaintext.
     Lingering,
-    /// Now everybody has.
-    Heard,
-    /// Nothing new comes; some connections are open.
-    Connections,
-    /// None, or they had their time.
-    Over,
+    /// Every peer has had the time to learn it.
+    Propagated,
+    /// Nothing new is captured; connections through the tunnel are still open.
+    Draining,
+    /// No connection is left, or the time for them is over.
+    Drained,
 }
 
-/// What to do.
+/// What the reconciler does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Nothing,
     Capture,
-    /// Put the rules back.
+    /// Write the rules again.
     Repair,
-    /// From now on new connections pass through in plain.
+    /// New connections pass through the tunnel in plaintext from now on.
     StartRelease,
-    /// From now on they do not come here any more.
-    LetGo,
-    /// It is wanted again.
-    StopRelease,
-    /// Take the rules away and stop.
-    Free,
+    /// The rules capture no new connections from now on.
+    StopCapture,
+    /// The pod is in the mesh again.
+    CancelRelease,
+    /// Remove the rules and stop serving the pod.
+    RemoveRules,
 }
 
-pub(super) fn next(wanted: Wanted, held: Held) -> Step {
-    match (wanted, held) {
-        (Wanted::Captured, Held::Free) => Step::Capture,
-        // A pod that the configuration has forgotten stays captured: it may still run, and must not speak in plain.
-        (Wanted::Captured | Wanted::Unknown, Held::Captured(Rules::Wrong)) => Step::Repair,
-        (Wanted::Captured | Wanted::Unknown, Held::Captured(Rules::Right)) => Step::Nothing,
-        (Wanted::Captured | Wanted::Unknown, Held::Releasing(_)) => Step::StopRelease,
-        (Wanted::Outside, Held::Captured(_)) => Step::StartRelease,
-        (Wanted::Outside, Held::Releasing(Rest::Over)) => Step::Free,
-        (Wanted::Outside, Held::Releasing(Rest::Heard)) => Step::LetGo,
-        (Wanted::Outside, Held::Releasing(Rest::Lingering | Rest::Connections)) => Step::Nothing,
-        (Wanted::Outside | Wanted::Unknown, Held::Free) => Step::Nothing,
+pub(super) fn next(desired: Desired, observed: Observed) -> Step {
+    match (desired, observed) {
+        (Desired::Captured, Observed::NotCaptured) => Step::Capture,
+        // A pod that the configuration no longer knows stays captured: it may still run, and must not send plaintext.
+        (Desired::Captured | Desired::Unknown, Observed::Captured(Rules::Modified)) => Step::Repair,
+        (Desired::Captured | Desired::Unknown, Observed::Captured(Rules::Intact)) => Step::Nothing,
+        (Desired::Captured | Desired::Unknown, Observed::Releasing(_)) => Step::CancelRelease,
+        (Desired::Outside, Observed::Captured(_)) => Step::StartRelease,
+        (Desired::Outside, Observed::Releasing(ReleasePhase::Drained)) => Step::RemoveRules,
+        (Desired::Outside, Observed::Releasing(ReleasePhase::Propagated)) => Step::StopCapture,
+        (Desired::Outside, Observed::Releasing(ReleasePhase::Lingering | ReleasePhase::Draining)) => {
+            Step::Nothing
+        }
+        (Desired::Outside | Desired::Unknown, Observed::NotCaptured) => Step::Nothing,
     }
 }
 
-impl Wanted {
-    /// From what the configuration says and what whoever registered the pod has said, if that still counts.
-    pub(super) fn of(workload: Option<&Workload>, claim: Claim) -> Self {
-        match (workload.map(|it| it.mesh), claim) {
+impl Desired {
+    /// From the configuration, and from the claim of whoever registered the pod while that is valid.
+    pub(super) fn from_configuration(workload: Option<&Workload>, claim: Claim) -> Self {
+        match (workload.map(|workload| workload.mesh), claim) {
             (Some(Mesh::Captured(_)), _) => Self::Captured,
-            // Either the configuration is not there yet, or it is older than what the API server was seen to say.
+            // The configuration is missing, or older than what the API server has said.
             (None | Some(Mesh::Outside), Claim::Meshed) => Self::Captured,
             (Some(Mesh::Outside), Claim::Unknown) => Self::Outside,
             (None, Claim::Unknown) => Self::Unknown,
@@ -93,23 +95,23 @@ mod tests {
 
     #[test]
     fn a_pod_follows_what_the_configuration_wants() {
-        use Held::{Captured, Free, Releasing};
-        for (wanted, held, step) in [
-            (Wanted::Unknown, Free, Step::Nothing),
-            (Wanted::Outside, Free, Step::Nothing),
-            (Wanted::Captured, Free, Step::Capture),
-            (Wanted::Captured, Captured(Rules::Right), Step::Nothing),
-            (Wanted::Captured, Captured(Rules::Wrong), Step::Repair),
-            (Wanted::Unknown, Captured(Rules::Wrong), Step::Repair),
-            (Wanted::Outside, Captured(Rules::Wrong), Step::StartRelease),
-            (Wanted::Outside, Releasing(Rest::Lingering), Step::Nothing),
-            (Wanted::Outside, Releasing(Rest::Heard), Step::LetGo),
-            (Wanted::Outside, Releasing(Rest::Connections), Step::Nothing),
-            (Wanted::Outside, Releasing(Rest::Over), Step::Free),
-            (Wanted::Captured, Releasing(Rest::Over), Step::StopRelease),
-            (Wanted::Unknown, Releasing(Rest::Connections), Step::StopRelease),
+        use Observed::{Captured, NotCaptured, Releasing};
+        for (desired, observed, step) in [
+            (Desired::Unknown, NotCaptured, Step::Nothing),
+            (Desired::Outside, NotCaptured, Step::Nothing),
+            (Desired::Captured, NotCaptured, Step::Capture),
+            (Desired::Captured, Captured(Rules::Intact), Step::Nothing),
+            (Desired::Captured, Captured(Rules::Modified), Step::Repair),
+            (Desired::Unknown, Captured(Rules::Modified), Step::Repair),
+            (Desired::Outside, Captured(Rules::Modified), Step::StartRelease),
+            (Desired::Outside, Releasing(ReleasePhase::Lingering), Step::Nothing),
+            (Desired::Outside, Releasing(ReleasePhase::Propagated), Step::StopCapture),
+            (Desired::Outside, Releasing(ReleasePhase::Draining), Step::Nothing),
+            (Desired::Outside, Releasing(ReleasePhase::Drained), Step::RemoveRules),
+            (Desired::Captured, Releasing(ReleasePhase::Drained), Step::CancelRelease),
+            (Desired::Unknown, Releasing(ReleasePhase::Draining), Step::CancelRelease),
         ] {
-            assert_eq!(next(wanted, held), step, "{wanted:?} {held:?}");
+            assert_eq!(next(desired, observed), step, "{desired:?} {observed:?}");
         }
     }
 }

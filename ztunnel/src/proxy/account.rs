@@ -1,6 +1,6 @@
 //! What is kept of a connection while it lives, and said of it once when it ends.
 
-use super::{Door, Worker};
+use super::{Direction, Worker};
 use crate::pod::LocalPod;
 use crate::view::ConnectionView;
 use fairway_config::model::Generation;
@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Account {
     worker: Rc<Worker>,
     pod: Arc<LocalPod>,
-    door: Door,
+    direction: Direction,
     since: Instant,
     client: SocketAddr,
     destination: Option<SocketAddr>,
@@ -112,14 +112,19 @@ impl Line<'_> {
 }
 
 impl Account {
-    pub(super) fn open(worker: &Rc<Worker>, pod: &Arc<LocalPod>, door: Door, client: SocketAddr) -> Self {
-        worker.fleet.opened(worker.id);
-        worker.metrics.opened(door);
+    pub(super) fn open(
+        worker: &Rc<Worker>,
+        pod: &Arc<LocalPod>,
+        direction: Direction,
+        client: SocketAddr,
+    ) -> Self {
+        worker.worker_pool.opened(worker.id);
+        worker.metrics.opened(direction);
         pod.opened();
         Self {
             worker: worker.clone(),
             pod: pod.clone(),
-            door,
+            direction,
             since: Instant::now(),
             client,
             destination: None,
@@ -144,7 +149,7 @@ impl Account {
     pub(super) fn connected(&mut self, peer: Option<SpiffeId>, way: &'static str) {
         self.peer = peer;
         self.way = way;
-        self.entry = Some(self.worker.journal.enter(
+        self.entry = Some(self.worker.connections.insert(
             self.since,
             ConnectionView {
                 direction: self.direction(),
@@ -181,10 +186,10 @@ impl Account {
     }
 
     fn direction(&self) -> &'static str {
-        match self.door {
-            Door::Outbound => "outbound",
-            Door::Hbone => "inbound",
-            Door::Plaintext => "plaintext",
+        match self.direction {
+            Direction::Outbound => "outbound",
+            Direction::Inbound => "inbound",
+            Direction::Plaintext => "plaintext",
         }
     }
 }
@@ -192,11 +197,11 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         if let Some(entry) = self.entry {
-            self.worker.journal.leave(entry);
+            self.worker.connections.remove(entry);
         }
         self.pod.closed();
-        self.worker.fleet.closed(self.worker.id);
-        self.worker.metrics.closed(self.door, self.outcome, self.sent, self.received);
+        self.worker.worker_pool.closed(self.worker.id);
+        self.worker.metrics.closed(self.direction, self.outcome, self.sent, self.received);
         let line = Line {
             direction: self.direction(),
             pod: self.pod.key.as_str(),

@@ -1,4 +1,5 @@
-//! What one pod may have of its node's tunnel, so that the others have theirs: sockets, and handshakes that are not done.
+//! Limits of one pod on its node's tunnel, so that a pod cannot starve the others: accepted sockets, and TLS handshakes in
+//! progress.
 
 use crate::pod::LocalPod;
 use fairway_runtime::descriptors::{self, Room};
@@ -9,56 +10,56 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::task::AbortHandle;
 
-/// How many pods have connections now. Clones are of the same.
+/// The number of pods that have accepted sockets. Clones share one counter.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Crowd(Arc<AtomicUsize>);
+pub(crate) struct ActivePods(Arc<AtomicUsize>);
 
-/// One accepted socket of a pod. It is given back when it is dropped.
-pub(crate) struct Accepted {
+/// Permission for one accepted socket of a pod. It is returned when it is dropped.
+pub(crate) struct SocketPermit {
     pod: Arc<LocalPod>,
-    crowd: Crowd,
+    active_pods: ActivePods,
 }
 
-/// The handshakes of peers that are under way at a pod, the oldest first.
+/// The TLS handshakes that are in progress at a pod, the oldest first.
 #[derive(Clone, Default)]
-pub(super) struct Handshakes(Rc<UnderWay>);
+pub(super) struct PendingHandshakes(Rc<Pending>);
 
 #[derive(Default)]
-struct UnderWay {
-    shaking: RefCell<VecDeque<(u64, Option<AbortHandle>)>>,
+struct Pending {
+    queue: RefCell<VecDeque<(u64, Option<AbortHandle>)>>,
     next: Cell<u64>,
 }
 
-/// One of them. When all that know it have dropped it, it is over.
+/// One handshake. It leaves the queue when the last clone is dropped.
 #[derive(Clone)]
-pub(super) struct Shaking(Rc<One>);
+pub(super) struct HandshakeGuard(Rc<HandshakeEntry>);
 
-struct One {
+struct HandshakeEntry {
     number: u64,
-    handshakes: Handshakes,
+    handshakes: PendingHandshakes,
 }
 
-// === impl Crowd ===
+// === impl ActivePods ===
 
-impl Crowd {
-    /// One more socket for a pod, if it may have one.
-    pub(super) fn admit(&self, pod: &Arc<LocalPod>, room: Room, most: usize) -> Option<Accepted> {
+impl ActivePods {
+    /// Admits one more socket of the pod, or `None` if the pod has as many as it may have. `most` bounds it in any case.
+    pub(super) fn admit(&self, pod: &Arc<LocalPod>, room: Room, most: usize) -> Option<SocketPermit> {
         let open = pod.sockets.load(Relaxed);
         let files = usize::try_from(descriptors::for_clients()).unwrap_or(usize::MAX);
-        if !may_have(open, room, most, files, self.0.load(Relaxed)) {
+        if !is_admitted(open, room, most, files, self.0.load(Relaxed)) {
             return None;
         }
         if pod.sockets.fetch_add(1, Relaxed) == 0 {
             self.0.fetch_add(1, Relaxed);
         }
-        Some(Accepted { pod: pod.clone(), crowd: self.clone() })
+        Some(SocketPermit { pod: pod.clone(), active_pods: self.clone() })
     }
 }
 
-/// Whether a pod with so many sockets may have one more. Each is two files, with the one towards its far end. One pod alone
-/// never has more than half of them; where they run short, none has more than an even share, so that those which have the most
+/// Whether a pod with `open` sockets may have one more. Each needs two of the `files`: one for the other end. A single pod never
+/// has more than half of them. When they run short, no pod has more than an even share, so that the pods with the most sockets
 /// are refused first.
-fn may_have(open: usize, room: Room, most: usize, files: usize, pods: usize) -> bool {
+fn is_admitted(open: usize, room: Room, most: usize, files: usize, pods: usize) -> bool {
     let pairs = files / 2;
     let share = match room {
         Room::Enough => pairs / 2,
@@ -67,62 +68,62 @@ fn may_have(open: usize, room: Room, most: usize, files: usize, pods: usize) -> 
     open < most.min(share.max(1))
 }
 
-// === impl Accepted ===
+// === impl SocketPermit ===
 
-impl Accepted {
+impl SocketPermit {
     pub(super) fn pod(&self) -> &Arc<LocalPod> {
         &self.pod
     }
 }
 
-impl Drop for Accepted {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
         if self.pod.sockets.fetch_sub(1, Relaxed) == 1 {
-            self.crowd.0.fetch_sub(1, Relaxed);
+            self.active_pods.0.fetch_sub(1, Relaxed);
         }
     }
 }
 
-// === impl Handshakes ===
+// === impl PendingHandshakes ===
 
-impl Handshakes {
-    /// A new one. The oldest gives way where there are too many: a peer that says nothing is the oldest soon.
-    pub(super) fn begin(&self, most: usize) -> Shaking {
+impl PendingHandshakes {
+    /// Registers a handshake. If there are `most` already, the oldest is aborted: a peer that sends nothing soon is the oldest.
+    pub(super) fn begin(&self, most: usize) -> HandshakeGuard {
         let number = self.0.next.replace(self.0.next.get() + 1);
-        let mut shaking = self.0.shaking.borrow_mut();
-        let oldest = if shaking.len() >= most { shaking.pop_front() } else { None };
-        shaking.push_back((number, None));
-        // A task that ends may come back here.
-        drop(shaking);
+        let mut queue = self.0.queue.borrow_mut();
+        let oldest = if queue.len() >= most { queue.pop_front() } else { None };
+        queue.push_back((number, None));
+        // Aborting a task may drop a guard, which borrows the queue.
+        drop(queue);
         if let Some((_, Some(oldest))) = oldest {
             oldest.abort();
         }
-        Shaking(Rc::new(One { number, handshakes: self.clone() }))
+        HandshakeGuard(Rc::new(HandshakeEntry { number, handshakes: self.clone() }))
     }
 
     fn remove(&self, number: u64) {
-        self.0.shaking.borrow_mut().retain(|it| it.0 != number);
+        self.0.queue.borrow_mut().retain(|(queued, _)| *queued != number);
     }
 }
 
-// === impl Shaking ===
+// === impl HandshakeGuard ===
 
-impl Shaking {
-    /// Where it runs.
+impl HandshakeGuard {
+    /// Sets the task to abort when this handshake has to give way.
     pub(super) fn runs_in(&self, task: AbortHandle) {
-        let mut shaking = self.0.handshakes.0.shaking.borrow_mut();
-        if let Some(place) = shaking.iter_mut().find(|it| it.0 == self.0.number) {
-            place.1 = Some(task);
+        let mut queue = self.0.handshakes.0.queue.borrow_mut();
+        if let Some((_, abort)) = queue.iter_mut().find(|(number, _)| *number == self.0.number) {
+            *abort = Some(task);
         }
     }
 
-    /// The peer is known.
+    /// The handshake is complete: it no longer counts.
     pub(super) fn done(&self) {
         self.0.handshakes.remove(self.0.number);
     }
 }
 
-impl Drop for One {
+impl Drop for HandshakeEntry {
     fn drop(&mut self) {
         self.handshakes.remove(self.number);
     }
@@ -145,7 +146,11 @@ mod tests {
             (999, Room::Enough, 1 << 20, 1, true),
             (1000, Room::Enough, 1 << 20, 1, false),
         ] {
-            assert_eq!(may_have(open, room, 1000, files, pods), expected, "{open} {room:?} {files} {pods}");
+            assert_eq!(
+                is_admitted(open, room, 1000, files, pods),
+                expected,
+                "{open} {room:?} {files} {pods}"
+            );
         }
     }
 
@@ -153,12 +158,12 @@ mod tests {
     async fn the_oldest_handshake_gives_way_and_one_that_is_done_does_not() {
         tokio::task::LocalSet::new()
             .run_until(async {
-                let handshakes = Handshakes::default();
+                let handshakes = PendingHandshakes::default();
                 let begin = || {
-                    let shaking = handshakes.begin(2);
+                    let handshake = handshakes.begin(2);
                     let task = tokio::task::spawn_local(std::future::pending::<()>());
-                    shaking.runs_in(task.abort_handle());
-                    (shaking, task)
+                    handshake.runs_in(task.abort_handle());
+                    (handshake, task)
                 };
                 let (done, first) = begin();
                 done.done();
@@ -168,7 +173,7 @@ mod tests {
                 assert!(second.await.unwrap_err().is_cancelled());
                 tokio::task::yield_now().await;
                 assert!(!first.is_finished() && !third.is_finished() && !fourth.is_finished());
-                assert_eq!(handshakes.0.shaking.borrow().len(), 2);
+                assert_eq!(handshakes.0.queue.borrow().len(), 2);
             })
             .await;
     }

@@ -1,11 +1,11 @@
-//! Tunnels to a local pod: who opens them, whether they may, and the pod's program at their end.
+//! HBONE connections to a local pod: authenticates the peer, authorizes each tunnel, and connects it to the application.
 
 use super::account::{Account, Outcome};
-use super::acquaintance::{self, identity};
-use super::budget::{Accepted, Shaking};
-use super::link;
-use super::worker::Here;
-use super::{Door, Worker};
+use super::budget::{HandshakeGuard, SocketPermit};
+use super::prerequisites::{self, wait_for_identity};
+use super::relay;
+use super::worker::WorkerPod;
+use super::{Direction, Worker};
 use crate::decide::{self, Client, Inbound, InboundRefusal};
 use fairway_hbone::{Authority, Request, Tunnel};
 use fairway_runtime::drain;
@@ -14,99 +14,99 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::net::TcpStream;
 
-/// Serves one peer's connection until its last tunnel has ended.
+/// Serves the connection of one peer until its last tunnel has ended.
 pub(super) async fn serve(
     worker: Rc<Worker>,
-    here: Rc<Here>,
+    local: Rc<WorkerPod>,
     stream: TcpStream,
     client: SocketAddr,
     drain: drain::Watch,
-    shaking: Shaking,
-    _accepted: Accepted,
+    handshake: HandshakeGuard,
+    _permit: SocketPermit,
 ) {
-    let tls = match identity(&worker, &here).await {
+    let tls = match wait_for_identity(&worker, &local).await {
         Ok(tls) => tls,
         Err(error) => {
-            tracing::warn!(pod = %here.pod.key, %client, %error, "a peer's connection was refused");
-            return link::reset(stream);
+            tracing::warn!(pod = %local.pod.key, %client, %error, "the connection of a peer was refused");
+            return relay::reset(stream);
         }
     };
     let settings = worker.settings.server;
-    let (pod, windows, tunnel_drain) = (here.pod.clone(), here.windows.clone(), drain.clone());
-    let handler = move |request| tunnel(worker.clone(), here.clone(), request, client, tunnel_drain.clone());
-    let known = || shaking.done();
+    let (pod, windows, tunnel_drain) = (local.pod.clone(), local.windows.clone(), drain.clone());
+    let handler = move |request| tunnel(worker.clone(), local.clone(), request, client, tunnel_drain.clone());
+    let known = || handshake.done();
     let served = fairway_hbone::serve_known(stream, &tls, &settings, &windows, drain, known, handler);
     if let Err(error) = served.await {
-        tracing::debug!(pod = %pod.key, %client, %error, "a peer's connection ended");
+        tracing::debug!(pod = %pod.key, %client, %error, "the connection of a peer has ended with an error");
     }
 }
 
 async fn tunnel(
     worker: Rc<Worker>,
-    here: Rc<Here>,
+    local: Rc<WorkerPod>,
     request: Request,
     client: SocketAddr,
     drain: drain::Watch,
 ) {
-    let mut account = Account::open(&worker, &here.pod, Door::Hbone, client);
-    let accepted = Box::pin(accept(&worker, &here, request, client, &mut account)).await;
-    if let Some((tunnel, program)) = accepted {
-        link::carry_in(tunnel, program, &drain, &mut account).await;
+    let mut account = Account::open(&worker, &local.pod, Direction::Inbound, client);
+    let accepted = Box::pin(accept(&worker, &local, request, client, &mut account)).await;
+    if let Some((tunnel, application)) = accepted {
+        relay::relay_inbound(tunnel, application, &drain, &mut account).await;
     }
 }
 
 async fn accept(
     worker: &Worker,
-    here: &Here,
+    local: &WorkerPod,
     mut request: Request,
     client: SocketAddr,
     account: &mut Account,
 ) -> Option<(Tunnel, TcpStream)> {
     let peer = request.peer().clone();
     let Authority::Address(destination) = request.wish().authority else {
-        account.failed(Outcome::Refused, "the authority is a name, which only waypoints and gateways take");
-        request.refuse(StatusCode::BAD_REQUEST, "an IP address and port is needed here");
+        account.failed(Outcome::Refused, "the authority is a name, which only waypoints and gateways accept");
+        request.refuse(StatusCode::BAD_REQUEST, "the authority has to be an IP address and a port");
         return None;
     };
     {
-        let index = acquaintance::index_with(worker, &here.pod).await;
+        let index = prerequisites::wait_for_index(worker, &local.pod).await;
         account.decided(index.generation(), destination);
-        let verdict = match acquaintance::workload(&index, &here.pod) {
+        let verdict = match prerequisites::find_workload(&index, &local.pod) {
             Some(pod) => {
-                decide::inbound(&index, pod, here.pod.addresses(pod), Client::Peer(&peer), destination)
+                decide::inbound(&index, pod, local.pod.addresses(pod), Client::Peer(&peer), destination)
             }
             None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };
         if let Inbound::Refuse(refusal) = verdict {
             account.failed(Outcome::Refused, format!("{peer}: {refusal}"));
-            // The peer learns that it is not allowed; which rule says so is for this side's log.
+            // The peer learns that it is refused. Which rule refuses it is only in this side's log.
             request.refuse(refusal.status(), refusal.for_peer());
             return None;
         }
     }
-    let connecting = here.from_pod.connect_as(client.ip(), destination, worker.settings.program_wait);
+    let connecting = local.connector.connect_as(client.ip(), destination, worker.settings.program_timeout);
     let connected = tokio::select! {
         connected = connecting => connected,
         () = request.abandoned() => {
-            account.failed(Outcome::Broken, "client: gave up while the program was being reached");
+            account.failed(Outcome::Broken, "client: closed the tunnel before the application had accepted");
             return None;
         }
     };
     match connected {
-        Ok(program) => match request.accept() {
+        Ok(application) => match request.accept() {
             Ok(tunnel) => {
                 account.connected(Some(peer), "tunnel");
-                Some((tunnel, program))
+                Some((tunnel, application))
             }
             Err(error) => {
                 account.failed(Outcome::Broken, format!("client: {error}"));
-                link::reset(program);
+                relay::reset(application);
                 None
             }
         },
         Err(error) => {
-            account.failed(Outcome::Unreachable, format!("the program at {destination}: {error}"));
-            request.refuse(StatusCode::SERVICE_UNAVAILABLE, "the program cannot be reached");
+            account.failed(Outcome::Unreachable, format!("the application at {destination}: {error}"));
+            request.refuse(StatusCode::SERVICE_UNAVAILABLE, "the application cannot be reached");
             None
         }
     }

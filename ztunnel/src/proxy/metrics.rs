@@ -1,6 +1,6 @@
-//! Counters of connections. Labels are few and known when the program starts: never a name of a pod.
+//! Counters of connections. The label values are known when the program starts, except namespaces; no label names a pod.
 
-use super::Door;
+use super::Direction;
 use super::account::Outcome;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DoorLabel {
+struct DirectionLabels {
     direction: DirectionLabel,
 }
 
@@ -66,11 +66,11 @@ pub(super) struct PlaintextCounters(HashMap<Plaintext, Counter>);
 /// The counters. Looked up when the program starts, so that counting takes no lock.
 #[derive(Clone)]
 pub(crate) struct Metrics {
-    doors: Arc<HashMap<Door, Doorway>>,
+    directions: Arc<HashMap<Direction, DirectionCounters>>,
     plaintext: Family<PlaintextLabels, Counter>,
 }
 
-struct Doorway {
+struct DirectionCounters {
     open: Gauge,
     opened: Counter,
     sent: Counter,
@@ -81,35 +81,36 @@ struct Doorway {
 impl Metrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("ztunnel");
-        let (open, opened) = (Family::<DoorLabel, Gauge>::default(), Family::<DoorLabel, Counter>::default());
+        let (open, opened) =
+            (Family::<DirectionLabels, Gauge>::default(), Family::<DirectionLabels, Counter>::default());
         let (sent, received) =
-            (Family::<DoorLabel, Counter>::default(), Family::<DoorLabel, Counter>::default());
+            (Family::<DirectionLabels, Counter>::default(), Family::<DirectionLabels, Counter>::default());
         let closed = Family::<ClosedLabels, Counter>::default();
         registry.register("connections_open", "Connections and tunnels open now", open.clone());
         registry.register("connections_opened", "Connections and tunnels accepted", opened.clone());
         registry.register("connections_closed", "Connections and tunnels ended, by how", closed.clone());
         registry.register("sent_bytes", "Bytes from clients to servers", sent.clone());
         registry.register("received_bytes", "Bytes from servers to clients", received.clone());
-        let doors = [Door::Outbound, Door::Hbone, Door::Plaintext].map(|door| {
-            let direction = DirectionLabel::from(door);
-            let label = DoorLabel { direction };
+        let directions = [Direction::Outbound, Direction::Inbound, Direction::Plaintext].map(|direction| {
+            let value = DirectionLabel::from(direction);
+            let label = DirectionLabels { direction: value };
             let outcomes = Outcome::ALL.map(|outcome| {
-                let labels = ClosedLabels { direction, outcome: outcome.into() };
+                let labels = ClosedLabels { direction: value, outcome: outcome.into() };
                 (outcome, closed.get_or_create_owned(&labels))
             });
-            let doorway = Doorway {
+            let counters = DirectionCounters {
                 open: open.get_or_create_owned(&label),
                 opened: opened.get_or_create_owned(&label),
                 sent: sent.get_or_create_owned(&label),
                 received: received.get_or_create_owned(&label),
                 outcomes: outcomes.into(),
             };
-            (door, doorway)
+            (direction, counters)
         });
         let plaintext = Family::<PlaintextLabels, Counter>::default();
         let help = "Connections outside the mesh's mTLS, by the namespace of the captured pod";
         registry.register("plaintext_connections", help, plaintext.clone());
-        Self { doors: Arc::new(doors.into()), plaintext }
+        Self { directions: Arc::new(directions.into()), plaintext }
     }
 
     /// Those of a namespace. Namespaces of this node's pods are few; pods are not named.
@@ -121,19 +122,19 @@ impl Metrics {
         PlaintextCounters(Plaintext::ALL.map(counter).into())
     }
 
-    pub(super) fn opened(&self, door: Door) {
-        if let Some(doorway) = self.doors.get(&door) {
-            doorway.open.inc();
-            doorway.opened.inc();
+    pub(super) fn opened(&self, direction: Direction) {
+        if let Some(counters) = self.directions.get(&direction) {
+            counters.open.inc();
+            counters.opened.inc();
         }
     }
 
-    pub(super) fn closed(&self, door: Door, outcome: Outcome, sent: u64, received: u64) {
-        if let Some(doorway) = self.doors.get(&door) {
-            doorway.open.dec();
-            doorway.sent.inc_by(sent);
-            doorway.received.inc_by(received);
-            if let Some(counter) = doorway.outcomes.get(&outcome) {
+    pub(super) fn closed(&self, direction: Direction, outcome: Outcome, sent: u64, received: u64) {
+        if let Some(counters) = self.directions.get(&direction) {
+            counters.open.dec();
+            counters.sent.inc_by(sent);
+            counters.received.inc_by(received);
+            if let Some(counter) = counters.outcomes.get(&outcome) {
                 counter.inc();
             }
         }
@@ -152,12 +153,12 @@ impl PlaintextCounters {
     }
 }
 
-impl From<Door> for DirectionLabel {
-    fn from(door: Door) -> Self {
-        match door {
-            Door::Outbound => Self::outbound,
-            Door::Hbone => Self::inbound,
-            Door::Plaintext => Self::plaintext,
+impl From<Direction> for DirectionLabel {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Outbound => Self::outbound,
+            Direction::Inbound => Self::inbound,
+            Direction::Plaintext => Self::plaintext,
         }
     }
 }

@@ -1,36 +1,34 @@
-//! Carrying connections: what [`crate::decide`] says, done with sockets.
+//! Carries connections: does with sockets what [`crate::decide`] decides.
 //!
-//! A pod's listeners are accepted on one worker, its home: a pod with few connections then has one tunnel to each peer, not
-//! one a worker, and an idle pod costs three sockets, not three a worker. What a busy pod's home has too much of it hands
-//! to the worker with the least.
+//! One worker accepts from all three listeners of a pod. A pod with few connections then has one tunnel to each peer, not one on
+//! each worker, and an idle pod costs three sockets. A worker that is far busier than another passes accepted connections on.
 
 mod account;
-mod acquaintance;
 mod budget;
-mod fleet;
-mod health;
+mod connector;
 mod inbound;
-mod insecure;
-mod link;
 mod listener;
 mod metrics;
 mod outbound;
 mod plaintext;
+mod prerequisites;
 mod probe;
+mod relay;
 mod worker;
+mod worker_pool;
 
-pub(crate) use fleet::{Command, Fleet};
 pub use listener::Listeners;
 pub(crate) use metrics::Metrics;
 pub(crate) use worker::{Worker, run};
+pub(crate) use worker_pool::{Command, WorkerPool};
 
-/// By which of a pod's three doors a connection came.
+/// On which of a pod's three listeners a connection was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Door {
-    /// From the pod.
+pub(crate) enum Direction {
+    /// From the pod: captured by the rules, port 15001.
     Outbound,
-    /// To the pod, in a tunnel.
-    Hbone,
-    /// To the pod, outside a tunnel.
+    /// To the pod, in an HBONE tunnel, port 15008.
+    Inbound,
+    /// To the pod, in plaintext: captured by the rules, port 15006.
     Plaintext,
 }

@@ -1,12 +1,12 @@
-//! A connection of a local pod: to a waypoint, an endpoint, or wherever it was going.
+//! Outbound connections of a local pod: to a waypoint, to an endpoint, or straight to the original destination.
 
 use super::account::{Account, Outcome};
-use super::acquaintance::{self, NoIdentity, identity};
-use super::budget::Accepted;
-use super::link::{self, Far, reset};
+use super::budget::SocketPermit;
 use super::metrics::Plaintext;
-use super::worker::Here;
-use super::{Door, Worker};
+use super::prerequisites::{self, NoIdentity, wait_for_identity};
+use super::relay::{self, Upstream, reset};
+use super::worker::WorkerPod;
+use super::{Direction, Worker};
 use crate::decide::{self, Choice, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
 use fairway_config::model::Generation;
 use fairway_hbone::{ConnectRequest, OpenError, Routing};
@@ -24,22 +24,22 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 /// Endpoints that are tried for one connection.
-const TRIES: usize = 3;
-/// How long an endpoint has to itself before another is tried beside it.
-const NEXT: Duration = Duration::from_secs(1);
-/// How long before a peer without a tunnel is asked again.
-const AGAIN: Duration = Duration::from_millis(100);
+const ATTEMPTS: usize = 3;
+/// Time before the next endpoint is tried in parallel (RFC 8305, section 5: Connection Attempt Delay).
+const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
+/// Pause before a peer whose tunnel does not listen is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Why a connection did not get anywhere.
+/// Why a connection has no upstream.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("its original destination is not known: {0}")]
+    #[error("the original destination is not known: {0}")]
     Destination(#[source] io::Error),
-    #[error("the configuration in force holds no such pod")]
+    #[error("the configuration does not know the pod")]
     UnknownPod,
     #[error(transparent)]
     Refused(#[from] OutboundRefusal),
-    #[error("no identity in time")]
+    #[error("no certificate was issued for the pod in time")]
     NoIdentity,
     #[error(transparent)]
     Tunnel(#[from] OpenError),
@@ -49,135 +49,145 @@ enum Failure {
     NoHop,
 }
 
-/// A connection that got somewhere.
+/// An established upstream.
 struct Connected {
-    far: Far,
+    upstream: Upstream,
     peer: Option<SpiffeId>,
     way: &'static str,
-    // Counts it on its endpoint while it lives.
-    _busy: Option<Busy>,
+    // Counts the connection at its endpoint.
+    _open: Option<OpenConnection>,
 }
 
 pub(super) async fn carry(
     worker: Rc<Worker>,
-    here: Rc<Here>,
-    near: TcpStream,
+    local: Rc<WorkerPod>,
+    downstream: TcpStream,
     client: SocketAddr,
     drain: drain::Watch,
-    _accepted: Accepted,
+    _permit: SocketPermit,
 ) {
-    let mut account = Account::open(&worker, &here.pod, Door::Outbound, client);
-    // Boxed: connecting takes much more state than what comes after it, and is soon over.
-    let connected = Box::pin(connect(&worker, &here, &near, client, &mut account)).await;
+    let mut account = Account::open(&worker, &local.pod, Direction::Outbound, client);
+    // Boxed: connecting needs far more memory than relaying, and is soon over.
+    let connected = Box::pin(connect(&worker, &local, &downstream, client, &mut account)).await;
     match connected {
-        Ok(Connected { far, peer, way, _busy }) => {
-            if matches!(far, Far::Plain(_)) {
-                here.plaintext.count(Plaintext::sent);
+        Ok(Connected { upstream, peer, way, _open }) => {
+            if matches!(upstream, Upstream::Plain(_)) {
+                local.plaintext.count(Plaintext::sent);
             }
             account.connected(peer, way);
-            link::carry(near, far, &drain, &mut account).await;
+            relay::relay(downstream, upstream, &drain, &mut account).await;
         }
         Err(failure) => {
             account.failed(failure.outcome(), failure);
-            // Refused, as the client would see it without us; a clean close would look like an empty answer.
-            reset(near);
+            // RST: the client sees a refusal, as it would without the tunnel. A FIN would look like an empty answer.
+            reset(downstream);
         }
     }
 }
 
 async fn connect(
     worker: &Rc<Worker>,
-    here: &Rc<Here>,
-    near: &TcpStream,
+    local: &Rc<WorkerPod>,
+    downstream: &TcpStream,
     client: SocketAddr,
     account: &mut Account,
 ) -> Result<Connected, Failure> {
-    let destination = socket::original_destination(near).map_err(Failure::Destination)?;
-    let until = Instant::now() + worker.settings.peer_wait;
+    let destination = socket::original_destination(downstream).map_err(Failure::Destination)?;
+    let until = Instant::now() + worker.settings.peer_timeout;
     loop {
-        let index = acquaintance::index_with(worker, &here.pod).await;
-        let (plan, generation) = plan(&index, here, destination)?;
+        let index = prerequisites::wait_for_index(worker, &local.pod).await;
+        let (plan, generation) = plan(&index, local, destination)?;
         drop(index);
         account.decided(generation, destination);
         let connected = match plan {
             Outbound::Refuse(refusal) => Err(refusal.into()),
             Outbound::Passthrough => {
                 let stream =
-                    here.from_pod.connect_plain(destination, worker.settings.client.connect_timeout).await;
+                    local.connector.connect_plain(destination, worker.settings.client.connect_timeout).await;
                 let stream = stream.map_err(|error| Failure::Plain(destination, error))?;
-                Ok(Connected { far: Far::Plain(stream), peer: None, way: "passthrough", _busy: None })
+                Ok(Connected {
+                    upstream: Upstream::Plain(stream),
+                    peer: None,
+                    way: "passthrough",
+                    _open: None,
+                })
             }
             Outbound::Forward { path, choice } => {
-                forward(worker, here, client, destination, &path, &choice).await
+                forward(worker, local, client, destination, &path, &choice).await
             }
         };
         match connected {
-            // Its node's tunnel starts again, or is about to capture it, or the configuration is about to say that it is gone.
-            Err(failure) if failure.is_no_tunnel_yet() && Instant::now() < until => sleep(AGAIN).await,
+            // The tunnel of the peer's node is restarting or about to capture the peer, or the peer is gone and the
+            // configuration is about to say so.
+            Err(failure) if failure.is_no_tunnel_yet() && Instant::now() < until => sleep(RETRY_DELAY).await,
             connected => return connected,
         }
     }
 }
 
-fn plan(index: &Index, here: &Here, destination: SocketAddr) -> Result<(Outbound, Generation), Failure> {
-    let client = acquaintance::workload(index, &here.pod).ok_or(Failure::UnknownPod)?;
+fn plan(
+    index: &Index,
+    local: &WorkerPod,
+    destination: SocketAddr,
+) -> Result<(Outbound, Generation), Failure> {
+    let client = prerequisites::find_workload(index, &local.pod).ok_or(Failure::UnknownPod)?;
     Ok((decide::outbound(index, client, destination), index.generation()))
 }
 
 async fn forward(
     worker: &Rc<Worker>,
-    here: &Rc<Here>,
+    local: &Rc<WorkerPod>,
     client: SocketAddr,
     dialled: SocketAddr,
     path: &Path,
     choice: &Choice,
 ) -> Result<Connected, Failure> {
-    let preferred = here.preferred(choice, client.ip()).into_iter();
-    let mut hops = preferred.filter_map(|it| Some((it.address, path.hop(it, dialled)?))).peekable();
+    let endpoints = local.order_endpoints(choice, client.ip()).into_iter();
+    let mut hops = endpoints.filter_map(|it| Some((it.address, path.hop(it, dialled)?))).peekable();
     let attempt = |(endpoint, hop)| async move {
-        let busy = Busy::on(here, endpoint);
-        let (far, peer) = reach(worker, here, client, path, hop).await?;
-        let way = match (path, &far) {
+        let open = OpenConnection::count(local, endpoint);
+        let (upstream, peer) = reach(worker, local, client, path, hop).await?;
+        let way = match (path, &upstream) {
             (Path::Waypoint(_), _) => "waypoint",
-            (_, Far::Tunnel(_)) => "tunnel",
-            (_, Far::Plain(_)) => "plain",
+            (_, Upstream::Tunnel(_)) => "tunnel",
+            (_, Upstream::Plain(_)) => "plain",
         };
-        Ok::<_, Failure>(Connected { far, peer, way, _busy: Some(busy) })
+        Ok::<_, Failure>(Connected { upstream, peer, way, _open: Some(open) })
     };
     let mut failure = Failure::NoHop;
-    let mut under_way: FuturesUnordered<_> = hops.next().map(attempt).into_iter().collect();
+    let mut attempts: FuturesUnordered<_> = hops.next().map(attempt).into_iter().collect();
     loop {
         tokio::select! {
             biased;
-            ended = under_way.next() => match ended {
+            ended = attempts.next() => match ended {
                 None => return Err(failure),
-                // What was not accepted has not seen a byte of the client's, so that somebody else may have it.
+                // An endpoint that has not accepted has not seen a byte from the client, so another one may be used.
                 Some(Err(error)) if error.may_try_another() => failure = error,
                 Some(ended) => return ended,
             },
-            // It may be on a node that is gone; whoever is first has the connection (as in RFC 8305 §5).
-            () = sleep(NEXT), if hops.peek().is_some() => {}
+            // The endpoint may be on a node that is gone. The first to accept is used (RFC 8305, section 5).
+            () = sleep(ATTEMPT_DELAY), if hops.peek().is_some() => {}
         }
-        under_way.extend(hops.next().map(attempt));
+        attempts.extend(hops.next().map(attempt));
     }
 }
 
 async fn reach(
     worker: &Rc<Worker>,
-    here: &Rc<Here>,
+    local: &Rc<WorkerPod>,
     client: SocketAddr,
     path: &Path,
     hop: Hop,
-) -> Result<(Far, Option<SpiffeId>), Failure> {
+) -> Result<(Upstream, Option<SpiffeId>), Failure> {
     match hop {
         Hop::Plain(address) => {
             let wait = worker.settings.client.connect_timeout;
-            let stream = here.from_pod.connect_plain(address, wait).await;
-            Ok((Far::Plain(stream.map_err(|error| Failure::Plain(address, error))?), None))
+            let stream = local.connector.connect_plain(address, wait).await;
+            Ok((Upstream::Plain(stream.map_err(|error| Failure::Plain(address, error))?), None))
         }
         Hop::Tunnel { target, authority } => {
-            let tls = identity(worker, here).await?;
-            // A waypoint sees the client's address, and where it is, only if it is told.
+            let tls = wait_for_identity(worker, local).await?;
+            // A waypoint learns the client's address and node only from these headers.
             let (forwarded, node) = match path {
                 Path::Waypoint(_) => {
                     (Some(fairway_hbone::Forwarded { client }), Some(worker.settings.node.clone()))
@@ -186,50 +196,50 @@ async fn reach(
             };
             let request =
                 ConnectRequest { authority, forwarded, node, traceparent: None, routing: Routing::Pending };
-            let tunnel = here.pool.open(&tls, &target, &request).await?;
-            Ok((Far::Tunnel(tunnel), Some(target.identity)))
+            let tunnel = local.pool.open(&tls, &target, &request).await?;
+            Ok((Upstream::Tunnel(tunnel), Some(target.identity)))
         }
     }
 }
 
-/// One more connection on an endpoint, while it lives.
-struct Busy {
-    here: Rc<Here>,
+/// Counts one open connection at an endpoint until it is dropped.
+struct OpenConnection {
+    local: Rc<WorkerPod>,
     address: SocketAddr,
 }
 
-impl Busy {
-    fn on(here: &Rc<Here>, address: SocketAddr) -> Self {
-        *here.busy.borrow_mut().entry(address).or_default() += 1;
-        Self { here: here.clone(), address }
+impl OpenConnection {
+    fn count(local: &Rc<WorkerPod>, address: SocketAddr) -> Self {
+        *local.open_connections.borrow_mut().entry(address).or_default() += 1;
+        Self { local: local.clone(), address }
     }
 }
 
-impl Drop for Busy {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let mut busy = self.here.busy.borrow_mut();
-        if let Some(count) = busy.get_mut(&self.address) {
+        let mut open = self.local.open_connections.borrow_mut();
+        if let Some(count) = open.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                busy.remove(&self.address);
+                open.remove(&self.address);
             }
         }
     }
 }
 
-impl Here {
-    /// A few endpoints in the order they are tried: the client's own, or the less busy of two drawn at random, then the
-    /// rest of the draw.
-    fn preferred<'a>(&self, choice: &'a Choice, client: IpAddr) -> Vec<&'a Reachable> {
+impl WorkerPod {
+    /// Up to [`ATTEMPTS`] endpoints in the order in which they are tried. With session affinity: by rendezvous hash. Otherwise: of
+    /// two random ones the one with fewer open connections, then the other and a third.
+    fn order_endpoints<'a>(&self, choice: &'a Choice, client: IpAddr) -> Vec<&'a Reachable> {
         if let Some(mut order) = choice.in_order_for(client) {
-            order.truncate(TRIES);
+            order.truncate(ATTEMPTS);
             return order;
         }
         let choice = choice.endpoints();
-        let drawn = sample(&mut rand::rng(), choice.len(), TRIES.min(choice.len()));
+        let drawn = sample(&mut rand::rng(), choice.len(), ATTEMPTS.min(choice.len()));
         let mut drawn: Vec<&Reachable> = drawn.iter().filter_map(|index| choice.get(index)).collect();
-        let busy = self.busy.borrow();
-        let load = |it: &Reachable| busy.get(&it.address).copied().unwrap_or(0);
+        let open = self.open_connections.borrow();
+        let load = |it: &Reachable| open.get(&it.address).copied().unwrap_or(0);
         if let [first, second, ..] = &mut drawn[..]
             && load(second) < load(first)
         {
@@ -248,7 +258,7 @@ impl Failure {
         }
     }
 
-    /// Nobody listens where the far end's tunnel should.
+    /// Whether nothing listens on the HBONE port of the peer.
     fn is_no_tunnel_yet(&self) -> bool {
         match self {
             Self::Tunnel(OpenError::Connect { source, .. }) => {

@@ -1,13 +1,13 @@
-//! Connections to a local pod outside a tunnel: from clients outside the mesh, if the pod takes those.
+//! Plaintext connections to a local pod: from clients outside the mesh, if the pod accepts them, and kubelet's probes.
 
 use super::account::{Account, Outcome};
-use super::acquaintance;
-use super::budget::Accepted;
-use super::link::{self, Far, reset};
+use super::budget::SocketPermit;
 use super::metrics::Plaintext;
+use super::prerequisites;
 use super::probe::{self, Prober};
-use super::worker::Here;
-use super::{Door, Worker};
+use super::relay::{self, Upstream, reset};
+use super::worker::WorkerPod;
+use super::{Direction, Worker};
 use crate::decide::{self, Client, Inbound, InboundRefusal};
 use fairway_config::model::Workload;
 use fairway_netns::{socket, sockets};
@@ -18,95 +18,103 @@ use tokio::net::TcpStream;
 
 pub(super) async fn carry(
     worker: Rc<Worker>,
-    here: Rc<Here>,
-    near: TcpStream,
+    local: Rc<WorkerPod>,
+    downstream: TcpStream,
     client: SocketAddr,
     drain: drain::Watch,
-    _accepted: Accepted,
+    _permit: SocketPermit,
 ) {
-    let mut account = Account::open(&worker, &here.pod, Door::Plaintext, client);
-    let reached = Box::pin(reach(&worker, &here, &near, client, &mut account)).await;
+    let mut account = Account::open(&worker, &local.pod, Direction::Plaintext, client);
+    let reached = Box::pin(reach(&worker, &local, &downstream, client, &mut account)).await;
     match reached {
         Some(Reached::Prober(prober)) => {
-            Box::pin(probe::carry(&worker, &here, near, prober, &drain, &mut account)).await;
+            Box::pin(probe::carry(&worker, &local, downstream, prober, &drain, &mut account)).await;
         }
-        Some(Reached::Program(program)) => link::carry(near, Far::Plain(program), &drain, &mut account).await,
-        None => reset(near),
+        Some(Reached::Application(application)) => {
+            relay::relay(downstream, Upstream::Plain(application), &drain, &mut account).await
+        }
+        None => reset(downstream),
     }
 }
 
-/// Whom a connection has reached.
+/// What a connection leads to.
 enum Reached {
-    Program(TcpStream),
-    /// The tunnel, which looks at what is asked.
+    Application(TcpStream),
+    /// The tunnel, which lets only a probe of the pod's spec through.
     Prober(Prober),
 }
 
-/// Whether it is kubelet that knocks. Asked only where kubelet has something to ask: it costs a look into the node.
-async fn who(worker: &Worker, pod: &Workload, near: &TcpStream, destination: SocketAddr) -> Client<'static> {
-    let (Some(node), Ok(client)) = (&worker.settings.node_namespace, near.peer_addr()) else {
-        return Client::Stranger;
+/// Whether the client is a process of the node, as kubelet is. Looked up only for ports that have a probe, because it reads the
+/// node's table of sockets.
+async fn identify_client(
+    worker: &Worker,
+    pod: &Workload,
+    downstream: &TcpStream,
+    destination: SocketAddr,
+) -> Client<'static> {
+    let (Some(node), Ok(client)) = (&worker.settings.node_namespace, downstream.peer_addr()) else {
+        return Client::Plaintext;
     };
     if !decide::is_probed(pod, destination.port()) {
-        return Client::Stranger;
+        return Client::Plaintext;
     }
     let client = socket::canonical(client);
     let seen = node.run(move || sockets::has_connection(client, destination)).await;
     match seen.map_err(|error| error.to_string()).and_then(|it| it.map_err(|error| error.to_string())) {
         Ok(true) => Client::Node,
-        Ok(false) => Client::Stranger,
+        Ok(false) => Client::Plaintext,
         Err(error) => {
-            tracing::warn!(%error, "whether the node probes cannot be seen");
-            Client::Stranger
+            tracing::warn!(%error, "the node's sockets cannot be read; the connection is not treated as a probe");
+            Client::Plaintext
         }
     }
 }
 
 async fn reach(
     worker: &Worker,
-    here: &Here,
-    near: &TcpStream,
+    local: &WorkerPod,
+    downstream: &TcpStream,
     client: SocketAddr,
     account: &mut Account,
 ) -> Option<Reached> {
-    let destination = match socket::original_destination(near) {
+    let destination = match socket::original_destination(downstream) {
         Ok(destination) => destination,
         Err(error) => {
-            account.failed(Outcome::Unreachable, format!("its original destination is not known: {error}"));
+            account.failed(Outcome::Unreachable, format!("the original destination is not known: {error}"));
             return None;
         }
     };
     let client_is = {
-        let index = acquaintance::index_with(worker, &here.pod).await;
+        let index = prerequisites::wait_for_index(worker, &local.pod).await;
         account.decided(index.generation(), destination);
-        let (client_is, verdict) = match acquaintance::workload(&index, &here.pod) {
+        let (client_is, verdict) = match prerequisites::find_workload(&index, &local.pod) {
             Some(pod) => {
-                let client = who(worker, pod, near, destination).await;
-                (client, decide::inbound(&index, pod, here.pod.addresses(pod), client, destination))
+                let client = identify_client(worker, pod, downstream, destination).await;
+                (client, decide::inbound(&index, pod, local.pod.addresses(pod), client, destination))
             }
-            None => (Client::Stranger, Inbound::Refuse(InboundRefusal::UnknownPod)),
+            None => (Client::Plaintext, Inbound::Refuse(InboundRefusal::UnknownPod)),
         };
         match verdict {
             Inbound::Admit => client_is,
             Inbound::AdmitProbe => {
-                let pod = acquaintance::workload(&index, &here.pod);
+                let pod = prerequisites::find_workload(&index, &local.pod);
                 return pod.map(|pod| Reached::Prober(Prober::new(pod, client, destination)));
             }
             Inbound::Refuse(refusal) => {
-                here.plaintext.count(Plaintext::refused);
+                local.plaintext.count(Plaintext::refused);
                 account.failed(Outcome::Refused, refusal);
                 return None;
             }
         }
     };
-    here.plaintext.count(if client_is == Client::Node { Plaintext::probe } else { Plaintext::let_in });
-    match here.from_pod.connect_as(client.ip(), destination, worker.settings.program_wait).await {
-        Ok(program) => {
+    local.plaintext.count(if client_is == Client::Node { Plaintext::probe } else { Plaintext::let_in });
+    match local.connector.connect_as(client.ip(), destination, worker.settings.program_timeout).await {
+        Ok(application) => {
             account.connected(None, "plain");
-            Some(Reached::Program(program))
+            Some(Reached::Application(application))
         }
         Err(error) => {
-            account.failed(Outcome::Unreachable, format!("the program at {destination}: {error}"));
+            account.failed(Outcome::Unreachable, format!("the application at {destination}: {error}"));
             None
         }
     }

@@ -1,13 +1,13 @@
-//! One worker: accepts for the pods at home on it, and carries.
+//! One worker thread: accepts the connections of the pods that are assigned to it, and carries them.
 
-use super::budget::{Accepted, Handshakes};
-use super::link::{self, FromPod};
+use super::budget::{PendingHandshakes, SocketPermit};
+use super::connector::PodConnector;
 use super::metrics::PlaintextCounters;
-use super::{Command, Door, Fleet, Listeners, Metrics, inbound, outbound, plaintext};
+use super::{Command, Direction, Listeners, Metrics, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::Settings;
 use crate::pod::LocalPod;
 use crate::state::State;
-use crate::view::Journal;
+use crate::view::ConnectionTable;
 use fairway_hbone::{Pool, WindowBudget};
 use fairway_netns::socket;
 use fairway_runtime::descriptors;
@@ -24,47 +24,47 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
-/// What a worker's tasks share.
+/// What all tasks of a worker share.
 pub(crate) struct Worker {
     pub(super) id: WorkerId,
     pub(super) settings: Arc<Settings>,
     pub(super) state: State,
-    pub(super) fleet: Fleet,
+    pub(super) worker_pool: WorkerPool,
     pub(super) metrics: Metrics,
-    pub(super) journal: Journal,
-    pods: RefCell<HashMap<*const LocalPod, Rc<Here>, ahash::RandomState>>,
+    pub(super) connections: ConnectionTable,
+    pods: RefCell<HashMap<*const LocalPod, Rc<WorkerPod>, ahash::RandomState>>,
 }
 
-/// What this worker has for a pod.
-pub(super) struct Here {
+/// A pod on this worker: its connection pool, its limits and its counters.
+pub(super) struct WorkerPod {
     pub(super) pod: Arc<LocalPod>,
-    pub(super) from_pod: FromPod,
-    /// Tunnels opened as this pod, from its namespace.
-    pub(super) pool: Pool<FromPod>,
-    /// What the windows of its tunnels may grow by, both ways.
+    pub(super) connector: PodConnector,
+    /// Tunnels that are opened with the pod's identity, from its network namespace.
+    pub(super) pool: Pool<PodConnector>,
+    /// Bytes by which the receive windows of all the pod's tunnels may grow.
     pub(super) windows: WindowBudget,
-    /// What goes past the mesh's mTLS, in the pod's namespace.
+    /// Counters of connections without mTLS.
     pub(super) plaintext: PlaintextCounters,
-    /// Handshakes of peers.
-    pub(super) handshakes: Handshakes,
-    /// Connections open now to each endpoint, as far as this worker knows.
-    pub(super) busy: RefCell<HashMap<SocketAddr, u32, ahash::RandomState>>,
+    /// TLS handshakes of peers that are in progress.
+    pub(super) handshakes: PendingHandshakes,
+    /// Open connections of this worker to each endpoint.
+    pub(super) open_connections: RefCell<HashMap<SocketAddr, u32, ahash::RandomState>>,
 }
 
-/// Does what it is told until it is told to stop.
+/// Runs the worker until [`Command::Stop`].
 pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Serve(pod, Listeners(listeners), drain) => {
-                for (door, listener) in listeners {
-                    spawn_local(accept(worker.clone(), pod.clone(), door, listener, drain.clone()));
+                for (direction, listener) in listeners {
+                    spawn_local(accept(worker.clone(), pod.clone(), direction, listener, drain.clone()));
                 }
             }
-            Command::Carry(accepted, door, stream, drain) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.carry(accepted, door, stream, drain),
+            Command::Carry(permit, direction, stream, drain) => match TcpStream::from_std(stream) {
+                Ok(stream) => worker.carry(permit, direction, stream, drain),
                 Err(error) => {
-                    let pod = &accepted.pod().key;
-                    tracing::warn!(%pod, %error, "a connection was lost between workers");
+                    let pod = &permit.pod().key;
+                    tracing::warn!(%pod, %error, "a connection was dropped: it cannot be moved to another worker");
                 }
             },
             Command::Stop => return,
@@ -75,14 +75,14 @@ pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<C
 async fn accept(
     worker: Rc<Worker>,
     pod: Arc<LocalPod>,
-    door: Door,
+    direction: Direction,
     listener: std::net::TcpListener,
     drain: drain::Watch,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(pod = %pod.key, ?door, %error, "cannot accept");
+            tracing::error!(pod = %pod.key, ?direction, %error, "cannot accept connections of this pod");
             return;
         }
     };
@@ -96,45 +96,45 @@ async fn accept(
         match accepted {
             Ok((stream, client)) => {
                 let room = descriptors::room_after(&stream);
-                let Some(accepted) = worker.fleet.crowd().admit(&pod, room, worker.settings.pod_sockets)
-                else {
+                let most = worker.settings.max_pod_sockets;
+                let Some(permit) = worker.worker_pool.active_pods().admit(&pod, room, most) else {
                     tracing::warn!(
                         pod = %pod.key,
-                        ?door,
+                        ?direction,
                         %client,
                         open_files = descriptors::limit(),
-                        "a connection was refused: the pod has as many as it may have"
+                        "a connection was refused: the pod has as many sockets as one pod may have"
                     );
-                    link::reset(stream);
+                    relay::reset(stream);
                     continue;
                 };
-                match worker.fleet.relief(worker.id) {
-                    None => worker.carry(accepted, door, stream, drain.clone()),
+                match worker.worker_pool.less_loaded(worker.id) {
+                    None => worker.carry(permit, direction, stream, drain.clone()),
                     Some(other) => {
                         if let Ok(stream) = stream.into_std() {
-                            let command = Command::Carry(accepted, door, stream, drain.clone());
-                            worker.fleet.hand_over(other, command);
+                            let command = Command::Carry(permit, direction, stream, drain.clone());
+                            worker.worker_pool.send(other, command);
                         }
                     }
                 }
             }
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                // Out of descriptors or memory: accepting at once would fail at once.
-                tracing::warn!(pod = %pod.key, ?door, %error, "cannot accept for now");
+                // Out of file descriptors or memory: an immediate retry would fail as well.
+                tracing::warn!(pod = %pod.key, ?direction, %error, "cannot accept for now");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-/// Refuses to compile when what every connection costs while it is open has grown.
+/// Fails to compile if the memory of an open connection grows.
 fn small<F: Future>(future: F) -> F {
     const { assert!(size_of::<F>() <= 3072, "a connection's future has grown") };
     future
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
@@ -146,56 +146,62 @@ impl Worker {
         id: WorkerId,
         settings: Arc<Settings>,
         state: State,
-        fleet: Fleet,
+        worker_pool: WorkerPool,
         metrics: Metrics,
-        journal: Journal,
+        connections: ConnectionTable,
     ) -> Self {
-        Self { id, settings, state, fleet, metrics, journal, pods: RefCell::default() }
+        Self { id, settings, state, worker_pool, metrics, connections, pods: RefCell::default() }
     }
 
-    fn carry(self: &Rc<Self>, accepted: Accepted, door: Door, stream: TcpStream, drain: drain::Watch) {
-        let pod = accepted.pod();
-        // A client that is gone already has no address any more.
+    fn carry(
+        self: &Rc<Self>,
+        permit: SocketPermit,
+        direction: Direction,
+        stream: TcpStream,
+        drain: drain::Watch,
+    ) {
+        let pod = permit.pod();
+        // The socket of a client that is gone has no peer address.
         let Ok(client) = stream.peer_addr().map(socket::canonical) else {
             return;
         };
         if let Err(error) = socket::tune(&stream, socket::KEEPALIVE) {
-            tracing::debug!(pod = %pod.key, %error, "socket options");
+            tracing::debug!(pod = %pod.key, %error, "socket options cannot be set");
         }
-        let (worker, here) = (self.clone(), self.here(pod));
-        match door {
-            Door::Outbound => {
-                spawn_local(small(outbound::carry(worker, here, stream, client, drain, accepted)));
+        let (worker, local) = (self.clone(), self.worker_pod(pod));
+        match direction {
+            Direction::Outbound => {
+                spawn_local(small(outbound::carry(worker, local, stream, client, drain, permit)));
             }
-            Door::Plaintext => {
-                spawn_local(small(plaintext::carry(worker, here, stream, client, drain, accepted)));
+            Direction::Plaintext => {
+                spawn_local(small(plaintext::carry(worker, local, stream, client, drain, permit)));
             }
-            Door::Hbone => {
-                let shaking = here.handshakes.begin(self.settings.pod_handshakes);
-                let serving = inbound::serve(worker, here, stream, client, drain, shaking.clone(), accepted);
-                shaking.runs_in(spawn_local(small(serving)).abort_handle());
+            Direction::Inbound => {
+                let handshake = local.handshakes.begin(self.settings.max_pod_handshakes);
+                let serving = inbound::serve(worker, local, stream, client, drain, handshake.clone(), permit);
+                handshake.runs_in(spawn_local(small(serving)).abort_handle());
             }
         }
     }
 
-    fn here(&self, pod: &Arc<LocalPod>) -> Rc<Here> {
+    fn worker_pod(&self, pod: &Arc<LocalPod>) -> Rc<WorkerPod> {
         let mut pods = self.pods.borrow_mut();
-        if let Some(here) = pods.get(&Arc::as_ptr(pod)) {
-            return here.clone();
+        if let Some(local) = pods.get(&Arc::as_ptr(pod)) {
+            return local.clone();
         }
-        pods.retain(|_, here| !here.pod.is_stopped());
-        let from_pod = FromPod::new(pod.namespace.clone(), &self.settings);
+        pods.retain(|_, local| !local.pod.is_stopped());
+        let connector = PodConnector::new(pod.namespace.clone(), &self.settings);
         let windows = WindowBudget::new();
-        let here = Rc::new(Here {
+        let local = Rc::new(WorkerPod {
             pod: pod.clone(),
-            from_pod: from_pod.clone(),
-            pool: Pool::with_budget(from_pod, self.settings.client, windows.clone()),
+            connector: connector.clone(),
+            pool: Pool::with_budget(connector, self.settings.client, windows.clone()),
             windows,
-            handshakes: Handshakes::default(),
+            handshakes: PendingHandshakes::default(),
             plaintext: self.metrics.plaintext_of(pod.key.namespace()),
-            busy: RefCell::default(),
+            open_connections: RefCell::default(),
         });
-        pods.insert(Arc::as_ptr(pod), here.clone());
-        here
+        pods.insert(Arc::as_ptr(pod), local.clone());
+        local
     }
 }

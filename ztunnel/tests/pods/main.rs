@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "how a test fails")]
 
 mod capture;
+mod handoff;
 mod mesh;
 mod smuggling;
-mod succession;
 mod traffic;

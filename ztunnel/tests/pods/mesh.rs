@@ -11,8 +11,8 @@ use fairway_netns::Namespace;
 use fairway_runtime::drain::{self, Deadlines, Trigger};
 use fairway_runtime::metrics::Metrics;
 use fairway_testbed::{Network, Pod, Sandbox};
-use fairway_ztunnel::register::{self, Office, Server};
-use fairway_ztunnel::succession::{Duty, Estate, Successor};
+use fairway_ztunnel::handoff::{Handoff, HandoffGuard, Ownership};
+use fairway_ztunnel::registration::{self, Handler, Server};
 use fairway_ztunnel::{
     Applier, Candidate, Claim, PodError, PodEvent, PodState, PodStatus, Settings, Ztunnel,
 };
@@ -41,12 +41,12 @@ struct Node {
     applier: Applier,
     trigger: Trigger,
     watch: drain::Watch,
-    duty: Duty,
-    /// Held by a tunnel that has taken over from another.
-    succeeds: Option<Successor>,
+    ownership: Ownership,
+    /// Held by a tunnel that has taken over from another one.
+    handoff_guard: Option<HandoffGuard>,
 }
 
-/// A tunnel that another has taken over from.
+/// A tunnel from which another one has taken over.
 pub(crate) struct Predecessor(Node);
 
 impl Cluster {
@@ -71,15 +71,15 @@ impl Cluster {
         self.folder.path().join(node)
     }
 
-    /// Has the next version of a node's tunnel take over from it; the one before goes on with what it carries.
+    /// Starts a new tunnel on a node, which takes over from the running one. The running one goes on with its open connections.
     pub(crate) async fn upgrade(&mut self, node: usize) -> Predecessor {
         let mut next = start(self.nodes[node].name, &self.issuer, self.network.node());
         let changes = self.snapshot.resources().map(|it| it.key()).collect();
         next.applier.apply(&self.snapshot, &changes).unwrap();
         next.ztunnel.warm_up().await;
-        let estate = Estate::claim(&self.socket(next.name)).await.unwrap().unwrap();
-        let (server, successor) = estate.take(&next.ztunnel.pods()).await.unwrap();
-        next.succeeds = Some(successor);
+        let handoff = Handoff::request(&self.socket(next.name)).await.unwrap().unwrap();
+        let (server, guard) = handoff.accept(&next.ztunnel.pods()).await.unwrap();
+        next.handoff_guard = Some(guard);
         serve(&next, server);
         Predecessor(std::mem::replace(&mut self.nodes[node], next))
     }
@@ -198,12 +198,12 @@ impl Predecessor {
 fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace) -> Node {
     let settings = Settings {
         workers: NonZeroUsize::new(2).unwrap(),
-        inspect_every: Duration::from_millis(100),
-        registration_wait: Duration::from_millis(500),
-        claim_counts: Duration::from_secs(1),
-        peer_wait: Duration::from_secs(2),
-        release_not_before: Duration::from_millis(200),
-        release_after: Duration::from_secs(5),
+        rule_check_interval: Duration::from_millis(100),
+        registration_timeout: Duration::from_millis(500),
+        claim_validity: Duration::from_secs(1),
+        peer_timeout: Duration::from_secs(2),
+        release_linger: Duration::from_millis(200),
+        release_timeout: Duration::from_secs(5),
         deadlines: Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) },
         node_namespace: Some(node.clone()),
         ..Settings::new(name)
@@ -212,12 +212,22 @@ fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace) -> Node
     let (trigger, watch) = drain::channel();
     let metrics = Metrics::new("ztunnel", "test");
     let (ztunnel, applier) = Ztunnel::start(settings, identities, &metrics, watch.clone()).unwrap();
-    Node { name, metrics, ztunnel, applier, trigger, watch, duty: Duty::default(), succeeds: None }
+    Node {
+        name,
+        metrics,
+        ztunnel,
+        applier,
+        trigger,
+        watch,
+        ownership: Ownership::default(),
+        handoff_guard: None,
+    }
 }
 
 fn serve(node: &Node, server: Server) {
-    let office = Office { pods: node.ztunnel.pods(), view: node.ztunnel.view(), duty: node.duty.clone() };
-    tokio::spawn(register::serve(server, office, node.watch.clone()));
+    let handler =
+        Handler { pods: node.ztunnel.pods(), view: node.ztunnel.view(), ownership: node.ownership.clone() };
+    tokio::spawn(registration::serve(server, handler, node.watch.clone()));
 }
 
 fn uid(name: &str) -> String {

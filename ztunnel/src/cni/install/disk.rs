@@ -1,4 +1,4 @@
-//! The node's directories: read whole, written so that nobody sees half of a file, and watched.
+//! The node's directories: reading, atomic writing, and watching them.
 
 use crate::cni::conflist::File;
 use anyhow::Context;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// The files of the directory that can be read as text; others are no configurations.
+/// The files of a directory that are text. Other files cannot be configurations.
 pub(super) fn files(directory: &Path) -> anyhow::Result<Vec<File>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
@@ -23,7 +23,7 @@ pub(super) fn files(directory: &Path) -> anyhow::Result<Vec<File>> {
     Ok(found)
 }
 
-/// Writes a file so that nobody sees half of it. The name it has meanwhile is none that a runtime reads.
+/// Writes a file atomically. The temporary name has no extension that a runtime reads.
 pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let part = path.with_file_name(format!(".{name}.part"));
@@ -32,14 +32,14 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> 
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
         io::Write::write_all(&mut file, bytes)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
-        // A boot must not find it empty.
+        // Without this the file could be empty after a power failure.
         file.sync_all()?;
         fs::rename(&part, path)
     };
     writing().with_context(|| path.display().to_string())
 }
 
-/// Tells when something happens in directories.
+/// Watches directories for changes.
 pub(super) struct Watcher(Arc<Notify>);
 
 impl Watcher {
@@ -50,9 +50,9 @@ impl Watcher {
             inotify::add_watch(&descriptor, *directory, events)
                 .with_context(|| directory.display().to_string())?;
         }
-        let heard = Arc::new(Notify::new());
-        let tell = heard.clone();
-        // It ends with the process. If it ends before, what it would have told is seen a little later.
+        let events = Arc::new(Notify::new());
+        let tell = events.clone();
+        // The thread ends with the process. If it ends earlier, the periodic check finds changes.
         let listen = move || {
             let mut buffer = [MaybeUninit::uninit(); 4096];
             let mut reader = inotify::Reader::new(&descriptor, &mut buffer);
@@ -60,12 +60,12 @@ impl Watcher {
                 tell.notify_one();
             }
         };
-        std::thread::Builder::new().name("directories".to_owned()).spawn(listen).context("a thread")?;
-        Ok(Self(heard))
+        std::thread::Builder::new().name("directories".to_owned()).spawn(listen).context("start a thread")?;
+        Ok(Self(events))
     }
 
-    /// Waits; what exactly happened does not matter.
-    pub(super) async fn heard(&self) {
+    /// Waits for a change in one of the directories.
+    pub(super) async fn changed(&self) {
         self.0.notified().await;
     }
 }

@@ -1,8 +1,8 @@
 //! The installer: a container of the tunnel's DaemonSet that keeps the plugin on the node.
 //!
-//! What it keeps is on the node's disk, for good: after a boot the container runtime finds the plugin in its configuration
-//! before any pod of ours runs. So it is taken away only when the release is gone, and not whenever this ends: on SIGTERM it asks the API server
-//! whether the DaemonSet still is.
+//! The plugin stays on the node's disk when the installer ends: after a boot the container runtime must find it before any pod of
+//! ours runs. It is removed only when the release is uninstalled. On SIGTERM the installer asks the API server whether the
+//! DaemonSet still exists.
 
 mod disk;
 #[cfg(test)]
@@ -12,7 +12,7 @@ use super::apiserver::{ApiError, ApiServer};
 use super::conflist::{self, File, PLUGIN, Plan};
 use super::credentials::Credentials;
 use super::membership::Object;
-use crate::register::Client;
+use crate::registration::Client;
 use anyhow::Context;
 use disk::{Watcher, files, write};
 use fairway_runtime::logs;
@@ -27,22 +27,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// How often everything is looked at though nothing was heard.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long a token is asked to be good for: so long pods outside the mesh start though Fairway is down.
+/// Interval of checks without a file event.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Requested lifetime of the plugin's token in seconds. Without a running installer, pods outside the mesh start for that long.
 const TOKEN_SECONDS: u32 = 7 * 24 * 60 * 60;
-/// When the next one is asked for.
-const RENEW: Duration = Duration::from_secs(6 * 60 * 60);
-/// The same after a failure.
-const RENEW_AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// For the API server to say that the release is gone; what goes with it goes in an order.
-const FAREWELL: Duration = Duration::from_secs(20);
-/// For the tunnel to hear something.
-const GREETING: Duration = Duration::from_secs(2);
-/// For it to let its pods go.
-const RELEASE: Duration = Duration::from_secs(15);
+/// The token is renewed after this time.
+const TOKEN_RENEWAL: Duration = Duration::from_secs(6 * 60 * 60);
+/// Pause after a failed renewal.
+const TOKEN_RETRY: Duration = Duration::from_secs(10);
+/// Time for the API server to say whether the release still exists.
+const RELEASE_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for the tunnel to acknowledge an announcement.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for the tunnel to release its pods.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Where things are, and what the plugin is told.
+/// The command line of the installer.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
     /// The node's directory of CNI programs, as this container sees it
@@ -97,29 +97,29 @@ pub struct Arguments {
     log: LogSettings,
 }
 
-/// Runs until a signal.
+/// Runs until SIGTERM or SIGINT. Then removes the plugin if the release is gone, or leaves it for the next installer.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
     let mut signals = Signals::install()?;
     let installer = Installer::new(arguments)?;
     let name = tokio::select! {
         name = signals.next() => name,
-        kept = installer.keep() => { kept?; return Ok(ExitCode::FAILURE) }
+        kept = installer.run() => { kept?; return Ok(ExitCode::FAILURE) }
     };
     match installer.is_release_gone().await {
         true => {
-            tracing::info!("{name}: the release is gone; the plugin is taken away");
+            tracing::info!("{name}: the release is uninstalled; removing the plugin");
             installer.uninstall().await;
         }
         false => {
-            tracing::info!("{name}: ending; the plugin stays for the next");
-            installer.say_that_it_stays().await;
+            tracing::info!("{name}: ending; the plugin stays on the node");
+            installer.announce_that_mesh_stays().await;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keeps the plugin on the node.
+/// Installs the plugin and keeps it installed.
 struct Installer {
     arguments: Arguments,
     server: String,
@@ -146,9 +146,9 @@ impl Installer {
         Ok(Self { arguments, server, program })
     }
 
-    /// Installs, and puts back what somebody takes away. Credentials come first: with the plugin in place and without
-    /// them no pod would start.
-    async fn keep(&self) -> anyhow::Result<()> {
+    /// Installs the plugin, and restores what another program changes. Writes the credentials first: with the plugin and without
+    /// them no pod of the node would start.
+    async fn run(&self) -> anyhow::Result<()> {
         let mut renew = self.renew().await;
         while !self.credentials_file().exists() {
             sleep_until(renew).await;
@@ -156,49 +156,49 @@ impl Installer {
         }
         self.install_program(Existing::Replace)?;
         let watcher = Watcher::start(&[&self.arguments.configurations, &self.arguments.programs])?;
-        let mut said = None;
+        let mut logged = None;
         loop {
-            match self.look() {
-                Ok(()) => said = None,
-                // Said once, not at every look.
+            match self.reconcile() {
+                Ok(()) => logged = None,
+                // Logged once, not at each attempt.
                 Err(error) => {
                     let error = format!("{error:#}");
-                    if said.as_ref() != Some(&error) {
-                        tracing::error!("the plugin is not as it should be: {error}");
-                        said = Some(error);
+                    if logged.as_ref() != Some(&error) {
+                        tracing::error!("the plugin cannot be installed: {error}; trying again");
+                        logged = Some(error);
                     }
                 }
             }
             tokio::select! {
-                () = watcher.heard() => {}
-                () = sleep(LOOK) => {}
+                () = watcher.changed() => {}
+                () = sleep(CHECK_INTERVAL) => {}
                 () = sleep_until(renew) => renew = self.renew().await,
             }
         }
     }
 
-    /// Puts right what is not.
-    fn look(&self) -> anyhow::Result<()> {
+    /// Writes what is missing or differs.
+    fn reconcile(&self) -> anyhow::Result<()> {
         self.install_program(Existing::Keep)?;
         let directory = &self.arguments.configurations;
-        // A step may make the next one necessary; three are the most.
+        // A change may require another one: write the new name, remove the old one.
         for _ in 0..3 {
             match conflist::plan(&files(directory)?, &self.entry())? {
                 Plan::Nothing => return Ok(()),
                 Plan::Write(File { name, text }) => {
                     write(&directory.join(&name), text.as_bytes(), 0o600)?;
-                    tracing::info!(file = name, "the plugin is in the node's configuration");
+                    tracing::info!(file = name, "the plugin was added to the node's CNI configuration");
                 }
                 Plan::Remove(name) => {
                     fs::remove_file(directory.join(&name)).with_context(|| name.clone())?;
-                    tracing::info!(file = name, "removed");
+                    tracing::info!(file = name, "the CNI configuration with the plugin was removed");
                 }
             }
         }
         Ok(())
     }
 
-    /// Our plugin's part of the configuration.
+    /// Our plugin's entry in the network configuration.
     fn entry(&self) -> String {
         let Arguments { node_configurations, socket, exempt, .. } = &self.arguments;
         json!({
@@ -217,7 +217,7 @@ impl Installer {
         }
         let program = fs::read(&self.program).with_context(|| self.program.display().to_string())?;
         write(&target, &program, 0o755)?;
-        tracing::info!(program = %target.display(), "the plugin is on the node");
+        tracing::info!(program = %target.display(), "the plugin was installed");
         Ok(())
     }
 
@@ -225,13 +225,13 @@ impl Installer {
         self.arguments.configurations.join("fairway/credentials")
     }
 
-    /// Gets a new token for the plugin. Says when to do so again.
+    /// Requests a new token for the plugin. Returns when to renew it.
     async fn renew(&self) -> Instant {
         match self.request_token().await {
-            Ok(()) => Instant::now() + RENEW,
+            Ok(()) => Instant::now() + TOKEN_RENEWAL,
             Err(error) => {
-                tracing::error!("the plugin's credentials cannot be renewed: {error:#}");
-                Instant::now() + RENEW_AFTER_FAILURE
+                tracing::error!("the plugin's token cannot be renewed: {error:#}; trying again");
+                Instant::now() + TOKEN_RETRY
             }
         }
     }
@@ -240,8 +240,8 @@ impl Installer {
         let Arguments { namespace, service_account, node, .. } = &self.arguments;
         let own = self.own_credentials()?;
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token");
-        let ask = |bound: bool| {
-            // Bound to the node: it ends with the node, and not with this pod, as it would if it were this pod's own.
+        let body = |bound: bool| {
+            // Bound to the Node object: the token outlives this pod, and becomes invalid with the node.
             let node = bound.then(|| json!({ "kind": "Node", "apiVersion": "v1", "name": node }));
             json!({
                 "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
@@ -251,21 +251,21 @@ impl Installer {
             .into_bytes()
         };
         let server = ApiServer::new(own.clone());
-        let made: TokenRequest = match server.post(&path, ask(true)).await {
-            // Before Kubernetes 1.31 tokens cannot be bound to nodes.
+        let made: TokenRequest = match server.post(&path, body(true)).await {
+            // Kubernetes before 1.31 cannot bind tokens to nodes.
             Err(ApiError::Refused { status, .. })
                 if status == StatusCode::UNPROCESSABLE_ENTITY || status == StatusCode::BAD_REQUEST =>
             {
-                server.post(&path, ask(false)).await?
+                server.post(&path, body(false)).await?
             }
             made => made?,
         };
-        let plugins = Credentials { token: made.status.token, ..own };
+        let credentials = Credentials { token: made.status.token, ..own };
         let file = self.credentials_file();
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         }
-        write(&file, &plugins.render()?, 0o600)
+        write(&file, &credentials.render()?, 0o600)
     }
 
     fn own_credentials(&self) -> anyhow::Result<Credentials> {
@@ -276,7 +276,7 @@ impl Installer {
         Ok(Credentials { server: self.server.clone(), roots: read("ca.crt")?, token: read("token")? })
     }
 
-    /// Whether the DaemonSet is gone, or about to be. If that cannot be known it is not: an outage is no uninstall.
+    /// Whether the DaemonSet is gone or being deleted. `false` if the API server does not say: an outage is not an uninstall.
     async fn is_release_gone(&self) -> bool {
         let Arguments { namespace, daemon_set, .. } = &self.arguments;
         let path = format!("/apis/apps/v1/namespaces/{namespace}/daemonsets/{daemon_set}");
@@ -286,56 +286,63 @@ impl Installer {
                 match ApiServer::new(own).metadata::<Object>(&path).await {
                     Ok(found) => return found.metadata.deletion.is_some(),
                     Err(error) => match error.status() {
-                        // Not there; or not even the service account as which this asks.
+                        // The DaemonSet is gone, or the installer's service account is.
                         Some(StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) => return true,
-                        // The right to ask went first, or was never there: the service account tells.
+                        // The role may be deleted before the service account: wait for the latter.
                         Some(StatusCode::FORBIDDEN) => sleep(Duration::from_millis(500)).await,
                         _ => {
-                            tracing::warn!("whether the release is gone is not known: {error}");
+                            tracing::warn!(
+                                "whether the release is uninstalled is not known, so the plugin stays: {error}"
+                            );
                             return false;
                         }
                     },
                 }
             }
         };
-        timeout(FAREWELL, asking).await.unwrap_or(false)
+        timeout(RELEASE_CHECK_TIMEOUT, asking).await.unwrap_or(false)
     }
 
-    /// The tunnel waits for it before it ends; an older one does not understand, and does not wait either.
-    async fn say_that_it_stays(&self) {
+    /// Tells the tunnel, which waits for it before it ends. An older tunnel refuses the request and does not wait.
+    async fn announce_that_mesh_stays(&self) {
         let Arguments { socket, pod, .. } = &self.arguments;
-        let saying = async { Client::connect(socket).await?.stay(pod).await };
-        let _ = timeout(GREETING, saying).await;
+        let announcing = async { Client::connect(socket).await?.stay(pod).await };
+        let _ = timeout(NOTIFY_TIMEOUT, announcing).await;
     }
 
-    /// Leaves nothing. The configuration first: from then on no pod is meant to be captured.
+    /// Removes everything. The configuration goes first: from then on pods start without the plugin.
     async fn uninstall(&self) {
         let Arguments { configurations, programs, socket, .. } = &self.arguments;
-        let said = |what: &Path, done: io::Result<()>| match done {
+        let log_error = |path: &Path, result: io::Result<()>| match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::error!("{} cannot be removed: {error}", what.display());
+                tracing::error!("{} cannot be removed: {error}", path.display());
             }
             _ => {}
         };
         for file in files(configurations).unwrap_or_default().iter().filter(|it| conflist::is_ours(&it.name))
         {
             let path = configurations.join(&file.name);
-            said(&path, fs::remove_file(&path));
+            log_error(&path, fs::remove_file(&path));
         }
         let releasing = async { Client::connect(socket).await?.release().await };
-        match timeout(RELEASE, releasing).await {
-            Ok(Ok(())) => tracing::info!("every pod is let go"),
-            Ok(Err(error)) => tracing::error!("pods are still captured; restart them: {error}"),
-            Err(_) => tracing::error!("pods are still captured; restart them: the tunnel does not answer"),
+        match timeout(RELEASE_TIMEOUT, releasing).await {
+            Ok(Ok(())) => tracing::info!("every pod of the node is released"),
+            Ok(Err(error)) => {
+                tracing::error!("the tunnel has not released the node's pods: {error}; restart the pods")
+            }
+            Err(_) => {
+                tracing::error!("the tunnel has not released the node's pods in time; restart the pods")
+            }
         }
         let credentials = configurations.join("fairway");
-        said(&credentials, fs::remove_dir_all(&credentials));
+        log_error(&credentials, fs::remove_dir_all(&credentials));
         let program = programs.join(PLUGIN);
-        said(&program, fs::remove_file(&program));
+        log_error(&program, fs::remove_file(&program));
     }
 }
 
-/// What becomes of a program that is there: this version's replaces it once; later it may be a newer one's.
+/// What to do with an executable that exists. The installer replaces it once, at its start. Later it may belong to a newer
+/// version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Existing {
     Replace,

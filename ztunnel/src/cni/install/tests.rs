@@ -1,4 +1,4 @@
-//! The installer on directories of its own.
+//! Tests of the installer on temporary directories.
 
 use super::{Arguments, Existing, Installer};
 use clap::Parser;
@@ -47,7 +47,7 @@ fn the_plugin_is_put_on_the_node_and_put_back() {
     let (node, installer) = node();
     let (configurations, programs) = (node.path().join("net.d"), node.path().join("bin"));
     let ours = configurations.join("00-fairway.conflist");
-    installer.look().unwrap();
+    installer.reconcile().unwrap();
     let entry: serde_json::Value = serde_json::from_str(&fs::read_to_string(&ours).unwrap()).unwrap();
     assert_eq!(entry["plugins"][1]["exemptNamespaces"], serde_json::json!(["fairway-system", "kube-system"]));
     assert_eq!(entry["plugins"][1]["credentials"], "/etc/cni/net.d/fairway/credentials");
@@ -62,12 +62,12 @@ fn the_plugin_is_put_on_the_node_and_put_back() {
     fs::remove_file(&ours).unwrap();
     fs::remove_file(&program).unwrap();
     fs::write(configurations.join("10-pods.conflist"), THEIRS.replace("ptp", "bridge")).unwrap();
-    installer.look().unwrap();
+    installer.reconcile().unwrap();
     assert!(program.exists() && fs::read_to_string(&ours).unwrap().contains("bridge"));
 
     // Another version's program stays, but at the start this version's takes its place.
     fs::write(&program, "another version").unwrap();
-    installer.look().unwrap();
+    installer.reconcile().unwrap();
     assert_eq!(fs::read_to_string(&program).unwrap(), "another version");
     installer.install_program(Existing::Replace).unwrap();
     assert_eq!(fs::read_to_string(&program).unwrap(), "the program");
@@ -76,7 +76,7 @@ fn the_plugin_is_put_on_the_node_and_put_back() {
 #[tokio::test]
 async fn an_uninstall_leaves_what_was_there_before() {
     let (node, installer) = node();
-    installer.look().unwrap();
+    installer.reconcile().unwrap();
     fs::create_dir(node.path().join("net.d/fairway")).unwrap();
     fs::write(installer.credentials_file(), "{}").unwrap();
     installer.uninstall().await;

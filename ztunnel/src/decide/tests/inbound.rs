@@ -22,7 +22,7 @@ fn decide(mesh: Mesh, authorizations: &[&str], peer: Option<&str>, destination: 
     let index = index([only_from_waypoint()]);
     let pod = pod("shop", "server", "10.0.0.2", mesh, authorizations);
     let peer = peer.map(|account| id("shop", account));
-    let client = peer.as_ref().map_or(Client::Stranger, Client::Peer);
+    let client = peer.as_ref().map_or(Client::Plaintext, Client::Peer);
     said(inbound(&index, &pod, &pod.addresses, client, address(destination)))
 }
 
@@ -46,14 +46,14 @@ fn kubelet_probes_the_ports_that_the_pod_asked_to_be_probed_at_and_does_nothing_
     for (mesh, authorizations, client, destination, expected) in [
         (STRICT, &[][..], Client::Node, "10.0.0.2:8080", "probe"),
         (STRICT, &[][..], Client::Node, "10.0.0.2:8081", "401 this pod takes mTLS only"),
-        (STRICT, &[][..], Client::Stranger, "10.0.0.2:8080", "401 this pod takes mTLS only"),
+        (STRICT, &[][..], Client::Plaintext, "10.0.0.2:8080", "401 this pod takes mTLS only"),
         // What others must not reach, kubelet still asks.
         (STRICT, &["required"][..], Client::Node, "10.0.0.2:8080", "probe"),
         (STRICT, &["unknown"][..], Client::Node, "10.0.0.2:9090", "probe"),
         // What anybody may, kubelet may.
         (PERMISSIVE, &[][..], Client::Node, "10.0.0.2:8080", "in"),
         (PERMISSIVE, &["required"][..], Client::Node, "10.0.0.2:8080", "probe"),
-        (PERMISSIVE, &["required"][..], Client::Stranger, "10.0.0.2:8080", guarded),
+        (PERMISSIVE, &["required"][..], Client::Plaintext, "10.0.0.2:8080", guarded),
         (STRICT, &["required"][..], Client::Peer(&peer), "10.0.0.2:8080", guarded),
         (PERMISSIVE, &["required"][..], Client::Node, "10.0.0.2:9090", "in"),
         (STRICT, &[][..], Client::Node, "10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod"),

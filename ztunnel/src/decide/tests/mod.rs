@@ -87,7 +87,7 @@ fn index_at(locality: Locality, resources: impl IntoIterator<Item = Resource>) -
 const STRICT: Mesh = Mesh::Captured(MutualTls::Strict);
 const PERMISSIVE: Mesh = Mesh::Captured(MutualTls::Permissive);
 
-/// Pods: `shop/client` 10.0.0.1, `shop/server` 10.0.0.2, `other/client` 10.0.1.1, `legacy/plain` 10.0.2.1 outside the mesh.
+/// Pods: `shop/client` 10.0.0.1, `shop/server` 10.0.0.2, `other/client` 10.0.1.1, `pod_handoff/plain` 10.0.2.1 outside the mesh.
 /// Services of `shop`, by last octet: 1 direct, 2 with waypoint, 3 consumed by `other`, 4 whose waypoint is not ready,
 /// 5 without endpoints, 6 of a pod outside the mesh, 7 consumed by `other` where that waypoint is not ready.
 fn mesh() -> Vec<Resource> {
@@ -96,7 +96,7 @@ fn mesh() -> Vec<Resource> {
         pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]),
         pod("shop", "server", "10.0.0.2", STRICT, &[]),
         pod("other", "client", "10.0.1.1", PERMISSIVE, &[]),
-        pod("legacy", "plain", "10.0.2.1", Mesh::Outside, &[]),
+        pod("pod_handoff", "plain", "10.0.2.1", Mesh::Outside, &[]),
     ];
     let services = [
         service("direct", "10.96.0.1", None, &[]),

@@ -1,5 +1,5 @@
 use super::address;
-use crate::decide::{Asked, HEAD_LIMIT, asked, health_check};
+use crate::decide::{HEAD_LIMIT, ProbeRequest, asked, health_check};
 use fairway_config::model::{HttpProbe, ProbeAction};
 use http::{HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
@@ -27,14 +27,14 @@ fn grpc(service: &str) -> ProbeAction {
     ProbeAction::Grpc { service: service.into() }
 }
 
-fn said(asked: Asked) -> String {
+fn said(asked: ProbeRequest) -> String {
     match asked {
-        Asked::Unclear => "?".to_owned(),
-        Asked::Connect => "connect".to_owned(),
-        Asked::Http { head } => String::from_utf8(head).unwrap(),
-        Asked::Grpc => "grpc".to_owned(),
-        Asked::Tls => "tls".to_owned(),
-        Asked::Refused(refusal) => refusal.to_string(),
+        ProbeRequest::Incomplete => "?".to_owned(),
+        ProbeRequest::Connect => "connect".to_owned(),
+        ProbeRequest::Http { head } => String::from_utf8(head).unwrap(),
+        ProbeRequest::Grpc => "grpc".to_owned(),
+        ProbeRequest::Tls => "tls".to_owned(),
+        ProbeRequest::Refused(refusal) => refusal.to_string(),
     }
 }
 
@@ -80,7 +80,7 @@ fn only_the_request_of_the_spec_is_a_probe() {
         ("\x16\x03\x01".to_owned(), Err("speaks TLS")),
         (format!("GET /{} HTTP/1.1\r\n", "a".repeat(HEAD_LIMIT)), Err("asks with more than 16384 bytes")),
     ] {
-        let decided = said(asked(&probes, address("10.0.0.2:8080"), written.as_bytes(), false));
+        let decided = said(classify(&probes, address("10.0.0.2:8080"), written.as_bytes(), false));
         match expected {
             Ok(head) => assert_eq!(decided, head, "{written:?}"),
             Err(reason) => {
@@ -96,9 +96,13 @@ fn a_probe_may_come_in_pieces_and_must_come_whole() {
     let (probes, good) = ([get("/", None, &[])], kubelet("/", ""));
     for length in 0..good.len() {
         let piece = &good.as_bytes()[..length];
-        assert_eq!(asked(&probes, address("10.0.0.2:8080"), piece, false), Asked::Unclear, "{length}");
+        assert_eq!(
+            classify(&probes, address("10.0.0.2:8080"), piece, false),
+            ProbeRequest::Incomplete,
+            "{length}"
+        );
         assert!(
-            matches!(asked(&probes, address("10.0.0.2:8080"), piece, true), Asked::Refused(_)),
+            matches!(classify(&probes, address("10.0.0.2:8080"), piece, true), ProbeRequest::Refused(_)),
             "{length}"
         );
     }
@@ -119,16 +123,16 @@ fn the_specs_headers_reach_the_program_and_tell_two_probes_apart() {
         ("", format!("{start}{usual}{end}")),
         ("X-Probe: other\r\n", format!("{start}{usual}{end}")),
     ] {
-        let decided = asked(&probes, address("10.0.0.2:8080"), kubelet("/", more).as_bytes(), false);
+        let decided = classify(&probes, address("10.0.0.2:8080"), kubelet("/", more).as_bytes(), false);
         assert_eq!(said(decided), expected, "{more}");
     }
     let ready =
         kubelet("/", "X-Probe: ready\r\n").replace("kube-probe/1.34", "us").replace("Accept: */*\r\n", "");
-    let decided = said(asked(&probes, address("10.0.0.2:8080"), ready.as_bytes(), false));
+    let decided = said(classify(&probes, address("10.0.0.2:8080"), ready.as_bytes(), false));
     assert_eq!(decided, format!("{start}X-Probe: ready\r\nUser-Agent: us\r\n{end}"));
     let named = kubelet("/", "").replace("10.0.0.2:8080", "Shop.example");
     assert_eq!(
-        said(asked(&probes, address("10.0.0.2:8080"), named.as_bytes(), false)),
+        said(classify(&probes, address("10.0.0.2:8080"), named.as_bytes(), false)),
         named.replace("Shop", "shop")
     );
 }
@@ -170,7 +174,7 @@ fn each_kind_of_probe_takes_its_own_kind_of_connection() {
         (&[], "", true, no),
         (&[], &request, false, no),
     ] {
-        let decided = said(asked(probes, address("10.0.0.2:8080"), written.as_bytes(), is_over));
+        let decided = said(classify(probes, address("10.0.0.2:8080"), written.as_bytes(), is_over));
         assert!(decided.starts_with(expected), "{probes:?} {written:?} {is_over}: {decided}");
     }
     let v6 = kubelet("/", "").replace("10.0.0.2:8080", "[fd00::2]:8080");
@@ -215,7 +219,7 @@ proptest! {
     ) {
         let probes = [get("/", None, &[]), get("/a", None, &[])];
         let written = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{name}: {value}\r\n\r\n");
-        if let Asked::Http { head } = asked(&probes, address("10.0.0.2:8080"), written.as_bytes(), false) {
+        if let ProbeRequest::Http { head } = classify(&probes, address("10.0.0.2:8080"), written.as_bytes(), false) {
             let allowed = ["/", "/a"].map(|it| kubelet(it, "").replace("1.34", ""));
             prop_assert!(allowed.iter().any(|it| it.as_bytes() == head), "{written:?}");
         }

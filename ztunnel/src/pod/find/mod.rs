@@ -1,15 +1,16 @@
-//! Pods that nobody registered: those that ran before their namespace was labelled, and after a restart of the tunnel all.
+//! Discovery of pods that nobody registers: pods that were running before their namespace was labelled, and all pods after a
+//! restart of the tunnel without a handoff.
 //!
-//! The configuration says which pods of the node are to be captured, by uid; the node's processes say where their network
-//! namespaces are ([`processes`]). A pod that is in neither any more is forgotten, in case nobody says that it has gone.
+//! The configuration names the pods of the node that have to be captured, by uid. The node's processes lead to their network
+//! namespaces ([`processes`]). A pod that neither the configuration nor a process mentions for a while is forgotten.
 
 mod cgroup;
 mod processes;
 
 use super::{Candidate, Claim, Netns, PodEvent};
 use crate::Settings;
+use crate::handoff::Ownership;
 use crate::state::State;
-use crate::succession::Duty;
 use crate::view::PodTable;
 use fairway_config::model::{Mesh, WorkloadKey};
 use fairway_netns::Namespace;
@@ -22,38 +23,38 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-/// How soon a pod is looked for again that is not there yet.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How often pods that are gone are looked for.
-const SWEEP: Duration = Duration::from_secs(30);
-/// How long a pod must be gone before it is forgotten.
-const GONE: Duration = Duration::from_secs(60);
+/// Pause before the next search for a pod that has no process yet.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval between searches for pods that are gone.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// A pod is forgotten after it has been gone for this time.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-/// Looks for pods.
+/// Finds unregistered pods among the processes of the node.
 pub(crate) struct Finder {
     pub(crate) settings: Arc<Settings>,
     pub(crate) state: State,
     pub(crate) pods: mpsc::Sender<PodEvent>,
     pub(crate) table: PodTable,
-    pub(crate) duty: Duty,
+    pub(crate) ownership: Ownership,
     pub(crate) proc: PathBuf,
 }
 
-/// A pod of this node, as the configuration has it.
-type Local = (Arc<str>, WorkloadKey);
+/// Uid and key of a pod of this node in the configuration.
+type LocalPodKey = (Arc<str>, WorkloadKey);
 
 // === impl Finder ===
 
 impl Finder {
-    /// Runs for ever, while this tunnel is on duty. `first` is told when the pods that were there at the start are dealt
-    /// with.
+    /// Runs while this process owns the node's pods. Sends `true` to `first` when the pods that were there at the start are
+    /// captured or have failed.
     pub(crate) async fn run(self, first: watch::Sender<bool>) {
         let mut changes = self.state.watch();
         let mut gone: HashMap<Arc<str>, Instant> = HashMap::new();
-        let mut sweep = Instant::now() + SWEEP;
+        let mut sweep = Instant::now() + SWEEP_INTERVAL;
         let mut cleaned = false;
         loop {
-            self.duty.ours().await;
+            self.ownership.wait_until_owner().await;
             changes.borrow_and_update();
             let missing = self.missing();
             let due = sweep <= Instant::now();
@@ -66,50 +67,50 @@ impl Finder {
                 self.clean(&outside, &found).await;
                 if due {
                     self.forget(&mut gone, &found).await;
-                    sweep = Instant::now() + SWEEP;
+                    sweep = Instant::now() + SWEEP_INTERVAL;
                 }
             }
             if self.state.load().generation().0 > 0 {
                 first.send_replace(true);
             }
-            let pause = if self.missing().is_empty() { SWEEP } else { AGAIN };
+            let pause = if self.missing().is_empty() { SWEEP_INTERVAL } else { RETRY_INTERVAL };
             tokio::select! {
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    // Pods come in crowds, and processes are many.
-                    sleep(AGAIN / 10).await;
+                    // Pods often start together, and a search reads every process of the node.
+                    sleep(RETRY_INTERVAL / 10).await;
                 }
                 () = sleep(pause) => {}
             }
         }
     }
 
-    /// Those that should be captured and are not registered.
-    fn missing(&self) -> Vec<Local> {
+    /// Pods that have to be captured and are not registered.
+    fn missing(&self) -> Vec<LocalPodKey> {
         let registered = self.table.uids();
-        self.locals(|mesh| mesh != Mesh::Outside).filter(|(uid, _)| !registered.contains(uid)).collect()
+        self.local_pods(|mesh| mesh != Mesh::Outside).filter(|(uid, _)| !registered.contains(uid)).collect()
     }
 
-    fn outside(&self) -> Vec<Local> {
-        self.locals(|mesh| mesh == Mesh::Outside).collect()
+    fn outside(&self) -> Vec<LocalPodKey> {
+        self.local_pods(|mesh| mesh == Mesh::Outside).collect()
     }
 
-    fn locals(&self, wanted: impl Fn(Mesh) -> bool) -> impl Iterator<Item = Local> {
+    fn local_pods(&self, wanted: impl Fn(Mesh) -> bool) -> impl Iterator<Item = LocalPodKey> {
         let index = self.state.load();
         let workloads = index.snapshot().workloads.values();
         let ours = workloads.filter(|it| it.node == self.settings.node && wanted(it.mesh));
         ours.map(|it| (it.uid.clone(), it.key.clone())).collect::<Vec<_>>().into_iter()
     }
 
-    async fn search<'a>(&self, pods: impl Iterator<Item = &'a Local>) -> Found {
+    async fn search<'a>(&self, pods: impl Iterator<Item = &'a LocalPodKey>) -> Found {
         let (proc, wanted) = (self.proc.clone(), pods.map(|(uid, _)| uid.clone()).collect::<HashSet<_>>());
         let search = move || processes::search(&proc, &wanted);
         tokio::task::spawn_blocking(search).await.unwrap_or_default()
     }
 
-    async fn register(&self, missing: &[Local], found: &Found) {
+    async fn register(&self, missing: &[LocalPodKey], found: &Found) {
         let mut outcomes = Vec::new();
         for (uid, key) in missing {
             let Some(namespace) = found.namespaces.get(uid) else { continue };
@@ -121,42 +122,42 @@ impl Finder {
                 addresses: Vec::new(),
                 claim: Claim::Unknown,
             };
-            tracing::info!(pod = %key, "found running");
+            tracing::info!(pod = %key, "found a running pod that has to be captured");
             if self.pods.send(PodEvent::Added { pod, done }).await.is_ok() {
                 outcomes.push(outcome);
             }
         }
         for outcome in outcomes {
-            // Its task says how it went.
+            // The pod's reconciler logs the outcome.
             let _ = outcome.await;
         }
     }
 
-    /// Takes away what a tunnel that ended in the middle of something has left in pods that are not in the mesh.
-    async fn clean(&self, outside: &[Local], found: &Found) {
+    /// Removes rules that a tunnel process which was killed has left in pods outside the mesh.
+    async fn clean(&self, outside: &[LocalPodKey], found: &Found) {
         for (uid, key) in outside {
-            let namespace = found.namespaces.get(uid).filter(|it| !self.settings.is_the_nodes(it));
+            let namespace = found.namespaces.get(uid).filter(|it| !self.settings.is_node_namespace(it));
             if let Some(namespace) = namespace
                 && let Err(error) = self.clean_one(namespace, key).await
             {
-                tracing::warn!(pod = %key, %error, "what is left of its capture cannot be taken away");
+                tracing::warn!(pod = %key, %error, "capture rules from an earlier tunnel process cannot be removed; restart the pod");
             }
         }
     }
 
     async fn clean_one(&self, namespace: &Namespace, key: &WorkloadKey) -> Result<(), super::PodError> {
-        let rules = self.settings.rules();
+        let rules = self.settings.capture_rules();
         let left = namespace.run(move || capture::inspect(&rules, &Fence::Down)).await??;
         if left != Capture::Missing {
             namespace.run(move || capture::remove(&rules)).await??;
-            tracing::info!(pod = %key, "released: it left the mesh while no tunnel ran here");
+            tracing::info!(pod = %key, "pod released: it left the mesh while no tunnel was running");
         }
         Ok(())
     }
 
-    /// Forgets pods that the configuration does not know and that have no process, and have had none for a while.
+    /// Forgets pods that have had no process, and no place in the configuration, for [`FORGET_AFTER`].
     async fn forget(&self, gone: &mut HashMap<Arc<str>, Instant>, found: &Found) {
-        let known: HashSet<Arc<str>> = self.locals(|_| true).map(|(uid, _)| uid).collect();
+        let known: HashSet<Arc<str>> = self.local_pods(|_| true).map(|(uid, _)| uid).collect();
         let absent: HashSet<Arc<str>> = self
             .table
             .uids()
@@ -166,8 +167,8 @@ impl Finder {
         gone.retain(|uid, _| absent.contains(uid));
         for uid in absent {
             let since = *gone.entry(uid.clone()).or_insert_with(Instant::now);
-            if since.elapsed() >= GONE {
-                tracing::info!(uid = &*uid, "a pod is gone, and nobody said so");
+            if since.elapsed() >= FORGET_AFTER {
+                tracing::info!(uid = &*uid, "pod is gone, and no removal was announced");
                 gone.remove(&uid);
                 let _ = self.pods.send(PodEvent::Removed { uid }).await;
             }

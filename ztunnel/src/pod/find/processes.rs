@@ -1,4 +1,4 @@
-//! The processes of the node, by the pod they belong to.
+//! The processes of the node, grouped by pod.
 
 use super::cgroup::pod_uid;
 use fairway_netns::Namespace;
@@ -7,17 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What was found.
+/// The result of one search.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Every pod that has a process.
+    /// Uids of all pods that have a process.
     pub(super) alive: HashSet<Arc<str>>,
-    /// The network namespaces of those that were looked for.
+    /// Network namespaces of the pods that were searched for, by uid.
     pub(super) namespaces: HashMap<Arc<str>, Namespace>,
 }
 
-/// Looks through the processes. A pod's namespace is that of its oldest process, which is its sandbox: what a pod starts
-/// later may have a namespace of its own making.
+/// Reads all processes below `proc`. The network namespace of a pod is that of its oldest process, the sandbox: a later process
+/// may have created a namespace of its own.
 pub(super) fn search(proc: &Path, wanted: &HashSet<Arc<str>>) -> Found {
     let mut found = Found::default();
     let mut oldest: HashMap<Arc<str>, (u64, PathBuf)> = HashMap::new();
@@ -37,12 +37,14 @@ pub(super) fn search(proc: &Path, wanted: &HashSet<Arc<str>>) -> Found {
     }
     for (uid, (_, process)) in oldest {
         match Namespace::open(process.join("ns/net")) {
-            // Its number may have been given to another process since.
+            // The pid may have been reused since.
             Ok(namespace) if pod_of(&process).as_ref() == Some(&uid) => {
                 found.namespaces.insert(uid, namespace);
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(pod = &*uid, %error, "a pod's network namespace cannot be opened"),
+            Err(error) => {
+                tracing::warn!(pod = &*uid, %error, "the network namespace of a pod cannot be opened")
+            }
         }
     }
     found
@@ -56,7 +58,8 @@ fn pod_of(process: &Path) -> Option<Arc<str>> {
     pod_uid(&fs::read_to_string(process.join("cgroup")).ok()?).map(Into::into)
 }
 
-/// When it was started, in ticks since boot: the 22nd field of `stat` (proc(5)), the second of which may hold anything.
+/// Start time in clock ticks since boot: field 22 of `stat` (proc(5)). Field 2, the command, may contain spaces and
+/// parentheses.
 fn start_of(process: &Path) -> Option<u64> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;

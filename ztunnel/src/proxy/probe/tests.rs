@@ -16,9 +16,9 @@ async fn pair() -> (TcpStream, TcpStream) {
 
 /// What kubelet is answered, and how the tunnel says that it ended; the program answers with what it got.
 async fn ask(written: String) -> (String, Result<(), String>) {
-    let (kubelet, near) = pair().await;
-    let (program, served) = pair().await;
-    let tls = insecure::configurations().unwrap();
+    let (kubelet, downstream) = pair().await;
+    let (application, served) = pair().await;
+    let tls = tls::configurations().unwrap();
     tokio::spawn(async move {
         let mut stream = TlsAcceptor::from(tls.server.clone()).accept(served).await?;
         let mut head = vec![0; 4096];
@@ -33,7 +33,7 @@ async fn ask(written: String) -> (String, Result<(), String>) {
         destination: "10.0.0.2:8443".parse().unwrap(),
     };
     let answering = tokio::spawn(async move {
-        answer_over_tls(near, Vec::new(), program, &prober, &mut Moved::default()).await
+        answer_over_tls(downstream, Vec::new(), application, &prober, &mut Moved::default()).await
     });
     let name = ServerName::try_from("10.0.0.2").unwrap();
     let mut stream = TlsConnector::from(tls.client.clone()).connect(name, kubelet).await.unwrap();
@@ -42,7 +42,7 @@ async fn ask(written: String) -> (String, Result<(), String>) {
     let _ = stream.read_to_end(&mut said).await;
     let outcome = answering.await.unwrap().map_err(|failure| match failure {
         Failure::Refused(refusal) => refusal.to_string(),
-        Failure::Program(error) | Failure::Client(error) => error.to_string(),
+        Failure::Application(error) | Failure::Client(error) => error.to_string(),
     });
     (String::from_utf8(said).unwrap(), outcome)
 }

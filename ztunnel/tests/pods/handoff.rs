@@ -1,11 +1,11 @@
-//! A tunnel's next version takes over, while there is traffic.
+//! A new tunnel process takes over from the running one while there is traffic.
 
 use crate::mesh::{Cluster, at, id, service, start_program, talk, workload};
 use fairway_config::model::{Mesh, MutualTls};
 use fairway_netns::capture::{self, Capture, CaptureRules, Fence};
 use fairway_testbed::{Pod, Sandbox};
 use fairway_ztunnel::PodState;
-use fairway_ztunnel::register::Client;
+use fairway_ztunnel::registration::Client;
 use std::cell::Cell;
 use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,7 +38,7 @@ async fn echo(stream: &mut TcpStream, text: &str) {
 #[test]
 fn both_ends_are_upgraded_again_and_again_and_nothing_breaks() {
     Sandbox::run_async_test(
-        "succession::both_ends_are_upgraded_again_and_again_and_nothing_breaks",
+        "handoff::both_ends_are_upgraded_again_and_again_and_nothing_breaks",
         async |sandbox| {
             let mut cluster = Cluster::new(sandbox);
             let (client, server) = two_pods(&mut cluster).await;
@@ -96,9 +96,9 @@ fn both_ends_are_upgraded_again_and_again_and_nothing_breaks() {
 }
 
 #[test]
-fn pods_are_registered_with_the_new_version_at_the_same_socket() {
+fn pods_are_registered_with_the_new_tunnel_at_the_same_socket() {
     Sandbox::run_async_test(
-        "succession::pods_are_registered_with_the_new_version_at_the_same_socket",
+        "handoff::pods_are_registered_with_the_new_tunnel_at_the_same_socket",
         async |sandbox| {
             let mut cluster = Cluster::new(sandbox);
             let (_client, _server) = two_pods(&mut cluster).await;
@@ -118,7 +118,7 @@ fn pods_are_registered_with_the_new_version_at_the_same_socket() {
 #[test]
 fn when_the_mesh_leaves_a_node_its_pods_are_let_go_and_open_connections_go_on() {
     Sandbox::run_async_test(
-        "succession::when_the_mesh_leaves_a_node_its_pods_are_let_go_and_open_connections_go_on",
+        "handoff::when_the_mesh_leaves_a_node_its_pods_are_let_go_and_open_connections_go_on",
         async |sandbox| {
             let mut cluster = Cluster::new(sandbox);
             let (client, server) = two_pods(&mut cluster).await;

@@ -1,7 +1,7 @@
-use super::{Ask, Client, Office, Server, parse, serve};
+use super::{Client, Handler, Request, Server, parse, serve};
+use crate::handoff::Ownership;
 use crate::pod::{Netns, PodError, PodEvent, PodState};
 use crate::state;
-use crate::succession::Duty;
 use crate::view::{PodTable, View};
 use fairway_runtime::drain;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 #[test]
-fn nonsense_is_refused_with_a_reason() {
+fn malformed_requests_are_refused_with_a_reason() {
     for message in [
         &b""[..],
         b"{}",
@@ -22,7 +22,7 @@ fn nonsense_is_refused_with_a_reason() {
     ] {
         assert!(parse(message).is_err(), "{}", String::from_utf8_lossy(message));
     }
-    assert_eq!(parse(br#"{"ask":"list"}"#), Ok(Ask::List));
+    assert_eq!(parse(br#"{"ask":"list"}"#), Ok(Request::List));
 }
 
 #[tokio::test]
@@ -31,12 +31,12 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
     let path = directory.path().join("ztunnel.sock");
     let (pods, mut events) = mpsc::channel(1);
     let (_applier, state) = state::channel(Default::default());
-    let view = View { state, pods: PodTable::default(), journals: Arc::new([]) };
+    let view = View { state, pods: PodTable::default(), connections: Arc::new([]) };
     let (_trigger, watch) = drain::channel();
     let server = Server::bind(&path).await.unwrap();
     assert!(Server::bind(&path).await.is_err());
-    let office = Office { pods, view, duty: Duty::default() };
-    let serving = tokio::spawn(serve(server, office, watch));
+    let handler = Handler { pods, view, ownership: Ownership::default() };
+    let serving = tokio::spawn(serve(server, handler, watch));
     let tunnel = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             let PodEvent::Added { pod, done } = event else {
@@ -59,9 +59,9 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
     assert_eq!(client.list().await.unwrap(), []);
     serving.abort();
     tunnel.abort();
-    // What a program that is gone has left behind does not stand in the way.
+    // The socket file of a process that has exited is replaced.
     let _ = serving.await;
-    // A conversation that goes on holds the socket too: it is what it would hand over.
+    // An open connection keeps the socket open too, for a handoff.
     drop(client);
     let again = async {
         while Server::bind(&path).await.is_err() {

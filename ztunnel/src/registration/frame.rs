@@ -1,4 +1,4 @@
-//! Messages with their length before them, and descriptors that go along.
+//! Length-prefixed messages with file descriptors.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{
@@ -10,26 +10,26 @@ use std::mem::MaybeUninit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
-/// The longest request: a few names, addresses and a path.
+/// Bytes of the longest request: a few names, addresses and a path.
 pub(crate) const REQUEST_LIMIT: usize = 16 << 10;
-/// The longest reply: a list of every pod a node can have.
+/// Bytes of the longest reply: a list of every pod that a node can have.
 pub(crate) const REPLY_LIMIT: usize = 1 << 20;
-/// Descriptors that go along with one message: a namespace and three sockets.
+/// Descriptors that one message can carry: a network namespace and three sockets.
 const DESCRIPTORS: usize = 4;
 
-/// A message and what came with it.
+/// A message and the descriptors that came with it.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) message: Vec<u8>,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
-/// The next message; none at the end of the stream.
+/// Reads the next message. `None` at the end of the stream. Fails if the message is longer than `limit` bytes.
 pub(crate) async fn read(from: &mut UnixStream, limit: usize) -> io::Result<Option<Frame>> {
     let (mut length, mut filled, mut descriptors) = ([0; 4], 0, Vec::new());
     while filled < length.len() {
         let rest = length.get_mut(filled..).unwrap_or_default();
-        // The kernel hands descriptors over with the first byte they were sent with, which is the length's.
+        // The kernel delivers descriptors with the byte that they were sent with: the first of the length.
         let got = from.async_io(Interest::READABLE, || receive(from.as_fd(), rest, &mut descriptors)).await?;
         match got {
             0 if filled == 0 => return Ok(None),
@@ -39,7 +39,7 @@ pub(crate) async fn read(from: &mut UnixStream, limit: usize) -> io::Result<Opti
     }
     let length = u32::from_be_bytes(length) as usize;
     if length > limit {
-        let message = format!("a message of {length} bytes, where {limit} are the limit");
+        let message = format!("a message has {length} bytes, and the limit is {limit}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     let mut message = vec![0; length];
@@ -75,8 +75,9 @@ fn receive(from: BorrowedFd<'_>, bytes: &mut [u8], descriptors: &mut Vec<OwnedFd
 fn send(to: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let too_many = || io::Error::new(io::ErrorKind::InvalidInput, "more descriptors than a message takes");
-    // The space is rounded up, and may take one more than its reader has room for.
+    let too_many =
+        || io::Error::new(io::ErrorKind::InvalidInput, "more descriptors than one message can carry");
+    // The kernel rounds the space up, so it may hold one descriptor more than the reader has room for.
     if descriptors.len() > DESCRIPTORS {
         return Err(too_many());
     }

@@ -1,4 +1,4 @@
-//! TLS of probes, which kubelet checks as little: it takes any certificate of the program, and shows none.
+//! TLS of probes. Like kubelet, the tunnel accepts any certificate of the application and presents none.
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,13 +9,13 @@ use std::error::Error;
 use std::io;
 use std::sync::{Arc, LazyLock};
 
-/// Both sides of a probe: the tunnel for the program, and the tunnel for kubelet.
+/// Configurations for both sides: `server` towards kubelet, `client` towards the application.
 pub(super) struct ProbeTls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
 }
 
-/// Made when the first probe over TLS comes.
+/// The configurations, created at the first probe over TLS. Fails if no key can be generated.
 pub(super) fn configurations() -> io::Result<&'static ProbeTls> {
     static MADE: LazyLock<Result<ProbeTls, String>> = LazyLock::new(|| make().map_err(|it| it.to_string()));
     MADE.as_ref().map_err(|error| io::Error::other(error.as_str()))
@@ -39,7 +39,7 @@ fn make() -> Result<ProbeTls, Box<dyn Error>> {
     Ok(ProbeTls { server: Arc::new(server), client: Arc::new(client) })
 }
 
-/// What a program answers to a probe is told to kubelet only, which would have taken any certificate.
+/// Accepts any certificate. Only kubelet sees the response, and kubelet does not verify the certificate either.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

@@ -1,42 +1,42 @@
-//! What a plugin answers (CNI 1.1, section 5).
+//! The plugin's output (CNI 1.1, section 5).
 
 use serde_json::json;
 
-/// The newest version that is spoken.
+/// The newest version of CNI that the plugin supports.
 pub const NEWEST: &str = "1.1.0";
-/// Every version that is.
-const SPOKEN: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+/// Every supported version.
+const SUPPORTED: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
-/// What kind of error it is.
+/// The error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// A variable of the environment is missing or wrong.
+    /// 4: an environment variable is missing or invalid.
     Environment,
-    /// What came is not JSON, or not such.
+    /// 6: the input is not JSON of the expected structure.
     Decode,
-    /// The configuration makes no sense.
+    /// 7: the network configuration is invalid.
     Configuration,
-    /// It will work later; kubelet tries again, and says in an event why it has to.
+    /// 11: try again later. Kubelet does, and reports the message in an Event.
     TryAgain,
 }
 
-/// Why a pod does not get its network.
+/// Why a pod does not get its network. The message ends up in an Event of the pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Failure {
+pub struct CniError {
     code: Code,
     message: String,
 }
 
-// === impl Failure ===
+// === impl CniError ===
 
-impl Failure {
-    /// One with this message.
+impl CniError {
+    /// An error with this code and message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// As the runtime reads it.
+    /// The error as JSON.
     pub fn render(&self, cni_version: &str) -> String {
         let code = match self.code {
             Code::Environment => 4,
@@ -48,7 +48,7 @@ impl Failure {
     }
 }
 
-/// The answer to VERSION.
+/// The result of VERSION.
 pub fn versions() -> String {
-    json!({ "cniVersion": NEWEST, "supportedVersions": SPOKEN }).to_string()
+    json!({ "cniVersion": NEWEST, "supportedVersions": SUPPORTED }).to_string()
 }

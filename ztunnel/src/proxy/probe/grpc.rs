@@ -1,6 +1,6 @@
-//! The one call of a gRPC probe: HTTP/2 ends here on both sides, so that nothing but the health check reaches the program.
+//! gRPC probes. The tunnel terminates HTTP/2 and makes the health check itself, so that nothing else reaches the application.
 
-use super::probe::Failure;
+use super::Failure;
 use crate::decide::{ProbeRefusal, health_check};
 use bytes::{Bytes, BytesMut};
 use fairway_config::model::ProbeAction;
@@ -14,33 +14,33 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// The longest that a check takes: kubelet's own limit is a second unless the spec says more.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Time for one health check. Kubelet's own timeout is one second by default.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 const MESSAGE_LIMIT: usize = 4 << 10;
-const ANSWER_LIMIT: usize = 64 << 10;
+const RESPONSE_LIMIT: usize = 64 << 10;
 
-/// `said` is what has been read of the client already.
+/// Serves one call. `already_read` are the bytes that were read from the client to recognize HTTP/2.
 pub(super) async fn check(
-    near: TcpStream,
-    said: Vec<u8>,
-    program: TcpStream,
+    downstream: TcpStream,
+    already_read: Vec<u8>,
+    application: TcpStream,
     probes: &[ProbeAction],
     destination: SocketAddr,
 ) -> Result<(), Failure> {
-    let (read, write) = near.into_split();
-    let near = tokio::io::join(Cursor::new(said).chain(read), write);
+    let (read, write) = downstream.into_split();
+    let downstream = tokio::io::join(Cursor::new(already_read).chain(read), write);
     let mut serving = h2::server::Builder::new();
-    serving.max_concurrent_streams(1).max_header_list_size(8 << 10).max_send_buffer_size(ANSWER_LIMIT);
-    let mut server = serving.handshake::<_, Bytes>(near).await.map_err(of_client)?;
+    serving.max_concurrent_streams(1).max_header_list_size(8 << 10).max_send_buffer_size(RESPONSE_LIMIT);
+    let mut server = serving.handshake::<_, Bytes>(downstream).await.map_err(client_error)?;
     let Some(call) = server.accept().await else { return Ok(()) };
-    let (request, mut respond) = call.map_err(of_client)?;
-    let calling = call_program(request, &mut respond, program, probes, destination);
+    let (request, mut respond) = call.map_err(client_error)?;
+    let calling = call_application(request, &mut respond, application, probes, destination);
     let outcome = tokio::select! {
         outcome = calling => outcome,
-        // The connection is served by asking it for the next call. There is none: kubelet asks once.
+        // Accepting the next call drives the connection. Kubelet makes only one call.
         next = server.accept() => Err(match next {
             Some(Ok(_)) => Failure::Refused(ProbeRefusal::new(probes, "asks more than once".to_owned())),
-            Some(Err(error)) => of_client(error),
+            Some(Err(error)) => client_error(error),
             None => Failure::Client(io::ErrorKind::UnexpectedEof.into()),
         }),
     };
@@ -48,7 +48,7 @@ pub(super) async fn check(
         respond.send_reset(Reason::REFUSED_STREAM);
     }
     drop(respond);
-    // What is under way is written; no other call is taken.
+    // Pending frames are written; no other call is accepted.
     server.graceful_shutdown();
     while let Some(Ok((_, mut respond))) = server.accept().await {
         respond.send_reset(Reason::REFUSED_STREAM);
@@ -56,41 +56,41 @@ pub(super) async fn check(
     outcome
 }
 
-/// Asks the program in the client's place, and answers what it answers.
-async fn call_program(
+/// Makes the health check in the client's place and relays the response.
+async fn call_application(
     request: Request<RecvStream>,
     respond: &mut SendResponse<Bytes>,
-    program: TcpStream,
+    application: TcpStream,
     probes: &[ProbeAction],
     destination: SocketAddr,
 ) -> Result<(), Failure> {
     let (head, body) = request.into_parts();
-    let message = match whole(body, MESSAGE_LIMIT).await {
+    let message = match collect(body, MESSAGE_LIMIT).await {
         Ok((message, _)) => message,
-        Err(Some(error)) => return Err(of_client(error)),
+        Err(Some(error)) => return Err(client_error(error)),
         Err(None) => {
             let asked = format!("asks with more than {MESSAGE_LIMIT} bytes");
             return Err(Failure::Refused(ProbeRefusal::new(probes, asked)));
         }
     };
     let message = health_check(probes, &head.method, head.uri.path(), &message).map_err(Failure::Refused)?;
-    let (mut client, mut connection) = h2::client::handshake(program).await.map_err(of_program)?;
+    let (mut client, mut connection) = h2::client::handshake(application).await.map_err(application_error)?;
     let answering = async {
-        let (answer, mut to_program) =
-            client.send_request(to_program(destination), false).map_err(of_program)?;
-        to_program.send_data(message.into(), true).map_err(of_program)?;
+        let (answer, mut to_application) =
+            client.send_request(to_application(destination), false).map_err(application_error)?;
+        to_application.send_data(message.into(), true).map_err(application_error)?;
         relay(answer, respond).await
     };
     tokio::select! {
         outcome = answering => outcome,
         ended = &mut connection => Err(match ended {
-            Ok(()) => Failure::Program(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) => of_program(error),
+            Ok(()) => Failure::Application(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => application_error(error),
         }),
     }
 }
 
-fn to_program(destination: SocketAddr) -> Request<()> {
+fn to_application(destination: SocketAddr) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
@@ -107,27 +107,30 @@ fn to_program(destination: SocketAddr) -> Request<()> {
 }
 
 async fn relay(answer: ResponseFuture, respond: &mut SendResponse<Bytes>) -> Result<(), Failure> {
-    let (head, body) = answer.await.map_err(of_program)?.into_parts();
+    let (head, body) = answer.await.map_err(application_error)?.into_parts();
     let is_over = body.is_end_stream();
     let (message, trailers) = match (is_over, body) {
         (true, _) => (Bytes::new(), None),
-        (false, body) => whole(body, ANSWER_LIMIT).await.map_err(|error| match error {
-            Some(error) => of_program(error),
-            None => Failure::Program(io::Error::other(format!("it answers more than {ANSWER_LIMIT} bytes"))),
+        (false, body) => collect(body, RESPONSE_LIMIT).await.map_err(|error| match error {
+            Some(error) => application_error(error),
+            None => {
+                Failure::Application(io::Error::other(format!("it answers more than {RESPONSE_LIMIT} bytes")))
+            }
         })?,
     };
-    let mut to_client = respond.send_response(Response::from_parts(head, ()), is_over).map_err(of_client)?;
+    let mut to_client =
+        respond.send_response(Response::from_parts(head, ()), is_over).map_err(client_error)?;
     if !is_over {
-        to_client.send_data(message, trailers.is_none()).map_err(of_client)?;
+        to_client.send_data(message, trailers.is_none()).map_err(client_error)?;
     }
     if let Some(trailers) = trailers {
-        to_client.send_trailers(trailers).map_err(of_client)?;
+        to_client.send_trailers(trailers).map_err(client_error)?;
     }
     Ok(())
 }
 
-/// A body and its trailers; no error means that it is longer than that.
-async fn whole(
+/// Reads a body and its trailers. `Err(None)` if the body is longer than `limit` bytes.
+async fn collect(
     mut body: RecvStream,
     limit: usize,
 ) -> Result<(Bytes, Option<http::HeaderMap>), Option<h2::Error>> {
@@ -143,12 +146,12 @@ async fn whole(
     Ok((whole.freeze(), body.trailers().await.map_err(Some)?))
 }
 
-fn of_client(error: h2::Error) -> Failure {
+fn client_error(error: h2::Error) -> Failure {
     Failure::Client(io::Error::other(error))
 }
 
-fn of_program(error: h2::Error) -> Failure {
-    Failure::Program(io::Error::other(error))
+fn application_error(error: h2::Error) -> Failure {
+    Failure::Application(io::Error::other(error))
 }
 
 #[cfg(test)]

@@ -39,13 +39,14 @@ async fn call(
     path: &str,
     messages: &[&'static [u8]],
 ) -> (Result<(Bytes, String), String>, Vec<String>) {
-    let (kubelet, near) = pair().await;
-    let (program, served) = pair().await;
+    let (kubelet, downstream) = pair().await;
+    let (application, served) = pair().await;
     let asked = Arc::new(Mutex::new(Vec::new()));
     tokio::spawn(serve(served, asked.clone()));
     let destination: SocketAddr = "10.0.0.2:9090".parse().unwrap();
     let probes = [ProbeAction::Grpc { service: "".into() }];
-    let checking = tokio::spawn(async move { check(near, Vec::new(), program, &probes, destination).await });
+    let checking =
+        tokio::spawn(async move { check(downstream, Vec::new(), application, &probes, destination).await });
     let calling = async {
         let (mut client, connection) = h2::client::handshake(kubelet).await?;
         tokio::spawn(connection);
@@ -70,7 +71,7 @@ async fn call(
             assert!(called.is_err(), "{called:?}");
             Err(refusal.to_string())
         }
-        Err(Failure::Program(error) | Failure::Client(error)) => Err(error.to_string()),
+        Err(Failure::Application(error) | Failure::Client(error)) => Err(error.to_string()),
     };
     let asked = asked.lock().unwrap().clone();
     (called, asked)

@@ -1,0 +1,83 @@
+//! Relaying bytes between the two ends of a connection.
+
+use super::account::Account;
+use fairway_hbone::copy::{ByteStream, Plain};
+use fairway_hbone::{Ended, Side, Tunnel, bidirectional};
+use fairway_runtime::drain::{self, Phase};
+use tokio::net::TcpStream;
+
+/// The upstream end of a connection.
+pub(super) enum Upstream {
+    Tunnel(Tunnel),
+    Plain(TcpStream),
+}
+
+/// Relays bytes until both directions are closed, one end fails, or the drain forces the end. If one end fails, the other one is
+/// reset.
+pub(super) async fn relay(
+    downstream: TcpStream,
+    upstream: Upstream,
+    drain: &drain::Watch,
+    account: &mut Account,
+) {
+    let downstream = Plain(downstream);
+    match upstream {
+        Upstream::Tunnel(tunnel) => copy(downstream, tunnel, drain, account).await,
+        Upstream::Plain(stream) => copy(downstream, Plain(stream), drain, account).await,
+    }
+}
+
+/// Relays bytes between a peer's tunnel (downstream) and the application in the pod (upstream).
+pub(super) async fn relay_inbound(
+    tunnel: Tunnel,
+    application: TcpStream,
+    drain: &drain::Watch,
+    account: &mut Account,
+) {
+    copy(tunnel, Plain(application), drain, account).await;
+}
+
+async fn copy<D: Reset, U: Reset>(
+    mut downstream: D,
+    mut upstream: U,
+    drain: &drain::Watch,
+    account: &mut Account,
+) {
+    let transfer = tokio::select! {
+        transfer = bidirectional(&mut downstream, &mut upstream) => transfer,
+        () = drain.reached(Phase::Forced) => {
+            downstream.reset();
+            upstream.reset();
+            return;
+        }
+    };
+    account.moved(&transfer);
+    match transfer.ended {
+        Ended::Closed { .. } => {}
+        Ended::Broken { by: Side::Near, .. } => upstream.reset(),
+        Ended::Broken { by: Side::Far, .. } => downstream.reset(),
+    }
+}
+
+/// A stream whose end can be made visible as a failure: RST for TCP, RST_STREAM for a tunnel.
+trait Reset: ByteStream {
+    fn reset(self);
+}
+
+impl Reset for Tunnel {
+    fn reset(self) {
+        Tunnel::reset(self);
+    }
+}
+
+impl Reset for Plain<TcpStream> {
+    fn reset(self) {
+        reset(self.0);
+    }
+}
+
+/// Closes with RST. The peer sees a refused or broken connection, not an empty answer.
+pub(super) fn reset(stream: TcpStream) {
+    // Fails only for a socket that is closed already.
+    let _ = stream.set_zero_linger();
+}
