@@ -164,7 +164,9 @@ mod tests {
     #[test]
     fn a_response_has_the_class_of_its_status() {
         let class = |status: u16| ResponseClass::of(StatusCode::from_u16(status).ok());
-        for (status, label) in [(101, "1xx"), (204, "2xx"), (302, "3xx"), (404, "4xx"), (503, "5xx"), (799, "5xx")] {
+        for (status, label) in
+            [(101, "1xx"), (204, "2xx"), (302, "3xx"), (404, "4xx"), (503, "5xx"), (799, "5xx")]
+        {
             assert_eq!(ResponseClass::LABELS[class(status).index()], label, "{status}");
         }
         assert_eq!(ResponseClass::LABELS[ResponseClass::of(None).index()], "none");

@@ -2,8 +2,8 @@
 
 use super::budget::{PendingHandshakes, SocketPermit};
 use super::connector::PodConnector;
-use super::metrics::PlaintextCounters;
-use super::{Command, Direction, Listeners, Metrics, WorkerPool, inbound, outbound, plaintext, relay};
+use super::metrics::{Counters, Metrics, PodSeries};
+use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::Settings;
 use crate::pod::LocalPod;
 use crate::state::State;
@@ -13,6 +13,7 @@ use fairway_netns::socket;
 use fairway_runtime::descriptors;
 use fairway_runtime::drain::{self, Phase};
 use fairway_runtime::workers::WorkerId;
+use fairway_telemetry::{AccessLog, Padded, PlaintextLabels, Recorder, Series, Telemetry};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -23,6 +24,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often what is kept for pods that have stopped is let go of.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all tasks of a worker share.
 pub(crate) struct Worker {
@@ -30,7 +35,9 @@ pub(crate) struct Worker {
     pub(super) settings: Arc<Settings>,
     pub(super) state: State,
     pub(super) worker_pool: WorkerPool,
-    pub(super) metrics: Metrics,
+    pub(super) counters: Arc<Padded<Counters>>,
+    pub(super) telemetry: Telemetry,
+    pub(super) recorder: Rc<Recorder>,
     pub(super) connections: ConnectionTable,
     pods: RefCell<HashMap<*const LocalPod, Rc<WorkerPod>, ahash::RandomState>>,
 }
@@ -43,8 +50,10 @@ pub(super) struct WorkerPod {
     pub(super) pool: Pool<PodConnector>,
     /// Bytes by which the receive windows of all the pod's tunnels may grow.
     pub(super) windows: WindowBudget,
-    /// Counters of connections without mTLS.
-    pub(super) plaintext: PlaintextCounters,
+    /// Where connections without mTLS count.
+    pub(super) plaintext: Series<PlaintextLabels>,
+    /// Where each of its connections counts.
+    pub(super) series: PodSeries,
     /// TLS handshakes of peers that are in progress.
     pub(super) handshakes: PendingHandshakes,
     /// Open connections of this worker to each endpoint.
@@ -53,7 +62,17 @@ pub(super) struct WorkerPod {
 
 /// Runs the worker until [`Command::Stop`].
 pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
-    while let Some(command) = inbox.recv().await {
+    let mut sweeps = interval(SWEEP);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let command = tokio::select! {
+            command = inbox.recv() => command,
+            _ = sweeps.tick() => {
+                worker.forget_stopped_pods();
+                continue;
+            }
+        };
+        let Some(command) = command else { return };
         match command {
             Command::Serve(pod, Listeners(listeners), drain) => {
                 for (direction, listener) in listeners {
@@ -147,10 +166,14 @@ impl Worker {
         settings: Arc<Settings>,
         state: State,
         worker_pool: WorkerPool,
-        metrics: Metrics,
+        metrics: &Metrics,
         connections: ConnectionTable,
-    ) -> Self {
-        Self { id, settings, state, worker_pool, metrics, connections, pods: RefCell::default() }
+    ) -> Option<Self> {
+        let counters = metrics.counters.get(id)?.clone();
+        let telemetry = metrics.telemetry.clone();
+        let recorder = telemetry.recorder(id, AccessLog::OneIn(1), None)?;
+        let pods = RefCell::default();
+        Some(Self { id, settings, state, worker_pool, counters, telemetry, recorder, connections, pods })
     }
 
     fn carry(
@@ -184,12 +207,16 @@ impl Worker {
         }
     }
 
+    /// Also the series of a pod go with it.
+    fn forget_stopped_pods(&self) {
+        self.pods.borrow_mut().retain(|_, local| !local.pod.is_stopped());
+    }
+
     fn worker_pod(&self, pod: &Arc<LocalPod>) -> Rc<WorkerPod> {
         let mut pods = self.pods.borrow_mut();
         if let Some(local) = pods.get(&Arc::as_ptr(pod)) {
             return local.clone();
         }
-        pods.retain(|_, local| !local.pod.is_stopped());
         let connector = PodConnector::new(pod.namespace.clone(), &self.settings);
         let windows = WindowBudget::new();
         let local = Rc::new(WorkerPod {
@@ -198,7 +225,11 @@ impl Worker {
             pool: Pool::with_budget(connector, self.settings.client, windows.clone()),
             windows,
             handshakes: PendingHandshakes::default(),
-            plaintext: self.metrics.plaintext_of(pod.key.namespace()),
+            plaintext: self
+                .telemetry
+                .plaintext()
+                .series(PlaintextLabels { namespace: pod.key.namespace().into() }),
+            series: PodSeries::default(),
             open_connections: RefCell::default(),
         });
         pods.insert(Arc::as_ptr(pod), local.clone());
