@@ -56,14 +56,14 @@ func TestObservability(t *testing.T) {
 		s.servedGateway(1)
 		served := 0.0
 		for _, pod := range s.proxies("gw") {
-			served += s.scrape(pod).value(s, `fairway_requests_total{class="2xx"}`)
+			served += s.scrape(pod).sum(s, "fairway_requests_total", `class="2xx"`)
 		}
 		s.figure("requests served", served, "", record.AtLeast(1))
 	})
 	s.part("plaintext", func(s *stage) {
 		count := func(kind string) float64 {
-			name := fmt.Sprintf("fairway_ztunnel_plaintext_connections_total{namespace=%q,kind=%q}", s.namespace, kind)
-			return s.scrape(tunnel).value(s, name)
+			namespace, kind := fmt.Sprintf("namespace=%q", s.namespace), fmt.Sprintf("kind=%q", kind)
+			return s.scrape(tunnel).sum(s, "fairway_plaintext_connections_total", namespace, kind)
 		}
 		s.plain(podIP(server), 7001)
 		s.figure("let in", count("let_in"), "", record.AtLeast(1))
@@ -76,20 +76,21 @@ func TestObservability(t *testing.T) {
 	s.part("access log", func(s *stage) {
 		text, err := s.run(*kubectl, "-n", systemNamespace, "logs", tunnel.GetName(), "-c", "ztunnel", "--since=2m")
 		s.must(err)
-		want := map[string]string{"closed": "", "refused": "this pod takes mTLS only"}
+		want := map[string]string{"completed": "", "refused": "this pod takes mTLS only"}
 		for _, line := range strings.Split(text, "\n") {
 			var entry struct {
-				Target, Pod, Direction, Outcome, Reason string
+				Target, Pod, Direction, Outcome, Detail string
 				Server                                  string `json:"server_identity"`
+				Connection                              string `json:"connection_id"`
 				Generation                              int
 			}
 			if json.Unmarshal([]byte(line), &entry) != nil || entry.Target != "fairway::access" || entry.Pod != s.namespace+"/server" {
 				continue
 			}
-			if entry.Direction != "plaintext" || !strings.HasSuffix(entry.Server, "/ns/"+s.namespace+"/sa/default") || entry.Generation < 1 {
+			if entry.Direction != "plaintext" || !strings.HasSuffix(entry.Server, "/ns/"+s.namespace+"/sa/default") || entry.Connection == "" || entry.Generation < 1 {
 				s.Errorf("it does not say all: %s", line)
 			}
-			if reason, is := want[entry.Outcome]; is && entry.Reason == reason {
+			if reason, is := want[entry.Outcome]; is && entry.Detail == reason {
 				delete(want, entry.Outcome)
 			}
 		}
@@ -136,6 +137,35 @@ func (s *stage) scrape(pod *scene.Object) scraped {
 	text, err := io.ReadAll(response.Body)
 	s.must(err)
 	return scraped(text)
+}
+
+// sum adds up the series of a metric that have all of these labels; 0 if there is none yet.
+func (t scraped) sum(s *stage, name string, labels ...string) float64 {
+	s.Helper()
+	sum := 0.0
+	for _, line := range strings.Split(string(t), "\n") {
+		rest, is := strings.CutPrefix(line, name+"{")
+		if !is {
+			continue
+		}
+		end := strings.LastIndex(rest, "} ")
+		if end < 0 {
+			s.Fatalf("no sample: %s", line)
+		}
+		// With a comma on either side, so that no label is taken for the end of another one.
+		own := "," + rest[:end] + ","
+		has := true
+		for _, label := range labels {
+			has = has && strings.Contains(own, ","+label+",")
+		}
+		if !has {
+			continue
+		}
+		value, err := strconv.ParseFloat(rest[end+2:], 64)
+		s.must(err)
+		sum += value
+	}
+	return sum
 }
 
 func (t scraped) value(s *stage, name string) float64 {

@@ -3,18 +3,21 @@
 use crate::resources::{Kind, Resources};
 use crate::serve::Hub;
 use fairway_config::stream::Proxy;
-use fairway_runtime::metrics::{Metrics, Outcomes, WorkerDurations};
-use fairway_runtime::workers::WorkerId;
+use fairway_runtime::metrics::{Metrics, Outcomes};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Upper bounds in seconds: one edit takes less than a millisecond, a large cluster's first compile some seconds.
+const COMPILE_BOUNDS: [f64; 15] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -24,7 +27,7 @@ struct KindLabel {
 /// What compiling shows of itself.
 #[derive(Clone, Debug)]
 pub struct Compiling {
-    durations: WorkerDurations,
+    durations: Histogram,
     objects: Family<KindLabel, Gauge>,
     problems: Gauge,
 }
@@ -42,7 +45,7 @@ struct Leading(watch::Receiver<bool>);
 impl Default for Compiling {
     fn default() -> Self {
         Self {
-            durations: WorkerDurations::new(NonZeroUsize::MIN),
+            durations: Histogram::new(COMPILE_BOUNDS),
             objects: Family::default(),
             problems: Gauge::default(),
         }
@@ -62,7 +65,7 @@ impl Compiling {
 
     /// A change was compiled.
     pub(crate) fn compiled(&self, took: Duration, objects: &Resources, problems: usize) {
-        self.durations.of(WorkerId(0)).observe(took);
+        self.durations.observe(took.as_secs_f64());
         for kind in Kind::ALL {
             let gauge = self.objects.get_or_create_owned(&KindLabel { kind: kind.as_str() });
             gauge.set(signed(objects.count(kind)));

@@ -86,6 +86,10 @@ pub struct Arguments {
     #[arg(long, env = "FAIRWAY_CONTROLLER_PATIENCE", default_value = "10s", value_name = "TIME", value_parser = parse_duration)]
     controller_patience: Duration,
 
+    /// How many series metrics keep apart; what is beyond them counts as `other`
+    #[arg(long, env = "FAIRWAY_SERIES_LIMIT", default_value_t = fairway_telemetry::DEFAULT_SERIES, value_name = "N")]
+    series_limit: usize,
+
     #[command(flatten)]
     workers: WorkerSettings,
     #[command(flatten)]
@@ -110,6 +114,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         workers: arguments.workers.count(),
         deadlines: arguments.drain.deadlines(),
         zone: arguments.zone.clone(),
+        series: arguments.series_limit,
         node_namespace: arguments.node_processes.as_deref().map(node_namespace).transpose()?,
         ..Settings::new(arguments.node.as_str())
     };

@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_pod_sockets: usize,
     /// TLS handshakes that may be in progress at one pod, on one worker. A further one aborts the oldest.
     pub max_pod_handshakes: usize,
+    /// Series that metrics keep apart; what is beyond them counts as `other`.
+    pub series: usize,
     /// Limits and timeouts of HBONE connections that this tunnel opens.
     pub client: client::Settings,
     /// Limits and timeouts of HBONE connections that this tunnel accepts.
@@ -68,6 +70,7 @@ impl Settings {
             release_linger: Duration::from_secs(5),
             release_timeout: Duration::from_secs(60),
             node_namespace: None,
+            series: fairway_telemetry::DEFAULT_SERIES,
             max_pod_sockets: 16 * 1024,
             max_pod_handshakes: 128,
             client: client::Settings::default(),

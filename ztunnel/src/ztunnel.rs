@@ -3,7 +3,7 @@
 use crate::handoff::Ownership;
 use crate::pod::find::Finder;
 use crate::pod::{PodEvent, Registry};
-use crate::proxy::{self, Metrics, Worker, WorkerPool};
+use crate::proxy::{self, Counters, Metrics, Worker, WorkerPool};
 use crate::report::Reporter;
 use crate::state::{self, Applier};
 use crate::view::{ConnectionTable, PodTable, View};
@@ -12,6 +12,7 @@ use fairway_config::model::Mesh;
 use fairway_identity::Identities;
 use fairway_runtime::drain;
 use fairway_runtime::workers::{WorkerId, Workers};
+use fairway_telemetry::{PerWorker, Telemetry};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -43,7 +44,11 @@ impl Ztunnel {
     ) -> io::Result<(Self, Applier)> {
         let settings = Arc::new(settings);
         let (applier, state) = state::channel(settings.locality());
-        let metrics = metrics.with_registry(Metrics::new);
+        let counted = Metrics {
+            counters: PerWorker::<Counters>::new(settings.workers),
+            telemetry: Telemetry::new(settings.workers, settings.series),
+        };
+        metrics.with_registry(|it| it.register_collector(Box::new(counted.clone())));
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();
         let worker_pool = WorkerPool::new(inboxes);
@@ -60,10 +65,11 @@ impl Ztunnel {
             };
             let connections = connections.get(number).cloned().unwrap_or_default();
             let (settings, state, worker_pool) = parts.clone();
-            let worker =
-                Worker::new(WorkerId(number), settings, state, worker_pool, metrics.clone(), connections);
+            let counted = counted.clone();
             async move {
-                if let Some(inbox) = inbox {
+                let id = WorkerId(number);
+                let worker = Worker::new(id, settings, state, worker_pool, &counted, connections);
+                if let (Some(inbox), Some(worker)) = (inbox, worker) {
                     proxy::run(Rc::new(worker), inbox).await;
                 }
             }

@@ -9,7 +9,7 @@ use fairway_config::model::{
 use fairway_config::{Changes, Snapshot};
 use fairway_policy::Authorization;
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A snapshot with its lookup tables. Immutable; the next index shares the tables that have not changed.
@@ -106,6 +106,12 @@ impl Index {
     /// The Service that has this address.
     pub fn service_at(&self, ip: IpAddr) -> Option<&Arc<Service>> {
         self.snapshot.services.get(self.services.get(&ip)?.first()?)
+    }
+
+    /// The Service port that a connection to this address is for.
+    pub fn backend_at(&self, dialled: SocketAddr) -> Option<&BackendKey> {
+        let service = self.service_at(dialled.ip())?;
+        service.ports.iter().find(|it| it.port == dialled.port()).map(|it| &it.backend)
     }
 
     /// The candidates of a backend for a client that has dialled an address of `family`; of both families without one. `None`

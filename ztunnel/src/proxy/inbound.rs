@@ -1,6 +1,6 @@
 //! HBONE connections to a local pod: authenticates the peer, authorizes each tunnel, and connects it to the application.
 
-use super::account::{Account, Outcome};
+use super::account::Account;
 use super::budget::{HandshakeGuard, SocketPermit};
 use super::prerequisites::{self, wait_for_identity};
 use super::relay;
@@ -9,6 +9,7 @@ use super::{Direction, Worker};
 use crate::decide::{self, Client, Inbound, InboundRefusal};
 use fairway_hbone::{Authority, Request, Tunnel};
 use fairway_runtime::drain;
+use fairway_telemetry::Outcome;
 use http::StatusCode;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -48,7 +49,7 @@ async fn tunnel(
     client: SocketAddr,
     drain: drain::Watch,
 ) {
-    let mut account = Account::open(&worker, &local.pod, Direction::Inbound, client);
+    let mut account = Account::open(&worker, &local, Direction::Inbound, client);
     let accepted = Box::pin(accept(&worker, &local, request, client, &mut account)).await;
     if let Some((tunnel, application)) = accepted {
         relay::relay_inbound(tunnel, application, &drain, &mut account).await;
@@ -63,6 +64,7 @@ async fn accept(
     account: &mut Account,
 ) -> Option<(Tunnel, TcpStream)> {
     let peer = request.peer().clone();
+    account.authenticated(peer.clone());
     let Authority::Address(destination) = request.wish().authority else {
         account.failed(Outcome::Refused, "the authority is a name, which only waypoints and gateways accept");
         request.refuse(StatusCode::BAD_REQUEST, "the authority has to be an IP address and a port");
@@ -70,7 +72,7 @@ async fn accept(
     };
     {
         let index = prerequisites::wait_for_index(worker, &local.pod).await;
-        account.decided(index.generation(), destination);
+        account.decided(index.generation(), destination, None);
         let verdict = match prerequisites::find_workload(&index, &local.pod) {
             Some(pod) => {
                 decide::inbound(&index, pod, local.pod.addresses(pod), Client::Peer(&peer), destination)
@@ -78,7 +80,7 @@ async fn accept(
             None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };
         if let Inbound::Refuse(refusal) = verdict {
-            account.failed(Outcome::Refused, format!("{peer}: {refusal}"));
+            account.failed(Outcome::Refused, &refusal);
             // The peer learns that it is refused. Which rule refuses it is only in this side's log.
             request.refuse(refusal.status(), refusal.for_peer());
             return None;
@@ -88,18 +90,18 @@ async fn accept(
     let connected = tokio::select! {
         connected = connecting => connected,
         () = request.abandoned() => {
-            account.failed(Outcome::Broken, "client: closed the tunnel before the application had accepted");
+            account.failed(Outcome::ClientAborted, "closed the tunnel before the application had accepted");
             return None;
         }
     };
     match connected {
         Ok(application) => match request.accept() {
             Ok(tunnel) => {
-                account.connected(Some(peer), "tunnel");
+                account.connected("tunnel");
                 Some((tunnel, application))
             }
             Err(error) => {
-                account.failed(Outcome::Broken, format!("client: {error}"));
+                account.failed(Outcome::ClientAborted, error);
                 relay::reset(application);
                 None
             }

@@ -1,213 +1,208 @@
-//! Counters of connections. The label values are known when the program starts, except namespaces; no label names a pod.
+//! What a worker counts of its connections: those that are open by direction, and who talks to whom.
 
 use super::Direction;
-use super::account::Outcome;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use fairway_config::model::BackendKey;
+use fairway_identity::SpiffeId;
+use fairway_telemetry::{ConnectionLabels, Count, PerWorker, Series, Telemetry};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::fmt;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DirectionLabels {
-    direction: DirectionLabel,
+/// One worker's connections, by direction.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    opened: [Count; 3],
+    closed: [Count; 3],
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClosedLabels {
-    direction: DirectionLabel,
-    outcome: OutcomeLabel,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "as they are written on the metrics page")]
-enum DirectionLabel {
-    outbound,
-    inbound,
-    plaintext,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "as they are written on the metrics page")]
-enum OutcomeLabel {
-    closed,
-    broken,
-    refused,
-    unreachable,
-    no_identity,
-    cut_off,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PlaintextLabels {
-    namespace: Arc<str>,
-    kind: Plaintext,
-}
-
-/// A connection outside the mesh's mTLS, seen from a captured pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "as they are written on the metrics page")]
-pub(super) enum Plaintext {
-    /// It came from outside the mesh, and was let in.
-    let_in,
-    /// It came from outside the mesh, and was refused: the pod is strict, or authorization says no.
-    refused,
-    /// Its node's kubelet probes: that is plaintext for ever, and no reason not to be strict.
-    probe,
-    /// The pod opened it, to somebody who has no tunnel.
-    sent,
-}
-
-/// The plaintext counters of one namespace's pods, looked up when a pod is first served, so that counting takes no lock.
-pub(super) struct PlaintextCounters(HashMap<Plaintext, Counter>);
-
-/// The counters. Looked up when the program starts, so that counting takes no lock.
-#[derive(Clone)]
+/// What all workers count, for a registry.
+#[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    directions: Arc<HashMap<Direction, DirectionCounters>>,
-    plaintext: Family<PlaintextLabels, Counter>,
+    pub(crate) counters: PerWorker<Counters>,
+    pub(crate) telemetry: Telemetry,
 }
 
-struct DirectionCounters {
-    open: Gauge,
-    opened: Counter,
-    sent: Counter,
-    received: Counter,
-    outcomes: HashMap<Outcome, Counter>,
+/// The series of one pod on one worker: what its connections with each peer count into. They go with the pod.
+#[derive(Default)]
+pub(super) struct PodSeries(RefCell<HashMap<Between, Series<ConnectionLabels>, ahash::RandomState>>);
+
+/// The pod's end of a connection is always the pod, so it is not part of the key.
+#[derive(PartialEq, Eq, Hash)]
+struct Between {
+    direction: Direction,
+    backend: Option<BackendKey>,
+    peer: Option<SpiffeId>,
 }
 
-impl Metrics {
-    pub(crate) fn new(registry: &mut Registry) -> Self {
-        let registry = registry.sub_registry_with_prefix("ztunnel");
-        let (open, opened) =
-            (Family::<DirectionLabels, Gauge>::default(), Family::<DirectionLabels, Counter>::default());
-        let (sent, received) =
-            (Family::<DirectionLabels, Counter>::default(), Family::<DirectionLabels, Counter>::default());
-        let closed = Family::<ClosedLabels, Counter>::default();
-        registry.register("connections_open", "Connections and tunnels open now", open.clone());
-        registry.register("connections_opened", "Connections and tunnels accepted", opened.clone());
-        registry.register("connections_closed", "Connections and tunnels ended, by how", closed.clone());
-        registry.register("sent_bytes", "Bytes from clients to servers", sent.clone());
-        registry.register("received_bytes", "Bytes from servers to clients", received.clone());
-        let directions = [Direction::Outbound, Direction::Inbound, Direction::Plaintext].map(|direction| {
-            let value = DirectionLabel::from(direction);
-            let label = DirectionLabels { direction: value };
-            let outcomes = Outcome::ALL.map(|outcome| {
-                let labels = ClosedLabels { direction: value, outcome: outcome.into() };
-                (outcome, closed.get_or_create_owned(&labels))
-            });
-            let counters = DirectionCounters {
-                open: open.get_or_create_owned(&label),
-                opened: opened.get_or_create_owned(&label),
-                sent: sent.get_or_create_owned(&label),
-                received: received.get_or_create_owned(&label),
-                outcomes: outcomes.into(),
-            };
-            (direction, counters)
-        });
-        let plaintext = Family::<PlaintextLabels, Counter>::default();
-        let help = "Connections outside the mesh's mTLS, by the namespace of the captured pod";
-        registry.register("plaintext_connections", help, plaintext.clone());
-        Self { directions: Arc::new(directions.into()), plaintext }
-    }
+const DIRECTIONS: [Direction; 3] = [Direction::Outbound, Direction::Inbound, Direction::Plaintext];
 
-    /// Those of a namespace. Namespaces of this node's pods are few; pods are not named.
-    pub(super) fn plaintext_of(&self, namespace: &str) -> PlaintextCounters {
-        let counter = |kind| {
-            let labels = PlaintextLabels { namespace: namespace.into(), kind };
-            (kind, self.plaintext.get_or_create_owned(&labels))
-        };
-        PlaintextCounters(Plaintext::ALL.map(counter).into())
-    }
+// === impl Counters ===
 
+impl Counters {
     pub(super) fn opened(&self, direction: Direction) {
-        if let Some(counters) = self.directions.get(&direction) {
-            counters.open.inc();
-            counters.opened.inc();
+        if let Some(count) = self.opened.get(direction as usize) {
+            count.increment();
         }
     }
 
-    pub(super) fn closed(&self, direction: Direction, outcome: Outcome, sent: u64, received: u64) {
-        if let Some(counters) = self.directions.get(&direction) {
-            counters.open.dec();
-            counters.sent.inc_by(sent);
-            counters.received.inc_by(received);
-            if let Some(counter) = counters.outcomes.get(&outcome) {
-                counter.inc();
-            }
+    pub(super) fn closed(&self, direction: Direction) {
+        if let Some(count) = self.closed.get(direction as usize) {
+            count.increment();
         }
     }
 }
 
-impl Plaintext {
-    const ALL: [Self; 4] = [Self::let_in, Self::refused, Self::probe, Self::sent];
-}
+// === impl Metrics ===
 
-impl PlaintextCounters {
-    pub(super) fn count(&self, kind: Plaintext) {
-        if let Some(counter) = self.0.get(&kind) {
-            counter.inc();
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let sums = DIRECTIONS.map(|direction| {
+            let index = direction as usize;
+            let sum = |of: fn(&Counters) -> &[Count; 3]| {
+                self.counters.iter().filter_map(|it| of(it).get(index)).map(Count::get).sum::<u64>()
+            };
+            // Read first: what is closed was opened before.
+            let closed = sum(|it| &it.closed);
+            (direction, sum(|it| &it.opened), closed)
+        });
+        let help = "Connections and tunnels accepted";
+        let mut metric = encoder.encode_descriptor("connections_opened", help, None, MetricType::Counter)?;
+        for (direction, opened, _) in sums {
+            ConstCounter::new(opened).encode(metric.encode_family(&[("direction", direction.label())])?)?;
         }
+        let help = "Connections and tunnels open now";
+        let mut metric = encoder.encode_descriptor("connections_active", help, None, MetricType::Gauge)?;
+        for (direction, opened, closed) in sums {
+            let active = i64::try_from(opened.saturating_sub(closed)).unwrap_or(i64::MAX);
+            ConstGauge::new(active).encode(metric.encode_family(&[("direction", direction.label())])?)?;
+        }
+        self.telemetry.encode(encoder)
     }
 }
 
-impl From<Direction> for DirectionLabel {
-    fn from(direction: Direction) -> Self {
-        match direction {
-            Direction::Outbound => Self::outbound,
-            Direction::Inbound => Self::inbound,
-            Direction::Plaintext => Self::plaintext,
-        }
-    }
-}
+// === impl PodSeries ===
 
-impl From<Outcome> for OutcomeLabel {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Closed => Self::closed,
-            Outcome::Broken => Self::broken,
-            Outcome::Refused => Self::refused,
-            Outcome::Unreachable => Self::unreachable,
-            Outcome::NoIdentity => Self::no_identity,
-            Outcome::CutOff => Self::cut_off,
+impl PodSeries {
+    /// The series of a connection. Resolves its labels the first time.
+    pub(super) fn of(
+        &self,
+        telemetry: &Telemetry,
+        direction: Direction,
+        backend: &Option<BackendKey>,
+        client: Option<&SpiffeId>,
+        server: Option<&SpiffeId>,
+    ) -> Series<ConnectionLabels> {
+        let peer = if direction == Direction::Outbound { server } else { client };
+        let between = Between { direction, backend: backend.clone(), peer: peer.cloned() };
+        let mut all = self.0.borrow_mut();
+        if let Some(series) = all.get(&between) {
+            return series.clone();
         }
+        let series = telemetry.connections().series(ConnectionLabels {
+            direction: direction.into(),
+            route: None,
+            backend: backend.clone(),
+            client: client.cloned(),
+            server: server.cloned(),
+        });
+        all.insert(between, series.clone());
+        series
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fairway_runtime::workers::WorkerId;
+    use fairway_telemetry::testing::Exposition;
+    use fairway_telemetry::{
+        AccessLog, DEFAULT_SERIES, Outcome, Plaintext, PlaintextLabels, Record, Recorder, testing,
+    };
+    use prometheus_client::registry::Registry;
+    use std::num::NonZeroUsize;
+    use std::rc::Rc;
 
-    #[test]
-    fn plaintext_is_counted_by_namespace_and_kind_only() {
+    fn scrape(metrics: &Metrics) -> Exposition {
         let mut registry = Registry::with_prefix("fairway");
-        let metrics = Metrics::new(&mut registry);
-        let (shop, other) = (metrics.plaintext_of("shop"), metrics.plaintext_of("other"));
-        // Another pod of the same namespace counts into the same line.
-        let again = metrics.plaintext_of("shop");
-        shop.count(Plaintext::let_in);
-        again.count(Plaintext::let_in);
-        shop.count(Plaintext::probe);
-        other.count(Plaintext::refused);
-        other.count(Plaintext::sent);
+        registry.register_collector(Box::new(metrics.clone()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        for (namespace, kind, count) in [
-            ("shop", "let_in", 2),
-            ("shop", "probe", 1),
-            ("shop", "refused", 0),
-            ("other", "refused", 1),
-            ("other", "sent", 1),
-            ("other", "let_in", 0),
-        ] {
-            let line = format!(
-                "fairway_ztunnel_plaintext_connections_total{{namespace=\"{namespace}\",kind=\"{kind}\"}} {count}"
-            );
-            assert!(text.lines().any(|it| it == line), "`{line}` is not in\n{text}");
+        Exposition::parse(&text)
+    }
+
+    fn id(account: &str) -> SpiffeId {
+        format!("spiffe://cluster.local/ns/shop/sa/{account}").parse().unwrap()
+    }
+
+    fn metrics() -> Metrics {
+        let counters = PerWorker::new(NonZeroUsize::MIN);
+        Metrics { counters, telemetry: Telemetry::new(NonZeroUsize::MIN, DEFAULT_SERIES) }
+    }
+
+    /// Some connections of a pod, and their series.
+    fn traffic(metrics: &Metrics) -> (Rc<Recorder>, PodSeries) {
+        let recorder = metrics.telemetry.recorder(WorkerId(0), AccessLog::Off, None).unwrap();
+        let counters = metrics.counters.get(WorkerId(0)).unwrap();
+        let (pod, series) = (id("web"), PodSeries::default());
+        let carried = |direction: Direction, backend: Option<&str>, peer: Option<SpiffeId>, outcome| {
+            counters.opened(direction);
+            let (client, server) = match direction {
+                Direction::Outbound => (Some(&pod), peer.as_ref()),
+                Direction::Inbound | Direction::Plaintext => (peer.as_ref(), Some(&pod)),
+            };
+            let mut record = Record::connection(&recorder, direction.into());
+            let backend = backend.map(Into::into);
+            record.between(&series.of(&metrics.telemetry, direction, &backend, client, server));
+            record.ended(outcome);
+        };
+        carried(Direction::Outbound, Some("shop/db:5432"), Some(id("db")), Outcome::Completed);
+        carried(Direction::Outbound, Some("shop/db:5432"), Some(id("db")), Outcome::ServerAborted);
+        carried(Direction::Outbound, None, None, Outcome::Unreachable);
+        carried(Direction::Inbound, None, Some(id("front")), Outcome::Refused);
+        carried(Direction::Plaintext, None, None, Outcome::Completed);
+        counters.closed(Direction::Outbound);
+        (recorder, series)
+    }
+
+    #[test]
+    fn connections_are_counted_by_who_talks_to_whom_and_go_with_the_pod() {
+        let metrics = metrics();
+        let (_recorder, series) = traffic(&metrics);
+        let total = "fairway_connections_total";
+        let scraped = scrape(&metrics);
+        let (web, db) = (id("web").to_string(), id("db").to_string());
+        let to_db =
+            [("client_identity", web.as_str()), ("server_identity", db.as_str()), ("backend", "shop/db")];
+        assert_eq!(scraped.sum(total, &to_db), 2.0);
+        assert_eq!(scraped.sum(total, &[("outcome", "server_aborted")]), 1.0);
+        assert_eq!(scraped.sum(total, &[("server_identity", web.as_str())]), 2.0, "inbound and plaintext");
+        assert_eq!(scraped.sum(total, &[]), 5.0);
+        assert_eq!(scraped.sum("fairway_connections_active", &[("direction", "outbound")]), 2.0);
+        assert_eq!(scraped.sum("fairway_series", &[]), 4.0);
+        drop(series);
+        assert_eq!(scrape(&metrics).samples(total, &[]).count(), 0);
+        assert_eq!(scrape(&metrics).sum("fairway_series", &[]), 0.0);
+    }
+
+    #[test]
+    fn the_queries_of_the_documentation_can_be_answered() {
+        let page = include_str!("../../../docs/observability.md");
+        let metrics = metrics();
+        let (recorder, _series) = traffic(&metrics);
+        let shop = metrics.telemetry.plaintext().series(PlaintextLabels { namespace: "shop".into() });
+        recorder.count_plaintext(&shop, Plaintext::LetIn);
+        let scraped = scrape(&metrics);
+        for query in testing::queries(page, "### Queries about connections") {
+            testing::check(&query, &scraped).unwrap_or_else(|why| panic!("{query}: {why}"));
         }
-        let lines = text.lines().filter(|it| it.starts_with("fairway_ztunnel_plaintext")).count();
-        assert_eq!(lines, 8, "two namespaces, four kinds");
+        for name in scraped.names() {
+            let name = name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
+            assert!(page.contains(&format!("`{name}")), "{name} is not documented");
+        }
     }
 }

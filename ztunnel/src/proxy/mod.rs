@@ -19,7 +19,7 @@ mod worker;
 mod worker_pool;
 
 pub use listener::Listeners;
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::{Counters, Metrics};
 pub(crate) use worker::{Worker, run};
 pub(crate) use worker_pool::{Command, WorkerPool};
 
@@ -32,4 +32,23 @@ pub(crate) enum Direction {
     Inbound,
     /// To the pod, in plaintext: captured by the rules, port 15006.
     Plaintext,
+}
+
+// === impl Direction ===
+
+impl Direction {
+    /// As metrics, logs and the admin port have it.
+    pub(crate) fn label(self) -> &'static str {
+        fairway_telemetry::Direction::from(self).label()
+    }
+}
+
+impl From<Direction> for fairway_telemetry::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Outbound => Self::Outbound,
+            Direction::Inbound => Self::Inbound,
+            Direction::Plaintext => Self::Plaintext,
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! Outbound connections of a local pod: to a waypoint, to an endpoint, or straight to the original destination.
 
-use super::account::{Account, Outcome};
+use super::account::Account;
 use super::budget::SocketPermit;
-use super::metrics::Plaintext;
 use super::prerequisites::{self, NoIdentity, wait_for_identity};
 use super::relay::{self, Upstream, reset};
 use super::upstreams::Attempt;
@@ -14,6 +13,7 @@ use fairway_hbone::{ConnectRequest, OpenError, Routing};
 use fairway_identity::SpiffeId;
 use fairway_netns::socket;
 use fairway_runtime::drain;
+use fairway_telemetry::{Outcome, Plaintext};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::io;
@@ -53,7 +53,7 @@ enum Failure {
 struct Connected {
     upstream: Upstream,
     peer: Option<SpiffeId>,
-    way: &'static str,
+    via: &'static str,
     // Counts as load of the endpoint.
     _attempt: Option<Attempt>,
 }
@@ -66,15 +66,18 @@ pub(super) async fn carry(
     drain: drain::Watch,
     _permit: SocketPermit,
 ) {
-    let mut account = Account::open(&worker, &local.pod, Direction::Outbound, client);
+    let mut account = Account::open(&worker, &local, Direction::Outbound, client);
     // Boxed: connecting needs far more memory than relaying, and is soon over.
     let connected = Box::pin(connect(&worker, &local, &downstream, client, &mut account)).await;
     match connected {
-        Ok(Connected { upstream, peer, way, _attempt }) => {
+        Ok(Connected { upstream, peer, via, _attempt }) => {
             if matches!(upstream, Upstream::Plain(_)) {
-                local.plaintext.count(Plaintext::sent);
+                worker.recorder.count_plaintext(&local.plaintext, Plaintext::Sent);
             }
-            account.connected(peer, way);
+            if let Some(peer) = peer {
+                account.authenticated(peer);
+            }
+            account.connected(via);
             relay::relay(downstream, upstream, &drain, &mut account).await;
         }
         Err(failure) => {
@@ -97,8 +100,8 @@ async fn connect(
     loop {
         let index = prerequisites::wait_for_index(worker, &local.pod).await;
         let (plan, generation) = plan(&index, local, destination)?;
+        account.decided(generation, destination, index.backend_at(destination).cloned());
         drop(index);
-        account.decided(generation, destination);
         let connected = match plan {
             Outbound::Refuse(refusal) => Err(refusal.into()),
             Outbound::Passthrough => {
@@ -108,7 +111,7 @@ async fn connect(
                 Ok(Connected {
                     upstream: Upstream::Plain(stream),
                     peer: None,
-                    way: "passthrough",
+                    via: "passthrough",
                     _attempt: None,
                 })
             }
@@ -158,12 +161,12 @@ async fn forward(
         match reach(worker, local, client, path, hop).await {
             Ok((upstream, peer)) => {
                 attempt.succeed();
-                let way = match (path, &upstream) {
+                let via = match (path, &upstream) {
                     (Path::Waypoint(_), _) => "waypoint",
                     (_, Upstream::Tunnel(_)) => "tunnel",
                     (_, Upstream::Plain(_)) => "plain",
                 };
-                Ok(Connected { upstream, peer, way, _attempt: Some(attempt) })
+                Ok(Connected { upstream, peer, via, _attempt: Some(attempt) })
             }
             Err(failure) => {
                 if failure.may_try_another() {

@@ -1,8 +1,7 @@
 //! Plaintext connections to a local pod: from clients outside the mesh, if the pod accepts them, and kubelet's probes.
 
-use super::account::{Account, Outcome};
+use super::account::Account;
 use super::budget::SocketPermit;
-use super::metrics::Plaintext;
 use super::prerequisites;
 use super::probe::{self, Prober};
 use super::relay::{self, Upstream, reset};
@@ -12,6 +11,7 @@ use crate::decide::{self, Client, Inbound, InboundRefusal};
 use fairway_config::model::Workload;
 use fairway_netns::{socket, sockets};
 use fairway_runtime::drain;
+use fairway_telemetry::{Outcome, Plaintext};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::net::TcpStream;
@@ -24,7 +24,7 @@ pub(super) async fn carry(
     drain: drain::Watch,
     _permit: SocketPermit,
 ) {
-    let mut account = Account::open(&worker, &local.pod, Direction::Plaintext, client);
+    let mut account = Account::open(&worker, &local, Direction::Plaintext, client);
     let reached = Box::pin(reach(&worker, &local, &downstream, client, &mut account)).await;
     match reached {
         Some(Reached::Prober(prober)) => {
@@ -86,7 +86,7 @@ async fn reach(
     };
     let client_is = {
         let index = prerequisites::wait_for_index(worker, &local.pod).await;
-        account.decided(index.generation(), destination);
+        account.decided(index.generation(), destination, None);
         let (client_is, verdict) = match prerequisites::find_workload(&index, &local.pod) {
             Some(pod) => {
                 let client = identify_client(worker, pod, downstream, destination).await;
@@ -101,16 +101,19 @@ async fn reach(
                 return pod.map(|pod| Reached::Prober(Prober::new(pod, client, destination)));
             }
             Inbound::Refuse(refusal) => {
-                local.plaintext.count(Plaintext::refused);
+                worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
                 account.failed(Outcome::Refused, refusal);
                 return None;
             }
         }
     };
-    local.plaintext.count(if client_is == Client::Node { Plaintext::probe } else { Plaintext::let_in });
+    worker.recorder.count_plaintext(
+        &local.plaintext,
+        if client_is == Client::Node { Plaintext::Probe } else { Plaintext::LetIn },
+    );
     match local.connector.connect_as(client.ip(), destination, worker.settings.program_timeout).await {
         Ok(application) => {
-            account.connected(None, "plain");
+            account.connected("plain");
             Some(Reached::Application(application))
         }
         Err(error) => {

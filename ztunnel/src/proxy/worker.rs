@@ -2,9 +2,9 @@
 
 use super::budget::{PendingHandshakes, SocketPermit};
 use super::connector::PodConnector;
-use super::metrics::PlaintextCounters;
+use super::metrics::{Counters, Metrics, PodSeries};
 use super::upstreams::Upstreams;
-use super::{Command, Direction, Listeners, Metrics, WorkerPool, inbound, outbound, plaintext, relay};
+use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::Settings;
 use crate::pod::LocalPod;
 use crate::state::State;
@@ -14,6 +14,7 @@ use fairway_netns::socket;
 use fairway_runtime::descriptors;
 use fairway_runtime::drain::{self, Phase};
 use fairway_runtime::workers::WorkerId;
+use fairway_telemetry::{AccessLog, Padded, PlaintextLabels, Recorder, Series, Telemetry};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +24,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often what is kept for pods that have stopped is let go of.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all tasks of a worker share.
 pub(crate) struct Worker {
@@ -31,7 +35,9 @@ pub(crate) struct Worker {
     pub(super) settings: Arc<Settings>,
     pub(super) state: State,
     pub(super) worker_pool: WorkerPool,
-    pub(super) metrics: Metrics,
+    pub(super) counters: Arc<Padded<Counters>>,
+    pub(super) telemetry: Telemetry,
+    pub(super) recorder: Rc<Recorder>,
     pub(super) connections: ConnectionTable,
     pods: RefCell<HashMap<*const LocalPod, Rc<WorkerPod>, ahash::RandomState>>,
     /// The zero of the records' time.
@@ -46,8 +52,10 @@ pub(super) struct WorkerPod {
     pub(super) pool: Pool<PodConnector>,
     /// Bytes by which the receive windows of all the pod's tunnels may grow.
     pub(super) windows: WindowBudget,
-    /// Counters of connections without mTLS.
-    pub(super) plaintext: PlaintextCounters,
+    /// Where connections without mTLS count.
+    pub(super) plaintext: Series<PlaintextLabels>,
+    /// Where each of its connections counts.
+    pub(super) series: PodSeries,
     /// TLS handshakes of peers that are in progress.
     pub(super) handshakes: PendingHandshakes,
     /// The endpoints that the pod connects to.
@@ -56,7 +64,17 @@ pub(super) struct WorkerPod {
 
 /// Runs the worker until [`Command::Stop`].
 pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
-    while let Some(command) = inbox.recv().await {
+    let mut sweeps = interval(SWEEP);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let command = tokio::select! {
+            command = inbox.recv() => command,
+            _ = sweeps.tick() => {
+                worker.forget_stopped_pods();
+                continue;
+            }
+        };
+        let Some(command) = command else { return };
         match command {
             Command::Serve(pod, Listeners(listeners), drain) => {
                 for (direction, listener) in listeners {
@@ -150,19 +168,24 @@ impl Worker {
         settings: Arc<Settings>,
         state: State,
         worker_pool: WorkerPool,
-        metrics: Metrics,
+        metrics: &Metrics,
         connections: ConnectionTable,
-    ) -> Self {
-        Self {
+    ) -> Option<Self> {
+        let counters = metrics.counters.get(id)?.clone();
+        let telemetry = metrics.telemetry.clone();
+        let recorder = telemetry.recorder(id, AccessLog::OneIn(1), None)?;
+        Some(Self {
             id,
             settings,
             state,
             worker_pool,
-            metrics,
+            counters,
+            telemetry,
+            recorder,
             connections,
             pods: RefCell::default(),
             epoch: Instant::now(),
-        }
+        })
     }
 
     fn carry(
@@ -196,12 +219,16 @@ impl Worker {
         }
     }
 
+    /// Also the series of a pod go with it.
+    fn forget_stopped_pods(&self) {
+        self.pods.borrow_mut().retain(|_, local| !local.pod.is_stopped());
+    }
+
     fn worker_pod(&self, pod: &Arc<LocalPod>) -> Rc<WorkerPod> {
         let mut pods = self.pods.borrow_mut();
         if let Some(local) = pods.get(&Arc::as_ptr(pod)) {
             return local.clone();
         }
-        pods.retain(|_, local| !local.pod.is_stopped());
         let connector = PodConnector::new(pod.namespace.clone(), &self.settings);
         let windows = WindowBudget::new();
         let local = Rc::new(WorkerPod {
@@ -210,7 +237,11 @@ impl Worker {
             pool: Pool::with_budget(connector, self.settings.client, windows.clone()),
             windows,
             handshakes: PendingHandshakes::default(),
-            plaintext: self.metrics.plaintext_of(pod.key.namespace()),
+            plaintext: self
+                .telemetry
+                .plaintext()
+                .series(PlaintextLabels { namespace: pod.key.namespace().into() }),
+            series: PodSeries::default(),
             upstreams: Upstreams::new(self.epoch),
         });
         pods.insert(Arc::as_ptr(pod), local.clone());

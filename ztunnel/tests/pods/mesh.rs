@@ -107,8 +107,7 @@ impl Cluster {
     /// How many connections of a kind a node's tunnel has seen go past mTLS, at the pods' namespace.
     pub(crate) fn plaintext(&self, node: usize, kind: &str) -> u64 {
         let text = self.nodes[node].metrics.encode();
-        let name =
-            format!("fairway_ztunnel_plaintext_connections_total{{namespace=\"shop\",kind=\"{kind}\"}} ");
+        let name = format!("fairway_plaintext_connections_total{{namespace=\"shop\",kind=\"{kind}\"}} ");
         text.lines().find_map(|it| it.strip_prefix(&name)?.parse().ok()).unwrap_or_default()
     }
 

@@ -1,11 +1,10 @@
-//! Metrics: a registry, and counters that workers count in without disturbing each other.
+//! The registry of a program's metrics, and counters for what is done off the paths of requests. What proxies carry is
+//! counted by `fairway-telemetry`.
 
 mod outcomes;
-mod per_worker;
 mod process;
 
 pub use outcomes::Outcomes;
-pub use per_worker::{Count, Durations, PerWorker, WorkerCounter, WorkerDurations};
 pub use prometheus_client::registry::{Metric, Registry};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,29 +50,17 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workers::WorkerId;
-    use std::num::NonZeroUsize;
-    use std::time::Duration;
 
     #[test]
-    fn what_workers_count_is_summed_when_it_is_read() {
+    fn every_program_says_what_it_is_and_uses() {
         let metrics = Metrics::new("test", "1.2.3");
-        let workers = NonZeroUsize::new(2).unwrap();
-        let (requests, durations) = (WorkerCounter::new(workers), WorkerDurations::new(workers));
-        metrics.register("requests", "Requests served", requests.clone());
-        metrics.register("request_duration_seconds", "How long they took", durations.clone());
-        for worker in [0, 1, 1] {
-            requests.of(WorkerId(worker)).increment();
-            durations.of(WorkerId(worker)).observe(Duration::from_millis(3));
-        }
+        let attempts = Outcomes::default();
+        attempts.register(&metrics, "attempts", "Attempts, by what became of them", &["done", "failed"]);
+        attempts.count("done");
         let text = metrics.encode();
         for line in [
-            "fairway_requests_total 3",
-            "fairway_request_duration_seconds_count 3",
-            "fairway_request_duration_seconds_sum 0.009",
-            "fairway_request_duration_seconds_bucket{le=\"0.0025\"} 0",
-            "fairway_request_duration_seconds_bucket{le=\"0.005\"} 3",
-            "fairway_request_duration_seconds_bucket{le=\"+Inf\"} 3",
+            "fairway_attempts_total{outcome=\"done\"} 1",
+            "fairway_attempts_total{outcome=\"failed\"} 0",
             "fairway_build_info{program=\"test\",version=\"1.2.3\"} 1",
         ] {
             assert!(text.lines().any(|it| it == line), "`{line}` is not in\n{text}");

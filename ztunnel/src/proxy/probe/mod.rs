@@ -4,14 +4,14 @@ mod grpc;
 mod tls;
 
 use super::Worker;
-use super::account::{Account, Outcome};
-use super::metrics::Plaintext;
+use super::account::Account;
 use super::relay::reset;
 use super::worker::WorkerPod;
 use crate::decide::{ProbeRefusal, ProbeRequest, classify};
 use fairway_config::model::{HttpProbe, ProbeAction, Workload};
 use fairway_hbone::{Ended, Side, Transfer};
 use fairway_runtime::drain::{self, Phase};
+use fairway_telemetry::{Outcome, Plaintext};
 use rustls_pki_types::ServerName;
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
@@ -82,13 +82,13 @@ pub(super) async fn carry(
             false => ProbeRequest::Refused(late(&prober.probes)),
         });
     if let ProbeRequest::Refused(refusal) = first {
-        local.plaintext.count(Plaintext::refused);
+        worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
         account.failed(Outcome::Refused, refusal);
         return reset(downstream);
     }
     if first == ProbeRequest::Connect {
         // An established connection is the answer to a TCP probe: the kernel refuses it if the application does not listen.
-        local.plaintext.count(Plaintext::probe);
+        worker.recorder.count_plaintext(&local.plaintext, Plaintext::Probe);
         account.moved(&close(Side::Near, &Moved::default()));
         return reset(downstream);
     }
@@ -97,13 +97,13 @@ pub(super) async fn carry(
     {
         Ok(application) => application,
         Err(error) => {
-            local.plaintext.count(Plaintext::probe);
+            worker.recorder.count_plaintext(&local.plaintext, Plaintext::Probe);
             account
                 .failed(Outcome::Unreachable, format!("the application at {}: {error}", prober.destination));
             return reset(downstream);
         }
     };
-    account.connected(None, "probe");
+    account.connected("probe");
     let mut moved = Moved::default();
     let outcome = match first {
         ProbeRequest::Http { head } => {
@@ -120,7 +120,7 @@ pub(super) async fn carry(
                 () = drain.reached(Phase::Forced) => return,
             };
             let late = |_| Err(Failure::Application(io::ErrorKind::TimedOut.into()));
-            return finish(local, account, outcome.unwrap_or_else(late), &moved);
+            return finish(worker, local, account, outcome.unwrap_or_else(late), &moved);
         }
         _ => {
             let answering = Box::pin(answer_over_tls(downstream, bytes, application, &prober, &mut moved));
@@ -128,20 +128,28 @@ pub(super) async fn carry(
                 outcome = answering => outcome,
                 () = drain.reached(Phase::Forced) => return,
             };
-            return finish(local, account, outcome, &moved);
+            return finish(worker, local, account, outcome, &moved);
         }
     };
     let is_broken = outcome.is_err();
-    finish(local, account, outcome, &moved);
+    finish(worker, local, account, outcome, &moved);
     if is_broken {
         reset(downstream);
         reset(application);
     }
 }
 
-fn finish(local: &WorkerPod, account: &mut Account, outcome: Result<(), Failure>, moved: &Moved) {
+fn finish(
+    worker: &Worker,
+    local: &WorkerPod,
+    account: &mut Account,
+    outcome: Result<(), Failure>,
+    moved: &Moved,
+) {
     let refused = matches!(outcome, Err(Failure::Refused(_)));
-    local.plaintext.count(if refused { Plaintext::refused } else { Plaintext::probe });
+    worker
+        .recorder
+        .count_plaintext(&local.plaintext, if refused { Plaintext::Refused } else { Plaintext::Probe });
     let broken = |by, error| Ended::Broken { by, error };
     let ended = match outcome {
         Ok(()) => Ended::Closed { first: Side::Far },

@@ -1,0 +1,177 @@
+//! Ids that lines of several proxies have in common: of requests, and of connections.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use std::fmt::{self, Write};
+
+/// The header that carries a request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest id that is kept as it came.
+const LONGEST: usize = 64;
+/// The length of a UUID's text.
+const UUID: usize = 36;
+/// Ids that share one allocation.
+const BLOCK: usize = 32;
+
+/// Whether an id that came with a request is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The client proved an identity of the mesh: its id is kept if it is a token of at most 64 characters.
+    Keep,
+    /// Anybody else: a new id replaces what came, as at an edge of Envoy. Otherwise a client could give its request the id
+    /// of another one's.
+    Replace,
+}
+
+/// The number of a connection. Drawn at random, so that the lines of several proxies can be put together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u64);
+
+/// Makes ids for one worker. They cannot be guessed from those that were seen.
+#[derive(Debug)]
+pub struct Ids {
+    rng: StdRng,
+    /// UUIDs that were not given out yet, back to back.
+    block: Bytes,
+}
+
+// === impl Ids ===
+
+impl Ids {
+    /// Seeded by the operating system.
+    pub fn new() -> Self {
+        Self { rng: StdRng::from_os_rng(), block: Bytes::new() }
+    }
+
+    /// Gives a request its id: the one that it has, if that is trusted, or a new one. Returns what it has now.
+    pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) -> HeaderValue {
+        if trust == Trust::Keep {
+            let mut all = headers.get_all(&REQUEST_ID).iter();
+            if let (Some(only), None) = (all.next(), all.next())
+                && is_token(only.as_bytes())
+            {
+                return only.clone();
+            }
+        }
+        let id = self.request();
+        headers.insert(REQUEST_ID, id.clone());
+        id
+    }
+
+    /// A connection's number.
+    pub fn connection(&mut self) -> ConnectionId {
+        ConnectionId(self.rng.next_u64())
+    }
+
+    /// A UUID of version 4 (RFC 9562 §5.4).
+    fn request(&mut self) -> HeaderValue {
+        if self.block.len() < UUID {
+            let mut block = BytesMut::with_capacity(BLOCK * UUID);
+            for _ in 0..BLOCK {
+                self.write_uuid(&mut block);
+            }
+            self.block = block.freeze();
+        }
+        let id = self.block.split_to(UUID);
+        // Digits and dashes are good for a header.
+        HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("invalid"))
+    }
+
+    fn write_uuid(&mut self, block: &mut BytesMut) {
+        let high = (self.rng.next_u64() & !0xf000) | 0x4000;
+        let low = (self.rng.next_u64() & !(0b11 << 62)) | (0b10 << 62);
+        // Writing to memory does not fail.
+        let _ = write!(
+            block,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        );
+    }
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether it is one word that no log and no header has to escape.
+fn is_token(id: &[u8]) -> bool {
+    (1..=LONGEST).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+}
+
+// === impl ConnectionId ===
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn identified(came: &[&str], trust: Trust) -> (String, Vec<String>) {
+        let mut headers = HeaderMap::new();
+        for id in came {
+            headers.append(REQUEST_ID, HeaderValue::from_str(id).unwrap());
+        }
+        let id = Ids::new().identify(&mut headers, trust);
+        let now = headers.get_all(REQUEST_ID).iter().map(|it| it.to_str().unwrap().to_owned());
+        (id.to_str().unwrap().to_owned(), now.collect())
+    }
+
+    fn is_uuid_v4(id: &str) -> bool {
+        let parts: Vec<_> = id.split('-').collect();
+        parts.iter().map(|it| it.len()).eq([8, 4, 4, 4, 12])
+            && id.bytes().all(|it| it == b'-' || it.is_ascii_digit() || (b'a'..=b'f').contains(&it))
+            && parts[2].starts_with('4')
+            && parts[3].starts_with(['8', '9', 'a', 'b'])
+    }
+
+    #[test]
+    fn a_peers_id_is_kept_if_it_is_one_short_word() {
+        let longest = "a".repeat(64);
+        for kept in ["7", "b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f", "trace_1.2~3", &longest] {
+            assert_eq!(identified(&[kept], Trust::Keep), (kept.to_owned(), vec![kept.to_owned()]));
+        }
+        let too_long = "a".repeat(65);
+        let replaced: [&[&str]; 6] = [&[], &[""], &["two words"], &["a\"b"], &[&too_long], &["a", "b"]];
+        for came in replaced {
+            let (id, now) = identified(came, Trust::Keep);
+            assert!(is_uuid_v4(&id), "{id} for {came:?}");
+            assert_eq!(now, [id]);
+        }
+    }
+
+    #[test]
+    fn an_id_from_outside_the_mesh_is_replaced() {
+        let (id, now) = identified(&["b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f"], Trust::Replace);
+        assert!(is_uuid_v4(&id) && id != "b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f", "{id}");
+        assert_eq!(now, [id]);
+    }
+
+    #[test]
+    fn no_two_requests_have_one_id() {
+        let mut ids = Ids::new();
+        let made: HashSet<_> = (0..10_000).map(|_| ids.request()).collect();
+        assert_eq!(made.len(), 10_000);
+        assert!(made.iter().all(|it| is_uuid_v4(it.to_str().unwrap())));
+    }
+}
