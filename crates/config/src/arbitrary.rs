@@ -9,11 +9,11 @@ use crate::model::{
     Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, Listener, ListenerProtocol, Mesh,
     MutualTls, ObjectName, Reach, Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
 };
-use fairway_policy::{Action, Condition, Rule};
+use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 pub use route::{l4_route, route};
@@ -206,15 +206,53 @@ pub fn workload() -> impl Strategy<Value = Workload> {
     )
 }
 
-/// Any authorization.
+/// An authorization with conditions of every kind, also within each other.
 pub fn authorization() -> impl Strategy<Value = Authorization> {
-    let condition = prop_oneof![
+    let alternatives = vec(vec(condition(), 0..3), 0..3).prop_map(Condition::AnyOf);
+    let condition = prop_oneof![8 => condition(), 1 => alternatives];
+    let rule = (of(name()), vec(condition, 0..3)).prop_map(|(name, conditions)| Rule { name, conditions });
+    let action = prop_oneof![Just(Action::Allow), Just(Action::Deny)];
+    let mode = prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)];
+    (name(), action, mode, vec(rule, 0..3)).prop_map(|(name, action, mode, rules)| Authorization {
+        name,
+        action,
+        mode,
+        rules,
+    })
+}
+
+/// Any condition that holds no other ones.
+fn condition() -> impl Strategy<Value = Condition> {
+    let domain = Just(()).prop_filter_map("a trust domain", |()| TrustDomain::new("cluster.local").ok());
+    let namespaces = (domain, vec(name(), 0..3))
+        .prop_map(|(trust_domain, namespaces)| Condition::PeerNamespaceIs { trust_domain, namespaces });
+    prop_oneof![
         vec(identity(), 0..3).prop_map(Condition::PeerIs),
         vec(identity(), 0..3).prop_map(Condition::PeerIsNot),
+        namespaces,
+        cidrs().prop_map(Condition::ClientIn),
+        cidrs().prop_map(Condition::ClientNotIn),
         vec(port(), 0..3).prop_map(Condition::PortIs),
+        vec(hostname(), 0..3).prop_map(Condition::HostIs),
+        vec(route::method(), 0..3).prop_map(Condition::MethodIs),
+        vec(route::path().prop_map(PathCondition::from), 0..3).prop_map(Condition::PathIs),
+        route::header_match().prop_map(Condition::HeaderIs),
         text().prop_map(Condition::NotUnderstood),
-    ];
-    let rule = vec(condition, 0..3).prop_map(|conditions| Rule { conditions });
-    let action = prop_oneof![Just(Action::Allow), Just(Action::Deny)];
-    (name(), action, vec(rule, 0..3)).prop_map(|(name, action, rules)| Authorization { name, action, rules })
+    ]
+}
+
+fn cidrs() -> impl Strategy<Value = CidrSet> {
+    let cidr = (any::<IpAddr>(), 0..=32_u8).prop_filter_map("a range", |(ip, length)| {
+        // Whatever lies behind the prefix goes.
+        let first: IpAddr = match ip {
+            IpAddr::V4(ip) => {
+                (ip & Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0))).into()
+            }
+            IpAddr::V6(ip) => {
+                (ip & Ipv6Addr::from_bits(u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0))).into()
+            }
+        };
+        Cidr::new(first, length).ok()
+    });
+    vec(cidr, 0..4).prop_map(CidrSet::from_iter)
 }

@@ -3,7 +3,7 @@
 use super::{Index, is_own_port};
 use fairway_config::model::{Mesh, MutualTls, Workload};
 use fairway_identity::SpiffeId;
-use fairway_policy::{Connection, Verdict};
+use fairway_policy::{Attached, Attributes, Level, Refusal};
 use std::net::{IpAddr, SocketAddr};
 
 /// Who connects to a local pod.
@@ -15,6 +15,17 @@ pub enum Client<'a> {
     Node,
     /// Anybody else, in plaintext.
     Stranger,
+}
+
+/// A connection to a local pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming<'a> {
+    /// Who connects.
+    pub client: Client<'a>,
+    /// The address that the connection comes from; in a tunnel, the address that the tunnel comes from.
+    pub address: IpAddr,
+    /// What is to be reached.
+    pub destination: SocketAddr,
 }
 
 /// What is done with a connection to a local pod.
@@ -43,26 +54,24 @@ pub enum InboundRefusal {
     /// Plaintext to a pod that takes only mTLS.
     #[error("this pod takes mTLS only")]
     Strict,
+    /// A connection that is more than a probe, where only probes are let in now.
+    #[error("only the probes of the pod are let in")]
+    ProbesOnly,
     /// An authorization matched, did not match, or is not known.
-    #[error("not authorized: {}", why(.0))]
-    Policy(Verdict),
+    #[error("not authorized: {0}")]
+    Policy(Refusal),
 }
 
 /// Decides. `addresses` are those of the pod, which the configuration may not know yet.
-pub fn inbound(
-    index: &Index,
-    pod: &Workload,
-    addresses: &[IpAddr],
-    client: Client<'_>,
-    destination: SocketAddr,
-) -> Inbound {
+pub fn inbound(index: &Index, pod: &Workload, addresses: &[IpAddr], incoming: Incoming<'_>) -> Inbound {
+    let Incoming { client, destination, .. } = incoming;
     if !addresses.contains(&destination.ip()) {
         return Inbound::Refuse(InboundRefusal::OtherPod(destination));
     }
     if is_own_port(destination.port()) {
         return Inbound::Refuse(InboundRefusal::Loop(destination));
     }
-    match (judge(index, pod, client, destination.port()), client) {
+    match (judge(index, pod, incoming), client) {
         // A pod whose probes fail is killed: policy is for those who want something of it. The node alone is believed, and
         // it is no better than a stranger for anything but the probe: whoever can write a pod's spec can have kubelet send
         // requests to another pod.
@@ -78,20 +87,22 @@ pub fn is_probed(pod: &Workload, port: u16) -> bool {
 }
 
 /// By the pod's mode and its policies.
-fn judge(index: &Index, pod: &Workload, client: Client<'_>, port: u16) -> Result<(), InboundRefusal> {
-    let peer = match client {
+fn judge(index: &Index, pod: &Workload, incoming: Incoming<'_>) -> Result<(), InboundRefusal> {
+    let peer = match incoming.client {
         Client::Peer(peer) => Some(peer),
         Client::Node | Client::Stranger => None,
     };
     if peer.is_none() && pod.mesh == Mesh::Captured(MutualTls::Strict) {
         return Err(InboundRefusal::Strict);
     }
-    let connection = Connection { peer, port };
-    let named: Vec<_> = index.authorizations(pod).collect();
-    match fairway_policy::evaluate(named.iter().map(|(name, it)| (name, *it)), connection) {
-        Verdict::Allowed => Ok(()),
-        verdict => Err(InboundRefusal::Policy(verdict)),
-    }
+    let attributes =
+        Attributes { peer, client: Some(incoming.address), port: incoming.destination.port(), request: None };
+    let attached = index.authorizations(pod).map(|(name, authorization)| Attached {
+        level: Level::Pod,
+        name,
+        authorization,
+    });
+    fairway_policy::evaluate(attached, &attributes).verdict.into_result().map_err(InboundRefusal::Policy)
 }
 
 // === impl InboundRefusal ===
@@ -102,7 +113,7 @@ impl InboundRefusal {
         match self {
             Self::UnknownPod => http::StatusCode::SERVICE_UNAVAILABLE,
             Self::OtherPod(_) | Self::Loop(_) => http::StatusCode::BAD_REQUEST,
-            Self::Strict | Self::Policy(_) => http::StatusCode::UNAUTHORIZED,
+            Self::Strict | Self::ProbesOnly | Self::Policy(_) => http::StatusCode::UNAUTHORIZED,
         }
     }
 
@@ -112,16 +123,7 @@ impl InboundRefusal {
             Self::UnknownPod => "not now",
             Self::OtherPod(_) => "the address is not this pod's",
             Self::Loop(_) => "the port is the tunnel's own",
-            Self::Strict | Self::Policy(_) => "not allowed",
+            Self::Strict | Self::ProbesOnly | Self::Policy(_) => "not allowed",
         }
-    }
-}
-
-fn why(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Allowed => "allowed".to_owned(),
-        Verdict::Denied { by } => format!("denied by {by}"),
-        Verdict::NotAllowed => "nothing allows it".to_owned(),
-        Verdict::Missing { name } => format!("{name} is not known here"),
     }
 }

@@ -9,7 +9,7 @@ mod probe;
 mod tests;
 
 pub use choice::{Choice, Reachable};
-pub use inbound::{Client, Inbound, InboundRefusal, inbound, is_probed};
+pub use inbound::{Client, Inbound, InboundRefusal, Incoming, inbound, is_probed};
 pub use index::Index;
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
 pub use probe::{Asked, HEAD_LIMIT, ProbeRefusal, asked, health_check};

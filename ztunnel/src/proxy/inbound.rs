@@ -6,7 +6,7 @@ use super::budget::{Accepted, Shaking};
 use super::link;
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Client, Inbound, InboundRefusal};
+use crate::decide::{self, Client, Inbound, InboundRefusal, Incoming};
 use fairway_hbone::{Authority, Request, Tunnel};
 use fairway_runtime::drain;
 use http::StatusCode;
@@ -73,7 +73,8 @@ async fn accept(
         account.decided(index.generation(), destination);
         let verdict = match acquaintance::workload(&index, &here.pod) {
             Some(pod) => {
-                decide::inbound(&index, pod, here.pod.addresses(pod), Client::Peer(&peer), destination)
+                let incoming = Incoming { client: Client::Peer(&peer), address: client.ip(), destination };
+                decide::inbound(&index, pod, here.pod.addresses(pod), incoming)
             }
             None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };

@@ -8,7 +8,7 @@ use super::metrics::Plaintext;
 use super::probe::{self, Prober};
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Client, Inbound, InboundRefusal};
+use crate::decide::{self, Client, Inbound, InboundRefusal, Incoming};
 use fairway_config::model::Workload;
 use fairway_netns::{socket, sockets};
 use fairway_runtime::drain;
@@ -81,8 +81,9 @@ async fn reach(
         account.decided(index.generation(), destination);
         let (client_is, verdict) = match acquaintance::workload(&index, &here.pod) {
             Some(pod) => {
-                let client = who(worker, pod, near, destination).await;
-                (client, decide::inbound(&index, pod, here.pod.addresses(pod), client, destination))
+                let client_is = who(worker, pod, near, destination).await;
+                let incoming = Incoming { client: client_is, address: client.ip(), destination };
+                (client_is, decide::inbound(&index, pod, here.pod.addresses(pod), incoming))
             }
             None => (Client::Stranger, Inbound::Refuse(InboundRefusal::UnknownPod)),
         };

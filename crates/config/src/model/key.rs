@@ -60,9 +60,14 @@ macro_rules! keys {
                 &self.0
             }
 
-            /// The shared text.
+            /// The text, shared with this key.
             pub fn as_arc(&self) -> Arc<str> {
                 self.0.clone()
+            }
+
+            /// The text, borrowed from this key.
+            pub fn shared(&self) -> &Arc<str> {
+                &self.0
             }
         }
 

@@ -7,16 +7,13 @@
 mod backend;
 mod certificate;
 mod filter;
-mod hostname;
 mod key;
 mod l4route;
 mod listener;
 mod locality;
 mod matching;
 mod path;
-mod pattern;
 mod probe;
-mod program;
 mod reference;
 mod route;
 mod segments;
@@ -31,7 +28,6 @@ pub use filter::{
     CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Scheme,
     UrlRewrite,
 };
-pub use hostname::{HostnamePattern, InvalidHostname};
 pub use key::{
     AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey,
     ResourceKind, RouteKey, ServiceKey, WorkloadKey,
@@ -39,9 +35,8 @@ pub use key::{
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
 pub use locality::{Affinity, Family, Hints, Imprint, Locality, Reach};
-pub use matching::{GrpcMethodMatch, HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch};
+pub use matching::{Match, QueryMatch};
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
-pub use pattern::{InvalidPattern, Pattern};
 pub use probe::{HttpProbe, Probe, ProbeAction};
 pub use route::{
     Attachment, Audience, BackendTarget, HostMatch, Retry, Route, RouteKind, Rule, Timeouts, Unresolved,
@@ -56,7 +51,10 @@ pub use validity::{InvalidFilter, check_header, check_hostname, check_together};
 pub use workload::{Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, Workload};
 
 pub use fairway_identity::SpiffeId;
-pub use fairway_policy::Authorization;
+pub use fairway_policy::{
+    Authorization, GrpcMethodMatch, HeaderMatch, HostnamePattern, InvalidHostname, InvalidPattern, PathMatch,
+    Pattern, ValueMatch,
+};
 
 use std::sync::Arc;
 
