@@ -1,6 +1,7 @@
 //! The configuration in force: one immutable index, replaced as a whole at each commit.
 
-use crate::decide::Index;
+use crate::decide::{Affected, Index};
+use crate::proxy::Fleet;
 use arc_swap::ArcSwap;
 use fairway_config::model::Locality;
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
@@ -15,17 +16,17 @@ pub struct State {
 }
 
 /// Puts configurations in force.
-#[derive(Debug)]
 pub struct Applier {
     index: Arc<ArcSwap<Index>>,
     changed: watch::Sender<()>,
+    fleet: Fleet,
 }
 
-/// Nothing in force yet on a node there, and what puts something there.
-pub fn channel(locality: Locality) -> (Applier, State) {
+/// Nothing in force yet on a node there, and what puts something there. `fleet` carries the connections that are open.
+pub(crate) fn channel(locality: Locality, fleet: Fleet) -> (Applier, State) {
     let index = Arc::new(ArcSwap::from_pointee(Index::empty(locality)));
     let (sender, changed) = watch::channel(());
-    (Applier { index: index.clone(), changed: sender }, State { index, changed })
+    (Applier { index: index.clone(), changed: sender, fleet }, State { index, changed })
 }
 
 impl State {
@@ -43,9 +44,14 @@ impl State {
 impl Apply for Applier {
     fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
         // What this proxy cannot reach (an unknown authorization, a waypoint without endpoints) it refuses per connection.
-        let index = self.index.load().update(next, changes);
-        self.index.store(Arc::new(index));
+        let before = self.index.load_full();
+        self.index.store(Arc::new(before.update(next, changes)));
         self.changed.send_replace(());
+        // In this order: a connection that is not open yet is judged by the new index when it is.
+        let affected = Affected::by(before.snapshot(), next, changes);
+        if !affected.is_empty() {
+            self.fleet.review(affected);
+        }
         Ok(())
     }
 }

@@ -41,11 +41,11 @@ impl Ztunnel {
         drain: drain::Watch,
     ) -> io::Result<(Self, Applier)> {
         let settings = Arc::new(settings);
-        let (applier, state) = state::channel(settings.locality());
         let metrics = metrics.with_registry(Metrics::new);
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();
         let fleet = Fleet::new(inboxes);
+        let (applier, state) = state::channel(settings.locality(), fleet.clone());
         let journals: Arc<[Journal]> = receivers.iter().map(|_| Journal::default()).collect();
         let view = View { state: state.clone(), pods: PodTable::default(), journals: journals.clone() };
         // Each worker takes its own end once, when its thread starts.

@@ -3,6 +3,7 @@
 mod choice;
 mod inbound;
 mod index;
+mod open;
 mod outbound;
 mod probe;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 pub use choice::{Choice, Reachable};
 pub use inbound::{Client, Inbound, InboundRefusal, Incoming, inbound, is_probed};
 pub use index::Index;
+pub use open::{Affected, Established, OpenConnections, Revoked, is_admitted};
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
 pub use probe::{Asked, HEAD_LIMIT, ProbeRefusal, asked, health_check};
 

@@ -1,6 +1,8 @@
 //! What is kept of a connection while it lives, and said of it once when it ends.
 
+use super::revocation::Admission;
 use super::{Door, Worker};
+use crate::decide::{Established, Revoked};
 use crate::pod::LocalPod;
 use crate::view::ConnectionView;
 use fairway_config::model::Generation;
@@ -45,6 +47,7 @@ pub(crate) struct Account {
     outcome: Outcome,
     reason: Option<String>,
     entry: Option<u64>,
+    admission: Option<Admission>,
 }
 
 /// What is said of a connection that has ended.
@@ -131,6 +134,7 @@ impl Account {
             outcome: Outcome::CutOff,
             reason: None,
             entry: None,
+            admission: None,
         }
     }
 
@@ -138,6 +142,17 @@ impl Account {
     pub(super) fn decided(&mut self, generation: Generation, destination: SocketAddr) {
         self.generation = generation;
         self.destination = Some(destination);
+    }
+
+    /// It is about to be carried. From here on it ends when a commit says that it is not admitted any more.
+    pub(super) fn admit(&mut self, established: Established) -> Result<(), Revoked> {
+        self.admission = Some(self.worker.admit(&self.pod, established)?);
+        Ok(())
+    }
+
+    /// Its admission, for whoever carries it and has this account besides.
+    pub(super) fn take_admission(&mut self) -> Option<Admission> {
+        self.admission.take()
     }
 
     /// It has reached its far end; `way` is how.

@@ -2,6 +2,7 @@
 
 use super::budget::{Accepted, Crowd};
 use super::{Door, Listeners};
+use crate::decide::Affected;
 use crate::pod::LocalPod;
 use fairway_runtime::drain;
 use fairway_runtime::workers::WorkerId;
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Serve(Arc<LocalPod>, Listeners, drain::Watch),
     /// Carry a connection that another worker accepted.
     Carry(Accepted, Door, TcpStream, drain::Watch),
+    /// Judge again those open connections that a commit affects.
+    Review(Arc<Affected>),
     /// End.
     Stop,
 }
@@ -48,6 +51,14 @@ impl Fleet {
     pub(crate) fn serve(&self, pod: Arc<LocalPod>, listeners: Listeners, drain: drain::Watch) {
         let turn = self.1.fetch_add(1, Relaxed) % self.0.len().max(1);
         self.send(turn, Command::Serve(pod, listeners, drain));
+    }
+
+    /// Has every worker judge again those of its open connections that a commit affects.
+    pub(crate) fn review(&self, affected: Affected) {
+        let affected = Arc::new(affected);
+        for index in 0..self.0.len() {
+            self.send(index, Command::Review(affected.clone()));
+        }
     }
 
     pub(crate) fn stop(&self) {

@@ -6,7 +6,7 @@ use super::budget::{Accepted, Shaking};
 use super::link;
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Client, Inbound, InboundRefusal, Incoming};
+use crate::decide::{self, Client, Established, Inbound, InboundRefusal, Incoming};
 use fairway_hbone::{Authority, Request, Tunnel};
 use fairway_runtime::drain;
 use http::StatusCode;
@@ -94,17 +94,27 @@ async fn accept(
         }
     };
     match connected {
-        Ok(program) => match request.accept() {
-            Ok(tunnel) => {
-                account.connected(Some(peer), "tunnel");
-                Some((tunnel, program))
-            }
-            Err(error) => {
-                account.failed(Outcome::Broken, format!("client: {error}"));
+        Ok(program) => {
+            let established =
+                Established::Tunnelled { peer: peer.clone(), address: client.ip(), destination };
+            if let Err(revoked) = account.admit(established) {
+                account.failed(Outcome::Refused, format!("{peer}: {revoked}"));
+                request.refuse(StatusCode::UNAUTHORIZED, "not allowed");
                 link::reset(program);
-                None
+                return None;
             }
-        },
+            match request.accept() {
+                Ok(tunnel) => {
+                    account.connected(Some(peer), "tunnel");
+                    Some((tunnel, program))
+                }
+                Err(error) => {
+                    account.failed(Outcome::Broken, format!("client: {error}"));
+                    link::reset(program);
+                    None
+                }
+            }
+        }
         Err(error) => {
             account.failed(Outcome::Unreachable, format!("the program at {destination}: {error}"));
             request.refuse(StatusCode::SERVICE_UNAVAILABLE, "the program cannot be reached");

@@ -1,6 +1,7 @@
 //! Connections made from within a pod, and the two ends of a carried one.
 
-use super::account::Account;
+use super::account::{Account, Outcome};
+use super::revocation::revoked;
 use crate::Settings;
 use fairway_hbone::copy::{ByteStream, Plain};
 use fairway_hbone::{Connect, Ended, Side, Tunnel, bidirectional};
@@ -108,7 +109,7 @@ pub(super) enum Far {
     Plain(TcpStream),
 }
 
-/// Moves bytes until both ends are done, one breaks, or the time to drain is over. Whoever still listens to an end that
+/// Moves bytes until both ends are done, one breaks, a commit refuses the connection, or the time to drain is over. Whoever still listens to an end that
 /// broke is told so.
 pub(super) async fn carry(near: TcpStream, far: Far, drain: &drain::Watch, account: &mut Account) {
     let near = Plain(near);
@@ -129,8 +130,15 @@ pub(super) async fn carry_in(
 }
 
 async fn between<N: End, F: End>(mut near: N, mut far: F, drain: &drain::Watch, account: &mut Account) {
+    let mut admission = account.take_admission();
     let transfer = tokio::select! {
         transfer = bidirectional(&mut near, &mut far) => transfer,
+        why = revoked(&mut admission) => {
+            account.failed(Outcome::Refused, why);
+            near.break_off();
+            far.break_off();
+            return;
+        }
         () = drain.reached(Phase::Forced) => {
             near.break_off();
             far.break_off();

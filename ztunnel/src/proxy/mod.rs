@@ -17,6 +17,7 @@ mod metrics;
 mod outbound;
 mod plaintext;
 mod probe;
+mod revocation;
 mod worker;
 
 pub(crate) use fleet::{Command, Fleet};

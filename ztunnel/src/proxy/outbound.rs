@@ -7,10 +7,9 @@ use super::link::{self, Far, reset};
 use super::metrics::Plaintext;
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Choice, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
+use crate::decide::{self, Choice, Established, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
 use fairway_config::model::Generation;
-use fairway_hbone::{ConnectRequest, OpenError, Routing};
-use fairway_identity::SpiffeId;
+use fairway_hbone::{ConnectRequest, OpenError, Routing, Target};
 use fairway_netns::socket;
 use fairway_runtime::drain;
 use futures_util::StreamExt;
@@ -52,7 +51,8 @@ enum Failure {
 /// A connection that got somewhere.
 struct Connected {
     far: Far,
-    peer: Option<SpiffeId>,
+    /// Who is at the end of a tunnel, and where.
+    peer: Option<Target>,
     way: &'static str,
     // Counts it on its endpoint while it lives.
     _busy: Option<Busy>,
@@ -74,7 +74,12 @@ pub(super) async fn carry(
             if matches!(far, Far::Plain(_)) {
                 here.plaintext.count(Plaintext::sent);
             }
-            account.connected(peer, way);
+            let tunnel = peer.as_ref().map(|it| (it.address.ip(), it.identity.clone()));
+            if let Err(revoked) = account.admit(Established::Outgoing { far: tunnel }) {
+                account.failed(Outcome::Refused, revoked);
+                return reset(near);
+            }
+            account.connected(peer.map(|it| it.identity), way);
             link::carry(near, far, &drain, &mut account).await;
         }
         Err(failure) => {
@@ -168,7 +173,7 @@ async fn reach(
     client: SocketAddr,
     path: &Path,
     hop: Hop,
-) -> Result<(Far, Option<SpiffeId>), Failure> {
+) -> Result<(Far, Option<Target>), Failure> {
     match hop {
         Hop::Plain(address) => {
             let wait = worker.settings.client.connect_timeout;
@@ -187,7 +192,7 @@ async fn reach(
             let request =
                 ConnectRequest { authority, forwarded, node, traceparent: None, routing: Routing::Pending };
             let tunnel = here.pool.open(&tls, &target, &request).await?;
-            Ok((Far::Tunnel(tunnel), Some(target.identity)))
+            Ok((Far::Tunnel(tunnel), Some(target)))
         }
     }
 }

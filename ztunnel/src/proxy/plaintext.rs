@@ -6,9 +6,10 @@ use super::budget::Accepted;
 use super::link::{self, Far, reset};
 use super::metrics::Plaintext;
 use super::probe::{self, Prober};
+use super::revocation::revoked;
 use super::worker::Here;
 use super::{Door, Worker};
-use crate::decide::{self, Client, Inbound, InboundRefusal, Incoming};
+use crate::decide::{self, Client, Established, Inbound, InboundRefusal, Incoming};
 use fairway_config::model::Workload;
 use fairway_netns::{socket, sockets};
 use fairway_runtime::drain;
@@ -28,7 +29,12 @@ pub(super) async fn carry(
     let reached = Box::pin(reach(&worker, &here, &near, client, &mut account)).await;
     match reached {
         Some(Reached::Prober(prober)) => {
-            Box::pin(probe::carry(&worker, &here, near, prober, &drain, &mut account)).await;
+            let mut admission = account.take_admission();
+            let why = tokio::select! {
+                () = Box::pin(probe::carry(&worker, &here, near, prober, &drain, &mut account)) => return,
+                why = revoked(&mut admission) => why,
+            };
+            account.failed(Outcome::Refused, why);
         }
         Some(Reached::Program(program)) => link::carry(near, Far::Plain(program), &drain, &mut account).await,
         None => reset(near),
@@ -90,8 +96,11 @@ async fn reach(
         match verdict {
             Inbound::Admit => client_is,
             Inbound::AdmitProbe => {
-                let pod = acquaintance::workload(&index, &here.pod);
-                return pod.map(|pod| Reached::Prober(Prober::new(pod, client, destination)));
+                let pod = acquaintance::workload(&index, &here.pod)?;
+                let prober = Prober::new(pod, client, destination);
+                let (from_node, address) = (client_is == Client::Node, client.ip());
+                let probe = Established::Plaintext { from_node, address, destination, probes_only: true };
+                return admit(here, account, probe).then_some(Reached::Prober(prober));
             }
             Inbound::Refuse(refusal) => {
                 here.plaintext.count(Plaintext::refused);
@@ -103,12 +112,30 @@ async fn reach(
     here.plaintext.count(if client_is == Client::Node { Plaintext::probe } else { Plaintext::let_in });
     match here.from_pod.connect_as(client.ip(), destination, worker.settings.program_wait).await {
         Ok(program) => {
+            let (from_node, address) = (client_is == Client::Node, client.ip());
+            let plaintext = Established::Plaintext { from_node, address, destination, probes_only: false };
+            if !admit(here, account, plaintext) {
+                reset(program);
+                return None;
+            }
             account.connected(None, "plain");
             Some(Reached::Program(program))
         }
         Err(error) => {
             account.failed(Outcome::Unreachable, format!("the program at {destination}: {error}"));
             None
+        }
+    }
+}
+
+/// Whether a connection is admitted still, now that it could be carried.
+fn admit(here: &Here, account: &mut Account, established: Established) -> bool {
+    match account.admit(established) {
+        Ok(()) => true,
+        Err(revoked) => {
+            here.plaintext.count(Plaintext::refused);
+            account.failed(Outcome::Refused, revoked);
+            false
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::budget::{Accepted, Handshakes};
 use super::link::{self, FromPod};
 use super::metrics::PlaintextCounters;
+use super::revocation::Admitted;
 use super::{Command, Door, Fleet, Listeners, Metrics, inbound, outbound, plaintext};
 use crate::Settings;
 use crate::pod::LocalPod;
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     pub(super) fleet: Fleet,
     pub(super) metrics: Metrics,
     pub(super) journal: Journal,
+    pub(super) admitted: Admitted,
     pods: RefCell<HashMap<*const LocalPod, Rc<Here>, ahash::RandomState>>,
 }
 
@@ -67,6 +69,7 @@ pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<C
                     tracing::warn!(%pod, %error, "a connection was lost between workers");
                 }
             },
+            Command::Review(affected) => worker.review(&affected),
             Command::Stop => return,
         }
     }
@@ -150,7 +153,8 @@ impl Worker {
         metrics: Metrics,
         journal: Journal,
     ) -> Self {
-        Self { id, settings, state, fleet, metrics, journal, pods: RefCell::default() }
+        let (admitted, pods) = (Admitted::default(), RefCell::default());
+        Self { id, settings, state, fleet, metrics, journal, admitted, pods }
     }
 
     fn carry(self: &Rc<Self>, accepted: Accepted, door: Door, stream: TcpStream, drain: drain::Watch) {

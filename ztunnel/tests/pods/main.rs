@@ -3,6 +3,7 @@
 
 mod capture;
 mod mesh;
+mod revocation;
 mod smuggling;
 mod succession;
 mod traffic;
