@@ -32,6 +32,9 @@ type finding struct {
 	Objects                []string
 }
 
+var _ = promised(TestCheckLiveCluster, everyChange,
+	"`fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.")
+
 // `fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.
 func TestCheckLiveCluster(t *testing.T) {
 	if *fairway == "" {
