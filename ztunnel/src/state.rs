@@ -1,7 +1,6 @@
 //! The configuration in force: one immutable index, replaced as a whole at each commit.
 
 use crate::decide::{Affected, Index};
-use crate::proxy::Fleet;
 use arc_swap::ArcSwap;
 use fairway_config::model::Locality;
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
@@ -19,14 +18,21 @@ pub struct State {
 pub struct Applier {
     index: Arc<ArcSwap<Index>>,
     changed: watch::Sender<()>,
-    fleet: Fleet,
+    review: Review,
 }
 
-/// Nothing in force yet on a node there, and what puts something there. `fleet` carries the connections that are open.
-pub(crate) fn channel(locality: Locality, fleet: Fleet) -> (Applier, State) {
+/// Has the open connections that a commit affects judged again.
+type Review = Box<dyn Fn(Affected) + Send + Sync>;
+
+/// Nothing in force yet on a node there, and what puts something there. `review` is told after each commit which of the
+/// connections that are open have to be judged again.
+pub(crate) fn channel(
+    locality: Locality,
+    review: impl Fn(Affected) + Send + Sync + 'static,
+) -> (Applier, State) {
     let index = Arc::new(ArcSwap::from_pointee(Index::empty(locality)));
     let (sender, changed) = watch::channel(());
-    (Applier { index: index.clone(), changed: sender, fleet }, State { index, changed })
+    (Applier { index: index.clone(), changed: sender, review: Box::new(review) }, State { index, changed })
 }
 
 impl State {
@@ -50,7 +56,7 @@ impl Apply for Applier {
         // In this order: a connection that is not open yet is judged by the new index when it is.
         let affected = Affected::by(before.snapshot(), next, changes);
         if !affected.is_empty() {
-            self.fleet.review(affected);
+            (self.review)(affected);
         }
         Ok(())
     }

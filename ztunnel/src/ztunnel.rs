@@ -45,7 +45,9 @@ impl Ztunnel {
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();
         let fleet = Fleet::new(inboxes);
-        let (applier, state) = state::channel(settings.locality(), fleet.clone());
+        let reviewers = fleet.clone();
+        let (applier, state) =
+            state::channel(settings.locality(), move |affected| reviewers.review(affected));
         let journals: Arc<[Journal]> = receivers.iter().map(|_| Journal::default()).collect();
         let view = View { state: state.clone(), pods: PodTable::default(), journals: journals.clone() };
         // Each worker takes its own end once, when its thread starts.

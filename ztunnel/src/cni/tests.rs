@@ -80,7 +80,7 @@ impl Node {
         outcome: fn() -> Result<PodState, PodError>,
     ) -> mpsc::UnboundedReceiver<PodEvent> {
         let (pods, mut events) = mpsc::channel(1);
-        let (_applier, state) = state::channel(Default::default(), crate::proxy::Fleet::new(vec![]));
+        let (_applier, state) = state::channel(Default::default(), |_| {});
         let view = View { state, pods: PodTable::default(), journals: Arc::new([]) };
         let server = Server::bind(&self.socket()).await.unwrap();
         let (trigger, watch) = drain::channel();
