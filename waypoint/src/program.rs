@@ -115,7 +115,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (waypoint, applier) = Waypoint::start(settings, identity, watch)?;
     metrics.with_registry(|registry| registry.register_collector(Box::new(waypoint.metrics())));
 
-    let subscription = Subscription { proxy: Proxy::Gateway(arguments.gateway), version: VERSION.into() };
+    let subscription = Subscription::new(Proxy::Gateway(arguments.gateway), VERSION);
     let patience = arguments.controller_patience;
     let state_file = arguments.state_file.map(|path| StateFile { path, patience });
     let (progress, following) = client::follow(controller, subscription, state_file, Box::new(applier));

@@ -112,8 +112,7 @@ impl Node {
         let settings = Settings { workers, ..Settings::new("") };
         let (ztunnel, applier) =
             Ztunnel::start(settings, identities, metrics, drain).context("start the tunnel")?;
-        let subscription =
-            Subscription { proxy: Proxy::Everything, version: env!("CARGO_PKG_VERSION").into() };
+        let subscription = Subscription::new(Proxy::Everything, env!("CARGO_PKG_VERSION"));
         let hub = hub.clone();
         let (_, following) =
             follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(applier));

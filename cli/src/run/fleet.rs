@@ -108,10 +108,8 @@ impl Fleet {
             registry.sub_registry_with_label(label).register_collector(Box::new(waypoint.metrics()));
         });
         let hub = self.hub.clone();
-        let subscription = Subscription {
-            proxy: Subscriber::Gateway(proxy.name.clone()),
-            version: env!("CARGO_PKG_VERSION").into(),
-        };
+        let subscription =
+            Subscription::new(Subscriber::Gateway(proxy.name.clone()), env!("CARGO_PKG_VERSION"));
         let (progress, following) =
             follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(applier));
         let following = tokio::spawn(async move {

@@ -39,7 +39,7 @@ impl<A: Admission> Capture for CaptureService<A> {
     async fn report(&self, request: Request<CaptureReport>) -> Result<Response<CaptureReportAnswer>, Status> {
         let (metadata, extensions, CaptureReport { node, pods }) = request.into_parts();
         let node: Arc<str> = node.into();
-        let asked = Subscription { proxy: Proxy::Node(node.clone()), version: "".into() };
+        let asked = Subscription::new(Proxy::Node(node.clone()), "");
         let peer = Peer { extensions: &extensions, metadata: &metadata };
         self.admission
             .admit(peer, &asked)

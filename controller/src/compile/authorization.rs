@@ -89,11 +89,9 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     // No waypoint, no identity that is let in: everything is refused.
     let waypoint = reader.waypoint(&name.namespace).and_then(|it| it.identity.clone());
     let peer = Condition::PeerIsNot(waypoint.into_iter().collect());
-    made.resources.push(Resource::Authorization(Arc::new(Authorization {
-        name: self::name(name),
-        action: Action::Deny,
-        rules: vec![Rule { conditions: vec![peer, Condition::PortIs(guarded.ports.clone())] }],
-    })));
+    let rule = Rule::when(vec![peer, Condition::PortIs(guarded.ports.clone())]);
+    let authorization = Authorization::new(self::name(name), Action::Deny, vec![rule]);
+    made.resources.push(Resource::Authorization(Arc::new(authorization)));
     made
 }
 

@@ -1,9 +1,11 @@
 //! What the hub knows: the configuration, and how far each subscriber has come. No I/O, no waiting.
 
+mod entry;
 mod subscriber;
 
 use super::scope::{Graph, View, edges};
 use super::states::ProxyState;
+use entry::Entry;
 use fairway_config::model::{Generation, Resource, ResourceKey};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
@@ -20,13 +22,6 @@ pub(super) type Held = HashMap<ResourceKey, ContentHash, ahash::RandomState>;
 /// Names one subscriber among all that there ever were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SubscriberId(u64);
-
-/// A resource, and its one encoding for all proxies.
-#[derive(Debug)]
-struct Entry {
-    resource: Resource,
-    encoded: Arc<Encoded>,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -58,7 +53,7 @@ impl Book {
             if self.entries.get(&key).is_some_and(|held| held.encoded.hash == encoded.hash) {
                 continue;
             }
-            let old = self.entries.insert(key.clone(), Entry { resource: resource.clone(), encoded });
+            let old = self.entries.insert(key.clone(), Entry::new(resource.clone(), encoded));
             self.relink(old.as_ref().map(|it| &it.resource), Some(&resource));
             changed.insert(key);
         }
@@ -124,8 +119,11 @@ impl Book {
             let wanted = self.entries.get(key).filter(|_| view.wants(key));
             wanted.is_none_or(|entry| entry.encoded.hash != **hash)
         });
-        let missing = self.entries.keys().filter(|key| !held.contains_key(*key) && view.wants(key));
-        let difference = stale.map(|(key, _)| key).chain(missing).cloned().collect();
+        // What the proxy cannot carry out is fitted and said again, whatever it holds.
+        let missing = self.entries.iter().filter(|(key, entry)| {
+            (!held.contains_key(*key) || !entry.suits(&subscription)) && view.wants(key)
+        });
+        let difference = stale.map(|(key, _)| key).chain(missing.map(|(key, _)| key)).cloned().collect();
         self.last_id += 1;
         let id = SubscriberId(self.last_id);
         self.subscribers.insert(id, Subscriber::new(subscription, difference, wake));
@@ -149,7 +147,7 @@ impl Book {
         let entries = &self.entries;
         subscriber.difference(self.generation, |key, retained| {
             let wants = view.wants(key) || retained.is_some_and(|it| it.wants(key));
-            entries.get(key).filter(|_| wants).map(|entry| &entry.encoded)
+            entries.get(key).filter(|_| wants)
         })
     }
 

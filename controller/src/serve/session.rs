@@ -4,7 +4,7 @@ use super::book::{Difference, Held, Refused, WrongAnswer};
 use super::grpc::Tenure;
 use super::hub::{Enrolled, Hub};
 use fairway_config::Rejected;
-use fairway_config::model::Generation;
+use fairway_config::model::{Capabilities, Generation};
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy::Message};
 use fairway_config::stream::{Subscription, fragments};
 use fairway_config::wire::{ContentHash, decode_key};
@@ -59,6 +59,13 @@ async fn converse(
         greeting.await.map_err(|_| Status::deadline_exceeded("the proxy does not say who it is"))??;
     let proxy = subscription.proxy.clone();
     info!(%proxy, version = %subscription.version, holds = held.len(), "a proxy subscribes");
+    let missing = Capabilities::OF_THIS_VERSION.without(subscription.capabilities);
+    if missing != Capabilities::NONE {
+        warn!(
+            %proxy, version = %subscription.version, %missing,
+            "a proxy is older than the controller; what needs these capabilities is closed there until it is upgraded"
+        );
+    }
     tokio::select! {
         biased;
         () = hub.first_commit() => {}

@@ -2,8 +2,9 @@
 
 use super::Hub;
 use fairway_config::Rejected;
-use fairway_config::model::Generation;
+use fairway_config::model::{Generation, ResourceKey};
 use fairway_config::stream::Proxy;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -18,6 +19,8 @@ pub struct ProxyState {
     pub acked: Generation,
     /// What it refused, and why; of these its last good version stays in force there.
     pub rejected: Vec<Rejected>,
+    /// What it is too old to carry out, and got in a version that closes it: why, with what has to be upgraded.
+    pub closed: BTreeMap<ResourceKey, String>,
 }
 
 /// Follows the states of all connected proxies.

@@ -17,6 +17,8 @@ pub struct Delivery {
     pub acked: Generation,
     /// What one of them refused, and why.
     pub refused: BTreeMap<ResourceKey, String>,
+    /// What one of them is too old to carry out, and why it is closed there.
+    pub closed: BTreeMap<ResourceKey, String>,
 }
 
 /// Whether a Gateway's configuration is in force.
@@ -47,6 +49,7 @@ pub fn deliveries(states: &[ProxyState]) -> BTreeMap<ObjectName, Delivery> {
             delivery.ready += 1;
         }
         delivery.refused.extend(state.rejected.iter().map(|it| (it.key.clone(), it.reason.clone())));
+        delivery.closed.extend(state.closed.clone());
     }
     out
 }
@@ -82,9 +85,16 @@ impl Refusals {
         let mut out = Self::default();
         for (gateway, delivery) in deliveries {
             let gateway = ObjectRef::of(Kind::Gateway, gateway);
-            for (key, why) in &delivery.refused {
+            let refused = delivery.refused.iter().map(|(key, why)| {
                 let said =
                     format!("{key} is refused by a proxy of {gateway}, its last good version stays: {why}");
+                (key, said)
+            });
+            let closed = delivery
+                .closed
+                .iter()
+                .map(|(key, why)| (key, format!("a proxy of {gateway} is older than the controller: {why}")));
+            for (key, said) in refused.chain(closed) {
                 let mut parts = key.name.splitn(3, '/');
                 match (key.kind, parts.next(), parts.next(), parts.next()) {
                     (ResourceKind::Listener, Some(_), Some(_), Some(listener)) => {

@@ -103,6 +103,12 @@ impl Index {
         self.snapshot.workloads.get(self.workloads.get(&ip)?.first()?)
     }
 
+    /// Every pod with this address.
+    pub fn workloads_at(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<Workload>> {
+        let keys = self.workloads.get(&ip).into_iter().flatten();
+        keys.filter_map(|key| self.snapshot.workloads.get(key))
+    }
+
     /// The Service that has this address.
     pub fn service_at(&self, ip: IpAddr) -> Option<&Arc<Service>> {
         self.snapshot.services.get(self.services.get(&ip)?.first()?)
@@ -129,9 +135,9 @@ impl Index {
     pub fn authorizations<'a>(
         &'a self,
         workload: &'a Workload,
-    ) -> impl Iterator<Item = (Arc<str>, Option<&'a Authorization>)> {
+    ) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Authorization>)> {
         let known = &self.snapshot.authorizations;
-        workload.authorizations.iter().map(|key| (key.as_arc(), known.get(key).map(|it| &**it)))
+        workload.authorizations.iter().map(|key| (key.shared(), known.get(key).map(|it| &**it)))
     }
 }
 

@@ -3,6 +3,7 @@
 mod candidates;
 mod inbound;
 mod index;
+mod open;
 mod outbound;
 mod probe;
 #[cfg(test)]
@@ -10,8 +11,9 @@ mod tests;
 
 pub(crate) use candidates::KnownCandidates;
 pub use candidates::{CandidateEndpoint, CandidateSet};
-pub use inbound::{Client, Inbound, InboundRefusal, inbound, is_probed};
+pub use inbound::{Client, Inbound, InboundRefusal, Incoming, inbound, is_probed};
 pub use index::Index;
+pub use open::{Affected, Established, OpenConnections, Revoked, is_admitted};
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
 pub use probe::{HEAD_LIMIT, ProbeRefusal, ProbeRequest, classify, health_check};
 

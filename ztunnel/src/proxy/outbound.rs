@@ -7,10 +7,9 @@ use super::relay::{self, Upstream, reset};
 use super::upstreams::Attempt;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
-use crate::decide::{self, CandidateSet, Hop, Index, Outbound, OutboundRefusal, Path};
+use crate::decide::{self, CandidateSet, Established, Hop, Index, Outbound, OutboundRefusal, Path};
 use fairway_config::model::Generation;
-use fairway_hbone::{ConnectRequest, OpenError, Routing};
-use fairway_identity::SpiffeId;
+use fairway_hbone::{ConnectRequest, OpenError, Routing, Target};
 use fairway_netns::socket;
 use fairway_runtime::drain;
 use fairway_telemetry::{Outcome, Plaintext};
@@ -52,7 +51,8 @@ enum Failure {
 /// An established upstream.
 struct Connected {
     upstream: Upstream,
-    peer: Option<SpiffeId>,
+    /// Who is at the end of a tunnel, and where.
+    peer: Option<Target>,
     via: &'static str,
     // Counts as load of the endpoint.
     _attempt: Option<Attempt>,
@@ -74,8 +74,13 @@ pub(super) async fn carry(
             if matches!(upstream, Upstream::Plain(_)) {
                 worker.recorder.count_plaintext(&local.plaintext, Plaintext::Sent);
             }
+            let tunnel = peer.as_ref().map(|it| (it.address.ip(), it.identity.clone()));
             if let Some(peer) = peer {
-                account.authenticated(peer);
+                account.authenticated(peer.identity);
+            }
+            if let Err(revoked) = account.admit(Established::Outgoing { far: tunnel }) {
+                account.failed(Outcome::Refused, revoked);
+                return reset(downstream);
             }
             account.connected(via);
             relay::relay(downstream, upstream, &drain, &mut account).await;
@@ -205,7 +210,7 @@ async fn reach(
     client: SocketAddr,
     path: &Path,
     hop: Hop,
-) -> Result<(Upstream, Option<SpiffeId>), Failure> {
+) -> Result<(Upstream, Option<Target>), Failure> {
     match hop {
         Hop::Plain(address) => {
             let wait = worker.settings.client.connect_timeout;
@@ -224,7 +229,7 @@ async fn reach(
             let request =
                 ConnectRequest { authority, forwarded, node, traceparent: None, routing: Routing::Pending };
             let tunnel = local.pool.open(&tls, &target, &request).await?;
-            Ok((Upstream::Tunnel(tunnel), Some(target.identity)))
+            Ok((Upstream::Tunnel(tunnel), Some(target)))
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::budget::{PendingHandshakes, SocketPermit};
 use super::connector::PodConnector;
 use super::metrics::{Counters, Metrics, PodSeries};
+use super::revocation::Admitted;
 use super::upstreams::Upstreams;
 use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::Settings;
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pub(super) telemetry: Telemetry,
     pub(super) recorder: Rc<Recorder>,
     pub(super) connections: ConnectionTable,
+    pub(super) admitted: Admitted,
     pods: RefCell<HashMap<*const LocalPod, Rc<WorkerPod>, ahash::RandomState>>,
     /// The zero of the records' time.
     epoch: Instant,
@@ -88,6 +90,7 @@ pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<C
                     tracing::warn!(%pod, %error, "a connection was dropped: it cannot be moved to another worker");
                 }
             },
+            Command::Review(affected) => worker.review(&affected),
             Command::Stop => return,
         }
     }
@@ -183,6 +186,7 @@ impl Worker {
             telemetry,
             recorder,
             connections,
+            admitted: Admitted::default(),
             pods: RefCell::default(),
             epoch: Instant::now(),
         })

@@ -92,7 +92,7 @@ impl Apply for Take {
 
 /// What becomes of a subscription with this token.
 async fn subscribe(controller: &Controller, token: &str, proxy: Proxy) -> Result<u64, String> {
-    let subscription = Subscription { proxy, version: "test".into() };
+    let subscription = Subscription::new(proxy, "test");
     let (mut progress, following) =
         client::follow(controller.channel(token), subscription, None, Box::new(Take));
     let following = tokio::spawn(following);

@@ -21,7 +21,7 @@ async fn asked(roster: &Arc<Roster>, caller: Reviewed, proxy: Proxy, id: &str) -
     extensions.insert(caller.clone());
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
     let admission = ClusterAdmission::new(roster.clone(), ztunnel(), program());
-    let admitted = admission.admit(peer, &Subscription { proxy, version: "1".into() });
+    let admitted = admission.admit(peer, &Subscription::new(proxy, "1"));
     let admitted = admitted.map(drop).map_err(|it| it.to_string());
     let entitlement = ClusterEntitlement::new(roster.clone(), ztunnel(), program());
     let id = format!("spiffe://cluster.local/{id}").parse().unwrap();

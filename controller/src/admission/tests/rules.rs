@@ -14,7 +14,7 @@ fn admitted(caller: Option<Reviewed>, proxy: Proxy) -> Result<(), String> {
     caller.map(|it| extensions.insert(Arc::new(it)));
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
     let admission = ClusterAdmission::new(roster(), ztunnel(), program());
-    admission.admit(peer, &Subscription { proxy, version: "1".into() }).map(drop).map_err(|it| it.to_string())
+    admission.admit(peer, &Subscription::new(proxy, "1")).map(drop).map_err(|it| it.to_string())
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn where_the_api_server_names_no_node_the_pods_own_counts() {
     let mut extensions = Extensions::new();
     extensions.insert(Arc::new(tunnel));
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
-    let ask = |node: &str| Subscription { proxy: Proxy::Node(node.into()), version: "1".into() };
+    let ask = |node: &str| Subscription::new(Proxy::Node(node.into()), "1");
     assert!(admission.admit(peer, &ask("n1")).is_ok());
     assert!(admission.admit(peer, &ask("n2")).is_err());
 }

@@ -18,7 +18,7 @@ fn tenure(roster: &Arc<Roster>, caller: Reviewed) -> Tenure {
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
     let admission = ClusterAdmission::new(roster.clone(), ztunnel(), program());
     let proxy = Proxy::Gateway(ObjectName::new("edge", "public"));
-    admission.admit(peer, &Subscription { proxy, version: "1".into() }).unwrap()
+    admission.admit(peer, &Subscription::new(proxy, "1")).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use crate::compile::ProxyClass;
 use fairway_config::model::{
     Authorization, Backend, EndpointState, Endpoints, Listener, Resource, ResourceKind, Workload,
 };
-use fairway_policy::{Connection, evaluate};
+use fairway_policy::{Attached, Attributes, Level, evaluate};
 use std::sync::Arc;
 
 const ROUTE: &str = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r, namespace: shop }\nspec:\n\
@@ -231,7 +231,9 @@ fn allowed(world: &World, peer: Option<&str>, port: u16) -> Option<bool> {
     };
     let peer = peer.map(|it| format!("spiffe://cluster.local/ns/shop/sa/{it}").parse().unwrap());
     let it: &Authorization = it;
-    Some(evaluate([(&it.name, Some(it))], Connection { peer: peer.as_ref(), port }).is_allowed())
+    let attached = Attached { level: Level::Pod, name: &it.name, authorization: Some(it) };
+    let attributes = Attributes { peer: peer.as_ref(), client: None, port, request: None };
+    Some(evaluate([attached], &attributes).verdict.is_allowed())
 }
 
 #[test]

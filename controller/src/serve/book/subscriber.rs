@@ -3,6 +3,7 @@
 //! What the proxy holds is not kept: it is what it was sent, but for the keys that are `stale` (changed since) and those
 //! it refused. So a subscriber costs what it is behind, not what it has.
 
+use super::entry::{Entry, Fitted};
 use crate::serve::scope::View;
 use crate::serve::states::ProxyState;
 use fairway_config::Rejected;
@@ -22,6 +23,8 @@ pub(super) struct Subscriber {
     in_flight: Option<InFlight>,
     /// What the proxy refused: that version is not sent again, its older one stays there.
     refused: BTreeMap<ResourceKey, Refusal>,
+    /// What the proxy cannot carry out, and got in a version that closes it: why.
+    closed: BTreeMap<ResourceKey, String>,
     /// What those older versions need, which the proxy keeps and is kept up to date with.
     retained: Option<View>,
     stalled: Option<Vec<Rejected>>,
@@ -79,6 +82,7 @@ impl Subscriber {
             stale,
             in_flight: None,
             refused: BTreeMap::new(),
+            closed: BTreeMap::new(),
             retained: None,
             stalled: None,
             offering_again: false,
@@ -101,7 +105,7 @@ impl Subscriber {
     pub(super) fn difference<'a>(
         &mut self,
         generation: Generation,
-        wanted: impl Fn(&ResourceKey, Option<&View>) -> Option<&'a Arc<Encoded>>,
+        wanted: impl Fn(&ResourceKey, Option<&View>) -> Option<&'a Entry>,
     ) -> Option<Difference> {
         if self.in_flight.is_some() || self.stalled.is_some() {
             return None;
@@ -109,10 +113,17 @@ impl Subscriber {
         let mut difference = Difference { generation, upserts: Vec::new(), removals: Vec::new() };
         let again = mem::take(&mut self.offering_again);
         for key in mem::take(&mut self.stale) {
-            match wanted(&key, self.retained.as_ref()) {
+            let entry = wanted(&key, self.retained.as_ref());
+            let fitted = entry.map(|it| it.fitted(&self.subscription));
+            let Fitted { encoded, closed } = fitted.unwrap_or(Fitted { encoded: None, closed: None });
+            match closed {
+                Some(reason) => drop(self.closed.insert(key.clone(), reason)),
+                None => drop(self.closed.remove(&key)),
+            }
+            match encoded {
                 Some(encoded)
                     if !again && self.refused.get(&key).is_some_and(|it| it.hash == encoded.hash) => {}
-                Some(encoded) => difference.upserts.push(encoded.clone()),
+                Some(encoded) => difference.upserts.push(encoded),
                 None => difference.removals.push(key),
             }
         }
@@ -206,6 +217,7 @@ impl Subscriber {
             version: self.subscription.version.clone(),
             acked: if up_to_date { generation } else { self.acked },
             rejected: refused.chain(self.stalled.iter().flatten().cloned()).collect(),
+            closed: self.closed.iter().map(|(key, reason)| (key.clone(), reason.clone())).collect(),
         }
     }
 }

@@ -192,7 +192,7 @@ proptest! {
     ) {
         let (mut world, mut book) = (World::new(), Book::default());
         for proxy in proxies() {
-            let subscription = Subscription { proxy, version: "test".into() };
+            let subscription = Subscription::new(proxy, "test");
             book.subscribe(subscription, &Held::default(), Arc::new(Notify::new()));
         }
         for edits in commits {

@@ -152,7 +152,7 @@ async fn end_of(messages: Vec<from_proxy::Message>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_does_not_keep_to_the_protocol_is_told_so() {
-    let hello = |proxy| from_proxy::Message::Hello(proto::Hello { proxy, version: String::new() });
+    let hello = |proxy| from_proxy::Message::Hello(proto::Hello { proxy, ..Default::default() });
     let everything = || Some(proto::hello::Proxy::WholeSystem(proto::WholeSystem {}));
     let start = || from_proxy::Message::Start(proto::Start {});
     let ack = |generation| from_proxy::Message::Ack(proto::Ack { generation });

@@ -104,14 +104,14 @@ impl Watcher {
         refusals: Refusals,
     ) -> Self {
         let (recorder, history) = recorder(refusals.clone());
-        let subscription = Subscription { proxy, version: "test".into() };
+        let subscription = Subscription::new(proxy, "test");
         let (progress, run) = client::follow(network.channel(), subscription, state_file, recorder);
         Self { refusals, progress, history, task: tokio::spawn(async move { match run.await {} }) }
     }
 
     pub(super) fn in_process(hub: &Arc<Hub>, proxy: Proxy) -> Self {
         let (recorder, history) = recorder(Refusals::default());
-        let subscription = Subscription { proxy, version: "test".into() };
+        let subscription = Subscription::new(proxy, "test");
         let hub = hub.clone();
         let link = move || hub.subscribe_channel();
         let (progress, run) = client::follow_channel(link, subscription, None, recorder);

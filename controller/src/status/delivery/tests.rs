@@ -10,6 +10,7 @@ fn state(gateway: &str, acked: u64, rejected: &[(ResourceKind, &str)]) -> ProxyS
             .iter()
             .map(|(kind, name)| Rejected { key: ResourceKey::new(*kind, *name), reason: "why".to_owned() })
             .collect(),
+        closed: BTreeMap::new(),
     }
 }
 

@@ -106,7 +106,7 @@ impl Scene {
 
     /// A proxy of a Gateway, or a waypoint, that takes what it is given.
     fn connect(&self, gateway: ObjectName) -> tokio::task::JoinHandle<()> {
-        let subscription = Subscription { proxy: Proxy::Gateway(gateway), version: "1".into() };
+        let subscription = Subscription::new(Proxy::Gateway(gateway), "1");
         let hub = self.hub.clone();
         let (_, run) =
             client::follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(TakesAll));

@@ -3,7 +3,7 @@ use crate::arbitrary;
 use crate::model::{BackendKey, Endpoints, Resource};
 use crate::proto::{self, resource::Kind};
 use bytes::Bytes;
-use fairway_policy::{Action, Connection, Verdict};
+use fairway_policy::{Action, Attached, Attributes, Level, Refusal, RuleName, evaluate};
 use proptest::prelude::*;
 use prost::Message;
 use std::sync::Arc;
@@ -168,21 +168,28 @@ fn a_field_of_a_newer_controller_refuses_the_resource() {
 fn a_condition_that_is_not_understood_matches_nothing_in_an_allow_and_everything_in_a_deny() {
     // `port_is` with a further field 9; and a kind of condition this program has never heard of.
     for condition in [&[0x1A, 0x05, 0x0A, 0x01, 0x50, 0x48, 0x01][..], &[0x52, 0x01, 0x41]] {
-        for (action, verdict) in [
-            (proto::Action::Allow, Verdict::NotAllowed),
-            (proto::Action::Deny, Verdict::Denied { by: "it".into() }),
+        for (action, refusal) in [
+            (proto::Action::Allow, Refusal::NotAllowed { level: Level::Pod, policy: "it".into() }),
+            (proto::Action::Deny, Refusal::Denied { policy: "it".into(), rule: RuleName::Number(0) }),
         ] {
-            let rule = proto::AuthorizationRule { conditions: vec![Bytes::copy_from_slice(condition)] };
-            let message =
-                proto::Authorization { name: "it".to_owned(), action: action.into(), rules: vec![rule] };
+            let rule =
+                proto::AuthorizationRule { conditions: vec![Bytes::copy_from_slice(condition)], name: None };
+            let message = proto::Authorization {
+                name: "it".to_owned(),
+                action: action.into(),
+                rules: vec![rule],
+                ..Default::default()
+            };
             let bytes = proto::Resource { kind: Some(Kind::Authorization(message)) }.encode_to_vec();
             let Ok(Resource::Authorization(decoded)) = decode(bytes.into()) else {
                 panic!("an authorization")
             };
             let expected = if action == proto::Action::Allow { Action::Allow } else { Action::Deny };
             assert_eq!(decoded.action, expected);
-            let connection = Connection { peer: None, port: 80 };
-            assert_eq!(fairway_policy::evaluate([(&decoded.name, Some(&*decoded))], connection), verdict);
+            let connection = Attributes { peer: None, client: None, port: 80, request: None };
+            let attached =
+                Attached { level: Level::Pod, name: &decoded.name, authorization: Some(&*decoded) };
+            assert_eq!(evaluate([attached], &connection).verdict.into_result(), Err(refusal));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod inbound;
 mod index;
+mod open;
 mod outbound;
 mod probe;
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 #[derive(Clone)]
 pub struct Pattern(Arc<Expression>);
 
-/// A parsed expression.
+/// An expression that was parsed and whose cost is known.
 #[derive(Debug)]
 pub(super) struct Expression {
     source: Box<str>,
@@ -45,7 +45,7 @@ thread_local! {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{pattern}` is not a usable regular expression (RE2 syntax): {reason}")]
 pub struct InvalidPattern {
-    /// What was given.
+    /// The beginning of what was given, enough to find it by.
     pub pattern: String,
     /// What is wrong with it.
     pub reason: String,

@@ -24,7 +24,7 @@ pub(super) struct Slot {
 
 /// A program that says whether a whole text matches.
 enum Program {
-    /// Complete.
+    /// An automaton with every state built.
     Whole(Box<dense::DFA<Vec<u32>>>),
     /// Worked out as texts come.
     Lazy(meta::Regex),

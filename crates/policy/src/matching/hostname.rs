@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A hostname as the Gateway API writes it; lower case.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostnamePattern {
-    /// `www.example.com`
+    /// One name, such as `www.example.com`.
     Exact(Arc<str>),
     /// `*.example.com`, kept as `example.com`: matches every name with at least one label before it.
     Wildcard(Arc<str>),
