@@ -17,7 +17,6 @@ use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use support::backend::{Body, Server, echo};
 use support::wire::{LONG, get, http2, status};
 use support::*;

@@ -1,10 +1,10 @@
 //! Opening a connection to an endpoint. An endpoint with an identity is reached only through HBONE, every other one over plain TCP.
 //! Inside of that comes TLS, if the backend has a BackendTLSPolicy.
 
-use super::endpoint::EndpointRecord;
 use super::tls::{Speech, TlsClient};
 use crate::settings::Patience;
 use crate::transport::Transport;
+use fairway_balance::EndpointRecord;
 use fairway_hbone::{Carrier, Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
 use fairway_identity::{IdentityHandle, TlsIdentity};
 use std::fmt;

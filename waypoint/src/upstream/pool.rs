@@ -4,13 +4,13 @@
 //! HTTP/2: requests share a connection, up to the number of streams that the endpoint allows.
 
 use super::connect::{ConnectError, Connector, Route};
-use super::endpoint::EndpointRecord;
 use super::http1::{self, Http1Sender};
 use super::http2::Http2Connection;
 use super::lease::{Http1Lease, Lease};
 use super::tls::{Speech, TlsClient, TlsClientId};
 use crate::listen::detect::Version;
 use ahash::HashMap;
+use fairway_balance::EndpointRecord;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;

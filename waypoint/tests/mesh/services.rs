@@ -1,9 +1,8 @@
 //! Requests through a tunnel to a Service: its address chooses the Service, and the peer's namespace chooses the routes.
 
 use crate::fixtures::{Mesh, assert_answered_by, bound_to_service, fronted, named};
-use crate::support::wire::status;
 use crate::support::*;
-use fairway_config::model::{AppProtocol, Audience, ConsumerWaypoint, Resource, Service};
+use fairway_config::model::{AppProtocol, Audience, ConsumerWaypoint, Resource};
 use fairway_hbone::{ConnectRequest, OpenError, Routing};
 use std::net::SocketAddr;
 use std::sync::Arc;

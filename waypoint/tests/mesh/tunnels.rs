@@ -4,7 +4,7 @@ use crate::fixtures::{Mesh, VIP, fronted, named, ztunnel, ztunnel_that_ends};
 use crate::support::backend::{Server, echo};
 use crate::support::wire::status;
 use crate::support::*;
-use fairway_config::model::{AppProtocol, L4Kind, Listener, ListenerProtocol, Reach, Resource, Service};
+use fairway_config::model::{AppProtocol, L4Kind, Listener, ListenerProtocol, Reach, Resource};
 use fairway_hbone::{ConnectRequest, Routing};
 use fairway_runtime::drain;
 use std::net::{IpAddr, SocketAddr};
@@ -144,7 +144,8 @@ async fn a_tcp_listeners_connections_to_the_mesh_go_through_tunnels() {
             let mut mesh = mesh;
             let at: IpAddr = "127.0.0.2".parse().unwrap();
             let key = "shop/gateway/tcp";
-            let tcp = Listener { addresses: vec![at], ..support::named(key, None, ListenerProtocol::Tcp) };
+            let tcp =
+                Listener { addresses: vec![at], ..crate::support::named(key, None, ListenerProtocol::Tcp) };
             let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[SocketAddr::new(pod, 5432)]);
             let Some(Resource::Endpoints(endpoints)) = resources.last_mut() else { panic!("endpoints") };
             Arc::make_mut(endpoints).endpoints[0].identity = Some(mesh.authority.id("shop", "db"));

@@ -174,7 +174,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Pattern;
+    use crate::Pattern;
     use proptest::prelude::*;
 
     fn resident() -> usize {

@@ -89,7 +89,8 @@ pub(super) fn sample() -> impl Strategy<Value = Sample> {
         &["10.0.0.1", "10.1.2.3", "::ffff:10.0.0.1", "192.0.2.7", "2001:db8::1", "::1", "::ffff:192.0.2.7"][..],
     );
     let host = select(&["example.com", "EXAMPLE.com.", "a.example.com:8080", "", "b.a.example.com"][..]);
-    let role = select(&[&b"admin"[..], b"user", b"admin,user", b"\xff"][..]);
+    const ROLES: [&[u8]; 4] = [b"admin", b"user", b"admin,user", b"\xff"];
+    let role = select(&ROLES[..]);
     let request = (method(), host, path(), vec(role, 0..3)).prop_map(|(method, host, path, roles)| {
         let mut headers = HeaderMap::new();
         for role in roles {

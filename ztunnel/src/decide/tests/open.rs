@@ -1,9 +1,10 @@
 use super::{PERMISSIVE, STRICT, address, id, ip, pod};
 use crate::decide::{Affected, Established, Index, OpenConnections, Revoked, is_admitted};
+use fairway_balance::Locality;
+use fairway_config::Delta;
 use fairway_config::model::{
-    Locality, Mesh, Probe, ProbeAction, Resource, ResourceKey, ResourceKind, Workload, WorkloadKey,
+    Mesh, Probe, ProbeAction, Resource, ResourceKey, ResourceKind, Workload, WorkloadKey,
 };
-use fairway_config::{Delta, Snapshot};
 use fairway_policy::{Action, Authorization, Condition, Rule, SpiffeId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-use super::{PERMISSIVE, address, endpoints, id, index, index_at, mesh, pod, service};
+use super::{PERMISSIVE, address, endpoints, id, index, index_at, ip, mesh, pod, service};
 use crate::decide::{Hop, Outbound, OutboundRefusal, Path, outbound};
 use fairway_balance::Locality;
 use fairway_config::model::{Affinity, EndpointState, Mesh, Reach, Resource};
