@@ -4,7 +4,7 @@ use crate::Moment;
 use crate::affinity::HashKey;
 use crate::ejection::{Ejection, Health};
 use crate::latency::{self, SmoothedLatency};
-use fairway_identity::SpiffeId;
+use fairway_config::model::SpiffeId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

@@ -6,7 +6,7 @@ use crate::fixtures::{
 use crate::support::backend::Server;
 use crate::support::*;
 use fairway_config::Delta;
-use fairway_config::model::{AppProtocol, Attachment, Audience, L4Kind, Resource, Service};
+use fairway_config::model::{AppProtocol, Attachment, Audience, L4Kind, Resource};
 use fairway_hbone::{ConnectRequest, Routing};
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -3,8 +3,7 @@
 use crate::support::backend::{Server, full, read_head};
 use crate::support::*;
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Listener, ListenerProtocol, Resource, Route, Service, ServicePort,
-    SpiffeId,
+    AppProtocol, Attachment, Audience, ListenerProtocol, Resource, Route, Service, ServicePort, SpiffeId,
 };
 use fairway_hbone::{ConnectRequest, OpenError, Pool, Routing, Target, TcpConnector};
 use fairway_identity::testing::TestAuthority;

@@ -4,7 +4,7 @@ use crate::fixtures::{Mesh, VIP, fronted, ztunnel};
 use crate::support::backend::{Server, echo, read_head};
 use crate::support::wire::status;
 use crate::support::*;
-use fairway_config::model::{AppProtocol, Attachment, Audience, Backend, L4Kind, Resource, Route, Service};
+use fairway_config::model::{AppProtocol, Attachment, Audience, Backend, L4Kind, Resource, Route};
 use fairway_hbone::{ConnectRequest, Routing};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::fixtures::{Mesh, assert_answered_by, bound_to_service, fronted, named};
 use crate::support::wire::status;
 use crate::support::*;
-use fairway_config::model::{AppProtocol, Audience, ConsumerWaypoint, Resource, Service};
+use fairway_config::model::{AppProtocol, Audience, ConsumerWaypoint, Resource};
 use fairway_hbone::{ConnectRequest, OpenError, Routing};
 use std::net::SocketAddr;
 use std::sync::Arc;

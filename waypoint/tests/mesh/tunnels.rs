@@ -4,7 +4,7 @@ use crate::fixtures::{Mesh, VIP, fronted, named, ztunnel, ztunnel_that_ends};
 use crate::support::backend::{Server, echo};
 use crate::support::wire::status;
 use crate::support::*;
-use fairway_config::model::{AppProtocol, L4Kind, Listener, ListenerProtocol, Reach, Resource, Service};
+use fairway_config::model::{AppProtocol, L4Kind, Listener, ListenerProtocol, Reach, Resource};
 use fairway_hbone::{ConnectRequest, Routing};
 use fairway_runtime::drain;
 use std::net::{IpAddr, SocketAddr};

@@ -4,7 +4,7 @@ use crate::fixtures::{Mesh, VIP, fronted, named};
 use crate::support::wire::status;
 use crate::support::*;
 use fairway_config::Delta;
-use fairway_config::model::{AppProtocol, Listener, ListenerProtocol, Resource, Service};
+use fairway_config::model::{AppProtocol, ListenerProtocol, Resource};
 use fairway_hbone::ConnectRequest;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -249,7 +249,9 @@ fn a_drain_lets_an_open_connection_finish() {
         stream.read_exact(&mut [0; 16]).await.unwrap();
         let listeners_close = cluster.listeners_close(1);
         let draining = tokio::task::spawn_local(cluster.drain(1));
-        tokio::time::timeout(Duration::from_secs(10), listeners_close).await.expect("the drain begins in time");
+        tokio::time::timeout(Duration::from_secs(10), listeners_close)
+            .await
+            .expect("the drain begins in time");
         assert_eq!(talk(Ok::<_, String>(stream), "last words").await, Ok("last words".to_owned()));
         assert!(draining.await.unwrap());
     });
