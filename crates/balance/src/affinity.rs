@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 ///     endpoints.iter().copied().max_by_key(|address| HashKey::of_endpoint(*address).score(client))
 /// };
 ///
-/// let all: Vec<SocketAddr> = (1..=3).map(|host| ([10, 0, 0, host], 80).into()).collect();
+/// let all: Vec<SocketAddr> = (1..=3_u8).map(|host| ([10, 0, 0, host], 80).into()).collect();
 /// let chosen = choose(&all);
 /// for removed in all.iter().filter(|address| Some(**address) != chosen) {
 ///     let rest: Vec<SocketAddr> = all.iter().copied().filter(|address| address != removed).collect();

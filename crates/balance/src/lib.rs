@@ -35,7 +35,7 @@
 //! use rand::SeedableRng;
 //! use std::sync::Arc;
 //!
-//! let endpoints: Vec<_> = (1..=3)
+//! let endpoints: Vec<_> = (1..=3_u8)
 //!     .map(|host| Arc::new(EndpointRecord::new(([10, 0, 0, host], 8080).into(), None)))
 //!     .collect();
 //! let mut rng = rand::rngs::SmallRng::seed_from_u64(7);

@@ -38,7 +38,7 @@ impl Locality {
 /// use fairway_config::model::{Endpoint, EndpointState, Endpoints, Family, Hints};
 /// use std::sync::Arc;
 ///
-/// let endpoint = |host, zone: &str| Endpoint {
+/// let endpoint = |host: u8, zone: &str| Endpoint {
 ///     address: ([10, 0, 0, host], 8080).into(),
 ///     state: EndpointState::Ready,
 ///     identity: None,

@@ -43,7 +43,7 @@ struct Simulation {
 
 impl Simulation {
     fn new(fault: Fault, readmission: Readmission, seed: u64) -> Self {
-        let record = |host| Arc::new(EndpointRecord::new(([10, 0, 0, host], 80).into(), None));
+        let record = |host: u8| Arc::new(EndpointRecord::new(([10, 0, 0, host], 80).into(), None));
         Self {
             endpoints: (0..3).map(record).collect(),
             rng: SmallRng::seed_from_u64(seed),

@@ -265,7 +265,9 @@ fn replay(
             Event::Reset => endpoint.record_reset(now),
             Event::Response(millis) => endpoint.record_response(now, Some(Duration::from_millis(*millis))),
             Event::CheckSuccess => endpoint.record_check_success(now),
-            Event::Claim => drop(endpoint.claim(now)),
+            Event::Claim => {
+                endpoint.claim(now);
+            }
             Event::Open => open.push(endpoint.begin()),
         }
     }
