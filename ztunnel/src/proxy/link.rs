@@ -109,8 +109,8 @@ pub(super) enum Far {
     Plain(TcpStream),
 }
 
-/// Moves bytes until both ends are done, one breaks, a commit refuses the connection, or the time to drain is over. Whoever still listens to an end that
-/// broke is told so.
+/// Moves bytes until both ends are done, one breaks, a commit refuses the connection, or the time to drain is over. Whoever
+/// still listens to an end that broke is told so.
 pub(super) async fn carry(near: TcpStream, far: Far, drain: &drain::Watch, account: &mut Account) {
     let near = Plain(near);
     match far {
