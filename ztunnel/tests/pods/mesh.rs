@@ -10,6 +10,7 @@ use fairway_identity::{Identities, TlsIdentity};
 use fairway_netns::Namespace;
 use fairway_runtime::drain::{self, Deadlines, Phase, Trigger};
 use fairway_runtime::metrics::Metrics;
+use fairway_telemetry::testing::Exposition;
 use fairway_testbed::{Network, Pod, Sandbox};
 use fairway_ztunnel::handoff::{Handoff, HandoffGuard, Ownership};
 use fairway_ztunnel::registration::{self, Handler, Server};
@@ -106,9 +107,13 @@ impl Cluster {
 
     /// How many connections of a kind a node's tunnel has seen go past mTLS, at the pods' namespace.
     pub(crate) fn plaintext(&self, node: usize, kind: &str) -> u64 {
-        let text = self.nodes[node].metrics.encode();
-        let name = format!("fairway_plaintext_connections_total{{namespace=\"shop\",kind=\"{kind}\"}} ");
-        text.lines().find_map(|it| it.strip_prefix(&name)?.parse().ok()).unwrap_or_default()
+        let labels = [("namespace", "shop"), ("kind", kind)];
+        self.scrape(node).sum("fairway_plaintext_connections_total", &labels) as u64
+    }
+
+    /// What a node's tunnel shows Prometheus.
+    pub(crate) fn scrape(&self, node: usize) -> Exposition {
+        Exposition::parse(&self.nodes[node].metrics.encode())
     }
 
     /// Registers a pod with the tunnel of a node, as a CNI plugin does.

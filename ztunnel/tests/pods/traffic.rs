@@ -53,6 +53,52 @@ fn captured_pods_speak_plain_to_each_other_and_nothing_plain_is_on_the_wire() {
 }
 
 #[test]
+fn a_scrape_says_who_talks_to_whom_until_the_pod_is_gone() {
+    Sandbox::run_async_test(
+        "traffic::a_scrape_says_who_talks_to_whom_until_the_pod_is_gone",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let (client, _server) = two_pods(&mut cluster, STRICT, &[]).await;
+            talk(client.connect(vip()).await, SECRET).await.unwrap();
+            let count = |cluster: &Cluster, node, labels: &[(&str, &str)]| {
+                cluster.scrape(node).sum("fairway_connections_total", labels)
+            };
+            let becomes = async |cluster: &Cluster, node, labels: &[(&str, &str)], wanted: f64| {
+                let until = Instant::now() + Duration::from_secs(40);
+                while count(cluster, node, labels) != wanted {
+                    assert!(Instant::now() < until, "{labels:?}: {:?}", cluster.scrape(node).all());
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let (from, to) = (id("client").to_string(), id("server").to_string());
+            let between = [
+                ("client_identity", from.as_str()),
+                ("server_identity", to.as_str()),
+                ("outcome", "completed"),
+            ];
+            let [client_is, server_is, well] = between;
+            let of_service = [("backend", "shop/server"), ("backend_port", "80")];
+            let [backend, port] = of_service;
+            becomes(
+                &cluster,
+                0,
+                &[("direction", "outbound"), client_is, server_is, well, backend, port],
+                1.0,
+            )
+            .await;
+            becomes(&cluster, 1, &[("direction", "inbound"), client_is, server_is, well], 1.0).await;
+            assert_eq!(count(&cluster, 0, &[]), 1.0, "nothing else was counted");
+            assert_eq!(
+                cluster.scrape(0).sum("fairway_connection_received_bytes_total", &[]),
+                SECRET.len() as f64
+            );
+            cluster.remove(0, "client").await;
+            becomes(&cluster, 0, &[], 0.0).await;
+        },
+    );
+}
+
+#[test]
 fn a_service_of_two_families_leads_to_the_family_that_was_dialled() {
     Sandbox::run_async_test(
         "traffic::a_service_of_two_families_leads_to_the_family_that_was_dialled",
