@@ -78,6 +78,7 @@ harness: ## Format, vet and tests of conformance/ (those of machines need root)
 	$(GO) test -trimpath ./...
 
 $(CLUSTER):
+	@test -e $@ || echo "compiling fwcluster into $(TOOLS) (the first time some minutes)"
 	@$(GO) build -trimpath -o $@ ./cmd/fwcluster
 
 $(DENY):
