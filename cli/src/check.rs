@@ -51,7 +51,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let has_errors = match directory {
         Some(directory) => of_directory(&directory, trust_domain, output)?,
         None => {
-            let report = cluster::look(kubeconfig, context).await?;
+            let report = cluster::check_cluster(kubeconfig, context).await?;
             print(&report, output)?;
             report.has_errors()
         }

@@ -7,6 +7,7 @@ pub mod ca;
 mod capture;
 pub mod check;
 pub mod compile;
+pub mod diagnostic;
 pub mod events;
 pub mod leader;
 pub mod metrics;

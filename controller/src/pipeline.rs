@@ -4,13 +4,12 @@ mod cluster;
 
 pub use cluster::ClusterPipeline;
 
-use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings, Severity};
+use crate::compile::{AddressPool, Capture, Compiler, Proxy, Settings};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::Compiling;
 use crate::resources::ObjectRef;
 use crate::serve::{Hub, ProxyState};
-use crate::source::{
-    Completion, Directory, DirectoryOptions, LastGood, SourceProblem, Standalone, WatchError, read_once,
-};
+use crate::source::{Completion, Directory, DirectoryOptions, LastGood, Standalone, WatchError, read_once};
 use crate::status::ObjectStatus;
 use crate::status::delivery::{self, Programming, Refusals};
 use fairway_config::model::Generation;
@@ -50,9 +49,9 @@ pub struct Standing {
     /// The proxies that are wanted.
     pub proxies: Vec<Proxy>,
     /// What is wrong with files.
-    pub file_problems: Vec<SourceProblem>,
+    pub file_problems: Vec<Diagnostic>,
     /// What is wrong with objects.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Diagnostic>,
     /// The status of every object that has one.
     pub statuses: BTreeMap<ObjectRef, ObjectStatus>,
 }
@@ -165,7 +164,7 @@ impl Pipeline {
     }
 }
 
-fn report<'a>(problems: impl Iterator<Item = &'a Problem>) {
+fn report<'a>(problems: impl Iterator<Item = &'a Diagnostic>) {
     for problem in problems {
         match problem.severity {
             Severity::Error => error!("{problem}"),

@@ -1,8 +1,9 @@
 //! The report of a check, for people and for machines.
 
-use crate::compile::{Compiler, Problem, Severity};
+use crate::compile::Compiler;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::resources::Kind;
-use crate::source::{Scan, SourceProblem};
+use crate::source::Scan;
 use crate::status::Truth;
 use serde::Serialize;
 use std::fmt;
@@ -15,8 +16,8 @@ pub struct Report {
     pub directory: PathBuf,
     /// Every object that has conditions.
     pub objects: Vec<CheckedObject>,
-    /// What is wrong, the worst first.
-    pub findings: Vec<Finding>,
+    /// What is wrong, errors first. Files are relative to the directory.
+    pub diagnostics: Vec<Diagnostic>,
     /// How much there is.
     pub counts: Counts,
 }
@@ -54,25 +55,6 @@ pub struct ShownCondition {
     pub bad: bool,
 }
 
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The file.
-    pub file: Option<PathBuf>,
-    /// The line in it; 0 when it is not known.
-    pub line: usize,
-    /// The object.
-    pub object: String,
-    /// The field.
-    pub field: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub remedy: String,
-}
-
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Counts {
@@ -87,12 +69,7 @@ pub struct Counts {
 // === impl Report ===
 
 impl Report {
-    pub(super) fn new(
-        directory: &Path,
-        compiler: &Compiler,
-        scan: &Scan,
-        source: Vec<SourceProblem>,
-    ) -> Self {
+    pub(super) fn new(directory: &Path, compiler: &Compiler, scan: &Scan, source: Vec<Diagnostic>) -> Self {
         let mut statuses: Vec<_> = compiler.statuses().collect();
         statuses.sort_by_key(|(object, _)| *object);
         let objects: Vec<CheckedObject> = statuses
@@ -117,17 +94,20 @@ impl Report {
                 }
             })
             .collect();
-        let mut findings: Vec<Finding> = source.into_iter().map(|it| of_source(directory, it)).collect();
-        findings.extend(compiler.problems().map(|it| of_compile(directory, it, scan)));
-        findings.sort();
-        findings.dedup();
-        let count = |severity| findings.iter().filter(|it| it.severity == severity).count();
+        let mut diagnostics: Vec<Diagnostic> =
+            source.into_iter().chain(compiler.problems().map(|it| locate(it, scan))).collect();
+        for location in diagnostics.iter_mut().filter_map(|it| it.location.as_mut()) {
+            location.file = relative(directory, &location.file);
+        }
+        diagnostics.sort();
+        diagnostics.dedup();
+        let count = |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
         let counts = Counts {
             objects: compiler.objects().len(),
             errors: count(Severity::Error),
             warnings: count(Severity::Warning),
         };
-        Self { directory: directory.to_owned(), objects, findings, counts }
+        Self { directory: directory.to_owned(), objects, diagnostics, counts }
     }
 
     /// Whether something the user asked for would not be done.
@@ -140,28 +120,13 @@ fn relative(directory: &Path, file: &Path) -> PathBuf {
     file.strip_prefix(directory).unwrap_or(file).to_owned()
 }
 
-fn of_source(directory: &Path, it: SourceProblem) -> Finding {
-    Finding {
-        severity: it.severity,
-        file: Some(relative(directory, &it.file)),
-        line: it.line,
-        object: it.object,
-        field: it.field,
-        message: it.message,
-        remedy: it.remedy,
-    }
-}
-
-fn of_compile(directory: &Path, it: &Problem, scan: &Scan) -> Finding {
-    let origin = scan.origin(&it.object);
-    Finding {
-        severity: it.severity,
-        file: origin.map(|(file, _)| relative(directory, file)),
-        line: origin.map_or(0, |(_, line)| line),
-        object: it.object.to_string(),
-        field: it.field.clone(),
-        message: it.message.clone(),
-        remedy: it.remedy.clone(),
+/// The same with the place of its object.
+fn locate(diagnostic: &Diagnostic, scan: &Scan) -> Diagnostic {
+    let object = diagnostic.object.as_ref().and_then(|subject| subject.object());
+    let origin = object.as_ref().and_then(|object| scan.origin(object));
+    match origin {
+        Some((file, line)) => diagnostic.clone().at(file, line),
+        None => diagnostic.clone(),
     }
 }
 
@@ -181,34 +146,24 @@ impl fmt::Display for Report {
             }
             writeln!(f)?;
         }
-        for it in &self.findings {
-            writeln!(f, "{it}")?;
+        for diagnostic in &self.diagnostics {
+            show(f, diagnostic)?;
         }
         let Counts { objects, errors, warnings } = self.counts;
         writeln!(f, "{objects} objects, {errors} errors, {warnings} warnings")
     }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        };
-        write!(f, "{word}: ")?;
-        let place = match (&self.file, self.line) {
-            (Some(file), 0) => file.display().to_string(),
-            (Some(file), line) => format!("{}:{line}", file.display()),
-            (None, _) => String::new(),
-        };
-        let parts = [place.as_str(), &self.object, &self.field];
-        let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        writeln!(f, "{}", said.join(" "))?;
-        write!(f, "  {}", self.message)?;
-        if !self.remedy.is_empty() {
-            write!(f, "\n  remedy: {}", self.remedy)?;
-        }
-        Ok(())
+/// A diagnostic for people: severity and place, then what is wrong, then what to do.
+fn show(f: &mut fmt::Formatter<'_>, diagnostic: &Diagnostic) -> fmt::Result {
+    let location = diagnostic.location.as_ref().map(ToString::to_string);
+    let object = diagnostic.object.as_ref().map(ToString::to_string);
+    let field = Some(diagnostic.field.clone()).filter(|field| !field.is_empty());
+    let place: Vec<String> = [location, object, field].into_iter().flatten().collect();
+    writeln!(f, "{}: {}", diagnostic.severity, place.join(" "))?;
+    writeln!(f, "  {}", diagnostic.message)?;
+    if !diagnostic.remedy.is_empty() {
+        writeln!(f, "  remedy: {}", diagnostic.remedy)?;
     }
+    Ok(())
 }

@@ -2,7 +2,8 @@
 
 use super::report;
 use crate::admission::Roster;
-use crate::compile::{Compiler, Output, Problem, Settings, Wanted};
+use crate::compile::{Compiler, Output, Settings, Wanted};
+use crate::diagnostic::Diagnostic;
 use crate::metrics::Compiling;
 use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::serve::Hub;
@@ -27,8 +28,8 @@ pub struct ClusterPipeline {
     roster: Arc<Roster>,
     shown: Compiling,
     wanted: watch::Sender<Option<Arc<Wanted>>>,
-    problems: watch::Sender<Arc<[Problem]>>,
-    unreadable: watch::Sender<Arc<BTreeSet<Problem>>>,
+    problems: watch::Sender<Arc<[Diagnostic]>>,
+    unreadable: watch::Sender<Arc<BTreeSet<Diagnostic>>>,
 }
 
 // === impl ClusterPipeline ===
@@ -67,12 +68,12 @@ impl ClusterPipeline {
     }
 
     /// What is wrong, now and later.
-    pub fn problems(&self) -> watch::Receiver<Arc<[Problem]>> {
+    pub fn problems(&self) -> watch::Receiver<Arc<[Diagnostic]>> {
         self.problems.subscribe()
     }
 
     /// The objects that cannot be understood, now and later.
-    pub fn unreadable(&self) -> watch::Receiver<Arc<BTreeSet<Problem>>> {
+    pub fn unreadable(&self) -> watch::Receiver<Arc<BTreeSet<Diagnostic>>> {
         self.unreadable.subscribe()
     }
 
@@ -113,7 +114,7 @@ impl ClusterPipeline {
 
     /// Says what cannot be understood, once.
     fn report_unreadable(&self) {
-        let now: BTreeSet<Problem> = self.cluster.problems().cloned().collect();
+        let now: BTreeSet<Diagnostic> = self.cluster.problems().cloned().collect();
         for it in now.difference(&self.unreadable.borrow()) {
             warn!("{it}; its last good version stays in force");
         }

@@ -3,8 +3,8 @@
 mod walk;
 
 use super::Source;
-use super::problem::SourceProblem;
 use super::scan::Scan;
+use crate::diagnostic::Diagnostic;
 use crate::resources::Edit;
 use notify::{RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use walk::Walk;
+#[cfg(test)]
+pub(super) use walk::unlisted;
 
 /// How a directory is watched.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,7 @@ pub struct Batch {
     /// The changes.
     pub edits: Vec<Edit>,
     /// Everything that is wrong with the files as they are now.
-    pub problems: Vec<SourceProblem>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// A directory of YAML and JSON, watched.
@@ -56,7 +58,7 @@ pub struct Directory {
     changed: mpsc::Receiver<()>,
     /// Reports changes for as long as it lives; none where the system cannot, then only the rescan finds them.
     _watcher: Option<notify::RecommendedWatcher>,
-    reported: Option<Vec<SourceProblem>>,
+    reported: Option<Vec<Diagnostic>>,
 }
 
 #[derive(Debug, Default)]

@@ -35,22 +35,28 @@ pub enum Truth {
 
 impl Condition {
     /// A condition that holds.
+    #[cfg_attr(test, track_caller)]
     pub fn holds(
         kind: &'static str,
         reason: &'static str,
         message: impl Into<Cow<'static, str>>,
         observed_generation: i64,
     ) -> Self {
+        #[cfg(test)]
+        recorder::record();
         Self { kind, status: Truth::True, reason, message: message.into(), observed_generation }
     }
 
     /// A condition that does not hold.
+    #[cfg_attr(test, track_caller)]
     pub fn fails(
         kind: &'static str,
         reason: &'static str,
         message: impl Into<Cow<'static, str>>,
         observed_generation: i64,
     ) -> Self {
+        #[cfg(test)]
+        recorder::record();
         Self { kind, status: Truth::False, reason, message: message.into(), observed_generation }
     }
 
@@ -72,5 +78,38 @@ impl fmt::Display for Truth {
             Self::False => "False",
             Self::Unknown => "Unknown",
         })
+    }
+}
+
+/// Where in the source conditions are made, for the test that sees every message.
+#[cfg(test)]
+pub(crate) mod recorder {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::panic::Location;
+
+    /// Files and lines.
+    type Places = BTreeSet<(String, u32)>;
+
+    thread_local! {
+        static PLACES: RefCell<Option<Places>> = const { RefCell::new(None) };
+    }
+
+    /// Records on this thread from now on.
+    pub(crate) fn start() {
+        PLACES.set(Some(Places::new()));
+    }
+
+    /// The places since [`start`].
+    pub(crate) fn stop() -> Places {
+        PLACES.take().unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(super) fn record() {
+        let place = Location::caller();
+        PLACES.with_borrow_mut(|places| {
+            places.iter_mut().for_each(|places| drop(places.insert((place.file().to_owned(), place.line()))));
+        });
     }
 }

@@ -4,7 +4,7 @@
 //! that leads writes the difference ([`Writer`]): [`merge`] keeps what others wrote and the times of transitions,
 //! [`delivery`] holds `Programmed` back until the proxies have acknowledged, `Pace` keeps the writes few.
 
-mod condition;
+pub(crate) mod condition;
 pub mod delivery;
 mod ledger;
 mod merge;

@@ -1,7 +1,7 @@
 //! Looks at a cluster. Reads, and asks about rights; changes nothing.
 
-use super::picture::{Definition, Picture, Seen, installation};
 use super::right::{Answered, Right, wanted};
+use super::snapshot::{Definition, Seen, Snapshot, installation};
 use crate::apiserver::describe;
 use crate::leader;
 use crate::source::cluster::Inventory;
@@ -58,7 +58,7 @@ pub enum NoCluster {
 }
 
 /// Looks at it; `step` is told what is looked at.
-pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<Picture, NoCluster> {
+pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<Snapshot, NoCluster> {
     let config = configuration(access).await.map_err(NoCluster::Unknown)?;
     let address = config.cluster_url.to_string();
     let unreachable =
@@ -86,7 +86,7 @@ pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<
     // Where it cannot be seen whether it is installed, it is not known whose rights matter.
     let wanted = if deployments.is_ok() { wanted(installed.as_ref()) } else { Vec::new() };
     let rights = join_all(wanted.into_iter().map(|right| ask(&client, right))).await;
-    Ok(Picture {
+    Ok(Snapshot {
         now: Timestamp::now(),
         address,
         version,

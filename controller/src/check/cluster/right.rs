@@ -1,6 +1,6 @@
 //! Which rights are asked for, of whom, and what for.
 
-use super::picture::{Installation, Seen};
+use super::snapshot::{Installation, Seen};
 
 /// Something that somebody must be allowed to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

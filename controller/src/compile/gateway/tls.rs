@@ -1,11 +1,12 @@
 //! The certificates of listeners, and the one a Gateway shows to backends.
 
 use super::listener::Asked;
-use super::reference::{self, Reference};
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
+use crate::compile::reference::{Reference, resolve_certificate};
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::rule::certificate_missing;
 use crate::resources::{Gateway, ObjectRef};
-use crate::status::reason;
 use fairway_config::model::ObjectName;
 
 /// What became of a listener's certificate references.
@@ -13,8 +14,8 @@ use fairway_config::model::ObjectName;
 pub(super) struct Certificates {
     /// Those that can be used.
     pub usable: Vec<ObjectName>,
-    /// What is wrong with the others: the API's word and what to do.
-    pub defects: Vec<(&'static str, String)>,
+    /// What is wrong with the others.
+    pub errors: Vec<Diagnostic>,
 }
 
 /// Resolves a listener's certificate references.
@@ -30,20 +31,14 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
             namespace: it.namespace.as_deref(),
             name: &it.name,
         };
-        let it = reference::certificate(reader, object, written, reason::INVALID_CERTIFICATE_REF);
-        found.usable.extend(it.usable);
-        if let Some(it) = it.defect {
-            let field = format!("{field}[{index}]");
-            found.defects.push((it.reason, format!("{field}: {}; {}", it.message, it.remedy)));
-            made.error(object, field, it.message, it.remedy);
-        }
+        let certificate = resolve_certificate(reader, object, written);
+        found.usable.extend(certificate.usable);
+        found.errors.extend(certificate.error.map(|error| error.under(&format!("{field}[{index}]"))));
     }
-    if found.usable.is_empty() && found.defects.is_empty() {
-        let (message, remedy) =
-            ("a listener that ends TLS needs a certificate", "name a Secret of type kubernetes.io/tls");
-        made.error(object, &*field, message, remedy);
-        found.defects.push((reason::INVALID_CERTIFICATE_REF, format!("{field}: {message}; {remedy}")));
+    if found.usable.is_empty() && found.errors.is_empty() {
+        found.errors.push(certificate_missing(field));
     }
+    found.errors.iter().for_each(|error| made.report(object, error.clone()));
     found
 }
 
@@ -52,8 +47,8 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
 pub(super) struct BackendCertificate {
     /// Its Secret.
     pub usable: Option<ObjectName>,
-    /// What is wrong with the reference: the API's word and what to do.
-    pub defect: Option<(&'static str, String)>,
+    /// What is wrong with the reference.
+    pub error: Option<Box<Diagnostic>>,
 }
 
 /// Resolves `spec.tls.backend`.
@@ -73,12 +68,11 @@ pub(super) fn for_backends(
         namespace: it.namespace.as_deref(),
         name: &it.name,
     };
-    let found = reference::certificate(reader, object, written, reason::INVALID_CLIENT_CERTIFICATE_REF);
-    let defect = found.defect.map(|it| {
-        let field = "spec.tls.backend.clientCertificateRef";
-        let text = format!("{field}: {}; {}", it.message, it.remedy);
-        made.error(object, field, it.message, it.remedy);
-        (it.reason, text)
+    let found = resolve_certificate(reader, object, written);
+    let error = found.error.map(|error| {
+        let error = error.under("spec.tls.backend.clientCertificateRef");
+        made.report(object, error.clone());
+        Box::new(error)
     });
-    BackendCertificate { usable: found.usable, defect }
+    BackendCertificate { usable: found.usable, error }
 }

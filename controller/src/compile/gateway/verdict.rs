@@ -1,14 +1,15 @@
 //! What the status says of one listener.
 
-use super::listener::{Asked, Refusal};
+use super::listener::Asked;
 use crate::compile::ignored::Ignored;
+use crate::diagnostic::Diagnostic;
 use crate::status::{Condition, reason};
 
 /// The conditions of a listener.
 pub(super) fn conditions(
     asked: &Asked<'_>,
-    refusal: Option<&Refusal>,
-    unresolved: &[(&'static str, String)],
+    refusal: Option<&Diagnostic>,
+    unresolved: &[Diagnostic],
     programmed: bool,
     ignored: &Ignored,
 ) -> Vec<Condition> {
@@ -20,7 +21,7 @@ pub(super) fn conditions(
     ];
     if let Some(others) = asked.overlaps {
         let message = format!(
-            "a client that reuses connections may take this listener for {others}: their hostnames cover common names"
+            "the hostnames overlap with those of listener {others}: a client that reuses a connection may send requests for the other listener to this one"
         );
         let (kind, reason) = (reason::OVERLAPPING_TLS_CONFIG, reason::OVERLAPPING_HOSTNAMES);
         conditions.push(Condition::holds(kind, reason, message, asked.owner.generation));
@@ -29,25 +30,25 @@ pub(super) fn conditions(
     conditions
 }
 
-fn accepted(asked: &Asked<'_>, refusal: Option<&Refusal>, ignored: &Ignored) -> Condition {
+fn accepted(asked: &Asked<'_>, refusal: Option<&Diagnostic>, ignored: &Ignored) -> Condition {
     let generation = asked.owner.generation;
     match refusal {
         None => {
-            let message = ignored.qualify("the listener is in order");
+            let message = ignored.qualify("the listener is accepted");
             Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
         }
         // The API has no word of its own here for a conflict.
-        Some(it) => Condition::fails(reason::ACCEPTED, it.reason, it.text(), generation),
+        Some(it) => Condition::fails(reason::ACCEPTED, it.reason.condition(), it.text(), generation),
     }
 }
 
-fn resolved(asked: &Asked<'_>, unresolved: &[(&'static str, String)]) -> Condition {
+fn resolved(asked: &Asked<'_>, unresolved: &[Diagnostic]) -> Condition {
     let (kind, generation) = (reason::RESOLVED_REFS, asked.owner.generation);
     match unresolved.first() {
-        None => Condition::holds(kind, kind, "all references lead somewhere", generation),
-        Some((reason, _)) => {
-            let all: Vec<&str> = unresolved.iter().map(|(_, text)| text.as_str()).collect();
-            Condition::fails(kind, reason, all.join(". "), generation)
+        None => Condition::holds(kind, kind, "all references are resolved", generation),
+        Some(first) => {
+            let all: Vec<String> = unresolved.iter().map(text_with_object).collect();
+            Condition::fails(kind, first.reason.condition(), all.join(". "), generation)
         }
     }
 }
@@ -55,15 +56,20 @@ fn resolved(asked: &Asked<'_>, unresolved: &[(&'static str, String)]) -> Conditi
 fn conflicted(asked: &Asked<'_>) -> Condition {
     let (kind, generation) = (reason::CONFLICTED, asked.owner.generation);
     match asked.conflict {
-        None => Condition::fails(kind, reason::NO_CONFLICTS, "no other listener is in the way", generation),
-        Some(it) => Condition::holds(kind, it.reason, format!("{}; {}", it.message, it.remedy), generation),
+        None => Condition::fails(
+            kind,
+            reason::NO_CONFLICTS,
+            "no other listener uses the same port and hostname",
+            generation,
+        ),
+        Some(it) => Condition::holds(kind, it.reason.condition(), it.text(), generation),
     }
 }
 
 fn served(
     asked: &Asked<'_>,
-    refusal: Option<&Refusal>,
-    unresolved: &[(&'static str, String)],
+    refusal: Option<&Diagnostic>,
+    unresolved: &[Diagnostic],
     programmed: bool,
 ) -> Condition {
     let (kind, generation) = (reason::PROGRAMMED, asked.owner.generation);
@@ -74,17 +80,17 @@ fn served(
     let why = match (refusal, unserved, unresolved.first()) {
         (Some(it), ..) => it.text(),
         (None, Some(why), _) => why.to_owned(),
-        (None, None, Some((_, text))) => text.clone(),
+        (None, None, Some(error)) => text_with_object(error),
         (None, None, None) => "it cannot be served".to_owned(),
     };
-    let reason = asked.conflict.map_or(reason::INVALID, |it| it.reason);
+    let reason = asked.conflict.map_or(reason::INVALID, |it| it.reason.condition());
     Condition::fails(kind, reason, why, generation)
 }
 
-// === impl Refusal ===
-
-impl Refusal {
-    fn text(&self) -> String {
-        format!("{}: {}; {}", self.field, self.message, self.remedy)
+/// The text of an error, after the object where that is another than the listener's.
+pub(super) fn text_with_object(error: &Diagnostic) -> String {
+    match &error.object {
+        Some(object) => format!("{object} {}", error.text()),
+        None => error.text(),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Base, Office};
 use crate::apiserver::describe;
-use crate::compile::{Problem, Wanted};
+use crate::compile::Wanted;
+use crate::diagnostic::Diagnostic;
 use crate::events::{Happening, Recorder};
 use crate::leader;
 use crate::serve::Hub;
@@ -29,7 +30,7 @@ impl Reign {
         base: &Base,
         office: Office,
         wanted: watch::Receiver<Option<Arc<Wanted>>>,
-        unreadable: watch::Receiver<Arc<BTreeSet<Problem>>>,
+        unreadable: watch::Receiver<Arc<BTreeSet<Diagnostic>>>,
     ) -> Self {
         let Base { client, place, hub, ledger, settings, .. } = base;
         let mut tasks = JoinSet::new();
@@ -88,19 +89,22 @@ impl Reign {
 
 /// Tells objects that they cannot be understood: their status still speaks of their last good version.
 async fn tell_unreadable(
-    mut unreadable: watch::Receiver<Arc<BTreeSet<Problem>>>,
+    mut unreadable: watch::Receiver<Arc<BTreeSet<Diagnostic>>>,
     events: Recorder,
     ledger: Arc<Ledger>,
 ) -> anyhow::Result<()> {
-    let mut told = Arc::<BTreeSet<Problem>>::default();
+    let mut told = Arc::<BTreeSet<Diagnostic>>::default();
     loop {
         let now = unreadable.borrow_and_update().clone();
-        for it in now.difference(&told) {
+        for diagnostic in now.difference(&told) {
+            let Some(object) = diagnostic.object.as_ref().and_then(|subject| subject.object()) else {
+                continue;
+            };
             // Kinds without a status have no record; the log has it.
-            let Some(record) = ledger.line(&it.object).record else { continue };
-            let note = format!("{}: {} ({}); its last good version stays", it.field, it.message, it.remedy);
-            let happening = Happening { good: false, reason: "NotUnderstood".to_owned(), note };
-            events.tell(&it.object, &record, vec![happening]);
+            let Some(record) = ledger.line(&object).record else { continue };
+            let note = format!("{}; the last valid version of the object stays in force", diagnostic.text());
+            let happening = Happening { good: false, reason: diagnostic.reason.to_string(), note };
+            events.tell(&object, &record, vec![happening]);
         }
         told = now;
         if unreadable.changed().await.is_err() {

@@ -4,7 +4,7 @@
 //! what is gone, so that a lost connection costs neither a gap nor a burst.
 
 use super::sighting::Sighting;
-use crate::compile::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::status::Record;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -58,7 +58,7 @@ pub struct Changes {
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     kinds: BTreeMap<Kind, Shelf>,
-    problems: BTreeMap<ObjectRef, Problem>,
+    problems: BTreeMap<ObjectRef, Diagnostic>,
     /// The kinds the first batch waits for; none before it is known which there are.
     awaited: Option<BTreeSet<Kind>>,
 }
@@ -124,7 +124,7 @@ impl Holdings {
     }
 
     /// Objects that cannot be understood; their last good version stays in force.
-    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
         self.problems.values()
     }
 

@@ -4,7 +4,7 @@ use super::list::page;
 use super::offer::{self, Endpoint};
 use super::sighting::sight;
 use crate::apiserver::describe;
-use crate::compile::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::status::Record;
 use futures_util::future::join_all;
@@ -30,7 +30,7 @@ pub(crate) struct Understood {
     /// The objects, for compiling.
     pub(crate) edits: Vec<Edit>,
     /// Those that are malformed.
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Diagnostic>,
     /// What they say of their status.
     pub(crate) records: HashMap<ObjectRef, Arc<Record>, ahash::RandomState>,
 }

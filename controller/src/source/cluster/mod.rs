@@ -21,7 +21,7 @@ pub(crate) use inventory::{Inventory, Understood};
 pub use offer::Endpoint;
 
 use super::Source;
-use crate::compile::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Kind};
 use holdings::{Holdings, News};
 use kube::Client;
@@ -75,7 +75,7 @@ impl Cluster {
     }
 
     /// Objects that cannot be understood; their last good version stays in force.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
         self.holdings.problems()
     }
 

@@ -1,7 +1,8 @@
 //! One object as the API server showed it, taken apart.
 
 use super::offer::Endpoint;
-use crate::compile::{CONTROLLER_NAME, Problem, Severity};
+use crate::compile::CONTROLLER_NAME;
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Kind, Object, ObjectRef};
 use crate::source::schema;
 use crate::status::{Record, reason};
@@ -16,7 +17,7 @@ pub(super) struct Sighting {
     /// Its resourceVersion: equal versions are equal objects.
     pub(super) version: Arc<str>,
     /// What it says, or why that cannot be understood.
-    pub(super) content: Result<Object, Problem>,
+    pub(super) content: Result<Object, Diagnostic>,
     /// What the status writer and Events need of it; none for kinds that they have nothing to do with.
     pub(super) record: Option<Arc<Record>>,
 }
@@ -109,17 +110,11 @@ fn is_recorded(kind: Kind) -> bool {
 
 /// The server has checked it against the CRD that is installed, which may be newer than what we know: a matcher that is
 /// not known must refuse the route and not widen it, so it is checked against ours as well.
-fn parse(object: &ObjectRef, mut manifest: Value) -> Result<Object, Problem> {
-    let violations = schema::check(object.kind, &mut manifest);
-    if let Some(first) = violations.into_iter().next() {
-        return Err(problem(object, first.field, first.message, first.remedy));
+fn parse(object: &ObjectRef, mut manifest: Value) -> Result<Object, Diagnostic> {
+    if let Some(first) = schema::check(object.kind, &mut manifest).into_iter().next() {
+        return Err(first.about(object));
     }
-    let parsed = Object::parse(object.kind, manifest);
-    parsed.map_err(|error| problem(object, error.field, error.reason, "correct it".to_owned()))
-}
-
-fn problem(object: &ObjectRef, field: String, message: String, remedy: String) -> Problem {
-    Problem { severity: Severity::Error, object: object.clone(), field, message, remedy }
+    Object::parse(object.kind, manifest).map_err(|error| Diagnostic::from(error).about(object))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Which files changed since the last look.
 
-use crate::compile::Severity;
-use crate::source::problem::SourceProblem;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::source::scan::FileChange;
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -63,17 +62,8 @@ impl Walk {
     }
 
     /// What is wrong with the directories themselves.
-    pub(super) fn problems(&self, root: &Path) -> Vec<SourceProblem> {
-        let problem = |(path, why): (&PathBuf, &String)| SourceProblem {
-            severity: Severity::Error,
-            file: path.clone(),
-            line: 0,
-            object: String::new(),
-            field: String::new(),
-            message: format!("cannot be listed: {why}; what stood in it before stays in force"),
-            remedy: if path == root { "put the directory back" } else { "make it readable" }.to_owned(),
-        };
-        self.unlisted.iter().map(problem).collect()
+    pub(super) fn problems(&self, root: &Path) -> Vec<Diagnostic> {
+        self.unlisted.iter().map(|(path, why)| unlisted(path, why, path == root)).collect()
     }
 
     fn list(&mut self, directory: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Metadata>) {
@@ -98,6 +88,14 @@ impl Walk {
             }
         }
     }
+}
+
+/// A directory that cannot be listed.
+pub(in crate::source) fn unlisted(path: &Path, why: &str, is_root: bool) -> Diagnostic {
+    let message =
+        format!("the directory cannot be listed: {why}; the objects that were in it before stay in force");
+    let remedy = if is_root { "put the directory back" } else { "make it readable" };
+    Diagnostic::error(Reason::DirectoryUnreadable, "", message, remedy).at(path, 0)
 }
 
 fn is_manifest(path: &Path) -> bool {

@@ -1,16 +1,16 @@
 //! What clusters in pictures are made of.
 
-use crate::check::cluster::picture::{self, Definition, Picture};
 use crate::check::cluster::right::{Answered, Right, wanted};
+use crate::check::cluster::snapshot::{self, Definition, Snapshot};
 use crate::resources::Kind;
 use crate::source::cluster::Inventory;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// A cluster before Fairway is installed.
-pub(super) fn bare() -> Picture {
+pub(super) fn bare() -> Snapshot {
     let kinds = Kind::ALL.into_iter().filter(|it| *it != Kind::GatewayParameters);
-    Picture {
+    Snapshot {
         now: "2026-01-01T00:01:00Z".parse().unwrap(),
         address: "https://10.0.0.1:6443/".to_owned(),
         version: "v1.34.1".to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn bare() -> Picture {
 }
 
 /// A cluster with Fairway, and these objects.
-pub(super) fn installed(mut manifests: Vec<Value>) -> Picture {
+pub(super) fn installed(mut manifests: Vec<Value>) -> Snapshot {
     manifests.extend([
         json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": { "name": "fairway" },
@@ -45,8 +45,8 @@ pub(super) fn installed(mut manifests: Vec<Value>) -> Picture {
         } } },
         "status": { "readyReplicas": 1 },
     }))];
-    let rights = answered(picture::installation(&deployments).as_ref(), |_| Ok(true));
-    Picture {
+    let rights = answered(snapshot::installation(&deployments).as_ref(), |_| Ok(true));
+    Snapshot {
         inventory: Inventory::of(Kind::ALL, manifests),
         deployments: Ok(deployments),
         daemon_sets: Ok(vec![of(json!({
@@ -67,8 +67,8 @@ pub(super) fn of<T: DeserializeOwned>(value: Value) -> T {
 }
 
 pub(super) fn answered(
-    installation: Option<&picture::Installation<'_>>,
-    allowed: impl Fn(&str) -> picture::Seen<bool>,
+    installation: Option<&snapshot::Installation<'_>>,
+    allowed: impl Fn(&str) -> snapshot::Seen<bool>,
 ) -> Vec<Answered> {
     let answer = |right: Right| Answered { allowed: allowed(&right.to_string()), right };
     wanted(installation).into_iter().map(answer).collect()

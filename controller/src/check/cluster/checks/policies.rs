@@ -4,9 +4,10 @@
 //! A rule by ports is excused by one that admits the tunnels' port for the same peers. Whether peers that are written in two
 //! ways are the same is not worked out.
 
-use super::super::picture::{Picture, is_part};
-use super::super::report::{Grade, Verdict};
-use super::words::MESH;
+use super::super::results::Results;
+use super::super::snapshot::{Snapshot, is_part};
+use super::labels::MESH;
+use crate::diagnostic::{Diagnostic, Reason, Subject};
 use crate::resources::{Kind, Requirement, Selector};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort};
@@ -21,7 +22,7 @@ const TUNNEL: i32 = 15008;
 const DNS: [i32; 2] = [53, 5353];
 
 const REMEDY: &str =
-    "let the same peers use port 15008, too (docs/mesh.md#networkpolicy), or take the pods out of the mesh";
+    "allow port 15008 for the same peers (docs/mesh.md#networkpolicy), or take the pods out of the mesh";
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,20 +56,23 @@ struct Meshed<'a>(BTreeMap<&'a str, Labels>);
 
 type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
-pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
-    if picture.installation().is_none() || !picture.has_mesh() {
-        return Vec::new();
+pub(super) fn check(snapshot: &Snapshot) -> Results {
+    let mut results = Results::default();
+    if snapshot.installation().is_none() || !snapshot.has_mesh() {
+        return results;
     }
-    let policies = match &picture.network_policies {
+    let policies = match &snapshot.network_policies {
         Ok(policies) => policies,
         Err(why) => {
-            let message = format!("NetworkPolicies cannot be seen, so nothing is said of them: {why}");
-            return vec![Verdict::new(Grade::Note, message, "ask as somebody who may list them")];
+            let message = format!("NetworkPolicies cannot be listed, so they are not checked: {why}");
+            let remedy = "check with an account that may list them";
+            results.report(Diagnostic::note(Reason::NetworkPoliciesUnreadable, "", message, remedy));
+            return results;
         }
     };
-    let namespaces: Vec<Namespace> = picture.inventory.all(Kind::Namespace);
+    let namespaces: Vec<Namespace> = snapshot.inventory.all(Kind::Namespace);
     let meshed = Meshed::of(&namespaces);
-    let pods: Vec<Pod> = picture.inventory.all(Kind::Pod);
+    let pods: Vec<Pod> = snapshot.inventory.all(Kind::Pod);
     let mut shut = BTreeMap::new();
     for pod in pods.iter().filter(|it| !is_over(it)) {
         for way in [Way::In, Way::Out] {
@@ -84,29 +88,37 @@ pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
                 if !is_excused && meshed.may_be_peers(rule) {
                     let metadata = &rule.policy.metadata;
                     let name = (metadata.namespace.as_deref(), metadata.name.as_deref());
-                    shut.entry((name, way)).or_insert_with(|| verdict(metadata, way, port));
+                    shut.entry((name, way)).or_insert_with(|| describe(metadata, way, port));
                 }
             }
         }
     }
-    shut.into_values().collect()
+    results.diagnostics.extend(shut.into_values());
+    results
 }
 
-fn verdict(policy: &ObjectMeta, way: Way, port: &NetworkPolicyPort) -> Verdict {
+fn describe(policy: &ObjectMeta, way: Way, port: &NetworkPolicyPort) -> Diagnostic {
     let port = match &port.port {
         Some(IntOrString::Int(port)) => port.to_string(),
         Some(IntOrString::String(name)) => name.clone(),
         None => "all".to_owned(),
     };
-    let message = match way {
-        Way::In => format!("lets in port {port} and not {TUNNEL}: pods of the mesh cannot reach its pods"),
+    let warning = match way {
+        Way::In => {
+            let message = format!(
+                "it allows ingress to port {port} and not {TUNNEL}, so pods of the mesh cannot reach its pods"
+            );
+            Diagnostic::warning(Reason::NetworkPolicyIngress, "spec.ingress", message, REMEDY)
+        }
         Way::Out => {
-            format!("lets out to port {port} and not {TUNNEL}: its pods cannot reach pods of the mesh")
+            let message = format!(
+                "it allows egress to port {port} and not {TUNNEL}, so its pods cannot reach pods of the mesh"
+            );
+            Diagnostic::warning(Reason::NetworkPolicyEgress, "spec.egress", message, REMEDY)
         }
     };
-    let (namespace, name) = (policy.namespace.as_deref(), policy.name.as_deref());
-    let object = format!("NetworkPolicy {}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
-    Verdict::new(Grade::Warning, message, REMEDY).of(object)
+    let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+    warning.about(Subject::named("NetworkPolicy", text(&policy.namespace), text(&policy.name)))
 }
 
 fn is_over(pod: &Pod) -> bool {

@@ -1,8 +1,9 @@
-//! Whether the tunnel can run on every node, and whether it does.
+//! Whether ztunnel can run on every node, and whether it does.
 
-use super::super::picture::{Picture, is_part};
-use super::super::report::{Grade, Verdict};
+use super::super::results::Results;
+use super::super::snapshot::{Snapshot, is_part};
 use super::version;
+use crate::diagnostic::{Diagnostic, Reason, Subject};
 use crate::resources::Kind;
 use k8s_openapi::api::core::v1::{Node, NodeSystemInfo, Pod};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,29 +17,33 @@ const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 /// Runtimes that call CNI plugins as Kubernetes expects.
 const RUNTIMES: [&str; 2] = ["containerd://", "cri-o://"];
 
-pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
-    if !picture.has_mesh() {
-        return vec![Verdict::ok("no tunnels are asked for, so nodes need nothing (ztunnel.enabled=false)")];
+pub(super) fn check(snapshot: &Snapshot) -> Results {
+    let mut results = Results::default();
+    if !snapshot.has_mesh() {
+        results.pass("ztunnel is not installed (ztunnel.enabled=false), so nothing is asked of nodes");
+        return results;
     }
-    let nodes = match &picture.nodes {
+    let nodes = match &snapshot.nodes {
         Ok(nodes) => nodes,
         Err(why) => {
-            let message = format!("the nodes cannot be seen: {why}");
-            return vec![Verdict::new(Grade::Warning, message, "check as somebody who may list nodes")];
+            let message = format!("the nodes cannot be listed: {why}");
+            let remedy = "check with an account that may list nodes";
+            results.report(Diagnostic::warning(Reason::NodesUnreadable, "", message, remedy));
+            return results;
         }
     };
-    let tunnels = picture.tunnels().is_some().then(|| tunnels(picture));
-    let mut found: Vec<Verdict> = nodes.iter().flat_map(|it| of_node(it, tunnels.as_ref())).collect();
-    if found.iter().all(|it| it.grade > Grade::Warning) {
-        found.push(Verdict::ok(summary(nodes)));
+    let tunnels = snapshot.tunnels().is_some().then(|| tunnels(snapshot));
+    results.diagnostics = nodes.iter().flat_map(|node| check_node(node, tunnels.as_ref())).collect();
+    if results.is_good() {
+        results.pass(summarize(nodes));
     }
-    found
+    results
 }
 
 /// How the tunnel of each node is: none where it is ready, else why not.
-fn tunnels(picture: &Picture) -> BTreeMap<String, Option<String>> {
+fn tunnels(snapshot: &Snapshot) -> BTreeMap<String, Option<String>> {
     let mut of: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for pod in picture.inventory.all::<Pod>(Kind::Pod) {
+    for pod in snapshot.inventory.all::<Pod>(Kind::Pod) {
         let Some(node) = pod.spec.as_ref().and_then(|it| it.node_name.clone()) else { continue };
         if !is_part(pod.metadata.labels.as_ref(), "ztunnel") {
             continue;
@@ -69,52 +74,56 @@ pub(super) fn unready(pod: &Pod) -> Option<String> {
     Some(waiting.or(said).unwrap_or_else(|| status.phase.unwrap_or_else(|| "not ready".to_owned())))
 }
 
-fn of_node(node: &Node, tunnels: Option<&BTreeMap<String, Option<String>>>) -> Vec<Verdict> {
+fn check_node(node: &Node, tunnels: Option<&BTreeMap<String, Option<String>>>) -> Vec<Diagnostic> {
     let name = node.metadata.name.clone().unwrap_or_default();
     let Some(info) = node.status.as_ref().and_then(|it| it.node_info.as_ref()) else { return Vec::new() };
     let mut found = Vec::new();
-    let mut find = |grade, message: String, remedy: &str| {
-        found.push(Verdict::new(grade, message, remedy).of(format!("Node {name}")));
-    };
+    let mut report = |fault: Diagnostic| found.push(fault.about(Subject::named("Node", "", name.as_str())));
     if info.operating_system != "linux" {
-        let message =
-            format!("{} nodes have no tunnel: their pods are not in the mesh", info.operating_system);
-        find(Grade::Note, message, "run what is to be in the mesh on Linux nodes");
+        let message = format!(
+            "ztunnel does not run on {} nodes, so their pods are not in the mesh",
+            info.operating_system
+        );
+        let remedy = "run pods of the mesh on Linux nodes";
+        report(Diagnostic::note(Reason::NodeNotLinux, "", message, remedy));
         return found;
     }
     if version(&info.kernel_version).is_some_and(|it| it < KERNEL) {
         let message = format!(
-            "its kernel {} cannot capture pods: {}.{} or newer is needed",
+            "the kernel {} cannot capture pods: {}.{} or newer is needed",
             info.kernel_version, KERNEL.0, KERNEL.1
         );
-        find(Grade::Error, message, "upgrade the node, or keep the tunnel off it (ztunnel.nodeSelector)");
+        let remedy = "upgrade the node, or exclude it (value ztunnel.nodeSelector of the chart)";
+        report(Diagnostic::error(Reason::KernelTooOld, "", message, remedy));
     }
     if !ARCHITECTURES.contains(&info.architecture.as_str()) {
-        let message = format!("there is no image for {}", info.architecture);
-        find(Grade::Error, message, "build one, or keep the tunnel off it (ztunnel.nodeSelector)");
+        let message = format!("there is no image of Fairway for architecture {}", info.architecture);
+        let remedy = "build one, or exclude the node (value ztunnel.nodeSelector of the chart)";
+        report(Diagnostic::error(Reason::ArchitectureUnsupported, "", message, remedy));
     }
     if !RUNTIMES.iter().any(|it| info.container_runtime_version.starts_with(it)) {
         let message =
-            format!("the runtime {} is not one that Fairway was tested with", info.container_runtime_version);
-        find(
-            Grade::Warning,
-            message,
-            "say where it has its CNI plugins (ztunnel.cni.programs, ztunnel.cni.configurations)",
-        );
+            format!("Fairway is not tested with container runtime {}", info.container_runtime_version);
+        let remedy = "set the directories of its CNI plugins (values ztunnel.cni.programs and ztunnel.cni.configurations)";
+        report(Diagnostic::warning(Reason::RuntimeUntested, "", message, remedy));
     }
     if !is_ready(node) {
         let remedy = "see kubectl describe node; without a CNI configuration nodes are not ready either";
-        find(Grade::Warning, "it is not ready".to_owned(), remedy);
+        report(Diagnostic::warning(Reason::NodeNotReady, "", "the node is not ready", remedy));
     }
     match tunnels.map(|it| it.get(&name)) {
         None | Some(Some(None)) => {}
         Some(Some(Some(why))) => {
-            let message = format!("its tunnel is not ready, so its pods of the mesh reach nobody ({why})");
-            find(Grade::Error, message, "see kubectl -n NAMESPACE logs ds/fairway-ztunnel --all-containers");
+            let message = format!(
+                "ztunnel is not ready on the node, so its pods of the mesh can reach no other pod: {why}"
+            );
+            let remedy = "see kubectl -n NAMESPACE logs ds/fairway-ztunnel --all-containers";
+            report(Diagnostic::error(Reason::ZtunnelNotReady, "", message, remedy));
         }
         Some(None) => {
-            let message = "it has no tunnel, so pods of the mesh do not start on it".to_owned();
-            find(Grade::Error, message, "see ztunnel.tolerations and ztunnel.nodeSelector of the chart");
+            let message = "ztunnel does not run on the node, so pods of the mesh do not start there";
+            let remedy = "see the values ztunnel.tolerations and ztunnel.nodeSelector of the chart";
+            report(Diagnostic::error(Reason::ZtunnelMissing, "", message, remedy));
         }
     }
     found
@@ -125,7 +134,7 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-fn summary(nodes: &[Node]) -> String {
+fn summarize(nodes: &[Node]) -> String {
     let linux: Vec<&NodeSystemInfo> = nodes
         .iter()
         .filter_map(|it| it.status.as_ref()?.node_info.as_ref())

@@ -1,20 +1,22 @@
 //! Probes and lifecycle hooks that have kubelet ask somebody other than the pod itself. Whoever can write such a pod sends
 //! requests from the node, where NetworkPolicies do not apply.
 
-use super::super::picture::Picture;
-use super::super::report::{Grade, Verdict};
+use super::super::results::Results;
+use super::super::snapshot::Snapshot;
+use crate::diagnostic::{Diagnostic, Reason, Subject};
 use crate::resources::{Kind, probe};
 use k8s_openapi::api::core::v1::Pod;
+use std::sync::Arc;
 
-const REMEDY: &str = "take `host` out of its probes and lifecycle hooks; the PodSecurity level baseline refuses it from \
+const REMEDY: &str = "remove `host` from its probes and lifecycle hooks; the Pod Security level baseline refuses it from \
                       Kubernetes 1.34 on (docs/mesh.md#probes)";
 
-pub(super) fn judge(picture: &Picture) -> Vec<Verdict> {
-    let pods: Vec<Pod> = picture.inventory.all(Kind::Pod);
-    pods.iter().filter_map(verdict).collect()
+pub(super) fn check(snapshot: &Snapshot) -> Results {
+    let pods: Vec<Pod> = snapshot.inventory.all(Kind::Pod);
+    Results { diagnostics: pods.iter().filter_map(check_pod).collect(), ..Results::default() }
 }
 
-fn verdict(pod: &Pod) -> Option<Verdict> {
+fn check_pod(pod: &Pod) -> Option<Diagnostic> {
     let hosts = probe::other_hosts(pod.spec.as_ref()?);
     // With its node's network a pod is at loopback, too: so are those of the control plane.
     let is_loopback = |host: &str| {
@@ -27,8 +29,11 @@ fn verdict(pod: &Pod) -> Option<Verdict> {
     if hosts.is_empty() {
         return None;
     }
-    let name = (pod.metadata.namespace.as_deref(), pod.metadata.name.as_deref());
-    let object = format!("Pod {}/{}", name.0.unwrap_or_default(), name.1.unwrap_or_default());
-    let message = format!("has its node's kubelet ask another host than the pod: {}", hosts.join(", "));
-    Some(Verdict::new(Grade::Warning, message, REMEDY).of(object))
+    let message = format!(
+        "a probe or hook makes the kubelet send requests to another host than the pod: {}",
+        hosts.join(", ")
+    );
+    let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+    let object = Subject::named("Pod", text(&pod.metadata.namespace), text(&pod.metadata.name));
+    Some(Diagnostic::warning(Reason::ProbeOfAnotherHost, "spec.containers", message, REMEDY).about(object))
 }

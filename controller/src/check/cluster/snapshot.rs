@@ -13,7 +13,7 @@ pub(super) type Seen<T> = Result<T, String>;
 
 /// What was seen of a cluster, once and for all.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct Snapshot {
     /// When it was taken.
     pub(super) now: Timestamp,
     /// Where its API server is.
@@ -53,9 +53,9 @@ pub(super) struct Installation<'a> {
     pub(super) namespace: &'a str,
 }
 
-// === impl Picture ===
+// === impl Snapshot ===
 
-impl Picture {
+impl Snapshot {
     /// How Fairway is installed; none when it is not.
     pub(super) fn installation(&self) -> Option<Installation<'_>> {
         self.deployments.as_deref().ok().and_then(installation)

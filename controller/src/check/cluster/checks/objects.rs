@@ -1,8 +1,9 @@
 //! Gateways, routes and policies: what compiling makes of them here, and what the cluster says of them.
 
-use super::super::picture::Picture;
-use super::super::report::{Grade, Verdict};
-use crate::compile::{CONTROLLER_NAME, Capture, Compiler, Problem, Settings, Severity};
+use super::super::results::Results;
+use super::super::snapshot::Snapshot;
+use crate::compile::{CONTROLLER_NAME, Capture, Compiler, Settings};
+use crate::diagnostic::{Diagnostic, Reason, Severity, Subject};
 use crate::resources::ObjectRef;
 use crate::source::cluster::Understood;
 use crate::status::reason;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 /// What compiling makes of the cluster's objects; nothing where they could not all be read.
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
     statuses: BTreeMap<ObjectRef, ObjectStatus>,
     records: HashMap<ObjectRef, Arc<Record>, ahash::RandomState>,
 }
@@ -30,12 +31,12 @@ struct Written<'a> {
 }
 
 /// Compiles what was read. Half a cluster is not compiled: what is missing would be taken for an error.
-pub(super) fn compile(picture: &Picture) -> Compiled {
-    if picture.inventory.unread().any(|(kind, _)| !kind.is_optional()) {
+pub(super) fn compile(snapshot: &Snapshot) -> Compiled {
+    if snapshot.inventory.unread().any(|(kind, _)| !kind.is_optional()) {
         return Compiled::default();
     }
-    let Some(settings) = settings(picture) else { return Compiled::default() };
-    let Understood { edits, problems, records } = picture.inventory.understand();
+    let Some(settings) = settings(snapshot) else { return Compiled::default() };
+    let Understood { edits, problems, records } = snapshot.inventory.understand();
     let mut compiler = Compiler::new(settings);
     compiler.apply(edits);
     let problems = problems.into_iter().chain(compiler.problems().cloned()).collect();
@@ -44,30 +45,31 @@ pub(super) fn compile(picture: &Picture) -> Compiled {
 }
 
 /// As the controller there compiles; none where what it is told makes no sense, so that it does not run.
-fn settings(picture: &Picture) -> Option<Settings> {
-    let installation = picture.installation();
+fn settings(snapshot: &Snapshot) -> Option<Settings> {
+    let installation = snapshot.installation();
     let argument = |name: &str| installation.as_ref().and_then(|it| it.argument(name));
     let domain = TrustDomain::new(argument("trust-domain").unwrap_or("cluster.local")).ok()?;
     let settings = Settings::kubernetes(domain);
     Some(Settings {
-        capture: if picture.has_mesh() { Capture::On } else { Capture::Off },
+        capture: if snapshot.has_mesh() { Capture::On } else { Capture::Off },
         rights: crate::program::told_rights(argument),
         mesh_name: argument("mesh-name").map_or(settings.mesh_name.clone(), Into::into),
         ..settings
     })
 }
 
-pub(super) fn judge(picture: &Picture, compiled: &Compiled) -> Vec<Verdict> {
-    let mut found: Vec<Verdict> = compiled.problems.iter().map(of_problem).collect();
-    let installed = picture.installation().is_some();
-    let troubled: BTreeSet<&ObjectRef> = compiled.problems.iter().map(|it| &it.object).collect();
+pub(super) fn check(snapshot: &Snapshot, compiled: &Compiled) -> Results {
+    let mut results = Results { diagnostics: compiled.problems.clone(), ..Results::default() };
+    let installed = snapshot.installation().is_some();
+    let troubled: BTreeSet<ObjectRef> =
+        compiled.problems.iter().filter_map(|it| it.object.as_ref()?.object()).collect();
     for (object, status) in &compiled.statuses {
         let written = compiled.records.get(object).map(|it| it.parsed()).unwrap_or_default();
         let conditions = written_conditions(&written);
         if installed && conditions.is_empty() {
-            let message = "the controller has not judged it (yet)";
+            let message = "the controller has not written its status yet";
             let remedy = "see which controller leads (above), and its log";
-            found.push(Verdict::new(Grade::Warning, message, remedy).of(object));
+            results.report(Diagnostic::warning(Reason::StatusMissing, "", message, remedy).about(object));
         }
         // What compiling explains has been said, with field and remedy.
         let explained: BTreeSet<&str> = match troubled.contains(object) {
@@ -80,37 +82,24 @@ pub(super) fn judge(picture: &Picture, compiled: &Compiled) -> Vec<Verdict> {
         for it in conditions.iter().filter(|it| is_bad(it) && !explained.contains(it.kind)) {
             // What is said of the whole need not be said of each part.
             if it.of.is_empty() || !bad_whole.contains(it.kind) {
-                found.push(of_condition(it).of(object));
+                results.report(describe(it).about(object));
             }
         }
     }
-    if found.iter().all(|it| it.grade > Grade::Warning) && !compiled.statuses.is_empty() {
-        let message = format!("Gateways, routes and policies in order: {}", compiled.statuses.len());
-        found.push(Verdict::ok(message));
+    if results.is_good() && !compiled.statuses.is_empty() {
+        results.pass(format!("Gateways, routes and policies without a fault: {}", compiled.statuses.len()));
     }
-    found
+    results
 }
 
-fn of_problem(it: &Problem) -> Verdict {
-    let grade = match it.severity {
-        Severity::Error => Grade::Error,
-        Severity::Warning => Grade::Warning,
-        Severity::Note => Grade::Note,
-    };
-    let message = match it.field.as_str() {
-        "" => it.message.clone(),
-        field => format!("{field}: {}", it.message),
-    };
-    Verdict::new(grade, message, &*it.remedy).of(&it.object)
-}
-
-fn of_condition(it: &Written<'_>) -> Verdict {
-    let grade = match it.kind {
+/// A condition that only the cluster knows to be bad.
+fn describe(it: &Written<'_>) -> Diagnostic {
+    let severity = match it.kind {
         // It works meanwhile, in another way.
-        reason::BOUND | reason::THROUGH_WAYPOINT | reason::OVERLAPPING_TLS_CONFIG => Grade::Warning,
-        reason::IGNORED_FIELDS => Grade::Warning,
-        _ if [reason::PENDING, reason::NOT_ACKNOWLEDGED].contains(&it.reason) => Grade::Warning,
-        _ => Grade::Error,
+        reason::BOUND | reason::THROUGH_WAYPOINT | reason::OVERLAPPING_TLS_CONFIG => Severity::Warning,
+        reason::IGNORED_FIELDS => Severity::Warning,
+        _ if [reason::PENDING, reason::NOT_ACKNOWLEDGED].contains(&it.reason) => Severity::Warning,
+        _ => Severity::Error,
     };
     let remedy = match it.kind {
         reason::PROGRAMMED => {
@@ -119,12 +108,13 @@ fn of_condition(it: &Written<'_>) -> Verdict {
         reason::ENFORCED | reason::BOUND | reason::THROUGH_WAYPOINT => {
             "see the Gateway of the waypoint and its pods (docs/waypoints.md)"
         }
-        reason::REFUSED => "a proxy is of another version than the controller, or has a fault: see its log",
-        _ => "see kubectl describe of it",
+        reason::REFUSED => "see the log of the proxy: it has another version than the controller, or a fault",
+        _ => "see kubectl describe of the object",
     };
     let of = if it.of.is_empty() { String::new() } else { format!("{}: ", it.of) };
     let Written { kind, status, reason, message, .. } = it;
-    Verdict::new(grade, format!("{of}{kind} is {status} ({reason}): {message}"), remedy)
+    let message = format!("{of}condition {kind} is {status} ({reason}): {message}");
+    Diagnostic::new(severity, Reason::ConditionBad, "status.conditions", message, remedy)
 }
 
 /// The conditions of an object's status that are this controller's to write.
@@ -167,8 +157,9 @@ fn text(value: &Value) -> &str {
 // === impl Compiled ===
 
 impl Compiled {
-    /// Whether a problem of an object is about this label or annotation.
-    pub(super) fn says_of(&self, object: &str, key: &str) -> bool {
-        self.problems.iter().any(|it| it.field.contains(key) && it.object.to_string() == object)
+    /// Whether something is reported of this label or annotation of an object.
+    pub(super) fn reports_key(&self, object: &Subject, key: &str) -> bool {
+        let is_about = |it: &Diagnostic| it.object.as_deref() == Some(object);
+        self.problems.iter().any(|it| it.field.contains(key) && is_about(it))
     }
 }
