@@ -7,9 +7,11 @@ pub use cluster::ClusterPipeline;
 use crate::compile::{AddressPool, Capture, Compiler, Proxy, Settings};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::Compiling;
-use crate::resources::ObjectRef;
+use crate::resources::{Edit, ObjectRef};
 use crate::serve::{Hub, ProxyState};
-use crate::source::{Completion, Directory, DirectoryOptions, LastGood, Standalone, WatchError, read_once};
+use crate::source::{
+    Batch, Completion, Directory, DirectoryOptions, LastGood, Standalone, WatchError, read_once,
+};
 use crate::status::ObjectStatus;
 use crate::status::delivery::{self, Programming, Refusals};
 use fairway_config::model::Generation;
@@ -19,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{Span, error, field, info, info_span, warn};
 
 /// How a directory becomes a configuration.
 #[derive(Clone, Debug)]
@@ -44,7 +46,7 @@ pub struct Pipeline {
 /// Where things stand after a change.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// What was committed.
+    /// The generation in which the hub sends this out.
     pub generation: Generation,
     /// The proxies that are wanted.
     pub proxies: Vec<Proxy>,
@@ -89,7 +91,7 @@ impl Standing {
     /// For an admin page: every object's conditions, and what is wrong; also what proxies say of it, such as a listener whose
     /// port somebody else has.
     pub fn describe(&self, proxies: &[ProxyState]) -> serde_json::Value {
-        let refusals = Refusals::of(&delivery::deliveries(proxies));
+        let refusals = Refusals::from_deliveries(&delivery::deliveries(proxies));
         let statuses = self.statuses.iter().map(|(object, status)| {
             let mut shown = json!(status);
             delivery::apply(&mut shown, object, &Programming::InForce, &refusals);
@@ -108,7 +110,7 @@ impl Standing {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// Begins to watch.
+    /// Begins to watch a directory. Fails if it cannot be listed.
     pub fn open(directory: &Path, rules: Rules, hub: Arc<Hub>) -> Result<Self, WatchError> {
         Ok(Self {
             directory: Directory::watch(directory, DirectoryOptions::default())?,
@@ -134,6 +136,11 @@ impl Pipeline {
     /// cannot be looked at any more.
     pub async fn advance(&mut self) -> Option<Standing> {
         let batch = self.directory.next_batch().await?;
+        Some(change_span(&batch.edits).in_scope(|| self.carry(batch)))
+    }
+
+    /// Carries a change to the hub.
+    fn carry(&mut self, batch: Batch) -> Standing {
         for problem in &batch.problems {
             warn!("{problem}");
         }
@@ -149,8 +156,9 @@ impl Pipeline {
         report(output.problems.iter().flat_map(|(_, problems)| problems));
         let (upserted, removed) = (output.upserts.len(), output.removals.len());
         let generation = self.hub.commit(output.upserts, output.removals);
+        Span::current().record("generation", generation.0);
         info!(%generation, upserted, removed, "committed");
-        Some(Standing {
+        Standing {
             generation,
             proxies: self.compiler.proxies().cloned().collect(),
             file_problems: batch.problems,
@@ -160,8 +168,18 @@ impl Pipeline {
                 .statuses()
                 .map(|(object, status)| (object.clone(), status.clone()))
                 .collect(),
-        })
+        }
     }
+}
+
+/// The span of a change on its way from the source to the commit: the object, or how many there are if it is more than one;
+/// the generation is recorded by the commit.
+fn change_span(edits: &[Edit]) -> Span {
+    let span = info_span!("change", object = field::Empty, objects = edits.len(), generation = field::Empty);
+    if let [edit] = edits {
+        span.record("object", field::display(edit.object()));
+    }
+    span
 }
 
 fn report<'a>(problems: impl Iterator<Item = &'a Diagnostic>) {

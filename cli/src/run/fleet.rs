@@ -51,7 +51,7 @@ pub struct States(Arc<Mutex<BTreeMap<ObjectName, watch::Receiver<Progress>>>>);
 // === impl Fleet ===
 
 impl Fleet {
-    /// Nothing runs yet.
+    /// A fleet without proxies; they are started as the configuration asks for them.
     pub fn new(
         hub: Arc<Hub>,
         identities: Identities,
@@ -170,7 +170,7 @@ impl Running {
         self.following.abort();
     }
 
-    /// Ends it alone.
+    /// Ends one proxy and waits for it; says whether it ended well.
     async fn end(self) -> bool {
         self.retire.drain(RETIREMENT).await;
         self.waypoint.join().await

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The report of a check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What was checked.
+    /// The directory that was checked, as it was given.
     pub directory: PathBuf,
     /// Every object that has conditions.
     pub objects: Vec<CheckedObject>,
@@ -25,13 +25,13 @@ pub struct Report {
 /// An object and the conditions a cluster would show.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedObject {
-    /// `HTTPRoute shop/reviews`
+    /// Kind, namespace and name, such as `HTTPRoute shop/reviews`.
     pub object: String,
     /// Its file; none for one that is implied.
     pub file: Option<PathBuf>,
-    /// Its line.
+    /// The line on which its document begins; 0 without a file.
     pub line: usize,
-    /// Its conditions.
+    /// The conditions that a cluster would show, in the order of the status.
     pub conditions: Vec<ShownCondition>,
 }
 
@@ -42,14 +42,14 @@ pub struct ShownCondition {
     /// `listener https`, `parent Gateway edge/public`; empty for the whole object.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub of: String,
-    /// Its type.
+    /// The type of the condition, such as `Accepted`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Whether it holds.
+    /// The status of the condition.
     pub status: Truth,
     /// The API's word for why.
     pub reason: &'static str,
-    /// Why.
+    /// The message of the condition.
     pub message: String,
     /// Whether it is bad news.
     pub bad: bool,
@@ -60,9 +60,9 @@ pub struct ShownCondition {
 pub struct Counts {
     /// Objects that were read (and implied).
     pub objects: usize,
-    /// Errors.
+    /// Diagnostics with severity `error`.
     pub errors: usize,
-    /// Warnings.
+    /// Diagnostics with severity `warning`.
     pub warnings: usize,
 }
 

@@ -32,7 +32,7 @@ pub enum WatchError {
     /// It is not there, or not a directory.
     #[error("{path} cannot be read: {reason}; give the path of a directory of YAML files")]
     Unreadable {
-        /// The path.
+        /// The directory that was given.
         path: PathBuf,
         /// What the system says.
         reason: std::io::Error,
@@ -42,7 +42,7 @@ pub enum WatchError {
 /// What changed, and what is wrong now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The changes.
+    /// What changed in the objects since the last batch.
     pub edits: Vec<Edit>,
     /// Everything that is wrong with the files as they are now.
     pub problems: Vec<Diagnostic>,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// What one manifest turned out to be.
 #[derive(Debug)]
 pub(super) enum Manifest {
-    /// An object.
+    /// A valid object of a kind that is read.
     Object(Object),
     /// An object that is not valid; it is known which one. The object at the end takes its place if no version of it was ever
     /// valid, where nothing at all in its place would open something.
@@ -111,11 +111,11 @@ fn join(group: &str, version: &str) -> String {
 
 /// A kind we do not read is none of our business, unless it looks like a slip of the pen.
 fn unknown_kind(group: &str, word: &str, api_version: &str) -> Manifest {
-    let slip = Kind::ALL.into_iter().find(|it| {
-        (it.as_str() == word && it.group().ends_with(group) && !group.is_empty())
-            || (it.group() == group && it.as_str().eq_ignore_ascii_case(word))
-            || (it.group() == group && schema::is_slip(word, it.as_str()))
-            || (it.as_str() == word && matches!(group, "" | fairway_gateway_api::GROUP))
+    let slip = Kind::ALL.into_iter().find(|kind| {
+        (kind.as_str() == word && kind.group().ends_with(group) && !group.is_empty())
+            || (kind.group() == group && kind.as_str().eq_ignore_ascii_case(word))
+            || (kind.group() == group && schema::is_slip(word, kind.as_str()))
+            || (kind.as_str() == word && matches!(group, "" | fairway_gateway_api::GROUP))
     });
     match slip {
         Some(kind) => {

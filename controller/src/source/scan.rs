@@ -14,7 +14,7 @@ pub enum FileChange {
     Text(String),
     /// It is there but cannot be read, and why.
     Unreadable(String),
-    /// It is gone.
+    /// The file does not exist any more: its objects are removed.
     Gone,
 }
 

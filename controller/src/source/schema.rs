@@ -293,7 +293,7 @@ pub(super) fn is_slip(written: &str, meant: &str) -> bool {
     written.len() > 4 && distance(&written.to_lowercase(), &meant.to_lowercase()) <= 2
 }
 
-/// Levenshtein's distance.
+/// The edit distance of two words (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

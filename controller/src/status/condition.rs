@@ -7,10 +7,8 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Whether it holds.
     pub status: Truth,
     /// Why, in one word of the API.
     pub reason: &'static str,
@@ -23,9 +21,7 @@ pub struct Condition {
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Truth {
-    /// It does.
     True,
-    /// It does not.
     False,
     /// Nobody can say yet.
     Unknown,
@@ -88,7 +84,6 @@ pub(crate) mod recorder {
     use std::collections::BTreeSet;
     use std::panic::Location;
 
-    /// Files and lines.
     type Places = BTreeSet<(String, u32)>;
 
     thread_local! {

@@ -35,7 +35,7 @@ const PARTS: &str = "app.kubernetes.io/part-of=fairway";
 /// How to get at a cluster: as kubectl does, where nothing is said.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// A kubeconfig.
+    /// The kubeconfig to use; none for `KUBECONFIG` or `~/.kube/config`.
     pub kubeconfig: Option<PathBuf>,
     /// One of its contexts.
     pub context: Option<String>,
@@ -44,13 +44,13 @@ pub struct Access {
 /// A cluster cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum NoCluster {
-    /// None is known.
+    /// No cluster is configured, or the configuration cannot be used.
     #[error("{0}")]
     Unknown(String),
     /// It does not answer, or not to us.
     #[error("the API server at {address}: {why}")]
     Unreachable {
-        /// Where.
+        /// The address that was tried.
         address: String,
         /// What came of asking.
         why: String,
@@ -134,13 +134,13 @@ where
 async fn definitions(client: &Client) -> Seen<Vec<Definition>> {
     let all = Api::<CustomResourceDefinition>::all(client.clone());
     let listed = all.list_metadata(&ListParams::default()).await.map_err(|error| describe(&error))?;
-    let definition = |it: kube::core::PartialObjectMeta<CustomResourceDefinition>| {
-        let name = it.metadata.name?;
+    let definition = |crd: kube::core::PartialObjectMeta<CustomResourceDefinition>| {
+        let name = crd.metadata.name?;
         let (_, group) = name.split_once('.')?;
         if !group.starts_with("gateway.networking.") && group != "fairway.dev" {
             return None;
         }
-        let annotations = it.metadata.annotations.unwrap_or_default();
+        let annotations = crd.metadata.annotations.unwrap_or_default();
         let said = |what: &str| {
             annotations.get(&format!("gateway.networking.k8s.io/{what}")).cloned().unwrap_or_default()
         };

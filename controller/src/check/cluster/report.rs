@@ -33,9 +33,9 @@ pub struct Category {
 /// The number of faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FaultCounts {
-    /// Of [`Severity::Error`].
+    /// Faults with severity `error`: something does not work.
     pub errors: usize,
-    /// Of [`Severity::Warning`].
+    /// Faults with severity `warning`: something works, but probably not as it is meant.
     pub warnings: usize,
 }
 

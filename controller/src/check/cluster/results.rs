@@ -5,7 +5,6 @@ use crate::diagnostic::{Diagnostic, Severity};
 /// What the checks of one part of a cluster find.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Results {
-    /// What is wrong.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// What is as it should be.
     pub(super) passed: Vec<String>,

@@ -18,7 +18,6 @@ pub struct Snapshot {
     pub(super) now: Timestamp,
     /// Where its API server is.
     pub(super) address: String,
-    /// `v1.34.1`
     pub(super) version: String,
     /// The kinds that compiling reads.
     pub(super) inventory: Inventory,
@@ -31,14 +30,11 @@ pub struct Snapshot {
     /// The one that the leader of the controllers holds.
     pub(super) lease: Seen<Option<Lease>>,
     pub(super) rights: Vec<Answered>,
-    /// Of all namespaces.
     pub(super) network_policies: Seen<Vec<NetworkPolicy>>,
 }
 
-/// A CRD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Definition {
-    /// `gateways.gateway.networking.k8s.io`
     pub(super) name: String,
     /// `v1.7.0`; empty when it does not say.
     pub(super) bundle: String,
@@ -61,7 +57,6 @@ impl Snapshot {
         self.deployments.as_deref().ok().and_then(installation)
     }
 
-    /// The tunnels' DaemonSet.
     pub(super) fn tunnels(&self) -> Option<&DaemonSet> {
         self.daemon_sets.as_deref().ok()?.iter().find(|it| is_part(it.metadata.labels.as_ref(), "ztunnel"))
     }

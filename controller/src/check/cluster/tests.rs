@@ -100,7 +100,7 @@ fn what_a_cluster_lacks_is_named_before_the_install() {
             "warning",
             &["both channels"],
         ),
-        (&|it| drop(it.inventory.shelves.remove(&Kind::TcpRoute)), "warning", &["TCPRoute", "experimental"]),
+        (&|it| drop(it.inventory.listings.remove(&Kind::TcpRoute)), "warning", &["TCPRoute", "experimental"]),
         (
             &|it| it.nodes = Ok(vec![node("old", "4.19.0-26-amd64")]),
             "error",
@@ -126,7 +126,7 @@ fn what_a_cluster_lacks_is_named_before_the_install() {
             &["Node n1", "s390x"],
         ),
         (
-            &|it| it.inventory.shelves.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into()),
+            &|it| it.inventory.listings.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into()),
             "warning",
             &["Secret", "may not list", "administrator"],
         ),
@@ -144,7 +144,7 @@ fn what_is_wrong_with_the_programs_is_named() {
         snapshot
     };
     let pods =
-        |it: &mut Snapshot, pods: Vec<Value>| it.inventory.shelves.get_mut(&Kind::Pod).unwrap().1 = Ok(pods);
+        |it: &mut Snapshot, pods: Vec<Value>| it.inventory.listings.get_mut(&Kind::Pod).unwrap().1 = Ok(pods);
     type Case<'a> = (&'a dyn Fn(&mut Snapshot), &'a str, &'a [&'a str]);
     let cases: [Case<'_>; 11] = [
         (
@@ -153,7 +153,7 @@ fn what_is_wrong_with_the_programs_is_named() {
                     "fairway-system",
                     json!({ "pod-security.kubernetes.io/enforce": "restricted" }),
                 );
-                it.inventory.shelves.get_mut(&Kind::Namespace).unwrap().1 = Ok(vec![fairway]);
+                it.inventory.listings.get_mut(&Kind::Namespace).unwrap().1 = Ok(vec![fairway]);
                 it.daemon_sets.as_mut().unwrap()[0].status.as_mut().unwrap().number_ready = 0;
             },
             "error",
@@ -215,10 +215,13 @@ fn what_is_wrong_with_the_programs_is_named() {
         ),
         (
             &|it| {
-                drop(it.inventory.shelves.insert(
-                    Kind::GatewayClass,
-                    Inventory::of([Kind::GatewayClass], vec![]).shelves[&Kind::GatewayClass].clone(),
-                ))
+                drop(
+                    it.inventory.listings.insert(
+                        Kind::GatewayClass,
+                        Inventory::with_objects([Kind::GatewayClass], vec![]).listings[&Kind::GatewayClass]
+                            .clone(),
+                    ),
+                )
             },
             "error",
             &["GatewayClass `fairway`", "helm upgrade"],
@@ -321,7 +324,7 @@ fn namespace_in_mesh() -> Value {
 
 /// A policy that lets the pods with these labels be reached, or reach others, by rules.
 fn policy(pods: Value, way: &str, rules: Value) -> k8s_openapi::api::networking::v1::NetworkPolicy {
-    of(json!({
+    from_json(json!({
         "metadata": { "name": "p", "namespace": "shop" },
         "spec": { "podSelector": { "matchLabels": pods }, "policyTypes": [way], way.to_lowercase(): rules },
     }))
@@ -485,7 +488,7 @@ fn many_of_the_same_are_one_finding() {
 #[test]
 fn who_may_read_little_is_told_so_once() {
     let mut snapshot = bare();
-    for (kind, (_, listed)) in &mut snapshot.inventory.shelves {
+    for (kind, (_, listed)) in &mut snapshot.inventory.listings {
         *listed = Err(format!("403 {kind} is forbidden to you"));
     }
     (snapshot.nodes, snapshot.definitions) = (Err("403 nodes".to_owned()), Err("403 definitions".to_owned()));

@@ -45,6 +45,8 @@ pub(super) fn run() -> Corpus {
         let report = check::cluster::check_snapshot(&snapshot);
         corpus.diagnostics.extend(report.categories.into_iter().flat_map(|category| category.diagnostics));
     }
+    corpus.other.extend(crate::capture::every_message());
+    corpus.other.extend(crate::status::delivery::every_message());
     corpus
 }
 

@@ -41,7 +41,7 @@ impl Walk {
         self.list(root, 0, &mut found);
         let (mut changes, mut now) = (Vec::new(), BTreeMap::new());
         for (path, metadata) in found {
-            let stamp = Stamp::of(&metadata);
+            let stamp = Stamp::read(&metadata);
             if self.seen.get(&path).is_none_or(|it| !it.is_same(&stamp)) {
                 changes.push((path.clone(), read(&path, &metadata)));
             }
@@ -119,7 +119,7 @@ impl Stamp {
             && (self.modified, self.length, self.inode) == (other.modified, other.length, other.inode)
     }
 
-    fn of(metadata: &Metadata) -> Self {
+    fn read(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok();
         let age = modified.and_then(|it| SystemTime::now().duration_since(it).ok());
         Self {

@@ -14,7 +14,7 @@ const INSTALL: &str = "helm install fairway-crds charts/fairway-crds -n fairway-
 
 pub(super) fn check(snapshot: &Snapshot) -> Results {
     let mut results = check_gateway_api(snapshot);
-    if !snapshot.inventory.offers(Kind::GatewayParameters) {
+    if !snapshot.inventory.has_kind(Kind::GatewayParameters) {
         let message = "Fairway's own kind, GatewayParameters, is not installed";
         let severity = before_install(snapshot);
         results.report(Diagnostic::new(severity, Reason::GatewayParametersMissing, "", message, INSTALL));
@@ -29,7 +29,7 @@ fn before_install(snapshot: &Snapshot) -> Severity {
 
 fn check_gateway_api(snapshot: &Snapshot) -> Results {
     let mut results = Results::default();
-    if !snapshot.inventory.offers(Kind::Gateway) {
+    if !snapshot.inventory.has_kind(Kind::Gateway) {
         let (message, remedy) =
             ("the Gateway API is not installed", format!("{INSTALL} --set gatewayAPI.install=true"));
         let severity = before_install(snapshot);
@@ -55,7 +55,7 @@ fn check_gateway_api(snapshot: &Snapshot) -> Results {
 fn report_missing(snapshot: &Snapshot, results: &mut Results) {
     let is_of_api = |kind: &Kind| kind.group().starts_with("gateway.networking.");
     for kind in Kind::ALL.into_iter().filter(is_of_api) {
-        if !kind.is_optional() && !snapshot.inventory.offers(kind) {
+        if !kind.is_optional() && !snapshot.inventory.has_kind(kind) {
             let warning = Diagnostic::warning(
                 Reason::GatewayApiKindMissing,
                 "",

@@ -16,7 +16,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where tunnels end.
 const TUNNEL: i32 = 15008;
 /// To let pods ask for names and nothing else is a way to cut them off.
 const DNS: [i32; 2] = [53, 5353];
@@ -24,7 +23,6 @@ const DNS: [i32; 2] = [53, 5353];
 const REMEDY: &str =
     "allow port 15008 for the same peers (docs/mesh.md#networkpolicy), or take the pods out of the mesh";
 
-/// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     In,
@@ -35,7 +33,6 @@ enum Way {
 #[derive(Clone, Copy)]
 struct Rule<'a> {
     policy: &'a NetworkPolicy,
-    /// None are all.
     peers: &'a [NetworkPolicyPeer],
     ports: Ports<'a>,
 }
@@ -71,7 +68,7 @@ pub(super) fn check(snapshot: &Snapshot) -> Results {
         }
     };
     let namespaces: Vec<Namespace> = snapshot.inventory.all(Kind::Namespace);
-    let meshed = Meshed::of(&namespaces);
+    let meshed = Meshed::from_namespaces(&namespaces);
     let pods: Vec<Pod> = snapshot.inventory.all(Kind::Pod);
     let mut shut = BTreeMap::new();
     for pod in pods.iter().filter(|it| !is_over(it)) {
@@ -129,7 +126,7 @@ fn is_over(pod: &Pod) -> bool {
 // === impl Meshed ===
 
 impl<'a> Meshed<'a> {
-    fn of(namespaces: &'a [Namespace]) -> Self {
+    fn from_namespaces(namespaces: &'a [Namespace]) -> Self {
         let named = |it: &'a Namespace| Some((it.metadata.name.as_deref()?, labels(&it.metadata)));
         let meshed = namespaces.iter().filter_map(named);
         Self(meshed.filter(|(_, it)| it.get(MESH).is_some_and(|it| &**it == "enabled")).collect())

@@ -40,7 +40,8 @@ pub(super) fn check(snapshot: &Snapshot) -> Results {
     check_leader(snapshot, &installation, &mut results);
     check_ztunnel(snapshot, &installation, &mut results);
     check_versions(snapshot, &mut results);
-    if snapshot.inventory.offers(Kind::GatewayClass) && !snapshot.inventory.has(Kind::GatewayClass, "fairway")
+    if snapshot.inventory.has_kind(Kind::GatewayClass)
+        && !snapshot.inventory.has(Kind::GatewayClass, "fairway")
     {
         let message = "there is no GatewayClass `fairway`: the chart was installed before the Gateway API";
         let remedy = "helm upgrade fairway charts/fairway -n fairway-system";

@@ -38,9 +38,9 @@ fn before_the_install() -> Vec<Snapshot> {
         version("unknown"),
         change(bare(), |it| it.rights = answered(None, |_| Ok(false))),
         change(bare(), |it| it.rights = answered(None, |_| Err("503 unavailable".to_owned()))),
-        change(bare(), |it| it.inventory.shelves.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into())),
-        change(bare(), |it| drop(it.inventory.shelves.remove(&Kind::Gateway))),
-        change(bare(), |it| drop(it.inventory.shelves.remove(&Kind::TcpRoute))),
+        change(bare(), |it| it.inventory.listings.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into())),
+        change(bare(), |it| drop(it.inventory.listings.remove(&Kind::Gateway))),
+        change(bare(), |it| drop(it.inventory.listings.remove(&Kind::TcpRoute))),
         change(bare(), |it| it.definitions = Err("403 customresourcedefinitions".to_owned())),
         bundles(vec![bundle("v1.3.0", "standard")]),
         bundles(vec![bundle("v1.99.0", "standard")]),
@@ -59,7 +59,7 @@ fn before_the_install() -> Vec<Snapshot> {
 fn programs() -> Vec<Snapshot> {
     let here = || installed(vec![namespace("shop", json!({}))]);
     let pods = |pods: Vec<Value>| {
-        change(here(), |it| it.inventory.shelves.get_mut(&Kind::Pod).unwrap().1 = Ok(pods.clone()))
+        change(here(), |it| it.inventory.listings.get_mut(&Kind::Pod).unwrap().1 = Ok(pods.clone()))
     };
     let tunnels = |edit: &dyn Fn(&mut k8s_openapi::api::apps::v1::DaemonSetStatus)| {
         change(here(), |it| edit(it.daemon_sets.as_mut().unwrap()[0].status.as_mut().unwrap()))
@@ -76,12 +76,12 @@ fn programs() -> Vec<Snapshot> {
         tunnels(&|it| it.number_ready = 1),
         tunnels(&|it| it.updated_number_scheduled = Some(1)),
         change(tunnels(&|it| it.number_ready = 0), |it| {
-            it.inventory.shelves.get_mut(&Kind::Namespace).unwrap().1 = Ok(vec![restricted.clone()]);
+            it.inventory.listings.get_mut(&Kind::Namespace).unwrap().1 = Ok(vec![restricted.clone()]);
         }),
         pods(vec![program("ztunnel", "n1", "0.1.0", true)]),
         pods(vec![program("ztunnel", "n1", "0.1.0", true), program("ztunnel", "n2", "0.2.0", false)]),
-        change(here(), |it| it.inventory.shelves.get_mut(&Kind::GatewayClass).unwrap().1 = Ok(vec![])),
-        change(here(), |it| drop(it.inventory.shelves.remove(&Kind::GatewayParameters))),
+        change(here(), |it| it.inventory.listings.get_mut(&Kind::GatewayClass).unwrap().1 = Ok(vec![])),
+        change(here(), |it| drop(it.inventory.listings.remove(&Kind::GatewayParameters))),
     ]
 }
 
@@ -110,7 +110,7 @@ fn mesh() -> Vec<Snapshot> {
             let rules = json!([{ "ports": [{ "protocol": "TCP", "port": 8080 }] }]);
             let mut pod = pod("shop", "a", json!({}), Some(("True", "Captured")));
             pod["metadata"]["uid"] = json!("u");
-            it.inventory.shelves.get_mut(&Kind::Pod).unwrap().1 = Ok(vec![pod]);
+            it.inventory.listings.get_mut(&Kind::Pod).unwrap().1 = Ok(vec![pod]);
             it.network_policies = Ok(vec![policy(json!({}), way, rules)]);
         })
     };

@@ -1,4 +1,4 @@
-//! What an API server offers of the kinds that are read, and in which version.
+//! What an API server serves of the kinds that are read, and in which version.
 //!
 //! Discovery needs no rights beyond those every service account has (`system:discovery`), where a watch of CRDs would.
 
@@ -12,16 +12,14 @@ use std::sync::Arc;
 /// Where the objects of a kind are, in the version that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Of what.
     pub kind: Kind,
-    /// The version: `v1`.
     pub version: Arc<str>,
     /// The name in paths: `httproutes`.
     pub plural: Arc<str>,
 }
 
 /// The endpoints of all kinds that are offered.
-pub(super) type Offers = BTreeMap<Kind, Arc<Endpoint>>;
+pub(super) type DiscoveredKinds = BTreeMap<Kind, Arc<Endpoint>>;
 
 /// What each group and version has; those that are not served are missing.
 type Served = BTreeMap<(&'static str, &'static str), Vec<APIResource>>;
@@ -60,7 +58,7 @@ fn group_path(group: &str, version: &str) -> String {
 }
 
 /// Asks for what is offered.
-pub(super) async fn fetch(client: &Client) -> kube::Result<Offers> {
+pub(super) async fn fetch(client: &Client) -> kube::Result<DiscoveredKinds> {
     let mut wanted: Vec<_> = Kind::ALL
         .iter()
         .flat_map(|kind| kind.versions().iter().map(|version| (kind.group(), *version)))

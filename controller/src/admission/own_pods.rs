@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The pods that say they are of ours, by uid.
 #[derive(Debug, Default)]
-pub(super) struct Witness {
+pub(super) struct OwnPods {
     pods: HashMap<Arc<str>, Arc<Pod>, ahash::RandomState>,
     uids: HashMap<ObjectName, Arc<str>, ahash::RandomState>,
 }
@@ -28,7 +28,7 @@ pub struct ProxyProgram {
 
 /// Why the pod of a token is not taken for one that Fairway made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Doubt {
+pub enum PodRejection {
     /// It was not seen, or does not say so itself.
     #[error("pod {0} is not among those that Fairway made (or has not been seen yet)")]
     Unseen(ObjectName),
@@ -38,7 +38,6 @@ pub enum Doubt {
     /// Somebody else, or nobody, looks after it.
     #[error("pod {pod} does not belong to the {kind} {name}; Fairway makes no other pods")]
     NotOwned {
-        /// The pod.
         pod: ObjectName,
         /// What it has to belong to.
         kind: &'static str,
@@ -61,12 +60,12 @@ pub enum Doubt {
     OtherImage(ObjectName, Arc<str>),
 }
 
-// === impl Witness ===
+// === impl OwnPods ===
 
-impl Witness {
+impl OwnPods {
     /// Takes over what changed; says whether any of it matters here.
     pub(super) fn see(&mut self, edits: &[Edit]) -> bool {
-        let mut news = false;
+        let mut changed = false;
         for edit in edits {
             match edit {
                 Edit::Upsert(Object::Pod(pod)) => {
@@ -74,20 +73,20 @@ impl Witness {
                     if self.pods.get(&pod.meta.uid).is_some_and(|it| it == pod) {
                         continue;
                     }
-                    news |= self.forget(&name);
+                    changed |= self.forget(&name);
                     if pod.provenance.is_some() && !pod.ended {
                         self.uids.insert(name, pod.meta.uid.clone());
                         self.pods.insert(pod.meta.uid.clone(), pod.clone());
-                        news = true;
+                        changed = true;
                     }
                 }
                 Edit::Remove(object) if object.kind == Kind::Pod => {
-                    news |= self.forget(&ObjectName::new(object.namespace.clone(), object.name.clone()));
+                    changed |= self.forget(&ObjectName::new(object.namespace.clone(), object.name.clone()));
                 }
                 _ => {}
             }
         }
-        news
+        changed
     }
 
     fn forget(&mut self, name: &ObjectName) -> bool {
@@ -99,7 +98,7 @@ impl Witness {
     }
 
     /// Whether a token's pod is a proxy that Fairway made.
-    pub(super) fn is_proxy(&self, reviewed: &Reviewed, program: &ProxyProgram) -> Result<(), Doubt> {
+    pub(super) fn is_proxy(&self, reviewed: &Reviewed, program: &ProxyProgram) -> Result<(), PodRejection> {
         let (pod, provenance) = self.made(reviewed)?;
         let name = name_of(pod);
         let deployment = &reviewed.service_account.name;
@@ -108,37 +107,40 @@ impl Witness {
             &*it.kind == "ReplicaSet" && suffix.is_some_and(|it| !it.is_empty() && !it.contains('-'))
         });
         if !is_owned {
-            return Err(Doubt::NotOwned { pod: name, kind: "Deployment", name: deployment.clone() });
+            return Err(PodRejection::NotOwned { pod: name, kind: "Deployment", name: deployment.clone() });
         }
         if let Some(what) = &provenance.foreign {
-            return Err(Doubt::Foreign(name, what.clone()));
+            return Err(PodRejection::Foreign(name, what.clone()));
         }
         if provenance.told.as_deref() != Some(&*program.controller) {
-            return Err(Doubt::OtherController(name, program.controller.clone()));
+            return Err(PodRejection::OtherController(name, program.controller.clone()));
         }
         match provenance.images.iter().find(|it| !program.has_image(it)) {
-            Some(image) => Err(Doubt::OtherImage(name, image.clone())),
+            Some(image) => Err(PodRejection::OtherImage(name, image.clone())),
             None => Ok(()),
         }
     }
 
     /// Whether a token's pod is a tunnel of the DaemonSet of this name.
-    pub(super) fn is_tunnel(&self, reviewed: &Reviewed, daemon_set: &Arc<str>) -> Result<(), Doubt> {
+    pub(super) fn is_tunnel(&self, reviewed: &Reviewed, daemon_set: &Arc<str>) -> Result<(), PodRejection> {
         let (pod, provenance) = self.made(reviewed)?;
         let is_owned = |it: &crate::resources::Controller| &*it.kind == "DaemonSet" && it.name == *daemon_set;
         match provenance.controller.as_ref().is_some_and(is_owned) {
             true => Ok(()),
-            false => Err(Doubt::NotOwned { pod: name_of(pod), kind: "DaemonSet", name: daemon_set.clone() }),
+            false => {
+                Err(PodRejection::NotOwned { pod: name_of(pod), kind: "DaemonSet", name: daemon_set.clone() })
+            }
         }
     }
 
-    fn made(&self, reviewed: &Reviewed) -> Result<(&Pod, &Provenance), Doubt> {
+    fn made(&self, reviewed: &Reviewed) -> Result<(&Pod, &Provenance), PodRejection> {
         let account = &reviewed.service_account;
-        let unseen = || Doubt::Unseen(ObjectName::new(account.namespace.clone(), reviewed.pod.name.clone()));
+        let unseen =
+            || PodRejection::Unseen(ObjectName::new(account.namespace.clone(), reviewed.pod.name.clone()));
         let pod = self.pods.get(&reviewed.pod.uid).ok_or_else(unseen)?;
         let provenance = pod.provenance.as_ref().ok_or_else(unseen)?;
         if pod.meta.namespace != account.namespace || pod.service_account != account.name {
-            return Err(Doubt::OtherAccount(name_of(pod), account.clone()));
+            return Err(PodRejection::OtherAccount(name_of(pod), account.clone()));
         }
         Ok((pod, provenance))
     }

@@ -29,7 +29,7 @@ struct Entry {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct HubState {
     generation: Generation,
     entries: HashMap<ResourceKey, Entry, ahash::RandomState>,
     graph: Graph,
@@ -39,7 +39,7 @@ pub(super) struct Book {
     last_id: u64,
 }
 
-impl Book {
+impl HubState {
     /// Enters a change; subscribers that it concerns are woken.
     pub(super) fn commit(
         &mut self,
@@ -132,7 +132,6 @@ impl Book {
         id
     }
 
-    /// Forgets a subscriber.
     pub(super) fn unsubscribe(&mut self, id: SubscriberId) {
         let Some(gone) = self.subscribers.remove(&id) else {
             return;

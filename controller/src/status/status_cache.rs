@@ -12,16 +12,16 @@ use tokio::sync::Notify;
 
 /// What is true of each object and what the cluster says of it.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct StatusCache {
     /// Held for moments, never while anything waits.
-    pages: Mutex<Pages>,
+    entries: Mutex<Entries>,
     touched: Notify,
     writes: Outcomes,
 }
 
 #[derive(Debug, Default)]
-struct Pages {
-    lines: HashMap<ObjectRef, Line, ahash::RandomState>,
+struct Entries {
+    objects: HashMap<ObjectRef, CachedStatus, ahash::RandomState>,
     /// The commit in which a Gateway's listeners last changed.
     changed_in: HashMap<ObjectName, Generation, ahash::RandomState>,
     /// The Gateways that ListenerSets belong to.
@@ -39,9 +39,8 @@ struct Enforced {
     changed_in: Generation,
 }
 
-/// One object.
 #[derive(Clone, Debug, Default)]
-pub struct Line {
+pub struct CachedStatus {
     /// What the cluster says; none for an object that is not (yet) in the cluster.
     pub record: Option<Arc<Record>>,
     /// What is true; none when it is no concern of ours.
@@ -50,7 +49,7 @@ pub struct Line {
 
 /// What a step of the pipeline changed.
 #[derive(Debug, Default)]
-pub struct Posting {
+pub struct StatusChanges {
     /// What the cluster says; none for an object that is gone.
     pub records: Vec<(ObjectRef, Option<Arc<Record>>)>,
     /// What is true; none for an object that has no status of ours any more.
@@ -61,47 +60,45 @@ pub struct Posting {
     pub listener_sets: Vec<(ObjectRef, ObjectName)>,
     /// The routes that changed, as proxies have them.
     pub routes: Vec<ObjectRef>,
-    /// The commit.
     pub generation: Generation,
 }
 
-// === impl Ledger ===
+// === impl StatusCache ===
 
-impl Ledger {
+impl StatusCache {
     /// What became of the writes of statuses.
     pub(crate) fn writes(&self) -> &Outcomes {
         &self.writes
     }
 
-    /// Enters what changed.
-    pub fn post(&self, posting: Posting) {
-        let Posting { records, statuses, gateways, listener_sets, routes, generation } = posting;
-        let mut pages = self.pages();
-        pages.belongs_to.extend(listener_sets);
+    pub fn apply(&self, changes: StatusChanges) {
+        let StatusChanges { records, statuses, gateways, listener_sets, routes, generation } = changes;
+        let mut entries = self.entries();
+        entries.belongs_to.extend(listener_sets);
         for gateway in gateways {
-            let served = pages.served_by(&gateway);
-            pages.touched.extend(served);
-            pages.changed_in.insert(gateway, generation);
+            let served = entries.served_by(&gateway);
+            entries.touched.extend(served);
+            entries.changed_in.insert(gateway, generation);
         }
         for (object, record) in records {
-            let line = pages.lines.entry(object.clone()).or_default();
-            line.record = record;
-            pages.settle(object);
+            let cached = entries.objects.entry(object.clone()).or_default();
+            cached.record = record;
+            entries.settle(object);
         }
         for (object, status) in statuses {
-            pages.note_waypoints(&object, status.as_ref(), generation);
-            let line = pages.lines.entry(object.clone()).or_default();
-            line.status = status.map(Arc::new);
-            pages.settle(object);
+            entries.note_waypoints(&object, status.as_ref(), generation);
+            let cached = entries.objects.entry(object.clone()).or_default();
+            cached.status = status.map(Arc::new);
+            entries.settle(object);
         }
         for route in routes {
-            if let Some(it) = pages.enforced.get_mut(&route) {
+            if let Some(it) = entries.enforced.get_mut(&route) {
                 it.changed_in = generation;
-                pages.touched.insert(route);
+                entries.touched.insert(route);
             }
         }
-        let any = !pages.touched.is_empty();
-        drop(pages);
+        let any = !entries.touched.is_empty();
+        drop(entries);
         if any {
             self.touched.notify_one();
         }
@@ -114,60 +111,58 @@ impl Ledger {
 
     /// The objects that were touched since the last call.
     pub fn take_touched(&self) -> BTreeSet<ObjectRef> {
-        std::mem::take(&mut self.pages().touched)
+        std::mem::take(&mut self.entries().touched)
     }
 
-    /// Every object.
     pub fn objects(&self) -> Vec<ObjectRef> {
-        self.pages().lines.keys().cloned().collect()
+        self.entries().objects.keys().cloned().collect()
     }
 
-    /// One object.
-    pub fn line(&self, object: &ObjectRef) -> Line {
-        self.pages().lines.get(object).cloned().unwrap_or_default()
+    pub fn cached(&self, object: &ObjectRef) -> CachedStatus {
+        self.entries().objects.get(object).cloned().unwrap_or_default()
     }
 
     /// The Gateway whose proxies serve what an object says, if it is a Gateway or a ListenerSet.
     pub fn gateway_of(&self, object: &ObjectRef) -> Option<ObjectName> {
         match object.kind {
             Kind::Gateway => Some(object.object_name()),
-            Kind::ListenerSet => self.pages().belongs_to.get(object).cloned(),
+            Kind::ListenerSet => self.entries().belongs_to.get(object).cloned(),
             _ => None,
         }
     }
 
     /// The commit in which a route that waypoints have to enforce last changed.
     pub fn route_changed_in(&self, route: &ObjectRef) -> Generation {
-        self.pages().enforced.get(route).map(|it| it.changed_in).unwrap_or_default()
+        self.entries().enforced.get(route).map(|it| it.changed_in).unwrap_or_default()
     }
 
     /// The Gateway itself, its ListenerSets, and the routes it has to enforce as a waypoint.
     pub fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
-        self.pages().served_by(gateway)
+        self.entries().served_by(gateway)
     }
 
     /// The commit in which a Gateway's listeners last changed.
     pub fn changed_in(&self, gateway: &ObjectName) -> Generation {
-        self.pages().changed_in.get(gateway).copied().unwrap_or_default()
+        self.entries().changed_in.get(gateway).copied().unwrap_or_default()
     }
 
     /// For an admin page: every status, as compiled.
     pub fn describe(&self) -> serde_json::Value {
-        let pages = self.pages();
-        let statuses = pages.lines.iter().filter_map(|(object, line)| {
-            Some((object.to_string(), serde_json::to_value(line.status.as_deref()?).ok()?))
+        let entries = self.entries();
+        let statuses = entries.objects.iter().filter_map(|(object, cached)| {
+            Some((object.to_string(), serde_json::to_value(cached.status.as_deref()?).ok()?))
         });
         statuses.collect::<serde_json::Map<_, _>>().into()
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Pages ===
+// === impl Entries ===
 
-impl Pages {
+impl Entries {
     fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
         let sets = self.belongs_to.iter().filter(|(_, it)| *it == gateway).map(|(set, _)| set.clone());
         let enforced = self.enforced.iter().filter(|(_, it)| it.by.contains(gateway));
@@ -189,11 +184,11 @@ impl Pages {
         }
     }
 
-    /// A line with nothing on it goes, any other is to be looked at.
+    /// An entry without content goes, any other is to be looked at.
     fn settle(&mut self, object: ObjectRef) {
-        let empty = self.lines.get(&object).is_none_or(|it| it.record.is_none() && it.status.is_none());
+        let empty = self.objects.get(&object).is_none_or(|it| it.record.is_none() && it.status.is_none());
         if empty {
-            self.lines.remove(&object);
+            self.objects.remove(&object);
             self.belongs_to.remove(&object);
             self.touched.remove(&object);
             if object.kind == Kind::Gateway {

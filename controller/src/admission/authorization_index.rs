@@ -1,8 +1,8 @@
 //! What of the compiled configuration says who may have what: which service account is which Gateway's, and which
 //! identities live on which node.
 
+use super::own_pods::{OwnPods, PodRejection, ProxyProgram};
 use super::reviewed::Reviewed;
-use super::witness::{Doubt, ProxyProgram, Witness};
 use crate::compile::{Output, Proxy};
 use crate::resources::Edit;
 use fairway_config::model::{Mesh, ObjectName, Resource, ResourceKey, ResourceKind, Workload};
@@ -15,16 +15,16 @@ use tokio::time::timeout;
 
 /// Who may have what. Shared by those that serve, kept by the one that compiles.
 #[derive(Debug)]
-pub struct Roster {
+pub struct AuthorizationIndex {
     /// Held for moments, never while anything waits.
     entries: Mutex<Entries>,
     filled: watch::Sender<bool>,
     /// Counts what is news of the pods that Fairway made.
-    sightings: watch::Sender<u64>,
+    pod_changes: watch::Sender<u64>,
 }
 
 /// How long a pod's first call waits for the watch to bring the pod: its token is there before we have seen it.
-const SIGHT: Duration = Duration::from_secs(5);
+const POD_WAIT: Duration = Duration::from_secs(5);
 
 type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 
@@ -32,16 +32,14 @@ type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 struct Entries {
     /// Gateways by the service account their proxy runs as.
     gateways: Map<ObjectName, ObjectName>,
-    /// And back.
     accounts: Map<ObjectName, ObjectName>,
-    /// Pods by `<namespace>/<pod>`.
     pods: Map<Arc<str>, Pod>,
     /// How many captured pods of an identity a node has.
     residents: Map<Arc<str>, Map<SpiffeId, usize>>,
     /// Nodes by the uid of a pod.
     nodes: Map<Arc<str>, Arc<str>>,
     /// The pods that Fairway made.
-    witness: Witness,
+    own_pods: OwnPods,
 }
 
 #[derive(Debug)]
@@ -52,19 +50,19 @@ struct Pod {
     identity: Option<SpiffeId>,
 }
 
-// === impl Roster ===
+// === impl AuthorizationIndex ===
 
-impl Default for Roster {
+impl Default for AuthorizationIndex {
     fn default() -> Self {
         Self {
             entries: Mutex::default(),
             filled: watch::Sender::new(false),
-            sightings: watch::Sender::new(0),
+            pod_changes: watch::Sender::new(0),
         }
     }
 }
 
-impl Roster {
+impl AuthorizationIndex {
     /// Takes over what compiling changed; the first is everything there is.
     pub fn take(&self, output: &Output) {
         let mut entries = self.entries();
@@ -83,35 +81,35 @@ impl Roster {
 
     /// Takes over what became of pods, before it is compiled.
     pub fn see(&self, edits: &[Edit]) {
-        let news = self.entries().witness.see(edits);
-        if news {
-            self.sightings.send_modify(|count| *count = count.wrapping_add(1));
+        let changed = self.entries().own_pods.see(edits);
+        if changed {
+            self.pod_changes.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
     /// Waits until a pod has been seen, for a moment.
-    pub async fn sight(&self, pod_uid: &str) {
-        let mut sightings = self.sightings.subscribe();
+    pub async fn wait_for_pod(&self, pod_uid: &str) {
+        let mut pod_changes = self.pod_changes.subscribe();
         let is_known = |_: &u64| {
             let entries = self.entries();
-            entries.witness.knows(pod_uid) || entries.nodes.contains_key(pod_uid)
+            entries.own_pods.knows(pod_uid) || entries.nodes.contains_key(pod_uid)
         };
-        let _ = timeout(SIGHT, sightings.wait_for(is_known)).await;
+        let _ = timeout(POD_WAIT, pod_changes.wait_for(is_known)).await;
     }
 
     /// News of the pods that Fairway made.
-    pub fn sightings(&self) -> watch::Receiver<u64> {
-        self.sightings.subscribe()
+    pub fn pod_changes(&self) -> watch::Receiver<u64> {
+        self.pod_changes.subscribe()
     }
 
     /// Whether a token's pod is a proxy that Fairway made.
-    pub fn is_proxy(&self, reviewed: &Reviewed, program: &ProxyProgram) -> Result<(), Doubt> {
-        self.entries().witness.is_proxy(reviewed, program)
+    pub fn is_proxy(&self, reviewed: &Reviewed, program: &ProxyProgram) -> Result<(), PodRejection> {
+        self.entries().own_pods.is_proxy(reviewed, program)
     }
 
     /// Whether a token's pod is a tunnel of the DaemonSet of this name.
-    pub fn is_tunnel(&self, reviewed: &Reviewed, daemon_set: &Arc<str>) -> Result<(), Doubt> {
-        self.entries().witness.is_tunnel(reviewed, daemon_set)
+    pub fn is_tunnel(&self, reviewed: &Reviewed, daemon_set: &Arc<str>) -> Result<(), PodRejection> {
+        self.entries().own_pods.is_tunnel(reviewed, daemon_set)
     }
 
     /// Waits until something has been compiled: before, nobody is anybody.

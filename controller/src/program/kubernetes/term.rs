@@ -1,13 +1,13 @@
 //! What the replica that leads does, for as long as it leads.
 
-use super::{Base, Office};
+use super::{Base, LeaderServices};
 use crate::apiserver::describe;
 use crate::compile::Wanted;
 use crate::diagnostic::Diagnostic;
-use crate::events::{Happening, Recorder};
+use crate::events::{Event, Recorder};
 use crate::leader;
 use crate::serve::Hub;
-use crate::status::{Ledger, Writer};
+use crate::status::{StatusCache, Writer};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,41 +19,40 @@ use tracing::{info, warn};
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What the replica that leads does; it ends with this.
-pub(super) struct Reign {
+pub(super) struct Term {
     hub: Arc<Hub>,
     tasks: JoinSet<anyhow::Result<()>>,
 }
 
-impl Reign {
-    /// Begins.
+impl Term {
     pub(super) fn begin(
         base: &Base,
-        office: Office,
+        services: LeaderServices,
         wanted: watch::Receiver<Option<Arc<Wanted>>>,
         unreadable: watch::Receiver<Arc<BTreeSet<Diagnostic>>>,
     ) -> Self {
-        let Base { client, place, hub, ledger, settings, .. } = base;
+        let Base { client, place, hub, status_cache, settings, .. } = base;
         let mut tasks = JoinSet::new();
         let events = Recorder::start(client.clone(), place.pod.clone());
         let writer = Writer::new(
             client.clone(),
             settings.controller_name.clone(),
-            ledger.clone(),
+            status_cache.clone(),
             hub.states(),
-            office.troubles(),
+            services.troubles(),
             events.clone(),
         );
         tasks.spawn(async move {
             writer.run().await;
             Ok(())
         });
-        tasks.spawn(tell_unreadable(unreadable, events.clone(), ledger.clone()));
+        tasks.spawn(tell_unreadable(unreadable, events.clone(), status_cache.clone()));
         let (opened, is_open) = oneshot::channel();
-        tasks.spawn(office.run(wanted, events, opened));
+        tasks.spawn(services.run(wanted, events, opened));
         let (client, place) = (client.clone(), place.clone());
         tasks.spawn(async move {
             if is_open.await.is_err() {
-                std::future::pending::<()>().await; // the office says why it did not open
+                std::future::pending::<()>().await; // the task says why it did not open
             }
             let (port, mut pause) = (place.listen.port(), AGAIN.0);
             while let Err(error) =
@@ -74,7 +73,7 @@ impl Reign {
         match self.tasks.join_next().await {
             Some(Ok(Err(error))) => error,
             Some(Err(panicked)) => panicked.into(),
-            // All of it is for as long as the reign.
+            // All of it is for as long as the term.
             Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of what the leader does has ended"),
         }
     }
@@ -91,7 +90,7 @@ impl Reign {
 async fn tell_unreadable(
     mut unreadable: watch::Receiver<Arc<BTreeSet<Diagnostic>>>,
     events: Recorder,
-    ledger: Arc<Ledger>,
+    status_cache: Arc<StatusCache>,
 ) -> anyhow::Result<()> {
     let mut told = Arc::<BTreeSet<Diagnostic>>::default();
     loop {
@@ -101,10 +100,10 @@ async fn tell_unreadable(
                 continue;
             };
             // Kinds without a status have no record; the log has it.
-            let Some(record) = ledger.line(&object).record else { continue };
+            let Some(record) = status_cache.cached(&object).record else { continue };
             let note = format!("{}; the last valid version of the object stays in force", diagnostic.text());
-            let happening = Happening { good: false, reason: diagnostic.reason.to_string(), note };
-            events.tell(&object, &record, vec![happening]);
+            let event = Event { good: false, reason: diagnostic.reason.to_string(), note };
+            events.publish(&object, &record, vec![event]);
         }
         told = now;
         if unreadable.changed().await.is_err() {

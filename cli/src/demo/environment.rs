@@ -1,7 +1,7 @@
-//! The stage: pods out of network namespaces, and Fairway's own programs, each a process of its own as in a cluster.
+//! The environment: pods out of network namespaces, and Fairway's own programs, each a process of its own as in a cluster.
 
 use super::bookshop;
-use super::cast::{Cast, Member, NODE};
+use super::example::{Example, ExamplePod, NODE};
 use super::programs::Programs;
 use super::report::Report;
 use anyhow::{Context, ensure};
@@ -38,65 +38,69 @@ const CONTROLLER_PORTS: [&str; 6] = [
 /// Where ztunnel tells about itself.
 pub const ZTUNNEL_ADMIN: &str = "127.0.0.1:15000";
 
-/// What may be different from one stage to the next.
+/// What may be different from one environment to the next.
 #[derive(Clone, Debug)]
-pub struct Setting {
-    /// The program `fairway`.
+pub struct EnvironmentOptions {
+    /// The executable that every program of the demo is started from.
     pub program: PathBuf,
     /// How long a certificate is valid, as the controller's flag has it.
     pub certificate_lifetime: &'static str,
 }
 
-/// Everything that runs.
-pub struct Stage {
+/// The network, the pods and the programs of the demo; dropping it ends them all.
+pub struct Environment {
     /// The YAML that the controller watches.
     pub objects: PathBuf,
     /// What was on the wire.
     pub wire: Wire,
     /// Addresses of Services: `<namespace>/<name>`.
     pub services: BTreeMap<String, IpAddr>,
-    pods: BTreeMap<String, Actor>,
+    pods: BTreeMap<String, RunningPod>,
     programs: Programs,
     /// Every pod of the example.
-    members: Vec<Member>,
+    example_pods: Vec<ExamplePod>,
     /// Every proxy that it wants.
     proxies: Vec<Proxy>,
     network: Network,
-    setting: Setting,
+    options: EnvironmentOptions,
     next_address: u32,
     folder: tempfile::TempDir,
 }
 
 /// A pod and what runs in it.
-struct Actor {
+struct RunningPod {
     pod: Pod,
     _process: Option<Child>,
 }
 
-// === impl Setting ===
+// === impl EnvironmentOptions ===
 
-impl Setting {
+impl EnvironmentOptions {
     /// The usual, with this program.
     pub fn of_this_program() -> anyhow::Result<Self> {
         Ok(Self { program: std::env::current_exe()?, certificate_lifetime: "24h" })
     }
 }
 
-// === impl Stage ===
+// === impl Environment ===
 
-impl Stage {
+impl Environment {
     /// Sets everything up and waits until it is ready.
-    pub async fn set(sandbox: &Sandbox, setting: &Setting, report: &Report) -> anyhow::Result<Self> {
+    pub async fn start(
+        sandbox: &Sandbox,
+        options: &EnvironmentOptions,
+        report: &Report,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("fairway-demo-").tempdir()?;
         let objects = folder.path().join("objects");
-        let cast = Cast::read(bookshop::FILES)?;
-        let addresses = cast.addresses(FIRST_POD);
-        for (path, text) in &cast.files {
+        let example = Example::read(bookshop::FILES)?;
+        let addresses = example.addresses(FIRST_POD);
+        for (path, text) in &example.files {
             write(&objects.join(path), text)?;
         }
-        for member in &cast.members {
-            let address = addresses.get(&member.key()).context("a pod without address")?;
-            write(&objects.join(pod_file(member)), &member.running(*address))?;
+        for example_pod in &example.example_pods {
+            let address = addresses.get(&example_pod.key()).context("a pod without address")?;
+            write(&objects.join(pod_file(example_pod)), &example_pod.running(*address))?;
         }
 
         report.progress("network: a bridge, and a namespace for each pod");
@@ -110,34 +114,34 @@ impl Stage {
         }
         let services = service_addresses(&compiled);
         ensure!(!services.is_empty(), "the example has no Services");
-        let mut stage = Self {
+        let mut environment = Self {
             objects,
             wire,
             services,
             pods: BTreeMap::new(),
-            programs: Programs::new(&setting.program, folder.path().join("logs"))?,
-            members: cast.members.clone(),
+            programs: Programs::new(&options.program, folder.path().join("logs"))?,
+            example_pods: example.example_pods.clone(),
             proxies: compiled.proxies().cloned().collect(),
             network,
-            setting: setting.clone(),
+            options: options.clone(),
             next_address: u32::from(FIRST_PROXY),
             folder,
         };
 
         report.progress("the controller");
-        stage.start_controller().await?;
+        environment.start_controller().await?;
         report.progress("the node's ztunnel");
-        stage.start_ztunnel().await?;
-        for member in &cast.members {
-            report.progress(&format!("pod {}", member.key()));
-            let address = addresses.get(&member.key()).context("a pod without address")?;
-            stage.add_pod(member, *address).await?;
+        environment.start_ztunnel().await?;
+        for example_pod in &example.example_pods {
+            report.progress(&format!("pod {}", example_pod.key()));
+            let address = addresses.get(&example_pod.key()).context("a pod without address")?;
+            environment.add_pod(example_pod, *address).await?;
         }
         for proxy in compiled.proxies() {
             report.progress(&format!("proxy {}", proxy.name));
-            stage.add_proxy(proxy, proxy_member(proxy)).await?;
+            environment.add_proxy(proxy, proxy_pod(proxy)).await?;
         }
-        Ok(stage)
+        Ok(environment)
     }
 
     /// A pod by `<namespace>/<name>`.
@@ -168,8 +172,8 @@ impl Stage {
     }
 
     /// Whether one of our programs has ended, and which.
-    pub fn casualty(&mut self) -> Option<String> {
-        self.programs.casualty()
+    pub fn ended_program(&mut self) -> Option<String> {
+        self.programs.ended_program()
     }
 
     /// Fairway's programs, by the names of their logs: `controller`, `ztunnel`, `<namespace>.<pod>`.
@@ -179,27 +183,27 @@ impl Stage {
 
     /// Adds a pod of the same kind as this one of the example; gives its key.
     pub async fn add_replica(&mut self, key: &str) -> anyhow::Result<String> {
-        let member =
-            self.members.iter().find(|it| it.key() == key).with_context(|| format!("no pod {key}"))?;
-        let (member, address) = (member.clone().replica(self.pods.len()), self.take_address());
-        let file = self.objects.join(pod_file(&member));
-        write(&file, &member.starting(address))?;
-        self.add_pod(&member, address).await?;
-        let log = self.programs.log(&handle(&member.key()));
+        let example_pod =
+            self.example_pods.iter().find(|it| it.key() == key).with_context(|| format!("no pod {key}"))?;
+        let (example_pod, address) = (example_pod.clone().replica(self.pods.len()), self.take_address());
+        let file = self.objects.join(pod_file(&example_pod));
+        write(&file, &example_pod.starting(address))?;
+        self.add_pod(&example_pod, address).await?;
+        let log = self.programs.log(&handle(&example_pod.key()));
         let says_ready = || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("ready"));
         self.wait_for("the pod's server", says_ready).await?;
-        write(&file, &member.running(address))?;
-        self.members.push(member.clone());
-        Ok(member.key())
+        write(&file, &example_pod.running(address))?;
+        self.example_pods.push(example_pod.clone());
+        Ok(example_pod.key())
     }
 
     /// Adds a proxy to those of a Gateway, `<namespace>/<name>`; gives its pod's key.
     pub async fn add_proxy_replica(&mut self, gateway: &str) -> anyhow::Result<String> {
         let proxy = self.proxies.iter().find(|it| it.name.to_string() == gateway);
         let proxy = proxy.with_context(|| format!("no proxy of {gateway}"))?.clone();
-        let member = proxy_member(&proxy).replica(self.pods.len());
-        let key = member.key();
-        self.add_proxy(&proxy, member).await?;
+        let example_pod = proxy_pod(&proxy).replica(self.pods.len());
+        let key = example_pod.key();
+        self.add_proxy(&proxy, example_pod).await?;
         Ok(key)
     }
 
@@ -211,9 +215,9 @@ impl Stage {
 
     /// Ends a pod of the example.
     pub async fn stop_pod(&mut self, key: &str) -> anyhow::Result<()> {
-        let member =
-            self.members.iter().find(|it| it.key() == key).with_context(|| format!("no pod {key}"))?;
-        let uid = member.uid();
+        let example_pod =
+            self.example_pods.iter().find(|it| it.key() == key).with_context(|| format!("no pod {key}"))?;
+        let uid = example_pod.uid();
         drop(self.pods.remove(key));
         self.node_agent().await?.remove(&uid).await.with_context(|| format!("take pod {key} away"))
     }
@@ -236,7 +240,7 @@ impl Stage {
         format!("unix://{}", self.socket("controller.sock").display())
     }
 
-    /// Starts the controller on the stage's objects and state.
+    /// Starts the controller on the environment's objects and state.
     pub async fn start_controller(&mut self) -> anyhow::Result<()> {
         std::fs::create_dir_all(self.folder.path().join("run"))?;
         let arguments = [
@@ -250,7 +254,7 @@ impl Stage {
             "--service-network".to_owned(),
             SERVICE_NETWORK.to_owned(),
             "--certificate-lifetime".to_owned(),
-            self.setting.certificate_lifetime.to_owned(),
+            self.options.certificate_lifetime.to_owned(),
         ];
         let arguments = [&arguments[..], &CONTROLLER_PORTS.map(str::to_owned)].concat();
         self.programs.start("controller", &arguments, None).await?;
@@ -275,24 +279,24 @@ impl Stage {
     }
 
     /// What a node does with a pod: a network namespace, the CNI plugins (ztunnel among them), then the containers.
-    async fn add_pod(&mut self, member: &Member, address: Ipv4Addr) -> anyhow::Result<()> {
-        let name = handle(&member.key());
+    async fn add_pod(&mut self, example_pod: &ExamplePod, address: Ipv4Addr) -> anyhow::Result<()> {
+        let name = handle(&example_pod.key());
         let pod = self.network.add_pod(&name, &[address.into()])?;
         self.node_agent()
             .await?
-            .add(&member.uid(), &member.namespace, &member.name, pod.netns_path())
+            .add(&example_pod.uid(), &example_pod.namespace, &example_pod.name, pod.netns_path())
             .await
-            .with_context(|| format!("register pod {}", member.key()))?;
-        let arguments = ["echo", "--pod", &member.name].map(str::to_owned);
-        let command = self.programs.command(&name, &[&arguments[..], &member.arguments].concat())?;
+            .with_context(|| format!("register pod {}", example_pod.key()))?;
+        let arguments = ["echo", "--pod", &example_pod.name].map(str::to_owned);
+        let command = self.programs.command(&name, &[&arguments[..], &example_pod.arguments].concat())?;
         let process = pod.spawn(command).await?;
-        self.pods.insert(member.key(), Actor { pod, _process: Some(process) });
+        self.pods.insert(example_pod.key(), RunningPod { pod, _process: Some(process) });
         Ok(())
     }
 
     /// What the controller does for a Gateway in a cluster: a pod that runs the proxy.
-    async fn add_proxy(&mut self, proxy: &Proxy, member: Member) -> anyhow::Result<()> {
-        let (name, address) = (handle(&member.key()), self.take_address());
+    async fn add_proxy(&mut self, proxy: &Proxy, example_pod: ExamplePod) -> anyhow::Result<()> {
+        let (name, address) = (handle(&example_pod.key()), self.take_address());
         let pod = self.network.add_pod(&name, &[address.into()])?;
         let arguments = [
             "waypoint".to_owned(),
@@ -303,10 +307,10 @@ impl Stage {
             "--controller".to_owned(),
             self.controller_uri(),
         ];
-        write(&self.objects.join(pod_file(&member)), &member.running(address))?;
+        write(&self.objects.join(pod_file(&example_pod)), &example_pod.running(address))?;
         self.programs.start(&name, &arguments, Some(&pod)).await?;
         self.wait_until_ready(&pod).await?;
-        self.pods.insert(member.key(), Actor { pod, _process: None });
+        self.pods.insert(example_pod.key(), RunningPod { pod, _process: None });
         Ok(())
     }
 
@@ -316,8 +320,8 @@ impl Stage {
             if is_ready(pod, address).await {
                 return Ok(());
             }
-            if let Some(casualty) = self.casualty() {
-                anyhow::bail!(casualty);
+            if let Some(ended_program) = self.ended_program() {
+                anyhow::bail!(ended_program);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -333,8 +337,8 @@ impl Stage {
             if done() {
                 return Ok(());
             }
-            if let Some(casualty) = self.casualty() {
-                anyhow::bail!(casualty);
+            if let Some(ended_program) = self.ended_program() {
+                anyhow::bail!(ended_program);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -342,12 +346,12 @@ impl Stage {
     }
 }
 
-fn proxy_member(proxy: &Proxy) -> Member {
+fn proxy_pod(proxy: &Proxy) -> ExamplePod {
     let class = match proxy.class {
         ProxyClass::Gateway => "fairway",
         ProxyClass::Waypoint => "fairway-waypoint",
     };
-    Member::proxy(&proxy.name.namespace, &proxy.name.name, class)
+    ExamplePod::proxy(&proxy.name.namespace, &proxy.name.name, class)
 }
 
 async fn is_ready(pod: &Pod, address: SocketAddr) -> bool {
@@ -374,8 +378,8 @@ fn handle(key: &str) -> String {
     key.replace('/', ".")
 }
 
-fn pod_file(member: &Member) -> String {
-    format!("pods/{}.yaml", handle(&member.key()))
+fn pod_file(example_pod: &ExamplePod) -> String {
+    format!("pods/{}.yaml", handle(&example_pod.key()))
 }
 
 /// Writes a file the way an editor does: whole, under another name first.

@@ -1,9 +1,9 @@
-//! What has been seen of the cluster, and what a piece of news changes in it. Pure.
+//! What has been seen of the cluster, and what an event of a feed changes in it. Pure.
 //!
 //! Of an object only its version is kept here: that is enough to know after a relist what changed, what did not and
 //! what is gone, so that a lost connection costs neither a gap nor a burst.
 
-use super::sighting::Sighting;
+use super::decoded_object::DecodedObject;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::status::Record;
@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 /// What a feed tells.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum FeedEvent {
     /// The kinds that are offered now.
-    Offered(BTreeSet<Kind>),
+    Discovered(BTreeSet<Kind>),
     /// A list of a kind begins.
     ListBegins(Kind),
     /// Objects, from a list or a watch.
-    Seen(Vec<Sighting>),
+    Seen(Vec<DecodedObject>),
     /// The list is whole: what it did not have is gone.
     ListEnds(Kind),
     /// An object was deleted.
@@ -34,8 +34,7 @@ pub(super) enum News {
 #[serde(rename_all = "camelCase")]
 pub enum FeedState {
     /// The cluster does not have it (yet).
-    NotOffered,
-    /// Being listed.
+    NotServed,
     Listing,
     /// Being watched, in this version.
     Watching(Arc<str>),
@@ -43,10 +42,8 @@ pub enum FeedState {
     Failing(String),
 }
 
-/// What changed.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Of the objects.
     pub edits: Vec<Edit>,
     /// Of what the status writer needs; none for an object that is gone.
     pub records: Vec<(ObjectRef, Option<Arc<Record>>)>,
@@ -56,15 +53,15 @@ pub struct Changes {
 
 /// What has been seen.
 #[derive(Debug, Default)]
-pub(super) struct Holdings {
-    kinds: BTreeMap<Kind, Shelf>,
+pub(super) struct WatchCache {
+    kinds: BTreeMap<Kind, KindCache>,
     problems: BTreeMap<ObjectRef, Diagnostic>,
     /// The kinds the first batch waits for; none before it is known which there are.
     awaited: Option<BTreeSet<Kind>>,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct KindCache {
     held: HashMap<ObjectRef, Held, ahash::RandomState>,
     /// Which list it was last seen in, or after.
     list: u64,
@@ -79,41 +76,40 @@ struct Held {
 // === impl Changes ===
 
 impl Changes {
-    /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.records.is_empty() && !self.problems_changed
     }
 }
 
-// === impl Holdings ===
+// === impl WatchCache ===
 
-impl Holdings {
-    /// Takes a piece of news in.
-    pub(super) fn take(&mut self, news: News, changes: &mut Changes) {
-        match news {
-            News::Offered(kinds) => {
+impl WatchCache {
+    /// Takes an event of a feed in.
+    pub(super) fn take(&mut self, feed_event: FeedEvent, changes: &mut Changes) {
+        match feed_event {
+            FeedEvent::Discovered(kinds) => {
                 // Few clusters have an optional kind, and few that have it let us read it.
                 self.awaited.get_or_insert(kinds.into_iter().filter(|it| !it.is_optional()).collect());
             }
-            News::ListBegins(kind) => self.kinds.entry(kind).or_default().list += 1,
-            News::Seen(sightings) => sightings.into_iter().for_each(|it| self.see(it, changes)),
-            News::ListEnds(kind) => {
+            FeedEvent::ListBegins(kind) => self.kinds.entry(kind).or_default().list += 1,
+            FeedEvent::Seen(objects) => objects.into_iter().for_each(|it| self.see(it, changes)),
+            FeedEvent::ListEnds(kind) => {
                 self.forget_unlisted(kind, changes);
                 self.no_longer_awaited(kind);
             }
-            News::Gone(object) => {
-                if let Some(shelf) = self.kinds.get_mut(&object.kind) {
-                    shelf.held.remove(&object);
+            FeedEvent::Gone(object) => {
+                if let Some(kind_cache) = self.kinds.get_mut(&object.kind) {
+                    kind_cache.held.remove(&object);
                 }
                 self.gone(object, changes);
             }
-            News::Withdrawn(kind) => {
+            FeedEvent::Withdrawn(kind) => {
                 for object in self.kinds.remove(&kind).into_iter().flat_map(|it| it.held.into_keys()) {
                     self.gone(object, changes);
                 }
                 self.no_longer_awaited(kind);
             }
-            News::State(..) => {}
+            FeedEvent::State(..) => {}
         }
     }
 
@@ -128,11 +124,11 @@ impl Holdings {
         self.problems.values()
     }
 
-    fn see(&mut self, sighting: Sighting, changes: &mut Changes) {
-        let Sighting { object, version, content, record } = sighting;
-        let shelf = self.kinds.entry(object.kind).or_default();
-        let held = Held { version: version.clone(), list: shelf.list };
-        if shelf.held.insert(object.clone(), held).is_some_and(|it| it.version == version) {
+    fn see(&mut self, decoded: DecodedObject, changes: &mut Changes) {
+        let DecodedObject { object, version, content, record } = decoded;
+        let kind_cache = self.kinds.entry(object.kind).or_default();
+        let held = Held { version: version.clone(), list: kind_cache.list };
+        if kind_cache.held.insert(object.clone(), held).is_some_and(|it| it.version == version) {
             return;
         }
         if let Some(record) = record {
@@ -151,10 +147,10 @@ impl Holdings {
     }
 
     fn forget_unlisted(&mut self, kind: Kind, changes: &mut Changes) {
-        let Some(shelf) = self.kinds.get_mut(&kind) else { return };
-        let list = shelf.list;
+        let Some(kind_cache) = self.kinds.get_mut(&kind) else { return };
+        let list = kind_cache.list;
         let unlisted: Vec<ObjectRef> =
-            shelf.held.extract_if(|_, it| it.list != list).map(|(it, _)| it).collect();
+            kind_cache.held.extract_if(|_, it| it.list != list).map(|(it, _)| it).collect();
         unlisted.into_iter().for_each(|it| self.gone(it, changes));
     }
 

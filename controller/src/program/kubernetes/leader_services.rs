@@ -2,16 +2,17 @@
 
 use super::Base;
 use crate::admission::{
-    ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, ProxyProgram, Roster,
+    ApiReviewer, Authenticated, AuthorizationIndex, Cached, ClusterAdmission, ClusterEntitlement,
+    ProxyProgram,
 };
 use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
 use crate::capture::{self, CaptureService};
 use crate::compile::Wanted;
 use crate::events::{self, Recorder};
-use crate::provision::{self, Happening, Provisioner, Troubles, What};
+use crate::provision::{self, ProvisionEvent, Provisioner, Troubles, What};
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::{Hub, grpc};
-use crate::status::Ledger;
+use crate::status::StatusCache;
 use anyhow::Context;
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustDomain;
@@ -33,7 +34,7 @@ const ZTUNNEL: &str = "fairway-ztunnel";
 
 /// What concerns what the leader does for proxies.
 #[derive(clap::Args, Clone, Debug)]
-pub(super) struct OfficeArguments {
+pub(super) struct LeaderArguments {
     /// The image that Gateways' proxies run (needed with --kubernetes)
     #[arg(long, env = "FAIRWAY_WAYPOINT_IMAGE", value_name = "IMAGE")]
     waypoint_image: Option<String>,
@@ -48,13 +49,13 @@ pub(super) struct OfficeArguments {
 }
 
 /// What the leading replica does for the proxies.
-pub(super) struct Office {
+pub(super) struct LeaderServices {
     client: Client,
     namespace: String,
     listen: SocketAddr,
     hub: Arc<Hub>,
-    ledger: Arc<Ledger>,
-    roster: Arc<Roster>,
+    status_cache: Arc<StatusCache>,
+    authorization_index: Arc<AuthorizationIndex>,
     issued: Outcomes,
     trust_domain: TrustDomain,
     authority: ca::Settings,
@@ -62,13 +63,13 @@ pub(super) struct Office {
     program: ProxyProgram,
 }
 
-// === impl Office ===
+// === impl LeaderServices ===
 
-impl Office {
+impl LeaderServices {
     /// Takes what it needs.
     pub(super) fn new(base: &Base, arguments: &crate::program::Arguments) -> anyhow::Result<Self> {
-        let Base { client, place, hub, ledger, roster, issued, .. } = base;
-        let own = &arguments.cluster.office;
+        let Base { client, place, hub, status_cache, authorization_index, issued, .. } = base;
+        let own = &arguments.cluster.services;
         let image =
             own.waypoint_image.clone().context("--waypoint-image (or FAIRWAY_WAYPOINT_IMAGE) is needed")?;
         let uri = format!("https://{}:{}", host(&place.namespace), place.listen.port());
@@ -84,8 +85,8 @@ impl Office {
             namespace: place.namespace.clone(),
             listen: place.listen,
             hub: hub.clone(),
-            ledger: ledger.clone(),
-            roster: roster.clone(),
+            status_cache: status_cache.clone(),
+            authorization_index: authorization_index.clone(),
             issued: issued.clone(),
             trust_domain: arguments.trust_domain.clone(),
             authority: arguments.authority(),
@@ -112,7 +113,8 @@ impl Office {
     ) -> anyhow::Result<()> {
         let ztunnel = ObjectName::new(self.namespace.as_str(), ZTUNNEL);
         let store = SecretStore::new(self.client.clone(), &self.namespace, ROOTS);
-        let entitlement = ClusterEntitlement::new(self.roster.clone(), ztunnel.clone(), self.program.clone());
+        let entitlement =
+            ClusterEntitlement::new(self.authorization_index.clone(), ztunnel.clone(), self.program.clone());
         let authority = Authority::open(self.trust_domain, self.authority, store, entitlement).await;
         let authority = authority.context("the roots of the mesh")?;
         let serving = Serving::start(authority.clone(), vec![host(&self.namespace)])?;
@@ -122,26 +124,30 @@ impl Office {
         // Ended by being dropped with this: a leader that ends does not keep its proxies waiting.
         let (_trigger, watch) = drain::channel();
         let reviewer = Arc::new(Cached::new(ApiReviewer::new(self.client.clone())));
-        let admission = ClusterAdmission::new(self.roster.clone(), ztunnel, self.program);
+        let admission = ClusterAdmission::new(self.authorization_index.clone(), ztunnel, self.program);
         let configuration = grpc::service(self.hub, admission.clone());
         let (reports, reported) = capture::reports();
-        let capture = CaptureService::server(reports, self.roster.clone(), admission);
+        let capture = CaptureService::server(reports, self.authorization_index.clone(), admission);
         let identity = IdentityService::server(authority.clone(), watch.clone(), self.issued);
         let services = transport::server()
-            .add_service(Authenticated::new(configuration, reviewer.clone(), self.roster.clone()))
-            .add_service(Authenticated::new(identity, reviewer.clone(), self.roster.clone()))
-            .add_service(Authenticated::new(capture, reviewer, self.roster.clone()));
+            .add_service(Authenticated::new(
+                configuration,
+                reviewer.clone(),
+                self.authorization_index.clone(),
+            ))
+            .add_service(Authenticated::new(identity, reviewer.clone(), self.authorization_index.clone()))
+            .add_service(Authenticated::new(capture, reviewer, self.authorization_index.clone()));
         let stop = async move { watch.reached(drain::Phase::Draining).await };
         let _ = opened.send(());
 
-        let (sender, happenings) = mpsc::unbounded_channel();
+        let (sender, happened) = mpsc::unbounded_channel();
         tokio::select! {
             served = transport::serve_tls(services, listener, stop) => served.context("serving proxies"),
             () = self.provisioner.run(wanted, authority.bundles(), sender) => Ok(()),
-            () = tell(happenings, &self.ledger, &events) => Ok(()),
+            () = tell(happened, &self.status_cache, &events) => Ok(()),
             () = serving.keep() => Ok(()),
             () = authority.keep() => Ok(()),
-            () = capture::write(&self.client, reported, &self.roster, &events) => Ok(()),
+            () = capture::write(&self.client, reported, &self.authorization_index, &events) => Ok(()),
             () = ca::publish(&self.client, &self.namespace, authority.bundles()) => Ok(()),
         }
     }
@@ -153,11 +159,15 @@ fn host(namespace: &str) -> String {
 }
 
 /// Makes Events of what happens to Gateways.
-async fn tell(mut happenings: mpsc::UnboundedReceiver<Happening>, ledger: &Ledger, events: &Recorder) {
-    while let Some(Happening { gateway, what, message }) = happenings.recv().await {
+async fn tell(
+    mut happened: mpsc::UnboundedReceiver<ProvisionEvent>,
+    status_cache: &StatusCache,
+    events: &Recorder,
+) {
+    while let Some(ProvisionEvent { gateway, what, message }) = happened.recv().await {
         let object = ObjectRef::of(Kind::Gateway, &gateway);
-        let Some(record) = ledger.line(&object).record else { continue };
+        let Some(record) = status_cache.cached(&object).record else { continue };
         let (good, reason) = (what != What::Failed, what.reason().to_owned());
-        events.tell(&object, &record, vec![events::Happening { good, reason, note: message }]);
+        events.publish(&object, &record, vec![events::Event { good, reason, note: message }]);
     }
 }

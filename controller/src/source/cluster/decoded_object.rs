@@ -1,6 +1,6 @@
 //! One object as the API server showed it, taken apart.
 
-use super::offer::Endpoint;
+use super::discovery::Endpoint;
 use crate::compile::CONTROLLER_NAME;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Kind, Object, ObjectRef};
@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 /// One object as the API server showed it.
 #[derive(Debug)]
-pub(super) struct Sighting {
-    /// Which one.
+pub(super) struct DecodedObject {
     pub(super) object: ObjectRef,
     /// Its resourceVersion: equal versions are equal objects.
     pub(super) version: Arc<str>,
@@ -23,7 +22,7 @@ pub(super) struct Sighting {
 }
 
 /// Takes an object apart; none when it does not even have a name.
-pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sighting> {
+pub(super) fn decode(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<DecodedObject> {
     let kind = endpoint.kind;
     let metadata = manifest.get_mut("metadata")?.as_object_mut()?;
     // The largest part of most objects, and of no use here.
@@ -55,7 +54,7 @@ pub(super) fn sight(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<Sig
     if let (Ok(it), Some(word)) = (&mut content, word) {
         remember(it, word);
     }
-    Some(Sighting { object, version, content, record })
+    Some(DecodedObject { object, version, content, record })
 }
 
 /// What we have said in a status so that it is remembered, and compiling goes by.
@@ -126,7 +125,7 @@ mod tests {
         let endpoint = Endpoint { kind, version: kind.versions()[0].into(), plural: plural.into() };
         let manifest =
             json!({ "metadata": { "namespace": "shop", "name": "it" }, "spec": spec, "status": status });
-        sight(&Arc::new(endpoint), manifest).unwrap().content.unwrap()
+        decode(&Arc::new(endpoint), manifest).unwrap().content.unwrap()
     }
 
     fn condition(kind: &str, status: &str, reason: &str) -> Value {

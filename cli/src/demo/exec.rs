@@ -3,7 +3,7 @@
 //! The demo's namespaces are its own and cannot be entered from outside without privileges; so the command's name goes
 //! to the demo over a socket in its folder, and the output comes back.
 
-use super::stage::Stage;
+use super::environment::Environment;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -45,31 +45,31 @@ struct Outcome {
 }
 
 /// Takes requests for commands.
-pub struct Errands(UnixListener);
+pub struct ExecServer(UnixListener);
 
-// === impl Errands ===
+// === impl ExecServer ===
 
-impl Errands {
+impl ExecServer {
     /// Listens in the demo's folder, which is its user's alone.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         Ok(Self(UnixListener::bind(folder.join(SOCKET)).context("listen for `fairway exec`")?))
     }
 
     /// Runs what is asked for, one after the other.
-    pub async fn serve(&self, stage: &Stage) -> anyhow::Result<()> {
+    pub async fn serve(&self, environment: &Environment) -> anyhow::Result<()> {
         loop {
             let (stream, _) = self.0.accept().await?;
-            if let Err(error) = answer(stage, stream).await {
+            if let Err(error) = answer(environment, stream).await {
                 eprintln!("fairway exec: {error:#}");
             }
         }
     }
 }
 
-async fn answer(stage: &Stage, mut stream: UnixStream) -> anyhow::Result<()> {
+async fn answer(environment: &Environment, mut stream: UnixStream) -> anyhow::Result<()> {
     let mut text = Vec::new();
     (&mut stream).take(LONGEST).read_to_end(&mut text).await?;
-    let outcome = match run_in_pod(stage, serde_json::from_slice(&text)?).await {
+    let outcome = match run_in_pod(environment, serde_json::from_slice(&text)?).await {
         Ok(outcome) => outcome,
         Err(error) => Outcome { output: String::new(), errors: format!("{error:#}\n"), code: 127 },
     };
@@ -77,11 +77,11 @@ async fn answer(stage: &Stage, mut stream: UnixStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run_in_pod(stage: &Stage, request: Request) -> anyhow::Result<Outcome> {
+async fn run_in_pod(environment: &Environment, request: Request) -> anyhow::Result<Outcome> {
     let (program, arguments) = request.command.split_first().context("no command")?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = stage.pod(&request.pod)?.spawn(command).await?;
+    let child = environment.pod(&request.pod)?.spawn(command).await?;
     let ended = child.wait_with_output().await?;
     Ok(Outcome {
         output: String::from_utf8_lossy(&ended.stdout).into_owned(),
@@ -90,7 +90,7 @@ async fn run_in_pod(stage: &Stage, request: Request) -> anyhow::Result<Outcome> 
     })
 }
 
-/// The asking side.
+/// Asks a demo that was kept to run a command, and prints what the command prints.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = match arguments.folder {
         Some(folder) => folder,

@@ -10,10 +10,10 @@ pub const NODE: &str = "demo";
 
 /// A pod as its manifest describes it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// Its namespace.
+pub struct ExamplePod {
+    /// `metadata.namespace` of the pod.
     pub namespace: String,
-    /// Its name.
+    /// `metadata.name` of the pod.
     pub name: String,
     /// What the echo server in it is started with.
     pub arguments: Vec<String>,
@@ -22,16 +22,16 @@ pub struct Member {
 
 /// The example, taken apart.
 #[derive(Debug)]
-pub struct Cast {
-    /// The pods.
-    pub members: Vec<Member>,
+pub struct Example {
+    /// The pods, in the order of the files.
+    pub example_pods: Vec<ExamplePod>,
     /// Every file without its pods: path and text.
     pub files: Vec<(String, String)>,
 }
 
-// === impl Member ===
+// === impl ExamplePod ===
 
-impl Member {
+impl ExamplePod {
     /// A pod that a Gateway's or waypoint's proxy runs in, as the controller would make it.
     pub fn proxy(namespace: &str, gateway: &str, class: &str) -> Self {
         let name = format!("{gateway}-{class}");
@@ -58,7 +58,7 @@ impl Member {
         self
     }
 
-    /// `<namespace>/<name>`
+    /// The key that the demo finds the pod by: `<namespace>/<name>`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
@@ -94,34 +94,40 @@ impl Member {
     }
 }
 
-// === impl Cast ===
+// === impl Example ===
 
-impl Cast {
+impl Example {
     /// Takes the pods out of the files.
     pub fn read(files: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let mut cast = Self { members: Vec::new(), files: Vec::new() };
+        let mut example = Self { example_pods: Vec::new(), files: Vec::new() };
         for (path, text) in files {
             let mut rest = Vec::new();
             for document in documents(text) {
                 let value: Value =
                     serde_saphyr::from_str(document).with_context(|| format!("read {path}"))?;
                 if value["kind"] == "Pod" {
-                    cast.members.push(member(value).with_context(|| format!("read a Pod of {path}"))?);
+                    example
+                        .example_pods
+                        .push(read_pod(value).with_context(|| format!("read a Pod of {path}"))?);
                 } else {
                     rest.push(document);
                 }
             }
             if !rest.is_empty() {
-                cast.files.push(((*path).to_owned(), rest.join("\n---\n")));
+                example.files.push(((*path).to_owned(), rest.join("\n---\n")));
             }
         }
-        Ok(cast)
+        Ok(example)
     }
 
     /// Gives each pod an address, in the order of the files, counting from the one given.
     pub fn addresses(&self, first: Ipv4Addr) -> BTreeMap<String, Ipv4Addr> {
         let from = u32::from(first);
-        self.members.iter().zip(from..).map(|(member, address)| (member.key(), address.into())).collect()
+        self.example_pods
+            .iter()
+            .zip(from..)
+            .map(|(example_pod, address)| (example_pod.key(), address.into()))
+            .collect()
     }
 }
 
@@ -133,10 +139,10 @@ fn documents(text: &str) -> impl Iterator<Item = &str> {
     )
 }
 
-fn member(manifest: Value) -> anyhow::Result<Member> {
+fn read_pod(manifest: Value) -> anyhow::Result<ExamplePod> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let arguments = manifest["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
-    Ok(Member {
+    Ok(ExamplePod {
         namespace: text(&manifest["metadata"]["namespace"]).context("metadata.namespace is missing")?,
         name: text(&manifest["metadata"]["name"]).context("metadata.name is missing")?,
         arguments: arguments.iter().filter_map(text).collect(),
@@ -151,24 +157,25 @@ mod tests {
 
     #[test]
     fn the_bookshop_gives_its_pods_and_keeps_everything_else() {
-        let cast = Cast::read(bookshop::FILES).unwrap();
-        let reader = cast.members.iter().find(|member| member.key() == "bookshop/reader").unwrap();
+        let example = Example::read(bookshop::FILES).unwrap();
+        let reader =
+            example.example_pods.iter().find(|example_pod| example_pod.key() == "bookshop/reader").unwrap();
         assert_eq!(reader.arguments, ["--http=8080"]);
-        let all: String = cast.files.iter().map(|(_, text)| text.as_str()).collect();
+        let all: String = example.files.iter().map(|(_, text)| text.as_str()).collect();
         assert!(
             !all.contains("kind: Pod") && all.contains("kind: HTTPRoute") && all.contains("kind: Secret")
         );
         let written = |text: &str| text.lines().filter(|line| *line == "---").count() + 1;
-        for (path, text) in &cast.files {
+        for (path, text) in &example.files {
             assert_eq!(documents(text).count(), written(text), "{path}");
         }
     }
 
     #[test]
     fn a_running_pod_has_an_address_and_is_ready() {
-        let cast = Cast::read(bookshop::FILES).unwrap();
-        let addresses = cast.addresses([10, 77, 1, 1].into());
-        let first = cast.members.first().unwrap();
+        let example = Example::read(bookshop::FILES).unwrap();
+        let addresses = example.addresses([10, 77, 1, 1].into());
+        let first = example.example_pods.first().unwrap();
         let pod: Value = serde_saphyr::from_str(&first.running(addresses[&first.key()])).unwrap();
         assert_eq!(pod["status"]["podIP"], "10.77.1.1");
         assert_eq!(pod["status"]["conditions"][0]["status"], "True");
