@@ -15,6 +15,9 @@ const (
 	appearLimit = 20 * time.Second
 )
 
+var _ = promised(TestRouteAppearsWhole, everyChange,
+	"A route with a rule whose Service is missing appears and goes as a whole, 2 × 100 times: 404, 200, 404, nothing else.")
+
 // A route has a second rule to a Service that does not exist. It must be served whole or not at all: 404, then 200 for
 // its first rule and 500 for the second, and nothing else in between.
 func TestRouteAppearsWhole(t *testing.T) {

@@ -31,6 +31,9 @@ type diagnostic struct {
 	Object                                   struct{ Kind, Namespace, Name string }
 }
 
+var _ = promised(TestCheckLiveCluster, everyChange,
+	"`fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.")
+
 // `fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.
 func TestCheckLiveCluster(t *testing.T) {
 	if *fairway == "" {

@@ -26,6 +26,9 @@ const (
 	troubleRules = 16 // of each of as many routes: 256, so that what one rule learns must help the others
 )
 
+var _ = promised(TestBackendInTrouble, everyChange,
+	"One of four pods resets, then refuses, connections for 20 s while routes forbid retries: at most 25 faults, and its share is back within 2 s.")
+
 // One of four pods resets its connections for 20 s, and the routes forbid retries.
 func TestBackendInTrouble(t *testing.T) {
 	s := begin(t, "trouble")
@@ -47,13 +50,13 @@ func TestBackendInTrouble(t *testing.T) {
 			run := load.Start(s.ctx, load.Plan{
 				Address: address, Rate: troubleRate, Connections: 16, Request: ruleRequest, Check: shares.check,
 			})
-			time.Sleep(3 * time.Second)
+			s.carry(3*time.Second, run)
 			start := time.Now()
 			s.must(order(podIP(pods["p0"]), mode))
-			time.Sleep(time.Until(start.Add(troubleFor)))
+			s.watch(time.Until(start.Add(troubleFor)))
 			well := time.Now()
 			const watched = 5 * time.Second
-			time.Sleep(shareWithin + watched)
+			s.watch(shareWithin + watched)
 			result := run.Stop()
 			s.Logf("%s", result)
 			s.figure("requests", float64(result.Requests), "", nil)

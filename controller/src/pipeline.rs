@@ -10,7 +10,8 @@ use crate::metrics::Compiling;
 use crate::resources::{Edit, ObjectRef};
 use crate::serve::{Hub, ProxyState};
 use crate::source::{
-    Batch, Completion, Directory, DirectoryOptions, LastGood, Standalone, WatchError, read_once,
+    Batch, CertificatePeriods, Completion, Directory, DirectoryOptions, LastGood, Standalone, WatchError,
+    read_once,
 };
 use crate::status::ObjectStatus;
 use crate::status::delivery::{self, Programming, Refusals};
@@ -20,6 +21,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::time::Instant;
 use tracing::{Span, error, field, info, info_span, warn};
 
@@ -38,6 +40,7 @@ pub struct Pipeline {
     directory: Directory,
     standalone: Standalone,
     last_good: LastGood,
+    certificates: CertificatePeriods,
     compiler: Compiler,
     hub: Arc<Hub>,
     shown: Compiling,
@@ -80,7 +83,9 @@ impl Rules {
         let (_, batch) = read_once(directory)?;
         let mut standalone = Standalone::new(self.completion.clone());
         let mut compiler = Compiler::new(self.compile.clone());
-        compiler.apply(standalone.complete(batch.edits));
+        let mut edits = standalone.complete(batch.edits);
+        CertificatePeriods::default().carry(&mut edits, SystemTime::now());
+        compiler.apply(edits);
         Ok(compiler)
     }
 }
@@ -116,6 +121,7 @@ impl Pipeline {
             directory: Directory::watch(directory, DirectoryOptions::default())?,
             standalone: Standalone::new(rules.completion),
             last_good: LastGood::default(),
+            certificates: CertificatePeriods::default(),
             compiler: Compiler::new(rules.compile),
             hub,
             shown: Compiling::default(),
@@ -135,7 +141,8 @@ impl Pipeline {
     /// Waits for the next change and carries it to the hub. The first is everything there is. None when the directory
     /// cannot be looked at any more.
     pub async fn advance(&mut self) -> Option<Standing> {
-        let batch = self.directory.next_batch().await?;
+        let deadline = self.certificates.deadline(SystemTime::now());
+        let batch = self.directory.next_batch_until(deadline).await?;
         Some(change_span(&batch.edits).in_scope(|| self.carry(batch)))
     }
 
@@ -149,6 +156,9 @@ impl Pipeline {
         }
         let mut edits = self.standalone.complete(batch.edits);
         self.last_good.carry(&mut edits);
+        let now = SystemTime::now();
+        self.certificates.carry(&mut edits, now);
+        edits.extend(self.certificates.take_due(now));
         let began = Instant::now();
         let output = self.compiler.apply(edits);
         let problems = batch.problems.len() + self.compiler.problems().count();

@@ -16,7 +16,7 @@ use tokio::process::Command;
 /// Runs a command in a pod of a demo that was started with --keep
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The pod: namespace/name.
+    /// The pod to run it in, as namespace/name.
     pod: String,
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

@@ -26,7 +26,7 @@ const NETNS: &str = "fairway.dev/netns";
 const CAP_NET_ADMIN: u64 = 1 << 12;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Whether to capture.
+/// Whether `fairway run` captures connections with a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum CaptureSetting {
     /// Where it can be done and a Pod asks for it.

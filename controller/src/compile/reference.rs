@@ -24,6 +24,8 @@ pub(super) struct Found {
     pub usable: Option<ObjectName>,
     /// What is wrong; its field is relative to the reference.
     pub error: Option<Diagnostic>,
+    /// Why clients refuse the certificate although it is in use.
+    pub warning: Option<Diagnostic>,
 }
 
 /// The Secret whose certificate `from` refers to.
@@ -32,7 +34,7 @@ pub(super) fn resolve_certificate(
     from: &ObjectRef,
     reference: Reference<'_>,
 ) -> Found {
-    let fail = |error: Diagnostic| Found { usable: None, error: Some(error) };
+    let fail = |error: Diagnostic| Found { error: Some(error), ..Found::default() };
     if (reference.group, reference.kind) != ("", "Secret") {
         let message = format!("{} {} cannot hold a certificate", kind(reference), reference.name);
         let remedy = "refer to a Secret of type kubernetes.io/tls";
@@ -47,6 +49,7 @@ pub(super) fn resolve_certificate(
         let remedy = "create it, or correct the name";
         return fail(Diagnostic::error(Reason::CertificateNotFound, "", message, remedy));
     };
+    let warning = pair.period_warning(&name);
     let usable = pair.certificate.as_ref().map(|_| name);
     let error = pair.defect.as_ref().map(|why| {
         let message = match usable {
@@ -56,7 +59,7 @@ pub(super) fn resolve_certificate(
         let remedy = "put a PEM certificate chain in tls.crt and its key in tls.key of a Secret of type kubernetes.io/tls";
         Diagnostic::error(Reason::CertificateInvalid, "", message, remedy)
     });
-    Found { usable, error }
+    Found { usable, error, warning }
 }
 
 /// The certificates of authorities (PEM) in the ConfigMap or Secret that `from` refers to: those that a Gateway trusts for its

@@ -138,6 +138,8 @@ reasons! {
     CertificateKindUnknown => INVALID_CERTIFICATE_REF,
     CertificateNotFound => INVALID_CERTIFICATE_REF,
     CertificateInvalid => INVALID_CERTIFICATE_REF,
+    CertificateOutOfPeriod,
+    CertificateHostnameMismatch,
     AuthoritiesKindUnknown => INVALID_CA_CERTIFICATE_KIND,
     AuthoritiesNotFound => INVALID_CA_CERTIFICATE_REF,
     AuthoritiesInvalid => INVALID_CA_CERTIFICATE_REF,

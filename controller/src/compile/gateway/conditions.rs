@@ -1,7 +1,7 @@
 //! The status of a whole Gateway.
 
 use super::listener::ListenerReport;
-use super::{GatewayReport, ListenerPlan};
+use super::{GatewayReport, ListenerPlan, verdict};
 use crate::compile::choice;
 use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
@@ -147,7 +147,10 @@ fn resolved(report: &GatewayReport) -> Condition {
     };
     let bad = names(&report.plan.listeners, &report.listeners, is_unresolved);
     match bad.is_empty() {
-        true => Condition::holds(kind, kind, "all references are resolved", generation),
+        true => {
+            let message = verdict::describe_resolved(report.backend_warning.as_deref());
+            Condition::holds(kind, kind, message, generation)
+        }
         false => {
             let message = format!(
                 "references of listeners {bad} are not resolved; see the conditions of the listeners"

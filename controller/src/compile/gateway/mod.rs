@@ -66,6 +66,8 @@ pub(super) struct GatewayReport {
     listeners: Vec<ListenerReport>,
     /// What is wrong with the certificate for backends.
     backend_error: Option<Box<Diagnostic>>,
+    /// Why backends refuse that certificate although it is in use.
+    backend_warning: Option<Box<Diagnostic>>,
     /// Whether clients without a valid certificate are served although one is asked for.
     is_insecure: bool,
     /// Whether routes that ask for default Gateways attach to it.
@@ -131,6 +133,7 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         addresses,
         listeners,
         backend_error: backend.error,
+        backend_warning: backend.warning,
         is_insecure: clients.is_insecure(),
         is_default: class == ProxyClass::Gateway && is_default(&gateway),
         ignored,

@@ -1,6 +1,7 @@
 //! The certificates of listeners, and the one a Gateway shows to backends.
 
 use super::listener::Asked;
+use crate::compile::certificate::hostname_warning;
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
 use crate::compile::reference::{Reference, resolve_certificate};
@@ -16,6 +17,8 @@ pub(super) struct Certificates {
     pub usable: Vec<ObjectName>,
     /// What is wrong with the others.
     pub errors: Vec<Diagnostic>,
+    /// Why clients refuse those that can be used.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Resolves a listener's certificate references.
@@ -32,13 +35,22 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
             name: &it.name,
         };
         let certificate = resolve_certificate(reader, object, written);
+        let field = format!("{field}[{index}]");
         found.usable.extend(certificate.usable);
-        found.errors.extend(certificate.error.map(|error| error.under(&format!("{field}[{index}]"))));
+        found.errors.extend(certificate.error.map(|error| error.under(&field)));
+        found.warnings.extend(certificate.warning.map(|warning| warning.under(&field)));
     }
     if found.usable.is_empty() && found.errors.is_empty() {
-        found.errors.push(certificate_missing(field));
+        found.errors.push(certificate_missing(&*field));
     }
-    found.errors.iter().for_each(|error| made.report(object, error.clone()));
+    if let Some(hostname) = asked.written.hostname.as_deref().filter(|hostname| !hostname.is_empty()) {
+        let usable = found.usable.iter();
+        let pairs: Vec<_> =
+            usable.filter_map(|secret| Some((secret.clone(), reader.key_pair(secret)?))).collect();
+        let warning = hostname_warning(&pairs, hostname);
+        found.warnings.extend(warning.map(|warning| warning.under(&field)));
+    }
+    found.errors.iter().chain(&found.warnings).for_each(|it| made.report(object, it.clone()));
     found
 }
 
@@ -49,6 +61,8 @@ pub(super) struct BackendCertificate {
     pub usable: Option<ObjectName>,
     /// What is wrong with the reference.
     pub error: Option<Box<Diagnostic>>,
+    /// Why backends refuse the certificate although it is in use.
+    pub warning: Option<Box<Diagnostic>>,
 }
 
 /// Resolves `spec.tls.backend`.
@@ -69,10 +83,11 @@ pub(super) fn for_backends(
         name: &it.name,
     };
     let found = resolve_certificate(reader, object, written);
-    let error = found.error.map(|error| {
-        let error = error.under("spec.tls.backend.clientCertificateRef");
-        made.report(object, error.clone());
-        Box::new(error)
-    });
-    BackendCertificate { usable: found.usable, error }
+    let mut report = |diagnostic: Diagnostic| {
+        let diagnostic = diagnostic.under("spec.tls.backend.clientCertificateRef");
+        made.report(object, diagnostic.clone());
+        Box::new(diagnostic)
+    };
+    let (error, warning) = (found.error.map(&mut report), found.warning.map(&mut report));
+    BackendCertificate { usable: found.usable, error, warning }
 }

@@ -2,22 +2,30 @@
 
 use super::listener::Asked;
 use crate::compile::ignored::Ignored;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, join_texts};
 use crate::status::{Condition, reason};
+
+/// What became of what a listener refers to.
+pub(super) struct References {
+    /// Those that are not resolved.
+    pub unresolved: Vec<Diagnostic>,
+    /// Why clients refuse certificates that are in use.
+    pub warnings: Vec<Diagnostic>,
+}
 
 /// The conditions of a listener.
 pub(super) fn conditions(
     asked: &Asked<'_>,
     refusal: Option<&Diagnostic>,
-    unresolved: &[Diagnostic],
+    references: &References,
     programmed: bool,
     ignored: &Ignored,
 ) -> Vec<Condition> {
     let mut conditions = vec![
         accepted(asked, refusal, ignored),
-        resolved(asked, unresolved),
+        resolved(asked, references),
         conflicted(asked),
-        served(asked, refusal, unresolved, programmed),
+        served(asked, refusal, &references.unresolved, programmed),
     ];
     if let Some(others) = asked.overlaps {
         let message = format!(
@@ -42,14 +50,24 @@ fn accepted(asked: &Asked<'_>, refusal: Option<&Diagnostic>, ignored: &Ignored) 
     }
 }
 
-fn resolved(asked: &Asked<'_>, unresolved: &[Diagnostic]) -> Condition {
+fn resolved(asked: &Asked<'_>, references: &References) -> Condition {
     let (kind, generation) = (reason::RESOLVED_REFS, asked.owner.generation);
-    match unresolved.first() {
-        None => Condition::holds(kind, kind, "all references are resolved", generation),
+    match references.unresolved.first() {
+        None => Condition::holds(kind, kind, describe_resolved(&references.warnings), generation),
         Some(first) => {
-            let all: Vec<String> = unresolved.iter().map(text_with_object).collect();
+            let all = references.unresolved.iter().chain(&references.warnings);
+            let all: Vec<String> = all.map(text_with_object).collect();
             Condition::fails(kind, first.reason.condition(), all.join(". "), generation)
         }
+    }
+}
+
+/// What `ResolvedRefs` says when every reference is resolved. A certificate that clients refuse is resolved: it is in use.
+pub(super) fn describe_resolved<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) -> String {
+    let texts = join_texts(warnings);
+    match texts.is_empty() {
+        true => "all references are resolved".to_owned(),
+        false => format!("all references are resolved, but clients refuse a certificate: {texts}"),
     }
 }
 

@@ -6,9 +6,11 @@ use crate::compile::{Capture, Compiler, Loopback, Mode, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::provision::Rights;
 use crate::resources::{Edit, Kind, Object};
-use crate::source::{Completion, FileChange, LastGood, Scan, Standalone};
+use crate::source::{CertificatePeriods, Completion, FileChange, LastGood, Scan, Standalone};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::SystemTime;
 
 /// What the corpus makes.
 #[derive(Default)]
@@ -40,6 +42,7 @@ pub(super) fn run() -> Corpus {
         }
     }
     expressions(&mut corpus);
+    certificates(&mut corpus);
     files_that_are_no_manifests(&mut corpus);
     for snapshot in clusters::everything_wrong() {
         let report = check::cluster::check_snapshot(&snapshot);
@@ -98,6 +101,7 @@ fn compile(corpus: &mut Corpus, settings: Settings, edits: Vec<Edit>) {
         None => edits,
     };
     LastGood::default().carry(&mut edits);
+    CertificatePeriods::default().carry(&mut edits, SystemTime::now());
     let mut compiler = Compiler::new(settings);
     compiler.apply(edits);
     corpus.diagnostics.extend(compiler.problems().cloned());
@@ -127,6 +131,38 @@ fn expressions(corpus: &mut Corpus) {
                    spec: { gatewayClassName: fairway, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n---\n";
     let routes: String = (0..8).map(|index| route(&format!("expressions-{index}"), 60)).collect();
     compile(corpus, standalone(), read("expressions.yaml", &format!("{gateway}{routes}")));
+}
+
+/// Certificates that clients refuse: out of their time, and for other names.
+fn certificates(corpus: &mut Corpus) {
+    let secret = |name: &str, from: i32, to: i32| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        let made = params.self_signed(&key).unwrap();
+        let [certificate, key] = [made.pem(), key.serialize_pem()].map(serde_json::Value::String);
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{ name: {name}, namespace: shop }}\ntype: kubernetes.io/tls\n\
+             stringData: {{ tls.crt: {certificate}, tls.key: {key} }}\n"
+        )
+    };
+    let listener = |name: &str, port: u16, hostname: &str| {
+        let tls = format!("{{ certificateRefs: [{{ name: {name} }}] }}");
+        format!("{{ name: {name}, port: {port}, protocol: HTTPS, hostname: {hostname}, tls: {tls} }}")
+    };
+    let listeners = [
+        listener("expired", 443, "shop.example"),
+        listener("early", 444, "shop.example"),
+        listener("other-name", 445, "bank.example"),
+    ];
+    let gateway = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: certificates, namespace: shop }}\n\
+         spec: {{ gatewayClassName: fairway, listeners: [{}] }}\n",
+        listeners.join(", ")
+    );
+    let secrets =
+        [secret("expired", 2020, 2021), secret("early", 2998, 2999), secret("other-name", 2020, 2999)];
+    compile(corpus, standalone(), read("certificates.yaml", &format!("{gateway}{}", secrets.concat())));
 }
 
 fn files_that_are_no_manifests(corpus: &mut Corpus) {

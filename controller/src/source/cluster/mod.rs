@@ -81,8 +81,19 @@ impl Cluster {
 
     /// Waits for the next changes. The first are everything there is. None when there will be no more.
     pub async fn next_changes(&mut self) -> Option<Changes> {
+        self.next_changes_until(None).await
+    }
+
+    /// Waits for the next changes, and after the first no longer than until a deadline: then there may be none.
+    pub async fn next_changes_until(&mut self, deadline: Option<Instant>) -> Option<Changes> {
         loop {
-            let feed_event = self.feed_events.recv().await?;
+            let feed_event = match deadline.filter(|_| self.begun) {
+                Some(deadline) => match timeout_at(deadline, self.feed_events.recv()).await {
+                    Ok(feed_event) => feed_event?,
+                    Err(_) => return Some(Changes::default()),
+                },
+                None => self.feed_events.recv().await?,
+            };
             self.take(feed_event);
             self.gather().await;
             if self.begun && self.gathered.is_empty() {

@@ -42,7 +42,7 @@ impl WindowBudget {
         PROCESS.fetch_add(bytes as usize, Relaxed);
     }
 
-    /// What is left.
+    /// Bytes by which windows may still grow.
     #[cfg(test)]
     pub(crate) fn left(&self) -> usize {
         self.0.load(Relaxed)
