@@ -17,6 +17,7 @@ mod tests;
 pub use reason::Reason;
 pub use subject::{Location, Subject};
 
+use crate::resources::InvalidObject;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -141,6 +142,12 @@ impl Diagnostic {
             text.push_str(&self.remedy);
         }
         text
+    }
+}
+
+impl From<InvalidObject> for Diagnostic {
+    fn from(error: InvalidObject) -> Self {
+        Self::error(Reason::ObjectInvalid, error.field, error.reason, "correct the field")
     }
 }
 

@@ -6,7 +6,6 @@ use super::{
 };
 use super::{ConfigMap, ListenerSet, Unhandled};
 use super::{ObjectRef, Pod, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
-use crate::diagnostic::{Diagnostic, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -56,12 +55,6 @@ pub struct InvalidObject {
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
-}
-
-impl From<InvalidObject> for Diagnostic {
-    fn from(error: InvalidObject) -> Self {
-        Self::error(Reason::ObjectInvalid, error.field, error.reason, "correct the field")
-    }
 }
 
 // === impl Object ===
