@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::provision::{Author, Parameters};
+use crate::provision::{Author, InvalidParameters, Parameters};
 use crate::resources::gateway_parameters::GatewayParametersSpec;
 use crate::resources::{Gateway, GatewayClass, GatewayParameters, Kind};
 use fairway_config::model::ObjectName;
@@ -60,11 +60,13 @@ pub(super) fn of_gateway(
         it.as_ref().map(|it| it.spec.clone())
     };
     // Both are in order by themselves, and then they are together.
-    Parameters::resolve(spec(&defaults).as_ref(), spec(&own).as_ref()).map(Arc::new).map_err(|error| {
-        let message = format!("the parameters of the class and of the Gateway do not fit together: {error}");
-        let remedy = "correct one of them";
-        Diagnostic::error(Reason::ParametersConflict, OF_GATEWAY, message, remedy)
-    })
+    let parameters = Parameters::resolve(spec(&defaults).as_ref(), spec(&own).as_ref());
+    parameters.map(Arc::new).map_err(|error| invalid(OF_GATEWAY, name, error))
+}
+
+fn invalid(field: &str, name: &ObjectName, error: InvalidParameters) -> Diagnostic {
+    let message = format!("GatewayParameters {name}: {}: {}", error.field, error.message);
+    Diagnostic::error(Reason::ParametersInvalid, field, message, error.remedy)
 }
 
 fn look_up(
@@ -88,9 +90,6 @@ fn look_up(
         Parameters::check(&found.spec).and_then(|_| reader.settings().rights.check(&found.spec, author));
     match in_order {
         Ok(()) => Ok(found),
-        Err(it) => {
-            let message = format!("GatewayParameters {name}: {}: {}", it.field, it.message);
-            Err(Diagnostic::error(Reason::ParametersInvalid, field, message, it.remedy))
-        }
+        Err(error) => Err(invalid(field, name, error)),
     }
 }

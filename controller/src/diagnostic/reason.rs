@@ -99,7 +99,6 @@ reasons! {
     ParametersKindUnknown => INVALID_PARAMETERS,
     ParametersNotFound => INVALID_PARAMETERS,
     ParametersInvalid => INVALID_PARAMETERS,
-    ParametersConflict => INVALID_PARAMETERS,
     ClassParametersInvalid => INVALID_PARAMETERS,
     GatewayClassNotFound => PENDING,
 

@@ -47,7 +47,7 @@ const SHOWN: usize = 5;
 impl ClusterReport {
     pub(super) fn new(server: &str, installed: bool, categories: Vec<Category>) -> Self {
         let count = |severity| {
-            let faults = categories.iter().flat_map(|category| category.faults());
+            let faults = categories.iter().flat_map(Category::faults);
             faults.filter(|(fault, _)| fault.severity == severity).count()
         };
         let counts = FaultCounts { errors: count(Severity::Error), warnings: count(Severity::Warning) };

@@ -118,7 +118,7 @@ fn expressions(corpus: &mut Corpus) {
     let route = |name: &str, count: usize| {
         let matches: Vec<String> = (0..count)
             .map(|index| {
-                format!(r"{{ path: {{ type: RegularExpression, value: '[\pL\pN]{{900}}x{index}' }} }}")
+                format!(r"{{ path: {{ type: RegularExpression, value: '/[\pL\pN]{{5}}{name}x{index}' }} }}")
             })
             .collect();
         format!(
@@ -129,8 +129,13 @@ fn expressions(corpus: &mut Corpus) {
     };
     let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: shop }\n\
                    spec: { gatewayClassName: fairway, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n---\n";
-    let routes: String = (0..8).map(|index| route(&format!("expressions-{index}"), 60)).collect();
+    let routes: String = (0..8).map(|index| route(&format!("expressions-{index}"), 64)).collect();
     compile(corpus, standalone(), read("expressions.yaml", &format!("{gateway}{routes}")));
+    // As many matches as two rules may have, and one more.
+    let matches = vec!["{ path: { value: /a } }"; 64].join(", ");
+    let many = format!("rules: [{{ matches: [{matches}] }}, {{ matches: [{matches}] }}, {{}}]");
+    let route = route("many-matches", 0).replace("rules: [{ matches: [] }]", &many);
+    corpus.diagnostics.extend(scan("many-matches.yaml", &route).0.problems());
 }
 
 /// Certificates that clients refuse: out of their time, and for other names.

@@ -112,6 +112,6 @@ fn label<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
 }
 
 fn subject(kind: Kind, metadata: &ObjectMeta) -> Subject {
-    let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+    let text = |text: &Option<String>| Arc::<str>::from(text.as_deref().unwrap_or_default());
     Subject::named(kind.as_str(), text(&metadata.namespace), text(&metadata.name))
 }

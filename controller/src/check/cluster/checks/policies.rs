@@ -114,7 +114,7 @@ fn describe(policy: &ObjectMeta, way: Way, port: &NetworkPolicyPort) -> Diagnost
             Diagnostic::warning(Reason::NetworkPolicyEgress, "spec.egress", message, REMEDY)
         }
     };
-    let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+    let text = |text: &Option<String>| Arc::<str>::from(text.as_deref().unwrap_or_default());
     warning.about(Subject::named("NetworkPolicy", text(&policy.namespace), text(&policy.name)))
 }
 

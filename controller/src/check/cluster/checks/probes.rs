@@ -33,7 +33,7 @@ fn check_pod(pod: &Pod) -> Option<Diagnostic> {
         "a probe or hook makes the kubelet send requests to another host than the pod: {}",
         hosts.join(", ")
     );
-    let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+    let text = |text: &Option<String>| Arc::<str>::from(text.as_deref().unwrap_or_default());
     let object = Subject::named("Pod", text(&pod.metadata.namespace), text(&pod.metadata.name));
     Some(Diagnostic::warning(Reason::ProbeOfAnotherHost, "spec.containers", message, REMEDY).about(object))
 }

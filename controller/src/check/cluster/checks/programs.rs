@@ -156,7 +156,7 @@ fn check_versions(snapshot: &Snapshot, results: &mut Results) {
         }
         let image = pod.spec.as_ref().and_then(|it| it.containers.first()).and_then(|it| it.image.as_deref());
         let Some(version) = image.and_then(tag) else { continue };
-        let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+        let text = |text: &Option<String>| Arc::<str>::from(text.as_deref().unwrap_or_default());
         let object = Subject::named("Pod", text(&metadata.namespace), text(&metadata.name));
         by_version.entry(version.to_owned()).or_default().push(object);
     }
