@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-/// No answer in this time is a finding of its own.
+/// No answer in this time is a result of its own.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One connection, kept alive.
@@ -27,9 +27,9 @@ pub struct Session {
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status of the response.
+    /// The status code of the response.
     pub status: StatusCode,
-    /// The headers of the response, without trailers.
+    /// The headers of the response.
     pub headers: http::HeaderMap,
     /// What the echo server says it saw; null if somebody else answered.
     pub echo: serde_json::Value,
@@ -40,9 +40,9 @@ pub struct Answer {
 /// What to ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Ask<'a> {
-    /// The path with its query.
+    /// Path and query of the request, beginning with `/`.
     pub path: &'a str,
-    /// Headers that are sent beside `Host`.
+    /// The headers of the request, without `Host`.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body; none makes it a GET.
     pub body: Option<&'a str>,
@@ -130,7 +130,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The response in a few words: `200 from reviews-v1-1`.
+    /// One line for the report, such as `200 from reviews-v1-1`.
     pub fn summary(&self) -> String {
         match self.echo["pod"].as_str() {
             Some(pod) => format!("{} from {pod}", self.status.as_u16()),

@@ -31,9 +31,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub enum CaptureSetting {
     /// Where it can be done and a Pod asks for it.
     Auto,
-    /// Capture, and fail to start where that is not possible.
     On,
-    /// Run without a tunnel.
     Off,
 }
 
@@ -101,7 +99,7 @@ fn pods(compiled: &Compiler) -> BTreeMap<WorkloadKey, Registered> {
 // === impl Node ===
 
 impl Node {
-    /// Starts the tunnel on threads of its own.
+    /// Starts ztunnel for the pods of this machine, and captures them.
     pub fn start(
         hub: &Arc<Hub>,
         identities: Identities,

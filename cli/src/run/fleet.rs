@@ -51,7 +51,7 @@ pub struct States(Arc<Mutex<BTreeMap<ObjectName, watch::Receiver<Progress>>>>);
 // === impl Fleet ===
 
 impl Fleet {
-    /// A fleet in which no proxy runs yet.
+    /// A fleet without proxies; they are started as the configuration asks for them.
     pub fn new(
         hub: Arc<Hub>,
         identities: Identities,
@@ -168,7 +168,7 @@ impl Running {
         self.following.abort();
     }
 
-    /// Ends this proxy, and not the others; `false` if a worker panicked.
+    /// Ends one proxy and waits for it; says whether it ended well.
     async fn end(self) -> bool {
         self.retire.drain(RETIREMENT).await;
         self.waypoint.join().await

@@ -27,7 +27,6 @@ const UNSAID: Duration = Duration::from_secs(3600);
 pub struct ReviewedPod {
     /// Its name; its namespace is that of the service account.
     pub name: Arc<str>,
-    /// Its uid.
     pub uid: Arc<str>,
 }
 

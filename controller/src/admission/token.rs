@@ -19,10 +19,8 @@ pub enum Implausible {
     /// Not what service accounts have.
     #[error("it is not a JSON Web Token")]
     Form,
-    /// For somebody else.
     #[error("it is not for the audience {0}; mount one that is")]
     Audience(&'static str),
-    /// Out of date.
     #[error("it has expired")]
     Expired,
 }

@@ -5,6 +5,7 @@ use super::index::IndexKey;
 use super::reader::Reader;
 use super::service::requires_waypoint;
 use super::settings::Capture;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, Transport};
 use fairway_config::model::{Authorization, AuthorizationKey, ObjectName, Resource};
 use fairway_policy::{Action, Condition, Rule};
@@ -106,8 +107,9 @@ fn warn_of_what_is_beyond(
     }
     if let Some(message) = not_enforced_at(beyond, &name.namespace) {
         let field = "metadata.labels[fairway.dev/waypoint]";
-        let remedy = "take the addresses out of its EndpointSlices, or remove the label";
-        made.error(&ObjectRef::of(Kind::Service, name), field, message, remedy);
+        let remedy = "remove these addresses from its EndpointSlices, or remove the label";
+        let error = Diagnostic::error(Reason::WaypointNotEnforcedAtAddress, field, message, remedy);
+        made.report(&ObjectRef::of(Kind::Service, name), error);
     }
 }
 
@@ -140,14 +142,15 @@ fn warn_of_pods_outside(
     let names: Vec<String> =
         pods.iter().filter(|it| outside(reader, it)).map(|it| it.name.to_string()).collect();
     if !names.is_empty() {
-        made.error(
-            &ObjectRef::of(Kind::Service, name),
+        let error = Diagnostic::error(
+            Reason::WaypointNotEnforcedForPods,
             "metadata.labels[fairway.dev/waypoint]",
             format!("cannot be enforced for pods outside the mesh: {}", names.join(", ")),
             format!(
-                "label namespace {} with fairway.dev/mesh=enabled, or take the pods out of the Service",
+                "label namespace {} with fairway.dev/mesh=enabled, or remove the pods from the Service",
                 name.namespace
             ),
         );
+        made.report(&ObjectRef::of(Kind::Service, name), error);
     }
 }

@@ -6,11 +6,12 @@ use super::gateway::{ListenerPlan, NamespacePolicy};
 use super::grant;
 use super::index::IndexKey;
 use super::output::ProxyClass;
-use super::parent_service::{Unbindable, bindable};
+use super::parent_service::bindable;
 use super::reader::Reader;
 use super::route::Written;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, RouteKind};
-use crate::status::{ParentRef, reason};
+use crate::status::ParentRef;
 use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName};
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ pub(super) struct ParentBinding {
 pub(super) enum Outcome {
     /// The parent is not ours to speak for.
     NotOurs,
-    /// No: the API's word, and why.
-    Refused(&'static str, String),
+    /// The parent does not take the route.
+    Refused(Box<Diagnostic>),
     /// A Gateway's listeners would take it.
     Listeners(Vec<ListenerClaim>),
     /// A Service would take it.
@@ -97,27 +98,35 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             }
             (Some(""), Some("Service")) => on_service(reader, route, kind, &parent, &field, &mut made),
             (Some("multicluster.x-k8s.io"), Some("ServiceImport")) if reader.settings().has_mesh() => {
-                let message = "Fairway's mesh has no ServiceImports";
-                let remedy = "bind the route to a Service of this cluster";
-                made.error(route, field.clone(), message, remedy);
-                Outcome::Refused(reason::UNSUPPORTED_VALUE, format!("{field}: {message}; {remedy}"))
+                let message = "Fairway does not support ServiceImports, so the route has no effect there";
+                let remedy = "attach the route to a Service of this cluster";
+                refuse(
+                    route,
+                    Diagnostic::error(Reason::ParentServiceImport, field, message, remedy),
+                    &mut made,
+                )
             }
             (group, other) => {
                 let message = format!(
-                    "{}/{} is no parent that Fairway serves",
+                    "{}/{} is not a kind of parent that Fairway serves, so this reference has no effect",
                     group.unwrap_or_default(),
                     other.unwrap_or_default()
                 );
-                let remedy = "use a Gateway, a ListenerSet, or a Service (group \"\", kind Service)";
-                made.warn(route, field, message, remedy);
+                let remedy = "refer to a Gateway, a ListenerSet, or a Service (group \"\", kind Service)";
+                made.report(route, Diagnostic::warning(Reason::ParentKindUnknown, field, message, remedy));
                 Outcome::NotOurs
             }
         };
         let outcome = match outcome {
             // Without any of its hostnames it would take every host.
             Outcome::Listeners(_) if hostnames.is_empty() && !written.hostnames().is_empty() => {
-                let message = "spec.hostnames: none of them is a hostname; write DNS names".to_owned();
-                Outcome::Refused(reason::UNSUPPORTED_VALUE, message)
+                let message = "no entry is a valid hostname, so the route takes no requests";
+                let remedy = "write DNS names";
+                refuse(
+                    route,
+                    Diagnostic::error(Reason::HostnamesInvalid, "spec.hostnames", message, remedy),
+                    &mut made,
+                )
             }
             other => other,
         };
@@ -165,7 +174,7 @@ fn default_parents(reader: &mut Reader<'_>, route: &ObjectRef, named: &[ParentRe
 
 fn claim(route: &ObjectRef, kind: RouteKind, outcome: &Outcome, made: &mut Evaluation) {
     match outcome {
-        Outcome::NotOurs | Outcome::Refused(..) => {}
+        Outcome::NotOurs | Outcome::Refused(_) => {}
         Outcome::Listeners(claims) => {
             let keys = claims.iter().map(|it| IndexKey::ListenerClaims(it.listener.clone(), kind));
             made.index.extend(keys.map(|key| (key, route.clone())));
@@ -183,7 +192,9 @@ fn hostnames(written: &Written, route: &ObjectRef, made: &mut Evaluation) -> Vec
         match it.parse() {
             Ok(hostname) => hostnames.push(hostname),
             Err(error) => {
-                made.error(route, format!("spec.hostnames[{index}]"), format!("{error}"), "write a DNS name");
+                let (field, message) = (format!("spec.hostnames[{index}]"), format!("{error}"));
+                let remedy = "write a DNS name";
+                made.report(route, Diagnostic::error(Reason::RouteHostnameInvalid, field, message, remedy));
             }
         }
     }
@@ -193,6 +204,12 @@ fn hostnames(written: &Written, route: &ObjectRef, made: &mut Evaluation) -> Vec
 /// The object a parentRef names.
 pub(super) fn target(route: &ObjectRef, parent: &ParentRef) -> ObjectName {
     ObjectName::new(parent.namespace.clone().unwrap_or_else(|| route.namespace.clone()), parent.name.clone())
+}
+
+/// Reports why a parent does not take a route.
+fn refuse(route: &ObjectRef, error: Diagnostic, made: &mut Evaluation) -> Outcome {
+    made.report(route, error.clone());
+    Outcome::Refused(Box::new(error))
 }
 
 /// A parent with listeners.
@@ -247,7 +264,8 @@ fn nobody(
 ) -> Outcome {
     if reader.meta(parent).is_none() {
         let message = format!("{parent} does not exist");
-        made.error(asking.route, asking.field, message, "create it, or correct the reference");
+        let remedy = "create it, or correct the reference";
+        made.report(asking.route, Diagnostic::error(Reason::ParentNotFound, asking.field, message, remedy));
     }
     Outcome::NotOurs
 }
@@ -261,9 +279,7 @@ fn on_listeners(
     let Asking { route, kind, hostnames, field, .. } = *asking;
     let name = &parent.object;
     let mut refuse = |reason, part: &str, message: String, remedy: String| {
-        let field = format!("{field}{part}");
-        made.error(route, field.clone(), message.clone(), remedy.clone());
-        Outcome::Refused(reason, format!("{field}: {message}; {remedy}"))
+        refuse(route, Diagnostic::error(reason, format!("{field}{part}"), message, remedy), made)
     };
     let named = |it: &&ListenerPlan| {
         asking.parent.section_name.as_ref().is_none_or(|section| it.name == *section)
@@ -274,16 +290,17 @@ fn on_listeners(
         let all: Vec<String> =
             parent.listeners.iter().map(|it| format!("{} (port {})", it.name, it.port)).collect();
         let part = if asking.parent.section_name.is_some() { ".sectionName" } else { ".port" };
-        let message = format!("{name} has no such listener");
-        return refuse(reason::NO_MATCHING_PARENT, part, message, format!("it has {}", all.join(", ")));
+        let message = format!("{name} has no listener with this name or port");
+        let remedy = format!("use one of its listeners: {}", all.join(", "));
+        return refuse(Reason::ListenerNotFound, part, message, remedy);
     }
     let of_kind: Vec<&ListenerPlan> =
         selected.iter().filter(|it| it.kinds.contains(&kind)).copied().collect();
     if of_kind.is_empty() {
-        let message = format!("no listener of {name} takes a {}", route.kind);
+        let message = format!("no listener of {name} accepts routes of kind {}", route.kind);
         let remedy =
             "add the kind to the listener's allowedRoutes.kinds, or choose another listener".to_owned();
-        return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
+        return refuse(Reason::RouteKindNotAllowed, "", message, remedy);
     }
     let admits = |it: &&&ListenerPlan| match &it.from {
         NamespacePolicy::All => true,
@@ -295,19 +312,19 @@ fn on_listeners(
     };
     let admitting: Vec<&ListenerPlan> = of_kind.iter().filter(admits).copied().collect();
     if admitting.is_empty() {
-        let message = format!("no listener of {name} takes routes from namespace {}", route.namespace);
-        let remedy =
-            "its owner can admit the namespace in the listener's allowedRoutes.namespaces".to_owned();
-        return refuse(reason::NOT_ALLOWED_BY_LISTENERS, "", message, remedy);
+        let message = format!("no listener of {name} accepts routes from namespace {}", route.namespace);
+        let remedy = "the Gateway's owner can allow the namespace in the listener's allowedRoutes.namespaces"
+            .to_owned();
+        return refuse(Reason::RouteNamespaceNotAllowed, "", message, remedy);
     }
     let claims: Vec<ListenerClaim> =
         admitting.iter().filter_map(|it| listener_claim(parent.gateway, it, hostnames)).collect();
     if claims.is_empty() {
         let own: Vec<String> =
             admitting.iter().filter_map(|it| it.hostname.as_ref().map(ToString::to_string)).collect();
-        let message = format!("no hostname of the route is one of the listeners' of {name}");
+        let message = format!("no hostname of the route matches the hostname of a listener of {name}");
         let remedy = format!("use a hostname under {}", own.join(", "));
-        return refuse(reason::NO_MATCHING_LISTENER_HOSTNAME, "", message, remedy);
+        return refuse(Reason::ListenerHostnameMismatch, "", message, remedy);
     }
     Outcome::Listeners(claims)
 }
@@ -345,25 +362,18 @@ fn on_service(
     made: &mut Evaluation,
 ) -> Outcome {
     let name = target(route, parent);
-    let mut refuse = |reason, part: &str, message: String, remedy: &str| {
-        let field = format!("{field}{part}");
-        made.error(route, field.clone(), message.clone(), remedy);
-        Outcome::Refused(reason, format!("{field}: {message}; {remedy}"))
-    };
     if !reader.settings().has_mesh() {
         // Another mesh may be there to speak for Services.
-        let message = "no mesh of Fairway's is installed, so its routes for Services mean nothing";
-        made.warn(
-            route,
-            field,
-            message,
-            "install the tunnels (ztunnel.enabled of the chart), or bind it to a Gateway",
-        );
+        let message =
+            "Fairway's mesh is not installed, so a route that is attached to a Service has no effect";
+        let remedy = "install ztunnel (value ztunnel.enabled of the chart), or attach the route to a Gateway";
+        made.report(route, Diagnostic::warning(Reason::RouteNeedsMesh, field, message, remedy));
         return Outcome::NotOurs;
     }
     if kind == RouteKind::Udp {
-        let message = "datagrams pass the mesh by, so no UDPRoute can be bound to a Service".to_owned();
-        return refuse(reason::UNSUPPORTED_VALUE, "", message, "bind it to a Gateway's listener");
+        let message = "the mesh does not carry UDP, so a UDPRoute cannot be attached to a Service";
+        let remedy = "attach it to a listener of a Gateway";
+        return refuse(route, Diagnostic::error(Reason::UdpRouteOnService, field, message, remedy), made);
     }
     let ports = match bindable(reader, &name, parent) {
         Ok(found) => found,
@@ -376,13 +386,17 @@ fn on_service(
             ) =>
         {
             let message = format!(
-                "Service {name} of another namespace is not there, or has no cluster IP, or no such TCP port"
+                "Service {name} of another namespace does not exist, or has no cluster IP or no such TCP port"
             );
             let remedy =
-                "correct the reference; a ReferenceGrant for the Service there has the reason told here";
-            return refuse(reason::NO_MATCHING_PARENT, "", message, remedy);
+                "correct the reference; with a ReferenceGrant for the Service the exact reason is shown here";
+            return refuse(
+                route,
+                Diagnostic::error(Reason::ParentServiceUnavailable, field, message, remedy),
+                made,
+            );
         }
-        Err(Unbindable { reason, part, message, remedy }) => return refuse(reason, part, message, remedy),
+        Err(error) => return refuse(route, error.under(field), made),
     };
     let audience = match name.namespace == route.namespace {
         true => Audience::Producer,

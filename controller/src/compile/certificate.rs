@@ -3,6 +3,7 @@
 use super::evaluation::{Evaluation, Value};
 use super::index::IndexKey;
 use super::reader::Reader;
+use crate::diagnostic::{Diagnostic, Reason};
 use fairway_config::model::{Certificate, CertificateKey, ObjectName, Period, Resource};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -19,33 +20,23 @@ pub(super) struct KeyPair {
     pub period: Period,
 }
 
-/// What clients will say against a certificate that is in order and in use.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Objection {
-    pub message: String,
-    pub remedy: String,
-}
-
 // === impl KeyPair ===
 
 impl KeyPair {
     /// That the certificate in use is not valid at present.
-    pub(super) fn period_objection(&self, secret: &ObjectName) -> Option<Objection> {
+    pub(super) fn period_warning(&self, secret: &ObjectName) -> Option<Diagnostic> {
         let validity = self.certificate.as_ref()?.validity();
-        let (message, remedy) = match self.period {
+        let (expired, remedy) = match self.period {
             Period::Valid => return None,
-            Period::Expired => {
-                let when = date(validity.not_after);
-                (format!("the certificate in Secret {secret} expired at {when}"), "renew it")
-            }
+            Period::Expired => (format!("expired at {}", date(validity.not_after)), "renew it"),
             Period::NotYetValid => {
-                let when = date(validity.not_before);
                 let remedy = "use one that is valid now, or correct the clock of whoever signs it";
-                (format!("the certificate in Secret {secret} is not valid before {when}"), remedy)
+                (format!("is not valid before {}", date(validity.not_before)), remedy)
             }
         };
-        let message = format!("{message}; it is in use all the same, and clients refuse it");
-        Some(Objection { message, remedy: remedy.to_owned() })
+        let message =
+            format!("the certificate in Secret {secret} {expired}; it stays in use, and clients refuse it");
+        Some(Diagnostic::warning(Reason::CertificateOutOfPeriod, "", message, remedy))
     }
 
     /// Whether the certificate in use is for any name that the hostname covers.
@@ -58,10 +49,10 @@ impl KeyPair {
 
 /// That none of the certificates of a listener is for its hostname. Clients compare DNS names of the certificate with the host that they
 /// asked for (RFC 9525 §6.3).
-pub(super) fn hostname_objection(
+pub(super) fn hostname_warning(
     certificates: &[(ObjectName, Arc<KeyPair>)],
     hostname: &str,
-) -> Option<Objection> {
+) -> Option<Diagnostic> {
     if certificates.is_empty() || certificates.iter().any(|(_, it)| it.is_for_any_of(hostname)) {
         return None;
     }
@@ -73,10 +64,9 @@ pub(super) fn hostname_objection(
         }
     });
     let each = each.collect::<Vec<_>>().join("; ");
-    let message = format!("no certificate is for {hostname}: {each}. Clients refuse it");
-    let remedy =
-        "name a Secret whose certificate has the hostname among its subjectAltNames, or correct the hostname";
-    Some(Objection { message, remedy: remedy.to_owned() })
+    let message = format!("no certificate is for {hostname}, so clients refuse the connection: {each}");
+    let remedy = "refer to a Secret whose certificate has the hostname among its subjectAltNames, or correct the hostname";
+    Some(Diagnostic::warning(Reason::CertificateHostnameMismatch, "", message, remedy))
 }
 
 /// Whether a name of a certificate is one that a wildcard hostname covers. Unlike a certificate's, a listener's wildcard covers names of

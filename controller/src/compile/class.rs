@@ -60,13 +60,13 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
             "Gateways of this class are served by Fairway",
             generation,
         ),
-        Err(parameters::Defect { field, message, remedy }) => {
-            made.error(&object, field, message.clone(), remedy.clone());
-            let message = format!("{field}: {message}; {remedy}");
+        Err(error) => {
+            let message = error.text();
+            made.report(&object, error);
             Condition::fails(reason::ACCEPTED, reason::INVALID_PARAMETERS, message, generation)
         }
     };
-    let version = format!("made for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
+    let version = format!("Fairway is built for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
     let supported =
         Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
     let supported_features = features::of(kind);

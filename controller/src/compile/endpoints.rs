@@ -4,7 +4,8 @@ use super::evaluation::Evaluation;
 use super::index::IndexKey;
 use super::reader::Reader;
 use super::service::{backend_key, key};
-use super::slice_address::{self, Refusal};
+use super::slice_address::{self, Forbidden};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Distribution, Kind, ObjectRef, Service, ServiceKind, SliceEndpoint, Transport};
 use fairway_config::model::{
     BackendKey, Endpoint, EndpointState, Endpoints, Family, Guard, Hints, ObjectName, Resource, SpiffeId,
@@ -24,7 +25,7 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     let mut judged = BTreeMap::new();
     for slice_ref in reader.members(IndexKey::Slices(name.clone())).iter() {
         let Some(slice) = reader.endpoint_slice(slice_ref) else { continue };
-        let mut refused: BTreeMap<Refusal, Vec<(usize, IpAddr)>> = BTreeMap::new();
+        let mut refused: BTreeMap<Forbidden, Vec<(usize, IpAddr)>> = BTreeMap::new();
         for (index, it) in slice.addresses.endpoints.iter().enumerate() {
             let address = it.address;
             let verdict =
@@ -54,9 +55,11 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     if found.values().any(|it| !it.proxies.is_empty())
         && reader.count(IndexKey::BackendGateways(name.clone())) > 0
     {
-        let message = "its endpoints are Gateways or waypoints of Fairway, and no other of them goes there";
-        let remedy = "let the route name the Services that the Gateway's own routes name";
-        made.warn(&ObjectRef::of(Kind::Service, name), "", message, remedy);
+        let message = "its endpoints are proxies of Fairway (Gateways or waypoints), to which no other proxy of Fairway \
+                       sends requests";
+        let remedy = "refer to the Services behind that Gateway, as its own routes do";
+        let warning = Diagnostic::warning(Reason::EndpointsAreProxies, "", message, remedy);
+        made.report(&ObjectRef::of(Kind::Service, name), warning);
     }
     let (reach, affinity) = (service.reach, service.affinity);
     for (backend, found) in found {
@@ -150,17 +153,18 @@ fn guarding(reader: &mut Reader<'_>, pods: &[ObjectRef], port: u16) -> BTreeSet<
 /// Says of a slice which of its addresses are not taken: once for each reason.
 fn report(
     slice: &ObjectRef,
-    refused: BTreeMap<Refusal, Vec<(usize, IpAddr)>>,
+    refused: BTreeMap<Forbidden, Vec<(usize, IpAddr)>>,
     name: &ObjectName,
     made: &mut Evaluation,
 ) {
-    for (refusal, places) in refused {
+    for (forbidden, places) in refused {
         let Some((index, address)) = places.first() else { continue };
         let field = format!("endpoints[{index}].addresses[0]");
         let more = match places.len() - 1 {
             0 => String::new(),
             more => format!(" (and {more} more)"),
         };
-        made.error(slice, field, refusal.message(*address, name) + &more, refusal.remedy(name));
+        let (message, remedy) = (forbidden.message(*address, name) + &more, forbidden.remedy(name));
+        made.report(slice, Diagnostic::error(Reason::EndpointAddressNotAllowed, field, message, remedy));
     }
 }

@@ -3,11 +3,11 @@
 use super::evaluation::{Evaluation, Value};
 use super::index::{self, Index, IndexKey};
 use super::output::{Output, Proxy};
-use super::problem::Problem;
 use super::reader::Reader;
 use super::readership::Readership;
 use super::settings::Settings;
 use super::unit::{Life, STAGES, Unit};
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, ObjectRef, Resources};
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey};
@@ -43,7 +43,7 @@ pub(super) struct Engine {
     proxies: Owned<ObjectName, Proxy>,
     /// Objects whose problems changed since the last [`Self::settle`].
     troubled: BTreeSet<ObjectRef>,
-    problems: BTreeMap<ObjectRef, Vec<(Unit, Problem)>>,
+    problems: BTreeMap<ObjectRef, Vec<(Unit, Diagnostic)>>,
     units_run: usize,
 }
 
@@ -123,7 +123,7 @@ impl Engine {
         self.index.get(&IndexKey::Implied).iter().map(ObjectRef::object_name).collect()
     }
 
-    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
         self.problems.values().flatten().map(|(_, it)| it)
     }
 
@@ -265,13 +265,19 @@ impl Engine {
         }
     }
 
-    fn replace_problems(&mut self, unit: &Unit, old: &[ObjectRef], new: Vec<Problem>) -> Box<[ObjectRef]> {
-        let objects: BTreeSet<ObjectRef> = new.iter().map(|it| it.object.clone()).collect();
+    fn replace_problems(
+        &mut self,
+        unit: &Unit,
+        old: &[ObjectRef],
+        new: Vec<(ObjectRef, Diagnostic)>,
+    ) -> Box<[ObjectRef]> {
+        let objects: BTreeSet<ObjectRef> = new.iter().map(|(object, _)| object.clone()).collect();
         for object in old.iter().chain(&objects).collect::<BTreeSet<_>>() {
             let held = self.problems.entry(object.clone()).or_default();
-            let before: Vec<Problem> =
+            let before: Vec<Diagnostic> =
                 held.iter().filter(|(of, _)| of == unit).map(|(_, it)| it.clone()).collect();
-            let mut now: Vec<Problem> = new.iter().filter(|it| it.object == *object).cloned().collect();
+            let mut now: Vec<Diagnostic> =
+                new.iter().filter(|(about, _)| about == object).map(|(_, it)| it.clone()).collect();
             now.sort();
             now.dedup();
             if before != now {

@@ -9,11 +9,11 @@ use super::conflict::{ListenerLosers, ServiceHolders};
 use super::gateway::{GatewayPlan, GatewayReport, ListenerSetPlan};
 use super::index::IndexKey;
 use super::output::Proxy;
-use super::problem::{Problem, Severity};
 use super::proxy::ProxyPods;
 use super::route::budget::WithoutRoom;
 use super::waypoint::Waypoint;
 use super::workload::PodIdentity;
+use crate::diagnostic::Diagnostic;
 use crate::resources::ObjectRef;
 use crate::status::ObjectStatus;
 use fairway_config::model::Resource;
@@ -30,8 +30,8 @@ pub(super) struct Evaluation {
     pub statuses: Vec<(ObjectRef, ObjectStatus)>,
     /// The proxies this unit wants.
     pub proxies: Vec<Proxy>,
-    /// What is wrong.
-    pub problems: Vec<Problem>,
+    /// What is wrong, and with which object.
+    pub problems: Vec<(ObjectRef, Diagnostic)>,
     /// The sets it puts objects in.
     pub index: Vec<(IndexKey, ObjectRef)>,
 }
@@ -63,38 +63,9 @@ pub(super) enum Value {
 // === impl Evaluation ===
 
 impl Evaluation {
-    /// Notes an error.
-    pub(super) fn error(
-        &mut self,
-        object: &ObjectRef,
-        field: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
-        self.problem(Severity::Error, object, field, message, remedy);
-    }
-
-    /// Notes a warning.
-    pub(super) fn warn(
-        &mut self,
-        object: &ObjectRef,
-        field: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
-        self.problem(Severity::Warning, object, field, message, remedy);
-    }
-
-    fn problem(
-        &mut self,
-        severity: Severity,
-        object: &ObjectRef,
-        field: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
-        let (field, message, remedy) = (field.into(), message.into(), remedy.into());
-        self.problems.push(Problem { severity, object: object.clone(), field, message, remedy });
+    /// Adds what is wrong with an object.
+    pub(super) fn report(&mut self, object: &ObjectRef, diagnostic: Diagnostic) {
+        self.problems.push((object.clone(), diagnostic.about(object)));
     }
 
     /// Whether it made nothing at all.

@@ -3,6 +3,7 @@
 use super::evaluation::Evaluation;
 use super::features;
 use super::reader::Reader;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef};
 use crate::status::{ClassStatus, Condition, ObjectStatus, reason};
 
@@ -14,41 +15,37 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &str) -> Evaluation {
     let object = ObjectRef::new(Kind::Mesh, "", name);
     if mesh.spec.controller_name != *settings.controller_name {
         if name == &*settings.mesh_name {
-            let message = format!("it is that of {}", mesh.spec.controller_name);
-            made.warn(
+            let message = format!(
+                "the mesh belongs to {}, so Fairway does not report on its own mesh under this name",
+                mesh.spec.controller_name
+            );
+            let remedy = "give Fairway's mesh another name (value mesh.name of the chart)";
+            made.report(
                 &object,
-                "spec.controllerName",
-                message,
-                "give Fairway's another name (mesh.name of the chart)",
+                Diagnostic::warning(Reason::MeshOfAnotherController, "spec.controllerName", message, remedy),
             );
         }
         return made;
     }
     let generation = mesh.meta.generation;
     let refusal = if name != &*settings.mesh_name {
-        Some((
-            reason::CONFLICTED,
-            "metadata.name",
-            format!("this mesh is XMesh {}", settings.mesh_name),
-            "remove this one",
-        ))
+        let message = format!("there is one mesh, and it is reported on XMesh {}", settings.mesh_name);
+        Some(Diagnostic::error(Reason::MeshDuplicate, "metadata.name", message, "remove this object"))
     } else if let Some(it) = &mesh.spec.parameters_ref {
         let message =
-            format!("{} {} says nothing to Fairway, which takes no settings here", it.kind, it.name);
-        Some((reason::INVALID_PARAMETERS, "spec.parametersRef", message, "remove it"))
+            format!("Fairway reads no parameters for a mesh, so {} {} has no effect", it.kind, it.name);
+        Some(Diagnostic::error(Reason::MeshParameters, "spec.parametersRef", message, "remove the field"))
     } else if !settings.has_mesh() {
-        let message = "the tunnels are not installed, so there are Gateways and no mesh".to_owned();
-        Some((reason::NOT_INSTALLED, "", message, "install them (ztunnel.enabled of the chart)"))
+        let message = "ztunnel is not installed, so there is no mesh; Gateways work without it";
+        let remedy = "install it (value ztunnel.enabled of the chart)";
+        Some(Diagnostic::error(Reason::MeshNotInstalled, "", message, remedy))
     } else {
         None
     };
     let (accepted, supported_features) = match refusal {
-        Some((reason, field, message, remedy)) => {
-            made.error(&object, field, message.clone(), remedy);
-            let message = match field {
-                "" => format!("{message}; {remedy}"),
-                field => format!("{field}: {message}; {remedy}"),
-            };
+        Some(error) => {
+            let (reason, message) = (error.reason.condition(), error.text());
+            made.report(&object, error);
             (Condition::fails(reason::ACCEPTED, reason, message, generation), &[][..])
         }
         None => {

@@ -24,10 +24,10 @@ mod parameters;
 mod parent_service;
 mod passes;
 mod pool;
-mod problem;
 mod proxy;
 mod reader;
 mod readership;
+mod reference;
 mod route;
 mod service;
 mod settings;
@@ -43,11 +43,11 @@ mod tests;
 
 pub use output::{Output, Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
 pub use pool::{AddressPool, InvalidPool};
-pub use problem::{Problem, Severity};
 pub(crate) use route::parse_duration;
 pub(crate) use settings::CONTROLLER_NAME;
 pub use settings::{Capture, Loopback, Mode, Settings};
 
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, ObjectRef, Resources};
 use crate::status::ObjectStatus;
 use engine::Engine;
@@ -101,7 +101,7 @@ impl Compiler {
     }
 
     /// Everything that is wrong or worth knowing.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+    pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
         self.engine.problems()
     }
 

@@ -1,20 +1,12 @@
 //! `parametersRef`: how the proxies of a class, or of one Gateway, are run.
 
 use super::reader::Reader;
-use crate::provision::{Author, Parameters};
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::{Author, InvalidParameters, Parameters};
 use crate::resources::gateway_parameters::GatewayParametersSpec;
 use crate::resources::{Gateway, GatewayClass, GatewayParameters, Kind};
 use fairway_config::model::ObjectName;
 use std::sync::Arc;
-
-/// Why parameters cannot be used.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Defect {
-    /// Where they are named.
-    pub field: &'static str,
-    pub message: String,
-    pub remedy: String,
-}
 
 const OF_CLASS: &str = "spec.parametersRef";
 const OF_GATEWAY: &str = "spec.infrastructure.parametersRef";
@@ -23,11 +15,12 @@ const OF_GATEWAY: &str = "spec.infrastructure.parametersRef";
 pub(super) fn of_class(
     reader: &mut Reader<'_>,
     class: &GatewayClass,
-) -> Result<Option<Arc<GatewayParameters>>, Defect> {
+) -> Result<Option<Arc<GatewayParameters>>, Diagnostic> {
     let Some(named) = &class.spec.parameters_ref else { return Ok(None) };
     let Some(namespace) = named.namespace.as_deref() else {
-        let message = format!("{} {} has no namespace", named.kind, named.name);
-        return Err(Defect { field: OF_CLASS, message, remedy: "write its namespace".into() });
+        let message = format!("the namespace of {} {} is missing", named.kind, named.name);
+        let remedy = "write the namespace";
+        return Err(Diagnostic::error(Reason::ParametersNamespaceMissing, OF_CLASS, message, remedy));
     };
     let name = ObjectName::new(namespace, named.name.as_str());
     look_up(reader, OF_CLASS, (&named.group, &named.kind), &name, Author::Class).map(Some)
@@ -39,15 +32,13 @@ pub(super) fn of_gateway(
     name: &ObjectName,
     gateway: &Gateway,
     class: Option<&GatewayClass>,
-) -> Result<Arc<Parameters>, Defect> {
+) -> Result<Arc<Parameters>, Diagnostic> {
     let of_class = |class: &GatewayClass| {
-        of_class(reader, class).map_err(|it| Defect {
-            field: "spec.gatewayClassName",
-            message: format!(
-                "the parameters of GatewayClass {} are of no use: {}",
-                class.meta.name, it.message
-            ),
-            remedy: it.remedy,
+        of_class(reader, class).map_err(|error| {
+            let message =
+                format!("the parameters of GatewayClass {} are invalid: {}", class.meta.name, error.message);
+            let field = "spec.gatewayClassName";
+            Diagnostic::error(Reason::ClassParametersInvalid, field, message, error.remedy)
         })
     };
     let defaults = class.map(of_class).transpose()?.flatten();
@@ -69,11 +60,13 @@ pub(super) fn of_gateway(
         it.as_ref().map(|it| it.spec.clone())
     };
     // Both are in order by themselves, and then they are together.
-    Parameters::resolve(spec(&defaults).as_ref(), spec(&own).as_ref()).map(Arc::new).map_err(|it| Defect {
-        field: OF_GATEWAY,
-        message: it.to_string(),
-        remedy: "correct it".into(),
-    })
+    let parameters = Parameters::resolve(spec(&defaults).as_ref(), spec(&own).as_ref());
+    parameters.map(Arc::new).map_err(|error| invalid(OF_GATEWAY, name, error))
+}
+
+fn invalid(field: &str, name: &ObjectName, error: InvalidParameters) -> Diagnostic {
+    let message = format!("GatewayParameters {name}: {}: {}", error.field, error.message);
+    Diagnostic::error(Reason::ParametersInvalid, field, message, error.remedy)
 }
 
 fn look_up(
@@ -82,23 +75,21 @@ fn look_up(
     (group, kind): (&str, &str),
     name: &ObjectName,
     author: Author,
-) -> Result<Arc<GatewayParameters>, Defect> {
+) -> Result<Arc<GatewayParameters>, Diagnostic> {
     if Kind::of(group, kind) != Some(Kind::GatewayParameters) {
-        let message = format!("{group}/{kind} {} does not say how a proxy is run", name.name);
-        let remedy = format!("name an object of kind {} in group fairway.dev", Kind::GatewayParameters);
-        return Err(Defect { field, message, remedy });
+        let message = format!("{group}/{kind} {} is not a kind of parameters that Fairway reads", name.name);
+        let remedy = format!("refer to an object of kind {} in group fairway.dev", Kind::GatewayParameters);
+        return Err(Diagnostic::error(Reason::ParametersKindUnknown, field, message, remedy));
     }
     let Some(found) = reader.gateway_parameters(name) else {
         let message = format!("GatewayParameters {name} does not exist");
-        return Err(Defect { field, message, remedy: "create it, or correct the name".into() });
+        let remedy = "create it, or correct the name";
+        return Err(Diagnostic::error(Reason::ParametersNotFound, field, message, remedy));
     };
     let in_order =
         Parameters::check(&found.spec).and_then(|_| reader.settings().rights.check(&found.spec, author));
     match in_order {
         Ok(()) => Ok(found),
-        Err(it) => {
-            let message = format!("GatewayParameters {name}: {}: {}", it.field, it.message);
-            Err(Defect { field, message, remedy: it.remedy })
-        }
+        Err(error) => Err(invalid(field, name, error)),
     }
 }

@@ -1,40 +1,36 @@
 //! What a Service says to a route that names it as its parent.
 
 use super::reader::Reader;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::ServiceKind;
-use crate::status::{ParentRef, reason};
+use crate::status::ParentRef;
 use fairway_config::model::ObjectName;
 
-/// Why no route can be bound to a Service.
-pub(super) struct Unbindable {
-    pub reason: &'static str,
-    pub part: &'static str,
-    pub message: String,
-    pub remedy: &'static str,
-}
-
-/// The ports of a Service that a parentRef means.
+/// The ports of a Service that a parentRef means. The field of an error is relative to the parentRef.
 pub(super) fn bindable(
     reader: &mut Reader<'_>,
     name: &ObjectName,
     parent: &ParentRef,
-) -> Result<Vec<u16>, Unbindable> {
-    let because = |reason, part, message, remedy| Err(Unbindable { reason, part, message, remedy });
+) -> Result<Vec<u16>, Diagnostic> {
     let Some(service) = reader.service(name) else {
         let message = format!("Service {name} does not exist");
-        return because(reason::NO_MATCHING_PARENT, "", message, "create it, or correct the reference");
+        let remedy = "create it, or correct the reference";
+        return Err(Diagnostic::error(Reason::ParentServiceNotFound, "", message, remedy));
     };
     match service.kind {
         ServiceKind::ClusterIp => {}
         // Nothing tells which Service was meant by a connection to a pod's address (GEP-1294).
         ServiceKind::Headless => {
-            let message =
-                format!("Service {name} is headless: connections to it carry no address of its own");
-            return because(reason::UNSUPPORTED_VALUE, "", message, "use a Service with a cluster IP");
+            let message = format!(
+                "Service {name} is headless: a connection to one of its pods does not show that the Service was meant"
+            );
+            let remedy = "refer to a Service with a cluster IP";
+            return Err(Diagnostic::error(Reason::ParentServiceHeadless, "", message, remedy));
         }
         ServiceKind::ExternalName => {
-            let message = format!("Service {name} is an ExternalName: it is a DNS alias");
-            return because(reason::UNSUPPORTED_VALUE, "", message, "use a Service with a cluster IP");
+            let message = format!("Service {name} is of type ExternalName, which is a DNS alias only");
+            let remedy = "refer to a Service of type ClusterIP";
+            return Err(Diagnostic::error(Reason::ParentServiceExternalName, "", message, remedy));
         }
     }
     let ports: Vec<u16> = service
@@ -44,9 +40,17 @@ pub(super) fn bindable(
         .map(|it| it.port)
         .collect();
     if ports.is_empty() {
-        let message = format!("Service {name} has no such TCP port");
-        let part = if parent.port.is_some() { ".port" } else { "" };
-        return because(reason::NO_MATCHING_PARENT, part, message, "name one of its ports");
+        let ports: Vec<String> = service.tcp_ports().map(|port| port.port.to_string()).collect();
+        let (message, part) = match (parent.port, &parent.section_name) {
+            (Some(port), _) => (format!("Service {name} has no TCP port {port}"), "port"),
+            (None, Some(port)) => (format!("Service {name} has no TCP port named {port}"), "sectionName"),
+            (None, None) => (format!("Service {name} has no TCP port"), ""),
+        };
+        let remedy = match ports.is_empty() {
+            true => "refer to a Service with TCP ports".to_owned(),
+            false => format!("use one of its TCP ports: {}", ports.join(", ")),
+        };
+        return Err(Diagnostic::error(Reason::ParentServicePortNotFound, part, message, remedy));
     }
     Ok(ports)
 }

@@ -58,13 +58,12 @@ impl Passes<'_> {
         let mut parts = Vec::new();
         if let Some(it) = self.waypoint {
             parts.push(match (self.is_bound(it), self.required) {
-                (true, _) => format!("connections go through waypoint {}", it.gateway),
-                (false, true) => format!(
-                    "waypoint {} is not ready yet, and connections are refused until it is",
-                    it.gateway
-                ),
+                (true, _) => format!("connections pass through waypoint {}", it.gateway),
+                (false, true) => {
+                    format!("waypoint {} is not ready yet; until it is, connections are refused", it.gateway)
+                }
                 (false, false) => format!(
-                    "waypoint {} is not ready yet, and connections go without it until it is",
+                    "waypoint {} is not ready yet; until it is, connections pass without it",
                     it.gateway
                 ),
             });
@@ -75,14 +74,14 @@ impl Passes<'_> {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
             let ports = if ports.is_empty() { String::new() } else { format!(" to port {}", ports.join(", ")) };
             match consumer.is_bound() {
-                true => format!("those of namespace {namespace}{ports} through waypoint {gateway}"),
-                false => format!("those of namespace {namespace}{ports} will go through waypoint {gateway} when it is ready"),
+                true => format!("those from namespace {namespace}{ports} pass through waypoint {gateway}"),
+                false => format!("those from namespace {namespace}{ports} will pass through waypoint {gateway} when it is ready"),
             }
         }));
         if parts.is_empty() {
             return None;
         }
-        parts.extend(self.not_enforced.iter().map(|it| format!("it {it}")));
+        parts.extend(self.not_enforced.iter().map(|it| format!("the label fairway.dev/waypoint {it}")));
         // Where there is a waypoint for everybody it is about that one alone: that it is bound is read again, and must not be
         // forgotten for a consumer's that is not ready.
         let (bound, by) = match self.waypoint {

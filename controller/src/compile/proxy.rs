@@ -7,6 +7,7 @@ use super::output::ProxyClass;
 use super::reader::Reader;
 use super::settings::{Mode, Settings};
 use super::workload::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{ObjectRef, Pod};
 use fairway_config::model::{ObjectName, SpiffeId};
 use std::net::IpAddr;
@@ -96,11 +97,12 @@ impl Claim {
     /// Says of a pod that it is none of the proxies it says it is.
     pub(super) fn deny(&self, pod: &ObjectRef, account: &str, made: &mut Evaluation) {
         let message = format!(
-            "the label says that it runs the proxy of Gateway {}, and `{account}` is not the service account of that: \
-             the pod counts as any other",
+            "a label says that the pod runs the proxy of Gateway {}, but service account `{account}` is not the one of \
+             that proxy, so the pod is treated as any other",
             self.gateway
         );
-        let remedy = format!("take the label away; Fairway makes the pods of proxies, as {}", self.account);
-        made.warn(pod, "spec.serviceAccountName", message, remedy);
+        let remedy = format!("remove the label; Fairway makes the pods of its proxies, as {}", self.account);
+        let field = "spec.serviceAccountName";
+        made.report(pod, Diagnostic::warning(Reason::PodIsNotTheProxy, field, message, remedy));
     }
 }

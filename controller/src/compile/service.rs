@@ -8,6 +8,7 @@ use super::reader::Reader;
 use super::settings::{Capture, Mode};
 use super::waypoint::Waypoint;
 use super::{authorization, grant, proxy};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, RouteKind, Service, ServiceKind, ServicePort, Transport};
 use fairway_config::model::{
     AppProtocol, Audience, Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol,
@@ -199,21 +200,19 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
 fn check_label(reader: &Reader<'_>, service: &Service, name: &ObjectName, made: &mut Evaluation) {
     if requires_waypoint(service) && !reader.settings().has_mesh() {
         let field = format!("metadata.labels[{WAYPOINT}]");
-        let message = "cannot be enforced: the tunnels are not installed, so there is no mesh";
-        let remedy = "install them (ztunnel.enabled of the chart), or remove the label";
-        made.error(&ObjectRef::of(Kind::Service, name), field, message, remedy);
+        let message = "cannot be enforced: ztunnel is not installed, so there is no mesh";
+        let remedy = "install it (value ztunnel.enabled of the chart), or remove the label";
+        let error = Diagnostic::error(Reason::WaypointNeedsMesh, field, message, remedy);
+        made.report(&ObjectRef::of(Kind::Service, name), error);
         return;
     }
     if let Some(word) = service.meta.label(WAYPOINT).filter(|it| *it != "required") {
         let message =
-            format!("`{word}` is not understood, so the Service is reached through its waypoint only");
+            format!("`{word}` is not a known value, so the Service is reached through its waypoint only");
         let field = format!("metadata.labels[{WAYPOINT}]");
-        made.error(
-            &ObjectRef::of(Kind::Service, name),
-            field,
-            message,
-            "use `required`, or remove the label",
-        );
+        let remedy = "use `required`, or remove the label";
+        let error = Diagnostic::error(Reason::WaypointLabelUnknown, field, message, remedy);
+        made.report(&ObjectRef::of(Kind::Service, name), error);
     }
 }
 
@@ -225,12 +224,13 @@ fn via(
 ) -> Option<(BackendKey, std::net::IpAddr)> {
     let address = service.cluster_ips.first();
     if address.is_none() {
-        made.error(
-            &ObjectRef::of(Kind::Service, name),
+        let error = Diagnostic::error(
+            Reason::WaypointNeedsClusterIp,
             format!("metadata.labels[{WAYPOINT}]"),
-            "a Service without a cluster IP cannot be reached through a waypoint, so it cannot be reached at all",
+            "a Service without a cluster IP cannot be reached through a waypoint, so connections to it are refused",
             "give it a cluster IP, or remove the label",
         );
+        made.report(&ObjectRef::of(Kind::Service, name), error);
     }
     Some((waypoint.key.clone(), *address?))
 }

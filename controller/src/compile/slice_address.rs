@@ -26,7 +26,7 @@ pub(super) struct Taken {
 
 /// Why an address is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Refusal {
+pub(super) enum Forbidden {
     /// It means another machine to each that connects, or none.
     Special(&'static str),
     /// A pod of another namespace, which does not grant it.
@@ -44,15 +44,15 @@ pub(super) fn judge(
     reader: &mut Reader<'_>,
     service: &ObjectName,
     address: IpAddr,
-) -> Result<Taken, Refusal> {
+) -> Result<Taken, Forbidden> {
     let may_be_loopback = reader.settings().loopback == Loopback::Allowed;
     if let Some(word) = special(address).filter(|_| !(may_be_loopback && address.is_loopback())) {
-        return Err(Refusal::Special(word));
+        return Err(Forbidden::Special(word));
     }
     let pods = reader.members(IndexKey::PodsAt(address));
     if !pods.is_empty() {
         let pods = of_service(reader, service, &pods);
-        return if pods.is_empty() { Err(Refusal::Foreign) } else { Ok(taken(reader, pods)) };
+        return if pods.is_empty() { Err(Forbidden::Foreign) } else { Ok(taken(reader, pods)) };
     }
     let pods = reader.members(IndexKey::HostPodsAt(address));
     let own = of_service(reader, service, &pods);
@@ -65,15 +65,15 @@ pub(super) fn judge(
         return Ok(Taken::default());
     }
     if !pods.is_empty() || reader.count(IndexKey::NodesAt(address)) > 0 {
-        return Err(Refusal::Node);
+        return Err(Forbidden::Node);
     }
     if reader.count(IndexKey::ServicesAt(address)) > 0 {
-        return Err(Refusal::Service);
+        return Err(Forbidden::Service);
     }
     for slice in reader.members(IndexKey::Slices(api_server)).iter() {
         let slice = reader.endpoint_slice(slice);
         if slice.is_some_and(|it| it.addresses.endpoints.iter().any(|it| it.address == address)) {
-            return Err(Refusal::ApiServer);
+            return Err(Forbidden::ApiServer);
         }
     }
     Ok(Taken::default())
@@ -113,24 +113,26 @@ fn special(address: IpAddr) -> Option<&'static str> {
         () if address.is_loopback() => Some("a loopback address"),
         () if address.is_multicast() => Some("a multicast address"),
         () if is_link_local => Some("a link-local address"),
-        () if is_nobodys => Some("the address of no machine"),
+        () if is_nobodys => Some("an unspecified or broadcast address"),
         () => None,
     }
 }
 
-// === impl Refusal ===
+// === impl Forbidden ===
 
-impl Refusal {
+impl Forbidden {
     /// What is wrong with the address. Nobody's pods, Services and nodes are named to others.
     pub(super) fn message(self, address: IpAddr, service: &ObjectName) -> String {
         let what = match self {
             Self::Special(word) => word.to_owned(),
-            Self::Foreign => format!("a pod's, and no pod of namespace {} has it", service.namespace),
-            Self::Node => "a node's".to_owned(),
-            Self::Service => "a Service's".to_owned(),
-            Self::ApiServer => "the API server's".to_owned(),
+            Self::Foreign => {
+                format!("the address of a pod, but of no pod in namespace {}", service.namespace)
+            }
+            Self::Node => "the address of a node".to_owned(),
+            Self::Service => "the address of a Service".to_owned(),
+            Self::ApiServer => "the address of the API server".to_owned(),
         };
-        format!("{address} is {what}: no endpoint of Service {service}, and nobody is sent there")
+        format!("{address} is {what}, so it is not used as an endpoint of Service {service}")
     }
 
     /// What to do.

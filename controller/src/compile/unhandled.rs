@@ -3,6 +3,7 @@
 use super::class;
 use super::evaluation::Evaluation;
 use super::reader::Reader;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, Unhandled};
 use crate::status::{AncestorStatus, Condition, ObjectStatus, ParentRef, PolicyStatus, reason};
 use std::sync::Arc;
@@ -22,20 +23,19 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, object: &ObjectRef) -> Evaluatio
     if ancestors.is_empty() {
         return made;
     }
-    let message = format!("Fairway does not carry out objects of kind {}: it has no effect", object.kind);
+    let message = format!("Fairway does not implement kind {}, so this object has no effect", object.kind);
     let remedy = match object.kind {
-        Kind::BackendTrafficPolicy => "remove it; an HTTPRoute says in its rules how often is retried",
-        Kind::ExternalBackend => "remove it; refer to a Service",
+        Kind::BackendTrafficPolicy => {
+            "remove it; retries are set in the rules of an HTTPRoute (spec.rules[].retry)"
+        }
+        Kind::ExternalBackend => "remove it, and refer to a Service",
         _ => "remove it",
     };
-    made.warn(object, "", message.clone(), remedy);
+    let warning = Diagnostic::warning(Reason::KindNotImplemented, "", message, remedy);
+    let text = warning.text();
+    made.report(object, warning);
     let settings = reader.settings();
-    let accepted = Condition::fails(
-        reason::ACCEPTED,
-        reason::NOT_SUPPORTED,
-        format!("{message}; {remedy}"),
-        unhandled.meta.generation,
-    );
+    let accepted = Condition::fails(reason::ACCEPTED, reason::NOT_SUPPORTED, text, unhandled.meta.generation);
     let ancestor = |ancestor_ref| AncestorStatus {
         ancestor_ref,
         controller_name: settings.controller_name.clone(),

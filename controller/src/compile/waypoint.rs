@@ -7,6 +7,7 @@ use super::output::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use super::reader::Reader;
 use super::settings::{Mode, Settings};
 use super::{certificate, proxy};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{
     BackendKey, Endpoint, EndpointState, Endpoints, Listener, ListenerKey, ListenerProtocol, ObjectName,
@@ -95,8 +96,11 @@ fn warn_of_no_endpoint(
 ) {
     let Resource::Endpoints(it) = endpoints else { return };
     if !it.endpoints.iter().any(|it| it.state == EndpointState::Ready) {
-        let message = format!("waypoint {gateway} is not ready: what has to go through it is refused");
-        made.warn(needed_by, "", message, "wait for its pods to become ready, or look at why they do not");
+        let message = format!(
+            "waypoint {gateway} is not ready, so connections that have to pass through it are refused"
+        );
+        let remedy = "wait until its pods are ready, or see in their status why they are not";
+        made.report(needed_by, Diagnostic::warning(Reason::WaypointNotReady, "", message, remedy));
     }
 }
 

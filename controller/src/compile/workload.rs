@@ -5,6 +5,7 @@ use super::index::{IndexKey, gateway_of};
 use super::reader::Reader;
 use super::settings::{Capture, Settings};
 use super::{authorization, proxy};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, Meta, ObjectRef, Pod};
 use fairway_config::model::{
     Aside, MESH_LABEL, MUTUAL_TLS_LABEL, Mesh, MutualTls, ObjectName, Resource, SpiffeId, Workload,
@@ -33,8 +34,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     let Some(pod) = reader.pod(name).filter(|it| !it.ended) else { return made };
     let object = ObjectRef::of(Kind::Pod, name);
     let Some(identity) = settings.identity(&name.namespace, &pod.service_account) else {
-        let message = format!("`{}` cannot stand in an identity", pod.service_account);
-        made.error(&object, "spec.serviceAccountName", message, "use lower-case letters, digits and dashes");
+        let message = format!(
+            "`{}` cannot be part of a SPIFFE ID, so the pod has no identity and is not in the mesh",
+            pod.service_account
+        );
+        let (field, remedy) = ("spec.serviceAccountName", "use lower-case letters, digits and dashes");
+        made.report(&object, Diagnostic::error(Reason::ServiceAccountInvalid, field, message, remedy));
         return made;
     };
     let claim = proxy::claim(reader, &pod);
@@ -45,8 +50,9 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation
     if let Some(what) = gateway_of(&pod.meta).and(pod.provenance.as_ref()).and_then(|it| it.foreign.as_ref())
     {
         let message =
-            format!("it has {what}, which Fairway's proxies do not have, so it gets no configuration");
-        made.error(&object, "spec", message, "take it out, or exempt the proxies from what puts it in");
+            format!("the pod has {what}, which Fairway did not put there, so it gets no configuration");
+        let remedy = "remove it, or exempt Fairway's proxies from the admission webhook that adds it";
+        made.report(&object, Diagnostic::error(Reason::ProxyPodChanged, "spec", message, remedy));
     }
     let place = place(reader, &pod, is_proxy, &settings);
     let captured = place == Place::Captured;
@@ -114,9 +120,10 @@ fn mutual_tls(reader: &mut Reader<'_>, pod: &Pod, made: &mut Evaluation) -> Mutu
         said(&it.meta, &object, made)
     });
     if let (Some(MutualTls::Permissive), Some(MutualTls::Strict)) = (own, least) {
-        let message = "the namespace is strict, so only mTLS is let in";
-        let remedy = "take the label away, or the namespace's";
-        made.warn(&object, format!("metadata.labels[{MUTUAL_TLS_LABEL}]"), message, remedy);
+        let message = "the namespace is strict, so the pod accepts mutual TLS only";
+        let remedy = "remove this label, or the one of the namespace";
+        let field = format!("metadata.labels[{MUTUAL_TLS_LABEL}]");
+        made.report(&object, Diagnostic::warning(Reason::MutualTlsStricter, field, message, remedy));
     }
     match [own, least].contains(&Some(MutualTls::Strict)) {
         true => MutualTls::Strict,
@@ -131,8 +138,9 @@ fn said(meta: &Meta, object: &ObjectRef, made: &mut Evaluation) -> Option<Mutual
         "strict" => Some(MutualTls::Strict),
         word => {
             let field = format!("metadata.labels[{MUTUAL_TLS_LABEL}]");
-            let message = format!("`{word}` is not understood, so only mTLS is let in");
-            made.error(object, field, message, "use `strict` or `permissive`");
+            let message = format!("`{word}` is not a known value, so pods accept mutual TLS only");
+            let remedy = "use `strict` or `permissive`";
+            made.report(object, Diagnostic::error(Reason::MutualTlsUnknown, field, message, remedy));
             Some(MutualTls::Strict)
         }
     }

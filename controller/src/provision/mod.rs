@@ -31,6 +31,6 @@ use live::Live;
 pub use manifest::{Manifest, ManifestKey, ManifestKind};
 pub use parameters::{Checked, Disruption, Drain, InvalidParameters, Parameters, Scale};
 pub use plan::plan;
-pub use provisioner::{Happening, Provisioner, Troubles, What};
+pub use provisioner::{ProvisionEvent, Provisioner, Troubles, What};
 pub use rights::{Author, NotARight, Right, Rights};
 pub use settings::{AUDIENCE, Settings};

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// One connected proxy.
+/// How far one connected proxy has come with the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProxyState {
     /// Whose configuration it gets; replicas have the same.
     pub proxy: Proxy,
-    /// Its program's version.
+    /// The version of its program, as it says in its first message.
     pub version: Arc<str>,
     /// All commits up to this one are in force there, but for what is `rejected`; 0 before the first.
     pub acked: Generation,
@@ -35,7 +35,7 @@ impl States {
         Self { hub, ticks }
     }
 
-    /// The states now.
+    /// The states at this moment; marks them as seen.
     pub fn get(&mut self) -> Vec<ProxyState> {
         self.ticks.mark_unchanged();
         self.hub.current_states()

@@ -73,7 +73,7 @@ pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, name: &ObjectName)
         };
         let security = match reader.validation(&policy.object_name()).map(|it| it.tls.clone()) {
             Some(Ok(tls)) => BackendSecurity::Tls(tls),
-            Some(Err(defect)) => BackendSecurity::Unusable(format!("{policy}: {}", defect.message).into()),
+            Some(Err(defect)) => BackendSecurity::Unusable(format!("{policy}: {}", defect.text()).into()),
             None => continue,
         };
         ports.insert(port.port, security);

@@ -5,6 +5,7 @@ use super::{Validation, targets};
 use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
 use crate::compile::reader::Reader;
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::{Kind, ObjectRef};
 use crate::status::{AncestorStatus, Condition, ObjectStatus, ParentRef, PolicyStatus, reason};
 use fairway_config::model::ObjectName;
@@ -49,66 +50,53 @@ pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> 
     made
 }
 
-/// What became of a policy at one of its targets.
-enum Fate {
-    Holds,
-    Conflicted(String),
-    NotFound(String),
-}
-
+/// Whether a policy holds at one of its targets; an error is reported too.
 fn fate(
     reader: &mut Reader<'_>,
     object: &ObjectRef,
     service: ObjectName,
     section: Option<Arc<str>>,
     made: &mut Evaluation,
-) -> Fate {
+) -> Result<(), Diagnostic> {
     let field = "spec.targetRefs";
     let standing = reader
         .service_tls(&service)
         .and_then(|it| it.standings.get(&(object.clone(), section.clone())).cloned());
-    match standing {
-        Some(Standing::Holds) => Fate::Holds,
+    let error = match standing {
+        Some(Standing::Holds) => return Ok(()),
         Some(Standing::LosesTo(winner)) => {
-            let message =
-                format!("{winner} holds for Service {service} already, as the older or first by name");
-            let remedy = "remove one of the two, or name different ports";
-            made.error(object, field, message.clone(), remedy);
-            Fate::Conflicted(format!("{field}: {message}; {remedy}"))
+            let message = format!(
+                "{winner} applies to Service {service} in place of this policy: the older policy wins, then the first by name"
+            );
+            let remedy = "remove one of the two, or let them name different ports";
+            Diagnostic::error(Reason::PolicyConflict, field, message, remedy)
         }
         Some(Standing::NoSuchPort) => {
             let message = format!(
-                "Service {service} has no TCP port named {}; its ports that no other policy is about are not \
-                 spoken to, so that nothing is sent in the clear",
+                "Service {service} has no TCP port named {}; nothing is sent to those of its ports that no other policy \
+                 names, because it would be sent without TLS",
                 section.unwrap_or_default()
             );
-            let remedy = "write the name of one of its ports (its name, not its number)";
-            made.error(object, field, message.clone(), remedy);
-            Fate::NotFound(format!("{field}: {message}; {remedy}"))
+            let remedy = "write the name of one of its ports (the name, not the number)";
+            Diagnostic::error(Reason::PolicyPortNotFound, field, message, remedy)
         }
         None => {
             let message = format!("Service {service} does not exist");
             let remedy = "create it, or correct the name";
-            made.error(object, field, message.clone(), remedy);
-            Fate::NotFound(format!("{field}: {message}; {remedy}"))
+            Diagnostic::error(Reason::PolicyServiceNotFound, field, message, remedy)
         }
-    }
+    };
+    made.report(object, error.clone());
+    Err(error)
 }
 
-fn accepted(validation: &Validation, fates: &[Fate], generation: i64) -> Condition {
+fn accepted(validation: &Validation, fates: &[Result<(), Diagnostic>], generation: i64) -> Condition {
     let fails = |reason, message| Condition::fails(reason::ACCEPTED, reason, message, generation);
     if let Err(defect) = &validation.tls {
-        return fails(defect.reason, defect.message.clone());
+        return fails(defect.reason.condition(), defect.text());
     }
-    let bad: Vec<(&'static str, &str)> = fates
-        .iter()
-        .filter_map(|it| match it {
-            Fate::Holds => None,
-            Fate::Conflicted(message) => Some((reason::CONFLICTED, message.as_str())),
-            Fate::NotFound(message) => Some((reason::TARGET_NOT_FOUND, message.as_str())),
-        })
-        .collect();
-    let message = bad.iter().map(|(_, it)| *it).collect::<Vec<_>>().join(". ");
+    let bad: Vec<&Diagnostic> = fates.iter().filter_map(|fate| fate.as_ref().err()).collect();
+    let message = join_texts(bad.iter().copied());
     let holds = |message: String| {
         let message = validation.ignored.qualify(message);
         Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
@@ -117,17 +105,21 @@ fn accepted(validation: &Validation, fates: &[Fate], generation: i64) -> Conditi
         None => holds("the policy is accepted".to_owned()),
         // One target that takes the policy is enough for it to be accepted.
         Some(_) if bad.len() < fates.len() => holds(format!("accepted in part: {message}")),
-        Some((reason, _)) => fails(reason, message),
+        Some(first) => fails(first.reason.condition(), message),
     }
 }
 
 fn resolved(validation: &Validation, generation: i64) -> Condition {
     let kind = reason::RESOLVED_REFS;
     match validation.unresolved.first() {
-        None => Condition::holds(kind, kind, "all references lead somewhere", generation),
+        None => Condition::holds(kind, kind, "all references are resolved", generation),
         Some(first) => {
-            let all: Vec<&str> = validation.unresolved.iter().map(|it| it.message.as_str()).collect();
-            Condition::fails(kind, first.reason, all.join(". "), generation)
+            // The API of policies has another word for this than the API of Gateways.
+            let reason = match first.reason.condition() {
+                reason::INVALID_CA_CERTIFICATE_KIND => reason::INVALID_KIND,
+                other => other,
+            };
+            Condition::fails(kind, reason, join_texts(&validation.unresolved), generation)
         }
     }
 }

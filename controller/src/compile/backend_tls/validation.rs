@@ -3,8 +3,10 @@
 use crate::compile::evaluation::{Evaluation, Value};
 use crate::compile::ignored::Ignored;
 use crate::compile::reader::Reader;
+use crate::compile::reference::{Reference, resolve_authorities};
+use crate::diagnostic::rule::{policy_names_no_authority, policy_names_two_authorities};
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::{BackendTlsPolicy, Kind, ObjectRef};
-use crate::status::reason;
 use fairway_config::model::{BackendTls, BackendTrust, ObjectName, SubjectName, TrustBundle};
 use fairway_gateway_api::backendtlspolicies::{
     BackendTlsPolicyValidationSubjectAltNames, BackendTlsPolicyValidationSubjectAltNamesType as NameType,
@@ -16,18 +18,11 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::compile) struct Validation {
     /// How to speak to the backends, or why the policy cannot be met.
-    pub tls: Result<BackendTls, Defect>,
+    pub tls: Result<BackendTls, Diagnostic>,
     /// The references that lead nowhere.
-    pub unresolved: Vec<Defect>,
+    pub unresolved: Vec<Diagnostic>,
     /// What of it has no effect.
     pub ignored: Ignored,
-}
-
-/// What is wrong: the API's word, and why.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::compile) struct Defect {
-    pub reason: &'static str,
-    pub message: String,
 }
 
 /// Looks at what a policy says.
@@ -52,13 +47,19 @@ fn ignored(policy: &BackendTlsPolicy, object: &ObjectRef, made: &mut Evaluation)
     let mut ignored = Ignored::default();
     for key in policy.spec.options.iter().flat_map(BTreeMap::keys) {
         let field = format!("spec.options[{key}]");
-        ignored.note(made, object, field, "Fairway knows no options of TLS", "remove it");
+        let message = "Fairway has no TLS options, so this one has no effect";
+        ignored.note(made, object, Diagnostic::warning(Reason::PolicyTlsOption, field, message, "remove it"));
     }
     for (index, it) in policy.spec.target_refs.iter().enumerate() {
         if !it.group.is_empty() || it.kind != "Service" {
-            let message = format!("{}/{} has no backends that Fairway connects to", it.group, it.kind);
+            let message = format!(
+                "Fairway does not apply policies to {}/{}, so this target has no effect",
+                it.group, it.kind
+            );
             let field = format!("spec.targetRefs[{index}].kind");
-            ignored.note(made, object, field, &message, "name a Service");
+            let warning =
+                Diagnostic::warning(Reason::PolicyTargetKindUnknown, field, message, "refer to a Service");
+            ignored.note(made, object, warning);
         }
     }
     ignored
@@ -71,9 +72,9 @@ struct Inspection<'a> {
 }
 
 impl Inspection<'_> {
-    fn defect(&mut self, reason: &'static str, field: &str, message: String, remedy: &str) -> Defect {
-        self.made.error(&self.object, field, message.clone(), remedy);
-        Defect { reason, message: format!("{field}: {message}; {remedy}") }
+    fn report(&mut self, error: Diagnostic) -> Diagnostic {
+        self.made.report(&self.object, error.clone());
+        error
     }
 }
 
@@ -83,8 +84,8 @@ fn trust(
     reader: &mut Reader<'_>,
     policy: &BackendTlsPolicy,
     inspection: &mut Inspection<'_>,
-    unresolved: &mut Vec<Defect>,
-) -> Result<BackendTrust, Defect> {
+    unresolved: &mut Vec<Diagnostic>,
+) -> Result<BackendTrust, Diagnostic> {
     let field = "spec.validation.caCertificateRefs";
     let written = &policy.spec.validation;
     let refs = written.ca_certificate_refs.as_deref().unwrap_or_default();
@@ -92,69 +93,45 @@ fn trust(
     match (refs, well_known) {
         ([], Some("System")) => return Ok(BackendTrust::System),
         ([], Some(other)) => {
-            let message = format!("`{other}` is no set of authorities that Fairway knows");
-            let field = "spec.validation.wellKnownCACertificates";
-            return Err(inspection.defect(
-                reason::INVALID,
+            let message = format!("`{other}` is not a set of authorities that Fairway knows");
+            let (field, remedy) = (
+                "spec.validation.wellKnownCACertificates",
+                "use System, or refer to a ConfigMap in caCertificateRefs",
+            );
+            return Err(inspection.report(Diagnostic::error(
+                Reason::WellKnownUnknown,
                 field,
                 message,
-                "use System, or name a ConfigMap",
-            ));
+                remedy,
+            )));
         }
         ([], None) => {
-            let message = "nobody is named who signs the backend's certificate".to_owned();
-            let remedy = "name a ConfigMap, or set wellKnownCACertificates to System";
-            return Err(inspection.defect(reason::INVALID, field, message, remedy));
+            return Err(inspection.report(policy_names_no_authority(field)));
         }
         (_, Some(_)) => {
-            let message = "cannot stand together with wellKnownCACertificates".to_owned();
-            return Err(inspection.defect(reason::INVALID, field, message, "keep one of them"));
+            return Err(inspection.report(policy_names_two_authorities(field)));
         }
         (_, None) => {}
     }
     let mut found: Vec<Arc<str>> = Vec::new();
-    for (index, it) in refs.iter().enumerate() {
-        let field = format!("{field}[{index}]");
-        let name = ObjectName::new(policy.meta.namespace.clone(), it.name.as_str());
-        let held = match (it.group.as_str(), it.kind.as_str()) {
-            ("" | "core", "ConfigMap") => reader.config_map(&name).map(|it| it.authorities.clone()),
-            ("" | "core", "Secret") => reader.secret(&name).map(|it| it.authorities.clone()),
-            (group, kind) => {
-                let message = format!("{group}/{kind} cannot hold certificates of authorities");
-                unresolved.push(inspection.defect(
-                    reason::INVALID_KIND,
-                    &format!("{field}.kind"),
-                    message,
-                    "refer to a ConfigMap",
-                ));
-                continue;
-            }
+    for (index, written) in refs.iter().enumerate() {
+        let reference = Reference {
+            // The CRD's pattern lets `core` through, and people mean the core group by it.
+            group: if written.group == "core" { "" } else { &written.group },
+            kind: &written.kind,
+            namespace: None,
+            name: &written.name,
         };
-        let text = match held {
-            None => Err(format!("{} {name} does not exist", it.kind)),
-            Some(None) => Err(format!("{} {name} has no data `ca.crt`", it.kind)),
-            Some(Some(text)) => match TrustBundle::from_pem(&text) {
-                Ok(_) => Ok(text),
-                Err(error) => Err(format!("{} {name}: {error}", it.kind)),
-            },
-        };
-        match text {
-            Ok(text) => found.push(text),
-            Err(message) => {
-                let remedy = "put PEM certificates of authorities in ca.crt";
-                unresolved.push(inspection.defect(
-                    reason::INVALID_CA_CERTIFICATE_REF,
-                    &field,
-                    message,
-                    remedy,
-                ));
-            }
+        let object = inspection.object.clone();
+        match resolve_authorities(reader, &object, reference) {
+            Ok(pem) => found.push(pem),
+            Err(error) => unresolved.push(inspection.report(error.under(&format!("{field}[{index}]")))),
         }
     }
-    // Each was in order, so all are; none at all is not.
+    // Each was valid, so all are; none at all is not.
     TrustBundle::from_pem(&found.join("\n")).map(BackendTrust::Bundle).map_err(|_| {
-        let all: Vec<&str> = unresolved.iter().map(|it| it.message.as_str()).collect();
-        Defect { reason: reason::NO_VALID_CA_CERTIFICATE, message: all.join(". ") }
+        let message = format!("no reference leads to an authority: {}", join_texts(&*unresolved));
+        Diagnostic::error(Reason::PolicyAuthoritiesMissing, field, message, "correct one of them")
     })
 }
 
@@ -162,13 +139,18 @@ fn trust(
 fn names(
     policy: &BackendTlsPolicy,
     inspection: &mut Inspection<'_>,
-) -> Result<(Arc<str>, Vec<SubjectName>), Defect> {
+) -> Result<(Arc<str>, Vec<SubjectName>), Diagnostic> {
     let written = &policy.spec.validation;
     let hostname: Arc<str> = written.hostname.as_str().into();
     if hostname.starts_with("*.") || !SubjectName::Dns(hostname.clone()).is_valid() {
-        let message = format!("`{hostname}` is no hostname");
-        let field = "spec.validation.hostname";
-        return Err(inspection.defect(reason::INVALID, field, message, "write a DNS name"));
+        let message = format!("`{hostname}` is not a DNS name");
+        let (field, remedy) = ("spec.validation.hostname", "write a DNS name without a wildcard");
+        return Err(inspection.report(Diagnostic::error(
+            Reason::PolicyHostnameInvalid,
+            field,
+            message,
+            remedy,
+        )));
     }
     let mut names = Vec::new();
     for (index, it) in written.subject_alt_names.iter().flatten().enumerate() {
@@ -176,9 +158,14 @@ fn names(
             Some(name) => names.push(name),
             None => {
                 let field = format!("spec.validation.subjectAltNames[{index}]");
-                let message = "is no name that a certificate can bear".to_owned();
-                let remedy = "write a DNS name as hostname, or a URI as uri, as the type says";
-                return Err(inspection.defect(reason::INVALID, &field, message, remedy));
+                let message = "this is not a name that a certificate can have";
+                let remedy = "write a DNS name in hostname, or a URI in uri, as the type says";
+                return Err(inspection.report(Diagnostic::error(
+                    Reason::SubjectAltNameInvalid,
+                    field,
+                    message,
+                    remedy,
+                )));
             }
         }
     }

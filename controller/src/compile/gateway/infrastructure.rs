@@ -5,6 +5,7 @@ use crate::compile::evaluation::Evaluation;
 use crate::compile::output::{Owner, Proxy, ProxyClass, Transport, Want};
 use crate::compile::settings::Settings;
 use crate::compile::{proxy, waypoint};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
 use crate::resources::{Gateway, ObjectRef};
 use fairway_config::model::ObjectName;
@@ -60,13 +61,14 @@ pub(super) fn warn_of_annotations(
     let annotations = gateway.spec.infrastructure.as_ref().and_then(|it| it.annotations.as_ref());
     for key in annotations.into_iter().flat_map(|it| it.keys()) {
         if !settings.rights.reaches_pods(key) {
-            made.warn(
-                object,
+            let warning = Diagnostic::warning(
+                Reason::AnnotationNotOnPods,
                 format!("spec.infrastructure.annotations[{key}]"),
-                "it is on the Services of the proxy, and not on its pods and service account",
-                "have it written in the GatewayClass's parameters, or allowed by the chart values \
+                "the annotation is set on the Services of the proxy, but not on its pods and service account",
+                "set it in the parameters of the GatewayClass, or allow it with the chart values \
                  gatewayParameters.allowedAnnotations and gatewayParameters.tenantFields",
             );
+            made.report(object, warning);
         }
     }
 }

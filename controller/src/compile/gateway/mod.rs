@@ -12,7 +12,6 @@ mod machine;
 mod namespaces;
 mod protocol;
 mod publish;
-mod reference;
 mod set;
 mod set_conditions;
 mod tls;
@@ -32,9 +31,9 @@ use super::output::{Proxy, ProxyClass};
 use super::reader::Reader;
 use super::settings::Mode;
 use super::{class, parameters};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
 use crate::resources::{Gateway, Kind, ObjectRef};
-use crate::status::reason;
 use distinct::{Contest, Group};
 use fairway_config::model::ObjectName;
 use fairway_gateway_api::gateways::GatewayDefaultScope;
@@ -62,13 +61,13 @@ pub(super) struct GatewayReport {
     plan: Arc<GatewayPlan>,
     generation: i64,
     /// Why nothing of it is served; none when something is.
-    refusal: Option<(&'static str, String)>,
+    refusal: Option<Box<Diagnostic>>,
     addresses: address::Addresses,
     listeners: Vec<ListenerReport>,
-    /// What is wrong with the certificate for backends: the API's word, and what to do.
-    backend_defect: Option<(&'static str, String)>,
-    /// What backends will say against that certificate.
-    backend_objection: Option<String>,
+    /// What is wrong with the certificate for backends.
+    backend_error: Option<Box<Diagnostic>>,
+    /// Why backends refuse that certificate although it is in use.
+    backend_warning: Option<Box<Diagnostic>>,
     /// Whether clients without a valid certificate are served although one is asked for.
     is_insecure: bool,
     /// Whether routes that ask for default Gateways attach to it.
@@ -133,8 +132,8 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         refusal,
         addresses,
         listeners,
-        backend_defect: backend.defect,
-        backend_objection: backend.objection,
+        backend_error: backend.error,
+        backend_warning: backend.warning,
         is_insecure: clients.is_insecure(),
         is_default: class == ProxyClass::Gateway && is_default(&gateway),
         ignored,
@@ -154,16 +153,22 @@ pub(super) fn is_default(gateway: &Gateway) -> bool {
 /// What means nothing to a waypoint: tunnels arrive there, and its routes are bound to Services.
 fn ignored_by_waypoint(gateway: &Gateway, object: &ObjectRef, ignored: &mut Ignored, made: &mut Evaluation) {
     if is_default(gateway) {
-        let message = "routes are bound to Services, and not to a waypoint";
-        ignored.note(made, object, "spec.defaultScope", message, "remove it");
+        let message = "routes are attached to Services and not to a waypoint, so this field has no effect";
+        let warning =
+            Diagnostic::warning(Reason::WaypointDefaultScope, "spec.defaultScope", message, "remove it");
+        ignored.note(made, object, warning);
     }
     if gateway.spec.tls.as_ref().is_some_and(|it| it.frontend.is_some()) {
-        let message = "tunnels bring certificates of the mesh, and clients of a waypoint have no others";
-        ignored.note(made, object, "spec.tls.frontend", message, "remove it");
+        let message = "clients of a waypoint have certificates of the mesh, so this field has no effect";
+        let warning =
+            Diagnostic::warning(Reason::WaypointFrontendTls, "spec.tls.frontend", message, "remove it");
+        ignored.note(made, object, warning);
     }
     if gateway.spec.allowed_listeners.is_some() {
-        let message = "a waypoint takes no ListenerSets";
-        ignored.note(made, object, "spec.allowedListeners", message, "remove it");
+        let message = "a waypoint does not accept ListenerSets, so this field has no effect";
+        let field = "spec.allowedListeners";
+        let warning = Diagnostic::warning(Reason::WaypointAllowedListeners, field, message, "remove it");
+        ignored.note(made, object, warning);
     }
 }
 
@@ -173,30 +178,33 @@ fn orphaned(
     gateway: &Gateway,
     object: &ObjectRef,
     made: &mut Evaluation,
-) -> Option<(&'static str, String)> {
+) -> Option<Box<Diagnostic>> {
     if its_class.object.is_some() {
         return None;
     }
     let field = "spec.gatewayClassName";
-    let message =
-        format!("GatewayClass {} does not exist; what runs stays as it is", gateway.spec.gateway_class_name);
-    let remedy = "create it (the chart fairway does), or delete the Gateway";
-    made.error(object, field, message.clone(), remedy);
-    Some((reason::PENDING, format!("{field}: {message}; {remedy}")))
+    let message = format!(
+        "GatewayClass {} does not exist; proxies that run already stay as they are",
+        gateway.spec.gateway_class_name
+    );
+    let remedy = "create it (the chart `fairway` does), or delete the Gateway";
+    let error = Diagnostic::error(Reason::GatewayClassNotFound, field, message, remedy);
+    made.report(object, error.clone());
+    Some(Box::new(error))
 }
 
 /// What makes a whole Gateway unusable.
 fn refusal(
-    parameters: &Result<Arc<Parameters>, parameters::Defect>,
+    parameters: &Result<Arc<Parameters>, Diagnostic>,
     addresses: &address::Addresses,
     object: &ObjectRef,
     made: &mut Evaluation,
-) -> Option<(&'static str, String)> {
-    if let Err(parameters::Defect { field, message, remedy }) = parameters {
-        made.error(object, *field, message.clone(), remedy.clone());
-        return Some((reason::INVALID_PARAMETERS, format!("{field}: {message}; {remedy}")));
+) -> Option<Box<Diagnostic>> {
+    if let Err(error) = parameters {
+        made.report(object, error.clone());
+        return Some(Box::new(error.clone()));
     }
-    addresses.unsupported.clone().map(|it| (reason::UNSUPPORTED_ADDRESS, it))
+    addresses.unsupported.clone()
 }
 
 // === impl GatewayReport ===

@@ -2,6 +2,7 @@
 
 use super::listener::Asked;
 use crate::compile::evaluation::Evaluation;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{InvalidSelector, ObjectRef, Requirement, Selector};
 use fairway_gateway_api::gateways::{
     GatewayAllowedListeners, GatewayAllowedListenersNamespacesFrom as AdditionsFrom,
@@ -98,7 +99,9 @@ impl NamespacePolicy {
             Some(Err(error)) => error.to_string(),
             None => "`from: Selector` needs a selector".to_owned(),
         };
-        made.error(object, field, message, "write matchLabels or matchExpressions");
+        let message = format!("{message}; no namespace is allowed");
+        let remedy = "write matchLabels or matchExpressions";
+        made.report(object, Diagnostic::error(Reason::NamespaceSelectorInvalid, field, message, remedy));
         Self::Nobody
     }
 }

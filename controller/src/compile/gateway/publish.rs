@@ -8,6 +8,7 @@ use crate::compile::output::{ProxyClass, Want};
 use crate::compile::reader::Reader;
 use crate::compile::settings::Mode;
 use crate::compile::{certificate, waypoint};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{Listener, ListenerProtocol, ObjectName, Resource, TlsTermination};
 use std::sync::Arc;
@@ -48,13 +49,18 @@ pub(in crate::compile) fn publish_set(reader: &mut Reader<'_>, name: &ObjectName
     let object = ObjectRef::of(Kind::ListenerSet, name);
     let Some(gateway) = set.spec.gateway(&set.meta.namespace) else {
         let kind = set.spec.parent_ref.kind.as_deref().unwrap_or_default();
-        made.warn(&object, "spec.parentRef", format!("{kind} takes no listeners"), "name a Gateway");
+        let (message, remedy) = (format!("a {kind} cannot have listeners"), "refer to a Gateway");
+        let warning = Diagnostic::warning(Reason::ListenerSetParentKind, "spec.parentRef", message, remedy);
+        made.report(&object, warning);
         return made;
     };
     let Some(report) = reader.gateway_report(&gateway) else {
         if reader.gateway(&gateway).is_none() {
             let message = format!("Gateway {gateway} does not exist");
-            made.error(&object, "spec.parentRef", message, "create it, or correct the reference");
+            let remedy = "create it, or correct the reference";
+            let error =
+                Diagnostic::error(Reason::ListenerSetParentNotFound, "spec.parentRef", message, remedy);
+            made.report(&object, error);
         }
         return made;
     };

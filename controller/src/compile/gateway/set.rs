@@ -8,6 +8,7 @@ use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
 use crate::compile::output::ProxyClass;
 use crate::compile::reader::Reader;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Gateway, ListenerSet, ObjectRef};
 use fairway_config::model::ObjectName;
 use std::sync::Arc;
@@ -82,17 +83,23 @@ pub(super) fn candidates(
         let refusal = match (class, allowed.admits(&it.namespace, &labels.unwrap_or_default())) {
             (ProxyClass::Gateway, true) => None,
             (ProxyClass::Gateway, false) => {
-                let message = format!("{object} takes no ListenerSets from namespace {}", it.namespace);
-                let remedy = "its owner can admit the namespace in spec.allowedListeners";
-                made.error(it, "spec.parentRef", message.clone(), remedy);
-                Some(format!("spec.parentRef: {message}; {remedy}"))
+                let message =
+                    format!("{object} does not accept ListenerSets from namespace {}", it.namespace);
+                let remedy = "the Gateway's owner can allow the namespace in spec.allowedListeners";
+                let field = "spec.parentRef";
+                Some(Diagnostic::error(Reason::ListenerSetNotAllowed, field, message, remedy))
             }
             (ProxyClass::Waypoint, _) => {
-                let message = format!("{object} is a waypoint, which takes no ListenerSets");
-                made.error(it, "spec.parentRef", message.clone(), "name a Gateway of another class");
-                Some(format!("spec.parentRef: {message}; name a Gateway of another class"))
+                let message = format!("{object} is a waypoint, and waypoints do not accept ListenerSets");
+                let (field, remedy) = ("spec.parentRef", "refer to a Gateway of another class");
+                Some(Diagnostic::error(Reason::ListenerSetOnWaypoint, field, message, remedy))
             }
         };
+        let refusal = refusal.map(|error| {
+            let text = error.text();
+            made.report(it, error);
+            text
+        });
         found.push(Candidate { name, object: it.clone(), set, refusal });
     }
     found.sort_by_cached_key(|it| (it.set.meta.created, it.name.to_string()));

@@ -35,15 +35,15 @@ fn accepted(set: &SetReport) -> Condition {
             fails(reason::PARENT_NOT_ACCEPTED, message)
         }
         Standing::Taken if bad.is_empty() => {
-            Condition::holds(kind, kind, "the ListenerSet is in order", set.generation)
+            Condition::holds(kind, kind, "the ListenerSet is accepted", set.generation)
         }
         Standing::Taken if !set.is_accepted() => {
-            let message = format!("no listener is in order: {bad}; see their conditions");
+            let message = format!("no listener is valid: {bad}; see the conditions of the listeners");
             fails(reason::LISTENERS_NOT_VALID, message)
         }
         Standing::Taken => {
             let good = names(&set.plan.listeners, &set.listeners, |it| it.is_valid);
-            let message = format!("not in order: {bad}; accepted: {good}; see their conditions");
+            let message = format!("not valid: {bad}; accepted: {good}; see the conditions of the listeners");
             Condition::holds(kind, reason::LISTENERS_NOT_VALID, message, set.generation)
         }
     }
@@ -55,7 +55,7 @@ fn programmed(gateway: &GatewayReport, set: &SetReport) -> Condition {
     match &set.standing {
         Standing::NotAllowed(why) => fails(reason::NOT_ALLOWED, why.clone()),
         Standing::Taken if !set.is_accepted() => {
-            let message = "no listener can be served; see their conditions".to_owned();
+            let message = "no listener can be served; see the conditions of the listeners".to_owned();
             fails(reason::LISTENERS_NOT_VALID, message)
         }
         Standing::Taken if gateway.addresses.are_settled() => {

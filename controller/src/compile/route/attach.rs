@@ -5,6 +5,7 @@ use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
 use crate::compile::reader::Reader;
 use crate::compile::service;
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::reason;
 use fairway_config::model::{Attachment, Audience};
@@ -43,24 +44,12 @@ pub(super) fn decide(
 ) -> Attached {
     match outcome {
         Outcome::NotOurs => Attached::default(),
-        Outcome::Refused(reason, message) => {
-            Attached { refusal: Some((reason, message.clone())), ..Attached::default() }
+        Outcome::Refused(error) => {
+            Attached { refusal: Some((error.reason.condition(), error.text())), ..Attached::default() }
         }
         Outcome::Listeners(claims) => on_listeners(reader, route, claims, made),
         Outcome::Service(claim) => on_service(reader, route, claim, made),
     }
-}
-
-fn conflicted(
-    route: &ObjectRef,
-    winner: &ObjectRef,
-    place: &str,
-    remedy: &str,
-    made: &mut Evaluation,
-) -> String {
-    let message = format!("{winner} holds {place} already");
-    made.error(route, "spec.parentRefs", message.clone(), remedy);
-    format!("{message}; {remedy}")
 }
 
 fn on_listeners(
@@ -73,15 +62,19 @@ fn on_listeners(
     let (mut lost, mut waiting) = (Vec::new(), Vec::new());
     for claim in claims {
         if let Some(winner) = reader.listener_losers(&claim.listener).get(route) {
-            let place = format!("hostnames of listener {} that this route asks for", claim.listener);
-            let remedy = "give the two routes hostnames that do not intersect, or put both kinds of rules in one kind of route";
-            lost.push(conflicted(route, winner, &place, remedy, made));
+            let message = format!(
+                "{winner} has hostnames of this route on listener {} already, and an HTTPRoute and a GRPCRoute cannot \
+                 share a hostname",
+                claim.listener
+            );
+            let remedy = "give the two routes different hostnames, or write all rules in one kind of route";
+            lost.push(Diagnostic::error(Reason::RouteHostnameConflict, "spec.parentRefs", message, remedy));
             continue;
         }
         attached.index.push((IndexKey::Attached(claim.listener.clone()), route.clone()));
         if let Some(carrier) = other_carrier(reader, route, claim) {
             waiting.push(format!(
-                "{carrier}, which is older, carries the traffic of listener {}",
+                "the traffic of listener {} goes to {carrier}, which is older or first by name",
                 claim.listener
             ));
             continue;
@@ -93,23 +86,19 @@ fn on_listeners(
             });
         }
     }
-    wait(&mut attached, route, waiting, "give each route a listener of its own", made);
-    settle(attached, lost)
+    if !waiting.is_empty() {
+        let remedy = "give each route a listener of its own";
+        let field = "spec.parentRefs";
+        let warning = Diagnostic::warning(Reason::ListenerHasOlderRoute, field, waiting.join(". "), remedy);
+        wait(&mut attached, route, warning, made);
+    }
+    settle(attached, route, lost, made)
 }
 
 /// Says where a route is accepted and another carries what it asks for.
-fn wait(
-    attached: &mut Attached,
-    route: &ObjectRef,
-    waiting: Vec<String>,
-    remedy: &str,
-    made: &mut Evaluation,
-) {
-    if !waiting.is_empty() {
-        let message = waiting.join(". ");
-        made.warn(route, "spec.parentRefs", message.clone(), remedy);
-        attached.note = Some(format!("accepted, but {message}; {remedy}"));
-    }
+fn wait(attached: &mut Attached, route: &ObjectRef, warning: Diagnostic, made: &mut Evaluation) {
+    attached.note = Some(format!("accepted, but {}; {}", warning.message, warning.remedy));
+    made.report(route, warning);
 }
 
 /// The route that has a listener's connections in this route's place.
@@ -136,12 +125,13 @@ fn on_service(
         let place = format!("port {port} of Service {}", claim.service);
         if holder.kind != route.kind {
             held.retain(|it| it != port);
-            let place = format!("{place}: a {} goes before a {}", holder.kind, route.kind);
-            let remedy = "bind the routes to different ports (parentRefs[].port)";
-            lost.push(conflicted(route, holder, &place, remedy, made));
+            let message =
+                format!("{place} belongs to {holder}: a {} goes before a {}", holder.kind, route.kind);
+            let remedy = "attach the routes to different ports (parentRefs[].port)";
+            lost.push(Diagnostic::error(Reason::ServicePortConflict, "spec.parentRefs", message, remedy));
         } else if matches!(route.kind, Kind::TlsRoute | Kind::TcpRoute) {
             held.retain(|it| it != port);
-            waiting.push(format!("{holder}, which is older, carries the connections to {place}"));
+            waiting.push(format!("connections to {place} go to {holder}, which is older or first by name"));
         }
     }
     let ports: Vec<Option<u16>> = match claim.all_ports && lost.is_empty() && waiting.is_empty() {
@@ -160,14 +150,26 @@ fn on_service(
         attached.index.push((routes, route.clone()));
         attached.index.push((IndexKey::WaypointNeed(waypoint.clone()), route.clone()));
     }
-    wait(&mut attached, route, waiting, "bind each route to a port of its own (parentRefs[].port)", made);
-    settle(attached, lost)
+    if !waiting.is_empty() {
+        let remedy = "attach each route to a port of its own (parentRefs[].port)";
+        let field = "spec.parentRefs";
+        let warning =
+            Diagnostic::warning(Reason::ServicePortHasOlderRoute, field, waiting.join(". "), remedy);
+        wait(&mut attached, route, warning, made);
+    }
+    settle(attached, route, lost, made)
 }
 
 /// One place that takes the route is enough for it to be accepted.
-fn settle(mut attached: Attached, lost: Vec<String>) -> Attached {
+fn settle(
+    mut attached: Attached,
+    route: &ObjectRef,
+    lost: Vec<Diagnostic>,
+    made: &mut Evaluation,
+) -> Attached {
     if !lost.is_empty() {
-        let message = lost.join(". ");
+        let message = join_texts(&lost);
+        lost.into_iter().for_each(|error| made.report(route, error));
         match attached.index.is_empty() {
             true => attached.refusal = Some((reason::CONFLICTED, message)),
             false => attached.note = Some(format!("accepted in part: {message}")),

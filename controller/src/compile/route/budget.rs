@@ -6,6 +6,7 @@
 use crate::compile::evaluation::{Evaluation, Value};
 use crate::compile::index::IndexKey;
 use crate::compile::reader::Reader;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, Object, ObjectRef};
 use fairway_config::model::Pattern;
 use fairway_gateway_api::grpcroutes::{
@@ -32,13 +33,6 @@ pub(super) struct Spent {
     no_room_in: Option<Arc<str>>,
 }
 
-/// Why an expression is refused.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub message: String,
-    pub remedy: &'static str,
-}
-
 /// Routes of a namespace whose expressions it has no room for.
 pub(in crate::compile) type WithoutRoom = BTreeSet<ObjectRef>;
 
@@ -52,14 +46,16 @@ impl Spent {
         Self { no_room_in, ..Self::default() }
     }
 
-    /// Takes in an expression.
-    pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Refused> {
+    /// Takes in an expression. An error has no field yet.
+    pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Diagnostic> {
         if let Some(namespace) = &self.no_room_in {
             let message = format!(
-                "the regular expressions of the routes of namespace {namespace} take more than {} MiB, and older routes go first",
+                "the regular expressions of the routes in namespace {namespace} need more than {} MiB of memory together, \
+                 and those of older routes come first",
                 OF_NAMESPACE >> 20
             );
-            return Err(Refused { message, remedy: "use fewer or shorter expressions" });
+            let remedy = "use fewer or shorter expressions";
+            return Err(Diagnostic::error(Reason::NamespaceExpressionsTooLarge, "", message, remedy));
         }
         let is_new = !self.seen.contains(text);
         // What is refused is not even parsed: that costs, too.
@@ -78,14 +74,18 @@ impl Spent {
             self.cost = self.cost.saturating_add(cost);
         }
         let remedy = "write an expression in RE2 syntax, without look-around";
-        let pattern = pattern.map_err(|message| Refused { message, remedy })?;
+        let pattern =
+            pattern.map_err(|message| Diagnostic::error(Reason::ExpressionInvalid, "", message, remedy))?;
         if is_new && self.cost > OF_ROUTE { Err(self.too_many()) } else { Ok(pattern) }
     }
 
-    fn too_many(&self) -> Refused {
-        let message =
-            format!("the route's regular expressions take more than {} MiB together", OF_ROUTE >> 20);
-        Refused { message, remedy: "use fewer or shorter expressions, or several routes" }
+    fn too_many(&self) -> Diagnostic {
+        let message = format!(
+            "the regular expressions of the route need more than {} MiB of memory together",
+            OF_ROUTE >> 20
+        );
+        let remedy = "use fewer or shorter expressions, or several routes";
+        Diagnostic::error(Reason::RouteExpressionsTooLarge, "", message, remedy)
     }
 }
 

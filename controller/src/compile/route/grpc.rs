@@ -3,7 +3,7 @@
 use super::backend;
 use super::draft::{Draft, Faults};
 use super::filter;
-use super::http::weight;
+use super::http::{self, weight};
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, grpc_backend_filter, grpc_rule_filter, reference};
 use fairway_config::model::{GrpcMethodMatch, Match, PathMatch, Rule, Timeouts, WeightedBackend};
@@ -37,8 +37,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &G
         });
     }
     if written.session_persistence.is_some() {
-        let field = format!("{field}.sessionPersistence");
-        draft.note(field, "is not supported: requests go to any endpoint", "remove it");
+        draft.note(http::session_persistence(field));
     }
     let name = written.name.as_deref().map(Into::into);
     Rule { name, matches, filters, backends, timeouts: Timeouts::default(), retry: None }

@@ -22,11 +22,12 @@ use super::index::IndexKey;
 use super::reader::Reader;
 use super::service;
 use super::shadow::Place;
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
 use budget::Spent;
-use draft::{Body, Draft, Effect, Finding, Forward, Resolved, Scope};
+use draft::{Body, Draft, Forward, Resolved, Scope};
 use fairway_config::model::{Attachment, Audience, L4Route, ObjectName, Resource, Route, RouteKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,10 +50,10 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
             Outcome::NotOurs => continue,
             Outcome::Service(_) => (Scope::Mesh, &mut mesh, &mut mesh_attachments),
             Outcome::Listeners(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
-            Outcome::Refused(..) if it.parent.kind.as_deref() == Some("Service") => {
+            Outcome::Refused(_) if it.parent.kind.as_deref() == Some("Service") => {
                 (Scope::Mesh, &mut mesh, &mut mesh_attachments)
             }
-            Outcome::Refused(..) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
+            Outcome::Refused(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
         };
         let resolved = resolved.get_or_insert_with(|| resolve(reader, route, &written, kind, scope));
         let mut attached = attach::decide(reader, route, &it.outcome, &mut made);
@@ -97,11 +98,12 @@ pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation
         }
         made.index.extend(attached.index);
     }
-    for finding in [&gateway, &mesh].into_iter().flatten().flat_map(|it| &it.findings) {
-        finding.report(route, &mut made);
+    for diagnostic in [&gateway, &mesh].into_iter().flatten().flat_map(Resolved::diagnostics) {
+        made.report(route, diagnostic.clone());
     }
     if let Some(note) = shadow {
-        made.warn(route, "spec", note, "tell the routes apart, or remove one of them");
+        let remedy = "give the routes different matches, or remove one of them";
+        made.report(route, Diagnostic::warning(Reason::RouteShadowed, "spec", note, remedy));
     }
     made.resources = resources(
         route,
@@ -135,7 +137,7 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (
             let required = claim.audience == Audience::Producer
                 && reader.service(&claim.service).is_some_and(|it| service::requires_waypoint(&it));
             let reason = if passed { reason::WAYPOINT_GONE } else { reason::PENDING };
-            let meanwhile = if passed || required { "are refused" } else { "go without the route" };
+            let meanwhile = if passed || required { "are refused" } else { "pass without the route" };
             let message = format!(
                 "waypoint {gateway} is not ready yet: until it is, connections to Service {} {meanwhile}",
                 claim.service
@@ -183,7 +185,7 @@ fn shadowed(reader: &mut Reader<'_>, route: &ObjectRef) -> Option<String> {
     (!names.is_empty()).then(|| {
         let names = names.join(", ");
         format!(
-            "what {names} matches too, on the same listener and hostname, goes there: older, or first by name"
+            "requests that {names} matches too, on the same listener and hostname, go there: it is older or first by name"
         )
     })
 }
@@ -266,8 +268,7 @@ fn resources(route: &ObjectRef, kind: RouteKind, created: i64, gateway: Part, me
 /// What of a route's rules has no effect.
 fn ignored(resolved: &Resolved) -> Ignored {
     let mut ignored = Ignored::default();
-    let noted = resolved.findings.iter().filter(|it| it.effect == Effect::Noted);
-    noted.for_each(|it| ignored.push(it.to_string()));
+    resolved.noted.iter().for_each(|warning| ignored.push(warning.text()));
     ignored
 }
 
@@ -287,18 +288,17 @@ fn conditions(
             Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
         }
     });
-    let unresolved: Vec<&Finding> = resolved.findings.iter().filter(|it| it.effect.is_unresolved()).collect();
-    conditions.push(match unresolved.first().map(|it| &it.effect) {
-        Some(Effect::Unresolved(reason)) => {
-            let message = unresolved.iter().map(ToString::to_string).collect::<Vec<_>>().join(". ");
-            Condition::fails(reason::RESOLVED_REFS, reason, message, generation)
+    conditions.push(match resolved.unresolved.first() {
+        Some(first) => {
+            let message = join_texts(&resolved.unresolved);
+            Condition::fails(reason::RESOLVED_REFS, first.reason.condition(), message, generation)
         }
-        _ => {
-            let message = "all references lead somewhere";
+        None => {
+            let message = "all references are resolved";
             Condition::holds(reason::RESOLVED_REFS, reason::RESOLVED_REFS, message, generation)
         }
     });
-    if attached.refusal.is_none() && resolved.dropped().next().is_some() {
+    if attached.refusal.is_none() && !resolved.dropped.is_empty() {
         // The API asks for these first two words.
         let message = format!("Dropped Rule: {}", resolved.dropped_in_words());
         let (kind, reason) = (reason::PARTIALLY_INVALID, reason::UNSUPPORTED_VALUE);

@@ -10,7 +10,6 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Adds an edge.
     pub fn add(&mut self, (parent, child): &Edge) {
         *self.children.entry(parent.clone()).or_default().entry(child.clone()).or_default() += 1;
     }

@@ -3,7 +3,7 @@
 use super::watcher::names;
 use super::*;
 use crate::serve::tests::universe::{at_listener, certificate, rule, service, workload};
-use crate::serve::{Admission, Hub, Peer, Refused, Tenure};
+use crate::serve::{Admission, Hub, Peer, Refused, StreamLifetime};
 use fairway_config::model::{Generation, ListenerProtocol};
 use fairway_config::proto::configuration_client::ConfigurationClient;
 use fairway_config::proto::{self, from_controller, from_proxy};
@@ -110,9 +110,9 @@ async fn states_say_who_has_come_how_far() {
 struct OnlyNodes;
 
 impl Admission for OnlyNodes {
-    fn admit(&self, _: Peer<'_>, subscription: &Subscription) -> Result<Tenure, Refused> {
+    fn admit(&self, _: Peer<'_>, subscription: &Subscription) -> Result<StreamLifetime, Refused> {
         match subscription.proxy {
-            Proxy::Node(_) => Ok(Tenure::unlimited()),
+            Proxy::Node(_) => Ok(StreamLifetime::unlimited()),
             _ => Err(Refused(format!("this socket is for nodes, not for {}", subscription.proxy))),
         }
     }

@@ -33,7 +33,7 @@ impl Refusals {
         self.0.lock().unwrap().clear();
     }
 
-    fn of(&self, next: &Snapshot, changes: &Changes) -> Vec<Rejected> {
+    fn rejected(&self, next: &Snapshot, changes: &Changes) -> Vec<Rejected> {
         let refused = self.0.lock().unwrap();
         let port = |key: &ResourceKey| next.backends.get(&*key.name).map(|it| it.port);
         let named = changes.iter().filter(|key| {
@@ -65,7 +65,7 @@ struct Recorder {
 
 impl Apply for Recorder {
     fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
-        let rejected = self.refusals.of(next, changes);
+        let rejected = self.refusals.rejected(next, changes);
         if !rejected.is_empty() {
             self.history.send_modify(|history| history.refused += 1);
             return Err(rejected);
