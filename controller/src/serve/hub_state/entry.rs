@@ -1,4 +1,4 @@
-//! A resource in the book, and what each proxy gets of it.
+//! A resource in the hub, and what each proxy gets of it.
 
 use fairway_config::model::{Capabilities, Resource, reason_closed};
 use fairway_config::stream::Subscription;
