@@ -17,6 +17,8 @@ mod settings;
 pub mod stream;
 pub mod table;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod transport;
 pub mod upstream;
 mod waypoint;

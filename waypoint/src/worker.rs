@@ -84,8 +84,19 @@ pub struct Shared {
 impl Worker {
     /// Made on the worker's own thread.
     pub fn new(shared: Shared, counters: Arc<Counters>, drain: drain::Watch) -> Rc<Self> {
-        let Shared { settings, serving, identity, epoch } = shared;
+        let Shared { settings, identity, .. } = &shared;
         let connector = Connector::new(identity.clone(), settings.patience, settings.locality.node.clone());
+        Self::with_connector(shared, counters, drain, connector)
+    }
+
+    /// Like [`Self::new`], with connections to endpoints made by `connector`.
+    pub fn with_connector(
+        shared: Shared,
+        counters: Arc<Counters>,
+        drain: drain::Watch,
+        connector: Connector,
+    ) -> Rc<Self> {
+        let Shared { settings, serving, identity, epoch } = shared;
         let mut newest = Cache::new(serving);
         let copied = newest.load().clone();
         let copy = Rc::new(Serving::clone(&copied));

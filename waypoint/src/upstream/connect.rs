@@ -35,10 +35,19 @@ pub struct Link {
 
 /// Makes connections.
 pub struct Connector {
+    dial: Dial,
     mesh: Option<Mesh>,
     patience: Patience,
     /// The proxy's node: a waypoint takes it for that of whoever it speaks for.
     node: Option<Arc<str>>,
+}
+
+/// How an endpoint outside the mesh is connected to.
+enum Dial {
+    Tcp,
+    /// With streams in memory.
+    #[cfg(any(test, feature = "testing"))]
+    Memory(Box<dyn Fn(SocketAddr) -> io::Result<Transport>>),
 }
 
 /// The proxy's place in the mesh.
@@ -96,7 +105,15 @@ impl Connector {
                 fairway_hbone::client::Settings { connect_timeout: patience.connect, ..Default::default() },
             ),
         });
-        Self { mesh, patience, node }
+        Self { dial: Dial::Tcp, mesh, patience, node }
+    }
+
+    /// Connects to endpoints outside the mesh by calling `dial` instead of TCP.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn dialling(mut self, dial: impl Fn(SocketAddr) -> io::Result<Transport> + 'static) -> Self {
+        self.dial = Dial::Memory(Box::new(dial));
+        self
     }
 
     /// Opens a byte stream to where a request goes.
@@ -113,12 +130,7 @@ impl Connector {
     async fn reach(&self, route: &Route<'_>) -> Result<Link, ConnectError> {
         let (endpoint, through) = (route.endpoint, route.through);
         match (endpoint.identity(), through) {
-            (None, None) => {
-                match timeout(self.patience.connect, TcpConnector.connect(endpoint.address())).await {
-                    Ok(connected) => Ok(Link { io: Transport::Tcp(connected?), carrier: None }),
-                    Err(_) => Err(ConnectError::Timeout),
-                }
-            }
+            (None, None) => Ok(Link { io: self.dial(endpoint.address()).await?, carrier: None }),
             // A waypoint without an identity would be no waypoint.
             (None, Some(_)) => Err(ConnectError::NoIdentity),
             (Some(identity), through) => {
@@ -138,6 +150,17 @@ impl Connector {
                 let carrier = tunnel.carrier();
                 Ok(Link { io: Transport::Other(Box::new(tunnel)), carrier })
             }
+        }
+    }
+
+    async fn dial(&self, address: SocketAddr) -> Result<Transport, ConnectError> {
+        match &self.dial {
+            Dial::Tcp => match timeout(self.patience.connect, TcpConnector.connect(address)).await {
+                Ok(connected) => Ok(Transport::Tcp(connected?)),
+                Err(_) => Err(ConnectError::Timeout),
+            },
+            #[cfg(any(test, feature = "testing"))]
+            Dial::Memory(dial) => Ok(dial(address)?),
         }
     }
 
