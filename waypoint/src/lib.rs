@@ -6,14 +6,15 @@
 
 mod body;
 pub mod datagram;
-pub mod filter;
 #[cfg(test)]
 mod fixtures;
 pub mod listen;
+pub mod pipeline;
 pub mod program;
 pub mod route;
 pub mod serve;
 mod settings;
+pub mod stage;
 pub mod stream;
 pub mod table;
 pub mod telemetry;
@@ -24,6 +25,6 @@ pub mod upstream;
 mod waypoint;
 mod worker;
 
-pub use settings::{AccessLogging, Limits, Patience, Settings};
+pub use settings::{AccessLogging, Limits, ProxySettings, Timeouts};
 pub use transport::Transport;
 pub use waypoint::{Applier, StartError, View, Waypoint};

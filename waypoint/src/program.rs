@@ -1,6 +1,6 @@
 //! The program: one for each Gateway, and one for each namespace that needs a waypoint.
 
-use crate::{AccessLogging, Settings, Waypoint};
+use crate::{AccessLogging, ProxySettings, Waypoint};
 use anyhow::Context;
 use clap::ValueEnum;
 use fairway_config::model::{Locality, ObjectName, SpiffeId};
@@ -95,7 +95,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (metrics, readiness) = (Metrics::new("waypoint", VERSION), Readiness::new());
     let configured = readiness.gate("first configuration");
 
-    let settings = Settings {
+    let settings = ProxySettings {
         workers: arguments.workers.count(),
         identity: arguments.identity.clone(),
         access_log: match arguments.access_log {
@@ -104,7 +104,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             AccessLog::All => AccessLogging::OneIn(arguments.access_log_sample),
         },
         locality: Locality::new(arguments.node, arguments.zone),
-        ..Settings::new(arguments.gateway.clone())
+        ..ProxySettings::new(arguments.gateway.clone())
     };
     let channel = arguments.controller.channel().context("--controller")?;
     let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));

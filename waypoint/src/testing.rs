@@ -4,13 +4,14 @@
 //! Without sockets nothing depends on the kernel: under paused time a test waits for nothing, and what a request costs can be
 //! counted exactly.
 
-use crate::listen::connection::Stage;
+use crate::listen::connection::ConnectionState;
 use crate::listen::detect::Version;
 use crate::listen::ports::{PortId, Ports};
 use crate::listen::tls::TlsBase;
 use crate::listen::wire::Ahead;
-use crate::serve::{Client, Origin, serve_http};
-use crate::settings::Settings;
+use crate::pipeline::{Client, Origin};
+use crate::serve::serve_http;
+use crate::settings::ProxySettings;
 use crate::table::{Socket, Tables};
 use crate::telemetry::Counters;
 use crate::transport::Transport;
@@ -68,10 +69,10 @@ impl MemoryProxy {
         resources: Vec<Resource>,
         serve: impl Fn(SocketAddr, DuplexStream) -> io::Result<()> + 'static,
     ) -> Result<Self, Vec<Rejected>> {
-        let settings = Arc::new(Settings::new(ObjectName::new("shop", "gateway")));
+        let settings = Arc::new(ProxySettings::new(ObjectName::new("shop", "gateway")));
         let serving = Arc::new(ArcSwap::from_pointee(serving_of(resources)?));
         let shared = Shared { settings: settings.clone(), serving, identity: None, epoch: Instant::now() };
-        let connector = Connector::new(None, settings.patience, None).dialling(move |address| {
+        let connector = Connector::new(None, settings.timeouts, None).dialling(move |address| {
             let (near, far) = duplex(BUFFER);
             serve(address, far)?;
             Ok(Transport::Other(Box::new(near)))
@@ -87,7 +88,7 @@ impl MemoryProxy {
         let MemoryClient { address, identity, version } = client;
         let client = Rc::new(Client {
             worker: self.worker.clone(),
-            connection: self.worker.connections.open(Stage::Http1),
+            connection: self.worker.connections.open(ConnectionState::Http1),
             origin: Origin::Gateway { port: PortId(0), sni: None },
             scheme: Scheme::Http,
             version,

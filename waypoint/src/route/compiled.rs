@@ -2,8 +2,8 @@
 
 use super::clean::cleaned;
 use super::weights::Weights;
-use crate::filter::{CorsHeaders, FilterChain, InvalidFilter};
-use crate::serve::hops::Hop;
+use crate::route::hop::Hop;
+use crate::stage::{CorsHeaders, FilterChain, InvalidFilter};
 use fairway_config::model::{BackendTarget, Match, Route, Rule};
 use rand::Rng;
 use std::sync::Arc;

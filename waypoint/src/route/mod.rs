@@ -25,6 +25,7 @@ mod conformance;
 mod group;
 mod grpc;
 mod head;
+pub(crate) mod hop;
 mod hosts;
 #[cfg(test)]
 pub(crate) mod oracle;

@@ -1,11 +1,12 @@
 //! A client's HTTP connection, from its first request to its end.
 
 use super::lingering::LAST_WORDS;
-use super::{Client, http2, lingering, relay};
+use super::{http2, lingering, relay};
 use crate::body::{ClientBody, ResponseBody};
-use crate::listen::connection::{Order, Stage};
+use crate::listen::connection::{ConnectionState, Order};
 use crate::listen::detect::Version;
 use crate::listen::wire::{Ahead, Wire};
+use crate::pipeline::{self, Client};
 use crate::transport::Transport;
 use http::Request;
 use hyper::body::Incoming;
@@ -39,12 +40,14 @@ fn service(
     Future = impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + use<>,
 > + use<> {
     let client = client.clone();
-    service_fn(move |request: Request<Incoming>| super::serve(client.clone(), request.map(ClientBody::Http1)))
+    service_fn(move |request: Request<Incoming>| {
+        pipeline::serve(client.clone(), request.map(ClientBody::Http1))
+    })
 }
 
 async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let connection = client.connection.clone();
-    connection.set_stage(Stage::Http1);
+    connection.set_state(ConnectionState::Http1);
     let limits = client.worker.settings.limits;
     let wire = Wire::http1(io, ahead, connection.sight.clone());
     let mut builder = http1::Builder::new();
@@ -86,7 +89,7 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let io = parts.io.into_inner();
     match (ended, switch) {
         (Ok(()), Some(switch)) => {
-            connection.set_stage(Stage::Raw);
+            connection.set_state(ConnectionState::Raw);
             relay(&connection, io.unwatch(), parts.read_buf, switch).await;
         }
         // An HTTP/1.0 client that sees the end takes it for the end of the body.

@@ -2,11 +2,11 @@
 //!
 //! Only what a change touches is built anew; the rest is shared with the tables before.
 
+mod attachments;
 mod departed;
 #[cfg(test)]
 mod guards;
 mod listeners;
-mod places;
 mod service_streams;
 mod services;
 mod streams;
@@ -21,13 +21,13 @@ use crate::route::{CompiledRoute, RouteTable};
 use crate::upstream::cluster::{Cluster, Registry};
 use crate::upstream::tls::Shown;
 use ahash::HashMap;
+use attachments::Edits;
 use departed::Departed;
 use fairway_config::model::{
     Audience, BackendKey, Generation, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind, Route,
     RouteKey, Service, ServiceKey,
 };
 use fairway_config::{Changes, Rejected, Snapshot};
-use places::Edits;
 use service_streams::{ServiceStreams, is_of_service};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

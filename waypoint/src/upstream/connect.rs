@@ -2,8 +2,8 @@
 //! in TLS if its backend asks for it.
 
 use super::endpoint::EndpointRecord;
-use super::tls::{Speech, TlsClient};
-use crate::settings::Patience;
+use super::tls::{Protocol, TlsClient};
+use crate::settings::Timeouts;
 use crate::transport::Transport;
 use fairway_hbone::{Carrier, Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
 use fairway_identity::{IdentityHandle, TlsIdentity};
@@ -37,7 +37,7 @@ pub struct Link {
 pub struct Connector {
     dial: Dial,
     mesh: Option<Mesh>,
-    patience: Patience,
+    timeouts: Timeouts,
     /// The proxy's node: a waypoint takes it for that of whoever it speaks for.
     node: Option<Arc<str>>,
 }
@@ -97,15 +97,15 @@ impl<'a> Route<'a> {
 
 impl Connector {
     /// Without an identity, endpoints that have one are not reached at all.
-    pub fn new(identity: Option<IdentityHandle>, patience: Patience, node: Option<Arc<str>>) -> Self {
+    pub fn new(identity: Option<IdentityHandle>, timeouts: Timeouts, node: Option<Arc<str>>) -> Self {
         let mesh = identity.map(|identity| Mesh {
             identity,
             tunnels: fairway_hbone::Pool::new(
                 TcpConnector,
-                fairway_hbone::client::Settings { connect_timeout: patience.connect, ..Default::default() },
+                fairway_hbone::client::Settings { connect_timeout: timeouts.connect, ..Default::default() },
             ),
         });
-        Self { dial: Dial::Tcp, mesh, patience, node }
+        Self { dial: Dial::Tcp, mesh, timeouts, node }
     }
 
     /// Connects to endpoints outside the mesh by calling `dial` instead of TCP.
@@ -117,11 +117,11 @@ impl Connector {
     }
 
     /// Opens a byte stream to where a request goes.
-    pub async fn connect(&self, route: &Route<'_>, speech: Speech) -> Result<Link, ConnectError> {
+    pub async fn connect(&self, route: &Route<'_>, protocol: Protocol) -> Result<Link, ConnectError> {
         let link = self.reach(route).await?;
         let Some(tls) = route.tls else { return Ok(link) };
         let Link { io, carrier } = link;
-        match timeout(self.patience.connect, tls.handshake(io, speech)).await {
+        match timeout(self.timeouts.connect, tls.handshake(io, protocol)).await {
             Ok(secured) => Ok(Link { io: secured?, carrier }),
             Err(_) => Err(ConnectError::Timeout),
         }
@@ -155,7 +155,7 @@ impl Connector {
 
     async fn dial(&self, address: SocketAddr) -> Result<Transport, ConnectError> {
         match &self.dial {
-            Dial::Tcp => match timeout(self.patience.connect, TcpConnector.connect(address)).await {
+            Dial::Tcp => match timeout(self.timeouts.connect, TcpConnector.connect(address)).await {
                 Ok(connected) => Ok(Transport::Tcp(connected?)),
                 Err(_) => Err(ConnectError::Timeout),
             },
@@ -168,7 +168,7 @@ impl Connector {
         if let Some(identity) = mesh.identity.current() {
             return Ok(identity);
         }
-        timeout(self.patience.identity, mesh.identity.ready()).await.map_err(|_| ConnectError::NoIdentity)
+        timeout(self.timeouts.identity, mesh.identity.ready()).await.map_err(|_| ConnectError::NoIdentity)
     }
 }
 

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 /// What the head asks of this proxy itself.
 #[derive(Debug, Default)]
-pub struct Wishes {
+pub struct ConnectionOptions {
     /// To become a WebSocket, and what completes that.
     pub upgrade: Option<Handshake>,
     /// To become it over HTTP/2, where any success says that it has.
@@ -40,16 +40,16 @@ pub fn read(
     at_edge: bool,
     limits: &Limits,
     nonce: impl FnOnce() -> [u8; 16],
-) -> Result<Wishes, Reason> {
+) -> Result<ConnectionOptions, Reason> {
     check(parts, version, limits)?;
     names::sift(&mut parts.headers, at_edge)?;
-    let mut wishes = take_wishes(parts, version)?;
-    wishes.interim = parts.extensions.remove();
+    let mut options = take_connection_options(parts, version)?;
+    options.interim = parts.extensions.remove();
     if parts.method == Method::CONNECT {
-        wishes.upgrade = upgrade::translate(parts, nonce());
-        wishes.is_connect = true;
+        options.upgrade = upgrade::translate(parts, nonce());
+        options.is_connect = true;
     }
-    Ok(wishes)
+    Ok(options)
 }
 
 /// Checks what no route may decide about.
@@ -121,31 +121,31 @@ fn length_of(value: &HeaderValue) -> Option<u64> {
 }
 
 /// Takes out what is meant for this connection only (RFC 9110 §7.6.1), and says what it asked for.
-fn take_wishes(parts: &mut Parts, version: Version) -> Result<Wishes, Reason> {
-    let mut wishes = Wishes::default();
+fn take_connection_options(parts: &mut Parts, version: Version) -> Result<ConnectionOptions, Reason> {
+    let mut options = ConnectionOptions::default();
     let headers = &mut parts.headers;
     if version == Version::Http1 {
         if headers.contains_key(UPGRADE) {
-            wishes.upgrade = Handshake::opened_by(&parts.method, parts.version, headers);
+            options.upgrade = Handshake::opened_by(&parts.method, parts.version, headers);
             headers.remove(UPGRADE);
         }
         strip_connection(headers);
         headers.remove(TRANSFER_ENCODING);
     }
     headers.remove(HTTP2_SETTINGS);
-    wishes.will_trail = version == Version::Http2 && announces_trailers(headers);
+    options.will_trail = version == Version::Http2 && announces_trailers(headers);
     if let Some(te) = headers.remove(TE) {
         let mut codings = te.as_bytes().split(|byte| *byte == b',');
-        wishes.trailers = codings.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        options.trailers = codings.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"));
     }
     if let Some(expect) = headers.get(EXPECT) {
         if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
             return Err(Reason::Expectation);
         }
         headers.remove(EXPECT);
-        wishes.continue_ = true;
+        options.continue_ = true;
     }
-    Ok(wishes)
+    Ok(options)
 }
 
 /// Takes out of a response what is meant for the endpoint's connection only, and leaves one way to read where it ends.
@@ -297,8 +297,8 @@ mod tests {
             ("proxy-connection", "keep-alive"),
             ("te", "trailers, deflate"),
         ]);
-        let wishes = take_wishes(&mut head, Version::Http1).unwrap();
-        assert!(wishes.trailers && wishes.upgrade.is_none());
+        let options = take_connection_options(&mut head, Version::Http1).unwrap();
+        assert!(options.trailers && options.upgrade.is_none());
         assert_eq!(head.headers, headers(&[("host", "a"), ("x-other", "1"), ("cookie", "a=b")]));
     }
 
@@ -317,16 +317,20 @@ mod tests {
             head.headers.insert(CONNECTION, HeaderValue::from_static(connection));
             head.headers.insert(UPGRADE, HeaderValue::from_static(upgrade));
             head.headers.insert(HTTP2_SETTINGS, HeaderValue::from_static("AAMAAABkAAQAAP__"));
-            let wishes = take_wishes(&mut head, Version::Http1).unwrap();
-            assert_eq!(wishes.upgrade.is_some(), upgrades, "{connection} {upgrade}");
+            let options = take_connection_options(&mut head, Version::Http1).unwrap();
+            assert_eq!(options.upgrade.is_some(), upgrades, "{connection} {upgrade}");
             assert_eq!(head.headers, headers(&handshake), "{connection} {upgrade}");
         }
     }
 
     #[test]
     fn only_the_one_known_expectation_is_taken() {
-        assert!(take_wishes(&mut parts(&[("expect", "100-Continue")]), Version::Http1).unwrap().continue_);
-        let unknown = take_wishes(&mut parts(&[("expect", "tea")]), Version::Http1);
+        assert!(
+            take_connection_options(&mut parts(&[("expect", "100-Continue")]), Version::Http1)
+                .unwrap()
+                .continue_
+        );
+        let unknown = take_connection_options(&mut parts(&[("expect", "tea")]), Version::Http1);
         assert_eq!(unknown.unwrap_err(), Reason::Expectation);
     }
 

@@ -1,21 +1,21 @@
 //! A request's way, from its head to the head of the response.
 
-use super::answer::{self, Manner};
-use super::choose::Destination;
-use super::head::{self, Wishes};
-use super::hops::Passed;
+use super::attempts::{Answered, Body, Try, version_for};
+use super::endpoint::Destination;
+use super::head::{self, ConnectionOptions};
+use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
-use super::place::{self, Place};
 use super::response::Received;
-use super::tries::{Answered, Body, Try, version_for};
+use super::target::{self, RouteTarget};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, ResponseBody, Stream};
-use crate::filter::{Answer, Failure, FilterContext, FilterOutcome, Forward, ResponseFilters};
 use crate::listen::detect::Version;
+use crate::route::hop::Passed;
 use crate::route::{BadRequest, RequestHead, RuleEntry, is_grpc, select};
+use crate::stage::{Answer, Failure, FilterContext, FilterOutcome, Forward, ResponseFilters};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::tls::{Speech, Unusable};
+use crate::upstream::tls::{Protocol, Unusable};
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
 use http::request::Parts;
@@ -55,7 +55,7 @@ pub async fn serve(
     exchange.note(|entry| entry.client = (client.caller.address, client.identity.clone()));
     let serving = client.worker.serving();
     exchange.note(|entry| entry.generation = serving.tables.generation());
-    let manner = if is_grpc(&parts.headers) { Manner::Grpc } else { Manner::Plain };
+    let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
     // What is done to the response, whoever makes it; in the order they run.
     let mut filters = [ResponseFilters::NONE, ResponseFilters::NONE];
     let answered = async {
@@ -64,16 +64,17 @@ pub async fn serve(
         }
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
         let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
-        let wishes = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
+        let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
         forwarding::tell(&mut parts.headers, &client);
         let decision = decide(&client, &serving, &mut parts, &mut filters, &mut exchange)?;
-        let answered = forward(&client, &serving, &decision, &wishes, parts, incoming, &mut exchange).await?;
-        Ok(Received::check(answered, &wishes).await?)
+        let answered =
+            forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
+        Ok(Received::check(answered, &options).await?)
     };
     match answered.await {
         Ok(received) => Ok(received.pass_on(&client, &filters, exchange)),
-        Err(Stop::Refused(reason)) => Ok(answer::refuse(&client, reason, manner, &filters, exchange)),
-        Err(Stop::Filtered(answer)) => Ok(answer::filtered(&client, *answer, exchange)),
+        Err(Stop::Refused(reason)) => Ok(local_reply::refuse(&client, reason, format, &filters, exchange)),
+        Err(Stop::Filtered(answer)) => Ok(local_reply::filtered(&client, *answer, exchange)),
     }
 }
 
@@ -87,9 +88,9 @@ fn decide<'t>(
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-    let (table, port, shown) = match place::find(serving, client, &head)? {
-        Place::Rules { table, port, shown } => (table, port, shown),
-        Place::Endpoints(cluster, shown) => {
+    let (table, port, shown) = match target::find(serving, client, &head)? {
+        RouteTarget::Rules { table, port, shown } => (table, port, shown),
+        RouteTarget::Endpoints(cluster, shown) => {
             return Ok(Decision { cluster, shown, rule: None, mirrors: SmallVec::new() });
         }
     };
@@ -157,7 +158,7 @@ async fn forward(
     client: &Rc<Client>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
-    wishes: &Wishes,
+    options: &ConnectionOptions,
     parts: Parts,
     incoming: ClientBody,
     exchange: &mut Exchange,
@@ -195,9 +196,9 @@ async fn forward(
     let tries = Try {
         worker,
         serving,
-        destination: Destination { cluster, tls, speech: Speech::Http(version), caller: &client.caller },
+        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller: &client.caller },
         version,
-        wishes,
+        options,
         deadline: timeouts.request.map(|limit| exchange.started() + limit),
         each: timeouts.backend_request,
         retry,

@@ -7,7 +7,7 @@ use crate::upstream::connect::Route;
 use crate::upstream::endpoint::EndpointRecord;
 use crate::upstream::knock;
 use crate::upstream::pick::pick;
-use crate::upstream::tls::{Speech, TlsClient};
+use crate::upstream::tls::{Protocol, TlsClient};
 use crate::worker::{Serving, Worker};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ pub struct Destination<'t> {
     /// [`Cluster::tls`], or none for bytes that go on as they are.
     pub tls: Option<&'t Arc<TlsClient>>,
     /// What will be spoken.
-    pub speech: Speech,
+    pub protocol: Protocol,
     /// For whom.
     pub caller: &'t Caller,
 }
@@ -34,11 +34,11 @@ pub fn choose<'t>(
     destination: Destination<'t>,
     tried: &[Arc<EndpointRecord>],
 ) -> Result<Route<'t>, Reason> {
-    let Destination { cluster, tls, speech, caller } = destination;
+    let Destination { cluster, tls, protocol, caller } = destination;
     let (from, through) = serving.tables.way_to(cluster, &worker.waypoint_key).ok_or(Reason::NoEndpoint)?;
     let now = worker.moment(Instant::now());
     let picked = pick(from, caller, &mut *worker.rng.borrow_mut(), now, tried, |endpoint| {
-        knock_at(worker, endpoint.clone(), through, tls.cloned(), speech);
+        knock_at(worker, endpoint.clone(), through, tls.cloned(), protocol);
     });
     Ok(Route::new(picked.ok_or(Reason::NoEndpoint)?, through, tls))
 }
@@ -48,12 +48,12 @@ fn knock_at(
     endpoint: Arc<EndpointRecord>,
     through: Option<SocketAddr>,
     tls: Option<Arc<TlsClient>>,
-    speech: Speech,
+    protocol: Protocol,
 ) {
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         let route = Route::new(&endpoint, through, tls.as_ref());
-        if knock::opens(worker.pool.connector(), &route, speech).await {
+        if knock::opens(worker.pool.connector(), &route, protocol).await {
             endpoint.knocked(worker.moment(Instant::now()));
         }
     });

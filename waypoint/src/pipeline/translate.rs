@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A head as an endpoint gets it.
 #[derive(Debug)]
-pub struct Rewritten {
+pub struct Translated {
     /// The head.
     pub parts: Parts,
     /// Whether a `101` makes it leave HTTP.
@@ -16,11 +16,11 @@ pub struct Rewritten {
 }
 
 /// Rewrites the head of a request that came to a Gateway.
-pub fn rewrite(mut parts: Parts, from: Version, to: Version) -> Result<Rewritten, Reason> {
-    let wishes = head::read(&mut parts, from, true, &Limits::default(), || [0; 16])?;
+pub fn translate(mut parts: Parts, from: Version, to: Version) -> Result<Translated, Reason> {
+    let options = head::read(&mut parts, from, true, &Limits::default(), || [0; 16])?;
     let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
-    outgoing::prepare(&mut parts, to, &wishes, false, endpoint)?;
-    Ok(Rewritten { parts, upgrades: to == Version::Http1 && wishes.upgrade.is_some() })
+    outgoing::prepare(&mut parts, to, &options, false, endpoint)?;
+    Ok(Translated { parts, upgrades: to == Version::Http1 && options.upgrade.is_some() })
 }
 
 #[cfg(test)]
@@ -79,8 +79,8 @@ mod tests {
                 let all = sent.get_all(name).iter().flat_map(|it| it.to_str().unwrap().split(", "));
                 all.into_iter().any(|it| it.eq_ignore_ascii_case(token))
             };
-            let rewritten = rewrite(parts, Version::Http1, to).unwrap();
-            let headers = &rewritten.parts.headers;
+            let translated = translate(parts, Version::Http1, to).unwrap();
+            let headers = &translated.parts.headers;
             let is_handshake = get
                 && lists("upgrade", "websocket")
                 && lists("connection", "upgrade")
@@ -88,9 +88,9 @@ mod tests {
                 && sent.get_all("sec-websocket-version").iter().eq(["13"])
                 && !sent.contains_key("transfer-encoding")
                 && sent.get_all("content-length").iter().all(|it| it == "0");
-            prop_assert_eq!(rewritten.upgrades, is_handshake && to == Version::Http1);
+            prop_assert_eq!(translated.upgrades, is_handshake && to == Version::Http1);
             let upgrade: Vec<_> = headers.get_all(UPGRADE).iter().collect();
-            prop_assert_eq!(upgrade, if rewritten.upgrades { vec!["websocket"] } else { vec![] });
+            prop_assert_eq!(upgrade, if translated.upgrades { vec!["websocket"] } else { vec![] });
             for name in ["http2-settings", "keep-alive", "proxy-connection"] {
                 prop_assert!(!headers.contains_key(name), "{}", name);
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Where a request is looked up.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'t> {
+pub enum RouteTarget<'t> {
     /// Among these rules.
     Rules {
         /// The rules.
@@ -29,7 +29,7 @@ pub fn find<'t>(
     serving: &'t Serving,
     client: &'t Client,
     head: &RequestHead<'_>,
-) -> Result<Place<'t>, Reason> {
+) -> Result<RouteTarget<'t>, Reason> {
     match &client.origin {
         Origin::Gateway { port, sni } => {
             let set = serving.ports.listeners(*port).ok_or(Reason::NoListener)?;
@@ -42,14 +42,16 @@ pub fn find<'t>(
                 }
             }
             let shown = bound.listener.backend_certificate.as_ref();
-            Ok(Place::Rules { table: &bound.routes, port: bound.listener.port, shown })
+            Ok(RouteTarget::Rules { table: &bound.routes, port: bound.listener.port, shown })
         }
         Origin::Service(origin) => {
             let audience = origin.audience.as_ref();
             let table =
                 audience.and_then(|it| serving.tables.service_routes(&origin.service, origin.port, it));
             match table {
-                Some(table) => Ok(Place::Rules { table, port: origin.port, shown: origin.shown.as_ref() }),
+                Some(table) => {
+                    Ok(RouteTarget::Rules { table, port: origin.port, shown: origin.shown.as_ref() })
+                }
                 None => {
                     let tables = &serving.tables;
                     if tables.cluster(&origin.backend).is_none() {
@@ -57,7 +59,7 @@ pub fn find<'t>(
                         client.connection.tell(Order::Finish);
                     }
                     let cluster = tables.service_cluster(&origin.backend).ok_or(Reason::UnresolvedBackend)?;
-                    Ok(Place::Endpoints(cluster, origin.shown.as_ref()))
+                    Ok(RouteTarget::Endpoints(cluster, origin.shown.as_ref()))
                 }
             }
         }

@@ -8,7 +8,7 @@
 //! The mark is of the rule and not of the proxy: an application may send what it gets to another route of the same Gateway.
 //! It holds at every replica. Creation times tell routes of one name in several clusters apart.
 
-use super::Reason;
+use crate::pipeline::Reason;
 use fairway_config::model::Route;
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -2,8 +2,8 @@
 
 use super::{Client, Reason};
 use crate::body::ResponseBody;
-use crate::filter::{Answer, ResponseFilters};
 use crate::listen::detect::Version;
+use crate::stage::{Answer, ResponseFilters};
 use crate::telemetry::Exchange;
 use bytes::Bytes;
 use fairway_runtime::drain::Phase;
@@ -15,7 +15,7 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// How the client wants to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum ErrorFormat {
     /// In plain words.
     Plain,
     /// As gRPC: 200 with the status in what stands for trailers.
@@ -27,28 +27,28 @@ pub enum Manner {
 pub fn refuse(
     client: &Client,
     reason: Reason,
-    manner: Manner,
+    format: ErrorFormat,
     filters: &[ResponseFilters<'_>; 2],
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
-    let (status, text) = match manner {
-        Manner::Plain => (reason.status(), Some(Bytes::from_static(reason.sentence().as_bytes()))),
-        Manner::Grpc => (StatusCode::OK, None),
+    let (status, text) = match format {
+        ErrorFormat::Plain => (reason.status(), Some(Bytes::from_static(reason.sentence().as_bytes()))),
+        ErrorFormat::Grpc => (StatusCode::OK, None),
     };
     exchange.answered_because(reason.status(), reason);
     let mut response = Response::new(ResponseBody::own(text, exchange));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if manner == Manner::Plain {
+    if format == ErrorFormat::Plain {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
     for filter in filters {
         filter.apply(headers);
     }
-    match manner {
-        Manner::Plain => {}
+    match format {
+        ErrorFormat::Plain => {}
         // Behind the filters: without these it would be no answer of gRPC.
-        Manner::Grpc => {
+        ErrorFormat::Grpc => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert(GRPC_STATUS, HeaderValue::from_static(reason.grpc_status()));
             headers.insert(GRPC_MESSAGE, HeaderValue::from_static(reason.sentence().trim_end()));

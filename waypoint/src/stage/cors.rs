@@ -5,7 +5,7 @@
 //! browser give up. An `OPTIONS` request that is no preflight goes to the backend.
 
 use super::InvalidFilter;
-use super::chain::Answer;
+use super::list::Answer;
 use fairway_config::model::{CorsPolicy, Filter, OriginPattern};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;

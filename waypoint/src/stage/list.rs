@@ -1,7 +1,7 @@
 //! The filters of a rule or of one of its backends, and what running them leads to.
 
 use super::cors::{CorsGrant, CorsHeaders, Decision};
-use super::{headers, redirect, rewrite};
+use super::{header_modifier, redirect, rewrite};
 use fairway_config::model::{BackendTarget, Filter, Match, Scheme};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
@@ -108,7 +108,7 @@ impl<'t> FilterChain<'t> {
         for filter in self.filters {
             let step = match filter {
                 Filter::RequestHeaders(modifier) => {
-                    headers::modify(modifier, &mut request.headers);
+                    header_modifier::modify(modifier, &mut request.headers);
                     Step::Next
                 }
                 Filter::ResponseHeaders(_) => Step::Next,
@@ -188,7 +188,7 @@ impl ResponseFilters<'_> {
     pub fn apply(&self, response: &mut HeaderMap) {
         for filter in self.filters {
             match filter {
-                Filter::ResponseHeaders(modifier) => headers::modify(modifier, response),
+                Filter::ResponseHeaders(modifier) => header_modifier::modify(modifier, response),
                 Filter::Cors(_) => {
                     if let Some(grant) = &self.cors {
                         grant.apply(response);

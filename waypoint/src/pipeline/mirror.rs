@@ -1,13 +1,13 @@
 //! Copies of requests for backends whose answers nobody reads. They never hold up the request they are of.
 
-use super::choose::{Destination, choose};
-use super::head::Wishes;
-use super::tries::version_for;
+use super::attempts::version_for;
+use super::endpoint::{Destination, choose};
+use super::head::ConnectionOptions;
 use crate::body::{Recording, RequestBody};
 use crate::listen::detect::Version;
 use crate::telemetry::count;
 use crate::upstream::caller::Caller;
-use crate::upstream::tls::Speech;
+use crate::upstream::tls::Protocol;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_config::model::{BackendKey, BackendTarget, CertificateKey, RouteKind};
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long a mirrored request may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request that is mirrored.
 pub struct Mirrored<'a> {
@@ -113,7 +113,7 @@ impl Copy {
         };
         tokio::task::spawn_local(async move {
             let _slot = slot;
-            let _ = timeout(PATIENCE, self.deliver(body)).await;
+            let _ = timeout(TIMEOUT, self.deliver(body)).await;
         });
     }
 
@@ -121,13 +121,19 @@ impl Copy {
         let cluster = self.serving.tables.cluster(&self.backend)?;
         let version = version_for(cluster.protocol(), Some(self.kind), self.version);
         let tls = cluster.tls(self.shown.as_ref()).ok()?;
-        let (speech, caller) = (Speech::Http(version), &self.caller);
-        let destination = Destination { cluster, tls, speech, caller };
+        let (protocol, caller) = (Protocol::Http(version), &self.caller);
+        let destination = Destination { cluster, tls, protocol, caller };
         let route = choose(&self.worker, &self.serving, destination, &[]).ok()?;
         let endpoint = route.endpoint;
         let _in_flight = endpoint.begin();
-        super::outgoing::prepare(&mut self.parts, version, &Wishes::default(), false, endpoint.address())
-            .ok()?;
+        super::outgoing::prepare(
+            &mut self.parts,
+            version,
+            &ConnectionOptions::default(),
+            false,
+            endpoint.address(),
+        )
+        .ok()?;
         let mut lease = match self.worker.pool.open_lease(&route, version) {
             Some(lease) => lease,
             None => Box::pin(self.worker.pool.new_lease(&route, version)).await.ok()?,

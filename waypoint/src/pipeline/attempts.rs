@@ -1,7 +1,7 @@
 //! From a chosen backend to the head of a response: endpoint, connection, sending, and trying again.
 
-use super::choose::{Destination, choose};
-use super::head::{self, Wishes};
+use super::endpoint::{Destination, choose};
+use super::head::{self, ConnectionOptions};
 use super::{Reason, outgoing};
 use crate::body::{Gate, Interim, Progress, Recording, RequestBody, Stream};
 use crate::listen::detect::Version;
@@ -34,7 +34,7 @@ pub struct Try<'a> {
     /// What is spoken to it.
     pub version: Version,
     /// What the client asked for.
-    pub wishes: &'a Wishes,
+    pub options: &'a ConnectionOptions,
     /// When the whole request must be over.
     pub deadline: Option<Instant>,
     /// How long one try may take.
@@ -246,8 +246,8 @@ impl Try<'_> {
         refusals: &mut u32,
     ) -> Result<Sent, Reason> {
         let endpoint = route.endpoint;
-        let announce = self.wishes.continue_ && self.version == Version::Http1 && !body.is_empty();
-        outgoing::prepare(&mut parts, self.version, self.wishes, announce, endpoint.address())?;
+        let announce = self.options.continue_ && self.version == Version::Http1 && !body.is_empty();
+        outgoing::prepare(&mut parts, self.version, self.options, announce, endpoint.address())?;
         let mut lease = Some(lease);
         let mut was_refused = false;
         loop {
@@ -270,17 +270,17 @@ impl Try<'_> {
             let spare = may_spare.then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
             let progress = {
-                let (interim, patience) =
-                    (self.wishes.interim.as_ref(), self.worker.settings.patience.continue_);
+                let (interim, timeout) =
+                    (self.options.interim.as_ref(), self.worker.settings.timeouts.continue_);
                 body.put_into(
                     &mut request,
                     announce,
-                    patience,
+                    timeout,
                     interim.filter(|_| self.version == Version::Http1),
                 )?
             };
-            outgoing::frame(&mut request, self.version, self.wishes.will_trail);
-            let taken = self.wishes.upgrade.and_then(|_| held.ask_for_stream());
+            outgoing::frame(&mut request, self.version, self.options.will_trail);
+            let taken = self.options.upgrade.and_then(|_| held.ask_for_stream());
             let sent = Instant::now();
             let mut unsent = match held.send(request).await {
                 Ok(response) => {
@@ -371,10 +371,10 @@ impl Body {
         &mut self,
         request: &mut Request<RequestBody>,
         announced: bool,
-        patience: Duration,
+        timeout: Duration,
         interim: Option<&Interim>,
     ) -> Result<Option<Rc<Progress>>, Reason> {
-        let (gate, opening) = announced.then(|| Gate::new(patience)).unzip();
+        let (gate, opening) = announced.then(|| Gate::new(timeout)).unzip();
         if opening.is_some() || interim.is_some() {
             let interim = interim.cloned();
             hyper::ext::on_informational(request, move |response| {

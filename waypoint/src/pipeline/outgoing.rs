@@ -1,7 +1,7 @@
 //! The head of a request as an endpoint gets it: the same message in the endpoint's version of HTTP.
 
 use super::Reason;
-use super::head::Wishes;
+use super::head::ConnectionOptions;
 use super::upgrade::WEBSOCKET;
 use crate::body::RequestBody;
 use crate::listen::detect::Version;
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 pub fn prepare(
     parts: &mut Parts,
     version: Version,
-    wishes: &Wishes,
+    options: &ConnectionOptions,
     announce_body: bool,
     endpoint: SocketAddr,
 ) -> Result<(), Reason> {
@@ -31,12 +31,12 @@ pub fn prepare(
         Version::Http1 => {
             parts.version = http::Version::HTTP_11;
             join_cookies(&mut parts.headers);
-            match wishes.upgrade {
+            match options.upgrade {
                 Some(_) => {
                     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
                     parts.headers.insert(UPGRADE, WEBSOCKET);
                 }
-                None if wishes.trailers => {
+                None if options.trailers => {
                     parts.headers.insert(CONNECTION, HeaderValue::from_static("te"));
                     parts.headers.insert(TE, HeaderValue::from_static("trailers"));
                 }
@@ -48,7 +48,7 @@ pub fn prepare(
         }
         Version::Http2 => {
             parts.version = http::Version::HTTP_2;
-            if wishes.trailers {
+            if options.trailers {
                 parts.headers.insert(TE, HeaderValue::from_static("trailers"));
             }
             to_absolute_form(parts, endpoint)?;
@@ -123,7 +123,8 @@ mod tests {
             request = request.header(HOST, host);
         }
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        prepare(&mut parts, version, &Wishes::default(), false, ([10, 0, 0, 1], 80).into()).unwrap();
+        prepare(&mut parts, version, &ConnectionOptions::default(), false, ([10, 0, 0, 1], 80).into())
+            .unwrap();
         let host = parts.headers.get(HOST).map(|it| it.to_str().unwrap().to_owned());
         (parts.uri.to_string(), host)
     }

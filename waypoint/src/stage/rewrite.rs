@@ -1,6 +1,6 @@
 //! URL rewrites.
 
-use super::chain::{Failure, FilterContext};
+use super::list::{Failure, FilterContext};
 use super::path;
 use fairway_config::model::UrlRewrite;
 use http::Uri;

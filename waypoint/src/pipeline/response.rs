@@ -1,12 +1,12 @@
 //! An endpoint's response: whether it can be passed on, and how the client gets it.
 
-use super::head::{self, Wishes};
-use super::tries::Answered;
+use super::attempts::Answered;
+use super::head::{self, ConnectionOptions};
 use super::upgrade::{WEBSOCKET, has_token};
-use super::{Client, Reason, Switch, answer};
+use super::{Client, Reason, Switch, local_reply};
 use crate::body::{Early, ResponseBody, Upstream};
-use crate::filter::ResponseFilters;
 use crate::listen::detect::Version;
+use crate::stage::ResponseFilters;
 use crate::telemetry::Exchange;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
@@ -31,24 +31,24 @@ pub struct Received {
 
 impl Received {
     /// Refuses what no client could read as it is meant, while there is still a status to say so with.
-    pub async fn check(mut answered: Answered, wishes: &Wishes) -> Result<Self, Reason> {
+    pub async fn check(mut answered: Answered, options: &ConnectionOptions) -> Result<Self, Reason> {
         let version = answered.lease.version();
         let response = &mut answered.response;
         let status = response.status();
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-        let handshake = wishes.upgrade.filter(|_| answered.taken.is_some());
+        let handshake = options.upgrade.filter(|_| answered.taken.is_some());
         if switches && !handshake.is_some_and(|it| it.is_completed_by(response.headers())) {
             return Err(Reason::Protocol);
         }
         // To the CONNECT of HTTP/2 any success is a tunnel's.
-        if !switches && wishes.is_connect && status.is_success() {
+        if !switches && options.is_connect && status.is_success() {
             return Err(Reason::Protocol);
         }
         let asks_for_websocket =
             status == StatusCode::UPGRADE_REQUIRED && has_token(response.headers(), &UPGRADE, b"websocket");
         head::strip_response(response.headers_mut(), status, version)?;
         let early = if switches { None } else { Early::look(response.body_mut(), version).await? };
-        Ok(Self { answered, early, switches, is_connect: wishes.is_connect, asks_for_websocket })
+        Ok(Self { answered, early, switches, is_connect: options.is_connect, asks_for_websocket })
     }
 
     /// The response as the client gets it.
@@ -84,7 +84,7 @@ impl Received {
             *client.switch.borrow_mut() = Some(switch);
             return Response::from_parts(parts, ResponseBody::none());
         }
-        answer::announce_drain(client, &mut parts.headers);
+        local_reply::announce_drain(client, &mut parts.headers);
         let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let upstream = Upstream { early: self.early, incoming, lease: Some(lease), in_flight, deadline };
         let body = ResponseBody::upstream(upstream, exchange);

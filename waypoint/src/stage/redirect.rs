@@ -1,6 +1,6 @@
 //! Redirects.
 
-use super::chain::{Answer, Failure, FilterContext};
+use super::list::{Answer, Failure, FilterContext};
 use super::path;
 use crate::route::normalised_host;
 use fairway_config::model::{Redirect, Scheme};
