@@ -8,6 +8,7 @@ mod body;
 pub mod datagram;
 #[cfg(test)]
 mod fixtures;
+pub mod host;
 pub mod listen;
 pub mod pipeline;
 pub mod program;
@@ -22,9 +23,11 @@ pub mod telemetry;
 pub mod testing;
 mod transport;
 pub mod upstream;
+mod view;
 mod waypoint;
 mod worker;
 
 pub use settings::{AccessLogging, Limits, ProxySettings, Timeouts};
 pub use transport::Transport;
-pub use waypoint::{Applier, StartError, View, Waypoint};
+pub use view::View;
+pub use waypoint::{Applier, StartError, Waypoint};

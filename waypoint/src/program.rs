@@ -121,10 +121,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));
 
-    let view = waypoint.view();
+    let (view, explaining) = (waypoint.view(), waypoint.view());
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
-        .page("/config", "what is in force: generation and sockets", move || view.config())
+        .query_page("/config", "the routes, backends and endpoints in force (format=text)", move |query| {
+            view.config(query)
+        })
+        .query_page("/explain", "what becomes of a request: ?url=http://shop.example/cart", move |query| {
+            explaining.explain(query)
+        })
         .page("/identities", "the identities that are held", move || {
             serde_json::to_value(identities.states()).unwrap_or_default()
         })

@@ -18,6 +18,7 @@ use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Registry;
 use crate::upstream::connect::Connector;
+use crate::view::View;
 use crate::worker::{Serving, Shared, Worker};
 use arc_swap::ArcSwap;
 use fairway_config::model::{ObjectName, Resource, Scheme, SpiffeId};
@@ -40,6 +41,7 @@ const BUFFER: usize = 64 * 1024;
 /// A proxy in memory. Use it in a `LocalSet`, on a runtime of one thread.
 pub struct MemoryProxy {
     worker: Rc<Worker>,
+    view: View,
     _drain: drain::Trigger,
 }
 
@@ -71,7 +73,9 @@ impl MemoryProxy {
     ) -> Result<Self, Vec<Rejected>> {
         let settings = Arc::new(ProxySettings::new(ObjectName::new("shop", "gateway")));
         let serving = Arc::new(ArcSwap::from_pointee(serving_of(resources)?));
-        let shared = Shared { settings: settings.clone(), serving, identity: None, epoch: Instant::now() };
+        let epoch = Instant::now();
+        let view = View::new(serving.clone(), settings.clone(), epoch);
+        let shared = Shared { settings: settings.clone(), serving, identity: None, epoch };
         let connector = Connector::new(None, settings.timeouts, None).dialling(move |address| {
             let (near, far) = duplex(BUFFER);
             serve(address, far)?;
@@ -79,7 +83,12 @@ impl MemoryProxy {
         });
         let (trigger, watch) = drain::channel();
         let worker = Worker::with_connector(shared, Arc::new(Counters::default()), watch, connector);
-        Ok(Self { worker, _drain: trigger })
+        Ok(Self { worker, view, _drain: trigger })
+    }
+
+    /// What its admin port would show.
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Connects a client to the first socket of the configuration; its side of the stream.

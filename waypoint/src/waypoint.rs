@@ -9,9 +9,10 @@ use crate::settings::ProxySettings;
 use crate::table::{ListenerSet, Socket, SocketKind, Tables};
 use crate::telemetry::{Counters, Metrics};
 use crate::upstream::cluster::Registry;
+use crate::view::View;
 use crate::worker::{Serving, Shared, Worker};
 use arc_swap::ArcSwap;
-use fairway_config::model::{Generation, ResourceKey, ResourceKind};
+use fairway_config::model::{ResourceKey, ResourceKind};
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain::{self, Phase};
@@ -31,12 +32,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub struct Waypoint {
     workers: Workers,
     metrics: Metrics,
-    serving: Arc<ArcSwap<Serving>>,
+    view: View,
 }
-
-/// What is in force, for the admin port.
-#[derive(Clone, Debug)]
-pub struct View(Arc<ArcSwap<Serving>>);
 
 /// Puts configurations in force.
 #[derive(Debug)]
@@ -90,8 +87,9 @@ impl Waypoint {
     ) -> Result<(Self, Applier), StartError> {
         let settings = Arc::new(settings);
         let serving = Arc::new(ArcSwap::from_pointee(Serving::default()));
-        let shared =
-            Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch: Instant::now() };
+        let epoch = Instant::now();
+        let view = View::new(serving.clone(), settings.clone(), epoch);
+        let shared = Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch };
         let count = settings.workers.get();
         let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
@@ -118,7 +116,7 @@ impl Waypoint {
             workers: senders,
             owed: Changes::new(),
         };
-        Ok((Self { workers, metrics: Metrics(counters), serving }, applier))
+        Ok((Self { workers, metrics: Metrics(counters), view }, applier))
     }
 
     /// What the workers count, for a registry.
@@ -128,44 +126,12 @@ impl Waypoint {
 
     /// What is in force, for the admin port.
     pub fn view(&self) -> View {
-        View(self.serving.clone())
+        self.view.clone()
     }
 
     /// Waits for the end of every worker; `false` if one panicked.
     pub async fn join(self) -> bool {
         self.workers.join().await
-    }
-}
-
-// === impl View ===
-
-impl View {
-    /// The generation in force.
-    pub fn generation(&self) -> Generation {
-        self.0.load().tables.generation()
-    }
-
-    /// The generation in force, and which listeners stand behind which socket.
-    pub fn config(&self) -> serde_json::Value {
-        let serving = self.0.load();
-        let sockets = serving.tables.sockets().map(|set| {
-            let socket = set.socket();
-            let address = socket.address.map_or_else(|| "*".to_owned(), |it| it.to_string());
-            let listeners = set.listeners().iter().map(|it| it.listener.key.to_string());
-            serde_json::json!({
-                "address": address,
-                "port": socket.port,
-                "protocol": match socket.kind {
-                    SocketKind::Stream => "TCP",
-                    SocketKind::Datagram => "UDP",
-                },
-                "listeners": listeners.collect::<Vec<_>>(),
-            })
-        });
-        serde_json::json!({
-            "generation": serving.tables.generation().0,
-            "sockets": sockets.collect::<Vec<_>>(),
-        })
     }
 }
 

@@ -3,20 +3,20 @@
 //! A Gateway is the edge: what a client says there of itself, in these or in other headers, is dropped (see [`super::names`])
 //! and said anew. A waypoint is inside: what the proxies before it said is kept, and added to.
 
-use super::{Client, Origin};
+use super::Origin;
 use fairway_config::model::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Sets both.
-pub fn tell(headers: &mut HeaderMap, client: &Client) {
-    let proto = match client.scheme {
+/// Sets both. `address` is the client's.
+pub(crate) fn tell(headers: &mut HeaderMap, origin: &Origin, scheme: Scheme, address: Option<&HeaderValue>) {
+    let proto = match scheme {
         Scheme::Http => HeaderValue::from_static("http"),
         Scheme::Https => HeaderValue::from_static("https"),
     };
-    match (&client.origin, &client.forwarded_for) {
+    match (origin, address) {
         (Origin::Gateway { .. }, Some(address)) => {
             headers.insert(FOR, address.clone());
             headers.insert(PROTO, proto);

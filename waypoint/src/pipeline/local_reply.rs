@@ -1,9 +1,10 @@
-//! What the proxy itself answers: a status, one plain sentence, and for gRPC a status of its own kind.
+//! Responses that no endpoint made: the proxy's own errors (a status, one plain sentence, and for gRPC a status of its own
+//! kind), and what a stage responds.
 
 use super::{Client, Reason};
 use crate::body::ResponseBody;
 use crate::listen::detect::Version;
-use crate::stage::{Answer, ResponseFilters};
+use crate::stage::StageResponse;
 use crate::telemetry::Exchange;
 use bytes::Bytes;
 use fairway_runtime::drain::Phase;
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// How the client wants to be answered.
+/// The format of an error, as the client reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorFormat {
     /// In plain words.
@@ -22,13 +23,11 @@ pub enum ErrorFormat {
     Grpc,
 }
 
-/// The answer to a request that goes no further. The rule and the backend that were found, if any, do to it what they do to
-/// every response: a browser that is not told of CORS here would show a CORS failure in place of the error.
+/// The response to a request that goes no further. Where it is gRPC's, [`seal_grpc`] completes it.
 pub fn refuse(
     client: &Client,
     reason: Reason,
     format: ErrorFormat,
-    filters: &[ResponseFilters<'_>; 2],
     mut exchange: Exchange,
 ) -> Response<ResponseBody> {
     let (status, text) = match format {
@@ -42,18 +41,6 @@ pub fn refuse(
     if format == ErrorFormat::Plain {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
-    for filter in filters {
-        filter.apply(headers);
-    }
-    match format {
-        ErrorFormat::Plain => {}
-        // Behind the filters: without these it would be no answer of gRPC.
-        ErrorFormat::Grpc => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert(GRPC_STATUS, HeaderValue::from_static(reason.grpc_status()));
-            headers.insert(GRPC_MESSAGE, HeaderValue::from_static(reason.sentence().trim_end()));
-        }
-    }
     if reason == Reason::Connect {
         headers
             .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"));
@@ -65,16 +52,24 @@ pub fn refuse(
     response
 }
 
-/// What a filter answered: a redirect, a preflight, or an error.
-pub fn filtered(client: &Client, answer: Answer, mut exchange: Exchange) -> Response<ResponseBody> {
-    if answer.status.is_server_error() {
-        exchange.answered_because(answer.status, Reason::Filter);
+/// What makes a refusal one of gRPC. Comes behind the stages, which may not change it: without it no gRPC client would know
+/// what it has got.
+pub fn seal_grpc(headers: &mut HeaderMap, reason: Reason) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(reason.grpc_status()));
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(reason.sentence().trim_end()));
+}
+
+/// The response that a stage has made.
+pub fn respond(client: &Client, made: StageResponse, mut exchange: Exchange) -> Response<ResponseBody> {
+    if made.status.is_server_error() {
+        exchange.answered_because(made.status, Reason::Filter);
     } else {
-        exchange.answered(answer.status, tokio::time::Instant::now());
+        exchange.answered(made.status, tokio::time::Instant::now());
     }
-    let mut response = Response::new(ResponseBody::own(None, exchange));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
+    let mut response = Response::new(ResponseBody::own(Some(made.body), exchange));
+    *response.status_mut() = made.status;
+    *response.headers_mut() = made.headers;
     announce_drain(client, response.headers_mut());
     response
 }

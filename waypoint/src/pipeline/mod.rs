@@ -4,20 +4,24 @@
 mod attempts;
 mod client;
 pub mod endpoint;
-mod forwarding;
-mod head;
+pub(crate) mod forwarding;
+pub(crate) mod head;
 mod local_reply;
 mod mirror;
 mod names;
 mod outgoing;
+mod passage;
 mod reason;
 mod request;
 mod response;
 mod target;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod upgrade;
 
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use reason::Reason;
-pub use request::serve;
+pub use request::{Closed, serve};
+pub(crate) use target::{RouteTarget, find_target};
 pub use translate::{Translated, translate};

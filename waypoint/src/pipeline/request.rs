@@ -1,18 +1,20 @@
-//! A request's way, from its head to the head of the response.
+//! The path of a request, from its head to the head of the response.
 
 use super::attempts::{Answered, Body, Try, version_for};
 use super::endpoint::Destination;
 use super::head::{self, ConnectionOptions};
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
+use super::passage::Passage;
 use super::response::Received;
-use super::target::{self, RouteTarget};
+use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, ResponseBody, Stream};
+use crate::listen::connection::Order;
 use crate::listen::detect::Version;
 use crate::route::hop::Passed;
-use crate::route::{BadRequest, RequestHead, RuleEntry, is_grpc, select};
-use crate::stage::{Answer, Failure, FilterContext, FilterOutcome, Forward, ResponseFilters};
+use crate::route::{RequestHead, RuleEntry, is_grpc, select};
+use crate::stage::{Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
@@ -22,32 +24,42 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
 use rand::Rng;
-use smallvec::SmallVec;
-use std::convert::Infallible;
 use std::rc::Rc;
+use tokio::time::Instant;
 
-/// How a request ends that does not go on to the client as it came from an endpoint.
-enum Stop {
+/// The client gets no response: a stage closes its connection (HTTP/1) or stream (HTTP/2).
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a stage closes the connection")]
+pub struct Closed;
+
+/// How a request ends that gets no response of an endpoint.
+#[derive(Debug)]
+pub(super) enum Stop {
     /// The proxy refuses it.
     Refused(Reason),
-    /// A filter answers it.
-    Filtered(Box<Answer>),
+    /// A stage responds.
+    Responded(Box<StageResponse>),
+    /// A stage closes the connection.
+    Closed,
 }
 
-/// What was decided of a request.
+/// Where a request goes.
 struct Decision<'t> {
     cluster: &'t Cluster,
-    /// What is shown to backends that ask for a certificate.
+    /// The certificate for backends that ask for one.
     shown: Option<&'t CertificateKey>,
+    /// The rule that matched; none where no route is for the Service that was dialled.
     rule: Option<RuleEntry<'t>>,
-    mirrors: SmallVec<[&'t BackendTarget; 2]>,
+    /// When the whole request must be over.
+    deadline: Option<Instant>,
+    mirrors: Mirrors<'t>,
 }
 
 /// Serves one request.
 pub async fn serve(
     client: Rc<Client>,
     request: Request<ClientBody>,
-) -> Result<Response<ResponseBody>, Infallible> {
+) -> Result<Response<ResponseBody>, Closed> {
     let number = client.connection.begin();
     let (mut parts, incoming) = request.into_parts();
     client.is_http10.set(parts.version == http::Version::HTTP_10);
@@ -56,104 +68,101 @@ pub async fn serve(
     let serving = client.worker.serving();
     exchange.note(|entry| entry.generation = serving.tables.generation());
     let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
-    // What is done to the response, whoever makes it; in the order they run.
-    let mut filters = [ResponseFilters::NONE, ResponseFilters::NONE];
-    let answered = async {
+    let mut passage = Passage::default();
+
+    let outcome = async {
+        // The head: what it may not be, and what of it is for this proxy only.
         if let Some(refused) = client.connection.sight.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
         }
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
         let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
         let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
-        forwarding::tell(&mut parts.headers, &client);
-        let decision = decide(&client, &serving, &mut parts, &mut filters, &mut exchange)?;
+        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
+        // Listener or Service, route, stages, backend, stages of the backend.
+        let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
+        // Endpoint, and its response.
         let answered =
             forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
         Ok(Received::check(answered, &options).await?)
     };
-    match answered.await {
-        Ok(received) => Ok(received.pass_on(&client, &filters, exchange)),
-        Err(Stop::Refused(reason)) => Ok(local_reply::refuse(&client, reason, format, &filters, exchange)),
-        Err(Stop::Filtered(answer)) => Ok(local_reply::filtered(&client, *answer, exchange)),
+    let (mut response, refused) = match outcome.await {
+        Ok(received) => (received.pass_on(&client, exchange), None),
+        Err(Stop::Responded(response)) => (local_reply::respond(&client, *response, exchange), None),
+        Err(Stop::Refused(reason)) => (local_reply::refuse(&client, reason, format, exchange), Some(reason)),
+        Err(Stop::Closed) => return Err(Closed),
+    };
+    // Every response passes the stages that its request has come to, whoever made it: a browser that is not told of CORS
+    // beside an error would show a CORS failure in place of the error.
+    passage.on_response(response.headers_mut());
+    if let (Some(reason), ErrorFormat::Grpc) = (refused, format) {
+        local_reply::seal_grpc(response.headers_mut(), reason);
     }
+    Ok(response)
 }
 
-/// Finds the rule and the backend, and runs the filters. Nothing here waits. What is found out of `response` is good for a
-/// refusal too.
-fn decide<'t>(
+/// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
+/// when it is refused. Waits for asynchronous stages and for nothing else.
+async fn decide<'t>(
     client: &'t Client,
     serving: &'t Serving,
     parts: &mut Parts,
-    response: &mut [ResponseFilters<'t>; 2],
+    passage: &mut Passage<'t>,
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-    let (table, port, shown) = match target::find(serving, client, &head)? {
-        RouteTarget::Rules { table, port, shown } => (table, port, shown),
-        RouteTarget::Endpoints(cluster, shown) => {
-            return Ok(Decision { cluster, shown, rule: None, mirrors: SmallVec::new() });
+    let (table, port, shown) = match find_target(serving, &client.origin, &head.host)? {
+        RouteTarget::Rules { table, port, shown, .. } => (table, port, shown),
+        RouteTarget::Endpoints { cluster, shown, is_departed } => {
+            if is_departed {
+                // Nobody is sent here for it any more: this client shall find the other way.
+                client.connection.tell(Order::Finish);
+            }
+            return Ok(Decision { cluster, shown, rule: None, deadline: None, mirrors: Mirrors::new() });
         }
     };
+    // The one place where a route is matched: nothing that a stage changes leads to another.
     let rule = select(table, &head).ok_or(Reason::NoRoute)?;
     drop(head);
     exchange.note(|entry| entry.route = Some((rule.route().key.clone(), rule.index())));
-    let passed = Passed::take(&mut parts.headers, rule.hop())?;
+    let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);
 
-    let rng = &mut *client.worker.rng.borrow_mut();
-    let of_rule = rule.filters();
-    let [on_backend, on_rule] = response;
-    let mut mirrors = SmallVec::new();
-    // The chains see the target as it came; without filters nobody looks at it.
-    let original = if of_rule.is_empty() { None } else { Some(parts.uri.clone()) };
+    // Taken before the stages, so that none of them can take out or forge a mark.
+    let passed = Passed::take(&mut parts.headers);
+    let (stages, rng) = (rule.stages(), &client.worker.rng);
+    let attributes = RequestAttributes {
+        client_address: client.caller.address,
+        peer: client.identity.as_ref(),
+        scheme: client.scheme,
+        port,
+        service: client.caller.service.as_ref(),
+        route: rule.route(),
+        rule: rule.index(),
+        matched: rule.matched(),
+        started: exchange.started(),
+    };
+    // Where there are no stages nobody looks at the target as it came.
+    let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
     if let Some(original) = &original {
-        let context = FilterContext { scheme: client.scheme, port, matched: rule.matched(), original };
-        mirrors = run(of_rule.run(parts, &context, rng), on_rule)?;
+        passage.pass_rule(stages, parts, &attributes, original, rng, deadline).await?;
     }
-    let backend = rule.choose(rng).ok_or(Reason::NoBackend)?;
+    passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
+
+    let backend = rule.choose(&mut *rng.borrow_mut()).ok_or(Reason::NoBackend)?;
+    if let Some(stages) = backend.stages {
+        let original = original.unwrap_or_else(|| parts.uri.clone());
+        passage.pass_backend(stages, parts, &attributes, &original, rng, deadline).await?;
+    }
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));
     };
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
-    if !backend.filters.is_empty() {
-        let original = original.unwrap_or_else(|| parts.uri.clone());
-        let context =
-            FilterContext { scheme: client.scheme, port, matched: rule.matched(), original: &original };
-        match run(backend.filters.run(parts, &context, rng), on_backend) {
-            Ok(more) => mirrors.extend(more),
-            // The rule's filters see every response to the client.
-            Err(Stop::Filtered(mut answer)) => {
-                on_rule.apply(&mut answer.headers);
-                return Err(Stop::Filtered(answer));
-            }
-            Err(stop) => return Err(stop),
-        }
-    }
     passed.put(&mut parts.headers, rule.hop());
-    Ok(Decision { cluster, shown, rule: Some(rule), mirrors })
+    let mirrors = std::mem::take(&mut passage.mirrors);
+    Ok(Decision { cluster, shown, rule: Some(rule), deadline, mirrors })
 }
 
-/// What a chain leads to: who gets copies, or the end. What it does to the response is put into `response`.
-fn run<'t>(
-    outcome: FilterOutcome<'t>,
-    response: &mut ResponseFilters<'t>,
-) -> Result<SmallVec<[&'t BackendTarget; 2]>, Stop> {
-    match outcome {
-        FilterOutcome::Continue(Forward { mirrors, response: filters }) => {
-            *response = filters;
-            Ok(mirrors)
-        }
-        FilterOutcome::Answer(answer) => Err(Stop::Filtered(answer)),
-        FilterOutcome::Fail(failure, filters) => {
-            *response = filters;
-            Err(Stop::Refused(match failure {
-                Failure::Unresolved | Failure::NoUrl => Reason::UnresolvedFilter,
-                Failure::NoHost => Reason::BadRequest(BadRequest::NoHost),
-            }))
-        }
-    }
-}
-
-/// Carries the decision out.
+/// Sends the request to an endpoint of the backend, and its copies to the mirrors.
 async fn forward(
     client: &Rc<Client>,
     serving: &Rc<Serving>,
@@ -191,7 +200,7 @@ async fn forward(
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }
-    let timeouts = rule.map(|it| it.timeouts).unwrap_or_default();
+    let backend_request = rule.and_then(|it| it.timeouts.backend_request);
     let tls = cluster.tls(decision.shown).map_err(|error| unusable(cluster, &error))?;
     let tries = Try {
         worker,
@@ -199,8 +208,8 @@ async fn forward(
         destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller: &client.caller },
         version,
         options,
-        deadline: timeouts.request.map(|limit| exchange.started() + limit),
-        each: timeouts.backend_request,
+        deadline: decision.deadline,
+        each: backend_request,
         retry,
     };
     Ok(tries.run(parts, body, exchange).await?)

@@ -6,7 +6,6 @@ use super::upgrade::{WEBSOCKET, has_token};
 use super::{Client, Reason, Switch, local_reply};
 use crate::body::{Early, ResponseBody, Upstream};
 use crate::listen::detect::Version;
-use crate::stage::ResponseFilters;
 use crate::telemetry::Exchange;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
@@ -52,12 +51,7 @@ impl Received {
     }
 
     /// The response as the client gets it.
-    pub fn pass_on(
-        self,
-        client: &Client,
-        filters: &[ResponseFilters<'_>; 2],
-        mut exchange: Exchange,
-    ) -> Response<ResponseBody> {
+    pub fn pass_on(self, client: &Client, mut exchange: Exchange) -> Response<ResponseBody> {
         let Answered { response, lease, in_flight, taken, deadline } = self.answered;
         let (mut parts, incoming) = response.into_parts();
         exchange.answered(parts.status, Instant::now());
@@ -65,9 +59,6 @@ impl Received {
         parts.extensions.clear();
         if let Some(phrase) = phrase {
             parts.extensions.insert(phrase);
-        }
-        for filter in filters {
-            filter.apply(&mut parts.headers);
         }
         parts.version = http::Version::HTTP_11;
         if (self.switches || self.asks_for_websocket) && client.version == Version::Http1 {

@@ -3,12 +3,11 @@
 //! An endpoint can be the proxy itself, by mistake or by intent: an EndpointSlice may name any address. Each round would then
 //! make another one, until descriptors or memory end. So each rule that sends a request on adds its mark to a header, and
 //! refuses a request that bears it already with 508 (RFC 5842 §7.2); mirrored copies bear it, too. The header is written
-//! after the filters: no route can take it out or forge it. A client that forges it gets the 508 itself and nobody else.
+//! after the stages: no route can take it out or forge it. A client that forges it gets the 508 itself and nobody else.
 //!
 //! The mark is of the rule and not of the proxy: an application may send what it gets to another route of the same Gateway.
 //! It holds at every replica. Creation times tell routes of one name in several clusters apart.
 
-use crate::pipeline::Reason;
 use fairway_config::model::Route;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -27,13 +26,18 @@ pub struct Hop(HeaderValue);
 
 /// The marks that a request came with.
 #[derive(Clone, Debug)]
-pub struct Passed(Option<HeaderValue>);
+pub struct Passed(Result<Option<HeaderValue>, Looped>);
+
+/// The request has passed the rule before, or too many rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request has passed this rule before")]
+pub struct Looped;
 
 // === impl Hop ===
 
 impl Hop {
     /// The mark of a route's rule.
-    pub fn of_rule(route: &Route, rule: usize) -> Self {
+    pub fn for_rule(route: &Route, rule: usize) -> Self {
         let parts: [&[u8]; 3] =
             [route.key.as_str().as_bytes(), &route.created.to_be_bytes(), &(rule as u64).to_be_bytes()];
         let mark = parts.iter().flat_map(|part| part.iter().copied().chain([0xff])).fold(BASIS, mixed);
@@ -52,30 +56,36 @@ fn mixed(hash: u64, byte: u8) -> u64 {
 // === impl Passed ===
 
 impl Passed {
-    /// Takes the marks out of a request that has come to this rule.
-    pub fn take(headers: &mut HeaderMap, hop: &Hop) -> Result<Self, Reason> {
+    /// Takes the marks out of a request.
+    pub fn take(headers: &mut HeaderMap) -> Self {
         let mut marks = headers.get_all(VIA).iter();
-        let Some(first) = marks.next() else { return Ok(Self(None)) };
+        let Some(first) = marks.next() else { return Self(Ok(None)) };
         let list = match marks.next() {
-            None => first.clone(),
+            None => Ok(first.clone()),
             Some(_) => {
                 let lines: Vec<&[u8]> = headers.get_all(VIA).iter().map(HeaderValue::as_bytes).collect();
-                HeaderValue::from_bytes(&lines.join(&b',')).map_err(|_| Reason::Loop)?
+                HeaderValue::from_bytes(&lines.join(&b',')).map_err(|_| Looped)
             }
         };
-        let mut passed = list.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        if passed.clone().count() >= MOST || passed.any(|it| it == hop.0.as_bytes()) {
-            return Err(Reason::Loop);
-        }
         headers.remove(VIA);
-        Ok(Self(Some(list)))
+        Self(list.map(Some))
+    }
+
+    /// Whether the request may pass a rule.
+    pub fn check(&self, hop: &Hop) -> Result<(), Looped> {
+        let Some(list) = self.0.as_ref().map_err(|error| *error)? else { return Ok(()) };
+        let mut passed = list.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        if passed.clone().count() >= MOST || passed.any(|mark| mark == hop.0.as_bytes()) {
+            return Err(Looped);
+        }
+        Ok(())
     }
 
     /// Puts them back, with the mark of the rule that sends the request on.
     pub fn put(self, headers: &mut HeaderMap, hop: &Hop) {
         let list = match self.0 {
-            None => hop.0.clone(),
-            Some(list) => HeaderValue::from_bytes(&[list.as_bytes(), hop.0.as_bytes()].join(&b','))
+            Ok(None) | Err(Looped) => hop.0.clone(),
+            Ok(Some(list)) => HeaderValue::from_bytes(&[list.as_bytes(), hop.0.as_bytes()].join(&b','))
                 .unwrap_or_else(|_| hop.0.clone()),
         };
         headers.insert(VIA, list);
@@ -98,15 +108,22 @@ mod tests {
         }
     }
 
+    fn pass(headers: &mut HeaderMap, hop: &Hop) -> Result<(), Looped> {
+        let passed = Passed::take(headers);
+        passed.check(hop)?;
+        passed.put(headers, hop);
+        Ok(())
+    }
+
     #[test]
     fn a_rule_is_passed_once() {
-        let (one, two) = (Hop::of_rule(&route("a", 1), 0), Hop::of_rule(&route("a", 1), 1));
+        let (one, two) = (Hop::for_rule(&route("a", 1), 0), Hop::for_rule(&route("a", 1), 1));
         let mut headers = HeaderMap::new();
         for hop in [&one, &two] {
-            Passed::take(&mut headers, hop).unwrap().put(&mut headers, hop);
+            pass(&mut headers, hop).unwrap();
         }
         for hop in [&one, &two] {
-            assert_eq!(Passed::take(&mut headers.clone(), hop).unwrap_err(), Reason::Loop);
+            assert_eq!(pass(&mut headers.clone(), hop), Err(Looped));
         }
         // Nor does it help to write the list over several lines.
         let list = headers[VIA].to_str().unwrap().to_owned();
@@ -114,32 +131,32 @@ mod tests {
         for mark in list.split(',') {
             headers.append(VIA, HeaderValue::from_str(&format!(" {mark}")).unwrap());
         }
-        assert_eq!(Passed::take(&mut headers, &one).unwrap_err(), Reason::Loop);
+        assert_eq!(pass(&mut headers, &one), Err(Looped));
     }
 
     #[test]
     fn rules_of_other_routes_places_and_clusters_are_others() {
         let hops = [
-            Hop::of_rule(&route("a", 1), 0),
-            Hop::of_rule(&route("a", 1), 1),
-            Hop::of_rule(&route("a", 2), 0),
-            Hop::of_rule(&route("b", 1), 0),
+            Hop::for_rule(&route("a", 1), 0),
+            Hop::for_rule(&route("a", 1), 1),
+            Hop::for_rule(&route("a", 2), 0),
+            Hop::for_rule(&route("b", 1), 0),
         ];
         for (at, hop) in hops.iter().enumerate() {
             assert_eq!(hop.0.len(), DIGITS);
             assert!(hops.iter().skip(at + 1).all(|it| it != hop));
         }
-        assert_eq!(hops[0], Hop::of_rule(&route("a", 1), 0), "at every replica");
+        assert_eq!(hops[0], Hop::for_rule(&route("a", 1), 0), "at every replica");
     }
 
     #[test]
     fn a_request_passes_so_many_rules_and_no_more() {
         let mut headers = HeaderMap::new();
         for index in 0..MOST {
-            let hop = Hop::of_rule(&route("a", 1), index);
-            Passed::take(&mut headers, &hop).unwrap().put(&mut headers, &hop);
+            let hop = Hop::for_rule(&route("a", 1), index);
+            pass(&mut headers, &hop).unwrap();
         }
-        let hop = Hop::of_rule(&route("a", 1), MOST);
-        assert_eq!(Passed::take(&mut headers, &hop).unwrap_err(), Reason::Loop);
+        let hop = Hop::for_rule(&route("a", 1), MOST);
+        assert_eq!(pass(&mut headers, &hop), Err(Looped));
     }
 }

@@ -38,7 +38,8 @@ mod trie;
 mod weights;
 
 pub use compiled::{ChosenBackend, CompiledRoute, RuleEntry};
-pub use head::{BadRequest, RequestHead, is_grpc, normalised_host};
+pub use head::{BadRequest, RequestHead, is_grpc};
 pub use hosts::HostIndex;
+pub use predicate::{Mismatch, describe};
 pub use table::{HostTable, Member, RouteTable, select};
 pub use weights::Weights;

@@ -6,14 +6,14 @@ use crate::body::{ClientBody, ResponseBody};
 use crate::listen::connection::{ConnectionState, Order};
 use crate::listen::detect::Version;
 use crate::listen::wire::{Ahead, Wire};
-use crate::pipeline::{self, Client};
+use crate::pipeline::{self, Client, Closed};
 use crate::transport::Transport;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
@@ -36,8 +36,8 @@ fn service(
 ) -> impl Service<
     Request<Incoming>,
     Response = http::Response<ResponseBody>,
-    Error = Infallible,
-    Future = impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + use<>,
+    Error = Closed,
+    Future = impl Future<Output = Result<http::Response<ResponseBody>, Closed>> + use<>,
 > + use<> {
     let client = client.clone();
     service_fn(move |request: Request<Incoming>| {
@@ -92,6 +92,7 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
             connection.set_state(ConnectionState::Raw);
             relay(&connection, io.unwatch(), parts.read_buf, switch).await;
         }
+        (Err(error), _) if error.source().is_some_and(|source| source.is::<Closed>()) => io.reset_on_close(),
         // An HTTP/1.0 client that sees the end takes it for the end of the body.
         (Err(error), _) if error.is_user() && client.is_http10.get() => io.reset_on_close(),
         // Boxed: its state would be in every connection.

@@ -4,16 +4,16 @@
 //! preflight is always answered here with 204; when its origin is not allowed, without any CORS header, which makes the
 //! browser give up. An `OPTIONS` request that is no preflight goes to the backend.
 
-use super::InvalidFilter;
-use super::list::Answer;
-use fairway_config::model::{CorsPolicy, Filter, OriginPattern};
+use super::{Kept, Position, StageRequest, StageResponse, SyncStage, Verdict};
+use fairway_config::model::{CorsPolicy, OriginPattern};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-/// What was worked out of a CORS policy at commit: its answers, ready to be sent.
+/// A CORS policy, and what was worked out of it at commit: its headers, ready to be sent.
 #[derive(Debug)]
-pub struct CorsHeaders {
+pub(super) struct Cors {
+    allow_origins: Vec<OriginPattern>,
     allow_methods: Listed,
     allow_headers: Listed,
     expose_headers: Listed,
@@ -34,19 +34,10 @@ enum Listed {
     These(HeaderValue),
 }
 
-/// What a policy makes of a request.
-#[derive(Debug)]
-pub(super) enum Decision<'t> {
-    /// It is a preflight: answer it.
-    Answer(Answer),
-    /// It is none: let it through and do this to its response.
-    Forward(CorsGrant<'t>),
-}
-
 /// What is done to the response of a request that a CORS policy looked at.
 #[derive(Clone, Debug)]
 pub(super) struct CorsGrant<'t> {
-    policy: &'t CorsHeaders,
+    policy: &'t Cors,
     /// The request's origin; none if it is no cross-origin request.
     origin: Option<Origin>,
 }
@@ -60,24 +51,14 @@ enum Origin {
     Refused,
 }
 
-// === impl CorsHeaders ===
+// === impl Cors ===
 
-impl CorsHeaders {
-    /// Works out the answers of the CORS filter among these, if there is one.
-    pub fn of(filters: &[Filter]) -> Result<Option<Box<Self>>, InvalidFilter> {
-        let mut policies = filters.iter().filter_map(|it| match it {
-            Filter::Cors(policy) => Some(policy),
-            _ => None,
-        });
-        match (policies.next(), policies.next()) {
-            (_, Some(_)) => Err(InvalidFilter::ManyCors),
-            (policy, None) => Ok(policy.map(|it| Box::new(Self::new(it)))),
-        }
-    }
-
-    fn new(policy: &CorsPolicy) -> Self {
+impl Cors {
+    /// Works out the headers of a policy.
+    pub(super) fn new(policy: &CorsPolicy) -> Self {
         let names = |it: &Option<Vec<HeaderName>>| Listed::new(it.as_deref(), HeaderName::as_str);
         Self {
+            allow_origins: policy.allow_origins.clone(),
             allow_methods: Listed::new(policy.allow_methods.as_deref(), Method::as_str),
             allow_headers: names(&policy.allow_headers),
             expose_headers: names(&policy.expose_headers),
@@ -87,36 +68,19 @@ impl CorsHeaders {
         }
     }
 
-    /// Decides what to do with a request.
-    pub(super) fn decide<'t>(&'t self, policy: &CorsPolicy, request: &Parts) -> Decision<'t> {
-        let origin = self.origin(policy, request);
-        let method = request.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
-        match (origin, method) {
-            (Some(origin), Some(method)) if request.method == Method::OPTIONS => {
-                Decision::Answer(self.preflight(&origin, method, &request.headers))
-            }
-            (origin, _) => Decision::Forward(CorsGrant { policy: self, origin }),
-        }
-    }
-
-    /// What is done to the proxy's own answer to a request.
-    pub(super) fn grant<'t>(&'t self, policy: &CorsPolicy, request: &Parts) -> CorsGrant<'t> {
-        CorsGrant { policy: self, origin: self.origin(policy, request) }
-    }
-
-    fn origin(&self, policy: &CorsPolicy, request: &Parts) -> Option<Origin> {
+    fn origin(&self, request: &Parts) -> Option<Origin> {
         let asking = request.headers.get(header::ORIGIN);
         asking.map(|it| match it.to_str() {
             Ok(_) if self.same_for_all => Origin::Allowed(HeaderValue::from_static("*")),
-            Ok(text) if policy.allow_origins.iter().any(|pattern| allows(pattern, text)) => {
+            Ok(text) if self.allow_origins.iter().any(|pattern| allows(pattern, text)) => {
                 Origin::Allowed(it.clone())
             }
             _ => Origin::Refused,
         })
     }
 
-    fn preflight(&self, origin: &Origin, method: &HeaderValue, request: &HeaderMap) -> Answer {
-        let mut answer = Answer::of(StatusCode::NO_CONTENT);
+    fn preflight(&self, origin: &Origin, method: &HeaderValue, request: &HeaderMap) -> StageResponse {
+        let mut answer = StageResponse::empty(StatusCode::NO_CONTENT);
         let headers = &mut answer.headers;
         headers.insert(
             header::VARY,
@@ -145,6 +109,47 @@ impl CorsHeaders {
         }
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
         answer
+    }
+}
+
+impl SyncStage for Cors {
+    fn name(&self) -> &'static str {
+        "cors"
+    }
+
+    fn describe(&self) -> String {
+        let count = self.allow_origins.len();
+        let origins = match self.allow_origins.contains(&OriginPattern::Any) {
+            true => "every origin".to_owned(),
+            false => format!("{count} origins"),
+        };
+        let credentials = if self.allow_credentials { ", with credentials" } else { "" };
+        format!("answers preflights, allows {origins}{credentials}")
+    }
+
+    fn position(&self) -> Position {
+        Position::Cors
+    }
+
+    fn on_request<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
+        let origin = self.origin(request.parts);
+        let method = request.parts.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
+        match (origin, method) {
+            // The answer to a preflight is complete: nothing is kept, so nothing is added to it.
+            (Some(origin), Some(method)) if request.parts.method == Method::OPTIONS => {
+                Verdict::Respond(Box::new(self.preflight(&origin, method, &request.parts.headers)))
+            }
+            (origin, _) => {
+                request.kept.cors = Some(CorsGrant { policy: self, origin });
+                Verdict::Continue
+            }
+        }
+    }
+
+    fn on_response(&self, response: &mut HeaderMap, kept: &Kept<'_>) {
+        if let Some(grant) = &kept.cors {
+            grant.apply(response);
+        }
     }
 }
 

@@ -1,12 +1,62 @@
-//! Header modifiers.
+//! Header modifiers, of requests and of responses.
 
+use super::{Kept, StageRequest, SyncStage, Verdict};
 use fairway_config::model::HeaderModifier;
 use http::header::HeaderMap;
+
+/// Changes the headers of the request.
+#[derive(Debug)]
+pub(super) struct RequestHeaders(HeaderModifier);
+
+/// Changes the headers of the response.
+#[derive(Debug)]
+pub(super) struct ResponseHeaders(HeaderModifier);
+
+impl RequestHeaders {
+    pub(super) fn new(modifier: &HeaderModifier) -> Self {
+        Self(modifier.clone())
+    }
+}
+
+impl ResponseHeaders {
+    pub(super) fn new(modifier: &HeaderModifier) -> Self {
+        Self(modifier.clone())
+    }
+}
+
+impl SyncStage for RequestHeaders {
+    fn name(&self) -> &'static str {
+        "request-headers"
+    }
+
+    fn describe(&self) -> String {
+        describe(&self.0)
+    }
+
+    fn on_request<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
+        modify(&self.0, &mut request.parts.headers);
+        Verdict::Continue
+    }
+}
+
+impl SyncStage for ResponseHeaders {
+    fn name(&self) -> &'static str {
+        "response-headers"
+    }
+
+    fn describe(&self) -> String {
+        describe(&self.0)
+    }
+
+    fn on_response(&self, response: &mut HeaderMap, _kept: &Kept<'_>) {
+        modify(&self.0, response);
+    }
+}
 
 /// Removes, sets and adds, in that order: what one filter removes and sets is replaced, and what it adds is there, whatever
 /// came in. The API leaves the order open; Envoy's is the same. Of several entries that set one name the first counts, as
 /// the API says.
-pub(super) fn modify(modifier: &HeaderModifier, headers: &mut HeaderMap) {
+fn modify(modifier: &HeaderModifier, headers: &mut HeaderMap) {
     for name in &modifier.remove {
         headers.remove(name);
     }
@@ -16,6 +66,17 @@ pub(super) fn modify(modifier: &HeaderModifier, headers: &mut HeaderMap) {
     for (name, value) in &modifier.add {
         headers.append(name, value.clone());
     }
+}
+
+fn describe(modifier: &HeaderModifier) -> String {
+    let names =
+        |verb: &str, names: Vec<&str>| (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")));
+    let parts = [
+        names("removes", modifier.remove.iter().map(|name| name.as_str()).collect()),
+        names("sets", modifier.set.iter().map(|(name, _)| name.as_str()).collect()),
+        names("adds", modifier.add.iter().map(|(name, _)| name.as_str()).collect()),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 /// The path that a modifier makes of `path`. Only the element structure counts, so a prefix that the request spelled
 /// with percent-encodings is replaced like any other.
-pub(super) fn modified<'a>(modifier: &'a PathModifier, path: &'a str, matched: &Match) -> Cow<'a, str> {
+pub(super) fn modify<'a>(modifier: &'a PathModifier, path: &'a str, matched: &Match) -> Cow<'a, str> {
     match modifier {
         PathModifier::ReplaceFull(replacement) if replacement.starts_with('/') => Cow::Borrowed(replacement),
         PathModifier::ReplaceFull(replacement) => Cow::Owned(format!("/{replacement}")),
@@ -65,7 +65,7 @@ mod tests {
             ("/foo/bar", "/foo", "xyz", "/xyz/bar"),
         ] {
             let modifier = PathModifier::ReplacePrefix(replacement.into());
-            let result = modified(&modifier, path, &matched(PathMatch::Prefix(prefix.into())));
+            let result = modify(&modifier, path, &matched(PathMatch::Prefix(prefix.into())));
             assert_eq!(result, expected, "{path} {prefix} {replacement}");
         }
     }
@@ -74,8 +74,8 @@ mod tests {
     fn a_whole_path_is_replaced_whatever_matched() {
         let whole = |replacement: &str| PathModifier::ReplaceFull(replacement.into());
         let exact = matched(PathMatch::Exact("/a".into()));
-        assert_eq!(modified(&whole("/new"), "/a/b", &exact), "/new");
-        assert_eq!(modified(&whole("new"), "/a/b", &exact), "/new");
-        assert_eq!(modified(&whole(""), "/a/b", &exact), "/");
+        assert_eq!(modify(&whole("/new"), "/a/b", &exact), "/new");
+        assert_eq!(modify(&whole("new"), "/a/b", &exact), "/new");
+        assert_eq!(modify(&whole(""), "/a/b", &exact), "/");
     }
 }

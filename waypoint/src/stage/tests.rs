@@ -1,56 +1,98 @@
-//! Filters as the conformance suite (v1.7.0) sees them, and at their edges.
+//! Stages of filters as the conformance suite (v1.7.0) sees them, and at their edges.
 
 use super::*;
 use crate::fixtures::{prefix, request};
 use fairway_config::model::{
-    BackendTarget, CorsPolicy, Filter, Fraction, HeaderModifier, Match, Mirror, OriginPattern, PathModifier,
-    Pattern, Redirect, Scheme, UrlRewrite,
+    BackendTarget, CorsPolicy, Filter, Fraction, HeaderModifier, InvalidFilter, Match, Mirror, OriginPattern,
+    PathModifier, Pattern, Redirect, Scheme, UrlRewrite,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use rand::SeedableRng;
-use rand::rngs::SmallRng;
 use std::time::Duration;
 
 const LISTENER: (Scheme, u16) = (Scheme::Http, 80);
 
-/// Runs filters on a request and gives the outcome to `look`.
+/// What came of a request.
+struct Outcome<'t> {
+    stages: &'t StageList,
+    verdict: Verdict,
+    kept: Kept<'t>,
+    mirrors: Mirrors<'t>,
+}
+
+/// Runs the stages of filters on a request and gives the outcome to `look`.
 fn run<R>(
     filters: &[Filter],
     parts: &mut Parts,
-    (scheme, port): (Scheme, u16),
+    listener: (Scheme, u16),
     matched: &Match,
-    look: impl FnOnce(FilterOutcome<'_>) -> R,
+    look: impl FnOnce(Outcome<'_>) -> R,
 ) -> R {
-    let cors = CorsHeaders::of(filters).unwrap();
+    let (stages, rng) = (StageList::new(filters).unwrap(), RefCell::new(SmallRng::seed_from_u64(3)));
     let original = parts.uri.clone();
-    let context = FilterContext { scheme, port, matched, original: &original };
-    look(FilterChain::new(filters, cors.as_deref()).run(parts, &context, &mut SmallRng::seed_from_u64(3)))
+    look(run_stages(&stages, parts, listener, matched, &original, &rng))
 }
 
-fn answered(outcome: FilterOutcome<'_>) -> Answer {
-    match outcome {
-        FilterOutcome::Answer(answer) => *answer,
-        other => panic!("the request is not answered by a filter: {other:?}"),
+fn run_stages<'t>(
+    stages: &'t StageList,
+    parts: &mut Parts,
+    (scheme, port): (Scheme, u16),
+    matched: &Match,
+    original: &Uri,
+    rng: &RefCell<SmallRng>,
+) -> Outcome<'t> {
+    let route = crate::fixtures::route("r");
+    let attributes = RequestAttributes {
+        client_address: None,
+        peer: None,
+        scheme,
+        port,
+        service: None,
+        route: &route,
+        rule: 0,
+        matched,
+        started: tokio::time::Instant::now(),
+    };
+    let (mut mirrors, mut kept) = (Mirrors::new(), Kept::default());
+    let mut request = StageRequest {
+        parts,
+        attributes: &attributes,
+        original,
+        rng,
+        mirrors: &mut mirrors,
+        kept: &mut kept,
+    };
+    let verdict = stages.run(&mut request);
+    Outcome { stages, verdict, kept, mirrors }
+}
+
+fn answered(outcome: Outcome<'_>) -> StageResponse {
+    match outcome.verdict {
+        Verdict::Respond(mut response) => {
+            outcome.stages.on_response(&mut response.headers, &outcome.kept);
+            *response
+        }
+        other => panic!("no stage responds: {other:?}"),
     }
 }
 
-/// Why a filter cannot be carried out, and what is done to the answer.
-fn failed(outcome: FilterOutcome<'_>) -> (Failure, HeaderMap) {
-    let FilterOutcome::Fail(failure, response) = outcome else { panic!("no filter failed") };
+/// Why a stage cannot be carried out, and what is done to the response.
+fn failed(outcome: Outcome<'_>) -> (Failure, HeaderMap) {
+    let Verdict::Fail(failure) = outcome.verdict else { panic!("no stage failed") };
     let mut headers = HeaderMap::new();
-    response.apply(&mut headers);
+    outcome.stages.on_response(&mut headers, &outcome.kept);
     (failure, headers)
 }
 
 /// What is done to a response with these headers.
-fn response(outcome: FilterOutcome<'_>, headers: &[(&'static str, &'static str)]) -> HeaderMap {
-    let FilterOutcome::Continue(forward) = outcome else { panic!("the request was answered") };
+fn response(outcome: Outcome<'_>, headers: &[(&'static str, &'static str)]) -> HeaderMap {
+    let Verdict::Continue = outcome.verdict else { panic!("the request does not go on") };
     let mut response = HeaderMap::new();
     for (name, value) in headers {
         response.append(*name, HeaderValue::from_static(value));
     }
-    forward.response.apply(&mut response);
+    outcome.stages.on_response(&mut response, &outcome.kept);
     response
 }
 
@@ -164,9 +206,10 @@ fn a_backends_rewrite_stands_instead_of_the_rules() {
     };
     let (mut parts, matched) = (request("GET a/original/x", &[]), prefix("/original"));
     let original = parts.uri.clone();
-    let context = FilterContext { scheme: Scheme::Http, port: 80, matched: &matched, original: &original };
+    let rng = RefCell::new(SmallRng::seed_from_u64(3));
     for filters in [replace("/rule"), replace("/backend")] {
-        let _ = FilterChain::new(&filters, None).run(&mut parts, &context, &mut SmallRng::seed_from_u64(3));
+        let stages = StageList::new(&filters).unwrap();
+        run_stages(&stages, &mut parts, LISTENER, &matched, &original, &rng);
     }
     assert_eq!(parts.uri.path(), "/backend/x");
 }
@@ -199,6 +242,14 @@ fn an_unresolved_filter_fails_and_stops() {
 }
 
 #[test]
+fn a_filter_of_a_newer_controller_lets_nothing_through() {
+    let mut parts = request("GET a/x", &[]);
+    let filters = [Filter::Unknown(bytes::Bytes::from_static(&[0xF2, 0x01, 0x00]))];
+    let (failure, _) = run(&filters, &mut parts, LISTENER, &prefix("/"), failed);
+    assert_eq!(failure, Failure::Unresolved);
+}
+
+#[test]
 fn mirrors_get_their_share_of_the_requests() {
     let mirror = |key: &str, numerator, denominator| {
         let fraction = Fraction::new(numerator, denominator).unwrap();
@@ -206,14 +257,14 @@ fn mirrors_get_their_share_of_the_requests() {
     };
     let filters =
         [mirror("all", 1, 1), mirror("none", 0, 100), mirror("fifth", 20, 100), mirror("rare", 1, 1_000)];
-    let chain = FilterChain::new(&filters, None);
+    let stages = StageList::new(&filters).unwrap();
     let (mut parts, matched) = (request("GET a/x", &[]), prefix("/"));
     let original = parts.uri.clone();
-    let context = FilterContext { scheme: Scheme::Http, port: 80, matched: &matched, original: &original };
-    let (mut rng, mut counts) = (SmallRng::seed_from_u64(3), std::collections::HashMap::<String, u32>::new());
+    let rng = RefCell::new(SmallRng::seed_from_u64(3));
+    let mut counts = std::collections::HashMap::<String, u32>::new();
     for _ in 0..10_000 {
-        let FilterOutcome::Continue(forward) = chain.run(&mut parts, &context, &mut rng) else { panic!() };
-        for target in forward.mirrors {
+        let outcome = run_stages(&stages, &mut parts, LISTENER, &matched, &original, &rng);
+        for target in outcome.mirrors {
             let BackendTarget::Backend(key) = target else { panic!() };
             *counts.entry(key.to_string()).or_default() += 1;
         }
@@ -428,5 +479,54 @@ fn an_answer_of_our_own_is_told_of_cors_wherever_the_policy_stands() {
 #[test]
 fn two_cors_filters_in_one_rule_are_refused() {
     let twice = [Filter::Cors(listed()), Filter::Cors(listed())];
-    assert_eq!(CorsHeaders::of(&twice).unwrap_err(), InvalidFilter::ManyCors);
+    assert_eq!(StageList::new(&twice).unwrap_err(), InvalidFilter::ManyCors);
+}
+
+// === Order ===
+
+#[test]
+fn stages_stand_in_their_fixed_order_and_those_of_one_position_as_written() {
+    let headers = || Filter::RequestHeaders(HeaderModifier::default());
+    let responses = || Filter::ResponseHeaders(HeaderModifier::default());
+    let unresolved = || Filter::Unresolved("x".into());
+    for (filters, expected) in [
+        (vec![], vec![]),
+        (vec![responses(), headers()], vec!["response-headers", "request-headers"]),
+        (vec![headers(), responses()], vec!["request-headers", "response-headers"]),
+        (
+            vec![headers(), Filter::Redirect(redirect()), Filter::Cors(listed())],
+            vec!["cors", "request-headers", "redirect"],
+        ),
+        (vec![unresolved(), Filter::Cors(listed())], vec!["cors", "unresolved"]),
+    ] {
+        let stages = StageList::new(&filters).unwrap().describe();
+        let names: Vec<_> = stages.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, expected, "{filters:?}");
+    }
+}
+
+#[test]
+fn a_response_passes_the_stages_backwards_so_that_the_policy_for_origins_has_the_last_word() {
+    let forged = HeaderModifier {
+        set: vec![(HeaderName::from_static(ORIGIN), HeaderValue::from_static("*"))],
+        ..HeaderModifier::default()
+    };
+    for filters in [
+        [Filter::Cors(listed()), Filter::ResponseHeaders(forged.clone())],
+        [Filter::ResponseHeaders(forged), Filter::Cors(listed())],
+    ] {
+        let mut parts = request("GET a/x", &[("origin", "https://www.evil.com")]);
+        let headers = run(&filters, &mut parts, LISTENER, &prefix("/"), |it| response(it, &[]));
+        assert_eq!(text(&headers, ORIGIN), None, "{filters:?}");
+    }
+}
+
+#[test]
+fn a_preflight_is_answered_before_any_other_stage_ends_it() {
+    for other in [Filter::Redirect(redirect()), Filter::Unresolved("x".into())] {
+        let mut parts = request("OPTIONS a/x", &asking("https://www.foo.com", "GET"));
+        let answer = run(&[other, Filter::Cors(listed())], &mut parts, LISTENER, &prefix("/"), answered);
+        assert_eq!(answer.status, StatusCode::NO_CONTENT);
+        assert_eq!(text(&answer.headers, ORIGIN), Some("https://www.foo.com"));
+    }
 }
