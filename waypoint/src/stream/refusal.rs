@@ -1,6 +1,6 @@
 //! Why a connection is closed or a datagram dropped.
 
-use crate::serve::Reason;
+use crate::pipeline::Reason;
 
 /// Why a connection is closed, or a datagram dropped. Metrics and log have a word for each; the client is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -168,6 +168,11 @@ impl Cluster {
         self.records().any(|record| addresses.contains(&record.address()))
     }
 
+    /// The endpoints that serve.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<EndpointRecord>> {
+        self.open.serving.iter()
+    }
+
     fn records(&self) -> impl Iterator<Item = &Arc<EndpointRecord>> {
         let sets = std::iter::once(&self.open).chain(self.guarded.iter().map(|(_, set)| set));
         sets.flat_map(|set| &set.serving)

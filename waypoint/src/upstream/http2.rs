@@ -56,7 +56,7 @@ const UNCONFIRMED: usize = 1;
 /// Time before the first look for the SETTINGS. It doubles with each look.
 const LOOK: Duration = Duration::from_millis(1);
 /// Time that waiting requests give the SETTINGS to arrive.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 // === impl Http2Connection ===
 
@@ -87,7 +87,7 @@ impl Http2Connection {
             };
             // h2 reads in a task of its own, which does not wake this one when the SETTINGS arrive.
             let mut look = LOOK;
-            while !told.confirmed.get() && look < PATIENCE {
+            while !told.confirmed.get() && look < TIMEOUT {
                 if timeout(look, running()).await.is_ok() {
                     return told.confirm();
                 }
@@ -165,7 +165,7 @@ impl Load {
     /// Waits until the endpoint's limit is known, at most one second. Only one task may wait.
     pub(super) async fn confirmed(&self) {
         if !self.confirmed.get() {
-            let _ = timeout(PATIENCE, self.confirming.notified()).await;
+            let _ = timeout(TIMEOUT, self.confirming.notified()).await;
         }
     }
 

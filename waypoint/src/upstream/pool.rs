@@ -7,7 +7,7 @@ use super::connect::{ConnectError, Connector, Route};
 use super::http1::{self, Http1Sender};
 use super::http2::Http2Connection;
 use super::lease::{Http1Lease, Lease};
-use super::tls::{Speech, TlsClient, TlsClientId};
+use super::tls::{Protocol, TlsClient, TlsClientId};
 use crate::listen::detect::Version;
 use ahash::HashMap;
 use fairway_balance::EndpointRecord;
@@ -87,7 +87,7 @@ impl Pool {
     ) -> Result<Lease, ConnectError> {
         match version {
             Version::Http1 => {
-                let link = self.connector.connect(route, Speech::Http(version)).await?;
+                let link = self.connector.connect(route, Protocol::Http(version)).await?;
                 let sender = http1::handshake(link).await.map_err(ConnectError::Handshake)?;
                 let key = Key::new(route, version);
                 // The entry to which the connection is returned.
@@ -112,7 +112,7 @@ impl Pool {
         self.with_entry(key, route, |entry| entry.connecting = Some(connecting));
         // Dropped with this future, so that waiting requests wake up even if it is cancelled.
         let connecting = Connecting { pool: self.clone(), key, _done: done };
-        let link = self.connector.connect(route, Speech::Http(Version::Http2)).await?;
+        let link = self.connector.connect(route, Protocol::Http(Version::Http2)).await?;
         let connection =
             Http2Connection::handshake(link, self.streams()).await.map_err(ConnectError::Handshake)?;
         let (lease, load) = (Lease::Http2(connection.lease(false)), connection.load());

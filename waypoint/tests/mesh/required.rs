@@ -102,7 +102,7 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_routing
     let server = Server::http(1, echo).await;
     let at: IpAddr = "127.77.1.3".parse().unwrap();
     let mesh = Mesh::start(vec![]).await;
-    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut requests) = tokio::sync::mpsc::unbounded_channel();
     LocalSet::new()
         .run_until(async {
             let other = mesh.authority.identity("other", "waypoint");
@@ -135,8 +135,8 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_routing
             let answer =
                 mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
             assert_eq!(status(&answer), 200, "{answer}");
-            let (_, wish) = wishes.recv().await.unwrap();
-            assert_eq!((wish.authority.address(), wish.routing), (Some(far), Routing::Done));
+            let (_, request) = requests.recv().await.unwrap();
+            assert_eq!((request.authority.address(), request.routing), (Some(far), Routing::Done));
         })
         .await;
 }

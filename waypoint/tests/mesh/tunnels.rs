@@ -20,7 +20,7 @@ async fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_to_the_identity_it_
     // Addresses of loopback that no other test uses: the port is a fixed one.
     let (pod, impostor): (IpAddr, IpAddr) = ("127.77.1.1".parse().unwrap(), "127.77.1.2".parse().unwrap());
     let mesh = Mesh::start(vec![]).await;
-    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut requests) = tokio::sync::mpsc::unbounded_channel();
     LocalSet::new()
         .run_until(async {
             let web = mesh.authority.identity("shop", "web");
@@ -45,11 +45,11 @@ async fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_to_the_identity_it_
                     mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
                 assert_eq!(status(&answer), expected, "{at}: {answer}");
             }
-            let (peer, wish) = wishes.recv().await.unwrap();
+            let (peer, request) = requests.recv().await.unwrap();
             assert_eq!(peer, mesh.waypoint);
-            assert_eq!(wish.authority.address(), Some(SocketAddr::new(pod, 8080)));
-            assert_eq!(wish.routing, Routing::Pending);
-            assert!(wishes.try_recv().is_err(), "an impostor got a tunnel");
+            assert_eq!(request.authority.address(), Some(SocketAddr::new(pod, 8080)));
+            assert_eq!(request.routing, Routing::Pending);
+            assert!(requests.try_recv().is_err(), "an impostor got a tunnel");
         })
         .await;
 }
@@ -135,7 +135,7 @@ async fn a_tcp_listeners_connections_to_the_mesh_go_through_tunnels() {
     .await;
     let pod: IpAddr = "127.77.1.6".parse().unwrap();
     let mesh = Mesh::start(vec![]).await;
-    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut requests) = tokio::sync::mpsc::unbounded_channel();
     LocalSet::new()
         .run_until(async {
             let db = mesh.authority.identity("shop", "db");
@@ -158,9 +158,9 @@ async fn a_tcp_listeners_connections_to_the_mesh_go_through_tunnels() {
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
             assert_eq!(answer, "HELLO");
-            let (peer, wish) = wishes.recv().await.unwrap();
+            let (peer, request) = requests.recv().await.unwrap();
             assert_eq!(peer, mesh.waypoint);
-            assert_eq!(wish.authority.address(), Some(SocketAddr::new(pod, 5432)));
+            assert_eq!(request.authority.address(), Some(SocketAddr::new(pod, 5432)));
         })
         .await;
 }

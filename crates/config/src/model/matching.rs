@@ -25,3 +25,12 @@ pub struct QueryMatch {
     /// The value of its first appearance, decoded.
     pub value: ValueMatch,
 }
+
+// === impl Match ===
+
+impl Match {
+    /// A path, and nothing else.
+    pub fn on_path(path: PathMatch) -> Self {
+        Self { path, headers: Vec::new(), query: Vec::new(), method: None }
+    }
+}
