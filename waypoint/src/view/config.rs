@@ -3,8 +3,8 @@
 use super::rules::{BackendShown, ClusterShown, RuleShown, describe_target};
 use crate::route::RouteTable;
 use crate::table::{BoundListener, CompiledL4Route, SocketKind};
-use crate::upstream::endpoint::Moment;
 use crate::worker::Serving;
+use fairway_balance::Moment;
 use fairway_config::model::{Audience, ListenerProtocol};
 use serde::Serialize;
 use std::fmt::{self, Display};

@@ -10,8 +10,8 @@ use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, f
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
-use crate::upstream::endpoint::Moment;
 use crate::worker::Serving;
+use fairway_balance::Moment;
 use fairway_config::model::{BackendTarget, Scheme};
 use http::header::HOST;
 use http::request::Parts;

@@ -9,9 +9,9 @@ mod rules;
 mod tests;
 
 use crate::settings::ProxySettings;
-use crate::upstream::endpoint::Moment;
 use crate::worker::Serving;
 use arc_swap::ArcSwap;
+use fairway_balance::Moment;
 use fairway_config::model::Generation;
 use fairway_runtime::admin::Content;
 use std::fmt::Display;

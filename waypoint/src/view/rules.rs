@@ -3,7 +3,7 @@
 use crate::route::{self, RuleEntry};
 use crate::stage::StageList;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::endpoint::{EndpointRecord, Health, Moment};
+use fairway_balance::{EndpointRecord, Health, Moment};
 use fairway_config::model::BackendTarget;
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -67,7 +67,7 @@ pub(super) struct EndpointShown {
     pub requests_in_flight: u32,
     /// Smoothed; none if it has not been measured lately.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_microseconds: Option<u64>,
+    pub latency_microseconds: Option<u128>,
 }
 
 // === impl RuleShown ===
@@ -158,12 +158,12 @@ impl EndpointShown {
             address: record.address().to_string(),
             identity: record.identity().map(ToString::to_string),
             health: match record.health(now) {
-                Health::Open => "healthy",
-                Health::Held => "ejected",
-                Health::Due | Health::Proven => "half-open",
+                Health::Healthy => "healthy",
+                Health::Ejected => "ejected",
+                Health::CheckDue | Health::ProbeDue => "half-open",
             },
             requests_in_flight: record.active(),
-            latency_microseconds: record.latency(now),
+            latency_microseconds: Some(record.latency(now).as_micros()).filter(|it| *it > 0),
         }
     }
 }
