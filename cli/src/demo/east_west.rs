@@ -1,6 +1,6 @@
 //! Service to service: what HTTPRoutes and a GRPCRoute on Services do to the traffic of pods.
 
-use super::chance;
+use super::binomial;
 use super::client::{self, Ask, Session};
 use super::environment::Environment;
 use super::report::Report;

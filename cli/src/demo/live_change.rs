@@ -1,6 +1,6 @@
 //! A change under load: the split goes from 90/10 to 50/50, and nobody notices but by the split.
 
-use super::chance;
+use super::binomial;
 use super::client::{Ask, Session};
 use super::environment::{Environment, write};
 use super::report::{Report, seconds};

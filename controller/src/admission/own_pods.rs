@@ -38,6 +38,7 @@ pub enum PodRejection {
     /// Somebody else, or nobody, looks after it.
     #[error("pod {pod} does not belong to the {kind} {name}; Fairway makes no other pods")]
     NotOwned {
+        /// The pod of the token.
         pod: ObjectName,
         /// What it has to belong to.
         kind: &'static str,

@@ -163,8 +163,8 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     }
     loop {
         let candidate = Candidate::new(client.clone(), &place.namespace, place.pod.clone(), timing);
-        let mut term = tokio::select! {
-            term = candidate.win() => term,
+        let mut leadership = tokio::select! {
+            leadership = candidate.win() => leadership,
             end = &mut compiling => return Err(unwatched(end)),
             name = signals.next() => return Ok(ended(name)),
         };
@@ -172,7 +172,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
         let services = LeaderServices::new(&base, &arguments)?;
         let mut term = Term::begin(&base, services, wanted.clone(), unreadable.clone());
         let end = tokio::select! {
-            lost = term.keep() => End::Lost(lost),
+            lost = leadership.keep() => End::Lost(lost),
             failed = term.failed() => End::Failed(failed),
             end = &mut compiling => End::Failed(unwatched(end)),
             name = signals.next() => End::Asked(name),
@@ -184,12 +184,12 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
             // What was compiled is as right as before; only the others lead now.
             End::Lost(why) => warn!("this replica no longer leads, and stands again: {why}"),
             End::Asked(name) => {
-                term.release().await;
+                leadership.release().await;
                 return Ok(ended(name));
             }
             // A fresh start is the one state that is surely right; kubelet gives it.
             End::Failed(why) => {
-                term.release().await;
+                leadership.release().await;
                 return Err(why);
             }
         }

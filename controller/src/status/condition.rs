@@ -104,7 +104,9 @@ pub(crate) mod recorder {
     pub(super) fn record() {
         let place = Location::caller();
         PLACES.with_borrow_mut(|places| {
-            places.iter_mut().for_each(|places| drop(places.insert((place.file().to_owned(), place.line()))));
+            places.iter_mut().for_each(|places| {
+                places.insert((place.file().to_owned(), place.line()));
+            });
         });
     }
 }

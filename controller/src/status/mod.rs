@@ -15,10 +15,9 @@ mod status_cache;
 mod writer;
 
 pub use condition::{Condition, Truth};
-pub use merge::{Author, merge};
 pub use record::Record;
 pub use render::render;
-pub use status_cache::{CachedStatus, StatusCache, StatusChanges};
+pub use status_cache::{StatusCache, StatusChanges};
 pub use writer::Writer;
 
 use crate::resources::{AssignedAddress, RouteKind};

@@ -158,7 +158,7 @@ pub(crate) async fn ztunnel_that_ends(
                 fairway_hbone::serve(stream, &tls, &settings, &Default::default(), watch, move |request| {
                     let asked = asked.clone();
                     async move {
-                        asked.send((request.peer().clone(), request.request().clone())).unwrap();
+                        asked.send((request.peer().clone(), request.connect_request().clone())).unwrap();
                         let mut tunnel = request.accept().unwrap();
                         let mut server = TcpStream::connect(to).await.unwrap();
                         let _ = tokio::io::copy_bidirectional(&mut tunnel, &mut server).await;

@@ -65,7 +65,7 @@ async fn accept(
 ) -> Option<(Tunnel, TcpStream)> {
     let peer = request.peer().clone();
     account.authenticated(peer.clone());
-    let Authority::Address(destination) = request.wish().authority else {
+    let Authority::Address(destination) = request.connect_request().authority else {
         account.failed(Outcome::Refused, "the authority is a name, which only waypoints and gateways accept");
         request.refuse(StatusCode::BAD_REQUEST, "the authority has to be an IP address and a port");
         return None;

@@ -12,7 +12,9 @@ use std::sync::Arc;
 /// Where the objects of a kind are, in the version that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    /// The kind of object.
     pub kind: Kind,
+    /// The version that is watched, such as `v1`.
     pub version: Arc<str>,
     /// The name in paths: `httproutes`.
     pub plural: Arc<str>,

@@ -35,6 +35,7 @@ pub(super) enum FeedEvent {
 pub enum FeedState {
     /// The cluster does not have it (yet).
     NotServed,
+    /// Its objects are being listed for the first time.
     Listing,
     /// Being watched, in this version.
     Watching(Arc<str>),
@@ -42,8 +43,10 @@ pub enum FeedState {
     Failing(String),
 }
 
+/// What changed in a cluster since it was last asked.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// Objects that are there or have changed, and those that are gone.
     pub edits: Vec<Edit>,
     /// Of what the status writer needs; none for an object that is gone.
     pub records: Vec<(ObjectRef, Option<Arc<Record>>)>,
@@ -76,6 +79,7 @@ struct Held {
 // === impl Changes ===
 
 impl Changes {
+    /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.records.is_empty() && !self.problems_changed
     }

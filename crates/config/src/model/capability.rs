@@ -213,7 +213,8 @@ pub(super) fn of_filter(filter: &Filter) -> Capability {
         Filter::Rewrite(_) => Capability::Rewrite,
         Filter::Mirror(_) => Capability::Mirror,
         Filter::Cors(_) => Capability::Cors,
-        Filter::Unresolved(_) => Capability::Unresolved,
+        // One that this version does not know closes its rule, as one that is not resolved does.
+        Filter::Unresolved(_) | Filter::Unknown(_) => Capability::Unresolved,
     }
 }
 
