@@ -11,10 +11,10 @@ use fairway_incremental::{Effects, Fault, Inputs, Memberships, Program, Set};
 /// The compiler, as a program of queries: a cluster's objects in, resources for proxies, statuses and proxies out.
 pub(super) struct Cluster;
 
-/// How queries read.
+/// What a query reads through; see `fairway_incremental::Reader`.
 pub(super) type Reader<'e> = fairway_incremental::Reader<'e, Cluster>;
 
-/// Names an output.
+/// Names a resource, a status or a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum OutputKey {
     Resource(ResourceKey),

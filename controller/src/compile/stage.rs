@@ -10,7 +10,7 @@ pub(super) const PLANS: u8 = 2;
 pub(super) const CLAIMS: u8 = 3;
 /// Who wins where several ask for the same.
 pub(super) const CONFLICTS: u8 = 4;
-/// Routes.
+/// Routes: their rules resolved, and where they attach.
 pub(super) const ROUTES: u8 = 5;
 /// What follows from routes: waypoints that are needed, and the statuses that count routes.
 pub(super) const CONSEQUENCES: u8 = 6;

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// What a run makes beside a value.
 pub struct Effects<P: Program> {
-    /// Outputs, by key.
+    /// Outputs, each under its key. Of two with one key the last counts.
     pub outputs: Vec<(P::OutputKey, P::Output)>,
     /// What is said of inputs.
     pub notes: Vec<(P::Name, P::Note)>,

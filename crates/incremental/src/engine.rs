@@ -116,7 +116,7 @@ impl<P: Program> Engine<P> {
         &self.inputs
     }
 
-    /// An output.
+    /// The output of a key, as of the last [`Self::settle`].
     pub fn output(&self, key: &P::OutputKey) -> Option<&P::Output> {
         self.outputs.get(key)
     }
@@ -211,7 +211,8 @@ impl<P: Program> Engine<P> {
     }
 }
 
-/// Running.
+// === Running ===
+
 impl<P: Program> Engine<P> {
     /// Runs an instance if it never ran or is out of date.
     pub(crate) fn bring_up_to_date(&mut self, id: QueryId) {
@@ -390,7 +391,8 @@ impl<P: Program> Engine<P> {
     }
 }
 
-/// Births.
+// === Births ===
+
 impl<P: Program> Engine<P> {
     fn born_of_input<Q: OfInput<P>>(&mut self, name: &P::Name, is_there: bool) {
         if let Some(key) = Q::of_input(name) {
@@ -416,7 +418,8 @@ impl<P: Program> Engine<P> {
     }
 }
 
-/// Sets.
+// === Sets ===
+
 impl<P: Program> Engine<P> {
     fn index<S: Set<P>>(&mut self, name: &P::Name, was: Option<&P::Object>, now: Option<&P::Object>) {
         let of = |it: Option<&P::Object>| it.map(|it| S::of_input(name, it)).unwrap_or_default();
@@ -459,7 +462,8 @@ impl<P: Program> Engine<P> {
     }
 }
 
-/// Finding tables and what is in them.
+// === Finding tables and what is in them ===
+
 impl<P: Program> Engine<P> {
     pub(crate) fn find_input(&mut self, name: &P::Name) -> u32 {
         self.input_readers.slot_or_insert(name, Readers::default)

@@ -9,13 +9,13 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("query {query}({key}) {cause}")]
 pub struct Fault<Name> {
-    /// The query's type.
+    /// The type of the query, with its module.
     pub query: &'static str,
     /// The instance, as `Debug` shows its key.
     pub key: String,
     /// The first input that the run looked at: as a rule the one that it is about.
     pub about: Option<Name>,
-    /// What it did.
+    /// The rule that it broke.
     pub cause: Cause,
 }
 
@@ -24,7 +24,7 @@ pub struct Fault<Name> {
 pub enum Cause {
     /// It read a query that is not of an earlier stage.
     ReadsTooEarly {
-        /// Its own stage.
+        /// The stage of the query that reads.
         stage: u8,
         /// The query that it read.
         read: &'static str,
@@ -43,7 +43,7 @@ pub enum Cause {
     MakesUnborn,
     /// It ran so many times after one edit that it probably never ends: what it makes changes what it reads.
     Unsettled {
-        /// How many times.
+        /// As often as an instance may run after one edit.
         runs: u32,
     },
 }

@@ -10,17 +10,17 @@ pub(crate) struct Node<P: Program> {
     /// How many inputs and sets brought it into being and are there.
     pub lives: u32,
     pub readers: Readers,
-    /// In order.
+    /// What the last run read; sorted.
     pub reads: Box<[Read]>,
     pub outputs: Box<[P::OutputKey]>,
     pub notes: Box<[P::Name]>,
-    /// In order.
+    /// What it put into sets; sorted.
     pub memberships: Box<[(SetId, P::Name)]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It never ran.
+    /// It never ran, so that it has no value.
     New,
     /// Its last run counted.
     Done,

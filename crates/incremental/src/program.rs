@@ -17,13 +17,13 @@ impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Key for T {}
 pub trait Program: Sized + 'static {
     /// What every query may know beside the inputs. It does not change as long as the engine lives.
     type Settings: Send + Sync;
-    /// Names an input.
+    /// Names an input; unique among inputs of all types.
     type Name: Key + Ord;
     /// An input: what edits put in.
     type Object: Clone + PartialEq + Send + Sync;
     /// Where the inputs are kept.
     type Inputs: Inputs<Self::Name, Self::Object>;
-    /// Names an output.
+    /// Names an output; unique among the outputs of all queries.
     type OutputKey: Key + Ord;
     /// An output: what the program is for. Each has one query that makes it.
     type Output: Clone + PartialEq + Send + Sync;
@@ -112,7 +112,7 @@ pub trait OfInput<P: Program>: Query<P> {
 /// A query of which a set brings an instance into being, for as long as it has members. Registered with
 /// [`Engine::of_set`](crate::Engine::of_set).
 pub trait OfSet<P: Program>: Query<P> {
-    /// The set.
+    /// The sets that bring instances into being, each at most one.
     type Set: Set<P>;
     /// As many members there must be.
     const LEAST: usize = 1;

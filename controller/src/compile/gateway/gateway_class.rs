@@ -1,4 +1,4 @@
-//! GatewayClasses.
+//! What a GatewayClass of ours is told.
 
 use crate::compile::gateway::parameters;
 use crate::compile::names::class;

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 /// A kind of policies.
 pub(in crate::compile) trait Policy: Input<Cluster, Key = ObjectName> {
-    /// Its kind.
+    /// The kind of its objects.
     const KIND: Kind;
     /// The levels at which it acts. What it names at others has no effect.
     const LEVELS: &'static [Level];
 
-    /// Its metadata.
+    /// Name, namespace and age of a policy.
     fn meta(&self) -> &Meta;
     /// Its `targetRefs`, as written.
     fn target_refs(&self) -> Vec<TargetRef<'_>>;

@@ -21,7 +21,7 @@ pub(in crate::compile) struct Direct {
 pub(in crate::compile) enum Standing {
     /// It holds. (For a whole object: in the sections that no policy names.)
     Holds,
-    /// Another one holds.
+    /// This other policy holds in its place.
     LosesTo(ObjectRef),
     /// The object has no such section.
     NoSuchSection,

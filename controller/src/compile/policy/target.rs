@@ -6,19 +6,19 @@ use std::sync::Arc;
 /// The part of the configuration on which a policy acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::compile) enum Level {
-    /// A whole Gateway.
+    /// A Gateway with all its listeners.
     Gateway,
     /// A listener of a Gateway or of a ListenerSet.
     Listener,
-    /// A whole route.
+    /// A route with all its rules.
     Route,
     /// A rule of a route.
     Rule,
-    /// A whole Service.
+    /// A Service with all its ports.
     Service,
     /// A port of a Service.
     Port,
-    /// A pod.
+    /// A pod, whichever Services have it.
     Pod,
 }
 

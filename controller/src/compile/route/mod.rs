@@ -48,7 +48,7 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
         .of_set::<shadow::Shadows>()
 }
 
-/// Compiles a route.
+/// Resolves a route's rules, attaches it to its parents, and puts its status together.
 pub(in crate::compile) struct Resolve;
 
 impl Query<Cluster> for Resolve {

@@ -34,7 +34,7 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
     engine.set::<endpoints::Requiring>().of_input::<Compile>().of_input::<endpoints::Compile>()
 }
 
-/// Compiles a Service.
+/// Makes a Service's destination, the backends of its ports, and its status.
 pub(in crate::compile) struct Compile;
 
 impl Query<Cluster> for Compile {

@@ -46,11 +46,11 @@ pub(in crate::compile) struct At(pub IpAddr);
 /// Something that has an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::compile) enum Holder {
-    /// A pod.
+    /// A pod with a network of its own.
     Pod(ObjectRef),
     /// A pod on its node's network: the address says nothing of it, others share it.
     HostPod(ObjectRef),
-    /// A Service.
+    /// A Service, as its cluster IP.
     Service,
 }
 

@@ -44,7 +44,7 @@ pub(in crate::compile) struct PodIdentity {
     pub is_proxy: bool,
 }
 
-/// Compiles a pod.
+/// Finds out who a pod is and what its tunnel is told of it.
 pub(in crate::compile) struct Identify;
 
 impl Query<Cluster> for Identify {
