@@ -4,7 +4,7 @@ mod cluster;
 
 pub use cluster::ClusterPipeline;
 
-use crate::compile::{AddressPool, Capture, Compiler, Proxy, Settings};
+use crate::compile::{AddressPool, Capture, Compiler, Output, Proxy, Settings};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::Compiling;
 use crate::resources::{Edit, ObjectRef};
@@ -163,7 +163,7 @@ impl Pipeline {
         let output = self.compiler.apply(edits);
         let problems = batch.problems.len() + self.compiler.problems().count();
         self.shown.compiled(began.elapsed(), self.compiler.objects(), problems);
-        report(output.problems.iter().flat_map(|(_, problems)| problems));
+        report(&output);
         let (upserted, removed) = (output.upserts.len(), output.removals.len());
         let generation = self.hub.commit(output.upserts, output.removals);
         Span::current().record("generation", generation.0);
@@ -192,8 +192,11 @@ fn change_span(edits: &[Edit]) -> Span {
     span
 }
 
-fn report<'a>(problems: impl Iterator<Item = &'a Diagnostic>) {
-    for problem in problems {
+fn report(output: &Output) {
+    for fault in &output.faults {
+        error!("an error in Fairway, please report it: {fault}");
+    }
+    for problem in output.problems.iter().flat_map(|(_, problems)| problems) {
         match problem.severity {
             Severity::Error => error!("{problem}"),
             Severity::Warning => warn!("{problem}"),

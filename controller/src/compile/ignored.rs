@@ -1,6 +1,6 @@
 //! Fields that are accepted and have no effect: nothing that a user wrote is passed over in silence.
 
-use super::evaluation::Evaluation;
+use crate::compile::program::Made;
 use crate::diagnostic::Diagnostic;
 use crate::resources::ObjectRef;
 use crate::status::{Condition, reason};
@@ -14,7 +14,7 @@ pub(super) struct Ignored(Vec<String>);
 
 impl Ignored {
     /// Notes a field, also as a warning.
-    pub(super) fn note(&mut self, made: &mut Evaluation, object: &ObjectRef, warning: Diagnostic) {
+    pub(super) fn note(&mut self, made: &mut Made, object: &ObjectRef, warning: Diagnostic) {
         self.push(warning.text());
         made.report(object, warning);
     }

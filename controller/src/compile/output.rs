@@ -28,6 +28,8 @@ pub struct Output {
     pub waypoints_changed: bool,
     /// The problems of every object whose problems changed; none left is an empty list.
     pub problems: Vec<(ObjectRef, Vec<Diagnostic>)>,
+    /// Errors of the compiler itself that were not there before. What they are about stays as it was.
+    pub faults: Vec<String>,
 }
 
 /// What has to be made in a cluster.

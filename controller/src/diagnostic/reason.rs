@@ -225,6 +225,9 @@ reasons! {
     PolicyAuthoritiesMissing => NO_VALID_CA_CERTIFICATE,
     KindNotImplemented => NOT_SUPPORTED,
 
+    // The compiler itself.
+    QueryFault,
+
     // The mesh.
     MeshOfAnotherController,
     MeshDuplicate => CONFLICTED,

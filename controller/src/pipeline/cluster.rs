@@ -102,7 +102,7 @@ impl ClusterPipeline {
         let output = self.compiler.apply(edits);
         let problems = self.cluster.problems().count() + self.compiler.problems().count();
         self.shown.compiled(began.elapsed(), self.compiler.objects(), problems);
-        report(output.problems.iter().flat_map(|(_, problems)| problems));
+        report(&output);
         self.publish(&output, problems_changed);
         // Before anybody hears of it: who is sent to ask may ask.
         self.authorization_index.take(&output);

@@ -1,11 +1,10 @@
 //! Where a Gateway listens and where it is reached.
 
-use crate::compile::evaluation::Evaluation;
+use super::waypoint;
 use crate::compile::output::{ProxyClass, ProxyService};
-use crate::compile::proxy;
-use crate::compile::reader::Reader;
+use crate::compile::program::{Made, Reader};
 use crate::compile::settings::Mode;
-use crate::compile::waypoint;
+use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::name;
 use crate::resources::{Address, AssignedAddress, Gateway, Kind, ObjectRef, Routability, Service};
@@ -78,7 +77,7 @@ pub(super) fn of(
     name: &ObjectName,
     class: ProxyClass,
     gateway: &Gateway,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Addresses {
     let mode = reader.settings().mode;
     let mut addresses = Addresses::default();
@@ -100,7 +99,7 @@ fn requests(
     name: &ObjectName,
     mode: Mode,
     addresses: &mut Addresses,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Vec<Request> {
     let mut requests = Vec::new();
     let object = ObjectRef::of(Kind::Gateway, name);
@@ -167,7 +166,7 @@ fn on_one_machine(
     addresses: &mut Addresses,
 ) {
     let settings = reader.settings();
-    let pods = reader.proxy_pods(name, class);
+    let pods = reader.get::<proxy::Running>(&(name.clone(), class));
     if !pods.pods.is_empty() {
         // The proxy has a network of its own.
         pods.pods.iter().for_each(|it| addresses.give(Address::Ip(it.address), Routability::Default));
@@ -289,7 +288,7 @@ fn found(
     service: &ProxyService,
 ) -> Option<Vec<(Address, Routability)>> {
     let name = ObjectName::new(gateway.namespace.clone(), service.name.clone());
-    let there = reader.service(&name)?;
+    let there = reader.input::<Service>(&name)?;
     let cluster_ips = |it: &Service, routability| {
         it.cluster_ips.iter().map(|it| (Address::Ip(*it), routability)).collect::<Vec<_>>()
     };

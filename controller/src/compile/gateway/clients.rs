@@ -1,8 +1,7 @@
 //! What a Gateway asks of its clients: certificates, by port (GEP-91).
 
-use crate::compile::evaluation::Evaluation;
-use crate::compile::reader::Reader;
-use crate::compile::reference::{Reference, resolve_authorities};
+use crate::compile::gateway::reference::{Reference, resolve_authorities};
+use crate::compile::program::{Made, Reader};
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Gateway, ObjectRef};
 use fairway_config::model::{ClientValidation, TrustBundle, WithoutCertificate};
@@ -46,7 +45,7 @@ impl Clients {
         reader: &mut Reader<'_>,
         object: &ObjectRef,
         gateway: &Gateway,
-        made: &mut Evaluation,
+        made: &mut Made,
     ) -> Self {
         let Some(frontend) = gateway.spec.tls.as_ref().and_then(|it| it.frontend.as_ref()) else {
             return Self::default();
@@ -78,7 +77,7 @@ fn resolve(
     object: &ObjectRef,
     field: String,
     written: &Written<'_>,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Validation {
     let field = format!("{field}.validation.caCertificateRefs");
     let (mut pem, mut errors) = (String::new(), Vec::new());

@@ -1,36 +1,55 @@
 //! The status of a whole Gateway.
 
 use super::listener::ListenerReport;
-use super::{GatewayReport, ListenerPlan, verdict};
-use crate::compile::choice;
-use crate::compile::evaluation::Evaluation;
-use crate::compile::index::IndexKey;
+use super::{Check, GatewayReport, ListenerPlan, verdict, waypoint};
 use crate::compile::output::ProxyClass;
-use crate::compile::reader::Reader;
+use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
-use crate::resources::{Kind, ObjectRef};
+use crate::compile::stage;
+use crate::resources::{Gateway, Kind, ObjectRef};
 use crate::status::{Condition, GatewayStatus, ListenerStatus, ObjectStatus, Truth, reason};
-use fairway_config::model::ObjectName;
+use fairway_config::model::{ListenerKey, ObjectName};
+use fairway_incremental::{OfInput, Query, Set};
+
+/// Accepted routes of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct Counted(pub ListenerKey);
+
+impl Set<Cluster> for Counted {
+    type Member = ObjectRef;
+}
 
 /// Puts the status together.
-pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(report) = reader.gateway_report(name) else { return made };
-    let mut conditions = vec![accepted(&report), programmed(&report), resolved(&report)];
-    conditions.extend(assigned(&report));
-    conditions.extend(insecure(&report));
-    conditions.extend(default_gateway(&report));
-    conditions.extend(bound(reader, name, &report));
-    conditions.extend(report.ignored.condition(report.generation));
-    let attached = report.sets.values().filter(|it| it.is_accepted()).count();
-    let status = GatewayStatus {
-        listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
-        addresses: report.addresses.assigned.clone(),
-        attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
-        conditions,
-    };
-    made.statuses.push((ObjectRef::of(Kind::Gateway, name), ObjectStatus::Gateway(status)));
-    made
+pub(in crate::compile) struct Status;
+
+impl Query<Cluster> for Status {
+    type Key = ObjectName;
+    type Value = ();
+    const STAGE: u8 = stage::CONSEQUENCES;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+        let Some(report) = reader.get::<Check>(name) else { return };
+        let mut conditions = vec![accepted(&report), programmed(&report), resolved(&report)];
+        conditions.extend(assigned(&report));
+        conditions.extend(insecure(&report));
+        conditions.extend(default_gateway(&report));
+        conditions.extend(bound(reader, name, &report));
+        conditions.extend(report.ignored.condition(report.generation));
+        let attached = report.sets.values().filter(|it| it.is_accepted()).count();
+        let status = GatewayStatus {
+            listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
+            addresses: report.addresses.assigned.clone(),
+            attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
+            conditions,
+        };
+        made.statuses.push((ObjectRef::of(Kind::Gateway, name), ObjectStatus::Gateway(status)));
+    }
+}
+
+impl OfInput<Cluster> for Status {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::Gateway).then(|| name.object_name())
+    }
 }
 
 /// The status of each listener of an object.
@@ -43,7 +62,7 @@ pub(super) fn listener_statuses(
     let status = |(plan, it): (&ListenerPlan, &ListenerReport)| ListenerStatus {
         name: plan.name.clone(),
         supported_kinds: plan.kinds.clone(),
-        attached_routes: reader.count(IndexKey::Attached(plan.key.clone())).try_into().unwrap_or(u32::MAX),
+        attached_routes: reader.count(&Counted(plan.key.clone())).try_into().unwrap_or(u32::MAX),
         conditions: it.conditions.clone(),
     };
     listeners.map(status).collect()
@@ -165,8 +184,8 @@ fn bound(reader: &mut Reader<'_>, name: &ObjectName, report: &GatewayReport) -> 
     if report.plan.class != ProxyClass::Waypoint || reader.settings().mode != Mode::Kubernetes {
         return None;
     }
-    let was = reader.gateway(name)?.bound;
-    Some(match choice::is_bound(reader, name, was) {
+    let was = reader.input::<Gateway>(name)?.bound;
+    Some(match waypoint::is_bound(reader, name, was) {
         true => {
             let message = "connections that need this waypoint pass through it, and are refused while none of its pods is ready";
             Condition::holds(reason::BOUND, reason::HAS_BEEN_READY, message, report.generation)

@@ -1,10 +1,11 @@
 //! What is made for a Gateway: its proxy.
 
 use super::{GatewayReport, Protocol};
-use crate::compile::evaluation::Evaluation;
+use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::output::{Owner, Proxy, ProxyClass, Transport, Want};
+use crate::compile::program::Made;
 use crate::compile::settings::Settings;
-use crate::compile::{proxy, waypoint};
+use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
 use crate::resources::{Gateway, ObjectRef};
@@ -29,7 +30,7 @@ pub(super) fn proxy(
     };
     // All listeners of a waypoint are one: its tunnel's.
     let ports: BTreeSet<(u16, Transport)> = match class {
-        ProxyClass::Waypoint => BTreeSet::from([(waypoint::HBONE_PORT, Transport::Tcp)]),
+        ProxyClass::Waypoint => BTreeSet::from([(HBONE_PORT, Transport::Tcp)]),
         ProxyClass::Gateway => report.served().map(|(_, it)| (it.port, transport(it.protocol))).collect(),
     };
     Some(Proxy {
@@ -56,7 +57,7 @@ pub(super) fn warn_of_annotations(
     gateway: &Gateway,
     object: &ObjectRef,
     settings: &Settings,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) {
     let annotations = gateway.spec.infrastructure.as_ref().and_then(|it| it.annotations.as_ref());
     for key in annotations.into_iter().flat_map(|it| it.keys()) {

@@ -7,11 +7,10 @@ use super::namespaces::NamespacePolicy;
 use super::protocol::Protocol;
 use super::verdict::References;
 use super::{tls, verdict};
-use crate::compile::evaluation::Evaluation;
 use crate::compile::ignored::Ignored;
+use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::output::ProxyClass;
-use crate::compile::reader::Reader;
-use crate::compile::waypoint::HBONE_PORT;
+use crate::compile::program::{Made, Reader};
 use crate::diagnostic::rule::https_passthrough;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, RouteKind};
@@ -130,7 +129,7 @@ impl Judge<'_> {
         owner: &Owner,
         group: &Group<'_>,
         contest: &Contest<'_>,
-        made: &mut Evaluation,
+        made: &mut Made,
     ) -> (Vec<ListenerPlan>, Vec<ListenerReport>) {
         let each = group.listeners.iter().enumerate().map(|(index, written)| {
             let asked = Asked {
@@ -152,11 +151,7 @@ impl Judge<'_> {
 }
 
 /// Judges one listener.
-fn check(
-    reader: &mut Reader<'_>,
-    asked: &Asked<'_>,
-    made: &mut Evaluation,
-) -> (ListenerPlan, ListenerReport) {
+fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (ListenerPlan, ListenerReport) {
     let (owner, written) = (asked.owner, asked.written);
     let protocol = Protocol::of(written).filter(|it| is_served(asked.class, *it));
     let named = written.hostname.as_deref().filter(|it| !it.is_empty() && has_hostnames(protocol));
@@ -206,7 +201,7 @@ fn check(
 }
 
 /// What of a listener has no effect.
-fn ignored(asked: &Asked<'_>, protocol: Option<Protocol>, made: &mut Evaluation) -> Ignored {
+fn ignored(asked: &Asked<'_>, protocol: Option<Protocol>, made: &mut Made) -> Ignored {
     let (mut ignored, object, it) = (Ignored::default(), &asked.owner.object, asked.written);
     let mut note = |reason, part: &str, message: &str, remedy: &str| {
         let field = format!("{}{part}", asked.field());
@@ -314,7 +309,7 @@ fn kinds(
     asked: &Asked<'_>,
     protocol: Option<Protocol>,
     unresolved: &mut Vec<Diagnostic>,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Vec<RouteKind> {
     let possible = protocol.map(Protocol::kinds).unwrap_or_default();
     let written = asked.written.allowed_routes.as_ref().and_then(|it| it.kinds.as_ref());

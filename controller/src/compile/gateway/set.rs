@@ -4,14 +4,26 @@ use super::ListenerPlan;
 use super::distinct::{Contest, Group};
 use super::listener::{Judge, ListenerReport, Owner};
 use super::namespaces::NamespacePolicy;
-use crate::compile::evaluation::Evaluation;
-use crate::compile::index::IndexKey;
 use crate::compile::output::ProxyClass;
-use crate::compile::reader::Reader;
+use crate::compile::program::{Cluster, Made, Reader};
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{Gateway, ListenerSet, ObjectRef};
+use crate::resources::{Gateway, ListenerSet, Namespace, Object, ObjectRef};
 use fairway_config::model::ObjectName;
+use fairway_incremental::Set;
 use std::sync::Arc;
+
+/// ListenerSets that name a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct SetsOf(pub ObjectName);
+
+impl Set<Cluster> for SetsOf {
+    type Member = ObjectRef;
+
+    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
+        let Object::ListenerSet(it) = object else { return Vec::new() };
+        it.spec.gateway(&name.namespace).map(|it| (Self(it), name.clone())).into_iter().collect()
+    }
+}
 
 /// What routes see of a ListenerSet whose Gateway is ours. A route whose parent is the ListenerSet attaches to these
 /// listeners only, a route whose parent is the Gateway only to those of its `GatewayPlan`. Those of a ListenerSet that
@@ -68,16 +80,18 @@ pub(super) fn candidates(
     object: &ObjectRef,
     class: ProxyClass,
     gateway: &Gateway,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Vec<Candidate> {
     let allowed = NamespacePolicy::of_listener_sets(gateway.spec.allowed_listeners.as_ref(), object, made);
     let mut found = Vec::new();
-    for it in reader.members(IndexKey::ListenerSets(object.object_name())).iter() {
+    for it in reader.members(&SetsOf(object.object_name())).iter() {
         let name = it.object_name();
-        let Some(set) = reader.listener_set(&name) else { continue };
+        let Some(set) = reader.input::<ListenerSet>(&name) else { continue };
         // Only a selector asks for labels.
         let labels = match &allowed {
-            NamespacePolicy::Selector(_) => reader.namespace(&it.namespace).map(|it| it.meta.labels.clone()),
+            NamespacePolicy::Selector(_) => {
+                reader.input::<Namespace>(&it.namespace).map(|it| it.meta.labels.clone())
+            }
             _ => None,
         };
         let refusal = match (class, allowed.admits(&it.namespace, &labels.unwrap_or_default())) {
@@ -114,7 +128,7 @@ pub(super) fn check(
     gateway_is_accepted: bool,
     judge: &Judge<'_>,
     contest: &Contest<'_>,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> SetReport {
     let group = candidate.group();
     let (standing, refusal) = match (&candidate.refusal, gateway_is_accepted) {

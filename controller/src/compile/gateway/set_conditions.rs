@@ -1,27 +1,40 @@
 //! The status of a whole ListenerSet.
 
-use super::GatewayReport;
 use super::conditions::{listener_statuses, names};
 use super::set::{SetReport, Standing};
-use crate::compile::evaluation::Evaluation;
-use crate::compile::reader::Reader;
-use crate::resources::{Kind, ObjectRef};
+use super::{Check, GatewayReport};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
+use crate::resources::{Kind, ListenerSet, ObjectRef};
 use crate::status::{Condition, ListenerSetStatus, ObjectStatus, reason};
 use fairway_config::model::ObjectName;
+use fairway_incremental::{OfInput, Query};
 
 /// Puts the status together.
-pub(in crate::compile) fn set_status(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(set) = reader.listener_set(name) else { return made };
-    let Some(gateway) = set.spec.gateway(&set.meta.namespace) else { return made };
-    let Some(report) = reader.gateway_report(&gateway) else { return made };
-    let Some(it) = report.sets.get(name) else { return made };
-    let status = ListenerSetStatus {
-        conditions: vec![accepted(it), programmed(&report, it)],
-        listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
-    };
-    made.statuses.push((ObjectRef::of(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
-    made
+pub(in crate::compile) struct SetStatus;
+
+impl Query<Cluster> for SetStatus {
+    type Key = ObjectName;
+    type Value = ();
+    const STAGE: u8 = stage::CONSEQUENCES;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+        let Some(set) = reader.input::<ListenerSet>(name) else { return };
+        let Some(gateway) = set.spec.gateway(&set.meta.namespace) else { return };
+        let Some(report) = reader.get::<Check>(&gateway) else { return };
+        let Some(it) = report.sets.get(name) else { return };
+        let status = ListenerSetStatus {
+            conditions: vec![accepted(it), programmed(&report, it)],
+            listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
+        };
+        made.statuses.push((ObjectRef::of(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
+    }
+}
+
+impl OfInput<Cluster> for SetStatus {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::ListenerSet).then(|| name.object_name())
+    }
 }
 
 fn accepted(set: &SetReport) -> Condition {

@@ -1,10 +1,9 @@
 //! The certificates of listeners, and the one a Gateway shows to backends.
 
 use super::listener::Asked;
-use crate::compile::certificate::hostname_warning;
-use crate::compile::evaluation::Evaluation;
-use crate::compile::reader::Reader;
-use crate::compile::reference::{Reference, resolve_certificate};
+use crate::compile::gateway::certificate::{self, hostname_warning};
+use crate::compile::gateway::reference::{Reference, resolve_certificate};
+use crate::compile::program::{Made, Reader};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::rule::certificate_missing;
 use crate::resources::{Gateway, ObjectRef};
@@ -22,7 +21,7 @@ pub(super) struct Certificates {
 }
 
 /// Resolves a listener's certificate references.
-pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Evaluation) -> Certificates {
+pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> Certificates {
     let mut found = Certificates::default();
     let object = &asked.owner.object;
     let field = format!("{}.tls.certificateRefs", asked.field());
@@ -45,8 +44,9 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
     }
     if let Some(hostname) = asked.written.hostname.as_deref().filter(|hostname| !hostname.is_empty()) {
         let usable = found.usable.iter();
-        let pairs: Vec<_> =
-            usable.filter_map(|secret| Some((secret.clone(), reader.key_pair(secret)?))).collect();
+        let pairs: Vec<_> = usable
+            .filter_map(|secret| Some((secret.clone(), reader.get::<certificate::Parse>(secret)?)))
+            .collect();
         let warning = hostname_warning(&pairs, hostname);
         found.warnings.extend(warning.map(|warning| warning.under(&field)));
     }
@@ -70,7 +70,7 @@ pub(super) fn for_backends(
     reader: &mut Reader<'_>,
     object: &ObjectRef,
     gateway: &Gateway,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> BackendCertificate {
     let backend = gateway.spec.tls.as_ref().and_then(|it| it.backend.as_ref());
     let Some(it) = backend.and_then(|it| it.client_certificate_ref.as_ref()) else {

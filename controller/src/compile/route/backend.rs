@@ -2,10 +2,12 @@
 
 use super::draft::{Draft, Scope};
 use super::written::WrittenRef;
-use crate::compile::grant;
-use crate::compile::service::{self, Protocol};
+use crate::compile::names::grant;
+use crate::compile::names::protocol::Protocol;
+use crate::compile::names::service::{backend_key, requires_waypoint};
+use crate::compile::policy::backend_tls;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{Kind, RouteKind, ServiceKind, Transport};
+use crate::resources::{Kind, RouteKind, Service, ServiceKind, Transport};
 use fairway_config::model::{AppProtocol, BackendKey, BackendTarget, ObjectName, Unresolved};
 use std::sync::Arc;
 
@@ -65,7 +67,7 @@ fn usable(
     port: Option<i32>,
 ) -> Result<BackendKey, (Unresolved, Diagnostic)> {
     let from = Kind::of_route(draft.kind);
-    let Some(service) = draft.reader.service(name) else {
+    let Some(service) = draft.reader.input::<Service>(name) else {
         let message = format!("Service {name} does not exist");
         let remedy = "create it, or correct the name";
         let error = Diagnostic::error(Reason::BackendServiceNotFound, field, message, remedy);
@@ -84,7 +86,7 @@ fn usable(
         RouteKind::Http | RouteKind::Grpc | RouteKind::Tls | RouteKind::Tcp => (Transport::Tcp, "TCP"),
     };
     let found = port.and_then(|port| service.ports_over(transport).find(|it| i32::from(it.port) == port));
-    let found = found.and_then(|port| Some((port, service::backend_key(name, port)?)));
+    let found = found.and_then(|port| Some((port, backend_key(name, port)?)));
     let Some((port, key)) = found else {
         let ports: Vec<String> = service.ports_over(transport).map(|it| it.port.to_string()).collect();
         let message = match port {
@@ -102,13 +104,13 @@ fn usable(
     let unsupported = |reason, message: String, remedy: &str| {
         Err((Unresolved::UnsupportedProtocol, Diagnostic::error(reason, field, message, remedy)))
     };
-    if transport == Transport::Udp && service::requires_waypoint(&service) {
+    if transport == Transport::Udp && requires_waypoint(&service) {
         let message =
             format!("Service {name} is reached through its waypoint only, and waypoints do not carry UDP");
         let remedy = "remove label fairway.dev/waypoint from the Service, or use another Service";
         return unsupported(Reason::BackendUdpThroughWaypoint, message, remedy);
     }
-    let protocol = service::protocol(port);
+    let protocol = Protocol::of(port);
     let is_ours = protocol == Protocol::Secure && has_policy(draft, name, port.port);
     if !is_ours && !can_carry(draft.kind, protocol) {
         let spoken = port.app_protocol.as_deref().unwrap_or_default();
@@ -124,7 +126,7 @@ fn usable(
 
 /// Whether a BackendTLSPolicy says how TLS is spoken to a port, so that it is not the application's own.
 fn has_policy(draft: &mut Draft<'_, '_>, service: &ObjectName, port: u16) -> bool {
-    draft.reader.service_tls(service).is_some_and(|it| it.ports.contains_key(&port))
+    backend_tls::of_service(draft.reader, service).is_some_and(|it| it.ports.contains_key(&port))
 }
 
 /// Whether requests of a kind of route can be spoken in a protocol.

@@ -1,7 +1,7 @@
 //! A route on its way from what was written to what is carried out.
 
 use super::budget::Spent;
-use crate::compile::reader::Reader;
+use crate::compile::program::Reader;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{ObjectRef, RouteKind};
 use fairway_config::model::{Filter, ObjectName, Rule, Timeouts, WeightedTarget};

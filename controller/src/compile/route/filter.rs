@@ -1,11 +1,10 @@
 //! Filters.
 
-use super::backend;
 use super::draft::{Draft, Faults};
-use super::matching;
 use super::written::{
     WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite,
 };
+use super::{backend, matching};
 use crate::diagnostic::{Diagnostic, Reason, rule};
 use fairway_config::model::{
     CorsPolicy, Filter, Fraction, HeaderModifier, InvalidFilter, Mirror, OriginPattern, PathModifier,

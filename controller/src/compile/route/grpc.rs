@@ -1,11 +1,10 @@
 //! The rules of a GRPCRoute.
 
-use super::backend;
 use super::draft::{Draft, Faults};
-use super::filter;
 use super::http::{self, weight};
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, grpc_backend_filter, grpc_rule_filter, reference};
+use super::{backend, filter};
 use fairway_config::model::{GrpcMethodMatch, Match, PathMatch, Rule, Timeouts, WeightedBackend};
 use fairway_gateway_api::grpcroutes::{
     GrpcRouteRules, GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethod,

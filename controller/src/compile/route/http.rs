@@ -1,10 +1,9 @@
 //! The rules of an HTTPRoute.
 
 use super::draft::{Draft, Faults};
-use super::filter;
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, http_backend_filter, http_rule_filter, reference};
-use super::{backend, duration};
+use super::{backend, duration, filter};
 use crate::diagnostic::rule::{backend_timeout_too_long, path_not_absolute, redirect_with_backends};
 use crate::diagnostic::{Diagnostic, Reason};
 use fairway_config::model::{

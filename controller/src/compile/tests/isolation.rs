@@ -267,7 +267,9 @@ fn is_of_b(key: &ResourceKey, resource: &Resource) -> bool {
 fn compile(settings: &Settings, all: &[&[Object]]) -> Compiler {
     let mut compiler = Compiler::new(settings.clone());
     let cluster = objects(CLUSTER);
-    compiler.apply(cluster.iter().chain(all.iter().copied().flatten()).cloned().map(Edit::Upsert));
+    let output =
+        compiler.apply(cluster.iter().chain(all.iter().copied().flatten()).cloned().map(Edit::Upsert));
+    assert_eq!(output.faults, Vec::<String>::new());
     compiler
 }
 

@@ -25,6 +25,7 @@ struct Listener {
 
 impl Listener {
     fn hear(&mut self, output: Output) {
+        assert_eq!(output.faults, Vec::<String>::new());
         for key in output.removals {
             assert!(self.resources.remove(&key).is_some(), "{key} was never there");
         }
