@@ -26,4 +26,5 @@ pub use reviewed::{NotReviewed, Reviewed, ReviewedPod};
 pub use reviewer::{ApiReviewer, ReviewError, Reviewer};
 pub use roster::Roster;
 pub(crate) use same_user::SameUserOnly;
+pub use token::{Implausible, check as check_token};
 pub use witness::{Doubt, ProxyProgram};

@@ -27,6 +27,8 @@ pub use bytes::{Reached, carry, reach, relay, relay_service};
 pub use choose::Destination;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use connection::serve_http;
+pub use head::strip_response;
 pub use reason::Reason;
 pub use request::serve;
 pub use rewrite::{Rewritten, rewrite};
+pub use upgrade::Handshake;

@@ -15,3 +15,5 @@ pub mod plugin;
 mod request;
 #[cfg(test)]
 mod tests;
+
+pub use request::Request;
