@@ -8,14 +8,14 @@ use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Who is measured.
+/// The proxy that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Contender {
     /// Fairway as `fairway run` runs it: a Gateway, an HTTPRoute, a Service, an EndpointSlice.
     Fairway,
     /// A bare hyper proxy.
     Bare,
-    /// Envoy.
+    /// Envoy, which is brought if the machine has none.
     Envoy,
     /// nginx, if it is installed.
     Nginx,
@@ -25,9 +25,9 @@ pub enum Contender {
 
 /// A program and its arguments.
 pub struct Launch {
-    /// What to run.
+    /// The program that is started.
     pub program: String,
-    /// With what.
+    /// The arguments it is started with.
     pub arguments: Vec<String>,
 }
 

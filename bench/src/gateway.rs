@@ -19,7 +19,7 @@ pub struct Settings {
     /// Counted runs of each contender; they take turns.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Seconds a run.
+    /// How long each run takes, in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Connections that are kept busy.
@@ -32,7 +32,7 @@ pub struct Settings {
     /// one after it.
     #[arg(long, value_name = "[NAME=]PATH", value_parser = program)]
     fairway: Vec<(String, PathBuf)>,
-    /// Figures as JSON.
+    /// Print the figures as JSON, for scripts.
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! Medians and ratios.
+//! Medians of runs, and their ratios to the first contender.
 
 use serde::Serialize;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 /// One run of one contender.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sample {
-    /// Requests a second.
+    /// Requests that were answered, per second.
     pub rate: f64,
     /// CPU time a request, microseconds, user and system.
     pub cpu_micros: f64,
-    /// Median latency, microseconds.
+    /// The median latency, in microseconds.
     pub p50_micros: f64,
-    /// 99th percentile, microseconds.
+    /// The 99th percentile of latencies, in microseconds.
     pub p99_micros: f64,
     /// Resident memory under load, bytes.
     pub memory: u64,
@@ -21,7 +21,7 @@ pub struct Sample {
 /// All runs of one contender.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Who.
+    /// The contender's name in the table.
     pub name: String,
     /// How its clients speak.
     pub load: &'static str,
@@ -42,7 +42,7 @@ impl Row {
     }
 }
 
-/// The middle one.
+/// The median of the runs' figures.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

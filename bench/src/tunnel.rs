@@ -17,7 +17,7 @@ pub struct Settings {
     /// Counted runs of each way; they take turns.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Seconds a run.
+    /// How long each run takes, in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
     /// Connections that send at the same time.
@@ -26,7 +26,7 @@ pub struct Settings {
     /// The `fairway` program; without it, the one beside this program.
     #[arg(long)]
     fairway: Option<PathBuf>,
-    /// Figures as JSON.
+    /// Print the figures as JSON, for scripts.
     #[arg(long)]
     json: bool,
 }

@@ -45,7 +45,7 @@ enum Output {
     Json,
 }
 
-/// Checks and prints.
+/// Checks the cluster or the directory and prints what was found.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { directory, output, context, kubeconfig, trust_domain } = arguments;
     let has_errors = match directory {

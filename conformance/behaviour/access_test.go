@@ -53,7 +53,7 @@ func (s *stage) reach(address string, request load.Request, before, wanted int, 
 		if time.Now().After(deadline) {
 			s.Fatalf("%s: no %d within %s (last: %d, %v; others: %d)", request.Path, wanted, limit, answer.Status, err, len(others))
 		}
-		time.Sleep(pause)
+		s.watch(pause)
 	}
 }
 

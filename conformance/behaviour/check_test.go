@@ -32,10 +32,13 @@ type finding struct {
 	Objects                []string
 }
 
+var _ = promised(TestCheckLiveCluster, everyChange,
+	"`fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.")
+
 // `fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.
 func TestCheckLiveCluster(t *testing.T) {
 	if *fairway == "" {
-		t.Skip("there is no program fairway: build it (cargo build --profile demo -p fairway-cli), or give --built")
+		t.Skip("there is no program fairway: `make cluster ARGS=load` builds it, or give --built")
 	}
 	s := begin(t, "check")
 	s.part("in order after the install", func(s *stage) {

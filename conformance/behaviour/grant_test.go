@@ -13,6 +13,9 @@ import (
 // From the end of a grant to the end of the traffic, and to the status that says so.
 const grantLimit = time.Second
 
+var _ = promised(TestReferenceGrantRemoved, everyChange,
+	"When a ReferenceGrant goes, traffic over it ends within 1 s, and the route's status says so.")
+
 // A route uses a Service of another namespace. When the ReferenceGrant goes, so does the traffic, at once.
 func TestReferenceGrantRemoved(t *testing.T) {
 	s := begin(t, "grant")

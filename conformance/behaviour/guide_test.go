@@ -17,6 +17,9 @@ import (
 // The namespace that the guide makes.
 const guided = "shop"
 
+var _ = promised(TestGettingStarted, everyChange,
+	"Every command of docs/getting-started.md for a cluster does what the text says.")
+
 // Every command of docs/getting-started.md for a cluster, as it stands there, and what a reader expects of it.
 func TestGettingStarted(t *testing.T) {
 	s := begin(t, "guide")

@@ -23,6 +23,9 @@ var (
 	own        = flag.Bool("own", false, "the nodes are on this machine: their processes can be looked at, and killed")
 	reboot     = flag.String("reboot", "", "command that cuts a node off from power and starts it again; the node's name is put behind it")
 	keep       = flag.Bool("keep", false, "leave the namespaces of tests")
+	when       = flag.String("when", "all", "tests to run if -test.run names none: change, release (with those of change), dual-stack, all")
+	list       = flag.Bool("promises", false, "print what each test promises and when it runs, and run none")
+	update     = flag.Bool("update", false, "without a cluster: write the table in README.md")
 )
 
 var (
@@ -32,11 +35,23 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *list {
+		fmt.Print(table())
+		return
+	}
 	if *kubeconfig == "" {
+		if err := promisesHold(*update); err != nil {
+			fmt.Fprintln(os.Stderr, "behaviour:", err)
+			os.Exit(1)
+		}
 		fmt.Println("behaviour: no cluster given (-kubeconfig); `fwcluster behaviour` gives one")
 		return
 	}
-	var err error
+	err := choose(*when)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "behaviour:", err)
+		os.Exit(1)
+	}
 	if cluster, err = scene.Open(*kubeconfig); err != nil {
 		fmt.Fprintln(os.Stderr, "behaviour:", err)
 		os.Exit(1)

@@ -14,6 +14,9 @@ import (
 	"github.com/fairway-mesh/fairway/conformance/behaviour/wire"
 )
 
+var _ = promised(TestMeshDualStack, onDualStack,
+	"A client's connection keeps the IP family it dialled, in a tunnel, through a waypoint and from a Gateway; nothing in plaintext.")
+
 // Whatever family a client dials: it meets the pod by that family, in a tunnel, and under the Service's routes.
 func TestMeshDualStack(t *testing.T) {
 	s := begin(t, "dual")

@@ -24,6 +24,9 @@ const (
 	rulesLimit = 5 * time.Second
 )
 
+var _ = promised(TestMeshJoinAndLeave, everyChange,
+	"A namespace joins and leaves the mesh under streams and requests: captured within 15 s, 0 faults, nothing past the tunnel while it is in.")
+
 // A namespace is labelled while its pods talk: they are captured as they run, and nobody notices. The same when the label goes.
 func TestMeshJoinAndLeave(t *testing.T) {
 	s := begin(t, "join")
@@ -49,7 +52,7 @@ func TestMeshJoinAndLeave(t *testing.T) {
 		s.meshed()
 		s.captured("client", "server")
 		s.figure("captured after", time.Since(start).Seconds(), "s", record.AtMost(joinLimit.Seconds()))
-		time.Sleep(3 * time.Second)
+		s.watch(3 * time.Second)
 		tap.Reset()
 		s.well("connections", "client", port("server", 7001), peer.Greeting, "-times", "10")
 		s.well("connections back", "server", port("client", 7001), peer.Greeting, "-times", "10")
@@ -101,7 +104,7 @@ func TestMeshJoinAndLeave(t *testing.T) {
 			return missing(len(left) == 0, fmt.Sprintf("still labelled: %v", left)), nil
 		})
 		s.figure("released after", time.Since(start).Seconds(), "s", record.AtMost(leaveLimit.Seconds()))
-		time.Sleep(3 * time.Second)
+		s.watch(3 * time.Second)
 		tap.Reset()
 		s.well("connections", "client", port("server", 7001), peer.Greeting, "-times", "10")
 		s.Logf("on the wire: %s", tap)
@@ -128,6 +131,9 @@ func restarts(pods []*scene.Object) (count int64) {
 	}
 	return count
 }
+
+var _ = promised(TestMeshFailsClosed, everyChange,
+	"With the tunnel killed or absent there is nothing on the wire but mTLS; a pod that would start without a tunnel waits, and its Events say why.")
 
 // Without a tunnel a pod of the mesh does not start, and says why; one that runs reaches nobody, rather than in plaintext.
 func TestMeshFailsClosed(t *testing.T) {
@@ -194,7 +200,7 @@ func TestMeshFailsClosed(t *testing.T) {
 				break
 			}
 		}
-		time.Sleep(5 * time.Second)
+		s.watch(5 * time.Second)
 		for _, status := range scene.Containers(s.get("Pod", "late")) {
 			if state, _ := status["state"].(map[string]any); state["running"] != nil || status["restartCount"] != int64(0) {
 				s.Errorf("a container runs without being captured: %v", status)
@@ -218,6 +224,9 @@ func TestMeshFailsClosed(t *testing.T) {
 		s.onlyTunnels(tap)
 	})
 }
+
+var _ = promised(TestMeshRulesRepaired, beforeRelease,
+	"Capture rules that somebody flushes in a pod are back within 5 s, and the log says so.")
 
 // Somebody flushes the rules in a pod: they are put back, and it is said.
 func TestMeshRulesRepaired(t *testing.T) {
@@ -248,6 +257,9 @@ func TestMeshRulesRepaired(t *testing.T) {
 	s.onlyTunnels(tap)
 }
 
+var _ = promised(TestMeshProbes, everyChange,
+	"Kubelet's HTTP, TCP, gRPC and exec probes reach strict pods; nobody else does in plaintext; 0 restarts; a program that is down is seen to be.")
+
 // Kubelet's probes reach the programs of strict pods, nobody else does in plaintext, and a program that is down is seen to be.
 func TestMeshProbes(t *testing.T) {
 	s := begin(t, "probes")
@@ -271,7 +283,7 @@ func TestMeshProbes(t *testing.T) {
 	}
 	pods := s.ready(names...)
 	s.captured(names...)
-	time.Sleep(15 * time.Second)
+	s.watch(15 * time.Second)
 	s.figure("restarts in 15 s of probes every second", float64(restarts(s.ready(names...))), "", record.AtMost(0))
 	s.part("others are refused in plaintext", func(s *stage) {
 		// From this node's network, which is not where kubelet of the other node is, and to ports that are not probed.
@@ -297,6 +309,9 @@ func TestMeshProbes(t *testing.T) {
 		}
 	})
 }
+
+var _ = promised(TestMeshMarksAreAllItWrites, everyChange,
+	"With the controller's token one condition and one label of pods can be written, and nothing else of them.")
 
 // The controller's right to write on pods is for one condition and one label; whoever has its token gets no more out of it.
 func TestMeshMarksAreAllItWrites(t *testing.T) {

@@ -13,7 +13,13 @@ import (
 	"github.com/fairway-mesh/fairway/conformance/behaviour/wire"
 )
 
-const killedRounds = 5
+const (
+	killedRounds    = 5
+	fewKilledRounds = 2
+)
+
+var _ = promised(TestMeshKilledTunnel, everyChange,
+	"A tunnel that is killed, five times (at every change twice), just after it heard of a pod still knows, when it is back, that the pod is in the mesh.")
 
 // A tunnel is killed a moment after it heard of a pod. When it is back it still knows that the pod is in the mesh: what it keeps in a
 // file may be older, and would have it speak to that pod in plaintext.
@@ -30,7 +36,7 @@ func TestMeshKilledTunnel(t *testing.T) {
 	var changes atomic.Int64
 	go s.changeForever(changing, &changes)
 	plain := 0
-	for round := range killedRounds {
+	for round := range rounds(fewKilledRounds, killedRounds) {
 		name := fmt.Sprintf("server%d", round)
 		process := s.process(s.tunnels()[nodes[0]], ztunnelName)
 		tap.Reset()
@@ -48,7 +54,7 @@ func TestMeshKilledTunnel(t *testing.T) {
 		if changes.Swap(0) == 0 {
 			s.Fatal("nothing has changed meanwhile")
 		}
-		time.Sleep(time.Duration(round) * 100 * time.Millisecond)
+		s.watch(time.Duration(round) * 100 * time.Millisecond)
 		s.must(process.Kill())
 		start := time.Now()
 		s.until(time.Minute, "connections to go again", func() (string, error) {
@@ -84,6 +90,6 @@ func (s *stage) changeForever(ctx context.Context, changes *atomic.Int64) {
 		if s.patch("Service", s.namespace, "client", fmt.Sprintf(`{"spec":{"ports":[{"name":"extra","port":%d}]}}`, 9000+i%500)) == nil {
 			changes.Add(1)
 		}
-		time.Sleep(50 * time.Millisecond)
+		s.watch(50 * time.Millisecond)
 	}
 }

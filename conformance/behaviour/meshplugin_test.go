@@ -48,6 +48,9 @@ func (s *stage) others(folder *os.Root) (name string) {
 	return entries[0]
 }
 
+var _ = promised(TestMeshPluginStays, beforeRelease,
+	"CNI configuration that is rewritten or removed has our plugin again within 6 s.")
+
 // Somebody writes the node's own CNI configuration anew, or takes ours away: the plugin stays.
 func TestMeshPluginStays(t *testing.T) {
 	s := begin(t, "plugin")
@@ -77,7 +80,7 @@ func TestMeshPluginStays(t *testing.T) {
 	s.part("their file is half written", func(s *stage) {
 		before := ours()
 		s.must(folders.configurations.WriteFile(name, theirs[:len(theirs)/2], 0o644))
-		time.Sleep(pluginLimit)
+		s.watch(pluginLimit)
 		if ours() != before {
 			s.Errorf("ours was changed:\n%s", ours())
 		}
@@ -99,6 +102,9 @@ func TestMeshPluginStays(t *testing.T) {
 		s.captured("pod")
 	})
 }
+
+var _ = promised(TestMeshNodeProgramsKilled, beforeRelease,
+	"With kubelet and containerd killed, what runs goes on in its tunnels, and what starts afterwards starts captured.")
 
 // Kubelet and the container runtime of a node are killed: what runs goes on in its tunnels, and what starts after starts captured.
 func TestMeshNodeProgramsKilled(t *testing.T) {

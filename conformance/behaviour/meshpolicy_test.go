@@ -12,6 +12,9 @@ import (
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
 
+var _ = promised(TestMeshNetworkPolicies, everyChange,
+	"NetworkPolicy rules before a pod mean what docs/mesh.md says.")
+
 // What docs/mesh.md says of NetworkPolicies. The trial CNI enforces none; the rules that another one would load for the server's pod
 // are loaded here, where it would: on the node, on the way to the pod.
 func TestMeshNetworkPolicies(t *testing.T) {

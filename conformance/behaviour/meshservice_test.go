@@ -21,6 +21,9 @@ const (
 	sentWithin = 15 * time.Second
 )
 
+var _ = promised(TestMeshServices, everyChange,
+	"Session affinity, internal traffic policy, zone and node, no selector, not ready, itself, a Job; direct and through a waypoint: clients of the mesh reach the endpoints kube-proxy would choose, within 15 s of a change.")
+
 // Services of all kinds: a client of the mesh is sent where kube-proxy would send it.
 func TestMeshServices(t *testing.T) {
 	s := begin(t, "services")

@@ -11,6 +11,7 @@ import (
 
 const (
 	upgrades       = 5
+	fewUpgrades    = 2
 	upgradeStreams = 200
 	upgradeRate    = 100
 	shortOnes      = 10_000
@@ -19,6 +20,9 @@ const (
 	restMemory, busyMemory = 15, 25
 	busyPods, busyStreams  = 50, 1000
 )
+
+var _ = promised(TestTunnelUpgrade, everyChange,
+	"Five rolling restarts of the tunnels (at every change two) under 200 streams and 200 requests a second: no stream breaks, no request fails.")
 
 // The tunnels are rolled again and again under streams that live through all of it, and requests: nothing breaks, nothing fails.
 func TestTunnelUpgrade(t *testing.T) {
@@ -29,11 +33,11 @@ func TestTunnelUpgrade(t *testing.T) {
 	kept := s.streams("client", port("server", 7002), upgradeStreams, 250*time.Millisecond)
 	onKept := s.requests("client", port("server", 8080), upgradeRate, 8)
 	onNew := s.requests("client", port("server", 8080), upgradeRate, 8, "-once")
-	for i := range upgrades {
+	for i := range rounds(fewUpgrades, upgrades) {
 		start := time.Now()
 		s.restartTunnels()
 		s.figure(fmt.Sprintf("restart %d", i+1), time.Since(start).Seconds(), "s", nil)
-		time.Sleep(2 * time.Second)
+		s.watch(2 * time.Second)
 	}
 	report := s.stop(kept)
 	s.Logf("streams: %s, %d words", report, report.Words)
@@ -50,6 +54,9 @@ func TestTunnelUpgrade(t *testing.T) {
 		s.figure("the last old tunnel gone after", took.Seconds(), "s", nil)
 	})
 }
+
+var _ = promised(TestMeshTraffic, beforeRelease,
+	"Servers that speak first, half-closes, 256 MiB each way, headless Services, StatefulSets, ExternalName, a pod that calls itself, 10,000 short connections, idle ones: 0 faults.")
 
 // What pods say to one another arrives as it was said, whatever it is.
 func TestMeshTraffic(t *testing.T) {
@@ -136,17 +143,20 @@ spec: {type: ExternalName, externalName: far.%s.svc.cluster.local}
 	})
 	s.part("a connection that is idle for long", func(s *stage) {
 		idle := s.streams("client", port("far", 7002), 2, 70*time.Second)
-		time.Sleep(75 * time.Second)
+		s.watch(75 * time.Second)
 		s.flawless("idle streams", s.stop(idle))
 	})
 }
+
+var _ = promised(TestTunnelMemory, beforeRelease,
+	"A tunnel has 15 MiB at rest, 25 MiB with 50 pods and 1,000 connections.")
 
 // A tunnel's memory, at rest and with many pods and connections.
 func TestTunnelMemory(t *testing.T) {
 	s := begin(t, "memory")
 	nodes := s.nodes()
 	s.restartTunnels()
-	time.Sleep(5 * time.Second)
+	s.watch(5 * time.Second)
 	memory := func() float64 {
 		memory, err := s.process(s.tunnels()[nodes[0]], ztunnelName).Memory()
 		s.must(err)
@@ -170,7 +180,7 @@ func TestTunnelMemory(t *testing.T) {
 	for i := range clients {
 		open = append(open, s.streams(names[i], port("server", 7002), busyStreams/clients, time.Second))
 	}
-	time.Sleep(5 * time.Second)
+	s.watch(5 * time.Second)
 	s.figure(fmt.Sprintf("resident with %d pods and %d connections", busyPods, busyStreams), memory(), "MiB", record.AtMost(busyMemory))
 	var all peer.Report
 	for _, c := range open {

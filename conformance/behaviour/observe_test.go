@@ -20,6 +20,9 @@ const (
 	adminPage   = "http://127.0.0.1:15000"
 )
 
+var _ = promised(TestObservability, everyChange,
+	"Metrics of the controllers, plaintext by namespace, and the admin port of a tunnel say what docs/observability.md says.")
+
 // What operators look at: metrics of the controllers, plaintext by namespace, and the admin port of a tunnel.
 func TestObservability(t *testing.T) {
 	s := begin(t, "observe")

@@ -12,6 +12,9 @@ import (
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
 
+var _ = promised(TestOwnWaypoint, everyChange,
+	"A waypoint that a user writes replaces the automatic one with 0 faults; while none is ready, requests are refused and none passes it by.")
+
 // A waypoint that a user writes is used instead of the one that appeared, which goes, and no request fails. The user's is
 // deleted, and another appears; until it is ready requests are refused, and none goes without the route.
 func TestOwnWaypoint(t *testing.T) {
@@ -90,6 +93,9 @@ spec:
 		s.figure("requests that went around it", float64(bypassed.Load()), "", record.AtMost(0))
 	})
 }
+
+var _ = promised(TestWaypointWhereProxiesMayBe, beforeRelease,
+	"With `rbac.gatewayNamespaces`, waypoints appear in those namespaces; elsewhere the route says why there is none.")
 
 // Proxies may be made in one namespace only: there waypoints appear, and elsewhere the route says why there is none, and
 // traffic goes on.

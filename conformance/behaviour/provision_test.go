@@ -26,6 +26,9 @@ const (
 // provisionedKinds of a Gateway.
 var provisionedKinds = []string{"Deployment", "Service", "ServiceAccount", "ConfigMap", "PodDisruptionBudget"}
 
+var _ = promised(TestProvisionedObjectsAreRepaired, beforeRelease,
+	"What belongs to a Gateway is put back when somebody edits or deletes it; harmless edits by others stay.")
+
 // What belongs to a Gateway is put back when somebody edits or deletes it, and edits of others that harm nothing stay.
 func TestProvisionedObjectsAreRepaired(t *testing.T) {
 	s := begin(t, "repair")
@@ -104,7 +107,7 @@ func TestProvisionedObjectsAreRepaired(t *testing.T) {
 	s.part("a label of somebody else stays", func(s *stage) {
 		s.must(s.patch("Service", s.namespace, name, `{"metadata":{"labels":{"behaviour.test/owner":"somebody"}}}`))
 		s.must(s.patch("Gateway", s.namespace, "gw", `{"metadata":{"labels":{"behaviour.test/touched":"yes"}}}`))
-		time.Sleep(2 * time.Second)
+		s.watch(2 * time.Second)
 		if label := s.get("Service", name).GetLabels()["behaviour.test/owner"]; label != "somebody" {
 			s.Errorf("the label is %q", label)
 		}
@@ -130,6 +133,9 @@ func TestProvisionedObjectsAreRepaired(t *testing.T) {
 		s.figure("a new route is served after", took.Seconds(), "s", nil)
 	})
 }
+
+var _ = promised(TestGatewayDeleted, everyChange,
+	"With a Gateway goes everything that was made for it.")
 
 // With its Gateway goes all that was made for it.
 func TestGatewayDeleted(t *testing.T) {
@@ -160,6 +166,9 @@ func (s *stage) made(kind, gateway string) []string {
 	}
 	return names
 }
+
+var _ = promised(TestLongName, everyChange,
+	"A Gateway with a name of 253 characters works.")
 
 // A Gateway may have a name of 253 characters; Services and labels have 63.
 func TestLongName(t *testing.T) {
@@ -201,6 +210,9 @@ spec: {gatewayClassName: fairway, listeners: [{name: http, port: 80, protocol: H
 	s.figure("Services of their own", float64(len(services)), "", record.AtLeast(float64(len(names))))
 }
 
+var _ = promised(TestRestrictedNamespace, everyChange,
+	"Proxies run in namespaces that enforce PodSecurity `restricted`, without a warning.")
+
 // Proxies are let into namespaces that enforce PodSecurity `restricted`, without a warning.
 func TestRestrictedNamespace(t *testing.T) {
 	s := begin(t, "restricted")
@@ -218,6 +230,9 @@ func TestRestrictedNamespace(t *testing.T) {
 	})
 	s.restart(systemNamespace, controllerName)
 }
+
+var _ = promised(TestKubectlShows, everyChange,
+	"`kubectl get` and `kubectl describe` show addresses, conditions and Events.")
 
 // What a person sees: columns and Events.
 func TestKubectlShows(t *testing.T) {

@@ -3,6 +3,8 @@ package behaviour
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,11 +25,14 @@ const (
 	aloneLimit = 30 * time.Second
 )
 
+var _ = promised(TestRollingRestart, everyChange,
+	"Proxies, controllers, and both at once (at every change only that) are restarted under kept and new connections, slow requests and streams: 0 faults.")
+
 // Everything is restarted under load: kept connections, new connections, and requests that take a second.
 func TestRollingRestart(t *testing.T) {
 	s := begin(t, "restart")
 	address := s.servedGateway(2)
-	for _, c := range []struct {
+	cases := []struct {
 		name string
 		do   func(*stage)
 	}{
@@ -38,27 +43,32 @@ func TestRollingRestart(t *testing.T) {
 			s.restart(s.namespace, "gw-fairway")
 			s.rolledOut(systemNamespace, controllerName)
 		}},
-	} {
+	}
+	// At every change only the last, which has the others in it.
+	for _, c := range cases[len(cases)-rounds(1, len(cases)):] {
 		s.part(c.name, func(s *stage) {
 			loads := s.allLoads(address)
-			time.Sleep(time.Second)
+			loads.carry(s, time.Second)
 			start := time.Now()
 			c.do(s)
 			s.figure("restarted in", time.Since(start).Seconds(), "s", nil)
 			// Pods that ended go on with what they had; all of that is under load, too.
-			time.Sleep(8 * time.Second)
+			loads.carry(s, 8*time.Second)
 			loads.end(s)
 			s.written(address, "after-"+c.name)
 		})
 	}
 }
 
+var _ = promised(TestLeaderKilled, beforeRelease,
+	"The leading controller is killed: 0 faults, and another leads within 20 s (the Lease is 15 s).")
+
 // The leader is killed: the proxies go on, and the other replica takes over.
 func TestLeaderKilled(t *testing.T) {
 	s := begin(t, "leader")
 	address := s.servedGateway(1)
 	loads := s.allLoads(address)
-	time.Sleep(time.Second)
+	loads.carry(s, time.Second)
 	const times = 2
 	var served []time.Duration
 	for i := range times {
@@ -85,6 +95,9 @@ func TestLeaderKilled(t *testing.T) {
 	}
 }
 
+var _ = promised(TestWithoutController, beforeRelease,
+	"Without any controller traffic goes on, also through a proxy that is killed and starts again.")
+
 // No controller is left: traffic goes on, also through a proxy that is killed and starts again.
 func TestWithoutController(t *testing.T) {
 	s := begin(t, "alone")
@@ -101,7 +114,7 @@ func TestWithoutController(t *testing.T) {
 	})
 	s.part("traffic goes on", func(s *stage) {
 		loads := s.allLoads(address)
-		time.Sleep(10 * time.Second)
+		loads.carry(s, 10*time.Second)
 		loads.end(s)
 	})
 	s.part("a killed proxy starts with its last good state", func(s *stage) {
@@ -117,7 +130,7 @@ func TestWithoutController(t *testing.T) {
 		})
 		s.figure("killed to serving again", time.Since(start).Seconds(), "s", record.AtMost(aloneLimit.Seconds()))
 		loads := s.allLoads(address)
-		time.Sleep(5 * time.Second)
+		loads.carry(s, 5*time.Second)
 		loads.end(s)
 	})
 	s.part("endpoints that went are gone from nowhere but the proxies", func(s *stage) {
@@ -128,7 +141,7 @@ func TestWithoutController(t *testing.T) {
 			return missing(pod == nil, "it is still there"), err
 		})
 		run := load.Start(s.ctx, load.Plan{Address: address, Rate: restartRate, Connections: restartConnections, Request: load.Always(load.Request{Host: "x", Path: "/"})})
-		time.Sleep(5 * time.Second)
+		s.carry(5*time.Second, run)
 		result := run.Stop()
 		s.Logf("%s", result)
 		s.figure("faults with a backend dead and nobody to say so", float64(len(result.Faults)), "", nil)
@@ -216,6 +229,12 @@ func (s *stage) allLoads(address string) loads {
 			Address: address, Rate: 8, Connections: 16, Request: always,
 		}),
 	}
+}
+
+// carry waits until each of them has ended as many requests as this time brings.
+func (l loads) carry(s *stage, span time.Duration) {
+	s.Helper()
+	s.carry(span, slices.Collect(maps.Values(l))...)
 }
 
 func (l loads) end(s *stage) {

@@ -17,6 +17,9 @@ const (
 	greetingLimit, toldLimit = 100 * time.Millisecond, 80 * time.Millisecond
 )
 
+var _ = promised(TestServiceRoutes, everyChange,
+	"Several routes of a Service merge as the API says; the share of a missing backend answers 500; servers that speak first greet within 250 ms.")
+
 // What several routes of a Service mean together, and what a waypoint does with all that is not HTTP.
 func TestServiceRoutes(t *testing.T) {
 	s := begin(t, "routes")
@@ -24,8 +27,8 @@ func TestServiceRoutes(t *testing.T) {
 	dial, address := s.from(pods[0]), s.serviceAddress("server", 8080)
 	s.apply(pathRoute("older", "/one", "name: server, port: 8080"))
 	s.until(appearsWithin, "the first route to hold", func() (string, error) { return s.at(dial, address, "/one", 200, "older") })
-	// Times of creation have seconds.
-	time.Sleep(1100 * time.Millisecond)
+	// Times of creation are in whole seconds, and the older route has to be the older one.
+	s.watch(time.Until(s.get("HTTPRoute", "older").GetCreationTimestamp().Add(time.Second)))
 	s.apply(pathRoute("newer", "/one", "name: server, port: 8080") + pathRoute("another", "/two", "name: server, port: 8080") +
 		pathRoute("deeper", "/one/more", "name: server, port: 8080"))
 	s.part("routes of one Service are merged", func(s *stage) {

@@ -20,6 +20,9 @@ import (
 // What the policy says of a request that it refuses; a role that lacks a right says something else.
 const byPolicy = "ValidatingAdmissionPolicy"
 
+var _ = promised(TestControllerShape, everyChange,
+	"Who has the controller's token can write only objects of the shape that the controller writes.")
+
 // Who has the controller's token can make what the controller makes, and nothing else: each field that would be more is tried, as the controller,
 // in a Deployment that is there and in a new one. Nothing of it is written.
 func TestControllerShape(t *testing.T) {
@@ -124,6 +127,9 @@ func TestControllerShape(t *testing.T) {
 		}
 	}
 }
+
+var _ = promised(TestHandMadeProxy, everyChange,
+	"A pod that somebody makes with the service account of a Gateway's proxy gets neither its configuration nor its identity.")
 
 // A pod that somebody made with the service account of a Gateway's proxy is not that proxy.
 func TestHandMadeProxy(t *testing.T) {

@@ -118,6 +118,35 @@ func (s *stage) until(limit time.Duration, what string, ask func() (string, erro
 	return time.Since(start)
 }
 
+// watch lets time pass in which something must not happen, or which is part of what is tested. What will happen is waited for with
+// `until`, and that there is load with `carry`.
+func (s *stage) watch(span time.Duration) {
+	s.Helper()
+	select {
+	case <-s.ctx.Done():
+		s.Fatal(s.ctx.Err())
+	case <-time.After(span):
+	}
+}
+
+// carry waits until each load has ended as many requests as this time brings at its rate: on a slow machine that takes longer, and is
+// as much of a test.
+func (s *stage) carry(span time.Duration, runs ...*load.Run) {
+	s.Helper()
+	wanted := make([]int, len(runs))
+	for i, run := range runs {
+		wanted[i] = run.Answered() + run.Brings(span)
+	}
+	s.until(span+ample, "requests to be answered", func() (string, error) {
+		for i, run := range runs {
+			if answered := run.Answered(); answered < wanted[i] {
+				return fmt.Sprintf("%d of %d are", answered, wanted[i]), nil
+			}
+		}
+		return "", nil
+	})
+}
+
 func missing(there bool, what string) string {
 	if there {
 		return ""

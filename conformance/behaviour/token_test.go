@@ -29,6 +29,9 @@ const (
 	permissionDenied = 7
 )
 
+var _ = promised(TestStolenToken, beforeRelease,
+	"The token of a node's tunnel gives the identities of that node's pods, and of no others.")
+
 // Who steals the token of a node's tunnel gets the identities of that node's pods, and of no other's.
 func TestStolenToken(t *testing.T) {
 	s := begin(t, "token")

@@ -13,7 +13,9 @@ import (
 )
 
 const (
-	troubleFor = 20 * time.Second
+	// How long a backend is in trouble, in seconds.
+	trouble    = 20
+	fewTrouble = 8
 	// In all of the trouble, with retries switched off.
 	troubleFaults = 25
 	// When a pod is well again, it has its share back after this time …
@@ -25,6 +27,9 @@ const (
 	troublePods  = 4
 	troubleRules = 16 // of each of as many routes: 256, so that what one rule learns must help the others
 )
+
+var _ = promised(TestBackendInTrouble, everyChange,
+	"One of four pods resets, then refuses, connections for 20 s (at every change 8 s) while routes forbid retries: at most 25 faults, and its share is back within 2 s.")
 
 // One of four pods resets its connections for 20 s, and the routes forbid retries.
 func TestBackendInTrouble(t *testing.T) {
@@ -47,13 +52,13 @@ func TestBackendInTrouble(t *testing.T) {
 			run := load.Start(s.ctx, load.Plan{
 				Address: address, Rate: troubleRate, Connections: 16, Request: ruleRequest, Check: shares.check,
 			})
-			time.Sleep(3 * time.Second)
+			s.carry(3*time.Second, run)
 			start := time.Now()
 			s.must(order(podIP(pods["p0"]), mode))
-			time.Sleep(time.Until(start.Add(troubleFor)))
+			s.watch(time.Until(start.Add(troubleFor())))
 			well := time.Now()
 			const watched = 5 * time.Second
-			time.Sleep(shareWithin + watched)
+			s.watch(shareWithin + watched)
 			result := run.Stop()
 			s.Logf("%s", result)
 			s.figure("requests", float64(result.Requests), "", nil)
@@ -68,9 +73,11 @@ func TestBackendInTrouble(t *testing.T) {
 	}
 }
 
+func troubleFor() time.Duration { return time.Duration(rounds(fewTrouble, trouble)) * time.Second }
+
 // order tells a backend to be in trouble.
 func order(ip, mode string) error {
-	url := fmt.Sprintf("http://%s:9000/trouble?mode=%s&for=%s", ip, mode, troubleFor)
+	url := fmt.Sprintf("http://%s:9000/trouble?mode=%s&for=%s", ip, mode, troubleFor())
 	response, err := http.Post(url, "", nil)
 	if err != nil {
 		return err

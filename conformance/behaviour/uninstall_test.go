@@ -21,6 +21,9 @@ import (
 	"github.com/fairway-mesh/fairway/conformance/behaviour/scene"
 )
 
+var _ = promised(TestHelmUpgrade, beforeRelease,
+	"An upgrade of the chart that changes the controller and every proxy loses no request.")
+
 // An upgrade that changes the controller and every proxy loses no request.
 func TestHelmUpgrade(t *testing.T) {
 	s := begin(t, "upgrade")
@@ -35,7 +38,7 @@ func TestHelmUpgrade(t *testing.T) {
 		back.upgrade(values, "--reset-values")
 	})
 	loads := s.allLoads(address)
-	time.Sleep(time.Second)
+	loads.carry(s, time.Second)
 	start := time.Now()
 	// Both change pods: the controller's, and, through it, those of all proxies.
 	s.upgrade(values, "--reset-values", "--set", "logs.level=debug", "--set", "waypoint.image.pullPolicy=Never")
@@ -50,10 +53,13 @@ func TestHelmUpgrade(t *testing.T) {
 		return "", nil
 	})
 	s.rolledOut(s.namespace, "gw-fairway")
-	time.Sleep(8 * time.Second)
+	loads.carry(s, 8*time.Second)
 	loads.end(s)
 	s.written(address, "after-upgrade")
 }
+
+var _ = promised(TestHelmUninstall, beforeRelease,
+	"After `helm uninstall` nothing is left but what docs/installing.md names; installed again, all is as it was.")
 
 // Uninstalled, nothing is left but what docs/installing.md names; proxies of Gateways that are still there go on.
 // Installed again, all is as it was.
@@ -71,7 +77,7 @@ func TestHelmUninstall(t *testing.T) {
 	s.part("the class goes first", func(s *stage) {
 		loads := s.allLoads(address)
 		s.must(cluster.Delete(s.ctx, "GatewayClass", "", "fairway"))
-		time.Sleep(5 * time.Second)
+		loads.carry(s, 5*time.Second)
 		loads.end(s)
 		if s.get("Deployment", "gw-fairway") == nil {
 			s.Error("the Gateway's Deployment is gone with the class")
@@ -98,7 +104,7 @@ func TestHelmUninstall(t *testing.T) {
 		s.must(err)
 		_, err = s.run(*helm, "uninstall", "fairway-crds", "-n", systemNamespace, "--wait", "--timeout", "2m")
 		s.must(err)
-		time.Sleep(5 * time.Second)
+		loads.carry(s, 5*time.Second)
 		loads.end(s)
 	})
 	s.part("nodes and pods are as before", func(s *stage) {
@@ -294,6 +300,6 @@ func fairways(it *scene.Object) bool {
 // wait for something that may never be.
 func (s *stage) wait(limit time.Duration, done func() bool) {
 	for deadline := time.Now().Add(limit); !done() && time.Now().Before(deadline); {
-		time.Sleep(500 * time.Millisecond)
+		s.watch(500 * time.Millisecond)
 	}
 }

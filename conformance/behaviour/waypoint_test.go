@@ -21,6 +21,9 @@ const (
 	killing = 6 * time.Second
 )
 
+var _ = promised(TestWaypointAppears, everyChange,
+	"A namespace's first route on a Service, a second, and the end of the last: 0 faults on kept and new connections; enforced within 30 s, the second within 2 s.")
+
 // The first route of a namespace: a waypoint appears, and no request fails before, while and after traffic moves to it.
 // Its last: traffic moves back, and no request fails either.
 func TestWaypointAppears(t *testing.T) {
@@ -30,7 +33,7 @@ func TestWaypointAppears(t *testing.T) {
 	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
 	s.variant(dial, address, "", ample)
 	loads := s.meshLoads(dial, address, nil)
-	time.Sleep(2 * time.Second)
+	loads.carry(s, 2*time.Second)
 	s.apply(serviceRoute("HTTPRoute", "first", s.namespace, "name: a", "routed", "name: a"))
 	took := s.variant(dial, address, "routed", ample)
 	s.figure("written to enforced, the namespace's first route", took.Seconds(), "s", record.AtMost(appearsWithin.Seconds()))
@@ -56,10 +59,13 @@ func TestWaypointAppears(t *testing.T) {
 	s.part("the last route goes", func(s *stage) {
 		s.must(cluster.Delete(s.ctx, "HTTPRoute", s.namespace, "first"))
 		s.variant(dial, address, "", ample)
-		time.Sleep(3 * time.Second)
+		loads.carry(s, 3*time.Second)
 	})
 	loads.end(s)
 }
+
+var _ = promised(TestWaypointFailsClosed, everyChange,
+	"With all replicas of a waypoint killed, what is bound to it is refused within 2 s, and 0 requests pass it by.")
 
 // All replicas of a waypoint are killed: what is bound to it is refused and never bypassed. At a pod's own address a Service
 // that requires its waypoint is refused, one that does not is not.
@@ -75,7 +81,7 @@ func TestWaypointFailsClosed(t *testing.T) {
 	s.part("killed", func(s *stage) {
 		var bypassed atomic.Int64
 		loads := s.meshLoads(dial, address, wantRouted("routed", &bypassed))
-		time.Sleep(time.Second)
+		loads.carry(s, time.Second)
 		end := time.Now().Add(killing)
 		for time.Now().Before(end) {
 			for _, pod := range s.proxies("waypoint") {
@@ -84,7 +90,7 @@ func TestWaypointFailsClosed(t *testing.T) {
 					s.must(process.Kill())
 				}
 			}
-			time.Sleep(100 * time.Millisecond)
+			s.watch(100 * time.Millisecond)
 		}
 		refused := 0
 		for name, run := range loads {
@@ -121,6 +127,9 @@ func TestWaypointFailsClosed(t *testing.T) {
 	})
 }
 
+var _ = promised(TestWaypointGoes, beforeRelease,
+	"A waypoint that nothing needs goes after `mesh.waypointLinger`, with 0 faults.")
+
 // A waypoint that nothing needs any more goes after a while, and nobody feels it.
 func TestWaypointGoes(t *testing.T) {
 	const linger = 5 * time.Second
@@ -132,7 +141,7 @@ func TestWaypointGoes(t *testing.T) {
 	s.apply(serviceRoute("HTTPRoute", "a", s.namespace, "name: a", "routed", "name: a"))
 	s.variant(dial, address, "routed", ample)
 	loads := s.meshLoads(dial, address, nil)
-	time.Sleep(time.Second)
+	loads.carry(s, time.Second)
 	start := time.Now()
 	s.must(cluster.Delete(s.ctx, "HTTPRoute", s.namespace, "a"))
 	s.until(ample, "the waypoint to go", func() (string, error) {
@@ -147,6 +156,9 @@ func TestWaypointGoes(t *testing.T) {
 	})
 	loads.end(s)
 }
+
+var _ = promised(TestConsumerRoute, everyChange,
+	"A consumer's route holds for clients of its own namespace only; when its waypoint is deleted, 0 requests pass it by.")
 
 // A consumer's route is for clients of its own namespace.
 func TestConsumerRoute(t *testing.T) {
@@ -163,7 +175,8 @@ func TestConsumerRoute(t *testing.T) {
 	s.variant(own, address, "", ample)
 	s.variant(other, address, "", ample)
 	ownLoads, otherLoads := s.meshLoads(own, address, nil), s.meshLoads(other, address, nil)
-	time.Sleep(time.Second)
+	ownLoads.carry(s, time.Second)
+	otherLoads.carry(s, time.Second)
 	s.apply(serviceRoute("HTTPRoute", "theirs", consumer, "name: a, namespace: "+s.namespace, "consumer", "name: a, namespace: "+s.namespace))
 	took := s.variant(other, address, "consumer", ample)
 	s.figure("written to enforced, the namespace's first route", took.Seconds(), "s", record.AtMost(appearsWithin.Seconds()))
@@ -177,7 +190,7 @@ func TestConsumerRoute(t *testing.T) {
 	there.part("its waypoint's Gateway deleted, none goes around it", func(s *stage) {
 		var bypassed atomic.Int64
 		loads := s.meshLoads(other, address, wantRouted("consumer", &bypassed))
-		time.Sleep(time.Second)
+		loads.carry(s, time.Second)
 		old := s.proxies("waypoint")
 		start := time.Now()
 		s.must(cluster.Delete(s.ctx, "Gateway", consumer, "waypoint"))
@@ -205,6 +218,9 @@ func TestConsumerRoute(t *testing.T) {
 	s.must(cluster.Delete(s.ctx, "HTTPRoute", consumer, "theirs"))
 	s.variant(other, address, "producer", ample)
 }
+
+var _ = promised(TestOneRouteTypePerPort, beforeRelease,
+	"Of several types of routes on one port of a Service one holds, and the others' status says which.")
 
 // Of several types of routes on a Service's port one holds, and the others say which.
 func TestOneRouteTypePerPort(t *testing.T) {
@@ -235,6 +251,9 @@ spec:
 	s.apply(serviceRoute("GRPCRoute", "grpc", s.namespace, "name: a, port: 8080", "grpc", "name: a"))
 	s.says("HTTPRoute", "http", "Accepted", "False", "GRPCRoute "+s.namespace+"/grpc")
 }
+
+var _ = promised(TestGatewayIntoTheMesh, everyChange,
+	"What a Gateway sends to the mesh is in mTLS and passes the Gateway's routes only; a Service that requires its waypoint is reached through it.")
 
 // What a Gateway sends to backends in the mesh is in tunnels, and passes no routes of their Service; only a Service that
 // requires its waypoint is reached through that.

@@ -9,7 +9,8 @@ use crate::metrics::Compiling;
 use crate::resources::ObjectRef;
 use crate::serve::{Hub, ProxyState};
 use crate::source::{
-    Completion, Directory, DirectoryOptions, LastGood, SourceProblem, Standalone, WatchError, read_once,
+    CertificatePeriods, Completion, Directory, DirectoryOptions, LastGood, SourceProblem, Standalone,
+    WatchError, read_once,
 };
 use crate::status::ObjectStatus;
 use crate::status::delivery::{self, Programming, Refusals};
@@ -19,6 +20,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -37,6 +39,7 @@ pub struct Pipeline {
     directory: Directory,
     standalone: Standalone,
     last_good: LastGood,
+    certificates: CertificatePeriods,
     compiler: Compiler,
     hub: Arc<Hub>,
     shown: Compiling,
@@ -79,7 +82,9 @@ impl Rules {
         let (_, batch) = read_once(directory)?;
         let mut standalone = Standalone::new(self.completion.clone());
         let mut compiler = Compiler::new(self.compile.clone());
-        compiler.apply(standalone.complete(batch.edits));
+        let mut edits = standalone.complete(batch.edits);
+        CertificatePeriods::default().carry(&mut edits, SystemTime::now());
+        compiler.apply(edits);
         Ok(compiler)
     }
 }
@@ -115,6 +120,7 @@ impl Pipeline {
             directory: Directory::watch(directory, DirectoryOptions::default())?,
             standalone: Standalone::new(rules.completion),
             last_good: LastGood::default(),
+            certificates: CertificatePeriods::default(),
             compiler: Compiler::new(rules.compile),
             hub,
             shown: Compiling::default(),
@@ -134,7 +140,8 @@ impl Pipeline {
     /// Waits for the next change and carries it to the hub. The first is everything there is. None when the directory
     /// cannot be looked at any more.
     pub async fn advance(&mut self) -> Option<Standing> {
-        let batch = self.directory.next_batch().await?;
+        let deadline = self.certificates.deadline(SystemTime::now());
+        let batch = self.directory.next_batch_until(deadline).await?;
         for problem in &batch.problems {
             warn!("{problem}");
         }
@@ -143,6 +150,9 @@ impl Pipeline {
         }
         let mut edits = self.standalone.complete(batch.edits);
         self.last_good.carry(&mut edits);
+        let now = SystemTime::now();
+        self.certificates.carry(&mut edits, now);
+        edits.extend(self.certificates.take_due(now));
         let began = Instant::now();
         let output = self.compiler.apply(edits);
         let problems = batch.problems.len() + self.compiler.problems().count();

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const SECRET_PATH: &str = "/secret-shelf-7c1f";
 const SECRET_BODY: &str = "the-password-is-9b42";
 
-/// Plays the scene.
+/// Shows capture, mTLS and strict mode, and adds what was seen to the report.
 pub async fn play(stage: &Stage, report: &mut Report) {
     report.scene("Capture and mTLS: plain sockets, nothing plain on the wire");
     report.note_result("the server sees the client's own address", source_address(stage).await);

@@ -11,9 +11,9 @@ pub const NODE: &str = "demo";
 /// A pod as its manifest describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
-    /// Its namespace.
+    /// The namespace that the workload's pods are in.
     pub namespace: String,
-    /// Its name.
+    /// The workload's name, from which its pods' names are made.
     pub name: String,
     /// What the echo server in it is started with.
     pub arguments: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Member {
 /// The example, taken apart.
 #[derive(Debug)]
 pub struct Cast {
-    /// The pods.
+    /// The pods of the example.
     pub members: Vec<Member>,
     /// Every file without its pods: path and text.
     pub files: Vec<(String, String)>,
@@ -58,7 +58,7 @@ impl Member {
         self
     }
 
-    /// `<namespace>/<name>`
+    /// The pod as `<namespace>/<name>`, which is unique.
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }

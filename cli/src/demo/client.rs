@@ -28,9 +28,9 @@ pub struct Session {
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status.
+    /// The status of the response.
     pub status: StatusCode,
-    /// The headers.
+    /// The headers of the response, without trailers.
     pub headers: http::HeaderMap,
     /// What the echo server says it saw; null if somebody else answered.
     pub echo: serde_json::Value,
@@ -41,9 +41,9 @@ pub struct Answer {
 /// What to ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Ask<'a> {
-    /// Path and query.
+    /// The path with its query.
     pub path: &'a str,
-    /// Headers beside Host.
+    /// Headers that are sent beside `Host`.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body; none makes it a GET.
     pub body: Option<&'a str>,
@@ -133,7 +133,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `200 from reviews-v1-1`
+    /// The response in a few words: `200 from reviews-v1-1`.
     pub fn summary(&self) -> String {
         match self.echo["pod"].as_str() {
             Some(pod) => format!("{} from {pod}", self.status.as_u16()),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 const REQUESTS: u32 = 1000;
 
-/// Plays the scene.
+/// Shows routes on Services, and adds what was seen to the report.
 pub async fn play(stage: &Stage, report: &mut Report) {
     report.scene("East-west: routes bound to Services");
     report.progress("1,000 requests to the Service reviews");

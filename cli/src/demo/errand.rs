@@ -16,7 +16,7 @@ use tokio::process::Command;
 /// Runs a command in a pod of a demo that was started with --keep
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// The pod: namespace/name.
+    /// The pod to run it in, as namespace/name.
     pod: String,
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -90,7 +90,7 @@ async fn run_in_pod(stage: &Stage, request: Request) -> anyhow::Result<Outcome> 
     })
 }
 
-/// The asking side.
+/// Asks the demo that runs to execute the command, and passes its output and exit code on.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = match arguments.folder {
         Some(folder) => folder,

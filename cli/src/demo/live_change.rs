@@ -26,7 +26,7 @@ struct Tally {
     marked_v2: u32,
 }
 
-/// Plays the scene.
+/// Changes a split under load, and adds what was seen to the report.
 pub async fn play(stage: &Stage, report: &mut Report) {
     report.scene("A live change: 90/10 becomes 50/50 under load");
     report.progress("load on reviews while its route is edited");

@@ -29,7 +29,7 @@ struct Program {
 // === impl Programs ===
 
 impl Programs {
-    /// None runs yet.
+    /// Makes the folder for logs; no program runs yet.
     pub fn new(executable: &Path, logs: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
         Ok(Self { executable: executable.to_owned(), logs, running: Vec::new() })

@@ -10,18 +10,18 @@ use std::time::Duration;
 pub struct Finding {
     /// The part of the demo.
     pub scene: &'static str,
-    /// What was expected.
+    /// The expectation, as a sentence.
     pub expectation: String,
-    /// What was seen.
+    /// The figures or answers that were seen.
     pub seen: String,
-    /// Whether it held.
+    /// Whether what was seen meets the expectation.
     pub held: bool,
 }
 
 /// How the findings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Lines for people, with colour on a terminal.
     Text,
     /// For machines: one document at the end.
     Json,
@@ -77,7 +77,7 @@ impl Report {
         }
     }
 
-    /// Begins a part.
+    /// Begins a part of the report under this title.
     pub fn scene(&mut self, scene: &'static str) {
         self.scene = scene;
         let line = if self.colour { format!("\n\x1b[1m{scene}\x1b[0m") } else { format!("\n{scene}") };

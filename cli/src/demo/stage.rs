@@ -40,13 +40,13 @@ pub const ZTUNNEL_ADMIN: &str = "127.0.0.1:15000";
 /// What may be different from one stage to the next.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// The program `fairway`.
+    /// The file of the program `fairway`, which is run for every process.
     pub program: PathBuf,
     /// How long a certificate is valid, as the controller's flag has it.
     pub certificate_lifetime: &'static str,
 }
 
-/// Everything that runs.
+/// The pods, the network and the programs of a demo that runs.
 pub struct Stage {
     /// The YAML that the controller watches.
     pub objects: PathBuf,

@@ -26,14 +26,14 @@ const NETNS: &str = "fairway.dev/netns";
 const CAP_NET_ADMIN: u64 = 1 << 12;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Whether to capture.
+/// Whether `fairway run` captures connections with a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum CaptureSetting {
     /// Where it can be done and a Pod asks for it.
     Auto,
-    /// Or not start.
+    /// Capture, and fail to start where that is not possible.
     On,
-    /// Never.
+    /// Run without a tunnel.
     Off,
 }
 
@@ -101,7 +101,7 @@ fn pods(compiled: &Compiler) -> BTreeMap<WorkloadKey, Registered> {
 // === impl Node ===
 
 impl Node {
-    /// Starts the tunnel.
+    /// Starts the tunnel on threads of its own.
     pub fn start(
         hub: &Arc<Hub>,
         identities: Identities,

@@ -51,7 +51,7 @@ pub struct States(Arc<Mutex<BTreeMap<ObjectName, watch::Receiver<Progress>>>>);
 // === impl Fleet ===
 
 impl Fleet {
-    /// Nothing runs yet.
+    /// A fleet in which no proxy runs yet.
     pub fn new(
         hub: Arc<Hub>,
         identities: Identities,
@@ -170,7 +170,7 @@ impl Running {
         self.following.abort();
     }
 
-    /// Ends it alone.
+    /// Ends this proxy, and not the others; `false` if a worker panicked.
     async fn end(self) -> bool {
         self.retire.drain(RETIREMENT).await;
         self.waypoint.join().await

@@ -96,12 +96,12 @@ impl Program {
         .await;
     }
 
-    /// What it logged.
+    /// All that the program has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Sends SIGTERM.
+    /// Sends SIGTERM, as kubelet does.
     pub fn terminate(&self) {
         let id = self.child.id().expect("it still runs");
         kill_process(Pid::from_raw(id.cast_signed()).unwrap(), Signal::TERM).unwrap();

@@ -14,7 +14,7 @@ const CLUSTER_IP: &str = "127.96.0.77";
 
 /// A directory of YAML and what it is about.
 pub struct Shop {
-    /// Where it is.
+    /// The directory that the program watches.
     pub directory: PathBuf,
     /// Where the Gateway listens.
     pub gateway: SocketAddr,
@@ -108,7 +108,7 @@ spec:
         std::fs::rename(self.directory.join(file), self.directory.join(to)).unwrap();
     }
 
-    /// Removes a file.
+    /// Removes a file from the watched directory.
     pub fn remove(&self, file: &str) {
         std::fs::remove_file(self.directory.join(file)).unwrap();
     }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,10 +30,13 @@ type Plan struct {
 
 // Run is a load under way.
 type Run struct {
-	stop  context.CancelFunc
-	over  sync.WaitGroup
-	start time.Time
-	parts []part
+	stop context.CancelFunc
+	rate int
+	// answered counts requests that have ended, well or not.
+	answered atomic.Int64
+	over     sync.WaitGroup
+	start    time.Time
+	parts    []part
 }
 
 // part is what one connection saw; its own until the run is over.
@@ -46,9 +50,9 @@ type part struct {
 // Start starts the load.
 func Start(ctx context.Context, plan Plan) *Run {
 	ctx, stop := context.WithCancel(ctx)
-	run := &Run{stop: stop, start: time.Now(), parts: make([]part, plan.Connections)}
+	run := &Run{stop: stop, rate: plan.Rate, start: time.Now(), parts: make([]part, plan.Connections)}
 	for i := range run.parts {
-		run.over.Go(func() { run.parts[i].send(ctx, plan, i, run.start) })
+		run.over.Go(func() { run.parts[i].send(ctx, plan, i, run.start, &run.answered) })
 	}
 	return run
 }
@@ -60,7 +64,13 @@ func (r *Run) Stop() Result {
 	return sum(r.parts, time.Since(r.start))
 }
 
-func (p *part) send(ctx context.Context, plan Plan, nth int, start time.Time) {
+// Brings is how many requests become due in this time.
+func (r *Run) Brings(span time.Duration) int { return int(span.Seconds() * float64(r.rate)) }
+
+// Answered is how many requests have ended so far, well or not.
+func (r *Run) Answered() int { return int(r.answered.Load()) }
+
+func (p *part) send(ctx context.Context, plan Plan, nth int, start time.Time, answered *atomic.Int64) {
 	conn := NewConnection(plan.Address, plan.TLS).From(plan.Dial)
 	defer conn.Close()
 	step := time.Second * time.Duration(plan.Connections) / time.Duration(plan.Rate)
@@ -82,6 +92,7 @@ func (p *part) send(ctx context.Context, plan Plan, nth int, start time.Time) {
 		if err != nil {
 			p.faults = append(p.faults, Fault{At: time.Now(), Path: request.Path, Why: err.Error()})
 		}
+		answered.Add(1)
 		if plan.Once {
 			conn.Close()
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"text/tabwriter"
+	"time"
 )
 
 // Figure is one number a test found.
@@ -141,6 +142,25 @@ func Read(path string) (map[string]Test, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return tests, nil
+}
+
+// Duration of a test.
+type Duration struct {
+	Name, Outcome string
+	Took          time.Duration
+}
+
+// Longest are the tests that took longer than a limit, the longest first, without parts of tests.
+func Longest(tests map[string]Test, limit time.Duration) []Duration {
+	var long []Duration
+	for name, test := range tests {
+		took := time.Duration(test.Seconds * float64(time.Second))
+		if took > limit && !strings.Contains(name, "/") {
+			long = append(long, Duration{name, test.Outcome, took})
+		}
+	}
+	sort.Slice(long, func(i, j int) bool { return long[i].Took > long[j].Took })
+	return long
 }
 
 // Table of results for people.

@@ -2,8 +2,10 @@ package record
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestABarDividesFigures(t *testing.T) {
@@ -44,6 +46,15 @@ func TestTheFileHasWhatWasAdded(t *testing.T) {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in\n%s", want, table)
 		}
+	}
+}
+
+func TestLongTestsAreListedByTheirTime(t *testing.T) {
+	tests := map[string]Test{"TestA": {Pass, 11, nil}, "TestB": {Fail, 30, nil}, "TestB/part": {Fail, 29, nil}, "TestC": {Pass, 9, nil}}
+	got := Longest(tests, 10*time.Second)
+	want := []Duration{{"TestB", Fail, 30 * time.Second}, {"TestA", Pass, 11 * time.Second}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -20,22 +20,27 @@ import (
 // The parts of this module that are built for the tests of behaviour. Go's own cache knows whether anything changed.
 var ownModule = toolchain.Module{Name: "behaviour", Dir: "."}
 
+// A test that takes longer has a line in the table of steps.
+const longTest = 10 * time.Second
+
 // behaviourPlan is which tests of behaviour are to be run.
 type behaviourPlan struct {
-	run, skip, dir string
-	built          string
-	keep           bool
+	// run and skip are regular expressions as of `go test`; without `run` it is `when` that chooses.
+	when, run, skip, dir string
+	built                string
+	keep                 bool
 }
 
 func (t *tool) behaviour(args []string) error {
 	flags := flag.NewFlagSet("behaviour", flag.ContinueOnError)
 	plan := behaviourPlan{}
-	flags.StringVar(&plan.run, "run", ".", "tests to run, a regular expression as of `go test`: -run 'TestBackendInTrouble/refuse'")
+	flags.StringVar(&plan.when, "when", "all", "tests to run: change (what CI runs at every change), release (these and the others), dual-stack, all")
+	flags.StringVar(&plan.run, "run", "", "tests to run, whatever --when says, a regular expression as of `go test`: --run 'TestBackendInTrouble/refuse'")
 	flags.StringVar(&plan.skip, "skip", "", "tests to leave out, a regular expression")
 	flags.StringVar(&plan.dir, "report-dir", "", "where results.json goes (default: in the cache folder)")
 	flags.BoolVar(&plan.keep, "keep", false, "leave the tests' namespaces")
-	flags.StringVar(&plan.built, "built", filepath.Join(t.cargoTarget(), "demo"), "folder of programs built already: that of fairway is tested too if it is there")
-	list := flags.Bool("list", false, "list the tests, run none")
+	flags.StringVar(&plan.built, "built", t.builtFolder(testProfile), "folder of programs built already: that of fairway is tested too if it is there")
+	list := flags.Bool("list", false, "list the tests, what each promises and when it runs; run none")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -44,7 +49,7 @@ func (t *tool) behaviour(args []string) error {
 		if err != nil {
 			return err
 		}
-		return attach(exec.Command(tests, "-test.list", plan.run, "-kubeconfig", "-"))
+		return attach(exec.Command(tests, "-promises"))
 	}
 	on, err := t.target()
 	if err != nil {
@@ -75,7 +80,7 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		plan.dir = filepath.Join(t.Cache, "reports", "behaviour-"+time.Now().Format("2006-01-02T15-04-05"))
 	}
 	arguments := []string{
-		"-test.v", "-test.timeout=0", "-test.run=" + plan.run, "-test.skip=" + plan.skip,
+		"-test.v", "-test.timeout=0", "-when=" + plan.when, "-test.run=" + plan.run, "-test.skip=" + plan.skip,
 		"-kubeconfig=" + kubeconfig,
 		"-kubectl=" + filepath.Join(bins["kube"], "kubectl"),
 		"-helm=" + filepath.Join(bins["helm"], "helm"),
@@ -104,6 +109,9 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 	results, err := record.Read(filepath.Join(plan.dir, "results.json"))
 	if err != nil {
 		return fmt.Errorf("%w (the tests: %w)", err, failed)
+	}
+	for _, test := range record.Longest(results, longTest) {
+		t.report.Record("  "+test.Name, test.Outcome, test.Took)
 	}
 	table := record.Table(results)
 	fmt.Printf("\n%s\nresults: %s\n", table, plan.dir)
@@ -138,14 +146,20 @@ func (t *tool) behaviourTests() (string, error) {
 	return file, t.goBuild("test", "-c", "-trimpath", "-o", file, "./behaviour")
 }
 
+// behaviourBackend is the program of the tests' backends.
+func (t *tool) behaviourBackend() (string, error) {
+	file := filepath.Join(t.Cache, "tools", "bin", "behaviour-backend")
+	return file, t.goBuild("build", "-trimpath", "-ldflags=-s -w", "-o", file, "./behaviour/backend")
+}
+
 // backendImage puts the image of the tests' backends on the nodes.
 func (t *tool) backendImage(on target) (string, error) {
-	file := filepath.Join(t.Cache, "tools", "bin", "behaviour-backend")
-	if err := t.goBuild("build", "-trimpath", "-ldflags=-s -w", "-o", file, "./behaviour/backend"); err != nil {
+	file, err := t.behaviourBackend()
+	if err != nil {
 		return "", err
 	}
 	img := image.Backend(file)
-	err := t.report.Step("image of the backends", func() error {
+	err = t.report.Step("image of the backends", func() error {
 		_, err := on.LoadImage(img)
 		return err
 	})

@@ -90,6 +90,20 @@ func (t *tool) build(modules ...toolchain.Module) (map[string]string, error) {
 	return bins, nil
 }
 
+// buildAll compiles whatever the other commands would compile when they need it. `.ci/run` does so beside other work.
+func (t *tool) buildAll([]string) error {
+	if _, err := t.build(toolchain.All...); err != nil {
+		return err
+	}
+	return t.report.Step("build the tests of behaviour", func() error {
+		if _, err := t.behaviourTests(); err != nil {
+			return err
+		}
+		_, err := t.behaviourBackend()
+		return err
+	})
+}
+
 func (t *tool) down([]string) error { return t.Down(t.report) }
 
 func (t *tool) status([]string) error {

@@ -16,8 +16,9 @@ func (t *tool) conformance(args []string) (err error) {
 	leave := flags.Bool("leave", false, "leave the cluster up")
 	dual := flags.Bool("dual-stack", false, "on a cluster with addresses of IPv6 beside those of IPv4")
 	channel := flags.String("channel", "experimental", "Gateway API channel: experimental or standard")
-	profile := flags.String("profile", "demo", "cargo profile of our programs")
-	behaviour := flags.String("behaviour", ".", "tests of behaviour to run after the suite, a regular expression; \"\" for none")
+	profile := flags.String("profile", testProfile, "cargo profile of our programs")
+	suite := flags.Bool("suite", true, "run the suite")
+	behaviour := flags.String("behaviour", "release", "tests of behaviour to run after the suite: change, release, dual-stack, all, none")
 	read := t.planFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -51,12 +52,14 @@ func (t *tool) conformance(args []string) (err error) {
 	if err := t.installCharts(on, *channel, false, nil); err != nil {
 		return err
 	}
-	err = t.runSuite(on, plan)
-	if *behaviour == "" || plan.options.RunTest != "" {
+	if *suite {
+		err = t.runSuite(on, plan)
+	}
+	if *behaviour == "none" || plan.options.RunTest != "" {
 		return err
 	}
 	// One after the other, whatever comes of the first: each is looked at for itself.
-	return errors.Join(err, t.runBehaviour(on, behaviourPlan{run: *behaviour, dir: filepath.Join(plan.dir, "behaviour"), built: filepath.Join(t.cargoTarget(), *profile)}))
+	return errors.Join(err, t.runBehaviour(on, behaviourPlan{when: *behaviour, dir: filepath.Join(plan.dir, "behaviour"), built: t.builtFolder(*profile)}))
 }
 
 // downWhenInterrupted takes the cluster down when a person, or CI, has had enough.

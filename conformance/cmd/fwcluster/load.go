@@ -22,7 +22,7 @@ func (t *tool) load(args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	only := flags.String("only", "", "programs, with commas: controller, waypoint, ztunnel (default: all that have an image)")
 	built := flags.String("built", "", "folder of programs built already (default: cargo builds them)")
-	profile := flags.String("profile", "demo", "cargo profile")
+	profile := flags.String("profile", testProfile, "cargo profile")
 	restart := flags.Bool("restart", true, "start pods anew that run an image that changed")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -89,7 +89,15 @@ func (t *tool) builtPrograms(names []string, built, profile string) (string, err
 		return built, nil
 	}
 	err := t.report.Step("cargo build "+strings.Join(names, ", "), func() error { return t.cargo(names, profile) })
-	return filepath.Join(t.cargoTarget(), profile), err
+	return t.builtFolder(profile), err
+}
+
+// builtFolder is where cargo puts the programs of a profile.
+func (t *tool) builtFolder(profile string) string {
+	if profile == testProfile {
+		profile = "debug" // by tradition
+	}
+	return filepath.Join(t.cargoTarget(), profile)
 }
 
 func (t *tool) loadPrograms(on target, names []string, built, profile string, restart bool) error {
@@ -148,12 +156,23 @@ func (t *tool) programs(only string) ([]string, error) {
 	return names, nil
 }
 
+// testProfile is the one of `make test`: what the cluster runs and what `make demo` shows is what was built for the tests.
+const testProfile = "dev"
+
 func (t *tool) cargo(names []string, profile string) error {
-	args := []string{"build", "--quiet", "--locked", "--profile", profile}
-	for _, name := range names {
-		args = append(args, "--package", "fairway-"+name)
+	args := []string{"build", "--locked", "--profile", profile}
+	if profile == testProfile {
+		// The same features as in the tests, and so the same files: see the Makefile. The tests of behaviour call `fairway` too.
+		args = append(args, "--workspace", "--examples", "--bin", "fairway", "--bin", "fairway-cni")
+		for _, name := range names {
+			args = append(args, "--bin", "fairway-"+name)
+		}
+	} else {
+		for _, name := range names {
+			args = append(args, "--package", "fairway-"+name)
+		}
 	}
-	cmd := exec.Command("cargo", args...)
+	cmd := exec.Command(filepath.Join(t.repository(), ".ci", "cargo"), args...)
 	cmd.Dir = t.repository()
 	cmd.Env = append(os.Environ(), "CARGO_TARGET_DIR="+t.cargoTarget())
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr

@@ -30,6 +30,7 @@ type command struct {
 }
 
 var commands = []command{
+	{"build", "compile every Go program that the other commands need, into the cache", (*tool).buildAll},
 	{"up", "boot the cluster, or what is missing of it", (*tool).up},
 	{"down", "end it; nothing stays but the logs", (*tool).down},
 	{"status", "what runs, and how to use it", (*tool).status},
@@ -40,7 +41,7 @@ var commands = []command{
 	{"install", "Gateway API CRDs and our charts, with Helm", (*tool).install},
 	{"uninstall", "our charts, with Helm", (*tool).uninstall},
 	{"test", "run the conformance suite; --run-test NAME for one test", (*tool).test},
-	{"behaviour", "test behaviour under change; --list, --run REGEX", (*tool).behaviour},
+	{"behaviour", "test behaviour under change; --list, --when change, --run REGEX", (*tool).behaviour},
 	{"conformance", "everything: up, load, install, test, down", (*tool).conformance},
 	{"reboot", "cut a machine off from power and start it again: fwcluster reboot n2", (*tool).reboot},
 	{"restart", "restart a machine's program: fwcluster restart n2 kubelet", (*tool).restart},

@@ -4,31 +4,85 @@ package progress
 import (
 	"fmt"
 	"io"
+	"os"
+	"sync"
 	"time"
 )
 
+// StepsFile is the environment variable that names a file to which every step is added when it ends, a line each:
+// seconds, outcome and name, with tabs between them. `.ci/run` makes its table of it.
+const StepsFile = "FAIRWAY_STEPS"
+
+// A step that takes longer says so again and again.
+const reminder = 15 * time.Second
+
 // Report writes one line per step, with the time since the start.
 type Report struct {
+	mu    sync.Mutex
 	out   io.Writer
 	start time.Time
+	steps string
+	every time.Duration
 }
 
 // New starts the clock.
-func New(out io.Writer) *Report { return &Report{out: out, start: time.Now()} }
+func New(out io.Writer) *Report {
+	return &Report{out: out, start: time.Now(), steps: os.Getenv(StepsFile), every: reminder}
+}
 
 // Step does something and says how long it took.
 func (r *Report) Step(name string, do func() error) error {
+	return r.Follow(name, func() string { return "" }, do)
+}
+
+// Follow is a step of which `state` says how far it is, for the lines that are written while it lasts.
+func (r *Report) Follow(name string, state func() string, do func() error) error {
 	begin := time.Now()
+	over := make(chan struct{})
+	var reminders sync.WaitGroup
+	reminders.Go(func() {
+		tick := time.NewTicker(r.every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				r.Say("%-44s … (%.0f s%s)", name, time.Since(begin).Seconds(), state())
+			}
+		}
+	})
 	err := do()
-	state := "ok"
+	close(over)
+	reminders.Wait()
+	outcome := "ok"
 	if err != nil {
-		state = "FAILED"
+		outcome = "FAILED"
 	}
-	fmt.Fprintf(r.out, "%7.1fs  %-44s %s (%.1f s)\n", time.Since(r.start).Seconds(), name, state, time.Since(begin).Seconds())
+	took := time.Since(begin)
+	r.Say("%-44s %s (%.1f s)", name, outcome, took.Seconds())
+	r.Record(name, outcome, took)
 	return err
 }
 
 // Say writes a line that is no step.
 func (r *Report) Say(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	fmt.Fprintf(r.out, "%7.1fs  %s\n", time.Since(r.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// Record adds a step to the file of steps, if there is one. What cannot be written there is said, and no reason to fail.
+func (r *Report) Record(name, outcome string, took time.Duration) {
+	if r.steps == "" {
+		return
+	}
+	file, err := os.OpenFile(r.steps, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = fmt.Fprintf(file, "%.1f\t%s\t%s\n", took.Seconds(), outcome, name)
+		_ = file.Close()
+	}
+	if err != nil {
+		r.Say("%s: %v", StepsFile, err)
+	}
 }

@@ -8,8 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fairway-mesh/fairway/conformance/internal/progress"
 )
@@ -44,8 +47,9 @@ var (
 		LDFlags: "-X k8s.io/component-base/version.gitVersion=" + kubernetesVersion +
 			" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
 	}
-	CoreDNS      = Module{Name: "coredns", Dir: "programs/coredns", Packages: []string{"github.com/coredns/coredns"}}
-	Helm         = Module{Name: "helm", Dir: "programs/helm", Packages: []string{"helm.sh/helm/v4/cmd/helm"}}
+	CoreDNS = Module{Name: "coredns", Dir: "programs/coredns", Packages: []string{"."}}
+	// Helm is the one that the tests of the charts use: most of it has been compiled when they have run.
+	Helm         = Module{Name: "helm", Dir: "../charts/test", Packages: []string{"helm.sh/helm/v4/cmd/helm"}}
 	EchoAdvanced = Module{Name: "echo-advanced", Dir: "programs/echo-advanced", Packages: []string{
 		"istio.io/istio/pkg/test/echo/cmd/client", "istio.io/istio/pkg/test/echo/cmd/server",
 	}}
@@ -53,6 +57,9 @@ var (
 	Suite     = Module{Name: "suite", Dir: "suite", Test: "conformance.test"}
 	Pause     = Module{Name: "pause", Dir: "programs/pause", Packages: []string{"."}}
 )
+
+// All modules, the one that takes longest first.
+var All = []Module{Kubernetes, Suite, CoreDNS, Helm, EchoAdvanced, EchoBasic, Pause}
 
 // Builder builds modules into the cache, each version once.
 type Builder struct {
@@ -76,23 +83,34 @@ func (b Builder) Build(m Module) (string, error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return "", fmt.Errorf("%s is compiled with Go, and there is none on the PATH: get 1.21 or later from https://go.dev/dl", m.Name)
 	}
-	err = b.Report.Step("build "+m.Name, func() error {
+	if err := os.MkdirAll(b.Bin, 0o755); err != nil {
+		return "", err
+	}
+	// Another run may be building it: `.ci/run` builds everything beside the tests of Rust.
+	lock, err := os.OpenFile(target+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	compiled := &packages{}
+	err = b.Report.Follow("build "+m.Name, compiled.state, func() error {
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+			return fmt.Errorf("%s: %w", lock.Name(), err)
+		}
+		if _, err := os.Stat(target); err == nil {
+			return nil
+		}
 		part := fmt.Sprintf("%s.part-%d", target, os.Getpid())
 		if err := os.MkdirAll(part, 0o755); err != nil {
 			return err
 		}
 		defer os.RemoveAll(part)
-		cmd := b.Go(m, b.arguments(m, part)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go build in %s: %w\n%s", cmd.Dir, err, out)
+		cmd := b.Go(m, slices.Insert(b.arguments(m, part), 1, "-v")...)
+		cmd.Stdout, cmd.Stderr = compiled, compiled
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("go build in %s: %w\n%s", cmd.Dir, err, compiled.rest())
 		}
-		if err := os.Rename(part, target); err != nil {
-			if _, there := os.Stat(target); there == nil {
-				return nil // another run was quicker
-			}
-			return err
-		}
-		return nil
+		return os.Rename(part, target)
 	})
 	return target, err
 }
@@ -123,7 +141,9 @@ func (b Builder) digest(m Module) (string, error) {
 	}
 	var files []string
 	for _, entry := range entries {
-		if name := entry.Name(); name == "go.mod" || name == "go.sum" || strings.HasSuffix(name, ".go") {
+		name := entry.Name()
+		test := strings.HasSuffix(name, "_test.go") && m.Test == ""
+		if name == "go.mod" || name == "go.sum" || strings.HasSuffix(name, ".go") && !test {
 			files = append(files, name)
 		}
 	}

@@ -7,8 +7,9 @@ mod report;
 pub use report::{CheckedObject, Counts, Finding, Report, ShownCondition};
 
 use crate::compile::{Compiler, Settings, Severity};
-use crate::source::{Completion, SourceProblem, Standalone, WatchError, read_once};
+use crate::source::{CertificatePeriods, Completion, SourceProblem, Standalone, WatchError, read_once};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Reads a directory once, compiles it and reports.
 pub fn check(directory: &Path, settings: Settings) -> Result<Report, WatchError> {
@@ -18,7 +19,9 @@ pub fn check(directory: &Path, settings: Settings) -> Result<Report, WatchError>
     }
     let mut standalone = Standalone::new(Completion::of(&settings));
     let mut compiler = Compiler::new(settings);
-    compiler.apply(standalone.complete(batch.edits));
+    let mut edits = standalone.complete(batch.edits);
+    CertificatePeriods::default().carry(&mut edits, SystemTime::now());
+    compiler.apply(edits);
     Ok(Report::new(directory, &compiler, &scan, batch.problems))
 }
 

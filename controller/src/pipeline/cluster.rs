@@ -7,11 +7,12 @@ use crate::metrics::Compiling;
 use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;
-use crate::source::{Cluster, LastGood};
+use crate::source::{CertificatePeriods, Cluster, LastGood};
 use crate::status::{Ledger, Posting};
 use fairway_config::model::{Generation, ObjectName, Resource, ResourceKey, ResourceKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -21,6 +22,7 @@ use tracing::{debug, warn};
 pub struct ClusterPipeline {
     cluster: Cluster,
     last_good: LastGood,
+    certificates: CertificatePeriods,
     compiler: Compiler,
     hub: Arc<Hub>,
     ledger: Arc<Ledger>,
@@ -45,6 +47,7 @@ impl ClusterPipeline {
         Self {
             cluster,
             last_good: LastGood::default(),
+            certificates: CertificatePeriods::default(),
             compiler: Compiler::new(settings),
             hub,
             ledger,
@@ -79,9 +82,14 @@ impl ClusterPipeline {
     /// Waits for the next changes and carries them to the hub and the ledger. The first are everything there is. None
     /// when the cluster cannot be watched any more.
     pub async fn advance(&mut self) -> Option<Generation> {
-        let Changes { mut edits, records, problems_changed } = self.cluster.next_changes().await?;
+        let deadline = self.certificates.deadline(SystemTime::now());
+        let Changes { mut edits, records, problems_changed } =
+            self.cluster.next_changes_until(deadline).await?;
         let listener_sets = edits.iter().filter_map(listener_set).collect();
         self.last_good.carry(&mut edits);
+        let now = SystemTime::now();
+        self.certificates.carry(&mut edits, now);
+        edits.extend(self.certificates.take_due(now));
         // Before anybody asks who a pod is that others are told of.
         self.roster.see(&edits);
         let began = Instant::now();

@@ -1,7 +1,7 @@
 //! Secrets, cut down.
 
 use super::Meta;
-use fairway_config::model::{Certificate, CertificateKey, ObjectName};
+use fairway_config::model::{Certificate, CertificateKey, ObjectName, Period};
 use k8s_openapi::api::core::v1 as full;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct Secret {
     pub authorities: Option<Arc<str>>,
     /// What it held when that was last in order; only while what it holds is not (see `source::LastGood`).
     pub last_good: Option<LastGoodPair>,
+    /// Where the present stands to the validity of the certificate in use (see `source::CertificatePeriods`).
+    pub period: Period,
 }
 
 /// A certificate and its key (PEM) that are in order.
@@ -60,6 +62,7 @@ impl Secret {
             private_key,
             authorities,
             last_good: None,
+            period: Period::Valid,
         }
     }
 

@@ -108,12 +108,20 @@ impl Directory {
 
     /// Waits for the next change of objects or problems. None when the directory cannot be looked at any more.
     pub async fn next_batch(&mut self) -> Option<Batch> {
+        self.next_batch_until(None).await
+    }
+
+    /// Waits for the next change of objects or problems, and after the first no longer than until a deadline: then there may
+    /// be none.
+    pub async fn next_batch_until(&mut self, deadline: Option<Instant>) -> Option<Batch> {
         loop {
             if self.reported.is_some() {
-                self.wait().await;
+                self.wait(deadline).await;
             }
             let batch = self.look().await?;
-            let is_news = !batch.edits.is_empty() || self.reported.as_ref() != Some(&batch.problems);
+            let is_late = deadline.is_some_and(|it| it <= Instant::now());
+            let is_news =
+                is_late || !batch.edits.is_empty() || self.reported.as_ref() != Some(&batch.problems);
             self.reported = Some(batch.problems.clone());
             if is_news {
                 return Some(batch);
@@ -127,10 +135,11 @@ impl Directory {
     }
 
     /// Waits for a change and then for quiet.
-    async fn wait(&mut self) {
+    async fn wait(&mut self, deadline: Option<Instant>) {
+        let rescan = Instant::now() + self.options.rescan;
         tokio::select! {
             Some(()) = self.changed.recv() => {}
-            () = tokio::time::sleep(self.options.rescan) => return,
+            () = tokio::time::sleep_until(deadline.map_or(rescan, |it| it.min(rescan))) => return,
         }
         let until = Instant::now() + self.options.patience;
         while Instant::now() < until {

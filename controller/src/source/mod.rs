@@ -1,5 +1,6 @@
 //! Where objects come from, as a stream of edits: a watched directory, or a cluster.
 
+mod certificate_periods;
 pub mod cluster;
 mod directory;
 mod document;
@@ -11,6 +12,7 @@ mod scan;
 mod schema;
 mod standalone;
 
+pub use certificate_periods::CertificatePeriods;
 pub use cluster::Cluster;
 pub(crate) use directory::read_once;
 pub use directory::{Batch, Directory, DirectoryOptions, WatchError};

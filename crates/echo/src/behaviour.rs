@@ -7,12 +7,12 @@ use std::time::Duration;
 /// The longest body to make and the most chunks: the server is for tests, not for filling disks.
 const MOST: u64 = 16 * 1024 * 1024 * 1024;
 
-/// How to answer.
+/// How a request wants to be answered, from its query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Behaviour {
-    /// `delay=2s`: wait first.
+    /// `delay=2s`: how long to wait before the response.
     pub(crate) delay: Duration,
-    /// `status=503`.
+    /// `status=503`: the status of the response, 200 without it.
     pub(crate) status: StatusCode,
     /// `fail-first=2&key=abc`: answer `fail-status` (503) to the first so many requests with this key.
     pub(crate) fail_first: Option<FailFirst>,
@@ -20,7 +20,7 @@ pub(crate) struct Behaviour {
     pub(crate) is_reset: bool,
     /// `trailers=1`: trailers after the body.
     pub(crate) has_trailers: bool,
-    /// The body.
+    /// What the body of the response is to be.
     pub(crate) body: BodyWanted,
 }
 

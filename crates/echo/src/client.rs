@@ -40,11 +40,11 @@ enum Sender {
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status.
+    /// The status of the response.
     pub status: StatusCode,
-    /// The headers.
+    /// The headers of the response.
     pub headers: HeaderMap,
-    /// The body.
+    /// The whole body of the response.
     pub body: Bytes,
     /// The trailers, if there were any.
     pub trailers: Option<HeaderMap>,
@@ -59,7 +59,7 @@ pub enum ClientError {
     /// The request cannot be made.
     #[error("{0}")]
     Request(#[from] http::Error),
-    /// Of gRPC's connection.
+    /// The gRPC connection could not be made or broke.
     #[error("{0}")]
     Grpc(#[from] tonic::transport::Error),
     /// The server does not want to become a WebSocket.
@@ -73,7 +73,7 @@ pub enum ClientError {
 // === impl Client ===
 
 impl Client {
-    /// Speaks HTTP/1.1.
+    /// Speaks HTTP/1.1 on a stream that is connected.
     pub async fn http1(stream: impl Stream) -> Result<Self, ClientError> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);

@@ -1,4 +1,4 @@
-//! The gRPC service.
+//! The gRPC service `fairway.echo.v1.Echo`: unary calls and streams that name the pod.
 
 use crate::proto::{EchoRequest, EchoResponse, Header, echo_server::Echo};
 use crate::request::pairs;

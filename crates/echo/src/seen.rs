@@ -12,11 +12,11 @@ const REMEMBERED: usize = 10_000;
 pub struct Seen {
     /// The pod that answers.
     pub pod: String,
-    /// `HTTP/1.1` or `HTTP/2.0`.
+    /// The version of HTTP: `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: String,
-    /// The method.
+    /// The method of the request.
     pub method: String,
-    /// `Host`, or `:authority`.
+    /// The value of `Host` or `:authority`.
     pub host: String,
     /// The path without the query.
     pub path: String,
@@ -26,14 +26,14 @@ pub struct Seen {
     pub headers: Vec<(String, String)>,
     /// The address and port of the connection's other end.
     pub peer: String,
-    /// The body.
+    /// Length, checksum and trailers of the body.
     pub body: BodySeen,
 }
 
 /// A body as the server saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodySeen {
-    /// Its length.
+    /// The length in bytes.
     pub bytes: u64,
     /// Its SHA-256 in hexadecimal.
     pub sha256: String,

@@ -61,7 +61,7 @@ impl EchoServer {
         self.inner.status
     }
 
-    /// Its name.
+    /// The pod's name, which every response carries.
     pub fn pod(&self) -> &str {
         &self.inner.pod
     }

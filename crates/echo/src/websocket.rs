@@ -23,24 +23,24 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 pub enum Kind {
     /// More of the message before.
     Continuation,
-    /// Text.
+    /// A message of text in UTF-8.
     Text,
-    /// Bytes.
+    /// A message of any bytes.
     Binary,
-    /// The end.
+    /// The end of the connection; it is answered in kind.
     Close,
-    /// Wants a pong.
+    /// A ping, which is answered with a pong.
     Ping,
-    /// Answers a ping.
+    /// The answer to a ping, with the same payload.
     Pong,
 }
 
-/// A frame.
+/// One frame of RFC 6455, unmasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Whether it ends its message.
     pub is_final: bool,
-    /// What it is.
+    /// The opcode: what the payload is.
     pub kind: Kind,
     /// What it carries, unmasked.
     pub payload: Vec<u8>,
@@ -49,9 +49,9 @@ pub struct Frame {
 /// Who sends: what clients send is masked (section 5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Masks.
+    /// Masks what it sends (RFC 6455, 5.3).
     Client,
-    /// Does not.
+    /// Sends frames without a mask.
     Server,
 }
 
@@ -111,7 +111,7 @@ async fn say_back(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result
     }
 }
 
-/// Reads a frame.
+/// Reads one frame and takes its mask off.
 pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let [first, second] = read_array(stream).await?;
     if first & 0x70 != 0 {
@@ -133,7 +133,7 @@ pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Fra
     Ok(Frame { is_final: first & 0x80 != 0, kind, payload })
 }
 
-/// Writes a frame.
+/// Writes one frame, masked if the sender is a client.
 pub async fn write_frame(
     stream: &mut (impl AsyncWrite + Unpin),
     frame: &Frame,

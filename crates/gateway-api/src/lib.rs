@@ -2,6 +2,24 @@
 //!
 //! Nothing here is edited by hand but this file. What the types mean is the Gateway API's own documentation:
 //! <https://gateway-api.sigs.k8s.io/reference/spec/>.
+//!
+//! # Guarantees
+//!
+//! - A field of the CRDs is a field here, with the same optionality. What the CRDs check by CEL or patterns is not checked.
+//! - Fields that the CRDs do not have are dropped when an object is read. To tell a user of them, compare with the raw object.
+//!
+//! # Example
+//!
+//! ```
+//! use fairway_gateway_api::gateways::Gateway;
+//!
+//! let gateway: Gateway = serde_json::from_str(
+//!     r#"{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web"},
+//!         "spec": {"gatewayClassName": "fairway", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}}"#,
+//! )?;
+//! assert_eq!(gateway.spec.gateway_class_name, "fairway");
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 #![allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
 

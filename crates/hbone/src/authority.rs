@@ -8,13 +8,13 @@ use std::sync::Arc;
 /// The destination of a tunnel. The port is never 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Authority {
-    /// `10.0.0.1:80` or `[fd00::1]:80`
+    /// A numeric address: `10.0.0.1:80` or `[fd00::1]:80`.
     Address(SocketAddr),
-    /// `reviews.shop.svc.cluster.local:80`; lower case.
+    /// A name and a port: `reviews.shop.svc.cluster.local:80`. Names are kept in lower case.
     Name {
-        /// A DNS name.
+        /// A DNS name, in lower case.
         host: Arc<str>,
-        /// The port.
+        /// From 1 to 65535; a destination without a port is refused.
         port: u16,
     },
 }
@@ -31,7 +31,7 @@ pub enum InvalidAuthority {
 }
 
 impl Authority {
-    /// The port.
+    /// The destination's port, whichever form it has.
     pub fn port(&self) -> u16 {
         match self {
             Self::Address(address) => address.port(),

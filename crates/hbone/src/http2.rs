@@ -11,7 +11,7 @@ pub(crate) const SEND_BUFFER: usize = 1 << 20;
 /// How a dead peer is found.
 #[derive(Clone, Copy, Debug)]
 pub struct Keepalive {
-    /// Between two PINGs.
+    /// The time from one PING to the next.
     pub interval: Duration,
     /// How long the answer may take.
     pub timeout: Duration,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// What a client asks for when it opens a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRequest {
-    /// Where to.
+    /// The destination that the stream is to be connected with.
     pub authority: Authority,
     /// For whom, when the client is a proxy.
     pub forwarded: Option<Forwarded>,

@@ -17,7 +17,7 @@ const LENGTH: usize = 55;
 pub struct InvalidTraceparent;
 
 impl Traceparent {
-    /// The header's text.
+    /// The value as it came, to be sent on unchanged.
     pub fn as_str(&self) -> &str {
         // Only ASCII gets in.
         std::str::from_utf8(&self.text).unwrap_or_default()

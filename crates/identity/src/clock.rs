@@ -7,14 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Tells wall time, by which certificates begin and expire.
 pub trait Clock: Debug + Send + Sync {
-    /// The time now.
+    /// The time against which validity is judged.
     fn now(&self) -> SystemTime;
 }
 
 /// A clock that many hold.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clock.
+/// The machine's wall clock, which may be set back.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

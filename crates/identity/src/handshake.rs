@@ -25,7 +25,7 @@ pub enum HandshakeError {
     UnexpectedPeer {
         /// Who might have answered.
         expected: Vec<SpiffeId>,
-        /// Who did.
+        /// The identity in the peer's certificate.
         found: SpiffeId,
     },
 }

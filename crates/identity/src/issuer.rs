@@ -18,7 +18,7 @@ pub trait Issuer: Send + Sync + 'static {
     fn bundles(&self) -> watch::Receiver<Option<TrustBundle>>;
 }
 
-/// A signed identity.
+/// A signed certificate with its chain, and the roots that peers are judged by.
 #[derive(Clone, Debug)]
 pub struct Issued {
     /// The leaf first, then intermediates; no root.

@@ -1,7 +1,27 @@
 //! SPIFFE identities, SVIDs, their rotation, and the rustls configurations built once per rotation.
 //!
 //! [`Identities`] obtains and renews certificates from an [`Issuer`]; an [`IdentityHandle`] gives each connection the
-//! [`TlsIdentity`] of now. Who the peer is is read from its certificate after the handshake ([`peer_identity`]).
+//! [`TlsIdentity`] of now. The peer's identity is read from its certificate after the handshake ([`peer_identity`]).
+//!
+//! # Guarantees
+//!
+//! - A [`SpiffeId`] always has the form `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`: other URIs are refused
+//!   when they are parsed.
+//! - A peer is accepted only with a certificate of a root of the trust domain that is valid now, in both directions.
+//! - A certificate is renewed at about half of its lifetime, spread at random. While the issuer does not answer, the old one
+//!   is used until it ends.
+//! - A private key never leaves the process that made it: issuers sign requests.
+//!
+//! # Example
+//!
+//! ```
+//! use fairway_identity::SpiffeId;
+//!
+//! let reader: SpiffeId = "spiffe://cluster.local/ns/bookshop/sa/reader".parse()?;
+//! assert_eq!((reader.namespace(), reader.service_account()), ("bookshop", "reader"));
+//! assert!("spiffe://cluster.local/reader".parse::<SpiffeId>().is_err(), "no service account");
+//! # Ok::<(), fairway_identity::InvalidSpiffeId>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod backoff;

@@ -25,7 +25,7 @@ pub enum InvalidRequest {
     /// More than any request needs.
     #[error("the certificate request has {0} bytes, more than {LONGEST}")]
     TooLong(usize),
-    /// Not PKCS#10.
+    /// The bytes are no PKCS#10 certificate request in DER.
     #[error("the certificate request is not PKCS#10 in DER")]
     Malformed,
     /// RSA, other curves: more to attack and slower.

@@ -18,7 +18,7 @@ pub enum InvalidSpiffeId {
     /// Not a SPIFFE id or trust domain at all.
     #[error("`{text}` is not a SPIFFE id: {reason}")]
     NotSpiffe {
-        /// What was given.
+        /// The text that was to be parsed.
         text: String,
         /// What the SPIFFE library says of it.
         reason: String,
@@ -72,7 +72,7 @@ impl SpiffeId {
         format!("spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}").parse()
     }
 
-    /// The whole URI.
+    /// The identity as a URI: `spiffe://cluster.local/ns/shop/sa/web`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -82,7 +82,7 @@ impl SpiffeId {
         self.parts().0
     }
 
-    /// The Kubernetes namespace.
+    /// The namespace of the Kubernetes ServiceAccount.
     pub fn namespace(&self) -> &str {
         self.parts().1
     }

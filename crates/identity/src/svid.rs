@@ -14,7 +14,7 @@ use x509_parser::time::ASN1Time;
 
 /// A certificate that proves an identity, with its key.
 pub struct Svid {
-    /// Whose it is.
+    /// The identity that the certificate proves.
     pub id: SpiffeId,
     /// The leaf first, then intermediates; no root.
     pub chain: Vec<CertificateDer<'static>>,
@@ -51,7 +51,7 @@ pub enum SvidError {
     OtherIdentity {
         /// What was asked for.
         asked: SpiffeId,
-        /// What came.
+        /// The identity that was issued.
         issued: SpiffeId,
     },
     /// It is for another key, so it cannot be used (or someone tries to make us use it).
@@ -60,9 +60,9 @@ pub enum SvidError {
     /// The bundle is of another trust domain.
     #[error("the issuer's roots are of trust domain {found}, the identity is of {expected}")]
     OtherTrustDomain {
-        /// The identity's.
+        /// The trust domain of the identity.
         expected: String,
-        /// The bundle's.
+        /// The trust domain of the bundle.
         found: TrustDomain,
     },
     /// No peer would accept it.

@@ -29,15 +29,15 @@ pub enum TlsIdentityError {
     /// rustls refuses the key, the chain, or a root.
     #[error("rustls refuses the certificate, its key or a root: {0}")]
     Tls(#[from] rustls::Error),
-    /// No roots.
+    /// The trust bundle has no root that can be used.
     #[error("the trust bundle is of no use: {0}")]
     Roots(#[from] rustls::server::VerifierBuilderError),
     /// The roots of another mesh.
     #[error("{id} is not of the trust domain {bundle} whose roots these are")]
     OtherTrustDomain {
-        /// The identity.
+        /// The identity of the certificate.
         id: SpiffeId,
-        /// The roots' domain.
+        /// The trust domain whose roots were given.
         bundle: TrustDomain,
     },
 }

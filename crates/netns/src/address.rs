@@ -11,7 +11,7 @@ pub struct Subnet {
     pub(crate) prefix: u8,
 }
 
-/// Not `address/prefix`.
+/// The text is no `address/prefix`, or the prefix is too long for the address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address with a prefix length, such as 10.0.0.1/24")]
 pub struct SubnetError(String);
@@ -19,9 +19,9 @@ pub struct SubnetError(String);
 /// The two kinds of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IpFamily {
-    /// IPv4.
+    /// Addresses of four bytes, RFC 791.
     IPv4,
-    /// IPv6.
+    /// Addresses of sixteen bytes, RFC 8200.
     IPv6,
 }
 
@@ -38,7 +38,7 @@ impl Subnet {
         (prefix <= longest).then_some(Self { address, prefix })
     }
 
-    /// The address.
+    /// The address with its host part, as it was written.
     pub fn address(self) -> IpAddr {
         self.address
     }

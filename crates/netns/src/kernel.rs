@@ -17,7 +17,7 @@ pub(crate) fn unshare_network() -> io::Result<()> {
 /// The user namespace a new process is to start in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
-    /// Its parent's.
+    /// The child has the namespace of its parent.
     Inherited,
     /// One of its own, in which the user who starts it is root. Any user may have one, unless the kernel is told otherwise.
     Own,

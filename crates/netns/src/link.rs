@@ -16,7 +16,7 @@ pub struct Links {
     kernel: Connection,
 }
 
-/// Numbers of interfaces.
+/// Interfaces by the numbers that the kernel gives them.
 pub(crate) mod interface_index {
     /// Of `lo`, the same in every namespace.
     pub(crate) const LOOPBACK: u32 = 1;
@@ -55,7 +55,7 @@ impl Links {
         Connection::open(Family::Route).map(|kernel| Self { kernel })
     }
 
-    /// Adds a bridge.
+    /// Adds a bridge of this name, which is down.
     pub fn add_bridge(&mut self, name: &str) -> Result<(), NetlinkError> {
         let info = vec![Attribute::text(attribute::INFO_KIND, "bridge")];
         self.add(format!("add the bridge {name}"), name, info)

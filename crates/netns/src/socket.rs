@@ -32,7 +32,7 @@ pub struct Listen {
 /// Whether a port is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReusePort {
-    /// Only this socket.
+    /// One socket listens on the address: a second one is refused.
     Exclusive,
     /// Every socket that asks for it too (`SO_REUSEPORT`).
     Shared,
@@ -41,9 +41,9 @@ pub enum ReusePort {
 /// Whether a socket may have an address that is not its namespace's (`IP_TRANSPARENT`; needs CAP_NET_ADMIN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transparency {
-    /// Own addresses only.
+    /// The socket binds to addresses of this network namespace only.
     Opaque,
-    /// Any address.
+    /// The socket binds to any address (`IP_TRANSPARENT`, needs `CAP_NET_ADMIN`).
     Transparent,
 }
 
@@ -77,7 +77,7 @@ pub const KEEPALIVE: Keepalive =
 pub struct Keepalive {
     /// Silence before the first probe.
     pub idle: Duration,
-    /// Between probes.
+    /// The time from one probe to the next.
     pub interval: Duration,
     /// Unanswered probes that end the connection.
     pub probes: u32,

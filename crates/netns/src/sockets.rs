@@ -46,7 +46,7 @@ pub fn has_connection(source: SocketAddr, destination: SocketAddr) -> Result<boo
 pub struct TcpConnection {
     /// This end's address; of an IPv4 connection always as such.
     pub local: SocketAddr,
-    /// The other end's.
+    /// The address and port of the other end.
     pub remote: SocketAddr,
     /// The mark of what this end sends; 0 is none.
     pub mark: Mark,

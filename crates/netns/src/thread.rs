@@ -24,13 +24,13 @@ pub enum NetnsError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// No new namespace.
+    /// The kernel refused to make a network namespace.
     #[error("cannot make a network namespace: {0} (it takes root or a user namespace)")]
     Create(#[source] io::Error),
     /// The kernel does not let this process in.
     #[error("cannot enter the network namespace {namespace}: {source}")]
     Enter {
-        /// Which.
+        /// The namespace that could not be entered.
         namespace: crate::NamespaceId,
         /// What the kernel said.
         source: io::Error,
@@ -38,11 +38,11 @@ pub enum NetnsError {
     /// The namespace was entered, but the socket could not be made there.
     #[error("cannot {what} {address} in {namespace}: {source}")]
     Socket {
-        /// What was wanted.
+        /// The step that failed, as a verb: `bind`, `listen on`, ….
         what: &'static str,
-        /// For which address.
+        /// The address that it was to have.
         address: SocketAddr,
-        /// Where.
+        /// The namespace that it was to be in.
         namespace: crate::NamespaceId,
         /// What the kernel said.
         source: io::Error,
@@ -53,9 +53,9 @@ pub enum NetnsError {
     /// The closure panicked; the thread is back home and serves others.
     #[error("work in the network namespace {namespace} panicked: {message}")]
     Panicked {
-        /// Where.
+        /// The namespace that the thread was in.
         namespace: crate::NamespaceId,
-        /// With what.
+        /// The message of the panic.
         message: String,
     },
     /// The closure itself asked for work in a namespace, which would wait for itself for ever.

@@ -1,4 +1,4 @@
-//! Entering and leaving.
+//! A thread enters a namespace, works there, and is back or gone.
 
 #![allow(clippy::unwrap_used)] // all of it is tests
 

@@ -18,7 +18,7 @@ static LIMIT: AtomicU64 = AtomicU64::new(0);
 /// How much room for descriptors is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Enough.
+    /// The limit of open files is as high as was wanted.
     Enough,
     /// What is left is kept back.
     Scarce,

@@ -6,14 +6,14 @@ use tokio::sync::{mpsc, watch};
 /// How far a program's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Serving.
+    /// The program serves; no end has been asked for.
     Running,
     /// Still accepting, so that nobody who does not know yet is refused, but every connection is told to go elsewhere
     /// (`connection: close`, GOAWAY).
     Draining,
     /// No new connections; those that are open finish what they are doing.
     Closing,
-    /// Time is up.
+    /// The time to drain is over: what is open is closed.
     Forced,
 }
 
@@ -93,7 +93,7 @@ impl Trigger {
 // === impl Watch ===
 
 impl Watch {
-    /// The phase now.
+    /// The phase at this moment.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }

@@ -67,15 +67,15 @@ pub struct Control {
 /// Why logging cannot be set up or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Not a filter.
+    /// The text is no filter of `tracing_subscriber::EnvFilter`.
     #[error("`{filter}` is not a log filter: {why}. Examples: info, debug, warn,fairway_waypoint=debug")]
     Filter {
-        /// What was given.
+        /// The text as it was given.
         filter: String,
         /// What is wrong with it.
         why: String,
     },
-    /// Done already.
+    /// The process has a subscriber already.
     #[error("logging is set up already")]
     Twice,
     /// The thread that writes could not start.
@@ -150,7 +150,7 @@ impl Drop for Logs {
 // === impl Control ===
 
 impl Control {
-    /// Replaces the filter.
+    /// Replaces the filter for all that is logged from now on.
     pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
         let parsed = parse(filter)?;
         let refused =

@@ -23,7 +23,7 @@ struct Passage {
 // === impl Readiness ===
 
 impl Readiness {
-    /// No gates: ready.
+    /// Without a gate a program is ready.
     pub fn new() -> Self {
         Self::default()
     }
@@ -53,7 +53,7 @@ impl Readiness {
 // === impl Gate ===
 
 impl Gate {
-    /// It has happened.
+    /// Opens the gate for good.
     pub fn open(&self) {
         let mut gates = self.readiness.gates();
         let Some(gate) = gates.get_mut(self.index) else {

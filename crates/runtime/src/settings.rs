@@ -50,9 +50,9 @@ pub struct AdminSettings {
 /// An address that may be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublicAddress {
-    /// Serve there.
+    /// The server listens on this address.
     At(SocketAddr),
-    /// Do not serve.
+    /// There is no such server.
     Off,
 }
 
@@ -111,7 +111,7 @@ pub struct InvalidDuration;
 #[error("write a whole number, 1 or more")]
 pub struct InvalidCount;
 
-/// Not an address.
+/// The text is neither `IP:port` nor `off`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write an address such as 0.0.0.0:15020 or [::]:15020, or off")]
 pub struct InvalidAddress;

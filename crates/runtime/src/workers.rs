@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkerId(pub usize);
 
-/// The running workers.
+/// The threads that serve. Dropped, they are not waited for.
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,

@@ -1,4 +1,4 @@
-//! A node's network.
+//! The network of one node: a bridge, and a link to each pod.
 
 use crate::{Pod, Sandbox};
 use fairway_netns::link::{Links, set_switch};
@@ -31,15 +31,15 @@ pub enum TestbedError {
     Link {
         /// Of the node or which pod.
         whose: String,
-        /// Why.
+        /// The error that the kernel answered with.
         source: NetlinkError,
     },
-    /// A namespace.
+    /// A network namespace could not be made or entered.
     #[error("{whose}: {source}")]
     Namespace {
         /// Of the node or which pod.
         whose: String,
-        /// Why.
+        /// The error of the namespace.
         source: NetnsError,
     },
     /// A switch, process or socket.
@@ -47,15 +47,15 @@ pub enum TestbedError {
     Io {
         /// Of the node or which pod.
         whose: String,
-        /// Why.
+        /// The error of the system call.
         source: io::Error,
     },
     /// The address is in no subnet of the network.
     #[error("{pod}: {address} is in no subnet of the network")]
     NoSubnet {
-        /// Which pod.
+        /// The name of the pod.
         pod: String,
-        /// The address.
+        /// The address that it was to have.
         address: IpAddr,
     },
 }

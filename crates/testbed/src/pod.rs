@@ -28,22 +28,22 @@ pub struct Pod {
 // === impl Pod ===
 
 impl Pod {
-    /// Its name.
+    /// The name that the pod was made with.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its first address.
+    /// The first of its addresses, if it has one.
     pub fn address(&self) -> Option<IpAddr> {
         self.addresses.first().copied()
     }
 
-    /// All its addresses.
+    /// All its addresses, of both families.
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
     }
 
-    /// Its network namespace.
+    /// The network namespace, to run things in.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }

@@ -25,22 +25,22 @@ pub struct Segment {
     pub source: SocketAddr,
     /// Who is to get it.
     pub destination: SocketAddr,
-    /// See [`flags`].
+    /// The flags, a sum of those in [`flags`].
     pub flags: u8,
-    /// Its sequence number.
+    /// The sequence number of its first byte.
     pub sequence: u32,
     /// The one that it acknowledges.
     pub acknowledgement: u32,
     /// Options, filled up with zeros.
     pub options: Vec<u8>,
-    /// What it says.
+    /// The bytes behind the header.
     pub payload: Vec<u8>,
 }
 
 /// How a segment goes over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// In one packet.
+    /// The segment is one IP packet.
     Whole,
     /// In two, the flags in the first.
     Fragments,
@@ -176,7 +176,7 @@ impl Segment {
         }
     }
 
-    /// The segment itself.
+    /// The TCP header and the payload, with the checksum.
     fn encode(&self) -> Vec<u8> {
         let mut options = self.options.clone();
         options.resize(options.len().next_multiple_of(4), 0);
@@ -225,13 +225,13 @@ impl Segment {
 /// What a frame of IP over a cable or loopback says of a segment: its flags, numbers and ports, and where its payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// From which port.
+    /// The port that it comes from.
     pub source: u16,
-    /// To which.
+    /// The port that it goes to.
     pub destination: u16,
-    /// See [`flags`].
+    /// The flags, a sum of those in [`flags`].
     pub flags: u8,
-    /// Its sequence number.
+    /// The sequence number of its first byte.
     pub sequence: u32,
     /// The one that it acknowledges.
     pub acknowledgement: u32,

@@ -30,9 +30,9 @@ pub struct Wire {
 /// How much was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Frames.
+    /// The number of frames.
     pub frames: u64,
-    /// Their bytes.
+    /// The bytes of those frames, headers included.
     pub bytes: u64,
     /// Frames that the kernel had no room to keep until they were looked at: a claim that something was not on the wire
     /// holds only if this is 0.
@@ -73,7 +73,7 @@ struct State {
 // === impl Wire ===
 
 impl Wire {
-    /// Starts to capture.
+    /// Starts to capture frames on the node.
     pub fn start(sandbox: &Sandbox) -> Result<Self, NetnsError> {
         let shared = Arc::new(Shared::default());
         let opened = sandbox.node().run_blocking(|| PacketTap::open(PATIENCE))?;

@@ -1,4 +1,4 @@
-//! The testbed itself.
+//! What tests and demo rely on: pods reach one another, and nothing is left behind.
 
 #![allow(clippy::unwrap_used)] // all of it is tests
 

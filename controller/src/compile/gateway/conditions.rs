@@ -1,7 +1,7 @@
 //! The status of a whole Gateway.
 
 use super::listener::ListenerReport;
-use super::{GatewayReport, ListenerPlan};
+use super::{GatewayReport, ListenerPlan, verdict};
 use crate::compile::choice;
 use crate::compile::evaluation::Evaluation;
 use crate::compile::index::IndexKey;
@@ -138,7 +138,10 @@ fn resolved(report: &GatewayReport) -> Condition {
     };
     let bad = names(&report.plan.listeners, &report.listeners, is_unresolved);
     match bad.is_empty() {
-        true => Condition::holds(kind, kind, "all references lead somewhere", generation),
+        true => {
+            let message = verdict::all_resolved(report.backend_objection.as_deref().into_iter());
+            Condition::holds(kind, kind, message, generation)
+        }
         false => {
             let message = format!("references lead nowhere in listeners {bad}; see their conditions");
             Condition::fails(kind, reason::LISTENERS_NOT_RESOLVED, message, generation)

@@ -5,6 +5,7 @@ use super::distinct::{Conflict, Contest, Group};
 use super::machine::Held;
 use super::namespaces::NamespacePolicy;
 use super::protocol::Protocol;
+use super::verdict::References;
 use super::{tls, verdict};
 use crate::compile::evaluation::Evaluation;
 use crate::compile::ignored::Ignored;
@@ -198,8 +199,9 @@ fn check(
         from,
         programmed: programmed || (is_valid && asked.goes_on),
     };
+    let references = References { unresolved, objections: certificates.objections };
     let report = ListenerReport {
-        conditions: verdict::conditions(asked, refusal.as_ref(), &unresolved, programmed, &ignored),
+        conditions: verdict::conditions(asked, refusal.as_ref(), &references, programmed, &ignored),
         is_accepted,
         is_valid,
         certificates: certificates.usable,

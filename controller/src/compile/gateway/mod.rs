@@ -67,6 +67,8 @@ pub(super) struct GatewayReport {
     listeners: Vec<ListenerReport>,
     /// What is wrong with the certificate for backends: the API's word, and what to do.
     backend_defect: Option<(&'static str, String)>,
+    /// What backends will say against that certificate.
+    backend_objection: Option<String>,
     /// Whether clients without a valid certificate are served although one is asked for.
     is_insecure: bool,
     /// Whether routes that ask for default Gateways attach to it.
@@ -132,6 +134,7 @@ pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
         addresses,
         listeners,
         backend_defect: backend.defect,
+        backend_objection: backend.objection,
         is_insecure: clients.is_insecure(),
         is_default: class == ProxyClass::Gateway && is_default(&gateway),
         ignored,

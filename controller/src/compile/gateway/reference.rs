@@ -1,5 +1,6 @@
 //! What Gateways and ListenerSets refer to: certificates and authorities, with leave.
 
+use crate::compile::certificate::Objection;
 use crate::compile::grant;
 use crate::compile::reader::Reader;
 use crate::resources::{Kind, ObjectRef};
@@ -33,6 +34,8 @@ pub(super) struct Found {
     pub usable: Option<ObjectName>,
     /// What is wrong.
     pub defect: Option<Defect>,
+    /// What clients will say against the certificate in use.
+    pub objection: Option<Objection>,
 }
 
 /// The Secret whose certificate `from` names; `invalid` is the API's word for one that is of no use.
@@ -42,7 +45,7 @@ pub(super) fn certificate(
     it: Reference<'_>,
     invalid: &'static str,
 ) -> Found {
-    let nothing = |defect: Defect| Found { usable: None, defect: Some(defect) };
+    let nothing = |defect: Defect| Found { defect: Some(defect), ..Found::default() };
     if (it.group, it.kind) != ("", "Secret") {
         let message = format!("{} {} cannot hold a certificate", kind(it), it.name);
         return nothing(defect(invalid, message, "refer to a Secret of type kubernetes.io/tls"));
@@ -55,6 +58,7 @@ pub(super) fn certificate(
         let message = format!("there is no Secret {name} of type kubernetes.io/tls");
         return nothing(defect(invalid, message, "create it, or correct the name"));
     };
+    let objection = pair.period_objection(&name);
     let usable = pair.certificate.as_ref().map(|_| name);
     let defect = pair.defect.as_ref().map(|why| {
         let message = match usable {
@@ -64,7 +68,7 @@ pub(super) fn certificate(
         let remedy = "put a PEM certificate chain in tls.crt and its key in tls.key of a Secret of type kubernetes.io/tls";
         defect(invalid, message, remedy)
     });
-    Found { usable, defect }
+    Found { usable, defect, objection }
 }
 
 /// The authorities (PEM) in a ConfigMap or Secret that `from` names (GEP-91).

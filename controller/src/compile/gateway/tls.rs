@@ -2,6 +2,7 @@
 
 use super::listener::Asked;
 use super::reference::{self, Reference};
+use crate::compile::certificate::{self, Objection};
 use crate::compile::evaluation::Evaluation;
 use crate::compile::reader::Reader;
 use crate::resources::{Gateway, ObjectRef};
@@ -15,6 +16,17 @@ pub(super) struct Certificates {
     pub usable: Vec<ObjectName>,
     /// What is wrong with the others: the API's word and what to do.
     pub defects: Vec<(&'static str, String)>,
+    /// What clients will say against those that can be used.
+    pub objections: Vec<String>,
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    fn object_to(&mut self, made: &mut Evaluation, object: &ObjectRef, field: String, it: Objection) {
+        self.objections.push(format!("{field}: {}; {}", it.message, it.remedy));
+        made.warn(object, field, it.message, it.remedy);
+    }
 }
 
 /// Resolves a listener's certificate references.
@@ -31,9 +43,12 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
             name: &it.name,
         };
         let it = reference::certificate(reader, object, written, reason::INVALID_CERTIFICATE_REF);
+        let field = format!("{field}[{index}]");
+        if let Some(objection) = it.objection {
+            found.object_to(made, object, field.clone(), objection);
+        }
         found.usable.extend(it.usable);
         if let Some(it) = it.defect {
-            let field = format!("{field}[{index}]");
             found.defects.push((it.reason, format!("{field}: {}; {}", it.message, it.remedy)));
             made.error(object, field, it.message, it.remedy);
         }
@@ -43,6 +58,13 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
             ("a listener that ends TLS needs a certificate", "name a Secret of type kubernetes.io/tls");
         made.error(object, &*field, message, remedy);
         found.defects.push((reason::INVALID_CERTIFICATE_REF, format!("{field}: {message}; {remedy}")));
+    }
+    if let Some(hostname) = asked.written.hostname.as_deref().filter(|it| !it.is_empty()) {
+        let pairs = found.usable.iter().filter_map(|it| Some((it.clone(), reader.key_pair(it)?)));
+        let pairs: Vec<_> = pairs.collect();
+        if let Some(it) = certificate::hostname_objection(&pairs, hostname) {
+            found.object_to(made, object, field, it);
+        }
     }
     found
 }
@@ -54,6 +76,8 @@ pub(super) struct BackendCertificate {
     pub usable: Option<ObjectName>,
     /// What is wrong with the reference: the API's word and what to do.
     pub defect: Option<(&'static str, String)>,
+    /// What backends will say against the certificate.
+    pub objection: Option<String>,
 }
 
 /// Resolves `spec.tls.backend`.
@@ -74,11 +98,16 @@ pub(super) fn for_backends(
         name: &it.name,
     };
     let found = reference::certificate(reader, object, written, reason::INVALID_CLIENT_CERTIFICATE_REF);
+    let field = "spec.tls.backend.clientCertificateRef";
+    let objection = found.objection.map(|it| {
+        let text = format!("{field}: {}; {}", it.message, it.remedy);
+        made.warn(object, field, it.message, it.remedy);
+        text
+    });
     let defect = found.defect.map(|it| {
-        let field = "spec.tls.backend.clientCertificateRef";
         let text = format!("{field}: {}; {}", it.message, it.remedy);
         made.error(object, field, it.message, it.remedy);
         (it.reason, text)
     });
-    BackendCertificate { usable: found.usable, defect }
+    BackendCertificate { usable: found.usable, defect, objection }
 }

@@ -4,19 +4,27 @@ use super::listener::{Asked, Refusal};
 use crate::compile::ignored::Ignored;
 use crate::status::{Condition, reason};
 
+/// What became of what a listener refers to.
+pub(super) struct References {
+    /// Those that lead nowhere: the API's word and what to do.
+    pub unresolved: Vec<(&'static str, String)>,
+    /// What clients will say against certificates that are in use.
+    pub objections: Vec<String>,
+}
+
 /// The conditions of a listener.
 pub(super) fn conditions(
     asked: &Asked<'_>,
     refusal: Option<&Refusal>,
-    unresolved: &[(&'static str, String)],
+    references: &References,
     programmed: bool,
     ignored: &Ignored,
 ) -> Vec<Condition> {
     let mut conditions = vec![
         accepted(asked, refusal, ignored),
-        resolved(asked, unresolved),
+        resolved(asked, references),
         conflicted(asked),
-        served(asked, refusal, unresolved, programmed),
+        served(asked, refusal, &references.unresolved, programmed),
     ];
     if let Some(others) = asked.overlaps {
         let message = format!(
@@ -41,14 +49,28 @@ fn accepted(asked: &Asked<'_>, refusal: Option<&Refusal>, ignored: &Ignored) -> 
     }
 }
 
-fn resolved(asked: &Asked<'_>, unresolved: &[(&'static str, String)]) -> Condition {
+fn resolved(asked: &Asked<'_>, references: &References) -> Condition {
     let (kind, generation) = (reason::RESOLVED_REFS, asked.owner.generation);
-    match unresolved.first() {
-        None => Condition::holds(kind, kind, "all references lead somewhere", generation),
+    let objections = references.objections.iter().map(String::as_str);
+    match references.unresolved.first() {
+        None => Condition::holds(kind, kind, all_resolved(objections), generation),
         Some((reason, _)) => {
-            let all: Vec<&str> = unresolved.iter().map(|(_, text)| text.as_str()).collect();
+            let unresolved = references.unresolved.iter().map(|(_, text)| text.as_str());
+            let all: Vec<&str> = unresolved.chain(objections).collect();
             Condition::fails(kind, reason, all.join(". "), generation)
         }
+    }
+}
+
+/// What `ResolvedRefs` says when nothing is unresolved. A certificate that clients refuse is resolved: it is in use.
+pub(super) fn all_resolved<'a>(objections: impl Iterator<Item = &'a str>) -> String {
+    let objections: Vec<&str> = objections.collect();
+    match objections.is_empty() {
+        true => "all references lead somewhere".to_owned(),
+        false => format!(
+            "all references lead somewhere, but clients refuse a certificate. {}",
+            objections.join(". ")
+        ),
     }
 }
 

@@ -3,6 +3,7 @@
 mod addresses;
 mod appearing;
 mod backend_tls;
+mod certificates;
 mod clients;
 mod cost;
 mod dropped;
@@ -118,6 +119,13 @@ impl World {
             .find(|(_, it)| it.kind == kind)
             .map(|(_, it)| it.message.to_string())
             .unwrap_or_default()
+    }
+
+    /// The message of a condition of a part of an object, such as `listener http`.
+    fn message_of(&self, object: &str, part: &str, kind: &str) -> String {
+        let conditions = self.status(object).conditions();
+        let found = conditions.iter().find(|(of, it)| of == part && it.kind == kind);
+        found.map(|(_, it)| it.message.to_string()).unwrap_or_default()
     }
 
     fn resource(&self, kind: ResourceKind, name: &str) -> Option<&Resource> {

@@ -81,8 +81,19 @@ impl Cluster {
 
     /// Waits for the next changes. The first are everything there is. None when there will be no more.
     pub async fn next_changes(&mut self) -> Option<Changes> {
+        self.next_changes_until(None).await
+    }
+
+    /// Waits for the next changes, and after the first no longer than until a deadline: then there may be none.
+    pub async fn next_changes_until(&mut self, deadline: Option<Instant>) -> Option<Changes> {
         loop {
-            let news = self.news.recv().await?;
+            let news = match deadline.filter(|_| self.begun) {
+                Some(deadline) => match timeout_at(deadline, self.news.recv()).await {
+                    Ok(news) => news?,
+                    Err(_) => return Some(Changes::default()),
+                },
+                None => self.news.recv().await?,
+            };
             self.take(news);
             self.gather().await;
             if self.begun && self.gathered.is_empty() {

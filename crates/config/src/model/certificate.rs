@@ -29,6 +29,17 @@ pub struct Validity {
     pub not_after: i64,
 }
 
+/// Where a time stands to the validity of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// Before its first second: clients refuse it.
+    NotYetValid,
+    /// Within.
+    Valid,
+    /// After its last second: clients refuse it.
+    Expired,
+}
+
 /// Why a Secret's data cannot be used as a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCertificate {
@@ -101,15 +112,21 @@ impl Certificate {
 
     /// Whether the first certificate of the chain is for this DNS name. A wildcard name is asked for as it is written.
     pub fn is_for(&self, name: &str) -> bool {
-        let Some(Ok((_, leaf))) = self.certified.cert.first().map(|it| X509Certificate::from_der(it)) else {
-            return false;
-        };
-        let Ok(Some(names)) = leaf.subject_alternative_name() else { return false };
         let asked = name.to_ascii_lowercase();
-        names.value.general_names.iter().any(|it| match it {
-            GeneralName::DNSName(it) => covers(&it.to_ascii_lowercase(), &asked),
-            _ => false,
-        })
+        self.dns_names().iter().any(|it| covers(it, &asked))
+    }
+
+    /// The DNS names of the first certificate of the chain, in lower case. Clients do not look at its common name (RFC 9525 §2).
+    pub fn dns_names(&self) -> Vec<String> {
+        let Some(Ok((_, leaf))) = self.certified.cert.first().map(|it| X509Certificate::from_der(it)) else {
+            return Vec::new();
+        };
+        let Ok(Some(names)) = leaf.subject_alternative_name() else { return Vec::new() };
+        let dns = names.value.general_names.iter().filter_map(|it| match it {
+            GeneralName::DNSName(it) => Some(it.to_ascii_lowercase()),
+            _ => None,
+        });
+        dns.collect()
     }
 }
 
@@ -125,10 +142,27 @@ fn covers(pattern: &str, name: &str) -> bool {
 }
 
 impl Validity {
+    /// Where a time (seconds since the epoch) stands to it.
+    pub fn period_at(&self, now: i64) -> Period {
+        match now {
+            now if now < self.not_before => Period::NotYetValid,
+            now if now > self.not_after => Period::Expired,
+            _ => Period::Valid,
+        }
+    }
+
+    /// The first second after `now` at which [`Self::period_at`] says something else; none when it never will.
+    pub fn next_change(&self, now: i64) -> Option<i64> {
+        match self.period_at(now) {
+            Period::NotYetValid => Some(self.not_before),
+            Period::Valid => self.not_after.checked_add(1),
+            Period::Expired => None,
+        }
+    }
+
     /// Whether the time is within.
     pub fn holds_at(&self, now: UnixTime) -> bool {
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        (self.not_before..=self.not_after).contains(&now)
+        self.period_at(i64::try_from(now.as_secs()).unwrap_or(i64::MAX)) == Period::Valid
     }
 }
 

@@ -26,7 +26,7 @@ mod validity;
 mod workload;
 
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
-pub use certificate::{Certificate, InvalidCertificate, Validity};
+pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
 pub use filter::{
     CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Scheme,
     UrlRewrite,

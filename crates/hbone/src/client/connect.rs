@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 /// Opens the connections of a pool.
 pub trait Connect: 'static {
-    /// What is opened.
+    /// The byte stream that a connection is, before TLS.
     type Io: AsyncRead + AsyncWrite + Unpin + 'static;
 
     /// Connects; the pool limits the time it may take.

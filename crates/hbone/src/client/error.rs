@@ -9,48 +9,48 @@ use std::sync::Arc;
 /// Why a tunnel could not be opened. Shared by all that waited for the same connection.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No TCP connection.
+    /// The TCP connection to the tunnel's port could not be made, in time or at all.
     #[error("cannot connect to {address}: {source}")]
     Connect {
-        /// To whom.
+        /// The address that was dialled.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system call, or `TimedOut`.
         source: Arc<io::Error>,
     },
     /// No connection in time.
     #[error("{address} was not connected in time")]
     ConnectTimeout {
-        /// To whom.
+        /// The address that was dialled.
         address: SocketAddr,
     },
     /// No TLS session, or with another workload than the one that should be there.
     #[error("{address}: {source}")]
     Handshake {
-        /// With whom.
+        /// The address of the peer that the handshake was with.
         address: SocketAddr,
-        /// Why.
+        /// What was wrong with the handshake or with the peer's identity.
         source: Arc<HandshakeError>,
     },
-    /// HTTP/2 broke.
+    /// The HTTP/2 connection ended with an error, or before the stream was opened.
     #[error("the tunnel connection to {address} broke: {source}")]
     Broken {
-        /// To whom.
+        /// The address of the tunnel's other end.
         address: SocketAddr,
-        /// How.
+        /// The error of the connection or of its stream.
         source: Arc<h2::Error>,
     },
     /// No answer to the CONNECT in time.
     #[error("{address} did not answer in time")]
     AnswerTimeout {
-        /// Who.
+        /// The address of the tunnel's other end.
         address: SocketAddr,
     },
     /// The far end said no: 400 (nonsense), 401 (not allowed), 503 (it could not reach the destination).
     #[error("{address} refused the tunnel with {status}{}", because(reason))]
     Refused {
-        /// Who.
+        /// The address of the tunnel's other end.
         address: SocketAddr,
-        /// What it said.
+        /// The status of its response, which is not 200.
         status: StatusCode,
         /// Why, if it said so.
         reason: Option<Arc<str>>,

@@ -17,9 +17,9 @@ use std::task::Poll;
 /// One of the two streams that bytes are moved between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The first one.
+    /// The first argument of [`bidirectional`].
     Near,
-    /// The second one.
+    /// The second argument of [`bidirectional`].
     Far,
 }
 
@@ -30,7 +30,7 @@ pub struct Transfer {
     pub sent: u64,
     /// Bytes from far to near.
     pub received: u64,
-    /// How it ended.
+    /// Which end finished or failed, and how.
     pub ended: Ended,
 }
 
@@ -44,9 +44,9 @@ pub enum Ended {
     },
     /// One side broke; the other is to be told so, not to be closed as if nothing had happened.
     Broken {
-        /// Which one.
+        /// The side whose read or write failed.
         by: Side,
-        /// How.
+        /// The error of that read or write.
         error: io::Error,
     },
 }

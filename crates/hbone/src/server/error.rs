@@ -11,7 +11,7 @@ pub enum ServeError {
     /// No TLS session with a workload of the mesh.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// HTTP/2 broke.
+    /// The HTTP/2 connection ended with an error of the connection, not of one stream.
     #[error("HTTP/2: {0}")]
     Http2(#[from] h2::Error),
     /// No answer to a PING.

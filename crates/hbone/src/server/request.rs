@@ -32,12 +32,12 @@ impl Request {
         Self { peer, wish, body, respond, windows }
     }
 
-    /// Who asks.
+    /// The peer's identity, from the certificate that it has proved to own.
     pub fn peer(&self) -> &SpiffeId {
         &self.peer
     }
 
-    /// What for.
+    /// The destination and what the request says of its client.
     pub fn wish(&self) -> &ConnectRequest {
         &self.wish
     }

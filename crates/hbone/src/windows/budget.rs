@@ -55,7 +55,7 @@ impl WindowBudget {
         PROCESS.give_back(near, far);
     }
 
-    /// What is left.
+    /// Bytes by which windows may still grow.
     #[cfg(test)]
     pub(crate) fn left(&self) -> usize {
         self.0.near.load(Relaxed) + self.0.far.load(Relaxed)

@@ -24,12 +24,12 @@ pub(crate) struct Wire<Io> {
     own: BytesMut,
 }
 
-/// Who speaks.
+/// The end of the connection whose frames are read; it decides how they begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Begins with the preface (RFC 9113 §3.4).
     Client,
-    /// Begins with SETTINGS.
+    /// A server's first frame is SETTINGS.
     Server,
 }
 
@@ -47,7 +47,7 @@ struct Place {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Passes.
+    /// A frame that changes no window.
     Other,
     /// h2's settings: our initial window takes the place of h2's.
     Settings,

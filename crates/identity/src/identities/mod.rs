@@ -49,7 +49,7 @@ pub struct IdentityHandle {
 /// How it stands with an identity, for people.
 #[derive(Clone, Debug, Serialize)]
 pub struct IdentityState {
-    /// Whose it is.
+    /// The identity that the certificate is for.
     pub id: SpiffeId,
     /// How long the certificate is still valid; none if there is none.
     pub expires_in_seconds: Option<u64>,

@@ -32,7 +32,7 @@ impl Schedule {
         self.due = now + left.mul_f64(0.45 + 0.1 * chance.clamp(0.0, 1.0)).max(SHORTEST);
     }
 
-    /// None came.
+    /// Plans the next attempt after one that failed; `chance` in 0..1 spreads retries.
     pub(super) fn failed(&mut self, now: SystemTime, backoff: Backoff, chance: f64) {
         self.due = now + backoff.pause(self.failures, chance);
         self.failures = self.failures.saturating_add(1);

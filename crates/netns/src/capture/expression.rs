@@ -16,15 +16,15 @@ pub(super) enum Statement {
     FromLoopback,
     /// It goes out by the loopback device.
     ToLoopback,
-    /// It is TCP.
+    /// Matches packets of TCP.
     Tcp,
     /// It is TCP that opens a connection: SYN without ACK, whatever other flags it has.
     Opening,
     /// It is TCP that refuses or breaks a connection: RST.
     Refusing,
-    /// From this port.
+    /// Matches packets with this source port.
     SourcePortIs(u16),
-    /// To this port.
+    /// Matches packets with this destination port.
     PortIs(u16),
     /// To any port but this.
     PortIsNot(u16),
@@ -43,17 +43,17 @@ pub(super) enum Statement {
     Redirected,
     /// It is of a connection that is older than the rules. This host's end is its source or its destination.
     IsOlder(IpFamily, End),
-    /// Mark it.
+    /// Sets the packet's mark.
     SetMark(Mark),
-    /// Mark its connection.
+    /// Sets the mark of the packet's connection.
     SetConnectionMark(Mark),
     /// Leave it as it is.
     Accept,
-    /// Lose it.
+    /// Drops the packet, and its sender hears nothing.
     Drop,
     /// Send its connection to this port of this host.
     Redirect(u16),
-    /// Refuse its connection.
+    /// Answers the packet with a TCP RST and drops it.
     Reset,
 }
 

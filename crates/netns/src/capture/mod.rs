@@ -44,7 +44,7 @@ pub struct CaptureRules {
 pub enum Capture {
     /// The rules as they should be.
     Installed,
-    /// None of them.
+    /// The namespace has no table of ours.
     Missing,
     /// Something else: a part is gone, changed, or was added. Apply again.
     Differs(String),
@@ -53,7 +53,7 @@ pub enum Capture {
 /// Why rules could not be put in place, removed, or looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// Not allowed.
+    /// The kernel refused for want of a capability (`CAP_NET_ADMIN` in the namespace's owner).
     #[error("{0}: it takes CAP_NET_ADMIN in the pod's network namespace")]
     NotAllowed(#[source] NetlinkError),
     /// The kernel has not what the rules need.
@@ -61,7 +61,7 @@ pub enum CaptureError {
         "{0}: the kernel lacks nf_tables, its nat or its reject part (CONFIG_NF_TABLES_INET, NFT_REDIR, NFT_CT, NFT_REJECT)"
     )]
     NotSupported(#[source] NetlinkError),
-    /// Anything else.
+    /// The kernel refused for another reason.
     #[error(transparent)]
     Failed(NetlinkError),
 }

@@ -9,7 +9,7 @@ use crate::netlink::{Attribute, Connection, Family, Message, NetlinkError, flags
 /// Five days, as the kernel has it for open connections.
 const SECONDS: u32 = 5 * 24 * 60 * 60;
 
-/// `linux/netfilter/nfnetlink_cttimeout.h`
+/// Constants of `linux/netfilter/nfnetlink_cttimeout.h` that `libc` does not have.
 mod timeout {
     pub(super) const SUBSYSTEM: u16 = 8;
     pub(super) const SET_DEFAULTS: u16 = 3;

@@ -15,7 +15,7 @@ use std::io;
 pub(crate) enum Family {
     /// Links, addresses, routes, rules.
     Route,
-    /// Packet filters.
+    /// nf_tables and conntrack (`NETLINK_NETFILTER`).
     Netfilter,
     /// What sockets there are.
     Sockets,

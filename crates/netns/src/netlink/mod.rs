@@ -18,12 +18,12 @@ pub enum NetlinkError {
     /// The socket does not open, send or receive.
     #[error("netlink: {0}")]
     Socket(#[from] io::Error),
-    /// The kernel refused.
+    /// The kernel answered a request with an error.
     #[error("cannot {what}: {source}{}", .detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default())]
     Refused {
         /// What was asked of it.
         what: String,
-        /// Its error.
+        /// The kernel's error number.
         source: io::Error,
         /// Its explanation (extended acknowledgement), where it gives one.
         detail: Option<String>,

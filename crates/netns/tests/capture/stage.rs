@@ -15,9 +15,9 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Stage {
     pub network: Network,
-    /// Captured.
+    /// A pod whose TCP is captured.
     pub pod: Pod,
-    /// Not.
+    /// A pod on the same bridge without capture.
     pub other: Pod,
     pub rules: CaptureRules,
     /// As it was left.

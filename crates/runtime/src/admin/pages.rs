@@ -28,15 +28,15 @@ struct Page {
 /// Which part of the pages a port shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Surface {
-    /// Everything; on loopback.
+    /// All pages, for the admin port on loopback.
     Full,
-    /// `/metrics`.
+    /// `/metrics` alone, for scrapers.
     Metrics,
-    /// `/healthz/…`.
+    /// `/healthz/…` alone, for kubelet.
     Readiness,
 }
 
-/// What goes back.
+/// Status, content type and body of one response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -61,7 +61,7 @@ impl Pages {
         Self { readiness, metrics, logs: None, pages: BTreeMap::new() }
     }
 
-    /// Adds `/logging`.
+    /// Adds `/logging`, which shows the filter and with PUT replaces it.
     #[must_use]
     pub fn logging(mut self, logs: logs::Control) -> Self {
         self.logs = Some(logs);

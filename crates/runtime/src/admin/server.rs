@@ -175,7 +175,7 @@ fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(listener)
 }
 
-/// EAFNOSUPPORT
+/// `EAFNOSUPPORT`: the kernel has no IPv6.
 const NO_IPV6: i32 = 97;
 
 async fn run(pages: Arc<Pages>, ports: Vec<Port>, stop: CancellationToken) {

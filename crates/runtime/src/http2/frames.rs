@@ -19,9 +19,9 @@ pub struct FrameHeads {
 pub struct FrameHead {
     /// Octets of its payload.
     pub length: u32,
-    /// Its type.
+    /// The frame's type, RFC 9113 section 6.
     pub kind: u8,
-    /// Its flags.
+    /// The frame's flags; what a bit means depends on the type.
     pub flags: u8,
 }
 

@@ -22,7 +22,7 @@ impl<Io> Watched<Io> {
         Self { io, frames: ControlFrames::of_client(Instant::now()) }
     }
 
-    /// The stream itself.
+    /// The stream below, for its addresses and options.
     pub fn get_ref(&self) -> &Io {
         &self.io
     }

@@ -28,7 +28,7 @@ pub enum AddressError {
     /// The right form with something wrong in it.
     #[error("`{uri}` is not an address: {why}")]
     Invalid {
-        /// What was given.
+        /// The text that was to be an address.
         uri: String,
         /// What is wrong with it.
         why: tonic::transport::Error,

@@ -35,7 +35,7 @@ const STREAMS: u32 = 128;
 const HEAD: u32 = 32 * 1024;
 /// The pause after the kernel had no socket for us.
 const BREATH: Duration = Duration::from_millis(100);
-/// EAFNOSUPPORT
+/// `EAFNOSUPPORT`: the kernel has no IPv6.
 const NO_IPV6: i32 = 97;
 
 /// A listening TCP socket that speaks TLS.
@@ -48,7 +48,7 @@ pub struct TlsListener {
 #[derive(Clone)]
 struct Acceptor(TlsAcceptor);
 
-/// A client's connection.
+/// A client's TLS connection, with its address and its place under the limit.
 #[derive(Debug)]
 struct Connection {
     io: Watched<TlsStream<TcpStream>>,
@@ -113,7 +113,7 @@ impl TlsListener {
         Ok(Self { listener, acceptor: Acceptor(TlsAcceptor::from(Arc::new(config))) })
     }
 
-    /// Where it listens.
+    /// The address and port that it listens on.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -36,9 +36,9 @@ pub enum BindError {
     /// The system says no.
     #[error("cannot {what} {path}: {why}")]
     Io {
-        /// What was tried.
+        /// The step that failed, as a verb.
         what: &'static str,
-        /// With which file.
+        /// The file of the socket, or its folder.
         path: PathBuf,
         /// What the system said.
         why: io::Error,
@@ -75,7 +75,7 @@ impl UnixSocket {
         Ok(Self { listener, path: path.to_owned(), _lock: lock })
     }
 
-    /// Where it listens.
+    /// The file of the socket that it listens on.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -29,7 +29,7 @@ pub struct Sandbox {
 /// Whether this is the process that goes on.
 #[derive(Debug)]
 pub enum Entered {
-    /// It is.
+    /// This process is in the sandbox: go on.
     Inside(Sandbox),
     /// It is not, and the one that did has ended: end likewise.
     Ended(Ended),
@@ -51,21 +51,21 @@ pub enum SandboxError {
         what: &'static str,
         /// What the kernel said.
         source: io::Error,
-        /// What to type.
+        /// The command that allows it.
         remedy: String,
     },
     /// Some other step failed.
     #[error("cannot make a sandbox: {what}: {source}")]
     Step {
-        /// Which.
+        /// The step that failed.
         what: &'static str,
-        /// Why.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The network inside.
+    /// The sandbox's network namespace could not be used.
     #[error("cannot make a sandbox: {0}")]
     Network(#[from] NetnsError),
-    /// The network inside.
+    /// The sandbox's loopback interface could not be set up.
     #[error("cannot make a sandbox: {0}")]
     Link(#[from] NetlinkError),
 }

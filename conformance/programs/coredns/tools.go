@@ -1,5 +1,0 @@
-//go:build tools
-
-package coredns
-
-import _ "github.com/coredns/coredns"

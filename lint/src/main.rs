@@ -1,0 +1,57 @@
+//! `make lint` runs this in the repository's root: it holds the directions of dependencies and the number of short docstrings against
+//! `lint/structure.txt`.
+//!
+//! `--edges` prints the dependencies between modules as they are, in the form of that file; `--docs` prints the docstrings.
+#![forbid(unsafe_code)]
+
+use fairway_lint::{crates, docs, modules, table::Table};
+use std::path::Path;
+use std::process::ExitCode;
+
+const TABLE: &str = "lint/structure.txt";
+
+fn main() -> ExitCode {
+    match run(Path::new("."), std::env::args().any(|argument| argument == "--edges")) {
+        Ok(complaints) if complaints.is_empty() => ExitCode::SUCCESS,
+        Ok(complaints) => {
+            for complaint in &complaints {
+                eprintln!("{complaint}");
+            }
+            eprintln!("{} against {TABLE}", complaints.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("fairway-lint: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(root: &Path, print_edges: bool) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(root.join(TABLE)).map_err(|error| format!("{TABLE}: {error}"))?;
+    let table = Table::parse(&text)?;
+    let mut complaints = crates::check(root, &table)?;
+    for source in &table.modules {
+        let edges = modules::edges(root, &source.folder)?;
+        if print_edges {
+            print!("{}", modules::describe(source, &edges));
+        }
+        complaints.extend(modules::check(source, &edges));
+        modules::paid(source, &edges).iter().for_each(|note| println!("{note}"));
+    }
+    let short = docs::short(root)?;
+    if short.len() > table.short_docs {
+        complaints.push(format!(
+            "{} docstrings have three words or less; there may be {}. Say units, what must hold, errors or the source, or make the item \
+             private and drop the docstring. All of them: cargo run -q -p fairway-lint -- --docs",
+            short.len(),
+            table.short_docs
+        ));
+    } else if short.len() < table.short_docs {
+        println!("{} docstrings have three words or less: write that number into {TABLE}", short.len());
+    }
+    if std::env::args().any(|argument| argument == "--docs") {
+        println!("{}", short.join("\n"));
+    }
+    Ok(complaints)
+}
