@@ -6,8 +6,10 @@
 
 mod backend;
 mod bare;
+mod cluster;
 mod contender;
 mod envoy;
+mod fairness;
 mod gateway;
 mod guard;
 mod load;
@@ -36,6 +38,8 @@ enum Command {
     Guard(guard::Settings),
     /// TCP between two pods: plain, and through two ztunnels.
     Tunnel(tunnel::Settings),
+    /// Readers that stop and other tenants: what they do to the throughput and the latency of everybody else.
+    Fairness(fairness::Settings),
     /// A bare hyper proxy: one server, one pooled client connection, nothing else (the floor to compare with).
     #[command(hide = true)]
     Bare(bare::Settings),
@@ -46,12 +50,12 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let command = Arguments::parse().command;
-    if let Command::Guard(settings) = &command {
-        return guard::run(settings);
-    }
-    if let Command::Tunnel(settings) = &command {
-        // Enters namespaces, and has to do so before there is a runtime.
-        return tunnel::run(settings);
+    match &command {
+        Command::Guard(settings) => return guard::run(settings),
+        // These enter namespaces, and have to do so before there is a runtime.
+        Command::Tunnel(settings) => return tunnel::run(settings),
+        Command::Fairness(settings) => return fairness::run(settings),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
@@ -60,7 +64,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Command::Gateway(settings) => gateway::run(settings).await,
             Command::Bare(settings) => bare::run(settings).await,
             Command::Backend(settings) => backend::run(settings).await,
-            Command::Tunnel(_) | Command::Guard(_) => Ok(()),
+            Command::Tunnel(_) | Command::Fairness(_) | Command::Guard(_) => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)

@@ -22,7 +22,9 @@ pub struct Sample {
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The contender's name in the table.
-    pub name: &'static str,
+    pub name: String,
+    /// How its clients speak.
+    pub load: &'static str,
     /// Resident memory before the first request, bytes.
     pub memory_at_rest: u64,
     /// The runs, in order.
@@ -56,14 +58,24 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
 pub fn print(rows: &[Row]) {
     let Some(first) = rows.first() else { return };
     println!(
-        "{:<12} {:>12} {:>9} {:>10} {:>10} {:>10} {:>12} {:>12}",
-        "", "CPU µs/req", "ratio", "req/s", "p50 µs", "p99 µs", "MiB at rest", "MiB loaded"
+        "{:<12} {:>12} {:>16} {:>9} {:>10} {:>10} {:>10} {:>12} {:>12}",
+        "",
+        "CPU µs/req",
+        "least, greatest",
+        "ratio",
+        "req/s",
+        "p50 µs",
+        "p99 µs",
+        "MiB at rest",
+        "MiB loaded"
     );
     for row in rows {
         println!(
-            "{:<12} {:>12.2} {:>8.2}x {:>10.0} {:>10.0} {:>10.0} {:>12.1} {:>12.1}",
+            "{:<12} {:>12.2} {:>7.2}, {:>7.2} {:>8.2}x {:>10.0} {:>10.0} {:>10.0} {:>12.1} {:>12.1}",
             row.name,
             row.cpu_micros(),
+            row.samples.iter().map(|it| it.cpu_micros).fold(f64::NAN, f64::min),
+            row.samples.iter().map(|it| it.cpu_micros).fold(f64::NAN, f64::max),
             row.cpu_micros() / first.cpu_micros(),
             row.median(|sample| sample.rate),
             row.median(|sample| sample.p50_micros),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fairway_testbed::Pod;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -91,25 +92,27 @@ impl Session {
 
     /// Sends a request and reads the whole answer.
     pub async fn ask(&mut self, ask: &Ask<'_>) -> anyhow::Result<Answer> {
-        let exchange = async {
-            self.sender.ready().await.context("the connection has ended")?;
-            let method = if ask.body.is_some() { http::Method::POST } else { http::Method::GET };
-            let mut request =
-                Request::builder().method(method).uri(ask.path).header(http::header::HOST, &self.host);
-            for (name, value) in ask.headers {
-                request = request.header(*name, *value);
-            }
-            let body = Full::new(Bytes::from(ask.body.unwrap_or_default().to_owned()));
-            let response = self.sender.send_request(request.body(body)?).await.context("no answer")?;
-            read(response).await
-        };
+        let exchange = async { read(self.send(ask).await?).await };
         tokio::time::timeout(PATIENCE, exchange)
             .await
             .with_context(|| format!("no answer in {PATIENCE:?}"))?
     }
+
+    /// Sends a request and reads the answer's head; the body is left to the caller.
+    pub async fn send(&mut self, ask: &Ask<'_>) -> anyhow::Result<Response<Incoming>> {
+        self.sender.ready().await.context("the connection has ended")?;
+        let method = if ask.body.is_some() { http::Method::POST } else { http::Method::GET };
+        let mut request =
+            Request::builder().method(method).uri(ask.path).header(http::header::HOST, &self.host);
+        for (name, value) in ask.headers {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::from(ask.body.unwrap_or_default().to_owned()));
+        self.sender.send_request(request.body(body)?).await.context("no answer")
+    }
 }
 
-async fn read(response: Response<hyper::body::Incoming>) -> anyhow::Result<Answer> {
+async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
     let (head, body) = response.into_parts();
     let text = String::from_utf8_lossy(&body.collect().await.context("the answer broke off")?.to_bytes())
         .into_owned();

@@ -4,6 +4,7 @@
 mod certificates;
 mod controller;
 mod ends;
+mod fairness;
 mod load;
 mod pods;
 mod waypoint;

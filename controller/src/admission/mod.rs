@@ -27,3 +27,4 @@ pub use own_pods::{PodRejection, ProxyProgram};
 pub use reviewed::{NotReviewed, Reviewed, ReviewedPod};
 pub use reviewer::{ApiReviewer, ReviewError, Reviewer};
 pub(crate) use same_user::SameUserOnly;
+pub use token::{Implausible, check as check_token};

@@ -21,7 +21,9 @@ mod translate;
 mod upgrade;
 
 pub use client::{Client, Origin, ServiceOrigin, Switch};
+pub use head::strip_response;
 pub use reason::Reason;
 pub use request::{Closed, serve};
 pub(crate) use target::{RouteTarget, find_target};
 pub use translate::{Translated, translate};
+pub use upgrade::Handshake;

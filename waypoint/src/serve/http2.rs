@@ -268,3 +268,26 @@ fn reason_of(error: &BodyError) -> Reason {
     }
     Reason::INTERNAL_ERROR
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_gone_without_a_word_is_found_by_ping() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let serving = builder(&Limits::default()).handshake::<_, Bytes>(far);
+        let (client, accepting) = tokio::join!(h2::client::handshake(near), serving);
+        // After its preface the client's connection is not driven any more.
+        let _held = client.unwrap();
+        let mut accepting = accepting.unwrap();
+        let pings = accepting.ping_pong().unwrap();
+        let began = Instant::now();
+        tokio::select! {
+            () = is_dead(pings) => {}
+            _ = accepting.accept() => panic!("nothing was asked"),
+        }
+        assert_eq!(began.elapsed().as_secs(), (PING_EVERY + PING_PATIENCE).as_secs());
+    }
+}
