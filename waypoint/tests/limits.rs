@@ -352,7 +352,7 @@ async fn an_endpoint_that_does_not_say_continue_gets_the_body_all_the_same() {
     })
     .await;
     let proxy = Proxy::start_with(simple(AppProtocol::Http1, &[server.address]), |settings| {
-        settings.patience.continue_ = Duration::from_millis(100);
+        settings.timeouts.continue_ = Duration::from_millis(100);
     });
     let mut client = Http1::connect(proxy.address()).await;
     client.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
@@ -386,7 +386,7 @@ async fn an_idle_connection_to_an_endpoint_is_closed() {
         .await;
         let protocol = if version == 1 { AppProtocol::Http1 } else { AppProtocol::Http2 };
         let proxy = Proxy::start_with(simple(protocol, &[server.address]), |settings| {
-            settings.patience.upstream_idle = Duration::from_secs(1);
+            settings.timeouts.upstream_idle = Duration::from_secs(1);
         });
         let mut client = Http1::connect(proxy.address()).await;
         client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -417,7 +417,7 @@ fn deaf() -> (socket2::Socket, SocketAddr, Vec<socket2::Socket>) {
 async fn an_endpoint_that_does_not_take_connections_is_not_waited_for() {
     let (_listener, address, _waiting) = deaf();
     let proxy = Proxy::start_with(simple(AppProtocol::Http1, &[address]), |settings| {
-        settings.patience.connect = Duration::from_millis(300);
+        settings.timeouts.connect = Duration::from_millis(300);
     });
     let mut client = Http1::connect(proxy.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;

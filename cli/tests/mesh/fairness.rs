@@ -1,6 +1,6 @@
 //! Clients of a Gateway that stop reading delay nobody else on the way to the same pod.
 
-use crate::stage;
+use crate::environment;
 use fairway_cli::demo::client::{Ask, Session};
 use fairway_testbed::Sandbox;
 
@@ -12,11 +12,15 @@ const MUCH: usize = 16 << 20;
 fn readers_that_stop_at_a_gateway_delay_nobody_on_the_way_to_the_same_pod() {
     let name = "fairness::readers_that_stop_at_a_gateway_delay_nobody_on_the_way_to_the_same_pod";
     Sandbox::run_async_test(name, async |sandbox| {
-        let stage = stage(sandbox, "24h").await;
-        let (outside, gateway) =
-            (stage.pod("legacy/till").unwrap(), stage.pod_address("edge/public-fairway", 443).unwrap());
-        let (inside, catalog) =
-            (stage.pod("bookshop/reader").unwrap(), stage.service("bookshop/catalog", 80).unwrap());
+        let environment = environment(sandbox, "24h").await;
+        let (outside, gateway) = (
+            environment.pod("legacy/till").unwrap(),
+            environment.pod_address("edge/public-fairway", 443).unwrap(),
+        );
+        let (inside, catalog) = (
+            environment.pod("bookshop/reader").unwrap(),
+            environment.service("bookshop/catalog", 80).unwrap(),
+        );
         let open = async || {
             Session::over_tls(outside.connect(gateway).await.unwrap(), "www.bookshop.example").await.unwrap()
         };

@@ -58,7 +58,7 @@ fn config() {
         ("everything", Proxy::Everything),
     ];
     for (name, proxy) in proxies {
-        let subscription = Subscription { proxy, version: "0.1.0".into() };
+        let subscription = Subscription::new(proxy, "0.1.0");
         let hello = FromProxy { message: Some(from_proxy::Message::Hello((&subscription).into())) };
         write("config_hello", name, hello.encode_to_vec());
     }
@@ -80,7 +80,7 @@ fn config() {
         "held",
         FromProxy { message: Some(from_proxy::Message::Held(held)) }.encode_to_vec(),
     );
-    let owner = Subscription { proxy: Proxy::Everything, version: "0.1.0".into() };
+    let owner = Subscription::new(Proxy::Everything, "0.1.0");
     for (index, some) in resources.chunks(3).take(12).enumerate() {
         let body = proto::SavedSnapshot {
             owner: Some((&owner).into()),

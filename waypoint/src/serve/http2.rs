@@ -288,6 +288,6 @@ mod tests {
             () = is_dead(pings) => {}
             _ = accepting.accept() => panic!("nothing was asked"),
         }
-        assert_eq!(began.elapsed().as_secs(), (PING_EVERY + PING_PATIENCE).as_secs());
+        assert_eq!(began.elapsed().as_secs(), (PING_EVERY + PING_TIMEOUT).as_secs());
     }
 }

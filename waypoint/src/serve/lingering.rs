@@ -41,7 +41,7 @@ pub async fn close(connection: &Connection, mut io: impl AsyncRead + AsyncWrite 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listen::connection::{Connections, Stage};
+    use crate::listen::connection::{ConnectionState, Connections};
     use std::io;
     use std::pin::Pin;
     use std::task::{Context, Poll};
@@ -75,7 +75,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_take_the_end_of_its_connection_is_left() {
         for (takes_the_end, expected) in [(false, LAST_WORDS), (true, QUIET)] {
-            let connection = Connections::new().open(Stage::Http1);
+            let connection = Connections::new().open(ConnectionState::Http1);
             let began = Instant::now();
             close(&connection, Peer { takes_the_end }).await;
             assert_eq!(began.elapsed().as_secs(), expected.as_secs(), "takes the end: {takes_the_end}");

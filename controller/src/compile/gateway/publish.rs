@@ -41,7 +41,7 @@ impl Query<Cluster> for Publish {
                 true => waypoint::endpoints(reader, name, &plan.addresses, &settings),
                 false => waypoint::nowhere(name),
             });
-            for secret in &plan.backend_certificate {
+            if let Some(secret) = &plan.backend_certificate {
                 made.put(CertificateUsers(secret.clone()), object.clone());
             }
         } else {
