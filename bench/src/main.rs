@@ -9,6 +9,7 @@ mod bare;
 mod contender;
 mod envoy;
 mod gateway;
+mod guard;
 mod load;
 mod process;
 mod report;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// The gateway alone: plain HTTP/1.1 keep-alive through one pinned processor, beside a bare hyper proxy and Envoy.
     Gateway(gateway::Settings),
+    /// Allocations and instructions of a request, compared with committed numbers.
+    Guard(guard::Settings),
     /// TCP between two pods: plain, and through two ztunnels.
     Tunnel(tunnel::Settings),
     /// A bare hyper proxy: one server, one pooled client connection, nothing else (the floor to compare with).
@@ -43,6 +46,9 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let command = Arguments::parse().command;
+    if let Command::Guard(settings) = &command {
+        return guard::run(settings);
+    }
     if let Command::Tunnel(settings) = &command {
         // Enters namespaces, and has to do so before there is a runtime.
         return tunnel::run(settings);
@@ -54,7 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Command::Gateway(settings) => gateway::run(settings).await,
             Command::Bare(settings) => bare::run(settings).await,
             Command::Backend(settings) => backend::run(settings).await,
-            Command::Tunnel(_) => Ok(()),
+            Command::Tunnel(_) | Command::Guard(_) => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)

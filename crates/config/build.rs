@@ -1,10 +1,9 @@
 //! Compiles the protobuf files with protox, so that nobody has to install protoc.
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 12] = [
     "authorization",
     "backend",
     "certificate",
-    "filter",
     "l4route",
     "listener",
     "matching",

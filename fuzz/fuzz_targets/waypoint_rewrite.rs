@@ -5,7 +5,7 @@
 #![no_main]
 
 use fairway_waypoint::listen::detect::Version;
-use fairway_waypoint::serve::rewrite;
+use fairway_waypoint::pipeline::translate;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request};
 use libfuzzer_sys::fuzz_target;
@@ -38,11 +38,11 @@ fn parsed(text: &str) -> Option<(Version, Version, Parts)> {
 fuzz_target!(|text: &str| {
     let Some((from, to, parts)) = parsed(text) else { return };
     let (path, headers) = (parts.uri.path().to_owned(), parts.headers.clone());
-    let Ok(rewritten) = rewrite(parts, from, to) else { return };
-    let got = &rewritten.parts.headers;
-    if rewritten.upgrades {
+    let Ok(translated) = translate(parts, from, to) else { return };
+    let got = &translated.parts.headers;
+    if translated.upgrades {
         assert_eq!((from, to), (Version::Http1, Version::Http1));
-        assert_eq!(rewritten.parts.method, "GET");
+        assert_eq!(translated.parts.method, "GET");
         assert!(got.get_all("upgrade").iter().eq(["websocket"]));
         let asked = headers.get_all("upgrade").iter().flat_map(|it| it.as_bytes().split(|it| *it == b','));
         assert!(asked.into_iter().any(|it| it.trim_ascii().eq_ignore_ascii_case(b"websocket")));
@@ -60,5 +60,5 @@ fuzz_target!(|text: &str| {
         assert!(got.values().all(|it| it.as_bytes().trim_ascii() == it.as_bytes()));
     }
     assert!(to == Version::Http1 || !got.contains_key("connection"));
-    assert_eq!(rewritten.parts.uri.path(), if path.is_empty() { "/" } else { &path });
+    assert_eq!(translated.parts.uri.path(), if path.is_empty() { "/" } else { &path });
 });

@@ -6,22 +6,28 @@
 
 mod body;
 pub mod datagram;
-pub mod filter;
 #[cfg(test)]
 mod fixtures;
+pub mod host;
 pub mod listen;
+pub mod pipeline;
 pub mod program;
 pub mod route;
 pub mod serve;
 mod settings;
+pub mod stage;
 pub mod stream;
 pub mod table;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod transport;
 pub mod upstream;
+mod view;
 mod waypoint;
 mod worker;
 
-pub use settings::{AccessLogging, Limits, Patience, Settings};
+pub use settings::{AccessLogging, Limits, ProxySettings, Timeouts};
 pub use transport::Transport;
-pub use waypoint::{Applier, StartError, View, Waypoint};
+pub use view::View;
+pub use waypoint::{Applier, StartError, Waypoint};

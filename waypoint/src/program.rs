@@ -1,6 +1,6 @@
 //! The program: one for each Gateway, and one for each namespace that needs a waypoint.
 
-use crate::{AccessLogging, Settings, Waypoint};
+use crate::{AccessLogging, ProxySettings, Waypoint};
 use anyhow::Context;
 use clap::ValueEnum;
 use fairway_config::model::{Locality, ObjectName, SpiffeId};
@@ -95,7 +95,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (metrics, readiness) = (Metrics::new("waypoint", VERSION), Readiness::new());
     let configured = readiness.gate("first configuration");
 
-    let settings = Settings {
+    let settings = ProxySettings {
         workers: arguments.workers.count(),
         identity: arguments.identity.clone(),
         access_log: match arguments.access_log {
@@ -104,7 +104,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             AccessLog::All => AccessLogging::OneIn(arguments.access_log_sample),
         },
         locality: Locality::new(arguments.node, arguments.zone),
-        ..Settings::new(arguments.gateway.clone())
+        ..ProxySettings::new(arguments.gateway.clone())
     };
     let channel = arguments.controller.channel().context("--controller")?;
     let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));
@@ -121,10 +121,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));
 
-    let view = waypoint.view();
+    let (view, explaining) = (waypoint.view(), waypoint.view());
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
-        .page("/config", "what is in force: generation and sockets", move || view.config())
+        .query_page("/config", "the routes, backends and endpoints in force (format=text)", move |query| {
+            view.config(query)
+        })
+        .query_page("/explain", "what becomes of a request: ?url=http://shop.example/cart", move |query| {
+            explaining.explain(query)
+        })
         .page("/identities", "the identities that are held", move || {
             serde_json::to_value(identities.states()).unwrap_or_default()
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Settings of one proxy; the configuration (routes, listeners, endpoints) is not among them.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ProxySettings {
     /// The Gateway object this proxy runs for.
     pub gateway: ObjectName,
     /// Threads that serve.
@@ -16,7 +16,7 @@ pub struct Settings {
     /// Bounds on what a peer can make the proxy hold.
     pub limits: Limits,
     /// How long the proxy waits for peers.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Which requests the access log tells of.
     pub access_log: AccessLogging,
     /// Where the proxy is.
@@ -49,7 +49,7 @@ pub struct Limits {
 
 /// How long the proxy waits for peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// For the rest of a request's head (or a TLS handshake) once it has begun.
     pub head: Duration,
     /// For the next request on an open client connection, and for a byte either way where a response has begun and its
@@ -83,9 +83,9 @@ pub enum AccessLogging {
     OneIn(u32),
 }
 
-// === impl Settings ===
+// === impl ProxySettings ===
 
-impl Settings {
+impl ProxySettings {
     /// The settings of a Gateway's proxy that nobody tuned.
     pub fn new(gateway: ObjectName) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Settings {
             workers: fairway_runtime::workers::default_count(),
             identity: None,
             limits: Limits::default(),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             access_log: AccessLogging::default(),
             locality: Locality::default(),
         }
@@ -123,9 +123,9 @@ impl Default for Limits {
     }
 }
 
-// === impl Patience ===
+// === impl Timeouts ===
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),

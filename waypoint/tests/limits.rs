@@ -27,10 +27,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// Seconds where a proxy has minutes.
-fn hurried(settings: &mut fairway_waypoint::Settings) {
-    settings.patience.head = Duration::from_secs(1);
-    settings.patience.idle = Duration::from_secs(4);
-    settings.patience.body = Duration::from_secs(2);
+fn hurried(settings: &mut fairway_waypoint::ProxySettings) {
+    settings.timeouts.head = Duration::from_secs(1);
+    settings.timeouts.idle = Duration::from_secs(4);
+    settings.timeouts.body = Duration::from_secs(2);
 }
 
 fn hurried_proxy(protocol: AppProtocol, address: SocketAddr) -> Proxy {

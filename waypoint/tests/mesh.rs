@@ -497,7 +497,7 @@ async fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_to_the_identity_it_
     // Addresses of loopback that no other test uses: the port is a fixed one.
     let (pod, impostor): (IpAddr, IpAddr) = ("127.77.1.1".parse().unwrap(), "127.77.1.2".parse().unwrap());
     let mesh = Mesh::start(vec![]).await;
-    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut options) = tokio::sync::mpsc::unbounded_channel();
     LocalSet::new()
         .run_until(async {
             let web = mesh.authority.identity("shop", "web");
@@ -522,11 +522,11 @@ async fn an_endpoint_in_the_mesh_is_reached_through_a_tunnel_to_the_identity_it_
                     mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
                 assert_eq!(status(&answer), expected, "{at}: {answer}");
             }
-            let (peer, wish) = wishes.recv().await.unwrap();
+            let (peer, wish) = options.recv().await.unwrap();
             assert_eq!(peer, mesh.waypoint);
             assert_eq!(wish.authority.address(), Some(SocketAddr::new(pod, 8080)));
             assert_eq!(wish.routing, Routing::Pending);
-            assert!(wishes.try_recv().is_err(), "an impostor got a tunnel");
+            assert!(options.try_recv().is_err(), "an impostor got a tunnel");
         })
         .await;
 }
@@ -569,7 +569,7 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_the_rou
     let server = Server::http(1, echo).await;
     let at: IpAddr = "127.77.1.3".parse().unwrap();
     let mesh = Mesh::start(vec![]).await;
-    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut options) = tokio::sync::mpsc::unbounded_channel();
     LocalSet::new()
         .run_until(async {
             let other = mesh.authority.identity("other", "waypoint");
@@ -602,7 +602,7 @@ async fn a_service_that_requires_its_waypoint_is_reached_through_it_with_the_rou
             let answer =
                 mesh.get(("shop", "a"), &ConnectRequest::to(SocketAddr::new(VIP, 80))).await.unwrap();
             assert_eq!(status(&answer), 200, "{answer}");
-            let (_, wish) = wishes.recv().await.unwrap();
+            let (_, wish) = options.recv().await.unwrap();
             assert_eq!((wish.authority.address(), wish.routing), (Some(far), Routing::Done));
         })
         .await;
@@ -656,7 +656,7 @@ async fn a_tcp_listeners_connections_to_the_mesh_go_through_tunnels() {
     .await;
     let pod: IpAddr = "127.77.1.6".parse().unwrap();
     let mesh = Mesh::start(vec![]).await;
-    let (asked, mut wishes) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, mut options) = tokio::sync::mpsc::unbounded_channel();
     LocalSet::new()
         .run_until(async {
             let db = mesh.authority.identity("shop", "db");
@@ -678,7 +678,7 @@ async fn a_tcp_listeners_connections_to_the_mesh_go_through_tunnels() {
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
             assert_eq!(answer, "HELLO");
-            let (peer, wish) = wishes.recv().await.unwrap();
+            let (peer, wish) = options.recv().await.unwrap();
             assert_eq!(peer, mesh.waypoint);
             assert_eq!(wish.authority.address(), Some(SocketAddr::new(pod, 5432)));
         })

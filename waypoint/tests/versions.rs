@@ -464,7 +464,7 @@ async fn an_http2_client_is_told_to_go_on_when_its_body_is_wanted() {
     // An HTTP/2 endpoint gets the body as it comes.
     for (protocol, address) in [(AppProtocol::Http1, agrees.address), (AppProtocol::Http2, silent.address)] {
         let proxy = Proxy::start_with(simple(protocol, &[address]), |settings| {
-            settings.patience.continue_ = Duration::from_secs(60);
+            settings.timeouts.continue_ = Duration::from_secs(60);
         });
         let request =
             Request::post("http://a/").header("expect", "100-continue").header("content-length", "5");

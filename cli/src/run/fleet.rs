@@ -8,7 +8,7 @@ use fairway_controller::serve::Hub;
 use fairway_identity::Identities;
 use fairway_runtime::drain::{self, Deadlines};
 use fairway_runtime::metrics::Metrics;
-use fairway_waypoint::{Settings, Waypoint};
+use fairway_waypoint::{ProxySettings, Waypoint};
 use serde_json::json;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,10 +95,10 @@ impl Fleet {
     }
 
     fn start(&self, proxy: &Proxy) -> anyhow::Result<Running> {
-        let settings = Settings {
+        let settings = ProxySettings {
             workers: self.workers,
             identity: Some(proxy.identity.clone()),
-            ..Settings::new(proxy.name.clone())
+            ..ProxySettings::new(proxy.name.clone())
         };
         let (retire, own_drain) = drain::channel();
         let identity = self.identities.subscribe(&proxy.identity);

@@ -2,7 +2,7 @@
 
 use super::{BodyError, is_finished};
 use crate::listen::detect::Version;
-use crate::serve::{Reason, Switch};
+use crate::pipeline::{Reason, Switch};
 use crate::telemetry::Exchange;
 use crate::upstream::Lease;
 use crate::upstream::endpoint::InFlight;

@@ -5,7 +5,7 @@
 use super::session::Session;
 use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
-use crate::listen::connection::Stage;
+use crate::listen::connection::ConnectionState;
 use crate::listen::ports::PortId;
 use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
@@ -79,7 +79,7 @@ pub async fn serve(
             () = &mut forced => break Carried::CutOff,
             () = &mut draining, if flow.is_open.get() => {
                 flow.is_open.set(false);
-                talking = Some(flow.worker.connections.open(Stage::Raw));
+                talking = Some(flow.worker.connections.open(ConnectionState::Raw));
             }
             _ = ticks.tick() => flow.sweep(),
             readable = flow.socket.readable() => match readable {
@@ -220,7 +220,7 @@ impl Flow {
         let serving = self.worker.serving();
         let changed = self.seen.replace(serving.tables.generation()) != serving.tables.generation();
         let idle = match self.is_open.get() {
-            true => u32::try_from(self.worker.settings.patience.session.as_secs()).unwrap_or(u32::MAX),
+            true => u32::try_from(self.worker.settings.timeouts.session.as_secs()).unwrap_or(u32::MAX),
             false => SILENCE,
         };
         let now = self.worker.moment(Instant::now());

@@ -1,13 +1,14 @@
 //! Accepting connections on one worker, and finding out what is spoken on them.
 
-use super::connection::{Connection, Order, Stage};
+use super::connection::{Connection, ConnectionState, Order};
 use super::detect::{Version, detect};
 use super::ports::{Entrance, PortId};
 use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
-use crate::serve::{Client, Origin, ServiceOrigin, relay_service, serve_http};
+use crate::pipeline::{Client, Origin, ServiceOrigin};
+use crate::serve::{relay_service, serve_http};
 use crate::stream::{Arrived, Outward, draw, serve_stream};
 use crate::telemetry::{StreamKind, StreamRecord, count};
 use crate::transport::Transport;
@@ -84,7 +85,7 @@ pub async fn accept(
 /// Accepts those whose handshakes have begun.
 async fn accept_last(worker: &Rc<Worker>, port: PortId, listener: TcpListener) {
     // While the worker ends, it waits for this.
-    let _lasting = worker.connections.open(Stage::Raw);
+    let _lasting = worker.connections.open(ConnectionState::Raw);
     if let Err(error) = begin_no_more(&listener) {
         tracing::warn!(%error, "a listener closes under its clients: who comes at this moment is reset");
     }
@@ -153,9 +154,9 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         return;
     };
     let worker = worker.clone();
-    let connection = worker.connections.open_from(share, Stage::Raw);
-    let arrival = |stage, origin, scheme| {
-        connection.set_stage(stage);
+    let connection = worker.connections.open_from(share, ConnectionState::Raw);
+    let arrival = |state, origin, scheme| {
+        connection.set_state(state);
         Arrival {
             connection: connection.clone(),
             worker: worker.clone(),
@@ -168,23 +169,25 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     match &found.entrance {
         Entrance::Plain => {}
         Entrance::Https(tls) => {
-            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
+            let arrival =
+                arrival(ConnectionState::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
             tokio::task::spawn_local(arrival.serve_tls(port, stream, tls.clone(), Bytes::new()));
             return;
         }
         Entrance::BySni(branches) => {
-            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
+            let arrival =
+                arrival(ConnectionState::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
             tokio::task::spawn_local(arrival.serve_by_sni(port, stream, branches.clone()));
             return;
         }
     }
     match &first.listener.protocol {
         ListenerProtocol::Http => {
-            let arrival = arrival(Stage::Http1, Origin::Gateway { port, sni: None }, Scheme::Http);
+            let arrival = arrival(ConnectionState::Http1, Origin::Gateway { port, sni: None }, Scheme::Http);
             tokio::task::spawn_local(arrival.serve_plain(Transport::Tcp(stream)));
         }
         ListenerProtocol::Tcp => {
-            let arrival = arrival(Stage::Raw, Origin::Gateway { port, sni: None }, Scheme::Http);
+            let arrival = arrival(ConnectionState::Raw, Origin::Gateway { port, sni: None }, Scheme::Http);
             tokio::task::spawn_local(arrival.serve_tcp(first.clone(), stream));
         }
         // TLS has an entrance of its own, and UDP no connections.
@@ -204,7 +207,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
                 shown: first.listener.backend_certificate.clone(),
                 audience: Some(Audience::Producer),
             };
-            let mut arrival = arrival(Stage::Http1, Origin::Service(origin), Scheme::Http);
+            let mut arrival = arrival(ConnectionState::Http1, Origin::Service(origin), Scheme::Http);
             arrival.caller.service = Some(service.clone());
             tokio::task::spawn_local(arrival.serve_service(Transport::Tcp(stream)));
         }
@@ -243,7 +246,7 @@ impl Arrival {
             _ => None,
         };
         self.origin = Origin::Gateway { port, sni: Some(sni) };
-        self.connection.set_stage(Stage::Http1);
+        self.connection.set_state(ConnectionState::Http1);
         let io = Transport::Tls(Box::new(stream));
         match version {
             Some(version) => self.serve_version(io, version, Ahead::default()).await,
@@ -285,7 +288,7 @@ impl Arrival {
         let protocol = serving.tables.service_cluster(&origin.backend).map(|it| it.protocol());
         match protocol {
             Some(AppProtocol::Tcp) => {
-                self.connection.set_stage(Stage::Raw);
+                self.connection.set_state(ConnectionState::Raw);
                 relay_service(&self.worker, &self.connection, origin, &self.caller, io).await;
             }
             Some(AppProtocol::Unspecified) => {

@@ -2,7 +2,7 @@
 
 use super::tls::{Inside, TlsBase};
 use crate::route::HostIndex;
-use crate::table::{BoundListener, ListenerSet, Socket, Tables};
+use crate::table::{BoundListener, ListenerSet, Socket, SocketKind, Tables};
 use fairway_config::model::{
     Certificate, ClientValidation, HostnamePattern, Listener, ListenerProtocol, ResourceKey, ResourceKind,
     TlsTermination,
@@ -123,6 +123,13 @@ impl Ports {
     /// What stands behind a socket; none once no listener wants it any more.
     pub fn get(&self, id: PortId) -> Option<&Port> {
         self.0.get(id.0)?.as_ref()
+    }
+
+    /// A socket for connections on this port.
+    pub fn on(&self, number: u16) -> Option<PortId> {
+        let is_on =
+            |port: &Port| port.set.socket().port == number && port.set.socket().kind == SocketKind::Stream;
+        self.0.iter().position(|port| port.as_ref().is_some_and(is_on)).map(PortId)
     }
 
     /// The listeners behind a socket.

@@ -1,7 +1,7 @@
 //! Connections to a socket where the SNI says which listener they are for, and to TCP listeners, where nothing has to.
 
 use super::accept::Arrival;
-use super::connection::{Order, Stage};
+use super::connection::{ConnectionState, Order};
 use super::hello::{BadHello, Hello, HelloReader};
 use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
@@ -168,7 +168,7 @@ impl Arrival {
         ahead: Bytes,
         record: StreamRecord,
     ) {
-        self.connection.set_stage(Stage::Raw);
+        self.connection.set_state(ConnectionState::Raw);
         let outward = match &listener.listener.protocol {
             ListenerProtocol::TlsPassthrough => Outward::AsItIs,
             _ => Outward::ByPolicy(listener.listener.backend_certificate.as_ref()),

@@ -1,8 +1,8 @@
 //! Tunnels: from ztunnels, other waypoints and gateways, to Services that this waypoint stands before.
 
 use super::accept::Arrival;
-use super::connection::{Connection, Stage};
-use crate::serve::{Origin, ServiceOrigin};
+use super::connection::{Connection, ConnectionState};
+use crate::pipeline::{Origin, ServiceOrigin};
 use crate::table::Tables;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
@@ -40,13 +40,13 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
     let Some(identity) = &worker.identity else { return };
     let tls = match identity.current() {
         Some(tls) => tls,
-        None => match timeout(worker.settings.patience.identity, identity.ready()).await {
+        None => match timeout(worker.settings.timeouts.identity, identity.ready()).await {
             Ok(tls) => tls,
             Err(_) => return,
         },
     };
     let source = stream.peer_addr().ok().map(|it| it.ip().to_canonical());
-    let settings = Settings { handshake_timeout: worker.settings.patience.head, ..Settings::default() };
+    let settings = Settings { handshake_timeout: worker.settings.timeouts.head, ..Settings::default() };
     let handler = |request: Request| {
         let (worker, listener) = (worker.clone(), listener.clone());
         async move {
@@ -68,7 +68,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
             let Ok(tunnel) = request.accept() else { return };
             let service = Some(origin.service.clone());
             let arrival = Arrival {
-                connection: worker.connections.open(Stage::Http1),
+                connection: worker.connections.open(ConnectionState::Http1),
                 worker,
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,

@@ -1,16 +1,16 @@
 //! Bytes, both ways, until both sides have ended: after an upgrade, and for Services that are not HTTP.
 
-use super::choose::{Destination, choose};
-use super::{Reason, ServiceOrigin, Switch};
 use crate::listen::connection::{Connection, Order};
 use crate::listen::wire::Wire;
+use crate::pipeline::endpoint::{Destination, choose};
+use crate::pipeline::{Reason, ServiceOrigin, Switch};
 use crate::telemetry::count;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
 use crate::upstream::endpoint::{EndpointRecord, InFlight};
-use crate::upstream::tls::{Speech, TlsClient};
+use crate::upstream::tls::{Protocol, TlsClient};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_hbone::Tunnel;
@@ -86,7 +86,7 @@ pub async fn reach(
     cluster: &Cluster,
     tls: Option<&Arc<TlsClient>>,
 ) -> Result<Reached, Reason> {
-    let destination = Destination { cluster, tls, speech: Speech::Bytes, caller };
+    let destination = Destination { cluster, tls, protocol: Protocol::Bytes, caller };
     let mut tried: SmallVec<[Arc<EndpointRecord>; TRIES]> = SmallVec::new();
     let mut failed = Reason::NoEndpoint;
     for _ in 0..TRIES {
@@ -94,7 +94,7 @@ pub async fn reach(
         let endpoint = route.endpoint;
         let in_flight = endpoint.begin();
         count(&worker.telemetry.counters.upstream_connects);
-        match worker.pool.connector().connect(&route, Speech::Bytes).await {
+        match worker.pool.connector().connect(&route, Protocol::Bytes).await {
             Ok(Link { io, .. }) => {
                 endpoint.answered(worker.moment(Instant::now()), None);
                 return Ok(Reached { io, in_flight });

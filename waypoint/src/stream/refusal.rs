@@ -1,6 +1,6 @@
 //! Why a connection or a datagram is carried nowhere.
 
-use crate::serve::Reason;
+use crate::pipeline::Reason;
 
 /// Why a connection is closed, or a datagram dropped, instead of being carried. Each has a word for metrics and the log;
 /// the client is told nothing.

@@ -2,7 +2,7 @@
 
 use super::carry::carry;
 use super::{Decision, Refusal};
-use crate::listen::connection::{Connection, Order, Stage};
+use crate::listen::connection::{Connection, ConnectionState, Order};
 use crate::serve::{Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
@@ -38,7 +38,7 @@ pub struct Arrived<'a> {
 /// Connects to an endpoint and carries bytes both ways. `ahead` was read from the client already.
 pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Transport, ahead: Bytes) {
     let Arrived { worker, connection, caller, outward, mut record } = arrived;
-    connection.set_stage(Stage::Raw);
+    connection.set_state(ConnectionState::Raw);
     // Boxed: its state is large, and gone once there is a connection.
     let connecting = Box::pin(connect(worker, caller, outward, &decision));
     let reached = tokio::select! {

@@ -2,11 +2,11 @@
 //!
 //! Only what a change touches is built anew; the rest is shared with the tables before.
 
+mod attachments;
 mod departed;
 #[cfg(test)]
 mod guards;
 mod listeners;
-mod places;
 mod service_streams;
 mod services;
 mod streams;
@@ -21,13 +21,13 @@ use crate::route::{CompiledRoute, RouteTable};
 use crate::upstream::cluster::{Cluster, Registry};
 use crate::upstream::tls::Shown;
 use ahash::HashMap;
+use attachments::Edits;
 use departed::Departed;
 use fairway_config::model::{
     Audience, BackendKey, Generation, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind, Route,
     RouteKey, Service, ServiceKey,
 };
 use fairway_config::{Changes, Rejected, Snapshot};
-use places::Edits;
 use service_streams::{ServiceStreams, is_of_service};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -179,6 +179,20 @@ impl Tables {
         }
     }
 
+    /// Every backend's endpoints, in no order.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.clusters.values()
+    }
+
+    /// The rules of every Service, by audience and port; no port stands for those that no entry names. In no order.
+    pub fn routed_services(
+        &self,
+    ) -> impl Iterator<Item = (&ServiceKey, &Audience, Option<u16>, &Arc<RouteTable>)> {
+        self.services.iter().flat_map(|(service, table)| {
+            table.ports().map(move |(audience, port, routes)| (service, audience, port, routes))
+        })
+    }
+
     /// Puts changed routes in their places; whether a listener's table changed.
     fn change_routes<'a>(
         &mut self,
@@ -229,7 +243,7 @@ impl Tables {
             }
         }
         if of_services {
-            self.service_streams = Arc::new(ServiceStreams::of(&self.l4_routes));
+            self.service_streams = Arc::new(ServiceStreams::build(&self.l4_routes));
         }
         edits.apply(&mut self.listener_streams)
     }

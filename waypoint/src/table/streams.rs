@@ -40,7 +40,7 @@ struct StreamEdit {
 impl CompiledL4Route {
     /// Adds up the weights.
     pub fn new(route: Arc<L4Route>) -> Self {
-        Self { weights: Weights::of(route.backends.iter().map(|it| it.weight)), route }
+        Self { weights: Weights::sum(route.backends.iter().map(|it| it.weight)), route }
     }
 
     /// The route.
@@ -62,6 +62,11 @@ impl StreamTable {
     /// without hostnames does.
     pub fn choose(&self, name: Option<&str>) -> Option<&Arc<CompiledL4Route>> {
         self.by_name.covering(name.unwrap_or_default()).next()
+    }
+
+    /// All routes, in no order.
+    pub fn routes(&self) -> &[Arc<CompiledL4Route>] {
+        &self.routes
     }
 
     fn edited(&self, listener: &ListenerKey, edit: &StreamEdit) -> Self {

@@ -1,6 +1,6 @@
 //! The access log: one line for a request.
 
-use crate::serve::Reason;
+use crate::pipeline::Reason;
 use fairway_config::model::{Generation, RouteKey, SpiffeId};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, header};

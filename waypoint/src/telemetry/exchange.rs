@@ -4,7 +4,7 @@ use super::access::Outcome;
 use super::{Entry, Telemetry};
 use crate::body::Progress;
 use crate::listen::connection::Connection;
-use crate::serve::Reason;
+use crate::pipeline::Reason;
 use http::StatusCode;
 use http::request::Parts;
 use std::fmt;

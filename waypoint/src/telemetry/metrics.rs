@@ -1,7 +1,7 @@
 //! Counters of requests. Each worker writes its own, so that none waits for another; a scrape adds them up.
 
 use super::streams::{self, StreamCounters};
-use crate::serve::Reason;
+use crate::pipeline::Reason;
 use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};

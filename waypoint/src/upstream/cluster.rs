@@ -146,6 +146,11 @@ impl Cluster {
         self.records().any(|it| addresses.contains(&it.address()))
     }
 
+    /// The endpoints that serve.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<EndpointRecord>> {
+        self.offer.serving.iter()
+    }
+
     fn records(&self) -> impl Iterator<Item = &Arc<EndpointRecord>> {
         let offers = std::iter::once(&self.offer).chain(self.guarded.iter().map(|(_, offer)| offer));
         offers.flat_map(|it| &it.serving)

@@ -2,8 +2,8 @@
 //! in TLS if its backend asks for it.
 
 use super::endpoint::EndpointRecord;
-use super::tls::{Speech, TlsClient};
-use crate::settings::Patience;
+use super::tls::{Protocol, TlsClient};
+use crate::settings::Timeouts;
 use crate::transport::Transport;
 use fairway_hbone::{Carrier, Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
 use fairway_identity::{IdentityHandle, TlsIdentity};
@@ -35,10 +35,19 @@ pub struct Link {
 
 /// Makes connections.
 pub struct Connector {
+    dial: Dial,
     mesh: Option<Mesh>,
-    patience: Patience,
+    timeouts: Timeouts,
     /// The proxy's node: a waypoint takes it for that of whoever it speaks for.
     node: Option<Arc<str>>,
+}
+
+/// How an endpoint outside the mesh is connected to.
+enum Dial {
+    Tcp,
+    /// With streams in memory.
+    #[cfg(any(test, feature = "testing"))]
+    Memory(Box<dyn Fn(SocketAddr) -> io::Result<Transport>>),
 }
 
 /// The proxy's place in the mesh.
@@ -88,23 +97,31 @@ impl<'a> Route<'a> {
 
 impl Connector {
     /// Without an identity, endpoints that have one are not reached at all.
-    pub fn new(identity: Option<IdentityHandle>, patience: Patience, node: Option<Arc<str>>) -> Self {
+    pub fn new(identity: Option<IdentityHandle>, timeouts: Timeouts, node: Option<Arc<str>>) -> Self {
         let mesh = identity.map(|identity| Mesh {
             identity,
             tunnels: fairway_hbone::Pool::new(
                 TcpConnector,
-                fairway_hbone::client::Settings { connect_timeout: patience.connect, ..Default::default() },
+                fairway_hbone::client::Settings { connect_timeout: timeouts.connect, ..Default::default() },
             ),
         });
-        Self { mesh, patience, node }
+        Self { dial: Dial::Tcp, mesh, timeouts, node }
+    }
+
+    /// Connects to endpoints outside the mesh by calling `dial` instead of TCP.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn dialling(mut self, dial: impl Fn(SocketAddr) -> io::Result<Transport> + 'static) -> Self {
+        self.dial = Dial::Memory(Box::new(dial));
+        self
     }
 
     /// Opens a byte stream to where a request goes.
-    pub async fn connect(&self, route: &Route<'_>, speech: Speech) -> Result<Link, ConnectError> {
+    pub async fn connect(&self, route: &Route<'_>, protocol: Protocol) -> Result<Link, ConnectError> {
         let link = self.reach(route).await?;
         let Some(tls) = route.tls else { return Ok(link) };
         let Link { io, carrier } = link;
-        match timeout(self.patience.connect, tls.handshake(io, speech)).await {
+        match timeout(self.timeouts.connect, tls.handshake(io, protocol)).await {
             Ok(secured) => Ok(Link { io: secured?, carrier }),
             Err(_) => Err(ConnectError::Timeout),
         }
@@ -113,12 +130,7 @@ impl Connector {
     async fn reach(&self, route: &Route<'_>) -> Result<Link, ConnectError> {
         let (endpoint, through) = (route.endpoint, route.through);
         match (endpoint.identity(), through) {
-            (None, None) => {
-                match timeout(self.patience.connect, TcpConnector.connect(endpoint.address())).await {
-                    Ok(connected) => Ok(Link { io: Transport::Tcp(connected?), carrier: None }),
-                    Err(_) => Err(ConnectError::Timeout),
-                }
-            }
+            (None, None) => Ok(Link { io: self.dial(endpoint.address()).await?, carrier: None }),
             // A waypoint without an identity would be no waypoint.
             (None, Some(_)) => Err(ConnectError::NoIdentity),
             (Some(identity), through) => {
@@ -141,11 +153,22 @@ impl Connector {
         }
     }
 
+    async fn dial(&self, address: SocketAddr) -> Result<Transport, ConnectError> {
+        match &self.dial {
+            Dial::Tcp => match timeout(self.timeouts.connect, TcpConnector.connect(address)).await {
+                Ok(connected) => Ok(Transport::Tcp(connected?)),
+                Err(_) => Err(ConnectError::Timeout),
+            },
+            #[cfg(any(test, feature = "testing"))]
+            Dial::Memory(dial) => Ok(dial(address)?),
+        }
+    }
+
     async fn own_identity(&self, mesh: &Mesh) -> Result<Arc<TlsIdentity>, ConnectError> {
         if let Some(identity) = mesh.identity.current() {
             return Ok(identity);
         }
-        timeout(self.patience.identity, mesh.identity.ready()).await.map_err(|_| ConnectError::NoIdentity)
+        timeout(self.timeouts.identity, mesh.identity.ready()).await.map_err(|_| ConnectError::NoIdentity)
     }
 }
 

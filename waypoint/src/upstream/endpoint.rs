@@ -188,6 +188,11 @@ impl EndpointRecord {
         seen != 0 && seen <= now.0 && self.hold(seen, now)
     }
 
+    /// The smoothed latency in microseconds; none if it has not been measured lately.
+    pub fn latency(&self, now: Moment) -> Option<u64> {
+        Some(self.latency_at(now)).filter(|latency| *latency > 0)
+    }
+
     /// What choosing it costs: the requests under way, weighed by how long they take.
     pub fn cost(&self, now: Moment) -> u64 {
         (u64::from(self.active()) + 1) * (self.latency_at(now) + LATENCY_FLOOR)

@@ -57,7 +57,7 @@ const UNCONFIRMED: usize = 1;
 /// After how long it is looked first whether they have come; then after twice as long, and so on.
 const LOOK: Duration = Duration::from_millis(1);
 /// How long the others wait for these settings.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 // === impl Http2Connection ===
 
@@ -88,7 +88,7 @@ impl Http2Connection {
             };
             // h2 reads in a task of its own, which does not wake this one when the settings come.
             let mut look = LOOK;
-            while !told.confirmed.get() && look < PATIENCE {
+            while !told.confirmed.get() && look < TIMEOUT {
                 if timeout(look, running()).await.is_ok() {
                     return told.confirm();
                 }
@@ -166,7 +166,7 @@ impl Load {
     /// Waits until it is known how many streams the endpoint allows; not for ever. One may wait.
     pub(super) async fn confirmed(&self) {
         if !self.confirmed.get() {
-            let _ = timeout(PATIENCE, self.confirming.notified()).await;
+            let _ = timeout(TIMEOUT, self.confirming.notified()).await;
         }
     }
 

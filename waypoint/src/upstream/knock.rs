@@ -1,7 +1,7 @@
 //! Knocking at an endpoint that is held back: a connection with nothing on it, before a request is risked.
 
 use super::connect::{Connector, Link, Route};
-use super::tls::Speech;
+use super::tls::Protocol;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 const SILENCE: Duration = Duration::from_millis(50);
 
 /// Whether the endpoint takes a connection and keeps it.
-pub async fn opens(connector: &Connector, route: &Route<'_>, speech: Speech) -> bool {
-    let Ok(Link { mut io, .. }) = connector.connect(route, speech).await else { return false };
+pub async fn opens(connector: &Connector, route: &Route<'_>, protocol: Protocol) -> bool {
+    let Ok(Link { mut io, .. }) = connector.connect(route, protocol).await else { return false };
     let mut byte = [0];
     // It may speak first, but not hang up.
     match timeout(SILENCE, io.read(&mut byte)).await {

@@ -8,7 +8,7 @@ use super::endpoint::EndpointRecord;
 use super::http1::{self, Http1Sender};
 use super::http2::Http2Connection;
 use super::lease::{Http1Lease, Lease};
-use super::tls::{Speech, TlsClient, TlsClientId};
+use super::tls::{Protocol, TlsClient, TlsClientId};
 use crate::listen::detect::Version;
 use ahash::HashMap;
 use std::cell::RefCell;
@@ -87,7 +87,7 @@ impl Pool {
     ) -> Result<Lease, ConnectError> {
         match version {
             Version::Http1 => {
-                let link = self.connector.connect(route, Speech::Http(version)).await?;
+                let link = self.connector.connect(route, Protocol::Http(version)).await?;
                 let sender = http1::handshake(link).await.map_err(ConnectError::Handshake)?;
                 let key = Key::new(route, version);
                 // A place to give it back to.
@@ -112,7 +112,7 @@ impl Pool {
         self.with_entry(key, route, |entry| entry.connecting = Some(connecting));
         // Also when this future is dropped half-way: those who wait must not wait for ever.
         let connecting = Connecting { pool: self.clone(), key, _done: done };
-        let link = self.connector.connect(route, Speech::Http(Version::Http2)).await?;
+        let link = self.connector.connect(route, Protocol::Http(Version::Http2)).await?;
         let connection =
             Http2Connection::handshake(link, self.streams()).await.map_err(ConnectError::Handshake)?;
         let (lease, load) = (Lease::Http2(connection.lease(false)), connection.load());

@@ -20,7 +20,7 @@ use fairway_config::model::{
 use fairway_config::{Apply, Delta, Rejected, Snapshot};
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain;
-use fairway_waypoint::{Applier, Settings, Waypoint};
+use fairway_waypoint::{Applier, ProxySettings, Waypoint};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Proxy {
         Self::start_with(resources, |_| ())
     }
 
-    pub fn start_with(resources: Vec<Resource>, tune: impl FnOnce(&mut Settings)) -> Self {
+    pub fn start_with(resources: Vec<Resource>, tune: impl FnOnce(&mut ProxySettings)) -> Self {
         Self::start_as(None, resources, tune)
     }
 
@@ -49,9 +49,9 @@ impl Proxy {
     pub fn start_as(
         identity: Option<IdentityHandle>,
         resources: Vec<Resource>,
-        tune: impl FnOnce(&mut Settings),
+        tune: impl FnOnce(&mut ProxySettings),
     ) -> Self {
-        let mut settings = Settings::new(ObjectName::new("shop", "gateway"));
+        let mut settings = ProxySettings::new(ObjectName::new("shop", "gateway"));
         settings.workers = NonZeroUsize::MIN;
         tune(&mut settings);
         let (trigger, watch) = drain::channel();

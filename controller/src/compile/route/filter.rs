@@ -59,7 +59,7 @@ fn checked(field: &str, filter: Filter) -> Result<Filter, Finding> {
             (Filter::Rewrite(_), InvalidFilter::Hostname(_)) => ("urlRewrite.hostname", "write a DNS name"),
             (Filter::Redirect(_), _) => ("requestRedirect.path", "correct the path"),
             (Filter::Rewrite(_), _) => ("urlRewrite.path", "correct the path"),
-            (Filter::Mirror(_) | Filter::Cors(_) | Filter::Unresolved(_), _) => ("type", "remove the filter"),
+            _ => ("type", "remove the filter"),
         };
         invalid(format!("{field}.{part}"), error, remedy)
     })?;

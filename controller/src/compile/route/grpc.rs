@@ -64,10 +64,8 @@ fn matches(
         });
         let method = it.method.as_ref().map(|it| method(draft, faults, &format!("{field}.method"), it));
         matches.push(Match {
-            path: PathMatch::Grpc(method.unwrap_or_default()),
             headers: matching::headers(draft, faults, &format!("{field}.headers"), headers),
-            query: Vec::new(),
-            method: None,
+            ..Match::on_path(PathMatch::Grpc(method.unwrap_or_default()))
         });
     }
     matches

@@ -104,12 +104,7 @@ fn matches(
     written: &[HttpRouteRulesMatches],
 ) -> Vec<Match> {
     if written.is_empty() {
-        return vec![Match {
-            path: PathMatch::Prefix("".into()),
-            headers: vec![],
-            query: vec![],
-            method: None,
-        }];
+        return vec![Match::on_path(PathMatch::Prefix("".into()))];
     }
     let mut matches = Vec::with_capacity(written.len());
     for (index, it) in written.iter().enumerate() {

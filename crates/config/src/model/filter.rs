@@ -1,6 +1,7 @@
 //! What a rule does to a request and its response.
 
 use super::{BackendTarget, Pattern};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub enum Filter {
     Cors(CorsPolicy),
     /// A filter the controller could not resolve; the request is answered with 500 (the API's rule for them).
     Unresolved(Arc<str>),
+    /// A filter of a newer controller, as it came: this program does not know what it does. The request is answered with 500,
+    /// since the filter may be what guards it.
+    Unknown(Bytes),
 }
 
 /// Headers to remove, set and add, applied in that order.

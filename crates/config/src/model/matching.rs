@@ -67,6 +67,15 @@ pub enum ValueMatch {
     Regex(Pattern),
 }
 
+// === impl Match ===
+
+impl Match {
+    /// A path, and nothing else.
+    pub fn on_path(path: PathMatch) -> Self {
+        Self { path, headers: Vec::new(), query: Vec::new(), method: None }
+    }
+}
+
 // === impl ValueMatch ===
 
 impl ValueMatch {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::arbitrary;
-use crate::model::{BackendKey, Endpoints, Resource};
+use crate::model::{BackendKey, Endpoints, Filter, Resource};
 use crate::proto::{self, resource::Kind};
 use bytes::Bytes;
 use fairway_policy::{Action, Connection, Verdict};
@@ -162,6 +162,24 @@ fn a_field_of_a_newer_controller_refuses_the_resource() {
     outer.extend(inner);
     let reason = decode(outer.into()).unwrap_err().to_string();
     assert!(reason.contains("does not know"), "{reason}");
+}
+
+#[test]
+fn a_filter_of_a_newer_controller_is_kept_as_it_came_and_stands_in_its_place() {
+    let Kind::Route(mut route) = message(&Resource::Route(Arc::new(one(
+        arbitrary::route().prop_filter("rules", |it| !it.rules.is_empty())
+    )))) else {
+        unreachable!("a route")
+    };
+    // A kind of filter that this program does not know; nothing at all; a redirect with a further field.
+    for octets in [&[0xF2, 0x01, 0x01, 0x41][..], &[], &[0x1A, 0x06, 0x28, 0xAE, 0x02, 0xF8, 0x01, 0x01]] {
+        route.rules[0].filters.insert(0, Bytes::copy_from_slice(octets));
+        let bytes: Bytes = proto::Resource { kind: Some(Kind::Route(route.clone())) }.encode_to_vec().into();
+        let decoded = decode(bytes.clone());
+        let Ok(Resource::Route(decoded_route)) = &decoded else { panic!("{decoded:?}") };
+        assert_eq!(decoded_route.rules[0].filters[0], Filter::Unknown(Bytes::copy_from_slice(octets)));
+        assert_eq!(encode(&decoded.unwrap()).bytes, bytes, "what is kept on disk is read by a newer program");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ const PEERS: &[&str] = &[
     "fairway_runtime::transport",
     "fairway_waypoint::datagram",
     "fairway_waypoint::listen",
+    "fairway_waypoint::pipeline",
     "fairway_waypoint::serve",
     "fairway_waypoint::stream",
     "fairway_waypoint::upstream",

@@ -59,7 +59,7 @@ pub struct TlsClient {
 
 /// What will be spoken on a connection: the one protocol that ALPN offers, so that nothing else can come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speech {
+pub enum Protocol {
     /// HTTP, of this version.
     Http(Version),
     /// Whatever a client sends: no ALPN.
@@ -94,11 +94,15 @@ impl TlsClient {
     }
 
     /// Speaks TLS on a connection to an endpoint.
-    pub(super) async fn handshake(&self, io: Transport, speech: Speech) -> Result<Transport, ConnectError> {
-        let config = match speech {
-            Speech::Http(Version::Http1) => &self.http1,
-            Speech::Http(Version::Http2) => &self.http2,
-            Speech::Bytes => &self.bytes,
+    pub(super) async fn handshake(
+        &self,
+        io: Transport,
+        protocol: Protocol,
+    ) -> Result<Transport, ConnectError> {
+        let config = match protocol {
+            Protocol::Http(Version::Http1) => &self.http1,
+            Protocol::Http(Version::Http2) => &self.http2,
+            Protocol::Bytes => &self.bytes,
         };
         let connecting = TlsConnector::from(config.clone()).connect(self.hostname.clone(), io);
         let stream =
