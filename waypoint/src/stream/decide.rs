@@ -3,17 +3,18 @@
 use super::Refusal;
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
-use fairway_config::model::{BackendTarget, RouteKey};
+use fairway_config::model::BackendTarget;
+use fairway_telemetry::{ConnectionLabels, Series};
 use rand::Rng;
 use std::sync::Arc;
 
 /// Where a connection goes.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The route that says so.
-    pub route: RouteKey,
     /// The backend.
     pub cluster: Arc<Cluster>,
+    /// Where the connection counts.
+    pub series: Series<ConnectionLabels>,
 }
 
 /// Chooses route and backend.
@@ -29,11 +30,12 @@ pub fn decide(
 
 /// Chooses one of a route's backends.
 pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Refusal> {
-    match route.draw(rng).ok_or(Refusal::NoBackend)? {
+    let (target, series) = route.draw(rng).ok_or(Refusal::NoBackend)?;
+    match target {
         BackendTarget::Unresolved(_) => Err(Refusal::UnresolvedBackend),
         BackendTarget::Backend(key) => {
             let cluster = tables.cluster(key).ok_or(Refusal::UnresolvedBackend)?.clone();
-            Ok(Decision { route: route.route().key.clone(), cluster })
+            Ok(Decision { cluster, series: series.clone() })
         }
     }
 }

@@ -8,6 +8,7 @@ use fairway_config::model::{
     Affinity, AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState,
     Endpoints, Locality, Reach, ServiceKey, SpiffeId,
 };
+use fairway_telemetry::{RequestLabels, Series};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -15,6 +16,8 @@ use std::sync::{Arc, Weak};
 /// A backend and the endpoints that may be chosen. Immutable; load and health live in the shared records.
 #[derive(Debug)]
 pub struct Cluster {
+    /// Where requests count that come here without a rule.
+    series: Option<Series<RequestLabels>>,
     key: BackendKey,
     backend: Option<Arc<Backend>>,
     security: Security,
@@ -60,6 +63,16 @@ pub struct Registry {
 // === impl Cluster ===
 
 impl Cluster {
+    /// The same; requests that come here without a rule count in `series`.
+    pub fn counted_by(self, series: Series<RequestLabels>) -> Self {
+        Self { series: Some(series), ..self }
+    }
+
+    /// Where requests count that come here without a rule.
+    pub fn series(&self) -> Option<&Series<RequestLabels>> {
+        self.series.as_ref()
+    }
+
     /// Puts a backend and its endpoints together. Either may be missing: a waypoint's own endpoints have no backend, and a
     /// Service may have no EndpointSlice.
     pub fn new(
@@ -85,6 +98,7 @@ impl Cluster {
             }
         }
         Self {
+            series: None,
             key,
             security,
             is_sticky: endpoints.is_some_and(|it| it.affinity == Affinity::Client),
