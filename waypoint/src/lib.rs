@@ -71,7 +71,7 @@ mod view;
 mod waypoint;
 mod worker;
 
-pub use settings::{AccessLogging, Limits, ProxySettings, Timeouts};
+pub use settings::{Limits, ProxySettings, Timeouts};
 pub use transport::Transport;
 pub use view::View;
 pub use waypoint::{Applier, StartError, Waypoint};

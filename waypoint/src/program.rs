@@ -1,6 +1,6 @@
 //! The program: one for each Gateway, and one for each namespace that needs a waypoint.
 
-use crate::{AccessLogging, ProxySettings, Waypoint};
+use crate::{ProxySettings, Waypoint};
 use anyhow::Context;
 use clap::ValueEnum;
 use fairway_balance::Locality;
@@ -16,6 +16,7 @@ use fairway_runtime::settings::{
 };
 use fairway_runtime::signals::{Signals, drain_on_signal};
 use fairway_runtime::{descriptors, drain, logs};
+use fairway_telemetry::{AccessLog, DEFAULT_SERIES};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -64,11 +65,15 @@ pub struct Arguments {
 
     /// Which requests to log: none, those the proxy itself answered with an error, or all
     #[arg(long, env = "FAIRWAY_ACCESS_LOG", default_value = "errors", value_name = "WHICH")]
-    access_log: AccessLog,
+    access_log: Logged,
 
     /// With --access-log all: one request in this many
     #[arg(long, env = "FAIRWAY_ACCESS_LOG_SAMPLE", default_value = "1", value_name = "N")]
     access_log_sample: u32,
+
+    /// How many series metrics keep apart; what is beyond them counts as `other`
+    #[arg(long, env = "FAIRWAY_SERIES_LIMIT", default_value_t = DEFAULT_SERIES, value_name = "N")]
+    series_limit: usize,
 
     #[command(flatten)]
     workers: WorkerSettings,
@@ -81,7 +86,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum AccessLog {
+enum Logged {
     None,
     Errors,
     All,
@@ -100,10 +105,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         workers: arguments.workers.count(),
         identity: arguments.identity.clone(),
         access_log: match arguments.access_log {
-            AccessLog::None => AccessLogging::Off,
-            AccessLog::Errors => AccessLogging::Errors,
-            AccessLog::All => AccessLogging::OneIn(arguments.access_log_sample),
+            Logged::None => AccessLog::Off,
+            Logged::Errors => AccessLog::Errors,
+            Logged::All => AccessLog::OneIn(arguments.access_log_sample),
         },
+        series: arguments.series_limit,
         locality: Locality::new(arguments.node, arguments.zone),
         ..ProxySettings::new(arguments.gateway.clone())
     };
@@ -113,7 +119,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Identities::start(GrpcIssuer::start(controller.clone()), fairway_identity::Settings::default());
     let identity = arguments.identity.map(|id| identities.subscribe(&id));
     let (waypoint, applier) = Waypoint::start(settings, identity, watch)?;
-    metrics.with_registry(|registry| registry.register_collector(Box::new(waypoint.metrics())));
+    metrics.with_registry(|registry| waypoint.metrics().register(registry));
 
     let subscription = Subscription::new(Proxy::Gateway(arguments.gateway), VERSION);
     let patience = arguments.controller_patience;

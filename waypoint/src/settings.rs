@@ -2,6 +2,7 @@
 
 use fairway_balance::Locality;
 use fairway_config::model::{BackendKey, ObjectName, SpiffeId};
+use fairway_telemetry::{AccessLog, DEFAULT_SERIES};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ pub struct ProxySettings {
     /// How long the proxy waits for peers.
     pub timeouts: Timeouts,
     /// Which requests the access log tells of.
-    pub access_log: AccessLogging,
+    pub access_log: AccessLog,
+    /// Series that metrics keep apart.
+    pub series: usize,
     /// Where the proxy is.
     pub locality: Locality,
 }
@@ -72,18 +75,6 @@ pub struct Timeouts {
     pub session: Duration,
 }
 
-/// Which requests the access log tells of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AccessLogging {
-    /// None.
-    #[default]
-    Off,
-    /// Those the proxy itself answered with an error.
-    Errors,
-    /// One in this many, and every one the proxy itself answered with an error.
-    OneIn(u32),
-}
-
 // === impl ProxySettings ===
 
 impl ProxySettings {
@@ -95,7 +86,8 @@ impl ProxySettings {
             identity: None,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-            access_log: AccessLogging::default(),
+            access_log: AccessLog::default(),
+            series: DEFAULT_SERIES,
             locality: Locality::default(),
         }
     }

@@ -13,7 +13,7 @@ use crate::pipeline::{Client, Origin};
 use crate::serve::serve_http;
 use crate::settings::ProxySettings;
 use crate::table::{Socket, Tables};
-use crate::telemetry::Counters;
+use crate::telemetry::{Metrics, Telemetry};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Registry;
@@ -24,6 +24,7 @@ use arc_swap::ArcSwap;
 use fairway_config::model::{ObjectName, Resource, Scheme, SpiffeId};
 use fairway_config::{Delta, Rejected, Snapshot};
 use fairway_runtime::drain;
+use fairway_runtime::workers::WorkerId;
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,9 @@ impl MemoryProxy {
         serve: impl Fn(SocketAddr, DuplexStream) -> io::Result<()> + 'static,
     ) -> Result<Self, Vec<Rejected>> {
         let settings = Arc::new(ProxySettings::new(ObjectName::new("shop", "gateway")));
-        let serving = Arc::new(ArcSwap::from_pointee(serving_of(resources)?));
+        let metrics = Metrics::new(&settings);
+        let tables = Tables::counted_by(metrics.telemetry.clone());
+        let serving = Arc::new(ArcSwap::from_pointee(serving_of(tables, resources)?));
         let epoch = Instant::now();
         let view = View::new(serving.clone(), settings.clone(), epoch);
         let shared = Shared { settings: settings.clone(), serving, identity: None, epoch };
@@ -82,7 +85,9 @@ impl MemoryProxy {
             Ok(Transport::Other(Box::new(near)))
         });
         let (trigger, watch) = drain::channel();
-        let worker = Worker::with_connector(shared, Arc::new(Counters::default()), watch, connector);
+        // It was made above, so nobody has taken it.
+        let telemetry = Telemetry::for_worker(&metrics, WorkerId(0), &settings).ok_or_else(Vec::new)?;
+        let worker = Worker::with_connector(shared, telemetry, watch, connector);
         Ok(Self { worker, view, _drain: trigger })
     }
 
@@ -119,9 +124,9 @@ impl fmt::Debug for MemoryProxy {
 }
 
 /// The tables of a configuration, with its sockets numbered and not bound.
-fn serving_of(resources: Vec<Resource>) -> Result<Serving, Vec<Rejected>> {
-    let (snapshot, _) = Snapshot::default().apply(Delta { upserts: resources, ..Delta::default() });
-    let tables = Tables::build(&snapshot, &mut Registry::default())?;
+fn serving_of(tables: Tables, resources: Vec<Resource>) -> Result<Serving, Vec<Rejected>> {
+    let (snapshot, changes) = Snapshot::default().apply(Delta { upserts: resources, ..Delta::default() });
+    let tables = tables.next(&snapshot, &changes, &mut Registry::default())?;
     let sockets: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
     let numbered: BTreeMap<Socket, PortId> =
         sockets.into_iter().enumerate().map(|(number, socket)| (socket, PortId(number))).collect();

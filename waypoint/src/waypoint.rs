@@ -7,7 +7,7 @@ use crate::listen::socket::{self, Holder};
 use crate::listen::tls::TlsBase;
 use crate::settings::ProxySettings;
 use crate::table::{ListenerSet, Socket, SocketKind, Tables};
-use crate::telemetry::{Counters, Metrics};
+use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::cluster::Registry;
 use crate::view::View;
 use crate::worker::{Serving, Shared, Worker};
@@ -86,22 +86,26 @@ impl Waypoint {
         drain: drain::Watch,
     ) -> Result<(Self, Applier), StartError> {
         let settings = Arc::new(settings);
-        let serving = Arc::new(ArcSwap::from_pointee(Serving::default()));
+        let metrics = Metrics::new(&settings);
+        let serving = Arc::new(ArcSwap::from_pointee(Serving {
+            tables: Tables::counted_by(metrics.telemetry.clone()),
+            ..Serving::default()
+        }));
         let epoch = Instant::now();
         let view = View::new(serving.clone(), settings.clone(), epoch);
         let shared = Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch };
         let count = settings.workers.get();
-        let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let receivers: Vec<_> = receivers.into_iter().map(Some).collect();
         let receivers = Arc::new(Mutex::new(receivers));
-        let of_workers = counters.clone();
+        let counted = metrics.clone();
         let workers = Workers::start("waypoint", settings.workers, move |id| {
             let taken = receivers.lock().ok().and_then(|mut all| all.get_mut(id.0).and_then(Option::take));
-            let (shared, drain, counters) = (shared.clone(), drain.clone(), of_workers.get(id.0).cloned());
+            let (shared, drain, metrics) = (shared.clone(), drain.clone(), counted.clone());
             async move {
-                if let (Some(listeners), Some(counters)) = (taken, counters) {
-                    run(Worker::new(shared, counters, drain), listeners).await;
+                let telemetry = Telemetry::for_worker(&metrics, id, &shared.settings);
+                if let (Some(listeners), Some(telemetry)) = (taken, telemetry) {
+                    run(Worker::new(shared, telemetry, drain), listeners).await;
                 }
             }
         })?;
@@ -116,7 +120,7 @@ impl Waypoint {
             workers: senders,
             owed: Changes::new(),
         };
-        Ok((Self { workers, metrics: Metrics(counters), view }, applier))
+        Ok((Self { workers, metrics, view }, applier))
     }
 
     /// What the workers count, for a registry.

@@ -4,7 +4,7 @@ use crate::listen::connection::Connections;
 use crate::listen::ports::Ports;
 use crate::settings::ProxySettings;
 use crate::table::Tables;
-use crate::telemetry::{Counters, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 use crate::upstream::connect::Connector;
 use arc_swap::{ArcSwap, Cache};
@@ -83,16 +83,16 @@ pub struct Shared {
 
 impl Worker {
     /// Made on the worker's own thread.
-    pub fn new(shared: Shared, counters: Arc<Counters>, drain: drain::Watch) -> Rc<Self> {
+    pub fn new(shared: Shared, telemetry: Telemetry, drain: drain::Watch) -> Rc<Self> {
         let Shared { settings, identity, .. } = &shared;
         let connector = Connector::new(identity.clone(), settings.timeouts, settings.locality.node.clone());
-        Self::with_connector(shared, counters, drain, connector)
+        Self::with_connector(shared, telemetry, drain, connector)
     }
 
     /// Like [`Self::new`], with connections to endpoints made by `connector`.
     pub fn with_connector(
         shared: Shared,
-        counters: Arc<Counters>,
+        telemetry: Telemetry,
         drain: drain::Watch,
         connector: Connector,
     ) -> Rc<Self> {
@@ -104,7 +104,7 @@ impl Worker {
             waypoint_key: settings.waypoint_key(),
             connections: Connections::new(),
             pool: Pool::new(connector, settings.limits.idle_upstreams),
-            telemetry: Rc::new(Telemetry::new(counters, settings.identity.clone(), settings.access_log)),
+            telemetry: Rc::new(telemetry),
             rng: RefCell::new(SmallRng::from_os_rng()),
             mirrors: Cell::new(0),
             sessions: Rc::default(),
@@ -136,6 +136,8 @@ impl Worker {
 
     /// Once a second: ends what waits too long.
     pub fn tick(&self) {
+        // Also where nobody asks for it: what holds the configuration before holds its series.
+        drop(self.serving());
         self.connections.tick(&self.settings.timeouts);
         let idle = self.settings.timeouts.upstream_idle.as_secs();
         self.pool.tick(u32::try_from(idle).unwrap_or(u32::MAX));

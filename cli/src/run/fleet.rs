@@ -10,7 +10,6 @@ use fairway_runtime::drain::{self, Deadlines};
 use fairway_runtime::metrics::Metrics;
 use fairway_waypoint::{ProxySettings, Waypoint};
 use serde_json::json;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,10 +102,7 @@ impl Fleet {
         let (retire, own_drain) = drain::channel();
         let identity = self.identities.subscribe(&proxy.identity);
         let (waypoint, applier) = Waypoint::start(settings, Some(identity), own_drain)?;
-        self.metrics.with_registry(|registry| {
-            let label = (Cow::from("gateway"), Cow::from(proxy.name.to_string()));
-            registry.sub_registry_with_label(label).register_collector(Box::new(waypoint.metrics()));
-        });
+        self.metrics.with_registry(|registry| waypoint.metrics().register(registry));
         let hub = self.hub.clone();
         let subscription =
             Subscription::new(Subscriber::Gateway(proxy.name.clone()), env!("CARGO_PKG_VERSION"));

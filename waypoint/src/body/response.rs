@@ -179,6 +179,9 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 if let Some(exchange) = &mut this.exchange {
                     exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                    if let Some(trailers) = frame.trailers_ref() {
+                        exchange.ended_as_said_in(trailers);
+                    }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -9,7 +9,7 @@ use crate::listen::connection::ConnectionState;
 use crate::listen::ports::PortId;
 use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
-use crate::telemetry::{StreamCounters, StreamKind, StreamRecord, count};
+use crate::telemetry::{StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
 use crate::worker::{Serving, Worker};
 use fairway_balance::Readmission;
@@ -133,7 +133,7 @@ impl Flow {
                 Err(_) => break,
             }
         }
-        count(&self.counters().datagrams_lost);
+        self.counters().datagrams_lost.increment();
     }
 
     /// The client's session: the one it has if that still agrees with the configuration, or a new one.
@@ -199,7 +199,7 @@ impl Flow {
                         }
                         match self.socket.send(buffer.get(..length).unwrap_or_default(), &key) {
                             Ok(()) => self.counters().datagram_sent(length),
-                            Err(_) => count(&self.counters().datagrams_lost),
+                            Err(_) => self.counters().datagrams_lost.increment(),
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

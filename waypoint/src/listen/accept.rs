@@ -10,7 +10,7 @@ use super::wire::Ahead;
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::serve::{relay_service, serve_http};
 use crate::stream::{Arrived, Outward, draw, serve_stream};
-use crate::telemetry::{StreamKind, StreamRecord, count};
+use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::worker::Worker;
@@ -130,7 +130,7 @@ async fn rest_after(worker: &Worker, error: &io::Error) {
 /// The descriptors that are left are for endpoints and for the controller: a client without one is turned away, a request
 /// without one fails. Those that use theirs least make room.
 async fn make_room(worker: &Worker, stream: TcpStream) {
-    count(&worker.telemetry.counters.connections_refused);
+    worker.telemetry.counters.connections_refused.increment();
     let _ = stream.set_zero_linger();
     drop(stream);
     tracing::warn!(
@@ -143,13 +143,13 @@ async fn make_room(worker: &Worker, stream: TcpStream) {
 }
 
 fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr) {
-    count(&worker.telemetry.counters.connections);
+    worker.telemetry.counters.connections.increment();
     let _ = stream.set_nodelay(true);
     let serving = worker.serving();
     let Some(found) = serving.ports.get(port) else { return };
     let Some(first) = found.set.listeners().first() else { return };
     let Some(share) = worker.connections.admit(peer.ip(), worker.settings.limits.connections) else {
-        count(&worker.telemetry.counters.connections_refused);
+        worker.telemetry.counters.connections_refused.increment();
         let _ = stream.set_zero_linger();
         return;
     };
@@ -233,7 +233,7 @@ impl Arrival {
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                count(&self.worker.telemetry.counters.connections_refused);
+                self.worker.telemetry.counters.connections_refused.increment();
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
                 return;
             }

@@ -7,6 +7,7 @@ use super::shares::{Share, Shares};
 use super::wire::Sight;
 use crate::settings::Timeouts;
 use fairway_runtime::drain::Phase;
+use fairway_telemetry::ConnectionId;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ pub struct Connection {
     pub sight: Rc<Sight>,
     /// The progress of its requests.
     pub paces: Paces,
+    id: Cell<Option<ConnectionId>>,
     state: Cell<ConnectionState>,
     requests: Cell<u64>,
     in_flight: Cell<u32>,
@@ -126,6 +128,7 @@ impl Connections {
         let connection = Rc::new(Connection {
             sight: Rc::new(Sight::default()),
             paces: Paces::default(),
+            id: Cell::new(None),
             state: Cell::new(state),
             requests: Cell::new(0),
             in_flight: Cell::new(0),
@@ -268,6 +271,13 @@ impl Connection {
     /// A request and its response are over.
     pub fn end(&self) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
+    }
+
+    /// Its number, which is drawn when somebody asks for it first.
+    pub fn id(&self, draw: impl FnOnce() -> ConnectionId) -> ConnectionId {
+        let id = self.id.get().unwrap_or_else(draw);
+        self.id.set(Some(id));
+        id
     }
 
     /// Notes how far the connection is.

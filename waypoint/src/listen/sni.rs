@@ -7,7 +7,7 @@ use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
 use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;
-use crate::telemetry::{StreamKind, StreamRecord, count};
+use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use bytes::{Bytes, BytesMut};
 use fairway_config::model::ListenerProtocol;
@@ -139,7 +139,7 @@ impl Arrival {
                 self.carry(listener, decision, client, Bytes::new(), record).await;
             }
             Err(error) => {
-                count(&self.worker.telemetry.counters.connections_refused);
+                self.worker.telemetry.counters.connections_refused.increment();
                 record.refuse(Refusal::Handshake);
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
             }
@@ -190,7 +190,7 @@ impl Arrival {
     }
 
     fn refuse(&self, refusal: Refusal) {
-        count(&self.worker.telemetry.counters.connections_refused);
+        self.worker.telemetry.counters.connections_refused.increment();
         StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.caller.address).refuse(refusal);
     }
 }

@@ -81,7 +81,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
     };
     let (windows, drain) = (&worker.windows, worker.drain.clone());
     if let Err(error) = fairway_hbone::serve(stream, &tls, &settings, windows, drain, handler).await {
-        crate::telemetry::count(&worker.telemetry.counters.connections_refused);
+        worker.telemetry.counters.connections_refused.increment();
         tracing::debug!(?source, %error, "tunnel connection ended");
     }
 }

@@ -130,7 +130,7 @@ impl Try<'_> {
             }
             left -= 1;
             number += 1;
-            crate::telemetry::count(&self.worker.telemetry.counters.retries);
+            self.worker.telemetry.counters.retries.increment();
             exchange.note(|entry| entry.retries += 1);
             drop(outcome);
             self.pause(number).await?;
@@ -213,8 +213,10 @@ impl Try<'_> {
                 let route = choose(self.worker, self.serving, self.destination, tried)?;
                 let endpoint = route.endpoint;
                 tried.push(endpoint.clone());
-                exchange
-                    .note(|entry| entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned())));
+                exchange.note(|it| {
+                    it.endpoint = Some(endpoint.address());
+                    it.endpoint_identity = endpoint.identity().cloned();
+                });
                 let in_flight = endpoint.begin();
                 if let Some(open) = self.worker.pool.open_lease(&route, self.version) {
                     break (route, in_flight, open);
@@ -305,7 +307,7 @@ impl Try<'_> {
             match spare {
                 Some(same) if reason == Reason::Refused && *refusals > 0 && body.can_be_read() => {
                     *refusals -= 1;
-                    crate::telemetry::count(&self.worker.telemetry.counters.retries);
+                    self.worker.telemetry.counters.retries.increment();
                     drop(held);
                     if was_refused {
                         sleep(BACKOFF).await;
@@ -327,11 +329,11 @@ impl Try<'_> {
 
     async fn connect(&self, route: &Route<'_>) -> Result<Lease, Reason> {
         let counters = &self.worker.telemetry.counters;
-        crate::telemetry::count(&counters.upstream_connects);
+        counters.upstream_connects.increment();
         // Boxed: rare, and its state would be in every request.
         let connected = Box::pin(self.worker.pool.new_lease(route, self.version)).await;
         connected.map_err(|error| {
-            crate::telemetry::count(&counters.upstream_connect_failures);
+            counters.upstream_connect_failures.increment();
             tracing::debug!(endpoint = %route.endpoint.address(), %error, "no connection");
             let reason = Reason::from(&error);
             if reason == Reason::Unreachable {

@@ -5,7 +5,6 @@ use super::endpoint::{Destination, choose};
 use super::head::ConnectionOptions;
 use crate::body::{Recording, RequestBody};
 use crate::listen::detect::Version;
-use crate::telemetry::count;
 use crate::upstream::caller::Caller;
 use crate::upstream::tls::Protocol;
 use crate::worker::{Serving, Worker};
@@ -94,7 +93,7 @@ impl Copy {
     }
 
     fn drop_counted(&self) {
-        count(&self.worker.telemetry.counters.mirrors_dropped);
+        self.worker.telemetry.counters.mirrors_dropped.increment();
     }
 
     fn start(self, mut chunks: Vec<Bytes>, trailers: Option<HeaderMap>) {
@@ -103,7 +102,7 @@ impl Copy {
             return self.drop_counted();
         }
         worker.mirrors.set(worker.mirrors.get() + 1);
-        count(&worker.telemetry.counters.mirrored);
+        worker.telemetry.counters.mirrored.increment();
         let slot = Slot(worker.clone());
         let body = if chunks.is_empty() && trailers.is_none() {
             RequestBody::Empty

@@ -20,6 +20,7 @@ use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
+use fairway_telemetry::{ClientAddress, Trust};
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
@@ -64,10 +65,16 @@ pub async fn serve(
     let (mut parts, incoming) = request.into_parts();
     client.is_http10.set(parts.version == http::Version::HTTP_10);
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
-    exchange.note(|entry| entry.client = (client.caller.address, client.identity.clone()));
+    exchange.note(|it| {
+        it.client = client.caller.address.map(ClientAddress::Ip);
+        it.client_identity.clone_from(&client.identity);
+    });
     let serving = client.worker.serving();
-    exchange.note(|entry| entry.generation = serving.tables.generation());
+    exchange.note(|it| it.generation = serving.tables.generation());
     let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
+    if format == ErrorFormat::Grpc {
+        exchange.speaks_grpc();
+    }
     let mut passage = Passage::default();
 
     let outcome = async {
@@ -79,6 +86,10 @@ pub async fn serve(
         let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
         let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
         forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
+        // Who proved an identity of the mesh is believed what the request's id is.
+        let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
+        let id = client.worker.telemetry.recorder.identify(&mut parts.headers, trust);
+        exchange.note(|it| it.request_id = Some(id));
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
@@ -90,7 +101,10 @@ pub async fn serve(
         Ok(received) => (received.pass_on(&client, exchange), None),
         Err(Stop::Responded(response)) => (local_reply::respond(&client, *response, exchange), None),
         Err(Stop::Refused(reason)) => (local_reply::refuse(&client, reason, format, exchange), Some(reason)),
-        Err(Stop::Closed) => return Err(Closed),
+        Err(Stop::Closed) => {
+            exchange.closed();
+            return Err(Closed);
+        }
     };
     // Every response passes the stages that its request has come to, whoever made it: a browser that is not told of CORS
     // beside an error would show a CORS failure in place of the error.
@@ -118,13 +132,16 @@ async fn decide<'t>(
                 // Nobody is sent here for it any more: this client shall find the other way.
                 client.connection.tell(Order::Finish);
             }
+            if let Some(series) = cluster.series() {
+                exchange.matched(series);
+            }
             return Ok(Decision { cluster, shown, rule: None, deadline: None, mirrors: Mirrors::new() });
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
     let rule = select(table, &head).ok_or(Reason::NoRoute)?;
     drop(head);
-    exchange.note(|entry| entry.route = Some((rule.route().key.clone(), rule.index())));
+    exchange.matched(rule.series());
     let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);
 
     // Taken before the stages, so that none of them can take out or forge a mark.
@@ -149,6 +166,7 @@ async fn decide<'t>(
     passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
 
     let backend = rule.choose(&mut *rng.borrow_mut()).ok_or(Reason::NoBackend)?;
+    exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
         passage.pass_backend(stages, parts, &attributes, &original, rng, deadline).await?;

@@ -55,6 +55,7 @@ impl Received {
         let Answered { response, lease, in_flight, taken, deadline } = self.answered;
         let (mut parts, incoming) = response.into_parts();
         exchange.answered(parts.status, Instant::now());
+        exchange.ended_as_said_in(&parts.headers);
         let phrase = phrase_of(parts.extensions.remove(), parts.status);
         parts.extensions.clear();
         if let Some(phrase) = phrase {

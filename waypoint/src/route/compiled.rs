@@ -5,6 +5,7 @@ use super::hop::Hop;
 use super::weights::Weights;
 use crate::stage::StageList;
 use fairway_config::model::{BackendTarget, Filter, InvalidFilter, Match, Route, Rule};
+use fairway_telemetry::{RequestLabels, RuleName, Series, SeriesTable};
 use rand::Rng;
 use std::sync::Arc;
 
@@ -23,6 +24,10 @@ struct CompiledRule {
     stages: StageList,
     /// Of each backend; empty if no backend has any.
     backend_stages: Box<[StageList]>,
+    /// Where requests count that have no backend yet.
+    series: Series<RequestLabels>,
+    /// Where those of each backend count.
+    backend_series: Box<[Series<RequestLabels>]>,
     /// Whether the rule, or one of its backends, answers preflights.
     has_cors: bool,
 }
@@ -53,16 +58,19 @@ pub struct ChosenBackend<'t> {
     pub target: &'t BackendTarget,
     /// Run after the rule's; none if there are none.
     pub stages: Option<&'t StageList>,
+    /// Where the request counts.
+    pub series: &'t Series<RequestLabels>,
 }
 
 // === impl CompiledRoute ===
 
 impl CompiledRoute {
-    /// Compiles a route.
-    pub fn new(route: Arc<Route>) -> Result<Self, InvalidFilter> {
+    /// Compiles a route. Its requests will count in `series`.
+    pub fn new(route: Arc<Route>, series: &SeriesTable<RequestLabels>) -> Result<Self, InvalidFilter> {
         let rules = route.rules.iter().enumerate();
-        let rules =
-            rules.map(|(index, rule)| CompiledRule::new(&route, index, rule)).collect::<Result<_, _>>()?;
+        let rules = rules
+            .map(|(index, rule)| CompiledRule::new(&route, index, rule, series))
+            .collect::<Result<_, _>>()?;
         Ok(Self { route: cleaned(route), rules })
     }
 
@@ -88,7 +96,20 @@ impl CompiledRoute {
 // === impl CompiledRule ===
 
 impl CompiledRule {
-    fn new(route: &Route, index: usize, rule: &Rule) -> Result<Self, InvalidFilter> {
+    fn new(
+        route: &Route,
+        index: usize,
+        rule: &Rule,
+        series: &SeriesTable<RequestLabels>,
+    ) -> Result<Self, InvalidFilter> {
+        let counted = |target: Option<&BackendTarget>| {
+            let backend = match target {
+                Some(BackendTarget::Backend(key)) => Some(key.clone()),
+                Some(BackendTarget::Unresolved(_)) | None => None,
+            };
+            let name = RuleName::new(rule.name.as_ref(), index);
+            series.series(RequestLabels { rule: Some((route.key.clone(), name)), backend })
+        };
         let backend_stages: Box<[_]> =
             rule.backends.iter().map(|it| StageList::new(&it.filters)).collect::<Result<_, _>>()?;
         let has_any = backend_stages.iter().any(|it| !it.is_empty());
@@ -98,6 +119,8 @@ impl CompiledRule {
             hop: Hop::for_rule(route, index),
             stages: StageList::new(&rule.filters)?,
             backend_stages: if has_any { backend_stages } else { Box::default() },
+            series: counted(None),
+            backend_series: rule.backends.iter().map(|it| counted(Some(&it.target))).collect(),
             has_cors: filters.any(|it| matches!(it, Filter::Cors(_))),
         })
     }
@@ -146,6 +169,11 @@ impl<'t> RuleEntry<'t> {
         &self.compiled.hop
     }
 
+    /// Where its requests count while they have no backend.
+    pub fn series(&self) -> &'t Series<RequestLabels> {
+        &self.compiled.series
+    }
+
     /// Its place in the route.
     pub fn index(&self) -> usize {
         self.index
@@ -170,6 +198,7 @@ impl<'t> RuleEntry<'t> {
     pub(crate) fn backend(&self, index: usize) -> Option<ChosenBackend<'t>> {
         let backend = self.rule.backends.get(index)?;
         let stages = self.compiled.backend_stages.get(index).filter(|it| !it.is_empty());
-        Some(ChosenBackend { target: &backend.target, stages })
+        let series = self.compiled.backend_series.get(index)?;
+        Some(ChosenBackend { target: &backend.target, stages, series })
     }
 }

@@ -4,7 +4,6 @@ use crate::listen::connection::{Connection, Order};
 use crate::listen::wire::Wire;
 use crate::pipeline::endpoint::{Destination, choose};
 use crate::pipeline::{Reason, ServiceOrigin, Switch};
-use crate::telemetry::count;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
@@ -93,14 +92,14 @@ pub async fn reach(
         let route = choose(worker, serving, destination, &tried).map_err(|_| failed)?;
         let endpoint = route.endpoint;
         let in_flight = endpoint.begin();
-        count(&worker.telemetry.counters.upstream_connects);
+        worker.telemetry.counters.upstream_connects.increment();
         match worker.pool.connector().connect(&route, Protocol::Bytes).await {
             Ok(Link { io, .. }) => {
                 endpoint.record_response(worker.moment(Instant::now()), None);
                 return Ok(Reached { io, in_flight });
             }
             Err(error) => {
-                count(&worker.telemetry.counters.upstream_connect_failures);
+                worker.telemetry.counters.upstream_connect_failures.increment();
                 tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
                 failed = Reason::from(&error);
                 if failed == Reason::Unreachable {

@@ -3,17 +3,18 @@
 use super::Refusal;
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
-use fairway_config::model::{BackendTarget, RouteKey};
+use fairway_config::model::BackendTarget;
+use fairway_telemetry::{ConnectionLabels, Series};
 use rand::Rng;
 use std::sync::Arc;
 
 /// The route and the backend of a connection.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The route that has decided.
-    pub route: RouteKey,
     /// The backend, drawn by weight.
     pub cluster: Arc<Cluster>,
+    /// Where the connection counts.
+    pub series: Series<ConnectionLabels>,
 }
 
 /// Chooses the route by `name` (SNI; `None` for TCP and UDP), then a backend by weight.
@@ -29,11 +30,12 @@ pub fn decide(
 
 /// Draws a backend of a route by weight. Fails if the route has none, or the drawn one is not in the configuration.
 pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Refusal> {
-    match route.draw(rng).ok_or(Refusal::NoBackend)? {
+    let (target, series) = route.draw(rng).ok_or(Refusal::NoBackend)?;
+    match target {
         BackendTarget::Unresolved(_) => Err(Refusal::UnresolvedBackend),
         BackendTarget::Backend(key) => {
             let cluster = tables.cluster(key).ok_or(Refusal::UnresolvedBackend)?.clone();
-            Ok(Decision { route: route.route().key.clone(), cluster })
+            Ok(Decision { cluster, series: series.clone() })
         }
     }
 }

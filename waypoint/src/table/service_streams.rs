@@ -78,7 +78,10 @@ mod tests {
         audience: Audience,
     ) -> Arc<CompiledL4Route> {
         let attachments = vec![Attachment::Service { service: "shop/db".into(), port, audience }];
-        Arc::new(CompiledL4Route::new(Arc::new(L4Route { created, attachments, ..l4_route(kind, name) })))
+        Arc::new(CompiledL4Route::new(
+            Arc::new(L4Route { created, attachments, ..l4_route(kind, name) }),
+            fairway_telemetry::Telemetry::default().connections(),
+        ))
     }
 
     #[test]

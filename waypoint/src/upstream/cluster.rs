@@ -9,6 +9,7 @@ use fairway_config::model::{
     Affinity, AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState,
     Endpoints, Reach, ServiceKey, SpiffeId,
 };
+use fairway_telemetry::{RequestLabels, Series};
 use rand::Rng;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -17,6 +18,8 @@ use std::sync::{Arc, Weak};
 /// A backend and its endpoints. Immutable; load and health are in the records, which all clusters share.
 #[derive(Debug)]
 pub struct Cluster {
+    /// Where requests count that come here without a rule.
+    series: Option<Series<RequestLabels>>,
     key: BackendKey,
     backend: Option<Arc<Backend>>,
     security: Security,
@@ -62,6 +65,16 @@ pub struct Registry {
 // === impl Cluster ===
 
 impl Cluster {
+    /// The same; requests that come here without a rule count in `series`.
+    pub fn counted_by(self, series: Series<RequestLabels>) -> Self {
+        Self { series: Some(series), ..self }
+    }
+
+    /// Where requests count that come here without a rule.
+    pub fn series(&self) -> Option<&Series<RequestLabels>> {
+        self.series.as_ref()
+    }
+
     /// Combines a backend with its endpoints. Either may be missing: the endpoints of a waypoint have no backend, and a Service may
     /// have no EndpointSlice.
     pub fn new(
@@ -88,6 +101,7 @@ impl Cluster {
             }
         }
         Self {
+            series: None,
             key,
             security,
             has_affinity: endpoints.is_some_and(|endpoints| endpoints.affinity == Affinity::Client),
