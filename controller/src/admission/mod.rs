@@ -1,6 +1,6 @@
 //! Who may have what of the controller: configuration, and identities.
 //!
-//! On one machine the kernel says whose a program is ([`SameUserOnly`]). In a cluster a proxy shows a service-account
+//! On one machine the kernel says whose a program is (`SameUserOnly`). In a cluster a proxy shows a service-account
 //! token: [`Authenticated`] has the API server review it ([`Reviewer`], [`Cached`]) and leaves who the proxy is
 //! ([`Reviewed`]) with the request; [`ClusterAdmission`] and [`ClusterEntitlement`] then decide by what was compiled, and by
 //! what is seen of the pod itself ([`AuthorizationIndex`]).

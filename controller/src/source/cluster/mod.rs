@@ -1,6 +1,6 @@
 //! A cluster's objects, listed and watched.
 //!
-//! A feed for each kind lists and watches it ([`feed`]) and tells what it sees; `WatchCache` turns that into edits, so
+//! A feed for each kind lists and watches it (`feed`) and tells what it sees; `WatchCache` turns that into edits, so
 //! that what did not change costs nothing; here edits are gathered for a moment, so that a thousand objects that are
 //! applied at once are compiled in few steps.
 

@@ -88,7 +88,7 @@ fn list(tokens: &[Token], open: char, close: char) -> Vec<&str> {
         return vec![];
     }
     let inside = tokens.iter().skip(1).take_while(|it| **it != Token::Sign(close));
-    let word = |it| if let &Token::Word(ref word) = it { Some(word.as_str()) } else { None };
+    let word = |it| if let Token::Word(word) = it { Some(word.as_str()) } else { None };
     inside.filter_map(word).collect()
 }
 
