@@ -31,7 +31,7 @@ const TOLERANCE: f64 = 1.0;
 /// What one request costs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Cost {
-    allocations: f64,
+    allocations: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<u64>,
 }
@@ -126,13 +126,13 @@ fn program() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// Allocations a request.
-fn allocations(program: &Path, script: &str) -> anyhow::Result<f64> {
-    const REQUESTS: u32 = 1000;
+/// Allocations a request. What grows now and then, such as a buffer, is less than one and left out.
+fn allocations(program: &Path, script: &str) -> anyhow::Result<u64> {
+    const REQUESTS: u64 = 1000;
     let output = Command::new(program).arg(script).args(["--requests", &REQUESTS.to_string()]).output()?;
     ensure!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    let count: f64 = String::from_utf8(output.stdout)?.trim().parse()?;
-    Ok(count / f64::from(REQUESTS))
+    let count: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
+    Ok((count + REQUESTS / 2) / REQUESTS)
 }
 
 /// Instructions a request.

@@ -158,10 +158,11 @@ fn the_whole_table_is_shown_with_routes_in_the_order_of_precedence() {
 #[test]
 fn a_request_is_explained_as_it_would_be_served() {
     let view = view();
+    let with_key = format!("url=http://a.ex/cart/7&header=X-Api-Key:%20{SECRET}");
     for (query, expected) in [
         (
             "url=http://a.ex/cart",
-            &[
+            vec![
                 "request  GET http://a.ex/cart",
                 "target   listener web",
                 "rule     HTTPRoute/shop/r rule 0",
@@ -174,28 +175,28 @@ fn a_request_is_explained_as_it_would_be_served() {
                 "because header x-api-key is not there, or has another value",
                 "because it fits, but goes behind the one that is chosen",
                 "2 more, whose host or path is another",
-            ][..],
+            ],
         ),
         (
             "url=http://A.ex:80/%63art/7?x=1&method=GET",
-            &["rule     HTTPRoute/shop/r rule 1", "one of 2 backends", "web (90 %)", "canary (10 %)"],
+            vec!["rule     HTTPRoute/shop/r rule 1", "one of 2 backends", "web (90 %)", "canary (10 %)"],
         ),
-        ("url=http://a.ex/cart/7&method=POST", &["rule     HTTPRoute/shop/r rule 3"]),
-        (&format!("url=http://a.ex/cart/7&header=X-Api-Key:%20{SECRET}"), &["HTTPRoute/shop/r rule 4"]),
-        ("url=http://a.ex/old", &["outcome  a stage answers 302 Found"]),
+        ("url=http://a.ex/cart/7&method=POST", vec!["rule     HTTPRoute/shop/r rule 3"]),
+        (with_key.as_str(), vec!["HTTPRoute/shop/r rule 4"]),
+        ("url=http://a.ex/old", vec!["outcome  a stage answers 302 Found"]),
         (
             "url=http://a.ex/old&method=OPTIONS&header=origin:https://x&header=access-control-request-method:GET",
-            &["outcome  a stage answers 204 No Content"],
+            vec!["outcome  a stage answers 204 No Content"],
         ),
-        ("url=http://a.ex/lost", &["backend  unknown (100 %)", "not known here: 500"]),
-        ("url=http://a.ex/nothing", &["outcome  refused with 404", "(no_route)", "6 more"]),
-        ("url=http://a.ex/a/../b", &["outcome  refused with 400", "(bad_request)"]),
-        ("url=http://a.ex:81/cart", &["outcome  refused: no listener has this port"]),
+        ("url=http://a.ex/lost", vec!["backend  unknown (100 %)", "not known here: 500"]),
+        ("url=http://a.ex/nothing", vec!["outcome  refused with 404", "(no_route)", "6 more"]),
+        ("url=http://a.ex/a/../b", vec!["outcome  refused with 400", "(bad_request)"]),
+        ("url=http://a.ex:81/cart", vec!["outcome  refused: no listener has this port"]),
         (
             "url=http://x/a&service=shop/cart&header=x-tenant:b",
-            &["target   Service shop/cart:80", "it goes to canary"],
+            vec!["target   Service shop/cart:80", "it goes to canary"],
         ),
-        ("url=http://x/a&service=shop/cart&header=x-tenant:d", &["(no_route)", "header x-tenant"]),
+        ("url=http://x/a&service=shop/cart&header=x-tenant:d", vec!["(no_route)", "header x-tenant"]),
     ] {
         let shown = text(view.explain(query));
         for part in expected {
