@@ -1,5 +1,5 @@
 use super::address;
-use crate::decide::{HEAD_LIMIT, ProbeRequest, asked, health_check};
+use crate::decide::{HEAD_LIMIT, ProbeRequest, classify, health_check};
 use fairway_config::model::{HttpProbe, ProbeAction};
 use http::{HeaderName, HeaderValue, Method};
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! Probes over TLS, over loopback.
 
-use super::{Failure, Moved, Prober, answer_over_tls, insecure};
+use super::{Failure, Moved, Prober, answer_over_tls, tls};
 use fairway_config::model::{HttpProbe, ProbeAction};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
