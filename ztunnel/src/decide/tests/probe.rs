@@ -178,7 +178,7 @@ fn each_kind_of_probe_takes_its_own_kind_of_connection() {
         assert!(decided.starts_with(expected), "{probes:?} {written:?} {is_over}: {decided}");
     }
     let v6 = kubelet("/", "").replace("10.0.0.2:8080", "[fd00::2]:8080");
-    assert_eq!(said(asked(&[http], address("[fd00::2]:8080"), v6.as_bytes(), false)), v6);
+    assert_eq!(said(classify(&[http], address("[fd00::2]:8080"), v6.as_bytes(), false)), v6);
 }
 
 #[test]
