@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Which records are logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessLog {
-    /// None.
+    /// No record is logged.
     #[default]
     Off,
     /// Those that have a reason: the proxy itself answered with an error, or refused to carry.
@@ -33,7 +33,7 @@ pub(crate) enum Sampled {
 /// Where a client is. A proxy that is told of it by a header knows no port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// An address.
+    /// An address without a port.
     Ip(IpAddr),
     /// An address and a port.
     Socket(SocketAddr),
@@ -45,7 +45,7 @@ pub enum ClientAddress {
 pub struct Details {
     /// What the request asks for; none for a connection of which only the bytes are known.
     pub request: Option<RequestLine>,
-    /// The request's id.
+    /// The `x-request-id` that the request has.
     pub request_id: Option<HeaderValue>,
     /// The number of the connection, or of the one that the request came on.
     pub connection_id: Option<ConnectionId>,
@@ -90,11 +90,11 @@ pub struct Details {
 /// What a request asks for.
 #[derive(Debug)]
 pub struct RequestLine {
-    /// The method.
+    /// The method as the client sent it.
     pub method: Method,
     /// The target; only its authority and path are logged.
     pub target: Uri,
-    /// The Host header.
+    /// The Host header, for targets without an authority.
     pub host: Option<HeaderValue>,
 }
 

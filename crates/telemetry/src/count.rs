@@ -33,7 +33,7 @@ impl Count {
         self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
-    /// The number now.
+    /// The number now. Any thread may read it; what another one adds at the moment may be missing.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -54,7 +54,7 @@ impl<T> PerWorker<T> {
         self.0.get(worker.0)
     }
 
-    /// All of them.
+    /// Those of all workers, in the workers' order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|it| &it.0)
     }

@@ -10,7 +10,7 @@ pub(crate) const BOUNDS: [u64; 16] = [
     2_500_000, 5_000_000, 10_000_000,
 ];
 
-/// One worker's durations.
+/// The durations that one worker has seen, by bucket, and their sum.
 #[derive(Debug, Default)]
 pub(crate) struct Durations {
     buckets: [Count; BOUNDS.len() + 1],

@@ -61,7 +61,7 @@ impl Ids {
         id
     }
 
-    /// A connection's number.
+    /// The number of a new connection.
     pub fn connection(&mut self) -> ConnectionId {
         ConnectionId(self.rng.next_u64())
     }

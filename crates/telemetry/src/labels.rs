@@ -34,7 +34,7 @@ pub trait Family: Clone + Eq + Hash + fmt::Debug + Send + Sync + 'static {
 /// A rule of a route: the name a user gave it, else its place, from 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RuleName {
-    /// `rules[].name`
+    /// The field `name` of the rule.
     Named(Arc<str>),
     /// Its place in the route.
     Number(usize),
@@ -65,7 +65,7 @@ pub enum Direction {
 /// Who talks to whom in a connection of which only the bytes are known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionLabels {
-    /// How it came.
+    /// How it came to the proxy or tunnel.
     pub direction: Direction,
     /// The route that took it, if it came to a listener.
     pub route: Option<RouteKey>,
@@ -80,7 +80,7 @@ pub struct ConnectionLabels {
 /// Connections past the mesh's mTLS, by the namespace of the captured pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlaintextLabels {
-    /// The pod's namespace.
+    /// The namespace of the captured pod.
     pub namespace: Arc<str>,
 }
 

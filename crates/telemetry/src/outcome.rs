@@ -32,13 +32,13 @@ pub enum Outcome {
 pub enum ResponseClass {
     /// 1xx: a connection that was upgraded.
     Informational,
-    /// 2xx
+    /// 2xx, or the gRPC status OK.
     Success,
-    /// 3xx
+    /// 3xx: the client is sent elsewhere.
     Redirection,
-    /// 4xx
+    /// 4xx, or a gRPC status that blames the client.
     ClientError,
-    /// 5xx
+    /// 5xx, or a gRPC status that blames the server.
     ServerError,
     /// The client left before there was a response.
     None,

@@ -99,7 +99,7 @@ impl Recorder {
 // === impl Record ===
 
 impl Record {
-    /// A request begins.
+    /// A request begins: its head has been read.
     pub fn request(recorder: &Rc<Recorder>, parts: &Parts) -> Self {
         let mut record = Self::begin(recorder, Kind::Request);
         record.note(|details| {
@@ -141,7 +141,7 @@ impl Record {
         }
     }
 
-    /// When it began.
+    /// When it began: the first instant of its duration.
     pub fn started(&self) -> Instant {
         self.started
     }

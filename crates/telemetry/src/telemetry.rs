@@ -99,7 +99,7 @@ impl Telemetry {
 }
 
 impl Default for Telemetry {
-    /// For one worker.
+    /// For one worker, with [`DEFAULT_SERIES`].
     fn default() -> Self {
         Self::new(NonZeroUsize::MIN, DEFAULT_SERIES)
     }

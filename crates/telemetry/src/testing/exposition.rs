@@ -11,9 +11,9 @@ pub struct Exposition(Vec<Sample>);
 pub struct Sample {
     /// The name, with `_total`, `_bucket` and so on.
     pub name: String,
-    /// The labels.
+    /// The labels by their names.
     pub labels: BTreeMap<String, String>,
-    /// The value.
+    /// The value as a floating-point number.
     pub value: f64,
 }
 
@@ -48,7 +48,7 @@ impl Exposition {
         self.samples(name, labels).map(|it| it.value).sum()
     }
 
-    /// Every name.
+    /// The names of all metrics, each once.
     pub fn names(&self) -> BTreeSet<&str> {
         self.0.iter().map(|it| it.name.as_str()).collect()
     }
@@ -60,7 +60,7 @@ impl Exposition {
         Some(samples.flat_map(|it| it.labels.keys()).map(String::as_str).collect())
     }
 
-    /// Every sample.
+    /// Every sample, in the order of the text.
     pub fn all(&self) -> &[Sample] {
         &self.0
     }
