@@ -438,7 +438,7 @@ fn network_policies_that_shut_the_tunnels_port_are_named() {
         }
     }
     // A Gateway's proxy takes its clients as they are, and makes tunnels to pods of the mesh.
-    for (way, expected) in [("Ingress", None), ("Egress", Some("lets out to port 8080"))] {
+    for (way, expected) in [("Ingress", None), ("Egress", Some("allows egress to port 8080"))] {
         let mut snapshot =
             installed(vec![namespace("shop", json!({})), pod("shop", "gw-1", part("gateway"), None)]);
         snapshot.network_policies = Ok(vec![policy(all.clone(), way, json!([tcp(8080)]))]);
@@ -463,8 +463,7 @@ fn pods_that_have_kubelet_ask_others_are_named() {
         probing["status"]["podIPs"] = json!([{ "ip": "10.0.0.6" }]);
         installed(vec![namespace("shop", json!({})), probing])
     };
-    let named =
-        ["Pod shop/a", "kubelet ask another host than the pod: 10.0.0.7", "baseline", "docs/mesh.md#probes"];
+    let named = ["Pod shop/a", "another host than the pod: 10.0.0.7", "baseline", "docs/mesh.md#probes"];
     expect(&probing("10.0.0.7", false), "warning", &named);
     expect(&probing("127.0.0.1", false), "warning", &["Pod shop/a", "127.0.0.1"]);
     for (host, host_network) in [("", false), ("10.0.0.6", false), ("127.0.0.1", true)] {

@@ -247,7 +247,7 @@ fn a_service_guards_no_pods_of_other_namespaces_and_says_so() {
     let workload = |world: &World| world.resource(ResourceKind::Workload, "shop/web-1").cloned();
     assert_eq!(workload(&world), workload(&before));
     let message = world.message("Service evil/dos", "fairway.dev/ThroughWaypoint");
-    let expected = "it cannot be enforced at 10.0.0.1: no pod of namespace evil has that address";
+    let expected = "the label fairway.dev/waypoint cannot be enforced at 10.0.0.1: no pod of namespace evil has that address";
     assert!(message.ends_with(expected), "{message}");
     assert!(world.problems().iter().any(|it| it.contains("cannot be enforced at 10.0.0.1")));
 }
@@ -273,7 +273,7 @@ fn a_label_that_is_not_understood_guards_all_the_same() {
     let world = World::captured(&required().replace("waypoint: required", "waypoint: requried"));
     assert!(world.resource(ResourceKind::Authorization, "waypoint-required/shop/web").is_some());
     assert!(
-        world.problems().iter().any(|it| it.contains("`requried` is not understood")),
+        world.problems().iter().any(|it| it.contains("`requried` is not a known value")),
         "{:?}",
         world.problems()
     );
