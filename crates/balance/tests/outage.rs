@@ -103,7 +103,7 @@ impl Simulation {
                     self.endpoints[endpoint].record_check_success(self.now);
                 }
             }
-            let due = (0..CLIENTS).filter(|client| (self.now.0 + client) % PACE == 0).count();
+            let due = (0..CLIENTS).filter(|client| (self.now.0 + client).is_multiple_of(PACE)).count();
             (0..due).for_each(|_| self.request());
             self.now = self.now.after(1);
         }

@@ -22,7 +22,7 @@ pub struct Engine<P: Program> {
     input_readers: Keyed<P::Name, Readers>,
     sets: Tables<dyn AnySets<P>>,
     queries: Tables<dyn AnyQueries<P>>,
-    births: Vec<fn(&mut Engine<P>, &P::Name, bool)>,
+    births: Vec<BirthOfInput<P>>,
     indexes: Vec<Index<P>>,
     /// The instances that have to run, the earliest stage first.
     stale: BTreeSet<(u8, QueryId)>,
@@ -36,6 +36,9 @@ pub struct Engine<P: Program> {
     runs_of: HashMap<QueryId, u32, ahash::RandomState>,
     runs: usize,
 }
+
+/// Brings an instance of a query into being, or lets it go, with the input of this name.
+type BirthOfInput<P> = fn(&mut Engine<P>, &<P as Program>::Name, bool);
 
 /// Puts an input into its sets in place of what had its name before.
 type Index<P> = fn(

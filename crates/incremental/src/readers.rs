@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 /// The query instances that have read one thing. Most things have one or two readers, some have thousands.
 #[derive(Debug, Default)]
+#[allow(clippy::box_collection, reason = "few have many readers, and each has room for the largest variant")]
 pub(crate) enum Readers {
     #[default]
     None,

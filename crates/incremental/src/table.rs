@@ -72,12 +72,15 @@ pub(crate) struct Instance<P: Program, Q: Query<P>> {
     pub value: Q::Value,
 }
 
+/// Brings an instance of a query into being, or lets it go, with the number of a set's members: before, and now.
+type BirthOfSet<P, S> = fn(&mut Engine<P>, &S, usize, usize);
+
 /// The sets of a type.
 pub(crate) struct SetTable<P: Program, S: Set<P>> {
     pub sets: Keyed<S, SetEntry<S::Member>>,
     again: Again<S::Member>,
     /// What to call when the number of a set's members changed: these bring instances of queries into being.
-    pub births: Vec<fn(&mut Engine<P>, &S, usize, usize)>,
+    pub births: Vec<BirthOfSet<P, S>>,
 }
 
 pub(crate) struct SetEntry<M> {

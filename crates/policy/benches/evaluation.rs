@@ -1,6 +1,6 @@
 //! What a verdict costs, and the most that it may cost. `cargo bench -p fairway-policy`.
 #![forbid(unsafe_code)]
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, clippy::disallowed_types, reason = "a bench: it measures real time")]
 
 use fairway_policy::{
     Action, Attached, Attributes, Authorization, Cidr, CidrSet, Condition, HeaderMatch, Level, Path,

@@ -42,7 +42,7 @@ fn resources(count: usize) -> Vec<Resource> {
         let kind = format!("{:?}", std::mem::discriminant(it));
         let seen = kinds.entry(kind).or_default();
         *seen += 1;
-        *seen % 3 == 0 && *seen <= count / 2
+        seen.is_multiple_of(3) && *seen <= count / 2
     });
     made
 }
@@ -122,10 +122,7 @@ fn identity() {
     write("identity_peer", "no-name", &other.chain[0]);
     let bundle = fairway_identity::wire::Bundle::from(&authority.bundle());
     write("identity_message", "bundle", bundle.encode_to_vec());
-    let response = fairway_identity::wire::IssueResponse {
-        chain: chain.into_iter().map(Into::into).collect(),
-        bundle: Some(bundle),
-    };
+    let response = fairway_identity::wire::IssueResponse { chain, bundle: Some(bundle) };
     write("identity_message", "issued", response.encode_to_vec());
     for (name, algorithm) in [
         ("p256", &rcgen::PKCS_ECDSA_P256_SHA256),

@@ -6,6 +6,7 @@
     clippy::panic,
     reason = "test code: a panic is the failure of the test that called it"
 )]
+#![allow(clippy::disallowed_types, reason = "what is measured is real time")]
 
 use fairway_fuzz_targets::{TARGETS, Target};
 use rand::rngs::SmallRng;

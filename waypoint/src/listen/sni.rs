@@ -229,7 +229,7 @@ mod tests {
         for (what, size, most) in [
             ("waits for its name", size_of_four(Arrival::serve_by_sni), 640),
             ("is named", size_of_six(Arrival::serve_named), 1024),
-            ("is terminated", size_of_six(Arrival::terminate), 2048),
+            ("is terminated", size_of_six(Arrival::terminate), 2176),
             ("is carried", size_of_four(serve_stream), 1152),
         ] {
             assert!(size <= most, "{what}: {size}");

@@ -59,7 +59,7 @@ fn judge(condition: &Condition, sample: &Sample, action: Action) -> Option<bool>
             let client = sample.client?;
             !set.cidrs().iter().any(|it| is_in(client, &it.to_string()))
         }
-        Condition::PortIs(ports) => ports.iter().any(|it| *it == sample.port),
+        Condition::PortIs(ports) => ports.contains(&sample.port),
         Condition::HostIs(hosts) => {
             let host = sample.request.as_ref()?.host.to_lowercase();
             let host = host.split(':').next()?.trim_end_matches('.').to_owned();
