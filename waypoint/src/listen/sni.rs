@@ -230,7 +230,7 @@ mod tests {
             ("waits for its name", size_of_four(Arrival::serve_by_sni), 640),
             ("is named", size_of_six(Arrival::serve_named), 1024),
             ("is terminated", size_of_six(Arrival::terminate), 2176),
-            ("is carried", size_of_four(serve_stream), 1152),
+            ("is carried", size_of_four(serve_stream), 1216),
         ] {
             assert!(size <= most, "{what}: {size}");
         }

@@ -179,9 +179,11 @@ pub fn verdict(bytes: &[u8]) -> Option<Spoken> {
         Some(end) if end > 0 && bytes.get(end) == Some(&b' ') => match bytes.get(end + 1) {
             None if bytes.len() < Ahead::MOST => None,
             Some(b'/' | b'*') => Some(Spoken::Http(Version::Http1)),
-            Some(b'h' | b'H') if is_absolute(bytes.get(end + 1..).unwrap_or_default()) => {
-                Some(Spoken::Http(Version::Http1))
-            }
+            Some(b'h' | b'H') => match is_absolute(bytes.get(end + 1..).unwrap_or_default()) {
+                None if bytes.len() < Ahead::MOST => None,
+                Some(true) => Some(Spoken::Http(Version::Http1)),
+                _ => Some(Spoken::Other),
+            },
             Some(_) if bytes.starts_with(b"CONNECT ") => Some(Spoken::Http(Version::Http1)),
             _ => Some(Spoken::Other),
         },
@@ -189,10 +191,14 @@ pub fn verdict(bytes: &[u8]) -> Option<Spoken> {
     }
 }
 
-/// Whether a target begins like a URL of HTTP, as far as it is there.
-fn is_absolute(target: &[u8]) -> bool {
-    let start = target.get(..target.len().min(4)).unwrap_or_default();
-    b"http".get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start))
+/// Whether a target begins like a URL of HTTP; none while too little of it is there.
+fn is_absolute(target: &[u8]) -> Option<bool> {
+    const SCHEME: &[u8] = b"http";
+    let start = target.get(..target.len().min(SCHEME.len())).unwrap_or_default();
+    match SCHEME.get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start)) {
+        true if start.len() < SCHEME.len() => None,
+        is_absolute => Some(is_absolute),
+    }
 }
 
 #[cfg(test)]
@@ -207,6 +213,10 @@ mod tests {
             (b"G", None),
             (b"GET ", None),
             (b"GET /", http(Version::Http1)),
+            (b"E H", None),
+            (b"E HLO a\r\n", Some(Spoken::Other)),
+            (b"GET htt", None),
+            (b"GET http", http(Version::Http1)),
             (b"M-SEARCH * HTTP/1.1\r\n", http(Version::Http1)),
             (b"OPTIONS * HTTP/1.1\r\n", http(Version::Http1)),
             (b"GET http://a/ HTTP/1.1\r\n", http(Version::Http1)),
