@@ -14,12 +14,12 @@
 //!   wider rule. A backend with a BackendTLSPolicy or an identity never gets plaintext.
 //! - **Thread per core.** Each worker has its own listeners, connections and pools. A request stays on the thread that has accepted
 //!   it and takes no lock that another thread may hold.
-//! - **Bounded.** What a client can make the proxy hold or wait for is limited ([`Limits`], [`Patience`]).
+//! - **Bounded.** What a client can make the proxy hold or wait for is limited ([`Limits`], [`Timeouts`]).
 //! - **Orderly end.** A drain lets open requests finish and refuses none that was accepted.
 //!
 //! # Structure
 //!
-//! [`table`] and [`route`] are the committed configuration, [`filter`] what a rule does to a request. They are pure. [`listen`] accepts,
+//! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request. They are pure. [`listen`] accepts,
 //! [`serve`] carries out one request, [`upstream`] connects to endpoints. [`stream`] and [`datagram`] relay what is not HTTP.
 //! [`Waypoint`] puts the parts together; [`program`] is the command line around it.
 //!
