@@ -57,7 +57,7 @@ charts: ## The Helm charts: lint, golden files, wrong values, docs (ARGS=-update
 fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain; brings cargo-fuzz)
 	./fuzz/run $(TOOLS)
 
-bench: build ## The published figures, measured here (ARGS="gateway …" or "tunnel …")
+bench: build ## The published figures, measured here (ARGS="gateway …", "tunnel …" or "fairness …")
 	$(CARGO) run --quiet --release -p fairway-bench -- $(or $(ARGS),gateway)
 
 conformance: $(CLUSTER) ## The official Gateway API suite on a real two-node Kubernetes, made here and taken down again (root)
@@ -78,6 +78,7 @@ harness: ## Format, vet and tests of conformance/ (those of machines need root)
 	$(GO) test -trimpath ./...
 
 $(CLUSTER):
+	@test -e $@ || echo "compiling fwcluster into $(TOOLS) (the first time some minutes)"
 	@$(GO) build -trimpath -o $@ ./cmd/fwcluster
 
 $(DENY):

@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[derive(clap::Args)]
 pub struct Settings {
-    /// Where to listen.
+    /// The address that the backend listens on.
     #[arg(long)]
     listen: SocketAddr,
 }

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[derive(clap::Args)]
 pub struct Settings {
-    /// Where to listen.
+    /// The address that the proxy listens on.
     #[arg(long)]
     listen: SocketAddr,
     /// Where to send everything.

@@ -1,18 +1,21 @@
 //! The proxies that are compared, each set up for the same job: one route, one backend, one thread.
 
-use crate::envoy;
+use crate::{envoy, load};
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Who is measured.
+/// The proxy that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Contender {
     /// Fairway as `fairway run` runs it: a Gateway, an HTTPRoute, a Service, an EndpointSlice.
     Fairway,
     /// A bare hyper proxy.
     Bare,
-    /// Envoy.
+    /// Envoy, which is brought if the machine has none.
     Envoy,
     /// nginx, if it is installed.
     Nginx,
@@ -22,10 +25,30 @@ pub enum Contender {
 
 /// A program and its arguments.
 pub struct Launch {
-    /// What to run.
+    /// The program that is started.
     pub program: String,
-    /// With what.
+    /// The arguments it is started with.
     pub arguments: Vec<String>,
+}
+
+/// A certificate that signed itself, for whoever takes TLS.
+pub struct Certificate {
+    /// What clients trust.
+    pub der: CertificateDer<'static>,
+    chain: String,
+    key: String,
+}
+
+impl Certificate {
+    /// One for this host.
+    pub fn new(host: &str) -> anyhow::Result<Self> {
+        let made = rcgen::generate_simple_self_signed([host.to_owned()])?;
+        Ok(Self {
+            der: made.cert.der().clone(),
+            chain: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
+        })
+    }
 }
 
 impl Contender {
@@ -63,6 +86,7 @@ impl Contender {
         envoy: Option<&Path>,
         listen: SocketAddr,
         backend: SocketAddr,
+        certificate: &Certificate,
     ) -> anyhow::Result<Launch> {
         let write = |name: &str, text: String| -> anyhow::Result<String> {
             let path = folder.join(name);
@@ -78,7 +102,7 @@ impl Contender {
             Self::Fairway => {
                 let objects = folder.join("fairway");
                 std::fs::create_dir_all(&objects)?;
-                std::fs::write(objects.join("shop.yaml"), fairway_objects(listen, backend))?;
+                std::fs::write(objects.join("shop.yaml"), fairway_objects(listen, backend, certificate))?;
                 launch(
                     fairway.to_owned(),
                     text(&[
@@ -114,7 +138,7 @@ impl Contender {
     }
 }
 
-fn fairway_objects(listen: SocketAddr, backend: SocketAddr) -> String {
+fn fairway_objects(listen: SocketAddr, backend: SocketAddr, certificate: &Certificate) -> String {
     format!(
         r#"apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -122,7 +146,15 @@ metadata: {{name: bench, namespace: shop}}
 spec:
   gatewayClassName: fairway
   addresses: [{{type: IPAddress, value: "{address}"}}]
-  listeners: [{{name: http, port: {port}, protocol: HTTP}}]
+  listeners:
+    - {{name: http, port: {port}, protocol: HTTP}}
+    - {{name: https, port: {tls_port}, protocol: HTTPS, tls: {{certificateRefs: [{{name: bench}}]}}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: bench, namespace: shop}}
+type: kubernetes.io/tls
+data: {{tls.crt: {chain}, tls.key: {key}}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -150,6 +182,9 @@ endpoints: [{{addresses: ["{backend_address}"], conditions: {{ready: true}}}}]
 "#,
         address = listen.ip(),
         port = listen.port(),
+        tls_port = load::tls_address(listen).port(),
+        chain = BASE64.encode(&certificate.chain),
+        key = BASE64.encode(&certificate.key),
         backend_port = backend.port(),
         backend_address = backend.ip(),
     )

@@ -6,9 +6,12 @@
 
 mod backend;
 mod bare;
+mod cluster;
 mod contender;
 mod envoy;
+mod fairness;
 mod gateway;
+mod guard;
 mod load;
 mod process;
 mod report;
@@ -31,8 +34,12 @@ struct Arguments {
 enum Command {
     /// The gateway alone: plain HTTP/1.1 keep-alive through one pinned processor, beside a bare hyper proxy and Envoy.
     Gateway(gateway::Settings),
+    /// Allocations and instructions of a request, compared with committed numbers.
+    Guard(guard::Settings),
     /// TCP between two pods: plain, and through two ztunnels.
     Tunnel(tunnel::Settings),
+    /// Readers that stop and other tenants: what they do to the throughput and the latency of everybody else.
+    Fairness(fairness::Settings),
     /// A bare hyper proxy: one server, one pooled client connection, nothing else (the floor to compare with).
     #[command(hide = true)]
     Bare(bare::Settings),
@@ -43,9 +50,12 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let command = Arguments::parse().command;
-    if let Command::Tunnel(settings) = &command {
-        // Enters namespaces, and has to do so before there is a runtime.
-        return tunnel::run(settings);
+    match &command {
+        Command::Guard(settings) => return guard::run(settings),
+        // These enter namespaces, and have to do so before there is a runtime.
+        Command::Tunnel(settings) => return tunnel::run(settings),
+        Command::Fairness(settings) => return fairness::run(settings),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
@@ -54,7 +64,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Command::Gateway(settings) => gateway::run(settings).await,
             Command::Bare(settings) => bare::run(settings).await,
             Command::Backend(settings) => backend::run(settings).await,
-            Command::Tunnel(_) => Ok(()),
+            Command::Tunnel(_) | Command::Fairness(_) | Command::Guard(_) => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! Medians and ratios.
+//! Medians of runs, and their ratios to the first contender.
 
 use serde::Serialize;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 /// One run of one contender.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sample {
-    /// Requests a second.
+    /// Requests that were answered, per second.
     pub rate: f64,
     /// CPU time a request, microseconds, user and system.
     pub cpu_micros: f64,
-    /// Median latency, microseconds.
+    /// The median latency, in microseconds.
     pub p50_micros: f64,
-    /// 99th percentile, microseconds.
+    /// The 99th percentile of latencies, in microseconds.
     pub p99_micros: f64,
     /// Resident memory under load, bytes.
     pub memory: u64,
@@ -21,8 +21,10 @@ pub struct Sample {
 /// All runs of one contender.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Who.
-    pub name: &'static str,
+    /// The contender's name in the table.
+    pub name: String,
+    /// How its clients speak.
+    pub load: &'static str,
     /// Resident memory before the first request, bytes.
     pub memory_at_rest: u64,
     /// The runs, in order.
@@ -40,7 +42,7 @@ impl Row {
     }
 }
 
-/// The middle one.
+/// The median of the runs' figures.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -56,14 +58,24 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
 pub fn print(rows: &[Row]) {
     let Some(first) = rows.first() else { return };
     println!(
-        "{:<12} {:>12} {:>9} {:>10} {:>10} {:>10} {:>12} {:>12}",
-        "", "CPU µs/req", "ratio", "req/s", "p50 µs", "p99 µs", "MiB at rest", "MiB loaded"
+        "{:<12} {:>12} {:>16} {:>9} {:>10} {:>10} {:>10} {:>12} {:>12}",
+        "",
+        "CPU µs/req",
+        "least, greatest",
+        "ratio",
+        "req/s",
+        "p50 µs",
+        "p99 µs",
+        "MiB at rest",
+        "MiB loaded"
     );
     for row in rows {
         println!(
-            "{:<12} {:>12.2} {:>8.2}x {:>10.0} {:>10.0} {:>10.0} {:>12.1} {:>12.1}",
+            "{:<12} {:>12.2} {:>7.2}, {:>7.2} {:>8.2}x {:>10.0} {:>10.0} {:>10.0} {:>12.1} {:>12.1}",
             row.name,
             row.cpu_micros(),
+            row.samples.iter().map(|it| it.cpu_micros).fold(f64::NAN, f64::min),
+            row.samples.iter().map(|it| it.cpu_micros).fold(f64::NAN, f64::max),
             row.cpu_micros() / first.cpu_micros(),
             row.median(|sample| sample.rate),
             row.median(|sample| sample.p50_micros),

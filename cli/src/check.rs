@@ -19,7 +19,7 @@ use std::process::ExitCode;
 ///
 /// With a directory of Kubernetes YAML it needs no cluster: every object's conditions, and every problem.
 ///
-/// Each finding comes with what to do about it. Ends with 1 if there is an error: something that was asked for is not done, or
+/// Each result comes with what to do about it. Ends with 1 if there is an error: something that was asked for is not done, or
 /// would not be.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -45,13 +45,13 @@ enum Output {
     Json,
 }
 
-/// Checks the cluster or the directory and prints what was found.
+/// Checks a directory or a cluster and prints the report; the exit code is 1 if there is an error.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { directory, output, context, kubeconfig, trust_domain } = arguments;
     let has_errors = match directory {
         Some(directory) => of_directory(&directory, trust_domain, output)?,
         None => {
-            let report = cluster::look(kubeconfig, context).await?;
+            let report = cluster::check_cluster(kubeconfig, context).await?;
             print(&report, output)?;
             report.has_errors()
         }

@@ -20,7 +20,7 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Demo(demo::Arguments),
-    Exec(demo::errand::Arguments),
+    Exec(demo::exec::Arguments),
     Run(run::Arguments),
     Check(check::Arguments),
     /// The controller as a program of its own.
@@ -50,7 +50,7 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         // Enters namespaces, and has to do so before there is a runtime.
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::Exec(arguments) => on_runtime(demo::errand::run(arguments)),
+        Command::Exec(arguments) => on_runtime(demo::exec::run(arguments)),
         Command::Run(arguments) => on_runtime(run::run(arguments)),
         Command::Check(arguments) => on_runtime(check::run(arguments)),
         Command::Controller(arguments) => on_runtime(fairway_controller::program::run(arguments)),

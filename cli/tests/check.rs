@@ -70,7 +70,7 @@ const MISTAKES: [(&str, &str, &str, &str, &str); 6] = [
         "hostnames: [books",
         "hostname: [books",
         "HTTPRoute shop/books spec.hostname",
-        "is not a field",
+        "no such field",
         "did you mean `hostnames`?",
     ),
     (
@@ -155,19 +155,26 @@ fn every_mistake_fails_and_is_named_with_place_and_remedy() {
         let (code, said, _) = check(folder.path(), &["--output", "json"]);
         assert_eq!(code, 1, "{wrong}");
         let report: Value = serde_json::from_str(&said).unwrap();
-        let findings = report["findings"].as_array().unwrap();
+        let results = report["diagnostics"].as_array().unwrap();
         let is_it = |it: &&Value| {
-            format!("{} {}", it["object"].as_str().unwrap(), it["field"].as_str().unwrap()) == place
+            let part = |name: &str| it["object"][name].as_str().unwrap();
+            let object = format!("{} {}/{}", part("kind"), part("namespace"), part("name"));
+            format!("{object} {}", it["field"].as_str().unwrap()) == place
         };
-        let finding = findings.iter().find(is_it).expect(place);
-        let part = |name: &str| finding[name].as_str().unwrap().to_owned();
-        assert_eq!((part("severity").as_str(), part("file").as_str()), ("error", "shop.yaml"));
-        assert!(part("message").contains(what), "{finding}");
-        assert!(part("remedy").contains(remedy), "{finding}");
-        for finding in findings {
-            assert!(!finding["remedy"].as_str().unwrap().is_empty(), "no remedy: {finding}");
+        let result = results.iter().find(is_it).expect(place);
+        let part = |name: &str| result[name].as_str().unwrap().to_owned();
+        assert_eq!(part("severity"), "error");
+        assert_eq!(
+            (&result["location"]["file"], &result["location"]["line"]),
+            (&"shop.yaml".into(), &25.into())
+        );
+        assert!(!part("reason").is_empty(), "{result}");
+        assert!(part("message").contains(what), "{result}");
+        assert!(part("remedy").contains(remedy), "{result}");
+        for result in results {
+            assert!(!result["remedy"].as_str().unwrap().is_empty(), "no remedy: {result}");
         }
-        assert_eq!(report["counts"]["errors"], findings.len(), "{wrong}");
+        assert_eq!(report["counts"]["errors"], results.len(), "{wrong}");
     }
 }
 

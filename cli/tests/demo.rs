@@ -15,13 +15,13 @@ fn play(mut command: Command) {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_str(&said)
         .unwrap_or_else(|error| panic!("{error}: {}\n{said}\n{complained}", output.status));
-    let findings = report["findings"].as_array().expect("findings");
-    let failed: Vec<_> = findings.iter().filter(|it| it["held"] != true).collect();
+    let results = report["results"].as_array().expect("results");
+    let failed: Vec<_> = results.iter().filter(|it| it["held"] != true).collect();
     assert!(failed.is_empty(), "{failed:#?}\n{complained}");
     assert!(output.status.success(), "{}\n{complained}", output.status);
-    assert_eq!(report["held"].as_u64(), Some(findings.len() as u64));
+    assert_eq!(report["held"].as_u64(), Some(results.len() as u64));
     let has =
-        |scene: &str| findings.iter().any(|it| it["scene"].as_str().is_some_and(|it| it.contains(scene)));
+        |scene: &str| results.iter().any(|it| it["scene"].as_str().is_some_and(|it| it.contains(scene)));
     for scene in ["Capture and mTLS", "A live change", "The programs"] {
         assert!(has(scene), "nothing was found of `{scene}`: {said}");
     }

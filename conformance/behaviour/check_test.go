@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,17 +18,17 @@ const checkLimit = 15 * time.Second
 
 // checked is what `fairway check --output json` says.
 type checked struct {
-	Installed bool
-	Chapters  []struct {
-		Title    string
-		Findings []finding
+	Installed  bool
+	Categories []struct {
+		Title       string
+		Diagnostics []diagnostic
 	}
 	Counts struct{ Errors, Warnings int }
 }
 
-type finding struct {
-	Grade, Message, Remedy string
-	Objects                []string
+type diagnostic struct {
+	Severity, Field, Reason, Message, Remedy string
+	Object                                   struct{ Kind, Namespace, Name string }
 }
 
 var _ = promised(TestCheckLiveCluster, everyChange,
@@ -38,7 +37,7 @@ var _ = promised(TestCheckLiveCluster, everyChange,
 // `fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.
 func TestCheckLiveCluster(t *testing.T) {
 	if *fairway == "" {
-		t.Skip("there is no program fairway: build it (cargo build --profile demo -p fairway-cli), or give --built")
+		t.Skip("there is no program fairway: `make cluster ARGS=load` builds it, or give --built")
 	}
 	s := begin(t, "check")
 	s.part("in order after the install", func(s *stage) {
@@ -73,13 +72,13 @@ spec:
 		var text string
 		took := s.until(checkLimit, "all of it to be named", func() (string, error) {
 			report, code := s.check()
-			for _, want := range []struct{ grade, object, message, remedy string }{
+			for _, want := range []struct{ severity, object, message, remedy string }{
 				{"error", "HTTPRoute " + s.namespace + "/astray", "nobody does not exist", "create it"},
-				{"warning", "Pod " + s.namespace + "/shy", "opted out", "take the label off"},
+				{"warning", "Pod " + s.namespace + "/shy", "opted out", "remove the label"},
 				{"error", "Pod " + s.namespace + "/misspelt", "strikt", "strict"},
 			} {
-				if !report.has(want.grade, want.object, want.message, want.remedy) {
-					return fmt.Sprintf("%v is not in %+v", want, report.Chapters), nil
+				if !report.has(want.severity, want.object, want.message, want.remedy) {
+					return fmt.Sprintf("%v is not in %+v", want, report.Categories), nil
 				}
 			}
 			text, _ = s.fairway("check", "--kubeconfig", *kubeconfig)
@@ -93,7 +92,7 @@ spec:
 		s.label("Pod", s.namespace, "misspelt", "fairway.dev/mtls", "strict")
 		s.until(checkLimit, "no error", func() (string, error) {
 			report, code := s.check()
-			return missing(code == 0 && report.Counts.Errors == 0, fmt.Sprintf("%d, %+v", code, report.Chapters)), nil
+			return missing(code == 0 && report.Counts.Errors == 0, fmt.Sprintf("%d, %+v", code, report.Categories)), nil
 		})
 	})
 	s.part("a cluster that is not there", func(s *stage) {
@@ -127,11 +126,11 @@ func (s *stage) fairway(arguments ...string) (string, int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-func (c checked) has(grade, object, message, remedy string) bool {
-	for _, chapter := range c.Chapters {
-		for _, it := range chapter.Findings {
-			if it.Grade == grade && strings.Contains(it.Message, message) && strings.Contains(it.Remedy, remedy) &&
-				slices.Contains(it.Objects, object) {
+func (c checked) has(severity, object, message, remedy string) bool {
+	for _, category := range c.Categories {
+		for _, it := range category.Diagnostics {
+			if it.Severity == severity && strings.Contains(it.Message, message) && strings.Contains(it.Remedy, remedy) &&
+				it.Object.Kind+" "+it.Object.Namespace+"/"+it.Object.Name == object {
 				return true
 			}
 		}

@@ -70,6 +70,14 @@ func choose(selection string) error {
 	return flag.Set("test.run", "^("+strings.Join(names, "|")+")$")
 }
 
+// rounds is how often a test repeats what it does: few times at every change, many before a release.
+func rounds(few, many int) int {
+	if *when == string(everyChange) {
+		return few
+	}
+	return many
+}
+
 // table of the promises, as README.md has it.
 func table() string {
 	sorted := slices.SortedFunc(slices.Values(promises), func(a, b promise) int { return strings.Compare(a.test, b.test) })

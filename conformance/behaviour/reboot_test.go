@@ -20,7 +20,7 @@ const (
 	rebootLimit = 3 * time.Minute
 )
 
-var _ = promised(TestNodeReboots, everyChange,
+var _ = promised(TestNodeReboots, beforeRelease,
 	"A node's power is cut and comes back: its pods start captured or not at all, nothing passes the tunnels by, and all is ready again by itself.")
 
 // A node's power is cut while its pods talk, and comes back: they start captured or not at all, nobody says a word past the

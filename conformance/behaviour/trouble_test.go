@@ -13,7 +13,9 @@ import (
 )
 
 const (
-	troubleFor = 20 * time.Second
+	// How long a backend is in trouble, in seconds.
+	trouble    = 20
+	fewTrouble = 8
 	// In all of the trouble, with retries switched off.
 	troubleFaults = 25
 	// When a pod is well again, it has its share back after this time …
@@ -27,7 +29,7 @@ const (
 )
 
 var _ = promised(TestBackendInTrouble, everyChange,
-	"One of four pods resets, then refuses, connections for 20 s while routes forbid retries: at most 25 faults, and its share is back within 2 s.")
+	"One of four pods resets, then refuses, connections for 20 s (at every change 8 s) while routes forbid retries: at most 25 faults, and its share is back within 2 s.")
 
 // One of four pods resets its connections for 20 s, and the routes forbid retries.
 func TestBackendInTrouble(t *testing.T) {
@@ -53,7 +55,7 @@ func TestBackendInTrouble(t *testing.T) {
 			s.carry(3*time.Second, run)
 			start := time.Now()
 			s.must(order(podIP(pods["p0"]), mode))
-			s.watch(time.Until(start.Add(troubleFor)))
+			s.watch(time.Until(start.Add(troubleFor())))
 			well := time.Now()
 			const watched = 5 * time.Second
 			s.watch(shareWithin + watched)
@@ -71,9 +73,11 @@ func TestBackendInTrouble(t *testing.T) {
 	}
 }
 
+func troubleFor() time.Duration { return time.Duration(rounds(fewTrouble, trouble)) * time.Second }
+
 // order tells a backend to be in trouble.
 func order(ip, mode string) error {
-	url := fmt.Sprintf("http://%s:9000/trouble?mode=%s&for=%s", ip, mode, troubleFor)
+	url := fmt.Sprintf("http://%s:9000/trouble?mode=%s&for=%s", ip, mode, troubleFor())
 	response, err := http.Post(url, "", nil)
 	if err != nil {
 		return err

@@ -29,14 +29,11 @@ const SAME: Duration = Duration::from_secs(300);
 /// The longest note an event may have.
 const LONGEST_NOTE: usize = 1024;
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Happening {
+pub struct Event {
     /// Whether it is as it should be.
     pub good: bool,
-    /// In one word.
     pub reason: String,
-    /// For a person.
     pub note: String,
 }
 
@@ -51,7 +48,7 @@ struct Regarding {
 /// Takes events; clones share the limits.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    sender: mpsc::Sender<(Regarding, Happening)>,
+    sender: mpsc::Sender<(Regarding, Event)>,
 }
 
 /// Lets through so much in a while, and nothing twice.
@@ -59,7 +56,7 @@ pub struct Recorder {
 struct Throttle {
     tokens: u32,
     filled: Instant,
-    said: HashMap<(Regarding, Happening), Instant, ahash::RandomState>,
+    said: HashMap<(Regarding, Event), Instant, ahash::RandomState>,
 }
 
 // === impl Recorder ===
@@ -74,39 +71,39 @@ impl Recorder {
     }
 
     /// Tells what happened to an object.
-    pub fn tell(&self, object: &ObjectRef, record: &Record, happenings: Vec<Happening>) {
-        for happening in happenings {
+    pub fn publish(&self, object: &ObjectRef, record: &Record, events: Vec<Event>) {
+        for event in events {
             let regarding = Regarding {
                 object: object.clone(),
                 api_version: record.endpoint.api_version(),
                 uid: record.uid.clone(),
             };
             // A full queue has enough to tell.
-            let _ = self.sender.try_send((regarding, happening));
+            let _ = self.sender.try_send((regarding, event));
         }
     }
 
     /// Tells what happened to a pod.
-    pub fn tell_pod(&self, pod: &ObjectRef, uid: Arc<str>, happening: Happening) {
+    pub fn publish_for_pod(&self, pod: &ObjectRef, uid: Arc<str>, event: Event) {
         let regarding = Regarding { object: pod.clone(), api_version: "v1".to_owned(), uid };
-        let _ = self.sender.try_send((regarding, happening));
+        let _ = self.sender.try_send((regarding, event));
     }
 }
 
-async fn send(client: Client, instance: Arc<str>, mut events: mpsc::Receiver<(Regarding, Happening)>) {
+async fn send(client: Client, instance: Arc<str>, mut events: mpsc::Receiver<(Regarding, Event)>) {
     let mut throttle = Throttle::new(Instant::now());
     while let Some(event) = events.recv().await {
         if !throttle.admits(&event, Instant::now()) {
             continue;
         }
-        let (regarding, happening) = event;
-        if let Err(error) = post(&client, &instance, &regarding, &happening).await {
+        let (regarding, event) = event;
+        if let Err(error) = post(&client, &instance, &regarding, &event).await {
             debug!(object = %regarding.object, "an event is lost: {}", describe(&error));
         }
     }
 }
 
-async fn post(client: &Client, instance: &str, regarding: &Regarding, it: &Happening) -> kube::Result<()> {
+async fn post(client: &Client, instance: &str, regarding: &Regarding, it: &Event) -> kube::Result<()> {
     let Regarding { object, api_version, uid } = regarding;
     // Events of objects without a namespace are in `default`.
     let namespace = if object.namespace.is_empty() { "default" } else { &*object.namespace };
@@ -145,8 +142,8 @@ fn cut(text: &str, longest: usize) -> &str {
 
 /// What a write of a status changes that is worth telling: that the whole is now `Accepted` or `Programmed`, and
 /// whatever became bad. What is still to come is no news.
-pub fn news_of(before: &Value, written: &Value) -> Vec<Happening> {
-    let mut out: Vec<Happening> = Vec::new();
+pub fn events_of_change(before: &Value, written: &Value) -> Vec<Event> {
+    let mut out: Vec<Event> = Vec::new();
     for (place, condition) in conditions(written) {
         let kind = condition["type"].as_str().unwrap_or_default();
         let was =
@@ -173,11 +170,8 @@ pub fn news_of(before: &Value, written: &Value) -> Vec<Happening> {
         }
         let text = |field: &str| condition[field].as_str().unwrap_or_default();
         let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-        let it = Happening {
-            good,
-            reason: text("reason").to_owned(),
-            note: format!("{place}{}", text("message")),
-        };
+        let it =
+            Event { good, reason: text("reason").to_owned(), note: format!("{place}{}", text("message")) };
         if !out.contains(&it) {
             out.push(it);
         }
@@ -213,7 +207,7 @@ impl Throttle {
         Self { tokens: BURST, filled: now, said: HashMap::default() }
     }
 
-    fn admits(&mut self, event: &(Regarding, Happening), now: Instant) -> bool {
+    fn admits(&mut self, event: &(Regarding, Event), now: Instant) -> bool {
         self.said.retain(|_, at| now.duration_since(*at) < SAME);
         if self.said.contains_key(event) {
             return false;
@@ -236,10 +230,10 @@ mod tests {
     use super::*;
     use crate::resources::Kind;
 
-    fn event(name: &str) -> (Regarding, Happening) {
+    fn event(name: &str) -> (Regarding, Event) {
         let object = ObjectRef::new(Kind::HttpRoute, "shop", name);
         let regarding = Regarding { object, api_version: String::new(), uid: "".into() };
-        (regarding, Happening { good: true, reason: "Accepted".to_owned(), note: String::new() })
+        (regarding, Event { good: true, reason: "Accepted".to_owned(), note: String::new() })
     }
 
     #[tokio::test(start_paused = true)]
@@ -262,7 +256,7 @@ mod tests {
             ]}]})
         };
         let told = |before: &Value, after: &Value| -> Vec<(bool, String)> {
-            news_of(before, after).into_iter().map(|it| (it.good, it.note)).collect()
+            events_of_change(before, after).into_iter().map(|it| (it.good, it.note)).collect()
         };
         let (good, bad) = (status("True", "True"), status("True", "False"));
         assert_eq!(told(&json!({}), &good), [(true, "Gateway edge: a".to_owned())]);
@@ -279,7 +273,10 @@ mod tests {
             json!({ "conditions": conditions })
         };
         let told = |before: &[&str], after: &[&str]| -> Vec<(bool, String)> {
-            news_of(&status(before), &status(after)).into_iter().map(|it| (it.good, it.note)).collect()
+            events_of_change(&status(before), &status(after))
+                .into_iter()
+                .map(|it| (it.good, it.note))
+                .collect()
         };
         assert_eq!(told(&[], &["spec.a"]), [(false, "spec.a".to_owned())]);
         assert_eq!(told(&["spec.a"], &["spec.a"]), []);

@@ -4,13 +4,14 @@ mod cluster;
 
 pub use cluster::ClusterPipeline;
 
-use crate::compile::{AddressPool, Capture, Compiler, Problem, Proxy, Settings, Severity};
+use crate::compile::{AddressPool, Capture, Compiler, Output, Proxy, Settings};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::Compiling;
-use crate::resources::ObjectRef;
+use crate::resources::{Edit, ObjectRef};
 use crate::serve::{Hub, ProxyState};
 use crate::source::{
-    CertificatePeriods, Completion, Directory, DirectoryOptions, LastGood, SourceProblem, Standalone,
-    WatchError, read_once,
+    Batch, CertificatePeriods, Completion, Directory, DirectoryOptions, LastGood, Standalone, WatchError,
+    read_once,
 };
 use crate::status::ObjectStatus;
 use crate::status::delivery::{self, Programming, Refusals};
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{Span, error, field, info, info_span, warn};
 
 /// How a directory becomes a configuration.
 #[derive(Clone, Debug)]
@@ -48,14 +49,14 @@ pub struct Pipeline {
 /// Where things stand after a change.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// What was committed.
+    /// The generation in which the hub sends this out.
     pub generation: Generation,
     /// The proxies that are wanted.
     pub proxies: Vec<Proxy>,
     /// What is wrong with files.
-    pub file_problems: Vec<SourceProblem>,
+    pub file_problems: Vec<Diagnostic>,
     /// What is wrong with objects.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Diagnostic>,
     /// The status of every object that has one.
     pub statuses: BTreeMap<ObjectRef, ObjectStatus>,
 }
@@ -95,7 +96,7 @@ impl Standing {
     /// For an admin page: every object's conditions, and what is wrong; also what proxies say of it, such as a listener whose
     /// port somebody else has.
     pub fn describe(&self, proxies: &[ProxyState]) -> serde_json::Value {
-        let refusals = Refusals::of(&delivery::deliveries(proxies));
+        let refusals = Refusals::from_deliveries(&delivery::deliveries(proxies));
         let statuses = self.statuses.iter().map(|(object, status)| {
             let mut shown = json!(status);
             delivery::apply(&mut shown, object, &Programming::InForce, &refusals);
@@ -114,7 +115,7 @@ impl Standing {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// Begins to watch.
+    /// Begins to watch a directory. Fails if it cannot be listed.
     pub fn open(directory: &Path, rules: Rules, hub: Arc<Hub>) -> Result<Self, WatchError> {
         Ok(Self {
             directory: Directory::watch(directory, DirectoryOptions::default())?,
@@ -142,6 +143,11 @@ impl Pipeline {
     pub async fn advance(&mut self) -> Option<Standing> {
         let deadline = self.certificates.deadline(SystemTime::now());
         let batch = self.directory.next_batch_until(deadline).await?;
+        Some(change_span(&batch.edits).in_scope(|| self.carry(batch)))
+    }
+
+    /// Carries a change to the hub.
+    fn carry(&mut self, batch: Batch) -> Standing {
         for problem in &batch.problems {
             warn!("{problem}");
         }
@@ -157,11 +163,12 @@ impl Pipeline {
         let output = self.compiler.apply(edits);
         let problems = batch.problems.len() + self.compiler.problems().count();
         self.shown.compiled(began.elapsed(), self.compiler.objects(), problems);
-        report(output.problems.iter().flat_map(|(_, problems)| problems));
+        report(&output);
         let (upserted, removed) = (output.upserts.len(), output.removals.len());
         let generation = self.hub.commit(output.upserts, output.removals);
+        Span::current().record("generation", generation.0);
         info!(%generation, upserted, removed, "committed");
-        Some(Standing {
+        Standing {
             generation,
             proxies: self.compiler.proxies().cloned().collect(),
             file_problems: batch.problems,
@@ -171,12 +178,25 @@ impl Pipeline {
                 .statuses()
                 .map(|(object, status)| (object.clone(), status.clone()))
                 .collect(),
-        })
+        }
     }
 }
 
-fn report<'a>(problems: impl Iterator<Item = &'a Problem>) {
-    for problem in problems {
+/// The span of a change on its way from the source to the commit: the object, or how many there are if it is more than one;
+/// the generation is recorded by the commit.
+fn change_span(edits: &[Edit]) -> Span {
+    let span = info_span!("change", object = field::Empty, objects = edits.len(), generation = field::Empty);
+    if let [edit] = edits {
+        span.record("object", field::display(edit.object()));
+    }
+    span
+}
+
+fn report(output: &Output) {
+    for fault in &output.faults {
+        error!("an error in Fairway, please report it: {fault}");
+    }
+    for problem in output.problems.iter().flat_map(|(_, problems)| problems) {
         match problem.severity {
             Severity::Error => error!("{problem}"),
             Severity::Warning => warn!("{problem}"),

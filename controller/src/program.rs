@@ -78,12 +78,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 fn describe_proxies(states: &Mutex<States>) -> serde_json::Value {
     let states = states.lock().unwrap_or_else(PoisonError::into_inner).get();
-    let described = states.iter().map(|it| {
+    let described = states.iter().map(|state| {
         json!({
-            "proxy": it.proxy.to_string(),
-            "version": &*it.version,
-            "acknowledged": it.acked.0,
-            "rejected": it.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "proxy": state.proxy.to_string(),
+            "version": &*state.version,
+            "acknowledged": state.acked.0,
+            "rejected": state.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     });
     described.collect()

@@ -1,25 +1,15 @@
 //! Compiles the protobuf files with protox, so that nobody has to install protoc.
 
-const FILES: [&str; 13] = [
-    "authorization",
-    "backend",
-    "certificate",
-    "filter",
-    "l4route",
-    "listener",
-    "matching",
-    "resource",
-    "route",
-    "service",
-    "stream",
-    "trust",
-    "workload",
-];
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let mut files = FILES.map(|name| format!("proto/fairway/config/v1/{name}.proto")).to_vec();
-    files.push("proto/fairway/node/v1/capture.proto".to_owned());
+    let mut files = Vec::new();
+    for folder in ["proto/fairway/config/v1", "proto/fairway/node/v1"] {
+        for entry in std::fs::read_dir(folder)? {
+            files.push(entry?.path());
+        }
+    }
+    // The order of a folder differs from machine to machine; what is generated must not.
+    files.sort();
     let descriptors = protox::compile(files, ["proto"])?;
     // `Bytes`: a resource is encoded once and shared by every message that carries it.
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;

@@ -14,7 +14,7 @@ pub struct Edge {
     pub to: String,
     /// The file, from the repository's root.
     pub file: String,
-    /// Counted from 1.
+    /// The line of the path, counted from 1.
     pub line: usize,
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Word<'a> {
     /// As it is written.
     pub text: &'a str,
-    /// Counted from 1.
+    /// The line that it begins in, counted from 1.
     pub line: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What `lint/structure.txt` allows.
+/// Everything that `lint/structure.txt` allows.
 #[derive(Debug, Default)]
 pub struct Table {
     /// Of each crate, by its short name, the crates of this workspace that it may depend on.
@@ -20,7 +20,7 @@ pub struct Allowed {
     pub names: BTreeSet<String>,
     /// The names behind the bar: uses against the direction that are there still. They make no cycle.
     pub debt: BTreeSet<String>,
-    /// Counted from 1.
+    /// The line of the table, counted from 1.
     pub line: usize,
 }
 

@@ -1,9 +1,10 @@
 //! The program: one for each Gateway, and one for each namespace that needs a waypoint.
 
-use crate::{AccessLogging, Settings, Waypoint};
+use crate::{ProxySettings, Waypoint};
 use anyhow::Context;
 use clap::ValueEnum;
-use fairway_config::model::{Locality, ObjectName, SpiffeId};
+use fairway_balance::Locality;
+use fairway_config::model::{ObjectName, SpiffeId};
 use fairway_config::stream::client::{self, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_identity::{BearerToken, ControllerChannel, GrpcIssuer, Identities};
@@ -15,6 +16,7 @@ use fairway_runtime::settings::{
 };
 use fairway_runtime::signals::{Signals, drain_on_signal};
 use fairway_runtime::{descriptors, drain, logs};
+use fairway_telemetry::{AccessLog, DEFAULT_SERIES};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,11 +65,15 @@ pub struct Arguments {
 
     /// Which requests to log: none, those the proxy itself answered with an error, or all
     #[arg(long, env = "FAIRWAY_ACCESS_LOG", default_value = "errors", value_name = "WHICH")]
-    access_log: AccessLog,
+    access_log: Logged,
 
     /// With --access-log all: one request in this many
     #[arg(long, env = "FAIRWAY_ACCESS_LOG_SAMPLE", default_value = "1", value_name = "N")]
     access_log_sample: u32,
+
+    /// How many series metrics keep apart; what is beyond them counts as `other`
+    #[arg(long, env = "FAIRWAY_SERIES_LIMIT", default_value_t = DEFAULT_SERIES, value_name = "N")]
+    series_limit: usize,
 
     #[command(flatten)]
     workers: WorkerSettings,
@@ -80,7 +86,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum AccessLog {
+enum Logged {
     None,
     Errors,
     All,
@@ -95,16 +101,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (metrics, readiness) = (Metrics::new("waypoint", VERSION), Readiness::new());
     let configured = readiness.gate("first configuration");
 
-    let settings = Settings {
+    let settings = ProxySettings {
         workers: arguments.workers.count(),
         identity: arguments.identity.clone(),
         access_log: match arguments.access_log {
-            AccessLog::None => AccessLogging::Off,
-            AccessLog::Errors => AccessLogging::Errors,
-            AccessLog::All => AccessLogging::OneIn(arguments.access_log_sample),
+            Logged::None => AccessLog::Off,
+            Logged::Errors => AccessLog::Errors,
+            Logged::All => AccessLog::OneIn(arguments.access_log_sample),
         },
+        series: arguments.series_limit,
         locality: Locality::new(arguments.node, arguments.zone),
-        ..Settings::new(arguments.gateway.clone())
+        ..ProxySettings::new(arguments.gateway.clone())
     };
     let channel = arguments.controller.channel().context("--controller")?;
     let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));
@@ -112,19 +119,24 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Identities::start(GrpcIssuer::start(controller.clone()), fairway_identity::Settings::default());
     let identity = arguments.identity.map(|id| identities.subscribe(&id));
     let (waypoint, applier) = Waypoint::start(settings, identity, watch)?;
-    metrics.with_registry(|registry| registry.register_collector(Box::new(waypoint.metrics())));
+    metrics.with_registry(|registry| waypoint.metrics().register(registry));
 
-    let subscription = Subscription { proxy: Proxy::Gateway(arguments.gateway), version: VERSION.into() };
+    let subscription = Subscription::new(Proxy::Gateway(arguments.gateway), VERSION);
     let patience = arguments.controller_patience;
     let state_file = arguments.state_file.map(|path| StateFile { path, patience });
     let (progress, following) = client::follow(controller, subscription, state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));
 
-    let view = waypoint.view();
+    let (view, explaining) = (waypoint.view(), waypoint.view());
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
-        .page("/config", "what is in force: generation and sockets", move || view.config())
+        .query_page("/config", "the routes, backends and endpoints in force (format=text)", move |query| {
+            view.config(query)
+        })
+        .query_page("/explain", "what becomes of a request: ?url=http://shop.example/cart", move |query| {
+            explaining.explain(query)
+        })
         .page("/identities", "the identities that are held", move || {
             serde_json::to_value(identities.states()).unwrap_or_default()
         })

@@ -1,12 +1,14 @@
 //! What an operator may turn, and the limits that hold when nothing is turned.
 
-use fairway_config::model::{BackendKey, Locality, ObjectName, SpiffeId};
+use fairway_balance::Locality;
+use fairway_config::model::{BackendKey, ObjectName, SpiffeId};
+use fairway_telemetry::{AccessLog, DEFAULT_SERIES};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// Settings of one proxy; the configuration (routes, listeners, endpoints) is not among them.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ProxySettings {
     /// The Gateway object this proxy runs for.
     pub gateway: ObjectName,
     /// Threads that serve.
@@ -16,9 +18,11 @@ pub struct Settings {
     /// Bounds on what a peer can make the proxy hold.
     pub limits: Limits,
     /// How long the proxy waits for peers.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Which requests the access log tells of.
-    pub access_log: AccessLogging,
+    pub access_log: AccessLog,
+    /// Series that metrics keep apart.
+    pub series: usize,
     /// Where the proxy is.
     pub locality: Locality,
 }
@@ -49,7 +53,7 @@ pub struct Limits {
 
 /// How long the proxy waits for peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// For the rest of a request's head (or a TLS handshake) once it has begun.
     pub head: Duration,
     /// For the next request on an open client connection, and for a byte either way where a response has begun and its
@@ -71,21 +75,9 @@ pub struct Patience {
     pub session: Duration,
 }
 
-/// Which requests the access log tells of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AccessLogging {
-    /// None.
-    #[default]
-    Off,
-    /// Those the proxy itself answered with an error.
-    Errors,
-    /// One in this many, and every one the proxy itself answered with an error.
-    OneIn(u32),
-}
+// === impl ProxySettings ===
 
-// === impl Settings ===
-
-impl Settings {
+impl ProxySettings {
     /// The settings of a Gateway's proxy that nobody tuned.
     pub fn new(gateway: ObjectName) -> Self {
         Self {
@@ -93,8 +85,9 @@ impl Settings {
             workers: fairway_runtime::workers::default_count(),
             identity: None,
             limits: Limits::default(),
-            patience: Patience::default(),
-            access_log: AccessLogging::default(),
+            timeouts: Timeouts::default(),
+            access_log: AccessLog::default(),
+            series: DEFAULT_SERIES,
             locality: Locality::default(),
         }
     }
@@ -123,9 +116,9 @@ impl Default for Limits {
     }
 }
 
-// === impl Patience ===
+// === impl Timeouts ===
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),

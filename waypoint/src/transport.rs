@@ -118,3 +118,22 @@ impl std::fmt::Debug for Transport {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_asks_a_silent_far_end_and_gives_it_up_within_a_minute() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let transport = Transport::Tcp(stream);
+        transport.keep_alive();
+        let socket = socket2::SockRef::from(transport.socket().unwrap());
+        assert!(socket.keepalive().unwrap());
+        let (idle, interval) =
+            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+        let probes = socket.tcp_keepalive_retries().unwrap();
+        assert_eq!((idle.as_secs(), interval.as_secs(), probes), (30, 10, 3));
+    }
+}

@@ -5,13 +5,14 @@ use crate::listen::accept::accept;
 use crate::listen::ports::{Plan, PortId, Ports};
 use crate::listen::socket::{self, Holder};
 use crate::listen::tls::TlsBase;
-use crate::settings::Settings;
+use crate::settings::ProxySettings;
 use crate::table::{ListenerSet, Socket, SocketKind, Tables};
-use crate::telemetry::{Counters, Metrics};
+use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::cluster::Registry;
+use crate::view::View;
 use crate::worker::{Serving, Shared, Worker};
 use arc_swap::ArcSwap;
-use fairway_config::model::{Generation, ResourceKey, ResourceKind};
+use fairway_config::model::{ResourceKey, ResourceKind};
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain::{self, Phase};
@@ -31,23 +32,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 pub struct Waypoint {
     workers: Workers,
     metrics: Metrics,
-    serving: Arc<ArcSwap<Serving>>,
+    view: View,
 }
-
-/// What is in force, for the admin port.
-#[derive(Clone, Debug)]
-pub struct View(Arc<ArcSwap<Serving>>);
 
 /// Puts configurations in force.
 #[derive(Debug)]
 pub struct Applier {
-    settings: Arc<Settings>,
+    settings: Arc<ProxySettings>,
     serving: Arc<ArcSwap<Serving>>,
     registry: Registry,
     tls: TlsBase,
     bound: BTreeMap<Socket, Bound>,
     next_port: usize,
-    doors: Vec<mpsc::UnboundedSender<Door>>,
+    /// Where each worker gets its share of a socket.
+    workers: Vec<mpsc::UnboundedSender<WorkerListener>>,
     /// What was put in force although something could not be bound: the next configuration differs from that one.
     owed: Changes,
 }
@@ -61,7 +59,7 @@ struct Bound {
 }
 
 /// A worker's share of a socket.
-struct Door {
+struct WorkerListener {
     port: PortId,
     socket: socket::Bound,
     closing: watch::Receiver<bool>,
@@ -83,26 +81,31 @@ pub enum StartError {
 impl Waypoint {
     /// Starts the workers. They accept nothing before the first configuration is applied.
     pub fn start(
-        settings: Settings,
+        settings: ProxySettings,
         identity: Option<IdentityHandle>,
         drain: drain::Watch,
     ) -> Result<(Self, Applier), StartError> {
         let settings = Arc::new(settings);
-        let serving = Arc::new(ArcSwap::from_pointee(Serving::default()));
-        let shared =
-            Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch: Instant::now() };
+        let metrics = Metrics::new(&settings);
+        let serving = Arc::new(ArcSwap::from_pointee(Serving {
+            tables: Tables::counted_by(metrics.telemetry.clone()),
+            ..Serving::default()
+        }));
+        let epoch = Instant::now();
+        let view = View::new(serving.clone(), settings.clone(), epoch);
+        let shared = Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch };
         let count = settings.workers.get();
-        let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
-        let (doors, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let receivers: Vec<_> = receivers.into_iter().map(Some).collect();
         let receivers = Arc::new(Mutex::new(receivers));
-        let of_workers = counters.clone();
+        let counted = metrics.clone();
         let workers = Workers::start("waypoint", settings.workers, move |id| {
             let taken = receivers.lock().ok().and_then(|mut all| all.get_mut(id.0).and_then(Option::take));
-            let (shared, drain, counters) = (shared.clone(), drain.clone(), of_workers.get(id.0).cloned());
+            let (shared, drain, metrics) = (shared.clone(), drain.clone(), counted.clone());
             async move {
-                if let (Some(doors), Some(counters)) = (taken, counters) {
-                    run(Worker::new(shared, counters, drain), doors).await;
+                let telemetry = Telemetry::for_worker(&metrics, id, &shared.settings);
+                if let (Some(listeners), Some(telemetry)) = (taken, telemetry) {
+                    run(Worker::new(shared, telemetry, drain), listeners).await;
                 }
             }
         })?;
@@ -110,14 +113,14 @@ impl Waypoint {
         let applier = Applier {
             settings,
             serving: serving.clone(),
-            registry: Registry::of_proxy(locality),
+            registry: Registry::new(locality),
             tls: TlsBase::new()?,
             bound: BTreeMap::new(),
             next_port: 0,
-            doors,
+            workers: senders,
             owed: Changes::new(),
         };
-        Ok((Self { workers, metrics: Metrics(counters), serving }, applier))
+        Ok((Self { workers, metrics, view }, applier))
     }
 
     /// What the workers count, for a registry.
@@ -127,7 +130,7 @@ impl Waypoint {
 
     /// What is in force, for the admin port.
     pub fn view(&self) -> View {
-        View(self.serving.clone())
+        self.view.clone()
     }
 
     /// Waits for the end of every worker; `false` if one panicked.
@@ -136,40 +139,8 @@ impl Waypoint {
     }
 }
 
-// === impl View ===
-
-impl View {
-    /// The generation in force.
-    pub fn generation(&self) -> Generation {
-        self.0.load().tables.generation()
-    }
-
-    /// The generation in force, and which listeners stand behind which socket.
-    pub fn config(&self) -> serde_json::Value {
-        let serving = self.0.load();
-        let sockets = serving.tables.sockets().map(|set| {
-            let socket = set.socket();
-            let address = socket.address.map_or_else(|| "*".to_owned(), |it| it.to_string());
-            let listeners = set.listeners().iter().map(|it| it.listener.key.to_string());
-            serde_json::json!({
-                "address": address,
-                "port": socket.port,
-                "protocol": match socket.kind {
-                    SocketKind::Stream => "TCP",
-                    SocketKind::Datagram => "UDP",
-                },
-                "listeners": listeners.collect::<Vec<_>>(),
-            })
-        });
-        serde_json::json!({
-            "generation": serving.tables.generation().0,
-            "sockets": sockets.collect::<Vec<_>>(),
-        })
-    }
-}
-
-/// A worker's life: doors that open, a tick a second, the phases of the drain.
-async fn run(worker: Rc<Worker>, mut doors: mpsc::UnboundedReceiver<Door>) {
+/// A worker's life: listeners that open, a tick a second, the phases of the drain.
+async fn run(worker: Rc<Worker>, mut listeners: mpsc::UnboundedReceiver<WorkerListener>) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let drain = worker.drain.clone();
@@ -181,7 +152,7 @@ async fn run(worker: Rc<Worker>, mut doors: mpsc::UnboundedReceiver<Door>) {
                 phase = next;
                 worker.connections.enter(phase);
             }
-            Some(door) = doors.recv() => open(&worker, door),
+            Some(listener) = listeners.recv() => open(&worker, listener),
             _ = ticks.tick() => worker.tick(),
         }
     }
@@ -208,8 +179,8 @@ async fn run(worker: Rc<Worker>, mut doors: mpsc::UnboundedReceiver<Door>) {
     }
 }
 
-fn open(worker: &Rc<Worker>, door: Door) {
-    let Door { port, socket, closing } = door;
+fn open(worker: &Rc<Worker>, listener: WorkerListener) {
+    let WorkerListener { port, socket, closing } = listener;
     match socket {
         socket::Bound::Stream(listener) => match TcpListener::from_std(listener) {
             Ok(listener) => {
@@ -231,7 +202,7 @@ impl Applier {
         self.bound.iter().map(|(socket, bound)| (*socket, bound.address))
     }
 
-    fn bind(&mut self, set: &ListenerSet) -> Result<Vec<Door>, Vec<Rejected>> {
+    fn bind(&mut self, set: &ListenerSet) -> Result<Vec<WorkerListener>, Vec<Rejected>> {
         let socket = set.socket();
         let refused = |error: io::Error| -> Vec<Rejected> {
             let what = match socket.kind {
@@ -264,8 +235,9 @@ impl Applier {
         self.next_port += 1;
         let (closing, closed) = watch::channel(false);
         self.bound.insert(socket, Bound { id, address, closing });
-        let doors = sockets.into_iter().map(|socket| Door { port: id, socket, closing: closed.clone() });
-        Ok(doors.collect())
+        let listeners =
+            sockets.into_iter().map(|socket| WorkerListener { port: id, socket, closing: closed.clone() });
+        Ok(listeners.collect())
     }
 
     fn ids(&self) -> BTreeMap<Socket, PortId> {
@@ -293,7 +265,7 @@ impl Apply for Applier {
         for socket in &plan.bind {
             let Some(set) = tables.socket(socket) else { continue };
             match self.bind(set) {
-                Ok(doors) => opened.push((*socket, doors)),
+                Ok(listeners) => opened.push((*socket, listeners)),
                 Err(rejected) => unbound.extend(rejected),
             }
         }
@@ -307,10 +279,10 @@ impl Apply for Applier {
             }
         };
         self.serving.store(Arc::new(Serving { tables, ports }));
-        for (_, doors) in opened {
-            for (door, worker) in doors.into_iter().zip(&self.doors) {
+        for (_, listeners) in opened {
+            for (listener, worker) in listeners.into_iter().zip(&self.workers) {
                 // A worker that is gone has drained.
-                let _ = worker.send(door);
+                let _ = worker.send(listener);
             }
         }
         for (socket, _) in &plan.close {

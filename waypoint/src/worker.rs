@@ -2,13 +2,13 @@
 
 use crate::listen::connection::Connections;
 use crate::listen::ports::Ports;
-use crate::settings::Settings;
+use crate::settings::ProxySettings;
 use crate::table::Tables;
-use crate::telemetry::{Counters, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 use crate::upstream::connect::Connector;
-use crate::upstream::endpoint::Moment;
 use arc_swap::{ArcSwap, Cache};
+use fairway_balance::Moment;
 use fairway_config::model::BackendKey;
 use fairway_hbone::WindowBudget;
 use fairway_identity::IdentityHandle;
@@ -33,7 +33,7 @@ pub struct Serving {
 /// What one worker serves with.
 pub struct Worker {
     /// Settings.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<ProxySettings>,
     /// Open client connections.
     pub connections: Connections,
     /// Connections to endpoints.
@@ -70,7 +70,7 @@ struct Held {
 #[derive(Clone)]
 pub struct Shared {
     /// Settings.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<ProxySettings>,
     /// The configuration in force.
     pub serving: Arc<ArcSwap<Serving>>,
     /// For mesh endpoints and tunnels.
@@ -83,9 +83,20 @@ pub struct Shared {
 
 impl Worker {
     /// Made on the worker's own thread.
-    pub fn new(shared: Shared, counters: Arc<Counters>, drain: drain::Watch) -> Rc<Self> {
+    pub fn new(shared: Shared, telemetry: Telemetry, drain: drain::Watch) -> Rc<Self> {
+        let Shared { settings, identity, .. } = &shared;
+        let connector = Connector::new(identity.clone(), settings.timeouts, settings.locality.node.clone());
+        Self::with_connector(shared, telemetry, drain, connector)
+    }
+
+    /// Like [`Self::new`], with connections to endpoints made by `connector`.
+    pub fn with_connector(
+        shared: Shared,
+        telemetry: Telemetry,
+        drain: drain::Watch,
+        connector: Connector,
+    ) -> Rc<Self> {
         let Shared { settings, serving, identity, epoch } = shared;
-        let connector = Connector::new(identity.clone(), settings.patience, settings.locality.node.clone());
         let mut newest = Cache::new(serving);
         let copied = newest.load().clone();
         let copy = Rc::new(Serving::clone(&copied));
@@ -93,7 +104,7 @@ impl Worker {
             waypoint_key: settings.waypoint_key(),
             connections: Connections::new(),
             pool: Pool::new(connector, settings.limits.idle_upstreams),
-            telemetry: Rc::new(Telemetry::new(counters, settings.identity.clone(), settings.access_log)),
+            telemetry: Rc::new(telemetry),
             rng: RefCell::new(SmallRng::from_os_rng()),
             mirrors: Cell::new(0),
             sessions: Rc::default(),
@@ -125,8 +136,10 @@ impl Worker {
 
     /// Once a second: ends what waits too long.
     pub fn tick(&self) {
-        self.connections.tick(&self.settings.patience);
-        let idle = self.settings.patience.upstream_idle.as_secs();
+        // Also where nobody asks for it: what holds the configuration before holds its series.
+        drop(self.serving());
+        self.connections.tick(&self.settings.timeouts);
+        let idle = self.settings.timeouts.upstream_idle.as_secs();
         self.pool.tick(u32::try_from(idle).unwrap_or(u32::MAX));
     }
 }

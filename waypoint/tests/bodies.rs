@@ -259,8 +259,10 @@ async fn an_answer_is_whole_or_an_error_that_the_client_sees() {
 /// All that an HTTP/1 client reads, or the error with which its connection breaks.
 async fn get_raw(address: SocketAddr, version: &str) -> std::io::Result<String> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
-    let wish = if version == "HTTP/1.0" { "keep-alive" } else { "close" };
-    stream.write_all(format!("GET / {version}\r\nhost: a\r\nconnection: {wish}\r\n\r\n").as_bytes()).await?;
+    let connect_request = if version == "HTTP/1.0" { "keep-alive" } else { "close" };
+    stream
+        .write_all(format!("GET / {version}\r\nhost: a\r\nconnection: {connect_request}\r\n\r\n").as_bytes())
+        .await?;
     let mut answer = Vec::new();
     timeout(wire::LONG, async {
         loop {

@@ -197,7 +197,7 @@ async fn a_silent_client_is_forgotten() {
     let a = Parrot::named("a").await;
     let mut resources = datagrams_to("shop/dns:53", &[a.address]);
     resources.extend([udp(), to_backends(&[(1, "shop/dns:53")])]);
-    let proxy = Proxy::start_with(resources, |settings| settings.patience.session = Duration::from_secs(1));
+    let proxy = Proxy::start_with(resources, |settings| settings.timeouts.session = Duration::from_secs(1));
     let client = Client::of(proxy.address()).await;
     assert_eq!(client.ask(b"1").await, b"a1");
     wait_for(|| proxy.scrape().contains("fairway_streams_active 0")).await;

@@ -17,7 +17,6 @@ use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use support::backend::{Body, Server, echo};
 use support::wire::{LONG, get, http2, status};
 use support::*;
@@ -70,19 +69,6 @@ async fn stall(address: SocketAddr, path: &str, streams: usize) -> Vec<impl Size
     held
 }
 
-/// Waits until nothing moves any more.
-async fn settled(taken: &AtomicUsize) -> usize {
-    let mut before = usize::MAX;
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = taken.load(Ordering::SeqCst);
-        if now == before {
-            return now;
-        }
-        before = now;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_do_not_read_hold_up_nobody_elses_streams_at_an_http2_endpoint() {
     for count in [1, 4, 100, 1000] {
@@ -90,7 +76,7 @@ async fn clients_that_do_not_read_hold_up_nobody_elses_streams_at_an_http2_endpo
         let server = server(taken.clone()).await;
         let proxy = Proxy::start(simple(AppProtocol::Http2, &[server.address]));
         let _held = stall(proxy.address(), "/big", count).await;
-        let buffered = settled(&taken).await;
+        let buffered = until_unchanged(&taken).await;
         // The window of each stream, and what the endpoint itself has ready for each and for each connection.
         let most = match count {
             1000 => 250 << 20,
@@ -110,7 +96,7 @@ async fn small_messages_that_clients_do_not_read_do_not_end_the_streams_of_other
     let server = server(taken.clone()).await;
     let proxy = Proxy::start(simple(AppProtocol::Http2, &[server.address]));
     let held = stall(proxy.address(), "/crumbs", 8).await;
-    settled(&taken).await;
+    until_unchanged(&taken).await;
     assert_eq!(status(&get(proxy.address(), "/small").await), 200);
     // On a busy machine the first streams may not wait for the SETTINGS of the first connection; each that was ended would
     // have brought another one.
@@ -138,7 +124,7 @@ async fn an_endpoint_that_does_not_take_uploads_holds_up_none_to_others_on_the_s
         let mut client = client.clone();
         tokio::spawn(async move { client.send_request(request).await });
     }
-    let buffered = settled(&taken).await;
+    let buffered = until_unchanged(&taken).await;
     assert!((16 << 20..=90 << 20).contains(&buffered), "{buffered}");
     let request = Request::post("http://shop/").body(counted(Arc::default(), CHUNK, MUCH)).unwrap();
     let answer = timeout(LONG, client.clone().send_request(request)).await.expect("held up").unwrap();

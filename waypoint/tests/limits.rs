@@ -9,7 +9,7 @@
 mod support;
 
 use bytes::Bytes;
-use fairway_config::model::{AppProtocol, ListenerProtocol, Resource};
+use fairway_config::model::{AppProtocol, Certificate, ListenerProtocol, Resource, TlsTermination};
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -27,10 +27,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// Seconds where a proxy has minutes.
-fn hurried(settings: &mut fairway_waypoint::Settings) {
-    settings.patience.head = Duration::from_secs(1);
-    settings.patience.idle = Duration::from_secs(4);
-    settings.patience.body = Duration::from_secs(2);
+fn hurried(settings: &mut fairway_waypoint::ProxySettings) {
+    settings.timeouts.head = Duration::from_secs(1);
+    settings.timeouts.idle = Duration::from_secs(4);
+    settings.timeouts.body = Duration::from_secs(2);
 }
 
 fn hurried_proxy(protocol: AppProtocol, address: SocketAddr) -> Proxy {
@@ -318,4 +318,109 @@ async fn on_a_port_that_nobody_named_half_a_word_or_silence_before_nobody_ends()
         let mut heard = Vec::new();
         assert!(timeout(LONG, stream.read_to_end(&mut heard)).await.is_ok(), "{state}: still open");
     }
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_does_not_go_on_is_given_up() {
+    let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    let pem = made.signing_key.serialize_pem();
+    let certificate = Certificate::from_pem("shop/a".into(), &made.cert.pem(), &pem).unwrap();
+    let termination = TlsTermination { certificates: vec!["shop/a".into()], clients: None };
+    let resources = vec![
+        Resource::Listener(Arc::new(listener(ListenerProtocol::Https(termination)))),
+        Resource::Certificate(Arc::new(certificate)),
+    ];
+    let proxy = Proxy::start_with(resources, hurried);
+    for (state, said) in
+        [("nothing", &b""[..]), ("half a record", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")]
+    {
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        let mut heard = Vec::new();
+        assert!(timeout(LONG, stream.read_to_end(&mut heard)).await.is_ok(), "{state}: still open");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_say_continue_gets_the_body_all_the_same() {
+    let server = Server::raw(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        assert!(head.contains("expect: 100-continue\r\n"), "{head}");
+        let mut body = [0; 5];
+        stream.read_exact(&mut body).await.unwrap();
+        say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    })
+    .await;
+    let proxy = Proxy::start_with(simple(AppProtocol::Http1, &[server.address]), |settings| {
+        settings.timeouts.continue_ = Duration::from_millis(100);
+    });
+    let mut client = Http1::connect(proxy.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
+    assert!(client.receive().await.unwrap().0.starts_with("HTTP/1.1 100"));
+    client.send("hello").await;
+    assert!(client.receive().await.unwrap().0.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_an_endpoint_is_closed() {
+    for version in [1, 2] {
+        let (closed, mut is_closed) = tokio::sync::mpsc::unbounded_channel();
+        let server = Server::raw(move |stream, _| {
+            let closed = closed.clone();
+            async move {
+                let io = hyper_util::rt::TokioIo::new(stream);
+                let service = hyper::service::service_fn(|request| async move {
+                    Ok::<_, std::convert::Infallible>(echo(request).await)
+                });
+                if version == 1 {
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                } else {
+                    let executor = hyper_util::rt::TokioExecutor::new();
+                    let _ = hyper::server::conn::http2::Builder::new(executor)
+                        .serve_connection(io, service)
+                        .await;
+                }
+                let _ = closed.send(());
+            }
+        })
+        .await;
+        let protocol = if version == 1 { AppProtocol::Http1 } else { AppProtocol::Http2 };
+        let proxy = Proxy::start_with(simple(protocol, &[server.address]), |settings| {
+            settings.timeouts.upstream_idle = Duration::from_secs(1);
+        });
+        let mut client = Http1::connect(proxy.address()).await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(client.receive().await.unwrap().0.starts_with("HTTP/1.1 200"));
+        assert!(timeout(LONG, is_closed.recv()).await.is_ok(), "HTTP/{version}: still open");
+    }
+}
+
+/// A socket whose queue of connections is full: who connects now hears nothing.
+fn deaf() -> (socket2::Socket, SocketAddr, Vec<socket2::Socket>) {
+    let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let listener = new();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let waiting = (0..4).map(|_| {
+        let socket = new();
+        socket.set_nonblocking(true).unwrap();
+        // The first is taken in, the others wait as the proxy will.
+        let _ = socket.connect(&address.into());
+        socket
+    });
+    let waiting = waiting.collect();
+    (listener, address, waiting)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_take_connections_is_not_waited_for() {
+    let (_listener, address, _waiting) = deaf();
+    let proxy = Proxy::start_with(simple(AppProtocol::Http1, &[address]), |settings| {
+        settings.timeouts.connect = Duration::from_millis(300);
+    });
+    let mut client = Http1::connect(proxy.address()).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (head, _) = timeout(LONG, client.receive()).await.expect("an answer").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503") || head.starts_with("HTTP/1.1 504"), "{head}");
 }

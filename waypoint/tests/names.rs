@@ -11,7 +11,7 @@ mod support;
 use fairway_config::model::{
     AppProtocol, Attachment, L4Kind, Listener, ListenerProtocol, Resource, TlsTermination,
 };
-use fairway_waypoint::Patience;
+use fairway_waypoint::Timeouts;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ async fn plain_parrot() -> Server {
     .await
 }
 
-async fn gateway_with(patience: Patience) -> Gateway {
+async fn gateway_with(timeouts: Timeouts) -> Gateway {
     let authority = Authority::new("names");
     let wild = authority.for_host("*.example.com");
     let (recorder, read) = recorder().await;
@@ -95,12 +95,12 @@ async fn gateway_with(patience: Patience) -> Gateway {
     of_web.attachments =
         vec![Attachment::Listener { listener: "shop/gateway/web".into(), hostnames: vec![] }];
     resources.push(Resource::Route(Arc::new(of_web)));
-    let proxy = Proxy::start_with(resources, |settings| settings.patience = patience);
+    let proxy = Proxy::start_with(resources, |settings| settings.timeouts = timeouts);
     Gateway { proxy, authority, read, _servers: vec![recorder, parrot, web] }
 }
 
 async fn gateway() -> Gateway {
-    gateway_with(Patience::default()).await
+    gateway_with(Timeouts::default()).await
 }
 
 /// What a client says first.
@@ -275,8 +275,8 @@ async fn where_tls_always_ends_here_an_unknown_name_is_refused_in_tls() {
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_first_message_is_not_waited_for() {
-    let patience = Patience { head: Duration::from_secs(1), ..Patience::default() };
-    let gateway = gateway_with(patience).await;
+    let timeouts = Timeouts { head: Duration::from_secs(1), ..Timeouts::default() };
+    let gateway = gateway_with(timeouts).await;
     let hello = hello(&gateway.authority, "through.example.com");
     let ended = ends(gateway.proxy.address(), &hello[..hello.len() - 1]).await;
     assert_eq!(ended, Err(ErrorKind::ConnectionReset));

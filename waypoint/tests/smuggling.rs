@@ -9,7 +9,7 @@
 mod support;
 
 use fairway_config::model::AppProtocol;
-use fairway_waypoint::Patience;
+use fairway_waypoint::Timeouts;
 use std::time::Duration;
 use support::backend::{Server, echo};
 use support::wire::{exchange, status};
@@ -161,7 +161,7 @@ async fn heads_are_bounded() {
 async fn a_head_that_does_not_end_is_not_waited_for() {
     let server = Server::http(1, echo).await;
     let proxy = Proxy::start_with(simple(AppProtocol::Http1, &[server.address]), |settings| {
-        settings.patience = Patience { head: Duration::from_secs(1), ..Patience::default() };
+        settings.timeouts = Timeouts { head: Duration::from_secs(1), ..Timeouts::default() };
     });
     let mut slow = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").await.unwrap();
@@ -174,7 +174,7 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
 async fn an_idle_connection_is_closed() {
     let server = Server::http(1, echo).await;
     let proxy = Proxy::start_with(simple(AppProtocol::Http1, &[server.address]), |settings| {
-        settings.patience = Patience { idle: Duration::from_secs(1), ..Patience::default() };
+        settings.timeouts = Timeouts { idle: Duration::from_secs(1), ..Timeouts::default() };
     });
     let mut client = wire::Http1::connect(proxy.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;

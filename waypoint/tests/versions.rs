@@ -256,16 +256,8 @@ async fn a_client_that_does_not_read_holds_the_endpoint_back() {
     let mut client = Http1::connect(proxy.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     // It stops when every buffer on the way is full: two pairs of sockets and one read buffer.
-    let mut before = usize::MAX;
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = sent.load(std::sync::atomic::Ordering::SeqCst);
-        if now == before {
-            break;
-        }
-        before = now;
-    }
-    assert!(before < 40_000_000, "{before} bytes are somewhere");
+    let buffered = until_unchanged(&sent).await;
+    assert!(buffered < 40_000_000, "{buffered} bytes are somewhere");
 }
 
 #[tokio::test]
@@ -464,7 +456,7 @@ async fn an_http2_client_is_told_to_go_on_when_its_body_is_wanted() {
     // An HTTP/2 endpoint gets the body as it comes.
     for (protocol, address) in [(AppProtocol::Http1, agrees.address), (AppProtocol::Http2, silent.address)] {
         let proxy = Proxy::start_with(simple(protocol, &[address]), |settings| {
-            settings.patience.continue_ = Duration::from_secs(60);
+            settings.timeouts.continue_ = Duration::from_secs(60);
         });
         let request =
             Request::post("http://a/").header("expect", "100-continue").header("content-length", "5");

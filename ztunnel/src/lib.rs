@@ -27,7 +27,8 @@
 //! A connection to an address that the configuration does not know goes to its original destination unchanged:
 //!
 //! ```
-//! use fairway_config::model::{Locality, Mesh, MutualTls, Resource, Workload};
+//! use fairway_balance::Locality;
+//! use fairway_config::model::{Mesh, MutualTls, Resource, Workload};
 //! use fairway_config::{Delta, Snapshot};
 //! use fairway_ztunnel::decide::{Index, Outbound, outbound};
 //! use std::sync::Arc;

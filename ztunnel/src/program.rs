@@ -125,7 +125,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (mut ztunnel, applier) = Ztunnel::start(settings, identities.clone(), &metrics, watch.clone())?;
     let view = ztunnel.view();
 
-    let subscription = Subscription { proxy: Proxy::Node(arguments.node.into()), version: VERSION.into() };
+    let subscription = Subscription::new(Proxy::Node(arguments.node.into()), VERSION);
     let patience = arguments.controller_patience;
     let state_file = arguments.state_file.map(|path| StateFile { path, patience });
     let (progress, following) =

@@ -33,7 +33,7 @@ pub(crate) struct Reporter {
 // === impl Reporter ===
 
 impl Reporter {
-    /// Runs forever.
+    /// Sends reports until the task is aborted.
     pub(crate) async fn run(self, controller: ControllerChannel) -> Infallible {
         let mut client = CaptureClient::new(controller.into_service());
         let mut sent: Option<(Vec<PodCapture>, Instant)> = None;

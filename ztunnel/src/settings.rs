@@ -1,6 +1,6 @@
 //! The settings of a tunnel.
 
-use fairway_config::model::Locality;
+use fairway_balance::Locality;
 use fairway_hbone::{client, server};
 use fairway_netns::Namespace;
 use fairway_netns::capture::CaptureRules;

@@ -1,8 +1,8 @@
 //! The configuration in force: one immutable index, replaced as a whole at each commit.
 
-use crate::decide::Index;
+use crate::decide::{Affected, Index};
 use arc_swap::ArcSwap;
-use fairway_config::model::Locality;
+use fairway_balance::Locality;
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -15,17 +15,24 @@ pub struct State {
 }
 
 /// Applies each commit: builds the next index and replaces the current one.
-#[derive(Debug)]
 pub struct Applier {
     index: Arc<ArcSwap<Index>>,
     changed: watch::Sender<()>,
+    review: Review,
 }
 
-/// An empty configuration for a node of this locality, and its applier.
-pub fn channel(locality: Locality) -> (Applier, State) {
+/// Has the open connections that a commit affects judged again.
+type Review = Box<dyn Fn(Affected) + Send + Sync>;
+
+/// An empty configuration for a node of this locality, and its applier. `review` is told after each commit which of the
+/// connections that are open have to be judged again.
+pub(crate) fn channel(
+    locality: Locality,
+    review: impl Fn(Affected) + Send + Sync + 'static,
+) -> (Applier, State) {
     let index = Arc::new(ArcSwap::from_pointee(Index::empty(locality)));
     let (sender, changed) = watch::channel(());
-    (Applier { index: index.clone(), changed: sender }, State { index, changed })
+    (Applier { index: index.clone(), changed: sender, review: Box::new(review) }, State { index, changed })
 }
 
 impl State {
@@ -43,9 +50,14 @@ impl State {
 impl Apply for Applier {
     fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
         // Nothing is rejected here: a missing authorization or a waypoint without endpoints refuses connections one by one.
-        let index = self.index.load().update(next, changes);
-        self.index.store(Arc::new(index));
+        let before = self.index.load_full();
+        self.index.store(Arc::new(before.update(next, changes)));
         self.changed.send_replace(());
+        // In this order: a connection that is not open yet is judged by the new index when it is.
+        let affected = Affected::by(before.snapshot(), next, changes);
+        if !affected.is_empty() {
+            (self.review)(affected);
+        }
         Ok(())
     }
 }

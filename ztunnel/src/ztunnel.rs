@@ -43,7 +43,6 @@ impl Ztunnel {
         drain: drain::Watch,
     ) -> io::Result<(Self, Applier)> {
         let settings = Arc::new(settings);
-        let (applier, state) = state::channel(settings.locality());
         let counted = Metrics {
             counters: PerWorker::<Counters>::new(settings.workers),
             telemetry: Telemetry::new(settings.workers, settings.series),
@@ -52,6 +51,9 @@ impl Ztunnel {
         let (inboxes, receivers): (Vec<_>, Vec<_>) =
             (0..settings.workers.get()).map(|_| mpsc::unbounded_channel()).unzip();
         let worker_pool = WorkerPool::new(inboxes);
+        let reviewers = worker_pool.clone();
+        let (applier, state) =
+            state::channel(settings.locality(), move |affected| reviewers.review(affected));
         let connections: Arc<[ConnectionTable]> =
             receivers.iter().map(|_| ConnectionTable::default()).collect();
         let view = View { state: state.clone(), pods: PodTable::default(), connections: connections.clone() };

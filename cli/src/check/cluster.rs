@@ -1,6 +1,6 @@
-//! Looks at a cluster, and says what it looks at if that takes long.
+//! Reads a cluster and checks it; says how far it is if that takes long.
 
-use fairway_controller::check::cluster::{Access, ClusterReport, NoCluster, judge, read};
+use fairway_controller::check::cluster::{Access, ClusterReport, NoCluster, check_snapshot, read};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -10,18 +10,18 @@ use tokio::sync::watch;
 /// How long nothing is said of how far it is.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Looks at it and judges it.
-pub(super) async fn look(
+/// Reads a cluster and checks it.
+pub(super) async fn check_cluster(
     kubeconfig: Option<PathBuf>,
     context: Option<String>,
 ) -> anyhow::Result<ClusterReport> {
     let (step, steps) = watch::channel("");
     let mut reading = pin!(read(Access { kubeconfig, context }, &step));
-    let picture = tokio::select! {
-        picture = &mut reading => picture,
+    let snapshot = tokio::select! {
+        snapshot = &mut reading => snapshot,
         () = say(steps) => reading.await,
     };
-    Ok(judge(&picture.map_err(with_remedy)?))
+    Ok(check_snapshot(&snapshot.map_err(with_remedy)?))
 }
 
 fn with_remedy(error: NoCluster) -> anyhow::Error {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fairway_testbed::Pod;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-/// No answer in this time is a finding of its own.
+/// No answer in this time is a result of its own.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One connection, kept alive.
@@ -27,9 +28,9 @@ pub struct Session {
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status of the response.
+    /// The status code of the response.
     pub status: StatusCode,
-    /// The headers of the response, without trailers.
+    /// The headers of the response.
     pub headers: http::HeaderMap,
     /// What the echo server says it saw; null if somebody else answered.
     pub echo: serde_json::Value,
@@ -40,9 +41,9 @@ pub struct Answer {
 /// What to ask for.
 #[derive(Clone, Debug, Default)]
 pub struct Ask<'a> {
-    /// The path with its query.
+    /// Path and query of the request, beginning with `/`.
     pub path: &'a str,
-    /// Headers that are sent beside `Host`.
+    /// The headers of the request, without `Host`.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body; none makes it a GET.
     pub body: Option<&'a str>,
@@ -91,25 +92,27 @@ impl Session {
 
     /// Sends a request and reads the whole answer.
     pub async fn ask(&mut self, ask: &Ask<'_>) -> anyhow::Result<Answer> {
-        let exchange = async {
-            self.sender.ready().await.context("the connection has ended")?;
-            let method = if ask.body.is_some() { http::Method::POST } else { http::Method::GET };
-            let mut request =
-                Request::builder().method(method).uri(ask.path).header(http::header::HOST, &self.host);
-            for (name, value) in ask.headers {
-                request = request.header(*name, *value);
-            }
-            let body = Full::new(Bytes::from(ask.body.unwrap_or_default().to_owned()));
-            let response = self.sender.send_request(request.body(body)?).await.context("no answer")?;
-            read(response).await
-        };
+        let exchange = async { read(self.send(ask).await?).await };
         tokio::time::timeout(PATIENCE, exchange)
             .await
             .with_context(|| format!("no answer in {PATIENCE:?}"))?
     }
+
+    /// Sends a request and reads the answer's head; the body is left to the caller.
+    pub async fn send(&mut self, ask: &Ask<'_>) -> anyhow::Result<Response<Incoming>> {
+        self.sender.ready().await.context("the connection has ended")?;
+        let method = if ask.body.is_some() { http::Method::POST } else { http::Method::GET };
+        let mut request =
+            Request::builder().method(method).uri(ask.path).header(http::header::HOST, &self.host);
+        for (name, value) in ask.headers {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::from(ask.body.unwrap_or_default().to_owned()));
+        self.sender.send_request(request.body(body)?).await.context("no answer")
+    }
 }
 
-async fn read(response: Response<hyper::body::Incoming>) -> anyhow::Result<Answer> {
+async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
     let (head, body) = response.into_parts();
     let text = String::from_utf8_lossy(&body.collect().await.context("the answer broke off")?.to_bytes())
         .into_owned();
@@ -130,7 +133,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The response in a few words: `200 from reviews-v1-1`.
+    /// One line for the report, such as `200 from reviews-v1-1`.
     pub fn summary(&self) -> String {
         match self.echo["pod"].as_str() {
             Some(pod) => format!("{} from {pod}", self.status.as_u16()),

@@ -1,43 +1,46 @@
 //! Service to service: what HTTPRoutes and a GRPCRoute on Services do to the traffic of pods.
 
-use super::chance;
+use super::binomial;
 use super::client::{self, Ask, Session};
+use super::environment::Environment;
 use super::report::Report;
-use super::stage::Stage;
 use anyhow::Context;
 use fairway_echo::proto::EchoRequest;
 use std::collections::BTreeMap;
 
 const REQUESTS: u32 = 1000;
 
-/// Shows routes on Services, and adds what was seen to the report.
-pub async fn play(stage: &Stage, report: &mut Report) {
+/// Sends the traffic of this part and reports what it shows.
+pub async fn play(environment: &Environment, report: &mut Report) {
     report.scene("East-west: routes bound to Services");
     report.progress("1,000 requests to the Service reviews");
-    report.note_result("1,000 requests split 90/10", split(stage, 0.1).await);
-    report.note_result("header x-reader: beta goes to v2", header(stage).await);
-    report.note_result("gRPC method ServerStream goes to v2, others to v1", grpc(stage).await);
-    report.note_result("the consumer route holds in storefront only", consumer(stage).await);
+    report.note_result("1,000 requests split 90/10", split(environment, 0.1).await);
+    report.note_result("header x-reader: beta goes to v2", header(environment).await);
+    report.note_result("gRPC method ServerStream goes to v2, others to v1", grpc(environment).await);
+    report.note_result("the consumer route holds in storefront only", consumer(environment).await);
     report.progress("100 orders, with one of two pods failing every request");
-    report.note_result("a retry hides a failing pod", retry(stage).await);
-    report.note_result("a request over its 300 ms answers 504", timeout(stage).await);
-    report.note_result("every order is mirrored to audit", mirror(stage).await);
+    report.note_result("a retry hides a failing pod", retry(environment).await);
+    report.note_result("a request over its 300 ms answers 504", timeout(environment).await);
+    report.note_result("every order is mirrored to audit", mirror(environment).await);
 }
 
-async fn split(stage: &Stage, share_of_v2: f64) -> anyhow::Result<(bool, String)> {
-    let seen = count(stage, REQUESTS).await?;
+async fn split(environment: &Environment, share_of_v2: f64) -> anyhow::Result<(bool, String)> {
+    let seen = count(environment, REQUESTS).await?;
     let of = |pod: &str| seen.get(pod).copied().unwrap_or(0);
     let (v1, v2) = (of("reviews-v1-1"), of("reviews-v2-1"));
-    let allowed = chance::bounds(REQUESTS, share_of_v2);
+    let allowed = binomial::bounds(REQUESTS, share_of_v2);
     let held = v1 + v2 == REQUESTS && allowed.contains(&v2);
     Ok((held, format!("{v1} v1, {v2} v2 (allowed {}–{})", allowed.start(), allowed.end())))
 }
 
 /// Which pods answered how many of the requests.
-pub async fn count(stage: &Stage, requests: u32) -> anyhow::Result<BTreeMap<String, u32>> {
-    let mut session =
-        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/reviews", 80)?, "reviews")
-            .await?;
+pub async fn count(environment: &Environment, requests: u32) -> anyhow::Result<BTreeMap<String, u32>> {
+    let mut session = Session::open(
+        environment.pod("bookshop/reader")?,
+        environment.service("bookshop/reviews", 80)?,
+        "reviews",
+    )
+    .await?;
     let mut seen = BTreeMap::new();
     for _ in 0..requests {
         let answer = session.ask(&Ask { path: "/book/7", ..Ask::default() }).await?;
@@ -47,10 +50,13 @@ pub async fn count(stage: &Stage, requests: u32) -> anyhow::Result<BTreeMap<Stri
     Ok(seen)
 }
 
-async fn header(stage: &Stage) -> anyhow::Result<(bool, String)> {
-    let mut session =
-        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/reviews", 80)?, "reviews")
-            .await?;
+async fn header(environment: &Environment) -> anyhow::Result<(bool, String)> {
+    let mut session = Session::open(
+        environment.pod("bookshop/reader")?,
+        environment.service("bookshop/reviews", 80)?,
+        "reviews",
+    )
+    .await?;
     let mut right = 0;
     for _ in 0..50 {
         let answer = session.ask(&Ask { path: "/", headers: &[("x-reader", "beta")], body: None }).await?;
@@ -59,8 +65,8 @@ async fn header(stage: &Stage) -> anyhow::Result<(bool, String)> {
     Ok((right == 50, format!("{right} of 50")))
 }
 
-async fn grpc(stage: &Stage) -> anyhow::Result<(bool, String)> {
-    let (pod, address) = (stage.pod("bookshop/reader")?, stage.service("bookshop/ratings", 80)?);
+async fn grpc(environment: &Environment) -> anyhow::Result<(bool, String)> {
+    let (pod, address) = (environment.pod("bookshop/reader")?, environment.service("bookshop/ratings", 80)?);
     let mut client = fairway_echo::client::grpc(pod.connect(address).await?, "ratings").await?;
     let said = EchoRequest { message: "five stars".to_owned(), count: 3, ..EchoRequest::default() };
     let unary = client.unary(said.clone()).await.context("Unary")?.into_inner().pod;
@@ -74,10 +80,10 @@ async fn grpc(stage: &Stage) -> anyhow::Result<(bool, String)> {
     Ok((right, format!("Unary at {unary}, {} messages of ServerStream from {stream_pod}", streamed.len())))
 }
 
-async fn consumer(stage: &Stage) -> anyhow::Result<(bool, String)> {
-    let reviews = stage.service("bookshop/reviews", 80)?;
-    let mut of_storefront = Session::open(stage.pod("storefront/web-1")?, reviews, "reviews").await?;
-    let mut of_bookshop = Session::open(stage.pod("bookshop/reader")?, reviews, "reviews").await?;
+async fn consumer(environment: &Environment) -> anyhow::Result<(bool, String)> {
+    let reviews = environment.service("bookshop/reviews", 80)?;
+    let mut of_storefront = Session::open(environment.pod("storefront/web-1")?, reviews, "reviews").await?;
+    let mut of_bookshop = Session::open(environment.pod("bookshop/reader")?, reviews, "reviews").await?;
     let (mut marked, mut unmarked) = (0, 0);
     for _ in 0..50 {
         let answer = of_storefront.ask(&Ask { path: "/", ..Ask::default() }).await?;
@@ -92,17 +98,21 @@ async fn consumer(stage: &Stage) -> anyhow::Result<(bool, String)> {
     ))
 }
 
-async fn retry(stage: &Stage) -> anyhow::Result<(bool, String)> {
-    let mut session =
-        Session::open(stage.pod("bookshop/reader")?, stage.service("bookshop/orders", 80)?, "orders").await?;
+async fn retry(environment: &Environment) -> anyhow::Result<(bool, String)> {
+    let mut session = Session::open(
+        environment.pod("bookshop/reader")?,
+        environment.service("bookshop/orders", 80)?,
+        "orders",
+    )
+    .await?;
     let mut good = 0;
     for _ in 0..100 {
         let answer = session.ask(&Ask { path: "/order", headers: &[], body: Some("one book") }).await?;
         good += u32::from(answer.status.is_success());
     }
     let direct = client::get(
-        stage.pod("bookshop/reader")?,
-        stage.pod_address("bookshop/orders-2", 8080)?,
+        environment.pod("bookshop/reader")?,
+        environment.pod_address("bookshop/orders-2", 8080)?,
         "orders-2",
         "/order",
     )
@@ -113,11 +123,11 @@ async fn retry(stage: &Stage) -> anyhow::Result<(bool, String)> {
     ))
 }
 
-async fn timeout(stage: &Stage) -> anyhow::Result<(bool, String)> {
+async fn timeout(environment: &Environment) -> anyhow::Result<(bool, String)> {
     let started = tokio::time::Instant::now();
     let answer = client::get(
-        stage.pod("bookshop/reader")?,
-        stage.service("bookshop/reviews", 80)?,
+        environment.pod("bookshop/reader")?,
+        environment.service("bookshop/reviews", 80)?,
         "reviews",
         "/slow/page?delay=5s",
     )
@@ -127,16 +137,16 @@ async fn timeout(stage: &Stage) -> anyhow::Result<(bool, String)> {
     Ok((held, format!("{} after {} ms", answer.status.as_u16(), took.as_millis())))
 }
 
-async fn mirror(stage: &Stage) -> anyhow::Result<(bool, String)> {
-    let reader = stage.pod("bookshop/reader")?;
-    let mut session = Session::open(reader, stage.service("bookshop/orders", 80)?, "orders").await?;
+async fn mirror(environment: &Environment) -> anyhow::Result<(bool, String)> {
+    let reader = environment.pod("bookshop/reader")?;
+    let mut session = Session::open(reader, environment.service("bookshop/orders", 80)?, "orders").await?;
     for number in 0..20 {
         session
             .ask(&Ask { path: &format!("/mirrored/{number}"), headers: &[], body: Some("two books") })
             .await?;
     }
     // A mirror is sent on its own time: ask until all are there, or for a while.
-    let audit = stage.service("bookshop/audit", 80)?;
+    let audit = environment.service("bookshop/audit", 80)?;
     let mut arrived = 0;
     for _ in 0..50 {
         let seen = client::get(reader, audit, "audit", "/_seen").await?;

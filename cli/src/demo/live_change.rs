@@ -1,9 +1,9 @@
 //! A change under load: the split goes from 90/10 to 50/50, and nobody notices but by the split.
 
-use super::chance;
+use super::binomial;
 use super::client::{Ask, Session};
+use super::environment::{Environment, write};
 use super::report::{Report, seconds};
-use super::stage::{Stage, write};
 use anyhow::{Context, ensure};
 use fairway_testbed::Pod;
 use std::net::SocketAddr;
@@ -26,11 +26,11 @@ struct Tally {
     marked_v2: u32,
 }
 
-/// Changes a split under load, and adds what was seen to the report.
-pub async fn play(stage: &Stage, report: &mut Report) {
+/// Sends the traffic of this part and reports what it shows.
+pub async fn play(environment: &Environment, report: &mut Report) {
     report.scene("A live change: 90/10 becomes 50/50 under load");
     report.progress("load on reviews while its route is edited");
-    match change(stage).await {
+    match change(environment).await {
         Ok((tally, written)) => {
             let failed = tally.failures.len();
             let example = tally.failures.first().map(|first| format!(", e.g. {first}")).unwrap_or_default();
@@ -39,7 +39,7 @@ pub async fn play(stage: &Stage, report: &mut Report) {
                 failed == 0,
                 format!("{failed} of {} failed{example}", tally.answers),
             );
-            let allowed = chance::bounds(tally.marked, 0.5);
+            let allowed = binomial::bounds(tally.marked, 0.5);
             report.note(
                 "the new split is 50/50",
                 tally.marked > 200 && allowed.contains(&tally.marked_v2),
@@ -62,8 +62,8 @@ pub async fn play(stage: &Stage, report: &mut Report) {
     }
 }
 
-async fn change(stage: &Stage) -> anyhow::Result<(Tally, Instant)> {
-    let path = stage.objects.join(FILE);
+async fn change(environment: &Environment) -> anyhow::Result<(Tally, Instant)> {
+    let path = environment.objects.join(FILE);
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let changed = text.replace("weight: 90", "weight: 50").replace("weight: 10", "weight: 50").replace(
         "    - name: everyone\n",
@@ -73,7 +73,7 @@ async fn change(stage: &Stage) -> anyhow::Result<(Tally, Instant)> {
         ),
     );
     ensure!(changed != text, "{FILE} is not what the demo expects");
-    let (pod, address) = (stage.pod("bookshop/reader")?, stage.service("bookshop/reviews", 80)?);
+    let (pod, address) = (environment.pod("bookshop/reader")?, environment.service("bookshop/reviews", 80)?);
     let stop = Arc::new(AtomicBool::new(false));
     let mut load = Vec::new();
     for _ in 0..SESSIONS {

@@ -1,24 +1,24 @@
 //! `fairway demo`: the whole job on real traffic, on one machine.
 
+mod binomial;
 mod bookshop;
 mod capture;
-mod cast;
-mod chance;
 pub mod client;
 mod east_west;
-pub mod errand;
+pub mod environment;
+mod example;
+pub mod exec;
 mod live_change;
 mod north_south;
 pub mod programs;
 pub mod report;
-pub mod stage;
 
 use anyhow::Context;
-use errand::Errands;
+use environment::{Environment, EnvironmentOptions};
+use exec::ExecServer;
 use fairway_runtime::signals::Signals;
 use fairway_testbed::{Entered, Sandbox};
 use report::{Output, Report};
-use stage::{Setting, Stage};
 use std::process::ExitCode;
 
 /// Shows the whole job on real traffic, on this machine
@@ -64,34 +64,34 @@ async fn play(sandbox: &Sandbox, arguments: &Arguments) -> anyhow::Result<bool> 
     report.say(
         "Fairway demo: the bookshop. Pods are network namespaces; every program in them opens plain sockets.",
     );
-    let mut stage = Stage::set(sandbox, &Setting::of_this_program()?, &report)
+    let mut environment = Environment::start(sandbox, &EnvironmentOptions::of_this_program()?, &report)
         .await
-        .context("the stage cannot be set")?;
-    report.say(&format!("{} pods run, their proxies included.", stage.pods().count()));
+        .context("the environment cannot be set")?;
+    report.say(&format!("{} pods run, their proxies included.", environment.pods().count()));
 
-    east_west::play(&stage, &mut report).await;
-    capture::play(&stage, &mut report).await;
-    north_south::play(&stage, &mut report).await;
-    live_change::play(&stage, &mut report).await;
+    east_west::play(&environment, &mut report).await;
+    capture::play(&environment, &mut report).await;
+    north_south::play(&environment, &mut report).await;
+    live_change::play(&environment, &mut report).await;
 
     report.scene("The programs");
-    let casualty = stage.casualty();
+    let ended_program = environment.ended_program();
     report.note(
         "all of them still run",
-        casualty.is_none(),
-        casualty.unwrap_or_else(|| "they do".to_owned()),
+        ended_program.is_none(),
+        ended_program.unwrap_or_else(|| "they do".to_owned()),
     );
     let good = report.finish();
     if arguments.keep {
-        keep(&stage, &report).await?;
+        keep(&environment, &report).await?;
     }
     Ok(good)
 }
 
-async fn keep(stage: &Stage, report: &Report) -> anyhow::Result<()> {
-    let errands = Errands::open(stage.folder())?;
-    let reviews = stage.service("bookshop/reviews", 80)?;
-    let folder = stage.folder().display();
+async fn keep(environment: &Environment, report: &Report) -> anyhow::Result<()> {
+    let exec_server = ExecServer::open(environment.folder())?;
+    let reviews = environment.service("bookshop/reviews", 80)?;
+    let folder = environment.folder().display();
     report.say(&format!(
         "\nIt goes on running until Ctrl-C. In another terminal:\n\n  \
          fairway exec bookshop/reader -- curl -s http://{reviews}/        # again and again: v1 and v2\n  \
@@ -100,8 +100,8 @@ async fn keep(stage: &Stage, report: &Report) -> anyhow::Result<()> {
          $EDITOR {folder}/objects/bookshop/reviews.yaml     # takes effect when you save\n  \
          fairway check {folder}/objects                     # what a cluster would say of it\n  \
          tail -f {folder}/logs/ztunnel.log\n\nPods: {}",
-        stage.pod_address("bookshop/catalog-1", 8080)?,
-        stage.pods().collect::<Vec<_>>().join(" "),
+        environment.pod_address("bookshop/catalog-1", 8080)?,
+        environment.pods().collect::<Vec<_>>().join(" "),
     ));
-    errands.serve(stage).await
+    exec_server.serve(environment).await
 }

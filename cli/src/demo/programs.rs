@@ -29,7 +29,7 @@ struct Program {
 // === impl Programs ===
 
 impl Programs {
-    /// Makes the folder for logs; no program runs yet.
+    /// No program runs yet; each one writes a log of its own into `logs`.
     pub fn new(executable: &Path, logs: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
         Ok(Self { executable: executable.to_owned(), logs, running: Vec::new() })
@@ -60,7 +60,7 @@ impl Programs {
     }
 
     /// Whether one has ended that nobody ended, and which.
-    pub fn casualty(&mut self) -> Option<String> {
+    pub fn ended_program(&mut self) -> Option<String> {
         let logs = &self.logs;
         self.running.iter_mut().find_map(|program| {
             let status = program.process.try_wait().ok()??;

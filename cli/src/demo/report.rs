@@ -7,34 +7,34 @@ use std::time::Duration;
 
 /// One expectation and whether it held.
 #[derive(Clone, Debug, Serialize)]
-pub struct Finding {
+pub struct CheckResult {
     /// The part of the demo.
     pub scene: &'static str,
-    /// The expectation, as a sentence.
+    /// What should be so, as a sentence.
     pub expectation: String,
-    /// The figures or answers that were seen.
+    /// What was observed, as a sentence.
     pub seen: String,
-    /// Whether what was seen meets the expectation.
+    /// Whether the observation meets the expectation.
     pub held: bool,
 }
 
-/// How the findings are shown.
+/// How the results are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// Lines for people, with colour on a terminal.
+    /// One line for each result, as it comes.
     Text,
     /// For machines: one document at the end.
     Json,
 }
 
-/// Collects findings, and shows them as they come.
+/// Collects results, and shows them as they come.
 #[derive(Debug)]
 pub struct Report {
     output: Output,
     colour: bool,
     progress: bool,
     scene: &'static str,
-    findings: Vec<Finding>,
+    results: Vec<CheckResult>,
     started: tokio::time::Instant,
 }
 
@@ -43,7 +43,7 @@ struct Document<'a> {
     held: usize,
     failed: usize,
     seconds: f64,
-    findings: &'a [Finding],
+    results: &'a [CheckResult],
 }
 
 impl Report {
@@ -56,7 +56,7 @@ impl Report {
                 && std::env::var_os("NO_COLOR").is_none(),
             progress: std::io::stderr().is_terminal(),
             scene: "",
-            findings: Vec::new(),
+            results: Vec::new(),
             started: tokio::time::Instant::now(),
         }
     }
@@ -77,7 +77,7 @@ impl Report {
         }
     }
 
-    /// Begins a part of the report under this title.
+    /// Begins a part of the demo: its title is shown above its results.
     pub fn scene(&mut self, scene: &'static str) {
         self.scene = scene;
         let line = if self.colour { format!("\n\x1b[1m{scene}\x1b[0m") } else { format!("\n{scene}") };
@@ -86,7 +86,8 @@ impl Report {
 
     /// Notes what was seen of an expectation.
     pub fn note(&mut self, expectation: impl Into<String>, held: bool, seen: impl Into<String>) {
-        let finding = Finding { scene: self.scene, expectation: expectation.into(), seen: seen.into(), held };
+        let result =
+            CheckResult { scene: self.scene, expectation: expectation.into(), seen: seen.into(), held };
         let mut line = String::new();
         let mark = match (held, self.colour) {
             (true, true) => "\x1b[32m✓\x1b[0m",
@@ -94,12 +95,12 @@ impl Report {
             (false, true) => "\x1b[31m✗\x1b[0m",
             (false, false) => "✗",
         };
-        let _ = write!(line, "  {mark} {:<48} {}", finding.expectation, finding.seen);
+        let _ = write!(line, "  {mark} {:<48} {}", result.expectation, result.seen);
         self.say(&line);
-        self.findings.push(finding);
+        self.results.push(result);
     }
 
-    /// Notes a result whose failure to come about is itself a finding.
+    /// Notes a result whose failure to come about is itself a result.
     pub fn note_result(&mut self, expectation: impl Into<String>, result: anyhow::Result<(bool, String)>) {
         match result {
             Ok((held, seen)) => self.note(expectation, held, seen),
@@ -109,8 +110,8 @@ impl Report {
 
     /// The end: a summary, or the document; whether everything held.
     pub fn finish(&self) -> bool {
-        let failed = self.findings.iter().filter(|finding| !finding.held).count();
-        let held = self.findings.len() - failed;
+        let failed = self.results.iter().filter(|result| !result.held).count();
+        let held = self.results.len() - failed;
         match self.output {
             Output::Text => self.say(&format!(
                 "\n{held} expectations held, {failed} failed, in {}",
@@ -122,7 +123,7 @@ impl Report {
                     held,
                     failed,
                     seconds: self.started.elapsed().as_secs_f64(),
-                    findings: &self.findings,
+                    results: &self.results,
                 };
                 match serde_json::to_string_pretty(&document) {
                     Ok(text) => println!("{text}"),

@@ -31,9 +31,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 pub enum CaptureSetting {
     /// Where it can be done and a Pod asks for it.
     Auto,
-    /// Capture, and fail to start where that is not possible.
     On,
-    /// Run without a tunnel.
     Off,
 }
 
@@ -101,7 +99,7 @@ fn pods(compiled: &Compiler) -> BTreeMap<WorkloadKey, Registered> {
 // === impl Node ===
 
 impl Node {
-    /// Starts the tunnel on threads of its own.
+    /// Starts ztunnel for the pods of this machine, and captures them.
     pub fn start(
         hub: &Arc<Hub>,
         identities: Identities,
@@ -112,8 +110,7 @@ impl Node {
         let settings = Settings { workers, ..Settings::new("") };
         let (ztunnel, applier) =
             Ztunnel::start(settings, identities, metrics, drain).context("start the tunnel")?;
-        let subscription =
-            Subscription { proxy: Proxy::Everything, version: env!("CARGO_PKG_VERSION").into() };
+        let subscription = Subscription::new(Proxy::Everything, env!("CARGO_PKG_VERSION"));
         let hub = hub.clone();
         let (_, following) =
             follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(applier));

@@ -8,9 +8,8 @@ use fairway_controller::serve::Hub;
 use fairway_identity::Identities;
 use fairway_runtime::drain::{self, Deadlines};
 use fairway_runtime::metrics::Metrics;
-use fairway_waypoint::{Settings, Waypoint};
+use fairway_waypoint::{ProxySettings, Waypoint};
 use serde_json::json;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +50,7 @@ pub struct States(Arc<Mutex<BTreeMap<ObjectName, watch::Receiver<Progress>>>>);
 // === impl Fleet ===
 
 impl Fleet {
-    /// A fleet in which no proxy runs yet.
+    /// A fleet without proxies; they are started as the configuration asks for them.
     pub fn new(
         hub: Arc<Hub>,
         identities: Identities,
@@ -95,23 +94,18 @@ impl Fleet {
     }
 
     fn start(&self, proxy: &Proxy) -> anyhow::Result<Running> {
-        let settings = Settings {
+        let settings = ProxySettings {
             workers: self.workers,
             identity: Some(proxy.identity.clone()),
-            ..Settings::new(proxy.name.clone())
+            ..ProxySettings::new(proxy.name.clone())
         };
         let (retire, own_drain) = drain::channel();
         let identity = self.identities.subscribe(&proxy.identity);
         let (waypoint, applier) = Waypoint::start(settings, Some(identity), own_drain)?;
-        self.metrics.with_registry(|registry| {
-            let label = (Cow::from("gateway"), Cow::from(proxy.name.to_string()));
-            registry.sub_registry_with_label(label).register_collector(Box::new(waypoint.metrics()));
-        });
+        self.metrics.with_registry(|registry| waypoint.metrics().register(registry));
         let hub = self.hub.clone();
-        let subscription = Subscription {
-            proxy: Subscriber::Gateway(proxy.name.clone()),
-            version: env!("CARGO_PKG_VERSION").into(),
-        };
+        let subscription =
+            Subscription::new(Subscriber::Gateway(proxy.name.clone()), env!("CARGO_PKG_VERSION"));
         let (progress, following) =
             follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(applier));
         let following = tokio::spawn(async move {
@@ -170,7 +164,7 @@ impl Running {
         self.following.abort();
     }
 
-    /// Ends this proxy, and not the others; `false` if a worker panicked.
+    /// Ends one proxy and waits for it; says whether it ended well.
     async fn end(self) -> bool {
         self.retire.drain(RETIREMENT).await;
         self.waypoint.join().await

@@ -1,9 +1,9 @@
 //! Certificates that live a minute.
 
+use crate::environment;
 use crate::load::Load;
-use crate::stage;
 use fairway_cli::demo::client::{Ask, Session};
-use fairway_cli::demo::stage::ZTUNNEL_ADMIN;
+use fairway_cli::demo::environment::ZTUNNEL_ADMIN;
 use fairway_testbed::Sandbox;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,8 +27,8 @@ async fn lifetimes() -> BTreeMap<String, u64> {
 #[test]
 fn certificates_are_renewed_under_traffic() {
     Sandbox::run_async_test("certificates::certificates_are_renewed_under_traffic", async |sandbox| {
-        let stage = stage(sandbox, "1m").await;
-        let load = Load::start(&stage, &["reviews", "catalog"]);
+        let environment = environment(sandbox, "1m").await;
+        let load = Load::start(&environment, &["reviews", "catalog"]);
         let (mut last, mut renewals) = (lifetimes().await, BTreeMap::<String, u32>::new());
         assert!(last.len() >= 5 && last.values().all(|left| *left <= 60), "{last:?}");
         let end = Instant::now() + WATCH;

@@ -3,7 +3,7 @@
 use crate::{PATIENCE, eventually};
 use anyhow::Context;
 use fairway_cli::demo::client::{Answer, Ask, Session};
-use fairway_cli::demo::stage::Stage;
+use fairway_cli::demo::environment::Environment;
 use fairway_netns::Namespace;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -42,22 +42,22 @@ enum Target {
 
 impl Load {
     /// Starts to ask these Services of the bookshop.
-    pub fn start(stage: &Stage, services: &[&'static str]) -> Self {
+    pub fn start(environment: &Environment, services: &[&'static str]) -> Self {
         let target = |service: &&'static str| {
-            Target::Service(service, stage.service(&format!("bookshop/{service}"), 80).unwrap())
+            Target::Service(service, environment.service(&format!("bookshop/{service}"), 80).unwrap())
         };
-        Self::from(stage, "bookshop/reader", services.iter().map(target))
+        Self::from(environment, "bookshop/reader", services.iter().map(target))
     }
 
     /// Starts to ask the shared Gateway, which has these pods.
-    pub fn start_outside(stage: &Stage, pods: &[&str]) -> Self {
-        let addresses = pods.iter().map(|pod| stage.pod_address(pod, 443).unwrap());
-        Self::from(stage, "legacy/till", [Target::Gateway(addresses.collect())])
+    pub fn start_outside(environment: &Environment, pods: &[&str]) -> Self {
+        let addresses = pods.iter().map(|pod| environment.pod_address(pod, 443).unwrap());
+        Self::from(environment, "legacy/till", [Target::Gateway(addresses.collect())])
     }
 
-    fn from(stage: &Stage, pod: &str, targets: impl IntoIterator<Item = Target>) -> Self {
+    fn from(environment: &Environment, pod: &str, targets: impl IntoIterator<Item = Target>) -> Self {
         let shared = Rc::<Shared>::default();
-        let namespace = stage.pod(pod).unwrap().namespace().clone();
+        let namespace = environment.pod(pod).unwrap().namespace().clone();
         let client = |target: Target| {
             let (shared, namespace) = (shared.clone(), namespace.clone());
             spawn_local(async move {

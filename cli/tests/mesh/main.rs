@@ -1,15 +1,16 @@
-//! What the mesh promises while its parts end, crash, renew and move: on the demo's stage, each program a process of its own.
+//! What the mesh promises while its parts end, crash, renew and move: on the demo's environment, each program a process of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is tests
 
 mod certificates;
 mod controller;
 mod ends;
+mod fairness;
 mod load;
 mod pods;
 mod waypoint;
 
+use fairway_cli::demo::environment::{Environment, EnvironmentOptions};
 use fairway_cli::demo::report::{Output, Report};
-use fairway_cli::demo::stage::{Setting, Stage};
 use fairway_testbed::Sandbox;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -18,9 +19,9 @@ use tokio::time::{Instant, sleep};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The bookshop, with certificates of this lifetime.
-async fn stage(sandbox: &Sandbox, certificate_lifetime: &'static str) -> Stage {
-    let setting = Setting { program: env!("CARGO_BIN_EXE_fairway").into(), certificate_lifetime };
-    Stage::set(sandbox, &setting, &Report::new(Output::Json)).await.unwrap()
+async fn environment(sandbox: &Sandbox, certificate_lifetime: &'static str) -> Environment {
+    let options = EnvironmentOptions { program: env!("CARGO_BIN_EXE_fairway").into(), certificate_lifetime };
+    Environment::start(sandbox, &options, &Report::new(Output::Json)).await.unwrap()
 }
 
 /// Waits until this holds.

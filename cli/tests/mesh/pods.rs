@@ -1,22 +1,22 @@
 //! Pods come and go while traffic flows.
 
 use crate::load::Load;
-use crate::{eventually, stage};
+use crate::{environment, eventually};
 use fairway_testbed::Sandbox;
 
 #[test]
 fn pods_come_and_go_without_a_failed_request() {
     Sandbox::run_async_test("pods::pods_come_and_go_without_a_failed_request", async |sandbox| {
-        let mut stage = stage(sandbox, "24h").await;
-        let load = Load::start(&stage, &["reviews", "catalog"]);
+        let mut environment = environment(sandbox, "24h").await;
+        let load = Load::start(&environment, &["reviews", "catalog"]);
         load.flow(200).await;
         for old in ["catalog-1", "reviews-v1-1"] {
             let key = format!("bookshop/{old}");
-            let new = stage.add_replica(&key).await.unwrap();
+            let new = environment.add_replica(&key).await.unwrap();
             let new = new.rsplit('/').next().unwrap();
             eventually("the new pod to answer", async || load.answers_of(new) > 0).await;
 
-            stage.forget_pod(&key).unwrap();
+            environment.forget_pod(&key).unwrap();
             // Its container runs until nobody sends it anything any more, as a preStop hook sees to.
             eventually("the old pod to be left alone", async || {
                 let before = load.answers_of(old);
@@ -24,7 +24,7 @@ fn pods_come_and_go_without_a_failed_request() {
                 load.answers_of(old) == before
             })
             .await;
-            stage.stop_pod(&key).await.unwrap();
+            environment.stop_pod(&key).await.unwrap();
             load.flow(300).await;
         }
         load.stop().await;

@@ -39,7 +39,7 @@ async fn an_object_with_a_mistake_stays_as_it_was_and_the_mistake_is_named() {
         (
             "hostnames: [books.example]",
             "hostname: [books.example]",
-            ["spec.hostname", "is not a field", "did you mean `hostnames`?"],
+            ["spec.hostname", "no such field", "did you mean `hostnames`?"],
         ),
         (
             "type: ResponseHeaderModifier",

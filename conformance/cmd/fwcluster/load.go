@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -101,7 +102,8 @@ func (t *tool) builtFolder(profile string) string {
 }
 
 func (t *tool) loadPrograms(on target, names []string, built, profile string, restart bool) error {
-	bin, err := t.builtPrograms(names, built, profile)
+	// The tests of behaviour call `fairway` too, which has no image.
+	bin, err := t.builtPrograms(append(slices.Clone(names), "cli"), built, profile)
 	if err != nil {
 		return err
 	}
@@ -162,10 +164,10 @@ const testProfile = "dev"
 func (t *tool) cargo(names []string, profile string) error {
 	args := []string{"build", "--locked", "--profile", profile}
 	if profile == testProfile {
-		// The same features as in the tests, and so the same files: see the Makefile. The tests of behaviour call `fairway` too.
-		args = append(args, "--workspace", "--examples", "--bin", "fairway", "--bin", "fairway-cni")
+		// The same features as in the tests, and so the same files: see the Makefile.
+		args = append(args, "--workspace", "--examples", "--bin", "fairway-cni")
 		for _, name := range names {
-			args = append(args, "--bin", "fairway-"+name)
+			args = append(args, "--bin", strings.TrimSuffix("fairway-"+name, "-cli"))
 		}
 	} else {
 		for _, name := range names {

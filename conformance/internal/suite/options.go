@@ -42,7 +42,7 @@ func (o Options) Arguments() []string {
 	args := []string{
 		"-test.run=^TestConformance$", "-test.timeout=0", "-test.v=test2json",
 		// Of the tests that upstream lets run beside others, as many as there are: they wait more than they work.
-		"-test.parallel=16",
+		"-test.parallel=6",
 		"--kubeconfig=" + o.Kubeconfig,
 		"--gateway-class=" + o.GatewayClass,
 		"--conformance-profiles=" + strings.Join(o.Profiles, ","),

@@ -1,7 +1,7 @@
 //! A gRPC service whose callers have shown whose they are.
 
+use super::authorization_index::AuthorizationIndex;
 use super::reviewer::{ReviewError, Reviewer};
-use super::roster::Roster;
 use super::token;
 use crate::provision::AUDIENCE;
 use fairway_runtime::transport::TlsPeer;
@@ -25,15 +25,19 @@ use tracing::{debug, warn};
 pub struct Authenticated<S> {
     service: S,
     reviewer: Arc<dyn Reviewer>,
-    roster: Arc<Roster>,
+    authorization_index: Arc<AuthorizationIndex>,
 }
 
 // === impl Authenticated ===
 
 impl<S> Authenticated<S> {
-    /// Puts a service behind the review of tokens. What it decides by the roster waits until there is one.
-    pub fn new(service: S, reviewer: Arc<dyn Reviewer>, roster: Arc<Roster>) -> Self {
-        Self { service, reviewer, roster }
+    /// Puts a service behind the review of tokens. What it decides by the authorization index waits until there is one.
+    pub fn new(
+        service: S,
+        reviewer: Arc<dyn Reviewer>,
+        authorization_index: Arc<AuthorizationIndex>,
+    ) -> Self {
+        Self { service, reviewer, authorization_index }
     }
 }
 
@@ -58,7 +62,7 @@ where
         // The one that said it is ready.
         let next = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, next);
-        let (reviewer, roster) = (self.reviewer.clone(), self.roster.clone());
+        let (reviewer, authorization_index) = (self.reviewer.clone(), self.authorization_index.clone());
         Box::pin(async move {
             let peer = request.extensions().get::<TlsPeer>().cloned();
             let token = bearer(request.headers_mut());
@@ -71,8 +75,8 @@ where
                     if let Some(peer) = peer {
                         peer.has_proven_itself();
                     }
-                    roster.filled().await;
-                    roster.sight(&reviewed.pod.uid).await;
+                    authorization_index.filled().await;
+                    authorization_index.wait_for_pod(&reviewed.pod.uid).await;
                     request.extensions_mut().insert(Arc::new(reviewed));
                     service.call(request).await
                 }

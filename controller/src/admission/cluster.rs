@@ -1,10 +1,10 @@
 //! The rules of a cluster: a Gateway's proxy is that Gateway's and nobody else's, a tunnel is its node's.
 
+use super::authorization_index::AuthorizationIndex;
+use super::own_pods::{PodRejection, ProxyProgram};
 use super::reviewed::Reviewed;
-use super::roster::Roster;
-use super::witness::{Doubt, ProxyProgram};
 use crate::ca::{Caller, Entitlement, NotEntitled};
-use crate::serve::{Admission, Peer, Refused, Tenure};
+use crate::serve::{Admission, Peer, Refused, StreamLifetime};
 use fairway_config::model::ObjectName;
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_identity::{Answer, SpiffeId};
@@ -14,7 +14,7 @@ use tonic::Status;
 /// Who may have configuration: a Gateway's holds the keys of its certificates, a node's says who lives there.
 #[derive(Clone, Debug)]
 pub struct ClusterAdmission {
-    roster: Arc<Roster>,
+    authorization_index: Arc<AuthorizationIndex>,
     ztunnel: ObjectName,
     program: ProxyProgram,
 }
@@ -22,7 +22,7 @@ pub struct ClusterAdmission {
 /// Who may have identities: a proxy its own, a tunnel those of the captured pods of its node.
 #[derive(Clone, Debug)]
 pub struct ClusterEntitlement {
-    roster: Arc<Roster>,
+    authorization_index: Arc<AuthorizationIndex>,
     ztunnel: ObjectName,
     program: ProxyProgram,
 }
@@ -31,15 +31,21 @@ pub struct ClusterEntitlement {
 
 impl ClusterAdmission {
     /// `ztunnel` is the service account of the tunnels, and the name of their DaemonSet.
-    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName, program: ProxyProgram) -> Self {
-        Self { roster, ztunnel, program }
+    pub fn new(
+        authorization_index: Arc<AuthorizationIndex>,
+        ztunnel: ObjectName,
+        program: ProxyProgram,
+    ) -> Self {
+        Self { authorization_index, ztunnel, program }
     }
 
     fn decide(&self, reviewed: &Reviewed, asked: &Proxy) -> Result<(), Refused> {
         let account = &reviewed.service_account;
         match asked {
-            Proxy::Gateway(gateway) => match self.roster.gateway_of(account) {
-                Some(own) if own == *gateway => Ok(self.roster.is_proxy(reviewed, &self.program)?),
+            Proxy::Gateway(gateway) => match self.authorization_index.gateway_of(account) {
+                Some(own) if own == *gateway => {
+                    Ok(self.authorization_index.is_proxy(reviewed, &self.program)?)
+                }
                 Some(own) => Err(Refused(format!(
                     "service account {account} is that of Gateway {own}; it may not have Gateway {gateway}"
                 ))),
@@ -47,11 +53,17 @@ impl ClusterAdmission {
                     "service account {account} is not one that was made for a Gateway; it may not have Gateway {gateway}"
                 ))),
             },
-            Proxy::Node(node) if *account == self.ztunnel => match node_of(reviewed, &self.roster) {
-                Some(own) if own == *node => Ok(self.roster.is_tunnel(reviewed, &self.ztunnel.name)?),
-                Some(own) => Err(Refused(format!("it runs on node {own}; it may not have node {node}"))),
-                None => Err(Refused(format!("it is not known on which node pod {} runs", reviewed.pod.name))),
-            },
+            Proxy::Node(node) if *account == self.ztunnel => {
+                match node_of(reviewed, &self.authorization_index) {
+                    Some(own) if own == *node => {
+                        Ok(self.authorization_index.is_tunnel(reviewed, &self.ztunnel.name)?)
+                    }
+                    Some(own) => Err(Refused(format!("it runs on node {own}; it may not have node {node}"))),
+                    None => {
+                        Err(Refused(format!("it is not known on which node pod {} runs", reviewed.pod.name)))
+                    }
+                }
+            }
             Proxy::Node(_) => Err(Refused(format!(
                 "service account {account} may not have a node, only {} may",
                 self.ztunnel
@@ -62,13 +74,13 @@ impl ClusterAdmission {
 }
 
 impl Admission for ClusterAdmission {
-    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<Tenure, Refused> {
+    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<StreamLifetime, Refused> {
         let Some(reviewed) = peer.extensions.get::<Arc<Reviewed>>() else {
             return Err(Refused("it is not known who asks".to_owned()));
         };
         self.decide(reviewed, &subscription.proxy)?;
         let (admission, reviewed, proxy) = (self.clone(), reviewed.clone(), subscription.proxy.clone());
-        Ok(Tenure::until(async move {
+        Ok(StreamLifetime::until(async move {
             tokio::select! {
                 () = reviewed.expired() => {
                     Status::unauthenticated("the token with which this stream began has expired; come again with a new one")
@@ -82,20 +94,20 @@ impl Admission for ClusterAdmission {
 impl ClusterAdmission {
     /// Waits until a proxy that was let in is not to be any more: its pod is gone, or runs something else.
     async fn turned_away(&self, reviewed: &Reviewed, proxy: &Proxy) -> Refused {
-        let mut sightings = self.roster.sightings();
+        let mut pod_changes = self.authorization_index.pod_changes();
         loop {
             if let Err(refused) = self.decide(reviewed, proxy) {
                 return refused;
             }
-            if sightings.changed().await.is_err() {
+            if pod_changes.changed().await.is_err() {
                 return Refused("the controller is ending".to_owned());
             }
         }
     }
 }
 
-impl From<Doubt> for Refused {
-    fn from(doubt: Doubt) -> Self {
+impl From<PodRejection> for Refused {
+    fn from(doubt: PodRejection) -> Self {
         Self(doubt.to_string())
     }
 }
@@ -104,26 +116,32 @@ impl From<Doubt> for Refused {
 
 impl ClusterEntitlement {
     /// `ztunnel` is the service account of the tunnels, and the name of their DaemonSet.
-    pub fn new(roster: Arc<Roster>, ztunnel: ObjectName, program: ProxyProgram) -> Self {
-        Self { roster, ztunnel, program }
+    pub fn new(
+        authorization_index: Arc<AuthorizationIndex>,
+        ztunnel: ObjectName,
+        program: ProxyProgram,
+    ) -> Self {
+        Self { authorization_index, ztunnel, program }
     }
 
     fn decide(&self, caller: &Caller, id: &SpiffeId) -> Result<(), NotEntitled> {
         let Caller::Proxy(reviewed) = caller else { return Err(NotEntitled::Unknown) };
         let account = &reviewed.service_account;
         if *account == self.ztunnel {
-            let node = node_of(reviewed, &self.roster)
+            let node = node_of(reviewed, &self.authorization_index)
                 .ok_or_else(|| NotEntitled::UnknownNode(reviewed.pod.name.clone()))?;
-            self.roster.is_tunnel(reviewed, &self.ztunnel.name).map_err(NotEntitled::Doubtful)?;
-            return match self.roster.lives_on(id, &node) {
+            self.authorization_index
+                .is_tunnel(reviewed, &self.ztunnel.name)
+                .map_err(NotEntitled::Doubtful)?;
+            return match self.authorization_index.lives_on(id, &node) {
                 true => Ok(()),
                 false => Err(NotEntitled::NotOnNode(node)),
             };
         }
-        if self.roster.gateway_of(account).is_none() {
+        if self.authorization_index.gateway_of(account).is_none() {
             return Err(NotEntitled::NotAProxy(account.clone()));
         }
-        self.roster.is_proxy(reviewed, &self.program).map_err(NotEntitled::Doubtful)?;
+        self.authorization_index.is_proxy(reviewed, &self.program).map_err(NotEntitled::Doubtful)?;
         match (id.namespace(), id.service_account()) == (&*account.namespace, &*account.name) {
             true => Ok(()),
             false => Err(NotEntitled::NotItsOwn(account.clone())),
@@ -138,6 +156,6 @@ impl Entitlement for ClusterEntitlement {
 }
 
 /// The node of whoever shows a token. Older API servers do not say it; then it is the one its pod was seen on.
-fn node_of(reviewed: &Reviewed, roster: &Roster) -> Option<Arc<str>> {
-    reviewed.node.clone().or_else(|| roster.node_of(&reviewed.pod.uid))
+fn node_of(reviewed: &Reviewed, authorization_index: &AuthorizationIndex) -> Option<Arc<str>> {
+    reviewed.node.clone().or_else(|| authorization_index.node_of(&reviewed.pod.uid))
 }

@@ -20,7 +20,6 @@ const TURN: Duration = Duration::from_secs(10);
 /// Addresses that are remembered.
 const MOST: usize = 4096;
 
-/// Counts the questions.
 #[derive(Debug)]
 pub(super) struct Questions {
     turns: Semaphore,

@@ -27,7 +27,7 @@ const UNSAID: Duration = Duration::from_secs(3600);
 pub struct ReviewedPod {
     /// Its name; its namespace is that of the service account.
     pub name: Arc<str>,
-    /// Its uid.
+    /// It tells the pod from others that had the name before.
     pub uid: Arc<str>,
 }
 

@@ -80,3 +80,21 @@ impl std::fmt::Debug for ApiReviewer {
         f.write_str("ApiReviewer")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_does_not_answer_is_not_waited_for() {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, Infallible>>()
+        });
+        let reviewer = ApiReviewer::new(Client::new(silent, "default"));
+        let began = tokio::time::Instant::now();
+        let answer = reviewer.review("token").await;
+        assert!(matches!(answer, Err(ReviewError::Unavailable(_))), "{answer:?}");
+        assert_eq!(began.elapsed(), ANSWER);
+    }
+}

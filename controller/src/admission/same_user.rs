@@ -1,6 +1,6 @@
 //! Who may have configuration, where all programs are one user's on one machine.
 
-use crate::serve::{Admission, Peer, Refused, Tenure};
+use crate::serve::{Admission, Peer, Refused, StreamLifetime};
 use fairway_config::stream::Subscription;
 use tonic::transport::server::UdsConnectInfo;
 
@@ -11,17 +11,16 @@ pub struct SameUserOnly {
 }
 
 impl SameUserOnly {
-    /// This process's user.
     pub fn as_this_process() -> Self {
         Self { uid: rustix::process::geteuid().as_raw() }
     }
 }
 
 impl Admission for SameUserOnly {
-    fn admit(&self, peer: Peer<'_>, _: &Subscription) -> Result<Tenure, Refused> {
+    fn admit(&self, peer: Peer<'_>, _: &Subscription) -> Result<StreamLifetime, Refused> {
         let credentials = peer.extensions.get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
         match credentials {
-            Some(it) if it.uid() == self.uid => Ok(Tenure::unlimited()),
+            Some(it) if it.uid() == self.uid => Ok(StreamLifetime::unlimited()),
             Some(it) => {
                 Err(Refused(format!("user {} may not have it, only user {} may", it.uid(), self.uid)))
             }

@@ -1,10 +1,10 @@
 mod loopback;
 mod pods;
 mod rules;
-mod tenure;
+mod stream_lifetime;
 mod tokens;
 
-use super::{ProxyProgram, Reviewed, ReviewedPod, Roster};
+use super::{AuthorizationIndex, ProxyProgram, Reviewed, ReviewedPod};
 use crate::compile::Output;
 use crate::provision::Rights;
 use crate::provision::tests::proxy;
@@ -40,14 +40,14 @@ fn output() -> Output {
 }
 
 /// And the pods of theirs that Fairway made.
-fn roster() -> Arc<Roster> {
-    let roster = Arc::new(Roster::default());
-    roster.see(&[
+fn authorization_index() -> Arc<AuthorizationIndex> {
+    let authorization_index = Arc::new(AuthorizationIndex::default());
+    authorization_index.see(&[
         made("edge", "public-fairway", "ReplicaSet", "public-fairway-5d9f"),
         made("fairway-system", "fairway-ztunnel", "DaemonSet", "fairway-ztunnel"),
     ]);
-    roster.take(&output());
-    roster
+    authorization_index.take(&output());
+    authorization_index
 }
 
 fn program() -> ProxyProgram {

@@ -19,10 +19,10 @@ pub enum Implausible {
     /// Not what service accounts have.
     #[error("it is not a JSON Web Token")]
     Form,
-    /// For somebody else.
+    /// Its `aud` names others; with the audience that is asked for.
     #[error("it is not for the audience {0}; mount one that is")]
     Audience(&'static str),
-    /// Out of date.
+    /// Its `exp` is past.
     #[error("it has expired")]
     Expired,
 }

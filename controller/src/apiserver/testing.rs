@@ -15,7 +15,6 @@ type Piece = Result<Frame<Bytes>, Infallible>;
 /// An answer that may go on for as long as somebody watches.
 pub(crate) type Answer = Response<StreamBody<UnboundedReceiverStream<Piece>>>;
 
-/// Somebody who watches.
 pub(crate) struct Watcher(mpsc::UnboundedSender<Piece>);
 
 /// A client of a server that answers so: head, and body.
@@ -36,7 +35,6 @@ where
     Client::new(service, "default")
 }
 
-/// A whole answer.
 pub(crate) fn whole(status: StatusCode, body: &Value) -> Answer {
     let (answer, watcher) = watch();
     watcher.send(body.to_string().into());
@@ -45,7 +43,6 @@ pub(crate) fn whole(status: StatusCode, body: &Value) -> Answer {
     answer
 }
 
-/// No, and why.
 pub(crate) fn failure(code: u16, message: &str) -> Answer {
     let reason = match code {
         403 => "Forbidden",

@@ -55,10 +55,10 @@ pub enum AuthorityError {
     NotEntitled {
         /// What was asked for.
         id: SpiffeId,
-        /// Why not.
+        /// The reason, as the caller is told.
         why: NotEntitled,
     },
-    /// Another mesh's identity.
+    /// The identity that is asked for is of another trust domain.
     #[error("{id} is not of the trust domain {ours}")]
     OtherTrustDomain {
         /// What was asked for.
@@ -93,7 +93,7 @@ pub enum AuthorityError {
     /// The settings do not hold together.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Not now.
+    /// Signing does not work at the moment; the caller tries again.
     #[error(transparent)]
     Rotate(#[from] RotateError),
 }

@@ -1,6 +1,6 @@
 //! Who may have which identity.
 
-use crate::admission::{Doubt, Reviewed};
+use crate::admission::{PodRejection, Reviewed};
 use fairway_config::model::ObjectName;
 use fairway_identity::{Answer, SpiffeId};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ pub enum Caller {
     ThisProcess,
     /// A process of this machine that came through a unix socket; the kernel says who it is.
     Unix {
-        /// Its user.
+        /// The user id of the peer, from the credentials of its socket.
         uid: u32,
         /// Its process, where the kernel says.
         pid: Option<i32>,
     },
     /// A proxy of the cluster that showed a token; the API server says whose.
     Proxy(Arc<Reviewed>),
-    /// Nothing is known.
+    /// The connection has no credentials to judge by.
     Unknown,
 }
 
@@ -36,9 +36,9 @@ pub enum NotEntitled {
     /// Another user than the one who runs the mesh.
     #[error("the caller runs as user {caller}, only user {ours} may have identities here")]
     OtherUser {
-        /// Who asks.
+        /// The user id of the caller.
         caller: u32,
-        /// Who may.
+        /// The user id that is let in.
         ours: u32,
     },
     /// It came on a way that tells nothing of it.
@@ -52,7 +52,7 @@ pub enum NotEntitled {
     NotItsOwn(ObjectName),
     /// A pod that Fairway did not make.
     #[error(transparent)]
-    Doubtful(#[from] Doubt),
+    Doubtful(#[from] PodRejection),
     /// A tunnel that asks for the identity of pods elsewhere.
     #[error("no captured pod of that identity runs on the caller's node {0}")]
     NotOnNode(Arc<str>),
@@ -71,7 +71,7 @@ pub struct SameUser {
 
 impl Caller {
     /// Who sent this gRPC request.
-    pub fn of<T>(request: &tonic::Request<T>) -> Self {
+    pub fn from_request<T>(request: &tonic::Request<T>) -> Self {
         if let Some(reviewed) = request.extensions().get::<Arc<Reviewed>>() {
             return Self::Proxy(reviewed.clone());
         }
@@ -93,7 +93,7 @@ impl Caller {
 // === impl SameUser ===
 
 impl SameUser {
-    /// This process's user.
+    /// Lets in the user that this process runs as, and nobody else.
     pub fn as_this_process() -> Self {
         Self { uid: rustix::process::geteuid().as_raw() }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
-/// The ConfigMap's name.
+/// The ConfigMap with the roots, in the namespace of the controller.
 const NAME: &str = "fairway-roots";
 /// The key of the roots in it.
 const KEY: &str = "ca.crt";

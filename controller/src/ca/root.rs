@@ -37,7 +37,7 @@ pub enum RootError {
     /// Not PEM, or not one certificate.
     #[error("the root certificate is not a PEM certificate: {0}")]
     Pem(rustls_pki_types::pem::Error),
-    /// Not X.509.
+    /// The certificate of the saved root cannot be parsed.
     #[error("the root certificate is not X.509")]
     Malformed,
     /// Something the signing library does not take.
@@ -106,7 +106,7 @@ impl Root {
         &self.certificate
     }
 
-    /// What signs.
+    /// The issuer that signs leaf certificates with this root.
     pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }
@@ -121,7 +121,7 @@ impl Root {
         self.origin
     }
 
-    /// When it ends.
+    /// `notAfter` of the root: no leaf may outlive it.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }

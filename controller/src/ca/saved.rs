@@ -22,9 +22,9 @@ pub enum SavedError {
     /// Those of another mesh.
     #[error("they are of trust domain {found}, this mesh is {ours}; use another state directory")]
     OtherTrustDomain {
-        /// Theirs.
+        /// The trust domain of the saved roots.
         found: String,
-        /// Ours.
+        /// The trust domain that this controller is configured with.
         ours: TrustDomain,
     },
 }
@@ -58,7 +58,7 @@ enum SavedOrigin {
 
 #[derive(Serialize, Deserialize)]
 struct SavedSigned {
-    /// Seconds.
+    /// How long leaves live that this root signs, in seconds.
     lifetime: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     longer_until: Option<i64>,
@@ -81,15 +81,15 @@ pub(super) fn encode(roots: &Roots, trust_domain: &TrustDomain) -> Result<String
     let saved = Saved {
         trust_domain: trust_domain.to_string(),
         revision: roots.revision,
-        signing: SavedRoot::of(&roots.signing),
+        signing: SavedRoot::from_root(&roots.signing),
         signed: Some(SavedSigned {
             lifetime: roots.signed.lifetime.as_secs(),
             longer_until: roots.signed.longer_until.map(unix_seconds),
         }),
-        next: roots
-            .next
-            .as_ref()
-            .map(|it| SavedNext { signs_from: unix_seconds(it.signs_from), root: SavedRoot::of(&it.root) }),
+        next: roots.next.as_ref().map(|it| SavedNext {
+            signs_from: unix_seconds(it.signs_from),
+            root: SavedRoot::from_root(&it.root),
+        }),
         retired: roots
             .retired
             .iter()
@@ -140,7 +140,7 @@ fn unix_seconds(at: SystemTime) -> i64 {
 }
 
 impl SavedRoot {
-    fn of(root: &Root) -> Self {
+    fn from_root(root: &Root) -> Self {
         Self {
             origin: match root.origin() {
                 Origin::Made => SavedOrigin::Made,

@@ -33,7 +33,7 @@ impl IdentityService {
 #[tonic::async_trait]
 impl Identity for IdentityService {
     async fn issue(&self, request: Request<IssueRequest>) -> Result<Response<IssueResponse>, Status> {
-        let caller = Caller::of(&request);
+        let caller = Caller::from_request(&request);
         let IssueRequest { identity, certificate_request } = request.into_inner();
         let id: SpiffeId =
             identity.parse().map_err(|error: InvalidSpiffeId| Status::invalid_argument(error.to_string()))?;
@@ -56,7 +56,7 @@ impl Identity for IdentityService {
         &self,
         request: Request<BundlesRequest>,
     ) -> Result<Response<Self::BundlesStream>, Status> {
-        let (drain, caller) = (self.drain.clone(), Caller::of(&request));
+        let (drain, caller) = (self.drain.clone(), Caller::from_request(&request));
         let bundles = WatchStream::new(self.authority.bundles())
             .filter_map(|bundle| std::future::ready(bundle.map(|it| Ok(Bundle::from(&it)))))
             .take_until(async move {

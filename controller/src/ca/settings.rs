@@ -31,9 +31,9 @@ pub enum SettingsError {
         "roots of {root:?} are too short-lived; with these certificates and this overlap {least:?} is the least"
     )]
     RootTooShort {
-        /// What is set.
+        /// The lifetime of roots that is configured.
         root: Duration,
-        /// What would do.
+        /// The shortest lifetime that leaves time for a rotation.
         least: Duration,
     },
 }

@@ -36,9 +36,9 @@ pub enum StoreError {
     /// The system says no.
     #[error("cannot {what} {path}: {why}")]
     Io {
-        /// What was tried.
+        /// The operation that failed, such as `read`.
         what: &'static str,
-        /// With which file.
+        /// The file it failed on.
         path: PathBuf,
         /// What the system said.
         why: io::Error,
@@ -49,9 +49,9 @@ pub enum StoreError {
     /// The API server says no.
     #[error("cannot {what} Secret {secret}: {why}")]
     Secret {
-        /// What was tried.
+        /// The operation that failed, such as `read`.
         what: &'static str,
-        /// With which Secret.
+        /// The Secret it failed on, as `<namespace>/<name>`.
         secret: String,
         /// What the API server said.
         why: Box<kube::Error>,
@@ -59,7 +59,7 @@ pub enum StoreError {
     /// A Secret that somebody else filled.
     #[error("Secret {secret} has no key {key} that is text; rename it, and one is made")]
     NotOurs {
-        /// Which Secret.
+        /// The Secret, as `<namespace>/<name>`.
         secret: String,
         /// What it should have.
         key: &'static str,

@@ -23,3 +23,6 @@ pub(crate) fn reports() -> (Arc<watch::Sender<Reports>>, watch::Receiver<Reports
     let (sender, receiver) = watch::channel(Reports::default());
     (Arc::new(sender), receiver)
 }
+
+#[cfg(test)]
+pub(crate) use plan::every_message;

@@ -1,7 +1,7 @@
 //! What is to be written on which pod, from what the tunnels say and what is written already. Pure.
 
 use super::Reports;
-use crate::events::Happening;
+use crate::events::Event;
 use fairway_config::capture::{CaptureState, Fence, PodCapture};
 use fairway_config::model::ObjectName;
 use k8s_openapi::jiff::Timestamp;
@@ -12,7 +12,6 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) place: Place,
-    /// For a person.
     pub(super) message: String,
 }
 
@@ -22,7 +21,6 @@ pub(super) enum Place {
     Captured,
     /// The same, and what is open around the tunnel is not known.
     FenceDown,
-    /// About to be.
     Capturing,
     /// It should be, and cannot.
     NotCaptured,
@@ -34,8 +32,10 @@ pub(super) enum Place {
 /// What is written on a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// This, since then.
-    Mark { mark: Mark, since: Timestamp },
+    Mark {
+        mark: Mark,
+        since: Timestamp,
+    },
     /// Something, by a leader before this one, that does not go together.
     Unclear,
 }
@@ -86,15 +86,17 @@ pub(super) fn plan(
 }
 
 /// What is worth an Event.
-pub(super) fn happening(mark: &Mark) -> Option<Happening> {
+pub(super) fn event(mark: &Mark) -> Option<Event> {
     let (good, what) = match mark.place {
-        Place::HostNetwork => (true, "It is not in the mesh of its namespace"),
-        Place::NotCaptured => (false, "It is in the mesh and not captured, so it reaches nobody"),
-        Place::FenceDown => (false, "It is captured without a fence"),
+        Place::HostNetwork => (true, "the pod is not in the mesh of its namespace"),
+        Place::NotCaptured => {
+            (false, "the pod is in the mesh but not captured, so it can reach no other pod")
+        }
+        Place::FenceDown => (false, "the pod is captured, but its other traffic is not refused"),
         Place::Captured | Place::Capturing | Place::OptedOut | Place::Proxy => return None,
     };
     let note = format!("{what}: {}", mark.message);
-    Some(Happening { good, reason: mark.place.word().to_owned(), note })
+    Some(Event { good, reason: mark.place.word().to_owned(), note })
 }
 
 fn mark(it: &PodCapture) -> Option<Mark> {
@@ -103,7 +105,7 @@ fn mark(it: &PodCapture) -> Option<Mark> {
     match it.state() {
         CaptureState::Captured => captured(it),
         CaptureState::Missing if it.reason.is_empty() => {
-            plain(Place::Capturing, "its node's tunnel is about to capture it")
+            plain(Place::Capturing, "ztunnel on its node is about to capture it")
         }
         CaptureState::Missing => said(Place::NotCaptured),
         CaptureState::HostNetwork => said(Place::HostNetwork),
@@ -115,19 +117,19 @@ fn mark(it: &PodCapture) -> Option<Mark> {
 
 /// What goes around the tunnel of a captured pod is said: the fence around it is up or not.
 fn captured(it: &PodCapture) -> Option<Mark> {
-    const THROUGH: &str = "its TCP goes through its node's tunnel";
+    const THROUGH: &str = "its TCP connections go through ztunnel on its node";
     let (place, message) = match (it.fence(), it.older_connections) {
         (Fence::Unspecified, _) => (Place::Captured, THROUGH.to_owned()),
-        (Fence::Up, 0) => (Place::Captured, format!("{THROUGH}; all other is refused")),
+        (Fence::Up, 0) => (Place::Captured, format!("{THROUGH}; all other traffic is refused")),
         (Fence::Up, older) => {
             let connections = if older == 1 { "connection" } else { "connections" };
-            let but = format!("{older} {connections} from before its capture, until they end");
-            (Place::Captured, format!("{THROUGH}; all other is refused but {but}"))
+            let but = format!("{older} {connections} that it had before it was captured, until they end");
+            (Place::Captured, format!("{THROUGH}; all other traffic is refused, except for {but}"))
         }
         (Fence::Down, _) => (
             Place::FenceDown,
-            "its new TCP connections go through its node's tunnel; which others are open around it is not known, and \
-             they go on: restart the pod to end them"
+            "its new TCP connections go through ztunnel on its node; connections that it had before may go on without \
+             it: restart the pod to end them"
                 .to_owned(),
         ),
     };
@@ -150,7 +152,7 @@ impl Mark {
 
 impl Place {
     /// By the condition's reason.
-    pub(super) fn of(word: &str) -> Option<Self> {
+    pub(super) fn parse(word: &str) -> Option<Self> {
         use Place::{Captured, Capturing, FenceDown, HostNetwork, NotCaptured, OptedOut, Proxy};
         let all = [Captured, FenceDown, Capturing, NotCaptured, HostNetwork, OptedOut, Proxy];
         all.into_iter().find(|it| it.word() == word)
@@ -187,6 +189,32 @@ impl Written {
             Self::Mark { .. } | Self::Unclear => None,
         }
     }
+}
+
+/// Every condition and Event that can be said of a pod, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn every_message() -> std::collections::BTreeSet<String> {
+    let mut messages = std::collections::BTreeSet::new();
+    for state in [CaptureState::Captured, CaptureState::Missing, CaptureState::HostNetwork] {
+        for (fence, older_connections) in
+            [(Fence::Unspecified, 0), (Fence::Up, 0), (Fence::Up, 1), (Fence::Up, 2), (Fence::Down, 0)]
+        {
+            for reason in ["", "…"] {
+                let pod = PodCapture {
+                    state: state.into(),
+                    fence: fence.into(),
+                    older_connections,
+                    reason: reason.to_owned(),
+                    ..PodCapture::default()
+                };
+                let Some(mark) = mark(&pod) else { continue };
+                let status = if mark.is_captured() { "True" } else { "False" };
+                messages.insert(format!("Captured is {status} ({}): {}", mark.place.word(), mark.message));
+                messages.extend(event(&mark).map(|event| format!("Event {}: {}", event.reason, event.note)));
+            }
+        }
+    }
+    messages
 }
 
 #[cfg(test)]
@@ -248,7 +276,7 @@ mod tests {
                 "shop/f: false Proxy",
             ]
         );
-        let events: Vec<_> = changes.iter().filter_map(|it| happening(it.mark.as_ref()?)).collect();
+        let events: Vec<_> = changes.iter().filter_map(|it| event(it.mark.as_ref()?)).collect();
         let events: Vec<_> = events.iter().map(|it| (it.good, it.reason.as_str())).collect();
         assert_eq!(events, [(false, "NotCaptured"), (true, "HostNetwork")]);
         let since = Timestamp::UNIX_EPOCH;
@@ -270,14 +298,14 @@ mod tests {
         let fenced = |fence: Fence, older_connections| {
             let report = report("a", CaptureState::Captured, "");
             let said = mark(&PodCapture { fence: fence.into(), older_connections, ..report }).unwrap();
-            let event = happening(&said).map(|it| it.reason);
+            let event = event(&said).map(|it| it.reason);
             (said.is_captured(), said.place.word(), said.message, event)
         };
         for (fence, older, word, part, event) in [
-            (Fence::Unspecified, 0, "Captured", "its TCP goes through", None),
-            (Fence::Up, 0, "Captured", "all other is refused", None),
-            (Fence::Up, 1, "Captured", "but 1 connection from before", None),
-            (Fence::Up, 12, "Captured", "but 12 connections from before", None),
+            (Fence::Unspecified, 0, "Captured", "its TCP connections go through", None),
+            (Fence::Up, 0, "Captured", "all other traffic is refused", None),
+            (Fence::Up, 1, "Captured", "except for 1 connection that it had before", None),
+            (Fence::Up, 12, "Captured", "except for 12 connections that it had before", None),
             (Fence::Down, 0, "FenceDown", "restart the pod", Some("FenceDown")),
         ] {
             let (captured, said, message, told) = fenced(fence, older);

@@ -1,7 +1,7 @@
 //! Where the tunnels report.
 
 use super::Reports;
-use crate::admission::Roster;
+use crate::admission::AuthorizationIndex;
 use crate::serve::{Admission, Peer};
 use fairway_config::capture::capture_server::{Capture, CaptureServer};
 use fairway_config::capture::{CaptureReport, CaptureReportAnswer, PodCapture};
@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 /// Takes what tunnels say of the pods of their own node, and of no others.
 pub(crate) struct CaptureService<A> {
     reports: Arc<watch::Sender<Reports>>,
-    roster: Arc<Roster>,
+    authorization_index: Arc<AuthorizationIndex>,
     admission: A,
 }
 
@@ -23,14 +23,14 @@ impl<A: Admission> CaptureService<A> {
     /// A gRPC service. Whoever may have a node's configuration may report for it.
     pub(crate) fn server(
         reports: Arc<watch::Sender<Reports>>,
-        roster: Arc<Roster>,
+        authorization_index: Arc<AuthorizationIndex>,
         admission: A,
     ) -> CaptureServer<Self> {
-        CaptureServer::new(Self { reports, roster, admission })
+        CaptureServer::new(Self { reports, authorization_index, admission })
     }
 
     fn is_on(&self, node: &str, pod: &PodCapture) -> bool {
-        self.roster.node_of(&pod.uid).as_deref() == Some(node)
+        self.authorization_index.node_of(&pod.uid).as_deref() == Some(node)
     }
 }
 
@@ -39,18 +39,18 @@ impl<A: Admission> Capture for CaptureService<A> {
     async fn report(&self, request: Request<CaptureReport>) -> Result<Response<CaptureReportAnswer>, Status> {
         let (metadata, extensions, CaptureReport { node, pods }) = request.into_parts();
         let node: Arc<str> = node.into();
-        let asked = Subscription { proxy: Proxy::Node(node.clone()), version: "".into() };
+        let asked = Subscription::new(Proxy::Node(node.clone()), "");
         let peer = Peer { extensions: &extensions, metadata: &metadata };
         self.admission
             .admit(peer, &asked)
             .map_err(|refused| Status::permission_denied(refused.to_string()))?;
         let pods = pods.into_iter().filter(|it| self.is_on(&node, it)).collect();
-        self.reports.send_modify(|it| {
+        self.reports.send_modify(|reports| {
             // Nodes go as others come.
-            if !it.contains_key(&node) {
-                it.retain(|node, pods| pods.iter().any(|it| self.is_on(node, it)));
+            if !reports.contains_key(&node) {
+                reports.retain(|node, pods| pods.iter().any(|pod| self.is_on(node, pod)));
             }
-            it.insert(node, pods);
+            reports.insert(node, pods);
         });
         Ok(Response::new(CaptureReportAnswer {}))
     }

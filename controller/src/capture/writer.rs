@@ -1,10 +1,10 @@
 //! Writes it on the pods.
 
 use super::Reports;
-use super::plan::{Change, Mark, Place, Pods, Written, happening, plan};
-use crate::admission::Roster;
+use super::plan::{Change, Mark, Place, Pods, Written, event, plan};
+use crate::admission::AuthorizationIndex;
 use crate::apiserver::{self, describe};
-use crate::events::{Happening, Recorder};
+use crate::events::{Event, Recorder};
 use crate::resources::{Kind, ObjectRef};
 use crate::status::reason;
 use fairway_config::model::ObjectName;
@@ -22,7 +22,6 @@ use tracing::{debug, warn};
 
 /// The label; the condition's type is [`reason::CAPTURED`].
 const LABEL: &str = "fairway.dev/captured";
-/// Who writes them.
 const MANAGER: &str = "fairway-capture";
 /// Writes under way at once.
 const AT_ONCE: usize = 8;
@@ -35,7 +34,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub(crate) async fn write(
     client: &Client,
     mut reports: watch::Receiver<Reports>,
-    roster: &Roster,
+    authorization_index: &AuthorizationIndex,
     events: &Recorder,
 ) {
     let mut pods = loop {
@@ -49,7 +48,7 @@ pub(crate) async fn write(
     loop {
         let now = reports.borrow_and_update().clone();
         tell_repairs(&now, &mut repairs, events);
-        let (changes, gone) = plan(&now, &pods, |uid| roster.node_of(uid));
+        let (changes, gone) = plan(&now, &pods, |uid| authorization_index.node_of(uid));
         for uid in gone {
             pods.remove(&uid);
         }
@@ -110,10 +109,10 @@ fn found(pod: Pod) -> Option<(Arc<str>, (ObjectName, Written))> {
     let name = ObjectName::new(metadata.namespace?, metadata.name?);
     let conditions = pod.status.and_then(|it| it.conditions).unwrap_or_default();
     let condition = conditions.into_iter().find(|it| it.type_ == reason::CAPTURED);
-    let mark = condition.and_then(|it| {
-        let place = Place::of(&it.reason?)?;
-        let since = it.last_transition_time?.0;
-        Some(Written::Mark { mark: Mark { place, message: it.message.unwrap_or_default() }, since })
+    let mark = condition.and_then(|condition| {
+        let place = Place::parse(&condition.reason?)?;
+        let since = condition.last_transition_time?.0;
+        Some(Written::Mark { mark: Mark { place, message: condition.message.unwrap_or_default() }, since })
     });
     // One whose label and condition do not agree is written again.
     let agrees = |it: &Written| matches!(it, Written::Mark { mark, .. } if mark.is_captured() == captured);
@@ -152,8 +151,8 @@ fn manifest(Change { uid, pod, mark, since }: &Change, now: Timestamp) -> Value 
 }
 
 fn tell(change: &Change, events: &Recorder) {
-    if let Some(happening) = change.mark.as_ref().and_then(happening) {
-        events.tell_pod(&ObjectRef::of(Kind::Pod, &change.pod), change.uid.clone(), happening);
+    if let Some(event) = change.mark.as_ref().and_then(event) {
+        events.publish_for_pod(&ObjectRef::of(Kind::Pod, &change.pod), change.uid.clone(), event);
     }
 }
 
@@ -168,9 +167,8 @@ fn tell_repairs(reports: &Reports, told: &mut HashMap<Arc<str>, u64>, events: &R
             && let Some((namespace, name)) = it.pod.split_once('/')
         {
             let note = "Somebody changed the rules that capture it; its node's tunnel has put them back";
-            let happening =
-                Happening { good: false, reason: "CaptureRepaired".to_owned(), note: note.to_owned() };
-            events.tell_pod(&ObjectRef::new(Kind::Pod, namespace, name), uid.clone(), happening);
+            let event = Event { good: false, reason: "CaptureRepaired".to_owned(), note: note.to_owned() };
+            events.publish_for_pod(&ObjectRef::new(Kind::Pod, namespace, name), uid.clone(), event);
         }
         now.insert(uid, it.repairs);
     }

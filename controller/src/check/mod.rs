@@ -4,10 +4,11 @@
 pub mod cluster;
 mod report;
 
-pub use report::{CheckedObject, Counts, Finding, Report, ShownCondition};
+pub use report::{CheckedObject, Counts, Report, ShownCondition};
 
-use crate::compile::{Compiler, Settings, Severity};
-use crate::source::{CertificatePeriods, Completion, SourceProblem, Standalone, WatchError, read_once};
+use crate::compile::{Compiler, Settings};
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::source::{CertificatePeriods, Completion, Standalone, WatchError, read_once};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -26,16 +27,10 @@ pub fn check(directory: &Path, settings: Settings) -> Result<Report, WatchError>
 }
 
 /// A path that was mistyped must not pass for a configuration in order.
-fn nothing(directory: &Path) -> SourceProblem {
-    SourceProblem {
-        severity: Severity::Error,
-        file: directory.to_owned(),
-        line: 0,
-        object: String::new(),
-        field: String::new(),
-        message: "holds no Kubernetes objects".to_owned(),
-        remedy: "give the directory of the *.yaml, *.yml or *.json files".to_owned(),
-    }
+fn nothing(directory: &Path) -> Diagnostic {
+    let message = "there are no Kubernetes objects in this directory";
+    let remedy = "give the directory of the *.yaml, *.yml or *.json files";
+    Diagnostic::error(Reason::DirectoryEmpty, "", message, remedy).at(directory, 0)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The report of a check, for people and for machines.
 
-use crate::compile::{Compiler, Problem, Severity};
+use crate::compile::Compiler;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::resources::Kind;
-use crate::source::{Scan, SourceProblem};
+use crate::source::Scan;
 use crate::status::Truth;
 use serde::Serialize;
 use std::fmt;
@@ -11,12 +12,12 @@ use std::path::{Path, PathBuf};
 /// The report of a check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What was checked.
+    /// The directory that was checked, as it was given.
     pub directory: PathBuf,
     /// Every object that has conditions.
     pub objects: Vec<CheckedObject>,
-    /// What is wrong, the worst first.
-    pub findings: Vec<Finding>,
+    /// What is wrong, errors first. Files are relative to the directory.
+    pub diagnostics: Vec<Diagnostic>,
     /// How much there is.
     pub counts: Counts,
 }
@@ -24,13 +25,13 @@ pub struct Report {
 /// An object and the conditions a cluster would show.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedObject {
-    /// `HTTPRoute shop/reviews`
+    /// Kind, namespace and name, such as `HTTPRoute shop/reviews`.
     pub object: String,
     /// Its file; none for one that is implied.
     pub file: Option<PathBuf>,
-    /// Its line.
+    /// The line on which its document begins; 0 without a file.
     pub line: usize,
-    /// Its conditions.
+    /// The conditions that a cluster would show, in the order of the status.
     pub conditions: Vec<ShownCondition>,
 }
 
@@ -41,36 +42,17 @@ pub struct ShownCondition {
     /// `listener https`, `parent Gateway edge/public`; empty for the whole object.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub of: String,
-    /// Its type.
+    /// The type of the condition, such as `Accepted`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Whether it holds.
+    /// The status of the condition.
     pub status: Truth,
     /// The API's word for why.
     pub reason: &'static str,
-    /// Why.
+    /// The message of the condition.
     pub message: String,
     /// Whether it is bad news.
     pub bad: bool,
-}
-
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The file.
-    pub file: Option<PathBuf>,
-    /// The line in it; 0 when it is not known.
-    pub line: usize,
-    /// The object.
-    pub object: String,
-    /// The field.
-    pub field: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub remedy: String,
 }
 
 /// How much there is.
@@ -78,21 +60,16 @@ pub struct Finding {
 pub struct Counts {
     /// Objects that were read (and implied).
     pub objects: usize,
-    /// Errors.
+    /// Diagnostics with severity `error`.
     pub errors: usize,
-    /// Warnings.
+    /// Diagnostics with severity `warning`.
     pub warnings: usize,
 }
 
 // === impl Report ===
 
 impl Report {
-    pub(super) fn new(
-        directory: &Path,
-        compiler: &Compiler,
-        scan: &Scan,
-        source: Vec<SourceProblem>,
-    ) -> Self {
+    pub(super) fn new(directory: &Path, compiler: &Compiler, scan: &Scan, source: Vec<Diagnostic>) -> Self {
         let mut statuses: Vec<_> = compiler.statuses().collect();
         statuses.sort_by_key(|(object, _)| *object);
         let objects: Vec<CheckedObject> = statuses
@@ -117,17 +94,20 @@ impl Report {
                 }
             })
             .collect();
-        let mut findings: Vec<Finding> = source.into_iter().map(|it| of_source(directory, it)).collect();
-        findings.extend(compiler.problems().map(|it| of_compile(directory, it, scan)));
-        findings.sort();
-        findings.dedup();
-        let count = |severity| findings.iter().filter(|it| it.severity == severity).count();
+        let mut diagnostics: Vec<Diagnostic> =
+            source.into_iter().chain(compiler.problems().map(|it| locate(it, scan))).collect();
+        for location in diagnostics.iter_mut().filter_map(|it| it.location.as_mut()) {
+            location.file = relative(directory, &location.file);
+        }
+        diagnostics.sort();
+        diagnostics.dedup();
+        let count = |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
         let counts = Counts {
             objects: compiler.objects().len(),
             errors: count(Severity::Error),
             warnings: count(Severity::Warning),
         };
-        Self { directory: directory.to_owned(), objects, findings, counts }
+        Self { directory: directory.to_owned(), objects, diagnostics, counts }
     }
 
     /// Whether something the user asked for would not be done.
@@ -140,28 +120,13 @@ fn relative(directory: &Path, file: &Path) -> PathBuf {
     file.strip_prefix(directory).unwrap_or(file).to_owned()
 }
 
-fn of_source(directory: &Path, it: SourceProblem) -> Finding {
-    Finding {
-        severity: it.severity,
-        file: Some(relative(directory, &it.file)),
-        line: it.line,
-        object: it.object,
-        field: it.field,
-        message: it.message,
-        remedy: it.remedy,
-    }
-}
-
-fn of_compile(directory: &Path, it: &Problem, scan: &Scan) -> Finding {
-    let origin = scan.origin(&it.object);
-    Finding {
-        severity: it.severity,
-        file: origin.map(|(file, _)| relative(directory, file)),
-        line: origin.map_or(0, |(_, line)| line),
-        object: it.object.to_string(),
-        field: it.field.clone(),
-        message: it.message.clone(),
-        remedy: it.remedy.clone(),
+/// The same with the place of its object.
+fn locate(diagnostic: &Diagnostic, scan: &Scan) -> Diagnostic {
+    let object = diagnostic.object.as_ref().and_then(|subject| subject.object());
+    let origin = object.as_ref().and_then(|object| scan.origin(object));
+    match origin {
+        Some((file, line)) => diagnostic.clone().at(file, line),
+        None => diagnostic.clone(),
     }
 }
 
@@ -181,34 +146,24 @@ impl fmt::Display for Report {
             }
             writeln!(f)?;
         }
-        for it in &self.findings {
-            writeln!(f, "{it}")?;
+        for diagnostic in &self.diagnostics {
+            show(f, diagnostic)?;
         }
         let Counts { objects, errors, warnings } = self.counts;
         writeln!(f, "{objects} objects, {errors} errors, {warnings} warnings")
     }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "note",
-        };
-        write!(f, "{word}: ")?;
-        let place = match (&self.file, self.line) {
-            (Some(file), 0) => file.display().to_string(),
-            (Some(file), line) => format!("{}:{line}", file.display()),
-            (None, _) => String::new(),
-        };
-        let parts = [place.as_str(), &self.object, &self.field];
-        let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        writeln!(f, "{}", said.join(" "))?;
-        write!(f, "  {}", self.message)?;
-        if !self.remedy.is_empty() {
-            write!(f, "\n  remedy: {}", self.remedy)?;
-        }
-        Ok(())
+/// A diagnostic for people: severity and place, then what is wrong, then what to do.
+fn show(f: &mut fmt::Formatter<'_>, diagnostic: &Diagnostic) -> fmt::Result {
+    let location = diagnostic.location.as_ref().map(ToString::to_string);
+    let object = diagnostic.object.as_ref().map(ToString::to_string);
+    let field = Some(diagnostic.field.clone()).filter(|field| !field.is_empty());
+    let place: Vec<String> = [location, object, field].into_iter().flatten().collect();
+    writeln!(f, "{}: {}", diagnostic.severity, place.join(" "))?;
+    writeln!(f, "  {}", diagnostic.message)?;
+    if !diagnostic.remedy.is_empty() {
+        writeln!(f, "  remedy: {}", diagnostic.remedy)?;
     }
+    Ok(())
 }

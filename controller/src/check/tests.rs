@@ -49,7 +49,7 @@ fn a_directory_without_objects_is_an_error_that_says_what_to_give() {
     let root = tempfile::tempdir().unwrap();
     let report = check(root.path(), settings()).unwrap();
     assert!(report.has_errors());
-    assert!(report.to_string().contains("holds no Kubernetes objects"), "{report}");
+    assert!(report.to_string().contains("there are no Kubernetes objects"), "{report}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a GatewayClass says its Gateways can do (GEP-2162): the names that Gateway API v1.7.0 gives to features.
 
-use super::output::ProxyClass;
+use crate::compile::output::ProxyClass;
 
 /// The features of a class, in the order of their names.
 pub(super) fn of(class: ProxyClass) -> &'static [&'static str] {

@@ -1,6 +1,7 @@
 //! Fields that are accepted and have no effect: nothing that a user wrote is passed over in silence.
 
-use super::evaluation::Evaluation;
+use crate::compile::program::Made;
+use crate::diagnostic::Diagnostic;
 use crate::resources::ObjectRef;
 use crate::status::{Condition, reason};
 use std::borrow::Cow;
@@ -13,17 +14,9 @@ pub(super) struct Ignored(Vec<String>);
 
 impl Ignored {
     /// Notes a field, also as a warning.
-    pub(super) fn note(
-        &mut self,
-        made: &mut Evaluation,
-        object: &ObjectRef,
-        field: impl Into<String>,
-        message: &str,
-        remedy: &str,
-    ) {
-        let field = field.into();
-        self.push(format!("{field}: {message}; {remedy}"));
-        made.warn(object, field, message, remedy);
+    pub(super) fn note(&mut self, made: &mut Made, object: &ObjectRef, warning: Diagnostic) {
+        self.push(warning.text());
+        made.report(object, warning);
     }
 
     /// Adds what has been warned of already.
@@ -38,7 +31,7 @@ impl Ignored {
         let message = message.into();
         match self.0.is_empty() {
             true => message,
-            false => format!("{message}, but for what has no effect: {}", self.0.join(". ")).into(),
+            false => format!("{message}; these fields have no effect: {}", self.0.join(". ")).into(),
         }
     }
 

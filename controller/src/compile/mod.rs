@@ -1,40 +1,23 @@
 //! From objects to configuration. Pure: no I/O, no clock; the same objects give the same output.
 //!
-//! The work is cut into units (`Unit`), each a pure function that reads through a `Reader` which notes what was read.
-//! An edit runs again only the units whose reads changed, and then those that read what these made (docs/decisions/0003).
+//! The work is cut into queries, each a pure function of what it reads, declared in its own module. The engine
+//! (`fairway_incremental`) runs again those that read what an edit changes, and then those that read what these made
+//! (docs/decisions/0003 and 0011).
 
-mod authorization;
-mod backend_tls;
-mod binding;
-mod certificate;
-mod choice;
-mod class;
-mod conflict;
-mod endpoints;
-mod engine;
-mod evaluation;
 mod features;
 mod gateway;
-mod grant;
 mod ignored;
-mod index;
+mod inputs;
 mod mesh;
+mod names;
 mod output;
-mod parameters;
-mod parent_service;
-mod passes;
+mod policy;
 mod pool;
-mod problem;
-mod proxy;
-mod reader;
-mod readership;
+mod program;
 mod route;
 mod service;
 mod settings;
-mod shadow;
-mod slice_address;
-mod unhandled;
-mod unit;
+mod stage;
 mod waypoint;
 mod workload;
 
@@ -43,76 +26,134 @@ mod tests;
 
 pub use output::{Output, Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
 pub use pool::{AddressPool, InvalidPool};
-pub use problem::{Problem, Severity};
 pub(crate) use route::parse_duration;
 pub(crate) use settings::CONTROLLER_NAME;
 pub use settings::{Capture, Loopback, Mode, Settings};
 
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, ObjectRef, Resources};
 use crate::status::ObjectStatus;
-use engine::Engine;
-use fairway_config::model::{Resource, ResourceKey};
+use fairway_config::model::{ObjectName, Resource, ResourceKey};
+use fairway_incremental::{Changes, Engine};
+use program::{Cluster, OutputKey, Product};
+use std::collections::BTreeSet;
 
 /// Compiles objects into configuration, one change at a time.
 #[derive(Debug)]
 pub struct Compiler {
-    engine: Engine,
+    engine: Engine<Cluster>,
+}
+
+/// The sets in which objects stand by themselves, and the queries that objects and sets bring into being. A query that is
+/// only read by others is not registered.
+fn engine(settings: Settings) -> Engine<Cluster> {
+    let folders = [
+        names::register,
+        workload::register,
+        gateway::register,
+        waypoint::register,
+        policy::register,
+        route::register,
+        service::register,
+        mesh::register,
+    ];
+    folders.into_iter().fold(Engine::new(settings), |engine, register| register(engine))
 }
 
 impl Compiler {
     /// A compiler that has seen nothing yet.
     pub fn new(settings: Settings) -> Self {
-        Self { engine: Engine::new(settings) }
+        Self { engine: engine(settings) }
     }
 
     /// Takes changes in and gives back what they change.
     pub fn apply(&mut self, edits: impl IntoIterator<Item = Edit>) -> Output {
         for edit in edits {
-            self.engine.edit(edit);
+            match edit {
+                Edit::Upsert(object) => self.engine.edit(object.reference(), Some(object)),
+                Edit::Remove(object) => self.engine.edit(object, None),
+            }
         }
-        self.engine.settle()
+        let implied = self.engine.members(&waypoint::Implied);
+        let changes = self.engine.settle();
+        let waypoints_changed = implied != self.engine.members(&waypoint::Implied);
+        Output { waypoints_changed, ..Output::from(changes) }
     }
 
     /// The objects as they are now.
     pub fn objects(&self) -> &Resources {
-        self.engine.objects()
+        self.engine.inputs()
     }
 
     /// The whole configuration.
     pub fn resources(&self) -> impl Iterator<Item = (&ResourceKey, &Resource)> {
-        self.engine.resources()
+        self.engine.outputs().filter_map(|it| match it {
+            (OutputKey::Resource(key), Product::Resource(it)) => Some((key, it)),
+            _ => None,
+        })
     }
 
     /// The status of every object that has one.
     pub fn statuses(&self) -> impl Iterator<Item = (&ObjectRef, &ObjectStatus)> {
-        self.engine.statuses()
+        self.engine.outputs().filter_map(|it| match it {
+            (OutputKey::Status(object), Product::Status(it)) => Some((object, &**it)),
+            _ => None,
+        })
     }
 
     /// The proxies that are wanted.
     pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
-        self.engine.proxies()
+        self.engine.outputs().filter_map(|it| match it {
+            (_, Product::Proxy(it)) => Some(&**it),
+            _ => None,
+        })
     }
 
     /// What has to be made in a cluster.
     pub fn wanted(&self) -> Wanted {
         let mut proxies: Vec<Proxy> = self.proxies().cloned().collect();
         proxies.sort_by(|a, b| a.name.cmp(&b.name));
-        Wanted { proxies, waypoints: self.engine.implied_waypoints() }
+        Wanted { proxies, waypoints: self.implied_waypoints() }
+    }
+
+    fn implied_waypoints(&self) -> BTreeSet<ObjectName> {
+        self.engine.members(&waypoint::Implied).iter().map(ObjectRef::object_name).collect()
     }
 
     /// Everything that is wrong or worth knowing.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.engine.problems()
+    pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.engine.notes().map(|(_, it)| it)
     }
 
-    /// How many units ran in the last [`Self::apply`]: the measure of being incremental.
-    pub fn units_run(&self) -> usize {
-        self.engine.units_run()
+    /// How many instances of queries ran in the last [`Self::apply`]: the measure of being incremental.
+    pub fn runs(&self) -> usize {
+        self.engine.runs()
     }
 
-    /// How many units are remembered.
+    /// How many instances of queries are remembered.
     #[cfg(test)]
-    fn units_held(&self) -> usize {
-        self.engine.units_held()
+    fn instances(&self) -> usize {
+        self.engine.instances()
+    }
+}
+
+impl From<Changes<Cluster>> for Output {
+    fn from(changes: Changes<Cluster>) -> Self {
+        let mut output = Self::default();
+        for (key, now) in changes.outputs {
+            match (key, now) {
+                (_, Some(Product::Resource(it))) => output.upserts.push(it),
+                (_, Some(Product::Proxy(it))) => output.proxies.push(*it),
+                (OutputKey::Status(object), Some(Product::Status(it))) => output.statuses.push((object, *it)),
+                (OutputKey::Resource(key), None) => output.removals.push(key),
+                (OutputKey::Status(object), None) => output.unjudged.push(object),
+                (OutputKey::Proxy(name), None) => output.retired.push(name),
+                // A status is made under the key of a status.
+                (OutputKey::Resource(_) | OutputKey::Proxy(_), Some(Product::Status(_))) => {}
+            }
+        }
+        output.problems = changes.notes;
+        output.faults = changes.faults.iter().map(ToString::to_string).collect();
+        output
     }
 }

@@ -1,6 +1,6 @@
 //! What a change leads to.
 
-use super::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::provision::Parameters;
 use crate::resources::{ObjectRef, Routability};
 use crate::status::ObjectStatus;
@@ -27,7 +27,9 @@ pub struct Output {
     /// Whether other waypoints are needed than before, of those that nobody wrote a Gateway for (only in a cluster).
     pub waypoints_changed: bool,
     /// The problems of every object whose problems changed; none left is an empty list.
-    pub problems: Vec<(ObjectRef, Vec<Problem>)>,
+    pub problems: Vec<(ObjectRef, Vec<Diagnostic>)>,
+    /// Errors of the compiler itself that were not there before. What they are about stays as it was.
+    pub faults: Vec<String>,
 }
 
 /// What has to be made in a cluster.

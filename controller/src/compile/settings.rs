@@ -1,6 +1,6 @@
 //! What compiling has to know beside the objects.
 
-use super::pool::AddressPool;
+use crate::compile::pool::AddressPool;
 use crate::provision::Rights;
 use fairway_config::model::SpiffeId;
 use fairway_identity::TrustDomain;

@@ -20,13 +20,13 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self::of(Duration::from_secs(8))
+        Self::for_lease(Duration::from_secs(8))
     }
 }
 
 impl Timing {
     /// What goes with a duration of the Lease: of eight parts a leader may go five without a renewal, and tries each one.
-    pub fn of(lease: Duration) -> Self {
+    pub fn for_lease(lease: Duration) -> Self {
         Self { lease, renew: lease * 5 / 8, retry: lease / 8 }
     }
 }
@@ -47,7 +47,6 @@ pub enum Move {
     Take,
     /// Write our name into it once more.
     Renew,
-    /// It is another's.
     Leave,
 }
 
@@ -96,7 +95,6 @@ impl Election {
         self.renewed = self.renewed.max(Some(begun));
     }
 
-    /// Whether we lead.
     pub fn leads(&self, now: Instant) -> bool {
         self.renewed.is_some_and(|at| now.duration_since(at) < self.timing.renew)
     }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-/// The Lease's name.
 pub const NAME: &str = "fairway-controller";
 
 /// How long giving it back may take.

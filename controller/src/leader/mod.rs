@@ -6,8 +6,8 @@ mod lease;
 
 pub(crate) use address::owners;
 pub use address::publish;
-pub use election::{Claim, Election, Move, Timing};
-pub use lease::{Candidate, Lost, NAME, Term};
+pub use election::Timing;
+pub use lease::{Candidate, Lost, NAME};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Candidates against an API server in memory that has one Lease.
 
-use super::{Candidate, Term, Timing};
+use super::lease::Term;
+use super::{Candidate, Timing};
 use crate::apiserver::testing::{self, Answer, failure, whole};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};

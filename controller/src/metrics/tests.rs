@@ -55,7 +55,7 @@ async fn a_scrape_says_what_the_controller_does() {
         link.to_controller.send(proto::FromProxy { message: Some(message) }).await.unwrap();
     };
     let node = proto::hello::Proxy::Node("n1".to_owned());
-    say(Message::Hello(proto::Hello { proxy: Some(node), version: String::new() })).await;
+    say(Message::Hello(proto::Hello { proxy: Some(node), ..Default::default() })).await;
     say(Message::Start(proto::Start {})).await;
     link.from_controller.recv().await.unwrap().unwrap();
     say(Message::Ack(proto::Ack { generation: 1 })).await;

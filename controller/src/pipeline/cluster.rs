@@ -1,23 +1,24 @@
-//! From a cluster to the hub and the ledger: source, compile, commit.
+//! From a cluster to the hub and the status cache: source, compile, commit.
 
-use super::report;
-use crate::admission::Roster;
-use crate::compile::{Compiler, Output, Problem, Settings, Wanted};
+use super::{change_span, report};
+use crate::admission::AuthorizationIndex;
+use crate::compile::{Compiler, Output, Settings, Wanted};
+use crate::diagnostic::Diagnostic;
 use crate::metrics::Compiling;
 use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;
 use crate::source::{CertificatePeriods, Cluster, LastGood};
-use crate::status::{Ledger, Posting};
+use crate::status::{StatusCache, StatusChanges};
 use fairway_config::model::{Generation, ObjectName, Resource, ResourceKey, ResourceKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{Span, debug, warn};
 
-/// From a cluster to the hub and the ledger.
+/// From a cluster to the hub and the status cache.
 #[derive(Debug)]
 pub struct ClusterPipeline {
     cluster: Cluster,
@@ -25,12 +26,12 @@ pub struct ClusterPipeline {
     certificates: CertificatePeriods,
     compiler: Compiler,
     hub: Arc<Hub>,
-    ledger: Arc<Ledger>,
-    roster: Arc<Roster>,
+    status_cache: Arc<StatusCache>,
+    authorization_index: Arc<AuthorizationIndex>,
     shown: Compiling,
     wanted: watch::Sender<Option<Arc<Wanted>>>,
-    problems: watch::Sender<Arc<[Problem]>>,
-    unreadable: watch::Sender<Arc<BTreeSet<Problem>>>,
+    problems: watch::Sender<Arc<[Diagnostic]>>,
+    unreadable: watch::Sender<Arc<BTreeSet<Diagnostic>>>,
 }
 
 // === impl ClusterPipeline ===
@@ -41,8 +42,8 @@ impl ClusterPipeline {
         cluster: Cluster,
         settings: Settings,
         hub: Arc<Hub>,
-        ledger: Arc<Ledger>,
-        roster: Arc<Roster>,
+        status_cache: Arc<StatusCache>,
+        authorization_index: Arc<AuthorizationIndex>,
     ) -> Self {
         Self {
             cluster,
@@ -50,8 +51,8 @@ impl ClusterPipeline {
             certificates: CertificatePeriods::default(),
             compiler: Compiler::new(settings),
             hub,
-            ledger,
-            roster,
+            status_cache,
+            authorization_index,
             shown: Compiling::default(),
             wanted: watch::Sender::new(None),
             problems: watch::Sender::new(Arc::new([])),
@@ -70,36 +71,41 @@ impl ClusterPipeline {
     }
 
     /// What is wrong, now and later.
-    pub fn problems(&self) -> watch::Receiver<Arc<[Problem]>> {
+    pub fn problems(&self) -> watch::Receiver<Arc<[Diagnostic]>> {
         self.problems.subscribe()
     }
 
     /// The objects that cannot be understood, now and later.
-    pub fn unreadable(&self) -> watch::Receiver<Arc<BTreeSet<Problem>>> {
+    pub fn unreadable(&self) -> watch::Receiver<Arc<BTreeSet<Diagnostic>>> {
         self.unreadable.subscribe()
     }
 
-    /// Waits for the next changes and carries them to the hub and the ledger. The first are everything there is. None
+    /// Waits for the next changes and carries them to the hub and the status cache. The first are everything there is. None
     /// when the cluster cannot be watched any more.
     pub async fn advance(&mut self) -> Option<Generation> {
         let deadline = self.certificates.deadline(SystemTime::now());
-        let Changes { mut edits, records, problems_changed } =
-            self.cluster.next_changes_until(deadline).await?;
+        let changes = self.cluster.next_changes_until(deadline).await?;
+        Some(change_span(&changes.edits).in_scope(|| self.carry(changes)))
+    }
+
+    /// Carries changes to the hub and the status cache.
+    fn carry(&mut self, changes: Changes) -> Generation {
+        let Changes { mut edits, records, problems_changed } = changes;
         let listener_sets = edits.iter().filter_map(listener_set).collect();
         self.last_good.carry(&mut edits);
         let now = SystemTime::now();
         self.certificates.carry(&mut edits, now);
         edits.extend(self.certificates.take_due(now));
         // Before anybody asks who a pod is that others are told of.
-        self.roster.see(&edits);
+        self.authorization_index.see(&edits);
         let began = Instant::now();
         let output = self.compiler.apply(edits);
         let problems = self.cluster.problems().count() + self.compiler.problems().count();
         self.shown.compiled(began.elapsed(), self.compiler.objects(), problems);
-        report(output.problems.iter().flat_map(|(_, problems)| problems));
+        report(&output);
         self.publish(&output, problems_changed);
         // Before anybody hears of it: who is sent to ask may ask.
-        self.roster.take(&output);
+        self.authorization_index.take(&output);
         let Output { upserts, removals, statuses, unjudged, .. } = output;
         let (gateways, routes) = (gateways_of(&upserts, &removals), routes_of(&upserts));
         let first = self.hub.generation() == Generation::default();
@@ -109,19 +115,27 @@ impl ClusterPipeline {
             debug!(%generation, upserted, removed, "committed");
         }
         let generation = self.hub.generation();
-        let judged = statuses.into_iter().map(|(object, status)| (object, Some(status)));
-        let statuses = judged.chain(unjudged.into_iter().map(|object| (object, None))).collect();
-        self.ledger.post(Posting { records, statuses, gateways, listener_sets, routes, generation });
+        let evaluated = statuses.into_iter().map(|(object, status)| (object, Some(status)));
+        let statuses = evaluated.chain(unjudged.into_iter().map(|object| (object, None))).collect();
+        self.status_cache.apply(StatusChanges {
+            records,
+            statuses,
+            gateways,
+            listener_sets,
+            routes,
+            generation,
+        });
         if problems_changed {
             // Behind the records: an Event needs the object's.
             self.report_unreadable();
         }
-        Some(generation)
+        Span::current().record("generation", generation.0);
+        generation
     }
 
     /// Says what cannot be understood, once.
     fn report_unreadable(&self) {
-        let now: BTreeSet<Problem> = self.cluster.problems().cloned().collect();
+        let now: BTreeSet<Diagnostic> = self.cluster.problems().cloned().collect();
         for it in now.difference(&self.unreadable.borrow()) {
             warn!("{it}; its last good version stays in force");
         }

@@ -1,11 +1,11 @@
 //! The controller of a cluster: every replica watches and compiles; the one that leads serves the proxies, writes
 //! status, provisions and issues identities.
 
-mod office;
-mod reign;
+mod leader_services;
 mod rights;
+mod term;
 
-use crate::admission::Roster;
+use crate::admission::AuthorizationIndex;
 use crate::compile::{Capture, Settings};
 use crate::leader::{Candidate, Lost, Timing};
 use crate::metrics::{show, show_leading};
@@ -13,7 +13,7 @@ use crate::pipeline::ClusterPipeline;
 use crate::serve::Hub;
 use crate::source::Cluster;
 use crate::source::cluster::Feeds;
-use crate::status::Ledger;
+use crate::status::StatusCache;
 use anyhow::Context;
 use fairway_runtime::admin::Pages;
 use fairway_runtime::logs;
@@ -23,14 +23,14 @@ use fairway_runtime::readiness::Readiness;
 use fairway_runtime::settings::parse_duration;
 use fairway_runtime::signals::Signals;
 use kube::{Client, Config};
-use office::{Office, OfficeArguments};
-use reign::Reign;
+use leader_services::{LeaderArguments, LeaderServices};
 pub(crate) use rights::told as told_rights;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use term::Term;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -62,7 +62,7 @@ pub(super) struct ClusterArguments {
     mesh_name: String,
 
     #[command(flatten)]
-    office: OfficeArguments,
+    services: LeaderArguments,
     #[command(flatten)]
     rights: rights::RightsArguments,
 }
@@ -90,8 +90,8 @@ struct Base {
     client: Client,
     place: Place,
     hub: Arc<Hub>,
-    ledger: Arc<Ledger>,
-    roster: Arc<Roster>,
+    status_cache: Arc<StatusCache>,
+    authorization_index: Arc<AuthorizationIndex>,
     issued: Outcomes,
     settings: Settings,
 }
@@ -103,17 +103,22 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());
     let compiled = readiness.gate("first compile");
     let base = Base::new(&arguments).await?;
-    let Base { client, place, hub, ledger, roster, issued, settings } = &base;
+    let Base { client, place, hub, status_cache, authorization_index, issued, settings } = &base;
     // So that what is missing is said at the start and not by the first leader.
-    drop(Office::new(&base, &arguments)?);
-    let timing = Timing::of(arguments.cluster.lease_duration);
+    drop(LeaderServices::new(&base, &arguments)?);
+    let timing = Timing::for_lease(arguments.cluster.lease_duration);
 
     let cluster = Cluster::watch(client.clone());
     let feeds = cluster.feeds();
-    let mut pipeline =
-        ClusterPipeline::new(cluster, settings.clone(), hub.clone(), ledger.clone(), roster.clone());
+    let mut pipeline = ClusterPipeline::new(
+        cluster,
+        settings.clone(),
+        hub.clone(),
+        status_cache.clone(),
+        authorization_index.clone(),
+    );
     show(&metrics, &pipeline.shown(), hub, issued);
-    ledger.writes().register(
+    status_cache.writes().register(
         &metrics,
         "status_writes",
         "Writes of statuses",
@@ -129,7 +134,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let (leading, is_leading) = watch::channel(false);
     show_leading(&metrics, is_leading.clone());
     let states = Mutex::new(hub.states());
-    let (objects, feeds_shown) = (ledger.clone(), feeds.clone());
+    let (objects, feeds_shown) = (status_cache.clone(), feeds.clone());
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
         .page("/objects", "every object's conditions, and what is wrong", move || {
@@ -158,46 +163,45 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     }
     loop {
         let candidate = Candidate::new(client.clone(), &place.namespace, place.pod.clone(), timing);
-        let mut term = tokio::select! {
-            term = candidate.win() => term,
+        let mut leadership = tokio::select! {
+            leadership = candidate.win() => leadership,
             end = &mut compiling => return Err(unwatched(end)),
             name = signals.next() => return Ok(ended(name)),
         };
         leading.send_replace(true);
-        let office = Office::new(&base, &arguments)?;
-        let mut reign = Reign::begin(&base, office, wanted.clone(), unreadable.clone());
+        let services = LeaderServices::new(&base, &arguments)?;
+        let mut term = Term::begin(&base, services, wanted.clone(), unreadable.clone());
         let end = tokio::select! {
-            lost = term.keep() => End::Lost(lost),
-            failed = reign.failed() => End::Failed(failed),
+            lost = leadership.keep() => End::Lost(lost),
+            failed = term.failed() => End::Failed(failed),
             end = &mut compiling => End::Failed(unwatched(end)),
             name = signals.next() => End::Asked(name),
         };
-        // Nothing of the reign may outlive it: another replica is about to begin its own.
-        reign.end().await;
+        // Nothing of the term may outlive it: another replica is about to begin its own.
+        term.end().await;
         leading.send_replace(false);
         match end {
             // What was compiled is as right as before; only the others lead now.
             End::Lost(why) => warn!("this replica no longer leads, and stands again: {why}"),
             End::Asked(name) => {
-                term.release().await;
+                leadership.release().await;
                 return Ok(ended(name));
             }
             // A fresh start is the one state that is surely right; kubelet gives it.
             End::Failed(why) => {
-                term.release().await;
+                leadership.release().await;
                 return Err(why);
             }
         }
     }
 }
 
-/// How a reign ends.
+/// How a term ends.
 enum End {
     /// The Lease is not ours any more.
     Lost(Lost),
     /// Something does not work without which it makes no sense to lead.
     Failed(anyhow::Error),
-    /// By a signal.
     Asked(&'static str),
 }
 
@@ -239,8 +243,8 @@ impl Base {
             client,
             place,
             hub: Hub::new(),
-            ledger: Arc::default(),
-            roster: Arc::default(),
+            status_cache: Arc::default(),
+            authorization_index: Arc::default(),
             issued: Outcomes::default(),
             settings,
         })

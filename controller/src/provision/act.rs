@@ -20,9 +20,7 @@ pub(super) enum StepError {
     /// The API server refuses, or cannot be reached.
     #[error("cannot {what} {key}: {}{}", said(.why), remedy(.why))]
     Refused {
-        /// What was tried.
         what: &'static str,
-        /// With which object.
         key: ManifestKey,
         /// What the server said.
         why: Box<Error>,

@@ -9,7 +9,7 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 
 /// Its autoscaler, if one is asked for.
-pub(super) fn of(planned: Planned<'_>) -> Option<Manifest> {
+pub(super) fn plan(planned: Planned<'_>) -> Option<Manifest> {
     let Some(Scale::Automatic { min, max, target }) = planned.proxy.parameters.scale else { return None };
     let busy = MetricSpec {
         type_: "Resource".to_owned(),

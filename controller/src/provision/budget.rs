@@ -7,7 +7,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// Its budget. Without parameters one pod at a time: that also lets the drain of a node go on where there is only one.
-pub(super) fn of(planned: Planned<'_>) -> Manifest {
+pub(super) fn plan(planned: Planned<'_>) -> Manifest {
     let one = Disruption::Missing(IntOrString::Int(1));
     let (min_available, max_unavailable) = match planned.proxy.parameters.disruption.clone().unwrap_or(one) {
         Disruption::Left(it) => (Some(it), None),

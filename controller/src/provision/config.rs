@@ -23,7 +23,6 @@ pub(super) fn service_account(planned: Planned<'_>) -> Manifest {
     planned.manifest(ManifestKind::ServiceAccount, planned.name(), &object)
 }
 
-/// Whom it believes.
 pub(super) fn roots(planned: Planned<'_>, roots: &TrustBundle) -> Manifest {
     let object = ConfigMap {
         metadata: planned.metadata(planned.name()),

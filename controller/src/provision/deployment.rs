@@ -44,8 +44,7 @@ const LAST_SECONDS: u64 = 5;
 /// How long a proxy may wait for its first configuration before it is started again.
 const STARTUP_SECONDS: i32 = 900;
 
-/// Its pods.
-pub(super) fn of(planned: Planned<'_>) -> Manifest {
+pub(super) fn plan(planned: Planned<'_>) -> Manifest {
     let object = Deployment {
         metadata: planned.metadata(planned.name()),
         spec: Some(DeploymentSpec {
@@ -229,7 +228,6 @@ fn grace_seconds(drain: Drain) -> i64 {
     i64::try_from(rounded_up + LAST_SECONDS).unwrap_or(i64::MAX)
 }
 
-/// An idle proxy's.
 fn modest() -> ResourceRequirements {
     let requests = [("cpu", "10m"), ("memory", "32Mi")];
     let requests = requests.map(|(name, it)| (name.to_owned(), Quantity(it.to_owned())));

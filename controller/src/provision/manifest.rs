@@ -18,48 +18,36 @@ use std::sync::Arc;
 pub enum ManifestKind {
     /// Gateway: a waypoint that nobody wrote
     Gateway,
-    /// ServiceAccount
     ServiceAccount,
-    /// ConfigMap
     ConfigMap,
-    /// Service
     Service,
-    /// Deployment
     Deployment,
-    /// PodDisruptionBudget
     PodDisruptionBudget,
-    /// HorizontalPodAutoscaler
     HorizontalPodAutoscaler,
 }
 
 /// Names an object that is made for a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ManifestKey {
-    /// Its kind.
     pub kind: ManifestKind,
-    /// Its namespace.
     pub namespace: Arc<str>,
-    /// Its name.
     pub name: Arc<str>,
 }
 
 /// An object as it is to be: the fields that are ours, for server-side apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Which object.
     pub key: ManifestKey,
     /// The Gateway it is made for.
     pub gateway: ObjectName,
     /// The uid of the Gateway object; none when no object stands behind it.
     pub owner: Option<Arc<str>>,
-    /// Its fields.
     pub fields: Value,
 }
 
 // === impl ManifestKind ===
 
 impl ManifestKind {
-    /// Every kind.
     pub const ALL: [Self; 7] = [
         Self::Gateway,
         Self::ServiceAccount,
@@ -70,7 +58,6 @@ impl ManifestKind {
         Self::HorizontalPodAutoscaler,
     ];
 
-    /// The kind's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "Gateway",

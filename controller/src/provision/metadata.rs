@@ -9,7 +9,6 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGER: &str = "fairway-controller";
 /// The Gateway that an object is made for (GEP-1762); cut where the name is longer than a label's value.
 pub const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
-/// Its class (GEP-1762).
 pub const GATEWAY_CLASS_NAME: &str = "gateway.networking.k8s.io/gateway-class-name";
 /// The annotation with the Gateway's name in full.
 pub const GATEWAY: &str = "fairway.dev/gateway";

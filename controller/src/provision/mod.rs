@@ -26,11 +26,11 @@ mod waypoint;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use live::FIELD_MANAGER;
 use live::Live;
-pub use manifest::{Manifest, ManifestKey, ManifestKind};
-pub use parameters::{Checked, Disruption, Drain, InvalidParameters, Parameters, Scale};
+#[cfg(test)]
+use manifest::{Manifest, ManifestKind};
+pub use parameters::{Disruption, Drain, InvalidParameters, Parameters, Scale};
 pub use plan::plan;
-pub use provisioner::{Happening, Provisioner, Troubles, What};
+pub use provisioner::{ProvisionEvent, Provisioner, Troubles, What};
 pub use rights::{Author, NotARight, Right, Rights};
 pub use settings::{AUDIENCE, Settings};

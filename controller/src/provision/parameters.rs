@@ -17,9 +17,7 @@ pub struct Parameters {
     pub scale: Option<Scale>,
     /// How many may be taken away at once.
     pub disruption: Option<Disruption>,
-    /// The pods.
     pub pod: PodParameters,
-    /// The Services.
     pub service: ServiceParameters,
     /// Which requests are logged.
     pub access_log: AccessLogParameters,
@@ -30,13 +28,10 @@ pub struct Parameters {
 /// How many pods run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// So many.
     Fixed(i32),
     /// As many as the load asks for.
     Automatic {
-        /// The least.
         min: i32,
-        /// The most.
         max: i32,
         /// How busy they shall be, in percent of the CPU they request.
         target: i32,
@@ -67,9 +62,7 @@ pub struct Drain {
 pub struct InvalidParameters {
     /// The path of the field.
     pub field: String,
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub remedy: String,
 }
 

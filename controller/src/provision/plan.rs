@@ -19,9 +19,9 @@ pub fn plan(proxy: &Proxy, roots: &TrustBundle, settings: &Settings) -> Vec<Mani
     let planned = Planned { proxy, settings };
     let mut manifests = vec![config::service_account(planned), config::roots(planned, roots)];
     manifests.extend(service::all(planned));
-    manifests.push(deployment::of(planned));
-    manifests.push(budget::of(planned));
-    manifests.extend(autoscaler::of(planned));
+    manifests.push(deployment::plan(planned));
+    manifests.push(budget::plan(planned));
+    manifests.extend(autoscaler::plan(planned));
     manifests
 }
 
@@ -81,7 +81,6 @@ impl<'a> Planned<'a> {
         ])
     }
 
-    /// Its pods.
     pub fn selector(self) -> LabelSelector {
         LabelSelector { match_labels: Some(self.selected_labels()), ..LabelSelector::default() }
     }

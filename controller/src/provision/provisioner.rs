@@ -2,8 +2,8 @@
 
 use super::act::{self, StepError};
 use super::manifest::{ManifestKey, ManifestKind};
-use super::reconcile::{Ledger, Step, Why};
-use super::watching::{Sight, watch};
+use super::reconcile::{StatusCache, Step, Why};
+use super::watching::{LiveEvent, watch};
 use super::{Live, Settings};
 use crate::compile::Wanted;
 use fairway_config::model::ObjectName;
@@ -30,7 +30,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub struct Provisioner {
     client: Client,
     settings: Settings,
-    ledger: Ledger,
+    status_cache: StatusCache,
     listed: BTreeSet<ManifestKind>,
     failing: BTreeMap<ObjectName, Failing>,
     /// Waypoints that nothing needs, and when they go.
@@ -43,19 +43,16 @@ pub type Troubles = BTreeMap<ObjectName, String>;
 
 /// Something that was done for a Gateway, or could not be: for an Event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Happening {
-    /// The Gateway.
+pub struct ProvisionEvent {
     pub gateway: ObjectName,
     /// What sort of thing.
     pub what: What,
-    /// In words.
     pub message: String,
 }
 
 /// What sort of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
-    /// Objects were made.
     Provisioned,
     /// Somebody had changed objects, and they were put right.
     Repaired,
@@ -103,7 +100,7 @@ impl Provisioner {
         Self {
             client,
             settings,
-            ledger: Ledger::default(),
+            status_cache: StatusCache::default(),
             listed: BTreeSet::new(),
             failing: BTreeMap::new(),
             unneeded: BTreeMap::new(),
@@ -121,9 +118,9 @@ impl Provisioner {
         mut self,
         mut wanted: watch::Receiver<Option<Arc<Wanted>>>,
         mut roots: watch::Receiver<Option<TrustBundle>>,
-        happenings: mpsc::UnboundedSender<Happening>,
+        events: mpsc::UnboundedSender<ProvisionEvent>,
     ) {
-        let (sender, mut sights) = mpsc::channel(QUEUE);
+        let (sender, mut live_events) = mpsc::channel(QUEUE);
         let mut watching = JoinSet::new();
         for kind in ManifestKind::ALL {
             watching.spawn(watch(self.client.clone(), kind, sender.clone()));
@@ -142,16 +139,16 @@ impl Provisioner {
                     Ok(()) => self.replan(&mut wanted, &mut roots),
                     Err(_) => return,
                 },
-                Some(sight) = sights.recv() => self.take(sight),
+                Some(live_event) = live_events.recv() => self.take(live_event),
                 () = until(next_try) => self.try_again(),
             }
-            while let Ok(sight) = sights.try_recv() {
-                self.take(sight);
+            while let Ok(live_event) = live_events.try_recv() {
+                self.take(live_event);
             }
             // What is there must be known before anything is made or taken away.
             if self.listed.len() == ManifestKind::ALL.len() {
                 self.look_at_waypoints();
-                self.settle(&happenings).await;
+                self.settle(&events).await;
             }
         }
     }
@@ -163,31 +160,31 @@ impl Provisioner {
     ) {
         let (wanted, roots) = (wanted.borrow_and_update(), roots.borrow_and_update());
         if let (Some(wanted), Some(roots)) = (&*wanted, &*roots) {
-            self.ledger.want(wanted, roots, &self.settings);
+            self.status_cache.want(wanted, roots, &self.settings);
         }
     }
 
-    fn take(&mut self, sight: Sight) {
-        match sight {
-            Sight::All(kind, there) => {
+    fn take(&mut self, live_event: LiveEvent) {
+        match live_event {
+            LiveEvent::All(kind, there) => {
                 self.listed.insert(kind);
-                self.ledger.listed(kind, there);
+                self.status_cache.listed(kind, there);
             }
-            Sight::One(key, live) => self.ledger.saw(key, live),
-            Sight::Gone(key) => self.ledger.lost(key),
+            LiveEvent::One(key, live) => self.status_cache.saw(key, live),
+            LiveEvent::Gone(key) => self.status_cache.lost(key),
         }
     }
 
     /// Lets waypoints go that nothing has needed for a while: a route that comes back finds its own still there.
     fn look_at_waypoints(&mut self) {
-        let (now, unneeded) = (Instant::now(), self.ledger.unneeded());
+        let (now, unneeded) = (Instant::now(), self.status_cache.unneeded());
         self.unneeded.retain(|it, _| unneeded.contains(it));
         for waypoint in unneeded {
             let due = *self.unneeded.entry(waypoint.clone()).or_insert(now + self.settings.waypoint_linger);
             if due <= now {
                 // Should that fail, it is due again.
                 self.unneeded.insert(waypoint.clone(), now + self.settings.waypoint_linger.max(AGAIN.1));
-                self.ledger.let_go(&waypoint);
+                self.status_cache.let_go(&waypoint);
             }
         }
     }
@@ -195,18 +192,18 @@ impl Provisioner {
     fn try_again(&mut self) {
         let now = Instant::now();
         for it in self.failing.values_mut().filter(|it| it.next <= now) {
-            it.keys.iter().for_each(|key| self.ledger.failed(key.clone()));
+            it.keys.iter().for_each(|key| self.status_cache.failed(key.clone()));
             it.next = now + it.pause;
             it.retried = true;
         }
     }
 
     /// Does everything that has to be done, and tells of it.
-    async fn settle(&mut self, happenings: &mpsc::UnboundedSender<Happening>) {
+    async fn settle(&mut self, events: &mpsc::UnboundedSender<ProvisionEvent>) {
         let mut done: BTreeMap<ObjectName, Vec<Outcome>> = BTreeMap::new();
         loop {
             // What was done may lead to more: pods need their account's uid.
-            let steps = self.ledger.steps();
+            let steps = self.status_cache.steps();
             if steps.is_empty() {
                 break;
             }
@@ -219,7 +216,7 @@ impl Provisioner {
         for (gateway, outcomes) in done {
             for it in self.note(&gateway, outcomes) {
                 info!(%gateway, "{}: {}", it.what.reason(), it.message);
-                let _ = happenings.send(it);
+                let _ = events.send(it);
             }
         }
         let troubles = &self.troubles;
@@ -243,11 +240,11 @@ impl Provisioner {
             (gateway, results)
         });
         let done: Vec<_> = work.buffer_unordered(AT_ONCE).collect().await;
-        let ledger = &mut self.ledger;
+        let status_cache = &mut self.status_cache;
         let mut note = |(step, result): (Step, Result<Option<Live>, StepError>)| {
             let result = result.map(|live| {
                 if let (Some(live), Step::Apply { manifest, .. }) = (live, &step) {
-                    ledger.applied(manifest, live);
+                    status_cache.applied(manifest, live);
                 }
             });
             Outcome { step, result }
@@ -256,7 +253,7 @@ impl Provisioner {
     }
 
     /// Says what of that which was done for a Gateway is worth telling.
-    fn note(&mut self, gateway: &ObjectName, outcomes: Vec<Outcome>) -> Vec<Happening> {
+    fn note(&mut self, gateway: &ObjectName, outcomes: Vec<Outcome>) -> Vec<ProvisionEvent> {
         let mut told: BTreeMap<What, Vec<String>> = BTreeMap::new();
         let mut failed = BTreeSet::new();
         for Outcome { step, result } in outcomes {
@@ -286,7 +283,7 @@ impl Provisioner {
         told.into_iter()
             // Not with each of its tries.
             .filter(|(what, _)| *what != What::Failed || known != trouble)
-            .map(|(what, parts)| Happening {
+            .map(|(what, parts)| ProvisionEvent {
                 gateway: gateway.clone(),
                 what,
                 message: parts.join(if what == What::Failed { ". " } else { ", " }),

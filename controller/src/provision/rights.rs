@@ -53,7 +53,6 @@ pub struct Rights {
     pub max_replicas: i32,
 }
 
-/// Who wrote parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
     /// Whoever names them in a GatewayClass: the cluster's administrator.
@@ -77,7 +76,6 @@ const MAX_REPLICAS: i32 = 50;
 // === impl Right ===
 
 impl Right {
-    /// Every one.
     pub const ALL: [Self; 10] = [
         Self::Image,
         Self::ImagePullSecrets,

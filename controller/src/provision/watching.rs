@@ -14,9 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-/// What is seen.
 #[derive(Debug)]
-pub(super) enum Sight {
+pub(super) enum LiveEvent {
     /// All there are of a kind.
     All(ManifestKind, Vec<(ManifestKey, Live)>),
     /// One, new or changed.
@@ -58,14 +57,14 @@ struct ListMeta {
 }
 
 /// Tells what is there of a kind and what becomes of it, until nobody listens.
-pub(super) async fn watch(client: Client, kind: ManifestKind, sights: mpsc::Sender<Sight>) {
+pub(super) async fn watch(client: Client, kind: ManifestKind, live_events: mpsc::Sender<LiveEvent>) {
     loop {
-        match turn(&client, kind, &sights).await {
+        match turn(&client, kind, &live_events).await {
             Ok(()) => {}
             Err(End::Unheard) => return,
             // The API that has the kind is not installed.
             Err(End::Failed(kube::Error::Api(status))) if status.code == 404 => {
-                if tell(&sights, Sight::All(kind, Vec::new())).await.is_err() {
+                if tell(&live_events, LiveEvent::All(kind, Vec::new())).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(AGAIN).await;
@@ -79,14 +78,14 @@ pub(super) async fn watch(client: Client, kind: ManifestKind, sights: mpsc::Send
 }
 
 /// A list, and watches from there on till the server has forgotten where.
-async fn turn(client: &Client, kind: ManifestKind, sights: &mpsc::Sender<Sight>) -> Result<(), End> {
+async fn turn(client: &Client, kind: ManifestKind, live_events: &mpsc::Sender<LiveEvent>) -> Result<(), End> {
     let selector = format!("{MANAGED_BY}={MANAGER}");
     let url = DynamicObject::url_path(&kind.api_resource(), None);
     let parameters = ListParams::default().labels(&selector);
     let list = client.request::<List>(Request::new(&url).list(&parameters)?);
     let list = timeout(ANSWER, list).await.map_err(|_| End::Silent)??;
     let there = list.items.into_iter().filter_map(|it| Live::read(kind, it)).collect();
-    tell(sights, Sight::All(kind, there)).await?;
+    tell(live_events, LiveEvent::All(kind, there)).await?;
     let mut version = list.metadata.resource_version;
     loop {
         let parameters = WatchParams { timeout: Some(WATCH), ..WatchParams::default().labels(&selector) };
@@ -108,7 +107,8 @@ async fn turn(client: &Client, kind: ManifestKind, sights: &mpsc::Sender<Sight>)
             };
             if let Some((key, live)) = Live::read(kind, object) {
                 version = live.version.to_string();
-                tell(sights, if gone { Sight::Gone(key) } else { Sight::One(key, live) }).await?;
+                tell(live_events, if gone { LiveEvent::Gone(key) } else { LiveEvent::One(key, live) })
+                    .await?;
             }
         }
         if began.elapsed() < AGAIN {
@@ -117,6 +117,6 @@ async fn turn(client: &Client, kind: ManifestKind, sights: &mpsc::Sender<Sight>)
     }
 }
 
-async fn tell(sights: &mpsc::Sender<Sight>, sight: Sight) -> Result<(), End> {
-    sights.send(sight).await.map_err(|_| End::Unheard)
+async fn tell(live_events: &mpsc::Sender<LiveEvent>, live_event: LiveEvent) -> Result<(), End> {
+    live_events.send(live_event).await.map_err(|_| End::Unheard)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Where something is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
-    /// An IP address.
+    /// An IPv4 or IPv6 address.
     Ip(IpAddr),
     /// A name that DNS knows: some load balancers have nothing else.
     Hostname(Arc<str>),
@@ -29,7 +29,7 @@ pub enum Routability {
 /// An address that a Gateway has, and how far it reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AssignedAddress {
-    /// The address.
+    /// The address that clients connect to.
     pub address: Address,
     /// How far it reaches.
     pub routability: Routability,

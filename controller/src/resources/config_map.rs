@@ -7,9 +7,9 @@ use std::sync::Arc;
 /// A ConfigMap; of its data only the authorities are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigMap {
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
-    /// `ca.crt`
+    /// The PEM text under `ca.crt`; none where there is no such key.
     pub authorities: Option<Arc<str>>,
 }
 

@@ -7,17 +7,17 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A Namespace.
+/// What is read of a Namespace: its labels decide what is in the mesh, and what routes listeners take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Namespace {
     /// Its labels are what is read.
     pub meta: Meta,
 }
 
-/// A Service.
+/// What is read of a Service: where clients connect to, and which pods are behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
     /// How clients reach it.
     pub kind: ServiceKind,
@@ -27,7 +27,7 @@ pub struct Service {
     pub family: Option<Family>,
     /// Where its load balancer is reached; none when it has no type LoadBalancer.
     pub load_balancer: Option<Vec<Address>>,
-    /// Its ports.
+    /// The ports that clients connect to, in the order of the manifest.
     pub ports: Vec<ServicePort>,
     /// The pods behind it; none when its endpoints are written by hand.
     pub selector: Option<Selector>,
@@ -60,11 +60,11 @@ pub enum ServiceKind {
     ClusterIp,
     /// Its pods directly (`clusterIP: None`).
     Headless,
-    /// A DNS alias.
+    /// A DNS alias (`externalName`): it has no endpoints, so nothing is sent to it.
     ExternalName,
 }
 
-/// A Service's port.
+/// One port of a Service; the name is unique within the Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// Its name, if it has one.
@@ -75,16 +75,16 @@ pub struct ServicePort {
     pub transport: Transport,
     /// What is spoken there, as written.
     pub app_protocol: Option<Arc<str>>,
-    /// The pods' port.
+    /// `targetPort`: the port at the pods, a number or a name of their containers.
     pub target: TargetPort,
 }
 
 /// Over what a port is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
-    /// TCP
+    /// `TCP`, which is also what a port without protocol means.
     Tcp,
-    /// UDP
+    /// `UDP`: never captured, and carried by Gateways only.
     Udp,
     /// Anything else (SCTP): only its existence is known.
     Other,
@@ -93,20 +93,20 @@ pub enum Transport {
 /// The pods' port behind a Service's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetPort {
-    /// A number.
+    /// The same number at every pod.
     Number(u16),
     /// The name of a container port.
     Name(Arc<str>),
 }
 
-/// A Pod.
+/// What is read of a Pod: where it is, who it is, and whether it is captured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pod {
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
-    /// Its service account.
+    /// `serviceAccountName`, or `default`: with the namespace it is the SPIFFE identity.
     pub service_account: Arc<str>,
-    /// Its node.
+    /// `spec.nodeName`; empty until the pod is scheduled.
     pub node: Arc<str>,
     /// Its addresses; none before it runs.
     pub addresses: Vec<IpAddr>,
@@ -131,9 +131,9 @@ pub struct Pod {
 /// A named container port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPort {
-    /// The name.
+    /// The name that a `targetPort` may refer to.
     pub name: Arc<str>,
-    /// The number.
+    /// The number at which the container listens.
     pub port: u16,
     /// Over what it is spoken to.
     pub transport: Transport,
@@ -159,7 +159,7 @@ pub(super) fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, In
 // === impl Transport ===
 
 impl Transport {
-    pub(super) fn of(protocol: Option<&str>) -> Self {
+    pub(super) fn parse(protocol: Option<&str>) -> Self {
         match protocol {
             None | Some("TCP") => Self::Tcp,
             Some("UDP") => Self::Udp,
@@ -240,7 +240,7 @@ impl Service {
         })
     }
 
-    /// Its TCP ports.
+    /// The ports with protocol TCP, which are the ones that the mesh carries.
     pub fn tcp_ports(&self) -> impl Iterator<Item = &ServicePort> {
         self.ports_over(Transport::Tcp)
     }
@@ -272,7 +272,7 @@ fn service_port(index: usize, full: full::ServicePort) -> Result<ServicePort, In
     Ok(ServicePort {
         name: full.name.filter(|it| !it.is_empty()).map(Into::into),
         port: number,
-        transport: Transport::of(full.protocol.as_deref()),
+        transport: Transport::parse(full.protocol.as_deref()),
         app_protocol: full.app_protocol.map(Into::into),
         target,
     })
@@ -284,7 +284,7 @@ impl Pod {
     /// Takes what is needed.
     pub fn new(full: full::Pod) -> Result<Self, InvalidObject> {
         let terminating = full.metadata.deletion_timestamp.is_some();
-        let provenance = Provenance::of(&full).map(Arc::new);
+        let provenance = Provenance::read(&full).map(Arc::new);
         let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
         let mut written: Vec<String> = status.pod_ips.into_iter().flatten().map(|it| it.ip).collect();
         if written.is_empty() {
@@ -300,7 +300,7 @@ impl Pod {
         for it in spec.containers.into_iter().flat_map(|it| it.ports.unwrap_or_default()) {
             if let Some(name) = it.name {
                 let port = port("spec.containers[].ports[].containerPort", it.container_port)?;
-                let transport = Transport::of(it.protocol.as_deref());
+                let transport = Transport::parse(it.protocol.as_deref());
                 ports.push(ContainerPort { name: name.into(), port, transport });
             }
         }

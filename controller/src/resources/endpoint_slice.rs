@@ -10,20 +10,20 @@ use std::sync::Arc;
 /// An EndpointSlice of IP addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointSlice {
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
     /// The Service it belongs to (label `kubernetes.io/service-name`).
     pub service: Option<Arc<str>>,
-    /// What it holds.
+    /// Addresses and ports; shared, so that equal slices of a relist cost nothing.
     pub addresses: AddressSlice,
 }
 
 /// Addresses and the ports they all listen on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddressSlice {
-    /// Where.
+    /// One for each address, in the order of the manifest.
     pub endpoints: Vec<SliceEndpoint>,
-    /// Which ports.
+    /// The ports that each of the endpoints has.
     pub ports: Vec<SlicePort>,
 }
 
@@ -36,11 +36,11 @@ pub struct SliceEndpoint {
     pub ready: bool,
     /// Serving; not said is as ready.
     pub serving: bool,
-    /// Terminating.
+    /// Whether the pod is being deleted; it may still serve what is open.
     pub terminating: bool,
-    /// Its node.
+    /// The node that it runs on, for policies that prefer the same node.
     pub node: Option<Arc<str>>,
-    /// Its zone.
+    /// The zone of that node, for policies that prefer the same zone.
     pub zone: Option<Arc<str>>,
     /// For whose clients it is rather than for others.
     pub hints: Option<Arc<Hints>>,
@@ -51,7 +51,7 @@ pub struct SliceEndpoint {
 pub struct SlicePort {
     /// The name of the Service's port; empty for a Service with one unnamed port.
     pub name: Arc<str>,
-    /// The number.
+    /// The port number at the endpoints.
     pub port: u16,
     /// Over what it is spoken to.
     pub transport: Transport,
@@ -101,7 +101,7 @@ impl EndpointSlice {
             ports.push(SlicePort {
                 name: it.name.unwrap_or_default().into(),
                 port: port(format!("ports[{index}].port"), number)?,
-                transport: Transport::of(it.protocol.as_deref()),
+                transport: Transport::parse(it.protocol.as_deref()),
             });
         }
         Ok(Self { meta, service, addresses: AddressSlice { endpoints, ports } })

@@ -6,10 +6,10 @@ use fairway_gateway_api::gateways::GatewaySpec;
 /// The annotation of a Gateway that nobody wrote.
 pub const IMPLIED: &str = "fairway.dev/implied";
 
-/// A Gateway.
+/// A Gateway, with the one condition of its status that compiling reads again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
     /// What it asks for.
     pub spec: GatewaySpec,

@@ -6,81 +6,60 @@ use std::sync::Arc;
 
 /// The kinds of objects that are read. Each has one group; the version is the one listed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(
+    missing_docs,
+    reason = "each is the kind that it is called; those of the mesh begin with X in the API"
+)]
 pub enum Kind {
-    /// Namespace
     Namespace,
-    /// Service
     Service,
-    /// EndpointSlice
     EndpointSlice,
-    /// Pod
     Pod,
-    /// Secret
     Secret,
-    /// ConfigMap
     ConfigMap,
-    /// GatewayClass
     GatewayClass,
-    /// Gateway
     Gateway,
-    /// ListenerSet
     ListenerSet,
-    /// HTTPRoute
     HttpRoute,
-    /// GRPCRoute
     GrpcRoute,
-    /// TLSRoute
     TlsRoute,
-    /// TCPRoute
     TcpRoute,
-    /// UDPRoute
     UdpRoute,
-    /// BackendTLSPolicy
     BackendTlsPolicy,
-    /// ReferenceGrant
     ReferenceGrant,
-    /// GatewayParameters
     GatewayParameters,
-    /// XMesh
     Mesh,
-    /// XBackendTrafficPolicy
     BackendTrafficPolicy,
-    /// XTelemetryPolicy
     TelemetryPolicy,
-    /// XBackend
     ExternalBackend,
 }
 
 /// The kinds of routes. (The model tells those that look into requests from those that do not; here they attach alike.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the protocol whose route it is")]
 pub enum RouteKind {
-    /// HTTPRoute
     Http,
-    /// GRPCRoute
     Grpc,
-    /// TLSRoute
     Tls,
-    /// TCPRoute
     Tcp,
-    /// UDPRoute
     Udp,
 }
 
 /// Names one object of a cluster.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
-    /// Its kind.
+    /// The kind; with it group and plural are known.
     pub kind: Kind,
     /// Its namespace; empty for objects that have none.
     pub namespace: Arc<str>,
-    /// Its name.
+    /// `metadata.name`; never empty.
     pub name: Arc<str>,
 }
 
 // === impl Kind ===
 
 impl Kind {
-    /// Every kind.
+    /// Every kind that is read, in the order in which reports name them.
     pub const ALL: [Self; 21] = [
         Self::Namespace,
         Self::Service,
@@ -214,7 +193,7 @@ impl Kind {
 // === impl RouteKind ===
 
 impl RouteKind {
-    /// All of them.
+    /// The five kinds of routes of the Gateway API.
     pub const ALL: [Self; 5] = [Self::Http, Self::Grpc, Self::Tls, Self::Tcp, Self::Udp];
 
     /// How proxies know it, if it looks into requests.
@@ -275,7 +254,7 @@ impl ObjectRef {
         Self { kind, namespace: name.namespace.clone(), name: name.name.clone() }
     }
 
-    /// Namespace and name.
+    /// The same without the kind, as the model names objects.
     pub fn object_name(&self) -> ObjectName {
         ObjectName { namespace: self.namespace.clone(), name: self.name.clone() }
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerSetSpec {
-    /// The Gateway.
+    /// The Gateway that the listeners are added to (GEP-1713).
     pub parent_ref: ListenerSetParentRef,
     /// The listeners it adds to it.
     pub listeners: Vec<GatewayListeners>,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MeshSpec {
-    /// Whose it is.
+    /// The controller that the mesh belongs to; ours is `fairway.dev/controller`.
     pub controller_name: String,
     /// Settings of an implementation; Fairway takes none.
     pub parameters_ref: Option<ParametersRef>,
@@ -15,8 +15,8 @@ pub struct MeshSpec {
 /// A reference to settings.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct ParametersRef {
-    /// Their kind.
+    /// The kind of the parameters.
     pub kind: String,
-    /// Their name.
+    /// The name of the parameters.
     pub name: String,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Meta {
     /// Its namespace; empty for objects that have none.
     pub namespace: Arc<str>,
-    /// Its name.
+    /// `metadata.name`; never empty.
     pub name: Arc<str>,
     /// Its uid; empty when nobody gave it one.
     pub uid: Arc<str>,
@@ -54,7 +54,7 @@ impl Meta {
         Self::new(ObjectMeta { labels: None, ..full }, namespaced)
     }
 
-    /// A label's value.
+    /// The value of a label; none where the object does not have it.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(|it| &**it)
     }

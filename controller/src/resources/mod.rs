@@ -41,25 +41,25 @@ pub use unhandled::Unhandled;
 
 use fairway_gateway_api as api;
 
-/// A GatewayClass.
+/// A GatewayClass: which controller serves its Gateways, and with which parameters.
 pub type GatewayClass = Typed<api::gatewayclasses::GatewayClassSpec>;
-/// A ListenerSet.
+/// A ListenerSet: listeners that another namespace may add to a Gateway (GEP-1713).
 pub type ListenerSet = Typed<ListenerSetSpec>;
-/// An XMesh.
+/// An XMesh: the object that the mesh reports on (GEP-3949).
 pub type Mesh = Typed<MeshSpec>;
-/// An HTTPRoute.
+/// An HTTPRoute with the spec that the CRD's schema allows.
 pub type HttpRoute = Typed<api::httproutes::HttpRouteSpec>;
-/// A GRPCRoute.
+/// A GRPCRoute with the spec that the CRD's schema allows.
 pub type GrpcRoute = Typed<api::grpcroutes::GrpcRouteSpec>;
-/// A GatewayParameters.
+/// A GatewayParameters: how the proxies of a class or of one Gateway are run.
 pub type GatewayParameters = Typed<gateway_parameters::GatewayParametersSpec>;
-/// A TLSRoute.
+/// A TLSRoute with the spec that the CRD's schema allows.
 pub type TlsRoute = Typed<api::tlsroutes::TlsRouteSpec>;
-/// A TCPRoute.
+/// A TCPRoute with the spec that the CRD's schema allows.
 pub type TcpRoute = Typed<api::tcproutes::TcpRouteSpec>;
-/// A UDPRoute.
+/// A UDPRoute with the spec that the CRD's schema allows.
 pub type UdpRoute = Typed<api::udproutes::UdpRouteSpec>;
-/// A BackendTLSPolicy.
+/// A BackendTLSPolicy: how Gateways speak TLS to the ports of a Service (GEP-1897).
 pub type BackendTlsPolicy = Typed<api::backendtlspolicies::BackendTlsPolicySpec>;
-/// A ReferenceGrant.
+/// A ReferenceGrant: which objects of other namespaces may refer to objects of this one.
 pub type ReferenceGrant = Typed<api::referencegrants::ReferenceGrantSpec>;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// concerns only the status writer. (Of a [`Gateway`] and of routes one word of it is.)
 #[derive(Clone, Debug, PartialEq)]
 pub struct Typed<S> {
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
     /// What it asks for.
     pub spec: S,
@@ -88,7 +88,7 @@ impl Object {
         })
     }
 
-    /// Its kind.
+    /// The kind that the object was parsed as.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Namespace(_) => Kind::Namespace,
@@ -113,7 +113,7 @@ impl Object {
         }
     }
 
-    /// Its metadata.
+    /// The metadata, which every kind has.
     pub fn meta(&self) -> &Meta {
         match self {
             Self::Namespace(it) => &it.meta,

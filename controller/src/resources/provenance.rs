@@ -22,7 +22,7 @@ pub struct Provenance {
 pub struct Controller {
     /// Its kind; of the group `apps`.
     pub kind: Arc<str>,
-    /// Its name.
+    /// The name of the owner, such as that of a ReplicaSet.
     pub name: Arc<str>,
 }
 
@@ -48,7 +48,7 @@ const COMMANDING: [&str; 4] = ["LD_", "GLIBC_", "GCONV_", "FAIRWAY_"];
 
 impl Provenance {
     /// Reads a pod; none where it does not say that it is of ours.
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub fn read(pod: &Pod) -> Option<Self> {
         let labels = pod.metadata.labels.as_ref()?;
         if labels.get(PART_OF).map(String::as_str) != Some(FAIRWAY) {
             return None;
@@ -118,10 +118,10 @@ fn foreign_in(container: &Container) -> Option<String> {
         return Some(format!("the environment variable {}", it.name));
     }
     let arguments = container.args.iter().flatten();
-    let is_strange = |it: &&String| {
-        let elsewhere = |flag, ours: &str| it.starts_with(flag) && !it.starts_with(ours);
-        !it.starts_with("--")
-            || it.starts_with("--admin")
+    let is_strange = |argument: &&String| {
+        let elsewhere = |flag, ours: &str| argument.starts_with(flag) && !argument.starts_with(ours);
+        !argument.starts_with("--")
+            || argument.starts_with("--admin")
             || elsewhere("--state-file", STATE)
             || elsewhere("--controller-roots", ROOTS)
     };
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn read(pod: &Value) -> Option<Provenance> {
-        Provenance::of(&serde_json::from_value(pod.clone()).unwrap())
+        Provenance::read(&serde_json::from_value(pod.clone()).unwrap())
     }
 
     #[test]

@@ -8,15 +8,15 @@ use std::sync::Arc;
 /// A Secret; of its data only the authorities are kept, and of one of type `kubernetes.io/tls` the certificate and key.
 #[derive(Clone, PartialEq)]
 pub struct Secret {
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
-    /// Its type.
+    /// `type`, such as `kubernetes.io/tls`.
     pub kind: Arc<str>,
-    /// `tls.crt`
+    /// The PEM text under `tls.crt`: the certificate chain.
     pub certificate: Option<Arc<str>>,
-    /// `tls.key`
+    /// The PEM text under `tls.key`: the private key of the chain.
     pub private_key: Option<Arc<str>>,
-    /// `ca.crt`
+    /// The PEM text under `ca.crt`: certificates of authorities.
     pub authorities: Option<Arc<str>>,
     /// What it held when that was last in order; only while what it holds is not (see `source::LastGood`).
     pub last_good: Option<LastGoodPair>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Selects objects by their labels; an empty selector selects all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selector {
-    /// All must hold.
+    /// The requirements, all of which must hold; none select everything.
     pub requirements: Vec<Requirement>,
 }
 
@@ -32,11 +32,11 @@ pub enum InvalidSelector {
     /// Values where there must be none, or none where there must be some.
     #[error("operator {operator} of label `{key}` takes {expected}")]
     Values {
-        /// The operator.
+        /// The operator as written.
         operator: String,
-        /// The label.
+        /// The key of the label that the requirement is about.
         key: String,
-        /// What it takes.
+        /// How many values the operator takes, in words.
         expected: &'static str,
     },
 }

@@ -40,7 +40,7 @@ impl Edit {
 // === impl Resources ===
 
 impl Resources {
-    /// An object.
+    /// The object as it was last inserted; none if it was removed or never there.
     pub fn get(&self, reference: &ObjectRef) -> Option<&Object> {
         self.objects.get(reference)
     }
@@ -97,9 +97,9 @@ impl Resources {
 }
 
 macro_rules! getters {
-    ($($(#[$doc:meta])* $method:ident: $variant:ident -> $type:ty),+ $(,)?) => {
+    ($($method:ident: $variant:ident -> $type:ty),+ $(,)?) => {
         impl Resources {$(
-            $(#[$doc])*
+            #[doc = concat!("The ", stringify!($variant), " of this name; none if there is none.")]
             pub fn $method(&self, reference: &ObjectRef) -> Option<&Arc<$type>> {
                 debug_assert_eq!(reference.kind, Kind::$variant);
                 match self.objects.get(reference) {
@@ -112,40 +112,22 @@ macro_rules! getters {
 }
 
 getters! {
-    /// A Namespace.
     namespace: Namespace -> Namespace,
-    /// A Service.
     service: Service -> Service,
-    /// An EndpointSlice.
     endpoint_slice: EndpointSlice -> EndpointSlice,
-    /// A Pod.
     pod: Pod -> Pod,
-    /// A Secret.
     secret: Secret -> Secret,
-    /// A ConfigMap.
     config_map: ConfigMap -> ConfigMap,
-    /// A GatewayClass.
     gateway_class: GatewayClass -> GatewayClass,
-    /// A Gateway.
     gateway: Gateway -> Gateway,
-    /// A ListenerSet.
     listener_set: ListenerSet -> ListenerSet,
-    /// An HTTPRoute.
     http_route: HttpRoute -> HttpRoute,
-    /// A GRPCRoute.
     grpc_route: GrpcRoute -> GrpcRoute,
-    /// A TLSRoute.
     tls_route: TlsRoute -> TlsRoute,
-    /// A TCPRoute.
     tcp_route: TcpRoute -> TcpRoute,
-    /// A UDPRoute.
     udp_route: UdpRoute -> UdpRoute,
-    /// A BackendTLSPolicy.
     backend_tls_policy: BackendTlsPolicy -> BackendTlsPolicy,
-    /// A ReferenceGrant.
     reference_grant: ReferenceGrant -> ReferenceGrant,
-    /// A GatewayParameters.
     gateway_parameters: GatewayParameters -> GatewayParameters,
-    /// An XMesh.
     mesh: Mesh -> Mesh,
 }

@@ -10,9 +10,9 @@ use serde_json::Value;
 /// An object of a kind that is not carried out: who it is, and whom it is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unhandled {
-    /// Its kind.
+    /// The kind, which Fairway reads and does not implement.
     pub kind: Kind,
-    /// Who it is.
+    /// Name, namespace, labels, generation.
     pub meta: Meta,
     /// The Gateways that it names as its targets.
     pub gateways: Vec<ObjectName>,

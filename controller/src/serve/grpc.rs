@@ -22,13 +22,13 @@ use tracing::warn;
 /// found in the request's extensions for this to judge.
 pub trait Admission: Send + Sync + 'static {
     /// Lets a peer in as what it says it is, and says for how long; or not.
-    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<Tenure, Refused>;
+    fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<StreamLifetime, Refused>;
 }
 
 /// For how long a peer is let in: then its stream ends, and it has to come again.
-pub struct Tenure(Pin<Box<dyn Future<Output = Status> + Send>>);
+pub struct StreamLifetime(Pin<Box<dyn Future<Output = Status> + Send>>);
 
-impl Tenure {
+impl StreamLifetime {
     /// For as long as the connection.
     pub fn unlimited() -> Self {
         Self::until(std::future::pending())
@@ -45,9 +45,9 @@ impl Tenure {
     }
 }
 
-impl fmt::Debug for Tenure {
+impl fmt::Debug for StreamLifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tenure")
+        f.write_str("StreamLifetime")
     }
 }
 
@@ -70,8 +70,8 @@ pub struct Refused(pub String);
 pub struct Trusted;
 
 impl Admission for Trusted {
-    fn admit(&self, _: Peer<'_>, _: &Subscription) -> Result<Tenure, Refused> {
-        Ok(Tenure::unlimited())
+    fn admit(&self, _: Peer<'_>, _: &Subscription) -> Result<StreamLifetime, Refused> {
+        Ok(StreamLifetime::unlimited())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where compiled configuration comes in and goes out to all subscribers.
 
-use super::book::{Book, Difference, Held, Refused, SubscriberId, WrongAnswer};
-use super::grpc::Tenure;
+use super::grpc::StreamLifetime;
+use super::hub_state::{Difference, Held, HubState, Refused, SubscriberId, WrongAnswer};
 use super::session;
 use super::states::{ProxyState, States};
 use fairway_config::model::{Generation, Resource, ResourceKey};
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 #[derive(Debug)]
 pub struct Hub {
     /// Held for moments, never while anything waits.
-    book: Mutex<Book>,
+    state: Mutex<HubState>,
     generation: watch::Sender<Generation>,
     ticks: watch::Sender<u64>,
     closed: watch::Sender<bool>,
@@ -35,7 +35,7 @@ pub(super) const QUEUE: usize = 2;
 impl Default for Hub {
     fn default() -> Self {
         Self {
-            book: Mutex::default(),
+            state: Mutex::default(),
             generation: watch::Sender::new(Generation::default()),
             ticks: watch::Sender::new(0),
             closed: watch::Sender::new(false),
@@ -46,7 +46,7 @@ impl Default for Hub {
 }
 
 impl Hub {
-    /// An empty hub.
+    /// A hub without configuration: proxies that subscribe wait for the first commit.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -59,7 +59,7 @@ impl Hub {
             (resource, encoded)
         };
         let upserts = upserts.into_iter().map(encoded).collect();
-        let generation = self.book().commit(upserts, removals);
+        let generation = self.state().commit(upserts, removals);
         self.generation.send_replace(generation);
         self.tick();
         generation
@@ -80,7 +80,7 @@ impl Hub {
         let (to_controller, inbound) = mpsc::channel(QUEUE);
         let (outbound, from_controller) = mpsc::channel(QUEUE);
         let inbound = ReceiverStream::new(inbound).map(Ok);
-        tokio::spawn(session::run(self.clone(), |_| Ok(Tenure::unlimited()), inbound, outbound));
+        tokio::spawn(session::run(self.clone(), |_| Ok(StreamLifetime::unlimited()), inbound, outbound));
         Link { to_controller, from_controller }
     }
 
@@ -116,12 +116,12 @@ impl Hub {
     }
 
     pub(crate) fn current_states(&self) -> Vec<ProxyState> {
-        self.book().states()
+        self.state().states()
     }
 
     pub(super) fn enroll(self: &Arc<Self>, subscription: Subscription, held: &Held) -> Enrolled {
         let wake = Arc::new(Notify::new());
-        let id = self.book().subscribe(subscription, held, wake.clone());
+        let id = self.state().subscribe(subscription, held, wake.clone());
         self.tick();
         Enrolled { hub: self.clone(), id, wake }
     }
@@ -130,8 +130,8 @@ impl Hub {
         self.ticks.send_modify(|ticks| *ticks = ticks.wrapping_add(1));
     }
 
-    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn state(&self) -> MutexGuard<'_, HubState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,35 +149,35 @@ impl Enrolled {
     }
 
     pub(super) fn difference(&self) -> Option<Difference> {
-        let difference = self.hub.book().difference(self.id);
+        let difference = self.hub.state().difference(self.id);
         self.hub.tick();
         difference
     }
 
     pub(super) fn acked(&self, generation: Generation) -> Result<(), WrongAnswer> {
-        self.hub.book().acked(self.id, generation)?;
+        self.hub.state().acked(self.id, generation)?;
         self.hub.answers.count("acknowledged");
         Ok(())
     }
 
     pub(super) fn nacked(&self, generation: Generation, refused: Vec<Refused>) -> Result<(), WrongAnswer> {
-        self.hub.book().nacked(self.id, generation, refused)?;
+        self.hub.state().nacked(self.id, generation, refused)?;
         self.hub.answers.count("rejected");
         Ok(())
     }
 
     pub(super) fn offer_again(&self) {
-        self.hub.book().offer_again(self.id);
+        self.hub.state().offer_again(self.id);
     }
 
     pub(super) fn has_refused(&self) -> bool {
-        self.hub.book().has_refused(self.id)
+        self.hub.state().has_refused(self.id)
     }
 }
 
 impl Drop for Enrolled {
     fn drop(&mut self) {
-        self.hub.book().unsubscribe(self.id);
+        self.hub.state().unsubscribe(self.id);
         self.hub.tick();
     }
 }

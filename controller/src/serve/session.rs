@@ -1,10 +1,10 @@
 //! The conversation with one proxy.
 
-use super::book::{Difference, Held, Refused, WrongAnswer};
-use super::grpc::Tenure;
+use super::grpc::StreamLifetime;
 use super::hub::{Enrolled, Hub};
+use super::hub_state::{Difference, Held, Refused, WrongAnswer};
 use fairway_config::Rejected;
-use fairway_config::model::Generation;
+use fairway_config::model::{Capabilities, Generation};
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy::Message};
 use fairway_config::stream::{Subscription, fragments};
 use fairway_config::wire::{ContentHash, decode_key};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 
 /// How long a proxy may take to say who it is and what it holds.
 const GREETING: Duration = Duration::from_secs(30);
@@ -32,44 +32,56 @@ const OFFER_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 /// Talks with one proxy until one of the two ends it.
 pub(super) async fn run(
     hub: Arc<Hub>,
-    admit: impl FnOnce(&Subscription) -> Result<Tenure, Status>,
+    admit: impl FnOnce(&Subscription) -> Result<StreamLifetime, Status>,
     mut inbound: impl Stream<Item = Result<FromProxy, Status>> + Unpin,
     outbound: mpsc::Sender<Result<FromController, Status>>,
 ) {
-    let ended = hub.ended();
-    let end = tokio::select! {
-        end = converse(&hub, admit, &mut inbound, &outbound) => end,
-        () = ended => Err(Status::unavailable("the controller is ending")),
+    let span = info_span!("proxy_stream", proxy = field::Empty, version = field::Empty);
+    let stream = async {
+        let ended = hub.ended();
+        let end = tokio::select! {
+            end = converse(&hub, admit, &mut inbound, &outbound) => end,
+            () = ended => Err(Status::unavailable("the controller is ending")),
+        };
+        if let Err(status) = end {
+            debug!(%status, "a proxy's subscription ends");
+            let _ = outbound.send_timeout(Err(status), FAREWELL).await;
+        }
     };
-    if let Err(status) = end {
-        debug!(%status, "a proxy's subscription ends");
-        let _ = outbound.send_timeout(Err(status), FAREWELL).await;
-    }
+    stream.instrument(span).await;
 }
 
 /// `Ok` when the proxy has gone.
 async fn converse(
     hub: &Arc<Hub>,
-    admit: impl FnOnce(&Subscription) -> Result<Tenure, Status>,
+    admit: impl FnOnce(&Subscription) -> Result<StreamLifetime, Status>,
     inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
     outbound: &mpsc::Sender<Result<FromController, Status>>,
 ) -> Result<(), Status> {
     let greeting = tokio::time::timeout(GREETING, greet(admit, inbound));
-    let (subscription, held, mut tenure) =
+    let (subscription, held, mut lifetime) =
         greeting.await.map_err(|_| Status::deadline_exceeded("the proxy does not say who it is"))??;
     let proxy = subscription.proxy.clone();
+    Span::current().record("proxy", field::display(&proxy)).record("version", &*subscription.version);
     info!(%proxy, version = %subscription.version, holds = held.len(), "a proxy subscribes");
+    let missing = Capabilities::OF_THIS_VERSION.without(subscription.capabilities);
+    if missing != Capabilities::NONE {
+        warn!(
+            %proxy, version = %subscription.version, %missing,
+            "a proxy is older than the controller; what needs these capabilities is closed there until it is upgraded"
+        );
+    }
     tokio::select! {
         biased;
         () = hub.first_commit() => {}
-        end = tenure.end() => return Err(end),
+        end = lifetime.end() => return Err(end),
         message = inbound.next() => return unexpected(message),
     }
     let enrolled = hub.enroll(subscription, &held);
     drop(held);
     tokio::select! {
         biased;
-        end = tenure.end() => Err(end),
+        end = lifetime.end() => Err(end),
         end = keep(&enrolled, inbound, outbound) => end,
     }
 }
@@ -102,9 +114,9 @@ async fn keep(
 }
 
 async fn greet(
-    admit: impl FnOnce(&Subscription) -> Result<Tenure, Status>,
+    admit: impl FnOnce(&Subscription) -> Result<StreamLifetime, Status>,
     inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
-) -> Result<(Subscription, Held, Tenure), Status> {
+) -> Result<(Subscription, Held, StreamLifetime), Status> {
     let mut next = async || match inbound.next().await.transpose()? {
         Some(FromProxy { message: Some(message) }) => Ok(message),
         Some(FromProxy { message: None }) => Err(Status::invalid_argument("a message that is not known")),
@@ -116,7 +128,7 @@ async fn greet(
     let subscription =
         Subscription::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
     // Before anything is kept for it.
-    let tenure = admit(&subscription)?;
+    let lifetime = admit(&subscription)?;
     let mut held = Held::default();
     loop {
         match next().await? {
@@ -128,7 +140,7 @@ async fn greet(
                 }));
             }
             Message::Held(_) => return Err(Status::resource_exhausted("the proxy holds too many resources")),
-            Message::Start(proto::Start {}) => return Ok((subscription, held, tenure)),
+            Message::Start(proto::Start {}) => return Ok((subscription, held, lifetime)),
             Message::Hello(_) | Message::Ack(_) | Message::Nack(_) => {
                 return Err(Status::failed_precondition(
                     "a proxy says what it holds before it says anything else",

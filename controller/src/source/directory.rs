@@ -3,8 +3,8 @@
 mod walk;
 
 use super::Source;
-use super::problem::SourceProblem;
 use super::scan::Scan;
+use crate::diagnostic::Diagnostic;
 use crate::resources::Edit;
 use notify::{RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use walk::Walk;
+#[cfg(test)]
+pub(super) use walk::unlisted;
 
 /// How a directory is watched.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +32,7 @@ pub enum WatchError {
     /// It is not there, or not a directory.
     #[error("{path} cannot be read: {reason}; give the path of a directory of YAML files")]
     Unreadable {
-        /// The path.
+        /// The directory that was given.
         path: PathBuf,
         /// What the system says.
         reason: std::io::Error,
@@ -40,10 +42,10 @@ pub enum WatchError {
 /// What changed, and what is wrong now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The changes.
+    /// What changed in the objects since the last batch.
     pub edits: Vec<Edit>,
     /// Everything that is wrong with the files as they are now.
-    pub problems: Vec<SourceProblem>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// A directory of YAML and JSON, watched.
@@ -56,7 +58,7 @@ pub struct Directory {
     changed: mpsc::Receiver<()>,
     /// Reports changes for as long as it lives; none where the system cannot, then only the rescan finds them.
     _watcher: Option<notify::RecommendedWatcher>,
-    reported: Option<Vec<SourceProblem>>,
+    reported: Option<Vec<Diagnostic>>,
 }
 
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 pub(super) struct Document {
     /// The line its first word is on, from 1.
     pub line: usize,
-    /// What it says.
+    /// The content, as JSON values.
     pub value: Value,
 }
 

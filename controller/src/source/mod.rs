@@ -6,7 +6,6 @@ mod directory;
 mod document;
 mod last_good;
 mod object;
-mod problem;
 mod rules;
 mod scan;
 mod schema;
@@ -17,7 +16,6 @@ pub use cluster::Cluster;
 pub(crate) use directory::read_once;
 pub use directory::{Batch, Directory, DirectoryOptions, WatchError};
 pub use last_good::LastGood;
-pub use problem::SourceProblem;
 pub use scan::{FileChange, Scan};
 pub use standalone::{Completion, Standalone};
 
@@ -28,6 +26,12 @@ use std::future::Future;
 pub trait Source {
     /// Waits for the next batch. None when there will be no more. The first is everything there is.
     fn next(&mut self) -> impl Future<Output = Option<Vec<Edit>>>;
+}
+
+/// A directory that cannot be listed, as it is reported.
+#[cfg(test)]
+pub(crate) fn unlisted_directory(why: &str) -> crate::diagnostic::Diagnostic {
+    directory::unlisted("apps".as_ref(), why, false)
 }
 
 /// The objects of a text, which must be in order.

@@ -1,21 +1,22 @@
 //! From a document to objects.
 
 use super::document::Document;
-use super::schema::{self, Violation, violation};
+use super::schema;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, Object, ObjectRef};
 use serde_json::{Value, json};
 
 /// What one manifest turned out to be.
 #[derive(Debug)]
 pub(super) enum Manifest {
-    /// An object.
+    /// A valid object of a kind that is read.
     Object(Object),
-    /// An object that is not in order; it is known which one. If no version of it was ever in order, the last one stands in
-    /// its place, where nothing at all in its place would open something.
-    Refused(ObjectRef, Vec<Violation>, Option<Object>),
-    /// Not known which object it is.
-    Unknown(String, Vec<Violation>),
-    /// A kind that is of no concern to us.
+    /// An object that is not valid; it is known which one. The object at the end takes its place if no version of it was ever
+    /// valid, where nothing at all in its place would open something.
+    Refused(ObjectRef, Vec<Diagnostic>, Option<Object>),
+    /// Not known which object it is; the kind, if it has one.
+    Unknown(String, Vec<Diagnostic>),
+    /// A kind that is not read: its apiVersion and kind.
     Ignored(String),
 }
 
@@ -40,18 +41,18 @@ fn manifest(mut value: Value) -> Manifest {
     let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let (api_version, word) = (text("apiVersion"), text("kind"));
     if api_version.is_empty() || word.is_empty() {
-        let remedy = "write a Kubernetes object";
-        let missing = if word.is_empty() { "kind" } else { "apiVersion" };
-        return Manifest::Unknown(String::new(), vec![violation(missing, "is missing", remedy)]);
+        let field = if word.is_empty() { "kind" } else { "apiVersion" };
+        let message = format!("{field} is missing, so this is not a Kubernetes object");
+        let error = Diagnostic::error(Reason::NotAnObject, field, message, "write apiVersion and kind");
+        return Manifest::Unknown(word, vec![error]);
     }
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
     let Some(kind) = Kind::of(group, &word) else { return unknown_kind(group, &word, &api_version) };
     let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if let Some(reason) = invalid_name(kind, &name) {
-        return Manifest::Unknown(
-            word,
-            vec![violation("metadata.name", reason, "use lower-case letters, digits and dashes")],
-        );
+        let remedy = "use lower-case letters, digits and dashes";
+        let error = Diagnostic::error(Reason::ObjectNameInvalid, "metadata.name", reason, remedy);
+        return Manifest::Unknown(word, vec![error]);
     }
     let namespace = match kind.is_namespaced() {
         true => value["metadata"]["namespace"]
@@ -66,23 +67,23 @@ fn manifest(mut value: Value) -> Manifest {
         && let Some(reason) = invalid_label(&reference.namespace)
     {
         let remedy = "use lower-case letters, digits and dashes";
-        return Manifest::Refused(reference, vec![violation("metadata.namespace", reason, remedy)], None);
+        let error = Diagnostic::error(Reason::NamespaceNameInvalid, "metadata.namespace", reason, remedy);
+        return Manifest::Refused(reference, vec![error], None);
     }
     let closed = closed(&reference, &value);
     if !kind.versions().contains(&version) {
-        let message = format!("version `{version}` of {word} is not read");
+        let message = format!("Fairway does not read version `{version}` of {word}");
         let remedy = format!("use {}", join(group, kind.versions()[0]));
-        return Manifest::Refused(reference, vec![violation("apiVersion", message, remedy)], closed);
+        let error = Diagnostic::error(Reason::VersionUnknown, "apiVersion", message, remedy);
+        return Manifest::Refused(reference, vec![error], closed);
     }
-    let violations = schema::check(kind, &mut value);
-    if !violations.is_empty() {
-        return Manifest::Refused(reference, violations, closed);
+    let errors = schema::check(kind, &mut value);
+    if !errors.is_empty() {
+        return Manifest::Refused(reference, errors, closed);
     }
     match Object::parse(kind, value) {
         Ok(object) => Manifest::Object(object),
-        Err(error) => {
-            Manifest::Refused(reference, vec![violation(error.field, error.reason, "correct it")], closed)
-        }
+        Err(error) => Manifest::Refused(reference, vec![error.into()], closed),
     }
 }
 
@@ -110,18 +111,19 @@ fn join(group: &str, version: &str) -> String {
 
 /// A kind we do not read is none of our business, unless it looks like a slip of the pen.
 fn unknown_kind(group: &str, word: &str, api_version: &str) -> Manifest {
-    let slip = Kind::ALL.into_iter().find(|it| {
-        (it.as_str() == word && it.group().ends_with(group) && !group.is_empty())
-            || (it.group() == group && it.as_str().eq_ignore_ascii_case(word))
-            || (it.group() == group && schema::is_slip(word, it.as_str()))
-            || (it.as_str() == word && matches!(group, "" | fairway_gateway_api::GROUP))
+    let slip = Kind::ALL.into_iter().find(|kind| {
+        (kind.as_str() == word && kind.group().ends_with(group) && !group.is_empty())
+            || (kind.group() == group && kind.as_str().eq_ignore_ascii_case(word))
+            || (kind.group() == group && schema::is_slip(word, kind.as_str()))
+            || (kind.as_str() == word && matches!(group, "" | fairway_gateway_api::GROUP))
     });
     match slip {
         Some(kind) => {
             let remedy =
                 format!("did you mean apiVersion {}, kind {kind}?", join(kind.group(), kind.versions()[0]));
             let message = format!("there is no kind {word} in {api_version}");
-            Manifest::Unknown(word.to_owned(), vec![violation("kind", message, remedy)])
+            let error = Diagnostic::error(Reason::KindUnknown, "kind", message, remedy);
+            Manifest::Unknown(word.to_owned(), vec![error])
         }
         None => Manifest::Ignored(format!("{api_version} {word}")),
     }
@@ -129,12 +131,12 @@ fn unknown_kind(group: &str, word: &str, api_version: &str) -> Manifest {
 
 fn invalid_name(kind: Kind, name: &str) -> Option<String> {
     if name.is_empty() {
-        return Some("is missing".to_owned());
+        return Some("the name is missing".to_owned());
     }
     match kind {
         Kind::Namespace | Kind::Service => invalid_label(name),
         _ if name.len() > 253 => Some(format!("`{name}` has more than 253 characters")),
-        _ => name.split('.').find_map(invalid_characters).map(|_| format!("`{name}` is not a name")),
+        _ => name.split('.').find_map(invalid_characters).map(|_| format!("`{name}` is not a valid name")),
     }
 }
 
@@ -148,5 +150,5 @@ fn invalid_label(name: &str) -> Option<String> {
 fn invalid_characters(label: &str) -> Option<String> {
     let ok = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit();
     let right = label.starts_with(ok) && label.ends_with(ok) && label.chars().all(|it| ok(it) || it == '-');
-    (!right).then(|| format!("`{label}` is not a name"))
+    (!right).then(|| format!("`{label}` is not a valid name"))
 }

@@ -2,9 +2,7 @@
 
 use super::document;
 use super::object::{Manifest, manifests};
-use super::problem::SourceProblem;
-use super::schema::Violation;
-use crate::compile::Severity;
+use crate::diagnostic::{Diagnostic, Reason, Subject};
 use crate::resources::{Edit, Object, ObjectRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,7 +14,7 @@ pub enum FileChange {
     Text(String),
     /// It is there but cannot be read, and why.
     Unreadable(String),
-    /// It is gone.
+    /// The file does not exist any more: its objects are removed.
     Gone,
 }
 
@@ -31,7 +29,7 @@ pub struct Scan {
 struct File {
     /// The objects this file would put in force, with their lines.
     objects: BTreeMap<ObjectRef, (usize, Object)>,
-    problems: Vec<SourceProblem>,
+    problems: Vec<Diagnostic>,
 }
 
 #[derive(Debug)]
@@ -51,8 +49,13 @@ impl Scan {
                 FileChange::Gone => continue,
                 FileChange::Text(text) => read(&path, &text, old.unwrap_or_default()),
                 FileChange::Unreadable(why) => {
-                    let message = format!("cannot be read: {why}");
-                    keep(&path, 0, &message, "make it readable", old.unwrap_or_default())
+                    let error = Diagnostic::error(
+                        Reason::FileUnreadable,
+                        "",
+                        format!("the file cannot be read: {why}"),
+                        "make it readable",
+                    );
+                    keep(error.at(&*path, 0), old.unwrap_or_default())
                 }
             };
             touched.extend(new.objects.keys().cloned());
@@ -62,21 +65,16 @@ impl Scan {
     }
 
     /// Everything that is wrong with the files as they are now.
-    pub fn problems(&self) -> Vec<SourceProblem> {
-        let mut problems: Vec<SourceProblem> =
+    pub fn problems(&self) -> Vec<Diagnostic> {
+        let mut problems: Vec<Diagnostic> =
             self.files.values().flat_map(|it| it.problems.iter().cloned()).collect();
         for (path, file) in &self.files {
             for (object, (line, _)) in &file.objects {
                 let Some(held) = self.held.get(object).filter(|it| it.owner != *path) else { continue };
-                problems.push(SourceProblem {
-                    severity: Severity::Error,
-                    file: path.clone(),
-                    line: *line,
-                    object: object.to_string(),
-                    field: String::new(),
-                    message: format!("stands in {} already, which stays in force", held.owner.display()),
-                    remedy: "remove one of the two".to_owned(),
-                });
+                let message =
+                    format!("the object is in {} too, and that one stays in force", held.owner.display());
+                let error = Diagnostic::error(Reason::ObjectInTwoFiles, "", message, "remove one of the two");
+                problems.push(error.about(object).at(&**path, *line));
             }
         }
         problems.sort();
@@ -109,80 +107,59 @@ impl Scan {
     }
 }
 
-/// A file that says nothing we can use: what it said before stays in force.
-fn keep(path: &Path, line: usize, message: &str, remedy: &str, old: File) -> File {
-    let mut message = message.to_owned();
+/// A file of which nothing can be used: what it said before stays in force.
+fn keep(mut error: Diagnostic, old: File) -> File {
     if !old.objects.is_empty() {
-        message.push_str("; what it said before stays in force");
+        error.message.push_str("; the objects that were in it before stay in force");
     }
-    let problem = SourceProblem {
-        severity: Severity::Error,
-        file: path.to_owned(),
-        line,
-        object: String::new(),
-        field: String::new(),
-        message,
-        remedy: remedy.to_owned(),
-    };
-    File { objects: old.objects, problems: vec![problem] }
+    File { objects: old.objects, problems: vec![error] }
 }
 
 fn read(path: &Path, text: &str, old: File) -> File {
     let documents = match document::parse(text) {
         Ok(documents) => documents,
-        Err(error) => return keep(path, error.line, &error.message, "correct the YAML", old),
+        Err(error) => {
+            let message = format!("this is not YAML: {}", error.message);
+            let problem = Diagnostic::error(Reason::YamlInvalid, "", message, "correct it");
+            return keep(problem.at(path, error.line), old);
+        }
     };
     if text.trim().is_empty() && !old.objects.is_empty() {
         // More often a file that is being written than one that somebody emptied.
-        return keep(path, 0, "is empty", "delete the file to remove its objects", old);
+        let remedy = "delete the file to remove its objects";
+        return keep(Diagnostic::error(Reason::FileEmpty, "", "the file is empty", remedy).at(path, 0), old);
     }
     let (mut file, mut is_whole) = (File::default(), true);
     for (line, manifest) in documents.into_iter().flat_map(manifests) {
-        let mut problem = |severity, object: String, it: Violation| {
-            let (field, message, remedy) = (it.field, it.message, it.remedy);
-            file.problems.push(SourceProblem {
-                severity,
-                file: path.to_owned(),
-                line,
-                object,
-                field,
-                message,
-                remedy,
-            });
-        };
         match manifest {
             Manifest::Object(object) => {
                 let reference = object.reference();
                 if let Some((first, _)) = file.objects.get(&reference) {
-                    let message = format!("stands in line {first} already, which stays in force");
-                    let it = Violation {
-                        field: String::new(),
-                        message,
-                        remedy: "remove one of the two".to_owned(),
-                    };
-                    problem(Severity::Error, reference.to_string(), it);
+                    let message = format!("the object is in line {first} too, and that one stays in force");
+                    let error = Diagnostic::error(Reason::ObjectTwice, "", message, "remove one of the two");
+                    file.problems.push(error.about(&reference).at(path, line));
                 } else {
                     file.objects.insert(reference, (line, object));
                 }
             }
-            Manifest::Refused(reference, violations, closed) => {
-                violations.into_iter().for_each(|it| problem(Severity::Error, reference.to_string(), it));
+            Manifest::Refused(reference, errors, closed) => {
+                file.problems.extend(errors.into_iter().map(|error| error.about(&reference).at(path, line)));
                 let last_good = old.objects.get(&reference).cloned();
                 if let Some(in_place) = last_good.or_else(|| closed.map(|it| (line, it))) {
                     file.objects.entry(reference).or_insert(in_place);
                 }
             }
-            Manifest::Unknown(what, violations) => {
-                violations.into_iter().for_each(|it| problem(Severity::Error, what.clone(), it));
+            Manifest::Unknown(kind, errors) => {
+                let errors = errors.into_iter().map(|error| match kind.is_empty() {
+                    true => error.at(path, line),
+                    false => error.about(Subject::kind(kind.clone())).at(path, line),
+                });
+                file.problems.extend(errors);
                 is_whole = false;
             }
-            Manifest::Ignored(what) => {
-                let message = "is of no concern to Fairway and ignored".to_owned();
-                problem(
-                    Severity::Note,
-                    what,
-                    Violation { field: String::new(), message, remedy: String::new() },
-                );
+            Manifest::Ignored(kind) => {
+                let note = Diagnostic::note(Reason::KindIgnored, "", "Fairway does not read this kind", "");
+                file.problems.push(note.about(Subject::kind(kind)).at(path, line));
             }
         }
     }

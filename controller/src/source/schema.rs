@@ -2,23 +2,13 @@
 //! are filled in as it would.
 
 use super::rules;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::Kind;
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-
-/// Something in a manifest that the API server would refuse.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Violation {
-    /// The path of the field.
-    pub field: String,
-    /// What is wrong with it.
-    pub message: String,
-    /// What to do.
-    pub remedy: String,
-}
 
 /// A structural schema (the part of OpenAPI that CRDs may use).
 #[derive(Debug, Deserialize)]
@@ -62,19 +52,19 @@ enum Type {
 }
 
 /// Checks a manifest of a kind that has a schema here, and fills in its defaults.
-pub(super) fn check(kind: Kind, manifest: &mut Value) -> Vec<Violation> {
-    let mut violations = Vec::new();
+pub(super) fn check(kind: Kind, manifest: &mut Value) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
     if let Some(schema) = SCHEMAS.get(&kind) {
         // What a status says was not written by the user.
         if let Some(it) = manifest.as_object_mut() {
             it.remove("status");
         }
-        schema.walk(manifest, &mut String::new(), &mut violations);
-        if violations.is_empty() {
-            rules::check(kind, manifest, &mut violations);
+        schema.walk(manifest, &mut String::new(), &mut errors);
+        if errors.is_empty() {
+            rules::check(kind, manifest, &mut errors);
         }
     }
-    violations
+    errors
 }
 
 static SCHEMAS: LazyLock<BTreeMap<Kind, Arc<Schema>>> = LazyLock::new(|| {
@@ -109,16 +99,18 @@ impl Schema {
         self.additional_properties.as_deref_mut().into_iter().for_each(Self::compile);
     }
 
-    fn walk(&self, value: &mut Value, path: &mut String, out: &mut Vec<Violation>) {
+    fn walk(&self, value: &mut Value, path: &mut String, out: &mut Vec<Diagnostic>) {
         if let Some(expected) = self.r#type.filter(|it| !it.accepts(value)) {
             let remedy = format!("write {}", expected.name());
-            return out.push(violation(path.as_str(), format!("is {}", name_of(value)), remedy));
+            let message = format!("the value is {}", name_of(value));
+            return out.push(Diagnostic::error(Reason::TypeMismatch, path.as_str(), message, remedy));
         }
         if !self.choices.is_empty() && !self.choices.contains(value) {
             let choices: Vec<String> =
-                self.choices.iter().map(|it| plain(it).replace("\"\"", "nothing")).collect();
+                self.choices.iter().map(|it| plain(it).replace("\"\"", "the empty text")).collect();
             let remedy = format!("use one of {}", choices.join(", "));
-            out.push(violation(path.as_str(), format!("`{}` is not allowed", plain(value)), remedy));
+            let message = format!("`{}` is not allowed", plain(value));
+            out.push(Diagnostic::error(Reason::ValueNotAllowed, path.as_str(), message, remedy));
             return;
         }
         match value {
@@ -130,13 +122,11 @@ impl Schema {
         }
     }
 
-    fn object(&self, map: &mut Map<String, Value>, path: &mut String, out: &mut Vec<Violation>) {
+    fn object(&self, map: &mut Map<String, Value>, path: &mut String, out: &mut Vec<Diagnostic>) {
         if let Some(max) = self.max_properties.filter(|max| map.len() > *max) {
-            out.push(violation(
-                path.as_str(),
-                format!("has {} entries", map.len()),
-                format!("use at most {max}"),
-            ));
+            let (message, remedy) =
+                (format!("there are {} entries", map.len()), format!("use at most {max}"));
+            out.push(Diagnostic::error(Reason::TooManyEntries, path.as_str(), message, remedy));
         }
         // As the API server: nothing written at all is as the field left out.
         map.retain(|_, value| !value.is_null());
@@ -146,7 +136,8 @@ impl Schema {
             }
         }
         for name in self.required.iter().filter(|it| !map.contains_key(*it)) {
-            out.push(violation(join(path, name), "is missing", "write it"));
+            let (message, remedy) = ("the field is missing", "write it");
+            out.push(Diagnostic::error(Reason::FieldMissing, join(path, name), message, remedy));
         }
         for (name, value) in map.iter_mut() {
             let length = path.len();
@@ -160,27 +151,24 @@ impl Schema {
                 (None, None) => {
                     let near = nearest(name, self.properties.keys());
                     let remedy = near.map_or("remove it".to_owned(), |it| format!("did you mean `{it}`?"));
-                    out.push(violation(path.as_str(), "is not a field of this object", remedy));
+                    let message = "there is no such field";
+                    out.push(Diagnostic::error(Reason::FieldUnknown, path.as_str(), message, remedy));
                 }
             }
             path.truncate(length);
         }
     }
 
-    fn array(&self, items: &mut [Value], path: &mut String, out: &mut Vec<Violation>) {
+    fn array(&self, items: &mut [Value], path: &mut String, out: &mut Vec<Diagnostic>) {
         if let Some(max) = self.max_items.filter(|max| items.len() > *max) {
-            out.push(violation(
-                path.as_str(),
-                format!("has {} items", items.len()),
-                format!("use at most {max}"),
-            ));
+            let (message, remedy) =
+                (format!("there are {} items", items.len()), format!("use at most {max}"));
+            out.push(Diagnostic::error(Reason::TooManyItems, path.as_str(), message, remedy));
         }
         if let Some(min) = self.min_items.filter(|min| items.len() < *min) {
-            out.push(violation(
-                path.as_str(),
-                format!("has {} items", items.len()),
-                format!("use at least {min}"),
-            ));
+            let (message, remedy) =
+                (format!("there are {} items", items.len()), format!("use at least {min}"));
+            out.push(Diagnostic::error(Reason::TooFewItems, path.as_str(), message, remedy));
         }
         for (index, value) in items.iter_mut().enumerate() {
             let length = path.len();
@@ -191,7 +179,7 @@ impl Schema {
         self.duplicates(items, path, out);
     }
 
-    fn duplicates(&self, items: &[Value], path: &str, out: &mut Vec<Violation>) {
+    fn duplicates(&self, items: &[Value], path: &str, out: &mut Vec<Diagnostic>) {
         let key = |item: &Value| -> Option<String> {
             match self.list_type.as_deref()? {
                 "map" => {
@@ -205,27 +193,33 @@ impl Schema {
         for (index, it) in keys.iter().enumerate().filter(|(_, it)| it.is_some()) {
             if keys[..index].contains(it) {
                 let field = format!("{path}[{index}]");
-                let message = format!("`{}` stands here twice", it.as_deref().unwrap_or_default());
-                out.push(violation(&field, message, "remove one of them"));
+                let message = format!("`{}` is in this list twice", it.as_deref().unwrap_or_default());
+                out.push(Diagnostic::error(Reason::ItemDuplicate, field, message, "remove one of them"));
             }
         }
     }
 
-    fn string(&self, text: &str, path: &str, out: &mut Vec<Violation>) {
+    fn string(&self, text: &str, path: &str, out: &mut Vec<Diagnostic>) {
         let length = text.chars().count();
         if let Some(max) = self.max_length.filter(|max| length > *max) {
-            out.push(violation(path, format!("has {length} characters"), format!("use at most {max}")));
+            let (message, remedy) =
+                (format!("the text has {length} characters"), format!("use at most {max}"));
+            out.push(Diagnostic::error(Reason::TextTooLong, path, message, remedy));
         } else if let Some(min) = self.min_length.filter(|min| length < *min) {
-            let message =
-                if length == 0 { "is empty".to_owned() } else { format!("has {length} characters") };
-            out.push(violation(path, message, format!("use at least {min}")));
+            let message = match length {
+                0 => "the text is empty".to_owned(),
+                length => format!("the text has {length} characters"),
+            };
+            let remedy = format!("use at least {min}");
+            out.push(Diagnostic::error(Reason::TextTooShort, path, message, remedy));
         } else if let Some(pattern) = self.compiled.as_ref().filter(|it| !it.is_match(text)) {
-            let remedy = format!("write what matches {pattern}");
-            out.push(violation(path, format!("`{text}` does not have the right form"), remedy));
+            let remedy = format!("write a text that matches the regular expression {pattern}");
+            let message = format!("`{text}` does not have the required form");
+            out.push(Diagnostic::error(Reason::PatternMismatch, path, message, remedy));
         }
     }
 
-    fn number(&self, number: f64, path: &str, out: &mut Vec<Violation>) {
+    fn number(&self, number: f64, path: &str, out: &mut Vec<Diagnostic>) {
         let (min, max) = (self.minimum.unwrap_or(f64::MIN), self.maximum.unwrap_or(f64::MAX));
         if number < min || number > max {
             let remedy = match (self.minimum, self.maximum) {
@@ -233,7 +227,8 @@ impl Schema {
                 (Some(min), None) => format!("use {min} or more"),
                 _ => format!("use at most {max}"),
             };
-            out.push(violation(path, format!("{number} is out of range"), remedy));
+            let message = format!("{number} is out of range");
+            out.push(Diagnostic::error(Reason::NumberOutOfRange, path, message, remedy));
         }
     }
 }
@@ -254,7 +249,7 @@ impl Type {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Object => "a mapping",
+            Self::Object => "an object",
             Self::Array => "a list",
             Self::String => "a text (in quotes if it looks like something else)",
             Self::Integer => "a whole number",
@@ -266,26 +261,18 @@ impl Type {
 
 fn name_of(value: &Value) -> &'static str {
     match value {
-        Value::Null => "nothing",
+        Value::Null => "null",
         Value::Bool(_) => "true or false",
         Value::Number(_) => "a number",
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
+        Value::Object(_) => "an object",
     }
 }
 
 /// A value without the quotes of a text.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-pub(super) fn violation(
-    field: impl Into<String>,
-    message: impl Into<String>,
-    remedy: impl Into<String>,
-) -> Violation {
-    Violation { field: field.into(), message: message.into(), remedy: remedy.into() }
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -306,7 +293,7 @@ pub(super) fn is_slip(written: &str, meant: &str) -> bool {
     written.len() > 4 && distance(&written.to_lowercase(), &meant.to_lowercase()) <= 2
 }
 
-/// Levenshtein's distance.
+/// The edit distance of two words (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -7,10 +7,8 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Whether it holds.
     pub status: Truth,
     /// Why, in one word of the API.
     pub reason: &'static str,
@@ -23,9 +21,7 @@ pub struct Condition {
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Truth {
-    /// It does.
     True,
-    /// It does not.
     False,
     /// Nobody can say yet.
     Unknown,
@@ -35,22 +31,28 @@ pub enum Truth {
 
 impl Condition {
     /// A condition that holds.
+    #[cfg_attr(test, track_caller)]
     pub fn holds(
         kind: &'static str,
         reason: &'static str,
         message: impl Into<Cow<'static, str>>,
         observed_generation: i64,
     ) -> Self {
+        #[cfg(test)]
+        recorder::record();
         Self { kind, status: Truth::True, reason, message: message.into(), observed_generation }
     }
 
     /// A condition that does not hold.
+    #[cfg_attr(test, track_caller)]
     pub fn fails(
         kind: &'static str,
         reason: &'static str,
         message: impl Into<Cow<'static, str>>,
         observed_generation: i64,
     ) -> Self {
+        #[cfg(test)]
+        recorder::record();
         Self { kind, status: Truth::False, reason, message: message.into(), observed_generation }
     }
 
@@ -72,5 +74,39 @@ impl fmt::Display for Truth {
             Self::False => "False",
             Self::Unknown => "Unknown",
         })
+    }
+}
+
+/// Where in the source conditions are made, for the test that sees every message.
+#[cfg(test)]
+pub(crate) mod recorder {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::panic::Location;
+
+    type Places = BTreeSet<(String, u32)>;
+
+    thread_local! {
+        static PLACES: RefCell<Option<Places>> = const { RefCell::new(None) };
+    }
+
+    /// Records on this thread from now on.
+    pub(crate) fn start() {
+        PLACES.set(Some(Places::new()));
+    }
+
+    /// The places since [`start`].
+    pub(crate) fn stop() -> Places {
+        PLACES.take().unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(super) fn record() {
+        let place = Location::caller();
+        PLACES.with_borrow_mut(|places| {
+            places.iter_mut().for_each(|places| {
+                places.insert((place.file().to_owned(), place.line()));
+            });
+        });
     }
 }

@@ -17,12 +17,13 @@ pub struct Delivery {
     pub acked: Generation,
     /// What one of them refused, and why.
     pub refused: BTreeMap<ResourceKey, String>,
+    /// What one of them is too old to carry out, and why it is closed there.
+    pub closed: BTreeMap<ResourceKey, String>,
 }
 
 /// Whether a Gateway's configuration is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Programming {
-    /// Yes.
     InForce,
     /// Not yet; what is waited for.
     Pending(String),
@@ -47,6 +48,7 @@ pub fn deliveries(states: &[ProxyState]) -> BTreeMap<ObjectName, Delivery> {
             delivery.ready += 1;
         }
         delivery.refused.extend(state.rejected.iter().map(|it| (it.key.clone(), it.reason.clone())));
+        delivery.closed.extend(state.closed.clone());
     }
     out
 }
@@ -56,11 +58,16 @@ pub fn deliveries(states: &[ProxyState]) -> BTreeMap<ObjectName, Delivery> {
 impl Programming {
     /// Judges a Gateway whose resources changed last in the generation `required`. A Gateway without proxies stays in
     /// force for a while if it `was`: its proxies are on their way from the last controller, or reconnect.
-    pub fn judge(delivery: Option<&Delivery>, required: Generation, was: bool, lost_briefly: bool) -> Self {
+    pub fn evaluate(
+        delivery: Option<&Delivery>,
+        required: Generation,
+        was: bool,
+        lost_briefly: bool,
+    ) -> Self {
         match delivery.filter(|it| it.ready > 0) {
             Some(it) if it.acked >= required => Self::InForce,
             Some(it) => Self::Pending(format!(
-                "the configuration is on its way to the Gateway's {}",
+                "the configuration has not been acknowledged yet by the Gateway's {}",
                 match it.ready {
                     1 => "proxy".to_owned(),
                     more => format!("{more} proxies"),
@@ -78,13 +85,20 @@ impl Programming {
 
 impl Refusals {
     /// Finds the objects that refused resources come from.
-    pub fn of(deliveries: &BTreeMap<ObjectName, Delivery>) -> Self {
+    pub fn from_deliveries(deliveries: &BTreeMap<ObjectName, Delivery>) -> Self {
         let mut out = Self::default();
         for (gateway, delivery) in deliveries {
             let gateway = ObjectRef::of(Kind::Gateway, gateway);
-            for (key, why) in &delivery.refused {
+            let refused = delivery.refused.iter().map(|(key, why)| {
                 let said =
-                    format!("{key} is refused by a proxy of {gateway}, its last good version stays: {why}");
+                    format!("a proxy of {gateway} refuses {key}, and keeps its last valid version: {why}");
+                (key, said)
+            });
+            let closed = delivery
+                .closed
+                .iter()
+                .map(|(key, why)| (key, format!("a proxy of {gateway} is older than the controller: {why}")));
+            for (key, said) in refused.chain(closed) {
                 let mut parts = key.name.splitn(3, '/');
                 match (key.kind, parts.next(), parts.next(), parts.next()) {
                     (ResourceKind::Listener, Some(_), Some(_), Some(listener)) => {
@@ -121,12 +135,12 @@ impl Refusals {
 
     /// The objects whose refusals differ.
     pub fn differing(&self, other: &Self) -> BTreeSet<ObjectRef> {
-        let objects = |it: &Self| {
-            let listeners = it
+        let objects = |refusals: &Self| {
+            let listeners = refusals
                 .by_listener
                 .iter()
                 .map(|((gateway, name), why)| (gateway.clone(), format!("{name} {why}")));
-            let objects = it.by_object.iter().map(|(object, why)| (object.clone(), format!("{why:?}")));
+            let objects = refusals.by_object.iter().map(|(object, why)| (object.clone(), format!("{why:?}")));
             listeners.chain(objects).collect::<BTreeSet<_>>()
         };
         objects(self).symmetric_difference(&objects(other)).map(|(object, _)| object.clone()).collect()
@@ -173,8 +187,11 @@ fn unserved(status: &mut Value) {
         return;
     }
     for it in render::list_mut(status, "conditions").iter_mut().filter(|it| is_programmed(it)) {
-        (it["status"], it["reason"], it["message"]) =
-            ("False".into(), reason::INVALID.into(), "no listener is served; see their conditions".into());
+        (it["status"], it["reason"], it["message"]) = (
+            "False".into(),
+            reason::INVALID.into(),
+            "no listener is served; see the conditions of the listeners".into(),
+        );
     }
 }
 
@@ -230,7 +247,7 @@ pub fn enforce(
         && let Some(trouble) = trouble
     {
         let message = it["message"].as_str().unwrap_or_default();
-        it["message"] = format!("{message}; what it needs cannot be made: {trouble}").into();
+        it["message"] = format!("{message}; the objects that it runs on cannot be made: {trouble}").into();
     }
 }
 
@@ -254,6 +271,45 @@ fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
     let parents = status["parents"].as_array().into_iter().flatten();
     let holders = std::iter::once(status).chain(parents);
     holders.flat_map(|it| it["conditions"].as_array().into_iter().flatten())
+}
+
+/// Every message that is made here, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn every_message() -> BTreeSet<String> {
+    let gateway = ObjectName::new("shop", "public");
+    let mut messages = BTreeSet::new();
+    let pending = |ready| Delivery { ready, ..Delivery::default() };
+    for delivery in [None, Some(pending(1)), Some(pending(2))] {
+        let programming = Programming::evaluate(delivery.as_ref(), Generation(1), false, false);
+        let condition =
+            |kind, reason| json!({ "type": kind, "status": "True", "reason": reason, "message": "" });
+        let conditions = [condition(reason::PROGRAMMED, reason::PROGRAMMED)];
+        let enforced = json!([{ "conditions": [condition(reason::ENFORCED, reason::BY_WAYPOINT)] }]);
+        let mut status = json!({ "conditions": conditions, "parents": enforced });
+        let object = ObjectRef::of(Kind::Gateway, &gateway);
+        apply(&mut status, &object, &programming, &Refusals::default());
+        enforce(&mut status, 0, &gateway, &programming, Some(&"the quota is exceeded".to_owned()));
+        messages.extend(described(&status));
+    }
+    let key = ResourceKey::new(ResourceKind::Route, "HTTPRoute/shop/r");
+    let refused = [(key, "unknown field".to_owned())].into();
+    let refusals = Refusals::from_deliveries(&[(gateway, Delivery { refused, ..pending(1) })].into());
+    let mut status = json!({ "parents": [{ "conditions": [] }] });
+    let route = ObjectRef::new(Kind::HttpRoute, "shop", "r");
+    apply(&mut status, &route, &Programming::InForce, &refusals);
+    messages.extend(described(&status));
+    messages
+}
+
+#[cfg(test)]
+fn described(status: &Value) -> Vec<String> {
+    let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+    let describe = |condition: &Value| {
+        let [kind, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|it| text(condition, it));
+        format!("{kind} is {status} ({reason}): {message}")
+    };
+    conditions(status).map(describe).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 /// Who writes, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Author<'a> {
-    /// Our controllerName.
     pub controller: &'a str,
     /// The time of transitions that happen now, as RFC 3339 has it.
     pub now: &'a str,

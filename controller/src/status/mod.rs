@@ -1,24 +1,23 @@
 //! What a cluster would show of an object's fate: conditions with the API's own types and reasons.
 //!
-//! Compiling makes these, purely. In a cluster a [`Ledger`] holds them beside what the objects say now, and the replica
+//! Compiling makes these, purely. In a cluster a [`StatusCache`] holds them beside what the objects say now, and the replica
 //! that leads writes the difference ([`Writer`]): [`merge`] keeps what others wrote and the times of transitions,
 //! [`delivery`] holds `Programmed` back until the proxies have acknowledged, `Pace` keeps the writes few.
 
-mod condition;
+pub(crate) mod condition;
 pub mod delivery;
-mod ledger;
 mod merge;
 mod pace;
 pub mod reason;
 mod record;
 mod render;
+mod status_cache;
 mod writer;
 
 pub use condition::{Condition, Truth};
-pub use ledger::{Ledger, Line, Posting};
-pub use merge::{Author, merge};
 pub use record::Record;
 pub use render::render;
+pub use status_cache::{StatusCache, StatusChanges};
 pub use writer::Writer;
 
 use crate::resources::{AssignedAddress, RouteKind};
@@ -30,19 +29,14 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub enum ObjectStatus {
-    /// Of a GatewayClass.
     GatewayClass(ClassStatus),
-    /// Of a Gateway.
     Gateway(GatewayStatus),
-    /// Of a ListenerSet.
     ListenerSet(ListenerSetStatus),
     /// Of a route of any kind.
     Route(RouteStatus),
     /// Of a policy of any kind.
     Policy(PolicyStatus),
-    /// Of an XMesh.
     Mesh(ClassStatus),
-    /// Of a Service.
     Service(ServiceStatus),
 }
 
@@ -50,7 +44,6 @@ pub enum ObjectStatus {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClassStatus {
-    /// Its conditions.
     pub conditions: Vec<Condition>,
     /// What its Gateways, or the mesh, can do, in order (GEP-2162, GEP-3949).
     pub supported_features: &'static [&'static str],
@@ -64,7 +57,6 @@ pub struct GatewayStatus {
     pub addresses: Vec<AssignedAddress>,
     /// How many ListenerSets add to it.
     pub attached_listener_sets: u32,
-    /// Of the whole.
     pub conditions: Vec<Condition>,
     /// Of each listener, in the user's order.
     pub listeners: Vec<ListenerStatus>,
@@ -81,7 +73,6 @@ pub struct ServiceStatus {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerSetStatus {
-    /// Of the whole.
     pub conditions: Vec<Condition>,
     /// Of each listener, in the user's order.
     pub listeners: Vec<ListenerStatus>,
@@ -91,14 +82,12 @@ pub struct ListenerSetStatus {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {
-    /// Which one.
     pub name: Arc<str>,
     /// The kinds of routes it takes.
     #[serde(serialize_with = "kinds")]
     pub supported_kinds: Vec<RouteKind>,
     /// How many accepted routes are attached.
     pub attached_routes: u32,
-    /// Its conditions.
     pub conditions: Vec<Condition>,
 }
 
@@ -116,9 +105,7 @@ pub struct RouteStatus {
 pub struct ParentStatus {
     /// The parentRef as the user wrote it.
     pub parent_ref: ParentRef,
-    /// Who says so.
     pub controller_name: Arc<str>,
-    /// The conditions.
     pub conditions: Vec<Condition>,
     /// The waypoint that has to enforce the route, for a Service.
     #[serde(skip)]
@@ -137,11 +124,8 @@ pub struct PolicyStatus {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AncestorStatus {
-    /// The Gateway.
     pub ancestor_ref: ParentRef,
-    /// Who says so.
     pub controller_name: Arc<str>,
-    /// The conditions.
     pub conditions: Vec<Condition>,
 }
 
@@ -149,16 +133,12 @@ pub struct AncestorStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
-    /// Its API group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Arc<str>>,
-    /// Its kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Arc<str>>,
-    /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Arc<str>>,
-    /// Its name.
     pub name: Arc<str>,
     /// The section within it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,9 +7,7 @@ use std::sync::Arc;
 /// What an object in the cluster says of its status now: kept as text, since of most nothing is ever read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Where it is.
     pub endpoint: Arc<Endpoint>,
-    /// Its uid.
     pub uid: Arc<str>,
     /// Its resourceVersion: a write is only right on what it was made from.
     pub version: Arc<str>,

@@ -1,13 +1,13 @@
 //! Writes the statuses into the cluster, for the replica that leads.
 
 use super::delivery::{self, Delivery, Programming, Refusals};
-use super::ledger::{Ledger, Line};
 use super::merge::{Author, merge};
 use super::pace::Pace;
 use super::render::render;
+use super::status_cache::{CachedStatus, StatusCache};
 use super::{ObjectStatus, Record, RouteStatus};
 use crate::apiserver::describe;
-use crate::events::{Recorder, news_of};
+use crate::events::{Recorder, events_of_change};
 use crate::provision::Troubles;
 use crate::resources::ObjectRef;
 use crate::serve::States;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
 /// Writes that may be under way at once.
 const IN_FLIGHT: usize = 32;
@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(30);
 pub struct Writer {
     client: Client,
     controller: Arc<str>,
-    ledger: Arc<Ledger>,
+    status_cache: Arc<StatusCache>,
     states: States,
     /// What cannot be provisioned, by Gateway.
     troubles: watch::Receiver<Troubles>,
@@ -93,7 +93,7 @@ impl Writer {
     pub fn new(
         client: Client,
         controller: Arc<str>,
-        ledger: Arc<Ledger>,
+        status_cache: Arc<StatusCache>,
         states: States,
         troubles: watch::Receiver<Troubles>,
         events: Recorder,
@@ -101,7 +101,7 @@ impl Writer {
         Self {
             client,
             controller,
-            ledger,
+            status_cache,
             states,
             troubles,
             events,
@@ -122,7 +122,7 @@ impl Writer {
         let mut look_again = Instant::now();
         let mut sweep = tokio::time::interval(RECONNECT);
         self.look_at_proxies(Instant::now());
-        for object in self.ledger.objects() {
+        for object in self.status_cache.objects() {
             self.pace.touch(&object, Instant::now());
         }
         loop {
@@ -131,16 +131,20 @@ impl Writer {
                 && let Some(object) = self.pace.next(now)
             {
                 match self.plan(&object, now) {
-                    Some(write) => drop(flights.spawn(carry_out(self.client.clone(), write))),
+                    Some(write) => {
+                        let (object, version) = (&write.object, &write.record.version);
+                        let span = info_span!("status_write", %object, resource_version = &**version);
+                        flights.spawn(carry_out(self.client.clone(), write).instrument(span));
+                    }
                     None => self.pace.done(&object, false, now),
                 }
             }
             let due = self.pace.next_due().filter(|_| flights.len() < IN_FLIGHT);
             tokio::select! {
-                () = self.ledger.touched() => {
+                () = self.status_cache.touched() => {
                     let now = Instant::now();
-                    for object in self.ledger.take_touched() {
-                        let waits = self.ledger.route_changed_in(&object) > Generation::default();
+                    for object in self.status_cache.take_touched() {
+                        let waits = self.status_cache.route_changed_in(&object) > Generation::default();
                         self.pace.touch_at(&object, if waits { now + FOR_ACK } else { now });
                     }
                 }
@@ -154,8 +158,8 @@ impl Writer {
                 _ = sweep.tick() => {
                     self.pace.sweep(now);
                     self.look_at_proxies(now);
-                    self.written_on.retain(|it, _| self.ledger.line(it).record.is_some());
-                    self.untaken.retain(|it, _| self.ledger.line(it).record.is_some());
+                    self.written_on.retain(|it, _| self.status_cache.cached(it).record.is_some());
+                    self.untaken.retain(|it, _| self.status_cache.cached(it).record.is_some());
                 }
             }
         }
@@ -174,7 +178,7 @@ impl Writer {
                 self.alone_since.insert(gateway.clone(), now);
                 self.touch_gateway(gateway, now + RECONNECT);
             }
-            let required = self.ledger.changed_in(gateway);
+            let required = self.status_cache.changed_in(gateway);
             let in_force = |it: Option<&Delivery>| it.is_some_and(|it| it.ready > 0 && it.acked >= required);
             if in_force(old) != in_force(new) || (ready(old) == 0) != (ready(new) == 0) {
                 self.touch_gateway(gateway, now + AFTER_ACK);
@@ -185,7 +189,7 @@ impl Writer {
                 }
             }
         }
-        let refusals = Refusals::of(&after);
+        let refusals = Refusals::from_deliveries(&after);
         for object in self.refusals.differing(&refusals) {
             self.pace.touch(&object, now);
         }
@@ -199,14 +203,14 @@ impl Writer {
     }
 
     fn touch_gateway(&mut self, gateway: &ObjectName, at: Instant) {
-        for object in self.ledger.served_by(gateway) {
+        for object in self.status_cache.served_by(gateway) {
             self.pace.touch_at(&object, at);
         }
     }
 
     /// What has to be written of an object now; none when nothing has.
     fn plan(&mut self, object: &ObjectRef, now: Instant) -> Option<Write> {
-        let Line { record, status } = self.ledger.line(object);
+        let CachedStatus { record, status } = self.status_cache.cached(object);
         let record = record?;
         if self.written_on.get(object) == Some(&record.version) {
             return None;
@@ -237,19 +241,19 @@ impl Writer {
         ours: &Value,
         now: Instant,
     ) -> Programming {
-        let Some(gateway) = self.ledger.gateway_of(object) else { return Programming::InForce };
+        let Some(gateway) = self.status_cache.gateway_of(object) else { return Programming::InForce };
         let was = delivery::says_programmed(current, ours);
-        let judged = self.judge(object, &gateway, self.ledger.changed_in(&gateway), was, now);
-        match (judged, self.troubles.borrow().get(&gateway)) {
-            (Programming::Pending(message), Some(trouble)) => {
-                Programming::Pending(format!("{message}; what it runs on cannot be made: {trouble}"))
-            }
-            (judged, _) => judged,
+        let evaluated = self.evaluate(object, &gateway, self.status_cache.changed_in(&gateway), was, now);
+        match (evaluated, self.troubles.borrow().get(&gateway)) {
+            (Programming::Pending(message), Some(trouble)) => Programming::Pending(format!(
+                "{message}; the objects that it runs on cannot be made: {trouble}"
+            )),
+            (evaluated, _) => evaluated,
         }
     }
 
     /// Whether a Gateway's proxies have what concerns this object, which changed last in the commit `required`.
-    fn judge(
+    fn evaluate(
         &mut self,
         object: &ObjectRef,
         gateway: &ObjectName,
@@ -262,7 +266,7 @@ impl Writer {
         if was && now < until && delivery.is_none_or(|it| it.ready == 0) {
             self.pace.touch_at(object, until);
         }
-        Programming::judge(delivery, required, was, now < until)
+        Programming::evaluate(delivery, required, was, now < until)
     }
 
     /// Says of a route that it is enforced only where the waypoint has it.
@@ -278,14 +282,14 @@ impl Writer {
             return;
         }
         let was = delivery::says_enforced(current, ours);
-        let required = self.ledger.route_changed_in(object);
+        let required = self.status_cache.route_changed_in(object);
         for (number, parent) in route.parents.iter().enumerate() {
             let Some(waypoint) = &parent.waypoint else { continue };
-            let judged = self.judge(object, waypoint, required, was, now);
-            if judged != Programming::InForce {
+            let evaluated = self.evaluate(object, waypoint, required, was, now);
+            if evaluated != Programming::InForce {
                 self.awaited.entry(waypoint.clone()).or_default().insert(object.clone());
             }
-            delivery::enforce(ours, number, waypoint, &judged, self.troubles.borrow().get(waypoint));
+            delivery::enforce(ours, number, waypoint, &evaluated, self.troubles.borrow().get(waypoint));
         }
     }
 
@@ -295,23 +299,23 @@ impl Writer {
         let wrote = match outcome {
             Outcome::Written(version) => {
                 debug!(%object, "status written");
-                self.ledger.writes().count("written");
+                self.status_cache.writes().count("written");
                 // What did not change the object makes no echo to wait for.
                 if version.as_deref() != Some(&*record.version) {
                     self.written_on.insert(object.clone(), record.version.clone());
                 } else {
                     self.untaken.insert(object.clone(), (record.version.clone(), status.clone()));
                 }
-                self.events.tell(&object, &record, news_of(&current, &status));
+                self.events.publish(&object, &record, events_of_change(&current, &status));
                 true
             }
             Outcome::Overtaken => {
-                self.ledger.writes().count("overtaken");
+                self.status_cache.writes().count("overtaken");
                 self.written_on.insert(object.clone(), record.version.clone());
                 false
             }
             Outcome::Failed(why) => {
-                self.ledger.writes().count("failed");
+                self.status_cache.writes().count("failed");
                 warn!(%object, "its status cannot be written, it is tried again: {why}");
                 self.pace.touch_at(&object, now + AGAIN);
                 false

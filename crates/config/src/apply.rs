@@ -18,7 +18,7 @@ pub trait Apply: Send {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {reason}")]
 pub struct Rejected {
-    /// Which one.
+    /// The resource, as the controller named it.
     pub key: ResourceKey,
     /// Why, in words for the user who wrote the object behind it.
     pub reason: String,

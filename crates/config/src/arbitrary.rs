@@ -4,34 +4,31 @@ mod probe;
 mod route;
 mod trust;
 
+use crate::kinds::for_each_kind;
 use crate::model::{
     Affinity, AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint,
     Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, Listener, ListenerProtocol, Mesh,
     MutualTls, ObjectName, Reach, Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
 };
-use fairway_policy::{Action, Condition, Rule};
+use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 pub use route::{l4_route, route};
 
-/// Any resource of any kind.
-pub fn resource() -> impl Strategy<Value = Resource> {
-    prop_oneof![
-        listener().prop_map(|it| Resource::Listener(Arc::new(it))),
-        route().prop_map(|it| Resource::Route(Arc::new(it))),
-        backend().prop_map(|it| Resource::Backend(Arc::new(it))),
-        endpoints().prop_map(|it| Resource::Endpoints(Arc::new(it))),
-        certificate().prop_map(|it| Resource::Certificate(Arc::new(it))),
-        service().prop_map(|it| Resource::Service(Arc::new(it))),
-        workload().prop_map(|it| Resource::Workload(Arc::new(it))),
-        authorization().prop_map(|it| Resource::Authorization(Arc::new(it))),
-        l4_route().prop_map(|it| Resource::L4Route(Arc::new(it))),
-    ]
+macro_rules! resource {
+    ($($(#[$doc:meta])* $kind:ident { table: $table:ident, key: $key:ident = $key_of:expr, wire: $wire:ident })+) => {
+        /// Any resource of any kind.
+        pub fn resource() -> impl Strategy<Value = Resource> {
+            prop_oneof![$($wire().prop_map(|it| Resource::$kind(Arc::new(it)))),+]
+        }
+    };
 }
+
+for_each_kind!(resource);
 
 /// A text that is not empty.
 fn name() -> impl Strategy<Value = Arc<str>> {
@@ -43,7 +40,7 @@ fn text() -> impl Strategy<Value = Arc<str>> {
     ".{0,12}".prop_map(Arc::from)
 }
 
-/// A key.
+/// A key of any kind; few letters, so that two can be equal.
 fn key<K: From<Arc<str>> + std::fmt::Debug>() -> impl Strategy<Value = K> {
     "[a-z/:]{1,12}".prop_map(|text| K::from(Arc::from(text)))
 }
@@ -74,7 +71,7 @@ fn app_protocol() -> impl Strategy<Value = AppProtocol> {
     prop_oneof![Just(Unspecified), Just(Http1), Just(Http2), Just(Tcp)]
 }
 
-/// Any listener.
+/// A listener of every protocol, with certificates that may not exist.
 pub fn listener() -> impl Strategy<Value = Listener> {
     let protocol = prop_oneof![
         Just(ListenerProtocol::Http),
@@ -97,7 +94,7 @@ fn termination() -> impl Strategy<Value = TlsTermination> {
         .prop_map(|(certificates, clients)| TlsTermination { certificates, clients })
 }
 
-/// Any backend.
+/// A backend of every protocol, in the clear, over TLS, or unusable.
 pub fn backend() -> impl Strategy<Value = Backend> {
     (key(), key(), port(), app_protocol(), trust::security(), of((key(), socket_address()))).prop_map(
         |(key, service, port, protocol, security, via)| Backend {
@@ -157,7 +154,7 @@ fn key_pair() -> &'static (String, String) {
     })
 }
 
-/// Any Service.
+/// A Service with and without waypoints of its own and of clients.
 pub fn service() -> impl Strategy<Value = Service> {
     let consumer = (name(), vec(port(), 0..3), key())
         .prop_map(|(namespace, ports, waypoint)| ConsumerWaypoint { namespace, ports, waypoint });
@@ -177,7 +174,7 @@ pub fn service() -> impl Strategy<Value = Service> {
     )
 }
 
-/// Any pod.
+/// A pod, in the mesh or not, with probes and authorizations.
 pub fn workload() -> impl Strategy<Value = Workload> {
     let mesh = prop_oneof![
         Just(Mesh::Outside),
@@ -206,15 +203,53 @@ pub fn workload() -> impl Strategy<Value = Workload> {
     )
 }
 
-/// Any authorization.
+/// An authorization with conditions of every kind, also within each other.
 pub fn authorization() -> impl Strategy<Value = Authorization> {
-    let condition = prop_oneof![
+    let alternatives = vec(vec(condition(), 0..3), 0..3).prop_map(Condition::AnyOf);
+    let condition = prop_oneof![8 => condition(), 1 => alternatives];
+    let rule = (of(name()), vec(condition, 0..3)).prop_map(|(name, conditions)| Rule { name, conditions });
+    let action = prop_oneof![Just(Action::Allow), Just(Action::Deny)];
+    let mode = prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)];
+    (name(), action, mode, vec(rule, 0..3)).prop_map(|(name, action, mode, rules)| Authorization {
+        name,
+        action,
+        mode,
+        rules,
+    })
+}
+
+/// Any condition that holds no other ones.
+fn condition() -> impl Strategy<Value = Condition> {
+    let domain = Just(()).prop_filter_map("a trust domain", |()| TrustDomain::new("cluster.local").ok());
+    let namespaces = (domain, vec(name(), 0..3))
+        .prop_map(|(trust_domain, namespaces)| Condition::PeerNamespaceIs { trust_domain, namespaces });
+    prop_oneof![
         vec(identity(), 0..3).prop_map(Condition::PeerIs),
         vec(identity(), 0..3).prop_map(Condition::PeerIsNot),
+        namespaces,
+        cidrs().prop_map(Condition::ClientIn),
+        cidrs().prop_map(Condition::ClientNotIn),
         vec(port(), 0..3).prop_map(Condition::PortIs),
+        vec(hostname(), 0..3).prop_map(Condition::HostIs),
+        vec(route::method(), 0..3).prop_map(Condition::MethodIs),
+        vec(route::path().prop_map(PathCondition::from), 0..3).prop_map(Condition::PathIs),
+        route::header_match().prop_map(Condition::HeaderIs),
         text().prop_map(Condition::NotUnderstood),
-    ];
-    let rule = vec(condition, 0..3).prop_map(|conditions| Rule { conditions });
-    let action = prop_oneof![Just(Action::Allow), Just(Action::Deny)];
-    (name(), action, vec(rule, 0..3)).prop_map(|(name, action, rules)| Authorization { name, action, rules })
+    ]
+}
+
+fn cidrs() -> impl Strategy<Value = CidrSet> {
+    let cidr = (any::<IpAddr>(), 0..=32_u8).prop_filter_map("a range", |(ip, length)| {
+        // Whatever lies behind the prefix goes.
+        let first: IpAddr = match ip {
+            IpAddr::V4(ip) => {
+                (ip & Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0))).into()
+            }
+            IpAddr::V6(ip) => {
+                (ip & Ipv6Addr::from_bits(u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0))).into()
+            }
+        };
+        Cidr::new(first, length).ok()
+    });
+    vec(cidr, 0..4).prop_map(CidrSet::from_iter)
 }

@@ -1,10 +1,7 @@
 //! One committed configuration: immutable, shared, replaced as a whole.
 
-use crate::model::{
-    Authorization, AuthorizationKey, Backend, BackendKey, Certificate, CertificateKey, Endpoints, Generation,
-    L4Route, Listener, ListenerKey, Resource, ResourceKey, ResourceKind, Route, RouteKey, Service,
-    ServiceKey, Workload, WorkloadKey,
-};
+use crate::kinds::for_each_kind;
+use crate::model::{Generation, Keyed, Resource, ResourceKey, ResourceKind};
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -13,30 +10,47 @@ use std::sync::Arc;
 /// The resources of one kind. A clone shares them; an edit copies the map only if somebody else holds it.
 pub type Table<K, V> = Arc<std::collections::HashMap<K, Arc<V>, ahash::RandomState>>;
 
-/// A committed configuration. Cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
-    /// Its number; 0 before the first commit.
-    pub generation: Generation,
-    /// Where to accept.
-    pub listeners: Table<ListenerKey, Listener>,
-    /// Rules.
-    pub routes: Table<RouteKey, Route>,
-    /// How to speak to a destination.
-    pub backends: Table<BackendKey, Backend>,
-    /// Where a destination is.
-    pub endpoints: Table<BackendKey, Endpoints>,
-    /// Certificates of listeners.
-    pub certificates: Table<CertificateKey, Certificate>,
-    /// Destinations that clients dial.
-    pub services: Table<ServiceKey, Service>,
-    /// Pods.
-    pub workloads: Table<WorkloadKey, Workload>,
-    /// Who may connect.
-    pub authorizations: Table<AuthorizationKey, Authorization>,
-    /// Rules for bytes and datagrams.
-    pub l4_routes: Table<RouteKey, L4Route>,
+macro_rules! snapshot {
+    ($($(#[$doc:meta])* $kind:ident { table: $table:ident, key: $key:ident = $key_of:expr, wire: $wire:ident })+) => {
+        /// A committed configuration. Cheap to clone.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Snapshot {
+            /// The number of the commit; 0 before the first one.
+            pub generation: Generation,
+            $($(#[$doc])* pub $table: Table<crate::model::$key, crate::model::$kind>,)+
+        }
+
+        impl Snapshot {
+            /// Every resource, in no particular order.
+            pub fn resources(&self) -> impl Iterator<Item = Resource> {
+                let all = std::iter::empty();
+                $(let all = all.chain(self.$table.values().cloned().map(Resource::$kind));)+
+                all
+            }
+
+            /// The resource under this key.
+            pub fn resource(&self, key: &ResourceKey) -> Option<Resource> {
+                match key.kind {
+                    $(ResourceKind::$kind => self.$table.get(&*key.name).cloned().map(Resource::$kind),)+
+                }
+            }
+
+            fn upsert(&mut self, resource: Resource) -> bool {
+                match resource {
+                    $(Resource::$kind(it) => put(&mut self.$table, it.key(), it),)+
+                }
+            }
+
+            fn remove(&mut self, key: &ResourceKey) -> bool {
+                match key.kind {
+                    $(ResourceKind::$kind => take(&mut self.$table, &key.name),)+
+                }
+            }
+        }
+    };
 }
+
+for_each_kind!(snapshot);
 
 /// A change from one configuration to the next; nothing of it is visible before all of it is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,7 +59,7 @@ pub struct Delta {
     pub generation: Generation,
     /// New or replaced resources.
     pub upserts: Vec<Resource>,
-    /// Resources to forget.
+    /// Resources that are no more; one that is not there is no error.
     pub removals: Vec<ResourceKey>,
 }
 
@@ -69,77 +83,6 @@ impl Snapshot {
             }
         }
         (next, changes)
-    }
-
-    /// Every resource, in no particular order.
-    pub fn resources(&self) -> impl Iterator<Item = Resource> {
-        let listeners = self.listeners.values().cloned().map(Resource::Listener);
-        let routes = self.routes.values().cloned().map(Resource::Route);
-        let backends = self.backends.values().cloned().map(Resource::Backend);
-        let endpoints = self.endpoints.values().cloned().map(Resource::Endpoints);
-        let certificates = self.certificates.values().cloned().map(Resource::Certificate);
-        let services = self.services.values().cloned().map(Resource::Service);
-        let workloads = self.workloads.values().cloned().map(Resource::Workload);
-        let authorizations = self.authorizations.values().cloned().map(Resource::Authorization);
-        let l4_routes = self.l4_routes.values().cloned().map(Resource::L4Route);
-        listeners
-            .chain(routes)
-            .chain(backends)
-            .chain(endpoints)
-            .chain(certificates)
-            .chain(services)
-            .chain(workloads)
-            .chain(authorizations)
-            .chain(l4_routes)
-    }
-
-    /// The resource under this key.
-    pub fn resource(&self, key: &ResourceKey) -> Option<Resource> {
-        let name = &*key.name;
-        match key.kind {
-            ResourceKind::Listener => self.listeners.get(name).cloned().map(Resource::Listener),
-            ResourceKind::Route => self.routes.get(name).cloned().map(Resource::Route),
-            ResourceKind::Backend => self.backends.get(name).cloned().map(Resource::Backend),
-            ResourceKind::Endpoints => self.endpoints.get(name).cloned().map(Resource::Endpoints),
-            ResourceKind::Certificate => self.certificates.get(name).cloned().map(Resource::Certificate),
-            ResourceKind::Service => self.services.get(name).cloned().map(Resource::Service),
-            ResourceKind::Workload => self.workloads.get(name).cloned().map(Resource::Workload),
-            ResourceKind::Authorization => {
-                self.authorizations.get(name).cloned().map(Resource::Authorization)
-            }
-            ResourceKind::L4Route => self.l4_routes.get(name).cloned().map(Resource::L4Route),
-        }
-    }
-
-    fn upsert(&mut self, resource: Resource) -> bool {
-        match resource {
-            Resource::Listener(it) => put(&mut self.listeners, it.key.clone(), it),
-            Resource::Route(it) => put(&mut self.routes, it.key.clone(), it),
-            Resource::Backend(it) => put(&mut self.backends, it.key.clone(), it),
-            Resource::Endpoints(it) => put(&mut self.endpoints, it.backend.clone(), it),
-            Resource::Certificate(it) => put(&mut self.certificates, it.key.clone(), it),
-            Resource::Service(it) => put(&mut self.services, it.key.clone(), it),
-            Resource::Workload(it) => put(&mut self.workloads, it.key.clone(), it),
-            Resource::Authorization(it) => {
-                put(&mut self.authorizations, AuthorizationKey::from(it.name.clone()), it)
-            }
-            Resource::L4Route(it) => put(&mut self.l4_routes, it.key.clone(), it),
-        }
-    }
-
-    fn remove(&mut self, key: &ResourceKey) -> bool {
-        let name = &*key.name;
-        match key.kind {
-            ResourceKind::Listener => take(&mut self.listeners, name),
-            ResourceKind::Route => take(&mut self.routes, name),
-            ResourceKind::Backend => take(&mut self.backends, name),
-            ResourceKind::Endpoints => take(&mut self.endpoints, name),
-            ResourceKind::Certificate => take(&mut self.certificates, name),
-            ResourceKind::Service => take(&mut self.services, name),
-            ResourceKind::Workload => take(&mut self.workloads, name),
-            ResourceKind::Authorization => take(&mut self.authorizations, name),
-            ResourceKind::L4Route => take(&mut self.l4_routes, name),
-        }
     }
 }
 

@@ -40,7 +40,7 @@ pub enum Kind {
 pub struct Frame {
     /// Whether it ends its message.
     pub is_final: bool,
-    /// The frame's opcode.
+    /// The opcode: what the payload is.
     pub kind: Kind,
     /// What it carries, unmasked.
     pub payload: Vec<u8>,

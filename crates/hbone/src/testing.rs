@@ -131,11 +131,11 @@ impl Peers {
     }
 
     pub(crate) async fn open(&self) -> Result<Tunnel, crate::OpenError> {
-        self.pool.open(&self.client, &self.target, &wish()).await
+        self.pool.open(&self.client, &self.target, &connect_request()).await
     }
 }
 
-pub(crate) fn wish() -> ConnectRequest {
+pub(crate) fn connect_request() -> ConnectRequest {
     ConnectRequest::to(DESTINATION.parse::<SocketAddr>().unwrap())
 }
 

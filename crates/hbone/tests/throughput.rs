@@ -62,8 +62,8 @@ struct Peer {
 
 impl Peer {
     async fn open(&self, deed: u8) -> Option<Tunnel> {
-        let wish = ConnectRequest::to("10.0.0.1:80".parse::<SocketAddr>().unwrap());
-        let mut tunnel = self.pool.open(&self.tls, &self.target, &wish).await.unwrap();
+        let connect_request = ConnectRequest::to("10.0.0.1:80".parse::<SocketAddr>().unwrap());
+        let mut tunnel = self.pool.open(&self.tls, &self.target, &connect_request).await.unwrap();
         timeout(Duration::from_secs(3), tunnel.write_u8(deed)).await.ok()?.unwrap();
         Some(tunnel)
     }

@@ -30,7 +30,7 @@ impl Durations {
     pub(crate) fn observe(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         // A bucket holds what took at most its bound, so what is counted in whole microseconds must not be rounded down.
-        let micros = micros.saturating_add(u64::from(took.subsec_nanos() % 1_000 > 0));
+        let micros = micros.saturating_add(u64::from(!took.subsec_nanos().is_multiple_of(1_000)));
         if let Some(bucket) = self.buckets.get(BOUNDS.partition_point(|bound| *bound < micros)) {
             bucket.increment();
         }

@@ -31,7 +31,7 @@ pub enum TestbedError {
     Link {
         /// Of the node or which pod.
         whose: String,
-        /// The kernel's answer.
+        /// The error that the kernel answered with.
         source: NetlinkError,
     },
     /// A network namespace could not be made or entered.

@@ -225,9 +225,9 @@ impl Segment {
 /// What a frame of IP over a cable or loopback says of a segment: its flags, numbers and ports, and where its payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The source port.
+    /// The port that it comes from.
     pub source: u16,
-    /// The destination port.
+    /// The port that it goes to.
     pub destination: u16,
     /// The flags, a sum of those in [`flags`].
     pub flags: u8,

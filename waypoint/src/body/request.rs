@@ -54,7 +54,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Gate {
     opening: Opening,
-    patience: Duration,
+    timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -235,18 +235,18 @@ impl Progress {
 // === impl Gate ===
 
 impl Gate {
-    /// Closed for at most `patience`, which begins when the body is first asked for.
-    pub fn new(patience: Duration) -> (Self, Opening) {
+    /// Closed for at most `timeout`, which begins when the body is first asked for.
+    pub fn new(timeout: Duration) -> (Self, Opening) {
         let opening = Opening::default();
-        (Self { opening: opening.clone(), patience, timer: None }, opening)
+        (Self { opening: opening.clone(), timeout, timer: None }, opening)
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.opening.is_open_or_wakes(cx.waker()) {
             return Poll::Ready(());
         }
-        let patience = self.patience;
-        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
+        let timeout = self.timeout;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::{BodyError, is_finished};
 use crate::listen::detect::Version;
-use crate::serve::{Reason, Switch};
+use crate::pipeline::{Reason, Switch};
 use crate::telemetry::Exchange;
 use crate::upstream::Lease;
-use crate::upstream::endpoint::InFlight;
 use bytes::Bytes;
+use fairway_balance::InFlight;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::future::{Future, poll_fn};
@@ -179,6 +179,9 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 if let Some(exchange) = &mut this.exchange {
                     exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                    if let Some(trailers) = frame.trailers_ref() {
+                        exchange.ended_as_said_in(trailers);
+                    }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

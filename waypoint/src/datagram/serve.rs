@@ -5,14 +5,14 @@
 use super::session::Session;
 use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
-use crate::listen::connection::Stage;
+use crate::listen::connection::ConnectionState;
 use crate::listen::ports::PortId;
 use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
-use crate::telemetry::{StreamCounters, StreamKind, StreamRecord, count};
+use crate::telemetry::{StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
-use crate::upstream::pick::pick;
 use crate::worker::{Serving, Worker};
+use fairway_balance::Readmission;
 use fairway_config::model::{BackendTarget, Generation};
 use fairway_runtime::drain::Phase;
 use std::cell::{Cell, RefCell};
@@ -79,7 +79,7 @@ pub async fn serve(
             () = &mut forced => break Carried::CutOff,
             () = &mut draining, if flow.is_open.get() => {
                 flow.is_open.set(false);
-                talking = Some(flow.worker.connections.open(Stage::Raw));
+                talking = Some(flow.worker.connections.open(ConnectionState::Raw));
             }
             _ = ticks.tick() => flow.sweep(),
             readable = flow.socket.readable() => match readable {
@@ -133,7 +133,7 @@ impl Flow {
                 Err(_) => break,
             }
         }
-        count(&self.counters().datagrams_lost);
+        self.counters().datagrams_lost.increment();
     }
 
     /// The client's session: the one it has if that still agrees with the configuration, or a new one.
@@ -168,9 +168,9 @@ impl Flow {
             return Err(Refusal::ThroughWaypoint);
         }
         let now = worker.moment(Instant::now());
-        // There is no knocking at a door of UDP: a client's own datagrams have to try.
+        // UDP has no connection that could be checked: the datagrams of the next client probe the endpoint.
         let caller = Caller { address: Some(key.client.ip().to_canonical()), ..Caller::default() };
-        let picked = pick(&decision.cluster, &caller, rng, now, &[], |endpoint| endpoint.knocked(now));
+        let picked = decision.cluster.pick(&caller, now, Readmission::ProbeAtOnce, &[], rng, |_| ());
         let endpoint = picked.ok_or(Refusal::NoEndpoint)?;
         if !sessions.make_room() {
             return Err(Refusal::Full);
@@ -195,11 +195,11 @@ impl Flow {
                 match session.try_receive(&mut buffer) {
                     Ok(length) => {
                         if session.tell_once() {
-                            session.endpoint().answered(self.worker.moment(Instant::now()), None);
+                            session.endpoint().record_response(self.worker.moment(Instant::now()), None);
                         }
                         match self.socket.send(buffer.get(..length).unwrap_or_default(), &key) {
                             Ok(()) => self.counters().datagram_sent(length),
-                            Err(_) => count(&self.counters().datagrams_lost),
+                            Err(_) => self.counters().datagrams_lost.increment(),
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -211,7 +211,7 @@ impl Flow {
 
     fn unreachable(&self, key: &ClientKey, session: &Session, error: &io::Error) {
         tracing::debug!(endpoint = %session.endpoint().address(), %error, "an endpoint takes no datagrams");
-        session.endpoint().unreachable(self.worker.moment(Instant::now()));
+        session.endpoint().record_connect_failure(self.worker.moment(Instant::now()));
         self.sessions.borrow_mut().end(key, session.number, Carried::EndpointBroke);
     }
 
@@ -220,7 +220,7 @@ impl Flow {
         let serving = self.worker.serving();
         let changed = self.seen.replace(serving.tables.generation()) != serving.tables.generation();
         let idle = match self.is_open.get() {
-            true => u32::try_from(self.worker.settings.patience.session.as_secs()).unwrap_or(u32::MAX),
+            true => u32::try_from(self.worker.settings.timeouts.session.as_secs()).unwrap_or(u32::MAX),
             false => SILENCE,
         };
         let now = self.worker.moment(Instant::now());
@@ -231,7 +231,7 @@ impl Flow {
             // Many endpoints never answer (logs, metrics). Who does not refuse either is well.
             let quiet = session.tick();
             if quiet > 1 && session.tell_once() {
-                session.endpoint().answered(now, None);
+                session.endpoint().record_response(now, None);
             }
             (quiet > idle).then_some(Carried::Whole)
         });

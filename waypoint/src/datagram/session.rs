@@ -2,7 +2,7 @@
 
 use crate::stream::{Carried, Decision};
 use crate::telemetry::StreamRecord;
-use crate::upstream::endpoint::{EndpointRecord, InFlight};
+use fairway_balance::{EndpointRecord, InFlight};
 use fairway_config::model::{BackendKey, Generation};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::cell::{Cell, RefCell};
@@ -87,12 +87,12 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until there may be an answer.
+    /// Waits until the endpoint's socket may be readable.
     pub async fn readable(&self) -> io::Result<()> {
         self.io.readable().await
     }
 
-    /// Receives an answer.
+    /// Receives one datagram of the endpoint into `buffer` and returns its length. `WouldBlock` if there is none.
     pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.io.try_recv(buffer)?;
         self.quiet.set(0);
@@ -105,30 +105,30 @@ impl Session {
         Ok(length)
     }
 
-    /// Whether somebody is known to be at the client's address.
+    /// Whether the client has sent again after a response, which shows that its address is not forged.
     pub fn is_assured(&self) -> bool {
         self.talk.get() == Talk::Assured
     }
 
-    /// Whether the endpoint's health has not been told yet; it is from now on.
+    /// `true` at the first call: the session's outcome counts once for the endpoint's health.
     pub fn tell_once(&self) -> bool {
         !self.told.replace(true)
     }
 
-    /// One more second; how many have passed since the last datagram, of which the first is not a whole one.
+    /// Counts one second. Returns the seconds since the last datagram; the first one is not a full second.
     pub fn tick(&self) -> u32 {
         let quiet = self.quiet.get().saturating_add(1);
         self.quiet.set(quiet);
         quiet
     }
 
-    /// How it ends.
+    /// Records how the session has ended.
     pub fn ended(&self, carried: Carried) {
         self.record.borrow_mut().ended(carried);
     }
 }
 
-/// A connected socket hears of ICMP errors, and takes datagrams from the endpoint only.
+/// A connected socket, so that ICMP errors are reported and datagrams of other senders are dropped by the kernel.
 fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;

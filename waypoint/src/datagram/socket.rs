@@ -15,27 +15,27 @@ use std::os::fd::{AsRawFd, RawFd};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// As long as a datagram can be.
+/// Bytes of the longest datagram.
 pub const LONGEST: usize = 64 * 1024;
 
-/// A listener's socket.
+/// The UDP socket of a listener on one worker.
 pub struct ListeningSocket {
     io: UdpSocket,
     bound: Bound,
-    /// Room for where a datagram was sent to.
+    /// Buffer for the destination address of a received datagram (`IP_PKTINFO`).
     control: RefCell<Vec<u8>>,
-    /// Room for where an answer comes from.
+    /// Buffer for the source address of a sent datagram.
     headers: RefCell<MultiHeaders<SockaddrStorage>>,
 }
 
 /// Where a socket is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bound {
-    /// To one address, which all it sends comes from.
+    /// One address, which is the source of everything it sends.
     One,
-    /// To every address, IPv6 and IPv4.
+    /// All addresses, IPv6 and IPv4.
     Every,
-    /// To every address of IPv4.
+    /// All IPv4 addresses.
     EveryV4,
 }
 

@@ -101,7 +101,7 @@ impl Sessions {
         });
     }
 
-    /// Ends all.
+    /// Ends all sessions with this outcome.
     pub fn clear(&mut self, carried: Carried) {
         self.sweep(|_| Some(carried));
     }

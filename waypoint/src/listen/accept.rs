@@ -1,15 +1,16 @@
 //! Accepting connections on one worker, and finding out what is spoken on them.
 
-use super::connection::{Connection, Order, Stage};
+use super::connection::{Connection, ConnectionState, Order};
 use super::detect::{Version, detect};
 use super::ports::{Entrance, PortId};
 use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
-use crate::serve::{Client, Origin, ServiceOrigin, relay_service, serve_http};
+use crate::pipeline::{Client, Origin, ServiceOrigin};
+use crate::serve::{relay_service, serve_http};
 use crate::stream::{Arrived, Outward, draw, serve_stream};
-use crate::telemetry::{StreamKind, StreamRecord, count};
+use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::worker::Worker;
@@ -28,26 +29,26 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// How long a listener that is to close waits for the handshakes that the kernel has begun: some round trips.
+/// Time that a closing listener gives the TCP handshakes in progress: several round trips.
 const HANDSHAKES: Duration = Duration::from_millis(200);
-/// The pause while there is no room for another client.
+/// Pause while the proxy has its maximum of clients.
 const BREATH: Duration = Duration::from_millis(50);
-/// Idle connections that make room at a time.
+/// Idle connections that are closed at a time to make room.
 const AT_ONCE: usize = 16;
 
-/// What is known of a connection before its protocol is.
+/// An accepted connection whose protocol is not known yet.
 pub struct Arrival {
-    /// The worker.
+    /// The worker that has accepted the connection.
     pub worker: Rc<Worker>,
-    /// Its state.
+    /// The connection as the drain and the timeouts see it.
     pub connection: Rc<Connection>,
-    /// By which door it came.
+    /// The listener or Service that it was accepted for.
     pub origin: Origin,
-    /// How it came.
+    /// `https` if TLS is terminated here, else `http`.
     pub scheme: Scheme,
-    /// Where it comes from.
+    /// The client, for the choice of endpoints.
     pub caller: Caller,
-    /// Who it proved to be.
+    /// The identity of the client, if it was authenticated by mTLS.
     pub identity: Option<SpiffeId>,
 }
 
@@ -84,7 +85,7 @@ pub async fn accept(
 /// Accepts those whose handshakes have begun.
 async fn accept_last(worker: &Rc<Worker>, port: PortId, listener: TcpListener) {
     // While the worker ends, it waits for this.
-    let _lasting = worker.connections.open(Stage::Raw);
+    let _lasting = worker.connections.open(ConnectionState::Raw);
     if let Err(error) = begin_no_more(&listener) {
         tracing::warn!(%error, "a listener closes under its clients: who comes at this moment is reset");
     }
@@ -129,7 +130,7 @@ async fn rest_after(worker: &Worker, error: &io::Error) {
 /// The descriptors that are left are for endpoints and for the controller: a client without one is turned away, a request
 /// without one fails. Those that use theirs least make room.
 async fn make_room(worker: &Worker, stream: TcpStream) {
-    count(&worker.telemetry.counters.connections_refused);
+    worker.telemetry.counters.connections_refused.increment();
     let _ = stream.set_zero_linger();
     drop(stream);
     tracing::warn!(
@@ -142,20 +143,20 @@ async fn make_room(worker: &Worker, stream: TcpStream) {
 }
 
 fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr) {
-    count(&worker.telemetry.counters.connections);
+    worker.telemetry.counters.connections.increment();
     let _ = stream.set_nodelay(true);
     let serving = worker.serving();
     let Some(found) = serving.ports.get(port) else { return };
     let Some(first) = found.set.listeners().first() else { return };
     let Some(share) = worker.connections.admit(peer.ip(), worker.settings.limits.connections) else {
-        count(&worker.telemetry.counters.connections_refused);
+        worker.telemetry.counters.connections_refused.increment();
         let _ = stream.set_zero_linger();
         return;
     };
     let worker = worker.clone();
-    let connection = worker.connections.open_from(share, Stage::Raw);
-    let arrival = |stage, origin, scheme| {
-        connection.set_stage(stage);
+    let connection = worker.connections.open_from(share, ConnectionState::Raw);
+    let arrival = |state, origin, scheme| {
+        connection.set_state(state);
         Arrival {
             connection: connection.clone(),
             worker: worker.clone(),
@@ -168,23 +169,25 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     match &found.entrance {
         Entrance::Plain => {}
         Entrance::Https(tls) => {
-            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
+            let arrival =
+                arrival(ConnectionState::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
             tokio::task::spawn_local(arrival.serve_tls(port, stream, tls.clone(), Bytes::new()));
             return;
         }
         Entrance::BySni(branches) => {
-            let arrival = arrival(Stage::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
+            let arrival =
+                arrival(ConnectionState::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
             tokio::task::spawn_local(arrival.serve_by_sni(port, stream, branches.clone()));
             return;
         }
     }
     match &first.listener.protocol {
         ListenerProtocol::Http => {
-            let arrival = arrival(Stage::Http1, Origin::Gateway { port, sni: None }, Scheme::Http);
+            let arrival = arrival(ConnectionState::Http1, Origin::Gateway { port, sni: None }, Scheme::Http);
             tokio::task::spawn_local(arrival.serve_plain(Transport::Tcp(stream)));
         }
         ListenerProtocol::Tcp => {
-            let arrival = arrival(Stage::Raw, Origin::Gateway { port, sni: None }, Scheme::Http);
+            let arrival = arrival(ConnectionState::Raw, Origin::Gateway { port, sni: None }, Scheme::Http);
             tokio::task::spawn_local(arrival.serve_tcp(first.clone(), stream));
         }
         // TLS has an entrance of its own, and UDP no connections.
@@ -204,7 +207,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
                 shown: first.listener.backend_certificate.clone(),
                 audience: Some(Audience::Producer),
             };
-            let mut arrival = arrival(Stage::Http1, Origin::Service(origin), Scheme::Http);
+            let mut arrival = arrival(ConnectionState::Http1, Origin::Service(origin), Scheme::Http);
             arrival.caller.service = Some(service.clone());
             tokio::task::spawn_local(arrival.serve_service(Transport::Tcp(stream)));
         }
@@ -230,7 +233,7 @@ impl Arrival {
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                count(&self.worker.telemetry.counters.connections_refused);
+                self.worker.telemetry.counters.connections_refused.increment();
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
                 return;
             }
@@ -243,7 +246,7 @@ impl Arrival {
             _ => None,
         };
         self.origin = Origin::Gateway { port, sni: Some(sni) };
-        self.connection.set_stage(Stage::Http1);
+        self.connection.set_state(ConnectionState::Http1);
         let io = Transport::Tls(Box::new(stream));
         match version {
             Some(version) => self.serve_version(io, version, Ahead::default()).await,
@@ -285,7 +288,7 @@ impl Arrival {
         let protocol = serving.tables.service_cluster(&origin.backend).map(|it| it.protocol());
         match protocol {
             Some(AppProtocol::Tcp) => {
-                self.connection.set_stage(Stage::Raw);
+                self.connection.set_state(ConnectionState::Raw);
                 relay_service(&self.worker, &self.connection, origin, &self.caller, io).await;
             }
             Some(AppProtocol::Unspecified) => {

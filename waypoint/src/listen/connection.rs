@@ -5,15 +5,16 @@
 use super::pace::{Paces, Rate, Verdict};
 use super::shares::{Share, Shares};
 use super::wire::Sight;
-use crate::settings::Patience;
+use crate::settings::Timeouts;
 use fairway_runtime::drain::Phase;
+use fairway_telemetry::ConnectionId;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
-/// All open client connections of a worker.
+/// The open client connections of a worker.
 #[derive(Debug)]
 pub struct Connections {
     open: RefCell<Vec<Weak<Connection>>>,
@@ -22,14 +23,15 @@ pub struct Connections {
     phase: Cell<Phase>,
 }
 
-/// A client connection, as those know it who serve it.
+/// The state of a client connection that timeouts and drain need.
 #[derive(Debug)]
 pub struct Connection {
-    /// What is seen on its wire.
+    /// What the byte stream observes.
     pub sight: Rc<Sight>,
-    /// How its requests get on.
+    /// The progress of its requests.
     pub paces: Paces,
-    stage: Cell<Stage>,
+    id: Cell<Option<ConnectionId>>,
+    state: Cell<ConnectionState>,
     requests: Cell<u64>,
     in_flight: Cell<u32>,
     order: Cell<Order>,
@@ -40,64 +42,64 @@ pub struct Connection {
     _share: Option<Share>,
 }
 
-/// How often a connection that has not had a request yet is spared when a worker closes.
+/// How often a draining worker leaves a connection open that has not sent a request yet.
 const SPARED: u32 = 50;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum ConnectionState {
     /// In its TLS handshake.
     Handshake,
-    /// HTTP/1.
+    /// HTTP/1: it can be ended after the current response.
     Http1,
-    /// HTTP/2.
+    /// HTTP/2: it can be ended with GOAWAY.
     Http2,
     /// Bytes: a TCP service, or after an upgrade.
     Raw,
 }
 
-/// What a connection is told to do.
+/// An order to a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
-    /// Go on.
+    /// No order: go on.
     #[default]
     None,
-    /// Take no new requests, and end after those in flight.
+    /// Accept no new requests and close after those in flight.
     Finish,
-    /// The client was too slow with a request's head.
+    /// Close: the request's head has not arrived in time.
     TooSlow,
-    /// End at once.
+    /// Close the connection now, also in the middle of a response.
     Stop,
 }
 
-/// What a connection looked like at the last tick, and for how many ticks it has.
+/// The state at the last tick, and for how many ticks it has not changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Quiet {
     requests: u64,
     waiting: Waiting,
     ticks: u32,
-    /// Bytes that the client had taken when this began.
+    /// Bytes that the client had read when this state began.
     taken: u64,
 }
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waiting {
-    /// An endpoint: no limit but the route's.
+    /// A response of the endpoint. Only the route's timeout applies.
     #[default]
     Answer,
-    /// The client's next request.
+    /// The next request of the client.
     Request,
-    /// The rest of a head, or of a handshake.
+    /// The rest of a request's head, or of the TLS handshake.
     RestOfHead,
-    /// The client, to take what it is sent.
+    /// The client, which does not read its response.
     Reader,
 }
 
 // === impl Connections ===
 
 impl Connections {
-    /// None.
+    /// No connections, of a proxy that is not draining.
     pub fn new() -> Self {
         Self {
             open: RefCell::default(),
@@ -113,20 +115,21 @@ impl Connections {
     }
 
     /// A new one, from within a tunnel.
-    pub fn open(&self, stage: Stage) -> Rc<Connection> {
-        self.open_as(None, stage)
+    pub fn open(&self, state: ConnectionState) -> Rc<Connection> {
+        self.open_as(None, state)
     }
 
     /// A new one of a client that was admitted.
-    pub fn open_from(&self, share: Share, stage: Stage) -> Rc<Connection> {
-        self.open_as(Some(share), stage)
+    pub fn open_from(&self, share: Share, state: ConnectionState) -> Rc<Connection> {
+        self.open_as(Some(share), state)
     }
 
-    fn open_as(&self, share: Option<Share>, stage: Stage) -> Rc<Connection> {
+    fn open_as(&self, share: Option<Share>, state: ConnectionState) -> Rc<Connection> {
         let connection = Rc::new(Connection {
             sight: Rc::new(Sight::default()),
             paces: Paces::default(),
-            stage: Cell::new(stage),
+            id: Cell::new(None),
+            state: Cell::new(state),
             requests: Cell::new(0),
             in_flight: Cell::new(0),
             order: Cell::new(Order::None),
@@ -165,14 +168,18 @@ impl Connections {
     pub fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.each(|connection| {
-            let order = match (phase, connection.stage.get()) {
+            let order = match (phase, connection.state.get()) {
                 (Phase::Running, _) => Order::None,
                 // An idle HTTP/1 connection may have a request on its way: its answer will say `connection: close`.
-                (Phase::Draining, Stage::Http2) => Order::Finish,
+                (Phase::Draining, ConnectionState::Http2) => Order::Finish,
                 (Phase::Draining, _) => Order::None,
-                (Phase::Closing, Stage::Raw) => Order::None,
+                (Phase::Closing, ConnectionState::Raw) => Order::None,
                 // Just accepted: its request is on the way, if need be after the end of its handshake.
-                (Phase::Closing, Stage::Handshake | Stage::Http1) if connection.is_spared() => Order::None,
+                (Phase::Closing, ConnectionState::Handshake | ConnectionState::Http1)
+                    if connection.is_spared() =>
+                {
+                    Order::None
+                }
                 (Phase::Closing, _) => Order::Finish,
                 (Phase::Forced, _) => Order::Stop,
             };
@@ -181,8 +188,8 @@ impl Connections {
     }
 
     /// One tick a second: finds those that wait too long for their clients.
-    pub fn tick(&self, patience: &Patience) {
-        let (head, idle) = (patience.head.as_secs(), patience.idle.as_secs());
+    pub fn tick(&self, timeouts: &Timeouts) {
+        let (head, idle) = (timeouts.head.as_secs(), timeouts.idle.as_secs());
         self.each(|connection| {
             let waiting = connection.waiting();
             let mut quiet = connection.quiet.get();
@@ -200,15 +207,15 @@ impl Connections {
                 Waiting::Request if ticks > idle => connection.tell(Order::Finish),
                 Waiting::Reader => {
                     let taken = connection.sight.taken();
-                    match Rate::of(ticks, taken - quiet.taken, patience) {
+                    match Rate::of(ticks, taken - quiet.taken, timeouts) {
                         Rate::Unknown => {}
                         Rate::Enough => quiet = Quiet { ticks: 0, taken, ..quiet },
                         Rate::TooLow => connection.tell(Order::Stop),
                     }
                 }
-                Waiting::Answer if connection.stage.get() != Stage::Raw => {
-                    let has_streams = connection.stage.get() == Stage::Http2;
-                    if connection.paces.tick(patience, has_streams) == Verdict::Stalled {
+                Waiting::Answer if connection.state.get() != ConnectionState::Raw => {
+                    let has_streams = connection.state.get() == ConnectionState::Http2;
+                    if connection.paces.tick(timeouts, has_streams) == Verdict::Stalled {
                         connection.tell(Order::Stop);
                     }
                 }
@@ -223,7 +230,7 @@ impl Connections {
         let mut idle = Vec::new();
         self.open.borrow().iter().filter_map(Weak::upgrade).for_each(|connection| {
             let waits = connection.waiting() == Waiting::Request && connection.order.get() == Order::None;
-            if waits && connection.stage.get() != Stage::Raw {
+            if waits && connection.state.get() != ConnectionState::Raw {
                 idle.push((connection.quiet.get().ticks, connection));
             }
         });
@@ -266,14 +273,21 @@ impl Connection {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
     }
 
+    /// Its number, which is drawn when somebody asks for it first.
+    pub fn id(&self, draw: impl FnOnce() -> ConnectionId) -> ConnectionId {
+        let id = self.id.get().unwrap_or_else(draw);
+        self.id.set(Some(id));
+        id
+    }
+
     /// Notes how far the connection is.
-    pub fn set_stage(&self, stage: Stage) {
-        self.stage.set(stage);
+    pub fn set_state(&self, state: ConnectionState) {
+        self.state.set(state);
     }
 
     /// How far the connection is.
-    pub fn stage(&self) -> Stage {
-        self.stage.get()
+    pub fn state(&self) -> ConnectionState {
+        self.state.get()
     }
 
     /// Tells the one who serves the connection; a stronger order replaces a weaker one.
@@ -310,9 +324,9 @@ impl Connection {
     }
 
     fn waiting(&self) -> Waiting {
-        match self.stage.get() {
-            Stage::Handshake => Waiting::RestOfHead,
-            Stage::Raw => Waiting::Answer,
+        match self.state.get() {
+            ConnectionState::Handshake => Waiting::RestOfHead,
+            ConnectionState::Raw => Waiting::Answer,
             _ if self.sight.is_blocked() => Waiting::Reader,
             _ if self.sight.in_head() && self.in_flight.get() == 0 => Waiting::RestOfHead,
             _ if self.in_flight.get() == 0 => Waiting::Request,
@@ -332,13 +346,13 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn patience() -> Patience {
-        Patience { head: Duration::from_secs(2), idle: Duration::from_secs(5), ..Patience::default() }
+    fn timeouts() -> Timeouts {
+        Timeouts { head: Duration::from_secs(2), idle: Duration::from_secs(5), ..Timeouts::default() }
     }
 
     fn after(connections: &Connections, connection: &Connection, ticks: u32) -> Order {
         for _ in 0..ticks {
-            connections.tick(&patience());
+            connections.tick(&timeouts());
         }
         connection.order.get()
     }
@@ -346,7 +360,7 @@ mod tests {
     #[test]
     fn an_unused_connection_is_finished_and_a_used_one_is_not() {
         let connections = Connections::new();
-        let connection = connections.open(Stage::Http1);
+        let connection = connections.open(ConnectionState::Http1);
         assert_eq!(after(&connections, &connection, 5), Order::None);
         connection.begin();
         assert_eq!(after(&connections, &connection, 50), Order::None);
@@ -358,7 +372,7 @@ mod tests {
     #[test]
     fn a_head_that_does_not_end_is_too_slow_even_if_bytes_trickle() {
         let connections = Connections::new();
-        let connection = connections.open(Stage::Http1);
+        let connection = connections.open(ConnectionState::Http1);
         connection.sight.set_in_head(true);
         assert_eq!(after(&connections, &connection, 3), Order::None);
         assert_eq!(after(&connections, &connection, 1), Order::TooSlow);
@@ -367,7 +381,7 @@ mod tests {
     #[test]
     fn a_connection_that_does_not_finish_when_told_is_stopped() {
         let connections = Connections::new();
-        let connection = connections.open(Stage::Http1);
+        let connection = connections.open(ConnectionState::Http1);
         assert_eq!(after(&connections, &connection, 7), Order::Finish);
         assert_eq!(after(&connections, &connection, 2), Order::Stop);
     }
@@ -375,12 +389,14 @@ mod tests {
     #[test]
     fn the_idlest_make_room_and_those_in_use_do_not() {
         let connections = Connections::new();
-        let (oldest, busy) = (connections.open(Stage::Http1), connections.open(Stage::Http2));
+        let (oldest, busy) =
+            (connections.open(ConnectionState::Http1), connections.open(ConnectionState::Http2));
         busy.begin();
-        connections.tick(&patience());
-        connections.tick(&patience());
-        let (raw, newest) = (connections.open(Stage::Raw), connections.open(Stage::Http1));
-        connections.tick(&patience());
+        connections.tick(&timeouts());
+        connections.tick(&timeouts());
+        let (raw, newest) =
+            (connections.open(ConnectionState::Raw), connections.open(ConnectionState::Http1));
+        connections.tick(&timeouts());
         connections.finish_idle(1);
         let orders = [&oldest, &busy, &raw, &newest].map(|it| it.order.get());
         assert_eq!(orders, [Order::Finish, Order::None, Order::None, Order::None]);
@@ -390,23 +406,26 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_has_the_patience_of_a_head() {
+    fn a_handshake_has_the_time_limit_of_a_head() {
         let connections = Connections::new();
-        let connection = connections.open(Stage::Handshake);
+        let connection = connections.open(ConnectionState::Handshake);
         assert_eq!(after(&connections, &connection, 4), Order::TooSlow);
     }
 
     #[test]
     fn a_drain_spares_idle_http1_connections_until_the_listeners_close() {
         let connections = Connections::new();
-        let (one, two, raw) =
-            (connections.open(Stage::Http1), connections.open(Stage::Http2), connections.open(Stage::Raw));
+        let (one, two, raw) = (
+            connections.open(ConnectionState::Http1),
+            connections.open(ConnectionState::Http2),
+            connections.open(ConnectionState::Raw),
+        );
         connections.enter(Phase::Draining);
         assert_eq!(
             (one.order.get(), two.order.get(), raw.order.get()),
             (Order::None, Order::Finish, Order::None)
         );
-        let fresh = connections.open(Stage::Http1);
+        let fresh = connections.open(ConnectionState::Http1);
         one.begin();
         one.end();
         connections.enter(Phase::Closing);
@@ -422,7 +441,7 @@ mod tests {
     fn connections_that_are_gone_are_forgotten() {
         let connections = Connections::new();
         for _ in 0..1000 {
-            connections.open(Stage::Http1);
+            connections.open(ConnectionState::Http1);
         }
         assert!(connections.open.borrow().len() < 10, "{}", connections.open.borrow().len());
     }

@@ -5,13 +5,13 @@ use crate::transport::Transport;
 use std::io;
 use tokio::io::AsyncReadExt;
 
-/// What every HTTP/2 connection begins with.
+/// The connection preface of HTTP/2 (RFC 9113, section 3.4).
 pub const PREFACE: &[u8; Ahead::MOST] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A version of HTTP as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// HTTP/1.1 and 1.0.
+    /// HTTP/1.1 or HTTP/1.0.
     Http1,
     /// HTTP/2 with prior knowledge, or by ALPN.
     Http2,

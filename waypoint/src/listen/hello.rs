@@ -19,23 +19,23 @@ pub struct HelloReader {
     message: Vec<u8>,
 }
 
-/// What a client says in its first message.
+/// The part of a ClientHello that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The name it asks for, in lower case.
+    /// The server name (SNI) in lower case.
     pub server_name: Option<Arc<str>>,
 }
 
-/// Bytes that are no client's first message.
+/// Why bytes are not a ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHello {
-    /// Another protocol.
+    /// The bytes are not a TLS record.
     #[error("this is not TLS")]
     NotTls,
-    /// TLS, but malformed.
+    /// The ClientHello violates RFC 8446, section 4.1.2.
     #[error("the first TLS message is malformed: {0}")]
     Malformed(&'static str),
-    /// Longer than any client's.
+    /// The ClientHello is longer than the limit.
     #[error("the first TLS message is longer than {LONGEST} bytes")]
     TooLong,
 }

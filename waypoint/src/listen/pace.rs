@@ -5,7 +5,7 @@
 //! The sweep over connections looks once a second, so that no request has a timer.
 
 use crate::body::Progress;
-use crate::settings::Patience;
+use crate::settings::Timeouts;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
@@ -33,7 +33,7 @@ struct Pace {
     stopped: bool,
 }
 
-/// What was waited for at the last ticks.
+/// What the request has waited for during the last ticks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Quiet {
     waiting: Waiting,
@@ -43,7 +43,7 @@ struct Quiet {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waiting {
-    /// The endpoint.
+    /// The endpoint, which has not responded yet.
     #[default]
     Endpoint,
     /// The client's body, before anything was answered.
@@ -138,10 +138,10 @@ impl Paces {
     }
 
     /// Once a second. What is too slow is told so; the answer says whether something stalled that has no stream of its own.
-    pub fn tick(&self, patience: &Patience, has_streams: bool) -> Verdict {
+    pub fn tick(&self, timeouts: &Timeouts, has_streams: bool) -> Verdict {
         let mut worst = Verdict::GoOn;
         for pace in self.places.borrow_mut().iter_mut().flatten() {
-            match pace.tick(patience, has_streams) {
+            match pace.tick(timeouts, has_streams) {
                 Verdict::GoOn => {}
                 Verdict::SlowBody => {
                     if let Some(upload) = &pace.upload {
@@ -181,7 +181,7 @@ impl Pace {
         }
     }
 
-    fn tick(&mut self, patience: &Patience, has_streams: bool) -> Verdict {
+    fn tick(&mut self, timeouts: &Timeouts, has_streams: bool) -> Verdict {
         let waiting = self.waiting(has_streams);
         let received = self.upload.as_ref().map_or(0, |it| it.bytes());
         let moved = match waiting {
@@ -198,9 +198,9 @@ impl Pace {
             Waiting::Endpoint => Verdict::GoOn,
             Waiting::Reader => {
                 let more = self.untaken.unwrap_or_default() / TAKEN_A_SECOND;
-                if ticks > patience.body.as_secs() + more as u64 { Verdict::Stalled } else { Verdict::GoOn }
+                if ticks > timeouts.body.as_secs() + more as u64 { Verdict::Stalled } else { Verdict::GoOn }
             }
-            Waiting::Body => match Rate::of(ticks, moved - self.quiet.moved, patience) {
+            Waiting::Body => match Rate::of(ticks, moved - self.quiet.moved, timeouts) {
                 Rate::Unknown => Verdict::GoOn,
                 Rate::Enough => {
                     self.quiet = Quiet { waiting, ticks: 0, moved };
@@ -212,20 +212,20 @@ impl Pace {
                 self.quiet = Quiet { waiting, ticks: 0, moved };
                 Verdict::GoOn
             }
-            Waiting::Either if ticks > patience.idle.as_secs() => Verdict::Stalled,
+            Waiting::Either if ticks > timeouts.idle.as_secs() => Verdict::Stalled,
             Waiting::Either => Verdict::GoOn,
         }
     }
 }
 
-/// Whether bytes come fast enough.
+/// Whether a body arrives fast enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
-    /// It is too early to say.
+    /// The observation is too short to decide.
     Unknown,
-    /// They do.
+    /// The rate is sufficient.
     Enough,
-    /// They do not.
+    /// The rate is below the minimum.
     TooLow,
 }
 
@@ -233,11 +233,11 @@ pub enum Rate {
 
 impl Rate {
     /// Judges so many bytes in so many ticks of a second.
-    pub fn of(ticks: u64, bytes: u64, patience: &Patience) -> Self {
-        let whole = patience.body.as_secs();
+    pub fn of(ticks: u64, bytes: u64, timeouts: &Timeouts) -> Self {
+        let whole = timeouts.body.as_secs();
         if ticks <= whole {
             Self::Unknown
-        } else if bytes < whole.saturating_mul(patience.body_rate) {
+        } else if bytes < whole.saturating_mul(timeouts.body_rate) {
             Self::TooLow
         } else {
             Self::Enough
@@ -250,12 +250,12 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn patience() -> Patience {
-        Patience {
+    fn timeouts() -> Timeouts {
+        Timeouts {
             body: Duration::from_secs(4),
             body_rate: 10,
             idle: Duration::from_secs(9),
-            ..Patience::default()
+            ..Timeouts::default()
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
         (1..=ticks).find_map(|tick| {
             each(tick);
             let mut places = paces.places.borrow_mut();
-            let verdict = places[0].as_mut().unwrap().tick(&patience(), has_streams);
+            let verdict = places[0].as_mut().unwrap().tick(&timeouts(), has_streams);
             (verdict != Verdict::GoOn).then_some((tick, verdict))
         })
     }

@@ -2,7 +2,7 @@
 
 use super::tls::{Inside, TlsBase};
 use crate::route::HostIndex;
-use crate::table::{BoundListener, ListenerSet, Socket, Tables};
+use crate::table::{BoundListener, ListenerSet, Socket, SocketKind, Tables};
 use fairway_config::model::{
     Certificate, ClientValidation, HostnamePattern, Listener, ListenerProtocol, ResourceKey, ResourceKind,
     TlsTermination,
@@ -12,75 +12,75 @@ use rustls::ServerConfig;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The place of a bound socket among all; stays the same as long as the socket is bound.
+/// The number of a bound socket. It does not change while the socket is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortId(pub usize);
 
-/// What stands behind each bound socket.
+/// The listeners of each bound socket.
 #[derive(Clone, Debug, Default)]
 pub struct Ports(Vec<Option<Port>>);
 
-/// What stands behind a bound socket.
+/// The listeners of one bound socket.
 #[derive(Clone, Debug)]
 pub struct Port {
-    /// Its listeners.
+    /// The listeners that share the socket.
     pub set: Arc<ListenerSet>,
-    /// How a connection begins there.
+    /// How connections to the socket begin.
     pub entrance: Entrance,
 }
 
 /// How a connection to a socket begins.
 #[derive(Clone, Debug)]
 pub enum Entrance {
-    /// Without TLS: the protocol of the listeners says all.
+    /// Without TLS. The listeners' protocol decides.
     Plain,
-    /// With TLS that one configuration fits: all listeners are HTTPS and judge their clients alike.
+    /// With TLS and one configuration: all listeners are HTTPS and verify client certificates in the same way.
     Https(Arc<ServerConfig>),
-    /// With TLS that the SNI has to be known for first.
+    /// With TLS. The SNI chooses the listener before the handshake.
     BySni(Arc<Branches>),
 }
 
-/// The listeners of a socket by SNI, and what becomes of TLS at each.
+/// The listeners of a socket by SNI, and how each handles TLS.
 #[derive(Debug)]
 pub struct Branches {
     by_sni: HostIndex<Branch>,
-    /// Whether TLS ends here whatever the name, so that it is this proxy's to refuse one in TLS.
+    /// Whether every listener terminates TLS, so that an unknown name is refused with a TLS alert.
     all_terminate: bool,
 }
 
-/// What becomes of TLS for a name.
+/// The listener for an SNI, and how it handles TLS.
 #[derive(Clone, Debug)]
 pub struct Branch {
-    /// The listener.
+    /// The listener with the most specific matching hostname.
     pub listener: Arc<BoundListener>,
-    /// What becomes of TLS.
+    /// How the listener handles TLS.
     pub way: Way,
 }
 
-/// What becomes of TLS.
+/// How a listener handles TLS.
 #[derive(Clone, Debug)]
 pub enum Way {
-    /// It ends here, and HTTP is inside.
+    /// Terminate it; HTTP is inside.
     Https(Arc<ServerConfig>),
-    /// It ends here, and bytes are inside.
+    /// Terminate it; bytes of any protocol are inside.
     Terminate(Arc<ServerConfig>),
-    /// It goes on as it is.
+    /// Pass it through to the backend.
     Passthrough,
 }
 
-/// What to do so that the wanted sockets are the bound ones.
+/// The difference between the bound sockets and the wanted ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// To bind.
+    /// Sockets to bind.
     pub bind: Vec<Socket>,
-    /// To close.
+    /// Sockets to close.
     pub close: Vec<(Socket, PortId)>,
 }
 
 // === impl Plan ===
 
 impl Plan {
-    /// From the sockets that are bound to those that are wanted.
+    /// The difference from `bound` to `wanted`.
     pub fn new(bound: &BTreeMap<Socket, PortId>, wanted: &BTreeSet<Socket>) -> Self {
         Self {
             bind: wanted.iter().filter(|socket| !bound.contains_key(socket)).copied().collect(),
@@ -123,6 +123,13 @@ impl Ports {
     /// What stands behind a socket; none once no listener wants it any more.
     pub fn get(&self, id: PortId) -> Option<&Port> {
         self.0.get(id.0)?.as_ref()
+    }
+
+    /// A socket for connections on this port.
+    pub fn on(&self, number: u16) -> Option<PortId> {
+        let is_on =
+            |port: &Port| port.set.socket().port == number && port.set.socket().kind == SocketKind::Stream;
+        self.0.iter().position(|port| port.as_ref().is_some_and(is_on)).map(PortId)
     }
 
     /// The listeners behind a socket.

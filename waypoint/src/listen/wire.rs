@@ -20,7 +20,7 @@ pub struct Sight {
     taken: Cell<u64>,
 }
 
-/// A client's byte stream under watch.
+/// A client's byte stream. It observes the framing that hyper does not show.
 pub struct Wire {
     io: Transport,
     ahead: Ahead,
@@ -28,17 +28,17 @@ pub struct Wire {
     sight: Rc<Sight>,
 }
 
-/// What is watched.
+/// What is observed.
 enum Watch {
     /// The framing of HTTP/1 requests.
     Http1(Framing),
     /// The control frames of an HTTP/2 client.
     Http2(Box<ControlFrames>),
-    /// Nothing.
+    /// Nothing: after an upgrade.
     Nothing,
 }
 
-/// Bytes that were read to find out what is spoken.
+/// Bytes that were read to detect the protocol.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ahead {
     bytes: [u8; Ahead::MOST],
@@ -117,7 +117,7 @@ impl Ahead {
 // === impl Wire ===
 
 impl Wire {
-    /// Watches HTTP/1 framing.
+    /// Observes the framing of HTTP/1 requests.
     pub fn http1(io: Transport, ahead: Ahead, sight: Rc<Sight>) -> Self {
         Self { io, ahead, watch: Watch::Http1(Framing::new()), sight }
     }

@@ -1,10 +1,11 @@
 //! A route as it is served: the user's rules, and what could be worked out of them at commit.
 
 use super::clean::cleaned;
+use super::hop::Hop;
 use super::weights::Weights;
-use crate::filter::{CorsHeaders, FilterChain, InvalidFilter};
-use crate::serve::hops::Hop;
-use fairway_config::model::{BackendTarget, Match, Route, Rule};
+use crate::stage::StageList;
+use fairway_config::model::{BackendTarget, Filter, InvalidFilter, Match, Route, Rule};
+use fairway_telemetry::{RequestLabels, RuleName, Series, SeriesTable};
 use rand::Rng;
 use std::sync::Arc;
 
@@ -20,9 +21,15 @@ pub struct CompiledRoute {
 struct CompiledRule {
     weights: Weights,
     hop: Hop,
-    cors: Option<Box<CorsHeaders>>,
-    /// Empty if no backend has a CORS filter.
-    backend_cors: Box<[Option<Box<CorsHeaders>>]>,
+    stages: StageList,
+    /// Of each backend; empty if no backend has any.
+    backend_stages: Box<[StageList]>,
+    /// Where requests count that have no backend yet.
+    series: Series<RequestLabels>,
+    /// Where those of each backend count.
+    backend_series: Box<[Series<RequestLabels>]>,
+    /// Whether the rule, or one of its backends, answers preflights.
+    has_cors: bool,
 }
 
 /// One alternative of one rule of a route: what a request is matched against. In a table, these stand in the order of
@@ -49,18 +56,21 @@ pub struct RuleEntry<'t> {
 pub struct ChosenBackend<'t> {
     /// Where to. A reference that leads nowhere keeps its share, and is answered with 500.
     pub target: &'t BackendTarget,
-    /// Run after the rule's.
-    pub filters: FilterChain<'t>,
+    /// Run after the rule's; none if there are none.
+    pub stages: Option<&'t StageList>,
+    /// Where the request counts.
+    pub series: &'t Series<RequestLabels>,
 }
 
 // === impl CompiledRoute ===
 
 impl CompiledRoute {
-    /// Compiles a route.
-    pub fn new(route: Arc<Route>) -> Result<Self, InvalidFilter> {
+    /// Compiles a route. Its requests will count in `series`.
+    pub fn new(route: Arc<Route>, series: &SeriesTable<RequestLabels>) -> Result<Self, InvalidFilter> {
         let rules = route.rules.iter().enumerate();
-        let rules =
-            rules.map(|(index, rule)| CompiledRule::new(&route, index, rule)).collect::<Result<_, _>>()?;
+        let rules = rules
+            .map(|(index, rule)| CompiledRule::new(&route, index, rule, series))
+            .collect::<Result<_, _>>()?;
         Ok(Self { route: cleaned(route), rules })
     }
 
@@ -86,14 +96,33 @@ impl CompiledRoute {
 // === impl CompiledRule ===
 
 impl CompiledRule {
-    fn new(route: &Route, index: usize, rule: &Rule) -> Result<Self, InvalidFilter> {
-        let hop = Hop::of_rule(route, index);
-        let cors = CorsHeaders::of(&rule.filters)?;
-        let backend_cors: Box<[_]> =
-            rule.backends.iter().map(|it| CorsHeaders::of(&it.filters)).collect::<Result<_, _>>()?;
-        let backend_cors =
-            if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() };
-        Ok(Self { weights: Weights::new(&rule.backends), hop, cors, backend_cors })
+    fn new(
+        route: &Route,
+        index: usize,
+        rule: &Rule,
+        series: &SeriesTable<RequestLabels>,
+    ) -> Result<Self, InvalidFilter> {
+        let counted = |target: Option<&BackendTarget>| {
+            let backend = match target {
+                Some(BackendTarget::Backend(key)) => Some(key.clone()),
+                Some(BackendTarget::Unresolved(_)) | None => None,
+            };
+            let name = RuleName::new(rule.name.as_ref(), index);
+            series.series(RequestLabels { rule: Some((route.key.clone(), name)), backend })
+        };
+        let backend_stages: Box<[_]> =
+            rule.backends.iter().map(|it| StageList::new(&it.filters)).collect::<Result<_, _>>()?;
+        let has_any = backend_stages.iter().any(|it| !it.is_empty());
+        let mut filters = rule.filters.iter().chain(rule.backends.iter().flat_map(|it| &it.filters));
+        Ok(Self {
+            weights: Weights::new(&rule.backends),
+            hop: Hop::for_rule(route, index),
+            stages: StageList::new(&rule.filters)?,
+            backend_stages: if has_any { backend_stages } else { Box::default() },
+            series: counted(None),
+            backend_series: rule.backends.iter().map(|it| counted(Some(&it.target))).collect(),
+            has_cors: filters.any(|it| matches!(it, Filter::Cors(_))),
+        })
     }
 }
 
@@ -107,7 +136,7 @@ impl Candidate {
     /// Whether its rule, or one of its backends, has a CORS filter.
     pub fn has_cors(&self) -> bool {
         let rule = self.route.rules.get(usize::from(self.rule));
-        rule.is_some_and(|it| it.cors.is_some() || !it.backend_cors.is_empty())
+        rule.is_some_and(|it| it.has_cors)
     }
 
     pub fn entry(&self) -> Option<RuleEntry<'_>> {
@@ -140,6 +169,11 @@ impl<'t> RuleEntry<'t> {
         &self.compiled.hop
     }
 
+    /// Where its requests count while they have no backend.
+    pub fn series(&self) -> &'t Series<RequestLabels> {
+        &self.compiled.series
+    }
+
     /// Its place in the route.
     pub fn index(&self) -> usize {
         self.index
@@ -151,15 +185,20 @@ impl<'t> RuleEntry<'t> {
     }
 
     /// What is done to every request of the rule.
-    pub fn filters(&self) -> FilterChain<'t> {
-        FilterChain::new(&self.rule.filters, self.compiled.cors.as_deref())
+    pub fn stages(&self) -> &'t StageList {
+        &self.compiled.stages
     }
 
     /// Draws a backend by weight; none if there is nothing to draw from, which is answered with 500.
     pub fn choose(&self, rng: &mut impl Rng) -> Option<ChosenBackend<'t>> {
-        let index = self.compiled.weights.draw(rng)?;
+        self.backend(self.compiled.weights.draw(rng)?)
+    }
+
+    /// One of the backends.
+    pub(crate) fn backend(&self, index: usize) -> Option<ChosenBackend<'t>> {
         let backend = self.rule.backends.get(index)?;
-        let cors = self.compiled.backend_cors.get(index).and_then(Option::as_deref);
-        Some(ChosenBackend { target: &backend.target, filters: FilterChain::new(&backend.filters, cors) })
+        let stages = self.compiled.backend_stages.get(index).filter(|it| !it.is_empty());
+        let series = self.compiled.backend_series.get(index)?;
+        Some(ChosenBackend { target: &backend.target, stages, series })
     }
 }

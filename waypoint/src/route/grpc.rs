@@ -50,14 +50,27 @@ impl GrpcTable {
 
     /// The first alternative that a gRPC request fits.
     pub fn find(&self, head: &RequestHead<'_>) -> Option<&Candidate> {
-        let full = head.path.strip_prefix('/')?;
-        let (service, method) = full.split_once('/').filter(|(_, method)| !method.contains('/'))?;
-        let fits = |it: &&Candidate| match it.matched().map(|it| (&it.path, it)) {
-            Some((PathMatch::Grpc(expected), it)) => names(expected, service, method) && holds(it, head),
-            _ => false,
-        };
-        let groups = [self.methods.get(full), self.services.get(service)];
-        groups.into_iter().flatten().flat_map(|it| it.iter()).chain(&self.rest).find(fits)
+        self.named(&head.path).find(|candidate| candidate.matched().is_some_and(|it| holds(it, head)))
+    }
+
+    /// The alternatives whose service and method a path names, in the order of precedence.
+    pub fn named(&self, path: &str) -> impl Iterator<Item = &Candidate> {
+        let full = path.strip_prefix('/').unwrap_or_default();
+        let parts = full.split_once('/').filter(|(_, method)| !method.contains('/'));
+        parts.into_iter().flat_map(move |(service, method)| {
+            let groups = [self.methods.get(full), self.services.get(service)];
+            let candidates = groups.into_iter().flatten().flat_map(|group| group.iter()).chain(&self.rest);
+            candidates.filter(move |candidate| match candidate.matched().map(|it| &it.path) {
+                Some(PathMatch::Grpc(expected)) => names(expected, service, method),
+                _ => false,
+            })
+        })
+    }
+
+    /// Every alternative, in no order.
+    pub fn candidates(&self) -> Vec<&Candidate> {
+        let groups = self.methods.values().chain(self.services.values());
+        groups.flat_map(|group| group.iter()).chain(&self.rest).collect()
     }
 
     /// Where alternatives with this match stand, if not in the rest.

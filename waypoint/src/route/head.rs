@@ -11,6 +11,7 @@
 //!
 //! An encoded slash is not a slash, and `//` is not `/`: both name other resources and match accordingly.
 
+use crate::host::{InvalidHost, normalise_host};
 use fairway_config::model::normalised_path;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
@@ -55,6 +56,12 @@ pub enum BadRequest {
 /// No DNS name is longer; with brackets and a zone no address is either.
 const LONGEST_HOST: usize = 253;
 
+impl From<InvalidHost> for BadRequest {
+    fn from(_: InvalidHost) -> Self {
+        Self::InvalidHost
+    }
+}
+
 // === impl RequestHead ===
 
 impl<'r> RequestHead<'r> {
@@ -94,8 +101,8 @@ fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
         {
             Err(BadRequest::HostsDiffer)
         }
-        (Some(authority), _) => normalised_host(authority.as_str()),
-        (None, Some(header)) => normalised_host(header),
+        (Some(authority), _) => Ok(normalise_host(authority.as_str())?),
+        (None, Some(header)) => Ok(normalise_host(header)?),
         (None, None) if parts.version == Version::HTTP_11 => Err(BadRequest::NoHost),
         (None, None) => Ok(Cow::Borrowed("")),
     }
@@ -107,25 +114,6 @@ fn is_same_host(authority: &str, header: &str, parts: &Parts) -> bool {
     let port = if parts.uri.scheme_str() == Some("https") { ":443" } else { ":80" };
     let without = |host| str::strip_suffix(host, port).unwrap_or(host);
     without(authority).eq_ignore_ascii_case(without(header))
-}
-
-/// A host in lower case, without port and without the dot of the root.
-pub fn normalised_host(authority: &str) -> Result<Cow<'_, str>, BadRequest> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => (&authority[..address.len() + 2], port.strip_prefix(':')),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    // RFC 3986 §3.2.2. Redirects copy the host into a URL, so it must not be able to hold more than a host.
-    let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%[:]".contains(&b);
-    if !port.unwrap_or_default().bytes().all(|b| b.is_ascii_digit()) || !host.bytes().all(is_host) {
-        return Err(BadRequest::InvalidHost);
-    }
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if host.bytes().any(|b| b.is_ascii_uppercase()) {
-        Ok(Cow::Owned(host.to_ascii_lowercase()))
-    } else {
-        Ok(Cow::Borrowed(host))
-    }
 }
 
 #[cfg(test)]

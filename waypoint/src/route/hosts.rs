@@ -66,6 +66,19 @@ impl<T> HostIndex<T> {
         self.exact.is_empty() && self.wildcard.is_empty() && self.any.is_none()
     }
 
+    /// Everything with its hostname, the most specific first; `*` stands for every host.
+    pub fn entries(&self) -> Vec<(String, &T)> {
+        let exact = self.exact.iter().map(|(name, thing)| (name.to_string(), thing));
+        let mut entries: Vec<_> = exact.collect();
+        let mut wildcard: Vec<_> =
+            self.wildcard.iter().map(|(suffix, it)| (format!("*.{suffix}"), it)).collect();
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        wildcard.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        entries.extend(wildcard);
+        entries.extend(self.any.iter().map(|thing| ("*".to_owned(), thing)));
+        entries
+    }
+
     /// Everything.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.wildcard.values()).chain(&self.any)

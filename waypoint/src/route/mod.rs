@@ -25,6 +25,7 @@ mod conformance;
 mod group;
 mod grpc;
 mod head;
+pub(crate) mod hop;
 mod hosts;
 #[cfg(test)]
 pub(crate) mod oracle;
@@ -37,7 +38,8 @@ mod trie;
 mod weights;
 
 pub use compiled::{ChosenBackend, CompiledRoute, RuleEntry};
-pub use head::{BadRequest, RequestHead, is_grpc, normalised_host};
+pub use head::{BadRequest, RequestHead, is_grpc};
 pub use hosts::HostIndex;
+pub use predicate::{Mismatch, describe};
 pub use table::{HostTable, Member, RouteTable, select};
 pub use weights::Weights;

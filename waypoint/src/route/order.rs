@@ -2,7 +2,8 @@
 //! above.
 
 use super::compiled::Candidate;
-use fairway_config::model::{Match, PathMatch, ValueMatch};
+use super::predicate::precedence;
+use fairway_config::model::{PathMatch, ValueMatch};
 use std::cmp::{Ordering, Reverse};
 
 /// Orders alternatives of one hostname and one kind of route: what goes first is less.
@@ -12,7 +13,7 @@ pub(super) fn compare(a: &Candidate, b: &Candidate) -> Ordering {
     };
     path_rank(&match_a.path)
         .cmp(&path_rank(&match_b.path))
-        .then_with(|| detail(match_a).cmp(&detail(match_b)))
+        .then_with(|| precedence(match_a).cmp(&precedence(match_b)))
         .then_with(|| {
             let (route_a, route_b) = (a.route.route(), b.route.route());
             let age = route_a.created.cmp(&route_b.created);
@@ -55,8 +56,4 @@ fn rank(class: u8, text: &str) -> Rank {
 
 fn characters(text: &str) -> usize {
     text.chars().count()
-}
-
-fn detail(it: &Match) -> impl Ord {
-    (it.method.is_none(), Reverse(it.headers.len()), Reverse(it.query.len()))
 }

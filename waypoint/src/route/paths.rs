@@ -97,6 +97,16 @@ impl PathTable {
     }
 }
 
+impl PathTable {
+    /// Every alternative, in no order.
+    pub fn candidates(&self) -> Vec<&Candidate> {
+        let mut all: Vec<_> = self.exact.values().flat_map(|group| group.iter()).collect();
+        all.extend(&self.expressions);
+        self.prefixes.visit_all(|candidate| all.push(candidate));
+        all
+    }
+}
+
 /// The prefix without a `/` at its end, which does not count.
 fn whole(prefix: &str) -> &str {
     prefix.trim_end_matches('/')

@@ -7,7 +7,7 @@
 
 use super::compiled::Candidate;
 use super::head::RequestHead;
-use super::predicate::{header_holds, holds, query_holds};
+use super::predicate::{header_holds, holds, holds_with_method};
 use super::table::RouteTable;
 use fairway_config::model::{HeaderMatch, Match};
 use http::Method;
@@ -34,7 +34,7 @@ enum Fit {
 
 impl<'r> Announced<'r> {
     /// What a request announces, if it is a preflight.
-    pub fn of(head: &RequestHead<'r>) -> Option<Self> {
+    pub fn read(head: &RequestHead<'r>) -> Option<Self> {
         if *head.method != Method::OPTIONS || !head.headers.contains_key(header::ORIGIN) {
             return None;
         }
@@ -65,7 +65,7 @@ impl<'r> Announced<'r> {
 
     fn find_by_method<'t>(&self, table: &'t RouteTable, head: &RequestHead<'_>) -> Option<&'t Candidate> {
         let found = table.walk(head, |candidate| match candidate.matched() {
-            Some(it) if candidate.has_cors() && self.has_method_and_query(it, head) => {
+            Some(it) if candidate.has_cors() && holds_with_method(it, self.method, head) => {
                 ControlFlow::Break(candidate)
             }
             _ => ControlFlow::Continue(()),
@@ -76,13 +76,8 @@ impl<'r> Announced<'r> {
         }
     }
 
-    fn has_method_and_query(&self, it: &Match, head: &RequestHead<'_>) -> bool {
-        it.method.as_ref().is_none_or(|it| it.as_str().as_bytes() == self.method)
-            && (it.query.is_empty() || query_holds(&it.query, head.query.unwrap_or_default()))
-    }
-
     fn fits(&self, it: &Match, head: &RequestHead<'_>) -> Fit {
-        if !self.has_method_and_query(it, head) {
+        if !holds_with_method(it, self.method, head) {
             return Fit::No;
         }
         it.headers.iter().map(|it| self.header_fits(it)).min().unwrap_or(Fit::Surely)

@@ -4,7 +4,9 @@ use super::compiled::{Candidate, CompiledRoute, RuleEntry};
 use super::grpc::GrpcTable;
 use super::head::RequestHead;
 use super::hosts::HostIndex;
+use super::order::compare;
 use super::paths::PathTable;
+use super::predicate::{Mismatch, mismatch};
 use super::preflight::Announced;
 use fairway_config::model::{HostnamePattern, RouteKind};
 use std::ops::ControlFlow;
@@ -41,7 +43,7 @@ struct Tier {
 
 /// The rule that serves a request, or none, which is answered with 404 (gRPC: UNIMPLEMENTED).
 pub fn select<'t>(table: &'t RouteTable, head: &RequestHead<'_>) -> Option<RuleEntry<'t>> {
-    if let Some(announced) = Announced::of(head)
+    if let Some(announced) = Announced::read(head)
         && let Some(candidate) = announced.find(table, head)
     {
         return candidate.entry();
@@ -76,6 +78,44 @@ impl RouteTable {
     ) -> ControlFlow<B> {
         let tiers = self.hosts.covering(&head.host).flat_map(|it| &it.tiers);
         tiers.filter_map(|it| it.http.as_ref()).try_for_each(|it| it.walk(&head.path, &mut visit))
+    }
+
+    /// The alternatives whose host and path a request fits, in the order of precedence, and what else it does not fit.
+    pub fn considered<'t>(&'t self, head: &RequestHead<'_>) -> Vec<(RuleEntry<'t>, Option<Mismatch<'t>>)> {
+        let mut considered = Vec::new();
+        let mut consider = |candidate: &'t Candidate| {
+            if let (Some(entry), Some(matched)) = (candidate.entry(), candidate.matched()) {
+                considered.push((entry, mismatch(matched, head)));
+            }
+        };
+        for tier in self.hosts.covering(&head.host).flat_map(|table| &table.tiers) {
+            if let Some(grpc) = tier.grpc.as_ref().filter(|_| head.is_grpc()) {
+                grpc.named(&head.path).for_each(&mut consider);
+            }
+            if let Some(http) = &tier.http {
+                let _ = http.walk(&head.path, |candidate| {
+                    consider(candidate);
+                    ControlFlow::<()>::Continue(())
+                });
+            }
+        }
+        considered
+    }
+
+    /// Every alternative, in the order of precedence under each hostname; the most specific hostname first.
+    pub fn by_host(&self) -> Vec<(String, Vec<RuleEntry<'_>>)> {
+        let hosts = self.hosts.entries().into_iter();
+        let listed = hosts.map(|(hostname, table)| {
+            let tiers = table.tiers.iter().flat_map(|tier| {
+                let mut grpc = tier.grpc.as_ref().map(|it| it.candidates()).unwrap_or_default();
+                let mut http = tier.http.as_ref().map(|it| it.candidates()).unwrap_or_default();
+                grpc.sort_by(|a, b| compare(a, b));
+                http.sort_by(|a, b| compare(a, b));
+                grpc.into_iter().chain(http)
+            });
+            (hostname, tiers.filter_map(Candidate::entry).collect())
+        });
+        listed.collect()
     }
 
     /// Whether there are no rules.

@@ -55,6 +55,11 @@ impl<T> PrefixTrie<T> {
         }
     }
 
+    /// Calls `visit` with every value, in no order.
+    pub fn visit_all<'t>(&'t self, mut visit: impl FnMut(&'t T)) {
+        self.root.visit_all(&mut visit);
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.root.is_empty()
@@ -74,6 +79,14 @@ impl<T> Default for Node<T> {
 }
 
 impl<T> Node<T> {
+    fn visit_all<'t>(&'t self, visit: &mut impl FnMut(&'t T)) {
+        self.values.iter().for_each(&mut *visit);
+        match &self.children {
+            Children::Few(few) => few.iter().for_each(|(_, child)| child.visit_all(visit)),
+            Children::Many(many) => many.values().for_each(|child| child.visit_all(visit)),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         let has_children = match &self.children {
             Children::Few(few) => !few.is_empty(),

@@ -16,11 +16,11 @@ pub struct Weights {
 impl Weights {
     /// Adds up the weights of a rule's backends.
     pub fn new(backends: &[WeightedBackend]) -> Self {
-        Self::of(backends.iter().map(|it| it.weight))
+        Self::sum(backends.iter().map(|it| it.weight))
     }
 
     /// Adds up.
-    pub fn of(weights: impl Iterator<Item = u32> + Clone) -> Self {
+    pub fn sum(weights: impl Iterator<Item = u32> + Clone) -> Self {
         let mut weighted =
             weights.clone().enumerate().filter(|(_, weight)| *weight > 0).map(|(index, _)| index);
         match (weighted.next(), weighted.next()) {

@@ -1,18 +1,17 @@
 //! Bytes, both ways, until both sides have ended: after an upgrade, and for Services that are not HTTP.
 
-use super::choose::{Destination, choose};
-use super::{Reason, ServiceOrigin, Switch};
 use crate::listen::connection::{Connection, Order};
 use crate::listen::wire::Wire;
-use crate::telemetry::count;
+use crate::pipeline::endpoint::{Destination, choose};
+use crate::pipeline::{Reason, ServiceOrigin, Switch};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
-use crate::upstream::endpoint::{EndpointRecord, InFlight};
-use crate::upstream::tls::{Speech, TlsClient};
+use crate::upstream::tls::{Protocol, TlsClient};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
+use fairway_balance::{EndpointRecord, InFlight};
 use fairway_hbone::Tunnel;
 use fairway_hbone::copy::{Plain, bidirectional};
 use smallvec::SmallVec;
@@ -86,25 +85,25 @@ pub async fn reach(
     cluster: &Cluster,
     tls: Option<&Arc<TlsClient>>,
 ) -> Result<Reached, Reason> {
-    let destination = Destination { cluster, tls, speech: Speech::Bytes, caller };
+    let destination = Destination { cluster, tls, protocol: Protocol::Bytes, caller };
     let mut tried: SmallVec<[Arc<EndpointRecord>; TRIES]> = SmallVec::new();
     let mut failed = Reason::NoEndpoint;
     for _ in 0..TRIES {
         let route = choose(worker, serving, destination, &tried).map_err(|_| failed)?;
         let endpoint = route.endpoint;
         let in_flight = endpoint.begin();
-        count(&worker.telemetry.counters.upstream_connects);
-        match worker.pool.connector().connect(&route, Speech::Bytes).await {
+        worker.telemetry.counters.upstream_connects.increment();
+        match worker.pool.connector().connect(&route, Protocol::Bytes).await {
             Ok(Link { io, .. }) => {
-                endpoint.answered(worker.moment(Instant::now()), None);
+                endpoint.record_response(worker.moment(Instant::now()), None);
                 return Ok(Reached { io, in_flight });
             }
             Err(error) => {
-                count(&worker.telemetry.counters.upstream_connect_failures);
+                worker.telemetry.counters.upstream_connect_failures.increment();
                 tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
                 failed = Reason::from(&error);
                 if failed == Reason::Unreachable {
-                    endpoint.unreachable(worker.moment(Instant::now()));
+                    endpoint.record_connect_failure(worker.moment(Instant::now()));
                 }
             }
         }

@@ -1,18 +1,19 @@
 //! A client's HTTP connection, from its first request to its end.
 
 use super::lingering::LAST_WORDS;
-use super::{Client, http2, lingering, relay};
+use super::{http2, lingering, relay};
 use crate::body::{ClientBody, ResponseBody};
-use crate::listen::connection::{Order, Stage};
+use crate::listen::connection::{ConnectionState, Order};
 use crate::listen::detect::Version;
 use crate::listen::wire::{Ahead, Wire};
+use crate::pipeline::{self, Client, Closed};
 use crate::transport::Transport;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
@@ -35,16 +36,18 @@ fn service(
 ) -> impl Service<
     Request<Incoming>,
     Response = http::Response<ResponseBody>,
-    Error = Infallible,
-    Future = impl Future<Output = Result<http::Response<ResponseBody>, Infallible>> + use<>,
+    Error = Closed,
+    Future = impl Future<Output = Result<http::Response<ResponseBody>, Closed>> + use<>,
 > + use<> {
     let client = client.clone();
-    service_fn(move |request: Request<Incoming>| super::serve(client.clone(), request.map(ClientBody::Http1)))
+    service_fn(move |request: Request<Incoming>| {
+        pipeline::serve(client.clone(), request.map(ClientBody::Http1))
+    })
 }
 
 async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let connection = client.connection.clone();
-    connection.set_stage(Stage::Http1);
+    connection.set_state(ConnectionState::Http1);
     let limits = client.worker.settings.limits;
     let wire = Wire::http1(io, ahead, connection.sight.clone());
     let mut builder = http1::Builder::new();
@@ -86,9 +89,10 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let io = parts.io.into_inner();
     match (ended, switch) {
         (Ok(()), Some(switch)) => {
-            connection.set_stage(Stage::Raw);
+            connection.set_state(ConnectionState::Raw);
             relay(&connection, io.unwatch(), parts.read_buf, switch).await;
         }
+        (Err(error), _) if error.source().is_some_and(|source| source.is::<Closed>()) => io.reset_on_close(),
         // An HTTP/1.0 client that sees the end takes it for the end of the body.
         (Err(error), _) if error.is_user() && client.is_http10.get() => io.reset_on_close(),
         // Boxed: its state would be in every connection.

@@ -2,10 +2,11 @@
 //!
 //! On h2 itself: hyper's server has no way to send a 1xx, which clients that say `Expect: 100-continue` wait for.
 
-use super::{Client, relay_tunnel};
+use super::relay_tunnel;
 use crate::body::{BodyError, ClientBody, Http2Body, Interim, ResponseBody};
-use crate::listen::connection::{Connection, Order, Stage};
+use crate::listen::connection::{Connection, ConnectionState, Order};
 use crate::listen::wire::{Ahead, Wire};
+use crate::pipeline::{self, Client};
 use crate::settings::Limits;
 use crate::transport::Transport;
 use bytes::Bytes;
@@ -39,12 +40,12 @@ const SEND_BUFFER: usize = 400 * 1024;
 /// Between two PINGs.
 const PING_EVERY: Duration = Duration::from_secs(60);
 /// For the answer to a PING.
-const PING_PATIENCE: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end.
 pub async fn serve(client: Rc<Client>, io: Transport, ahead: Ahead) {
     let connection = client.connection.clone();
-    connection.set_stage(Stage::Http2);
+    connection.set_state(ConnectionState::Http2);
     let wire = Wire::http2(io, ahead, connection.sight.clone());
     let handshake = builder(&client.worker.settings.limits).handshake::<_, Bytes>(wire);
     let mut accepting = tokio::select! {
@@ -127,7 +128,7 @@ async fn paced(connection: Rc<Connection>, stream: impl Future<Output = ()>) {
 async fn is_dead(mut pings: PingPong) {
     loop {
         sleep(PING_EVERY).await;
-        if !matches!(timeout(PING_PATIENCE, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+        if !matches!(timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
             return;
         }
     }
@@ -138,7 +139,7 @@ async fn serve_stream(client: Rc<Client>, request: Request<RecvStream>, mut resp
     let interim = Interim::default();
     let (mut request, stream) = received(request, &interim);
     request.extensions_mut().insert(interim.clone());
-    let mut serving = pin!(super::serve(client, request));
+    let mut serving = pin!(pipeline::serve(client, request));
     let served = poll_fn(|cx| {
         let served = serving.as_mut().poll(cx);
         for (status, headers) in interim.take(cx) {
@@ -266,4 +267,27 @@ fn reason_of(error: &BodyError) -> Reason {
         source = error.source();
     }
     Reason::INTERNAL_ERROR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_gone_without_a_word_is_found_by_ping() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let serving = builder(&Limits::default()).handshake::<_, Bytes>(far);
+        let (client, accepting) = tokio::join!(h2::client::handshake(near), serving);
+        // After its preface the client's connection is not driven any more.
+        let _held = client.unwrap();
+        let mut accepting = accepting.unwrap();
+        let pings = accepting.ping_pong().unwrap();
+        let began = Instant::now();
+        tokio::select! {
+            () = is_dead(pings) => {}
+            _ = accepting.accept() => panic!("nothing was asked"),
+        }
+        assert_eq!(began.elapsed().as_secs(), (PING_EVERY + PING_TIMEOUT).as_secs());
+    }
 }

@@ -37,3 +37,48 @@ pub async fn close(connection: &Connection, mut io: impl AsyncRead + AsyncWrite 
         _ = connection.ordered(Order::TooSlow) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::connection::{ConnectionState, Connections};
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::ReadBuf;
+
+    /// A client that takes the end or does not, and is silent.
+    struct Peer {
+        takes_the_end: bool,
+    }
+
+    impl AsyncRead for Peer {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Peer {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.takes_the_end { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_take_the_end_of_its_connection_is_left() {
+        for (takes_the_end, expected) in [(false, LAST_WORDS), (true, QUIET)] {
+            let connection = Connections::new().open(ConnectionState::Http1);
+            let began = Instant::now();
+            close(&connection, Peer { takes_the_end }).await;
+            assert_eq!(began.elapsed().as_secs(), expected.as_secs(), "takes the end: {takes_the_end}");
+        }
+    }
+}

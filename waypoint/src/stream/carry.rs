@@ -1,7 +1,7 @@
-//! Copying between a client and an endpoint until both have ended, one breaks, or the drain cuts them off.
+//! Relays bytes between a client and an endpoint until both have closed, one fails, or the drain ends.
 //!
-//! There is no time limit for silence: an idle pair holds no buffers, and many protocols (databases, brokers) are silent
-//! for hours. A peer that is gone without a word is noticed by TCP keepalive.
+//! There is no idle timeout: an idle connection holds no buffers, and many protocols (databases, brokers) are silent for hours. TCP
+//! keepalive detects a peer that is gone.
 
 use crate::listen::connection::{Connection, Order};
 use crate::telemetry::StreamCounters;
@@ -12,33 +12,33 @@ use std::cell::Cell;
 use std::io;
 use std::task::{Context, Poll};
 
-/// Bytes that have passed.
+/// Bytes relayed so far.
 #[derive(Debug, Default)]
 pub struct Moved {
-    /// From the client.
+    /// Bytes from the client to the endpoint.
     pub received: Cell<u64>,
-    /// To the client.
+    /// Bytes from the endpoint to the client.
     pub sent: Cell<u64>,
 }
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried {
-    /// Both sides said that they were done.
+    /// Both sides have closed in an orderly way.
     Whole,
-    /// The client's connection broke.
+    /// The connection to the client has failed.
     ClientBroke,
-    /// The endpoint's connection broke.
+    /// The connection to the endpoint has failed.
     EndpointBroke,
-    /// The proxy ended.
+    /// The proxy has cut it off, because its drain was over.
     CutOff,
-    /// The configuration has no place for it any more.
+    /// The configuration no longer sends it to this endpoint.
     Moved,
-    /// It had to make room for others.
+    /// It was ended to make room for new clients.
     Displaced,
 }
 
-/// Carries bytes both ways. `ahead` was read from the client already.
+/// Relays bytes in both directions. `ahead` are the bytes that were already read from the client.
 pub(super) async fn carry(
     connection: &Connection,
     client: Transport,
@@ -58,14 +58,14 @@ pub(super) async fn carry(
         _ = connection.ordered(Order::TooSlow) => Carried::CutOff,
     };
     if carried != Carried::Whole {
-        // Nobody may take what was cut off for the whole.
+        // RST instead of FIN: the peer must not take a truncated stream for a complete one.
         near.io.0.reset_on_close();
         far.0.reset_on_close();
     }
     carried
 }
 
-/// The client's side: gives back what was read ahead, and counts.
+/// The client's side: returns the bytes that were read ahead, and counts.
 struct Near<'a> {
     io: Plain<Transport>,
     ahead: Bytes,

@@ -1,22 +1,23 @@
-//! Where a connection or a client's datagrams go. Pure: a listener and a name in, a backend out.
+//! The decision about a connection or a client's datagrams. Pure: from a listener and a server name to a backend.
 
 use super::Refusal;
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
-use fairway_config::model::{BackendTarget, RouteKey};
+use fairway_config::model::BackendTarget;
+use fairway_telemetry::{ConnectionLabels, Series};
 use rand::Rng;
 use std::sync::Arc;
 
-/// Where a connection goes.
+/// The route and the backend of a connection.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The route that says so.
-    pub route: RouteKey,
-    /// The backend.
+    /// The backend, drawn by weight.
     pub cluster: Arc<Cluster>,
+    /// Where the connection counts.
+    pub series: Series<ConnectionLabels>,
 }
 
-/// Chooses route and backend.
+/// Chooses the route by `name` (SNI; `None` for TCP and UDP), then a backend by weight.
 pub fn decide(
     tables: &Tables,
     listener: &BoundListener,
@@ -27,13 +28,14 @@ pub fn decide(
     draw(tables, route, rng)
 }
 
-/// Chooses one of a route's backends.
+/// Draws a backend of a route by weight. Fails if the route has none, or the drawn one is not in the configuration.
 pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Refusal> {
-    match route.draw(rng).ok_or(Refusal::NoBackend)? {
+    let (target, series) = route.draw(rng).ok_or(Refusal::NoBackend)?;
+    match target {
         BackendTarget::Unresolved(_) => Err(Refusal::UnresolvedBackend),
         BackendTarget::Backend(key) => {
             let cluster = tables.cluster(key).ok_or(Refusal::UnresolvedBackend)?.clone();
-            Ok(Decision { route: route.route().key.clone(), cluster })
+            Ok(Decision { cluster, series: series.clone() })
         }
     }
 }

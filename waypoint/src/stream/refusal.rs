@@ -1,47 +1,46 @@
-//! Why a connection or a datagram is carried nowhere.
+//! Why a connection is closed or a datagram dropped.
 
-use crate::serve::Reason;
+use crate::pipeline::Reason;
 
-/// Why a connection is closed, or a datagram dropped, instead of being carried. Each has a word for metrics and the log;
-/// the client is told nothing.
+/// Why a connection is closed, or a datagram dropped. Metrics and log have a word for each; the client is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The client does not speak TLS, or not well.
+    /// The first bytes are not a valid TLS ClientHello.
     NotTls,
-    /// The client was too slow to say what it wants.
+    /// The ClientHello has not arrived in time.
     TooSlow,
-    /// No listener has the name.
+    /// No listener matches the SNI.
     NoListener,
-    /// The TLS handshake with the client failed.
+    /// The TLS handshake with the client has failed.
     Handshake,
-    /// No route for the listener, or for the name.
+    /// The listener has no route, or none for the SNI.
     NoRoute,
-    /// The route has no backend to choose from.
+    /// The route has no backend with a weight above 0.
     NoBackend,
-    /// The route's backend leads nowhere.
+    /// The drawn backend is not in the configuration, or its reference is not permitted.
     UnresolvedBackend,
-    /// The backend has no endpoint that serves.
+    /// The backend has no serving endpoint.
     NoEndpoint,
-    /// No connection to an endpoint.
+    /// No endpoint has accepted a connection.
     Unreachable,
-    /// The backend's BackendTLSPolicy cannot be met.
+    /// The backend's BackendTLSPolicy is invalid.
     TlsPolicy,
-    /// No TLS session with an endpoint.
+    /// The TLS handshake with the endpoint has failed.
     Tls,
-    /// The proxy has no certificate yet, and the endpoint takes mTLS only.
+    /// The endpoint accepts only mTLS, and no certificate was issued for the proxy yet.
     NoIdentity,
-    /// The backend is reached through its waypoint only, and that takes no datagrams.
+    /// The Service requires its waypoint, and waypoints do not carry UDP.
     ThroughWaypoint,
-    /// As many clients are served as the proxy has room for.
+    /// The proxy serves its maximum of clients.
     Full,
-    /// The proxy ends.
+    /// The proxy is draining and starts nothing new.
     Draining,
 }
 
 // === impl Refusal ===
 
 impl Refusal {
-    /// All of them.
+    /// All variants, for the counters.
     pub const ALL: [Self; 15] = [
         Self::NotTls,
         Self::TooSlow,

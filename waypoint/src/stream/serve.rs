@@ -2,7 +2,7 @@
 
 use super::carry::carry;
 use super::{Decision, Refusal};
-use crate::listen::connection::{Connection, Order, Stage};
+use crate::listen::connection::{Connection, ConnectionState, Order};
 use crate::serve::{Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
@@ -12,34 +12,34 @@ use bytes::Bytes;
 use fairway_config::model::CertificateKey;
 use std::rc::Rc;
 
-/// What is spoken with a backend.
+/// How the connection to a backend is secured.
 #[derive(Clone, Copy, Debug)]
 pub enum Outward<'a> {
-    /// What the client speaks: a TLS of its own ends at the backend, and a policy's would be wrapped around it.
+    /// Like the client's: its bytes are passed on unchanged. The client's TLS ends at the backend, so a policy does not apply.
     AsItIs,
-    /// TLS if a policy says so; this is shown to backends that ask for a certificate.
+    /// TLS if the backend has a BackendTLSPolicy, with this client certificate.
     ByPolicy(Option<&'a CertificateKey>),
 }
 
-/// A client whose bytes are to be carried.
+/// A client connection that is ready to be relayed.
 pub struct Arrived<'a> {
-    /// The worker.
+    /// The worker that has accepted the connection.
     pub worker: &'a Rc<Worker>,
-    /// The connection's state.
+    /// The connection as the drain and the timeouts see it.
     pub connection: &'a Connection,
-    /// Whose they are.
+    /// The client, for the choice of the endpoint.
     pub caller: &'a Caller,
-    /// What is spoken with the backend.
+    /// How the connection to the backend is secured.
     pub outward: Outward<'a>,
-    /// What is told of it.
+    /// The record for metrics and the access log.
     pub record: StreamRecord,
 }
 
-/// Connects to an endpoint and carries bytes both ways. `ahead` was read from the client already.
+/// Connects to an endpoint and relays bytes in both directions. `ahead` are the bytes that were already read from the client.
 pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Transport, ahead: Bytes) {
     let Arrived { worker, connection, caller, outward, mut record } = arrived;
-    connection.set_stage(Stage::Raw);
-    // Boxed: its state is large, and gone once there is a connection.
+    connection.set_state(ConnectionState::Raw);
+    // Boxed: connecting needs far more memory than relaying.
     let connecting = Box::pin(connect(worker, caller, outward, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,

@@ -3,8 +3,7 @@
 use super::*;
 use crate::fixtures::snapshot;
 use crate::upstream::caller::Caller;
-use crate::upstream::endpoint::Moment;
-use crate::upstream::pick::pick;
+use fairway_balance::{Moment, Readmission};
 use fairway_config::Delta;
 use fairway_config::model::{
     AppProtocol, Backend, BackendSecurity, Endpoint, EndpointState, Endpoints, Guard, Listener, Reach,
@@ -103,7 +102,7 @@ proptest! {
             // Also in a panic, when all were tried.
             let tried = cluster.candidates(&caller).to_vec();
             for tried in [&[][..], &tried] {
-                let picked = pick(cluster, &caller, &mut rng, Moment(1), tried, |_| ());
+                let picked = cluster.pick(&caller, Moment(1), Readmission::CheckFirst, tried, &mut rng, |_| ());
                 let picked = picked.map(|it| it.address());
                 prop_assert!(picked.is_none_or(|it| expected.contains(&it)), "{:?}", picked);
                 prop_assert_eq!(picked.is_some(), !expected.is_empty());

@@ -51,7 +51,7 @@ pub struct ListenerSet {
 
 impl Socket {
     /// Where a listener is reached.
-    fn of(listener: &Listener, address: Option<IpAddr>) -> Self {
+    fn for_listener(listener: &Listener, address: Option<IpAddr>) -> Self {
         let kind = match listener.protocol {
             ListenerProtocol::Udp => SocketKind::Datagram,
             _ => SocketKind::Stream,
@@ -97,7 +97,7 @@ pub(super) fn bind(
         let bound = Arc::new(BoundListener { listener: listener.clone(), routes, streams });
         let all = listener.addresses.is_empty().then_some(None);
         for address in all.into_iter().chain(listener.addresses.iter().copied().map(Some)) {
-            sockets.entry(Socket::of(listener, address)).or_default().push(bound.clone());
+            sockets.entry(Socket::for_listener(listener, address)).or_default().push(bound.clone());
         }
     }
     let mut rejected = Vec::new();

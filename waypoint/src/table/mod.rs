@@ -2,11 +2,11 @@
 //!
 //! Only what a change touches is built anew; the rest is shared with the tables before.
 
+mod attachments;
 mod departed;
 #[cfg(test)]
 mod guards;
 mod listeners;
-mod places;
 mod service_streams;
 mod services;
 mod streams;
@@ -21,13 +21,14 @@ use crate::route::{CompiledRoute, RouteTable};
 use crate::upstream::cluster::{Cluster, Registry};
 use crate::upstream::tls::Shown;
 use ahash::HashMap;
+use attachments::Edits;
 use departed::Departed;
 use fairway_config::model::{
     Audience, BackendKey, Generation, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind, Route,
     RouteKey, Service, ServiceKey,
 };
 use fairway_config::{Changes, Rejected, Snapshot};
-use places::Edits;
+use fairway_telemetry::{RequestLabels, SeriesTable, Telemetry};
 use service_streams::{ServiceStreams, is_of_service};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -53,11 +54,18 @@ pub struct Tables {
     departed: Departed,
     /// The certificates that listeners show to backends.
     shown: Arc<Shown>,
+    /// Where what is served counts.
+    telemetry: Telemetry,
 }
 
 // === impl Tables ===
 
 impl Tables {
+    /// Empty ones, for what counts there.
+    pub fn counted_by(telemetry: Telemetry) -> Self {
+        Self { telemetry, ..Self::default() }
+    }
+
     /// Builds the tables of a whole configuration.
     pub fn build(snapshot: &Snapshot, registry: &mut Registry) -> Result<Self, Vec<Rejected>> {
         Self::default().next(snapshot, &snapshot.resources().map(|it| it.key()).collect(), registry)
@@ -179,6 +187,20 @@ impl Tables {
         }
     }
 
+    /// Every backend's endpoints, in no order.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.clusters.values()
+    }
+
+    /// The rules of every Service, by audience and port; no port stands for those that no entry names. In no order.
+    pub fn routed_services(
+        &self,
+    ) -> impl Iterator<Item = (&ServiceKey, &Audience, Option<u16>, &Arc<RouteTable>)> {
+        self.services.iter().flat_map(|(service, table)| {
+            table.ports().map(move |(audience, port, routes)| (service, audience, port, routes))
+        })
+    }
+
     /// Puts changed routes in their places; whether a listener's table changed.
     fn change_routes<'a>(
         &mut self,
@@ -188,13 +210,15 @@ impl Tables {
         let (mut edits, mut rejected) = (Edits::default(), Vec::new());
         for key in changed {
             let name = &*key.name;
-            let new = match snapshot.routes.get(name).map(compiled).transpose() {
-                Ok(new) => new.map(Arc::new),
-                Err(reason) => {
-                    rejected.push(Rejected { key: key.clone(), reason });
-                    continue;
-                }
-            };
+            let new =
+                match snapshot.routes.get(name).map(|it| compiled(it, self.telemetry.requests())).transpose()
+                {
+                    Ok(new) => new.map(Arc::new),
+                    Err(reason) => {
+                        rejected.push(Rejected { key: key.clone(), reason });
+                        continue;
+                    }
+                };
             edits.replace(self.routes.get(name), new.as_ref());
             let routes = Arc::make_mut(&mut self.routes);
             match new {
@@ -218,7 +242,10 @@ impl Tables {
         let (mut edits, mut of_services) = (StreamEdits::default(), false);
         for key in changed {
             let name = &*key.name;
-            let new = snapshot.l4_routes.get(name).map(|it| Arc::new(CompiledL4Route::new(it.clone())));
+            let new = snapshot
+                .l4_routes
+                .get(name)
+                .map(|it| Arc::new(CompiledL4Route::new(it.clone(), self.telemetry.connections())));
             let old = self.l4_routes.get(name);
             of_services |= old.into_iter().chain(&new).any(|it| is_of_service(it));
             edits.replace(old, new.as_ref());
@@ -229,7 +256,7 @@ impl Tables {
             }
         }
         if of_services {
-            self.service_streams = Arc::new(ServiceStreams::of(&self.l4_routes));
+            self.service_streams = Arc::new(ServiceStreams::build(&self.l4_routes));
         }
         edits.apply(&mut self.listener_streams)
     }
@@ -257,6 +284,9 @@ impl Tables {
             let key = BackendKey::from(name.clone());
             let cluster =
                 Cluster::new(key.clone(), backend.cloned(), endpoints.map(|it| &**it), &self.shown, registry);
+            // What no rule takes goes to the Service's own endpoints.
+            let labels = RequestLabels { rule: None, backend: Some(key.clone()) };
+            let cluster = cluster.counted_by(self.telemetry.requests().series(labels));
             clusters.insert(key, Arc::new(cluster));
         }
         if !self.departed.is_empty() {
@@ -272,7 +302,7 @@ fn shown_by_listeners(snapshot: &Snapshot) -> Shown {
     keys.map(|key| (key.clone(), snapshot.certificates.get(key).cloned())).collect()
 }
 
-fn compiled(route: &Arc<Route>) -> Result<CompiledRoute, String> {
+fn compiled(route: &Arc<Route>, series: &SeriesTable<RequestLabels>) -> Result<CompiledRoute, String> {
     route.check().map_err(|error| error.to_string())?;
-    CompiledRoute::new(route.clone()).map_err(|error| error.to_string())
+    CompiledRoute::new(route.clone(), series).map_err(|error| error.to_string())
 }

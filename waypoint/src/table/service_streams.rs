@@ -20,7 +20,7 @@ pub(super) struct ServiceStreams {
 
 impl ServiceStreams {
     /// Finds the places of all routes. Hostnames mean nothing here (GEP-1294).
-    pub fn of(routes: &Shared<RouteKey, Arc<CompiledL4Route>>) -> Self {
+    pub fn build(routes: &Shared<RouteKey, Arc<CompiledL4Route>>) -> Self {
         let mut places: HashMap<(ServiceKey, Audience), Ports> = HashMap::default();
         let mut ordered: Vec<_> = routes.values().filter(|it| is_of_service(it)).collect();
         // A TLSRoute goes before a TCPRoute; of one kind the older, then the first by name. The controller sees to it too.
@@ -78,7 +78,10 @@ mod tests {
         audience: Audience,
     ) -> Arc<CompiledL4Route> {
         let attachments = vec![Attachment::Service { service: "shop/db".into(), port, audience }];
-        Arc::new(CompiledL4Route::new(Arc::new(L4Route { created, attachments, ..l4_route(kind, name) })))
+        Arc::new(CompiledL4Route::new(
+            Arc::new(L4Route { created, attachments, ..l4_route(kind, name) }),
+            fairway_telemetry::Telemetry::default().connections(),
+        ))
     }
 
     #[test]
@@ -93,7 +96,7 @@ mod tests {
             at(L4Kind::Tcp, "client", 9, None, client()),
         ];
         let routes = routes.into_iter().map(|it| (it.route().key.clone(), it)).collect();
-        let streams = ServiceStreams::of(&Arc::new(routes));
+        let streams = ServiceStreams::build(&Arc::new(routes));
         for (port, audience, expected) in [
             (5432, Audience::Producer, Some("named")),
             (443, Audience::Producer, Some("tls")),

@@ -35,6 +35,15 @@ impl ServiceTable {
         named.or(table.rest.as_ref())
     }
 
+    /// The rules by audience and port.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (&Audience, Option<u16>, &Arc<RouteTable>)> {
+        self.audiences.iter().flat_map(|(audience, table)| {
+            let named = table.ports.iter().map(|(port, routes)| (Some(*port), routes));
+            let rest = table.rest.iter().map(|routes| (None, routes));
+            named.chain(rest).map(move |(port, routes)| (audience, port, routes))
+        })
+    }
+
     /// The routes of an audience.
     pub(super) fn members(&self, audience: &Audience) -> &[Arc<CompiledRoute>] {
         self.audiences.iter().find(|(it, _)| it == audience).map(|(_, it)| &*it.routes).unwrap_or_default()

@@ -5,6 +5,7 @@ use crate::route::{HostIndex, Weights};
 use fairway_config::model::{
     Attachment, BackendTarget, HostMatch, HostnamePattern, L4Route, ListenerKey, RouteKey,
 };
+use fairway_telemetry::{ConnectionLabels, Direction, Series, SeriesTable};
 use rand::Rng;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub struct CompiledL4Route {
     route: Arc<L4Route>,
     weights: Weights,
+    /// Where the connections to each backend count.
+    series: Box<[Series<ConnectionLabels>]>,
 }
 
 /// The routes for bytes or datagrams of one listener.
@@ -39,8 +42,17 @@ struct StreamEdit {
 
 impl CompiledL4Route {
     /// Adds up the weights.
-    pub fn new(route: Arc<L4Route>) -> Self {
-        Self { weights: Weights::of(route.backends.iter().map(|it| it.weight)), route }
+    pub fn new(route: Arc<L4Route>, series: &SeriesTable<ConnectionLabels>) -> Self {
+        let counted = |target: &BackendTarget| {
+            let backend = match target {
+                BackendTarget::Backend(key) => Some(key.clone()),
+                BackendTarget::Unresolved(_) => None,
+            };
+            let route = Some(route.key.clone());
+            series.series(ConnectionLabels { route, backend, ..ConnectionLabels::new(Direction::Listener) })
+        };
+        let series = route.backends.iter().map(|it| counted(&it.target)).collect();
+        Self { weights: Weights::sum(route.backends.iter().map(|it| it.weight)), series, route }
     }
 
     /// The route.
@@ -48,9 +60,10 @@ impl CompiledL4Route {
         &self.route
     }
 
-    /// A backend, drawn by weight; none if there are none or all weigh nothing.
-    pub fn draw(&self, rng: &mut impl Rng) -> Option<&BackendTarget> {
-        Some(&self.route.backends.get(self.weights.draw(rng)?)?.target)
+    /// A backend, drawn by weight, and where its connections count; none if there are none or all weigh nothing.
+    pub fn draw(&self, rng: &mut impl Rng) -> Option<(&BackendTarget, &Series<ConnectionLabels>)> {
+        let index = self.weights.draw(rng)?;
+        Some((&self.route.backends.get(index)?.target, self.series.get(index)?))
     }
 }
 
@@ -62,6 +75,11 @@ impl StreamTable {
     /// without hostnames does.
     pub fn choose(&self, name: Option<&str>) -> Option<&Arc<CompiledL4Route>> {
         self.by_name.covering(name.unwrap_or_default()).next()
+    }
+
+    /// All routes, in no order.
+    pub fn routes(&self) -> &[Arc<CompiledL4Route>] {
+        &self.routes
     }
 
     fn edited(&self, listener: &ListenerKey, edit: &StreamEdit) -> Self {

@@ -1,12 +1,12 @@
-//! A request from its head to the last byte of its response: counted when it is dropped, whatever became of it.
+//! A request from its head to the last byte of its response: recorded when it is dropped, whatever became of it.
 
-use super::access::Outcome;
-use super::{Entry, Telemetry};
+use super::{Telemetry, outcome};
 use crate::body::Progress;
 use crate::listen::connection::Connection;
-use crate::serve::Reason;
-use http::StatusCode;
+use crate::pipeline::Reason;
+use fairway_telemetry::{Details, Outcome, Record, RequestLabels, Series};
 use http::request::Parts;
+use http::{HeaderMap, HeaderName, StatusCode};
 use std::fmt;
 use std::rc::Rc;
 use tokio::time::Instant;
@@ -17,24 +17,13 @@ pub struct Exchange {
     connection: Rc<Connection>,
     /// Its place among the requests of the connection.
     place: usize,
-    started: Instant,
-    answered: Option<(StatusCode, Instant)>,
+    record: Record,
     reason: Option<Reason>,
-    sent: u64,
     received: Option<Rc<Progress>>,
-    ended: Ended,
-    entry: Option<Box<Entry>>,
+    is_grpc: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    /// As far as is known, the client has it all.
-    Whole,
-    /// The endpoint broke off.
-    BrokeOff,
-    /// The route's time limit cut it off.
-    CutOff,
-}
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 // === impl Exchange ===
 
@@ -42,41 +31,58 @@ impl Exchange {
     /// A request begins.
     pub fn begin(telemetry: &Rc<Telemetry>, connection: &Rc<Connection>, parts: &Parts) -> Self {
         telemetry.counters.begin();
+        let mut record = Record::request(&telemetry.recorder, parts);
+        record.note(|it| it.connection_id = Some(connection.id(|| telemetry.recorder.connection_id())));
         Self {
             telemetry: telemetry.clone(),
             connection: connection.clone(),
             place: connection.paces.open(),
-            started: Instant::now(),
-            answered: None,
+            record,
             reason: None,
-            sent: 0,
             received: None,
-            ended: Ended::Whole,
-            entry: telemetry.samples().map(|sampled| Box::new(Entry::new(sampled, parts))),
+            is_grpc: false,
         }
     }
 
     /// When it began.
     pub fn started(&self) -> Instant {
-        self.started
+        self.record.started()
     }
 
     /// For the log, if this request is remembered for it.
-    pub fn note(&mut self, note: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = &mut self.entry {
-            note(entry);
+    pub fn note(&mut self, note: impl FnOnce(&mut Details)) {
+        self.record.note(note);
+    }
+
+    /// The rule that takes it, or the backend that was chosen. The last call counts.
+    pub fn matched(&mut self, series: &Series<RequestLabels>) {
+        self.record.matched(series);
+    }
+
+    /// It is a call of gRPC.
+    pub fn speaks_grpc(&mut self) {
+        self.is_grpc = true;
+    }
+
+    /// The header or the trailers of an endpoint's response, in either of which gRPC says how the call ended.
+    pub fn ended_as_said_in(&mut self, fields: &HeaderMap) {
+        if self.is_grpc
+            && let Some(status) = fields.get(&GRPC_STATUS)
+        {
+            self.record.grpc_status(status);
         }
     }
 
     /// The head of the response is there.
     pub fn answered(&mut self, status: StatusCode, at: Instant) {
-        self.answered = Some((status, at));
+        self.record.responded(status, at);
         self.connection.paces.answered(self.place);
     }
 
     /// The proxy itself answers.
     pub fn answered_because(&mut self, status: StatusCode, reason: Reason) {
         self.reason = Some(reason);
+        self.record.refused(outcome::of_reason(reason), reason.label());
         self.answered(status, Instant::now());
     }
 
@@ -93,18 +99,23 @@ impl Exchange {
 
     /// Bytes of the response's body that were handed on.
     pub fn sent(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
+        self.record.add_sent(bytes as u64);
         self.connection.paces.sent(self.place, bytes);
+    }
+
+    /// A stage closes the connection: there is no response.
+    pub fn closed(&mut self) {
+        self.record.refused(Outcome::Refused, "closed");
     }
 
     /// The endpoint broke off in the middle of its response.
     pub fn broke_off(&mut self) {
-        self.ended = Ended::BrokeOff;
+        self.record.ended(Outcome::ServerAborted);
     }
 
     /// The route's time limit passed in the middle of the response.
     pub fn cut_off(&mut self) {
-        self.ended = Ended::CutOff;
+        self.record.ended(Outcome::TimedOut);
     }
 }
 
@@ -112,33 +123,15 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.connection.paces.close(self.place);
         self.connection.end();
-        let now = Instant::now();
-        let total = now.saturating_duration_since(self.started);
-        self.telemetry.counters.end(self.answered.map(|(status, _)| status), self.reason, total);
-        let Some(entry) = &self.entry else { return };
-        let (status, at) = self.answered.unwrap_or((StatusCode::default(), now));
-        entry.write(
-            self.telemetry.identity.as_ref(),
-            &Outcome {
-                status,
-                reason: self.reason,
-                ended: match (self.answered, self.ended) {
-                    (None, _) => "client_gone",
-                    (_, Ended::Whole) => "whole",
-                    (_, Ended::BrokeOff) => "endpoint_broke_off",
-                    (_, Ended::CutOff) => "cut_off",
-                },
-                received: self.received.as_ref().map_or(0, |it| it.bytes()),
-                sent: self.sent,
-                until_head: at.saturating_duration_since(self.started),
-                total,
-            },
-        );
+        self.telemetry.counters.end(self.reason);
+        if let Some(progress) = &self.received {
+            self.record.set_received(progress.bytes());
+        }
     }
 }
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("answered", &self.answered).finish_non_exhaustive()
+        f.debug_struct("Exchange").field("record", &self.record).finish_non_exhaustive()
     }
 }

@@ -1,49 +1,36 @@
-//! What a worker tells of its requests: counters that cost a few nanoseconds, and a log that costs nothing when off.
+//! What a worker tells of what it carries: a record of each request and stream, and counters of the proxy as a whole.
 
-mod access;
 mod exchange;
 mod metrics;
+mod outcome;
 mod streams;
 
-pub use access::Entry;
 pub use exchange::Exchange;
-pub use metrics::{Counters, Metrics, count};
+pub use metrics::{Counters, Metrics};
 pub use streams::{StreamCounters, StreamKind, StreamRecord};
 
-use crate::settings::AccessLogging;
-use fairway_config::model::SpiffeId;
-use std::cell::Cell;
+use crate::settings::ProxySettings;
+use fairway_runtime::workers::WorkerId;
+use fairway_telemetry::{Padded, Recorder};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A worker's telemetry.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// Its counters.
-    pub counters: Arc<Counters>,
-    /// The proxy's own identity.
-    pub identity: Option<SpiffeId>,
-    logging: AccessLogging,
-    until_logged: Cell<u32>,
+    /// Counters of the proxy as a whole.
+    pub counters: Arc<Padded<Counters>>,
+    /// Makes records.
+    pub recorder: Rc<Recorder>,
 }
 
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// Counts into `counters`.
-    pub fn new(counters: Arc<Counters>, identity: Option<SpiffeId>, logging: AccessLogging) -> Self {
-        Self { counters, identity, logging, until_logged: Cell::new(0) }
-    }
-
-    /// Whether this request is remembered for the log, and if so whether it is logged in any case.
-    fn samples(&self) -> Option<access::Sampled> {
-        match self.logging {
-            AccessLogging::Off => None,
-            AccessLogging::Errors => Some(access::Sampled::IfError),
-            AccessLogging::OneIn(many) => {
-                let left = self.until_logged.get();
-                self.until_logged.set(if left == 0 { many.saturating_sub(1) } else { left - 1 });
-                Some(if left == 0 { access::Sampled::Always } else { access::Sampled::IfError })
-            }
-        }
+    /// A worker's own. Each takes its own once, on its own thread.
+    pub fn for_worker(metrics: &Metrics, worker: WorkerId, settings: &ProxySettings) -> Option<Self> {
+        let counters = metrics.counters.get(worker)?.clone();
+        let recorder = metrics.telemetry.recorder(worker, settings.access_log, settings.identity.clone())?;
+        Some(Self { counters, recorder })
     }
 }

@@ -1,22 +1,20 @@
-//! Byte streams and datagram sessions: counters, and one line in the access log for each.
+//! Byte streams and datagram sessions: counters of the proxy as a whole, and a record of each.
 
-use super::Telemetry;
-use super::access::Sampled;
-use super::metrics::{Counters, add, count};
+use super::metrics::Counters;
+use super::{Telemetry, outcome};
 use crate::stream::{Carried, Decision, Moved, Refusal};
 use crate::table::BoundListener;
-use crate::upstream::endpoint::EndpointRecord;
-use fairway_config::model::{Generation, ListenerKey, RouteKey, ServiceKey, SpiffeId};
+use fairway_balance::EndpointRecord;
+use fairway_config::model::{Generation, ServiceKey, SpiffeId};
+use fairway_telemetry::{ClientAddress, Count, Direction, PerWorker, Record};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use tokio::time::Instant;
 
 /// What a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,40 +34,24 @@ pub enum StreamKind {
 /// One worker's counters of streams.
 #[derive(Debug, Default)]
 pub struct StreamCounters {
-    begun: [AtomicU64; StreamKind::LABELS.len()],
-    ended: [AtomicU64; StreamKind::LABELS.len()],
-    refused: [AtomicU64; Refusal::ALL.len()],
-    cut_off: AtomicU64,
-    bytes: [AtomicU64; 2],
-    datagrams: [AtomicU64; 2],
+    begun: [Count; StreamKind::LABELS.len()],
+    ended: [Count; StreamKind::LABELS.len()],
+    refused: [Count; Refusal::ALL.len()],
+    cut_off: Count,
+    bytes: [Count; 2],
+    datagrams: [Count; 2],
     /// Datagrams that were not sent on because a queue of the kernel was full.
-    pub datagrams_lost: AtomicU64,
+    pub datagrams_lost: Count,
 }
 
-/// A stream from its decision to its end: counted when it is dropped, whatever became of it.
+/// A stream from its decision to its end: recorded when it is dropped, whatever became of it.
 #[derive(Debug)]
 pub struct StreamRecord {
     telemetry: Rc<Telemetry>,
     kind: StreamKind,
-    started: Instant,
+    record: Record,
     refusal: Option<Refusal>,
-    ended: &'static str,
     moved: Moved,
-    entry: Option<Box<Entry>>,
-}
-
-/// What is remembered of a stream for its line.
-#[derive(Debug)]
-struct Entry {
-    sampled: Sampled,
-    client: Option<IpAddr>,
-    client_identity: Option<SpiffeId>,
-    name: Option<Arc<str>>,
-    listener: Option<ListenerKey>,
-    service: Option<Arc<str>>,
-    route: Option<RouteKey>,
-    endpoint: Option<(SocketAddr, Option<SpiffeId>)>,
-    generation: Generation,
 }
 
 const DIRECTIONS: [&str; 2] = ["received", "sent"];
@@ -99,36 +81,36 @@ impl StreamKind {
 impl StreamCounters {
     /// Bytes came from a client.
     pub fn received(&self, bytes: usize) {
-        add(&self.bytes[0], bytes as u64);
+        self.bytes[0].add(bytes as u64);
     }
 
     /// Bytes went to a client.
     pub fn sent(&self, bytes: usize) {
-        add(&self.bytes[1], bytes as u64);
+        self.bytes[1].add(bytes as u64);
     }
 
     /// A datagram came from a client.
     pub fn datagram_received(&self, bytes: usize) {
-        count(&self.datagrams[0]);
+        self.datagrams[0].increment();
         self.received(bytes);
     }
 
     /// A datagram went to a client.
     pub fn datagram_sent(&self, bytes: usize) {
-        count(&self.datagrams[1]);
+        self.datagrams[1].increment();
         self.sent(bytes);
     }
 
     /// A connection is closed, or a datagram dropped.
     pub fn refuse(&self, refusal: Refusal) {
         if let Some(counter) = self.refused.get(refusal.index()) {
-            count(counter);
+            counter.increment();
         }
     }
 
     /// Streams under way.
     pub fn active(&self) -> u64 {
-        let sum = |all: &[AtomicU64]| all.iter().map(|it| it.load(Relaxed)).sum::<u64>();
+        let sum = |all: &[Count]| all.iter().map(Count::get).sum::<u64>();
         sum(&self.begun).saturating_sub(sum(&self.ended))
     }
 }
@@ -139,79 +121,62 @@ impl StreamRecord {
     /// A stream begins.
     pub fn begin(telemetry: &Rc<Telemetry>, kind: StreamKind, client: Option<IpAddr>) -> Self {
         if let Some(counter) = telemetry.counters.streams.begun.get(kind.index()) {
-            count(counter);
+            counter.increment();
         }
-        let entry = |sampled| Entry {
-            sampled,
-            client,
-            client_identity: None,
-            name: None,
-            listener: None,
-            service: None,
-            route: None,
-            endpoint: None,
-            generation: Generation::default(),
-        };
-        Self {
-            telemetry: telemetry.clone(),
-            kind,
-            started: Instant::now(),
-            refusal: None,
-            ended: Carried::CutOff.label(),
-            moved: Moved::default(),
-            entry: telemetry.samples().map(|sampled| Box::new(entry(sampled))),
-        }
+        let mut record = Record::connection(&telemetry.recorder, Direction::Listener);
+        record.note(|it| {
+            it.protocol = Some(kind.label());
+            it.client = client.map(ClientAddress::Ip);
+        });
+        Self { telemetry: telemetry.clone(), kind, record, refusal: None, moved: Moved::default() }
     }
 
     /// For a listener, from a configuration, with a name if it is TLS.
     pub fn asked(&mut self, listener: &BoundListener, generation: Generation, name: Option<&Arc<str>>) {
-        if let Some(entry) = &mut self.entry {
-            entry.listener = Some(listener.listener.key.clone());
-            entry.generation = generation;
-            entry.name = name.cloned();
-        }
+        self.record.note(|it| {
+            it.listener = Some(listener.listener.key.clone());
+            it.generation = generation;
+            it.sni = name.cloned();
+        });
     }
 
     /// To a port of a Service, at a waypoint.
     pub fn asked_of(&mut self, service: &ServiceKey, port: u16, generation: Generation) {
-        if let Some(entry) = &mut self.entry {
-            entry.service = Some(format!("{service}:{port}").into());
-            entry.generation = generation;
-        }
+        self.record.note(|it| {
+            it.service = Some(format!("{service}:{port}").into());
+            it.generation = generation;
+        });
     }
 
     /// Who the client proved to be.
     pub fn comes_from(&mut self, identity: Option<&SpiffeId>) {
-        if let Some(entry) = &mut self.entry {
-            entry.client_identity = identity.cloned();
-        }
+        self.record.note(|it| it.client_identity = identity.cloned());
     }
 
     /// It is known where it goes.
     pub fn decided(&mut self, decision: &Decision) {
-        if let Some(entry) = &mut self.entry {
-            entry.route = Some(decision.route.clone());
-        }
+        self.record.between(&decision.series);
     }
 
     /// It has its endpoint.
     pub fn reached(&mut self, endpoint: &EndpointRecord) {
-        if let Some(entry) = &mut self.entry {
-            entry.endpoint = Some((endpoint.address(), endpoint.identity().cloned()));
-        }
+        self.record.note(|it| {
+            it.endpoint = Some(endpoint.address());
+            it.endpoint_identity = endpoint.identity().cloned();
+        });
     }
 
     /// It goes nowhere.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.refusal = Some(refusal);
-        self.ended = "refused";
+        self.record.refused(outcome::of_refusal(refusal), refusal.label());
     }
 
     /// It ends.
     pub fn ended(&mut self, carried: Carried) {
-        self.ended = carried.label();
+        self.record.ended(outcome::of_carried(carried));
         if carried == Carried::CutOff {
-            count(&self.telemetry.counters.streams.cut_off);
+            self.telemetry.counters.streams.cut_off.increment();
         }
     }
 
@@ -225,59 +190,21 @@ impl Drop for StreamRecord {
     fn drop(&mut self) {
         let counters = &self.telemetry.counters.streams;
         if let Some(counter) = counters.ended.get(self.kind.index()) {
-            count(counter);
+            counter.increment();
         }
         if let Some(refusal) = self.refusal {
             counters.refuse(refusal);
         }
-        let Some(entry) = &self.entry else { return };
-        if entry.sampled == Sampled::IfError && self.refusal.is_none() {
-            return;
-        }
-        let endpoint = entry.endpoint.as_ref();
-        let took = self.started.elapsed();
-        tracing::info!(
-            target: "access",
-            stream = self.kind.label(),
-            name = entry.name.as_deref().unwrap_or_default(),
-            reason = self.refusal.map(Refusal::label).unwrap_or_default(),
-            ended = self.ended,
-            listener = entry.listener.as_ref().map(ListenerKey::as_str).unwrap_or_default(),
-            service = entry.service.as_deref().unwrap_or_default(),
-            route = entry.route.as_ref().map(RouteKey::as_str).unwrap_or_default(),
-            client = entry.client.map(tracing::field::display),
-            client_identity = entry.client_identity.as_ref().map(SpiffeId::as_str),
-            own_identity = self.telemetry.identity.as_ref().map(SpiffeId::as_str),
-            endpoint = endpoint.map(|(address, _)| tracing::field::display(address)),
-            endpoint_identity = endpoint.and_then(|(_, identity)| identity.as_ref()).map(SpiffeId::as_str),
-            bytes_received = self.moved.received.get(),
-            bytes_sent = self.moved.sent.get(),
-            total_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            generation = entry.generation.0,
-        );
-    }
-}
-
-// === impl Carried ===
-
-impl Carried {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::ClientBroke => "client_broke_off",
-            Self::EndpointBroke => "endpoint_broke_off",
-            Self::CutOff => "cut_off",
-            Self::Moved => "moved",
-            Self::Displaced => "displaced",
-        }
+        self.record.set_received(self.moved.received.get());
+        self.record.set_sent(self.moved.sent.get());
     }
 }
 
 /// Writes the sums of all workers.
-pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    type Place = fn(&StreamCounters, usize) -> Option<&AtomicU64>;
+pub(super) fn encode(workers: &PerWorker<Counters>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    type Place = fn(&StreamCounters, usize) -> Option<&Count>;
     let sum = |of: Place, index| -> u64 {
-        workers.iter().filter_map(|it| of(&it.streams, index)).map(|it| it.load(Relaxed)).sum()
+        workers.iter().filter_map(|it| of(&it.streams, index)).map(Count::get).sum()
     };
     let reasons = Refusal::ALL.map(Refusal::label);
     let families: [(&str, &str, &str, &[&str], Place); 4] = [
@@ -331,13 +258,18 @@ pub(super) fn encode(workers: &[Arc<Counters>], encoder: &mut DescriptorEncoder<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::AccessLogging;
     use fairway_runtime::logs::{self, Format};
+    use fairway_runtime::workers::WorkerId;
+    use fairway_telemetry::{AccessLog, DEFAULT_SERIES};
+    use std::num::NonZeroUsize;
 
-    fn logged(logging: AccessLogging, format: Format, stream: impl FnOnce(&Rc<Telemetry>)) -> Vec<String> {
+    fn logged(log: AccessLog, stream: impl FnOnce(&Rc<Telemetry>)) -> Vec<String> {
         let own = "spiffe://cluster.local/ns/shop/sa/waypoint".parse().unwrap();
-        let telemetry = Rc::new(Telemetry::new(Arc::default(), Some(own), logging));
-        logs::logged(format, || stream(&telemetry))
+        let shared = fairway_telemetry::Telemetry::new(NonZeroUsize::MIN, DEFAULT_SERIES);
+        let recorder = shared.recorder(WorkerId(0), log, Some(own)).unwrap();
+        let counters = PerWorker::<Counters>::new(NonZeroUsize::MIN).get(WorkerId(0)).unwrap().clone();
+        let telemetry = Rc::new(Telemetry { counters, recorder });
+        logs::logged(Format::Text, || stream(&telemetry))
     }
 
     fn good(telemetry: &Rc<Telemetry>) {
@@ -347,10 +279,13 @@ mod tests {
         record.reached(&EndpointRecord::new(([10, 0, 0, 1], 5432).into(), None));
         record.moved().received.set(7);
         record.ended(Carried::Whole);
+        record.record.note(|it| it.connection_id = None);
     }
 
     fn refused(telemetry: &Rc<Telemetry>) {
-        StreamRecord::begin(telemetry, StreamKind::Tls, None).refuse(Refusal::NoListener);
+        let mut record = StreamRecord::begin(telemetry, StreamKind::Tls, None);
+        record.record.note(|it| it.connection_id = None);
+        record.refuse(Refusal::NoListener);
     }
 
     #[tokio::test(start_paused = true)]
@@ -359,28 +294,21 @@ mod tests {
             good(telemetry);
             refused(telemetry);
         };
+        let of_refused = "INFO fairway::access: direction=\"listener\" protocol=\"tls\" outcome=\"refused\" \
+             reason=\"no_listener\" server_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" received_bytes=0 \
+             sent_bytes=0 duration_seconds=0.0 generation=0";
         assert_eq!(
-            logged(AccessLogging::OneIn(1), Format::Text, both),
+            logged(AccessLog::OneIn(1), both),
             [
-                "INFO access: stream=\"tcp\" name=\"\" reason=\"\" ended=\"whole\" listener=\"\" service=\"shop/db:5432\" \
-                 route=\"\" client=192.0.2.1 client_identity=\"spiffe://cluster.local/ns/shop/sa/web\" \
-                 own_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" endpoint=10.0.0.1:5432 \
-                 bytes_received=7 bytes_sent=0 total_us=0 generation=3",
-                "INFO access: stream=\"tls\" name=\"\" reason=\"no_listener\" ended=\"refused\" listener=\"\" service=\"\" \
-                 route=\"\" own_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" bytes_received=0 bytes_sent=0 \
-                 total_us=0 generation=0",
+                "INFO fairway::access: direction=\"listener\" protocol=\"tcp\" outcome=\"completed\" \
+                 service=\"shop/db:5432\" client=192.0.2.1 client_identity=\"spiffe://cluster.local/ns/shop/sa/web\" \
+                 server_identity=\"spiffe://cluster.local/ns/shop/sa/waypoint\" endpoint=10.0.0.1:5432 received_bytes=7 \
+                 sent_bytes=0 duration_seconds=0.0 generation=3",
+                of_refused,
             ]
         );
-        assert_eq!(
-            logged(AccessLogging::Errors, Format::Json, both),
-            [
-                "\"level\":\"INFO\",\"stream\":\"tls\",\"name\":\"\",\"reason\":\"no_listener\",\"ended\":\"refused\",\
-              \"listener\":\"\",\"service\":\"\",\"route\":\"\",\
-              \"own_identity\":\"spiffe://cluster.local/ns/shop/sa/waypoint\",\"bytes_received\":0,\"bytes_sent\":0,\
-              \"total_us\":0,\"generation\":0,\"target\":\"access\"}"
-            ]
-        );
-        assert_eq!(logged(AccessLogging::Off, Format::Text, both).len(), 0);
+        assert_eq!(logged(AccessLog::Errors, both), [of_refused]);
+        assert_eq!(logged(AccessLog::Off, both), [""; 0]);
     }
 
     #[test]

@@ -1,16 +1,17 @@
-//! Whom an endpoint is chosen for.
+//! The client for which an endpoint is chosen.
 
 use fairway_config::model::ServiceKey;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Whom an endpoint is chosen for, where that matters.
+/// What the choice of an endpoint needs to know about the client.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    /// Where it comes from.
+    /// The address of the client, for session affinity.
     pub address: Option<IpAddr>,
-    /// Its node, as its tunnel has told. Who comes without a tunnel is served as if it were on the proxy's own.
+    /// The node of the client, as its tunnel has reported it. Without one the client is treated as if it were on the proxy's node.
     pub node: Option<Arc<str>>,
-    /// The Service it has asked for; none at a Gateway. What a Service guards is open to who asked for it.
+    /// The Service that the client has addressed; `None` at a Gateway. Endpoints that a Service guards are candidates only for
+    /// clients that have addressed it.
     pub service: Option<ServiceKey>,
 }

@@ -1,58 +1,63 @@
-//! A backend's endpoints, ready to choose from.
+//! A backend and the candidates among its endpoints.
 
 use super::caller::Caller;
-use super::endpoint::EndpointRecord;
 use super::tls::{Security, Shown, TlsClient, TlsClients, Unusable};
 use ahash::HashMap;
+use fairway_balance::locality::{candidates, candidates_by_node, primary_family};
+use fairway_balance::{EndpointRecord, HashKey, Locality, Moment, Readmission, Request};
 use fairway_config::model::{
     Affinity, AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState,
-    Endpoints, Locality, Reach, ServiceKey, SpiffeId,
+    Endpoints, Reach, ServiceKey, SpiffeId,
 };
+use fairway_telemetry::{RequestLabels, Series};
+use rand::Rng;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-/// A backend and the endpoints that may be chosen. Immutable; load and health live in the shared records.
+/// A backend and its endpoints. Immutable; load and health are in the records, which all clusters share.
 #[derive(Debug)]
 pub struct Cluster {
+    /// Where requests count that come here without a rule.
+    series: Option<Series<RequestLabels>>,
     key: BackendKey,
     backend: Option<Arc<Backend>>,
     security: Security,
-    is_sticky: bool,
-    /// What is open to everybody who is sent to this backend.
-    offer: Offer,
-    /// What else is guarded, and open to those who have asked for a Service that guards it. Few, and mostly none.
-    guarded: Box<[(ServiceKey, Offer)]>,
+    has_affinity: bool,
+    /// The endpoints for every caller of this backend.
+    open: EndpointSet,
+    /// The endpoints for callers that have asked for a Service which guards some of them. Mostly none.
+    guarded: Box<[(ServiceKey, EndpointSet)]>,
 }
 
-/// Endpoints that may be chosen.
+/// The endpoints that a caller may be sent to, as far as guards are concerned.
 #[derive(Debug)]
-struct Offer {
-    /// All that serve; first those to choose from.
+struct EndpointSet {
+    /// All that serve. The first `candidates` are the candidates of a caller on the proxy's own node.
     serving: Records,
-    chosen: usize,
-    /// Of a Service that is reached on the client's node only.
-    of_nodes: Option<Box<OfNodes>>,
+    candidates: usize,
+    /// For a Service with `internalTrafficPolicy: Local`.
+    by_node: Option<Box<NodeCandidates>>,
 }
 
 type Records = Box<[Arc<EndpointRecord>]>;
 
-/// The endpoints to choose from on each node.
+/// The candidates on each node.
 #[derive(Debug)]
-struct OfNodes {
-    /// The proxy's own node.
+struct NodeCandidates {
+    /// The node of the proxy, for callers whose node is not known.
     own: Option<Arc<str>>,
     nodes: HashMap<Arc<str>, Records>,
 }
 
-/// What all clusters share: every endpoint's record, so that its load and health are the same for all routes and survive
-/// commits, and every TLS client.
+/// What all clusters share: the record of each endpoint, so that its load and health are the same for all routes and survive
+/// commits, and the TLS clients.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Where the proxy is.
+    /// The locality of the proxy.
     locality: Locality,
     records: HashMap<(SocketAddr, Option<SpiffeId>), Weak<EndpointRecord>>,
-    /// Size after which dead entries are looked for.
+    /// Number of records at which the next sweep happens.
     sweep_at: usize,
     tls: TlsClients,
 }
@@ -60,8 +65,18 @@ pub struct Registry {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Puts a backend and its endpoints together. Either may be missing: a waypoint's own endpoints have no backend, and a
-    /// Service may have no EndpointSlice.
+    /// The same; requests that come here without a rule count in `series`.
+    pub fn counted_by(self, series: Series<RequestLabels>) -> Self {
+        Self { series: Some(series), ..self }
+    }
+
+    /// Where requests count that come here without a rule.
+    pub fn series(&self) -> Option<&Series<RequestLabels>> {
+        self.series.as_ref()
+    }
+
+    /// Combines a backend with its endpoints. Either may be missing: the endpoints of a waypoint have no backend, and a Service may
+    /// have no EndpointSlice.
     pub fn new(
         key: BackendKey,
         backend: Option<Arc<Backend>>,
@@ -73,139 +88,169 @@ impl Cluster {
             Some(backend) => registry.tls.security(&backend.security, shown),
             None => Security::Plain,
         };
-        let own: Vec<&ServiceKey> = backend.iter().map(|it| &it.service).collect();
-        let open = endpoints.map(|it| it.open_to(&own));
-        let offer = Offer::new(open.as_deref(), registry);
+        let own: Vec<&ServiceKey> = backend.iter().map(|backend| &backend.service).collect();
+        let open = endpoints.map(|endpoints| endpoints.open_to(&own));
+        let open_set = EndpointSet::new(open.as_deref(), registry);
         let mut guarded = Vec::new();
-        for guard in endpoints.iter().flat_map(|it| &it.guards).filter(|it| !own.contains(&&it.service)) {
+        let guards = endpoints.iter().flat_map(|endpoints| &endpoints.guards);
+        for guard in guards.filter(|guard| !own.contains(&&guard.service)) {
             let asked: Vec<&ServiceKey> = own.iter().copied().chain([&guard.service]).collect();
-            let opened = endpoints.map(|it| it.open_to(&asked));
+            let opened = endpoints.map(|endpoints| endpoints.open_to(&asked));
             if opened != open {
-                guarded.push((guard.service.clone(), Offer::new(opened.as_deref(), registry)));
+                guarded.push((guard.service.clone(), EndpointSet::new(opened.as_deref(), registry)));
             }
         }
         Self {
+            series: None,
             key,
             security,
-            is_sticky: endpoints.is_some_and(|it| it.affinity == Affinity::Client),
-            offer,
+            has_affinity: endpoints.is_some_and(|endpoints| endpoints.affinity == Affinity::Client),
+            open: open_set,
             guarded: guarded.into(),
             backend,
         }
     }
 
-    /// Whose endpoints they are.
+    /// The key of the backend.
     pub fn key(&self) -> &BackendKey {
         &self.key
     }
 
-    /// What they speak.
+    /// The application protocol of the endpoints. [`AppProtocol::Unspecified`] without a backend.
     pub fn protocol(&self) -> AppProtocol {
         self.backend.as_ref().map_or(AppProtocol::Unspecified, |it| it.protocol)
     }
 
-    /// How it is connected to from a listener that shows this certificate; none stands for plain bytes.
+    /// The TLS client for connections from a listener that presents the certificate `shown`. `Ok(None)` if the backend is plain.
     pub fn tls(&self, shown: Option<&CertificateKey>) -> Result<Option<&Arc<TlsClient>>, Unusable> {
         self.security.client(shown)
     }
 
-    /// Whether the certificates that listeners show matter to it.
+    /// Whether connections use TLS, so that the listeners' certificates matter.
     pub fn is_secured(&self) -> bool {
         self.backend.as_ref().is_some_and(|it| matches!(it.security, BackendSecurity::Tls(_)))
     }
 
-    /// The waypoint through which alone they are reached, and the Service's address to name in the tunnel.
+    /// The waypoint that the Service requires, and the Service's address for the tunnel's authority.
     pub fn via(&self) -> Option<&(BackendKey, SocketAddr)> {
         self.backend.as_ref().and_then(|it| it.via.as_ref())
     }
 
-    /// The endpoints to choose from: see [`Endpoints::open_to`] and [`Endpoints::choosable`].
+    /// The candidates of a caller, by guards ([`Endpoints::open_to`]) and by locality ([`candidates`]).
     pub fn candidates(&self, caller: &Caller) -> &[Arc<EndpointRecord>] {
-        let offer = match &caller.service {
+        let set = match &caller.service {
             Some(asked) if !self.guarded.is_empty() => {
                 let guarded = self.guarded.iter().find(|(service, _)| service == asked);
-                guarded.map_or(&self.offer, |(_, offer)| offer)
+                guarded.map_or(&self.open, |(_, set)| set)
             }
-            _ => &self.offer,
+            _ => &self.open,
         };
-        offer.to(caller)
+        set.candidates(caller)
     }
 
-    /// Whether a caller meets the same endpoint again.
-    pub fn is_sticky(&self) -> bool {
-        self.is_sticky
+    /// Chooses an endpoint for a caller; see [`fairway_balance::pick`]. `tried` are the endpoints that the request has tried.
+    /// `start_check` gets each endpoint for which an active health check is due. `None` only if the caller has no candidate.
+    pub fn pick(
+        &self,
+        caller: &Caller,
+        now: Moment,
+        readmission: Readmission,
+        tried: &[Arc<EndpointRecord>],
+        rng: &mut impl Rng,
+        mut start_check: impl FnMut(&Arc<EndpointRecord>),
+    ) -> Option<&Arc<EndpointRecord>> {
+        let candidates = self.candidates(caller);
+        let client = caller.address.filter(|_| self.has_affinity).map(HashKey::of_client);
+        let is_tried = |index: usize| {
+            candidates
+                .get(index)
+                .is_some_and(|candidate| tried.iter().any(|tried| Arc::ptr_eq(tried, candidate)))
+        };
+        let start_check = |index: usize| candidates.get(index).into_iter().for_each(&mut start_check);
+        let request = Request { now, client, readmission };
+        let index = fairway_balance::pick(candidates, &request, rng, is_tried, start_check)?;
+        candidates.get(index)
     }
 
-    /// Whether this is still one of its endpoints, so that what goes there may go on.
+    /// Whether `endpoint` still belongs to the backend, so that a session with it may go on.
     pub fn holds(&self, endpoint: &Arc<EndpointRecord>) -> bool {
-        self.records().any(|it| Arc::ptr_eq(it, endpoint))
+        self.records().any(|record| Arc::ptr_eq(record, endpoint))
     }
 
-    /// Whether one of its endpoints has one of these addresses.
+    /// Whether an endpoint of the backend has one of these addresses.
     pub fn reaches(&self, addresses: &HashSet<SocketAddr>) -> bool {
-        self.records().any(|it| addresses.contains(&it.address()))
+        self.records().any(|record| addresses.contains(&record.address()))
+    }
+
+    /// The endpoints that serve.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<EndpointRecord>> {
+        self.open.serving.iter()
     }
 
     fn records(&self) -> impl Iterator<Item = &Arc<EndpointRecord>> {
-        let offers = std::iter::once(&self.offer).chain(self.guarded.iter().map(|(_, offer)| offer));
-        offers.flat_map(|it| &it.serving)
+        let sets = std::iter::once(&self.open).chain(self.guarded.iter().map(|(_, set)| set));
+        sets.flat_map(|set| &set.serving)
     }
 }
 
-// === impl Offer ===
+// === impl EndpointSet ===
 
-impl Offer {
+impl EndpointSet {
     fn new(endpoints: Option<&Endpoints>, registry: &mut Registry) -> Self {
-        let chosen = endpoints.map(|it| it.choosable(it.family(), &registry.locality)).unwrap_or_default();
-        let all = endpoints.map(|it| it.endpoints.as_slice()).unwrap_or_default();
-        let mut serving: Vec<_> = chosen.iter().map(|it| registry.record(it)).collect();
-        // Those that are left out; `chosen` has the order of `all`.
-        let mut chosen_next = chosen.iter().copied().peekable();
-        for it in all {
-            let is_chosen = chosen_next.next_if(|next| std::ptr::eq(*next, it)).is_some();
-            if !is_chosen && it.state != EndpointState::Unready {
-                serving.push(registry.record(it));
+        let Some(endpoints) = endpoints else {
+            return Self { serving: Box::default(), candidates: 0, by_node: None };
+        };
+        let chosen = candidates(endpoints, primary_family(endpoints), &registry.locality);
+        let mut serving: Vec<_> = chosen.iter().map(|endpoint| registry.record(endpoint)).collect();
+        // The rest of those that serve. `chosen` has the order of `endpoints`.
+        let mut next_chosen = chosen.iter().copied().peekable();
+        for endpoint in &endpoints.endpoints {
+            let is_chosen = next_chosen.next_if(|next| std::ptr::eq(*next, endpoint)).is_some();
+            if !is_chosen && endpoint.state != EndpointState::Unready {
+                serving.push(registry.record(endpoint));
             }
         }
-        let of_nodes = endpoints.and_then(|it| OfNodes::new(it, registry)).map(Box::new);
-        Self { serving: serving.into(), chosen: chosen.len(), of_nodes }
+        let by_node = NodeCandidates::new(endpoints, registry).map(Box::new);
+        Self { serving: serving.into(), candidates: chosen.len(), by_node }
     }
 
-    fn to(&self, caller: &Caller) -> &[Arc<EndpointRecord>] {
-        let of_node = self.of_nodes.as_ref().and_then(|it| it.of(caller));
-        of_node.unwrap_or_else(|| self.serving.get(..self.chosen).unwrap_or_default())
+    fn candidates(&self, caller: &Caller) -> &[Arc<EndpointRecord>] {
+        let on_node = self.by_node.as_ref().and_then(|by_node| by_node.candidates(caller));
+        on_node.unwrap_or_else(|| self.serving.get(..self.candidates).unwrap_or_default())
     }
 }
 
-// === impl OfNodes ===
+// === impl NodeCandidates ===
 
-impl OfNodes {
+impl NodeCandidates {
     fn new(endpoints: &Endpoints, registry: &mut Registry) -> Option<Self> {
         if endpoints.reach != Reach::Node {
             return None;
         }
-        let nodes = endpoints.choosable_by_node(endpoints.family()).into_iter();
-        let nodes =
-            nodes.map(|(node, all)| (node.clone(), all.into_iter().map(|it| registry.record(it)).collect()));
-        Some(Self { nodes: nodes.collect(), own: registry.locality.node.clone() })
+        let mut nodes = HashMap::default();
+        for (node, candidates) in candidates_by_node(endpoints, primary_family(endpoints)) {
+            let records = candidates.into_iter().map(|endpoint| registry.record(endpoint)).collect();
+            nodes.insert(node.clone(), records);
+        }
+        Some(Self { nodes, own: registry.locality.node.clone() })
     }
 
-    /// None where nodes are not known at all.
-    fn of(&self, caller: &Caller) -> Option<&[Arc<EndpointRecord>]> {
+    /// `None` if nodes are not known at all.
+    fn candidates(&self, caller: &Caller) -> Option<&[Arc<EndpointRecord>]> {
         let node = caller.node.as_ref().or(self.own.as_ref())?;
-        Some(self.nodes.get(node).map(|it| &**it).unwrap_or_default())
+        Some(self.nodes.get(node).map(|records| &**records).unwrap_or_default())
     }
 }
 
 // === impl Registry ===
 
 impl Registry {
-    /// For a proxy there.
-    pub fn of_proxy(locality: Locality) -> Self {
+    /// An empty registry for a proxy of this locality.
+    pub fn new(locality: Locality) -> Self {
         Self { locality, ..Self::default() }
     }
 
-    /// The record of an endpoint, made if nobody holds one.
+    /// The record of an endpoint. A new one if no cluster has it.
     pub fn record(&mut self, endpoint: &Endpoint) -> Arc<EndpointRecord> {
         let key = (endpoint.address, endpoint.identity.clone());
         if let Some(record) = self.records.get(&key).and_then(Weak::upgrade) {
@@ -216,7 +261,7 @@ impl Registry {
         record
     }
 
-    /// Forgets what no cluster holds any more. Endpoints cost nothing until they have doubled since the last time.
+    /// Removes records that no cluster has any more. Runs when the number of records has doubled since the last time.
     pub fn sweep(&mut self) {
         if self.records.len() > self.sweep_at {
             self.records.retain(|_, it| it.strong_count() > 0);
@@ -225,12 +270,12 @@ impl Registry {
         self.tls.sweep();
     }
 
-    /// How many endpoints are kept, dead ones included.
+    /// The number of records, including those that the next sweep removes.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -287,7 +332,7 @@ mod tests {
             it.node = Some(node.into());
         }
         all.reach = Reach::Node;
-        let mut registry = Registry::of_proxy(Locality::new(Some("n2".to_owned()), None));
+        let mut registry = Registry::new(Locality::new(Some("n2".to_owned()), None));
         let cluster = Cluster::new("shop/web:80".into(), None, Some(&all), &Shown::default(), &mut registry);
         for (node, expected) in [
             (Some("n1"), vec![1]),
@@ -308,7 +353,7 @@ mod tests {
             it.hints = Some(Arc::new(Hints { nodes: vec![], zones: vec![zone.into()] }));
         }
         for (zone, expected) in [("z1", vec![1]), ("z2", vec![2]), ("z3", vec![1, 2])] {
-            let mut registry = Registry::of_proxy(Locality::new(None, Some(zone.to_owned())));
+            let mut registry = Registry::new(Locality::new(None, Some(zone.to_owned())));
             let cluster =
                 Cluster::new("shop/web:80".into(), None, Some(&all), &Shown::default(), &mut registry);
             assert_eq!(hosts(&cluster), expected, "{zone}");

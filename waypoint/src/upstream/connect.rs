@@ -1,10 +1,10 @@
-//! How an endpoint is reached: in the clear, or, if it has an identity, through HBONE and never otherwise; and within that
-//! in TLS if its backend asks for it.
+//! Opening a connection to an endpoint. An endpoint with an identity is reached only through HBONE, every other one over plain TCP.
+//! Inside of that comes TLS, if the backend has a BackendTLSPolicy.
 
-use super::endpoint::EndpointRecord;
-use super::tls::{Speech, TlsClient};
-use crate::settings::Patience;
+use super::tls::{Protocol, TlsClient};
+use crate::settings::Timeouts;
 use crate::transport::Transport;
+use fairway_balance::EndpointRecord;
 use fairway_hbone::{Carrier, Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
 use fairway_identity::{IdentityHandle, TlsIdentity};
 use std::fmt;
@@ -13,68 +13,78 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Where a request goes.
+/// The endpoint of a request, and how to reach it.
 #[derive(Clone, Copy, Debug)]
 pub struct Route<'a> {
-    /// The endpoint, or a waypoint's.
+    /// The endpoint; or an endpoint of the waypoint that the Service requires.
     pub endpoint: &'a Arc<EndpointRecord>,
-    /// If the endpoint is of a waypoint that stands before a Service: the Service's address.
+    /// If `endpoint` is a waypoint: the address of the Service, which becomes the authority of the tunnel.
     pub through: Option<SocketAddr>,
-    /// The backend's TLS, if it has any.
+    /// The TLS client for the backend. `None` for plain backends.
     pub tls: Option<&'a Arc<TlsClient>>,
 }
 
 /// An open byte stream to an endpoint.
 #[derive(Debug)]
 pub struct Link {
-    /// The stream.
+    /// The bytes that the protocol is spoken on: TCP, a tunnel, or TLS over one of them.
     pub io: Transport,
-    /// The connection that carries it, if that is a tunnel's.
+    /// The HBONE connection that carries the stream, if it is a tunnel.
     pub carrier: Option<Carrier>,
 }
 
-/// Makes connections.
+/// Opens connections for one worker.
 pub struct Connector {
+    dial: Dial,
     mesh: Option<Mesh>,
-    patience: Patience,
-    /// The proxy's node: a waypoint takes it for that of whoever it speaks for.
+    timeouts: Timeouts,
+    /// The node of the proxy. A waypoint takes it as the node of the client.
     node: Option<Arc<str>>,
 }
 
-/// The proxy's place in the mesh.
+/// How an endpoint outside the mesh is connected to.
+enum Dial {
+    Tcp,
+    /// With streams in memory.
+    #[cfg(any(test, feature = "testing"))]
+    Memory(Box<dyn Fn(SocketAddr) -> io::Result<Transport>>),
+}
+
+/// The proxy's identity, and its tunnels.
 struct Mesh {
     identity: IdentityHandle,
     tunnels: fairway_hbone::Pool<TcpConnector>,
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The endpoint does not take it.
+    /// The endpoint refuses the connection, or is unreachable.
     #[error("cannot connect: {0}")]
     Refused(#[from] io::Error),
-    /// Not in time.
-    #[error("no connection in time")]
+    /// The connect timeout has passed.
+    #[error("the connection was not established in time")]
     Timeout,
-    /// The endpoint takes mTLS only, and this proxy has no certificate (yet).
-    #[error("the endpoint is in the mesh and this proxy has no identity yet")]
+    /// The endpoint accepts only mTLS, and this proxy has no certificate.
+    #[error("the endpoint is in the mesh, and no certificate was issued for this proxy yet")]
     NoIdentity,
-    /// No tunnel.
+    /// The HBONE tunnel could not be opened.
     #[error(transparent)]
     Tunnel(#[from] OpenError),
-    /// No TLS session: the endpoint's certificate is not what its backend's policy asks for, or it does not want ours.
-    #[error("no TLS session: {0}")]
+    /// The TLS handshake has failed: the endpoint's certificate does not satisfy the BackendTLSPolicy, or the endpoint rejects the
+    /// client certificate.
+    #[error("the TLS handshake with the endpoint has failed: {0}")]
     Tls(io::Error),
-    /// The connection broke before the first request.
-    #[error("cannot begin to speak HTTP: {0}")]
+    /// The connection has ended before the first request.
+    #[error("the HTTP handshake with the endpoint has failed: {0}")]
     Handshake(hyper::Error),
 }
 
 // === impl Route ===
 
 impl<'a> Route<'a> {
-    /// A waypoint before a Service sees what it forwards: it is the one that speaks the backend's TLS, and the way to it
-    /// is a tunnel.
+    /// `tls` is ignored if the route leads through a waypoint: the waypoint opens the TLS connection to the backend itself, and is
+    /// reached through a tunnel.
     pub fn new(
         endpoint: &'a Arc<EndpointRecord>,
         through: Option<SocketAddr>,
@@ -87,24 +97,32 @@ impl<'a> Route<'a> {
 // === impl Connector ===
 
 impl Connector {
-    /// Without an identity, endpoints that have one are not reached at all.
-    pub fn new(identity: Option<IdentityHandle>, patience: Patience, node: Option<Arc<str>>) -> Self {
+    /// Without `identity`, endpoints in the mesh cannot be reached.
+    pub fn new(identity: Option<IdentityHandle>, timeouts: Timeouts, node: Option<Arc<str>>) -> Self {
         let mesh = identity.map(|identity| Mesh {
             identity,
             tunnels: fairway_hbone::Pool::new(
                 TcpConnector,
-                fairway_hbone::client::Settings { connect_timeout: patience.connect, ..Default::default() },
+                fairway_hbone::client::Settings { connect_timeout: timeouts.connect, ..Default::default() },
             ),
         });
-        Self { mesh, patience, node }
+        Self { dial: Dial::Tcp, mesh, timeouts, node }
     }
 
-    /// Opens a byte stream to where a request goes.
-    pub async fn connect(&self, route: &Route<'_>, speech: Speech) -> Result<Link, ConnectError> {
+    /// Connects to endpoints outside the mesh by calling `dial` instead of TCP.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn dialling(mut self, dial: impl Fn(SocketAddr) -> io::Result<Transport> + 'static) -> Self {
+        self.dial = Dial::Memory(Box::new(dial));
+        self
+    }
+
+    /// Opens a byte stream to the endpoint of `route`.
+    pub async fn connect(&self, route: &Route<'_>, protocol: Protocol) -> Result<Link, ConnectError> {
         let link = self.reach(route).await?;
         let Some(tls) = route.tls else { return Ok(link) };
         let Link { io, carrier } = link;
-        match timeout(self.patience.connect, tls.handshake(io, speech)).await {
+        match timeout(self.timeouts.connect, tls.handshake(io, protocol)).await {
             Ok(secured) => Ok(Link { io: secured?, carrier }),
             Err(_) => Err(ConnectError::Timeout),
         }
@@ -113,13 +131,8 @@ impl Connector {
     async fn reach(&self, route: &Route<'_>) -> Result<Link, ConnectError> {
         let (endpoint, through) = (route.endpoint, route.through);
         match (endpoint.identity(), through) {
-            (None, None) => {
-                match timeout(self.patience.connect, TcpConnector.connect(endpoint.address())).await {
-                    Ok(connected) => Ok(Link { io: Transport::Tcp(connected?), carrier: None }),
-                    Err(_) => Err(ConnectError::Timeout),
-                }
-            }
-            // A waypoint without an identity would be no waypoint.
+            (None, None) => Ok(Link { io: self.dial(endpoint.address()).await?, carrier: None }),
+            // A waypoint without an identity cannot be authenticated.
             (None, Some(_)) => Err(ConnectError::NoIdentity),
             (Some(identity), through) => {
                 let mesh = self.mesh.as_ref().ok_or(ConnectError::NoIdentity)?;
@@ -133,7 +146,7 @@ impl Connector {
                     request.routing = Routing::Done;
                     request.node = self.node.clone();
                 }
-                // Boxed: its state is large, and gone once the tunnel is open.
+                // Boxed: opening a tunnel needs far more memory than using it.
                 let tunnel = Box::pin(mesh.tunnels.open(&own, &target, &request)).await?;
                 let carrier = tunnel.carrier();
                 Ok(Link { io: Transport::Other(Box::new(tunnel)), carrier })
@@ -141,11 +154,22 @@ impl Connector {
         }
     }
 
+    async fn dial(&self, address: SocketAddr) -> Result<Transport, ConnectError> {
+        match &self.dial {
+            Dial::Tcp => match timeout(self.timeouts.connect, TcpConnector.connect(address)).await {
+                Ok(connected) => Ok(Transport::Tcp(connected?)),
+                Err(_) => Err(ConnectError::Timeout),
+            },
+            #[cfg(any(test, feature = "testing"))]
+            Dial::Memory(dial) => Ok(dial(address)?),
+        }
+    }
+
     async fn own_identity(&self, mesh: &Mesh) -> Result<Arc<TlsIdentity>, ConnectError> {
         if let Some(identity) = mesh.identity.current() {
             return Ok(identity);
         }
-        timeout(self.patience.identity, mesh.identity.ready()).await.map_err(|_| ConnectError::NoIdentity)
+        timeout(self.timeouts.identity, mesh.identity.ready()).await.map_err(|_| ConnectError::NoIdentity)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// Sends requests on a connection, one after the other. The connection ends when this is dropped.
+/// Sends requests on one connection, one after another. The connection is closed when this is dropped.
 #[derive(Debug)]
 pub struct Http1Sender {
     pub(super) sender: http1::SendRequest<RequestBody>,
@@ -23,21 +23,21 @@ pub struct Http1Sender {
     _driver: Driver,
 }
 
-/// What is left of a connection after `101 Switching Protocols`: the stream, and what was read of it already.
+/// A connection after `101 Switching Protocols`: the byte stream, and the bytes that were already read from it.
 pub type Taken = (Transport, Bytes);
 
-/// Where the stream goes when the endpoint switches protocols.
+/// Receives the byte stream when the endpoint switches protocols.
 #[derive(Debug, Default)]
 struct Taker(RefCell<Option<oneshot::Sender<Taken>>>);
 
-/// Ends the connection's task.
+/// Aborts the task of the connection when it is dropped.
 #[derive(Debug)]
 struct Driver(AbortHandle);
 
-/// Bytes of a response's head at most.
+/// Bytes of the longest response head.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// Begins to speak HTTP/1.
+/// Starts HTTP/1 on a connection.
 pub(super) async fn handshake(link: Link) -> hyper::Result<Http1Sender> {
     let Link { io, carrier } = link;
     let (sender, mut connection) = http1::Builder::new()
@@ -54,7 +54,7 @@ pub(super) async fn handshake(link: Link) -> hyper::Result<Http1Sender> {
         if let (Ok(()), Some(taker)) = (ended, taker) {
             match taker.send((io, parts.read_buf)) {
                 Ok(()) => return,
-                // Nobody waits: the endpoint did not switch protocols.
+                // The receiver is gone: the endpoint did not switch protocols.
                 Err((unwanted, _)) => io = unwanted,
             }
         }
@@ -66,17 +66,17 @@ pub(super) async fn handshake(link: Link) -> hyper::Result<Http1Sender> {
 // === impl Http1Sender ===
 
 impl Http1Sender {
-    /// Whether the connection can take a request now.
+    /// Whether the connection is ready for a request.
     pub fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
 
-    /// Whether it has ended, or the tunnel's connection under it is about to.
+    /// Whether the connection has ended, or the HBONE connection that carries it is draining.
     pub fn is_closing(&self) -> bool {
         self.sender.is_closed() || self.carrier.as_ref().is_some_and(Carrier::is_closing)
     }
 
-    /// Asks for the stream, should the endpoint answer the next request with `101 Switching Protocols`.
+    /// Requests the byte stream in case the endpoint responds to the next request with `101 Switching Protocols`.
     pub(super) fn ask_for_stream(&self) -> oneshot::Receiver<Taken> {
         let (taker, taken) = oneshot::channel();
         *self.taker.0.borrow_mut() = Some(taker);

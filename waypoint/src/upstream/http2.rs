@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// A connection whose streams requests share.
+/// A connection whose streams are shared by requests.
 #[derive(Debug)]
 pub struct Http2Connection {
     sender: http2::SendRequest<RequestBody>,
@@ -23,46 +23,45 @@ pub struct Http2Connection {
     ticks: u32,
 }
 
-/// How many streams are open, and how many may be.
+/// The number of open streams, and the limit.
 #[derive(Debug)]
 pub struct Load {
     streams: Cell<usize>,
     allowed: Cell<usize>,
-    /// The endpoint's settings are known, or the connection has ended.
+    /// The endpoint's SETTINGS have arrived, or the connection has ended.
     confirmed: Cell<bool>,
     confirming: Notify,
 }
 
-/// Runs hyper's tasks on the worker's thread.
+/// An executor for hyper that spawns on the worker's thread.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalExecutor;
 
-/// Streams on one connection, if the endpoint allows as many.
+/// Streams on one connection at most, even if the endpoint allows more.
 const STREAMS: usize = 100;
-/// What an endpoint may send for one stream before the client takes it: what a client costs that does not read.
+/// Receive window of a stream in bytes: the memory that a client costs which does not read its response.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same on connections that are made while many streams are open, so that many clients that do not read cost less each.
+/// Receive window of streams on connections that are opened while many streams are open.
 pub const SMALL_STREAM_WINDOW: u32 = 64 * 1024;
-/// Open streams of a worker from which on they are many.
+/// Open streams of a worker from which on new connections get the small window.
 pub const MANY_STREAMS: usize = 256;
-/// And for all streams of a connection: so much more than they may have outstanding together that clients that do not read
-/// never hold up the others (RFC 9113 §5.2.1). h2 closes a connection on which more than half of it is taken up by the
-/// overhead of small DATA frames that nobody has read, so that it is larger still: messages of a few bytes each that a
-/// client leaves lying must not end the streams of the others.
+/// Receive window of a connection in bytes. It exceeds what all its streams may have outstanding together, so that clients that do not
+/// read never block the streams of others (RFC 9113 §5.2.1). It is larger still because h2 closes a connection when the overhead of
+/// unread small DATA frames exceeds half of the window: unread messages of a few bytes must not end the streams of others.
 pub const CONNECTION_WINDOW: u32 = 256 * 1024 * 1024;
-/// What hyper says before the endpoint's settings are known; no endpoint allows exactly as many.
+/// The limit that hyper reports before the SETTINGS have arrived. No endpoint allows exactly this number.
 const UNKNOWN: usize = usize::MAX - 1;
-/// Streams before the endpoint's settings are known: any more it may have to refuse.
+/// The limit before the SETTINGS have arrived. The endpoint may refuse further streams.
 const UNCONFIRMED: usize = 1;
-/// After how long it is looked first whether they have come; then after twice as long, and so on.
+/// Time before the first look for the SETTINGS. It doubles with each look.
 const LOOK: Duration = Duration::from_millis(1);
-/// How long the others wait for these settings.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time that waiting requests give the SETTINGS to arrive.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 // === impl Http2Connection ===
 
 impl Http2Connection {
-    /// Begins to speak HTTP/2 with prior knowledge. So many streams are open elsewhere.
+    /// Starts HTTP/2 with prior knowledge. `elsewhere` is the number of streams that the worker has open on other connections.
     pub(super) async fn handshake(link: Link, elsewhere: usize) -> hyper::Result<Self> {
         let Link { io, carrier } = link;
         let (sender, mut connection) = http2::Builder::new(LocalExecutor)
@@ -86,9 +85,9 @@ impl Http2Connection {
                 })
                 .await
             };
-            // h2 reads in a task of its own, which does not wake this one when the settings come.
+            // h2 reads in a task of its own, which does not wake this one when the SETTINGS arrive.
             let mut look = LOOK;
-            while !told.confirmed.get() && look < PATIENCE {
+            while !told.confirmed.get() && look < TIMEOUT {
                 if timeout(look, running()).await.is_ok() {
                     return told.confirm();
                 }
@@ -100,17 +99,17 @@ impl Http2Connection {
         Ok(Self { sender, load, carrier, ticks: 0 })
     }
 
-    /// A stream on it.
+    /// Takes a stream of the connection.
     pub(super) fn lease(&self, reused: bool) -> Http2Lease {
         Http2Lease::new(self.sender.clone(), self.load.clone(), reused)
     }
 
-    /// What knows when it may be shared.
+    /// The state that tells when the connection may be shared.
     pub(super) fn load(&self) -> Rc<Load> {
         self.load.clone()
     }
 
-    /// Streams that are open.
+    /// The number of open streams.
     pub fn streams(&self) -> usize {
         self.load.streams.get()
     }
@@ -120,19 +119,19 @@ impl Http2Connection {
         self.load.streams.get() < self.load.allowed.get()
     }
 
-    /// Whether it has ended, takes no more streams, or the tunnel's connection under it is about to end.
+    /// Whether the connection has ended, accepts no more streams, or the HBONE connection that carries it is draining.
     pub fn is_closing(&self) -> bool {
         self.sender.is_closed() || self.carrier.as_ref().is_some_and(Carrier::is_closing)
     }
 
-    /// Counts a second; how many it has been without streams.
+    /// Counts one second. Returns the seconds since the last stream ended.
     pub(super) fn tick(&mut self) -> u32 {
         self.ticks = if self.streams() == 0 { self.ticks + 1 } else { 0 };
         self.ticks
     }
 }
 
-/// The window of the streams of a new connection.
+/// The receive window for the streams of a new connection, if `open` streams exist.
 fn stream_window(open: usize) -> u32 {
     if open < MANY_STREAMS { STREAM_WINDOW } else { SMALL_STREAM_WINDOW }
 }
@@ -149,7 +148,7 @@ impl Load {
         }
     }
 
-    /// What hyper says that the endpoint allows.
+    /// Takes over the limit that hyper reports.
     fn learn(&self, allowed: usize) {
         if allowed != UNKNOWN {
             self.allowed.set(allowed.min(STREAMS));
@@ -163,10 +162,10 @@ impl Load {
         }
     }
 
-    /// Waits until it is known how many streams the endpoint allows; not for ever. One may wait.
+    /// Waits until the endpoint's limit is known, at most one second. Only one task may wait.
     pub(super) async fn confirmed(&self) {
         if !self.confirmed.get() {
-            let _ = timeout(PATIENCE, self.confirming.notified()).await;
+            let _ = timeout(TIMEOUT, self.confirming.notified()).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! A connection while a request uses it.
+//! A pooled connection while a request uses it.
 
 use super::http1::{Http1Sender, Taken};
 use super::http2::Load;
@@ -11,16 +11,17 @@ use hyper::client::conn::{TrySendError, http2};
 use std::rc::Rc;
 use tokio::sync::oneshot;
 
-/// A connection while a request uses it. Dropped before the response's end, an HTTP/1 connection is closed.
+/// A connection that a request has taken from the pool. If it is dropped before the end of the response, an HTTP/1 connection is
+/// closed.
 #[derive(Debug)]
 pub enum Lease {
-    /// The whole connection.
+    /// A whole HTTP/1 connection.
     Http1(Http1Lease),
-    /// A stream.
+    /// A stream of a shared HTTP/2 connection.
     Http2(Http2Lease),
 }
 
-/// An HTTP/1 connection, for one exchange.
+/// An HTTP/1 connection for one request and its response.
 #[derive(Debug)]
 pub struct Http1Lease {
     sender: Http1Sender,
@@ -37,7 +38,7 @@ pub struct Http2Lease {
     reused: bool,
 }
 
-/// Why a request was not answered, and the request if nothing of it was sent.
+/// Why a request has no response; with the request, if no byte of it was sent.
 pub type Unsent = TrySendError<Request<RequestBody>>;
 
 // === impl Lease ===
@@ -51,7 +52,7 @@ impl Lease {
         }
     }
 
-    /// What is spoken on it.
+    /// The HTTP version of the connection.
     pub fn version(&self) -> Version {
         match self {
             Self::Http1(_) => Version::Http1,
@@ -59,7 +60,7 @@ impl Lease {
         }
     }
 
-    /// Whether it served a request before: then the endpoint may have closed it without our knowing yet.
+    /// Whether the connection has served a request before. The endpoint may then have closed it, and the proxy not know it yet.
     pub fn is_reused(&self) -> bool {
         match self {
             Self::Http1(lease) => lease.reused,
@@ -67,15 +68,15 @@ impl Lease {
         }
     }
 
-    /// The response was read to its end.
+    /// Returns the connection to the pool. Call it when the response was read to its end.
     pub fn give_back(self) {
         if let Self::Http1(Http1Lease { sender, pool, key, .. }) = self {
             pool.give_back(key, sender);
         }
     }
 
-    /// Asks for the stream, should the endpoint answer the next request with `101 Switching Protocols`. HTTP/2 has none
-    /// to give. Keep the lease until the stream is there.
+    /// Requests the byte stream in case the endpoint responds with `101 Switching Protocols`. `None` for HTTP/2. Keep the lease until
+    /// the stream has arrived.
     pub fn ask_for_stream(&self) -> Option<oneshot::Receiver<Taken>> {
         match self {
             Self::Http1(lease) => Some(lease.sender.ask_for_stream()),

@@ -1,14 +1,22 @@
-//! Where requests go: endpoints and their health, and the connections to them.
+//! Upstream: the endpoints of backends, and the connections to them.
+//!
+//! | module | |
+//! |---|---|
+//! | [`cluster`] | a backend with its candidates, made when a configuration is committed; choosing an endpoint |
+//! | [`connect`] | opening a connection: plain, TLS, or through HBONE |
+//! | [`health_check`] | the active check of an endpoint whose ejection is over |
+//! | `pool` | open connections of one worker, and taking one for a request |
+//! | [`tls`] | TLS towards backends (BackendTLSPolicy) |
+//!
+//! Load, health and the choice itself are in [`fairway_balance`].
 
 pub mod caller;
 pub mod cluster;
 pub mod connect;
-pub mod endpoint;
+pub mod health_check;
 mod http1;
 pub mod http2;
-pub mod knock;
 mod lease;
-pub mod pick;
 mod pool;
 pub mod tls;
 

@@ -1,23 +1,23 @@
-//! Connections to endpoints, kept by one worker for itself.
+//! The connection pool of one worker. Nothing in it is shared with another thread.
 //!
-//! HTTP/1: the one used last is used next, so that those beyond what the load needs fall idle and are closed. HTTP/2:
-//! streams share connections up to what the endpoint allows. Nothing here is shared with another thread.
+//! HTTP/1: the connection that was used last is used next, so that connections beyond the current load fall idle and are closed.
+//! HTTP/2: requests share a connection, up to the number of streams that the endpoint allows.
 
 use super::connect::{ConnectError, Connector, Route};
-use super::endpoint::EndpointRecord;
 use super::http1::{self, Http1Sender};
 use super::http2::Http2Connection;
 use super::lease::{Http1Lease, Lease};
-use super::tls::{Speech, TlsClient, TlsClientId};
+use super::tls::{Protocol, TlsClient, TlsClientId};
 use crate::listen::detect::Version;
 use ahash::HashMap;
+use fairway_balance::EndpointRecord;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
-/// Connections to endpoints.
+/// A pool of connections to endpoints.
 #[derive(Debug)]
 pub struct Pool {
     connector: Connector,
@@ -25,14 +25,14 @@ pub struct Pool {
     entries: RefCell<HashMap<Key, Entry>>,
 }
 
-/// What a connection is for. The entry holds the record, so its address is not used again meanwhile.
+/// Which requests can share connections. The entry holds the record, so that its address is not reused meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     record: usize,
     version: Version,
-    /// The Service's address, when the record is of a waypoint that stands before it.
+    /// The address of the Service, if the endpoint is its waypoint.
     through: Option<SocketAddr>,
-    /// What is secured in one way never serves a request that asks for another.
+    /// A connection never serves a request that requires another TLS configuration.
     tls: Option<TlsClientId>,
 }
 
@@ -42,7 +42,7 @@ struct Entry {
     tls: Option<Weak<TlsClient>>,
     idle: Vec<Idle>,
     shared: Vec<Http2Connection>,
-    /// There while an HTTP/2 connection is being made; closes when it is, or is not.
+    /// Present while an HTTP/2 connection is being opened. It closes when that has succeeded or failed.
     connecting: Option<watch::Receiver<()>>,
     ticks: u32,
 }
@@ -56,17 +56,17 @@ struct Idle {
 // === impl Pool ===
 
 impl Pool {
-    /// An empty pool.
+    /// An empty pool. Keeps at most `idle_per_endpoint` idle HTTP/1 connections for each endpoint.
     pub fn new(connector: Connector, idle_per_endpoint: usize) -> Rc<Self> {
         Rc::new(Self { connector, idle_per_endpoint, entries: RefCell::default() })
     }
 
-    /// How connections are made.
+    /// What opens the connections of this pool.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }
 
-    /// A connection that is open and free, if there is one. Does not wait.
+    /// Takes a connection that is open and has room for one more request. Never waits.
     pub fn open_lease(self: &Rc<Self>, route: &Route<'_>, version: Version) -> Option<Lease> {
         let key = Key::new(route, version);
         let mut entries = self.entries.borrow_mut();
@@ -79,7 +79,7 @@ impl Pool {
         }
     }
 
-    /// A new connection. For HTTP/2, one that somebody else is making serves too.
+    /// Opens a connection. For HTTP/2, waits for one that another request is opening, and shares it.
     pub async fn new_lease(
         self: &Rc<Self>,
         route: &Route<'_>,
@@ -87,10 +87,10 @@ impl Pool {
     ) -> Result<Lease, ConnectError> {
         match version {
             Version::Http1 => {
-                let link = self.connector.connect(route, Speech::Http(version)).await?;
+                let link = self.connector.connect(route, Protocol::Http(version)).await?;
                 let sender = http1::handshake(link).await.map_err(ConnectError::Handshake)?;
                 let key = Key::new(route, version);
-                // A place to give it back to.
+                // The entry to which the connection is returned.
                 self.with_entry(key, route, |_| ());
                 Ok(Lease::Http1(Http1Lease::new(sender, self, key, false)))
             }
@@ -110,15 +110,15 @@ impl Pool {
         }
         let (done, connecting) = watch::channel(());
         self.with_entry(key, route, |entry| entry.connecting = Some(connecting));
-        // Also when this future is dropped half-way: those who wait must not wait for ever.
+        // Dropped with this future, so that waiting requests wake up even if it is cancelled.
         let connecting = Connecting { pool: self.clone(), key, _done: done };
-        let link = self.connector.connect(route, Speech::Http(Version::Http2)).await?;
+        let link = self.connector.connect(route, Protocol::Http(Version::Http2)).await?;
         let connection =
             Http2Connection::handshake(link, self.streams()).await.map_err(ConnectError::Handshake)?;
         let (lease, load) = (Lease::Http2(connection.lease(false)), connection.load());
         self.with_entry(key, route, |entry| entry.shared.push(connection));
-        // Those who wait get streams as soon as it is known how many the endpoint allows (RFC 9113 §5.1.2): what it
-        // refuses would have to be sent again.
+        // Waiting requests get their streams when the endpoint's SETTINGS have said how many it allows (RFC 9113 §5.1.2).
+        // Streams beyond that would be refused, and the requests sent again.
         tokio::task::spawn_local(async move {
             load.confirmed().await;
             drop(connecting);
@@ -126,7 +126,7 @@ impl Pool {
         Ok(lease)
     }
 
-    /// Takes back an HTTP/1 connection whose last response was read to its end.
+    /// Returns an HTTP/1 connection whose last response was read to its end.
     pub(super) fn give_back(&self, key: Key, sender: Http1Sender) {
         if let Some(entry) = self.entries.borrow_mut().get_mut(&key)
             && entry.idle.len() < self.idle_per_endpoint
@@ -136,9 +136,8 @@ impl Pool {
         }
     }
 
-    /// One tick a second: closes what has been idle for so many, what nobody will ask for again because the configuration
-    /// has another TLS client in its place, and what would hold up a tunnel's peer that drains; forgets endpoints without
-    /// connections.
+    /// Called once a second. Closes connections that have been idle for `idle_ticks`, that belong to a replaced TLS client, or whose
+    /// tunnel drains. Removes endpoints without connections.
     pub fn tick(&self, idle_ticks: u32) {
         self.entries.borrow_mut().retain(|_, entry| {
             if entry.is_outdated() {
@@ -155,13 +154,13 @@ impl Pool {
         });
     }
 
-    /// How many connections are open and idle (HTTP/1), and open (HTTP/2).
+    /// The number of idle HTTP/1 connections, and of open HTTP/2 connections.
     pub fn size(&self) -> (usize, usize) {
         let entries = self.entries.borrow();
         entries.values().fold((0, 0), |(idle, shared), it| (idle + it.idle.len(), shared + it.shared.len()))
     }
 
-    /// Streams open on all HTTP/2 connections.
+    /// The number of open streams on all HTTP/2 connections.
     fn streams(&self) -> usize {
         self.entries.borrow().values().flat_map(|it| &it.shared).map(Http2Connection::streams).sum()
     }
@@ -212,7 +211,7 @@ impl Key {
 
 impl Entry {
     fn pop(&mut self) -> Option<Http1Sender> {
-        // What is closed is dropped on the way; what still ends its last exchange is left where it is.
+        // Closed connections are dropped on the way. Those that still end their last exchange stay.
         let mut at = self.idle.len();
         while at > 0 {
             at -= 1;

@@ -20,10 +20,11 @@ use fairway_config::model::{
 use fairway_config::{Apply, Delta, Rejected, Snapshot};
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain;
-use fairway_waypoint::{Applier, Settings, Waypoint};
+use fairway_waypoint::{Applier, ProxySettings, Waypoint};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub const LISTENER: &str = "shop/gateway/web";
 
@@ -41,7 +42,7 @@ impl Proxy {
         Self::start_with(resources, |_| ())
     }
 
-    pub fn start_with(resources: Vec<Resource>, tune: impl FnOnce(&mut Settings)) -> Self {
+    pub fn start_with(resources: Vec<Resource>, tune: impl FnOnce(&mut ProxySettings)) -> Self {
         Self::start_as(None, resources, tune)
     }
 
@@ -49,9 +50,9 @@ impl Proxy {
     pub fn start_as(
         identity: Option<IdentityHandle>,
         resources: Vec<Resource>,
-        tune: impl FnOnce(&mut Settings),
+        tune: impl FnOnce(&mut ProxySettings),
     ) -> Self {
-        let mut settings = Settings::new(ObjectName::new("shop", "gateway"));
+        let mut settings = ProxySettings::new(ObjectName::new("shop", "gateway"));
         settings.workers = NonZeroUsize::MIN;
         tune(&mut settings);
         let (trigger, watch) = drain::channel();
@@ -225,12 +226,30 @@ pub fn with_rule(rule: Rule, protocol: AppProtocol, addresses: &[SocketAddr]) ->
     resources
 }
 
-/// Looks until something is so; what is waited for happens on another thread, which says nothing when it has.
-pub async fn wait_for(is_so: impl Fn() -> bool) {
-    let looking = async {
-        while !is_so() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+/// Waits until a condition holds that another thread brings about without a notification. Panics after [`wire::LONG`].
+pub async fn wait_for(holds: impl Fn() -> bool) {
+    let polling = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(2));
+        while !holds() {
+            ticks.tick().await;
         }
     };
-    tokio::time::timeout(wire::LONG, looking).await.expect("it becomes so in time");
+    tokio::time::timeout(wire::LONG, polling).await.expect("the condition holds in time");
+}
+
+/// Waits until a counter has not changed for 300 ms, and returns it. Panics after [`wire::LONG`].
+pub async fn until_unchanged(counter: &AtomicUsize) -> usize {
+    let settling = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(300));
+        let mut before = usize::MAX;
+        loop {
+            ticks.tick().await;
+            let now = counter.load(Ordering::SeqCst);
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    };
+    tokio::time::timeout(wire::LONG, settling).await.expect("the counter settles in time")
 }

@@ -39,13 +39,13 @@ pub enum ApiError {
     Unreachable {
         /// `host:port` of the API server.
         server: String,
-        /// The cause.
+        /// The error of the socket, of TLS or of HTTP.
         why: String,
     },
     /// The status of the response is not a success.
     #[error("the API server says {status} to {what}{}", .message.as_deref().map(|it| format!(": {it}")).unwrap_or_default())]
     Refused {
-        /// The HTTP status.
+        /// The HTTP status of the response.
         status: StatusCode,
         /// Method and path of the request.
         what: String,

@@ -32,7 +32,7 @@ pub struct File {
 pub enum Plan {
     /// Our file is up to date, or there is no configuration to extend yet.
     Nothing,
-    /// Write this file.
+    /// Write our file, under this name and with this content.
     Write(File),
     /// Remove our file of this name: the one that it was generated from is gone, or our file has another name now.
     Remove(String),

@@ -15,3 +15,5 @@ mod request;
 mod response;
 #[cfg(test)]
 mod tests;
+
+pub use request::Request;

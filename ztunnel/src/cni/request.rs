@@ -31,16 +31,16 @@ pub struct Request {
     pub netns: Option<PathBuf>,
     /// The pod, if the runtime acts for Kubernetes.
     pub pod: Option<PodName>,
-    /// The network configuration.
+    /// The network configuration from standard input.
     pub config: Config,
 }
 
 /// A pod, from `CNI_ARGS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodName {
-    /// `K8S_POD_NAMESPACE`.
+    /// The value of `K8S_POD_NAMESPACE`.
     pub namespace: String,
-    /// `K8S_POD_NAME`.
+    /// The value of `K8S_POD_NAME`.
     pub name: String,
     /// `K8S_POD_UID`, which every current runtime sets.
     pub uid: Option<String>,
@@ -67,7 +67,7 @@ pub struct Config {
 // === impl Command ===
 
 impl Command {
-    /// Parses `CNI_COMMAND`.
+    /// Parses the value of `CNI_COMMAND`.
     pub fn parse(text: &str) -> Result<Self, CniError> {
         Ok(match text {
             "ADD" => Self::Add,

@@ -4,10 +4,10 @@ use serde_json::json;
 
 /// The newest version of CNI that the plugin supports.
 pub const NEWEST: &str = "1.1.0";
-/// Every supported version.
+/// All versions of CNI that the plugin supports.
 const SUPPORTED: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
-/// The error code.
+/// The error codes that the plugin uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// 4: an environment variable is missing or invalid.

@@ -3,7 +3,7 @@
 use super::{Index, is_own_port};
 use fairway_config::model::{Mesh, MutualTls, Workload};
 use fairway_identity::SpiffeId;
-use fairway_policy::{Connection, Verdict};
+use fairway_policy::{Attached, Attributes, Level, Refusal};
 use std::net::{IpAddr, SocketAddr};
 
 /// The client of an inbound connection.
@@ -17,6 +17,17 @@ pub enum Client<'a> {
     Plaintext,
 }
 
+/// A connection to a local pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming<'a> {
+    /// Who connects.
+    pub client: Client<'a>,
+    /// The address that the connection comes from; in a tunnel, the address that the tunnel comes from.
+    pub address: IpAddr,
+    /// What is to be reached.
+    pub destination: SocketAddr,
+}
+
 /// The decision about an inbound connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
@@ -24,7 +35,7 @@ pub enum Inbound {
     Admit,
     /// Let only a probe of the pod's spec through to the application.
     AdmitProbe,
-    /// Refuse it.
+    /// Reset it, or refuse the tunnel with [`InboundRefusal::status`].
     Refuse(InboundRefusal),
 }
 
@@ -43,26 +54,24 @@ pub enum InboundRefusal {
     /// The pod is strict, and the client has no mTLS.
     #[error("this pod takes mTLS only")]
     Strict,
-    /// An authorization denies the client, none allows it, or one that the pod names is missing.
-    #[error("not authorized: {}", describe(.0))]
-    Policy(Verdict),
+    /// A connection that is more than a probe, where only probes are let in now.
+    #[error("only the probes of the pod are let in")]
+    ProbesOnly,
+    /// An authorization matched, did not match, or is not known.
+    #[error("not authorized: {0}")]
+    Policy(Refusal),
 }
 
-/// Decides. `addresses` are the pod's: from the configuration, or from the registration while the configuration has none.
-pub fn inbound(
-    index: &Index,
-    pod: &Workload,
-    addresses: &[IpAddr],
-    client: Client<'_>,
-    destination: SocketAddr,
-) -> Inbound {
+/// Decides. `addresses` are those of the pod, which the configuration may not know yet.
+pub fn inbound(index: &Index, pod: &Workload, addresses: &[IpAddr], incoming: Incoming<'_>) -> Inbound {
+    let Incoming { client, destination, .. } = incoming;
     if !addresses.contains(&destination.ip()) {
         return Inbound::Refuse(InboundRefusal::OtherPod(destination));
     }
     if is_own_port(destination.port()) {
         return Inbound::Refuse(InboundRefusal::Loop(destination));
     }
-    match (authorize(index, pod, client, destination.port()), client) {
+    match (authorize(index, pod, incoming), client) {
         // Kubelet restarts a pod whose probes fail, so its probes pass strict mode and authorization. Nothing else from the
         // node does: whoever writes a pod's spec can make kubelet send requests to another pod.
         (Err(_), Client::Node) if is_probed(pod, destination.port()) => Inbound::AdmitProbe,
@@ -77,20 +86,22 @@ pub fn is_probed(pod: &Workload, port: u16) -> bool {
 }
 
 /// Checks the pod's mTLS mode and its authorizations.
-fn authorize(index: &Index, pod: &Workload, client: Client<'_>, port: u16) -> Result<(), InboundRefusal> {
-    let peer = match client {
+fn authorize(index: &Index, pod: &Workload, incoming: Incoming<'_>) -> Result<(), InboundRefusal> {
+    let peer = match incoming.client {
         Client::Peer(peer) => Some(peer),
         Client::Node | Client::Plaintext => None,
     };
     if peer.is_none() && pod.mesh == Mesh::Captured(MutualTls::Strict) {
         return Err(InboundRefusal::Strict);
     }
-    let connection = Connection { peer, port };
-    let named: Vec<_> = index.authorizations(pod).collect();
-    match fairway_policy::evaluate(named.iter().map(|(name, it)| (name, *it)), connection) {
-        Verdict::Allowed => Ok(()),
-        verdict => Err(InboundRefusal::Policy(verdict)),
-    }
+    let attributes =
+        Attributes { peer, client: Some(incoming.address), port: incoming.destination.port(), request: None };
+    let attached = index.authorizations(pod).map(|(name, authorization)| Attached {
+        level: Level::Pod,
+        name,
+        authorization,
+    });
+    fairway_policy::evaluate(attached, &attributes).verdict.into_result().map_err(InboundRefusal::Policy)
 }
 
 // === impl InboundRefusal ===
@@ -101,7 +112,7 @@ impl InboundRefusal {
         match self {
             Self::UnknownPod => http::StatusCode::SERVICE_UNAVAILABLE,
             Self::OtherPod(_) | Self::Loop(_) => http::StatusCode::BAD_REQUEST,
-            Self::Strict | Self::Policy(_) => http::StatusCode::UNAUTHORIZED,
+            Self::Strict | Self::ProbesOnly | Self::Policy(_) => http::StatusCode::UNAUTHORIZED,
         }
     }
 
@@ -111,16 +122,7 @@ impl InboundRefusal {
             Self::UnknownPod => "not now",
             Self::OtherPod(_) => "the address is not this pod's",
             Self::Loop(_) => "the port is the tunnel's own",
-            Self::Strict | Self::Policy(_) => "not allowed",
+            Self::Strict | Self::ProbesOnly | Self::Policy(_) => "not allowed",
         }
-    }
-}
-
-fn describe(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Allowed => "allowed".to_owned(),
-        Verdict::Denied { by } => format!("denied by {by}"),
-        Verdict::NotAllowed => "nothing allows it".to_owned(),
-        Verdict::Missing { name } => format!("{name} is not known here"),
     }
 }

@@ -1,10 +1,10 @@
 //! The configuration as decisions need it: workloads and Services by address, and the candidates of each backend.
 
-use super::choice::{self, Choice, Reachable};
+use super::candidates::{BackendCandidates, CandidateSet};
 use ahash::RandomState;
+use fairway_balance::Locality;
 use fairway_config::model::{
-    BackendKey, Family, Generation, Imprint, Locality, Reach, ResourceKind, Service, ServiceKey, Workload,
-    WorkloadKey,
+    BackendKey, Family, Generation, Reach, ResourceKind, Service, ServiceKey, Workload, WorkloadKey,
 };
 use fairway_config::{Changes, Snapshot};
 use fairway_policy::Authorization;
@@ -19,12 +19,8 @@ pub struct Index {
     snapshot: Snapshot,
     pub(super) services: Addresses<ServiceKey>,
     pub(super) workloads: Addresses<WorkloadKey>,
-    reachable: Backends<Arc<[Reachable]>>,
-    /// Of those with session affinity, which are few.
-    imprints: Backends<Arc<[Imprint]>>,
+    candidates: Arc<HashMap<BackendKey, Arc<BackendCandidates>, RandomState>>,
 }
-
-type Backends<T> = Arc<HashMap<BackendKey, T, RandomState>>;
 
 /// Holders of each address. An address can have two holders for a moment, when a new pod gets the address of one that has ended.
 /// The first by name is used then; if it is the wrong one, the TLS handshake fails because its identity does not match.
@@ -66,11 +62,14 @@ impl Index {
                     );
                 }
                 ResourceKind::Endpoints => {
-                    let endpoints = next.endpoints.get(name);
-                    let all = endpoints.map(|it| choice::choosable(it, &self.locality));
-                    let imprints = endpoints.and_then(|it| choice::imprints(it, all.as_deref()?));
-                    put(&mut index.reachable, key.name.clone(), all);
-                    put(&mut index.imprints, key.name.clone(), imprints);
+                    let candidates = Arc::make_mut(&mut index.candidates);
+                    match next.endpoints.get(name) {
+                        Some(endpoints) => {
+                            let of_backend = Arc::new(BackendCandidates::new(endpoints, &self.locality));
+                            candidates.insert(key.name.clone().into(), of_backend);
+                        }
+                        None => drop(candidates.remove(name)),
+                    }
                 }
                 ResourceKind::Listener
                 | ResourceKind::Route
@@ -104,6 +103,12 @@ impl Index {
         self.snapshot.workloads.get(self.workloads.get(&ip)?.first()?)
     }
 
+    /// Every pod with this address.
+    pub fn workloads_at(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<Workload>> {
+        let keys = self.workloads.get(&ip).into_iter().flatten();
+        keys.filter_map(|key| self.snapshot.workloads.get(key))
+    }
+
     /// The Service that has this address.
     pub fn service_at(&self, ip: IpAddr) -> Option<&Arc<Service>> {
         self.snapshot.services.get(self.services.get(&ip)?.first()?)
@@ -115,10 +120,10 @@ impl Index {
         service.ports.iter().find(|it| it.port == dialled.port()).map(|it| &it.backend)
     }
 
-    /// The endpoints that may be chosen by a client that has dialled an address of this family, or to whom the family is
-    /// the same.
-    pub fn choice(&self, backend: &BackendKey, family: Option<Family>) -> Option<Choice> {
-        Choice::among(self.reachable.get(backend)?, self.imprints.get(backend), family)
+    /// The candidates of a backend for a client that has dialled an address of `family`; of both families without one. `None`
+    /// if there are none.
+    pub fn candidates(&self, backend: &BackendKey, family: Option<Family>) -> Option<CandidateSet> {
+        CandidateSet::of_family(self.candidates.get(backend)?, family)
     }
 
     /// Whether the backend's Service has `internalTrafficPolicy: Local`.
@@ -130,18 +135,9 @@ impl Index {
     pub fn authorizations<'a>(
         &'a self,
         workload: &'a Workload,
-    ) -> impl Iterator<Item = (Arc<str>, Option<&'a Authorization>)> {
+    ) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Authorization>)> {
         let known = &self.snapshot.authorizations;
-        workload.authorizations.iter().map(|key| (key.as_arc(), known.get(key).map(|it| &**it)))
-    }
-}
-
-fn put<T: Clone>(table: &mut Backends<T>, key: Arc<str>, value: Option<T>) {
-    // Most backends have no entry before and after. The table then stays shared with the previous index.
-    match value {
-        Some(value) => drop(Arc::make_mut(table).insert(key.into(), value)),
-        None if table.contains_key(&*key) => drop(Arc::make_mut(table).remove(&*key)),
-        None => {}
+        workload.authorizations.iter().map(|key| (key.shared(), known.get(key).map(|it| &**it)))
     }
 }
 

@@ -1,16 +1,19 @@
 //! Decisions about connections: pure functions over an immutable [`Index`]. They return a plan and open no socket.
 
-mod choice;
+mod candidates;
 mod inbound;
 mod index;
+mod open;
 mod outbound;
 mod probe;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Choice, Reachable};
-pub use inbound::{Client, Inbound, InboundRefusal, inbound, is_probed};
+pub(crate) use candidates::KnownCandidates;
+pub use candidates::{CandidateEndpoint, CandidateSet};
+pub use inbound::{Client, Inbound, InboundRefusal, Incoming, inbound, is_probed};
 pub use index::Index;
+pub use open::{Affected, Established, OpenConnections, Revoked, is_admitted};
 pub use outbound::{Hop, Outbound, OutboundRefusal, Path, outbound};
 pub use probe::{HEAD_LIMIT, ProbeRefusal, ProbeRequest, classify, health_check};
 

@@ -1,6 +1,6 @@
 //! The decision about an outbound connection of a local pod.
 
-use super::{Choice, Index, Reachable, is_own_port, is_within_pod};
+use super::{CandidateEndpoint, CandidateSet, Index, is_own_port, is_within_pod};
 use fairway_config::model::{BackendKey, Family, Mesh, Service, ServiceKey, Workload};
 use fairway_hbone::{Authority, PORT, Target};
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ pub enum Outbound {
         /// What the endpoints are: waypoints, endpoints of a Service, or the pod that was dialled.
         path: Path,
         /// The endpoints, at least one.
-        choice: Choice,
+        candidates: CandidateSet,
     },
     /// Connect to the original destination without a tunnel: the configuration does not know it, or it is outside the mesh.
     Passthrough,
-    /// Refuse it.
+    /// Reset it, for this reason.
     Refuse(OutboundRefusal),
 }
 
@@ -60,7 +60,7 @@ pub enum OutboundRefusal {
 /// A connection to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hop {
-    /// An HBONE tunnel.
+    /// A tunnel over mTLS (HBONE).
     Tunnel {
         /// The address of the tunnel's server and its expected identity.
         target: Target,
@@ -97,8 +97,8 @@ pub fn outbound(index: &Index, client: &Workload, destination: SocketAddr) -> Ou
         return Outbound::Refuse(OutboundRefusal::Loop(destination));
     }
     let identity = Some(workload.identity.clone());
-    let choice = Choice::only(Reachable { address: destination, identity });
-    Outbound::Forward { path: Path::Pod, choice }
+    let candidates = CandidateSet::only(CandidateEndpoint::new(destination, identity));
+    Outbound::Forward { path: Path::Pod, candidates }
 }
 
 fn to_service(index: &Index, client: &Workload, service: &Service, dialled: SocketAddr) -> Outbound {
@@ -109,13 +109,13 @@ fn to_service(index: &Index, client: &Workload, service: &Service, dialled: Sock
     let namespace = client.identity.namespace();
     let waypoint = service.consumer_waypoint(namespace, port).or(service.waypoint.as_ref());
     match waypoint {
-        Some(waypoint) => match index.choice(waypoint, None) {
-            Some(choice) => Outbound::Forward { path: Path::Waypoint(waypoint.clone()), choice },
+        Some(waypoint) => match index.candidates(waypoint, None) {
+            Some(candidates) => Outbound::Forward { path: Path::Waypoint(waypoint.clone()), candidates },
             None => Outbound::Refuse(OutboundRefusal::WaypointMissing(waypoint.clone())),
         },
         // An application may listen on one address family only. Its Service then has an address of that family.
-        None => match index.choice(&service_port.backend, Some(Family::of(dialled.ip()))) {
-            Some(choice) => Outbound::Forward { path: Path::Endpoint(service.key.clone()), choice },
+        None => match index.candidates(&service_port.backend, Some(Family::of(dialled.ip()))) {
+            Some(candidates) => Outbound::Forward { path: Path::Endpoint(service.key.clone()), candidates },
             None if index.is_local(&service_port.backend) => {
                 Outbound::Refuse(OutboundRefusal::NoLocalEndpoint(service_port.backend.clone()))
             }
@@ -128,7 +128,7 @@ fn to_service(index: &Index, client: &Workload, service: &Service, dialled: Sock
 
 impl Path {
     /// The connection that leads to endpoint `to`. `None` for a waypoint without an identity, which cannot be authenticated.
-    pub fn hop(&self, to: &Reachable, dialled: SocketAddr) -> Option<Hop> {
+    pub fn hop(&self, to: &CandidateEndpoint, dialled: SocketAddr) -> Option<Hop> {
         let identity = to.identity.clone();
         match (self, identity) {
             (Self::Waypoint(_), Some(identity)) => Some(Hop::Tunnel {

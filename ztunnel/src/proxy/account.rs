@@ -1,7 +1,9 @@
 //! One connection while it is carried, and the record of it.
 
+use super::revocation::Admission;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
+use crate::decide::{Established, Revoked};
 use crate::view::ConnectionView;
 use fairway_config::model::{BackendKey, Generation};
 use fairway_hbone::{Ended, Side, Transfer};
@@ -20,6 +22,7 @@ pub(super) struct Account {
     backend: Option<BackendKey>,
     peer: Option<SpiffeId>,
     entry: Option<u64>,
+    admission: Option<Admission>,
     record: Record,
 }
 
@@ -47,6 +50,7 @@ impl Account {
             backend: None,
             peer: None,
             entry: None,
+            admission: None,
             record,
         }
     }
@@ -65,6 +69,17 @@ impl Account {
     /// Who is at the far end: the client of an inbound connection, the server of an outbound one.
     pub(super) fn authenticated(&mut self, peer: SpiffeId) {
         self.peer = Some(peer);
+    }
+
+    /// It is about to be carried. From here on it ends when a commit says that it is not admitted any more.
+    pub(super) fn admit(&mut self, established: Established) -> Result<(), Revoked> {
+        self.admission = Some(self.worker.admit(&self.local.pod, established)?);
+        Ok(())
+    }
+
+    /// Its admission, for whoever carries it and has this account besides.
+    pub(super) fn take_admission(&mut self) -> Option<Admission> {
+        self.admission.take()
     }
 
     /// It has reached its server; `via` is how.

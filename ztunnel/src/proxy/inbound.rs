@@ -6,7 +6,7 @@ use super::prerequisites::{self, wait_for_identity};
 use super::relay;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
-use crate::decide::{self, Client, Inbound, InboundRefusal};
+use crate::decide::{self, Client, Established, Inbound, InboundRefusal, Incoming};
 use fairway_hbone::{Authority, Request, Tunnel};
 use fairway_runtime::drain;
 use fairway_telemetry::Outcome;
@@ -65,7 +65,7 @@ async fn accept(
 ) -> Option<(Tunnel, TcpStream)> {
     let peer = request.peer().clone();
     account.authenticated(peer.clone());
-    let Authority::Address(destination) = request.wish().authority else {
+    let Authority::Address(destination) = request.connect_request().authority else {
         account.failed(Outcome::Refused, "the authority is a name, which only waypoints and gateways accept");
         request.refuse(StatusCode::BAD_REQUEST, "the authority has to be an IP address and a port");
         return None;
@@ -75,7 +75,8 @@ async fn accept(
         account.decided(index.generation(), destination, None);
         let verdict = match prerequisites::find_workload(&index, &local.pod) {
             Some(pod) => {
-                decide::inbound(&index, pod, local.pod.addresses(pod), Client::Peer(&peer), destination)
+                let incoming = Incoming { client: Client::Peer(&peer), address: client.ip(), destination };
+                decide::inbound(&index, pod, local.pod.addresses(pod), incoming)
             }
             None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };
@@ -95,17 +96,27 @@ async fn accept(
         }
     };
     match connected {
-        Ok(application) => match request.accept() {
-            Ok(tunnel) => {
-                account.connected("tunnel");
-                Some((tunnel, application))
-            }
-            Err(error) => {
-                account.failed(Outcome::ClientAborted, error);
+        Ok(application) => {
+            let established =
+                Established::Tunnelled { peer: peer.clone(), address: client.ip(), destination };
+            if let Err(revoked) = account.admit(established) {
+                account.failed(Outcome::Refused, revoked);
+                request.refuse(StatusCode::UNAUTHORIZED, "not allowed");
                 relay::reset(application);
-                None
+                return None;
             }
-        },
+            match request.accept() {
+                Ok(tunnel) => {
+                    account.connected("tunnel");
+                    Some((tunnel, application))
+                }
+                Err(error) => {
+                    account.failed(Outcome::ClientAborted, error);
+                    relay::reset(application);
+                    None
+                }
+            }
+        }
         Err(error) => {
             account.failed(Outcome::Unreachable, format!("the application at {destination}: {error}"));
             request.refuse(StatusCode::SERVICE_UNAVAILABLE, "the application cannot be reached");

@@ -14,6 +14,8 @@ mod plaintext;
 mod prerequisites;
 mod probe;
 mod relay;
+mod revocation;
+mod upstreams;
 mod worker;
 mod worker_pool;
 

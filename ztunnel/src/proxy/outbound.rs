@@ -4,20 +4,19 @@ use super::account::Account;
 use super::budget::SocketPermit;
 use super::prerequisites::{self, NoIdentity, wait_for_identity};
 use super::relay::{self, Upstream, reset};
+use super::upstreams::Attempt;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
-use crate::decide::{self, Choice, Hop, Index, Outbound, OutboundRefusal, Path, Reachable};
+use crate::decide::{self, CandidateSet, Established, Hop, Index, Outbound, OutboundRefusal, Path};
 use fairway_config::model::Generation;
-use fairway_hbone::{ConnectRequest, OpenError, Routing};
-use fairway_identity::SpiffeId;
+use fairway_hbone::{ConnectRequest, OpenError, Routing, Target};
 use fairway_netns::socket;
 use fairway_runtime::drain;
 use fairway_telemetry::{Outcome, Plaintext};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rand::seq::index::sample;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -26,7 +25,7 @@ use tokio::time::{Instant, sleep};
 /// Endpoints that are tried for one connection.
 const ATTEMPTS: usize = 3;
 /// Time before the next endpoint is tried in parallel (RFC 8305, section 5: Connection Attempt Delay).
-const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
+pub(super) const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 /// Pause before a peer whose tunnel does not listen is tried again.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -52,10 +51,11 @@ enum Failure {
 /// An established upstream.
 struct Connected {
     upstream: Upstream,
-    peer: Option<SpiffeId>,
+    /// Who is at the end of a tunnel, and where.
+    peer: Option<Target>,
     via: &'static str,
-    // Counts the connection at its endpoint.
-    _open: Option<OpenConnection>,
+    // Counts as load of the endpoint.
+    _attempt: Option<Attempt>,
 }
 
 pub(super) async fn carry(
@@ -70,12 +70,17 @@ pub(super) async fn carry(
     // Boxed: connecting needs far more memory than relaying, and is soon over.
     let connected = Box::pin(connect(&worker, &local, &downstream, client, &mut account)).await;
     match connected {
-        Ok(Connected { upstream, peer, via, _open }) => {
+        Ok(Connected { upstream, peer, via, _attempt }) => {
             if matches!(upstream, Upstream::Plain(_)) {
                 worker.recorder.count_plaintext(&local.plaintext, Plaintext::Sent);
             }
+            let tunnel = peer.as_ref().map(|it| (it.address.ip(), it.identity.clone()));
             if let Some(peer) = peer {
-                account.authenticated(peer);
+                account.authenticated(peer.identity);
+            }
+            if let Err(revoked) = account.admit(Established::Outgoing { far: tunnel }) {
+                account.failed(Outcome::Refused, revoked);
+                return reset(downstream);
             }
             account.connected(via);
             relay::relay(downstream, upstream, &drain, &mut account).await;
@@ -112,11 +117,11 @@ async fn connect(
                     upstream: Upstream::Plain(stream),
                     peer: None,
                     via: "passthrough",
-                    _open: None,
+                    _attempt: None,
                 })
             }
-            Outbound::Forward { path, choice } => {
-                forward(worker, local, client, destination, &path, &choice).await
+            Outbound::Forward { path, candidates } => {
+                forward(worker, local, client, destination, &path, &candidates).await
             }
         };
         match connected {
@@ -143,22 +148,44 @@ async fn forward(
     client: SocketAddr,
     dialled: SocketAddr,
     path: &Path,
-    choice: &Choice,
+    candidates: &CandidateSet,
 ) -> Result<Connected, Failure> {
-    let endpoints = local.order_endpoints(choice, client.ip()).into_iter();
-    let mut hops = endpoints.filter_map(|it| Some((it.address, path.hop(it, dialled)?))).peekable();
-    let attempt = |(endpoint, hop)| async move {
-        let open = OpenConnection::count(local, endpoint);
-        let (upstream, peer) = reach(worker, local, client, path, hop).await?;
-        let via = match (path, &upstream) {
-            (Path::Waypoint(_), _) => "waypoint",
-            (_, Upstream::Tunnel(_)) => "tunnel",
-            (_, Upstream::Plain(_)) => "plain",
-        };
-        Ok::<_, Failure>(Connected { upstream, peer, via, _open: Some(open) })
+    let mut tried = Vec::new();
+    // The next endpoint to try, and how to get there.
+    let mut next_hop = || {
+        while tried.len() < ATTEMPTS {
+            let endpoint = local.upstreams.pick(candidates, client.ip(), &mut tried)?;
+            if let Some(hop) = path.hop(endpoint, dialled) {
+                return Some((endpoint.address, hop));
+            }
+        }
+        None
+    };
+    let connect = |(address, hop)| async move {
+        let mut attempt = local.upstreams.begin(address);
+        match reach(worker, local, client, path, hop).await {
+            Ok((upstream, peer)) => {
+                attempt.succeed();
+                let via = match (path, &upstream) {
+                    (Path::Waypoint(_), _) => "waypoint",
+                    (_, Upstream::Tunnel(_)) => "tunnel",
+                    (_, Upstream::Plain(_)) => "plain",
+                };
+                Ok(Connected { upstream, peer, via, _attempt: Some(attempt) })
+            }
+            Err(failure) => {
+                if failure.may_try_another() {
+                    attempt.fail()
+                } else {
+                    attempt.cancel()
+                }
+                Err(failure)
+            }
+        }
     };
     let mut failure = Failure::NoHop;
-    let mut attempts: FuturesUnordered<_> = hops.next().map(attempt).into_iter().collect();
+    let mut attempts: FuturesUnordered<_> = next_hop().map(connect).into_iter().collect();
+    let mut is_last = false;
     loop {
         tokio::select! {
             biased;
@@ -169,9 +196,11 @@ async fn forward(
                 Some(ended) => return ended,
             },
             // The endpoint may be on a node that is gone. The first to accept is used (RFC 8305, section 5).
-            () = sleep(ATTEMPT_DELAY), if hops.peek().is_some() => {}
+            () = sleep(ATTEMPT_DELAY), if !is_last => {}
         }
-        attempts.extend(hops.next().map(attempt));
+        let next = next_hop();
+        is_last = next.is_none();
+        attempts.extend(next.map(connect));
     }
 }
 
@@ -181,7 +210,7 @@ async fn reach(
     client: SocketAddr,
     path: &Path,
     hop: Hop,
-) -> Result<(Upstream, Option<SpiffeId>), Failure> {
+) -> Result<(Upstream, Option<Target>), Failure> {
     match hop {
         Hop::Plain(address) => {
             let wait = worker.settings.client.connect_timeout;
@@ -200,55 +229,8 @@ async fn reach(
             let request =
                 ConnectRequest { authority, forwarded, node, traceparent: None, routing: Routing::Pending };
             let tunnel = local.pool.open(&tls, &target, &request).await?;
-            Ok((Upstream::Tunnel(tunnel), Some(target.identity)))
+            Ok((Upstream::Tunnel(tunnel), Some(target)))
         }
-    }
-}
-
-/// Counts one open connection at an endpoint until it is dropped.
-struct OpenConnection {
-    local: Rc<WorkerPod>,
-    address: SocketAddr,
-}
-
-impl OpenConnection {
-    fn count(local: &Rc<WorkerPod>, address: SocketAddr) -> Self {
-        *local.open_connections.borrow_mut().entry(address).or_default() += 1;
-        Self { local: local.clone(), address }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        let mut open = self.local.open_connections.borrow_mut();
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
-
-impl WorkerPod {
-    /// Up to [`ATTEMPTS`] endpoints in the order in which they are tried. With session affinity: by rendezvous hash. Otherwise: of
-    /// two random ones the one with fewer open connections, then the other and a third.
-    fn order_endpoints<'a>(&self, choice: &'a Choice, client: IpAddr) -> Vec<&'a Reachable> {
-        if let Some(mut order) = choice.in_order_for(client) {
-            order.truncate(ATTEMPTS);
-            return order;
-        }
-        let choice = choice.endpoints();
-        let drawn = sample(&mut rand::rng(), choice.len(), ATTEMPTS.min(choice.len()));
-        let mut drawn: Vec<&Reachable> = drawn.iter().filter_map(|index| choice.get(index)).collect();
-        let open = self.open_connections.borrow();
-        let load = |it: &Reachable| open.get(&it.address).copied().unwrap_or(0);
-        if let [first, second, ..] = &mut drawn[..]
-            && load(second) < load(first)
-        {
-            std::mem::swap(first, second);
-        }
-        drawn
     }
 }
 

@@ -5,9 +5,10 @@ use super::budget::SocketPermit;
 use super::prerequisites;
 use super::probe::{self, Prober};
 use super::relay::{self, Upstream, reset};
+use super::revocation::revoked;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
-use crate::decide::{self, Client, Inbound, InboundRefusal};
+use crate::decide::{self, Client, Established, Inbound, InboundRefusal, Incoming};
 use fairway_config::model::Workload;
 use fairway_netns::{socket, sockets};
 use fairway_runtime::drain;
@@ -28,7 +29,12 @@ pub(super) async fn carry(
     let reached = Box::pin(reach(&worker, &local, &downstream, client, &mut account)).await;
     match reached {
         Some(Reached::Prober(prober)) => {
-            Box::pin(probe::carry(&worker, &local, downstream, prober, &drain, &mut account)).await;
+            let mut admission = account.take_admission();
+            let why = tokio::select! {
+                () = Box::pin(probe::carry(&worker, &local, downstream, prober, &drain, &mut account)) => return,
+                why = revoked(&mut admission) => why,
+            };
+            account.failed(Outcome::Refused, why);
         }
         Some(Reached::Application(application)) => {
             relay::relay(downstream, Upstream::Plain(application), &drain, &mut account).await
@@ -89,16 +95,20 @@ async fn reach(
         account.decided(index.generation(), destination, None);
         let (client_is, verdict) = match prerequisites::find_workload(&index, &local.pod) {
             Some(pod) => {
-                let client = identify_client(worker, pod, downstream, destination).await;
-                (client, decide::inbound(&index, pod, local.pod.addresses(pod), client, destination))
+                let client_is = identify_client(worker, pod, downstream, destination).await;
+                let incoming = Incoming { client: client_is, address: client.ip(), destination };
+                (client_is, decide::inbound(&index, pod, local.pod.addresses(pod), incoming))
             }
             None => (Client::Plaintext, Inbound::Refuse(InboundRefusal::UnknownPod)),
         };
         match verdict {
             Inbound::Admit => client_is,
             Inbound::AdmitProbe => {
-                let pod = prerequisites::find_workload(&index, &local.pod);
-                return pod.map(|pod| Reached::Prober(Prober::new(pod, client, destination)));
+                let pod = prerequisites::find_workload(&index, &local.pod)?;
+                let prober = Prober::new(pod, client, destination);
+                let (from_node, address) = (client_is == Client::Node, client.ip());
+                let probe = Established::Plaintext { from_node, address, destination, probes_only: true };
+                return admit(worker, local, account, probe).then_some(Reached::Prober(prober));
             }
             Inbound::Refuse(refusal) => {
                 worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
@@ -113,12 +123,30 @@ async fn reach(
     );
     match local.connector.connect_as(client.ip(), destination, worker.settings.program_timeout).await {
         Ok(application) => {
+            let (from_node, address) = (client_is == Client::Node, client.ip());
+            let plaintext = Established::Plaintext { from_node, address, destination, probes_only: false };
+            if !admit(worker, local, account, plaintext) {
+                reset(application);
+                return None;
+            }
             account.connected("plain");
             Some(Reached::Application(application))
         }
         Err(error) => {
             account.failed(Outcome::Unreachable, format!("the application at {destination}: {error}"));
             None
+        }
+    }
+}
+
+/// Whether a connection is admitted still, now that it could be carried.
+fn admit(worker: &Worker, local: &WorkerPod, account: &mut Account, established: Established) -> bool {
+    match account.admit(established) {
+        Ok(()) => true,
+        Err(revoked) => {
+            worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
+            account.failed(Outcome::Refused, revoked);
+            false
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Relaying bytes between the two ends of a connection.
 
 use super::account::Account;
+use super::revocation::revoked;
 use fairway_hbone::copy::{ByteStream, Plain};
 use fairway_hbone::{Ended, Side, Tunnel, bidirectional};
 use fairway_runtime::drain::{self, Phase};
+use fairway_telemetry::Outcome;
 use tokio::net::TcpStream;
 
 /// The upstream end of a connection.
@@ -12,8 +14,8 @@ pub(super) enum Upstream {
     Plain(TcpStream),
 }
 
-/// Relays bytes until both directions are closed, one end fails, or the drain forces the end. If one end fails, the other one is
-/// reset.
+/// Relays bytes until both directions are closed, one end fails, a commit refuses the connection, or the drain forces the end. If one
+/// end fails, the other one is reset.
 pub(super) async fn relay(
     downstream: TcpStream,
     upstream: Upstream,
@@ -43,8 +45,15 @@ async fn copy<D: Reset, U: Reset>(
     drain: &drain::Watch,
     account: &mut Account,
 ) {
+    let mut admission = account.take_admission();
     let transfer = tokio::select! {
         transfer = bidirectional(&mut downstream, &mut upstream) => transfer,
+        why = revoked(&mut admission) => {
+            account.failed(Outcome::Refused, why);
+            downstream.reset();
+            upstream.reset();
+            return;
+        }
         () = drain.reached(Phase::Forced) => {
             downstream.reset();
             upstream.reset();

@@ -3,6 +3,8 @@
 use super::budget::{PendingHandshakes, SocketPermit};
 use super::connector::PodConnector;
 use super::metrics::{Counters, Metrics, PodSeries};
+use super::revocation::Admitted;
+use super::upstreams::Upstreams;
 use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::Settings;
 use crate::pod::LocalPod;
@@ -17,14 +19,13 @@ use fairway_telemetry::{AccessLog, Padded, PlaintextLabels, Recorder, Series, Te
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How often what is kept for pods that have stopped is let go of.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -39,7 +40,10 @@ pub(crate) struct Worker {
     pub(super) telemetry: Telemetry,
     pub(super) recorder: Rc<Recorder>,
     pub(super) connections: ConnectionTable,
+    pub(super) admitted: Admitted,
     pods: RefCell<HashMap<*const LocalPod, Rc<WorkerPod>, ahash::RandomState>>,
+    /// The zero of the records' time.
+    epoch: Instant,
 }
 
 /// A pod on this worker: its connection pool, its limits and its counters.
@@ -56,8 +60,8 @@ pub(super) struct WorkerPod {
     pub(super) series: PodSeries,
     /// TLS handshakes of peers that are in progress.
     pub(super) handshakes: PendingHandshakes,
-    /// Open connections of this worker to each endpoint.
-    pub(super) open_connections: RefCell<HashMap<SocketAddr, u32, ahash::RandomState>>,
+    /// The endpoints that the pod connects to.
+    pub(super) upstreams: Upstreams,
 }
 
 /// Runs the worker until [`Command::Stop`].
@@ -86,6 +90,7 @@ pub(crate) async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<C
                     tracing::warn!(%pod, %error, "a connection was dropped: it cannot be moved to another worker");
                 }
             },
+            Command::Review(affected) => worker.review(&affected),
             Command::Stop => return,
         }
     }
@@ -172,8 +177,19 @@ impl Worker {
         let counters = metrics.counters.get(id)?.clone();
         let telemetry = metrics.telemetry.clone();
         let recorder = telemetry.recorder(id, AccessLog::OneIn(1), None)?;
-        let pods = RefCell::default();
-        Some(Self { id, settings, state, worker_pool, counters, telemetry, recorder, connections, pods })
+        Some(Self {
+            id,
+            settings,
+            state,
+            worker_pool,
+            counters,
+            telemetry,
+            recorder,
+            connections,
+            admitted: Admitted::default(),
+            pods: RefCell::default(),
+            epoch: Instant::now(),
+        })
     }
 
     fn carry(
@@ -230,7 +246,7 @@ impl Worker {
                 .plaintext()
                 .series(PlaintextLabels { namespace: pod.key.namespace().into() }),
             series: PodSeries::default(),
-            open_connections: RefCell::default(),
+            upstreams: Upstreams::new(self.epoch),
         });
         pods.insert(Arc::as_ptr(pod), local.clone());
         local

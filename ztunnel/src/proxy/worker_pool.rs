@@ -2,6 +2,7 @@
 
 use super::budget::{ActivePods, SocketPermit};
 use super::{Direction, Listeners};
+use crate::decide::Affected;
 use crate::pod::LocalPod;
 use fairway_runtime::drain;
 use fairway_runtime::workers::WorkerId;
@@ -20,6 +21,8 @@ pub(crate) enum Command {
     Serve(Arc<LocalPod>, Listeners, drain::Watch),
     /// Carry a connection that another worker has accepted.
     Carry(SocketPermit, Direction, TcpStream, drain::Watch),
+    /// Judge again those open connections that a commit affects.
+    Review(Arc<Affected>),
     /// End the worker.
     Stop,
 }
@@ -56,6 +59,14 @@ impl WorkerPool {
     pub(crate) fn serve(&self, pod: Arc<LocalPod>, listeners: Listeners, drain: drain::Watch) {
         let worker = self.next.fetch_add(1, Relaxed) % self.handles.len().max(1);
         self.send(WorkerId(worker), Command::Serve(pod, listeners, drain));
+    }
+
+    /// Has every worker judge again those of its open connections that a commit affects.
+    pub(crate) fn review(&self, affected: Affected) {
+        let affected = Arc::new(affected);
+        for worker in 0..self.handles.len() {
+            self.send(WorkerId(worker), Command::Review(affected.clone()));
+        }
     }
 
     pub(crate) fn stop(&self) {

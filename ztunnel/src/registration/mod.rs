@@ -61,7 +61,7 @@ pub enum Request {
     Serving,
 }
 
-/// The tunnel's reply.
+/// A reply of the tunnel. The names in JSON are fixed, like those of requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {

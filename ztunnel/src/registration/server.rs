@@ -28,7 +28,7 @@ pub struct Server {
 /// What handles the requests of all connections. Clones share the same state.
 #[derive(Clone)]
 pub struct Handler {
-    /// The pod registry.
+    /// The channel to the pod registry.
     pub pods: mpsc::Sender<PodEvent>,
     /// The status of registered pods.
     pub view: View,

@@ -4,5 +4,6 @@
 mod capture;
 mod handoff;
 mod mesh;
+mod revocation;
 mod smuggling;
 mod traffic;

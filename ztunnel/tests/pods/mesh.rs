@@ -8,7 +8,7 @@ use fairway_config::{Apply, Delta, Snapshot};
 use fairway_identity::testing::{TestAuthority, TestIssuer};
 use fairway_identity::{Identities, TlsIdentity};
 use fairway_netns::Namespace;
-use fairway_runtime::drain::{self, Deadlines, Trigger};
+use fairway_runtime::drain::{self, Deadlines, Phase, Trigger};
 use fairway_runtime::metrics::Metrics;
 use fairway_telemetry::testing::Exposition;
 use fairway_testbed::{Network, Pod, Sandbox};
@@ -145,13 +145,14 @@ impl Cluster {
     /// Waits until a pod's status is as wanted.
     pub(crate) async fn until(&self, node: usize, name: &str, wanted: impl Fn(&PodStatus) -> bool) {
         let view = self.nodes[node].ztunnel.view();
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
         let reached = async {
             while !view.pods().iter().any(|pod| *pod.uid == *uid(name) && wanted(pod)) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                ticks.tick().await;
             }
         };
-        let patience = tokio::time::timeout(Duration::from_secs(10), reached).await;
-        assert!(patience.is_ok(), "{:?}", view.pods());
+        let in_time = tokio::time::timeout(Duration::from_secs(10), reached).await;
+        assert!(in_time.is_ok(), "{:?}", view.pods());
     }
 
     pub(crate) fn peers(&self, node: usize) -> Vec<(String, Option<String>)> {
@@ -173,6 +174,12 @@ impl Cluster {
         for node in std::mem::take(&mut self.nodes) {
             Predecessor(node).end().await;
         }
+    }
+
+    /// Waits until a node's tunnel has closed its listeners, in the course of a drain.
+    pub(crate) fn listeners_close(&self, node: usize) -> impl Future<Output = ()> + use<> {
+        let watch = self.nodes[node].watch.clone();
+        async move { watch.reached(Phase::Closing).await }
     }
 
     /// Drains a node; whether nothing had to be cut off.

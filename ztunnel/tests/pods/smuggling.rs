@@ -73,11 +73,8 @@ async fn set(sandbox: &Sandbox, older: usize) -> Stage {
 
 impl Stage {
     fn enter(&mut self, mode: Mode) {
-        let only_waypoint = Authorization {
-            name: "only-waypoint".into(),
-            action: Action::Deny,
-            rules: vec![Rule { conditions: vec![Condition::PeerIsNot(vec![crate::mesh::id("waypoint")])] }],
-        };
+        let rules = vec![Rule::when(vec![Condition::PeerIsNot(vec![crate::mesh::id("waypoint")])])];
+        let only_waypoint = Authorization::new("only-waypoint", Action::Deny, rules);
         let (tls, authorizations): (_, &[&str]) = match mode {
             Mode::Strict => (MutualTls::Strict, &[]),
             Mode::Permissive => (MutualTls::Permissive, &[]),

@@ -200,11 +200,8 @@ fn a_required_waypoint_is_the_only_way_in() {
     Sandbox::run_async_test("traffic::a_required_waypoint_is_the_only_way_in", async |sandbox| {
         let mut cluster = Cluster::new(sandbox);
         let (client, server) = two_pods(&mut cluster, STRICT, &["required"]).await;
-        let only_waypoint = Authorization {
-            name: "required".into(),
-            action: Action::Deny,
-            rules: vec![Rule { conditions: vec![Condition::PeerIsNot(vec![id("waypoint")])] }],
-        };
+        let rules = vec![Rule::when(vec![Condition::PeerIsNot(vec![id("waypoint")])])];
+        let only_waypoint = Authorization::new("required", Action::Deny, rules);
         // Named but not known yet: refused. Then known, and the client is not the waypoint.
         for resources in [vec![], vec![Resource::Authorization(Arc::new(only_waypoint))]] {
             cluster.commit(resources, vec![]);
@@ -293,8 +290,11 @@ fn a_drain_lets_an_open_connection_finish() {
         let (client, _server) = two_pods(&mut cluster, STRICT, &[]).await;
         let mut stream = client.connect(vip()).await.unwrap();
         stream.read_exact(&mut [0; 16]).await.unwrap();
+        let listeners_close = cluster.listeners_close(1);
         let draining = tokio::task::spawn_local(cluster.drain(1));
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::timeout(Duration::from_secs(10), listeners_close)
+            .await
+            .expect("the drain begins in time");
         assert_eq!(talk(Ok::<_, String>(stream), "last words").await, Ok("last words".to_owned()));
         assert!(draining.await.unwrap());
     });

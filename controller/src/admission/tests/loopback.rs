@@ -1,8 +1,10 @@
 //! Roots in a Secret, TLS, tokens, configuration and identities: all of it over loopback.
 
-use super::{made, output, program, roster, verdict, ztunnel};
+use super::{authorization_index, made, output, program, verdict, ztunnel};
 use crate::admission::token;
-use crate::admission::{ApiReviewer, Authenticated, Cached, ClusterAdmission, ClusterEntitlement, Roster};
+use crate::admission::{
+    ApiReviewer, Authenticated, AuthorizationIndex, Cached, ClusterAdmission, ClusterEntitlement,
+};
 use crate::ca::{Authority, IdentityService, SecretStore, Serving, Settings};
 use crate::provision::tests::server::ApiServer;
 use crate::serve::{Hub, grpc};
@@ -30,13 +32,13 @@ struct Controller {
 }
 
 impl Controller {
-    async fn start(roster: Arc<Roster>) -> Self {
+    async fn start(authorization_index: Arc<AuthorizationIndex>) -> Self {
         let api = ApiServer::default();
         let authority = Authority::open(
             "cluster.local".parse().unwrap(),
             Settings::default(),
             SecretStore::new(api.client(), "fairway-system", "fairway-ca"),
-            ClusterEntitlement::new(roster.clone(), ztunnel(), program()),
+            ClusterEntitlement::new(authorization_index.clone(), ztunnel(), program()),
         )
         .await
         .unwrap();
@@ -46,12 +48,14 @@ impl Controller {
         let (trigger, watch) = drain::channel();
         let hub = Hub::new();
         let reviewer = Arc::new(Cached::new(ApiReviewer::new(api.client())));
-        let configuration =
-            grpc::service(hub.clone(), ClusterAdmission::new(roster.clone(), ztunnel(), program()));
+        let configuration = grpc::service(
+            hub.clone(),
+            ClusterAdmission::new(authorization_index.clone(), ztunnel(), program()),
+        );
         let identity = IdentityService::server(authority.clone(), watch.clone(), Outcomes::default());
         let services = transport::server()
-            .add_service(Authenticated::new(configuration, reviewer.clone(), roster.clone()))
-            .add_service(Authenticated::new(identity, reviewer, roster));
+            .add_service(Authenticated::new(configuration, reviewer.clone(), authorization_index.clone()))
+            .add_service(Authenticated::new(identity, reviewer, authorization_index));
         tokio::spawn(transport::serve_tls(services, listener, async move {
             watch.reached(drain::Phase::Draining).await;
         }));
@@ -92,7 +96,7 @@ impl Apply for Take {
 
 /// What becomes of a subscription with this token.
 async fn subscribe(controller: &Controller, token: &str, proxy: Proxy) -> Result<u64, String> {
-    let subscription = Subscription { proxy, version: "test".into() };
+    let subscription = Subscription::new(proxy, "test");
     let (mut progress, following) =
         client::follow(controller.channel(token), subscription, None, Box::new(Take));
     let following = tokio::spawn(following);
@@ -107,7 +111,7 @@ async fn subscribe(controller: &Controller, token: &str, proxy: Proxy) -> Result
 
 #[tokio::test]
 async fn a_proxy_gets_its_configuration_and_its_identity_and_nobody_elses() {
-    let controller = Controller::start(roster()).await;
+    let controller = Controller::start(authorization_index()).await;
     controller.hub.commit(output().upserts, Vec::new());
     controller.api.know_token(&token::like("public"), verdict("edge/public-fairway", "n1"));
     controller.api.know_token(&token::like("tunnel"), verdict("fairway-system/fairway-ztunnel", "n1"));
@@ -136,9 +140,9 @@ async fn a_proxy_gets_its_configuration_and_its_identity_and_nobody_elses() {
 
 #[tokio::test]
 async fn who_comes_before_anything_is_compiled_waits_and_is_not_turned_away() {
-    let roster = Arc::new(Roster::default());
-    roster.see(&[made("edge", "public-fairway", "ReplicaSet", "public-fairway-5d9f")]);
-    let controller = Controller::start(roster.clone()).await;
+    let authorization_index = Arc::new(AuthorizationIndex::default());
+    authorization_index.see(&[made("edge", "public-fairway", "ReplicaSet", "public-fairway-5d9f")]);
+    let controller = Controller::start(authorization_index.clone()).await;
     controller.api.know_token(&token::like("public"), verdict("edge/public-fairway", "n1"));
     let asking = controller.issue("public", "ns/edge/sa/public-fairway");
     let compiling = async {
@@ -146,7 +150,7 @@ async fn who_comes_before_anything_is_compiled_waits_and_is_not_turned_away() {
         while controller.api.reviews() == 0 {
             tokio::task::yield_now().await;
         }
-        roster.take(&output());
+        authorization_index.take(&output());
     };
     let (answer, ()) = tokio::join!(asking, compiling);
     assert_eq!(answer, Ok(()));
@@ -160,7 +164,7 @@ async fn of_two_replicas_that_make_roots_at_once_one_wins_and_both_have_the_same
             "cluster.local".parse().unwrap(),
             Settings::default(),
             SecretStore::new(api.client(), "fairway-system", "fairway-ca"),
-            ClusterEntitlement::new(roster(), ztunnel(), program()),
+            ClusterEntitlement::new(authorization_index(), ztunnel(), program()),
         )
     };
     let (a, b) = tokio::join!(open(), open());
@@ -180,7 +184,7 @@ async fn of_two_replicas_that_make_roots_at_once_one_wins_and_both_have_the_same
 /// A pod that knows the port and has no token of a proxy: nothing that it says reaches the API server.
 #[tokio::test]
 async fn garbage_in_place_of_a_token_costs_the_api_server_nothing() {
-    let controller = Controller::start(roster()).await;
+    let controller = Controller::start(authorization_index()).await;
     for garbage in ["garbage", "a.b.c", "e30.e30.e30"] {
         let file = controller.file("garbage");
         std::fs::write(&file, garbage).unwrap();

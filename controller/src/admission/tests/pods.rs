@@ -1,7 +1,7 @@
 //! Pods with the right service account that Fairway did not make.
 
-use super::{edit, made, made_pod, output, program, reviewed, roster, uid_of, ztunnel};
-use crate::admission::{ClusterAdmission, ClusterEntitlement, Reviewed, Roster};
+use super::{authorization_index, edit, made, made_pod, output, program, reviewed, uid_of, ztunnel};
+use crate::admission::{AuthorizationIndex, ClusterAdmission, ClusterEntitlement, Reviewed};
 use crate::ca::{Caller, Entitlement, NotEntitled};
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::serve::{Admission, Peer};
@@ -15,15 +15,20 @@ use tonic::Extensions;
 use tonic::metadata::MetadataMap;
 
 /// Whether a token's pod gets what it asks for, and whether it gets its identity; both say the same.
-async fn asked(roster: &Arc<Roster>, caller: Reviewed, proxy: Proxy, id: &str) -> Result<(), String> {
+async fn asked(
+    authorization_index: &Arc<AuthorizationIndex>,
+    caller: Reviewed,
+    proxy: Proxy,
+    id: &str,
+) -> Result<(), String> {
     let caller = Arc::new(caller);
     let mut extensions = Extensions::new();
     extensions.insert(caller.clone());
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
-    let admission = ClusterAdmission::new(roster.clone(), ztunnel(), program());
-    let admitted = admission.admit(peer, &Subscription { proxy, version: "1".into() });
+    let admission = ClusterAdmission::new(authorization_index.clone(), ztunnel(), program());
+    let admitted = admission.admit(peer, &Subscription::new(proxy, "1"));
     let admitted = admitted.map(drop).map_err(|it| it.to_string());
-    let entitlement = ClusterEntitlement::new(roster.clone(), ztunnel(), program());
+    let entitlement = ClusterEntitlement::new(authorization_index.clone(), ztunnel(), program());
     let id = format!("spiffe://cluster.local/{id}").parse().unwrap();
     let entitled = entitlement.check(&Caller::Proxy(caller), &id).await;
     assert!(admitted.is_ok() == entitled.is_ok(), "{admitted:?}, {entitled:?}");
@@ -33,17 +38,23 @@ async fn asked(roster: &Arc<Roster>, caller: Reviewed, proxy: Proxy, id: &str) -
     admitted
 }
 
-async fn as_gateway(roster: &Arc<Roster>) -> Result<(), String> {
+async fn as_gateway(authorization_index: &Arc<AuthorizationIndex>) -> Result<(), String> {
     let gateway = Proxy::Gateway(ObjectName::new("edge", "public"));
-    asked(roster, reviewed("edge", "public-fairway", Some("n1")), gateway, "ns/edge/sa/public-fairway").await
+    asked(
+        authorization_index,
+        reviewed("edge", "public-fairway", Some("n1")),
+        gateway,
+        "ns/edge/sa/public-fairway",
+    )
+    .await
 }
 
 /// A cluster whose only pod with the Gateway's service account is this.
-fn with(pod: Value) -> Arc<Roster> {
-    let roster = Arc::new(Roster::default());
-    roster.see(&[edit(pod)]);
-    roster.take(&output());
-    roster
+fn with(pod: Value) -> Arc<AuthorizationIndex> {
+    let authorization_index = Arc::new(AuthorizationIndex::default());
+    authorization_index.see(&[edit(pod)]);
+    authorization_index.take(&output());
+    authorization_index
 }
 
 fn good() -> Value {
@@ -107,40 +118,40 @@ async fn a_hand_made_pod_with_the_right_service_account_gets_nothing() {
 async fn a_pod_beside_the_daemon_set_is_no_tunnel() {
     let tunnel = || reviewed("fairway-system", "fairway-ztunnel", Some("n1"));
     let node = || Proxy::Node("n1".into());
-    assert_eq!(asked(&roster(), tunnel(), node(), "ns/shop/sa/web").await, Ok(()));
+    assert_eq!(asked(&authorization_index(), tunnel(), node(), "ns/shop/sa/web").await, Ok(()));
     for (kind, owner) in [("ReplicaSet", "fairway-ztunnel"), ("DaemonSet", "mine")] {
-        let roster = Arc::new(Roster::default());
-        roster.see(&[made("fairway-system", "fairway-ztunnel", kind, owner)]);
-        roster.take(&output());
-        let refused = asked(&roster, tunnel(), node(), "ns/shop/sa/web").await.unwrap_err();
+        let authorization_index = Arc::new(AuthorizationIndex::default());
+        authorization_index.see(&[made("fairway-system", "fairway-ztunnel", kind, owner)]);
+        authorization_index.take(&output());
+        let refused = asked(&authorization_index, tunnel(), node(), "ns/shop/sa/web").await.unwrap_err();
         assert!(refused.contains("does not belong to the DaemonSet fairway-ztunnel"), "{refused}");
     }
 }
 
 #[tokio::test]
 async fn a_pod_that_is_gone_or_changed_is_nobody_any_more() {
-    let roster = with(good());
+    let authorization_index = with(good());
     let mut changed = good();
     changed["spec"]["containers"][0]["image"] = "evil".into();
-    roster.see(&[edit(changed)]);
-    assert!(as_gateway(&roster).await.is_err(), "an image can be changed where it runs");
-    roster.see(&[edit(good())]);
-    assert_eq!(as_gateway(&roster).await, Ok(()));
-    roster.see(&[Edit::Remove(ObjectRef::new(Kind::Pod, "edge", "public-fairway-5d9f-x"))]);
-    assert!(as_gateway(&roster).await.is_err());
+    authorization_index.see(&[edit(changed)]);
+    assert!(as_gateway(&authorization_index).await.is_err(), "an image can be changed where it runs");
+    authorization_index.see(&[edit(good())]);
+    assert_eq!(as_gateway(&authorization_index).await, Ok(()));
+    authorization_index.see(&[Edit::Remove(ObjectRef::new(Kind::Pod, "edge", "public-fairway-5d9f-x"))]);
+    assert!(as_gateway(&authorization_index).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_calls_before_it_is_seen_is_waited_for_and_not_for_ever() {
-    let roster = Arc::new(Roster::default());
+    let authorization_index = Arc::new(AuthorizationIndex::default());
     let began = Instant::now();
     let uid = uid_of("edge", "public-fairway");
     let seeing = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        roster.see(&[edit(good())]);
+        authorization_index.see(&[edit(good())]);
     };
-    tokio::join!(roster.sight(&uid), seeing);
+    tokio::join!(authorization_index.wait_for_pod(&uid), seeing);
     assert_eq!(began.elapsed(), Duration::from_millis(200));
-    roster.sight("never-seen").await;
+    authorization_index.wait_for_pod("never-seen").await;
     assert!(began.elapsed() < Duration::from_secs(10));
 }

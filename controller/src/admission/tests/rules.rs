@@ -1,5 +1,5 @@
-use super::{output, program, reviewed, roster, uid_of, ztunnel};
-use crate::admission::{ClusterAdmission, ClusterEntitlement, Reviewed, Roster};
+use super::{authorization_index, output, program, reviewed, uid_of, ztunnel};
+use crate::admission::{AuthorizationIndex, ClusterAdmission, ClusterEntitlement, Reviewed};
 use crate::ca::{Caller, Entitlement, NotEntitled};
 use crate::compile::Output;
 use crate::serve::{Admission, Peer};
@@ -13,8 +13,8 @@ fn admitted(caller: Option<Reviewed>, proxy: Proxy) -> Result<(), String> {
     let mut extensions = Extensions::new();
     caller.map(|it| extensions.insert(Arc::new(it)));
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
-    let admission = ClusterAdmission::new(roster(), ztunnel(), program());
-    admission.admit(peer, &Subscription { proxy, version: "1".into() }).map(drop).map_err(|it| it.to_string())
+    let admission = ClusterAdmission::new(authorization_index(), ztunnel(), program());
+    admission.admit(peer, &Subscription::new(proxy, "1")).map(drop).map_err(|it| it.to_string())
 }
 
 #[test]
@@ -50,7 +50,7 @@ async fn a_proxy_has_its_own_identity_and_a_tunnel_those_of_its_node() {
     let public = || reviewed("edge", "public-fairway", Some("n1"));
     let tunnel = |node| reviewed("fairway-system", "fairway-ztunnel", node);
     let id = |it: &str| format!("spiffe://cluster.local/{it}").parse().unwrap();
-    let entitlement = ClusterEntitlement::new(roster(), ztunnel(), program());
+    let entitlement = ClusterEntitlement::new(authorization_index(), ztunnel(), program());
     for (caller, asked, verdict) in [
         (public(), "ns/edge/sa/public-fairway", Ok(())),
         (
@@ -85,27 +85,28 @@ async fn a_proxy_has_its_own_identity_and_a_tunnel_those_of_its_node() {
 #[test]
 fn where_the_api_server_names_no_node_the_pods_own_counts() {
     let tunnel = reviewed("fairway-system", "fairway-ztunnel", None);
-    let roster = roster();
+    let authorization_index = authorization_index();
     let Resource::Workload(web) = output().upserts[0].clone() else { panic!() };
     let uid = uid_of("fairway-system", "fairway-ztunnel").into();
     let own = Workload { key: "fairway-system/tunnel".into(), uid, ..(*web).clone() };
-    roster.take(&Output { upserts: vec![Resource::Workload(Arc::new(own))], ..Output::default() });
-    let admission = ClusterAdmission::new(roster, ztunnel(), program());
+    authorization_index
+        .take(&Output { upserts: vec![Resource::Workload(Arc::new(own))], ..Output::default() });
+    let admission = ClusterAdmission::new(authorization_index, ztunnel(), program());
     let mut extensions = Extensions::new();
     extensions.insert(Arc::new(tunnel));
     let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
-    let ask = |node: &str| Subscription { proxy: Proxy::Node(node.into()), version: "1".into() };
+    let ask = |node: &str| Subscription::new(Proxy::Node(node.into()), "1");
     assert!(admission.admit(peer, &ask("n1")).is_ok());
     assert!(admission.admit(peer, &ask("n2")).is_err());
 }
 
 #[test]
 fn the_roster_follows_what_is_compiled() {
-    let roster = Roster::default();
+    let authorization_index = AuthorizationIndex::default();
     let all = output();
-    roster.take(&all);
+    authorization_index.take(&all);
     let web = "spiffe://cluster.local/ns/shop/sa/web".parse().unwrap();
-    assert!(roster.lives_on(&web, "n1") && !roster.lives_on(&web, "n2"));
+    assert!(authorization_index.lives_on(&web, "n1") && !authorization_index.lives_on(&web, "n2"));
 
     // It moves, under the same name.
     let Resource::Workload(it) = &all.upserts[0] else { panic!("{all:?}") };
@@ -113,13 +114,13 @@ fn the_roster_follows_what_is_compiled() {
     moved.node = "n2".into();
     let moved = Resource::Workload(Arc::new(moved));
     let key = moved.key();
-    roster.take(&Output { upserts: vec![moved], ..Output::default() });
-    assert!(!roster.lives_on(&web, "n1") && roster.lives_on(&web, "n2"));
-    assert_eq!(roster.node_of("uid-web").as_deref(), Some("n2"));
+    authorization_index.take(&Output { upserts: vec![moved], ..Output::default() });
+    assert!(!authorization_index.lives_on(&web, "n1") && authorization_index.lives_on(&web, "n2"));
+    assert_eq!(authorization_index.node_of("uid-web").as_deref(), Some("n2"));
 
     let retired = vec![ObjectName::new("edge", "public")];
-    roster.take(&Output { removals: vec![key], retired, ..Output::default() });
-    assert!(!roster.lives_on(&web, "n2") && roster.node_of("uid-web").is_none());
-    assert_eq!(roster.gateway_of(&ObjectName::new("edge", "public-fairway")), None);
-    assert!(roster.gateway_of(&ObjectName::new("edge", "other-fairway")).is_some());
+    authorization_index.take(&Output { removals: vec![key], retired, ..Output::default() });
+    assert!(!authorization_index.lives_on(&web, "n2") && authorization_index.node_of("uid-web").is_none());
+    assert_eq!(authorization_index.gateway_of(&ObjectName::new("edge", "public-fairway")), None);
+    assert!(authorization_index.gateway_of(&ObjectName::new("edge", "other-fairway")).is_some());
 }

@@ -1,16 +1,17 @@
 //! `fairway check` of a cluster: whether Fairway can be installed there, and how it is when it is.
 //!
-//! [`read`] looks at the cluster, once, and changes nothing. [`judge`] says what is to be said of what was seen: pure.
+//! [`read`] reads the cluster, once, and changes nothing. [`check_snapshot`] checks what was read: pure.
 
-mod judge;
-mod picture;
+mod checks;
 mod read;
 mod report;
+mod results;
 mod right;
+mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use judge::judge;
-pub use picture::Picture;
+pub use checks::check_snapshot;
 pub use read::{Access, NoCluster, read};
-pub use report::{Chapter, ClusterReport, Grade, Tally, Verdict};
+pub use report::{Category, ClusterReport, FaultCounts};
+pub use snapshot::Snapshot;

@@ -1,7 +1,7 @@
 //! Looks at a cluster. Reads, and asks about rights; changes nothing.
 
-use super::picture::{Definition, Picture, Seen, installation};
 use super::right::{Answered, Right, wanted};
+use super::snapshot::{Definition, Seen, Snapshot, installation};
 use crate::apiserver::describe;
 use crate::leader;
 use crate::source::cluster::Inventory;
@@ -35,7 +35,7 @@ const PARTS: &str = "app.kubernetes.io/part-of=fairway";
 /// How to get at a cluster: as kubectl does, where nothing is said.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// A kubeconfig.
+    /// The kubeconfig to use; none for `KUBECONFIG` or `~/.kube/config`.
     pub kubeconfig: Option<PathBuf>,
     /// One of its contexts.
     pub context: Option<String>,
@@ -44,13 +44,13 @@ pub struct Access {
 /// A cluster cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum NoCluster {
-    /// None is known.
+    /// No cluster is configured, or the configuration cannot be used.
     #[error("{0}")]
     Unknown(String),
     /// It does not answer, or not to us.
     #[error("the API server at {address}: {why}")]
     Unreachable {
-        /// Where.
+        /// The address that was tried.
         address: String,
         /// What came of asking.
         why: String,
@@ -58,7 +58,7 @@ pub enum NoCluster {
 }
 
 /// Looks at it; `step` is told what is looked at.
-pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<Picture, NoCluster> {
+pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<Snapshot, NoCluster> {
     let config = configuration(access).await.map_err(NoCluster::Unknown)?;
     let address = config.cluster_url.to_string();
     let unreachable =
@@ -86,7 +86,7 @@ pub async fn read(access: Access, step: &watch::Sender<&'static str>) -> Result<
     // Where it cannot be seen whether it is installed, it is not known whose rights matter.
     let wanted = if deployments.is_ok() { wanted(installed.as_ref()) } else { Vec::new() };
     let rights = join_all(wanted.into_iter().map(|right| ask(&client, right))).await;
-    Ok(Picture {
+    Ok(Snapshot {
         now: Timestamp::now(),
         address,
         version,
@@ -134,13 +134,13 @@ where
 async fn definitions(client: &Client) -> Seen<Vec<Definition>> {
     let all = Api::<CustomResourceDefinition>::all(client.clone());
     let listed = all.list_metadata(&ListParams::default()).await.map_err(|error| describe(&error))?;
-    let definition = |it: kube::core::PartialObjectMeta<CustomResourceDefinition>| {
-        let name = it.metadata.name?;
+    let definition = |crd: kube::core::PartialObjectMeta<CustomResourceDefinition>| {
+        let name = crd.metadata.name?;
         let (_, group) = name.split_once('.')?;
         if !group.starts_with("gateway.networking.") && group != "fairway.dev" {
             return None;
         }
-        let annotations = it.metadata.annotations.unwrap_or_default();
+        let annotations = crd.metadata.annotations.unwrap_or_default();
         let said = |what: &str| {
             annotations.get(&format!("gateway.networking.k8s.io/{what}")).cloned().unwrap_or_default()
         };

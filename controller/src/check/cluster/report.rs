@@ -1,77 +1,57 @@
 //! The report on a cluster, for people and for machines.
 
+use super::results::Results;
+use crate::diagnostic::{Diagnostic, Severity};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The report on a cluster.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterReport {
-    /// Where its API server is.
+    /// The address of its API server.
     pub server: String,
     /// Whether Fairway is installed there.
     pub installed: bool,
-    /// What was looked at.
-    pub chapters: Vec<Chapter>,
-    /// How much there is to say.
-    pub counts: Tally,
+    /// The parts of the cluster that were checked, in the order in which they depend on each other.
+    pub categories: Vec<Category>,
+    /// The number of faults; several objects with the same fault count as one.
+    pub counts: FaultCounts,
 }
 
-/// A part of what was looked at.
+/// A part of the cluster, and what was found there.
 #[derive(Clone, Debug, Serialize)]
-pub struct Chapter {
-    /// What it is about.
+pub struct Category {
+    /// The name, such as `Nodes`.
     pub title: &'static str,
-    /// The worst first.
-    pub findings: Vec<Verdict>,
+    /// What is wrong: errors first, one for each object.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What was checked and is as it should be.
+    pub passed: Vec<String>,
 }
 
-/// Something that was found, of one object or of many.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Verdict {
-    /// How it is.
-    pub grade: Grade,
-    /// What is wrong, or right.
-    pub message: String,
-    /// What to do; empty where nothing is to be done.
-    pub remedy: String,
-    /// With what; each as `Kind namespace/name`.
-    pub objects: Vec<String>,
-}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Grade {
-    /// It does not work, or not as was asked for.
-    Error,
-    /// It works, but probably not as meant.
-    Warning,
-    /// Good to know.
-    Note,
-    /// In order.
-    Ok,
-}
-
-/// How many findings there are.
+/// The number of faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// Errors.
+pub struct FaultCounts {
+    /// Faults with severity `error`: something does not work.
     pub errors: usize,
-    /// Warnings.
+    /// Faults with severity `warning`: something works, but probably not as it is meant.
     pub warnings: usize,
 }
 
-/// How many objects of the same finding people are shown.
+/// How many objects of the same fault the text names.
 const SHOWN: usize = 5;
 
 // === impl ClusterReport ===
 
 impl ClusterReport {
-    pub(super) fn new(server: &str, installed: bool, chapters: Vec<Chapter>) -> Self {
-        let count =
-            |grade| chapters.iter().flat_map(|it| &it.findings).filter(|it| it.grade == grade).count();
-        let counts = Tally { errors: count(Grade::Error), warnings: count(Grade::Warning) };
-        Self { server: server.to_owned(), installed, chapters, counts }
+    pub(super) fn new(server: &str, installed: bool, categories: Vec<Category>) -> Self {
+        let count = |severity| {
+            let faults = categories.iter().flat_map(Category::faults);
+            faults.filter(|(fault, _)| fault.severity == severity).count()
+        };
+        let counts = FaultCounts { errors: count(Severity::Error), warnings: count(Severity::Warning) };
+        Self { server: server.to_owned(), installed, categories, counts }
     }
 
     /// Whether something does not work.
@@ -80,74 +60,81 @@ impl ClusterReport {
     }
 }
 
-// === impl Chapter ===
+// === impl Category ===
 
-impl Chapter {
-    /// Findings that say the same of several objects become one.
-    pub(super) fn new(title: &'static str, mut found: Vec<Verdict>) -> Self {
-        found.sort();
-        let mut findings: Vec<Verdict> = Vec::new();
-        for it in found {
-            match findings.last_mut().filter(|last| last.says_the_same(&it)) {
-                Some(last) => last.objects.extend(it.objects),
-                None => findings.push(it),
-            }
-        }
-        findings.iter_mut().for_each(|it| it.objects.dedup());
-        Self { title, findings }
-    }
+/// What is said of several objects: without the object, so that equal faults are equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fault<'a> {
+    severity: Severity,
+    field: &'a str,
+    message: &'a str,
+    remedy: &'a str,
 }
 
-// === impl Verdict ===
-
-impl Verdict {
-    pub(super) fn ok(message: impl Into<String>) -> Self {
-        Self { grade: Grade::Ok, message: message.into(), remedy: String::new(), objects: Vec::new() }
+impl Category {
+    pub(super) fn new(title: &'static str, results: Results) -> Self {
+        let Results { mut diagnostics, passed } = results;
+        diagnostics.sort();
+        diagnostics.dedup();
+        Self { title, diagnostics, passed }
     }
 
-    pub(super) fn new(grade: Grade, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { grade, message: message.into(), remedy: remedy.into(), objects: Vec::new() }
-    }
-
-    /// Of an object.
-    pub(super) fn of(mut self, object: impl fmt::Display) -> Self {
-        self.objects.push(object.to_string());
-        self
-    }
-
-    fn says_the_same(&self, other: &Self) -> bool {
-        (self.grade, &self.message, &self.remedy) == (other.grade, &other.message, &other.remedy)
-    }
-}
-
-impl Grade {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Note => "note",
-            Self::Ok => "ok",
+    /// Each fault with the objects that have it, errors first.
+    fn faults(&self) -> BTreeMap<Fault<'_>, Vec<String>> {
+        let mut faults = BTreeMap::<Fault<'_>, Vec<String>>::new();
+        for diagnostic in &self.diagnostics {
+            let fault = Fault {
+                severity: diagnostic.severity,
+                field: &diagnostic.field,
+                message: &diagnostic.message,
+                remedy: &diagnostic.remedy,
+            };
+            let objects = faults.entry(fault).or_default();
+            objects.extend(diagnostic.object.as_ref().map(ToString::to_string));
         }
+        faults
     }
 }
 
 impl fmt::Display for ClusterReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chapter in self.chapters.iter().filter(|it| !it.findings.is_empty()) {
-            writeln!(f, "{}", chapter.title)?;
-            for it in &chapter.findings {
-                write!(f, "{it}")?;
-            }
-            writeln!(f)?;
+        for category in &self.categories {
+            write!(f, "{category}")?;
         }
-        let Tally { errors, warnings } = self.counts;
+        let FaultCounts { errors, warnings } = self.counts;
         writeln!(f, "{}: {errors} errors, {warnings} warnings", self.server)
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Category {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  {:<8} {}", self.grade.as_str(), self.message)?;
+        if self.diagnostics.is_empty() && self.passed.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "{}", self.title)?;
+        for (fault, objects) in self.faults() {
+            write!(f, "{}", Paragraph { fault: &fault, objects: &objects })?;
+        }
+        for passed in &self.passed {
+            writeln!(f, "  {:<8} {passed}", "ok")?;
+        }
+        writeln!(f)
+    }
+}
+
+struct Paragraph<'a> {
+    fault: &'a Fault<'a>,
+    objects: &'a [String],
+}
+
+impl fmt::Display for Paragraph<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { severity, field, message, remedy } = self.fault;
+        write!(f, "  {severity:<8} ")?;
+        if !field.is_empty() {
+            write!(f, "{field}: ")?;
+        }
+        writeln!(f, "{message}")?;
         if !self.objects.is_empty() {
             let shown: Vec<&str> = self.objects.iter().take(SHOWN).map(String::as_str).collect();
             write!(f, "{:11}{}", "", shown.join(", "))?;
@@ -156,8 +143,8 @@ impl fmt::Display for Verdict {
                 more => writeln!(f, " and {more} more")?,
             }
         }
-        if !self.remedy.is_empty() {
-            writeln!(f, "{:11}remedy: {}", "", self.remedy)?;
+        if !remedy.is_empty() {
+            writeln!(f, "{:11}remedy: {remedy}", "")?;
         }
         Ok(())
     }

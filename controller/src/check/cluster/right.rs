@@ -1,6 +1,6 @@
 //! Which rights are asked for, of whom, and what for.
 
-use super::picture::{Installation, Seen};
+use super::snapshot::{Installation, Seen};
 
 /// Something that somebody must be allowed to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,9 +9,7 @@ pub(super) struct Right {
     pub(super) account: Option<Account>,
     pub(super) verb: &'static str,
     pub(super) group: &'static str,
-    /// `pods`, or `pods/status`.
     pub(super) resource: &'static str,
-    /// Where; everywhere without.
     pub(super) namespace: Option<String>,
     /// What does not work without it.
     pub(super) without: &'static str,
@@ -19,7 +17,6 @@ pub(super) struct Right {
     pub(super) limited: bool,
 }
 
-/// A service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) namespace: String,

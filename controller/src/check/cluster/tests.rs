@@ -1,29 +1,38 @@
-//! Pictures of clusters, and what is said of them.
+//! Snapshots of clusters, and what the checks find.
 
 mod scene;
+mod wrong;
 
-use super::judge;
-use super::picture::Picture;
-use super::report::{ClusterReport, Grade};
+pub(crate) use wrong::everything_wrong;
+
+use super::check_snapshot;
+use super::report::ClusterReport;
+use super::snapshot::Snapshot;
+use crate::diagnostic::Severity;
 use crate::resources::Kind;
 use crate::source::cluster::Inventory;
 use scene::*;
 use serde_json::{Value, json};
 
-/// What is not in order: `error Pod shop/a: its message | remedy`.
+/// The errors and warnings: `error Pod shop/a: its message | remedy`; equal ones in one line.
 fn wrong(report: &ClusterReport) -> Vec<String> {
-    let found = report.chapters.iter().flat_map(|it| &it.findings).filter(|it| it.grade < Grade::Note);
-    let line = |it: &super::Verdict| {
+    let mut lines = std::collections::BTreeMap::<String, Vec<String>>::new();
+    let all = report.categories.iter().flat_map(|category| &category.diagnostics);
+    for it in all.filter(|it| it.severity != Severity::Note) {
         assert!(!it.remedy.is_empty(), "no remedy: {it}");
-        let grade = json!(it.grade);
-        format!("{} {}: {} | {}", grade.as_str().unwrap(), it.objects.join(", "), it.message, it.remedy)
+        let key = format!("{}\n{}: {} | {}", it.severity, it.field, it.message, it.remedy);
+        lines.entry(key).or_default().extend(it.object.as_ref().map(ToString::to_string));
+    }
+    let line = |(key, objects): (String, Vec<String>)| {
+        let (severity, text) = key.split_once('\n').unwrap();
+        format!("{severity} {} {text}", objects.join(", "))
     };
-    found.map(line).collect()
+    lines.into_iter().map(line).collect()
 }
 
-/// What is said of a picture has a line with all of these words, and nothing else is wrong.
-fn expect(picture: &Picture, grade: &str, words: &[&str]) {
-    let report = judge(picture);
+/// One thing is wrong with a cluster, and is reported with all of these words.
+fn expect(snapshot: &Snapshot, grade: &str, words: &[&str]) {
+    let report = check_snapshot(snapshot);
     let wrong = wrong(&report);
     let [line] = &wrong[..] else { panic!("one finding with {words:?} in\n{}\n{report}", wrong.join("\n")) };
     assert!(line.starts_with(grade) && words.iter().all(|it| line.contains(it)), "{words:?} in\n{line}");
@@ -32,7 +41,7 @@ fn expect(picture: &Picture, grade: &str, words: &[&str]) {
 
 #[test]
 fn a_cluster_that_can_have_it_is_in_order_and_told_how() {
-    let report = judge(&bare());
+    let report = check_snapshot(&bare());
     assert_eq!(wrong(&report), [""; 0]);
     assert!(!report.has_errors() && !report.installed);
     insta::assert_snapshot!("bare", report.to_string());
@@ -40,7 +49,7 @@ fn a_cluster_that_can_have_it_is_in_order_and_told_how() {
 
 #[test]
 fn a_cluster_that_has_it_is_in_order() {
-    let report = judge(&installed(vec![
+    let report = check_snapshot(&installed(vec![
         namespace("shop", json!({ "fairway.dev/mesh": "enabled", "fairway.dev/mtls": "strict" })),
         pod("shop", "web-1", json!({}), Some(("True", "Captured"))),
         pod("shop", "waypoint-1", json!({}), Some(("False", "Proxy"))),
@@ -52,14 +61,14 @@ fn a_cluster_that_has_it_is_in_order() {
 
 #[test]
 fn what_a_cluster_lacks_is_named_before_the_install() {
-    let with = |change: &dyn Fn(&mut Picture)| {
-        let mut picture = bare();
-        change(&mut picture);
-        picture
+    let with = |change: &dyn Fn(&mut Snapshot)| {
+        let mut snapshot = bare();
+        change(&mut snapshot);
+        snapshot
     };
     let bundle =
         |version: &str| Ok(vec![definition("gateways.gateway.networking.k8s.io", version, "standard")]);
-    type Case<'a> = (&'a dyn Fn(&mut Picture), &'a str, &'a [&'a str]);
+    type Case<'a> = (&'a dyn Fn(&mut Snapshot), &'a str, &'a [&'a str]);
     let cases: [Case<'_>; 11] = [
         (&|it| it.version = "v1.30.9-eks-1".into(), "error", &["v1.30.9-eks-1 is too old", "1.31"]),
         (
@@ -91,7 +100,7 @@ fn what_a_cluster_lacks_is_named_before_the_install() {
             "warning",
             &["both channels"],
         ),
-        (&|it| drop(it.inventory.shelves.remove(&Kind::TcpRoute)), "warning", &["TCPRoute", "experimental"]),
+        (&|it| drop(it.inventory.listings.remove(&Kind::TcpRoute)), "warning", &["TCPRoute", "experimental"]),
         (
             &|it| it.nodes = Ok(vec![node("old", "4.19.0-26-amd64")]),
             "error",
@@ -117,7 +126,7 @@ fn what_a_cluster_lacks_is_named_before_the_install() {
             &["Node n1", "s390x"],
         ),
         (
-            &|it| it.inventory.shelves.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into()),
+            &|it| it.inventory.listings.get_mut(&Kind::Secret).unwrap().1 = Err("403 no".into()),
             "warning",
             &["Secret", "may not list", "administrator"],
         ),
@@ -129,14 +138,14 @@ fn what_a_cluster_lacks_is_named_before_the_install() {
 
 #[test]
 fn what_is_wrong_with_the_programs_is_named() {
-    let with = |change: &dyn Fn(&mut Picture)| {
-        let mut picture = installed(vec![namespace("shop", json!({}))]);
-        change(&mut picture);
-        picture
+    let with = |change: &dyn Fn(&mut Snapshot)| {
+        let mut snapshot = installed(vec![namespace("shop", json!({}))]);
+        change(&mut snapshot);
+        snapshot
     };
     let pods =
-        |it: &mut Picture, pods: Vec<Value>| it.inventory.shelves.get_mut(&Kind::Pod).unwrap().1 = Ok(pods);
-    type Case<'a> = (&'a dyn Fn(&mut Picture), &'a str, &'a [&'a str]);
+        |it: &mut Snapshot, pods: Vec<Value>| it.inventory.listings.get_mut(&Kind::Pod).unwrap().1 = Ok(pods);
+    type Case<'a> = (&'a dyn Fn(&mut Snapshot), &'a str, &'a [&'a str]);
     let cases: [Case<'_>; 11] = [
         (
             &|it| {
@@ -144,11 +153,11 @@ fn what_is_wrong_with_the_programs_is_named() {
                     "fairway-system",
                     json!({ "pod-security.kubernetes.io/enforce": "restricted" }),
                 );
-                it.inventory.shelves.get_mut(&Kind::Namespace).unwrap().1 = Ok(vec![fairway]);
+                it.inventory.listings.get_mut(&Kind::Namespace).unwrap().1 = Ok(vec![fairway]);
                 it.daemon_sets.as_mut().unwrap()[0].status.as_mut().unwrap().number_ready = 0;
             },
             "error",
-            &["0 of 2 tunnels", "`restricted`", "enforce=privileged"],
+            &["0 of 2 nodes", "`restricted`", "enforce=privileged"],
         ),
         (
             &|it| it.rights = answered(it.installation().as_ref(), |it| Ok(it != "create deployments.apps")),
@@ -167,7 +176,7 @@ fn what_is_wrong_with_the_programs_is_named() {
         (
             &|it| it.lease = Ok(Some(lease("a", "2026-01-01T00:00:00.000000Z"))),
             "error",
-            &["a, has not said so for 60 s"],
+            &["a, has not renewed its Lease for 60 s"],
         ),
         (
             &|it| it.daemon_sets = Ok(vec![]),
@@ -179,7 +188,11 @@ fn what_is_wrong_with_the_programs_is_named() {
             "error",
             &["ServiceAccount fairway-system/fairway-cni", "get pods", "helm upgrade"],
         ),
-        (&|it| pods(it, vec![program("ztunnel", "n1", "0.1.0", true)]), "error", &["Node n2", "no tunnel"]),
+        (
+            &|it| pods(it, vec![program("ztunnel", "n1", "0.1.0", true)]),
+            "error",
+            &["Node n2", "ztunnel does not run"],
+        ),
         (
             &|it| {
                 pods(
@@ -198,14 +211,17 @@ fn what_is_wrong_with_the_programs_is_named() {
                 )
             },
             "warning",
-            &["ztunnel-n1 0.1.0", "ztunnel-n2 0.2.0"],
+            &["0.1.0 (fairway-system/ztunnel-n1)", "0.2.0 (fairway-system/ztunnel-n2)"],
         ),
         (
             &|it| {
-                drop(it.inventory.shelves.insert(
-                    Kind::GatewayClass,
-                    Inventory::of([Kind::GatewayClass], vec![]).shelves[&Kind::GatewayClass].clone(),
-                ))
+                drop(
+                    it.inventory.listings.insert(
+                        Kind::GatewayClass,
+                        Inventory::with_objects([Kind::GatewayClass], vec![]).listings[&Kind::GatewayClass]
+                            .clone(),
+                    ),
+                )
             },
             "error",
             &["GatewayClass `fairway`", "helm upgrade"],
@@ -223,37 +239,37 @@ fn pods_that_are_not_captured_are_named_with_the_reason() {
         (Some(("False", "OptedOut")), "warning", "opted out"),
         (Some(("False", "HostNetwork")), "warning", "its node's network"),
         (Some(("False", "Capturing")), "warning", "about to be"),
-        (Some(("False", "NotCaptured")), "error", "reaches nobody: because"),
-        (None, "error", "no tunnel has said"),
+        (Some(("False", "NotCaptured")), "error", "can reach no other pod: because"),
+        (None, "error", "no ztunnel has reported"),
     ] {
-        let picture = installed(vec![meshed(), pod("shop", "a", json!({}), captured)]);
-        expect(&picture, grade, &["Pod shop/a", words]);
+        let snapshot = installed(vec![meshed(), pod("shop", "a", json!({}), captured)]);
+        expect(&snapshot, grade, &["Pod shop/a", words]);
     }
 }
 
 #[test]
-fn words_that_mean_nothing_are_named() {
+fn labels_without_effect_are_reported() {
     let word = |key: &str, value: &str| json!({ key: value });
     for (object, grade, words) in [
         (
             namespace("a", word("fairway.dev/mesh", "enable")),
             "error",
-            &["Namespace a", "mesh: enable", "`enabled`"][..],
+            &["Namespace a", "fairway.dev/mesh", "`enable`", "`enabled`"][..],
         ),
         (
             namespace("a", word("fairway.dev/mtls", "strikt")),
             "error",
-            &["Namespace a", "mtls: strikt", "`strict`"],
+            &["Namespace a", "fairway.dev/mtls", "`strikt`", "`strict`"],
         ),
         (
             pod("b", "p", word("fairway.dev/mesh", "off"), None),
             "error",
-            &["Pod b/p", "mesh: off", "`disabled`"],
+            &["Pod b/p", "fairway.dev/mesh", "`off`", "`disabled`"],
         ),
         (
             pod("b", "p", word("fairway.dev/mtsl", "strict"), None),
             "warning",
-            &["Pod b/p", "fairway.dev/mtsl is not a label"],
+            &["Pod b/p", "metadata.labels[fairway.dev/mtsl]", "no such label"],
         ),
     ] {
         expect(&installed(vec![object]), grade, words);
@@ -264,7 +280,7 @@ fn words_that_mean_nothing_are_named() {
     expect(
         &installed(vec![meshed, strikt]),
         "error",
-        &["Pod shop/a", "`strikt` is not understood", "`strict`"],
+        &["Pod shop/a", "`strikt` is not a known value", "`strict`"],
     );
 }
 
@@ -279,28 +295,36 @@ fn routes_say_what_compiling_says_and_what_only_the_cluster_knows() {
         condition("ResolvedRefs", "False", "BackendNotFound", "none")
     ]);
     let unenforced = json!([condition("fairway.dev/Enforced", "False", "Pending", "no waypoint is ready")]);
-    let picture = |route| {
+    let snapshot = |route| {
         let manifests =
             vec![namespace("shop", json!({ "fairway.dev/mesh": "enabled" })), service("web"), route];
         installed(manifests)
     };
-    assert_eq!(wrong(&judge(&picture(route("r", "web", good)))), [""; 0]);
+    assert_eq!(wrong(&check_snapshot(&snapshot(route("r", "web", good)))), [""; 0]);
     expect(
-        &picture(route("r", "wbe", unresolved)),
+        &snapshot(route("r", "wbe", unresolved)),
         "error",
         &["HTTPRoute shop/r", "spec.rules[0].backendRefs[0]", "shop/wbe does not exist", "create it"],
     );
     expect(
-        &picture(route("r", "web", unenforced)),
+        &snapshot(route("r", "web", unenforced)),
         "warning",
         &["HTTPRoute shop/r", "no waypoint is ready", "docs/waypoints.md"],
     );
-    expect(&picture(route("r", "web", json!([]))), "warning", &["HTTPRoute shop/r", "has not judged it"]);
+    expect(
+        &snapshot(route("r", "web", json!([]))),
+        "warning",
+        &["HTTPRoute shop/r", "has not written its status"],
+    );
+}
+
+fn namespace_in_mesh() -> Value {
+    namespace("shop", json!({ "fairway.dev/mesh": "enabled" }))
 }
 
 /// A policy that lets the pods with these labels be reached, or reach others, by rules.
 fn policy(pods: Value, way: &str, rules: Value) -> k8s_openapi::api::networking::v1::NetworkPolicy {
-    of(json!({
+    from_json(json!({
         "metadata": { "name": "p", "namespace": "shop" },
         "spec": { "podSelector": { "matchLabels": pods }, "policyTypes": [way], way.to_lowercase(): rules },
     }))
@@ -311,11 +335,15 @@ fn network_policies_that_shut_the_tunnels_port_are_named() {
     let tcp = |port: u16| json!({ "ports": [{ "protocol": "TCP", "port": port }] });
     let all = json!({});
     let cases = [
-        ("web alone", vec![policy(all.clone(), "Ingress", json!([tcp(8080)]))], Some("lets in port 8080")),
+        (
+            "web alone",
+            vec![policy(all.clone(), "Ingress", json!([tcp(8080)]))],
+            Some("allows ingress to port 8080"),
+        ),
         (
             "by name",
             vec![policy(all.clone(), "Ingress", json!([{ "ports": [{ "port": "http" }] }]))],
-            Some("lets in port http"),
+            Some("allows ingress to port http"),
         ),
         ("both", vec![policy(all.clone(), "Ingress", json!([tcp(8080), tcp(15008)]))], None),
         (
@@ -350,7 +378,7 @@ fn network_policies_that_shut_the_tunnels_port_are_named() {
             vec![policy(all.clone(), "Ingress", json!([{ "ports": [{ "protocol": "UDP", "port": 53 }] }]))],
             None,
         ),
-        ("out", vec![policy(all.clone(), "Egress", json!([tcp(5432)]))], Some("lets out to port 5432")),
+        ("out", vec![policy(all.clone(), "Egress", json!([tcp(5432)]))], Some("allows egress to port 5432")),
         ("out to DNS", vec![policy(all.clone(), "Egress", json!([tcp(53)]))], None),
         ("out to DNS of another port", vec![policy(all.clone(), "Egress", json!([tcp(5353)]))], None),
         (
@@ -397,32 +425,32 @@ fn network_policies_that_shut_the_tunnels_port_are_named() {
         ("no pods", vec![policy(json!({ "app": "b" }), "Ingress", json!([tcp(8080)]))], None),
     ];
     for (name, policies, expected) in cases {
-        let mut picture = installed(vec![
+        let mut snapshot = installed(vec![
             namespace("shop", json!({ "fairway.dev/mesh": "enabled" })),
             pod("shop", "a", json!({ "app": "a" }), Some(("True", "Captured"))),
         ]);
-        picture.network_policies = Ok(policies);
+        snapshot.network_policies = Ok(policies);
         match expected {
             Some(words) => {
-                expect(&picture, "warning", &["NetworkPolicy shop/p", words, "15008", "docs/mesh.md"])
+                expect(&snapshot, "warning", &["NetworkPolicy shop/p", words, "15008", "docs/mesh.md"])
             }
-            None => assert_eq!(wrong(&judge(&picture)), [""; 0], "{name}"),
+            None => assert_eq!(wrong(&check_snapshot(&snapshot)), [""; 0], "{name}"),
         }
     }
     // A Gateway's proxy takes its clients as they are, and makes tunnels to pods of the mesh.
-    for (way, expected) in [("Ingress", None), ("Egress", Some("lets out to port 8080"))] {
-        let mut picture =
+    for (way, expected) in [("Ingress", None), ("Egress", Some("allows egress to port 8080"))] {
+        let mut snapshot =
             installed(vec![namespace("shop", json!({})), pod("shop", "gw-1", part("gateway"), None)]);
-        picture.network_policies = Ok(vec![policy(all.clone(), way, json!([tcp(8080)]))]);
+        snapshot.network_policies = Ok(vec![policy(all.clone(), way, json!([tcp(8080)]))]);
         match expected {
-            Some(words) => expect(&picture, "warning", &["NetworkPolicy shop/p", words]),
-            None => assert_eq!(wrong(&judge(&picture)), [""; 0]),
+            Some(words) => expect(&snapshot, "warning", &["NetworkPolicy shop/p", words]),
+            None => assert_eq!(wrong(&check_snapshot(&snapshot)), [""; 0]),
         }
     }
     // Of pods outside the mesh nothing is said.
-    let mut picture = installed(vec![namespace("shop", json!({})), pod("shop", "a", json!({}), None)]);
-    picture.network_policies = Ok(vec![policy(all, "Ingress", json!([tcp(8080)]))]);
-    assert_eq!(wrong(&judge(&picture)), [""; 0]);
+    let mut snapshot = installed(vec![namespace("shop", json!({})), pod("shop", "a", json!({}), None)]);
+    snapshot.network_policies = Ok(vec![policy(all, "Ingress", json!([tcp(8080)]))]);
+    assert_eq!(wrong(&check_snapshot(&snapshot)), [""; 0]);
 }
 
 #[test]
@@ -435,12 +463,11 @@ fn pods_that_have_kubelet_ask_others_are_named() {
         probing["status"]["podIPs"] = json!([{ "ip": "10.0.0.6" }]);
         installed(vec![namespace("shop", json!({})), probing])
     };
-    let named =
-        ["Pod shop/a", "kubelet ask another host than the pod: 10.0.0.7", "baseline", "docs/mesh.md#probes"];
+    let named = ["Pod shop/a", "another host than the pod: 10.0.0.7", "baseline", "docs/mesh.md#probes"];
     expect(&probing("10.0.0.7", false), "warning", &named);
     expect(&probing("127.0.0.1", false), "warning", &["Pod shop/a", "127.0.0.1"]);
     for (host, host_network) in [("", false), ("10.0.0.6", false), ("127.0.0.1", true)] {
-        assert_eq!(wrong(&judge(&probing(host, host_network))), [""; 0], "{host:?}");
+        assert_eq!(wrong(&check_snapshot(&probing(host, host_network))), [""; 0], "{host:?}");
     }
 }
 
@@ -448,23 +475,24 @@ fn pods_that_have_kubelet_ask_others_are_named() {
 fn many_of_the_same_are_one_finding() {
     let pods = (0..12).map(|it| pod("shop", &format!("p{it:02}"), json!({}), Some(("False", "OptedOut"))));
     let meshed = namespace("shop", json!({ "fairway.dev/mesh": "enabled" }));
-    let report = judge(&installed(pods.chain([meshed]).collect()));
+    let report = check_snapshot(&installed(pods.chain([meshed]).collect()));
     assert_eq!(report.counts.warnings, 1);
     assert!(report.to_string().contains("Pod shop/p04 and 7 more"), "{report}");
     let json = json!(report);
-    let found = json["chapters"].as_array().unwrap().iter().flat_map(|it| it["findings"].as_array().unwrap());
-    assert_eq!(found.filter_map(|it| it["objects"].as_array()).map(Vec::len).max(), Some(12));
+    let categories = json["categories"].as_array().unwrap().iter();
+    let found = categories.flat_map(|it| it["diagnostics"].as_array().unwrap());
+    assert_eq!(found.filter(|it| it["reason"] == "PodOptedOut").count(), 12, "each with its object");
 }
 
 #[test]
 fn who_may_read_little_is_told_so_once() {
-    let mut picture = bare();
-    for (kind, (_, listed)) in &mut picture.inventory.shelves {
+    let mut snapshot = bare();
+    for (kind, (_, listed)) in &mut snapshot.inventory.listings {
         *listed = Err(format!("403 {kind} is forbidden to you"));
     }
-    (picture.nodes, picture.definitions) = (Err("403 nodes".to_owned()), Err("403 definitions".to_owned()));
-    (picture.deployments, picture.rights) = (Err("403 deployments".to_owned()), Vec::new());
-    let report = judge(&picture);
+    (snapshot.nodes, snapshot.definitions) = (Err("403 nodes".to_owned()), Err("403 definitions".to_owned()));
+    (snapshot.deployments, snapshot.rights) = (Err("403 deployments".to_owned()), Vec::new());
+    let report = check_snapshot(&snapshot);
     let wrong = wrong(&report);
     assert_eq!(wrong.len(), 3, "objects, nodes, whether it is installed: {}", wrong.join("\n"));
     assert!(!report.has_errors() && !report.to_string().contains("you have the rights"), "{report}");

@@ -1,11 +1,11 @@
 //! Where a Gateway listens and where it is reached.
 
-use crate::compile::evaluation::Evaluation;
+use super::waypoint;
 use crate::compile::output::{ProxyClass, ProxyService};
-use crate::compile::proxy;
-use crate::compile::reader::Reader;
+use crate::compile::program::{Made, Reader};
 use crate::compile::settings::Mode;
-use crate::compile::waypoint;
+use crate::compile::workload::proxy;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::name;
 use crate::resources::{Address, AssignedAddress, Gateway, Kind, ObjectRef, Routability, Service};
 use fairway_config::model::ObjectName;
@@ -32,7 +32,7 @@ pub(super) struct Addresses {
     /// its user ruled out (GEP-5093).
     pub nowhere: Option<String>,
     /// What is wrong with a type of address the user asked for.
-    pub unsupported: Option<String>,
+    pub unsupported: Option<Box<Diagnostic>>,
     /// What is wrong with an address the user asked for.
     pub unusable: Option<String>,
 }
@@ -77,7 +77,7 @@ pub(super) fn of(
     name: &ObjectName,
     class: ProxyClass,
     gateway: &Gateway,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Addresses {
     let mode = reader.settings().mode;
     let mut addresses = Addresses::default();
@@ -99,38 +99,42 @@ fn requests(
     name: &ObjectName,
     mode: Mode,
     addresses: &mut Addresses,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Vec<Request> {
     let mut requests = Vec::new();
     let object = ObjectRef::of(Kind::Gateway, name);
     for (index, it) in gateway.spec.addresses.iter().flatten().enumerate() {
         addresses.asked += 1;
         let field = format!("spec.addresses[{index}]");
-        let mut refuse = |addresses: &mut Addresses, part: &str, message: String, remedy: &str| {
-            made.error(&object, format!("{field}{part}"), message.clone(), remedy);
-            let text = format!("{message}; {remedy}");
-            addresses.leave(&format!("{field}{part}"), &text);
-            format!("{field}: {text}")
+        let mut refuse = |addresses: &mut Addresses, error: Diagnostic| {
+            addresses.unsatisfied.push(error.text());
+            made.report(&object, error);
         };
         let value = it.value.as_deref().unwrap_or_default();
         let r#type = it.r#type.as_deref().unwrap_or("IPAddress");
         if r#type != "IPAddress" {
             let message = format!("addresses of type {type} are not supported");
-            let remedy = "use type IPAddress, or leave the address out";
-            let text = refuse(addresses, "", message, remedy);
-            addresses.unsupported.get_or_insert(text);
+            let remedy = "use type IPAddress, or remove the address";
+            let error = Diagnostic::error(Reason::AddressTypeUnsupported, &*field, message, remedy);
+            addresses.unsupported.get_or_insert_with(|| Box::new(error.clone()));
+            refuse(addresses, error);
             continue;
         }
         let word = it.routability.as_deref().unwrap_or_default();
         let Some(routability) = Routability::of(word) else {
-            let message = format!("nobody here can give an address with routability {word}");
-            refuse(addresses, ".routability", message, "use Cluster, or leave routability out");
+            let (message, field) = (
+                format!("Fairway cannot assign an address of routability {word}"),
+                format!("{field}.routability"),
+            );
+            let remedy = "use Cluster, or remove the field";
+            refuse(addresses, Diagnostic::error(Reason::RoutabilityUnsupported, field, message, remedy));
             continue;
         };
         if mode == Mode::Standalone && routability != Routability::Default {
-            let message = format!("there are no addresses with routability {word} outside a cluster");
-            let remedy = "leave routability out, and write an address of the loopback interface as value";
-            refuse(addresses, ".routability", message, remedy);
+            let message = format!("there are no addresses of routability {word} outside a cluster");
+            let remedy = "remove the field, and write an address of the loopback interface as value";
+            let field = format!("{field}.routability");
+            refuse(addresses, Diagnostic::error(Reason::RoutabilityNeedsCluster, field, message, remedy));
             continue;
         }
         // Empty: any address will do (GatewayAddressEmpty).
@@ -140,8 +144,10 @@ fn requests(
                 Ok(it) => Some(it),
                 Err(_) => {
                     let message = format!("`{text}` is not an IP address");
-                    let text = refuse(addresses, "", message, "write an IPv4 or IPv6 address");
-                    addresses.unusable.get_or_insert(text);
+                    let remedy = "write an IPv4 or IPv6 address";
+                    let error = Diagnostic::error(Reason::AddressInvalid, &*field, message, remedy);
+                    addresses.unusable.get_or_insert_with(|| error.text());
+                    refuse(addresses, error);
                     continue;
                 }
             },
@@ -160,7 +166,7 @@ fn on_one_machine(
     addresses: &mut Addresses,
 ) {
     let settings = reader.settings();
-    let pods = reader.proxy_pods(name, class);
+    let pods = reader.get::<proxy::Running>(&(name.clone(), class));
     if !pods.pods.is_empty() {
         // The proxy has a network of its own.
         pods.pods.iter().for_each(|it| addresses.give(Address::Ip(it.address), Routability::Default));
@@ -178,9 +184,7 @@ fn on_one_machine(
             usual.iter().find(|it| !addresses.has(&Address::Ip(**it)) && !addresses.written.contains(it));
         match it.value.as_ref().or(free) {
             Some(it) => addresses.give(Address::Ip(*it), Routability::Default),
-            None => {
-                addresses.leave(&it.field, "there is no further address on this machine; write one as value")
-            }
+            None => addresses.leave(&it.field, "this machine has no further address; write one as value"),
         }
     }
     let bound = addresses.assigned.iter().filter_map(|it| match it.address {
@@ -284,7 +288,7 @@ fn found(
     service: &ProxyService,
 ) -> Option<Vec<(Address, Routability)>> {
     let name = ObjectName::new(gateway.namespace.clone(), service.name.clone());
-    let there = reader.service(&name)?;
+    let there = reader.input::<Service>(&name)?;
     let cluster_ips = |it: &Service, routability| {
         it.cluster_ips.iter().map(|it| (Address::Ip(*it), routability)).collect::<Vec<_>>()
     };

@@ -1,8 +1,8 @@
 //! What a Gateway asks of its clients: certificates, by port (GEP-91).
 
-use super::reference::{self, Reference};
-use crate::compile::evaluation::Evaluation;
-use crate::compile::reader::Reader;
+use crate::compile::gateway::reference::{Reference, resolve_authorities};
+use crate::compile::program::{Made, Reader};
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Gateway, ObjectRef};
 use fairway_config::model::{ClientValidation, TrustBundle, WithoutCertificate};
 use fairway_gateway_api::gateways::{
@@ -26,8 +26,8 @@ pub(super) struct Validation {
     pub usable: Option<ClientValidation>,
     /// Where it is written.
     pub field: String,
-    /// What is wrong with references: the API's word, and what to do.
-    pub defects: Vec<(&'static str, String)>,
+    /// What is wrong with the references; about the Gateway.
+    pub errors: Vec<Diagnostic>,
     is_insecure: bool,
 }
 
@@ -45,7 +45,7 @@ impl Clients {
         reader: &mut Reader<'_>,
         object: &ObjectRef,
         gateway: &Gateway,
-        made: &mut Evaluation,
+        made: &mut Made,
     ) -> Self {
         let Some(frontend) = gateway.spec.tls.as_ref().and_then(|it| it.frontend.as_ref()) else {
             return Self::default();
@@ -77,20 +77,21 @@ fn resolve(
     object: &ObjectRef,
     field: String,
     written: &Written<'_>,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Validation {
     let field = format!("{field}.validation.caCertificateRefs");
-    let (mut pem, mut defects) = (String::new(), Vec::new());
+    let (mut pem, mut errors) = (String::new(), Vec::new());
     for (index, it) in written.references.iter().enumerate() {
         let field = format!("{field}[{index}]");
-        match reference::authorities(reader, object, *it) {
+        match resolve_authorities(reader, object, *it) {
             Ok(it) => {
                 pem.push_str(&it);
                 pem.push('\n');
             }
-            Err(it) => {
-                defects.push((it.reason, format!("{object} {field}: {}; {}", it.message, it.remedy)));
-                made.error(object, field, it.message, it.remedy);
+            Err(error) => {
+                let error = error.under(&field).about(object);
+                made.report(object, error.clone());
+                errors.push(error);
             }
         }
     }
@@ -100,7 +101,7 @@ fn resolve(
     };
     // Each bundle is in order by itself, and so they are together.
     let usable = TrustBundle::from_pem(&pem).ok().map(|trust| ClientValidation { trust, without });
-    Validation { usable, field, defects, is_insecure: written.is_insecure }
+    Validation { usable, field, errors, is_insecure: written.is_insecure }
 }
 
 // === impl Written ===

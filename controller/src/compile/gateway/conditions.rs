@@ -1,36 +1,55 @@
 //! The status of a whole Gateway.
 
 use super::listener::ListenerReport;
-use super::{GatewayReport, ListenerPlan, verdict};
-use crate::compile::choice;
-use crate::compile::evaluation::Evaluation;
-use crate::compile::index::IndexKey;
+use super::{Check, GatewayReport, ListenerPlan, verdict, waypoint};
 use crate::compile::output::ProxyClass;
-use crate::compile::reader::Reader;
+use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
-use crate::resources::{Kind, ObjectRef};
+use crate::compile::stage;
+use crate::resources::{Gateway, Kind, ObjectRef};
 use crate::status::{Condition, GatewayStatus, ListenerStatus, ObjectStatus, Truth, reason};
-use fairway_config::model::ObjectName;
+use fairway_config::model::{ListenerKey, ObjectName};
+use fairway_incremental::{OfInput, Query, Set};
+
+/// Accepted routes of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct Counted(pub ListenerKey);
+
+impl Set<Cluster> for Counted {
+    type Member = ObjectRef;
+}
 
 /// Puts the status together.
-pub(in crate::compile) fn status(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(report) = reader.gateway_report(name) else { return made };
-    let mut conditions = vec![accepted(&report), programmed(&report), resolved(&report)];
-    conditions.extend(assigned(&report));
-    conditions.extend(insecure(&report));
-    conditions.extend(default_gateway(&report));
-    conditions.extend(bound(reader, name, &report));
-    conditions.extend(report.ignored.condition(report.generation));
-    let attached = report.sets.values().filter(|it| it.is_accepted()).count();
-    let status = GatewayStatus {
-        listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
-        addresses: report.addresses.assigned.clone(),
-        attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
-        conditions,
-    };
-    made.statuses.push((ObjectRef::of(Kind::Gateway, name), ObjectStatus::Gateway(status)));
-    made
+pub(in crate::compile) struct Status;
+
+impl Query<Cluster> for Status {
+    type Key = ObjectName;
+    type Value = ();
+    const STAGE: u8 = stage::CONSEQUENCES;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+        let Some(report) = reader.get::<Check>(name) else { return };
+        let mut conditions = vec![accepted(&report), programmed(&report), resolved(&report)];
+        conditions.extend(assigned(&report));
+        conditions.extend(insecure(&report));
+        conditions.extend(default_gateway(&report));
+        conditions.extend(bound(reader, name, &report));
+        conditions.extend(report.ignored.condition(report.generation));
+        let attached = report.sets.values().filter(|it| it.is_accepted()).count();
+        let status = GatewayStatus {
+            listeners: listener_statuses(reader, &report.plan.listeners, &report.listeners),
+            addresses: report.addresses.assigned.clone(),
+            attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
+            conditions,
+        };
+        made.statuses.push((ObjectRef::of(Kind::Gateway, name), ObjectStatus::Gateway(status)));
+    }
+}
+
+impl OfInput<Cluster> for Status {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::Gateway).then(|| name.object_name())
+    }
 }
 
 /// The status of each listener of an object.
@@ -43,7 +62,7 @@ pub(super) fn listener_statuses(
     let status = |(plan, it): (&ListenerPlan, &ListenerReport)| ListenerStatus {
         name: plan.name.clone(),
         supported_kinds: plan.kinds.clone(),
-        attached_routes: reader.count(IndexKey::Attached(plan.key.clone())).try_into().unwrap_or(u32::MAX),
+        attached_routes: reader.count(&Counted(plan.key.clone())).try_into().unwrap_or(u32::MAX),
         conditions: it.conditions.clone(),
     };
     listeners.map(status).collect()
@@ -61,24 +80,25 @@ pub(super) fn names(
 
 fn accepted(report: &GatewayReport) -> Condition {
     let generation = report.generation;
-    if let Some((reason, message)) = &report.refusal {
-        return Condition::fails(reason::ACCEPTED, reason, message.clone(), generation);
+    if let Some(error) = &report.refusal {
+        return Condition::fails(reason::ACCEPTED, error.reason.condition(), error.text(), generation);
     }
     let listeners = |is_accepted: bool| {
         names(&report.plan.listeners, &report.listeners, |it| it.is_accepted == is_accepted)
     };
     let (bad, good) = (listeners(false), listeners(true));
     if bad.is_empty() {
-        let message = report.ignored.qualify("the Gateway is in order");
+        let message = report.ignored.qualify("the Gateway is accepted");
         return Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation);
     }
     match report.is_accepted() {
         false => {
-            let message = format!("no listener is in order: {bad}; see their conditions");
+            let message = format!("no listener is accepted: {bad}; see the conditions of the listeners");
             Condition::fails(reason::ACCEPTED, reason::LISTENERS_NOT_VALID, message, generation)
         }
         true => {
-            let message = format!("not in order: {bad}; accepted: {good}; see their conditions");
+            let message =
+                format!("not accepted: {bad}; accepted: {good}; see the conditions of the listeners");
             Condition::holds(reason::ACCEPTED, reason::LISTENERS_NOT_VALID, message, generation)
         }
     }
@@ -97,7 +117,10 @@ fn programmed(report: &GatewayReport) -> Condition {
         return fails(reason::ADDRESS_NOT_ASSIGNED, message.clone());
     }
     if !report.plan.listeners.iter().any(|it| it.programmed) {
-        return fails(reason::INVALID, "no listener can be served; see their conditions".to_owned());
+        return fails(
+            reason::INVALID,
+            "no listener can be served; see the conditions of the listeners".to_owned(),
+        );
     }
     if report.addresses.assigned.is_empty() {
         let whys = report.addresses.unsatisfied.join(". ");
@@ -130,8 +153,13 @@ fn assigned(report: &GatewayReport) -> Option<Condition> {
 
 fn resolved(report: &GatewayReport) -> Condition {
     let (kind, generation) = (reason::RESOLVED_REFS, report.generation);
-    if let Some((reason, message)) = &report.backend_defect {
-        return Condition::fails(kind, reason, message.clone(), generation);
+    if let Some(error) = &report.backend_error {
+        // The API has a word of its own for the certificate that backends are shown.
+        let reason = match error.reason.condition() {
+            reason::INVALID_CERTIFICATE_REF => reason::INVALID_CLIENT_CERTIFICATE_REF,
+            other => other,
+        };
+        return Condition::fails(kind, reason, error.text(), generation);
     }
     let is_unresolved = |it: &ListenerReport| {
         it.conditions.iter().any(|it| it.kind == reason::RESOLVED_REFS && it.status == Truth::False)
@@ -139,11 +167,13 @@ fn resolved(report: &GatewayReport) -> Condition {
     let bad = names(&report.plan.listeners, &report.listeners, is_unresolved);
     match bad.is_empty() {
         true => {
-            let message = verdict::all_resolved(report.backend_objection.as_deref().into_iter());
+            let message = verdict::describe_resolved(report.backend_warning.as_deref());
             Condition::holds(kind, kind, message, generation)
         }
         false => {
-            let message = format!("references lead nowhere in listeners {bad}; see their conditions");
+            let message = format!(
+                "references of listeners {bad} are not resolved; see the conditions of the listeners"
+            );
             Condition::fails(kind, reason::LISTENERS_NOT_RESOLVED, message, generation)
         }
     }
@@ -154,14 +184,14 @@ fn bound(reader: &mut Reader<'_>, name: &ObjectName, report: &GatewayReport) -> 
     if report.plan.class != ProxyClass::Waypoint || reader.settings().mode != Mode::Kubernetes {
         return None;
     }
-    let was = reader.gateway(name)?.bound;
-    Some(match choice::is_bound(reader, name, was) {
+    let was = reader.input::<Gateway>(name)?.bound;
+    Some(match waypoint::is_bound(reader, name, was) {
         true => {
-            let message = "what needs this waypoint goes through it, and is refused when it is not there";
+            let message = "connections that need this waypoint pass through it, and are refused while none of its pods is ready";
             Condition::holds(reason::BOUND, reason::HAS_BEEN_READY, message, report.generation)
         }
         false => {
-            let message = "it has not been ready yet, and what needs it goes without it until it is";
+            let message = "the waypoint has not been ready yet; until it is, connections pass without it";
             Condition::fails(reason::BOUND, reason::PENDING, message, report.generation)
         }
     })
@@ -169,15 +199,15 @@ fn bound(reader: &mut Reader<'_>, name: &ObjectName, report: &GatewayReport) -> 
 
 /// Only there while it is so (GEP-3793).
 fn default_gateway(report: &GatewayReport) -> Option<Condition> {
-    let message = "routes with useDefaultGateways All attach to it, as its listeners allow";
+    let message =
+        "routes with `useDefaultGateways: All` attach to this Gateway, as far as its listeners allow";
     let kind = reason::DEFAULT_GATEWAY;
     report.is_default.then(|| Condition::holds(kind, kind, message, report.generation))
 }
 
 /// Only there while it is so (GEP-91).
 fn insecure(report: &GatewayReport) -> Option<Condition> {
-    let message =
-        "clients without a valid certificate are served too (AllowInsecureFallback): backends have to decide";
+    let message = "clients without a valid certificate are served too (AllowInsecureFallback); the backends have to check who they are";
     let (kind, reason) = (reason::INSECURE_FRONTEND_VALIDATION_MODE, reason::CONFIGURATION_CHANGED);
     report.is_insecure.then(|| Condition::holds(kind, reason, message, report.generation))
 }

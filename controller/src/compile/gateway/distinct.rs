@@ -4,6 +4,7 @@
 //! Between objects the one that goes first wins: the Gateway, then its ListenerSets in their order (GEP-1713).
 
 use super::protocol::Protocol;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::ObjectRef;
 use crate::status::reason;
 use fairway_config::model::HostnamePattern;
@@ -20,23 +21,12 @@ pub(super) struct Group<'a> {
 /// What becomes of listeners that share ports.
 pub(super) struct Contest<'a> {
     places: HashMap<&'a ObjectRef, usize>,
-    conflicts: HashMap<Place, Conflict>,
+    conflicts: HashMap<Place, Diagnostic>,
     overlaps: HashMap<Place, String>,
 }
 
 /// A listener: its group's place, and its own in the group.
 type Place = (usize, usize);
-
-/// Why a listener cannot be told apart from others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Conflict {
-    /// The API's word for it.
-    pub reason: &'static str,
-    /// With which others, and why.
-    pub message: String,
-    /// What to do.
-    pub remedy: &'static str,
-}
 
 /// Protocols whose listeners can share a port, told apart by hostname.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +64,7 @@ impl<'a> Contest<'a> {
     }
 
     /// What is in the way of a listener.
-    pub(super) fn conflict(&self, object: &ObjectRef, index: usize) -> Option<&Conflict> {
+    pub(super) fn conflict(&self, object: &ObjectRef, index: usize) -> Option<&Diagnostic> {
         self.conflicts.get(&(*self.places.get(object)?, index))
     }
 
@@ -85,7 +75,7 @@ impl<'a> Contest<'a> {
 }
 
 /// The listeners that conflict.
-fn conflicts(groups: &[Group<'_>]) -> HashMap<Place, Conflict> {
+fn conflicts(groups: &[Group<'_>]) -> HashMap<Place, Diagnostic> {
     let mut found = HashMap::new();
     let mut held = Held::new();
     for (at, group) in groups.iter().enumerate() {
@@ -94,8 +84,7 @@ fn conflicts(groups: &[Group<'_>]) -> HashMap<Place, Conflict> {
             let Some(family) = family(it) else { continue };
             match against(&held, family, it) {
                 Some((reason, winner)) => {
-                    let message = describe(reason, it, &name(groups, winner, at));
-                    found.insert((at, index), Conflict { reason, message, remedy: remedy(reason) });
+                    found.insert((at, index), conflict(reason, it, &name(groups, winner, at)));
                 }
                 None => left.push((index, family, it)),
             }
@@ -112,8 +101,7 @@ fn conflicts(groups: &[Group<'_>]) -> HashMap<Place, Conflict> {
                 .find(|reason| clashes.iter().any(|(it, _)| it == reason));
             if let Some(reason) = worst {
                 let names = clashes.into_iter().filter(|(it, _)| *it == reason).map(|(_, name)| name);
-                let message = describe(reason, it, &enumerate(names));
-                found.insert((at, *index), Conflict { reason, message, remedy: remedy(reason) });
+                found.insert((at, *index), conflict(reason, it, &enumerate(names)));
             }
         }
         // Also those that lost against each other: otherwise a mistake in one object would hand its ports to others.
@@ -146,24 +134,25 @@ fn clash(a: (Family, &GatewayListeners), b: (Family, &GatewayListeners)) -> Opti
     }
 }
 
-fn describe(reason: &str, it: &GatewayListeners, others: &str) -> String {
-    match reason == reason::PROTOCOL_CONFLICT {
-        true => format!("port {} is asked for with another protocol by listener {others}", it.port),
-        false if host(it).is_empty() => format!("port {} is that of listener {others} too", it.port),
-        false => format!("port {} and the hostname are those of listener {others} too", it.port),
+/// What is wrong with a listener that cannot be told apart from others.
+fn conflict(reason: &str, listener: &GatewayListeners, others: &str) -> Diagnostic {
+    let port = listener.port;
+    if reason == reason::PROTOCOL_CONFLICT {
+        let message = format!("listener {others} uses port {port} with another protocol");
+        let remedy = "give each protocol a port of its own";
+        return Diagnostic::error(Reason::ListenerProtocolConflict, "", message, remedy);
     }
-}
-
-fn remedy(reason: &str) -> &'static str {
-    match reason == reason::PROTOCOL_CONFLICT {
-        true => "give each protocol a port of its own",
-        false => "give the listeners different hostnames or ports, or make them one",
-    }
+    let message = match host(listener).is_empty() {
+        true => format!("listener {others} uses port {port} too"),
+        false => format!("listener {others} uses port {port} with the same hostname"),
+    };
+    let remedy = "give the listeners different hostnames or ports, or make one of them";
+    Diagnostic::error(Reason::ListenerHostnameConflict, "", message, remedy)
 }
 
 /// The listeners that speak TLS on one port and whose hostnames cover a common name, with the names of the others: a
 /// browser that coalesces connections may send requests for one over a connection made for the other (GEP-3567).
-fn overlaps(groups: &[Group<'_>], conflicts: &HashMap<Place, Conflict>) -> HashMap<Place, String> {
+fn overlaps(groups: &[Group<'_>], conflicts: &HashMap<Place, Diagnostic>) -> HashMap<Place, String> {
     let mut by_port: HashMap<i32, Vec<(Place, Option<HostnamePattern>)>> = HashMap::new();
     for (at, group) in groups.iter().enumerate() {
         for (index, it) in group.listeners.iter().enumerate() {

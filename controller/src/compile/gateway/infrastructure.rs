@@ -1,10 +1,12 @@
 //! What is made for a Gateway: its proxy.
 
 use super::{GatewayReport, Protocol};
-use crate::compile::evaluation::Evaluation;
+use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::output::{Owner, Proxy, ProxyClass, Transport, Want};
+use crate::compile::program::Made;
 use crate::compile::settings::Settings;
-use crate::compile::{proxy, waypoint};
+use crate::compile::workload::proxy;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
 use crate::resources::{Gateway, ObjectRef};
 use fairway_config::model::ObjectName;
@@ -28,7 +30,7 @@ pub(super) fn proxy(
     };
     // All listeners of a waypoint are one: its tunnel's.
     let ports: BTreeSet<(u16, Transport)> = match class {
-        ProxyClass::Waypoint => BTreeSet::from([(waypoint::HBONE_PORT, Transport::Tcp)]),
+        ProxyClass::Waypoint => BTreeSet::from([(HBONE_PORT, Transport::Tcp)]),
         ProxyClass::Gateway => report.served().map(|(_, it)| (it.port, transport(it.protocol))).collect(),
     };
     Some(Proxy {
@@ -55,18 +57,19 @@ pub(super) fn warn_of_annotations(
     gateway: &Gateway,
     object: &ObjectRef,
     settings: &Settings,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) {
     let annotations = gateway.spec.infrastructure.as_ref().and_then(|it| it.annotations.as_ref());
     for key in annotations.into_iter().flat_map(|it| it.keys()) {
         if !settings.rights.reaches_pods(key) {
-            made.warn(
-                object,
+            let warning = Diagnostic::warning(
+                Reason::AnnotationNotOnPods,
                 format!("spec.infrastructure.annotations[{key}]"),
-                "it is on the Services of the proxy, and not on its pods and service account",
-                "have it written in the GatewayClass's parameters, or allowed by the chart values \
+                "the annotation is set on the Services of the proxy, but not on its pods and service account",
+                "set it in the parameters of the GatewayClass, or allow it with the chart values \
                  gatewayParameters.allowedAnnotations and gatewayParameters.tenantFields",
             );
+            made.report(object, warning);
         }
     }
 }

@@ -1,19 +1,20 @@
 //! One listener, of a Gateway or of a ListenerSet.
 
 use super::clients::{Clients, Validation};
-use super::distinct::{Conflict, Contest, Group};
+use super::distinct::{Contest, Group};
 use super::machine::Held;
 use super::namespaces::NamespacePolicy;
 use super::protocol::Protocol;
 use super::verdict::References;
 use super::{tls, verdict};
-use crate::compile::evaluation::Evaluation;
 use crate::compile::ignored::Ignored;
+use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::output::ProxyClass;
-use crate::compile::reader::Reader;
-use crate::compile::waypoint::HBONE_PORT;
+use crate::compile::program::{Made, Reader};
+use crate::diagnostic::rule::https_passthrough;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, RouteKind};
-use crate::status::{Condition, reason};
+use crate::status::Condition;
 use fairway_config::model::{ClientValidation, HostnamePattern, ListenerKey, ObjectName};
 use fairway_gateway_api::gateways::{GatewayListeners, GatewayListenersTlsMode};
 use std::collections::BTreeMap;
@@ -77,16 +78,8 @@ pub(super) struct Asked<'a> {
     pub unserved: Option<&'a str>,
     pub held: Option<&'a (ObjectRef, IpAddr)>,
     pub clients: Option<&'a Validation>,
-    pub conflict: Option<&'a Conflict>,
+    pub conflict: Option<&'a Diagnostic>,
     pub overlaps: Option<&'a String>,
-}
-
-/// Why a listener is not accepted.
-pub(super) struct Refusal {
-    pub reason: &'static str,
-    pub field: String,
-    pub message: String,
-    pub remedy: &'static str,
 }
 
 /// The ports at which every proxy listens itself: admin, HBONE, metrics and readiness.
@@ -136,7 +129,7 @@ impl Judge<'_> {
         owner: &Owner,
         group: &Group<'_>,
         contest: &Contest<'_>,
-        made: &mut Evaluation,
+        made: &mut Made,
     ) -> (Vec<ListenerPlan>, Vec<ListenerReport>) {
         let each = group.listeners.iter().enumerate().map(|(index, written)| {
             let asked = Asked {
@@ -158,11 +151,7 @@ impl Judge<'_> {
 }
 
 /// Judges one listener.
-fn check(
-    reader: &mut Reader<'_>,
-    asked: &Asked<'_>,
-    made: &mut Evaluation,
-) -> (ListenerPlan, ListenerReport) {
+fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (ListenerPlan, ListenerReport) {
     let (owner, written) = (asked.owner, asked.written);
     let protocol = Protocol::of(written).filter(|it| is_served(asked.class, *it));
     let named = written.hostname.as_deref().filter(|it| !it.is_empty() && has_hostnames(protocol));
@@ -172,19 +161,20 @@ fn check(
 
     let ignored = ignored(asked, protocol, made);
     let bad_hostname = hostname.as_ref().err().map(ToString::to_string);
-    let refusal = refusal(asked, protocol, bad_hostname).or_else(|| unbelieving(clients));
-    if let Some(it) = refusal.as_ref().filter(|it| it.reason != reason::NO_VALID_CA_CERTIFICATE) {
-        made.error(&owner.object, it.field.clone(), it.message.clone(), it.remedy);
+    let refusal = refusal(asked, protocol, bad_hostname).or_else(|| without_authorities(clients));
+    // What is wrong with its authorities is reported of the references.
+    if let Some(error) = refusal.as_ref().filter(|error| error.reason != Reason::ClientAuthoritiesMissing) {
+        made.report(&owner.object, error.clone());
     }
-    let mut unresolved: Vec<(&'static str, String)> = Vec::new();
+    let mut unresolved: Vec<Diagnostic> = Vec::new();
     let kinds = kinds(asked, protocol, &mut unresolved, made);
     let from = NamespacePolicy::of_routes(asked, made);
     let mut certificates = tls::Certificates::default();
     if ends_tls {
         certificates = tls::resolve(reader, asked, made);
-        unresolved.append(&mut certificates.defects);
+        unresolved.append(&mut certificates.errors);
     }
-    unresolved.extend(clients.iter().flat_map(|it| it.defects.iter().cloned()));
+    unresolved.extend(clients.iter().flat_map(|it| it.errors.iter().cloned()));
     let is_accepted = refusal.is_none();
     let is_valid = is_accepted && (!ends_tls || !certificates.usable.is_empty());
     let programmed = is_valid && owner.refusal.is_none() && asked.unserved.is_none();
@@ -199,7 +189,7 @@ fn check(
         from,
         programmed: programmed || (is_valid && asked.goes_on),
     };
-    let references = References { unresolved, objections: certificates.objections };
+    let references = References { unresolved, warnings: certificates.warnings };
     let report = ListenerReport {
         conditions: verdict::conditions(asked, refusal.as_ref(), &references, programmed, &ignored),
         is_accepted,
@@ -211,32 +201,37 @@ fn check(
 }
 
 /// What of a listener has no effect.
-fn ignored(asked: &Asked<'_>, protocol: Option<Protocol>, made: &mut Evaluation) -> Ignored {
+fn ignored(asked: &Asked<'_>, protocol: Option<Protocol>, made: &mut Made) -> Ignored {
     let (mut ignored, object, it) = (Ignored::default(), &asked.owner.object, asked.written);
-    let mut note = |part: &str, message: &str, remedy: &str| {
-        ignored.note(made, object, format!("{}{part}", asked.field()), message, remedy);
+    let mut note = |reason, part: &str, message: &str, remedy: &str| {
+        let field = format!("{}{part}", asked.field());
+        ignored.note(made, object, Diagnostic::warning(reason, field, message, remedy));
     };
     if asked.clients.is_some() && protocol == Some(Protocol::TlsTerminate) {
         let message =
-            "its clients are not asked for a certificate: spec.tls.frontend of the Gateway is for HTTPS";
-        note("", message, "use HTTPS if clients have to prove who they are");
+            "its clients are not asked for a certificate: the Gateway's spec.tls.frontend is for HTTPS only";
+        let remedy = "use protocol HTTPS if clients have to present a certificate";
+        note(Reason::ClientCertificatesNeedHttps, "", message, remedy);
     }
     let options = it.tls.as_ref().and_then(|it| it.options.as_ref());
     for key in options.into_iter().flat_map(BTreeMap::keys) {
-        note(&format!(".tls.options[{key}]"), "Fairway knows no options of TLS", "remove it");
+        let message = "Fairway has no TLS options, so this one has no effect";
+        note(Reason::ListenerTlsOption, &format!(".tls.options[{key}]"), message, "remove it");
     }
     if protocol == Some(Protocol::Hbone) {
         if it.hostname.as_ref().is_some_and(|it| !it.is_empty()) {
-            note(".hostname", "tunnels are for Services, and not for hosts", "remove it");
+            let message = "a listener for HBONE serves Services and not hosts, so this field has no effect";
+            note(Reason::HboneHostname, ".hostname", message, "remove it");
         }
         if it.tls.is_some() {
-            note(".tls", "tunnels bring their own TLS, with certificates of the mesh", "remove it");
+            let message = "HBONE uses the certificates of the mesh, so this field has no effect";
+            note(Reason::HboneTls, ".tls", message, "remove it");
         }
     }
     ignored
 }
 
-/// Tunnels arrive at waypoints, and everything else at Gateways.
+/// Waypoints serve HBONE, and Gateways everything else.
 fn is_served(class: ProxyClass, protocol: Protocol) -> bool {
     (class == ProxyClass::Waypoint) == (protocol == Protocol::Hbone)
 }
@@ -246,13 +241,17 @@ fn has_hostnames(protocol: Option<Protocol>) -> bool {
 }
 
 /// Why a listener is not accepted.
-fn refusal(asked: &Asked<'_>, protocol: Option<Protocol>, bad_hostname: Option<String>) -> Option<Refusal> {
+fn refusal(
+    asked: &Asked<'_>,
+    protocol: Option<Protocol>,
+    bad_hostname: Option<String>,
+) -> Option<Diagnostic> {
     let (it, field) = (asked.written, asked.field());
     let refuse = |reason, part: &str, message: String, remedy| {
-        Some(Refusal { reason, field: format!("{field}{part}"), message, remedy })
+        Some(Diagnostic::error(reason, format!("{field}{part}"), message, remedy))
     };
     if let Some(conflict) = asked.conflict {
-        return refuse(conflict.reason, "", conflict.message.clone(), conflict.remedy);
+        return Some(conflict.clone().under(&field));
     }
     let Some(protocol) = protocol else {
         let remedy = match asked.class {
@@ -260,67 +259,57 @@ fn refusal(asked: &Asked<'_>, protocol: Option<Protocol>, bad_hostname: Option<S
             ProxyClass::Waypoint => "use HBONE, on port 15008",
         };
         let message = format!("protocol {} is not supported", it.protocol);
-        return refuse(reason::UNSUPPORTED_PROTOCOL, ".protocol", message, remedy);
+        return refuse(Reason::ListenerProtocolUnsupported, ".protocol", message, remedy);
     };
     if protocol == Protocol::Hbone && it.port != i32::from(HBONE_PORT) {
-        let message = format!("port {} is not where tunnels arrive", it.port);
-        return refuse(reason::PORT_UNAVAILABLE, ".port", message, "use port 15008");
+        let message = format!("HBONE is not served on port {}", it.port);
+        return refuse(Reason::HbonePort, ".port", message, "use port 15008");
     }
     if asked.class == ProxyClass::Gateway && protocol != Protocol::Udp && OWN_PORTS.contains(&it.port) {
-        let message = format!("port {} is the proxy's own", it.port);
-        return refuse(
-            reason::PORT_UNAVAILABLE,
-            ".port",
-            message,
-            "use another port than 15000, 15008, 15020 and 15021",
-        );
+        let message = format!("port {} is used by the proxy itself", it.port);
+        let remedy = "use another port than 15000, 15008, 15020 and 15021";
+        return refuse(Reason::PortOfTheProxy, ".port", message, remedy);
     }
     if let Some((other, at)) = asked.held {
         let own = ObjectRef::of(Kind::Gateway, &asked.owner.gateway);
-        let message =
-            format!("{own} and {other} both ask for port {} of {at}, and {other} goes first", it.port);
-        return refuse(
-            reason::PORT_UNAVAILABLE,
-            ".port",
-            message,
-            "give one of them another port, or another address in spec.addresses",
+        let message = format!(
+            "{own} and {other} both ask for port {} of {at}; {other} has it, as the older or the first by name",
+            it.port
         );
+        let remedy = "give one of them another port, or another address in spec.addresses";
+        return refuse(Reason::PortOfAnotherGateway, ".port", message, remedy);
     }
     if let Some(message) = bad_hostname {
-        return refuse(reason::UNSUPPORTED_VALUE, ".hostname", message, "write a DNS name");
+        return refuse(Reason::ListenerHostnameInvalid, ".hostname", message, "write a DNS name");
     }
     // What is asked for and cannot be done must not be left out in silence: it guards something.
     if it.filters.as_ref().and_then(|it| it.requests.as_ref()).is_some_and(|it| !it.is_empty()) {
-        let message = "filters of listeners are not supported".to_owned();
-        return refuse(reason::UNSUPPORTED_VALUE, ".filters", message, "remove them");
+        let message = "filters of listeners are not supported, so the listener is not served".to_owned();
+        return refuse(Reason::ListenerFilters, ".filters", message, "remove them");
     }
     let passes_on =
         it.tls.as_ref().and_then(|it| it.mode.as_ref()) == Some(&GatewayListenersTlsMode::Passthrough);
     if protocol == Protocol::Https && passes_on {
-        let message = "an HTTPS listener has to end TLS".to_owned();
-        return refuse(reason::UNSUPPORTED_VALUE, ".tls.mode", message, "use mode Terminate");
+        return Some(https_passthrough(format!("{field}.tls.mode")));
     }
     None
 }
 
-/// Clients have to prove who they are, and there is nobody to believe (GEP-91).
-fn unbelieving(clients: Option<&Validation>) -> Option<Refusal> {
-    let it = clients.filter(|it| it.usable.is_none())?;
-    let whys: Vec<&str> = it.defects.iter().map(|(_, text)| text.as_str()).collect();
-    Some(Refusal {
-        reason: reason::NO_VALID_CA_CERTIFICATE,
-        field: it.field.clone(),
-        message: format!("no client can be validated: {}", whys.join(". ")),
-        remedy: "name a ConfigMap that has authorities under ca.crt",
-    })
+/// Clients have to present certificates, and no authority is there to verify them with (GEP-91).
+fn without_authorities(clients: Option<&Validation>) -> Option<Diagnostic> {
+    let clients = clients.filter(|clients| clients.usable.is_none())?;
+    let whys: Vec<String> = clients.errors.iter().map(verdict::text_with_object).collect();
+    let message = format!("no client certificate can be verified: {}", whys.join(". "));
+    let remedy = "refer to a ConfigMap that has the authorities' certificates under ca.crt";
+    Some(Diagnostic::error(Reason::ClientAuthoritiesMissing, clients.field.clone(), message, remedy))
 }
 
 /// The kinds of routes a listener takes; those it asks for and cannot have are unresolved.
 fn kinds(
     asked: &Asked<'_>,
     protocol: Option<Protocol>,
-    unresolved: &mut Vec<(&'static str, String)>,
-    made: &mut Evaluation,
+    unresolved: &mut Vec<Diagnostic>,
+    made: &mut Made,
 ) -> Vec<RouteKind> {
     let possible = protocol.map(Protocol::kinds).unwrap_or_default();
     let written = asked.written.allowed_routes.as_ref().and_then(|it| it.kinds.as_ref());
@@ -334,15 +323,18 @@ fn kinds(
             Some(kind) => kinds.push(kind),
             None => {
                 let field = format!("{}.allowedRoutes.kinds[{index}]", asked.field());
-                let message =
-                    format!("{} is no kind of route that protocol {} takes", it.kind, asked.written.protocol);
+                let message = format!(
+                    "a listener with protocol {} does not accept routes of kind {}",
+                    asked.written.protocol, it.kind
+                );
                 let names: Vec<&str> = possible.iter().map(|it| Kind::of_route(*it).as_str()).collect();
                 let remedy = match names.is_empty() {
                     true => "remove it".to_owned(),
                     false => format!("use {}", names.join(" or ")),
                 };
-                unresolved.push((reason::INVALID_ROUTE_KINDS, format!("{field}: {message}; {remedy}")));
-                made.error(&asked.owner.object, field, message, remedy);
+                let error = Diagnostic::error(Reason::ListenerRouteKind, field, message, remedy);
+                unresolved.push(error.clone());
+                made.report(&asked.owner.object, error);
             }
         }
     }

@@ -4,17 +4,31 @@
 use super::address::{self, Addresses};
 use super::protocol::Protocol;
 use super::set;
-use crate::compile::class;
-use crate::compile::evaluation::Evaluation;
-use crate::compile::index::IndexKey;
+use crate::compile::names::class;
 use crate::compile::output::Transport;
-use crate::compile::reader::Reader;
+use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
-use crate::resources::{Gateway, ObjectRef};
+use crate::resources::{Gateway, Object, ObjectRef};
 use fairway_config::model::ObjectName;
 use fairway_gateway_api::gateways::GatewayListeners;
+use fairway_incremental::Set;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// Gateways of any class.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct EveryGateway;
+
+impl Set<Cluster> for EveryGateway {
+    type Member = ObjectRef;
+
+    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
+        match object {
+            Object::Gateway(_) => vec![(Self, name.clone())],
+            _ => Vec::new(),
+        }
+    }
+}
 
 /// The ports that other Gateways hold where this one listens, and where.
 #[derive(Debug, Default)]
@@ -43,8 +57,8 @@ pub(super) fn held(
     }
     let order = |created: i64, name: &ObjectName| (created, name.to_string());
     let mut before: Vec<_> = Vec::new();
-    for it in reader.members(IndexKey::EveryGateway).iter().filter(|it| it.object_name() != *name) {
-        let Some(other) = reader.gateway(&it.object_name()) else { continue };
+    for it in reader.members(&EveryGateway).iter().filter(|it| it.object_name() != *name) {
+        let Some(other) = reader.input::<Gateway>(&it.object_name()) else { continue };
         let place = order(other.meta.created, &it.object_name());
         if place < order(gateway.meta.created, name) {
             before.push((place, it.clone(), other));
@@ -52,7 +66,7 @@ pub(super) fn held(
     }
     before.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     // What is wrong with them is said where they are judged.
-    let mut unsaid = Evaluation::default();
+    let mut unsaid = Made::default();
     for (_, object, other) in before {
         let name = object.object_name();
         let Some(class) = class::named(reader, &other.spec.gateway_class_name).map(|it| it.class) else {

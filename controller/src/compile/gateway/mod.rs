@@ -1,47 +1,83 @@
-//! Gateways and their ListenerSets, in three steps so that an edit does not wake more than it has to: [`check`] looks at
-//! everything, [`publish`] and [`publish_set`] keep what routes and proxies see of that, [`status`] and [`set_status`]
-//! add the count of attached routes.
+//! Gateways and their ListenerSets, in three steps, so that an edit runs no more than it has to: [`Check`] looks at
+//! everything, [`Publish`] and [`PublishSet`] keep what routes and proxies see of that, [`Status`] and [`SetStatus`] add the
+//! count of attached routes.
 
 mod address;
+pub(in crate::compile) mod certificate;
 mod clients;
 mod conditions;
 mod distinct;
+pub(in crate::compile) mod gateway_class;
 mod infrastructure;
 mod listener;
 mod machine;
 mod namespaces;
+pub(in crate::compile) mod parameters;
 mod protocol;
 mod publish;
-mod reference;
+pub(in crate::compile) mod reference;
 mod set;
 mod set_conditions;
 mod tls;
 mod verdict;
+pub(in crate::compile) mod waypoint;
 
-pub(super) use conditions::status;
+pub(super) use conditions::{Counted, Status};
 pub(super) use listener::ListenerPlan;
+pub(super) use machine::EveryGateway;
 pub(super) use namespaces::NamespacePolicy;
 pub(super) use protocol::Protocol;
-pub(super) use publish::{publish, publish_set};
-pub(super) use set::ListenerSetPlan;
-pub(super) use set_conditions::set_status;
+pub(super) use publish::{Proxies, Publish, PublishSet};
+pub(super) use set::{ListenerSetPlan, SetsOf};
+pub(super) use set_conditions::SetStatus;
 
-use super::evaluation::{Evaluation, Value};
-use super::ignored::Ignored;
-use super::output::{Proxy, ProxyClass};
-use super::reader::Reader;
-use super::settings::Mode;
-use super::{class, parameters};
+use crate::compile::ignored::Ignored;
+use crate::compile::names::class;
+use crate::compile::output::{Proxy, ProxyClass};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::settings::Mode;
+use crate::compile::stage;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
-use crate::resources::{Gateway, Kind, ObjectRef};
-use crate::status::reason;
+use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use distinct::{Contest, Group};
 use fairway_config::model::ObjectName;
 use fairway_gateway_api::gateways::GatewayDefaultScope;
+use fairway_incremental::{Engine, OfInput, Query, Set};
 use listener::{ListenerReport, Owner};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// What is registered with the engine.
+pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
+    engine
+        .set::<DefaultGateways>()
+        .set::<EveryGateway>()
+        .set::<SetsOf>()
+        .of_input::<Check>()
+        .of_input::<Publish>()
+        .of_input::<PublishSet>()
+        .of_input::<SetStatus>()
+        .of_input::<Status>()
+        .of_input::<gateway_class::Status>()
+        .of_set::<certificate::Publish>()
+}
+
+/// Gateways that take the routes that ask for default Gateways (GEP-3793).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct DefaultGateways;
+
+impl Set<Cluster> for DefaultGateways {
+    type Member = ObjectRef;
+
+    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
+        match object {
+            Object::Gateway(it) if is_default(it) => vec![(Self, name.clone())],
+            _ => Vec::new(),
+        }
+    }
+}
 
 /// What routes and proxies see of a Gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,13 +98,13 @@ pub(super) struct GatewayReport {
     plan: Arc<GatewayPlan>,
     generation: i64,
     /// Why nothing of it is served; none when something is.
-    refusal: Option<(&'static str, String)>,
+    refusal: Option<Box<Diagnostic>>,
     addresses: address::Addresses,
     listeners: Vec<ListenerReport>,
-    /// What is wrong with the certificate for backends: the API's word, and what to do.
-    backend_defect: Option<(&'static str, String)>,
-    /// What backends will say against that certificate.
-    backend_objection: Option<String>,
+    /// What is wrong with the certificate for backends.
+    backend_error: Option<Box<Diagnostic>>,
+    /// Why backends refuse that certificate although it is in use.
+    backend_warning: Option<Box<Diagnostic>>,
     /// Whether clients without a valid certificate are served although one is asked for.
     is_insecure: bool,
     /// Whether routes that ask for default Gateways attach to it.
@@ -80,70 +116,83 @@ pub(super) struct GatewayReport {
 }
 
 /// Looks at everything a Gateway and its ListenerSets say.
-pub(super) fn check(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let settings = reader.settings();
-    let Some(gateway) = reader.gateway(name) else { return made };
-    let Some(its_class) = class::named(reader, &gateway.spec.gateway_class_name) else { return made };
-    let class = its_class.class;
-    let object = ObjectRef::of(Kind::Gateway, name);
+pub(in crate::compile) struct Check;
 
-    let addresses = address::of(reader, name, class, &gateway, &mut made);
-    let parameters = parameters::of_gateway(reader, name, &gateway, its_class.object.as_deref());
-    infrastructure::warn_of_annotations(&gateway, &object, &settings, &mut made);
-    let refusal = orphaned(&its_class, &gateway, &object, &mut made)
-        .or_else(|| refusal(&parameters, &addresses, &object, &mut made));
-    let clients = clients::Clients::of(reader, &object, &gateway, &mut made);
-    let backend = tls::for_backends(reader, &object, &gateway, &mut made);
-    let candidates = set::candidates(reader, &object, class, &gateway, &mut made);
-    let own = Group { object: &object, listeners: &gateway.spec.listeners };
-    let taken = candidates.iter().filter(|it| it.refusal.is_none()).map(set::Candidate::group);
-    let contest = Contest::of(std::iter::once(own).chain(taken).collect());
+impl Query<Cluster> for Check {
+    type Key = ObjectName;
+    type Value = Option<Arc<GatewayReport>>;
+    const STAGE: u8 = stage::CHECKED;
 
-    let owner = Owner {
-        object: object.clone(),
-        generation: gateway.meta.generation,
-        gateway: name.clone(),
-        refusal: refusal.as_ref().map(|_| "the Gateway is not accepted".to_owned()),
-    };
-    let goes_on = refusal.is_some() && settings.mode == Mode::Kubernetes;
-    let unserved = addresses.nowhere.as_deref();
-    let held = machine::held(reader, name, &gateway, &addresses);
-    let judge = listener::Judge { class, clients: &clients, goes_on, unserved, held: &held };
-    let (plans, listeners) = judge.all(reader, &owner, &own, &contest, &mut made);
-    let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
-    let sets = candidates
-        .iter()
-        .map(|it| (it.name.clone(), set::check(reader, it, name, is_accepted, &judge, &contest, &mut made)))
-        .collect();
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<GatewayReport>> {
+        let settings = reader.settings();
+        let gateway = reader.input::<Gateway>(name)?;
+        let its_class = class::named(reader, &gateway.spec.gateway_class_name)?;
+        let class = its_class.class;
+        let object = ObjectRef::of(Kind::Gateway, name);
 
-    let plan = GatewayPlan {
-        class,
-        addresses: addresses.written.clone(),
-        listeners: plans,
-        backend_certificate: backend.usable,
-    };
-    let mut ignored = Ignored::default();
-    if class == ProxyClass::Waypoint {
-        ignored_by_waypoint(&gateway, &object, &mut ignored, &mut made);
+        let addresses = address::of(reader, name, class, &gateway, made);
+        let parameters = parameters::of_gateway(reader, name, &gateway, its_class.object.as_deref());
+        infrastructure::warn_of_annotations(&gateway, &object, &settings, made);
+        let refusal = orphaned(&its_class, &gateway, &object, made)
+            .or_else(|| refusal(&parameters, &addresses, &object, made));
+        let clients = clients::Clients::of(reader, &object, &gateway, made);
+        let backend = tls::for_backends(reader, &object, &gateway, made);
+        let candidates = set::candidates(reader, &object, class, &gateway, made);
+        let own = Group { object: &object, listeners: &gateway.spec.listeners };
+        let taken = candidates.iter().filter(|it| it.refusal.is_none()).map(set::Candidate::group);
+        let contest = Contest::of(std::iter::once(own).chain(taken).collect());
+
+        let owner = Owner {
+            object: object.clone(),
+            generation: gateway.meta.generation,
+            gateway: name.clone(),
+            refusal: refusal.as_ref().map(|_| "the Gateway is not accepted".to_owned()),
+        };
+        let goes_on = refusal.is_some() && settings.mode == Mode::Kubernetes;
+        let unserved = addresses.nowhere.as_deref();
+        let held = machine::held(reader, name, &gateway, &addresses);
+        let judge = listener::Judge { class, clients: &clients, goes_on, unserved, held: &held };
+        let (plans, listeners) = judge.all(reader, &owner, &own, &contest, made);
+        let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
+        let sets = candidates
+            .iter()
+            .map(|it| (it.name.clone(), set::check(reader, it, name, is_accepted, &judge, &contest, made)))
+            .collect();
+
+        let plan = GatewayPlan {
+            class,
+            addresses: addresses.written.clone(),
+            listeners: plans,
+            backend_certificate: backend.usable,
+        };
+        let mut ignored = Ignored::default();
+        if class == ProxyClass::Waypoint {
+            ignored_by_waypoint(&gateway, &object, &mut ignored, made);
+        }
+        let mut report = GatewayReport {
+            plan: Arc::new(plan),
+            generation: gateway.meta.generation,
+            refusal,
+            addresses,
+            listeners,
+            backend_error: backend.error,
+            backend_warning: backend.warning,
+            is_insecure: clients.is_insecure(),
+            is_default: class == ProxyClass::Gateway && is_default(&gateway),
+            ignored,
+            sets,
+            proxy: None,
+        };
+        report.proxy =
+            infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
+        Some(Arc::new(report))
     }
-    let mut report = GatewayReport {
-        plan: Arc::new(plan),
-        generation: gateway.meta.generation,
-        refusal,
-        addresses,
-        listeners,
-        backend_defect: backend.defect,
-        backend_objection: backend.objection,
-        is_insecure: clients.is_insecure(),
-        is_default: class == ProxyClass::Gateway && is_default(&gateway),
-        ignored,
-        sets,
-        proxy: None,
-    };
-    report.proxy = infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
-    made.value = Value::GatewayReport(Arc::new(report));
-    made
+}
+
+impl OfInput<Cluster> for Check {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::Gateway).then(|| name.object_name())
+    }
 }
 
 /// Whether a Gateway takes routes that ask for default Gateways (GEP-3793).
@@ -152,18 +201,24 @@ pub(super) fn is_default(gateway: &Gateway) -> bool {
 }
 
 /// What means nothing to a waypoint: tunnels arrive there, and its routes are bound to Services.
-fn ignored_by_waypoint(gateway: &Gateway, object: &ObjectRef, ignored: &mut Ignored, made: &mut Evaluation) {
+fn ignored_by_waypoint(gateway: &Gateway, object: &ObjectRef, ignored: &mut Ignored, made: &mut Made) {
     if is_default(gateway) {
-        let message = "routes are bound to Services, and not to a waypoint";
-        ignored.note(made, object, "spec.defaultScope", message, "remove it");
+        let message = "routes are attached to Services and not to a waypoint, so this field has no effect";
+        let warning =
+            Diagnostic::warning(Reason::WaypointDefaultScope, "spec.defaultScope", message, "remove it");
+        ignored.note(made, object, warning);
     }
     if gateway.spec.tls.as_ref().is_some_and(|it| it.frontend.is_some()) {
-        let message = "tunnels bring certificates of the mesh, and clients of a waypoint have no others";
-        ignored.note(made, object, "spec.tls.frontend", message, "remove it");
+        let message = "clients of a waypoint have certificates of the mesh, so this field has no effect";
+        let warning =
+            Diagnostic::warning(Reason::WaypointFrontendTls, "spec.tls.frontend", message, "remove it");
+        ignored.note(made, object, warning);
     }
     if gateway.spec.allowed_listeners.is_some() {
-        let message = "a waypoint takes no ListenerSets";
-        ignored.note(made, object, "spec.allowedListeners", message, "remove it");
+        let message = "a waypoint does not accept ListenerSets, so this field has no effect";
+        let field = "spec.allowedListeners";
+        let warning = Diagnostic::warning(Reason::WaypointAllowedListeners, field, message, "remove it");
+        ignored.note(made, object, warning);
     }
 }
 
@@ -172,31 +227,34 @@ fn orphaned(
     its_class: &class::Named,
     gateway: &Gateway,
     object: &ObjectRef,
-    made: &mut Evaluation,
-) -> Option<(&'static str, String)> {
+    made: &mut Made,
+) -> Option<Box<Diagnostic>> {
     if its_class.object.is_some() {
         return None;
     }
     let field = "spec.gatewayClassName";
-    let message =
-        format!("GatewayClass {} does not exist; what runs stays as it is", gateway.spec.gateway_class_name);
-    let remedy = "create it (the chart fairway does), or delete the Gateway";
-    made.error(object, field, message.clone(), remedy);
-    Some((reason::PENDING, format!("{field}: {message}; {remedy}")))
+    let message = format!(
+        "GatewayClass {} does not exist; proxies that run already stay as they are",
+        gateway.spec.gateway_class_name
+    );
+    let remedy = "create it (the chart `fairway` does), or delete the Gateway";
+    let error = Diagnostic::error(Reason::GatewayClassNotFound, field, message, remedy);
+    made.report(object, error.clone());
+    Some(Box::new(error))
 }
 
 /// What makes a whole Gateway unusable.
 fn refusal(
-    parameters: &Result<Arc<Parameters>, parameters::Defect>,
+    parameters: &Result<Arc<Parameters>, Diagnostic>,
     addresses: &address::Addresses,
     object: &ObjectRef,
-    made: &mut Evaluation,
-) -> Option<(&'static str, String)> {
-    if let Err(parameters::Defect { field, message, remedy }) = parameters {
-        made.error(object, *field, message.clone(), remedy.clone());
-        return Some((reason::INVALID_PARAMETERS, format!("{field}: {message}; {remedy}")));
+    made: &mut Made,
+) -> Option<Box<Diagnostic>> {
+    if let Err(error) = parameters {
+        made.report(object, error.clone());
+        return Some(Box::new(error.clone()));
     }
-    addresses.unsupported.clone().map(|it| (reason::UNSUPPORTED_ADDRESS, it))
+    addresses.unsupported.clone()
 }
 
 // === impl GatewayReport ===

@@ -1,7 +1,8 @@
 //! Which namespaces a listener takes routes from, and a Gateway ListenerSets.
 
 use super::listener::Asked;
-use crate::compile::evaluation::Evaluation;
+use crate::compile::program::Made;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{InvalidSelector, ObjectRef, Requirement, Selector};
 use fairway_gateway_api::gateways::{
     GatewayAllowedListeners, GatewayAllowedListenersNamespacesFrom as AdditionsFrom,
@@ -30,7 +31,7 @@ type Expressions<'a> = Vec<(&'a str, &'a str, &'a [String])>;
 
 impl NamespacePolicy {
     /// Where a listener takes routes from.
-    pub(super) fn of_routes(asked: &Asked<'_>, made: &mut Evaluation) -> Self {
+    pub(super) fn of_routes(asked: &Asked<'_>, made: &mut Made) -> Self {
         let object = &asked.owner.object;
         let same = Self::Same(object.namespace.clone());
         let Some(written) = asked.written.allowed_routes.as_ref().and_then(|it| it.namespaces.as_ref())
@@ -57,7 +58,7 @@ impl NamespacePolicy {
     pub(super) fn of_listener_sets(
         written: Option<&GatewayAllowedListeners>,
         object: &ObjectRef,
-        made: &mut Evaluation,
+        made: &mut Made,
     ) -> Self {
         let Some(written) = written.and_then(|it| it.namespaces.as_ref()) else { return Self::Nobody };
         match written.from {
@@ -91,14 +92,16 @@ impl NamespacePolicy {
         parsed: Option<Result<Selector, InvalidSelector>>,
         object: &ObjectRef,
         field: String,
-        made: &mut Evaluation,
+        made: &mut Made,
     ) -> Self {
         let message = match parsed {
             Some(Ok(selector)) => return Self::Selector(selector),
             Some(Err(error)) => error.to_string(),
             None => "`from: Selector` needs a selector".to_owned(),
         };
-        made.error(object, field, message, "write matchLabels or matchExpressions");
+        let message = format!("{message}; no namespace is allowed");
+        let remedy = "write matchLabels or matchExpressions";
+        made.report(object, Diagnostic::error(Reason::NamespaceSelectorInvalid, field, message, remedy));
         Self::Nobody
     }
 }

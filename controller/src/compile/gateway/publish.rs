@@ -1,68 +1,107 @@
 //! What proxies get of a Gateway and of its ListenerSets.
 
 use super::listener::ListenerReport;
-use super::{GatewayReport, ListenerPlan, Protocol};
-use crate::compile::evaluation::{Evaluation, Value};
-use crate::compile::index::IndexKey;
+use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
+use crate::compile::gateway::certificate::{self, CertificateUsers};
 use crate::compile::output::{ProxyClass, Want};
-use crate::compile::reader::Reader;
+use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
-use crate::compile::{certificate, waypoint};
-use crate::resources::{Kind, ObjectRef};
+use crate::compile::stage;
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{Listener, ListenerProtocol, ObjectName, Resource, TlsTermination};
+use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
 
+/// Gateways and waypoints that get a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct Proxies(pub ProxyClass);
+
+impl Set<Cluster> for Proxies {
+    type Member = ObjectRef;
+}
+
 /// Makes a Gateway's own listeners and keeps what routes see.
-pub(in crate::compile) fn publish(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(report) = reader.gateway_report(name) else { return made };
-    let settings = reader.settings();
-    let object = ObjectRef::of(Kind::Gateway, name);
-    let plan = &report.plan;
-    if plan.class == ProxyClass::Waypoint {
-        let runs = (report.refusal.is_none() || settings.mode == Mode::Kubernetes)
-            && report.addresses.nowhere.is_none();
-        made.resources.push(match runs && report.proxy.is_some() {
-            true => waypoint::endpoints(reader, name, &plan.addresses, &settings),
-            false => waypoint::nowhere(name),
-        });
-        let shown = plan.backend_certificate.iter().cloned().map(IndexKey::CertificateUsers);
-        made.index.extend(shown.map(|key| (key, object.clone())));
-    } else {
-        serve(name, &object, &report, plan.listeners.iter().zip(&report.listeners), &mut made);
-    }
-    if let Some(proxy) = &report.proxy {
-        if proxy.want == Want::Run || settings.mode == Mode::Kubernetes {
-            made.index.push((IndexKey::Proxies(plan.class), object));
+pub(in crate::compile) struct Publish;
+
+impl Query<Cluster> for Publish {
+    type Key = ObjectName;
+    type Value = Option<Arc<GatewayPlan>>;
+    const STAGE: u8 = stage::PLANS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<GatewayPlan>> {
+        let report = reader.get::<Check>(name)?;
+        let settings = reader.settings();
+        let object = ObjectRef::of(Kind::Gateway, name);
+        let plan = &report.plan;
+        if plan.class == ProxyClass::Waypoint {
+            let runs = (report.refusal.is_none() || settings.mode == Mode::Kubernetes)
+                && report.addresses.nowhere.is_none();
+            made.resources.push(match runs && report.proxy.is_some() {
+                true => waypoint::endpoints(reader, name, &plan.addresses, &settings),
+                false => waypoint::nowhere(name),
+            });
+            if let Some(secret) = &plan.backend_certificate {
+                made.put(CertificateUsers(secret.clone()), object.clone());
+            }
+        } else {
+            serve(name, &object, &report, plan.listeners.iter().zip(&report.listeners), made);
         }
-        made.proxies.push(proxy.clone());
+        if let Some(proxy) = &report.proxy {
+            if proxy.want == Want::Run || settings.mode == Mode::Kubernetes {
+                made.put(Proxies(plan.class), object);
+            }
+            made.proxies.push(proxy.clone());
+        }
+        Some(plan.clone())
     }
-    made.value = Value::Gateway(plan.clone());
-    made
+}
+
+impl OfInput<Cluster> for Publish {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::Gateway).then(|| name.object_name())
+    }
 }
 
 /// Makes a ListenerSet's listeners and keeps what routes see.
-pub(in crate::compile) fn publish_set(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(set) = reader.listener_set(name) else { return made };
-    let object = ObjectRef::of(Kind::ListenerSet, name);
-    let Some(gateway) = set.spec.gateway(&set.meta.namespace) else {
-        let kind = set.spec.parent_ref.kind.as_deref().unwrap_or_default();
-        made.warn(&object, "spec.parentRef", format!("{kind} takes no listeners"), "name a Gateway");
-        return made;
-    };
-    let Some(report) = reader.gateway_report(&gateway) else {
-        if reader.gateway(&gateway).is_none() {
-            let message = format!("Gateway {gateway} does not exist");
-            made.error(&object, "spec.parentRef", message, "create it, or correct the reference");
-        }
-        return made;
-    };
-    if let Some(it) = report.sets.get(name) {
-        serve(&gateway, &object, &report, it.plan.listeners.iter().zip(&it.listeners), &mut made);
-        made.value = Value::ListenerSet(it.plan.clone());
+pub(in crate::compile) struct PublishSet;
+
+impl Query<Cluster> for PublishSet {
+    type Key = ObjectName;
+    type Value = Option<Arc<ListenerSetPlan>>;
+    const STAGE: u8 = stage::PLANS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<ListenerSetPlan>> {
+        let set = reader.input::<ListenerSet>(name)?;
+        let object = ObjectRef::of(Kind::ListenerSet, name);
+        let Some(gateway) = set.spec.gateway(&set.meta.namespace) else {
+            let kind = set.spec.parent_ref.kind.as_deref().unwrap_or_default();
+            let (message, remedy) = (format!("a {kind} cannot have listeners"), "refer to a Gateway");
+            let warning =
+                Diagnostic::warning(Reason::ListenerSetParentKind, "spec.parentRef", message, remedy);
+            made.report(&object, warning);
+            return None;
+        };
+        let Some(report) = reader.get::<Check>(&gateway) else {
+            if reader.input::<Gateway>(&gateway).is_none() {
+                let message = format!("Gateway {gateway} does not exist");
+                let remedy = "create it, or correct the reference";
+                let error =
+                    Diagnostic::error(Reason::ListenerSetParentNotFound, "spec.parentRef", message, remedy);
+                made.report(&object, error);
+            }
+            return None;
+        };
+        let it = report.sets.get(name)?;
+        serve(&gateway, &object, &report, it.plan.listeners.iter().zip(&it.listeners), made);
+        Some(it.plan.clone())
     }
-    made
+}
+
+impl OfInput<Cluster> for PublishSet {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::ListenerSet).then(|| name.object_name())
+    }
 }
 
 /// Makes the listeners of one object that are served.
@@ -71,7 +110,7 @@ fn serve<'a>(
     object: &ObjectRef,
     report: &GatewayReport,
     listeners: impl Iterator<Item = (&'a ListenerPlan, &'a ListenerReport)>,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) {
     for (plan, listener) in listeners.filter(|(plan, _)| plan.programmed) {
         let Some(protocol) = protocol(plan, listener) else { continue };
@@ -87,7 +126,9 @@ fn serve<'a>(
             backend_certificate: shown.map(certificate::key),
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
-        made.index.extend(used.map(|it| (IndexKey::CertificateUsers(it), object.clone())));
+        for secret in used {
+            made.put(CertificateUsers(secret), object.clone());
+        }
     }
 }
 

@@ -1,132 +1,128 @@
-//! What Gateways and ListenerSets refer to: certificates and authorities, with leave.
+//! References to certificates and to the certificates of authorities, and whether they may be made.
 
-use crate::compile::certificate::Objection;
-use crate::compile::grant;
-use crate::compile::reader::Reader;
-use crate::resources::{Kind, ObjectRef};
-use crate::status::reason;
+use crate::compile::gateway::certificate;
+use crate::compile::names::grant;
+use crate::compile::program::Reader;
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{ConfigMap, Kind, ObjectRef, Secret};
 use fairway_config::model::{ObjectName, TrustBundle};
 use std::sync::Arc;
 
-/// A reference as written.
+/// A reference as written. The namespace is none for the one of the object that refers.
 #[derive(Clone, Copy)]
-pub(super) struct Reference<'a> {
+pub(in crate::compile) struct Reference<'a> {
     pub group: &'a str,
     pub kind: &'a str,
     pub namespace: Option<&'a str>,
     pub name: &'a str,
 }
 
-/// What is wrong with a reference.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Defect {
-    /// The API's word for it.
-    pub reason: &'static str,
-    pub message: String,
-    pub remedy: String,
-}
-
-/// What a reference to a certificate leads to. Both are there for a Secret that was in order once: its last good
-/// certificate stays in force.
+/// What a reference to a certificate leads to. Both are there for a Secret that was valid once: its last good certificate
+/// stays in force.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Found {
+pub(in crate::compile) struct Found {
     /// The Secret, if it has a certificate that can be used.
     pub usable: Option<ObjectName>,
-    /// What is wrong.
-    pub defect: Option<Defect>,
-    /// What clients will say against the certificate in use.
-    pub objection: Option<Objection>,
+    /// What is wrong; its field is relative to the reference.
+    pub error: Option<Diagnostic>,
+    /// Why clients refuse the certificate although it is in use.
+    pub warning: Option<Diagnostic>,
 }
 
-/// The Secret whose certificate `from` names; `invalid` is the API's word for one that is of no use.
-pub(super) fn certificate(
+/// The Secret whose certificate `from` refers to.
+pub(in crate::compile) fn resolve_certificate(
     reader: &mut Reader<'_>,
     from: &ObjectRef,
-    it: Reference<'_>,
-    invalid: &'static str,
+    reference: Reference<'_>,
 ) -> Found {
-    let nothing = |defect: Defect| Found { defect: Some(defect), ..Found::default() };
-    if (it.group, it.kind) != ("", "Secret") {
-        let message = format!("{} {} cannot hold a certificate", kind(it), it.name);
-        return nothing(defect(invalid, message, "refer to a Secret of type kubernetes.io/tls"));
+    let fail = |error: Diagnostic| Found { error: Some(error), ..Found::default() };
+    if (reference.group, reference.kind) != ("", "Secret") {
+        let message = format!("{} {} cannot hold a certificate", kind(reference), reference.name);
+        let remedy = "refer to a Secret of type kubernetes.io/tls";
+        return fail(Diagnostic::error(Reason::CertificateKindUnknown, "", message, remedy));
     }
-    let name = match permitted(reader, from, Kind::Secret, it) {
+    let name = match permit(reader, from, Kind::Secret, reference) {
         Ok(name) => name,
-        Err(it) => return nothing(it),
+        Err(error) => return fail(error),
     };
-    let Some(pair) = reader.key_pair(&name) else {
+    let Some(pair) = reader.get::<certificate::Parse>(&name) else {
         let message = format!("there is no Secret {name} of type kubernetes.io/tls");
-        return nothing(defect(invalid, message, "create it, or correct the name"));
+        let remedy = "create it, or correct the name";
+        return fail(Diagnostic::error(Reason::CertificateNotFound, "", message, remedy));
     };
-    let objection = pair.period_objection(&name);
+    let warning = pair.period_warning(&name);
     let usable = pair.certificate.as_ref().map(|_| name);
-    let defect = pair.defect.as_ref().map(|why| {
+    let error = pair.defect.as_ref().map(|why| {
         let message = match usable {
-            Some(_) => format!("{why}; the certificate it had before stays in use"),
+            Some(_) => format!("{why}; the certificate that it had before stays in use"),
             None => why.clone(),
         };
         let remedy = "put a PEM certificate chain in tls.crt and its key in tls.key of a Secret of type kubernetes.io/tls";
-        defect(invalid, message, remedy)
+        Diagnostic::error(Reason::CertificateInvalid, "", message, remedy)
     });
-    Found { usable, defect, objection }
+    Found { usable, error, warning }
 }
 
-/// The authorities (PEM) in a ConfigMap or Secret that `from` names (GEP-91).
-pub(super) fn authorities(
+/// The certificates of authorities (PEM) in the ConfigMap or Secret that `from` refers to: those that a Gateway trusts for its
+/// clients (GEP-91), and those that a BackendTLSPolicy trusts for backends (GEP-1897).
+pub(in crate::compile) fn resolve_authorities(
     reader: &mut Reader<'_>,
     from: &ObjectRef,
-    it: Reference<'_>,
-) -> Result<Arc<str>, Defect> {
-    let target = match (it.group, it.kind) {
+    reference: Reference<'_>,
+) -> Result<Arc<str>, Diagnostic> {
+    let target = match (reference.group, reference.kind) {
         ("", "ConfigMap") => Kind::ConfigMap,
         ("", "Secret") => Kind::Secret,
         _ => {
-            let message = format!("{} {} cannot hold authorities", kind(it), it.name);
+            let message =
+                format!("{} {} cannot hold the certificates of authorities", kind(reference), reference.name);
             let remedy = "refer to a ConfigMap that has them under ca.crt";
-            return Err(defect(reason::INVALID_CA_CERTIFICATE_KIND, message, remedy));
+            return Err(Diagnostic::error(Reason::AuthoritiesKindUnknown, "kind", message, remedy));
         }
     };
-    let name = permitted(reader, from, target, it)?;
+    let name = permit(reader, from, target, reference)?;
     let found = match target {
-        Kind::ConfigMap => reader.config_map(&name).map(|it| it.authorities.clone()),
-        _ => reader.secret(&name).map(|it| it.authorities.clone()),
+        Kind::ConfigMap => reader.input::<ConfigMap>(&name).map(|config_map| config_map.authorities.clone()),
+        _ => reader.input::<Secret>(&name).map(|secret| secret.authorities.clone()),
     };
-    let invalid = |message: String, remedy: &str| defect(reason::INVALID_CA_CERTIFICATE_REF, message, remedy);
     let Some(pem) = found else {
-        let message = format!("{target} {name} does not exist");
-        return Err(invalid(message, "create it, or correct the name"));
+        let (message, remedy) = (format!("{target} {name} does not exist"), "create it, or correct the name");
+        return Err(Diagnostic::error(Reason::AuthoritiesNotFound, "", message, remedy));
     };
-    let remedy = "put PEM certificates of authorities under ca.crt";
-    let Some(pem) = pem else {
-        return Err(invalid(format!("{target} {name} has no data `ca.crt`"), remedy));
-    };
-    match TrustBundle::from_pem(&pem) {
+    let checked = pem.ok_or_else(|| "it has no key ca.crt".to_owned());
+    let checked = checked.and_then(|pem| match TrustBundle::from_pem(&pem) {
         Ok(_) => Ok(pem),
-        Err(error) => Err(invalid(format!("{target} {name}: {error}"), remedy)),
-    }
+        Err(error) => Err(error.to_string()),
+    });
+    checked.map_err(|why| {
+        let message = format!("{target} {name} has no certificates of authorities: {why}");
+        let remedy = "put the authorities' certificates under ca.crt, as PEM";
+        Diagnostic::error(Reason::AuthoritiesInvalid, "", message, remedy)
+    })
 }
 
-/// The object that is named, if `from` may name it.
-fn permitted(
+/// The object that is referred to, if `from` may refer to it.
+fn permit(
     reader: &mut Reader<'_>,
     from: &ObjectRef,
     target: Kind,
-    it: Reference<'_>,
-) -> Result<ObjectName, Defect> {
-    let namespace = it.namespace.map_or_else(|| from.namespace.clone(), Arc::from);
-    if grant::permits(reader, (from.kind, &from.namespace), (target, &namespace, it.name)) {
-        return Ok(ObjectName::new(namespace, it.name));
+    reference: Reference<'_>,
+) -> Result<ObjectName, Diagnostic> {
+    let namespace = reference.namespace.map_or_else(|| from.namespace.clone(), Arc::from);
+    if grant::permits(reader, (from.kind, &from.namespace), (target, &namespace, reference.name)) {
+        return Ok(ObjectName::new(namespace, reference.name));
     }
-    let message =
-        format!("{target} {namespace}/{} is in another namespace, which does not grant its use", it.name);
-    let remedy = grant::remedy((from.kind, &from.namespace), (target, &namespace, it.name));
-    Err(Defect { reason: reason::REF_NOT_PERMITTED, message, remedy })
+    let message = format!(
+        "{target} {namespace}/{} is in another namespace, which does not grant its use",
+        reference.name
+    );
+    let remedy = grant::remedy((from.kind, &from.namespace), (target, &namespace, reference.name));
+    Err(Diagnostic::error(Reason::ReferenceNotPermitted, "", message, remedy))
 }
 
-fn kind(it: Reference<'_>) -> String {
-    if it.group.is_empty() { it.kind.to_owned() } else { format!("{}/{}", it.group, it.kind) }
-}
-
-fn defect(reason: &'static str, message: String, remedy: &str) -> Defect {
-    Defect { reason, message, remedy: remedy.to_owned() }
+fn kind(reference: Reference<'_>) -> String {
+    match reference.group.is_empty() {
+        true => reference.kind.to_owned(),
+        false => format!("{}/{}", reference.group, reference.kind),
+    }
 }

@@ -4,13 +4,26 @@ use super::ListenerPlan;
 use super::distinct::{Contest, Group};
 use super::listener::{Judge, ListenerReport, Owner};
 use super::namespaces::NamespacePolicy;
-use crate::compile::evaluation::Evaluation;
-use crate::compile::index::IndexKey;
 use crate::compile::output::ProxyClass;
-use crate::compile::reader::Reader;
-use crate::resources::{Gateway, ListenerSet, ObjectRef};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{Gateway, ListenerSet, Namespace, Object, ObjectRef};
 use fairway_config::model::ObjectName;
+use fairway_incremental::Set;
 use std::sync::Arc;
+
+/// ListenerSets that name a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct SetsOf(pub ObjectName);
+
+impl Set<Cluster> for SetsOf {
+    type Member = ObjectRef;
+
+    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
+        let Object::ListenerSet(it) = object else { return Vec::new() };
+        it.spec.gateway(&name.namespace).map(|it| (Self(it), name.clone())).into_iter().collect()
+    }
+}
 
 /// What routes see of a ListenerSet whose Gateway is ours. A route whose parent is the ListenerSet attaches to these
 /// listeners only, a route whose parent is the Gateway only to those of its `GatewayPlan`. Those of a ListenerSet that
@@ -67,32 +80,40 @@ pub(super) fn candidates(
     object: &ObjectRef,
     class: ProxyClass,
     gateway: &Gateway,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> Vec<Candidate> {
     let allowed = NamespacePolicy::of_listener_sets(gateway.spec.allowed_listeners.as_ref(), object, made);
     let mut found = Vec::new();
-    for it in reader.members(IndexKey::ListenerSets(object.object_name())).iter() {
+    for it in reader.members(&SetsOf(object.object_name())).iter() {
         let name = it.object_name();
-        let Some(set) = reader.listener_set(&name) else { continue };
+        let Some(set) = reader.input::<ListenerSet>(&name) else { continue };
         // Only a selector asks for labels.
         let labels = match &allowed {
-            NamespacePolicy::Selector(_) => reader.namespace(&it.namespace).map(|it| it.meta.labels.clone()),
+            NamespacePolicy::Selector(_) => {
+                reader.input::<Namespace>(&it.namespace).map(|it| it.meta.labels.clone())
+            }
             _ => None,
         };
         let refusal = match (class, allowed.admits(&it.namespace, &labels.unwrap_or_default())) {
             (ProxyClass::Gateway, true) => None,
             (ProxyClass::Gateway, false) => {
-                let message = format!("{object} takes no ListenerSets from namespace {}", it.namespace);
-                let remedy = "its owner can admit the namespace in spec.allowedListeners";
-                made.error(it, "spec.parentRef", message.clone(), remedy);
-                Some(format!("spec.parentRef: {message}; {remedy}"))
+                let message =
+                    format!("{object} does not accept ListenerSets from namespace {}", it.namespace);
+                let remedy = "the Gateway's owner can allow the namespace in spec.allowedListeners";
+                let field = "spec.parentRef";
+                Some(Diagnostic::error(Reason::ListenerSetNotAllowed, field, message, remedy))
             }
             (ProxyClass::Waypoint, _) => {
-                let message = format!("{object} is a waypoint, which takes no ListenerSets");
-                made.error(it, "spec.parentRef", message.clone(), "name a Gateway of another class");
-                Some(format!("spec.parentRef: {message}; name a Gateway of another class"))
+                let message = format!("{object} is a waypoint, and waypoints do not accept ListenerSets");
+                let (field, remedy) = ("spec.parentRef", "refer to a Gateway of another class");
+                Some(Diagnostic::error(Reason::ListenerSetOnWaypoint, field, message, remedy))
             }
         };
+        let refusal = refusal.map(|error| {
+            let text = error.text();
+            made.report(it, error);
+            text
+        });
         found.push(Candidate { name, object: it.clone(), set, refusal });
     }
     found.sort_by_cached_key(|it| (it.set.meta.created, it.name.to_string()));
@@ -107,7 +128,7 @@ pub(super) fn check(
     gateway_is_accepted: bool,
     judge: &Judge<'_>,
     contest: &Contest<'_>,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> SetReport {
     let group = candidate.group();
     let (standing, refusal) = match (&candidate.refusal, gateway_is_accepted) {

@@ -1,27 +1,40 @@
 //! The status of a whole ListenerSet.
 
-use super::GatewayReport;
 use super::conditions::{listener_statuses, names};
 use super::set::{SetReport, Standing};
-use crate::compile::evaluation::Evaluation;
-use crate::compile::reader::Reader;
-use crate::resources::{Kind, ObjectRef};
+use super::{Check, GatewayReport};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
+use crate::resources::{Kind, ListenerSet, ObjectRef};
 use crate::status::{Condition, ListenerSetStatus, ObjectStatus, reason};
 use fairway_config::model::ObjectName;
+use fairway_incremental::{OfInput, Query};
 
 /// Puts the status together.
-pub(in crate::compile) fn set_status(reader: &mut Reader<'_>, name: &ObjectName) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(set) = reader.listener_set(name) else { return made };
-    let Some(gateway) = set.spec.gateway(&set.meta.namespace) else { return made };
-    let Some(report) = reader.gateway_report(&gateway) else { return made };
-    let Some(it) = report.sets.get(name) else { return made };
-    let status = ListenerSetStatus {
-        conditions: vec![accepted(it), programmed(&report, it)],
-        listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
-    };
-    made.statuses.push((ObjectRef::of(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
-    made
+pub(in crate::compile) struct SetStatus;
+
+impl Query<Cluster> for SetStatus {
+    type Key = ObjectName;
+    type Value = ();
+    const STAGE: u8 = stage::CONSEQUENCES;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+        let Some(set) = reader.input::<ListenerSet>(name) else { return };
+        let Some(gateway) = set.spec.gateway(&set.meta.namespace) else { return };
+        let Some(report) = reader.get::<Check>(&gateway) else { return };
+        let Some(it) = report.sets.get(name) else { return };
+        let status = ListenerSetStatus {
+            conditions: vec![accepted(it), programmed(&report, it)],
+            listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
+        };
+        made.statuses.push((ObjectRef::of(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
+    }
+}
+
+impl OfInput<Cluster> for SetStatus {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::ListenerSet).then(|| name.object_name())
+    }
 }
 
 fn accepted(set: &SetReport) -> Condition {
@@ -35,15 +48,15 @@ fn accepted(set: &SetReport) -> Condition {
             fails(reason::PARENT_NOT_ACCEPTED, message)
         }
         Standing::Taken if bad.is_empty() => {
-            Condition::holds(kind, kind, "the ListenerSet is in order", set.generation)
+            Condition::holds(kind, kind, "the ListenerSet is accepted", set.generation)
         }
         Standing::Taken if !set.is_accepted() => {
-            let message = format!("no listener is in order: {bad}; see their conditions");
+            let message = format!("no listener is valid: {bad}; see the conditions of the listeners");
             fails(reason::LISTENERS_NOT_VALID, message)
         }
         Standing::Taken => {
             let good = names(&set.plan.listeners, &set.listeners, |it| it.is_valid);
-            let message = format!("not in order: {bad}; accepted: {good}; see their conditions");
+            let message = format!("not valid: {bad}; accepted: {good}; see the conditions of the listeners");
             Condition::holds(kind, reason::LISTENERS_NOT_VALID, message, set.generation)
         }
     }
@@ -55,7 +68,7 @@ fn programmed(gateway: &GatewayReport, set: &SetReport) -> Condition {
     match &set.standing {
         Standing::NotAllowed(why) => fails(reason::NOT_ALLOWED, why.clone()),
         Standing::Taken if !set.is_accepted() => {
-            let message = "no listener can be served; see their conditions".to_owned();
+            let message = "no listener can be served; see the conditions of the listeners".to_owned();
             fails(reason::LISTENERS_NOT_VALID, message)
         }
         Standing::Taken if gateway.addresses.are_settled() => {

@@ -1,12 +1,12 @@
 //! The certificates of listeners, and the one a Gateway shows to backends.
 
 use super::listener::Asked;
-use super::reference::{self, Reference};
-use crate::compile::certificate::{self, Objection};
-use crate::compile::evaluation::Evaluation;
-use crate::compile::reader::Reader;
+use crate::compile::gateway::certificate::{self, hostname_warning};
+use crate::compile::gateway::reference::{Reference, resolve_certificate};
+use crate::compile::program::{Made, Reader};
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::rule::certificate_missing;
 use crate::resources::{Gateway, ObjectRef};
-use crate::status::reason;
 use fairway_config::model::ObjectName;
 
 /// What became of a listener's certificate references.
@@ -14,23 +14,14 @@ use fairway_config::model::ObjectName;
 pub(super) struct Certificates {
     /// Those that can be used.
     pub usable: Vec<ObjectName>,
-    /// What is wrong with the others: the API's word and what to do.
-    pub defects: Vec<(&'static str, String)>,
-    /// What clients will say against those that can be used.
-    pub objections: Vec<String>,
-}
-
-// === impl Certificates ===
-
-impl Certificates {
-    fn object_to(&mut self, made: &mut Evaluation, object: &ObjectRef, field: String, it: Objection) {
-        self.objections.push(format!("{field}: {}; {}", it.message, it.remedy));
-        made.warn(object, field, it.message, it.remedy);
-    }
+    /// What is wrong with the others.
+    pub errors: Vec<Diagnostic>,
+    /// Why clients refuse those that can be used.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Resolves a listener's certificate references.
-pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Evaluation) -> Certificates {
+pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> Certificates {
     let mut found = Certificates::default();
     let object = &asked.owner.object;
     let field = format!("{}.tls.certificateRefs", asked.field());
@@ -42,30 +33,24 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
             namespace: it.namespace.as_deref(),
             name: &it.name,
         };
-        let it = reference::certificate(reader, object, written, reason::INVALID_CERTIFICATE_REF);
+        let certificate = resolve_certificate(reader, object, written);
         let field = format!("{field}[{index}]");
-        if let Some(objection) = it.objection {
-            found.object_to(made, object, field.clone(), objection);
-        }
-        found.usable.extend(it.usable);
-        if let Some(it) = it.defect {
-            found.defects.push((it.reason, format!("{field}: {}; {}", it.message, it.remedy)));
-            made.error(object, field, it.message, it.remedy);
-        }
+        found.usable.extend(certificate.usable);
+        found.errors.extend(certificate.error.map(|error| error.under(&field)));
+        found.warnings.extend(certificate.warning.map(|warning| warning.under(&field)));
     }
-    if found.usable.is_empty() && found.defects.is_empty() {
-        let (message, remedy) =
-            ("a listener that ends TLS needs a certificate", "name a Secret of type kubernetes.io/tls");
-        made.error(object, &*field, message, remedy);
-        found.defects.push((reason::INVALID_CERTIFICATE_REF, format!("{field}: {message}; {remedy}")));
+    if found.usable.is_empty() && found.errors.is_empty() {
+        found.errors.push(certificate_missing(&*field));
     }
-    if let Some(hostname) = asked.written.hostname.as_deref().filter(|it| !it.is_empty()) {
-        let pairs = found.usable.iter().filter_map(|it| Some((it.clone(), reader.key_pair(it)?)));
-        let pairs: Vec<_> = pairs.collect();
-        if let Some(it) = certificate::hostname_objection(&pairs, hostname) {
-            found.object_to(made, object, field, it);
-        }
+    if let Some(hostname) = asked.written.hostname.as_deref().filter(|hostname| !hostname.is_empty()) {
+        let usable = found.usable.iter();
+        let pairs: Vec<_> = usable
+            .filter_map(|secret| Some((secret.clone(), reader.get::<certificate::Parse>(secret)?)))
+            .collect();
+        let warning = hostname_warning(&pairs, hostname);
+        found.warnings.extend(warning.map(|warning| warning.under(&field)));
     }
+    found.errors.iter().chain(&found.warnings).for_each(|it| made.report(object, it.clone()));
     found
 }
 
@@ -74,10 +59,10 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Eva
 pub(super) struct BackendCertificate {
     /// Its Secret.
     pub usable: Option<ObjectName>,
-    /// What is wrong with the reference: the API's word and what to do.
-    pub defect: Option<(&'static str, String)>,
-    /// What backends will say against the certificate.
-    pub objection: Option<String>,
+    /// What is wrong with the reference.
+    pub error: Option<Box<Diagnostic>>,
+    /// Why backends refuse the certificate although it is in use.
+    pub warning: Option<Box<Diagnostic>>,
 }
 
 /// Resolves `spec.tls.backend`.
@@ -85,7 +70,7 @@ pub(super) fn for_backends(
     reader: &mut Reader<'_>,
     object: &ObjectRef,
     gateway: &Gateway,
-    made: &mut Evaluation,
+    made: &mut Made,
 ) -> BackendCertificate {
     let backend = gateway.spec.tls.as_ref().and_then(|it| it.backend.as_ref());
     let Some(it) = backend.and_then(|it| it.client_certificate_ref.as_ref()) else {
@@ -97,17 +82,12 @@ pub(super) fn for_backends(
         namespace: it.namespace.as_deref(),
         name: &it.name,
     };
-    let found = reference::certificate(reader, object, written, reason::INVALID_CLIENT_CERTIFICATE_REF);
-    let field = "spec.tls.backend.clientCertificateRef";
-    let objection = found.objection.map(|it| {
-        let text = format!("{field}: {}; {}", it.message, it.remedy);
-        made.warn(object, field, it.message, it.remedy);
-        text
-    });
-    let defect = found.defect.map(|it| {
-        let text = format!("{field}: {}; {}", it.message, it.remedy);
-        made.error(object, field, it.message, it.remedy);
-        (it.reason, text)
-    });
-    BackendCertificate { usable: found.usable, defect, objection }
+    let found = resolve_certificate(reader, object, written);
+    let mut report = |diagnostic: Diagnostic| {
+        let diagnostic = diagnostic.under("spec.tls.backend.clientCertificateRef");
+        made.report(object, diagnostic.clone());
+        Box::new(diagnostic)
+    };
+    let (error, warning) = (found.error.map(&mut report), found.warning.map(&mut report));
+    BackendCertificate { usable: found.usable, error, warning }
 }

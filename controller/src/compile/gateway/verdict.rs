@@ -1,21 +1,22 @@
 //! What the status says of one listener.
 
-use super::listener::{Asked, Refusal};
+use super::listener::Asked;
 use crate::compile::ignored::Ignored;
+use crate::diagnostic::{Diagnostic, join_texts};
 use crate::status::{Condition, reason};
 
 /// What became of what a listener refers to.
 pub(super) struct References {
-    /// Those that lead nowhere: the API's word and what to do.
-    pub unresolved: Vec<(&'static str, String)>,
-    /// What clients will say against certificates that are in use.
-    pub objections: Vec<String>,
+    /// Those that are not resolved.
+    pub unresolved: Vec<Diagnostic>,
+    /// Why clients refuse certificates that are in use.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The conditions of a listener.
 pub(super) fn conditions(
     asked: &Asked<'_>,
-    refusal: Option<&Refusal>,
+    refusal: Option<&Diagnostic>,
     references: &References,
     programmed: bool,
     ignored: &Ignored,
@@ -28,7 +29,7 @@ pub(super) fn conditions(
     ];
     if let Some(others) = asked.overlaps {
         let message = format!(
-            "a client that reuses connections may take this listener for {others}: their hostnames cover common names"
+            "the hostnames overlap with those of listener {others}: a client that reuses a connection may send requests for the other listener to this one"
         );
         let (kind, reason) = (reason::OVERLAPPING_TLS_CONFIG, reason::OVERLAPPING_HOSTNAMES);
         conditions.push(Condition::holds(kind, reason, message, asked.owner.generation));
@@ -37,55 +38,56 @@ pub(super) fn conditions(
     conditions
 }
 
-fn accepted(asked: &Asked<'_>, refusal: Option<&Refusal>, ignored: &Ignored) -> Condition {
+fn accepted(asked: &Asked<'_>, refusal: Option<&Diagnostic>, ignored: &Ignored) -> Condition {
     let generation = asked.owner.generation;
     match refusal {
         None => {
-            let message = ignored.qualify("the listener is in order");
+            let message = ignored.qualify("the listener is accepted");
             Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
         }
         // The API has no word of its own here for a conflict.
-        Some(it) => Condition::fails(reason::ACCEPTED, it.reason, it.text(), generation),
+        Some(it) => Condition::fails(reason::ACCEPTED, it.reason.condition(), it.text(), generation),
     }
 }
 
 fn resolved(asked: &Asked<'_>, references: &References) -> Condition {
     let (kind, generation) = (reason::RESOLVED_REFS, asked.owner.generation);
-    let objections = references.objections.iter().map(String::as_str);
     match references.unresolved.first() {
-        None => Condition::holds(kind, kind, all_resolved(objections), generation),
-        Some((reason, _)) => {
-            let unresolved = references.unresolved.iter().map(|(_, text)| text.as_str());
-            let all: Vec<&str> = unresolved.chain(objections).collect();
-            Condition::fails(kind, reason, all.join(". "), generation)
+        None => Condition::holds(kind, kind, describe_resolved(&references.warnings), generation),
+        Some(first) => {
+            let all = references.unresolved.iter().chain(&references.warnings);
+            let all: Vec<String> = all.map(text_with_object).collect();
+            Condition::fails(kind, first.reason.condition(), all.join(". "), generation)
         }
     }
 }
 
-/// What `ResolvedRefs` says when nothing is unresolved. A certificate that clients refuse is resolved: it is in use.
-pub(super) fn all_resolved<'a>(objections: impl Iterator<Item = &'a str>) -> String {
-    let objections: Vec<&str> = objections.collect();
-    match objections.is_empty() {
-        true => "all references lead somewhere".to_owned(),
-        false => format!(
-            "all references lead somewhere, but clients refuse a certificate. {}",
-            objections.join(". ")
-        ),
+/// What `ResolvedRefs` says when every reference is resolved. A certificate that clients refuse is resolved: it is in use.
+pub(super) fn describe_resolved<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) -> String {
+    let texts = join_texts(warnings);
+    match texts.is_empty() {
+        true => "all references are resolved".to_owned(),
+        false => format!("all references are resolved, but clients refuse a certificate: {texts}"),
     }
 }
 
 fn conflicted(asked: &Asked<'_>) -> Condition {
     let (kind, generation) = (reason::CONFLICTED, asked.owner.generation);
     match asked.conflict {
-        None => Condition::fails(kind, reason::NO_CONFLICTS, "no other listener is in the way", generation),
-        Some(it) => Condition::holds(kind, it.reason, format!("{}; {}", it.message, it.remedy), generation),
+        None => Condition::fails(
+            kind,
+            reason::NO_CONFLICTS,
+            "no other listener uses the same port and hostname",
+            generation,
+        ),
+        Some(it) => Condition::holds(kind, it.reason.condition(), it.text(), generation),
     }
 }
 
 fn served(
     asked: &Asked<'_>,
-    refusal: Option<&Refusal>,
-    unresolved: &[(&'static str, String)],
+    refusal: Option<&Diagnostic>,
+    unresolved: &[Diagnostic],
     programmed: bool,
 ) -> Condition {
     let (kind, generation) = (reason::PROGRAMMED, asked.owner.generation);
@@ -96,17 +98,17 @@ fn served(
     let why = match (refusal, unserved, unresolved.first()) {
         (Some(it), ..) => it.text(),
         (None, Some(why), _) => why.to_owned(),
-        (None, None, Some((_, text))) => text.clone(),
+        (None, None, Some(error)) => text_with_object(error),
         (None, None, None) => "it cannot be served".to_owned(),
     };
-    let reason = asked.conflict.map_or(reason::INVALID, |it| it.reason);
+    let reason = asked.conflict.map_or(reason::INVALID, |it| it.reason.condition());
     Condition::fails(kind, reason, why, generation)
 }
 
-// === impl Refusal ===
-
-impl Refusal {
-    fn text(&self) -> String {
-        format!("{}: {}; {}", self.field, self.message, self.remedy)
+/// The text of an error, after the object where that is another than the listener's.
+pub(super) fn text_with_object(error: &Diagnostic) -> String {
+    match &error.object {
+        Some(object) => format!("{object} {}", error.text()),
+        None => error.text(),
     }
 }

@@ -2,10 +2,12 @@
 
 use super::draft::{Draft, Scope};
 use super::written::WrittenRef;
-use crate::compile::grant;
-use crate::compile::service::{self, Protocol};
-use crate::resources::{Kind, RouteKind, ServiceKind, Transport};
-use crate::status::reason;
+use crate::compile::names::grant;
+use crate::compile::names::protocol::Protocol;
+use crate::compile::names::service::{backend_key, requires_waypoint};
+use crate::compile::policy::backend_tls;
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{Kind, RouteKind, Service, ServiceKind, Transport};
 use fairway_config::model::{AppProtocol, BackendKey, BackendTarget, ObjectName, Unresolved};
 use std::sync::Arc;
 
@@ -23,8 +25,9 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
     }
     let (group, kind) = (it.group.unwrap_or_default(), it.kind.unwrap_or("Service"));
     if (group, kind) != ("", "Service") {
-        let (message, remedy) = (format!("{group}/{kind} is no backend"), "refer to a Service");
-        draft.unresolved(reason::INVALID_KIND, format!("{field}.kind"), message, remedy);
+        let message = format!("{group}/{kind} is not a kind of backend that Fairway sends requests to");
+        let field = format!("{field}.kind");
+        draft.unresolved(Diagnostic::error(Reason::BackendKindUnknown, field, message, "refer to a Service"));
         return Err(Unresolved::InvalidKind);
     }
     let own = draft.route.namespace.clone();
@@ -36,100 +39,94 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
         let message =
             format!("Service {namespace}/{} is in another namespace, which does not grant its use", it.name);
         let remedy = grant::remedy((from, &own), (Kind::Service, &namespace, it.name));
-        draft.unresolved(reason::REF_NOT_PERMITTED, field, message, remedy);
+        draft.unresolved(Diagnostic::error(Reason::BackendNotPermitted, field, message, remedy));
         return Err(Unresolved::NotPermitted);
     }
     let name = ObjectName::new(namespace, it.name);
     draft.uses(&name);
-    usable(draft, field, &name, it.port).map_err(|defect| {
+    usable(draft, field, &name, it.port).map_err(|(unresolved, error)| {
         if !is_granted {
             // What is not there, and what is there and cannot be used, look alike to those whom nobody has granted it.
             let message = format!(
-                "Service {name} of another namespace is not there, or has no such port that a {from} can use"
+                "Service {name} of another namespace does not exist, or has no such port that a {from} can use"
             );
-            let remedy =
-                "correct the reference; a ReferenceGrant for the Service there has the reason told here";
-            draft.unresolved(reason::BACKEND_NOT_FOUND, field, message, remedy);
+            let remedy = "correct the reference; with a ReferenceGrant for the Service the exact reason is shown here";
+            draft.unresolved(Diagnostic::error(Reason::BackendUnavailable, field, message, remedy));
             return Unresolved::NotFound;
         }
-        draft.unresolved(defect.reason, defect.field, defect.message, defect.remedy);
-        defect.unresolved
+        draft.unresolved(error);
+        unresolved
     })
 }
 
-/// Why a Service cannot be a backend.
-struct Defect {
-    unresolved: Unresolved,
-    reason: &'static str,
-    field: String,
-    message: String,
-    remedy: String,
-}
-
-/// The backend behind a port of a Service.
+/// The backend behind a port of a Service; or what its share of the requests is answered with, and why.
 fn usable(
     draft: &mut Draft<'_, '_>,
     field: &str,
     name: &ObjectName,
     port: Option<i32>,
-) -> Result<BackendKey, Defect> {
+) -> Result<BackendKey, (Unresolved, Diagnostic)> {
     let from = Kind::of_route(draft.kind);
-    let defect = |unresolved, reason, field: &str, message: String, remedy: &str| {
-        let (field, remedy) = (field.to_owned(), remedy.to_owned());
-        Err(Defect { unresolved, reason, field, message, remedy })
-    };
-    let Some(service) = draft.reader.service(name) else {
+    let Some(service) = draft.reader.input::<Service>(name) else {
         let message = format!("Service {name} does not exist");
         let remedy = "create it, or correct the name";
-        return defect(Unresolved::NotFound, reason::BACKEND_NOT_FOUND, field, message, remedy);
+        let error = Diagnostic::error(Reason::BackendServiceNotFound, field, message, remedy);
+        return Err((Unresolved::NotFound, error));
     };
     if service.kind == ServiceKind::ExternalName {
         // An alias could lead anywhere, past every grant (kubernetes/kubernetes#103675).
-        let message = format!("Service {name} is an ExternalName");
+        let message =
+            format!("Service {name} is of type ExternalName, which Fairway does not send requests to");
         let remedy = "refer to a Service with endpoints";
-        return defect(Unresolved::InvalidKind, reason::INVALID_KIND, field, message, remedy);
+        let error = Diagnostic::error(Reason::BackendExternalName, field, message, remedy);
+        return Err((Unresolved::InvalidKind, error));
     }
     let (transport, word) = match draft.kind {
         RouteKind::Udp => (Transport::Udp, "UDP"),
         RouteKind::Http | RouteKind::Grpc | RouteKind::Tls | RouteKind::Tcp => (Transport::Tcp, "TCP"),
     };
     let found = port.and_then(|port| service.ports_over(transport).find(|it| i32::from(it.port) == port));
-    let found = found.and_then(|port| Some((port, service::backend_key(name, port)?)));
+    let found = found.and_then(|port| Some((port, backend_key(name, port)?)));
     let Some((port, key)) = found else {
         let ports: Vec<String> = service.ports_over(transport).map(|it| it.port.to_string()).collect();
         let message = match port {
             Some(port) => format!("Service {name} has no {word} port {port}"),
-            None => format!("which port of Service {name}?"),
+            None => format!("the port of Service {name} is missing"),
         };
         let remedy = match ports.is_empty() {
             true => format!("use a Service with {word} ports"),
             false => format!("use one of its ports: {}", ports.join(", ")),
         };
         let field = format!("{field}.port");
-        return defect(Unresolved::NotFound, reason::BACKEND_NOT_FOUND, &field, message, &remedy);
+        let error = Diagnostic::error(Reason::BackendPortNotFound, field, message, remedy);
+        return Err((Unresolved::NotFound, error));
     };
-    let unsupported = |message, remedy| {
-        defect(Unresolved::UnsupportedProtocol, reason::UNSUPPORTED_PROTOCOL, field, message, remedy)
+    let unsupported = |reason, message: String, remedy: &str| {
+        Err((Unresolved::UnsupportedProtocol, Diagnostic::error(reason, field, message, remedy)))
     };
-    if transport == Transport::Udp && service::requires_waypoint(&service) {
+    if transport == Transport::Udp && requires_waypoint(&service) {
         let message =
-            format!("Service {name} is reached through its waypoint only, which takes no datagrams");
-        return unsupported(message, "take the label off the Service, or choose another Service");
+            format!("Service {name} is reached through its waypoint only, and waypoints do not carry UDP");
+        let remedy = "remove label fairway.dev/waypoint from the Service, or use another Service";
+        return unsupported(Reason::BackendUdpThroughWaypoint, message, remedy);
     }
-    let protocol = service::protocol(port);
+    let protocol = Protocol::of(port);
     let is_ours = protocol == Protocol::Secure && has_policy(draft, name, port.port);
     if !is_ours && !can_carry(draft.kind, protocol) {
         let spoken = port.app_protocol.as_deref().unwrap_or_default();
-        let message =
-            format!("port {} of Service {name} speaks `{spoken}`, which a {from} cannot", port.port);
-        return unsupported(message, "correct the port's appProtocol, or choose another port");
+        let message = format!(
+            "port {} of Service {name} has appProtocol `{spoken}`, which a {from} cannot use",
+            port.port
+        );
+        let remedy = "correct the port's appProtocol, or use another port";
+        return unsupported(Reason::BackendProtocolMismatch, message, remedy);
     }
     Ok(key)
 }
 
 /// Whether a BackendTLSPolicy says how TLS is spoken to a port, so that it is not the application's own.
 fn has_policy(draft: &mut Draft<'_, '_>, service: &ObjectName, port: u16) -> bool {
-    draft.reader.service_tls(service).is_some_and(|it| it.ports.contains_key(&port))
+    backend_tls::of_service(draft.reader, service).is_some_and(|it| it.ports.contains_key(&port))
 }
 
 /// Whether requests of a kind of route can be spoken in a protocol.

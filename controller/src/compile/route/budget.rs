@@ -3,10 +3,10 @@
 //! An expression of twenty characters can stand for a program of hundreds of kilobytes, and a route has room for thousands.
 //! So the cost is estimated from what was parsed, before anything is built; what is over a budget is refused.
 
-use crate::compile::evaluation::{Evaluation, Value};
-use crate::compile::index::IndexKey;
-use crate::compile::reader::Reader;
-use crate::resources::{Kind, Object, ObjectRef};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::{inputs, stage};
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{GrpcRoute, HttpRoute, Kind, Object, ObjectRef};
 use fairway_config::model::Pattern;
 use fairway_gateway_api::grpcroutes::{
     GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethodType, GrpcRouteSpec,
@@ -15,8 +15,24 @@ use fairway_gateway_api::httproutes::{
     HttpRouteRulesMatchesHeadersType, HttpRouteRulesMatchesPathType, HttpRouteRulesMatchesQueryParamsType,
     HttpRouteSpec,
 };
+use fairway_incremental::{Query, Set};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+
+/// Routes of a namespace with regular expressions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct PatternUsers(pub Arc<str>);
+
+impl Set<Cluster> for PatternUsers {
+    type Member = ObjectRef;
+
+    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
+        match has_expressions(object) {
+            true => vec![(Self(name.namespace.clone()), name.clone())],
+            false => Vec::new(),
+        }
+    }
+}
 
 /// What the expressions of one route may cost together. Equal ones count once.
 pub(crate) const OF_ROUTE: u64 = 4 * 1024 * 1024;
@@ -32,13 +48,6 @@ pub(super) struct Spent {
     no_room_in: Option<Arc<str>>,
 }
 
-/// Why an expression is refused.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub message: String,
-    pub remedy: &'static str,
-}
-
 /// Routes of a namespace whose expressions it has no room for.
 pub(in crate::compile) type WithoutRoom = BTreeSet<ObjectRef>;
 
@@ -47,19 +56,21 @@ pub(in crate::compile) type WithoutRoom = BTreeSet<ObjectRef>;
 impl Spent {
     /// For a route: nothing yet.
     pub(super) fn of(reader: &mut Reader<'_>, route: &ObjectRef, has_expressions: bool) -> Self {
-        let has_room = !has_expressions || !reader.without_room(&route.namespace).contains(route);
+        let has_room = !has_expressions || !reader.get::<Exceeded>(&route.namespace).contains(route);
         let no_room_in = (!has_room).then(|| route.namespace.clone());
         Self { no_room_in, ..Self::default() }
     }
 
-    /// Takes in an expression.
-    pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Refused> {
+    /// Takes in an expression. An error has no field yet.
+    pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, Diagnostic> {
         if let Some(namespace) = &self.no_room_in {
             let message = format!(
-                "the regular expressions of the routes of namespace {namespace} take more than {} MiB, and older routes go first",
+                "the regular expressions of the routes in namespace {namespace} need more than {} MiB of memory together, \
+                 and those of older routes come first",
                 OF_NAMESPACE >> 20
             );
-            return Err(Refused { message, remedy: "use fewer or shorter expressions" });
+            let remedy = "use fewer or shorter expressions";
+            return Err(Diagnostic::error(Reason::NamespaceExpressionsTooLarge, "", message, remedy));
         }
         let is_new = !self.seen.contains(text);
         // What is refused is not even parsed: that costs, too.
@@ -78,59 +89,74 @@ impl Spent {
             self.cost = self.cost.saturating_add(cost);
         }
         let remedy = "write an expression in RE2 syntax, without look-around";
-        let pattern = pattern.map_err(|message| Refused { message, remedy })?;
+        let pattern =
+            pattern.map_err(|message| Diagnostic::error(Reason::ExpressionInvalid, "", message, remedy))?;
         if is_new && self.cost > OF_ROUTE { Err(self.too_many()) } else { Ok(pattern) }
     }
 
-    fn too_many(&self) -> Refused {
-        let message =
-            format!("the route's regular expressions take more than {} MiB together", OF_ROUTE >> 20);
-        Refused { message, remedy: "use fewer or shorter expressions, or several routes" }
+    fn too_many(&self) -> Diagnostic {
+        let message = format!(
+            "the regular expressions of the route need more than {} MiB of memory together",
+            OF_ROUTE >> 20
+        );
+        let remedy = "use fewer or shorter expressions, or several routes";
+        Diagnostic::error(Reason::RouteExpressionsTooLarge, "", message, remedy)
     }
 }
 
 /// What the expressions of a route cost.
-pub(in crate::compile) fn cost(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation {
-    let mut spent = Spent::default();
-    let mut each = |text: &str| drop(spent.pattern(text));
-    match route.kind {
-        Kind::HttpRoute => {
-            if let Some(it) = reader.http_route(route) {
-                of_http(&it.spec).for_each(&mut each);
+pub(in crate::compile) struct Cost;
+
+impl Query<Cluster> for Cost {
+    type Key = ObjectRef;
+    type Value = u64;
+    const STAGE: u8 = stage::OBJECTS;
+
+    fn run(route: &ObjectRef, reader: &mut Reader<'_>, _: &mut Made) -> u64 {
+        let mut spent = Spent::default();
+        let mut each = |text: &str| drop(spent.pattern(text));
+        match route.kind {
+            Kind::HttpRoute => {
+                if let Some(it) = reader.input::<HttpRoute>(&route.object_name()) {
+                    of_http(&it.spec).for_each(&mut each);
+                }
             }
-        }
-        Kind::GrpcRoute => {
-            if let Some(it) = reader.grpc_route(route) {
-                of_grpc(&it.spec).for_each(&mut each);
+            Kind::GrpcRoute => {
+                if let Some(it) = reader.input::<GrpcRoute>(&route.object_name()) {
+                    of_grpc(&it.spec).for_each(&mut each);
+                }
             }
+            _ => {}
         }
-        _ => {}
-    }
-    match spent.cost {
-        // Of a route that is gone nothing is remembered.
-        0 => Evaluation::default(),
-        cost => Evaluation { value: Value::PatternCost(cost.min(OF_ROUTE)), ..Evaluation::default() },
+        spent.cost.min(OF_ROUTE)
     }
 }
 
 /// The routes of a namespace that it has no room for: the oldest come first.
-pub(in crate::compile) fn without_room(reader: &mut Reader<'_>, namespace: &Arc<str>) -> Evaluation {
-    let users = reader.members(IndexKey::PatternUsers(namespace.clone()));
-    let mut ordered: Vec<(i64, &ObjectRef, u64)> = users
-        .iter()
-        .filter_map(|route| Some((reader.meta(route)?.created, route, reader.pattern_cost(route))))
-        .collect();
-    ordered.sort();
-    let (mut sum, mut without) = (0_u64, WithoutRoom::new());
-    for (_, route, cost) in ordered {
-        match sum + cost <= OF_NAMESPACE {
-            true => sum += cost,
-            false => drop(without.insert(route.clone())),
+pub(in crate::compile) struct Exceeded;
+
+impl Query<Cluster> for Exceeded {
+    type Key = Arc<str>;
+    type Value = Arc<WithoutRoom>;
+    const STAGE: u8 = stage::CHECKED;
+
+    fn run(namespace: &Arc<str>, reader: &mut Reader<'_>, _: &mut Made) -> Arc<WithoutRoom> {
+        let users = reader.members(&PatternUsers(namespace.clone()));
+        let mut ordered: Vec<(i64, &ObjectRef, u64)> = users
+            .iter()
+            .filter_map(|route| {
+                Some((inputs::meta(reader, route)?.created, route, reader.get::<Cost>(route)))
+            })
+            .collect();
+        ordered.sort();
+        let (mut sum, mut without) = (0_u64, WithoutRoom::new());
+        for (_, route, cost) in ordered {
+            match sum + cost <= OF_NAMESPACE {
+                true => sum += cost,
+                false => drop(without.insert(route.clone())),
+            }
         }
-    }
-    match without.is_empty() {
-        true => Evaluation::default(),
-        false => Evaluation { value: Value::WithoutRoom(Arc::new(without)), ..Evaluation::default() },
+        Arc::new(without)
     }
 }
 

@@ -1,12 +1,11 @@
 //! A route on its way from what was written to what is carried out.
 
 use super::budget::Spent;
-use crate::compile::evaluation::Evaluation;
-use crate::compile::reader::Reader;
+use crate::compile::program::Reader;
+use crate::diagnostic::Diagnostic;
 use crate::resources::{ObjectRef, RouteKind};
 use fairway_config::model::{Filter, ObjectName, Rule, Timeouts, WeightedTarget};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 /// Whose route it is: what it may name differs.
@@ -39,8 +38,12 @@ pub(super) struct Resolved {
     /// Whether one of them holds, or none was written.
     holds: bool,
     written: usize,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
+    /// Why rules do not hold: what they match is answered with 500 (gRPC: UNAVAILABLE).
+    pub dropped: Vec<Diagnostic>,
+    /// References that are not resolved.
+    pub unresolved: Vec<Diagnostic>,
+    /// Fields that have no effect.
+    pub noted: Vec<Diagnostic>,
     /// The Services it uses.
     pub services: BTreeSet<ObjectName>,
 }
@@ -62,35 +65,15 @@ pub(super) struct Forward {
     pub backends: Vec<WeightedTarget>,
 }
 
-/// Something that is wrong with a route.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Finding {
-    pub effect: Effect,
-    pub field: String,
-    pub message: String,
-    pub remedy: String,
-}
-
 /// What is wrong with one rule. All of it is told at once, up to what somebody reads.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    told: Vec<Finding>,
+    told: Vec<Diagnostic>,
     more: usize,
 }
 
 /// As many faults of a rule, and as many rules, are told of.
 const TOLD: usize = 8;
-
-/// What follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// The rule does not hold: what it matches is answered with 500 (gRPC: UNAVAILABLE). The API's word for why.
-    Dropped(&'static str),
-    /// A reference leads nowhere; the API's word for why.
-    Unresolved(&'static str),
-    /// Nothing, but the user should know.
-    Noted,
-}
 
 // === impl Draft ===
 
@@ -106,8 +89,9 @@ impl<'r, 'e> Draft<'r, 'e> {
             RouteKind::Http | RouteKind::Grpc => Body::Requests(Vec::new()),
             RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => Body::Connections(None),
         };
-        let (findings, services) = (Vec::new(), BTreeSet::new());
-        let resolved = Resolved { body, holds: false, written: 0, findings, services };
+        let (dropped, unresolved, noted) = (Vec::new(), Vec::new(), Vec::new());
+        let services = BTreeSet::new();
+        let resolved = Resolved { body, holds: false, written: 0, dropped, unresolved, noted, services };
         Self { reader, route, kind, scope, spent, resolved }
     }
 
@@ -120,25 +104,25 @@ impl<'r, 'e> Draft<'r, 'e> {
         if let Body::Requests(rules) = &mut self.resolved.body {
             rules.push(if holds { rule } else { refusing(rule) });
         }
-        self.resolved.findings.extend(faults.told);
-        if let (Some(last), true) = (self.resolved.findings.last_mut(), faults.more > 0) {
+        self.resolved.dropped.extend(faults.told);
+        if let (Some(last), true) = (self.resolved.dropped.last_mut(), faults.more > 0) {
             last.message.push_str(&format!(" (and {} more faults of this rule)", faults.more));
         }
     }
 
     /// Takes in where connections go, or notes why they go nowhere.
-    pub(super) fn forward(&mut self, to: Result<Forward, Finding>) {
+    pub(super) fn forward(&mut self, to: Result<Forward, Diagnostic>) {
         self.resolved.written += 1;
         match to {
             Ok(forward) => {
                 self.resolved.body = Body::Connections(Some(forward));
                 self.resolved.holds = true;
             }
-            Err(finding) => {
+            Err(error) => {
                 // To nowhere: its connections must not fall to a route for more hostnames.
                 let forward = Forward { name: None, backends: Vec::new() };
                 self.resolved.body = Body::Connections(Some(forward));
-                self.resolved.findings.push(finding);
+                self.resolved.dropped.push(error);
             }
         }
     }
@@ -148,27 +132,14 @@ impl<'r, 'e> Draft<'r, 'e> {
         self.resolved.services.insert(service.clone());
     }
 
-    /// Notes a reference that leads nowhere.
-    pub(super) fn unresolved(
-        &mut self,
-        reason: &'static str,
-        field: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
-        let (field, message, remedy) = (field.into(), message.into(), remedy.into());
-        self.resolved.findings.push(Finding { effect: Effect::Unresolved(reason), field, message, remedy });
+    /// Notes a reference that is not resolved.
+    pub(super) fn unresolved(&mut self, error: Diagnostic) {
+        self.resolved.unresolved.push(error);
     }
 
-    /// Notes something a user should know.
-    pub(super) fn note(
-        &mut self,
-        field: impl Into<String>,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
-        let (field, message, remedy) = (field.into(), message.into(), remedy.into());
-        self.resolved.findings.push(Finding { effect: Effect::Noted, field, message, remedy });
+    /// Notes a field that has no effect.
+    pub(super) fn note(&mut self, warning: Diagnostic) {
+        self.resolved.noted.push(warning);
     }
 
     pub(super) fn finish(self) -> Resolved {
@@ -179,9 +150,9 @@ impl<'r, 'e> Draft<'r, 'e> {
 // === impl Resolved ===
 
 impl Resolved {
-    /// The rules that do not hold.
-    pub(super) fn dropped(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|it| matches!(it.effect, Effect::Dropped(_)))
+    /// Everything that is wrong, for the report.
+    pub(super) fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.dropped.iter().chain(&self.unresolved).chain(&self.noted)
     }
 
     /// Whether one of the rules holds, or none was written.
@@ -191,41 +162,40 @@ impl Resolved {
 
     /// Why the whole route is refused: rules were written, and none holds.
     pub(super) fn refusal(&self) -> Option<(&'static str, String)> {
-        let first = self.dropped().next().filter(|_| !self.holds())?;
-        let Effect::Dropped(reason) = first.effect else { return None };
-        Some((reason, self.dropped_in_words()))
+        let first = self.dropped.first().filter(|_| !self.holds())?;
+        Some((first.reason.condition(), self.dropped_in_words()))
     }
 
     /// The rules that do not hold, and what follows.
     pub(super) fn dropped_in_words(&self) -> String {
-        let mut all: Vec<String> = self.dropped().take(TOLD).map(ToString::to_string).collect();
-        if let more @ 1.. = self.dropped().skip(TOLD).count() {
+        let mut all: Vec<String> = self.dropped.iter().take(TOLD).map(Diagnostic::text).collect();
+        if let more @ 1.. = self.dropped.len().saturating_sub(TOLD) {
             all.push(format!("And {more} more faults"));
         }
         let follows = match self.body {
             Body::Requests(_) => {
                 "requests that such a rule matches are answered with 500 (gRPC: UNAVAILABLE)"
             }
-            Body::Connections(_) => "its connections are carried nowhere",
+            Body::Connections(_) => "its connections are closed",
         };
-        format!("{}. Until then {follows}", all.join(". "))
+        format!("{}. Until this is corrected, {follows}", all.join(". "))
     }
 }
 
 // === impl Faults ===
 
 impl Faults {
-    /// Takes a finding in.
-    pub(super) fn add(&mut self, finding: Finding) {
+    /// Takes an error in.
+    pub(super) fn add(&mut self, error: Diagnostic) {
         match self.told.len() < TOLD {
-            true => self.told.push(finding),
+            true => self.told.push(error),
             false => self.more += 1,
         }
     }
 
     /// What came out well; what did not is taken in.
-    pub(super) fn take<T>(&mut self, result: Result<T, Finding>) -> Option<T> {
-        result.map_err(|finding| self.add(finding)).ok()
+    pub(super) fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
     }
 }
 
@@ -237,42 +207,4 @@ fn refusing(rule: Rule) -> Rule {
     filters.push(Filter::Unresolved("a rule that does not hold".into()));
     let (backends, timeouts) = (Vec::new(), Timeouts::default());
     Rule { name: rule.name, matches: rule.matches, filters, backends, timeouts, retry: None }
-}
-
-// === impl Finding ===
-
-impl Finding {
-    /// A rule that does not hold.
-    pub(super) fn dropped(
-        reason: &'static str,
-        field: impl Into<String>,
-        message: impl fmt::Display,
-        remedy: impl Into<String>,
-    ) -> Self {
-        let (field, message, remedy) = (field.into(), message.to_string(), remedy.into());
-        Self { effect: Effect::Dropped(reason), field, message, remedy }
-    }
-
-    /// Puts it among the problems.
-    pub(super) fn report(&self, route: &ObjectRef, made: &mut Evaluation) {
-        let (field, message, remedy) = (self.field.clone(), self.message.clone(), self.remedy.clone());
-        match self.effect {
-            Effect::Noted => made.warn(route, field, message, remedy),
-            Effect::Dropped(_) | Effect::Unresolved(_) => made.error(route, field, message, remedy),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.field, self.message, self.remedy)
-    }
-}
-
-// === impl Effect ===
-
-impl Effect {
-    pub(super) fn is_unresolved(&self) -> bool {
-        matches!(self, Self::Unresolved(_))
-    }
 }

@@ -1,18 +1,16 @@
 //! Filters.
 
-use super::backend;
-use super::draft::{Draft, Faults, Finding};
-use super::matching;
+use super::draft::{Draft, Faults};
 use super::written::{
     WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite,
 };
-use crate::status::reason;
+use super::{backend, matching};
+use crate::diagnostic::{Diagnostic, Reason, rule};
 use fairway_config::model::{
     CorsPolicy, Filter, Fraction, HeaderModifier, InvalidFilter, Mirror, OriginPattern, PathModifier,
     Redirect, UrlRewrite, check_together,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use std::fmt;
 use std::time::Duration;
 
 /// Compiles a list of filters. A filter that cannot be carried out takes its rule with it; one that names something
@@ -31,11 +29,11 @@ pub(super) fn all<'a>(
     }
     let has = |is: fn(&Filter) -> bool| filters.iter().any(is);
     if has(|it| matches!(it, Filter::Redirect(_))) && has(|it| matches!(it, Filter::Rewrite(_))) {
-        let message = "RequestRedirect and URLRewrite cannot stand together: a redirect sends nothing on";
-        faults.add(Finding::dropped(reason::INCOMPATIBLE_FILTERS, field, message, "keep one of them"));
+        faults.add(rule::redirect_with_rewrite(field));
     }
     if let Err(error) = check_together(&filters) {
-        faults.add(Finding::dropped(reason::INCOMPATIBLE_FILTERS, field, error, "keep one of them"));
+        let remedy = "keep one of them";
+        faults.add(Diagnostic::error(Reason::FiltersIncompatible, field, error.to_string(), remedy));
         // Of several policies none can be meant in the answer of a rule that does not hold.
         filters.retain(|it| !matches!(it, Filter::Cors(_)));
     }
@@ -43,7 +41,7 @@ pub(super) fn all<'a>(
 }
 
 /// What a proxy would refuse is refused here, by the same functions.
-fn checked(field: &str, filter: Filter) -> Result<Filter, Finding> {
+fn checked(field: &str, filter: Filter) -> Result<Filter, Diagnostic> {
     filter.check().map_err(|error| {
         let (part, remedy) = match (&filter, &error) {
             (Filter::RequestHeaders(_), InvalidFilter::Host) => {
@@ -59,9 +57,9 @@ fn checked(field: &str, filter: Filter) -> Result<Filter, Finding> {
             (Filter::Rewrite(_), InvalidFilter::Hostname(_)) => ("urlRewrite.hostname", "write a DNS name"),
             (Filter::Redirect(_), _) => ("requestRedirect.path", "correct the path"),
             (Filter::Rewrite(_), _) => ("urlRewrite.path", "correct the path"),
-            (Filter::Mirror(_) | Filter::Cors(_) | Filter::Unresolved(_), _) => ("type", "remove the filter"),
+            _ => ("type", "remove the filter"),
         };
-        invalid(format!("{field}.{part}"), error, remedy)
+        Diagnostic::error(Reason::FilterInvalid, format!("{field}.{part}"), error.to_string(), remedy)
     })?;
     Ok(filter)
 }
@@ -76,7 +74,7 @@ pub(super) fn replaces_prefix(filter: &Filter) -> bool {
     matches!(path, Some(PathModifier::ReplacePrefix(_)))
 }
 
-fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Result<Filter, Finding> {
+fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Result<Filter, Diagnostic> {
     Ok(match written {
         WrittenFilter::RequestHeaders(it) => {
             Filter::RequestHeaders(headers(&format!("{field}.requestHeaderModifier"), &it)?)
@@ -91,46 +89,39 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
         WrittenFilter::Extension { group, kind, name } => {
             let what = format!("{group}/{kind} {name}");
             let message =
-                format!("{what} is no filter that Fairway knows, so requests are answered with 500");
-            draft.unresolved(
-                reason::INVALID_KIND,
-                format!("{field}.extensionRef"),
-                message,
-                "remove the filter",
-            );
+                format!("{what} is not a filter that Fairway knows, so requests are answered with 500");
+            let (field, remedy) = (format!("{field}.extensionRef"), "remove the filter");
+            draft.unresolved(Diagnostic::error(Reason::FilterExtensionUnknown, field, message, remedy));
             Filter::Unresolved(what.into())
         }
         WrittenFilter::Unsupported(kind) => {
             let message = format!("filters of type {kind} are not supported");
-            return Err(Finding::dropped(
-                reason::UNSUPPORTED_VALUE,
-                format!("{field}.type"),
-                message,
-                "remove the filter",
-            ));
+            let (field, remedy) = (format!("{field}.type"), "remove the filter");
+            return Err(Diagnostic::error(Reason::FilterTypeUnsupported, field, message, remedy));
         }
         WrittenFilter::Empty => {
-            return Err(invalid(field, "the part that its type asks for is missing", "write it"));
+            let (message, remedy) = ("the field that belongs to the filter's type is missing", "write it");
+            return Err(Diagnostic::error(Reason::FilterEmpty, field, message, remedy));
         }
     })
 }
 
-pub(super) fn invalid(field: impl Into<String>, message: impl fmt::Display, remedy: &str) -> Finding {
-    Finding::dropped(reason::UNSUPPORTED_VALUE, field, message, remedy)
+pub(super) fn header_name(field: &str, name: &str) -> Result<HeaderName, Diagnostic> {
+    HeaderName::try_from(name).map_err(|_| {
+        let message = format!("`{name}` is not a header name");
+        Diagnostic::error(Reason::HeaderNameInvalid, field, message, "use letters, digits and dashes")
+    })
 }
 
-pub(super) fn header_name(field: &str, name: &str) -> Result<HeaderName, Finding> {
-    let name = HeaderName::try_from(name);
-    name.map_err(|_| invalid(field, "not the name of a header", "use letters, digits and dashes"))
-}
-
-fn header_value(field: &str, value: &str) -> Result<HeaderValue, Finding> {
-    let value = HeaderValue::try_from(value);
-    value.map_err(|_| invalid(field, "not the value of a header", "remove control characters"))
+fn header_value(field: &str, value: &str) -> Result<HeaderValue, Diagnostic> {
+    HeaderValue::try_from(value).map_err(|_| {
+        let message = "a header value cannot have control characters";
+        Diagnostic::error(Reason::HeaderValueInvalid, field, message, "remove them")
+    })
 }
 
 /// Of names that stand twice the first counts.
-fn headers(field: &str, written: &WrittenHeaders<'_>) -> Result<HeaderModifier, Finding> {
+fn headers(field: &str, written: &WrittenHeaders<'_>) -> Result<HeaderModifier, Diagnostic> {
     let list = |part: &str, written: &[(&str, &str)]| {
         let mut list: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(written.len());
         for (index, (name, value)) in written.iter().enumerate() {
@@ -140,7 +131,7 @@ fn headers(field: &str, written: &WrittenHeaders<'_>) -> Result<HeaderModifier, 
                 list.push((name, value));
             }
         }
-        Ok(list)
+        Ok::<_, Diagnostic>(list)
     };
     let remove = written.remove.iter().enumerate();
     let remove = remove.map(|(index, it)| header_name(&format!("{field}.remove[{index}]"), it));
@@ -151,7 +142,7 @@ fn headers(field: &str, written: &WrittenHeaders<'_>) -> Result<HeaderModifier, 
     })
 }
 
-fn mirror(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenMirror<'_>) -> Result<Mirror, Finding> {
+fn mirror(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenMirror<'_>) -> Result<Mirror, Diagnostic> {
     let share = |numerator: i32, denominator: i32| {
         let parts = u32::try_from(numerator).ok().zip(u32::try_from(denominator).ok());
         parts.and_then(|(numerator, denominator)| Fraction::new(numerator, denominator))
@@ -161,43 +152,46 @@ fn mirror(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenMirror<'_>) -
         (Some(percent), None) => share(percent, 100),
         (None, Some((numerator, denominator))) => share(numerator, denominator.unwrap_or(100)),
         (Some(_), Some(_)) => {
-            return Err(invalid(field, "percent and fraction cannot stand together", "keep one of them"));
+            return Err(rule::mirror_shares_two(field));
         }
     };
     let Some(fraction) = fraction else {
-        return Err(invalid(
-            field,
-            "the share to copy is more than the whole, or none",
-            "use a share from 0 to 1",
-        ));
+        return Err(rule::mirror_share_invalid(field));
     };
     Ok(Mirror { target: backend::resolve(draft, &format!("{field}.backendRef"), written.target), fraction })
 }
 
-fn path(field: &str, written: &WrittenPath<'_>) -> Result<PathModifier, Finding> {
+fn path(field: &str, written: &WrittenPath<'_>) -> Result<PathModifier, Diagnostic> {
     match written {
         WrittenPath::Full(Some(path)) => Ok(PathModifier::ReplaceFull((*path).into())),
         WrittenPath::Prefix(Some(path)) => Ok(PathModifier::ReplacePrefix((*path).into())),
-        WrittenPath::Full(None) => Err(invalid(field, "replaceFullPath is missing", "write it")),
-        WrittenPath::Prefix(None) => Err(invalid(field, "replacePrefixMatch is missing", "write it")),
+        WrittenPath::Full(None) => Err(missing_path(field, "replaceFullPath")),
+        WrittenPath::Prefix(None) => Err(missing_path(field, "replacePrefixMatch")),
     }
 }
 
-fn redirect(field: &str, written: &WrittenRedirect<'_>) -> Result<Redirect, Finding> {
+fn missing_path(field: &str, name: &str) -> Diagnostic {
+    let message = format!("{name} is missing, and the type asks for it");
+    Diagnostic::error(Reason::PathModifierEmpty, field, message, "write it")
+}
+
+fn redirect(field: &str, written: &WrittenRedirect<'_>) -> Result<Redirect, Diagnostic> {
     let status = match written.status {
         None => StatusCode::FOUND,
         Some(code @ (301 | 302 | 303 | 307 | 308)) => {
             u16::try_from(code).ok().and_then(|it| StatusCode::from_u16(it).ok()).unwrap_or(StatusCode::FOUND)
         }
         Some(code) => {
-            let message = format!("{code} is no code of a redirect");
-            return Err(invalid(format!("{field}.statusCode"), message, "use 301, 302, 303, 307 or 308"));
+            let message = format!("{code} is not the status code of a redirect");
+            let (field, remedy) = (format!("{field}.statusCode"), "use 301, 302, 303, 307 or 308");
+            return Err(Diagnostic::error(Reason::RedirectStatusInvalid, field, message, remedy));
         }
     };
     let port = match written.port {
         None => None,
         Some(port) => Some(u16::try_from(port).ok().filter(|it| *it > 0).ok_or_else(|| {
-            invalid(format!("{field}.port"), format!("{port} is not a port"), "use a number from 1 to 65535")
+            let (field, message) = (format!("{field}.port"), format!("{port} is not a port number"));
+            Diagnostic::error(Reason::RedirectPortInvalid, field, message, "use a number from 1 to 65535")
         })?),
     };
     Ok(Redirect {
@@ -209,7 +203,7 @@ fn redirect(field: &str, written: &WrittenRedirect<'_>) -> Result<Redirect, Find
     })
 }
 
-fn rewrite(field: &str, written: &WrittenRewrite<'_>) -> Result<UrlRewrite, Finding> {
+fn rewrite(field: &str, written: &WrittenRewrite<'_>) -> Result<UrlRewrite, Diagnostic> {
     Ok(UrlRewrite {
         hostname: written.hostname.map(|it| header_value(&format!("{field}.hostname"), it)).transpose()?,
         path: written.path.as_ref().map(|it| path(&format!("{field}.path"), it)).transpose()?,
@@ -217,7 +211,7 @@ fn rewrite(field: &str, written: &WrittenRewrite<'_>) -> Result<UrlRewrite, Find
 }
 
 /// CORS (GEP-1767). `*` in a list stands alone and is told apart by absence.
-fn cors(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenCors<'_>) -> Result<CorsPolicy, Finding> {
+fn cors(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenCors<'_>) -> Result<CorsPolicy, Diagnostic> {
     let names = |part: &str, written: &[String]| {
         if written.iter().any(|it| it == "*") {
             return Ok(None);
@@ -231,8 +225,11 @@ fn cors(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenCors<'_>) -> Re
         false => {
             let method = |(index, it): (usize, &String)| {
                 let field = format!("{field}.allowMethods[{index}]");
-                Method::from_bytes(it.as_bytes())
-                    .map_err(|_| invalid(field, format!("`{it}` is no method"), "use GET, …"))
+                Method::from_bytes(it.as_bytes()).map_err(|_| {
+                    let (message, remedy) =
+                        (format!("`{it}` is not an HTTP method"), "use a method such as GET, or *");
+                    Diagnostic::error(Reason::CorsMethodInvalid, field, message, remedy)
+                })
             };
             Some(written.methods.iter().enumerate().map(method).collect::<Result<Vec<_>, _>>()?)
         }
@@ -250,7 +247,7 @@ fn cors(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenCors<'_>) -> Re
 }
 
 /// An origin: `scheme://host`, a port where it is not the scheme's own, and `*` for any run of characters of the host.
-fn origin(draft: &mut Draft<'_, '_>, field: &str, written: &str) -> Result<OriginPattern, Finding> {
+fn origin(draft: &mut Draft<'_, '_>, field: &str, written: &str) -> Result<OriginPattern, Diagnostic> {
     if written == "*" {
         return Ok(OriginPattern::Any);
     }
@@ -259,7 +256,11 @@ fn origin(draft: &mut Draft<'_, '_>, field: &str, written: &str) -> Result<Origi
     let plain = match lower.split_once("://") {
         Some(("http", rest)) => format!("http://{}", rest.strip_suffix(":80").unwrap_or(rest)),
         Some(("https", rest)) => format!("https://{}", rest.strip_suffix(":443").unwrap_or(rest)),
-        _ => return Err(invalid(field, format!("`{written}` is no origin"), "write scheme://host, or *")),
+        _ => {
+            let message = format!("`{written}` is not an origin");
+            let remedy = "write http://host or https://host, or *";
+            return Err(Diagnostic::error(Reason::CorsOriginInvalid, field, message, remedy));
+        }
     };
     if !plain.contains('*') {
         return Ok(OriginPattern::Exact(plain.into()));

@@ -1,11 +1,10 @@
 //! The rules of a GRPCRoute.
 
-use super::backend;
 use super::draft::{Draft, Faults};
-use super::filter;
-use super::http::weight;
+use super::http::{self, weight};
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, grpc_backend_filter, grpc_rule_filter, reference};
+use super::{backend, filter};
 use fairway_config::model::{GrpcMethodMatch, Match, PathMatch, Rule, Timeouts, WeightedBackend};
 use fairway_gateway_api::grpcroutes::{
     GrpcRouteRules, GrpcRouteRulesMatches, GrpcRouteRulesMatchesHeadersType, GrpcRouteRulesMatchesMethod,
@@ -37,8 +36,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &G
         });
     }
     if written.session_persistence.is_some() {
-        let field = format!("{field}.sessionPersistence");
-        draft.note(field, "is not supported: requests go to any endpoint", "remove it");
+        draft.note(http::session_persistence(field));
     }
     let name = written.name.as_deref().map(Into::into);
     Rule { name, matches, filters, backends, timeouts: Timeouts::default(), retry: None }
@@ -64,10 +62,8 @@ fn matches(
         });
         let method = it.method.as_ref().map(|it| method(draft, faults, &format!("{field}.method"), it));
         matches.push(Match {
-            path: PathMatch::Grpc(method.unwrap_or_default()),
             headers: matching::headers(draft, faults, &format!("{field}.headers"), headers),
-            query: Vec::new(),
-            method: None,
+            ..Match::on_path(PathMatch::Grpc(method.unwrap_or_default()))
         });
     }
     matches

@@ -1,11 +1,11 @@
 //! The rules of an HTTPRoute.
 
-use super::draft::{Draft, Faults, Finding};
-use super::filter::{self, invalid};
+use super::draft::{Draft, Faults};
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, http_backend_filter, http_rule_filter, reference};
-use super::{backend, duration};
-use crate::status::reason;
+use super::{backend, duration, filter};
+use crate::diagnostic::rule::{backend_timeout_too_long, path_not_absolute, redirect_with_backends};
+use crate::diagnostic::{Diagnostic, Reason};
 use fairway_config::model::{
     Filter, Match, PathMatch, Pattern, Retry, Rule, Timeouts, WeightedBackend, never_matching_escape,
 };
@@ -50,18 +50,10 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &H
     }
     let redirects = filters.iter().any(|it| matches!(it, Filter::Redirect(_)));
     if redirects && !backends.is_empty() {
-        let message = "a rule that redirects sends nothing to its backends";
-        let field = format!("{field}.backendRefs");
-        faults.add(Finding::dropped(
-            reason::INCOMPATIBLE_FILTERS,
-            field,
-            message,
-            "remove the backends or the redirect",
-        ));
+        faults.add(redirect_with_backends(format!("{field}.backendRefs")));
     }
     if written.session_persistence.is_some() {
-        let field = format!("{field}.sessionPersistence");
-        draft.note(field, "is not supported: requests go to any endpoint", "remove it");
+        draft.note(session_persistence(field));
     }
     let timeouts = written.timeouts.as_ref().map(|it| timeouts(&format!("{field}.timeouts"), it));
     let retry = written.retry.as_ref().map(|it| retry(&format!("{field}.retry"), it));
@@ -75,24 +67,29 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &H
     }
 }
 
+/// A rule's session persistence has no effect.
+pub(super) fn session_persistence(rule: &str) -> Diagnostic {
+    let message = "session persistence is not supported: a client's requests go to any endpoint";
+    let field = format!("{rule}.sessionPersistence");
+    Diagnostic::warning(Reason::SessionPersistence, field, message, "remove it")
+}
+
 /// The share of a backend; 1 where none is written.
-pub(super) fn weight(field: &str, written: Option<i32>) -> Result<u32, Finding> {
+pub(super) fn weight(field: &str, written: Option<i32>) -> Result<u32, Diagnostic> {
     let weight = written.unwrap_or(1);
     let range = |_| {
-        invalid(format!("{field}.weight"), format!("{weight} is no share"), "use a number from 0 to 1000000")
+        let (field, message) = (format!("{field}.weight"), format!("{weight} is not a valid weight"));
+        Diagnostic::error(Reason::WeightInvalid, field, message, "use a number from 0 to 1000000")
     };
     u32::try_from(weight).map_err(range)
 }
 
-fn check_prefix(field: &str, matches: &[Match], filters: &[Filter]) -> Result<(), Finding> {
+fn check_prefix(field: &str, matches: &[Match], filters: &[Filter]) -> Result<(), Diagnostic> {
     let by_prefix = matches.iter().all(|it| matches!(it.path, PathMatch::Prefix(_)));
     if filters.iter().any(filter::replaces_prefix) && !by_prefix {
-        let message = "replacePrefixMatch needs a matched prefix";
-        return Err(invalid(
-            format!("{field}.filters"),
-            message,
-            "match by PathPrefix, or use replaceFullPath",
-        ));
+        let message = "replacePrefixMatch needs every match of the rule to have a path of type PathPrefix";
+        let (field, remedy) = (format!("{field}.filters"), "match by PathPrefix, or use replaceFullPath");
+        return Err(Diagnostic::error(Reason::ReplacePrefixWithoutPrefix, field, message, remedy));
     }
     Ok(())
 }
@@ -104,12 +101,7 @@ fn matches(
     written: &[HttpRouteRulesMatches],
 ) -> Vec<Match> {
     if written.is_empty() {
-        return vec![Match {
-            path: PathMatch::Prefix("".into()),
-            headers: vec![],
-            query: vec![],
-            method: None,
-        }];
+        return vec![Match::on_path(PathMatch::Prefix("".into()))];
     }
     let mut matches = Vec::with_capacity(written.len());
     for (index, it) in written.iter().enumerate() {
@@ -154,7 +146,7 @@ fn path(
     let text: Cow<'_, str> = match text.starts_with('/') {
         true => text.into(),
         false => {
-            faults.add(invalid(field, format!("`{text}` does not start with /"), "write an absolute path"));
+            faults.add(path_not_absolute(&*field, text));
             format!("/{text}").into()
         }
     };
@@ -171,14 +163,16 @@ fn expression(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, text:
         Ok(pattern) => {
             if let Some((escape, normal)) = never_matching_escape(text) {
                 let message = format!(
-                    "`{escape}` is in no path: paths are compared with unreserved characters decoded and escapes in upper case"
+                    "`{escape}` never matches: paths are compared with unreserved characters decoded and with \
+                     percent-encoding in upper case"
                 );
-                draft.note(field, message, format!("write `{normal}`"));
+                let remedy = format!("write `{normal}`");
+                draft.note(Diagnostic::warning(Reason::PathExpressionNeverMatches, field, message, remedy));
             }
             PathMatch::Regex(pattern)
         }
-        Err(finding) => {
-            faults.add(finding);
+        Err(error) => {
+            faults.add(error);
             let begins = format!("{}.*", regex::escape(matching::plain_beginning(text)));
             Pattern::new(&begins).map_or(PathMatch::Prefix("".into()), PathMatch::Regex)
         }
@@ -200,10 +194,10 @@ fn method(written: &HttpRouteRulesMatchesMethod) -> Method {
 }
 
 /// GEP-1742: zero is no limit; the limit of one try cannot be more than that of all.
-fn timeouts(field: &str, written: &HttpRouteRulesTimeouts) -> Result<Timeouts, Finding> {
-    let parse = |part: &str, text: &Option<String>| -> Result<Option<Duration>, Finding> {
+fn timeouts(field: &str, written: &HttpRouteRulesTimeouts) -> Result<Timeouts, Diagnostic> {
+    let parse = |part: &str, text: &Option<String>| -> Result<Option<Duration>, Diagnostic> {
         let parsed = text.as_deref().map(duration::parse).transpose();
-        parsed.map_err(|error| invalid(format!("{field}.{part}"), error, "write it as 10s or 500ms"))
+        parsed.map_err(|error| invalid_duration(format!("{field}.{part}"), &error))
     };
     let (request, backend) =
         (parse("request", &written.request)?, parse("backendRequest", &written.backend_request)?);
@@ -211,18 +205,23 @@ fn timeouts(field: &str, written: &HttpRouteRulesTimeouts) -> Result<Timeouts, F
         && !request.is_zero()
         && backend > request
     {
-        let message = "one try may not take longer than the whole request";
-        return Err(invalid(format!("{field}.backendRequest"), message, "make it at most timeouts.request"));
+        return Err(backend_timeout_too_long(format!("{field}.backendRequest")));
     }
     let limit = |it: Option<Duration>| it.filter(|it| !it.is_zero());
     Ok(Timeouts { request: limit(request), backend_request: limit(backend) })
 }
 
+fn invalid_duration(field: String, error: &duration::InvalidDuration) -> Diagnostic {
+    Diagnostic::error(Reason::DurationInvalid, field, error.to_string(), "write it as 10s or 500ms")
+}
+
 /// GEP-1731: one retry where no number is written, none where it is 0; connection errors are retried always.
-fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Finding> {
+fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Diagnostic> {
     let attempts = written.attempts.unwrap_or(1);
     let range = |_| {
-        invalid(format!("{field}.attempts"), format!("{attempts} is no number of retries"), "use 0 or more")
+        let (field, message) =
+            (format!("{field}.attempts"), format!("{attempts} is not a valid number of retries"));
+        Diagnostic::error(Reason::RetryAttemptsInvalid, field, message, "use 0 or more")
     };
     let attempts = u32::try_from(attempts).map_err(range)?;
     if attempts == 0 {
@@ -231,18 +230,15 @@ fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Fi
     let code = |(index, code): (usize, &i64)| {
         let parsed = u16::try_from(*code).ok().filter(|it| (400..=599).contains(it));
         parsed.and_then(|it| StatusCode::from_u16(it).ok()).ok_or_else(|| {
-            invalid(
-                format!("{field}.codes[{index}]"),
-                format!("{code} is no code of an error"),
-                "use 400 to 599",
-            )
+            let (field, message) =
+                (format!("{field}.codes[{index}]"), format!("{code} is not the status code of an error"));
+            Diagnostic::error(Reason::RetryCodeInvalid, field, message, "use a number from 400 to 599")
         })
     };
     let backoff = written.backoff.as_deref().map(duration::parse).transpose();
     Ok(Some(Retry {
         attempts,
-        backoff: backoff
-            .map_err(|error| invalid(format!("{field}.backoff"), error, "write it as 10s or 500ms"))?,
+        backoff: backoff.map_err(|error| invalid_duration(format!("{field}.backoff"), &error))?,
         codes: written.codes.iter().flatten().enumerate().map(code).collect::<Result<_, _>>()?,
         connection_errors: true,
     }))

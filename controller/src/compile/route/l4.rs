@@ -1,9 +1,10 @@
 //! The one rule of a TLSRoute, TCPRoute or UDPRoute.
 
 use super::backend;
-use super::draft::{Draft, Finding, Forward};
+use super::draft::{Draft, Forward};
 use super::http::weight;
 use super::written::{WrittenRef, reference};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{TcpRoute, TlsRoute, UdpRoute};
 use fairway_config::model::WeightedTarget;
 
@@ -17,7 +18,8 @@ macro_rules! forward {
             // The API takes one rule; of an older bundle's several only the first can be meant.
             let Some(rule) = route.spec.rules.first() else { return };
             if route.spec.rules.len() > 1 {
-                draft.note("spec.rules", "nothing tells several rules apart: the first holds", "keep one rule");
+                let message = "this kind of route has one rule: the first applies, and the others have no effect";
+                draft.note(Diagnostic::warning(Reason::RulesBeyondTheFirst, "spec.rules", message, "keep one rule"));
             }
             let backends: Vec<Share<'_>> =
                 rule.backend_refs.iter().map(|it| (reference!(it), it.weight)).collect();
@@ -40,7 +42,7 @@ forward! {
     udp: UdpRoute
 }
 
-fn to(draft: &mut Draft<'_, '_>, name: Option<&str>, written: &[Share<'_>]) -> Result<Forward, Finding> {
+fn to(draft: &mut Draft<'_, '_>, name: Option<&str>, written: &[Share<'_>]) -> Result<Forward, Diagnostic> {
     let mut backends = Vec::with_capacity(written.len());
     for (index, (reference, share)) in written.iter().enumerate() {
         let field = format!("spec.rules[0].backendRefs[{index}]");

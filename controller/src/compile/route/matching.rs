@@ -3,8 +3,9 @@
 //! A condition that cannot be carried out is a fault of its rule, and is left out: the match that remains covers more
 //! requests than was written, never fewer, and they are answered, not passed on.
 
-use super::draft::{Draft, Faults, Finding};
-use super::filter::{header_name, invalid};
+use super::draft::{Draft, Faults};
+use super::filter::header_name;
+use crate::diagnostic::{Diagnostic, Reason};
 use fairway_config::model::{HeaderMatch, Pattern, QueryMatch, ValueMatch};
 
 /// How a text is compared.
@@ -20,7 +21,7 @@ pub(super) fn value(
     field: &str,
     how: Comparison,
     text: &str,
-) -> Result<ValueMatch, Finding> {
+) -> Result<ValueMatch, Diagnostic> {
     match how {
         Comparison::Exact => Ok(ValueMatch::Exact(text.into())),
         Comparison::Regex => regex(draft, field, text).map(ValueMatch::Regex),
@@ -28,8 +29,8 @@ pub(super) fn value(
 }
 
 /// Takes in a regular expression, within the budgets of the route and its namespace.
-pub(super) fn regex(draft: &mut Draft<'_, '_>, field: &str, text: &str) -> Result<Pattern, Finding> {
-    draft.spent.pattern(text).map_err(|refused| invalid(field, refused.message, refused.remedy))
+pub(super) fn regex(draft: &mut Draft<'_, '_>, field: &str, text: &str) -> Result<Pattern, Diagnostic> {
+    draft.spent.pattern(text).map_err(|error| error.under(field))
 }
 
 /// The longest path that every match of an expression begins with, as far as it is written in plain letters; what an
@@ -76,7 +77,9 @@ pub(super) fn query<'a>(
     let mut matches: Vec<QueryMatch> = Vec::new();
     for (index, (name, how, text)) in written.enumerate() {
         if name.is_empty() {
-            faults.add(invalid(format!("{field}[{index}].name"), "a parameter has a name", "write it"));
+            let (field, message) =
+                (format!("{field}[{index}].name"), "the name of the query parameter is empty");
+            faults.add(Diagnostic::error(Reason::QueryNameEmpty, field, message, "write the name"));
             continue;
         }
         let Some(value) = faults.take(value(draft, &format!("{field}[{index}].value"), how, text)) else {

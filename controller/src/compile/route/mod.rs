@@ -2,7 +2,9 @@
 
 mod attach;
 mod backend;
+pub(in crate::compile) mod binding;
 pub(super) mod budget;
+mod conflict;
 mod draft;
 mod duration;
 mod filter;
@@ -10,110 +12,140 @@ mod grpc;
 mod http;
 mod l4;
 mod matching;
+mod parent_service;
+pub(in crate::compile) mod shadow;
 mod written;
 
+pub(super) use attach::{ConsumerRoutes, ProducerRoutes};
 pub(crate) use duration::parse as parse_duration;
 pub(super) use written::Written;
 
-use super::binding::{ListenerClaim, Outcome, ServiceClaim};
-use super::evaluation::Evaluation;
-use super::ignored::Ignored;
-use super::index::IndexKey;
-use super::reader::Reader;
-use super::service;
-use super::shadow::Place;
-use crate::resources::{Kind, ObjectRef, RouteKind};
+use crate::compile::ignored::Ignored;
+use crate::compile::names::service::requires_waypoint;
+use crate::compile::policy::status::BackendGateways;
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::route::binding::{ListenerClaim, Outcome, ServiceClaim};
+use crate::compile::route::shadow::{Place, ShadowedBy, Wanting};
+use crate::compile::stage;
+use crate::compile::waypoint::choice;
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
+use crate::resources::{Kind, ObjectRef, RouteKind, Service};
 use crate::status::{Condition, ObjectStatus, ParentStatus, RouteStatus, reason};
 use attach::Attached;
 use budget::Spent;
-use draft::{Body, Draft, Effect, Finding, Forward, Resolved, Scope};
+use draft::{Body, Draft, Forward, Resolved, Scope};
 use fairway_config::model::{Attachment, Audience, L4Route, ObjectName, Resource, Route, RouteKey};
+use fairway_incremental::{Engine, OfInput, Query};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Compiles a route.
-pub(super) fn evaluate(reader: &mut Reader<'_>, route: &ObjectRef) -> Evaluation {
-    let mut made = Evaluation::default();
-    let Some(binding) = reader.binding(route) else { return made };
-    let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else {
-        return made;
-    };
-    let settings = reader.settings();
-    // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
-    // where they are asked for.
-    let (mut gateway, mut mesh) = (None, None);
-    let (mut gateway_attachments, mut mesh_attachments) = (Vec::new(), Vec::new());
-    let (mut parents, mut shadow) = (Vec::new(), None);
-    for it in &binding.parents {
-        let (scope, resolved, attachments) = match it.outcome {
-            Outcome::NotOurs => continue,
-            Outcome::Service(_) => (Scope::Mesh, &mut mesh, &mut mesh_attachments),
-            Outcome::Listeners(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
-            Outcome::Refused(..) if it.parent.kind.as_deref() == Some("Service") => {
-                (Scope::Mesh, &mut mesh, &mut mesh_attachments)
-            }
-            Outcome::Refused(..) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
+/// What is registered with the engine.
+pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
+    engine
+        .set::<budget::PatternUsers>()
+        .of_input::<Resolve>()
+        .of_input::<binding::Bind>()
+        .of_set::<shadow::Shadows>()
+}
+
+/// Resolves a route's rules, attaches it to its parents, and puts its status together.
+pub(in crate::compile) struct Resolve;
+
+impl Query<Cluster> for Resolve {
+    type Key = ObjectRef;
+    type Value = ();
+    const STAGE: u8 = stage::ROUTES;
+
+    fn run(route: &ObjectRef, reader: &mut Reader<'_>, made: &mut Made) {
+        let Some(binding) = reader.get::<binding::Bind>(route) else { return };
+        let (Some(written), Some(kind)) = (Written::read(reader, route), route.kind.as_route()) else {
+            return;
         };
-        let resolved = resolved.get_or_insert_with(|| resolve(reader, route, &written, kind, scope));
-        let mut attached = attach::decide(reader, route, &it.outcome, &mut made);
-        if let (None, Some(refusal)) = (&attached.refusal, resolved.refusal()) {
-            attached = attached.refused(refusal);
-        }
-        if (attached.refusal.is_none() || !attached.attachments.is_empty())
-            && let Outcome::Listeners(claims) = &it.outcome
-        {
-            if attached.refusal.is_none() {
-                made.index.extend(used_by(claims, &resolved.services));
+        let settings = reader.settings();
+        // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
+        // where they are asked for.
+        let (mut gateway, mut mesh) = (None, None);
+        let (mut gateway_attachments, mut mesh_attachments) = (Vec::new(), Vec::new());
+        let (mut parents, mut shadow) = (Vec::new(), None);
+        for it in &binding.parents {
+            let (scope, resolved, attachments) = match it.outcome {
+                Outcome::NotOurs => continue,
+                Outcome::Service(_) => (Scope::Mesh, &mut mesh, &mut mesh_attachments),
+                Outcome::Listeners(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
+                Outcome::Refused(_) if it.parent.kind.as_deref() == Some("Service") => {
+                    (Scope::Mesh, &mut mesh, &mut mesh_attachments)
+                }
+                Outcome::Refused(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
+            };
+            let resolved = resolved.get_or_insert_with(|| resolve(reader, route, &written, kind, scope));
+            let mut attached = attach::decide(reader, route, &it.outcome, made);
+            if let (None, Some(refusal)) = (&attached.refusal, resolved.refusal()) {
+                attached = attached.refused(refusal);
             }
-            let places = places(&attached.attachments, &resolved.body, kind);
-            made.index.extend(places.into_iter().map(|it| (IndexKey::Wanting(it), route.clone())));
-            if let Some(note) = shadowed(reader, route) {
-                shadow.get_or_insert(note.clone());
-                attached.note.get_or_insert(format!("accepted, but {note}"));
+            if (attached.refusal.is_none() || !attached.attachments.is_empty())
+                && let Outcome::Listeners(claims) = &it.outcome
+            {
+                if attached.refusal.is_none() {
+                    use_services(claims, &resolved.services, made);
+                }
+                let places = places(&attached.attachments, &resolved.body, kind);
+                for place in places {
+                    made.put(Wanting(place), route.clone());
+                }
+                if let Some(note) = shadowed(reader, route) {
+                    shadow.get_or_insert(note.clone());
+                    attached.note.get_or_insert(format!("accepted, but {note}"));
+                }
             }
-        }
-        let generation = written.meta().generation;
-        let ignored = ignored(resolved);
-        let mut conditions = conditions(&attached, resolved, &ignored, generation);
-        let mut waypoint = None;
-        if let (Outcome::Service(claim), false, None) =
-            (&it.outcome, attached.attachments.is_empty(), &attached.refusal)
-        {
-            let (by, condition) = enforced(reader, claim, generation);
-            conditions.push(condition);
-            waypoint = Some(by);
-        }
-        conditions.extend(ignored.condition(generation));
-        parents.push(ParentStatus {
-            parent_ref: it.parent.clone(),
-            controller_name: settings.controller_name.clone(),
-            conditions,
-            waypoint,
-        });
-        for attachment in attached.attachments {
-            if !attachments.contains(&attachment) {
-                attachments.push(attachment);
+            let generation = written.meta().generation;
+            let ignored = ignored(resolved);
+            let mut conditions = conditions(&attached, resolved, &ignored, generation);
+            let mut waypoint = None;
+            if let (Outcome::Service(claim), false, None) =
+                (&it.outcome, attached.attachments.is_empty(), &attached.refusal)
+            {
+                let (by, condition) = enforced(reader, claim, generation);
+                conditions.push(condition);
+                waypoint = Some(by);
             }
+            conditions.extend(ignored.condition(generation));
+            parents.push(ParentStatus {
+                parent_ref: it.parent.clone(),
+                controller_name: settings.controller_name.clone(),
+                conditions,
+                waypoint,
+            });
+            for attachment in std::mem::take(&mut attached.attachments) {
+                if !attachments.contains(&attachment) {
+                    attachments.push(attachment);
+                }
+            }
+            attached.put(route, made);
         }
-        made.index.extend(attached.index);
+        for diagnostic in [&gateway, &mesh].into_iter().flatten().flat_map(Resolved::diagnostics) {
+            made.report(route, diagnostic.clone());
+        }
+        if let Some(note) = shadow {
+            let remedy = "give the routes different matches, or remove one of them";
+            made.report(route, Diagnostic::warning(Reason::RouteShadowed, "spec", note, remedy));
+        }
+        made.resources = resources(
+            route,
+            kind,
+            written.meta().created,
+            gateway.map(|it| it.body).zip(Some(gateway_attachments)),
+            mesh.map(|it| it.body).zip(Some(mesh_attachments)),
+        );
+        if !parents.is_empty() {
+            made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
+        }
     }
-    for finding in [&gateway, &mesh].into_iter().flatten().flat_map(|it| &it.findings) {
-        finding.report(route, &mut made);
+}
+
+impl OfInput<Cluster> for Resolve {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        name.kind.as_route().map(|_| name.clone())
     }
-    if let Some(note) = shadow {
-        made.warn(route, "spec", note, "tell the routes apart, or remove one of them");
-    }
-    made.resources = resources(
-        route,
-        kind,
-        written.meta().created,
-        gateway.map(|it| it.body).zip(Some(gateway_attachments)),
-        mesh.map(|it| it.body).zip(Some(mesh_attachments)),
-    );
-    if !parents.is_empty() {
-        made.statuses.push((route.clone(), ObjectStatus::Route(RouteStatus { parents })));
-    }
-    made
 }
 
 /// Who enforces a Service's route, and whether traffic has been moved there. Whether it has the route by now is for the
@@ -123,7 +155,7 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (
         Audience::Producer => &claim.service.namespace,
         Audience::Consumer(namespace) => namespace,
     };
-    let choice = reader.choice(namespace);
+    let choice = reader.get::<choice::Choose>(namespace);
     let gateway = &choice.gateway;
     let condition = match choice.bound {
         true => {
@@ -131,11 +163,11 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (
             Condition::holds(reason::ENFORCED, reason::BY_WAYPOINT, message, generation)
         }
         false => {
-            let passed = service::has_passed(reader, claim);
+            let passed = binding::has_passed(reader, claim);
             let required = claim.audience == Audience::Producer
-                && reader.service(&claim.service).is_some_and(|it| service::requires_waypoint(&it));
+                && reader.input::<Service>(&claim.service).is_some_and(|it| requires_waypoint(&it));
             let reason = if passed { reason::WAYPOINT_GONE } else { reason::PENDING };
-            let meanwhile = if passed || required { "are refused" } else { "go without the route" };
+            let meanwhile = if passed || required { "are refused" } else { "pass without the route" };
             let message = format!(
                 "waypoint {gateway} is not ready yet: until it is, connections to Service {} {meanwhile}",
                 claim.service
@@ -178,28 +210,24 @@ fn places(attachments: &[Attachment], body: &Body, kind: RouteKind) -> BTreeSet<
 
 /// Who goes before a route somewhere.
 fn shadowed(reader: &mut Reader<'_>, route: &ObjectRef) -> Option<String> {
-    let before = reader.members(IndexKey::ShadowedBy(route.clone()));
+    let before = reader.members(&ShadowedBy(route.clone()));
     let names: Vec<String> = before.iter().map(ToString::to_string).collect();
     (!names.is_empty()).then(|| {
         let names = names.join(", ");
         format!(
-            "what {names} matches too, on the same listener and hostname, goes there: older, or first by name"
+            "requests that {names} matches too, on the same listener and hostname, go there: it is older or first by name"
         )
     })
 }
 
-/// The Gateways that use Services, for the policies of those.
-fn used_by<'a>(
-    claims: &'a [ListenerClaim],
-    services: &'a BTreeSet<ObjectName>,
-) -> impl Iterator<Item = (IndexKey, ObjectRef)> + use<'a> {
+/// Notes which Gateways use Services, for the policies of those.
+fn use_services(claims: &[ListenerClaim], services: &BTreeSet<ObjectName>, made: &mut Made) {
     let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();
-    gateways.into_iter().flat_map(|gateway| {
-        let of = move |service: &ObjectName| {
-            (IndexKey::BackendGateways(service.clone()), ObjectRef::of(Kind::Gateway, gateway))
-        };
-        services.iter().map(of)
-    })
+    for gateway in gateways {
+        for service in services {
+            made.put(BackendGateways(service.clone()), ObjectRef::of(Kind::Gateway, gateway));
+        }
+    }
 }
 
 fn resolve(
@@ -266,8 +294,7 @@ fn resources(route: &ObjectRef, kind: RouteKind, created: i64, gateway: Part, me
 /// What of a route's rules has no effect.
 fn ignored(resolved: &Resolved) -> Ignored {
     let mut ignored = Ignored::default();
-    let noted = resolved.findings.iter().filter(|it| it.effect == Effect::Noted);
-    noted.for_each(|it| ignored.push(it.to_string()));
+    resolved.noted.iter().for_each(|warning| ignored.push(warning.text()));
     ignored
 }
 
@@ -287,18 +314,17 @@ fn conditions(
             Condition::holds(reason::ACCEPTED, reason::ACCEPTED, message, generation)
         }
     });
-    let unresolved: Vec<&Finding> = resolved.findings.iter().filter(|it| it.effect.is_unresolved()).collect();
-    conditions.push(match unresolved.first().map(|it| &it.effect) {
-        Some(Effect::Unresolved(reason)) => {
-            let message = unresolved.iter().map(ToString::to_string).collect::<Vec<_>>().join(". ");
-            Condition::fails(reason::RESOLVED_REFS, reason, message, generation)
+    conditions.push(match resolved.unresolved.first() {
+        Some(first) => {
+            let message = join_texts(&resolved.unresolved);
+            Condition::fails(reason::RESOLVED_REFS, first.reason.condition(), message, generation)
         }
-        _ => {
-            let message = "all references lead somewhere";
+        None => {
+            let message = "all references are resolved";
             Condition::holds(reason::RESOLVED_REFS, reason::RESOLVED_REFS, message, generation)
         }
     });
-    if attached.refusal.is_none() && resolved.dropped().next().is_some() {
+    if attached.refusal.is_none() && !resolved.dropped.is_empty() {
         // The API asks for these first two words.
         let message = format!("Dropped Rule: {}", resolved.dropped_in_words());
         let (kind, reason) = (reason::PARTIALLY_INVALID, reason::UNSUPPORTED_VALUE);

@@ -2,13 +2,15 @@
 //! and of a backend's, of an HTTPRoute and of a GRPCRoute are alike but not the same.)
 
 use super::budget;
-use crate::compile::reader::Reader;
+use crate::compile::program::Reader;
 use crate::resources::{GrpcRoute, HttpRoute, Kind, Meta, ObjectRef, TcpRoute, TlsRoute, UdpRoute};
 use crate::status::ParentRef;
 use fairway_config::model::Scheme;
-use fairway_gateway_api::{
-    grpcroutes as grpc, httproutes as http, tcproutes as tcp, tlsroutes as tls, udproutes as udp,
-};
+use fairway_gateway_api::grpcroutes as grpc;
+use fairway_gateway_api::httproutes as http;
+use fairway_gateway_api::tcproutes as tcp;
+use fairway_gateway_api::tlsroutes as tls;
+use fairway_gateway_api::udproutes as udp;
 use std::sync::Arc;
 
 /// A route of any kind.
@@ -100,11 +102,11 @@ pub(super) struct WrittenCors<'a> {
 impl Written {
     pub(in crate::compile) fn read(reader: &mut Reader<'_>, route: &ObjectRef) -> Option<Self> {
         match route.kind {
-            Kind::HttpRoute => reader.http_route(route).map(Self::Http),
-            Kind::GrpcRoute => reader.grpc_route(route).map(Self::Grpc),
-            Kind::TlsRoute => reader.tls_route(route).map(Self::Tls),
-            Kind::TcpRoute => reader.tcp_route(route).map(Self::Tcp),
-            Kind::UdpRoute => reader.udp_route(route).map(Self::Udp),
+            Kind::HttpRoute => reader.input::<HttpRoute>(&route.object_name()).map(Self::Http),
+            Kind::GrpcRoute => reader.input::<GrpcRoute>(&route.object_name()).map(Self::Grpc),
+            Kind::TlsRoute => reader.input::<TlsRoute>(&route.object_name()).map(Self::Tls),
+            Kind::TcpRoute => reader.input::<TcpRoute>(&route.object_name()).map(Self::Tcp),
+            Kind::UdpRoute => reader.input::<UdpRoute>(&route.object_name()).map(Self::Udp),
             _ => None,
         }
     }

@@ -291,7 +291,7 @@ fn entries_without_an_address_are_enumerated() {
     let there = service("public-fairway", "LoadBalancer", "[{ ip: 192.0.2.1 }]");
     let message =
         World::cluster(&(gateway(written) + &there)).message("Gateway edge/public", "AddressesAssigned");
-    assert!(message.contains("spec.addresses[0].routability: nobody here"), "{message}");
+    assert!(message.contains("spec.addresses[0].routability: Fairway cannot assign"), "{message}");
     assert!(message.contains("spec.addresses[2]: 203.0.113.9 is not assigned"), "{message}");
     assert!(!message.contains("spec.addresses[1]"), "{message}");
 }

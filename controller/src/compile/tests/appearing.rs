@@ -207,7 +207,10 @@ fn a_consumer_s_clients_go_without_its_waypoint_until_that_is_ready() {
     world.add(&theirs(&(MADE.to_owned() + &pod("waypoint", true))));
     assert_eq!(consumers(&world), 1);
     let message = world.message("Service shop/web", "fairway.dev/ThroughWaypoint");
-    assert!(message.contains("namespace client to port 80 through waypoint client/waypoint"), "{message}");
+    assert!(
+        message.contains("namespace client to port 80 pass through waypoint client/waypoint"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn an_edit_of_one_route_among_thousands_runs_two_units() {
     let one = start.elapsed();
     println!("{ROUTES} routes: parsed in {read:?}, compiled in {whole:?}; one edited: {one:?}");
     assert_eq!((output.upserts.len(), output.statuses.len()), (1, 0));
-    assert_eq!(world.compiler.units_run(), 2, "its binding and itself");
+    assert_eq!(world.compiler.runs(), 2, "its binding and itself");
     // Generous: other tests run beside this one, and nothing is optimised.
     assert!(one.as_millis() < 50, "{one:?}");
 }
@@ -44,7 +44,7 @@ fn an_edit_of_an_endpoint_touches_no_route() {
     let output = world.add(&SHOP.replace("10.0.0.1", "10.0.0.2"));
     let kinds: Vec<String> = output.upserts.iter().map(|it| it.key().to_string()).collect();
     assert_eq!(kinds, ["Endpoints shop/web:80", "Endpoints shop/web:81", "Workload shop/web-1"]);
-    assert!(world.compiler.units_run() <= 6, "{}", world.compiler.units_run());
+    assert!(world.compiler.runs() <= 6, "{}", world.compiler.runs());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_same_objects_again_change_nothing() {
     let mut world = World::plain(&format!("{GATEWAY}---\n{SHOP}{}", route(1, "/")));
     let again = world.add(&format!("{GATEWAY}---\n{SHOP}{}", route(1, "/")));
     assert!(again.is_empty(), "{again:?}");
-    assert_eq!(world.compiler.units_run(), 0);
+    assert_eq!(world.compiler.runs(), 0);
 }
 
 #[test]
@@ -63,5 +63,5 @@ fn nothing_is_left_when_everything_is_gone() {
     compiler.apply(objects.iter().cloned().map(Edit::Upsert));
     compiler.apply(objects.iter().map(|it| Edit::Remove(it.reference())));
     assert_eq!(compiler.resources().count() + compiler.statuses().count() + compiler.proxies().count(), 0);
-    assert_eq!(compiler.problems().count() + compiler.units_held(), 0);
+    assert_eq!(compiler.problems().count() + compiler.instances(), 0);
 }

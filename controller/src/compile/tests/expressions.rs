@@ -101,7 +101,10 @@ fn the_largest_route_of_expressions_is_compiled_within_its_ceilings() {
         if what == "plain" {
             let message = world.message("HTTPRoute shop/bomb", "Accepted")
                 + &world.message("HTTPRoute shop/bomb", "PartiallyInvalid");
-            assert!(message.contains("regular expressions take more than 4 MiB together"), "{message}");
+            assert!(
+                message.contains("regular expressions of the route need more than 4 MiB of memory together"),
+                "{message}"
+            );
         }
     }
 }
@@ -130,7 +133,7 @@ fn a_namespace_has_room_for_so_many_expressions_and_the_oldest_come_first() {
     let without: Vec<u64> = (0..routes).filter(|it| !holds(&world, *it)).collect();
     assert!(!without.is_empty() && !without.contains(&0) && without.contains(&(routes - 1)), "{without:?}");
     let message = world.message(&format!("HTTPRoute shop/{}", name(routes - 1)), "Accepted");
-    assert!(message.contains("namespace shop take more than 16 MiB"), "{message}");
+    assert!(message.contains("namespace shop need more than 16 MiB"), "{message}");
     // Room is made for the younger ones.
     world.remove(&route("r0", 2000, &rules("r0")));
     assert!(holds(&world, without[0]));

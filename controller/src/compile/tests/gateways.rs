@@ -193,7 +193,7 @@ fn a_malformed_certificate_is_said_to_be_so() {
     let world = World::plain(&(gateway(HTTPS) + broken + &grant("certs", "Gateway", "edge", "cert")));
     world.expect("Gateway edge/public", "listener a: ResolvedRefs=False/InvalidCertificateRef");
     let message = world.message("Gateway edge/public", "Programmed");
-    assert!(message.contains("see their conditions"), "{message}");
+    assert!(message.contains("see the conditions of the listeners"), "{message}");
     assert!(world.problems()[0].contains("tls.crt holds no PEM certificate"), "{:?}", world.problems());
 }
 
@@ -208,7 +208,7 @@ fn a_certificate_that_breaks_stays_in_use_as_it_was() {
     world.expect("Gateway edge/public", "listener a: ResolvedRefs=False/InvalidCertificateRef");
     world.expect("Gateway edge/public", "listener a: Programmed=True/Programmed");
     let told = world.problems().join("\n");
-    assert!(told.contains("the certificate it had before stays in use"), "{told}");
+    assert!(told.contains("the certificate that it had before stays in use"), "{told}");
     world.add(&good);
     world.expect("Gateway edge/public", "listener a: ResolvedRefs=True/ResolvedRefs");
     world.add(broken);

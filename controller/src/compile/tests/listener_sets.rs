@@ -274,7 +274,7 @@ fn another_listener_set_does_not_wake_the_routes_of_the_gateway() {
     let route = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r, namespace: edge }\nspec: { parentRefs: [{ name: public }] }\n";
     let mut world = World::plain(&(gateway("{ from: Same }", OWN) + route));
     world.add(&set("edge", "s", 1, ADDED));
-    let units = world.compiler.units_run();
+    let units = world.compiler.runs();
     // The Gateway's check, listeners and status, the ListenerSet's listeners and status, and the tunnels of waypoints.
     assert!(units <= 6, "{units} units ran");
 }

@@ -24,6 +24,7 @@ mod properties;
 mod routes;
 mod shadows;
 mod slice_addresses;
+mod structure;
 mod waypoints;
 mod workloads;
 
@@ -89,7 +90,9 @@ impl World {
             None => edits,
         };
         self.last_good.carry(&mut edits);
-        self.compiler.apply(edits)
+        let output = self.compiler.apply(edits);
+        assert_eq!(output.faults, Vec::<String>::new());
+        output
     }
 
     fn status(&self, object: &str) -> &ObjectStatus {

@@ -60,7 +60,7 @@ fn a_gateway_is_run_as_its_parameters_say_and_its_classs() {
 #[test]
 fn parameters_that_are_of_no_use_are_named() {
     for (reference, spec, words) in [
-        ("{ group: '', kind: ConfigMap, name: own }", "{}", "name an object of kind GatewayParameters"),
+        ("{ group: '', kind: ConfigMap, name: own }", "{}", "refer to an object of kind GatewayParameters"),
         (OWN, "{ replicas: -1 }", "replicas"),
         (OWN, "{ drain: { grace: 2h } }", "spec.drain.grace"),
         ("{ group: fairway.dev, kind: GatewayParameters, name: gone }", "{}", "does not exist"),

@@ -3,7 +3,8 @@
 mod pool;
 
 use super::settings;
-use crate::compile::{Capture, Compiler, Loopback, Mode, Output, Problem, Proxy, Settings};
+use crate::compile::{Capture, Compiler, Loopback, Mode, Output, Proxy, Settings};
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::source::{Completion, Standalone};
 use crate::status::ObjectStatus;
@@ -19,11 +20,12 @@ struct Listener {
     resources: BTreeMap<ResourceKey, Resource>,
     statuses: BTreeMap<ObjectRef, ObjectStatus>,
     proxies: BTreeMap<ObjectName, Proxy>,
-    problems: BTreeMap<ObjectRef, Vec<Problem>>,
+    problems: BTreeMap<ObjectRef, Vec<Diagnostic>>,
 }
 
 impl Listener {
     fn hear(&mut self, output: Output) {
+        assert_eq!(output.faults, Vec::<String>::new());
         for key in output.removals {
             assert!(self.resources.remove(&key).is_some(), "{key} was never there");
         }
@@ -67,9 +69,9 @@ impl Listener {
 
     /// The statuses of objects that are gone are nobody's business; everything else must be the same.
     fn of(compiler: &Compiler) -> Self {
-        let mut problems: BTreeMap<ObjectRef, Vec<Problem>> = BTreeMap::new();
+        let mut problems: BTreeMap<ObjectRef, Vec<Diagnostic>> = BTreeMap::new();
         for it in compiler.problems() {
-            problems.entry(it.object.clone()).or_default().push(it.clone());
+            problems.entry(it.object.as_ref().unwrap().object().unwrap()).or_default().push(it.clone());
         }
         Self {
             resources: compiler.resources().map(|(key, it)| (key.clone(), it.clone())).collect(),

@@ -74,5 +74,5 @@ fn of_the_same_age_the_first_by_name_goes_first() {
 fn routes_that_nobody_shadows_cost_nothing_more() {
     let mut world = world(&route("HTTPRoute", "one", "01", "a.example.com", PATH));
     world.add(&route("HTTPRoute", "two", "02", "b.example.com", PATH));
-    assert_eq!(world.compiler.units_run(), 3, "its binding, itself, and the Gateway's count of routes");
+    assert_eq!(world.compiler.runs(), 3, "its binding, itself, and the Gateway's count of routes");
 }

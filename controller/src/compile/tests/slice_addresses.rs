@@ -92,21 +92,21 @@ fn a_slice_has_pods_of_its_own_namespace_and_what_is_outside_the_cluster() {
         ("2001:db8::1", ""),
         // A pod of its own on the node's network.
         ("192.0.2.11", ""),
-        ("10.0.1.1", "a pod's, and no pod of namespace shop has it"),
-        ("fd00::1", "a pod's, and no pod of namespace shop has it"),
+        ("10.0.1.1", "the address of a pod, but of no pod in namespace shop"),
+        ("fd00::1", "the address of a pod, but of no pod in namespace shop"),
         // IPv4 in the clothes of IPv6.
-        ("::ffff:10.0.1.1", "a pod's"),
+        ("::ffff:10.0.1.1", "the address of a pod"),
         ("::ffff:127.0.0.1", "a loopback address"),
-        ("192.0.2.10", "a node's"),
-        ("192.0.2.12", "a node's"),
-        ("10.96.0.1", "a Service's"),
-        ("10.96.0.2", "a Service's"),
-        ("192.0.2.1", "the API server's"),
+        ("192.0.2.10", "the address of a node"),
+        ("192.0.2.12", "the address of a node"),
+        ("10.96.0.1", "the address of a Service"),
+        ("10.96.0.2", "the address of a Service"),
+        ("192.0.2.1", "the address of the API server"),
         ("127.0.0.1", "a loopback address"),
         ("::1", "a loopback address"),
         ("169.254.169.254", "a link-local address"),
         ("fe80::1", "a link-local address"),
-        ("0.0.0.0", "the address of no machine"),
+        ("0.0.0.0", "an unspecified or broadcast address"),
         ("224.0.0.1", "a multicast address"),
     ] {
         let world = cluster(&slice(address));
@@ -175,8 +175,7 @@ fn pods_that_run_proxies_are_endpoints_for_pods_and_not_for_proxies() {
     let found = endpoints(&world, "shop/s:80");
     let proxies: Vec<String> = found.proxies.iter().map(ToString::to_string).collect();
     assert_eq!((found.endpoints.len(), proxies), (2, vec!["10.0.0.2:8080".to_owned()]));
-    let is_said =
-        |world: &World| world.problems().iter().any(|it| it.contains("Gateways or waypoints of Fairway"));
+    let is_said = |world: &World| world.problems().iter().any(|it| it.contains("proxies of Fairway"));
     assert!(!is_said(&world), "no Gateway is sent there");
     world.add(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r, namespace: shop }\n\

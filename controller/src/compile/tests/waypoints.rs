@@ -5,7 +5,7 @@ use crate::compile::ProxyClass;
 use fairway_config::model::{
     Authorization, Backend, EndpointState, Endpoints, Listener, Resource, ResourceKind, Workload,
 };
-use fairway_policy::{Connection, evaluate};
+use fairway_policy::{Attached, Attributes, Level, evaluate};
 use std::sync::Arc;
 
 const ROUTE: &str = "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r, namespace: shop }\nspec:\n\
@@ -231,7 +231,9 @@ fn allowed(world: &World, peer: Option<&str>, port: u16) -> Option<bool> {
     };
     let peer = peer.map(|it| format!("spiffe://cluster.local/ns/shop/sa/{it}").parse().unwrap());
     let it: &Authorization = it;
-    Some(evaluate([(&it.name, Some(it))], Connection { peer: peer.as_ref(), port }).is_allowed())
+    let attached = Attached { level: Level::Pod, name: &it.name, authorization: Some(it) };
+    let attributes = Attributes { peer: peer.as_ref(), client: None, port, request: None };
+    Some(evaluate([attached], &attributes).verdict.is_allowed())
 }
 
 #[test]
@@ -245,7 +247,7 @@ fn a_service_guards_no_pods_of_other_namespaces_and_says_so() {
     let workload = |world: &World| world.resource(ResourceKind::Workload, "shop/web-1").cloned();
     assert_eq!(workload(&world), workload(&before));
     let message = world.message("Service evil/dos", "fairway.dev/ThroughWaypoint");
-    let expected = "it cannot be enforced at 10.0.0.1: no pod of namespace evil has that address";
+    let expected = "the label fairway.dev/waypoint cannot be enforced at 10.0.0.1: no pod of namespace evil has that address";
     assert!(message.ends_with(expected), "{message}");
     assert!(world.problems().iter().any(|it| it.contains("cannot be enforced at 10.0.0.1")));
 }
@@ -271,7 +273,7 @@ fn a_label_that_is_not_understood_guards_all_the_same() {
     let world = World::captured(&required().replace("waypoint: required", "waypoint: requried"));
     assert!(world.resource(ResourceKind::Authorization, "waypoint-required/shop/web").is_some());
     assert!(
-        world.problems().iter().any(|it| it.contains("`requried` is not understood")),
+        world.problems().iter().any(|it| it.contains("`requried` is not a known value")),
         "{:?}",
         world.problems()
     );

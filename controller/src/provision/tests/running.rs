@@ -3,7 +3,7 @@
 use super::server::ApiServer;
 use super::{parameters, proxy, roots, settings};
 use crate::compile::{Owner, Proxy, ProxyService, Want, Wanted};
-use crate::provision::{Happening, Provisioner, Troubles, What};
+use crate::provision::{ProvisionEvent, Provisioner, Troubles, What};
 use crate::resources::Routability;
 use fairway_identity::TrustBundle;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(super) struct Running {
     server: ApiServer,
     wanted: watch::Sender<Option<Arc<Wanted>>>,
     roots: watch::Sender<Option<TrustBundle>>,
-    happenings: mpsc::UnboundedReceiver<Happening>,
+    events: mpsc::UnboundedReceiver<ProvisionEvent>,
     pub(super) troubles: watch::Receiver<Troubles>,
     task: AbortHandle,
 }
@@ -28,9 +28,9 @@ impl Running {
         let troubles = provisioner.troubles();
         let (wanted, hears_wanted) = watch::channel(None);
         let (roots, hears_roots) = watch::channel(Some(roots("root")));
-        let (sender, happenings) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let task = tokio::spawn(provisioner.run(hears_wanted, hears_roots, sender)).abort_handle();
-        Self { server: server.clone(), wanted, roots, happenings, troubles, task }
+        Self { server: server.clone(), wanted, roots, events, troubles, task }
     }
 
     pub(super) async fn want(&mut self, proxies: Vec<Proxy>) -> Vec<String> {
@@ -50,7 +50,7 @@ impl Running {
     }
 
     fn happened(&mut self) -> Vec<(What, String)> {
-        std::iter::from_fn(|| self.happenings.try_recv().ok()).map(|it| (it.what, it.message)).collect()
+        std::iter::from_fn(|| self.events.try_recv().ok()).map(|it| (it.what, it.message)).collect()
     }
 
     fn deployment(&self) -> Value {

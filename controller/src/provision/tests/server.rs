@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Plural, namespace, name.
 type Key = (String, String, String);
 /// Fields by their path, lists as a whole.
 type Leaves = BTreeMap<Vec<String>, Value>;

@@ -94,7 +94,7 @@ fn of_http(get: &HTTPGetAction, container: &Container) -> Option<Probe> {
         .collect::<Option<_>>()?;
     let host = written.iter().find(|it| it.0 == header::HOST && !it.1.is_empty()).map(|it| it.1.clone());
     let http = HttpProbe {
-        target: target::of(get.path.as_deref().unwrap_or_default())?.into(),
+        target: target::normalize(get.path.as_deref().unwrap_or_default())?.into(),
         host,
         headers: written.into_iter().filter(|it| !NOT_TAKEN.contains(&it.0)).collect(),
         tls: get.scheme.as_deref().is_some_and(|it| it.eq_ignore_ascii_case("https")),

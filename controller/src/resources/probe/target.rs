@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use std::fmt::Write;
 
 /// None if kubelet asks nothing of the pod with it, or what no server understands.
-pub(super) fn of(path: &str) -> Option<String> {
+pub(super) fn normalize(path: &str) -> Option<String> {
     let (encoded, query) = match parse(path) {
         Parsed::Url { path, query } => (path, query),
         // Kubelet takes the whole text for a path then.
@@ -109,7 +109,7 @@ fn escape(path: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::normalize;
 
     #[test]
     fn a_path_is_written_as_kubelet_writes_it() {
@@ -148,7 +148,7 @@ mod tests {
             // What is no request.
             ("/a?b c", None),
         ] {
-            assert_eq!(of(path).as_deref(), expected, "{path:?}");
+            assert_eq!(normalize(path).as_deref(), expected, "{path:?}");
         }
     }
 }

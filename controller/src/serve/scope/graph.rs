@@ -10,7 +10,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Adds an edge.
+    /// Adds an edge. One that is added twice has to be taken away twice.
     pub fn add(&mut self, (parent, child): &Edge) {
         *self.children.entry(parent.clone()).or_default().entry(child.clone()).or_default() += 1;
     }

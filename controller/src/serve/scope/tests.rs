@@ -1,6 +1,6 @@
 //! The scope against a second, naive reading of what each proxy needs, and step by step against from scratch.
 
-use crate::serve::book::{Book, Held};
+use crate::serve::hub_state::{Held, HubState};
 use crate::serve::tests::universe::*;
 use fairway_config::model::{
     Attachment, Audience, BackendTarget, Filter, ListenerProtocol, Resource, ResourceKey, ResourceKind,
@@ -19,15 +19,15 @@ fn world(resources: Vec<Resource>) -> World {
     resources.into_iter().map(|it| (it.key(), it)).collect()
 }
 
-fn book(world: &World) -> Book {
-    let mut book = Book::default();
-    enter(&mut book, world.values().cloned().collect(), vec![]);
-    book
+fn state(world: &World) -> HubState {
+    let mut state = HubState::default();
+    enter(&mut state, world.values().cloned().collect(), vec![]);
+    state
 }
 
-fn enter(book: &mut Book, upserts: Vec<Resource>, removals: Vec<ResourceKey>) {
+fn enter(state: &mut HubState, upserts: Vec<Resource>, removals: Vec<ResourceKey>) {
     let upserts = upserts.into_iter().map(|it| (it.clone(), Arc::new(wire::encode(&it)))).collect();
-    book.commit(upserts, removals);
+    state.commit(upserts, removals);
 }
 
 fn names(keys: impl IntoIterator<Item = ResourceKey>) -> Vec<String> {
@@ -35,7 +35,7 @@ fn names(keys: impl IntoIterator<Item = ResourceKey>) -> Vec<String> {
 }
 
 fn scope(world: &World, proxy: &Proxy) -> Vec<String> {
-    names(book(world).scope(proxy).into_keys())
+    names(state(world).scope(proxy).into_keys())
 }
 
 // === The naive reading ===
@@ -190,19 +190,19 @@ proptest! {
     fn step_by_step_gives_what_from_scratch_gives_and_what_the_design_says(
         commits in proptest::collection::vec(proptest::collection::vec(edit(), 0..8), 1..12),
     ) {
-        let (mut world, mut book) = (World::new(), Book::default());
+        let (mut world, mut state) = (World::new(), HubState::default());
         for proxy in proxies() {
-            let subscription = Subscription { proxy, version: "test".into() };
-            book.subscribe(subscription, &Held::default(), Arc::new(Notify::new()));
+            let subscription = Subscription::new(proxy, "test");
+            state.subscribe(subscription, &Held::default(), Arc::new(Notify::new()));
         }
         for edits in commits {
             let (upserts, removals) = commit(edits);
             removals.iter().for_each(|key| { world.remove(key); });
             world.extend(upserts.iter().map(|it| (it.key(), it.clone())));
-            enter(&mut book, upserts, removals);
+            enter(&mut state, upserts, removals);
             for proxy in proxies() {
-                prop_assert!(book.view_is_as_from_scratch(&proxy), "{proxy}");
-                let scope: BTreeSet<_> = book.scope(&proxy).into_keys().collect();
+                prop_assert!(state.view_is_as_from_scratch(&proxy), "{proxy}");
+                let scope: BTreeSet<_> = state.scope(&proxy).into_keys().collect();
                 prop_assert_eq!(scope, needs(&world, &proxy), "{}", proxy);
             }
         }

@@ -28,7 +28,7 @@ async fn say(link: &Link, message: from_proxy::Message) {
 async fn begin(hub: &std::sync::Arc<Hub>) -> Link {
     let link = hub.subscribe_channel();
     let proxy = Some(proto::hello::Proxy::WholeSystem(proto::WholeSystem {}));
-    say(&link, from_proxy::Message::Hello(proto::Hello { proxy, version: String::new() })).await;
+    say(&link, from_proxy::Message::Hello(proto::Hello { proxy, ..Default::default() })).await;
     say(&link, from_proxy::Message::Start(proto::Start {})).await;
     link
 }

@@ -52,7 +52,7 @@ async fn live_through(steps: Vec<Step>) {
     }
     hub.commit(vec![], vec![]);
     for (proxy, watcher) in proxies().iter().zip(&mut watchers) {
-        let expected = hub.book().scope(proxy);
+        let expected = hub.state().scope(proxy);
         let history = watcher.until(|it| !it.applied.is_empty() && resources(&it.now) == expected).await;
         assert_eq!(history.refused, 0);
     }

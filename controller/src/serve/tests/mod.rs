@@ -7,6 +7,7 @@ mod reconnect;
 mod refusal;
 mod retained;
 mod scale;
+mod skew;
 mod sync;
 pub(super) mod universe;
 mod watcher;

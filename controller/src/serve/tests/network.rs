@@ -62,7 +62,6 @@ impl Network {
             .connect_with_connector_lazy(connect)
     }
 
-    /// Cuts all connections.
     pub(super) fn cut(&self) {
         self.wires.lock().unwrap().drain(..).for_each(|wire| wire.abort());
     }

@@ -3,7 +3,7 @@
 use super::network::Controller;
 use super::watcher::{Refusals, names};
 use super::*;
-use crate::serve::{Admission, Hub, Peer, Refused, Tenure};
+use crate::serve::{Admission, Hub, Peer, Refused, StreamLifetime};
 use fairway_config::model::{Generation, Resource};
 use fairway_config::stream::client::StateFile;
 use fairway_config::stream::{Proxy, Subscription};
@@ -207,9 +207,9 @@ async fn a_damaged_file_is_passed_over() {
 struct ForAnHour(Arc<AtomicUsize>);
 
 impl Admission for ForAnHour {
-    fn admit(&self, _: Peer<'_>, _: &Subscription) -> Result<Tenure, Refused> {
+    fn admit(&self, _: Peer<'_>, _: &Subscription) -> Result<StreamLifetime, Refused> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(Tenure::until(async {
+        Ok(StreamLifetime::until(async {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             Status::unauthenticated("the token has expired")
         }))

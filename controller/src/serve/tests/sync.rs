@@ -3,7 +3,7 @@
 use super::watcher::names;
 use super::*;
 use crate::serve::tests::universe::{at_listener, certificate, rule, service, workload};
-use crate::serve::{Admission, Hub, Peer, Refused, Tenure};
+use crate::serve::{Admission, Hub, Peer, Refused, StreamLifetime};
 use fairway_config::model::{Generation, ListenerProtocol};
 use fairway_config::proto::configuration_client::ConfigurationClient;
 use fairway_config::proto::{self, from_controller, from_proxy};
@@ -110,9 +110,9 @@ async fn states_say_who_has_come_how_far() {
 struct OnlyNodes;
 
 impl Admission for OnlyNodes {
-    fn admit(&self, _: Peer<'_>, subscription: &Subscription) -> Result<Tenure, Refused> {
+    fn admit(&self, _: Peer<'_>, subscription: &Subscription) -> Result<StreamLifetime, Refused> {
         match subscription.proxy {
-            Proxy::Node(_) => Ok(Tenure::unlimited()),
+            Proxy::Node(_) => Ok(StreamLifetime::unlimited()),
             _ => Err(Refused(format!("this socket is for nodes, not for {}", subscription.proxy))),
         }
     }
@@ -152,7 +152,7 @@ async fn end_of(messages: Vec<from_proxy::Message>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_does_not_keep_to_the_protocol_is_told_so() {
-    let hello = |proxy| from_proxy::Message::Hello(proto::Hello { proxy, version: String::new() });
+    let hello = |proxy| from_proxy::Message::Hello(proto::Hello { proxy, ..Default::default() });
     let everything = || Some(proto::hello::Proxy::WholeSystem(proto::WholeSystem {}));
     let start = || from_proxy::Message::Start(proto::Start {});
     let ack = |generation| from_proxy::Message::Ack(proto::Ack { generation });

@@ -172,12 +172,8 @@ pub(crate) fn workload(key: &str, node: &str, authorizations: &[&str]) -> Resour
 }
 
 pub(crate) fn authorization(name: &str, port: u16) -> Resource {
-    let rule = fairway_policy::Rule { conditions: vec![Condition::PortIs(vec![port])] };
-    Resource::Authorization(Arc::new(Authorization {
-        name: name.into(),
-        action: Action::Deny,
-        rules: vec![rule],
-    }))
+    let rule = fairway_policy::Rule::when(vec![Condition::PortIs(vec![port])]);
+    Resource::Authorization(Arc::new(Authorization::new(name, Action::Deny, vec![rule])))
 }
 
 pub(crate) fn certificate(key: &str) -> Resource {

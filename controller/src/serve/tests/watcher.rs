@@ -33,7 +33,7 @@ impl Refusals {
         self.0.lock().unwrap().clear();
     }
 
-    fn of(&self, next: &Snapshot, changes: &Changes) -> Vec<Rejected> {
+    fn rejected(&self, next: &Snapshot, changes: &Changes) -> Vec<Rejected> {
         let refused = self.0.lock().unwrap();
         let port = |key: &ResourceKey| next.backends.get(&*key.name).map(|it| it.port);
         let named = changes.iter().filter(|key| {
@@ -65,7 +65,7 @@ struct Recorder {
 
 impl Apply for Recorder {
     fn apply(&mut self, next: &Snapshot, changes: &Changes) -> Result<(), Vec<Rejected>> {
-        let rejected = self.refusals.of(next, changes);
+        let rejected = self.refusals.rejected(next, changes);
         if !rejected.is_empty() {
             self.history.send_modify(|history| history.refused += 1);
             return Err(rejected);
@@ -104,14 +104,14 @@ impl Watcher {
         refusals: Refusals,
     ) -> Self {
         let (recorder, history) = recorder(refusals.clone());
-        let subscription = Subscription { proxy, version: "test".into() };
+        let subscription = Subscription::new(proxy, "test");
         let (progress, run) = client::follow(network.channel(), subscription, state_file, recorder);
         Self { refusals, progress, history, task: tokio::spawn(async move { match run.await {} }) }
     }
 
     pub(super) fn in_process(hub: &Arc<Hub>, proxy: Proxy) -> Self {
         let (recorder, history) = recorder(Refusals::default());
-        let subscription = Subscription { proxy, version: "test".into() };
+        let subscription = Subscription::new(proxy, "test");
         let hub = hub.clone();
         let link = move || hub.subscribe_channel();
         let (progress, run) = client::follow_channel(link, subscription, None, recorder);

@@ -26,7 +26,6 @@ impl Backoff {
         wait.mul_f64(rand::rng().random_range(0.5..1.0))
     }
 
-    /// It worked.
     pub(super) fn worked(&mut self) {
         self.next = FIRST;
     }

@@ -1,11 +1,11 @@
 //! Lists and watches one kind, for as long as it takes.
 
 use super::backoff::Backoff;
-use super::holdings::{FeedState, News};
+use super::decoded_object::{DecodedObject, decode};
+use super::discovery::Endpoint;
 use super::list::page;
-use super::offer::Endpoint;
 use super::selection;
-use super::sighting::{Sighting, sight};
+use super::watch_cache::{FeedEvent, FeedState};
 use crate::apiserver;
 use futures_util::TryStreamExt;
 use kube::Client;
@@ -41,7 +41,7 @@ const REFUSALS: u32 = 3;
 pub(super) struct Feed {
     pub(super) client: Client,
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) news: mpsc::Sender<News>,
+    pub(super) feed_events: mpsc::Sender<FeedEvent>,
 }
 
 /// How far a feed is.
@@ -66,7 +66,6 @@ enum End {
     /// The server refuses, or cannot be reached.
     #[error("{}", describe(.0))]
     Failed(kube::Error),
-    /// Nothing came.
     #[error("the server does not answer")]
     Silent,
     /// Nobody wants to hear it any more.
@@ -122,15 +121,16 @@ impl Feed {
 
     /// Lists everything, page by page; gives back the version that the list is of.
     async fn list(&self) -> Result<String, End> {
-        self.tell(News::ListBegins(self.endpoint.kind)).await?;
+        self.tell(FeedEvent::ListBegins(self.endpoint.kind)).await?;
         let mut after = None;
         loop {
             let answer = timeout(ANSWER, page(&self.client, &self.endpoint, after)).await;
             let page = answer.map_err(|_| End::Silent)?.map_err(failed)?;
-            self.tell(News::Seen(page.items.into_iter().filter_map(|it| self.sight(it)).collect())).await?;
+            self.tell(FeedEvent::Seen(page.items.into_iter().filter_map(|it| self.decode(it)).collect()))
+                .await?;
             after = page.next;
             if after.is_none() {
-                self.tell(News::ListEnds(self.endpoint.kind)).await?;
+                self.tell(FeedEvent::ListEnds(self.endpoint.kind)).await?;
                 return Ok(page.version);
             }
         }
@@ -169,9 +169,9 @@ impl Feed {
                 WatchEvent::Error(status) => return Err(failed(kube::Error::Api(status))),
             };
             let next = manifest["metadata"]["resourceVersion"].as_str().map(str::to_owned);
-            if let Some(it) = self.sight(manifest) {
-                let news = if gone { News::Gone(it.object) } else { News::Seen(vec![it]) };
-                self.tell(news).await?;
+            if let Some(it) = self.decode(manifest) {
+                let feed_event = if gone { FeedEvent::Gone(it.object) } else { FeedEvent::Seen(vec![it]) };
+                self.tell(feed_event).await?;
             }
             if let Some(next) = next {
                 *version = next;
@@ -180,16 +180,16 @@ impl Feed {
         Ok(())
     }
 
-    fn sight(&self, manifest: Value) -> Option<Sighting> {
-        sight(&self.endpoint, manifest)
+    fn decode(&self, manifest: Value) -> Option<DecodedObject> {
+        decode(&self.endpoint, manifest)
     }
 
-    async fn tell(&self, news: News) -> Result<(), End> {
-        self.news.send(news).await.map_err(|_| End::Unheard)
+    async fn tell(&self, feed_event: FeedEvent) -> Result<(), End> {
+        self.feed_events.send(feed_event).await.map_err(|_| End::Unheard)
     }
 
     async fn tell_state(&self, state: FeedState) -> Result<(), End> {
-        self.tell(News::State(self.endpoint.kind, state)).await
+        self.tell(FeedEvent::State(self.endpoint.kind, state)).await
     }
 }
 

@@ -1,10 +1,10 @@
 //! Everything a cluster has, read once: what `fairway check` looks at.
 
+use super::decoded_object::decode;
+use super::discovery::{self, Endpoint};
 use super::list::page;
-use super::offer::{self, Endpoint};
-use super::sighting::sight;
 use crate::apiserver::describe;
-use crate::compile::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::status::Record;
 use futures_util::future::join_all;
@@ -15,13 +15,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Where a kind is, and its objects, or why they could not be read.
-type Shelf = (Arc<Endpoint>, Result<Vec<Value>, String>);
+type Listing = (Arc<Endpoint>, Result<Vec<Value>, String>);
 
 /// Everything a cluster has of the kinds that are read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inventory {
     /// Each kind that is offered.
-    pub(crate) shelves: BTreeMap<Kind, Shelf>,
+    pub(crate) listings: BTreeMap<Kind, Listing>,
 }
 
 /// What of it can be understood.
@@ -30,7 +30,7 @@ pub(crate) struct Understood {
     /// The objects, for compiling.
     pub(crate) edits: Vec<Edit>,
     /// Those that are malformed.
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Diagnostic>,
     /// What they say of their status.
     pub(crate) records: HashMap<ObjectRef, Arc<Record>, ahash::RandomState>,
 }
@@ -40,42 +40,42 @@ pub(crate) struct Understood {
 impl Inventory {
     /// Reads it. A kind that may not be read is left out, and said to be.
     pub(crate) async fn take(client: &Client) -> kube::Result<Self> {
-        let offers = offer::fetch(client).await?;
-        let shelves = offers.into_iter().map(async |(kind, endpoint)| {
+        let discovered = discovery::fetch(client).await?;
+        let listings = discovered.into_iter().map(async |(kind, endpoint)| {
             let listed = list(client, &endpoint).await.map_err(|error| describe(&error));
             (kind, (endpoint, listed))
         });
-        Ok(Self { shelves: join_all(shelves).await.into_iter().collect() })
+        Ok(Self { listings: join_all(listings).await.into_iter().collect() })
     }
 
     /// Whether the cluster has the kind.
-    pub(crate) fn offers(&self, kind: Kind) -> bool {
-        self.shelves.contains_key(&kind)
+    pub(crate) fn has_kind(&self, kind: Kind) -> bool {
+        self.listings.contains_key(&kind)
     }
 
     /// The objects of a kind, as the type that somebody wants to see them as.
     pub(crate) fn all<T: DeserializeOwned>(&self, kind: Kind) -> Vec<T> {
-        let objects = self.shelves.get(&kind).and_then(|(_, listed)| listed.as_ref().ok());
+        let objects = self.listings.get(&kind).and_then(|(_, listed)| listed.as_ref().ok());
         objects.into_iter().flatten().filter_map(|it| serde_json::from_value(it.clone()).ok()).collect()
     }
 
     /// Whether there is an object of the kind with this name.
     pub(crate) fn has(&self, kind: Kind, name: &str) -> bool {
-        let objects = self.shelves.get(&kind).and_then(|(_, listed)| listed.as_ref().ok());
+        let objects = self.listings.get(&kind).and_then(|(_, listed)| listed.as_ref().ok());
         objects.into_iter().flatten().any(|it| it["metadata"]["name"] == name)
     }
 
     /// The kinds that could not be read, and why.
     pub(crate) fn unread(&self) -> impl Iterator<Item = (Kind, &str)> {
-        self.shelves.iter().filter_map(|(kind, (_, listed))| Some((*kind, listed.as_ref().err()?.as_str())))
+        self.listings.iter().filter_map(|(kind, (_, listed))| Some((*kind, listed.as_ref().err()?.as_str())))
     }
 
     /// The objects as compiling takes them.
     pub(crate) fn understand(&self) -> Understood {
         let mut out = Understood::default();
-        for (endpoint, listed) in self.shelves.values() {
+        for (endpoint, listed) in self.listings.values() {
             for manifest in listed.iter().flatten() {
-                let Some(it) = sight(endpoint, manifest.clone()) else { continue };
+                let Some(it) = decode(endpoint, manifest.clone()) else { continue };
                 match it.content {
                     Ok(object) => out.edits.push(Edit::Upsert(object)),
                     Err(problem) => out.problems.push(problem),
@@ -102,8 +102,8 @@ async fn list(client: &Client, endpoint: &Endpoint) -> kube::Result<Vec<Value>> 
 #[cfg(test)]
 impl Inventory {
     /// A cluster with these objects, of kinds that are read.
-    pub(crate) fn of(kinds: impl IntoIterator<Item = Kind>, manifests: Vec<Value>) -> Self {
-        let mut shelves: BTreeMap<_, _> = kinds
+    pub(crate) fn with_objects(kinds: impl IntoIterator<Item = Kind>, manifests: Vec<Value>) -> Self {
+        let mut listings: BTreeMap<_, _> = kinds
             .into_iter()
             .map(|kind| {
                 let version = kind.versions()[0].into();
@@ -114,9 +114,9 @@ impl Inventory {
         for it in manifests {
             let group = it["apiVersion"].as_str().unwrap().rsplit_once('/').map_or("", |(group, _)| group);
             let kind = Kind::of(group, it["kind"].as_str().unwrap()).unwrap();
-            shelves.get_mut(&kind).unwrap().1.as_mut().unwrap().push(it);
+            listings.get_mut(&kind).unwrap().1.as_mut().unwrap().push(it);
         }
-        Self { shelves }
+        Self { listings }
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         server.offer(Kind::Mesh, false);
         let inventory = Inventory::take(&server.client()).await.unwrap();
         assert!(inventory.has(Kind::Namespace, "shop") && !inventory.has(Kind::Namespace, "web"));
-        assert!(inventory.offers(Kind::Secret) && !inventory.offers(Kind::Mesh));
+        assert!(inventory.has_kind(Kind::Secret) && !inventory.has_kind(Kind::Mesh));
         let unread: Vec<_> = inventory.unread().collect();
         assert!(matches!(unread[..], [(Kind::Secret, why)] if why.starts_with("403 ")), "{unread:?}");
         assert_eq!(inventory.understand().edits.len(), 1);

@@ -1,6 +1,6 @@
 //! Lists a kind, page by page.
 
-use super::offer::Endpoint;
+use super::discovery::Endpoint;
 use super::selection;
 use kube::Client;
 use kube::api::ListParams;

@@ -1,29 +1,28 @@
 //! A cluster's objects, listed and watched.
 //!
-//! A feed for each kind lists and watches it ([`feed`]) and tells what it sees; `Holdings` turns that into edits, so
+//! A feed for each kind lists and watches it (`feed`) and tells what it sees; `WatchCache` turns that into edits, so
 //! that what did not change costs nothing; here edits are gathered for a moment, so that a thousand objects that are
 //! applied at once are compiled in few steps.
 
 mod backoff;
+mod decoded_object;
+mod discovery;
 mod feed;
-mod holdings;
 mod inventory;
 mod list;
-mod offer;
 mod selection;
-mod sighting;
 mod supervisor;
 #[cfg(test)]
 pub(crate) mod tests;
+mod watch_cache;
 
-pub use holdings::{Changes, FeedState};
+pub use discovery::Endpoint;
 pub(crate) use inventory::{Inventory, Understood};
-pub use offer::Endpoint;
+pub use watch_cache::{Changes, FeedState};
 
 use super::Source;
-use crate::compile::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Kind};
-use holdings::{Holdings, News};
 use kube::Client;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,11 +30,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
+use watch_cache::{FeedEvent, WatchCache};
 
 /// How long nothing must come before what came is handed on, and how long that may be put off.
 const GATHER: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
 
-/// Pieces of news that may wait: a page of a list each at most.
+/// Events of feeds that may wait: a page of a list each at most.
 const QUEUE: usize = 64;
 
 /// How it goes with each kind.
@@ -44,8 +44,8 @@ pub type Feeds = BTreeMap<Kind, FeedState>;
 /// A cluster's objects, listed and watched.
 #[derive(Debug)]
 pub struct Cluster {
-    news: mpsc::Receiver<News>,
-    holdings: Holdings,
+    feed_events: mpsc::Receiver<FeedEvent>,
+    cache: WatchCache,
     gathered: Changes,
     begun: bool,
     feeds: watch::Sender<Feeds>,
@@ -57,11 +57,11 @@ pub struct Cluster {
 impl Cluster {
     /// Begins to watch. Must be called within a tokio runtime.
     pub fn watch(client: Client) -> Self {
-        let (sender, news) = mpsc::channel(QUEUE);
+        let (sender, feed_events) = mpsc::channel(QUEUE);
         let supervisor = tokio::spawn(supervisor::supervise(client, sender)).abort_handle();
         Self {
-            news,
-            holdings: Holdings::default(),
+            feed_events,
+            cache: WatchCache::default(),
             gathered: Changes::default(),
             begun: false,
             feeds: watch::Sender::default(),
@@ -75,8 +75,8 @@ impl Cluster {
     }
 
     /// Objects that cannot be understood; their last good version stays in force.
-    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.holdings.problems()
+    pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.cache.problems()
     }
 
     /// Waits for the next changes. The first are everything there is. None when there will be no more.
@@ -87,19 +87,19 @@ impl Cluster {
     /// Waits for the next changes, and after the first no longer than until a deadline: then there may be none.
     pub async fn next_changes_until(&mut self, deadline: Option<Instant>) -> Option<Changes> {
         loop {
-            let news = match deadline.filter(|_| self.begun) {
-                Some(deadline) => match timeout_at(deadline, self.news.recv()).await {
-                    Ok(news) => news?,
+            let feed_event = match deadline.filter(|_| self.begun) {
+                Some(deadline) => match timeout_at(deadline, self.feed_events.recv()).await {
+                    Ok(feed_event) => feed_event?,
                     Err(_) => return Some(Changes::default()),
                 },
-                None => self.news.recv().await?,
+                None => self.feed_events.recv().await?,
             };
-            self.take(news);
+            self.take(feed_event);
             self.gather().await;
             if self.begun && self.gathered.is_empty() {
                 continue;
             }
-            if self.begun || self.holdings.is_whole() {
+            if self.begun || self.cache.is_whole() {
                 self.begun = true;
                 return Some(std::mem::take(&mut self.gathered));
             }
@@ -111,18 +111,18 @@ impl Cluster {
         let end = Instant::now() + GATHER.1;
         loop {
             let quiet = (Instant::now() + GATHER.0).min(end);
-            match timeout_at(quiet, self.news.recv()).await {
-                Ok(Some(news)) => self.take(news),
+            match timeout_at(quiet, self.feed_events.recv()).await {
+                Ok(Some(feed_event)) => self.take(feed_event),
                 Ok(None) | Err(_) => return,
             }
         }
     }
 
-    fn take(&mut self, news: News) {
-        if let News::State(kind, state) = &news {
+    fn take(&mut self, feed_event: FeedEvent) {
+        if let FeedEvent::State(kind, state) = &feed_event {
             self.note(*kind, state);
         }
-        self.holdings.take(news, &mut self.gathered);
+        self.cache.take(feed_event, &mut self.gathered);
     }
 
     /// Says what does not work once, not for each kind and each try.

@@ -1,8 +1,8 @@
-//! Runs a feed for each kind that the cluster offers, and looks now and then whether that has changed.
+//! Runs a feed for each kind that the cluster serves, and looks now and then whether that has changed.
 
+use super::discovery::{self, DiscoveredKinds, Endpoint};
 use super::feed::Feed;
-use super::holdings::{FeedState, News};
-use super::offer::{self, Endpoint, Offers};
+use super::watch_cache::{FeedEvent, FeedState};
 use crate::apiserver::describe;
 use crate::resources::Kind;
 use kube::Client;
@@ -47,28 +47,27 @@ struct Task(JoinHandle<()>);
 enum Step {
     /// Watch it, or watch it in another version.
     Watch(Arc<Endpoint>),
-    /// It is gone.
     Withdraw(Kind),
 }
 
 /// Runs until nobody listens.
-pub(super) async fn supervise(client: Client, news: mpsc::Sender<News>) {
+pub(super) async fn supervise(client: Client, feed_events: mpsc::Sender<FeedEvent>) {
     let mut watched = Watched::default();
     let mut unreachable = false;
-    while !news.is_closed() {
-        let all = match timeout(ANSWER, offer::fetch(&client)).await {
-            Ok(Ok(offers)) => {
+    while !feed_events.is_closed() {
+        let all = match timeout(ANSWER, discovery::fetch(&client)).await {
+            Ok(Ok(discovered)) => {
                 unreachable = false;
-                if watched.follow(&client, &offers, &news).await.is_err() {
+                if watched.follow(&client, &discovered, &feed_events).await.is_err() {
                     return;
                 }
-                Kind::ALL.iter().all(|it| it.is_optional() || offers.contains_key(it))
+                Kind::ALL.iter().all(|it| it.is_optional() || discovered.contains_key(it))
             }
             failed => {
                 if !std::mem::replace(&mut unreachable, true) {
                     match failed {
                         Ok(Err(error)) => {
-                            warn!("the API server does not say what it offers: {}", describe(&error))
+                            warn!("the API server does not say what it discovered: {}", describe(&error))
                         }
                         _ => warn!("the API server does not answer"),
                     }
@@ -86,27 +85,30 @@ impl Watched {
     async fn follow(
         &mut self,
         client: &Client,
-        offers: &Offers,
-        news: &mpsc::Sender<News>,
-    ) -> Result<(), mpsc::error::SendError<News>> {
-        self.say(offers);
+        discovered: &DiscoveredKinds,
+        feed_events: &mpsc::Sender<FeedEvent>,
+    ) -> Result<(), mpsc::error::SendError<FeedEvent>> {
+        self.say(discovered);
         if self.told.is_none() {
-            for kind in Kind::ALL.into_iter().filter(|it| !offers.contains_key(it)) {
-                news.send(News::State(kind, FeedState::NotOffered)).await?;
+            for kind in Kind::ALL.into_iter().filter(|it| !discovered.contains_key(it)) {
+                feed_events.send(FeedEvent::State(kind, FeedState::NotServed)).await?;
             }
         }
-        let kinds: BTreeSet<Kind> = offers.keys().copied().collect();
+        let kinds: BTreeSet<Kind> = discovered.keys().copied().collect();
         if self.told.as_ref() != Some(&kinds) {
             // Before the feeds begin: who hears of the first list must know how many to wait for.
-            news.send(News::Offered(kinds.clone())).await?;
+            feed_events.send(FeedEvent::Discovered(kinds.clone())).await?;
             self.told = Some(kinds);
         }
-        for step in self.steps(offers, Instant::now()) {
+        for step in self.steps(discovered, Instant::now()) {
             match step {
                 Step::Watch(endpoint) => {
-                    news.send(News::State(endpoint.kind, FeedState::Listing)).await?;
-                    let feed =
-                        Feed { client: client.clone(), endpoint: endpoint.clone(), news: news.clone() };
+                    feed_events.send(FeedEvent::State(endpoint.kind, FeedState::Listing)).await?;
+                    let feed = Feed {
+                        client: client.clone(),
+                        endpoint: endpoint.clone(),
+                        feed_events: feed_events.clone(),
+                    };
                     let task = Task(tokio::spawn(feed.run()));
                     self.kinds.insert(endpoint.kind, Running { endpoint, missing_since: None, task });
                 }
@@ -114,8 +116,8 @@ impl Watched {
                     if let Some(running) = self.kinds.remove(&kind) {
                         running.task.end().await;
                     }
-                    news.send(News::Withdrawn(kind)).await?;
-                    news.send(News::State(kind, FeedState::NotOffered)).await?;
+                    feed_events.send(FeedEvent::Withdrawn(kind)).await?;
+                    feed_events.send(FeedEvent::State(kind, FeedState::NotServed)).await?;
                 }
             }
         }
@@ -123,12 +125,12 @@ impl Watched {
     }
 
     /// Says once which kinds are missing and which have come.
-    fn say(&self, offers: &Offers) {
+    fn say(&self, discovered: &DiscoveredKinds) {
         let names = |kinds: Vec<Kind>| kinds.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
         match &self.told {
             None => {
                 let missing: Vec<Kind> =
-                    Kind::ALL.into_iter().filter(|it| !offers.contains_key(it)).collect();
+                    Kind::ALL.into_iter().filter(|it| !discovered.contains_key(it)).collect();
                 if !missing.is_empty() {
                     info!(
                         "not in this cluster (yet): {}; they are read as soon as their CRDs are installed",
@@ -137,7 +139,7 @@ impl Watched {
                 }
             }
             Some(told) => {
-                let came: Vec<Kind> = offers.keys().copied().filter(|it| !told.contains(it)).collect();
+                let came: Vec<Kind> = discovered.keys().copied().filter(|it| !told.contains(it)).collect();
                 if !came.is_empty() {
                     info!("now in this cluster: {}", names(came));
                 }
@@ -146,10 +148,10 @@ impl Watched {
     }
 
     /// What has to be done so that what is offered is what is watched.
-    fn steps(&mut self, offers: &Offers, now: Instant) -> Vec<Step> {
+    fn steps(&mut self, discovered: &DiscoveredKinds, now: Instant) -> Vec<Step> {
         let mut steps = Vec::new();
         for (kind, running) in &mut self.kinds {
-            if offers.contains_key(kind) {
+            if discovered.contains_key(kind) {
                 running.missing_since = None;
             } else if now.duration_since(*running.missing_since.get_or_insert(now)) >= MISSING {
                 steps.push(Step::Withdraw(*kind));
@@ -157,7 +159,7 @@ impl Watched {
         }
         let is_watched =
             |it: &Endpoint| self.kinds.get(&it.kind).is_some_and(|running| *running.endpoint == *it);
-        steps.extend(offers.values().filter(|it| !is_watched(it)).cloned().map(Step::Watch));
+        steps.extend(discovered.values().filter(|it| !is_watched(it)).cloned().map(Step::Watch));
         steps
     }
 }

@@ -1,7 +1,6 @@
 //! Which files changed since the last look.
 
-use crate::compile::Severity;
-use crate::source::problem::SourceProblem;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::source::scan::FileChange;
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -42,7 +41,7 @@ impl Walk {
         self.list(root, 0, &mut found);
         let (mut changes, mut now) = (Vec::new(), BTreeMap::new());
         for (path, metadata) in found {
-            let stamp = Stamp::of(&metadata);
+            let stamp = Stamp::read(&metadata);
             if self.seen.get(&path).is_none_or(|it| !it.is_same(&stamp)) {
                 changes.push((path.clone(), read(&path, &metadata)));
             }
@@ -63,17 +62,8 @@ impl Walk {
     }
 
     /// What is wrong with the directories themselves.
-    pub(super) fn problems(&self, root: &Path) -> Vec<SourceProblem> {
-        let problem = |(path, why): (&PathBuf, &String)| SourceProblem {
-            severity: Severity::Error,
-            file: path.clone(),
-            line: 0,
-            object: String::new(),
-            field: String::new(),
-            message: format!("cannot be listed: {why}; what stood in it before stays in force"),
-            remedy: if path == root { "put the directory back" } else { "make it readable" }.to_owned(),
-        };
-        self.unlisted.iter().map(problem).collect()
+    pub(super) fn problems(&self, root: &Path) -> Vec<Diagnostic> {
+        self.unlisted.iter().map(|(path, why)| unlisted(path, why, path == root)).collect()
     }
 
     fn list(&mut self, directory: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Metadata>) {
@@ -100,6 +90,14 @@ impl Walk {
     }
 }
 
+/// A directory that cannot be listed.
+pub(in crate::source) fn unlisted(path: &Path, why: &str, is_root: bool) -> Diagnostic {
+    let message =
+        format!("the directory cannot be listed: {why}; the objects that were in it before stay in force");
+    let remedy = if is_root { "put the directory back" } else { "make it readable" };
+    Diagnostic::error(Reason::DirectoryUnreadable, "", message, remedy).at(path, 0)
+}
+
 fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json")
 }
@@ -121,7 +119,7 @@ impl Stamp {
             && (self.modified, self.length, self.inode) == (other.modified, other.length, other.inode)
     }
 
-    fn of(metadata: &Metadata) -> Self {
+    fn read(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok();
         let age = modified.and_then(|it| SystemTime::now().duration_since(it).ok());
         Self {

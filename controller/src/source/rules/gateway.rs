@@ -1,10 +1,12 @@
 //! The rules of Gateways and ListenerSets.
 
-use super::{Violation, has, items, text, violation};
+use super::{has, items, text};
+use crate::diagnostic::rule::{certificate_missing, https_passthrough};
+use crate::diagnostic::{Diagnostic, Reason};
 use serde_json::Value;
 
 /// Checks a Gateway's spec.
-pub(super) fn check(spec: &Value, out: &mut Vec<Violation>) {
+pub(super) fn check(spec: &Value, out: &mut Vec<Diagnostic>) {
     listeners(spec, out);
     let addresses = items(spec, "spec", "addresses");
     for (index, (path, it)) in addresses.iter().enumerate() {
@@ -13,18 +15,14 @@ pub(super) fn check(spec: &Value, out: &mut Vec<Violation>) {
             .any(|(_, other)| other["type"] == it["type"] && other["value"] == it["value"]);
         let routability = text(it, "routability");
         if !is_routability(routability) {
-            out.push(violation(
-                format!("{path}.routability"),
-                format!("`{routability}` is no routability"),
-                "use Cluster, or leave it out",
-            ));
+            let (field, message) =
+                (format!("{path}.routability"), format!("`{routability}` is not a routability"));
+            let remedy = "use Cluster, or remove the field";
+            out.push(Diagnostic::error(Reason::RoutabilityInvalid, field, message, remedy));
         }
         if has(it, "value") && twice {
-            out.push(violation(
-                path,
-                format!("`{}` stands here twice", text(it, "value")),
-                "remove one of them",
-            ));
+            let message = format!("the address `{}` is in this list twice", text(it, "value"));
+            out.push(Diagnostic::error(Reason::AddressDuplicate, path, message, "remove one of them"));
         }
     }
 }
@@ -43,7 +41,7 @@ fn is_routability(text: &str) -> bool {
 }
 
 /// Checks the listeners of a Gateway or a ListenerSet.
-pub(super) fn listeners(spec: &Value, out: &mut Vec<Violation>) {
+pub(super) fn listeners(spec: &Value, out: &mut Vec<Diagnostic>) {
     let listeners = items(spec, "spec", "listeners");
     for (index, (path, it)) in listeners.iter().enumerate() {
         listener(path, it, out);
@@ -54,44 +52,49 @@ pub(super) fn listeners(spec: &Value, out: &mut Vec<Violation>) {
         };
         if let Some((_, first)) = listeners[..index].iter().find(|(_, other)| same(other)) {
             let message =
-                format!("has the port, protocol and hostname of listener `{}`", text(first, "name"));
-            out.push(violation(path, message, "change one of the three"));
+                format!("listener `{}` has the same port, protocol and hostname", text(first, "name"));
+            let remedy = "change one of the three";
+            out.push(Diagnostic::error(Reason::ListenerDuplicate, path, message, remedy));
         }
     }
 }
 
-fn listener(path: &str, it: &Value, out: &mut Vec<Violation>) {
+fn listener(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
     let (protocol, tls) = (text(it, "protocol"), &it["tls"]);
     let plain = matches!(protocol, "HTTP" | "TCP" | "UDP");
     if plain && !tls.is_null() {
-        let message = format!("protocol {protocol} has no TLS");
-        out.push(violation(format!("{path}.tls"), message, "remove it, or use protocol HTTPS"));
+        let (field, message) =
+            (format!("{path}.tls"), format!("a listener with protocol {protocol} has no TLS"));
+        let remedy = "remove it, or use protocol HTTPS or TLS";
+        out.push(Diagnostic::error(Reason::ListenerTlsNotAllowed, field, message, remedy));
     }
     if matches!(protocol, "TCP" | "UDP") && !text(it, "hostname").is_empty() {
-        let message = format!("protocol {protocol} has no hostnames");
-        out.push(violation(format!("{path}.hostname"), message, "remove it"));
+        let (field, message) =
+            (format!("{path}.hostname"), format!("a listener with protocol {protocol} has no hostname"));
+        out.push(Diagnostic::error(Reason::ListenerHostnameNotAllowed, field, message, "remove it"));
     }
     let mode = text(tls, "mode");
     if protocol == "HTTPS" && mode == "Passthrough" {
-        let message = "an HTTPS listener has to end TLS";
-        out.push(violation(format!("{path}.tls.mode"), message, "use mode Terminate, or protocol TLS"));
+        out.push(https_passthrough(format!("{path}.tls.mode")));
     }
     if has(it, "filters") && !matches!(protocol, "HTTP" | "HTTPS") {
-        let message = format!("protocol {protocol} has no requests to filter");
-        out.push(violation(format!("{path}.filters"), message, "remove them"));
+        let (field, message) =
+            (format!("{path}.filters"), format!("a listener with protocol {protocol} has no filters"));
+        out.push(Diagnostic::error(Reason::ListenerFiltersNotAllowed, field, message, "remove them"));
     }
     if protocol == "TLS" && mode.is_empty() {
-        out.push(violation(format!("{path}.tls.mode"), "is missing", "use Terminate or Passthrough"));
+        let (field, message) = (format!("{path}.tls.mode"), "the mode is missing, and protocol TLS needs it");
+        out.push(Diagnostic::error(
+            Reason::ListenerTlsModeMissing,
+            field,
+            message,
+            "use Terminate or Passthrough",
+        ));
     }
     let is_empty = |name: &str| {
         tls[name].as_array().is_none_or(Vec::is_empty) && tls[name].as_object().is_none_or(|it| it.is_empty())
     };
     if mode == "Terminate" && is_empty("certificateRefs") && is_empty("options") {
-        let message = "to end TLS takes a certificate";
-        out.push(violation(
-            format!("{path}.tls.certificateRefs"),
-            message,
-            "name a Secret of type kubernetes.io/tls",
-        ));
+        out.push(certificate_missing(format!("{path}.tls.certificateRefs")));
     }
 }

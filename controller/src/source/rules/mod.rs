@@ -5,12 +5,12 @@ mod gateway;
 mod policy;
 mod route;
 
-use super::schema::{Violation, violation};
+use crate::diagnostic::Diagnostic;
 use crate::resources::Kind;
 use serde_json::Value;
 
 /// Checks the rules of a kind. The manifest has passed its schema and has its defaults.
-pub(super) fn check(kind: Kind, manifest: &Value, out: &mut Vec<Violation>) {
+pub(super) fn check(kind: Kind, manifest: &Value, out: &mut Vec<Diagnostic>) {
     let spec = &manifest["spec"];
     match kind {
         Kind::Gateway => gateway::check(spec, out),

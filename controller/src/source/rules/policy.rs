@@ -1,22 +1,22 @@
 //! The rules of policies.
 
-use super::{Violation, has, items, text, violation};
+use super::{has, items, text};
+use crate::diagnostic::rule::{policy_names_no_authority, policy_names_two_authorities};
+use crate::diagnostic::{Diagnostic, Reason};
 use serde_json::Value;
 
 /// Checks a BackendTLSPolicy's spec.
-pub(super) fn backend_tls(spec: &Value, out: &mut Vec<Violation>) {
+pub(super) fn backend_tls(spec: &Value, out: &mut Vec<Diagnostic>) {
     targets(spec, out);
     let (path, validation) = ("spec.validation", &spec["validation"]);
     let refs = !items(validation, path, "caCertificateRefs").is_empty();
     let well_known = !text(validation, "wellKnownCACertificates").is_empty();
     match (refs, well_known) {
         (true, true) => {
-            let message = "names authorities both by caCertificateRefs and by wellKnownCACertificates";
-            out.push(violation(path, message, "keep one of them"));
+            out.push(policy_names_two_authorities(path));
         }
         (false, false) => {
-            let message = "does not say who signs the backend's certificate";
-            out.push(violation(path, message, "write caCertificateRefs, or wellKnownCACertificates: System"));
+            out.push(policy_names_no_authority(path));
         }
         _ => {}
     }
@@ -24,18 +24,20 @@ pub(super) fn backend_tls(spec: &Value, out: &mut Vec<Violation>) {
         for (kind, field) in [("Hostname", "hostname"), ("URI", "uri")] {
             let (is_kind, is_there) = (text(it, "type") == kind, !text(it, field).is_empty());
             if is_kind && !is_there {
-                let remedy = format!("write it, type {kind} needs it");
-                out.push(violation(format!("{path}.{field}"), "is missing", remedy));
+                let (field, message) =
+                    (format!("{path}.{field}"), format!("the field is missing, and type {kind} needs it"));
+                out.push(Diagnostic::error(Reason::SubjectAltNameMissing, field, message, "write it"));
             } else if !is_kind && is_there {
-                let message = format!("does not belong to type {}", text(it, "type"));
-                out.push(violation(format!("{path}.{field}"), message, "remove it, or correct the type"));
+                let message = format!("the field does not belong to type {}", text(it, "type"));
+                let (field, remedy) = (format!("{path}.{field}"), "remove it, or correct the type");
+                out.push(Diagnostic::error(Reason::SubjectAltNameOfOtherType, field, message, remedy));
             }
         }
     }
 }
 
 /// Two references to one target must differ in section, and both must name one.
-fn targets(spec: &Value, out: &mut Vec<Violation>) {
+fn targets(spec: &Value, out: &mut Vec<Diagnostic>) {
     let targets = items(spec, "spec", "targetRefs");
     let same = |a: &Value, b: &Value, names: &[&str]| names.iter().all(|it| text(a, it) == text(b, it));
     for (index, (path, it)) in targets.iter().enumerate() {
@@ -44,8 +46,9 @@ fn targets(spec: &Value, out: &mut Vec<Violation>) {
             has(it, "sectionName") != has(other, "sectionName") || same(it, other, &["sectionName"])
         };
         if others.into_iter().any(|(_, other)| is_double(other)) {
-            let message = "names the same target as another";
-            out.push(violation(path, message, "give each of them a sectionName of its own"));
+            let message = "another entry refers to the same target";
+            let remedy = "give each of them a sectionName of its own";
+            out.push(Diagnostic::error(Reason::PolicyTargetDuplicate, path, message, remedy));
         }
     }
 }

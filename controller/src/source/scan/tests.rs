@@ -47,8 +47,8 @@ fn a_file_that_does_not_parse_keeps_what_it_said() {
     for (half, line) in [(format!("{A}---\napiVersion: v1\nkind: [Name"), 6), (String::new(), 0)] {
         assert!(scan.apply([says("f", half)]).is_empty());
         let [problem] = &scan.problems()[..] else { panic!("{:?}", scan.problems()) };
-        assert_eq!(problem.line, line, "{problem}");
-        assert!(problem.message.contains("stays in force"), "{problem}");
+        assert_eq!(problem.location.as_ref().unwrap().line, line, "{problem}");
+        assert!(problem.message.contains("stay in force"), "{problem}");
     }
     assert_eq!(names(scan.apply([says("f", A)])), ["-b"]);
     assert!(scan.problems().is_empty());
@@ -87,8 +87,8 @@ fn of_two_files_with_one_object_the_first_stays() {
     scan.apply([says("m", A)]);
     assert!(scan.apply([says("b", other.clone())]).is_empty(), "also if the other's name comes first");
     let [problem] = &scan.problems()[..] else { panic!("{:?}", scan.problems()) };
-    assert_eq!((problem.file.to_str(), problem.line), (Some("b"), 1));
-    assert!(problem.message.contains("stands in m already"), "{problem}");
+    assert_eq!(problem.location.as_ref().unwrap().to_string(), "b:1");
+    assert!(problem.message.contains("is in m too"), "{problem}");
     assert_eq!(names(scan.apply([gone("m")])), ["+a"], "then the other takes its place");
     assert!(scan.problems().is_empty());
     assert_eq!(scan.origin(&crate::source::objects(A)[0].reference()).unwrap().0.to_str(), Some("b"));
@@ -98,7 +98,7 @@ fn of_two_files_with_one_object_the_first_stays() {
 fn an_object_twice_in_one_file_is_said_to_be_so() {
     let mut scan = Scan::default();
     assert_eq!(names(scan.apply([says("f", format!("{A}---\n{A}"))])), ["+a"]);
-    assert!(scan.problems()[0].message.contains("stands in line 1 already"), "{:?}", scan.problems());
+    assert!(scan.problems()[0].message.contains("is in line 1 too"), "{:?}", scan.problems());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn kinds_that_do_not_concern_us_are_noted() {
     assert!(
         scan.apply([says("f", "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: d }\n")]).is_empty()
     );
-    assert_eq!(scan.problems()[0].severity, crate::compile::Severity::Note);
+    assert_eq!(scan.problems()[0].severity, crate::diagnostic::Severity::Note);
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use crate::diagnostic::Diagnostic;
 use crate::source::document;
 use crate::source::object::{Manifest, manifests};
 
@@ -8,10 +9,8 @@ fn refusals(yaml: &str) -> Vec<String> {
     for (_, manifest) in documents.into_iter().flat_map(manifests) {
         match manifest {
             Manifest::Object(_) => {}
-            Manifest::Refused(_, violations, _) | Manifest::Unknown(_, violations) => {
-                out.extend(
-                    violations.into_iter().map(|it| format!("{}: {}; {}", it.field, it.message, it.remedy)),
-                );
+            Manifest::Refused(_, errors, _) | Manifest::Unknown(_, errors) => {
+                out.extend(errors.iter().map(Diagnostic::text));
             }
             Manifest::Ignored(what) => out.push(format!("ignored {what}")),
         }
@@ -59,16 +58,19 @@ fn what_the_schema_refuses_is_refused_with_path_and_remedy() {
     for (yaml, expected) in [
         (
             route("backendRef: []"),
-            "spec.rules[0].backendRef: is not a field of this object; did you mean `backendRefs`?",
+            "spec.rules[0].backendRef: there is no such field; did you mean `backendRefs`?",
         ),
-        (route("backendRefs: [{ port: 80 }]"), "spec.rules[0].backendRefs[0].name: is missing; write it"),
+        (
+            route("backendRefs: [{ port: 80 }]"),
+            "spec.rules[0].backendRefs[0].name: the field is missing; write it",
+        ),
         (
             route("backendRefs: [{ name: a, port: 0 }]"),
             "spec.rules[0].backendRefs[0].port: 0 is out of range; use a number from 1 to 65535",
         ),
         (
             route("backendRefs: [{ name: a, port: '80' }]"),
-            "spec.rules[0].backendRefs[0].port: is a text; write a whole number",
+            "spec.rules[0].backendRefs[0].port: the value is a text; write a whole number",
         ),
         (
             route("matches: [{ method: FETCH }]"),
@@ -76,26 +78,29 @@ fn what_the_schema_refuses_is_refused_with_path_and_remedy() {
         ),
         (
             route("timeouts: { request: 1.5s }"),
-            "spec.rules[0].timeouts.request: `1.5s` does not have the right form",
+            "spec.rules[0].timeouts.request: `1.5s` does not have the required form",
         ),
         (
             route("retry: { codes: [200] }"),
             "spec.rules[0].retry.codes[0]: 200 is out of range; use a number from 400 to 599",
         ),
-        (route("retry: { codes: [503, 503] }"), "spec.rules[0].retry.codes[1]: `503` stands here twice"),
-        (gateway(""), "spec.listeners: has 0 items; use at least 1"),
+        (route("retry: { codes: [503, 503] }"), "spec.rules[0].retry.codes[1]: `503` is in this list twice"),
+        (gateway(""), "spec.listeners: there are 0 items; use at least 1"),
         (
             gateway("{ name: a, port: 80, protocol: HTTP }, { name: a, port: 81, protocol: HTTP }"),
-            "spec.listeners[1]: `a` stands here twice",
+            "spec.listeners[1]: `a` is in this list twice",
         ),
         (
             gateway("{ name: A, port: 80, protocol: HTTP }"),
-            "spec.listeners[0].name: `A` does not have the right form",
+            "spec.listeners[0].name: `A` does not have the required form",
         ),
-        ("kind: Gateway\nmetadata: { name: g }\n".to_owned(), "apiVersion: is missing"),
+        (
+            "kind: Gateway\nmetadata: { name: g }\n".to_owned(),
+            "apiVersion: apiVersion is missing, so this is not a Kubernetes object",
+        ),
         (
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nspec: {}\n".to_owned(),
-            "metadata.name: is missing",
+            "metadata.name: the name is missing",
         ),
         (
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HttpRoute\nmetadata: { name: r }\n".to_owned(),
@@ -108,7 +113,7 @@ fn what_the_schema_refuses_is_refused_with_path_and_remedy() {
         (
             "apiVersion: gateway.networking.k8s.io/v1alpha2\nkind: HTTPRoute\nmetadata: { name: r }\n"
                 .to_owned(),
-            "apiVersion: version `v1alpha2` of HTTPRoute is not read; use gateway.networking.k8s.io/v1",
+            "apiVersion: Fairway does not read version `v1alpha2` of HTTPRoute; use gateway.networking.k8s.io/v1",
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: { name: s }\nspec: { ports: [{ port: 99999 }] }\n"
@@ -122,7 +127,7 @@ fn what_the_schema_refuses_is_refused_with_path_and_remedy() {
         ),
         (
             "apiVersion: v1\nkind: Service\nmetadata: { name: s, namespace: A }\n".to_owned(),
-            "metadata.namespace: `A` is not a name",
+            "metadata.namespace: `A` is not a valid name",
         ),
         (
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: d }\n".to_owned(),

@@ -10,6 +10,7 @@ fn state(gateway: &str, acked: u64, rejected: &[(ResourceKind, &str)]) -> ProxyS
             .iter()
             .map(|(kind, name)| Rejected { key: ResourceKey::new(*kind, *name), reason: "why".to_owned() })
             .collect(),
+        closed: BTreeMap::new(),
     }
 }
 
@@ -28,12 +29,12 @@ fn a_gateway_is_in_force_when_every_ready_proxy_has_it() {
         (vec![0], 5, false, true, false),
     ] {
         let states: Vec<ProxyState> = acked.iter().map(|it| state("public", *it, &[])).collect();
-        let judged =
-            Programming::judge(deliveries(&states).get(&public), Generation(required), was, lost_briefly);
+        let evaluated =
+            Programming::evaluate(deliveries(&states).get(&public), Generation(required), was, lost_briefly);
         assert_eq!(
-            judged == Programming::InForce,
+            evaluated == Programming::InForce,
             expected,
-            "{acked:?} of {required}, was {was}: {judged:?}"
+            "{acked:?} of {required}, was {was}: {evaluated:?}"
         );
     }
 }
@@ -72,7 +73,7 @@ fn a_refusal_is_told_to_the_object_it_comes_from() {
         (ResourceKind::Route, "HTTPRoute/shop/reviews"),
         (ResourceKind::Certificate, "edge/cert"),
     ];
-    let refusals = Refusals::of(&deliveries(&[state("public", 3, &refused)]));
+    let refusals = Refusals::from_deliveries(&deliveries(&[state("public", 3, &refused)]));
     let gateway = ObjectRef::new(Kind::Gateway, "edge", "public");
     let route = ObjectRef::new(Kind::HttpRoute, "shop", "reviews");
     let set = ObjectRef::new(Kind::ListenerSet, "team", "more");

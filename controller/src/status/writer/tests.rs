@@ -1,4 +1,4 @@
-//! The writer against an API server in memory: source, ledger and writer together.
+//! The writer against an API server in memory: source, status cache and writer together.
 
 use super::*;
 use crate::resources::{Address, AssignedAddress, Kind, Routability};
@@ -6,7 +6,7 @@ use crate::serve::Hub;
 use crate::source::Cluster;
 use crate::source::cluster::tests::Server;
 use crate::status::{
-    Condition, GatewayStatus, ObjectStatus, ParentRef, ParentStatus, Posting, RouteStatus, reason,
+    Condition, GatewayStatus, ObjectStatus, ParentRef, ParentStatus, RouteStatus, StatusChanges, reason,
 };
 use fairway_config::stream::{Proxy, Subscription, client};
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
@@ -58,10 +58,10 @@ impl Apply for TakesAll {
     }
 }
 
-/// A cluster whose objects are followed into a ledger, and a writer that leads.
+/// A cluster whose objects are followed into a status cache, and a writer that leads.
 struct Scene {
     server: Server,
-    ledger: Arc<Ledger>,
+    status_cache: Arc<StatusCache>,
     hub: Arc<Hub>,
     troubles: watch::Sender<Troubles>,
 }
@@ -69,22 +69,28 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let (troubles, known_troubles) = watch::channel(Troubles::default());
-        let scene = Self { server: Server::new(), ledger: Arc::default(), hub: Hub::new(), troubles };
+        let scene = Self { server: Server::new(), status_cache: Arc::default(), hub: Hub::new(), troubles };
         let spec = json!({ "gatewayClassName": "fairway", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] });
         scene.server.put(
             Kind::Gateway,
             json!({ "metadata": { "namespace": "edge", "name": "public", "uid": "g" }, "spec": spec }),
         );
-        let (mut cluster, ledger) = (Cluster::watch(scene.server.client()), scene.ledger.clone());
+        let (mut cluster, status_cache) = (Cluster::watch(scene.server.client()), scene.status_cache.clone());
         tokio::spawn(async move {
             while let Some(changes) = cluster.next_changes().await {
-                ledger.post(Posting { records: changes.records, ..Posting::default() });
+                status_cache.apply(StatusChanges { records: changes.records, ..StatusChanges::default() });
             }
         });
         let client = scene.server.client();
         let events = Recorder::start(client.clone(), "test".into());
-        let writer =
-            Writer::new(client, US.into(), scene.ledger.clone(), scene.hub.states(), known_troubles, events);
+        let writer = Writer::new(
+            client,
+            US.into(),
+            scene.status_cache.clone(),
+            scene.hub.states(),
+            known_troubles,
+            events,
+        );
         tokio::spawn(writer.run());
         sleep(Duration::from_secs(1)).await;
         scene
@@ -96,8 +102,9 @@ impl Scene {
         self.server.put(Kind::HttpRoute, json!({ "metadata": metadata, "spec": spec, "status": status }));
     }
 
-    fn judge(&self, object: ObjectRef, status: Option<ObjectStatus>) {
-        self.ledger.post(Posting { statuses: vec![(object, status)], ..Posting::default() });
+    fn evaluate(&self, object: ObjectRef, status: Option<ObjectStatus>) {
+        self.status_cache
+            .apply(StatusChanges { statuses: vec![(object, status)], ..StatusChanges::default() });
     }
 
     fn parents(&self, name: &str) -> Value {
@@ -106,7 +113,7 @@ impl Scene {
 
     /// A proxy of a Gateway, or a waypoint, that takes what it is given.
     fn connect(&self, gateway: ObjectName) -> tokio::task::JoinHandle<()> {
-        let subscription = Subscription { proxy: Proxy::Gateway(gateway), version: "1".into() };
+        let subscription = Subscription::new(Proxy::Gateway(gateway), "1");
         let hub = self.hub.clone();
         let (_, run) =
             client::follow_channel(move || hub.subscribe_channel(), subscription, None, Box::new(TakesAll));
@@ -136,13 +143,13 @@ async fn a_status_is_written_once_and_taken_away_when_it_is_no_longer_ours() {
     let scene = Scene::new().await;
     let theirs = json!({ "parentRef": { "name": "x" }, "controllerName": "example.com/x", "conditions": [] });
     scene.put_route("a", json!({ "parents": [theirs] }));
-    scene.judge(route("a"), Some(route_status(1)));
+    scene.evaluate(route("a"), Some(route_status(1)));
     sleep(Duration::from_secs(5)).await;
     let parents = scene.parents("a");
     assert_eq!((&parents[0], &parents[1]["controllerName"]), (&theirs, &json!(US)));
     assert_eq!(scene.server.take_patches().len(), 1, "its own echo is no reason to write");
 
-    scene.judge(route("a"), None);
+    scene.evaluate(route("a"), None);
     sleep(Duration::from_secs(5)).await;
     assert_eq!(scene.parents("a"), json!([theirs]));
 }
@@ -152,7 +159,7 @@ async fn what_another_writes_at_the_same_time_is_not_lost() {
     let scene = Scene::new().await;
     scene.put_route("a", json!({ "parents": [] }));
     sleep(Duration::from_secs(1)).await;
-    scene.judge(route("a"), Some(route_status(1)));
+    scene.evaluate(route("a"), Some(route_status(1)));
     // The writer makes its patch in 60 ms; by then the object has another version that it has not heard of yet.
     sleep(Duration::from_millis(59)).await;
     let theirs = json!({ "parentRef": { "name": "x" }, "controllerName": "example.com/x", "conditions": [] });
@@ -171,8 +178,8 @@ async fn a_thousand_attached_routes_are_right_within_a_second_with_few_writes() 
         scene.put_route(&format!("r{index}"), json!({ "parents": [] }));
     }
     for index in 0..1000 {
-        scene.judge(route(&format!("r{index}")), Some(route_status(1)));
-        scene.judge(gateway(), Some(gateway_status(index + 1)));
+        scene.evaluate(route(&format!("r{index}")), Some(route_status(1)));
+        scene.evaluate(gateway(), Some(gateway_status(index + 1)));
         if index % 10 == 0 {
             sleep(Duration::from_millis(20)).await;
         }
@@ -190,7 +197,7 @@ async fn a_thousand_attached_routes_are_right_within_a_second_with_few_writes() 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_is_programmed_when_its_proxy_has_acknowledged() {
     let scene = Scene::new().await;
-    scene.judge(gateway(), Some(gateway_status(0)));
+    scene.evaluate(gateway(), Some(gateway_status(0)));
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.programmed(), ("False".to_owned(), "Pending".to_owned()));
 
@@ -210,7 +217,7 @@ async fn a_gateway_is_programmed_when_its_proxy_has_acknowledged() {
 async fn a_route_is_enforced_when_its_waypoint_has_acknowledged() {
     let scene = Scene::new().await;
     let waypoint = ObjectName::new("shop", "waypoint");
-    let judge = |bound: bool| {
+    let evaluate = |bound: bool| {
         let condition = match bound {
             true => Condition::holds(reason::ENFORCED, reason::BY_WAYPOINT, "it does", 1),
             false => Condition::fails(reason::ENFORCED, reason::PENDING, "not ready", 1),
@@ -218,10 +225,10 @@ async fn a_route_is_enforced_when_its_waypoint_has_acknowledged() {
         let ObjectStatus::Route(mut status) = route_status(1) else { return };
         status.parents[0].conditions = vec![condition];
         status.parents[0].waypoint = Some(waypoint.clone());
-        scene.judge(route("a"), Some(ObjectStatus::Route(status)));
+        scene.evaluate(route("a"), Some(ObjectStatus::Route(status)));
     };
     scene.put_route("a", json!({ "parents": [] }));
-    judge(false);
+    evaluate(false);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.enforced("a"), ("False".to_owned(), "not ready".to_owned()));
 
@@ -232,8 +239,12 @@ async fn a_route_is_enforced_when_its_waypoint_has_acknowledged() {
 
     // Traffic has been moved to it, but it does not have this route.
     let generation = scene.hub.commit(Vec::new(), Vec::new());
-    judge(true);
-    scene.ledger.post(Posting { routes: vec![route("a")], generation, ..Posting::default() });
+    evaluate(true);
+    scene.status_cache.apply(StatusChanges {
+        routes: vec![route("a")],
+        generation,
+        ..StatusChanges::default()
+    });
     sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.enforced("a").0, "False");
     let reason = &scene.parents("a")[0]["conditions"][0]["reason"];
@@ -255,7 +266,7 @@ async fn a_server_that_does_not_answer_is_asked_again() {
     scene.put_route("a", json!({ "parents": [] }));
     sleep(Duration::from_secs(1)).await;
     scene.server.set_down(true);
-    scene.judge(route("a"), Some(route_status(1)));
+    scene.evaluate(route("a"), Some(route_status(1)));
     sleep(Duration::from_secs(20)).await;
     scene.server.set_down(false);
     sleep(Duration::from_secs(30)).await;
@@ -273,15 +284,15 @@ async fn a_field_that_the_installed_kind_does_not_have_is_not_written_over_and_o
         let ObjectStatus::Gateway(status) = gateway_status(attached) else { panic!() };
         Some(ObjectStatus::Gateway(GatewayStatus { addresses: vec![address.clone()], ..status }))
     };
-    scene.judge(gateway(), status(0));
+    scene.evaluate(gateway(), status(0));
     sleep(Duration::from_secs(10)).await;
     assert!(!scene.server.take_patches().is_empty());
     for _ in 0..5 {
-        scene.judge(gateway(), status(0));
+        scene.evaluate(gateway(), status(0));
         sleep(Duration::from_secs(10)).await;
     }
     assert_eq!(scene.server.take_patches(), []);
-    scene.judge(gateway(), status(1));
+    scene.evaluate(gateway(), status(1));
     sleep(Duration::from_secs(10)).await;
     let shown = scene.server.get(Kind::Gateway, "edge", "public")["status"].clone();
     assert_eq!(

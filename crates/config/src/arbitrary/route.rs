@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Any route.
+/// A route with matches, filters and backends of every kind.
 pub fn route() -> impl Strategy<Value = Route> {
     let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
     (key(), kind, object(), any::<i64>(), vec(attachment(), 1..3), vec(rule(), 0..3)).prop_map(
@@ -84,7 +84,7 @@ fn status() -> impl Strategy<Value = StatusCode> {
     (100_u16..1000).prop_filter_map("a status code", |code| StatusCode::from_u16(code).ok())
 }
 
-fn method() -> impl Strategy<Value = Method> {
+pub(super) fn method() -> impl Strategy<Value = Method> {
     prop_oneof![
         Just(Method::GET),
         Just(Method::DELETE),
@@ -101,22 +101,28 @@ fn value_match() -> impl Strategy<Value = ValueMatch> {
     prop_oneof![text().prop_map(ValueMatch::Exact), pattern().prop_map(ValueMatch::Regex)]
 }
 
-fn path() -> impl Strategy<Value = Arc<str>> {
+fn path_text() -> impl Strategy<Value = Arc<str>> {
     "(/[a-zé%]{1,5}){0,3}".prop_map(Arc::from)
 }
 
-fn matching() -> impl Strategy<Value = Match> {
+pub(super) fn path() -> impl Strategy<Value = PathMatch> {
     let grpc = (of(value_match()), of(value_match()))
         .prop_map(|(service, method)| GrpcMethodMatch { service, method });
-    let path = prop_oneof![
+    prop_oneof![
         text().prop_map(PathMatch::Exact),
-        path().prop_map(PathMatch::Prefix),
+        path_text().prop_map(PathMatch::Prefix),
         pattern().prop_map(PathMatch::Regex),
         grpc.prop_map(PathMatch::Grpc),
-    ];
-    let header = (header_name(), value_match()).prop_map(|(name, value)| HeaderMatch { name, value });
+    ]
+}
+
+pub(super) fn header_match() -> impl Strategy<Value = HeaderMatch> {
+    (header_name(), value_match()).prop_map(|(name, value)| HeaderMatch { name, value })
+}
+
+fn matching() -> impl Strategy<Value = Match> {
     let query = (name(), value_match()).prop_map(|(name, value)| QueryMatch { name, value });
-    (path, vec(header, 0..3), vec(query, 0..3), of(method()))
+    (path(), vec(header_match(), 0..3), vec(query, 0..3), of(method()))
         .prop_map(|(path, headers, query, method)| Match { path, headers, query, method })
 }
 

@@ -1,6 +1,10 @@
 //! A Service's port as a destination: how to speak to it, and where its endpoints are.
 
-use super::{Affinity, BackendKey, BackendSecurity, Hints, Reach, ServiceKey};
+use super::reference::of_backend;
+use super::{
+    Affinity, BackendKey, BackendSecurity, Hints, Reach, References, Requires, ResourceKey, ResourceKind,
+    ServiceKey,
+};
 use fairway_identity::SpiffeId;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,9 +16,9 @@ use std::sync::Arc;
 pub struct Backend {
     /// `<namespace>/<service>:<port>`, and `/udp` behind it for a UDP port
     pub key: BackendKey,
-    /// The Service.
+    /// The Service whose port it is.
     pub service: ServiceKey,
-    /// The Service's port.
+    /// The port of the Service, not the one that its endpoints listen on.
     pub port: u16,
     /// What its endpoints speak.
     pub protocol: AppProtocol,
@@ -30,18 +34,18 @@ pub struct Backend {
 pub enum AppProtocol {
     /// Not said: HTTP/1.1 for HTTPRoutes, HTTP/2 for GRPCRoutes; as the client speaks where no route says.
     Unspecified,
-    /// HTTP/1.1, `kubernetes.io/ws` included.
+    /// HTTP/1.1; also `kubernetes.io/ws`, a WebSocket being an upgrade of it.
     Http1,
     /// HTTP/2 with prior knowledge, `kubernetes.io/h2c`.
     Http2,
-    /// Bytes.
+    /// Bytes that nobody looks into.
     Tcp,
 }
 
 /// Where a backend's endpoints are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoints {
-    /// Whose they are.
+    /// The backend whose endpoints they are.
     pub backend: BackendKey,
     /// Which of them a client may be sent to.
     pub reach: Reach,
@@ -62,14 +66,14 @@ pub struct Endpoints {
 pub struct Guard {
     /// The Service that requires its waypoint.
     pub service: ServiceKey,
-    /// The guarded endpoints.
+    /// The addresses of the endpoints that are guarded.
     pub endpoints: Vec<SocketAddr>,
 }
 
-/// One endpoint.
+/// One address that takes connections for a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// The address and port that its program listens on.
     pub address: SocketAddr,
     /// Whether it may be chosen.
     pub state: EndpointState,
@@ -84,11 +88,11 @@ pub struct Endpoint {
 /// Whether an endpoint may be chosen (EndpointSlice conditions).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndpointState {
-    /// Ready.
+    /// It may be chosen.
     Ready,
     /// Serving but terminating: only when none is ready (KEP-1669).
     Draining,
-    /// Not ready.
+    /// It is never chosen.
     Unready,
 }
 
@@ -117,5 +121,15 @@ impl Endpoints {
             proxies: vec![],
             ..*self
         })
+    }
+}
+
+// === impl Backend ===
+
+impl Requires for Backend {}
+
+impl References for Backend {
+    fn references(&self) -> Vec<ResourceKey> {
+        self.via.iter().map(|(waypoint, _)| of_backend(ResourceKind::Endpoints, waypoint)).collect()
     }
 }

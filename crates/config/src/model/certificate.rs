@@ -23,9 +23,9 @@ pub struct Certificate {
 /// When a certificate is valid, in seconds since the epoch, both inclusive (RFC 5280 §4.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// The first second.
+    /// The first second in which it is valid, since 1970.
     pub not_before: i64,
-    /// The last second.
+    /// The last second in which it is valid, since 1970.
     pub not_after: i64,
 }
 

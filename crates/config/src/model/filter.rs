@@ -1,6 +1,7 @@
 //! What a rule does to a request and its response.
 
 use super::{BackendTarget, Pattern};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,13 @@ pub enum Filter {
     Rewrite(UrlRewrite),
     /// Sends a copy elsewhere and ignores the answer.
     Mirror(Mirror),
-    /// Cross-origin resource sharing.
+    /// Answers preflights and says to browsers which other sites may call (CORS).
     Cors(CorsPolicy),
     /// A filter the controller could not resolve; the request is answered with 500 (the API's rule for them).
     Unresolved(Arc<str>),
+    /// A filter of a newer controller, as it came: this program does not know what it does. The request is answered with 500,
+    /// since the filter may be what guards it.
+    Unknown(Bytes),
 }
 
 /// Headers to remove, set and add, applied in that order.
@@ -31,7 +35,7 @@ pub struct HeaderModifier {
     pub set: Vec<(HeaderName, HeaderValue)>,
     /// Append to what is there.
     pub add: Vec<(HeaderName, HeaderValue)>,
-    /// Take away.
+    /// Names of headers that are taken away, however often they stand.
     pub remove: Vec<HeaderName>,
 }
 
@@ -53,18 +57,18 @@ pub struct Redirect {
 /// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// `http`
+    /// `http`, whose default port is 80.
     Http,
-    /// `https`
+    /// `https`, whose default port is 443.
     Https,
 }
 
 /// How a path is replaced; the query stays.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PathModifier {
-    /// The whole path.
+    /// This text stands for the whole path.
     ReplaceFull(Arc<str>),
-    /// The matched prefix.
+    /// This text stands for the prefix that the rule matched; the rest of the path stays.
     ReplacePrefix(Arc<str>),
 }
 
@@ -113,9 +117,9 @@ pub struct CorsPolicy {
 /// An origin of a CORS policy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OriginPattern {
-    /// `*`
+    /// Every origin, `*`.
     Any,
-    /// `https://www.example.com`
+    /// This origin, such as `https://www.example.com`.
     Exact(Arc<str>),
     /// An origin with a `*` somewhere in its host, as an expression.
     Pattern(Pattern),
@@ -124,7 +128,7 @@ pub enum OriginPattern {
 // === impl Fraction ===
 
 impl Fraction {
-    /// All requests.
+    /// The whole: every request.
     pub const ALL: Self = Self { numerator: 1, denominator: 1 };
 
     /// A share; `None` when it is no share (zero denominator, more than the whole).
@@ -132,7 +136,7 @@ impl Fraction {
         (denominator > 0 && numerator <= denominator).then_some(Self { numerator, denominator })
     }
 
-    /// The upper part.
+    /// How many of `denominator` requests are meant; at most as many.
     pub fn numerator(self) -> u32 {
         self.numerator
     }

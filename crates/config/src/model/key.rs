@@ -1,14 +1,15 @@
 //! Names of things: each kind of resource has a key type of its own, so that one cannot stand for another.
 
+use crate::kinds::for_each_kind;
 use std::fmt;
 use std::sync::Arc;
 
 /// Namespace and name of a Kubernetes object.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectName {
-    /// The object's namespace.
+    /// The Kubernetes namespace that the object lives in.
     pub namespace: Arc<str>,
-    /// The object's name.
+    /// The name, unique for its kind within the namespace.
     pub name: Arc<str>,
 }
 
@@ -16,33 +17,27 @@ pub struct ObjectName {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 
-/// The kinds of resources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ResourceKind {
-    /// [`super::Listener`]
-    Listener,
-    /// [`super::Route`]
-    Route,
-    /// [`super::Backend`]
-    Backend,
-    /// [`super::Endpoints`]
-    Endpoints,
-    /// [`super::Certificate`]
-    Certificate,
-    /// [`super::Service`]
-    Service,
-    /// [`super::Workload`]
-    Workload,
-    /// [`super::Authorization`]
-    Authorization,
-    /// [`super::L4Route`]
-    L4Route,
+macro_rules! resource_kind {
+    ($($(#[$doc:meta])* $kind:ident { $($column:tt)* })+) => {
+        /// The kinds of resources, in the order of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ResourceKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl ResourceKind {
+            /// Every kind, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+        }
+    };
 }
+
+for_each_kind!(resource_kind);
 
 /// What a delta names: a kind and a name within it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceKey {
-    /// The kind.
+    /// The kind, within which the name is unique.
     pub kind: ResourceKind,
     /// The name, unique within the kind.
     pub name: Arc<str>,
@@ -60,9 +55,14 @@ macro_rules! keys {
                 &self.0
             }
 
-            /// The shared text.
+            /// The text, shared with this key.
             pub fn as_arc(&self) -> Arc<str> {
                 self.0.clone()
+            }
+
+            /// The text, borrowed from this key.
+            pub fn shared(&self) -> &Arc<str> {
+                &self.0
             }
         }
 
@@ -122,7 +122,7 @@ impl BackendKey {
 // === impl WorkloadKey ===
 
 impl WorkloadKey {
-    /// The pod's namespace.
+    /// The namespace of the pod; empty if the key has no `/`.
     pub fn namespace(&self) -> &str {
         self.0.split_once('/').map_or("", |(namespace, _)| namespace)
     }

@@ -1,6 +1,7 @@
 //! Routes that do not look into what they carry.
 
-use super::{Attachment, BackendTarget, ObjectName, RouteKey};
+use super::reference::of_target;
+use super::{Attachment, BackendTarget, ObjectName, References, Requires, ResourceKey, RouteKey};
 use std::sync::Arc;
 
 /// A TLSRoute, TCPRoute or UDPRoute, resolved.
@@ -25,11 +26,11 @@ pub struct L4Route {
 /// The kind of object an L4 route came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum L4Kind {
-    /// TLSRoute
+    /// A TLSRoute: by the server name of the client's first message.
     Tls,
-    /// TCPRoute
+    /// A TCPRoute: every connection of the listener.
     Tcp,
-    /// UDPRoute
+    /// A UDPRoute: every datagram of the listener.
     Udp,
 }
 
@@ -38,6 +39,16 @@ pub enum L4Kind {
 pub struct WeightedTarget {
     /// The share, in proportion to the sum.
     pub weight: u32,
-    /// Where to.
+    /// The backend that gets the share, or why there is none.
     pub target: BackendTarget,
+}
+
+// === impl L4Route ===
+
+impl Requires for L4Route {}
+
+impl References for L4Route {
+    fn references(&self) -> Vec<ResourceKey> {
+        self.backends.iter().filter_map(|it| of_target(&it.target)).collect()
+    }
 }

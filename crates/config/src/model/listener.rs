@@ -1,6 +1,9 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
-use super::{CertificateKey, ClientValidation, HostnamePattern, ListenerKey, ObjectName, ServiceKey};
+use super::{
+    CertificateKey, ClientValidation, HostnamePattern, ListenerKey, ObjectName, References, Requires,
+    ResourceKey, ResourceKind, ServiceKey,
+};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,17 +39,17 @@ pub enum ListenerProtocol {
     TlsTerminate(TlsTermination),
     /// TLS that is not ended here: goes on as it is, by the SNI (a TLSRoute).
     TlsPassthrough,
-    /// Bytes (a TCPRoute).
+    /// Bytes; a TCPRoute says where they go.
     Tcp,
-    /// Datagrams (a UDPRoute).
+    /// Datagrams; a UDPRoute says where they go.
     Udp,
     /// Tunnels from ztunnels, other waypoints and gateways; the Service is the CONNECT authority.
     Hbone,
     /// A Service's own address, in plain bytes: how a machine without capture (standalone) reaches Service-bound routes.
     Service {
-        /// The Service.
+        /// The Service whose address it stands for.
         service: ServiceKey,
-        /// Its port.
+        /// The port of that Service.
         port: u16,
     },
 }
@@ -58,4 +61,19 @@ pub struct TlsTermination {
     pub certificates: Vec<CertificateKey>,
     /// How clients' certificates are judged; none means that none is asked for.
     pub clients: Option<ClientValidation>,
+}
+
+// === impl Listener ===
+
+impl Requires for Listener {}
+
+impl References for Listener {
+    fn references(&self) -> Vec<ResourceKey> {
+        let served: &[CertificateKey] = match &self.protocol {
+            ListenerProtocol::Https(tls) | ListenerProtocol::TlsTerminate(tls) => &tls.certificates,
+            _ => &[],
+        };
+        let named = served.iter().chain(&self.backend_certificate);
+        named.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())).collect()
+    }
 }

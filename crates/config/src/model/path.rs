@@ -17,10 +17,10 @@ pub enum InvalidPath {
     /// A URL, not a path.
     #[error("`{0}` is a URL: write the path alone, and the host in the filter's hostname")]
     Url(String),
-    /// RFC 3986 §3.3.
+    /// A character that a path cannot hold unencoded (RFC 3986 §3.3).
     #[error("`{path}` has {character:?}, which no path has; write it percent-encoded, as {encoded}")]
     Character {
-        /// The whole.
+        /// The whole text, as it was given.
         path: String,
         /// The first character that cannot stand.
         character: char,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// One question of kubelet: a probe, or a lifecycle hook that is a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// The pod's port.
+    /// The port of the pod that kubelet connects to.
     pub port: u16,
     /// What is asked there.
     pub action: ProbeAction,

@@ -1,6 +1,11 @@
 //! Rules bound to listeners or Services.
 
-use super::{BackendKey, Filter, HostnamePattern, ListenerKey, Match, ObjectName, RouteKey, ServiceKey};
+use super::capability::of_filter;
+use super::reference::of_target;
+use super::{
+    BackendKey, Capabilities, Filter, HostnamePattern, ListenerKey, Match, ObjectName, References, Requires,
+    ResourceKey, RouteKey, ServiceKey,
+};
 use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,29 +30,29 @@ pub struct Route {
 /// The kind of object a route came from; the two have different precedence rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RouteKind {
-    /// HTTPRoute
+    /// An HTTPRoute: the precedence of its matches is by path, method, headers, query.
     Http,
-    /// GRPCRoute
+    /// A GRPCRoute: the precedence of its matches is by service, method, headers.
     Grpc,
 }
 
 /// A place where a route's rules hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attachment {
-    /// A Gateway's listener.
+    /// A listener of a Gateway or a ListenerSet.
     Listener {
-        /// Which one.
+        /// The listener whose requests it takes.
         listener: ListenerKey,
         /// The hosts, already intersected with the listener's; empty means every host of the listener.
         hostnames: Vec<HostMatch>,
     },
-    /// A Service (GAMMA).
+    /// A Service, at a waypoint (GAMMA).
     Service {
-        /// Which one.
+        /// The Service whose requests it takes.
         service: ServiceKey,
         /// The Service port; none means every port.
         port: Option<u16>,
-        /// Whose requests.
+        /// Of which clients it takes them.
         audience: Audience,
     },
 }
@@ -81,7 +86,7 @@ pub struct Rule {
     pub filters: Vec<Filter>,
     /// Chosen by weight; empty answers 500 unless a filter answers.
     pub backends: Vec<WeightedBackend>,
-    /// Time limits.
+    /// How long the request and each try may take.
     pub timeouts: Timeouts,
     /// When and how often to try again; none means never.
     pub retry: Option<Retry>,
@@ -92,7 +97,7 @@ pub struct Rule {
 pub struct WeightedBackend {
     /// The share, in proportion to the sum.
     pub weight: u32,
-    /// Where to.
+    /// The backend that gets the share, or why there is none.
     pub target: BackendTarget,
     /// Run after the rule's filters, for this backend only.
     pub filters: Vec<Filter>,
@@ -101,7 +106,7 @@ pub struct WeightedBackend {
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BackendTarget {
-    /// A backend.
+    /// This backend; whether it exists is seen when a request comes.
     Backend(BackendKey),
     /// A reference that leads nowhere: 500 for its share.
     Unresolved(Unresolved),
@@ -140,4 +145,50 @@ pub struct Retry {
     pub codes: Vec<StatusCode>,
     /// Whether connection errors (refused, reset, disconnected before a response) are tried again.
     pub connection_errors: bool,
+}
+
+// === impl Route ===
+
+impl References for Route {
+    fn references(&self) -> Vec<ResourceKey> {
+        let mut references = Vec::new();
+        for rule in &self.rules {
+            let targets = rule.backends.iter().map(|it| &it.target);
+            let mirrors = rule.filters().filter_map(|filter| match filter {
+                Filter::Mirror(mirror) => Some(&mirror.target),
+                _ => None,
+            });
+            references.extend(targets.chain(mirrors).filter_map(of_target));
+        }
+        references
+    }
+}
+
+impl Requires for Route {
+    fn requires(&self) -> Capabilities {
+        self.rules.iter().flat_map(Rule::filters).map(of_filter).collect()
+    }
+
+    /// A rule with a filter that is not known keeps what it matches and answers 500. Its requests do not fall to a wider rule.
+    fn closed_for(&self, known: Capabilities) -> Option<Self> {
+        let close = |rule: &Rule| {
+            let required: Capabilities = rule.filters().map(of_filter).collect();
+            let missing = required.without(known);
+            if missing == Capabilities::NONE {
+                return rule.clone();
+            }
+            let reason = format!("this version of the proxy does not know {missing}");
+            Rule { filters: vec![Filter::Unresolved(reason.into())], backends: vec![], ..rule.clone() }
+        };
+        Some(Self { rules: self.rules.iter().map(close).collect(), ..self.clone() })
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// Its own filters, then those of its backends.
+    fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.filters.iter().chain(self.backends.iter().flat_map(|it| &it.filters))
+    }
 }

@@ -1,6 +1,7 @@
 //! A Service as a destination that clients dial.
 
-use super::{AppProtocol, BackendKey, ServiceKey};
+use super::reference::of_backend;
+use super::{AppProtocol, BackendKey, References, Requires, ResourceKey, ResourceKind, ServiceKey};
 use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use std::sync::Arc;
 pub struct Service {
     /// `<namespace>/<service>`
     pub key: ServiceKey,
-    /// Its namespace.
+    /// The Kubernetes namespace that it lives in.
     pub namespace: Arc<str>,
     /// Its cluster IPs; none for a headless Service.
     pub addresses: Vec<IpAddr>,
-    /// Its TCP ports.
+    /// The ports that take TCP; those of UDP pass the mesh by.
     pub ports: Vec<ServicePort>,
     /// The waypoint of its own namespace, if it needs one: the key of that waypoint's endpoints.
     pub waypoint: Option<BackendKey>,
@@ -25,12 +26,12 @@ pub struct Service {
     pub routers: Vec<SpiffeId>,
 }
 
-/// A Service's port.
+/// A port of a Service, as clients dial it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServicePort {
     /// The number clients dial.
     pub port: u16,
-    /// Its name.
+    /// Its name; a Service with a single port may leave it out.
     pub name: Option<Arc<str>>,
     /// What is spoken there.
     pub protocol: AppProtocol,
@@ -41,11 +42,11 @@ pub struct ServicePort {
 /// A client namespace that routes a Service itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerWaypoint {
-    /// Whose clients.
+    /// The namespace whose clients are routed there.
     pub namespace: Arc<str>,
     /// On these ports of the Service only (`parentRef.port`); empty means every port.
     pub ports: Vec<u16>,
-    /// That waypoint's endpoints.
+    /// The key of the endpoints of that namespace's waypoint.
     pub waypoint: BackendKey,
 }
 
@@ -58,5 +59,13 @@ impl Service {
             &*it.namespace == client_namespace && (it.ports.is_empty() || it.ports.contains(&port))
         };
         self.consumer_waypoints.iter().find(holds).map(|it| &it.waypoint)
+    }
+}
+
+impl Requires for Service {}
+
+impl References for Service {
+    fn references(&self) -> Vec<ResourceKey> {
+        self.ports.iter().map(|port| of_backend(ResourceKind::Backend, &port.backend)).collect()
     }
 }

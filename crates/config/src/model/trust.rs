@@ -43,7 +43,7 @@ pub struct ClientValidation {
 /// What becomes of a client that shows no valid certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WithoutCertificate {
-    /// Its handshake fails.
+    /// Its handshake fails, with an alert.
     Refused,
     /// It is served all the same (`AllowInsecureFallback`).
     Served,
@@ -52,9 +52,9 @@ pub enum WithoutCertificate {
 /// Whether and how the connection to a backend is secured (GEP-1897).
 #[derive(Clone, Debug, PartialEq)]
 pub enum BackendSecurity {
-    /// In the clear.
+    /// Bytes are sent as they are.
     Plain,
-    /// TLS.
+    /// TLS, and the certificate of the backend is checked.
     Tls(BackendTls),
     /// A BackendTLSPolicy asks for TLS and cannot be met, so nothing is sent: why.
     Unusable(Arc<str>),
@@ -85,14 +85,14 @@ pub enum SubjectName {
 pub enum BackendTrust {
     /// The authorities that the proxy's system trusts.
     System,
-    /// These only.
+    /// These authorities and no others.
     Bundle(TrustBundle),
 }
 
 // === impl TrustBundle ===
 
 impl TrustBundle {
-    /// Parses authorities (PEM).
+    /// Parses certificates of authorities from PEM; at least one has to be there.
     pub fn from_pem(pem: &str) -> Result<Self, InvalidBundle> {
         let mut roots = RootCertStore::empty();
         for (index, certificate) in CertificateDer::pem_slice_iter(pem.as_bytes()).enumerate() {

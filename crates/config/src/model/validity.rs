@@ -101,7 +101,7 @@ impl Filter {
                 }
                 &it.path
             }
-            Self::Mirror(_) | Self::Cors(_) | Self::Unresolved(_) => return Ok(()),
+            _ => return Ok(()),
         };
         Ok(path.as_ref().map_or(Ok(()), PathModifier::check)?)
     }

@@ -1,6 +1,6 @@
 //! A pod: who it is, and whether its traffic is captured.
 
-use super::{AuthorizationKey, Probe, WorkloadKey};
+use super::{AuthorizationKey, Probe, References, Requires, ResourceKey, ResourceKind, WorkloadKey};
 use fairway_identity::SpiffeId;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ pub const MESH_LABEL: &str = "fairway.dev/mesh";
 /// The label or annotation of a namespace or a pod that says whether plaintext is let in (`strict`, `permissive`).
 pub const MUTUAL_TLS_LABEL: &str = "fairway.dev/mtls";
 
-/// A pod.
+/// A pod of the cluster, in the mesh or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// `<namespace>/<pod>`
     pub key: WorkloadKey,
-    /// The pod's uid.
+    /// The uid of the pod: a pod that comes after it under its name has another one.
     pub uid: Arc<str>,
     /// Its addresses; none before it has been given any.
     pub addresses: Vec<IpAddr>,
-    /// Its identity.
+    /// The identity of its service account, which it proves in the mesh.
     pub identity: SpiffeId,
     /// The node it runs on.
     pub node: Arc<str>,
@@ -61,4 +61,15 @@ pub enum MutualTls {
     Permissive,
     /// Only mTLS is let in.
     Strict,
+}
+
+// === impl Workload ===
+
+impl Requires for Workload {}
+
+impl References for Workload {
+    fn references(&self) -> Vec<ResourceKey> {
+        let named = self.authorizations.iter();
+        named.map(|it| ResourceKey::new(ResourceKind::Authorization, it.as_arc())).collect()
+    }
 }

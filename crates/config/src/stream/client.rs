@@ -32,7 +32,7 @@ pub struct Progress {
 /// The configuration in force, in a file: a program that is restarted has it without a controller.
 #[derive(Clone, Debug)]
 pub struct StateFile {
-    /// Where it is.
+    /// The file; its folder has to exist and be writable.
     pub path: PathBuf,
     /// How long to wait for a controller before what is in the file is put in force. It may be older than what was in force
     /// when the program was killed, and what is served by it may be wrong: a pod that has joined the mesh since is spoken to

@@ -25,10 +25,10 @@ const MAGIC: &[u8] = b"fairway configuration 1\n";
 /// After a write, so that a storm of commits does not become one of writes.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What was read.
+/// What an earlier run of the program kept.
 #[derive(Clone, Debug)]
 pub struct Saved {
-    /// The configuration.
+    /// The configuration that was in force then.
     pub snapshot: Snapshot,
     /// Its resources' hashes, as this program encodes them.
     pub hashes: Vec<(ResourceKey, ContentHash)>,
@@ -40,9 +40,9 @@ pub enum LoadError {
     /// It cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The file that was read.
         path: PathBuf,
-        /// Why.
+        /// What the system says of it.
         source: io::Error,
     },
     /// It is not such a file, or of another version.
@@ -54,17 +54,17 @@ pub enum LoadError {
     /// It was written for another proxy.
     #[error("{path} is the configuration of {owner}, not of this proxy")]
     Foreign {
-        /// The file.
+        /// The file that was read.
         path: PathBuf,
-        /// Whose it is.
+        /// The proxy that the file says it belongs to.
         owner: String,
     },
     /// A resource in it is not valid for this program.
     #[error("{path} holds a resource that this program refuses: {invalid}")]
     Refused {
-        /// The file.
+        /// The file that was read.
         path: PathBuf,
-        /// Why.
+        /// The field, and what is wrong with it.
         invalid: Invalid,
     },
 }
@@ -134,7 +134,7 @@ pub fn save(path: &Path, owner: &Proxy, snapshot: &Snapshot) -> io::Result<()> {
 }
 
 fn content(owner: &Proxy, snapshot: &Snapshot) -> Vec<u8> {
-    let subscription = Subscription { proxy: owner.clone(), version: env!("CARGO_PKG_VERSION").into() };
+    let subscription = Subscription::new(owner.clone(), env!("CARGO_PKG_VERSION"));
     let body = proto::SavedSnapshot {
         owner: Some((&subscription).into()),
         generation: snapshot.generation.0,

@@ -1,6 +1,6 @@
 //! How a proxy introduces itself: who it is, and what it holds.
 
-use crate::model::{ObjectName, ResourceKey};
+use crate::model::{Capabilities, ObjectName, ResourceKey};
 use crate::proto::{self, hello};
 use crate::stream::MESSAGE_LIMIT;
 use crate::wire::{self, ContentHash};
@@ -18,13 +18,15 @@ pub enum Proxy {
     Everything,
 }
 
-/// Who subscribes.
+/// A program that wants a configuration, as it introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// Whose configuration is wanted.
     pub proxy: Proxy,
-    /// The program's version.
+    /// The version of the program, for status and logs; empty if it does not say.
     pub version: Arc<str>,
+    /// What the program can carry out.
+    pub capabilities: Capabilities,
 }
 
 /// A hello that does not say who it is.
@@ -42,6 +44,13 @@ impl fmt::Display for Proxy {
     }
 }
 
+impl Subscription {
+    /// A program of this version subscribes.
+    pub fn new(proxy: Proxy, version: impl Into<Arc<str>>) -> Self {
+        Self { proxy, version: version.into(), capabilities: Capabilities::OF_THIS_VERSION }
+    }
+}
+
 impl From<&Subscription> for proto::Hello {
     fn from(hello: &Subscription) -> Self {
         let proxy = match &hello.proxy {
@@ -52,7 +61,9 @@ impl From<&Subscription> for proto::Hello {
             Proxy::Node(node) => hello::Proxy::Node(node.to_string()),
             Proxy::Everything => hello::Proxy::WholeSystem(proto::WholeSystem {}),
         };
-        Self { proxy: Some(proxy), version: hello.version.to_string() }
+        let names = hello.capabilities.iter().map(|it| it.name().to_owned()).collect();
+        let capabilities = Some(proto::Capabilities { names });
+        Self { proxy: Some(proxy), version: hello.version.to_string(), capabilities }
     }
 }
 
@@ -75,7 +86,10 @@ impl TryFrom<proto::Hello> for Subscription {
                 ));
             }
         };
-        Ok(Self { proxy, version: message.version.into() })
+        let capabilities = message.capabilities.map_or(Capabilities::FIRST_EDITION, |it| {
+            Capabilities::named(it.names.iter().map(String::as_str))
+        });
+        Ok(Self { proxy, version: message.version.into(), capabilities })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::proto::{FromController, FromProxy};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-/// The proxy's end.
+/// The end of the conversation that the proxy has.
 #[derive(Debug)]
 pub struct Link {
     /// What the proxy says.

@@ -40,13 +40,13 @@ enum Change {
 /// What a proxy says to a commit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// In force.
+    /// This generation is in force.
     Ack(Generation),
     /// Refused whole; the one before stays in force.
     Nack {
         /// The generation that was refused.
         generation: Generation,
-        /// Why.
+        /// The resources that cannot be taken, each with the reason.
         rejected: Vec<proto::RejectedResource>,
     },
     /// What is held from an earlier run is refused, for these reasons: it is forgotten, and the conversation, which began with

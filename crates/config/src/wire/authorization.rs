@@ -1,11 +1,11 @@
 //! Authorizations on the wire. The one place where what is not understood is taken in, because its meaning is fixed:
 //! nothing in an ALLOW, everything in a DENY.
 
-use super::invalid::{Invalid, each};
-use super::value;
+use super::invalid::{Invalid, each, required};
+use super::{matching, value};
 use crate::proto::{self, condition::Kind};
 use bytes::Bytes;
-use fairway_policy::{Action, Authorization, Condition, Rule};
+use fairway_policy::{Action, Authorization, Cidr, CidrSet, Condition, Mode, Rule, SpiffeId, TrustDomain};
 use prost::Message;
 
 pub(super) fn encode(authorization: &Authorization) -> proto::Authorization {
@@ -13,13 +13,19 @@ pub(super) fn encode(authorization: &Authorization) -> proto::Authorization {
         Action::Allow => proto::Action::Allow,
         Action::Deny => proto::Action::Deny,
     };
+    let mode = match authorization.mode {
+        Mode::Enforce => proto::Mode::Enforce,
+        Mode::Observe => proto::Mode::Observe,
+    };
     let rule = |rule: &Rule| proto::AuthorizationRule {
-        conditions: rule.conditions.iter().map(|it| encode_condition(it).encode_to_vec().into()).collect(),
+        conditions: encode_conditions(&rule.conditions),
+        name: rule.name.as_ref().map(ToString::to_string),
     };
     proto::Authorization {
         name: authorization.name.to_string(),
         action: action.into(),
         rules: authorization.rules.iter().map(rule).collect(),
+        mode: mode.into(),
     }
 }
 
@@ -33,42 +39,116 @@ pub(super) fn decode(message: proto::Authorization) -> Result<Authorization, Inv
                 return Err(Invalid::unknown_value("action", message.action));
             }
         },
+        mode: match proto::Mode::try_from(message.mode) {
+            Ok(proto::Mode::Enforce) => Mode::Enforce,
+            Ok(proto::Mode::Observe) => Mode::Observe,
+            Err(_) => return Err(Invalid::unknown_value("mode", message.mode)),
+        },
         rules: each(message.rules, "rules", |rule| {
-            Ok(Rule { conditions: each(rule.conditions, "conditions", decode_condition)? })
+            Ok(Rule {
+                name: rule.name.map(Into::into),
+                conditions: each(rule.conditions, "conditions", |it| decode_condition(&it, 0))?,
+            })
         })?,
     })
 }
 
+fn encode_conditions(conditions: &[Condition]) -> Vec<Bytes> {
+    conditions.iter().map(|it| encode_condition(it).encode_to_vec().into()).collect()
+}
+
 fn encode_condition(condition: &Condition) -> proto::Condition {
-    let ids = |ids: &[fairway_identity::SpiffeId]| proto::Identities {
-        ids: ids.iter().map(ToString::to_string).collect(),
-    };
+    let ids = |ids: &[SpiffeId]| proto::Identities { ids: ids.iter().map(ToString::to_string).collect() };
     let kind = match condition {
         Condition::PeerIs(it) => Kind::PeerIs(ids(it)),
         Condition::PeerIsNot(it) => Kind::PeerIsNot(ids(it)),
+        Condition::PeerNamespaceIs { trust_domain, namespaces } => Kind::PeerNamespaceIs(proto::Namespaces {
+            trust_domain: trust_domain.to_string(),
+            names: namespaces.iter().map(ToString::to_string).collect(),
+        }),
+        Condition::ClientIn(it) => Kind::ClientIn(encode_cidrs(it)),
+        Condition::ClientNotIn(it) => Kind::ClientNotIn(encode_cidrs(it)),
         Condition::PortIs(ports) => {
             Kind::PortIs(proto::Ports { ports: ports.iter().copied().map(u32::from).collect() })
+        }
+        Condition::HostIs(it) => {
+            Kind::HostIs(proto::Hosts { hostnames: it.iter().map(ToString::to_string).collect() })
+        }
+        Condition::MethodIs(it) => {
+            Kind::MethodIs(proto::Methods { methods: it.iter().map(ToString::to_string).collect() })
+        }
+        Condition::PathIs(it) => Kind::PathIs(proto::Paths {
+            paths: it.iter().map(|path| matching::encode_path(path.as_written())).collect(),
+        }),
+        Condition::HeaderIs(it) => Kind::HeaderIs(matching::encode_header(it)),
+        Condition::AnyOf(lists) => {
+            let list = |it: &Vec<Condition>| proto::Conditions { conditions: encode_conditions(it) };
+            Kind::AnyOf(proto::Alternatives { alternatives: lists.iter().map(list).collect() })
         }
         Condition::NotUnderstood(what) => Kind::NotUnderstood(what.to_string()),
     };
     proto::Condition { kind: Some(kind) }
 }
 
-fn decode_condition(octets: Bytes) -> Result<Condition, Invalid> {
-    let message = proto::Condition::decode(&*octets).map_err(|error| Invalid::new("", error))?;
+fn encode_cidrs(cidrs: &CidrSet) -> proto::Cidrs {
+    let encode =
+        |it: &Cidr| proto::Cidr { first: value::encode_ip(&it.first()), length: it.prefix_length().into() };
+    proto::Cidrs { cidrs: cidrs.cidrs().iter().map(encode).collect() }
+}
+
+/// How deep conditions stand within conditions. The controller sends two levels.
+const DEEPEST: u8 = 4;
+
+fn decode_condition(octets: &[u8], depth: u8) -> Result<Condition, Invalid> {
+    let message = proto::Condition::decode(octets).map_err(|error| Invalid::new("", error))?;
     // A field that this program does not know is lost in decoding; then the condition says less than it was meant to.
     let complete = message.encode_to_vec() == *octets;
     Ok(match message.kind {
-        Some(kind) if complete => decode_kind(kind)?,
+        Some(kind) if complete => decode_kind(kind, depth)?,
         _ => Condition::NotUnderstood("a condition of a newer controller".into()),
     })
 }
 
-fn decode_kind(kind: Kind) -> Result<Condition, Invalid> {
+fn decode_kind(kind: Kind, depth: u8) -> Result<Condition, Invalid> {
     Ok(match kind {
         Kind::PeerIs(it) => Condition::PeerIs(each(it.ids, "peer_is.ids", value::identity)?),
         Kind::PeerIsNot(it) => Condition::PeerIsNot(each(it.ids, "peer_is_not.ids", value::identity)?),
+        Kind::PeerNamespaceIs(it) => Condition::PeerNamespaceIs {
+            trust_domain: TrustDomain::new(&it.trust_domain)
+                .map_err(|error| Invalid::new("peer_namespace_is.trust_domain", error))?,
+            namespaces: each(it.names, "peer_namespace_is.names", value::name)?,
+        },
+        Kind::ClientIn(it) => Condition::ClientIn(decode_cidrs(it, "client_in.cidrs")?),
+        Kind::ClientNotIn(it) => Condition::ClientNotIn(decode_cidrs(it, "client_not_in.cidrs")?),
         Kind::PortIs(it) => Condition::PortIs(each(it.ports, "port_is.ports", value::port)?),
+        Kind::HostIs(it) => Condition::HostIs(each(it.hostnames, "host_is.hostnames", value::hostname)?),
+        Kind::MethodIs(it) => Condition::MethodIs(each(it.methods, "method_is.methods", value::method)?),
+        Kind::PathIs(it) => Condition::PathIs(each(it.paths, "path_is.paths", |path| {
+            required(path.kind, "", matching::decode_path).map(Into::into)
+        })?),
+        Kind::HeaderIs(it) => {
+            Condition::HeaderIs(matching::decode_header(it).map_err(|it| it.within("header_is"))?)
+        }
+        Kind::AnyOf(_) if depth == DEEPEST => {
+            return Err(Invalid::new("any_of", format!("stands more than {DEEPEST} levels deep")));
+        }
+        Kind::AnyOf(it) => Condition::AnyOf(each(it.alternatives, "any_of.alternatives", |list| {
+            each(list.conditions, "conditions", |it| decode_condition(&it, depth + 1))
+        })?),
         Kind::NotUnderstood(what) => Condition::NotUnderstood(what.into()),
     })
+}
+
+fn decode_cidrs(message: proto::Cidrs, field: &str) -> Result<CidrSet, Invalid> {
+    let cidrs = each(message.cidrs, field, |it| {
+        let first = value::ip(it.first).map_err(|it| it.within("first"))?;
+        let length = u8::try_from(it.length).map_err(|error| Invalid::new("length", error))?;
+        let cidr = Cidr::new(first, length).map_err(|error| Invalid::new("", error))?;
+        // One range has one spelling, thus one hash.
+        if cidr.first() != first {
+            return Err(Invalid::new("first", format!("the range {cidr} is written as IPv4")));
+        }
+        Ok(cidr)
+    })?;
+    Ok(cidrs.into_iter().collect())
 }

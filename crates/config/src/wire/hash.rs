@@ -8,7 +8,7 @@ use std::fmt;
 pub struct ContentHash([u8; 16]);
 
 impl ContentHash {
-    /// Of these bytes.
+    /// The hash of an encoded resource.
     pub fn of(bytes: &[u8]) -> Self {
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         let mut half = [0; 16];

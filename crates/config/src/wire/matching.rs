@@ -23,7 +23,7 @@ pub(super) fn decode(message: proto::Match) -> Result<Match, Invalid> {
     })
 }
 
-fn encode_path(path: &PathMatch) -> proto::PathMatch {
+pub(super) fn encode_path(path: &PathMatch) -> proto::PathMatch {
     let kind = match path {
         PathMatch::Exact(path) => Kind::Exact(path.to_string()),
         PathMatch::Prefix(path) => Kind::Prefix(path.to_string()),
@@ -36,7 +36,7 @@ fn encode_path(path: &PathMatch) -> proto::PathMatch {
     proto::PathMatch { kind: Some(kind) }
 }
 
-fn decode_path(kind: Kind) -> Result<PathMatch, Invalid> {
+pub(super) fn decode_path(kind: Kind) -> Result<PathMatch, Invalid> {
     Ok(match kind {
         Kind::Exact(path) => PathMatch::Exact(path.into()),
         Kind::Prefix(path) if path.ends_with('/') => {
@@ -51,11 +51,11 @@ fn decode_path(kind: Kind) -> Result<PathMatch, Invalid> {
     })
 }
 
-fn encode_header(it: &HeaderMatch) -> proto::HeaderMatch {
+pub(super) fn encode_header(it: &HeaderMatch) -> proto::HeaderMatch {
     proto::HeaderMatch { name: it.name.to_string(), value: Some(value::encode_value_match(&it.value)) }
 }
 
-fn decode_header(message: proto::HeaderMatch) -> Result<HeaderMatch, Invalid> {
+pub(super) fn decode_header(message: proto::HeaderMatch) -> Result<HeaderMatch, Invalid> {
     Ok(HeaderMatch {
         name: value::header_name(message.name).map_err(|it| it.within("name"))?,
         value: required(message.value, "value", value::value_match)?,

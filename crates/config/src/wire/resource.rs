@@ -1,7 +1,8 @@
 //! Any resource on the wire.
 
+use super::ContentHash;
 use super::invalid::{Invalid, required};
-use super::{ContentHash, authorization, backend, certificate, l4route, listener, route, service, workload};
+use crate::kinds::for_each_kind;
 use crate::model::{Resource, ResourceKey};
 use crate::proto::{self, resource::Kind};
 use bytes::Bytes;
@@ -11,27 +12,17 @@ use std::sync::Arc;
 /// A resource's one encoding, shared by all who send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// Its key.
+    /// The kind and name of the resource.
     pub key: ResourceKey,
-    /// Of the bytes.
+    /// The hash of `bytes`, by which proxies say what they hold.
     pub hash: ContentHash,
-    /// An encoded `fairway.config.v1.Resource`.
+    /// The encoded message `fairway.config.v1.Resource`.
     pub bytes: Bytes,
 }
 
 /// Encodes a resource. Equal resources have equal bytes (the messages have no maps), thus equal hashes.
 pub fn encode(resource: &Resource) -> Encoded {
-    let kind = match resource {
-        Resource::Listener(it) => Kind::Listener(listener::encode(it)),
-        Resource::Route(it) => Kind::Route(route::encode(it)),
-        Resource::Backend(it) => Kind::Backend(backend::encode(it)),
-        Resource::Endpoints(it) => Kind::Endpoints(backend::encode_endpoints(it)),
-        Resource::Certificate(it) => Kind::Certificate(certificate::encode(it)),
-        Resource::Service(it) => Kind::Service(service::encode(it)),
-        Resource::Workload(it) => Kind::Workload(workload::encode(it)),
-        Resource::Authorization(it) => Kind::Authorization(authorization::encode(it)),
-        Resource::L4Route(it) => Kind::L4Route(l4route::encode(it)),
-    };
+    let kind = encode_kind(resource);
     let bytes: Bytes = proto::Resource { kind: Some(kind) }.encode_to_vec().into();
     Encoded { key: resource.key(), hash: ContentHash::of(&bytes), bytes }
 }
@@ -45,20 +36,26 @@ pub fn decode(bytes: Bytes) -> Result<Resource, Invalid> {
             "holds a field that this program does not know; is it older than the controller?",
         ));
     }
-    required(message.kind, "", |kind| {
-        Ok(match kind {
-            Kind::Listener(it) => Resource::Listener(Arc::new(listener::decode(it)?)),
-            Kind::Route(it) => Resource::Route(Arc::new(route::decode(it)?)),
-            Kind::Backend(it) => Resource::Backend(Arc::new(backend::decode(it)?)),
-            Kind::Endpoints(it) => Resource::Endpoints(Arc::new(backend::decode_endpoints(it)?)),
-            Kind::Certificate(it) => Resource::Certificate(Arc::new(certificate::decode(it)?)),
-            Kind::Service(it) => Resource::Service(Arc::new(service::decode(it)?)),
-            Kind::Workload(it) => Resource::Workload(Arc::new(workload::decode(it)?)),
-            Kind::Authorization(it) => Resource::Authorization(Arc::new(authorization::decode(it)?)),
-            Kind::L4Route(it) => Resource::L4Route(Arc::new(l4route::decode(it)?)),
-        })
-    })
+    required(message.kind, "", decode_kind)
 }
+
+macro_rules! kind {
+    ($($(#[$doc:meta])* $kind:ident { table: $table:ident, key: $key:ident = $key_of:expr, wire: $wire:ident })+) => {
+        fn encode_kind(resource: &Resource) -> Kind {
+            match resource {
+                $(Resource::$kind(it) => Kind::$kind(super::$wire::encode(it)),)+
+            }
+        }
+
+        fn decode_kind(kind: Kind) -> Result<Resource, Invalid> {
+            Ok(match kind {
+                $(Kind::$kind(it) => Resource::$kind(Arc::new(super::$wire::decode(it)?)),)+
+            })
+        }
+    };
+}
+
+for_each_kind!(kind);
 
 /// Protobuf drops fields it does not know, and a predicate that was dropped makes a rule wider. A field is sent only when
 /// it means something, so what decodes and does not encode to the same bytes says more than this program understands.

@@ -1,9 +1,9 @@
 use super::*;
 use crate::arbitrary;
-use crate::model::{BackendKey, Endpoints, Resource};
+use crate::model::{BackendKey, Endpoints, Filter, Resource};
 use crate::proto::{self, resource::Kind};
 use bytes::Bytes;
-use fairway_policy::{Action, Connection, Verdict};
+use fairway_policy::{Action, Attached, Attributes, Level, Refusal, RuleName, evaluate};
 use proptest::prelude::*;
 use prost::Message;
 use std::sync::Arc;
@@ -165,24 +165,50 @@ fn a_field_of_a_newer_controller_refuses_the_resource() {
 }
 
 #[test]
+fn a_filter_of_a_newer_controller_is_kept_as_it_came_and_stands_in_its_place() {
+    let Kind::Route(mut route) = message(&Resource::Route(Arc::new(one(
+        arbitrary::route().prop_filter("rules", |it| !it.rules.is_empty())
+    )))) else {
+        unreachable!("a route")
+    };
+    // A kind of filter that this program does not know; nothing at all; a redirect with a further field.
+    for octets in [&[0xF2, 0x01, 0x01, 0x41][..], &[], &[0x1A, 0x06, 0x28, 0xAE, 0x02, 0xF8, 0x01, 0x01]] {
+        route.rules[0].filters.insert(0, Bytes::copy_from_slice(octets));
+        let bytes: Bytes = proto::Resource { kind: Some(Kind::Route(route.clone())) }.encode_to_vec().into();
+        let decoded = decode(bytes.clone());
+        let Ok(Resource::Route(decoded_route)) = &decoded else { panic!("{decoded:?}") };
+        assert_eq!(decoded_route.rules[0].filters[0], Filter::Unknown(Bytes::copy_from_slice(octets)));
+        assert_eq!(encode(&decoded.unwrap()).bytes, bytes, "what is kept on disk is read by a newer program");
+    }
+}
+
+#[test]
 fn a_condition_that_is_not_understood_matches_nothing_in_an_allow_and_everything_in_a_deny() {
     // `port_is` with a further field 9; and a kind of condition this program has never heard of.
-    for condition in [&[0x1A, 0x05, 0x0A, 0x01, 0x50, 0x48, 0x01][..], &[0x52, 0x01, 0x41]] {
-        for (action, verdict) in [
-            (proto::Action::Allow, Verdict::NotAllowed),
-            (proto::Action::Deny, Verdict::Denied { by: "it".into() }),
+    for condition in [&[0x1A, 0x05, 0x0A, 0x01, 0x50, 0x48, 0x01][..], &[0xF2, 0x01, 0x01, 0x41]] {
+        for (action, refusal) in [
+            (proto::Action::Allow, Refusal::NotAllowed { level: Level::Pod, policy: "it".into() }),
+            (proto::Action::Deny, Refusal::Denied { policy: "it".into(), rule: RuleName::Number(0) }),
         ] {
-            let rule = proto::AuthorizationRule { conditions: vec![Bytes::copy_from_slice(condition)] };
-            let message =
-                proto::Authorization { name: "it".to_owned(), action: action.into(), rules: vec![rule] };
+            let rule =
+                proto::AuthorizationRule { conditions: vec![Bytes::copy_from_slice(condition)], name: None };
+            let message = proto::Authorization {
+                name: "it".to_owned(),
+                action: action.into(),
+                rules: vec![rule],
+                ..Default::default()
+            };
             let bytes = proto::Resource { kind: Some(Kind::Authorization(message)) }.encode_to_vec();
-            let Ok(Resource::Authorization(decoded)) = decode(bytes.into()) else {
-                panic!("an authorization")
+            let decoded = match decode(bytes.into()) {
+                Ok(Resource::Authorization(decoded)) => decoded,
+                other => panic!("{condition:?}: {other:?}"),
             };
             let expected = if action == proto::Action::Allow { Action::Allow } else { Action::Deny };
             assert_eq!(decoded.action, expected);
-            let connection = Connection { peer: None, port: 80 };
-            assert_eq!(fairway_policy::evaluate([(&decoded.name, Some(&*decoded))], connection), verdict);
+            let connection = Attributes { peer: None, client: None, port: 80, request: None };
+            let attached =
+                Attached { level: Level::Pod, name: &decoded.name, authorization: Some(&*decoded) };
+            assert_eq!(evaluate([attached], &connection).verdict.into_result(), Err(refusal));
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn name(text: String) -> Result<Arc<str>, Invalid> {
     if text.is_empty() { Err(Invalid::new("", "must not be empty")) } else { Ok(shared(&text)) }
 }
 
-/// Any text.
+/// A text that may be empty.
 pub(super) fn text(text: String) -> Result<Arc<str>, Invalid> {
     Ok(shared(&text))
 }

@@ -1,5 +1,5 @@
 use super::Settings;
-use crate::testing::{Peers, ask, echo, locally, settle, wish};
+use crate::testing::{Peers, ask, connect_request, echo, locally, settle};
 use crate::{Connect, OpenError, Pool, Target, server};
 use fairway_identity::HandshakeError;
 use fairway_identity::testing::TestAuthority;
@@ -61,7 +61,7 @@ async fn another_identity_than_the_expected_one_gets_no_request() {
         });
         let impostor =
             Target { identity: peers.authority.id("shop", "somebody-else"), ..peers.target.clone() };
-        let error = peers.pool.open(&peers.client, &impostor, &wish()).await.unwrap_err();
+        let error = peers.pool.open(&peers.client, &impostor, &connect_request()).await.unwrap_err();
         assert!(error.was_not_connected());
         let OpenError::Handshake { source, .. } = error else { panic!("{error}") };
         assert!(matches!(*source, HandshakeError::UnexpectedPeer { .. }), "{source}");
@@ -105,7 +105,7 @@ async fn a_rotated_identity_connects_anew_and_the_old_tunnel_goes_on() {
         let peers = Peers::new(echo);
         let mut old = peers.open().await.unwrap();
         let rotated = peers.authority.identity("shop", "client");
-        let mut new = peers.pool.open(&rotated, &peers.target, &wish()).await.unwrap();
+        let mut new = peers.pool.open(&rotated, &peers.target, &connect_request()).await.unwrap();
         assert_eq!(peers.connects.get(), 2);
         assert_eq!(ask(&mut old, "old").await, "old");
         assert_eq!(ask(&mut new, "new").await, "new");
@@ -124,7 +124,7 @@ async fn after_a_goaway_new_tunnels_take_a_new_connection() {
             grace: Duration::from_secs(5),
         }));
         settle().await;
-        let mut new = peers.pool.open(&peers.client, &peers.target, &wish()).await.unwrap();
+        let mut new = peers.pool.open(&peers.client, &peers.target, &connect_request()).await.unwrap();
         assert_eq!(peers.connects.get(), 2);
         assert_eq!(ask(&mut new, "after").await, "after");
         let mut echoed = [0; 6];
@@ -202,9 +202,11 @@ async fn a_failed_connection_is_told_to_all_who_wait_for_it() {
         for (refuses, seconds) in [(true, 0), (false, 10)] {
             let pool = Pool::new(Silent { held: Rc::default(), refuses }, Settings::default());
             let start = Instant::now();
-            let wish = wish();
-            let (one, two) =
-                tokio::join!(pool.open(&client, &target, &wish), pool.open(&client, &target, &wish));
+            let connect_request = connect_request();
+            let (one, two) = tokio::join!(
+                pool.open(&client, &target, &connect_request),
+                pool.open(&client, &target, &connect_request)
+            );
             for error in [one.unwrap_err(), two.unwrap_err()] {
                 assert!(error.was_not_connected(), "{error}");
             }
@@ -234,7 +236,9 @@ async fn open_many(peers: &Peers, count: usize) -> Vec<crate::Tunnel> {
     let opening: Vec<_> = (0..count)
         .map(|_| {
             let (pool, client, target) = (peers.pool.clone(), peers.client.clone(), peers.target.clone());
-            tokio::task::spawn_local(async move { pool.open(&client, &target, &wish()).await.unwrap() })
+            tokio::task::spawn_local(
+                async move { pool.open(&client, &target, &connect_request()).await.unwrap() },
+            )
         })
         .collect();
     let mut tunnels = Vec::new();

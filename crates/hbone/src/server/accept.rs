@@ -147,9 +147,10 @@ where
         }
         let (parts, body) = message.into_parts();
         match ConnectRequest::from_http(&parts) {
-            Ok(wish) => {
+            Ok(connect_request) => {
                 let running = handlers.clone();
-                let handled = handler(Request::new(peer.clone(), wish, body, respond, windows.clone()));
+                let handled =
+                    handler(Request::new(peer.clone(), connect_request, body, respond, windows.clone()));
                 tokio::task::spawn_local(async move {
                     handled.await;
                     drop(running);

@@ -1,4 +1,4 @@
-//! A peer's wish for a tunnel, to be accepted or refused.
+//! The CONNECT request of a peer, to be accepted or refused.
 
 use super::REASON;
 use crate::windows::Windows;
@@ -11,11 +11,11 @@ use http::{HeaderValue, Response, StatusCode};
 use std::future::poll_fn;
 use std::io;
 
-/// A peer's wish for a tunnel. Dropped without an answer, it is reset.
+/// The CONNECT request of a peer. Dropped without a response, its stream is reset.
 #[derive(Debug)]
 pub struct Request {
     peer: SpiffeId,
-    wish: ConnectRequest,
+    connect_request: ConnectRequest,
     body: RecvStream,
     respond: SendResponse<Bytes>,
     windows: Windows,
@@ -24,12 +24,12 @@ pub struct Request {
 impl Request {
     pub(super) fn new(
         peer: SpiffeId,
-        wish: ConnectRequest,
+        connect_request: ConnectRequest,
         body: RecvStream,
         respond: SendResponse<Bytes>,
         windows: Windows,
     ) -> Self {
-        Self { peer, wish, body, respond, windows }
+        Self { peer, connect_request, body, respond, windows }
     }
 
     /// The peer's identity, from the certificate that it has proved to own.
@@ -38,8 +38,8 @@ impl Request {
     }
 
     /// The destination and what the request says of its client.
-    pub fn wish(&self) -> &ConnectRequest {
-        &self.wish
+    pub fn connect_request(&self) -> &ConnectRequest {
+        &self.connect_request
     }
 
     /// Waits until the peer has given up: then there is no sense in going on.

@@ -1,5 +1,5 @@
 use super::{ServeError, Settings};
-use crate::testing::{Peers, ask, echo, locally, settle, wish};
+use crate::testing::{Peers, ask, connect_request, echo, locally, settle};
 use crate::{client, serve};
 use fairway_identity::testing::TestAuthority;
 use fairway_runtime::drain::{self, Deadlines};
@@ -61,7 +61,7 @@ async fn a_peer_of_another_mesh_is_refused_in_the_handshake() {
     locally(async {
         let peers = Peers::new(echo);
         let stranger = TestAuthority::new("elsewhere.local").identity("shop", "client");
-        assert!(peers.pool.open(&stranger, &peers.target, &wish()).await.is_err());
+        assert!(peers.pool.open(&stranger, &peers.target, &connect_request()).await.is_err());
         settle().await;
         assert!(matches!(peers.served.borrow()[..], [Err(ServeError::Handshake(_))]));
     })

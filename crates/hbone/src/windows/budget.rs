@@ -1,56 +1,95 @@
 //! How much all windows together may have grown.
 
-use super::{BUDGET, PROCESS_BUDGET};
+use super::{FAR_BUDGET, MIDDLE, NEAR_BUDGET, PROCESS_FAR_BUDGET, PROCESS_NEAR_BUDGET};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// What the windows of tunnels may have grown by, all together; a clone is the same budget. One for each pod of a node, so
 /// that a pod whose peers do not read leaves the others theirs.
 ///
-/// Where it is spent, windows stay as small as they begin: tunnels go on, and memory does not grow.
+/// It has two parts. One is for windows up to [`MIDDLE`], the other for what they have beyond: a few readers that were quick
+/// and then stopped hold large windows, and still leave the others middling ones. No window takes more than half of what is
+/// left of the second part. Where both are spent, windows stay as small as they begin: tunnels go on, and memory does not grow.
 #[derive(Clone, Debug)]
-pub struct WindowBudget(Arc<AtomicUsize>);
+pub struct WindowBudget(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    /// For growth up to [`MIDDLE`].
+    near: AtomicUsize,
+    /// For growth beyond.
+    far: AtomicUsize,
+}
 
 /// Taken from last, by all budgets.
-static PROCESS: AtomicUsize = AtomicUsize::new(PROCESS_BUDGET);
+static PROCESS: Parts =
+    Parts { near: AtomicUsize::new(PROCESS_NEAR_BUDGET), far: AtomicUsize::new(PROCESS_FAR_BUDGET) };
 
 impl WindowBudget {
     /// All of it to be had.
     pub fn new() -> Self {
-        Self::of(BUDGET as usize)
+        Self::of(NEAR_BUDGET as usize, FAR_BUDGET as usize)
     }
 
-    pub(super) fn of(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
+    pub(super) fn of(near: usize, far: usize) -> Self {
+        Self(Arc::new(Parts { near: AtomicUsize::new(near), far: AtomicUsize::new(far) }))
     }
 
-    /// Takes all of it or nothing.
-    pub(super) fn take(&self, bytes: u32) -> bool {
-        let bytes = bytes as usize;
-        if !take(&self.0, bytes) {
+    /// Takes what a window needs to grow from one size to another: all of it or nothing.
+    pub(super) fn take(&self, from: u32, to: u32) -> bool {
+        let (near, far) = parts(from, to);
+        if !self.0.take(near, far, 2) {
             return false;
         }
-        if !take(&PROCESS, bytes) {
-            self.0.fetch_add(bytes, Relaxed);
+        if !PROCESS.take(near, far, 1) {
+            self.0.give_back(near, far);
             return false;
         }
         true
     }
 
-    pub(super) fn give_back(&self, bytes: u32) {
-        self.0.fetch_add(bytes as usize, Relaxed);
-        PROCESS.fetch_add(bytes as usize, Relaxed);
+    /// Gives back what a window had that shrinks from one size to another.
+    pub(super) fn give_back(&self, from: u32, to: u32) {
+        let (near, far) = parts(to, from);
+        self.0.give_back(near, far);
+        PROCESS.give_back(near, far);
     }
 
     /// Bytes by which windows may still grow.
     #[cfg(test)]
     pub(crate) fn left(&self) -> usize {
-        self.0.load(Relaxed)
+        self.0.near.load(Relaxed) + self.0.far.load(Relaxed)
     }
 }
 
-fn take(from: &AtomicUsize, bytes: usize) -> bool {
-    from.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+impl Parts {
+    /// Takes all of it or nothing; of the second part, no more than this share of what is left.
+    fn take(&self, near: usize, far: usize, share: usize) -> bool {
+        if !take(&self.near, near, 1) {
+            return false;
+        }
+        if !take(&self.far, far, share) {
+            self.near.fetch_add(near, Relaxed);
+            return false;
+        }
+        true
+    }
+
+    fn give_back(&self, near: usize, far: usize) {
+        self.near.fetch_add(near, Relaxed);
+        self.far.fetch_add(far, Relaxed);
+    }
+}
+
+/// How much of a growth is up to [`MIDDLE`], and how much beyond.
+fn parts(from: u32, to: u32) -> (usize, usize) {
+    let near = to.min(MIDDLE) - from.min(MIDDLE);
+    (near as usize, (to - from - near) as usize)
+}
+
+fn take(from: &AtomicUsize, bytes: usize, share: usize) -> bool {
+    let taken = |left: usize| if bytes <= left / share { Some(left - bytes) } else { None };
+    from.fetch_update(Relaxed, Relaxed, taken).is_ok()
 }
 
 impl Default for WindowBudget {

@@ -36,10 +36,17 @@ pub(crate) const LARGEST: u32 = 8 << 20;
 /// What h2 takes for every stream's window. It opens its window when a third of it was read, so that twice the largest of
 /// ours is never used up.
 pub(crate) const UNLIMITED: u32 = 2 * LARGEST;
-/// What all windows of a budget may have grown by.
-pub(crate) const BUDGET: u32 = 32 << 20;
+/// A window that is enough within a cluster: 4 Gbit/s at 0.5 ms.
+pub(crate) const MIDDLE: u32 = 256 << 10;
+/// What all windows of a budget may have grown by up to [`MIDDLE`]: 128 windows.
+pub(crate) const NEAR_BUDGET: u32 = 128 * (MIDDLE - BASE);
+/// What they may have grown by beyond it.
+pub(crate) const FAR_BUDGET: u32 = 32 << 20;
+/// Both.
+pub(crate) const BUDGET: u32 = NEAR_BUDGET + FAR_BUDGET;
 /// And all of the process; tests run many nodes in one.
-pub(crate) const PROCESS_BUDGET: usize = if cfg!(test) { usize::MAX / 2 } else { 160 << 20 };
+pub(crate) const PROCESS_NEAR_BUDGET: usize = if cfg!(test) { usize::MAX / 2 } else { 64 << 20 };
+pub(crate) const PROCESS_FAR_BUDGET: usize = if cfg!(test) { usize::MAX / 2 } else { 96 << 20 };
 /// What small DATA frames that nobody has read may cost on one connection, beside their bytes.
 pub(crate) const SMALL_FRAMES: usize = 64 << 20;
 

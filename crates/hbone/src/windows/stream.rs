@@ -53,7 +53,7 @@ impl StreamWindow {
             return None;
         }
         let sizes = GROWTH.map(|it| self.size.saturating_mul(it).min(LARGEST));
-        self.size = sizes.into_iter().find(|size| self.budget.take(size - self.size))?;
+        self.size = sizes.into_iter().find(|size| self.budget.take(self.size, *size))?;
         let more = self.open();
         // It has stood at this edge: what tells of the new size is beyond it.
         self.edges = [self.edge(); EDGES];
@@ -63,7 +63,7 @@ impl StreamWindow {
     /// The reader is slower than the window is large.
     fn shrink(&mut self) {
         let size = (self.size / 2).max(BASE);
-        self.budget.give_back(self.size - size);
+        self.budget.give_back(self.size, size);
         self.size = size;
     }
 
@@ -97,14 +97,14 @@ impl StreamWindow {
 
 impl Drop for StreamWindow {
     fn drop(&mut self) {
-        self.budget.give_back(self.size - BASE);
+        self.budget.give_back(self.size, BASE);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::windows::BUDGET;
+    use crate::windows::{BUDGET, MIDDLE};
     use proptest::prelude::*;
 
     fn window() -> (StreamWindow, WindowBudget) {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn where_the_budget_is_spent_windows_stay_as_they_are() {
-        let budget = WindowBudget::of(4 * BASE as usize);
+        let budget = WindowBudget::of(4 * BASE as usize, 0);
         let mut windows: Vec<_> = (0..3).map(|_| StreamWindow::new(budget.clone())).collect();
         for window in &mut windows {
             window.read(BASE as usize);
@@ -166,6 +166,30 @@ mod tests {
         assert_eq!(windows.iter().map(StreamWindow::size).collect::<Vec<_>>(), [4 * BASE, 2 * BASE, BASE]);
         windows.clear();
         assert_eq!(budget.left(), 4 * BASE as usize);
+    }
+
+    #[test]
+    fn readers_that_were_quick_and_stopped_leave_middling_windows_to_the_others() {
+        let budget = WindowBudget::new();
+        let grow = || {
+            let mut window = StreamWindow::new(budget.clone());
+            // The peer stands at the edge until the window does not grow any more.
+            for _ in 0..8 {
+                let edge = window.edge();
+                while window.read < edge {
+                    window.read(4096);
+                }
+                window.wait();
+            }
+            window
+        };
+        let stopped: Vec<_> = (0..100).map(|_| grow()).collect();
+        let sizes: Vec<u32> = stopped.iter().map(StreamWindow::size).collect();
+        assert_eq!(sizes[..3], [LARGEST; 3]);
+        assert!(sizes.windows(2).all(|it| it[0] >= it[1]), "{sizes:?}");
+        assert!(sizes.iter().all(|it| *it >= MIDDLE), "{sizes:?}");
+        drop(stopped);
+        assert_eq!(budget.left(), BUDGET as usize);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-use super::{BASE, BUDGET, of_connection};
+use super::{BASE, BUDGET, MIDDLE, of_connection};
 use crate::copy::Plain;
 use crate::testing::{Peers, locally, settle};
 use crate::{Request, Tunnel, bidirectional};
@@ -189,6 +189,33 @@ async fn windows_that_grew_and_are_not_read_any_more_stay_within_the_budget() {
         assert_eq!(peers.budgets[0].left(), BUDGET as usize);
     })
     .await;
+}
+
+/// What holds on a link within a cluster: half a millisecond there and back.
+#[tokio::test(start_paused = true)]
+async fn readers_that_were_quick_and_then_stop_leave_the_others_a_window_that_is_enough_in_a_cluster() {
+    for count in [1, 4, 90] {
+        locally(async {
+            let written = Written::default();
+            let peers = peers(&written);
+            peers.latency.set(Duration::from_micros(250));
+            let mut stalled = Vec::new();
+            for _ in 0..count {
+                let mut tunnel = peers.open().await.unwrap();
+                tunnel.write_u8(WRITE).await.unwrap();
+                // As quick as can be, and then not any more.
+                let mut part = vec![0; MUCH / 4];
+                tunnel.read_exact(&mut part).await.unwrap();
+                stalled.push(tunnel);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let took = take_time(peers.open().await.unwrap(), Way::ToClient).await;
+            // A window of MIDDLE for each round trip, and what it takes to grow to that.
+            let expected = Duration::from_micros(500) * u32::try_from(MUCH / MIDDLE as usize).unwrap();
+            assert!(took <= expected.mul_f64(1.2), "{count}: {took:?} instead of {expected:?}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

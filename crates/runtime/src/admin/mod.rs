@@ -6,5 +6,5 @@
 mod pages;
 mod server;
 
-pub use pages::Pages;
+pub use pages::{Content, Pages};
 pub use server::{AdminError, AdminServer};

@@ -22,7 +22,18 @@ pub struct Pages {
 
 struct Page {
     about: &'static str,
-    content: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+    content: Box<dyn Fn(&str) -> Content + Send + Sync>,
+}
+
+/// What a page shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// For programs.
+    Json(serde_json::Value),
+    /// For people.
+    Text(String),
+    /// The query is not understood: what to write instead.
+    Invalid(String),
 }
 
 /// Which part of the pages a port shows.
@@ -68,13 +79,24 @@ impl Pages {
         self
     }
 
-    /// Adds a read-only page, such as `/config`; `content` is called for each request on the admin thread.
+    /// Adds a read-only page, such as `/identities`; `content` is called for each request on the admin thread.
     #[must_use]
     pub fn page(
-        mut self,
+        self,
         path: &'static str,
         about: &'static str,
         content: impl Fn() -> serde_json::Value + Send + Sync + 'static,
+    ) -> Self {
+        self.query_page(path, about, move |_| Content::Json(content()))
+    }
+
+    /// Adds a read-only page whose content depends on the query (without `?`, as it came; empty if there is none).
+    #[must_use]
+    pub fn query_page(
+        mut self,
+        path: &'static str,
+        about: &'static str,
+        content: impl Fn(&str) -> Content + Send + Sync + 'static,
     ) -> Self {
         self.pages.insert(path, Page { about, content: Box::new(content) });
         self
@@ -96,7 +118,11 @@ impl Pages {
             }
             (Surface::Full, "/") => self.list(),
             (Surface::Full, path) => match self.pages.get(path) {
-                Some(page) => Answer::json(&(page.content)()),
+                Some(page) => match (page.content)(question.query.unwrap_or_default()) {
+                    Content::Json(value) => Answer::json(&value),
+                    Content::Text(text) => Answer::text(StatusCode::OK, &text),
+                    Content::Invalid(why) => Answer::text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+                },
                 None => Answer::text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
             },
             _ => Answer::text(StatusCode::NOT_FOUND, "no such page on this port\n"),
@@ -223,6 +249,24 @@ mod tests {
                 assert_eq!(ask(&pages, surface, &Method::GET, path).status, status, "{path} on {surface:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_page_may_depend_on_its_query() {
+        let (pages, _) = pages();
+        let pages = pages.query_page("/explain", "what becomes of a request", |query| match query {
+            "" => Content::Invalid("write url=…".to_owned()),
+            query => Content::Text(format!("{query}\n")),
+        });
+        let ask = |uri| ask(&pages, Surface::Full, &Method::GET, uri);
+        let (none, some) = (ask("/explain"), ask("/explain?url=a"));
+        assert_eq!((none.status.as_u16(), none.body.as_str()), (400, "write url=…\n"));
+        assert_eq!((some.status.as_u16(), some.body.as_str()), (200, "url=a\n"));
+        assert_eq!(pages_on_metrics_port(&pages), 404);
+    }
+
+    fn pages_on_metrics_port(pages: &Pages) -> u16 {
+        ask(pages, Surface::Metrics, &Method::GET, "/explain?url=a").status.as_u16()
     }
 
     #[test]

@@ -268,6 +268,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_that_does_not_ask_is_not_waited_for() {
+        for said in ["", "GET /metrics HTTP/1.1\r\n", "GET /healthz/live HTTP/1.1\r\nhost: localhost\r\n\r\n"]
+        {
+            let (port, address) =
+                Port::open("127.0.0.1:0".parse().unwrap(), "--admin-address", Surface::Full).unwrap();
+            tokio::spawn(accept(Arc::new(pages()), port));
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            // What is under way comes first; then the time passes without being waited for.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::pause();
+            tokio::time::sleep(HEAD + Duration::from_secs(1)).await;
+            tokio::time::resume();
+            let mut heard = Vec::new();
+            let ended = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut heard)).await;
+            assert!(ended.is_ok(), "still open after {said:?}: {}", String::from_utf8_lossy(&heard));
+        }
+    }
+
+    #[tokio::test]
     async fn the_ports_answer_until_the_server_is_dropped() {
         let server = pages().serve(&settings("127.0.0.1:0")).unwrap();
         assert!(get(server.address(), "/healthz/live").await.starts_with("HTTP/1.1 200 "));

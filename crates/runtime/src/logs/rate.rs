@@ -30,6 +30,7 @@ const PEERS: &[&str] = &[
     "fairway_runtime::transport",
     "fairway_waypoint::datagram",
     "fairway_waypoint::listen",
+    "fairway_waypoint::pipeline",
     "fairway_waypoint::serve",
     "fairway_waypoint::stream",
     "fairway_waypoint::upstream",
@@ -112,8 +113,7 @@ fn is_limited(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let of =
         |part: &str| target.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    !matches!(target, "access" | "fairway::access")
-        && (!target.starts_with("fairway") || PEERS.iter().any(|part| of(part)))
+    target != "fairway::access" && (!target.starts_with("fairway") || PEERS.iter().any(|part| of(part)))
 }
 
 // === impl Suppressed ===
@@ -226,7 +226,7 @@ mod tests {
             ("control plane", |it| tracing::warn!(target: "fairway_controller::compile", it, "refused")),
             ("state", |it| tracing::error!(target: "fairway_config::stream", it, "refused")),
             ("debug", |it| tracing::debug!(target: "h2::codec", it, "a frame")),
-            ("access", |it| tracing::info!(target: "access", it)),
+            ("access", |it| tracing::info!(target: "fairway::access", it)),
         ];
         for (who, line) in lines {
             assert_eq!(written(|| (0..1000).for_each(line)).len(), 1000, "{who}");

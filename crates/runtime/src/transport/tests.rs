@@ -264,3 +264,52 @@ async fn a_client_that_never_shows_who_it_is_does_not_stay() {
         assert_eq!(!ended, stays, "let in: {lets_in}");
     }
 }
+
+/// Lets so much time pass without waiting for it. Sockets are real, so that what is under way comes first.
+async fn pass(time: Duration) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::pause();
+    tokio::time::sleep(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_is_ended() {
+    use tokio::io::AsyncReadExt;
+    let Serving { uri, stop: _stop, .. } = serving(&Authority::new(), "localhost").await;
+    let address = uri.trim_start_matches("https://localhost:").to_owned();
+    let mut silent = tokio::net::TcpStream::connect(format!("127.0.0.1:{address}")).await.unwrap();
+    pass(Duration::from_secs(11)).await;
+    let mut heard = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(2), silent.read_to_end(&mut heard)).await;
+    assert!(ended.is_ok(), "still open");
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_without_a_word_is_found_by_ping() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let ours = Authority::new();
+    let listener =
+        TlsListener::bind("127.0.0.1:0".parse().unwrap(), ours.serving("localhost")).await.unwrap();
+    let address = listener.local_address().unwrap();
+    tokio::spawn(serve_tls(server().add_service(Doorkeeper(true)), listener, std::future::pending()));
+    let directory = tempfile::tempdir().unwrap();
+    let roots = directory.path().join("ca.crt");
+    std::fs::write(&roots, ours.root.pem()).unwrap();
+    let client = tls_client::Server::new("localhost", address.port(), roots).unwrap();
+    let mut tls = Arc::new(client).connect().await.unwrap();
+    // A call that is let in, by hand: nobody is there afterwards who would answer a PING.
+    let head = [&[0x83, 0x86, 0x44, 12][..], b"/mirror/call", &[0x41, 9], b"localhost"].concat();
+    let length = u8::try_from(head.len()).unwrap();
+    tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    tls.write_all(&[0, 0, length, 1, 5, 0, 0, 0, 1]).await.unwrap();
+    tls.write_all(&head).await.unwrap();
+    tls.flush().await.unwrap();
+    pass(Duration::from_secs(35)).await;
+    let mut heard = Vec::new();
+    let open = tokio::time::timeout(Duration::from_millis(200), tls.read_to_end(&mut heard)).await;
+    assert!(open.is_err() && !heard.is_empty(), "it was let in, and has time to answer");
+    pass(Duration::from_secs(30)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(2), tls.read_to_end(&mut heard)).await;
+    assert!(ended.is_ok(), "still open");
+}

@@ -88,8 +88,7 @@ fn list(tokens: &[Token], open: char, close: char) -> Vec<&str> {
         return vec![];
     }
     let inside = tokens.iter().skip(1).take_while(|it| **it != Token::Sign(close));
-    let word = |it| if let &Token::Word(ref word) = it { Some(word.as_str()) } else { None };
-    inside.filter_map(word).collect()
+    inside.filter_map(|it| if let Token::Word(word) = it { Some(word.as_str()) } else { None }).collect()
 }
 
 fn tokens(query: &str) -> Vec<Token> {

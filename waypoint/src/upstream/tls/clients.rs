@@ -1,4 +1,4 @@
-//! Making TLS clients at commit, one for each policy and certificate.
+//! Building TLS clients when a configuration is committed: one for each policy and client certificate.
 
 use super::verify::Verifier;
 use super::{Security, TlsClient, TlsClientId};
@@ -15,27 +15,27 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// The certificates that listeners show to backends. A key without one is named by a listener and missing.
+/// The certificates that listeners present to backends. `None` if a listener names one that the configuration does not have.
 pub type Shown = BTreeMap<CertificateKey, Option<Arc<Certificate>>>;
 
-/// Every TLS client that is in use, so that equal ones are one.
+/// All TLS clients in use. Equal ones are shared.
 pub struct TlsClients {
     provider: Arc<CryptoProvider>,
-    /// The authorities of the system, once a policy has asked for them.
+    /// The system's root certificates, once a policy has needed them.
     system: Option<Result<Arc<RootCertStore>, Arc<str>>>,
-    /// By SNI.
+    /// Clients by the SNI that they send.
     made: HashMap<Arc<str>, Vec<Weak<TlsClient>>>,
     next_id: u64,
 }
 
 const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-/// Sessions kept for resumption: all of a client's are with one name.
+/// TLS sessions that a client keeps for resumption. All are for one server name.
 const SESSIONS: usize = 8;
 
 // === impl TlsClients ===
 
 impl TlsClients {
-    /// Makes ready what a backend's security asks for, for each certificate that may be shown.
+    /// The clients for a backend: one for each certificate that may be presented, and one without.
     pub fn security(&mut self, security: &BackendSecurity, shown: &Shown) -> Security {
         let policy = match security {
             BackendSecurity::Plain => return Security::Plain,
@@ -50,7 +50,7 @@ impl TlsClients {
         match made {
             Ok(clients) => Security::Tls(clients),
             Err(why) => {
-                tracing::warn!(hostname = %policy.hostname, %why, "a backend cannot be spoken to in TLS");
+                tracing::warn!(hostname = %policy.hostname, %why, "a BackendTLSPolicy cannot be applied; nothing is sent to its backends");
                 Security::Unusable(why)
             }
         }
@@ -111,12 +111,12 @@ impl TlsClients {
         })
     }
 
-    /// Read once: an image does not change under a running process.
+    /// Read once: the image does not change while the process runs.
     fn system(&mut self) -> Result<Arc<RootCertStore>, Arc<str>> {
         self.system.get_or_insert_with(system_roots).clone()
     }
 
-    /// Forgets what no backend has any more.
+    /// Removes clients that no backend uses any more.
     pub fn sweep(&mut self) {
         self.made.retain(|_, made| {
             made.retain(|it| it.strong_count() > 0);
@@ -125,12 +125,12 @@ impl TlsClients {
     }
 }
 
-/// The authorities that the machine or the image brings (`SSL_CERT_FILE`, `SSL_CERT_DIR`, or where distributions keep
-/// them), so that whoever builds the image decides about them, and not the age of this program.
+/// The root certificates of the machine or the image (`SSL_CERT_FILE`, `SSL_CERT_DIR`, or the paths of the distribution). The program
+/// contains none, so that it cannot have outdated ones.
 fn system_roots() -> Result<Arc<RootCertStore>, Arc<str>> {
     let loaded = rustls_native_certs::load_native_certs();
     for error in &loaded.errors {
-        tracing::warn!(%error, "some of the system's authorities cannot be read");
+        tracing::warn!(%error, "some of the system's root certificates cannot be read");
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(loaded.certs);

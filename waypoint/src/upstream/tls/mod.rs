@@ -1,8 +1,7 @@
-//! TLS towards backends (GEP-1897, GEP-3155): what a commit makes ready, so that a connection only has to use it.
+//! TLS towards backends (GEP-1897, GEP-3155). The clients are built when a configuration is committed.
 //!
-//! One [`TlsClient`] stands for one policy and one client certificate, and is shared by every backend that has both. With a
-//! rotated certificate, bundle or policy comes another one, whose connections are new, while those of the old one finish
-//! what they carry.
+//! There is one [`TlsClient`] for each pair of policy and client certificate, shared by all backends that have both. A new
+//! certificate, bundle or policy leads to a new client and new connections. The connections of the old client finish their requests.
 
 mod clients;
 mod verify;
@@ -19,24 +18,24 @@ use std::fmt;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
-/// What connections to a backend need.
+/// How connections to a backend are secured.
 #[derive(Clone, Debug)]
 pub enum Security {
-    /// Nothing.
+    /// No TLS.
     Plain,
-    /// TLS, as one of these: one for each certificate that this proxy's listeners show, and one that shows none.
+    /// TLS. One client for each certificate that the proxy's listeners present to backends, and one without a certificate.
     Tls(Arc<[(Option<CertificateKey>, Arc<TlsClient>)]>),
-    /// Nothing is sent: why.
+    /// Nothing may be sent to the backend, for this reason.
     Unusable(Arc<str>),
 }
 
-/// Why nothing is sent to a backend.
+/// Why nothing may be sent to a backend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Its policy cannot be met.
+    /// The BackendTLSPolicy is invalid.
     #[error("the backend's BackendTLSPolicy cannot be met: {0}")]
     Policy(Arc<str>),
-    /// The certificate to show is missing.
+    /// The client certificate of the listener's Gateway is missing.
     #[error("the client certificate {0} is not in the configuration")]
     NoCertificate(CertificateKey),
 }
@@ -59,7 +58,7 @@ pub struct TlsClient {
 
 /// What will be spoken on a connection: the one protocol that ALPN offers, so that nothing else can come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speech {
+pub enum Protocol {
     /// HTTP, of this version.
     Http(Version),
     /// Whatever a client sends: no ALPN.
@@ -94,11 +93,15 @@ impl TlsClient {
     }
 
     /// Speaks TLS on a connection to an endpoint.
-    pub(super) async fn handshake(&self, io: Transport, speech: Speech) -> Result<Transport, ConnectError> {
-        let config = match speech {
-            Speech::Http(Version::Http1) => &self.http1,
-            Speech::Http(Version::Http2) => &self.http2,
-            Speech::Bytes => &self.bytes,
+    pub(super) async fn handshake(
+        &self,
+        io: Transport,
+        protocol: Protocol,
+    ) -> Result<Transport, ConnectError> {
+        let config = match protocol {
+            Protocol::Http(Version::Http1) => &self.http1,
+            Protocol::Http(Version::Http2) => &self.http2,
+            Protocol::Bytes => &self.bytes,
         };
         let connecting = TlsConnector::from(config.clone()).connect(self.hostname.clone(), io);
         let stream =

@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use std::sync::Arc;
 use webpki::EndEntityCert;
 
-/// Checks a backend's certificate as a BackendTLSPolicy asks.
+/// Verifies a backend's certificate by the rules of BackendTLSPolicy.
 #[derive(Debug)]
 pub(super) struct Verifier {
     roots: Arc<RootCertStore>,
@@ -18,21 +18,21 @@ pub(super) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// A name that the certificate may bear.
+/// A name that the certificate may contain.
 #[derive(Debug)]
 enum Name {
-    /// One host.
+    /// A DNS name without a wildcard, compared case-insensitively.
     Host(ServerName<'static>),
-    /// Any host below this suffix, which begins with a dot.
+    /// Any DNS name with this suffix, which begins with a dot.
     Below(Box<str>),
-    /// A URI, as it is written.
+    /// A URI, compared literally.
     Uri(Box<str>),
 }
 
 // === impl Verifier ===
 
 impl Verifier {
-    /// Without names, the certificate has to be for the host that is asked for.
+    /// Without `names`, the certificate has to be valid for the server name of the connection.
     pub fn new(
         roots: Arc<RootCertStore>,
         names: &[SubjectName],

@@ -1,20 +1,13 @@
 use super::{PERMISSIVE, STRICT, address, id, index, pod};
-use crate::decide::{Client, Inbound, inbound};
+use crate::decide::{Client, Inbound, Incoming, inbound};
 use fairway_config::model::{Mesh, Probe, ProbeAction, Resource, Workload};
 use fairway_policy::{Action, Authorization, Condition, Rule};
 use std::sync::Arc;
 
 fn only_from_waypoint() -> Resource {
-    Resource::Authorization(Arc::new(Authorization {
-        name: "required".into(),
-        action: Action::Deny,
-        rules: vec![Rule {
-            conditions: vec![
-                Condition::PeerIsNot(vec![id("shop", "waypoint")]),
-                Condition::PortIs(vec![8080]),
-            ],
-        }],
-    }))
+    let others = vec![Condition::PeerIsNot(vec![id("shop", "waypoint")]), Condition::PortIs(vec![8080])];
+    let rules = vec![Rule::when(others)];
+    Resource::Authorization(Arc::new(Authorization::new("required", Action::Deny, rules)))
 }
 
 /// What becomes of a connection to a pod: "in", or why not.
@@ -23,7 +16,11 @@ fn decide(mesh: Mesh, authorizations: &[&str], peer: Option<&str>, destination: 
     let pod = pod("shop", "server", "10.0.0.2", mesh, authorizations);
     let peer = peer.map(|account| id("shop", account));
     let client = peer.as_ref().map_or(Client::Plaintext, Client::Peer);
-    said(inbound(&index, &pod, &pod.addresses, client, address(destination)))
+    said(inbound(&index, &pod, &pod.addresses, incoming(client, destination)))
+}
+
+fn incoming<'a>(client: Client<'a>, destination: &str) -> Incoming<'a> {
+    Incoming { client, address: [10, 0, 0, 1].into(), destination: address(destination) }
 }
 
 fn said(decided: Inbound) -> String {
@@ -59,7 +56,7 @@ fn kubelet_probes_the_ports_that_the_pod_asked_to_be_probed_at_and_does_nothing_
         (STRICT, &[][..], Client::Node, "10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod"),
     ] {
         let pod = probed(mesh, authorizations);
-        let decided = inbound(&index, &pod, &pod.addresses, client, address(destination));
+        let decided = inbound(&index, &pod, &pod.addresses, incoming(client, destination));
         assert_eq!(said(decided), expected, "{client:?} to {destination}");
     }
 }
@@ -72,7 +69,7 @@ fn a_pod_that_the_configuration_gives_no_address_yet_has_those_it_was_registered
     for (destination, expected) in
         [("10.0.0.2:8080", "in"), ("10.0.0.3:8080", "400 10.0.0.3:8080 is not an address of this pod")]
     {
-        let decided = inbound(&index, &pod, &registered, Client::Peer(&peer), address(destination));
+        let decided = inbound(&index, &pod, &registered, incoming(Client::Peer(&peer), destination));
         assert_eq!(said(decided), expected);
     }
 }

@@ -1,7 +1,8 @@
 use super::{endpoints, id, index, mesh, pod, service};
 use crate::decide::Index;
+use fairway_balance::Locality;
 use fairway_config::model::{
-    Affinity, BackendKey, EndpointState, Generation, Locality, Mesh, MutualTls, Reach, Resource, ResourceKey,
+    Affinity, BackendKey, EndpointState, Generation, Mesh, MutualTls, Reach, Resource, ResourceKey,
     ResourceKind,
 };
 use fairway_config::{Delta, Snapshot};
@@ -14,7 +15,7 @@ fn ending_endpoints_are_chosen_only_when_none_is_ready() {
     let with = |states: &[(&str, EndpointState)]| {
         let list: Vec<_> = states.iter().map(|(at, state)| (*at, *state, None)).collect();
         let index = index([Resource::Endpoints(Arc::new(endpoints("a/b:80", &list)))]);
-        let chosen = index.choice(&BackendKey::from("a/b:80"), None);
+        let chosen = index.candidates(&BackendKey::from("a/b:80"), None);
         chosen.map(|chosen| chosen.endpoints().iter().map(|it| it.address.to_string()).collect::<Vec<_>>())
     };
     let both = [("10.0.0.1:80", Ready), ("10.0.0.2:80", Draining)];

@@ -2,13 +2,15 @@
 
 mod inbound;
 mod index;
+mod open;
 mod outbound;
 mod probe;
 
 use super::Index;
+use fairway_balance::Locality;
 use fairway_config::model::{
-    AppProtocol, AuthorizationKey, BackendKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints,
-    Locality, Mesh, MutualTls, Resource, Service, ServicePort, SpiffeId, Workload,
+    AppProtocol, AuthorizationKey, BackendKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Mesh,
+    MutualTls, Resource, Service, ServicePort, SpiffeId, Workload,
 };
 use fairway_config::{Delta, Snapshot};
 use std::net::{IpAddr, SocketAddr};

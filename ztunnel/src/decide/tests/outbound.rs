@@ -1,8 +1,8 @@
 use super::{PERMISSIVE, address, endpoints, id, index, index_at, ip, mesh, pod, service};
 use crate::decide::{Hop, Outbound, OutboundRefusal, Path, outbound};
-use fairway_config::model::{Affinity, EndpointState, Locality, Mesh, Reach, Resource};
+use fairway_balance::Locality;
+use fairway_config::model::{Affinity, EndpointState, Mesh, Reach, Resource};
 use fairway_hbone::Target;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What a client's connection becomes: its hops in words, or why not.
@@ -12,8 +12,8 @@ fn decide(client: &str, destination: &str) -> String {
     match outbound(&index, client, address(destination)) {
         Outbound::Passthrough => "passes".to_owned(),
         Outbound::Refuse(refusal) => refusal.to_string(),
-        Outbound::Forward { path, choice } => {
-            let hops = choice.endpoints().iter().map(|it| match path.hop(it, address(destination)) {
+        Outbound::Forward { path, candidates } => {
+            let hops = candidates.endpoints().iter().map(|it| match path.hop(it, address(destination)) {
                 Some(Hop::Tunnel { target, authority }) => {
                     let who = target.identity.as_str().trim_start_matches("spiffe://cluster.local/ns/");
                     format!("{} as {who} for {authority}", target.address)
@@ -106,13 +106,13 @@ fn a_pod_that_is_being_released_speaks_as_if_it_were_already() {
 fn the_tunnel_to_a_pod_expects_its_identity_and_names_its_address() {
     let index = index(mesh());
     let client = pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]);
-    let Outbound::Forward { path, choice } = outbound(&index, &client, address("10.0.0.2:8080")) else {
+    let Outbound::Forward { path, candidates } = outbound(&index, &client, address("10.0.0.2:8080")) else {
         panic!("was not forwarded");
     };
     let target = Target { address: address("10.0.0.2:15008"), identity: id("shop", "server") };
     let authority = address("10.0.0.2:8080").into();
     assert_eq!(
-        path.hop(&choice.endpoints()[0], address("10.0.0.2:8080")),
+        path.hop(&candidates.endpoints()[0], address("10.0.0.2:8080")),
         Some(Hop::Tunnel { target, authority })
     );
 }
@@ -136,8 +136,8 @@ fn decide_about(
     let index = index_at(here, resources);
     let client = pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]);
     match outbound(&index, &client, address(destination)) {
-        Outbound::Forward { choice, .. } => {
-            Ok(choice.endpoints().iter().map(|it| it.address.to_string()).collect())
+        Outbound::Forward { candidates, .. } => {
+            Ok(candidates.endpoints().iter().map(|it| it.address.to_string()).collect())
         }
         Outbound::Refuse(refusal) => Err(refusal.to_string()),
         Outbound::Passthrough => panic!("passed"),
@@ -174,25 +174,18 @@ fn a_service_that_is_local_is_not_looked_for_on_other_nodes() {
 }
 
 #[test]
-fn a_client_of_a_sticky_service_has_its_endpoints_in_an_order_of_its_own() {
-    let names: Vec<_> = (2..7).map(|last| format!("10.0.0.{last}:8080")).collect();
-    let list: Vec<_> = names.iter().map(|it| (it.as_str(), EndpointState::Ready, None)).collect();
-    let mut all = endpoints("shop/sticky:80", &list);
+fn session_affinity_of_a_service_is_kept_with_its_candidates() {
+    let mut all = endpoints("shop/sticky:80", &[("10.0.0.2:8080", EndpointState::Ready, None)]);
     all.affinity = Affinity::Client;
     let sticky = service("sticky", "10.96.1.2", None, &[]);
     let index = index(
         mesh().into_iter().chain([Resource::Service(Arc::new(sticky)), Resource::Endpoints(Arc::new(all))]),
     );
     let client = pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]);
-    let choice = |destination| match outbound(&index, &client, address(destination)) {
-        Outbound::Forward { choice, .. } => choice,
-        other => panic!("{other:?}"),
-    };
-    let sticky = choice("10.96.1.2:80");
-    let order = |client: &str| sticky.in_order_for(ip(client)).unwrap();
-    assert_eq!(order("10.244.0.1").len(), 5);
-    assert_eq!(order("10.244.0.1"), order("::ffff:10.244.0.1"));
-    let first: HashSet<_> = (0..50).map(|last| order(&format!("10.244.0.{last}"))[0].address).collect();
-    assert_eq!(first.len(), 5);
-    assert_eq!(choice("10.96.0.1:80").in_order_for(ip("10.244.0.1")), None);
+    for (destination, expected) in [("10.96.1.2:80", true), ("10.96.0.1:80", false)] {
+        let Outbound::Forward { candidates, .. } = outbound(&index, &client, address(destination)) else {
+            panic!("{destination}");
+        };
+        assert_eq!(candidates.has_affinity(), expected, "{destination}");
+    }
 }

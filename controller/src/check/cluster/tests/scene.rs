@@ -1,20 +1,20 @@
 //! What clusters in pictures are made of.
 
-use crate::check::cluster::picture::{self, Definition, Picture};
 use crate::check::cluster::right::{Answered, Right, wanted};
+use crate::check::cluster::snapshot::{self, Definition, Snapshot};
 use crate::resources::Kind;
 use crate::source::cluster::Inventory;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// A cluster before Fairway is installed.
-pub(super) fn bare() -> Picture {
+pub(super) fn bare() -> Snapshot {
     let kinds = Kind::ALL.into_iter().filter(|it| *it != Kind::GatewayParameters);
-    Picture {
+    Snapshot {
         now: "2026-01-01T00:01:00Z".parse().unwrap(),
         address: "https://10.0.0.1:6443/".to_owned(),
         version: "v1.34.1".to_owned(),
-        inventory: Inventory::of(kinds, Vec::new()),
+        inventory: Inventory::with_objects(kinds, Vec::new()),
         definitions: Ok(vec![definition("gateways.gateway.networking.k8s.io", "v1.7.0", "standard")]),
         nodes: Ok(vec![node("n1", "6.12.9"), node("n2", "6.1.0-18-amd64")]),
         deployments: Ok(Vec::new()),
@@ -26,7 +26,7 @@ pub(super) fn bare() -> Picture {
 }
 
 /// A cluster with Fairway, and these objects.
-pub(super) fn installed(mut manifests: Vec<Value>) -> Picture {
+pub(super) fn installed(mut manifests: Vec<Value>) -> Snapshot {
     manifests.extend([
         json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": { "name": "fairway" },
@@ -37,7 +37,7 @@ pub(super) fn installed(mut manifests: Vec<Value>) -> Picture {
         program("ztunnel", "n1", "0.1.0", true),
         program("ztunnel", "n2", "0.1.0", true),
     ]);
-    let deployments: Vec<k8s_openapi::api::apps::v1::Deployment> = vec![of(json!({
+    let deployments: Vec<k8s_openapi::api::apps::v1::Deployment> = vec![from_json(json!({
         "metadata": { "name": "fairway-controller", "namespace": "fairway-system", "labels": part("controller") },
         "spec": { "replicas": 1, "selector": {}, "template": { "spec": {
             "serviceAccountName": "fairway-controller",
@@ -45,11 +45,11 @@ pub(super) fn installed(mut manifests: Vec<Value>) -> Picture {
         } } },
         "status": { "readyReplicas": 1 },
     }))];
-    let rights = answered(picture::installation(&deployments).as_ref(), |_| Ok(true));
-    Picture {
-        inventory: Inventory::of(Kind::ALL, manifests),
+    let rights = answered(snapshot::installation(&deployments).as_ref(), |_| Ok(true));
+    Snapshot {
+        inventory: Inventory::with_objects(Kind::ALL, manifests),
         deployments: Ok(deployments),
-        daemon_sets: Ok(vec![of(json!({
+        daemon_sets: Ok(vec![from_json(json!({
             "metadata": { "name": "fairway-ztunnel", "namespace": "fairway-system", "labels": part("ztunnel") },
             "status": {
                 "currentNumberScheduled": 2, "desiredNumberScheduled": 2, "numberMisscheduled": 0, "numberReady": 2,
@@ -62,13 +62,13 @@ pub(super) fn installed(mut manifests: Vec<Value>) -> Picture {
     }
 }
 
-pub(super) fn of<T: DeserializeOwned>(value: Value) -> T {
+pub(super) fn from_json<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
 pub(super) fn answered(
-    installation: Option<&picture::Installation<'_>>,
-    allowed: impl Fn(&str) -> picture::Seen<bool>,
+    installation: Option<&snapshot::Installation<'_>>,
+    allowed: impl Fn(&str) -> snapshot::Seen<bool>,
 ) -> Vec<Answered> {
     let answer = |right: Right| Answered { allowed: allowed(&right.to_string()), right };
     wanted(installation).into_iter().map(answer).collect()
@@ -79,7 +79,7 @@ pub(super) fn definition(name: &str, bundle: &str, channel: &str) -> Definition 
 }
 
 pub(super) fn node(name: &str, kernel: &str) -> k8s_openapi::api::core::v1::Node {
-    of(json!({
+    from_json(json!({
         "metadata": { "name": name },
         "status": {
             "conditions": [{ "type": "Ready", "status": "True" }],
@@ -93,7 +93,9 @@ pub(super) fn node(name: &str, kernel: &str) -> k8s_openapi::api::core::v1::Node
 }
 
 pub(super) fn lease(holder: &str, renewed: &str) -> k8s_openapi::api::coordination::v1::Lease {
-    of(json!({ "spec": { "holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed } }))
+    from_json(
+        json!({ "spec": { "holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed } }),
+    )
 }
 
 pub(super) fn part(component: &str) -> Value {

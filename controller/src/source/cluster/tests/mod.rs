@@ -167,7 +167,7 @@ async fn a_crd_that_comes_later_holds_nothing_up_and_is_read_when_it_comes() {
     let mut cluster = Cluster::watch(server.client());
     assert_eq!(next(&mut cluster).await, ["+HTTPRoute shop/a"]);
     let feeds = cluster.feeds();
-    assert_eq!(feeds.borrow()[&Kind::GrpcRoute], FeedState::NotOffered);
+    assert_eq!(feeds.borrow()[&Kind::GrpcRoute], FeedState::NotServed);
 
     server.offer(Kind::GrpcRoute, true);
     let spec = json!({ "parentRefs": [{ "name": "edge" }] });
@@ -199,7 +199,7 @@ async fn a_kind_that_is_missing_for_a_moment_keeps_its_objects() {
     server.offer(Kind::HttpRoute, false);
     let (cluster, came) = gone.await.unwrap();
     assert_eq!(came, ["-HTTPRoute shop/a"]);
-    assert_eq!(cluster.feeds().borrow()[&Kind::HttpRoute], FeedState::NotOffered);
+    assert_eq!(cluster.feeds().borrow()[&Kind::HttpRoute], FeedState::NotServed);
 }
 
 #[tokio::test(start_paused = true)]

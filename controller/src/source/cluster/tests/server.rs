@@ -29,7 +29,7 @@ struct State {
 }
 
 impl Server {
-    /// A server that offers every kind and has no objects.
+    /// A server that has every kind and has no objects.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(State { offered: Kind::ALL.into(), version: 1, ..State::default() })))
     }
@@ -54,7 +54,6 @@ impl Server {
         version.to_string()
     }
 
-    /// Deletes an object.
     pub(crate) fn delete(&self, kind: Kind, namespace: &str, name: &str) {
         let mut state = self.state();
         state.version += 1;
@@ -84,7 +83,6 @@ impl Server {
         self.state().forbidden.insert(kind);
     }
 
-    /// Breaks every watch.
     pub(crate) fn hang_up(&self) {
         self.state().watchers.clear();
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-/// Who is called.
+/// How a controller is reached.
 pub(super) enum Dial {
     /// A controller over gRPC.
     Grpc(ConfigurationClient<CallingChannel>),
@@ -17,7 +17,7 @@ pub(super) enum Dial {
     Local(Box<dyn FnMut() -> Link + Send>),
 }
 
-/// An open conversation.
+/// One stream with a controller, both ways.
 pub(super) struct Conversation {
     to_controller: mpsc::Sender<FromProxy>,
     from_controller: Incoming,

@@ -70,7 +70,7 @@ async fn a_file_that_cannot_be_used_says_why() {
 #[test]
 fn a_resource_that_is_refused_refuses_the_file() {
     let body = proto::SavedSnapshot {
-        owner: Some((&Subscription { proxy: gateway("a"), version: "".into() }).into()),
+        owner: Some((&Subscription::new(gateway("a"), "")).into()),
         generation: 1,
         resources: vec![vec![0xff].into()],
     }

@@ -1,0 +1,53 @@
+//! What a GatewayClass of ours is told.
+
+use crate::compile::gateway::parameters;
+use crate::compile::names::class;
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::{features, stage};
+use crate::resources::{GatewayClass, Kind, ObjectRef};
+use crate::status::{ClassStatus, Condition, ObjectStatus, reason};
+use fairway_incremental::{OfInput, Query};
+use std::sync::Arc;
+
+/// The status of a GatewayClass of ours.
+pub(in crate::compile) struct Status;
+
+impl Query<Cluster> for Status {
+    type Key = Arc<str>;
+    type Value = ();
+    const STAGE: u8 = stage::OBJECTS;
+
+    fn run(name: &Arc<str>, reader: &mut Reader<'_>, made: &mut Made) {
+        let name: &str = name;
+        let settings = reader.settings();
+        let Some(class) = reader.input::<GatewayClass>(name) else { return };
+        let Some(kind) = class::of(&class, &settings) else { return };
+        let object = ObjectRef::new(Kind::GatewayClass, "", name);
+        let generation = class.meta.generation;
+        let accepted = match parameters::of_class(reader, &class) {
+            Ok(_) => Condition::holds(
+                reason::ACCEPTED,
+                reason::ACCEPTED,
+                "Gateways of this class are served by Fairway",
+                generation,
+            ),
+            Err(error) => {
+                let message = error.text();
+                made.report(&object, error);
+                Condition::fails(reason::ACCEPTED, reason::INVALID_PARAMETERS, message, generation)
+            }
+        };
+        let version = format!("Fairway is built for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
+        let supported =
+            Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
+        let supported_features = features::of(kind);
+        let status = ClassStatus { conditions: vec![accepted, supported], supported_features };
+        made.statuses.push((object, ObjectStatus::GatewayClass(status)));
+    }
+}
+
+impl OfInput<Cluster> for Status {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::GatewayClass).then(|| name.name.clone())
+    }
+}

@@ -1,0 +1,107 @@
+//! What a BackendTLSPolicy is told.
+
+use super::{Validate, Validation, of_service};
+use crate::compile::policy::attach;
+use crate::compile::policy::merge::Standing;
+use crate::compile::policy::status::{self, BackendGateways};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
+use crate::resources::{BackendTlsPolicy, Kind, ObjectRef};
+use crate::status::{Condition, reason};
+use fairway_config::model::ObjectName;
+use fairway_incremental::{OfInput, Query};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Puts the status together: for each Gateway of ours whose routes use a Service the policy names.
+pub(in crate::compile) struct Status;
+
+impl Query<Cluster> for Status {
+    type Key = ObjectName;
+    type Value = ();
+    const STAGE: u8 = stage::CONSEQUENCES;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+        let object = ObjectRef::of(Kind::BackendTlsPolicy, name);
+        let (Some(policy), Some(validation)) =
+            (reader.input::<BackendTlsPolicy>(name), reader.get::<Validate>(name))
+        else {
+            return;
+        };
+        let (mut fates, mut gateways) = (Vec::new(), BTreeSet::new());
+        for it in attach::targets(&*policy) {
+            let service = it.object.object_name();
+            gateways.extend(reader.members(&BackendGateways(service.clone())).iter().cloned());
+            fates.push(fate(reader, &object, service, it.section, made));
+        }
+        let generation = policy.meta.generation;
+        let is_usable = validation.tls.as_ref().map(|_| ());
+        let accepted = status::accepted(is_usable, &fates, &validation.ignored, generation);
+        let mut conditions = vec![accepted, resolved(&validation, generation)];
+        conditions.extend(validation.ignored.condition(generation));
+        let ancestors = gateways.iter().map(status::reference);
+        let status = status::of_ancestors(ancestors, &conditions, &reader.settings());
+        made.statuses.extend(status.map(|it| (object, it)));
+    }
+}
+
+impl OfInput<Cluster> for Status {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::BackendTlsPolicy).then(|| name.object_name())
+    }
+}
+
+/// Whether a policy holds at one of its targets; an error is reported too.
+fn fate(
+    reader: &mut Reader<'_>,
+    object: &ObjectRef,
+    service: ObjectName,
+    section: Option<Arc<str>>,
+    made: &mut Made,
+) -> Result<(), Diagnostic> {
+    let field = "spec.targetRefs";
+    let standing =
+        of_service(reader, &service).and_then(|it| it.policies.standing(object, section.as_ref()).cloned());
+    let error = match standing {
+        Some(Standing::Holds) => return Ok(()),
+        Some(Standing::LosesTo(winner)) => {
+            let message = format!(
+                "{winner} applies to Service {service} in place of this policy: the older policy wins, then the first by name"
+            );
+            let remedy = "remove one of the two, or let them name different ports";
+            Diagnostic::error(Reason::PolicyConflict, field, message, remedy)
+        }
+        Some(Standing::NoSuchSection) => {
+            let message = format!(
+                "Service {service} has no TCP port named {}; nothing is sent to those of its ports that no other policy \
+                 names, because it would be sent without TLS",
+                section.unwrap_or_default()
+            );
+            let remedy = "write the name of one of its ports (the name, not the number)";
+            Diagnostic::error(Reason::PolicyPortNotFound, field, message, remedy)
+        }
+        None => {
+            let message = format!("Service {service} does not exist");
+            let remedy = "create it, or correct the name";
+            Diagnostic::error(Reason::PolicyServiceNotFound, field, message, remedy)
+        }
+    };
+    made.report(object, error.clone());
+    Err(error)
+}
+
+fn resolved(validation: &Validation, generation: i64) -> Condition {
+    let kind = reason::RESOLVED_REFS;
+    match validation.unresolved.first() {
+        None => Condition::holds(kind, kind, "all references are resolved", generation),
+        Some(first) => {
+            // The API of policies has another word for this than the API of Gateways.
+            let reason = match first.reason.condition() {
+                reason::INVALID_CA_CERTIFICATE_KIND => reason::INVALID_KIND,
+                other => other,
+            };
+            Condition::fails(kind, reason, join_texts(&validation.unresolved), generation)
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What one policy asks for.
+
+use crate::compile::gateway::reference::{Reference, resolve_authorities};
+use crate::compile::ignored::Ignored;
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
+use crate::diagnostic::rule::{policy_names_no_authority, policy_names_two_authorities};
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
+use crate::resources::{BackendTlsPolicy, Kind, ObjectRef};
+use fairway_config::model::{BackendTls, BackendTrust, ObjectName, SubjectName, TrustBundle};
+use fairway_gateway_api::backendtlspolicies::{
+    BackendTlsPolicyValidationSubjectAltNames, BackendTlsPolicyValidationSubjectAltNamesType as NameType,
+};
+use fairway_incremental::{OfInput, Query};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a policy asks for, as far as it can be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::compile) struct Validation {
+    /// How to speak to the backends, or why the policy cannot be met.
+    pub tls: Result<BackendTls, Diagnostic>,
+    /// The references that lead nowhere.
+    pub unresolved: Vec<Diagnostic>,
+    /// What of it has no effect.
+    pub ignored: Ignored,
+}
+
+/// Looks at what a policy says.
+pub(in crate::compile) struct Validate;
+
+impl Query<Cluster> for Validate {
+    type Key = ObjectName;
+    type Value = Option<Arc<Validation>>;
+    const STAGE: u8 = stage::OBJECTS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<Validation>> {
+        let policy = reader.input::<BackendTlsPolicy>(name)?;
+        let mut inspection = Inspection { object: ObjectRef::of(Kind::BackendTlsPolicy, name), made };
+        let mut unresolved = Vec::new();
+        let trust = trust(reader, &policy, &mut inspection, &mut unresolved);
+        let names = names(&policy, &mut inspection);
+        let tls = trust.and_then(|trust| {
+            let (hostname, names) = names?;
+            Ok(BackendTls { hostname, names, trust })
+        });
+        let ignored = ignored(&policy, &ObjectRef::of(Kind::BackendTlsPolicy, name), made);
+        Some(Arc::new(Validation { tls, unresolved, ignored }))
+    }
+}
+
+impl OfInput<Cluster> for Validate {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::BackendTlsPolicy).then(|| name.object_name())
+    }
+}
+
+/// What of a policy has no effect.
+fn ignored(policy: &BackendTlsPolicy, object: &ObjectRef, made: &mut Made) -> Ignored {
+    let mut ignored = Ignored::default();
+    for key in policy.spec.options.iter().flat_map(BTreeMap::keys) {
+        let field = format!("spec.options[{key}]");
+        let message = "Fairway has no TLS options, so this one has no effect";
+        ignored.note(made, object, Diagnostic::warning(Reason::PolicyTlsOption, field, message, "remove it"));
+    }
+    for (index, it) in policy.spec.target_refs.iter().enumerate() {
+        if !it.group.is_empty() || it.kind != "Service" {
+            let message = format!(
+                "Fairway does not apply policies to {}/{}, so this target has no effect",
+                it.group, it.kind
+            );
+            let field = format!("spec.targetRefs[{index}].kind");
+            let warning =
+                Diagnostic::warning(Reason::PolicyTargetKindUnknown, field, message, "refer to a Service");
+            ignored.note(made, object, warning);
+        }
+    }
+    ignored
+}
+
+/// Where defects are noted.
+struct Inspection<'a> {
+    object: ObjectRef,
+    made: &'a mut Made,
+}
+
+impl Inspection<'_> {
+    fn report(&mut self, error: Diagnostic) -> Diagnostic {
+        self.made.report(&self.object, error.clone());
+        error
+    }
+}
+
+/// Who signs the backends' certificates. References that can be used are enough even if others cannot: fewer are
+/// believed, never more.
+fn trust(
+    reader: &mut Reader<'_>,
+    policy: &BackendTlsPolicy,
+    inspection: &mut Inspection<'_>,
+    unresolved: &mut Vec<Diagnostic>,
+) -> Result<BackendTrust, Diagnostic> {
+    let field = "spec.validation.caCertificateRefs";
+    let written = &policy.spec.validation;
+    let refs = written.ca_certificate_refs.as_deref().unwrap_or_default();
+    let well_known = written.well_known_ca_certificates.as_deref().filter(|it| !it.is_empty());
+    match (refs, well_known) {
+        ([], Some("System")) => return Ok(BackendTrust::System),
+        ([], Some(other)) => {
+            let message = format!("`{other}` is not a set of authorities that Fairway knows");
+            let (field, remedy) = (
+                "spec.validation.wellKnownCACertificates",
+                "use System, or refer to a ConfigMap in caCertificateRefs",
+            );
+            return Err(inspection.report(Diagnostic::error(
+                Reason::WellKnownUnknown,
+                field,
+                message,
+                remedy,
+            )));
+        }
+        ([], None) => {
+            return Err(inspection.report(policy_names_no_authority(field)));
+        }
+        (_, Some(_)) => {
+            return Err(inspection.report(policy_names_two_authorities(field)));
+        }
+        (_, None) => {}
+    }
+    let mut found: Vec<Arc<str>> = Vec::new();
+    for (index, written) in refs.iter().enumerate() {
+        let reference = Reference {
+            // The CRD's pattern lets `core` through, and people mean the core group by it.
+            group: if written.group == "core" { "" } else { &written.group },
+            kind: &written.kind,
+            namespace: None,
+            name: &written.name,
+        };
+        let object = inspection.object.clone();
+        match resolve_authorities(reader, &object, reference) {
+            Ok(pem) => found.push(pem),
+            Err(error) => unresolved.push(inspection.report(error.under(&format!("{field}[{index}]")))),
+        }
+    }
+    // Each was valid, so all are; none at all is not.
+    TrustBundle::from_pem(&found.join("\n")).map(BackendTrust::Bundle).map_err(|_| {
+        let message = format!("no reference leads to an authority: {}", join_texts(&*unresolved));
+        Diagnostic::error(Reason::PolicyAuthoritiesMissing, field, message, "correct one of them")
+    })
+}
+
+/// The SNI, and the names of which the backend has to bear one; none is the SNI.
+fn names(
+    policy: &BackendTlsPolicy,
+    inspection: &mut Inspection<'_>,
+) -> Result<(Arc<str>, Vec<SubjectName>), Diagnostic> {
+    let written = &policy.spec.validation;
+    let hostname: Arc<str> = written.hostname.as_str().into();
+    if hostname.starts_with("*.") || !SubjectName::Dns(hostname.clone()).is_valid() {
+        let message = format!("`{hostname}` is not a DNS name");
+        let (field, remedy) = ("spec.validation.hostname", "write a DNS name without a wildcard");
+        return Err(inspection.report(Diagnostic::error(
+            Reason::PolicyHostnameInvalid,
+            field,
+            message,
+            remedy,
+        )));
+    }
+    let mut names = Vec::new();
+    for (index, it) in written.subject_alt_names.iter().flatten().enumerate() {
+        match subject_name(it) {
+            Some(name) => names.push(name),
+            None => {
+                let field = format!("spec.validation.subjectAltNames[{index}]");
+                let message = "this is not a name that a certificate can have";
+                let remedy = "write a DNS name in hostname, or a URI in uri, as the type says";
+                return Err(inspection.report(Diagnostic::error(
+                    Reason::SubjectAltNameInvalid,
+                    field,
+                    message,
+                    remedy,
+                )));
+            }
+        }
+    }
+    Ok((hostname, names))
+}
+
+fn subject_name(written: &BackendTlsPolicyValidationSubjectAltNames) -> Option<SubjectName> {
+    let name = match written.r#type {
+        NameType::Hostname => SubjectName::Dns(written.hostname.as_deref()?.into()),
+        NameType::Uri => SubjectName::Uri(written.uri.as_deref()?.into()),
+    };
+    name.is_valid().then_some(name)
+}

@@ -1,0 +1,175 @@
+//! Services that are reached through their waypoint only (label `fairway.dev/waypoint: required`).
+
+use crate::compile::names::service::{authorization_key, requires_waypoint};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::settings::Capture;
+use crate::compile::workload::address::{self, At, Pods, Slices};
+use crate::compile::workload::{self, Guards};
+use crate::compile::{inputs, stage, waypoint};
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{EndpointSlice, Kind, ObjectRef, Pod, Service, Transport};
+use fairway_config::model::{Authorization, ObjectName, Resource};
+use fairway_incremental::{OfInput, Query};
+use fairway_policy::{Action, Condition, Rule};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a Service that requires its waypoint guards.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::compile) struct Guarded {
+    /// The pods, of the Service's own namespace.
+    pub pods: BTreeSet<ObjectRef>,
+    /// The ports that are guarded, at each of the pods.
+    pub ports: Vec<u16>,
+    /// Addresses of its EndpointSlices at which there is no pod of the namespace: nothing is guarded there.
+    pub beyond: BTreeSet<IpAddr>,
+}
+
+/// Finds the pods behind a Service that requires its waypoint: those its selector finds and those at the addresses of
+/// its EndpointSlices. Only pods of its own namespace: what is let in to those of others is not the Service's to say.
+pub(in crate::compile) struct Guarding;
+
+impl Query<Cluster> for Guarding {
+    type Key = ObjectName;
+    type Value = Option<Arc<Guarded>>;
+    const STAGE: u8 = stage::OBJECTS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<Guarded>> {
+        let service = reader.input::<Service>(name).filter(|it| requires_waypoint(it))?;
+        let (mut found, mut ports) = (Guarded::default(), BTreeSet::new());
+        if let Some(selector) = &service.selector {
+            for it in reader.members(&Pods(name.namespace.clone())).iter() {
+                let selected = inputs::meta(reader, it).is_some_and(|meta| selector.matches(&meta.labels));
+                found.pods.extend(selected.then(|| it.clone()));
+            }
+        }
+        for slice in reader.members(&Slices(name.clone())).iter() {
+            let Some(slice) = reader.input::<EndpointSlice>(&slice.object_name()) else { continue };
+            let tcp = slice.addresses.ports.iter().filter(|it| it.transport == Transport::Tcp);
+            ports.extend(tcp.map(|it| it.port));
+            for endpoint in &slice.addresses.endpoints {
+                let own = pods_at(reader, &name.namespace, endpoint.address);
+                if own.is_empty() {
+                    found.beyond.insert(endpoint.address);
+                }
+                found.pods.extend(own);
+            }
+        }
+        // Every port of a pod that stands behind a port of the Service.
+        for pod in &found.pods {
+            let Some(pod) = reader.input::<Pod>(&pod.object_name()) else { continue };
+            ports.extend(service.tcp_ports().filter_map(|it| pod.resolve(it)));
+        }
+        found.ports = ports.into_iter().collect();
+        let object = ObjectRef::of(Kind::Service, name);
+        for pod in &found.pods {
+            made.put(Guards(pod.object_name()), object.clone());
+        }
+        Some(Arc::new(found))
+    }
+}
+
+impl OfInput<Cluster> for Guarding {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::Service).then(|| name.object_name())
+    }
+}
+
+/// The pods of a namespace at an address; those on their node's network share it with others, and are found too.
+fn pods_at(reader: &mut Reader<'_>, namespace: &Arc<str>, address: IpAddr) -> Vec<ObjectRef> {
+    let holders = reader.members(&At(address));
+    let mut found = address::pods(&holders);
+    found.extend(address::host_pods(&holders));
+    found.retain(|it| it.namespace == *namespace);
+    found
+}
+
+/// Refuses, at the pods behind the Service, whoever is not its waypoint.
+pub(in crate::compile) struct Authorize;
+
+impl Query<Cluster> for Authorize {
+    type Key = ObjectName;
+    type Value = ();
+    const STAGE: u8 = stage::SERVICES;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+        if reader.input::<Service>(name).is_none_or(|it| !requires_waypoint(&it)) {
+            return;
+        }
+        let guarded = reader.get::<Guarding>(name).unwrap_or_default();
+        warn_of_pods_outside(reader, name, &guarded.pods, made);
+        warn_of_what_is_beyond(reader, name, &guarded.beyond, made);
+        // No waypoint, no identity that is let in: everything is refused.
+        let waypoint = reader.get::<waypoint::Resolve>(&name.namespace).and_then(|it| it.identity.clone());
+        let peer = Condition::PeerIsNot(waypoint.into_iter().collect());
+        let rule = Rule::when(vec![peer, Condition::PortIs(guarded.ports.clone())]);
+        let authorization = Authorization::new(authorization_key(name).as_arc(), Action::Deny, vec![rule]);
+        made.resources.push(Resource::Authorization(Arc::new(authorization)));
+    }
+}
+
+impl OfInput<Cluster> for Authorize {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::Service).then(|| name.object_name())
+    }
+}
+
+fn warn_of_what_is_beyond(
+    reader: &Reader<'_>,
+    name: &ObjectName,
+    beyond: &BTreeSet<IpAddr>,
+    made: &mut Made,
+) {
+    if reader.settings().capture == Capture::Off {
+        return;
+    }
+    if let Some(message) = not_enforced_at(beyond, &name.namespace) {
+        let field = "metadata.labels[fairway.dev/waypoint]";
+        let remedy = "remove these addresses from its EndpointSlices, or remove the label";
+        let error = Diagnostic::error(Reason::WaypointNotEnforcedAtAddress, field, message, remedy);
+        made.report(&ObjectRef::of(Kind::Service, name), error);
+    }
+}
+
+/// As many addresses are named.
+const NAMED: usize = 3;
+
+/// That a guard does not hold at addresses; none where there are none.
+pub(in crate::compile) fn not_enforced_at(beyond: &BTreeSet<IpAddr>, namespace: &str) -> Option<String> {
+    if beyond.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = beyond.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = if beyond.len() > NAMED { ", …" } else { "" };
+    let named = named.join(", ");
+    Some(format!("cannot be enforced at {named}{more}: no pod of namespace {namespace} has that address"))
+}
+
+fn warn_of_pods_outside(
+    reader: &mut Reader<'_>,
+    name: &ObjectName,
+    pods: &BTreeSet<ObjectRef>,
+    made: &mut Made,
+) {
+    if reader.settings().capture == Capture::Off {
+        return;
+    }
+    let outside = |reader: &mut Reader<'_>, pod: &ObjectRef| {
+        reader.get::<workload::Identify>(&pod.object_name()).is_some_and(|it| !it.captured)
+    };
+    let names: Vec<String> =
+        pods.iter().filter(|it| outside(reader, it)).map(|it| it.name.to_string()).collect();
+    if !names.is_empty() {
+        let error = Diagnostic::error(
+            Reason::WaypointNotEnforcedForPods,
+            "metadata.labels[fairway.dev/waypoint]",
+            format!("cannot be enforced for pods outside the mesh: {}", names.join(", ")),
+            format!(
+                "label namespace {} with fairway.dev/mesh=enabled, or remove the pods from the Service",
+                name.namespace
+            ),
+        );
+        made.report(&ObjectRef::of(Kind::Service, name), error);
+    }
+}

@@ -1,0 +1,111 @@
+//! Routes of which another takes the requests: both match the same, and the other goes first.
+//!
+//! Only what is certain at a glance is found: the same match under the same hostname as written, of routes of one kind
+//! on one listener. (That a prefix covers a longer path, say, shadows nothing: the longer one goes first.)
+
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::route::binding;
+use crate::compile::stage;
+use crate::resources::ObjectRef;
+use fairway_config::model::{HostMatch, ListenerKey, Match};
+use fairway_incremental::{OfSet, Query, Set};
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::{self, Write};
+use std::hash::{Hash, Hasher};
+
+/// Routes that want a place for requests that only one of them can have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct Wanting(pub Place);
+
+impl Set<Cluster> for Wanting {
+    type Member = ObjectRef;
+}
+
+/// Routes that go before a route somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct ShadowedBy(pub ObjectRef);
+
+impl Set<Cluster> for ShadowedBy {
+    type Member = ObjectRef;
+}
+
+/// A place for requests that only one route can have: a match under a hostname of a listener, as a number. That two
+/// have one number is improbable enough for what follows from it: a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::compile) struct Place(u64);
+
+/// Who wants the same place: the older route has it, then the first by name; the others are shadowed there.
+pub(in crate::compile) struct Shadows;
+
+impl Query<Cluster> for Shadows {
+    type Key = Place;
+    type Value = ();
+    const STAGE: u8 = stage::CONSEQUENCES;
+
+    fn run(place: &Place, reader: &mut Reader<'_>, made: &mut Made) {
+        let wanting = reader.members(&Wanting(*place));
+        if wanting.len() < 2 {
+            return;
+        }
+        let mut ordered: Vec<_> = wanting
+            .iter()
+            .filter_map(|route| {
+                Some((reader.get::<binding::Bind>(route)?.created, route.object_name(), route))
+            })
+            .collect();
+        ordered.sort();
+        let Some(((.., winner), losers)) = ordered.split_first() else { return };
+        for (.., route) in losers {
+            made.put(ShadowedBy((*route).clone()), (*winner).clone());
+        }
+    }
+}
+
+impl OfSet<Cluster> for Shadows {
+    type Set = Wanting;
+    /// One alone is in nobody's way, and that is the usual case.
+    const LEAST: usize = 2;
+
+    fn of_set(Wanting(place): &Wanting) -> Option<Self::Key> {
+        Some(*place)
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The place of a match; of none for connections, which have nothing but a hostname.
+    pub(in crate::compile) fn of(
+        listener: &ListenerKey,
+        host: Option<&HostMatch>,
+        matching: Option<&Match>,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new();
+        listener.hash(&mut hasher);
+        host.map(|it| (&it.effective, &it.original)).hash(&mut hasher);
+        if let Some(it) = matching {
+            number(&(&it.path, &it.method)).hash(&mut hasher);
+            // In whatever order they are written.
+            let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::wrapping_add);
+            sum(&mut it.headers.iter().map(number)).hash(&mut hasher);
+            sum(&mut it.query.iter().map(number)).hash(&mut hasher);
+        }
+        Self(hasher.finish())
+    }
+}
+
+fn number(it: &impl fmt::Debug) -> u64 {
+    struct Digest(DefaultHasher);
+
+    impl Write for Digest {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.write(text.as_bytes());
+            Ok(())
+        }
+    }
+
+    let mut digest = Digest(DefaultHasher::new());
+    // Writing into it cannot fail.
+    let _ = write!(digest, "{it:?}");
+    digest.0.finish()
+}

@@ -1,0 +1,197 @@
+//! What provokes every message: manifests in `corpus/`, files that are not manifests, and clusters that were read.
+
+use crate::check;
+use crate::check::cluster::tests as clusters;
+use crate::compile::{Capture, Compiler, Loopback, Mode, Settings};
+use crate::diagnostic::Diagnostic;
+use crate::provision::Rights;
+use crate::resources::{Edit, Kind, Object};
+use crate::source::{CertificatePeriods, Completion, FileChange, LastGood, Scan, Standalone};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What the corpus makes.
+#[derive(Default)]
+pub(super) struct Corpus {
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// `Type is Status (Reason): message`.
+    pub(super) conditions: BTreeSet<String>,
+    pub(super) other: BTreeSet<String>,
+}
+
+pub(super) fn run() -> Corpus {
+    let mut corpus = Corpus::default();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/diagnostic/corpus");
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let files: BTreeSet<_> = entries.collect();
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let how = text.lines().next().unwrap().trim_start_matches("# ");
+        let name = path.file_name().unwrap().to_str().unwrap();
+        match how {
+            "files" => corpus.diagnostics.extend(scan(name, &text).0.problems()),
+            "standalone" => compile(&mut corpus, standalone(), read(name, &text)),
+            "cluster" => compile(&mut corpus, cluster(), read(name, &text)),
+            "gateways only" => {
+                compile(&mut corpus, Settings { capture: Capture::Off, ..cluster() }, read(name, &text));
+            }
+            "unchecked" => compile(&mut corpus, cluster(), unchecked(&text)),
+            other => panic!("{name} is of an unknown sort: {other}"),
+        }
+    }
+    expressions(&mut corpus);
+    certificates(&mut corpus);
+    files_that_are_no_manifests(&mut corpus);
+    for snapshot in clusters::everything_wrong() {
+        let report = check::cluster::check_snapshot(&snapshot);
+        corpus.diagnostics.extend(report.categories.into_iter().flat_map(|category| category.diagnostics));
+    }
+    corpus.other.extend(crate::capture::every_message());
+    corpus.other.extend(crate::status::delivery::every_message());
+    corpus
+}
+
+fn cluster() -> Settings {
+    Settings {
+        capture: Capture::On,
+        mode: Mode::Kubernetes,
+        loopback: Loopback::Refused,
+        rights: Rights::default(),
+        ..Settings::standalone("cluster.local".parse().unwrap())
+    }
+}
+
+fn standalone() -> Settings {
+    Settings { capture: Capture::On, ..Settings::standalone("cluster.local".parse().unwrap()) }
+}
+
+fn scan(name: &str, text: &str) -> (Scan, Vec<Edit>) {
+    let mut scan = Scan::default();
+    let edits = scan.apply([(name.into(), FileChange::Text(text.to_owned()))]);
+    (scan, edits)
+}
+
+/// Objects that their schemas allow.
+fn read(name: &str, text: &str) -> Vec<Edit> {
+    let (scan, edits) = scan(name, text);
+    let problems: Vec<String> = scan.problems().iter().map(ToString::to_string).collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+    edits
+}
+
+/// Objects that no schema has checked.
+fn unchecked(text: &str) -> Vec<Edit> {
+    let documents =
+        text.split("\n---\n").map(|text| serde_saphyr::from_str::<serde_json::Value>(text).unwrap());
+    let object = |manifest: serde_json::Value| {
+        let (group, _) = manifest["apiVersion"].as_str().unwrap().rsplit_once('/').unwrap_or_default();
+        let kind = Kind::of(group, manifest["kind"].as_str().unwrap()).unwrap();
+        Edit::Upsert(Object::parse(kind, manifest).unwrap())
+    };
+    documents.map(object).collect()
+}
+
+fn compile(corpus: &mut Corpus, settings: Settings, edits: Vec<Edit>) {
+    let mut standalone =
+        (settings.mode == Mode::Standalone).then(|| Standalone::new(Completion::of(&settings)));
+    let mut edits = match &mut standalone {
+        Some(standalone) => standalone.complete(edits),
+        None => edits,
+    };
+    LastGood::default().carry(&mut edits);
+    CertificatePeriods::default().carry(&mut edits, SystemTime::now());
+    let mut compiler = Compiler::new(settings);
+    compiler.apply(edits);
+    corpus.diagnostics.extend(compiler.problems().cloned());
+    for (_, status) in compiler.statuses() {
+        for (_, condition) in status.conditions() {
+            let (kind, status, reason) = (condition.kind, condition.status, condition.reason);
+            corpus.conditions.insert(format!("{kind} is {status} ({reason}): {}", condition.message));
+        }
+    }
+}
+
+/// Regular expressions that are too large: for a route, and for a namespace.
+fn expressions(corpus: &mut Corpus) {
+    let route = |name: &str, count: usize| {
+        let matches: Vec<String> = (0..count)
+            .map(|index| {
+                format!(r"{{ path: {{ type: RegularExpression, value: '/[\pL\pN]{{5}}{name}x{index}' }} }}")
+            })
+            .collect();
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ parentRefs: [{{ name: g }}], rules: [{{ matches: [{}] }}] }}\n---\n",
+            matches.join(", ")
+        )
+    };
+    let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: shop }\n\
+                   spec: { gatewayClassName: fairway, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n---\n";
+    let routes: String = (0..8).map(|index| route(&format!("expressions-{index}"), 64)).collect();
+    compile(corpus, standalone(), read("expressions.yaml", &format!("{gateway}{routes}")));
+    // As many matches as two rules may have, and one more.
+    let matches = vec!["{ path: { value: /a } }"; 64].join(", ");
+    let many = format!("rules: [{{ matches: [{matches}] }}, {{ matches: [{matches}] }}, {{}}]");
+    let route = route("many-matches", 0).replace("rules: [{ matches: [] }]", &many);
+    corpus.diagnostics.extend(scan("many-matches.yaml", &route).0.problems());
+}
+
+/// Certificates that clients refuse: out of their time, and for other names.
+fn certificates(corpus: &mut Corpus) {
+    let secret = |name: &str, from: i32, to: i32| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        let made = params.self_signed(&key).unwrap();
+        let [certificate, key] = [made.pem(), key.serialize_pem()].map(serde_json::Value::String);
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{ name: {name}, namespace: shop }}\ntype: kubernetes.io/tls\n\
+             stringData: {{ tls.crt: {certificate}, tls.key: {key} }}\n"
+        )
+    };
+    let listener = |name: &str, port: u16, hostname: &str| {
+        let tls = format!("{{ certificateRefs: [{{ name: {name} }}] }}");
+        format!("{{ name: {name}, port: {port}, protocol: HTTPS, hostname: {hostname}, tls: {tls} }}")
+    };
+    let listeners = [
+        listener("expired", 443, "shop.example"),
+        listener("early", 444, "shop.example"),
+        listener("other-name", 445, "bank.example"),
+    ];
+    let gateway = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: certificates, namespace: shop }}\n\
+         spec: {{ gatewayClassName: fairway, listeners: [{}] }}\n",
+        listeners.join(", ")
+    );
+    let secrets =
+        [secret("expired", 2020, 2021), secret("early", 2998, 2999), secret("other-name", 2020, 2999)];
+    compile(corpus, standalone(), read("certificates.yaml", &format!("{gateway}{}", secrets.concat())));
+}
+
+fn files_that_are_no_manifests(corpus: &mut Corpus) {
+    let object = |name: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {name} }}\n");
+    let mut scan = Scan::default();
+    let text = |text: &str| FileChange::Text(text.to_owned());
+    scan.apply([
+        ("unreadable.yaml".into(), text(&object("a"))),
+        ("empty.yaml".into(), text(&object("b"))),
+        ("first.yaml".into(), text(&object("c"))),
+        ("second.yaml".into(), text(&object("c"))),
+        ("no-yaml.yaml".into(), text("kind: [\n")),
+    ]);
+    scan.apply([
+        ("unreadable.yaml".into(), FileChange::Unreadable("permission denied".to_owned())),
+        ("empty.yaml".into(), text("")),
+    ]);
+    corpus.diagnostics.extend(scan.problems());
+    let empty = tempfile::tempdir().unwrap();
+    let report = check::check(empty.path(), standalone()).unwrap();
+    let nameless = report.diagnostics.into_iter().map(|mut diagnostic| {
+        diagnostic.location = None;
+        diagnostic
+    });
+    corpus.diagnostics.extend(nameless);
+    corpus.diagnostics.push(crate::source::unlisted_directory("permission denied"));
+}

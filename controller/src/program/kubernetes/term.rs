@@ -1,0 +1,113 @@
+//! What the replica that leads does, for as long as it leads.
+
+use super::{Base, LeaderServices};
+use crate::apiserver::describe;
+use crate::compile::Wanted;
+use crate::diagnostic::Diagnostic;
+use crate::events::{Event, Recorder};
+use crate::leader;
+use crate::serve::Hub;
+use crate::status::{StatusCache, Writer};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+/// How long to wait before the address is published again after it could not be: at first, and at last.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What the replica that leads does; it ends with this.
+pub(super) struct Term {
+    hub: Arc<Hub>,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Term {
+    pub(super) fn begin(
+        base: &Base,
+        services: LeaderServices,
+        wanted: watch::Receiver<Option<Arc<Wanted>>>,
+        unreadable: watch::Receiver<Arc<BTreeSet<Diagnostic>>>,
+    ) -> Self {
+        let Base { client, place, hub, status_cache, settings, .. } = base;
+        let mut tasks = JoinSet::new();
+        let events = Recorder::start(client.clone(), place.pod.clone());
+        let writer = Writer::new(
+            client.clone(),
+            settings.controller_name.clone(),
+            status_cache.clone(),
+            hub.states(),
+            services.troubles(),
+            events.clone(),
+        );
+        tasks.spawn(async move {
+            writer.run().await;
+            Ok(())
+        });
+        tasks.spawn(tell_unreadable(unreadable, events.clone(), status_cache.clone()));
+        let (opened, is_open) = oneshot::channel();
+        tasks.spawn(services.run(wanted, events, opened));
+        let (client, place) = (client.clone(), place.clone());
+        tasks.spawn(async move {
+            if is_open.await.is_err() {
+                std::future::pending::<()>().await; // the task says why it did not open
+            }
+            let (port, mut pause) = (place.listen.port(), AGAIN.0);
+            while let Err(error) =
+                leader::publish(&client, &place.namespace, &place.pod, place.address, port).await
+            {
+                warn!("proxies cannot be told where the leader is, it is tried again: {}", describe(&error));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(AGAIN.1);
+            }
+            info!(address = %place.address, port, "proxies are led here");
+            std::future::pending().await
+        });
+        Self { hub: hub.clone(), tasks }
+    }
+
+    /// Waits until something fails without which it makes no sense to lead.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(panicked)) => panicked.into(),
+            // All of it is for as long as the term.
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of what the leader does has ended"),
+        }
+    }
+
+    /// Ends everything; when this returns nothing more is written or served.
+    pub(super) async fn end(mut self) {
+        // What is served ends with its task; the conversations that go on then are told to end.
+        self.tasks.shutdown().await;
+        self.hub.dismiss();
+    }
+}
+
+/// Tells objects that they cannot be understood: their status still speaks of their last good version.
+async fn tell_unreadable(
+    mut unreadable: watch::Receiver<Arc<BTreeSet<Diagnostic>>>,
+    events: Recorder,
+    status_cache: Arc<StatusCache>,
+) -> anyhow::Result<()> {
+    let mut told = Arc::<BTreeSet<Diagnostic>>::default();
+    loop {
+        let now = unreadable.borrow_and_update().clone();
+        for diagnostic in now.difference(&told) {
+            let Some(object) = diagnostic.object.as_ref().and_then(|subject| subject.object()) else {
+                continue;
+            };
+            // Kinds without a status have no record; the log has it.
+            let Some(record) = status_cache.cached(&object).record else { continue };
+            let note = format!("{}; the last valid version of the object stays in force", diagnostic.text());
+            let event = Event { good: false, reason: diagnostic.reason.to_string(), note };
+            events.publish(&object, &record, vec![event]);
+        }
+        told = now;
+        if unreadable.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

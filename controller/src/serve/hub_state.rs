@@ -1,0 +1,214 @@
+//! What the hub knows: the configuration, and how far each subscriber has come. No I/O, no waiting.
+
+mod entry;
+mod subscriber;
+
+use super::scope::{Graph, View, edges};
+use super::states::ProxyState;
+use entry::Entry;
+use fairway_config::model::{Generation, Resource, ResourceKey};
+use fairway_config::stream::{Proxy, Subscription};
+use fairway_config::wire::{ContentHash, Encoded};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use subscriber::Subscriber;
+use tokio::sync::Notify;
+
+pub(super) use subscriber::{Difference, Refused, WrongAnswer};
+
+/// Resources by their hashes, as a proxy says it holds them.
+pub(super) type Held = HashMap<ResourceKey, ContentHash, ahash::RandomState>;
+
+/// Names one subscriber among all that there ever were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SubscriberId(u64);
+
+#[derive(Debug, Default)]
+pub(super) struct HubState {
+    generation: Generation,
+    entries: HashMap<ResourceKey, Entry, ahash::RandomState>,
+    graph: Graph,
+    /// One for all subscribers that need the same: replicas of a gateway, say.
+    views: HashMap<Proxy, View, ahash::RandomState>,
+    subscribers: BTreeMap<SubscriberId, Subscriber>,
+    last_id: u64,
+}
+
+impl HubState {
+    /// Enters a change; subscribers that it concerns are woken.
+    pub(super) fn commit(
+        &mut self,
+        upserts: Vec<(Resource, Arc<Encoded>)>,
+        removals: Vec<ResourceKey>,
+    ) -> Generation {
+        let mut changed = HashSet::<ResourceKey, ahash::RandomState>::default();
+        for key in removals {
+            if let Some(old) = self.entries.remove(&key) {
+                self.relink(Some(&old.resource), None);
+                changed.insert(key);
+            }
+        }
+        for (resource, encoded) in upserts {
+            let key = encoded.key.clone();
+            if self.entries.get(&key).is_some_and(|held| held.encoded.hash == encoded.hash) {
+                continue;
+            }
+            let old = self.entries.insert(key.clone(), Entry::new(resource.clone(), encoded));
+            self.relink(old.as_ref().map(|it| &it.resource), Some(&resource));
+            changed.insert(key);
+        }
+        self.generation.0 += 1;
+        self.spread(&changed);
+        self.generation
+    }
+
+    /// Moves the graph and all views from what one version of a resource says to what the next one says.
+    fn relink(&mut self, old: Option<&Resource>, new: Option<&Resource>) {
+        let old = old.map(edges).unwrap_or_default();
+        let new = new.map(edges).unwrap_or_default();
+        let Self { graph, views, subscribers, .. } = self;
+        let mut each = |step: &dyn Fn(&mut View)| {
+            views.values_mut().for_each(step);
+            subscribers.values_mut().filter_map(Subscriber::retained_mut).for_each(step);
+        };
+        // Edge by edge: each view is right after each single step.
+        for edge in old.iter().filter(|edge| new.binary_search(edge).is_err()) {
+            graph.remove(edge);
+            each(&|view| view.removed(edge, graph));
+        }
+        for edge in new.iter().filter(|edge| old.binary_search(edge).is_err()) {
+            graph.add(edge);
+            each(&|view| view.added(edge, graph));
+        }
+    }
+
+    /// Tells each subscriber which of its resources are not any more what it was told last.
+    fn spread(&mut self, changed: &HashSet<ResourceKey, ahash::RandomState>) {
+        let mut touched =
+            HashMap::<&Proxy, HashSet<ResourceKey, ahash::RandomState>, ahash::RandomState>::default();
+        for (proxy, view) in &mut self.views {
+            let mut keys = view.take_flipped();
+            keys.extend(changed.iter().filter(|key| view.wants(key)).cloned());
+            touched.insert(proxy, keys);
+        }
+        for subscriber in self.subscribers.values_mut() {
+            if let Some(keys) = touched.get(subscriber.proxy()).filter(|keys| !keys.is_empty()) {
+                subscriber.touch(keys.iter().cloned());
+            }
+            let Some(retained) = subscriber.retained_mut() else { continue };
+            let mut keys = retained.take_flipped();
+            keys.extend(changed.iter().filter(|key| retained.wants(key)).cloned());
+            if !keys.is_empty() {
+                subscriber.touch(keys.into_iter());
+            }
+        }
+    }
+
+    /// Enters a subscriber with what it holds.
+    pub(super) fn subscribe(
+        &mut self,
+        subscription: Subscription,
+        held: &Held,
+        wake: Arc<Notify>,
+    ) -> SubscriberId {
+        let view = self
+            .views
+            .entry(subscription.proxy.clone())
+            .or_insert_with(|| View::new(subscription.proxy.clone(), &self.graph));
+        let stale = held.iter().filter(|(key, hash)| {
+            let wanted = self.entries.get(key).filter(|_| view.wants(key));
+            wanted.is_none_or(|entry| entry.encoded.hash != **hash)
+        });
+        // What the proxy cannot carry out is fitted and said again, whatever it holds.
+        let missing = self.entries.iter().filter(|(key, entry)| {
+            (!held.contains_key(*key) || !entry.suits(&subscription)) && view.wants(key)
+        });
+        let difference = stale.map(|(key, _)| key).chain(missing.map(|(key, _)| key)).cloned().collect();
+        self.last_id += 1;
+        let id = SubscriberId(self.last_id);
+        self.subscribers.insert(id, Subscriber::new(subscription, difference, wake));
+        id
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: SubscriberId) {
+        let Some(gone) = self.subscribers.remove(&id) else {
+            return;
+        };
+        if !self.subscribers.values().any(|it| it.proxy() == gone.proxy()) {
+            self.views.remove(gone.proxy());
+        }
+    }
+
+    /// What is to be sent to a subscriber now; none when it has all it needs or has not answered the last one yet.
+    pub(super) fn difference(&mut self, id: SubscriberId) -> Option<Difference> {
+        let subscriber = self.subscribers.get_mut(&id)?;
+        let view = self.views.get(subscriber.proxy())?;
+        let entries = &self.entries;
+        subscriber.difference(self.generation, |key, retained| {
+            let wants = view.wants(key) || retained.is_some_and(|it| it.wants(key));
+            entries.get(key).filter(|_| wants)
+        })
+    }
+
+    /// The subscriber has put a difference in force.
+    pub(super) fn acked(&mut self, id: SubscriberId, generation: Generation) -> Result<(), WrongAnswer> {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
+        subscriber.acked(generation)?;
+        Self::retain(subscriber, &self.graph);
+        Ok(())
+    }
+
+    /// The subscriber has refused a difference.
+    pub(super) fn nacked(
+        &mut self,
+        id: SubscriberId,
+        generation: Generation,
+        refused: Vec<Refused>,
+    ) -> Result<(), WrongAnswer> {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
+        subscriber.nacked(generation, refused)?;
+        Self::retain(subscriber, &self.graph);
+        Ok(())
+    }
+
+    /// Keeps for a subscriber what its older versions of refused resources need, and nothing else.
+    fn retain(subscriber: &mut Subscriber, graph: &Graph) {
+        let needs: HashSet<_, ahash::RandomState> = subscriber.needs().cloned().collect();
+        if needs.is_empty() && subscriber.retained().is_none() {
+            return;
+        }
+        subscriber.retain((!needs.is_empty()).then(|| View::of_resources(needs, graph)));
+    }
+
+    /// Has what was refused sent once more with the next difference.
+    pub(super) fn offer_again(&mut self, id: SubscriberId) {
+        if let Some(subscriber) = self.subscribers.get_mut(&id) {
+            subscriber.offer_again();
+        }
+    }
+
+    /// Whether a subscriber does not have all it should because it refused something.
+    pub(super) fn has_refused(&self, id: SubscriberId) -> bool {
+        self.subscribers.get(&id).is_some_and(Subscriber::has_refused)
+    }
+
+    /// How far each subscriber has come.
+    pub(super) fn states(&self) -> Vec<ProxyState> {
+        self.subscribers.values().map(|it| it.state(self.generation)).collect()
+    }
+
+    /// The resources of a scope, as a subscriber's view has them, or one that is made for this.
+    #[cfg(test)]
+    pub(super) fn scope(&self, proxy: &Proxy) -> BTreeMap<ResourceKey, Resource> {
+        let scratch = View::new(proxy.clone(), &self.graph);
+        let view = self.views.get(proxy).unwrap_or(&scratch);
+        let wanted = self.entries.iter().filter(|(key, _)| view.wants(key));
+        wanted.map(|(key, entry)| (key.clone(), entry.resource.clone())).collect()
+    }
+
+    /// Whether a subscriber's view is what it would be if it were made now.
+    #[cfg(test)]
+    pub(super) fn view_is_as_from_scratch(&self, proxy: &Proxy) -> bool {
+        self.views.get(proxy).is_some_and(|view| *view == View::new(proxy.clone(), &self.graph))
+    }
+}

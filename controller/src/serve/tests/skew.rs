@@ -1,0 +1,193 @@
+//! Proxies of an older version than the controller.
+//!
+//! `fixtures/*-0.1.0.bin` are the gRPC messages that a Gateway's proxy and a node's tunnel of version 0.1.0 send: Hello, what
+//! they hold, Start, and the Acks of three commits. They are never written anew.
+
+use super::universe::{at_listener, rule, workload};
+use super::*;
+use crate::serve::{Hub, ProxyState};
+use fairway_config::model::{
+    Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, ListenerProtocol, OriginPattern,
+    Resource, Route, Rule,
+};
+use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy};
+use fairway_config::stream::{Link, Proxy, Subscription};
+use fairway_config::wire;
+use fairway_policy::{Action, CidrSet, Condition, Mode};
+use prost::Message as _;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+const GATEWAY: &[u8] = include_bytes!("fixtures/gateway-0.1.0.bin");
+const NODE: &[u8] = include_bytes!("fixtures/node-0.1.0.bin");
+
+/// A proxy that says what was recorded, whatever it hears.
+struct Recorded {
+    link: Link,
+    messages: VecDeque<FromProxy>,
+}
+
+impl Recorded {
+    async fn connect(hub: &Arc<Hub>, mut recorded: &[u8]) -> Self {
+        let mut messages = VecDeque::new();
+        while let [_, a, b, c, d, rest @ ..] = recorded {
+            let (message, after) = rest.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+            messages.push_back(FromProxy::decode(message).unwrap());
+            recorded = after;
+        }
+        let mut proxy = Self { link: hub.subscribe_channel(), messages };
+        loop {
+            let message = proxy.say().await;
+            if matches!(message, Some(from_proxy::Message::Start(_))) {
+                return proxy;
+            }
+        }
+    }
+
+    async fn say(&mut self) -> Option<from_proxy::Message> {
+        let message = self.messages.pop_front().unwrap();
+        self.link.to_controller.send(message.clone()).await.unwrap();
+        message.message
+    }
+
+    /// What comes up to the next commit, and the answer to it.
+    async fn hear(&mut self) -> Vec<Resource> {
+        let resources = hear(&mut self.link).await;
+        assert!(matches!(self.say().await, Some(from_proxy::Message::Ack(_))));
+        resources
+    }
+}
+
+async fn hear(link: &mut Link) -> Vec<Resource> {
+    let mut resources = Vec::new();
+    loop {
+        let FromController { message } = link.from_controller.recv().await.unwrap().unwrap();
+        match message.unwrap() {
+            from_controller::Message::Fragment(it) => {
+                resources.extend(it.upserts.into_iter().map(|it| wire::decode(it.resource).unwrap()));
+            }
+            from_controller::Message::Commit(_) => return resources,
+        }
+    }
+}
+
+async fn state(hub: &Arc<Hub>, acked: u64) -> ProxyState {
+    let mut states = hub.states();
+    let reached = async {
+        loop {
+            match states.get().into_iter().find(|it| it.acked == Generation(acked)) {
+                Some(state) => return state,
+                None => states.changed().await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reached).await.unwrap()
+}
+
+fn http() -> Resource {
+    listener("shop/gw", "http", ListenerProtocol::Http)
+}
+
+fn with_filters(filters: Vec<Filter>) -> Resource {
+    let open = rule("/open", &["shop/a:80"], None);
+    let guarded = Rule { filters, ..rule("/guarded", &["shop/a:80"], None) };
+    route("guarded", vec![at_listener("shop/gw/http")], vec![open, guarded])
+}
+
+fn cors() -> Filter {
+    Filter::Cors(CorsPolicy {
+        allow_origins: vec![OriginPattern::Any],
+        allow_credentials: false,
+        allow_methods: None,
+        allow_headers: None,
+        expose_headers: None,
+        max_age: Duration::from_secs(5),
+    })
+}
+
+fn find_route(resources: &[Resource]) -> &Route {
+    let routes = resources.iter().find_map(|it| match it {
+        Resource::Route(route) => Some(route),
+        _ => None,
+    });
+    routes.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_of_the_last_edition_is_served() {
+    let hub = Hub::new();
+    hub.commit(vec![http(), with_filters(vec![cors()]), backend("shop/a:80", 80, None)], vec![]);
+    let mut old = Recorded::connect(&hub, GATEWAY).await;
+    let heard = old.hear().await;
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    assert_eq!(find_route(&heard).rules[1].filters, [cors()], "it knows every filter of its edition");
+    assert_eq!(state(&hub, 1).await.closed.len(), 0);
+    hub.commit(vec![backend("shop/a:80", 81, None)], vec![]);
+    assert_eq!(old.hear().await.len(), 1);
+    assert_eq!((&*state(&hub, 2).await.version, state(&hub, 2).await.rejected), ("0.1.0", vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_does_not_know_a_stage_gets_the_rule_closed_and_never_unprotected() {
+    let hub = Hub::new();
+    hub.commit(vec![http(), with_filters(vec![]), backend("shop/a:80", 80, None)], vec![]);
+    let mut link = hub.subscribe_channel();
+    let without = Capabilities::OF_THIS_VERSION.without(Capabilities::from_iter([Capability::Cors]));
+    let old = Subscription { capabilities: without, ..Subscription::new(gateway("shop/gw"), "0.9.0") };
+    let say = async |link: &Link, message| {
+        link.to_controller.send(FromProxy { message: Some(message) }).await.unwrap();
+    };
+    say(&link, from_proxy::Message::Hello((&old).into())).await;
+    say(&link, from_proxy::Message::Start(proto::Start {})).await;
+    let heard = hear(&mut link).await;
+    assert!(!find_route(&heard).rules[1].backends.is_empty(), "it knows all of it");
+    say(&link, from_proxy::Message::Ack(proto::Ack { generation: 1 })).await;
+
+    // Its last good version of the route is unprotected: that must not stay.
+    hub.commit(vec![with_filters(vec![cors()])], vec![]);
+    let heard = hear(&mut link).await;
+    let [open, guarded] = &find_route(&heard).rules[..] else { panic!("{heard:?}") };
+    assert_eq!(open.backends.len(), 1, "what needs nothing new goes on");
+    assert!(matches!(&guarded.filters[..], [Filter::Unresolved(_)]) && guarded.backends.is_empty());
+    assert_eq!(guarded.matches, rule("/guarded", &[], None).matches, "it keeps what it matches");
+    say(&link, from_proxy::Message::Ack(proto::Ack { generation: 2 })).await;
+    let closed = state(&hub, 2).await.closed;
+    let said: Vec<_> = closed.values().map(String::as_str).collect();
+    assert_eq!(
+        said,
+        [
+            "Route HTTPRoute/shop/guarded needs filter.cors, which a proxy of version 0.9.0 does not know; what depends on it is \
+          closed there. Upgrade the proxy to the version of the controller"
+        ]
+    );
+
+    hub.commit(vec![with_filters(vec![])], vec![]);
+    assert!(!find_route(&hear(&mut link).await).rules[1].backends.is_empty());
+    say(&link, from_proxy::Message::Ack(proto::Ack { generation: 3 })).await;
+    assert_eq!(state(&hub, 3).await.closed.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_of_the_last_edition_does_not_understand_new_conditions_and_observes_nothing() {
+    let hub = Hub::new();
+    let new = fairway_policy::Rule::when(vec![Condition::ClientIn(CidrSet::default())]);
+    let one = Authorization::new("one", Action::Allow, vec![new]);
+    let two = Authorization { mode: Mode::Observe, ..Authorization { name: "two".into(), ..one.clone() } };
+    let policies = [&one, &two].map(|it| Resource::Authorization(Arc::new(it.clone())));
+    hub.commit([vec![workload("shop/pod", "n1", &["one", "two"])], policies.to_vec()].concat(), vec![]);
+    let mut old = Recorded::connect(&hub, NODE).await;
+    let heard = old.hear().await;
+    let find = |name: &str| {
+        let policies = heard.iter().filter_map(|it| match it {
+            Resource::Authorization(it) => Some(it),
+            _ => None,
+        });
+        policies.clone().find(|it| &*it.name == name).unwrap().clone()
+    };
+    let not_understood = Condition::NotUnderstood("condition.client-address".into());
+    assert_eq!(find("one").rules, [fairway_policy::Rule::when(vec![not_understood])]);
+    assert_eq!(*find("two"), Authorization::new("two", Action::Deny, vec![]));
+    assert_eq!(state(&hub, 1).await.closed.len(), 2);
+    assert_eq!(state(&hub, 1).await.proxy, Proxy::Node("n1".into()));
+}

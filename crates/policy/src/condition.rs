@@ -1,0 +1,207 @@
+//! One condition on the attributes of a connection or request, and when it holds.
+
+use crate::address::CidrSet;
+use crate::attributes::{AttributeName, Attributes, Request};
+use crate::matching::{HeaderMatch, HostnamePattern};
+use crate::path::PathCondition;
+use crate::{Action, TrustDomain};
+use fairway_identity::SpiffeId;
+use http::{HeaderValue, Method};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A condition. Those with several values hold if one of the values does; one with no value never holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// The peer proved one of these identities. A service account is such an identity; whole SPIFFE IDs are compared, so
+    /// that a service account of another trust domain is another one.
+    PeerIs(Vec<SpiffeId>),
+    /// The peer proved none of these identities (a peer without identity included).
+    PeerIsNot(Vec<SpiffeId>),
+    /// The peer proved an identity of one of these namespaces.
+    PeerNamespaceIs {
+        /// The trust domain of the mesh. A namespace of another one is another namespace.
+        trust_domain: TrustDomain,
+        /// The names of Kubernetes namespaces.
+        namespaces: Vec<Arc<str>>,
+    },
+    /// The address of the client is in one of these ranges.
+    ClientIn(CidrSet),
+    /// The address of the client is in none of these ranges.
+    ClientNotIn(CidrSet),
+    /// The destination port is one of these.
+    PortIs(Vec<u16>),
+    /// The host of the request matches one of these.
+    HostIs(Vec<HostnamePattern>),
+    /// The method of the request is one of these. Methods are case-sensitive (RFC 9110 §9.1).
+    MethodIs(Vec<Method>),
+    /// The path, or the gRPC method, matches one of these.
+    PathIs(Vec<PathCondition>),
+    /// The request has this header. Of several field lines an Allow needs every one to match; a Deny holds if one matches, or
+    /// if all of them do when they are joined by `,`.
+    HeaderIs(HeaderMatch),
+    /// All the conditions of one of these lists hold. No list: it never holds. An empty list: it always holds.
+    AnyOf(Vec<Vec<Condition>>),
+    /// A condition of a newer controller, or one that the controller itself did not understand. The text is for logs.
+    NotUnderstood(Arc<str>),
+}
+
+/// Whether a condition holds, as far as that can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Truth {
+    Yes,
+    No,
+    /// It cannot be judged here.
+    Unknown,
+}
+
+// === impl Condition ===
+
+impl Condition {
+    /// Whether it holds. What cannot be judged holds in a Deny and does not hold in an Allow.
+    pub(crate) fn holds(&self, attributes: &Attributes<'_>, action: Action) -> bool {
+        match self.judge(attributes, action) {
+            Truth::Yes => true,
+            Truth::No => false,
+            Truth::Unknown => action == Action::Deny,
+        }
+    }
+
+    fn judge(&self, attributes: &Attributes<'_>, action: Action) -> Truth {
+        match self {
+            Self::PeerIs(ids) => attributes.peer.is_some_and(|peer| ids.contains(peer)).into(),
+            Self::PeerIsNot(ids) => attributes.peer.is_none_or(|peer| !ids.contains(peer)).into(),
+            Self::PeerNamespaceIs { trust_domain, namespaces } => {
+                let is_of = |peer: &SpiffeId| {
+                    peer.trust_domain() == trust_domain.as_str()
+                        && namespaces.iter().any(|it| **it == *peer.namespace())
+                };
+                attributes.peer.is_some_and(is_of).into()
+            }
+            Self::ClientIn(cidrs) => Truth::of_known(attributes.client, |it| cidrs.contains(it)),
+            Self::ClientNotIn(cidrs) => Truth::of_known(attributes.client, |it| !cidrs.contains(it)),
+            Self::PortIs(ports) => ports.contains(&attributes.port).into(),
+            Self::HostIs(hosts) => Truth::of_known(attributes.request, |request| {
+                let host = comparable_host(request.host);
+                hosts.iter().any(|it| it.matches(&host))
+            }),
+            Self::MethodIs(methods) => Truth::of_known(attributes.request, |it| methods.contains(it.method)),
+            Self::PathIs(paths) => Truth::of_known(attributes.request, |request| {
+                paths.iter().any(|it| it.holds(request.path, action))
+            }),
+            Self::HeaderIs(header) => match attributes.request {
+                Some(request) => judge_header(header, request, action),
+                None => Truth::Unknown,
+            },
+            Self::AnyOf(lists) => {
+                let holds = |list: &Vec<Self>| list.iter().all(|it| it.holds(attributes, action));
+                lists.iter().any(holds).into()
+            }
+            Self::NotUnderstood(_) => Truth::Unknown,
+        }
+    }
+
+    /// The attribute that it looks at; none for one that is put together of others, or not understood.
+    pub fn attribute(&self) -> Option<AttributeName> {
+        Some(match self {
+            Self::PeerIs(_) | Self::PeerIsNot(_) | Self::PeerNamespaceIs { .. } => {
+                AttributeName::PeerIdentity
+            }
+            Self::ClientIn(_) | Self::ClientNotIn(_) => AttributeName::ClientAddress,
+            Self::PortIs(_) => AttributeName::ServerPort,
+            Self::HostIs(_) => AttributeName::ServerAddress,
+            Self::MethodIs(_) => AttributeName::RequestMethod,
+            Self::PathIs(_) => AttributeName::UrlPath,
+            Self::HeaderIs(header) => AttributeName::RequestHeader(header.name.clone()),
+            Self::AnyOf(_) | Self::NotUnderstood(_) => return None,
+        })
+    }
+
+    /// Every attribute that it looks at, those of the conditions within it included.
+    pub fn attributes(&self) -> Vec<AttributeName> {
+        match self {
+            Self::AnyOf(lists) => lists.iter().flatten().flat_map(Self::attributes).collect(),
+            other => other.attribute().into_iter().collect(),
+        }
+    }
+
+    /// Whether a proxy that sees connections, and no requests, can judge it.
+    pub fn is_of_connection(&self) -> bool {
+        match self {
+            Self::AnyOf(lists) => lists.iter().flatten().all(Self::is_of_connection),
+            Self::NotUnderstood(_) => false,
+            other => other.attribute().is_some_and(|it| !it.is_of_request()),
+        }
+    }
+}
+
+fn judge_header(header: &HeaderMatch, request: Request<'_>, action: Action) -> Truth {
+    // Servers differ in what they read where a line is no text: then it cannot be judged.
+    let text = |it: &HeaderValue| std::str::from_utf8(it.as_bytes()).map(str::to_owned).ok();
+    let mut values = request.headers.get_all(&header.name).iter();
+    let (first, second) = (values.next(), values.next());
+    match (first, second) {
+        (None, _) => Truth::No,
+        (Some(only), None) => {
+            Truth::of_known(std::str::from_utf8(only.as_bytes()).ok(), |it| header.value.matches(it))
+        }
+        (Some(_), Some(_)) => {
+            let lines: Option<Vec<String>> = request.headers.get_all(&header.name).iter().map(text).collect();
+            Truth::of_known(lines, |lines| {
+                let matches = |line: &String| header.value.matches(line);
+                match action {
+                    Action::Allow => lines.iter().all(matches),
+                    Action::Deny => lines.iter().any(matches) || header.value.matches(&lines.join(",")),
+                }
+            })
+        }
+    }
+}
+
+/// A host in lower case, without port and without the dot of the root.
+fn comparable_host(host: &str) -> Cow<'_, str> {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.find(']')) {
+        Some(end) => host.get(..end + 2).unwrap_or(host),
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.bytes().any(|it| it.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
+
+// === impl Truth ===
+
+impl Truth {
+    /// The truth of something about an attribute, if that is known.
+    fn of_known<T>(attribute: Option<T>, holds: impl FnOnce(T) -> bool) -> Self {
+        attribute.map_or(Self::Unknown, |it| holds(it).into())
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_compared_without_case_port_and_root_dot() {
+        for (host, comparable) in [
+            ("example.com", "example.com"),
+            ("EXAMPLE.com:8080", "example.com"),
+            ("example.com.", "example.com"),
+            ("example.com.:443", "example.com"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(comparable_host(host), comparable, "{host}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What clients of a Gateway and endpoints behind it say.
+
+use crate::text_of;
+use fairway_config::model::normalised_path;
+use fairway_waypoint::host::normalise_host;
+use fairway_waypoint::listen::detect::Version;
+use fairway_waypoint::listen::framing::Framing;
+use fairway_waypoint::listen::hello::HelloReader;
+use fairway_waypoint::listen::unknown::verdict;
+use fairway_waypoint::listen::wire::Ahead;
+use fairway_waypoint::pipeline::{Handshake, strip_response, translate};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use rustls::server::Acceptor;
+
+/// A TLS client's first message: what is read of it does not depend on where reads end, and is what rustls reads.
+///
+/// The input: the length of reads, then the message.
+pub fn client_hello(input: &[u8]) {
+    let [step, bytes @ ..] = input else { return };
+    let whole = HelloReader::default().read(bytes);
+    let step = usize::from(*step).max(1);
+    let (mut pieces, mut end) = (HelloReader::default(), 0);
+    let in_pieces = loop {
+        end = (end + step).min(bytes.len());
+        match pieces.read(&bytes[..end]) {
+            Ok(None) if end < bytes.len() => {}
+            other => break other,
+        }
+    };
+    assert_eq!(whole, in_pieces);
+    let Ok(Some(hello)) = whole else { return };
+    assert!(hello.server_name.as_ref().is_none_or(|it| !it.bytes().any(|byte| byte.is_ascii_uppercase())));
+    let (mut acceptor, mut rest) = (Acceptor::default(), bytes);
+    while !rest.is_empty() {
+        if acceptor.read_tls(&mut rest).is_err() {
+            return;
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                return assert_eq!(accepted.client_hello().server_name(), hello.server_name.as_deref());
+            }
+            // It looks at more than the name.
+            Err(_) => return,
+        }
+    }
+}
+
+/// What a client speaks, by its first bytes: more of them never change what was said, and in the end something is said.
+pub fn first_bytes(bytes: &[u8]) {
+    let bytes = bytes.get(..Ahead::MOST).unwrap_or(bytes);
+    let mut said = None;
+    for end in 0..=bytes.len() {
+        let now = verdict(&bytes[..end]);
+        assert!(said.is_none() || said == now);
+        said = now;
+    }
+    assert!(said.is_some() || bytes.len() < Ahead::MOST);
+}
+
+/// HTTP/1 framing as the proxy watches it: the verdict does not depend on where reads end.
+///
+/// The input: the length of reads, then what a client says.
+pub fn framing(input: &[u8]) {
+    let [step, bytes @ ..] = input else { return };
+    let mut whole = Framing::new();
+    whole.watch(bytes);
+    let mut pieces = Framing::new();
+    for piece in bytes.chunks(usize::from(*step).max(1)) {
+        pieces.watch(piece);
+    }
+    assert_eq!(whole.verdict(), pieces.verdict());
+    assert_eq!(whole.in_head(), pieces.in_head());
+}
+
+/// A request's target and Host as routes see them: what is taken is in one form, and that form is its own.
+///
+/// The input: the path in the first line, the host in the second.
+pub fn head(input: &[u8]) {
+    let (path, host) = text_of(input).split_once('\n').unwrap_or((text_of(input), ""));
+    if let Some(once) = normalised_path(path) {
+        let twice = normalised_path(&once).expect("what was taken is taken again");
+        assert_eq!(once, twice);
+        assert!(!once.split('/').any(|segment| segment == ".." || segment == "."));
+    }
+    if let Ok(host) = normalise_host(host) {
+        assert!(!host.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b'/' || byte == b'@'));
+    }
+}
+
+/// A request's head on its way to an endpoint: it leaves HTTP for a WebSocket only, and bears nothing of the connection it
+/// came on.
+///
+/// The input is text: `1` or `2` for the client's version of HTTP, the same for the endpoint's, the method and the target in
+/// one line, and a header in each line after it.
+pub fn rewritten(input: &[u8]) {
+    let Some((from, to, parts)) = request_of(text_of(input)) else { return };
+    let (path, headers) = (parts.uri.path().to_owned(), parts.headers.clone());
+    let Ok(translated) = translate(parts, from, to) else { return };
+    let got = &translated.parts.headers;
+    if translated.upgrades {
+        assert_eq!((from, to), (Version::Http1, Version::Http1));
+        assert_eq!(translated.parts.method, "GET");
+        assert!(got.get_all("upgrade").iter().eq(["websocket"]));
+        let asked = headers.get_all("upgrade").iter().flat_map(|it| it.as_bytes().split(|it| *it == b','));
+        assert!(asked.into_iter().any(|it| it.trim_ascii().eq_ignore_ascii_case(b"websocket")));
+    } else {
+        assert!(!got.contains_key("upgrade"));
+    }
+    for name in ["http2-settings", "transfer-encoding", "keep-alive", "proxy-connection"] {
+        assert!(!got.contains_key(name), "{name}");
+    }
+    for name in got.keys().map(|it| it.as_str().replace('_', "-")) {
+        assert!(!name.starts_with("x-forwarded") && name != "forwarded" && name != "x-real-ip", "{name}");
+    }
+    if from == Version::Http2 {
+        assert!(got.get_all("content-length").iter().count() <= 1);
+        assert!(got.values().all(|it| it.as_bytes().trim_ascii() == it.as_bytes()));
+    }
+    assert!(to == Version::Http1 || !got.contains_key("connection"));
+    assert_eq!(translated.parts.uri.path(), if path.is_empty() { "/" } else { &path });
+}
+
+/// The head of a response on its way to a client: one way is left to read where the body ends, and nothing of the connection.
+///
+/// The input is text: `1` or `2` for the endpoint's version of HTTP and the status in one line, and a header in each line after
+/// it.
+pub fn response(input: &[u8]) {
+    let mut lines = text_of(input).split('\n');
+    let Some((from, status)) = lines.next().and_then(|it| it.split_once(' ')) else { return };
+    let (Some(from), Ok(status)) = (version(from), status.parse::<u16>()) else { return };
+    let Ok(status) = StatusCode::from_u16(status) else { return };
+    let Some(mut headers) = headers_of(lines, from) else { return };
+    let before = headers.clone();
+    if strip_response(&mut headers, status, from).is_err() {
+        return;
+    }
+    let lengths: Vec<&HeaderValue> = headers.get_all("content-length").iter().collect();
+    assert!(lengths.len() <= 1);
+    for length in lengths {
+        let digits = length.to_str().expect("digits");
+        assert!(!digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()), "{digits}");
+        assert_ne!(status, StatusCode::NO_CONTENT);
+        assert!(from == Version::Http2 || !before.contains_key("transfer-encoding"));
+    }
+    if from == Version::Http1 {
+        for name in ["transfer-encoding", "connection", "keep-alive", "upgrade", "proxy-connection"] {
+            assert!(!headers.contains_key(name), "{name}");
+        }
+        let named = before.get_all("connection").iter().flat_map(|it| it.as_bytes().split(|it| *it == b','));
+        // Those that say what a message is are not of the connection, whoever says so.
+        let named = named.filter_map(|it| HeaderName::from_bytes(it.trim_ascii()).ok());
+        for name in named.filter(|it| it.as_str().starts_with("x-")) {
+            assert!(!headers.contains_key(&name), "{name} is of the connection");
+        }
+    }
+    // Nothing is made up.
+    assert!(headers.keys().all(|it| before.contains_key(it)));
+}
+
+/// A WebSocket handshake: an endpoint completes it by the one proof of the one key, and without the key nothing does.
+///
+/// The input: headers of the request, an empty line, headers of the response.
+pub fn websocket(input: &[u8]) {
+    let (request, response) = text_of(input).split_once("\n\n").unwrap_or((text_of(input), ""));
+    let (Some(request), Some(response)) = (
+        headers_of(request.split('\n'), Version::Http1),
+        headers_of(response.split('\n').filter(|it| !it.is_empty()), Version::Http1),
+    ) else {
+        return;
+    };
+    let opened = |headers: &HeaderMap| Handshake::opened_by(&Method::GET, http::Version::HTTP_11, headers);
+    let Some(handshake) = opened(&request) else { return };
+    assert!(request.get_all("sec-websocket-key").iter().count() == 1);
+    assert!(request.contains_key("connection") && request.contains_key("upgrade"));
+    if handshake.is_completed_by(&response) {
+        assert_eq!(response.get_all("upgrade").iter().count(), 1);
+        let accepted = response.get("sec-websocket-accept").expect("the proof");
+        assert_eq!(accepted.as_bytes().trim_ascii().len(), 28);
+        let mut without = response.clone();
+        without.remove("sec-websocket-accept");
+        assert!(!handshake.is_completed_by(&without));
+    }
+    for name in ["sec-websocket-key", "sec-websocket-version", "upgrade", "connection"] {
+        let mut without = request.clone();
+        without.remove(name);
+        assert_eq!(opened(&without), None, "without {name}");
+    }
+}
+
+fn version(text: &str) -> Option<Version> {
+    match text {
+        "1" => Some(Version::Http1),
+        "2" => Some(Version::Http2),
+        _ => None,
+    }
+}
+
+/// A header in each line. HTTP/1 takes the blanks around a value off.
+fn headers_of<'t>(lines: impl Iterator<Item = &'t str>, version: Version) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for line in lines.take(200) {
+        let (name, value) = line.split_once(':')?;
+        let value = if version == Version::Http1 { value.trim_matches([' ', '\t']) } else { value };
+        headers.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    Some(headers)
+}
+
+fn request_of(text: &str) -> Option<(Version, Version, Parts)> {
+    let mut lines = text.split('\n');
+    let mut words = lines.next()?.split(' ');
+    let (from, to) = (version(words.next()?)?, version(words.next()?)?);
+    let request = Request::builder().method(words.next()?).uri(words.next()?);
+    let (mut parts, ()) = request.body(()).ok()?.into_parts();
+    parts.version = if from == Version::Http2 { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
+    parts.headers = headers_of(lines, from)?;
+    Some((from, to, parts))
+}

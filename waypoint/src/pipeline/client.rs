@@ -1,0 +1,92 @@
+//! Who is at the other end of a connection, and by which door they came.
+
+use crate::listen::connection::Connection;
+use crate::listen::detect::Version;
+use crate::listen::ports::PortId;
+use crate::telemetry::Exchange;
+use crate::upstream::caller::Caller;
+use crate::upstream::{Lease, Taken};
+use crate::worker::Worker;
+use fairway_balance::InFlight;
+use fairway_config::model::{Audience, BackendKey, CertificateKey, Scheme, ServiceKey, SpiffeId};
+use http::HeaderValue;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A client's connection, as its requests see it.
+pub struct Client {
+    /// The worker that serves it.
+    pub worker: Rc<Worker>,
+    /// Its state.
+    pub connection: Rc<Connection>,
+    /// By which door it came.
+    pub origin: Origin,
+    /// How it came.
+    pub scheme: Scheme,
+    /// What it speaks.
+    pub version: Version,
+    /// Where it comes from.
+    pub caller: Caller,
+    /// Who it proved to be.
+    pub identity: Option<SpiffeId>,
+    /// Its address as a header.
+    pub forwarded_for: Option<HeaderValue>,
+    /// Whether its latest request was HTTP/1.0: then only the end of the connection tells where some bodies end.
+    pub is_http10: Cell<bool>,
+    /// What becomes of the connection after `101 Switching Protocols`.
+    pub switch: RefCell<Option<Switch>>,
+}
+
+/// By which door a connection came.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A Gateway's socket.
+    Gateway {
+        /// Which one.
+        port: PortId,
+        /// Over TLS: the name the client asked for, if it did.
+        sni: Option<Option<Arc<str>>>,
+    },
+    /// A Service's address: through a tunnel, or standalone.
+    Service(ServiceOrigin),
+}
+
+/// A Service that was dialled.
+#[derive(Clone, Debug)]
+pub struct ServiceOrigin {
+    /// Which one.
+    pub service: ServiceKey,
+    /// Its port.
+    pub port: u16,
+    /// The Service's own endpoints, for requests no route is for.
+    pub backend: BackendKey,
+    /// What is shown to backends that ask for a certificate.
+    pub shown: Option<CertificateKey>,
+    /// Whose routes hold; none if a proxy that is believed has applied routes already (GEP-1294).
+    pub audience: Option<Audience>,
+}
+
+/// What becomes of a connection after `101 Switching Protocols`: bytes to and from the endpoint.
+#[derive(Debug)]
+pub struct Switch {
+    /// The endpoint's stream, once its connection lets go of it.
+    pub taken: oneshot::Receiver<Taken>,
+    /// Kept until then.
+    pub lease: Lease,
+    /// Load on the endpoint.
+    pub in_flight: InFlight,
+    /// The request that began it.
+    pub exchange: Exchange,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("caller", &self.caller)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}

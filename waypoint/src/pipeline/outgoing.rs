@@ -1,0 +1,158 @@
+//! The head of a request as an endpoint gets it: the same message in the endpoint's version of HTTP.
+
+use super::Reason;
+use super::head::ConnectionOptions;
+use super::upgrade::WEBSOCKET;
+use crate::body::RequestBody;
+use crate::listen::detect::Version;
+use ::bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use http_body::Body as _;
+use std::net::SocketAddr;
+
+/// Puts the target, the Host and what is said between proxy and endpoint into the form of `version`.
+pub fn prepare(
+    parts: &mut Parts,
+    version: Version,
+    options: &ConnectionOptions,
+    announce_body: bool,
+    endpoint: SocketAddr,
+) -> Result<(), Reason> {
+    parts.extensions.clear();
+    if parts.uri.scheme().is_some() || parts.uri.authority().is_some() {
+        to_origin_form(parts)?;
+    }
+    match version {
+        Version::Http1 => {
+            parts.version = http::Version::HTTP_11;
+            join_cookies(&mut parts.headers);
+            match options.upgrade {
+                Some(_) => {
+                    parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                    parts.headers.insert(UPGRADE, WEBSOCKET);
+                }
+                None if options.trailers => {
+                    parts.headers.insert(CONNECTION, HeaderValue::from_static("te"));
+                    parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+                }
+                None => {}
+            }
+            if announce_body {
+                parts.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+            }
+        }
+        Version::Http2 => {
+            parts.version = http::Version::HTTP_2;
+            if options.trailers {
+                parts.headers.insert(TE, HeaderValue::from_static("trailers"));
+            }
+            to_absolute_form(parts, endpoint)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says how a body ends whose length is not known: hyper sends it in chunks by itself, but none at all for GET and HEAD. A body
+/// with trailers goes in chunks whatever its length, since nothing else has room for them.
+pub fn frame(request: &mut Request<RequestBody>, version: Version, has_trailers: bool) {
+    let is_sized = request.body().size_hint().exact().is_some();
+    if version == Version::Http1 && !request.body().is_empty() && (has_trailers || !is_sized) {
+        request.headers_mut().remove(CONTENT_LENGTH);
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// Whether the sender of a head says that trailers will come behind the body (RFC 9110 §6.6.2).
+pub fn announces_trailers(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRAILER)
+}
+
+/// Authority into Host, path into the target (RFC 9112 §3.2.1).
+fn to_origin_form(parts: &mut Parts) -> Result<(), Reason> {
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    if let Some(authority) = uri.authority.take() {
+        // User information is not for servers (RFC 9110 §4.2.4).
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let host = HeaderValue::from_str(host).map_err(|_| Reason::BadTarget)?;
+        parts.headers.insert(HOST, host);
+    }
+    let path = uri.path_and_query.take().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    parts.uri = path.into();
+    Ok(())
+}
+
+/// Host into the authority (RFC 9113 §8.3.1).
+fn to_absolute_form(parts: &mut Parts, endpoint: SocketAddr) -> Result<(), Reason> {
+    let authority = match parts.headers.remove(HOST) {
+        Some(host) => Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes())),
+        // HTTP/1.0 has none to give.
+        None => Authority::from_maybe_shared(Bytes::from(endpoint.to_string())),
+    };
+    let mut uri = std::mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(authority.map_err(|_| Reason::BadTarget)?);
+    parts.uri = Uri::from_parts(uri).map_err(|_| Reason::BadTarget)?;
+    Ok(())
+}
+
+/// HTTP/2 may send cookies in pieces (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut pieces = headers.get_all(COOKIE).iter();
+    if pieces.next().is_none() || pieces.next().is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(COOKIE, whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn prepared(target: &str, host: Option<&str>, version: Version) -> (String, Option<String>) {
+        let mut request = Request::builder().uri(target);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        prepare(&mut parts, version, &ConnectionOptions::default(), false, ([10, 0, 0, 1], 80).into())
+            .unwrap();
+        let host = parts.headers.get(HOST).map(|it| it.to_str().unwrap().to_owned());
+        (parts.uri.to_string(), host)
+    }
+
+    #[test]
+    fn the_target_takes_the_form_of_the_version_and_the_path_stays_as_it_came() {
+        use Version::{Http1, Http2};
+        for (target, host, version, expected, sent_host) in [
+            ("/a%2fb//c?x=%20&y", Some("shop"), Http1, "/a%2fb//c?x=%20&y", Some("shop")),
+            ("http://shop:81/a?b", None, Http1, "/a?b", Some("shop:81")),
+            ("http://me:secret@shop/a", Some("old"), Http1, "/a", Some("shop")),
+            ("http://shop", None, Http1, "/", Some("shop")),
+            ("*", Some("shop"), Http1, "*", Some("shop")),
+            ("/a?b", Some("shop:81"), Http2, "http://shop:81/a?b", None),
+            ("https://shop/a", None, Http2, "http://shop/a", None),
+            ("/a", None, Http2, "http://10.0.0.1/a", None),
+        ] {
+            let expected = expected.replace("10.0.0.1/", "10.0.0.1:80/");
+            assert_eq!(prepared(target, host, version), (expected, sent_host.map(str::to_owned)), "{target}");
+        }
+    }
+
+    #[test]
+    fn cookie_pieces_are_joined_for_http1() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("a=b"));
+        headers.append(COOKIE, HeaderValue::from_static("c=d"));
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=b; c=d"]);
+    }
+}

@@ -1,0 +1,261 @@
+//! The path of a request, from its head to the head of the response.
+
+use super::attempts::{Answered, Body, Try, version_for};
+use super::endpoint::Destination;
+use super::head::{self, ConnectionOptions};
+use super::local_reply::{self, ErrorFormat};
+use super::mirror::{self, Mirrored};
+use super::passage::Passage;
+use super::response::Received;
+use super::target::{RouteTarget, find_target};
+use super::{Client, Origin, Reason, forwarding};
+use crate::body::{ClientBody, Recording, ResponseBody, Stream};
+use crate::listen::connection::Order;
+use crate::listen::detect::Version;
+use crate::route::hop::Passed;
+use crate::route::{RequestHead, RuleEntry, is_grpc, select};
+use crate::stage::{Mirrors, RequestAttributes, StageResponse};
+use crate::telemetry::Exchange;
+use crate::upstream::cluster::Cluster;
+use crate::upstream::tls::{Protocol, Unusable};
+use crate::worker::Serving;
+use fairway_config::model::{BackendTarget, CertificateKey};
+use fairway_telemetry::{ClientAddress, Trust};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body as _;
+use rand::Rng;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// The client gets no response: a stage closes its connection (HTTP/1) or stream (HTTP/2).
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a stage closes the connection")]
+pub struct Closed;
+
+/// How a request ends that gets no response of an endpoint.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The proxy refuses it.
+    Refused(Reason),
+    /// A stage responds.
+    Responded(Box<StageResponse>),
+    /// A stage closes the connection.
+    Closed,
+}
+
+/// Where a request goes.
+struct Decision<'t> {
+    cluster: &'t Cluster,
+    /// The certificate for backends that ask for one.
+    shown: Option<&'t CertificateKey>,
+    /// The rule that matched; none where no route is for the Service that was dialled.
+    rule: Option<RuleEntry<'t>>,
+    /// When the whole request must be over.
+    deadline: Option<Instant>,
+    mirrors: Mirrors<'t>,
+}
+
+/// Serves one request.
+pub async fn serve(
+    client: Rc<Client>,
+    request: Request<ClientBody>,
+) -> Result<Response<ResponseBody>, Closed> {
+    let number = client.connection.begin();
+    let (mut parts, incoming) = request.into_parts();
+    client.is_http10.set(parts.version == http::Version::HTTP_10);
+    let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
+    exchange.note(|it| {
+        it.client = client.caller.address.map(ClientAddress::Ip);
+        it.client_identity.clone_from(&client.identity);
+    });
+    let serving = client.worker.serving();
+    exchange.note(|it| it.generation = serving.tables.generation());
+    let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
+    if format == ErrorFormat::Grpc {
+        exchange.speaks_grpc();
+    }
+    let mut passage = Passage::default();
+
+    let outcome = async {
+        // The head: what it may not be, and what of it is for this proxy only.
+        if let Some(refused) = client.connection.sight.refusal(number) {
+            return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
+        }
+        let at_edge = matches!(client.origin, Origin::Gateway { .. });
+        let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
+        let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
+        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
+        // Who proved an identity of the mesh is believed what the request's id is.
+        let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
+        let id = client.worker.telemetry.recorder.identify(&mut parts.headers, trust);
+        exchange.note(|it| it.request_id = Some(id));
+        // Listener or Service, route, stages, backend, stages of the backend.
+        let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
+        // Endpoint, and its response.
+        let answered =
+            forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
+        Ok(Received::check(answered, &options).await?)
+    };
+    let (mut response, refused) = match outcome.await {
+        Ok(received) => (received.pass_on(&client, exchange), None),
+        Err(Stop::Responded(response)) => (local_reply::respond(&client, *response, exchange), None),
+        Err(Stop::Refused(reason)) => (local_reply::refuse(&client, reason, format, exchange), Some(reason)),
+        Err(Stop::Closed) => {
+            exchange.closed();
+            return Err(Closed);
+        }
+    };
+    // Every response passes the stages that its request has come to, whoever made it: a browser that is not told of CORS
+    // beside an error would show a CORS failure in place of the error.
+    passage.on_response(response.headers_mut());
+    if let (Some(reason), ErrorFormat::Grpc) = (refused, format) {
+        local_reply::seal_grpc(response.headers_mut(), reason);
+    }
+    Ok(response)
+}
+
+/// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
+/// when it is refused. Waits for asynchronous stages and for nothing else.
+async fn decide<'t>(
+    client: &'t Client,
+    serving: &'t Serving,
+    parts: &mut Parts,
+    passage: &mut Passage<'t>,
+    exchange: &mut Exchange,
+) -> Result<Decision<'t>, Stop> {
+    let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
+    let (table, port, shown) = match find_target(serving, &client.origin, &head.host)? {
+        RouteTarget::Rules { table, port, shown, .. } => (table, port, shown),
+        RouteTarget::Endpoints { cluster, shown, is_departed } => {
+            if is_departed {
+                // Nobody is sent here for it any more: this client shall find the other way.
+                client.connection.tell(Order::Finish);
+            }
+            if let Some(series) = cluster.series() {
+                exchange.matched(series);
+            }
+            return Ok(Decision { cluster, shown, rule: None, deadline: None, mirrors: Mirrors::new() });
+        }
+    };
+    // The one place where a route is matched: nothing that a stage changes leads to another.
+    let rule = select(table, &head).ok_or(Reason::NoRoute)?;
+    drop(head);
+    exchange.matched(rule.series());
+    let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);
+
+    // Taken before the stages, so that none of them can take out or forge a mark.
+    let passed = Passed::take(&mut parts.headers);
+    let (stages, rng) = (rule.stages(), &client.worker.rng);
+    let attributes = RequestAttributes {
+        client_address: client.caller.address,
+        peer: client.identity.as_ref(),
+        scheme: client.scheme,
+        port,
+        service: client.caller.service.as_ref(),
+        route: rule.route(),
+        rule: rule.index(),
+        matched: rule.matched(),
+        started: exchange.started(),
+    };
+    // Where there are no stages nobody looks at the target as it came.
+    let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
+    if let Some(original) = &original {
+        passage.pass_rule(stages, parts, &attributes, original, rng, deadline).await?;
+    }
+    passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
+
+    let backend = rule.choose(&mut *rng.borrow_mut()).ok_or(Reason::NoBackend)?;
+    exchange.matched(backend.series);
+    if let Some(stages) = backend.stages {
+        let original = original.unwrap_or_else(|| parts.uri.clone());
+        passage.pass_backend(stages, parts, &attributes, &original, rng, deadline).await?;
+    }
+    let BackendTarget::Backend(key) = backend.target else {
+        return Err(Stop::Refused(Reason::UnresolvedBackend));
+    };
+    let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
+    passed.put(&mut parts.headers, rule.hop());
+    let mirrors = std::mem::take(&mut passage.mirrors);
+    Ok(Decision { cluster, shown, rule: Some(rule), deadline, mirrors })
+}
+
+/// Sends the request to an endpoint of the backend, and its copies to the mirrors.
+async fn forward(
+    client: &Rc<Client>,
+    serving: &Rc<Serving>,
+    decision: &Decision<'_>,
+    options: &ConnectionOptions,
+    parts: Parts,
+    incoming: ClientBody,
+    exchange: &mut Exchange,
+) -> Result<Answered, Stop> {
+    let worker = &client.worker;
+    let rule = decision.rule.map(|it| it.rule());
+    let kind = decision.rule.map(|it| it.route().kind);
+    let retry = rule.and_then(|it| it.retry.as_ref());
+    let (cluster, version) =
+        (decision.cluster, version_for(decision.cluster.protocol(), kind, client.version));
+    let body = if incoming.is_end_stream() {
+        Body::Empty
+    } else {
+        let stream = Stream::new(incoming);
+        // Both sides of a gRPC stream may be silent: who watches something waits for it.
+        let patient =
+            (client.version, version) == (Version::Http2, Version::Http2) && head::is_grpc(&parts.headers);
+        exchange.receives(stream.progress(), patient);
+        let may_be_tried_again = retry.is_some_and(|it| it.attempts > 0) || version == Version::Http2;
+        if may_be_tried_again || !decision.mirrors.is_empty() {
+            Body::Recorded(Recording::new(stream, worker.settings.limits.replay_bytes))
+        } else {
+            Body::Once(Some(stream))
+        }
+    };
+    if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
+        let (shown, version) = (decision.shown, client.version);
+        let mirrored =
+            Mirrored { worker, serving, caller: &client.caller, parts: &parts, shown, kind, version };
+        let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
+        mirror::send(&mirrored, &decision.mirrors, recording);
+    }
+    let backend_request = rule.and_then(|it| it.timeouts.backend_request);
+    let tls = cluster.tls(decision.shown).map_err(|error| unusable(cluster, &error))?;
+    let tries = Try {
+        worker,
+        serving,
+        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller: &client.caller },
+        version,
+        options,
+        deadline: decision.deadline,
+        each: backend_request,
+        retry,
+    };
+    Ok(tries.run(parts, body, exchange).await?)
+}
+
+fn unusable(cluster: &Cluster, error: &Unusable) -> Reason {
+    tracing::debug!(backend = %cluster.key(), %error, "nothing is sent");
+    Reason::TlsPolicy
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each request that is under way holds one, and an open HTTP/1 connection room for one.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        let size = size_of_future(serve);
+        assert!((1024..=6912).contains(&size), "{size} bytes");
+    }
+}

@@ -1,0 +1,391 @@
+//! Requests through a proxy in memory, under paused time.
+
+use crate::fixtures::{attachment, listener, prefix, route, rule};
+use crate::listen::detect::Version;
+use crate::stage::testing::WAITS;
+use crate::testing::{MemoryClient, MemoryProxy};
+use fairway_config::model::{
+    AppProtocol, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint, EndpointState, Endpoints,
+    Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Resource, Route, Rule,
+    Timeouts, Unresolved, UrlRewrite, WeightedBackend,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::time::{Instant, sleep};
+
+/// A proxy in memory, and the heads of the requests that its endpoints got.
+struct Fixture {
+    proxy: MemoryProxy,
+    seen: Rc<RefCell<Vec<String>>>,
+}
+
+/// How long endpoints take that are slow.
+const SLOW: Duration = Duration::from_secs(30);
+
+impl Fixture {
+    /// One route with these rules. Endpoints of `backend` answer at once, those of `slow` late, those of `gone` cannot be
+    /// reached.
+    fn start(rules: Vec<Rule>) -> Self {
+        let route = Route { attachments: vec![attachment("listener", &[])], rules, ..route("r") };
+        let mut resources =
+            vec![Resource::Listener(Arc::new(listener("listener", None))), Resource::Route(Arc::new(route))];
+        for (host, key) in [(1, "backend"), (2, "slow"), (3, "gone"), (4, "copies")] {
+            resources.extend(backend(key, host));
+        }
+        let seen: Rc<RefCell<Vec<String>>> = Rc::default();
+        let heads = seen.clone();
+        let proxy = MemoryProxy::start(resources, move |address, stream| {
+            let pause = match address.ip().to_string().as_str() {
+                "10.0.0.2" => SLOW,
+                "10.0.0.3" => return Err(std::io::ErrorKind::ConnectionRefused.into()),
+                _ => Duration::ZERO,
+            };
+            spawn_local(endpoint(stream, pause, heads.clone()));
+            Ok(())
+        });
+        Self { proxy: proxy.unwrap(), seen }
+    }
+
+    /// Sends a request over HTTP/1.1 and reads until the proxy closes the connection.
+    async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> String {
+        let mut stream = self.send(line, headers).await;
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        text.to_ascii_lowercase()
+    }
+
+    async fn send(&self, line: &str, headers: &[(&str, &str)]) -> DuplexStream {
+        let mut stream = self.proxy.connect(MemoryClient::default());
+        let mut head = format!("{line} HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream.write_all((head + "\r\n").as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// The header of this name that the endpoint got last.
+    fn sent(&self, name: &str) -> Option<String> {
+        let seen = self.seen.borrow();
+        let head = seen.last()?;
+        head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).map(str::to_owned)
+    }
+}
+
+fn backend(key: &str, host: u8) -> [Resource; 2] {
+    let backend = Backend {
+        key: key.into(),
+        service: key.into(),
+        port: 80,
+        protocol: AppProtocol::Http1,
+        security: BackendSecurity::Plain,
+        via: None,
+    };
+    let endpoint = Endpoint {
+        address: ([10, 0, 0, host], 80).into(),
+        state: EndpointState::Ready,
+        identity: None,
+        node: None,
+        hints: None,
+    };
+    [
+        Resource::Backend(Arc::new(backend)),
+        Resource::Endpoints(Arc::new(Endpoints::of_anybody(key.into(), vec![endpoint]))),
+    ]
+}
+
+/// Answers requests without a body.
+async fn endpoint(mut stream: DuplexStream, pause: Duration, heads: Rc<RefCell<Vec<String>>>) {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {
+        head.push(byte[0]);
+        if head.ends_with(b"\r\n\r\n") {
+            heads.borrow_mut().push(String::from_utf8(std::mem::take(&mut head)).unwrap());
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            let response = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nx-endpoint: 1\r\n\r\nok\n";
+            if stream.write_all(response).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn set(name: &'static str, value: &'static str) -> HeaderModifier {
+    HeaderModifier {
+        set: vec![(HeaderName::from_static(name), HeaderValue::from_static(value))],
+        ..HeaderModifier::default()
+    }
+}
+
+fn marked() -> Filter {
+    Filter::ResponseHeaders(set("x-rule", "seen"))
+}
+
+fn cors() -> Filter {
+    Filter::Cors(CorsPolicy {
+        allow_origins: vec![OriginPattern::Exact("https://app.ex".into())],
+        allow_credentials: false,
+        allow_methods: None,
+        allow_headers: None,
+        expose_headers: None,
+        max_age: Duration::from_secs(5),
+    })
+}
+
+fn redirect() -> Filter {
+    Filter::Redirect(Redirect {
+        scheme: None,
+        hostname: Some("b.ex".into()),
+        path: None,
+        port: None,
+        status: StatusCode::FOUND,
+    })
+}
+
+fn rewrite() -> Filter {
+    Filter::Rewrite(UrlRewrite {
+        hostname: Some(HeaderValue::from_static("b.ex")),
+        path: Some(PathModifier::ReplacePrefix("/v2".into())),
+    })
+}
+
+fn mirror() -> Filter {
+    Filter::Mirror(Mirror { target: BackendTarget::Backend("copies".into()), fraction: Fraction::ALL })
+}
+
+fn at(path: &str, filters: Vec<Filter>) -> Rule {
+    Rule { filters, ..rule(vec![prefix(path)], "backend") }
+}
+
+fn authorize() -> Filter {
+    Filter::Unresolved("test/authorize".into())
+}
+
+/// Runs a test on its own thread of tasks.
+async fn local<T>(test: impl Future<Output = T>) -> T {
+    LocalSet::new().run_until(test).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_stage_does_its_part_between_client_and_endpoint() {
+    local(async {
+        let fixture = Fixture::start(vec![
+            at("/request", vec![Filter::RequestHeaders(set("x-added", "1"))]),
+            at("/response", vec![marked()]),
+            at("/redirect", vec![redirect()]),
+            at("/rewrite", vec![rewrite()]),
+            at("/cors", vec![cors()]),
+            at("/mirror", vec![mirror()]),
+            at("/unresolved", vec![Filter::Unresolved("example.net/Kind/x".into())]),
+        ]);
+        let origin = ("origin", "https://app.ex");
+        // Request line, headers, how the response begins, what else it has.
+        for (line, headers, status, expected) in [
+            ("GET /request", vec![], "http/1.1 200", ""),
+            ("GET /response", vec![], "http/1.1 200", "x-rule: seen\r\n"),
+            ("GET /redirect", vec![], "http/1.1 302", "location: http://b.ex/redirect\r\n"),
+            ("GET /rewrite/a", vec![], "http/1.1 200", ""),
+            ("GET /cors", vec![origin], "http/1.1 200", "access-control-allow-origin: https://app.ex\r\n"),
+            (
+                "OPTIONS /cors",
+                vec![origin, ("access-control-request-method", "GET")],
+                "http/1.1 204",
+                "access-control-allow-origin: https://app.ex\r\n",
+            ),
+            ("GET /mirror", vec![], "http/1.1 200", ""),
+            ("GET /unresolved", vec![], "http/1.1 500", ""),
+        ] {
+            let text = fixture.ask(line, &headers).await;
+            assert!(text.starts_with(status) && text.contains(expected), "{line}: {text}");
+        }
+        let heads = fixture.seen.borrow().clone();
+        let has = |line: &str, header: &str| {
+            heads.iter().filter(|head| head.starts_with(line) && head.contains(header)).count()
+        };
+        assert_eq!(has("GET /request ", "x-added: 1\r\n"), 1);
+        assert_eq!(has("GET /v2/a ", "host: b.ex\r\n"), 1);
+        assert_eq!(has("GET /mirror ", "host: a.ex\r\n"), 2, "the request and its copy");
+        assert_eq!(has("OPTIONS ", "") + has("GET /redirect", "") + has("GET /unresolved", ""), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn response_stages_run_on_every_response_whoever_makes_it() {
+    let to = |backend: &str| {
+        vec![WeightedBackend {
+            weight: 1,
+            target: BackendTarget::Backend(backend.into()),
+            filters: vec![Filter::ResponseHeaders(set("x-backend", "seen"))],
+        }]
+    };
+    let second = Duration::from_secs(1);
+    let by = |path: &str, more: Vec<Filter>, backends| Rule {
+        filters: [vec![marked(), cors()], more].concat(),
+        backends,
+        timeouts: Timeouts { request: Some(second), backend_request: None },
+        ..rule(vec![prefix(path)], "backend")
+    };
+    let nowhere = vec![WeightedBackend {
+        weight: 1,
+        target: BackendTarget::Unresolved(Unresolved::NotFound),
+        filters: vec![Filter::ResponseHeaders(set("x-backend", "seen"))],
+    }];
+    local(async {
+        let fixture = Fixture::start(vec![
+            by("/endpoint", vec![], to("backend")),
+            by("/slow", vec![], to("slow")),
+            by("/gone", vec![], to("gone")),
+            by("/unknown", vec![], to("unknown")),
+            by("/nowhere", vec![], nowhere),
+            by("/none", vec![], vec![]),
+            by("/redirect", vec![redirect()], vec![]),
+            by("/unresolved", vec![Filter::Unresolved("x".into())], to("backend")),
+            by("/denied", vec![authorize()], to("backend")),
+            by("/waits", vec![authorize()], to("backend")),
+        ]);
+        for (path, status, is_of_backend) in [
+            ("/endpoint", "200", true),
+            ("/slow", "504", true),
+            ("/gone", "503", true),
+            ("/unknown", "500", true),
+            ("/nowhere", "500", true),
+            ("/none", "500", false),
+            ("/redirect", "302", false),
+            ("/unresolved", "500", false),
+            ("/denied", "403", false),
+            ("/waits", "504", false),
+        ] {
+            let mut headers = vec![("origin", "https://app.ex")];
+            match path {
+                "/denied" => headers.push(("x-verdict", "deny")),
+                "/waits" => headers.push(("x-wait", "5000")),
+                _ => {}
+            }
+            let text = fixture.ask(&format!("GET {path}"), &headers).await;
+            assert!(text.starts_with(&format!("http/1.1 {status}")), "{path}: {text}");
+            assert!(text.contains("x-rule: seen\r\n"), "{path}: {text}");
+            assert!(text.contains("access-control-allow-origin: https://app.ex\r\n"), "{path}: {text}");
+            assert_eq!(text.contains("x-backend: seen\r\n"), is_of_backend, "{path}: {text}");
+        }
+        // The request has been at this rule before.
+        fixture.ask("GET /endpoint", &[]).await;
+        let mark = fixture.sent("x-fairway-via").unwrap();
+        let headers = [("x-fairway-via", mark.as_str()), ("origin", "https://app.ex")];
+        let text = fixture.ask("GET /endpoint", &headers).await;
+        assert!(text.starts_with("http/1.1 508"), "{text}");
+        assert!(text.contains("x-rule: seen\r\n") && text.contains("access-control-allow-origin"), "{text}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asynchronous_stage_waits_and_the_request_goes_on_as_it_has_changed_it() {
+    local(async {
+        let fixture = Fixture::start(vec![at("/x", vec![]), at("/a", vec![authorize()])]);
+        let begun = Instant::now();
+        let text = fixture.ask("GET /a", &[("x-wait", "1500")]).await;
+        assert!(text.starts_with("http/1.1 200"), "{text}");
+        assert_eq!(begun.elapsed().as_millis(), 1500);
+        assert_eq!(fixture.sent("x-allowed").as_deref(), Some("1"), "the rule, of which the stage was told");
+        assert_eq!(WAITS.get(), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asynchronous_stage_responds_with_a_body() {
+    local(async {
+        let fixture = Fixture::start(vec![at("/", vec![authorize(), marked()])]);
+        let text = fixture.ask("GET /", &[("x-wait", "10"), ("x-verdict", "deny")]).await;
+        assert!(text.starts_with("http/1.1 403"), "{text}");
+        assert!(text.contains("content-length: 18\r\n") && text.contains("x-rule: seen\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\nask somebody else\n"), "{text}");
+        assert!(fixture.seen.borrow().is_empty(), "no endpoint has heard of it");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asynchronous_stage_is_cut_off_by_the_time_limit_of_its_rule() {
+    local(async {
+        let limit = Duration::from_secs(2);
+        let limited = Rule {
+            timeouts: Timeouts { request: Some(limit), backend_request: None },
+            ..at("/", vec![authorize()])
+        };
+        let fixture = Fixture::start(vec![limited]);
+        let begun = Instant::now();
+        let text = fixture.ask("GET /", &[("x-wait", "60000")]).await;
+        assert!(text.starts_with("http/1.1 504"), "{text}");
+        assert_eq!(begun.elapsed(), limit);
+        assert_eq!(WAITS.get(), (0, 1));
+        // What it takes is part of what the whole request may take.
+        let text = fixture.ask("GET /", &[("x-wait", "1999")]).await;
+        assert!(text.starts_with("http/1.1 200"), "{text}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asynchronous_stage_ends_with_its_client() {
+    local(async {
+        let fixture = Fixture::start(vec![at("/", vec![authorize()])]);
+        let stream = fixture.send("GET /", &[("x-wait", "60000")]).await;
+        while WAITS.get().0 == 0 {
+            yield_now().await;
+        }
+        let left = Instant::now();
+        drop(stream);
+        while WAITS.get().0 > 0 {
+            yield_now().await;
+        }
+        assert_eq!((WAITS.get(), left.elapsed()), ((0, 1), Duration::ZERO), "over HTTP/1");
+
+        let client = MemoryClient { version: Version::Http2, ..MemoryClient::default() };
+        let (mut sender, connection) = h2::client::handshake(fixture.proxy.connect(client)).await.unwrap();
+        spawn_local(connection);
+        let request = http::Request::get("http://a.ex/").header("x-wait", "60000").body(()).unwrap();
+        let (response, mut stream) = sender.send_request(request, true).unwrap();
+        while WAITS.get().0 == 0 {
+            yield_now().await;
+        }
+        stream.send_reset(h2::Reason::CANCEL);
+        drop(response);
+        while WAITS.get().0 > 0 {
+            yield_now().await;
+        }
+        assert_eq!((WAITS.get(), left.elapsed()), ((0, 2), Duration::ZERO), "over HTTP/2");
+        assert!(fixture.seen.borrow().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_can_close_the_connection_without_a_response() {
+    local(async {
+        let fixture = Fixture::start(vec![
+            at("/now", vec![Filter::Unresolved("test/close".into())]),
+            at("/", vec![authorize()]),
+        ]);
+        assert_eq!(fixture.ask("GET /now", &[]).await, "");
+        assert_eq!(fixture.ask("GET /", &[("x-verdict", "close"), ("x-wait", "5")]).await, "");
+
+        let client = MemoryClient { version: Version::Http2, ..MemoryClient::default() };
+        let (mut sender, connection) = h2::client::handshake(fixture.proxy.connect(client)).await.unwrap();
+        spawn_local(connection);
+        let ask = |path: &str| http::Request::get(format!("http://a.ex{path}")).body(()).unwrap();
+        let (response, _) = sender.send_request(ask("/now"), true).unwrap();
+        assert!(response.await.unwrap_err().is_reset(), "its stream ends");
+        let (response, _) = sender.send_request(ask("/"), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), StatusCode::OK, "the others go on");
+    })
+    .await;
+}

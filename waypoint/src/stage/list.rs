@@ -1,0 +1,111 @@
+//! The stages of a rule or of one of its backends, in the order they run.
+
+use super::{Failure, Kept, Stage, StageRequest, SyncStage, Verdict};
+use fairway_config::model::{BackendTarget, Filter, InvalidFilter, check_together};
+use http::HeaderMap;
+use smallvec::SmallVec;
+
+/// Backends that get a copy of a request. Allocates from the third on.
+pub type Mirrors<'t> = SmallVec<[&'t BackendTarget; 2]>;
+
+/// The stages of a rule or of one of its backends, in the order they run.
+#[derive(Debug, Default)]
+pub struct StageList(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// All decide at once.
+    Sync(Box<[Box<dyn SyncStage>]>),
+    /// Some may wait.
+    Mixed(Box<[Stage]>),
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Sync(Box::default())
+    }
+}
+
+// === impl StageList ===
+
+impl StageList {
+    /// The stages that carry out these filters.
+    pub fn new(filters: &[Filter]) -> Result<Self, InvalidFilter> {
+        check_together(filters)?;
+        Ok(Self::from_stages(filters.iter().map(Stage::for_filter).collect()))
+    }
+
+    /// These stages, put in order.
+    pub fn from_stages(mut stages: Vec<Stage>) -> Self {
+        stages.sort_by_key(Stage::position);
+        let may_wait = stages.iter().any(|stage| matches!(stage, Stage::Async(_)));
+        if may_wait {
+            return Self(Kind::Mixed(stages.into()));
+        }
+        let sync = stages.into_iter().filter_map(|stage| match stage {
+            Stage::Sync(stage) => Some(stage),
+            Stage::Async(_) => None,
+        });
+        Self(Kind::Sync(sync.collect()))
+    }
+
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        match &self.0 {
+            Kind::Sync(stages) => stages.is_empty(),
+            Kind::Mixed(stages) => stages.is_empty(),
+        }
+    }
+
+    /// The name of each stage and what it does, in the order they run.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        match &self.0 {
+            Kind::Sync(stages) => stages.iter().map(|stage| (stage.name(), stage.describe())).collect(),
+            Kind::Mixed(stages) => stages.iter().map(|stage| (stage.name(), stage.describe())).collect(),
+        }
+    }
+
+    /// Whether one of the stages may wait.
+    pub fn may_wait(&self) -> bool {
+        matches!(self.0, Kind::Mixed(_))
+    }
+
+    /// Runs a request through the stages, up to the one that ends it. For a list that [may wait](Self::may_wait) use
+    /// [`Self::run_waiting`]: here its first asynchronous stage fails.
+    pub fn run<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
+        let Kind::Sync(stages) = &self.0 else {
+            return Verdict::Fail(Failure::Unresolved);
+        };
+        for stage in stages {
+            match stage.on_request(request) {
+                Verdict::Continue => {}
+                verdict => return verdict,
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// Runs a request through the stages, up to the one that ends it, and waits for those that wait.
+    pub async fn run_waiting<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
+        let Kind::Mixed(stages) = &self.0 else { return self.run(request) };
+        for stage in stages {
+            let verdict = match stage {
+                Stage::Sync(stage) => stage.on_request(request),
+                Stage::Async(stage) => stage.on_request(request).await,
+            };
+            match verdict {
+                Verdict::Continue => {}
+                verdict => return verdict,
+            }
+        }
+        Verdict::Continue
+    }
+
+    /// Runs the head of a response through the stages, backwards.
+    pub fn on_response(&self, response: &mut HeaderMap, kept: &Kept<'_>) {
+        match &self.0 {
+            Kind::Sync(stages) => stages.iter().rev().for_each(|stage| stage.on_response(response, kept)),
+            Kind::Mixed(stages) => stages.iter().rev().for_each(|stage| stage.on_response(response, kept)),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A proxy in memory: one worker on the current thread, clients and endpoints that are streams and not sockets.
+//!
+//! It serves requests with the code that serves them on sockets, from the first byte of a connection's first request on.
+//! Without sockets nothing depends on the kernel: under paused time a test waits for nothing, and what a request costs can be
+//! counted exactly.
+
+use crate::listen::connection::ConnectionState;
+use crate::listen::detect::Version;
+use crate::listen::ports::{PortId, Ports};
+use crate::listen::tls::TlsBase;
+use crate::listen::wire::Ahead;
+use crate::pipeline::{Client, Origin};
+use crate::serve::serve_http;
+use crate::settings::ProxySettings;
+use crate::table::{Socket, Tables};
+use crate::telemetry::{Metrics, Telemetry};
+use crate::transport::Transport;
+use crate::upstream::caller::Caller;
+use crate::upstream::cluster::Registry;
+use crate::upstream::connect::Connector;
+use crate::view::View;
+use crate::worker::{Serving, Shared, Worker};
+use arc_swap::ArcSwap;
+use fairway_config::model::{ObjectName, Resource, Scheme, SpiffeId};
+use fairway_config::{Delta, Rejected, Snapshot};
+use fairway_runtime::drain;
+use fairway_runtime::workers::WorkerId;
+use http::HeaderValue;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::io::{DuplexStream, duplex};
+use tokio::time::Instant;
+
+/// Bytes that a stream in memory holds for its reader.
+const BUFFER: usize = 64 * 1024;
+
+/// A proxy in memory. Use it in a `LocalSet`, on a runtime of one thread.
+pub struct MemoryProxy {
+    worker: Rc<Worker>,
+    view: View,
+    _drain: drain::Trigger,
+}
+
+/// Who a client in memory is.
+#[derive(Clone, Debug)]
+pub struct MemoryClient {
+    /// Its address.
+    pub address: IpAddr,
+    /// The identity that it has proved.
+    pub identity: Option<SpiffeId>,
+    /// What it speaks.
+    pub version: Version,
+}
+
+impl Default for MemoryClient {
+    fn default() -> Self {
+        Self { address: Ipv4Addr::new(192, 0, 2, 1).into(), identity: None, version: Version::Http1 }
+    }
+}
+
+// === impl MemoryProxy ===
+
+impl MemoryProxy {
+    /// Serves a configuration. Whenever an endpoint is connected to, `serve` gets its address and the endpoint's side of the
+    /// stream; where it returns an error the endpoint cannot be reached.
+    pub fn start(
+        resources: Vec<Resource>,
+        serve: impl Fn(SocketAddr, DuplexStream) -> io::Result<()> + 'static,
+    ) -> Result<Self, Vec<Rejected>> {
+        let settings = Arc::new(ProxySettings::new(ObjectName::new("shop", "gateway")));
+        let metrics = Metrics::new(&settings);
+        let tables = Tables::counted_by(metrics.telemetry.clone());
+        let serving = Arc::new(ArcSwap::from_pointee(serving_of(tables, resources)?));
+        let epoch = Instant::now();
+        let view = View::new(serving.clone(), settings.clone(), epoch);
+        let shared = Shared { settings: settings.clone(), serving, identity: None, epoch };
+        let connector = Connector::new(None, settings.timeouts, None).dialling(move |address| {
+            let (near, far) = duplex(BUFFER);
+            serve(address, far)?;
+            Ok(Transport::Other(Box::new(near)))
+        });
+        let (trigger, watch) = drain::channel();
+        // It was made above, so nobody has taken it.
+        let telemetry = Telemetry::for_worker(&metrics, WorkerId(0), &settings).ok_or_else(Vec::new)?;
+        let worker = Worker::with_connector(shared, telemetry, watch, connector);
+        Ok(Self { worker, view, _drain: trigger })
+    }
+
+    /// What its admin port would show.
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// Connects a client to the first socket of the configuration; its side of the stream.
+    pub fn connect(&self, client: MemoryClient) -> DuplexStream {
+        let (near, far) = duplex(BUFFER);
+        let MemoryClient { address, identity, version } = client;
+        let client = Rc::new(Client {
+            worker: self.worker.clone(),
+            connection: self.worker.connections.open(ConnectionState::Http1),
+            origin: Origin::Gateway { port: PortId(0), sni: None },
+            scheme: Scheme::Http,
+            version,
+            caller: Caller { address: Some(address), ..Caller::default() },
+            identity,
+            forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
+            is_http10: Cell::new(false),
+            switch: RefCell::new(None),
+        });
+        tokio::task::spawn_local(serve_http(client, Transport::Other(Box::new(near)), Ahead::default()));
+        far
+    }
+}
+
+impl fmt::Debug for MemoryProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryProxy").field("worker", &self.worker).finish()
+    }
+}
+
+/// The tables of a configuration, with its sockets numbered and not bound.
+fn serving_of(tables: Tables, resources: Vec<Resource>) -> Result<Serving, Vec<Rejected>> {
+    let (snapshot, changes) = Snapshot::default().apply(Delta { upserts: resources, ..Delta::default() });
+    let tables = tables.next(&snapshot, &changes, &mut Registry::default())?;
+    let sockets: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
+    let numbered: BTreeMap<Socket, PortId> =
+        sockets.into_iter().enumerate().map(|(number, socket)| (socket, PortId(number))).collect();
+    // Listeners in memory have no TLS, so a base that cannot be made is missed by nobody.
+    let ports = match TlsBase::new() {
+        Ok(base) => Ports::new(&numbered, &tables, &snapshot, &base)?,
+        Err(_) => Ports::default(),
+    };
+    Ok(Serving { tables, ports })
+}

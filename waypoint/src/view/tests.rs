@@ -1,0 +1,236 @@
+use super::*;
+use crate::fixtures::{MatchExt, attachment, exact, listener, prefix, route, rule};
+use crate::testing::MemoryProxy;
+use fairway_config::model::{
+    AppProtocol, Attachment, Audience, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint,
+    EndpointState, Endpoints, Filter, HeaderModifier, OriginPattern, Redirect, Resource, Route, Rule,
+    UrlRewrite, WeightedBackend,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
+use std::time::Duration;
+
+fn to(weight: u32, backend: &str) -> WeightedBackend {
+    WeightedBackend { weight, target: BackendTarget::Backend(backend.into()), filters: vec![] }
+}
+
+fn backend(key: &str, host: u8) -> [Resource; 2] {
+    let backend = Backend {
+        key: key.into(),
+        service: key.into(),
+        port: 80,
+        protocol: AppProtocol::Http1,
+        security: BackendSecurity::Plain,
+        via: None,
+    };
+    let endpoint = Endpoint {
+        address: ([10, 0, 0, host], 80).into(),
+        state: EndpointState::Ready,
+        identity: None,
+        node: None,
+        hints: None,
+    };
+    [
+        Resource::Backend(Arc::new(backend)),
+        Resource::Endpoints(Arc::new(Endpoints::of_anybody(key.into(), vec![endpoint]))),
+    ]
+}
+
+const SECRET: &str = "hunter2-hunter2";
+
+fn credentials() -> Filter {
+    let secret = HeaderValue::from_static(SECRET);
+    Filter::RequestHeaders(HeaderModifier {
+        set: vec![(HeaderName::from_static("authorization"), secret)],
+        ..HeaderModifier::default()
+    })
+}
+
+fn redirect() -> Filter {
+    Filter::Redirect(Redirect {
+        scheme: None,
+        hostname: Some("b.ex".into()),
+        path: None,
+        port: None,
+        status: StatusCode::FOUND,
+    })
+}
+
+fn cors() -> Filter {
+    Filter::Cors(CorsPolicy {
+        allow_origins: vec![OriginPattern::Any],
+        allow_credentials: false,
+        allow_methods: None,
+        allow_headers: None,
+        expose_headers: None,
+        max_age: Duration::from_secs(5),
+    })
+}
+
+fn view() -> View {
+    let host = HeaderValue::from_static("internal.ex");
+    let rewrite = Filter::Rewrite(UrlRewrite { hostname: Some(host), path: None });
+    let secretive = prefix("/cart").header("x-api-key", SECRET);
+    let rules = vec![
+        Rule { filters: vec![credentials(), rewrite], ..rule(vec![exact("/cart")], "web") },
+        Rule { backends: vec![to(9, "web"), to(1, "canary")], ..rule(vec![prefix("/cart")], "web") },
+        Rule { filters: vec![redirect(), cors()], ..rule(vec![prefix("/old")], "web") },
+        rule(vec![prefix("/cart").method("POST")], "web"),
+        rule(vec![secretive], "web"),
+        rule(vec![prefix("/lost")], "unknown"),
+    ];
+    let at_listener =
+        Route { attachments: vec![attachment("web", &[("a.ex", "a.ex")])], rules, ..route("r") };
+    let at_service = Route {
+        attachments: vec![Attachment::Service {
+            service: "shop/cart".into(),
+            port: None,
+            audience: Audience::Producer,
+        }],
+        rules: vec![rule(vec![prefix("/").header("x-tenant", "~[a-c]")], "canary")],
+        ..route("s")
+    };
+    let mut resources = vec![
+        Resource::Listener(Arc::new(listener("web", None))),
+        Resource::Route(Arc::new(at_listener)),
+        Resource::Route(Arc::new(at_service)),
+    ];
+    resources.extend(backend("web", 1));
+    resources.extend(backend("canary", 2));
+    let proxy = MemoryProxy::start(resources, |_, _| Err(std::io::ErrorKind::ConnectionRefused.into()));
+    proxy.unwrap().view()
+}
+
+fn text(content: Content) -> String {
+    match content {
+        Content::Text(text) => text,
+        Content::Json(value) => value.to_string(),
+        Content::Invalid(why) => why,
+    }
+}
+
+#[test]
+fn the_whole_table_is_shown_with_routes_in_the_order_of_precedence() {
+    let shown = text(view().config("format=text"));
+    let expected = [
+        "generation 0",
+        "socket * port 80/TCP",
+        "  listener web (HTTP, *)",
+        "    host a.ex",
+        "      path /cart: HTTPRoute/shop/r rule 0",
+        "        stage request-headers: sets authorization",
+        "        stage rewrite: the host becomes internal.ex",
+        "        backend web weight 1",
+        "      path prefix /cart, method POST: HTTPRoute/shop/r rule 3",
+        "        backend web weight 1",
+        "      path prefix /lost: HTTPRoute/shop/r rule 5",
+        "        backend unknown weight 1",
+        "      path prefix /cart, header x-api-key: HTTPRoute/shop/r rule 4",
+        "        backend web weight 1",
+        "      path prefix /cart: HTTPRoute/shop/r rule 1",
+        "        backend web weight 9",
+        "        backend canary weight 1",
+        "      path prefix /old: HTTPRoute/shop/r rule 2",
+        "        stage cors: answers preflights, allows every origin",
+        "        stage redirect: answers 302 with another location",
+        "        backend web weight 1",
+        "service shop/cart other ports for everybody",
+        "    host *",
+        "      path prefix /, header x-tenant: HTTPRoute/shop/s rule 0",
+        "        backend canary weight 1",
+        "backends",
+        "  canary (Http1)",
+        "    10.0.0.2:80 healthy, 0 requests in flight",
+        "  web (Http1)",
+        "    10.0.0.1:80 healthy, 0 requests in flight",
+    ];
+    let mut lines: Vec<&str> = shown.lines().collect();
+    let mut expected = expected.to_vec();
+    // The exact path goes first, then longer prefixes; `/lost` and `/cart` are of one length.
+    assert_eq!(lines[..8], expected[..8]);
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "{shown}");
+    let Content::Json(json) = view().config("") else { panic!() };
+    assert_eq!(json["generation"], 0);
+    assert_eq!(json["sockets"][0]["listeners"][0]["hosts"][0]["rules"][0]["match"], "path /cart");
+}
+
+#[test]
+fn a_request_is_explained_as_it_would_be_served() {
+    let view = view();
+    let with_key = format!("url=http://a.ex/cart/7&header=X-Api-Key:%20{SECRET}");
+    for (query, expected) in [
+        (
+            "url=http://a.ex/cart",
+            vec![
+                "request  GET http://a.ex/cart",
+                "target   listener web",
+                "rule     HTTPRoute/shop/r rule 0",
+                "stage    request-headers: sets authorization",
+                "sent on  GET http://internal.ex/cart",
+                "outcome  it goes to web",
+                "backend  web (100 %)",
+                "10.0.0.1:80 healthy",
+                "because the method is not POST",
+                "because header x-api-key is not there, or has another value",
+                "because it fits, but goes behind the one that is chosen",
+                "2 more, whose host or path is another",
+            ],
+        ),
+        (
+            "url=http://A.ex:80/%63art/7?x=1&method=GET",
+            vec!["rule     HTTPRoute/shop/r rule 1", "one of 2 backends", "web (90 %)", "canary (10 %)"],
+        ),
+        ("url=http://a.ex/cart/7&method=POST", vec!["rule     HTTPRoute/shop/r rule 3"]),
+        (with_key.as_str(), vec!["HTTPRoute/shop/r rule 4"]),
+        ("url=http://a.ex/old", vec!["outcome  a stage answers 302 Found"]),
+        (
+            "url=http://a.ex/old&method=OPTIONS&header=origin:https://x&header=access-control-request-method:GET",
+            vec!["outcome  a stage answers 204 No Content"],
+        ),
+        ("url=http://a.ex/lost", vec!["backend  unknown (100 %)", "not known here: 500"]),
+        ("url=http://a.ex/nothing", vec!["outcome  refused with 404", "(no_route)", "6 more"]),
+        ("url=http://a.ex/a/../b", vec!["outcome  refused with 400", "(bad_request)"]),
+        ("url=http://a.ex:81/cart", vec!["outcome  refused: no listener has this port"]),
+        (
+            "url=http://x/a&service=shop/cart&header=x-tenant:b",
+            vec!["target   Service shop/cart:80", "it goes to canary"],
+        ),
+        ("url=http://x/a&service=shop/cart&header=x-tenant:d", vec!["(no_route)", "header x-tenant"]),
+    ] {
+        let shown = text(view.explain(query));
+        for part in expected {
+            assert!(shown.contains(part), "{query}: `{part}` is not in\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_question_that_is_not_understood_says_what_to_write() {
+    let view = view();
+    for (query, expected) in [
+        ("", "describe a request: /explain?url="),
+        ("url=/cart", "describe a request"),
+        ("url=http://a.ex/&port=http", "port=`http` is not understood: write a number from 1 to 65535"),
+        ("url=http://a.ex/&header=x", "header=`x` is not understood: write name:value"),
+        ("url=http://a.ex/&peer=me", "peer=`me` is not understood: write a SPIFFE ID"),
+        ("urn=http://a.ex/", "`urn` is no parameter"),
+    ] {
+        let Content::Invalid(why) = view.explain(query) else { panic!("{query}") };
+        assert!(why.contains(expected), "{query}: {why}");
+    }
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let view = view();
+    let shown = [
+        view.config(""),
+        view.config("format=text"),
+        view.explain("url=http://a.ex/cart"),
+        view.explain("url=http://a.ex/cart/7&format=json"),
+    ];
+    for shown in shown.map(text) {
+        assert!(shown.contains("cart") && !shown.contains(SECRET), "{shown}");
+    }
+}
