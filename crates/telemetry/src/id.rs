@@ -1,10 +1,10 @@
 //! Ids that lines of several proxies have in common: of requests, and of connections.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// The header that carries a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -81,18 +81,18 @@ impl Ids {
     }
 
     fn write_uuid(&mut self, block: &mut BytesMut) {
-        let high = (self.rng.next_u64() & !0xf000) | 0x4000;
-        let low = (self.rng.next_u64() & !(0b11 << 62)) | (0b10 << 62);
-        // Writing to memory does not fail.
-        let _ = write!(
-            block,
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff
-        );
+        let mut uuid = [0; 16];
+        self.rng.fill_bytes(&mut uuid);
+        uuid[6] = (uuid[6] & 0x0f) | 0x40;
+        uuid[8] = (uuid[8] & 0x3f) | 0x80;
+        for (index, byte) in uuid.into_iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                block.put_u8(b'-');
+            }
+            for digit in [byte >> 4, byte & 0x0f] {
+                block.put_u8(digit + if digit < 10 { b'0' } else { b'a' - 10 });
+            }
+        }
     }
 }
 

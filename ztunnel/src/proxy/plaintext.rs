@@ -34,7 +34,7 @@ pub(super) async fn carry(
                 () = Box::pin(probe::carry(&worker, &local, downstream, prober, &drain, &mut account)) => return,
                 why = revoked(&mut admission) => why,
             };
-            account.failed(Outcome::Refused, why);
+            account.failed(Outcome::Revoked, why);
         }
         Some(Reached::Application(application)) => {
             relay::relay(downstream, Upstream::Plain(application), &drain, &mut account).await

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 const STRICT: Mesh = Mesh::Captured(MutualTls::Strict);
 const PERMISSIVE: Mesh = Mesh::Captured(MutualTls::Permissive);
@@ -85,6 +86,19 @@ fn a_change_resets_the_open_connections_that_it_refuses_and_no_others() {
             }
             // The same tunnel between the two nodes carries what is still allowed, and new connections are judged as before.
             assert_eq!(is_open(&mut connect(&a, &server).await).await, Ok(()));
+            // They are counted as what they are, and not as connections that were never let in.
+            let ended = |outcome| {
+                ["inbound", "plaintext"].map(|direction| {
+                    let labels = [("direction", direction), ("outcome", outcome)];
+                    cluster.scrape(1).sum("fairway_connections_total", &labels)
+                })
+            };
+            let until = Instant::now() + Duration::from_secs(10);
+            while ended("revoked") != [1.0, 1.0] {
+                assert!(Instant::now() < until, "{:?}", cluster.scrape(1).all());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(ended("refused"), [0.0, 0.0]);
         },
     );
 }
