@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// What the windows of tunnels may have grown by, all together; a clone is the same budget. One for each pod of a node, so
 /// that a pod whose peers do not read leaves the others theirs.
 ///
-/// It has two parts. One is for windows up to [`MIDDLE`], the other for what they have beyond: a few readers that were quick
+/// It has two parts. One is for windows up to 256 KiB, the other for what they have beyond: a few readers that were quick
 /// and then stopped hold large windows, and still leave the others middling ones. No window takes more than half of what is
 /// left of the second part. Where both are spent, windows stay as small as they begin: tunnels go on, and memory does not grow.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct WindowBudget(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    /// For growth up to [`MIDDLE`].
+    /// For growth up to `MIDDLE`.
     near: AtomicUsize,
     /// For growth beyond.
     far: AtomicUsize,
