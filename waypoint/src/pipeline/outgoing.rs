@@ -100,13 +100,14 @@ fn to_absolute_form(parts: &mut Parts, endpoint: SocketAddr) -> Result<(), Reaso
     Ok(())
 }
 
-/// HTTP/2 may send cookies in pieces (RFC 9113 §8.2.3).
+/// HTTP/2 may send cookies in pieces (RFC 9113 §8.2.3). An empty piece says nothing, and would leave a value that ends with a space.
 fn join_cookies(headers: &mut HeaderMap) {
     let mut pieces = headers.get_all(COOKIE).iter();
     if pieces.next().is_none() || pieces.next().is_none() {
         return;
     }
-    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let pieces = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    let pieces: Vec<&[u8]> = pieces.filter(|piece| !piece.trim_ascii().is_empty()).collect();
     if let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
         headers.insert(COOKIE, whole);
     }
@@ -149,10 +150,17 @@ mod tests {
 
     #[test]
     fn cookie_pieces_are_joined_for_http1() {
-        let mut headers = HeaderMap::new();
-        headers.append(COOKIE, HeaderValue::from_static("a=b"));
-        headers.append(COOKIE, HeaderValue::from_static("c=d"));
-        join_cookies(&mut headers);
-        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=b; c=d"]);
+        for (pieces, expected) in [
+            (&["a=b", "c=d"][..], "a=b; c=d"),
+            (&["a=b", "", "c=d"], "a=b; c=d"),
+            (&["a=b", ""], "a=b"),
+            (&["", "a=b"], "a=b"),
+            (&["", ""], ""),
+        ] {
+            let mut headers = HeaderMap::new();
+            pieces.iter().for_each(|piece| drop(headers.append(COOKIE, HeaderValue::from_static(piece))));
+            join_cookies(&mut headers);
+            assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), [expected], "{pieces:?}");
+        }
     }
 }
