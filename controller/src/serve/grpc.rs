@@ -1,6 +1,6 @@
 //! The hub over gRPC.
 
-use super::hub::{Hub, QUEUE};
+use super::hub::{Hub, HubTerm, QUEUE};
 use super::session;
 use fairway_config::proto::configuration_server::{Configuration, ConfigurationServer};
 use fairway_config::proto::{FromController, FromProxy};
@@ -77,12 +77,20 @@ impl Admission for Trusted {
 
 /// The gRPC service of a hub.
 pub fn service(hub: Arc<Hub>, admission: impl Admission) -> ConfigurationServer<HubService> {
-    ConfigurationServer::new(HubService { hub, admission: Arc::new(admission), warnings: Arc::default() })
+    let term = hub.term();
+    ConfigurationServer::new(HubService {
+        hub,
+        term,
+        admission: Arc::new(admission),
+        warnings: Arc::default(),
+    })
 }
 
 /// Implements the `Configuration` service.
 pub struct HubService {
     hub: Arc<Hub>,
+    /// It serves in this term only: a replica that no longer leads must not keep a proxy.
+    term: HubTerm,
     admission: Arc<dyn Admission>,
     warnings: Arc<Warnings>,
 }
@@ -126,7 +134,7 @@ impl Configuration for HubService {
         };
         let (outbound, messages) = mpsc::channel(QUEUE);
         // A task of its own: the proxy hears that it is accepted before it has said who it is.
-        tokio::spawn(session::run(self.hub.clone(), admit, inbound, outbound));
+        tokio::spawn(session::run(self.hub.clone(), self.term, admit, inbound, outbound));
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 }

@@ -29,6 +29,10 @@ pub struct Hub {
     answers: Outcomes,
 }
 
+/// The time between two dismissals, by the number of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HubTerm(u64);
+
 /// How many messages wait for a proxy that does not read, each of about a MiB at most.
 pub(super) const QUEUE: usize = 2;
 
@@ -80,7 +84,14 @@ impl Hub {
         let (to_controller, inbound) = mpsc::channel(QUEUE);
         let (outbound, from_controller) = mpsc::channel(QUEUE);
         let inbound = ReceiverStream::new(inbound).map(Ok);
-        tokio::spawn(session::run(self.clone(), |_| Ok(StreamLifetime::unlimited()), inbound, outbound));
+        let term = self.term();
+        tokio::spawn(session::run(
+            self.clone(),
+            term,
+            |_| Ok(StreamLifetime::unlimited()),
+            inbound,
+            outbound,
+        ));
         Link { to_controller, from_controller }
     }
 
@@ -89,18 +100,24 @@ impl Hub {
         self.closed.send_replace(true);
     }
 
-    /// Ends all conversations there are; later ones begin as ever.
+    /// Ends all conversations of services and channels that were opened before, also those that are yet to begin: a connection
+    /// outlives the listener that accepted it, and who waits on one for a token's review subscribes later.
     pub fn dismiss(&self) {
         self.dismissed.send_modify(|times| *times = times.wrapping_add(1));
     }
 
-    /// Waits for the end of a conversation that begins now.
-    pub(super) fn ended(&self) -> impl Future<Output = ()> + use<> {
+    /// The term that a service opened now belongs to: until everybody is sent away.
+    pub(super) fn term(&self) -> HubTerm {
+        HubTerm(*self.dismissed.borrow())
+    }
+
+    /// Waits for the end of a term; ready if it is over.
+    pub(super) fn ended(&self, term: HubTerm) -> impl Future<Output = ()> + use<> {
         let (mut closed, mut dismissed) = (self.closed.subscribe(), self.dismissed.subscribe());
         async move {
             tokio::select! {
                 _ = closed.wait_for(|closed| *closed) => {}
-                _ = dismissed.changed() => {}
+                _ = dismissed.wait_for(|times| *times != term.0) => {}
             }
         }
     }

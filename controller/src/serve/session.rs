@@ -1,7 +1,7 @@
 //! The conversation with one proxy.
 
 use super::grpc::StreamLifetime;
-use super::hub::{Enrolled, Hub};
+use super::hub::{Enrolled, Hub, HubTerm};
 use super::hub_state::{Difference, Held, Refused, WrongAnswer};
 use fairway_config::Rejected;
 use fairway_config::model::{Capabilities, Generation};
@@ -32,16 +32,18 @@ const OFFER_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 /// Talks with one proxy until one of the two ends it.
 pub(super) async fn run(
     hub: Arc<Hub>,
+    term: HubTerm,
     admit: impl FnOnce(&Subscription) -> Result<StreamLifetime, Status>,
     mut inbound: impl Stream<Item = Result<FromProxy, Status>> + Unpin,
     outbound: mpsc::Sender<Result<FromController, Status>>,
 ) {
     let span = info_span!("proxy_stream", proxy = field::Empty, version = field::Empty);
     let stream = async {
-        let ended = hub.ended();
+        let ended = hub.ended(term);
         let end = tokio::select! {
-            end = converse(&hub, admit, &mut inbound, &outbound) => end,
+            biased;
             () = ended => Err(Status::unavailable("the controller is ending")),
+            end = converse(&hub, admit, &mut inbound, &outbound) => end,
         };
         if let Err(status) = end {
             debug!(%status, "a proxy's subscription ends");

@@ -244,3 +244,20 @@ async fn a_stream_ends_with_its_token_and_is_renewed_without_anything_being_lost
     assert!(began.elapsed() < Duration::from_secs(3001), "{:?}", began.elapsed());
     assert!(hub.current_states().len() == 1, "one subscriber, and not eleven");
 }
+
+/// A replica that lost the Lease while the API server was slow went on with proxies whose tokens were reviewed only then: the leader
+/// never heard of them, and their Gateways were not programmed.
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_by_an_old_connection_to_a_replica_that_no_longer_leads_is_sent_away() {
+    let (network, hub) = (Network::default(), Hub::new());
+    let _before = network.serve(&hub);
+    hub.commit(backends(1, 80), vec![]);
+    hub.dismiss();
+    let mut proxy = Watcher::with(&network, Proxy::Everything, None, Refusals::default());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(proxy.now().applied.is_empty() && hub.current_states().is_empty(), "{:?}", hub.current_states());
+    let _next_term = network.serve(&hub);
+    network.cut();
+    proxy.generation(Generation(1)).await;
+    assert_eq!(hub.current_states().len(), 1);
+}
