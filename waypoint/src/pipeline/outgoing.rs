@@ -158,7 +158,9 @@ mod tests {
             (&["", ""], ""),
         ] {
             let mut headers = HeaderMap::new();
-            pieces.iter().for_each(|piece| drop(headers.append(COOKIE, HeaderValue::from_static(piece))));
+            for piece in pieces {
+                headers.append(COOKIE, HeaderValue::from_static(piece));
+            }
             join_cookies(&mut headers);
             assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), [expected], "{pieces:?}");
         }
