@@ -28,13 +28,13 @@
 //! ```
 //! use fairway_config::model::ObjectName;
 //! use fairway_runtime::drain::{self, Deadlines};
-//! use fairway_waypoint::{Settings, Waypoint};
+//! use fairway_waypoint::{ProxySettings, Waypoint};
 //! use std::time::Duration;
 //!
 //! # let runtime = tokio::runtime::Runtime::new()?;
 //! # runtime.block_on(async {
 //! let (trigger, watch) = drain::channel();
-//! let settings = Settings::new(ObjectName::new("shop", "gateway"));
+//! let settings = ProxySettings::new(ObjectName::new("shop", "gateway"));
 //! // The applier puts configurations in force; the proxy listens on nothing before the first one.
 //! let (waypoint, applier) = Waypoint::start(settings, None, watch)?;
 //! assert_eq!(applier.bound().count(), 0);
