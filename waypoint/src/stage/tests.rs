@@ -58,6 +58,7 @@ fn run_stages<'t>(
     let mut request = StageRequest {
         parts,
         attributes: &attributes,
+        callout: &super::callout::Disabled,
         original,
         rng,
         mirrors: &mut mirrors,

@@ -82,6 +82,8 @@ capabilities! {
     Observe = "authorization.observe", Later;
     /// The name of a rule of an authorization.
     RuleName = "authorization.rule-name", Later;
+    /// [`Filter::ExternalAuth`]
+    ExternalAuth = "filter.external-auth", Later;
 }
 
 /// A set of capabilities.
@@ -213,6 +215,7 @@ pub(super) fn of_filter(filter: &Filter) -> Capability {
         Filter::Rewrite(_) => Capability::Rewrite,
         Filter::Mirror(_) => Capability::Mirror,
         Filter::Cors(_) => Capability::Cors,
+        Filter::ExternalAuth(_) => Capability::ExternalAuth,
         // One that this version does not know closes its rule, as one that is not resolved does.
         Filter::Unresolved(_) | Filter::Unknown(_) => Capability::Unresolved,
     }
