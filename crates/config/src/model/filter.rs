@@ -30,6 +30,25 @@ pub enum Filter {
     Unknown(Bytes),
 }
 
+/// The filters that a proxy carries out: the name of each as a capability (it never changes), and whether proxies of the first edition
+/// have it.
+macro_rules! for_each_filter {
+    ($then:ident) => {
+        $then! {
+            filters {
+                RequestHeaders = "filter.request-headers", First;
+                ResponseHeaders = "filter.response-headers", First;
+                Redirect = "filter.redirect", First;
+                Rewrite = "filter.rewrite", First;
+                Mirror = "filter.mirror", First;
+                Cors = "filter.cors", First;
+                ExternalAuth = "filter.external-auth", Later;
+            }
+        }
+    };
+}
+pub(super) use for_each_filter;
+
 /// Headers to remove, set and add, applied in that order.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct HeaderModifier {
