@@ -25,8 +25,6 @@ pub(super) struct Surroundings<'r> {
     pub(super) attributes: &'r RequestAttributes<'r>,
     pub(super) rng: &'r RefCell<SmallRng>,
     pub(super) callout: &'r dyn Callout,
-    /// When the whole request must be over.
-    pub(super) deadline: Option<Instant>,
 }
 
 // === impl Surroundings ===
@@ -42,7 +40,7 @@ impl<'r> Surroundings<'r> {
     where
         'r: 'p,
     {
-        let Self { attributes, rng, callout, .. } = *self;
+        let Self { attributes, rng, callout } = *self;
         StageRequest { parts, attributes, original, rng, callout, mirrors, kept }
     }
 }
@@ -59,7 +57,8 @@ impl<'t> Passage<'t> {
         around: &Surroundings<'_>,
     ) -> Result<(), Stop> {
         let (_, kept) = self.rule.insert((stages, Kept::default()));
-        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.deadline).await
+        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.attributes.deadline)
+            .await
     }
 
     /// Runs the stages of the backend.
@@ -71,7 +70,8 @@ impl<'t> Passage<'t> {
         around: &Surroundings<'_>,
     ) -> Result<(), Stop> {
         let (_, kept) = self.backend.insert((stages, Kept::default()));
-        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.deadline).await
+        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.attributes.deadline)
+            .await
     }
 
     /// Runs the head of a response through the stages, the backend's first.

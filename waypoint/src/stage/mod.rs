@@ -42,7 +42,7 @@ use mirror::MirrorStage;
 use rand::rngs::SmallRng;
 use redirect::RedirectStage;
 use rewrite::RewriteStage;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -138,11 +138,19 @@ pub struct StageRequest<'r, 't> {
 
 /// What the stages of a list keep of a request for its response. A stage that keeps something has a field here: nothing is
 /// allocated for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Kept<'t> {
     cors: Option<CorsGrant<'t>>,
     /// Headers that authorization services give the response.
-    authorized: RefCell<Option<Box<HeaderMap>>>,
+    authorized: Cell<Option<Box<HeaderMap>>>,
+}
+
+// === impl Kept ===
+
+impl fmt::Debug for Kept<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("cors", &self.cors).finish_non_exhaustive()
+    }
 }
 
 // === impl Stage ===

@@ -138,6 +138,7 @@ pub(super) fn explain(
         rule: rule.index(),
         matched: rule.matched(),
         started: Instant::now(),
+        deadline: None,
     };
     let before = describe_head(&parts, scheme);
     match run(rule.stages(), &mut parts, &attributes, &original) {

@@ -41,7 +41,7 @@ impl GrpcService {
     pub(super) async fn ask(
         &self,
         backend: &BackendKey,
-        request: &StageRequest<'_, '_>,
+        request: &mut StageRequest<'_, '_>,
     ) -> Result<Decision, NoDecision> {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = Timestamp {

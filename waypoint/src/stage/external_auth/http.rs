@@ -230,7 +230,7 @@ mod tests {
             (&"a.ex".parse().unwrap(), &"text/csv".parse().unwrap())
         );
 
-        let Decision::Allow(changes) = super::HttpService::new(None, vec![], vec![]).decide(answer) else {
+        let Decision::Allow(changes) = HttpService::new(None, vec![], vec![]).decide(answer) else {
             panic!()
         };
         changes.apply(&mut parts, &mut super::super::Kept::default());

@@ -124,7 +124,7 @@ impl ExternalAuthStage {
     async fn ask(
         &self,
         backend: &BackendKey,
-        request: &StageRequest<'_, '_>,
+        request: &mut StageRequest<'_, '_>,
     ) -> Result<Decision, NoDecision> {
         match &self.service {
             Service::Http(service) => service.ask(backend, request).await,
