@@ -176,7 +176,7 @@ reasons! {
     HeaderNameInvalid => UNSUPPORTED_VALUE,
     HeaderValueInvalid => UNSUPPORTED_VALUE,
     QueryNameEmpty => UNSUPPORTED_VALUE,
-    FilterTypeUnsupported => UNSUPPORTED_VALUE,
+    ExternalAuthBodyUnsupported => UNSUPPORTED_VALUE,
     FilterEmpty => UNSUPPORTED_VALUE,
     FilterInvalid => UNSUPPORTED_VALUE,
     FilterExtensionUnknown => INVALID_KIND,

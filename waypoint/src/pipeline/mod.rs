@@ -2,6 +2,7 @@
 //! endpoint → response → response stages. [`request::serve`] is that path, in order.
 
 mod attempts;
+mod callout;
 mod client;
 pub mod endpoint;
 pub(crate) mod forwarding;

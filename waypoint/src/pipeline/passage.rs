@@ -3,6 +3,7 @@
 use super::Reason;
 use super::request::Stop;
 use crate::route::BadRequest;
+use crate::stage::callout::Callout;
 use crate::stage::{Failure, Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use http::request::Parts;
 use http::{HeaderMap, Uri};
@@ -19,6 +20,31 @@ pub(super) struct Passage<'t> {
     backend: Option<(&'t StageList, Kept<'t>)>,
 }
 
+/// What stages have of a request beside its head.
+pub(super) struct Surroundings<'r> {
+    pub(super) attributes: &'r RequestAttributes<'r>,
+    pub(super) rng: &'r RefCell<SmallRng>,
+    pub(super) callout: &'r dyn Callout,
+}
+
+// === impl Surroundings ===
+
+impl<'r> Surroundings<'r> {
+    fn request<'p, 't>(
+        &self,
+        parts: &'p mut Parts,
+        original: &'p Uri,
+        mirrors: &'p mut Mirrors<'t>,
+        kept: &'p mut Kept<'t>,
+    ) -> StageRequest<'p, 't>
+    where
+        'r: 'p,
+    {
+        let Self { attributes, rng, callout } = *self;
+        StageRequest { parts, attributes, original, rng, callout, mirrors, kept }
+    }
+}
+
 // === impl Passage ===
 
 impl<'t> Passage<'t> {
@@ -27,14 +53,12 @@ impl<'t> Passage<'t> {
         &mut self,
         stages: &'t StageList,
         parts: &mut Parts,
-        attributes: &RequestAttributes<'_>,
         original: &Uri,
-        rng: &RefCell<SmallRng>,
-        deadline: Option<Instant>,
+        around: &Surroundings<'_>,
     ) -> Result<(), Stop> {
         let (_, kept) = self.rule.insert((stages, Kept::default()));
-        let mirrors = &mut self.mirrors;
-        run(stages, StageRequest { parts, attributes, original, rng, mirrors, kept }, deadline).await
+        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.attributes.deadline)
+            .await
     }
 
     /// Runs the stages of the backend.
@@ -42,14 +66,12 @@ impl<'t> Passage<'t> {
         &mut self,
         stages: &'t StageList,
         parts: &mut Parts,
-        attributes: &RequestAttributes<'_>,
         original: &Uri,
-        rng: &RefCell<SmallRng>,
-        deadline: Option<Instant>,
+        around: &Surroundings<'_>,
     ) -> Result<(), Stop> {
         let (_, kept) = self.backend.insert((stages, Kept::default()));
-        let mirrors = &mut self.mirrors;
-        run(stages, StageRequest { parts, attributes, original, rng, mirrors, kept }, deadline).await
+        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.attributes.deadline)
+            .await
     }
 
     /// Runs the head of a response through the stages, the backend's first.
@@ -75,6 +97,7 @@ async fn run<'t>(
         Verdict::Continue => Ok(()),
         Verdict::Respond(response) => Err(Stop::Responded(response)),
         Verdict::Fail(Failure::Unresolved | Failure::NoUrl) => Err(Stop::Refused(Reason::UnresolvedFilter)),
+        Verdict::Fail(Failure::NotAuthorized) => Err(Stop::Refused(Reason::NotAuthorized)),
         Verdict::Fail(Failure::NoHost) => Err(Stop::Refused(Reason::BadRequest(BadRequest::NoHost))),
         Verdict::Close => Err(Stop::Closed),
     }

@@ -45,6 +45,8 @@ pub enum Reason {
     UnresolvedFilter,
     /// A filter of the rule answered.
     Filter,
+    /// An authorization service was to be asked, and there is no decision of it.
+    NotAuthorized,
     /// The backend has no endpoint that serves.
     NoEndpoint,
     /// No connection to an endpoint.
@@ -82,6 +84,7 @@ impl Reason {
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NotAuthorized => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoBackend
@@ -118,6 +121,7 @@ impl Reason {
             Self::UnresolvedBackend => "unresolved_backend",
             Self::UnresolvedFilter => "unresolved_filter",
             Self::Filter => "filter",
+            Self::NotAuthorized => "not_authorized",
             Self::NoEndpoint => "no_endpoint",
             Self::Unreachable => "unreachable",
             Self::TlsPolicy => "tls_policy",
@@ -132,7 +136,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 28] = [
+    pub const LABELS: [&'static str; 29] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -151,6 +155,7 @@ impl Reason {
         "unresolved_backend",
         "unresolved_filter",
         "filter",
+        "not_authorized",
         "no_endpoint",
         "unreachable",
         "tls_policy",
@@ -195,6 +200,7 @@ impl Reason {
             Self::UnresolvedBackend => "The route's backend cannot be resolved.\n",
             Self::UnresolvedFilter => "A filter of the route cannot be carried out.\n",
             Self::Filter => "A filter of the route answered.\n",
+            Self::NotAuthorized => "The request is not authorized.\n",
             Self::NoEndpoint => "The backend has no endpoint.\n",
             Self::Unreachable => "The backend cannot be reached.\n",
             Self::TlsPolicy => "The TLS that the backend asks for cannot be set up.\n",
@@ -237,6 +243,7 @@ impl Reason {
             | Self::TlsPolicy => "14",
             _ => match self.status().as_u16() {
                 400 | 431 => "13",             // INTERNAL
+                403 => "7",                    // PERMISSION_DENIED
                 404 => "12",                   // UNIMPLEMENTED
                 429 | 502 | 503 | 504 => "14", // UNAVAILABLE
                 _ => "2",                      // UNKNOWN

@@ -1,11 +1,12 @@
 //! The path of a request, from its head to the head of the response.
 
 use super::attempts::{Answered, Body, Try, version_for};
+use super::callout::Callouts;
 use super::endpoint::Destination;
 use super::head::{self, ConnectionOptions};
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
-use super::passage::Passage;
+use super::passage::{Passage, Surroundings};
 use super::response::Received;
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
@@ -118,7 +119,7 @@ pub async fn serve(
 /// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
 /// when it is refused. Waits for asynchronous stages and for nothing else.
 async fn decide<'t>(
-    client: &'t Client,
+    client: &'t Rc<Client>,
     serving: &'t Serving,
     parts: &mut Parts,
     passage: &mut Passage<'t>,
@@ -157,11 +158,14 @@ async fn decide<'t>(
         rule: rule.index(),
         matched: rule.matched(),
         started: exchange.started(),
+        deadline,
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
+    let callouts = Callouts { client, serving, shown, passed: &passed, hop: rule.hop() };
+    let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
     if let Some(original) = &original {
-        passage.pass_rule(stages, parts, &attributes, original, rng, deadline).await?;
+        passage.pass_rule(stages, parts, original, &around).await?;
     }
     passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
 
@@ -169,7 +173,7 @@ async fn decide<'t>(
     exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
-        passage.pass_backend(stages, parts, &attributes, &original, rng, deadline).await?;
+        passage.pass_backend(stages, parts, &original, &around).await?;
     }
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));
@@ -177,7 +181,7 @@ async fn decide<'t>(
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut passage.mirrors);
-    Ok(Decision { cluster, shown, rule: Some(rule), deadline, mirrors })
+    Ok(Decision { cluster, shown, rule: Some(rule), deadline: attributes.deadline, mirrors })
 }
 
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
@@ -256,6 +260,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=6912).contains(&size), "{size} bytes");
+        assert!((1024..=6944).contains(&size), "{size} bytes");
     }
 }

@@ -25,4 +25,6 @@ pub struct RequestAttributes<'r> {
     pub matched: &'r Match,
     /// When the request's head was there.
     pub started: Instant,
+    /// When the whole request must be over; none if the rule has no limit.
+    pub deadline: Option<Instant>,
 }

@@ -11,7 +11,9 @@
 //! an `await`. `docs/stages.md` has a row for each stage.
 
 mod attributes;
+pub(crate) mod callout;
 mod cors;
+mod external_auth;
 mod header_modifier;
 mod list;
 mod mirror;
@@ -29,7 +31,9 @@ pub use attributes::RequestAttributes;
 pub use list::{Mirrors, StageList};
 pub use verdict::{Failure, StageResponse, Verdict};
 
+use callout::Callout;
 use cors::{Cors, CorsGrant};
+use external_auth::ExternalAuthStage;
 use fairway_config::model::Filter;
 use header_modifier::{RequestHeaders, ResponseHeaders};
 use http::request::Parts;
@@ -38,7 +42,7 @@ use mirror::MirrorStage;
 use rand::rngs::SmallRng;
 use redirect::RedirectStage;
 use rewrite::RewriteStage;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -124,6 +128,8 @@ pub struct StageRequest<'r, 't> {
     pub original: &'r Uri,
     /// Randomness. Borrow it for one draw.
     pub rng: &'r RefCell<SmallRng>,
+    /// Sends requests to other services, for stages that wait.
+    pub callout: &'r dyn Callout,
     /// Who gets a copy.
     pub mirrors: &'r mut Mirrors<'t>,
     /// What stages have to know of the request when the response comes.
@@ -132,9 +138,19 @@ pub struct StageRequest<'r, 't> {
 
 /// What the stages of a list keep of a request for its response. A stage that keeps something has a field here: nothing is
 /// allocated for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Kept<'t> {
     cors: Option<CorsGrant<'t>>,
+    /// Headers that authorization services give the response.
+    authorized: Cell<Option<Box<HeaderMap>>>,
+}
+
+// === impl Kept ===
+
+impl fmt::Debug for Kept<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("cors", &self.cors).finish_non_exhaustive()
+    }
 }
 
 // === impl Stage ===
@@ -149,6 +165,7 @@ impl Stage {
             Filter::Rewrite(rewrite) => Box::new(RewriteStage::new(rewrite)),
             Filter::Mirror(mirror) => Box::new(MirrorStage::new(mirror)),
             Filter::Cors(policy) => Box::new(Cors::new(policy)),
+            Filter::ExternalAuth(auth) => return Self::Async(Box::new(ExternalAuthStage::new(auth))),
             #[cfg(test)]
             Filter::Unresolved(name) if name.starts_with("test/") => return testing::stage_named(name),
             Filter::Unresolved(_) | Filter::Unknown(_) => Box::new(Unresolved),

@@ -53,11 +53,13 @@ fn run_stages<'t>(
         rule: 0,
         matched,
         started: tokio::time::Instant::now(),
+        deadline: None,
     };
     let (mut mirrors, mut kept) = (Mirrors::new(), Kept::default());
     let mut request = StageRequest {
         parts,
         attributes: &attributes,
+        callout: &callout::Disabled,
         original,
         rng,
         mirrors: &mut mirrors,

@@ -34,6 +34,8 @@ pub enum Failure {
     Unresolved,
     /// What it makes of the target is no URL.
     NoUrl,
+    /// No authorization service has allowed the request, and none has said why not.
+    NotAuthorized,
     /// The request names no host to redirect it to.
     NoHost,
 }

@@ -22,10 +22,12 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::NoBackend
         | Reason::UnresolvedBackend
         | Reason::UnresolvedFilter
-        | Reason::Filter => Outcome::Refused,
+        | Reason::Filter
+        | Reason::NotAuthorized => Outcome::Refused,
         Reason::NoEndpoint | Reason::Unreachable | Reason::TlsPolicy | Reason::Tls | Reason::Refused => {
             Outcome::Unreachable
         }
+
         Reason::NoIdentity => Outcome::NoIdentity,
         Reason::BadBody => Outcome::ClientAborted,
         Reason::Broken | Reason::Protocol => Outcome::ServerAborted,

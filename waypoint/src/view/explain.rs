@@ -9,6 +9,7 @@ use crate::listen::detect::Version;
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
+use crate::stage::callout::Disabled;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use crate::worker::Serving;
 use fairway_balance::Moment;
@@ -137,6 +138,7 @@ pub(super) fn explain(
         rule: rule.index(),
         matched: rule.matched(),
         started: Instant::now(),
+        deadline: None,
     };
     let before = describe_head(&parts, scheme);
     match run(rule.stages(), &mut parts, &attributes, &original) {
@@ -162,8 +164,15 @@ fn run(
     }
     let (rng, mut mirrors, mut kept) =
         (RefCell::new(SmallRng::seed_from_u64(0)), Mirrors::new(), Kept::default());
-    let mut request =
-        StageRequest { parts, attributes, original, rng: &rng, mirrors: &mut mirrors, kept: &mut kept };
+    let mut request = StageRequest {
+        parts,
+        attributes,
+        original,
+        rng: &rng,
+        callout: &Disabled,
+        mirrors: &mut mirrors,
+        kept: &mut kept,
+    };
     match stages.run(&mut request) {
         Verdict::Continue => None,
         Verdict::Respond(response) => Some(format!("a stage answers {}", response.status)),

@@ -2,13 +2,14 @@
 
 use super::draft::{Draft, Faults};
 use super::written::{
-    WrittenCors, WrittenFilter, WrittenHeaders, WrittenMirror, WrittenPath, WrittenRedirect, WrittenRewrite,
+    WrittenAuthProtocol, WrittenCors, WrittenExternalAuth, WrittenFilter, WrittenHeaders, WrittenMirror,
+    WrittenPath, WrittenRedirect, WrittenRewrite,
 };
 use super::{backend, matching};
 use crate::diagnostic::{Diagnostic, Reason, rule};
 use fairway_config::model::{
-    CorsPolicy, Filter, Fraction, HeaderModifier, InvalidFilter, Mirror, OriginPattern, PathModifier,
-    Redirect, UrlRewrite, check_together,
+    AuthProtocol, CorsPolicy, ExternalAuth, Filter, Fraction, HeaderModifier, InvalidFilter, Mirror,
+    OriginPattern, PathModifier, Redirect, UrlRewrite, check_together,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::time::Duration;
@@ -55,6 +56,10 @@ fn checked(field: &str, filter: Filter) -> Result<Filter, Diagnostic> {
                 ("requestRedirect.hostname", "write a DNS name")
             }
             (Filter::Rewrite(_), InvalidFilter::Hostname(_)) => ("urlRewrite.hostname", "write a DNS name"),
+            (Filter::ExternalAuth(_), InvalidFilter::Path(_)) => {
+                ("externalAuth.http.path", "correct the path")
+            }
+            (Filter::ExternalAuth(_), _) => ("externalAuth", "remove the header from the allowed headers"),
             (Filter::Redirect(_), _) => ("requestRedirect.path", "correct the path"),
             (Filter::Rewrite(_), _) => ("urlRewrite.path", "correct the path"),
             _ => ("type", "remove the filter"),
@@ -86,6 +91,9 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
         WrittenFilter::Redirect(it) => Filter::Redirect(redirect(&format!("{field}.requestRedirect"), &it)?),
         WrittenFilter::Rewrite(it) => Filter::Rewrite(rewrite(&format!("{field}.urlRewrite"), &it)?),
         WrittenFilter::Cors(it) => Filter::Cors(cors(draft, &format!("{field}.cors"), &it)?),
+        WrittenFilter::ExternalAuth(it) => {
+            Filter::ExternalAuth(external_auth(draft, &format!("{field}.externalAuth"), &it)?)
+        }
         WrittenFilter::Extension { group, kind, name } => {
             let what = format!("{group}/{kind} {name}");
             let message =
@@ -93,11 +101,6 @@ fn one(draft: &mut Draft<'_, '_>, field: &str, written: WrittenFilter<'_>) -> Re
             let (field, remedy) = (format!("{field}.extensionRef"), "remove the filter");
             draft.unresolved(Diagnostic::error(Reason::FilterExtensionUnknown, field, message, remedy));
             Filter::Unresolved(what.into())
-        }
-        WrittenFilter::Unsupported(kind) => {
-            let message = format!("filters of type {kind} are not supported");
-            let (field, remedy) = (format!("{field}.type"), "remove the filter");
-            return Err(Diagnostic::error(Reason::FilterTypeUnsupported, field, message, remedy));
         }
         WrittenFilter::Empty => {
             let (message, remedy) = ("the field that belongs to the filter's type is missing", "write it");
@@ -159,6 +162,46 @@ fn mirror(draft: &mut Draft<'_, '_>, field: &str, written: &WrittenMirror<'_>) -
         return Err(rule::mirror_share_invalid(field));
     };
     Ok(Mirror { target: backend::resolve(draft, &format!("{field}.backendRef"), written.target), fraction })
+}
+
+/// External authorization (GEP-1494). A part that is not written is one with its defaults: the protocol alone says how the service
+/// is asked.
+fn external_auth(
+    draft: &mut Draft<'_, '_>,
+    field: &str,
+    written: &WrittenExternalAuth<'_>,
+) -> Result<ExternalAuth, Diagnostic> {
+    let names = |part: &str, written: &[String]| {
+        let names = written.iter().enumerate();
+        let names = names.map(|(index, it)| header_name(&format!("{field}.{part}[{index}]"), it));
+        names.collect::<Result<Vec<_>, _>>()
+    };
+    if written.max_body.is_some_and(|size| size != 0) {
+        let field = format!("{field}.forwardBody");
+        let message = "Fairway does not send bodies to authorization services";
+        let remedy = "remove forwardBody, or decide by the request's head";
+        return Err(Diagnostic::error(Reason::ExternalAuthBodyUnsupported, field, message, remedy));
+    }
+    let protocol = match &written.protocol {
+        WrittenAuthProtocol::Http(http) => AuthProtocol::Http {
+            path_prefix: http.as_ref().and_then(|it| it.path).map(Into::into),
+            request_headers: names(
+                "http.allowedHeaders",
+                http.as_ref().map_or(&[], |it| it.allowed_headers),
+            )?,
+            response_headers: names(
+                "http.allowedResponseHeaders",
+                http.as_ref().map_or(&[], |it| it.allowed_response_headers),
+            )?,
+        },
+        WrittenAuthProtocol::Grpc(allowed) => {
+            AuthProtocol::Grpc { request_headers: names("grpc.allowedHeaders", allowed.unwrap_or_default())? }
+        }
+    };
+    Ok(ExternalAuth {
+        target: backend::resolve(draft, &format!("{field}.backendRef"), written.target),
+        protocol,
+    })
 }
 
 fn path(field: &str, written: &WrittenPath<'_>) -> Result<PathModifier, Diagnostic> {

@@ -41,13 +41,12 @@ pub(super) enum WrittenFilter<'a> {
     Redirect(WrittenRedirect<'a>),
     Rewrite(WrittenRewrite<'a>),
     Cors(WrittenCors<'a>),
+    ExternalAuth(WrittenExternalAuth<'a>),
     Extension {
         group: &'a str,
         kind: &'a str,
         name: &'a str,
     },
-    /// A type we do not carry out.
-    Unsupported(&'static str),
     /// A type without the part that says what to do.
     Empty,
 }
@@ -95,6 +94,28 @@ pub(super) struct WrittenCors<'a> {
     pub headers: &'a [String],
     pub expose: &'a [String],
     pub max_age: Option<i32>,
+}
+
+#[derive(Debug)]
+pub(super) struct WrittenExternalAuth<'a> {
+    pub target: WrittenRef<'a>,
+    pub protocol: WrittenAuthProtocol<'a>,
+    pub max_body: Option<i32>,
+}
+
+/// The part that belongs to the protocol; none if it is not written.
+#[derive(Debug)]
+pub(super) enum WrittenAuthProtocol<'a> {
+    Http(Option<WrittenHttpAuth<'a>>),
+    /// Its allowed headers.
+    Grpc(Option<&'a [String]>),
+}
+
+#[derive(Debug)]
+pub(super) struct WrittenHttpAuth<'a> {
+    pub path: Option<&'a str>,
+    pub allowed_headers: &'a [String],
+    pub allowed_response_headers: &'a [String],
 }
 
 // === impl Written ===
@@ -219,8 +240,29 @@ macro_rules! path {
     };
 }
 
+macro_rules! external_auth {
+    ($it:expr, $protocol:ident) => {
+        WrittenExternalAuth {
+            target: reference!($it.backend_ref),
+            protocol: match $it.protocol {
+                http::$protocol::Http => {
+                    WrittenAuthProtocol::Http($it.http.as_ref().map(|it| WrittenHttpAuth {
+                        path: it.path.as_deref().filter(|it| !it.is_empty()),
+                        allowed_headers: it.allowed_headers.as_deref().unwrap_or_default(),
+                        allowed_response_headers: it.allowed_response_headers.as_deref().unwrap_or_default(),
+                    }))
+                }
+                http::$protocol::Grpc => WrittenAuthProtocol::Grpc(
+                    $it.grpc.as_ref().map(|it| it.allowed_headers.as_deref().unwrap_or_default()),
+                ),
+            },
+            max_body: $it.forward_body.as_ref().and_then(|it| it.max_size),
+        }
+    };
+}
+
 macro_rules! http_filter {
-    ($name:ident, $filter:ident, $types:ident, $scheme:ident, $redirect_path:ident, $rewrite_path:ident) => {
+    ($name:ident, $filter:ident, $types:ident, $scheme:ident, $redirect_path:ident, $rewrite_path:ident, $auth:ident) => {
         /// One filter of an HTTPRoute.
         pub(super) fn $name(it: &http::$filter) -> WrittenFilter<'_> {
             use http::$types as Type;
@@ -268,7 +310,9 @@ macro_rules! http_filter {
                     kind: &it.kind,
                     name: &it.name,
                 }),
-                Type::ExternalAuth => Some(WrittenFilter::Unsupported("ExternalAuth")),
+                Type::ExternalAuth => {
+                    it.external_auth.as_ref().map(|it| WrittenFilter::ExternalAuth(external_auth!(it, $auth)))
+                }
             };
             part.unwrap_or(WrittenFilter::Empty)
         }
@@ -281,7 +325,8 @@ http_filter!(
     HttpRouteRulesFiltersType,
     HttpRouteRulesFiltersRequestRedirectScheme,
     HttpRouteRulesFiltersRequestRedirectPathType,
-    HttpRouteRulesFiltersUrlRewritePathType
+    HttpRouteRulesFiltersUrlRewritePathType,
+    HttpRouteRulesFiltersExternalAuthProtocol
 );
 http_filter!(
     http_backend_filter,
@@ -289,7 +334,8 @@ http_filter!(
     HttpRouteRulesBackendRefsFiltersType,
     HttpRouteRulesBackendRefsFiltersRequestRedirectScheme,
     HttpRouteRulesBackendRefsFiltersRequestRedirectPathType,
-    HttpRouteRulesBackendRefsFiltersUrlRewritePathType
+    HttpRouteRulesBackendRefsFiltersUrlRewritePathType,
+    HttpRouteRulesBackendRefsFiltersExternalAuthProtocol
 );
 
 macro_rules! grpc_filter {

@@ -8,8 +8,20 @@ use fairway_config::model::{Attachment, Filter, Match, PathMatch, Rule};
 /// What an HTTPRoute's rule can have that cannot be carried out: a part of the rule beside its matches and backends.
 const OF_HTTP: &[(&str, &str)] = &[
     (
-        "external auth",
-        "filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: {}, backendRef: { name: web, port: 80 } } }]",
+        "external auth with the body",
+        "filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: web, port: 80 }, forwardBody: { maxSize: 10 } } }]",
+    ),
+    (
+        "external auth at no path",
+        "filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: { path: '/a/../b' }, backendRef: { name: web, port: 80 } } }]",
+    ),
+    (
+        "external auth by a header of the connection",
+        "filters: [{ type: ExternalAuth, externalAuth: { protocol: GRPC, grpc: { allowedHeaders: [Upgrade] }, backendRef: { name: web, port: 80 } } }]",
+    ),
+    (
+        "external auth that sets the host",
+        "filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: { allowedResponseHeaders: [Host] }, backendRef: { name: web, port: 80 } } }]",
     ),
     ("no part", "filters: [{ type: RequestHeaderModifier }]"),
     (

@@ -183,8 +183,7 @@ fn cases() -> Vec<Case> {
     let on_backend =
         |filter: &str| format!("{{ backendRefs: [{{ name: web, port: 80, filters: [{filter}] }}] }}");
     let extension = "{ type: ExtensionRef, extensionRef: { group: example.com, kind: Thing, name: it } }";
-    let auth =
-        "{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: web, port: 80 } } }";
+    let auth = "{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: web, port: 80 }, forwardBody: { maxSize: 1 } } }";
     let filtered = format!("{{ name: a, port: 81, protocol: HTTP, filters: {{ requests: [{extension}] }} }}");
     let options = "{ name: a, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: cert }], options: { example.com/min-version: '1.3' } } }";
     let policy = "{ targetRefs: [{ group: '', kind: Service, name: web }], options: { example.com/min-version: '1.3' }, \
@@ -216,13 +215,13 @@ fn cases() -> Vec<Case> {
             "spec.rules[0].sessionPersistence",
         ),
         case(
-            "HTTPRoute spec.rules[].filters[].externalAuth",
+            "HTTPRoute spec.rules[].filters[].externalAuth.forwardBody.maxSize",
             rule("HTTPRoute", &on_rule(auth)),
             "HTTPRoute edge/it",
             on_rule_row,
         ),
         case(
-            "HTTPRoute spec.rules[].backendRefs[].filters[].externalAuth",
+            "HTTPRoute spec.rules[].backendRefs[].filters[].externalAuth.forwardBody.maxSize",
             rule("HTTPRoute", &on_backend(auth)),
             "HTTPRoute edge/it",
             on_backend_row,

@@ -2,8 +2,10 @@
 
 use super::{GATEWAY, SHOP, World};
 use fairway_config::model::{
-    Attachment, BackendTarget, Filter, OriginPattern, PathMatch, ResourceKind, Unresolved, ValueMatch,
+    Attachment, AuthProtocol, BackendTarget, ExternalAuth, Filter, OriginPattern, PathMatch, ResourceKind,
+    Unresolved, ValueMatch,
 };
+use http::HeaderName;
 use std::time::Duration;
 
 /// An HTTPRoute of namespace shop with this spec.
@@ -181,11 +183,48 @@ fn an_unknown_filter_answers_for_its_rule() {
 }
 
 #[test]
-fn an_authorization_filter_we_cannot_carry_out_is_never_left_out() {
-    let world = world(&attached(
-        "    - filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: {}, backendRef: { name: web, port: 80 } } }]\n      backendRefs: [{ name: web, port: 80 }]\n",
+fn an_authorization_service_is_asked_as_the_route_says() {
+    let filter = |auth: &str| {
+        attached(&format!(
+            "    - filters: [{{ type: ExternalAuth, externalAuth: {auth} }}]\n      backendRefs: [{{ name: web, port: 80 }}]\n"
+        ))
+    };
+    let service = "backendRef: { name: web, port: 80 }";
+    for (auth, expected) in [
+        (
+            format!("{{ protocol: HTTP, {service} }}"),
+            AuthProtocol::Http { path_prefix: None, request_headers: vec![], response_headers: vec![] },
+        ),
+        (
+            format!(
+                "{{ protocol: HTTP, {service}, http: {{ path: /check, allowedHeaders: [Cookie], allowedResponseHeaders: [X-User] }} }}"
+            ),
+            AuthProtocol::Http {
+                path_prefix: Some("/check".into()),
+                request_headers: vec![HeaderName::from_static("cookie")],
+                response_headers: vec![HeaderName::from_static("x-user")],
+            },
+        ),
+        (
+            format!(
+                "{{ protocol: GRPC, {service}, grpc: {{ allowedHeaders: [X-Tenant] }}, forwardBody: {{ maxSize: 0 }} }}"
+            ),
+            AuthProtocol::Grpc { request_headers: vec![HeaderName::from_static("x-tenant")] },
+        ),
+    ] {
+        let world = world(&filter(&auth));
+        let rule = &world.route("HTTPRoute/shop/r").unwrap().rules[0];
+        let [Filter::ExternalAuth(it)] = &rule.filters[..] else { panic!("{:?}", rule.filters) };
+        assert_eq!((&it.protocol, &it.target), (&expected, &rule.backends[0].target), "{auth}");
+    }
+    // A service that is not there is asked in vain: the filter stays, and refuses every request.
+    let world = world(&filter("{ protocol: HTTP, backendRef: { name: nobody, port: 80 } }"));
+    world.expect("HTTPRoute shop/r", "parent Gateway edge/public: ResolvedRefs=False/BackendNotFound");
+    let rule = &world.route("HTTPRoute/shop/r").unwrap().rules[0];
+    assert!(matches!(
+        &rule.filters[..],
+        [Filter::ExternalAuth(ExternalAuth { target: BackendTarget::Unresolved(_), .. })]
     ));
-    world.expect("HTTPRoute shop/r", "parent Gateway edge/public: Accepted=False/UnsupportedValue");
 }
 
 #[test]

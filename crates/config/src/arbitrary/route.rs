@@ -2,10 +2,10 @@
 
 use super::{hostname, key, name, object, port, text};
 use crate::model::{
-    Attachment, Audience, BackendTarget, CorsPolicy, Filter, Fraction, GrpcMethodMatch, HeaderMatch,
-    HeaderModifier, HostMatch, L4Kind, L4Route, Match, Mirror, OriginPattern, PathMatch, PathModifier,
-    Pattern, QueryMatch, Redirect, Retry, Route, RouteKind, Rule, Scheme, Timeouts, Unresolved, UrlRewrite,
-    ValueMatch, WeightedBackend, WeightedTarget,
+    Attachment, Audience, AuthProtocol, BackendTarget, CorsPolicy, ExternalAuth, Filter, Fraction,
+    GrpcMethodMatch, HeaderMatch, HeaderModifier, HostMatch, L4Kind, L4Route, Match, Mirror, OriginPattern,
+    PathMatch, PathModifier, Pattern, QueryMatch, Redirect, Retry, Route, RouteKind, Rule, Scheme, Timeouts,
+    Unresolved, UrlRewrite, ValueMatch, WeightedBackend, WeightedTarget,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proptest::collection::vec;
@@ -156,8 +156,20 @@ fn filter() -> impl Strategy<Value = Filter> {
             .prop_map(|(hostname, path)| Filter::Rewrite(UrlRewrite { hostname, path })),
         mirror.prop_map(Filter::Mirror),
         cors().prop_map(Filter::Cors),
+        external_auth().prop_map(Filter::ExternalAuth),
         text().prop_map(Filter::Unresolved),
     ]
+}
+
+fn external_auth() -> impl Strategy<Value = ExternalAuth> {
+    let names = || vec(header_name(), 0..3);
+    let protocol = prop_oneof![
+        (of(text()), names(), names()).prop_map(|(path_prefix, request_headers, response_headers)| {
+            AuthProtocol::Http { path_prefix, request_headers, response_headers }
+        }),
+        names().prop_map(|request_headers| AuthProtocol::Grpc { request_headers }),
+    ];
+    (target(), protocol).prop_map(|(target, protocol)| ExternalAuth { target, protocol })
 }
 
 fn headers() -> impl Strategy<Value = HeaderModifier> {

@@ -5,12 +5,51 @@
 //! carry out: never a route without the stage that guards it. A proxy of the first edition names none, and has those of
 //! [`Capabilities::FIRST_EDITION`].
 
+use super::filter::for_each_filter;
 use super::{Filter, ResourceKey};
 use fairway_policy::Condition;
 use std::fmt;
 
 macro_rules! capabilities {
-    ($($(#[$doc:meta])* $capability:ident = $name:literal, $edition:ident;)+) => {
+    (
+        filters { $($filter:ident = $filter_name:literal, $filter_edition:ident;)+ }
+    ) => {
+        capabilities! {
+            filters { $($filter)+ }
+            $(
+                #[doc = concat!("[`Filter::", stringify!($filter), "`]")]
+                $filter = $filter_name, $filter_edition;
+            )+
+            /// [`Filter::Unresolved`], by which everything else is closed.
+            Unresolved = "filter.unresolved", First;
+            /// [`Condition::PeerIs`], [`Condition::PeerIsNot`]
+            PeerIdentity = "condition.peer-identity", First;
+            /// [`Condition::PortIs`]
+            Port = "condition.port", First;
+            /// [`Condition::PeerNamespaceIs`]
+            PeerNamespace = "condition.peer-namespace", Later;
+            /// [`Condition::ClientIn`], [`Condition::ClientNotIn`]
+            ClientAddress = "condition.client-address", Later;
+            /// [`Condition::HostIs`]
+            Host = "condition.host", Later;
+            /// [`Condition::MethodIs`]
+            Method = "condition.method", Later;
+            /// [`Condition::PathIs`]
+            Path = "condition.path", Later;
+            /// [`Condition::HeaderIs`]
+            Header = "condition.header", Later;
+            /// [`Condition::AnyOf`]
+            AnyOf = "condition.any-of", Later;
+            /// [`fairway_policy::Mode::Observe`]
+            Observe = "authorization.observe", Later;
+            /// The name of a rule of an authorization.
+            RuleName = "authorization.rule-name", Later;
+        }
+    };
+    (
+        filters { $($filter:ident)+ }
+        $($(#[$doc:meta])* $capability:ident = $name:literal, $edition:ident;)+
+    ) => {
         /// Something that a rule or a policy can ask of a proxy.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Capability {
@@ -34,8 +73,19 @@ macro_rules! capabilities {
                 }
             }
         }
+
+        /// What a filter asks of a proxy.
+        pub(super) fn of_filter(filter: &Filter) -> Capability {
+            match filter {
+                $(Filter::$filter(_) => Capability::$filter,)+
+                // One that this version does not know closes its rule, as one that is not resolved does.
+                Filter::Unresolved(_) | Filter::Unknown(_) => Capability::Unresolved,
+            }
+        }
     };
 }
+
+for_each_filter!(capabilities);
 
 /// When a capability came.
 #[derive(Clone, Copy)]
@@ -43,45 +93,6 @@ enum Edition {
     /// Proxies of this edition do not name what they know.
     First,
     Later,
-}
-
-capabilities! {
-    /// [`Filter::RequestHeaders`]
-    RequestHeaders = "filter.request-headers", First;
-    /// [`Filter::ResponseHeaders`]
-    ResponseHeaders = "filter.response-headers", First;
-    /// [`Filter::Redirect`]
-    Redirect = "filter.redirect", First;
-    /// [`Filter::Rewrite`]
-    Rewrite = "filter.rewrite", First;
-    /// [`Filter::Mirror`]
-    Mirror = "filter.mirror", First;
-    /// [`Filter::Cors`]
-    Cors = "filter.cors", First;
-    /// [`Filter::Unresolved`], by which everything else is closed.
-    Unresolved = "filter.unresolved", First;
-    /// [`Condition::PeerIs`], [`Condition::PeerIsNot`]
-    PeerIdentity = "condition.peer-identity", First;
-    /// [`Condition::PortIs`]
-    Port = "condition.port", First;
-    /// [`Condition::PeerNamespaceIs`]
-    PeerNamespace = "condition.peer-namespace", Later;
-    /// [`Condition::ClientIn`], [`Condition::ClientNotIn`]
-    ClientAddress = "condition.client-address", Later;
-    /// [`Condition::HostIs`]
-    Host = "condition.host", Later;
-    /// [`Condition::MethodIs`]
-    Method = "condition.method", Later;
-    /// [`Condition::PathIs`]
-    Path = "condition.path", Later;
-    /// [`Condition::HeaderIs`]
-    Header = "condition.header", Later;
-    /// [`Condition::AnyOf`]
-    AnyOf = "condition.any-of", Later;
-    /// [`fairway_policy::Mode::Observe`]
-    Observe = "authorization.observe", Later;
-    /// The name of a rule of an authorization.
-    RuleName = "authorization.rule-name", Later;
 }
 
 /// A set of capabilities.
@@ -201,20 +212,6 @@ impl fmt::Display for Capabilities {
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{self}]")
-    }
-}
-
-/// What a filter asks of a proxy.
-pub(super) fn of_filter(filter: &Filter) -> Capability {
-    match filter {
-        Filter::RequestHeaders(_) => Capability::RequestHeaders,
-        Filter::ResponseHeaders(_) => Capability::ResponseHeaders,
-        Filter::Redirect(_) => Capability::Redirect,
-        Filter::Rewrite(_) => Capability::Rewrite,
-        Filter::Mirror(_) => Capability::Mirror,
-        Filter::Cors(_) => Capability::Cors,
-        // One that this version does not know closes its rule, as one that is not resolved does.
-        Filter::Unresolved(_) | Filter::Unknown(_) => Capability::Unresolved,
     }
 }
 

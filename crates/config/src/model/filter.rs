@@ -21,12 +21,33 @@ pub enum Filter {
     Mirror(Mirror),
     /// Answers preflights and says to browsers which other sites may call (CORS).
     Cors(CorsPolicy),
+    /// Asks another service whether a request may pass.
+    ExternalAuth(ExternalAuth),
     /// A filter the controller could not resolve; the request is answered with 500 (the API's rule for them).
     Unresolved(Arc<str>),
     /// A filter of a newer controller, as it came: this program does not know what it does. The request is answered with 500,
     /// since the filter may be what guards it.
     Unknown(Bytes),
 }
+
+/// The filters that a proxy carries out: the name of each as a capability (it never changes), and whether proxies of the first edition
+/// have it.
+macro_rules! for_each_filter {
+    ($then:ident) => {
+        $then! {
+            filters {
+                RequestHeaders = "filter.request-headers", First;
+                ResponseHeaders = "filter.response-headers", First;
+                Redirect = "filter.redirect", First;
+                Rewrite = "filter.rewrite", First;
+                Mirror = "filter.mirror", First;
+                Cors = "filter.cors", First;
+                ExternalAuth = "filter.external-auth", Later;
+            }
+        }
+    };
+}
+pub(super) use for_each_filter;
 
 /// Headers to remove, set and add, applied in that order.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -123,6 +144,47 @@ pub enum OriginPattern {
     Exact(Arc<str>),
     /// An origin with a `*` somewhere in its host, as an expression.
     Pattern(Pattern),
+}
+
+/// External authorization (GEP-1494). A request passes only if the service allows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExternalAuth {
+    /// The service that is asked.
+    pub target: BackendTarget,
+    /// How it is asked.
+    pub protocol: AuthProtocol,
+}
+
+/// How an authorization service is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuthProtocol {
+    /// By the request's head. The status 200 allows; every other response goes to the client.
+    Http {
+        /// Stands before the request's path.
+        path_prefix: Option<Arc<str>>,
+        /// Request headers that the service gets beside Host and Authorization.
+        request_headers: Vec<HeaderName>,
+        /// Headers of the service's response that the backend gets; if there are none, all of them.
+        response_headers: Vec<HeaderName>,
+    },
+    /// By `envoy.service.auth.v3.Authorization/Check`.
+    Grpc {
+        /// Request headers that the service gets; if there are none, all of them.
+        request_headers: Vec<HeaderName>,
+    },
+}
+
+// === impl Filter ===
+
+impl Filter {
+    /// The backend that the filter sends requests to, beside the backend of the rule.
+    pub fn target(&self) -> Option<&BackendTarget> {
+        match self {
+            Self::Mirror(mirror) => Some(&mirror.target),
+            Self::ExternalAuth(auth) => Some(&auth.target),
+            _ => None,
+        }
+    }
 }
 
 // === impl Fraction ===

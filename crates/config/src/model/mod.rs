@@ -28,8 +28,8 @@ pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guar
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
 pub use filter::{
-    CorsPolicy, Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Scheme,
-    UrlRewrite,
+    AuthProtocol, CorsPolicy, ExternalAuth, Filter, Fraction, HeaderModifier, Mirror, OriginPattern,
+    PathModifier, Redirect, Scheme, UrlRewrite,
 };
 pub use key::{
     AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey,

@@ -154,11 +154,7 @@ impl References for Route {
         let mut references = Vec::new();
         for rule in &self.rules {
             let targets = rule.backends.iter().map(|it| &it.target);
-            let mirrors = rule.filters().filter_map(|filter| match filter {
-                Filter::Mirror(mirror) => Some(&mirror.target),
-                _ => None,
-            });
-            references.extend(targets.chain(mirrors).filter_map(of_target));
+            references.extend(targets.chain(rule.filters().filter_map(Filter::target)).filter_map(of_target));
         }
         references
     }

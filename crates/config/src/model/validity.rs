@@ -2,7 +2,7 @@
 //! refuses it.
 
 use super::path::{InvalidPath, check_replacement};
-use super::{Filter, HeaderModifier, HostnamePattern, PathModifier, Route, Rule};
+use super::{AuthProtocol, Filter, HeaderModifier, HostnamePattern, PathModifier, Route, Rule};
 use http::header::{self, HeaderName};
 
 /// A filter that cannot be served.
@@ -83,6 +83,23 @@ impl PathModifier {
     }
 }
 
+// === impl AuthProtocol ===
+
+impl AuthProtocol {
+    /// Whether the service can be asked like this. Headers of a connection are nobody else's, and no service may change the Host.
+    pub fn check(&self) -> Result<(), InvalidFilter> {
+        let of_request = |name: &HeaderName| if *name == header::HOST { Ok(()) } else { check_header(name) };
+        match self {
+            Self::Http { path_prefix, request_headers, response_headers } => {
+                path_prefix.as_deref().map_or(Ok(()), check_replacement)?;
+                request_headers.iter().try_for_each(of_request)?;
+                response_headers.iter().try_for_each(check_header)
+            }
+            Self::Grpc { request_headers } => request_headers.iter().try_for_each(of_request),
+        }
+    }
+}
+
 // === impl Filter ===
 
 impl Filter {
@@ -101,6 +118,7 @@ impl Filter {
                 }
                 &it.path
             }
+            Self::ExternalAuth(it) => return it.protocol.check(),
             _ => return Ok(()),
         };
         Ok(path.as_ref().map_or(Ok(()), PathModifier::check)?)

@@ -2,7 +2,7 @@
 //! has one place on the wire. Numbers of fields are never used again.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::{cors, target, value};
+use super::{cors, external_auth, target, value};
 use crate::model::{Filter, Fraction, HeaderModifier, Mirror, PathModifier, Redirect, Scheme, UrlRewrite};
 use crate::proto;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use prost::{Enumeration, Message, Oneof};
 /// What a rule does to a request and its response.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct FilterMessage {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<Kind>,
 }
 
@@ -33,6 +33,8 @@ pub(super) enum Kind {
     /// The controller could not resolve it. The text says why.
     #[prost(string, tag = "7")]
     Unresolved(String),
+    #[prost(message, tag = "8")]
+    ExternalAuth(external_auth::ExternalAuthMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -127,6 +129,7 @@ pub(super) fn encode(filter: &Filter) -> Bytes {
             }),
         }),
         Filter::Cors(it) => Kind::Cors(cors::encode(it)),
+        Filter::ExternalAuth(it) => Kind::ExternalAuth(external_auth::encode(it)),
         Filter::Unresolved(why) => Kind::Unresolved(why.to_string()),
         Filter::Unknown(octets) => return octets.clone(),
     };
@@ -162,6 +165,9 @@ fn decode_kind(kind: Kind) -> Result<Filter, Invalid> {
             fraction: required(it.fraction, "mirror.fraction", decode_fraction)?,
         })),
         Kind::Cors(it) => cors::decode(it).map(Filter::Cors).map_err(|it| it.within("cors")),
+        Kind::ExternalAuth(it) => {
+            external_auth::decode(it).map(Filter::ExternalAuth).map_err(|it| it.within("external_auth"))
+        }
         Kind::Unresolved(why) => Ok(Filter::Unresolved(why.into())),
     }
 }

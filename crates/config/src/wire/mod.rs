@@ -5,6 +5,7 @@ mod backend;
 mod certificate;
 mod cors;
 mod endpoints;
+mod external_auth;
 mod filter;
 mod hash;
 mod invalid;

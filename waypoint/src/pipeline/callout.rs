@@ -1,0 +1,146 @@
+//! Callouts of stages: requests to other services, sent as any request is, with the endpoints, pools and TLS of their backend.
+
+use super::attempts::version_for;
+use super::endpoint::{Destination, choose};
+use super::head::ConnectionOptions;
+use super::{Client, outgoing};
+use crate::body::RequestBody;
+use crate::listen::detect::Version;
+use crate::route::hop::{Hop, Passed};
+use crate::stage::callout::{Calling, Callout, CalloutError, CalloutResponse};
+use crate::upstream::tls::Protocol;
+use crate::worker::Serving;
+use bytes::Bytes;
+use fairway_config::model::{BackendKey, CertificateKey, RouteKind};
+use http::header::TE;
+use http::{Request, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How long a callout may take, from the choice of an endpoint to the end of the response.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that are read of a response's body.
+const MOST: usize = 64 * 1024;
+/// Endpoints that are tried before a callout fails.
+const TRIES: usize = 3;
+
+/// Callouts for one request.
+pub(super) struct Callouts<'a> {
+    /// Who has sent the request.
+    pub(super) client: &'a Rc<Client>,
+    /// The configuration.
+    pub(super) serving: &'a Serving,
+    /// The certificate for backends that ask for one.
+    pub(super) shown: Option<&'a CertificateKey>,
+    /// The rules that the request has passed.
+    pub(super) passed: &'a Passed,
+    /// The rule that it is at.
+    pub(super) hop: &'a Hop,
+}
+
+impl Callout for Callouts<'_> {
+    fn call<'a>(&'a self, backend: &'a BackendKey, kind: RouteKind, request: Request<Bytes>) -> Calling<'a> {
+        Box::pin(async move {
+            timeout(TIMEOUT, self.exchange(backend, kind, request))
+                .await
+                .unwrap_or(Err(CalloutError::TimedOut))
+        })
+    }
+}
+
+impl Callouts<'_> {
+    async fn exchange(
+        &self,
+        backend: &BackendKey,
+        kind: RouteKind,
+        mut request: Request<Bytes>,
+    ) -> Result<CalloutResponse, CalloutError> {
+        // The service may be behind this proxy, and its route ask it in turn.
+        self.passed.check(self.hop).map_err(|_| CalloutError::Looped)?;
+        self.passed.clone().put(request.headers_mut(), self.hop);
+        let (worker, caller) = (&self.client.worker, &self.client.caller);
+        let cluster = self.serving.tables.cluster(backend).ok_or(CalloutError::Unusable)?;
+        let version = version_for(cluster.protocol(), Some(kind), Version::Http1);
+        let tls = cluster.tls(self.shown).map_err(|_| CalloutError::Unusable)?;
+        let destination = Destination { cluster, tls, protocol: Protocol::Http(version), caller };
+        let options =
+            ConnectionOptions { trailers: request.headers_mut().remove(TE).is_some(), ..Default::default() };
+        let mut tried = SmallVec::<[_; TRIES]>::new();
+        let mut failure = CalloutError::Unreachable;
+        for _ in 0..TRIES {
+            let Ok(route) = choose(worker, self.serving, destination, &tried) else { return Err(failure) };
+            let endpoint = route.endpoint;
+            tried.push(endpoint.clone());
+            let _in_flight = endpoint.begin();
+            let mut lease = match worker.pool.open_lease(&route, version) {
+                Some(lease) => lease,
+                None => match worker.pool.new_lease(&route, version).await {
+                    Ok(lease) => lease,
+                    Err(error) => {
+                        tracing::debug!(%backend, endpoint = %endpoint.address(), %error, "no connection");
+                        endpoint.record_connect_failure(worker.moment(Instant::now()));
+                        continue;
+                    }
+                },
+            };
+            let (mut parts, ()) = request_head(&request);
+            outgoing::prepare(&mut parts, version, &options, false, endpoint.address())
+                .map_err(|_| CalloutError::Unusable)?;
+            let body = request.body();
+            let body = match body.is_empty() {
+                true => RequestBody::Empty,
+                false => RequestBody::Held { chunks: vec![body.clone()], trailers: None },
+            };
+            let mut sent = Request::from_parts(parts, body);
+            outgoing::frame(&mut sent, version, false);
+            match lease.send(sent).await {
+                Ok(response) => {
+                    endpoint.record_response(worker.moment(Instant::now()), None);
+                    let read = read(response).await?;
+                    lease.give_back();
+                    return Ok(read);
+                }
+                // A question may be asked twice. A connection that was idle may have been closed.
+                Err(unsent) => {
+                    tracing::debug!(%backend, endpoint = %endpoint.address(), error = %unsent.error(), "no answer");
+                    if lease.is_reused() {
+                        tried.pop();
+                    }
+                    failure = CalloutError::Broken;
+                }
+            }
+        }
+        Err(failure)
+    }
+}
+
+fn request_head(request: &Request<Bytes>) -> (http::request::Parts, ()) {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    head.headers_mut().clone_from(request.headers());
+    head.into_parts()
+}
+
+async fn read(response: Response<Incoming>) -> Result<CalloutResponse, CalloutError> {
+    let (head, body) = response.into_parts();
+    let whole = Limited::new(body, MOST).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() { CalloutError::TooLarge } else { CalloutError::Broken }
+    })?;
+    let trailers = whole.trailers().cloned().unwrap_or_default();
+    Ok(CalloutResponse { status: head.status, headers: head.headers, body: whole.to_bytes(), trailers })
+}
+
+impl fmt::Debug for Callouts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callouts").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

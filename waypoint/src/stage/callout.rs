@@ -1,0 +1,67 @@
+//! Requests that a stage sends to another service while the request that it looks at waits.
+
+use bytes::Bytes;
+use fairway_config::model::{BackendKey, RouteKind};
+use http::{HeaderMap, Request, StatusCode};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+/// Sends requests of stages. The pipeline does it with the endpoints, pools and TLS settings of every other request.
+pub trait Callout: fmt::Debug {
+    /// Sends a request to a backend, and reads the response to its end. `kind` chooses between HTTP/1 and HTTP/2 where the backend
+    /// does not say what it speaks.
+    fn call<'a>(&'a self, backend: &'a BackendKey, kind: RouteKind, request: Request<Bytes>) -> Calling<'a>;
+}
+
+/// A callout that waits for its response.
+pub type Calling<'a> = Pin<Box<dyn Future<Output = Result<CalloutResponse, CalloutError>> + 'a>>;
+
+/// The whole response to a callout.
+#[derive(Clone, Debug, Default)]
+pub struct CalloutResponse {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Its trailers; empty if there are none.
+    pub trailers: HeaderMap,
+}
+
+/// Why a callout has no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CalloutError {
+    /// The configuration has no such backend, or the TLS that it asks for cannot be set up.
+    #[error("the backend cannot be used")]
+    Unusable,
+    /// No endpoint of it can be reached.
+    #[error("no endpoint of the backend can be reached")]
+    Unreachable,
+    /// The response is not whole, or no HTTP.
+    #[error("the response is malformed or incomplete")]
+    Broken,
+    /// The response is larger than what is read of one.
+    #[error("the response is too large")]
+    TooLarge,
+    /// The response takes longer than a callout may.
+    #[error("the response takes too long")]
+    TimedOut,
+    /// The request has come to this rule by a callout of this rule.
+    #[error("the request has passed the rule before")]
+    Looped,
+    /// Nothing is sent here: the request is only explained.
+    #[error("nothing is sent")]
+    Disabled,
+}
+
+/// Sends nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Disabled;
+
+impl Callout for Disabled {
+    fn call<'a>(&'a self, _: &'a BackendKey, _: RouteKind, _: Request<Bytes>) -> Calling<'a> {
+        Box::pin(async { Err(CalloutError::Disabled) })
+    }
+}

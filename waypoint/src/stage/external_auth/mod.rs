@@ -1,0 +1,195 @@
+//! External authorization (GEP-1494): another service says whether a request may pass.
+//!
+//! The service is asked with the head of the request as it came, before any filter of the route has changed it. Whatever goes
+//! wrong on the way to a decision refuses the request: no service, no response, a response that is not understood. A
+//! service decides about the request that was routed: it changes neither the route nor the Host.
+
+mod grpc;
+mod http;
+mod message;
+
+use super::callout::CalloutError;
+use super::{AsyncStage, Failure, Kept, Position, StageRequest, StageResponse, Verdict, Waiting};
+use ::http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
+    CONTENT_TYPE, HOST, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use ::http::{HeaderMap, HeaderName};
+use fairway_config::model::{AuthProtocol, BackendKey, BackendTarget, ExternalAuth};
+use grpc::GrpcService;
+use http::HttpService;
+
+/// The stage.
+#[derive(Debug)]
+pub(super) struct ExternalAuthStage {
+    target: BackendTarget,
+    service: Service,
+}
+
+#[derive(Debug)]
+enum Service {
+    Http(HttpService),
+    Grpc(GrpcService),
+}
+
+/// What a service has decided.
+#[derive(Debug)]
+enum Decision {
+    /// The request passes, with these changes.
+    Allow(Changes),
+    /// The client gets this response.
+    Deny(Box<StageResponse>),
+}
+
+/// What an authorization service changes of a request that it allows.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Headers that only the service may set: what the client says in them is taken out.
+    own: Vec<HeaderName>,
+    /// Headers that are taken out.
+    remove: Vec<HeaderName>,
+    /// Headers that take the place of those of their name.
+    set: HeaderMap,
+    /// Headers that stand beside those of their name.
+    append: HeaderMap,
+    /// Headers that the response gets.
+    response: HeaderMap,
+}
+
+/// Why there is no decision.
+#[derive(Debug, thiserror::Error)]
+enum NoDecision {
+    #[error(transparent)]
+    Callout(#[from] CalloutError),
+    #[error("the service answers with status {0}")]
+    Status(::http::StatusCode),
+    #[error("the service answers with gRPC status {0}")]
+    GrpcStatus(String),
+    #[error("the response of the service is not understood: {0}")]
+    NotUnderstood(&'static str),
+}
+
+/// Headers of one connection, and of one message's framing. No service sets or reads them.
+const OF_CONNECTION: [HeaderName; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Headers that describe the service's own response, or that are for the client alone. The backend does not get them.
+const OF_RESPONSE: [HeaderName; 6] =
+    [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE];
+
+/// Whether an authorization service may set or remove a header of a request.
+fn may_change(name: &HeaderName) -> bool {
+    *name != HOST && !OF_CONNECTION.contains(name)
+}
+
+// === impl ExternalAuthStage ===
+
+impl ExternalAuthStage {
+    pub(super) fn new(auth: &ExternalAuth) -> Self {
+        let service = match &auth.protocol {
+            AuthProtocol::Http { path_prefix, request_headers, response_headers } => Service::Http(
+                HttpService::new(path_prefix.as_deref(), request_headers.clone(), response_headers.clone()),
+            ),
+            AuthProtocol::Grpc { request_headers } => {
+                Service::Grpc(GrpcService::new(request_headers.clone()))
+            }
+        };
+        Self { target: auth.target.clone(), service }
+    }
+
+    async fn authorize(&self, request: &mut StageRequest<'_, '_>) -> Verdict {
+        let BackendTarget::Backend(backend) = &self.target else { return Verdict::Fail(Failure::Unresolved) };
+        match self.ask(backend, request).await {
+            Ok(Decision::Allow(changes)) => {
+                changes.apply(request.parts, request.kept);
+                Verdict::Continue
+            }
+            Ok(Decision::Deny(response)) => Verdict::Respond(response),
+            Err(error) => {
+                tracing::debug!(%backend, %error, "no decision of the authorization service, the request is refused");
+                Verdict::Fail(Failure::NotAuthorized)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        backend: &BackendKey,
+        request: &mut StageRequest<'_, '_>,
+    ) -> Result<Decision, NoDecision> {
+        match &self.service {
+            Service::Http(service) => service.ask(backend, request).await,
+            Service::Grpc(service) => service.ask(backend, request).await,
+        }
+    }
+}
+
+impl AsyncStage for ExternalAuthStage {
+    fn name(&self) -> &'static str {
+        "external-auth"
+    }
+
+    fn describe(&self) -> String {
+        let protocol = match &self.service {
+            Service::Http(_) => "HTTP",
+            Service::Grpc(_) => "gRPC",
+        };
+        match &self.target {
+            BackendTarget::Backend(key) => format!("asks {key} by {protocol}"),
+            BackendTarget::Unresolved(_) => "answers 500: its backend is not resolved".to_owned(),
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position::Authorization
+    }
+
+    fn on_request<'a, 't>(&'t self, request: &'a mut StageRequest<'_, 't>) -> Waiting<'a> {
+        Box::pin(self.authorize(request))
+    }
+
+    fn on_response(&self, response: &mut HeaderMap, kept: &Kept<'_>) {
+        // Taken: another stage of this kind in the same list has nothing to add.
+        let added = kept.authorized.take();
+        for (name, value) in added.iter().flat_map(|headers| headers.iter()) {
+            response.append(name, value.clone());
+        }
+    }
+}
+
+// === impl Changes ===
+
+impl Changes {
+    fn apply(self, parts: &mut ::http::request::Parts, kept: &mut Kept<'_>) {
+        for name in self.own.iter().chain(&self.remove).filter(|name| may_change(name)) {
+            parts.headers.remove(name);
+        }
+        for name in self.set.keys().filter(|name| may_change(name)) {
+            parts.headers.remove(name);
+        }
+        for (name, value) in self.set.iter().chain(self.append.iter()).filter(|(name, _)| may_change(name)) {
+            parts.headers.append(name, value.clone());
+        }
+        if !self.response.is_empty() {
+            kept.authorized.get_mut().get_or_insert_default().extend(self.response);
+        }
+    }
+}
+
+/// The headers of a response that goes to the client: without those of the service's own connection.
+fn for_client(headers: HeaderMap) -> HeaderMap {
+    let mut headers = headers;
+    for name in &OF_CONNECTION {
+        headers.remove(name);
+    }
+    headers
+}
