@@ -206,14 +206,17 @@ impl Schema {
         let length = text.chars().count();
         if let Some(max) = self.max_length.filter(|max| length > *max) {
             let (message, remedy) =
-                (format!("the text has {length} characters"), format!("use at most {max}"));
+                (format!("the text has {length} characters"), format!("use at most {max} characters"));
             out.push(Diagnostic::error(Reason::TextTooLong, path, message, remedy));
         } else if let Some(min) = self.min_length.filter(|min| length < *min) {
             let message = match length {
                 0 => "the text is empty".to_owned(),
                 length => format!("the text has {length} characters"),
             };
-            let remedy = format!("use at least {min}");
+            let remedy = match min {
+                1 => "write at least one character".to_owned(),
+                min => format!("use at least {min} characters"),
+            };
             out.push(Diagnostic::error(Reason::TextTooShort, path, message, remedy));
         } else if let Some(pattern) = self.compiled.as_ref().filter(|it| !it.is_match(text)) {
             let remedy = format!("write a text that matches the regular expression {pattern}");
