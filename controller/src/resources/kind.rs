@@ -111,7 +111,7 @@ impl Kind {
     }
 
     /// The kind with this group and name.
-    pub fn of(group: &str, kind: &str) -> Option<Self> {
+    pub fn named(group: &str, kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == kind && it.group() == group)
     }
 

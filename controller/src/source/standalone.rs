@@ -40,7 +40,7 @@ pub struct Standalone {
 
 impl Completion {
     /// Fills in for a configuration with these settings, with loopback addresses for Services.
-    pub fn of(settings: &Settings) -> Self {
+    pub fn for_settings(settings: &Settings) -> Self {
         Self {
             services: AddressPool::SERVICES,
             controller_name: settings.controller_name.clone(),

@@ -56,7 +56,7 @@ const NAMED: usize = 5;
 
 impl<'a> Contest<'a> {
     /// Holds it among objects, those first that go before the others.
-    pub(super) fn of(groups: Vec<Group<'a>>) -> Self {
+    pub(super) fn among(groups: Vec<Group<'a>>) -> Self {
         let conflicts = conflicts(&groups);
         let overlaps = overlaps(&groups, &conflicts);
         let places = groups.into_iter().enumerate().map(|(at, it)| (it.object, at)).collect();
@@ -188,7 +188,7 @@ fn overlaps(groups: &[Group<'_>], conflicts: &HashMap<Place, Diagnostic>) -> Has
 }
 
 fn family(listener: &GatewayListeners) -> Option<Family> {
-    Some(match Protocol::of(listener)? {
+    Some(match Protocol::read(listener)? {
         Protocol::Http => Family::Http,
         Protocol::Https | Protocol::TlsTerminate | Protocol::TlsPassthrough => Family::Tls,
         Protocol::Tcp => Family::Tcp,

@@ -67,7 +67,7 @@ impl Query<Cluster> for Compile {
                 key: backend,
                 service: service_key(name),
                 port: port.port,
-                protocol: Protocol::of(port).within(&security),
+                protocol: Protocol::of_port(port).within(&security),
                 security,
                 via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
             })));
@@ -110,7 +110,8 @@ impl OfInput<Cluster> for Compile {
 fn check_label(reader: &Reader<'_>, service: &Service, name: &ObjectName, made: &mut Made) {
     if requires_waypoint(service) && !reader.settings().has_mesh() {
         let field = format!("metadata.labels[{WAYPOINT_LABEL}]");
-        let message = "cannot be enforced: ztunnel is not installed, so there is no mesh";
+        let message = "the label cannot be enforced: ztunnel is not installed, so connections to the Service go without \
+                       a waypoint";
         let remedy = "install it (value ztunnel.enabled of the chart), or remove the label";
         let error = Diagnostic::error(Reason::WaypointNeedsMesh, field, message, remedy);
         made.report(&ObjectRef::of(Kind::Service, name), error);
@@ -149,7 +150,7 @@ fn destination_port(name: &ObjectName, port: &ServicePort) -> Option<Destination
     Some(DestinationPort {
         port: port.port,
         name: port.name.clone(),
-        protocol: Protocol::of(port).as_carried(),
+        protocol: Protocol::of_port(port).as_carried(),
         backend: backend_key(name, port)?,
     })
 }
