@@ -4,7 +4,7 @@ use super::enforcement::Enforcer;
 use super::{reason, render};
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::ProxyState;
-use fairway_config::model::{Generation, ObjectName, ResourceKey, ResourceKind};
+use fairway_config::model::{Generation, ResourceKey, ResourceKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -263,6 +263,7 @@ pub fn says_programmed(current: &Value, ours: &Value) -> bool {
 #[cfg(test)]
 pub(crate) fn every_message() -> BTreeSet<String> {
     use super::enforcement::{Enforcement, correct};
+    use fairway_config::model::ObjectName;
     let gateway = ObjectName::new("shop", "public");
     let object = ObjectRef::of(Kind::Gateway, &gateway);
     let key = ResourceKey::new(ResourceKind::Route, "HTTPRoute/shop/r");

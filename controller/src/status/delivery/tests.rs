@@ -1,5 +1,6 @@
 use super::*;
 use fairway_config::Rejected;
+use fairway_config::model::ObjectName;
 use fairway_config::stream::Proxy;
 
 fn state(gateway: &str, acked: u64, rejected: &[(ResourceKind, &str)]) -> ProxyState {
