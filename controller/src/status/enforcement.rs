@@ -2,7 +2,7 @@
 //! have it. Pure.
 //!
 //! Compiling says `True` where nothing but the proxies' acknowledgement is missing, and who has to acknowledge
-//! ([`Enforcement`]). The status writer turns it to `False` until each ready proxy of these has acknowledged the commit in
+//! ([`Enforcement`]). The status writer turns it (and `Programmed`, if a policy of ours has that) to `False` until each ready proxy of these has acknowledged the commit in
 //! which one of the resources last changed, and while one refuses such a resource.
 
 use super::delivery::{Delivery, Programming};
@@ -118,6 +118,11 @@ impl Enforcement {
     }
 }
 
+/// Whether a condition of a route's parent or a policy's ancestor is about what its proxies have.
+fn tells_enforcement(condition: &Value) -> bool {
+    condition["type"] == reason::ENFORCED || condition["type"] == reason::PROGRAMMED
+}
+
 /// The list of a status whose entries say who enforces the object.
 fn entries(status: &Value) -> &'static str {
     if status["ancestors"].is_array() { "ancestors" } else { "parents" }
@@ -128,7 +133,7 @@ pub fn correct(status: &mut Value, position: usize, obstacle: Option<&Obstacle>,
     let list = entries(status);
     let Some(entry) = render::list_mut(status, list).get_mut(position) else { return };
     let conditions = render::list_mut(entry, "conditions");
-    let Some(it) = conditions.iter_mut().find(|it| it["type"] == reason::ENFORCED) else { return };
+    let Some(it) = conditions.iter_mut().find(|it| tells_enforcement(it)) else { return };
     if it["status"] == "True"
         && let Some(Obstacle { reason, message }) = obstacle
     {
@@ -152,7 +157,7 @@ pub fn says_enforced(current: &Value, ours: &Value, position: usize) -> bool {
     };
     let observed = |entry: &Value| {
         let conditions = entry["conditions"].as_array().into_iter().flatten();
-        let mut enforced = conditions.filter(|it| it["type"] == reason::ENFORCED && it["status"] == "True");
+        let mut enforced = conditions.filter(|it| tells_enforcement(it) && it["status"] == "True");
         enforced.next().map(|it| it["observedGeneration"].clone())
     };
     let said = current[list].as_array().into_iter().flatten().find(is_same).and_then(observed);
