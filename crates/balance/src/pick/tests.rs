@@ -355,7 +355,10 @@ proptest! {
         let healthy: Vec<usize> =
             (0..endpoints.len()).filter(|index| endpoints[*index].health(now) == Health::Healthy).collect();
         let is_due = |endpoint: &Arc<EndpointRecord>| matches!(endpoint.health(now), Health::CheckDue | Health::ProbeDue);
-        prop_assume!(!healthy.is_empty() && !endpoints.iter().any(is_due));
+        // A half-open probe goes before the choice, and another test is about choices without healthy endpoints.
+        if healthy.is_empty() || endpoints.iter().any(is_due) {
+            return Ok(());
+        }
         let best = healthy.into_iter().max_by_key(|index| endpoints[*index].hash_key().score(client));
         let request = Request { client: Some(client), ..Request::at(now) };
         prop_assert_eq!(pick(&endpoints[..], &request, &mut rng(), |_| false, |_| ()), best);
