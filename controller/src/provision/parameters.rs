@@ -124,7 +124,7 @@ impl Parameters {
         }
         let metrics = spec.metrics.clone().unwrap_or_default();
         if metrics.series_limit.is_some_and(|it| !SERIES_LIMITS.contains(&it)) {
-            let (least, most) = (SERIES_LIMITS.start(), SERIES_LIMITS.end());
+            let (least, most) = (*SERIES_LIMITS.start(), *SERIES_LIMITS.end());
             let message = format!("it is not between {least} and {most}");
             return Err(invalid("spec.metrics.seriesLimit", message, "write a number in this range"));
         }
