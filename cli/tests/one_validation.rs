@@ -285,7 +285,7 @@ fn compiled(objects: &[Value]) -> Option<Vec<Resource>> {
     }
     let settings =
         Settings { capture: Capture::On, ..Settings::standalone("cluster.local".parse().unwrap()) };
-    let mut standalone = Standalone::new(Completion::of(&settings));
+    let mut standalone = Standalone::new(Completion::for_settings(&settings));
     let mut compiler = Compiler::new(settings);
     compiler.apply(standalone.complete(edits));
     Some(compiler.resources().map(|(_, it)| it.clone()).collect())

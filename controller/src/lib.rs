@@ -33,7 +33,7 @@
 //! assert!(scan.problems().is_empty(), "the manifest is valid");
 //!
 //! let settings = Settings::standalone("cluster.local".parse()?);
-//! let mut standalone = Standalone::new(Completion::of(&settings));
+//! let mut standalone = Standalone::new(Completion::for_settings(&settings));
 //! let mut compiler = Compiler::new(settings);
 //! compiler.apply(standalone.complete(edits));
 //! let problems: Vec<String> = compiler.problems().map(ToString::to_string).collect();

@@ -67,14 +67,14 @@ impl Rules {
     /// On a machine whose pods are captured; Services get addresses that are nobody else's.
     pub fn captured(trust_domain: TrustDomain, services: AddressPool) -> Self {
         let compile = Settings { capture: Capture::On, ..Settings::standalone(trust_domain) };
-        let completion = Completion { services, ..Completion::of(&compile) };
+        let completion = Completion { services, ..Completion::for_settings(&compile) };
         Self { compile, completion }
     }
 
     /// On a machine without capture; Services are reached at loopback addresses.
     pub fn uncaptured(trust_domain: TrustDomain) -> Self {
         let compile = Settings::standalone(trust_domain);
-        let completion = Completion::of(&compile);
+        let completion = Completion::for_settings(&compile);
         Self { compile, completion }
     }
 

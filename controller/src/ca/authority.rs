@@ -5,7 +5,7 @@ use super::root::{Root, RootError, SKEW};
 use super::rotation::{Roots, RotateError};
 use super::saved::{self, SavedError};
 use super::settings::{Settings, SettingsError};
-use super::store::{Store, StoreError, Wish};
+use super::store::{RotationRequest, Store, StoreError};
 use arc_swap::ArcSwap;
 use fairway_identity::{
     InvalidRequest, Issued, RequestedKey, SpiffeId, TrustBundle, TrustDomain, read_request,
@@ -121,7 +121,7 @@ impl Authority {
             }
         };
         let saved = match &new {
-            Some(new) => store.save(saved::encode(new, &trust_domain)?, Wish::Stays).await,
+            Some(new) => store.save(saved::encode(new, &trust_domain)?, RotationRequest::Stays).await,
             None => Ok(()),
         };
         let roots = match saved {
@@ -232,22 +232,22 @@ impl Authority {
 
     /// Begins a rotation to a new root that is made here.
     pub async fn rotate(&self) -> Result<(), AuthorityError> {
-        self.begin(self.make_root()?, Wish::Stays).await
+        self.begin(self.make_root()?, RotationRequest::Stays).await
     }
 
     /// Begins a rotation to this root.
     pub async fn rotate_to(&self, root: Root) -> Result<(), AuthorityError> {
-        self.begin(root, Wish::Stays).await
+        self.begin(root, RotationRequest::Stays).await
     }
 
     fn make_root(&self) -> Result<Root, RootError> {
         Root::make(&self.trust_domain, self.settings.clock.now(), self.settings.root_lifetime)
     }
 
-    async fn begin(&self, root: Root, wish: Wish) -> Result<(), AuthorityError> {
+    async fn begin(&self, root: Root, request: RotationRequest) -> Result<(), AuthorityError> {
         let _one_at_a_time = self.changing.lock().await;
         let rotated = self.roots.load().rotated(root, self.settings.clock.now(), self.settings.overlap)?;
-        self.commit(rotated, wish).await?;
+        self.commit(rotated, request).await?;
         info!(trust_domain = %self.trust_domain, overlap = ?self.settings.overlap, "a new root is trusted and signs after the overlap");
         Ok(())
     }
@@ -285,15 +285,15 @@ impl Authority {
         }
     }
 
-    /// What is written over is what bears the wish, so it is read again first; the write takes the wish off.
+    /// What is written over is what bears the request, so it is read again first; the write takes the request off.
     async fn rotate_as_asked(&self) -> Result<(), AuthorityError> {
         self.reload().await;
-        match self.begin(self.make_root()?, Wish::Answered).await {
+        match self.begin(self.make_root()?, RotationRequest::Answered).await {
             Err(AuthorityError::Rotate(why)) => {
                 warn!("a rotation of the roots was asked for: {why}");
                 let _one_at_a_time = self.changing.lock().await;
                 let same = Roots::clone(&self.roots.load());
-                self.commit(same, Wish::Answered).await
+                self.commit(same, RotationRequest::Answered).await
             }
             outcome => outcome,
         }
@@ -306,11 +306,11 @@ impl Authority {
             // Also here: another replica's roots may have been read since the start.
             let signing = self.roots.load().signing_for(self.settings.lifetime, now);
             if let Some(roots) = signing {
-                self.commit(roots, Wish::Stays).await?;
+                self.commit(roots, RotationRequest::Stays).await?;
             }
             let advanced = self.roots.load().advanced(now);
             if let Some(roots) = advanced {
-                self.commit(roots, Wish::Stays).await?;
+                self.commit(roots, RotationRequest::Stays).await?;
                 info!(trust_domain = %self.trust_domain, "the root rotation has moved on");
             }
         }
@@ -334,8 +334,8 @@ impl Authority {
     }
 
     /// Stored first: a root that peers have heard of and that a crash then forgets would be a mesh split in two.
-    async fn commit(&self, roots: Roots, wish: Wish) -> Result<(), AuthorityError> {
-        self.store.save(saved::encode(&roots, &self.trust_domain)?, wish).await?;
+    async fn commit(&self, roots: Roots, request: RotationRequest) -> Result<(), AuthorityError> {
+        self.store.save(saved::encode(&roots, &self.trust_domain)?, request).await?;
         self.take(roots);
         Ok(())
     }

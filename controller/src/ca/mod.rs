@@ -30,4 +30,4 @@ pub use secret::SecretStore;
 pub use service::IdentityService;
 pub use serving::Serving;
 pub use settings::{Settings, SettingsError};
-pub use store::{FileStore, Memory, Store, StoreError, Wish};
+pub use store::{FileStore, Memory, RotationRequest, Store, StoreError};

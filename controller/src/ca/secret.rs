@@ -1,6 +1,6 @@
 //! The roots in a Secret of the cluster.
 
-use super::store::{Store, StoreError, Wish};
+use super::store::{RotationRequest, Store, StoreError};
 use fairway_identity::Answer;
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::ByteString;
@@ -52,7 +52,7 @@ impl SecretStore {
         Ok(text)
     }
 
-    async fn write(&self, text: String, wish: Wish) -> Result<(), StoreError> {
+    async fn write(&self, text: String, request: RotationRequest) -> Result<(), StoreError> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let data = BTreeMap::from([(KEY.to_owned(), ByteString(text.into_bytes()))]);
         let parameters =
@@ -65,7 +65,7 @@ impl SecretStore {
             Some(mut secret) => {
                 // It carries the version that was read: the server writes over that one only.
                 secret.data.get_or_insert_default().extend(data);
-                if wish == Wish::Answered
+                if request == RotationRequest::Answered
                     && let Some(annotations) = &mut secret.metadata.annotations
                 {
                     annotations.remove(ROTATE);
@@ -86,8 +86,8 @@ impl SecretStore {
         }
     }
 
-    /// Watches the Secret until it bears the wish.
-    async fn wish(&self) {
+    /// Watches the Secret until it bears the request.
+    async fn rotation_requested(&self) {
         loop {
             match self.watch().await {
                 Ok(true) => return,
@@ -155,11 +155,11 @@ impl Store for SecretStore {
         Box::pin(self.read())
     }
 
-    fn save(&self, secret: String, wish: Wish) -> Answer<'_, Result<(), StoreError>> {
-        Box::pin(self.write(secret, wish))
+    fn save(&self, secret: String, request: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
+        Box::pin(self.write(secret, request))
     }
 
     fn asked(&self) -> Answer<'_, ()> {
-        Box::pin(self.wish())
+        Box::pin(self.rotation_requested())
     }
 }

@@ -7,9 +7,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// What a save makes of the wish for a rotation that somebody has left where the text is kept.
+/// What a save makes of the request for a rotation that somebody has left where the text is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum RotationRequest {
     /// It stays, and is heard.
     Stays,
     /// It goes: this is the answer.
@@ -22,7 +22,7 @@ pub trait Store: Send + Sync + 'static {
     fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>>;
 
     /// Replaces it, whole or not at all.
-    fn save(&self, secret: String, wish: Wish) -> Answer<'_, Result<(), StoreError>>;
+    fn save(&self, secret: String, request: RotationRequest) -> Answer<'_, Result<(), StoreError>>;
 
     /// Waits until somebody asks for a rotation where the text is kept. By default nobody can.
     fn asked(&self) -> Answer<'_, ()> {
@@ -89,7 +89,7 @@ impl Store for Memory {
         Box::pin(std::future::ready(Ok(saved)))
     }
 
-    fn save(&self, secret: String, _: Wish) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, _: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -124,7 +124,7 @@ impl Store for FileStore {
         Box::pin(std::future::ready(loaded))
     }
 
-    fn save(&self, secret: String, _: Wish) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, _: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
         let saved = replace(&self.file, secret.as_bytes()).map_err(failed("write", &self.file));
         Box::pin(std::future::ready(saved))
     }

@@ -304,7 +304,7 @@ async fn a_change_that_cannot_be_stored_is_not_made() {
         fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>> {
             self.0.load()
         }
-        fn save(&self, _: String, _: Wish) -> Answer<'_, Result<(), StoreError>> {
+        fn save(&self, _: String, _: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
             Box::pin(std::future::ready(Err(StoreError::InUse("/full".into()))))
         }
     }
@@ -313,7 +313,7 @@ async fn a_change_that_cannot_be_stored_is_not_made() {
     let saved =
         saved::encode(&Roots::new(root, settings().lifetime, settings().clock.now()), &trust_domain).unwrap();
     let store = Full(Memory::default());
-    store.0.save(saved, Wish::Stays).await.unwrap();
+    store.0.save(saved, RotationRequest::Stays).await.unwrap();
     let authority =
         Authority::open(trust_domain, settings(), store, SameUser::as_this_process()).await.unwrap();
     assert!(matches!(authority.rotate().await, Err(AuthorityError::Store(_))));

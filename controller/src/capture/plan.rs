@@ -11,13 +11,13 @@ use std::sync::Arc;
 /// What a pod shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    pub(super) place: Place,
+    pub(super) reason: CaptureReason,
     pub(super) message: String,
 }
 
-/// A pod's place in the mesh, or beside it.
+/// Why a pod's condition is as it is: the reason of the condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CaptureReason {
     Captured,
     /// The same, and what is open around the tunnel is not known.
     FenceDown,
@@ -87,30 +87,33 @@ pub(super) fn plan(
 
 /// What is worth an Event.
 pub(super) fn event(mark: &Mark) -> Option<Event> {
-    let (good, what) = match mark.place {
-        Place::HostNetwork => (true, "the pod is not in the mesh of its namespace"),
-        Place::NotCaptured => {
+    let (good, what) = match mark.reason {
+        CaptureReason::HostNetwork => (true, "the pod is not in the mesh of its namespace"),
+        CaptureReason::NotCaptured => {
             (false, "the pod is in the mesh but not captured, so it can reach no other pod")
         }
-        Place::FenceDown => (false, "the pod is captured, but its other traffic is not refused"),
-        Place::Captured | Place::Capturing | Place::OptedOut | Place::Proxy => return None,
+        CaptureReason::FenceDown => (false, "the pod is captured, but its other traffic is not refused"),
+        CaptureReason::Captured
+        | CaptureReason::Capturing
+        | CaptureReason::OptedOut
+        | CaptureReason::Proxy => return None,
     };
     let note = format!("{what}: {}", mark.message);
-    Some(Event { good, reason: mark.place.word().to_owned(), note })
+    Some(Event { good, reason: mark.reason.word().to_owned(), note })
 }
 
 fn mark(it: &PodCapture) -> Option<Mark> {
-    let said = |place| Some(Mark { place, message: it.reason.clone() });
-    let plain = |place, message: &str| Some(Mark { place, message: message.to_owned() });
+    let said = |reason| Some(Mark { reason, message: it.reason.clone() });
+    let plain = |reason, message: &str| Some(Mark { reason, message: message.to_owned() });
     match it.state() {
         CaptureState::Captured => captured(it),
         CaptureState::Missing if it.reason.is_empty() => {
-            plain(Place::Capturing, "ztunnel on its node is about to capture it")
+            plain(CaptureReason::Capturing, "ztunnel on its node is about to capture it")
         }
-        CaptureState::Missing => said(Place::NotCaptured),
-        CaptureState::HostNetwork => said(Place::HostNetwork),
-        CaptureState::OptedOut => said(Place::OptedOut),
-        CaptureState::Proxy => said(Place::Proxy),
+        CaptureState::Missing => said(CaptureReason::NotCaptured),
+        CaptureState::HostNetwork => said(CaptureReason::HostNetwork),
+        CaptureState::OptedOut => said(CaptureReason::OptedOut),
+        CaptureState::Proxy => said(CaptureReason::Proxy),
         CaptureState::Unspecified => None,
     }
 }
@@ -118,22 +121,22 @@ fn mark(it: &PodCapture) -> Option<Mark> {
 /// What goes around the tunnel of a captured pod is said: the fence around it is up or not.
 fn captured(it: &PodCapture) -> Option<Mark> {
     const THROUGH: &str = "its TCP connections go through ztunnel on its node";
-    let (place, message) = match (it.fence(), it.older_connections) {
-        (Fence::Unspecified, _) => (Place::Captured, THROUGH.to_owned()),
-        (Fence::Up, 0) => (Place::Captured, format!("{THROUGH}; all other traffic is refused")),
+    let (reason, message) = match (it.fence(), it.older_connections) {
+        (Fence::Unspecified, _) => (CaptureReason::Captured, THROUGH.to_owned()),
+        (Fence::Up, 0) => (CaptureReason::Captured, format!("{THROUGH}; all other traffic is refused")),
         (Fence::Up, older) => {
             let connections = if older == 1 { "connection" } else { "connections" };
             let but = format!("{older} {connections} that it had before it was captured, until they end");
-            (Place::Captured, format!("{THROUGH}; all other traffic is refused, except for {but}"))
+            (CaptureReason::Captured, format!("{THROUGH}; all other traffic is refused, except for {but}"))
         }
         (Fence::Down, _) => (
-            Place::FenceDown,
+            CaptureReason::FenceDown,
             "its new TCP connections go through ztunnel on its node; connections that it had before may go on without \
              it: restart the pod to end them"
                 .to_owned(),
         ),
     };
-    Some(Mark { place, message })
+    Some(Mark { reason, message })
 }
 
 fn name(it: &PodCapture) -> Option<ObjectName> {
@@ -144,16 +147,16 @@ fn name(it: &PodCapture) -> Option<ObjectName> {
 
 impl Mark {
     pub(super) fn is_captured(&self) -> bool {
-        matches!(self.place, Place::Captured | Place::FenceDown)
+        matches!(self.reason, CaptureReason::Captured | CaptureReason::FenceDown)
     }
 }
 
-// === impl Place ===
+// === impl CaptureReason ===
 
-impl Place {
+impl CaptureReason {
     /// By the condition's reason.
     pub(super) fn parse(word: &str) -> Option<Self> {
-        use Place::{Captured, Capturing, FenceDown, HostNetwork, NotCaptured, OptedOut, Proxy};
+        use CaptureReason::{Captured, Capturing, FenceDown, HostNetwork, NotCaptured, OptedOut, Proxy};
         let all = [Captured, FenceDown, Capturing, NotCaptured, HostNetwork, OptedOut, Proxy];
         all.into_iter().find(|it| it.word() == word)
     }
@@ -209,7 +212,7 @@ pub(crate) fn every_message() -> std::collections::BTreeSet<String> {
                 };
                 let Some(mark) = mark(&pod) else { continue };
                 let status = if mark.is_captured() { "True" } else { "False" };
-                messages.insert(format!("Captured is {status} ({}): {}", mark.place.word(), mark.message));
+                messages.insert(format!("Captured is {status} ({}): {}", mark.reason.word(), mark.message));
                 messages.extend(event(&mark).map(|event| format!("Event {}: {}", event.reason, event.note)));
             }
         }
@@ -245,7 +248,7 @@ mod tests {
             let mark = it
                 .mark
                 .as_ref()
-                .map_or("nothing".to_owned(), |it| format!("{} {}", it.is_captured(), it.place.word()));
+                .map_or("nothing".to_owned(), |it| format!("{} {}", it.is_captured(), it.reason.word()));
             format!("{}: {mark}", it.pod)
         };
         (changes.iter().map(describe).collect(), gone)
@@ -299,7 +302,7 @@ mod tests {
             let report = report("a", CaptureState::Captured, "");
             let said = mark(&PodCapture { fence: fence.into(), older_connections, ..report }).unwrap();
             let event = event(&said).map(|it| it.reason);
-            (said.is_captured(), said.place.word(), said.message, event)
+            (said.is_captured(), said.reason.word(), said.message, event)
         };
         for (fence, older, word, part, event) in [
             (Fence::Unspecified, 0, "Captured", "its TCP connections go through", None),

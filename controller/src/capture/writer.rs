@@ -1,7 +1,7 @@
 //! Writes it on the pods.
 
 use super::Reports;
-use super::plan::{Change, Mark, Place, Pods, Written, event, plan};
+use super::plan::{CaptureReason, Change, Mark, Pods, Written, event, plan};
 use crate::admission::AuthorizationIndex;
 use crate::apiserver::{self, describe};
 use crate::events::{Event, Recorder};
@@ -110,9 +110,9 @@ fn found(pod: Pod) -> Option<(Arc<str>, (ObjectName, Written))> {
     let conditions = pod.status.and_then(|it| it.conditions).unwrap_or_default();
     let condition = conditions.into_iter().find(|it| it.type_ == reason::CAPTURED);
     let mark = condition.and_then(|condition| {
-        let place = Place::parse(&condition.reason?)?;
+        let reason = CaptureReason::parse(&condition.reason?)?;
         let since = condition.last_transition_time?.0;
-        Some(Written::Mark { mark: Mark { place, message: condition.message.unwrap_or_default() }, since })
+        Some(Written::Mark { mark: Mark { reason, message: condition.message.unwrap_or_default() }, since })
     });
     // One whose label and condition do not agree is written again.
     let agrees = |it: &Written| matches!(it, Written::Mark { mark, .. } if mark.is_captured() == captured);
@@ -141,7 +141,7 @@ fn manifest(Change { uid, pod, mark, since }: &Change, now: Timestamp) -> Value 
             "conditions": [{
                 "type": reason::CAPTURED,
                 "status": if captured { "True" } else { "False" },
-                "reason": mark.place.word(),
+                "reason": mark.reason.word(),
                 "message": mark.message,
                 "lastTransitionTime": since.unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             }],
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_a_label_and_a_condition_and_taken_away_by_leaving_them_out() {
-        let mark = Mark { place: Place::Captured, message: "it is".to_owned() };
+        let mark = Mark { reason: CaptureReason::Captured, message: "it is".to_owned() };
         let pod = ObjectName::new("shop", "a");
         let mut change = Change { uid: "uid-a".into(), pod, mark: Some(mark), since: None };
         let now = Timestamp::from_second(1_767_225_600).unwrap();

@@ -18,7 +18,7 @@ pub fn check(directory: &Path, settings: Settings) -> Result<Report, WatchError>
     if batch.edits.is_empty() && batch.problems.is_empty() {
         batch.problems.push(nothing(directory));
     }
-    let mut standalone = Standalone::new(Completion::of(&settings));
+    let mut standalone = Standalone::new(Completion::for_settings(&settings));
     let mut compiler = Compiler::new(settings);
     let mut edits = standalone.complete(batch.edits);
     CertificatePeriods::default().carry(&mut edits, SystemTime::now());

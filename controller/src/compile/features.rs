@@ -3,7 +3,7 @@
 use crate::compile::output::ProxyClass;
 
 /// The features of a class, in the order of their names.
-pub(super) fn of(class: ProxyClass) -> &'static [&'static str] {
+pub(super) fn supported_by(class: ProxyClass) -> &'static [&'static str] {
     match class {
         ProxyClass::Gateway => GATEWAY,
         // A waypoint serves no Gateway's listeners; features of a mesh are not told by its class.

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 pub const NAME: &str = "fairway-controller";
 
 /// How long giving it back may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A replica that wants to lead.
 pub struct Candidate {
@@ -167,7 +167,7 @@ impl Term {
     pub async fn release(self) {
         let candidate = self.candidate;
         let empty = candidate.written(candidate.held.as_ref(), None);
-        match timeout(FAREWELL, candidate.leases.replace(NAME, &PostParams::default(), &empty)).await {
+        match timeout(RELEASE_TIMEOUT, candidate.leases.replace(NAME, &PostParams::default(), &empty)).await {
             Ok(Ok(_)) => info!("the Lease is released"),
             _ => {
                 warn!(

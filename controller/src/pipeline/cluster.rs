@@ -5,7 +5,7 @@ use crate::admission::AuthorizationIndex;
 use crate::compile::{Compiler, Output, Settings, Wanted};
 use crate::diagnostic::Diagnostic;
 use crate::metrics::Compiling;
-use crate::resources::{Edit, Kind, Object, ObjectRef};
+use crate::resources::{Edit, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;
 use crate::source::{CertificatePeriods, Cluster, LastGood};
@@ -107,7 +107,8 @@ impl ClusterPipeline {
         // Before anybody hears of it: who is sent to ask may ask.
         self.authorization_index.take(&output);
         let Output { upserts, removals, statuses, unjudged, .. } = output;
-        let (gateways, routes) = (gateways_of(&upserts, &removals), routes_of(&upserts));
+        let gateways = gateways_of(&upserts, &removals);
+        let resources = upserts.iter().map(Resource::key).chain(removals.iter().cloned()).collect();
         let first = self.hub.generation() == Generation::default();
         if first || !upserts.is_empty() || !removals.is_empty() {
             let (upserted, removed) = (upserts.len(), removals.len());
@@ -122,7 +123,7 @@ impl ClusterPipeline {
             statuses,
             gateways,
             listener_sets,
-            routes,
+            resources,
             generation,
         });
         if problems_changed {
@@ -158,16 +159,6 @@ impl ClusterPipeline {
 fn listener_set(edit: &Edit) -> Option<(ObjectRef, ObjectName)> {
     let Edit::Upsert(object @ Object::ListenerSet(it)) = edit else { return None };
     Some((object.reference(), it.spec.gateway(&it.meta.namespace)?))
-}
-
-/// The routes that are among these.
-fn routes_of(upserts: &[Resource]) -> Vec<ObjectRef> {
-    let route = |it: &Resource| match it {
-        Resource::Route(it) => Some(ObjectRef::of(Kind::of_route(it.kind.into()), &it.object)),
-        Resource::L4Route(it) => Some(ObjectRef::of(Kind::of_route(it.kind.into()), &it.object)),
-        _ => None,
-    };
-    upserts.iter().filter_map(route).collect()
 }
 
 /// The Gateways whose listeners are among these.

@@ -78,7 +78,7 @@ enum MeshMode {
 
 /// Who this replica is, and where.
 #[derive(Clone, Debug)]
-struct Place {
+struct Replica {
     namespace: String,
     pod: Arc<str>,
     address: IpAddr,
@@ -88,7 +88,7 @@ struct Place {
 /// What every replica has, leading or not.
 struct Base {
     client: Client,
-    place: Place,
+    replica: Replica,
     hub: Arc<Hub>,
     status_cache: Arc<StatusCache>,
     authorization_index: Arc<AuthorizationIndex>,
@@ -103,7 +103,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
     let (metrics, readiness) = (Metrics::new("controller", super::VERSION), Readiness::new());
     let compiled = readiness.gate("first compile");
     let base = Base::new(&arguments).await?;
-    let Base { client, place, hub, status_cache, authorization_index, issued, settings } = &base;
+    let Base { client, replica, hub, status_cache, authorization_index, issued, settings } = &base;
     // So that what is missing is said at the start and not by the first leader.
     drop(LeaderServices::new(&base, &arguments)?);
     let timing = Timing::for_lease(arguments.cluster.lease_duration);
@@ -162,7 +162,7 @@ pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode>
         name = signals.next() => return Ok(ended(name)),
     }
     loop {
-        let candidate = Candidate::new(client.clone(), &place.namespace, place.pod.clone(), timing);
+        let candidate = Candidate::new(client.clone(), &replica.namespace, replica.pod.clone(), timing);
         let mut leadership = tokio::select! {
             leadership = candidate.win() => leadership,
             end = &mut compiling => return Err(unwatched(end)),
@@ -224,7 +224,7 @@ impl Base {
         let listen = arguments.listen.as_deref().unwrap_or("0.0.0.0:15010");
         let listen: SocketAddr =
             listen.parse().with_context(|| format!("--listen: `{listen}` is not IP:PORT"))?;
-        let place = Place {
+        let replica = Replica {
             namespace: cluster.namespace.clone(),
             pod: cluster.pod_name.as_deref().context("--pod-name (or POD_NAME) is needed")?.into(),
             address: cluster.pod_ip.context("--pod-ip (or POD_IP) is needed")?,
@@ -241,7 +241,7 @@ impl Base {
         };
         Ok(Self {
             client,
-            place,
+            replica,
             hub: Hub::new(),
             status_cache: Arc::default(),
             authorization_index: Arc::default(),

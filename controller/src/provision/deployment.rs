@@ -208,6 +208,7 @@ fn arguments(planned: Planned<'_>) -> Vec<String> {
     };
     arguments.push(format!("--access-log={logged}"));
     arguments.extend(proxy.parameters.access_log.one_in.map(|it| format!("--access-log-sample={it}")));
+    arguments.extend(proxy.parameters.metrics.series_limit.map(|it| format!("--series-limit={it}")));
     arguments.extend(settings.log.as_ref().map(|it| format!("--log={it}")));
     arguments.extend(settings.log_format.as_ref().map(|it| format!("--log-format={it}")));
     arguments

@@ -4,10 +4,11 @@ use super::metadata::{InvalidMetadata, check_annotations, check_labels};
 use crate::compile::parse_duration;
 use crate::resources::gateway_parameters::{
     AccessLogParameters, Autoscaling, DisruptionBudget, DrainParameters, GatewayParametersSpec,
-    PodParameters, ServiceParameters, ServiceType,
+    MetricsParameters, PodParameters, ServiceParameters, ServiceType,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How a proxy is run. What is not said is decided in the plan, as it depends on what the proxy is for.
@@ -21,6 +22,8 @@ pub struct Parameters {
     pub service: ServiceParameters,
     /// Which requests are logged.
     pub access_log: AccessLogParameters,
+    /// What the metrics tell apart.
+    pub metrics: MetricsParameters,
     /// How a pod ends.
     pub drain: Drain,
 }
@@ -66,7 +69,9 @@ pub struct InvalidParameters {
     pub remedy: String,
 }
 
-/// More than an hour of either is a mistake: the pod would not end before somebody lost patience.
+/// How many series a pod may keep apart. Each takes a few hundred bytes, and Prometheus up to 30 lines.
+const SERIES_LIMITS: RangeInclusive<i32> = 1..=100_000;
+/// More than an hour of either is a mistake: nobody waits so long for a pod to end.
 const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 const TARGET_UTILIZATION: i32 = 70;
 
@@ -117,12 +122,19 @@ impl Parameters {
         if access_log.one_in.is_some_and(|it| it < 1) {
             return Err(invalid("spec.accessLog.oneIn", "it is less than 1", "write 1 or more"));
         }
+        let metrics = spec.metrics.clone().unwrap_or_default();
+        if metrics.series_limit.is_some_and(|it| !SERIES_LIMITS.contains(&it)) {
+            let (least, most) = (*SERIES_LIMITS.start(), *SERIES_LIMITS.end());
+            let message = format!("it is not between {least} and {most}");
+            return Err(invalid("spec.metrics.seriesLimit", message, "write a number in this range"));
+        }
         Ok(Checked {
             scale: scale(spec)?,
             disruption: spec.disruption_budget.as_ref().map(disruption).transpose()?,
             pod,
             service,
             access_log,
+            metrics,
             drain: spec.drain.as_ref().map(drain).transpose()?.unwrap_or_default(),
         })
     }
@@ -136,6 +148,7 @@ pub struct Checked {
     pod: PodParameters,
     service: ServiceParameters,
     access_log: AccessLogParameters,
+    metrics: MetricsParameters,
     drain: CheckedDrain,
 }
 
@@ -150,7 +163,7 @@ struct CheckedDrain {
 impl Checked {
     /// This laid over those: maps are put together, everything else is the one's or the other's.
     fn over(self, under: Self) -> Parameters {
-        let Self { scale, disruption, pod, service, access_log, drain } = self;
+        let Self { scale, disruption, pod, service, access_log, metrics, drain } = self;
         let defaults = Drain::default();
         Parameters {
             scale: scale.or(under.scale),
@@ -181,6 +194,7 @@ impl Checked {
                 requests: access_log.requests.or(under.access_log.requests),
                 one_in: access_log.one_in.or(under.access_log.one_in),
             },
+            metrics: MetricsParameters { series_limit: metrics.series_limit.or(under.metrics.series_limit) },
             drain: Drain {
                 linger: drain.linger.or(under.drain.linger).unwrap_or(defaults.linger),
                 grace: drain.grace.or(under.drain.grace).unwrap_or(defaults.grace),
@@ -295,6 +309,7 @@ mod tests {
                     "tolerations": [{"key": "edge"}], "nodeSelector": {"pool": "edge"}},
             "service": {"type": "NodePort", "annotations": {"lb/a": "1"}, "externalTrafficPolicy": "Local"},
             "accessLog": {"requests": "All", "oneIn": 100},
+            "metrics": {"seriesLimit": 500},
             "drain": {"linger": "30s"},
         }));
         let gateway = spec(json!({
@@ -317,6 +332,7 @@ mod tests {
             json!({"type": "NodePort", "annotations": {"lb/a": "1", "lb/b": "2"}, "externalTrafficPolicy": "Local"})
         );
         assert_eq!(serde_json::to_value(&merged.access_log).unwrap(), json!({"requests": "All", "oneIn": 1}));
+        assert_eq!(merged.metrics.series_limit, Some(500));
         assert_eq!(merged.drain, Drain { linger: Duration::from_secs(30), grace: Duration::from_secs(90) });
     }
 
@@ -350,6 +366,8 @@ mod tests {
                 "spec.service.externalTrafficPolicy",
             ),
             (json!({"accessLog": {"oneIn": 0}}), "spec.accessLog.oneIn"),
+            (json!({"metrics": {"seriesLimit": 0}}), "spec.metrics.seriesLimit"),
+            (json!({"metrics": {"seriesLimit": 100_001}}), "spec.metrics.seriesLimit"),
         ] {
             let error = Parameters::resolve(None, Some(&spec(written.clone()))).unwrap_err();
             assert_eq!(error.field, field, "{written}: {error}");

@@ -2,7 +2,7 @@
 
 use super::act::{self, StepError};
 use super::manifest::{ManifestKey, ManifestKind};
-use super::reconcile::{StatusCache, Step, Why};
+use super::reconcile::{Reconciliation, Step, Why};
 use super::watching::{LiveEvent, watch};
 use super::{Live, Settings};
 use crate::compile::Wanted;
@@ -30,7 +30,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub struct Provisioner {
     client: Client,
     settings: Settings,
-    status_cache: StatusCache,
+    reconciliation: Reconciliation,
     listed: BTreeSet<ManifestKind>,
     failing: BTreeMap<ObjectName, Failing>,
     /// Waypoints that nothing needs, and when they go.
@@ -100,7 +100,7 @@ impl Provisioner {
         Self {
             client,
             settings,
-            status_cache: StatusCache::default(),
+            reconciliation: Reconciliation::default(),
             listed: BTreeSet::new(),
             failing: BTreeMap::new(),
             unneeded: BTreeMap::new(),
@@ -160,7 +160,7 @@ impl Provisioner {
     ) {
         let (wanted, roots) = (wanted.borrow_and_update(), roots.borrow_and_update());
         if let (Some(wanted), Some(roots)) = (&*wanted, &*roots) {
-            self.status_cache.want(wanted, roots, &self.settings);
+            self.reconciliation.want(wanted, roots, &self.settings);
         }
     }
 
@@ -168,23 +168,23 @@ impl Provisioner {
         match live_event {
             LiveEvent::All(kind, there) => {
                 self.listed.insert(kind);
-                self.status_cache.listed(kind, there);
+                self.reconciliation.listed(kind, there);
             }
-            LiveEvent::One(key, live) => self.status_cache.saw(key, live),
-            LiveEvent::Gone(key) => self.status_cache.lost(key),
+            LiveEvent::One(key, live) => self.reconciliation.saw(key, live),
+            LiveEvent::Gone(key) => self.reconciliation.lost(key),
         }
     }
 
     /// Lets waypoints go that nothing has needed for a while: a route that comes back finds its own still there.
     fn look_at_waypoints(&mut self) {
-        let (now, unneeded) = (Instant::now(), self.status_cache.unneeded());
+        let (now, unneeded) = (Instant::now(), self.reconciliation.unneeded());
         self.unneeded.retain(|it, _| unneeded.contains(it));
         for waypoint in unneeded {
             let due = *self.unneeded.entry(waypoint.clone()).or_insert(now + self.settings.waypoint_linger);
             if due <= now {
                 // Should that fail, it is due again.
                 self.unneeded.insert(waypoint.clone(), now + self.settings.waypoint_linger.max(AGAIN.1));
-                self.status_cache.let_go(&waypoint);
+                self.reconciliation.let_go(&waypoint);
             }
         }
     }
@@ -192,7 +192,7 @@ impl Provisioner {
     fn try_again(&mut self) {
         let now = Instant::now();
         for it in self.failing.values_mut().filter(|it| it.next <= now) {
-            it.keys.iter().for_each(|key| self.status_cache.failed(key.clone()));
+            it.keys.iter().for_each(|key| self.reconciliation.failed(key.clone()));
             it.next = now + it.pause;
             it.retried = true;
         }
@@ -203,7 +203,7 @@ impl Provisioner {
         let mut done: BTreeMap<ObjectName, Vec<Outcome>> = BTreeMap::new();
         loop {
             // What was done may lead to more: pods need their account's uid.
-            let steps = self.status_cache.steps();
+            let steps = self.reconciliation.steps();
             if steps.is_empty() {
                 break;
             }
@@ -240,11 +240,11 @@ impl Provisioner {
             (gateway, results)
         });
         let done: Vec<_> = work.buffer_unordered(AT_ONCE).collect().await;
-        let status_cache = &mut self.status_cache;
+        let reconciliation = &mut self.reconciliation;
         let mut note = |(step, result): (Step, Result<Option<Live>, StepError>)| {
             let result = result.map(|live| {
                 if let (Some(live), Step::Apply { manifest, .. }) = (live, &step) {
-                    status_cache.applied(manifest, live);
+                    reconciliation.applied(manifest, live);
                 }
             });
             Outcome { step, result }

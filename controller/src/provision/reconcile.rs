@@ -46,7 +46,7 @@ pub(super) enum Why {
 
 /// What is wanted, what is there, and what was done.
 #[derive(Debug, Default)]
-pub(super) struct StatusCache {
+pub(super) struct Reconciliation {
     proxies: BTreeMap<ObjectName, Proxy>,
     /// Gateways of waypoints that are needed and that nobody wrote.
     waypoints: BTreeSet<ObjectName>,
@@ -80,9 +80,9 @@ impl Step {
     }
 }
 
-// === impl StatusCache ===
+// === impl Reconciliation ===
 
-impl StatusCache {
+impl Reconciliation {
     /// Takes over what is wanted: all of it.
     pub fn want(&mut self, wanted: &Wanted, roots: &TrustBundle, settings: &Settings) {
         let new_roots = self.roots.as_ref() != Some(roots);

@@ -6,7 +6,8 @@
 
 use super::parameters::InvalidParameters;
 use crate::resources::gateway_parameters::{
-    AccessLogParameters, Autoscaling, GatewayParametersSpec, PodParameters, ServiceParameters,
+    AccessLogParameters, Autoscaling, GatewayParametersSpec, MetricsParameters, PodParameters,
+    ServiceParameters,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,6 +36,8 @@ pub enum Right {
     ServiceAnnotations,
     /// Which load balancer takes it.
     LoadBalancerClass,
+    /// More series than the usual limit: what the cluster's Prometheus has to hold.
+    SeriesLimit,
 }
 
 /// What parameters may choose.
@@ -70,13 +73,15 @@ pub struct NotARight(String);
 const PLAIN_RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Annotations of the pods that we write ourselves, and that mean nothing but where metrics are.
 const SCRAPED: [&str; 3] = ["prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"];
+/// The series that a proxy keeps apart where nobody says otherwise: the default of its flag.
+const SERIES_LIMIT: i32 = 2000;
 /// The most replicas where nobody says otherwise.
 const MAX_REPLICAS: i32 = 50;
 
 // === impl Right ===
 
 impl Right {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Image,
         Self::ImagePullSecrets,
         Self::PodAnnotations,
@@ -87,6 +92,7 @@ impl Right {
         Self::PriorityClassName,
         Self::ServiceAnnotations,
         Self::LoadBalancerClass,
+        Self::SeriesLimit,
     ];
 
     /// The field, below `spec`.
@@ -102,6 +108,7 @@ impl Right {
             Self::PriorityClassName => "pod.priorityClassName",
             Self::ServiceAnnotations => "service.annotations",
             Self::LoadBalancerClass => "service.loadBalancerClass",
+            Self::SeriesLimit => "metrics.seriesLimit",
         }
     }
 }
@@ -164,11 +171,17 @@ impl Rights {
             pod,
             service,
             access_log: None | Some(AccessLogParameters { .. }),
+            metrics,
             drain: _,
         } = spec;
         self.check_replicas("spec.replicas", replicas.unwrap_or_default())?;
         if let Some(Autoscaling { max_replicas, .. }) = autoscaling {
             self.check_replicas("spec.autoscaling.maxReplicas", *max_replicas)?;
+        }
+        if let Some(MetricsParameters { series_limit: Some(limit) }) = metrics
+            && *limit > SERIES_LIMIT
+        {
+            self.may(Right::SeriesLimit, author)?;
         }
         pod.iter().try_for_each(|it| self.check_pod(it, author))?;
         service.iter().try_for_each(|it| self.check_service(it, author))
@@ -246,6 +259,7 @@ impl Rights {
         }
         let what = match right {
             Right::PodAnnotations | Right::ServiceAnnotations => "a key with a domain is",
+            Right::SeriesLimit => "more than the usual 2000 is",
             Right::Devices => "anything but cpu, memory and ephemeral-storage is",
             _ => "it is",
         };
@@ -354,6 +368,7 @@ mod tests {
             (Right::PriorityClassName, json!({"pod": {"priorityClassName": "edge"}})),
             (Right::ServiceAnnotations, json!({"service": {"annotations": {"dns.example/host": "x"}}})),
             (Right::LoadBalancerClass, json!({"service": {"loadBalancerClass": "example.com/lb"}})),
+            (Right::SeriesLimit, json!({"metrics": {"seriesLimit": 2001}})),
         ]
     }
 
@@ -386,6 +401,7 @@ mod tests {
             },
             "service": {"type": "NodePort", "annotations": {"owner": "shop"}, "externalTrafficPolicy": "Local"},
             "accessLog": {"requests": "All"},
+            "metrics": {"seriesLimit": 2000},
             "drain": {"linger": "1s"},
         });
         assert_eq!(check(&Rights::default(), Author::Tenant, &spec), Ok(()));

@@ -51,7 +51,7 @@ impl Routability {
     }
 
     /// The one with this word; none when Fairway cannot give it.
-    pub fn of(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == word)
     }
 }

@@ -56,6 +56,9 @@ pub struct GatewayParametersSpec {
     /// Which requests are logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLogParameters>,
+    /// What the metrics tell apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<MetricsParameters>,
     /// How a pod ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainParameters>,
@@ -197,6 +200,16 @@ pub enum LoggedRequests {
     Errors,
     /// All.
     All,
+}
+
+/// What the metrics tell apart.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricsParameters {
+    /// How many series a pod keeps apart; without it 2000. What is beyond is counted together, with the label value other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub series_limit: Option<i32>,
 }
 
 /// How a pod ends. Both together are its terminationGracePeriodSeconds, but for a few seconds.

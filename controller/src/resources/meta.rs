@@ -23,6 +23,8 @@ pub struct Meta {
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// Of a route: whether its status says, in our own words, that connections to its Service have been moved to a waypoint.
     pub enforced: bool,
+    /// Of a policy that stands in for one that cannot be read: why that cannot be read. What it names is closed.
+    pub unreadable: Option<Arc<str>>,
 }
 
 /// The domain of our own labels and annotations.
@@ -46,6 +48,7 @@ impl Meta {
             labels: shared(full.labels, |_| true),
             annotations: shared(full.annotations, |key| key.starts_with(DOMAIN)),
             enforced: false,
+            unreadable: None,
         }
     }
 

@@ -17,13 +17,13 @@ use tonic::Status;
 use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 
 /// How long a proxy may take to say who it is and what it holds.
-const GREETING: Duration = Duration::from_secs(30);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many resources a proxy may say it holds.
 const MOST_HELD: usize = 2_000_000;
 
 /// How long the reason for an end may wait to be read.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// When something is refused it is offered again, first after the one, at last every other: what the refusal depended on
 /// may have changed without us (a port that was taken, say).
@@ -47,7 +47,7 @@ pub(super) async fn run(
         };
         if let Err(status) = end {
             debug!(%status, "a proxy's subscription ends");
-            let _ = outbound.send_timeout(Err(status), FAREWELL).await;
+            let _ = outbound.send_timeout(Err(status), CLOSE_TIMEOUT).await;
         }
     };
     stream.instrument(span).await;
@@ -60,7 +60,7 @@ async fn converse(
     inbound: &mut (impl Stream<Item = Result<FromProxy, Status>> + Unpin),
     outbound: &mpsc::Sender<Result<FromController, Status>>,
 ) -> Result<(), Status> {
-    let greeting = tokio::time::timeout(GREETING, greet(admit, inbound));
+    let greeting = tokio::time::timeout(HELLO_TIMEOUT, greet(admit, inbound));
     let (subscription, held, mut lifetime) =
         greeting.await.map_err(|_| Status::deadline_exceeded("the proxy does not say who it is"))??;
     let proxy = subscription.proxy.clone();

@@ -9,6 +9,7 @@ mod object;
 mod rules;
 mod scan;
 mod schema;
+mod stand_in;
 mod standalone;
 
 pub use certificate_periods::CertificatePeriods;

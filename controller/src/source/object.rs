@@ -2,9 +2,10 @@
 
 use super::document::Document;
 use super::schema;
+use super::stand_in::StandIn;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, Object, ObjectRef};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What one manifest turned out to be.
 #[derive(Debug)]
@@ -47,10 +48,10 @@ fn manifest(mut value: Value) -> Manifest {
         return Manifest::Unknown(word, vec![error]);
     }
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
-    let Some(kind) = Kind::of(group, &word) else { return unknown_kind(group, &word, &api_version) };
+    let Some(kind) = Kind::named(group, &word) else { return unknown_kind(group, &word, &api_version) };
     let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if let Some(reason) = invalid_name(kind, &name) {
-        let remedy = "use lower-case letters, digits and dashes";
+        let remedy = "write a name of lower-case letters, digits and dashes";
         let error = Diagnostic::error(Reason::ObjectNameInvalid, "metadata.name", reason, remedy);
         return Manifest::Unknown(word, vec![error]);
     }
@@ -70,39 +71,25 @@ fn manifest(mut value: Value) -> Manifest {
         let error = Diagnostic::error(Reason::NamespaceNameInvalid, "metadata.namespace", reason, remedy);
         return Manifest::Refused(reference, vec![error], None);
     }
-    let closed = closed(&reference, &value);
+    let stand_in = StandIn::for_manifest(&reference, &value);
+    let refused = |errors: Vec<Diagnostic>| {
+        let stand_in = stand_in.zip(errors.first()).map(|(it, error)| it.because(error));
+        Manifest::Refused(reference, errors, stand_in)
+    };
     if !kind.versions().contains(&version) {
         let message = format!("Fairway does not read version `{version}` of {word}");
         let remedy = format!("use {}", join(group, kind.versions()[0]));
         let error = Diagnostic::error(Reason::VersionUnknown, "apiVersion", message, remedy);
-        return Manifest::Refused(reference, vec![error], closed);
+        return refused(vec![error]);
     }
     let errors = schema::check(kind, &mut value);
     if !errors.is_empty() {
-        return Manifest::Refused(reference, errors, closed);
+        return refused(errors);
     }
     match Object::parse(kind, value) {
         Ok(object) => Manifest::Object(object),
-        Err(error) => Manifest::Refused(reference, vec![error.into()], closed),
+        Err(error) => refused(vec![error.into()]),
     }
-}
-
-/// A policy that cannot be met and has the targets of this one, as far as they can be read: who wrote a BackendTLSPolicy wants
-/// nothing sent to its Services in the clear, whatever else is wrong with it.
-fn closed(reference: &ObjectRef, written: &Value) -> Option<Object> {
-    if reference.kind != Kind::BackendTlsPolicy {
-        return None;
-    }
-    let target = |it: &Value| {
-        let name = it["name"].as_str().filter(|it| !it.is_empty())?;
-        Some(json!({ "group": "", "kind": "Service", "name": name }))
-    };
-    let targets: Vec<Value> = written["spec"]["targetRefs"].as_array()?.iter().filter_map(target).collect();
-    let policy = json!({
-        "metadata": { "namespace": reference.namespace, "name": reference.name },
-        "spec": { "targetRefs": targets, "validation": { "hostname": "" } },
-    });
-    Object::parse(reference.kind, policy).ok()
 }
 
 fn join(group: &str, version: &str) -> String {

@@ -3,7 +3,7 @@
 
 use super::rules;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::Kind;
+use crate::resources::{Kind, for_each_kind};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -67,26 +67,29 @@ pub(super) fn check(kind: Kind, manifest: &mut Value) -> Vec<Diagnostic> {
     errors
 }
 
+macro_rules! schemas {
+    ($($section:ident { $($(#[$doc:meta])* $name:ident {
+        kind: $kind:literal, group: $group:expr, versions: $versions:expr, key: $key:ident,
+        $(spec: $spec:ty,)?
+        $(schema: $schema:literal,)?
+    })+ })+) => {
+        /// The kinds that have a schema here, each with its text.
+        const TEXTS: &[(Kind, &str)] = &[
+            $($($((Kind::$name, include_str!(concat!("../../schemas/", $schema))),)?)+)+
+        ];
+    };
+}
+
+for_each_kind!(schemas);
+
 static SCHEMAS: LazyLock<BTreeMap<Kind, Arc<Schema>>> = LazyLock::new(|| {
-    let texts = [
-        (Kind::GatewayClass, include_str!("../../schemas/gatewayclasses.json")),
-        (Kind::Gateway, include_str!("../../schemas/gateways.json")),
-        (Kind::ListenerSet, include_str!("../../schemas/listenersets.json")),
-        (Kind::HttpRoute, include_str!("../../schemas/httproutes.json")),
-        (Kind::GrpcRoute, include_str!("../../schemas/grpcroutes.json")),
-        (Kind::TlsRoute, include_str!("../../schemas/tlsroutes.json")),
-        (Kind::TcpRoute, include_str!("../../schemas/tcproutes.json")),
-        (Kind::UdpRoute, include_str!("../../schemas/udproutes.json")),
-        (Kind::BackendTlsPolicy, include_str!("../../schemas/backendtlspolicies.json")),
-        (Kind::ReferenceGrant, include_str!("../../schemas/referencegrants.json")),
-    ];
-    let parse = |(kind, text)| {
+    let parse = |(kind, text): &(Kind, &str)| {
         // A schema that does not parse would be a mistake of ours that the test below finds.
         let mut schema: Schema = serde_json::from_str(text).ok()?;
         schema.compile();
-        Some((kind, Arc::new(schema)))
+        Some((*kind, Arc::new(schema)))
     };
-    texts.into_iter().filter_map(parse).collect()
+    TEXTS.iter().filter_map(parse).collect()
 });
 
 // === impl Schema ===
@@ -203,14 +206,17 @@ impl Schema {
         let length = text.chars().count();
         if let Some(max) = self.max_length.filter(|max| length > *max) {
             let (message, remedy) =
-                (format!("the text has {length} characters"), format!("use at most {max}"));
+                (format!("the text has {length} characters"), format!("use at most {max} characters"));
             out.push(Diagnostic::error(Reason::TextTooLong, path, message, remedy));
         } else if let Some(min) = self.min_length.filter(|min| length < *min) {
             let message = match length {
                 0 => "the text is empty".to_owned(),
                 length => format!("the text has {length} characters"),
             };
-            let remedy = format!("use at least {min}");
+            let remedy = match min {
+                1 => "write at least one character".to_owned(),
+                min => format!("use at least {min} characters"),
+            };
             out.push(Diagnostic::error(Reason::TextTooShort, path, message, remedy));
         } else if let Some(pattern) = self.compiled.as_ref().filter(|it| !it.is_match(text)) {
             let remedy = format!("write a text that matches the regular expression {pattern}");

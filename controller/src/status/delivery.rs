@@ -1,14 +1,14 @@
 //! Whether what was compiled is in force at the proxies, and what that means for the status. Pure.
 
+use super::enforcement::Enforcer;
 use super::{reason, render};
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::ProxyState;
-use fairway_config::model::{Generation, ObjectName, ResourceKey, ResourceKind};
-use fairway_config::stream::Proxy;
+use fairway_config::model::{Generation, ResourceKey, ResourceKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far the proxies of one Gateway have come.
+/// How far the proxies of one Gateway, or the tunnels, have come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// Connected proxies that have a configuration. Others are not ready and get no traffic, so they are not waited for.
@@ -37,12 +37,12 @@ pub struct Refusals {
     by_listener: BTreeMap<(ObjectRef, String), String>,
 }
 
-/// How far the proxies of each Gateway have come.
-pub fn deliveries(states: &[ProxyState]) -> BTreeMap<ObjectName, Delivery> {
-    let mut out = BTreeMap::<ObjectName, Delivery>::new();
+/// How far the proxies of each Gateway, and the tunnels, have come.
+pub fn deliveries(states: &[ProxyState]) -> BTreeMap<Enforcer, Delivery> {
+    let mut out = BTreeMap::<Enforcer, Delivery>::new();
     for state in states {
-        let Proxy::Gateway(gateway) = &state.proxy else { continue };
-        let delivery = out.entry(gateway.clone()).or_default();
+        let Some(enforcer) = Enforcer::of_proxy(&state.proxy) else { continue };
+        let delivery = out.entry(enforcer).or_default();
         if state.acked > Generation::default() {
             delivery.acked = if delivery.ready == 0 { state.acked } else { delivery.acked.min(state.acked) };
             delivery.ready += 1;
@@ -53,12 +53,26 @@ pub fn deliveries(states: &[ProxyState]) -> BTreeMap<ObjectName, Delivery> {
     out
 }
 
+// === impl Delivery ===
+
+impl Delivery {
+    /// The resources of which one side is refused, or closed, and the other is not, or for another reason.
+    pub fn differing(before: Option<&Self>, after: Option<&Self>) -> BTreeSet<ResourceKey> {
+        let told = |it: Option<&Self>| -> BTreeSet<(ResourceKey, String)> {
+            let told = it.into_iter().flat_map(|it| it.refused.iter().chain(&it.closed));
+            told.map(|(key, why)| (key.clone(), why.clone())).collect()
+        };
+        told(before).symmetric_difference(&told(after)).map(|(key, _)| key.clone()).collect()
+    }
+}
+
 // === impl Programming ===
 
 impl Programming {
-    /// Judges a Gateway whose resources changed last in the generation `required`. A Gateway without proxies stays in
-    /// force for a while if it `was`: its proxies are on their way from the last controller, or reconnect.
+    /// Judges the proxies of an enforcer, whose resources changed last in the generation `required`. One without proxies stays
+    /// in force for a while if it `was`: its proxies are on their way from the last controller, or reconnect.
     pub fn evaluate(
+        enforcer: &Enforcer,
         delivery: Option<&Delivery>,
         required: Generation,
         was: bool,
@@ -66,16 +80,23 @@ impl Programming {
     ) -> Self {
         match delivery.filter(|it| it.ready > 0) {
             Some(it) if it.acked >= required => Self::InForce,
-            Some(it) => Self::Pending(format!(
-                "the configuration has not been acknowledged yet by the Gateway's {}",
-                match it.ready {
-                    1 => "proxy".to_owned(),
-                    more => format!("{more} proxies"),
-                }
-            )),
+            Some(it) => {
+                let by = match (enforcer, it.ready) {
+                    (Enforcer::Gateway(_), 1) => "by the Gateway's proxy".to_owned(),
+                    (Enforcer::Gateway(_), more) => format!("by the Gateway's {more} proxies"),
+                    (Enforcer::Tunnels, _) => "by the tunnel of every node".to_owned(),
+                };
+                Self::Pending(format!("the configuration has not been acknowledged yet {by}"))
+            }
             None if was && lost_briefly => Self::InForce,
             None => Self::Pending(
-                "no proxy of the Gateway is connected yet; see the pods of its Deployment".to_owned(),
+                match enforcer {
+                    Enforcer::Gateway(_) => {
+                        "no proxy of the Gateway is connected yet; see the pods of its Deployment"
+                    }
+                    Enforcer::Tunnels => "no tunnel is connected yet; see the pods of DaemonSet ztunnel",
+                }
+                .to_owned(),
             ),
         }
     }
@@ -85,9 +106,10 @@ impl Programming {
 
 impl Refusals {
     /// Finds the objects that refused resources come from.
-    pub fn from_deliveries(deliveries: &BTreeMap<ObjectName, Delivery>) -> Self {
+    pub fn from_deliveries(deliveries: &BTreeMap<Enforcer, Delivery>) -> Self {
         let mut out = Self::default();
-        for (gateway, delivery) in deliveries {
+        let gateways = deliveries.iter().filter_map(|(it, delivery)| Some((it.gateway()?, delivery)));
+        for (gateway, delivery) in gateways {
             let gateway = ObjectRef::of(Kind::Gateway, gateway);
             let refused = delivery.refused.iter().map(|(key, why)| {
                 let said =
@@ -99,24 +121,13 @@ impl Refusals {
                 .iter()
                 .map(|(key, why)| (key, format!("a proxy of {gateway} is older than the controller: {why}")));
             for (key, said) in refused.chain(closed) {
-                let mut parts = key.name.splitn(3, '/');
-                match (key.kind, parts.next(), parts.next(), parts.next()) {
-                    (ResourceKind::Listener, Some(_), Some(_), Some(listener)) => {
-                        out.by_listener.insert(owner_of(&gateway, listener), said);
-                    }
-                    (
-                        ResourceKind::Route | ResourceKind::L4Route,
-                        Some(kind),
-                        Some(namespace),
-                        Some(name),
-                    ) => {
-                        let route = Kind::ALL.into_iter().find(|it| it.as_str() == kind);
-                        let route = route.map(|kind| ObjectRef::new(kind, namespace, name));
-                        out.by_object.entry(route.unwrap_or(gateway.clone())).or_default().insert(said);
-                    }
-                    _ => {
-                        out.by_object.entry(gateway.clone()).or_default().insert(said);
-                    }
+                if key.kind == ResourceKind::Listener
+                    && let Some(listener) = key.name.splitn(3, '/').nth(2)
+                {
+                    out.by_listener.insert(owner_of(&gateway, listener), said);
+                } else {
+                    let object = route_of(key).unwrap_or(gateway.clone());
+                    out.by_object.entry(object).or_default().insert(said);
                 }
             }
         }
@@ -145,6 +156,18 @@ impl Refusals {
         };
         objects(self).symmetric_difference(&objects(other)).map(|(object, _)| object.clone()).collect()
     }
+}
+
+/// The route that a resource is made of. A route that serves Gateways and the mesh differently makes a second one, whose key
+/// ends in `/mesh`.
+fn route_of(key: &ResourceKey) -> Option<ObjectRef> {
+    if !matches!(key.kind, ResourceKind::Route | ResourceKind::L4Route) {
+        return None;
+    }
+    let mut parts = key.name.split('/');
+    let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let kind = Kind::ALL.into_iter().find(|it| it.as_str() == kind && it.as_route().is_some())?;
+    Some(ObjectRef::new(kind, namespace, name))
 }
 
 /// Whose listener it is: `<listener>` is the Gateway's, `<namespace>/<name>/<listener>` a ListenerSet's.
@@ -226,74 +249,53 @@ fn add_refused(status: &mut Value, message: &str) {
     }
 }
 
-/// Corrects what a rendered status says of a route's parent: until the waypoint's proxies have the route, it is not enforced.
-pub fn enforce(
-    status: &mut Value,
-    parent: usize,
-    waypoint: &ObjectName,
-    programming: &Programming,
-    trouble: Option<&String>,
-) {
-    let Some(parent) = render::list_mut(status, "parents").get_mut(parent) else { return };
-    let conditions = render::list_mut(parent, "conditions");
-    let Some(it) = conditions.iter_mut().find(|it| it["type"] == reason::ENFORCED) else { return };
-    if it["status"] == "True"
-        && let Programming::Pending(why) = programming
-    {
-        (it["status"], it["reason"]) = ("False".into(), reason::NOT_ACKNOWLEDGED.into());
-        it["message"] = format!("waypoint {waypoint} does not have the route yet: {why}").into();
-    }
-    if it["status"] == "False"
-        && let Some(trouble) = trouble
-    {
-        let message = it["message"].as_str().unwrap_or_default();
-        it["message"] = format!("{message}; the objects that it runs on cannot be made: {trouble}").into();
-    }
-}
-
 /// Whether a status says that its Gateway is programmed, for this generation of it.
 pub fn says_programmed(current: &Value, ours: &Value) -> bool {
-    says(current, ours, is_programmed)
+    let observed = |status: &Value| {
+        let mut conditions = status["conditions"].as_array().into_iter().flatten();
+        conditions.find(|it| is_programmed(it)).map(|it| it["observedGeneration"].clone())
+    };
+    let said = observed(current);
+    said.is_some() && said == observed(ours)
 }
 
-/// Whether a status says that a route is enforced, for this generation of it.
-pub fn says_enforced(current: &Value, ours: &Value) -> bool {
-    says(current, ours, |it| it["type"] == reason::ENFORCED && it["status"] == "True")
-}
-
-fn says(current: &Value, ours: &Value, what: impl Fn(&Value) -> bool) -> bool {
-    let find = |status| conditions(status).find(|it| what(it)).map(|it| &it["observedGeneration"]);
-    find(current).is_some_and(|it| find(ours) == Some(it))
-}
-
-/// Those of an object, and of a route's parents.
-fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
-    let parents = status["parents"].as_array().into_iter().flatten();
-    let holders = std::iter::once(status).chain(parents);
-    holders.flat_map(|it| it["conditions"].as_array().into_iter().flatten())
-}
-
-/// Every message that is made here, for the file of all messages.
+/// Every message that is made here and in [`super::enforcement`], for the file of all messages.
 #[cfg(test)]
 pub(crate) fn every_message() -> BTreeSet<String> {
+    use super::enforcement::{Enforcement, correct};
+    use fairway_config::model::ObjectName;
     let gateway = ObjectName::new("shop", "public");
+    let object = ObjectRef::of(Kind::Gateway, &gateway);
+    let key = ResourceKey::new(ResourceKind::Route, "HTTPRoute/shop/r");
+    let told = || BTreeMap::from([(key.clone(), "unknown field".to_owned())]);
+    let ready = |ready| Delivery { ready, ..Delivery::default() };
+    let deliveries = [
+        None,
+        Some(ready(1)),
+        Some(ready(2)),
+        Some(Delivery { refused: told(), acked: Generation(1), ..ready(1) }),
+        Some(Delivery { closed: told(), acked: Generation(1), ..ready(1) }),
+    ];
     let mut messages = BTreeSet::new();
-    let pending = |ready| Delivery { ready, ..Delivery::default() };
-    for delivery in [None, Some(pending(1)), Some(pending(2))] {
-        let programming = Programming::evaluate(delivery.as_ref(), Generation(1), false, false);
+    for (delivery, enforcer) in
+        deliveries.iter().flat_map(|it| [(it, Enforcer::Gateway(gateway.clone())), (it, Enforcer::Tunnels)])
+    {
+        let programming = Programming::evaluate(&enforcer, delivery.as_ref(), Generation(1), false, false);
         let condition =
             |kind, reason| json!({ "type": kind, "status": "True", "reason": reason, "message": "" });
-        let conditions = [condition(reason::PROGRAMMED, reason::PROGRAMMED)];
-        let enforced = json!([{ "conditions": [condition(reason::ENFORCED, reason::BY_WAYPOINT)] }]);
-        let mut status = json!({ "conditions": conditions, "parents": enforced });
-        let object = ObjectRef::of(Kind::Gateway, &gateway);
-        apply(&mut status, &object, &programming, &Refusals::default());
-        enforce(&mut status, 0, &gateway, &programming, Some(&"the quota is exceeded".to_owned()));
-        messages.extend(described(&status));
+        let mut status = json!({ "conditions": [condition(reason::PROGRAMMED, reason::PROGRAMMED)] });
+        if enforcer != Enforcer::Tunnels {
+            apply(&mut status, &object, &programming, &Refusals::default());
+        }
+        status["parents"] = json!([{ "conditions": [condition(reason::ENFORCED, reason::BY_WAYPOINT)] }]);
+        let enforcement = Enforcement { carriers: [key.clone()].into(), ..Enforcement::default() };
+        let obstacle = enforcement.obstacle(&enforcer, delivery.as_ref(), &programming);
+        let trouble = delivery.is_none().then_some("the quota is exceeded");
+        correct(&mut status, 0, obstacle.as_ref(), trouble);
+        messages.extend(described(&status).into_iter().filter(|it| it.contains(" is False ")));
     }
-    let key = ResourceKey::new(ResourceKind::Route, "HTTPRoute/shop/r");
-    let refused = [(key, "unknown field".to_owned())].into();
-    let refusals = Refusals::from_deliveries(&[(gateway, Delivery { refused, ..pending(1) })].into());
+    let refused = Delivery { refused: told(), ..ready(1) };
+    let refusals = Refusals::from_deliveries(&[(Enforcer::Gateway(gateway), refused)].into());
     let mut status = json!({ "parents": [{ "conditions": [] }] });
     let route = ObjectRef::new(Kind::HttpRoute, "shop", "r");
     apply(&mut status, &route, &Programming::InForce, &refusals);
@@ -303,13 +305,16 @@ pub(crate) fn every_message() -> BTreeSet<String> {
 
 #[cfg(test)]
 fn described(status: &Value) -> Vec<String> {
+    let parents = status["parents"].as_array().into_iter().flatten();
+    let holders = std::iter::once(status).chain(parents);
+    let conditions = holders.flat_map(|it| it["conditions"].as_array().into_iter().flatten());
     let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
     let describe = |condition: &Value| {
         let [kind, status, reason, message] =
             ["type", "status", "reason", "message"].map(|it| text(condition, it));
         format!("{kind} is {status} ({reason}): {message}")
     };
-    conditions(status).map(describe).collect()
+    conditions.map(describe).collect()
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //!
 //! Compiling makes these, purely. In a cluster a [`StatusCache`] holds them beside what the objects say now, and the replica
 //! that leads writes the difference ([`Writer`]): [`merge`] keeps what others wrote and the times of transitions,
-//! [`delivery`] holds `Programmed` back until the proxies have acknowledged, `Pace` keeps the writes few.
+//! [`delivery`] holds `Programmed` back until the proxies have acknowledged, [`enforcement`] does so with
+//! `fairway.dev/Enforced`, `Pace` keeps the writes few.
 
 pub(crate) mod condition;
 pub mod delivery;
+pub mod enforcement;
 mod merge;
 mod pace;
 pub mod reason;
@@ -15,14 +17,14 @@ mod status_cache;
 mod writer;
 
 pub use condition::{Condition, Truth};
+pub use enforcement::{Enforcement, Enforcer};
 pub use record::Record;
 pub use render::render;
 pub use status_cache::{StatusCache, StatusChanges};
 pub use writer::Writer;
 
-use crate::resources::{AssignedAddress, RouteKind};
+use crate::resources::{AssignedAddress, ObjectRef, RouteKind};
 use fairway_config::model::ObjectName;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The status of one object.
@@ -127,6 +129,9 @@ pub struct AncestorStatus {
     pub ancestor_ref: ParentRef,
     pub controller_name: Arc<str>,
     pub conditions: Vec<Condition>,
+    /// Who enforces the policy for this ancestor; with nobody in it the conditions are true as they are.
+    #[serde(skip)]
+    pub enforcement: Enforcement,
 }
 
 /// A reference to a parent, as written.
@@ -155,11 +160,22 @@ fn kinds<S: serde::Serializer>(kinds: &[RouteKind], serializer: S) -> Result<S::
 // === impl ObjectStatus ===
 
 impl ObjectStatus {
-    /// The waypoints that have to enforce a route.
-    pub fn waypoints(&self) -> BTreeSet<&ObjectName> {
+    /// Who has to enforce the object, for each of a route's parents or a policy's ancestors: by its position in the list.
+    pub fn enforcements(&self, object: &ObjectRef) -> Vec<(usize, Enforcement)> {
         match self {
-            Self::Route(it) => it.parents.iter().filter_map(|it| it.waypoint.as_ref()).collect(),
-            _ => BTreeSet::new(),
+            Self::Route(it) => {
+                let Some(kind) = object.kind.as_route() else { return Vec::new() };
+                let parents = it.parents.iter().enumerate().filter_map(|(position, parent)| {
+                    let waypoint = parent.waypoint.as_ref()?;
+                    Some((position, Enforcement::of_route(object, kind, waypoint)))
+                });
+                parents.collect()
+            }
+            Self::Policy(it) => {
+                let ancestors = it.ancestors.iter().map(|it| it.enforcement.clone()).enumerate();
+                ancestors.filter(|(_, it)| !it.by.is_empty()).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -22,7 +22,7 @@ pub const IGNORED_FIELDS: &str = "fairway.dev/IgnoredFields";
 /// Of a waypoint's Gateway: traffic has been moved to it, and from then on nothing goes around it. Compiling reads it again.
 pub const BOUND: &str = "fairway.dev/Bound";
 
-/// Of a route with a Service: a waypoint enforces it, and which.
+/// Of a route with a Service, or of a policy: the proxies that have to enforce it have it.
 pub const ENFORCED: &str = "fairway.dev/Enforced";
 
 /// Of a Service: connections to it go through a waypoint, and which. Compiling reads it again.
@@ -82,6 +82,8 @@ pub const ASSIGNED: &str = "Assigned";
 pub const BACKEND_NOT_FOUND: &str = "BackendNotFound";
 /// Of a Service that only clients of some namespaces reach through a waypoint, theirs.
 pub const BY_CONSUMER_WAYPOINT: &str = "ByConsumerWaypoint";
+/// Of a policy: every proxy that has to enforce it has it.
+pub const BY_PROXIES: &str = "ByProxies";
 pub const BY_WAYPOINT: &str = "ByWaypoint";
 pub const CONFIGURATION_CHANGED: &str = "ConfigurationChanged";
 pub const HAS_BEEN_READY: &str = "HasBeenReady";
@@ -102,11 +104,13 @@ pub const NO_MATCHING_LISTENER_HOSTNAME: &str = "NoMatchingListenerHostname";
 pub const NO_MATCHING_PARENT: &str = "NoMatchingParent";
 pub const NO_VALID_CA_CERTIFICATE: &str = "NoValidCACertificate";
 pub const NOT_ASSIGNED: &str = "NotAssigned";
+/// Of a policy that is not enforced, because it is not accepted.
+pub const NOT_ACCEPTED: &str = "NotAccepted";
 pub const NOT_INSTALLED: &str = "NotInstalled";
 pub const NOT_ALLOWED: &str = "NotAllowed";
 /// Of a kind, a field or a value that Fairway knows and does not carry out.
 pub const NOT_SUPPORTED: &str = "NotSupported";
-/// Of a route: traffic has been moved to the waypoint, which does not have this version of the route yet.
+/// Of a route or a policy: a proxy that has to enforce it does not have this version of it yet.
 pub const NOT_ACKNOWLEDGED: &str = "NotAcknowledged";
 pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
 pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
@@ -117,6 +121,8 @@ pub const PENDING: &str = "Pending";
 pub const PORT_UNAVAILABLE: &str = "PortUnavailable";
 pub const PROTOCOL_CONFLICT: &str = "ProtocolConflict";
 pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+/// Of a route or a policy: a proxy that has to enforce it refuses a resource that was made of it.
+pub const REFUSED_BY_PROXY: &str = "Refused";
 pub const TARGET_NOT_FOUND: &str = "TargetNotFound";
 pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
 pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";

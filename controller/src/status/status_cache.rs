@@ -2,11 +2,11 @@
 //!
 //! Every replica keeps it; the one that leads writes.
 
-use super::{ObjectStatus, Record};
+use super::{Enforcer, ObjectStatus, Record};
 use crate::resources::{Kind, ObjectRef};
-use fairway_config::model::{Generation, ObjectName};
+use fairway_config::model::{Generation, ObjectName, ResourceKey};
 use fairway_runtime::metrics::Outcomes;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -26,17 +26,20 @@ struct Entries {
     changed_in: HashMap<ObjectName, Generation, ahash::RandomState>,
     /// The Gateways that ListenerSets belong to.
     belongs_to: HashMap<ObjectRef, ObjectName, ahash::RandomState>,
-    /// Routes that waypoints have to enforce.
+    /// The routes and policies that proxies have to enforce.
     enforced: HashMap<ObjectRef, Enforced, ahash::RandomState>,
+    /// By resource, those of `enforced` that take effect by it.
+    carried: HashMap<ResourceKey, BTreeSet<ObjectRef>, ahash::RandomState>,
     touched: BTreeSet<ObjectRef>,
 }
 
-/// A route that waypoints have to enforce.
+/// A route or a policy that proxies have to enforce.
 #[derive(Debug, Default)]
 struct Enforced {
-    by: BTreeSet<ObjectName>,
-    /// The commit in which it last changed.
-    changed_in: Generation,
+    /// By whom, and the commit since which they have to have it as it is.
+    by: BTreeMap<Enforcer, Generation>,
+    /// The resources by which it takes effect.
+    carriers: BTreeSet<ResourceKey>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,12 +57,13 @@ pub struct StatusChanges {
     pub records: Vec<(ObjectRef, Option<Arc<Record>>)>,
     /// What is true; none for an object that has no status of ours any more.
     pub statuses: Vec<(ObjectRef, Option<ObjectStatus>)>,
-    /// The Gateways whose listeners changed, and the commit that has it.
+    /// The Gateways whose listeners changed.
     pub gateways: Vec<ObjectName>,
     /// ListenerSets and the Gateways they belong to.
     pub listener_sets: Vec<(ObjectRef, ObjectName)>,
-    /// The routes that changed, as proxies have them.
-    pub routes: Vec<ObjectRef>,
+    /// The resources of proxies that changed or are gone.
+    pub resources: Vec<ResourceKey>,
+    /// The commit that has these changes.
     pub generation: Generation,
 }
 
@@ -72,11 +76,11 @@ impl StatusCache {
     }
 
     pub fn apply(&self, changes: StatusChanges) {
-        let StatusChanges { records, statuses, gateways, listener_sets, routes, generation } = changes;
+        let StatusChanges { records, statuses, gateways, listener_sets, resources, generation } = changes;
         let mut entries = self.entries();
         entries.belongs_to.extend(listener_sets);
         for gateway in gateways {
-            let served = entries.served_by(&gateway);
+            let served = entries.served_by(&Enforcer::Gateway(gateway.clone()));
             entries.touched.extend(served);
             entries.changed_in.insert(gateway, generation);
         }
@@ -86,16 +90,13 @@ impl StatusCache {
             entries.settle(object);
         }
         for (object, status) in statuses {
-            entries.note_waypoints(&object, status.as_ref(), generation);
+            entries.note_enforcement(&object, status.as_ref(), generation);
             let cached = entries.objects.entry(object.clone()).or_default();
             cached.status = status.map(Arc::new);
             entries.settle(object);
         }
-        for route in routes {
-            if let Some(it) = entries.enforced.get_mut(&route) {
-                it.changed_in = generation;
-                entries.touched.insert(route);
-            }
+        for resource in resources {
+            entries.note_change(&resource, generation);
         }
         let any = !entries.touched.is_empty();
         drop(entries);
@@ -131,14 +132,25 @@ impl StatusCache {
         }
     }
 
-    /// The commit in which a route that waypoints have to enforce last changed.
-    pub fn route_changed_in(&self, route: &ObjectRef) -> Generation {
-        self.entries().enforced.get(route).map(|it| it.changed_in).unwrap_or_default()
+    /// Whether proxies have to enforce an object.
+    pub fn is_enforced(&self, object: &ObjectRef) -> bool {
+        self.entries().enforced.contains_key(object)
     }
 
-    /// The Gateway itself, its ListenerSets, and the routes it has to enforce as a waypoint.
-    pub fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
-        self.entries().served_by(gateway)
+    /// The commit that an enforcer has to have acknowledged before it enforces an object.
+    pub fn required_of(&self, enforcer: &Enforcer, object: &ObjectRef) -> Generation {
+        let entries = self.entries();
+        entries.enforced.get(object).and_then(|it| it.by.get(enforcer)).copied().unwrap_or_default()
+    }
+
+    /// The routes and policies that take effect by a resource.
+    pub fn carried_by(&self, resource: &ResourceKey) -> BTreeSet<ObjectRef> {
+        self.entries().carried.get(resource).cloned().unwrap_or_default()
+    }
+
+    /// What an enforcer's proxies serve: the Gateway itself, its ListenerSets, and what they enforce.
+    pub fn served_by(&self, enforcer: &Enforcer) -> Vec<ObjectRef> {
+        self.entries().served_by(enforcer)
     }
 
     /// The commit in which a Gateway's listeners last changed.
@@ -163,24 +175,58 @@ impl StatusCache {
 // === impl Entries ===
 
 impl Entries {
-    fn served_by(&self, gateway: &ObjectName) -> Vec<ObjectRef> {
-        let sets = self.belongs_to.iter().filter(|(_, it)| *it == gateway).map(|(set, _)| set.clone());
-        let enforced = self.enforced.iter().filter(|(_, it)| it.by.contains(gateway));
-        let routes = enforced.map(|(route, _)| route.clone());
-        std::iter::once(ObjectRef::of(Kind::Gateway, gateway)).chain(sets).chain(routes).collect()
+    fn served_by(&self, enforcer: &Enforcer) -> Vec<ObjectRef> {
+        let enforced = self.enforced.iter().filter(|(_, it)| it.by.contains_key(enforcer));
+        let mut served: Vec<ObjectRef> = enforced.map(|(object, _)| object.clone()).collect();
+        if let Some(gateway) = enforcer.gateway() {
+            served.push(ObjectRef::of(Kind::Gateway, gateway));
+            let sets = self.belongs_to.iter().filter(|(_, it)| *it == gateway);
+            served.extend(sets.map(|(set, _)| set.clone()));
+        }
+        served
     }
 
-    fn note_waypoints(&mut self, object: &ObjectRef, status: Option<&ObjectStatus>, generation: Generation) {
-        let by: BTreeSet<ObjectName> =
-            status.map(ObjectStatus::waypoints).unwrap_or_default().into_iter().cloned().collect();
+    /// Notes who has to enforce an object. Who is new has to be sent it first; so has everybody when it takes effect by other
+    /// resources than before.
+    fn note_enforcement(
+        &mut self,
+        object: &ObjectRef,
+        status: Option<&ObjectStatus>,
+        generation: Generation,
+    ) {
+        let before = self.enforced.remove(object).unwrap_or_default();
+        for resource in &before.carriers {
+            if let Some(objects) = self.carried.get_mut(resource) {
+                objects.remove(object);
+                if objects.is_empty() {
+                    self.carried.remove(resource);
+                }
+            }
+        }
+        let (mut by, mut carriers) = (BTreeSet::new(), BTreeSet::new());
+        for (_, enforcement) in status.map(|it| it.enforcements(object)).unwrap_or_default() {
+            by.extend(enforcement.by);
+            carriers.extend(enforcement.carriers);
+        }
         if by.is_empty() {
-            self.enforced.remove(object);
             return;
         }
-        let known = self.enforced.entry(object.clone()).or_default();
-        if known.by != by {
-            // A waypoint that has it only now has to be sent it first.
-            *known = Enforced { by, changed_in: generation };
+        for resource in &carriers {
+            self.carried.entry(resource.clone()).or_default().insert(object.clone());
+        }
+        let is_as_before = carriers == before.carriers;
+        let since = |it: &Enforcer| before.by.get(it).copied().filter(|_| is_as_before).unwrap_or(generation);
+        let by = by.into_iter().map(|it| (it.clone(), since(&it))).collect();
+        self.enforced.insert(object.clone(), Enforced { by, carriers });
+    }
+
+    /// Notes that a resource has changed: what takes effect by it has to be acknowledged again.
+    fn note_change(&mut self, resource: &ResourceKey, generation: Generation) {
+        for object in self.carried.get(resource).into_iter().flatten() {
+            if let Some(enforced) = self.enforced.get_mut(object) {
+                enforced.by.values_mut().for_each(|since| *since = generation);
+                self.touched.insert(object.clone());
+            }
         }
     }
 
@@ -197,5 +243,64 @@ impl Entries {
         } else {
             self.touched.insert(object);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{AncestorStatus, Enforcement, ParentRef, PolicyStatus};
+    use fairway_config::model::ResourceKind;
+
+    fn carrier(port: u16) -> ResourceKey {
+        ResourceKey::new(ResourceKind::Backend, format!("shop/web:{port}"))
+    }
+
+    fn gateway(name: &str) -> Enforcer {
+        Enforcer::Gateway(ObjectName::new("edge", name))
+    }
+
+    fn policy(carriers: &[u16], gateways: &[&str]) -> ObjectStatus {
+        let ancestor = |name: &&str| AncestorStatus {
+            ancestor_ref: ParentRef { name: (*name).into(), ..ParentRef::default() },
+            controller_name: "fairway.dev/controller".into(),
+            conditions: Vec::new(),
+            enforcement: Enforcement {
+                carriers: carriers.iter().map(|it| carrier(*it)).collect(),
+                by: BTreeSet::from([gateway(name)]),
+            },
+        };
+        ObjectStatus::Policy(PolicyStatus { ancestors: gateways.iter().map(ancestor).collect() })
+    }
+
+    #[test]
+    fn what_has_to_be_acknowledged_is_the_last_change_of_a_carrier_by_each_enforcer() {
+        let object = ObjectRef::new(Kind::BackendTlsPolicy, "shop", "p");
+        let cache = StatusCache::default();
+        // Each step is a commit: the status if it changed, the carriers that changed, and what is required of a, b and c then.
+        let steps = [
+            (Some(policy(&[80], &["a", "b"])), vec![80], [1, 1, 0]),
+            (None, vec![81], [1, 1, 0]),
+            (Some(policy(&[80], &["a", "b"])), vec![], [1, 1, 0]),
+            (Some(policy(&[80], &["a", "b", "c"])), vec![], [1, 1, 4]),
+            (None, vec![80], [5, 5, 5]),
+            (Some(policy(&[80, 81], &["a", "b"])), vec![], [6, 6, 0]),
+            (None, vec![81], [7, 7, 0]),
+            (Some(policy(&[81], &["a"])), vec![], [8, 0, 0]),
+            (None, vec![80], [8, 0, 0]),
+        ];
+        for (index, (status, changed, expected)) in steps.into_iter().enumerate() {
+            let generation = Generation(index as u64 + 1);
+            cache.apply(StatusChanges {
+                statuses: status.map(|it| (object.clone(), Some(it))).into_iter().collect(),
+                resources: changed.into_iter().map(carrier).collect(),
+                generation,
+                ..StatusChanges::default()
+            });
+            let required = ["a", "b", "c"].map(|it| cache.required_of(&gateway(it), &object).0);
+            assert_eq!(required, expected, "after commit {generation}");
+        }
+        cache.apply(StatusChanges { statuses: vec![(object.clone(), None)], ..StatusChanges::default() });
+        assert!(!cache.is_enforced(&object) && cache.entries().carried.is_empty());
     }
 }

@@ -1,11 +1,12 @@
 //! Writes the statuses into the cluster, for the replica that leads.
 
 use super::delivery::{self, Delivery, Programming, Refusals};
+use super::enforcement::{self, Enforcer};
 use super::merge::{Author, merge};
 use super::pace::Pace;
 use super::render::render;
 use super::status_cache::{CachedStatus, StatusCache};
-use super::{ObjectStatus, Record, RouteStatus};
+use super::{ObjectStatus, Record};
 use crate::apiserver::describe;
 use crate::events::{Recorder, events_of_change};
 use crate::provision::Troubles;
@@ -35,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How long a Gateway that was programmed stays so without a connected proxy.
 const RECONNECT: Duration = Duration::from_secs(15);
 
-/// From a change of a route that waypoints have to enforce to the first look at it: they have it by then, mostly.
+/// From a change of what proxies have to enforce to the first look at it: they have it by then, mostly.
 const FOR_ACK: Duration = Duration::from_millis(50);
 
 /// From the proxies' acknowledgement to the write: the others' are on their way.
@@ -54,12 +55,12 @@ pub struct Writer {
     troubles: watch::Receiver<Troubles>,
     events: Recorder,
     pace: Pace,
-    deliveries: BTreeMap<ObjectName, Delivery>,
+    deliveries: BTreeMap<Enforcer, Delivery>,
     refusals: Refusals,
-    /// Routes that waypoints do not have yet.
-    awaited: BTreeMap<ObjectName, BTreeSet<ObjectRef>>,
-    /// Since when a Gateway has no proxy; those that never had one since we lead are missing.
-    alone_since: HashMap<ObjectName, Instant>,
+    /// What proxies have to enforce and do not have yet.
+    awaited: BTreeMap<Enforcer, BTreeSet<ObjectRef>>,
+    /// Since when an enforcer has no proxy; those that never had one since we lead are missing.
+    alone_since: HashMap<Enforcer, Instant>,
     began: Instant,
     /// The version on which an object was last written: until the cluster shows a newer one, there is nothing to do.
     written_on: HashMap<ObjectRef, Arc<str>, ahash::RandomState>,
@@ -144,7 +145,7 @@ impl Writer {
                 () = self.status_cache.touched() => {
                     let now = Instant::now();
                     for object in self.status_cache.take_touched() {
-                        let waits = self.status_cache.route_changed_in(&object) > Generation::default();
+                        let waits = self.status_cache.is_enforced(&object);
                         self.pace.touch_at(&object, if waits { now + FOR_ACK } else { now });
                     }
                 }
@@ -169,23 +170,28 @@ impl Writer {
     fn look_at_proxies(&mut self, now: Instant) {
         let after = delivery::deliveries(&self.states.get());
         let before = std::mem::replace(&mut self.deliveries, after.clone());
-        for gateway in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
-            let (old, new) = (before.get(gateway), after.get(gateway));
+        for enforcer in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+            let (old, new) = (before.get(enforcer), after.get(enforcer));
             let ready = |it: Option<&Delivery>| it.map_or(0, |it| it.ready);
             if ready(new) > 0 {
-                self.alone_since.remove(gateway);
+                self.alone_since.remove(enforcer);
             } else if ready(old) > 0 {
-                self.alone_since.insert(gateway.clone(), now);
-                self.touch_gateway(gateway, now + RECONNECT);
+                self.alone_since.insert(enforcer.clone(), now);
+                self.touch_served(enforcer, now + RECONNECT);
             }
-            let required = self.status_cache.changed_in(gateway);
+            let required = enforcer.gateway().map(|it| self.status_cache.changed_in(it)).unwrap_or_default();
             let in_force = |it: Option<&Delivery>| it.is_some_and(|it| it.ready > 0 && it.acked >= required);
             if in_force(old) != in_force(new) || (ready(old) == 0) != (ready(new) == 0) {
-                self.touch_gateway(gateway, now + AFTER_ACK);
+                self.touch_served(enforcer, now + AFTER_ACK);
             }
             if old.map(|it| it.acked) != new.map(|it| it.acked) {
-                for route in self.awaited.remove(gateway).into_iter().flatten() {
-                    self.pace.touch_at(&route, now + AFTER_ACK);
+                for object in self.awaited.remove(enforcer).into_iter().flatten() {
+                    self.pace.touch_at(&object, now + AFTER_ACK);
+                }
+            }
+            for resource in Delivery::differing(old, new) {
+                for object in self.status_cache.carried_by(&resource) {
+                    self.pace.touch(&object, now);
                 }
             }
         }
@@ -199,11 +205,11 @@ impl Writer {
     /// The provisioner has trouble with other Gateways than before.
     fn look_at_troubles(&mut self, now: Instant) {
         let troubled: Vec<ObjectName> = self.troubles.borrow_and_update().keys().cloned().collect();
-        troubled.iter().for_each(|it| self.touch_gateway(it, now));
+        troubled.into_iter().for_each(|it| self.touch_served(&Enforcer::Gateway(it), now));
     }
 
-    fn touch_gateway(&mut self, gateway: &ObjectName, at: Instant) {
-        for object in self.status_cache.served_by(gateway) {
+    fn touch_served(&mut self, enforcer: &Enforcer, at: Instant) {
+        for object in self.status_cache.served_by(enforcer) {
             self.pace.touch_at(&object, at);
         }
     }
@@ -220,9 +226,7 @@ impl Writer {
             let mut ours = render(&status);
             let programming = self.programming(object, &current, &ours, now);
             delivery::apply(&mut ours, object, &programming, &self.refusals);
-            if let ObjectStatus::Route(route) = &*status {
-                self.enforce(object, route, &current, &mut ours, now);
-            }
+            self.enforce(object, &status, &current, &mut ours, now);
             ours
         });
         let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -243,7 +247,8 @@ impl Writer {
     ) -> Programming {
         let Some(gateway) = self.status_cache.gateway_of(object) else { return Programming::InForce };
         let was = delivery::says_programmed(current, ours);
-        let evaluated = self.evaluate(object, &gateway, self.status_cache.changed_in(&gateway), was, now);
+        let required = self.status_cache.changed_in(&gateway);
+        let evaluated = self.evaluate(object, &Enforcer::Gateway(gateway.clone()), required, was, now);
         match (evaluated, self.troubles.borrow().get(&gateway)) {
             (Programming::Pending(message), Some(trouble)) => Programming::Pending(format!(
                 "{message}; the objects that it runs on cannot be made: {trouble}"
@@ -252,44 +257,47 @@ impl Writer {
         }
     }
 
-    /// Whether a Gateway's proxies have what concerns this object, which changed last in the commit `required`.
+    /// Whether an enforcer's proxies have what concerns this object, which changed last in the commit `required`.
     fn evaluate(
         &mut self,
         object: &ObjectRef,
-        gateway: &ObjectName,
+        enforcer: &Enforcer,
         required: Generation,
         was: bool,
         now: Instant,
     ) -> Programming {
-        let until = *self.alone_since.get(gateway).unwrap_or(&self.began) + RECONNECT;
-        let delivery = self.deliveries.get(gateway);
+        let until = *self.alone_since.get(enforcer).unwrap_or(&self.began) + RECONNECT;
+        let delivery = self.deliveries.get(enforcer);
         if was && now < until && delivery.is_none_or(|it| it.ready == 0) {
             self.pace.touch_at(object, until);
         }
-        Programming::evaluate(delivery, required, was, now < until)
+        Programming::evaluate(enforcer, delivery, required, was, now < until)
     }
 
-    /// Says of a route that it is enforced only where the waypoint has it.
+    /// Says of a route or a policy that it is enforced only where all who enforce it have it.
     fn enforce(
         &mut self,
         object: &ObjectRef,
-        route: &RouteStatus,
+        status: &ObjectStatus,
         current: &Value,
         ours: &mut Value,
         now: Instant,
     ) {
-        if route.parents.iter().all(|it| it.waypoint.is_none()) {
-            return;
-        }
-        let was = delivery::says_enforced(current, ours);
-        let required = self.status_cache.route_changed_in(object);
-        for (number, parent) in route.parents.iter().enumerate() {
-            let Some(waypoint) = &parent.waypoint else { continue };
-            let evaluated = self.evaluate(object, waypoint, required, was, now);
-            if evaluated != Programming::InForce {
-                self.awaited.entry(waypoint.clone()).or_default().insert(object.clone());
+        for (position, enforcement) in status.enforcements(object) {
+            let was = enforcement::says_enforced(current, ours, position);
+            let (mut obstacle, mut trouble) = (None, None);
+            for enforcer in &enforcement.by {
+                let required = self.status_cache.required_of(enforcer, object);
+                let programming = self.evaluate(object, enforcer, required, was, now);
+                if programming != Programming::InForce {
+                    self.awaited.entry(enforcer.clone()).or_default().insert(object.clone());
+                }
+                let delivery = self.deliveries.get(enforcer);
+                obstacle = obstacle.or_else(|| enforcement.obstacle(enforcer, delivery, &programming));
+                let troubles = self.troubles.borrow();
+                trouble = trouble.or_else(|| troubles.get(enforcer.gateway()?).cloned());
             }
-            delivery::enforce(ours, number, waypoint, &evaluated, self.troubles.borrow().get(waypoint));
+            enforcement::correct(ours, position, obstacle.as_ref(), trouble.as_deref());
         }
     }
 

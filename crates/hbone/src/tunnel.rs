@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::client::{Carrier, Lease};
+use crate::client::{Carrier, StreamPermit};
 use crate::windows::{StreamWindow, Windows};
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
@@ -31,7 +31,7 @@ pub struct Tunnel {
     windows: Option<(StreamWindow, Windows)>,
     writing: Writing,
     // Held until the tunnel ends: counts it on its connection.
-    lease: Option<Lease>,
+    permit: Option<StreamPermit>,
 }
 
 /// Frames out of h2's hands, where each costs hundreds of bytes beside its own. Small ones are put together.
@@ -55,16 +55,16 @@ impl Tunnel {
         send: SendStream<Bytes>,
         recv: RecvStream,
         windows: Windows,
-        lease: Option<Lease>,
+        permit: Option<StreamPermit>,
     ) -> Self {
-        Self::with(send, recv, Some((windows.of_stream(), windows)), lease)
+        Self::with(send, recv, Some((windows.of_stream(), windows)), permit)
     }
 
     fn with(
         send: SendStream<Bytes>,
         recv: RecvStream,
         windows: Option<(StreamWindow, Windows)>,
-        lease: Option<Lease>,
+        permit: Option<StreamPermit>,
     ) -> Self {
         Self {
             send,
@@ -74,7 +74,7 @@ impl Tunnel {
             handed: 0,
             windows,
             writing: Writing::Open,
-            lease,
+            permit,
         }
     }
 
@@ -85,7 +85,7 @@ impl Tunnel {
 
     /// The connection that carries it, if it was opened here and not accepted.
     pub fn carrier(&self) -> Option<Carrier> {
-        self.lease.as_ref().map(Lease::carrier)
+        self.permit.as_ref().map(StreamPermit::carrier)
     }
 
     /// The next bytes, as they came, without a copy; empty at the end. Asking again says that the reader is done with those

@@ -46,7 +46,9 @@ impl<K: Clone + Eq + Hash + Ord, V: Clone + PartialEq> Outputs<K, V> {
             self.held.insert(key.clone(), (owner, value));
             keys.push(key);
         }
-        for key in old.iter().filter(|it| !keys.contains(it)) {
+        keys.sort_unstable();
+        keys.dedup();
+        for key in old.iter().filter(|it| keys.binary_search(it).is_err()) {
             // It may have moved to another instance in the meantime.
             if self.held.get(key).is_some_and(|(it, _)| *it == owner) {
                 let was = self.held.remove(key).map(|(_, it)| it);

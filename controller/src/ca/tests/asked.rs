@@ -1,16 +1,16 @@
 //! What is done when somebody asks for a rotation.
 
-use crate::ca::{Authority, Memory, SameUser, Settings, Store, StoreError, Wish};
+use crate::ca::{Authority, Memory, RotationRequest, SameUser, Settings, Store, StoreError};
 use fairway_identity::{Answer, TokioClock, TrustBundle};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
-/// A store whose wishes are permits.
+/// A store whose requests are permits.
 struct Asking {
     kept: Memory,
-    wishes: Arc<Semaphore>,
-    saves: watch::Sender<Vec<Wish>>,
+    requests: Arc<Semaphore>,
+    saves: watch::Sender<Vec<RotationRequest>>,
 }
 
 impl Store for Asking {
@@ -18,21 +18,21 @@ impl Store for Asking {
         self.kept.load()
     }
 
-    fn save(&self, secret: String, wish: Wish) -> Answer<'_, Result<(), StoreError>> {
-        self.saves.send_modify(|it| it.push(wish));
-        self.kept.save(secret, wish)
+    fn save(&self, secret: String, request: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
+        self.saves.send_modify(|it| it.push(request));
+        self.kept.save(secret, request)
     }
 
     fn asked(&self) -> Answer<'_, ()> {
-        Box::pin(async { self.wishes.acquire().await.unwrap().forget() })
+        Box::pin(async { self.requests.acquire().await.unwrap().forget() })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wish_begins_a_rotation_and_another_meanwhile_is_answered_without_one() {
-    let (wishes, saves) = (Arc::new(Semaphore::new(0)), watch::Sender::new(Vec::new()));
+async fn a_request_begins_a_rotation_and_another_meanwhile_is_answered_without_one() {
+    let (requests, saves) = (Arc::new(Semaphore::new(0)), watch::Sender::new(Vec::new()));
     let mut saved = saves.subscribe();
-    let store = Asking { kept: Memory::default(), wishes: wishes.clone(), saves };
+    let store = Asking { kept: Memory::default(), requests: requests.clone(), saves };
     let settings = Settings { clock: Arc::new(TokioClock::start()), ..Settings::default() };
     let domain = "cluster.local".parse().unwrap();
     let authority = Authority::open(domain, settings, store, SameUser::as_this_process()).await.unwrap();
@@ -40,14 +40,14 @@ async fn a_wish_begins_a_rotation_and_another_meanwhile_is_answered_without_one(
     let keeper = tokio::spawn(async move { authority.keep().await });
     let roots =
         |it: &watch::Receiver<Option<_>>| it.borrow().clone().map_or(0, |it: TrustBundle| it.roots.len());
-    assert_eq!((roots(&bundles), saved.borrow().clone()), (1, vec![Wish::Stays]));
+    assert_eq!((roots(&bundles), saved.borrow().clone()), (1, vec![RotationRequest::Stays]));
 
     bundles.mark_unchanged();
-    wishes.add_permits(1);
+    requests.add_permits(1);
     bundles.changed().await.unwrap();
     assert_eq!(roots(&bundles), 2);
-    wishes.add_permits(1);
-    let answered = [Wish::Stays, Wish::Answered, Wish::Answered];
+    requests.add_permits(1);
+    let answered = [RotationRequest::Stays, RotationRequest::Answered, RotationRequest::Answered];
     saved.wait_for(|it| it.len() == 3).await.unwrap();
     assert_eq!(*saved.borrow(), answered);
     assert_eq!(roots(&bundles), 2, "one rotation at a time");
@@ -60,7 +60,7 @@ async fn a_wish_begins_a_rotation_and_another_meanwhile_is_answered_without_one(
     .await
     .unwrap()
     .unwrap();
-    // A wish that is left meanwhile must be heard: what is saved for other reasons does not answer it.
-    assert!(saved.borrow().iter().skip(3).all(|it| *it == Wish::Stays), "{:?}", *saved.borrow());
+    // A request that is left meanwhile must be heard: what is saved for other reasons does not answer it.
+    assert!(saved.borrow().iter().skip(3).all(|it| *it == RotationRequest::Stays), "{:?}", *saved.borrow());
     keeper.abort();
 }

@@ -72,7 +72,7 @@ impl Addresses {
 }
 
 /// Reads `spec.addresses` and finds out what becomes of them.
-pub(super) fn of(
+pub(super) fn read(
     reader: &mut Reader<'_>,
     name: &ObjectName,
     class: ProxyClass,
@@ -121,7 +121,7 @@ fn requests(
             continue;
         }
         let word = it.routability.as_deref().unwrap_or_default();
-        let Some(routability) = Routability::of(word) else {
+        let Some(routability) = Routability::parse(word) else {
             let (message, field) = (
                 format!("Fairway cannot assign an address of routability {word}"),
                 format!("{field}.routability"),

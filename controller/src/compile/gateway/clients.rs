@@ -41,7 +41,7 @@ struct Written<'a> {
 
 impl Clients {
     /// Reads `spec.tls.frontend`.
-    pub(super) fn of(
+    pub(super) fn read(
         reader: &mut Reader<'_>,
         object: &ObjectRef,
         gateway: &Gateway,

@@ -21,12 +21,12 @@ pub(super) struct Group<'a> {
 /// What becomes of listeners that share ports.
 pub(super) struct Contest<'a> {
     places: HashMap<&'a ObjectRef, usize>,
-    conflicts: HashMap<Place, Diagnostic>,
-    overlaps: HashMap<Place, String>,
+    conflicts: HashMap<ListenerIndex, Diagnostic>,
+    overlaps: HashMap<ListenerIndex, String>,
 }
 
 /// A listener: its group's place, and its own in the group.
-type Place = (usize, usize);
+type ListenerIndex = (usize, usize);
 
 /// Protocols whose listeners can share a port, told apart by hostname.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +45,8 @@ type Port = (bool, i32);
 type Held = HashMap<Port, BTreeMap<Family, Holders>>;
 
 struct Holders {
-    first: Place,
-    by_host: HashMap<String, Place>,
+    first: ListenerIndex,
+    by_host: HashMap<String, ListenerIndex>,
 }
 
 /// How many others a message names.
@@ -56,7 +56,7 @@ const NAMED: usize = 5;
 
 impl<'a> Contest<'a> {
     /// Holds it among objects, those first that go before the others.
-    pub(super) fn of(groups: Vec<Group<'a>>) -> Self {
+    pub(super) fn among(groups: Vec<Group<'a>>) -> Self {
         let conflicts = conflicts(&groups);
         let overlaps = overlaps(&groups, &conflicts);
         let places = groups.into_iter().enumerate().map(|(at, it)| (it.object, at)).collect();
@@ -75,7 +75,7 @@ impl<'a> Contest<'a> {
 }
 
 /// The listeners that conflict.
-fn conflicts(groups: &[Group<'_>]) -> HashMap<Place, Diagnostic> {
+fn conflicts(groups: &[Group<'_>]) -> HashMap<ListenerIndex, Diagnostic> {
     let mut found = HashMap::new();
     let mut held = Held::new();
     for (at, group) in groups.iter().enumerate() {
@@ -115,7 +115,7 @@ fn conflicts(groups: &[Group<'_>]) -> HashMap<Place, Diagnostic> {
 }
 
 /// The one that is in a listener's way among those before it.
-fn against(held: &Held, family: Family, it: &GatewayListeners) -> Option<(&'static str, Place)> {
+fn against(held: &Held, family: Family, it: &GatewayListeners) -> Option<(&'static str, ListenerIndex)> {
     let families = held.get(&port(family, it))?;
     let other = families.iter().find(|(other, _)| **other != family);
     let same = || families.get(&family)?.by_host.get(&host(it));
@@ -152,8 +152,11 @@ fn conflict(reason: &str, listener: &GatewayListeners, others: &str) -> Diagnost
 
 /// The listeners that speak TLS on one port and whose hostnames cover a common name, with the names of the others: a
 /// browser that coalesces connections may send requests for one over a connection made for the other (GEP-3567).
-fn overlaps(groups: &[Group<'_>], conflicts: &HashMap<Place, Diagnostic>) -> HashMap<Place, String> {
-    let mut by_port: HashMap<i32, Vec<(Place, Option<HostnamePattern>)>> = HashMap::new();
+fn overlaps(
+    groups: &[Group<'_>],
+    conflicts: &HashMap<ListenerIndex, Diagnostic>,
+) -> HashMap<ListenerIndex, String> {
+    let mut by_port: HashMap<i32, Vec<(ListenerIndex, Option<HostnamePattern>)>> = HashMap::new();
     for (at, group) in groups.iter().enumerate() {
         for (index, it) in group.listeners.iter().enumerate() {
             if family(it) == Some(Family::Tls) && !conflicts.contains_key(&(at, index)) {
@@ -161,7 +164,7 @@ fn overlaps(groups: &[Group<'_>], conflicts: &HashMap<Place, Diagnostic>) -> Has
             }
         }
     }
-    let mut found: BTreeMap<Place, Vec<Place>> = BTreeMap::new();
+    let mut found: BTreeMap<ListenerIndex, Vec<ListenerIndex>> = BTreeMap::new();
     for listeners in by_port.values() {
         // Two exact names never overlap but by being the same, which is a conflict.
         for (wide, a) in listeners.iter().filter(|(_, it)| !matches!(it, Some(HostnamePattern::Exact(_)))) {
@@ -188,7 +191,7 @@ fn overlaps(groups: &[Group<'_>], conflicts: &HashMap<Place, Diagnostic>) -> Has
 }
 
 fn family(listener: &GatewayListeners) -> Option<Family> {
-    Some(match Protocol::of(listener)? {
+    Some(match Protocol::read(listener)? {
         Protocol::Http => Family::Http,
         Protocol::Https | Protocol::TlsTerminate | Protocol::TlsPassthrough => Family::Tls,
         Protocol::Tcp => Family::Tcp,
@@ -213,7 +216,7 @@ fn pattern(listener: &GatewayListeners) -> Option<HostnamePattern> {
 }
 
 /// How a listener is called by a listener of a group: one of another object with that object's name.
-fn name(groups: &[Group<'_>], (group, index): Place, by: usize) -> String {
+fn name(groups: &[Group<'_>], (group, index): ListenerIndex, by: usize) -> String {
     let Some(owner) = groups.get(group) else { return String::new() };
     let name = owner.listeners.get(index).map(|it| it.name.as_str()).unwrap_or_default();
     if group == by { name.to_owned() } else { format!("{name} of {}", owner.object) }

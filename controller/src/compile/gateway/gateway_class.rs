@@ -21,7 +21,7 @@ impl Query<Cluster> for Status {
         let name: &str = name;
         let settings = reader.settings();
         let Some(class) = reader.input::<GatewayClass>(name) else { return };
-        let Some(kind) = class::of(&class, &settings) else { return };
+        let Some(kind) = class::classify(&class, &settings) else { return };
         let object = ObjectRef::new(Kind::GatewayClass, "", name);
         let generation = class.meta.generation;
         let accepted = match parameters::of_class(reader, &class) {
@@ -40,7 +40,7 @@ impl Query<Cluster> for Status {
         let version = format!("Fairway is built for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
         let supported =
             Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
-        let supported_features = features::of(kind);
+        let supported_features = features::supported_by(kind);
         let status = ClassStatus { conditions: vec![accepted, supported], supported_features };
         made.statuses.push((object, ObjectStatus::GatewayClass(status)));
     }

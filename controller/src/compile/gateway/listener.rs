@@ -153,7 +153,7 @@ impl Judge<'_> {
 /// Judges one listener.
 fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (ListenerPlan, ListenerReport) {
     let (owner, written) = (asked.owner, asked.written);
-    let protocol = Protocol::of(written).filter(|it| is_served(asked.class, *it));
+    let protocol = Protocol::read(written).filter(|it| is_served(asked.class, *it));
     let named = written.hostname.as_deref().filter(|it| !it.is_empty() && has_hostnames(protocol));
     let hostname = named.map(str::parse::<HostnamePattern>).transpose();
     let ends_tls = asked.class == ProxyClass::Gateway && protocol.is_some_and(Protocol::ends_tls);
@@ -317,7 +317,7 @@ fn kinds(
     let mut kinds = Vec::new();
     for (index, it) in written.iter().enumerate() {
         let group = it.group.as_deref().unwrap_or(fairway_gateway_api::GROUP);
-        let kind = Kind::of(group, &it.kind).and_then(|it| it.as_route());
+        let kind = Kind::named(group, &it.kind).and_then(|it| it.as_route());
         match kind.filter(|it| possible.contains(it)) {
             Some(kind) if kinds.contains(&kind) => {}
             Some(kind) => kinds.push(kind),

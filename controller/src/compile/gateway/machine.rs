@@ -72,7 +72,7 @@ pub(super) fn held(
         let Some(class) = class::named(reader, &other.spec.gateway_class_name).map(|it| it.class) else {
             continue;
         };
-        let theirs = address::of(reader, &name, class, &other, &mut unsaid);
+        let theirs = address::read(reader, &name, class, &other, &mut unsaid);
         let Some(at) = common(&theirs.bound, &addresses.bound) else { continue };
         let sets = set::candidates(reader, &object, class, &other, &mut unsaid);
         let added = sets.iter().filter(|it| it.refusal.is_none()).flat_map(|it| &it.set.spec.listeners);
@@ -94,7 +94,7 @@ fn common(a: &[IpAddr], b: &[IpAddr]) -> Option<IpAddr> {
 }
 
 fn transport(listener: &GatewayListeners) -> Option<Transport> {
-    Some(match Protocol::of(listener)? {
+    Some(match Protocol::read(listener)? {
         Protocol::Udp => Transport::Udp,
         _ => Transport::Tcp,
     })

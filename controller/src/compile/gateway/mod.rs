@@ -130,17 +130,17 @@ impl Query<Cluster> for Check {
         let class = its_class.class;
         let object = ObjectRef::of(Kind::Gateway, name);
 
-        let addresses = address::of(reader, name, class, &gateway, made);
+        let addresses = address::read(reader, name, class, &gateway, made);
         let parameters = parameters::of_gateway(reader, name, &gateway, its_class.object.as_deref());
         infrastructure::warn_of_annotations(&gateway, &object, &settings, made);
         let refusal = orphaned(&its_class, &gateway, &object, made)
             .or_else(|| refusal(&parameters, &addresses, &object, made));
-        let clients = clients::Clients::of(reader, &object, &gateway, made);
+        let clients = clients::Clients::read(reader, &object, &gateway, made);
         let backend = tls::for_backends(reader, &object, &gateway, made);
         let candidates = set::candidates(reader, &object, class, &gateway, made);
         let own = Group { object: &object, listeners: &gateway.spec.listeners };
         let taken = candidates.iter().filter(|it| it.refusal.is_none()).map(set::Candidate::group);
-        let contest = Contest::of(std::iter::once(own).chain(taken).collect());
+        let contest = Contest::among(std::iter::once(own).chain(taken).collect());
 
         let owner = Owner {
             object: object.clone(),

@@ -76,7 +76,7 @@ fn look_up(
     name: &ObjectName,
     author: Author,
 ) -> Result<Arc<GatewayParameters>, Diagnostic> {
-    if Kind::of(group, kind) != Some(Kind::GatewayParameters) {
+    if Kind::named(group, kind) != Some(Kind::GatewayParameters) {
         let message = format!("{group}/{kind} {} is not a kind of parameters that Fairway reads", name.name);
         let remedy = format!("refer to an object of kind {} in group fairway.dev", Kind::GatewayParameters);
         return Err(Diagnostic::error(Reason::ParametersKindUnknown, field, message, remedy));

@@ -26,7 +26,7 @@ pub(in crate::compile) enum Protocol {
 
 impl Protocol {
     /// What a listener speaks; none when it is nothing that we know.
-    pub(super) fn of(written: &GatewayListeners) -> Option<Self> {
+    pub(super) fn read(written: &GatewayListeners) -> Option<Self> {
         let mode = written.tls.as_ref().and_then(|it| it.mode.as_ref());
         Some(match (written.protocol.as_str(), mode) {
             ("HTTP", _) => Self::Http,

@@ -76,7 +76,10 @@ impl Query<Cluster> for PublishSet {
         let object = ObjectRef::of(Kind::ListenerSet, name);
         let Some(gateway) = set.spec.gateway(&set.meta.namespace) else {
             let kind = set.spec.parent_ref.kind.as_deref().unwrap_or_default();
-            let (message, remedy) = (format!("a {kind} cannot have listeners"), "refer to a Gateway");
+            let (message, remedy) = (
+                format!("a {kind} cannot have listeners, so this object has no effect"),
+                "refer to a Gateway",
+            );
             let warning =
                 Diagnostic::warning(Reason::ListenerSetParentKind, "spec.parentRef", message, remedy);
             made.report(&object, warning);

@@ -148,7 +148,7 @@ pub(super) fn check(
         true => judge.all(reader, &owner, &group, contest, made),
         // What is not taken is in nobody's way, and learns nothing of others.
         false => {
-            let alone = Contest::of(vec![group]);
+            let alone = Contest::among(vec![group]);
             Judge { goes_on: false, ..*judge }.all(reader, &owner, &group, &alone, made)
         }
     };

@@ -7,7 +7,7 @@ use crate::resources::GatewayClass;
 use std::sync::Arc;
 
 /// What kind of proxy a class stands for; none when it is another controller's.
-pub(in crate::compile) fn of(class: &GatewayClass, settings: &Settings) -> Option<ProxyClass> {
+pub(in crate::compile) fn classify(class: &GatewayClass, settings: &Settings) -> Option<ProxyClass> {
     if class.spec.controller_name != *settings.controller_name {
         return None;
     }
@@ -30,7 +30,7 @@ pub(in crate::compile) struct Named {
 pub(in crate::compile) fn named(reader: &mut Reader<'_>, name: &str) -> Option<Named> {
     let settings = reader.settings();
     if let Some(object) = reader.input::<GatewayClass>(name) {
-        return Some(Named { class: of(&object, &settings)?, object: Some(object) });
+        return Some(Named { class: classify(&object, &settings)?, object: Some(object) });
     }
     let class = match name {
         _ if settings.mode == Mode::Standalone => return None,

@@ -69,7 +69,7 @@ const OTHER_PROTOCOLS: [&str; 49] = [
 
 impl Protocol {
     /// What endpoints speak, from `appProtocol` (KEP-3726 and the names in common use).
-    pub(in crate::compile) fn of(port: &ServicePort) -> Self {
+    pub(in crate::compile) fn of_port(port: &ServicePort) -> Self {
         // However it is written: IANA's names have no case, and people write `HTTPS`.
         let written = port.app_protocol.as_deref().map(str::to_ascii_lowercase);
         match written.as_deref() {

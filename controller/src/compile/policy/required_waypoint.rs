@@ -143,7 +143,9 @@ pub(in crate::compile) fn not_enforced_at(beyond: &BTreeSet<IpAddr>, namespace: 
     let named: Vec<String> = beyond.iter().take(NAMED).map(ToString::to_string).collect();
     let more = if beyond.len() > NAMED { ", …" } else { "" };
     let named = named.join(", ");
-    Some(format!("cannot be enforced at {named}{more}: no pod of namespace {namespace} has that address"))
+    Some(format!(
+        "the label fairway.dev/waypoint cannot be enforced at {named}{more}: no pod of namespace {namespace} has that address"
+    ))
 }
 
 fn warn_of_pods_outside(
@@ -164,7 +166,10 @@ fn warn_of_pods_outside(
         let error = Diagnostic::error(
             Reason::WaypointNotEnforcedForPods,
             "metadata.labels[fairway.dev/waypoint]",
-            format!("cannot be enforced for pods outside the mesh: {}", names.join(", ")),
+            format!(
+                "the label cannot be enforced for pods outside the mesh, which are reached without the waypoint: {}",
+                names.join(", ")
+            ),
             format!(
                 "label namespace {} with fairway.dev/mesh=enabled, or remove the pods from the Service",
                 name.namespace

@@ -45,7 +45,7 @@ pub(in crate::compile) struct TargetRef<'a> {
 pub(in crate::compile) fn resolve(namespace: &Arc<str>, written: TargetRef<'_>) -> Option<Target> {
     // The API server may keep an empty name of a section, and means none by it.
     let section: Option<Arc<str>> = written.section.filter(|it| !it.is_empty()).map(Into::into);
-    let kind = Kind::of(written.group, written.kind)?;
+    let kind = Kind::named(written.group, written.kind)?;
     let level = match (kind, section.is_some()) {
         (Kind::Gateway | Kind::ListenerSet, true) => Level::Listener,
         (Kind::Gateway, false) => Level::Gateway,

@@ -6,7 +6,7 @@ use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Gateway, Kind, ObjectRef, Unhandled};
-use crate::status::{Condition, ParentRef, reason};
+use crate::status::{Condition, reason};
 use fairway_incremental::{OfInput, Query};
 
 /// The status of such an object. A policy of Gateways is told so for each Gateway of ours that it names, and any other object
@@ -24,7 +24,7 @@ impl Query<Cluster> for Status {
             Kind::TelemetryPolicy => gateways(reader, &unhandled),
             _ => {
                 let class = reader.settings().gateway_class.clone();
-                vec![status::reference(&ObjectRef::new(Kind::GatewayClass, "", class))]
+                vec![ObjectRef::new(Kind::GatewayClass, "", class)]
             }
         };
         if ancestors.is_empty() {
@@ -56,12 +56,12 @@ impl OfInput<Cluster> for Status {
 }
 
 /// The Gateways of ours that it is about; of others their own controllers speak.
-fn gateways(reader: &mut Reader<'_>, unhandled: &Unhandled) -> Vec<ParentRef> {
+fn gateways(reader: &mut Reader<'_>, unhandled: &Unhandled) -> Vec<ObjectRef> {
     let mut found = Vec::new();
     for name in &unhandled.gateways {
         let class = reader.input::<Gateway>(name).map(|it| it.spec.gateway_class_name.clone());
         if class.is_some_and(|it| class::named(reader, &it).is_some()) {
-            found.push(status::reference(&ObjectRef::of(Kind::Gateway, name)));
+            found.push(ObjectRef::of(Kind::Gateway, name));
         }
     }
     found

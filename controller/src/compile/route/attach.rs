@@ -161,7 +161,7 @@ fn on_service(reader: &mut Reader<'_>, route: &ObjectRef, claim: &ServiceClaim, 
         if holder.kind != route.kind {
             held.retain(|it| it != port);
             let message =
-                format!("{place} belongs to {holder}: a {} goes before a {}", holder.kind, route.kind);
+                format!("{place} belongs to {holder}: kind {} goes before kind {}", holder.kind, route.kind);
             let remedy = "attach the routes to different ports (parentRefs[].port)";
             lost.push(Diagnostic::error(Reason::ServicePortConflict, "spec.parentRefs", message, remedy));
         } else if matches!(route.kind, Kind::TlsRoute | Kind::TcpRoute) {

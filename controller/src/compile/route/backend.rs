@@ -48,7 +48,7 @@ fn follow(draft: &mut Draft<'_, '_>, field: &str, it: WrittenRef<'_>) -> Result<
         if !is_granted {
             // What is not there, and what is there and cannot be used, look alike to those whom nobody has granted it.
             let message = format!(
-                "Service {name} of another namespace does not exist, or has no such port that a {from} can use"
+                "Service {name} of another namespace does not exist, or has no such port that routes of kind {from} can use"
             );
             let remedy = "correct the reference; with a ReferenceGrant for the Service the exact reason is shown here";
             draft.unresolved(Diagnostic::error(Reason::BackendUnavailable, field, message, remedy));
@@ -110,12 +110,12 @@ fn usable(
         let remedy = "remove label fairway.dev/waypoint from the Service, or use another Service";
         return unsupported(Reason::BackendUdpThroughWaypoint, message, remedy);
     }
-    let protocol = Protocol::of(port);
+    let protocol = Protocol::of_port(port);
     let is_ours = protocol == Protocol::Secure && has_policy(draft, name, port.port);
     if !is_ours && !can_carry(draft.kind, protocol) {
         let spoken = port.app_protocol.as_deref().unwrap_or_default();
         let message = format!(
-            "port {} of Service {name} has appProtocol `{spoken}`, which a {from} cannot use",
+            "port {} of Service {name} has appProtocol `{spoken}`, which routes of kind {from} cannot use",
             port.port
         );
         let remedy = "correct the port's appProtocol, or use another port";

@@ -55,7 +55,7 @@ pub(in crate::compile) type WithoutRoom = BTreeSet<ObjectRef>;
 
 impl Spent {
     /// For a route: nothing yet.
-    pub(super) fn of(reader: &mut Reader<'_>, route: &ObjectRef, has_expressions: bool) -> Self {
+    pub(super) fn for_route(reader: &mut Reader<'_>, route: &ObjectRef, has_expressions: bool) -> Self {
         let has_room = !has_expressions || !reader.get::<Exceeded>(&route.namespace).contains(route);
         let no_room_in = (!has_room).then(|| route.namespace.clone());
         Self { no_room_in, ..Self::default() }

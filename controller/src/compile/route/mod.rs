@@ -25,7 +25,7 @@ use crate::compile::names::service::requires_waypoint;
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::binding::{ListenerClaim, Outcome, ServiceClaim};
-use crate::compile::route::shadow::{Place, ShadowedBy, Wanting};
+use crate::compile::route::shadow::{MatchKey, ShadowedBy, Wanting};
 use crate::compile::stage;
 use crate::compile::waypoint::choice;
 use crate::diagnostic::{Diagnostic, Reason, join_texts};
@@ -88,9 +88,8 @@ impl Query<Cluster> for Resolve {
                 if attached.refusal.is_none() {
                     use_services(claims, &resolved.services, made);
                 }
-                let places = places(&attached.attachments, &resolved.body, kind);
-                for place in places {
-                    made.put(Wanting(place), route.clone());
+                for key in match_keys(&attached.attachments, &resolved.body, kind) {
+                    made.put(Wanting(key), route.clone());
                 }
                 if let Some(note) = shadowed(reader, route) {
                     shadow.get_or_insert(note.clone());
@@ -178,12 +177,12 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (
     (gateway.clone(), condition)
 }
 
-/// As many places as are compared; a route with more of them wants them unseen.
-const MOST_PLACES: usize = 256;
+/// As many matches as are compared; a route with more of them is not compared.
+const MOST_MATCH_KEYS: usize = 256;
 
-/// The places for requests or connections that a route wants and no other can have then.
-fn places(attachments: &[Attachment], body: &Body, kind: RouteKind) -> BTreeSet<Place> {
-    let mut places = BTreeSet::new();
+/// The matches of a route, of which each can be one route's only.
+fn match_keys(attachments: &[Attachment], body: &Body, kind: RouteKind) -> BTreeSet<MatchKey> {
+    let mut match_keys = BTreeSet::new();
     for it in attachments {
         let Attachment::Listener { listener, hostnames } = it else { continue };
         let all = [None];
@@ -192,20 +191,20 @@ fn places(attachments: &[Attachment], body: &Body, kind: RouteKind) -> BTreeSet<
             match body {
                 Body::Requests(rules) => {
                     let matches = rules.iter().flat_map(|it| &it.matches);
-                    places.extend(matches.map(|it| Place::of(listener, *host, Some(it))));
+                    match_keys.extend(matches.map(|it| MatchKey::new(listener, *host, Some(it))));
                 }
                 Body::Connections(_) if kind == RouteKind::Tls => {
-                    places.insert(Place::of(listener, *host, None));
+                    match_keys.insert(MatchKey::new(listener, *host, None));
                 }
                 // One listener, one carrier: see `attach`.
                 Body::Connections(_) => {}
             }
         }
-        if places.len() > MOST_PLACES {
+        if match_keys.len() > MOST_MATCH_KEYS {
             return BTreeSet::new();
         }
     }
-    places
+    match_keys
 }
 
 /// Who goes before a route somewhere.
@@ -237,7 +236,7 @@ fn resolve(
     kind: RouteKind,
     scope: Scope,
 ) -> Resolved {
-    let spent = Spent::of(reader, route, written.has_expressions());
+    let spent = Spent::for_route(reader, route, written.has_expressions());
     let mut draft = Draft::new(reader, route, kind, scope, spent);
     match written {
         Written::Http(it) => http::rules(&mut draft, &it.spec),

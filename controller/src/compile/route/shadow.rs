@@ -13,9 +13,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
-/// Routes that want a place for requests that only one of them can have.
+/// Routes that have a match of this key: only one of them gets its requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::compile) struct Wanting(pub Place);
+pub(in crate::compile) struct Wanting(pub MatchKey);
 
 impl Set<Cluster> for Wanting {
     type Member = ObjectRef;
@@ -29,21 +29,21 @@ impl Set<Cluster> for ShadowedBy {
     type Member = ObjectRef;
 }
 
-/// A place for requests that only one route can have: a match under a hostname of a listener, as a number. That two
-/// have one number is improbable enough for what follows from it: a sentence.
+/// A match under a hostname of a listener, as a number: requests of which only one route gets. That two have one number is
+/// improbable enough for what follows from it: a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in crate::compile) struct Place(u64);
+pub(in crate::compile) struct MatchKey(u64);
 
-/// Who wants the same place: the older route has it, then the first by name; the others are shadowed there.
+/// Of the routes with one match the oldest gets its requests, then the first by name; the others are shadowed there.
 pub(in crate::compile) struct Shadows;
 
 impl Query<Cluster> for Shadows {
-    type Key = Place;
+    type Key = MatchKey;
     type Value = ();
     const STAGE: u8 = stage::CONSEQUENCES;
 
-    fn run(place: &Place, reader: &mut Reader<'_>, made: &mut Made) {
-        let wanting = reader.members(&Wanting(*place));
+    fn run(key: &MatchKey, reader: &mut Reader<'_>, made: &mut Made) {
+        let wanting = reader.members(&Wanting(*key));
         if wanting.len() < 2 {
             return;
         }
@@ -66,16 +66,16 @@ impl OfSet<Cluster> for Shadows {
     /// One alone is in nobody's way, and that is the usual case.
     const LEAST: usize = 2;
 
-    fn of_set(Wanting(place): &Wanting) -> Option<Self::Key> {
-        Some(*place)
+    fn of_set(Wanting(key): &Wanting) -> Option<Self::Key> {
+        Some(*key)
     }
 }
 
-// === impl Place ===
+// === impl MatchKey ===
 
-impl Place {
-    /// The place of a match; of none for connections, which have nothing but a hostname.
-    pub(in crate::compile) fn of(
+impl MatchKey {
+    /// The key of a match; of none for connections, which have nothing but a hostname.
+    pub(in crate::compile) fn new(
         listener: &ListenerKey,
         host: Option<&HostMatch>,
         matching: Option<&Match>,

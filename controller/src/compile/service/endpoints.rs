@@ -1,6 +1,6 @@
 //! The endpoints behind a Service's ports.
 
-use crate::compile::names::service::{backend_key, requires_waypoint, service_key};
+use crate::compile::names::service::{backend_key, namespace_of_requiring, read_in_cluster, service_key};
 use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
@@ -9,7 +9,7 @@ use crate::compile::stage;
 use crate::compile::workload::address::Slices;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{
-    Distribution, EndpointSlice, Kind, Object, ObjectRef, Service, ServiceKind, SliceEndpoint, Transport,
+    Distribution, EndpointSlice, Kind, Object, ObjectRef, Service, SliceEndpoint, Transport,
 };
 use fairway_config::model::{
     BackendKey, Endpoint, EndpointState, Endpoints, Family, Guard, Hints, ObjectName, Resource, SpiffeId,
@@ -27,12 +27,7 @@ impl Set<Cluster> for Requiring {
     type Member = ObjectRef;
 
     fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
-        match object {
-            Object::Service(it) if requires_waypoint(it) => {
-                vec![(Self(name.namespace.clone()), name.clone())]
-            }
-            _ => Vec::new(),
-        }
+        namespace_of_requiring(object).map(|namespace| (Self(namespace), name.clone())).into_iter().collect()
     }
 }
 
@@ -45,10 +40,7 @@ impl Query<Cluster> for Compile {
     const STAGE: u8 = stage::SERVICES;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
-        let Some(service) = reader.input::<Service>(name).filter(|it| it.kind != ServiceKind::ExternalName)
-        else {
-            return;
-        };
+        let Some(service) = read_in_cluster(reader, name) else { return };
         let mut found: BTreeMap<BackendKey, Found> =
             service.ports.iter().filter_map(|it| Some((backend_key(name, it)?, Found::default()))).collect();
         let mut judged = BTreeMap::new();

@@ -6,7 +6,9 @@ mod slice_address;
 
 use crate::compile::names::grant;
 use crate::compile::names::protocol::Protocol;
-use crate::compile::names::service::{WAYPOINT_LABEL, backend_key, requires_waypoint, service_key};
+use crate::compile::names::service::{
+    WAYPOINT_LABEL, backend_key, read_in_cluster, requires_waypoint, service_key,
+};
 use crate::compile::policy::backend_tls;
 use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
@@ -19,7 +21,7 @@ use crate::compile::waypoint::{self, Waypoint};
 use crate::compile::workload::proxy;
 use crate::compile::{gateway, inputs, stage};
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{Kind, ObjectRef, Service, ServiceKind, ServicePort, Transport};
+use crate::resources::{Kind, ObjectRef, Service, ServicePort, Transport};
 use fairway_config::model::{
     Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
     Service as Destination, ServicePort as DestinationPort, SpiffeId,
@@ -43,10 +45,7 @@ impl Query<Cluster> for Compile {
     const STAGE: u8 = stage::SERVICES;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
-        let Some(service) = reader.input::<Service>(name).filter(|it| it.kind != ServiceKind::ExternalName)
-        else {
-            return;
-        };
+        let Some(service) = read_in_cluster(reader, name) else { return };
         let required = requires_waypoint(&service);
         check_label(reader, &service, name, made);
         let waypoint = match required || reader.count(&ProducerRoutes(name.clone())) > 0 {
@@ -68,7 +67,7 @@ impl Query<Cluster> for Compile {
                 key: backend,
                 service: service_key(name),
                 port: port.port,
-                protocol: Protocol::of(port).within(&security),
+                protocol: Protocol::of_port(port).within(&security),
                 security,
                 via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
             })));
@@ -111,7 +110,8 @@ impl OfInput<Cluster> for Compile {
 fn check_label(reader: &Reader<'_>, service: &Service, name: &ObjectName, made: &mut Made) {
     if requires_waypoint(service) && !reader.settings().has_mesh() {
         let field = format!("metadata.labels[{WAYPOINT_LABEL}]");
-        let message = "cannot be enforced: ztunnel is not installed, so there is no mesh";
+        let message = "the label cannot be enforced: ztunnel is not installed, so connections to the Service go without \
+                       a waypoint";
         let remedy = "install it (value ztunnel.enabled of the chart), or remove the label";
         let error = Diagnostic::error(Reason::WaypointNeedsMesh, field, message, remedy);
         made.report(&ObjectRef::of(Kind::Service, name), error);
@@ -150,7 +150,7 @@ fn destination_port(name: &ObjectName, port: &ServicePort) -> Option<Destination
     Some(DestinationPort {
         port: port.port,
         name: port.name.clone(),
-        protocol: Protocol::of(port).as_carried(),
+        protocol: Protocol::of_port(port).as_carried(),
         backend: backend_key(name, port)?,
     })
 }

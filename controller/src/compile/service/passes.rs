@@ -85,7 +85,7 @@ impl Passes<'_> {
         if parts.is_empty() {
             return None;
         }
-        parts.extend(self.not_enforced.iter().map(|it| format!("the label fairway.dev/waypoint {it}")));
+        parts.extend(self.not_enforced.clone());
         // Where there is a waypoint for everybody it is about that one alone: that it is bound is read again, and must not be
         // forgotten for a consumer's that is not ready.
         let (bound, by) = match self.waypoint {

@@ -1,8 +1,11 @@
 //! BackendTLSPolicies (the official suite's shapes).
 
 use super::{GATEWAY, World};
+use crate::resources::{Edit, Kind, Object, ObjectRef};
+use crate::source::objects;
+use crate::status::Enforcer;
 use fairway_config::model::{
-    AppProtocol, Backend, BackendSecurity, BackendTrust, Resource, ResourceKind, SubjectName,
+    AppProtocol, Backend, BackendSecurity, BackendTrust, ObjectName, Resource, ResourceKind, SubjectName,
 };
 
 /// A Service with two TLS ports, one of them by name `HTTPS`, and a route to both.
@@ -94,6 +97,51 @@ fn a_policy_makes_tls_of_the_ports_it_names_and_is_told_so_for_each_gateway() {
     );
     assert_eq!(ancestor["controllerName"], "fairway.dev/controller");
     assert_eq!(ancestor["conditions"][0]["observedGeneration"], 3);
+}
+
+/// What proxies have to acknowledge of a policy for its one ancestor.
+fn carriers(world: &World, policy: &str) -> Vec<String> {
+    let object = ObjectRef::new(Kind::BackendTlsPolicy, "infra", policy);
+    let enforcements = world.status(&object.to_string()).enforcements(&object);
+    let [(0, it)] = &enforcements[..] else { panic!("{enforcements:?}") };
+    assert_eq!(it.by, [Enforcer::Gateway(ObjectName::new("edge", "public"))].into());
+    it.carriers.iter().map(|it| it.name.to_string()).collect()
+}
+
+#[test]
+fn a_policy_is_enforced_when_gateways_have_the_backends_that_it_holds_for() {
+    let named = policy("b", "02", ", sectionName: https-1", GOOD);
+    let world = world(&format!("{}{named}{}", policy("a", "01", "", GOOD), policy("c", "03", "", GOOD)));
+    for (name, carried, enforced) in [
+        ("a", &["infra/tls:8443"][..], "True/ByProxies"),
+        ("b", &["infra/tls:443"], "True/ByProxies"),
+        ("c", &[], "False/NotAccepted"),
+    ] {
+        assert_eq!(carriers(&world, name), carried, "{name}");
+        let object = format!("BackendTLSPolicy infra/{name}");
+        world.expect(&object, &format!("{ANCESTOR}: fairway.dev/Enforced={enforced}"));
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_closes_what_it_names_and_says_why() {
+    let mut world = world("");
+    let mut edits: Vec<Edit> = objects(&policy("p", "01", "", GOOD)).into_iter().map(Edit::Upsert).collect();
+    let [Edit::Upsert(Object::BackendTlsPolicy(it))] = &mut edits[..] else { panic!("{edits:?}") };
+    std::sync::Arc::make_mut(it).meta.unreadable = Some("spec.newer: there is no such field".into());
+    world.apply(edits);
+    for backend in ["infra/tls:443", "infra/tls:8443"] {
+        assert!(matches!(world.security(backend), BackendSecurity::Unusable(_)), "{backend}");
+    }
+    world.expect("BackendTLSPolicy infra/p", &format!("{ANCESTOR}: Accepted=False/Invalid"));
+    world.expect("BackendTLSPolicy infra/p", &format!("{ANCESTOR}: fairway.dev/Enforced=False/NotAccepted"));
+    let message = world.message("BackendTLSPolicy infra/p", "Accepted");
+    assert!(message.contains("spec.newer: there is no such field"), "{message}");
+    let problems = world.problems();
+    assert!(
+        !problems.iter().any(|it| it.contains("BackendTLSPolicy infra/p")),
+        "who reads it reports it: {problems:?}"
+    );
 }
 
 #[test]

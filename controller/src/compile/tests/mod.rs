@@ -69,7 +69,7 @@ impl World {
     }
 
     fn new(yaml: &str, settings: Settings) -> Self {
-        let standalone = Some(Standalone::new(Completion::of(&settings)));
+        let standalone = Some(Standalone::new(Completion::for_settings(&settings)));
         let mut world =
             Self { compiler: Compiler::new(settings), standalone, last_good: LastGood::default() };
         world.add(yaml);

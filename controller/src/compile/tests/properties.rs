@@ -126,7 +126,7 @@ proptest! {
 
     #[test]
     fn what_is_filled_in_is_what_would_be_filled_in_from_scratch(batches in edits()) {
-        let completion = Completion::of(&settings());
+        let completion = Completion::for_settings(&settings());
         let mut standalone = Standalone::new(completion.clone());
         let (mut written, mut filled) = (BTreeMap::new(), BTreeMap::new());
         let take = |into: &mut BTreeMap<ObjectRef, Object>, edit: Edit| match edit {

@@ -3,7 +3,7 @@
 pub(in crate::compile) mod choice;
 
 use crate::compile::gateway::{self, Proxies, certificate};
-use crate::compile::names::service::requires_waypoint;
+use crate::compile::names::service::namespace_of_requiring;
 use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::output::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::compile::program::{Cluster, Made, Reader};
@@ -32,12 +32,7 @@ impl Set<Cluster> for WaypointNeed {
     type Member = ObjectRef;
 
     fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
-        match object {
-            Object::Service(it) if requires_waypoint(it) => {
-                vec![(Self(name.namespace.clone()), name.clone())]
-            }
-            _ => Vec::new(),
-        }
+        namespace_of_requiring(object).map(|namespace| (Self(namespace), name.clone())).into_iter().collect()
     }
 }
 

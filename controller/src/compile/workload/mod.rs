@@ -78,12 +78,12 @@ impl Query<Cluster> for Identify {
             let remedy = "remove it, or exempt Fairway's proxies from the admission webhook that adds it";
             made.report(&object, Diagnostic::error(Reason::ProxyPodChanged, "spec", message, remedy));
         }
-        let place = place(reader, &pod, is_proxy, &settings);
-        let captured = place == Place::Captured;
-        let (mesh, aside) = match place {
-            Place::Captured => (Mesh::Captured(mutual_tls(reader, &pod, made)), None),
-            Place::Aside(why) => (Mesh::Outside, Some(why)),
-            Place::Outside => (Mesh::Outside, None),
+        let membership = membership(reader, &pod, is_proxy, &settings);
+        let captured = membership == Membership::Captured;
+        let (mesh, aside) = match membership {
+            Membership::Captured => (Mesh::Captured(mutual_tls(reader, &pod, made)), None),
+            Membership::Aside(why) => (Mesh::Outside, Some(why)),
+            Membership::Outside => (Mesh::Outside, None),
         };
         let who = Some(Arc::new(PodIdentity { identity: identity.clone(), captured, is_proxy }));
         // Before it has an address its node's tunnel must know it: capture comes before its first program.
@@ -112,31 +112,31 @@ impl OfInput<Cluster> for Identify {
     }
 }
 
-/// A pod's place.
+/// Whether a pod is in the mesh.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Membership {
     Outside,
     Captured,
     /// Not captured, though its namespace is in the mesh.
     Aside(Aside),
 }
 
-fn place(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &Settings) -> Place {
+fn membership(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &Settings) -> Membership {
     if settings.capture == Capture::Off {
-        return Place::Outside;
+        return Membership::Outside;
     }
     let namespace = reader.input::<Namespace>(&pod.meta.namespace);
     if namespace.is_none_or(|it| it.meta.label(MESH_LABEL) != Some("enabled")) {
-        return Place::Outside;
+        return Membership::Outside;
     }
     // Our own proxies speak HBONE themselves: capturing them would send their tunnels in circles.
     if is_proxy {
-        return Place::Aside(Aside::Proxy);
+        return Membership::Aside(Aside::Proxy);
     }
     match (pod.host_network, pod.meta.label(MESH_LABEL)) {
-        (true, _) => Place::Aside(Aside::HostNetwork),
-        (false, Some("disabled")) => Place::Aside(Aside::OptedOut),
-        (false, _) => Place::Captured,
+        (true, _) => Membership::Aside(Aside::HostNetwork),
+        (false, Some("disabled")) => Membership::Aside(Aside::OptedOut),
+        (false, _) => Membership::Captured,
     }
 }
 

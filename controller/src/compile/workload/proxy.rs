@@ -133,7 +133,10 @@ impl Claim {
              that proxy, so the pod is treated as any other",
             self.gateway
         );
-        let remedy = format!("remove the label; Fairway makes the pods of its proxies, as {}", self.account);
+        let remedy = format!(
+            "remove the label; Fairway itself makes the pods of its proxies, with service account {}",
+            self.account
+        );
         let field = "spec.serviceAccountName";
         made.report(pod, Diagnostic::warning(Reason::PodIsNotTheProxy, field, message, remedy));
     }

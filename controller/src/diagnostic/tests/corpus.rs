@@ -87,7 +87,7 @@ fn unchecked(text: &str) -> Vec<Edit> {
         text.split("\n---\n").map(|text| serde_saphyr::from_str::<serde_json::Value>(text).unwrap());
     let object = |manifest: serde_json::Value| {
         let (group, _) = manifest["apiVersion"].as_str().unwrap().rsplit_once('/').unwrap_or_default();
-        let kind = Kind::of(group, manifest["kind"].as_str().unwrap()).unwrap();
+        let kind = Kind::named(group, manifest["kind"].as_str().unwrap()).unwrap();
         Edit::Upsert(Object::parse(kind, manifest).unwrap())
     };
     documents.map(object).collect()
@@ -95,7 +95,7 @@ fn unchecked(text: &str) -> Vec<Edit> {
 
 fn compile(corpus: &mut Corpus, settings: Settings, edits: Vec<Edit>) {
     let mut standalone =
-        (settings.mode == Mode::Standalone).then(|| Standalone::new(Completion::of(&settings)));
+        (settings.mode == Mode::Standalone).then(|| Standalone::new(Completion::for_settings(&settings)));
     let mut edits = match &mut standalone {
         Some(standalone) => standalone.complete(edits),
         None => edits,

@@ -68,11 +68,11 @@ pub(super) struct LeaderServices {
 impl LeaderServices {
     /// Takes what it needs.
     pub(super) fn new(base: &Base, arguments: &crate::program::Arguments) -> anyhow::Result<Self> {
-        let Base { client, place, hub, status_cache, authorization_index, issued, .. } = base;
+        let Base { client, replica, hub, status_cache, authorization_index, issued, .. } = base;
         let own = &arguments.cluster.services;
         let image =
             own.waypoint_image.clone().context("--waypoint-image (or FAIRWAY_WAYPOINT_IMAGE) is needed")?;
-        let uri = format!("https://{}:{}", host(&place.namespace), place.listen.port());
+        let uri = format!("https://{}:{}", host(&replica.namespace), replica.listen.port());
         let provision = provision::Settings {
             image_pull_policy: own.image_pull_policy.clone(),
             log_format: Some(arguments.log.log_format.as_str().to_owned()),
@@ -82,8 +82,8 @@ impl LeaderServices {
         };
         Ok(Self {
             client: client.clone(),
-            namespace: place.namespace.clone(),
-            listen: place.listen,
+            namespace: replica.namespace.clone(),
+            listen: replica.listen,
             hub: hub.clone(),
             status_cache: status_cache.clone(),
             authorization_index: authorization_index.clone(),

@@ -31,9 +31,9 @@ impl Term {
         wanted: watch::Receiver<Option<Arc<Wanted>>>,
         unreadable: watch::Receiver<Arc<BTreeSet<Diagnostic>>>,
     ) -> Self {
-        let Base { client, place, hub, status_cache, settings, .. } = base;
+        let Base { client, replica, hub, status_cache, settings, .. } = base;
         let mut tasks = JoinSet::new();
-        let events = Recorder::start(client.clone(), place.pod.clone());
+        let events = Recorder::start(client.clone(), replica.pod.clone());
         let writer = Writer::new(
             client.clone(),
             settings.controller_name.clone(),
@@ -49,20 +49,20 @@ impl Term {
         tasks.spawn(tell_unreadable(unreadable, events.clone(), status_cache.clone()));
         let (opened, is_open) = oneshot::channel();
         tasks.spawn(services.run(wanted, events, opened));
-        let (client, place) = (client.clone(), place.clone());
+        let (client, replica) = (client.clone(), replica.clone());
         tasks.spawn(async move {
             if is_open.await.is_err() {
                 std::future::pending::<()>().await; // the task says why it did not open
             }
-            let (port, mut pause) = (place.listen.port(), AGAIN.0);
+            let (port, mut pause) = (replica.listen.port(), AGAIN.0);
             while let Err(error) =
-                leader::publish(&client, &place.namespace, &place.pod, place.address, port).await
+                leader::publish(&client, &replica.namespace, &replica.pod, replica.address, port).await
             {
                 warn!("proxies cannot be told where the leader is, it is tried again: {}", describe(&error));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(AGAIN.1);
             }
-            info!(address = %place.address, port, "proxies are led here");
+            info!(address = %replica.address, port, "proxies are led here");
             std::future::pending().await
         });
         Self { hub: hub.clone(), tasks }

@@ -23,7 +23,7 @@ fn asking(name: &str, address: &str) -> ProxyService {
 }
 
 #[test]
-fn a_gateway_without_wishes() {
+fn a_gateway_without_parameters() {
     let manifests: Vec<Value> = planned(&proxy("public")).into_iter().map(|it| it.fields).collect();
     insta::assert_yaml_snapshot!(manifests);
 }
@@ -35,8 +35,8 @@ fn a_waypoint_that_routes_ask_for() {
 }
 
 #[test]
-fn a_gateway_with_every_wish() {
-    let wishes = json!({
+fn a_gateway_with_every_parameter() {
+    let written = json!({
         "autoscaling": {"minReplicas": 2, "maxReplicas": 9, "targetCPUUtilization": 60},
         "disruptionBudget": {"minAvailable": "50%"},
         "pod": {
@@ -57,11 +57,12 @@ fn a_gateway_with_every_wish() {
             "externalTrafficPolicy": "Local",
         },
         "accessLog": {"requests": "All", "oneIn": 100},
+        "metrics": {"seriesLimit": 500},
         "drain": {"linger": "1500ms", "grace": "1m"},
     });
     let pair = |key: &str, value: &str| (Arc::from(key), Arc::from(value));
     let wanting = Proxy {
-        parameters: parameters(wishes),
+        parameters: parameters(written),
         labels: vec![pair("cost", "7"), pair("app.kubernetes.io/managed-by", "me")],
         annotations: vec![pair("owner", "shop")],
         ports: vec![(53, Transport::Udp), (443, Transport::Tcp)],

@@ -5,6 +5,7 @@ use crate::compile::CONTROLLER_NAME;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Kind, Object, ObjectRef};
 use crate::source::schema;
+use crate::source::stand_in::StandIn;
 use crate::status::{Record, reason};
 use serde_json::Value;
 use std::sync::Arc;
@@ -16,9 +17,17 @@ pub(super) struct DecodedObject {
     /// Its resourceVersion: equal versions are equal objects.
     pub(super) version: Arc<str>,
     /// What it says, or why that cannot be understood.
-    pub(super) content: Result<Object, Diagnostic>,
+    pub(super) content: Result<Object, Unreadable>,
     /// What the status writer and Events need of it; none for kinds that they have nothing to do with.
     pub(super) record: Option<Arc<Record>>,
+}
+
+/// An object that cannot be understood.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) problem: Diagnostic,
+    /// Takes its place if no version of it was ever understood, where nothing in its place would open something.
+    pub(super) stand_in: Option<Object>,
 }
 
 /// Takes an object apart; none when it does not even have a name.
@@ -109,11 +118,17 @@ fn is_recorded(kind: Kind) -> bool {
 
 /// The server has checked it against the CRD that is installed, which may be newer than what we know: a matcher that is
 /// not known must refuse the route and not widen it, so it is checked against ours as well.
-fn parse(object: &ObjectRef, mut manifest: Value) -> Result<Object, Diagnostic> {
-    if let Some(first) = schema::check(object.kind, &mut manifest).into_iter().next() {
-        return Err(first.about(object));
-    }
-    Object::parse(object.kind, manifest).map_err(|error| Diagnostic::from(error).about(object))
+fn parse(object: &ObjectRef, mut manifest: Value) -> Result<Object, Unreadable> {
+    let stand_in = StandIn::for_manifest(object, &manifest);
+    let first = schema::check(object.kind, &mut manifest).into_iter().next();
+    let parsed = match first {
+        Some(error) => Err(error),
+        None => Object::parse(object.kind, manifest).map_err(Diagnostic::from),
+    };
+    parsed.map_err(|error| {
+        let problem = error.about(object);
+        Unreadable { stand_in: stand_in.map(|it| it.because(&problem)), problem }
+    })
 }
 
 #[cfg(test)]

@@ -78,7 +78,10 @@ impl Inventory {
                 let Some(it) = decode(endpoint, manifest.clone()) else { continue };
                 match it.content {
                     Ok(object) => out.edits.push(Edit::Upsert(object)),
-                    Err(problem) => out.problems.push(problem),
+                    Err(it) => {
+                        out.edits.extend(it.stand_in.map(Edit::Upsert));
+                        out.problems.push(it.problem);
+                    }
                 }
                 out.records.extend(it.record.map(|record| (it.object, record)));
             }
@@ -113,7 +116,7 @@ impl Inventory {
             .collect();
         for it in manifests {
             let group = it["apiVersion"].as_str().unwrap().rsplit_once('/').map_or("", |(group, _)| group);
-            let kind = Kind::of(group, it["kind"].as_str().unwrap()).unwrap();
+            let kind = Kind::named(group, it["kind"].as_str().unwrap()).unwrap();
             listings.get_mut(&kind).unwrap().1.as_mut().unwrap().push(it);
         }
         Self { listings }

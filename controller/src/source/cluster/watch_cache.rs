@@ -3,7 +3,7 @@
 //! Of an object only its version is kept here: that is enough to know after a relist what changed, what did not and
 //! what is gone, so that a lost connection costs neither a gap nor a burst.
 
-use super::decoded_object::DecodedObject;
+use super::decoded_object::{DecodedObject, Unreadable};
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::status::Record;
@@ -74,6 +74,8 @@ struct KindCache {
 struct Held {
     version: Arc<str>,
     list: u64,
+    /// Whether one of its versions was understood: the last of them is in force.
+    was_good: bool,
 }
 
 // === impl Changes ===
@@ -131,8 +133,12 @@ impl WatchCache {
     fn see(&mut self, decoded: DecodedObject, changes: &mut Changes) {
         let DecodedObject { object, version, content, record } = decoded;
         let kind_cache = self.kinds.entry(object.kind).or_default();
-        let held = Held { version: version.clone(), list: kind_cache.list };
-        if kind_cache.held.insert(object.clone(), held).is_some_and(|it| it.version == version) {
+        let before = kind_cache.held.get(&object);
+        let is_same = before.is_some_and(|it| it.version == version);
+        let had_good = before.is_some_and(|it| it.was_good);
+        let held = Held { version, list: kind_cache.list, was_good: had_good || content.is_ok() };
+        kind_cache.held.insert(object.clone(), held);
+        if is_same {
             return;
         }
         if let Some(record) = record {
@@ -144,7 +150,10 @@ impl WatchCache {
                 changes.edits.push(Edit::Upsert(content));
                 None
             }
-            Err(problem) => Some(problem),
+            Err(Unreadable { problem, stand_in }) => {
+                changes.edits.extend(stand_in.filter(|_| !had_good).map(Edit::Upsert));
+                Some(problem)
+            }
         };
         changes.problems_changed |= was != now;
         self.problems.extend(now.map(|it| (object, it)));

@@ -140,6 +140,7 @@ fn a_backend_tls_policy_that_cannot_be_read_keeps_its_targets_and_can_never_be_m
         };
         assert_eq!((&*it.spec.target_refs[0].name, &it.spec.target_refs[0].section_name), ("web", &None));
         assert!(it.spec.validation.hostname.is_empty() && it.spec.validation.ca_certificate_refs.is_none());
+        assert!(it.meta.unreadable.is_some());
         assert!(!scan.problems().is_empty());
         // Once it is in order it is what it says, and stays so through a later mistake.
         scan.apply([("a.yaml".into(), FileChange::Text(policy("v1alpha3", "p", good)))]);

@@ -14,7 +14,7 @@ impl Filled {
     fn new(pool: &str, yaml: &str) -> Self {
         let settings = Settings::standalone("cluster.local".parse().unwrap());
         let services = pool.parse::<AddressPool>().unwrap();
-        let standalone = Standalone::new(Completion { services, ..Completion::of(&settings) });
+        let standalone = Standalone::new(Completion { services, ..Completion::for_settings(&settings) });
         let mut filled = Self { standalone, objects: BTreeMap::new() };
         filled.add(yaml);
         filled

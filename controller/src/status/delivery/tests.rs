@@ -1,5 +1,7 @@
 use super::*;
 use fairway_config::Rejected;
+use fairway_config::model::ObjectName;
+use fairway_config::stream::Proxy;
 
 fn state(gateway: &str, acked: u64, rejected: &[(ResourceKind, &str)]) -> ProxyState {
     ProxyState {
@@ -16,7 +18,7 @@ fn state(gateway: &str, acked: u64, rejected: &[(ResourceKind, &str)]) -> ProxyS
 
 #[test]
 fn a_gateway_is_in_force_when_every_ready_proxy_has_it() {
-    let public = ObjectName::new("edge", "public");
+    let public = Enforcer::Gateway(ObjectName::new("edge", "public"));
     for (acked, required, was, lost_briefly, expected) in [
         (vec![], 5, false, true, false),
         (vec![], 5, true, true, true), // its proxies are on their way
@@ -29,8 +31,9 @@ fn a_gateway_is_in_force_when_every_ready_proxy_has_it() {
         (vec![0], 5, false, true, false),
     ] {
         let states: Vec<ProxyState> = acked.iter().map(|it| state("public", *it, &[])).collect();
+        let deliveries = deliveries(&states);
         let evaluated =
-            Programming::evaluate(deliveries(&states).get(&public), Generation(required), was, lost_briefly);
+            Programming::evaluate(&public, deliveries.get(&public), Generation(required), was, lost_briefly);
         assert_eq!(
             evaluated == Programming::InForce,
             expected,
@@ -71,15 +74,19 @@ fn a_refusal_is_told_to_the_object_it_comes_from() {
         (ResourceKind::Listener, "edge/public/http"),
         (ResourceKind::Listener, "edge/public/team/more/own"),
         (ResourceKind::Route, "HTTPRoute/shop/reviews"),
+        (ResourceKind::Route, "HTTPRoute/shop/both/mesh"), // one that serves Gateways and the mesh differently
+        (ResourceKind::L4Route, "TCPRoute/shop/bytes"),
         (ResourceKind::Certificate, "edge/cert"),
     ];
     let refusals = Refusals::from_deliveries(&deliveries(&[state("public", 3, &refused)]));
     let gateway = ObjectRef::new(Kind::Gateway, "edge", "public");
     let route = ObjectRef::new(Kind::HttpRoute, "shop", "reviews");
     let set = ObjectRef::new(Kind::ListenerSet, "team", "more");
+    let both = ObjectRef::new(Kind::HttpRoute, "shop", "both");
+    let bytes = ObjectRef::new(Kind::TcpRoute, "shop", "bytes");
     assert_eq!(
         refusals.differing(&Refusals::default()),
-        BTreeSet::from([gateway.clone(), route.clone(), set.clone()])
+        BTreeSet::from([gateway.clone(), route.clone(), set.clone(), both, bytes])
     );
     let condition = json!({ "type": "Programmed", "status": "True", "reason": "Programmed" });
     let mut status = json!({ "listeners": [{ "name": "own", "conditions": [condition] }] });
@@ -124,4 +131,12 @@ fn only_the_same_generation_was_programmed_before() {
     }
     assert!(!says_programmed(&current, &ours));
     assert!(!says_programmed(&json!({}), &ours));
+}
+
+#[test]
+fn the_tunnels_are_as_far_as_the_one_that_is_behind_most() {
+    let node = |name: &str, acked| ProxyState { proxy: Proxy::Node(name.into()), ..state("", acked, &[]) };
+    let states = [node("a", 7), node("b", 4), node("starts", 0), state("public", 9, &[])];
+    let tunnels = deliveries(&states).remove(&Enforcer::Tunnels).unwrap();
+    assert_eq!((tunnels.ready, tunnels.acked), (2, Generation(4)));
 }

@@ -6,8 +6,10 @@ use crate::serve::Hub;
 use crate::source::Cluster;
 use crate::source::cluster::tests::Server;
 use crate::status::{
-    Condition, GatewayStatus, ObjectStatus, ParentRef, ParentStatus, RouteStatus, StatusChanges, reason,
+    AncestorStatus, Condition, Enforcement, GatewayStatus, ObjectStatus, ParentRef, ParentStatus,
+    PolicyStatus, RouteStatus, StatusChanges, reason,
 };
+use fairway_config::model::{ResourceKey, ResourceKind};
 use fairway_config::stream::{Proxy, Subscription, client};
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use tokio::time::sleep;
@@ -241,7 +243,7 @@ async fn a_route_is_enforced_when_its_waypoint_has_acknowledged() {
     let generation = scene.hub.commit(Vec::new(), Vec::new());
     evaluate(true);
     scene.status_cache.apply(StatusChanges {
-        routes: vec![route("a")],
+        resources: vec![ResourceKey::new(ResourceKind::Route, "HTTPRoute/shop/a")],
         generation,
         ..StatusChanges::default()
     });
@@ -258,6 +260,61 @@ async fn a_route_is_enforced_when_its_waypoint_has_acknowledged() {
     assert_eq!(scene.enforced("a").0, "True", "it may come back");
     sleep(RECONNECT).await;
     assert_eq!(scene.enforced("a").0, "False");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_is_enforced_for_each_ancestor_whose_proxies_have_acknowledged_its_last_change() {
+    let scene = Scene::new().await;
+    let policy = ObjectRef::new(Kind::BackendTlsPolicy, "shop", "p");
+    let carrier = ResourceKey::new(ResourceKind::Backend, "shop/web:443");
+    let (public, internal) = (ObjectName::new("edge", "public"), ObjectName::new("edge", "internal"));
+    let ancestor = |gateway: &ObjectName| AncestorStatus {
+        ancestor_ref: ParentRef { name: gateway.name.clone(), ..ParentRef::default() },
+        controller_name: US.into(),
+        conditions: vec![Condition::holds(reason::ENFORCED, reason::BY_PROXIES, "they do", 1)],
+        enforcement: Enforcement {
+            carriers: [carrier.clone()].into(),
+            by: [Enforcer::Gateway(gateway.clone())].into(),
+        },
+    };
+    let metadata = json!({ "namespace": "shop", "name": "p", "uid": "p" });
+    let spec = json!({ "targetRefs": [], "validation": { "hostname": "x" } });
+    scene.server.put(Kind::BackendTlsPolicy, json!({ "metadata": metadata, "spec": spec }));
+    let said = || {
+        let policy = scene.server.get(Kind::BackendTlsPolicy, "shop", "p");
+        let ancestors = policy["status"]["ancestors"].as_array().cloned().unwrap_or_default();
+        ancestors.iter().map(|it| it["conditions"][0]["status"] == "True").collect::<Vec<_>>()
+    };
+    let commit = |ancestors: &[&ObjectName], resources: Vec<ResourceKey>| {
+        let generation = scene.hub.commit(Vec::new(), Vec::new());
+        let ancestors = ancestors.iter().map(|it| ancestor(it)).collect();
+        let status = ObjectStatus::Policy(PolicyStatus { ancestors });
+        let statuses = vec![(policy.clone(), Some(status))];
+        scene.status_cache.apply(StatusChanges {
+            statuses,
+            resources,
+            generation,
+            ..StatusChanges::default()
+        });
+    };
+    let first = scene.connect(public.clone());
+    commit(&[&public, &internal], vec![carrier.clone()]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(said(), [true, false], "no proxy of the second has it");
+    let second = scene.connect(internal.clone());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(said(), [true, true]);
+
+    // Without proxies nobody acknowledges the next change.
+    first.abort();
+    second.abort();
+    sleep(RECONNECT / 2).await;
+    assert_eq!(said(), [true, true], "they may come back");
+    sleep(RECONNECT).await;
+    assert_eq!(said(), [false, false]);
+    let _first = scene.connect(public.clone());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(said(), [true, false]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ pub struct Carrier(Arc<Load>);
 
 /// A tunnel's place on its connection, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<Load>);
+pub(crate) struct StreamPermit(Arc<Load>);
 
 // === impl Connection ===
 
@@ -83,10 +83,10 @@ impl Connection {
     }
 
     /// A place for a tunnel.
-    pub(super) fn lease(&self) -> Lease {
+    pub(super) fn permit(&self) -> StreamPermit {
         self.idle_since.set(None);
         self.load.tunnels.fetch_add(1, Relaxed);
-        Lease(self.load.clone())
+        StreamPermit(self.load.clone())
     }
 
     /// Whether it has carried nothing for so long. Called by the sweep, which also starts the count.
@@ -147,9 +147,9 @@ impl Carrier {
     }
 }
 
-// === impl Lease ===
+// === impl StreamPermit ===
 
-impl Lease {
+impl StreamPermit {
     pub(crate) fn carrier(&self) -> Carrier {
         Carrier(self.0.clone())
     }
@@ -160,7 +160,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.0.tunnels.fetch_sub(1, Relaxed);
         if self.0.awaited.load(Relaxed) {

@@ -1,6 +1,6 @@
 //! What a pool knows of one peer: its connections, and who waits for one.
 
-use super::connection::{Connection, Lease};
+use super::connection::{Connection, StreamPermit};
 use super::{OpenError, Target};
 use crate::windows::Windows;
 use bytes::Bytes;
@@ -23,33 +23,33 @@ pub(super) struct Key {
 pub(super) struct Entry {
     pub(super) ready: Vec<Connection>,
     pub(super) connecting: usize,
-    pub(super) waiting: VecDeque<oneshot::Sender<Result<Place, OpenError>>>,
+    pub(super) waiting: VecDeque<oneshot::Sender<Result<Slot, OpenError>>>,
 }
 
-/// A place for one tunnel on a connection.
-pub(super) struct Place {
+/// A slot for one tunnel on a connection.
+pub(super) struct Slot {
     pub(super) send: SendRequest<Bytes>,
     pub(super) windows: Windows,
-    pub(super) lease: Lease,
+    pub(super) permit: StreamPermit,
 }
 
 // === impl Entry ===
 
 impl Entry {
-    /// A place on the least loaded connection.
-    pub(super) fn place(&self, per_connection: u32) -> Option<Place> {
+    /// A slot on the least loaded connection.
+    pub(super) fn slot(&self, per_connection: u32) -> Option<Slot> {
         let with_room = self.ready.iter().filter(|connection| connection.room(per_connection) > 0);
         let connection = with_room.min_by_key(|connection| connection.load.tunnels())?;
         let (send, windows) = (connection.send.clone(), connection.windows.clone());
-        Some(Place { send, windows, lease: connection.lease() })
+        Some(Slot { send, windows, permit: connection.permit() })
     }
 
-    /// Gives places to those who wait, as long as there are any.
+    /// Gives slots to those who wait, as long as there are any.
     pub(super) fn serve(&mut self, per_connection: u32) {
-        while let Some(place) = (!self.waiting.is_empty()).then(|| self.place(per_connection)).flatten() {
-            // Whoever does not wait any more hands the place back by dropping it.
+        while let Some(slot) = (!self.waiting.is_empty()).then(|| self.slot(per_connection)).flatten() {
+            // Whoever does not wait any more hands the slot back by dropping it.
             if let Some(waiter) = self.waiting.pop_front() {
-                let _ = waiter.send(Ok(place));
+                let _ = waiter.send(Ok(slot));
             }
         }
         for connection in &self.ready {

@@ -10,7 +10,7 @@ mod tests;
 
 pub use connect::{Connect, TcpConnector};
 pub use connection::Carrier;
-pub(crate) use connection::Lease;
+pub(crate) use connection::StreamPermit;
 pub use error::OpenError;
 pub use pool::Pool;
 

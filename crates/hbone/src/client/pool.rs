@@ -1,7 +1,7 @@
 //! The connections of one thread, by who connects to whom.
 
 use super::connection::{Connection, Load, Watch};
-use super::entry::{Entry, Key, Place};
+use super::entry::{Entry, Key, Slot};
 use super::{Connect, OpenError, Settings, Target};
 use crate::windows::{self, Role, WindowBudget, Windows, Wire};
 use crate::{ConnectRequest, Tunnel, http2};
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// The connections of one thread; a clone is the same pool. Must be used inside a `LocalSet`.
 ///
 /// Nothing is locked while a connection is made: whoever needs it waits in line, and the task that makes it hands out
-/// its places. A rotated identity makes new connections; those of the old one finish what they carry.
+/// its slots. A rotated identity makes new connections; those of the old one finish what they carry.
 pub struct Pool<C> {
     shared: Rc<Shared<C>>,
 }
@@ -77,8 +77,8 @@ impl<C: Connect> Pool<C> {
         let key = Key { tls: tls.clone(), target: target.clone() };
         let mut tries = 1;
         loop {
-            let place = self.shared.place(&key).await?;
-            match self.shared.send(place, message.clone(), target).await {
+            let slot = self.shared.slot(&key).await?;
+            match self.shared.send(slot, message.clone(), target).await {
                 Sent::Opened(tunnel) => return Ok(tunnel),
                 Sent::NotTaken(_) if tries < TRIES => tries += 1,
                 Sent::NotTaken(error) | Sent::Failed(error) => return Err(error),
@@ -101,7 +101,7 @@ impl<C> Clone for Pool<C> {
 }
 
 impl<C: Connect> Shared<C> {
-    async fn place(self: &Rc<Self>, key: &Key) -> Result<Place, OpenError> {
+    async fn slot(self: &Rc<Self>, key: &Key) -> Result<Slot, OpenError> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut entries = self.entries.borrow_mut();
@@ -109,8 +109,8 @@ impl<C: Connect> Shared<C> {
                 Some(entry) => entry,
                 None => entries.entry(key.clone()).or_default(),
             };
-            if let Some(place) = entry.place(self.settings.streams_per_connection) {
-                return Ok(place);
+            if let Some(slot) = entry.slot(self.settings.streams_per_connection) {
+                return Ok(slot);
             }
             entry.waiting.push_back(sender);
         }
@@ -118,7 +118,7 @@ impl<C: Connect> Shared<C> {
         receiver.await.unwrap_or(Err(OpenError::Closed))
     }
 
-    /// Brings an entry up to date: hands places to those who wait, makes connections when they are not enough, forgets
+    /// Brings an entry up to date: hands slots to those who wait, makes connections when they are not enough, forgets
     /// what is closed.
     fn settle(self: &Rc<Self>, key: &Key) {
         let per_connection = self.settings.streams_per_connection;
@@ -196,9 +196,9 @@ impl<C: Connect> Shared<C> {
         Ok(connection)
     }
 
-    async fn send(&self, place: Place, message: http::Request<()>, target: &Target) -> Sent {
+    async fn send(&self, slot: Slot, message: http::Request<()>, target: &Target) -> Sent {
         let address = target.address;
-        let Place { send, windows, lease } = place;
+        let Slot { send, windows, permit } = slot;
         let exchange = async {
             let mut send = send.ready().await?;
             let (response, stream) = send.send_request(message, false)?;
@@ -210,7 +210,7 @@ impl<C: Connect> Shared<C> {
             Ok(Err(error)) => {
                 let taken = !(error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
                 if !taken || error.is_io() {
-                    lease.close_connection();
+                    permit.close_connection();
                 }
                 let error = OpenError::Broken { address, source: Arc::new(error) };
                 return if taken { Sent::Failed(error) } else { Sent::NotTaken(error) };
@@ -222,7 +222,7 @@ impl<C: Connect> Shared<C> {
             let (status, reason) = (response.status(), reason.map(Arc::from));
             return Sent::Failed(OpenError::Refused { address, status, reason });
         }
-        Sent::Opened(Tunnel::new(stream, response.into_body(), windows, Some(lease)))
+        Sent::Opened(Tunnel::new(stream, response.into_body(), windows, Some(permit)))
     }
 
     /// One task for all connections of the pool, there only while there are any.
@@ -253,7 +253,7 @@ impl<C: Connect> Shared<C> {
     }
 }
 
-/// Moves a connection's bytes until it ends, and hands its places on as they become free.
+/// Moves a connection's bytes until it ends, and hands its slots on as they become free.
 async fn drive<C, Io>(
     mut driver: h2::client::Connection<Io, Bytes>,
     alive: impl Future<Output = ()>,

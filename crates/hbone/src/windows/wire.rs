@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct Wire<Io> {
     io: Io,
     updates: Updates,
-    place: Place,
+    position: Position,
     /// Of a frame that is to be looked at: what has come of it so far.
     held: BytesMut,
     /// To be written before anything else.
@@ -35,7 +35,7 @@ pub(crate) enum Role {
 
 /// Where in the stream of frames the next byte to be written is.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Position {
     /// Bytes until the next frame head.
     until_head: usize,
     /// Of a head of which a part is written.
@@ -74,15 +74,15 @@ impl<Io> Wire<Io> {
             Role::Client => PREFACE,
             Role::Server => 0,
         };
-        let place = Place { until_head, head: [0; HEAD], filled: 0, in_block: false };
-        Self { io, updates, place, held: BytesMut::new(), own: BytesMut::new() }
+        let position = Position { until_head, head: [0; HEAD], filled: 0, in_block: false };
+        Self { io, updates, position, held: BytesMut::new(), own: BytesMut::new() }
     }
 }
 
 impl<Io: AsyncWrite + Unpin> Wire<Io> {
     /// Writes what is our own; between two frames, the updates that wait.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.place.is_between_frames() {
+        if self.position.is_between_frames() {
             self.updates.take_into(&mut self.own);
         }
         while !self.own.is_empty() {
@@ -98,7 +98,7 @@ impl<Io: AsyncWrite + Unpin> Wire<Io> {
     fn poll_frames(&mut self, cx: &mut Context<'_>, frames: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.poll_own(cx))?;
         let frames = &frames[..frames.len().min(SLICES)];
-        let passing = if self.held.is_empty() { self.place.passing(frames) } else { 0 };
+        let passing = if self.held.is_empty() { self.position.passing(frames) } else { 0 };
         if passing == 0 {
             return Poll::Ready(Ok(self.take(frames)));
         }
@@ -118,7 +118,7 @@ impl<Io: AsyncWrite + Unpin> Wire<Io> {
             [one] => Pin::new(&mut self.io).poll_write(cx, one),
             several => Pin::new(&mut self.io).poll_write_vectored(cx, several),
         })?;
-        self.place.advance(frames, written);
+        self.position.advance(frames, written);
         Poll::Ready(Ok(written))
     }
 
@@ -147,8 +147,8 @@ impl<Io: AsyncWrite + Unpin> Wire<Io> {
         let Some((length, kind)) = head_of(&self.held) else { return false };
         if kind == Kind::Other {
             // Its head came in pieces; the rest passes.
-            self.place.step(&self.held);
-            self.place.enter();
+            self.position.step(&self.held);
+            self.position.enter();
             self.own.unsplit(self.held.split());
             return true;
         }
@@ -168,9 +168,9 @@ impl<Io: AsyncWrite + Unpin> Wire<Io> {
     }
 }
 
-// === impl Place ===
+// === impl Position ===
 
-impl Place {
+impl Position {
     fn is_between_frames(&self) -> bool {
         self.until_head == 0 && self.filled == 0 && !self.in_block
     }

@@ -42,7 +42,7 @@ pub struct Identities(Arc<Shared>);
 /// Someone's interest in an identity: while one exists, the identity is kept fresh.
 #[derive(Clone)]
 pub struct IdentityHandle {
-    lease: Arc<Lease>,
+    renewal: Arc<Renewal>,
     seen: watch::Receiver<()>,
 }
 
@@ -67,13 +67,13 @@ struct Shared {
     runtime: Handle,
     /// The newest roots that were heard of, on whichever way.
     bundle: watch::Sender<Option<TrustBundle>>,
-    leases: Mutex<HashMap<SpiffeId, Weak<Lease>>>,
+    renewals: Mutex<HashMap<SpiffeId, Weak<Renewal>>>,
 }
 
 /// What all handles of one identity share; its end is the end of the renewal.
-struct Lease {
+struct Renewal {
     cell: Arc<Cell>,
-    renewal: AbortHandle,
+    task: AbortHandle,
     identities: Weak<Shared>,
 }
 
@@ -119,7 +119,7 @@ impl Identities {
             settings,
             runtime: Handle::current(),
             bundle: watch::Sender::new(None),
-            leases: Mutex::default(),
+            renewals: Mutex::default(),
         });
         shared.runtime.spawn(keeper::follow_bundles(Arc::downgrade(&shared), bundles));
         Self(shared)
@@ -127,9 +127,9 @@ impl Identities {
 
     /// Begins to obtain this identity, or joins those who hold it already.
     pub fn subscribe(&self, id: &SpiffeId) -> IdentityHandle {
-        let mut leases = self.0.leases();
-        if let Some(lease) = leases.get(id).and_then(Weak::upgrade) {
-            return IdentityHandle::new(lease);
+        let mut renewals = self.0.renewals();
+        if let Some(renewal) = renewals.get(id).and_then(Weak::upgrade) {
+            return IdentityHandle::new(renewal);
         }
         let clock = self.0.settings.clock.clone();
         let progress = Progress { due: clock.now(), failure: None };
@@ -140,16 +140,16 @@ impl Identities {
             changes: watch::Sender::new(()),
             progress: Mutex::new(progress),
         });
-        let renewal = self.0.runtime.spawn(keeper::keep(self.0.clone(), cell.clone())).abort_handle();
-        let lease = Arc::new(Lease { cell, renewal, identities: Arc::downgrade(&self.0) });
-        leases.insert(id.clone(), Arc::downgrade(&lease));
-        IdentityHandle::new(lease)
+        let task = self.0.runtime.spawn(keeper::keep(self.0.clone(), cell.clone())).abort_handle();
+        let renewal = Arc::new(Renewal { cell, task, identities: Arc::downgrade(&self.0) });
+        renewals.insert(id.clone(), Arc::downgrade(&renewal));
+        IdentityHandle::new(renewal)
     }
 
     /// Every identity that is held, in order of its name.
     pub fn states(&self) -> Vec<IdentityState> {
-        let leases: Vec<_> = self.0.leases().values().filter_map(Weak::upgrade).collect();
-        let mut states: Vec<_> = leases.iter().map(|it| it.cell.state()).collect();
+        let renewals: Vec<_> = self.0.renewals().values().filter_map(Weak::upgrade).collect();
+        let mut states: Vec<_> = renewals.iter().map(|it| it.cell.state()).collect();
         states.sort_by(|a, b| a.id.cmp(&b.id));
         states
     }
@@ -162,7 +162,7 @@ impl Identities {
 
 impl fmt::Debug for Identities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identities").field("held", &self.0.leases().len()).finish_non_exhaustive()
+        f.debug_struct("Identities").field("held", &self.0.renewals().len()).finish_non_exhaustive()
     }
 }
 
@@ -170,8 +170,8 @@ impl fmt::Debug for Identities {
 
 impl Shared {
     /// Held for a look-up only, never across an await or a request.
-    fn leases(&self) -> MutexGuard<'_, HashMap<SpiffeId, Weak<Lease>>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    fn renewals(&self) -> MutexGuard<'_, HashMap<SpiffeId, Weak<Renewal>>> {
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes roots that came from the issuer, unless newer ones are known.
@@ -189,29 +189,29 @@ impl Shared {
 // === impl IdentityHandle ===
 
 impl IdentityHandle {
-    fn new(lease: Arc<Lease>) -> Self {
-        let seen = lease.cell.changes.subscribe();
-        Self { lease, seen }
+    fn new(renewal: Arc<Renewal>) -> Self {
+        let seen = renewal.cell.changes.subscribe();
+        Self { renewal, seen }
     }
 
     /// Whose identity it is.
     pub fn id(&self) -> &SpiffeId {
-        &self.lease.cell.id
+        &self.renewal.cell.id
     }
 
     /// The identity now; none before the first certificate and after the end of the last. Takes no lock.
     pub fn current(&self) -> Option<Arc<TlsIdentity>> {
-        self.lease.cell.current()
+        self.renewal.cell.current()
     }
 
     /// Waits for a valid identity. It may wait for ever: put a time limit around it and refuse at its end.
     pub async fn ready(&self) -> Arc<TlsIdentity> {
-        let mut changes = self.lease.cell.changes.subscribe();
+        let mut changes = self.renewal.cell.changes.subscribe();
         loop {
             if let Some(identity) = self.current() {
                 return identity;
             }
-            // The sender lives in the lease that this handle holds, so there is no error to see.
+            // The sender lives in the renewal that this handle holds, so there is no error to see.
             let _ = changes.changed().await;
         }
     }
@@ -224,7 +224,7 @@ impl IdentityHandle {
 
     /// How it stands with it.
     pub fn state(&self) -> IdentityState {
-        self.lease.cell.state()
+        self.renewal.cell.state()
     }
 }
 
@@ -234,18 +234,18 @@ impl fmt::Debug for IdentityHandle {
     }
 }
 
-// === impl Lease ===
+// === impl Renewal ===
 
-impl Drop for Lease {
+impl Drop for Renewal {
     fn drop(&mut self) {
-        self.renewal.abort();
+        self.task.abort();
         let Some(identities) = self.identities.upgrade() else {
             return;
         };
-        let mut leases = identities.leases();
+        let mut renewals = identities.renewals();
         // Someone may have subscribed anew since the last handle went; theirs stays.
-        if leases.get(&self.cell.id).is_some_and(|it| it.strong_count() == 0) {
-            leases.remove(&self.cell.id);
+        if renewals.get(&self.cell.id).is_some_and(|it| it.strong_count() == 0) {
+            renewals.remove(&self.cell.id);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! No peer fills the log: lines that a peer brings about are few a second from each place in the code, and what is left out is
+//! No peer fills the log: lines that a peer brings about are few a second from each line of the code, and what is left out is
 //! counted.
 //!
 //! Limited are the lines of libraries (h2, hyper, rustls, …) and of those parts of Fairway that speak with peers. What the
@@ -16,7 +16,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Lines that one place in the code may write at once.
+/// Lines that one line of the code may write at once.
 const AT_ONCE: u32 = 20;
 /// And then one in each of these.
 const EACH: Duration = Duration::from_secs(1);
@@ -39,11 +39,11 @@ const PEERS: &[&str] = &[
 
 /// Lets a line pass or counts it. Clones are of the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rate(Arc<ArcSwap<HashMap<Identifier, Arc<Place>>>>);
+pub(super) struct Rate(Arc<ArcSwap<HashMap<Identifier, Arc<Callsite>>>>);
 
-/// A place in the code.
+/// A line of the code that logs.
 #[derive(Debug)]
-struct Place {
+struct Callsite {
     metadata: &'static Metadata<'static>,
     lines: Mutex<Lines>,
 }
@@ -69,30 +69,30 @@ impl Rate {
         if !is_limited(metadata) {
             return true;
         }
-        let place = metadata.callsite();
-        let known = self.0.load().get(&place).cloned();
+        let callsite = metadata.callsite();
+        let known = self.0.load().get(&callsite).cloned();
         let known = known.unwrap_or_else(|| {
             let lines = Mutex::new(Lines { left: AT_ONCE, since: now, suppressed: 0 });
-            let new = Arc::new(Place { metadata, lines });
-            // A place is entered once, so that the copy costs nothing worth to mention.
-            self.0.rcu(|places| {
-                let mut places = HashMap::clone(places);
-                places.entry(place.clone()).or_insert_with(|| new.clone());
-                places
+            let new = Arc::new(Callsite { metadata, lines });
+            // A callsite is entered once, so that the copy costs nothing worth to mention.
+            self.0.rcu(|callsites| {
+                let mut callsites = HashMap::clone(callsites);
+                callsites.entry(callsite.clone()).or_insert_with(|| new.clone());
+                callsites
             });
-            self.0.load().get(&place).cloned().unwrap_or(new)
+            self.0.load().get(&callsite).cloned().unwrap_or(new)
         });
         known.lines().take(now)
     }
 
     /// What was left out since this was asked last.
     pub(super) fn take_suppressed(&self) -> Vec<Suppressed> {
-        let places = self.0.load();
-        let of = |place: &Arc<Place>| Suppressed {
-            metadata: place.metadata,
-            lines: std::mem::take(&mut place.lines().suppressed),
+        let callsites = self.0.load();
+        let of = |callsite: &Arc<Callsite>| Suppressed {
+            metadata: callsite.metadata,
+            lines: std::mem::take(&mut callsite.lines().suppressed),
         };
-        places.values().map(of).filter(|it| it.lines > 0).collect()
+        callsites.values().map(of).filter(|it| it.lines > 0).collect()
     }
 }
 
@@ -142,9 +142,9 @@ impl Suppressed {
     }
 }
 
-// === impl Place ===
+// === impl Callsite ===
 
-impl Place {
+impl Callsite {
     fn lines(&self) -> std::sync::MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn one_place_in_the_code_does_not_silence_another() {
+    fn one_callsite_does_not_silence_another() {
         let written = written(|| {
             (0..1000).for_each(|_| tracing::warn!(target: "h2", "one"));
             tracing::warn!(target: "h2", "another");

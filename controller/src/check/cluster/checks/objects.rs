@@ -92,6 +92,9 @@ pub(super) fn check(snapshot: &Snapshot, compiled: &Compiled) -> Results {
     results
 }
 
+/// What to do about a resource that a proxy refuses.
+const REFUSED: &str = "see the log of the proxy: it has another version than the controller, or a fault";
+
 /// A condition that only the cluster knows to be bad.
 fn describe(it: &Written<'_>) -> Diagnostic {
     let severity = match it.kind {
@@ -105,10 +108,12 @@ fn describe(it: &Written<'_>) -> Diagnostic {
         reason::PROGRAMMED => {
             "see kubectl describe gateway, and the pods with its label gateway.networking.k8s.io/gateway-name"
         }
-        reason::ENFORCED | reason::BOUND | reason::THROUGH_WAYPOINT => {
+        reason::REFUSED => REFUSED,
+        reason::ENFORCED if it.reason == reason::REFUSED_BY_PROXY => REFUSED,
+        reason::ENFORCED => "see the Gateway that is named and its pods (waypoints: docs/waypoints.md)",
+        reason::BOUND | reason::THROUGH_WAYPOINT => {
             "see the Gateway of the waypoint and its pods (docs/waypoints.md)"
         }
-        reason::REFUSED => "see the log of the proxy: it has another version than the controller, or a fault",
         _ => "see kubectl describe of the object",
     };
     let of = if it.of.is_empty() { String::new() } else { format!("{}: ", it.of) };

@@ -73,7 +73,9 @@ fn check_leader(snapshot: &Snapshot, installation: &Installation<'_>, results: &
         Err(why) => {
             let message =
                 format!("the Lease cannot be read, so it is not known which controller leads: {why}");
-            return results.report(Diagnostic::note(Reason::LeaderUnreadable, "", message, "").about(object));
+            let remedy = "check with an account that may read Leases";
+            return results
+                .report(Diagnostic::note(Reason::LeaderUnreadable, "", message, remedy).about(object));
         }
     };
     let holder = lease.and_then(|it| it.holder_identity.as_deref()).filter(|it| !it.is_empty());

@@ -1,15 +1,16 @@
 //! What a BackendTLSPolicy is told.
 
 use super::{Validate, Validation, of_service};
+use crate::compile::names::service::backend_key;
 use crate::compile::policy::attach;
 use crate::compile::policy::merge::Standing;
 use crate::compile::policy::status::{self, BackendGateways};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason, join_texts};
-use crate::resources::{BackendTlsPolicy, Kind, ObjectRef};
-use crate::status::{Condition, reason};
-use fairway_config::model::ObjectName;
+use crate::resources::{BackendTlsPolicy, Kind, ObjectRef, Service};
+use crate::status::{Condition, Enforcer, reason};
+use fairway_config::model::{ObjectName, ResourceKey, ResourceKind};
 use fairway_incremental::{OfInput, Query};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,10 +30,11 @@ impl Query<Cluster> for Status {
         else {
             return;
         };
-        let (mut fates, mut gateways) = (Vec::new(), BTreeSet::new());
+        let (mut fates, mut gateways, mut carriers) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for it in attach::targets(&*policy) {
             let service = it.object.object_name();
             gateways.extend(reader.members(&BackendGateways(service.clone())).iter().cloned());
+            carriers.extend(backends(reader, &object, &service));
             fates.push(fate(reader, &object, service, it.section, made));
         }
         let generation = policy.meta.generation;
@@ -40,8 +42,9 @@ impl Query<Cluster> for Status {
         let accepted = status::accepted(is_usable, &fates, &validation.ignored, generation);
         let mut conditions = vec![accepted, resolved(&validation, generation)];
         conditions.extend(validation.ignored.condition(generation));
-        let ancestors = gateways.iter().map(status::reference);
-        let status = status::of_ancestors(ancestors, &conditions, &reader.settings());
+        let enforced_by = |gateway: &ObjectRef| BTreeSet::from([Enforcer::Gateway(gateway.object_name())]);
+        let ancestors = gateways.into_iter().map(|gateway| (gateway.clone(), enforced_by(&gateway)));
+        let status = status::of_enforced(ancestors, carriers, conditions, &reader.settings());
         made.statuses.extend(status.map(|it| (object, it)));
     }
 }
@@ -50,6 +53,15 @@ impl OfInput<Cluster> for Status {
     fn of_input(name: &ObjectRef) -> Option<Self::Key> {
         (name.kind == Kind::BackendTlsPolicy).then(|| name.object_name())
     }
+}
+
+/// The backends of the ports of a Service for which a policy holds.
+fn backends(reader: &mut Reader<'_>, policy: &ObjectRef, name: &ObjectName) -> Vec<ResourceKey> {
+    let Some(service) = reader.input::<Service>(name) else { return Vec::new() };
+    let Some(tls) = of_service(reader, name) else { return Vec::new() };
+    let held = service.tcp_ports().filter(|port| tls.policies.holder(port.name.as_ref()) == Some(policy));
+    let keys = held.filter_map(|port| backend_key(name, port));
+    keys.map(|key| ResourceKey::new(ResourceKind::Backend, key.as_arc())).collect()
 }
 
 /// Whether a policy holds at one of its targets; an error is reported too.

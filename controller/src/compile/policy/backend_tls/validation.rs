@@ -36,6 +36,14 @@ impl Query<Cluster> for Validate {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<Validation>> {
         let policy = reader.input::<BackendTlsPolicy>(name)?;
+        if let Some(why) = &policy.meta.unreadable {
+            // Whoever read it has reported it.
+            let message = format!("the policy cannot be read: {why}");
+            let remedy = "correct it, or upgrade Fairway if it is from a newer version of the API";
+            let error = Diagnostic::error(Reason::ObjectInvalid, "", message, remedy);
+            let (unresolved, ignored) = (Vec::new(), Ignored::default());
+            return Some(Arc::new(Validation { tls: Err(error), unresolved, ignored }));
+        }
         let mut inspection = Inspection { object: ObjectRef::of(Kind::BackendTlsPolicy, name), made };
         let mut unresolved = Vec::new();
         let trust = trust(reader, &policy, &mut inspection, &mut unresolved);
@@ -106,7 +114,9 @@ fn trust(
     match (refs, well_known) {
         ([], Some("System")) => return Ok(BackendTrust::System),
         ([], Some(other)) => {
-            let message = format!("`{other}` is not a set of authorities that Fairway knows");
+            let message = format!(
+                "`{other}` is not a set of authorities that Fairway knows, so no connection to the backend can be made"
+            );
             let (field, remedy) = (
                 "spec.validation.wellKnownCACertificates",
                 "use System, or refer to a ConfigMap in caCertificateRefs",
@@ -156,7 +166,7 @@ fn names(
     let written = &policy.spec.validation;
     let hostname: Arc<str> = written.hostname.as_str().into();
     if hostname.starts_with("*.") || !SubjectName::Dns(hostname.clone()).is_valid() {
-        let message = format!("`{hostname}` is not a DNS name");
+        let message = format!("`{hostname}` is not a DNS name, so no connection to the backend can be made");
         let (field, remedy) = ("spec.validation.hostname", "write a DNS name without a wildcard");
         return Err(inspection.report(Diagnostic::error(
             Reason::PolicyHostnameInvalid,
@@ -171,7 +181,7 @@ fn names(
             Some(name) => names.push(name),
             None => {
                 let field = format!("spec.validation.subjectAltNames[{index}]");
-                let message = "this is not a name that a certificate can have";
+                let message = "this is not a name that a certificate can have, so no connection to the backend can be made";
                 let remedy = "write a DNS name in hostname, or a URI in uri, as the type says";
                 return Err(inspection.report(Diagnostic::error(
                     Reason::SubjectAltNameInvalid,

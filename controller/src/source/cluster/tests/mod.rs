@@ -5,7 +5,7 @@ mod server;
 pub(crate) use server::Server;
 
 use super::{Changes, Cluster, FeedState};
-use crate::resources::{Edit, Kind};
+use crate::resources::{Edit, Kind, Object};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -221,6 +221,56 @@ async fn an_object_that_cannot_be_understood_keeps_its_last_good_version() {
     server.put(Kind::HttpRoute, route("a", "/b"));
     assert_eq!(next(&mut cluster).await, ["+HTTPRoute shop/a"]);
     assert_eq!(cluster.problems().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_tls_policy_that_was_never_understood_closes_its_targets_until_it_is() {
+    let policy = |field: &str| {
+        json!({
+            "metadata": { "name": "p", "namespace": "shop", "uid": "p", "generation": 7 },
+            "spec": {
+                "targetRefs": [{ "group": "", "kind": "Service", "name": "web" }],
+                "validation": { "hostname": "web.example", "wellKnownCACertificates": "System" },
+                field: "anything",
+            },
+        })
+    };
+    let good = || {
+        let mut it = policy("x");
+        it["spec"].as_object_mut().unwrap().remove("x");
+        it
+    };
+    let server = Server::new();
+    server.put(Kind::BackendTlsPolicy, policy("newer"));
+    let mut cluster = Cluster::watch(server.client());
+    let seen = async |cluster: &mut Cluster| {
+        let changes = timeout(Duration::from_secs(120), cluster.next_changes()).await.unwrap().unwrap();
+        match &changes.edits[..] {
+            [] => None,
+            [Edit::Upsert(Object::BackendTlsPolicy(it))] => Some((**it).clone()),
+            edits => panic!("{edits:?}"),
+        }
+    };
+    let stands_in = seen(&mut cluster).await.unwrap();
+    assert_eq!((&*stands_in.spec.target_refs[0].name, stands_in.meta.generation), ("web", 7));
+    let why = stands_in.meta.unreadable.unwrap();
+    assert!(why.starts_with("spec.newer: "), "{why}");
+    assert_eq!(cluster.problems().count(), 1);
+
+    server.put(Kind::BackendTlsPolicy, policy("other"));
+    let why = seen(&mut cluster).await.unwrap().meta.unreadable.unwrap();
+    assert!(why.starts_with("spec.other: "), "{why}");
+    server.put(Kind::BackendTlsPolicy, good());
+    let understood = seen(&mut cluster).await.unwrap();
+    assert_eq!((understood.meta.unreadable, &*understood.spec.validation.hostname), (None, "web.example"));
+
+    // From then on its last good version stays.
+    server.put(Kind::BackendTlsPolicy, policy("newer"));
+    assert_eq!(seen(&mut cluster).await, None);
+    server.delete(Kind::BackendTlsPolicy, "shop", "p");
+    assert_eq!(next(&mut cluster).await, ["-BackendTLSPolicy shop/p"]);
+    server.put(Kind::BackendTlsPolicy, policy("newer"));
+    assert!(seen(&mut cluster).await.unwrap().meta.unreadable.is_some(), "another object of this name");
 }
 
 #[tokio::test(start_paused = true)]
