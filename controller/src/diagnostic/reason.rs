@@ -210,6 +210,7 @@ reasons! {
     BackendUnavailable => BACKEND_NOT_FOUND,
     EndpointAddressNotAllowed,
     EndpointsAreProxies,
+    TooManyEndpoints,
 
     // BackendTLSPolicies, and kinds that are not implemented.
     PolicyServiceNotFound => TARGET_NOT_FOUND,
