@@ -142,6 +142,7 @@ reasons! {
     AuthoritiesKindUnknown => INVALID_CA_CERTIFICATE_KIND,
     AuthoritiesNotFound => INVALID_CA_CERTIFICATE_REF,
     AuthoritiesInvalid => INVALID_CA_CERTIFICATE_REF,
+    AuthoritiesTooLarge => INVALID_CA_CERTIFICATE_REF,
     ReferenceNotPermitted => REF_NOT_PERMITTED,
 
     // The parents of routes.

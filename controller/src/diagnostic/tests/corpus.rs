@@ -44,6 +44,7 @@ pub(super) fn run() -> Corpus {
     expressions(&mut corpus);
     certificates(&mut corpus);
     endpoints(&mut corpus);
+    authorities(&mut corpus);
     files_that_are_no_manifests(&mut corpus);
     for snapshot in clusters::everything_wrong() {
         let report = check::cluster::check_snapshot(&snapshot);
@@ -150,6 +151,20 @@ fn endpoints(corpus: &mut Corpus) {
          addressType: IPv4\nports: [{ports}]\nendpoints: [{addresses}]\n"
     );
     compile(corpus, cluster(), read("wide.yaml", &wide));
+}
+
+/// More certificates of authorities than a Gateway may trust.
+fn authorities(corpus: &mut Corpus) {
+    let made = rcgen::generate_simple_self_signed(["authority".to_owned()]).unwrap().cert.pem();
+    let half = serde_json::Value::String(made.repeat(128 * 1024 / made.len() + 1));
+    let refs = "[{ group: '', kind: ConfigMap, name: many }, { group: '', kind: ConfigMap, name: many }]";
+    let gateway = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: many-authorities, namespace: shop }}\n\
+         spec:\n  gatewayClassName: fairway\n  listeners: [{{ name: http, port: 80, protocol: HTTP }}]\n\
+         \x20 tls: {{ frontend: {{ default: {{ validation: {{ caCertificateRefs: {refs} }} }} }} }}\n\
+         ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: many, namespace: shop }}\ndata: {{ ca.crt: {half} }}\n"
+    );
+    compile(corpus, cluster(), read("authorities.yaml", &gateway));
 }
 
 /// Certificates that clients refuse: out of their time, and for other names.
