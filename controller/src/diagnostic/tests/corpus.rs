@@ -164,7 +164,7 @@ fn authorities(corpus: &mut Corpus) {
          \x20 tls: {{ frontend: {{ default: {{ validation: {{ caCertificateRefs: {refs} }} }} }} }}\n\
          ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: many, namespace: shop }}\ndata: {{ ca.crt: {half} }}\n"
     );
-    compile(corpus, cluster(), read("authorities.yaml", &gateway));
+    compile(corpus, standalone(), read("authorities.yaml", &gateway));
 }
 
 /// Certificates that clients refuse: out of their time, and for other names.
