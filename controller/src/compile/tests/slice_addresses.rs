@@ -122,6 +122,13 @@ fn a_slice_has_pods_of_its_own_namespace_and_what_is_outside_the_cluster() {
         ("::1", "a loopback address"),
         ("169.254.169.254", "a link-local address"),
         ("fe80::1", "a link-local address"),
+        ("fd00:ec2::254", "a cloud's metadata service"),
+        ("100.100.100.200", "a cloud's metadata service"),
+        // By a translator between IPv6 and IPv4.
+        ("64:ff9b::a00:101", "the address of a pod"),
+        ("64:ff9b::a9fe:a9fe", "a link-local address"),
+        ("64:ff9b::7f00:1", "a loopback address"),
+        ("64:ff9b::c633:6401", ""),
         ("0.0.0.0", "an unspecified or broadcast address"),
         ("224.0.0.1", "a multicast address"),
     ] {
