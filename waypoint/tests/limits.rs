@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use support::backend::{Body, Server, echo, full, read_head, say};
-use support::wire::{Http1, LONG, http2};
+use support::wire::{Http1, LONG, get, http2, status};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -423,4 +423,17 @@ async fn an_endpoint_that_does_not_take_connections_is_not_waited_for() {
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let (head, _) = timeout(LONG, client.receive()).await.expect("an answer").unwrap();
     assert!(head.starts_with("HTTP/1.1 503") || head.starts_with("HTTP/1.1 504"), "{head}");
+}
+
+#[tokio::test]
+async fn requests_for_an_http2_endpoint_that_takes_no_connections_do_not_wait_one_after_the_other() {
+    let (_listener, address, _waiting) = deaf();
+    let proxy = Proxy::start_with(simple(AppProtocol::Http2, &[address]), |settings| {
+        settings.timeouts.connect = Duration::from_secs(1);
+    });
+    let began = Instant::now();
+    let asking = futures_util::future::join_all((0..16).map(|_| get(proxy.address(), "/")));
+    let answers = timeout(LONG, asking).await.expect("answers");
+    assert!(answers.iter().all(|it| [503, 504].contains(&status(it))), "{answers:?}");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }

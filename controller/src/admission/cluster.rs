@@ -2,6 +2,7 @@
 
 use super::authorization_index::AuthorizationIndex;
 use super::own_pods::{PodRejection, ProxyProgram};
+use super::pod_streams::{PodStreams, STREAMS_EACH};
 use super::reviewed::Reviewed;
 use crate::ca::{Caller, Entitlement, NotEntitled};
 use crate::serve::{Admission, Peer, Refused, StreamLifetime};
@@ -17,6 +18,7 @@ pub struct ClusterAdmission {
     authorization_index: Arc<AuthorizationIndex>,
     ztunnel: ObjectName,
     program: ProxyProgram,
+    streams: PodStreams,
 }
 
 /// Who may have identities: a proxy its own, a tunnel those of the captured pods of its node.
@@ -36,7 +38,7 @@ impl ClusterAdmission {
         ztunnel: ObjectName,
         program: ProxyProgram,
     ) -> Self {
-        Self { authorization_index, ztunnel, program }
+        Self { authorization_index, ztunnel, program, streams: PodStreams::default() }
     }
 
     fn decide(&self, reviewed: &Reviewed, asked: &Proxy) -> Result<(), Refused> {
@@ -79,8 +81,12 @@ impl Admission for ClusterAdmission {
             return Err(Refused("it is not known who asks".to_owned()));
         };
         self.decide(reviewed, &subscription.proxy)?;
+        let counted = self.streams.admit(&reviewed.pod.uid).ok_or_else(|| {
+            Refused(format!("pod {} has subscribed {STREAMS_EACH} times already", reviewed.pod.name))
+        })?;
         let (admission, reviewed, proxy) = (self.clone(), reviewed.clone(), subscription.proxy.clone());
         Ok(StreamLifetime::until(async move {
+            let _counted = counted;
             tokio::select! {
                 () = reviewed.expired() => {
                     Status::unauthenticated("the token with which this stream began has expired; come again with a new one")

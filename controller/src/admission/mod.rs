@@ -10,6 +10,7 @@ mod authorization_index;
 mod cached;
 mod cluster;
 mod own_pods;
+mod pod_streams;
 mod questions;
 mod reviewed;
 mod reviewer;

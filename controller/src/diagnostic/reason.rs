@@ -142,6 +142,7 @@ reasons! {
     AuthoritiesKindUnknown => INVALID_CA_CERTIFICATE_KIND,
     AuthoritiesNotFound => INVALID_CA_CERTIFICATE_REF,
     AuthoritiesInvalid => INVALID_CA_CERTIFICATE_REF,
+    AuthoritiesTooLarge => INVALID_CA_CERTIFICATE_REF,
     ReferenceNotPermitted => REF_NOT_PERMITTED,
 
     // The parents of routes.
@@ -210,6 +211,7 @@ reasons! {
     BackendUnavailable => BACKEND_NOT_FOUND,
     EndpointAddressNotAllowed,
     EndpointsAreProxies,
+    TooManyEndpoints,
 
     // BackendTLSPolicies, and kinds that are not implemented.
     PolicyServiceNotFound => TARGET_NOT_FOUND,

@@ -240,6 +240,16 @@ impl Service {
         })
     }
 
+    /// The addresses that the cluster has given to it: whoever connects to one of them connects to one of its endpoints. Not those
+    /// of `externalIPs`, which whoever writes a Service may choose, also those of others.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ingress = self.load_balancer.iter().flatten().filter_map(|it| match it {
+            Address::Ip(ip) => Some(*ip),
+            Address::Hostname(_) => None,
+        });
+        self.cluster_ips.iter().copied().chain(ingress)
+    }
+
     /// The ports with protocol TCP, which are the ones that the mesh carries.
     pub fn tcp_ports(&self) -> impl Iterator<Item = &ServicePort> {
         self.ports_over(Transport::Tcp)

@@ -19,8 +19,10 @@ use tracing::{Instrument, Span, debug, field, info, info_span, warn};
 /// How long a proxy may take to say who it is and what it holds.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many resources a proxy may say it holds.
-const MOST_HELD: usize = 2_000_000;
+/// Bytes that are kept of what a proxy says it holds, and those of each resource beside its name. A cluster of a hundred thousand pods
+/// has a third of that.
+const MOST_HELD: usize = 32 * 1024 * 1024;
+const EACH_HELD: usize = 96;
 
 /// How long the reason for an end may wait to be read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,17 +133,22 @@ async fn greet(
         Subscription::try_from(hello).map_err(|error| Status::invalid_argument(error.to_string()))?;
     // Before anything is kept for it.
     let lifetime = admit(&subscription)?;
-    let mut held = Held::default();
+    let (mut held, mut room) = (Held::default(), MOST_HELD);
     loop {
         match next().await? {
-            Message::Held(part) if held.len() + part.resources.len() <= MOST_HELD => {
-                // A key of a kind that is not known here cannot be named in a removal either.
-                held.extend(part.resources.into_iter().filter_map(|it| {
-                    let key = decode_key(&it.key?).ok()?;
-                    Some((key, ContentHash::try_from(&*it.hash).ok()?))
-                }));
+            Message::Held(part) => {
+                for it in part.resources {
+                    let name = it.key.as_ref().map_or(0, |key| key.name.len());
+                    room = room
+                        .checked_sub(name + EACH_HELD)
+                        .ok_or_else(|| Status::resource_exhausted("the proxy holds too many resources"))?;
+                    // A key of a kind that is not known here cannot be named in a removal either.
+                    let key = it.key.and_then(|key| decode_key(&key).ok());
+                    if let (Some(key), Ok(hash)) = (key, ContentHash::try_from(&*it.hash)) {
+                        held.insert(key, hash);
+                    }
+                }
             }
-            Message::Held(_) => return Err(Status::resource_exhausted("the proxy holds too many resources")),
             Message::Start(proto::Start {}) => return Ok((subscription, held, lifetime)),
             Message::Hello(_) | Message::Ack(_) | Message::Nack(_) => {
                 return Err(Status::failed_precondition(

@@ -114,7 +114,7 @@ impl Connections {
         self.shares.admit(client, self.count.get(), limit)
     }
 
-    /// A new one, from within a tunnel.
+    /// A new one that counts as no client's.
     pub fn open(&self, state: ConnectionState) -> Rc<Connection> {
         self.open_as(None, state)
     }

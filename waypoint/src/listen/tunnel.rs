@@ -63,13 +63,20 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                     return request.refuse(refusal.status(), &refusal.to_string());
                 }
             };
+            let connections = &worker.connections;
+            let limit = worker.settings.limits.connections;
+            let Some(share) = source.and_then(|source| connections.admit(source, limit)) else {
+                worker.telemetry.counters.connections_refused.increment();
+                return request.refuse(StatusCode::SERVICE_UNAVAILABLE, "too many tunnels from this address");
+            };
+            let connection = connections.open_from(share, ConnectionState::Http1);
             // Only a proxy that is believed can speak for a client elsewhere.
             let told =
                 connect_request.forwarded.filter(|_| is_believed).map(|it| it.client.ip().to_canonical());
             let Ok(tunnel) = request.accept() else { return };
             let service = Some(origin.service.clone());
             let arrival = Arrival {
-                connection: worker.connections.open(ConnectionState::Http1),
+                connection,
                 worker,
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,

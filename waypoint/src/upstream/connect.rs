@@ -80,6 +80,15 @@ pub enum ConnectError {
     Handshake(hyper::Error),
 }
 
+// === impl ConnectError ===
+
+impl ConnectError {
+    /// Whether the time for a connection has passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Tunnel(OpenError::ConnectTimeout { .. }))
+    }
+}
+
 // === impl Route ===
 
 impl<'a> Route<'a> {

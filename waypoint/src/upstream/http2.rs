@@ -4,6 +4,7 @@ use super::connect::Link;
 use super::lease::Http2Lease;
 use crate::body::RequestBody;
 use fairway_hbone::Carrier;
+use fairway_runtime::http2::Watched;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::Cell;
@@ -72,7 +73,7 @@ impl Http2Connection {
             .max_header_list_size(64 * 1024)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20))
-            .handshake::<_, RequestBody>(TokioIo::new(io))
+            .handshake::<_, RequestBody>(TokioIo::new(Watched::server(io)))
             .await?;
         let load = Rc::new(Load::new());
         let told = load.clone();

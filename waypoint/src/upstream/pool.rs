@@ -42,8 +42,9 @@ struct Entry {
     tls: Option<Weak<TlsClient>>,
     idle: Vec<Idle>,
     shared: Vec<Http2Connection>,
-    /// Present while an HTTP/2 connection is being opened. It closes when that has succeeded or failed.
-    connecting: Option<watch::Receiver<()>>,
+    /// Present while an HTTP/2 connection is being opened: whether the time for that has passed. It closes when that has succeeded
+    /// or failed.
+    connecting: Option<watch::Receiver<bool>>,
     ticks: u32,
 }
 
@@ -107,12 +108,22 @@ impl Pool {
             if let Some(lease) = self.open_lease(route, Version::Http2) {
                 return Ok(lease);
             }
+            // Whoever has waited for a connection that was not established does not wait as long once more: behind it others wait.
+            if *somebody.borrow() {
+                return Err(ConnectError::Timeout);
+            }
         }
-        let (done, connecting) = watch::channel(());
+        let (timed_out, connecting) = watch::channel(false);
         self.with_entry(key, route, |entry| entry.connecting = Some(connecting));
         // Dropped with this future, so that waiting requests wake up even if it is cancelled.
-        let connecting = Connecting { pool: self.clone(), key, _done: done };
-        let link = self.connector.connect(route, Protocol::Http(Version::Http2)).await?;
+        let connecting = Connecting { pool: self.clone(), key, timed_out };
+        let link = match self.connector.connect(route, Protocol::Http(Version::Http2)).await {
+            Ok(link) => link,
+            Err(error) => {
+                connecting.timed_out.send_replace(error.is_timeout());
+                return Err(error);
+            }
+        };
         let connection =
             Http2Connection::handshake(link, self.streams()).await.map_err(ConnectError::Handshake)?;
         let (lease, load) = (Lease::Http2(connection.lease(false)), connection.load());
@@ -183,7 +194,7 @@ impl Pool {
 struct Connecting {
     pool: Rc<Pool>,
     key: Key,
-    _done: watch::Sender<()>,
+    timed_out: watch::Sender<bool>,
 }
 
 impl Drop for Connecting {

@@ -27,6 +27,13 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// A waypoint with an identity, before a Service at [`VIP`].
     pub(crate) async fn start(resources: Vec<Resource>) -> Self {
+        Self::start_with(resources, |_| ()).await
+    }
+
+    pub(crate) async fn start_with(
+        resources: Vec<Resource>,
+        tune: impl FnOnce(&mut fairway_waypoint::ProxySettings),
+    ) -> Self {
         let authority = TestAuthority::new("cluster.local");
         let waypoint = authority.id("shop", "waypoint");
         let issuer = authority.into_issuer();
@@ -37,7 +44,7 @@ impl Mesh {
         let hbone = listener(ListenerProtocol::Hbone);
         let mut all = vec![Resource::Listener(Arc::new(hbone))];
         all.extend(resources);
-        let proxy = Proxy::start_as(Some(handle), all, |_| ());
+        let proxy = Proxy::start_as(Some(handle), all, tune);
         // The identities end with their last handle; the proxy has one.
         std::mem::forget(identities);
         Self { proxy, waypoint, authority }

@@ -13,5 +13,6 @@ mod bytes;
 mod fixtures;
 mod required;
 mod services;
+mod shares;
 mod tunnels;
 mod withdrawal;

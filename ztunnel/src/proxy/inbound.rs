@@ -8,7 +8,7 @@ use super::worker::WorkerPod;
 use super::{Direction, Worker};
 use crate::decide::{self, Client, Established, Inbound, InboundRefusal, Incoming};
 use fairway_hbone::{Authority, Request, Tunnel};
-use fairway_runtime::drain;
+use fairway_runtime::{descriptors, drain};
 use fairway_telemetry::Outcome;
 use http::StatusCode;
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ async fn tunnel(
 ) {
     let mut account = Account::open(&worker, &local, Direction::Inbound, client);
     let accepted = Box::pin(accept(&worker, &local, request, client, &mut account)).await;
-    if let Some((tunnel, application)) = accepted {
+    if let Some((tunnel, application, _permit)) = accepted {
         relay::relay_inbound(tunnel, application, &drain, &mut account).await;
     }
 }
@@ -62,7 +62,7 @@ async fn accept(
     mut request: Request,
     client: SocketAddr,
     account: &mut Account,
-) -> Option<(Tunnel, TcpStream)> {
+) -> Option<(Tunnel, TcpStream, SocketPermit)> {
     let peer = request.peer().clone();
     account.authenticated(peer.clone());
     let Authority::Address(destination) = request.connect_request().authority else {
@@ -97,6 +97,15 @@ async fn accept(
     };
     match connected {
         Ok(application) => {
+            // A connection of tunnels is one socket, and has one more for each of them.
+            let room = descriptors::room_after(&application);
+            let most = worker.settings.max_pod_sockets;
+            let Some(permit) = worker.worker_pool.active_pods().admit(&local.pod, room, most) else {
+                account.failed(Outcome::Refused, "the pod has as many sockets as one pod may have");
+                request.refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
+                relay::reset(application);
+                return None;
+            };
             let established =
                 Established::Tunnelled { peer: peer.clone(), address: client.ip(), destination };
             if let Err(revoked) = account.admit(established) {
@@ -108,7 +117,7 @@ async fn accept(
             match request.accept() {
                 Ok(tunnel) => {
                     account.connected("tunnel");
-                    Some((tunnel, application))
+                    Some((tunnel, application, permit))
                 }
                 Err(error) => {
                     account.failed(Outcome::ClientAborted, error);

@@ -6,4 +6,5 @@ mod handoff;
 mod mesh;
 mod revocation;
 mod smuggling;
+mod sockets;
 mod traffic;

@@ -52,11 +52,18 @@ pub(crate) struct Predecessor(Node);
 
 impl Cluster {
     pub(crate) fn new(sandbox: &Sandbox) -> Self {
+        Self::with_sockets(sandbox, [MANY_SOCKETS; 2])
+    }
+
+    /// With so many sockets for each pod of a node.
+    pub(crate) fn with_sockets(sandbox: &Sandbox, max_pod_sockets: [usize; 2]) -> Self {
         let network =
             Network::new(sandbox, &["10.7.0.1/24", "fd00:7::1/64"].map(|it| it.parse().unwrap())).unwrap();
         let issuer = TestAuthority::new("cluster.local").into_issuer();
         let node_namespace = network.node().clone();
-        let nodes = ["one", "two"].map(|name| start(name, &issuer, &node_namespace));
+        let [one, two] = max_pod_sockets;
+        let nodes = [("one", one), ("two", two)];
+        let nodes = nodes.map(|(name, most)| start(name, &issuer, &node_namespace, most));
         let folder = tempfile::tempdir().unwrap();
         Self { network, issuer, nodes: nodes.into(), snapshot: Snapshot::default(), folder }
     }
@@ -74,7 +81,7 @@ impl Cluster {
 
     /// Starts a new tunnel on a node, which takes over from the running one. The running one goes on with its open connections.
     pub(crate) async fn upgrade(&mut self, node: usize) -> Predecessor {
-        let mut next = start(self.nodes[node].name, &self.issuer, self.network.node());
+        let mut next = start(self.nodes[node].name, &self.issuer, self.network.node(), MANY_SOCKETS);
         let changes = self.snapshot.resources().map(|it| it.key()).collect();
         next.applier.apply(&self.snapshot, &changes).unwrap();
         next.ztunnel.warm_up().await;
@@ -206,8 +213,12 @@ impl Predecessor {
     }
 }
 
-fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace) -> Node {
+/// More than a test opens.
+const MANY_SOCKETS: usize = 16 * 1024;
+
+fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace, max_pod_sockets: usize) -> Node {
     let settings = Settings {
+        max_pod_sockets,
         workers: NonZeroUsize::new(2).unwrap(),
         rule_check_interval: Duration::from_millis(100),
         registration_timeout: Duration::from_millis(500),

@@ -1,10 +1,10 @@
 //! What a Gateway asks of its clients: certificates, by port (GEP-91).
 
-use crate::compile::gateway::reference::{Reference, resolve_authorities};
+use crate::compile::gateway::reference::{Reference, join_authorities, resolve_authorities};
 use crate::compile::program::{Made, Reader};
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Gateway, ObjectRef};
-use fairway_config::model::{ClientValidation, TrustBundle, WithoutCertificate};
+use fairway_config::model::{ClientValidation, WithoutCertificate};
 use fairway_gateway_api::gateways::{
     GatewayTlsFrontendDefaultValidation, GatewayTlsFrontendDefaultValidationMode,
     GatewayTlsFrontendPerPortTlsValidation, GatewayTlsFrontendPerPortTlsValidationMode,
@@ -80,14 +80,11 @@ fn resolve(
     made: &mut Made,
 ) -> Validation {
     let field = format!("{field}.validation.caCertificateRefs");
-    let (mut pem, mut errors) = (String::new(), Vec::new());
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
     for (index, it) in written.references.iter().enumerate() {
         let field = format!("{field}[{index}]");
         match resolve_authorities(reader, object, *it) {
-            Ok(it) => {
-                pem.push_str(&it);
-                pem.push('\n');
-            }
+            Ok(it) => found.push(it),
             Err(error) => {
                 let error = error.under(&field).about(object);
                 made.report(object, error.clone());
@@ -99,8 +96,13 @@ fn resolve(
         true => WithoutCertificate::Served,
         false => WithoutCertificate::Refused,
     };
-    // Each bundle is in order by itself, and so they are together.
-    let usable = TrustBundle::from_pem(&pem).ok().map(|trust| ClientValidation { trust, without });
+    let trust = join_authorities(&found).unwrap_or_else(|error| {
+        let error = error.under(&field).about(object);
+        made.report(object, error.clone());
+        errors.push(error);
+        None
+    });
+    let usable = trust.map(|trust| ClientValidation { trust, without });
     Validation { usable, field, errors, is_insecure: written.is_insecure }
 }
 

@@ -101,6 +101,23 @@ pub(in crate::compile) fn resolve_authorities(
     })
 }
 
+/// Bytes of the certificates of authorities that a Gateway or a policy trusts at most. Each listener and each port of a Service has a
+/// copy of its own; what the operating systems trust has about 220 KiB.
+pub(in crate::compile) const MOST_AUTHORITIES: usize = 256 * 1024;
+
+/// The authorities of several references together, each of which is in order by itself; none where no reference is.
+pub(in crate::compile) fn join_authorities(found: &[Arc<str>]) -> Result<Option<TrustBundle>, Diagnostic> {
+    if found.iter().map(|it| it.len()).sum::<usize>() > MOST_AUTHORITIES {
+        let message = format!(
+            "the certificates of authorities have more than {} KiB together",
+            MOST_AUTHORITIES / 1024
+        );
+        let remedy = "refer to those authorities alone that sign the certificates";
+        return Err(Diagnostic::error(Reason::AuthoritiesTooLarge, "", message, remedy));
+    }
+    Ok(TrustBundle::from_pem(&found.join("\n")).ok())
+}
+
 /// The object that is referred to, if `from` may refer to it.
 fn permit(
     reader: &mut Reader<'_>,

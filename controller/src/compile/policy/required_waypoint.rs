@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub(in crate::compile) struct Guarded {
     /// The pods, of the Service's own namespace.
     pub pods: BTreeSet<ObjectRef>,
-    /// The ports that are guarded, at each of the pods.
+    /// The ports that are guarded, at each of the pods; in order.
     pub ports: Vec<u16>,
     /// Addresses of its EndpointSlices at which there is no pod of the namespace: nothing is guarded there.
     pub beyond: BTreeSet<IpAddr>,

@@ -15,7 +15,7 @@ use fairway_config::model::{
     BackendKey, Endpoint, EndpointState, Endpoints, Family, Guard, Hints, ObjectName, Resource, SpiffeId,
 };
 use fairway_incremental::{OfInput, Query, Set};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -31,6 +31,10 @@ impl Set<Cluster> for Requiring {
     }
 }
 
+/// Endpoints that a Service has at most, on all its ports together: the API server takes millions, since a slice has each of its
+/// addresses on each of its ports.
+pub(in crate::compile) const MOST_ENDPOINTS: usize = 100_000;
+
 /// Compiles the EndpointSlices of a Service.
 pub(in crate::compile) struct Compile;
 
@@ -43,7 +47,12 @@ impl Query<Cluster> for Compile {
         let Some(service) = read_in_cluster(reader, name) else { return };
         let mut found: BTreeMap<BackendKey, Found> =
             service.ports.iter().filter_map(|it| Some((backend_key(name, it)?, Found::default()))).collect();
-        let mut judged = BTreeMap::new();
+        let mut behind: HashMap<(Transport, &str), BackendKey> = HashMap::new();
+        for it in &service.ports {
+            let Some(key) = backend_key(name, it) else { continue };
+            behind.entry((it.transport, it.name.as_deref().unwrap_or_default())).or_insert(key);
+        }
+        let (mut judged, mut room, mut is_cut_off) = (BTreeMap::new(), MOST_ENDPOINTS, false);
         for slice_ref in reader.members(&Slices(name.clone())).iter() {
             let Some(slice) = reader.input::<EndpointSlice>(&slice_ref.object_name()) else { continue };
             let mut refused: BTreeMap<Forbidden, Vec<(usize, IpAddr)>> = BTreeMap::new();
@@ -59,11 +68,15 @@ impl Query<Cluster> for Compile {
                     }
                 };
                 for port in &slice.addresses.ports {
-                    let mut same = service.ports_over(port.transport);
-                    let behind = same.find(|it| it.name.as_deref().unwrap_or_default() == &*port.name);
-                    let Some(found) = behind.and_then(|it| found.get_mut(&backend_key(name, it)?)) else {
-                        continue;
-                    };
+                    let Some(key) = behind.get(&(port.transport, &*port.name)) else { continue };
+                    let Some(found) = found.get_mut(key) else { continue };
+                    if !found.endpoints.contains_key(&SocketAddr::new(address, port.port)) {
+                        let Some(less) = room.checked_sub(1) else {
+                            is_cut_off = true;
+                            break;
+                        };
+                        room = less;
+                    }
                     // Datagrams are not captured, so no tunnel carries them, and no guard judges them.
                     let is_tcp = port.transport == Transport::Tcp;
                     let identity = taken.identity.clone().filter(|_| is_tcp);
@@ -73,6 +86,16 @@ impl Query<Cluster> for Compile {
                 }
             }
             report(slice_ref, refused, name, made);
+        }
+        if is_cut_off {
+            let message = format!(
+                "it has more than {MOST_ENDPOINTS} endpoints on all its ports together, and those beyond are not used"
+            );
+            let remedy = "divide its ports or its pods among several Services";
+            made.report(
+                &ObjectRef::of(Kind::Service, name),
+                Diagnostic::error(Reason::TooManyEndpoints, "", message, remedy),
+            );
         }
         if found.values().any(|it| !it.proxies.is_empty()) && reader.count(&BackendGateways(name.clone())) > 0
         {
@@ -169,7 +192,7 @@ fn guarding(reader: &mut Reader<'_>, pods: &[ObjectRef], port: u16) -> BTreeSet<
         for service in reader.members(&Requiring(namespace)).iter() {
             let name = service.object_name();
             let Some(guarded) = reader.get::<required_waypoint::Guarding>(&name) else { continue };
-            if guarded.ports.contains(&port) && pods.iter().any(|it| guarded.pods.contains(it)) {
+            if guarded.ports.binary_search(&port).is_ok() && pods.iter().any(|it| guarded.pods.contains(it)) {
                 guarding.insert(name);
             }
         }

@@ -11,7 +11,7 @@ use crate::compile::workload;
 use crate::compile::workload::address::{self, At, Holder, NodesAt, Slices};
 use crate::resources::{EndpointSlice, Kind, ObjectRef};
 use fairway_config::model::{ObjectName, SpiffeId};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address that is taken.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,10 @@ pub(in crate::compile) fn judge(
     let may_be_loopback = reader.settings().loopback == Loopback::Allowed;
     if let Some(word) = special(address).filter(|_| !(may_be_loopback && address.is_loopback())) {
         return Err(Forbidden::Special(word));
+    }
+    if let Some(behind) = behind_nat64(address) {
+        let taken = judge(reader, service, behind)?;
+        return if taken.pods.is_empty() { Ok(taken) } else { Err(Forbidden::Foreign) };
     }
     let holders = reader.members(&At(address));
     let pods = address::pods(&holders);
@@ -104,6 +108,24 @@ fn taken(reader: &mut Reader<'_>, pods: Vec<ObjectRef>) -> Taken {
     Taken { pods, ..taken }
 }
 
+/// Where machines ask their cloud for credentials, beside the link-local 169.254.169.254.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// The IPv4 address that an address of the prefix for translators leads to (RFC 6052 §2.1).
+fn behind_nat64(address: IpAddr) -> Option<IpAddr> {
+    const PREFIX: u128 = 0x0064_ff9b << 96;
+    match address {
+        IpAddr::V6(it) if it.to_bits() >> 32 == PREFIX >> 32 => {
+            Some(IpAddr::V4(Ipv4Addr::from_bits(it.to_bits() as u32)))
+        }
+        _ => None,
+    }
+}
+
 /// What an address is that no endpoint can have.
 fn special(address: IpAddr) -> Option<&'static str> {
     let (is_link_local, is_nobodys) = match address {
@@ -115,6 +137,7 @@ fn special(address: IpAddr) -> Option<&'static str> {
         () if address.is_multicast() => Some("a multicast address"),
         () if is_link_local => Some("a link-local address"),
         () if is_nobodys => Some("an unspecified or broadcast address"),
+        () if METADATA.contains(&address) => Some("the address of a cloud's metadata service"),
         () => None,
     }
 }

@@ -300,3 +300,19 @@ fn a_policy_that_names_no_port_that_is_there_leaves_none_in_the_clear() {
         assert_eq!(*world.security("infra/tls:8443"), BackendSecurity::Plain);
     }
 }
+
+/// Each port of the Service has a copy of them.
+#[test]
+fn a_policy_with_more_authorities_than_any_system_trusts_closes_the_backend() {
+    let one = authority();
+    let half = one.repeat(128 * 1024 / one.len() + 1);
+    for (times, is_met) in [(1, true), (2, false)] {
+        let refs = ["{ group: '', kind: ConfigMap, name: many }"; 2][..times].join(", ");
+        let validation = format!("hostname: abc.example.com, caCertificateRefs: [{refs}]");
+        let world = world(&(policy("p", "01", "", &validation) + &config_map("many", Some(&half))));
+        assert_eq!(world.sni("infra/tls:443").is_some(), is_met, "{times}: {:?}", world.problems());
+        let is_closed = matches!(world.security("infra/tls:443"), BackendSecurity::Unusable(_));
+        let is_said = world.problems().iter().any(|it| it.contains("more than 256 KiB together"));
+        assert_eq!((is_closed, is_said), (!is_met, !is_met), "{times}: {:?}", world.problems());
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::World;
 use super::gateways::{grant, secret};
+use crate::compile::gateway::reference::MOST_AUTHORITIES;
 use fairway_config::model::{ListenerProtocol, Resource, ResourceKind, WithoutCertificate};
 
 /// A Gateway with listeners for HTTPS (443, 7443, 8443, 6443) and HTTP (80).
@@ -194,4 +195,20 @@ fn a_certificate_for_backends_is_on_every_listener_or_the_status_says_why_not() 
         \x20 listeners: [{ name: http, port: 80, protocol: HTTP }]\n";
     let world = World::plain(&(alone.to_owned() + &secret("edge")));
     assert_eq!(world.keys(ResourceKind::Certificate), ["edge/cert"], "it goes to the proxy");
+}
+
+/// Each listener has a copy of them.
+#[test]
+fn more_authorities_than_any_system_trusts_are_refused() {
+    let one = authority();
+    let half = one.repeat(MOST_AUTHORITIES / 2 / one.len() + 1);
+    for (times, is_served) in [(1, true), (2, false)] {
+        let refs = ["{ group: '', kind: ConfigMap, name: ca }"; 2][..times].join(", ");
+        let tls = format!("{{ frontend: {{ default: {} }} }}", validation(&format!("[{refs}]")));
+        let world = World::plain(&(gateway(&tls) + &config_map("edge", "ca", "ca.crt", &half)));
+        let served = world.resource(ResourceKind::Listener, "edge/public/https").is_some();
+        assert_eq!(served, is_served, "{times}: {:?}", world.problems());
+        let is_said = world.problems().iter().any(|it| it.contains("more than 256 KiB together"));
+        assert_eq!(is_said, !is_served, "{times}: {:?}", world.problems());
+    }
 }

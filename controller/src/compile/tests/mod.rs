@@ -14,6 +14,7 @@ mod gateways;
 mod influence;
 mod isolation;
 mod l4;
+mod largest;
 mod listener_sets;
 mod listeners;
 mod memory;

@@ -37,6 +37,16 @@ endpoints: [{ addresses: [192.0.2.1] }, { addresses: [192.0.2.9] }]
 ---
 apiVersion: v1
 kind: Service
+metadata: { name: edge, namespace: bank }
+spec:
+  type: LoadBalancer
+  clusterIP: 10.96.0.3
+  externalIPs: [198.51.100.9]
+  ports: [{ name: http, port: 80 }]
+status: { loadBalancer: { ingress: [{ ip: 198.51.100.8 }, { ip: '2001:db8::8' }, { hostname: lb.example }] } }
+---
+apiVersion: v1
+kind: Service
 metadata: { name: s, namespace: shop }
 spec: { clusterIP: 10.96.0.2, ports: [{ name: p, port: 80 }, { name: u, port: 81, protocol: UDP }] }
 ";
@@ -101,11 +111,24 @@ fn a_slice_has_pods_of_its_own_namespace_and_what_is_outside_the_cluster() {
         ("192.0.2.12", "the address of a node"),
         ("10.96.0.1", "the address of a Service"),
         ("10.96.0.2", "the address of a Service"),
+        // By the addresses that others see of it a Gateway could be told to call itself.
+        ("10.96.0.3", "the address of a Service"),
+        ("198.51.100.8", "the address of a Service"),
+        // Whoever writes a Service chooses these, and takes nothing from others by it.
+        ("198.51.100.9", ""),
+        ("2001:db8::8", "the address of a Service"),
         ("192.0.2.1", "the address of the API server"),
         ("127.0.0.1", "a loopback address"),
         ("::1", "a loopback address"),
         ("169.254.169.254", "a link-local address"),
         ("fe80::1", "a link-local address"),
+        ("fd00:ec2::254", "a cloud's metadata service"),
+        ("100.100.100.200", "a cloud's metadata service"),
+        // By a translator between IPv6 and IPv4.
+        ("64:ff9b::a00:101", "the address of a pod"),
+        ("64:ff9b::a9fe:a9fe", "a link-local address"),
+        ("64:ff9b::7f00:1", "a loopback address"),
+        ("64:ff9b::c633:6401", ""),
         ("0.0.0.0", "an unspecified or broadcast address"),
         ("224.0.0.1", "a multicast address"),
     ] {

@@ -50,7 +50,7 @@ pub(in crate::compile) enum Holder {
     Pod(ObjectRef),
     /// A pod on its node's network: the address says nothing of it, others share it.
     HostPod(ObjectRef),
-    /// A Service, as its cluster IP.
+    /// A Service, as an address that leads to its endpoints.
     Service,
 }
 
@@ -63,7 +63,7 @@ impl Set<Cluster> for At {
                 let holder = if it.host_network { Holder::HostPod } else { Holder::Pod };
                 it.addresses.iter().map(|it| (Self(*it), holder(name.clone()))).collect()
             }
-            Object::Service(it) => it.cluster_ips.iter().map(|it| (Self(*it), Holder::Service)).collect(),
+            Object::Service(it) => it.own_addresses().map(|it| (Self(it), Holder::Service)).collect(),
             _ => Vec::new(),
         }
     }

@@ -43,6 +43,8 @@ pub(super) fn run() -> Corpus {
     }
     expressions(&mut corpus);
     certificates(&mut corpus);
+    endpoints(&mut corpus);
+    authorities(&mut corpus);
     files_that_are_no_manifests(&mut corpus);
     for snapshot in clusters::everything_wrong() {
         let report = check::cluster::check_snapshot(&snapshot);
@@ -136,6 +138,33 @@ fn expressions(corpus: &mut Corpus) {
     let many = format!("rules: [{{ matches: [{matches}] }}, {{ matches: [{matches}] }}, {{}}]");
     let route = route("many-matches", 0).replace("rules: [{ matches: [] }]", &many);
     corpus.diagnostics.extend(scan("many-matches.yaml", &route).0.problems());
+}
+
+/// A Service with too many endpoints: each of the addresses on each of the ports.
+fn endpoints(corpus: &mut Corpus) {
+    let ports: String = (1..=500).map(|port| format!("{{ name: p{port}, port: {port} }}, ")).collect();
+    let addresses: String = (1..=201).map(|it| format!("{{ addresses: [203.0.113.{it}] }}, ")).collect();
+    let wide = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{ name: wide, namespace: shop }}\nspec: {{ ports: [{ports}] }}\n---\n\
+         apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{ name: wide, namespace: shop, labels: {{ kubernetes.io/service-name: wide }} }}\n\
+         addressType: IPv4\nports: [{ports}]\nendpoints: [{addresses}]\n"
+    );
+    compile(corpus, cluster(), read("wide.yaml", &wide));
+}
+
+/// More certificates of authorities than a Gateway may trust.
+fn authorities(corpus: &mut Corpus) {
+    let made = rcgen::generate_simple_self_signed(["authority".to_owned()]).unwrap().cert.pem();
+    let half = serde_json::Value::String(made.repeat(128 * 1024 / made.len() + 1));
+    let refs = "[{ group: '', kind: ConfigMap, name: many }, { group: '', kind: ConfigMap, name: many }]";
+    let gateway = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: many-authorities, namespace: shop }}\n\
+         spec:\n  gatewayClassName: fairway\n  listeners: [{{ name: http, port: 80, protocol: HTTP }}]\n\
+         \x20 tls: {{ frontend: {{ default: {{ validation: {{ caCertificateRefs: {refs} }} }} }} }}\n\
+         ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: many, namespace: shop }}\ndata: {{ ca.crt: {half} }}\n"
+    );
+    compile(corpus, standalone(), read("authorities.yaml", &gateway));
 }
 
 /// Certificates that clients refuse: out of their time, and for other names.

@@ -170,3 +170,19 @@ async fn a_proxy_that_does_not_keep_to_the_protocol_is_told_so() {
         assert!(end.contains(reason), "{reason}: {end}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_proxy_says_it_holds_has_a_bound_in_bytes() {
+    let everything = Some(proto::hello::Proxy::WholeSystem(proto::WholeSystem {}));
+    let hello = from_proxy::Message::Hello(proto::Hello { proxy: everything, ..Default::default() });
+    let held = |part: usize| {
+        let resource = |index: usize| {
+            let name = format!("shop/{part}-{index}-{}", "x".repeat(2048));
+            let key = Some(proto::ResourceKey { kind: proto::ResourceKind::Backend.into(), name });
+            proto::HeldResource { key, hash: vec![0; 32].into() }
+        };
+        from_proxy::Message::Held(proto::Held { resources: (0..1000).map(resource).collect() })
+    };
+    let messages = std::iter::once(hello).chain((0..20).map(held));
+    assert_eq!(end_of(messages.collect()).await, "the proxy holds too many resources");
+}

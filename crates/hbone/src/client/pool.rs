@@ -8,6 +8,7 @@ use crate::{ConnectRequest, Tunnel, http2};
 use ahash::RandomState;
 use bytes::Bytes;
 use fairway_identity::TlsIdentity;
+use fairway_runtime::http2::Watched;
 use h2::Reason;
 use http::StatusCode;
 use std::cell::{Cell, RefCell};
@@ -169,7 +170,7 @@ impl<C: Connect> Shared<C> {
             .await
             .map_err(|error| OpenError::Handshake { address, source: Arc::new(error) })?;
         let windows = Windows::new(&self.budget);
-        let wire = Wire::new(tls, Role::Client, windows.updates.clone());
+        let wire = Wire::new(Watched::server(tls), Role::Client, windows.updates.clone());
         let (send, mut driver) = h2::client::Builder::new()
             .initial_window_size(windows::UNLIMITED)
             .initial_connection_window_size(windows::of_connection(self.settings.streams_per_connection))

@@ -57,6 +57,11 @@ impl ControlFrames {
         Self { received: FrameHeads::of_client(), sent: FrameHeads::of_server(), left: START, refilled: now }
     }
 
+    /// Of a server, from its first byte.
+    pub fn of_server(now: Instant) -> Self {
+        Self { received: FrameHeads::of_server(), sent: FrameHeads::of_client(), left: START, refilled: now }
+    }
+
     /// Looks at bytes from the peer. `now` is asked only when the budget is used up.
     pub fn received(
         &mut self,
@@ -210,6 +215,20 @@ mod tests {
         ] {
             let refused = Peer::new().until_refused(&frame(kind, flags, length));
             assert_eq!(refused, Some(START as usize), "type {kind}, flags {flags}, {length} octets");
+        }
+    }
+
+    #[test]
+    fn what_a_server_sends_is_counted_from_its_first_frame() {
+        let mut frames = ControlFrames::of_server(Instant::now());
+        frames.sent(&[b'P'; 24]);
+        let now = Instant::now();
+        let refused = (0..100_000).find(|_| frames.received(&frame(PING, 0, 8), || now).is_err());
+        assert_eq!(refused, Some(START as usize));
+        // What it is sent pays for what it says of that.
+        frames.sent(&frame(HEADERS, 4, 20));
+        for _ in 0..FOR_HEADERS {
+            assert_eq!(frames.received(&frame(WINDOW_UPDATE, 0, 4), || now), Ok(()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! A client's byte stream whose control frames are counted.
+//! A peer's byte stream whose control frames are counted.
 
 use super::ControlFrames;
 use std::io::{self, IoSlice};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// A client's HTTP/2 byte stream. It breaks when the client sends too many control frames.
+/// A peer's HTTP/2 byte stream. It breaks when the peer sends too many control frames.
 #[derive(Debug)]
 pub struct Watched<Io> {
     io: Io,
@@ -20,6 +20,11 @@ impl<Io> Watched<Io> {
     /// From the client's first byte.
     pub fn client(io: Io) -> Self {
         Self { io, frames: ControlFrames::of_client(Instant::now()) }
+    }
+
+    /// From the server's first byte.
+    pub fn server(io: Io) -> Self {
+        Self { io, frames: ControlFrames::of_server(Instant::now()) }
     }
 
     /// The stream below, for its addresses and options.

@@ -1,13 +1,13 @@
 //! What one policy asks for.
 
-use crate::compile::gateway::reference::{Reference, resolve_authorities};
+use crate::compile::gateway::reference::{Reference, join_authorities, resolve_authorities};
 use crate::compile::ignored::Ignored;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::rule::{policy_names_no_authority, policy_names_two_authorities};
 use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::{BackendTlsPolicy, Kind, ObjectRef};
-use fairway_config::model::{BackendTls, BackendTrust, ObjectName, SubjectName, TrustBundle};
+use fairway_config::model::{BackendTls, BackendTrust, ObjectName, SubjectName};
 use fairway_gateway_api::backendtlspolicies::{
     BackendTlsPolicyValidationSubjectAltNames, BackendTlsPolicyValidationSubjectAltNamesType as NameType,
 };
@@ -151,8 +151,8 @@ fn trust(
             Err(error) => unresolved.push(inspection.report(error.under(&format!("{field}[{index}]")))),
         }
     }
-    // Each was valid, so all are; none at all is not.
-    TrustBundle::from_pem(&found.join("\n")).map(BackendTrust::Bundle).map_err(|_| {
+    let joined = join_authorities(&found).map_err(|error| inspection.report(error.under(field)))?;
+    joined.map(BackendTrust::Bundle).ok_or_else(|| {
         let message = format!("no reference leads to an authority: {}", join_texts(&*unresolved));
         Diagnostic::error(Reason::PolicyAuthoritiesMissing, field, message, "correct one of them")
     })
