@@ -7,7 +7,9 @@ DENY   := $(TOOLS)/bin/cargo-deny
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ARGS   ?=
 # The Go of conformance/: any Go since 1.21 fetches this one.
-GO      := GOTOOLCHAIN=go1.27.3 CGO_ENABLED=0 go -C conformance
+GO      := env GOTOOLCHAIN=go1.27.3 CGO_ENABLED=0 go -C conformance
+# What is silent for long, with the time that it takes.
+PROGRESS := ./.ci/progress
 CLUSTER := $(TOOLS)/bin/fwcluster
 # Cargo, with progress also where there is no terminal.
 CARGO   := ./.ci/cargo
@@ -52,7 +54,8 @@ verify: ## Before a release: all of the above and below, every test of behaviour
 	./.ci/run release
 
 charts: ## The Helm charts: lint, golden files, wrong values, docs (ARGS=-update writes the files; needs Go)
-	cd charts/test && GOTOOLCHAIN=go1.27.3 GOFLAGS=-trimpath GOWORK=off CGO_ENABLED=0 go test . $(addprefix -args ,$(ARGS))
+	@cd charts/test && GOTOOLCHAIN=go1.27.3 GOFLAGS=-trimpath GOWORK=off CGO_ENABLED=0 $(CURDIR)/.ci/progress "charts: compile and run the tests" \
+		go test . $(addprefix -args ,$(ARGS))
 
 fuzz: ## Every fuzz target for 30 s (needs a nightly toolchain; brings cargo-fuzz)
 	./fuzz/run $(TOOLS)
@@ -74,12 +77,12 @@ images: $(CLUSTER) ## Images of our programs as archives, without Docker (for `d
 
 harness: ## Format, vet and tests of conformance/ (those of machines need root)
 	@cd conformance && test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
-	$(GO) vet -trimpath ./...
-	$(GO) test -trimpath ./...
+	@$(PROGRESS) -p "harness: vet" $(GO) vet -v -trimpath ./...
+	@$(PROGRESS) "harness: compile and run the tests" $(GO) test -trimpath ./...
 
 $(CLUSTER):
 	@test -e $@ || echo "compiling fwcluster into $(TOOLS) (the first time some minutes)"
-	@$(GO) build -trimpath -o $@ ./cmd/fwcluster
+	@$(PROGRESS) -p "compiling fwcluster" $(GO) build -v -trimpath -o $@ ./cmd/fwcluster
 
 $(DENY):
 	@echo "installing cargo-deny into $(TOOLS) (once, a minute or two)"

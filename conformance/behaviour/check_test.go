@@ -37,7 +37,7 @@ var _ = promised(TestCheckLiveCluster, everyChange,
 // `fairway check` finds nothing wrong with an installed cluster, and names what is made wrong.
 func TestCheckLiveCluster(t *testing.T) {
 	if *fairway == "" {
-		t.Skip("there is no program fairway: `make cluster ARGS=load` builds it, or give --built")
+		t.Fatal("there is no program fairway: `make cluster ARGS=load` builds it, or give --built")
 	}
 	s := begin(t, "check")
 	s.part("in order after the install", func(s *stage) {

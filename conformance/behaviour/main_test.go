@@ -16,7 +16,7 @@ var (
 	kubeconfig = flag.String("kubeconfig", "", "the cluster; without one nothing is tested")
 	kubectl    = flag.String("kubectl", "kubectl", "kubectl's file")
 	helm       = flag.String("helm", "helm", "Helm's file")
-	fairway    = flag.String("fairway", "", "the file of the program fairway; without one it is not tested")
+	fairway    = flag.String("fairway", "", "the file of the program fairway; its test fails without one")
 	charts     = flag.String("charts", "", "folder of our charts")
 	image      = flag.String("backend-image", "", "image of the backends")
 	reports    = flag.String("report-dir", "", "where results.json goes, and for a failed test logs and objects")

@@ -109,8 +109,15 @@ func promisesHold(update bool) error {
 			return err
 		}
 		for node := range ast.Preorder(tree) {
-			if call, is := node.(*ast.SelectorExpr); is && call.Sel.Name == "Sleep" && fmt.Sprint(call.X) == "time" {
+			call, is := node.(*ast.SelectorExpr)
+			if !is {
+				continue
+			}
+			switch name := call.Sel.Name; {
+			case name == "Sleep" && fmt.Sprint(call.X) == "time":
 				return fmt.Errorf("%s: time.Sleep: wait with until or carry for what will happen, and with watch for what must not", positions.Position(call.Pos()))
+			case slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, name):
+				return fmt.Errorf("%s: %s: a promise that is not tested is not held; choose by when it runs, and fail where something is missing", positions.Position(call.Pos()), name)
 			}
 		}
 		for _, declaration := range tree.Decls {

@@ -1,10 +1,10 @@
-//! `make lint` runs this in the repository's root: it holds the directions of dependencies and the number of short docstrings against
-//! `lint/structure.txt`.
+//! `make lint` runs this in the repository's root. It compares the directions of dependencies and the number of short docstrings with
+//! `lint/structure.txt`, and looks for the tests that documents name.
 //!
 //! `--edges` prints the dependencies between modules as they are, in the form of that file; `--docs` prints the docstrings.
 #![forbid(unsafe_code)]
 
-use fairway_lint::{crates, docs, modules, table::Table};
+use fairway_lint::{crates, docs, evidence, modules, table::Table};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             for complaint in &complaints {
                 eprintln!("{complaint}");
             }
-            eprintln!("{} against {TABLE}", complaints.len());
+            eprintln!("fairway-lint: {} complaints; what is allowed stands in {TABLE}", complaints.len());
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -39,6 +39,7 @@ fn run(root: &Path, print_edges: bool) -> Result<Vec<String>, String> {
         complaints.extend(modules::check(source, &edges));
         modules::paid(source, &edges).iter().for_each(|note| println!("{note}"));
     }
+    complaints.extend(evidence::check(root)?);
     let short = docs::short(root)?;
     if short.len() > table.short_docs {
         complaints.push(format!(

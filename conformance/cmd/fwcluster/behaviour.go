@@ -39,7 +39,7 @@ func (t *tool) behaviour(args []string) error {
 	flags.StringVar(&plan.skip, "skip", "", "tests to leave out, a regular expression")
 	flags.StringVar(&plan.dir, "report-dir", "", "where results.json goes (default: in the cache folder)")
 	flags.BoolVar(&plan.keep, "keep", false, "leave the tests' namespaces")
-	flags.StringVar(&plan.built, "built", t.builtFolder(testProfile), "folder of programs built already: that of fairway is tested too if it is there")
+	flags.StringVar(&plan.built, "built", t.builtFolder(testProfile), "folder of programs built already: fairway's is one of those that are tested")
 	list := flags.Bool("list", false, "list the tests, what each promises and when it runs; run none")
 	if err := flags.Parse(args); err != nil {
 		return err

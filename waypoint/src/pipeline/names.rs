@@ -13,20 +13,17 @@ use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 /// Names that start so are dropped at the edge. `-` stands for `_`, too.
-const DROPPED_PREFIXES: [&[u8]; 4] = [b"x-forwarded", b"x-envoy-", b"x-original-", b"x-rewrite-"];
+const DROPPED_PREFIXES: [&[u8]; 5] =
+    [b"x-forwarded", b"x-envoy-", b"x-original-", b"x-rewrite-", b"ssl-client-"];
 
 /// And these.
-const DROPPED: [&[u8]; 13] = [
+const DROPPED: [&[u8]; 9] = [
     b"forwarded",
     b"client-cert",
     b"client-cert-chain",
     b"front-end-https",
     // CGI makes HTTP_PROXY of it, which many clients take for their settings.
     b"proxy",
-    b"ssl-client-cert",
-    b"ssl-client-subject-dn",
-    b"ssl-client-issuer-dn",
-    b"ssl-client-verify",
     b"x-client-ip",
     b"x-cluster-client-ip",
     b"x-real-ip",
@@ -114,6 +111,8 @@ mod tests {
             "client_cert",
             "client-cert-chain",
             "ssl-client-cert",
+            "ssl_client_s_dn",
+            "ssl-client-serial",
             "proxy",
         ] {
             assert_eq!(left(&[name], true).unwrap(), [""; 0], "{name}");
@@ -138,6 +137,7 @@ mod tests {
             "x-rewritten",
             "cf-connecting-ip",
             "true-client-ip",
+            "ssl-clients",
         ] {
             assert_eq!(left(&[name], true).unwrap(), [name]);
         }

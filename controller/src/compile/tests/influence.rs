@@ -257,6 +257,14 @@ fn subjects() -> Vec<String> {
     );
     let cors = "{ type: CORS, cors: { allowOrigins: ['https://a.example.com'], allowCredentials: true, allowMethods: [GET], \
                 allowHeaders: [x-a], exposeHeaders: [x-b], maxAge: 10 } }";
+    let auth = |protocol: &str| {
+        let service = reference(80);
+        format!("{{ type: ExternalAuth, externalAuth: {{ backendRef: {{ {service} }}, {protocol} }} }}")
+    };
+    let (by_http, by_grpc) = (
+        "protocol: HTTP, http: { path: /x, allowedHeaders: [x-a], allowedResponseHeaders: [x-b] }",
+        "protocol: GRPC, grpc: { allowedHeaders: [x-a] }",
+    );
     let rewrite = |path: &str| {
         format!("{{ type: URLRewrite, urlRewrite: {{ hostname: in.example.com, path: {path} }} }}")
     };
@@ -281,6 +289,8 @@ fn subjects() -> Vec<String> {
             sent(&format!("{common}, {cors}, {}", rewrite(prefix))),
         ),
         format!("{{ {path}, filters: [{}], {} }}", rewrite(full), sent(&rewrite(full))),
+        format!("{{ {path}, filters: [{}], {} }}", auth(by_http), sent(&auth(by_http))),
+        format!("{{ {path}, filters: [{}], {} }}", auth(by_grpc), sent(&auth(by_grpc))),
         format!("{{ {path}, filters: [{}] }}", redirect(full)),
         format!("{{ {path}, filters: [{}] }}", redirect(prefix)),
         format!("{{ {path}, {} }}", sent(&redirect(full))),
