@@ -2,8 +2,7 @@
 
 use super::Reason;
 use super::request::Stop;
-use crate::route::BadRequest;
-use crate::stage::{Failure, Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use http::request::Parts;
 use http::{HeaderMap, Uri};
 use rand::rngs::SmallRng;
@@ -15,15 +14,15 @@ use tokio::time::{Instant, timeout_at};
 pub(super) struct Passage<'t> {
     /// Who gets a copy of the request.
     pub(super) mirrors: Mirrors<'t>,
-    rule: Option<(&'t StageList, Kept<'t>)>,
-    backend: Option<(&'t StageList, Kept<'t>)>,
+    /// The lists of stages that it has come to: the rule's, then the backend's.
+    lists: [Option<(&'t StageList, Kept<'t>)>; 2],
 }
 
 // === impl Passage ===
 
 impl<'t> Passage<'t> {
-    /// Runs the stages of the rule.
-    pub(super) async fn pass_rule(
+    /// Runs the stages of the rule; when it is called again, those of the backend.
+    pub(super) async fn pass(
         &mut self,
         stages: &'t StageList,
         parts: &mut Parts,
@@ -32,29 +31,16 @@ impl<'t> Passage<'t> {
         rng: &RefCell<SmallRng>,
         deadline: Option<Instant>,
     ) -> Result<(), Stop> {
-        let (_, kept) = self.rule.insert((stages, Kept::default()));
-        let mirrors = &mut self.mirrors;
-        run(stages, StageRequest { parts, attributes, original, rng, mirrors, kept }, deadline).await
-    }
-
-    /// Runs the stages of the backend.
-    pub(super) async fn pass_backend(
-        &mut self,
-        stages: &'t StageList,
-        parts: &mut Parts,
-        attributes: &RequestAttributes<'_>,
-        original: &Uri,
-        rng: &RefCell<SmallRng>,
-        deadline: Option<Instant>,
-    ) -> Result<(), Stop> {
-        let (_, kept) = self.backend.insert((stages, Kept::default()));
+        let [rule, backend] = &mut self.lists;
+        let list = if rule.is_none() { rule } else { backend };
+        let (_, kept) = list.insert((stages, Kept::default()));
         let mirrors = &mut self.mirrors;
         run(stages, StageRequest { parts, attributes, original, rng, mirrors, kept }, deadline).await
     }
 
     /// Runs the head of a response through the stages, the backend's first.
     pub(super) fn on_response(&self, response: &mut HeaderMap) {
-        for (stages, kept) in [&self.backend, &self.rule].into_iter().flatten() {
+        for (stages, kept) in self.lists.iter().rev().flatten() {
             stages.on_response(response, kept);
         }
     }
@@ -74,8 +60,7 @@ async fn run<'t>(
     match verdict {
         Verdict::Continue => Ok(()),
         Verdict::Respond(response) => Err(Stop::Responded(response)),
-        Verdict::Fail(Failure::Unresolved | Failure::NoUrl) => Err(Stop::Refused(Reason::UnresolvedFilter)),
-        Verdict::Fail(Failure::NoHost) => Err(Stop::Refused(Reason::BadRequest(BadRequest::NoHost))),
+        Verdict::Fail(failure) => Err(Stop::Refused(failure.into())),
         Verdict::Close => Err(Stop::Closed),
     }
 }

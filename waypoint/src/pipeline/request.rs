@@ -161,7 +161,7 @@ async fn decide<'t>(
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
     if let Some(original) = &original {
-        passage.pass_rule(stages, parts, &attributes, original, rng, deadline).await?;
+        passage.pass(stages, parts, &attributes, original, rng, deadline).await?;
     }
     passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
 
@@ -169,7 +169,7 @@ async fn decide<'t>(
     exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
-        passage.pass_backend(stages, parts, &attributes, &original, rng, deadline).await?;
+        passage.pass(stages, parts, &attributes, &original, rng, deadline).await?;
     }
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));

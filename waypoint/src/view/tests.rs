@@ -77,6 +77,7 @@ fn view() -> View {
         rule(vec![prefix("/cart").method("POST")], "web"),
         rule(vec![secretive], "web"),
         rule(vec![prefix("/lost")], "unknown"),
+        Rule { filters: vec![Filter::Unresolved("x".into())], ..rule(vec![prefix("/closed")], "web") },
     ];
     let at_listener =
         Route { attachments: vec![attachment("web", &[("a.ex", "a.ex")])], rules, ..route("r") };
@@ -133,6 +134,9 @@ fn the_whole_table_is_shown_with_routes_in_the_order_of_precedence() {
         "        stage cors: answers preflights, allows every origin",
         "        stage redirect: answers 302 with another location",
         "        backend web weight 1",
+        "      path prefix /closed: HTTPRoute/shop/r rule 6",
+        "        stage unresolved: answers 500: the filter is not known here, or its rule does not hold",
+        "        backend web weight 1",
         "service shop/cart other ports for everybody",
         "    host *",
         "      path prefix /, header x-tenant: HTTPRoute/shop/s rule 0",
@@ -174,7 +178,7 @@ fn a_request_is_explained_as_it_would_be_served() {
                 "because the method is not POST",
                 "because header x-api-key is not there, or has another value",
                 "because it fits, but goes behind the one that is chosen",
-                "2 more, whose host or path is another",
+                "3 more, whose host or path is another",
             ],
         ),
         (
@@ -188,8 +192,12 @@ fn a_request_is_explained_as_it_would_be_served() {
             "url=http://a.ex/old&method=OPTIONS&header=origin:https://x&header=access-control-request-method:GET",
             vec!["outcome  a stage answers 204 No Content"],
         ),
+        (
+            "url=http://a.ex/closed",
+            vec!["rule     HTTPRoute/shop/r rule 6", "outcome  refused with 500", "(unresolved_filter)"],
+        ),
         ("url=http://a.ex/lost", vec!["backend  unknown (100 %)", "not known here: 500"]),
-        ("url=http://a.ex/nothing", vec!["outcome  refused with 404", "(no_route)", "6 more"]),
+        ("url=http://a.ex/nothing", vec!["outcome  refused with 404", "(no_route)", "7 more"]),
         ("url=http://a.ex/a/../b", vec!["outcome  refused with 400", "(bad_request)"]),
         ("url=http://a.ex:81/cart", vec!["outcome  refused: no listener has this port"]),
         (
