@@ -88,8 +88,7 @@ pub async fn serve(
         forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
-        let id = client.worker.telemetry.recorder.identify(&mut parts.headers, trust);
-        exchange.note(|it| it.request_id = Some(id));
+        exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
