@@ -140,7 +140,6 @@ async fn decide<'t>(
     // The one place where a route is matched: nothing that a stage changes leads to another.
     let rule = select(table, &head).ok_or(Reason::NoRoute)?;
     drop(head);
-    exchange.matched(rule.series());
     let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);
 
     // Taken before the stages, so that none of them can take out or forge a mark.
@@ -159,12 +158,22 @@ async fn decide<'t>(
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
-    if let Some(original) = &original {
-        passage.pass(stages, parts, &attributes, original, rng, deadline).await?;
-    }
-    passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
-
-    let backend = rule.choose(&mut *rng.borrow_mut()).ok_or(Reason::NoBackend)?;
+    let passing = match &original {
+        None => Ok(()),
+        Some(original) => {
+            if stages.may_wait() {
+                // The client may leave meanwhile.
+                exchange.matched(rule.series());
+            }
+            passage.pass(stages, parts, &attributes, original, rng, deadline).await
+        }
+    };
+    let chosen = passing.and_then(|()| {
+        passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
+        Ok(rule.choose(&mut *rng.borrow_mut()).ok_or(Reason::NoBackend)?)
+    });
+    // Without a backend the request counts as the rule's own. A series that is not needed is not used: there is a limit.
+    let backend = chosen.inspect_err(|_| exchange.matched(rule.series()))?;
     exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
