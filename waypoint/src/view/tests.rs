@@ -1,69 +1,15 @@
 use super::*;
 use crate::fixtures::{MatchExt, attachment, exact, listener, prefix, route, rule};
-use crate::testing::MemoryProxy;
+use crate::testing::{MemoryProxy, backend, cors, endpoint, redirect, set, to};
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint,
-    EndpointState, Endpoints, Filter, HeaderModifier, OriginPattern, Redirect, Resource, Route, Rule,
-    UrlRewrite, WeightedBackend,
+    AppProtocol, Attachment, Audience, Filter, OriginPattern, Resource, Route, Rule, UrlRewrite,
 };
-use http::{HeaderName, HeaderValue, StatusCode};
-use std::time::Duration;
-
-fn to(weight: u32, backend: &str) -> WeightedBackend {
-    WeightedBackend { weight, target: BackendTarget::Backend(backend.into()), filters: vec![] }
-}
-
-fn backend(key: &str, host: u8) -> [Resource; 2] {
-    let backend = Backend {
-        key: key.into(),
-        service: key.into(),
-        port: 80,
-        protocol: AppProtocol::Http1,
-        security: BackendSecurity::Plain,
-        via: None,
-    };
-    let endpoint = Endpoint {
-        address: ([10, 0, 0, host], 80).into(),
-        state: EndpointState::Ready,
-        identity: None,
-        node: None,
-        hints: None,
-    };
-    [
-        Resource::Backend(Arc::new(backend)),
-        Resource::Endpoints(Arc::new(Endpoints::of_anybody(key.into(), vec![endpoint]))),
-    ]
-}
+use http::HeaderValue;
 
 const SECRET: &str = "hunter2-hunter2";
 
 fn credentials() -> Filter {
-    let secret = HeaderValue::from_static(SECRET);
-    Filter::RequestHeaders(HeaderModifier {
-        set: vec![(HeaderName::from_static("authorization"), secret)],
-        ..HeaderModifier::default()
-    })
-}
-
-fn redirect() -> Filter {
-    Filter::Redirect(Redirect {
-        scheme: None,
-        hostname: Some("b.ex".into()),
-        path: None,
-        port: None,
-        status: StatusCode::FOUND,
-    })
-}
-
-fn cors() -> Filter {
-    Filter::Cors(CorsPolicy {
-        allow_origins: vec![OriginPattern::Any],
-        allow_credentials: false,
-        allow_methods: None,
-        allow_headers: None,
-        expose_headers: None,
-        max_age: Duration::from_secs(5),
-    })
+    Filter::RequestHeaders(set("authorization", SECRET))
 }
 
 fn view() -> View {
@@ -73,7 +19,10 @@ fn view() -> View {
     let rules = vec![
         Rule { filters: vec![credentials(), rewrite], ..rule(vec![exact("/cart")], "web") },
         Rule { backends: vec![to(9, "web"), to(1, "canary")], ..rule(vec![prefix("/cart")], "web") },
-        Rule { filters: vec![redirect(), cors()], ..rule(vec![prefix("/old")], "web") },
+        Rule {
+            filters: vec![Filter::Redirect(redirect("b.ex")), Filter::Cors(cors(OriginPattern::Any))],
+            ..rule(vec![prefix("/old")], "web")
+        },
         rule(vec![prefix("/cart").method("POST")], "web"),
         rule(vec![secretive], "web"),
         rule(vec![prefix("/lost")], "unknown"),
@@ -95,8 +44,8 @@ fn view() -> View {
         Resource::Route(Arc::new(at_listener)),
         Resource::Route(Arc::new(at_service)),
     ];
-    resources.extend(backend("web", 1));
-    resources.extend(backend("canary", 2));
+    resources.extend(backend("web", AppProtocol::Http1, &[endpoint(1)]));
+    resources.extend(backend("canary", AppProtocol::Http1, &[endpoint(2)]));
     let proxy = MemoryProxy::start(resources, |_, _| Err(std::io::ErrorKind::ConnectionRefused.into()));
     proxy.unwrap().view()
 }
