@@ -8,7 +8,9 @@ use fairway_config::model::{
     AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Resource, Route, Rule,
     Timeouts, Unresolved, UrlRewrite, WeightedBackend,
 };
+use fairway_telemetry::testing::Exposition;
 use http::{HeaderValue, StatusCode};
+use prometheus_client::registry::Registry;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +68,14 @@ impl Fixture {
         }
         stream.write_all((head + "\r\n").as_bytes()).await.unwrap();
         stream
+    }
+
+    /// Requests that a scrape shows with these labels.
+    fn counted(&self, labels: &[(&str, &str)]) -> f64 {
+        let (mut registry, mut text) = (Registry::with_prefix("fairway"), String::new());
+        self.proxy.metrics().register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        Exposition::parse(&text).sum("fairway_requests_total", labels)
     }
 
     /// The header of this name that the endpoint got last.
@@ -343,6 +353,39 @@ async fn a_stage_can_close_the_connection_without_a_response() {
         assert!(response.await.unwrap_err().is_reset(), "its stream ends");
         let (response, _) = sender.send_request(ask("/"), true).unwrap();
         assert_eq!(response.await.unwrap().status(), StatusCode::OK, "the others go on");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_backend_counts_as_its_rules_own() {
+    local(async {
+        let fixture = Fixture::start(vec![
+            at("/redirect", vec![redirect()]),
+            at("/unresolved", vec![Filter::Unresolved("x".into())]),
+            Rule { backends: vec![], ..at("/none", vec![]) },
+            at("/waits", vec![authorize()]),
+            at("/served", vec![marked()]),
+        ]);
+        for path in ["/redirect", "/unresolved", "/none", "/served"] {
+            fixture.ask(&format!("GET {path}"), &[]).await;
+        }
+        let stream = fixture.send("GET /waits", &[("x-wait", "60000")]).await;
+        while WAITS.get().0 == 0 {
+            yield_now().await;
+        }
+        drop(stream);
+        while WAITS.get().0 > 0 {
+            yield_now().await;
+        }
+        for (rule, class, backend) in
+            [("0", "3xx", ""), ("1", "5xx", ""), ("2", "5xx", ""), ("3", "none", ""), ("4", "2xx", "backend")]
+        {
+            let labels =
+                [("route", "HTTPRoute/shop/r"), ("rule", rule), ("class", class), ("backend", backend)];
+            assert_eq!(fixture.counted(&labels), 1.0, "{labels:?}");
+        }
+        assert_eq!(fixture.counted(&[]), 5.0);
     })
     .await;
 }
