@@ -149,8 +149,8 @@ async fn what_leads_nowhere_is_reset_and_the_reason_counted() {
         let error = name_of(proxy.address()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{reason}");
         wait_for(|| counted(&proxy.scrape()) == before + 1).await;
-        let scraped = Exposition::parse(&proxy.scrape());
-        assert!(scraped.sum("fairway_connections_total", &labels) >= 1.0, "{reason}: {labels:?}");
+        let scraped = || Exposition::parse(&proxy.scrape());
+        wait_for(|| scraped().sum("fairway_connections_total", &labels) >= 1.0).await;
     }
 }
 
