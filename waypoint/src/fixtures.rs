@@ -1,9 +1,10 @@
 //! Routes, requests and configurations for tests.
 
+use crate::testing;
 use fairway_config::model::{
-    Attachment, Audience, BackendTarget, Filter, GrpcMethodMatch, HeaderMatch, HostMatch, HostnamePattern,
-    L4Kind, L4Route, Listener, ListenerKey, ListenerProtocol, Match, ObjectName, PathMatch, Pattern,
-    QueryMatch, Resource, Route, RouteKind, Rule, Timeouts, ValueMatch, WeightedBackend,
+    Attachment, Audience, Filter, GrpcMethodMatch, HeaderMatch, HostMatch, HostnamePattern, L4Kind, L4Route,
+    Listener, Match, ObjectName, PathMatch, Pattern, QueryMatch, Resource, Route, RouteKind, Rule,
+    ValueMatch,
 };
 use fairway_config::{Delta, Snapshot};
 use http::request::Parts;
@@ -12,14 +13,7 @@ use std::sync::Arc;
 
 /// An HTTPRoute `shop/<name>` without rules, bound to every host of listener `listener`.
 pub(crate) fn route(name: &str) -> Route {
-    Route {
-        key: format!("HTTPRoute/shop/{name}").into(),
-        kind: RouteKind::Http,
-        object: ObjectName::new("shop", name),
-        created: 0,
-        attachments: vec![attachment("listener", &[])],
-        rules: vec![],
-    }
+    testing::route(name, "listener", vec![])
 }
 
 /// Like [`route`], a GRPCRoute.
@@ -54,15 +48,7 @@ pub(crate) fn to_service(service: &str, port: Option<u16>, audience: Audience) -
 
 /// A rule that sends everything that one of the matches fits to one backend.
 pub(crate) fn rule(matches: Vec<Match>, backend: &str) -> Rule {
-    let target = BackendTarget::Backend(backend.into());
-    Rule {
-        name: None,
-        matches,
-        filters: vec![],
-        backends: vec![WeightedBackend { weight: 1, target, filters: vec![] }],
-        timeouts: Timeouts::default(),
-        retry: None,
-    }
+    Rule { matches, ..testing::rule("/", backend) }
 }
 
 pub(crate) fn filters(filters: Vec<Filter>) -> Rule {
@@ -122,16 +108,8 @@ impl MatchExt for Match {
 }
 
 pub(crate) fn listener(key: &str, hostname: Option<&str>) -> Listener {
-    Listener {
-        key: ListenerKey::from(key),
-        gateway: ObjectName::new("shop", "gateway"),
-        section: key.into(),
-        addresses: vec![],
-        port: 80,
-        hostname: hostname.map(|it| it.parse::<HostnamePattern>().unwrap()),
-        protocol: ListenerProtocol::Http,
-        backend_certificate: None,
-    }
+    let hostname = hostname.map(|it| it.parse::<HostnamePattern>().unwrap());
+    Listener { hostname, ..testing::listener(key) }
 }
 
 pub(crate) fn snapshot(upserts: Vec<Resource>) -> Snapshot {

@@ -20,7 +20,8 @@
 //! # Structure
 //!
 //! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request. They are pure. [`listen`] accepts,
-//! [`serve`] carries out one request, [`upstream`] connects to endpoints. [`stream`] and [`datagram`] relay what is not HTTP.
+//! [`serve`] is the HTTP connections of clients, [`pipeline`] carries out one request, [`upstream`] connects to endpoints. [`stream`] and
+//! [`datagram`] relay what is not HTTP.
 //! [`Waypoint`] puts the parts together; [`program`] is the command line around it.
 //!
 //! # Example

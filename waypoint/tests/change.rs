@@ -1,4 +1,5 @@
-//! Changes under load: a new configuration, and the end of the proxy. No request fails.
+//! A new configuration while there is load: no request fails, and each is served by one configuration. In memory, under paused time;
+//! `sockets.rs` has what needs sockets and threads.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,202 +10,151 @@
 mod support;
 
 use fairway_config::Delta;
-use fairway_config::model::{AppProtocol, BackendTarget, Filter, HeaderModifier, Resource, Rule, Unresolved};
-use fairway_runtime::drain::Deadlines;
-use http::{HeaderName, HeaderValue};
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use fairway_config::model::{AppProtocol, Filter, Resource, Rule};
+use fairway_waypoint::testing::{MemoryClient, MemoryProxy, endpoint, listener, set};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use support::backend::{Server, echo, full};
-use support::wire::{Http1, LONG, status};
-use support::*;
-use tokio::net::TcpStream;
+use support::backend::{read_head, say};
+use support::wire::{Http1, status};
+use support::{LISTENER, backend, route, rule};
+use tokio::io::DuplexStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 
-/// Sends requests one after another until it is stopped or a connection is refused. Keeps its connection until the proxy closes it.
-/// Counts the responses in `answers`. Panics at a status that is not 200, and if there is no response.
-async fn load(address: SocketAddr, stop: Arc<AtomicBool>, answers: watch::Sender<usize>) {
-    while !stop.load(Ordering::SeqCst) {
-        let Some(mut client) = Http1::try_connect(address).await else { break };
-        loop {
-            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-            let (head, _) = client.receive().await.expect("an answer");
-            assert_eq!(status(&head), 200, "{head}");
-            if let Some(was) = head.lines().find_map(|it| it.strip_prefix("x-was: ")) {
-                assert!(matches!(was, "one one" | "two two"), "{was}");
-            }
-            answers.send_modify(|count| *count += 1);
-            if head.contains("connection: close") || stop.load(Ordering::SeqCst) {
-                break;
-            }
+/// How long an endpoint takes for a response, so that there are requests under way whenever the configuration changes.
+const LATENCY: Duration = Duration::from_millis(3);
+
+/// A proxy whose endpoints answer with their host and the header `x-with` of the request, and how often each has answered.
+fn started(rules: Vec<Rule>) -> (MemoryProxy, Rc<RefCell<BTreeMap<u8, usize>>>) {
+    let mut resources = vec![Resource::Listener(Arc::new(listener(LISTENER))), routed(rules)];
+    resources.extend(web(1));
+    resources.extend(backend("shop/two:80", AppProtocol::Http1, &[endpoint(2)]));
+    let served: Rc<RefCell<BTreeMap<u8, usize>>> = Rc::default();
+    let counted = served.clone();
+    let proxy = MemoryProxy::start(resources, move |address, stream| {
+        let host = (1..=3).find(|host| endpoint(*host) == address).unwrap();
+        spawn_local(serve(stream, host, counted.clone()));
+        Ok(())
+    });
+    (proxy.unwrap(), served)
+}
+
+async fn serve(mut stream: DuplexStream, host: u8, served: Rc<RefCell<BTreeMap<u8, usize>>>) {
+    loop {
+        let head = read_head(&mut stream).await;
+        if head.is_empty() {
+            return;
         }
+        let with = head.lines().find_map(|line| line.strip_prefix("x-with: ")).unwrap_or("-");
+        sleep(LATENCY).await;
+        *served.borrow_mut().entry(host).or_default() += 1;
+        say(&mut stream, &format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-was: {host} {with}\r\n\r\n"))
+            .await;
     }
 }
 
-/// A server that answers with its name and the header `x-with` of the request.
-async fn named(name: &'static str) -> Server {
-    Server::http(1, move |request| {
-        let with = request.headers().get("x-with").and_then(|it| it.to_str().ok()).unwrap_or("-").to_owned();
-        async move { http::Response::builder().header("x-was", format!("{name} {with}")).body(full("")).unwrap() }
-    })
-    .await
+fn routed(rules: Vec<Rule>) -> Resource {
+    Resource::Route(Arc::new(route("route", rules)))
 }
 
-fn with_header(rule: Rule, value: &'static str) -> Rule {
-    let set = vec![(HeaderName::from_static("x-with"), HeaderValue::from_static(value))];
-    let modifier = HeaderModifier { set, ..HeaderModifier::default() };
-    Rule { filters: vec![Filter::RequestHeaders(modifier)], ..rule }
+/// `shop/web:80` with its one endpoint.
+fn web(host: u8) -> Vec<Resource> {
+    backend("shop/web:80", AppProtocol::Http1, &[endpoint(host)])
+}
+
+fn marked(path: &str, backend: &str, mark: &'static str) -> Rule {
+    Rule { filters: vec![Filter::RequestHeaders(set("x-with", mark))], ..rule(path, backend) }
+}
+
+fn apply(proxy: &mut MemoryProxy, upserts: Vec<Resource>) {
+    proxy.apply(Delta { upserts, ..Delta::default() }).unwrap();
+}
+
+/// Sends requests one after another until it is stopped. The rule that marks a request is the one that chooses its backend.
+async fn load(mut client: Http1<DuplexStream>, stop: Rc<Cell<bool>>, answers: watch::Sender<usize>) {
+    while !stop.get() {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let (head, _) = client.receive().await.expect("an answer");
+        assert_eq!(status(&head), 200, "{head}");
+        let was = head.lines().find_map(|it| it.strip_prefix("x-was: ")).unwrap();
+        assert!(matches!(was, "1 web" | "3 web" | "2 two"), "{was}");
+        answers.send_modify(|count| *count += 1);
+    }
 }
 
 /// Backends, filters, the order of rules and endpoints change a thousand times. No request fails, and none gets one half of a
 /// change: the filter and the backend belong to the same rule.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_thousand_changes_under_load_fail_no_request() {
-    let (one, two, spare) = (named("one").await, named("two").await, named("one").await);
-    let mut resources = simple(AppProtocol::Http1, &[one.address]);
-    resources.extend(backend("shop/two:80", AppProtocol::Http1, &[two.address]));
-    let rule_of = |name: &'static str, backend: &str| with_header(rule("/", backend), name);
-    resources.push(routed(vec![rule_of("one", "shop/web:80")]));
-    let mut proxy = Proxy::start_with(resources, |settings| settings.workers = NonZeroUsize::new(2).unwrap());
-    let stop = Arc::new(AtomicBool::new(false));
-    let (answers, mut answered) = watch::channel(0);
-    let client = || tokio::spawn(load(proxy.address(), stop.clone(), answers.clone()));
-    let clients: Vec<_> = (0..4).map(|_| client()).collect();
-    for number in 0..1_000 {
-        match number % 4 {
-            0 => proxy.apply(vec![routed(vec![rule_of("two", "shop/two:80")])]).unwrap(),
-            // The endpoint that serves now is gone, and another one is there.
-            1 | 3 => {
-                let address = if number % 8 < 4 { spare.address } else { one.address };
-                proxy.apply(backend("shop/web:80", AppProtocol::Http1, &[address])).unwrap();
+    let to_web = || marked("/", "shop/web:80", "web");
+    let to_two = |path| marked(path, "shop/two:80", "two");
+    let test = async {
+        let (mut proxy, served) = started(vec![to_web()]);
+        let stop = Rc::new(Cell::new(false));
+        let (answers, mut answered) = watch::channel(0);
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                let client = Http1::over(proxy.connect(MemoryClient::default()));
+                spawn_local(load(client, stop.clone(), answers.clone()))
+            })
+            .collect();
+        for number in 0..1_000 {
+            match number % 4 {
+                0 => apply(&mut proxy, vec![routed(vec![to_two("/")])]),
+                // The endpoint that serves now is gone, and another one is there.
+                1 | 3 => apply(&mut proxy, web(if number % 8 < 4 { 3 } else { 1 })),
+                _ => {
+                    let mut rules = vec![to_web(), to_two("/other")];
+                    rules.rotate_left(number % 3 % 2);
+                    apply(&mut proxy, vec![routed(rules)]);
+                }
             }
-            _ => {
-                let other = Rule { matches: rule("/other", "x").matches, ..rule_of("two", "shop/two:80") };
-                let mut rules = vec![rule_of("one", "shop/web:80"), other];
-                rules.rotate_left(number % 3 % 2);
-                proxy.apply(vec![routed(rules)]).unwrap();
-            }
+            // Every configuration answers requests before the next one comes.
+            let before = *answered.borrow_and_update();
+            answered.wait_for(|count| *count > before).await.unwrap();
         }
-        // Every configuration answers requests before the next one comes.
-        let before = *answered.borrow_and_update();
-        timeout(LONG, answered.wait_for(|count| *count > before)).await.expect("answers in time").unwrap();
-    }
-    stop.store(true, Ordering::SeqCst);
-    for client in clients {
-        client.await.unwrap();
-    }
-    assert!([&one, &two, &spare].iter().all(|it| it.requests() > 0));
-}
-
-/// The status codes that a client gets which sends requests all the time. A code that repeats is listed once.
-#[derive(Clone, Default)]
-struct Codes(Arc<Mutex<Vec<u16>>>);
-
-impl Codes {
-    async fn watch(self, address: SocketAddr, path: &'static str, stop: Arc<AtomicBool>) {
-        let mut client = Http1::connect(address).await;
-        while !stop.load(Ordering::SeqCst) {
-            client.send(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
-            let code = status(&client.receive().await.unwrap().0);
-            let mut codes = self.0.lock().unwrap();
-            if codes.last() != Some(&code) {
-                codes.push(code);
-            }
-        }
-    }
-
-    fn all(&self) -> Vec<u16> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_and_its_backend_appear_at_once() {
-    let server = Server::http(1, echo).await;
-    let mut proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
-    let new = || backend("shop/new:80", AppProtocol::Http1, &[server.address]);
-    let gone = || -> Vec<_> { new().iter().map(Resource::key).collect() };
-    let missing = BackendTarget::Unresolved(Unresolved::NotFound);
-    let mut unresolved = rule("/new", "x");
-    unresolved.backends[0].target = missing;
-    for (before, first) in [(vec![], 404), (vec![unresolved], 500)] {
-        for _ in 0..100 {
-            let only = rule("/only", "shop/web:80");
-            let rules = std::iter::once(only.clone()).chain(before.clone()).collect();
-            let delta = Delta { upserts: vec![routed(rules)], removals: gone(), ..Delta::default() };
-            proxy.apply_delta(delta).unwrap();
-            let stop = Arc::new(AtomicBool::new(false));
-            let codes = Codes::default();
-            let client = tokio::spawn(codes.clone().watch(proxy.address(), "/new", stop.clone()));
-            wait_for(|| !codes.all().is_empty()).await;
-            let mut upserts = new();
-            upserts.push(routed(vec![only, rule("/new", "shop/new:80")]));
-            proxy.apply(upserts).unwrap();
-            wait_for(|| codes.all().len() > 1).await;
-            stop.store(true, Ordering::SeqCst);
+        stop.set(true);
+        for client in clients {
             client.await.unwrap();
-            assert_eq!(codes.all(), [first, 200]);
         }
-    }
+        assert_eq!(served.borrow().keys().collect::<Vec<_>>(), [&1, &2, &3], "each was chosen");
+    };
+    LocalSet::new().run_until(test).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_next_request_on_an_open_connection_follows_the_new_configuration() {
-    let server = Server::http(1, echo).await;
-    let mut proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
-    let mut client = Http1::connect(proxy.address()).await;
-    for (resources, expected) in [
-        (vec![], 200),
-        (vec![routed(vec![rule("/only", "shop/web:80")])], 404),
-        (vec![routed(vec![rule("/", "shop/web:80")])], 200),
-    ] {
-        proxy.apply(resources).unwrap();
-        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        assert_eq!(status(&client.receive().await.unwrap().0), expected);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_under_load_fails_no_request() {
-    let server = Server::http(1, echo).await;
-    let mut proxy = Proxy::start_with(simple(AppProtocol::Http1, &[server.address]), |settings| {
-        settings.workers = NonZeroUsize::new(2).unwrap();
-    });
-    let stop = Arc::new(AtomicBool::new(false));
-    let (answers, mut answered) = watch::channel(0);
-    let client = || tokio::spawn(load(proxy.address(), stop.clone(), answers.clone()));
-    let clients: Vec<_> = (0..4).map(|_| client()).collect();
-    timeout(LONG, answered.wait_for(|count| *count > 100)).await.expect("answers in time").unwrap();
-    let draining = proxy.drain.take().unwrap();
-    let deadlines = Deadlines { linger: Duration::from_millis(500), grace: Duration::from_secs(20) };
-    let drained = tokio::spawn(draining.drain(deadlines));
-    // They go on until a connection is refused: no request that was accepted may fail.
-    for client in clients {
-        client.await.unwrap();
-    }
-    assert!(proxy.waypoint.join().await, "a worker panicked");
-    assert!(drained.await.unwrap(), "nothing had to be cut off");
-}
-
-#[tokio::test]
-async fn a_removed_listener_is_closed_and_another_one_opened() {
-    let server = Server::http(1, echo).await;
-    let mut proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
-    let old = proxy.address();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut moved = listener(fairway_config::model::ListenerProtocol::Http);
-    moved.port = free;
-    proxy.apply(vec![Resource::Listener(Arc::new(moved))]).unwrap();
-    assert_eq!(proxy.address().port(), free);
-    assert_eq!(status(&wire::get(proxy.address(), "/").await), 200);
-    let closing = async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(5));
-        while TcpStream::connect(old).await.is_ok() {
-            ticks.tick().await;
+    let test = async {
+        let (mut proxy, _) = started(vec![rule("/", "shop/web:80")]);
+        let mut client = Http1::over(proxy.connect(MemoryClient::default()));
+        for (path, expected) in [("/", 200), ("/only", 404), ("/", 200)] {
+            apply(&mut proxy, vec![routed(vec![rule(path, "shop/web:80")])]);
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert_eq!(status(&client.receive().await.unwrap().0), expected);
         }
     };
-    timeout(LONG, closing).await.expect("the old socket is closed in time");
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_under_way_is_served_as_it_began() {
+    let test = async {
+        let (mut proxy, served) = started(vec![marked("/", "shop/web:80", "web")]);
+        let mut client = Http1::over(proxy.connect(MemoryClient::default()));
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        // It has come to its endpoint, which is about to answer.
+        sleep(LATENCY / 2).await;
+        let gone = web(1).iter().map(Resource::key).collect();
+        proxy.apply(Delta { upserts: vec![routed(vec![])], removals: gone, ..Delta::default() }).unwrap();
+        let (head, _) = client.receive().await.unwrap();
+        assert!(head.contains("x-was: 1 web\r\n"), "{head}");
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(status(&client.receive().await.unwrap().0), 404);
+        assert_eq!(served.borrow().values().sum::<usize>(), 1);
+    };
+    LocalSet::new().run_until(test).await;
 }

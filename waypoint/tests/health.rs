@@ -1,5 +1,5 @@
 //! An endpoint that fails while there is load: it is ejected, and readmitted when it has recovered. How many requests that costs over
-//! time is simulated in `crates/balance/tests/outage.rs`; this is the same with real connections.
+//! time is simulated in `crates/balance/tests/outage.rs`; this is the same through a proxy, in memory and under paused time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,128 +9,156 @@
 
 mod support;
 
-use fairway_config::model::{AppProtocol, Retry};
-use socket2::SockRef;
-use std::net::SocketAddr;
+use fairway_config::model::{AppProtocol, Resource, Retry, Rule};
+use fairway_waypoint::testing::{MemoryClient, MemoryProxy, endpoint, listener};
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
-use support::backend::Server;
-use support::wire::{Http1, LONG, status};
-use support::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use support::backend::{read_head, say};
+use support::wire::{Http1, status};
+use support::{LISTENER, backend, route, rule};
+use tokio::io::DuplexStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 
 /// How an endpoint fails.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// It resets every connection.
+    /// It refuses connections, and breaks those that are open.
     Connections,
-    /// It resets every request.
+    /// It accepts connections, and breaks them when a request comes.
     Requests,
 }
 
 /// An endpoint, and what has happened at it.
-#[derive(Clone)]
 struct Pod {
-    is_failing: Arc<AtomicBool>,
-    served: watch::Sender<usize>,
-    resets: watch::Sender<usize>,
+    fault: watch::Sender<Option<Fault>>,
+    served: Cell<usize>,
+    broken: Cell<usize>,
 }
+
+/// Clients that send one request after another.
+const CLIENTS: usize = 8;
+/// How long an endpoint takes for a response.
+const LATENCY: Duration = Duration::from_millis(5);
+/// How long the endpoint fails.
+const OUTAGE: Duration = Duration::from_secs(10);
+/// The longest ejection, the check behind it, and some requests, one of which is the probe.
+const READMISSION: Duration = Duration::from_millis(1_800 + 50 + 50);
 
 impl Pod {
-    fn new() -> Self {
-        Self { is_failing: Arc::default(), served: watch::Sender::new(0), resets: watch::Sender::new(0) }
+    fn new() -> Rc<Self> {
+        Rc::new(Self { fault: watch::Sender::new(None), served: Cell::new(0), broken: Cell::new(0) })
     }
 
-    async fn serve(self, mut stream: TcpStream, fault: Fault) {
-        stream.set_nodelay(true).unwrap();
-        let mut head = Vec::new();
-        loop {
-            if self.is_failing.load(SeqCst) && matches!(fault, Fault::Connections) {
-                return self.reset(&stream);
-            }
-            head.clear();
-            while !head.ends_with(b"\r\n\r\n") {
-                match stream.read_u8().await {
-                    Ok(byte) => head.push(byte),
-                    Err(_) => return,
+    fn accept(self: &Rc<Self>, stream: DuplexStream) -> io::Result<()> {
+        if self.has(Fault::Connections) {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        spawn_local(self.clone().serve(stream));
+        Ok(())
+    }
+
+    async fn serve(self: Rc<Self>, mut stream: DuplexStream) {
+        let mut fault = self.fault.subscribe();
+        let broken = fault.wait_for(|fault| *fault == Some(Fault::Connections));
+        let serving = async {
+            while !read_head(&mut stream).await.is_empty() {
+                if self.has(Fault::Requests) {
+                    self.broken.set(self.broken.get() + 1);
+                    return;
                 }
+                sleep(LATENCY).await;
+                self.served.set(self.served.get() + 1);
+                say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
             }
-            if self.is_failing.load(SeqCst) {
-                return self.reset(&stream);
-            }
-            self.served.send_modify(|count| *count += 1);
-            if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_err() {
-                return;
-            }
+        };
+        tokio::select! {
+            _ = broken => {}
+            () = serving => {}
         }
     }
 
-    fn reset(&self, stream: &TcpStream) {
-        SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
-        self.resets.send_modify(|count| *count += 1);
+    fn has(&self, fault: Fault) -> bool {
+        *self.fault.borrow() == Some(fault)
     }
 }
 
-/// Waits until a counter has grown by `more`.
-async fn grow(counter: &watch::Sender<usize>, more: usize) {
-    let mut counter = counter.subscribe();
-    let goal = *counter.borrow_and_update() + more;
-    timeout(LONG, counter.wait_for(|count| *count >= goal)).await.expect("it grows in time").unwrap();
+/// A proxy before these endpoints, with a rule that sends nothing a second time.
+fn start(pods: [Rc<Pod>; 3]) -> MemoryProxy {
+    let retry = Some(Retry { attempts: 0, backoff: None, codes: vec![], connection_errors: true });
+    let rules = vec![Rule { retry, ..rule("/", "shop/web:80") }];
+    let mut resources = vec![
+        Resource::Listener(Arc::new(listener(LISTENER))),
+        Resource::Route(Arc::new(route("route", rules))),
+    ];
+    let addresses = [0, 1, 2].map(endpoint);
+    resources.extend(backend("shop/web:80", AppProtocol::Http1, &addresses));
+    let proxy = MemoryProxy::start(resources, move |address, stream| {
+        let pod = addresses.iter().zip(&pods).find(|(at, _)| **at == address).unwrap().1;
+        pod.accept(stream)
+    });
+    proxy.unwrap()
 }
 
-/// Sends requests one after another until it is stopped. Returns the number of responses that were not 200.
-async fn load(address: SocketAddr, stop: Arc<AtomicBool>) -> usize {
-    let (mut failed, mut client) = (0, Http1::connect(address).await);
-    while !stop.load(SeqCst) {
+/// Sends requests one after another until it is stopped, and counts the responses that are not 200.
+async fn load(mut client: Http1<DuplexStream>, failed: Rc<Cell<usize>>, stop: Rc<Cell<bool>>) {
+    while !stop.get() {
         client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         let (head, _) = client.receive().await.expect("a response");
-        failed += usize::from(status(&head) != 200);
-        if head.contains("connection: close") {
-            client = Http1::connect(address).await;
-        }
+        failed.set(failed.get() + usize::from(status(&head) != 200));
     }
-    failed
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_that_resets_is_ejected_and_has_its_share_again_when_it_has_recovered() {
-    for (fault, most) in [(Fault::Connections, 8), (Fault::Requests, 14)] {
-        let pods = [(); 3].map(|()| Pod::new());
-        let mut servers = Vec::new();
-        for pod in &pods {
-            let pod = pod.clone();
-            servers.push(Server::raw(move |stream, _| pod.clone().serve(stream, fault)).await);
-        }
-        let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
-        let mut rule = rule("/", "shop/web:80");
-        rule.retry = Some(Retry { attempts: 0, backoff: None, codes: vec![], connection_errors: true });
-        let proxy = Proxy::start(with_rule(rule, AppProtocol::Http1, &addresses));
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients: Vec<_> = (0..8).map(|_| tokio::spawn(load(proxy.address(), stop.clone()))).collect();
-        for pod in &pods {
-            grow(&pod.served, 20).await;
-        }
-        pods[0].is_failing.store(true, SeqCst);
-        // The open connections or the requests of the first moment, then some attempts to readmit it.
-        grow(&pods[0].resets, 11).await;
-        pods[0].is_failing.store(false, SeqCst);
-        grow(&pods[0].served, 20).await;
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_fails_is_ejected_and_has_its_share_again_when_it_has_recovered() {
+    // A connection that is refused costs no request but those of the first moment: checks come first. An endpoint that breaks requests
+    // passes its checks. So each ejection ends with a probe, which fails: after about 0.15, 0.6, 2.3, 4.1, 6, 7.8 and 9.7 seconds.
+    for (fault, probes) in [(Fault::Connections, 0), (Fault::Requests, 8)] {
+        let test = async {
+            let pods = [(); 3].map(|()| Pod::new());
+            let proxy = start(pods.each_ref().map(Rc::clone));
+            let (failed, stop) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    let client = Http1::over(proxy.connect(MemoryClient::default()));
+                    spawn_local(load(client, failed.clone(), stop.clone()))
+                })
+                .collect();
+            let served = || pods.each_ref().map(|pod| pod.served.get());
+            sleep(Duration::from_secs(1)).await;
+            assert!(served().iter().all(|count| *count > 100), "{:?}", served());
+            assert_eq!(failed.get(), 0);
 
-        // Its share: about a third of what the three serve from now on.
-        let served = || pods.each_ref().map(|pod| *pod.served.borrow());
-        let before = served();
-        grow(&pods[1].served, 500).await;
-        let share: Vec<_> = served().iter().zip(before).map(|(now, then)| now - then).collect();
-        stop.store(true, SeqCst);
-        let mut failed = 0;
-        for client in clients {
-            failed += client.await.unwrap();
-        }
-        assert!(failed <= most, "{fault:?}: {failed} requests have failed");
-        assert!(share[0] * 5 > share.iter().sum::<usize>(), "{fault:?}: {share:?}");
+            pods[0].fault.send_replace(Some(fault));
+            sleep(OUTAGE).await;
+            let during = failed.get();
+            assert!((1..=CLIENTS + probes).contains(&during), "{fault:?}: {during} requests have failed");
+            assert!(
+                pods[0].broken.get() <= CLIENTS + probes,
+                "{fault:?}: {} requests came",
+                pods[0].broken.get()
+            );
+
+            pods[0].fault.send_replace(None);
+            let before = pods[0].served.get();
+            sleep(READMISSION).await;
+            assert!(pods[0].served.get() > before, "{fault:?}: it is not readmitted");
+            assert_eq!(failed.get(), during, "{fault:?}: it serves again, and a request fails");
+
+            // Its share is about a third.
+            let before = served();
+            sleep(Duration::from_secs(5)).await;
+            let share: Vec<_> = served().iter().zip(before).map(|(now, then)| now - then).collect();
+            assert!(share[0] * 5 > share.iter().sum::<usize>(), "{fault:?}: {share:?}");
+            stop.set(true);
+            for client in clients {
+                client.await.unwrap();
+            }
+        };
+        LocalSet::new().run_until(test).await;
     }
 }

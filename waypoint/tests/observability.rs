@@ -70,6 +70,18 @@ async fn requests_are_counted_by_route_rule_service_and_class() {
 }
 
 #[tokio::test]
+async fn a_rule_uses_a_series_for_each_backend_that_requests_go_to_and_no_other() {
+    let (_server, proxy) = started().await;
+    get(proxy.address(), "/a").await;
+    get(proxy.address(), "/canary").await;
+    wait_for(|| scrape(&proxy).sum(TOTAL, &[]) == 2.0).await;
+    let scraped = scrape(&proxy);
+    assert_eq!(scraped.sum("fairway_series", &[]), 2.0);
+    let without_backend = [("route", "HTTPRoute/shop/a"), ("backend", "")];
+    assert_eq!(scraped.samples("fairway_request_duration_seconds_count", &without_backend).count(), 0);
+}
+
+#[tokio::test]
 async fn series_outlive_an_edit_of_their_route_and_go_with_it() {
     let (_server, mut proxy) = started().await;
     get(proxy.address(), "/a").await;

@@ -13,6 +13,7 @@ use fairway_config::model::{
     AppProtocol, BackendSecurity, L4Kind, Listener, ListenerProtocol, Resource, ResourceKey, ResourceKind,
 };
 use fairway_runtime::drain::Deadlines;
+use fairway_telemetry::testing::Exposition;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -127,15 +128,17 @@ async fn what_leads_nowhere_is_reset_and_the_reason_counted() {
         Arc::make_mut(backend).security = BackendSecurity::Unusable("no bundle".into());
     }
     let mut proxy = Proxy::start([vec![tcp()], gone, empty, refused].concat());
-    for (route, reason) in [
-        (None, "no_route"),
-        (Some(to_backends(&[])), "no_backend"),
-        (Some(to_backends(&[(0, "shop/gone:1")])), "no_backend"),
-        (Some(to_backends(&[(1, "shop/unknown:1")])), "unresolved_backend"),
-        (Some(to_backends(&[(1, "shop/empty:1")])), "no_endpoint"),
-        (Some(to_backends(&[(1, "shop/gone:1")])), "unreachable"),
-        (Some(to_backends(&[(1, "shop/policy:1")])), "tls_policy"),
+    for (route, reason, backend) in [
+        (None, "no_route", ""),
+        (Some(to_backends(&[])), "no_backend", ""),
+        (Some(to_backends(&[(0, "shop/gone:1")])), "no_backend", ""),
+        (Some(to_backends(&[(1, "shop/unknown:1")])), "unresolved_backend", "shop/unknown"),
+        (Some(to_backends(&[(1, "shop/empty:1")])), "no_endpoint", "shop/empty"),
+        (Some(to_backends(&[(1, "shop/gone:1")])), "unreachable", "shop/gone"),
+        (Some(to_backends(&[(1, "shop/policy:1")])), "tls_policy", "shop/policy"),
     ] {
+        let labels =
+            [("route", if route.is_some() { "TcpRoute/shop/gateway/web" } else { "" }), ("backend", backend)];
         proxy.apply(route.into_iter().collect()).unwrap();
         let counted = |scrape: &str| {
             let line = format!("fairway_streams_refused_total{{reason=\"{reason}\"}} ");
@@ -146,6 +149,8 @@ async fn what_leads_nowhere_is_reset_and_the_reason_counted() {
         let error = name_of(proxy.address()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{reason}");
         wait_for(|| counted(&proxy.scrape()) == before + 1).await;
+        let scraped = || Exposition::parse(&proxy.scrape());
+        wait_for(|| scraped().sum("fairway_connections_total", &labels) >= 1.0).await;
     }
 }
 

@@ -98,7 +98,7 @@ pub struct RequestLine {
     pub host: Option<HeaderValue>,
 }
 
-/// What is known of every record, whether it is logged or not.
+/// What a line says of every record, beside its [`Details`].
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) direction: Option<Direction>,

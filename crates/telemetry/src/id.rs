@@ -1,6 +1,6 @@
 //! Ids that lines of several proxies have in common: of requests, and of connections.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -46,19 +46,17 @@ impl Ids {
         Self { rng: StdRng::from_os_rng(), block: Bytes::new() }
     }
 
-    /// Gives a request its id: the one that it has, if that is trusted, or a new one. Returns what it has now.
-    pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) -> HeaderValue {
+    /// Gives a request its id: the one that it has, if that is trusted, or a new one.
+    pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) {
         if trust == Trust::Keep {
             let mut all = headers.get_all(&REQUEST_ID).iter();
             if let (Some(only), None) = (all.next(), all.next())
                 && is_token(only.as_bytes())
             {
-                return only.clone();
+                return;
             }
         }
-        let id = self.request();
-        headers.insert(REQUEST_ID, id.clone());
-        id
+        headers.insert(REQUEST_ID, self.request());
     }
 
     /// The number of a new connection.
@@ -69,31 +67,33 @@ impl Ids {
     /// A UUID of version 4 (RFC 9562 §5.4).
     fn request(&mut self) -> HeaderValue {
         if self.block.len() < UUID {
-            let mut block = BytesMut::with_capacity(BLOCK * UUID);
-            for _ in 0..BLOCK {
-                self.write_uuid(&mut block);
-            }
-            self.block = block.freeze();
+            self.block = self.draw_block();
         }
         let id = self.block.split_to(UUID);
         // Digits and dashes are good for a header.
         HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("invalid"))
     }
 
-    fn write_uuid(&mut self, block: &mut BytesMut) {
-        let mut uuid = [0; 16];
-        self.rng.fill_bytes(&mut uuid);
-        uuid[6] = (uuid[6] & 0x0f) | 0x40;
-        uuid[8] = (uuid[8] & 0x3f) | 0x80;
-        for (index, byte) in uuid.into_iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                block.put_u8(b'-');
-            }
-            for digit in [byte >> 4, byte & 0x0f] {
-                block.put_u8(digit + if digit < 10 { b'0' } else { b'a' - 10 });
-            }
-        }
+    fn draw_block(&mut self) -> Bytes {
+        let mut random = [[0; 16]; BLOCK];
+        self.rng.fill_bytes(random.as_flattened_mut());
+        Bytes::from(random.map(uuid_text).as_flattened().to_vec())
     }
+}
+
+/// The UUID of version 4 with these random bits.
+fn uuid_text(mut random: [u8; 16]) -> [u8; UUID] {
+    /// Where the two digits of each byte stand, between the dashes.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    random[6] = (random[6] & 0x0f) | 0x40;
+    random[8] = (random[8] & 0x3f) | 0x80;
+    let mut text = [b'-'; UUID];
+    for (byte, place) in random.into_iter().zip(PLACES) {
+        text[place] = DIGITS[usize::from(byte >> 4)];
+        text[place + 1] = DIGITS[usize::from(byte & 0x0f)];
+    }
+    text
 }
 
 impl Default for Ids {
@@ -127,14 +127,13 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn identified(came: &[&str], trust: Trust) -> (String, Vec<String>) {
+    fn identified(came: &[&str], trust: Trust) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for id in came {
             headers.append(REQUEST_ID, HeaderValue::from_str(id).unwrap());
         }
-        let id = Ids::new().identify(&mut headers, trust);
-        let now = headers.get_all(REQUEST_ID).iter().map(|it| it.to_str().unwrap().to_owned());
-        (id.to_str().unwrap().to_owned(), now.collect())
+        Ids::new().identify(&mut headers, trust);
+        headers.get_all(REQUEST_ID).iter().map(|it| it.to_str().unwrap().to_owned()).collect()
     }
 
     fn is_uuid_v4(id: &str) -> bool {
@@ -149,22 +148,33 @@ mod tests {
     fn a_peers_id_is_kept_if_it_is_one_short_word() {
         let longest = "a".repeat(64);
         for kept in ["7", "b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f", "trace_1.2~3", &longest] {
-            assert_eq!(identified(&[kept], Trust::Keep), (kept.to_owned(), vec![kept.to_owned()]));
+            assert_eq!(identified(&[kept], Trust::Keep), [kept]);
         }
         let too_long = "a".repeat(65);
         let replaced: [&[&str]; 6] = [&[], &[""], &["two words"], &["a\"b"], &[&too_long], &["a", "b"]];
         for came in replaced {
-            let (id, now) = identified(came, Trust::Keep);
-            assert!(is_uuid_v4(&id), "{id} for {came:?}");
-            assert_eq!(now, [id]);
+            let now = identified(came, Trust::Keep);
+            assert!(matches!(&now[..], [id] if is_uuid_v4(id)), "{now:?} for {came:?}");
         }
     }
 
     #[test]
     fn an_id_from_outside_the_mesh_is_replaced() {
-        let (id, now) = identified(&["b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f"], Trust::Replace);
-        assert!(is_uuid_v4(&id) && id != "b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f", "{id}");
-        assert_eq!(now, [id]);
+        for came in [&["b2c1a9e0-6c1f-4f0e-9d5e-0a1b2c3d4e5f"][..], &["7", "8"], &[]] {
+            let now = identified(came, Trust::Replace);
+            assert!(
+                matches!(&now[..], [id] if is_uuid_v4(id) && !came.contains(&&**id)),
+                "{now:?} for {came:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_id_has_the_text_of_its_bits() {
+        assert_eq!(uuid_text([0; 16]), *b"00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid_text([0xff; 16]), *b"ffffffff-ffff-4fff-bfff-ffffffffffff");
+        let bits = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128;
+        assert_eq!(uuid_text(bits.to_be_bytes()), *b"01234567-89ab-4def-8123-456789abcdef");
     }
 
     #[test]

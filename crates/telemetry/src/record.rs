@@ -1,7 +1,7 @@
 //! The record of a request or a connection, from its first byte to its last.
 
 use crate::access_log::{AccessLog, Details, Measured, RequestLine, Sampled};
-use crate::id::{ConnectionId, Ids, Trust};
+use crate::id::{ConnectionId, Ids, REQUEST_ID, Trust};
 use crate::labels::{ConnectionLabels, Direction, PlaintextLabels, RequestLabels};
 use crate::outcome::{Outcome, Plaintext, ResponseClass};
 use crate::series::{Series, Tally};
@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What one worker records with. It stays on the worker's thread.
@@ -60,11 +61,6 @@ impl Recorder {
         server_identity: Option<SpiffeId>,
     ) -> Self {
         Self { worker, telemetry, log, until_logged: Cell::new(0), server_identity, ids: RefCell::default() }
-    }
-
-    /// Gives a request its id, and returns it.
-    pub fn identify(&self, headers: &mut HeaderMap, trust: Trust) -> HeaderValue {
-        self.ids.borrow_mut().identify(headers, trust)
     }
 
     /// The number of a new connection.
@@ -153,6 +149,12 @@ impl Record {
         }
     }
 
+    /// Gives the request its id: the one in its headers, if that is trusted, or a new one, which is put there.
+    pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) {
+        self.recorder.ids.borrow_mut().identify(headers, trust);
+        self.note(|details| details.request_id = headers.get(&REQUEST_ID).cloned());
+    }
+
     /// What the request was matched to. The last call counts.
     pub fn matched(&mut self, series: &Series<RequestLabels>) {
         self.tally = series.tally(self.recorder.worker).cloned();
@@ -208,39 +210,23 @@ impl Record {
         self.sent += bytes;
     }
 
-    fn measured(&self, now: Instant) -> Measured {
-        let since = |at: Instant| at.saturating_duration_since(self.started);
-        let outcome = match (self.outcome, self.kind, self.response) {
+    fn outcome(&self) -> Outcome {
+        match (self.outcome, self.kind, self.response) {
             (Some(outcome), _, _) => outcome,
             // A request that is dropped without a response: the client did not wait for it.
             (None, Kind::Request, None) => Outcome::ClientAborted,
             (None, Kind::Request, Some(_)) => Outcome::Completed,
             // The task that carried it was ended.
             (None, Kind::Connection(_), _) => Outcome::Terminated,
-        };
-        Measured {
-            direction: match self.kind {
-                Kind::Request => None,
-                Kind::Connection(direction) => Some(direction),
-            },
-            outcome,
-            reason: self.reason,
-            status: self.response.map(|(status, _)| status),
-            received: self.received,
-            sent: self.sent,
-            until_head: self.response.map(|(_, at)| since(at)),
-            took: since(now),
         }
     }
 
-    fn count(&self, measured: &Measured) {
+    fn count(&self, took: Duration) {
         let Recorder { telemetry, worker, .. } = &*self.recorder;
-        let result = match self.kind {
-            Kind::Request => match (self.class, measured.status) {
-                (Some(class), Some(StatusCode::OK)) => class.index(),
-                (_, status) => ResponseClass::of(status).index(),
-            },
-            Kind::Connection(_) => measured.outcome.index(),
+        let result = match (self.kind, self.class, self.response) {
+            (Kind::Connection(_), _, _) => self.outcome().index(),
+            (Kind::Request, Some(class), Some((StatusCode::OK, _))) => class.index(),
+            (Kind::Request, _, response) => ResponseClass::of(response.map(|(status, _)| status)).index(),
         };
         let tally = match (&self.tally, self.kind) {
             (Some(tally), _) if !tally.is_retired() => Some(tally),
@@ -252,18 +238,35 @@ impl Record {
         };
         if let Some(tally) = tally {
             tally.count(result);
-            tally.measure(measured.took, measured.received, measured.sent);
+            tally.measure(took, self.received, self.sent);
+        }
+    }
+
+    fn measured(&self, took: Duration) -> Measured {
+        Measured {
+            direction: match self.kind {
+                Kind::Request => None,
+                Kind::Connection(direction) => Some(direction),
+            },
+            outcome: self.outcome(),
+            reason: self.reason,
+            status: self.response.map(|(status, _)| status),
+            received: self.received,
+            sent: self.sent,
+            until_head: self.response.map(|(_, at)| at.saturating_duration_since(self.started)),
+            took,
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let measured = self.measured(Instant::now());
-        self.count(&measured);
-        let Some(details) = &self.details else { return };
-        if self.sampled == Sampled::Always || measured.reason.is_some() {
-            details.write(&measured);
+        let took = Instant::now().saturating_duration_since(self.started);
+        self.count(took);
+        if let Some(details) = &self.details
+            && (self.sampled == Sampled::Always || self.reason.is_some())
+        {
+            details.write(&self.measured(took));
         }
     }
 }

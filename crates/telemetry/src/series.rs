@@ -53,8 +53,8 @@ struct Inner<L> {
     labels: Option<L>,
     workers: NonZeroUsize,
     tallies: OnceLock<Box<[OnceLock<Arc<Tally>>]>>,
+    /// [`IDLE`], [`DENIED`] or [`ADMITTED`].
     state: AtomicU8,
-    is_denied: AtomicBool,
     /// None: it is not counted in the budget.
     limited: Option<Limited<L>>,
 }
@@ -86,15 +86,21 @@ pub(crate) struct Sum {
     pub(crate) sent: u64,
 }
 
-/// What a scrape says of the budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub(crate) used: usize,
+/// What a scrape reads of a table.
+#[derive(Debug)]
+pub(crate) struct Reading<L> {
+    /// Those that were used, in the order of their labels' text, and last what is beyond the budget.
+    pub(crate) series: Vec<(Option<L>, Sum)>,
+    /// How many are beyond the budget.
     pub(crate) denied: usize,
 }
 
+/// It was not used.
 const IDLE: u8 = 0;
-const ADMITTED: u8 = 1;
+/// It was used, and the budget had no room.
+const DENIED: u8 = 1;
+/// It is in the budget.
+const ADMITTED: u8 = 2;
 
 // === impl Budget ===
 
@@ -160,18 +166,14 @@ impl<L: Family> SeriesTable<L> {
         &self.other
     }
 
-    /// Those that were used, in the order of their labels' text, and last what is beyond the budget.
-    pub(crate) fn read(&self) -> (Vec<(Option<L>, Sum)>, Usage) {
+    /// Adds up the workers' counters.
+    pub(crate) fn read(&self) -> Reading<L> {
         let all: Vec<Series<L>> = {
             let mut resolved = lock(&self.resolved);
             resolved.by_labels.retain(|_, it| it.strong_count() > 0);
             resolved.by_labels.values().filter_map(Weak::upgrade).map(Series).collect()
         };
-        let mut usage = Usage::default();
-        for series in all.iter().filter(|it| it.0.limited.is_some()) {
-            usage.used += usize::from(series.0.state.load(Relaxed) == ADMITTED);
-            usage.denied += usize::from(series.0.is_denied.load(Relaxed));
-        }
+        let denied = all.iter().filter(|it| it.0.state.load(Relaxed) == DENIED).count();
         let used = all.iter().filter(|it| it.0.tallies.get().is_some());
         let mut read: Vec<_> = used.map(|it| (it.0.labels.clone(), it.sum())).collect();
         read.sort_by_cached_key(|(labels, _)| {
@@ -181,7 +183,7 @@ impl<L: Family> SeriesTable<L> {
         if self.other.0.tallies.get().is_some() {
             read.push((None, self.other.sum()));
         }
-        (read, usage)
+        Reading { series: read, denied }
     }
 }
 
@@ -233,32 +235,26 @@ impl<L> Clone for Series<L> {
 
 impl<L> Inner<L> {
     fn new(labels: Option<L>, workers: NonZeroUsize, limited: Option<Limited<L>>) -> Self {
-        Self {
-            labels,
-            workers,
-            tallies: OnceLock::new(),
-            state: AtomicU8::new(IDLE),
-            is_denied: AtomicBool::new(false),
-            limited,
-        }
+        Self { labels, workers, tallies: OnceLock::new(), state: AtomicU8::new(IDLE), limited }
     }
 
     /// Whether it is in the budget, into which it is taken if there is room.
     fn is_admitted(&self, limited: &Limited<L>) -> bool {
-        if self.state.load(Relaxed) == ADMITTED {
+        let state = self.state.load(Relaxed);
+        if state == ADMITTED {
             return true;
         }
         if !limited.budget.acquire() {
-            if !self.is_denied.load(Relaxed) {
-                self.is_denied.store(true, Relaxed);
+            if state == IDLE {
+                // Fails if another worker was first.
+                let _ = self.state.compare_exchange(IDLE, DENIED, Relaxed, Relaxed);
             }
             return false;
         }
-        if self.state.compare_exchange(IDLE, ADMITTED, Relaxed, Relaxed).is_err() {
+        if self.state.swap(ADMITTED, Relaxed) == ADMITTED {
             // Another worker was first.
             limited.budget.release();
         }
-        self.is_denied.store(false, Relaxed);
         true
     }
 }

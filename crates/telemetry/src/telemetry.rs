@@ -3,7 +3,7 @@
 use crate::access_log::AccessLog;
 use crate::labels::{ConnectionLabels, Direction, Family, OTHER, PlaintextLabels, RequestLabels};
 use crate::record::Recorder;
-use crate::series::{Budget, Series, SeriesTable, Sum, Usage};
+use crate::series::{Budget, Reading, Series, SeriesTable, Sum};
 use fairway_identity::SpiffeId;
 use fairway_runtime::workers::WorkerId;
 use prometheus_client::collector::Collector;
@@ -108,12 +108,9 @@ impl Default for Telemetry {
 impl Collector for Telemetry {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let shared = &*self.0;
-        let usages = [
-            encode_family(&shared.requests, &mut encoder)?,
-            encode_family(&shared.connections, &mut encoder)?,
-            encode_family(&shared.plaintext, &mut encoder)?,
-        ];
-        let denied = usages.iter().map(|it| it.denied).sum();
+        let denied = encode_family(&shared.requests, &mut encoder)?
+            + encode_family(&shared.connections, &mut encoder)?
+            + encode_family(&shared.plaintext, &mut encoder)?;
         for (name, help, value) in [
             ("series", "Series in use, of those that the budget allows", shared.budget.used()),
             ("series_limit", "Series that the budget allows", shared.budget.limit()),
@@ -126,16 +123,16 @@ impl Collector for Telemetry {
     }
 }
 
-/// Writes the families of one table; nothing if no series of it was used.
+/// Writes the families of one table; nothing if no series of it was used. Returns how many are beyond the budget.
 fn encode_family<L: Family>(
     table: &SeriesTable<L>,
     encoder: &mut DescriptorEncoder<'_>,
-) -> Result<Usage, fmt::Error> {
-    let (series, usage) = table.read();
+) -> Result<usize, fmt::Error> {
+    let Reading { series, denied } = table.read();
     let series: Vec<(Labels, Sum)> =
         series.into_iter().map(|(labels, sum)| (named(labels.as_ref()), sum)).collect();
     if series.is_empty() {
-        return Ok(usage);
+        return Ok(denied);
     }
     let mut metric = encoder.encode_descriptor(L::NAME, L::HELP, None, MetricType::Counter)?;
     for (labels, sum) in &series {
@@ -148,7 +145,7 @@ fn encode_family<L: Family>(
             }
         }
     }
-    let Some(singular) = L::MEASURED else { return Ok(usage) };
+    let Some(singular) = L::MEASURED else { return Ok(denied) };
     let name = format!("{singular}_duration_seconds");
     let help = "From the first byte of the head to the last byte";
     let mut metric = encoder.encode_descriptor(&name, help, None, MetricType::Histogram)?;
@@ -169,7 +166,7 @@ fn encode_family<L: Family>(
             ConstCounter::new(of(sum)).encode(metric.encode_family(labels)?)?;
         }
     }
-    Ok(usage)
+    Ok(denied)
 }
 
 fn named<L: Family>(labels: Option<&L>) -> Labels {

@@ -268,9 +268,8 @@ impl Arrival {
             let kind = route.route().kind;
             let decided = draw(&serving.tables, route, &mut *self.worker.rng.borrow_mut());
             drop(serving);
-            return match decided {
-                Ok(decision) => {
-                    record.decided(&decision);
+            return match record.decided_or_refused(decided) {
+                Some(decision) => {
                     let outward = match kind {
                         L4Kind::Tls => Outward::AsItIs,
                         L4Kind::Tcp | L4Kind::Udp => Outward::ByPolicy(origin.shown.as_ref()),
@@ -279,10 +278,7 @@ impl Arrival {
                     let arrived = Arrived { worker, connection, caller, outward, record };
                     Box::pin(serve_stream(arrived, decision, io, Bytes::new())).await;
                 }
-                Err(refusal) => {
-                    record.refuse(refusal);
-                    io.reset_on_close();
-                }
+                None => io.reset_on_close(),
             };
         }
         let protocol = serving.tables.service_cluster(&origin.backend).map(|it| it.protocol());

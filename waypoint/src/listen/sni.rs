@@ -41,11 +41,8 @@ impl Arrival {
         let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.caller.address);
         let client = Transport::Tcp(stream);
         match self.decide(&listener, None, &mut record) {
-            Ok(decision) => self.carry(&listener, decision, client, Bytes::new(), record).await,
-            Err(refusal) => {
-                record.refuse(refusal);
-                client.reset_on_close();
-            }
+            Some(decision) => self.carry(&listener, decision, client, Bytes::new(), record).await,
+            None => client.reset_on_close(),
         }
     }
 
@@ -95,11 +92,8 @@ impl Arrival {
                 let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.caller.address);
                 let client = Transport::Tcp(stream);
                 match self.decide(listener, name.as_ref(), &mut record) {
-                    Ok(decision) => self.carry(listener, decision, client, ahead, record).await,
-                    Err(refusal) => {
-                        record.refuse(refusal);
-                        client.reset_on_close();
-                    }
+                    Some(decision) => self.carry(listener, decision, client, ahead, record).await,
+                    None => client.reset_on_close(),
                 }
             }
             Way::Terminate(config) => {
@@ -119,12 +113,8 @@ impl Arrival {
     ) {
         let mut record =
             StreamRecord::begin(&self.worker.telemetry, StreamKind::Terminated, self.caller.address);
-        let decision = match self.decide(listener, name, &mut record) {
-            Ok(decision) => decision,
-            Err(refusal) => {
-                record.refuse(refusal);
-                return Transport::Tcp(stream).reset_on_close();
-            }
+        let Some(decision) = self.decide(listener, name, &mut record) else {
+            return Transport::Tcp(stream).reset_on_close();
         };
         let accepted = tokio::select! {
             accepted = handshake(config, stream, &ahead) => accepted,
@@ -151,13 +141,12 @@ impl Arrival {
         listener: &BoundListener,
         name: Option<&Arc<str>>,
         record: &mut StreamRecord,
-    ) -> Result<Decision, Refusal> {
+    ) -> Option<Decision> {
         let serving = self.worker.serving();
         record.asked(listener, serving.tables.generation(), name);
         let rng = &mut *self.worker.rng.borrow_mut();
-        let decision = decide(&serving.tables, listener, name.map(|it| &**it), rng)?;
-        record.decided(&decision);
-        Ok(decision)
+        let decided = decide(&serving.tables, listener, name.map(|it| &**it), rng);
+        record.decided_or_refused(decided)
     }
 
     async fn carry(

@@ -2,9 +2,8 @@
 
 use super::Reason;
 use super::request::Stop;
-use crate::route::BadRequest;
 use crate::stage::callout::Callout;
-use crate::stage::{Failure, Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use http::request::Parts;
 use http::{HeaderMap, Uri};
 use rand::rngs::SmallRng;
@@ -16,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 pub(super) struct Passage<'t> {
     /// Who gets a copy of the request.
     pub(super) mirrors: Mirrors<'t>,
-    rule: Option<(&'t StageList, Kept<'t>)>,
-    backend: Option<(&'t StageList, Kept<'t>)>,
+    /// The lists of stages that it has come to: the rule's, then the backend's.
+    lists: [Option<(&'t StageList, Kept<'t>)>; 2],
 }
 
 /// What stages have of a request beside its head.
@@ -48,35 +47,24 @@ impl<'r> Surroundings<'r> {
 // === impl Passage ===
 
 impl<'t> Passage<'t> {
-    /// Runs the stages of the rule.
-    pub(super) async fn pass_rule(
+    /// Runs the stages of the rule; when it is called again, those of the backend.
+    pub(super) async fn pass(
         &mut self,
         stages: &'t StageList,
         parts: &mut Parts,
         original: &Uri,
         around: &Surroundings<'_>,
     ) -> Result<(), Stop> {
-        let (_, kept) = self.rule.insert((stages, Kept::default()));
-        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.attributes.deadline)
-            .await
-    }
-
-    /// Runs the stages of the backend.
-    pub(super) async fn pass_backend(
-        &mut self,
-        stages: &'t StageList,
-        parts: &mut Parts,
-        original: &Uri,
-        around: &Surroundings<'_>,
-    ) -> Result<(), Stop> {
-        let (_, kept) = self.backend.insert((stages, Kept::default()));
-        run(stages, around.request(parts, original, &mut self.mirrors, kept), around.attributes.deadline)
-            .await
+        let [rule, backend] = &mut self.lists;
+        let list = if rule.is_none() { rule } else { backend };
+        let (_, kept) = list.insert((stages, Kept::default()));
+        let request = around.request(parts, original, &mut self.mirrors, kept);
+        run(stages, request, around.attributes.deadline).await
     }
 
     /// Runs the head of a response through the stages, the backend's first.
     pub(super) fn on_response(&self, response: &mut HeaderMap) {
-        for (stages, kept) in [&self.backend, &self.rule].into_iter().flatten() {
+        for (stages, kept) in self.lists.iter().rev().flatten() {
             stages.on_response(response, kept);
         }
     }
@@ -96,9 +84,7 @@ async fn run<'t>(
     match verdict {
         Verdict::Continue => Ok(()),
         Verdict::Respond(response) => Err(Stop::Responded(response)),
-        Verdict::Fail(Failure::Unresolved | Failure::NoUrl) => Err(Stop::Refused(Reason::UnresolvedFilter)),
-        Verdict::Fail(Failure::NotAuthorized) => Err(Stop::Refused(Reason::NotAuthorized)),
-        Verdict::Fail(Failure::NoHost) => Err(Stop::Refused(Reason::BadRequest(BadRequest::NoHost))),
+        Verdict::Fail(failure) => Err(Stop::Refused(failure.into())),
         Verdict::Close => Err(Stop::Closed),
     }
 }

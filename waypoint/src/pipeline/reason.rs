@@ -2,6 +2,7 @@
 
 use crate::listen::framing::Ambiguity;
 use crate::route::BadRequest;
+use crate::stage::Failure;
 use crate::upstream::connect::ConnectError;
 use http::StatusCode;
 
@@ -170,7 +171,8 @@ impl Reason {
 
     /// The place of its label among [`Self::LABELS`].
     pub fn index(self) -> usize {
-        Self::LABELS.iter().position(|it| *it == self.label()).unwrap_or_default()
+        let label = self.label();
+        Self::LABELS.iter().position(|it| *it == label).unwrap_or_default()
     }
 
     /// The sentence for the client.
@@ -260,6 +262,16 @@ impl From<&ConnectError> for Reason {
             ConnectError::NoIdentity => Self::NoIdentity,
             ConnectError::Tls(_) => Self::Tls,
             _ => Self::Unreachable,
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unresolved | Failure::NoUrl => Self::UnresolvedFilter,
+            Failure::NotAuthorized => Self::NotAuthorized,
+            Failure::NoHost => Self::BadRequest(BadRequest::NoHost),
         }
     }
 }

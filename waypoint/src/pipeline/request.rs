@@ -89,8 +89,7 @@ pub async fn serve(
         forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
-        let id = client.worker.telemetry.recorder.identify(&mut parts.headers, trust);
-        exchange.note(|it| it.request_id = Some(id));
+        exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
@@ -142,7 +141,6 @@ async fn decide<'t>(
     // The one place where a route is matched: nothing that a stage changes leads to another.
     let rule = select(table, &head).ok_or(Reason::NoRoute)?;
     drop(head);
-    exchange.matched(rule.series());
     let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);
 
     // Taken before the stages, so that none of them can take out or forge a mark.
@@ -164,16 +162,26 @@ async fn decide<'t>(
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
     let callouts = Callouts { client, serving, shown, passed: &passed, hop: rule.hop() };
     let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
-    if let Some(original) = &original {
-        passage.pass_rule(stages, parts, original, &around).await?;
-    }
-    passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
-
-    let backend = rule.choose(&mut *rng.borrow_mut()).ok_or(Reason::NoBackend)?;
+    let passing = match &original {
+        None => Ok(()),
+        Some(original) => {
+            if stages.may_wait() {
+                // The client may leave meanwhile.
+                exchange.matched(rule.series());
+            }
+            passage.pass(stages, parts, original, &around).await
+        }
+    };
+    let chosen = passing.and_then(|()| {
+        passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
+        Ok(rule.choose(&mut *rng.borrow_mut()).ok_or(Reason::NoBackend)?)
+    });
+    // Without a backend the request counts as the rule's own. A series that is not needed is not used: there is a limit.
+    let backend = chosen.inspect_err(|_| exchange.matched(rule.series()))?;
     exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
-        passage.pass_backend(stages, parts, &original, &around).await?;
+        passage.pass(stages, parts, &original, &around).await?;
     }
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));

@@ -3,13 +3,14 @@
 use crate::fixtures::{attachment, listener, prefix, route, rule};
 use crate::listen::detect::Version;
 use crate::stage::testing::WAITS;
-use crate::testing::{MemoryClient, MemoryProxy};
+use crate::testing::{self, MemoryClient, MemoryProxy, backend, endpoint, set};
 use fairway_config::model::{
-    AppProtocol, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint, EndpointState, Endpoints,
-    Filter, Fraction, HeaderModifier, Mirror, OriginPattern, PathModifier, Redirect, Resource, Route, Rule,
+    AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Resource, Route, Rule,
     Timeouts, Unresolved, UrlRewrite, WeightedBackend,
 };
-use http::{HeaderName, HeaderValue, StatusCode};
+use fairway_telemetry::testing::Exposition;
+use http::{HeaderValue, StatusCode};
+use prometheus_client::registry::Registry;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ impl Fixture {
         let mut resources =
             vec![Resource::Listener(Arc::new(listener("listener", None))), Resource::Route(Arc::new(route))];
         for (host, key) in [(1, "backend"), (2, "slow"), (3, "gone"), (4, "copies")] {
-            resources.extend(backend(key, host));
+            resources.extend(backend(key, AppProtocol::Http1, &[endpoint(host)]));
         }
         let seen: Rc<RefCell<Vec<String>>> = Rc::default();
         let heads = seen.clone();
@@ -45,7 +46,7 @@ impl Fixture {
                 "10.0.0.3" => return Err(std::io::ErrorKind::ConnectionRefused.into()),
                 _ => Duration::ZERO,
             };
-            spawn_local(endpoint(stream, pause, heads.clone()));
+            spawn_local(serve(stream, pause, heads.clone()));
             Ok(())
         });
         Self { proxy: proxy.unwrap(), seen }
@@ -69,6 +70,14 @@ impl Fixture {
         stream
     }
 
+    /// Requests that a scrape shows with these labels.
+    fn counted(&self, labels: &[(&str, &str)]) -> f64 {
+        let (mut registry, mut text) = (Registry::with_prefix("fairway"), String::new());
+        self.proxy.metrics().register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        Exposition::parse(&text).sum("fairway_requests_total", labels)
+    }
+
     /// The header of this name that the endpoint got last.
     fn sent(&self, name: &str) -> Option<String> {
         let seen = self.seen.borrow();
@@ -77,30 +86,8 @@ impl Fixture {
     }
 }
 
-fn backend(key: &str, host: u8) -> [Resource; 2] {
-    let backend = Backend {
-        key: key.into(),
-        service: key.into(),
-        port: 80,
-        protocol: AppProtocol::Http1,
-        security: BackendSecurity::Plain,
-        via: None,
-    };
-    let endpoint = Endpoint {
-        address: ([10, 0, 0, host], 80).into(),
-        state: EndpointState::Ready,
-        identity: None,
-        node: None,
-        hints: None,
-    };
-    [
-        Resource::Backend(Arc::new(backend)),
-        Resource::Endpoints(Arc::new(Endpoints::of_anybody(key.into(), vec![endpoint]))),
-    ]
-}
-
 /// Answers requests without a body.
-async fn endpoint(mut stream: DuplexStream, pause: Duration, heads: Rc<RefCell<Vec<String>>>) {
+async fn serve(mut stream: DuplexStream, pause: Duration, heads: Rc<RefCell<Vec<String>>>) {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {
         head.push(byte[0]);
@@ -117,36 +104,16 @@ async fn endpoint(mut stream: DuplexStream, pause: Duration, heads: Rc<RefCell<V
     }
 }
 
-fn set(name: &'static str, value: &'static str) -> HeaderModifier {
-    HeaderModifier {
-        set: vec![(HeaderName::from_static(name), HeaderValue::from_static(value))],
-        ..HeaderModifier::default()
-    }
-}
-
 fn marked() -> Filter {
     Filter::ResponseHeaders(set("x-rule", "seen"))
 }
 
 fn cors() -> Filter {
-    Filter::Cors(CorsPolicy {
-        allow_origins: vec![OriginPattern::Exact("https://app.ex".into())],
-        allow_credentials: false,
-        allow_methods: None,
-        allow_headers: None,
-        expose_headers: None,
-        max_age: Duration::from_secs(5),
-    })
+    Filter::Cors(testing::cors(OriginPattern::Exact("https://app.ex".into())))
 }
 
 fn redirect() -> Filter {
-    Filter::Redirect(Redirect {
-        scheme: None,
-        hostname: Some("b.ex".into()),
-        path: None,
-        port: None,
-        status: StatusCode::FOUND,
-    })
+    Filter::Redirect(testing::redirect("b.ex"))
 }
 
 fn rewrite() -> Filter {
@@ -386,6 +353,39 @@ async fn a_stage_can_close_the_connection_without_a_response() {
         assert!(response.await.unwrap_err().is_reset(), "its stream ends");
         let (response, _) = sender.send_request(ask("/"), true).unwrap();
         assert_eq!(response.await.unwrap().status(), StatusCode::OK, "the others go on");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_backend_counts_as_its_rules_own() {
+    local(async {
+        let fixture = Fixture::start(vec![
+            at("/redirect", vec![redirect()]),
+            at("/unresolved", vec![Filter::Unresolved("x".into())]),
+            Rule { backends: vec![], ..at("/none", vec![]) },
+            at("/waits", vec![authorize()]),
+            at("/served", vec![marked()]),
+        ]);
+        for path in ["/redirect", "/unresolved", "/none", "/served"] {
+            fixture.ask(&format!("GET {path}"), &[]).await;
+        }
+        let stream = fixture.send("GET /waits", &[("x-wait", "60000")]).await;
+        while WAITS.get().0 == 0 {
+            yield_now().await;
+        }
+        drop(stream);
+        while WAITS.get().0 > 0 {
+            yield_now().await;
+        }
+        for (rule, class, backend) in
+            [("0", "3xx", ""), ("1", "5xx", ""), ("2", "5xx", ""), ("3", "none", ""), ("4", "2xx", "backend")]
+        {
+            let labels =
+                [("route", "HTTPRoute/shop/r"), ("rule", rule), ("class", class), ("backend", backend)];
+            assert_eq!(fixture.counted(&labels), 1.0, "{labels:?}");
+        }
+        assert_eq!(fixture.counted(&[]), 5.0);
     })
     .await;
 }

@@ -17,25 +17,41 @@ pub struct Decision {
     pub series: Series<ConnectionLabels>,
 }
 
+/// No decision: the connection is closed.
+#[derive(Clone, Debug)]
+pub struct Undecided {
+    /// Why.
+    pub refusal: Refusal,
+    /// Where the connection counts, if a route takes it.
+    pub series: Option<Series<ConnectionLabels>>,
+}
+
 /// Chooses the route by `name` (SNI; `None` for TCP and UDP), then a backend by weight.
 pub fn decide(
     tables: &Tables,
     listener: &BoundListener,
     name: Option<&str>,
     rng: &mut impl Rng,
-) -> Result<Decision, Refusal> {
-    let route = listener.streams.choose(name).ok_or(Refusal::NoRoute)?;
+) -> Result<Decision, Undecided> {
+    let no_route = Undecided { refusal: Refusal::NoRoute, series: None };
+    let route = listener.streams.choose(name).ok_or(no_route)?;
     draw(tables, route, rng)
 }
 
 /// Draws a backend of a route by weight. Fails if the route has none, or the drawn one is not in the configuration.
-pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Refusal> {
-    let (target, series) = route.draw(rng).ok_or(Refusal::NoBackend)?;
-    match target {
-        BackendTarget::Unresolved(_) => Err(Refusal::UnresolvedBackend),
-        BackendTarget::Backend(key) => {
-            let cluster = tables.cluster(key).ok_or(Refusal::UnresolvedBackend)?.clone();
-            Ok(Decision { cluster, series: series.clone() })
-        }
+pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Undecided> {
+    let undecided = |refusal, series: &Series<_>| Undecided { refusal, series: Some(series.clone()) };
+    let (target, series) = route.draw(rng).ok_or_else(|| undecided(Refusal::NoBackend, route.series()))?;
+    let cluster = match target {
+        BackendTarget::Unresolved(_) => None,
+        BackendTarget::Backend(key) => tables.cluster(key).cloned(),
+    };
+    let cluster = cluster.ok_or_else(|| undecided(Refusal::UnresolvedBackend, series))?;
+    Ok(Decision { cluster, series: series.clone() })
+}
+
+impl From<Undecided> for Refusal {
+    fn from(undecided: Undecided) -> Self {
+        undecided.refusal
     }
 }

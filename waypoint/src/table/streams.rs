@@ -16,8 +16,10 @@ use std::sync::Arc;
 pub struct CompiledL4Route {
     route: Arc<L4Route>,
     weights: Weights,
-    /// Where the connections to each backend count.
-    series: Box<[Series<ConnectionLabels>]>,
+    /// Where connections count that get no backend.
+    series: Series<ConnectionLabels>,
+    /// Where those to each backend count.
+    backend_series: Box<[Series<ConnectionLabels>]>,
 }
 
 /// The routes for bytes or datagrams of one listener.
@@ -41,18 +43,24 @@ struct StreamEdit {
 // === impl CompiledL4Route ===
 
 impl CompiledL4Route {
-    /// Adds up the weights.
+    /// Adds up the weights. Its connections will count in `series`.
     pub fn new(route: Arc<L4Route>, series: &SeriesTable<ConnectionLabels>) -> Self {
-        let counted = |target: &BackendTarget| {
+        let counted = |target: Option<&BackendTarget>| {
             let backend = match target {
-                BackendTarget::Backend(key) => Some(key.clone()),
-                BackendTarget::Unresolved(_) => None,
+                Some(BackendTarget::Backend(key)) => Some(key.clone()),
+                Some(BackendTarget::Unresolved(_)) | None => None,
             };
             let route = Some(route.key.clone());
             series.series(ConnectionLabels { route, backend, ..ConnectionLabels::new(Direction::Listener) })
         };
-        let series = route.backends.iter().map(|it| counted(&it.target)).collect();
-        Self { weights: Weights::sum(route.backends.iter().map(|it| it.weight)), series, route }
+        let backend_series = route.backends.iter().map(|it| counted(Some(&it.target))).collect();
+        let (weights, series) = (Weights::sum(route.backends.iter().map(|it| it.weight)), counted(None));
+        Self { weights, series, backend_series, route }
+    }
+
+    /// Where connections count that get no backend.
+    pub fn series(&self) -> &Series<ConnectionLabels> {
+        &self.series
     }
 
     /// The route.
@@ -63,7 +71,7 @@ impl CompiledL4Route {
     /// A backend, drawn by weight, and where its connections count; none if there are none or all weigh nothing.
     pub fn draw(&self, rng: &mut impl Rng) -> Option<(&BackendTarget, &Series<ConnectionLabels>)> {
         let index = self.weights.draw(rng)?;
-        Some((&self.route.backends.get(index)?.target, self.series.get(index)?))
+        Some((&self.route.backends.get(index)?.target, self.backend_series.get(index)?))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Telemetry, outcome};
 use crate::body::Progress;
 use crate::listen::connection::Connection;
 use crate::pipeline::Reason;
-use fairway_telemetry::{Details, Outcome, Record, RequestLabels, Series};
+use fairway_telemetry::{Details, Outcome, Record, RequestLabels, Series, Trust};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::fmt;
@@ -52,6 +52,11 @@ impl Exchange {
     /// For the log, if this request is remembered for it.
     pub fn note(&mut self, note: impl FnOnce(&mut Details)) {
         self.record.note(note);
+    }
+
+    /// Gives the request its id.
+    pub fn identify(&mut self, headers: &mut HeaderMap, trust: Trust) {
+        self.record.identify(headers, trust);
     }
 
     /// The rule that takes it, or the backend that was chosen. The last call counts.

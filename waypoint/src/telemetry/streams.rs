@@ -2,7 +2,7 @@
 
 use super::metrics::Counters;
 use super::{Telemetry, outcome};
-use crate::stream::{Carried, Decision, Moved, Refusal};
+use crate::stream::{Carried, Decision, Moved, Refusal, Undecided};
 use crate::table::BoundListener;
 use fairway_balance::EndpointRecord;
 use fairway_config::model::{Generation, ServiceKey, SpiffeId};
@@ -156,6 +156,23 @@ impl StreamRecord {
     /// It is known where it goes.
     pub fn decided(&mut self, decision: &Decision) {
         self.record.between(&decision.series);
+    }
+
+    /// It is known where it goes, or that it goes nowhere, which ends it.
+    pub fn decided_or_refused(&mut self, decided: Result<Decision, Undecided>) -> Option<Decision> {
+        match decided {
+            Ok(decision) => {
+                self.decided(&decision);
+                Some(decision)
+            }
+            Err(Undecided { refusal, series }) => {
+                if let Some(series) = series {
+                    self.record.between(&series);
+                }
+                self.refuse(refusal);
+                None
+            }
+        }
     }
 
     /// It has its endpoint.

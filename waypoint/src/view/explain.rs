@@ -176,7 +176,7 @@ fn run(
     match stages.run(&mut request) {
         Verdict::Continue => None,
         Verdict::Respond(response) => Some(format!("a stage answers {}", response.status)),
-        Verdict::Fail(failure) => Some(format!("a stage cannot be carried out: {failure:?}")),
+        Verdict::Fail(failure) => Some(describe_refusal(failure.into())),
         Verdict::Close => Some("a stage closes the connection".to_owned()),
     }
 }

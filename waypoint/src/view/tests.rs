@@ -1,69 +1,15 @@
 use super::*;
 use crate::fixtures::{MatchExt, attachment, exact, listener, prefix, route, rule};
-use crate::testing::MemoryProxy;
+use crate::testing::{MemoryProxy, backend, cors, endpoint, redirect, set, to};
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint,
-    EndpointState, Endpoints, Filter, HeaderModifier, OriginPattern, Redirect, Resource, Route, Rule,
-    UrlRewrite, WeightedBackend,
+    AppProtocol, Attachment, Audience, Filter, OriginPattern, Resource, Route, Rule, UrlRewrite,
 };
-use http::{HeaderName, HeaderValue, StatusCode};
-use std::time::Duration;
-
-fn to(weight: u32, backend: &str) -> WeightedBackend {
-    WeightedBackend { weight, target: BackendTarget::Backend(backend.into()), filters: vec![] }
-}
-
-fn backend(key: &str, host: u8) -> [Resource; 2] {
-    let backend = Backend {
-        key: key.into(),
-        service: key.into(),
-        port: 80,
-        protocol: AppProtocol::Http1,
-        security: BackendSecurity::Plain,
-        via: None,
-    };
-    let endpoint = Endpoint {
-        address: ([10, 0, 0, host], 80).into(),
-        state: EndpointState::Ready,
-        identity: None,
-        node: None,
-        hints: None,
-    };
-    [
-        Resource::Backend(Arc::new(backend)),
-        Resource::Endpoints(Arc::new(Endpoints::of_anybody(key.into(), vec![endpoint]))),
-    ]
-}
+use http::HeaderValue;
 
 const SECRET: &str = "hunter2-hunter2";
 
 fn credentials() -> Filter {
-    let secret = HeaderValue::from_static(SECRET);
-    Filter::RequestHeaders(HeaderModifier {
-        set: vec![(HeaderName::from_static("authorization"), secret)],
-        ..HeaderModifier::default()
-    })
-}
-
-fn redirect() -> Filter {
-    Filter::Redirect(Redirect {
-        scheme: None,
-        hostname: Some("b.ex".into()),
-        path: None,
-        port: None,
-        status: StatusCode::FOUND,
-    })
-}
-
-fn cors() -> Filter {
-    Filter::Cors(CorsPolicy {
-        allow_origins: vec![OriginPattern::Any],
-        allow_credentials: false,
-        allow_methods: None,
-        allow_headers: None,
-        expose_headers: None,
-        max_age: Duration::from_secs(5),
-    })
+    Filter::RequestHeaders(set("authorization", SECRET))
 }
 
 fn view() -> View {
@@ -73,10 +19,14 @@ fn view() -> View {
     let rules = vec![
         Rule { filters: vec![credentials(), rewrite], ..rule(vec![exact("/cart")], "web") },
         Rule { backends: vec![to(9, "web"), to(1, "canary")], ..rule(vec![prefix("/cart")], "web") },
-        Rule { filters: vec![redirect(), cors()], ..rule(vec![prefix("/old")], "web") },
+        Rule {
+            filters: vec![Filter::Redirect(redirect("b.ex")), Filter::Cors(cors(OriginPattern::Any))],
+            ..rule(vec![prefix("/old")], "web")
+        },
         rule(vec![prefix("/cart").method("POST")], "web"),
         rule(vec![secretive], "web"),
         rule(vec![prefix("/lost")], "unknown"),
+        Rule { filters: vec![Filter::Unresolved("x".into())], ..rule(vec![prefix("/closed")], "web") },
     ];
     let at_listener =
         Route { attachments: vec![attachment("web", &[("a.ex", "a.ex")])], rules, ..route("r") };
@@ -94,8 +44,8 @@ fn view() -> View {
         Resource::Route(Arc::new(at_listener)),
         Resource::Route(Arc::new(at_service)),
     ];
-    resources.extend(backend("web", 1));
-    resources.extend(backend("canary", 2));
+    resources.extend(backend("web", AppProtocol::Http1, &[endpoint(1)]));
+    resources.extend(backend("canary", AppProtocol::Http1, &[endpoint(2)]));
     let proxy = MemoryProxy::start(resources, |_, _| Err(std::io::ErrorKind::ConnectionRefused.into()));
     proxy.unwrap().view()
 }
@@ -132,6 +82,9 @@ fn the_whole_table_is_shown_with_routes_in_the_order_of_precedence() {
         "      path prefix /old: HTTPRoute/shop/r rule 2",
         "        stage cors: answers preflights, allows every origin",
         "        stage redirect: answers 302 with another location",
+        "        backend web weight 1",
+        "      path prefix /closed: HTTPRoute/shop/r rule 6",
+        "        stage unresolved: answers 500: the filter is not known here, or its rule does not hold",
         "        backend web weight 1",
         "service shop/cart other ports for everybody",
         "    host *",
@@ -174,7 +127,7 @@ fn a_request_is_explained_as_it_would_be_served() {
                 "because the method is not POST",
                 "because header x-api-key is not there, or has another value",
                 "because it fits, but goes behind the one that is chosen",
-                "2 more, whose host or path is another",
+                "3 more, whose host or path is another",
             ],
         ),
         (
@@ -188,8 +141,12 @@ fn a_request_is_explained_as_it_would_be_served() {
             "url=http://a.ex/old&method=OPTIONS&header=origin:https://x&header=access-control-request-method:GET",
             vec!["outcome  a stage answers 204 No Content"],
         ),
+        (
+            "url=http://a.ex/closed",
+            vec!["rule     HTTPRoute/shop/r rule 6", "outcome  refused with 500", "(unresolved_filter)"],
+        ),
         ("url=http://a.ex/lost", vec!["backend  unknown (100 %)", "not known here: 500"]),
-        ("url=http://a.ex/nothing", vec!["outcome  refused with 404", "(no_route)", "6 more"]),
+        ("url=http://a.ex/nothing", vec!["outcome  refused with 404", "(no_route)", "7 more"]),
         ("url=http://a.ex/a/../b", vec!["outcome  refused with 400", "(bad_request)"]),
         ("url=http://a.ex:81/cart", vec!["outcome  refused: no listener has this port"]),
         (

@@ -1,9 +1,8 @@
 //! Services that are not HTTP, and ports whose protocol is detected.
 
 use crate::fixtures::{
-    Mesh, VIP, assert_answered_by, bound_to_service, fronted, greeter, named, say_and_listen,
+    Mesh, VIP, assert_answered_by, bound_to_service, fronted, greeter, named, say_and_listen, shouter,
 };
-use crate::support::backend::Server;
 use crate::support::*;
 use fairway_config::Delta;
 use fairway_config::model::{AppProtocol, Attachment, Audience, L4Kind, Resource};
@@ -15,14 +14,7 @@ use tokio::task::LocalSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_is_not_http_is_carried_as_bytes() {
-    let shouts = Server::raw(|mut stream, _| async move {
-        // The server speaks first, and goes on after the client has ended.
-        stream.write_all(b"welcome ").await.unwrap();
-        let mut said = String::new();
-        stream.read_to_string(&mut said).await.unwrap();
-        stream.write_all(said.to_uppercase().as_bytes()).await.unwrap();
-    })
-    .await;
+    let shouts = shouter().await;
     let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Tcp)))];
     resources.extend(backend("shop/web:80", AppProtocol::Tcp, &[shouts.address]));
     let mesh = Mesh::start(resources).await;
@@ -54,13 +46,7 @@ async fn bytes_for_a_service_that_has_gone_are_not_taken_for_http() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_no_protocol_is_declared_the_first_bytes_decide() {
-    let shouts = Server::raw(|mut stream, _| async move {
-        stream.write_all(b"welcome ").await.unwrap();
-        let mut said = String::new();
-        stream.read_to_string(&mut said).await.unwrap();
-        stream.write_all(said.to_uppercase().as_bytes()).await.unwrap();
-    })
-    .await;
+    let shouts = shouter().await;
     let mut resources = vec![Resource::Service(Arc::new(fronted(AppProtocol::Unspecified)))];
     resources.push(bound_to_service("web", Audience::Producer, "shop/http:80"));
     let http = named("routed").await;

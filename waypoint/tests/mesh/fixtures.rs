@@ -136,6 +136,17 @@ pub(crate) async fn greeter(name: &'static str) -> Server {
     .await
 }
 
+/// A server of bytes that speaks first, and says in capitals what it was told after the client has ended.
+pub(crate) async fn shouter() -> Server {
+    Server::raw(|mut stream, _| async move {
+        stream.write_all(b"welcome ").await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        stream.write_all(said.to_uppercase().as_bytes()).await.unwrap();
+    })
+    .await
+}
+
 /// A ztunnel in little: ends tunnels at this address and carries them to a server, and tells what it was asked for.
 pub(crate) async fn ztunnel(
     at: IpAddr,

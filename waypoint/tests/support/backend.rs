@@ -12,7 +12,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 pub type Body = BoxBody<Bytes, hyper::Error>;
@@ -114,8 +114,8 @@ pub async fn echo(request: Request<Incoming>) -> Response<Body> {
     Response::new(full(seen))
 }
 
-/// Reads a request's head.
-pub async fn read_head(stream: &mut TcpStream) -> String {
+/// Reads a request's head; empty at the end.
+pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -127,6 +127,6 @@ pub async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-pub async fn say(stream: &mut TcpStream, text: &str) {
+pub async fn say(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }

@@ -12,15 +12,16 @@ pub mod pki;
 pub mod tls;
 pub mod wire;
 
+pub use fairway_waypoint::testing::{backend, rule, to};
+
 use fairway_config::model::{
-    AppProtocol, Attachment, Backend, BackendTarget, Endpoint, EndpointState, Endpoints, Generation,
-    HostMatch, L4Kind, L4Route, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Resource, Route,
-    RouteKind, Rule, Service, ServicePort, Timeouts, WeightedBackend, WeightedTarget,
+    AppProtocol, Attachment, BackendTarget, Generation, HostMatch, L4Kind, L4Route, Listener,
+    ListenerProtocol, ObjectName, Resource, Route, Rule, Service, ServicePort, WeightedTarget,
 };
 use fairway_config::{Apply, Delta, Rejected, Snapshot};
 use fairway_identity::IdentityHandle;
 use fairway_runtime::drain;
-use fairway_waypoint::{Applier, ProxySettings, Waypoint};
+use fairway_waypoint::{Applier, ProxySettings, Waypoint, testing};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -95,16 +96,8 @@ impl Proxy {
 
 /// A listener on a free port of loopback.
 pub fn listener(protocol: ListenerProtocol) -> Listener {
-    Listener {
-        key: LISTENER.into(),
-        gateway: ObjectName::new("shop", "gateway"),
-        section: "web".into(),
-        addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        port: 0,
-        hostname: None,
-        protocol,
-        backend_certificate: None,
-    }
+    let addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    Listener { addresses, port: 0, protocol, ..testing::listener(LISTENER) }
 }
 
 pub fn http() -> Resource {
@@ -113,40 +106,12 @@ pub fn http() -> Resource {
 
 /// A route for everything that [`LISTENER`] takes.
 pub fn route(name: &str, rules: Vec<Rule>) -> Route {
-    Route {
-        key: format!("HTTPRoute/shop/{name}").into(),
-        kind: RouteKind::Http,
-        object: ObjectName::new("shop", name),
-        created: 0,
-        attachments: vec![Attachment::Listener { listener: LISTENER.into(), hostnames: vec![] }],
-        rules,
-    }
+    testing::route(name, LISTENER, rules)
 }
 
 pub fn hosts(names: &[&str]) -> Vec<HostMatch> {
     let host = |name: &&str| HostMatch { effective: name.parse().unwrap(), original: name.parse().unwrap() };
     names.iter().map(host).collect()
-}
-
-/// Everything under a prefix to one backend.
-pub fn rule(prefix: &str, backend: &str) -> Rule {
-    Rule {
-        name: None,
-        matches: vec![Match {
-            path: PathMatch::Prefix(prefix.trim_end_matches('/').into()),
-            headers: vec![],
-            query: vec![],
-            method: None,
-        }],
-        filters: vec![],
-        backends: vec![to(1, backend)],
-        timeouts: Timeouts::default(),
-        retry: None,
-    }
-}
-
-pub fn to(weight: u32, backend: &str) -> WeightedBackend {
-    WeightedBackend { weight, target: BackendTarget::Backend(backend.into()), filters: vec![] }
 }
 
 pub fn routed(rules: Vec<Rule>) -> Resource {
@@ -175,32 +140,6 @@ pub fn named(key: &str, hostname: Option<&str>, protocol: ListenerProtocol) -> L
     let section = key.rsplit('/').next().unwrap();
     let hostname = hostname.map(|it| it.parse().unwrap());
     Listener { key: key.into(), section: section.into(), hostname, ..listener(protocol) }
-}
-
-/// A backend with endpoints.
-pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Vec<Resource> {
-    let (service, port) = key.rsplit_once(':').unwrap();
-    let endpoint = |address: &SocketAddr| Endpoint {
-        address: *address,
-        state: EndpointState::Ready,
-        identity: None,
-        node: None,
-        hints: None,
-    };
-    vec![
-        Resource::Backend(Arc::new(Backend {
-            key: key.into(),
-            service: service.into(),
-            port: port.parse().unwrap(),
-            protocol,
-            security: fairway_config::model::BackendSecurity::Plain,
-            via: None,
-        })),
-        Resource::Endpoints(Arc::new(Endpoints::of_anybody(
-            key.into(),
-            addresses.iter().map(endpoint).collect(),
-        ))),
-    ]
 }
 
 pub fn service(key: &str, address: IpAddr, port: u16, protocol: AppProtocol) -> Resource {

@@ -6,7 +6,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -37,7 +37,7 @@ pub fn status(answer: &str) -> u16 {
 }
 
 /// A keep-alive connection.
-pub struct Http1(pub TcpStream, Vec<u8>);
+pub struct Http1<S = TcpStream>(pub S, Vec<u8>);
 
 impl Http1 {
     pub async fn connect(address: SocketAddr) -> Self {
@@ -47,7 +47,13 @@ impl Http1 {
     pub async fn try_connect(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
         stream.set_nodelay(true).unwrap();
-        Some(Self(stream, Vec::new()))
+        Some(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
+    pub fn over(stream: S) -> Self {
+        Self(stream, Vec::new())
     }
 
     pub async fn send(&mut self, text: &str) {

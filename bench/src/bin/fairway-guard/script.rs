@@ -2,11 +2,10 @@
 
 use clap::ValueEnum;
 use fairway_config::model::{
-    AppProtocol, Attachment, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint, EndpointState,
-    Endpoints, Filter, HeaderModifier, Listener, ListenerProtocol, Match, ObjectName, OriginPattern,
-    PathMatch, PathModifier, Redirect, Resource, Retry, Route, RouteKind, Rule, Timeouts, UrlRewrite,
-    WeightedBackend,
+    AppProtocol, CorsPolicy, Filter, HeaderModifier, OriginPattern, PathModifier, Redirect, Resource, Retry,
+    Rule, Timeouts, UrlRewrite, WeightedBackend,
 };
+use fairway_waypoint::testing::{self, rule, to};
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +45,7 @@ pub const HEADERS: [(&str, &str); 6] = [
 ];
 
 const LISTENER: &str = "shop/gateway/web";
+const WEB: &str = "shop/web:80";
 
 // === impl Script ===
 
@@ -84,82 +84,20 @@ impl Script {
 
     /// The configuration that serves it; the same for all scripts.
     pub fn configuration(self) -> Vec<Resource> {
-        let listener = Listener {
-            key: LISTENER.into(),
-            gateway: ObjectName::new("shop", "gateway"),
-            section: "web".into(),
-            addresses: vec![],
-            port: 80,
-            hostname: None,
-            protocol: ListenerProtocol::Http,
-            backend_certificate: None,
-        };
-        let rules = vec![rule("/cart"), body(), filters(), cors(), redirect()];
-        let route = Route {
-            key: "HTTPRoute/shop/web".into(),
-            kind: RouteKind::Http,
-            object: ObjectName::new("shop", "web"),
-            created: 0,
-            attachments: vec![Attachment::Listener { listener: LISTENER.into(), hostnames: vec![] }],
-            rules,
-        };
-        let mut resources = vec![Resource::Listener(Arc::new(listener)), Resource::Route(Arc::new(route))];
-        for (backend, host) in [("shop/web:80", 1), ("shop/canary:80", 2)] {
-            resources.extend(backend_with_endpoint(backend, host));
+        let rules = vec![rule("/cart", WEB), body(), filters(), cors(), redirect()];
+        let mut resources = vec![
+            Resource::Listener(Arc::new(testing::listener(LISTENER))),
+            Resource::Route(Arc::new(testing::route("web", LISTENER, rules))),
+        ];
+        for (key, host) in [(WEB, 1), ("shop/canary:80", 2)] {
+            resources.extend(testing::backend(key, AppProtocol::Http1, &[testing::endpoint(host)]));
         }
         resources
     }
 }
 
-fn backend_with_endpoint(key: &str, host: u8) -> [Resource; 2] {
-    let backend = Backend {
-        key: key.into(),
-        service: key.trim_end_matches(":80").into(),
-        port: 80,
-        protocol: AppProtocol::Http1,
-        security: BackendSecurity::Plain,
-        via: None,
-    };
-    let endpoint = Endpoint {
-        address: ([10, 0, 0, host], 80).into(),
-        state: EndpointState::Ready,
-        identity: None,
-        node: None,
-        hints: None,
-    };
-    [
-        Resource::Backend(Arc::new(backend)),
-        Resource::Endpoints(Arc::new(Endpoints::of_anybody(key.into(), vec![endpoint]))),
-    ]
-}
-
-/// Everything under a prefix to one backend.
-fn rule(prefix: &str) -> Rule {
-    Rule {
-        name: None,
-        matches: vec![Match {
-            path: PathMatch::Prefix(prefix.into()),
-            headers: vec![],
-            query: vec![],
-            method: None,
-        }],
-        filters: vec![],
-        backends: vec![to(1, "shop/web:80")],
-        timeouts: Timeouts::default(),
-        retry: None,
-    }
-}
-
-fn to(weight: u32, backend: &str) -> WeightedBackend {
-    WeightedBackend { weight, target: BackendTarget::Backend(backend.into()), filters: vec![] }
-}
-
-fn set(name: &'static str) -> HeaderModifier {
-    HeaderModifier {
-        set: vec![(HeaderName::from_static(name), HeaderValue::from_static("1"))],
-        add: vec![],
-        remove: vec![HeaderName::from_static("accept-language")],
-    }
+fn modifier(name: &'static str) -> HeaderModifier {
+    HeaderModifier { remove: vec![HeaderName::from_static("accept-language")], ..testing::set(name, "1") }
 }
 
 fn body() -> Rule {
@@ -172,19 +110,23 @@ fn body() -> Rule {
             codes: vec![StatusCode::SERVICE_UNAVAILABLE],
             connection_errors: true,
         }),
-        ..rule("/body")
+        ..rule("/body", WEB)
     }
 }
 
 /// Weights, so that a backend is drawn; both do the same, so that every request costs the same.
 fn filters() -> Rule {
-    let modified =
-        || vec![Filter::RequestHeaders(set("x-backend")), Filter::ResponseHeaders(set("x-from-backend"))];
-    let backends = [(9, "shop/web:80"), (1, "shop/canary:80")];
+    let modified = || {
+        vec![
+            Filter::RequestHeaders(modifier("x-backend")),
+            Filter::ResponseHeaders(modifier("x-from-backend")),
+        ]
+    };
+    let backends = [(9, WEB), (1, "shop/canary:80")];
     Rule {
         filters: vec![
-            Filter::RequestHeaders(set("x-rule")),
-            Filter::ResponseHeaders(set("x-from-rule")),
+            Filter::RequestHeaders(modifier("x-rule")),
+            Filter::ResponseHeaders(modifier("x-from-rule")),
             Filter::Rewrite(UrlRewrite {
                 hostname: Some(HeaderValue::from_static("internal.example")),
                 path: Some(PathModifier::ReplacePrefix("/v2".into())),
@@ -193,29 +135,22 @@ fn filters() -> Rule {
         backends: backends
             .map(|(weight, backend)| WeightedBackend { filters: modified(), ..to(weight, backend) })
             .into(),
-        ..rule("/filters")
+        ..rule("/filters", WEB)
     }
 }
 
 fn cors() -> Rule {
     let policy = CorsPolicy {
-        allow_origins: vec![OriginPattern::Exact("https://shop.example".into())],
         allow_credentials: true,
-        allow_methods: None,
-        allow_headers: None,
         expose_headers: Some(vec![HeaderName::from_static("x-total")]),
         max_age: Duration::from_secs(60),
+        ..testing::cors(OriginPattern::Exact("https://shop.example".into()))
     };
-    Rule { filters: vec![Filter::Cors(policy)], ..rule("/cors") }
+    Rule { filters: vec![Filter::Cors(policy)], ..rule("/cors", WEB) }
 }
 
 fn redirect() -> Rule {
-    let redirect = Redirect {
-        scheme: None,
-        hostname: Some("www.shop.example".into()),
-        path: Some(PathModifier::ReplacePrefix("/new".into())),
-        port: None,
-        status: StatusCode::FOUND,
-    };
-    Rule { filters: vec![Filter::Redirect(redirect)], backends: vec![], ..rule("/redirect") }
+    let path = Some(PathModifier::ReplacePrefix("/new".into()));
+    let redirect = Redirect { path, ..testing::redirect("www.shop.example") };
+    Rule { filters: vec![Filter::Redirect(redirect)], backends: vec![], ..rule("/redirect", WEB) }
 }

@@ -4,6 +4,10 @@
 //! Without sockets nothing depends on the kernel: under paused time a test waits for nothing, and what a request costs can be
 //! counted exactly.
 
+mod resources;
+
+pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, set, to};
+
 use crate::listen::connection::ConnectionState;
 use crate::listen::detect::Version;
 use crate::listen::ports::{PortId, Ports};
@@ -42,7 +46,11 @@ const BUFFER: usize = 64 * 1024;
 /// A proxy in memory. Use it in a `LocalSet`, on a runtime of one thread.
 pub struct MemoryProxy {
     worker: Rc<Worker>,
+    metrics: Metrics,
     view: View,
+    serving: Arc<ArcSwap<Serving>>,
+    snapshot: Snapshot,
+    registry: Registry,
     _drain: drain::Trigger,
 }
 
@@ -74,21 +82,48 @@ impl MemoryProxy {
     ) -> Result<Self, Vec<Rejected>> {
         let settings = Arc::new(ProxySettings::new(ObjectName::new("shop", "gateway")));
         let metrics = Metrics::new(&settings);
-        let tables = Tables::counted_by(metrics.telemetry.clone());
-        let serving = Arc::new(ArcSwap::from_pointee(serving_of(tables, resources)?));
+        let serving = Arc::new(ArcSwap::from_pointee(Serving {
+            tables: Tables::counted_by(metrics.telemetry.clone()),
+            ..Serving::default()
+        }));
         let epoch = Instant::now();
         let view = View::new(serving.clone(), settings.clone(), epoch);
-        let shared = Shared { settings: settings.clone(), serving, identity: None, epoch };
+        let shared = Shared { settings: settings.clone(), serving: serving.clone(), identity: None, epoch };
         let connector = Connector::new(None, settings.timeouts, None).dialling(move |address| {
             let (near, far) = duplex(BUFFER);
             serve(address, far)?;
             Ok(Transport::Other(Box::new(near)))
         });
         let (trigger, watch) = drain::channel();
-        // It was made above, so nobody has taken it.
+        // They were made above, so nobody has taken it.
         let telemetry = Telemetry::for_worker(&metrics, WorkerId(0), &settings).ok_or_else(Vec::new)?;
         let worker = Worker::with_connector(shared, telemetry, watch, connector);
-        Ok(Self { worker, view, _drain: trigger })
+        let (snapshot, registry) = (Snapshot::default(), Registry::default());
+        let mut proxy = Self { worker, metrics, view, serving, snapshot, registry, _drain: trigger };
+        proxy.apply(Delta { upserts: resources, ..Delta::default() })?;
+        Ok(proxy)
+    }
+
+    /// Changes the configuration, as a commit does. Its sockets are numbered and not bound.
+    pub fn apply(&mut self, delta: Delta) -> Result<(), Vec<Rejected>> {
+        let (snapshot, changes) = self.snapshot.apply(delta);
+        let tables = self.serving.load().tables.next(&snapshot, &changes, &mut self.registry)?;
+        let sockets: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
+        let numbered: BTreeMap<Socket, PortId> =
+            sockets.into_iter().enumerate().map(|(number, socket)| (socket, PortId(number))).collect();
+        // Listeners in memory have no TLS, so a base that cannot be made is missed by nobody.
+        let ports = match TlsBase::new() {
+            Ok(base) => Ports::new(&numbered, &tables, &snapshot, &base)?,
+            Err(_) => Ports::default(),
+        };
+        self.serving.store(Arc::new(Serving { tables, ports }));
+        self.snapshot = snapshot;
+        Ok(())
+    }
+
+    /// What a scrape would show.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// What its admin port would show.
@@ -121,19 +156,4 @@ impl fmt::Debug for MemoryProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryProxy").field("worker", &self.worker).finish()
     }
-}
-
-/// The tables of a configuration, with its sockets numbered and not bound.
-fn serving_of(tables: Tables, resources: Vec<Resource>) -> Result<Serving, Vec<Rejected>> {
-    let (snapshot, changes) = Snapshot::default().apply(Delta { upserts: resources, ..Delta::default() });
-    let tables = tables.next(&snapshot, &changes, &mut Registry::default())?;
-    let sockets: BTreeSet<Socket> = tables.sockets().map(|set| set.socket()).collect();
-    let numbered: BTreeMap<Socket, PortId> =
-        sockets.into_iter().enumerate().map(|(number, socket)| (socket, PortId(number))).collect();
-    // Listeners in memory have no TLS, so a base that cannot be made is missed by nobody.
-    let ports = match TlsBase::new() {
-        Ok(base) => Ports::new(&numbered, &tables, &snapshot, &base)?,
-        Err(_) => Ports::default(),
-    };
-    Ok(Serving { tables, ports })
 }
