@@ -12,7 +12,7 @@ pub mod pki;
 pub mod tls;
 pub mod wire;
 
-pub use fairway_waypoint::testing::{backend, rule, to};
+pub use fairway_waypoint::testing::{backend, rule};
 
 use fairway_config::model::{
     AppProtocol, Attachment, BackendTarget, Generation, HostMatch, L4Kind, L4Route, Listener,
