@@ -11,6 +11,7 @@ mod support;
 use fairway_config::model::{
     AppProtocol, BackendTarget, CorsPolicy, Filter, HeaderModifier, OriginPattern, Resource, Rule, Unresolved,
 };
+use fairway_waypoint::testing::to;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use std::time::Duration;
