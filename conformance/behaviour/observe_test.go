@@ -74,29 +74,32 @@ func TestObservability(t *testing.T) {
 		})
 	})
 	s.part("access log", func(s *stage) {
-		text, err := s.run(*kubectl, "-n", systemNamespace, "logs", tunnel.GetName(), "-c", "ztunnel", "--since=2m")
-		s.must(err)
-		want := map[string]string{"completed": "", "refused": "this pod takes mTLS only"}
-		for _, line := range strings.Split(text, "\n") {
-			var entry struct {
-				Target, Pod, Direction, Outcome, Detail string
-				Server                                  string `json:"server_identity"`
-				Connection                              string `json:"connection_id"`
-				Generation                              int
+		// A line may be written a moment after its connection is counted.
+		s.until(ample, "the lines of both connections", func() (string, error) {
+			text, err := s.run(*kubectl, "-n", systemNamespace, "logs", tunnel.GetName(), "-c", "ztunnel", "--since=10m")
+			if err != nil {
+				return "", err
 			}
-			if json.Unmarshal([]byte(line), &entry) != nil || entry.Target != "fairway::access" || entry.Pod != s.namespace+"/server" {
-				continue
+			want := map[string]string{"completed": "", "refused": "this pod takes mTLS only"}
+			for _, line := range strings.Split(text, "\n") {
+				var entry struct {
+					Target, Pod, Direction, Outcome, Detail string
+					Server                                  string `json:"server_identity"`
+					Connection                              string `json:"connection_id"`
+					Generation                              int
+				}
+				if json.Unmarshal([]byte(line), &entry) != nil || entry.Target != "fairway::access" || entry.Pod != s.namespace+"/server" {
+					continue
+				}
+				if entry.Direction != "plaintext" || !strings.HasSuffix(entry.Server, "/ns/"+s.namespace+"/sa/default") || entry.Connection == "" || entry.Generation < 1 {
+					s.Errorf("it does not say all: %s", line)
+				}
+				if reason, is := want[entry.Outcome]; is && entry.Detail == reason {
+					delete(want, entry.Outcome)
+				}
 			}
-			if entry.Direction != "plaintext" || !strings.HasSuffix(entry.Server, "/ns/"+s.namespace+"/sa/default") || entry.Connection == "" || entry.Generation < 1 {
-				s.Errorf("it does not say all: %s", line)
-			}
-			if reason, is := want[entry.Outcome]; is && entry.Detail == reason {
-				delete(want, entry.Outcome)
-			}
-		}
-		if len(want) > 0 {
-			s.Errorf("no lines of %v in\n%s", want, text)
-		}
+			return missing(len(want) == 0, fmt.Sprintf("no lines of %v in\n%s", want, text)), nil
+		})
 	})
 	s.part("a tunnel's admin port", func(s *stage) {
 		admin := admin{s, s.process(tunnel, "fairway-ztunnel")}

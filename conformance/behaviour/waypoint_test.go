@@ -209,7 +209,7 @@ func TestConsumerRoute(t *testing.T) {
 		})
 		s.says("HTTPRoute", "theirs", "fairway.dev/Enforced", "True", "")
 		s.figure("deleted to enforced by another", time.Since(start).Seconds(), "s", nil)
-		s.variant(other, address, "consumer", enforcedWithin)
+		s.variant(other, address, "consumer", ample)
 		for name, run := range loads {
 			s.Logf("%s: %s", name, run.Stop())
 		}
