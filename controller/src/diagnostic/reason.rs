@@ -212,6 +212,7 @@ reasons! {
     EndpointsAreProxies,
 
     // BackendTLSPolicies, and kinds that are not implemented.
+    PolicyUnreadable,
     PolicyServiceNotFound => TARGET_NOT_FOUND,
     PolicyPortNotFound => TARGET_NOT_FOUND,
     PolicyTargetKindUnknown => NOT_SUPPORTED,
