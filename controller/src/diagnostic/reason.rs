@@ -214,6 +214,7 @@ reasons! {
     TooManyEndpoints,
 
     // BackendTLSPolicies, and kinds that are not implemented.
+    PolicyUnreadable,
     PolicyServiceNotFound => TARGET_NOT_FOUND,
     PolicyPortNotFound => TARGET_NOT_FOUND,
     PolicyTargetKindUnknown => NOT_SUPPORTED,

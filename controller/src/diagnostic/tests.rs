@@ -98,7 +98,8 @@ fn every_message_is_in_the_golden_file() {
 const INTERNAL: Reason = Reason::QueryFault;
 
 /// Reasons of diagnostics that put together others, which are reported by themselves.
-const IN_CONDITIONS: [Reason; 2] = [Reason::ClientAuthoritiesMissing, Reason::PolicyAuthoritiesMissing];
+const IN_CONDITIONS: [Reason; 3] =
+    [Reason::ClientAuthoritiesMissing, Reason::PolicyAuthoritiesMissing, Reason::PolicyUnreadable];
 
 /// How many examples of a reason are shown: some messages have a part that varies.
 const EXAMPLES: usize = 3;

@@ -40,7 +40,7 @@ impl Query<Cluster> for Validate {
             // Whoever read it has reported it.
             let message = format!("the policy cannot be read: {why}");
             let remedy = "correct it, or upgrade Fairway if it is from a newer version of the API";
-            let error = Diagnostic::error(Reason::ObjectInvalid, "", message, remedy);
+            let error = Diagnostic::error(Reason::PolicyUnreadable, "", message, remedy);
             let (unresolved, ignored) = (Vec::new(), Ignored::default());
             return Some(Arc::new(Validation { tls: Err(error), unresolved, ignored }));
         }
