@@ -27,7 +27,7 @@ pub(crate) struct Peers {
     pub(crate) target: Target,
     pub(crate) pool: Pool<Pipes>,
     pub(crate) connects: Rc<Cell<usize>>,
-    /// Of new connections: how long a byte is under way.
+    /// Of new connections: how long a byte is under way, in whole milliseconds.
     pub(crate) latency: Rc<Cell<Duration>>,
     /// How the server's connections ended.
     pub(crate) served: Rc<RefCell<Vec<Result<(), ServeError>>>>,
@@ -51,6 +51,8 @@ impl Connect for Pipes {
         self.connects.set(self.connects.get() + 1);
         let (near, far) = tokio::io::duplex(64 << 10);
         let latency = self.latency.get();
+        // Timers of tokio end at whole milliseconds: 250 µs would be 1 ms.
+        assert_eq!(latency.subsec_micros() % 1000, 0, "{latency:?} is not simulated as such");
         if latency.is_zero() {
             (self.accept)(far);
             return Ok(near);

@@ -62,6 +62,20 @@ pub enum InboundRefusal {
     Policy(Refusal),
 }
 
+impl InboundRefusal {
+    /// The word for the access log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownPod => "unknown_pod",
+            Self::OtherPod(_) => "other_pod",
+            Self::Loop(_) => "loop",
+            Self::Strict => "strict",
+            Self::ProbesOnly => "probes_only",
+            Self::Policy(_) => "policy",
+        }
+    }
+}
+
 /// Decides. `addresses` are those of the pod, which the configuration may not know yet.
 pub fn inbound(index: &Index, pod: &Workload, addresses: &[IpAddr], incoming: Incoming<'_>) -> Inbound {
     let Incoming { client, destination, .. } = incoming;

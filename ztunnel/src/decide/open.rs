@@ -70,6 +70,16 @@ pub enum Revoked {
     },
 }
 
+impl Revoked {
+    /// The word for the access log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.reason(),
+            Self::OtherIdentity { .. } => "other_identity",
+        }
+    }
+}
+
 /// The open connections of one thread, each with a handle of whoever carries it.
 #[derive(Debug)]
 pub struct OpenConnections<H> {

@@ -57,6 +57,17 @@ pub enum OutboundRefusal {
     Loop(SocketAddr),
 }
 
+impl OutboundRefusal {
+    /// The word for the access log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::WaypointMissing(_) | Self::NoEndpoint(_) | Self::NoLocalEndpoint(_) => "no_endpoint",
+            Self::UnknownPort { .. } => "unknown_port",
+            Self::Loop(_) => "loop",
+        }
+    }
+}
+
 /// A connection to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hop {

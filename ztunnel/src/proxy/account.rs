@@ -99,7 +99,13 @@ impl Account {
         ));
     }
 
-    /// It did not get anywhere. `detail` is formatted if it is logged.
+    /// The tunnel itself does not carry it, or no longer: the reason in one word, the `detail` in words.
+    pub(super) fn refused(&mut self, outcome: Outcome, reason: &'static str, detail: impl ToString) {
+        self.record.refused(outcome, reason);
+        self.record.note(|it| it.detail = Some(detail.to_string()));
+    }
+
+    /// One of its ends broke it. `detail` is formatted if it is logged.
     pub(super) fn failed(&mut self, outcome: Outcome, detail: impl ToString) {
         self.record.ended(outcome);
         self.record.note(|it| it.detail = Some(detail.to_string()));

@@ -66,7 +66,8 @@ async fn accept(
     let peer = request.peer().clone();
     account.authenticated(peer.clone());
     let Authority::Address(destination) = request.connect_request().authority else {
-        account.failed(Outcome::Refused, "the authority is a name, which only waypoints and gateways accept");
+        let detail = "the authority is a name, which only waypoints and gateways accept";
+        account.refused(Outcome::Refused, "bad_target", detail);
         request.refuse(StatusCode::BAD_REQUEST, "the authority has to be an IP address and a port");
         return None;
     };
@@ -81,7 +82,7 @@ async fn accept(
             None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };
         if let Inbound::Refuse(refusal) = verdict {
-            account.failed(Outcome::Refused, &refusal);
+            account.refused(Outcome::Refused, refusal.reason(), &refusal);
             // The peer learns that it is refused. Which rule refuses it is only in this side's log.
             request.refuse(refusal.status(), refusal.for_peer());
             return None;
@@ -109,7 +110,7 @@ async fn accept(
             let established =
                 Established::Tunnelled { peer: peer.clone(), address: client.ip(), destination };
             if let Err(revoked) = account.admit(established) {
-                account.failed(Outcome::Refused, revoked);
+                account.refused(Outcome::Refused, revoked.reason(), revoked);
                 request.refuse(StatusCode::UNAUTHORIZED, "not allowed");
                 relay::reset(application);
                 return None;
@@ -127,7 +128,8 @@ async fn accept(
             }
         }
         Err(error) => {
-            account.failed(Outcome::Unreachable, format!("the application at {destination}: {error}"));
+            let detail = format!("the application at {destination}: {error}");
+            account.refused(Outcome::Unreachable, "unreachable", detail);
             request.refuse(StatusCode::SERVICE_UNAVAILABLE, "the application cannot be reached");
             None
         }

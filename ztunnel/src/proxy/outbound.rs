@@ -79,14 +79,14 @@ pub(super) async fn carry(
                 account.authenticated(peer.identity);
             }
             if let Err(revoked) = account.admit(Established::Outgoing { far: tunnel }) {
-                account.failed(Outcome::Refused, revoked);
+                account.refused(Outcome::Refused, revoked.reason(), revoked);
                 return reset(downstream);
             }
             account.connected(via);
             relay::relay(downstream, upstream, &drain, &mut account).await;
         }
         Err(failure) => {
-            account.failed(failure.outcome(), failure);
+            account.refused(failure.outcome(), failure.reason(), failure);
             // RST: the client sees a refusal, as it would without the tunnel. A FIN would look like an empty answer.
             reset(downstream);
         }
@@ -240,6 +240,20 @@ impl Failure {
             Self::UnknownPod | Self::Refused(_) | Self::Tunnel(OpenError::Refused { .. }) => Outcome::Refused,
             Self::NoIdentity => Outcome::NoIdentity,
             Self::Destination(_) | Self::Tunnel(_) | Self::Plain(..) | Self::NoHop => Outcome::Unreachable,
+        }
+    }
+
+    /// The word for the access log.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Destination(_) => "unknown_destination",
+            Self::UnknownPod => "unknown_pod",
+            Self::Refused(refusal) => refusal.reason(),
+            Self::NoIdentity => "no_identity",
+            // The far end refuses it: its own log says why.
+            Self::Tunnel(OpenError::Refused { .. }) => "refused",
+            Self::Tunnel(_) | Self::Plain(..) => "unreachable",
+            Self::NoHop => "no_endpoint",
         }
     }
 

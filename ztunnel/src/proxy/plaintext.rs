@@ -34,7 +34,7 @@ pub(super) async fn carry(
                 () = Box::pin(probe::carry(&worker, &local, downstream, prober, &drain, &mut account)) => return,
                 why = revoked(&mut admission) => why,
             };
-            account.failed(Outcome::Revoked, why);
+            account.refused(Outcome::Revoked, why.reason(), why);
         }
         Some(Reached::Application(application)) => {
             relay::relay(downstream, Upstream::Plain(application), &drain, &mut account).await
@@ -86,7 +86,8 @@ async fn reach(
     let destination = match socket::original_destination(downstream) {
         Ok(destination) => destination,
         Err(error) => {
-            account.failed(Outcome::Unreachable, format!("the original destination is not known: {error}"));
+            let detail = format!("the original destination is not known: {error}");
+            account.refused(Outcome::Unreachable, "unknown_destination", detail);
             return None;
         }
     };
@@ -112,7 +113,7 @@ async fn reach(
             }
             Inbound::Refuse(refusal) => {
                 worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
-                account.failed(Outcome::Refused, refusal);
+                account.refused(Outcome::Refused, refusal.reason(), refusal);
                 return None;
             }
         }
@@ -133,7 +134,8 @@ async fn reach(
             Some(Reached::Application(application))
         }
         Err(error) => {
-            account.failed(Outcome::Unreachable, format!("the application at {destination}: {error}"));
+            let detail = format!("the application at {destination}: {error}");
+            account.refused(Outcome::Unreachable, "unreachable", detail);
             None
         }
     }
@@ -145,7 +147,7 @@ fn admit(worker: &Worker, local: &WorkerPod, account: &mut Account, established:
         Ok(()) => true,
         Err(revoked) => {
             worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
-            account.failed(Outcome::Refused, revoked);
+            account.refused(Outcome::Refused, revoked.reason(), revoked);
             false
         }
     }

@@ -49,7 +49,7 @@ async fn copy<D: Reset, U: Reset>(
     let transfer = tokio::select! {
         transfer = bidirectional(&mut downstream, &mut upstream) => transfer,
         why = revoked(&mut admission) => {
-            account.failed(Outcome::Revoked, why);
+            account.refused(Outcome::Revoked, why.reason(), why);
             downstream.reset();
             upstream.reset();
             return;

@@ -1,7 +1,7 @@
 //! Open connections that a change of the configuration refuses.
 
 use crate::mesh::{Cluster, at, id, service, start_program, workload};
-use fairway_config::model::{Mesh, MutualTls, Resource};
+use fairway_config::model::{Mesh, MutualTls, Resource, Workload};
 use fairway_policy::{Action, Authorization, Condition, Rule};
 use fairway_testbed::{Pod, Sandbox};
 use std::sync::Arc;
@@ -99,6 +99,14 @@ fn a_change_resets_the_open_connections_that_it_refuses_and_no_others() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             assert_eq!(ended("refused"), [0.0, 0.0]);
+
+            // Somebody else is at the address now: the tunnel of the client ends what leads there.
+            let Resource::Workload(it) = workload(&server, STRICT, &["policy"]) else {
+                unreachable!("a workload");
+            };
+            let other = Workload { identity: id("somebody-else"), ..(*it).clone() };
+            cluster.commit(vec![Resource::Workload(Arc::new(other))], vec![]);
+            assert!(is_reset(&mut from_a).await);
         },
     );
 }

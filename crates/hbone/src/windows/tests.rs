@@ -135,7 +135,7 @@ async fn readers_that_stop_delay_nobody_and_cost_little_however_many_they_are() 
 async fn on_a_long_link_readers_that_stop_cost_the_others_no_throughput() {
     for way in [Way::ToServer, Way::ToClient] {
         let mut alone = None;
-        for count in [0, 1, 4, 99] {
+        for count in [0, 1, 4, 100, 1000] {
             locally(async {
                 let written = Written::default();
                 let peers = peers(&written);
@@ -146,7 +146,7 @@ async fn on_a_long_link_readers_that_stop_cost_the_others_no_throughput() {
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 let took = take_time(peers.open().await.unwrap(), way).await;
-                assert_eq!(peers.connects.get(), 1);
+                assert!(peers.connects.get() <= 1 + count / 100, "{count}: {}", peers.connects.get());
                 let alone = *alone.get_or_insert(took);
                 assert!(took <= alone.mul_f64(1.1), "{way:?} {count}: {took:?} instead of {alone:?}");
                 // A window of 4 MiB for each round trip would be 200 ms, and one of 256 KiB 3200 ms.
@@ -191,29 +191,31 @@ async fn windows_that_grew_and_are_not_read_any_more_stay_within_the_budget() {
     .await;
 }
 
-/// What holds on a link within a cluster: half a millisecond there and back.
 #[tokio::test(start_paused = true)]
-async fn readers_that_were_quick_and_then_stop_leave_the_others_a_window_that_is_enough_in_a_cluster() {
-    // With 90 such readers the others move 16 MiB in 130 ms here, at a quarter of this: not understood yet.
-    for count in [1, 4] {
+async fn readers_that_were_quick_and_then_stop_leave_the_others_what_the_budget_says() {
+    // A window for each round trip of 2 ms. 128 windows may grow to MIDDLE; beside more, the others keep BASE.
+    for (count, window) in [(1, MIDDLE), (4, MIDDLE), (90, MIDDLE), (100, MIDDLE), (1000, BASE)] {
         locally(async {
             let written = Written::default();
             let peers = peers(&written);
-            peers.latency.set(Duration::from_micros(250));
-            let mut stalled = Vec::new();
+            peers.latency.set(Duration::from_millis(1));
+            let (mut stopped, mut read) = (Vec::new(), 0);
+            // Enough for the largest window; of a thousand, for one that uses the budget up.
+            let quickly = if count > 100 { 2 * MIDDLE as usize } else { MUCH / 4 };
             for _ in 0..count {
                 let mut tunnel = peers.open().await.unwrap();
                 tunnel.write_u8(WRITE).await.unwrap();
                 // As quick as can be, and then not any more.
-                let mut part = vec![0; MUCH / 4];
-                tunnel.read_exact(&mut part).await.unwrap();
-                stalled.push(tunnel);
+                let mut part = vec![0; quickly];
+                read += tunnel.read_exact(&mut part).await.unwrap();
+                stopped.push(tunnel);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
+            let buffered = written.get() - read;
+            assert!(buffered <= count * BASE as usize + BUDGET as usize, "{count}: {buffered}");
             let took = take_time(peers.open().await.unwrap(), Way::ToClient).await;
-            // A window of MIDDLE for each round trip, and what it takes to grow to that.
-            let expected = Duration::from_micros(500) * u32::try_from(MUCH / MIDDLE as usize).unwrap();
-            assert!(took <= expected.mul_f64(1.2), "{count}: {took:?} instead of {expected:?}");
+            let expected = Duration::from_millis(2) * u32::try_from(MUCH / window as usize).unwrap();
+            assert!(took <= expected.mul_f64(1.1), "{count}: {took:?} instead of {expected:?}");
         })
         .await;
     }

@@ -1,11 +1,11 @@
 use super::{PERMISSIVE, STRICT, address, id, ip, pod};
-use crate::decide::{Affected, Established, Index, OpenConnections, Revoked, is_admitted};
+use crate::decide::{Affected, Established, InboundRefusal, Index, OpenConnections, Revoked, is_admitted};
 use fairway_balance::Locality;
 use fairway_config::Delta;
 use fairway_config::model::{
     Mesh, Probe, ProbeAction, Resource, ResourceKey, ResourceKind, Workload, WorkloadKey,
 };
-use fairway_policy::{Action, Authorization, Condition, Rule, SpiffeId};
+use fairway_policy::{Action, Authorization, Condition, Refusal, Rule, SpiffeId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -196,6 +196,18 @@ fn the_reason_says_what_changed() {
         "the configuration changed: 10.0.0.3 belongs to spiffe://cluster.local/ns/shop/sa/else, not to \
          spiffe://cluster.local/ns/shop/sa/peer"
     );
+}
+
+#[test]
+fn a_revoked_connection_has_the_reason_of_what_refuses_it_now() {
+    let other =
+        Revoked::OtherIdentity { address: ip("10.0.0.3"), was: id("shop", "peer"), now: id("shop", "else") };
+    let refused = |refusal: InboundRefusal| Revoked::from(refusal).reason();
+    let policy = Refusal::Unknown { policy: "policy".into() };
+    assert_eq!(refused(InboundRefusal::Policy(policy)), "policy");
+    assert_eq!(refused(InboundRefusal::Strict), "strict");
+    assert_eq!(refused(InboundRefusal::ProbesOnly), "probes_only");
+    assert_eq!(other.reason(), "other_identity");
 }
 
 fn accounts() -> impl Strategy<Value = &'static str> {

@@ -83,7 +83,7 @@ pub(super) async fn carry(
         });
     if let ProbeRequest::Refused(refusal) = first {
         worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
-        account.failed(Outcome::Refused, refusal);
+        account.refused(Outcome::Refused, "probes_only", refusal);
         return reset(downstream);
     }
     if first == ProbeRequest::Connect {
@@ -98,8 +98,8 @@ pub(super) async fn carry(
         Ok(application) => application,
         Err(error) => {
             worker.recorder.count_plaintext(&local.plaintext, Plaintext::Probe);
-            account
-                .failed(Outcome::Unreachable, format!("the application at {}: {error}", prober.destination));
+            let detail = format!("the application at {}: {error}", prober.destination);
+            account.refused(Outcome::Unreachable, "unreachable", detail);
             return reset(downstream);
         }
     };
@@ -153,7 +153,7 @@ fn finish(
     let broken = |by, error| Ended::Broken { by, error };
     let ended = match outcome {
         Ok(()) => Ended::Closed { first: Side::Far },
-        Err(Failure::Refused(refusal)) => return account.failed(Outcome::Refused, refusal),
+        Err(Failure::Refused(refusal)) => return account.refused(Outcome::Refused, "probes_only", refusal),
         Err(Failure::Application(error)) => broken(Side::Far, error),
         Err(Failure::Client(error)) => broken(Side::Near, error),
     };
