@@ -283,7 +283,10 @@ fn a_label_that_is_not_understood_guards_all_the_same() {
 fn a_guard_that_cannot_be_enforced_is_said_to_be_so() {
     let world = World::captured(&required().replace("fairway.dev/mesh: enabled", "a: b"));
     assert!(
-        world.problems().iter().any(|it| it.contains("pods outside the mesh, which are reached without the waypoint: web-1")),
+        world
+            .problems()
+            .iter()
+            .any(|it| it.contains("pods outside the mesh, which are reached without the waypoint: web-1")),
         "{:?}",
         world.problems()
     );
