@@ -88,12 +88,12 @@ func (s *stage) leader() string {
 	return *lease.Spec.HolderIdentity
 }
 
-// process of a pod; the test is skipped where nodes are elsewhere.
+// process of a pod, on nodes that are on this machine.
 func (s *stage) process(pod *scene.Object, program string) scene.Process {
 	s.Helper()
 	process, err := scene.ProcessOf(pod, program)
 	if errors.Is(err, scene.ErrElsewhere) && !*own {
-		s.Skip(err)
+		s.unable(*own, "%v", err)
 	}
 	s.must(err)
 	return process

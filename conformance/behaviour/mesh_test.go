@@ -231,7 +231,7 @@ func (s *stage) tap(pods ...*scene.Object) *wire.Tap {
 func (s *stage) tapBetween(among ...string) *wire.Tap {
 	s.Helper()
 	if !*own {
-		s.Skip("the packets of nodes elsewhere cannot be looked at")
+		s.unable(*own, "the packets of nodes elsewhere cannot be looked at")
 	}
 	tap, err := wire.Listen(among...)
 	s.must(err)
@@ -258,7 +258,7 @@ func (s *stage) nodes() []string {
 		names = append(names, node.GetName())
 	}
 	if len(names) < 2 {
-		s.Skipf("two nodes are needed; there are %v", names)
+		s.unable(*own, "two nodes are needed; there are %v", names)
 	}
 	return names
 }

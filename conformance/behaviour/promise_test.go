@@ -116,8 +116,8 @@ func promisesHold(update bool) error {
 			switch name := call.Sel.Name; {
 			case name == "Sleep" && fmt.Sprint(call.X) == "time":
 				return fmt.Errorf("%s: time.Sleep: wait with until or carry for what will happen, and with watch for what must not", positions.Position(call.Pos()))
-			case slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, name):
-				return fmt.Errorf("%s: %s: a promise that is not tested is not held; choose by when it runs, and fail where something is missing", positions.Position(call.Pos()), name)
+			case slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, name) && file != "stage_test.go":
+				return fmt.Errorf("%s: %s: say with unable where the test has to run, so that it fails there", positions.Position(call.Pos()), name)
 			}
 		}
 		for _, declaration := range tree.Decls {

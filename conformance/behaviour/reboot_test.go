@@ -28,7 +28,7 @@ var _ = promised(TestNodeReboots, beforeRelease,
 func TestNodeReboots(t *testing.T) {
 	s := begin(t, "reboot")
 	if *reboot == "" {
-		s.Skip("there is no way to reboot a node")
+		s.unable(*own, "there is no way to reboot a node")
 	}
 	node := s.nodes()[1]
 	pods := s.meshedPair()

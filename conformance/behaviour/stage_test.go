@@ -118,6 +118,15 @@ func (s *stage) until(limit time.Duration, what string, ask func() (string, erro
 	return time.Since(start)
 }
 
+// unable ends a test that this cluster cannot run. On a cluster of somebody else it is skipped; where it has to run, it fails.
+func (s *stage) unable(hasToRun bool, format string, args ...any) {
+	s.Helper()
+	if hasToRun {
+		s.Fatalf("this has to run here, and cannot: "+format, args...)
+	}
+	s.Skipf(format, args...)
+}
+
 // watch lets time pass in which something must not happen, or which is part of what is tested. What will happen is waited for with
 // `until`, and that there is load with `carry`.
 func (s *stage) watch(span time.Duration) {

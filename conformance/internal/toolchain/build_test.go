@@ -31,6 +31,7 @@ func TestPackagesAreCountedAndErrorsKept(t *testing.T) {
 func module(t *testing.T, main string) (Builder, Module, *bytes.Buffer) {
 	t.Helper()
 	source := t.TempDir()
+	t.Setenv(progress.StepsFile, "") // the steps of this test are none of CI's
 	for name, text := range map[string]string{"go.mod": "module example.com/hello\n\ngo 1.27.0\n", "main.go": main} {
 		if err := os.WriteFile(filepath.Join(source, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
