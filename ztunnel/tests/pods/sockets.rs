@@ -23,7 +23,8 @@ fn tunnels_into_a_pod_count_among_its_sockets() {
         let greeting = format!("hello {}\n", client.address().unwrap());
         let mut open = Vec::new();
         for _ in 0..20 {
-            let mut stream = client.connect(at(&server, 8080)).await.unwrap();
+            // One too many is reset, at once or after its handshake.
+            let Ok(mut stream) = client.connect(at(&server, 8080)).await else { continue };
             let mut heard = vec![0; greeting.len()];
             if let Ok(Ok(_)) = timeout(Duration::from_secs(5), stream.read_exact(&mut heard)).await {
                 open.push(stream);

@@ -183,8 +183,8 @@ fn decide(response: CheckResponse, parts: &mut Parts) -> Result<Decision, NoDeci
     };
     match (status.code, response.http_response) {
         (_, Some(HttpResponse::Error(_))) => Err(NoDecision::NotUnderstood("the service could not decide")),
-        (0, None) => Ok(Decision::Allow(Changes::default())),
-        (0, Some(HttpResponse::Ok(ok))) => allow(ok, parts).map(Decision::Allow),
+        (0, None) => Ok(Decision::Allow(Box::default())),
+        (0, Some(HttpResponse::Ok(ok))) => allow(ok, parts).map(Box::new).map(Decision::Allow),
         (0, Some(HttpResponse::Denied(_))) => Err(NoDecision::NotUnderstood("it allows and denies")),
         (_, Some(HttpResponse::Denied(denied))) => Ok(Decision::Deny(Box::new(deny(denied)?))),
         (_, None | Some(HttpResponse::Ok(_))) => {

@@ -76,7 +76,7 @@ impl HttpService {
     /// 200 allows. Everything else is the response to the client; a success that is no decision is none to the client either.
     fn decide(&self, response: CalloutResponse) -> Decision {
         if response.status == StatusCode::OK {
-            return Decision::Allow(self.changes(response.headers));
+            return Decision::Allow(Box::new(self.changes(response.headers)));
         }
         if response.status.is_success() || response.status.is_informational() {
             return Decision::Deny(Box::new(StageResponse::empty(StatusCode::FORBIDDEN)));

@@ -36,7 +36,7 @@ enum Service {
 #[derive(Debug)]
 enum Decision {
     /// The request passes, with these changes.
-    Allow(Changes),
+    Allow(Box<Changes>),
     /// The client gets this response.
     Deny(Box<StageResponse>),
 }
@@ -110,7 +110,7 @@ impl ExternalAuthStage {
         let BackendTarget::Backend(backend) = &self.target else { return Verdict::Fail(Failure::Unresolved) };
         match self.ask(backend, request).await {
             Ok(Decision::Allow(changes)) => {
-                changes.apply(request.parts, request.kept);
+                (*changes).apply(request.parts, request.kept);
                 Verdict::Continue
             }
             Ok(Decision::Deny(response)) => Verdict::Respond(response),
