@@ -33,7 +33,7 @@ const TRIES: usize = 3;
 pub(super) struct Callouts<'a> {
     /// Who has sent the request.
     pub(super) client: &'a Rc<Client>,
-    /// The configuration.
+    /// The configuration that the request is served by.
     pub(super) serving: &'a Serving,
     /// The certificate for backends that ask for one.
     pub(super) shown: Option<&'a CertificateKey>,

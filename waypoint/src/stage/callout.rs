@@ -20,11 +20,11 @@ pub type Calling<'a> = Pin<Box<dyn Future<Output = Result<CalloutResponse, Callo
 /// The whole response to a callout.
 #[derive(Clone, Debug, Default)]
 pub struct CalloutResponse {
-    /// Its status.
+    /// Its status: any, also one that says the callout has failed.
     pub status: StatusCode,
-    /// Its headers.
+    /// Its headers, those of its connection included.
     pub headers: HeaderMap,
-    /// Its body.
+    /// Its body, at most 64 KiB.
     pub body: Bytes,
     /// Its trailers; empty if there are none.
     pub trailers: HeaderMap,
@@ -56,7 +56,7 @@ pub enum CalloutError {
     Disabled,
 }
 
-/// Sends nothing.
+/// Sends nothing: each callout fails with [`CalloutError::Disabled`].
 #[derive(Clone, Copy, Debug)]
 pub struct Disabled;
 

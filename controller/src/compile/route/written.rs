@@ -107,7 +107,7 @@ pub(super) struct WrittenExternalAuth<'a> {
 #[derive(Debug)]
 pub(super) enum WrittenAuthProtocol<'a> {
     Http(Option<WrittenHttpAuth<'a>>),
-    /// Its allowed headers.
+    /// The names of headers that the service may see.
     Grpc(Option<&'a [String]>),
 }
 

@@ -167,7 +167,7 @@ pub enum AuthProtocol {
         /// Headers of the service's response that the backend gets; if there are none, all of them.
         response_headers: Vec<HeaderName>,
     },
-    /// By `envoy.service.auth.v3.Authorization/Check`.
+    /// By Envoy's gRPC protocol, `envoy.service.auth.v3.Authorization/Check`.
     Grpc {
         /// Request headers that the service gets; if there are none, all of them.
         request_headers: Vec<HeaderName>,

@@ -30,7 +30,7 @@ pub(super) struct Peer {
     pub address: Option<Address>,
     #[prost(string, tag = "2")]
     pub service: String,
-    /// A SPIFFE ID.
+    /// A SPIFFE ID; empty if the client has proved none.
     #[prost(string, tag = "4")]
     pub principal: String,
 }
@@ -73,7 +73,7 @@ pub(super) struct HttpRequest {
     pub method: String,
     #[prost(map = "string, string", tag = "3")]
     pub headers: HashMap<String, String>,
-    /// With the query.
+    /// The path with its query, as the request line has it.
     #[prost(string, tag = "4")]
     pub path: String,
     #[prost(string, tag = "5")]
