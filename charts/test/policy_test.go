@@ -338,7 +338,7 @@ var forbidden = map[string][]struct {
 
 func TestThePolicyRefusesEverythingElse(t *testing.T) {
 	asked := newPolicy(t, allowing...)
-	manifests := made(t)["fairway_controller__provision__tests__plans__a_gateway_with_every_wish.snap"]
+	manifests := made(t)["fairway_controller__provision__tests__plans__a_gateway_with_every_parameter.snap"]
 	judged := map[string]bool{}
 	for _, good := range manifests {
 		kind := good["kind"].(string)
@@ -363,7 +363,7 @@ func TestThePolicyRefusesEverythingElse(t *testing.T) {
 // What people, webhooks and other controllers wrote is left to them: it does not stop the controller.
 func TestThePolicyJudgesWhatTheControllerChanges(t *testing.T) {
 	asked := newPolicy(t, allowing...)
-	for _, good := range made(t)["fairway_controller__provision__tests__plans__a_gateway_with_every_wish.snap"] {
+	for _, good := range made(t)["fairway_controller__provision__tests__plans__a_gateway_with_every_parameter.snap"] {
 		for _, path := range map[string][]string{
 			"Deployment":     {inPod + "hostname", "spec paused", inContainer + "image"},
 			"Service":        {"spec loadBalancerSourceRanges", "spec trafficDistribution"},
@@ -391,7 +391,7 @@ func TestByDefaultNobodyChoosesARight(t *testing.T) {
 			t.Errorf("%s is not named in %q", word, why)
 		}
 	}
-	plain := made(t)["fairway_controller__provision__tests__plans__a_gateway_without_wishes.snap"]
+	plain := made(t)["fairway_controller__provision__tests__plans__a_gateway_without_parameters.snap"]
 	for _, it := range plain {
 		if why := asked.asked(t, request{resourceOf(it), it, nil}); why != nil {
 			t.Errorf("%s: %q", nameOf(it), why)
@@ -442,7 +442,7 @@ func TestThePolicyKnowsWaypointsAndRoots(t *testing.T) {
 
 func deploymentOf(t *testing.T) map[string]any {
 	t.Helper()
-	all := made(t)["fairway_controller__provision__tests__plans__a_gateway_with_every_wish.snap"]
+	all := made(t)["fairway_controller__provision__tests__plans__a_gateway_with_every_parameter.snap"]
 	at := slices.IndexFunc(all, func(it map[string]any) bool { return it["kind"] == "Deployment" })
 	return maps.Clone(all[at])
 }
