@@ -62,6 +62,7 @@ pub(crate) fn rule(matches: Vec<Match>, backend: &str) -> Rule {
         backends: vec![WeightedBackend { weight: 1, target, filters: vec![] }],
         timeouts: Timeouts::default(),
         retry: None,
+        authorizations: vec![],
     }
 }
 
@@ -131,6 +132,7 @@ pub(crate) fn listener(key: &str, hostname: Option<&str>) -> Listener {
         hostname: hostname.map(|it| it.parse::<HostnamePattern>().unwrap()),
         protocol: ListenerProtocol::Http,
         backend_certificate: None,
+        authorizations: vec![],
     }
 }
 

@@ -191,6 +191,7 @@ async fn grpc_trailers_come_through_tls() {
 fn showing(certificate: Option<&str>) -> Resource {
     Resource::Listener(Arc::new(Listener {
         backend_certificate: certificate.map(Into::into),
+        authorizations: vec![],
         ..listener(ListenerProtocol::Http)
     }))
 }

@@ -2,8 +2,8 @@
 
 use crate::access_log::{AccessLog, Details, Measured, RequestLine, Sampled};
 use crate::id::{ConnectionId, Ids, Trust};
-use crate::labels::{ConnectionLabels, Direction, PlaintextLabels, RequestLabels};
-use crate::outcome::{Outcome, Plaintext, ResponseClass};
+use crate::labels::{ConnectionLabels, Direction, PlaintextLabels, PolicyLabels, RequestLabels};
+use crate::outcome::{Outcome, Plaintext, PolicyDecision, ResponseClass};
 use crate::series::{Series, Tally};
 use crate::telemetry::Telemetry;
 use fairway_identity::SpiffeId;
@@ -76,6 +76,13 @@ impl Recorder {
     pub fn count_plaintext(&self, series: &Series<PlaintextLabels>, kind: Plaintext) {
         if let Some(tally) = series.tally(self.worker) {
             tally.count(kind.index());
+        }
+    }
+
+    /// Counts what a policy decided against a request or a connection.
+    pub fn count_policy(&self, series: &Series<PolicyLabels>, decision: PolicyDecision) {
+        if let Some(tally) = series.tally(self.worker) {
+            tally.count(decision.index());
         }
     }
 
@@ -262,7 +269,7 @@ impl Drop for Record {
         let measured = self.measured(Instant::now());
         self.count(&measured);
         let Some(details) = &self.details else { return };
-        if self.sampled == Sampled::Always || measured.reason.is_some() {
+        if self.sampled == Sampled::Always || measured.reason.is_some() || details.is_observed {
             details.write(&measured);
         }
     }

@@ -7,12 +7,15 @@ use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
+use crate::pipeline::access::{self, Asking, Checkpoint, Observed};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::serve::{relay_service, serve_http};
 use crate::stream::{Arrived, Outward, draw, serve_stream};
+use crate::table::Tables;
 use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
+use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
@@ -206,6 +209,8 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
                 backend: format!("{service}:{port}").into(),
                 shown: first.listener.backend_certificate.clone(),
                 audience: Some(Audience::Producer),
+                listener: Some(first.listener.clone()),
+                hides_client: false,
             };
             let mut arrival = arrival(ConnectionState::Http1, Origin::Service(origin), Scheme::Http);
             arrival.caller.service = Some(service.clone());
@@ -267,6 +272,12 @@ impl Arrival {
             record.comes_from(self.identity.as_ref());
             let kind = route.route().kind;
             let decided = draw(&serving.tables, route, &mut *self.worker.rng.borrow_mut());
+            let decided = decided.and_then(|decision| {
+                let (tables, own) = (&serving.tables, &self.worker.waypoint_key);
+                let door = Checkpoint::at_the_door(tables, &self.origin, None, own);
+                record.judged(self.admit(tables, door, Some(&decision.cluster), origin.port))?;
+                Ok(decision)
+            });
             drop(serving);
             return match decided {
                 Ok(decision) => {
@@ -288,6 +299,9 @@ impl Arrival {
         let protocol = serving.tables.service_cluster(&origin.backend).map(|it| it.protocol());
         match protocol {
             Some(AppProtocol::Tcp) => {
+                if !self.admits_bytes(&serving.tables) {
+                    return io.reset_on_close();
+                }
                 self.connection.set_state(ConnectionState::Raw);
                 relay_service(&self.worker, &self.connection, origin, &self.caller, io).await;
             }
@@ -298,6 +312,39 @@ impl Arrival {
             Some(AppProtocol::Http1 | AppProtocol::Http2) | None => {
                 drop(serving);
                 self.serve_plain(io).await;
+            }
+        }
+    }
+
+    /// Judges a connection of which only the bytes are known, by the door and by the backend that is chosen.
+    pub(super) fn admit(
+        &self,
+        tables: &Tables,
+        door: Checkpoint<'_>,
+        backend: Option<&Cluster>,
+        port: u16,
+    ) -> Result<Observed, fairway_policy::Refusal> {
+        let asking = Asking::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
+        access::admit_connection(&self.worker, tables, door, backend, &self.caller, asking)
+    }
+
+    /// Whether the Service's endpoints may be reached as bytes, by whoever has dialled it.
+    pub(super) fn admits_bytes(&self, tables: &Tables) -> bool {
+        let Origin::Service(origin) = &self.origin else { return false };
+        let door = Checkpoint::at_the_door(tables, &self.origin, None, &self.worker.waypoint_key);
+        let (client, service) = (self.caller.address, &origin.service);
+        match self.admit(tables, door, None, origin.port) {
+            Ok(None) => true,
+            Ok(Some(observed)) => {
+                let by = access::in_words(&observed);
+                tracing::info!(?client, %service, by, "a connection would be denied");
+                true
+            }
+            Err(refusal) => {
+                let by = access::in_words(&refusal);
+                tracing::info!(?client, %service, by, "a connection is denied");
+                self.worker.telemetry.counters.connections_refused.increment();
+                false
             }
         }
     }

@@ -5,6 +5,7 @@ use super::connection::{ConnectionState, Order};
 use super::hello::{BadHello, Hello, HelloReader};
 use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
+use crate::pipeline::access::Checkpoint;
 use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord};
@@ -156,6 +157,8 @@ impl Arrival {
         record.asked(listener, serving.tables.generation(), name);
         let rng = &mut *self.worker.rng.borrow_mut();
         let decision = decide(&serving.tables, listener, name.map(|it| &**it), rng)?;
+        let door = Checkpoint::of_listener(Some(&listener.listener));
+        record.judged(self.admit(&serving.tables, door, Some(&decision.cluster), listener.listener.port))?;
         record.decided(&decision);
         Ok(decision)
     }

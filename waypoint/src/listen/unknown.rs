@@ -86,6 +86,9 @@ impl Arrival {
     async fn reach_endpoint(&self) -> Option<Reached> {
         let Origin::Service(origin) = &self.origin else { return None };
         let serving = self.worker.serving();
+        if !self.admits_bytes(&serving.tables) {
+            return None;
+        }
         let cluster = serving.tables.service_cluster(&origin.backend)?;
         // Boxed: its state is large, and gone once there is a connection.
         Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await.ok()

@@ -8,7 +8,7 @@ use crate::upstream::caller::Caller;
 use crate::upstream::{Lease, Taken};
 use crate::worker::Worker;
 use fairway_balance::InFlight;
-use fairway_config::model::{Audience, BackendKey, CertificateKey, Scheme, ServiceKey, SpiffeId};
+use fairway_config::model::{Audience, BackendKey, CertificateKey, Listener, Scheme, ServiceKey, SpiffeId};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -67,6 +67,10 @@ pub struct ServiceOrigin {
     pub shown: Option<CertificateKey>,
     /// Whose routes hold; none if a proxy that is believed has applied routes already (GEP-1294).
     pub audience: Option<Audience>,
+    /// The listener by which its tunnel came.
+    pub listener: Option<Arc<Listener>>,
+    /// Whether a proxy speaks for the client and does not say where that is.
+    pub hides_client: bool,
 }
 
 /// What becomes of a connection after `101 Switching Protocols`: bytes to and from the endpoint.

@@ -1,6 +1,7 @@
 //! The stages that a request has come to: they see the request on its way in, and the response on its way out.
 
 use super::Reason;
+use super::access::Gate;
 use super::request::Stop;
 use crate::route::BadRequest;
 use crate::stage::{Failure, Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
@@ -8,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri};
 use rand::rngs::SmallRng;
 use std::cell::RefCell;
+use std::ops::Range;
 use tokio::time::{Instant, timeout_at};
 
 /// The stages that a request has come to, and what they keep of it.
@@ -22,7 +24,8 @@ pub(super) struct Passage<'t> {
 // === impl Passage ===
 
 impl<'t> Passage<'t> {
-    /// Runs the stages of the rule.
+    /// Runs the stages of the rule; where policies judge the request, at the gate among the stages.
+    #[allow(clippy::too_many_arguments, reason = "a request has that many sides")]
     pub(super) async fn pass_rule(
         &mut self,
         stages: &'t StageList,
@@ -31,10 +34,17 @@ impl<'t> Passage<'t> {
         original: &Uri,
         rng: &RefCell<SmallRng>,
         deadline: Option<Instant>,
+        gate: Option<Gate<'_, 't>>,
     ) -> Result<(), Stop> {
         let (_, kept) = self.rule.insert((stages, Kept::default()));
         let mirrors = &mut self.mirrors;
-        run(stages, StageRequest { parts, attributes, original, rng, mirrors, kept }, deadline).await
+        let mut request = StageRequest { parts, attributes, original, rng, mirrors, kept };
+        let Some(mut gate) = gate else {
+            return run(stages, stages.all(), &mut request, deadline).await;
+        };
+        run(stages, stages.before_policies(), &mut request, deadline).await?;
+        gate.pass(request.parts)?;
+        run(stages, stages.behind_policies(), &mut request, deadline).await
     }
 
     /// Runs the stages of the backend.
@@ -49,7 +59,8 @@ impl<'t> Passage<'t> {
     ) -> Result<(), Stop> {
         let (_, kept) = self.backend.insert((stages, Kept::default()));
         let mirrors = &mut self.mirrors;
-        run(stages, StageRequest { parts, attributes, original, rng, mirrors, kept }, deadline).await
+        let mut request = StageRequest { parts, attributes, original, rng, mirrors, kept };
+        run(stages, stages.all(), &mut request, deadline).await
     }
 
     /// Runs the head of a response through the stages, the backend's first.
@@ -62,14 +73,15 @@ impl<'t> Passage<'t> {
 
 async fn run<'t>(
     stages: &'t StageList,
-    mut request: StageRequest<'_, 't>,
+    these: Range<usize>,
+    request: &mut StageRequest<'_, 't>,
     deadline: Option<Instant>,
 ) -> Result<(), Stop> {
     let verdict = if stages.may_wait() {
         // Boxed: only the requests that wait have room for its state.
-        Box::pin(wait(stages, &mut request, deadline)).await?
+        Box::pin(wait(stages, these, request, deadline)).await?
     } else {
-        stages.run(&mut request)
+        stages.run(these, request)
     };
     match verdict {
         Verdict::Continue => Ok(()),
@@ -83,10 +95,11 @@ async fn run<'t>(
 /// Waits for the stages, and no longer than the rule allows for the whole request.
 async fn wait<'t>(
     stages: &'t StageList,
+    these: Range<usize>,
     request: &mut StageRequest<'_, 't>,
     deadline: Option<Instant>,
 ) -> Result<Verdict, Reason> {
-    let running = stages.run_waiting(request);
+    let running = stages.run_waiting(these, request);
     match deadline {
         None => Ok(running.await),
         Some(at) => timeout_at(at, running).await.map_err(|_| Reason::RequestTimeout),

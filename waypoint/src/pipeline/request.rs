@@ -1,5 +1,6 @@
 //! The path of a request, from its head to the head of the response.
 
+use super::access::{self, Asking, Checkpoint, Gate};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::endpoint::Destination;
 use super::head::{self, ConnectionOptions};
@@ -47,6 +48,8 @@ pub(super) enum Stop {
 /// Where a request goes.
 struct Decision<'t> {
     cluster: &'t Cluster,
+    /// Who asks.
+    asking: Asking<'t>,
     /// The certificate for backends that ask for one.
     shown: Option<&'t CertificateKey>,
     /// The rule that matched; none where no route is for the Service that was dialled.
@@ -125,9 +128,15 @@ async fn decide<'t>(
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-    let (table, port, shown) = match find_target(serving, &client.origin, &head.host)? {
-        RouteTarget::Rules { table, port, shown, .. } => (table, port, shown),
-        RouteTarget::Endpoints { cluster, shown, is_departed } => {
+    let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
+    let door = |listener| Checkpoint::at_the_door(tables, &client.origin, listener, own);
+    let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
+        RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
+        RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
+            let (checkpoint, asking) = (door(None), Asking::of(client, port));
+            if !checkpoint.is_open() {
+                Gate { tables, checkpoint, asking, exchange }.pass(parts)?;
+            }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
                 client.connection.tell(Order::Finish);
@@ -135,7 +144,8 @@ async fn decide<'t>(
             if let Some(series) = cluster.series() {
                 exchange.matched(series);
             }
-            return Ok(Decision { cluster, shown, rule: None, deadline: None, mirrors: Mirrors::new() });
+            let mirrors = Mirrors::new();
+            return Ok(Decision { cluster, asking, shown, rule: None, deadline: None, mirrors });
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
@@ -147,6 +157,8 @@ async fn decide<'t>(
     // Taken before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
+    let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door(listener) };
+    let asking = Asking::of(client, port);
     let attributes = RequestAttributes {
         client_address: client.caller.address,
         peer: client.identity.as_ref(),
@@ -160,8 +172,14 @@ async fn decide<'t>(
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
-    if let Some(original) = &original {
-        passage.pass_rule(stages, parts, &attributes, original, rng, deadline).await?;
+    let gate =
+        (!checkpoint.is_open()).then_some(Gate { tables, checkpoint, asking, exchange: &mut *exchange });
+    match (&original, gate) {
+        (Some(original), gate) => {
+            passage.pass_rule(stages, parts, &attributes, original, rng, deadline, gate).await?;
+        }
+        (None, Some(mut gate)) => gate.pass(parts)?,
+        (None, None) => {}
     }
     passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
 
@@ -175,9 +193,14 @@ async fn decide<'t>(
         return Err(Stop::Refused(Reason::UnresolvedBackend));
     };
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
+    // What is routed to another Service than the one that was asked is judged by that one's policies as well.
+    let checkpoint = Checkpoint::of_backend(cluster, own);
+    if !checkpoint.is_open() && !access::is_asked(cluster, &client.caller) {
+        Gate { tables, checkpoint, asking, exchange }.pass(parts)?;
+    }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut passage.mirrors);
-    Ok(Decision { cluster, shown, rule: Some(rule), deadline, mirrors })
+    Ok(Decision { cluster, asking, shown, rule: Some(rule), deadline, mirrors })
 }
 
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
@@ -213,8 +236,8 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let mirrored =
-            Mirrored { worker, serving, caller: &client.caller, parts: &parts, shown, kind, version };
+        let (caller, asking) = (&client.caller, decision.asking);
+        let mirrored = Mirrored { worker, serving, caller, asking, parts: &parts, shown, kind, version };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }

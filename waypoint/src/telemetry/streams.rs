@@ -2,6 +2,7 @@
 
 use super::metrics::Counters;
 use super::{Telemetry, outcome};
+use crate::pipeline::access::{self, Observed};
 use crate::stream::{Carried, Decision, Moved, Refusal};
 use crate::table::BoundListener;
 use fairway_balance::EndpointRecord;
@@ -151,6 +152,26 @@ impl StreamRecord {
     /// Who the client proved to be.
     pub fn comes_from(&mut self, identity: Option<&SpiffeId>) {
         self.record.note(|it| it.client_identity = identity.cloned());
+    }
+
+    /// Policies let it pass, or not. What is only observed is logged, too.
+    pub fn judged(&mut self, judged: Result<Observed, fairway_policy::Refusal>) -> Result<(), Refusal> {
+        match judged {
+            Ok(None) => Ok(()),
+            Ok(Some(it)) => {
+                self.record.note(|details| {
+                    details.detail = Some(format!("would be denied by {}", access::in_words(&it)));
+                    details.is_observed = true;
+                });
+                Ok(())
+            }
+            Err(it) => {
+                self.record.note(|details| {
+                    details.detail = Some(format!("denied by {}", access::in_words(&it)));
+                });
+                Err(Refusal::Denied)
+            }
+        }
     }
 
     /// It is known where it goes.

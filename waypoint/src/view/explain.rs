@@ -6,6 +6,7 @@
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::listen::detect::Version;
+use crate::pipeline::access::{self, Asking, Checkpoint};
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
@@ -97,9 +98,16 @@ pub(super) fn explain(
         Ok(head) => head,
         Err(bad) => return refused(explained, Reason::BadRequest(bad)),
     };
-    let (table, port) = match find_target(serving, &origin, &request_head.host) {
+    let (table, listener, port) = match find_target(serving, &origin, &request_head.host) {
         Err(reason) => return refused(explained, reason),
-        Ok(RouteTarget::Endpoints { cluster, .. }) => {
+        Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
+            let door = Checkpoint::at_the_door(&serving.tables, &origin, None, &settings.waypoint_key());
+            let asking = Asking { peer: peer.as_ref(), address: client, port };
+            let decision = door.judge_request(&serving.tables, asking, &request_head);
+            if let Err(refusal) = decision.verdict.into_result() {
+                explained.deny(&refusal);
+                return explained;
+            }
             explained.target = Some(entrance.to_string());
             explained.outcome = "no route is for it: it goes to the Service's own endpoints".to_owned();
             explained.backends.push(Choice {
@@ -111,16 +119,24 @@ pub(super) fn explain(
             return explained;
         }
         Ok(RouteTarget::Rules { table, listener, port, .. }) => {
-            let listener = listener.map(|listener| format!("listener {}", listener.key));
-            explained.target = Some(listener.unwrap_or_else(|| entrance.to_string()));
-            (table, port)
+            let name = listener.map(|listener| format!("listener {}", listener.key));
+            explained.target = Some(name.unwrap_or_else(|| entrance.to_string()));
+            (table, listener, port)
         }
     };
     let chosen = select(table, &request_head);
     explained.name_the_lost(table, &request_head, chosen.as_ref());
     let Some(rule) = chosen else { return refused(explained, Reason::NoRoute) };
+    let door = Checkpoint::at_the_door(&serving.tables, &origin, listener, &settings.waypoint_key());
+    let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door };
+    let asking = Asking { peer: peer.as_ref(), address: client, port };
+    let decision = checkpoint.judge_request(&serving.tables, asking, &request_head);
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
+    if let Err(refusal) = decision.verdict.into_result() {
+        explained.deny(&refusal);
+        return explained;
+    }
 
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
@@ -164,7 +180,7 @@ fn run(
         (RefCell::new(SmallRng::seed_from_u64(0)), Mirrors::new(), Kept::default());
     let mut request =
         StageRequest { parts, attributes, original, rng: &rng, mirrors: &mut mirrors, kept: &mut kept };
-    match stages.run(&mut request) {
+    match stages.run(stages.all(), &mut request) {
         Verdict::Continue => None,
         Verdict::Respond(response) => Some(format!("a stage answers {}", response.status)),
         Verdict::Fail(failure) => Some(format!("a stage cannot be carried out: {failure:?}")),
@@ -175,6 +191,12 @@ fn run(
 // === impl Explained ===
 
 impl Explained {
+    /// Policies refuse it. (A preflight is answered before they are asked.)
+    fn deny(&mut self, refusal: &fairway_policy::Refusal) {
+        let by = access::in_words(refusal);
+        self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));
+    }
+
     fn name_the_lost(&mut self, table: &RouteTable, head: &RequestHead<'_>, chosen: Option<&RuleEntry<'_>>) {
         let considered = table.considered(head);
         let all: usize = table.by_host().iter().map(|(_, entries)| entries.len()).sum();
@@ -268,6 +290,8 @@ fn origin_of(serving: &Serving, entrance: &Entrance, scheme: Scheme, parts: &Par
             backend: format!("{service}:{port}").into(),
             shown: None,
             audience: Some(audience.clone()),
+            listener: None,
+            hides_client: false,
         })),
     }
 }

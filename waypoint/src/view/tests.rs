@@ -21,6 +21,7 @@ fn backend(key: &str, host: u8) -> [Resource; 2] {
         protocol: AppProtocol::Http1,
         security: BackendSecurity::Plain,
         via: None,
+        authorizations: vec![],
     };
     let endpoint = Endpoint {
         address: ([10, 0, 0, host], 80).into(),

@@ -104,6 +104,7 @@ pub fn listener(protocol: ListenerProtocol) -> Listener {
         hostname: None,
         protocol,
         backend_certificate: None,
+        authorizations: vec![],
     }
 }
 
@@ -142,6 +143,7 @@ pub fn rule(prefix: &str, backend: &str) -> Rule {
         backends: vec![to(1, backend)],
         timeouts: Timeouts::default(),
         retry: None,
+        authorizations: vec![],
     }
 }
 
@@ -195,6 +197,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
             protocol,
             security: fairway_config::model::BackendSecurity::Plain,
             via: None,
+            authorizations: vec![],
         })),
         Resource::Endpoints(Arc::new(Endpoints::of_anybody(
             key.into(),

@@ -93,6 +93,7 @@ impl Script {
             hostname: None,
             protocol: ListenerProtocol::Http,
             backend_certificate: None,
+            authorizations: vec![],
         };
         let rules = vec![rule("/cart"), body(), filters(), cors(), redirect()];
         let route = Route {
@@ -119,6 +120,7 @@ fn backend_with_endpoint(key: &str, host: u8) -> [Resource; 2] {
         protocol: AppProtocol::Http1,
         security: BackendSecurity::Plain,
         via: None,
+        authorizations: vec![],
     };
     let endpoint = Endpoint {
         address: ([10, 0, 0, host], 80).into(),
@@ -147,6 +149,7 @@ fn rule(prefix: &str) -> Rule {
         backends: vec![to(1, "shop/web:80")],
         timeouts: Timeouts::default(),
         retry: None,
+        authorizations: vec![],
     }
 }
 

@@ -231,6 +231,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             hostname: None,
             protocol: ListenerProtocol::Service { service: service_key(name), port: port.port },
             backend_certificate: None,
+            authorizations: vec![],
         }))
     };
     service.tcp_ports().map(listener).collect()

@@ -47,6 +47,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         hostname: None,
         protocol,
         backend_certificate: None,
+        authorizations: vec![],
     }))
 }
 
@@ -58,6 +59,7 @@ pub(crate) fn backend(key: &str, port: u16, via: Option<&str>) -> Resource {
         protocol: AppProtocol::Http1,
         security: BackendSecurity::Plain,
         via: via.map(|it| (it.into(), ([10, 0, 0, 1], 80).into())),
+        authorizations: vec![],
     }))
 }
 
@@ -103,6 +105,7 @@ pub(crate) fn rule(path: &str, backends: &[&str], mirror: Option<&str>) -> Rule 
             .collect(),
         timeouts: Timeouts::default(),
         retry: None,
+        authorizations: vec![],
     }
 }
 

@@ -106,7 +106,7 @@ keys! {
     ServiceKey,
     /// `<namespace>/<pod>`
     WorkloadKey,
-    /// the name of an authorization
+    /// the name of an authorization: `<namespace>/<name>` of a policy, and behind it the form that it has at some targets
     AuthorizationKey,
 }
 
@@ -116,6 +116,16 @@ impl BackendKey {
     /// The key under which a waypoint's own endpoints are held.
     pub fn of_waypoint(gateway: &ObjectName) -> Self {
         Self::from(format!("waypoint/{gateway}"))
+    }
+}
+
+// === impl AuthorizationKey ===
+
+impl AuthorizationKey {
+    /// The namespace and name of the policy that an authorization comes from: its name without the form.
+    pub fn policy_of(name: &str) -> &str {
+        let end = name.match_indices('/').nth(1).map_or(name.len(), |(at, _)| at);
+        name.get(..end).unwrap_or(name)
     }
 }
 
