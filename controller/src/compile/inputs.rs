@@ -1,11 +1,7 @@
 //! The objects that queries read, by type.
 
 use crate::compile::program::{Cluster, Reader};
-use crate::resources::{
-    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GrpcRoute,
-    HttpRoute, Kind, ListenerSet, Mesh, Meta, Namespace, Object, ObjectRef, Pod, ReferenceGrant, Secret,
-    Service, TcpRoute, TlsRoute, UdpRoute, Unhandled,
-};
+use crate::resources::{self, Kind, Meta, Object, ObjectKey, ObjectRef, Unhandled, for_each_kind};
 use fairway_config::model::ObjectName;
 use fairway_incremental::Input;
 use std::sync::Arc;
@@ -16,17 +12,22 @@ pub(super) fn meta(reader: &mut Reader<'_>, object: &ObjectRef) -> Option<Meta> 
 }
 
 macro_rules! inputs {
-    ($key:ty, $name:expr; $($kind:ident),+ $(,)?) => {$(
-        impl Input<Cluster> for $kind {
+    (objects { $($object:tt)+ } policies { $($policy:tt)+ } unhandled $unhandled:tt) => {
+        inputs! { $($object)+ $($policy)+ }
+    };
+    ($($(#[$doc:meta])* $name:ident {
+        kind: $kind:literal, group: $group:expr, versions: $versions:expr, key: $key:ident, $($column:tt)*
+    })+) => {$(
+        impl Input<Cluster> for resources::$name {
             type Key = $key;
 
             fn name(key: &$key) -> ObjectRef {
-                $name(Kind::$kind, key)
+                key.object_ref(Kind::$name)
             }
 
             fn of(object: &Object) -> Option<&Arc<Self>> {
                 match object {
-                    Object::$kind(it) => Some(it),
+                    Object::$name(it) => Some(it),
                     _ => None,
                 }
             }
@@ -34,17 +35,7 @@ macro_rules! inputs {
     )+};
 }
 
-inputs! {
-    ObjectName, ObjectRef::of;
-    Service, EndpointSlice, Pod, Secret, ConfigMap, Gateway, ListenerSet, HttpRoute, GrpcRoute, TlsRoute, TcpRoute,
-    UdpRoute, BackendTlsPolicy, ReferenceGrant, GatewayParameters,
-}
-
-// Those without a namespace.
-inputs! {
-    str, |kind, name: &str| ObjectRef::new(kind, "", name);
-    Namespace, GatewayClass, Mesh,
-}
+for_each_kind!(inputs);
 
 /// Objects of several kinds.
 impl Input<Cluster> for Unhandled {

@@ -1,37 +1,83 @@
 //! Which kinds of objects there are, and how one is named.
 
+use super::table::for_each_kind;
 use fairway_config::model::{self, L4Kind, ObjectName};
 use std::fmt;
 use std::sync::Arc;
 
-/// The kinds of objects that are read. Each has one group; the version is the one listed first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(
-    missing_docs,
-    reason = "each is the kind that it is called; those of the mesh begin with X in the API"
-)]
-pub enum Kind {
-    Namespace,
-    Service,
-    EndpointSlice,
-    Pod,
-    Secret,
-    ConfigMap,
-    GatewayClass,
-    Gateway,
-    ListenerSet,
-    HttpRoute,
-    GrpcRoute,
-    TlsRoute,
-    TcpRoute,
-    UdpRoute,
-    BackendTlsPolicy,
-    ReferenceGrant,
-    GatewayParameters,
-    Mesh,
-    BackendTrafficPolicy,
-    TelemetryPolicy,
-    ExternalBackend,
+/// The group of the Gateway API.
+const GATEWAY_API: &str = fairway_gateway_api::GROUP;
+/// The group of kinds that are in the Gateway API's experimental channel only. Their names begin with X.
+const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
+/// The group of Fairway's own kinds.
+const FAIRWAY: &str = "fairway.dev";
+
+macro_rules! kinds {
+    (objects { $($object:tt)+ } policies { $($policy:tt)+ } unhandled { $($unhandled:tt)+ }) => {
+        kinds! { $($object)+ $($policy)+ $($unhandled)+ }
+        kinds! { unhandled $($unhandled)+ }
+    };
+    (unhandled $($(#[$doc:meta])* $name:ident { $($column:tt)+ })+) => {
+        impl Kind {
+            /// The kinds that are known and not carried out: objects of these are told so.
+            pub const UNHANDLED: &[Self] = &[$(Self::$name),+];
+        }
+    };
+    ($($(#[$doc:meta])* $name:ident {
+        kind: $kind:literal, group: $group:expr, versions: $versions:expr, key: $key:ident, $($column:tt)*
+    })+) => {
+        /// The kinds of objects that are read, from the table in `resources::table`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Kind {
+            const COUNT: usize = [$(Self::$name),+].len();
+
+            /// Every kind that is read, in the order in which reports name them.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$name),+];
+
+            /// The kind's name in a manifest.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $kind,)+
+                }
+            }
+
+            /// The API group; empty for the core group.
+            pub fn group(self) -> &'static str {
+                match self {
+                    $(Self::$name => $group,)+
+                }
+            }
+
+            /// Versions whose schema is that of the type we parse it as, the preferred one first.
+            pub fn versions(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$name => &$versions,)+
+                }
+            }
+
+            /// Whether its objects live in a namespace.
+            pub fn is_namespaced(self) -> bool {
+                match self {
+                    $(Self::$name => <$key as ObjectKey>::IS_NAMESPACED,)+
+                }
+            }
+        }
+    };
+}
+
+for_each_kind!(kinds);
+
+/// What names an object within its kind.
+pub(crate) trait ObjectKey {
+    /// Whether it has a namespace.
+    const IS_NAMESPACED: bool;
+
+    /// The name of an object of a kind.
+    fn object_ref(&self, kind: Kind) -> ObjectRef;
 }
 
 /// The kinds of routes. (The model tells those that look into requests from those that do not; here they attach alike.)
@@ -59,103 +105,6 @@ pub struct ObjectRef {
 // === impl Kind ===
 
 impl Kind {
-    /// Every kind that is read, in the order in which reports name them.
-    pub const ALL: [Self; 21] = [
-        Self::Namespace,
-        Self::Service,
-        Self::EndpointSlice,
-        Self::Pod,
-        Self::Secret,
-        Self::ConfigMap,
-        Self::GatewayClass,
-        Self::Gateway,
-        Self::ListenerSet,
-        Self::HttpRoute,
-        Self::GrpcRoute,
-        Self::TlsRoute,
-        Self::TcpRoute,
-        Self::UdpRoute,
-        Self::BackendTlsPolicy,
-        Self::ReferenceGrant,
-        Self::GatewayParameters,
-        Self::Mesh,
-        Self::BackendTrafficPolicy,
-        Self::TelemetryPolicy,
-        Self::ExternalBackend,
-    ];
-
-    /// The kinds that are known and not carried out: objects of these are told so.
-    pub const UNHANDLED: [Self; 3] =
-        [Self::BackendTrafficPolicy, Self::TelemetryPolicy, Self::ExternalBackend];
-
-    /// The kind's name in a manifest.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Namespace => "Namespace",
-            Self::Service => "Service",
-            Self::EndpointSlice => "EndpointSlice",
-            Self::Pod => "Pod",
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-            Self::GatewayClass => "GatewayClass",
-            Self::Gateway => "Gateway",
-            Self::ListenerSet => "ListenerSet",
-            Self::HttpRoute => "HTTPRoute",
-            Self::GrpcRoute => "GRPCRoute",
-            Self::TlsRoute => "TLSRoute",
-            Self::TcpRoute => "TCPRoute",
-            Self::UdpRoute => "UDPRoute",
-            Self::BackendTlsPolicy => "BackendTLSPolicy",
-            Self::ReferenceGrant => "ReferenceGrant",
-            Self::GatewayParameters => "GatewayParameters",
-            Self::Mesh => "XMesh",
-            Self::BackendTrafficPolicy => "XBackendTrafficPolicy",
-            Self::TelemetryPolicy => "XTelemetryPolicy",
-            Self::ExternalBackend => "XBackend",
-        }
-    }
-
-    /// The API group; empty for the core group.
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::Namespace | Self::Service | Self::Pod | Self::Secret | Self::ConfigMap => "",
-            Self::EndpointSlice => "discovery.k8s.io",
-            Self::GatewayClass
-            | Self::Gateway
-            | Self::ListenerSet
-            | Self::HttpRoute
-            | Self::GrpcRoute
-            | Self::TlsRoute
-            | Self::TcpRoute
-            | Self::UdpRoute
-            | Self::BackendTlsPolicy
-            | Self::ReferenceGrant => fairway_gateway_api::GROUP,
-            Self::GatewayParameters => "fairway.dev",
-            // The experimental channel's own.
-            Self::Mesh | Self::BackendTrafficPolicy | Self::TelemetryPolicy | Self::ExternalBackend => {
-                "gateway.networking.x-k8s.io"
-            }
-        }
-    }
-
-    /// Versions whose schema is that of the type we parse it as.
-    pub fn versions(self) -> &'static [&'static str] {
-        match self {
-            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => &["v1", "v1beta1"],
-            Self::TlsRoute => &["v1", "v1alpha3", "v1alpha2"],
-            Self::TcpRoute | Self::UdpRoute => &["v1", "v1alpha2"],
-            Self::BackendTlsPolicy => &["v1", "v1alpha3"],
-            Self::GatewayParameters | Self::Mesh => &["v1alpha1"],
-            Self::BackendTrafficPolicy | Self::TelemetryPolicy | Self::ExternalBackend => &["v1alpha1"],
-            _ => &["v1"],
-        }
-    }
-
-    /// Whether its objects live in a namespace.
-    pub fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::GatewayClass | Self::Mesh)
-    }
-
     /// Whether most clusters do not have it: nothing is waited for then.
     pub fn is_optional(self) -> bool {
         self == Self::Mesh || Self::UNHANDLED.contains(&self)
@@ -238,6 +187,24 @@ impl From<L4Kind> for RouteKind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+// === impl ObjectKey ===
+
+impl ObjectKey for ObjectName {
+    const IS_NAMESPACED: bool = true;
+
+    fn object_ref(&self, kind: Kind) -> ObjectRef {
+        ObjectRef::of(kind, self)
+    }
+}
+
+impl ObjectKey for str {
+    const IS_NAMESPACED: bool = false;
+
+    fn object_ref(&self, kind: Kind) -> ObjectRef {
+        ObjectRef::new(kind, "", self)
     }
 }
 

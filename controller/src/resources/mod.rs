@@ -19,6 +19,7 @@ mod provenance;
 mod secret;
 mod selector;
 mod store;
+mod table;
 mod unhandled;
 
 pub use self::core::{
@@ -28,6 +29,7 @@ pub use address::{Address, AssignedAddress, Routability};
 pub use config_map::ConfigMap;
 pub use endpoint_slice::{AddressSlice, EndpointSlice, SliceEndpoint, SlicePort};
 pub use gateway::{Gateway, IMPLIED};
+pub(crate) use kind::ObjectKey;
 pub use kind::{Kind, ObjectRef, RouteKind};
 pub use listener_set::ListenerSetSpec;
 pub use mesh::MeshSpec;
@@ -37,29 +39,30 @@ pub use provenance::{Controller, Provenance};
 pub use secret::{LastGoodPair, Secret};
 pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
+pub(crate) use table::for_each_kind;
 pub use unhandled::Unhandled;
 
 use fairway_gateway_api as api;
 
-/// A GatewayClass: which controller serves its Gateways, and with which parameters.
-pub type GatewayClass = Typed<api::gatewayclasses::GatewayClassSpec>;
-/// A ListenerSet: listeners that another namespace may add to a Gateway (GEP-1713).
-pub type ListenerSet = Typed<ListenerSetSpec>;
-/// An XMesh: the object that the mesh reports on (GEP-3949).
-pub type Mesh = Typed<MeshSpec>;
-/// An HTTPRoute with the spec that the CRD's schema allows.
-pub type HttpRoute = Typed<api::httproutes::HttpRouteSpec>;
-/// A GRPCRoute with the spec that the CRD's schema allows.
-pub type GrpcRoute = Typed<api::grpcroutes::GrpcRouteSpec>;
-/// A GatewayParameters: how the proxies of a class or of one Gateway are run.
-pub type GatewayParameters = Typed<gateway_parameters::GatewayParametersSpec>;
-/// A TLSRoute with the spec that the CRD's schema allows.
-pub type TlsRoute = Typed<api::tlsroutes::TlsRouteSpec>;
-/// A TCPRoute with the spec that the CRD's schema allows.
-pub type TcpRoute = Typed<api::tcproutes::TcpRouteSpec>;
-/// A UDPRoute with the spec that the CRD's schema allows.
-pub type UdpRoute = Typed<api::udproutes::UdpRouteSpec>;
-/// A BackendTLSPolicy: how Gateways speak TLS to the ports of a Service (GEP-1897).
-pub type BackendTlsPolicy = Typed<api::backendtlspolicies::BackendTlsPolicySpec>;
-/// A ReferenceGrant: which objects of other namespaces may refer to objects of this one.
-pub type ReferenceGrant = Typed<api::referencegrants::ReferenceGrantSpec>;
+macro_rules! types {
+    (objects { $($object:tt)+ } policies { $($policy:tt)+ } unhandled $unhandled:tt) => {
+        types! { $($object)+ $($policy)+ }
+    };
+    ($($(#[$doc:meta])* $name:ident { $($column:tt)+ })+) => {
+        $(typed! { $(#[$doc])* $name { $($column)+ } })+
+    };
+}
+
+/// The type of a kind, from its spec. A kind without that column has a type of its own.
+macro_rules! typed {
+    ($(#[$doc:meta])* $name:ident {
+        kind: $kind:literal, group: $group:expr, versions: $versions:expr, key: $key:ident,
+        spec: $spec:ty, $($column:tt)*
+    }) => {
+        $(#[$doc])*
+        pub type $name = Typed<$spec>;
+    };
+    ($($own:tt)+) => {};
+}
+
+for_each_kind!(types);

@@ -1,13 +1,7 @@
 //! The set of objects that is compiled.
 
-use super::{BackendTlsPolicy, EndpointSlice, Secret, Service, TcpRoute, TlsRoute, UdpRoute};
-use super::{ConfigMap, ListenerSet, Unhandled};
-use super::{
-    Gateway, GatewayClass, GatewayParameters, GrpcRoute, HttpRoute, Kind, Mesh, Namespace, Object, ObjectRef,
-    Pod, ReferenceGrant,
-};
+use super::{Kind, Object, ObjectRef};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 /// A change to the set of objects.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,50 +78,4 @@ impl Resources {
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
-}
-
-impl Resources {
-    /// An object of a kind that is not carried out.
-    pub fn unhandled(&self, reference: &ObjectRef) -> Option<&Arc<Unhandled>> {
-        match self.objects.get(reference) {
-            Some(Object::Unhandled(it)) => Some(it),
-            _ => None,
-        }
-    }
-}
-
-macro_rules! getters {
-    ($($method:ident: $variant:ident -> $type:ty),+ $(,)?) => {
-        impl Resources {$(
-            #[doc = concat!("The ", stringify!($variant), " of this name; none if there is none.")]
-            pub fn $method(&self, reference: &ObjectRef) -> Option<&Arc<$type>> {
-                debug_assert_eq!(reference.kind, Kind::$variant);
-                match self.objects.get(reference) {
-                    Some(Object::$variant(it)) => Some(it),
-                    _ => None,
-                }
-            }
-        )+}
-    };
-}
-
-getters! {
-    namespace: Namespace -> Namespace,
-    service: Service -> Service,
-    endpoint_slice: EndpointSlice -> EndpointSlice,
-    pod: Pod -> Pod,
-    secret: Secret -> Secret,
-    config_map: ConfigMap -> ConfigMap,
-    gateway_class: GatewayClass -> GatewayClass,
-    gateway: Gateway -> Gateway,
-    listener_set: ListenerSet -> ListenerSet,
-    http_route: HttpRoute -> HttpRoute,
-    grpc_route: GrpcRoute -> GrpcRoute,
-    tls_route: TlsRoute -> TlsRoute,
-    tcp_route: TcpRoute -> TcpRoute,
-    udp_route: UdpRoute -> UdpRoute,
-    backend_tls_policy: BackendTlsPolicy -> BackendTlsPolicy,
-    reference_grant: ReferenceGrant -> ReferenceGrant,
-    gateway_parameters: GatewayParameters -> GatewayParameters,
-    mesh: Mesh -> Mesh,
 }

@@ -3,7 +3,7 @@
 
 use super::rules;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::Kind;
+use crate::resources::{Kind, for_each_kind};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -67,26 +67,29 @@ pub(super) fn check(kind: Kind, manifest: &mut Value) -> Vec<Diagnostic> {
     errors
 }
 
+macro_rules! schemas {
+    ($($section:ident { $($(#[$doc:meta])* $name:ident {
+        kind: $kind:literal, group: $group:expr, versions: $versions:expr, key: $key:ident,
+        $(spec: $spec:ty,)?
+        $(schema: $schema:literal,)?
+    })+ })+) => {
+        /// The kinds that have a schema here, each with its text.
+        const TEXTS: &[(Kind, &str)] = &[
+            $($($((Kind::$name, include_str!(concat!("../../schemas/", $schema))),)?)+)+
+        ];
+    };
+}
+
+for_each_kind!(schemas);
+
 static SCHEMAS: LazyLock<BTreeMap<Kind, Arc<Schema>>> = LazyLock::new(|| {
-    let texts = [
-        (Kind::GatewayClass, include_str!("../../schemas/gatewayclasses.json")),
-        (Kind::Gateway, include_str!("../../schemas/gateways.json")),
-        (Kind::ListenerSet, include_str!("../../schemas/listenersets.json")),
-        (Kind::HttpRoute, include_str!("../../schemas/httproutes.json")),
-        (Kind::GrpcRoute, include_str!("../../schemas/grpcroutes.json")),
-        (Kind::TlsRoute, include_str!("../../schemas/tlsroutes.json")),
-        (Kind::TcpRoute, include_str!("../../schemas/tcproutes.json")),
-        (Kind::UdpRoute, include_str!("../../schemas/udproutes.json")),
-        (Kind::BackendTlsPolicy, include_str!("../../schemas/backendtlspolicies.json")),
-        (Kind::ReferenceGrant, include_str!("../../schemas/referencegrants.json")),
-    ];
-    let parse = |(kind, text)| {
+    let parse = |(kind, text): &(Kind, &str)| {
         // A schema that does not parse would be a mistake of ours that the test below finds.
         let mut schema: Schema = serde_json::from_str(text).ok()?;
         schema.compile();
-        Some((kind, Arc::new(schema)))
+        Some((*kind, Arc::new(schema)))
     };
-    texts.into_iter().filter_map(parse).collect()
+    TEXTS.iter().filter_map(parse).collect()
 });
 
 // === impl Schema ===

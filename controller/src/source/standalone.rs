@@ -125,12 +125,12 @@ impl Standalone {
         let mut made = BTreeMap::new();
         let mut put = |object: Object| drop(made.insert(object.reference(), object));
         for name in self.population.keys() {
-            if self.written.namespace(&ObjectRef::new(Kind::Namespace, "", name.clone())).is_none() {
+            if self.written.get(&ObjectRef::new(Kind::Namespace, "", name.clone())).is_none() {
                 put(Object::Namespace(Arc::new(implied_namespace(name))));
             }
         }
         for name in &self.completion.classes {
-            if self.written.gateway_class(&ObjectRef::new(Kind::GatewayClass, "", name.clone())).is_none() {
+            if self.written.get(&ObjectRef::new(Kind::GatewayClass, "", name.clone())).is_none() {
                 put(Object::GatewayClass(Arc::new(implied_class(name, &self.completion.controller_name))));
             }
         }

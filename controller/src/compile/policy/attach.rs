@@ -2,7 +2,7 @@
 
 use super::target::{Level, Target, TargetRef, resolve};
 use crate::compile::program::{Cluster, Reader};
-use crate::resources::{BackendTlsPolicy, Kind, Meta, Object, ObjectRef};
+use crate::resources::{Kind, Meta, Object, ObjectRef, for_each_kind};
 use fairway_config::model::ObjectName;
 use fairway_incremental::{Input, Set};
 use std::collections::BTreeSet;
@@ -42,15 +42,25 @@ impl Set<Cluster> for Attached {
     type Member = ObjectRef;
 
     fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
-        let targets = match object {
-            Object::BackendTlsPolicy(it) => targets::<BackendTlsPolicy>(it),
-            _ => return Vec::new(),
-        };
         // A policy may name several sections of one object.
-        let objects: BTreeSet<ObjectRef> = targets.into_iter().map(|it| it.object).collect();
+        let objects: BTreeSet<ObjectRef> = targets_of(object).into_iter().map(|it| it.object).collect();
         objects.into_iter().map(|it| (Self { policies: name.kind, target: it }, name.clone())).collect()
     }
 }
+
+macro_rules! policies {
+    (objects $objects:tt policies { $($(#[$doc:meta])* $name:ident $columns:tt)+ } unhandled $unhandled:tt) => {
+        /// What an object acts on as a policy. The kinds of policies are those of the table in `resources`.
+        fn targets_of(object: &Object) -> Vec<Target> {
+            match object {
+                $(Object::$name(it) => targets(&**it),)+
+                _ => Vec::new(),
+            }
+        }
+    };
+}
+
+for_each_kind!(policies);
 
 /// What a policy acts on, in the user's order.
 pub(in crate::compile) fn targets<P: Policy>(policy: &P) -> Vec<Target> {
