@@ -10,7 +10,7 @@ use crate::serve::Hub;
 use crate::source::cluster::Changes;
 use crate::source::{CertificatePeriods, Cluster, LastGood};
 use crate::status::{StatusCache, StatusChanges};
-use fairway_config::model::{Generation, ObjectName, Resource, ResourceKey, ResourceKind};
+use fairway_config::model::{AuthorizationKey, Generation, ObjectName, Resource, ResourceKey, ResourceKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -160,14 +160,20 @@ fn listener_set(edit: &Edit) -> Option<(ObjectRef, ObjectName)> {
     Some((object.reference(), it.spec.gateway(&it.meta.namespace)?))
 }
 
-/// The routes that are among these.
+/// The routes that are among these, and the policies that judge what is among these.
 fn routes_of(upserts: &[Resource]) -> Vec<ObjectRef> {
     let route = |it: &Resource| match it {
         Resource::Route(it) => Some(ObjectRef::of(Kind::of_route(it.kind.into()), &it.object)),
         Resource::L4Route(it) => Some(ObjectRef::of(Kind::of_route(it.kind.into()), &it.object)),
         _ => None,
     };
-    upserts.iter().filter_map(route).collect()
+    let policies = upserts.iter().flat_map(|it| it.references().into_iter().chain([it.key()]));
+    let policies = policies.filter(|it| it.kind == ResourceKind::Authorization).filter_map(|it| {
+        let (namespace, name) = AuthorizationKey::policy_of(&it.name).split_once('/')?;
+        Some(ObjectRef::new(Kind::AccessPolicy, namespace, name))
+    });
+    let policies: BTreeSet<ObjectRef> = policies.collect();
+    upserts.iter().filter_map(route).chain(policies).collect()
 }
 
 /// The Gateways whose listeners are among these.

@@ -90,8 +90,17 @@ fn manifest(mut value: Value) -> Manifest {
 /// A policy that cannot be met and has the targets of this one, as far as they can be read: who wrote a BackendTLSPolicy wants
 /// nothing sent to its Services in the clear, whatever else is wrong with it.
 fn closed(reference: &ObjectRef, written: &Value) -> Option<Object> {
-    if reference.kind != Kind::BackendTlsPolicy {
-        return None;
+    match reference.kind {
+        Kind::BackendTlsPolicy => {}
+        // Without an action it cannot be understood, and closes its targets.
+        Kind::AccessPolicy => {
+            let policy = json!({
+                "metadata": { "namespace": reference.namespace, "name": reference.name },
+                "spec": { "targetRefs": written["spec"]["targetRefs"] },
+            });
+            return Object::parse(reference.kind, policy).ok();
+        }
+        _ => return None,
     }
     let target = |it: &Value| {
         let name = it["name"].as_str().filter(|it| !it.is_empty())?;

@@ -251,6 +251,15 @@ pub fn enforce(
     }
 }
 
+/// Corrects what a rendered status says of a policy's ancestor: until its proxies have the policy, it is not programmed.
+pub fn program(status: &mut Value, ancestor: usize, gateway: &ObjectName, programming: &Programming) {
+    let Programming::Pending(why) = programming else { return };
+    let Some(ancestor) = render::list_mut(status, "ancestors").get_mut(ancestor) else { return };
+    for it in render::list_mut(ancestor, "conditions").iter_mut() {
+        pend(it, &format!("Gateway {gateway} does not have the policy yet: {why}"));
+    }
+}
+
 /// Whether a status says that its Gateway is programmed, for this generation of it.
 pub fn says_programmed(current: &Value, ours: &Value) -> bool {
     says(current, ours, is_programmed)
@@ -266,10 +275,10 @@ fn says(current: &Value, ours: &Value, what: impl Fn(&Value) -> bool) -> bool {
     find(current).is_some_and(|it| find(ours) == Some(it))
 }
 
-/// Those of an object, and of a route's parents.
+/// Those of an object, of a route's parents and of a policy's ancestors.
 fn conditions(status: &Value) -> impl Iterator<Item = &Value> {
-    let parents = status["parents"].as_array().into_iter().flatten();
-    let holders = std::iter::once(status).chain(parents);
+    let list = |name: &str| status[name].as_array().into_iter().flatten();
+    let holders = std::iter::once(status).chain(list("parents")).chain(list("ancestors"));
     holders.flat_map(|it| it["conditions"].as_array().into_iter().flatten())
 }
 

@@ -127,6 +127,9 @@ pub struct AncestorStatus {
     pub ancestor_ref: ParentRef,
     pub controller_name: Arc<str>,
     pub conditions: Vec<Condition>,
+    /// The Gateways whose proxies have to carry the policy out, where that is waited for.
+    #[serde(skip)]
+    pub proxies: Vec<ObjectName>,
 }
 
 /// A reference to a parent, as written.
@@ -155,10 +158,11 @@ fn kinds<S: serde::Serializer>(kinds: &[RouteKind], serializer: S) -> Result<S::
 // === impl ObjectStatus ===
 
 impl ObjectStatus {
-    /// The waypoints that have to enforce a route.
+    /// The waypoints that have to enforce a route, and the Gateways that have to enforce a policy.
     pub fn waypoints(&self) -> BTreeSet<&ObjectName> {
         match self {
             Self::Route(it) => it.parents.iter().filter_map(|it| it.waypoint.as_ref()).collect(),
+            Self::Policy(it) => it.ancestors.iter().flat_map(|it| &it.proxies).collect(),
             _ => BTreeSet::new(),
         }
     }

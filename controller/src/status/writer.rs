@@ -5,7 +5,7 @@ use super::merge::{Author, merge};
 use super::pace::Pace;
 use super::render::render;
 use super::status_cache::{CachedStatus, StatusCache};
-use super::{ObjectStatus, Record, RouteStatus};
+use super::{ObjectStatus, PolicyStatus, Record, RouteStatus};
 use crate::apiserver::describe;
 use crate::events::{Recorder, events_of_change};
 use crate::provision::Troubles;
@@ -223,6 +223,9 @@ impl Writer {
             if let ObjectStatus::Route(route) = &*status {
                 self.enforce(object, route, &current, &mut ours, now);
             }
+            if let ObjectStatus::Policy(policy) = &*status {
+                self.program(object, policy, &current, &mut ours, now);
+            }
             ours
         });
         let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -290,6 +293,29 @@ impl Writer {
                 self.awaited.entry(waypoint.clone()).or_default().insert(object.clone());
             }
             delivery::enforce(ours, number, waypoint, &evaluated, self.troubles.borrow().get(waypoint));
+        }
+    }
+
+    /// Says of a policy that it is programmed only where the proxies have it.
+    fn program(
+        &mut self,
+        object: &ObjectRef,
+        policy: &PolicyStatus,
+        current: &Value,
+        ours: &mut Value,
+        now: Instant,
+    ) {
+        let was = delivery::says_programmed(current, ours);
+        for (number, ancestor) in policy.ancestors.iter().enumerate() {
+            for gateway in &ancestor.proxies {
+                let required = self.status_cache.route_changed_in(object);
+                let required = required.max(self.status_cache.changed_in(gateway));
+                let evaluated = self.evaluate(object, gateway, required, was, now);
+                if evaluated != Programming::InForce {
+                    self.awaited.entry(gateway.clone()).or_default().insert(object.clone());
+                }
+                delivery::program(ours, number, gateway, &evaluated);
+            }
         }
     }
 

@@ -4,6 +4,9 @@
 //! A Service's policies judge what is asked of the Service and what is routed to it, at the proxy that goes straight to its
 //! endpoints. Where the Service requires a waypoint that is the waypoint, so that nothing is judged twice.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Client, Origin, Reason, ServiceOrigin};
 use crate::route::RequestHead;
 use crate::table::Tables;

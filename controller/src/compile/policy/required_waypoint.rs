@@ -1,6 +1,8 @@
-//! Services that are reached through their waypoint only (label `fairway.dev/waypoint: required`).
+//! Services that are reached through their waypoint only: those with the label `fairway.dev/waypoint: required`, and those that
+//! AccessPolicies name.
 
 use crate::compile::names::service::{authorization_key, requires_waypoint};
+use crate::compile::policy::access;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Capture;
 use crate::compile::workload::address::{self, At, Pods, Slices};
@@ -26,6 +28,11 @@ pub(in crate::compile) struct Guarded {
     pub beyond: BTreeSet<IpAddr>,
 }
 
+/// Whether a Service is reached through its waypoint only: its label says so, or policies judge what is asked of it.
+pub(in crate::compile) fn is_required(reader: &mut Reader<'_>, name: &ObjectName, service: &Service) -> bool {
+    requires_waypoint(service) || access::guards(reader, name)
+}
+
 /// Finds the pods behind a Service that requires its waypoint: those its selector finds and those at the addresses of
 /// its EndpointSlices. Only pods of its own namespace: what is let in to those of others is not the Service's to say.
 pub(in crate::compile) struct Guarding;
@@ -36,7 +43,10 @@ impl Query<Cluster> for Guarding {
     const STAGE: u8 = stage::OBJECTS;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<Guarded>> {
-        let service = reader.input::<Service>(name).filter(|it| requires_waypoint(it))?;
+        let service = reader.input::<Service>(name)?;
+        if !is_required(reader, name, &service) {
+            return None;
+        }
         let (mut found, mut ports) = (Guarded::default(), BTreeSet::new());
         if let Some(selector) = &service.selector {
             for it in reader.members(&Pods(name.namespace.clone())).iter() {
@@ -94,7 +104,8 @@ impl Query<Cluster> for Authorize {
     const STAGE: u8 = stage::SERVICES;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
-        if reader.input::<Service>(name).is_none_or(|it| !requires_waypoint(&it)) {
+        let Some(service) = reader.input::<Service>(name) else { return };
+        if !is_required(reader, name, &service) {
             return;
         }
         let guarded = reader.get::<Guarding>(name).unwrap_or_default();

@@ -30,6 +30,7 @@ pub(in crate::compile) fn of_ancestors(
         ancestor_ref,
         controller_name: settings.controller_name.clone(),
         conditions: conditions.to_vec(),
+        proxies: Vec::new(),
     };
     let ancestors: Vec<_> = ancestors.into_iter().take(MOST_ANCESTORS).map(ancestor).collect();
     (!ancestors.is_empty()).then_some(ObjectStatus::Policy(PolicyStatus { ancestors }))

@@ -1,8 +1,8 @@
 //! The endpoints behind a Service's ports.
 
 use crate::compile::names::service::{backend_key, requires_waypoint, service_key};
-use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
+use crate::compile::policy::{access, required_waypoint};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::service::slice_address::{self, Forbidden};
 use crate::compile::stage;
@@ -30,6 +30,10 @@ impl Set<Cluster> for Requiring {
         match object {
             Object::Service(it) if requires_waypoint(it) => {
                 vec![(Self(name.namespace.clone()), name.clone())]
+            }
+            Object::AccessPolicy(_) => {
+                let guarded = access::guarded_services(object).into_iter();
+                guarded.map(|it| (Self(name.namespace.clone()), it)).collect()
             }
             _ => Vec::new(),
         }
