@@ -5,7 +5,7 @@ use super::written::WrittenRef;
 use crate::compile::names::grant;
 use crate::compile::names::protocol::Protocol;
 use crate::compile::names::service::backend_key;
-use crate::compile::policy::backend_tls;
+use crate::compile::policy::{backend_tls, required_waypoint};
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, RouteKind, Service, ServiceKind, Transport};
 use fairway_config::model::{AppProtocol, BackendKey, BackendTarget, ObjectName, Unresolved};

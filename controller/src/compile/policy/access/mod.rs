@@ -9,13 +9,15 @@
 //! other conditions match.
 
 mod authorize;
+mod fate;
 mod rules;
 mod select;
 mod status;
 
 pub(in crate::compile) use authorize::Authorize;
+pub(in crate::compile) use fate::{RouteGateways, RouteServices};
 pub(in crate::compile) use select::Select;
-pub(in crate::compile) use status::{RouteGateways, RouteServices, Status};
+pub(in crate::compile) use status::Status;
 
 use super::attach::{self, Policy};
 use super::target::{Level, TargetRef};

@@ -109,19 +109,19 @@ impl Draft<'_> {
     }
 
     fn source(&mut self, field: &str, source: &AccessSource) -> Vec<Condition> {
-        let mut conditions = Vec::new();
+        let (reach, mut conditions) = (self.reach, Vec::new());
         let AccessSource { service_accounts, namespaces, spiffe_ids, cidrs, except_cidrs } = source;
         if let Some(written) = service_accounts {
             let field = format!("{field}.serviceAccounts");
             self.compiled.of_identity.get_or_insert_with(|| field.clone());
-            let ids = self.values(&field, written, |it| self.reach.identity(it));
+            let ids = self.values(&field, written, |it| reach.identity(it));
             conditions.push(self.peer_is(&field, ids));
         }
         if let Some(written) = namespaces {
             let field = format!("{field}.namespaces");
             self.compiled.of_identity.get_or_insert_with(|| field.clone());
             let names = self.values(&field, written, |it| {
-                self.reach
+                reach
                     .settings
                     .identity(it, "default")
                     .map(|_| Arc::<str>::from(it.as_str()))
@@ -129,7 +129,7 @@ impl Draft<'_> {
             });
             let trust_domain = self.reach.settings.trust_domain.clone();
             let peer = names.map(|namespaces| Condition::PeerNamespaceIs { trust_domain, namespaces });
-            conditions.push(self.or_own_waypoint(understood(&field, peer)));
+            conditions.push(self.or_own_waypoint(understood(&field, peer), written.is_empty()));
         }
         if let Some(written) = spiffe_ids {
             let field = format!("{field}.spiffeIDs");
@@ -140,12 +140,12 @@ impl Draft<'_> {
         if let Some(written) = cidrs {
             let field = format!("{field}.cidrs");
             let client = self.ranges(&field, written).map(Condition::ClientIn);
-            conditions.push(self.or_own_waypoint(understood(&field, client)));
+            conditions.push(self.or_own_waypoint(understood(&field, client), written.is_empty()));
         }
         if let Some(written) = except_cidrs {
             let field = format!("{field}.exceptCIDRs");
             let client = self.ranges(&field, written).map(Condition::ClientNotIn);
-            conditions.push(self.or_own_waypoint(understood(&field, client)));
+            conditions.push(self.or_own_waypoint(understood(&field, client), false));
             // Behind a waypoint it may be one of the excepted.
             if !self.is_deny && !self.reach.own.is_empty() {
                 conditions.push(Condition::PeerIsNot(self.reach.own.to_vec()));
@@ -155,7 +155,7 @@ impl Draft<'_> {
     }
 
     /// The peer is one of these; in a Deny also a waypoint that speaks for them.
-    fn peer_is(&mut self, field: &str, ids: Option<Vec<SpiffeId>>) -> Condition {
+    fn peer_is(&self, field: &str, ids: Option<Vec<SpiffeId>>) -> Condition {
         let peer = ids.map(|mut ids| {
             if self.is_deny && !ids.is_empty() && self.reach.form != Form::Gateway {
                 let own = self.reach.settings.trust_domain.as_str();
@@ -172,9 +172,10 @@ impl Draft<'_> {
         understood(field, peer)
     }
 
-    /// A condition on clients that a waypoint may hide: a Deny at a pod refuses the waypoint as well.
-    fn or_own_waypoint(&self, condition: Condition) -> Condition {
-        if !self.is_deny || self.reach.own.is_empty() {
+    /// A condition on clients that a waypoint may hide: a Deny at a pod refuses the waypoint as well. One that matches nobody
+    /// is about nobody.
+    fn or_own_waypoint(&self, condition: Condition, matches_nobody: bool) -> Condition {
+        if !self.is_deny || self.reach.own.is_empty() || matches_nobody {
             return condition;
         }
         Condition::AnyOf(vec![vec![condition], vec![Condition::PeerIs(self.reach.own.to_vec())]])
@@ -231,7 +232,10 @@ impl Draft<'_> {
             let headers = self.values(&field, written, |it| header(&it.name, &it.value));
             match headers {
                 // An empty list of values matches nothing, and so does an empty list of headers.
-                Some(headers) if headers.is_empty() => conditions.push(Condition::AnyOf(vec![])),
+                Some(headers) if headers.is_empty() => {
+                    let condition = self.of_request(&field, Some(Condition::AnyOf(vec![])));
+                    conditions.push(condition);
+                }
                 Some(headers) => {
                     for it in headers {
                         let condition = self.of_request(&field, Some(Condition::HeaderIs(it)));

@@ -114,14 +114,17 @@ fn comes_from(source: &AccessSource, place: Place, is_deny: bool, sample: &Sampl
         let begins = |name: &String| {
             peer.is_some_and(|it| it.starts_with(&format!("spiffe://cluster.local/ns/{name}/sa/")))
         };
-        holds.push(namespaces.iter().any(begins) || own_waypoint);
+        holds.push(namespaces.iter().any(begins) || (own_waypoint && !namespaces.is_empty()));
     }
     for (ranges, is_in) in [(&source.cidrs, true), (&source.except_cidrs, false)] {
         let Some(ranges) = ranges else { continue };
         let all_valid = ranges.iter().all(|it| range(it).is_some());
         let judged = sample.client.filter(|_| all_valid && place != Place::Service);
         holds.push(match judged {
-            Some(client) => ranges.iter().any(|it| contains(it, client)) == is_in || own_waypoint,
+            Some(client) => {
+                let named = ranges.iter().any(|it| contains(it, client)) == is_in;
+                named || (own_waypoint && !(is_in && ranges.is_empty()))
+            }
             None => is_deny,
         });
         // "Behind the waypoint it may be one of those that are excepted."
@@ -169,7 +172,7 @@ fn asks_for(operation: &AccessOperation, place: Place, is_deny: bool, sample: &S
         }));
     }
     if let Some(headers) = &operation.headers {
-        holds.push(!headers.is_empty());
+        holds.push(!headers.is_empty() || (is_deny && place == Place::Pods));
         for header in headers {
             holds.push(request.map_or(is_deny, |it| {
                 let lines: Vec<&str> =
