@@ -4,9 +4,7 @@ mod naive;
 mod rules;
 
 use super::{GATEWAY, SHOP, World};
-use fairway_config::model::{
-    Authorization, AuthorizationKey, Backend, Listener, Resource, ResourceKind, Workload,
-};
+use fairway_config::model::{Authorization, AuthorizationKey, Resource, ResourceKind};
 use fairway_policy::{Action, Mode};
 
 const CLASSES: &str = "
@@ -61,7 +59,7 @@ fn texts(keys: &[AuthorizationKey]) -> Vec<&str> {
 impl World {
     fn judges_of_listener(&self, key: &str) -> Vec<&str> {
         match self.resource(ResourceKind::Listener, key) {
-            Some(Resource::Listener(it)) => texts(&Listener::as_ref(it).authorizations),
+            Some(Resource::Listener(it)) => texts(&it.authorizations),
             other => panic!("{key}: {other:?}"),
         }
     }
@@ -72,14 +70,14 @@ impl World {
 
     fn judges_of_backend(&self, key: &str) -> Vec<&str> {
         match self.resource(ResourceKind::Backend, key) {
-            Some(Resource::Backend(it)) => texts(&Backend::as_ref(it).authorizations),
+            Some(Resource::Backend(it)) => texts(&it.authorizations),
             other => panic!("{key}: {other:?}"),
         }
     }
 
     fn judges_of_pod(&self, key: &str) -> Vec<&str> {
         match self.resource(ResourceKind::Workload, key) {
-            Some(Resource::Workload(it)) => texts(&Workload::as_ref(it).authorizations),
+            Some(Resource::Workload(it)) => texts(&it.authorizations),
             other => panic!("{key}: {other:?}"),
         }
     }

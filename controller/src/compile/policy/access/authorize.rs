@@ -7,7 +7,7 @@ use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::compile::waypoint::choice::{Choose, GatewaysOfClass};
 use crate::compile::workload::proxy;
-use crate::resources::access_policy::{AccessAction, AccessMode, AccessPolicySpec};
+use crate::resources::access_policy::{AccessAction, AccessMode, AccessPolicySpec, PolicyTarget};
 use crate::resources::{AccessPolicy, Kind, ObjectRef};
 use fairway_config::model::{Authorization, ObjectName, Resource, SpiffeId};
 use fairway_incremental::{OfInput, Query};
@@ -44,7 +44,7 @@ impl OfInput<Cluster> for Authorize {
 
 /// The forms that a policy needs at its targets.
 fn forms(policy: &AccessPolicy) -> BTreeSet<Form> {
-    let of_target = |(group, kind): (&str, &str)| match Kind::of(group, kind) {
+    let of_target = |it: &PolicyTarget| match Kind::of(&it.group, &it.kind) {
         Some(Kind::Pod) => vec![Form::Pod],
         Some(Kind::Service) => vec![Form::Service, Form::Closed],
         Some(Kind::Gateway) => vec![Form::Gateway, Form::Nobody, Form::Closed],
@@ -52,7 +52,7 @@ fn forms(policy: &AccessPolicy) -> BTreeSet<Form> {
         Some(it) if it.as_route().is_some() => vec![Form::Gateway, Form::Nobody, Form::Closed],
         _ => vec![],
     };
-    policy.spec.targets.iter().flat_map(|it| of_target((&it.group, &it.kind))).collect()
+    policy.spec.targets.iter().flat_map(of_target).collect()
 }
 
 fn authorization(
