@@ -135,7 +135,7 @@ async fn decide<'t>(
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
             let (checkpoint, asking) = (door(None), Asking::of(client, port));
             if !checkpoint.is_open() {
-                Gate { tables, checkpoint, asking, exchange }.pass(parts)?;
+                Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
             }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
@@ -196,7 +196,7 @@ async fn decide<'t>(
     // What is routed to another Service than the one that was asked is judged by that one's policies as well.
     let checkpoint = Checkpoint::of_backend(cluster, own);
     if !checkpoint.is_open() && !access::is_asked(cluster, &client.caller) {
-        Gate { tables, checkpoint, asking, exchange }.pass(parts)?;
+        Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut passage.mirrors);

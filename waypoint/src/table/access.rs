@@ -51,7 +51,7 @@ fn series(authorization: &Authorization, telemetry: &Telemetry) -> Box<[PolicySe
 }
 
 /// How metrics and logs name a rule.
-pub(crate) fn rule_name(rule: &fairway_policy::RuleName) -> RuleName {
+fn rule_name(rule: &fairway_policy::RuleName) -> RuleName {
     match rule {
         fairway_policy::RuleName::Given(name) => RuleName::Named(name.clone()),
         fairway_policy::RuleName::Number(number) => RuleName::Number(*number),
