@@ -22,6 +22,7 @@ use rand::rngs::SmallRng;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::fmt::{self, Display};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -133,10 +134,7 @@ pub(super) fn explain(
     let decision = checkpoint.judge_request(&serving.tables, asking, &request_head);
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
-    if let Err(refusal) = decision.verdict.into_result() {
-        explained.deny(&refusal);
-        return explained;
-    }
+    let refusal = decision.verdict.into_result().err();
 
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
@@ -155,7 +153,14 @@ pub(super) fn explain(
         started: Instant::now(),
     };
     let before = describe_head(&parts, scheme);
-    match run(rule.stages(), &mut parts, &attributes, &original) {
+    let stages = rule.stages();
+    // CORS answers a preflight before policies are asked.
+    let first = run(stages, stages.before_policies(), &mut parts, &attributes, &original);
+    if let (None, Some(refusal)) = (&first, &refusal) {
+        explained.deny(refusal);
+        return explained;
+    }
+    match first.or_else(|| run(stages, stages.behind_policies(), &mut parts, &attributes, &original)) {
         Some(ended) => explained.outcome = ended,
         None => {
             let after = describe_head(&parts, scheme);
@@ -169,6 +174,7 @@ pub(super) fn explain(
 /// Runs the stages; how they end the request, if they do.
 fn run(
     stages: &StageList,
+    these: Range<usize>,
     parts: &mut Parts,
     attributes: &RequestAttributes<'_>,
     original: &Uri,
@@ -180,7 +186,7 @@ fn run(
         (RefCell::new(SmallRng::seed_from_u64(0)), Mirrors::new(), Kept::default());
     let mut request =
         StageRequest { parts, attributes, original, rng: &rng, mirrors: &mut mirrors, kept: &mut kept };
-    match stages.run(stages.all(), &mut request) {
+    match stages.run(these, &mut request) {
         Verdict::Continue => None,
         Verdict::Respond(response) => Some(format!("a stage answers {}", response.status)),
         Verdict::Fail(failure) => Some(format!("a stage cannot be carried out: {failure:?}")),
@@ -191,7 +197,7 @@ fn run(
 // === impl Explained ===
 
 impl Explained {
-    /// Policies refuse it. (A preflight is answered before they are asked.)
+    /// Policies refuse it.
     fn deny(&mut self, refusal: &fairway_policy::Refusal) {
         let by = access::in_words(refusal);
         self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));

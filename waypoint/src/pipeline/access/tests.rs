@@ -296,7 +296,7 @@ async fn grpc_and_upgrades_are_judged_as_what_they_ask_for() {
 async fn who_asks_is_judged_by_identity_and_address() {
     local(async {
         let web: SpiffeId = "spiffe://cluster.local/ns/shop/sa/web".parse().unwrap();
-        let cidr = Condition::ClientIn([("192.0.2.0/24").parse::<Cidr>().unwrap()].into_iter().collect());
+        let cidr = Condition::ClientIn(["192.0.2.0/24".parse::<Cidr>().unwrap()].into_iter().collect());
         let policies = vec![
             policy("web", Action::Allow, vec![Condition::PeerIs(vec![web.clone()])]),
             policy("near", Action::Allow, vec![cidr]),

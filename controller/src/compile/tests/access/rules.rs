@@ -118,7 +118,9 @@ fn thinned(entry: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> 
         };
         let count = fields.len().max(1);
         let start = usize::try_from(pick % 1024).unwrap() % count;
-        fields.into_iter().cycle().skip(start).take(keep.min(count)).collect::<serde_json::Map<_, _>>().into()
+        let fields: Vec<_> = fields.into_iter().collect();
+        let kept = fields.into_iter().cycle().skip(start).take(keep.min(count));
+        kept.collect::<serde_json::Map<_, _>>().into()
     })
 }
 
