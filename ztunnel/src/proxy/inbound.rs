@@ -102,7 +102,7 @@ async fn accept(
             let room = descriptors::room_after(&application);
             let most = worker.settings.max_pod_sockets;
             let Some(permit) = worker.worker_pool.active_pods().admit(&local.pod, room, most) else {
-                account.failed(Outcome::Refused, "the pod has as many sockets as one pod may have");
+                account.refused(Outcome::Refused, "full", "the pod has as many sockets as one pod may have");
                 request.refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
                 relay::reset(application);
                 return None;
