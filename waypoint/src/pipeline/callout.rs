@@ -2,8 +2,8 @@
 
 use super::attempts::version_for;
 use super::endpoint::{Destination, choose};
-use super::head::ConnectionOptions;
-use super::{Client, outgoing};
+use super::head::{ConnectionOptions, strip_response};
+use super::{Client, Reason, outgoing};
 use crate::body::RequestBody;
 use crate::listen::detect::Version;
 use crate::route::hop::{Hop, Passed};
@@ -58,18 +58,18 @@ impl Callouts<'_> {
         &self,
         backend: &BackendKey,
         kind: RouteKind,
-        mut request: Request<Bytes>,
+        request: Request<Bytes>,
     ) -> Result<CalloutResponse, CalloutError> {
         // The service may be behind this proxy, and its route ask it in turn.
         self.passed.check(self.hop).map_err(|_| CalloutError::Looped)?;
-        self.passed.clone().put(request.headers_mut(), self.hop);
+        let (mut head, body) = request.into_parts();
+        self.passed.clone().put(&mut head.headers, self.hop);
         let (worker, caller) = (&self.client.worker, &self.client.caller);
         let cluster = self.serving.tables.cluster(backend).ok_or(CalloutError::Unusable)?;
         let version = version_for(cluster.protocol(), Some(kind), Version::Http1);
         let tls = cluster.tls(self.shown).map_err(|_| CalloutError::Unusable)?;
         let destination = Destination { cluster, tls, protocol: Protocol::Http(version), caller };
-        let options =
-            ConnectionOptions { trailers: request.headers_mut().remove(TE).is_some(), ..Default::default() };
+        let options = ConnectionOptions { trailers: head.headers.remove(TE).is_some(), ..Default::default() };
         let mut tried = SmallVec::<[_; TRIES]>::new();
         let mut failure = CalloutError::Unreachable;
         for _ in 0..TRIES {
@@ -83,15 +83,16 @@ impl Callouts<'_> {
                     Ok(lease) => lease,
                     Err(error) => {
                         tracing::debug!(%backend, endpoint = %endpoint.address(), %error, "no connection");
-                        endpoint.record_connect_failure(worker.moment(Instant::now()));
+                        if Reason::from(&error) == Reason::Unreachable {
+                            endpoint.record_connect_failure(worker.moment(Instant::now()));
+                        }
                         continue;
                     }
                 },
             };
-            let (mut parts, ()) = request_head(&request);
+            let mut parts = head.clone();
             outgoing::prepare(&mut parts, version, &options, false, endpoint.address())
                 .map_err(|_| CalloutError::Unusable)?;
-            let body = request.body();
             let body = match body.is_empty() {
                 true => RequestBody::Empty,
                 false => RequestBody::Held { chunks: vec![body.clone()], trailers: None },
@@ -101,7 +102,7 @@ impl Callouts<'_> {
             match lease.send(sent).await {
                 Ok(response) => {
                     endpoint.record_response(worker.moment(Instant::now()), None);
-                    let read = read(response).await?;
+                    let read = read(response, version).await?;
                     lease.give_back();
                     return Ok(read);
                 }
@@ -110,6 +111,8 @@ impl Callouts<'_> {
                     tracing::debug!(%backend, endpoint = %endpoint.address(), error = %unsent.error(), "no answer");
                     if lease.is_reused() {
                         tried.pop();
+                    } else {
+                        endpoint.record_reset(worker.moment(Instant::now()));
                     }
                     failure = CalloutError::Broken;
                 }
@@ -119,16 +122,10 @@ impl Callouts<'_> {
     }
 }
 
-fn request_head(request: &Request<Bytes>) -> (http::request::Parts, ()) {
-    let mut head = Request::new(());
-    *head.method_mut() = request.method().clone();
-    *head.uri_mut() = request.uri().clone();
-    head.headers_mut().clone_from(request.headers());
-    head.into_parts()
-}
-
-async fn read(response: Response<Incoming>) -> Result<CalloutResponse, CalloutError> {
-    let (head, body) = response.into_parts();
+/// Reads a response to its end. What is for its connection only stays here.
+async fn read(response: Response<Incoming>, version: Version) -> Result<CalloutResponse, CalloutError> {
+    let (mut head, body) = response.into_parts();
+    strip_response(&mut head.headers, head.status, version).map_err(|_| CalloutError::Broken)?;
     let whole = Limited::new(body, MOST).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() { CalloutError::TooLarge } else { CalloutError::Broken }
     })?;

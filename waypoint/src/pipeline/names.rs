@@ -9,6 +9,7 @@
 //! everywhere. Other names with `_` pass: applications use them.
 
 use super::Reason;
+use crate::stage::is_spelling;
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
@@ -58,12 +59,6 @@ pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
 fn is_dropped(name: &[u8]) -> bool {
     let has_prefix = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|it| is_spelling(it, prefix));
     DROPPED_PREFIXES.iter().any(has_prefix) || DROPPED.iter().any(|it| is_spelling(name, it))
-}
-
-/// Whether two names are one where `_` is `-`.
-fn is_spelling(name: &[u8], of: &[u8]) -> bool {
-    let is_same = |(a, b): (&u8, &u8)| a == b || (*a == b'_' && *b == b'-');
-    name.len() == of.len() && name.iter().zip(of).all(is_same)
 }
 
 #[cfg(test)]

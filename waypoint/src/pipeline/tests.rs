@@ -52,22 +52,12 @@ impl Fixture {
         Self { proxy: proxy.unwrap(), seen }
     }
 
-    /// Sends a request over HTTP/1.1 and reads until the proxy closes the connection.
     async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> String {
-        let mut stream = self.send(line, headers).await;
-        let mut text = String::new();
-        let _ = stream.read_to_string(&mut text).await;
-        text.to_ascii_lowercase()
+        self.proxy.ask(line, headers).await.unwrap()
     }
 
     async fn send(&self, line: &str, headers: &[(&str, &str)]) -> DuplexStream {
-        let mut stream = self.proxy.connect(MemoryClient::default());
-        let mut head = format!("{line} HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        stream.write_all((head + "\r\n").as_bytes()).await.unwrap();
-        stream
+        self.proxy.send(line, headers).await.unwrap()
     }
 
     /// Requests that a scrape shows with these labels.

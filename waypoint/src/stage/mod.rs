@@ -20,6 +20,7 @@ mod mirror;
 mod path;
 mod redirect;
 mod rewrite;
+mod spelling;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod verdict;
 
 pub use attributes::RequestAttributes;
 pub use list::{Mirrors, StageList};
+pub(crate) use spelling::is_spelling;
 pub use verdict::{Failure, StageResponse, Verdict};
 
 use callout::Callout;

@@ -47,7 +47,8 @@ fn rewrite(rewrite: &UrlRewrite, request: &mut StageRequest<'_, '_>) -> Result<(
     let mut parts = request.parts.uri.clone().into_parts();
     if let Some(modifier) = &rewrite.path {
         let path = path::modify(modifier, request.original.path(), request.attributes.matched);
-        let target = match request.original.query() {
+        // A stage before this one may have changed the query.
+        let target = match request.parts.uri.query() {
             Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
             None => PathAndQuery::try_from(&*path),
         };

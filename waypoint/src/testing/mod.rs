@@ -37,7 +37,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
 /// Bytes that a stream in memory holds for its reader.
@@ -129,6 +129,25 @@ impl MemoryProxy {
     /// What its admin port would show.
     pub fn view(&self) -> View {
         self.view.clone()
+    }
+
+    /// Sends the head of a request to `a.ex`, the last one of its HTTP/1.1 connection. `line` has the method and the target.
+    pub async fn send(&self, line: &str, headers: &[(&str, &str)]) -> io::Result<DuplexStream> {
+        let mut stream = self.connect(MemoryClient::default());
+        let mut head = format!("{line} HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream.write_all((head + "\r\n").as_bytes()).await?;
+        Ok(stream)
+    }
+
+    /// Like [`Self::send`]; everything that the proxy sends until it closes the connection, in lower case.
+    pub async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> io::Result<String> {
+        let mut text = Vec::new();
+        // A reset is an end as well: what has come is shown.
+        let _ = self.send(line, headers).await?.read_to_end(&mut text).await;
+        Ok(String::from_utf8_lossy(&text).to_ascii_lowercase())
     }
 
     /// Connects a client to the first socket of the configuration; its side of the stream.

@@ -1,11 +1,11 @@
 //! Requests of a rule with external authorization, through a proxy in memory, under paused time.
 
 use crate::fixtures::{attachment, listener, prefix, route, rule};
-use crate::testing::{MemoryClient, MemoryProxy};
+use crate::testing::{MemoryProxy, backend, cors, endpoint};
 use bytes::Bytes;
 use fairway_config::model::{
-    AppProtocol, AuthProtocol, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint, EndpointState,
-    Endpoints, ExternalAuth, Filter, OriginPattern, Resource, Route, Rule, Timeouts, Unresolved,
+    AppProtocol, AuthProtocol, BackendTarget, ExternalAuth, Filter, OriginPattern, PathModifier, Resource,
+    Route, Rule, Timeouts, Unresolved, UrlRewrite,
 };
 use http::{HeaderMap, HeaderValue, Response};
 use std::cell::{Cell, RefCell};
@@ -33,8 +33,11 @@ impl Fixture {
         let route = Route { attachments: vec![attachment("listener", &[])], rules: vec![rule], ..route("r") };
         let mut resources =
             vec![Resource::Listener(Arc::new(listener("listener", None))), Resource::Route(Arc::new(route))];
-        for (host, key) in [(1, "backend"), (2, "auth"), (3, "grpc"), (4, "gone")] {
-            resources.extend(backend(key, host));
+        use AppProtocol::{Http1, Unspecified};
+        for (host, key, protocol) in
+            [(1, "backend", Http1), (2, "auth", Http1), (3, "grpc", Unspecified), (4, "gone", Http1)]
+        {
+            resources.extend(backend(key, protocol, &[endpoint(host)]));
         }
         let (passed, asked): (Rc<RefCell<Vec<_>>>, Rc<RefCell<Vec<_>>>) = Default::default();
         let open: Rc<Cell<u32>> = Rc::default();
@@ -52,43 +55,8 @@ impl Fixture {
     }
 
     async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> String {
-        let mut stream = self.send(line, headers).await;
-        let mut text = String::new();
-        let _ = stream.read_to_string(&mut text).await;
-        text.to_ascii_lowercase()
+        self.proxy.ask(line, headers).await.unwrap()
     }
-
-    async fn send(&self, line: &str, headers: &[(&str, &str)]) -> DuplexStream {
-        let mut stream = self.proxy.connect(MemoryClient::default());
-        let mut head = format!("{line} HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        stream.write_all((head + "\r\n").as_bytes()).await.unwrap();
-        stream
-    }
-}
-
-fn backend(key: &str, host: u8) -> [Resource; 2] {
-    let backend = Backend {
-        key: key.into(),
-        service: key.into(),
-        port: 80,
-        protocol: if key == "grpc" { AppProtocol::Unspecified } else { AppProtocol::Http1 },
-        security: BackendSecurity::Plain,
-        via: None,
-    };
-    let endpoint = Endpoint {
-        address: ([10, 0, 0, host], 80).into(),
-        state: EndpointState::Ready,
-        identity: None,
-        node: None,
-        hints: None,
-    };
-    [
-        Resource::Backend(Arc::new(backend)),
-        Resource::Endpoints(Arc::new(Endpoints::of_anybody(key.into(), vec![endpoint]))),
-    ]
 }
 
 fn by_http(service: &str) -> Filter {
@@ -147,6 +115,9 @@ async fn http_service(stream: DuplexStream, heads: Rc<RefCell<Vec<String>>>, ope
             "/check/login" => {
                 "302 Found\r\nlocation: https://id.ex/\r\nset-cookie: s=1\r\ncontent-length: 0\r\n\r\n"
             }
+            "/check/nominated" => {
+                "403 Forbidden\r\nconnection: x-hop, close\r\nx-hop: 1\r\nkeep-alive: 5\r\nx-kept: 1\r\ncontent-length: 0\r\n\r\n"
+            }
             "/check/broken" => "200 OK\r\ncontent-length: 9\r\n\r\nshort",
             "/check/garbage" => return Some("what?\r\n\r\n".to_owned()),
             "/check/close" => return None,
@@ -180,9 +151,12 @@ async fn grpc_service(stream: DuplexStream, heads: Rc<RefCell<Vec<String>>>) {
             }
             let text = String::from_utf8_lossy(&message).into_owned();
             let has = |what: &str| text.contains(what);
-            // `CheckResponse { status: { code } }`
+            // `CheckResponse { status: { code }, ok_response: { query_parameters_to_remove: ["token"] } }`
             let answer: &[u8] = match () {
                 () if has("/deny") => &[0, 0, 0, 0, 4, 0x0a, 2, 0x08, 7],
+                () if has("/query") => {
+                    &[0, 0, 0, 0, 11, 0x0a, 0, 0x1a, 7, 0x42, 5, b't', b'o', b'k', b'e', b'n']
+                }
                 () if has("/empty") => &[0, 0, 0, 0, 0],
                 () => &[0, 0, 0, 0, 2, 0x0a, 0],
             };
@@ -304,7 +278,7 @@ fn a_rule_asks_no_longer_than_it_may_take_and_no_longer_than_the_client_waits() 
         let timeouts = Timeouts { request: limit, ..Timeouts::default() };
         let fixture = Fixture::start(Rule { timeouts, ..guarded(vec![by_http("auth")]) });
         assert!(fixture.ask("GET /slow", &[]).await.starts_with("http/1.1 504"));
-        let client = fixture.send("GET /slow", &[]).await;
+        let client = fixture.proxy.send("GET /slow", &[]).await.unwrap();
         while fixture.asked.borrow().len() < 2 {
             yield_now().await;
         }
@@ -321,14 +295,7 @@ fn a_rule_asks_no_longer_than_it_may_take_and_no_longer_than_the_client_waits() 
 #[test]
 fn preflights_are_not_asked_about_and_refusals_can_be_read_by_scripts() {
     run(|| async {
-        let cors = Filter::Cors(CorsPolicy {
-            allow_origins: vec![OriginPattern::Exact("https://app.ex".into())],
-            allow_credentials: false,
-            allow_methods: None,
-            allow_headers: None,
-            expose_headers: None,
-            max_age: Duration::from_secs(5),
-        });
+        let cors = Filter::Cors(cors(OriginPattern::Exact("https://app.ex".into())));
         // Written behind the service, and yet before it.
         let fixture = Fixture::start(guarded(vec![by_http("auth"), cors]));
         let origin = ("origin", "https://app.ex");
@@ -366,5 +333,58 @@ fn two_services_must_both_allow() {
         assert!(fixture.ask("GET /deny", &[]).await.starts_with("http/1.1 403"));
         let fixture = Fixture::start(guarded(vec![by_grpc("grpc"), by_http("gone")]));
         assert!(fixture.ask("GET /allow", &[]).await.starts_with("http/1.1 403"));
+    });
+}
+
+#[test]
+fn a_header_that_is_the_services_is_no_clients_in_any_spelling() {
+    run(|| async {
+        let fixture = Fixture::start(guarded(vec![by_http("auth")]));
+        let forged = [("x_user", "admin"), ("X-User", "root"), ("X_USER", "king"), ("x-users", "kept")];
+        assert!(fixture.ask("GET /allow", &forged).await.starts_with("http/1.1 200"));
+        let passed = fixture.passed.borrow().concat();
+        assert!(passed.contains("x-user: me\r\n") && passed.contains("x-users: kept\r\n"), "{passed}");
+        assert!(!passed.contains("x_user") && !passed.contains("root"), "{passed}");
+    });
+}
+
+#[test]
+fn what_the_service_takes_out_of_the_query_a_rewrite_does_not_put_back() {
+    run(|| async {
+        let rewrite = Filter::Rewrite(UrlRewrite {
+            hostname: None,
+            path: Some(PathModifier::ReplaceFull("/in".into())),
+        });
+        let fixture = Fixture::start(guarded(vec![rewrite, by_grpc("grpc")]));
+        assert!(fixture.ask("GET /query?a=b&token=secret", &[]).await.starts_with("http/1.1 200"));
+        let passed = fixture.passed.borrow().concat();
+        assert!(passed.starts_with("GET /in?a=b HTTP/1.1\r\n"), "{passed}");
+    });
+}
+
+#[test]
+fn headers_of_the_services_connection_do_not_reach_the_client() {
+    run(|| async {
+        let fixture = Fixture::start(guarded(vec![by_http("auth")]));
+        let answer = fixture.ask("GET /nominated", &[]).await;
+        assert!(answer.starts_with("http/1.1 403") && answer.contains("x-kept: 1"), "{answer}");
+        assert!(!answer.contains("x-hop") && !answer.contains("keep-alive"), "{answer}");
+    });
+}
+
+#[test]
+fn an_upgrade_is_asked_about_like_any_request() {
+    run(|| async {
+        let fixture = Fixture::start(guarded(vec![by_http("auth")]));
+        let handshake = [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ];
+        let answer = fixture.ask("GET /deny", &handshake).await;
+        assert!(answer.starts_with("http/1.1 401"), "{answer}");
+        assert!(fixture.passed.borrow().is_empty());
+        assert!(!fixture.asked.borrow().concat().contains("upgrade"), "the question is no upgrade");
     });
 }

@@ -1,10 +1,10 @@
 //! Authorization by HTTP: the service gets the head of the request, and its status decides.
 
 use super::super::StageRequest;
-use super::{Changes, Decision, NoDecision, OF_CONNECTION, OF_RESPONSE, StageResponse, for_client};
+use super::{Changes, Decision, NoDecision, OF_RESPONSE, StageResponse, for_client};
 use crate::stage::callout::CalloutResponse;
 use bytes::Bytes;
-use fairway_config::model::{BackendKey, RouteKind};
+use fairway_config::model::{BackendKey, RouteKind, check_header};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -47,7 +47,8 @@ impl HttpService {
         *question.uri_mut() = self.target(&parts.uri)?;
         let headers = question.headers_mut();
         for name in [HOST, AUTHORIZATION].iter().chain(&self.request_headers) {
-            if OF_CONNECTION.contains(name) || headers.contains_key(name) {
+            let is_of_connection = *name != HOST && check_header(name).is_err();
+            if is_of_connection || headers.contains_key(name) {
                 continue;
             }
             for value in parts.headers.get_all(name) {

@@ -9,13 +9,17 @@ mod http;
 mod message;
 
 use super::callout::CalloutError;
-use super::{AsyncStage, Failure, Kept, Position, StageRequest, StageResponse, Verdict, Waiting};
-use ::http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
-    CONTENT_TYPE, HOST, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+use super::{
+    AsyncStage, Failure, Kept, Position, StageRequest, StageResponse, Verdict, Waiting, is_spelling,
 };
+use ::http::header::{
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE,
+};
+use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName};
-use fairway_config::model::{AuthProtocol, BackendKey, BackendTarget, ExternalAuth};
+use fairway_config::model::{
+    AuthProtocol, BackendKey, BackendTarget, ExternalAuth, InvalidFilter, check_header,
+};
 use grpc::GrpcService;
 use http::HttpService;
 
@@ -69,27 +73,9 @@ enum NoDecision {
     NotUnderstood(&'static str),
 }
 
-/// Headers of one connection, and of one message's framing. No service sets or reads them.
-const OF_CONNECTION: [HeaderName; 9] = [
-    CONNECTION,
-    CONTENT_LENGTH,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
 /// Headers that describe the service's own response, or that are for the client alone. The backend does not get them.
 const OF_RESPONSE: [HeaderName; 6] =
     [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE];
-
-/// Whether an authorization service may set or remove a header of a request.
-fn may_change(name: &HeaderName) -> bool {
-    *name != HOST && !OF_CONNECTION.contains(name)
-}
 
 // === impl ExternalAuthStage ===
 
@@ -169,14 +155,13 @@ impl AsyncStage for ExternalAuthStage {
 // === impl Changes ===
 
 impl Changes {
-    fn apply(self, parts: &mut ::http::request::Parts, kept: &mut Kept<'_>) {
-        for name in self.own.iter().chain(&self.remove).filter(|name| may_change(name)) {
-            parts.headers.remove(name);
+    fn apply(self, parts: &mut Parts, kept: &mut Kept<'_>) {
+        // A route decides the Host, and a connection its own headers: no service changes them.
+        let may_change = |name: &&HeaderName| check_header(name).is_ok();
+        for name in self.own.iter().chain(&self.remove).chain(self.set.keys()).filter(may_change) {
+            remove_spellings(&mut parts.headers, name);
         }
-        for name in self.set.keys().filter(|name| may_change(name)) {
-            parts.headers.remove(name);
-        }
-        for (name, value) in self.set.iter().chain(self.append.iter()).filter(|(name, _)| may_change(name)) {
+        for (name, value) in self.set.iter().chain(&self.append).filter(|(name, _)| may_change(name)) {
             parts.headers.append(name, value.clone());
         }
         if !self.response.is_empty() {
@@ -185,10 +170,22 @@ impl Changes {
     }
 }
 
-/// The headers of a response that goes to the client: without those of the service's own connection.
+/// Removes a header in each spelling: to some servers `x_user` is `x-user`.
+fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.remove(name);
+    let of = name.as_str().replace('_', "-");
+    let others = headers.keys().filter(|other| is_spelling(other.as_str().as_bytes(), of.as_bytes()));
+    for other in others.cloned().collect::<Vec<_>>() {
+        headers.remove(other);
+    }
+}
+
+/// The headers of a response for the client, as a service has written them: without those of a connection.
 fn for_client(headers: HeaderMap) -> HeaderMap {
+    let is_of_connection =
+        |name: &HeaderName| matches!(check_header(name), Err(InvalidFilter::ConnectionHeader(_)));
     let mut headers = headers;
-    for name in &OF_CONNECTION {
+    for name in headers.keys().filter(|name| is_of_connection(name)).cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
     headers
