@@ -26,6 +26,7 @@ var _ = promised(TestMeshServices, everyChange,
 
 // Services of all kinds: a client of the mesh is sent where kube-proxy would send it.
 func TestMeshServices(t *testing.T) {
+	t.Parallel()
 	s := begin(t, "services")
 	nodes := s.nodes()
 	s.meshed()

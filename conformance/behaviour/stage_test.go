@@ -29,6 +29,8 @@ type stage struct {
 }
 
 // begin sets the stage for a test; `name` is its namespace, with others behind it if it needs more.
+// A test that is in nobody's way calls t.Parallel first: it has no bar of time that a busy machine breaks, changes nothing outside its
+// namespace, and kills no process but of its own proxies. Those tests run beside each other, after all others.
 func begin(t *testing.T, name string) *stage {
 	t.Helper()
 	s := &stage{T: t, ctx: t.Context(), namespace: "behaviour-" + name, start: time.Now()}

@@ -27,6 +27,7 @@ var _ = promised(TestWaypointAppears, everyChange,
 // The first route of a namespace: a waypoint appears, and no request fails before, while and after traffic moves to it.
 // Its last: traffic moves back, and no request fails either.
 func TestWaypointAppears(t *testing.T) {
+	t.Parallel()
 	s := begin(t, "appears")
 	s.meshed()
 	pods := s.backends("client", "a")
@@ -70,6 +71,7 @@ var _ = promised(TestWaypointFailsClosed, everyChange,
 // All replicas of a waypoint are killed: what is bound to it is refused and never bypassed. At a pod's own address a Service
 // that requires its waypoint is refused, one that does not is not.
 func TestWaypointFailsClosed(t *testing.T) {
+	t.Parallel()
 	s := begin(t, "closed")
 	s.meshed()
 	pods := s.backends("client", "a", "b")
@@ -162,6 +164,7 @@ var _ = promised(TestConsumerRoute, everyChange,
 
 // A consumer's route is for clients of its own namespace.
 func TestConsumerRoute(t *testing.T) {
+	t.Parallel()
 	s := begin(t, "producer")
 	s.meshed()
 	consumer := s.namespace + "-consumer"
@@ -258,6 +261,7 @@ var _ = promised(TestGatewayIntoTheMesh, everyChange,
 // What a Gateway sends to backends in the mesh is in tunnels, and passes no routes of their Service; only a Service that
 // requires its waypoint is reached through that.
 func TestGatewayIntoTheMesh(t *testing.T) {
+	t.Parallel()
 	s := begin(t, "inward")
 	s.meshed()
 	pods := s.backends("a")

@@ -23,6 +23,9 @@ var ownModule = toolchain.Module{Name: "behaviour", Dir: "."}
 // A test that takes longer has a line in the table of steps.
 const longTest = 10 * time.Second
 
+// So many tests that are in nobody's way run beside each other.
+const beside = 4
+
 // behaviourPlan is which tests of behaviour are to be run.
 type behaviourPlan struct {
 	// run and skip are regular expressions as of `go test`; without `run` it is `when` that chooses.
@@ -39,7 +42,7 @@ func (t *tool) behaviour(args []string) error {
 	flags.StringVar(&plan.skip, "skip", "", "tests to leave out, a regular expression")
 	flags.StringVar(&plan.dir, "report-dir", "", "where results.json goes (default: in the cache folder)")
 	flags.BoolVar(&plan.keep, "keep", false, "leave the tests' namespaces")
-	flags.StringVar(&plan.built, "built", t.builtFolder(testProfile), "folder of programs built already: fairway's is one of those that are tested")
+	profile := flags.String("profile", testProfile, "cargo profile that our programs were built with: `fairway` is one of those that are tested")
 	list := flags.Bool("list", false, "list the tests, what each promises and when it runs; run none")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -51,6 +54,7 @@ func (t *tool) behaviour(args []string) error {
 		}
 		return attach(exec.Command(tests, "-promises"))
 	}
+	plan.built = t.builtFolder(*profile)
 	on, err := t.target()
 	if err != nil {
 		return err
@@ -80,7 +84,7 @@ func (t *tool) runBehaviour(on target, plan behaviourPlan) error {
 		plan.dir = filepath.Join(t.Cache, "reports", "behaviour-"+time.Now().Format("2006-01-02T15-04-05"))
 	}
 	arguments := []string{
-		"-test.v", "-test.timeout=0", "-when=" + plan.when, "-test.run=" + plan.run, "-test.skip=" + plan.skip,
+		"-test.v", "-test.timeout=0", fmt.Sprintf("-test.parallel=%d", beside), "-when=" + plan.when, "-test.run=" + plan.run, "-test.skip=" + plan.skip,
 		"-kubeconfig=" + kubeconfig,
 		"-kubectl=" + filepath.Join(bins["kube"], "kubectl"),
 		"-helm=" + filepath.Join(bins["helm"], "helm"),
