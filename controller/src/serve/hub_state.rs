@@ -11,7 +11,7 @@ use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use subscriber::Subscriber;
+use subscriber::{Subscriber, Wanted, is_followed};
 use tokio::sync::Notify;
 
 pub(super) use subscriber::{Difference, Refused, WrongAnswer};
@@ -123,10 +123,14 @@ impl HubState {
         let missing = self.entries.iter().filter(|(key, entry)| {
             (!held.contains_key(*key) || !entry.suits(&subscription)) && view.wants(key)
         });
+        let unproven = held.iter().filter(|(key, hash)| {
+            !view.wants(key) && self.entries.get(*key).is_none_or(|entry| entry.encoded.hash != **hash)
+        });
+        let unproven = unproven.map(|(key, _)| key.clone()).collect();
         let difference = stale.map(|(key, _)| key).chain(missing.map(|(key, _)| key)).cloned().collect();
         self.last_id += 1;
         let id = SubscriberId(self.last_id);
-        self.subscribers.insert(id, Subscriber::new(subscription, difference, wake));
+        self.subscribers.insert(id, Subscriber::new(subscription, difference, unproven, wake));
         id
     }
 
@@ -145,8 +149,13 @@ impl HubState {
         let view = self.views.get(subscriber.proxy())?;
         let entries = &self.entries;
         subscriber.difference(self.generation, |key, retained| {
-            let wants = view.wants(key) || retained.is_some_and(|it| it.wants(key));
-            entries.get(key).filter(|_| wants)
+            let Some(entry) = entries.get(key) else { return Wanted::Nothing };
+            match (view.wants(key), retained.is_some_and(|it| it.wants(key))) {
+                (true, _) => Wanted::Version(entry),
+                (false, true) if is_followed(key.kind) => Wanted::Version(entry),
+                (false, true) => Wanted::AsItIs,
+                (false, false) => Wanted::Nothing,
+            }
         })
     }
 
@@ -166,7 +175,8 @@ impl HubState {
         refused: Vec<Refused>,
     ) -> Result<(), WrongAnswer> {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
-        subscriber.nacked(generation, refused)?;
+        let view = self.views.get(subscriber.proxy());
+        subscriber.nacked(generation, refused, |key| view.is_some_and(|it| it.wants(key)))?;
         Self::retain(subscriber, &self.graph);
         Ok(())
     }

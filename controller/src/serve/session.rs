@@ -208,9 +208,17 @@ fn refused(messages: Vec<proto::RejectedResource>) -> Vec<Refused> {
     let known = messages.into_iter().filter_map(|it| {
         let key = decode_key(&it.key?).ok()?;
         let needs = it.needs.iter().take(MOST_NEEDS).filter_map(|key| decode_key(key).ok()).collect();
-        Some(Refused { rejected: Rejected { key, reason: it.reason }, needs })
+        Some(Refused { rejected: Rejected { key, reason: shorten(it.reason) }, needs })
     });
     known.collect()
+}
+
+/// How long a reason may be, in bytes. A proxy of ours shortens it to the same.
+const LONGEST_REASON: usize = 1024;
+
+fn shorten(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+    reason
 }
 
 /// When what was refused is offered again.

@@ -7,7 +7,7 @@ use super::entry::{Entry, Fitted};
 use crate::serve::scope::View;
 use crate::serve::states::ProxyState;
 use fairway_config::Rejected;
-use fairway_config::model::{Generation, ResourceKey};
+use fairway_config::model::{Generation, ResourceKey, ResourceKind};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
 use std::collections::{BTreeMap, HashSet};
@@ -25,8 +25,11 @@ pub(super) struct Subscriber {
     refused: BTreeMap<ResourceKey, Refusal>,
     /// What the proxy cannot carry out, and got in a version that closes it: why.
     closed: BTreeMap<ResourceKey, String>,
-    /// What those older versions need, which the proxy keeps and is kept up to date with.
+    /// What those older versions need, which the proxy keeps.
     retained: Option<View>,
+    /// What the proxy says it held when it subscribed, outside its scope and not in the version that there is. Nothing shows that
+    /// it ever had the right to it.
+    unproven: HashSet<ResourceKey, ahash::RandomState>,
     stalled: Option<Vec<Rejected>>,
     offering_again: bool,
     has_first: bool,
@@ -66,15 +69,37 @@ pub(in crate::serve) struct Difference {
     pub(in crate::serve) removals: Vec<ResourceKey>,
 }
 
-/// An answer to something that was not asked.
+/// What a proxy is to have of a resource.
+#[derive(Clone, Copy)]
+pub(in crate::serve) enum Wanted<'a> {
+    /// This version.
+    Version(&'a Entry),
+    /// What it has; nothing of it is sent.
+    AsItIs,
+    /// Nothing.
+    Nothing,
+}
+
+/// An answer that ends the stream.
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy answers to generation {0}, which is not the one that waits for an answer")]
-pub(in crate::serve) struct WrongAnswer(Generation);
+pub(in crate::serve) enum WrongAnswer {
+    /// Nothing of this generation was asked.
+    #[error("the proxy answers to generation {0}, which is not the one that waits for an answer")]
+    Generation(Generation),
+    /// What its refusals name is more than is kept.
+    #[error("the proxy refuses more than {MOST_REFUSED} bytes of names and reasons")]
+    TooLarge,
+}
+
+/// Bytes that are kept of what a proxy refuses, and those of each name beside its text.
+const MOST_REFUSED: usize = 32 * 1024 * 1024;
+const EACH_REFUSED: usize = 96;
 
 impl Subscriber {
     pub(super) fn new(
         subscription: Subscription,
         stale: HashSet<ResourceKey, ahash::RandomState>,
+        unproven: HashSet<ResourceKey, ahash::RandomState>,
         wake: Arc<Notify>,
     ) -> Self {
         Self {
@@ -84,6 +109,7 @@ impl Subscriber {
             refused: BTreeMap::new(),
             closed: BTreeMap::new(),
             retained: None,
+            unproven,
             stalled: None,
             offering_again: false,
             has_first: false,
@@ -105,7 +131,7 @@ impl Subscriber {
     pub(super) fn difference<'a>(
         &mut self,
         generation: Generation,
-        wanted: impl Fn(&ResourceKey, Option<&View>) -> Option<&'a Entry>,
+        wanted: impl Fn(&ResourceKey, Option<&View>) -> Wanted<'a>,
     ) -> Option<Difference> {
         if self.in_flight.is_some() || self.stalled.is_some() {
             return None;
@@ -113,9 +139,11 @@ impl Subscriber {
         let mut difference = Difference { generation, upserts: Vec::new(), removals: Vec::new() };
         let again = mem::take(&mut self.offering_again);
         for key in mem::take(&mut self.stale) {
-            let entry = wanted(&key, self.retained.as_ref());
-            let fitted = entry.map(|it| it.fitted(&self.subscription));
-            let Fitted { encoded, closed } = fitted.unwrap_or(Fitted { encoded: None, closed: None });
+            let Fitted { encoded, closed } = match wanted(&key, self.retained.as_ref()) {
+                Wanted::Version(entry) => entry.fitted(&self.subscription),
+                Wanted::AsItIs => continue,
+                Wanted::Nothing => Fitted { encoded: None, closed: None },
+            };
             match closed {
                 Some(reason) => drop(self.closed.insert(key.clone(), reason)),
                 None => drop(self.closed.remove(&key)),
@@ -142,7 +170,7 @@ impl Subscriber {
     }
 
     fn answered(&mut self, generation: Generation) -> Result<InFlight, WrongAnswer> {
-        self.in_flight.take_if(|it| it.generation == generation).ok_or(WrongAnswer(generation))
+        self.in_flight.take_if(|it| it.generation == generation).ok_or(WrongAnswer::Generation(generation))
     }
 
     pub(super) fn acked(&mut self, generation: Generation) -> Result<(), WrongAnswer> {
@@ -151,6 +179,7 @@ impl Subscriber {
         self.has_first = true;
         for key in answered.upserts.keys().chain(&answered.removals) {
             self.refused.remove(key);
+            self.unproven.remove(key);
         }
         Ok(())
     }
@@ -182,6 +211,7 @@ impl Subscriber {
         &mut self,
         generation: Generation,
         refused: Vec<Refused>,
+        in_scope: impl Fn(&ResourceKey) -> bool,
     ) -> Result<(), WrongAnswer> {
         let answered = self.answered(generation)?;
         let (of_this, others): (Vec<_>, Vec<_>) =
@@ -190,11 +220,33 @@ impl Subscriber {
         self.stalled = of_this.is_empty().then(|| others.into_iter().map(|it| it.rejected).collect());
         for Refused { rejected: Rejected { key, reason }, needs } in of_this {
             if let Some(hash) = answered.upserts.get(&key) {
+                let may_keep = |need: &ResourceKey| {
+                    is_named(need.kind) && (in_scope(need) || self.may_keep(need, &key, &answered))
+                };
+                let needs = needs.into_iter().filter(may_keep).collect();
                 self.refused.insert(key, Refusal { hash: *hash, reason, needs });
             }
         }
         self.stale.extend(answered.upserts.into_keys().chain(answered.removals));
-        Ok(())
+        let kept = self
+            .refused
+            .values()
+            .map(Refusal::size)
+            .chain(self.stalled.iter().flatten().map(size_of_rejected));
+        if kept.sum::<usize>() > MOST_REFUSED { Err(WrongAnswer::TooLarge) } else { Ok(()) }
+    }
+
+    /// Whether a proxy may keep what it says that its version of a refused resource names. A refusal brings a proxy nothing that it
+    /// has not had by its scope: that is what goes out of the scope now, and what is kept already.
+    ///
+    /// What a proxy held before this stream cannot be checked unless it has the hash of the present version. Of that it keeps what is never
+    /// sent for a refusal ([`is_followed`]), and the Backends of the refused route's own namespace, which need no grant.
+    fn may_keep(&self, need: &ResourceKey, refused: &ResourceKey, answered: &InFlight) -> bool {
+        if self.unproven.contains(need) {
+            return !is_followed(need.kind) || namespace_of(need) == namespace_of(refused);
+        }
+        let goes = answered.removals.contains(need) || self.stale.contains(need);
+        goes || self.retained.as_ref().is_some_and(|it| it.wants(need))
     }
 
     pub(super) fn offer_again(&mut self) {
@@ -219,5 +271,48 @@ impl Subscriber {
             rejected: refused.chain(self.stalled.iter().flatten().cloned()).collect(),
             closed: self.closed.iter().map(|(key, reason)| (key.clone(), reason.clone())).collect(),
         }
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    fn size(&self) -> usize {
+        let needs = self.needs.iter().map(|it| it.name.len() + EACH_REFUSED);
+        self.reason.len() + EACH_REFUSED + needs.sum::<usize>()
+    }
+}
+
+fn size_of_rejected(rejected: &Rejected) -> usize {
+    rejected.key.name.len() + rejected.reason.len() + EACH_REFUSED
+}
+
+/// Whether resources name others of this kind. Of the other kinds nothing is kept: what they lead to is not what a refused one needs.
+fn is_named(kind: ResourceKind) -> bool {
+    match kind {
+        ResourceKind::Backend
+        | ResourceKind::Endpoints
+        | ResourceKind::Certificate
+        | ResourceKind::Authorization => true,
+        ResourceKind::Listener
+        | ResourceKind::Route
+        | ResourceKind::L4Route
+        | ResourceKind::Service
+        | ResourceKind::Workload => false,
+    }
+}
+
+/// Whether a proxy is sent the newest version of what it keeps for a refused resource: where the endpoints are, how to speak to them, and
+/// who is refused. A certificate is kept as it is, so that nobody has a private key sent by refusing something.
+pub(super) fn is_followed(kind: ResourceKind) -> bool {
+    matches!(kind, ResourceKind::Backend | ResourceKind::Endpoints | ResourceKind::Authorization)
+}
+
+/// The namespace in the name of a resource: `<namespace>/<name>…`, for routes `<kind>/<namespace>/<name>`.
+fn namespace_of(key: &ResourceKey) -> Option<&str> {
+    let mut parts = key.name.split('/');
+    match key.kind {
+        ResourceKind::Route | ResourceKind::L4Route => parts.nth(1),
+        _ => parts.next(),
     }
 }

@@ -5,6 +5,7 @@ mod convergence;
 mod network;
 mod reconnect;
 mod refusal;
+mod refused_needs;
 mod retained;
 mod scale;
 mod skew;

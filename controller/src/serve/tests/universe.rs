@@ -25,7 +25,7 @@ pub(crate) fn proxies() -> Vec<Proxy> {
 const GATEWAYS: [&str; 3] = ["shop/gw", "shop/wp", "blog/wp"];
 const SERVICES: [&str; 3] = ["shop/a", "shop/b", "blog/c"];
 const BACKENDS: [&str; 3] = ["shop/a:80", "shop/b:80", "blog/c:80"];
-const WAYPOINTS: [&str; 3] = ["waypoint/shop/wp", "waypoint/blog/wp", "no-waypoint"];
+pub(crate) const WAYPOINTS: [&str; 3] = ["waypoint/shop/wp", "waypoint/blog/wp", "no-waypoint"];
 const AUTHORIZATIONS: [&str; 2] = ["one", "two"];
 
 fn object(name: &str) -> ObjectName {

@@ -89,9 +89,13 @@ impl TryFrom<proto::Hello> for Subscription {
         let capabilities = message.capabilities.map_or(Capabilities::FIRST_EDITION, |it| {
             Capabilities::named(it.names.iter().map(String::as_str))
         });
-        Ok(Self { proxy, version: message.version.into(), capabilities })
+        let end = message.version.floor_char_boundary(LONGEST_VERSION);
+        Ok(Self { proxy, version: message.version[..end].into(), capabilities })
     }
 }
+
+/// How much of a version is kept, in bytes: it stands in status and logs.
+const LONGEST_VERSION: usize = 64;
 
 /// All that a proxy holds, in messages of bounded size.
 pub fn held_messages<'a>(

@@ -24,6 +24,8 @@ const EACH: Duration = Duration::from_secs(1);
 /// Parts of Fairway whose lines peers bring about.
 const PEERS: &[&str] = &[
     "fairway_controller::admission",
+    "fairway_controller::ca",
+    "fairway_controller::serve",
     "fairway_hbone",
     "fairway_identity",
     "fairway_runtime::admin",
@@ -199,12 +201,13 @@ mod tests {
 
     #[test]
     fn a_flood_that_a_peer_brings_about_is_a_few_lines_whoever_writes_them() {
-        let floods: [(&str, fn()); 6] = [
+        let floods: [(&str, fn()); 7] = [
             ("h2", || tracing::warn!(target: "h2::proto::ping_pong", "recv PING ack that we never sent")),
             ("hyper", || tracing::error!(target: "hyper::proto", "a connection")),
             ("rustls", || tracing::info!(target: "rustls::conn", "a handshake")),
             ("waypoint", || tracing::warn!(target: "fairway_waypoint::listen::accept", "cannot accept")),
             ("ztunnel", || tracing::warn!(target: "fairway_ztunnel::proxy::inbound", "a peer was refused")),
+            ("refusals", || tracing::warn!(target: "fairway_controller::serve::session", "a proxy refuses")),
             (
                 "controller",
                 || tracing::warn!(target: "fairway_controller::admission::authenticated", "turned away"),
