@@ -1,5 +1,10 @@
-//! The admin ports as sockets, on a thread of their own.
+//! The admin ports as sockets, on threads of their own.
+//!
+//! Metrics and readiness are open to every pod, and the kubelet restarts a program whose readiness port does not answer. So nobody can keep
+//! their connections: each ends after one response and a few seconds, whatever its peer does, and where there are too many, the address that
+//! has most loses its oldest. Readiness has a thread of its own, so that whoever asks for metrics all the time delays it by nothing.
 
+use super::connections::Connections;
 use super::pages::{Answer, Pages, Question, Surface};
 use crate::settings::{AdminSettings, PublicAddress};
 use bytes::Bytes;
@@ -15,16 +20,18 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info};
 
-/// Connections to a port at once; the ports that are not on loopback are open to everybody.
+/// Connections to a port at once.
 const CONNECTIONS: usize = 64;
 
 /// How long a connection may take to send a request's head, and how long it may be idle.
 const HEAD: Duration = Duration::from_secs(10);
+
+/// How long a connection to a public port may last, with its request and its response: as long as Prometheus waits for one.
+const EXCHANGE: Duration = Duration::from_secs(10);
 
 /// The running admin ports. They close when it is dropped.
 #[derive(Debug)]
@@ -32,7 +39,7 @@ pub struct AdminServer {
     admin: SocketAddr,
     metrics: Option<SocketAddr>,
     readiness: Option<SocketAddr>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     running: Option<DropGuard>,
 }
 
@@ -81,23 +88,20 @@ impl Pages {
         let readiness =
             Port::open_public(settings.readiness_address, "--readiness-address", Surface::Readiness)?;
         let (metrics_at, readiness_at) = (metrics.as_ref().map(|it| it.1), readiness.as_ref().map(|it| it.1));
-        let ports: Vec<_> =
-            std::iter::once(full).chain([metrics, readiness].into_iter().flatten().map(|it| it.0)).collect();
+        let own = readiness.into_iter().map(|it| it.0).collect::<Vec<_>>();
+        let others = std::iter::once(full).chain(metrics.map(|it| it.0)).collect();
 
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Thread)?;
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("admin".to_owned())
-            .spawn(move || runtime.block_on(run(Arc::new(self), ports, stopped)))
-            .map_err(AdminError::Thread)?;
+        let (pages, stop) = (Arc::new(self), CancellationToken::new());
+        let threads =
+            [("admin", others), ("readiness", own)].into_iter().filter(|(_, ports)| !ports.is_empty());
+        let threads = threads.map(|(name, ports)| spawn(name, pages.clone(), ports, stop.clone()));
+        let threads = threads.collect::<io::Result<Vec<_>>>().map_err(AdminError::Thread)?;
         info!("admin at http://{admin}");
         Ok(AdminServer {
             admin,
             metrics: metrics_at,
             readiness: readiness_at,
-            thread: Some(thread),
+            threads,
             running: Some(stop.drop_guard()),
         })
     }
@@ -125,7 +129,7 @@ impl AdminServer {
 impl Drop for AdminServer {
     fn drop(&mut self) {
         drop(self.running.take());
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // It only has to notice; connections are not waited for.
             let _ = thread.join();
         }
@@ -178,6 +182,16 @@ fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
 /// `EAFNOSUPPORT`: the kernel has no IPv6.
 const NO_IPV6: i32 = 97;
 
+fn spawn(
+    name: &str,
+    pages: Arc<Pages>,
+    ports: Vec<Port>,
+    stop: CancellationToken,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(run(pages, ports, stop)))
+}
+
 async fn run(pages: Arc<Pages>, ports: Vec<Port>, stop: CancellationToken) {
     let serving = ports.into_iter().map(|port| tokio::spawn(accept(pages.clone(), port))).collect::<Vec<_>>();
     stop.cancelled().await;
@@ -194,12 +208,10 @@ async fn accept(pages: Arc<Pages>, port: Port) {
             return;
         }
     };
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = Connections::new(CONNECTIONS);
     loop {
-        // Nobody closes the semaphore.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Such as too many open files: it passes or it does not, trying at once helps nobody.
                 debug!("an admin port cannot accept: {error}");
@@ -207,20 +219,29 @@ async fn accept(pages: Arc<Pages>, port: Port) {
                 continue;
             }
         };
-        let pages = pages.clone();
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                std::future::ready(Ok::<_, Infallible>(respond(&pages, surface, &request)))
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                debug!("an admin connection broke: {error}");
-            }
-            drop(permit);
-        });
+        let serving = tokio::spawn(serve(pages.clone(), surface, stream));
+        connections.add(peer.ip(), serving.abort_handle());
+    }
+}
+
+async fn serve(pages: Arc<Pages>, surface: Surface, stream: TcpStream) {
+    let service =
+        service_fn(|request| std::future::ready(Ok::<_, Infallible>(respond(&pages, surface, &request))));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .keep_alive(surface == Surface::Full)
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = match surface {
+        Surface::Full => connection.await,
+        // Of the whole: a response that nobody reads ends, too.
+        Surface::Metrics | Surface::Readiness => match tokio::time::timeout(EXCHANGE, connection).await {
+            Ok(ended) => ended,
+            Err(_) => return debug!("an admin connection took more than {EXCHANGE:?}"),
+        },
+    };
+    if let Err(error) = ended {
+        debug!("an admin connection broke: {error}");
     }
 }
 
@@ -244,7 +265,6 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::readiness::Readiness;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     fn settings(admin: &str) -> AdminSettings {
         AdminSettings {
@@ -284,6 +304,38 @@ mod tests {
             let mut heard = Vec::new();
             let ended = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut heard)).await;
             assert!(ended.is_ok(), "still open after {said:?}: {}", String::from_utf8_lossy(&heard));
+        }
+    }
+
+    /// What somebody does with a connection to a public port, and for how long it may last.
+    #[tokio::test]
+    async fn nobody_keeps_a_connection_to_a_public_port_or_keeps_others_out() {
+        let asked = "GET /healthz/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let held = [String::new(), "GET /met".to_owned(), asked.to_owned(), asked.repeat(20_000)];
+        for (said, surface) in
+            held.iter().flat_map(|said| [Surface::Metrics, Surface::Readiness].map(|surface| (said, surface)))
+        {
+            let (port, address) =
+                Port::open("127.0.0.1:0".parse().unwrap(), "--readiness-address", surface).unwrap();
+            tokio::spawn(accept(Arc::new(pages()), port));
+            let mut all = Vec::new();
+            for _ in 0..2 * CONNECTIONS {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                // What is not read is not waited for.
+                let _ =
+                    tokio::time::timeout(Duration::from_millis(1), stream.write_all(said.as_bytes())).await;
+                all.push(stream);
+            }
+            let path = if surface == Surface::Metrics { "/metrics" } else { "/healthz/live" };
+            let answer = tokio::time::timeout(Duration::from_secs(1), get(address, path)).await;
+            assert!(answer.is_ok_and(|it| it.starts_with("HTTP/1.1 200 ")), "{surface:?} after {:.40}", said);
+            tokio::time::pause();
+            tokio::time::sleep(EXCHANGE + Duration::from_secs(1)).await;
+            tokio::time::resume();
+            for mut stream in all {
+                let ended = async { while !matches!(stream.read(&mut [0; 4096]).await, Ok(0) | Err(_)) {} };
+                assert!(tokio::time::timeout(Duration::from_secs(2), ended).await.is_ok(), "still open");
+            }
         }
     }
 
