@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::client::{Carrier, StreamPermit};
-use crate::windows::{StreamWindow, Windows};
+use crate::windows::{Overrun, StreamWindow, Windows};
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use std::collections::VecDeque;
@@ -30,6 +30,8 @@ pub struct Tunnel {
     /// Its receive window, where that is ours and not h2's.
     windows: Option<(StreamWindow, Windows)>,
     writing: Writing,
+    /// The peer has sent more than it was allowed to, and the tunnel is reset.
+    overrun: bool,
     // Held until the tunnel ends: counts it on its connection.
     permit: Option<StreamPermit>,
 }
@@ -74,6 +76,7 @@ impl Tunnel {
             handed: 0,
             windows,
             writing: Writing::Open,
+            overrun: false,
             permit,
         }
     }
@@ -102,6 +105,9 @@ impl Tunnel {
             self.handed = bytes.len();
             return Poll::Ready(Ok(bytes));
         }
+        if self.overrun {
+            return Poll::Ready(Err(overrun()));
+        }
         loop {
             let Poll::Ready(received) = self.recv.poll_data(cx) else {
                 let more = self.windows.as_mut().and_then(|(window, _)| window.wait());
@@ -112,9 +118,8 @@ impl Tunnel {
                 // A DATA frame without data that does not end the stream.
                 Some(Ok(bytes)) if bytes.is_empty() => {}
                 Some(Ok(bytes)) => {
-                    if self.windows.is_some() {
-                        // To h2 it is read. The peer is told by the stream's own window.
-                        self.recv.flow_control().release_capacity(bytes.len()).map_err(broken)?;
+                    if let Err(overrun) = self.received(bytes.len()) {
+                        return Poll::Ready(Err(overrun));
                     }
                     self.handed = bytes.len();
                     return Poll::Ready(Ok(bytes));
@@ -127,16 +132,30 @@ impl Tunnel {
     }
 
     /// Takes out of h2's hands what has come, while the reader can take nothing: so many small frames would otherwise cost the
-    /// connection its life. The window stays as it is, and with it how much there can be.
+    /// connection its life. The window stays as it is, and with it how much there can be: a peer that sends more is reset.
     pub fn poll_gather(&mut self, cx: &mut Context<'_>) {
-        if self.windows.is_none() {
+        if self.windows.is_none() || self.overrun {
             return;
         }
         while let Poll::Ready(Some(Ok(bytes))) = self.recv.poll_data(cx) {
             // An error comes again when the bytes before it are read.
-            let _ = self.recv.flow_control().release_capacity(bytes.len());
+            if self.received(bytes.len()).is_err() {
+                return;
+            }
             self.gathered.get_or_insert_default().put(bytes);
         }
+    }
+
+    /// So many bytes have come out of h2's hands. To h2 they are read: the peer is told by the stream's own window, and has to keep to it.
+    fn received(&mut self, bytes: usize) -> io::Result<()> {
+        let Some((window, _)) = &mut self.windows else { return Ok(()) };
+        if let Err(Overrun) = window.receive(bytes) {
+            self.overrun = true;
+            self.writing = Writing::Finished;
+            self.send.send_reset(Reason::FLOW_CONTROL_ERROR);
+            return Err(overrun());
+        }
+        self.recv.flow_control().release_capacity(bytes).map_err(broken)
     }
 
     /// Hands over as much from the front of `bytes` as the peer and the buffer have room for, without a copy.
@@ -235,6 +254,13 @@ impl Gathered {
 /// The peer does not want the rest, or has nothing more to say: the end, not an error.
 fn is_end(error: &h2::Error) -> bool {
     error.is_reset() && error.is_remote() && matches!(error.reason(), Some(Reason::NO_ERROR | Reason::CANCEL))
+}
+
+fn overrun() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the peer sent more than its window allows (FLOW_CONTROL_ERROR)",
+    )
 }
 
 fn broken(error: h2::Error) -> io::Error {

@@ -74,6 +74,11 @@ impl Connection {
         limit.min(allowed).saturating_sub(self.load.tunnels())
     }
 
+    /// Whether its peer lets nobody open a tunnel (SETTINGS_MAX_CONCURRENT_STREAMS of 0).
+    pub(super) fn allows_none(&self) -> bool {
+        self.load.confirmed.load(Relaxed) && self.send.current_max_send_streams() == 0
+    }
+
     /// How many more it will take once its peer's settings are known, as far as one can tell.
     pub(super) fn coming_room(&self, limit: u32) -> u32 {
         match self.load.confirmed.load(Relaxed) || self.load.is_closed() {
@@ -89,7 +94,7 @@ impl Connection {
         StreamPermit(self.load.clone())
     }
 
-    /// Whether it has carried nothing for so long. Called by the sweep, which also starts the count.
+    /// Whether it has carried nothing for so long, or carries nothing and cannot. Called by the sweep, which also starts the count.
     pub(super) fn is_idle(&self, now: Instant, limit: std::time::Duration) -> bool {
         if self.load.tunnels() > 0 {
             self.idle_since.set(None);
@@ -97,7 +102,7 @@ impl Connection {
         }
         let since = self.idle_since.get().unwrap_or(now);
         self.idle_since.set(Some(since));
-        now.duration_since(since) >= limit
+        now.duration_since(since) >= limit || self.allows_none()
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) struct Entry {
     pub(super) waiting: VecDeque<oneshot::Sender<Result<Slot, OpenError>>>,
 }
 
+/// Connections of one identity to one peer. They carry 51,200 tunnels to a peer that allows what ours does. A peer that allows few on each
+/// has no more of them.
+pub(super) const MOST_CONNECTIONS: usize = 256;
+
 /// A slot for one tunnel on a connection.
 pub(super) struct Slot {
     pub(super) send: SendRequest<Bytes>,
@@ -57,11 +61,17 @@ impl Entry {
         }
     }
 
+    /// Whether the peer has had its say and lets nobody in: another connection would bring nothing.
+    pub(super) fn is_shut(&self) -> bool {
+        self.ready.iter().any(Connection::allows_none)
+    }
+
     /// How many more connections those who wait need, beside those that are coming.
     pub(super) fn missing(&self, per_connection: u32) -> usize {
+        let room = MOST_CONNECTIONS.saturating_sub(self.ready.len() + self.connecting);
         let unconfirmed: usize = self.ready.iter().map(|it| it.coming_room(per_connection) as usize).sum();
         let coming = self.connecting.saturating_mul(per_connection as usize).saturating_add(unconfirmed);
-        self.waiting.len().saturating_sub(coming).div_ceil(per_connection.max(1) as usize)
+        self.waiting.len().saturating_sub(coming).div_ceil(per_connection.max(1) as usize).min(room)
     }
 
     /// Whether it can be forgotten.

@@ -39,6 +39,12 @@ pub enum OpenError {
         /// The error of the connection or of its stream.
         source: Arc<h2::Error>,
     },
+    /// The peer lets nobody open a tunnel, or too few on each of as many connections as one peer may have.
+    #[error("{address} allows no more tunnels (SETTINGS_MAX_CONCURRENT_STREAMS)")]
+    NoStreams {
+        /// The address of the tunnel's other end.
+        address: SocketAddr,
+    },
     /// No answer to the CONNECT in time.
     #[error("{address} did not answer in time")]
     AnswerTimeout {

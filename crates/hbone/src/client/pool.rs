@@ -1,7 +1,7 @@
 //! The connections of one thread, by who connects to whom.
 
 use super::connection::{Connection, Load, Watch};
-use super::entry::{Entry, Key, Slot};
+use super::entry::{Entry, Key, MOST_CONNECTIONS, Slot};
 use super::{Connect, OpenError, Settings, Target};
 use crate::windows::{self, Role, WindowBudget, Windows, Wire};
 use crate::{ConnectRequest, Tunnel, http2};
@@ -128,6 +128,11 @@ impl<C: Connect> Shared<C> {
         entry.ready.retain(|connection| !connection.load.is_closed());
         entry.waiting.retain(|waiter| !waiter.is_closed());
         entry.serve(per_connection);
+        let is_full = entry.connecting == 0 && entry.ready.len() >= MOST_CONNECTIONS;
+        if entry.is_shut() || is_full {
+            let address = key.target.address;
+            entry.waiting.drain(..).for_each(|it| drop(it.send(Err(OpenError::NoStreams { address }))));
+        }
         let missing = entry.missing(per_connection);
         for _ in 0..missing {
             entry.connecting += 1;

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::time::{Instant, sleep};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout};
 
 #[tokio::test(start_paused = true)]
 async fn those_who_come_together_share_one_connection() {
@@ -51,6 +52,26 @@ async fn a_peer_that_allows_fewer_tunnels_gets_more_connections() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_allows_no_tunnels_costs_few_connections_and_those_who_wait_hear_it() {
+    locally(async {
+        let none = server::Settings { max_streams: 0, ..Default::default() };
+        let peers = Rc::new(Peers::with(Settings::default(), none, echo));
+        let opening = (0..1500).map(|_| {
+            let peers = peers.clone();
+            spawn_local(async move { peers.open().await.err() })
+        });
+        for opened in opening.collect::<Vec<_>>() {
+            let error = timeout(Duration::from_secs(60), opened).await.expect("it hears it in time").unwrap();
+            assert!(error.is_some());
+        }
+        assert!(peers.connects.get() <= 16, "{} connections", peers.connects.get());
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(peers.pool.size(), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_identity_than_the_expected_one_gets_no_request() {
     locally(async {
         let asked = Rc::new(Cell::new(false));
@@ -80,7 +101,7 @@ async fn a_connection_without_tunnels_is_closed_after_five_minutes() {
         sleep(Duration::from_secs(290)).await;
         assert_eq!(peers.pool.size(), (1, 0));
         sleep(Duration::from_secs(70)).await;
-        settle().await;
+        sleep(Duration::from_secs(60)).await;
         assert_eq!(peers.pool.size(), (0, 0));
         assert!(matches!(peers.served.borrow()[..], [Ok(())]), "{:?}", peers.served.borrow());
         assert_eq!(ask(&mut peers.open().await.unwrap(), "again").await, "again");
@@ -119,7 +140,7 @@ async fn after_a_goaway_new_tunnels_take_a_new_connection() {
         let peers = Peers::new(echo);
         let mut old = peers.open().await.unwrap();
         old.write_all(b"before").await.unwrap();
-        let drained = tokio::task::spawn_local(peers.drain.drain(fairway_runtime::drain::Deadlines {
+        let drained = spawn_local(peers.drain.drain(fairway_runtime::drain::Deadlines {
             linger: Duration::from_secs(5),
             grace: Duration::from_secs(5),
         }));
@@ -144,7 +165,7 @@ async fn who_keeps_an_idle_tunnel_hears_that_its_peer_drains() {
         let carrier = idle.carrier().unwrap();
         settle().await;
         assert!(!carrier.is_closing());
-        let drained = tokio::task::spawn_local(peers.drain.drain(fairway_runtime::drain::Deadlines {
+        let drained = spawn_local(peers.drain.drain(fairway_runtime::drain::Deadlines {
             linger: Duration::from_secs(5),
             grace: Duration::from_secs(3600),
         }));
@@ -167,7 +188,7 @@ async fn a_carrier_that_ends_is_closing() {
         let carrier = tunnel.carrier().unwrap();
         drop(tunnel);
         sleep(Duration::from_secs(400)).await;
-        settle().await;
+        sleep(Duration::from_secs(60)).await;
         assert_eq!(peers.pool.size(), (0, 0));
         assert!(carrier.is_closing());
     })
@@ -236,9 +257,7 @@ async fn open_many(peers: &Peers, count: usize) -> Vec<crate::Tunnel> {
     let opening: Vec<_> = (0..count)
         .map(|_| {
             let (pool, client, target) = (peers.pool.clone(), peers.client.clone(), peers.target.clone());
-            tokio::task::spawn_local(
-                async move { pool.open(&client, &target, &connect_request()).await.unwrap() },
-            )
+            spawn_local(async move { pool.open(&client, &target, &connect_request()).await.unwrap() })
         })
         .collect();
     let mut tunnels = Vec::new();

@@ -30,17 +30,18 @@ where
     H: Fn(Request) -> F,
     F: Future<Output = ()> + 'static,
 {
-    serve_known(io, tls, settings, budget, drain, || (), handler).await
+    serve_known(io, tls, settings, budget, drain, |_| Some(()), handler).await
 }
 
-/// Like [`serve`]; `known` is told once who the peer is known to be, after which it no longer costs a handshake.
-pub async fn serve_known<Io, H, F>(
+/// Like [`serve`]; `known` is told once who the peer is, after which it no longer costs a handshake. What it returns is kept for as long as
+/// the connection; `None` ends it, because the peer has too many.
+pub async fn serve_known<Io, K, H, F>(
     io: Io,
     tls: &TlsIdentity,
     settings: &Settings,
     budget: &WindowBudget,
     drain: drain::Watch,
-    known: impl FnOnce(),
+    known: impl FnOnce(&SpiffeId) -> Option<K>,
     handler: H,
 ) -> Result<(), ServeError>
 where
@@ -53,7 +54,7 @@ where
     let handshake = Box::pin(handshake(io, tls, settings, &windows));
     let (connection, peer) =
         timeout(settings.handshake_timeout, handshake).await.map_err(|_| ServeError::HandshakeTimeout)??;
-    known();
+    let _counted = known(&peer).ok_or(ServeError::TooManyConnections)?;
     tunnels(connection, peer, settings, windows, drain, handler).await
 }
 
@@ -95,7 +96,7 @@ where
     let draining = drain.reached(Phase::Draining);
     let closing = drain.reached(Phase::Closing);
     let forced = drain.reached(Phase::Forced);
-    let idle = sleep(settings.idle);
+    let idle = sleep(settings.unused);
     tokio::pin!(dead, draining, closing, forced, idle);
     let (mut used, mut told) = (false, false);
     // Whether a tunnel was open since the last look.
@@ -117,7 +118,7 @@ where
                 connection.graceful_shutdown();
                 continue;
             }
-            // One that carries nothing for so long is of no use to anybody: a peer that needs one opens another.
+            // One that carries nothing for so long is of no use to anybody: a peer that needs one opens another, and opens none without need.
             () = &mut idle, if !told => {
                 if Rc::strong_count(&handlers) == 1 && !carried {
                     told = true;

@@ -23,6 +23,9 @@ pub enum ServeError {
     /// The peer sends PINGs, SETTINGS or the like without end (CVE-2019-9512, CVE-2019-9515).
     #[error("the peer sends too many HTTP/2 control frames")]
     ControlFrames,
+    /// The peer has as many connections as one peer may have.
+    #[error("the peer has too many connections")]
+    TooManyConnections,
     /// The program's time to drain was over.
     #[error("cut off at the end of the drain")]
     CutOff,

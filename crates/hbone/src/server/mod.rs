@@ -21,6 +21,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// Tunnels on one connection.
     pub max_streams: u32,
+    /// A connection that has asked for no tunnel is closed after this.
+    pub unused: Duration,
     /// A connection without tunnels is closed after this, or twice this at the latest.
     pub idle: Duration,
     /// How a dead peer is found.
@@ -32,6 +34,7 @@ impl Default for Settings {
         Self {
             handshake_timeout: Duration::from_secs(10),
             max_streams: 200,
+            unused: Duration::from_secs(30),
             // Longer than a client keeps one.
             idle: Duration::from_secs(600),
             keepalive: Keepalive::default(),

@@ -168,3 +168,49 @@ async fn what_an_accepted_connection_costs_is_known() {
     let serving = serve(io, &server, &settings, &budget, watch, echo);
     assert!(size_of_val(&serving) <= 2048, "{}", size_of_val(&serving));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_for_no_tunnel_is_soon_closed() {
+    locally(async {
+        let authority = TestAuthority::new("cluster.local");
+        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (_trigger, watch) = drain::channel();
+        let serving = spawn_local(async move {
+            serve(far, &server, &Settings::default(), &crate::WindowBudget::new(), watch, echo).await
+        });
+        let (tls, _) = fairway_identity::connect(&client, near, &[authority.id("a", "b")]).await.unwrap();
+        // It answers every PING, as one that is of use does.
+        let (_send, driver) = h2::client::handshake(tls).await.unwrap();
+        spawn_local(driver);
+        let began = tokio::time::Instant::now();
+        serving.await.unwrap().unwrap();
+        assert!((30..60).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_too_many_connections_is_told_so_before_the_first_tunnel() {
+    locally(async {
+        let authority = TestAuthority::new("cluster.local");
+        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (_trigger, watch) = drain::channel();
+        let known = |peer: &fairway_identity::SpiffeId| {
+            assert_eq!(peer.to_string(), "spiffe://cluster.local/ns/a/sa/a");
+            None::<()>
+        };
+        let (settings, budget) = (Settings::default(), crate::WindowBudget::new());
+        let serving = crate::serve_known(far, &server, &settings, &budget, watch, known, echo);
+        let expected = [authority.id("a", "b")];
+        let connecting = async {
+            let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
+            let (_send, driver) = h2::client::handshake(tls).await.unwrap();
+            driver.await
+        };
+        let (served, _) = tokio::join!(serving, connecting);
+        assert!(matches!(served, Err(ServeError::TooManyConnections)), "{served:?}");
+    })
+    .await;
+}

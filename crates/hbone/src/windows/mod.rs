@@ -18,7 +18,7 @@ mod updates;
 mod wire;
 
 pub use budget::WindowBudget;
-pub(crate) use stream::StreamWindow;
+pub(crate) use stream::{Overrun, StreamWindow};
 pub(crate) use updates::Updates;
 pub(crate) use wire::{Role, Wire};
 

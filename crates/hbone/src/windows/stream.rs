@@ -7,6 +7,8 @@ use super::{BASE, LARGEST, WindowBudget};
 pub(crate) struct StreamWindow {
     /// What the peer may have sent beyond what was read.
     size: u32,
+    /// Bytes received since the stream began.
+    received: u64,
     /// Bytes read since the stream began.
     read: u64,
     /// How far the peer may send, as of each of the last updates; the newest last.
@@ -21,11 +23,21 @@ const EDGES: usize = 4;
 /// A window grows to so many of itself at once, as far as the budget goes.
 const GROWTH: [u32; 3] = [16, 4, 2];
 /// Updates without the reader ever waiting, after which the window is larger than the reader is quick.
-const PATIENCE: u8 = 16;
+const UPDATES_TO_SHRINK: u8 = 16;
+
+/// The peer has sent more than the window allows (RFC 9113 §6.9.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Overrun;
 
 impl StreamWindow {
     pub(crate) fn new(budget: WindowBudget) -> Self {
-        Self { size: BASE, read: 0, edges: [u64::from(BASE); EDGES], unwaited: 0, budget }
+        Self { size: BASE, received: 0, read: 0, edges: [u64::from(BASE); EDGES], unwaited: 0, budget }
+    }
+
+    /// So many bytes have come. h2 cannot judge them: it knows a window that is never used up.
+    pub(crate) fn receive(&mut self, bytes: usize) -> Result<(), Overrun> {
+        self.received += bytes as u64;
+        if self.received > self.edge() { Err(Overrun) } else { Ok(()) }
     }
 
     /// The reader is done with so many bytes. What the peer is to be told.
@@ -35,7 +47,7 @@ impl StreamWindow {
             return None;
         }
         self.unwaited += 1;
-        if self.unwaited == PATIENCE {
+        if self.unwaited == UPDATES_TO_SHRINK {
             self.unwaited = 0;
             self.shrink();
         }
@@ -131,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_more_than_was_announced_is_found_out_at_the_first_byte() {
+        let (mut window, _) = window();
+        assert_eq!(window.receive(BASE as usize), Ok(()));
+        assert_eq!(window.receive(0), Ok(()));
+        assert_eq!(window.receive(1), Err(Overrun));
+        let (mut window, _) = self::window();
+        window.receive(BASE as usize).unwrap();
+        let more = window.read(BASE as usize).unwrap();
+        assert_eq!(window.receive(more as usize), Ok(()));
+        assert_eq!(window.receive(1), Err(Overrun));
+    }
+
+    #[test]
     fn waiting_anywhere_else_or_again_changes_nothing() {
         let (mut window, _) = window();
         assert_eq!(window.wait(), None);
@@ -200,6 +225,7 @@ mod tests {
             let (mut allowed, mut read, mut largest) = (u64::from(BASE), 0, BASE);
             for (bytes, waits) in deeds {
                 let bytes = bytes.min(usize::try_from(allowed - read).unwrap());
+                prop_assert_eq!(window.receive(bytes), Ok(()));
                 allowed += u64::from(window.read(bytes).unwrap_or(0));
                 read += bytes as u64;
                 if waits {

@@ -1,7 +1,9 @@
 use super::{BASE, BUDGET, MIDDLE, of_connection};
 use crate::copy::Plain;
-use crate::testing::{Peers, locally, settle};
-use crate::{Request, Tunnel, bidirectional};
+use crate::testing::{Peers, connect_request, locally, settle};
+use crate::{Request, Tunnel, WindowBudget, bidirectional, serve, server};
+use fairway_identity::testing::TestAuthority;
+use fairway_runtime::drain;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -320,4 +322,78 @@ fn the_connection_never_holds_up_what_its_streams_may_send() {
         assert!(of_connection(streams) <= 128 << 20);
     }
     assert_eq!(of_connection(u32::MAX), (1 << 31) - 1);
+}
+
+/// A client that ignores the window of its stream: between it and the server somebody tells it of a window that it does not have.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_ignores_the_window_of_a_stream_is_reset_and_costs_what_the_window_says() {
+    locally(async {
+        let authority = TestAuthority::new("cluster.local");
+        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (_trigger, watch) = drain::channel();
+        let carried = Rc::new(Cell::new(None));
+        let ended = carried.clone();
+        // The program at the far end reads nothing.
+        let carry = move |request: Request| {
+            let ended = ended.clone();
+            async move {
+                let mut tunnel = request.accept().unwrap();
+                let (near, _far) = tokio::io::duplex(1024);
+                bidirectional(&mut tunnel, &mut Plain(near)).await;
+                ended.set(Some(()));
+            }
+        };
+        spawn_local(async move {
+            serve(far, &server, &server::Settings::default(), &WindowBudget::new(), watch, carry).await
+        });
+        let (tls, _) = fairway_identity::connect(&client, near, &[authority.id("a", "b")]).await.unwrap();
+        let (mut from_server, mut to_server) = tokio::io::split(tls);
+        let (own, lying) = tokio::io::duplex(64 << 10);
+        let (mut from_client, mut to_client) = tokio::io::split(lying);
+        spawn_local(async move { copy(&mut from_client, &mut to_server).await });
+        let (mut send, driver) = h2::client::handshake(own).await.unwrap();
+        spawn_local(driver);
+        let lie = Rc::new(tokio::sync::Notify::new());
+        let lies = lie.clone();
+        spawn_local(async move {
+            let mut chunk = vec![0; 16 << 10];
+            loop {
+                let (told, bytes) = tokio::select! {
+                    read = from_server.read(&mut chunk) => match read {
+                        Ok(count) if count > 0 => (false, &chunk[..count]),
+                        _ => return,
+                    },
+                    // WINDOW_UPDATE of stream 1.
+                    () = lies.notified() => (true, &b"\0\0\x04\x08\0\0\0\0\x01\x40\0\0\0"[..]),
+                };
+                assert!(!told || bytes.len() == 13);
+                if to_client.write_all(bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let request = connect_request().to_http().unwrap();
+        let (response, mut stream) = send.send_request(request, false).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+        settle().await;
+        lie.notify_one();
+        let mut sent = 0;
+        let reason = loop {
+            stream.reserve_capacity(16 << 10);
+            match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
+                Some(Ok(room)) => {
+                    stream.send_data(vec![0; room].into(), false).unwrap();
+                    sent += room;
+                }
+                Some(Err(error)) => break error.reason(),
+                None => break std::future::poll_fn(|cx| stream.poll_reset(cx)).await.ok(),
+            }
+            assert!(sent < MUCH, "{sent} bytes were taken of which nobody reads one");
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(reason, Some(h2::Reason::FLOW_CONTROL_ERROR));
+        assert!(carried.get().is_none(), "the program has not read yet");
+    })
+    .await;
 }
