@@ -1,6 +1,7 @@
 //! A captured pod, as the threads that carry its traffic see it.
 
 use super::Claim;
+use super::peers::PeerConnections;
 use fairway_config::model::{Workload, WorkloadKey};
 use fairway_identity::{IdentityHandle, SpiffeId, TlsIdentity};
 use fairway_netns::Namespace;
@@ -24,6 +25,8 @@ pub(crate) struct LocalPod {
     connections: AtomicUsize,
     /// Accepted sockets that are open, on all three listeners.
     pub(crate) sockets: AtomicUsize,
+    /// Of those, connections of tunnels, by who is at their other end.
+    pub(crate) peers: Arc<PeerConnections>,
     stopped: AtomicBool,
 }
 
@@ -44,6 +47,7 @@ impl LocalPod {
             claimed: AtomicBool::new(claim == Claim::Meshed),
             connections: AtomicUsize::new(0),
             sockets: AtomicUsize::new(0),
+            peers: Arc::default(),
             stopped: AtomicBool::new(false),
         }
     }

@@ -5,6 +5,7 @@ mod candidate;
 pub(crate) mod find;
 mod local;
 mod managed;
+mod peers;
 mod reconciler;
 mod registry;
 mod step;

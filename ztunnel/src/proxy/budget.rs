@@ -54,6 +54,13 @@ impl ActivePods {
         }
         Some(SocketPermit { pod: pod.clone(), active_pods: self.clone() })
     }
+
+    /// Whether a socket that was admitted would be with this `room`, which is known once it is open.
+    pub(super) fn keeps(&self, permit: &SocketPermit, room: Room, most: usize) -> bool {
+        let others = permit.pod.sockets.load(Relaxed).saturating_sub(1);
+        let files = usize::try_from(descriptors::for_clients()).unwrap_or(usize::MAX);
+        is_admitted(others, room, most, files, self.0.load(Relaxed))
+    }
 }
 
 /// Whether a pod with `open` sockets may have one more. Each needs two of the `files`: one for the other end. A single pod never

@@ -7,13 +7,18 @@ use super::relay;
 use super::worker::WorkerPod;
 use super::{Direction, Worker};
 use crate::decide::{self, Client, Established, Inbound, InboundRefusal, Incoming};
+use fairway_config::model::SpiffeId;
 use fairway_hbone::{Authority, Request, Tunnel};
-use fairway_runtime::{descriptors, drain};
+use fairway_runtime::descriptors::{self, Room};
+use fairway_runtime::drain;
 use fairway_telemetry::Outcome;
 use http::StatusCode;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::net::TcpStream;
+
+/// The part of a pod's sockets that connections of one identity may be. Each carries hundreds of tunnels, so that no peer needs many.
+const OF_ONE_PEER: usize = 8;
 
 /// Serves the connection of one peer until its last tunnel has ended.
 pub(super) async fn serve(
@@ -34,8 +39,12 @@ pub(super) async fn serve(
     };
     let settings = worker.settings.server;
     let (pod, windows, tunnel_drain) = (local.pod.clone(), local.windows.clone(), drain.clone());
+    let (peers, most) = (local.pod.peers.clone(), worker.settings.max_pod_sockets / OF_ONE_PEER);
+    let known = move |peer: &SpiffeId| {
+        handshake.done();
+        peers.admit(peer, most)
+    };
     let handler = move |request| tunnel(worker.clone(), local.clone(), request, client, tunnel_drain.clone());
-    let known = || handshake.done();
     let served = fairway_hbone::serve_known(stream, &tls, &settings, &windows, drain, known, handler);
     if let Err(error) = served.await {
         tracing::debug!(pod = %pod.key, %client, %error, "the connection of a peer has ended with an error");
@@ -88,6 +97,13 @@ async fn accept(
             return None;
         }
     }
+    // A connection of tunnels is one socket, and has one more for each of them. It counts before there is one: a program that accepts
+    // nobody must not cost the node a descriptor for every tunnel that waits for it.
+    let (active_pods, most) = (worker.worker_pool.active_pods(), worker.settings.max_pod_sockets);
+    let Some(permit) = active_pods.admit(&local.pod, Room::Enough, most) else {
+        full(request, account);
+        return None;
+    };
     let connecting = local.connector.connect_as(client.ip(), destination, worker.settings.program_timeout);
     let connected = tokio::select! {
         connected = connecting => connected,
@@ -98,15 +114,11 @@ async fn accept(
     };
     match connected {
         Ok(application) => {
-            // A connection of tunnels is one socket, and has one more for each of them.
-            let room = descriptors::room_after(&application);
-            let most = worker.settings.max_pod_sockets;
-            let Some(permit) = worker.worker_pool.active_pods().admit(&local.pod, room, most) else {
-                account.refused(Outcome::Refused, "full", "the pod has as many sockets as one pod may have");
-                request.refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
+            if !active_pods.keeps(&permit, descriptors::room_after(&application), most) {
+                full(request, account);
                 relay::reset(application);
                 return None;
-            };
+            }
             let established =
                 Established::Tunnelled { peer: peer.clone(), address: client.ip(), destination };
             if let Err(revoked) = account.admit(established) {
@@ -134,4 +146,9 @@ async fn accept(
             None
         }
     }
+}
+
+fn full(request: Request, account: &mut Account) {
+    account.refused(Outcome::Refused, "full", "the pod has as many sockets as one pod may have");
+    request.refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
 }
