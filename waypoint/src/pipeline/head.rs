@@ -46,8 +46,9 @@ pub fn read(
     let mut options = take_connection_options(parts, version)?;
     options.interim = parts.extensions.remove();
     if parts.method == Method::CONNECT {
-        options.upgrade = upgrade::translate(parts, nonce());
+        options.upgrade = Some(upgrade::translate(parts, nonce())?);
         options.is_connect = true;
+        options.will_trail = false;
     }
     Ok(options)
 }

@@ -59,9 +59,20 @@ pub fn prepare(
 
 /// Says how a body ends whose length is not known: hyper sends it in chunks by itself, but none at all for GET and HEAD. A body
 /// with trailers goes in chunks whatever its length, since nothing else has room for them.
+///
+/// A request without a body announces none, whoever has made it. hyper sends a Content-Length as it stands, and the endpoint would
+/// read the next request on the connection as this one's body.
 pub fn frame(request: &mut Request<RequestBody>, version: Version, has_trailers: bool) {
+    if request.body().is_end_stream() {
+        let headers = request.headers_mut();
+        headers.remove(TRANSFER_ENCODING);
+        if headers.get_all(CONTENT_LENGTH).iter().any(|it| it != "0") {
+            headers.remove(CONTENT_LENGTH);
+        }
+        return;
+    }
     let is_sized = request.body().size_hint().exact().is_some();
-    if version == Version::Http1 && !request.body().is_empty() && (has_trailers || !is_sized) {
+    if version == Version::Http1 && (has_trailers || !is_sized) {
         request.headers_mut().remove(CONTENT_LENGTH);
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -145,6 +156,38 @@ mod tests {
         ] {
             let expected = expected.replace("10.0.0.1/", "10.0.0.1:80/");
             assert_eq!(prepared(target, host, version), (expected, sent_host.map(str::to_owned)), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_body_announces_none() {
+        let held = |chunks: &[&'static str]| RequestBody::Held {
+            chunks: chunks.iter().map(|it| Bytes::from_static(it.as_bytes())).collect(),
+            trailers: None,
+        };
+        for (body, name, value, expected) in [
+            (RequestBody::Empty, CONTENT_LENGTH, "5", None),
+            (RequestBody::Empty, CONTENT_LENGTH, "0", Some("0")),
+            (RequestBody::Empty, CONTENT_LENGTH, "00", None),
+            (RequestBody::Empty, TRANSFER_ENCODING, "chunked", None),
+            (held(&[]), CONTENT_LENGTH, "5", None),
+            (held(&["hello"]), CONTENT_LENGTH, "5", Some("5")),
+        ] {
+            for version in [Version::Http1, Version::Http2] {
+                for method in ["GET", "HEAD", "POST"] {
+                    let body = match &body {
+                        RequestBody::Held { chunks, .. } => {
+                            RequestBody::Held { chunks: chunks.clone(), trailers: None }
+                        }
+                        _ => RequestBody::Empty,
+                    };
+                    let mut request =
+                        Request::builder().method(method).header(&name, value).body(body).unwrap();
+                    frame(&mut request, version, false);
+                    let left = request.headers().get(&name).map(|it| it.to_str().unwrap());
+                    assert_eq!(left, expected, "{method} {name}: {value} in {version:?}");
+                }
+            }
         }
     }
 
