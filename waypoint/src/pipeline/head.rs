@@ -6,6 +6,7 @@ use super::{Reason, names};
 use crate::body::Interim;
 use crate::listen::detect::Version;
 use crate::listen::framing::Ambiguity;
+use crate::route::settle_host;
 use crate::settings::Limits;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -42,6 +43,7 @@ pub fn read(
     nonce: impl FnOnce() -> [u8; 16],
 ) -> Result<ConnectionOptions, Reason> {
     check(parts, version, limits)?;
+    settle_host(parts).map_err(Reason::BadRequest)?;
     names::sift(&mut parts.headers, at_edge)?;
     let mut options = take_connection_options(parts, version)?;
     options.interim = parts.extensions.remove();

@@ -1,6 +1,6 @@
 //! Requests through a proxy in memory, under paused time.
 
-use crate::fixtures::{attachment, listener, prefix, route, rule};
+use crate::fixtures::{MatchExt, attachment, listener, prefix, route, rule};
 use crate::listen::detect::Version;
 use crate::stage::testing::WAITS;
 use crate::testing::{self, MemoryClient, MemoryProxy, backend, endpoint, set};
@@ -170,6 +170,25 @@ async fn each_stage_does_its_part_between_client_and_endpoint() {
         assert_eq!(has("GET /v2/a ", "host: b.ex\r\n"), 1);
         assert_eq!(has("GET /mirror ", "host: a.ex\r\n"), 2, "the request and its copy");
         assert_eq!(has("OPTIONS ", "") + has("GET /redirect", "") + has("GET /unresolved", ""), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_match_on_the_host_looks_at_the_host_that_is_routed() {
+    local(async {
+        let of_public =
+            Rule { filters: vec![marked()], ..rule(vec![prefix("/").header("host", "a.ex")], "backend") };
+        let of_admin = rule(vec![prefix("/").header("host", "admin.ex")], "backend");
+        let fixture = Fixture::start(vec![of_public, of_admin]);
+        for (line, is_public) in [("GET /", true), ("GET http://admin.ex/", false), ("GET http://a.ex", true)]
+        {
+            let text = fixture.ask(line, &[]).await;
+            assert!(text.starts_with("http/1.1 200"), "{line}: {text}");
+            assert_eq!(text.contains("x-rule: seen"), is_public, "{line}: {text}");
+            let host = if is_public { "a.ex" } else { "admin.ex" };
+            assert_eq!(fixture.sent("host").as_deref(), Some(host), "{line}");
+        }
     })
     .await;
 }

@@ -7,7 +7,7 @@ use fairway_config::model::{
     PathModifier, Pattern, Redirect, Scheme, UrlRewrite,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use rand::SeedableRng;
 use std::time::Duration;
 
@@ -189,16 +189,6 @@ fn rewrites_change_path_and_host_and_keep_the_query() {
         assert_eq!(parts.uri, expected.parse::<Uri>().unwrap(), "{line}");
         assert_eq!(text(&parts.headers, "host"), Some("new.example.org"));
     }
-}
-
-#[test]
-fn a_rewritten_host_is_the_authority_too_where_there_is_one() {
-    let mut parts = request("GET a/x", &[]);
-    parts.version = Version::HTTP_2;
-    parts.uri = "http://old.com:81/x".parse().unwrap();
-    let rewrite = UrlRewrite { hostname: Some(HeaderValue::from_static("new.com")), path: None };
-    run(&[Filter::Rewrite(rewrite)], &mut parts, LISTENER, &prefix("/"), |it| drop(response(it, &[])));
-    assert_eq!(parts.uri, "http://new.com/x".parse::<Uri>().unwrap());
 }
 
 #[test]

@@ -60,10 +60,8 @@ impl GrpcService {
         time: Timestamp,
     ) -> CheckRequest {
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let host = parts.headers.get(HOST).map_or_else(
-            || parts.uri.authority().map(ToString::to_string).unwrap_or_default(),
-            |host| String::from_utf8_lossy(host.as_bytes()).into_owned(),
-        );
+        let host = parts.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let host = String::from_utf8_lossy(host).into_owned();
         let scheme = match attributes.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
