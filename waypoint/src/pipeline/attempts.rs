@@ -249,7 +249,14 @@ impl Try<'_> {
     ) -> Result<Sent, Reason> {
         let endpoint = route.endpoint;
         let announce = self.options.continue_ && self.version == Version::Http1 && !body.is_empty();
-        outgoing::prepare(&mut parts, self.version, self.options, announce, endpoint.address())?;
+        outgoing::prepare(
+            &mut parts,
+            self.version,
+            self.options,
+            announce,
+            endpoint.address(),
+            route.scheme(),
+        )?;
         let mut lease = Some(lease);
         let mut was_refused = false;
         loop {

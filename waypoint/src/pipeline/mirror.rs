@@ -131,6 +131,7 @@ impl Copy {
             &ConnectionOptions::default(),
             false,
             endpoint.address(),
+            route.scheme(),
         )
         .ok()?;
         let mut lease = match self.worker.pool.open_lease(&route, version) {
