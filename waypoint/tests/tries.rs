@@ -267,3 +267,38 @@ async fn a_mirror_gets_the_whole_request_and_its_answer_is_ignored() {
     let seen = tokio::time::timeout(wire::LONG, mirrored.recv()).await.unwrap().unwrap();
     assert!(seen.starts_with("POST /a\nhost: a\n") && seen.ends_with("hello"), "{seen}");
 }
+
+#[tokio::test]
+async fn a_mirror_is_told_that_trailers_are_wanted() {
+    for (protocol, version) in [(AppProtocol::Http1, 1), (AppProtocol::Http2, 2)] {
+        let (sender, mut mirrored) = tokio::sync::mpsc::unbounded_channel();
+        let shadow = Server::http(version, move |request| {
+            let te = request.headers().get_all("te").iter().map(|it| it.to_str().unwrap().to_owned());
+            sender.send(te.collect::<Vec<_>>()).unwrap();
+            echo(request)
+        })
+        .await;
+        let server = Server::http(1, echo).await;
+        let mut rule = rule("/", "shop/web:80");
+        rule.filters = vec![Filter::Mirror(Mirror {
+            target: BackendTarget::Backend("shop/shadow:80".into()),
+            fraction: Fraction::ALL,
+        })];
+        let mut resources = with_rule(rule, AppProtocol::Http1, &[server.address]);
+        resources.extend(backend("shop/shadow:80", protocol, &[shadow.address]));
+        let proxy = Proxy::start(resources);
+        for (te, expected) in [
+            ("te: trailers\r\nconnection: te, close\r\n", &["trailers"][..]),
+            ("te: gzip;q=0.5, Trailers\r\nconnection: te, close\r\n", &["trailers"]),
+            ("te: gzip\r\nconnection: te, close\r\n", &[]),
+            ("connection: close\r\n", &[]),
+        ] {
+            for body in ["content-length: 5\r\n\r\nhello", "content-length: 0\r\n\r\n"] {
+                let request = format!("POST /a HTTP/1.1\r\nhost: a\r\n{te}{body}");
+                assert_eq!(status(&exchange(proxy.address(), request).await), 200);
+                let seen = tokio::time::timeout(wire::LONG, mirrored.recv()).await.unwrap().unwrap();
+                assert_eq!(seen, expected, "{protocol:?} {te}");
+            }
+        }
+    }
+}

@@ -30,6 +30,13 @@ pub struct ConnectionOptions {
     pub will_trail: bool,
 }
 
+impl ConnectionOptions {
+    /// What of it holds for a copy, whose answer nobody reads: trailers belong to the message.
+    pub fn of_copy(&self) -> Self {
+        Self { trailers: self.trailers, will_trail: self.will_trail, ..Self::default() }
+    }
+}
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 

@@ -225,8 +225,16 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let mirrored =
-            Mirrored { worker, serving, caller: &client.caller, parts: &parts, shown, kind, version };
+        let mirrored = Mirrored {
+            worker,
+            serving,
+            caller: &client.caller,
+            parts: &parts,
+            shown,
+            kind,
+            version,
+            options,
+        };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }
