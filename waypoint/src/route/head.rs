@@ -11,12 +11,13 @@
 //!
 //! An encoded slash is not a slash, and `//` is not `/`: both name other resources and match accordingly.
 
+use super::values::Values;
 use crate::host::{InvalidHost, normalise_host};
-use fairway_config::model::normalised_path;
+use fairway_config::model::{ValueMatch, normalised_path};
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use std::borrow::Cow;
 
 /// What routes look at. Borrows the request; nothing is copied unless the request is written in an unusual way.
@@ -32,6 +33,7 @@ pub struct RequestHead<'r> {
     pub method: &'r Method,
     /// The headers.
     pub headers: &'r HeaderMap,
+    values: Values<'r>,
 }
 
 /// A request that is refused with 400 before any route sees it.
@@ -74,7 +76,18 @@ impl<'r> RequestHead<'r> {
             query: parts.uri.query(),
             method: &parts.method,
             headers: &parts.headers,
+            values: Values::default(),
         })
+    }
+
+    /// Whether the first value of a parameter of the query fits.
+    pub(super) fn parameter_holds(&self, name: &str, expected: &ValueMatch) -> bool {
+        self.values.parameter(self.query, name).is_some_and(|it| expected.matches(it))
+    }
+
+    /// Whether a header is there and its value fits.
+    pub(super) fn header_holds(&self, name: &HeaderName, expected: &ValueMatch) -> bool {
+        self.values.header_holds(self.headers, name, expected)
     }
 
     /// Whether it is a gRPC request, which is what GRPCRoutes are for.

@@ -35,6 +35,7 @@ mod predicate;
 mod preflight;
 mod table;
 mod trie;
+mod values;
 mod weights;
 
 pub use compiled::{ChosenBackend, CompiledRoute, RuleEntry};

@@ -373,6 +373,17 @@ fn a_preflight_from_another_origin_is_told_nothing() {
 }
 
 #[test]
+fn what_is_longer_than_an_origin_is_none() {
+    for (host, allowed) in [(496, true), (500, true), (501, false), (16_000, false)] {
+        let origin = &*format!("https://{}.com", "a".repeat(host)).leak();
+        for policy in [policy(&["~https://.*\\.com"]), wildcards(false), wildcards(true)] {
+            let answer = preflight(policy, &asking(origin, "GET"));
+            assert_eq!(answer.contains_key(ORIGIN), allowed, "{} bytes", origin.len());
+        }
+    }
+}
+
+#[test]
 fn stars_are_answered_with_a_star_or_with_credentials_by_name() {
     let plain = preflight(wildcards(false), &asking("https://a.com", "PUT"));
     for name in [ORIGIN, METHODS, HEADERS, EXPOSE] {
