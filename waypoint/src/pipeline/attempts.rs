@@ -137,16 +137,21 @@ impl Try<'_> {
         }
     }
 
+    /// Whether the route says `attempts: 0`: then nothing that was sent is sent once more, for whatever reason.
+    fn forbids_retries(&self) -> bool {
+        self.retry.is_some_and(|it| it.attempts == 0)
+    }
+
     /// What the endpoint has certainly not processed may always be tried again. What was sent and not answered, only if
-    /// doing it twice is doing it once (RFC 9110 §9.2.2): GEP-1731 leaves that to us.
+    /// doing it twice is doing it once (RFC 9110 §9.2.2): GEP-1731 leaves that to us. A try that has timed out was sent and not
+    /// answered, and is the 504 too that it would be answered with.
     fn is_retried(&self, outcome: &Result<Answered, Reason>, idempotent: bool) -> bool {
         let Some(retry) = self.retry else { return false };
         match outcome {
             Ok(answered) => retry.codes.contains(&answered.response.status()),
             Err(Reason::Unreachable | Reason::Tls | Reason::Refused) => retry.connection_errors,
             Err(Reason::Broken) => retry.connection_errors && idempotent,
-            // A try that timed out counts as the 504 it would be answered with (GEP-1731).
-            Err(Reason::TryTimeout) => retry.codes.contains(&StatusCode::GATEWAY_TIMEOUT),
+            Err(Reason::TryTimeout) => idempotent || retry.codes.contains(&StatusCode::GATEWAY_TIMEOUT),
             Err(_) => false,
         }
     }
@@ -207,7 +212,7 @@ impl Try<'_> {
     ) -> Result<Answered, Reason> {
         // A route that says nothing of retries leaves it to us: a request of which nothing was sent goes elsewhere.
         let mut elsewhere = if self.retry.is_none() { ELSEWHERE } else { 0 };
-        let mut refusals = if self.retry.is_some_and(|it| it.attempts == 0) { 0 } else { REFUSALS };
+        let mut refusals = if self.forbids_retries() { 0 } else { REFUSALS };
         loop {
             let (route, in_flight, lease) = loop {
                 let route = choose(self.worker, self.serving, self.destination, tried)?;
@@ -272,9 +277,10 @@ impl Try<'_> {
             // fewer streams than we know of. What it has not acted upon, or cannot have acted upon twice, is then sent once
             // more (RFC 9110 §9.2.2, RFC 9113 §8.7).
             let (idempotent, reused) = (parts.method.is_idempotent(), held.is_reused());
+            let may_resend = reused && body.is_empty() && idempotent && !self.forbids_retries();
             let may_spare = match self.version {
-                Version::Http1 => reused && body.is_empty() && idempotent,
-                Version::Http2 => *refusals > 0 && body.can_be_read() || reused && body.is_empty(),
+                Version::Http1 => may_resend,
+                Version::Http2 => *refusals > 0 && body.can_be_read() || may_resend,
             };
             let spare = may_spare.then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
@@ -323,7 +329,7 @@ impl Try<'_> {
                     lease = self.worker.pool.open_lease(route, self.version);
                     parts = same;
                 }
-                Some(same) if reused && body.is_empty() && idempotent && is_closed(&unsent) => parts = same,
+                Some(same) if may_resend && is_closed(&unsent) => parts = same,
                 _ => {
                     if reason == Reason::Broken {
                         endpoint.record_reset(self.worker.moment(Instant::now()));

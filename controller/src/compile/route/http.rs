@@ -63,7 +63,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &H
         filters,
         backends,
         timeouts: timeouts.and_then(|it| faults.take(it)).unwrap_or_default(),
-        retry: retry.and_then(|it| faults.take(it)).flatten(),
+        retry: retry.and_then(|it| faults.take(it)),
     }
 }
 
@@ -215,8 +215,9 @@ fn invalid_duration(field: String, error: &duration::InvalidDuration) -> Diagnos
     Diagnostic::error(Reason::DurationInvalid, field, error.to_string(), "write it as 10s or 500ms")
 }
 
-/// GEP-1731: one retry where no number is written, none where it is 0; connection errors are retried always.
-fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Diagnostic> {
+/// GEP-1731: one retry where no number is written; connection errors are retried always. 0 disables retries, which is not the same as
+/// to say nothing of them: then a proxy may send elsewhere what an endpoint has not taken.
+fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Retry, Diagnostic> {
     let attempts = written.attempts.unwrap_or(1);
     let range = |_| {
         let (field, message) =
@@ -224,9 +225,6 @@ fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Di
         Diagnostic::error(Reason::RetryAttemptsInvalid, field, message, "use 0 or more")
     };
     let attempts = u32::try_from(attempts).map_err(range)?;
-    if attempts == 0 {
-        return Ok(None);
-    }
     let code = |(index, code): (usize, &i64)| {
         let parsed = u16::try_from(*code).ok().filter(|it| (400..=599).contains(it));
         parsed.and_then(|it| StatusCode::from_u16(it).ok()).ok_or_else(|| {
@@ -236,10 +234,10 @@ fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Di
         })
     };
     let backoff = written.backoff.as_deref().map(duration::parse).transpose();
-    Ok(Some(Retry {
+    Ok(Retry {
         attempts,
         backoff: backoff.map_err(|error| invalid_duration(format!("{field}.backoff"), &error))?,
         codes: written.codes.iter().flatten().enumerate().map(code).collect::<Result<_, _>>()?,
         connection_errors: true,
-    }))
+    })
 }

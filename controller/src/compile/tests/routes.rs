@@ -289,7 +289,10 @@ fn timeouts_and_retries_mean_what_the_api_says() {
         ("timeouts: { request: 10s, backendRequest: 2s }", Some(10_000), Some(2_000), None),
         ("timeouts: { request: 0s, backendRequest: 2s }", None, Some(2_000), None),
         ("timeouts: { request: 1m30s }, retry: {}", Some(90_000), None, Some((1, vec![], None))),
-        ("retry: { attempts: 0, codes: [503] }", None, None, None),
+        // Not the same as no `retry`.
+        ("retry: { attempts: 0, codes: [503] }", None, None, Some((0, vec![503], None))),
+        ("retry: { attempts: 0 }", None, None, Some((0, vec![], None))),
+        ("retry: { codes: [503] }", None, None, Some((1, vec![503], None))),
         (
             "retry: { attempts: 3, codes: [502, 503], backoff: 10ms }",
             None,
