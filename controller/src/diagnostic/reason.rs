@@ -196,6 +196,7 @@ reasons! {
     DurationInvalid => UNSUPPORTED_VALUE,
     BackendTimeoutTooLong => UNSUPPORTED_VALUE,
     RetryAttemptsInvalid => UNSUPPORTED_VALUE,
+    RetryAttemptsTooMany => NOT_SUPPORTED,
     RetryCodeInvalid => UNSUPPORTED_VALUE,
     RulesBeyondTheFirst => NOT_SUPPORTED,
 

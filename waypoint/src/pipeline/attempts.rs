@@ -87,10 +87,12 @@ const ELSEWHERE: u32 = 2;
 /// How often a request goes out again that an HTTP/2 endpoint says it has not looked at, unless the route wants no retries
 /// (RFC 9113 §8.7).
 const REFUSALS: u32 = 3;
-/// Pauses between tries where the route names none.
+/// The shortest pause before a retry, and the one of a route that names none: a backend in trouble is not asked as fast as it fails.
 const BACKOFF: Duration = Duration::from_millis(25);
 /// The longest pause, unless the route names a longer one.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// No retry begins later than this after the request, if the route has no limit for the whole request.
+const RETRYING: Duration = Duration::from_secs(60);
 
 /// What is spoken to a backend (KEP-3726, and for what is not said the kind of the route).
 pub fn version_for(protocol: AppProtocol, kind: Option<RouteKind>, client: Version) -> Version {
@@ -112,7 +114,8 @@ impl Try<'_> {
         mut body: Body,
         exchange: &mut Exchange,
     ) -> Result<Answered, Reason> {
-        let mut left = self.retry.map_or(0, |it| it.attempts);
+        let began = Instant::now();
+        let mut left = self.retry.map_or(0, |it| it.attempts.min(Retry::MOST_ATTEMPTS));
         let idempotent = parts.method.is_idempotent();
         let mut tried: SmallVec<[Arc<EndpointRecord>; 4]> = SmallVec::new();
         let mut next = Some(parts);
@@ -124,16 +127,24 @@ impl Try<'_> {
             }
             let outcome = self.once(parts, &mut body, &mut tried, exchange).await;
             let again = left > 0 && self.is_retried(&outcome, idempotent) && body.can_be_read();
-            if !again {
+            let pause = again.then(|| self.pause(number));
+            let in_time = |pause: &Duration| {
+                self.deadline.is_some() || began.elapsed().saturating_add(*pause) <= RETRYING
+            };
+            let Some(pause) = pause.filter(in_time) else {
                 body.stop_remembering();
                 return outcome;
+            };
+            let left_for_all = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left_for_all.is_some_and(|it| it <= pause) {
+                return Err(Reason::RequestTimeout);
             }
             left -= 1;
             number += 1;
             self.worker.telemetry.counters.retries.increment();
             exchange.note(|entry| entry.retries += 1);
             drop(outcome);
-            self.pause(number).await?;
+            sleep(pause).await;
         }
     }
 
@@ -165,17 +176,12 @@ impl Try<'_> {
         })
     }
 
-    /// Grows with each try and is never shorter than the route says; the jitter keeps clients from coming back together.
-    async fn pause(&self, number: u32) -> Result<(), Reason> {
-        let base = self.retry.and_then(|it| it.backoff).unwrap_or(BACKOFF);
-        let grown = base.saturating_mul(1 << (number - 1).min(16)).min(LONGEST_BACKOFF.max(base));
-        let jitter = grown.mul_f64(self.worker.rng.borrow_mut().random_range(0.0..0.5));
-        let until = Instant::now() + grown + jitter;
-        if self.deadline.is_some_and(|deadline| until >= deadline) {
-            return Err(Reason::RequestTimeout);
-        }
-        sleep(grown + jitter).await;
-        Ok(())
+    /// The pause before the retry with this number, from 0. Grows with each and is never shorter than the route says; the jitter keeps
+    /// clients from coming back together.
+    fn pause(&self, number: u32) -> Duration {
+        let base = self.retry.and_then(|it| it.backoff).unwrap_or(BACKOFF).max(BACKOFF);
+        let grown = base.saturating_mul(1 << number.min(16)).min(LONGEST_BACKOFF.max(base));
+        grown.saturating_add(grown.mul_f64(self.worker.rng.borrow_mut().random_range(0.0..0.5)))
     }
 
     /// One try, within its time limits.

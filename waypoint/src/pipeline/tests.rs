@@ -5,8 +5,8 @@ use crate::listen::detect::Version;
 use crate::stage::testing::WAITS;
 use crate::testing::{self, MemoryClient, MemoryProxy, backend, endpoint, set};
 use fairway_config::model::{
-    AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Resource, Route, Rule,
-    Timeouts, Unresolved, UrlRewrite, WeightedBackend,
+    AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Resource, Retry,
+    Route, Rule, Timeouts, Unresolved, UrlRewrite, WeightedBackend,
 };
 use fairway_telemetry::testing::Exposition;
 use http::{HeaderValue, StatusCode};
@@ -62,10 +62,14 @@ impl Fixture {
 
     /// Requests that a scrape shows with these labels.
     fn counted(&self, labels: &[(&str, &str)]) -> f64 {
+        self.scraped("fairway_requests_total", labels)
+    }
+
+    fn scraped(&self, metric: &str, labels: &[(&str, &str)]) -> f64 {
         let (mut registry, mut text) = (Registry::with_prefix("fairway"), String::new());
         self.proxy.metrics().register(&mut registry);
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        Exposition::parse(&text).sum("fairway_requests_total", labels)
+        Exposition::parse(&text).sum(metric, labels)
     }
 
     /// The header of this name that the endpoint got last.
@@ -188,6 +192,37 @@ async fn a_match_on_the_host_looks_at_the_host_that_is_routed() {
             assert_eq!(text.contains("x-rule: seen"), is_public, "{line}: {text}");
             let host = if is_public { "a.ex" } else { "admin.ex" };
             assert_eq!(fixture.sent("host").as_deref(), Some(host), "{line}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_have_an_end_whatever_a_route_asks_for() {
+    let (zero, second, hour) = (Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3600));
+    local(async {
+        // Attempts, backoff, limit of the request; the status, retries from and to, seconds from and to.
+        for (attempts, backoff, limit, status, retries, seconds) in [
+            (0, zero, None, "503", 0.0..=0.0, 0.0..0.1),
+            (2, zero, None, "503", 2.0..=2.0, 0.075..0.2),
+            (10, zero, None, "503", 10.0..=10.0, 22.0..35.0),
+            (u32::MAX, zero, None, "503", 10.0..=10.0, 22.0..35.0),
+            (u32::MAX, second, None, "503", 3.0..=9.0, 30.0..60.1),
+            (u32::MAX, hour, None, "503", 0.0..=0.0, 0.0..0.1),
+            (u32::MAX, second, Some(5 * second), "504", 1.0..=2.0, 1.0..5.1),
+            (1, 40 * second, Some(hour), "503", 1.0..=1.0, 40.0..60.1),
+        ] {
+            let retry = Retry { attempts, backoff: Some(backoff), codes: vec![], connection_errors: true };
+            let timeouts = Timeouts { request: limit, backend_request: None };
+            let asked = Rule { retry: Some(retry), timeouts, ..rule(vec![prefix("/")], "gone") };
+            let fixture = Fixture::start(vec![asked]);
+            let begun = Instant::now();
+            let text = fixture.ask("GET /", &[]).await;
+            let (elapsed, made) =
+                (begun.elapsed().as_secs_f64(), fixture.scraped("fairway_retries_total", &[]));
+            let row = format!("{attempts} {backoff:?} {limit:?}: {made} retries in {elapsed} s: {text}");
+            assert!(text.starts_with(&format!("http/1.1 {status}")), "{row}");
+            assert!(retries.contains(&made) && seconds.contains(&elapsed), "{row}");
         }
     })
     .await;

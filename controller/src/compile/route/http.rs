@@ -56,7 +56,7 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &H
         draft.note(session_persistence(field));
     }
     let timeouts = written.timeouts.as_ref().map(|it| timeouts(&format!("{field}.timeouts"), it));
-    let retry = written.retry.as_ref().map(|it| retry(&format!("{field}.retry"), it));
+    let retry = written.retry.as_ref().map(|it| retry(draft, &format!("{field}.retry"), it));
     Rule {
         name: written.name.as_deref().map(Into::into),
         matches,
@@ -217,14 +217,20 @@ fn invalid_duration(field: String, error: &duration::InvalidDuration) -> Diagnos
 
 /// GEP-1731: one retry where no number is written; connection errors are retried always. 0 disables retries, which is not the same as
 /// to say nothing of them: then a proxy may send elsewhere what an endpoint has not taken.
-fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Retry, Diagnostic> {
-    let attempts = written.attempts.unwrap_or(1);
+fn retry(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRulesRetry) -> Result<Retry, Diagnostic> {
+    const MOST: i64 = Retry::MOST_ATTEMPTS as i64;
+    let asked = written.attempts.unwrap_or(1);
     let range = |_| {
         let (field, message) =
-            (format!("{field}.attempts"), format!("{attempts} is not a valid number of retries"));
+            (format!("{field}.attempts"), format!("{asked} is not a valid number of retries"));
         Diagnostic::error(Reason::RetryAttemptsInvalid, field, message, "use 0 or more")
     };
-    let attempts = u32::try_from(attempts).map_err(range)?;
+    let attempts = u32::try_from(asked.min(MOST)).map_err(range)?;
+    if asked > MOST {
+        let message = format!("a request is retried {MOST} times at most, not {asked} times");
+        let (field, remedy) = (format!("{field}.attempts"), format!("use {MOST} or less"));
+        draft.note(Diagnostic::warning(Reason::RetryAttemptsTooMany, field, message, remedy));
+    }
     let code = |(index, code): (usize, &i64)| {
         let parsed = u16::try_from(*code).ok().filter(|it| (400..=599).contains(it));
         parsed.and_then(|it| StatusCode::from_u16(it).ok()).ok_or_else(|| {

@@ -315,6 +315,19 @@ fn timeouts_and_retries_mean_what_the_api_says() {
 }
 
 #[test]
+fn more_retries_than_are_made_are_said_to_be_more() {
+    for (asked, made) in [("10", 10), ("11", 10), ("2147483647", 10), ("4294967296", 10)] {
+        let rule =
+            format!("    - {{ retry: {{ attempts: {asked} }}, backendRefs: [{{ name: web, port: 80 }}] }}\n");
+        let world = world(&attached(&rule));
+        let retry = world.route("HTTPRoute/shop/r").unwrap().rules[0].retry.clone().unwrap();
+        assert_eq!(retry.attempts, made, "{asked}");
+        let conditions = world.conditions("HTTPRoute shop/r").join(" ");
+        assert_eq!(conditions.contains("fairway.dev/IgnoredFields=True"), asked != "10", "{conditions}");
+    }
+}
+
+#[test]
 fn a_route_without_rules_or_backends_answers_500_and_is_accepted() {
     for rules in ["", "  rules: [{}]\n", "  rules: [{ backendRefs: [] }]\n"] {
         let world = world(&route(&format!("  parentRefs: [{{ name: public, namespace: edge }}]\n{rules}")));
