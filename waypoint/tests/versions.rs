@@ -488,6 +488,37 @@ async fn a_connection_whose_upgrade_was_refused_serves_no_other_request() {
     assert_eq!(numbers, b"0122");
 }
 
+#[tokio::test]
+async fn the_trailers_of_a_client_say_no_more_than_its_headers_may() {
+    for (protocol, version) in [(AppProtocol::Http1, 1), (AppProtocol::Http2, 2)] {
+        let server = Server::http(version, |request: Request<Incoming>| async move {
+            let body = request.into_body().collect().await.unwrap();
+            let names = body.trailers().into_iter().flat_map(HeaderMap::keys).map(ToString::to_string);
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            Response::new(full(format!("trailers: {}.", names.join(" "))))
+        })
+        .await;
+        let proxy = Proxy::start(simple(protocol, &[server.address]));
+        let request = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+                       trailer: x-sum, x-forwarded-for, x_real_ip\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 1\r\n\
+                       x-forwarded-for: 192.0.2.66\r\nx_real_ip: 192.0.2.66\r\n\r\n";
+        let answer = exchange(proxy.address(), request).await;
+        assert!(answer.contains("trailers: x-sum."), "{protocol:?}: {answer}");
+        let mut trailers = HeaderMap::new();
+        for name in ["x-sum", "x-forwarded-for", "x_real_ip"] {
+            trailers.insert(name, HeaderValue::from_static("192.0.2.66"));
+        }
+        let mut client = http2(proxy.address()).await;
+        let request = Request::post("http://shop/")
+            .header("trailer", "x-sum, x-forwarded-for, x_real_ip")
+            .body(full("hi").with_trailers(async { Some(Ok(trailers)) }).boxed())
+            .unwrap();
+        let answer = text(client.send_request(request).await.unwrap()).await;
+        assert_eq!(answer, "trailers: x-sum.", "{protocol:?}");
+    }
+}
+
 /// The next interim response.
 async fn interim(response: &mut h2::client::ResponseFuture) -> Option<Response<()>> {
     let told = std::future::poll_fn(|cx| response.poll_informational(cx));
