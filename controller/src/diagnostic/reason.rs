@@ -171,6 +171,7 @@ reasons! {
     // The rules of routes.
     PathNotAbsolute => UNSUPPORTED_VALUE,
     PathExpressionNeverMatches => NOT_SUPPORTED,
+    ConnectNeverMatches => NOT_SUPPORTED,
     ExpressionInvalid => UNSUPPORTED_VALUE,
     RouteExpressionsTooLarge => UNSUPPORTED_VALUE,
     NamespaceExpressionsTooLarge => UNSUPPORTED_VALUE,

@@ -120,6 +120,11 @@ fn matches(
             };
             (it.name.as_str(), how, it.value.as_str())
         });
+        if it.method == Some(HttpRouteRulesMatchesMethod::Connect) {
+            let message = "`CONNECT` never matches: it is for forward proxies, and a WebSocket over HTTP/2 is matched as GET";
+            let field = format!("{field}.method");
+            draft.note(Diagnostic::warning(Reason::ConnectNeverMatches, field, message, "match GET"));
+        }
         matches.push(Match {
             path: path(draft, faults, &format!("{field}.path"), it),
             headers: matching::headers(draft, faults, &format!("{field}.headers"), headers),
