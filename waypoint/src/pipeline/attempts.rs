@@ -314,15 +314,22 @@ impl Try<'_> {
                 }
                 Err(unsent) => unsent,
             };
-            if let Some(request) = unsent.take_message()
-                && reused
-            {
+            let unused = unsent.take_message();
+            let is_unsent = unused.is_some();
+            if let Some(request) = unused {
                 let (same, unread) = request.into_parts();
-                parts = same;
                 body.take_back(unread);
-                continue;
+                if reused {
+                    parts = same;
+                    continue;
+                }
             }
-            let reason = blame(&unsent, progress.as_deref());
+            let mut reason = blame(&unsent, progress.as_deref());
+            if is_unsent && reason == Reason::Broken {
+                // A new connection that ended before anything was sent is no better than none, for every method.
+                endpoint.record_reset(self.worker.moment(Instant::now()));
+                reason = Reason::Unreachable;
+            }
             match spare {
                 Some(same) if reason == Reason::Refused && *refusals > 0 && body.can_be_read() => {
                     *refusals -= 1;

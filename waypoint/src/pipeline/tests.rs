@@ -11,7 +11,7 @@ use fairway_config::model::{
 use fairway_telemetry::testing::Exposition;
 use http::{HeaderValue, StatusCode};
 use prometheus_client::registry::Registry;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,20 +30,21 @@ const SLOW: Duration = Duration::from_secs(30);
 
 impl Fixture {
     /// One route with these rules. Endpoints of `backend` answer at once, those of `slow` late, those of `gone` cannot be
-    /// reached.
+    /// reached, and those of `hangs-up` close their first connection at once.
     fn start(rules: Vec<Rule>) -> Self {
         let route = Route { attachments: vec![attachment("listener", &[])], rules, ..route("r") };
         let mut resources =
             vec![Resource::Listener(Arc::new(listener("listener", None))), Resource::Route(Arc::new(route))];
-        for (host, key) in [(1, "backend"), (2, "slow"), (3, "gone"), (4, "copies")] {
+        for (host, key) in [(1, "backend"), (2, "slow"), (3, "gone"), (4, "copies"), (5, "hangs-up")] {
             resources.extend(backend(key, AppProtocol::Http1, &[endpoint(host)]));
         }
         let seen: Rc<RefCell<Vec<String>>> = Rc::default();
-        let heads = seen.clone();
+        let (heads, hung_up) = (seen.clone(), Cell::new(false));
         let proxy = MemoryProxy::start(resources, move |address, stream| {
             let pause = match address.ip().to_string().as_str() {
                 "10.0.0.2" => SLOW,
                 "10.0.0.3" => return Err(std::io::ErrorKind::ConnectionRefused.into()),
+                "10.0.0.5" if !hung_up.replace(true) => return Ok(()),
                 _ => Duration::ZERO,
             };
             spawn_local(serve(stream, pause, heads.clone()));
@@ -223,6 +224,39 @@ async fn retries_have_an_end_whatever_a_route_asks_for() {
             let row = format!("{attempts} {backoff:?} {limit:?}: {made} retries in {elapsed} s: {text}");
             assert!(text.starts_with(&format!("http/1.1 {status}")), "{row}");
             assert!(retries.contains(&made) && seconds.contains(&elapsed), "{row}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_which_nothing_was_sent_is_retried_whatever_its_method() {
+    local(async {
+        for (line, retry, status) in
+            [("POST /", 1, "200"), ("PATCH /", 1, "200"), ("GET /", 1, "200"), ("POST /", 0, "503")]
+        {
+            let retry = Retry { attempts: retry, backoff: None, codes: vec![], connection_errors: true };
+            let retried = Rule { retry: Some(retry), ..rule(vec![prefix("/")], "hangs-up") };
+            let fixture = Fixture::start(vec![retried]);
+            let text = fixture.ask(line, &[("content-length", "0")]).await;
+            assert!(text.starts_with(&format!("http/1.1 {status}")), "{line}: {text}");
+            assert_eq!(fixture.seen.borrow().len(), usize::from(status == "200"), "{line}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_of_the_whole_server_goes_to_a_path() {
+    local(async {
+        let to_full = |path: &str| {
+            let Filter::Redirect(to) = redirect() else { unreachable!() };
+            Filter::Redirect(Redirect { path: Some(PathModifier::ReplaceFull(path.into())), ..to })
+        };
+        for (filter, expected) in [(redirect(), "http://b.ex/"), (to_full("/new"), "http://b.ex/new")] {
+            let fixture = Fixture::start(vec![at("/", vec![filter])]);
+            let text = fixture.ask("OPTIONS *", &[]).await;
+            assert!(text.contains(&format!("location: {expected}\r\n")), "{text}");
         }
     })
     .await;

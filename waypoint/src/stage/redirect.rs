@@ -54,7 +54,11 @@ fn location(redirect: &Redirect, request: &StageRequest<'_, '_>) -> Option<Heade
     if host.is_empty() {
         return None;
     }
-    let path = request.original.path();
+    // `*` asks about the whole server, and is no path that could stand behind a host.
+    let path = match request.original.path() {
+        "*" => "/",
+        path => path,
+    };
     let path = match &redirect.path {
         Some(modifier) => path::modify(modifier, path, attributes.matched),
         None => path.into(),
