@@ -5,8 +5,8 @@ use crate::listen::detect::Version;
 use crate::stage::testing::WAITS;
 use crate::testing::{self, MemoryClient, MemoryProxy, backend, endpoint, set};
 use fairway_config::model::{
-    AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Redirect, Resource, Retry,
-    Route, Rule, Timeouts, Unresolved, UrlRewrite, WeightedBackend,
+    AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Redirect, Resource,
+    Retry, Route, Rule, Timeouts, Unresolved, UrlRewrite, WeightedBackend,
 };
 use fairway_telemetry::testing::Exposition;
 use http::{HeaderValue, StatusCode};

@@ -127,7 +127,8 @@ fn a_list_of_entries_has_never_more_than_the_api_allows() {
                 (0..foreign).map(|it| entry(&format!("theirs-{it}"), "example.com/other")).collect();
             // Ours from the time before there were others.
             for old in [vec![], vec![entry("ours-0", US), entry("gone", US)]] {
-                let current = json!({ list: [old.clone(), theirs.clone()].concat() });
+                let before = [old.clone(), theirs.clone()].concat();
+                let current = json!({ list: before });
                 let written = merged(&current, Some(&json!({ list: ours })));
                 let after = written.as_ref().unwrap_or(&current)[list].as_array().unwrap().clone();
                 assert_eq!(after.len(), most, "{list}, {foreign} of others");
@@ -149,7 +150,8 @@ fn a_list_of_conditions_has_never_more_than_the_api_allows() {
         let theirs: Vec<_> =
             (0..foreign).map(|it| condition(&format!("example.com/{it}"), "True", 1)).collect();
         let old = at(condition("fairway.dev/Enforced", "False", 1), "2026-01-01");
-        let current = json!({ "conditions": [theirs.clone(), vec![old]].concat() });
+        let before = [theirs.clone(), vec![old]].concat();
+        let current = json!({ "conditions": before });
         let written = merged(&current, Some(&json!({ "conditions": ours }))).unwrap();
         let after = written["conditions"].as_array().unwrap();
         assert!(after.len() <= 8 && after[..foreign] == theirs, "{foreign}");
