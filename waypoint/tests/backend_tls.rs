@@ -9,8 +9,8 @@
 mod support;
 
 use fairway_config::model::{
-    AppProtocol, BackendSecurity, BackendTls, BackendTrust, GrpcMethodMatch, Listener, ListenerProtocol,
-    PathMatch, Resource, RouteKind, SubjectName,
+    AppProtocol, BackendSecurity, BackendTarget, BackendTls, BackendTrust, Filter, Fraction, GrpcMethodMatch,
+    Listener, ListenerProtocol, Mirror, PathMatch, Resource, RouteKind, Rule, SubjectName,
 };
 use http::Request;
 use http_body_util::BodyExt;
@@ -185,6 +185,46 @@ async fn grpc_trailers_come_through_tls() {
         .unwrap();
     let response = client.send_request(request).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(response.trailers().unwrap()["grpc-status"], "0");
+}
+
+#[tokio::test]
+async fn an_http2_backend_is_told_the_scheme_of_its_own_connection() {
+    let authority = Authority::new("ca");
+    let config = authority.for_host("web").server(None, &["h2"]);
+    let (secure, _) = https_server(config, echo).await;
+    let (copied, mut copies) = tokio::sync::mpsc::unbounded_channel();
+    let config = authority.for_host("web").server(None, &["h2"]);
+    let (shadow, _) = https_server(config, move |request: Request<hyper::body::Incoming>| {
+        copied.send(request.uri().to_string()).unwrap();
+        echo(request)
+    })
+    .await;
+    let plain = Server::http(2, echo).await;
+    let security = policy("web", vec![], &authority);
+    let mirror = Mirror { target: BackendTarget::Backend("shop/shadow:80".into()), fraction: Fraction::ALL };
+    let mut resources = vec![http()];
+    for (key, server, security) in [
+        (KEY, &secure, &security),
+        ("shop/shadow:80", &shadow, &security),
+        ("shop/plain:80", &plain, &BackendSecurity::Plain),
+    ] {
+        resources.extend(secured(backend(key, AppProtocol::Http2, &[server.address]), key, security));
+    }
+    let secure_rule = Rule { filters: vec![Filter::Mirror(mirror)], ..rule("/secure", KEY) };
+    resources.push(routed(vec![secure_rule, rule("/plain", "shop/plain:80")]));
+    let proxy = Proxy::start(resources);
+    // The client's own scheme has no say in it.
+    for (path, expected) in [("/secure", "https"), ("/plain", "http")] {
+        let answer = get(proxy.address(), path).await;
+        assert!(answer.contains(&format!("GET {expected}://shop{path}\n")), "{answer}");
+        let mut client = http2(proxy.address()).await;
+        let request = Request::get(format!("http://shop{path}")).body(full("")).unwrap();
+        let answer = client.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+        let answer = String::from_utf8(answer.to_bytes().to_vec()).unwrap();
+        assert!(answer.starts_with(&format!("GET {expected}://shop{path}\n")), "{answer}");
+    }
+    let copy = tokio::time::timeout(wire::LONG, copies.recv()).await.unwrap().unwrap();
+    assert_eq!(copy, "https://shop/secure");
 }
 
 /// One listener that shows a certificate to backends.

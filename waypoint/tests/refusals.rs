@@ -15,7 +15,7 @@ use fairway_waypoint::testing::to;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use std::time::Duration;
-use support::backend::{Body, Server};
+use support::backend::{Body, Server, full};
 use support::wire::{exchange, status};
 use support::*;
 
@@ -115,6 +115,57 @@ async fn an_answer_of_the_proxy_carries_what_its_rule_does_to_responses() {
         assert!(answer.contains("content-type: application/grpc\r\n"), "{path}: {answer}");
         assert!(answer.contains("x-by-rule: 1\r\n"), "{path}: {answer}");
         assert!(answer.contains("access-control-allow-origin: https://app.ex\r\n"), "{path}: {answer}");
+    }
+}
+
+/// The response to a request over HTTP/2: its head, whether that ends the stream, and the bytes of its body.
+async fn ask_http2(proxy: &Proxy, request: Request<()>) -> (http::response::Parts, bool, usize) {
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    let (head, mut body) = tokio::time::timeout(wire::LONG, response).await.unwrap().unwrap().into_parts();
+    let (ends, mut bytes) = (body.is_end_stream(), 0);
+    while let Some(data) = body.data().await {
+        bytes += data.unwrap().len();
+    }
+    (head, ends, bytes)
+}
+
+#[tokio::test]
+async fn a_head_over_http2_is_answered_by_a_head_whoever_answers() {
+    let server = Server::http(1, never).await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (resources, table) = failing(&server, nobody);
+    let proxy = Proxy::start(resources);
+    for (path, plain, _) in table.into_iter().chain([("/nowhere", 404, "")]) {
+        let request = |method: &str| Request::builder().method(method).uri(format!("http://shop{path}"));
+        let (head, ends, bytes) = ask_http2(&proxy, request("HEAD").body(()).unwrap()).await;
+        assert_eq!((head.status.as_u16(), ends, bytes), (plain, true, 0), "{path}");
+        let (of_get, ends, bytes) = ask_http2(&proxy, request("GET").body(()).unwrap()).await;
+        assert_eq!((of_get.status.as_u16(), ends), (plain, false), "{path}");
+        assert!(bytes > 0, "{path}");
+        assert_eq!(head.headers.get("content-length"), of_get.headers.get("content-length"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_has_no_content_ends_with_its_head_over_http2() {
+    use AppProtocol::{Http1, Http2};
+    // An endpoint of HTTP/2 may send what its status does not have.
+    for (protocol, version, status, method) in
+        [(Http2, 2, 204, "GET"), (Http2, 2, 304, "GET"), (Http1, 1, 200, "HEAD"), (Http1, 1, 404, "HEAD")]
+    {
+        let server = Server::http(version, move |_| async move {
+            Response::builder().status(status).body(full("content")).unwrap()
+        })
+        .await;
+        let proxy = Proxy::start(simple(protocol, &[server.address]));
+        let request = Request::builder().method(method).uri("http://shop/").body(()).unwrap();
+        let (head, ends, bytes) = ask_http2(&proxy, request).await;
+        assert_eq!((head.status.as_u16(), ends, bytes), (status, true, 0), "{method}");
+        assert!(status != 204 || !head.headers.contains_key("content-length"));
     }
 }
 

@@ -230,6 +230,50 @@ async fn a_connection_the_endpoint_gave_up_meanwhile_costs_the_client_nothing() 
 }
 
 #[tokio::test]
+async fn a_route_without_retries_sends_nothing_twice_also_where_that_would_be_safe() {
+    for (retry, expected) in [(None, 200), (Some(retry(1)), 200), (Some(retry(0)), 502)] {
+        let server = closes_after_one().await;
+        let mut rule = rule("/", "shop/web:80");
+        rule.retry = retry;
+        let proxy = Proxy::start(with_rule(rule, AppProtocol::Http1, &[server.address]));
+        let mut client = Http1::connect(proxy.address()).await;
+        for status_now in [200, expected] {
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert_eq!(status(&client.receive().await.unwrap().0), status_now);
+        }
+        assert_eq!(server.connections(), if expected == 200 { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_try_that_times_out_is_followed_by_the_next_if_that_changes_nothing_or_the_route_names_504() {
+    for (method, attempts, codes, expected, connections) in [
+        ("GET", 1, vec![], 200, 2),
+        ("PUT", 1, vec![StatusCode::BAD_GATEWAY], 200, 2),
+        ("POST", 1, vec![StatusCode::BAD_GATEWAY], 504, 1),
+        ("POST", 1, vec![StatusCode::GATEWAY_TIMEOUT], 200, 2),
+        ("GET", 0, vec![StatusCode::GATEWAY_TIMEOUT], 504, 1),
+    ] {
+        let server = Server::raw(|mut stream, number| async move {
+            read_head(&mut stream).await;
+            if number > 0 {
+                say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            }
+            let _ = stream.read(&mut [0]).await;
+        })
+        .await;
+        let mut rule = rule("/", "shop/web:80");
+        rule.retry = Some(Retry { codes, ..retry(attempts) });
+        rule.timeouts.backend_request = Some(Duration::from_millis(200));
+        let proxy = Proxy::start(with_rule(rule, AppProtocol::Http1, &[server.address]));
+        let request =
+            format!("{method} / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        assert_eq!(status(&exchange(proxy.address(), request).await), expected, "{method} {attempts}");
+        assert_eq!(server.connections(), connections, "{method} {attempts}");
+    }
+}
+
+#[tokio::test]
 async fn what_may_have_been_acted_upon_is_not_sent_twice() {
     let server = closes_after_one().await;
     let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
@@ -266,4 +310,39 @@ async fn a_mirror_gets_the_whole_request_and_its_answer_is_ignored() {
     assert_eq!(status(&exchange(proxy.address(), request).await), 200);
     let seen = tokio::time::timeout(wire::LONG, mirrored.recv()).await.unwrap().unwrap();
     assert!(seen.starts_with("POST /a\nhost: a\n") && seen.ends_with("hello"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_mirror_is_told_that_trailers_are_wanted() {
+    for (protocol, version) in [(AppProtocol::Http1, 1), (AppProtocol::Http2, 2)] {
+        let (sender, mut mirrored) = tokio::sync::mpsc::unbounded_channel();
+        let shadow = Server::http(version, move |request| {
+            let te = request.headers().get_all("te").iter().map(|it| it.to_str().unwrap().to_owned());
+            sender.send(te.collect::<Vec<_>>()).unwrap();
+            echo(request)
+        })
+        .await;
+        let server = Server::http(1, echo).await;
+        let mut rule = rule("/", "shop/web:80");
+        rule.filters = vec![Filter::Mirror(Mirror {
+            target: BackendTarget::Backend("shop/shadow:80".into()),
+            fraction: Fraction::ALL,
+        })];
+        let mut resources = with_rule(rule, AppProtocol::Http1, &[server.address]);
+        resources.extend(backend("shop/shadow:80", protocol, &[shadow.address]));
+        let proxy = Proxy::start(resources);
+        for (te, expected) in [
+            ("te: trailers\r\nconnection: te, close\r\n", &["trailers"][..]),
+            ("te: gzip;q=0.5, Trailers\r\nconnection: te, close\r\n", &["trailers"]),
+            ("te: gzip\r\nconnection: te, close\r\n", &[]),
+            ("connection: close\r\n", &[]),
+        ] {
+            for body in ["content-length: 5\r\n\r\nhello", "content-length: 0\r\n\r\n"] {
+                let request = format!("POST /a HTTP/1.1\r\nhost: a\r\n{te}{body}");
+                assert_eq!(status(&exchange(proxy.address(), request).await), 200);
+                let seen = tokio::time::timeout(wire::LONG, mirrored.recv()).await.unwrap().unwrap();
+                assert_eq!(seen, expected, "{protocol:?} {te}");
+            }
+        }
+    }
 }

@@ -373,6 +373,14 @@ async fn connect(
     proxy: &Proxy,
     protocol: &'static str,
 ) -> (u16, HeaderMap, h2::SendStream<Bytes>, h2::RecvStream) {
+    connect_with(proxy, protocol, &[]).await
+}
+
+async fn connect_with(
+    proxy: &Proxy,
+    protocol: &'static str,
+    headers: &[(&'static str, &'static str)],
+) -> (u16, HeaderMap, h2::SendStream<Bytes>, h2::RecvStream) {
     let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
     let (client, mut connection) = h2::client::handshake(stream).await.unwrap();
     let mut client = client.ready().await.unwrap();
@@ -385,6 +393,9 @@ async fn connect(
     *request.method_mut() = http::Method::CONNECT;
     *request.uri_mut() = "http://shop/chat".parse().unwrap();
     request.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
     request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
     let (response, body) = client.send_request(request, false).unwrap();
     let (head, answer) = timeout(wire::LONG, response).await.unwrap().unwrap().into_parts();
@@ -419,6 +430,93 @@ async fn nothing_but_a_websocket_is_a_tunnel_over_http2() {
     assert_eq!(server.requests(), 0);
     // An endpoint that does not want to is not taken for a tunnel.
     assert_eq!(connect(&proxy, "websocket").await.0, 502);
+}
+
+/// Refuses every upgrade, keeps its connections, and remembers the bytes of each.
+async fn unwilling(seen: Arc<std::sync::Mutex<Vec<String>>>) -> Server {
+    Server::raw(move |mut stream, number| {
+        let seen = seen.clone();
+        async move {
+            loop {
+                let head = read_head(&mut stream).await;
+                if head.is_empty() {
+                    return;
+                }
+                seen.lock().unwrap().push(format!("{number} {head}"));
+                say(&mut stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_that_announces_a_body_reaches_no_endpoint() {
+    let seen = Arc::default();
+    let server = unwilling(Arc::clone(&seen)).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    for (length, expected) in [("5", 400), ("44", 400), ("00", 400), ("0", 404)] {
+        let (status, ..) = connect_with(&proxy, "websocket", &[("content-length", length)]).await;
+        assert_eq!(status, expected, "{length}");
+    }
+    let (status, ..) = connect_with(&proxy, "websocket", &[("trailer", "x-sum")]).await;
+    assert_eq!(status, 404);
+    let heads = seen.lock().unwrap().clone();
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    for head in &heads {
+        assert!(head.contains("GET /chat HTTP/1.1\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
+        for name in ["content-length", "transfer-encoding", "trailer"] {
+            assert!(!head.contains(name), "{name} in {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_upgrade_was_refused_serves_no_other_request() {
+    let seen = Arc::default();
+    let server = unwilling(Arc::clone(&seen)).await;
+    let proxy = Proxy::start(simple(AppProtocol::Http1, &[server.address]));
+    assert_eq!(connect(&proxy, "websocket").await.0, 404);
+    let handshake = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\
+                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    assert_eq!(status(&exchange(proxy.address(), handshake).await), 404);
+    // What follows an ordinary request goes on its connection.
+    for _ in 0..2 {
+        assert_eq!(status(&wire::get(proxy.address(), "/other").await), 404);
+    }
+    let numbers: Vec<_> = seen.lock().unwrap().iter().map(|it: &String| it.as_bytes()[0]).collect();
+    assert_eq!(numbers, b"0122");
+}
+
+#[tokio::test]
+async fn the_trailers_of_a_client_say_no_more_than_its_headers_may() {
+    for (protocol, version) in [(AppProtocol::Http1, 1), (AppProtocol::Http2, 2)] {
+        let server = Server::http(version, |request: Request<Incoming>| async move {
+            let body = request.into_body().collect().await.unwrap();
+            let names = body.trailers().into_iter().flat_map(HeaderMap::keys).map(ToString::to_string);
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            Response::new(full(format!("trailers: {}.", names.join(" "))))
+        })
+        .await;
+        let proxy = Proxy::start(simple(protocol, &[server.address]));
+        let request = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+                       trailer: x-sum, x-forwarded-for, x_real_ip\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 1\r\n\
+                       x-forwarded-for: 192.0.2.66\r\nx_real_ip: 192.0.2.66\r\n\r\n";
+        let answer = exchange(proxy.address(), request).await;
+        assert!(answer.contains("trailers: x-sum."), "{protocol:?}: {answer}");
+        let mut trailers = HeaderMap::new();
+        for name in ["x-sum", "x-forwarded-for", "x_real_ip"] {
+            trailers.insert(name, HeaderValue::from_static("192.0.2.66"));
+        }
+        let mut client = http2(proxy.address()).await;
+        let request = Request::post("http://shop/")
+            .header("trailer", "x-sum, x-forwarded-for, x_real_ip")
+            .body(full("hi").with_trailers(async { Some(Ok(trailers)) }).boxed())
+            .unwrap();
+        let answer = text(client.send_request(request).await.unwrap()).await;
+        assert_eq!(answer, "trailers: x-sum.", "{protocol:?}");
+    }
 }
 
 /// The next interim response.

@@ -171,6 +171,7 @@ reasons! {
     // The rules of routes.
     PathNotAbsolute => UNSUPPORTED_VALUE,
     PathExpressionNeverMatches => NOT_SUPPORTED,
+    ConnectNeverMatches => NOT_SUPPORTED,
     ExpressionInvalid => UNSUPPORTED_VALUE,
     RouteExpressionsTooLarge => UNSUPPORTED_VALUE,
     NamespaceExpressionsTooLarge => UNSUPPORTED_VALUE,
@@ -196,6 +197,7 @@ reasons! {
     DurationInvalid => UNSUPPORTED_VALUE,
     BackendTimeoutTooLong => UNSUPPORTED_VALUE,
     RetryAttemptsInvalid => UNSUPPORTED_VALUE,
+    RetryAttemptsTooMany => NOT_SUPPORTED,
     RetryCodeInvalid => UNSUPPORTED_VALUE,
     RulesBeyondTheFirst => NOT_SUPPORTED,
 

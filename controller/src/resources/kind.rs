@@ -2,6 +2,7 @@
 
 use super::table::for_each_kind;
 use fairway_config::model::{self, L4Kind, ObjectName};
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -91,8 +92,8 @@ pub enum RouteKind {
     Udp,
 }
 
-/// Names one object of a cluster.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Names one object of a cluster. Objects of one kind are in the order of their [`ObjectName`]s.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ObjectRef {
     /// The kind; with it group and plural are known.
     pub kind: Kind,
@@ -209,6 +210,19 @@ impl ObjectKey for str {
 }
 
 // === impl ObjectRef ===
+
+impl PartialOrd for ObjectRef {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectRef {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let names = || ObjectName::compare((&self.namespace, &self.name), (&other.namespace, &other.name));
+        self.kind.cmp(&other.kind).then_with(names)
+    }
+}
 
 impl ObjectRef {
     /// Puts a reference together.

@@ -56,6 +56,16 @@ impl Condition {
         Self { kind, status: Truth::False, reason, message: message.into(), observed_generation }
     }
 
+    /// A condition of which nobody can say yet whether it holds.
+    pub fn unknown(
+        kind: &'static str,
+        reason: &'static str,
+        message: impl Into<Cow<'static, str>>,
+        observed_generation: i64,
+    ) -> Self {
+        Self { kind, status: Truth::Unknown, reason, message: message.into(), observed_generation }
+    }
+
     /// Whether this is bad news: a condition of negative polarity that holds, or any other that does not.
     pub fn is_bad(&self) -> bool {
         let status = match self.status {

@@ -2,6 +2,9 @@
 //!
 //! Ours are: of a list of parents or ancestors the entries with our controllerName, and of conditions those of the
 //! types we are responsible for. Everything else is kept as it is.
+//!
+//! A list longer than the API allows would be refused with the whole status. So what others wrote stays, and of ours there is as
+//! much as has room, from the beginning of the list.
 
 use super::reason;
 use serde_json::{Map, Value};
@@ -14,8 +17,12 @@ pub struct Author<'a> {
     pub now: &'a str,
 }
 
-/// The lists of entries that belong to controllers.
-const ENTRIES: [(&str, &str); 2] = [("parents", "parentRef"), ("ancestors", "ancestorRef")];
+/// The lists of entries that belong to controllers: how an entry names its object, and the most entries there may be.
+const ENTRIES: [(&str, &str, usize); 2] = [("parents", "parentRef", 32), ("ancestors", "ancestorRef", 16)];
+/// The most conditions of an object, or of an entry of its status.
+const MOST_CONDITIONS: usize = 8;
+/// The most addresses of a Gateway.
+const MOST_ADDRESSES: usize = 16;
 
 /// The fields of `status` to write, for a JSON merge patch; none when it already says what is true. `ours` is none for an
 /// object that is no concern of ours (any more): then only our entries are taken out.
@@ -38,10 +45,11 @@ fn whole(current: &Value, ours: &Value, author: Author<'_>) -> Map<String, Value
     let fields = ours.as_object().into_iter().flatten();
     let merged = fields.map(|(field, value)| {
         let before = list(current, field);
-        let merged = match (field.as_str(), ENTRIES.iter().find(|(name, _)| name == field)) {
+        let merged = match (field.as_str(), ENTRIES.iter().find(|(name, ..)| name == field)) {
             ("conditions", _) => conditions(before, list(ours, field), author.now),
             ("listeners", _) => listeners(before, list(ours, field), author.now),
-            (_, Some((_, reference))) => entries(before, list(ours, field), reference, author),
+            ("addresses", _) => list(ours, field).iter().take(MOST_ADDRESSES).cloned().collect(),
+            (_, Some((_, reference, most))) => entries(before, list(ours, field), reference, *most, author),
             _ => value.clone(),
         };
         (field.clone(), merged)
@@ -55,7 +63,7 @@ fn without_ours(current: &Value, controller: &str) -> Map<String, Value> {
         let kept: Vec<Value> = before.iter().filter(|it| !is_ours(it, controller)).cloned().collect();
         (kept.len() < before.len()).then_some((field.to_owned(), Value::Array(kept)))
     };
-    let mut out: Map<String, Value> = ENTRIES.iter().filter_map(|(field, _)| foreign(field)).collect();
+    let mut out: Map<String, Value> = ENTRIES.iter().filter_map(|(field, ..)| foreign(field)).collect();
     let before = list(current, "conditions");
     let is_foreign = |it: &&Value| !reason::is_own(it["type"].as_str().unwrap_or_default());
     let kept: Vec<Value> = before.iter().filter(is_foreign).cloned().collect();
@@ -74,8 +82,9 @@ fn is_ours(entry: &Value, controller: &str) -> bool {
 }
 
 /// Entries stay where they are; new ones come last.
-fn entries(before: &[Value], ours: &[Value], reference: &str, author: Author<'_>) -> Value {
-    let mut left: Vec<&Value> = ours.iter().collect();
+fn entries(before: &[Value], ours: &[Value], reference: &str, most: usize, author: Author<'_>) -> Value {
+    let foreign = before.iter().filter(|it| !is_ours(it, author.controller)).count();
+    let mut left: Vec<&Value> = ours.iter().take(most.saturating_sub(foreign)).collect();
     let mut out = Vec::with_capacity(before.len() + ours.len());
     for old in before {
         if !is_ours(old, author.controller) {
@@ -105,13 +114,17 @@ fn with_conditions(entry: &Value, old: Option<&Value>, now: &str) -> Value {
 }
 
 fn conditions(before: &[Value], ours: &[Value], now: &str) -> Value {
-    let kind = |it: &Value| it["type"].as_str().unwrap_or_default().to_owned();
-    let mut left: Vec<&Value> = ours.iter().collect();
+    let is_ours = |old: &Value| {
+        reason::is_ours(old["type"].as_str().unwrap_or_default())
+            || ours.iter().any(|it| it["type"] == old["type"])
+    };
+    let foreign = before.iter().filter(|it| !is_ours(it)).count();
+    let mut left: Vec<&Value> = ours.iter().take(MOST_CONDITIONS.saturating_sub(foreign)).collect();
     let mut out = Vec::with_capacity(before.len() + ours.len());
     for old in before {
         match left.iter().position(|it| it["type"] == old["type"]) {
             Some(at) => out.push(timed(left.remove(at), Some(old), now)),
-            None if reason::is_ours(&kind(old)) => {}
+            None if is_ours(old) => {}
             None => out.push(old.clone()),
         }
     }

@@ -78,6 +78,9 @@ pub struct ListenerSetStatus {
     pub conditions: Vec<Condition>,
     /// Of each listener, in the user's order.
     pub listeners: Vec<ListenerStatus>,
+    /// Whether its Gateway is not there. Whose ListenerSet it is depends on its Gateway, so this is only said of one that was ours.
+    #[serde(skip)]
+    pub is_orphan: bool,
 }
 
 /// The status of a listener.
@@ -212,6 +215,18 @@ impl ObjectStatus {
             }
         }
         out
+    }
+}
+
+impl ListenerSetStatus {
+    /// The status of a ListenerSet whose Gateway is not there: as the API has it before a controller has looked.
+    pub fn orphan(gateway: &ObjectName, generation: i64) -> Self {
+        let unknown = |kind| {
+            let message = format!("Gateway {gateway} does not exist");
+            Condition::unknown(kind, reason::PENDING, message, generation)
+        };
+        let conditions = vec![unknown(reason::ACCEPTED), unknown(reason::PROGRAMMED)];
+        Self { conditions, listeners: Vec::new(), is_orphan: true }
     }
 }
 

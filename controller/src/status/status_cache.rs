@@ -6,7 +6,7 @@ use super::{Enforcer, ObjectStatus, Record};
 use crate::resources::{Kind, ObjectRef};
 use fairway_config::model::{Generation, ObjectName, ResourceKey};
 use fairway_runtime::metrics::Outcomes;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -26,6 +26,8 @@ struct Entries {
     changed_in: HashMap<ObjectName, Generation, ahash::RandomState>,
     /// The Gateways that ListenerSets belong to.
     belongs_to: HashMap<ObjectRef, ObjectName, ahash::RandomState>,
+    /// The ListenerSets that are or were a Gateway's of ours.
+    own_sets: HashSet<ObjectRef, ahash::RandomState>,
     /// The routes and policies that proxies have to enforce.
     enforced: HashMap<ObjectRef, Enforced, ahash::RandomState>,
     /// By resource, those of `enforced` that take effect by it.
@@ -91,6 +93,11 @@ impl StatusCache {
         }
         for (object, status) in statuses {
             entries.note_enforcement(&object, status.as_ref(), generation);
+            if let Some(ObjectStatus::ListenerSet(it)) = &status
+                && !it.is_orphan
+            {
+                entries.own_sets.insert(object.clone());
+            }
             let cached = entries.objects.entry(object.clone()).or_default();
             cached.status = status.map(Arc::new);
             entries.settle(object);
@@ -120,7 +127,15 @@ impl StatusCache {
     }
 
     pub fn cached(&self, object: &ObjectRef) -> CachedStatus {
-        self.entries().objects.get(object).cloned().unwrap_or_default()
+        let entries = self.entries();
+        let mut cached = entries.objects.get(object).cloned().unwrap_or_default();
+        // A ListenerSet without a Gateway is ours if it was.
+        let is_orphan =
+            matches!(cached.status.as_deref(), Some(ObjectStatus::ListenerSet(it)) if it.is_orphan);
+        if is_orphan && !entries.own_sets.contains(object) {
+            cached.status = None;
+        }
+        cached
     }
 
     /// The Gateway whose proxies serve what an object says, if it is a Gateway or a ListenerSet.
@@ -236,6 +251,7 @@ impl Entries {
         if empty {
             self.objects.remove(&object);
             self.belongs_to.remove(&object);
+            self.own_sets.remove(&object);
             self.touched.remove(&object);
             if object.kind == Kind::Gateway {
                 self.changed_in.remove(&object.object_name());

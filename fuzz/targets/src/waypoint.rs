@@ -9,6 +9,7 @@ use fairway_waypoint::listen::hello::HelloReader;
 use fairway_waypoint::listen::unknown::verdict;
 use fairway_waypoint::listen::wire::Ahead;
 use fairway_waypoint::pipeline::{Handshake, strip_response, translate};
+use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use rustls::server::Acceptor;
@@ -93,18 +94,22 @@ pub fn head(input: &[u8]) {
 /// came on.
 ///
 /// The input is text: `1` or `2` for the client's version of HTTP, the same for the endpoint's, the method and the target in
-/// one line, and a header in each line after it.
+/// one line, and a header in each line after it. A CONNECT over HTTP/2 is for a WebSocket.
 pub fn rewritten(input: &[u8]) {
     let Some((from, to, parts)) = request_of(text_of(input)) else { return };
     let (path, headers) = (parts.uri.path().to_owned(), parts.headers.clone());
+    let is_connect = parts.method == "CONNECT";
     let Ok(translated) = translate(parts, from, to) else { return };
     let got = &translated.parts.headers;
     if translated.upgrades {
-        assert_eq!((from, to), (Version::Http1, Version::Http1));
+        assert_eq!(to, Version::Http1);
         assert_eq!(translated.parts.method, "GET");
         assert!(got.get_all("upgrade").iter().eq(["websocket"]));
+        // A handshake has no body, whatever the client says.
+        assert!(got.get_all("content-length").iter().all(|it| it == "0"));
         let asked = headers.get_all("upgrade").iter().flat_map(|it| it.as_bytes().split(|it| *it == b','));
-        assert!(asked.into_iter().any(|it| it.trim_ascii().eq_ignore_ascii_case(b"websocket")));
+        let is_asked = asked.into_iter().any(|it| it.trim_ascii().eq_ignore_ascii_case(b"websocket"));
+        assert!(is_connect || from == Version::Http1 && is_asked);
     } else {
         assert!(!got.contains_key("upgrade"));
     }
@@ -117,6 +122,9 @@ pub fn rewritten(input: &[u8]) {
     if from == Version::Http2 {
         assert!(got.get_all("content-length").iter().count() <= 1);
         assert!(got.values().all(|it| it.as_bytes().trim_ascii() == it.as_bytes()));
+    }
+    if is_connect {
+        assert!(!got.contains_key("content-length") && !got.contains_key("trailer"));
     }
     assert!(to == Version::Http1 || !got.contains_key("connection"));
     assert_eq!(translated.parts.uri.path(), if path.is_empty() { "/" } else { &path });
@@ -216,5 +224,8 @@ fn request_of(text: &str) -> Option<(Version, Version, Parts)> {
     let (mut parts, ()) = request.body(()).ok()?.into_parts();
     parts.version = if from == Version::Http2 { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
     parts.headers = headers_of(lines, from)?;
+    if (from, &parts.method) == (Version::Http2, &Method::CONNECT) {
+        parts.extensions.insert(Protocol::from_static("websocket"));
+    }
     Some((from, to, parts))
 }

@@ -1,6 +1,7 @@
 //! The body of a request on its way to an endpoint.
 
 use super::{BodyError, ClientBody, Cursor};
+use crate::pipeline::sift_trailers;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -36,6 +37,8 @@ pub struct Stream {
     incoming: ClientBody,
     gate: Option<Gate>,
     progress: Rc<Progress>,
+    /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
+    at_edge: bool,
 }
 
 /// How far a client's body is; shared with the one who waits for the response.
@@ -121,8 +124,8 @@ impl Body for RequestBody {
 
 impl Stream {
     /// A client's body.
-    pub fn new(incoming: ClientBody) -> Self {
-        Self { incoming, gate: None, progress: Rc::default() }
+    pub fn new(incoming: ClientBody, at_edge: bool) -> Self {
+        Self { incoming, gate: None, progress: Rc::default(), at_edge }
     }
 
     /// Is not asked for before this gate opens; a body that has begun is not held up.
@@ -150,12 +153,15 @@ impl Stream {
             self.gate = None;
         }
         self.progress.touched.set(true);
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(mut frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             return self.progress.poll_given_up(cx).map(|()| Some(Err(BodyError::TooSlow)));
         };
         self.progress.awaited.set(false);
-        match &frame {
+        match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    sift_trailers(trailers, self.at_edge);
+                }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 self.progress.bytes.set(self.progress.bytes.get() + bytes);
             }

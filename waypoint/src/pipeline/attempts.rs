@@ -87,10 +87,12 @@ const ELSEWHERE: u32 = 2;
 /// How often a request goes out again that an HTTP/2 endpoint says it has not looked at, unless the route wants no retries
 /// (RFC 9113 §8.7).
 const REFUSALS: u32 = 3;
-/// Pauses between tries where the route names none.
+/// The shortest pause before a retry, and the one of a route that names none: a backend in trouble is not asked as fast as it fails.
 const BACKOFF: Duration = Duration::from_millis(25);
 /// The longest pause, unless the route names a longer one.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// No retry begins later than this after the request, if the route has no limit for the whole request.
+const RETRYING: Duration = Duration::from_secs(60);
 
 /// What is spoken to a backend (KEP-3726, and for what is not said the kind of the route).
 pub fn version_for(protocol: AppProtocol, kind: Option<RouteKind>, client: Version) -> Version {
@@ -112,7 +114,8 @@ impl Try<'_> {
         mut body: Body,
         exchange: &mut Exchange,
     ) -> Result<Answered, Reason> {
-        let mut left = self.retry.map_or(0, |it| it.attempts);
+        let began = Instant::now();
+        let mut left = self.retry.map_or(0, |it| it.attempts.min(Retry::MOST_ATTEMPTS));
         let idempotent = parts.method.is_idempotent();
         let mut tried: SmallVec<[Arc<EndpointRecord>; 4]> = SmallVec::new();
         let mut next = Some(parts);
@@ -124,29 +127,42 @@ impl Try<'_> {
             }
             let outcome = self.once(parts, &mut body, &mut tried, exchange).await;
             let again = left > 0 && self.is_retried(&outcome, idempotent) && body.can_be_read();
-            if !again {
+            let pause = again.then(|| self.pause(number));
+            let in_time = |pause: &Duration| {
+                self.deadline.is_some() || began.elapsed().saturating_add(*pause) <= RETRYING
+            };
+            let Some(pause) = pause.filter(in_time) else {
                 body.stop_remembering();
                 return outcome;
+            };
+            let left_for_all = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left_for_all.is_some_and(|it| it <= pause) {
+                return Err(Reason::RequestTimeout);
             }
             left -= 1;
             number += 1;
             self.worker.telemetry.counters.retries.increment();
             exchange.note(|entry| entry.retries += 1);
             drop(outcome);
-            self.pause(number).await?;
+            sleep(pause).await;
         }
     }
 
+    /// Whether the route says `attempts: 0`: then nothing that was sent is sent once more, for whatever reason.
+    fn forbids_retries(&self) -> bool {
+        self.retry.is_some_and(|it| it.attempts == 0)
+    }
+
     /// What the endpoint has certainly not processed may always be tried again. What was sent and not answered, only if
-    /// doing it twice is doing it once (RFC 9110 §9.2.2): GEP-1731 leaves that to us.
+    /// doing it twice is doing it once (RFC 9110 §9.2.2): GEP-1731 leaves that to us. A try that has timed out was sent and not
+    /// answered, and is the 504 too that it would be answered with.
     fn is_retried(&self, outcome: &Result<Answered, Reason>, idempotent: bool) -> bool {
         let Some(retry) = self.retry else { return false };
         match outcome {
             Ok(answered) => retry.codes.contains(&answered.response.status()),
             Err(Reason::Unreachable | Reason::Tls | Reason::Refused) => retry.connection_errors,
             Err(Reason::Broken) => retry.connection_errors && idempotent,
-            // A try that timed out counts as the 504 it would be answered with (GEP-1731).
-            Err(Reason::TryTimeout) => retry.codes.contains(&StatusCode::GATEWAY_TIMEOUT),
+            Err(Reason::TryTimeout) => idempotent || retry.codes.contains(&StatusCode::GATEWAY_TIMEOUT),
             Err(_) => false,
         }
     }
@@ -160,17 +176,12 @@ impl Try<'_> {
         })
     }
 
-    /// Grows with each try and is never shorter than the route says; the jitter keeps clients from coming back together.
-    async fn pause(&self, number: u32) -> Result<(), Reason> {
-        let base = self.retry.and_then(|it| it.backoff).unwrap_or(BACKOFF);
-        let grown = base.saturating_mul(1 << (number - 1).min(16)).min(LONGEST_BACKOFF.max(base));
-        let jitter = grown.mul_f64(self.worker.rng.borrow_mut().random_range(0.0..0.5));
-        let until = Instant::now() + grown + jitter;
-        if self.deadline.is_some_and(|deadline| until >= deadline) {
-            return Err(Reason::RequestTimeout);
-        }
-        sleep(grown + jitter).await;
-        Ok(())
+    /// The pause before the retry with this number, from 0. Grows with each and is never shorter than the route says; the jitter keeps
+    /// clients from coming back together.
+    fn pause(&self, number: u32) -> Duration {
+        let base = self.retry.and_then(|it| it.backoff).unwrap_or(BACKOFF).max(BACKOFF);
+        let grown = base.saturating_mul(1 << number.min(16)).min(LONGEST_BACKOFF.max(base));
+        grown.saturating_add(grown.mul_f64(self.worker.rng.borrow_mut().random_range(0.0..0.5)))
     }
 
     /// One try, within its time limits.
@@ -207,7 +218,7 @@ impl Try<'_> {
     ) -> Result<Answered, Reason> {
         // A route that says nothing of retries leaves it to us: a request of which nothing was sent goes elsewhere.
         let mut elsewhere = if self.retry.is_none() { ELSEWHERE } else { 0 };
-        let mut refusals = if self.retry.is_some_and(|it| it.attempts == 0) { 0 } else { REFUSALS };
+        let mut refusals = if self.forbids_retries() { 0 } else { REFUSALS };
         loop {
             let (route, in_flight, lease) = loop {
                 let route = choose(self.worker, self.serving, self.destination, tried)?;
@@ -249,7 +260,14 @@ impl Try<'_> {
     ) -> Result<Sent, Reason> {
         let endpoint = route.endpoint;
         let announce = self.options.continue_ && self.version == Version::Http1 && !body.is_empty();
-        outgoing::prepare(&mut parts, self.version, self.options, announce, endpoint.address())?;
+        outgoing::prepare(
+            &mut parts,
+            self.version,
+            self.options,
+            announce,
+            endpoint.address(),
+            route.scheme(),
+        )?;
         let mut lease = Some(lease);
         let mut was_refused = false;
         loop {
@@ -265,9 +283,10 @@ impl Try<'_> {
             // fewer streams than we know of. What it has not acted upon, or cannot have acted upon twice, is then sent once
             // more (RFC 9110 §9.2.2, RFC 9113 §8.7).
             let (idempotent, reused) = (parts.method.is_idempotent(), held.is_reused());
+            let may_resend = reused && body.is_empty() && idempotent && !self.forbids_retries();
             let may_spare = match self.version {
-                Version::Http1 => reused && body.is_empty() && idempotent,
-                Version::Http2 => *refusals > 0 && body.can_be_read() || reused && body.is_empty(),
+                Version::Http1 => may_resend,
+                Version::Http2 => *refusals > 0 && body.can_be_read() || may_resend,
             };
             let spare = may_spare.then(|| parts.clone());
             let mut request = Request::from_parts(parts, RequestBody::Empty);
@@ -295,15 +314,22 @@ impl Try<'_> {
                 }
                 Err(unsent) => unsent,
             };
-            if let Some(request) = unsent.take_message()
-                && reused
-            {
+            let unused = unsent.take_message();
+            let is_unsent = unused.is_some();
+            if let Some(request) = unused {
                 let (same, unread) = request.into_parts();
-                parts = same;
                 body.take_back(unread);
-                continue;
+                if reused {
+                    parts = same;
+                    continue;
+                }
             }
-            let reason = blame(&unsent, progress.as_deref());
+            let mut reason = blame(&unsent, progress.as_deref());
+            if is_unsent && reason == Reason::Broken {
+                // A new connection that ended before anything was sent is no better than none, for every method.
+                endpoint.record_reset(self.worker.moment(Instant::now()));
+                reason = Reason::Unreachable;
+            }
             match spare {
                 Some(same) if reason == Reason::Refused && *refusals > 0 && body.can_be_read() => {
                     *refusals -= 1;
@@ -316,7 +342,7 @@ impl Try<'_> {
                     lease = self.worker.pool.open_lease(route, self.version);
                     parts = same;
                 }
-                Some(same) if reused && body.is_empty() && idempotent && is_closed(&unsent) => parts = same,
+                Some(same) if may_resend && is_closed(&unsent) => parts = same,
                 _ => {
                     if reason == Reason::Broken {
                         endpoint.record_reset(self.worker.moment(Instant::now()));

@@ -91,7 +91,7 @@ impl Callouts<'_> {
                 },
             };
             let mut parts = head.clone();
-            outgoing::prepare(&mut parts, version, &options, false, endpoint.address())
+            outgoing::prepare(&mut parts, version, &options, false, endpoint.address(), route.scheme())
                 .map_err(|_| CalloutError::Unusable)?;
             let body = match body.is_empty() {
                 true => RequestBody::Empty,

@@ -6,6 +6,7 @@ use super::{Reason, names};
 use crate::body::Interim;
 use crate::listen::detect::Version;
 use crate::listen::framing::Ambiguity;
+use crate::route::settle_host;
 use crate::settings::Limits;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -29,6 +30,13 @@ pub struct ConnectionOptions {
     pub will_trail: bool,
 }
 
+impl ConnectionOptions {
+    /// What of it holds for a copy, whose answer nobody reads: trailers belong to the message.
+    pub fn of_copy(&self) -> Self {
+        Self { trailers: self.trailers, will_trail: self.will_trail, ..Self::default() }
+    }
+}
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -42,12 +50,14 @@ pub fn read(
     nonce: impl FnOnce() -> [u8; 16],
 ) -> Result<ConnectionOptions, Reason> {
     check(parts, version, limits)?;
+    settle_host(parts).map_err(Reason::BadRequest)?;
     names::sift(&mut parts.headers, at_edge)?;
     let mut options = take_connection_options(parts, version)?;
     options.interim = parts.extensions.remove();
     if parts.method == Method::CONNECT {
-        options.upgrade = upgrade::translate(parts, nonce());
+        options.upgrade = Some(upgrade::translate(parts, nonce())?);
         options.is_connect = true;
+        options.will_trail = false;
     }
     Ok(options)
 }

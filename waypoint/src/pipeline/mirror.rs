@@ -36,6 +36,8 @@ pub struct Mirrored<'a> {
     pub kind: RouteKind,
     /// What the client speaks.
     pub version: Version,
+    /// What the client asked for.
+    pub options: &'a ConnectionOptions,
 }
 
 /// Sends copies to these backends: at once without a body, else when all of the body has passed.
@@ -69,6 +71,7 @@ struct Copy {
     shown: Option<CertificateKey>,
     kind: RouteKind,
     version: Version,
+    options: ConnectionOptions,
 }
 
 /// One of the mirrors that may be under way.
@@ -89,6 +92,7 @@ impl Copy {
             shown: mirrored.shown.cloned(),
             kind: mirrored.kind,
             version: mirrored.version,
+            options: mirrored.options.of_copy(),
         })
     }
 
@@ -128,9 +132,10 @@ impl Copy {
         super::outgoing::prepare(
             &mut self.parts,
             version,
-            &ConnectionOptions::default(),
+            &self.options,
             false,
             endpoint.address(),
+            route.scheme(),
         )
         .ok()?;
         let mut lease = match self.worker.pool.open_lease(&route, version) {
@@ -138,7 +143,7 @@ impl Copy {
             None => Box::pin(self.worker.pool.new_lease(&route, version)).await.ok()?,
         };
         let mut request = Request::from_parts(self.parts, body);
-        super::outgoing::frame(&mut request, version, false);
+        super::outgoing::frame(&mut request, version, self.options.will_trail);
         let response = lease.send(request).await.ok()?;
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {

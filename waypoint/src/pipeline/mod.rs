@@ -23,6 +23,7 @@ mod upgrade;
 
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use head::strip_response;
+pub(crate) use names::sift_trailers;
 pub use reason::Reason;
 pub use request::{Closed, serve};
 pub(crate) use target::{RouteTarget, find_target};

@@ -10,7 +10,7 @@
 
 use super::Reason;
 use crate::stage::is_spelling;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 use smallvec::SmallVec;
 
 /// Names that start so are dropped at the edge. `-` stands for `_`, too.
@@ -34,6 +34,28 @@ const DROPPED: [&[u8]; 9] = [
 /// Names that are framing where `_` is `-`.
 const FRAMING: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
 
+/// What says how a message is framed, where it goes, whose it is and what is in it: known before its body, or not at all.
+const NEVER_TRAILERS: [HeaderName; 18] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::MAX_FORWARDS,
+    header::PROXY_AUTHORIZATION,
+    header::RANGE,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
 /// Refuses what is framing to some servers only, and at the edge drops what only a trusted proxy may say.
 pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
     let mut dropped: SmallVec<[HeaderName; 8]> = SmallVec::new();
@@ -54,6 +76,21 @@ pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
         headers.remove(name);
     }
     Ok(())
+}
+
+/// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), and what [`sift`] does not let pass in a head: some
+/// servers put trailers among the headers.
+pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool) {
+    let is_out = |name: &&HeaderName| {
+        let bytes = name.as_str().as_bytes();
+        NEVER_TRAILERS.contains(*name)
+            || FRAMING.iter().any(|it| is_spelling(bytes, it))
+            || at_edge && is_dropped(bytes)
+    };
+    let out: SmallVec<[HeaderName; 8]> = trailers.keys().filter(is_out).cloned().collect();
+    for name in out {
+        trailers.remove(name);
+    }
 }
 
 fn is_dropped(name: &[u8]) -> bool {
@@ -135,6 +172,39 @@ mod tests {
             "ssl-clients",
         ] {
             assert_eq!(left(&[name], true).unwrap(), [name]);
+        }
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_a_head_may_not_and_nothing_of_the_message() {
+        let value = HeaderValue::from_static("1");
+        let names = [
+            "x-sum",
+            "grpc-status",
+            "x-forwarded-for",
+            "X_Forwarded_Proto",
+            "x-real-ip",
+            "content-length",
+            "content_length",
+            "transfer-encoding",
+            "host",
+            "authorization",
+            "cookie",
+            "connection",
+            "x-user",
+        ];
+        for (at_edge, expected) in [
+            (true, &["grpc-status", "x-sum", "x-user"][..]),
+            (false, &["grpc-status", "x-forwarded-for", "x-real-ip", "x-sum", "x-user", "x_forwarded_proto"]),
+        ] {
+            let mut trailers: HeaderMap = names
+                .iter()
+                .map(|it| (HeaderName::from_bytes(it.as_bytes()).unwrap(), value.clone()))
+                .collect();
+            sift_trailers(&mut trailers, at_edge);
+            let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, expected, "at the edge: {at_edge}");
         }
     }
 

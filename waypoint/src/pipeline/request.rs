@@ -211,7 +211,7 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming);
+        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }));
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && head::is_grpc(&parts.headers);
@@ -225,8 +225,16 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let mirrored =
-            Mirrored { worker, serving, caller: &client.caller, parts: &parts, shown, kind, version };
+        let mirrored = Mirrored {
+            worker,
+            serving,
+            caller: &client.caller,
+            parts: &parts,
+            shown,
+            kind,
+            version,
+            options,
+        };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }

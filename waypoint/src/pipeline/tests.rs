@@ -1,17 +1,17 @@
 //! Requests through a proxy in memory, under paused time.
 
-use crate::fixtures::{attachment, listener, prefix, route, rule};
+use crate::fixtures::{MatchExt, attachment, listener, prefix, route, rule};
 use crate::listen::detect::Version;
 use crate::stage::testing::WAITS;
 use crate::testing::{self, MemoryClient, MemoryProxy, backend, endpoint, set};
 use fairway_config::model::{
-    AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Resource, Route, Rule,
-    Timeouts, Unresolved, UrlRewrite, WeightedBackend,
+    AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Redirect, Resource,
+    Retry, Route, Rule, Timeouts, Unresolved, UrlRewrite, WeightedBackend,
 };
 use fairway_telemetry::testing::Exposition;
 use http::{HeaderValue, StatusCode};
 use prometheus_client::registry::Registry;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,20 +30,21 @@ const SLOW: Duration = Duration::from_secs(30);
 
 impl Fixture {
     /// One route with these rules. Endpoints of `backend` answer at once, those of `slow` late, those of `gone` cannot be
-    /// reached.
+    /// reached, and those of `hangs-up` close their first connection at once.
     fn start(rules: Vec<Rule>) -> Self {
         let route = Route { attachments: vec![attachment("listener", &[])], rules, ..route("r") };
         let mut resources =
             vec![Resource::Listener(Arc::new(listener("listener", None))), Resource::Route(Arc::new(route))];
-        for (host, key) in [(1, "backend"), (2, "slow"), (3, "gone"), (4, "copies")] {
+        for (host, key) in [(1, "backend"), (2, "slow"), (3, "gone"), (4, "copies"), (5, "hangs-up")] {
             resources.extend(backend(key, AppProtocol::Http1, &[endpoint(host)]));
         }
         let seen: Rc<RefCell<Vec<String>>> = Rc::default();
-        let heads = seen.clone();
+        let (heads, hung_up) = (seen.clone(), Cell::new(false));
         let proxy = MemoryProxy::start(resources, move |address, stream| {
             let pause = match address.ip().to_string().as_str() {
                 "10.0.0.2" => SLOW,
                 "10.0.0.3" => return Err(std::io::ErrorKind::ConnectionRefused.into()),
+                "10.0.0.5" if !hung_up.replace(true) => return Ok(()),
                 _ => Duration::ZERO,
             };
             spawn_local(serve(stream, pause, heads.clone()));
@@ -62,10 +63,14 @@ impl Fixture {
 
     /// Requests that a scrape shows with these labels.
     fn counted(&self, labels: &[(&str, &str)]) -> f64 {
+        self.scraped("fairway_requests_total", labels)
+    }
+
+    fn scraped(&self, metric: &str, labels: &[(&str, &str)]) -> f64 {
         let (mut registry, mut text) = (Registry::with_prefix("fairway"), String::new());
         self.proxy.metrics().register(&mut registry);
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        Exposition::parse(&text).sum("fairway_requests_total", labels)
+        Exposition::parse(&text).sum(metric, labels)
     }
 
     /// The header of this name that the endpoint got last.
@@ -170,6 +175,89 @@ async fn each_stage_does_its_part_between_client_and_endpoint() {
         assert_eq!(has("GET /v2/a ", "host: b.ex\r\n"), 1);
         assert_eq!(has("GET /mirror ", "host: a.ex\r\n"), 2, "the request and its copy");
         assert_eq!(has("OPTIONS ", "") + has("GET /redirect", "") + has("GET /unresolved", ""), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_match_on_the_host_looks_at_the_host_that_is_routed() {
+    local(async {
+        let of_public =
+            Rule { filters: vec![marked()], ..rule(vec![prefix("/").header("host", "a.ex")], "backend") };
+        let of_admin = rule(vec![prefix("/").header("host", "admin.ex")], "backend");
+        let fixture = Fixture::start(vec![of_public, of_admin]);
+        for (line, is_public) in [("GET /", true), ("GET http://admin.ex/", false), ("GET http://a.ex", true)]
+        {
+            let text = fixture.ask(line, &[]).await;
+            assert!(text.starts_with("http/1.1 200"), "{line}: {text}");
+            assert_eq!(text.contains("x-rule: seen"), is_public, "{line}: {text}");
+            let host = if is_public { "a.ex" } else { "admin.ex" };
+            assert_eq!(fixture.sent("host").as_deref(), Some(host), "{line}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_have_an_end_whatever_a_route_asks_for() {
+    let (zero, second, hour) = (Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3600));
+    local(async {
+        // Attempts, backoff, limit of the request; the status, retries from and to, seconds from and to.
+        for (attempts, backoff, limit, status, retries, seconds) in [
+            (0, zero, None, "503", 0.0..=0.0, 0.0..0.1),
+            (2, zero, None, "503", 2.0..=2.0, 0.075..0.2),
+            (10, zero, None, "503", 10.0..=10.0, 22.0..35.0),
+            (u32::MAX, zero, None, "503", 10.0..=10.0, 22.0..35.0),
+            (u32::MAX, second, None, "503", 3.0..=9.0, 30.0..60.1),
+            (u32::MAX, hour, None, "503", 0.0..=0.0, 0.0..0.1),
+            (u32::MAX, second, Some(5 * second), "504", 1.0..=2.0, 1.0..5.1),
+            (1, 40 * second, Some(hour), "503", 1.0..=1.0, 40.0..60.1),
+        ] {
+            let retry = Retry { attempts, backoff: Some(backoff), codes: vec![], connection_errors: true };
+            let timeouts = Timeouts { request: limit, backend_request: None };
+            let asked = Rule { retry: Some(retry), timeouts, ..rule(vec![prefix("/")], "gone") };
+            let fixture = Fixture::start(vec![asked]);
+            let begun = Instant::now();
+            let text = fixture.ask("GET /", &[]).await;
+            let (elapsed, made) =
+                (begun.elapsed().as_secs_f64(), fixture.scraped("fairway_retries_total", &[]));
+            let row = format!("{attempts} {backoff:?} {limit:?}: {made} retries in {elapsed} s: {text}");
+            assert!(text.starts_with(&format!("http/1.1 {status}")), "{row}");
+            assert!(retries.contains(&made) && seconds.contains(&elapsed), "{row}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_which_nothing_was_sent_is_retried_whatever_its_method() {
+    local(async {
+        for (line, retry, status) in
+            [("POST /", 1, "200"), ("PATCH /", 1, "200"), ("GET /", 1, "200"), ("POST /", 0, "503")]
+        {
+            let retry = Retry { attempts: retry, backoff: None, codes: vec![], connection_errors: true };
+            let retried = Rule { retry: Some(retry), ..rule(vec![prefix("/")], "hangs-up") };
+            let fixture = Fixture::start(vec![retried]);
+            let text = fixture.ask(line, &[("content-length", "0")]).await;
+            assert!(text.starts_with(&format!("http/1.1 {status}")), "{line}: {text}");
+            assert_eq!(fixture.seen.borrow().len(), usize::from(status == "200"), "{line}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_of_the_whole_server_goes_to_a_path() {
+    local(async {
+        let to_full = |path: &str| {
+            let Filter::Redirect(to) = redirect() else { unreachable!() };
+            Filter::Redirect(Redirect { path: Some(PathModifier::ReplaceFull(path.into())), ..to })
+        };
+        for (filter, expected) in [(redirect(), "http://b.ex/"), (to_full("/new"), "http://b.ex/new")] {
+            let fixture = Fixture::start(vec![at("/", vec![filter])]);
+            let text = fixture.ask("OPTIONS *", &[]).await;
+            assert!(text.contains(&format!("location: {expected}\r\n")), "{text}");
+        }
     })
     .await;
 }

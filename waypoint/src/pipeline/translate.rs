@@ -4,6 +4,7 @@ use super::{Reason, head, outgoing};
 use crate::listen::detect::Version;
 use crate::settings::Limits;
 use http::request::Parts;
+use http::uri::Scheme;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A head as an endpoint gets it.
@@ -19,7 +20,7 @@ pub struct Translated {
 pub fn translate(mut parts: Parts, from: Version, to: Version) -> Result<Translated, Reason> {
     let options = head::read(&mut parts, from, true, &Limits::default(), || [0; 16])?;
     let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
-    outgoing::prepare(&mut parts, to, &options, false, endpoint)?;
+    outgoing::prepare(&mut parts, to, &options, false, endpoint, Scheme::HTTP)?;
     Ok(Translated { parts, upgrades: to == Version::Http1 && options.upgrade.is_some() })
 }
 

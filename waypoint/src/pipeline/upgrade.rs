@@ -4,11 +4,13 @@
 //! WebSocket these are its frames. Of `h2c` they would be requests, past every route; so a request that asks for another
 //! protocol is served as HTTP without the upgrade, which RFC 9110 §7.8 always allows.
 
+use super::Reason;
+use crate::listen::framing::Ambiguity;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use h2::ext::Protocol;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
@@ -74,13 +76,22 @@ pub fn is_extended_connect(parts: &Parts) -> bool {
 }
 
 /// Makes of such a CONNECT the handshake of HTTP/1, which is what routes and endpoints know. HTTP/2 has no key, so one is made.
-pub fn translate(parts: &mut Parts, nonce: [u8; 16]) -> Option<Handshake> {
+///
+/// A CONNECT has no content (RFC 9110 §9.3.6). A length of one is refused: an HTTP/1 endpoint would wait for so many bytes, and take
+/// them from the next request on the connection.
+pub fn translate(parts: &mut Parts, nonce: [u8; 16]) -> Result<Handshake, Reason> {
+    if parts.headers.get_all(CONTENT_LENGTH).iter().any(|it| it != "0") {
+        return Err(Reason::Ambiguous(Ambiguity::ContentLength));
+    }
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.remove(TRAILER);
     let key = STANDARD.encode(nonce);
     let handshake = Handshake::of_key(key.as_bytes());
     parts.method = Method::GET;
-    parts.headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::try_from(key).ok()?);
+    let key = HeaderValue::try_from(key).map_err(|_| Reason::BadField)?;
+    parts.headers.insert(SEC_WEBSOCKET_KEY, key);
     parts.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    Some(handshake)
+    Ok(handshake)
 }
 
 /// Whether a list has a token, in whatever case, on whatever line.

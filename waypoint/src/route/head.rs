@@ -11,11 +11,13 @@
 //!
 //! An encoded slash is not a slash, and `//` is not `/`: both name other resources and match accordingly.
 
+use super::values::Values;
 use crate::host::{InvalidHost, normalise_host};
-use fairway_config::model::normalised_path;
+use fairway_config::model::{ValueMatch, normalised_path};
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use std::borrow::Cow;
 
 /// What routes look at. Borrows the request; nothing is copied unless the request is written in an unusual way.
@@ -31,6 +33,7 @@ pub struct RequestHead<'r> {
     pub method: &'r Method,
     /// The headers.
     pub headers: &'r HeaderMap,
+    values: Values<'r>,
 }
 
 /// A request that is refused with 400 before any route sees it.
@@ -73,13 +76,50 @@ impl<'r> RequestHead<'r> {
             query: parts.uri.query(),
             method: &parts.method,
             headers: &parts.headers,
+            values: Values::default(),
         })
+    }
+
+    /// Whether the first value of a parameter of the query fits.
+    pub(super) fn parameter_holds(&self, name: &str, expected: &ValueMatch) -> bool {
+        self.values.parameter(self.query, name).is_some_and(|it| expected.matches(it))
+    }
+
+    /// Whether a header is there and its value fits.
+    pub(super) fn header_holds(&self, name: &HeaderName, expected: &ValueMatch) -> bool {
+        self.values.header_holds(self.headers, name, expected)
     }
 
     /// Whether it is a gRPC request, which is what GRPCRoutes are for.
     pub fn is_grpc(&self) -> bool {
         is_grpc(self.headers)
     }
+}
+
+/// Leaves one place that says the host: the Host header. An authority in the target takes the place of the Host that came with it
+/// (RFC 9112 §3.2.2), so that routes, filters, authorization and backend see one host. HTTP/2 has to say the same in both
+/// (RFC 9113 §8.3.1). The target becomes a path.
+pub fn settle_host(parts: &mut Parts) -> Result<(), BadRequest> {
+    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(BadRequest::ManyHosts);
+    }
+    if parts.uri.scheme().is_none() && parts.uri.authority().is_none() {
+        return Ok(());
+    }
+    if let Some(authority) = parts.uri.authority() {
+        let authority = authority.as_str();
+        if let (Version::HTTP_2, Some(header)) = (parts.version, parts.headers.get(HOST)) {
+            let header = header.to_str().map_err(|_| BadRequest::InvalidHost)?;
+            if !is_same_host(authority, header, parts) {
+                return Err(BadRequest::HostsDiffer);
+            }
+        }
+        let host = HeaderValue::from_str(authority).map_err(|_| BadRequest::InvalidHost)?;
+        parts.headers.insert(HOST, host);
+    }
+    let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
+    parts.uri = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    Ok(())
 }
 
 /// Whether a request is one of gRPC.
@@ -168,6 +208,38 @@ mod tests {
                 "{version:?} {uri} {hosts:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_authority_in_the_target_takes_the_place_of_the_host() {
+        use Version as V;
+        for (version, uri, hosts, expected) in [
+            (V::HTTP_11, "/a?b", vec!["public.ex"], Ok(("/a?b", Some("public.ex")))),
+            (V::HTTP_11, "http://admin.ex/a?b", vec!["public.ex"], Ok(("/a?b", Some("admin.ex")))),
+            (V::HTTP_11, "https://admin.ex:81", vec!["public.ex"], Ok(("/", Some("admin.ex:81")))),
+            (V::HTTP_11, "http://admin.ex?b", vec![], Ok(("/?b", Some("admin.ex")))),
+            (V::HTTP_11, "http://admin.ex/", vec!["a.ex", "a.ex"], Err(BadRequest::ManyHosts)),
+            (V::HTTP_10, "http://admin.ex/", vec!["public.ex"], Ok(("/", Some("admin.ex")))),
+            (V::HTTP_10, "/", vec![], Ok(("/", None))),
+            (V::HTTP_11, "*", vec!["a.ex"], Ok(("*", Some("a.ex")))),
+            (V::HTTP_2, "http://admin.ex/", vec![], Ok(("/", Some("admin.ex")))),
+            (V::HTTP_2, "http://admin.ex/", vec!["admin.ex:80"], Ok(("/", Some("admin.ex")))),
+            (V::HTTP_2, "http://admin.ex/", vec!["public.ex"], Err(BadRequest::HostsDiffer)),
+            (V::HTTP_2, "/", vec!["public.ex"], Ok(("/", Some("public.ex")))),
+            // What is no host stays so.
+            (V::HTTP_11, "http://me@admin.ex/", vec!["a.ex"], Ok(("/", Some("me@admin.ex")))),
+        ] {
+            let mut parts = parts(version, uri, &hosts);
+            let settled = settle_host(&mut parts).map(|()| {
+                let host = parts.headers.get(HOST).map(|it| it.to_str().unwrap().to_owned());
+                (parts.uri.to_string(), host)
+            });
+            let expected = expected.map(|(target, host)| (target.to_owned(), host.map(str::to_owned)));
+            assert_eq!(settled, expected, "{version:?} {uri} {hosts:?}");
+        }
+        let mut with_user = parts(V::HTTP_11, "http://me@admin.ex/", &["a.ex"]);
+        settle_host(&mut with_user).unwrap();
+        assert_eq!(RequestHead::read(&with_user).map(|_| ()).unwrap_err(), BadRequest::InvalidHost);
     }
 
     #[test]

@@ -35,10 +35,11 @@ mod predicate;
 mod preflight;
 mod table;
 mod trie;
+mod values;
 mod weights;
 
 pub use compiled::{ChosenBackend, CompiledRoute, RuleEntry};
-pub use head::{BadRequest, RequestHead, is_grpc};
+pub use head::{BadRequest, RequestHead, is_grpc, settle_host};
 pub use hosts::HostIndex;
 pub use predicate::{Mismatch, describe};
 pub use table::{HostTable, Member, RouteTable, select};

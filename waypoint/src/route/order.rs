@@ -17,15 +17,9 @@ pub(super) fn compare(a: &Candidate, b: &Candidate) -> Ordering {
         .then_with(|| {
             let (route_a, route_b) = (a.route.route(), b.route.route());
             let age = route_a.created.cmp(&route_b.created);
-            age.then_with(|| name(a).cmp(name(b))).then_with(|| route_a.key.cmp(&route_b.key))
+            age.then_with(|| route_a.object.cmp(&route_b.object)).then_with(|| route_a.key.cmp(&route_b.key))
         })
         .then_with(|| (a.rule, a.alternative).cmp(&(b.rule, b.alternative)))
-}
-
-/// `namespace/name` as text: `a-b/c` stands before `a/c`, since `-` stands before `/`.
-fn name(candidate: &Candidate) -> impl Iterator<Item = u8> {
-    let object = &candidate.route.route().object;
-    object.namespace.bytes().chain([b'/']).chain(object.name.bytes())
 }
 
 /// What is less is better.

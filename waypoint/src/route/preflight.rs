@@ -7,19 +7,29 @@
 
 use super::compiled::Candidate;
 use super::head::RequestHead;
-use super::predicate::{header_holds, holds, holds_with_method};
+use super::predicate::{holds, holds_with_method};
 use super::table::RouteTable;
+use super::values::work;
+use ahash::HashSet;
 use fairway_config::model::{HeaderMatch, Match};
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName};
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
 /// The request that a preflight announces.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Announced<'r> {
     method: &'r [u8],
     headers: &'r HeaderMap,
+    /// The headers that it names, split when they are first asked for.
+    names: OnceCell<HashSet<HeaderName>>,
 }
+
+/// Header names that a preflight announces at most; more are not looked at. A request has fewer (see [`Limits::header_fields`]).
+///
+/// [`Limits::header_fields`]: crate::settings::Limits::header_fields
+const MOST_ANNOUNCED: usize = 256;
 
 /// Whether the announced request will fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +49,7 @@ impl<'r> Announced<'r> {
             return None;
         }
         let method = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
-        Some(Self { method: method.as_bytes(), headers: head.headers })
+        Some(Self { method: method.as_bytes(), headers: head.headers, names: OnceCell::new() })
     }
 
     /// The alternative whose CORS policy answers, or none if the preflight is matched as any other request.
@@ -80,14 +90,21 @@ impl<'r> Announced<'r> {
         if !holds_with_method(it, self.method, head) {
             return Fit::No;
         }
-        it.headers.iter().map(|it| self.header_fits(it)).min().unwrap_or(Fit::Surely)
+        let mut least = Fit::Surely;
+        for header in &it.headers {
+            least = least.min(self.header_fits(header, head));
+            if least == Fit::No {
+                break;
+            }
+        }
+        least
     }
 
-    fn header_fits(&self, it: &HeaderMatch) -> Fit {
+    fn header_fits(&self, it: &HeaderMatch, head: &RequestHead<'_>) -> Fit {
         if self.announces(&it.name) {
             return Fit::Perhaps;
         }
-        match header_holds(it, self.headers) {
+        match head.header_holds(&it.name, &it.value) {
             true => Fit::Surely,
             false if comes_unannounced(&it.name) => Fit::Perhaps,
             false => Fit::No,
@@ -95,9 +112,14 @@ impl<'r> Announced<'r> {
     }
 
     fn announces(&self, name: &HeaderName) -> bool {
+        self.names.get_or_init(|| self.split()).contains(name)
+    }
+
+    fn split(&self) -> HashSet<HeaderName> {
         let lines = self.headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
-        let mut names = lines.flat_map(|it| it.as_bytes().split(|byte| *byte == b','));
-        names.any(|it| it.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+        let names = lines.flat_map(|it| it.as_bytes().split(|byte| *byte == b','));
+        let names = names.take(MOST_ANNOUNCED).inspect(|_| work::count());
+        names.filter_map(|it| HeaderName::from_bytes(it.trim_ascii()).ok()).collect()
     }
 }
 

@@ -15,7 +15,7 @@ use fairway_runtime::drain::Phase;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -137,6 +137,7 @@ async fn is_dead(mut pings: PingPong) {
 /// Serves one stream. It ends with its client: a reset ends what was begun for it.
 async fn serve_stream(client: Rc<Client>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let interim = Interim::default();
+    let is_head = request.method() == Method::HEAD;
     let (mut request, stream) = received(request, &interim);
     request.extensions_mut().insert(interim.clone());
     let mut serving = pin!(pipeline::serve(client, request));
@@ -157,8 +158,10 @@ async fn serve_stream(client: Rc<Client>, request: Request<RecvStream>, mut resp
     let Some(response) = served.await else { return };
     let (parts, mut body) = response.into_parts();
     let mut head = Response::from_parts(parts, ());
-    complete(head.headers_mut(), &body);
-    let (switch, is_over) = (body.take_switch(), body.is_end_stream());
+    let may_have_content = may_have_content(head.status());
+    complete(head.headers_mut(), &body, may_have_content);
+    let switch = body.take_switch();
+    let is_over = is_head || !may_have_content || body.is_end_stream();
     match (respond.send_response(head, is_over && switch.is_none()), switch, stream) {
         (Err(error), _, _) => {
             tracing::debug!(%error, "a response could not be sent");
@@ -186,15 +189,21 @@ fn received(request: Request<RecvStream>, interim: &Interim) -> (Request<ClientB
     (Request::from_parts(parts, body), None)
 }
 
+/// Whether a response with this status may have content, whoever made it (RFC 9110 §6.4.1). To a HEAD none has.
+fn may_have_content(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 /// Takes off what HTTP/2 does not have, and says what it needs.
-fn complete(headers: &mut HeaderMap, body: &ResponseBody) {
+fn complete(headers: &mut HeaderMap, body: &ResponseBody, may_have_content: bool) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
     for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE] {
         headers.remove(name);
     }
     headers.entry(DATE).or_insert_with(super::date::now);
-    if !body.is_end_stream()
+    if may_have_content
+        && !body.is_end_stream()
         && let Some(length) = body.size_hint().exact()
     {
         headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());

@@ -51,6 +51,9 @@ enum Origin {
     Refused,
 }
 
+/// A scheme, the longest name of DNS and a port are shorter. What is longer is no origin, and each pattern would look at all of it.
+const LONGEST_ORIGIN: usize = 512;
+
 // === impl Cors ===
 
 impl Cors {
@@ -71,6 +74,7 @@ impl Cors {
     fn origin(&self, request: &Parts) -> Option<Origin> {
         let asking = request.headers.get(header::ORIGIN);
         asking.map(|it| match it.to_str() {
+            Ok(text) if text.len() > LONGEST_ORIGIN => Origin::Refused,
             Ok(_) if self.same_for_all => Origin::Allowed(HeaderValue::from_static("*")),
             Ok(text) if self.allow_origins.iter().any(|pattern| allows(pattern, text)) => {
                 Origin::Allowed(it.clone())

@@ -46,8 +46,7 @@ fn location(redirect: &Redirect, request: &StageRequest<'_, '_>) -> Option<Heade
         Scheme::Http => ("http", 80),
         Scheme::Https => ("https", 443),
     };
-    let own = parts.uri.authority().map(|it| it.as_str());
-    let own = own.or_else(|| parts.headers.get(HOST)?.to_str().ok());
+    let own = parts.headers.get(HOST).and_then(|it| it.to_str().ok());
     let host = match &redirect.hostname {
         Some(host) => &**host,
         None => &normalise_host(own?).ok()?,
@@ -55,7 +54,11 @@ fn location(redirect: &Redirect, request: &StageRequest<'_, '_>) -> Option<Heade
     if host.is_empty() {
         return None;
     }
-    let path = request.original.path();
+    // `*` asks about the whole server, and is no path that could stand behind a host.
+    let path = match request.original.path() {
+        "*" => "/",
+        path => path,
+    };
     let path = match &redirect.path {
         Some(modifier) => path::modify(modifier, path, attributes.matched),
         None => path.into(),

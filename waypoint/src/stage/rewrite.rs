@@ -4,7 +4,7 @@ use super::{Failure, StageRequest, SyncStage, Verdict, path};
 use fairway_config::model::{PathModifier, UrlRewrite};
 use http::Uri;
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 
 /// Changes the host or the path that is sent on.
 #[derive(Debug)]
@@ -55,9 +55,6 @@ fn rewrite(rewrite: &UrlRewrite, request: &mut StageRequest<'_, '_>) -> Result<(
         parts.path_and_query = Some(target.map_err(|_| Failure::NoUrl)?);
     }
     if let Some(hostname) = &rewrite.hostname {
-        if parts.authority.is_some() {
-            parts.authority = Some(Authority::try_from(hostname.as_bytes()).map_err(|_| Failure::NoUrl)?);
-        }
         request.parts.headers.insert(HOST, hostname.clone());
     }
     request.parts.uri = Uri::from_parts(parts).map_err(|_| Failure::NoUrl)?;

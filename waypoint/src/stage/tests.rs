@@ -7,7 +7,7 @@ use fairway_config::model::{
     PathModifier, Pattern, Redirect, Scheme, UrlRewrite,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use rand::SeedableRng;
 use std::time::Duration;
 
@@ -192,16 +192,6 @@ fn rewrites_change_path_and_host_and_keep_the_query() {
 }
 
 #[test]
-fn a_rewritten_host_is_the_authority_too_where_there_is_one() {
-    let mut parts = request("GET a/x", &[]);
-    parts.version = Version::HTTP_2;
-    parts.uri = "http://old.com:81/x".parse().unwrap();
-    let rewrite = UrlRewrite { hostname: Some(HeaderValue::from_static("new.com")), path: None };
-    run(&[Filter::Rewrite(rewrite)], &mut parts, LISTENER, &prefix("/"), |it| drop(response(it, &[])));
-    assert_eq!(parts.uri, "http://new.com/x".parse::<Uri>().unwrap());
-}
-
-#[test]
 fn a_backends_rewrite_stands_instead_of_the_rules() {
     let replace = |it: &str| {
         [Filter::Rewrite(UrlRewrite { hostname: None, path: Some(PathModifier::ReplacePrefix(it.into())) })]
@@ -379,6 +369,17 @@ fn a_preflight_from_another_origin_is_told_nothing() {
     ] {
         let answer = preflight(listed(), &asking(origin, "GET"));
         assert!(answer.keys().all(|it| it == "vary"), "{origin}: {answer:?}");
+    }
+}
+
+#[test]
+fn what_is_longer_than_an_origin_is_none() {
+    for (host, allowed) in [(496, true), (500, true), (501, false), (16_000, false)] {
+        let origin = &*format!("https://{}.com", "a".repeat(host)).leak();
+        for policy in [policy(&["~https://.*\\.com"]), wildcards(false), wildcards(true)] {
+            let answer = preflight(policy, &asking(origin, "GET"));
+            assert_eq!(answer.contains_key(ORIGIN), allowed, "{} bytes", origin.len());
+        }
     }
 }
 

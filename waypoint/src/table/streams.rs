@@ -142,7 +142,7 @@ impl Place<'_> {
         specificity(self)
             .cmp(&specificity(other))
             .then_with(|| one.created.cmp(&two.created))
-            .then_with(|| one.object.to_string().cmp(&two.object.to_string()))
+            .then_with(|| one.object.cmp(&two.object))
             .then_with(|| one.key.cmp(&two.key))
     }
 }

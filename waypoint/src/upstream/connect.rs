@@ -7,6 +7,7 @@ use crate::transport::Transport;
 use fairway_balance::EndpointRecord;
 use fairway_hbone::{Carrier, Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
 use fairway_identity::{IdentityHandle, TlsIdentity};
+use http::uri::Scheme;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +23,13 @@ pub struct Route<'a> {
     pub through: Option<SocketAddr>,
     /// The TLS client for the backend. `None` for plain backends.
     pub tls: Option<&'a Arc<TlsClient>>,
+}
+
+impl Route<'_> {
+    /// The scheme of requests on it: what the backend's own TLS makes of it. A tunnel is none of the application's.
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
+    }
 }
 
 /// An open byte stream to an endpoint.

@@ -28,6 +28,8 @@ pub struct Http1Lease {
     pool: Rc<Pool>,
     key: Key,
     reused: bool,
+    /// Whether it goes back to the pool.
+    returns: bool,
 }
 
 /// A stream of an HTTP/2 connection.
@@ -70,16 +72,20 @@ impl Lease {
 
     /// Returns the connection to the pool. Call it when the response was read to its end.
     pub fn give_back(self) {
-        if let Self::Http1(Http1Lease { sender, pool, key, .. }) = self {
+        if let Self::Http1(Http1Lease { sender, pool, key, returns: true, .. }) = self {
             pool.give_back(key, sender);
         }
     }
 
     /// Requests the byte stream in case the endpoint responds with `101 Switching Protocols`. `None` for HTTP/2. Keep the lease until
-    /// the stream has arrived.
-    pub fn ask_for_stream(&self) -> Option<oneshot::Receiver<Taken>> {
+    /// the stream has arrived. The connection does not return to the pool, also if the endpoint refuses: proxy and endpoint might not
+    /// agree on what the next bytes are.
+    pub fn ask_for_stream(&mut self) -> Option<oneshot::Receiver<Taken>> {
         match self {
-            Self::Http1(lease) => Some(lease.sender.ask_for_stream()),
+            Self::Http1(lease) => {
+                lease.returns = false;
+                Some(lease.sender.ask_for_stream())
+            }
             Self::Http2(_) => None,
         }
     }
@@ -89,7 +95,7 @@ impl Lease {
 
 impl Http1Lease {
     pub(super) fn new(sender: Http1Sender, pool: &Rc<Pool>, key: Key, reused: bool) -> Self {
-        Self { sender, pool: pool.clone(), key, reused }
+        Self { sender, pool: pool.clone(), key, reused, returns: true }
     }
 }
 

@@ -5,7 +5,7 @@ use super::set::{SetReport, Standing};
 use super::{Check, GatewayReport};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
-use crate::resources::{Kind, ListenerSet, ObjectRef};
+use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use crate::status::{Condition, ListenerSetStatus, ObjectStatus, reason};
 use fairway_config::model::ObjectName;
 use fairway_incremental::{OfInput, Query};
@@ -21,11 +21,18 @@ impl Query<Cluster> for SetStatus {
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
         let Some(set) = reader.input::<ListenerSet>(name) else { return };
         let Some(gateway) = set.spec.gateway(&set.meta.namespace) else { return };
-        let Some(report) = reader.get::<Check>(&gateway) else { return };
-        let Some(it) = report.sets.get(name) else { return };
-        let status = ListenerSetStatus {
-            conditions: vec![accepted(it), programmed(&report, it)],
-            listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
+        let status = match reader.get::<Check>(&gateway) {
+            Some(report) => {
+                let Some(it) = report.sets.get(name) else { return };
+                ListenerSetStatus {
+                    conditions: vec![accepted(it), programmed(&report, it)],
+                    listeners: listener_statuses(reader, &it.plan.listeners, &it.listeners),
+                    is_orphan: false,
+                }
+            }
+            // Another controller's Gateway has another controller's ListenerSets.
+            None if reader.input::<Gateway>(&gateway).is_some() => return,
+            None => ListenerSetStatus::orphan(&gateway, set.meta.generation),
         };
         made.statuses.push((ObjectRef::of(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
     }

@@ -29,7 +29,7 @@ impl Set<Cluster> for BackendGateways {
     type Member = ObjectRef;
 }
 
-/// As many ancestors as the API lets a policy have, of all controllers together.
+/// As many ancestors as the API lets a policy have, of all controllers together. Where others have some, the writer leaves room for them.
 const MOST_ANCESTORS: usize = 16;
 
 /// The status of a policy, with the same conditions for each of its ancestors; none when it has no ancestors.

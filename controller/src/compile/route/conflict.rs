@@ -2,6 +2,7 @@
 
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::binding::{self, ListenerClaim, ListenerClaims, ServiceClaims};
+use crate::compile::route::held_hosts::HeldHosts;
 use crate::compile::stage;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};
@@ -39,32 +40,23 @@ impl Query<Cluster> for OnListener {
         }
         ordered.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
         let mut losers = ListenerLosers::new();
-        let mut winners: Vec<(&ObjectRef, &[ListenerClaim])> = Vec::new();
-        for (_, _, route, claims) in &ordered {
-            let against =
-                winners.iter().find(|(winner, held)| winner.kind != route.kind && intersect(held, claims));
-            match against {
-                Some((winner, _)) => {
+        let (mut held_by_grpc, mut held_by_http) = (HeldHosts::default(), HeldHosts::default());
+        for (place, (_, _, route, claims)) in ordered.iter().enumerate() {
+            let (own, other) = match route.kind {
+                Kind::GrpcRoute => (&mut held_by_grpc, &held_by_http),
+                _ => (&mut held_by_http, &held_by_grpc),
+            };
+            let hosts = || claims.iter().flat_map(ListenerClaim::hosts);
+            let against = hosts().filter_map(|host| other.intersecting(host)).min();
+            match against.and_then(|place| ordered.get(place)) {
+                Some((_, _, winner, _)) => {
                     losers.insert((*route).clone(), (*winner).clone());
                 }
-                None => winners.push((route, claims)),
+                None => hosts().for_each(|host| own.insert(host, place)),
             }
         }
         Arc::new(losers)
     }
-}
-
-fn intersect(a: &[ListenerClaim], b: &[ListenerClaim]) -> bool {
-    let hosts = |claims: &[ListenerClaim]| -> Vec<_> {
-        claims.iter().flat_map(|it| it.hosts().into_iter().map(|it| it.cloned())).collect()
-    };
-    let (a, b) = (hosts(a), hosts(b));
-    a.iter().any(|a| {
-        b.iter().any(|b| match (a, b) {
-            (Some(a), Some(b)) => a.intersect(b).is_some(),
-            _ => true,
-        })
-    })
 }
 
 /// A listener of TCP or UDP tells nothing apart: of several routes the oldest carries all, then the first by name. The

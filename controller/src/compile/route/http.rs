@@ -56,14 +56,14 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &H
         draft.note(session_persistence(field));
     }
     let timeouts = written.timeouts.as_ref().map(|it| timeouts(&format!("{field}.timeouts"), it));
-    let retry = written.retry.as_ref().map(|it| retry(&format!("{field}.retry"), it));
+    let retry = written.retry.as_ref().map(|it| retry(draft, &format!("{field}.retry"), it));
     Rule {
         name: written.name.as_deref().map(Into::into),
         matches,
         filters,
         backends,
         timeouts: timeouts.and_then(|it| faults.take(it)).unwrap_or_default(),
-        retry: retry.and_then(|it| faults.take(it)).flatten(),
+        retry: retry.and_then(|it| faults.take(it)),
     }
 }
 
@@ -120,6 +120,11 @@ fn matches(
             };
             (it.name.as_str(), how, it.value.as_str())
         });
+        if it.method == Some(HttpRouteRulesMatchesMethod::Connect) {
+            let message = "`CONNECT` never matches: it is for forward proxies, and a WebSocket over HTTP/2 is matched as GET";
+            let field = format!("{field}.method");
+            draft.note(Diagnostic::warning(Reason::ConnectNeverMatches, field, message, "match GET"));
+        }
         matches.push(Match {
             path: path(draft, faults, &format!("{field}.path"), it),
             headers: matching::headers(draft, faults, &format!("{field}.headers"), headers),
@@ -215,17 +220,21 @@ fn invalid_duration(field: String, error: &duration::InvalidDuration) -> Diagnos
     Diagnostic::error(Reason::DurationInvalid, field, error.to_string(), "write it as 10s or 500ms")
 }
 
-/// GEP-1731: one retry where no number is written, none where it is 0; connection errors are retried always.
-fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Diagnostic> {
-    let attempts = written.attempts.unwrap_or(1);
+/// GEP-1731: one retry where no number is written; connection errors are retried always. 0 disables retries, which is not the same as
+/// to say nothing of them: then a proxy may send elsewhere what an endpoint has not taken.
+fn retry(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRulesRetry) -> Result<Retry, Diagnostic> {
+    const MOST: i64 = Retry::MOST_ATTEMPTS as i64;
+    let asked = written.attempts.unwrap_or(1);
     let range = |_| {
         let (field, message) =
-            (format!("{field}.attempts"), format!("{attempts} is not a valid number of retries"));
+            (format!("{field}.attempts"), format!("{asked} is not a valid number of retries"));
         Diagnostic::error(Reason::RetryAttemptsInvalid, field, message, "use 0 or more")
     };
-    let attempts = u32::try_from(attempts).map_err(range)?;
-    if attempts == 0 {
-        return Ok(None);
+    let attempts = u32::try_from(asked.min(MOST)).map_err(range)?;
+    if asked > MOST {
+        let message = format!("a request is retried {MOST} times at most, not {asked} times");
+        let (field, remedy) = (format!("{field}.attempts"), format!("use {MOST} or less"));
+        draft.note(Diagnostic::warning(Reason::RetryAttemptsTooMany, field, message, remedy));
     }
     let code = |(index, code): (usize, &i64)| {
         let parsed = u16::try_from(*code).ok().filter(|it| (400..=599).contains(it));
@@ -236,10 +245,10 @@ fn retry(field: &str, written: &HttpRouteRulesRetry) -> Result<Option<Retry>, Di
         })
     };
     let backoff = written.backoff.as_deref().map(duration::parse).transpose();
-    Ok(Some(Retry {
+    Ok(Retry {
         attempts,
         backoff: backoff.map_err(|error| invalid_duration(format!("{field}.backoff"), &error))?,
         codes: written.codes.iter().flatten().enumerate().map(code).collect::<Result<_, _>>()?,
         connection_errors: true,
-    }))
+    })
 }

@@ -9,6 +9,7 @@ mod draft;
 mod duration;
 mod filter;
 mod grpc;
+mod held_hosts;
 mod http;
 mod l4;
 mod matching;

@@ -278,3 +278,25 @@ fn another_listener_set_does_not_wake_the_routes_of_the_gateway() {
     // The Gateway's check, listeners and status, the ListenerSet's listeners and status, and the tunnels of waypoints.
     assert!(units <= 6, "{units} units ran");
 }
+
+#[test]
+fn a_listener_set_without_its_gateway_is_neither_accepted_nor_programmed() {
+    let theirs =
+        gateway("{ from: All }", OWN).replace("gatewayClassName: fairway", "gatewayClassName: other");
+    let own = gateway("{ from: All }", OWN);
+    let mut world = World::plain(&(own.clone() + &set("edge", "s", 1, ADDED)));
+    world.expect("ListenerSet edge/s", "Programmed=True/Programmed");
+    world.remove(&own);
+    for kind in ["Accepted", "Programmed"] {
+        world.expect("ListenerSet edge/s", &format!("{kind}=Unknown/Pending"));
+        assert_eq!(world.message("ListenerSet edge/s", kind), "Gateway edge/public does not exist");
+    }
+    assert_eq!(world.conditions("ListenerSet edge/s").len(), 2, "and nothing of its listeners");
+    // Another's Gateway: it has no status of ours.
+    world.add(&theirs);
+    assert!(world.compiler.statuses().all(|(it, _)| it.to_string() != "ListenerSet edge/s"));
+    world.remove(&theirs);
+    world.expect("ListenerSet edge/s", "Accepted=Unknown/Pending");
+    world.add(&own);
+    world.expect("ListenerSet edge/s", "Accepted=True/Accepted");
+}

@@ -289,7 +289,10 @@ fn timeouts_and_retries_mean_what_the_api_says() {
         ("timeouts: { request: 10s, backendRequest: 2s }", Some(10_000), Some(2_000), None),
         ("timeouts: { request: 0s, backendRequest: 2s }", None, Some(2_000), None),
         ("timeouts: { request: 1m30s }, retry: {}", Some(90_000), None, Some((1, vec![], None))),
-        ("retry: { attempts: 0, codes: [503] }", None, None, None),
+        // Not the same as no `retry`.
+        ("retry: { attempts: 0, codes: [503] }", None, None, Some((0, vec![503], None))),
+        ("retry: { attempts: 0 }", None, None, Some((0, vec![], None))),
+        ("retry: { codes: [503] }", None, None, Some((1, vec![503], None))),
         (
             "retry: { attempts: 3, codes: [502, 503], backoff: 10ms }",
             None,
@@ -308,6 +311,19 @@ fn timeouts_and_retries_mean_what_the_api_says() {
             (it.attempts, it.codes.iter().map(|it| it.as_u16()).collect::<Vec<_>>(), millis(it.backoff))
         });
         assert_eq!(found, retry);
+    }
+}
+
+#[test]
+fn more_retries_than_are_made_are_said_to_be_more() {
+    for (asked, made) in [("10", 10), ("11", 10), ("2147483647", 10), ("4294967296", 10)] {
+        let rule =
+            format!("    - {{ retry: {{ attempts: {asked} }}, backendRefs: [{{ name: web, port: 80 }}] }}\n");
+        let world = world(&attached(&rule));
+        let retry = world.route("HTTPRoute/shop/r").unwrap().rules[0].retry.clone().unwrap();
+        assert_eq!(retry.attempts, made, "{asked}");
+        let conditions = world.conditions("HTTPRoute shop/r").join(" ");
+        assert_eq!(conditions.contains("fairway.dev/IgnoredFields=True"), asked != "10", "{conditions}");
     }
 }
 

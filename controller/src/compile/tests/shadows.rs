@@ -71,6 +71,21 @@ fn of_the_same_age_the_first_by_name_goes_first() {
 }
 
 #[test]
+fn names_of_one_age_are_in_the_order_of_their_text_as_in_the_proxies() {
+    // `-` stands before `/`, and `.` too; `0` does not.
+    for (first, second) in [("team-a", "team"), ("a", "b"), ("team", "team0")] {
+        let of = |namespace: &str| {
+            let route = route("HTTPRoute", "x", "01", "a.example.com", PATH);
+            route.replace("namespace: shop", &format!("namespace: {namespace}"))
+        };
+        let world = world(&(of(second) + &of(first)));
+        let message = |namespace: &str| world.message(&format!("HTTPRoute {namespace}/x"), "Accepted");
+        assert!(message(second).contains(&format!("HTTPRoute {first}/x")), "{}", message(second));
+        assert!(!message(first).contains(&format!("{second}/x")), "{}", message(first));
+    }
+}
+
+#[test]
 fn routes_that_nobody_shadows_cost_nothing_more() {
     let mut world = world(&route("HTTPRoute", "one", "01", "a.example.com", PATH));
     world.add(&route("HTTPRoute", "two", "02", "b.example.com", PATH));

@@ -116,3 +116,61 @@ fn a_first_status_is_written_whole() {
     let expected = json!({ "parents": [entry("parents", "edge", US, Some(&timed))] });
     assert_eq!(merged(&json!({}), Some(&ours)), Some(expected));
 }
+
+#[test]
+fn a_list_of_entries_has_never_more_than_the_api_allows() {
+    for (list, most) in [("parents", 32), ("ancestors", 16)] {
+        let entry = |name: &str, controller: &str| entry(list, name, controller, None);
+        let ours: Vec<_> = (0..most).map(|it| entry(&format!("ours-{it}"), US)).collect();
+        for foreign in [0, 1, most - 1, most] {
+            let theirs: Vec<_> =
+                (0..foreign).map(|it| entry(&format!("theirs-{it}"), "example.com/other")).collect();
+            // Ours from the time before there were others.
+            for old in [vec![], vec![entry("ours-0", US), entry("gone", US)]] {
+                let before = [old.clone(), theirs.clone()].concat();
+                let current = json!({ list: before });
+                let written = merged(&current, Some(&json!({ list: ours })));
+                let after = written.as_ref().unwrap_or(&current)[list].as_array().unwrap().clone();
+                assert_eq!(after.len(), most, "{list}, {foreign} of others");
+                let kept = after.iter().filter(|it| it["controllerName"] != US);
+                assert!(kept.eq(&theirs), "{list}, {foreign} of others");
+                let room = after.iter().filter(|it| it["controllerName"] == US);
+                assert!(room.eq(&ours[..most - foreign]), "{list}, {foreign} of others");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_of_conditions_has_never_more_than_the_api_allows() {
+    let ours: Vec<_> = ["Accepted", "ResolvedRefs", "PartiallyInvalid", "fairway.dev/Enforced"]
+        .map(|it| condition(it, "True", 1))
+        .to_vec();
+    for (foreign, expected) in [(0, 4), (4, 4), (5, 3), (7, 1), (8, 0)] {
+        let theirs: Vec<_> =
+            (0..foreign).map(|it| condition(&format!("example.com/{it}"), "True", 1)).collect();
+        let old = at(condition("fairway.dev/Enforced", "False", 1), "2026-01-01");
+        let before = [theirs.clone(), vec![old]].concat();
+        let current = json!({ "conditions": before });
+        let written = merged(&current, Some(&json!({ "conditions": ours }))).unwrap();
+        let after = written["conditions"].as_array().unwrap();
+        assert!(after.len() <= 8 && after[..foreign] == theirs, "{foreign}");
+        let kinds: Vec<_> = after[foreign..].iter().map(|it| it["type"].as_str().unwrap()).collect();
+        // Those that the API asks for come first.
+        let expected: Vec<_> = ours[..expected].iter().map(|it| it["type"].as_str().unwrap()).collect();
+        let sorted = |mut it: Vec<String>| {
+            it.sort();
+            it
+        };
+        let owned = |it: Vec<&str>| it.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(sorted(owned(kinds)), sorted(owned(expected)), "{foreign}");
+    }
+}
+
+#[test]
+fn a_gateway_has_never_more_addresses_than_the_api_allows() {
+    let ours: Vec<_> =
+        (0..20).map(|it| json!({ "type": "IPAddress", "value": format!("10.0.0.{it}") })).collect();
+    let written = merged(&json!({}), Some(&json!({ "addresses": ours }))).unwrap();
+    assert_eq!(written["addresses"].as_array().unwrap(), &ours[..16]);
+}

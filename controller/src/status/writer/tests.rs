@@ -357,3 +357,40 @@ async fn a_field_that_the_installed_kind_does_not_have_is_not_written_over_and_o
         (&json!(1), &json!("192.0.2.1"))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_a_listener_set_that_was_ours_is_said_to_have_lost_its_gateway() {
+    let scene = Scene::new().await;
+    let written = |scene: &Scene, name: &str| {
+        let status = scene.server.get(Kind::ListenerSet, "edge", name)["status"].clone();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let row = |it: &Value| format!("{}={}", it["type"], it["status"]).replace('"', "");
+        (conditions.iter().map(row).collect::<Vec<_>>(), status["listeners"].clone())
+    };
+    let accepted = |status: &str| json!({ "type": "Accepted", "status": status, "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1 });
+    let set = |name: &str| ObjectRef::new(Kind::ListenerSet, "edge", name);
+    for name in ["ours", "theirs"] {
+        let spec = json!({ "parentRef": { "name": "gone" }, "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] });
+        let metadata = json!({ "namespace": "edge", "name": name, "uid": name });
+        let listeners =
+            json!([{ "name": "http", "attachedRoutes": 1, "supportedKinds": [], "conditions": [] }]);
+        let status = json!({ "conditions": [accepted("True")], "listeners": listeners });
+        scene.server.put(Kind::ListenerSet, json!({ "metadata": metadata, "spec": spec, "status": status }));
+    }
+    let conditions = vec![Condition::holds(reason::ACCEPTED, reason::ACCEPTED, "fine", 1)];
+    let ours = crate::status::ListenerSetStatus { conditions, listeners: Vec::new(), is_orphan: false };
+    scene.evaluate(set("ours"), Some(ObjectStatus::ListenerSet(ours)));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(written(&scene, "ours").0, ["Accepted=True"]);
+    let orphan = crate::status::ListenerSetStatus::orphan(&ObjectName::new("edge", "gone"), 1);
+    for name in ["ours", "theirs"] {
+        scene.evaluate(set(name), Some(ObjectStatus::ListenerSet(orphan.clone())));
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        written(&scene, "ours"),
+        (vec!["Accepted=Unknown".to_owned(), "Programmed=Unknown".to_owned()], json!([]))
+    );
+    let (conditions, listeners) = written(&scene, "theirs");
+    assert_eq!((conditions, listeners.as_array().unwrap().len()), (vec!["Accepted=True".to_owned()], 1));
+}

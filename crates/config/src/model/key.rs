@@ -1,11 +1,13 @@
 //! Names of things: each kind of resource has a key type of its own, so that one cannot stand for another.
 
 use crate::kinds::for_each_kind;
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// Namespace and name of a Kubernetes object.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Namespace and name of a Kubernetes object. Names are ordered as the Gateway API orders objects of one age: alphabetically by
+/// `{namespace}/{name}`.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ObjectName {
     /// The Kubernetes namespace that the object lives in.
     pub namespace: Arc<str>,
@@ -135,6 +137,30 @@ impl ObjectName {
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
+
+    /// Compares namespaces with their names: `team-a/x` stands before `team/x`, since `-` stands before `/`.
+    pub fn compare(a: (&str, &str), b: (&str, &str)) -> Ordering {
+        let ((namespace_a, name_a), (namespace_b, name_b)) = (a, b);
+        if namespace_a == namespace_b {
+            return name_a.cmp(name_b);
+        }
+        let text_a = namespace_a.bytes().chain([b'/']).chain(name_a.bytes());
+        let text_b = namespace_b.bytes().chain([b'/']).chain(name_b.bytes());
+        // No name has a `/`; but what is not equal must not compare as equal.
+        text_a.cmp(text_b).then_with(|| a.cmp(&b))
+    }
+}
+
+impl PartialOrd for ObjectName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        Self::compare((&self.namespace, &self.name), (&other.namespace, &other.name))
+    }
 }
 
 impl fmt::Display for ObjectName {
@@ -175,5 +201,24 @@ impl fmt::Display for ResourceKey {
 impl fmt::Debug for ResourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_the_order_of_their_text() {
+        let mut names = Vec::new();
+        for namespace in ["", "team", "team-a", "team-b", "team0", "team.a", "a", "team-a-b"] {
+            names.extend(["x", "x-y", "a", "team"].map(|name| ObjectName::new(namespace, name)));
+        }
+        let mut texts: Vec<_> = names.iter().map(ToString::to_string).collect();
+        texts.sort();
+        names.sort();
+        assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), texts);
+        assert!(ObjectName::new("team-a", "x") < ObjectName::new("team", "x"));
+        assert_ne!(ObjectName::new("a/b", "c").cmp(&ObjectName::new("a", "b/c")), Ordering::Equal);
     }
 }

@@ -137,7 +137,7 @@ pub struct Timeouts {
 /// When a request is tried again (GEP-1731).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// Tries after the first one.
+    /// Tries after the first one, at most [`Self::MOST_ATTEMPTS`]; 0 disables retries.
     pub attempts: u32,
     /// Pause before a retry; none lets the proxy choose.
     pub backoff: Option<Duration>,
@@ -145,6 +145,13 @@ pub struct Retry {
     pub codes: Vec<StatusCode>,
     /// Whether connection errors (refused, reset, disconnected before a response) are tried again.
     pub connection_errors: bool,
+}
+
+// === impl Retry ===
+
+impl Retry {
+    /// As many retries are made of a request, however many a route asks for: each one is load on a backend that is in trouble.
+    pub const MOST_ATTEMPTS: u32 = 10;
 }
 
 // === impl Route ===

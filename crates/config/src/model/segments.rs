@@ -40,21 +40,25 @@ fn is_dots(segment: &[u8]) -> bool {
     matches!(segment.split(is_end).next(), Some(b"." | b".."))
 }
 
-/// Decodes once, and what overlong UTF-8 there is of `.`, `/` and `\` (RFC 3629 §10).
+/// Overlong UTF-8 of `.`, `/` and `\` (RFC 3629 §10).
+const OVERLONG: [(&[u8], u8); 6] = [
+    (b"\xc0\xae", b'.'),
+    (b"\xc0\xaf", b'/'),
+    (b"\xc1\x9c", b'\\'),
+    (b"\xe0\x80\xae", b'.'),
+    (b"\xe0\x80\xaf", b'/'),
+    (b"\xe0\x81\x9c", b'\\'),
+];
+
+/// Decodes once, and what is overlong. Looks at each byte once.
 fn decoded(path: &[u8]) -> Vec<u8> {
-    let mut decoded: Vec<u8> = Vec::with_capacity(path.len());
-    decoded.extend(percent_encoding::percent_decode(path));
-    for (overlong, meant) in [
-        (&b"\xc0\xae"[..], b'.'),
-        (b"\xc0\xaf", b'/'),
-        (b"\xc1\x9c", b'\\'),
-        (b"\xe0\x80\xae", b'.'),
-        (b"\xe0\x80\xaf", b'/'),
-        (b"\xe0\x81\x9c", b'\\'),
-    ] {
-        while let Some(at) = memchr::memmem::find(&decoded, overlong) {
-            decoded.splice(at..at + overlong.len(), [meant]);
-        }
+    let bytes: Vec<u8> = percent_encoding::percent_decode(path).collect();
+    let (mut decoded, mut rest) = (Vec::with_capacity(bytes.len()), bytes.as_slice());
+    while let Some((first, behind)) = rest.split_first() {
+        let overlong = OVERLONG.iter().find(|(overlong, _)| rest.starts_with(overlong));
+        let (byte, length) = overlong.map_or((*first, 1), |(overlong, meant)| (*meant, overlong.len()));
+        decoded.push(byte);
+        rest = if length == 1 { behind } else { rest.get(length..).unwrap_or_default() };
     }
     decoded
 }
@@ -97,6 +101,22 @@ mod tests {
             "/public%00/../x",
         ] {
             assert!(!is_unambiguous(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_long_path_is_decoded_in_one_pass() {
+        // Each of these bytes was moved once for each before it.
+        let many = b"%C0%AE%E0%80%AF%C1%9C".repeat(200_000);
+        assert_eq!(decoded(&many), b"./\\".repeat(200_000));
+        for (path, expected) in [
+            (&b"%C0"[..], &b"\xc0"[..]),
+            (b"a%C0%AE", b"a."),
+            (b"%E0%80%C0%AE", b"\xe0\x80."),
+            (b"%C0%C0%AF", b"\xc0/"),
+            (b"%25C0%25AE", b"%C0%AE"),
+        ] {
+            assert_eq!(decoded(path), expected);
         }
     }
 

@@ -196,6 +196,29 @@ fn what_the_service_allows_passes_with_what_it_says_of_the_user() {
 }
 
 #[test]
+fn the_service_is_asked_about_the_host_that_is_routed() {
+    run(|| async {
+        // A target with an authority, behind which another Host comes.
+        for host in ["admin.ex", "admin.ex:8081"] {
+            let fixture = Fixture::start(guarded(vec![by_http("auth"), by_grpc("grpc")]));
+            // The proxy in memory says a.ex in the Host.
+            let answer = fixture.ask(&format!("GET http://{host}/allow"), &[]).await;
+            assert!(answer.starts_with("http/1.1 200"), "{answer}");
+            let asked = fixture.asked.borrow().join("\n");
+            assert!(!asked.contains("a.ex\r\n"), "{asked}");
+            assert!(asked.contains(&format!("host: {host}\r\n")), "{asked}");
+            let length = char::from(u8::try_from(host.len()).unwrap());
+            assert!(asked.contains(&format!(":authority\u{12}{length}{host}")), "{asked:?}");
+            let passed = fixture.passed.borrow().concat();
+            assert!(
+                passed.starts_with("GET /allow ") && passed.contains(&format!("host: {host}\r\n")),
+                "{passed}"
+            );
+        }
+    });
+}
+
+#[test]
 fn what_the_service_denies_is_answered_by_it_and_no_backend_hears_of_it() {
     run(|| async {
         let fixture = Fixture::start(guarded(vec![by_http("auth")]));

@@ -60,10 +60,8 @@ impl GrpcService {
         time: Timestamp,
     ) -> CheckRequest {
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let host = parts.headers.get(HOST).map_or_else(
-            || parts.uri.authority().map(ToString::to_string).unwrap_or_default(),
-            |host| String::from_utf8_lossy(host.as_bytes()).into_owned(),
-        );
+        let host = parts.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+        let host = String::from_utf8_lossy(host).into_owned();
         let scheme = match attributes.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
@@ -259,12 +257,14 @@ fn action_of(option: &HeaderValueOption, default: AppendAction) -> AppendAction 
     }
 }
 
-/// A header of a response that is made from nothing.
+/// A header of a response that is made from nothing. One that is set more than once, as `Set-Cookie`, is there more than once, as with
+/// Envoy: there is nothing that it could take the place of.
 fn put(headers: &mut HeaderMap, option: &HeaderValueOption) -> Result<(), NoDecision> {
     let Some((name, value)) = header_of(option)? else { return Ok(()) };
     match action_of(option, AppendAction::OverwriteIfExistsOrAdd) {
-        AppendAction::AppendIfExistsOrAdd => drop(headers.append(name, value)),
-        AppendAction::OverwriteIfExistsOrAdd => drop(headers.insert(name, value)),
+        AppendAction::AppendIfExistsOrAdd | AppendAction::OverwriteIfExistsOrAdd => {
+            headers.append(name, value);
+        }
         AppendAction::AddIfAbsent if headers.contains_key(&name) => {}
         AppendAction::AddIfAbsent => drop(headers.insert(name, value)),
         AppendAction::OverwriteIfExists if !headers.contains_key(&name) => {}
@@ -384,6 +384,47 @@ mod tests {
         assert_eq!((made.status, &made.body[..]), (StatusCode::UNAUTHORIZED, &b"log in"[..]));
         assert_eq!(made.headers.keys().collect::<Vec<_>>(), ["www-authenticate"]);
         assert!(deny(denied(200)).is_err() && deny(denied(99_999)).is_err());
+    }
+
+    #[test]
+    fn a_denial_sets_as_many_cookies_as_the_service_says() {
+        use AppendAction::{AddIfAbsent, AppendIfExistsOrAdd, OverwriteIfExists, OverwriteIfExistsOrAdd};
+        for (append, action, expected) in [
+            (None, AppendIfExistsOrAdd, &["a=1", "b=2"][..]),
+            (Some(false), AppendIfExistsOrAdd, &["a=1", "b=2"]),
+            (Some(true), AppendIfExistsOrAdd, &["a=1", "b=2"]),
+            (None, OverwriteIfExistsOrAdd, &["a=1", "b=2"]),
+            (None, AddIfAbsent, &["a=1"]),
+            (None, OverwriteIfExists, &[]),
+        ] {
+            let headers = vec![
+                option("set-cookie", "a=1", append, action),
+                option("location", "/login", None, OverwriteIfExistsOrAdd),
+                option("Set-Cookie", "b=2", append, action),
+            ];
+            let denied = DeniedResponse {
+                status: Some(HttpStatus { code: 302 }),
+                headers,
+                ..DeniedResponse::default()
+            };
+            let made = deny(denied).unwrap();
+            let cookies: Vec<_> = made.headers.get_all("set-cookie").iter().collect();
+            assert_eq!(cookies, expected, "{append:?} {action:?}");
+            assert_eq!(made.headers["location"], "/login");
+        }
+    }
+
+    #[test]
+    fn two_services_add_to_the_response_what_each_says() {
+        let mut kept = super::super::Kept::default();
+        for cookies in [&["a=1", "b=2"][..], &["c=3"]] {
+            let mut parts = request("GET a.ex/", &[]);
+            let added = cookies.iter().map(|it| option("set-cookie", it, None, AppendAction::default()));
+            let ok = OkResponse { response_headers_to_add: added.collect(), ..OkResponse::default() };
+            allow(ok, &mut parts).unwrap().apply(&mut parts, &mut kept);
+        }
+        let added = kept.authorized.take().unwrap();
+        assert_eq!(added.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2", "c=3"]);
     }
 
     #[test]

@@ -55,11 +55,6 @@ impl HttpService {
                 headers.append(name, value.clone());
             }
         }
-        // HTTP/2 may say the host in the target alone.
-        if let (false, Some(authority)) = (headers.contains_key(HOST), parts.uri.authority()) {
-            let host = HeaderValue::from_str(authority.as_str());
-            headers.insert(HOST, host.map_err(|_| NoDecision::NotUnderstood("the host"))?);
-        }
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         Ok(question)
     }

@@ -165,7 +165,11 @@ impl Changes {
             parts.headers.append(name, value.clone());
         }
         if !self.response.is_empty() {
-            kept.authorized.get_mut().get_or_insert_default().extend(self.response);
+            let added = kept.authorized.get_mut().get_or_insert_default();
+            // `extend` would take the place of what another service has said.
+            for (name, value) in &self.response {
+                added.append(name, value.clone());
+            }
         }
     }
 }

@@ -1,0 +1,186 @@
+//! What conditions compare, worked out of a request once however many conditions ask for it: the first value of each query
+//! parameter, and the one value of a header that came on several lines.
+//!
+//! Nothing is worked out, and nothing allocated, for what no condition asks for.
+
+use ahash::HashMap;
+use fairway_config::model::ValueMatch;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
+
+/// Values of one request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Values<'r> {
+    parameters: OnceCell<Parameters<'r>>,
+    /// Headers that came on several lines; few requests have any.
+    joined: RefCell<Vec<(HeaderName, Option<String>)>>,
+}
+
+/// The first value of each parameter; none if what is encoded is no UTF-8.
+type Parameters<'r> = HashMap<Cow<'r, str>, Option<Cow<'r, str>>>;
+
+// === impl Values ===
+
+impl<'r> Values<'r> {
+    /// The first value of a parameter of this query, decoded as `application/x-www-form-urlencoded`.
+    pub fn parameter(&self, query: Option<&'r str>, name: &str) -> Option<&str> {
+        let query = query?;
+        self.parameters.get_or_init(|| parameters(query)).get(name)?.as_deref()
+    }
+
+    /// Whether a header is there and its value fits. Values that are not ASCII match nothing.
+    pub fn header_holds(&self, headers: &HeaderMap, name: &HeaderName, expected: &ValueMatch) -> bool {
+        let mut lines = headers.get_all(name).iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => false,
+            (Some(only), None) => value_holds(expected, only),
+            (Some(_), Some(_)) => {
+                let mut joined = self.joined.borrow_mut();
+                let at = joined.iter().position(|(it, _)| it == name).unwrap_or_else(|| {
+                    joined.push((name.clone(), join(headers, name)));
+                    joined.len() - 1
+                });
+                let value = joined.get(at).and_then(|(_, value)| value.as_deref());
+                value.is_some_and(|it| expected.matches(it))
+            }
+        }
+    }
+}
+
+/// Most conditions name a value, and most values differ in their length.
+fn value_holds(expected: &ValueMatch, value: &HeaderValue) -> bool {
+    match expected {
+        ValueMatch::Exact(text) => text.as_bytes() == value.as_bytes() && value.to_str().is_ok(),
+        ValueMatch::Regex(_) => value.to_str().is_ok_and(|it| expected.matches(it)),
+    }
+}
+
+/// The lines of a header as one value (RFC 9110 §5.3).
+fn join(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    // HTTP/2 may send a cookie in pieces (RFC 9113 §8.2.3).
+    let separator = if *name == COOKIE { "; " } else { "," };
+    let lines = headers.get_all(name).iter().inspect(|_| work::count());
+    let lines: Option<Vec<_>> = lines.map(|it| it.to_str().ok()).collect();
+    lines.map(|it| it.join(separator))
+}
+
+fn parameters(query: &str) -> Parameters<'_> {
+    let mut parameters = Parameters::default();
+    for pair in query.split('&') {
+        work::count();
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if let Some(name) = form_decoded(name) {
+            parameters.entry(name).or_insert_with(|| form_decoded(value));
+        }
+    }
+    parameters
+}
+
+/// None if what is encoded is no UTF-8.
+fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
+    if text.as_bytes().contains(&b'+') {
+        let spaced = text.replace('+', " ");
+        return Some(Cow::Owned(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned()));
+    }
+    percent_decode_str(text).decode_utf8().ok()
+}
+
+/// How many pieces of requests were looked at; tests count them.
+pub(super) mod work {
+    #[cfg(test)]
+    thread_local! {
+        pub(in super::super) static PIECES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    #[inline]
+    pub(in super::super) fn count() {
+        #[cfg(test)]
+        PIECES.set(PIECES.get() + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RequestHead, select};
+    use super::*;
+    use crate::fixtures::{MatchExt, attachment, listener, prefix, request, resource, route, rule, snapshot};
+    use crate::table::Tables;
+    use crate::testing;
+    use crate::upstream::cluster::Registry;
+    use fairway_config::model::{Filter, Match, OriginPattern, Resource, Route, Rule};
+    use std::sync::Arc;
+
+    /// Pieces that are looked at for one request with these alternatives.
+    fn pieces(alternatives: Vec<Match>, filters: Vec<Filter>, line: &str, headers: &[(&str, &str)]) -> usize {
+        let route = Route {
+            attachments: vec![attachment("l", &[])],
+            rules: vec![Rule { filters, ..rule(alternatives, "backend") }],
+            ..route("r")
+        };
+        let resources = vec![Resource::Listener(Arc::new(listener("l", None))), resource(route)];
+        let tables = Tables::build(&snapshot(resources), &mut Registry::default()).unwrap();
+        let socket = tables.sockets().next().unwrap();
+        let parts = request(line, headers);
+        let head = RequestHead::read(&parts).unwrap();
+        work::PIECES.set(0);
+        let _ = select(&socket.for_host("a.ex").unwrap().routes, &head);
+        work::PIECES.get()
+    }
+
+    fn alternatives(count: usize, of: impl Fn(Match, String) -> Match) -> Vec<Match> {
+        (0..count)
+            .map(|number| (0..16).fold(prefix("/"), |it, place| of(it, format!("n{number}x{place}"))))
+            .collect()
+    }
+
+    #[test]
+    fn the_work_for_a_request_does_not_grow_with_the_conditions() {
+        let query = format!("GET a.ex/?{}", "a=b&".repeat(1_000) + "a=b");
+        let many = vec![("x-a", "1"); 50];
+        let announced = vec!["x-other"; 100].join(",");
+        let preflight = [
+            ("origin", "https://app.ex"),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", announced.as_str()),
+        ];
+        for count in [1, 8, 64] {
+            let parameters = alternatives(count, |it, name| it.query(&name, "1"));
+            assert_eq!(pieces(parameters, vec![], &query, &[]), 1_001, "parameters, {count}");
+            // All conditions of one alternative fit but the last.
+            let lines = alternatives(count, |it, _| it.header("x-a", "~1,.*")).into_iter();
+            let lines = lines.map(|it| it.header("x-b", "1")).collect();
+            assert_eq!(pieces(lines, vec![], "GET a.ex/", &many), 50, "lines, {count}");
+            let cors = vec![Filter::Cors(testing::cors(OriginPattern::Any))];
+            let names = alternatives(count, |it, name| it.method("POST").header(&name, "1"));
+            assert_eq!(pieces(names, cors.clone(), "OPTIONS a.ex/", &preflight), 0, "the method, {count}");
+            let names = alternatives(count, |it, name| it.header(&name, "1"));
+            assert_eq!(pieces(names, cors, "OPTIONS a.ex/", &preflight), 100, "names, {count}");
+        }
+        // Where nothing looks at the query, it is not looked at.
+        let headers = alternatives(64, |it, name| it.header(&name, "1"));
+        assert_eq!(pieces(headers, vec![], &query, &[]), 0);
+    }
+
+    #[test]
+    fn the_first_value_of_a_parameter_counts_in_whatever_spelling() {
+        for (query, name, expected) in [
+            ("a=1&a=2", "a", Some("1")),
+            ("b=2&%61=1", "a", Some("1")),
+            ("a", "a", Some("")),
+            ("a+b=c+d%2B", "a b", Some("c d+")),
+            ("%ff=1&a=2", "a", Some("2")),
+            // The first is the one that counts, and it is no text.
+            ("a=%ff&a=2", "a", None),
+            ("", "", Some("")),
+            ("a=1", "b", None),
+        ] {
+            let values = Values::default();
+            assert_eq!(values.parameter(Some(query), name), expected, "{query}");
+            assert_eq!(values.parameter(Some(query), name), expected, "{query} once more");
+        }
+        assert_eq!(Values::default().parameter(None, ""), None);
+    }
+}
