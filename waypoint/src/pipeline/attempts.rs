@@ -25,11 +25,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// What is to be tried.
 pub struct Try<'a> {
-    /// The worker.
+    /// The worker that serves the client; tries run on its thread.
     pub worker: &'a Rc<Worker>,
-    /// The configuration.
+    /// The configuration that the request was decided by, whatever is committed meanwhile.
     pub serving: &'a Serving,
-    /// The backend.
+    /// The backend that was drawn from the rule's weights.
     pub destination: Destination<'a>,
     /// What is spoken to it.
     pub version: Version,

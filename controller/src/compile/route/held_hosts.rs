@@ -12,7 +12,7 @@ pub(super) struct HeldHosts<'c> {
     /// Of the first that holds all.
     all: Option<usize>,
     exact: HashMap<&'c str, usize>,
-    /// By suffix.
+    /// Of wildcards, by the suffix without `*`.
     wildcard: HashMap<&'c str, usize>,
     /// By suffix: of the first that holds a name or a wildcard there or below.
     below: HashMap<&'c str, usize>,

@@ -72,11 +72,11 @@ pub(in crate::serve) struct Difference {
 /// What a proxy is to have of a resource.
 #[derive(Clone, Copy)]
 pub(in crate::serve) enum Wanted<'a> {
-    /// This version.
+    /// The version of this entry, fitted to what the proxy knows.
     Version(&'a Entry),
     /// What it has; nothing of it is sent.
     AsItIs,
-    /// Nothing.
+    /// Nothing: what it has is removed.
     Nothing,
 }
 
