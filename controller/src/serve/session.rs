@@ -24,6 +24,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 const MOST_HELD: usize = 32 * 1024 * 1024;
 const EACH_HELD: usize = 96;
 
+/// How long a proxy may take to read a commit and answer it. While it does not, what waits for every proxy waits for it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How long the reason for an end may wait to be read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -97,23 +100,38 @@ async fn keep(
     outbound: &mpsc::Sender<Result<FromController, Status>>,
 ) -> Result<(), Status> {
     let mut offers = Offers::default();
+    let late = || Status::deadline_exceeded("the proxy does not answer a commit");
+    let mut unanswered = None;
     loop {
         while let Some(difference) = enrolled.difference() {
-            if send(difference, outbound).await.is_err() {
-                return Ok(());
+            match tokio::time::timeout(ANSWER_TIMEOUT, send(difference, outbound)).await {
+                Ok(Ok(())) => unanswered = Some(Instant::now() + ANSWER_TIMEOUT),
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => return Err(late()),
             }
         }
         tokio::select! {
             message = inbound.next() => match message {
                 None => return Ok(()),
-                Some(message) => hear(message?, enrolled, &mut offers)?,
+                Some(message) => {
+                    hear(message?, enrolled, &mut offers)?;
+                    unanswered = None;
+                }
             },
+            () = until(unanswered) => return Err(late()),
             () = enrolled.woken() => {}
             () = offers.due(), if enrolled.has_refused() => {
                 offers.later();
                 enrolled.offer_again();
             }
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A handle to a network namespace.
 
-use crate::{NetnsError, kernel, thread};
+use crate::thread::{self, Lane};
+use crate::{NetnsError, kernel};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::mount_bind;
@@ -102,14 +103,31 @@ impl Namespace {
         self.id
     }
 
-    /// Runs a short closure inside the namespace, on the one thread that enters namespaces: sockets made there stay there.
+    /// Runs a closure of microseconds inside the namespace, on a thread that enters namespaces for that alone: sockets made there stay there.
     pub async fn run<T, F>(&self, work: F) -> Result<T, NetnsError>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
+        self.run_in(Lane::Sockets, work).await
+    }
+
+    /// Runs a closure that may take longer inside the namespace, on another thread: what reads or writes rules, or lists sockets.
+    pub async fn run_long<T, F>(&self, work: F) -> Result<T, NetnsError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.run_in(Lane::Rules, work).await
+    }
+
+    async fn run_in<T, F>(&self, lane: Lane, work: F) -> Result<T, NetnsError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
         let (send, receive) = oneshot::channel();
-        thread::submit(self, work, move |outcome| {
+        thread::submit(lane, self, work, move |outcome| {
             // Nobody waits any more: what was made is dropped.
             let _ = send.send(outcome);
         })?;
@@ -123,7 +141,7 @@ impl Namespace {
         F: FnOnce() -> T + Send + 'static,
     {
         let (send, receive) = mpsc::channel();
-        thread::submit(self, work, move |outcome| {
+        thread::submit(Lane::Sockets, self, work, move |outcome| {
             let _ = send.send(outcome);
         })?;
         receive.recv().unwrap_or_else(|_| Err(ended()))

@@ -1,4 +1,4 @@
-//! The one thread that enters other namespaces.
+//! The threads that enter other namespaces: one makes sockets, the other does what may take long.
 //!
 //! A namespace is a property of a thread. On a thread of the runtime a closure that panics, or a namespace that cannot be
 //! left, would put other pods' connections on the wrong network; here nothing else runs.
@@ -69,8 +69,17 @@ thread_local! {
     static IS_NAMESPACE_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has `work` done on the namespace thread inside `namespace` and hands the outcome to `done` there.
-pub(crate) fn submit<T, F, D>(namespace: &Namespace, work: F, done: D) -> Result<(), NetnsError>
+/// Which thread is to do it. A pod with hundreds of thousands of sockets takes a while to list, and holds up nobody's connection meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) enum Lane {
+    /// What takes microseconds: a socket.
+    Sockets,
+    /// Rules, and lists of sockets.
+    Rules,
+}
+
+/// Has `work` done on a namespace thread inside `namespace` and hands the outcome to `done` there.
+pub(crate) fn submit<T, F, D>(lane: Lane, namespace: &Namespace, work: F, done: D) -> Result<(), NetnsError>
 where
     F: FnOnce() -> T + Send + 'static,
     D: FnOnce(Result<T, NetnsError>) + Send + 'static,
@@ -80,16 +89,23 @@ where
     }
     let namespace = namespace.clone();
     let job: Job = Box::new(move |home| done(inside(&namespace, home, work)));
-    jobs()?.send(job).map_err(|_| NetnsError::NoThread(io::Error::from(io::ErrorKind::BrokenPipe)))
+    jobs(lane)?.send(job).map_err(|_| NetnsError::NoThread(io::Error::from(io::ErrorKind::BrokenPipe)))
 }
 
-fn jobs() -> Result<&'static mpsc::Sender<Job>, NetnsError> {
-    static JOBS: OnceLock<Result<mpsc::Sender<Job>, io::ErrorKind>> = OnceLock::new();
-    let jobs = JOBS.get_or_init(|| {
+type Jobs = OnceLock<Result<mpsc::Sender<Job>, io::ErrorKind>>;
+
+fn jobs(lane: Lane) -> Result<&'static mpsc::Sender<Job>, NetnsError> {
+    static SOCKETS: Jobs = Jobs::new();
+    static RULES: Jobs = Jobs::new();
+    let (jobs, name) = match lane {
+        Lane::Sockets => (&SOCKETS, "namespaces"),
+        Lane::Rules => (&RULES, "rules"),
+    };
+    let jobs = jobs.get_or_init(|| {
         let (send, receive) = mpsc::channel::<Job>();
         let home = Namespace::current().map_err(|_| io::ErrorKind::NotFound)?;
         std::thread::Builder::new()
-            .name("namespaces".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 IS_NAMESPACE_THREAD.set(true);
                 for job in receive {

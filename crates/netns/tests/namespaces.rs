@@ -23,6 +23,19 @@ fn work_is_done_inside_and_the_caller_stays_outside() {
 }
 
 #[test]
+fn work_that_takes_long_holds_up_no_socket() {
+    Sandbox::run_async_test("work_that_takes_long_holds_up_no_socket", async |_| {
+        let (busy, other) = (Namespace::create().unwrap(), Namespace::create().unwrap());
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let long = tokio::spawn(async move { busy.run_long(move || ended.recv()).await });
+        // It would wait for ever if it waited for the other.
+        assert_eq!(other.run(here).await.unwrap(), other);
+        end.send(()).unwrap();
+        long.await.unwrap().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_panic_inside_is_told_and_the_thread_goes_home_and_on() {
     Sandbox::run_async_test("a_panic_inside_is_told_and_the_thread_goes_home_and_on", async |_| {
         let away = Namespace::create().unwrap();

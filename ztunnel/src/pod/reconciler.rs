@@ -293,7 +293,7 @@ impl Reconciler {
         act: impl FnOnce(&CaptureRules) -> Result<T, CaptureError> + Send + 'static,
     ) -> Result<T, PodError> {
         let rules = self.context.settings.capture_rules();
-        Ok(namespace.run(move || act(&rules)).await??)
+        Ok(namespace.run_long(move || act(&rules)).await??)
     }
 
     /// Opens the listeners before it writes the rules: what the rules redirect then finds a listener.

@@ -65,7 +65,7 @@ async fn identify_client(
         return Client::Plaintext;
     }
     let client = socket::canonical(client);
-    let seen = node.run(move || sockets::has_connection(client, destination)).await;
+    let seen = node.run_long(move || sockets::has_connection(client, destination)).await;
     match seen.map_err(|error| error.to_string()).and_then(|it| it.map_err(|error| error.to_string())) {
         Ok(true) => Client::Node,
         Ok(false) => Client::Plaintext,

@@ -165,6 +165,7 @@ async fn a_proxy_that_does_not_keep_to_the_protocol_is_told_so() {
         (vec![hello(everything()), start(), ack(77)], "answers to generation 77"),
         (vec![hello(everything()), start(), ack(1), ack(1)], "answers to generation 1"),
         (vec![hello(everything()), start(), start()], "only answers"),
+        (vec![hello(everything()), start()], "does not answer"), // for two minutes
     ] {
         let end = end_of(messages).await;
         assert!(end.contains(reason), "{reason}: {end}");

@@ -147,9 +147,9 @@ impl Finder {
 
     async fn clean_one(&self, namespace: &Namespace, key: &WorkloadKey) -> Result<(), super::PodError> {
         let rules = self.settings.capture_rules();
-        let left = namespace.run(move || capture::inspect(&rules, &Fence::Down)).await??;
+        let left = namespace.run_long(move || capture::inspect(&rules, &Fence::Down)).await??;
         if left != Capture::Missing {
-            namespace.run(move || capture::remove(&rules)).await??;
+            namespace.run_long(move || capture::remove(&rules)).await??;
             tracing::info!(pod = %key, "pod released: it left the mesh while no tunnel was running");
         }
         Ok(())
