@@ -139,6 +139,7 @@ reasons! {
     CertificateInvalid => INVALID_CERTIFICATE_REF,
     CertificateOutOfPeriod,
     CertificateHostnameMismatch,
+    AuthorityOutOfPeriod,
     AuthoritiesKindUnknown => INVALID_CA_CERTIFICATE_KIND,
     AuthoritiesNotFound => INVALID_CA_CERTIFICATE_REF,
     AuthoritiesInvalid => INVALID_CA_CERTIFICATE_REF,

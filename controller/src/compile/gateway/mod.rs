@@ -3,6 +3,7 @@
 //! count of attached routes.
 
 mod address;
+mod authority;
 pub(in crate::compile) mod certificate;
 mod clients;
 mod conditions;

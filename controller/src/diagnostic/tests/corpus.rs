@@ -165,6 +165,34 @@ fn authorities(corpus: &mut Corpus) {
          ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: many, namespace: shop }}\ndata: {{ ca.crt: {half} }}\n"
     );
     compile(corpus, standalone(), read("authorities.yaml", &gateway));
+    old_authorities(corpus);
+}
+
+/// Authorities that have expired, and some that are not yet valid.
+fn old_authorities(corpus: &mut Corpus) {
+    let authority = |(from, to): (i32, i32)| {
+        let mut params = CertificateParams::new(vec!["authority".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    };
+    let policy = |name: &str, years: &[(i32, i32)]| {
+        let pem = serde_json::Value::String(years.iter().copied().map(authority).collect());
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name}, namespace: shop }}\ndata: {{ ca.crt: {pem} }}\n\
+             ---\napiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ ports: [{{ port: 80 }}] }}\n\
+             ---\napiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ targetRefs: [{{ group: '', kind: Service, name: {name} }}], \
+             validation: {{ hostname: shop.example, caCertificateRefs: [{{ group: '', kind: ConfigMap, name: {name} }}] }} }}\n"
+        )
+    };
+    let (good, old, early) = ((2020, 2999), (2020, 2021), (2998, 2999));
+    let policies = [
+        policy("old-authority", &[old]),
+        policy("early-authority", &[early]),
+        policy("some-old-authorities", &[old, good, old]),
+        policy("some-early-authorities", &[early, good, early]),
+    ];
+    compile(corpus, standalone(), read("old-authorities.yaml", &policies.concat()));
 }
 
 /// Certificates that clients refuse: out of their time, and for other names.
