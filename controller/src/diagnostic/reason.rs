@@ -146,6 +146,8 @@ reasons! {
     AuthoritiesTooLarge => INVALID_CA_CERTIFICATE_REF,
     ReferenceNotPermitted => REF_NOT_PERMITTED,
 
+    RouteUnreadable => UNSUPPORTED_VALUE,
+
     // The parents of routes.
     ParentKindUnknown,
     ParentNotFound,
