@@ -45,6 +45,7 @@ reasons! {
     NotAnObject,
     KindUnknown,
     KindIgnored,
+    EndpointsNotRead,
     VersionUnknown,
     ObjectNameInvalid,
     NamespaceNameInvalid,
@@ -217,6 +218,7 @@ reasons! {
     EndpointAddressNotAllowed,
     EndpointsAreProxies,
     TooManyEndpoints,
+    NoEndpoints,
 
     // BackendTLSPolicies, and kinds that are not implemented.
     PolicyUnreadable,
