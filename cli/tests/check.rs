@@ -17,8 +17,8 @@ apiVersion: v1
 kind: Service
 metadata: { name: books, namespace: library }
 spec:
-  ports:
-    - { name: http, port: 80 }
+  selector: { app: books }
+  ports: [{ name: http, port: 80 }]
 ---
 apiVersion: gateway.networking.k8s.io/v1beta1
 kind: ReferenceGrant

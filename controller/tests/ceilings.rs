@@ -7,240 +7,21 @@
     reason = "test code: a panic is the failure of the test that called it"
 )]
 
-use fairway_controller::compile::{Capture, Compiler, Mode, Settings};
-use fairway_controller::resources::Edit;
-use fairway_controller::source::{FileChange, Scan};
+mod objects;
+
+use objects::{Size, bytes, largest, read, removals, world};
 use peak_alloc::PeakAlloc;
-use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Counts every allocation, so that a small one shows too.
 #[global_allocator]
 static MEMORY_IN_USE: PeakAlloc = PeakAlloc;
 
-/// What etcd takes in one request (1.5 MiB), less what the server adds.
-const LARGEST: usize = 1_400_000;
 /// What compiling one object may add to the peak of memory, beside the object itself. The controller's limit is 1 GiB.
 const MEMORY: usize = 64 << 20;
 /// What compiling one object may take of the processor. Without optimisation it is some ten times as slow.
 const PROCESSOR: Duration =
     if cfg!(debug_assertions) { Duration::from_secs(15) } else { Duration::from_secs(2) };
-
-const GROUP: &str = "gateway.networking.k8s.io/v1";
-
-fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
-    json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": "evil" }, "spec": spec })
-}
-
-fn size(it: &Value) -> usize {
-    serde_json::to_string(it).unwrap().len()
-}
-
-/// As many of `one` as the API takes, and as fit.
-fn fill(most: usize, one: impl Fn(usize) -> Value) -> Vec<Value> {
-    let mut left = LARGEST;
-    let mut all = Vec::new();
-    for it in (0..most).map(one) {
-        let Some(rest) = left.checked_sub(size(&it) + 1) else { break };
-        left = rest;
-        all.push(it);
-    }
-    all
-}
-
-fn matches(one: impl Fn(usize) -> Value) -> Vec<Value> {
-    fill(128, one)
-        .chunks(64)
-        .map(|it| json!({ "matches": it, "backendRefs": [{ "name": "s", "port": 1 }] }))
-        .collect()
-}
-
-fn http_route(rules: Vec<Value>) -> Value {
-    let parents: Vec<Value> = (0..16)
-        .map(|it| json!({ "name": "g", "sectionName": format!("l{it}") }))
-        .chain([json!({ "group": "", "kind": "Service", "name": "s" })])
-        .collect();
-    let hosts: Vec<String> = (0..16).map(|it| format!("h{it}.ex")).collect();
-    object(GROUP, "HTTPRoute", "r", json!({ "parentRefs": parents, "hostnames": hosts, "rules": rules }))
-}
-
-/// The most comparisons of one match. The API leaves a header 4,096 characters and a parameter 1,024.
-fn compared(value: impl Fn(usize) -> String, how: &str) -> Value {
-    let list = |name: &str, most: usize| -> Vec<Value> {
-        (0..16)
-            .map(|it| json!({ "type": how, "name": format!("{name}{it}"), "value": value(most) }))
-            .collect()
-    };
-    json!({ "headers": list("h", 4096), "queryParams": list("q", 1024) })
-}
-
-/// Large in every dimension that the API leaves.
-fn largest() -> Vec<(&'static str, Vec<Value>)> {
-    let long = "a".repeat(4096);
-    let listeners = |most: usize| -> Vec<Value> {
-        let one = |it: usize| {
-            json!({ "name": format!("l{it}"), "port": 80, "protocol": "HTTP", "hostname": format!("{}.ex", "a.".repeat(100) + &it.to_string()),
-                    "allowedRoutes": { "namespaces": { "from": "Selector", "selector": { "matchExpressions":
-                        (0..100).map(|it| json!({ "key": format!("k{it}"), "operator": "In", "values": (0..20).map(|it| it.to_string()).collect::<Vec<_>>() })).collect::<Vec<_>>() } } } })
-        };
-        fill(most, one)
-    };
-    let pem =
-        |one: &str| -> String { format!("-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n") };
-    let many = pem("MIIB").repeat(LARGEST / 60);
-    let one = pem(&"A".repeat(LARGEST - 100));
-    let slice = |ports: usize, endpoints: usize| {
-        let port = |it| json!({ "name": format!("p{it}"), "port": 1000 + it });
-        let endpoint = |it: usize| {
-            json!({ "addresses": [format!("10.1.{}.{}", it / 250, it % 250 + 1)], "nodeName": format!("node-{it}"), "zone": "a",
-                    "hints": { "forZones": [{ "name": "a" }] } })
-        };
-        json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                "metadata": { "name": "s-1", "namespace": "evil", "labels": { "kubernetes.io/service-name": "s" } },
-                "ports": (0..ports).map(port).collect::<Vec<_>>(), "endpoints": (0..endpoints).map(endpoint).collect::<Vec<_>>() })
-    };
-    let expressions = |expression: &'static str| {
-        http_route(matches(|it| {
-            let mut one = compared(|_| format!("{expression}{it}"), "RegularExpression");
-            one["path"] = json!({ "type": "RegularExpression", "value": format!("/{expression}{it}") });
-            one
-        }))
-    };
-    let labels = |most: usize| -> Value {
-        (0..most)
-            .map(|it| (format!("k{it}"), Value::from(it.to_string())))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    };
-    let policy = object(
-        GROUP,
-        "BackendTLSPolicy",
-        "p",
-        json!({ "targetRefs": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": "s", "sectionName": format!("p{it}") })).collect::<Vec<_>>(),
-                "validation": { "hostname": "s.ex", "caCertificateRefs": (0..8).map(|_| json!({ "group": "", "kind": "ConfigMap", "name": "c" })).collect::<Vec<_>>() } }),
-    );
-    let config_map = |text: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": "evil" }, "data": { "ca.crt": text } });
-    let modifier = |it: usize| {
-        let list: Vec<Value> =
-            (0..16).map(|n| json!({ "name": format!("x-{it}-{n}"), "value": long })).collect();
-        json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": list } })
-    };
-    vec![
-        ("long texts", vec![http_route(matches(|_| compared(|most| "a".repeat(most), "Exact")))]),
-        ("short texts", vec![http_route(matches(|_| compared(|_| "a".to_owned(), "Exact")))]),
-        (
-            "long expressions",
-            vec![http_route(matches(|_| compared(|most| r"\pL".repeat(most / 3), "RegularExpression")))],
-        ),
-        (
-            "long classes",
-            vec![http_route(matches(|_| {
-                compared(|most| format!("[{}]", r"\pL".repeat(most / 3 - 1)), "RegularExpression")
-            }))],
-        ),
-        (
-            "literal expressions",
-            vec![http_route(matches(|_| compared(|most| "a".repeat(most), "RegularExpression")))],
-        ),
-        ("counted classes", vec![expressions(r"[\pL\pN]{5}x")]),
-        ("large counted classes", vec![expressions(r"\w{900}")]),
-        (
-            "filters",
-            vec![http_route(fill(
-                16,
-                |it| json!({ "filters": [modifier(it)], "backendRefs": [{ "name": "s", "port": 1 }] }),
-            ))],
-        ),
-        (
-            "origins",
-            vec![http_route(fill(16, |it| {
-                let origins: Vec<String> =
-                    (0..64).map(|n| format!("https://*.{}r{it}-{n}.ex", "a.".repeat(100))).collect();
-                json!({ "filters": [{ "type": "CORS", "cors": { "allowOrigins": origins } }], "backendRefs": [{ "name": "s", "port": 1 }] })
-            }))],
-        ),
-        (
-            "backends",
-            vec![http_route(fill(
-                16,
-                |_| json!({ "backendRefs": (0..16).map(|it| json!({ "name": format!("s{it}"), "namespace": "other", "port": 1 })).collect::<Vec<_>>() }),
-            ))],
-        ),
-        (
-            "grpc",
-            vec![object(
-                GROUP,
-                "GRPCRoute",
-                "g",
-                json!({ "parentRefs": [{ "name": "g" }], "rules": matches(|it| {
-            json!({ "method": { "type": "RegularExpression", "service": format!(r"[\pL\pN]{{5}}{it}"), "method": format!(r"\w{{5}}{it}") } })
-        }) }),
-            )],
-        ),
-        (
-            "gateway",
-            vec![object(
-                GROUP,
-                "Gateway",
-                "big",
-                json!({ "gatewayClassName": "fairway", "listeners": listeners(64) }),
-            )],
-        ),
-        (
-            "listener set",
-            vec![object(
-                GROUP,
-                "ListenerSet",
-                "set",
-                json!({ "parentRef": { "name": "g" }, "listeners": listeners(64) }),
-            )],
-        ),
-        ("slice", vec![slice(100, 1000)]),
-        ("bundle of many", vec![config_map(&many), policy.clone()]),
-        ("bundle of one", vec![config_map(&one), policy]),
-        (
-            "secret",
-            vec![
-                json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": { "name": "tls", "namespace": "evil" },
-                                "stringData": { "tls.crt": many, "tls.key": one } }),
-            ],
-        ),
-        (
-            "grant",
-            vec![object(
-                GROUP,
-                "ReferenceGrant",
-                "rg",
-                json!({
-            "from": (0..16).map(|it| json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": format!("n{it}") })).collect::<Vec<_>>(),
-            "to": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": format!("s{it}") })).collect::<Vec<_>>() }),
-            )],
-        ),
-        (
-            "parameters",
-            vec![
-                json!({ "apiVersion": "fairway.dev/v1alpha1", "kind": "GatewayParameters", "metadata": { "name": "p", "namespace": "evil" },
-                                    "spec": { "service": { "annotations": labels(50_000) } } }),
-            ],
-        ),
-        (
-            "labels",
-            vec![
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "evil", "labels": labels(50_000) } }),
-            ],
-        ),
-    ]
-}
-
-/// The objects as edits, or what the schema says against them: what it refuses is not compiled, and measures nothing.
-fn read(objects: &[Value]) -> Result<Vec<Edit>, Vec<String>> {
-    let text: Vec<String> = objects.iter().map(|it| serde_json::to_string(it).unwrap()).collect();
-    let mut scan = Scan::default();
-    let edits = scan.apply([("a.yaml".into(), FileChange::Text(text.join("\n---\n")))]);
-    let refused: Vec<String> =
-        scan.problems().iter().map(|it| it.to_string().chars().take(300).collect()).collect();
-    if refused.is_empty() { Ok(edits) } else { Err(refused) }
-}
 
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -249,33 +30,9 @@ fn processor_time() -> Duration {
 
 #[test]
 fn the_largest_object_of_each_kind_is_compiled_within_its_ceilings() {
-    let settings = Settings {
-        capture: Capture::On,
-        mode: Mode::Kubernetes,
-        ..Settings::standalone("cluster.local".parse().unwrap())
-    };
-    let mut listeners: Vec<Value> =
-        (0..16).map(|it| json!({ "name": format!("l{it}"), "port": 80 + it, "protocol": "HTTP" })).collect();
-    let secured = json!({ "name": "secured", "port": 443, "protocol": "HTTPS", "tls": { "certificateRefs": [{ "name": "tls" }] } });
-    listeners.push(secured);
-    let parameters = json!({ "group": "fairway.dev", "kind": "GatewayParameters", "name": "p" });
-    let ports: Vec<Value> = (0..100)
-        .map(|it| json!({ "name": format!("p{it}"), "port": 1 + it, "targetPort": 1000 + it }))
-        .collect();
-    let mut compiler = Compiler::new(settings);
-    let setting = read(&[
-        json!({ "apiVersion": GROUP, "kind": "GatewayClass", "metadata": { "name": "fairway" }, "spec": { "controllerName": "fairway.dev/controller" } }),
-        object(
-            GROUP,
-            "Gateway",
-            "g",
-            json!({ "gatewayClassName": "fairway", "listeners": listeners, "infrastructure": { "parametersRef": parameters }, "allowedListeners": { "namespaces": { "from": "Same" } } }),
-        ),
-        object("v1", "Service", "s", json!({ "clusterIP": "10.96.0.9", "ports": ports })),
-    ]);
-    compiler.apply(setting.unwrap());
+    let mut compiler = world();
     let mut over = Vec::new();
-    for (what, objects) in largest() {
+    for (what, objects) in largest(Size::Whole) {
         let edits = match read(&objects) {
             Ok(edits) => edits,
             Err(refused) => {
@@ -292,7 +49,7 @@ fn the_largest_object_of_each_kind_is_compiled_within_its_ceilings() {
         let (took, grown) = (processor_time() - started, MEMORY_IN_USE.peak_usage().saturating_sub(before));
         println!(
             "{what}: {} KiB in, {took:?}, {} KiB; {} resources, {} problems",
-            objects.iter().map(size).sum::<usize>() >> 10,
+            objects.iter().map(bytes).sum::<usize>() >> 10,
             grown >> 10,
             output.upserts.len(),
             output.problems.iter().map(|(_, it)| it.len()).sum::<usize>()
@@ -300,10 +57,7 @@ fn the_largest_object_of_each_kind_is_compiled_within_its_ceilings() {
         if took > PROCESSOR || grown > MEMORY {
             over.push(format!("{what}: {took:?}, {} MiB", grown >> 20));
         }
-        compiler.apply(edits.into_iter().filter_map(|it| match it {
-            Edit::Upsert(it) => Some(Edit::Remove(it.reference())),
-            Edit::Remove(_) => None,
-        }));
+        compiler.apply(removals(edits));
     }
     assert!(over.is_empty(), "{over:#?}");
 }

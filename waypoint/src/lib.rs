@@ -60,6 +60,7 @@ pub mod program;
 pub mod route;
 pub mod serve;
 mod settings;
+mod shares;
 pub mod stage;
 pub mod stream;
 pub mod table;

@@ -3,6 +3,7 @@
 use crate::listen::connection::Connections;
 use crate::listen::ports::Ports;
 use crate::settings::ProxySettings;
+use crate::shares::{MirrorPlaces, Shares};
 use crate::table::Tables;
 use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
@@ -17,6 +18,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -43,9 +45,11 @@ pub struct Worker {
     /// Weights, endpoints and jitter.
     pub rng: RefCell<SmallRng>,
     /// Mirrored requests under way.
-    pub mirrors: Cell<usize>,
+    pub mirrors: MirrorPlaces,
     /// Clients whose datagrams are carried.
     pub sessions: Rc<Cell<usize>>,
+    /// The same by client address.
+    pub session_shares: Shares<IpAddr>,
     /// For tunnels.
     pub identity: Option<IdentityHandle>,
     /// What the windows of tunnels that are accepted may grow by.
@@ -106,8 +110,9 @@ impl Worker {
             pool: Pool::new(connector, settings.limits.idle_upstreams),
             telemetry: Rc::new(telemetry),
             rng: RefCell::new(SmallRng::from_os_rng()),
-            mirrors: Cell::new(0),
+            mirrors: MirrorPlaces::default(),
             sessions: Rc::default(),
+            session_shares: Shares::default(),
             identity,
             windows: WindowBudget::new(),
             drain,

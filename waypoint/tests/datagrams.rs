@@ -66,7 +66,11 @@ struct Client(UdpSocket);
 
 impl Client {
     async fn of(proxy: SocketAddr) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1", proxy).await
+    }
+
+    async fn at(address: &str, proxy: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((address, 0)).await.unwrap();
         socket.connect(proxy).await.unwrap();
         Self(socket)
     }
@@ -229,6 +233,39 @@ async fn where_there_is_no_room_those_who_talk_stay_and_the_others_make_room() {
     }
     Client::of(proxy.address()).await.say(b"x").await;
     wait_for(|| proxy.scrape().contains("fairway_streams_refused_total{reason=\"full\"} 1")).await;
+}
+
+#[tokio::test]
+async fn one_address_that_goes_on_talking_leaves_others_their_room() {
+    let a = Parrot::named("a").await;
+    let mut resources = datagrams_to("shop/dns:53", &[a.address]);
+    resources.extend([udp(), to_backends(&[(1, "shop/dns:53")])]);
+    let proxy = Proxy::start_with(resources, |settings| settings.limits.sessions = 32);
+    let mut talkers = Vec::new();
+    for _ in 0..17 {
+        let talker = Client::at("127.0.0.2", proxy.address()).await;
+        for _ in 0..2 {
+            assert_eq!(talker.ask(b"t").await, b"at");
+        }
+        talkers.push(talker);
+    }
+    // Half is in use, and more than a sixteenth by this address.
+    Client::at("127.0.0.2", proxy.address()).await.say(b"x").await;
+    wait_for(|| proxy.scrape().contains("fairway_streams_refused_total{reason=\"full\"} 1")).await;
+    let mut others = Vec::new();
+    for number in 3..10 {
+        for _ in 0..2 {
+            let other = Client::at(&format!("127.0.0.{number}"), proxy.address()).await;
+            assert_eq!(other.ask(b"o").await, b"ao");
+            others.push(other);
+        }
+    }
+    assert!(proxy.scrape().contains("fairway_streams_active 31"), "{}", proxy.scrape());
+    // Who has its share and asks once more makes room itself: of what was not taken up again.
+    let more = Client::at("127.0.0.3", proxy.address()).await;
+    assert_eq!(more.ask(b"m").await, b"am");
+    assert!(proxy.scrape().contains("fairway_streams_active 31"), "{}", proxy.scrape());
+    assert_eq!(talkers[0].ask(b"t").await, b"at");
 }
 
 #[tokio::test]

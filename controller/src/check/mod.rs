@@ -2,6 +2,7 @@
 //! `fairway run`: there is no second opinion.
 
 pub mod cluster;
+mod endpoints;
 mod report;
 
 pub use report::{CheckedObject, Counts, Report, ShownCondition};
@@ -22,8 +23,9 @@ pub fn check(directory: &Path, settings: Settings) -> Result<Report, WatchError>
     let mut compiler = Compiler::new(settings);
     let mut edits = standalone.complete(batch.edits);
     CertificatePeriods::default().carry(&mut edits, SystemTime::now());
-    compiler.apply(edits);
-    Ok(Report::new(directory, &compiler, &scan, batch.problems))
+    compiler.apply(edits.iter().cloned());
+    let without_endpoints = endpoints::missing(&edits, &compiler);
+    Ok(Report::new(directory, &compiler, &scan, batch.problems, &without_endpoints))
 }
 
 /// A path that was mistyped must not pass for a configuration in order.

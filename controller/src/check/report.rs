@@ -69,7 +69,14 @@ pub struct Counts {
 // === impl Report ===
 
 impl Report {
-    pub(super) fn new(directory: &Path, compiler: &Compiler, scan: &Scan, source: Vec<Diagnostic>) -> Self {
+    /// `source` is what is wrong with the files, `more` with the objects beside what compiling says.
+    pub(super) fn new(
+        directory: &Path,
+        compiler: &Compiler,
+        scan: &Scan,
+        source: Vec<Diagnostic>,
+        more: &[Diagnostic],
+    ) -> Self {
         let mut statuses: Vec<_> = compiler.statuses().collect();
         statuses.sort_by_key(|(object, _)| *object);
         let objects: Vec<CheckedObject> = statuses
@@ -94,8 +101,8 @@ impl Report {
                 }
             })
             .collect();
-        let mut diagnostics: Vec<Diagnostic> =
-            source.into_iter().chain(compiler.problems().map(|it| locate(it, scan))).collect();
+        let of_objects = compiler.problems().chain(more).map(|it| locate(it, scan));
+        let mut diagnostics: Vec<Diagnostic> = source.into_iter().chain(of_objects).collect();
         for location in diagnostics.iter_mut().filter_map(|it| it.location.as_mut()) {
             location.file = relative(directory, &location.file);
         }

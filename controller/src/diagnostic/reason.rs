@@ -45,6 +45,7 @@ reasons! {
     NotAnObject,
     KindUnknown,
     KindIgnored,
+    EndpointsNotRead,
     VersionUnknown,
     ObjectNameInvalid,
     NamespaceNameInvalid,
@@ -139,11 +140,14 @@ reasons! {
     CertificateInvalid => INVALID_CERTIFICATE_REF,
     CertificateOutOfPeriod,
     CertificateHostnameMismatch,
+    AuthorityOutOfPeriod,
     AuthoritiesKindUnknown => INVALID_CA_CERTIFICATE_KIND,
     AuthoritiesNotFound => INVALID_CA_CERTIFICATE_REF,
     AuthoritiesInvalid => INVALID_CA_CERTIFICATE_REF,
     AuthoritiesTooLarge => INVALID_CA_CERTIFICATE_REF,
     ReferenceNotPermitted => REF_NOT_PERMITTED,
+
+    RouteUnreadable => UNSUPPORTED_VALUE,
 
     // The parents of routes.
     ParentKindUnknown,
@@ -214,6 +218,7 @@ reasons! {
     EndpointAddressNotAllowed,
     EndpointsAreProxies,
     TooManyEndpoints,
+    NoEndpoints,
 
     // BackendTLSPolicies, and kinds that are not implemented.
     PolicyUnreadable,

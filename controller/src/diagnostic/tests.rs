@@ -98,8 +98,12 @@ fn every_message_is_in_the_golden_file() {
 const INTERNAL: Reason = Reason::QueryFault;
 
 /// Reasons of diagnostics that put together others, which are reported by themselves.
-const IN_CONDITIONS: [Reason; 3] =
-    [Reason::ClientAuthoritiesMissing, Reason::PolicyAuthoritiesMissing, Reason::PolicyUnreadable];
+const IN_CONDITIONS: [Reason; 4] = [
+    Reason::ClientAuthoritiesMissing,
+    Reason::PolicyAuthoritiesMissing,
+    Reason::PolicyUnreadable,
+    Reason::RouteUnreadable,
+];
 
 /// How many examples of a reason are shown: some messages have a part that varies.
 const EXAMPLES: usize = 3;

@@ -290,6 +290,19 @@ fn service_port(index: usize, full: full::ServicePort) -> Result<ServicePort, In
 
 // === impl Pod ===
 
+impl ServicePort {
+    /// The number behind it at a pod with these named ports.
+    pub fn number_at(&self, ports: &[ContainerPort]) -> Option<u16> {
+        match &self.target {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Name(name) => {
+                let named = |it: &&ContainerPort| it.name == *name && it.transport == self.transport;
+                ports.iter().find(named).map(|it| it.port)
+            }
+        }
+    }
+}
+
 impl Pod {
     /// Takes what is needed.
     pub fn new(full: full::Pod) -> Result<Self, InvalidObject> {
@@ -338,13 +351,7 @@ impl Pod {
 
     /// The number behind a Service's port.
     pub fn resolve(&self, behind: &ServicePort) -> Option<u16> {
-        match &behind.target {
-            TargetPort::Number(number) => Some(*number),
-            TargetPort::Name(name) => {
-                let named = |it: &&ContainerPort| it.name == *name && it.transport == behind.transport;
-                self.ports.iter().find(named).map(|it| it.port)
-            }
-        }
+        behind.number_at(&self.ports)
     }
 
     /// Whether it may get traffic.

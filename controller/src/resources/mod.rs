@@ -4,6 +4,7 @@
 //! that a cluster's Pods cost hundreds of bytes each and not kilobytes.
 
 mod address;
+mod authorities;
 mod config_map;
 mod core;
 mod endpoint_slice;
@@ -26,6 +27,7 @@ pub use self::core::{
     ContainerPort, Distribution, Namespace, Pod, Service, ServiceKind, ServicePort, TargetPort, Transport,
 };
 pub use address::{Address, AssignedAddress, Routability};
+pub use authorities::{Authorities, BundlePeriods, OutOfPeriod};
 pub use config_map::ConfigMap;
 pub use endpoint_slice::{AddressSlice, EndpointSlice, SliceEndpoint, SlicePort};
 pub use gateway::{Gateway, IMPLIED};

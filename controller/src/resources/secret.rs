@@ -1,6 +1,6 @@
 //! Secrets, cut down.
 
-use super::Meta;
+use super::{Authorities, Meta};
 use fairway_config::model::{Certificate, CertificateKey, ObjectName, Period};
 use k8s_openapi::api::core::v1 as full;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub struct Secret {
     pub certificate: Option<Arc<str>>,
     /// The PEM text under `tls.key`: the private key of the chain.
     pub private_key: Option<Arc<str>>,
-    /// The PEM text under `ca.crt`: certificates of authorities.
-    pub authorities: Option<Arc<str>>,
+    /// What is under `ca.crt`.
+    pub authorities: Option<Authorities>,
     /// What it held when that was last in order; only while what it holds is not (see `source::LastGood`).
     pub last_good: Option<LastGoodPair>,
     /// Where the present stands to the validity of the certificate in use (see `source::CertificatePeriods`).
@@ -50,7 +50,7 @@ impl Secret {
                 .or_else(|| data.remove(key).map(|it| String::from_utf8_lossy(&it.0).into_owned()));
             text.map(Into::into)
         };
-        let authorities = take(AUTHORITIES);
+        let authorities = take(AUTHORITIES).map(Authorities::new);
         let (certificate, private_key) = match kind == TLS {
             true => (take("tls.crt"), take("tls.key")),
             false => (None, None),

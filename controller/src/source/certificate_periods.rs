@@ -1,9 +1,9 @@
 //! Which certificates are valid now: the time at which compiling judges them.
 //!
-//! Compiling has no clock. So each Secret carries where the present stands to its certificate's validity, and it is handed on again
-//! when that changes.
+//! Compiling has no clock. So each Secret carries where the present stands to its certificate's validity, each Secret and ConfigMap
+//! where it stands to that of its authorities, and they are handed on again when that changes.
 
-use crate::resources::{Edit, Object, ObjectRef, Secret};
+use crate::resources::{ConfigMap, Edit, Object, ObjectRef, Secret};
 use fairway_config::model::Certificate;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// The longest time that is slept through: wall clocks are set, and machines are suspended.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Remembers the Secrets whose certificates become valid or expire later, in the order in which they do.
+/// Remembers the objects whose certificates become valid or expire later, in the order in which they do.
 #[derive(Debug, Default)]
 pub struct CertificatePeriods {
     waiting: HashMap<ObjectRef, Waiting>,
@@ -22,7 +22,7 @@ pub struct CertificatePeriods {
 
 #[derive(Debug)]
 struct Waiting {
-    secret: Arc<Secret>,
+    object: Object,
     /// In seconds since the epoch.
     until: i64,
 }
@@ -30,20 +30,19 @@ struct Waiting {
 // === impl CertificatePeriods ===
 
 impl CertificatePeriods {
-    /// Tells each Secret among these what `now` is to its certificate. Behind [`super::LastGood`], whose certificate may be
-    /// the one in use.
+    /// Tells each Secret and ConfigMap among these what `now` is to its certificates. Behind [`super::LastGood`], whose certificate
+    /// may be the one in use.
     pub fn carry(&mut self, edits: &mut [Edit], now: SystemTime) {
         let now = seconds(now);
         for edit in edits {
-            let object = edit.object();
-            self.forget(&object);
-            if let Edit::Upsert(Object::Secret(secret)) = edit {
-                self.judge(object, secret, now);
+            self.forget(&edit.object());
+            if let Edit::Upsert(object) = edit {
+                self.judge(object, now);
             }
         }
     }
 
-    /// The Secrets whose certificate became valid or expired since they were handed on.
+    /// The objects of which a certificate became valid or expired since they were handed on.
     pub fn take_due(&mut self, now: SystemTime) -> Vec<Edit> {
         let now = seconds(now);
         let due: Vec<ObjectRef> = self
@@ -54,9 +53,9 @@ impl CertificatePeriods {
             .collect();
         let mut edits = Vec::new();
         for object in due {
-            let Some(Waiting { mut secret, .. }) = self.forget(&object) else { continue };
-            self.judge(object, &mut secret, now);
-            edits.push(Edit::Upsert(Object::Secret(secret)));
+            let Some(Waiting { mut object, .. }) = self.forget(&object) else { continue };
+            self.judge(&mut object, now);
+            edits.push(Edit::Upsert(object));
         }
         edits
     }
@@ -68,16 +67,16 @@ impl CertificatePeriods {
         Some(Instant::now() + Duration::from_secs(wait).min(LONGEST))
     }
 
-    fn judge(&mut self, object: ObjectRef, secret: &mut Arc<Secret>, now: i64) {
-        let Some(validity) = in_use(secret).map(|it| it.validity()) else { return };
-        let period = validity.period_at(now);
-        if secret.period != period {
-            Arc::make_mut(secret).period = period;
-        }
-        if let Some(until) = validity.next_change(now) {
-            self.order.insert((until, object.clone()));
-            self.waiting.insert(object, Waiting { secret: secret.clone(), until });
-        }
+    fn judge(&mut self, object: &mut Object, now: i64) {
+        let until = match object {
+            Object::Secret(it) => judge_secret(it, now),
+            Object::ConfigMap(it) => judge_config_map(it, now),
+            _ => None,
+        };
+        let Some(until) = until else { return };
+        let name = object.reference();
+        self.order.insert((until, name.clone()));
+        self.waiting.insert(name, Waiting { object: object.clone(), until });
     }
 
     fn forget(&mut self, object: &ObjectRef) -> Option<Waiting> {
@@ -85,6 +84,33 @@ impl CertificatePeriods {
         self.order.remove(&(waiting.until, object));
         Some(waiting)
     }
+}
+
+/// Notes what the present is to a Secret's certificates; returns when that changes.
+fn judge_secret(secret: &mut Arc<Secret>, now: i64) -> Option<i64> {
+    let validity = in_use(secret).map(|it| it.validity());
+    let period = validity.map(|it| it.period_at(now));
+    if period.is_some_and(|it| it != secret.period) {
+        Arc::make_mut(secret).period = period?;
+    }
+    let authorities = secret.authorities.clone().and_then(|mut it| {
+        let until = it.judge(now);
+        if secret.authorities.as_ref() != Some(&it) {
+            Arc::make_mut(secret).authorities = Some(it);
+        }
+        until
+    });
+    validity.and_then(|it| it.next_change(now)).into_iter().chain(authorities).min()
+}
+
+/// Notes what the present is to a ConfigMap's authorities; returns when that changes.
+fn judge_config_map(config_map: &mut Arc<ConfigMap>, now: i64) -> Option<i64> {
+    let mut authorities = config_map.authorities.clone()?;
+    let until = authorities.judge(now);
+    if config_map.authorities.as_ref() != Some(&authorities) {
+        Arc::make_mut(config_map).authorities = Some(authorities);
+    }
+    until
 }
 
 /// The certificate of a Secret that proxies are given.

@@ -17,8 +17,8 @@ pub(super) enum Manifest {
     Refused(ObjectRef, Vec<Diagnostic>, Option<Object>),
     /// Not known which object it is; the kind, if it has one.
     Unknown(String, Vec<Diagnostic>),
-    /// A kind that is not read: its apiVersion and kind.
-    Ignored(String),
+    /// A kind that is not read: its apiVersion and kind, and what is said of it.
+    Unread(String, Diagnostic),
 }
 
 /// Takes a document apart: one manifest, or the items of a `List`.
@@ -112,7 +112,18 @@ fn unknown_kind(group: &str, word: &str, api_version: &str) -> Manifest {
             let error = Diagnostic::error(Reason::KindUnknown, "kind", message, remedy);
             Manifest::Unknown(word.to_owned(), vec![error])
         }
-        None => Manifest::Ignored(format!("{api_version} {word}")),
+        None if (group, word) == ("", "Endpoints") => {
+            let message =
+                "Fairway does not read v1 Endpoints, and in a directory nothing makes EndpointSlices of them";
+            let remedy =
+                "write EndpointSlices (discovery.k8s.io/v1) with the label kubernetes.io/service-name";
+            let error = Diagnostic::warning(Reason::EndpointsNotRead, "", message, remedy);
+            Manifest::Unread(format!("{api_version} {word}"), error)
+        }
+        None => {
+            let note = Diagnostic::note(Reason::KindIgnored, "", "Fairway does not read this kind", "");
+            Manifest::Unread(format!("{api_version} {word}"), note)
+        }
     }
 }
 

@@ -157,8 +157,7 @@ fn read(path: &Path, text: &str, old: File) -> File {
                 file.problems.extend(errors);
                 is_whole = false;
             }
-            Manifest::Ignored(kind) => {
-                let note = Diagnostic::note(Reason::KindIgnored, "", "Fairway does not read this kind", "");
+            Manifest::Unread(kind, note) => {
                 file.problems.push(note.about(Subject::kind(kind)).at(path, line));
             }
         }

@@ -1,11 +1,15 @@
-//! What stands in for a policy that cannot be read, where no version of it ever could be.
+//! What stands in for a policy or a route that cannot be read, where no version of it ever could be.
 
+mod route;
+
+use super::schema;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Kind, Object, ObjectRef};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// A policy with the targets of one that cannot be read, as far as these can be. Compiling closes what it names.
+/// Of a policy that cannot be read its targets, and of a route its parents, hostnames and matches, as far as these can be read. Compiling
+/// closes what the policy names, and answers the route's requests with an error: they must not fall to a wider rule.
 #[derive(Debug)]
 pub(super) struct StandIn(Object);
 
@@ -18,9 +22,15 @@ impl StandIn {
             Kind::BackendTlsPolicy => {
                 json!({ "targetRefs": services(targets)?, "validation": { "hostname": "" } })
             }
+            kind if kind.as_route().is_some() => route::spec(kind, &written["spec"])?,
+            // What these open stays shut while they are not read.
             _ => return None,
         };
-        let manifest = json!({ "metadata": metadata(object, &written["metadata"]), "spec": spec });
+        let mut manifest = json!({ "metadata": metadata(object, &written["metadata"]), "spec": spec });
+        if object.kind.as_route().is_some() {
+            // For the defaults.
+            schema::check(object.kind, &mut manifest);
+        }
         Object::parse(object.kind, manifest).ok().map(Self)
     }
 
@@ -30,8 +40,15 @@ impl StandIn {
             true => error.message.clone(),
             false => format!("{}: {}", error.field, error.message),
         };
-        if let Object::BackendTlsPolicy(it) = &mut self.0 {
-            Arc::make_mut(it).meta.unreadable = Some(why.into());
+        let why = Some(why.into());
+        match &mut self.0 {
+            Object::BackendTlsPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::TcpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::UdpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
+            _ => {}
         }
         self.0
     }

@@ -7,6 +7,7 @@ use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
 use crate::listen::connection::ConnectionState;
 use crate::listen::ports::PortId;
+use crate::shares::Share;
 use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
 use crate::telemetry::{StreamCounters, StreamKind, StreamRecord};
@@ -17,6 +18,7 @@ use fairway_config::model::{BackendTarget, Generation};
 use fairway_runtime::drain::Phase;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,7 +57,11 @@ pub async fn serve(
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "a listener cannot be watched"),
     };
-    let sessions = Sessions::new(worker.sessions.clone(), worker.settings.limits.sessions);
+    let sessions = Sessions::new(
+        worker.sessions.clone(),
+        worker.session_shares.clone(),
+        worker.settings.limits.sessions,
+    );
     let drain = worker.drain.clone();
     let flow = Rc::new(Flow {
         port,
@@ -152,13 +158,19 @@ impl Flow {
         if !self.is_open.get() {
             return Err(Refusal::Draining);
         }
-        let session = Rc::new(self.open(key, &serving, &mut sessions)?);
+        let (session, share) = self.open(key, &serving, &mut sessions)?;
+        let session = Rc::new(session);
         let answering = tokio::task::spawn_local(self.clone().answer(*key, session.clone()));
-        sessions.insert(*key, session.clone(), answering.abort_handle());
+        sessions.insert(*key, session.clone(), answering.abort_handle(), share);
         Ok(session)
     }
 
-    fn open(&self, key: &ClientKey, serving: &Serving, sessions: &mut Sessions) -> Result<Session, Refusal> {
+    fn open(
+        &self,
+        key: &ClientKey,
+        serving: &Serving,
+        sessions: &mut Sessions,
+    ) -> Result<(Session, Share<IpAddr>), Refusal> {
         let worker = &self.worker;
         let listener = listener(serving, self.port).ok_or(Refusal::NoListener)?;
         let rng = &mut *worker.rng.borrow_mut();
@@ -172,19 +184,17 @@ impl Flow {
         let caller = Caller { address: Some(key.client.ip().to_canonical()), ..Caller::default() };
         let picked = decision.cluster.pick(&caller, now, Readmission::ProbeAtOnce, &[], rng, |_| ());
         let endpoint = picked.ok_or(Refusal::NoEndpoint)?;
-        if !sessions.make_room() {
-            return Err(Refusal::Full);
-        }
+        let share = sessions.make_room(key.client.ip()).ok_or(Refusal::Full)?;
         let generation = serving.tables.generation();
         let mut record = StreamRecord::begin(&worker.telemetry, StreamKind::Udp, caller.address);
         record.asked(listener, generation, None);
         record.decided(&decision);
-        Session::open(sessions.next_number(), generation, &decision, endpoint.begin(), record).map_err(
-            |error| {
-                tracing::debug!(endpoint = %endpoint.address(), %error, "no socket");
-                if is_unreachable(&error) { Refusal::Unreachable } else { Refusal::Full }
-            },
-        )
+        let opened = Session::open(sessions.next_number(), generation, &decision, endpoint.begin(), record);
+        let session = opened.map_err(|error| {
+            tracing::debug!(endpoint = %endpoint.address(), %error, "no socket");
+            if is_unreachable(&error) { Refusal::Unreachable } else { Refusal::Full }
+        })?;
+        Ok((session, share))
     }
 
     /// Carries a session's answers.

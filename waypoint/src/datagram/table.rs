@@ -2,10 +2,12 @@
 
 use super::session::Session;
 use super::socket::ClientKey;
+use crate::shares::{Share, Shares, subscriber};
 use crate::stream::Carried;
 use ahash::HashMap;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 use tokio::task::AbortHandle;
 
@@ -13,13 +15,19 @@ use tokio::task::AbortHandle;
 #[derive(Debug)]
 pub(super) struct Sessions {
     by_client: HashMap<ClientKey, Held>,
-    /// In the order they were opened; with some that have ended since.
-    queue: VecDeque<(ClientKey, u64)>,
+    queue: Queue,
+    /// The same for each subscriber.
+    by_subscriber: HashMap<IpAddr, Queue>,
     opened: u64,
     /// Open sessions of all sockets of the worker.
     open: Rc<Cell<usize>>,
+    /// The same by client address.
+    shares: Shares<IpAddr>,
     limit: usize,
 }
+
+/// Sessions in the order they were opened; with some that have ended since.
+type Queue = VecDeque<(ClientKey, u64)>;
 
 /// A session and the task that carries its answers, which ends with it.
 #[derive(Debug)]
@@ -27,14 +35,16 @@ struct Held {
     session: Rc<Session>,
     task: AbortHandle,
     open: Rc<Cell<usize>>,
+    _share: Share<IpAddr>,
 }
 
 // === impl Sessions ===
 
 impl Sessions {
-    /// None, and room for as many as `limit`, of which `open` counts those of other sockets too.
-    pub fn new(open: Rc<Cell<usize>>, limit: usize) -> Self {
-        Self { by_client: HashMap::default(), queue: VecDeque::new(), opened: 0, open, limit }
+    /// None, and room for as many as `limit`, of which `open` and `shares` count those of other sockets too.
+    pub fn new(open: Rc<Cell<usize>>, shares: Shares<IpAddr>, limit: usize) -> Self {
+        let (by_client, by_subscriber) = (HashMap::default(), HashMap::default());
+        Self { by_client, queue: Queue::new(), by_subscriber, opened: 0, open, shares, limit }
     }
 
     pub fn get(&self, key: &ClientKey) -> Option<&Rc<Session>> {
@@ -50,18 +60,19 @@ impl Sessions {
         self.opened
     }
 
-    pub fn insert(&mut self, key: ClientKey, session: Rc<Session>, task: AbortHandle) {
+    pub fn insert(&mut self, key: ClientKey, session: Rc<Session>, task: AbortHandle, share: Share<IpAddr>) {
         self.opened += 1;
-        // Amortised: those that have ended go when the queue would have to grow.
-        if self.queue.len() == self.queue.capacity() {
-            let by_client = &self.by_client;
-            self.queue
-                .retain(|(key, number)| by_client.get(key).is_some_and(|it| it.session.number == *number));
+        let subscriber = subscriber(key.client.ip());
+        for queue in [&mut self.queue, self.by_subscriber.entry(subscriber).or_default()] {
+            // Amortised: those that have ended go when the queue would have to grow.
+            if queue.len() == queue.capacity() {
+                forget_ended(queue, &self.by_client);
+            }
+            queue.push_back((key, session.number));
         }
-        self.queue.push_back((key, session.number));
         self.open.set(self.open.get() + 1);
         let open = self.open.clone();
-        self.by_client.insert(key, Held { session, task, open });
+        self.by_client.insert(key, Held { session, task, open, _share: share });
     }
 
     /// Ends a session, unless the client has another one by now.
@@ -73,21 +84,34 @@ impl Sessions {
         }
     }
 
-    /// Makes room for one more; `false` if there is none. At the limit, the oldest session of this socket goes whose client
+    /// Makes room for one more of a client; none if there is none. At the limit, the oldest session of this socket goes whose client
     /// has not spoken again after an answer: so forged source addresses push out each other, and whoever asks once and is
-    /// answered at once (DNS) loses nothing, but no talk that is under way.
-    pub fn make_room(&mut self) -> bool {
-        if self.open.get() < self.limit {
-            return true;
-        }
-        while let Some((key, number)) = self.queue.pop_front() {
+    /// answered at once (DNS) loses nothing, but no talk that is under way. A client that has its share already makes room itself.
+    pub fn make_room(&mut self, client: IpAddr) -> Option<Share<IpAddr>> {
+        let Some(share) = self.shares.admit(client, self.open.get(), self.limit) else {
+            let subscriber = subscriber(client);
+            return match self.displace(Some(subscriber)) {
+                true => self.shares.take(subscriber, usize::MAX),
+                false => None,
+            };
+        };
+        (self.open.get() < self.limit || self.displace(None)).then_some(share)
+    }
+
+    /// Ends the oldest session, of a subscriber or of all, whose client has not spoken again after an answer.
+    fn displace(&mut self, of: Option<IpAddr>) -> bool {
+        loop {
+            let queue = match of {
+                None => Some(&mut self.queue),
+                Some(subscriber) => self.by_subscriber.get_mut(&subscriber),
+            };
+            let Some((key, number)) = queue.and_then(VecDeque::pop_front) else { return false };
             let held = self.by_client.get(&key);
             if held.is_some_and(|it| it.session.number == number && !it.session.is_assured()) {
                 self.end(&key, number, Carried::Displaced);
                 return true;
             }
         }
-        false
     }
 
     /// Calls with each session; those for which there is an end then end that way.
@@ -99,12 +123,20 @@ impl Sessions {
                 false
             }
         });
+        self.by_subscriber.retain(|_, queue| {
+            forget_ended(queue, &self.by_client);
+            !queue.is_empty()
+        });
     }
 
     /// Ends all sessions with this outcome.
     pub fn clear(&mut self, carried: Carried) {
         self.sweep(|_| Some(carried));
     }
+}
+
+fn forget_ended(queue: &mut Queue, by_client: &HashMap<ClientKey, Held>) {
+    queue.retain(|(key, number)| by_client.get(key).is_some_and(|it| it.session.number == *number));
 }
 
 impl Drop for Held {

@@ -8,12 +8,12 @@ use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
 use crate::pipeline::{Client, Origin, ServiceOrigin};
-use crate::serve::{relay_service, serve_http};
-use crate::stream::{Arrived, Outward, draw, serve_stream};
+use crate::serve::serve_http;
+use crate::stream::{Arrived, Decision, Outward, draw, serve_stream};
 use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
-use crate::worker::Worker;
+use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
 use fairway_runtime::descriptors::{self, Room};
@@ -261,10 +261,7 @@ impl Arrival {
         let route = origin.audience.as_ref();
         let route = route.and_then(|it| serving.tables.service_stream(&origin.service, origin.port, it));
         if let Some(route) = route {
-            let mut record =
-                StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.caller.address);
-            record.asked_of(&origin.service, origin.port, serving.tables.generation());
-            record.comes_from(self.identity.as_ref());
+            let mut record = self.stream_record(origin, &serving);
             let kind = route.route().kind;
             let decided = draw(&serving.tables, route, &mut *self.worker.rng.borrow_mut());
             drop(serving);
@@ -281,21 +278,36 @@ impl Arrival {
                 None => io.reset_on_close(),
             };
         }
-        let protocol = serving.tables.service_cluster(&origin.backend).map(|it| it.protocol());
-        match protocol {
-            Some(AppProtocol::Tcp) => {
-                self.connection.set_state(ConnectionState::Raw);
-                relay_service(&self.worker, &self.connection, origin, &self.caller, io).await;
+        let cluster = serving.tables.service_cluster(&origin.backend);
+        match cluster.map(|it| (it, it.protocol())) {
+            Some((cluster, AppProtocol::Tcp)) => {
+                let decision = Decision::without_route(cluster.clone());
+                let mut record = self.stream_record(origin, &serving);
+                record.decided(&decision);
+                drop(serving);
+                // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
+                let outward = Outward::AsItIs;
+                let (worker, connection, caller) = (&self.worker, &self.connection, &self.caller);
+                let arrived = Arrived { worker, connection, caller, outward, record };
+                Box::pin(serve_stream(arrived, decision, io, Bytes::new())).await;
             }
-            Some(AppProtocol::Unspecified) => {
+            Some((_, AppProtocol::Unspecified)) => {
                 drop(serving);
                 Box::pin(self.serve_unknown(io)).await;
             }
-            Some(AppProtocol::Http1 | AppProtocol::Http2) | None => {
+            Some((_, AppProtocol::Http1 | AppProtocol::Http2)) | None => {
                 drop(serving);
                 self.serve_plain(io).await;
             }
         }
+    }
+
+    /// The record of a connection to a Service's port that is not HTTP.
+    pub(super) fn stream_record(&self, origin: &ServiceOrigin, serving: &Serving) -> StreamRecord {
+        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.caller.address);
+        record.asked_of(&origin.service, origin.port, serving.tables.generation());
+        record.comes_from(self.identity.as_ref());
+        record
     }
 
     /// HTTP/1 or HTTP/2 with prior knowledge.

@@ -3,9 +3,9 @@
 //! One tick a second looks at all of them, instead of a timer that every request resets.
 
 use super::pace::{Paces, Rate, Verdict};
-use super::shares::{Share, Shares};
 use super::wire::Sight;
 use crate::settings::Timeouts;
+use crate::shares::{Share, Shares};
 use fairway_runtime::drain::Phase;
 use fairway_telemetry::ConnectionId;
 use std::cell::{Cell, RefCell};
@@ -19,7 +19,7 @@ use std::task::{Poll, Waker};
 pub struct Connections {
     open: RefCell<Vec<Weak<Connection>>>,
     count: Rc<Cell<usize>>,
-    shares: Shares,
+    shares: Shares<IpAddr>,
     phase: Cell<Phase>,
 }
 
@@ -39,7 +39,7 @@ pub struct Connection {
     quiet: Cell<Quiet>,
     spared: Cell<u32>,
     count: Rc<Cell<usize>>,
-    _share: Option<Share>,
+    _share: Option<Share<IpAddr>>,
 }
 
 /// How often a draining worker leaves a connection open that has not sent a request yet.
@@ -110,7 +110,7 @@ impl Connections {
     }
 
     /// Whether a client may have one more connection, of so many that all may have.
-    pub fn admit(&self, client: IpAddr, limit: usize) -> Option<Share> {
+    pub fn admit(&self, client: IpAddr, limit: usize) -> Option<Share<IpAddr>> {
         self.shares.admit(client, self.count.get(), limit)
     }
 
@@ -120,11 +120,11 @@ impl Connections {
     }
 
     /// A new one of a client that was admitted.
-    pub fn open_from(&self, share: Share, state: ConnectionState) -> Rc<Connection> {
+    pub fn open_from(&self, share: Share<IpAddr>, state: ConnectionState) -> Rc<Connection> {
         self.open_as(Some(share), state)
     }
 
-    fn open_as(&self, share: Option<Share>, state: ConnectionState) -> Rc<Connection> {
+    fn open_as(&self, share: Option<Share<IpAddr>>, state: ConnectionState) -> Rc<Connection> {
         let connection = Rc::new(Connection {
             sight: Rc::new(Sight::default()),
             paces: Paces::default(),

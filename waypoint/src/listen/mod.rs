@@ -8,7 +8,6 @@ pub mod framing;
 pub mod hello;
 pub mod pace;
 pub mod ports;
-mod shares;
 mod sni;
 pub mod socket;
 pub mod tls;

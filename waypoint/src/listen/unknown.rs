@@ -8,8 +8,10 @@ use super::connection::{Connection, ConnectionState, Order};
 use super::detect::{PREFACE, Version};
 use super::wire::Ahead;
 use crate::pipeline::Origin;
-use crate::serve::{Reached, carry, reach};
+use crate::serve::{Reached, reach};
+use crate::stream::{Decision, Refusal, relay};
 use crate::transport::Transport;
+use bytes::Bytes;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,15 +53,16 @@ impl Arrival {
                 // Nobody has to hurry here.
                 connection.set_state(ConnectionState::Raw);
                 client.keep_alive();
-                endpoint = self.reach_endpoint().await;
+                endpoint = self.reach_endpoint().await.ok();
                 let first = tokio::select! {
                     first = greeted(&connection, &mut client, &mut ahead, &mut endpoint) => first,
                     _ = connection.ordered(Order::None) => return client.reset_on_close(),
                 };
                 match first {
-                    First::Endpoint => {
+                    First::Endpoint(greeting) => {
                         connection.set_state(ConnectionState::Raw);
-                        return self.relay(client, ahead, endpoint).await;
+                        let reached = endpoint.ok_or(Refusal::NoEndpoint);
+                        return self.relay(client, ahead, greeting, reached).await;
                     }
                     First::Client(heard) => heard,
                 }
@@ -72,38 +75,59 @@ impl Arrival {
             }
             Ok(Some(Spoken::Other)) => {
                 connection.set_state(ConnectionState::Raw);
-                let endpoint = match endpoint {
-                    Some(it) => Some(it),
+                let reached = match endpoint {
+                    Some(it) => Ok(it),
                     None => self.reach_endpoint().await,
                 };
-                self.relay(client, ahead, endpoint).await;
+                self.relay(client, ahead, 0, reached).await;
             }
             // It ended without a word.
             Ok(None) | Err(_) => {}
         }
     }
 
-    async fn reach_endpoint(&self) -> Option<Reached> {
-        let Origin::Service(origin) = &self.origin else { return None };
+    async fn reach_endpoint(&self) -> Result<Reached, Refusal> {
+        let Origin::Service(origin) = &self.origin else { return Err(Refusal::NoBackend) };
         let serving = self.worker.serving();
-        let cluster = serving.tables.service_cluster(&origin.backend)?;
+        let cluster = serving.tables.service_cluster(&origin.backend).ok_or(Refusal::UnresolvedBackend)?;
         // Boxed: its state is large, and gone once there is a connection.
-        Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await.ok()
+        Ok(Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await?)
     }
 
-    /// Bytes, both ways, beginning with what the client has said already.
-    async fn relay(self, client: Transport, ahead: Ahead, endpoint: Option<Reached>) {
-        let Some(Reached { io: mut endpoint, in_flight }) = endpoint else { return client.reset_on_close() };
-        if endpoint.write_all(ahead.bytes()).await.is_ok() {
-            carry(&self.connection, client, endpoint).await;
+    /// Bytes, both ways, beginning with what the client has said already. The client has been sent `greeting` bytes.
+    async fn relay(
+        self,
+        client: Transport,
+        ahead: Ahead,
+        greeting: usize,
+        reached: Result<Reached, Refusal>,
+    ) {
+        let Origin::Service(origin) = &self.origin else { return };
+        let serving = self.worker.serving();
+        let mut record = self.stream_record(origin, &serving);
+        if let Some(cluster) = serving.tables.service_cluster(&origin.backend) {
+            record.decided(&Decision::without_route(cluster.clone()));
         }
-        drop(in_flight);
+        drop(serving);
+        match reached {
+            Ok(reached) => {
+                self.worker.telemetry.counters.streams.sent(greeting);
+                record.moved().sent.set(greeting as u64);
+                let ahead = Bytes::copy_from_slice(ahead.bytes());
+                relay(&self.worker, &self.connection, record, reached, client, ahead).await;
+            }
+            Err(refusal) => {
+                record.refuse(refusal);
+                client.reset_on_close();
+            }
+        }
     }
 }
 
 /// Which side has sent the first bytes.
 enum First {
-    Endpoint,
+    /// The endpoint, with so many bytes, which the client has.
+    Endpoint(usize),
     Client(io::Result<Option<Spoken>>),
 }
 
@@ -129,7 +153,7 @@ async fn greeted(
         Ok(count) if count > 0 => {
             // A client that cannot be written to is found out by the relay.
             let _ = client.write_all(greeting.get(..count).unwrap_or_default()).await;
-            First::Endpoint
+            First::Endpoint(count)
         }
         // It does not want to wait for a client that says nothing, or broke: that is not what the client speaks.
         _ => {

@@ -249,11 +249,6 @@ fn may_be_named(name: &HeaderName) -> bool {
     .contains(name)
 }
 
-/// Whether the request's body is a stream of gRPC messages.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,9 +74,6 @@ struct Copy {
     options: ConnectionOptions,
 }
 
-/// One of the mirrors that may be under way.
-struct Slot(Rc<Worker>);
-
 impl Copy {
     /// A reference that leads nowhere is not mirrored to (the API has it logged, not answered).
     fn new(mirrored: &Mirrored<'_>, target: &BackendTarget) -> Option<Self> {
@@ -102,12 +99,10 @@ impl Copy {
 
     fn start(self, mut chunks: Vec<Bytes>, trailers: Option<HeaderMap>) {
         let worker = &self.worker;
-        if worker.mirrors.get() >= worker.settings.limits.mirrors {
+        let Some(place) = worker.mirrors.take(&self.backend, worker.settings.limits.mirrors) else {
             return self.drop_counted();
-        }
-        worker.mirrors.set(worker.mirrors.get() + 1);
+        };
         worker.telemetry.counters.mirrored.increment();
-        let slot = Slot(worker.clone());
         let body = if chunks.is_empty() && trailers.is_none() {
             RequestBody::Empty
         } else {
@@ -115,7 +110,7 @@ impl Copy {
             RequestBody::Held { chunks, trailers }
         };
         tokio::task::spawn_local(async move {
-            let _slot = slot;
+            let _place = place;
             let _ = timeout(TIMEOUT, self.deliver(body)).await;
         });
     }
@@ -151,11 +146,5 @@ impl Copy {
         }
         lease.give_back();
         Some(())
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.mirrors.set(self.0.mirrors.get().saturating_sub(1));
     }
 }

@@ -214,7 +214,7 @@ async fn forward(
         let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }));
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
-            (client.version, version) == (Version::Http2, Version::Http2) && head::is_grpc(&parts.headers);
+            (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);
         exchange.receives(stream.progress(), patient);
         let may_be_tried_again = retry.is_some_and(|it| it.attempts > 0) || version == Version::Http2;
         if may_be_tried_again || !decision.mirrors.is_empty() {

@@ -122,11 +122,20 @@ pub fn settle_host(parts: &mut Parts) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// Whether a request is one of gRPC.
+/// Whether a request is one of gRPC: its media type is `application/grpc`, in upper or lower case (RFC 9110 §8.3.1), or that with the
+/// name of an encoding behind a `+`. `application/grpc-web` is another protocol.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map(|it| it.as_bytes());
-    content_type.and_then(|it| it.get(..16)).is_some_and(|it| it.eq_ignore_ascii_case(b"application/grpc"))
+    let Some((name, rest)) = content_type.and_then(|it| it.split_at_checked(GRPC.len())) else {
+        return false;
+    };
+    // White space may stand before the parameters.
+    name.eq_ignore_ascii_case(GRPC)
+        && (rest.starts_with(b"+") || matches!(rest.trim_ascii_start().first(), None | Some(b';')))
 }
+
+/// The media type of gRPC.
+const GRPC: &[u8] = b"application/grpc";
 
 fn host(parts: &Parts) -> Result<Cow<'_, str>, BadRequest> {
     let mut headers = parts.headers.get_all(HOST).iter();
@@ -171,6 +180,33 @@ mod tests {
 
     fn read(version: Version, uri: &str, hosts: &[&str]) -> Result<String, BadRequest> {
         RequestHead::read(&parts(version, uri, hosts)).map(|it| it.host.into_owned())
+    }
+
+    #[test]
+    fn a_request_is_one_of_grpc_by_its_media_type() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc+json; charset=utf-8", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc ; charset=utf-8", true),
+            ("Application/GRPC", true),
+            ("APPLICATION/GRPC+PROTO", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/grpc-web-text", false),
+            ("application/grpcfoo", false),
+            ("application/grpc foo", false),
+            ("application/grp", false),
+            (" application/grpc", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            assert_eq!(is_grpc(&headers), expected, "{content_type:?}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Bytes, both ways, until both sides have ended: after an upgrade, and for Services that are not HTTP.
+//! Bytes, both ways, until both sides have ended, after an upgrade; and connections to endpoints that bytes are sent to.
 
 use crate::listen::connection::{Connection, Order};
 use crate::listen::wire::Wire;
 use crate::pipeline::endpoint::{Destination, choose};
-use crate::pipeline::{Reason, ServiceOrigin, Switch};
+use crate::pipeline::{Reason, Switch};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
@@ -46,25 +46,6 @@ pub async fn relay_tunnel(mut client: Tunnel, switch: Switch) {
         let _ = bidirectional(&mut client, &mut Plain(endpoint)).await;
     }
     drop((in_flight, exchange));
-}
-
-/// Carries a connection to one of a Service's endpoints.
-pub async fn relay_service(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    origin: &ServiceOrigin,
-    caller: &Caller,
-    client: Transport,
-) {
-    let serving = worker.serving();
-    let Some(cluster) = serving.tables.service_cluster(&origin.backend) else { return };
-    // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
-    if let Ok(reached) = reach(worker, &serving, caller, cluster, None).await {
-        drop(serving);
-        client.keep_alive();
-        reached.io.keep_alive();
-        carry(connection, client, reached.io).await;
-    }
 }
 
 /// A byte stream to one of a backend's endpoints.
@@ -113,7 +94,7 @@ pub async fn reach(
 }
 
 /// Carries bytes both ways until both sides have ended.
-pub async fn carry(
+async fn carry(
     connection: &Connection,
     client: impl AsyncRead + AsyncWrite + Unpin,
     endpoint: impl AsyncRead + AsyncWrite + Unpin,

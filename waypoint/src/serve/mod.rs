@@ -7,5 +7,5 @@ mod http2;
 mod lingering;
 
 use bytes::relay_tunnel;
-pub use bytes::{Reached, carry, reach, relay, relay_service};
+pub use bytes::{Reached, reach, relay};
 pub use connection::serve_http;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 pub struct Decision {
     /// The backend, drawn by weight.
     pub cluster: Arc<Cluster>,
-    /// Where the connection counts.
-    pub series: Series<ConnectionLabels>,
+    /// Where the connection counts; none where nothing is counted.
+    pub series: Option<Series<ConnectionLabels>>,
 }
 
 /// No decision: the connection is closed.
@@ -47,7 +47,14 @@ pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Res
         BackendTarget::Backend(key) => tables.cluster(key).cloned(),
     };
     let cluster = cluster.ok_or_else(|| undecided(Refusal::UnresolvedBackend, series))?;
-    Ok(Decision { cluster, series: series.clone() })
+    Ok(Decision { cluster, series: Some(series.clone()) })
+}
+
+impl Decision {
+    /// For a Service's own endpoints: no route has a say.
+    pub fn without_route(cluster: Arc<Cluster>) -> Self {
+        Self { series: cluster.connections().cloned(), cluster }
+    }
 }
 
 impl From<Undecided> for Refusal {

@@ -45,13 +45,25 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
         reached = connecting => reached,
         _ = connection.ordered(Order::TooSlow) => Err(Refusal::Draining),
     };
-    let Reached { io: endpoint, in_flight } = match reached {
-        Ok(reached) => reached,
+    match reached {
+        Ok(reached) => relay(worker, connection, record, reached, client, ahead).await,
         Err(refusal) => {
             record.refuse(refusal);
-            return client.reset_on_close();
+            client.reset_on_close();
         }
-    };
+    }
+}
+
+/// Relays bytes in both directions, to an endpoint that is connected.
+pub async fn relay(
+    worker: &Rc<Worker>,
+    connection: &Connection,
+    mut record: StreamRecord,
+    reached: Reached,
+    client: Transport,
+    ahead: Bytes,
+) {
+    let Reached { io: endpoint, in_flight } = reached;
     record.reached(in_flight.endpoint());
     client.keep_alive();
     endpoint.keep_alive();

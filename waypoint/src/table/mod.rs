@@ -28,7 +28,7 @@ use fairway_config::model::{
     RouteKey, Service, ServiceKey,
 };
 use fairway_config::{Changes, Rejected, Snapshot};
-use fairway_telemetry::{RequestLabels, SeriesTable, Telemetry};
+use fairway_telemetry::{ConnectionLabels, Direction, RequestLabels, SeriesTable, Telemetry};
 use service_streams::{ServiceStreams, is_of_service};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -286,7 +286,13 @@ impl Tables {
                 Cluster::new(key.clone(), backend.cloned(), endpoints.map(|it| &**it), &self.shown, registry);
             // What no rule takes goes to the Service's own endpoints.
             let labels = RequestLabels { rule: None, backend: Some(key.clone()) };
-            let cluster = cluster.counted_by(self.telemetry.requests().series(labels));
+            let requests = self.telemetry.requests().series(labels);
+            let labels = || ConnectionLabels {
+                backend: Some(key.clone()),
+                ..ConnectionLabels::new(Direction::Listener)
+            };
+            let connections = has_tunnels.then(|| self.telemetry.connections().series(labels()));
+            let cluster = cluster.counted_by(requests, connections);
             clusters.insert(key, Arc::new(cluster));
         }
         if !self.departed.is_empty() {

@@ -155,7 +155,9 @@ impl StreamRecord {
 
     /// It is known where it goes.
     pub fn decided(&mut self, decision: &Decision) {
-        self.record.between(&decision.series);
+        if let Some(series) = &decision.series {
+            self.record.between(series);
+        }
     }
 
     /// It is known where it goes, or that it goes nowhere, which ends it.

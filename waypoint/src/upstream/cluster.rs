@@ -9,7 +9,7 @@ use fairway_config::model::{
     Affinity, AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState,
     Endpoints, Reach, ServiceKey, SpiffeId,
 };
-use fairway_telemetry::{RequestLabels, Series};
+use fairway_telemetry::{ConnectionLabels, RequestLabels, Series};
 use rand::Rng;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -20,6 +20,8 @@ use std::sync::{Arc, Weak};
 pub struct Cluster {
     /// Where requests count that come here without a rule.
     series: Option<Series<RequestLabels>>,
+    /// Where connections count that come here without a route.
+    connections: Option<Series<ConnectionLabels>>,
     key: BackendKey,
     backend: Option<Arc<Backend>>,
     security: Security,
@@ -65,9 +67,18 @@ pub struct Registry {
 // === impl Cluster ===
 
 impl Cluster {
-    /// The same; requests that come here without a rule count in `series`.
-    pub fn counted_by(self, series: Series<RequestLabels>) -> Self {
-        Self { series: Some(series), ..self }
+    /// The same; requests that come here without a rule count in `series`, and connections without a route in `connections`.
+    pub fn counted_by(
+        self,
+        series: Series<RequestLabels>,
+        connections: Option<Series<ConnectionLabels>>,
+    ) -> Self {
+        Self { series: Some(series), connections, ..self }
+    }
+
+    /// Where connections count that come here without a route.
+    pub fn connections(&self) -> Option<&Series<ConnectionLabels>> {
+        self.connections.as_ref()
     }
 
     /// Where requests count that come here without a rule.
@@ -102,6 +113,7 @@ impl Cluster {
         }
         Self {
             series: None,
+            connections: None,
             key,
             security,
             has_affinity: endpoints.is_some_and(|endpoints| endpoints.affinity == Affinity::Client),

@@ -27,6 +27,8 @@ async fn a_service_that_is_not_http_is_carried_as_bytes() {
             let mut answer = String::new();
             tunnel.read_to_string(&mut answer).await.unwrap();
             assert_eq!(answer, "welcome HELLO");
+            let record = "backend=\"shop/web\",backend_port=\"80\",client_identity=\"\",server_identity=\"\",outcome=\"completed\"} 1";
+            wait_for(|| mesh.proxy.scrape().contains(record)).await;
         })
         .await;
 }
@@ -61,6 +63,8 @@ async fn where_no_protocol_is_declared_the_first_bytes_decide() {
             assert!(answer.ends_with("routed"), "{answer}");
             assert_eq!(say_and_listen(&mesh, b"\x16\x03 not http").await, "welcome \x16\x03 NOT HTTP");
             assert_eq!(say_and_listen(&mesh, b"").await, "welcome LATE");
+            let record = "backend=\"shop/web\",backend_port=\"80\",client_identity=\"\",server_identity=\"\",outcome=\"completed\"} 2";
+            wait_for(|| mesh.proxy.scrape().contains(record)).await;
         })
         .await;
 }

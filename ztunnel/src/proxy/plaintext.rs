@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 pub(super) async fn carry(
     worker: Rc<Worker>,
     local: Rc<WorkerPod>,
-    downstream: TcpStream,
+    mut downstream: TcpStream,
     client: SocketAddr,
     drain: drain::Watch,
     _permit: SocketPermit,
@@ -31,9 +31,11 @@ pub(super) async fn carry(
         Some(Reached::Prober(prober)) => {
             let mut admission = account.take_admission();
             let why = tokio::select! {
-                () = Box::pin(probe::carry(&worker, &local, downstream, prober, &drain, &mut account)) => return,
+                () = Box::pin(probe::carry(&worker, &local, &mut downstream, prober, &drain, &mut account)) => return,
                 why = revoked(&mut admission) => why,
             };
+            // Kubelet must not take what it has of an answer for all of it.
+            reset(downstream);
             account.refused(Outcome::Revoked, why.reason(), why);
         }
         Some(Reached::Application(application)) => {

@@ -87,6 +87,11 @@ impl Reset for Plain<TcpStream> {
 
 /// Closes with RST. The peer sees a refused or broken connection, not an empty answer.
 pub(super) fn reset(stream: TcpStream) {
+    reset_on_close(&stream);
+}
+
+/// Like [`reset`], once the stream is dropped.
+pub(super) fn reset_on_close(stream: &TcpStream) {
     // Fails only for a socket that is closed already.
     let _ = stream.set_zero_linger();
 }

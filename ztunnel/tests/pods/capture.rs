@@ -290,6 +290,39 @@ fn kubelet_probes_a_strict_pod_and_nobody_else_does() {
 }
 
 #[test]
+fn a_probe_that_the_spec_no_longer_asks_for_is_reset() {
+    Sandbox::run_async_test("capture::a_probe_that_the_spec_no_longer_asks_for_is_reset", async |sandbox| {
+        let mut cluster = Cluster::new(sandbox);
+        let pod = cluster.pod("pod", "10.7.0.10");
+        start_program(&pod, 8080).await;
+        let http = HttpProbe { target: "/healthz".into(), host: None, headers: vec![], tls: false };
+        let probe = Probe { port: 8080, action: ProbeAction::Http(http) };
+        cluster.commit(vec![probed(&pod, vec![probe])], vec![]);
+        cluster.register(0, "pod", pod.netns_path()).await.unwrap();
+        let wanted = Connect { destination: at(&pod, 8080), source: None, mark: None };
+        let mut streams = Vec::new();
+        for written in ["GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\nHost: 10.7.0.10:8080\r\n\r\n"]
+        {
+            let socket = cluster.network.node().connector(wanted).await.unwrap();
+            let mut stream = socket.connect(at(&pod, 8080)).await.unwrap();
+            stream.write_all(written.as_bytes()).await.unwrap();
+            streams.push(stream);
+        }
+        // The second one is being answered.
+        let mut said = vec![0; b"hello 10.7.0.1\nGET /healthz".len()];
+        streams[1].read_exact(&mut said).await.unwrap();
+        cluster.commit(vec![probed(&pod, vec![])], vec![]);
+        for mut stream in streams {
+            let mut rest = Vec::new();
+            let ended =
+                tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap();
+            let kind = ended.map_err(|error| error.kind());
+            assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset), "{rest:?}");
+        }
+    });
+}
+
+#[test]
 fn a_client_that_goes_on_after_its_probe_is_cut_off() {
     Sandbox::run_async_test("capture::a_client_that_goes_on_after_its_probe_is_cut_off", async |sandbox| {
         let mut cluster = Cluster::new(sandbox);

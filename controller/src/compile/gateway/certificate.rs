@@ -85,7 +85,8 @@ fn within(name: &str, hostname: &str) -> bool {
     name.strip_prefix("*").unwrap_or(name).ends_with(&suffix.to_ascii_lowercase())
 }
 
-fn date(seconds: i64) -> String {
+/// A time as people write it.
+pub(super) fn date(seconds: i64) -> String {
     let at = OffsetDateTime::from_unix_timestamp(seconds).ok();
     at.and_then(|it| it.format(&Rfc3339).ok()).unwrap_or_else(|| format!("second {seconds} of the epoch"))
 }

@@ -28,6 +28,8 @@ pub(super) struct Validation {
     pub field: String,
     /// What is wrong with the references; about the Gateway.
     pub errors: Vec<Diagnostic>,
+    /// That authorities are not valid at present; about the Gateway.
+    pub warnings: Vec<Diagnostic>,
     is_insecure: bool,
 }
 
@@ -80,11 +82,16 @@ fn resolve(
     made: &mut Made,
 ) -> Validation {
     let field = format!("{field}.validation.caCertificateRefs");
-    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    let (mut found, mut errors, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for (index, it) in written.references.iter().enumerate() {
         let field = format!("{field}[{index}]");
         match resolve_authorities(reader, object, *it) {
-            Ok(it) => found.push(it),
+            Ok(mut it) => {
+                let warning = it.warning.take().map(|it| it.under(&field).about(object));
+                warning.iter().for_each(|it| made.report(object, it.clone()));
+                warnings.extend(warning);
+                found.push(it);
+            }
             Err(error) => {
                 let error = error.under(&field).about(object);
                 made.report(object, error.clone());
@@ -103,7 +110,7 @@ fn resolve(
         None
     });
     let usable = trust.map(|trust| ClientValidation { trust, without });
-    Validation { usable, field, errors, is_insecure: written.is_insecure }
+    Validation { usable, field, errors, warnings, is_insecure: written.is_insecure }
 }
 
 // === impl Written ===

@@ -3,11 +3,11 @@
 //! Within one object none of those that cannot wins: all are refused (Gateway API, "Handling indistinct Listeners").
 //! Between objects the one that goes first wins: the Gateway, then its ListenerSets in their order (GEP-1713).
 
+use super::overlap::Overlaps;
 use super::protocol::Protocol;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::ObjectRef;
 use crate::status::reason;
-use fairway_config::model::HostnamePattern;
 use fairway_gateway_api::gateways::GatewayListeners;
 use std::collections::{BTreeMap, HashMap};
 
@@ -156,38 +156,22 @@ fn overlaps(
     groups: &[Group<'_>],
     conflicts: &HashMap<ListenerIndex, Diagnostic>,
 ) -> HashMap<ListenerIndex, String> {
-    let mut by_port: HashMap<i32, Vec<(ListenerIndex, Option<HostnamePattern>)>> = HashMap::new();
+    let mut by_port: HashMap<i32, Overlaps<ListenerIndex>> = HashMap::new();
     for (at, group) in groups.iter().enumerate() {
         for (index, it) in group.listeners.iter().enumerate() {
             if family(it) == Some(Family::Tls) && !conflicts.contains_key(&(at, index)) {
-                by_port.entry(it.port).or_default().push(((at, index), pattern(it)));
+                by_port.entry(it.port).or_default().add((at, index), it.hostname.as_deref());
             }
         }
     }
-    let mut found: BTreeMap<ListenerIndex, Vec<ListenerIndex>> = BTreeMap::new();
-    for listeners in by_port.values() {
-        // Two exact names never overlap but by being the same, which is a conflict.
-        for (wide, a) in listeners.iter().filter(|(_, it)| !matches!(it, Some(HostnamePattern::Exact(_)))) {
-            for (other, b) in listeners.iter().filter(|(other, _)| other != wide) {
-                let common = match (a, b) {
-                    (Some(a), Some(b)) => a.intersect(b).is_some(),
-                    _ => true,
-                };
-                if common {
-                    found.entry(*wide).or_default().push(*other);
-                    found.entry(*other).or_default().push(*wide);
-                }
-            }
+    let mut found = HashMap::new();
+    for overlaps in by_port.values() {
+        for (place, others) in overlaps.found(NAMED) {
+            let names: Vec<String> = others.first.iter().map(|it| name(groups, *it, place.0)).collect();
+            found.insert(place, listed(&names, others.count - names.len()));
         }
     }
     found
-        .into_iter()
-        .map(|(place, mut others)| {
-            others.sort_unstable();
-            others.dedup();
-            (place, enumerate(others.into_iter().map(|it| name(groups, it, place.0))))
-        })
-        .collect()
 }
 
 fn family(listener: &GatewayListeners) -> Option<Family> {
@@ -211,10 +195,6 @@ fn host(listener: &GatewayListeners) -> String {
     }
 }
 
-fn pattern(listener: &GatewayListeners) -> Option<HostnamePattern> {
-    listener.hostname.as_deref().and_then(|it| it.parse().ok())
-}
-
 /// How a listener is called by a listener of a group: one of another object with that object's name.
 fn name(groups: &[Group<'_>], (group, index): ListenerIndex, by: usize) -> String {
     let Some(owner) = groups.get(group) else { return String::new() };
@@ -226,6 +206,10 @@ fn enumerate(names: impl Iterator<Item = String>) -> String {
     let mut names: Vec<String> = names.collect();
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
+    listed(&names, more)
+}
+
+fn listed(names: &[String], more: usize) -> String {
     let names = names.join(", ");
     if more == 0 { names } else { format!("{names} and {more} more") }
 }

@@ -189,7 +189,9 @@ fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (Listen
         from,
         programmed: programmed || (is_valid && asked.goes_on),
     };
-    let references = References { unresolved, warnings: certificates.warnings };
+    let mut warnings = certificates.warnings;
+    warnings.extend(clients.iter().flat_map(|it| it.warnings.iter().cloned()));
+    let references = References { unresolved, warnings };
     let report = ListenerReport {
         conditions: verdict::conditions(asked, refusal.as_ref(), &references, programmed, &ignored),
         is_accepted,

@@ -3,6 +3,7 @@
 //! count of attached routes.
 
 mod address;
+mod authority;
 pub(in crate::compile) mod certificate;
 mod clients;
 mod conditions;
@@ -12,7 +13,8 @@ mod infrastructure;
 mod listener;
 mod machine;
 mod namespaces;
-pub(in crate::compile) mod parameters;
+pub(in crate::compile) mod overlap;
+mod parameters;
 mod protocol;
 mod publish;
 pub(in crate::compile) mod reference;

@@ -1,10 +1,10 @@
 //! References to certificates and to the certificates of authorities, and whether they may be made.
 
-use crate::compile::gateway::certificate;
+use crate::compile::gateway::{authority, certificate};
 use crate::compile::names::grant;
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{ConfigMap, Kind, ObjectRef, Secret};
+use crate::resources::{Authorities, ConfigMap, Kind, ObjectRef, Secret};
 use fairway_config::model::{ObjectName, TrustBundle};
 use std::sync::Arc;
 
@@ -63,13 +63,21 @@ pub(in crate::compile) fn resolve_certificate(
     Found { usable, error, warning }
 }
 
-/// The certificates of authorities (PEM) in the ConfigMap or Secret that `from` refers to: those that a Gateway trusts for its
+/// Certificates of authorities that a reference leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::compile) struct FoundAuthorities {
+    pub pem: Arc<str>,
+    /// That some of them are not valid at present; its field is relative to the reference.
+    pub warning: Option<Diagnostic>,
+}
+
+/// The certificates of authorities in the ConfigMap or Secret that `from` refers to: those that a Gateway trusts for its
 /// clients (GEP-91), and those that a BackendTLSPolicy trusts for backends (GEP-1897).
 pub(in crate::compile) fn resolve_authorities(
     reader: &mut Reader<'_>,
     from: &ObjectRef,
     reference: Reference<'_>,
-) -> Result<Arc<str>, Diagnostic> {
+) -> Result<FoundAuthorities, Diagnostic> {
     let target = match (reference.group, reference.kind) {
         ("", "ConfigMap") => Kind::ConfigMap,
         ("", "Secret") => Kind::Secret,
@@ -85,13 +93,16 @@ pub(in crate::compile) fn resolve_authorities(
         Kind::ConfigMap => reader.input::<ConfigMap>(&name).map(|config_map| config_map.authorities.clone()),
         _ => reader.input::<Secret>(&name).map(|secret| secret.authorities.clone()),
     };
-    let Some(pem) = found else {
+    let Some(authorities) = found else {
         let (message, remedy) = (format!("{target} {name} does not exist"), "create it, or correct the name");
         return Err(Diagnostic::error(Reason::AuthoritiesNotFound, "", message, remedy));
     };
-    let checked = pem.ok_or_else(|| "it has no key ca.crt".to_owned());
-    let checked = checked.and_then(|pem| match TrustBundle::from_pem(&pem) {
-        Ok(_) => Ok(pem),
+    let checked = authorities.ok_or_else(|| "it has no key ca.crt".to_owned());
+    let checked = checked.and_then(|Authorities { pem, periods }| match TrustBundle::from_pem(&pem) {
+        Ok(_) => {
+            let warning = authority::period_warning(&periods, &format!("{target} {name}"));
+            Ok(FoundAuthorities { pem, warning })
+        }
         Err(error) => Err(error.to_string()),
     });
     checked.map_err(|why| {
@@ -106,8 +117,10 @@ pub(in crate::compile) fn resolve_authorities(
 pub(in crate::compile) const MOST_AUTHORITIES: usize = 256 * 1024;
 
 /// The authorities of several references together, each of which is in order by itself; none where no reference is.
-pub(in crate::compile) fn join_authorities(found: &[Arc<str>]) -> Result<Option<TrustBundle>, Diagnostic> {
-    if found.iter().map(|it| it.len()).sum::<usize>() > MOST_AUTHORITIES {
+pub(in crate::compile) fn join_authorities(
+    found: &[FoundAuthorities],
+) -> Result<Option<TrustBundle>, Diagnostic> {
+    if found.iter().map(|it| it.pem.len()).sum::<usize>() > MOST_AUTHORITIES {
         let message = format!(
             "the certificates of authorities have more than {} KiB together",
             MOST_AUTHORITIES / 1024
@@ -115,7 +128,8 @@ pub(in crate::compile) fn join_authorities(found: &[Arc<str>]) -> Result<Option<
         let remedy = "refer to those authorities alone that sign the certificates";
         return Err(Diagnostic::error(Reason::AuthoritiesTooLarge, "", message, remedy));
     }
-    Ok(TrustBundle::from_pem(&found.join("\n")).ok())
+    let pem: Vec<&str> = found.iter().map(|it| &*it.pem).collect();
+    Ok(TrustBundle::from_pem(&pem.join("\n")).ok())
 }
 
 /// The object that is referred to, if `from` may refer to it.

@@ -2,14 +2,14 @@
 
 use super::listener::Asked;
 use crate::compile::ignored::Ignored;
-use crate::diagnostic::{Diagnostic, join_texts};
+use crate::diagnostic::Diagnostic;
 use crate::status::{Condition, reason};
 
 /// What became of what a listener refers to.
 pub(super) struct References {
     /// Those that are not resolved.
     pub unresolved: Vec<Diagnostic>,
-    /// Why clients refuse certificates that are in use.
+    /// What is wrong with certificates that are in use.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -64,10 +64,10 @@ fn resolved(asked: &Asked<'_>, references: &References) -> Condition {
 
 /// What `ResolvedRefs` says when every reference is resolved. A certificate that clients refuse is resolved: it is in use.
 pub(super) fn describe_resolved<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) -> String {
-    let texts = join_texts(warnings);
+    let texts: Vec<String> = warnings.into_iter().map(text_with_object).collect();
     match texts.is_empty() {
         true => "all references are resolved".to_owned(),
-        false => format!("all references are resolved, but clients refuse a certificate: {texts}"),
+        false => format!("all references are resolved. {}", texts.join(". ")),
     }
 }
 

@@ -25,9 +25,11 @@ use fairway_incremental::Engine;
 pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
     engine
         .set::<attach::Attached>()
+        .set::<required_waypoint::Requiring>()
         .of_input::<backend_tls::Status>()
         .of_input::<backend_tls::Validate>()
         .of_input::<required_waypoint::Authorize>()
         .of_input::<required_waypoint::Guarding>()
+        .of_input::<required_waypoint::Select>()
         .of_input::<unhandled::Status>()
 }

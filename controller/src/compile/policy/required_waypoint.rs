@@ -1,19 +1,71 @@
 //! Services that are reached through their waypoint only (label `fairway.dev/waypoint: required`).
 
-use crate::compile::names::service::{authorization_key, requires_waypoint};
+use crate::compile::names::service::{authorization_key, namespace_of_requiring, requires_waypoint};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Capture;
-use crate::compile::workload::address::{self, At, Pods, Slices};
+use crate::compile::workload::address::{self, At, Slices};
 use crate::compile::workload::{self, Guards};
-use crate::compile::{inputs, stage, waypoint};
+use crate::compile::{stage, waypoint};
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{EndpointSlice, Kind, ObjectRef, Pod, Service, Transport};
+use crate::resources::{ContainerPort, EndpointSlice, Kind, Object, ObjectRef, Pod, Service, Transport};
 use fairway_config::model::{Authorization, ObjectName, Resource};
-use fairway_incremental::{OfInput, Query};
+use fairway_incremental::{OfInput, Query, Set};
 use fairway_policy::{Action, Condition, Rule};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Services of a namespace that are reached through a waypoint only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct Requiring(pub Arc<str>);
+
+impl Set<Cluster> for Requiring {
+    type Member = ObjectRef;
+
+    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
+        namespace_of_requiring(object).map(|namespace| (Self(namespace), name.clone())).into_iter().collect()
+    }
+}
+
+/// The pods that the selector of a Service selects, if it requires its waypoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct Selected(pub ObjectName);
+
+impl Set<Cluster> for Selected {
+    type Member = ObjectRef;
+}
+
+/// Finds the Services that select a pod and require their waypoint. By pod, so that an edit of a pod does not make each such Service
+/// look at all pods. The value is what of the pod says which of its ports are guarded; none where nothing guards.
+pub(in crate::compile) struct Select;
+
+impl Query<Cluster> for Select {
+    type Key = ObjectName;
+    type Value = Option<Arc<[ContainerPort]>>;
+    const STAGE: u8 = stage::SELECTIONS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<[ContainerPort]>> {
+        let services = reader.members(&Requiring(name.namespace.clone()));
+        if services.is_empty() {
+            return None;
+        }
+        let pod = reader.input::<Pod>(name)?;
+        for it in services.iter() {
+            let service = reader.input::<Service>(&it.object_name());
+            let selector = service.as_ref().and_then(|it| it.selector.as_ref());
+            if selector.is_some_and(|it| it.matches(&pod.meta.labels)) {
+                made.put(Selected(it.object_name()), ObjectRef::of(Kind::Pod, name));
+            }
+        }
+        Some(pod.ports.as_slice().into())
+    }
+}
+
+impl OfInput<Cluster> for Select {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::Pod).then(|| name.object_name())
+    }
+}
 
 /// What a Service that requires its waypoint guards.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,12 +90,7 @@ impl Query<Cluster> for Guarding {
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<Guarded>> {
         let service = reader.input::<Service>(name).filter(|it| requires_waypoint(it))?;
         let (mut found, mut ports) = (Guarded::default(), BTreeSet::new());
-        if let Some(selector) = &service.selector {
-            for it in reader.members(&Pods(name.namespace.clone())).iter() {
-                let selected = inputs::meta(reader, it).is_some_and(|meta| selector.matches(&meta.labels));
-                found.pods.extend(selected.then(|| it.clone()));
-            }
-        }
+        found.pods.extend(reader.members(&Selected(name.clone())).iter().cloned());
         for slice in reader.members(&Slices(name.clone())).iter() {
             let Some(slice) = reader.input::<EndpointSlice>(&slice.object_name()) else { continue };
             let tcp = slice.addresses.ports.iter().filter(|it| it.transport == Transport::Tcp);
@@ -58,8 +105,8 @@ impl Query<Cluster> for Guarding {
         }
         // Every port of a pod that stands behind a port of the Service.
         for pod in &found.pods {
-            let Some(pod) = reader.input::<Pod>(&pod.object_name()) else { continue };
-            ports.extend(service.tcp_ports().filter_map(|it| pod.resolve(it)));
+            let Some(named) = reader.get::<Select>(&pod.object_name()) else { continue };
+            ports.extend(service.tcp_ports().filter_map(|it| it.number_at(&named)));
         }
         found.ports = ports.into_iter().collect();
         let object = ObjectRef::of(Kind::Service, name);
@@ -73,6 +120,19 @@ impl Query<Cluster> for Guarding {
 impl OfInput<Cluster> for Guarding {
     fn of_input(name: &ObjectRef) -> Option<Self::Key> {
         (name.kind == Kind::Service).then(|| name.object_name())
+    }
+}
+
+/// The ports that a Service guards at its pods.
+pub(in crate::compile) struct GuardedPorts;
+
+impl Query<Cluster> for GuardedPorts {
+    type Key = ObjectName;
+    type Value = Arc<[u16]>;
+    const STAGE: u8 = stage::CHECKED;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, _: &mut Made) -> Arc<[u16]> {
+        reader.get::<Guarding>(name).map(|it| it.ports.as_slice().into()).unwrap_or_default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::budget::Spent;
 use crate::compile::program::Reader;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{ObjectRef, RouteKind};
 use fairway_config::model::{Filter, ObjectName, Rule, Timeouts, WeightedTarget};
 use std::collections::BTreeSet;
@@ -27,6 +27,8 @@ pub(super) struct Draft<'r, 'e> {
     pub scope: Scope,
     /// What its regular expressions took so far.
     pub spent: Spent,
+    /// That it stands in for a route that cannot be read: none of its rules holds.
+    unreadable: Option<Diagnostic>,
     resolved: Resolved,
 }
 
@@ -92,14 +94,24 @@ impl<'r, 'e> Draft<'r, 'e> {
         let (dropped, unresolved, noted) = (Vec::new(), Vec::new(), Vec::new());
         let services = BTreeSet::new();
         let resolved = Resolved { body, holds: false, written: 0, dropped, unresolved, noted, services };
-        Self { reader, route, kind, scope, spent, resolved }
+        Self { reader, route, kind, scope, spent, unreadable: None, resolved }
+    }
+
+    /// The same for a route that stands in for one that cannot be read, and why that cannot be read.
+    pub(super) fn standing_in(self, why: Option<&str>) -> Self {
+        let unreadable = why.map(|why| {
+            let message = format!("the route cannot be read: {why}");
+            let remedy = "correct it, or upgrade Fairway if it is from a newer version of the API";
+            Diagnostic::error(Reason::RouteUnreadable, "", message, remedy)
+        });
+        Self { unreadable, ..self }
     }
 
     /// Takes a rule in. One with faults does not hold: it answers in its place what it matches, so that its requests do not
     /// fall to a rule that is wider, and perhaps less guarded.
     pub(super) fn push(&mut self, rule: Rule, faults: Faults) {
         self.resolved.written += 1;
-        let holds = faults.told.is_empty();
+        let holds = faults.told.is_empty() && self.unreadable.is_none();
         self.resolved.holds |= holds;
         if let Body::Requests(rules) = &mut self.resolved.body {
             rules.push(if holds { rule } else { refusing(rule) });
@@ -113,7 +125,7 @@ impl<'r, 'e> Draft<'r, 'e> {
     /// Takes in where connections go, or notes why they go nowhere.
     pub(super) fn forward(&mut self, to: Result<Forward, Diagnostic>) {
         self.resolved.written += 1;
-        match to {
+        match self.unreadable.take().map_or(to, Err) {
             Ok(forward) => {
                 self.resolved.body = Body::Connections(Some(forward));
                 self.resolved.holds = true;
@@ -142,7 +154,10 @@ impl<'r, 'e> Draft<'r, 'e> {
         self.resolved.noted.push(warning);
     }
 
-    pub(super) fn finish(self) -> Resolved {
+    pub(super) fn finish(mut self) -> Resolved {
+        if let Some(unreadable) = self.unreadable {
+            self.resolved.dropped.insert(0, unreadable);
+        }
         self.resolved
     }
 }
@@ -152,7 +167,9 @@ impl<'r, 'e> Draft<'r, 'e> {
 impl Resolved {
     /// Everything that is wrong, for the report.
     pub(super) fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.dropped.iter().chain(&self.unresolved).chain(&self.noted)
+        let all = self.dropped.iter().chain(&self.unresolved).chain(&self.noted);
+        // Whoever could not read a route has reported it.
+        all.filter(|it| it.reason != Reason::RouteUnreadable)
     }
 
     /// Whether one of the rules holds, or none was written.

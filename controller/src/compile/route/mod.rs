@@ -238,7 +238,8 @@ fn resolve(
     scope: Scope,
 ) -> Resolved {
     let spent = Spent::for_route(reader, route, written.has_expressions());
-    let mut draft = Draft::new(reader, route, kind, scope, spent);
+    let unreadable = written.meta().unreadable.as_deref();
+    let mut draft = Draft::new(reader, route, kind, scope, spent).standing_in(unreadable);
     match written {
         Written::Http(it) => http::rules(&mut draft, &it.spec),
         Written::Grpc(it) => grpc::rules(&mut draft, &it.spec),

@@ -1,35 +1,22 @@
 //! The endpoints behind a Service's ports.
 
-use crate::compile::names::service::{backend_key, namespace_of_requiring, read_in_cluster, service_key};
+use crate::compile::names::service::{backend_key, read_in_cluster, service_key};
 use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::service::slice_address::{self, Forbidden};
 use crate::compile::stage;
+use crate::compile::workload::Guards;
 use crate::compile::workload::address::Slices;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{
-    Distribution, EndpointSlice, Kind, Object, ObjectRef, Service, SliceEndpoint, Transport,
-};
+use crate::resources::{Distribution, EndpointSlice, Kind, ObjectRef, Service, SliceEndpoint, Transport};
 use fairway_config::model::{
     BackendKey, Endpoint, EndpointState, Endpoints, Family, Guard, Hints, ObjectName, Resource, SpiffeId,
 };
-use fairway_incremental::{OfInput, Query, Set};
+use fairway_incremental::{OfInput, Query};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-/// Services of a namespace that are reached through a waypoint only.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::compile) struct Requiring(pub Arc<str>);
-
-impl Set<Cluster> for Requiring {
-    type Member = ObjectRef;
-
-    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
-        namespace_of_requiring(object).map(|namespace| (Self(namespace), name.clone())).into_iter().collect()
-    }
-}
 
 /// Endpoints that a Service has at most, on all its ports together: the API server takes millions, since a slice has each of its
 /// addresses on each of its ports.
@@ -187,12 +174,10 @@ fn guarding(reader: &mut Reader<'_>, pods: &[ObjectRef], port: u16) -> BTreeSet<
     if !reader.settings().has_mesh() {
         return guarding;
     }
-    let namespaces: BTreeSet<_> = pods.iter().map(|it| it.namespace.clone()).collect();
-    for namespace in namespaces {
-        for service in reader.members(&Requiring(namespace)).iter() {
+    for pod in pods {
+        for service in reader.members(&Guards(pod.object_name())).iter() {
             let name = service.object_name();
-            let Some(guarded) = reader.get::<required_waypoint::Guarding>(&name) else { continue };
-            if guarded.ports.binary_search(&port).is_ok() && pods.iter().any(|it| guarded.pods.contains(it)) {
+            if reader.get::<required_waypoint::GuardedPorts>(&name).binary_search(&port).is_ok() {
                 guarding.insert(name);
             }
         }

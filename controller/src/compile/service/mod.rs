@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 /// What is registered with the engine.
 pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
-    engine.set::<endpoints::Requiring>().of_input::<Compile>().of_input::<endpoints::Compile>()
+    engine.of_input::<Compile>().of_input::<endpoints::Compile>()
 }
 
 /// Makes a Service's destination, the backends of its ports, and its status.

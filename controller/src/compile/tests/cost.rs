@@ -65,3 +65,47 @@ fn nothing_is_left_when_everything_is_gone() {
     assert_eq!(compiler.resources().count() + compiler.statuses().count() + compiler.proxies().count(), 0);
     assert_eq!(compiler.problems().count() + compiler.instances(), 0);
 }
+
+/// Services that require their waypoint, each with pods of its own.
+fn guarding(services: usize, pods: usize) -> String {
+    let service = |it: usize| {
+        let pod = |number: usize| pod_of(it, number, "True");
+        let pods: String = (0..pods).map(pod).collect();
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: s{it}, namespace: shop, labels: {{ fairway.dev/waypoint: required }} }}\n\
+             spec: {{ clusterIP: 10.96.1.{it}, selector: {{ app: s{it} }}, ports: [{{ name: http, port: 80, targetPort: 8080 }}] }}\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{ name: s{it}-1, namespace: shop, labels: {{ kubernetes.io/service-name: s{it} }} }}\n\
+             addressType: IPv4\nports: [{{ name: http, port: 8080 }}]\nendpoints: [{{ addresses: [10.1.{it}.0] }}]\n{pods}"
+        )
+    };
+    (0..services).map(service).collect()
+}
+
+fn pod_of(service: usize, number: usize, ready: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: p{service}-{number}, namespace: shop, labels: {{ app: s{service} }} }}\n\
+         spec: {{ serviceAccountName: a, nodeName: n1, containers: [] }}\n\
+         status: {{ podIP: 10.1.{service}.{number}, conditions: [{{ type: Ready, status: '{ready}' }}] }}\n"
+    )
+}
+
+#[test]
+fn an_edit_of_a_guarded_pod_costs_the_same_however_many_services_and_pods_there_are() {
+    let namespace =
+        "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop, labels: { fairway.dev/mesh: enabled } }\n";
+    let runs = |services: usize, pods: usize| {
+        let mut world = World::cluster(&format!("{namespace}{}", guarding(services, pods)));
+        let guards = world.compiler.resources().filter(|(key, _)| key.name.starts_with("waypoint-required/"));
+        assert_eq!(guards.count(), services);
+        world.add(&pod_of(0, 1, "False"));
+        let edited = world.compiler.runs();
+        // One more of the first Service: nobody else looks at its pods.
+        world.add(&pod_of(0, 200, "True"));
+        (edited, world.compiler.runs())
+    };
+    let few = runs(2, 2);
+    println!("{few:?}");
+    assert_eq!(few, runs(20, 2));
+    assert_eq!(few, runs(2, 20));
+}

@@ -3,7 +3,7 @@
 
 use super::{GATEWAY, SHOP, World};
 use crate::source::{FileChange, Scan};
-use fairway_config::model::{Attachment, Filter, Match, PathMatch, Rule};
+use fairway_config::model::{Attachment, Filter, Match, PathMatch, Resource, ResourceKind, Rule};
 
 /// What an HTTPRoute's rule can have that cannot be carried out: a part of the rule beside its matches and backends.
 const OF_HTTP: &[(&str, &str)] = &[
@@ -263,5 +263,59 @@ fn a_route_that_is_not_accepted_takes_no_hostname_from_the_other_kind() {
                 == world.conditions(&format!("{} shop/old", older.0));
             assert!(!both, "{parent} {newer}: one of them loses");
         }
+    }
+}
+
+#[test]
+fn a_route_that_was_never_understood_keeps_what_it_may_match_and_answers_and_says_why() {
+    for (kind, good) in
+        [("HTTPRoute", "path: { value: /login }"), ("GRPCRoute", "method: { service: a.Login }")]
+    {
+        for parent in ["{ name: public, namespace: edge }", "{ group: '', kind: Service, name: web }"] {
+            let route = format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: r, namespace: shop }}\nspec:\n\
+                 \x20 parentRefs: [{parent}]\n  hostnames: [a.example]\n\
+                 \x20 rules: [{{ matches: [{{ {good}, newer: 1 }}], backendRefs: [{{ name: web, port: 80 }}] }}]\n"
+            );
+            let mut world = World::captured(&format!("{GATEWAY}---\n{SHOP}"));
+            let mut scan = Scan::default();
+            world.apply(scan.apply([("a.yaml".into(), FileChange::Text(route))]));
+            assert_eq!(scan.problems().len(), 1);
+            let resource =
+                world.route(&format!("{kind}/shop/r")).unwrap_or_else(|| panic!("{kind} {parent}"));
+            assert_eq!(resource.rules.len(), 1);
+            answers(&resource.rules[0], kind);
+            let whole = Match::on_path(PathMatch::Prefix("".into()));
+            assert_ne!(resource.rules[0].matches, [whole], "{kind} {parent}");
+            let object = format!("{kind} shop/r");
+            let conditions = world.conditions(&object);
+            assert!(
+                conditions.iter().any(|it| it.contains("Accepted=False/UnsupportedValue")),
+                "{conditions:?}"
+            );
+            let message = world.message(&object, "Accepted");
+            assert!(
+                message.contains("spec.rules[0].matches[0].newer") && message.contains("500"),
+                "{message}"
+            );
+            assert!(!world.problems().iter().any(|it| it.contains(&object)), "who reads it reports it");
+        }
+    }
+    for kind in ["TCPRoute", "TLSRoute"] {
+        let hostnames = if kind == "TLSRoute" { "hostnames: [a.example], " } else { "" };
+        let route = format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{ name: r, namespace: shop }}\n\
+             spec: {{ parentRefs: [{{ group: '', kind: Service, name: web }}], {hostnames}newer: 1, rules: [{{ backendRefs: [{{ name: web, port: 80 }}] }}] }}\n"
+        );
+        let mut world = World::captured(&format!("{GATEWAY}---\n{SHOP}"));
+        let mut scan = Scan::default();
+        world.apply(scan.apply([("a.yaml".into(), FileChange::Text(route))]));
+        let key = format!("{kind}/shop/r");
+        let Some(Resource::L4Route(it)) = world.resource(ResourceKind::L4Route, &key) else {
+            panic!("{key}")
+        };
+        assert!(it.backends.is_empty(), "its connections are closed");
+        let message = world.message(&format!("{kind} shop/r"), "Accepted");
+        assert!(message.contains("spec.newer"), "{message}");
     }
 }

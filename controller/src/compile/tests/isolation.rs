@@ -5,7 +5,7 @@ use super::settings;
 use crate::compile::{Capture, Compiler, Loopback, Mode, Settings};
 use crate::resources::{Edit, Object, ObjectRef, ServiceKind};
 use crate::source::objects;
-use fairway_config::model::{Resource, ResourceKey, Service};
+use fairway_config::model::{Resource, ResourceKey, ResourceKind, Service};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -39,7 +39,16 @@ apiVersion: v1
 kind: Pod
 metadata: { name: proxy-n1, namespace: kube-system }
 spec: { hostNetwork: true, nodeName: n1, containers: [] }
-status: { podIP: 192.0.2.9, hostIP: 192.0.2.9 }
+status: { podIP: 192.0.2.9, hostIP: 192.0.2.9, podIPs: [{ ip: 192.0.2.9 }, { ip: '2001:db8::9' }], hostIPs: [{ ip: 192.0.2.9 }, { ip: '2001:db8::9' }] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: shared, namespace: edge }
+spec:
+  gatewayClassName: fairway
+  listeners:
+    - { name: http, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }
+    - { name: tls, port: 443, protocol: TLS, tls: { mode: Passthrough }, allowedRoutes: { namespaces: { from: All } } }
 ";
 
 /// What a tenant may write of the kinds that both write; `OTHER` is the other's namespace. Addresses of pods and Services are
@@ -60,6 +69,13 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             ),
             ("fairway.dev/waypoint: required", format!("clusterIP: 10.1.{net}.{host}")),
             ("", "clusterIP: None".to_owned()),
+            (
+                "fairway.dev/waypoint: required",
+                format!(
+                    "clusterIP: 10.1.{net}.{host}, clusterIPs: [10.1.{net}.{host}, 'fd00:1:{net}::{host}'], \
+                     ipFamilies: [IPv4, IPv6], ipFamilyPolicy: PreferDualStack, selector: {{ app: x }}"
+                ),
+            ),
         ] {
             all.push(format!(
                 "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: {ns}, labels: {{ {labels} }} }}\n\
@@ -78,11 +94,18 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             all.push(format!(
                 "apiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: {ns}, labels: {{ {labels} }} }}\n\
                  spec: {{ serviceAccountName: {account}, nodeName: n1, containers: [] }}\n\
-                 status: {{ podIP: 10.2.{net}.{host}, hostIP: 192.0.2.9, conditions: [{{ type: Ready, status: 'True' }}] }}"
+                 status: {{ podIP: 10.2.{net}.{host}, podIPs: [{{ ip: 10.2.{net}.{host} }}, {{ ip: 'fd00:2:{net}::{host}' }}], hostIP: 192.0.2.9, conditions: [{{ type: Ready, status: 'True' }}] }}"
             ));
         }
     }
     for (name, class, listeners) in [
+        (
+            "g",
+            "fairway",
+            "[{ name: l, port: 80, protocol: HTTP }], \
+             infrastructure: { parametersRef: { group: fairway.dev, kind: GatewayParameters, name: gp } }"
+                .to_owned(),
+        ),
         ("g", "fairway", "[{ name: l, port: 80, protocol: HTTP }]".to_owned()),
         (
             "g",
@@ -93,7 +116,9 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
         (
             "g",
             "fairway",
-            "[{ name: l, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: c }] } }]".to_owned(),
+            "[{ name: l, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: c }] } }, { name: u, port: 53, protocol: UDP }], \
+             tls: { frontend: { default: { validation: { caCertificateRefs: [{ group: '', kind: ConfigMap, name: ca }] } } } }"
+                .to_owned(),
         ),
         ("w", "fairway-waypoint", "[{ name: m, port: 15008, protocol: HBONE }]".to_owned()),
     ] {
@@ -114,6 +139,43 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             all.push(route(kind, ns, name, index, &parents, "{ name: s, port: 80 }, { name: t, port: 80 }"));
         }
     }
+    // What the owner of a Gateway for all gives each of them: a hostname.
+    let at_shared = "[{ name: shared, namespace: edge }]";
+    for kind in ["HTTPRoute", "GRPCRoute", "TLSRoute"] {
+        all.push(
+            route(kind, ns, "shared", usize::from(net), at_shared, "{ name: s, port: 80 }")
+                .replace("rules:", &format!("hostnames: [{}.{ns}.example], rules:", kind.to_lowercase())),
+        );
+    }
+    let at_udp = "[{ name: g, sectionName: u }]";
+    all.push(route("UDPRoute", ns, "u", 1, at_udp, "{ name: d, port: 53 }"));
+    all.push(format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{ name: d, namespace: {ns} }}\n\
+         spec: {{ clusterIP: 10.1.{net}.3, ports: [{{ name: p, port: 53, targetPort: 8080, protocol: UDP }}] }}"
+    ));
+    let auth = "{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: {}, backendRef: { name: t, port: 80 } } }";
+    let mirror = "{ type: RequestMirror, requestMirror: { backendRef: { name: t, port: 80 } } }";
+    all.push(
+        route("HTTPRoute", ns, "guarded", 1, "[{ name: g }]", "{ name: s, port: 80 }")
+            .replace("rules: [{", &format!("rules: [{{ filters: [{auth}, {mirror}],")),
+    );
+    let authority = rcgen::generate_simple_self_signed(["authority".to_owned()]).unwrap().cert.pem();
+    all.push(format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: ca, namespace: {ns} }}\ndata: {{ ca.crt: {} }}",
+        serde_json::Value::String(authority)
+    ));
+    all.push(format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: q, namespace: {ns} }}\n\
+         spec: {{ targetRefs: [{{ group: '', kind: Service, name: t }}], \
+         validation: {{ hostname: x.com, caCertificateRefs: [{{ group: '', kind: ConfigMap, name: ca }}] }} }}"
+    ));
+    all.push(format!(
+        "apiVersion: fairway.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: gp, namespace: {ns} }}\nspec: {{}}"
+    ));
+    all.push(format!(
+        "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XBackendTrafficPolicy\nmetadata: {{ name: x, namespace: {ns} }}\n\
+         spec: {{ targetRefs: [{{ group: '', kind: Service, name: s }}] }}"
+    ));
     all.push(format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{ name: ls, namespace: {ns} }}\n\
          spec: {{ parentRef: {{ name: g }}, listeners: [{{ name: e, port: 85, protocol: HTTP }}] }}"
@@ -135,9 +197,15 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
 }
 
 fn slice(ns: &str, service: &str, addresses: &str) -> String {
+    slice_of("IPv4", ns, service, addresses)
+}
+
+/// One of IPv6 is another slice of the Service.
+fn slice_of(family: &str, ns: &str, service: &str, addresses: &str) -> String {
+    let number = if family == "IPv4" { 1 } else { 6 };
     format!(
-        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ name: {service}-1, namespace: {ns}, labels: {{ kubernetes.io/service-name: {service} }} }}\n\
-         addressType: IPv4\nports: [{{ name: p, port: 8080 }}]\nendpoints: [{addresses}]"
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ name: {service}-{number}, namespace: {ns}, labels: {{ kubernetes.io/service-name: {service} }} }}\n\
+         addressType: {family}\nports: [{{ name: p, port: 8080 }}]\nendpoints: [{addresses}]"
     )
 }
 
@@ -163,6 +231,9 @@ static B: LazyLock<Vec<Object>> = LazyLock::new(|| {
     {
         all.extend(["s", "t"].map(|service| slice("b", service, addresses)));
     }
+    let six = "{ addresses: ['fd00:2:2::1'] }, { addresses: ['2001:db8:7::1'] }";
+    all.extend(["s", "t"].map(|service| slice_of("IPv6", "b", service, six)));
+    all.push(slice("b", "d", "{ addresses: [10.2.2.1] }").replace("port: 8080", "port: 8080, protocol: UDP"));
     all.iter().flat_map(|it| objects(it)).collect()
 });
 
@@ -176,6 +247,37 @@ static A: LazyLock<Vec<Object>> = LazyLock::new(|| {
     ] {
         all.extend(["s", "t"].map(|service| slice("a", service, addresses)));
     }
+    for addresses in [
+        "{ addresses: ['fd00:2:2::1'] }, { addresses: ['fd00:2:2::2'] }",
+        "{ addresses: ['fd00:2:1::1'] }, { addresses: ['fd00:1:2::1'] }",
+        "{ addresses: ['2001:db8::9'] }, { addresses: ['::1'] }, { addresses: ['::ffff:10.2.2.1'] }",
+    ] {
+        all.extend(["s", "t"].map(|service| slice_of("IPv6", "a", service, addresses)));
+    }
+    all.push(slice("a", "d", "{ addresses: [10.2.2.1] }").replace("port: 8080", "port: 8080, protocol: UDP"));
+    all.push(route(
+        "UDPRoute",
+        "a",
+        "r",
+        0,
+        "[{ name: g, namespace: b }, { name: g }]",
+        "{ name: d, namespace: b, port: 53 }",
+    ));
+    for filter in [
+        "{ type: ExternalAuth, externalAuth: { protocol: HTTP, http: {}, backendRef: { name: t, namespace: b, port: 80 } } }",
+        "{ type: RequestMirror, requestMirror: { backendRef: { name: t, namespace: b, port: 80 } } }",
+    ] {
+        all.push(
+            route("HTTPRoute", "a", "guarded", 0, "[{ name: g }]", "{ name: s, port: 80 }")
+                .replace("rules: [{", &format!("rules: [{{ filters: [{filter}],")),
+        );
+    }
+    all.push(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: a }\n\
+         spec: { gatewayClassName: fairway, listeners: [{ name: l, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: c }] } }], \
+         tls: { frontend: { default: { validation: { caCertificateRefs: [{ group: '', kind: ConfigMap, name: ca, namespace: b }] } } } } }"
+            .to_owned(),
+    );
     for (index, parents) in [
         "[{ name: g, namespace: b }]",
         "[{ name: w, namespace: b }]",
@@ -215,6 +317,8 @@ static LEAVE: LazyLock<Vec<Object>> = LazyLock::new(|| {
         grant("b", "a", "gateway.networking.k8s.io, kind: HTTPRoute", "group: '', kind: Service"),
         grant("b", "a", "gateway.networking.k8s.io, kind: Gateway", "group: '', kind: Secret"),
         grant("b", "a", "'', kind: Service", "group: '', kind: Pod"),
+        grant("b", "a", "gateway.networking.k8s.io, kind: Gateway", "group: '', kind: ConfigMap"),
+        grant("b", "a", "gateway.networking.k8s.io, kind: UDPRoute", "group: '', kind: Service"),
         "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: b }\n\
          spec: { gatewayClassName: fairway, allowedListeners: { namespaces: { from: All } }, \
          listeners: [{ name: l, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } }] }"
@@ -309,9 +413,10 @@ proptest! {
         for (key, it) in compiler.resources() {
             let Resource::Endpoints(it) = it else { continue };
             for endpoint in it.endpoints.iter().map(|it| it.address.ip().to_string()) {
-                let is_own = endpoint.starts_with(if key.name.contains("b/") { "10.2.2." } else { "10.2.1." });
+                let own = if key.name.contains("b/") { ["10.2.2.", "fd00:2:2:"] } else { ["10.2.1.", "fd00:2:1:"] };
+                let is_own = own.iter().any(|it| endpoint.starts_with(it));
                 let is_api_server = &*key.name == "default/kubernetes:443";
-                let is_outside = ["203.", "10."].iter().any(|it| endpoint.starts_with(it));
+                let is_outside = ["203.", "10.", "fd00:", "2001:db8:7:"].iter().any(|it| endpoint.starts_with(it));
                 let is_outside = is_outside && !is_of_cluster(&compiler, &endpoint);
                 prop_assert!(is_own || is_api_server || is_outside, "{key}: {endpoint}");
             }
@@ -344,4 +449,15 @@ fn what_the_tenants_write_meets() {
     let refused =
         compiler.problems().filter(|it| it.object.as_ref().is_some_and(|it| &*it.namespace == "a")).count();
     assert!(refused >= 3, "{refused}");
+    // All of them attach to the Gateway that both may attach to.
+    for (key, name) in [
+        (ResourceKind::Route, "HTTPRoute/b/shared"),
+        (ResourceKind::Route, "GRPCRoute/b/shared"),
+        (ResourceKind::L4Route, "TLSRoute/b/shared"),
+        (ResourceKind::L4Route, "UDPRoute/b/u"),
+        (ResourceKind::Route, "HTTPRoute/a/shared"),
+        (ResourceKind::L4Route, "TLSRoute/a/shared"),
+    ] {
+        assert!(compiler.resources().any(|(it, _)| it.kind == key && &*it.name == name), "{name}");
+    }
 }

@@ -8,21 +8,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Pods of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::compile) struct Pods(pub Arc<str>);
-
-impl Set<Cluster> for Pods {
-    type Member = ObjectRef;
-
-    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
-        match object {
-            Object::Pod(_) => vec![(Self(name.namespace.clone()), name.clone())],
-            _ => Vec::new(),
-        }
-    }
-}
-
 /// EndpointSlices of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::compile) struct Slices(pub ObjectName);

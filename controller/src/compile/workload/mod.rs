@@ -21,7 +21,6 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
     engine
         .set::<address::At>()
         .set::<address::NodesAt>()
-        .set::<address::Pods>()
         .set::<address::Slices>()
         .set::<proxy::PodsOf>()
         .of_input::<Identify>()

@@ -46,6 +46,7 @@ pub(super) fn run() -> Corpus {
     endpoints(&mut corpus);
     authorities(&mut corpus);
     files_that_are_no_manifests(&mut corpus);
+    services_without_endpoints(&mut corpus);
     for snapshot in clusters::everything_wrong() {
         let report = check::cluster::check_snapshot(&snapshot);
         corpus.diagnostics.extend(report.categories.into_iter().flat_map(|category| category.diagnostics));
@@ -165,6 +166,34 @@ fn authorities(corpus: &mut Corpus) {
          ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: many, namespace: shop }}\ndata: {{ ca.crt: {half} }}\n"
     );
     compile(corpus, standalone(), read("authorities.yaml", &gateway));
+    old_authorities(corpus);
+}
+
+/// Authorities that have expired, and some that are not yet valid.
+fn old_authorities(corpus: &mut Corpus) {
+    let authority = |(from, to): (i32, i32)| {
+        let mut params = CertificateParams::new(vec!["authority".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    };
+    let policy = |name: &str, years: &[(i32, i32)]| {
+        let pem = serde_json::Value::String(years.iter().copied().map(authority).collect());
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name}, namespace: shop }}\ndata: {{ ca.crt: {pem} }}\n\
+             ---\napiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ ports: [{{ port: 80 }}] }}\n\
+             ---\napiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ targetRefs: [{{ group: '', kind: Service, name: {name} }}], \
+             validation: {{ hostname: shop.example, caCertificateRefs: [{{ group: '', kind: ConfigMap, name: {name} }}] }} }}\n"
+        )
+    };
+    let (good, old, early) = ((2020, 2999), (2020, 2021), (2998, 2999));
+    let policies = [
+        policy("old-authority", &[old]),
+        policy("early-authority", &[early]),
+        policy("some-old-authorities", &[old, good, old]),
+        policy("some-early-authorities", &[early, good, early]),
+    ];
+    compile(corpus, standalone(), read("old-authorities.yaml", &policies.concat()));
 }
 
 /// Certificates that clients refuse: out of their time, and for other names.
@@ -197,6 +226,44 @@ fn certificates(corpus: &mut Corpus) {
     let secrets =
         [secret("expired", 2020, 2021), secret("early", 2998, 2999), secret("other-name", 2020, 2999)];
     compile(corpus, standalone(), read("certificates.yaml", &format!("{gateway}{}", secrets.concat())));
+}
+
+/// Services that a route sends to: without slices, with ports of other names, and with nothing behind them.
+fn services_without_endpoints(corpus: &mut Corpus) {
+    let service = |name: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ ports: [{{ name: http, port: 80 }}] }}\n"
+        )
+    };
+    let slice = |labels: &str, port: &str, endpoints: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ name: {port}, namespace: shop, labels: {{ {labels} }} }}\n\
+             addressType: IPv4\nports: [{{ name: {port}, port: 8080 }}]\nendpoints: [{endpoints}]\n"
+        )
+    };
+    let address = "{ addresses: [203.0.113.1] }";
+    let backends = "{ name: unlabelled, port: 80 }, { name: misnamed, port: 80 }, { name: nobody, port: 80 }";
+    let text = [
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: shop }\n\
+         spec: { gatewayClassName: fairway, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n"
+            .to_owned(),
+        format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: r, namespace: shop }}\n\
+             spec: {{ parentRefs: [{{ name: g }}], rules: [{{ backendRefs: [{backends}] }}] }}\n"
+        ),
+        ["unlabelled", "misnamed", "nobody"].map(service).concat(),
+        slice("", "unlabelled", address),
+        slice("kubernetes.io/service-name: misnamed", "web", address),
+        slice("kubernetes.io/service-name: nobody", "http", ""),
+        "---\napiVersion: v1\nkind: Endpoints\nmetadata: { name: unlabelled, namespace: shop }\n".to_owned(),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("without-endpoints.yaml"), text.concat()).unwrap();
+    let report = check::check(directory.path(), standalone()).unwrap();
+    corpus.diagnostics.extend(report.diagnostics.into_iter().map(|mut diagnostic| {
+        diagnostic.location = None;
+        diagnostic
+    }));
 }
 
 fn files_that_are_no_manifests(corpus: &mut Corpus) {

@@ -60,8 +60,11 @@ pub(super) fn decode(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<De
         })
     });
     let mut content = parse(&object, manifest);
-    if let (Ok(it), Some(word)) = (&mut content, word) {
-        remember(it, word);
+    if let Some(word) = word {
+        match &mut content {
+            Ok(it) => remember(it, word),
+            Err(it) => it.stand_in.iter_mut().for_each(|it| remember(it, word)),
+        }
     }
     Some(DecodedObject { object, version, content, record })
 }

@@ -12,7 +12,7 @@ fn refusals(yaml: &str) -> Vec<String> {
             Manifest::Refused(_, errors, _) | Manifest::Unknown(_, errors) => {
                 out.extend(errors.iter().map(Diagnostic::text));
             }
-            Manifest::Ignored(what) => out.push(format!("ignored {what}")),
+            Manifest::Unread(what, _) => out.push(format!("ignored {what}")),
         }
     }
     out

@@ -69,12 +69,8 @@ impl Certificate {
         }
         let private_key = PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes())
             .map_err(|error| InvalidCertificate::PrivateKey(format!(": {error}")))?;
-        let validity = match chain.first().map(|it| X509Certificate::from_der(it)) {
-            Some(Ok((_, leaf))) => Validity {
-                not_before: leaf.validity().not_before.timestamp(),
-                not_after: leaf.validity().not_after.timestamp(),
-            },
-            _ => return Err(InvalidCertificate::Chain(": the first one cannot be read".to_owned())),
+        let Some(validity) = chain.first().and_then(Validity::of) else {
+            return Err(InvalidCertificate::Chain(": the first one cannot be read".to_owned()));
         };
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = CertifiedKey::from_der(chain, private_key, &provider)
@@ -142,6 +138,18 @@ fn covers(pattern: &str, name: &str) -> bool {
 }
 
 impl Validity {
+    /// The validity of each certificate in PEM, as far as it can be read.
+    pub fn of_each(pem: &str) -> Vec<Self> {
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).flatten();
+        certificates.filter_map(|it| Self::of(&it)).collect()
+    }
+
+    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, read) = X509Certificate::from_der(certificate).ok()?;
+        let validity = read.validity();
+        Some(Self { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() })
+    }
+
     /// Where a time (seconds since the epoch) stands to it.
     pub fn period_at(&self, now: i64) -> Period {
         match now {

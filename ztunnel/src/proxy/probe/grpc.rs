@@ -21,13 +21,13 @@ const RESPONSE_LIMIT: usize = 64 << 10;
 
 /// Serves one call. `already_read` are the bytes that were read from the client to recognize HTTP/2.
 pub(super) async fn check(
-    downstream: TcpStream,
+    downstream: &mut TcpStream,
     already_read: Vec<u8>,
     application: TcpStream,
     probes: &[ProbeAction],
     destination: SocketAddr,
 ) -> Result<(), Failure> {
-    let (read, write) = downstream.into_split();
+    let (read, write) = downstream.split();
     let downstream = tokio::io::join(Cursor::new(already_read).chain(read), write);
     let mut serving = h2::server::Builder::new();
     serving.max_concurrent_streams(1).max_header_list_size(8 << 10).max_send_buffer_size(RESPONSE_LIMIT);

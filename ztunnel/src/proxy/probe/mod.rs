@@ -5,7 +5,7 @@ mod tls;
 
 use super::Worker;
 use super::account::Account;
-use super::relay::reset;
+use super::relay::{reset, reset_on_close};
 use super::worker::WorkerPod;
 use crate::decide::{ProbeRefusal, ProbeRequest, classify};
 use fairway_config::model::{HttpProbe, ProbeAction, Workload};
@@ -63,18 +63,19 @@ impl Prober {
     }
 }
 
+/// Carries a probe. Whoever owns the connection closes it.
 pub(super) async fn carry(
     worker: &Worker,
     local: &WorkerPod,
-    mut downstream: TcpStream,
+    downstream: &mut TcpStream,
     prober: Prober,
     drain: &drain::Watch,
     account: &mut Account,
 ) {
     let mut bytes = Vec::new();
     let first = tokio::select! {
-        first = timeout(TIMEOUT, read_request(&mut downstream, &prober.probes, prober.destination, &mut bytes)) => first,
-        () = drain.reached(Phase::Forced) => return reset(downstream),
+        first = timeout(TIMEOUT, read_request(downstream, &prober.probes, prober.destination, &mut bytes)) => first,
+        () = drain.reached(Phase::Forced) => return reset_on_close(downstream),
     };
     let first =
         first.unwrap_or_else(|_| match prober.probes.contains(&ProbeAction::Connect) && bytes.is_empty() {
@@ -84,13 +85,13 @@ pub(super) async fn carry(
     if let ProbeRequest::Refused(refusal) = first {
         worker.recorder.count_plaintext(&local.plaintext, Plaintext::Refused);
         account.refused(Outcome::Refused, "probes_only", refusal);
-        return reset(downstream);
+        return reset_on_close(downstream);
     }
     if first == ProbeRequest::Connect {
         // An established connection is the answer to a TCP probe: the kernel refuses it if the application does not listen.
         worker.recorder.count_plaintext(&local.plaintext, Plaintext::Probe);
         account.moved(&close(Side::Near, &Moved::default()));
-        return reset(downstream);
+        return reset_on_close(downstream);
     }
     let wait = worker.settings.program_timeout;
     let mut application = match local.connector.connect_as(prober.client.ip(), prober.destination, wait).await
@@ -100,33 +101,35 @@ pub(super) async fn carry(
             worker.recorder.count_plaintext(&local.plaintext, Plaintext::Probe);
             let detail = format!("the application at {}: {error}", prober.destination);
             account.refused(Outcome::Unreachable, "unreachable", detail);
-            return reset(downstream);
+            return reset_on_close(downstream);
         }
     };
     account.connected("probe");
     let mut moved = Moved::default();
     let outcome = match first {
         ProbeRequest::Http { head } => {
-            let answering = answer(&mut downstream, &mut application, &head, &prober, &mut moved);
+            let answering = answer(downstream, &mut application, &head, &prober, &mut moved);
             tokio::select! {
                 outcome = answering => outcome,
-                () = drain.reached(Phase::Forced) => { reset(application); return reset(downstream) },
+                () = drain.reached(Phase::Forced) => { reset(application); return reset_on_close(downstream) },
             }
         }
         ProbeRequest::Grpc => {
-            let checking = grpc::check(downstream, bytes, application, &prober.probes, prober.destination);
+            let checking =
+                grpc::check(&mut *downstream, bytes, application, &prober.probes, prober.destination);
             let outcome = tokio::select! {
                 outcome = timeout(grpc::TIMEOUT, checking) => outcome,
-                () = drain.reached(Phase::Forced) => return,
+                () = drain.reached(Phase::Forced) => return reset_on_close(downstream),
             };
             let late = |_| Err(Failure::Application(io::ErrorKind::TimedOut.into()));
             return finish(worker, local, account, outcome.unwrap_or_else(late), &moved);
         }
         _ => {
-            let answering = Box::pin(answer_over_tls(downstream, bytes, application, &prober, &mut moved));
+            let answering =
+                Box::pin(answer_over_tls(&mut *downstream, bytes, application, &prober, &mut moved));
             let outcome = tokio::select! {
                 outcome = answering => outcome,
-                () = drain.reached(Phase::Forced) => return,
+                () = drain.reached(Phase::Forced) => return reset_on_close(downstream),
             };
             return finish(worker, local, account, outcome, &moved);
         }
@@ -134,7 +137,7 @@ pub(super) async fn carry(
     let is_broken = outcome.is_err();
     finish(worker, local, account, outcome, &moved);
     if is_broken {
-        reset(downstream);
+        reset_on_close(downstream);
         reset(application);
     }
 }
@@ -185,14 +188,14 @@ async fn read_request(
 
 /// A probe over TLS. The tunnel terminates TLS and opens it again, because the request has to be seen.
 async fn answer_over_tls(
-    downstream: TcpStream,
+    downstream: &mut TcpStream,
     already_read: Vec<u8>,
     application: TcpStream,
     prober: &Prober,
     moved: &mut Moved,
 ) -> Result<(), Failure> {
     let tls = tls::configurations().map_err(Failure::Client)?;
-    let (read, write) = downstream.into_split();
+    let (read, write) = downstream.split();
     let downstream = tokio::io::join(Cursor::new(already_read).chain(read), write);
     let within = prober.within_tls();
     let asking = async {

@@ -16,7 +16,7 @@ async fn pair() -> (TcpStream, TcpStream) {
 
 /// What kubelet is answered, and how the tunnel says that it ended; the program answers with what it got.
 async fn ask(written: String) -> (String, Result<(), String>) {
-    let (kubelet, downstream) = pair().await;
+    let (kubelet, mut downstream) = pair().await;
     let (application, served) = pair().await;
     let tls = tls::configurations().unwrap();
     tokio::spawn(async move {
@@ -33,7 +33,7 @@ async fn ask(written: String) -> (String, Result<(), String>) {
         destination: "10.0.0.2:8443".parse().unwrap(),
     };
     let answering = tokio::spawn(async move {
-        answer_over_tls(downstream, Vec::new(), application, &prober, &mut Moved::default()).await
+        answer_over_tls(&mut downstream, Vec::new(), application, &prober, &mut Moved::default()).await
     });
     let name = ServerName::try_from("10.0.0.2").unwrap();
     let mut stream = TlsConnector::from(tls.client.clone()).connect(name, kubelet).await.unwrap();

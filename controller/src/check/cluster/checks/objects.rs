@@ -2,6 +2,7 @@
 
 use super::super::results::Results;
 use super::super::snapshot::Snapshot;
+use crate::check::endpoints;
 use crate::compile::{CONTROLLER_NAME, Capture, Compiler, Settings};
 use crate::diagnostic::{Diagnostic, Reason, Severity, Subject};
 use crate::resources::ObjectRef;
@@ -38,8 +39,10 @@ pub(super) fn compile(snapshot: &Snapshot) -> Compiled {
     let Some(settings) = settings(snapshot) else { return Compiled::default() };
     let Understood { edits, problems, records } = snapshot.inventory.understand();
     let mut compiler = Compiler::new(settings);
-    compiler.apply(edits);
-    let problems = problems.into_iter().chain(compiler.problems().cloned()).collect();
+    compiler.apply(edits.iter().cloned());
+    let without_endpoints = endpoints::missing(&edits, &compiler);
+    let problems =
+        problems.into_iter().chain(compiler.problems().cloned()).chain(without_endpoints).collect();
     let statuses = compiler.statuses().map(|(object, it)| (object.clone(), it.clone())).collect();
     Compiled { problems, statuses, records }
 }

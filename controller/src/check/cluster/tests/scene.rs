@@ -150,7 +150,7 @@ pub(super) fn route(name: &str, backend: &str, conditions: Value) -> Value {
 pub(super) fn service(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": "shop" },
-        "spec": { "clusterIP": "10.0.0.10", "ports": [{ "port": 80 }] },
+        "spec": { "clusterIP": "10.0.0.10", "selector": { "app": name }, "ports": [{ "port": 80 }] },
         "status": { "conditions": [{
             "type": "fairway.dev/ThroughWaypoint", "status": "True", "reason": "ByWaypoint", "message": "",
             "lastTransitionTime": "2026-01-01T00:00:00Z",

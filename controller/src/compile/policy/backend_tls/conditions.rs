@@ -106,14 +106,21 @@ fn fate(
 fn resolved(validation: &Validation, generation: i64) -> Condition {
     let kind = reason::RESOLVED_REFS;
     match validation.unresolved.first() {
-        None => Condition::holds(kind, kind, "all references are resolved", generation),
+        None if validation.warnings.is_empty() => {
+            Condition::holds(kind, kind, "all references are resolved", generation)
+        }
+        None => {
+            let message = format!("all references are resolved. {}", join_texts(&validation.warnings));
+            Condition::holds(kind, kind, message, generation)
+        }
         Some(first) => {
             // The API of policies has another word for this than the API of Gateways.
             let reason = match first.reason.condition() {
                 reason::INVALID_CA_CERTIFICATE_KIND => reason::INVALID_KIND,
                 other => other,
             };
-            Condition::fails(kind, reason, join_texts(&validation.unresolved), generation)
+            let all = validation.unresolved.iter().chain(&validation.warnings);
+            Condition::fails(kind, reason, join_texts(all), generation)
         }
     }
 }

@@ -22,6 +22,8 @@ pub(in crate::compile) struct Validation {
     pub tls: Result<BackendTls, Diagnostic>,
     /// The references that lead nowhere.
     pub unresolved: Vec<Diagnostic>,
+    /// That authorities which the references lead to are not valid at present.
+    pub warnings: Vec<Diagnostic>,
     /// What of it has no effect.
     pub ignored: Ignored,
 }
@@ -41,19 +43,21 @@ impl Query<Cluster> for Validate {
             let message = format!("the policy cannot be read: {why}");
             let remedy = "correct it, or upgrade Fairway if it is from a newer version of the API";
             let error = Diagnostic::error(Reason::PolicyUnreadable, "", message, remedy);
-            let (unresolved, ignored) = (Vec::new(), Ignored::default());
-            return Some(Arc::new(Validation { tls: Err(error), unresolved, ignored }));
+            let (unresolved, warnings, ignored) = (Vec::new(), Vec::new(), Ignored::default());
+            return Some(Arc::new(Validation { tls: Err(error), unresolved, warnings, ignored }));
         }
-        let mut inspection = Inspection { object: ObjectRef::of(Kind::BackendTlsPolicy, name), made };
-        let mut unresolved = Vec::new();
-        let trust = trust(reader, &policy, &mut inspection, &mut unresolved);
+        let object = ObjectRef::of(Kind::BackendTlsPolicy, name);
+        let (unresolved, warnings) = (Vec::new(), Vec::new());
+        let mut inspection = Inspection { object, made, unresolved, warnings };
+        let trust = trust(reader, &policy, &mut inspection);
         let names = names(&policy, &mut inspection);
         let tls = trust.and_then(|trust| {
             let (hostname, names) = names?;
             Ok(BackendTls { hostname, names, trust })
         });
-        let ignored = ignored(&policy, &ObjectRef::of(Kind::BackendTlsPolicy, name), made);
-        Some(Arc::new(Validation { tls, unresolved, ignored }))
+        let Inspection { object, unresolved, warnings, .. } = inspection;
+        let ignored = ignored(&policy, &object, made);
+        Some(Arc::new(Validation { tls, unresolved, warnings, ignored }))
     }
 }
 
@@ -90,6 +94,8 @@ fn ignored(policy: &BackendTlsPolicy, object: &ObjectRef, made: &mut Made) -> Ig
 struct Inspection<'a> {
     object: ObjectRef,
     made: &'a mut Made,
+    unresolved: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Inspection<'_> {
@@ -105,7 +111,6 @@ fn trust(
     reader: &mut Reader<'_>,
     policy: &BackendTlsPolicy,
     inspection: &mut Inspection<'_>,
-    unresolved: &mut Vec<Diagnostic>,
 ) -> Result<BackendTrust, Diagnostic> {
     let field = "spec.validation.caCertificateRefs";
     let written = &policy.spec.validation;
@@ -136,7 +141,7 @@ fn trust(
         }
         (_, None) => {}
     }
-    let mut found: Vec<Arc<str>> = Vec::new();
+    let mut found = Vec::new();
     for (index, written) in refs.iter().enumerate() {
         let reference = Reference {
             // The CRD's pattern lets `core` through, and people mean the core group by it.
@@ -146,14 +151,22 @@ fn trust(
             name: &written.name,
         };
         let object = inspection.object.clone();
+        let field = format!("{field}[{index}]");
         match resolve_authorities(reader, &object, reference) {
-            Ok(pem) => found.push(pem),
-            Err(error) => unresolved.push(inspection.report(error.under(&format!("{field}[{index}]")))),
+            Ok(mut it) => {
+                let warning = it.warning.take().map(|it| inspection.report(it.under(&field)));
+                inspection.warnings.extend(warning);
+                found.push(it);
+            }
+            Err(error) => {
+                let error = inspection.report(error.under(&field));
+                inspection.unresolved.push(error);
+            }
         }
     }
     let joined = join_authorities(&found).map_err(|error| inspection.report(error.under(field)))?;
     joined.map(BackendTrust::Bundle).ok_or_else(|| {
-        let message = format!("no reference leads to an authority: {}", join_texts(&*unresolved));
+        let message = format!("no reference leads to an authority: {}", join_texts(&inspection.unresolved));
         Diagnostic::error(Reason::PolicyAuthoritiesMissing, field, message, "correct one of them")
     })
 }

@@ -224,6 +224,36 @@ async fn an_object_that_cannot_be_understood_keeps_its_last_good_version() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_route_that_was_never_understood_keeps_what_it_may_match_until_it_is() {
+    let server = Server::new();
+    let newer = || {
+        let mut newer = route("a", "/login");
+        newer["spec"]["rules"][0]["matches"][0]["colour"] = json!("blue");
+        newer
+    };
+    server.put(Kind::HttpRoute, newer());
+    let mut cluster = Cluster::watch(server.client());
+    let seen = async |cluster: &mut Cluster| {
+        let changes = timeout(Duration::from_secs(120), cluster.next_changes()).await.unwrap().unwrap();
+        match &changes.edits[..] {
+            [Edit::Upsert(Object::HttpRoute(it))] => (**it).clone(),
+            edits => panic!("{edits:?}"),
+        }
+    };
+    let stands_in = seen(&mut cluster).await;
+    let why = stands_in.meta.unreadable.clone().unwrap();
+    assert!(why.starts_with("spec.rules[0].matches[0].colour: "), "{why}");
+    let rules = stands_in.spec.rules.as_deref().unwrap();
+    let path = rules[0].matches.as_deref().unwrap()[0].path.as_ref().unwrap();
+    assert_eq!(path.value.as_deref(), Some("/login"));
+    assert!(rules[0].backend_refs.is_none() && !stands_in.spec.parent_refs.unwrap().is_empty());
+
+    server.put(Kind::HttpRoute, route("a", "/login"));
+    let understood = seen(&mut cluster).await;
+    assert_eq!((understood.meta.unreadable, cluster.problems().count()), (None, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backend_tls_policy_that_was_never_understood_closes_its_targets_until_it_is() {
     let policy = |field: &str| {
         json!({

@@ -7,6 +7,8 @@
     reason = "test code: a panic is the failure of the test that called it"
 )]
 
+mod world;
+
 use fairway_config::model::{Resource, ResourceKind};
 use fairway_config::{Delta, Snapshot, wire};
 use fairway_controller::compile::{Capture, Compiler, Settings};
@@ -15,6 +17,7 @@ use fairway_waypoint::table::Tables;
 use fairway_waypoint::upstream::cluster::Registry;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 
 const HEADERS: &[&str] = &[
@@ -163,6 +166,33 @@ fn shared_filter() -> impl Strategy<Value = Value> {
     ]
 }
 
+fn external_auth() -> impl Strategy<Value = Value> {
+    let list = || prop::option::of(prop::collection::vec(of(HEADERS), 1..3));
+    let paths = prop::option::of(of(PATHS));
+    let body = prop::option::weighted(0.2, select(&[0, 1, 65_535][..]));
+    (reference(), any::<bool>(), paths, list(), list(), body).prop_map(
+        |(to, is_http, path, headers, response_headers, body)| {
+            let mut auth = json!({ "backendRef": to });
+            auth["protocol"] = if is_http { "HTTP" } else { "GRPC" }.into();
+            let mut part = json!({});
+            if let Some(headers) = headers {
+                part["allowedHeaders"] = headers.into();
+            }
+            if let (Some(path), true) = (path, is_http) {
+                part["path"] = path.into();
+            }
+            if let (Some(headers), true) = (response_headers, is_http) {
+                part["allowedResponseHeaders"] = headers.into();
+            }
+            auth[if is_http { "http" } else { "grpc" }] = part;
+            if let Some(most) = body {
+                auth["forwardBody"] = json!({ "maxSize": most });
+            }
+            auth
+        },
+    )
+}
+
 fn http_filter() -> impl Strategy<Value = Value> {
     let part = || (of(HOSTS), prop::option::of(path()));
     let port = select(&[0, 1, 80, 70_000][..]);
@@ -177,9 +207,7 @@ fn http_filter() -> impl Strategy<Value = Value> {
         1 => part().prop_map(|(host, path)| json!({ "type": "URLRewrite", "urlRewrite": { "hostname": host, "path": path } })),
         1 => path().prop_map(|it| json!({ "type": "URLRewrite", "urlRewrite": { "path": it } })),
         1 => cors().prop_map(|it| json!({ "type": "CORS", "cors": it })),
-        1 => reference().prop_map(|it| {
-            json!({ "type": "ExternalAuth", "externalAuth": { "protocol": "HTTP", "http": {}, "backendRef": it } })
-        }),
+        1 => external_auth().prop_map(|it| json!({ "type": "ExternalAuth", "externalAuth": it })),
     ]
 }
 
@@ -325,4 +353,26 @@ proptest! {
         let routes = resources.iter().filter(|it| it.key().kind == ResourceKind::Route).count();
         prop_assert!(routes > 0 || !taken, "the route is nowhere");
     }
+
+    #[test]
+    fn what_is_compiled_of_all_kinds_of_objects_a_proxy_accepts(objects in world::everything()) {
+        let Some(resources) = compiled(&objects) else { return Ok(()) };
+        let accepted = accept(&resources);
+        prop_assert!(accepted.is_ok(), "{}", accepted.unwrap_err());
+    }
+}
+
+/// The objects are of use: most of them pass the schemas, and there is something of each kind of resource.
+#[test]
+fn what_is_generated_comes_about() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut taken, mut kinds) = (0, std::collections::BTreeSet::new());
+    for _ in 0..200 {
+        let objects = world::everything().new_tree(&mut runner).unwrap().current();
+        let Some(resources) = compiled(&objects) else { continue };
+        taken += 1;
+        kinds.extend(resources.iter().map(|it| it.key().kind));
+    }
+    assert!(taken > 60, "{taken}");
+    assert_eq!(kinds.len(), ResourceKind::ALL.len(), "{kinds:?}");
 }

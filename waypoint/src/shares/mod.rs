@@ -1,57 +1,77 @@
-//! How many connections each client address has, so that one cannot have them all.
+//! How much of what a worker has one client or one backend may take, so that it cannot have all of it.
+
+mod mirrors;
+
+pub use mirrors::MirrorPlaces;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
-/// While no more than this part of the connections is in use, nobody is counted out.
+/// While no more than this part is in use, nobody is counted out.
 const FREE: usize = 2;
-/// Beyond that, one address may have this part of them. Clients behind one address (a NAT, a load balancer that hides theirs)
-/// share it.
+/// Beyond that, one may have this part. Clients behind one address (a NAT, a load balancer that hides theirs) share it.
 const EACH: usize = 16;
 
-/// Connections by client address.
-#[derive(Debug, Default)]
-pub struct Shares(Rc<RefCell<HashMap<IpAddr, usize, ahash::RandomState>>>);
+type Counts<K> = Rc<RefCell<HashMap<K, usize, ahash::RandomState>>>;
 
-/// One connection of a client. It is given back when it is dropped.
+/// What is in use, by whom.
+#[derive(Clone, Debug)]
+pub struct Shares<K>(Counts<K>);
+
+/// One place that somebody has. It is given back when it is dropped.
 #[derive(Debug)]
-pub struct Share {
-    counts: Rc<RefCell<HashMap<IpAddr, usize, ahash::RandomState>>>,
-    client: IpAddr,
+pub struct Share<K: Eq + Hash> {
+    counts: Counts<K>,
+    holder: K,
 }
 
 // === impl Shares ===
 
-impl Shares {
-    /// One more connection for a client, of `open` that all have and `limit` that all may have.
-    pub fn admit(&self, client: IpAddr, open: usize, limit: usize) -> Option<Share> {
-        let client = subscriber(client);
-        let mut counts = self.0.borrow_mut();
-        let count = counts.entry(client).or_default();
-        if open > limit / FREE && *count >= (limit / EACH).max(1) {
-            return None;
-        }
-        *count += 1;
-        Some(Share { counts: self.0.clone(), client })
+impl<K> Default for Shares<K> {
+    fn default() -> Self {
+        Self(Counts::default())
     }
 }
 
-impl Drop for Share {
+impl<K: Clone + Eq + Hash> Shares<K> {
+    /// One more for a holder, unless it has `most` already.
+    pub fn take(&self, holder: K, most: usize) -> Option<Share<K>> {
+        let mut counts = self.0.borrow_mut();
+        let count = counts.entry(holder.clone()).or_default();
+        // Who holds nothing is never counted out, so that no empty count stays.
+        if *count >= most.max(1) {
+            return None;
+        }
+        *count += 1;
+        Some(Share { counts: self.0.clone(), holder })
+    }
+}
+
+impl Shares<IpAddr> {
+    /// One more for a client, of `taken` that all have and `limit` that all may have.
+    pub fn admit(&self, client: IpAddr, taken: usize, limit: usize) -> Option<Share<IpAddr>> {
+        let most = if taken > limit / FREE { limit / EACH } else { usize::MAX };
+        self.take(subscriber(client), most)
+    }
+}
+
+impl<K: Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         let mut counts = self.counts.borrow_mut();
-        if let Some(count) = counts.get_mut(&self.client) {
+        if let Some(count) = counts.get_mut(&self.holder) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.client);
+                counts.remove(&self.holder);
             }
         }
     }
 }
 
 /// Of IPv6, whoever has one address has the /64 around it (RFC 6177).
-fn subscriber(client: IpAddr) -> IpAddr {
+pub fn subscriber(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & !u128::from(u64::MAX);

@@ -1,0 +1,347 @@
+//! Objects that are as large as an API server takes them, in every dimension that the API leaves; and the same at half the size.
+
+use fairway_controller::compile::{Capture, Compiler, Mode, Settings};
+use fairway_controller::resources::Edit;
+use fairway_controller::source::{FileChange, Scan};
+use serde_json::{Value, json};
+
+/// What etcd takes in one request (1.5 MiB), less what the server adds.
+const LARGEST: usize = 1_400_000;
+const GROUP: &str = "gateway.networking.k8s.io/v1";
+
+fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
+    json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": "evil" }, "spec": spec })
+}
+
+/// Bytes of a manifest.
+pub fn bytes(it: &Value) -> usize {
+    serde_json::to_string(it).unwrap().len()
+}
+
+/// How large an object is made: whole, or a part of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Size {
+    /// As large as it can be.
+    Whole,
+    /// With half of the entries of its longest list.
+    Half,
+}
+
+impl Size {
+    /// So much of a number.
+    fn of(self, number: usize) -> usize {
+        match self {
+            Self::Whole => number,
+            Self::Half => number / 2,
+        }
+    }
+}
+
+/// As many of `one` as the API takes, and as fit.
+fn fill(size: Size, most: usize, one: impl Fn(usize) -> Value) -> Vec<Value> {
+    let mut left = size.of(LARGEST);
+    let mut all = Vec::new();
+    for it in (0..size.of(most)).map(one) {
+        let Some(rest) = left.checked_sub(bytes(&it) + 1) else { break };
+        left = rest;
+        all.push(it);
+    }
+    all
+}
+
+fn matches(size: Size, one: impl Fn(usize) -> Value) -> Vec<Value> {
+    fill(size, 128, one)
+        .chunks(64)
+        .map(|it| json!({ "matches": it, "backendRefs": [{ "name": "s", "port": 1 }] }))
+        .collect()
+}
+
+fn http_route(rules: Vec<Value>) -> Value {
+    let parents: Vec<Value> = (0..16)
+        .map(|it| json!({ "name": "g", "sectionName": format!("l{it}") }))
+        .chain([json!({ "group": "", "kind": "Service", "name": "s" })])
+        .collect();
+    let hosts: Vec<String> = (0..16).map(|it| format!("h{it}.ex")).collect();
+    object(GROUP, "HTTPRoute", "r", json!({ "parentRefs": parents, "hostnames": hosts, "rules": rules }))
+}
+
+fn l4_route(kind: &str, size: Size) -> Value {
+    let parents: Vec<Value> =
+        (0..size.of(32)).map(|it| json!({ "name": "g", "sectionName": format!("l{it}") })).collect();
+    let backends: Vec<Value> =
+        (0..16).map(|it| json!({ "name": format!("s{it}"), "namespace": "other", "port": 1 })).collect();
+    let mut spec = json!({ "parentRefs": parents, "rules": [{ "backendRefs": backends }] });
+    if kind == "TLSRoute" {
+        let hosts: Vec<String> = (0..16).map(|it| format!("{}h{it}.ex", "a.".repeat(100))).collect();
+        spec["hostnames"] = hosts.into();
+    }
+    object(GROUP, kind, "l4", spec)
+}
+
+/// The most comparisons of one match. The API leaves a header 4,096 characters and a parameter 1,024.
+fn compared(value: impl Fn(usize) -> String, how: &str) -> Value {
+    let list = |name: &str, most: usize| -> Vec<Value> {
+        (0..16)
+            .map(|it| json!({ "type": how, "name": format!("{name}{it}"), "value": value(most) }))
+            .collect()
+    };
+    json!({ "headers": list("h", 4096), "queryParams": list("q", 1024) })
+}
+
+/// Large in every dimension that the API leaves.
+pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
+    let long = "a".repeat(4096);
+    let listeners = |most: usize| -> Vec<Value> {
+        let one = |it: usize| {
+            json!({ "name": format!("l{it}"), "port": 80, "protocol": "HTTP", "hostname": format!("{}.ex", "a.".repeat(100) + &it.to_string()),
+                    "allowedRoutes": { "namespaces": { "from": "Selector", "selector": { "matchExpressions":
+                        (0..100).map(|it| json!({ "key": format!("k{it}"), "operator": "In", "values": (0..20).map(|it| it.to_string()).collect::<Vec<_>>() })).collect::<Vec<_>>() } } } })
+        };
+        fill(size, most, one)
+    };
+    let pem =
+        |one: &str| -> String { format!("-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n") };
+    let many = pem("MIIB").repeat(size.of(LARGEST) / 60);
+    let one = pem(&"A".repeat(size.of(LARGEST) - 100));
+    let slice = |ports: usize, endpoints: usize| {
+        let port = |it| json!({ "name": format!("p{it}"), "port": 1000 + it });
+        let endpoint = |it: usize| {
+            json!({ "addresses": [format!("10.1.{}.{}", it / 250, it % 250 + 1)], "nodeName": format!("node-{it}"), "zone": "a",
+                    "hints": { "forZones": [{ "name": "a" }] } })
+        };
+        json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": { "name": "s-1", "namespace": "evil", "labels": { "kubernetes.io/service-name": "s" } },
+                "ports": (0..ports).map(port).collect::<Vec<_>>(), "endpoints": (0..endpoints).map(endpoint).collect::<Vec<_>>() })
+    };
+    let expressions = |expression: &'static str| {
+        http_route(matches(size, |it| {
+            let mut one = compared(|_| format!("{expression}{it}"), "RegularExpression");
+            one["path"] = json!({ "type": "RegularExpression", "value": format!("/{expression}{it}") });
+            one
+        }))
+    };
+    let labels = |most: usize| -> Value {
+        (0..most)
+            .map(|it| (format!("k{it}"), Value::from(it.to_string())))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let policy = object(
+        GROUP,
+        "BackendTLSPolicy",
+        "p",
+        json!({ "targetRefs": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": "s", "sectionName": format!("p{it}") })).collect::<Vec<_>>(),
+                "validation": { "hostname": "s.ex", "caCertificateRefs": (0..8).map(|_| json!({ "group": "", "kind": "ConfigMap", "name": "c" })).collect::<Vec<_>>() } }),
+    );
+    let config_map = |text: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": "evil" }, "data": { "ca.crt": text } });
+    let modifier = |it: usize| {
+        let list: Vec<Value> =
+            (0..16).map(|n| json!({ "name": format!("x-{it}-{n}"), "value": long })).collect();
+        json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": list } })
+    };
+    vec![
+        ("long texts", vec![http_route(matches(size, |_| compared(|most| "a".repeat(most), "Exact")))]),
+        ("short texts", vec![http_route(matches(size, |_| compared(|_| "a".to_owned(), "Exact")))]),
+        (
+            "long expressions",
+            vec![http_route(matches(size, |_| {
+                compared(|most| r"\pL".repeat(most / 3), "RegularExpression")
+            }))],
+        ),
+        (
+            "long classes",
+            vec![http_route(matches(size, |_| {
+                compared(|most| format!("[{}]", r"\pL".repeat(most / 3 - 1)), "RegularExpression")
+            }))],
+        ),
+        (
+            "literal expressions",
+            vec![http_route(matches(size, |_| compared(|most| "a".repeat(most), "RegularExpression")))],
+        ),
+        ("counted classes", vec![expressions(r"[\pL\pN]{5}x")]),
+        ("large counted classes", vec![expressions(r"\w{900}")]),
+        (
+            "filters",
+            vec![http_route(fill(
+                size,
+                16,
+                |it| json!({ "filters": [modifier(it)], "backendRefs": [{ "name": "s", "port": 1 }] }),
+            ))],
+        ),
+        (
+            "origins",
+            vec![http_route(fill(size, 16, |it| {
+                let origins: Vec<String> =
+                    (0..64).map(|n| format!("https://*.{}r{it}-{n}.ex", "a.".repeat(100))).collect();
+                json!({ "filters": [{ "type": "CORS", "cors": { "allowOrigins": origins } }], "backendRefs": [{ "name": "s", "port": 1 }] })
+            }))],
+        ),
+        (
+            "backends",
+            vec![http_route(fill(
+                size,
+                16,
+                |_| json!({ "backendRefs": (0..16).map(|it| json!({ "name": format!("s{it}"), "namespace": "other", "port": 1 })).collect::<Vec<_>>() }),
+            ))],
+        ),
+        (
+            "grpc",
+            vec![object(
+                GROUP,
+                "GRPCRoute",
+                "g",
+                json!({ "parentRefs": [{ "name": "g" }], "rules": matches(size, |it| {
+            json!({ "method": { "type": "RegularExpression", "service": format!(r"[\pL\pN]{{5}}{it}"), "method": format!(r"\w{{5}}{it}") } })
+        }) }),
+            )],
+        ),
+        (
+            "gateway",
+            vec![object(
+                GROUP,
+                "Gateway",
+                "big",
+                json!({ "gatewayClassName": "fairway", "listeners": listeners(64) }),
+            )],
+        ),
+        (
+            "gateway with certificates",
+            vec![object(
+                GROUP,
+                "Gateway",
+                "certified",
+                json!({ "gatewayClassName": "fairway", "listeners": fill(size, 64, |it| {
+                    let refs: Vec<Value> = (0..64).map(|n| json!({ "name": format!("tls-{it}-{n}") })).collect();
+                    json!({ "name": format!("l{it}"), "port": 443, "protocol": "HTTPS", "hostname": format!("*.h{it}.ex"), "tls": { "certificateRefs": refs } })
+                }) }),
+            )],
+        ),
+        (
+            "gateway with one certificate often",
+            vec![object(
+                GROUP,
+                "Gateway",
+                "certified",
+                json!({ "gatewayClassName": "fairway", "listeners": fill(size, 64, |it| {
+                    let refs: Vec<Value> = (0..64).map(|_| json!({ "name": "tls" })).collect();
+                    json!({ "name": format!("l{it}"), "port": 443, "protocol": "HTTPS", "hostname": format!("*.h{it}.ex"), "tls": { "certificateRefs": refs } })
+                }) }),
+            )],
+        ),
+        ("tls route", vec![l4_route("TLSRoute", size)]),
+        ("tcp route", vec![l4_route("TCPRoute", size)]),
+        ("udp route", vec![l4_route("UDPRoute", size)]),
+        (
+            "service",
+            vec![object(
+                "v1",
+                "Service",
+                "ports",
+                json!({ "clusterIP": "10.96.0.8", "ports": fill(size, 60_000, |it| json!({ "name": format!("p{it}"), "port": 1 + it })) }),
+            )],
+        ),
+        (
+            "pod",
+            vec![
+                json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "big", "namespace": "evil", "labels": { "app": "a" } },
+                "spec": { "serviceAccountName": "a", "nodeName": "n", "containers": fill(size, 100_000, |it| {
+                    let probe = json!({ "httpGet": { "path": format!("/{it}"), "port": "p" } });
+                    json!({ "name": format!("c{it}"), "image": "i", "ports": [{ "name": "p", "containerPort": 1 + it % 65_000 }], "readinessProbe": probe })
+                }) },
+                "status": { "podIP": "10.9.0.1", "conditions": [{ "type": "Ready", "status": "True" }] } }),
+            ],
+        ),
+        (
+            "listener set",
+            vec![object(
+                GROUP,
+                "ListenerSet",
+                "set",
+                json!({ "parentRef": { "name": "g" }, "listeners": listeners(64) }),
+            )],
+        ),
+        ("slice", vec![slice(100, size.of(1000))]),
+        ("bundle of many", vec![config_map(&many), policy.clone()]),
+        ("bundle of one", vec![config_map(&one), policy]),
+        (
+            "secret",
+            vec![
+                json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": { "name": "tls", "namespace": "evil" },
+                                "stringData": { "tls.crt": many, "tls.key": one } }),
+            ],
+        ),
+        (
+            "grant",
+            vec![object(
+                GROUP,
+                "ReferenceGrant",
+                "rg",
+                json!({
+            "from": (0..16).map(|it| json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": format!("n{it}") })).collect::<Vec<_>>(),
+            "to": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": format!("s{it}") })).collect::<Vec<_>>() }),
+            )],
+        ),
+        (
+            "parameters",
+            vec![
+                json!({ "apiVersion": "fairway.dev/v1alpha1", "kind": "GatewayParameters", "metadata": { "name": "p", "namespace": "evil" },
+                                    "spec": { "service": { "annotations": labels(size.of(50_000)) } } }),
+            ],
+        ),
+        (
+            "labels",
+            vec![
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "evil", "labels": labels(size.of(50_000)) } }),
+            ],
+        ),
+    ]
+}
+
+/// The objects as edits, or what the schema says against them: what it refuses is not compiled, and measures nothing.
+pub fn read(objects: &[Value]) -> Result<Vec<Edit>, Vec<String>> {
+    let text: Vec<String> = objects.iter().map(|it| serde_json::to_string(it).unwrap()).collect();
+    let mut scan = Scan::default();
+    let edits = scan.apply([("a.yaml".into(), FileChange::Text(text.join("\n---\n")))]);
+    let refused: Vec<String> =
+        scan.problems().iter().map(|it| it.to_string().chars().take(300).collect()).collect();
+    if refused.is_empty() { Ok(edits) } else { Err(refused) }
+}
+
+/// A compiler that has what the objects refer to.
+pub fn world() -> Compiler {
+    let settings = Settings {
+        capture: Capture::On,
+        mode: Mode::Kubernetes,
+        ..Settings::standalone("cluster.local".parse().unwrap())
+    };
+    let mut listeners: Vec<Value> =
+        (0..16).map(|it| json!({ "name": format!("l{it}"), "port": 80 + it, "protocol": "HTTP" })).collect();
+    let secured = json!({ "name": "secured", "port": 443, "protocol": "HTTPS", "tls": { "certificateRefs": [{ "name": "tls" }] } });
+    listeners.push(secured);
+    let parameters = json!({ "group": "fairway.dev", "kind": "GatewayParameters", "name": "p" });
+    let ports: Vec<Value> = (0..100)
+        .map(|it| json!({ "name": format!("p{it}"), "port": 1 + it, "targetPort": 1000 + it }))
+        .collect();
+    let mut compiler = Compiler::new(settings);
+    let setting = read(&[
+        json!({ "apiVersion": GROUP, "kind": "GatewayClass", "metadata": { "name": "fairway" }, "spec": { "controllerName": "fairway.dev/controller" } }),
+        object(
+            GROUP,
+            "Gateway",
+            "g",
+            json!({ "gatewayClassName": "fairway", "listeners": listeners, "infrastructure": { "parametersRef": parameters }, "allowedListeners": { "namespaces": { "from": "Same" } } }),
+        ),
+        object("v1", "Service", "s", json!({ "clusterIP": "10.96.0.9", "ports": ports })),
+    ]);
+    compiler.apply(setting.unwrap());
+    compiler
+}
+
+/// What takes objects away again.
+pub fn removals(edits: Vec<Edit>) -> Vec<Edit> {
+    let removal = |it| match it {
+        Edit::Upsert(it) => Some(Edit::Remove(it.reference())),
+        Edit::Remove(_) => None,
+    };
+    edits.into_iter().filter_map(removal).collect()
+}
