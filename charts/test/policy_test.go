@@ -49,12 +49,18 @@ type request struct {
 
 var ofVariable = regexp.MustCompile(`\bvariables\.`)
 
-// newPolicy compiles every expression with the types that an API server gives it.
+// newPolicy is the policy for what is provisioned.
 func newPolicy(t *testing.T, arguments ...string) *judge {
+	t.Helper()
+	return policyNamed(t, "-provision", arguments...)
+}
+
+// policyNamed compiles every expression of a policy with the types that an API server gives it.
+func policyNamed(t *testing.T, suffix string, arguments ...string) *judge {
 	t.Helper()
 	for _, object := range objects(t, render(t, fairway, arguments...)) {
 		read, ok := typed(t, object).(*admissionv1.ValidatingAdmissionPolicy)
-		if !ok || !strings.HasSuffix(read.Name, "-provision") {
+		if !ok || !strings.HasSuffix(read.Name, suffix) {
 			continue
 		}
 		env, err := cel.NewEnv(ext.Strings(ext.StringsVersion(2)), cel.HomogeneousAggregateLiterals(), cel.DefaultUTCTimeZone(true),
@@ -96,7 +102,7 @@ func newPolicy(t *testing.T, arguments ...string) *judge {
 		}
 		return it
 	}
-	t.Fatal("no policy")
+	t.Fatal("no policy ", suffix)
 	return nil
 }
 

@@ -44,6 +44,7 @@ pub struct Authority {
 pub(super) struct ServingCertificate {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
+    pub not_before: SystemTime,
     pub not_after: SystemTime,
 }
 
@@ -221,9 +222,10 @@ impl Authority {
         let mut params = bare(now, not_after);
         params.subject_alt_names = names?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let not_before = params.not_before.into();
         let leaf = params.signed_by(&key, root.issuer())?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        Ok(ServingCertificate { chain: vec![leaf.der().clone()], key, not_after })
+        Ok(ServingCertificate { chain: vec![leaf.der().clone()], key, not_before, not_after })
     }
 
     pub(super) fn now(&self) -> SystemTime {

@@ -4,8 +4,7 @@ mod address;
 mod election;
 mod lease;
 
-pub(crate) use address::owners;
-pub use address::publish;
+pub(crate) use address::{keep_published, owners};
 pub use election::Timing;
 pub use lease::{Candidate, Lost, NAME};
 

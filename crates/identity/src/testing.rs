@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "test code: a panic is the failure of the test that called it")]
 
 use crate::{
-    Answer, IssueError, Issued, Issuer, SharedClock, SpiffeId, Svid, SystemClock, TlsIdentity, TrustBundle,
-    TrustDomain,
+    Answer, Clock, IssueError, Issued, Issuer, SharedClock, SpiffeId, Svid, SystemClock, TlsIdentity,
+    TokioClock, TrustBundle, TrustDomain,
 };
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -15,6 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
+
+/// Wall time that moves with tokio's clock, and that a test can set.
+#[derive(Debug)]
+pub struct SettableClock {
+    right: TokioClock,
+    ahead: Mutex<Duration>,
+}
 
 /// A root that signs whatever a test wants.
 pub struct TestAuthority {
@@ -35,6 +42,26 @@ pub struct TestIssuer {
 struct IssuerState {
     authority: Arc<TestAuthority>,
     trouble: Option<IssueError>,
+}
+
+// === impl SettableClock ===
+
+impl SettableClock {
+    /// A clock that is right.
+    pub fn start() -> Arc<Self> {
+        Arc::new(Self { right: TokioClock::start(), ahead: Mutex::default() })
+    }
+
+    /// From now on it is ahead by this much. Zero: it is right again.
+    pub fn set_ahead(&self, ahead: Duration) {
+        *self.ahead.lock().unwrap() = ahead;
+    }
+}
+
+impl Clock for SettableClock {
+    fn now(&self) -> SystemTime {
+        self.right.now() + *self.ahead.lock().unwrap()
+    }
 }
 
 // === impl TestAuthority ===

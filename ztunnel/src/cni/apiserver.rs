@@ -1,10 +1,14 @@
-//! A minimal client of the API server, for two GET requests and one POST. It starts within a millisecond, because the plugin runs
-//! once for each pod.
+//! A minimal client of the API server, for GET, POST and the watch of one object. It starts within a millisecond, because the
+//! plugin runs once for each pod.
+
+mod watch;
+
+pub use watch::Change;
 
 use super::credentials::Credentials;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -124,7 +128,7 @@ impl ApiServer {
         Ok(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
-    pub(super) async fn exchange<S>(
+    async fn exchange<S>(
         &self,
         stream: S,
         method: Method,
@@ -132,6 +136,24 @@ impl ApiServer {
         accept: &'static str,
         body: Vec<u8>,
     ) -> Result<(StatusCode, Bytes), ApiError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let response = self.request(stream, method, path, accept, body).await?;
+        let status = response.status();
+        let answer = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await;
+        Ok((status, answer.map_err(|error| self.unreachable(error))?.to_bytes()))
+    }
+
+    /// Sends one request on `stream`. Returns when the head of the response is there.
+    async fn request<S>(
+        &self,
+        stream: S,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ApiError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -149,10 +171,7 @@ impl ApiServer {
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| unreachable(&error))?;
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|error| unreachable(&error))?;
-        let status = response.status();
-        let answer = Limited::new(response.into_body(), RESPONSE_LIMIT).collect().await;
-        Ok((status, answer.map_err(|error| unreachable(&error))?.to_bytes()))
+        sender.send_request(request).await.map_err(|error| unreachable(&error))
     }
 
     fn unreachable(&self, why: impl ToString) -> ApiError {

@@ -21,6 +21,9 @@ pub struct Object {
 pub struct Metadata {
     #[serde(default)]
     uid: String,
+    /// The version of the object, from which on it can be watched.
+    #[serde(default, rename = "resourceVersion")]
+    pub version: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]

@@ -14,6 +14,8 @@ pub mod plugin;
 mod request;
 mod response;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use request::Request;

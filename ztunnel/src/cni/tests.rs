@@ -2,27 +2,19 @@
 
 use super::credentials::Credentials;
 use super::plugin::{Output, run};
+use super::testing::TestApiServer;
 use crate::handoff::Ownership;
 use crate::pod::{Claim, Netns, PodError, PodEvent, PodState};
 use crate::registration::{Handler, Server, serve};
 use crate::state;
 use crate::view::{PodTable, View};
 use fairway_runtime::drain;
-use http::{Request, Response, StatusCode, header};
-use hyper::body::{Bytes, Incoming};
-use hyper_util::rt::TokioIo;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls_pki_types::PrivatePkcs8KeyDer;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 
 const MADE: &str = r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.7/24"}],  "dns":{}}"#;
 const MESHED: &str = r#"{"metadata":{"name":"shop","labels":{"fairway.dev/mesh":"enabled"}}}"#;
@@ -37,36 +29,9 @@ struct Node {
 impl Node {
     async fn new(objects: &[(&'static str, &'static str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key.into())
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let credentials = Credentials {
-            server: listener.local_addr().unwrap().to_string(),
-            roots: cert.pem(),
-            token: "the token\n".to_owned(),
-        };
+        let server = TestApiServer::start(objects, &["the token"]).await;
+        let credentials = server.credentials("the token\n");
         std::fs::write(folder.path().join("credentials"), credentials.render().unwrap()).unwrap();
-        let objects: Arc<HashMap<&str, &str>> = Arc::new(objects.iter().copied().collect());
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let Ok(stream) = acceptor.accept(stream).await else { continue };
-                let objects = objects.clone();
-                let answer = hyper::service::service_fn(move |request| {
-                    std::future::ready(Ok::<_, std::convert::Infallible>(answer(&objects, &request)))
-                });
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), answer)
-                    .await;
-            }
-        });
         Self { folder }
     }
 
@@ -120,24 +85,6 @@ impl Node {
             path(&self.socket())
         );
         run(|name| environment.get(name).cloned(), input.as_bytes()).await
-    }
-}
-
-fn answer(
-    objects: &HashMap<&str, &str>,
-    request: &Request<Incoming>,
-) -> Response<http_body_util::Full<Bytes>> {
-    let respond = |status, text: &str| {
-        let mut response = Response::new(Bytes::from(text.to_owned()).into());
-        *response.status_mut() = status;
-        response
-    };
-    if request.headers().get(header::AUTHORIZATION).is_none_or(|it| it != "Bearer the token") {
-        return respond(StatusCode::UNAUTHORIZED, r#"{"kind":"Status","message":"Unauthorized"}"#);
-    }
-    match objects.get(request.uri().path()) {
-        Some(object) => respond(StatusCode::OK, object),
-        None => respond(StatusCode::NOT_FOUND, r#"{"kind":"Status","message":"not found"}"#),
     }
 }
 

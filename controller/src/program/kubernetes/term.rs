@@ -1,7 +1,6 @@
 //! What the replica that leads does, for as long as it leads.
 
 use super::{Base, LeaderServices};
-use crate::apiserver::describe;
 use crate::compile::Wanted;
 use crate::diagnostic::Diagnostic;
 use crate::events::{Event, Recorder};
@@ -10,13 +9,8 @@ use crate::serve::Hub;
 use crate::status::{StatusCache, Writer};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
-
-/// How long to wait before the address is published again after it could not be: at first, and at last.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What the replica that leads does; it ends with this.
 pub(super) struct Term {
@@ -54,16 +48,9 @@ impl Term {
             if is_open.await.is_err() {
                 std::future::pending::<()>().await; // the task says why it did not open
             }
-            let (port, mut pause) = (replica.listen.port(), AGAIN.0);
-            while let Err(error) =
-                leader::publish(&client, &replica.namespace, &replica.pod, replica.address, port).await
-            {
-                warn!("proxies cannot be told where the leader is, it is tried again: {}", describe(&error));
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(AGAIN.1);
-            }
-            info!(address = %replica.address, port, "proxies are led here");
-            std::future::pending().await
+            let port = replica.listen.port();
+            leader::keep_published(&client, &replica.namespace, &replica.pod, replica.address, port).await;
+            Ok(())
         });
         Self { hub: hub.clone(), tasks }
     }

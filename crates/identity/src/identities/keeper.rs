@@ -46,6 +46,7 @@ pub(super) async fn keep(shared: Arc<Shared>, cell: Arc<Cell>) {
     loop {
         let now = keeper.cell.clock.now();
         keeper.let_go_if_expired(now);
+        keeper.follow_clock(now);
         if fetching.is_none() && keeper.schedule.due() <= now {
             fetching = Some(Box::pin(fetch(keeper.shared.clone(), keeper.cell.id.clone())));
         }
@@ -116,6 +117,11 @@ impl Keeper {
             self.svid = None;
             self.cell.publish(None);
         }
+    }
+
+    fn follow_clock(&mut self, now: SystemTime) {
+        let valid = self.svid.as_ref().filter(|it| it.not_before <= now).map(|it| it.not_after);
+        self.schedule.follow_clock(now, valid, self.shared.backoff);
     }
 
     fn take(&mut self, svid: Svid, bundle: TrustBundle) {

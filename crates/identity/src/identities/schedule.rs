@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime};
 /// Two renewals are never closer than this, however short the certificates are.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// The largest part of a certificate's remaining life after which it is renewed: a half, and a tenth by chance.
+const LATEST: f64 = 0.55;
+
 /// The next time to ask.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
@@ -29,13 +32,26 @@ impl Schedule {
     pub(super) fn succeeded(&mut self, now: SystemTime, not_after: SystemTime, chance: f64) {
         let left = not_after.duration_since(now).unwrap_or_default();
         self.failures = 0;
-        self.due = now + left.mul_f64(0.45 + 0.1 * chance.clamp(0.0, 1.0)).max(SHORTEST);
+        self.due = now + left.mul_f64(LATEST - 0.1 + 0.1 * chance.clamp(0.0, 1.0)).max(SHORTEST);
     }
 
     /// Plans the next attempt after one that failed; `chance` in 0..1 spreads retries.
     pub(super) fn failed(&mut self, now: SystemTime, backoff: Backoff, chance: f64) {
         self.due = now + backoff.pause(self.failures, chance);
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// Brings forward what was planned by a clock that was ahead and is right again. `not_after` is the end of the certificate
+    /// in use, if there is one that is valid now. Without a change of the clock this changes nothing.
+    pub(super) fn follow_clock(&mut self, now: SystemTime, not_after: Option<SystemTime>, backoff: Backoff) {
+        let latest = match not_after {
+            Some(not_after) if self.failures == 0 => {
+                let left = not_after.duration_since(now).unwrap_or_default();
+                left.mul_f64(LATEST).max(SHORTEST)
+            }
+            _ => backoff.last,
+        };
+        self.due = self.due.min(now + latest);
     }
 
     /// The certificate is no longer good enough, though its time is not over. A moment's pause keeps an issuer whose
@@ -83,6 +99,43 @@ mod tests {
         schedule.succeeded(now, now + Duration::from_secs(60), 0.5);
         schedule.failed(now, BACKOFF, 0.0);
         assert_eq!(after(&schedule, now).as_millis(), 100);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_and_is_right_again_delays_nothing() {
+        let (year, hour) = (Duration::from_secs(365 * 24 * 3600), Duration::from_secs(3600));
+        let now = UNIX_EPOCH + year;
+        let mut failed = Schedule::at_once(now);
+        failed.failed(now + year, BACKOFF, 1.0);
+        failed.follow_clock(now, None, BACKOFF);
+        assert_eq!(after(&failed, now), BACKOFF.last);
+
+        let mut succeeded = Schedule::at_once(now);
+        succeeded.succeeded(now + year, now + year + hour, 0.5);
+        let mut not_valid_yet = succeeded;
+        succeeded.follow_clock(now, Some(now + hour), BACKOFF);
+        assert_eq!(after(&succeeded, now), hour.mul_f64(LATEST));
+        not_valid_yet.follow_clock(now, None, BACKOFF);
+        assert_eq!(after(&not_valid_yet, now), BACKOFF.last);
+    }
+
+    #[test]
+    fn a_clock_that_nobody_sets_changes_no_plan() {
+        for chance in [0.0, 0.5, 1.0] {
+            let (start, life) = (UNIX_EPOCH, Duration::from_secs(3600));
+            let mut schedule = Schedule::at_once(start);
+            schedule.succeeded(start, start + life, chance);
+            let planned = schedule.due();
+            for minutes in 0..60 {
+                let now = start + Duration::from_secs(minutes * 60);
+                schedule.follow_clock(now, Some(start + life), BACKOFF);
+                assert_eq!(schedule.due(), planned, "{minutes} min, chance {chance}");
+            }
+            schedule.failed(start, BACKOFF, chance);
+            let planned = schedule.due();
+            schedule.follow_clock(start, Some(start + life), BACKOFF);
+            assert_eq!(schedule.due(), planned);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{TestAuthority, TestIssuer};
+use crate::testing::{SettableClock, TestAuthority, TestIssuer};
 use crate::{Answer, IssueError, Issued, TokioClock, accept, connect};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -120,6 +120,41 @@ async fn while_the_issuer_is_away_the_certificate_serves_until_it_ends_and_then_
     let again = tokio::time::timeout(Duration::from_secs(31), web.ready()).await.unwrap();
     assert!(again.expires() > first.expires());
     assert_eq!(web.state().failure, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_a_year_ahead_and_is_right_again_costs_half_a_minute() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    // Of the issuer's clock nobody has moved the hands: what it issues has ended, by this node's clock.
+    let right: SharedClock = Arc::new(TokioClock::start());
+    let issuer = TestIssuer::new(TestAuthority::new("cluster.local"), right, LIFETIME);
+    let clock = SettableClock::start();
+    let settings = Settings { clock: clock.clone(), ..Settings::default() };
+    let mesh = Mesh { identities: Identities::start(issuer.clone(), settings), issuer };
+    let web = mesh.subscribe("web");
+    web.ready().await;
+    clock.set_ahead(YEAR);
+    secs(600).await;
+    assert!(web.current().is_none(), "it has ended");
+    clock.set_ahead(Duration::ZERO);
+    tokio::time::timeout(Duration::from_secs(61), web.ready()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_the_future_is_replaced_when_the_clock_is_right_again() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    // Node and issuer are one machine.
+    let clock = SettableClock::start();
+    let issuer = TestIssuer::new(TestAuthority::new("cluster.local"), clock.clone(), LIFETIME);
+    let settings = Settings { clock: clock.clone(), ..Settings::default() };
+    let mesh = Mesh { identities: Identities::start(issuer.clone(), settings), issuer };
+    clock.set_ahead(YEAR);
+    let web = mesh.subscribe("web");
+    let of_the_future = web.ready().await.expires();
+    clock.set_ahead(Duration::ZERO);
+    // The clock is looked at every five minutes.
+    secs(340).await;
+    assert!(web.ready().await.expires() < of_the_future);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,40 +1,35 @@
 //! The installer: a container of the tunnel's DaemonSet that keeps the plugin on the node.
 //!
 //! The plugin stays on the node's disk when the installer ends: after a boot the container runtime must find it before any pod of
-//! ours runs. It is removed only when the release is uninstalled. On SIGTERM the installer asks the API server whether the
-//! DaemonSet still exists.
+//! ours runs. It is removed only when the release is uninstalled ([`release`]): on SIGTERM the installer asks the API server whether
+//! the DaemonSet still exists.
 
 mod disk;
+mod release;
 #[cfg(test)]
 mod tests;
+mod token;
 
-use super::apiserver::{ApiError, ApiServer};
 use super::conflist::{self, File, PLUGIN, Plan};
 use super::credentials::Credentials;
-use super::membership::Object;
 use crate::registration::Client;
 use anyhow::Context;
 use disk::{Watcher, files, write};
 use fairway_runtime::logs;
 use fairway_runtime::settings::LogSettings;
 use fairway_runtime::signals::Signals;
-use http::StatusCode;
+use release::{AccountWatch, Release};
 use serde_json::json;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use token::Renewal;
+use tokio::time::{sleep, sleep_until, timeout};
 
 /// Interval of checks without a file event.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// Requested lifetime of the plugin's token in seconds. Without a running installer, pods outside the mesh start for that long.
-const TOKEN_SECONDS: u32 = 7 * 24 * 60 * 60;
-/// The token is renewed after this time.
-const TOKEN_RENEWAL: Duration = Duration::from_secs(6 * 60 * 60);
-/// Pause after a failed renewal.
-const TOKEN_RETRY: Duration = Duration::from_secs(10);
 /// Time for the API server to say whether the release still exists.
 const RELEASE_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for the tunnel to acknowledge an announcement.
@@ -102,11 +97,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let _logs = logs::start(&arguments.log.log, arguments.log.log_format)?;
     let mut signals = Signals::install()?;
     let installer = Installer::new(arguments)?;
+    let account = AccountWatch::start(installer.release.clone());
     let name = tokio::select! {
         name = signals.next() => name,
         kept = installer.run() => { kept?; return Ok(ExitCode::FAILURE) }
     };
-    match installer.is_release_gone().await {
+    match installer.release.is_gone(&account, RELEASE_CHECK_TIMEOUT).await {
         true => {
             tracing::info!("{name}: the release is uninstalled; removing the plugin");
             installer.uninstall().await;
@@ -122,7 +118,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// Installs the plugin and keeps it installed.
 struct Installer {
     arguments: Arguments,
-    server: String,
+    release: Release,
     program: PathBuf,
 }
 
@@ -142,17 +138,25 @@ impl Installer {
                 }
             }
         };
+        let release = Release {
+            namespace: arguments.namespace.clone(),
+            daemon_set: arguments.daemon_set.clone(),
+            service_account: arguments.service_account.clone(),
+            own: arguments.credentials.clone(),
+            plugin: arguments.configurations.join("fairway/credentials"),
+            server,
+        };
         let program = std::env::current_exe().context("the program itself")?;
-        Ok(Self { arguments, server, program })
+        Ok(Self { arguments, release, program })
     }
 
-    /// Installs the plugin, and restores what another program changes. Writes the credentials first: with the plugin and without
-    /// them no pod of the node would start.
+    /// Installs the plugin, and restores what another program changes, its credentials, too. Writes the credentials first: with the
+    /// plugin and without them no pod of the node would start.
     async fn run(&self) -> anyhow::Result<()> {
-        let mut renew = self.renew().await;
-        while !self.credentials_file().exists() {
-            sleep_until(renew).await;
-            renew = self.renew().await;
+        let mut renewal = self.renew().await;
+        while !self.release.plugin.exists() {
+            sleep_until(renewal.due(&self.release)).await;
+            renewal = self.renew().await;
         }
         self.install_program(Existing::Replace)?;
         let watcher = Watcher::start(&[&self.arguments.configurations, &self.arguments.programs])?;
@@ -172,7 +176,7 @@ impl Installer {
             tokio::select! {
                 () = watcher.changed() => {}
                 () = sleep(CHECK_INTERVAL) => {}
-                () = sleep_until(renew) => renew = self.renew().await,
+                () = sleep_until(renewal.due(&self.release)) => renewal = self.renew().await,
             }
         }
     }
@@ -221,86 +225,8 @@ impl Installer {
         Ok(())
     }
 
-    fn credentials_file(&self) -> PathBuf {
-        self.arguments.configurations.join("fairway/credentials")
-    }
-
-    /// Requests a new token for the plugin. Returns when to renew it.
-    async fn renew(&self) -> Instant {
-        match self.request_token().await {
-            Ok(()) => Instant::now() + TOKEN_RENEWAL,
-            Err(error) => {
-                tracing::error!("the plugin's token cannot be renewed: {error:#}; trying again");
-                Instant::now() + TOKEN_RETRY
-            }
-        }
-    }
-
-    async fn request_token(&self) -> anyhow::Result<()> {
-        let Arguments { namespace, service_account, node, .. } = &self.arguments;
-        let own = self.own_credentials()?;
-        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token");
-        let body = |bound: bool| {
-            // Bound to the Node object: the token outlives this pod, and becomes invalid with the node.
-            let node = bound.then(|| json!({ "kind": "Node", "apiVersion": "v1", "name": node }));
-            json!({
-                "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-                "spec": { "expirationSeconds": TOKEN_SECONDS, "boundObjectRef": node },
-            })
-            .to_string()
-            .into_bytes()
-        };
-        let server = ApiServer::new(own.clone());
-        let made: TokenRequest = match server.post(&path, body(true)).await {
-            // Kubernetes before 1.31 cannot bind tokens to nodes.
-            Err(ApiError::Refused { status, .. })
-                if status == StatusCode::UNPROCESSABLE_ENTITY || status == StatusCode::BAD_REQUEST =>
-            {
-                server.post(&path, body(false)).await?
-            }
-            made => made?,
-        };
-        let credentials = Credentials { token: made.status.token, ..own };
-        let file = self.credentials_file();
-        if let Some(directory) = file.parent() {
-            fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-        }
-        write(&file, &credentials.render()?, 0o600)
-    }
-
-    fn own_credentials(&self) -> anyhow::Result<Credentials> {
-        let read = |name: &str| {
-            let path = self.arguments.credentials.join(name);
-            fs::read_to_string(&path).with_context(|| path.display().to_string())
-        };
-        Ok(Credentials { server: self.server.clone(), roots: read("ca.crt")?, token: read("token")? })
-    }
-
-    /// Whether the DaemonSet is gone or being deleted. `false` if the API server does not say: an outage is not an uninstall.
-    async fn is_release_gone(&self) -> bool {
-        let Arguments { namespace, daemon_set, .. } = &self.arguments;
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/daemonsets/{daemon_set}");
-        let asking = async {
-            loop {
-                let Ok(own) = self.own_credentials() else { return false };
-                match ApiServer::new(own).metadata::<Object>(&path).await {
-                    Ok(found) => return found.metadata.deletion.is_some(),
-                    Err(error) => match error.status() {
-                        // The DaemonSet is gone, or the installer's service account is.
-                        Some(StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) => return true,
-                        // The role may be deleted before the service account: wait for the latter.
-                        Some(StatusCode::FORBIDDEN) => sleep(Duration::from_millis(500)).await,
-                        _ => {
-                            tracing::warn!(
-                                "whether the release is uninstalled is not known, so the plugin stays: {error}"
-                            );
-                            return false;
-                        }
-                    },
-                }
-            }
-        };
-        timeout(RELEASE_CHECK_TIMEOUT, asking).await.unwrap_or(false)
+    async fn renew(&self) -> Renewal {
+        Renewal::of(&self.release, &self.arguments.node).await
     }
 
     /// Tells the tunnel, which waits for it before it ends. An older tunnel refuses the request and does not wait.
@@ -334,6 +260,11 @@ impl Installer {
                 tracing::error!("the tunnel has not released the node's pods in time; restart the pods")
             }
         }
+        // The release takes a while. Meanwhile the installer of a new installation may have begun to use these files.
+        if self.release.is_installed_again().await {
+            tracing::info!("the release is installed again; its plugin stays");
+            return;
+        }
         let credentials = configurations.join("fairway");
         log_error(&credentials, fs::remove_dir_all(&credentials));
         let program = programs.join(PLUGIN);
@@ -349,12 +280,11 @@ enum Existing {
     Keep,
 }
 
-#[derive(serde::Deserialize)]
-struct TokenRequest {
-    status: TokenRequestStatus,
-}
-
-#[derive(serde::Deserialize)]
-struct TokenRequestStatus {
-    token: String,
+/// Reads the token and the roots that kubelet keeps in `directory`.
+fn own_credentials(directory: &Path, server: &str) -> anyhow::Result<Credentials> {
+    let read = |name: &str| {
+        let path = directory.join(name);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
+    Ok(Credentials { server: server.to_owned(), roots: read("ca.crt")?, token: read("token")? })
 }

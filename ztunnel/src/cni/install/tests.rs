@@ -1,11 +1,16 @@
 //! Tests of the installer on temporary directories.
 
+use super::release::AccountWatch;
 use super::{Arguments, Existing, Installer};
+use crate::cni::credentials::Credentials;
+use crate::cni::testing::TestApiServer;
 use clap::Parser;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 const THEIRS: &str = r#"{"cniVersion":"1.0.0","name":"pods","plugins":[{"type":"ptp"}]}"#;
 
@@ -78,9 +83,131 @@ async fn an_uninstall_leaves_what_was_there_before() {
     let (node, installer) = node();
     installer.reconcile().unwrap();
     fs::create_dir(node.path().join("net.d/fairway")).unwrap();
-    fs::write(installer.credentials_file(), "{}").unwrap();
+    fs::write(&installer.release.plugin, "{}").unwrap();
     installer.uninstall().await;
     assert_eq!(names(&node.path().join("net.d")), ["10-pods.conflist"]);
     assert!(names(&node.path().join("bin")).is_empty());
     assert_eq!(fs::read_to_string(node.path().join("net.d/10-pods.conflist")).unwrap(), THEIRS);
+}
+
+const DAEMON_SET: &str = "/apis/apps/v1/namespaces/fairway-system/daemonsets/fairway-ztunnel";
+const ACCOUNT: &str = "/api/v1/namespaces/fairway-system/serviceaccounts/fairway-cni";
+const PRESENT: &str = r#"{"metadata":{"name":"it","resourceVersion":"7"}}"#;
+const ENDING: &str =
+    r#"{"metadata":{"name":"it","resourceVersion":"8","deletionTimestamp":"2026-01-01T00:00:00Z"}}"#;
+/// Nothing is awaited for longer than this. What does not come in this time is taken not to come.
+const LIMIT: Duration = Duration::from_millis(1200);
+
+/// An installed release: the node, its installer with a watch of the account, and the API server.
+async fn release() -> (TempDir, Installer, AccountWatch, TestApiServer) {
+    let server = TestApiServer::start(&[(DAEMON_SET, PRESENT), (ACCOUNT, PRESENT)], &["own"]).await;
+    let (node, mut installer) = node();
+    let own = node.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("ca.crt"), &server.roots).unwrap();
+    fs::write(own.join("token"), "own").unwrap();
+    installer.release.own = own;
+    installer.release.server = server.address.clone();
+    installer.renew().await;
+    assert_eq!(plugins_token(&installer), "made 1");
+    let account = AccountWatch::start(installer.release.clone());
+    until(|| server.watches() == 1).await;
+    (node, installer, account, server)
+}
+
+fn plugins_token(installer: &Installer) -> String {
+    Credentials::read(&installer.release.plugin).unwrap().token
+}
+
+async fn until(mut so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_token_is_no_uninstall() {
+    let (_node, installer, account, server) = release().await;
+    assert!(!installer.release.is_gone(&account, LIMIT).await);
+    // `kubectl delete pod --force`: the token ends with the Pod object. The plugin's own does not.
+    server.state().tokens.remove("own");
+    assert!(!installer.release.is_gone(&account, LIMIT).await);
+    // The Node object was deleted, and with it the pod; or the signing key is another one.
+    server.state().tokens.clear();
+    assert!(!installer.release.is_gone(&account, LIMIT).await);
+    // Somebody has taken the roles away.
+    server.state().tokens.insert("own".to_owned());
+    server.state().forbidden = true;
+    assert!(!installer.release.is_gone(&account, LIMIT).await);
+}
+
+#[tokio::test]
+async fn who_is_believed_and_finds_no_daemon_set_knows_of_an_uninstall() {
+    for token in ["own", "made 1"] {
+        let (_node, installer, account, server) = release().await;
+        server.state().tokens.retain(|it| it == token);
+        assert!(!installer.release.is_gone(&account, LIMIT).await, "{token}");
+        server.state().objects.insert(DAEMON_SET.to_owned(), ENDING.to_owned());
+        assert!(installer.release.is_gone(&account, LIMIT).await, "{token}");
+        server.delete(DAEMON_SET);
+        assert!(installer.release.is_gone(&account, LIMIT).await, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn an_uninstall_that_takes_the_accounts_is_seen_on_the_watch() {
+    let (_node, installer, account, server) = release().await;
+    // As Helm does it: the DaemonSet, the roles, the accounts. The installer is told to end in the middle.
+    server.delete(DAEMON_SET);
+    server.state().forbidden = true;
+    let (gone, ()) = tokio::join!(installer.release.is_gone(&account, 20 * LIMIT), async {
+        tokio::time::sleep(LIMIT / 4).await;
+        server.state().tokens.clear();
+        server.delete(ACCOUNT);
+    });
+    assert!(gone);
+}
+
+#[tokio::test]
+async fn an_installation_that_came_after_the_uninstall_keeps_its_files() {
+    let (node, installer, account, server) = release().await;
+    installer.reconcile().unwrap();
+    server.state().tokens.clear();
+    server.delete(DAEMON_SET);
+    server.delete(ACCOUNT);
+    until(|| account.is_deleted()).await;
+    assert!(installer.release.is_gone(&account, LIMIT).await);
+    // The next installer on this node has written its credentials.
+    server.state().objects.insert(DAEMON_SET.to_owned(), PRESENT.to_owned());
+    server.state().tokens.insert("another".to_owned());
+    fs::write(&installer.release.plugin, server.credentials("another").render().unwrap()).unwrap();
+    installer.uninstall().await;
+    assert_eq!(plugins_token(&installer), "another");
+    assert_eq!(names(&node.path().join("bin")), ["fairway-cni"]);
+    // An installer that is told to end now does not even begin.
+    assert!(!installer.release.is_gone(&account, LIMIT).await);
+}
+
+#[tokio::test]
+async fn credentials_that_are_lost_are_put_back_at_once() {
+    let (_node, installer, _account, server) = release().await;
+    let file = installer.release.plugin.clone();
+    tokio::select! {
+        _ = installer.run() => unreachable!(),
+        () = async {
+            until(|| plugins_token(&installer) == "made 2").await;
+            fs::remove_dir_all(file.parent().unwrap()).unwrap();
+            until(|| file.exists()).await;
+            assert_eq!(plugins_token(&installer), "made 3");
+        } => {}
+    }
+    // Half a file is none.
+    let renewal = installer.renew().await;
+    let soon = Instant::now() + Duration::from_secs(60);
+    assert!(renewal.due(&installer.release) > soon);
+    fs::write(&file, "{").unwrap();
+    assert!(renewal.due(&installer.release) < soon);
 }
