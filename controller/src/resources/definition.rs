@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A CustomResourceDefinition; of its metadata only the version of the bundle is kept, and nothing of its schemas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
-    /// Name, generation.
+    /// Its name and its generation.
     pub meta: Meta,
     /// The version of the Gateway API's bundle that it came with, such as `v1.7.0`; none where it does not say.
     pub bundle: Option<Arc<str>>,
