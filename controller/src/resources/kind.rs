@@ -106,9 +106,9 @@ pub struct ObjectRef {
 // === impl Kind ===
 
 impl Kind {
-    /// Whether most clusters do not have it: nothing is waited for then.
+    /// Whether nothing is waited for: most clusters do not have it, or it may not be readable, and compiling does without it.
     pub fn is_optional(self) -> bool {
-        self == Self::Mesh || Self::UNHANDLED.contains(&self)
+        matches!(self, Self::Mesh | Self::Definition) || Self::UNHANDLED.contains(&self)
     }
 
     /// The kind with this group and name.

@@ -7,6 +7,7 @@ mod address;
 mod authorities;
 mod config_map;
 mod core;
+mod definition;
 mod endpoint_slice;
 mod gateway;
 pub mod gateway_parameters;
@@ -29,6 +30,7 @@ pub use self::core::{
 pub use address::{Address, AssignedAddress, Routability};
 pub use authorities::{Authorities, BundlePeriods, OutOfPeriod};
 pub use config_map::ConfigMap;
+pub use definition::Definition;
 pub use endpoint_slice::{AddressSlice, EndpointSlice, SliceEndpoint, SlicePort};
 pub use gateway::{Gateway, IMPLIED};
 pub(crate) use kind::ObjectKey;

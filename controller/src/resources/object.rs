@@ -2,7 +2,8 @@
 
 use super::table::for_each_kind;
 use super::{
-    ConfigMap, EndpointSlice, Gateway, Kind, Meta, Namespace, ObjectRef, Pod, Secret, Service, Unhandled,
+    ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, ObjectRef, Pod, Secret, Service,
+    Unhandled,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -148,6 +149,12 @@ impl FromManifest for Secret {
 impl FromManifest for ConfigMap {
     fn from_manifest(manifest: Value, _: Kind) -> Result<Self, InvalidObject> {
         Ok(Self::new(deserialize(manifest)?))
+    }
+}
+
+impl FromManifest for Definition {
+    fn from_manifest(manifest: Value, _: Kind) -> Result<Self, InvalidObject> {
+        Self::new(&manifest)
     }
 }
 

@@ -33,6 +33,10 @@ macro_rules! for_each_kind {
                 Secret { kind: "Secret", group: "", versions: ["v1"], key: ObjectName, }
                 /// A ConfigMap: authorities.
                 ConfigMap { kind: "ConfigMap", group: "", versions: ["v1"], key: ObjectName, }
+                /// A CustomResourceDefinition: which version of the Gateway API is installed.
+                Definition {
+                    kind: "CustomResourceDefinition", group: "apiextensions.k8s.io", versions: ["v1"], key: str,
+                }
                 /// A GatewayClass: which controller serves its Gateways, and with which parameters.
                 GatewayClass {
                     kind: "GatewayClass", group: GATEWAY_API, versions: ["v1", "v1beta1"], key: str,

@@ -127,5 +127,6 @@ pub const TARGET_NOT_FOUND: &str = "TargetNotFound";
 pub const UNSUPPORTED_ADDRESS: &str = "UnsupportedAddress";
 pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
 pub const UNSUPPORTED_VALUE: &str = "UnsupportedValue";
+pub const UNSUPPORTED_VERSION: &str = "UnsupportedVersion";
 /// Of a route: connections had been moved to a waypoint that is no more, and are refused until the next one is ready.
 pub const WAYPOINT_GONE: &str = "WaypointGone";

@@ -37,8 +37,6 @@ pub struct Stream {
     incoming: ClientBody,
     gate: Option<Gate>,
     progress: Rc<Progress>,
-    /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
-    at_edge: bool,
 }
 
 /// How far a client's body is; shared with the one who waits for the response.
@@ -51,6 +49,8 @@ pub struct Progress {
     awaited: Cell<bool>,
     given_up: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
+    at_edge: bool,
 }
 
 /// Holds a body back until the endpoint says `100 Continue`, or does not say it for too long (RFC 9110 §10.1.1).
@@ -125,7 +125,7 @@ impl Body for RequestBody {
 impl Stream {
     /// A client's body.
     pub fn new(incoming: ClientBody, at_edge: bool) -> Self {
-        Self { incoming, gate: None, progress: Rc::default(), at_edge }
+        Self { incoming, gate: None, progress: Rc::new(Progress { at_edge, ..Progress::default() }) }
     }
 
     /// Is not asked for before this gate opens; a body that has begun is not held up.
@@ -160,7 +160,7 @@ impl Stream {
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
-                    sift_trailers(trailers, self.at_edge);
+                    sift_trailers(trailers, self.progress.at_edge);
                 }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 self.progress.bytes.set(self.progress.bytes.get() + bytes);

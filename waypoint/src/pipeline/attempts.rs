@@ -114,7 +114,6 @@ impl Try<'_> {
         mut body: Body,
         exchange: &mut Exchange,
     ) -> Result<Answered, Reason> {
-        let began = Instant::now();
         let mut left = self.retry.map_or(0, |it| it.attempts.min(Retry::MOST_ATTEMPTS));
         let idempotent = parts.method.is_idempotent();
         let mut tried: SmallVec<[Arc<EndpointRecord>; 4]> = SmallVec::new();
@@ -129,7 +128,7 @@ impl Try<'_> {
             let again = left > 0 && self.is_retried(&outcome, idempotent) && body.can_be_read();
             let pause = again.then(|| self.pause(number));
             let in_time = |pause: &Duration| {
-                self.deadline.is_some() || began.elapsed().saturating_add(*pause) <= RETRYING
+                self.deadline.is_some() || exchange.started().elapsed().saturating_add(*pause) <= RETRYING
             };
             let Some(pause) = pause.filter(in_time) else {
                 body.stop_remembering();
@@ -314,16 +313,18 @@ impl Try<'_> {
                 }
                 Err(unsent) => unsent,
             };
-            let unused = unsent.take_message();
-            let is_unsent = unused.is_some();
-            if let Some(request) = unused {
-                let (same, unread) = request.into_parts();
-                body.take_back(unread);
-                if reused {
-                    parts = same;
-                    continue;
+            let is_unsent = match unsent.take_message() {
+                Some(request) => {
+                    let (same, unread) = request.into_parts();
+                    body.take_back(unread);
+                    if reused {
+                        parts = same;
+                        continue;
+                    }
+                    true
                 }
-            }
+                None => false,
+            };
             let mut reason = blame(&unsent, progress.as_deref());
             if is_unsent && reason == Reason::Broken {
                 // A new connection that ended before anything was sent is no better than none, for every method.

@@ -4,7 +4,7 @@ use crate::compile::gateway::parameters;
 use crate::compile::names::class;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::{features, stage};
-use crate::resources::{GatewayClass, Kind, ObjectRef};
+use crate::resources::{Definition, GatewayClass, Kind, ObjectRef};
 use crate::status::{ClassStatus, Condition, ObjectStatus, reason};
 use fairway_incremental::{OfInput, Query};
 use std::sync::Arc;
@@ -37,12 +37,33 @@ impl Query<Cluster> for Status {
                 Condition::fails(reason::ACCEPTED, reason::INVALID_PARAMETERS, message, generation)
             }
         };
-        let version = format!("Fairway is built for Gateway API {}", fairway_gateway_api::BUNDLE_VERSION);
-        let supported =
-            Condition::holds(reason::SUPPORTED_VERSION, reason::SUPPORTED_VERSION, version, generation);
+        let supported = supported_version(reader, generation);
         let supported_features = features::supported_by(kind);
         let status = ClassStatus { conditions: vec![accepted, supported], supported_features };
         made.statuses.push((object, ObjectStatus::GatewayClass(status)));
+    }
+}
+
+/// Whether the CRDs that are installed are of a version that Fairway supports. Where they cannot be read, nothing speaks against it.
+fn supported_version(reader: &mut Reader<'_>, generation: i64) -> Condition {
+    let kind = reason::SUPPORTED_VERSION;
+    let (newest, (major, minor)) = (fairway_gateway_api::BUNDLE_VERSION, Definition::OLDEST_BUNDLE);
+    match reader.input::<Definition>(Definition::OF_GATEWAY_CLASSES) {
+        Some(it) if !it.is_supported() => {
+            let installed = match &it.bundle {
+                Some(version) => format!("the CRDs of Gateway API {version} are installed"),
+                None => {
+                    "the installed CRDs do not say of which version of the Gateway API they are".to_owned()
+                }
+            };
+            let message =
+                format!("{installed}; Fairway supports v{major}.{minor} to {newest}: install {newest}");
+            Condition::fails(kind, reason::UNSUPPORTED_VERSION, message, generation)
+        }
+        _ => {
+            let message = format!("Fairway is built for Gateway API {newest}");
+            Condition::holds(kind, kind, message, generation)
+        }
     }
 }
 

@@ -309,3 +309,35 @@ fn what_runs_for_a_gateway_stays_when_its_class_is_deleted() {
     let output = world.add(&another);
     assert_eq!(output.retired.len(), 1, "another controller has taken it over");
 }
+
+#[test]
+fn a_class_says_whether_the_installed_version_of_the_api_is_supported() {
+    let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: own }\n\
+                 spec: { controllerName: fairway.dev/controller }\n";
+    let definition = |name: &str, annotations: &str| {
+        format!(
+            "\n---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+             metadata: {{ name: {name}.gateway.networking.k8s.io, annotations: {{ {annotations} }} }}\n"
+        )
+    };
+    let bundle = |version: &str| format!("gateway.networking.k8s.io/bundle-version: {version}");
+    let mut world = World::plain(class);
+    let expect = |world: &World, condition: &str| {
+        world.expect("GatewayClass own", &format!("SupportedVersion={condition}"));
+        world.expect("GatewayClass own", "Accepted=True/Accepted");
+    };
+    expect(&world, "True/SupportedVersion");
+    for (annotations, expected) in [
+        (bundle("v1.7.0"), "True/SupportedVersion"),
+        (bundle("v1.3.0"), "False/UnsupportedVersion"),
+        (bundle("v1.4.1"), "True/SupportedVersion"),
+        (bundle("v1.8.0"), "False/UnsupportedVersion"),
+        ("example.com/version: v1.7.0".to_owned(), "False/UnsupportedVersion"),
+    ] {
+        world.add(&definition("gatewayclasses", &annotations));
+        expect(&world, expected);
+    }
+    world.add(&definition("httproutes", &bundle("v1.3.0")));
+    world.add(&definition("gatewayclasses", &bundle("v1.7.0")));
+    expect(&world, "True/SupportedVersion");
+}

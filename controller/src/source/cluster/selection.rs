@@ -7,6 +7,8 @@ pub(super) fn fields(kind: Kind) -> Option<&'static str> {
     match kind {
         // Certificates; no other Secret is ever seen by this process. CA bundles are in ConfigMaps.
         Kind::Secret => Some("type=kubernetes.io/tls"),
+        // One stands for all of the Gateway API; the schemas of a cluster's CRDs are megabytes.
+        Kind::Definition => Some("metadata.name=gatewayclasses.gateway.networking.k8s.io"),
         // Pods that have ended have no address and are not in the mesh.
         Kind::Pod => Some("status.phase!=Succeeded,status.phase!=Failed"),
         // The server's own CA, which every namespace has a copy of.

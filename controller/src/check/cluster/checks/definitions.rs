@@ -8,7 +8,7 @@ use crate::resources::Kind;
 use std::collections::BTreeSet;
 
 /// The oldest bundle whose kinds are all understood.
-const OLDEST: (u32, u32) = (1, 4);
+const OLDEST: (u32, u32) = crate::resources::Definition::OLDEST_BUNDLE;
 
 const INSTALL: &str = "helm install fairway-crds charts/fairway-crds -n fairway-system --create-namespace";
 
