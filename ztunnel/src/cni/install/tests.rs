@@ -193,7 +193,7 @@ async fn an_installation_that_came_after_the_uninstall_keeps_its_files() {
 
 #[tokio::test]
 async fn credentials_that_are_lost_are_put_back_at_once() {
-    let (_node, installer, _account, server) = release().await;
+    let (_node, installer, _account, _server) = release().await;
     let file = installer.release.plugin.clone();
     tokio::select! {
         _ = installer.run() => unreachable!(),

@@ -39,14 +39,16 @@ async fn call(
     path: &str,
     messages: &[&'static [u8]],
 ) -> (Result<(Bytes, String), String>, Vec<String>) {
-    let (kubelet, downstream) = pair().await;
+    let (kubelet, mut downstream) = pair().await;
     let (application, served) = pair().await;
     let asked = Arc::new(Mutex::new(Vec::new()));
     tokio::spawn(serve(served, asked.clone()));
     let destination: SocketAddr = "10.0.0.2:9090".parse().unwrap();
     let probes = [ProbeAction::Grpc { service: "".into() }];
     let checking =
-        tokio::spawn(async move { check(downstream, Vec::new(), application, &probes, destination).await });
+        tokio::spawn(
+            async move { check(&mut downstream, Vec::new(), application, &probes, destination).await },
+        );
     let calling = async {
         let (mut client, connection) = h2::client::handshake(kubelet).await?;
         tokio::spawn(connection);
