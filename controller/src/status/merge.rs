@@ -15,6 +15,8 @@ pub struct Author<'a> {
     pub controller: &'a str,
     /// The time of transitions that happen now, as RFC 3339 has it.
     pub now: &'a str,
+    /// Which types of conditions of this object are ours to write and to take away.
+    pub owns: fn(&str) -> bool,
 }
 
 /// The lists of entries that belong to controllers: how an entry names its object, and the most entries there may be.
@@ -46,8 +48,8 @@ fn whole(current: &Value, ours: &Value, author: Author<'_>) -> Map<String, Value
     let merged = fields.map(|(field, value)| {
         let before = list(current, field);
         let merged = match (field.as_str(), ENTRIES.iter().find(|(name, ..)| name == field)) {
-            ("conditions", _) => conditions(before, list(ours, field), author.now),
-            ("listeners", _) => listeners(before, list(ours, field), author.now),
+            ("conditions", _) => conditions(before, list(ours, field), author),
+            ("listeners", _) => listeners(before, list(ours, field), author),
             ("addresses", _) => list(ours, field).iter().take(MOST_ADDRESSES).cloned().collect(),
             (_, Some((_, reference, most))) => entries(before, list(ours, field), reference, *most, author),
             _ => value.clone(),
@@ -90,32 +92,32 @@ fn entries(before: &[Value], ours: &[Value], reference: &str, most: usize, autho
         if !is_ours(old, author.controller) {
             out.push(old.clone());
         } else if let Some(at) = left.iter().position(|it| it[reference] == old[reference]) {
-            out.push(with_conditions(left.remove(at), Some(old), author.now));
+            out.push(with_conditions(left.remove(at), Some(old), author));
         }
     }
-    out.extend(left.into_iter().map(|it| with_conditions(it, None, author.now)));
+    out.extend(left.into_iter().map(|it| with_conditions(it, None, author)));
     Value::Array(out)
 }
 
 /// The listeners are those of the spec: one that is not there any more loses its entry, whoever wrote into it.
-fn listeners(before: &[Value], ours: &[Value], now: &str) -> Value {
+fn listeners(before: &[Value], ours: &[Value], author: Author<'_>) -> Value {
     let merged = ours.iter().map(|it| {
         let old = before.iter().find(|old| old["name"] == it["name"]);
-        with_conditions(it, old, now)
+        with_conditions(it, old, author)
     });
     Value::Array(merged.collect())
 }
 
-fn with_conditions(entry: &Value, old: Option<&Value>, now: &str) -> Value {
+fn with_conditions(entry: &Value, old: Option<&Value>, author: Author<'_>) -> Value {
     let before = old.map(|it| list(it, "conditions")).unwrap_or_default();
     let mut merged = entry.clone();
-    merged["conditions"] = conditions(before, list(entry, "conditions"), now);
+    merged["conditions"] = conditions(before, list(entry, "conditions"), author);
     merged
 }
 
-fn conditions(before: &[Value], ours: &[Value], now: &str) -> Value {
+fn conditions(before: &[Value], ours: &[Value], author: Author<'_>) -> Value {
     let is_ours = |old: &Value| {
-        reason::is_ours(old["type"].as_str().unwrap_or_default())
+        (author.owns)(old["type"].as_str().unwrap_or_default())
             || ours.iter().any(|it| it["type"] == old["type"])
     };
     let foreign = before.iter().filter(|it| !is_ours(it)).count();
@@ -123,12 +125,12 @@ fn conditions(before: &[Value], ours: &[Value], now: &str) -> Value {
     let mut out = Vec::with_capacity(before.len() + ours.len());
     for old in before {
         match left.iter().position(|it| it["type"] == old["type"]) {
-            Some(at) => out.push(timed(left.remove(at), Some(old), now)),
+            Some(at) => out.push(timed(left.remove(at), Some(old), author.now)),
             None if is_ours(old) => {}
             None => out.push(old.clone()),
         }
     }
-    out.extend(left.into_iter().map(|it| timed(it, None, now)));
+    out.extend(left.into_iter().map(|it| timed(it, None, author.now)));
     Value::Array(out)
 }
 

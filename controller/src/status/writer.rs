@@ -6,11 +6,11 @@ use super::merge::{Author, merge};
 use super::pace::Pace;
 use super::render::render;
 use super::status_cache::{CachedStatus, StatusCache};
-use super::{ObjectStatus, Record};
+use super::{ObjectStatus, Record, reason};
 use crate::apiserver::describe;
 use crate::events::{Recorder, events_of_change};
 use crate::provision::Troubles;
-use crate::resources::ObjectRef;
+use crate::resources::{Kind, ObjectRef};
 use crate::serve::States;
 use fairway_config::model::{Generation, ObjectName};
 use k8s_openapi::jiff::Timestamp;
@@ -230,7 +230,10 @@ impl Writer {
             ours
         });
         let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let status = merge(&current, ours.as_ref(), Author { controller: &self.controller, now: &time })?;
+        // The kinds of the Gateway API are written by their controllers; a Service has conditions of others by the same names.
+        let owns = if object.kind == Kind::Service { reason::is_own } else { reason::is_ours };
+        let author = Author { controller: &self.controller, now: &time, owns };
+        let status = merge(&current, ours.as_ref(), author)?;
         if self.untaken.get(object).is_some_and(|(on, what)| *on == record.version && is_alike(what, &status))
         {
             return None;

@@ -4,7 +4,7 @@ use serde_json::json;
 const US: &str = "fairway.dev/controller";
 
 fn merged(current: &Value, ours: Option<&Value>) -> Option<Value> {
-    merge(current, ours, Author { controller: US, now: "2026-02-02T00:00:00Z" })
+    merge(current, ours, Author { controller: US, now: "2026-02-02T00:00:00Z", owns: reason::is_ours })
 }
 
 fn condition(kind: &str, status: &str, generation: i64) -> Value {
@@ -173,4 +173,15 @@ fn a_gateway_has_never_more_addresses_than_the_api_allows() {
         (0..20).map(|it| json!({ "type": "IPAddress", "value": format!("10.0.0.{it}") })).collect();
     let written = merged(&json!({}), Some(&json!({ "addresses": ours }))).unwrap();
     assert_eq!(written["addresses"].as_array().unwrap(), &ours[..16]);
+}
+
+#[test]
+fn of_an_object_of_others_only_our_own_domain_is_ours() {
+    let others = at(condition("Programmed", "True", 1), "2026-01-01");
+    let ours = condition(reason::THROUGH_WAYPOINT, "True", 1);
+    let current =
+        json!({ "conditions": [others, at(condition("fairway.dev/Old", "True", 1), "2026-01-01")] });
+    let author = Author { controller: US, now: "2026-02-02T00:00:00Z", owns: reason::is_own };
+    let expected = json!({ "conditions": [others, at(ours.clone(), "2026-02-02")] });
+    assert_eq!(merge(&current, Some(&json!({ "conditions": [ours] })), author), Some(expected));
 }
