@@ -4,7 +4,7 @@ use super::candidates::{BackendCandidates, CandidateSet};
 use ahash::RandomState;
 use fairway_balance::Locality;
 use fairway_config::model::{
-    BackendKey, Family, Generation, Reach, ResourceKind, Service, ServiceKey, Workload, WorkloadKey,
+    BackendKey, Family, Generation, Mesh, Reach, ResourceKind, Service, ServiceKey, Workload, WorkloadKey,
 };
 use fairway_config::{Changes, Snapshot};
 use fairway_policy::Authorization;
@@ -23,7 +23,8 @@ pub struct Index {
 }
 
 /// Holders of each address. An address can have two holders for a moment, when a new pod gets the address of one that has ended.
-/// The first by name is used then; if it is the wrong one, the TLS handshake fails because its identity does not match.
+/// A captured one is used then, the first by name: if it is the wrong one, the TLS handshake fails, because its identity does not
+/// match, or nobody listens. With one outside the mesh the connection would go on in plaintext.
 type Addresses<K> = Arc<HashMap<IpAddr, BTreeSet<K>, RandomState>>;
 
 impl Index {
@@ -98,9 +99,10 @@ impl Index {
         self.snapshot.workloads.get(key)
     }
 
-    /// The workload that has this address.
+    /// The workload that has this address; of several a captured one.
     pub fn workload_at(&self, ip: IpAddr) -> Option<&Arc<Workload>> {
-        self.snapshot.workloads.get(self.workloads.get(&ip)?.first()?)
+        // The first of those that are equal in this.
+        self.workloads_at(ip).min_by_key(|it| it.mesh == Mesh::Outside)
     }
 
     /// Every pod with this address.

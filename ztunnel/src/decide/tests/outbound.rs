@@ -1,4 +1,4 @@
-use super::{PERMISSIVE, address, endpoints, id, index, index_at, ip, mesh, pod, service};
+use super::{PERMISSIVE, STRICT, address, endpoints, id, index, index_at, ip, mesh, pod, service};
 use crate::decide::{Hop, Outbound, OutboundRefusal, Path, outbound};
 use fairway_balance::Locality;
 use fairway_config::model::{Affinity, EndpointState, Mesh, Reach, Resource};
@@ -72,6 +72,32 @@ fn a_pod_is_reached_as_it_is_and_a_stranger_in_plain() {
         ("192.0.2.1:15008", "passes"),
     ] {
         assert_eq!(decide("shop/client", destination), expected, "{destination}");
+    }
+}
+
+#[test]
+fn of_two_pods_at_one_address_the_captured_one_is_reached() {
+    let client = pod("shop", "client", "10.0.0.1", PERMISSIVE, &[]);
+    // The pod that had the address before is ending; its name may sort before or after.
+    for ending in ["a", "z"] {
+        for (new, way) in [(PERMISSIVE, "pod"), (STRICT, "pod"), (Mesh::Outside, "passes")] {
+            let pods = [
+                pod("shop", ending, "10.0.0.8", Mesh::Outside, &[]),
+                pod("shop", "new", "10.0.0.8", new, &[]),
+            ];
+            let index = index(pods.into_iter().map(|it| Resource::Workload(Arc::new(it))));
+            let decided = match outbound(&index, &client, address("10.0.0.8:8080")) {
+                Outbound::Forward { path: Path::Pod, candidates } => {
+                    let identities: Vec<_> =
+                        candidates.endpoints().iter().map(|it| it.identity.clone()).collect();
+                    assert_eq!(identities, [Some(id("shop", "new"))], "{ending}");
+                    "pod"
+                }
+                Outbound::Passthrough => "passes",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(decided, way, "{ending} {new:?}");
+        }
     }
 }
 
