@@ -123,7 +123,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     let subscription = Subscription::new(Proxy::Gateway(arguments.gateway), VERSION);
     let patience = arguments.controller_patience;
-    let state_file = arguments.state_file.map(|path| StateFile { path, patience });
+    let state_file = arguments.state_file.map(|path| StateFile::new(path, patience));
     let (progress, following) = client::follow(controller, subscription, state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));

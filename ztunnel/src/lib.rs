@@ -67,7 +67,9 @@ mod state;
 mod view;
 mod ztunnel;
 
-pub use pod::{Candidate, Claim, FenceStatus, Netns, PodError, PodEvent, PodHandoff, PodState, PodStatus};
+pub use pod::{
+    Candidate, Claim, FenceStatus, Leftovers, Netns, PodError, PodEvent, PodHandoff, PodState, PodStatus,
+};
 pub use settings::Settings;
 pub use state::Applier;
 pub use view::{ConnectionView, View};

@@ -1,6 +1,7 @@
 //! The program `fairway-ztunnel`, of which one runs on each node.
 
 use crate::handoff::{Handoff, HandoffGuard, Owner, Ownership};
+use crate::pod::Leftovers;
 use crate::report::Reporter;
 use crate::{Settings, Ztunnel, registration};
 use anyhow::Context;
@@ -127,7 +128,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     let subscription = Subscription::new(Proxy::Node(arguments.node.into()), VERSION);
     let patience = arguments.controller_patience;
-    let state_file = arguments.state_file.map(|path| StateFile { path, patience });
+    let ownership = Ownership::new(&arguments.pod);
+    // The next tunnel process on this node has the same file.
+    let (owns_file, owned) = watch::channel(true);
+    let state_file = arguments.state_file.map(|path| StateFile::new(path, patience).while_owned(owned));
+    tokio::spawn(share_file(ownership.clone(), owns_file));
     let (progress, following) =
         client::follow(controller.clone(), subscription, state_file, Box::new(applier));
     let following = tokio::spawn(following);
@@ -149,7 +154,6 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("--register-socket {}", socket.display()))?;
     }
-    let ownership = Ownership::new(&arguments.pod);
     let handler = registration::Handler { pods: ztunnel.pods(), view, ownership: ownership.clone() };
     let acquired = tokio::select! {
         acquired = acquire_registration_socket(&ztunnel, socket, progress) => Some(acquired?),
@@ -158,9 +162,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    let Some((server, _handoff)) = acquired else { return Ok(ExitCode::SUCCESS) };
+    let Some((server, handoff)) = acquired else { return Ok(ExitCode::SUCCESS) };
+    let leftovers = match handoff {
+        Some(_) => Leftovers::LeaveToPredecessor,
+        None => Leftovers::Remove,
+    };
     let registering = tokio::spawn(registration::serve(server, handler, watch));
-    let found = arguments.node_processes.map(|proc| ztunnel.find_pods(proc, ownership.clone()));
+    let found = arguments.node_processes.map(|proc| ztunnel.find_pods(proc, ownership.clone(), leftovers));
     let reporting =
         tokio::spawn(report_when_captured(captured, found, ztunnel.reporter(ownership.clone()), controller));
 
@@ -215,6 +223,18 @@ async fn acquire_registration_socket(
         Err(error) => {
             tracing::warn!(%error, "the handoff has failed; this tunnel captures the pods anew, beside the running one");
             Ok((registration::Server::replace(socket).await.with_context(named)?, None))
+        }
+    }
+}
+
+/// Leaves the state file to the process that has taken over the pods, for as long as it has them.
+async fn share_file(ownership: Ownership, owns_file: watch::Sender<bool>) {
+    let mut owner = ownership.watch();
+    loop {
+        let owns = *owner.borrow_and_update() == Owner::This;
+        owns_file.send_replace(owns);
+        if owner.changed().await.is_err() {
+            return;
         }
     }
 }

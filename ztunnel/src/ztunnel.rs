@@ -2,7 +2,7 @@
 
 use crate::handoff::Ownership;
 use crate::pod::find::Finder;
-use crate::pod::{PodEvent, Registry};
+use crate::pod::{Leftovers, PodEvent, Registry};
 use crate::proxy::{self, Counters, Metrics, Worker, WorkerPool};
 use crate::report::Reporter;
 use crate::state::{self, Applier};
@@ -103,7 +103,12 @@ impl Ztunnel {
 
     /// Starts the discovery of unregistered pods among the processes below `proc`, while this process owns the node's pods. The
     /// receiver becomes `true` when the pods that were there at the start are captured or have failed.
-    pub fn find_pods(&mut self, proc: PathBuf, ownership: Ownership) -> watch::Receiver<bool> {
+    pub fn find_pods(
+        &mut self,
+        proc: PathBuf,
+        ownership: Ownership,
+        leftovers: Leftovers,
+    ) -> watch::Receiver<bool> {
         let (first, found) = watch::channel(false);
         let finder = Finder {
             settings: self.settings.clone(),
@@ -112,6 +117,7 @@ impl Ztunnel {
             table: self.view.pods.clone(),
             ownership,
             proc,
+            leftovers,
         };
         self.finding = Some(tokio::spawn(finder.run(first)));
         found

@@ -100,9 +100,10 @@ impl ManagedPod {
         }
     }
 
-    /// The pod and its sockets for the next tunnel process. `None` if the pod is not captured.
+    /// The pod and its sockets for the next tunnel process. `None` if the pod is not captured, or is being released: the process
+    /// that has begun a release completes it.
     pub(super) fn prepare_handoff(&self, uid: &Arc<str>, key: &WorkloadKey) -> Option<PodHandoff> {
-        let active = self.active.as_ref()?;
+        let active = self.active.as_ref().filter(|it| it.release.is_none())?;
         let sockets = active.sockets.as_ref()?.duplicate().inspect_err(|error| {
             tracing::error!(pod = %key, %error, "the pod's sockets cannot be handed off");
         });

@@ -11,6 +11,7 @@ mod registry;
 mod step;
 
 pub use candidate::{Candidate, Claim, Netns};
+pub use find::Leftovers;
 pub(crate) use local::LocalPod;
 pub(crate) use reconciler::ReconcilerContext;
 pub(crate) use registry::Registry;

@@ -47,7 +47,7 @@ pub(super) struct Reconciler {
 pub(super) enum PodCommand {
     /// The pod exists, with this network namespace.
     Register(Candidate, Registration),
-    /// Answer with what the next tunnel process needs. `None` if the pod is not captured. Changes nothing.
+    /// Answer with what the next tunnel process needs. `None` if the pod is not captured or is being released. Changes nothing.
     PrepareHandoff(oneshot::Sender<Option<PodHandoff>>),
     /// The next tunnel process serves the pod.
     CompleteHandoff,
@@ -74,6 +74,8 @@ enum Stop {
     PodGone,
     /// The next tunnel process serves the pod.
     HandedOff,
+    /// The next tunnel process owns the node, and the release that this one had begun goes on here.
+    ReleaseGoesOn,
     /// Nothing new is captured; open connections go on.
     Released,
     /// The program ends.
@@ -104,6 +106,10 @@ impl Reconciler {
         match stop {
             Stop::PodGone => {}
             Stop::HandedOff => trigger.close(drain).await,
+            Stop::ReleaseGoesOn => {
+                trigger.follow(drain).await;
+                self.remove_own_rules(&active.pod.namespace).await;
+            }
             Stop::Released => {
                 trigger.follow(drain).await;
                 self.remove_rules(&active.pod.namespace).await;
@@ -131,6 +137,8 @@ impl Reconciler {
         let mut ticks = interval(settings.rule_check_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut check = RuleCheck::Skip;
+        // Whether the next tunnel process has been given the pod.
+        let mut is_handed_off = false;
         loop {
             changes.borrow_and_update();
             if managed.netns.is_some()
@@ -148,9 +156,18 @@ impl Reconciler {
                         managed.register(pod, registration, settings);
                     }
                     Some(PodCommand::PrepareHandoff(answer)) => {
-                        let _ = answer.send(managed.prepare_handoff(&self.uid, &self.key));
+                        let handoff = managed.prepare_handoff(&self.uid, &self.key);
+                        is_handed_off = handoff.is_some();
+                        let _ = answer.send(handoff);
                     }
-                    Some(PodCommand::CompleteHandoff) => return Stop::HandedOff,
+                    Some(PodCommand::CompleteHandoff) => match &managed.active {
+                        // From now on nothing of it is captured, and what is open goes on here.
+                        Some(active) if active.release.is_some() && !is_handed_off => {
+                            self.release(&active.pod.namespace).await;
+                            return Stop::ReleaseGoesOn;
+                        }
+                        _ => return Stop::HandedOff,
+                    },
                     Some(PodCommand::Release(answer)) => {
                         if let Some(active) = &managed.active {
                             self.release(&active.pod.namespace).await;
@@ -362,6 +379,18 @@ impl Reconciler {
     async fn remove_rules(&self, namespace: &Namespace) {
         if let Err(error) = self.with_rules(namespace, capture::remove).await {
             tracing::warn!(pod = %self.key, %error, "rules that capture nothing remain in the pod");
+        }
+    }
+
+    /// Removes the rules that capture nothing any more. If the pod has joined the mesh again meanwhile, the next tunnel process has
+    /// written others, which stay.
+    async fn remove_own_rules(&self, namespace: &Namespace) {
+        match self.with_rules(namespace, |rules| capture::inspect(rules, &Fence::Down)).await {
+            Ok(Capture::Installed | Capture::Missing) => {}
+            Ok(Capture::Differs(_)) => self.remove_rules(namespace).await,
+            Err(error) => {
+                tracing::warn!(pod = %self.key, %error, "whether the pod has joined the mesh again is not known, so its rules stay");
+            }
         }
     }
 

@@ -150,3 +150,32 @@ fn when_the_mesh_leaves_a_node_its_pods_are_let_go_and_open_connections_go_on() 
         },
     );
 }
+
+#[test]
+fn a_pod_that_leaves_the_mesh_is_released_by_the_tunnel_that_has_begun_to() {
+    Sandbox::run_async_test(
+        "handoff::a_pod_that_leaves_the_mesh_is_released_by_the_tunnel_that_has_begun_to",
+        async |sandbox| {
+            let mut cluster = Cluster::new(sandbox);
+            let (client, server) = two_pods(&mut cluster).await;
+            let mut stream = client.connect(at(&server, 8080)).await.unwrap();
+            stream.read_exact(&mut vec![0; GREETING.len()]).await.unwrap();
+            cluster.commit(vec![workload(&server, Mesh::Outside, &[])], vec![]);
+            cluster.until(1, "server", |pod| pod.state == PodState::Releasing).await;
+
+            let before = cluster.upgrade(1).await;
+            let mut agent = Client::connect(&cluster.socket("two")).await.unwrap();
+            let registered = agent.list().await.unwrap();
+            assert!(registered.is_empty(), "it is captured by nobody any more: {registered:?}");
+            echo(&mut stream, "still here").await;
+            assert_eq!(
+                talk(client.connect(at(&server, 8080)).await, "plain").await,
+                Ok(format!("{GREETING}plain"))
+            );
+            drop(stream);
+            assert!(before.end().await);
+            let rules = server.namespace().run(|| capture::inspect(&CaptureRules::default(), &Fence::Down));
+            assert_eq!(rules.await.unwrap().unwrap(), Capture::Missing);
+        },
+    );
+}

@@ -112,7 +112,7 @@ async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_di
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn state_file(path: &Path) -> StateFile {
-    StateFile { path: path.to_owned(), patience: PATIENCE }
+    StateFile::new(path.to_owned(), PATIENCE)
 }
 
 /// A controller, and a proxy that has gone and left its file.

@@ -38,6 +38,22 @@ pub struct StateFile {
     /// when the program was killed, and what is served by it may be wrong: a pod that has joined the mesh since is spoken to
     /// in plaintext.
     pub patience: Duration,
+    /// While it is false, another process writes the file.
+    owned: watch::Receiver<bool>,
+}
+
+// === impl StateFile ===
+
+impl StateFile {
+    /// A file that no other process writes.
+    pub fn new(path: PathBuf, patience: Duration) -> Self {
+        Self { path, patience, owned: watch::Sender::new(true).subscribe() }
+    }
+
+    /// A file that is written only while `owned` is true. What came in force meanwhile is written when it is true again.
+    pub fn while_owned(self, owned: watch::Receiver<bool>) -> Self {
+        Self { owned, ..self }
+    }
 }
 
 /// Follows a controller over gRPC. The future never ends: it connects again after every failure, and what is in force

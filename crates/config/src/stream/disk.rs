@@ -80,12 +80,16 @@ impl Saver {
     }
 }
 
-/// A saver, and the future that writes.
-pub fn saver(path: PathBuf, owner: Proxy) -> (Saver, impl Future<Output = Infallible> + Send) {
+/// A saver, and the future that writes, while `owned` is true.
+pub fn saver(
+    path: PathBuf,
+    owner: Proxy,
+    mut owned: watch::Receiver<bool>,
+) -> (Saver, impl Future<Output = Infallible> + Send) {
     let (sender, mut snapshots) = watch::channel(Snapshot::default());
     let write = async move {
         loop {
-            if snapshots.changed().await.is_err() {
+            if snapshots.changed().await.is_err() || owned.wait_for(|it| *it).await.is_err() {
                 return std::future::pending().await;
             }
             let snapshot = snapshots.borrow_and_update().clone();
@@ -116,7 +120,8 @@ pub async fn load(path: PathBuf, owner: Proxy) -> Result<Option<Saved>, LoadErro
 /// Writes a configuration; on return it is on the disk, and at no time is there half a file.
 pub fn save(path: &Path, owner: &Proxy, snapshot: &Snapshot) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    // Of this process: another one may write the same file, such as the next tunnel of this node.
+    beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -38,6 +38,16 @@ pub(crate) struct Finder {
     pub(crate) table: PodTable,
     pub(crate) ownership: Ownership,
     pub(crate) proc: PathBuf,
+    pub(crate) leftovers: Leftovers,
+}
+
+/// What is done with capture rules in pods outside the mesh when the process starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftovers {
+    /// Remove them: an earlier tunnel process was killed.
+    Remove,
+    /// Leave them: the process that has handed off its pods still releases those that it has kept.
+    LeaveToPredecessor,
 }
 
 /// Uid and key of a pod of this node in the configuration.
@@ -52,7 +62,7 @@ impl Finder {
         let mut changes = self.state.watch();
         let mut gone: HashMap<Arc<str>, Instant> = HashMap::new();
         let mut sweep = Instant::now() + SWEEP_INTERVAL;
-        let mut cleaned = false;
+        let mut cleaned = self.leftovers == Leftovers::LeaveToPredecessor;
         loop {
             self.ownership.wait_until_owner().await;
             changes.borrow_and_update();
@@ -93,8 +103,10 @@ impl Finder {
         self.local_pods(|mesh| mesh != Mesh::Outside).filter(|(uid, _)| !registered.contains(uid)).collect()
     }
 
+    /// Pods outside the mesh that nobody has registered. A registered one is its reconciler's to release.
     fn outside(&self) -> Vec<LocalPodKey> {
-        self.local_pods(|mesh| mesh == Mesh::Outside).collect()
+        let registered = self.table.uids();
+        self.local_pods(|mesh| mesh == Mesh::Outside).filter(|(uid, _)| !registered.contains(uid)).collect()
     }
 
     fn local_pods(&self, wanted: impl Fn(Mesh) -> bool) -> impl Iterator<Item = LocalPodKey> {

@@ -67,13 +67,13 @@ impl Follower {
             patience: None,
         };
         let run = async move {
-            let Some(StateFile { path, patience }) = state_file else {
+            let Some(StateFile { path, patience, owned }) = state_file else {
                 return follower.run(dial, None).await;
             };
             if follower.take_up(&path).await {
                 follower.patience = Some(Instant::now() + patience);
             }
-            let (saver, saving) = disk::saver(path, follower.subscription.proxy.clone());
+            let (saver, saving) = disk::saver(path, follower.subscription.proxy.clone(), owned);
             tokio::select! {
                 never = follower.run(dial, Some(saver)) => never,
                 never = saving => never,

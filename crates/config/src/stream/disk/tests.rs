@@ -28,7 +28,11 @@ async fn what_is_saved_is_loaded_and_nobody_else_may_read_it() {
     let path = directory.path().join("state");
     // An old, readable file and a trap where the new one is written.
     fs::write(&path, "old").unwrap();
-    std::os::unix::fs::symlink("elsewhere", directory.path().join("state.new")).unwrap();
+    std::os::unix::fs::symlink(
+        "elsewhere",
+        directory.path().join(format!("state.{}.new", std::process::id())),
+    )
+    .unwrap();
 
     let snapshot = snapshot(some_resources(50));
     save(&path, &gateway("a"), &snapshot).unwrap();
@@ -92,7 +96,7 @@ proptest! {
 async fn of_a_storm_of_commits_the_first_and_the_last_are_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let (saver, write) = saver(path.clone(), gateway("a"));
+    let (saver, write) = saver(path.clone(), gateway("a"), watch::channel(true).1);
     let write = tokio::spawn(write);
     for generation in 1..=100 {
         saver.save(&Snapshot { generation: Generation(generation), ..Snapshot::default() });
@@ -109,5 +113,45 @@ async fn of_a_storm_of_commits_the_first_and_the_last_are_written() {
         }
     };
     tokio::time::timeout(PAUSE * 60, last).await.unwrap();
+    write.abort();
+}
+
+#[test]
+fn what_another_process_has_begun_to_write_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    // The names that this process and versions before it would use, and another process does use.
+    let others = ["state.new", "state.1.new"].map(|name| directory.path().join(name));
+    for other in &others {
+        fs::write(other, "half of it").unwrap();
+    }
+    save(&path, &gateway("a"), &snapshot(some_resources(5))).unwrap();
+    for other in &others {
+        assert_eq!(fs::read(other).unwrap(), b"half of it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_file_of_another_process_is_not_written_and_afterwards_the_newest_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let (owns, owned) = watch::channel(false);
+    let (saver, write) = saver(path.clone(), gateway("a"), owned);
+    let write = tokio::spawn(write);
+    for generation in 1..=3 {
+        saver.save(&Snapshot { generation: Generation(generation), ..Snapshot::default() });
+        tokio::time::sleep(PAUSE * 2).await;
+    }
+    assert!(!path.exists());
+    owns.send_replace(true);
+    let written = async {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            if let Ok(Some(saved)) = load(path.clone(), gateway("a")).await {
+                return saved.snapshot.generation;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PAUSE * 60, written).await.unwrap(), Generation(3));
     write.abort();
 }
