@@ -36,8 +36,8 @@ struct Entries {
     pods: Map<Arc<str>, Pod>,
     /// How many captured pods of an identity a node has.
     residents: Map<Arc<str>, Map<SpiffeId, usize>>,
-    /// Nodes by the uid of a pod.
-    nodes: Map<Arc<str>, Arc<str>>,
+    /// By the uid of a pod: its node, and its `<namespace>/<name>`.
+    places: Map<Arc<str>, (Arc<str>, Arc<str>)>,
     /// The pods that Fairway made.
     own_pods: OwnPods,
 }
@@ -92,7 +92,7 @@ impl AuthorizationIndex {
         let mut pod_changes = self.pod_changes.subscribe();
         let is_known = |_: &u64| {
             let entries = self.entries();
-            entries.own_pods.knows(pod_uid) || entries.nodes.contains_key(pod_uid)
+            entries.own_pods.knows(pod_uid) || entries.places.contains_key(pod_uid)
         };
         let _ = timeout(POD_WAIT, pod_changes.wait_for(is_known)).await;
     }
@@ -130,7 +130,12 @@ impl AuthorizationIndex {
 
     /// The node on which a pod runs.
     pub fn node_of(&self, pod_uid: &str) -> Option<Arc<str>> {
-        self.entries().nodes.get(pod_uid).cloned()
+        self.entries().places.get(pod_uid).map(|(node, _)| node.clone())
+    }
+
+    /// Whether a pod has this `<namespace>/<name>` and runs on this node.
+    pub fn is_pod_of(&self, pod_uid: &str, pod: &str, node: &str) -> bool {
+        self.entries().places.get(pod_uid).is_some_and(|(at, name)| (&**at, &**name) == (node, pod))
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -163,7 +168,7 @@ impl Entries {
             let residents = self.residents.entry(workload.node.clone()).or_default();
             *residents.entry(identity.clone()).or_default() += 1;
         }
-        self.nodes.insert(workload.uid.clone(), workload.node.clone());
+        self.places.insert(workload.uid.clone(), (workload.node.clone(), workload.key.as_arc()));
         let pod = Pod { uid: workload.uid.clone(), node: workload.node.clone(), identity };
         self.pods.insert(workload.key.as_arc(), pod);
     }
@@ -173,7 +178,7 @@ impl Entries {
             return;
         }
         let Some(Pod { uid, node, identity }) = self.pods.remove(&key.name) else { return };
-        self.nodes.remove(&uid);
+        self.places.remove(&uid);
         let (Some(identity), Some(residents)) = (identity, self.residents.get_mut(&node)) else { return };
         if let Some(count) = residents.get_mut(&identity) {
             *count -= 1;
