@@ -107,7 +107,18 @@ impl Peers {
         handler: impl Fn(Request) -> F + Clone + 'static,
     ) -> Self {
         let authority = TestAuthority::new("cluster.local");
-        let (client, server) = (authority.identity("shop", "client"), authority.identity("shop", "server"));
+        let [client, server] = ["client", "server"].map(|it| authority.identity("shop", it));
+        Self::between(authority, [client, server], client_settings, server_settings, handler)
+    }
+
+    /// A client and a server with these identities.
+    pub(crate) fn between<F: Future<Output = ()> + 'static>(
+        authority: TestAuthority,
+        [client, server]: [Arc<TlsIdentity>; 2],
+        client_settings: client::Settings,
+        server_settings: server::Settings,
+        handler: impl Fn(Request) -> F + Clone + 'static,
+    ) -> Self {
         let target = Target { address: "10.0.0.1:15008".parse().unwrap(), identity: server.id().clone() };
         let (trigger, watch) = drain::channel();
         let (connects, served) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));

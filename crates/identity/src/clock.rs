@@ -3,7 +3,7 @@
 use rustls_pki_types::UnixTime;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Tells wall time, by which certificates begin and expire.
 pub trait Clock: Debug + Send + Sync {
@@ -23,6 +23,16 @@ pub struct SystemClock;
 pub struct TokioClock {
     wall: SystemTime,
     start: tokio::time::Instant,
+}
+
+/// A machine that sleeps, or whose clock is set, comes to a time while tokio's clock stands still.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(300);
+
+/// Returns when it is this time, or up to five minutes later if somebody sets the clock.
+pub async fn reached(clock: &dyn Clock, at: SystemTime) {
+    while let Ok(left) = at.duration_since(clock.now()) {
+        tokio::time::sleep(left.clamp(Duration::from_millis(1), LOOK_AT_THE_CLOCK)).await;
+    }
 }
 
 /// The same time in the form rustls asks for.

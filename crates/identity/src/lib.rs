@@ -43,12 +43,12 @@ pub mod wire;
 pub mod testing;
 
 pub use bearer::{BearerToken, CallingChannel, ControllerChannel};
-pub use clock::{Clock, SharedClock, SystemClock, TokioClock};
+pub use clock::{Clock, SharedClock, SystemClock, TokioClock, reached};
 pub use grpc::GrpcIssuer;
 pub use handshake::{HandshakeError, accept, connect};
 pub use identities::{Identities, IdentityHandle, IdentityState, Settings};
 pub use issuer::{Answer, IssueError, Issued, Issuer};
-pub use peer::{PeerIdentityError, peer_identity};
+pub use peer::{PeerIdentityError, peer_expires, peer_identity};
 pub use request::{InvalidRequest, RequestedKey, read_request};
 pub use spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
 pub use svid::{Svid, SvidError, TrustBundle};

@@ -1,7 +1,9 @@
 //! Who a peer is: the one SPIFFE id in its certificate.
 
+use crate::svid::system_time;
 use crate::{InvalidSpiffeId, SpiffeId};
 use rustls_pki_types::CertificateDer;
+use std::time::SystemTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -38,6 +40,12 @@ pub enum PeerIdentityError {
 pub fn peer_identity(certificates: Option<&[CertificateDer<'_>]>) -> Result<SpiffeId, PeerIdentityError> {
     let leaf = certificates.and_then(<[_]>::first).ok_or(PeerIdentityError::NoCertificate)?;
     identity_of(&parse(leaf)?)
+}
+
+/// When a peer's certificate ends to be valid.
+pub fn peer_expires(certificates: Option<&[CertificateDer<'_>]>) -> Result<SystemTime, PeerIdentityError> {
+    let leaf = certificates.and_then(<[_]>::first).ok_or(PeerIdentityError::NoCertificate)?;
+    Ok(system_time(parse(leaf)?.validity().not_after))
 }
 
 pub(crate) fn parse<'a>(

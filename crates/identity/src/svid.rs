@@ -123,7 +123,7 @@ impl fmt::Debug for Svid {
     }
 }
 
-fn system_time(at: ASN1Time) -> SystemTime {
+pub(crate) fn system_time(at: ASN1Time) -> SystemTime {
     // A time before 1970 is long over; 1970 is too.
     UNIX_EPOCH + Duration::from_secs(u64::try_from(at.timestamp()).unwrap_or(0))
 }

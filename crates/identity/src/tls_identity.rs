@@ -21,6 +21,7 @@ pub struct TlsIdentity {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
     expires: SystemTime,
+    clock: SharedClock,
 }
 
 /// Why a certificate and roots do not make a configuration.
@@ -74,9 +75,9 @@ impl TlsIdentity {
         let roots = Arc::new(bundle.store()?);
         let certified = CertifiedKey::from_der(svid.chain.clone(), svid.key.clone_key(), &provider())?;
         let certified = Arc::new(SingleCertAndKey::from(certified));
-        let clock: Arc<TlsClock> = Arc::new(TlsClock(clock.clone()));
+        let of_peers: Arc<TlsClock> = Arc::new(TlsClock(clock.clone()));
 
-        let mut server = ServerConfig::builder_with_details(provider(), clock.clone())
+        let mut server = ServerConfig::builder_with_details(provider(), of_peers.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(ClientVerifier::new(roots.clone(), trust_domain.clone())?))
             .with_cert_resolver(certified.clone());
@@ -85,7 +86,7 @@ impl TlsIdentity {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
 
-        let mut client = ClientConfig::builder_with_details(provider(), clock)
+        let mut client = ClientConfig::builder_with_details(provider(), of_peers)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous() // rustls' word for one's own verifier: names are SPIFFE ids here, not DNS names
             .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(roots, trust_domain)))
@@ -99,6 +100,7 @@ impl TlsIdentity {
             server: Arc::new(server),
             client: Arc::new(client),
             expires: svid.not_after,
+            clock: clock.clone(),
         })
     }
 
@@ -120,6 +122,11 @@ impl TlsIdentity {
     /// When the certificate ends to be valid.
     pub fn expires(&self) -> SystemTime {
         self.expires
+    }
+
+    /// The clock by which peers' certificates count as expired.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
     }
 }
 

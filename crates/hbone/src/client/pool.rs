@@ -171,9 +171,12 @@ impl<C: Connect> Shared<C> {
             .await
             .map_err(|error| OpenError::Connect { address, source: Arc::new(error) })?;
         // Nothing but the handshake is sent before the far end has proved who it is.
+        let handshake = |error| OpenError::Handshake { address, source: Arc::new(error) };
         let (tls, _) = fairway_identity::connect(&key.tls, io, std::slice::from_ref(&key.target.identity))
             .await
-            .map_err(|error| OpenError::Handshake { address, source: Arc::new(error) })?;
+            .map_err(handshake)?;
+        let expires = fairway_identity::peer_expires(tls.get_ref().1.peer_certificates())
+            .map_err(|error| handshake(error.into()))?;
         let windows = Windows::new(&self.budget);
         let wire = Wire::new(Watched::server(tls), Role::Client, windows.updates.clone());
         let (send, mut driver) = h2::client::Builder::new()
@@ -193,7 +196,8 @@ impl<C: Connect> Shared<C> {
         let alive =
             http2::until_dead(driver.ping_pong(), self.settings.keepalive, move || confirmed.confirm());
         tokio::task::spawn_local(async move {
-            drive(driver, alive, &watch, &load, &pool, &key).await;
+            let expired = fairway_identity::reached(&**key.tls.clock(), expires);
+            drive(driver, alive, expired, &watch, &load, &pool, &key).await;
             load.close();
             if let Some(pool) = pool.upgrade() {
                 pool.settle(&key);
@@ -263,6 +267,7 @@ impl<C: Connect> Shared<C> {
 async fn drive<C, Io>(
     mut driver: h2::client::Connection<Io, Bytes>,
     alive: impl Future<Output = ()>,
+    expired: impl Future<Output = ()>,
     watch: &Watch,
     load: &Load,
     pool: &Weak<Shared<C>>,
@@ -271,7 +276,7 @@ async fn drive<C, Io>(
     C: Connect,
     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    tokio::pin!(alive);
+    tokio::pin!(alive, expired);
     loop {
         // A peer that drains says GOAWAY and waits for its tunnels to end: whoever keeps an idle one has to hear of it.
         let moved = poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
@@ -297,6 +302,13 @@ async fn drive<C, Io>(
             () = &mut alive => {
                 tracing::debug!(peer = %key.target.address, "tunnel connection: no answer to PING");
                 return;
+            }
+            // The peer's certificate has ended: it has to show another one before a tunnel is opened to it again.
+            () = &mut expired, if !load.is_closed() => {
+                load.close();
+                if let Some(pool) = pool.upgrade() {
+                    pool.settle(key);
+                }
             }
             () = load.room.notified() => {
                 if let Some(pool) = pool.upgrade() {

@@ -5,12 +5,14 @@ use super::{Request, ServeError, Settings};
 use crate::windows::{self, Role, WindowBudget, Windows, Wire};
 use crate::{ConnectRequest, http2};
 use bytes::Bytes;
-use fairway_identity::{SpiffeId, TlsIdentity};
+use fairway_identity::{HandshakeError, SpiffeId, TlsIdentity};
 use fairway_runtime::drain::{self, Phase};
 use fairway_runtime::http2::{TooManyControlFrames, Watched};
 use h2::server::Connection;
 use http::StatusCode;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -52,10 +54,11 @@ where
     let windows = Windows::new(budget);
     // Boxed: its state is large, and gone once tunnels flow.
     let handshake = Box::pin(handshake(io, tls, settings, &windows));
-    let (connection, peer) =
+    let (connection, peer, expires) =
         timeout(settings.handshake_timeout, handshake).await.map_err(|_| ServeError::HandshakeTimeout)??;
     let _counted = known(&peer).ok_or(ServeError::TooManyConnections)?;
-    tunnels(connection, peer, settings, windows, drain, handler).await
+    let expired = Box::pin(fairway_identity::reached(&**tls.clock(), expires));
+    tunnels(connection, peer, expired, settings, windows, drain, handler).await
 }
 
 async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
@@ -63,8 +66,13 @@ async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
     tls: &TlsIdentity,
     settings: &Settings,
     windows: &Windows,
-) -> Result<(Box<Connection<impl AsyncRead + AsyncWrite + Unpin + use<Io>, Bytes>>, SpiffeId), ServeError> {
+) -> Result<
+    (Box<Connection<impl AsyncRead + AsyncWrite + Unpin + use<Io>, Bytes>>, SpiffeId, SystemTime),
+    ServeError,
+> {
     let (stream, peer) = fairway_identity::accept(tls, io).await?;
+    let expires = fairway_identity::peer_expires(stream.get_ref().1.peer_certificates())
+        .map_err(HandshakeError::from)?;
     let connection = h2::server::Builder::new()
         .initial_window_size(windows::UNLIMITED)
         .initial_connection_window_size(windows::of_connection(settings.max_streams))
@@ -75,13 +83,14 @@ async fn handshake<Io: AsyncRead + AsyncWrite + Unpin>(
         .max_send_buffer_size(http2::SEND_BUFFER)
         .handshake(Wire::new(Watched::client(stream), Role::Server, windows.updates.clone()))
         .await?;
-    Ok((Box::new(connection), peer))
+    Ok((Box::new(connection), peer, expires))
 }
 
 async fn tunnels<Io, H, F>(
     // Boxed, or a future's arguments and its state would hold these kilobytes twice.
     mut connection: Box<Connection<Io, Bytes>>,
     peer: SpiffeId,
+    mut expired: Pin<Box<impl Future<Output = ()>>>,
     settings: &Settings,
     windows: Windows,
     drain: drain::Watch,
@@ -114,6 +123,12 @@ where
                 continue;
             }
             () = &mut closing, if !told => {
+                told = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            // The peer's certificate has ended: it shows another one before it opens a tunnel again.
+            () = &mut expired, if !told => {
                 told = true;
                 connection.graceful_shutdown();
                 continue;

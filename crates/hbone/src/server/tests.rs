@@ -2,7 +2,9 @@ use super::{ServeError, Settings};
 use crate::testing::{Peers, ask, connect_request, echo, locally, settle};
 use crate::{client, serve};
 use fairway_identity::testing::TestAuthority;
+use fairway_identity::{Clock, SharedClock, TlsIdentity, TokioClock};
 use fairway_runtime::drain::{self, Deadlines};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_local;
@@ -87,6 +89,37 @@ async fn a_peer_that_vanishes_without_a_word_is_found_by_ping() {
         drop::<(h2::client::SendRequest<bytes::Bytes>, _)>(held);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_peer_whose_certificate_has_ended_no_more_tunnels_are_opened_and_those_there_are_go_on() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    for minutes in [[20, 600], [600, 20]] {
+        locally(async {
+            let (authority, clock) = (TestAuthority::new("cluster.local"), TokioClock::start());
+            let shared: SharedClock = Arc::new(clock);
+            let good_for = |account: &str, minutes: u32| {
+                let end = clock.now() + minutes * MINUTE;
+                let svid = authority.svid(&authority.id("shop", account), |it| it.not_after = end.into());
+                Arc::new(TlsIdentity::new(&svid, &authority.bundle(), &shared).unwrap())
+            };
+            let identities = [good_for("client", minutes[0]), good_for("server", minutes[1])];
+            let (client, server) = (client::Settings::default(), Settings::default());
+            let peers = Peers::between(authority, identities, client, server, echo);
+            let mut tunnel = peers.open().await.unwrap();
+            tokio::time::sleep(19 * MINUTE).await;
+            let mut another = peers.open().await.unwrap();
+            assert_eq!((ask(&mut another, "in time").await.as_str(), peers.connects.get()), ("in time", 1));
+            tokio::time::sleep(2 * MINUTE).await;
+            // A connection that were made now would be refused in its handshake.
+            assert!(peers.open().await.is_err(), "{minutes:?}");
+            assert_eq!(ask(&mut tunnel, "still here").await, "still here");
+            drop((tunnel, another));
+            settle().await;
+            assert!(matches!(peers.served.borrow()[..], [.., Ok(())]), "{:?}", peers.served.borrow());
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
