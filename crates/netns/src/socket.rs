@@ -7,7 +7,7 @@ use crate::{Namespace, NetnsError, kernel};
 use rustix::fd::AsFd;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 /// The `SO_MARK` of a socket, which capture rules and routes see on each of its packets.
@@ -211,9 +211,13 @@ impl PacketTap {
     }
 }
 
-/// An IPv4 address in IPv6 clothes, undressed: what `[::]` listeners see of IPv4 peers.
+/// An IPv4 address in IPv6 clothes, undressed: what `[::]` listeners see of IPv4 peers. A link-local address keeps its interface
+/// (RFC 4007): without it nobody can connect to it.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match (address, address.ip().to_canonical()) {
+        (SocketAddr::V6(v6), IpAddr::V6(ip)) => SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()).into(),
+        (_, ip) => SocketAddr::new(ip, address.port()),
+    }
 }
 
 impl Namespace {
@@ -252,4 +256,24 @@ fn socket_address(address: SockAddr) -> io::Result<SocketAddr> {
         .as_socket()
         .map(canonical)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an IP socket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_a_link_keeps_its_interface_and_nothing_else() {
+        for (seen, expected) in [
+            ("[::ffff:10.0.0.1]:80", "10.0.0.1:80"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("[fd00::1]:80", "[fd00::1]:80"),
+            ("[fe80::1%7]:80", "[fe80::1%7]:80"),
+        ] {
+            assert_eq!(canonical(seen.parse().unwrap()), expected.parse::<SocketAddr>().unwrap(), "{seen}");
+        }
+        // A flow label is of one packet, not of an address.
+        let labelled = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 5, 0);
+        assert_eq!(canonical(labelled.into()), "[::1]:80".parse::<SocketAddr>().unwrap());
+    }
 }
