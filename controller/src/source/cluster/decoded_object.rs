@@ -8,14 +8,16 @@ use crate::source::schema;
 use crate::source::stand_in::StandIn;
 use crate::status::{Record, reason};
 use serde_json::Value;
+use std::hash::{DefaultHasher, Hasher};
+use std::io;
 use std::sync::Arc;
 
 /// One object as the API server showed it.
 #[derive(Debug)]
 pub(super) struct DecodedObject {
     pub(super) object: ObjectRef,
-    /// Its resourceVersion: equal versions are equal objects.
-    pub(super) version: Arc<str>,
+    /// What tells whether it is as it was. Equal versions alone do not: a server from a backup counts them again.
+    pub(super) fingerprint: u64,
     /// What it says, or why that cannot be understood.
     pub(super) content: Result<Object, Unreadable>,
     /// What the status writer and Events need of it; none for kinds that they have nothing to do with.
@@ -39,10 +41,11 @@ pub(super) fn decode(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<De
     let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default();
     let namespace = if kind.is_namespaced() { text("namespace") } else { "" };
     let object = ObjectRef::new(kind, namespace, text("name"));
+    let (version, uid): (Arc<str>, Arc<str>) = (text("resourceVersion").into(), text("uid").into());
     if object.name.is_empty() {
         return None;
     }
-    let (version, uid): (Arc<str>, Arc<str>) = (text("resourceVersion").into(), text("uid").into());
+    let fingerprint = fingerprint(&manifest);
     let mut word = None;
     let record = is_recorded(kind).then(|| {
         // A Service's says things that compiling reads.
@@ -55,7 +58,7 @@ pub(super) fn decode(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<De
         Arc::new(Record {
             endpoint: endpoint.clone(),
             uid,
-            version: version.clone(),
+            version,
             status: status.map(|it| it.to_string().into_boxed_str()),
         })
     });
@@ -66,7 +69,31 @@ pub(super) fn decode(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<De
             Err(it) => it.stand_in.iter_mut().for_each(|it| remember(it, word)),
         }
     }
-    Some(DecodedObject { object, version, content, record })
+    Some(DecodedObject { object, fingerprint, content, record })
+}
+
+/// A hash of everything in it, uid and resourceVersion included. Lists of Kubernetes' own kinds leave out what a watch shows of each
+/// object: its kind.
+fn fingerprint(manifest: &Value) -> u64 {
+    struct Sink(DefaultHasher);
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut sink = Sink(DefaultHasher::new());
+    for (name, value) in manifest.as_object().into_iter().flatten() {
+        if !["apiVersion", "kind"].contains(&name.as_str()) {
+            // Neither a JSON value nor the sink can fail.
+            let _ = serde_json::to_writer(&mut sink, &(name, value));
+        }
+    }
+    sink.0.finish()
 }
 
 /// What we have said in a status so that it is remembered, and compiling goes by.
@@ -148,6 +175,25 @@ mod tests {
 
     fn condition(kind: &str, status: &str, reason: &str) -> Value {
         json!({ "type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" })
+    }
+
+    #[test]
+    fn an_object_is_as_it_was_whether_it_is_listed_or_watched() {
+        let listed =
+            json!({ "metadata": { "name": "it", "uid": "u-1", "resourceVersion": "7" }, "spec": { "a": 1 } });
+        let mut watched = listed.clone();
+        (watched["apiVersion"], watched["kind"]) = (json!("v1"), json!("Service"));
+        assert_eq!(fingerprint(&listed), fingerprint(&watched));
+        for (path, value) in [
+            ("/metadata/uid", json!("u-2")),
+            ("/metadata/resourceVersion", json!("8")),
+            ("/spec/a", json!(2)),
+            ("/spec", json!({})),
+        ] {
+            let mut other = watched.clone();
+            *other.pointer_mut(path).unwrap() = value;
+            assert_ne!(fingerprint(&listed), fingerprint(&other), "{path}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What has been seen of the cluster, and what an event of a feed changes in it. Pure.
 //!
-//! Of an object only its version is kept here: that is enough to know after a relist what changed, what did not and
+//! Of an object only a fingerprint is kept here: that is enough to know after a relist what changed, what did not and
 //! what is gone, so that a lost connection costs neither a gap nor a burst.
 
 use super::decoded_object::{DecodedObject, Unreadable};
@@ -72,7 +72,7 @@ struct KindCache {
 
 #[derive(Debug)]
 struct Held {
-    version: Arc<str>,
+    fingerprint: u64,
     list: u64,
     /// Whether one of its versions was understood: the last of them is in force.
     was_good: bool,
@@ -131,12 +131,12 @@ impl WatchCache {
     }
 
     fn see(&mut self, decoded: DecodedObject, changes: &mut Changes) {
-        let DecodedObject { object, version, content, record } = decoded;
+        let DecodedObject { object, fingerprint, content, record } = decoded;
         let kind_cache = self.kinds.entry(object.kind).or_default();
         let before = kind_cache.held.get(&object);
-        let is_same = before.is_some_and(|it| it.version == version);
+        let is_same = before.is_some_and(|it| it.fingerprint == fingerprint);
         let had_good = before.is_some_and(|it| it.was_good);
-        let held = Held { version, list: kind_cache.list, was_good: had_good || content.is_ok() };
+        let held = Held { fingerprint, list: kind_cache.list, was_good: had_good || content.is_ok() };
         kind_cache.held.insert(object.clone(), held);
         if is_same {
             return;

@@ -160,6 +160,36 @@ async fn a_server_from_a_backup_is_listed_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_differs_and_has_the_version_of_before_is_seen_after_a_restore() {
+    let server = Server::new();
+    let version = server.put(Kind::HttpRoute, route("a", "/before"));
+    let mut cluster = Cluster::watch(server.client());
+    next(&mut cluster).await;
+    sleep(Duration::from_secs(10)).await;
+    // The server comes back from a backup. Its versions count from there, and reach that of before with another content, or with
+    // another object of this name.
+    for (uid, others) in [("u-1", &["b"][..]), ("u-2", &["c", "d"])] {
+        server.set_down(true);
+        server.restore();
+        let mut other = route("a", "/after");
+        other["metadata"]["uid"] = json!(uid);
+        assert_eq!(server.put(Kind::HttpRoute, other), version);
+        for name in others {
+            server.put(Kind::HttpRoute, route(name, "/"));
+        }
+        server.compact();
+        server.set_down(false);
+        let mut came = Vec::new();
+        while came.len() < 1 + others.len() {
+            came.extend(next(&mut cluster).await);
+        }
+        came.sort();
+        let named = ["a"].iter().chain(others).map(|it| format!("+HTTPRoute shop/{it}"));
+        assert_eq!(came, named.collect::<Vec<_>>(), "{uid}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crd_that_comes_later_holds_nothing_up_and_is_read_when_it_comes() {
     let server = Server::new();
     server.offer(Kind::GrpcRoute, false);
