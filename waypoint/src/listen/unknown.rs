@@ -110,11 +110,13 @@ impl Arrival {
         }
         drop(serving);
         match reached {
-            Ok(reached) => {
+            Ok(Reached { io: endpoint, in_flight }) => {
+                record.reached(in_flight.endpoint());
                 self.worker.telemetry.counters.streams.sent(greeting);
                 record.moved().sent.set(greeting as u64);
                 let ahead = Bytes::copy_from_slice(ahead.bytes());
-                relay(&self.worker, &self.connection, record, reached, client, ahead).await;
+                let carried = relay(&self.worker, &self.connection, &record, client, ahead, endpoint).await;
+                record.ended(carried);
             }
             Err(refusal) => {
                 record.refuse(refusal);

@@ -1,6 +1,6 @@
 //! A connection at a TCP or TLS listener, from the decision to its end.
 
-use super::carry::carry;
+use super::carry::{Carried, carry};
 use super::{Decision, Refusal};
 use crate::listen::connection::{Connection, ConnectionState, Order};
 use crate::serve::{Reached, reach};
@@ -46,7 +46,11 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
         _ = connection.ordered(Order::TooSlow) => Err(Refusal::Draining),
     };
     match reached {
-        Ok(reached) => relay(worker, connection, record, reached, client, ahead).await,
+        Ok(Reached { io: endpoint, in_flight }) => {
+            record.reached(in_flight.endpoint());
+            let carried = relay(worker, connection, &record, client, ahead, endpoint).await;
+            record.ended(carried);
+        }
         Err(refusal) => {
             record.refuse(refusal);
             client.reset_on_close();
@@ -54,22 +58,18 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
     }
 }
 
-/// Relays bytes in both directions, to an endpoint that is connected.
-pub async fn relay(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    mut record: StreamRecord,
-    reached: Reached,
+/// Relays bytes in both directions, to an endpoint that is connected. Not an `async fn`: its future would hold the two connections twice.
+pub fn relay<'a>(
+    worker: &'a Worker,
+    connection: &'a Connection,
+    record: &'a StreamRecord,
     client: Transport,
     ahead: Bytes,
-) {
-    let Reached { io: endpoint, in_flight } = reached;
-    record.reached(in_flight.endpoint());
+    endpoint: Transport,
+) -> impl Future<Output = Carried> + 'a {
     client.keep_alive();
     endpoint.keep_alive();
-    let counters = &worker.telemetry.counters.streams;
-    let carried = carry(connection, client, ahead, endpoint, counters, record.moved()).await;
-    record.ended(carried);
+    carry(connection, client, ahead, endpoint, &worker.telemetry.counters.streams, record.moved())
 }
 
 async fn connect(
