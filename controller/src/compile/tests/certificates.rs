@@ -178,7 +178,8 @@ fn with_authorities(of_config_map: &[(i32, i32)], of_secret: &[(i32, i32)]) -> S
 fn authorities_out_of_their_time_stay_in_use_and_are_named_in_the_condition_and_by_check() {
     // It is May 2020.
     let (good, old, older, early) = ((2010, 2030), (2018, 2020), (2018, 2019), (2021, 2030));
-    let cases: [(&[(i32, i32)], Option<&str>); 7] = [
+    type Years = [(i32, i32)];
+    let cases: [(&Years, Option<&str>); 7] = [
         (&[good], None),
         (&[good, good], None),
         (&[old], Some("the certificate of the authority in HOLDER expired at 2020-01-01T00:00:00Z;")),

@@ -89,8 +89,8 @@ fn the_certificate_of_the_version_in_force_stays_as_it_is() {
     let (old, key) = (certificate("shop/old").key(), https(&[]).key());
     put(&mut hub, vec![https(&["shop/new"])], vec![]);
     let edit = hub.difference(id).unwrap();
-    assert_eq!(edit.removals, [old.clone()]);
-    refuse(&mut hub, id, &edit, &key, &[old.clone()]);
+    assert_eq!(edit.removals, std::slice::from_ref(&old));
+    refuse(&mut hub, id, &edit, &key, std::slice::from_ref(&old));
     // It is not removed; and when it is rotated, the next private key is nothing to this proxy.
     let made = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
     let rotated =

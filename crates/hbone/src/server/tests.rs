@@ -235,14 +235,14 @@ async fn who_has_too_many_connections_is_told_so_before_the_first_tunnel() {
             None::<()>
         };
         let (settings, budget) = (Settings::default(), crate::WindowBudget::new());
-        let serving = crate::serve_known(far, &server, &settings, &budget, watch, known, echo);
+        let serving = Box::pin(crate::serve_known(far, &server, &settings, &budget, watch, known, echo));
         let expected = [authority.id("a", "b")];
         let connecting = async {
             let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
             let (_send, driver) = h2::client::handshake(tls).await.unwrap();
             driver.await
         };
-        let (served, _) = tokio::join!(serving, connecting);
+        let (served, _) = tokio::join!(serving, Box::pin(connecting));
         assert!(matches!(served, Err(ServeError::TooManyConnections)), "{served:?}");
     })
     .await;
