@@ -218,7 +218,7 @@ pub(crate) fn admit_connection(
     Ok(observed.or(of_backend.admits(worker, tables, asking)?))
 }
 
-/// Whether a copy of a request may go to a backend.
+/// Whether a copy of a request, or a question about it, may go to a backend.
 pub(super) fn admits_copy(
     worker: &Worker,
     tables: &Tables,

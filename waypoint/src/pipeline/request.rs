@@ -172,7 +172,7 @@ async fn decide<'t>(
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
-    let callouts = Callouts { client, serving, shown, passed: &passed, hop: rule.hop() };
+    let callouts = Callouts { client, port, serving, shown, passed: &passed, hop: rule.hop() };
     let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
     if original.is_some() && stages.may_wait() {
         // The client may leave meanwhile.

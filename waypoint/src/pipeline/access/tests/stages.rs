@@ -5,7 +5,7 @@ use fairway_config::model::{
     AuthProtocol, BackendTarget, CorsPolicy, ExternalAuth, Filter, Fraction, HeaderMatch, Mirror,
     OriginPattern, Redirect, ValueMatch,
 };
-use fairway_policy::{Action, Condition};
+use fairway_policy::{Action, Authorization, Condition, Rule};
 use http::{HeaderName, StatusCode};
 use std::time::Duration;
 use tokio::task::yield_now;
@@ -93,6 +93,30 @@ async fn a_copy_goes_only_to_a_service_whose_policies_let_it_pass() {
                 yield_now().await;
             }
             assert_eq!(scene.reached.borrow().iter().any(|it| it == "other"), copied);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authorization_service_whose_policies_refuse_the_client_is_not_asked() {
+    local(async {
+        for (action, status, reached) in
+            [(Action::Allow, 200, &["other", "asked"][..]), (Action::Deny, 403, &[][..])]
+        {
+            let protocol =
+                AuthProtocol::Http { path_prefix: None, request_headers: vec![], response_headers: vec![] };
+            let target = BackendTarget::Backend("other".into());
+            let scene = Scene {
+                at_other: vec!["shop/all@service"],
+                filters: vec![Filter::ExternalAuth(ExternalAuth { target, protocol })],
+                policies: vec![Authorization::new("shop/all@service", action, vec![Rule::default()])],
+                ..Scene::default()
+            };
+            let scene = scene.start();
+            let (got, text) = scene.ask("GET /", "").await;
+            assert_eq!(got, status, "{action:?}: {text}");
+            assert_eq!(scene.reached.take(), reached, "{action:?}");
         }
     })
     .await;
