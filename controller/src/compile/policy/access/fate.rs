@@ -262,7 +262,9 @@ impl Judging<'_> {
             return Ok(self.carried([], Form::Pod, []));
         }
         self.check_capture(reader, pods.iter())?;
-        if let Some(it) = reader.members(&waypoint::WaypointNeed(self.name.namespace.clone())).first() {
+        if let Some(it) = reader.members(&waypoint::WaypointNeed(self.name.namespace.clone())).first()
+            && is_enforced(self.policy)
+        {
             let message = format!(
                 "{it} needs a waypoint, and of what comes through that the waypoint itself is the client: unless the policy lets \
                  it in, it is refused"
