@@ -30,7 +30,6 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
         .set::<required_waypoint::Requiring>()
         .of_input::<access::Authorize>()
         .of_input::<access::Select>()
-        .of_input::<access::SelectPods>()
         .of_input::<access::Status>()
         .of_input::<backend_tls::Status>()
         .of_input::<backend_tls::Validate>()

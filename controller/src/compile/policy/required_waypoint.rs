@@ -43,8 +43,8 @@ impl Set<Cluster> for Selected {
     type Member = ObjectRef;
 }
 
-/// Finds the Services that select a pod and require their waypoint. By pod, so that an edit of a pod does not make each such Service
-/// look at all pods. The value is what of the pod says which of its ports are guarded; none where nothing guards.
+/// Finds the Services that select a pod and require their waypoint, and the AccessPolicies that name the pod. By pod, so that an edit of
+/// a pod does not make each of them look at all pods. The value is what of the pod says which of its ports are guarded; none where nothing guards.
 pub(in crate::compile) struct Select;
 
 impl Query<Cluster> for Select {
@@ -53,6 +53,7 @@ impl Query<Cluster> for Select {
     const STAGE: u8 = stage::SELECTIONS;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<[ContainerPort]>> {
+        access::select_pod(name, reader, made);
         let services = reader.members(&Requiring(name.namespace.clone()));
         if services.is_empty() {
             return None;

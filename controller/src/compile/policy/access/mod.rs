@@ -1,6 +1,7 @@
 //! AccessPolicies: who may do what. They add up: every level on the way of a request has to let it pass.
 //!
-//!  1. [`Select`] and [`SelectPods`] look for what a policy names, and put it where Gateways and pods find it.
+//!  1. [`Select`] looks for the Gateways that a policy names, [`select_pod`] for the policies that name a pod. They put them where
+//!     Gateways and tunnels find them.
 //!  2. [`Authorize`] makes authorizations of it, one for each sort of target ([`Form`]).
 //!  3. [`of_service`] and [`RoutePolicies`] say which of them judge a Service and a route.
 //!  4. [`Status`] says what became of a policy at each of its targets.
@@ -17,7 +18,7 @@ mod status;
 
 pub(in crate::compile) use authorize::Authorize;
 pub(in crate::compile) use fate::{RouteGateways, RouteServices};
-pub(in crate::compile) use pods::{OfPods, SelectPods};
+pub(in crate::compile) use pods::{OfPods, select as select_pod};
 pub(in crate::compile) use select::Select;
 pub(in crate::compile) use status::Status;
 

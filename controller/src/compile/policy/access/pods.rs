@@ -1,12 +1,11 @@
 //! Which pods a policy names. Found by pod, so that an edit of a pod does not make each policy look at all pods.
 
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::stage;
 use crate::compile::workload::PodPolicies;
 use crate::resources::access_policy::PolicyTarget;
 use crate::resources::{AccessPolicy, Kind, Object, ObjectRef, Pod, Selector};
 use fairway_config::model::ObjectName;
-use fairway_incremental::{OfInput, Query, Set};
+use fairway_incremental::Set;
 use std::sync::Arc;
 
 /// The policies of a namespace that name pods.
@@ -38,37 +37,23 @@ impl Set<Cluster> for SelectedPods {
     type Member = ObjectRef;
 }
 
-/// Finds the policies that name a pod.
-pub(in crate::compile) struct SelectPods;
-
-impl Query<Cluster> for SelectPods {
-    type Key = ObjectName;
-    type Value = ();
-    const STAGE: u8 = stage::SELECTIONS;
-
-    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
-        let policies = reader.members(&OfPods(name.namespace.clone()));
-        if policies.is_empty() {
-            return;
-        }
-        let Some(pod) = reader.input::<Pod>(name) else { return };
-        for it in policies.iter() {
-            let policy = it.object_name();
-            let Some(written) = reader.input::<AccessPolicy>(&policy) else { continue };
-            for (target, of_pods) in written.spec.targets.iter().enumerate().filter(|(_, it)| is_pods(it)) {
-                if selector(of_pods).matches(&pod.meta.labels) {
-                    made.put(PodPolicies(name.clone()), it.clone());
-                    let selected = SelectedPods { policy: policy.clone(), target };
-                    made.put(selected, ObjectRef::of(Kind::Pod, name));
-                }
+/// Puts the policies that name a pod where its tunnel and they themselves find that.
+pub(in crate::compile) fn select(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+    let policies = reader.members(&OfPods(name.namespace.clone()));
+    if policies.is_empty() {
+        return;
+    }
+    let Some(pod) = reader.input::<Pod>(name) else { return };
+    for it in policies.iter() {
+        let policy = it.object_name();
+        let Some(written) = reader.input::<AccessPolicy>(&policy) else { continue };
+        for (target, of_pods) in written.spec.targets.iter().enumerate().filter(|(_, it)| is_pods(it)) {
+            if selector(of_pods).matches(&pod.meta.labels) {
+                made.put(PodPolicies(name.clone()), it.clone());
+                let selected = SelectedPods { policy: policy.clone(), target };
+                made.put(selected, ObjectRef::of(Kind::Pod, name));
             }
         }
-    }
-}
-
-impl OfInput<Cluster> for SelectPods {
-    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
-        (name.kind == Kind::Pod).then(|| name.object_name())
     }
 }
 

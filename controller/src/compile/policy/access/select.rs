@@ -11,8 +11,8 @@ use crate::resources::{AccessPolicy, Gateway, Kind, ObjectRef};
 use fairway_config::model::ObjectName;
 use fairway_incremental::{OfInput, Query};
 
-/// Puts a policy where the Gateways that it names find it. Routes and Services look for it themselves, and `SelectPods` puts it where
-/// pods find it.
+/// Puts a policy where the Gateways that it names find it. Routes and Services look for it themselves; pods find it by
+/// `select_pod`.
 pub(in crate::compile) struct Select;
 
 impl Query<Cluster> for Select {
