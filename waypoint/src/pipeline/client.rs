@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, and by which door they came.
+//! Who is at the other end of a connection, and what they connected to.
 
 use crate::listen::connection::Connection;
 use crate::listen::detect::Version;
@@ -22,7 +22,7 @@ pub struct Client {
     pub worker: Rc<Worker>,
     /// Its state.
     pub connection: Rc<Connection>,
-    /// By which door it came.
+    /// What it connected to: a Gateway's listener or a Service.
     pub origin: Origin,
     /// How it came.
     pub scheme: Scheme,
@@ -40,7 +40,7 @@ pub struct Client {
     pub switch: RefCell<Option<Switch>>,
 }
 
-/// By which door a connection came.
+/// What a connection was made to.
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// A Gateway's socket.

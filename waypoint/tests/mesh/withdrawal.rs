@@ -29,8 +29,8 @@ async fn a_waypoint_that_is_no_longer_needed_serves_open_connections_until_they_
                     assert_ne!(tunnel.read_buf(&mut answer).await.unwrap(), 0, "round {round}: {answer:?}");
                 }
                 assert_eq!(status(&String::from_utf8(answer).unwrap()), 200, "round {round}");
-                let door = Resource::Listener(Arc::new(listener(ListenerProtocol::Http))).key();
-                let removals = keys.iter().cloned().chain([door]).collect();
+                let listener = Resource::Listener(Arc::new(listener(ListenerProtocol::Http))).key();
+                let removals = keys.iter().cloned().chain([listener]).collect();
                 mesh.proxy.apply_delta(Delta { removals, ..Delta::default() }).unwrap();
             }
         })
