@@ -1,7 +1,7 @@
 //! The installer: a container of the tunnel's DaemonSet that keeps the plugin on the node.
 //!
 //! The plugin stays on the node's disk when the installer ends: after a boot the container runtime must find it before any pod of
-//! ours runs. It is removed only when the release is uninstalled ([`release`]): on SIGTERM the installer asks the API server whether
+//! ours runs. It is removed only when the release is uninstalled (`release`): on SIGTERM the installer asks the API server whether
 //! the DaemonSet still exists.
 
 mod disk;
