@@ -38,7 +38,7 @@ var _ = promised(TestCheckLiveCluster, everyChange,
 func TestCheckLiveCluster(t *testing.T) {
 	s := begin(t, "check")
 	if *fairway == "" {
-		s.unable(true, "there is no program fairway: `make cluster ARGS=load` builds it, or give --built")
+		s.unable(true, "there is no program fairway: `make cluster ARGS=load` builds it, or give --profile")
 	}
 	s.part("in order after the install", func(s *stage) {
 		start := time.Now()
