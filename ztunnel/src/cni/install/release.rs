@@ -1,7 +1,7 @@
 //! Whether the release is still installed, as the API server says it to a credential that it accepts.
 //!
-//! A refused credential (401) proves nothing: the API server refuses the token of a pod that was deleted by force, of a Node object
-//! that was deleted, and every token when its signing key is replaced. An uninstall deletes the service accounts, too, and then
+//! One refused credential (401) proves nothing: the API server refuses the token of a pod that was deleted by force, or of a Node object
+//! that was deleted. Two of two accounts do: the installer's own, and the plugin's, which is not bound to a pod. An uninstall deletes the service accounts, too, and then
 //! nobody of this release can ask any more. So the installer watches the plugin's service account while it runs: the API server
 //! reports its deletion on the open watch.
 
@@ -45,7 +45,9 @@ enum Answer {
     Installed,
     /// It does not exist, or is being deleted.
     Gone,
-    /// The credential or its rights are refused.
+    /// The API server does not know who asks (401).
+    Unknown,
+    /// The rights are refused (403), or there is no credential to ask with.
     Refused,
     /// No answer.
     Silent,
@@ -66,16 +68,26 @@ impl Release {
     pub(super) async fn is_gone(&self, account: &AccountWatch, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         loop {
-            let answer = match self.ask(self.own_credentials()).await {
-                Answer::Refused => self.ask(Credentials::read(&self.plugin).map_err(Into::into)).await,
+            let own = self.ask(self.own_credentials()).await;
+            let answer = match own {
+                Answer::Unknown | Answer::Refused => {
+                    match self.ask(Credentials::read(&self.plugin).map_err(Into::into)).await {
+                        // Neither account is there any more. A pod that was deleted by force has only its own token refused.
+                        Answer::Unknown if own == Answer::Unknown => Answer::Gone,
+                        Answer::Unknown => Answer::Refused,
+                        answer => answer,
+                    }
+                }
                 answer => answer,
             };
             match answer {
                 Answer::Installed => return false,
                 Answer::Gone => return true,
-                Answer::Refused | Answer::Silent if account.is_deleted() => return true,
-                Answer::Refused if Instant::now() + ASK_INTERVAL < end => sleep(ASK_INTERVAL).await,
-                Answer::Refused | Answer::Silent => {
+                Answer::Unknown | Answer::Refused | Answer::Silent if account.is_deleted() => return true,
+                Answer::Unknown | Answer::Refused if Instant::now() + ASK_INTERVAL < end => {
+                    sleep(ASK_INTERVAL).await
+                }
+                Answer::Unknown | Answer::Refused | Answer::Silent => {
                     tracing::warn!("whether the release is uninstalled is not known, so the plugin stays");
                     return false;
                 }
@@ -98,7 +110,8 @@ impl Release {
             Ok(_) => Answer::Installed,
             Err(error) => match error.status() {
                 Some(StatusCode::NOT_FOUND) => Answer::Gone,
-                Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Answer::Refused,
+                Some(StatusCode::UNAUTHORIZED) => Answer::Unknown,
+                Some(StatusCode::FORBIDDEN) => Answer::Refused,
                 _ => {
                     tracing::warn!("the API server does not say whether the release is installed: {error}");
                     Answer::Silent
