@@ -1,6 +1,8 @@
 //! Routes, requests and configurations for tests.
 
+use crate::table::Tables;
 use crate::testing;
+use crate::upstream::cluster::Registry;
 use fairway_config::model::{
     Attachment, Audience, Filter, GrpcMethodMatch, HeaderMatch, HostMatch, HostnamePattern, L4Kind, L4Route,
     Listener, Match, ObjectName, PathMatch, Pattern, QueryMatch, Resource, Route, RouteKind, Rule,
@@ -114,6 +116,13 @@ pub(crate) fn listener(key: &str, hostname: Option<&str>) -> Listener {
 
 pub(crate) fn snapshot(upserts: Vec<Resource>) -> Snapshot {
     Snapshot::default().apply(Delta { upserts, ..Delta::default() }).0
+}
+
+/// The tables of one listener, `l`, with one route of these rules.
+pub(crate) fn tables(rules: Vec<Rule>) -> Tables {
+    let route = Route { attachments: vec![attachment("l", &[])], rules, ..route("r") };
+    let resources = vec![Resource::Listener(Arc::new(listener("l", None))), resource(route)];
+    Tables::build(&snapshot(resources), &mut Registry::default()).unwrap()
 }
 
 pub(crate) fn resource(route: Route) -> Resource {

@@ -6,7 +6,7 @@ use super::hub_state::{Difference, Held, Refused, WrongAnswer};
 use fairway_config::Rejected;
 use fairway_config::model::{Capabilities, Generation};
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy::Message};
-use fairway_config::stream::{Subscription, fragments};
+use fairway_config::stream::{Subscription, fragments, shorten_reason};
 use fairway_config::wire::{ContentHash, decode_key};
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,17 +226,9 @@ fn refused(messages: Vec<proto::RejectedResource>) -> Vec<Refused> {
     let known = messages.into_iter().filter_map(|it| {
         let key = decode_key(&it.key?).ok()?;
         let needs = it.needs.iter().take(MOST_NEEDS).filter_map(|key| decode_key(key).ok()).collect();
-        Some(Refused { rejected: Rejected { key, reason: shorten(it.reason) }, needs })
+        Some(Refused { rejected: Rejected { key, reason: shorten_reason(&it.reason).to_owned() }, needs })
     });
     known.collect()
-}
-
-/// How long a reason may be, in bytes. A proxy of ours shortens it to the same.
-const LONGEST_REASON: usize = 1024;
-
-fn shorten(mut reason: String) -> String {
-    reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
-    reason
 }
 
 /// When what was refused is offered again.

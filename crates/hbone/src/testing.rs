@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) const DESTINATION: &str = "10.0.0.1:80";
@@ -146,6 +146,24 @@ impl Peers {
     pub(crate) async fn open(&self) -> Result<Tunnel, crate::OpenError> {
         self.pool.open(&self.client, &self.target, &connect_request()).await
     }
+}
+
+/// A client that speaks for itself: its side of a connection after the TLS handshake, and how the server's side ends. The trigger keeps
+/// the server from draining.
+pub(crate) async fn connection<F: Future<Output = ()> + 'static>(
+    handler: impl Fn(Request) -> F + 'static,
+) -> (impl AsyncRead + AsyncWrite + Unpin + 'static, JoinHandle<Result<(), ServeError>>, drain::Trigger) {
+    let authority = TestAuthority::new("cluster.local");
+    let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (trigger, watch) = drain::channel();
+    let serving = spawn_local(async move {
+        serve(far, &server, &server::Settings::default(), &WindowBudget::new(), watch, handler).await
+    });
+    let expected = [authority.id("a", "b")];
+    let (tls, _) = Box::pin(fairway_identity::connect(&client, near, &expected)).await.unwrap();
+    // Boxed, or every test that holds it is a large future.
+    (Box::new(tls), serving, trigger)
 }
 
 pub(crate) fn connect_request() -> ConnectRequest {

@@ -143,11 +143,8 @@ fn comes_unannounced(name: &HeaderName) -> bool {
 mod tests {
     use super::super::{RequestHead, select};
     use super::*;
-    use crate::fixtures::{attachment, listener, prefix, request, resource, route, rule, snapshot, value};
-    use crate::table::Tables;
-    use crate::upstream::cluster::Registry;
-    use fairway_config::model::{CorsPolicy, Filter, OriginPattern, QueryMatch, Resource, Route, Rule};
-    use std::sync::Arc;
+    use crate::fixtures::{prefix, request, rule, tables, value};
+    use fairway_config::model::{CorsPolicy, Filter, OriginPattern, QueryMatch, Rule};
     use std::time::Duration;
 
     fn cors() -> Filter {
@@ -182,13 +179,7 @@ mod tests {
     }
 
     fn found(rules: &[&str], line: &str, headers: &[(&str, &str)]) -> Option<usize> {
-        let route = Route {
-            attachments: vec![attachment("l", &[])],
-            rules: rules.iter().map(|it| written(it)).collect(),
-            ..route("r")
-        };
-        let resources = vec![Resource::Listener(Arc::new(listener("l", None))), resource(route)];
-        let tables = Tables::build(&snapshot(resources), &mut Registry::default()).unwrap();
+        let tables = tables(rules.iter().map(|it| written(it)).collect());
         let socket = tables.sockets().next().unwrap();
         let parts = request(line, headers);
         let head = RequestHead::read(&parts).unwrap();

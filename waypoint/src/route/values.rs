@@ -106,22 +106,13 @@ pub(super) mod work {
 mod tests {
     use super::super::{RequestHead, select};
     use super::*;
-    use crate::fixtures::{MatchExt, attachment, listener, prefix, request, resource, route, rule, snapshot};
-    use crate::table::Tables;
+    use crate::fixtures::{MatchExt, prefix, request, rule, tables};
     use crate::testing;
-    use crate::upstream::cluster::Registry;
-    use fairway_config::model::{Filter, Match, OriginPattern, Resource, Route, Rule};
-    use std::sync::Arc;
+    use fairway_config::model::{Filter, Match, OriginPattern, Rule};
 
     /// Pieces that are looked at for one request with these alternatives.
     fn pieces(alternatives: Vec<Match>, filters: Vec<Filter>, line: &str, headers: &[(&str, &str)]) -> usize {
-        let route = Route {
-            attachments: vec![attachment("l", &[])],
-            rules: vec![Rule { filters, ..rule(alternatives, "backend") }],
-            ..route("r")
-        };
-        let resources = vec![Resource::Listener(Arc::new(listener("l", None))), resource(route)];
-        let tables = Tables::build(&snapshot(resources), &mut Registry::default()).unwrap();
+        let tables = tables(vec![Rule { filters, ..rule(alternatives, "backend") }]);
         let socket = tables.sockets().next().unwrap();
         let parts = request(line, headers);
         let head = RequestHead::read(&parts).unwrap();

@@ -185,7 +185,7 @@ impl Replica {
         rejected.sort_by(|a, b| a.key.cmp(&b.key));
         let named = rejected.iter().map(|it| proto::RejectedResource {
             key: Some(wire::encode_key(&it.key)),
-            reason: shorten(&it.reason),
+            reason: shorten_reason(&it.reason).to_owned(),
             needs: self.needs(&it.key),
         });
         // What is left out here is refused and named again when the rest is sent again.
@@ -220,10 +220,9 @@ const MOST_REASON_BYTES: usize = 1 << 20;
 /// How long one of them may be, in bytes.
 const LONGEST_REASON: usize = 1024;
 
-fn shorten(reason: &str) -> String {
-    let end =
-        (0..=LONGEST_REASON.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
-    reason.get(..end).unwrap_or_default().to_owned()
+/// As much of the reason for a refusal as is sent, and kept of what a proxy says.
+pub fn shorten_reason(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(LONGEST_REASON)]
 }
 
 // === impl Staged ===

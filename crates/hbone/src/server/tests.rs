@@ -1,5 +1,5 @@
 use super::{ServeError, Settings};
-use crate::testing::{Peers, ask, connect_request, echo, locally, settle};
+use crate::testing::{Peers, ask, connect_request, connection, echo, locally, settle};
 use crate::{client, serve};
 use fairway_identity::testing::TestAuthority;
 use fairway_identity::{Clock, SharedClock, TlsIdentity, TokioClock};
@@ -73,15 +73,7 @@ async fn a_peer_of_another_mesh_is_refused_in_the_handshake() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_vanishes_without_a_word_is_found_by_ping() {
     locally(async {
-        let authority = TestAuthority::new("cluster.local");
-        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
-        let (near, far) = tokio::io::duplex(64 << 10);
-        let (_trigger, watch) = drain::channel();
-        let serving = spawn_local(async move {
-            serve(far, &server, &Settings::default(), &crate::WindowBudget::new(), watch, echo).await
-        });
-        let expected = [authority.id("a", "b")];
-        let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
+        let (tls, serving, _trigger) = connection(echo).await;
         // After its handshake the client's connection is not driven any more.
         let held = h2::client::handshake(tls).await.unwrap();
         let ended = serving.await.unwrap();
@@ -168,15 +160,7 @@ async fn a_connection_without_tunnels_is_closed_and_one_with_a_silent_tunnel_is_
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_control_frames_ends_the_connection() {
     locally(async {
-        let authority = TestAuthority::new("cluster.local");
-        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
-        let (near, far) = tokio::io::duplex(64 << 10);
-        let (_trigger, watch) = drain::channel();
-        let serving = spawn_local(async move {
-            serve(far, &server, &Settings::default(), &crate::WindowBudget::new(), watch, echo).await
-        });
-        let expected = [authority.id("a", "b")];
-        let (tls, _) = fairway_identity::connect(&client, near, &expected).await.unwrap();
+        let (tls, serving, _trigger) = connection(echo).await;
         let (mut read, mut write) = tokio::io::split(tls);
         spawn_local(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
         write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
@@ -205,14 +189,7 @@ async fn what_an_accepted_connection_costs_is_known() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_asks_for_no_tunnel_is_soon_closed() {
     locally(async {
-        let authority = TestAuthority::new("cluster.local");
-        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
-        let (near, far) = tokio::io::duplex(64 << 10);
-        let (_trigger, watch) = drain::channel();
-        let serving = spawn_local(async move {
-            serve(far, &server, &Settings::default(), &crate::WindowBudget::new(), watch, echo).await
-        });
-        let (tls, _) = fairway_identity::connect(&client, near, &[authority.id("a", "b")]).await.unwrap();
+        let (tls, serving, _trigger) = connection(echo).await;
         // It answers every PING, as one that is of use does.
         let (_send, driver) = h2::client::handshake(tls).await.unwrap();
         spawn_local(driver);

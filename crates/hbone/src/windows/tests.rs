@@ -1,9 +1,7 @@
 use super::{BASE, BUDGET, MIDDLE, of_connection};
 use crate::copy::Plain;
-use crate::testing::{Peers, connect_request, locally, settle};
-use crate::{Request, Tunnel, WindowBudget, bidirectional, serve, server};
-use fairway_identity::testing::TestAuthority;
-use fairway_runtime::drain;
+use crate::testing::{Peers, connect_request, connection, locally, settle};
+use crate::{Request, Tunnel, bidirectional};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -328,10 +326,6 @@ fn the_connection_never_holds_up_what_its_streams_may_send() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_ignores_the_window_of_a_stream_is_reset_and_costs_what_the_window_says() {
     locally(async {
-        let authority = TestAuthority::new("cluster.local");
-        let (client, server) = (authority.identity("a", "a"), authority.identity("a", "b"));
-        let (near, far) = tokio::io::duplex(64 << 10);
-        let (_trigger, watch) = drain::channel();
         let carried = Rc::new(Cell::new(None));
         let ended = carried.clone();
         // The program at the far end reads nothing.
@@ -344,10 +338,7 @@ async fn a_peer_that_ignores_the_window_of_a_stream_is_reset_and_costs_what_the_
                 ended.set(Some(()));
             }
         };
-        spawn_local(async move {
-            serve(far, &server, &server::Settings::default(), &WindowBudget::new(), watch, carry).await
-        });
-        let (tls, _) = fairway_identity::connect(&client, near, &[authority.id("a", "b")]).await.unwrap();
+        let (tls, _serving, _trigger) = connection(carry).await;
         let (mut from_server, mut to_server) = tokio::io::split(tls);
         let (own, lying) = tokio::io::duplex(64 << 10);
         let (mut from_client, mut to_client) = tokio::io::split(lying);

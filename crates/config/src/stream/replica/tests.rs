@@ -189,7 +189,7 @@ fn answers_are_bounded_whatever_is_refused() {
     }
     feed(&mut replica, &mut proxy, messages);
     assert_eq!(reasons(feed(&mut replica, &mut proxy, vec![commit(1)])).len(), MOST_REASONS);
-    assert_eq!(shorten(&"é".repeat(LONGEST_REASON)).len(), LONGEST_REASON);
+    assert_eq!(shorten_reason(&"é".repeat(LONGEST_REASON)).len(), LONGEST_REASON);
 }
 
 #[test]
