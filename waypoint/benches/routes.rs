@@ -148,6 +148,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         }],
         timeouts: Timeouts::default(),
         retry: None,
+        authorizations: vec![],
     };
     let version = HeaderMatch {
         name: http::HeaderName::from_static("version"),
@@ -178,6 +179,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         protocol: AppProtocol::Http1,
         security: fairway_config::model::BackendSecurity::Plain,
         via: None,
+        authorizations: vec![],
     };
     [
         Resource::Route(Arc::new(route)),
@@ -196,6 +198,7 @@ fn listener() -> Resource {
         hostname: None,
         protocol: ListenerProtocol::Http,
         backend_certificate: None,
+        authorizations: vec![],
     }))
 }
 

@@ -231,6 +231,7 @@ async fn an_http2_backend_is_told_the_scheme_of_its_own_connection() {
 fn showing(certificate: Option<&str>) -> Resource {
     Resource::Listener(Arc::new(Listener {
         backend_certificate: certificate.map(Into::into),
+        authorizations: vec![],
         ..listener(ListenerProtocol::Http)
     }))
 }

@@ -3,6 +3,7 @@
 //! Objects of the Gateway API keep their generated spec; of core objects only the fields that are read are kept, so
 //! that a cluster's Pods cost hundreds of bytes each and not kilobytes.
 
+pub mod access_policy;
 mod address;
 mod authorities;
 mod config_map;

@@ -108,6 +108,11 @@ macro_rules! for_each_kind {
                     spec: api::backendtlspolicies::BackendTlsPolicySpec,
                     schema: "backendtlspolicies.json",
                 }
+                /// An AccessPolicy: who may do what.
+                AccessPolicy {
+                    kind: "AccessPolicy", group: FAIRWAY, versions: ["v1alpha1"], key: ObjectName,
+                    spec: access_policy::Reading,
+                }
             }
             unhandled {
                 /// An XBackendTrafficPolicy: retry budgets and session persistence of a Service.

@@ -23,6 +23,8 @@ impl StandIn {
                 json!({ "targetRefs": services(targets)?, "validation": { "hostname": "" } })
             }
             kind if kind.as_route().is_some() => route::spec(kind, &written["spec"])?,
+            // It closes them: without an action nobody can say what it allows.
+            Kind::AccessPolicy => json!({ "targetRefs": targets }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -43,6 +45,7 @@ impl StandIn {
         let why = Some(why.into());
         match &mut self.0 {
             Object::BackendTlsPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::AccessPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,

@@ -83,10 +83,23 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::Hbone),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, of(key()))
-        .prop_map(|(key, gateway, section, addresses, port, hostname, protocol, backend_certificate)| {
-            Listener { key, gateway, section, addresses, port, hostname, protocol, backend_certificate }
-        })
+    let named = (of(key()), vec(key(), 0..2));
+    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, named).prop_map(
+        |(key, gateway, section, addresses, port, hostname, protocol, named)| {
+            let (backend_certificate, authorizations) = named;
+            Listener {
+                key,
+                gateway,
+                section,
+                addresses,
+                port,
+                hostname,
+                protocol,
+                backend_certificate,
+                authorizations,
+            }
+        },
+    )
 }
 
 fn termination() -> impl Strategy<Value = TlsTermination> {
@@ -96,14 +109,16 @@ fn termination() -> impl Strategy<Value = TlsTermination> {
 
 /// A backend of every protocol, in the clear, over TLS, or unusable.
 pub fn backend() -> impl Strategy<Value = Backend> {
-    (key(), key(), port(), app_protocol(), trust::security(), of((key(), socket_address()))).prop_map(
-        |(key, service, port, protocol, security, via)| Backend {
+    let via = of((key(), socket_address()));
+    (key(), key(), port(), app_protocol(), trust::security(), via, vec(key(), 0..2)).prop_map(
+        |(key, service, port, protocol, security, via, authorizations)| Backend {
             key,
             service,
             port,
             protocol,
             security,
             via,
+            authorizations,
         },
     )
 }

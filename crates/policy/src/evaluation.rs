@@ -74,7 +74,7 @@ pub enum Refusal {
         rule: RuleName,
     },
     /// A level has authorizations that allow something, and none of them matched.
-    #[error("nothing allows it at the level of the {level}")]
+    #[error("nothing allows it at the level of the {level}, where {policy} asks for it")]
     NotAllowed {
         /// The level that does not let it pass.
         level: Level,

@@ -83,6 +83,8 @@ pub struct Details {
     pub retries: u32,
     /// What the reason leaves open, in words.
     pub detail: Option<String>,
+    /// Whether a policy that is only observed would have refused it: then its line is written whatever became of it.
+    pub is_observed: bool,
     /// The configuration that it was decided by.
     pub generation: Generation,
 }

@@ -1,6 +1,6 @@
 //! The labels that tell series apart, and the families they belong to.
 
-use crate::outcome::{Outcome, Plaintext, ResponseClass};
+use crate::outcome::{Outcome, Plaintext, PolicyDecision, ResponseClass};
 use fairway_config::model::{BackendKey, RouteKey};
 use fairway_identity::SpiffeId;
 use std::borrow::Cow;
@@ -82,6 +82,15 @@ pub struct ConnectionLabels {
 pub struct PlaintextLabels {
     /// The namespace of the captured pod.
     pub namespace: Arc<str>,
+}
+
+/// A rule of a policy that says who may do what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PolicyLabels {
+    /// `<namespace>/<name>` of the policy.
+    pub policy: Arc<str>,
+    /// The rule that matched; none where the policy allows something and no rule of it matched.
+    pub rule: Option<RuleName>,
 }
 
 // === impl RuleName ===
@@ -182,6 +191,23 @@ impl Family for PlaintextLabels {
 
     fn values(&self) -> Vec<Cow<'_, str>> {
         vec![(&*self.namespace).into()]
+    }
+}
+
+// === impl PolicyLabels ===
+
+impl Family for PolicyLabels {
+    const NAME: &'static str = "policy_decisions";
+    const HELP: &'static str =
+        "Requests and connections that a policy refuses, or would refuse if it were enforced";
+    const LABELS: &'static [&'static str] = &["policy", "rule"];
+    const RESULT: &'static str = "decision";
+    const RESULTS: &'static [&'static str] = &PolicyDecision::LABELS;
+    const MEASURED: Option<&'static str> = None;
+
+    fn values(&self) -> Vec<Cow<'_, str>> {
+        let rule = self.rule.as_ref().map(ToString::to_string).unwrap_or_default();
+        vec![(&*self.policy).into(), rule.into()]
     }
 }
 

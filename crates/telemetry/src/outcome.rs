@@ -57,6 +57,15 @@ pub enum Plaintext {
     Sent,
 }
 
+/// What a policy decided against a request or a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PolicyDecision {
+    /// It is refused.
+    Denied,
+    /// It is let in, as the policy is only observed.
+    WouldDeny,
+}
+
 // === impl Outcome ===
 
 impl Outcome {
@@ -130,6 +139,19 @@ impl ResponseClass {
             Self::ClientError => 3,
             Self::ServerError => 4,
             Self::None => 5,
+        }
+    }
+}
+
+// === impl PolicyDecision ===
+
+impl PolicyDecision {
+    pub(crate) const LABELS: [&'static str; 2] = ["denied", "would_deny"];
+
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Denied => 0,
+            Self::WouldDeny => 1,
         }
     }
 }

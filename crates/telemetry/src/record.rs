@@ -2,8 +2,8 @@
 
 use crate::access_log::{AccessLog, Details, Measured, RequestLine, Sampled};
 use crate::id::{ConnectionId, Ids, REQUEST_ID, Trust};
-use crate::labels::{ConnectionLabels, Direction, PlaintextLabels, RequestLabels};
-use crate::outcome::{Outcome, Plaintext, ResponseClass};
+use crate::labels::{ConnectionLabels, Direction, PlaintextLabels, PolicyLabels, RequestLabels};
+use crate::outcome::{Outcome, Plaintext, PolicyDecision, ResponseClass};
 use crate::series::{Series, Tally};
 use crate::telemetry::Telemetry;
 use fairway_identity::SpiffeId;
@@ -72,6 +72,13 @@ impl Recorder {
     pub fn count_plaintext(&self, series: &Series<PlaintextLabels>, kind: Plaintext) {
         if let Some(tally) = series.tally(self.worker) {
             tally.count(kind.index());
+        }
+    }
+
+    /// Counts what a policy decided against a request or a connection.
+    pub fn count_policy(&self, series: &Series<PolicyLabels>, decision: PolicyDecision) {
+        if let Some(tally) = series.tally(self.worker) {
+            tally.count(decision.index());
         }
     }
 
@@ -264,7 +271,7 @@ impl Drop for Record {
         let took = Instant::now().saturating_duration_since(self.started);
         self.count(took);
         if let Some(details) = &self.details
-            && (self.sampled == Sampled::Always || self.reason.is_some())
+            && (self.sampled == Sampled::Always || self.reason.is_some() || details.is_observed)
         {
             details.write(&self.measured(took));
         }

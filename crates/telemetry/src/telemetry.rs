@@ -1,7 +1,9 @@
 //! The telemetry of a program: its series, and what a scrape shows of them.
 
 use crate::access_log::AccessLog;
-use crate::labels::{ConnectionLabels, Direction, Family, OTHER, PlaintextLabels, RequestLabels};
+use crate::labels::{
+    ConnectionLabels, Direction, Family, OTHER, PlaintextLabels, PolicyLabels, RequestLabels,
+};
 use crate::record::Recorder;
 use crate::series::{Budget, Reading, Series, SeriesTable, Sum};
 use fairway_identity::SpiffeId;
@@ -32,6 +34,7 @@ struct Shared {
     requests: SeriesTable<RequestLabels>,
     connections: SeriesTable<ConnectionLabels>,
     plaintext: SeriesTable<PlaintextLabels>,
+    policies: SeriesTable<PolicyLabels>,
     /// Requests that no rule took.
     unmatched: Series<RequestLabels>,
     /// Connections of which nothing is known, by direction.
@@ -49,11 +52,21 @@ impl Telemetry {
         let requests = SeriesTable::new(workers, budget.clone());
         let connections = SeriesTable::new(workers, budget.clone());
         let plaintext = SeriesTable::new(workers, budget.clone());
+        let policies = SeriesTable::new(workers, budget.clone());
         let directions = [Direction::Outbound, Direction::Inbound, Direction::Plaintext, Direction::Listener];
         let unmatched = requests.pinned(RequestLabels::default());
         let unknown = directions.map(|it| connections.pinned(ConnectionLabels::new(it)));
         let workers = (0..workers.get()).map(|_| AtomicBool::new(false)).collect();
-        Self(Arc::new(Shared { workers, budget, requests, connections, plaintext, unmatched, unknown }))
+        Self(Arc::new(Shared {
+            workers,
+            budget,
+            requests,
+            connections,
+            plaintext,
+            policies,
+            unmatched,
+            unknown,
+        }))
     }
 
     /// What a worker records with. Each worker can take its own once, on its own thread; none if it has been taken, or if
@@ -83,6 +96,11 @@ impl Telemetry {
         &self.0.plaintext
     }
 
+    /// What policies refuse, by policy and rule.
+    pub fn policies(&self) -> &SeriesTable<PolicyLabels> {
+        &self.0.policies
+    }
+
     pub(crate) fn unmatched(&self) -> &Series<RequestLabels> {
         &self.0.unmatched
     }
@@ -110,7 +128,8 @@ impl Collector for Telemetry {
         let shared = &*self.0;
         let denied = encode_family(&shared.requests, &mut encoder)?
             + encode_family(&shared.connections, &mut encoder)?
-            + encode_family(&shared.plaintext, &mut encoder)?;
+            + encode_family(&shared.plaintext, &mut encoder)?
+            + encode_family(&shared.policies, &mut encoder)?;
         for (name, help, value) in [
             ("series", "Series in use, of those that the budget allows", shared.budget.used()),
             ("series_limit", "Series that the budget allows", shared.budget.limit()),

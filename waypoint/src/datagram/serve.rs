@@ -7,11 +7,13 @@ use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
 use crate::listen::connection::ConnectionState;
 use crate::listen::ports::PortId;
+use crate::pipeline::access::{self, Asking, Checkpoint, Observed};
 use crate::shares::Share;
 use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
 use crate::telemetry::{StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
+use crate::upstream::cluster::Cluster;
 use crate::worker::{Serving, Worker};
 use fairway_balance::Readmission;
 use fairway_config::model::{BackendTarget, Generation};
@@ -148,7 +150,7 @@ impl Flow {
         let generation = serving.tables.generation();
         let mut sessions = self.sessions.borrow_mut();
         if let Some(session) = sessions.get(key) {
-            if session.generation.get() == generation || self.agrees(&serving, session) {
+            if session.generation.get() == generation || self.agrees(&serving, session, key) {
                 session.generation.set(generation);
                 return Ok(session.clone());
             }
@@ -179,6 +181,8 @@ impl Flow {
         if decision.cluster.via().is_some_and(|(waypoint, _)| *waypoint != worker.waypoint_key) {
             return Err(Refusal::ThroughWaypoint);
         }
+        let judged = judge(worker, serving, listener, &decision.cluster, key);
+        let observed = judged.map_err(|_| Refusal::Denied)?;
         let now = worker.moment(Instant::now());
         // UDP has no connection that could be checked: the datagrams of the next client probe the endpoint.
         let caller = Caller { address: Some(key.client.ip().to_canonical()), ..Caller::default() };
@@ -188,6 +192,7 @@ impl Flow {
         let generation = serving.tables.generation();
         let mut record = StreamRecord::begin(&worker.telemetry, StreamKind::Udp, caller.address);
         record.asked(listener, generation, None);
+        observed.iter().for_each(|it| record.observed(it));
         record.decided(&decision);
         let opened = Session::open(sessions.next_number(), generation, &decision, endpoint.begin(), record);
         let session = opened.map_err(|error| {
@@ -234,8 +239,8 @@ impl Flow {
             false => SILENCE,
         };
         let now = self.worker.moment(Instant::now());
-        self.sessions.borrow_mut().sweep(|session| {
-            if changed && !self.agrees(&serving, session) {
+        self.sessions.borrow_mut().sweep(|key, session| {
+            if changed && !self.agrees(&serving, session, key) {
                 return Some(Carried::Moved);
             }
             // Many endpoints never answer (logs, metrics). Who does not refuse either is well.
@@ -247,10 +252,29 @@ impl Flow {
         });
     }
 
-    /// Whether the listener's route would still send a client to this endpoint.
-    fn agrees(&self, serving: &Serving, session: &Session) -> bool {
-        listener(serving, self.port).is_some_and(|it| leads_to(&serving.tables, it, session))
+    /// Whether the listener's route would still send a client to this endpoint, and policies let it pass.
+    fn agrees(&self, serving: &Serving, session: &Session, key: &ClientKey) -> bool {
+        let Some(listener) = listener(serving, self.port) else { return false };
+        leads_to(&serving.tables, listener, session)
+            && serving
+                .tables
+                .cluster(session.backend())
+                .is_some_and(|it| judge(&self.worker, serving, listener, it, key).is_ok())
     }
+}
+
+/// Whether policies let a client's datagrams pass.
+fn judge(
+    worker: &Worker,
+    serving: &Serving,
+    listener: &BoundListener,
+    cluster: &Cluster,
+    key: &ClientKey,
+) -> Result<Observed, fairway_policy::Refusal> {
+    let address = Some(key.client.ip().to_canonical());
+    let asking = Asking { peer: None, address, port: listener.listener.port };
+    let door = Checkpoint::of_listener(Some(&listener.listener));
+    access::admit_connection(worker, &serving.tables, door, cluster, &Caller::default(), asking)
 }
 
 fn listener(serving: &Serving, port: PortId) -> Option<&Arc<BoundListener>> {

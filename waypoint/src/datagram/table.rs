@@ -115,8 +115,8 @@ impl Sessions {
     }
 
     /// Calls with each session; those for which there is an end then end that way.
-    pub fn sweep(&mut self, mut visit: impl FnMut(&Session) -> Option<Carried>) {
-        self.by_client.retain(|_, held| match visit(&held.session) {
+    pub fn sweep(&mut self, mut visit: impl FnMut(&ClientKey, &Session) -> Option<Carried>) {
+        self.by_client.retain(|key, held| match visit(key, &held.session) {
             None => true,
             Some(carried) => {
                 held.session.ended(carried);
@@ -131,7 +131,7 @@ impl Sessions {
 
     /// Ends all sessions with this outcome.
     pub fn clear(&mut self, carried: Carried) {
-        self.sweep(|_| Some(carried));
+        self.sweep(|_, _| Some(carried));
     }
 }
 

@@ -7,12 +7,15 @@ use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
+use crate::pipeline::access::{self, Asking, Checkpoint, Observed};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::serve::serve_http;
-use crate::stream::{Arrived, Decision, Outward, draw, serve_stream};
+use crate::stream::{Arrived, Decision, Outward, Undecided, draw, serve_stream};
+use crate::table::Tables;
 use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
+use crate::upstream::cluster::Cluster;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
@@ -204,8 +207,9 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
                 service: service.clone(),
                 port: *port,
                 backend: format!("{service}:{port}").into(),
-                shown: first.listener.backend_certificate.clone(),
                 audience: Some(Audience::Producer),
+                listener: Some(first.listener.clone()),
+                hides_client: false,
             };
             let mut arrival = arrival(ConnectionState::Http1, Origin::Service(origin), Scheme::Http);
             arrival.caller.service = Some(service.clone());
@@ -264,12 +268,13 @@ impl Arrival {
             let mut record = self.stream_record(origin, &serving);
             let kind = route.route().kind;
             let decided = draw(&serving.tables, route, &mut *self.worker.rng.borrow_mut());
+            let decided = decided.and_then(|it| self.judge_bytes(origin, it, &serving.tables, &mut record));
             drop(serving);
             return match record.decided_or_refused(decided) {
                 Some(decision) => {
                     let outward = match kind {
                         L4Kind::Tls => Outward::AsItIs,
-                        L4Kind::Tcp | L4Kind::Udp => Outward::ByPolicy(origin.shown.as_ref()),
+                        L4Kind::Tcp | L4Kind::Udp => Outward::ByPolicy(origin.shown()),
                     };
                     let (worker, connection, caller) = (&self.worker, &self.connection, &self.caller);
                     let arrived = Arrived { worker, connection, caller, outward, record };
@@ -281,10 +286,13 @@ impl Arrival {
         let cluster = serving.tables.service_cluster(&origin.backend);
         match cluster.map(|it| (it, it.protocol())) {
             Some((cluster, AppProtocol::Tcp)) => {
-                let decision = Decision::without_route(cluster.clone());
                 let mut record = self.stream_record(origin, &serving);
-                record.decided(&decision);
+                let decision = Decision::without_route(cluster.clone());
+                let decided = self.judge_bytes(origin, decision, &serving.tables, &mut record);
                 drop(serving);
+                let Some(decision) = record.decided_or_refused(decided) else {
+                    return io.reset_on_close();
+                };
                 // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
                 let outward = Outward::AsItIs;
                 let (worker, connection, caller) = (&self.worker, &self.connection, &self.caller);
@@ -308,6 +316,31 @@ impl Arrival {
         record.asked_of(&origin.service, origin.port, serving.tables.generation());
         record.comes_from(self.identity.as_ref());
         record
+    }
+
+    /// Judges a connection of which only the bytes are known, by the door and by the backend that is chosen.
+    pub(super) fn admit(
+        &self,
+        tables: &Tables,
+        door: Checkpoint<'_>,
+        backend: &Cluster,
+        port: u16,
+    ) -> Result<Observed, fairway_policy::Refusal> {
+        let asking = Asking::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
+        access::admit_connection(&self.worker, tables, door, backend, &self.caller, asking)
+    }
+
+    /// Judges a connection to a Service of which only the bytes are known.
+    pub(super) fn judge_bytes(
+        &self,
+        origin: &ServiceOrigin,
+        decision: Decision,
+        tables: &Tables,
+        record: &mut StreamRecord,
+    ) -> Result<Decision, Undecided> {
+        let door = Checkpoint::at_the_door(tables, &self.origin, None, &self.worker.waypoint_key);
+        let judged = self.admit(tables, door, &decision.cluster, origin.port);
+        record.judged(decision, judged)
     }
 
     /// HTTP/1 or HTTP/2 with prior knowledge.

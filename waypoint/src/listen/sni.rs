@@ -5,6 +5,7 @@ use super::connection::{ConnectionState, Order};
 use super::hello::{BadHello, Hello, HelloReader};
 use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
+use crate::pipeline::access::Checkpoint;
 use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord};
@@ -145,7 +146,11 @@ impl Arrival {
         let serving = self.worker.serving();
         record.asked(listener, serving.tables.generation(), name);
         let rng = &mut *self.worker.rng.borrow_mut();
-        let decided = decide(&serving.tables, listener, name.map(|it| &**it), rng);
+        let decided = decide(&serving.tables, listener, name.map(|it| &**it), rng).and_then(|decision| {
+            let door = Checkpoint::of_listener(Some(&listener.listener));
+            let judged = self.admit(&serving.tables, door, &decision.cluster, listener.listener.port);
+            record.judged(decision, judged)
+        });
         record.decided_or_refused(decided)
     }
 

@@ -54,10 +54,8 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
             let serving = worker.serving();
             let admitted = admit(&serving.tables, &worker.settings.gateway, &peer, &connect_request);
             drop(serving);
-            let (origin, is_believed) = match admitted {
-                Ok(Admitted { origin, is_believed }) => {
-                    (ServiceOrigin { shown: listener.backend_certificate.clone(), ..origin }, is_believed)
-                }
+            let (mut origin, is_believed) = match admitted {
+                Ok(Admitted { origin, is_believed }) => (origin, is_believed),
                 Err(refusal) => {
                     tracing::debug!(%peer, %refusal, "tunnel refused");
                     return request.refuse(refusal.status(), &refusal.to_string());
@@ -70,9 +68,11 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 return request.refuse(StatusCode::SERVICE_UNAVAILABLE, "too many tunnels from this address");
             };
             let connection = connections.open_from(share, ConnectionState::Http1);
+            origin.listener = Some(listener);
             // Only a proxy that is believed can speak for a client elsewhere.
             let told =
                 connect_request.forwarded.filter(|_| is_believed).map(|it| it.client.ip().to_canonical());
+            origin.hides_client = is_believed && told.is_none();
             let Ok(tunnel) = request.accept() else { return };
             let service = Some(origin.service.clone());
             let arrival = Arrival {
@@ -136,8 +136,9 @@ pub fn admit(
         service: service.key.clone(),
         port: port.port,
         backend: port.backend.clone(),
-        shown: None,
         audience,
+        listener: None,
+        hides_client: false,
     };
     Ok(Admitted { origin, is_believed })
 }

@@ -7,9 +7,11 @@ use super::accept::Arrival;
 use super::connection::{Connection, ConnectionState, Order};
 use super::detect::{PREFACE, Version};
 use super::wire::Ahead;
-use crate::pipeline::Origin;
+use crate::pipeline::access::{Asking, Checkpoint};
+use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
 use crate::stream::{Decision, Refusal, relay};
+use crate::table::Tables;
 use crate::transport::Transport;
 use bytes::Bytes;
 use std::io;
@@ -90,8 +92,21 @@ impl Arrival {
         let Origin::Service(origin) = &self.origin else { return Err(Refusal::NoBackend) };
         let serving = self.worker.serving();
         let cluster = serving.tables.service_cluster(&origin.backend).ok_or(Refusal::UnresolvedBackend)?;
+        if !self.may_reach(origin, &serving.tables) {
+            return Err(Refusal::Denied);
+        }
         // Boxed: its state is large, and gone once there is a connection.
         Ok(Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await?)
+    }
+
+    /// Whether policies let the connection be carried as bytes. It counts, and is logged, once it is carried or refused.
+    fn may_reach(&self, origin: &ServiceOrigin, tables: &Tables) -> bool {
+        let door = Checkpoint::at_the_door(tables, &self.origin, None, &self.worker.waypoint_key);
+        door.is_open()
+            || door.lets_bytes_pass(
+                tables,
+                Asking::from_origin(&self.origin, &self.caller, self.identity.as_ref(), origin.port),
+            )
     }
 
     /// Bytes, both ways, beginning with what the client has said already. The client has been sent `greeting` bytes.
@@ -105,8 +120,13 @@ impl Arrival {
         let Origin::Service(origin) = &self.origin else { return };
         let serving = self.worker.serving();
         let mut record = self.stream_record(origin, &serving);
+        let mut reached = reached;
         if let Some(cluster) = serving.tables.service_cluster(&origin.backend) {
-            record.decided(&Decision::without_route(cluster.clone()));
+            let decision = Decision::without_route(cluster.clone());
+            record.decided(&decision);
+            if let Err(undecided) = self.judge_bytes(origin, decision, &serving.tables, &mut record) {
+                reached = Err(undecided.refusal);
+            }
         }
         drop(serving);
         match reached {

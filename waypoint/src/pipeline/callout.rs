@@ -1,5 +1,6 @@
 //! Callouts of stages: requests to other services, sent as any request is, with the endpoints, pools and TLS of their backend.
 
+use super::access::{self, Asking};
 use super::attempts::version_for;
 use super::endpoint::{Destination, choose};
 use super::head::{ConnectionOptions, strip_response};
@@ -33,6 +34,8 @@ const TRIES: usize = 3;
 pub(super) struct Callouts<'a> {
     /// Who has sent the request.
     pub(super) client: &'a Rc<Client>,
+    /// The port that was asked: of the listener or of the Service.
+    pub(super) port: u16,
     /// The configuration that the request is served by.
     pub(super) serving: &'a Serving,
     /// The certificate for backends that ask for one.
@@ -65,8 +68,17 @@ impl Callouts<'_> {
         let (mut head, body) = request.into_parts();
         self.passed.clone().put(&mut head.headers, self.hop);
         let (worker, caller) = (&self.client.worker, &self.client.caller);
-        let cluster = self.serving.tables.cluster(backend).ok_or(CalloutError::Unusable)?;
+        let tables = &self.serving.tables;
+        let cluster = tables.cluster(backend).ok_or(CalloutError::Unusable)?;
         let version = version_for(cluster.protocol(), Some(kind), Version::Http1);
+        if version == Version::Http2 {
+            // Without a Host it is one all the same.
+            head.version = http::Version::HTTP_2;
+        }
+        let asking = Asking::of(self.client, self.port);
+        if !access::admits_copy(worker, tables, cluster, caller, asking, &head) {
+            return Err(CalloutError::Unusable);
+        }
         let tls = cluster.tls(self.shown).map_err(|_| CalloutError::Unusable)?;
         let destination = Destination { cluster, tls, protocol: Protocol::Http(version), caller };
         let options = ConnectionOptions { trailers: head.headers.remove(TE).is_some(), ..Default::default() };

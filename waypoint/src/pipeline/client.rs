@@ -8,7 +8,7 @@ use crate::upstream::caller::Caller;
 use crate::upstream::{Lease, Taken};
 use crate::worker::Worker;
 use fairway_balance::InFlight;
-use fairway_config::model::{Audience, BackendKey, CertificateKey, Scheme, ServiceKey, SpiffeId};
+use fairway_config::model::{Audience, BackendKey, CertificateKey, Listener, Scheme, ServiceKey, SpiffeId};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -63,10 +63,12 @@ pub struct ServiceOrigin {
     pub port: u16,
     /// The Service's own endpoints, for requests no route is for.
     pub backend: BackendKey,
-    /// What is shown to backends that ask for a certificate.
-    pub shown: Option<CertificateKey>,
     /// Whose routes hold; none if a proxy that is believed has applied routes already (GEP-1294).
     pub audience: Option<Audience>,
+    /// The listener by which its tunnel came.
+    pub listener: Option<Arc<Listener>>,
+    /// Whether a proxy speaks for the client and does not say where that is.
+    pub hides_client: bool,
 }
 
 /// What becomes of a connection after `101 Switching Protocols`: bytes to and from the endpoint.
@@ -88,5 +90,14 @@ impl fmt::Debug for Client {
             .field("caller", &self.caller)
             .field("origin", &self.origin)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl ServiceOrigin ===
+
+impl ServiceOrigin {
+    /// What is shown to backends that ask for a certificate.
+    pub fn shown(&self) -> Option<&CertificateKey> {
+        self.listener.as_ref()?.backend_certificate.as_ref()
     }
 }

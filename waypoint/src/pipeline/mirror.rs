@@ -1,5 +1,6 @@
 //! Copies of requests for backends whose answers nobody reads. They never hold up the request they are of.
 
+use super::access::{self, Asking};
 use super::attempts::version_for;
 use super::endpoint::{Destination, choose};
 use super::head::ConnectionOptions;
@@ -28,6 +29,8 @@ pub struct Mirrored<'a> {
     pub serving: &'a Rc<Serving>,
     /// Who asked.
     pub caller: &'a Caller,
+    /// Who asked, as policies look at it.
+    pub asking: Asking<'a>,
     /// Its head, after the filters.
     pub parts: &'a Parts,
     /// What is shown to backends that ask for a certificate.
@@ -75,9 +78,18 @@ struct Copy {
 }
 
 impl Copy {
-    /// A reference that leads nowhere is not mirrored to (the API has it logged, not answered).
+    /// A reference that leads nowhere is not mirrored to (the API has it logged, not answered), nor is a Service whose policies
+    /// would refuse the request.
     fn new(mirrored: &Mirrored<'_>, target: &BackendTarget) -> Option<Self> {
         let BackendTarget::Backend(backend) = target else { return None };
+        let Mirrored { worker, caller, asking, .. } = mirrored;
+        let tables = &mirrored.serving.tables;
+        if let Some(cluster) = tables.cluster(backend)
+            && !access::admits_copy(worker, tables, cluster, caller, *asking, mirrored.parts)
+        {
+            worker.telemetry.counters.mirrors_dropped.increment();
+            return None;
+        }
         let mut parts = mirrored.parts.clone();
         parts.extensions.clear();
         Some(Self {

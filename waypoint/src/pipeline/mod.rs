@@ -1,6 +1,7 @@
 //! The path of a request: head → listener or Service → route → stages of the rule → backend → stages of the backend →
 //! endpoint → response → response stages. [`request::serve`] is that path, in order.
 
+pub(crate) mod access;
 mod attempts;
 mod callout;
 mod client;

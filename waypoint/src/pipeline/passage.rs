@@ -1,6 +1,7 @@
 //! The stages that a request has come to: they see the request on its way in, and the response on its way out.
 
 use super::Reason;
+use super::access::Gate;
 use super::request::Stop;
 use crate::stage::callout::Callout;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
@@ -8,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri};
 use rand::rngs::SmallRng;
 use std::cell::RefCell;
+use std::ops::Range;
 use tokio::time::{Instant, timeout_at};
 
 /// The stages that a request has come to, and what they keep of it.
@@ -47,19 +49,25 @@ impl<'r> Surroundings<'r> {
 // === impl Passage ===
 
 impl<'t> Passage<'t> {
-    /// Runs the stages of the rule; when it is called again, those of the backend.
+    /// Runs the stages of the rule, and policies where they stand among these; when it is called again, the stages of the
+    /// backend.
     pub(super) async fn pass(
         &mut self,
         stages: &'t StageList,
         parts: &mut Parts,
         original: &Uri,
         around: &Surroundings<'_>,
+        gate: Option<Gate<'_, 't>>,
     ) -> Result<(), Stop> {
         let [rule, backend] = &mut self.lists;
         let list = if rule.is_none() { rule } else { backend };
         let (_, kept) = list.insert((stages, Kept::default()));
-        let request = around.request(parts, original, &mut self.mirrors, kept);
-        run(stages, request, around.attributes.deadline).await
+        let mut request = around.request(parts, original, &mut self.mirrors, kept);
+        let deadline = around.attributes.deadline;
+        let Some(mut gate) = gate else { return run(stages, stages.all(), &mut request, deadline).await };
+        run(stages, stages.before_policies(), &mut request, deadline).await?;
+        gate.pass(request.parts)?;
+        run(stages, stages.behind_policies(), &mut request, deadline).await
     }
 
     /// Runs the head of a response through the stages, the backend's first.
@@ -72,14 +80,15 @@ impl<'t> Passage<'t> {
 
 async fn run<'t>(
     stages: &'t StageList,
-    mut request: StageRequest<'_, 't>,
+    these: Range<usize>,
+    request: &mut StageRequest<'_, 't>,
     deadline: Option<Instant>,
 ) -> Result<(), Stop> {
     let verdict = if stages.may_wait() {
         // Boxed: only the requests that wait have room for its state.
-        Box::pin(wait(stages, &mut request, deadline)).await?
+        Box::pin(wait(stages, these, request, deadline)).await?
     } else {
-        stages.run(&mut request)
+        stages.run(these, request)
     };
     match verdict {
         Verdict::Continue => Ok(()),
@@ -92,10 +101,11 @@ async fn run<'t>(
 /// Waits for the stages, and no longer than the rule allows for the whole request.
 async fn wait<'t>(
     stages: &'t StageList,
+    these: Range<usize>,
     request: &mut StageRequest<'_, 't>,
     deadline: Option<Instant>,
 ) -> Result<Verdict, Reason> {
-    let running = stages.run_waiting(request);
+    let running = stages.run_waiting(these, request);
     match deadline {
         None => Ok(running.await),
         Some(at) => timeout_at(at, running).await.map_err(|_| Reason::RequestTimeout),

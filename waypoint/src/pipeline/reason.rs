@@ -36,6 +36,8 @@ pub enum Reason {
     Misdirected,
     /// No route matches.
     NoRoute,
+    /// A policy does not let it pass.
+    Denied,
     /// The request has passed the rule before.
     Loop,
     /// The rule has no backend to choose from.
@@ -87,6 +89,7 @@ impl Reason {
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotAuthorized => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Denied => StatusCode::FORBIDDEN,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoBackend
             | Self::UnresolvedBackend
@@ -117,6 +120,7 @@ impl Reason {
             Self::NoListener => "no_listener",
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
+            Self::Denied => "denied",
             Self::Loop => "loop",
             Self::NoBackend => "no_backend",
             Self::UnresolvedBackend => "unresolved_backend",
@@ -137,7 +141,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 29] = [
+    pub const LABELS: [&'static str; 30] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -151,6 +155,7 @@ impl Reason {
         "no_listener",
         "misdirected",
         "no_route",
+        "denied",
         "loop",
         "no_backend",
         "unresolved_backend",
@@ -197,6 +202,7 @@ impl Reason {
             Self::NoListener => "No listener takes this host.\n",
             Self::Misdirected => "Another connection is needed for this host.\n",
             Self::NoRoute => "No route matches this request.\n",
+            Self::Denied => "Access denied.\n",
             Self::Loop => "The request has passed this route before.\n",
             Self::NoBackend => "The route has no backend.\n",
             Self::UnresolvedBackend => "The route's backend cannot be resolved.\n",
@@ -236,6 +242,7 @@ impl Reason {
     pub fn grpc_status(self) -> &'static str {
         match self {
             Self::RequestTimeout | Self::TryTimeout => "4", // DEADLINE_EXCEEDED
+            Self::Denied => "7",                            // PERMISSION_DENIED
             // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
             // asks for UNAVAILABLE, which clients try again.
             Self::NoBackend

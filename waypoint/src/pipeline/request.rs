@@ -1,5 +1,6 @@
 //! The path of a request, from its head to the head of the response.
 
+use super::access::{self, Asking, Checkpoint, Gate};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
 use super::endpoint::Destination;
@@ -48,6 +49,8 @@ pub(super) enum Stop {
 /// Where a request goes.
 struct Decision<'t> {
     cluster: &'t Cluster,
+    /// The port that was asked: of the listener or of the Service.
+    port: u16,
     /// The certificate for backends that ask for one.
     shown: Option<&'t CertificateKey>,
     /// The rule that matched; none where no route is for the Service that was dialled.
@@ -125,9 +128,15 @@ async fn decide<'t>(
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-    let (table, port, shown) = match find_target(serving, &client.origin, &head.host)? {
-        RouteTarget::Rules { table, port, shown, .. } => (table, port, shown),
-        RouteTarget::Endpoints { cluster, shown, is_departed } => {
+    let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
+    let door = |listener| Checkpoint::at_the_door(tables, &client.origin, listener, own);
+    let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
+        RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
+        RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
+            let (checkpoint, asking) = (door(None), Asking::of(client, port));
+            if !checkpoint.is_open() {
+                Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+            }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
                 client.connection.tell(Order::Finish);
@@ -135,7 +144,8 @@ async fn decide<'t>(
             if let Some(series) = cluster.series() {
                 exchange.matched(series);
             }
-            return Ok(Decision { cluster, shown, rule: None, deadline: None, mirrors: Mirrors::new() });
+            let mirrors = Mirrors::new();
+            return Ok(Decision { cluster, port, shown, rule: None, deadline: None, mirrors });
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
@@ -146,6 +156,8 @@ async fn decide<'t>(
     // Taken before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
+    let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door(listener) };
+    let asking = Asking::of(client, port);
     let attributes = RequestAttributes {
         client_address: client.caller.address,
         peer: client.identity.as_ref(),
@@ -160,17 +172,18 @@ async fn decide<'t>(
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
-    let callouts = Callouts { client, serving, shown, passed: &passed, hop: rule.hop() };
+    let callouts = Callouts { client, port, serving, shown, passed: &passed, hop: rule.hop() };
     let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
-    let passing = match &original {
-        None => Ok(()),
-        Some(original) => {
-            if stages.may_wait() {
-                // The client may leave meanwhile.
-                exchange.matched(rule.series());
-            }
-            passage.pass(stages, parts, original, &around).await
-        }
+    if original.is_some() && stages.may_wait() {
+        // The client may leave meanwhile.
+        exchange.matched(rule.series());
+    }
+    let gate =
+        (!checkpoint.is_open()).then_some(Gate { tables, checkpoint, asking, exchange: &mut *exchange });
+    let passing = match (&original, gate) {
+        (Some(original), gate) => passage.pass(stages, parts, original, &around, gate).await,
+        (None, Some(mut gate)) => gate.pass(parts).map_err(Stop::from),
+        (None, None) => Ok(()),
     };
     let chosen = passing.and_then(|()| {
         passed.check(rule.hop()).map_err(|_| Reason::Loop)?;
@@ -181,15 +194,20 @@ async fn decide<'t>(
     exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
-        passage.pass(stages, parts, &original, &around).await?;
+        passage.pass(stages, parts, &original, &around, None).await?;
     }
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));
     };
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
+    // What is routed to another Service than the one that was asked is judged by that one's policies as well.
+    let checkpoint = Checkpoint::of_backend(cluster, own);
+    if !checkpoint.is_open() && !access::is_asked(cluster, &client.caller) {
+        Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+    }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut passage.mirrors);
-    Ok(Decision { cluster, shown, rule: Some(rule), deadline: attributes.deadline, mirrors })
+    Ok(Decision { cluster, port, shown, rule: Some(rule), deadline: attributes.deadline, mirrors })
 }
 
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
@@ -225,16 +243,9 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let mirrored = Mirrored {
-            worker,
-            serving,
-            caller: &client.caller,
-            parts: &parts,
-            shown,
-            kind,
-            version,
-            options,
-        };
+        let (caller, asking) = (&client.caller, Asking::of(client, decision.port));
+        let mirrored =
+            Mirrored { worker, serving, caller, asking, parts: &parts, shown, kind, version, options };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }

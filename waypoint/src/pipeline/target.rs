@@ -25,6 +25,8 @@ pub(crate) enum RouteTarget<'t> {
     Endpoints {
         /// The endpoints.
         cluster: &'t Cluster,
+        /// The Service's port.
+        port: u16,
         /// The certificate for backends that ask for one.
         shown: Option<&'t CertificateKey>,
         /// Whether the Service is not this waypoint's any more.
@@ -59,7 +61,7 @@ pub(crate) fn find_target<'t>(
             })
         }
         Origin::Service(origin) => {
-            let (tables, shown) = (&serving.tables, origin.shown.as_ref());
+            let (tables, shown) = (&serving.tables, origin.shown());
             let audience = origin.audience.as_ref();
             let table = audience.and_then(|it| tables.service_routes(&origin.service, origin.port, it));
             if let Some(table) = table {
@@ -67,7 +69,7 @@ pub(crate) fn find_target<'t>(
             }
             let is_departed = tables.cluster(&origin.backend).is_none();
             let cluster = tables.service_cluster(&origin.backend).ok_or(Reason::UnresolvedBackend)?;
-            Ok(RouteTarget::Endpoints { cluster, shown, is_departed })
+            Ok(RouteTarget::Endpoints { cluster, port: origin.port, shown, is_departed })
         }
     }
 }

@@ -1,16 +1,21 @@
 //! The stages of a rule or of one of its backends, in the order they run.
 
-use super::{Failure, Kept, Stage, StageRequest, SyncStage, Verdict};
+use super::{Failure, Kept, Position, Stage, StageRequest, SyncStage, Verdict};
 use fairway_config::model::{BackendTarget, Filter, InvalidFilter, check_together};
 use http::HeaderMap;
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Backends that get a copy of a request. Allocates from the third on.
 pub type Mirrors<'t> = SmallVec<[&'t BackendTarget; 2]>;
 
 /// The stages of a rule or of one of its backends, in the order they run.
 #[derive(Debug, Default)]
-pub struct StageList(Kind);
+pub struct StageList {
+    kind: Kind,
+    /// How many stand before the policies that say who may ask.
+    before_policies: usize,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -38,28 +43,44 @@ impl StageList {
     /// These stages, put in order.
     pub fn from_stages(mut stages: Vec<Stage>) -> Self {
         stages.sort_by_key(Stage::position);
+        let before_policies = stages.partition_point(|it| it.position() < Position::Authorization);
         let may_wait = stages.iter().any(|stage| matches!(stage, Stage::Async(_)));
         if may_wait {
-            return Self(Kind::Mixed(stages.into()));
+            return Self { kind: Kind::Mixed(stages.into()), before_policies };
         }
         let sync = stages.into_iter().filter_map(|stage| match stage {
             Stage::Sync(stage) => Some(stage),
             Stage::Async(_) => None,
         });
-        Self(Kind::Sync(sync.collect()))
+        Self { kind: Kind::Sync(sync.collect()), before_policies }
     }
 
     /// Whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Sync(stages) => stages.is_empty(),
             Kind::Mixed(stages) => stages.is_empty(),
         }
     }
 
+    /// All of its stages.
+    pub fn all(&self) -> Range<usize> {
+        0..usize::MAX
+    }
+
+    /// The stages before the policies that say who may ask: CORS, which answers preflights, and those that say who asks.
+    pub fn before_policies(&self) -> Range<usize> {
+        0..self.before_policies
+    }
+
+    /// The stages behind them.
+    pub fn behind_policies(&self) -> Range<usize> {
+        self.before_policies..usize::MAX
+    }
+
     /// The name of each stage and what it does, in the order they run.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
-        match &self.0 {
+        match &self.kind {
             Kind::Sync(stages) => stages.iter().map(|stage| (stage.name(), stage.describe())).collect(),
             Kind::Mixed(stages) => stages.iter().map(|stage| (stage.name(), stage.describe())).collect(),
         }
@@ -67,16 +88,16 @@ impl StageList {
 
     /// Whether one of the stages may wait.
     pub fn may_wait(&self) -> bool {
-        matches!(self.0, Kind::Mixed(_))
+        matches!(self.kind, Kind::Mixed(_))
     }
 
-    /// Runs a request through the stages, up to the one that ends it. For a list that [may wait](Self::may_wait) use
+    /// Runs a request through these stages, up to the one that ends it. For a list that [may wait](Self::may_wait) use
     /// [`Self::run_waiting`]: here its first asynchronous stage fails.
-    pub fn run<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
-        let Kind::Sync(stages) = &self.0 else {
+    pub fn run<'t>(&'t self, these: Range<usize>, request: &mut StageRequest<'_, 't>) -> Verdict {
+        let Kind::Sync(stages) = &self.kind else {
             return Verdict::Fail(Failure::Unresolved);
         };
-        for stage in stages {
+        for stage in part(stages, these) {
             match stage.on_request(request) {
                 Verdict::Continue => {}
                 verdict => return verdict,
@@ -85,10 +106,14 @@ impl StageList {
         Verdict::Continue
     }
 
-    /// Runs a request through the stages, up to the one that ends it, and waits for those that wait.
-    pub async fn run_waiting<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
-        let Kind::Mixed(stages) = &self.0 else { return self.run(request) };
-        for stage in stages {
+    /// Runs a request through these stages, up to the one that ends it, and waits for those that wait.
+    pub async fn run_waiting<'t>(
+        &'t self,
+        these: Range<usize>,
+        request: &mut StageRequest<'_, 't>,
+    ) -> Verdict {
+        let Kind::Mixed(stages) = &self.kind else { return self.run(these, request) };
+        for stage in part(stages, these) {
             let verdict = match stage {
                 Stage::Sync(stage) => stage.on_request(request),
                 Stage::Async(stage) => stage.on_request(request).await,
@@ -103,9 +128,14 @@ impl StageList {
 
     /// Runs the head of a response through the stages, backwards.
     pub fn on_response(&self, response: &mut HeaderMap, kept: &Kept<'_>) {
-        match &self.0 {
+        match &self.kind {
             Kind::Sync(stages) => stages.iter().rev().for_each(|stage| stage.on_response(response, kept)),
             Kind::Mixed(stages) => stages.iter().rev().for_each(|stage| stage.on_response(response, kept)),
         }
     }
+}
+
+/// The stages of a range, as far as there are any.
+fn part<T>(stages: &[T], these: Range<usize>) -> &[T] {
+    stages.get(these.start..these.end.min(stages.len())).unwrap_or_default()
 }

@@ -65,7 +65,7 @@ fn run_stages<'t>(
         mirrors: &mut mirrors,
         kept: &mut kept,
     };
-    let verdict = stages.run(&mut request);
+    let verdict = stages.run(stages.all(), &mut request);
     Outcome { stages, verdict, kept, mirrors }
 }
 

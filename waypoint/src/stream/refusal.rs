@@ -15,6 +15,8 @@ pub enum Refusal {
     Handshake,
     /// The listener has no route, or none for the SNI.
     NoRoute,
+    /// A policy does not let it pass.
+    Denied,
     /// The route has no backend with a weight above 0.
     NoBackend,
     /// The drawn backend is not in the configuration, or its reference is not permitted.
@@ -41,12 +43,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
         Self::Handshake,
         Self::NoRoute,
+        Self::Denied,
         Self::NoBackend,
         Self::UnresolvedBackend,
         Self::NoEndpoint,
@@ -67,6 +70,7 @@ impl Refusal {
             Self::NoListener => "no_listener",
             Self::Handshake => "handshake",
             Self::NoRoute => "no_route",
+            Self::Denied => "denied",
             Self::NoBackend => "no_backend",
             Self::UnresolvedBackend => "unresolved_backend",
             Self::NoEndpoint => "no_endpoint",

@@ -74,6 +74,7 @@ fn resources(shape: &Shape, index: usize) -> [Resource; 2] {
         protocol: AppProtocol::Http1,
         security: BackendSecurity::Plain,
         via: None,
+        authorizations: vec![],
     };
     [Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

@@ -2,6 +2,7 @@
 //!
 //! Only what a change touches is built anew; the rest is shared with the tables before.
 
+mod access;
 mod attachments;
 mod departed;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
+pub use access::AccessTable;
 pub use listeners::{BoundListener, ListenerSet, Socket, SocketKind};
 pub use services::ServiceTable;
 pub use streams::{CompiledL4Route, StreamTable};
@@ -56,6 +58,11 @@ pub struct Tables {
     shown: Arc<Shown>,
     /// Where what is served counts.
     telemetry: Telemetry,
+    access: AccessTable,
+    /// Whether a listener names authorizations.
+    guards_listeners: bool,
+    /// Whether a backend does, also one that has gone.
+    guards_backends: bool,
 }
 
 // === impl Tables ===
@@ -85,6 +92,10 @@ impl Tables {
         if routes || streams || of(ResourceKind::Listener).next().is_some() {
             let sockets = listeners::bind(snapshot, &next.listener_routes, &next.listener_streams)?;
             next.sockets = Arc::new(sockets);
+            next.guards_listeners = snapshot.listeners.values().any(|it| !it.authorizations.is_empty());
+        }
+        if of(ResourceKind::Authorization).next().is_some() {
+            next.access = AccessTable::new(snapshot, &next.telemetry);
         }
         if of(ResourceKind::Service).next().is_some() {
             next.addresses = Arc::new(services::by_address(snapshot));
@@ -108,6 +119,21 @@ impl Tables {
         }
         next.change_clusters(snapshot, &changed, registry);
         Ok(next)
+    }
+
+    /// The authorizations.
+    pub fn access(&self) -> &AccessTable {
+        &self.access
+    }
+
+    /// Whether a listener names authorizations. Mostly none does, and then no request looks for them.
+    pub fn guards_listeners(&self) -> bool {
+        self.guards_listeners
+    }
+
+    /// Whether a backend names authorizations.
+    pub fn guards_backends(&self) -> bool {
+        self.guards_backends
     }
 
     /// The configuration these are of.
@@ -293,6 +319,8 @@ impl Tables {
             };
             let connections = has_tunnels.then(|| self.telemetry.connections().series(labels()));
             let cluster = cluster.counted_by(requests, connections);
+            // Once true it stays so: those that have gone name theirs as well.
+            self.guards_backends |= !cluster.authorizations().is_empty();
             clusters.insert(key, Arc::new(cluster));
         }
         if !self.departed.is_empty() {

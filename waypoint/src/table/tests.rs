@@ -41,6 +41,7 @@ fn backend(key: &str, address: &str) -> Vec<Resource> {
         protocol: fairway_config::model::AppProtocol::Http2,
         security: fairway_config::model::BackendSecurity::Plain,
         via: None,
+        authorizations: vec![],
     };
     let endpoints = Endpoints::of_anybody(key.into(), vec![endpoint]);
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]

@@ -3,8 +3,10 @@
 use super::{Telemetry, outcome};
 use crate::body::Progress;
 use crate::listen::connection::Connection;
-use crate::pipeline::Reason;
-use fairway_telemetry::{Details, Outcome, Record, RequestLabels, Series, Trust};
+use crate::pipeline::{Reason, access};
+use crate::table::AccessTable;
+use fairway_policy::Refusal;
+use fairway_telemetry::{Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::fmt;
@@ -62,6 +64,27 @@ impl Exchange {
     /// The rule that takes it, or the backend that was chosen. The last call counts.
     pub fn matched(&mut self, series: &Series<RequestLabels>) {
         self.record.matched(series);
+    }
+
+    /// A policy refuses it.
+    pub fn denied(&mut self, refusal: &Refusal, access: &AccessTable) {
+        self.count(refusal, access, PolicyDecision::Denied);
+        self.record.note(|it| it.detail = Some(format!("denied by {}", access::in_words(refusal))));
+    }
+
+    /// A policy that is only observed would refuse it.
+    pub fn observed(&mut self, refusal: &Refusal, access: &AccessTable) {
+        self.count(refusal, access, PolicyDecision::WouldDeny);
+        self.record.note(|it| {
+            it.detail = Some(format!("would be denied by {}", access::in_words(refusal)));
+            it.is_observed = true;
+        });
+    }
+
+    fn count(&self, refusal: &Refusal, access: &AccessTable, decision: PolicyDecision) {
+        if let Some(series) = access.series(refusal) {
+            self.telemetry.recorder.count_policy(series, decision);
+        }
     }
 
     /// It is a call of gRPC.

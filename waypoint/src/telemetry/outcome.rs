@@ -18,6 +18,7 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::NoListener
         | Reason::Misdirected
         | Reason::NoRoute
+        | Reason::Denied
         | Reason::Loop
         | Reason::NoBackend
         | Reason::UnresolvedBackend
@@ -42,6 +43,7 @@ pub(super) fn of_refusal(refusal: Refusal) -> Outcome {
         | Refusal::NoListener
         | Refusal::Handshake
         | Refusal::NoRoute
+        | Refusal::Denied
         | Refusal::NoBackend
         | Refusal::UnresolvedBackend
         | Refusal::ThroughWaypoint

@@ -2,6 +2,7 @@
 
 use super::metrics::Counters;
 use super::{Telemetry, outcome};
+use crate::pipeline::access::{self, Observed};
 use crate::stream::{Carried, Decision, Moved, Refusal, Undecided};
 use crate::table::BoundListener;
 use fairway_balance::EndpointRecord;
@@ -151,6 +152,35 @@ impl StreamRecord {
     /// Who the client proved to be.
     pub fn comes_from(&mut self, identity: Option<&SpiffeId>) {
         self.record.note(|it| it.client_identity = identity.cloned());
+    }
+
+    /// Policies let it go where it is decided to go, or not. What is only observed is logged, too.
+    pub fn judged(
+        &mut self,
+        decision: Decision,
+        judged: Result<Observed, fairway_policy::Refusal>,
+    ) -> Result<Decision, Undecided> {
+        match judged {
+            Ok(None) => Ok(decision),
+            Ok(Some(it)) => {
+                self.observed(&it);
+                Ok(decision)
+            }
+            Err(it) => {
+                self.record.note(|details| {
+                    details.detail = Some(format!("denied by {}", access::in_words(&it)));
+                });
+                Err(Undecided { refusal: Refusal::Denied, series: decision.series })
+            }
+        }
+    }
+
+    /// A policy that is only observed would not let it pass.
+    pub fn observed(&mut self, refusal: &fairway_policy::Refusal) {
+        self.record.note(|it| {
+            it.detail = Some(format!("would be denied by {}", access::in_words(refusal)));
+            it.is_observed = true;
+        });
     }
 
     /// It is known where it goes.

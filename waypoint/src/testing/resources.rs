@@ -21,6 +21,7 @@ pub fn listener(key: &str) -> Listener {
         hostname: None,
         protocol: ListenerProtocol::Http,
         backend_certificate: None,
+        authorizations: vec![],
     }
 }
 
@@ -50,6 +51,7 @@ pub fn rule(prefix: &str, backend: &str) -> Rule {
         backends: vec![to(1, backend)],
         timeouts: Timeouts::default(),
         retry: None,
+        authorizations: vec![],
     }
 }
 
@@ -76,6 +78,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
         protocol,
         security: BackendSecurity::Plain,
         via: None,
+        authorizations: vec![],
     };
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

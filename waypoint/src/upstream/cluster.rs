@@ -6,8 +6,8 @@ use ahash::HashMap;
 use fairway_balance::locality::{candidates, candidates_by_node, primary_family};
 use fairway_balance::{EndpointRecord, HashKey, Locality, Moment, Readmission, Request};
 use fairway_config::model::{
-    Affinity, AppProtocol, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint, EndpointState,
-    Endpoints, Reach, ServiceKey, SpiffeId,
+    Affinity, AppProtocol, AuthorizationKey, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint,
+    EndpointState, Endpoints, Reach, ServiceKey, SpiffeId,
 };
 use fairway_telemetry::{ConnectionLabels, RequestLabels, Series};
 use rand::Rng;
@@ -146,6 +146,16 @@ impl Cluster {
     /// The waypoint that the Service requires, and the Service's address for the tunnel's authority.
     pub fn via(&self) -> Option<&(BackendKey, SocketAddr)> {
         self.backend.as_ref().and_then(|it| it.via.as_ref())
+    }
+
+    /// The authorizations that judge what is asked of the backend's Service or routed to it.
+    pub fn authorizations(&self) -> &[AuthorizationKey] {
+        self.backend.as_ref().map(|it| &*it.authorizations).unwrap_or_default()
+    }
+
+    /// Whether it is a port of this Service.
+    pub fn is_of(&self, service: &ServiceKey) -> bool {
+        self.backend.as_ref().is_some_and(|it| it.service == *service)
     }
 
     /// The candidates of a caller, by guards ([`Endpoints::open_to`]) and by locality ([`candidates`]).

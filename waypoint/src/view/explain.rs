@@ -6,6 +6,7 @@
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::listen::detect::Version;
+use crate::pipeline::access::{self, Asking, Checkpoint};
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
@@ -22,6 +23,7 @@ use rand::rngs::SmallRng;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::fmt::{self, Display};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -98,9 +100,16 @@ pub(super) fn explain(
         Ok(head) => head,
         Err(bad) => return refused(explained, Reason::BadRequest(bad)),
     };
-    let (table, port) = match find_target(serving, &origin, &request_head.host) {
+    let (table, listener, port) = match find_target(serving, &origin, &request_head.host) {
         Err(reason) => return refused(explained, reason),
-        Ok(RouteTarget::Endpoints { cluster, .. }) => {
+        Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
+            let door = Checkpoint::at_the_door(&serving.tables, &origin, None, &settings.waypoint_key());
+            let asking = Asking { peer: peer.as_ref(), address: client, port };
+            let decision = door.judge_request(&serving.tables, asking, &request_head);
+            if let Err(refusal) = decision.verdict.into_result() {
+                explained.deny(&refusal);
+                return explained;
+            }
             explained.target = Some(entrance.to_string());
             explained.outcome = "no route is for it: it goes to the Service's own endpoints".to_owned();
             explained.backends.push(Choice {
@@ -112,16 +121,21 @@ pub(super) fn explain(
             return explained;
         }
         Ok(RouteTarget::Rules { table, listener, port, .. }) => {
-            let listener = listener.map(|listener| format!("listener {}", listener.key));
-            explained.target = Some(listener.unwrap_or_else(|| entrance.to_string()));
-            (table, port)
+            let name = listener.map(|listener| format!("listener {}", listener.key));
+            explained.target = Some(name.unwrap_or_else(|| entrance.to_string()));
+            (table, listener, port)
         }
     };
     let chosen = select(table, &request_head);
     explained.name_the_lost(table, &request_head, chosen.as_ref());
     let Some(rule) = chosen else { return refused(explained, Reason::NoRoute) };
+    let door = Checkpoint::at_the_door(&serving.tables, &origin, listener, &settings.waypoint_key());
+    let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door };
+    let asking = Asking { peer: peer.as_ref(), address: client, port };
+    let decision = checkpoint.judge_request(&serving.tables, asking, &request_head);
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
+    let refusal = decision.verdict.into_result().err();
 
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
@@ -141,7 +155,17 @@ pub(super) fn explain(
         deadline: None,
     };
     let before = describe_head(&parts, scheme);
-    match run(rule.stages(), &mut parts, &attributes, &original) {
+    let stages = rule.stages();
+    // CORS answers a preflight before policies are asked.
+    let first = match stages.may_wait() {
+        true => None,
+        false => run(stages, stages.before_policies(), &mut parts, &attributes, &original),
+    };
+    if let (None, Some(refusal)) = (&first, &refusal) {
+        explained.deny(refusal);
+        return explained;
+    }
+    match first.or_else(|| run(stages, stages.behind_policies(), &mut parts, &attributes, &original)) {
         Some(ended) => explained.outcome = ended,
         None => {
             let after = describe_head(&parts, scheme);
@@ -155,6 +179,7 @@ pub(super) fn explain(
 /// Runs the stages; how they end the request, if they do.
 fn run(
     stages: &StageList,
+    these: Range<usize>,
     parts: &mut Parts,
     attributes: &RequestAttributes<'_>,
     original: &Uri,
@@ -173,7 +198,7 @@ fn run(
         mirrors: &mut mirrors,
         kept: &mut kept,
     };
-    match stages.run(&mut request) {
+    match stages.run(these, &mut request) {
         Verdict::Continue => None,
         Verdict::Respond(response) => Some(format!("a stage answers {}", response.status)),
         Verdict::Fail(failure) => Some(describe_refusal(failure.into())),
@@ -184,6 +209,12 @@ fn run(
 // === impl Explained ===
 
 impl Explained {
+    /// Policies refuse it.
+    fn deny(&mut self, refusal: &fairway_policy::Refusal) {
+        let by = access::in_words(refusal);
+        self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));
+    }
+
     fn name_the_lost(&mut self, table: &RouteTable, head: &RequestHead<'_>, chosen: Option<&RuleEntry<'_>>) {
         let considered = table.considered(head);
         let all: usize = table.by_host().iter().map(|(_, entries)| entries.len()).sum();
@@ -275,8 +306,9 @@ fn origin_of(serving: &Serving, entrance: &Entrance, scheme: Scheme, parts: &Par
             service: service.clone(),
             port: *port,
             backend: format!("{service}:{port}").into(),
-            shown: None,
             audience: Some(audience.clone()),
+            listener: None,
+            hides_client: false,
         })),
     }
 }

@@ -32,7 +32,10 @@ pub struct Incoming<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// Connect it to the application.
-    Admit,
+    Admit {
+        /// Why it would be refused if the authorizations that are only observed counted.
+        observed: Option<Refusal>,
+    },
     /// Let only a probe of the pod's spec through to the application.
     AdmitProbe,
     /// Reset it, or refuse the tunnel with [`InboundRefusal::status`].
@@ -90,7 +93,7 @@ pub fn inbound(index: &Index, pod: &Workload, addresses: &[IpAddr], incoming: In
         // node does: whoever writes a pod's spec can make kubelet send requests to another pod.
         (Err(_), Client::Node) if is_probed(pod, destination.port()) => Inbound::AdmitProbe,
         (Err(refusal), _) => Inbound::Refuse(refusal),
-        (Ok(()), _) => Inbound::Admit,
+        (Ok(observed), _) => Inbound::Admit { observed },
     }
 }
 
@@ -99,8 +102,12 @@ pub fn is_probed(pod: &Workload, port: u16) -> bool {
     pod.probes.iter().any(|it| it.port == port)
 }
 
-/// Checks the pod's mTLS mode and its authorizations.
-fn authorize(index: &Index, pod: &Workload, incoming: Incoming<'_>) -> Result<(), InboundRefusal> {
+/// Checks the pod's mTLS mode and its authorizations. Returns why those that are only observed would refuse.
+fn authorize(
+    index: &Index,
+    pod: &Workload,
+    incoming: Incoming<'_>,
+) -> Result<Option<Refusal>, InboundRefusal> {
     let peer = match incoming.client {
         Client::Peer(peer) => Some(peer),
         Client::Node | Client::Plaintext => None,
@@ -115,7 +122,9 @@ fn authorize(index: &Index, pod: &Workload, incoming: Incoming<'_>) -> Result<()
         name,
         authorization,
     });
-    fairway_policy::evaluate(attached, &attributes).verdict.into_result().map_err(InboundRefusal::Policy)
+    let decision = fairway_policy::evaluate(attached, &attributes);
+    decision.verdict.into_result().map_err(InboundRefusal::Policy)?;
+    Ok(decision.observed)
 }
 
 // === impl InboundRefusal ===

@@ -119,7 +119,7 @@ pub fn is_admitted(
         }
     };
     match inbound(index, pod, addresses, incoming) {
-        Inbound::Admit => Ok(()),
+        Inbound::Admit { .. } => Ok(()),
         Inbound::AdmitProbe if probes_only => Ok(()),
         // It was let in for everything, and would now be let in for the probes of the pod alone.
         Inbound::AdmitProbe => Err(InboundRefusal::ProbesOnly.into()),

@@ -105,6 +105,14 @@ impl Account {
         self.record.note(|it| it.detail = Some(detail.to_string()));
     }
 
+    /// An authorization that is only observed would refuse it. Its line is written in any case.
+    pub(super) fn observed(&mut self, refusal: &fairway_policy::Refusal) {
+        self.record.note(|it| {
+            it.detail = Some(format!("would not be authorized: {refusal}"));
+            it.is_observed = true;
+        });
+    }
+
     /// One of its ends broke it. `detail` is formatted if it is logged.
     pub(super) fn failed(&mut self, outcome: Outcome, detail: impl ToString) {
         self.record.ended(outcome);

@@ -90,11 +90,16 @@ async fn accept(
             }
             None => Inbound::Refuse(InboundRefusal::UnknownPod),
         };
-        if let Inbound::Refuse(refusal) = verdict {
-            account.refused(Outcome::Refused, refusal.reason(), &refusal);
-            // The peer learns that it is refused. Which rule refuses it is only in this side's log.
-            request.refuse(refusal.status(), refusal.for_peer());
-            return None;
+        match verdict {
+            Inbound::Admit { observed } => observed.iter().for_each(|it| account.observed(it)),
+            // A probe comes from the node, without a tunnel.
+            Inbound::AdmitProbe => {}
+            Inbound::Refuse(refusal) => {
+                account.refused(Outcome::Refused, refusal.reason(), &refusal);
+                // The peer learns that it is refused. Which rule refuses it is only in this side's log.
+                request.refuse(refusal.status(), refusal.for_peer());
+                return None;
+            }
         }
     }
     // A connection of tunnels is one socket, and has one more for each of them. It counts before there is one: a program that accepts

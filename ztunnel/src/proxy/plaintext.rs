@@ -105,7 +105,10 @@ async fn reach(
             None => (Client::Plaintext, Inbound::Refuse(InboundRefusal::UnknownPod)),
         };
         match verdict {
-            Inbound::Admit => client_is,
+            Inbound::Admit { observed } => {
+                observed.iter().for_each(|it| account.observed(it));
+                client_is
+            }
             Inbound::AdmitProbe => {
                 let pod = prerequisites::find_workload(&index, &local.pod)?;
                 let prober = Prober::new(pod, client, destination);

@@ -29,7 +29,7 @@ pub(super) use listener::ListenerPlan;
 pub(super) use machine::EveryGateway;
 pub(super) use namespaces::NamespacePolicy;
 pub(super) use protocol::Protocol;
-pub(super) use publish::{Proxies, Publish, PublishSet};
+pub(super) use publish::{JudgedBy, Proxies, Publish, PublishSet, judges};
 pub(super) use set::{ListenerSetPlan, SetsOf};
 pub(super) use set_conditions::SetStatus;
 

@@ -3,13 +3,16 @@
 use super::listener::ListenerReport;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
+use crate::compile::names::access::Form;
 use crate::compile::output::{ProxyClass, Want};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
-use fairway_config::model::{Listener, ListenerProtocol, ObjectName, Resource, TlsTermination};
+use fairway_config::model::{
+    AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
+};
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
 
@@ -19,6 +22,42 @@ pub(in crate::compile) struct Proxies(pub ProxyClass);
 
 impl Set<Cluster> for Proxies {
     type Member = ObjectRef;
+}
+
+/// Policies that judge what comes by the listeners of a Gateway or a ListenerSet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct JudgedBy {
+    /// The Gateway or ListenerSet.
+    pub object: ObjectRef,
+    /// None is all of its listeners.
+    pub listener: Option<Arc<str>>,
+    /// The form that the policies have there.
+    pub form: Form,
+}
+
+impl Set<Cluster> for JudgedBy {
+    type Member = ObjectRef;
+}
+
+/// The authorizations that judge what comes by a listener of an object, which a Gateway serves. Those of the Gateway judge the
+/// listeners that ListenerSets add to it as well.
+pub(in crate::compile) fn judges(
+    reader: &mut Reader<'_>,
+    gateway: &ObjectName,
+    object: &ObjectRef,
+    listener: &Arc<str>,
+) -> Vec<AuthorizationKey> {
+    let gateway = ObjectRef::of(Kind::Gateway, gateway);
+    let mut places = vec![(gateway.clone(), None), (object.clone(), Some(listener.clone()))];
+    places.extend((*object != gateway).then(|| (object.clone(), None)));
+    let mut judges = Vec::new();
+    for (object, listener) in places {
+        for form in [Form::Gateway, Form::Nobody, Form::Closed] {
+            let set = JudgedBy { object: object.clone(), listener: listener.clone(), form };
+            judges.extend(reader.members(&set).iter().map(|it| form.key(&it.object_name())));
+        }
+    }
+    judges
 }
 
 /// Makes a Gateway's own listeners and keeps what routes see.
@@ -45,7 +84,7 @@ impl Query<Cluster> for Publish {
                 made.put(CertificateUsers(secret.clone()), object.clone());
             }
         } else {
-            serve(name, &object, &report, plan.listeners.iter().zip(&report.listeners), made);
+            serve(reader, name, &object, &report, plan.listeners.iter().zip(&report.listeners), made);
         }
         if let Some(proxy) = &report.proxy {
             if proxy.want == Want::Run || settings.mode == Mode::Kubernetes {
@@ -96,7 +135,7 @@ impl Query<Cluster> for PublishSet {
             return None;
         };
         let it = report.sets.get(name)?;
-        serve(&gateway, &object, &report, it.plan.listeners.iter().zip(&it.listeners), made);
+        serve(reader, &gateway, &object, &report, it.plan.listeners.iter().zip(&it.listeners), made);
         Some(it.plan.clone())
     }
 }
@@ -109,6 +148,7 @@ impl OfInput<Cluster> for PublishSet {
 
 /// Makes the listeners of one object that are served.
 fn serve<'a>(
+    reader: &mut Reader<'_>,
     gateway: &ObjectName,
     object: &ObjectRef,
     report: &GatewayReport,
@@ -127,6 +167,7 @@ fn serve<'a>(
             hostname: plan.hostname.clone(),
             protocol,
             backend_certificate: shown.map(certificate::key),
+            authorizations: judges(reader, gateway, object, &plan.name),
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
         for secret in used {

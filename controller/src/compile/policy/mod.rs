@@ -7,9 +7,10 @@
 //!     carried out, what it names is closed, and nothing else.
 //!  5. [`status`]: what became of a policy, for its owner.
 //!
-//! [`backend_tls`] goes this way. [`required_waypoint`] has no object of its own, but a label on what it is about: every Service
+//! [`access`] and [`backend_tls`] go this way. [`required_waypoint`] has no object of its own, but a label on what it is about: every Service
 //! guards its pods, and where several guard one pod, their authorizations add up.
 
+pub(in crate::compile) mod access;
 pub(in crate::compile) mod attach;
 pub(in crate::compile) mod backend_tls;
 pub(in crate::compile) mod merge;
@@ -24,8 +25,12 @@ use fairway_incremental::Engine;
 /// What is registered with the engine.
 pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
     engine
+        .set::<access::OfPods>()
         .set::<attach::Attached>()
         .set::<required_waypoint::Requiring>()
+        .of_input::<access::Authorize>()
+        .of_input::<access::Select>()
+        .of_input::<access::Status>()
         .of_input::<backend_tls::Status>()
         .of_input::<backend_tls::Validate>()
         .of_input::<required_waypoint::Authorize>()

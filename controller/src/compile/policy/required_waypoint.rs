@@ -1,6 +1,8 @@
-//! Services that are reached through their waypoint only (label `fairway.dev/waypoint: required`).
+//! Services that are reached through their waypoint only: those with the label `fairway.dev/waypoint: required`, and those that
+//! AccessPolicies name.
 
 use crate::compile::names::service::{authorization_key, namespace_of_requiring, requires_waypoint};
+use crate::compile::policy::access;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Capture;
 use crate::compile::workload::address::{self, At, Slices};
@@ -23,7 +25,13 @@ impl Set<Cluster> for Requiring {
     type Member = ObjectRef;
 
     fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
-        namespace_of_requiring(object).map(|namespace| (Self(namespace), name.clone())).into_iter().collect()
+        match object {
+            Object::AccessPolicy(_) => {
+                let guarded = access::guarded_services(object).into_iter();
+                guarded.map(|it| (Self(name.namespace.clone()), it)).collect()
+            }
+            _ => namespace_of_requiring(object).map(|it| (Self(it), name.clone())).into_iter().collect(),
+        }
     }
 }
 
@@ -35,8 +43,8 @@ impl Set<Cluster> for Selected {
     type Member = ObjectRef;
 }
 
-/// Finds the Services that select a pod and require their waypoint. By pod, so that an edit of a pod does not make each such Service
-/// look at all pods. The value is what of the pod says which of its ports are guarded; none where nothing guards.
+/// Finds the Services that select a pod and require their waypoint, and the AccessPolicies that name the pod. By pod, so that an edit of
+/// a pod does not make each of them look at all pods. The value is what of the pod says which of its ports are guarded; none where nothing guards.
 pub(in crate::compile) struct Select;
 
 impl Query<Cluster> for Select {
@@ -45,6 +53,7 @@ impl Query<Cluster> for Select {
     const STAGE: u8 = stage::SELECTIONS;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<[ContainerPort]>> {
+        access::select_pod(name, reader, made);
         let services = reader.members(&Requiring(name.namespace.clone()));
         if services.is_empty() {
             return None;
@@ -78,6 +87,11 @@ pub(in crate::compile) struct Guarded {
     pub beyond: BTreeSet<IpAddr>,
 }
 
+/// Whether a Service is reached through its waypoint only: its label says so, or policies judge what is asked of it.
+pub(in crate::compile) fn is_required(reader: &mut Reader<'_>, name: &ObjectName, service: &Service) -> bool {
+    requires_waypoint(service) || access::guards(reader, name)
+}
+
 /// Finds the pods behind a Service that requires its waypoint: those its selector finds and those at the addresses of
 /// its EndpointSlices. Only pods of its own namespace: what is let in to those of others is not the Service's to say.
 pub(in crate::compile) struct Guarding;
@@ -88,7 +102,10 @@ impl Query<Cluster> for Guarding {
     const STAGE: u8 = stage::OBJECTS;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<Guarded>> {
-        let service = reader.input::<Service>(name).filter(|it| requires_waypoint(it))?;
+        let service = reader.input::<Service>(name)?;
+        if !is_required(reader, name, &service) {
+            return None;
+        }
         let (mut found, mut ports) = (Guarded::default(), BTreeSet::new());
         found.pods.extend(reader.members(&Selected(name.clone())).iter().cloned());
         for slice in reader.members(&Slices(name.clone())).iter() {
@@ -154,7 +171,8 @@ impl Query<Cluster> for Authorize {
     const STAGE: u8 = stage::SERVICES;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
-        if reader.input::<Service>(name).is_none_or(|it| !requires_waypoint(&it)) {
+        let Some(service) = reader.input::<Service>(name) else { return };
+        if !is_required(reader, name, &service) {
             return;
         }
         let guarded = reader.get::<Guarding>(name).unwrap_or_default();

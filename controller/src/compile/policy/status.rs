@@ -30,7 +30,7 @@ impl Set<Cluster> for BackendGateways {
 }
 
 /// As many ancestors as the API lets a policy have, of all controllers together. Where others have some, the writer leaves room for them.
-const MOST_ANCESTORS: usize = 16;
+pub(in crate::compile) const MOST_ANCESTORS: usize = 16;
 
 /// The status of a policy, with the same conditions for each of its ancestors; none when it has no ancestors.
 pub(in crate::compile) fn of_ancestors(
@@ -72,7 +72,7 @@ fn of_enforced_by(
 }
 
 /// `fairway.dev/Enforced`, as it is once the proxies have acknowledged; none beside conditions without `Accepted`.
-fn enforced(conditions: &[Condition]) -> Option<Condition> {
+pub(in crate::compile) fn enforced(conditions: &[Condition]) -> Option<Condition> {
     let accepted = conditions.iter().find(|it| it.kind == reason::ACCEPTED)?;
     let generation = accepted.observed_generation;
     Some(match accepted.status {
@@ -88,7 +88,7 @@ fn enforced(conditions: &[Condition]) -> Option<Condition> {
 }
 
 /// How a status names an object.
-fn reference(object: &ObjectRef) -> ParentRef {
+pub(in crate::compile) fn reference(object: &ObjectRef) -> ParentRef {
     ParentRef {
         group: Some(object.kind.group().into()),
         kind: Some(object.kind.as_str().into()),

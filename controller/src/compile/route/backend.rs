@@ -4,8 +4,8 @@ use super::draft::{Draft, Scope};
 use super::written::WrittenRef;
 use crate::compile::names::grant;
 use crate::compile::names::protocol::Protocol;
-use crate::compile::names::service::{backend_key, requires_waypoint};
-use crate::compile::policy::backend_tls;
+use crate::compile::names::service::backend_key;
+use crate::compile::policy::{backend_tls, required_waypoint};
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, RouteKind, Service, ServiceKind, Transport};
 use fairway_config::model::{AppProtocol, BackendKey, BackendTarget, ObjectName, Unresolved};
@@ -104,7 +104,7 @@ fn usable(
     let unsupported = |reason, message: String, remedy: &str| {
         Err((Unresolved::UnsupportedProtocol, Diagnostic::error(reason, field, message, remedy)))
     };
-    if transport == Transport::Udp && requires_waypoint(&service) {
+    if transport == Transport::Udp && required_waypoint::is_required(draft.reader, name, &service) {
         let message =
             format!("Service {name} is reached through its waypoint only, and waypoints do not carry UDP");
         let remedy = "remove label fairway.dev/waypoint from the Service, or use another Service";

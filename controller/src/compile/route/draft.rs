@@ -1,6 +1,7 @@
 //! A route on its way from what was written to what is carried out.
 
 use super::budget::Spent;
+use crate::compile::policy::access::RoutePolicies;
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{ObjectRef, RouteKind};
@@ -162,6 +163,32 @@ impl<'r, 'e> Draft<'r, 'e> {
     }
 }
 
+// === impl Body ===
+
+impl Body {
+    /// Has policies judge what the route takes. Where they cannot, it takes nothing on.
+    pub(super) fn judge(&mut self, policies: &RoutePolicies, scope: Scope) {
+        if policies.is_empty() {
+            return;
+        }
+        match self {
+            Self::Requests(rules) => {
+                let names: BTreeSet<Arc<str>> = rules.iter().filter_map(|it| it.name.clone()).collect();
+                for rule in rules {
+                    rule.authorizations = match scope {
+                        Scope::Mesh => policies.in_mesh(),
+                        Scope::Gateway | Scope::Unread => {
+                            policies.at_gateway(rule.name.as_ref(), |it| names.contains(it))
+                        }
+                    };
+                }
+            }
+            Self::Connections(Some(forward)) => forward.backends.clear(),
+            Self::Connections(None) => {}
+        }
+    }
+}
+
 // === impl Resolved ===
 
 impl Resolved {
@@ -223,5 +250,13 @@ fn refusing(rule: Rule) -> Rule {
     filters.retain(|it| matches!(it, Filter::Cors(_) | Filter::ResponseHeaders(_)));
     filters.push(Filter::Unresolved("a rule that does not hold".into()));
     let (backends, timeouts) = (Vec::new(), Timeouts::default());
-    Rule { name: rule.name, matches: rule.matches, filters, backends, timeouts, retry: None }
+    Rule {
+        name: rule.name,
+        matches: rule.matches,
+        filters,
+        backends,
+        timeouts,
+        retry: None,
+        authorizations: Vec::new(),
+    }
 }

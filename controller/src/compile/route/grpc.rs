@@ -39,7 +39,15 @@ fn rule(draft: &mut Draft<'_, '_>, faults: &mut Faults, field: &str, written: &G
         draft.note(http::session_persistence(field));
     }
     let name = written.name.as_deref().map(Into::into);
-    Rule { name, matches, filters, backends, timeouts: Timeouts::default(), retry: None }
+    Rule {
+        name,
+        matches,
+        filters,
+        backends,
+        timeouts: Timeouts::default(),
+        retry: None,
+        authorizations: Vec::new(),
+    }
 }
 
 fn matches(

@@ -22,7 +22,8 @@ pub(crate) use duration::parse as parse_duration;
 pub(super) use written::Written;
 
 use crate::compile::ignored::Ignored;
-use crate::compile::names::service::requires_waypoint;
+use crate::compile::policy::access::{RouteGateways, RoutePolicies, RouteServices};
+use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::binding::{ListenerClaim, Outcome, ServiceClaim};
@@ -63,6 +64,7 @@ impl Query<Cluster> for Resolve {
             return;
         };
         let settings = reader.settings();
+        let policies = RoutePolicies::of(reader, route);
         // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
         // where they are asked for.
         let (mut gateway, mut mesh) = (None, None);
@@ -78,7 +80,12 @@ impl Query<Cluster> for Resolve {
                 }
                 Outcome::Refused(_) => (Scope::Gateway, &mut gateway, &mut gateway_attachments),
             };
-            let resolved = resolved.get_or_insert_with(|| resolve(reader, route, &written, kind, scope));
+            note_parent(&policies, route, &it.outcome, made);
+            let resolved = resolved.get_or_insert_with(|| {
+                let mut resolved = resolve(reader, route, &written, kind, scope);
+                resolved.body.judge(&policies, scope);
+                resolved
+            });
             let mut attached = attach::decide(reader, route, &it.outcome, made);
             if let (None, Some(refusal)) = (&attached.refusal, resolved.refusal()) {
                 attached = attached.refused(refusal);
@@ -148,6 +155,25 @@ impl OfInput<Cluster> for Resolve {
     }
 }
 
+/// Notes who serves a route that policies name, for the status of those.
+fn note_parent(policies: &RoutePolicies, route: &ObjectRef, outcome: &Outcome, made: &mut Made) {
+    if policies.is_empty() {
+        return;
+    }
+    match outcome {
+        Outcome::Listeners(claims) => {
+            let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();
+            for it in gateways {
+                made.put(RouteGateways(route.clone()), ObjectRef::of(Kind::Gateway, it));
+            }
+        }
+        Outcome::Service(claim) => {
+            made.put(RouteServices(route.clone()), ObjectRef::of(Kind::Service, &claim.service));
+        }
+        Outcome::NotOurs | Outcome::Refused(_) => {}
+    }
+}
+
 /// Who enforces a Service's route, and whether traffic has been moved there. Whether it has the route by now is for the
 /// one who writes the status to say.
 fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (ObjectName, Condition) {
@@ -164,8 +190,9 @@ fn enforced(reader: &mut Reader<'_>, claim: &ServiceClaim, generation: i64) -> (
         }
         false => {
             let passed = binding::has_passed(reader, claim);
+            let service = reader.input::<Service>(&claim.service);
             let required = claim.audience == Audience::Producer
-                && reader.input::<Service>(&claim.service).is_some_and(|it| requires_waypoint(&it));
+                && service.is_some_and(|it| required_waypoint::is_required(reader, &claim.service, &it));
             let reason = if passed { reason::WAYPOINT_GONE } else { reason::PENDING };
             let meanwhile = if passed || required { "are refused" } else { "pass without the route" };
             let message = format!(

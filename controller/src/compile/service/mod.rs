@@ -9,9 +9,8 @@ use crate::compile::names::protocol::Protocol;
 use crate::compile::names::service::{
     WAYPOINT_LABEL, backend_key, read_in_cluster, requires_waypoint, service_key,
 };
-use crate::compile::policy::backend_tls;
-use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
+use crate::compile::policy::{access, backend_tls, required_waypoint};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::binding::{self, ServiceClaim};
 use crate::compile::route::{ConsumerRoutes, ProducerRoutes};
@@ -46,9 +45,12 @@ impl Query<Cluster> for Compile {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
         let Some(service) = read_in_cluster(reader, name) else { return };
-        let required = requires_waypoint(&service);
+        let required = required_waypoint::is_required(reader, name, &service);
+        let authorizations = access::of_service(reader, name);
         check_label(reader, &service, name, made);
-        let waypoint = match required || reader.count(&ProducerRoutes(name.clone())) > 0 {
+        let is_needed =
+            required || !authorizations.is_empty() || reader.count(&ProducerRoutes(name.clone())) > 0;
+        let waypoint = match is_needed {
             true => reader.get::<waypoint::Resolve>(&name.namespace),
             false => None,
         };
@@ -70,6 +72,7 @@ impl Query<Cluster> for Compile {
                 protocol: Protocol::of_port(port).within(&security),
                 security,
                 via: via.map(|(key, ip)| (key, SocketAddr::new(ip, port.port))),
+                authorizations: authorizations.clone(),
             })));
         }
         let consumers = consumers(reader, name);
@@ -231,6 +234,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             hostname: None,
             protocol: ListenerProtocol::Service { service: service_key(name), port: port.port },
             backend_certificate: None,
+            authorizations: vec![],
         }))
     };
     service.tcp_ports().map(listener).collect()

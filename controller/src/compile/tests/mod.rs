@@ -1,5 +1,6 @@
 //! Small YAML in, conditions and configuration out.
 
+mod access;
 mod addresses;
 mod appearing;
 mod backend_tls;

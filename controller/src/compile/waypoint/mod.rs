@@ -12,7 +12,7 @@ use crate::compile::stage;
 use crate::compile::waypoint::choice::Origin;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{Kind, Object, ObjectRef};
+use crate::resources::{AccessPolicy, Kind, Object, ObjectRef};
 use fairway_config::model::{
     BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource, SpiffeId,
 };
@@ -32,8 +32,18 @@ impl Set<Cluster> for WaypointNeed {
     type Member = ObjectRef;
 
     fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
-        namespace_of_requiring(object).map(|namespace| (Self(namespace), name.clone())).into_iter().collect()
+        match object {
+            // Also of policies that are only observed: somebody has to see what they are about.
+            Object::AccessPolicy(it) if names_service(it) => {
+                vec![(Self(name.namespace.clone()), name.clone())]
+            }
+            _ => namespace_of_requiring(object).map(|it| (Self(it), name.clone())).into_iter().collect(),
+        }
     }
+}
+
+fn names_service(policy: &AccessPolicy) -> bool {
+    policy.spec.targets.iter().any(|it| Kind::named(&it.group, &it.kind) == Some(Kind::Service))
 }
 
 /// Waypoints that are needed and that nobody wrote a Gateway for (only in a cluster).
@@ -158,14 +168,16 @@ impl Query<Cluster> for Listeners {
                 _ => Vec::new(),
             };
             let shown = plan.as_ref().and_then(|it| it.backend_certificate.as_ref()).map(certificate::key);
-            let sections = match &plan {
+            let sections: Vec<Arc<str>> = match &plan {
                 Some(plan) => {
                     plan.listeners.iter().filter(|it| it.programmed).map(|it| it.name.clone()).collect()
                 }
                 None => vec![IMPLIED_LISTENER.into()],
             };
-            made.resources.extend(sections.into_iter().map(|section: Arc<str>| {
-                Resource::Listener(Arc::new(Listener {
+            let object = ObjectRef::of(Kind::Gateway, &gateway);
+            for section in sections {
+                let authorizations = gateway::judges(reader, &gateway, &object, &section);
+                made.resources.push(Resource::Listener(Arc::new(Listener {
                     key: ListenerKey::from(format!("{gateway}/{section}")),
                     gateway: gateway.clone(),
                     section,
@@ -174,8 +186,9 @@ impl Query<Cluster> for Listeners {
                     hostname: None,
                     protocol: ListenerProtocol::Hbone,
                     backend_certificate: shown.clone(),
-                }))
-            }));
+                    authorizations,
+                })));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(in crate::compile) mod address;
 pub(in crate::compile) mod proxy;
 
+use crate::compile::names::access::Form;
 use crate::compile::names::service::authorization_key;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::{Capture, Settings};
@@ -31,6 +32,14 @@ pub(in crate::compile) fn register(engine: Engine<Cluster>) -> Engine<Cluster> {
 pub(in crate::compile) struct Guards(pub ObjectName);
 
 impl Set<Cluster> for Guards {
+    type Member = ObjectRef;
+}
+
+/// Policies that judge the connections to a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct PodPolicies(pub ObjectName);
+
+impl Set<Cluster> for PodPolicies {
     type Member = ObjectRef;
 }
 
@@ -89,7 +98,9 @@ impl Query<Cluster> for Identify {
         if pod.addresses.is_empty() && pod.node.is_empty() {
             return who;
         }
-        let guards = reader.members(&Guards(name.clone()));
+        let (guards, policies) =
+            (reader.members(&Guards(name.clone())), reader.members(&PodPolicies(name.clone())));
+        let policies = policies.iter().map(|it| Form::Pod.key(&it.object_name()));
         made.resources.push(Resource::Workload(Arc::new(Workload {
             key: WorkloadKey::from(name.to_string()),
             uid: pod.meta.uid.clone(),
@@ -99,7 +110,11 @@ impl Query<Cluster> for Identify {
             mesh,
             aside,
             probes: pod.probes.clone(),
-            authorizations: guards.iter().map(|it| authorization_key(&it.object_name())).collect(),
+            authorizations: guards
+                .iter()
+                .map(|it| authorization_key(&it.object_name()))
+                .chain(policies)
+                .collect(),
         })));
         who
     }

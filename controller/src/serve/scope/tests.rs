@@ -68,7 +68,7 @@ fn node_needs(world: &World, node: &str) -> BTreeSet<ResourceKey> {
 }
 
 fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
-    let (mut needed, mut backends) = (BTreeSet::new(), BTreeSet::new());
+    let (mut needed, mut backends, mut judges) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let (mut routed, mut listeners) = (BTreeSet::new(), BTreeSet::new());
     let is_waypoint = |it: &Resource| match it {
         Resource::Listener(it) => {
@@ -82,6 +82,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
             Resource::Listener(it) if it.gateway.to_string() == gateway => {
                 listeners.insert(it.key.clone());
                 needed.insert(ResourceKey::new(ResourceKind::Listener, it.key.as_arc()));
+                judges.extend(it.authorizations.iter().cloned());
                 let shown = it.backend_certificate.iter();
                 needed.extend(shown.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())));
                 match &it.protocol {
@@ -127,6 +128,7 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
             Resource::Route(it) if it.attachments.iter().any(here) => {
                 needed.insert(ResourceKey::new(ResourceKind::Route, it.key.as_arc()));
                 backends.extend(named_by(it));
+                judges.extend(it.rules.iter().flat_map(|it| it.authorizations.clone()));
             }
             _ => {}
         }
@@ -140,9 +142,14 @@ fn gateway_needs(world: &World, gateway: &str) -> BTreeSet<ResourceKey> {
     let via: Vec<_> = via.map(|it| ResourceKey::new(ResourceKind::Endpoints, it)).collect();
     needed.extend(via);
     for key in backends {
+        let held = world.get(&ResourceKey::new(ResourceKind::Backend, key.as_arc()));
+        if let Some(Resource::Backend(it)) = held {
+            judges.extend(it.authorizations.iter().cloned());
+        }
         needed.insert(ResourceKey::new(ResourceKind::Backend, key.as_arc()));
         needed.insert(ResourceKey::new(ResourceKind::Endpoints, key.as_arc()));
     }
+    needed.extend(judges.iter().map(|it| ResourceKey::new(ResourceKind::Authorization, it.as_arc())));
     needed.retain(|key| world.contains_key(key));
     needed
 }

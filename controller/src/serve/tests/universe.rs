@@ -2,11 +2,11 @@
 
 use fairway_config::arbitrary;
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Authorization, Backend, BackendKey, BackendSecurity, BackendTarget,
-    CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Filter, Fraction, L4Kind, L4Route,
-    Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls, ObjectName, PathMatch, Resource, ResourceKey,
-    Route, RouteKind, Rule, Service, ServicePort, Timeouts, TlsTermination, WeightedBackend, WeightedTarget,
-    Workload,
+    AppProtocol, Attachment, Audience, Authorization, AuthorizationKey, Backend, BackendKey, BackendSecurity,
+    BackendTarget, CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Filter, Fraction,
+    L4Kind, L4Route, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls, ObjectName, PathMatch,
+    Resource, ResourceKey, Route, RouteKind, Rule, Service, ServicePort, Timeouts, TlsTermination,
+    WeightedBackend, WeightedTarget, Workload,
 };
 use fairway_config::stream::Proxy;
 use fairway_policy::{Action, Condition};
@@ -47,6 +47,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         hostname: None,
         protocol,
         backend_certificate: None,
+        authorizations: vec![],
     }))
 }
 
@@ -58,6 +59,7 @@ pub(crate) fn backend(key: &str, port: u16, via: Option<&str>) -> Resource {
         protocol: AppProtocol::Http1,
         security: BackendSecurity::Plain,
         via: via.map(|it| (it.into(), ([10, 0, 0, 1], 80).into())),
+        authorizations: vec![],
     }))
 }
 
@@ -103,6 +105,7 @@ pub(crate) fn rule(path: &str, backends: &[&str], mirror: Option<&str>) -> Rule 
             .collect(),
         timeouts: Timeouts::default(),
         retry: None,
+        authorizations: vec![],
     }
 }
 
@@ -211,6 +214,30 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
 }
 
 fn resource() -> impl Strategy<Value = Resource> {
+    let judges = proptest::sample::subsequence(AUTHORIZATIONS.to_vec(), 0..=1);
+    (unjudged(), judges).prop_map(|(resource, judges)| judged(resource, &judges))
+}
+
+/// The same, judged by these authorizations, if it is of a kind that names some.
+fn judged(resource: Resource, by: &[&str]) -> Resource {
+    let by: Vec<AuthorizationKey> = by.iter().map(|it| (*it).into()).collect();
+    match resource {
+        Resource::Listener(it) => {
+            Resource::Listener(Arc::new(Listener { authorizations: by, ..Arc::unwrap_or_clone(it) }))
+        }
+        Resource::Backend(it) => {
+            Resource::Backend(Arc::new(Backend { authorizations: by, ..Arc::unwrap_or_clone(it) }))
+        }
+        Resource::Route(it) => {
+            let mut route = Arc::unwrap_or_clone(it);
+            route.rules.iter_mut().for_each(|it| it.authorizations.clone_from(&by));
+            Resource::Route(Arc::new(route))
+        }
+        other => other,
+    }
+}
+
+fn unjudged() -> impl Strategy<Value = Resource> {
     let one_of_services = || select(&SERVICES[..]);
     let one_of_backends = || select(&BACKENDS[..]);
     let protocol = prop_oneof![

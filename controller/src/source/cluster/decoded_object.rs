@@ -143,7 +143,8 @@ fn remember(object: &mut Object, word: OwnWord) {
 /// The kinds whose status we may have to write, and those of which there may be versions that we do not understand: their
 /// Events name the uid.
 fn is_recorded(kind: Kind) -> bool {
-    matches!(kind, Kind::Service | Kind::GatewayParameters) || kind.group().starts_with("gateway.networking.")
+    kind == Kind::Service
+        || ["gateway.networking.", "fairway.dev"].iter().any(|it| kind.group().starts_with(it))
 }
 
 /// The server has checked it against the CRD that is installed, which may be newer than what we know: a matcher that is

@@ -148,3 +148,21 @@ fn a_backend_tls_policy_that_cannot_be_read_keeps_its_targets_and_can_never_be_m
         assert!(scan.apply([("a.yaml".into(), FileChange::Text(policy(api, "p", validation)))]).is_empty());
     }
 }
+
+#[test]
+fn an_access_policy_of_an_unknown_version_closes_its_targets_and_says_why() {
+    let policy = |version: &str| {
+        format!(
+            "apiVersion: fairway.dev/{version}\nkind: AccessPolicy\nmetadata: {{ name: p, namespace: shop }}\n\
+             spec: {{ targetRefs: [{{ group: '', kind: Service, name: web }}], action: Allow, rules: [{{}}] }}\n"
+        )
+    };
+    let mut scan = Scan::default();
+    let edits = scan.apply([("a.yaml".into(), FileChange::Text(policy("v2")))]);
+    let [Edit::Upsert(Object::AccessPolicy(it))] = &edits[..] else { panic!("{edits:?}") };
+    assert_eq!(it.spec.targets[0].name.as_deref(), Some("web"));
+    assert!(it.spec.spec.is_err(), "an Allow of a version that is not known allows nothing: {it:?}");
+    assert!(it.meta.unreadable.as_ref().is_some_and(|why| why.contains("v2")), "{it:?}");
+    scan.apply([("a.yaml".into(), FileChange::Text(policy("v1alpha1")))]);
+    assert_eq!(scan.problems(), vec![]);
+}

@@ -69,15 +69,18 @@ fn rule() -> impl Strategy<Value = Rule> {
     let retry = (any::<u32>(), of(any::<Duration>()), vec(status(), 0..3), any::<bool>()).prop_map(
         |(attempts, backoff, codes, connection_errors)| Retry { attempts, backoff, codes, connection_errors },
     );
-    (of(text()), vec(matching(), 1..3), vec(filter(), 0..3), vec(backend, 0..3), timeouts, of(retry))
-        .prop_map(|(name, matches, filters, backends, timeouts, retry)| Rule {
+    let (filters, backends) = (vec(filter(), 0..3), vec(backend, 0..3));
+    (of(text()), vec(matching(), 1..3), filters, backends, timeouts, of(retry), vec(key(), 0..2)).prop_map(
+        |(name, matches, filters, backends, timeouts, retry, authorizations)| Rule {
             name,
             matches,
             filters,
             backends,
             timeouts,
             retry,
-        })
+            authorizations,
+        },
+    )
 }
 
 fn status() -> impl Strategy<Value = StatusCode> {

@@ -1,14 +1,15 @@
 //! A Service's port as a destination: how to speak to it, and where its endpoints are.
 
-use super::reference::of_backend;
+use super::capability::that_judges;
+use super::reference::{of_authorization, of_backend};
 use super::{
-    Affinity, BackendKey, BackendSecurity, Hints, Reach, References, Requires, ResourceKey, ResourceKind,
-    ServiceKey,
+    Affinity, AuthorizationKey, BackendKey, BackendSecurity, Capabilities, Hints, Reach, References,
+    Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use fairway_identity::SpiffeId;
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// How a backend is spoken to.
@@ -27,6 +28,9 @@ pub struct Backend {
     /// The waypoint through which alone this Service is reached (its label `fairway.dev/waypoint: required`), and the
     /// Service's address to name in the tunnel. Who routes to it goes through there and says "already routed".
     pub via: Option<(BackendKey, SocketAddr)>,
+    /// Those that judge what is asked of the Service or routed to it, at the proxy that goes straight to its endpoints. One
+    /// that is not in the same snapshot denies.
+    pub authorizations: Vec<AuthorizationKey>,
 }
 
 /// What endpoints speak (KEP-3726 `appProtocol`).
@@ -126,10 +130,24 @@ impl Endpoints {
 
 // === impl Backend ===
 
-impl Requires for Backend {}
+/// The waypoint that a proxy is sent to which cannot judge: nobody is that waypoint, and a proxy never goes around one.
+const NO_WAYPOINT: &str = "closed";
+
+impl Requires for Backend {
+    fn requires(&self) -> Capabilities {
+        that_judges(&self.authorizations)
+    }
+
+    /// Without it the endpoints would be reached as those of a waypoint are, so it stays and leads nowhere.
+    fn closed_for(&self, _known: Capabilities) -> Option<Self> {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.port);
+        Some(Self { via: Some((NO_WAYPOINT.into(), nowhere)), authorizations: Vec::new(), ..self.clone() })
+    }
+}
 
 impl References for Backend {
     fn references(&self) -> Vec<ResourceKey> {
-        self.via.iter().map(|(waypoint, _)| of_backend(ResourceKind::Endpoints, waypoint)).collect()
+        let via = self.via.iter().map(|(waypoint, _)| of_backend(ResourceKind::Endpoints, waypoint));
+        via.chain(self.authorizations.iter().map(of_authorization)).collect()
     }
 }

@@ -108,7 +108,7 @@ keys! {
     ServiceKey,
     /// `<namespace>/<pod>`
     WorkloadKey,
-    /// the name of an authorization
+    /// the name of an authorization: `<namespace>/<name>` of a policy, and behind `@` the form that it has at some targets
     AuthorizationKey,
 }
 
@@ -118,6 +118,15 @@ impl BackendKey {
     /// The key under which a waypoint's own endpoints are held.
     pub fn of_waypoint(gateway: &ObjectName) -> Self {
         Self::from(format!("waypoint/{gateway}"))
+    }
+}
+
+// === impl AuthorizationKey ===
+
+impl AuthorizationKey {
+    /// The namespace and name of the policy that an authorization comes from: its name without the form.
+    pub fn policy_of(name: &str) -> &str {
+        name.split_once('@').map_or(name, |(policy, _)| policy)
     }
 }
 

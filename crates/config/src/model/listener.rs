@@ -1,8 +1,10 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
+use super::capability::that_judges;
+use super::reference::of_authorization;
 use super::{
-    CertificateKey, ClientValidation, HostnamePattern, ListenerKey, ObjectName, References, Requires,
-    ResourceKey, ResourceKind, ServiceKey,
+    AuthorizationKey, Capabilities, CertificateKey, ClientValidation, HostnamePattern, ListenerKey,
+    ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Shown to backends that are spoken to in TLS and ask for a certificate (GEP-3155, `spec.tls.backend`).
     pub backend_certificate: Option<CertificateKey>,
+    /// Those that judge its requests and connections, whatever route they take. One that is not in the same snapshot denies.
+    pub authorizations: Vec<AuthorizationKey>,
 }
 
 /// What is spoken on a listener.
@@ -65,7 +69,13 @@ pub struct TlsTermination {
 
 // === impl Listener ===
 
-impl Requires for Listener {}
+impl Requires for Listener {
+    fn requires(&self) -> Capabilities {
+        that_judges(&self.authorizations)
+    }
+
+    // Without the capability the listener would be served unguarded, so it is not served: `closed_for` is none.
+}
 
 impl References for Listener {
     fn references(&self) -> Vec<ResourceKey> {
@@ -74,6 +84,7 @@ impl References for Listener {
             _ => &[],
         };
         let named = served.iter().chain(&self.backend_certificate);
-        named.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc())).collect()
+        let certificates = named.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc()));
+        certificates.chain(self.authorizations.iter().map(of_authorization)).collect()
     }
 }

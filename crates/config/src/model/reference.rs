@@ -1,6 +1,8 @@
 //! What every kind of resource says of itself: its key, and which resources it names.
 
-use super::{BackendKey, BackendTarget, Certificate, Endpoints, Requires, ResourceKey, ResourceKind};
+use super::{
+    AuthorizationKey, BackendKey, BackendTarget, Certificate, Endpoints, Requires, ResourceKey, ResourceKind,
+};
 
 /// The resources that a resource names.
 pub trait References {
@@ -33,6 +35,11 @@ pub(super) fn of_target(target: &BackendTarget) -> Option<ResourceKey> {
         BackendTarget::Backend(key) => Some(of_backend(ResourceKind::Backend, key)),
         BackendTarget::Unresolved(_) => None,
     }
+}
+
+/// An authorization.
+pub(super) fn of_authorization(key: &AuthorizationKey) -> ResourceKey {
+    ResourceKey::new(ResourceKind::Authorization, key.as_arc())
 }
 
 /// A backend, or its endpoints.

@@ -1,10 +1,10 @@
 //! Rules bound to listeners or Services.
 
-use super::capability::of_filter;
-use super::reference::of_target;
+use super::capability::{of_filter, that_judges};
+use super::reference::{of_authorization, of_target};
 use super::{
-    BackendKey, Capabilities, Filter, HostnamePattern, ListenerKey, Match, ObjectName, References, Requires,
-    ResourceKey, RouteKey, ServiceKey,
+    AuthorizationKey, BackendKey, Capabilities, Filter, HostnamePattern, ListenerKey, Match, ObjectName,
+    References, Requires, ResourceKey, RouteKey, ServiceKey,
 };
 use http::StatusCode;
 use std::sync::Arc;
@@ -90,6 +90,8 @@ pub struct Rule {
     pub timeouts: Timeouts,
     /// When and how often to try again; none means never.
     pub retry: Option<Retry>,
+    /// Those that judge the requests of the rule. One that is not in the same snapshot denies.
+    pub authorizations: Vec<AuthorizationKey>,
 }
 
 /// A backend and its share of the requests.
@@ -162,6 +164,7 @@ impl References for Route {
         for rule in &self.rules {
             let targets = rule.backends.iter().map(|it| &it.target);
             references.extend(targets.chain(rule.filters().filter_map(Filter::target)).filter_map(of_target));
+            references.extend(rule.authorizations.iter().map(of_authorization));
         }
         references
     }
@@ -169,19 +172,26 @@ impl References for Route {
 
 impl Requires for Route {
     fn requires(&self) -> Capabilities {
-        self.rules.iter().flat_map(Rule::filters).map(of_filter).collect()
+        let mut required = Capabilities::NONE;
+        self.rules.iter().for_each(|it| required.extend(it.requires().iter()));
+        required
     }
 
-    /// A rule with a filter that is not known keeps what it matches and answers 500. Its requests do not fall to a wider rule.
+    /// A rule with a filter that is not known, or with policies that cannot be judged, keeps what it matches and answers 500.
+    /// Its requests do not fall to a wider rule.
     fn closed_for(&self, known: Capabilities) -> Option<Self> {
         let close = |rule: &Rule| {
-            let required: Capabilities = rule.filters().map(of_filter).collect();
-            let missing = required.without(known);
+            let missing = rule.requires().without(known);
             if missing == Capabilities::NONE {
                 return rule.clone();
             }
             let reason = format!("this version of the proxy does not know {missing}");
-            Rule { filters: vec![Filter::Unresolved(reason.into())], backends: vec![], ..rule.clone() }
+            Rule {
+                filters: vec![Filter::Unresolved(reason.into())],
+                backends: vec![],
+                authorizations: vec![],
+                ..rule.clone()
+            }
         };
         Some(Self { rules: self.rules.iter().map(close).collect(), ..self.clone() })
     }
@@ -190,6 +200,12 @@ impl Requires for Route {
 // === impl Rule ===
 
 impl Rule {
+    fn requires(&self) -> Capabilities {
+        let mut required = that_judges(&self.authorizations);
+        required.extend(self.filters().map(of_filter));
+        required
+    }
+
     /// Its own filters, then those of its backends.
     fn filters(&self) -> impl Iterator<Item = &Filter> {
         self.filters.iter().chain(self.backends.iter().flat_map(|it| &it.filters))

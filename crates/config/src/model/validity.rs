@@ -162,6 +162,7 @@ mod tests {
             backends,
             timeouts: Timeouts::default(),
             retry: None,
+            authorizations: vec![],
         };
         let target = BackendTarget::Unresolved(Unresolved::NotFound);
         let backend = WeightedBackend { weight: 1, target, filters: vec![filter.clone()] };

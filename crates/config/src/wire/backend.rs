@@ -1,6 +1,6 @@
 //! Backends on the wire.
 
-use super::invalid::{Invalid, optional, required};
+use super::invalid::{Invalid, each, optional, required};
 use super::{trust, value};
 use crate::model::{AppProtocol, Backend, BackendKey};
 use crate::proto;
@@ -17,6 +17,7 @@ pub(super) fn encode(backend: &Backend) -> proto::Backend {
             waypoint: waypoint.to_string(),
             address: Some(value::encode_socket_address(address)),
         }),
+        authorizations: backend.authorizations.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -28,6 +29,7 @@ pub(super) fn decode(message: proto::Backend) -> Result<Backend, Invalid> {
         protocol: decode_protocol(message.protocol)?,
         security: required(message.security, "security", trust::decode_security)?,
         via: optional(message.via, "via", decode_via)?,
+        authorizations: each(message.authorizations, "authorizations", value::key)?,
     })
 }
 

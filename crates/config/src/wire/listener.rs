@@ -27,6 +27,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         hostname: listener.hostname.as_ref().map(ToString::to_string),
         protocol: Some(protocol),
         backend_certificate: listener.backend_certificate.as_ref().map(ToString::to_string),
+        authorizations: listener.authorizations.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -57,6 +58,7 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         hostname: optional(message.hostname, "hostname", value::hostname)?,
         protocol: required(message.protocol, "protocol", protocol)?,
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
+        authorizations: each(message.authorizations, "authorizations", value::key)?,
     })
 }
 

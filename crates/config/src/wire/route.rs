@@ -113,6 +113,7 @@ fn encode_rule(rule: &Rule) -> proto::Rule {
             backend_request: rule.timeouts.backend_request.as_ref().map(value::encode_duration),
         }),
         retry: rule.retry.as_ref().map(encode_retry),
+        authorizations: rule.authorizations.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -127,6 +128,7 @@ fn decode_rule(message: proto::Rule) -> Result<Rule, Invalid> {
         backends: each(message.backends, "backends", decode_backend)?,
         timeouts: required(message.timeouts, "timeouts", decode_timeouts)?,
         retry: optional(message.retry, "retry", decode_retry)?,
+        authorizations: each(message.authorizations, "authorizations", value::key)?,
     })
 }
 

@@ -1,7 +1,7 @@
 use super::{PERMISSIVE, STRICT, address, id, index, pod};
 use crate::decide::{Client, Inbound, Incoming, inbound};
 use fairway_config::model::{Mesh, Probe, ProbeAction, Resource, Workload};
-use fairway_policy::{Action, Authorization, Condition, Rule};
+use fairway_policy::{Action, Authorization, Condition, Mode, Rule};
 use std::sync::Arc;
 
 fn only_from_waypoint() -> Resource {
@@ -25,7 +25,8 @@ fn incoming<'a>(client: Client<'a>, destination: &str) -> Incoming<'a> {
 
 fn said(decided: Inbound) -> String {
     match decided {
-        Inbound::Admit => "in".to_owned(),
+        Inbound::Admit { observed: None } => "in".to_owned(),
+        Inbound::Admit { observed: Some(refusal) } => format!("in, observed: {refusal}"),
         Inbound::AdmitProbe => "probe".to_owned(),
         Inbound::Refuse(refusal) => format!("{} {refusal}", refusal.status().as_u16()),
     }
@@ -97,6 +98,38 @@ fn a_required_waypoint_refuses_whoever_else_comes() {
         (PERMISSIVE, Some("client"), "10.0.0.2:9090", "in"),
     ] {
         assert_eq!(decide(mesh, &["required"], peer, destination), expected, "{peer:?} {destination}");
+    }
+}
+
+#[test]
+fn what_is_only_observed_lets_pass_and_says_whom_it_would_refuse() {
+    let rule =
+        Rule { name: Some("web".into()), ..Rule::when(vec![Condition::PeerIs(vec![id("shop", "web")])]) };
+    let observed = |name: &str, action, rules| {
+        Resource::Authorization(Arc::new(Authorization {
+            mode: Mode::Observe,
+            ..Authorization::new(name, action, rules)
+        }))
+    };
+    let index = index([
+        only_from_waypoint(),
+        observed("shop/allow", Action::Allow, vec![rule.clone()]),
+        observed("shop/deny", Action::Deny, vec![rule]),
+    ]);
+    let nothing = "in, observed: nothing allows it at the level of the pod, where shop/allow asks for it";
+    for (authorizations, peer, expected) in [
+        (&["shop/allow"][..], "web", "in"),
+        (&["shop/allow"][..], "client", nothing),
+        (&["shop/deny"][..], "web", "in, observed: denied by shop/deny (rule web)"),
+        (&["shop/deny"][..], "client", "in"),
+        // What is enforced beside it refuses.
+        (&["shop/allow", "required"][..], "client", "401 not authorized: denied by required"),
+        (&["shop/allow", "required"][..], "waypoint", nothing),
+    ] {
+        let pod = pod("shop", "server", "10.0.0.2", STRICT, authorizations);
+        let peer = id("shop", peer);
+        let decided = inbound(&index, &pod, &pod.addresses, incoming(Client::Peer(&peer), "10.0.0.2:8080"));
+        assert_eq!(said(decided), expected, "{authorizations:?} {peer}");
     }
 }
 

@@ -177,6 +177,36 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
         "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: p, namespace: {ns} }}\n\
          spec: {{ targetRefs: [{{ group: '', kind: Service, name: s }}], validation: {{ hostname: x.com, wellKnownCACertificates: System }} }}"
     ));
+    let gateway = "group: gateway.networking.k8s.io, kind";
+    for (name, targets) in [
+        (
+            "p",
+            format!("{{ {gateway}: Gateway, name: g }}, {{ {gateway}: Gateway, name: g, sectionName: m }}"),
+        ),
+        ("p", format!("{{ {gateway}: Gateway, name: w }}, {{ {gateway}: HTTPRoute, name: r }}")),
+        ("p", "{ group: '', kind: Service, name: s }, { group: '', kind: Pod, selector: {} }".to_owned()),
+        ("q", "{ group: '', kind: Service, name: t }, { group: '', kind: Service, name: s }".to_owned()),
+        (
+            "q",
+            format!(
+                "{{ {gateway}: ListenerSet, name: ls }}, {{ group: '', kind: Pod, selector: {{ matchLabels: {{ app: x }} }} }}"
+            ),
+        ),
+    ] {
+        // Who is denied by name is the other's to choose, and so is who speaks for them: `c` stands for anybody.
+        let strangers = "{ serviceAccounts: [{ name: one }, { namespace: c, name: one }] }";
+        for rules in [
+            format!("action: Allow, rules: [{{ from: [{strangers}, {{ namespaces: [{other}] }}] }}]"),
+            format!("action: Deny, rules: [{{ from: [{strangers}], to: [{{ paths: [{{ value: /x }}] }}] }}]"),
+            "action: Deny, mode: Observe, rules: [{}]".to_owned(),
+            "action: Audit".to_owned(),
+        ] {
+            all.push(format!(
+                "apiVersion: fairway.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{ name: {name}, namespace: {ns} }}\n\
+                 spec: {{ targetRefs: [{targets}], {rules} }}"
+            ));
+        }
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     let text = |text: String| serde_json::Value::String(text).to_string();
     all.push(format!(

@@ -264,6 +264,57 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
              spec: {{ targetRefs: [{targets}], validation: {{ hostname: x.com, {authority} }} }}"
         ));
     }
+    const GATEWAY_API: &str = "group: gateway.networking.k8s.io";
+    for (namespace, name, targets, says) in [
+        (
+            "a",
+            "p",
+            "{ group: '', kind: Service, name: s }",
+            "action: Deny, rules: [{ to: [{ methods: [GET] }] }]",
+        ),
+        (
+            "a",
+            "p",
+            "{ group: '', kind: Service, name: s }, { group: '', kind: Service, name: t }",
+            "action: Allow, mode: Observe, rules: [{ from: [{ serviceAccounts: [{ namespace: b, name: one }] }] }]",
+        ),
+        (
+            "a",
+            "p",
+            "{ GATEWAY, kind: Gateway, name: g }, { GATEWAY, kind: HTTPRoute, name: r }",
+            "action: Allow",
+        ),
+        (
+            "a",
+            "q",
+            "{ GATEWAY, kind: Gateway, name: g, sectionName: m }, { GATEWAY, kind: GRPCRoute, name: r, sectionName: x }",
+            "action: Deny, rules: [{}]",
+        ),
+        (
+            "a",
+            "q",
+            "{ group: '', kind: Pod, selector: { matchLabels: { app: x } } }, { GATEWAY, kind: ListenerSet, name: ls }",
+            "action: Allow, rules: [{ from: [{ namespaces: [a] }], to: [{ ports: [80] }] }]",
+        ),
+        (
+            "b",
+            "p",
+            "{ GATEWAY, kind: Gateway, name: w }, { group: '', kind: Service, name: s }",
+            "action: Audit",
+        ),
+        (
+            "b",
+            "p",
+            "{ GATEWAY, kind: TCPRoute, name: r }, { group: '', kind: Pod, selector: {} }",
+            "action: Deny",
+        ),
+    ] {
+        let targets = targets.replace("GATEWAY", GATEWAY_API);
+        add(&format!(
+            "apiVersion: fairway.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{ name: {name}, namespace: {namespace} }}\n\
+             spec: {{ targetRefs: [{targets}], {says} }}"
+        ));
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     for (chain, key) in
         [(certified.cert.pem(), certified.signing_key.serialize_pem()), ("x".into(), "y".into())]

@@ -31,6 +31,7 @@ fn backend(name: &str, port: u16) -> Resource {
         protocol: AppProtocol::Http1,
         security: crate::model::BackendSecurity::Plain,
         via: None,
+        authorizations: vec![],
     }))
 }
 

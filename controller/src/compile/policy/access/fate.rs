@@ -1,0 +1,358 @@
+//! What became of a policy at one of its targets.
+
+use super::pods::SelectedPods;
+use super::rules::{self, Compiled, Reach};
+use super::select::{has_no_listener, is_waypoint};
+use super::{is_enforced, spec};
+use crate::compile::names::access::Form;
+use crate::compile::names::service::{authorization_key, backend_key};
+use crate::compile::policy::required_waypoint::{Guarding, not_enforced_at};
+use crate::compile::policy::status::reference;
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::settings::Capture;
+use crate::compile::waypoint::choice::Choose;
+use crate::compile::workload::Identify;
+use crate::compile::{gateway, waypoint};
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::access_policy::PolicyTarget;
+use crate::resources::{AccessPolicy, Gateway, GrpcRoute, HttpRoute, Kind, ObjectRef, Service, ServiceKind};
+use crate::status::{Enforcement, Enforcer, ParentRef};
+use fairway_config::model::{AuthorizationKey, ObjectName, ResourceKey, ResourceKind};
+use fairway_incremental::Set;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Gateways that serve a route which policies name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct RouteGateways(pub ObjectRef);
+
+impl Set<Cluster> for RouteGateways {
+    type Member = ObjectRef;
+}
+
+/// Services whose waypoints serve a route which policies name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct RouteServices(pub ObjectRef);
+
+impl Set<Cluster> for RouteServices {
+    type Member = ObjectRef;
+}
+
+/// As many values, or pods, are told of.
+pub(super) const TOLD: usize = 4;
+
+/// What became of a policy at one target.
+pub(super) struct Fate {
+    pub outcome: Result<(), Diagnostic>,
+    /// Who carries it out, and by what.
+    pub enforcement: Enforcement,
+    /// Why nobody can yet.
+    pub pending: Option<String>,
+}
+
+/// A policy and one of its targets.
+pub(super) struct Judging<'a> {
+    pub name: &'a ObjectName,
+    pub policy: &'a AccessPolicy,
+    pub target: &'a PolicyTarget,
+    /// Its place among the targets.
+    pub index: usize,
+    pub field: &'a str,
+}
+
+// === impl Judging ===
+
+impl Judging<'_> {
+    /// What became of it there; none where another controller speaks.
+    pub(super) fn fate(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, Fate)> {
+        let target = self.target;
+        let named = ObjectName::new(self.name.namespace.clone(), target.name.as_deref().unwrap_or_default());
+        let section = target.section_name.as_deref().filter(|it| !it.is_empty());
+        let written = ParentRef {
+            group: Some(target.group.as_str().into()),
+            kind: Some(target.kind.as_str().into()),
+            namespace: Some(named.namespace.clone()),
+            name: named.name.clone(),
+            section_name: section.map(Into::into),
+            port: None,
+        };
+        let (ancestor, outcome) = match Kind::named(&target.group, &target.kind) {
+            Some(Kind::Gateway) => (written, self.at_gateway(reader, &named, section, made)?),
+            Some(Kind::HttpRoute | Kind::GrpcRoute) => {
+                (written, self.at_route(reader, &named, section, made))
+            }
+            Some(Kind::Service) => (written, self.at_service(reader, &named, section)),
+            Some(Kind::Pod) => {
+                let namespace = ObjectRef::new(Kind::Namespace, "", named.namespace.clone());
+                (reference(&namespace), self.at_pods(reader, made))
+            }
+            _ => {
+                let what = format!("policies for {}", target.kind);
+                let remedy = "name a Gateway, an HTTPRoute, a GRPCRoute, a Service, or pods";
+                (written, Err(self.unsupported(&what, remedy)))
+            }
+        };
+        let fate = outcome.unwrap_or_else(|error| Fate {
+            outcome: Err(error),
+            enforcement: Enforcement::default(),
+            pending: None,
+        });
+        Some((ancestor, fate))
+    }
+
+    fn at_gateway(
+        &self,
+        reader: &mut Reader<'_>,
+        gateway: &ObjectName,
+        section: Option<&str>,
+        made: &mut Made,
+    ) -> Option<Result<Fate, Diagnostic>> {
+        let Some(written) = reader.input::<Gateway>(gateway) else {
+            return Some(Err(self.not_found(&ObjectRef::of(Kind::Gateway, gateway))));
+        };
+        reader.get::<gateway::Publish>(gateway)?;
+        if is_waypoint(reader, gateway) {
+            return Some(Err(self.unsupported("policies for a waypoint", "name the Services behind it")));
+        }
+        if let Some(listener) = section.filter(|it| has_no_listener(reader, gateway, it)) {
+            return Some(Err(self.no_section(&ObjectRef::of(Kind::Gateway, gateway), "listener", listener)));
+        }
+        self.warn_of_identity(reader, made);
+        let listeners = written.spec.listeners.iter().filter(|it| section.is_none_or(|name| it.name == name));
+        let listeners =
+            listeners.map(|it| ResourceKey::new(ResourceKind::Listener, format!("{gateway}/{}", it.name)));
+        Some(Ok(self.carried([Enforcer::Gateway(gateway.clone())], Form::Gateway, listeners)))
+    }
+
+    fn at_route(
+        &self,
+        reader: &mut Reader<'_>,
+        name: &ObjectName,
+        section: Option<&str>,
+        made: &mut Made,
+    ) -> Result<Fate, Diagnostic> {
+        let kind = Kind::named(&self.target.group, &self.target.kind).unwrap_or(Kind::HttpRoute);
+        let route = ObjectRef::of(kind, name);
+        let Some(rules) = rules_of(reader, &route) else { return Err(self.not_found(&route)) };
+        if let Some(section) = section.filter(|it| !rules.iter().flatten().any(|rule| **rule == **it)) {
+            return Err(self.no_section(&route, "rule", section));
+        }
+        if reader.count(&RouteServices(route.clone())) > 0 {
+            let remedy = "name the Service itself";
+            return Err(self.unsupported("policies for the route of a Service", remedy));
+        }
+        self.warn_of_identity(reader, made);
+        let gateways = reader.members(&RouteGateways(route.clone()));
+        if gateways.is_empty() {
+            self.warn_of_nothing(format!("no Gateway serves {route}, so nothing enforces the policy"), made);
+        }
+        let by = gateways.iter().map(|it| Enforcer::Gateway(it.object_name()));
+        let key = ResourceKey::new(ResourceKind::Route, format!("{kind}/{name}"));
+        Ok(self.carried(by, Form::Gateway, [key]))
+    }
+
+    fn at_service(
+        &self,
+        reader: &mut Reader<'_>,
+        name: &ObjectName,
+        section: Option<&str>,
+    ) -> Result<Fate, Diagnostic> {
+        let Some(service) = reader.input::<Service>(name) else {
+            return Err(self.not_found(&ObjectRef::of(Kind::Service, name)));
+        };
+        if service.kind == ServiceKind::ExternalName {
+            let remedy = "name a Service with pods";
+            return Err(self.unsupported("policies for a Service of type ExternalName", remedy));
+        }
+        if section.is_some() {
+            return Err(
+                self.unsupported("policies for one port of a Service", "name the port in `to[].ports`")
+            );
+        }
+        if !reader.settings().has_mesh() {
+            let message = "ztunnel is not installed, so there is no mesh in which clients have identities";
+            let remedy = "install it (value ztunnel.enabled of the chart), or name a Gateway";
+            return Err(Diagnostic::error(Reason::AccessPolicyNeedsMesh, self.field, message, remedy));
+        }
+        if let Some(field) = compiled(reader, self.name, self.policy, Form::Service).of_address {
+            let message =
+                "the address of a client is not known behind a waypoint; for Services the policy is closed";
+            let remedy = "name service accounts or namespaces, or guard pods";
+            return Err(Diagnostic::error(Reason::AccessPolicyAddressOfService, field, message, remedy));
+        }
+        if service.cluster_ips.is_empty() {
+            let message = "a Service without a cluster IP cannot be reached through a waypoint, so the policy cannot be enforced";
+            let remedy = "give it a cluster IP, or guard its pods";
+            return Err(self.not_enforced(message.to_owned(), remedy.to_owned()));
+        }
+        let guarded = reader.get::<Guarding>(name).unwrap_or_default();
+        self.check_capture(reader, guarded.pods.iter())?;
+        if let Some(message) = not_enforced_at(&guarded.beyond, &name.namespace)
+            && reader.settings().capture == Capture::On
+        {
+            return Err(
+                self.not_enforced(message, "remove these addresses from its EndpointSlices".to_owned())
+            );
+        }
+        let choice = reader.get::<Choose>(&name.namespace);
+        // The tunnels keep everybody else from its pods.
+        let by = [Enforcer::Gateway(choice.gateway.clone()), Enforcer::Tunnels];
+        let backends = service.ports.iter().filter_map(|it| backend_key(name, it));
+        let backends = backends.map(|it| ResourceKey::new(ResourceKind::Backend, it.as_arc()));
+        let mut fate = self.carried(by, Form::Service, backends.chain([carrier(&authorization_key(name))]));
+        let meanwhile = if is_enforced(self.policy) { "are refused" } else { "pass unobserved" };
+        fate.pending = (!choice.bound).then(|| {
+            format!(
+                "waypoint {} is not ready yet: until it is, connections to Service {name} {meanwhile}",
+                choice.gateway
+            )
+        });
+        Ok(fate)
+    }
+
+    /// Carried out by these proxies, by the authorization of this form and by what names it.
+    fn carried(
+        &self,
+        by: impl IntoIterator<Item = Enforcer>,
+        form: Form,
+        named_by: impl IntoIterator<Item = ResourceKey>,
+    ) -> Fate {
+        let mut carriers: BTreeSet<ResourceKey> = named_by.into_iter().collect();
+        carriers.insert(carrier(&form.key(self.name)));
+        let enforcement = Enforcement { carriers, by: by.into_iter().collect() };
+        Fate { outcome: Ok(()), enforcement, pending: None }
+    }
+
+    /// Whether tunnels keep everybody but the waypoint from these pods, or judge who connects to them.
+    fn check_capture<'p>(
+        &self,
+        reader: &mut Reader<'_>,
+        pods: impl Iterator<Item = &'p ObjectRef>,
+    ) -> Result<(), Diagnostic> {
+        let mut outside = Vec::new();
+        for pod in pods {
+            let who = reader.get::<Identify>(&pod.object_name());
+            if who.is_some_and(|it| !it.captured && !it.is_proxy) {
+                outside.push(pod.name.to_string());
+            }
+        }
+        if outside.is_empty() || reader.settings().capture == Capture::Off {
+            return Ok(());
+        }
+        let names = outside.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ");
+        let message = format!("cannot be enforced for pods outside the mesh: {names}");
+        let remedy = format!("label namespace {} with fairway.dev/mesh=enabled", self.name.namespace);
+        Err(self.not_enforced(message, remedy))
+    }
+
+    fn not_enforced(&self, message: String, remedy: String) -> Diagnostic {
+        Diagnostic::error(Reason::AccessPolicyNotEnforced, self.field, message, remedy)
+    }
+
+    fn at_pods(&self, reader: &mut Reader<'_>, made: &mut Made) -> Result<Fate, Diagnostic> {
+        if let Some(field) = compiled(reader, self.name, self.policy, Form::Pod).of_request {
+            let message =
+                "the tunnel of a pod sees connections and no requests; for pods the policy is closed";
+            let remedy = "guard the Service instead, or use ports";
+            return Err(Diagnostic::error(Reason::AccessPolicyNeedsRequests, field, message, remedy));
+        }
+        let pods = reader.members(&SelectedPods { policy: self.name.clone(), target: self.index });
+        if pods.is_empty() {
+            self.warn_of_nothing("no pod has these labels, so the policy guards nothing".to_owned(), made);
+            return Ok(self.carried([], Form::Pod, []));
+        }
+        self.check_capture(reader, pods.iter())?;
+        if let Some(it) = reader.members(&waypoint::WaypointNeed(self.name.namespace.clone())).first()
+            && is_enforced(self.policy)
+        {
+            let message = format!(
+                "{it} needs a waypoint, and of what comes through that the waypoint itself is the client: unless the policy lets \
+                 it in, it is refused"
+            );
+            let remedy = "guard the Service instead";
+            let warning =
+                Diagnostic::warning(Reason::AccessPolicyBehindWaypoint, self.field, message, remedy);
+            made.report(&self.object(), warning);
+        }
+        Ok(self.carried([Enforcer::Tunnels], Form::Pod, []))
+    }
+
+    fn object(&self) -> ObjectRef {
+        ObjectRef::of(Kind::AccessPolicy, self.name)
+    }
+
+    fn not_found(&self, target: &ObjectRef) -> Diagnostic {
+        let field = format!("{}.name", self.field);
+        let message = format!("{target} does not exist, so the policy guards nothing there");
+        let remedy = "create it, or correct the name";
+        Diagnostic::error(Reason::AccessPolicyTargetNotFound, field, message, remedy)
+    }
+
+    fn no_section(&self, target: &ObjectRef, what: &str, section: &str) -> Diagnostic {
+        let field = format!("{}.sectionName", self.field);
+        let message = format!(
+            "{target} has no {what} named {section}; the policy may mean any, so a Deny holds for all of them and an Allow lets \
+             nobody in"
+        );
+        Diagnostic::error(Reason::AccessPolicySectionNotFound, field, message, "correct the name")
+    }
+
+    fn unsupported(&self, what: &str, remedy: &str) -> Diagnostic {
+        let message = format!("{what} are not supported yet; where requests pass it, the target is closed");
+        Diagnostic::error(Reason::AccessPolicyNotSupported, self.field, message, remedy)
+    }
+
+    fn warn_of_nothing(&self, message: String, made: &mut Made) {
+        let remedy = "correct the target, or remove the policy";
+        made.report(
+            &self.object(),
+            Diagnostic::warning(Reason::AccessPolicyGuardsNothing, self.field, message, remedy),
+        );
+    }
+
+    /// Clients of a Gateway come from outside the mesh.
+    fn warn_of_identity(&self, reader: &Reader<'_>, made: &mut Made) {
+        let Some(field) = compiled(reader, self.name, self.policy, Form::Gateway).of_identity else { return };
+        let message = "clients of a Gateway prove no identity of the mesh, so this never matches there";
+        let remedy = "use cidrs, or guard the Service";
+        made.report(
+            &self.object(),
+            Diagnostic::warning(Reason::AccessPolicyIdentityAtGateway, field, message, remedy),
+        );
+    }
+}
+
+fn carrier(authorization: &AuthorizationKey) -> ResourceKey {
+    ResourceKey::new(ResourceKind::Authorization, authorization.as_arc())
+}
+
+/// The names of a route's rules; none if the route does not exist.
+fn rules_of(reader: &mut Reader<'_>, route: &ObjectRef) -> Option<Vec<Option<Arc<str>>>> {
+    let name = |it: &Option<String>| it.as_deref().map(Arc::from);
+    let names = match route.kind {
+        Kind::HttpRoute => {
+            let it = reader.input::<HttpRoute>(&route.object_name())?;
+            it.spec.rules.iter().flatten().map(|it| name(&it.name)).collect()
+        }
+        Kind::GrpcRoute => {
+            let it = reader.input::<GrpcRoute>(&route.object_name())?;
+            it.spec.rules.iter().flatten().map(|it| name(&it.name)).collect()
+        }
+        _ => return None,
+    };
+    Some(names)
+}
+
+/// The rules at targets of one sort, as far as the status needs them.
+pub(super) fn compiled(
+    reader: &Reader<'_>,
+    name: &ObjectName,
+    policy: &AccessPolicy,
+    form: Form,
+) -> Compiled {
+    let Some(spec) = spec(policy) else { return Compiled::default() };
+    let (settings, speakers) = (reader.settings(), BTreeMap::new());
+    let reach =
+        Reach { namespace: &name.namespace, settings: &settings, form, speakers: &speakers, own: &[] };
+    rules::compile(spec, &reach)
+}

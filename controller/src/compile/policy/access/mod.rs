@@ -1,0 +1,166 @@
+//! AccessPolicies: who may do what. They add up: every level on the way of a request has to let it pass.
+//!
+//!  1. [`Select`] looks for the Gateways that a policy names, [`select_pod`] for the policies that name a pod. They put them where
+//!     Gateways and tunnels find them.
+//!  2. [`Authorize`] makes authorizations of it, one for each sort of target ([`Form`]).
+//!  3. [`of_service`] and [`RoutePolicies`] say which of them judge a Service and a route.
+//!  4. [`Status`] says what became of a policy at each of its targets.
+//!
+//! A policy is carried out whole, or what it names is closed: an Allow lets nobody in then, and a Deny refuses everything that its
+//! other conditions match.
+
+mod authorize;
+mod fate;
+mod pods;
+mod rules;
+mod select;
+mod status;
+
+pub(in crate::compile) use authorize::Authorize;
+pub(in crate::compile) use fate::{RouteGateways, RouteServices};
+pub(in crate::compile) use pods::{OfPods, select as select_pod};
+pub(in crate::compile) use select::Select;
+pub(in crate::compile) use status::Status;
+
+use super::attach::{self, Policy};
+use super::target::{Level, TargetRef};
+use crate::compile::names::access::Form;
+use crate::compile::program::Reader;
+use crate::resources::access_policy::{AccessAction, AccessMode, AccessPolicySpec};
+use crate::resources::{AccessPolicy, Kind, Meta, Object, ObjectRef};
+use fairway_config::model::{AuthorizationKey, ObjectName};
+use std::sync::Arc;
+
+impl Policy for AccessPolicy {
+    const KIND: Kind = Kind::AccessPolicy;
+    // Also those at which it cannot be carried out yet: there it closes.
+    const LEVELS: &'static [Level] = &[
+        Level::Gateway,
+        Level::Listener,
+        Level::Route,
+        Level::Rule,
+        Level::Service,
+        Level::Port,
+        Level::Pod,
+    ];
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn target_refs(&self) -> Vec<TargetRef<'_>> {
+        let refs = self.spec.targets.iter().map(|it| TargetRef {
+            group: &it.group,
+            kind: &it.kind,
+            name: it.name.as_deref().unwrap_or_default(),
+            section: it.section_name.as_deref(),
+        });
+        refs.collect()
+    }
+}
+
+/// What a policy says, if it can be read.
+fn spec(policy: &AccessPolicy) -> Option<&AccessPolicySpec> {
+    policy.spec.spec.as_ref().ok()
+}
+
+/// Whether a policy's decision counts. One that cannot be read closes, so it does.
+pub(in crate::compile) fn is_enforced(policy: &AccessPolicy) -> bool {
+    spec(policy).is_none_or(|it| it.mode != Some(AccessMode::Observe))
+}
+
+/// The form of a policy at an object that does not have the part that the policy names: it may mean any part, so that it holds
+/// for all of them, and lets nobody in by that.
+fn astray(policy: &AccessPolicy) -> Form {
+    match spec(policy).map(|it| it.action) {
+        Some(AccessAction::Allow) => Form::Nobody,
+        Some(AccessAction::Deny) | None => Form::Gateway,
+    }
+}
+
+/// The Services that an object keeps behind their waypoint, as a policy that is enforced.
+pub(in crate::compile) fn guarded_services(object: &Object) -> Vec<ObjectRef> {
+    match object {
+        Object::AccessPolicy(it) if is_enforced(it) => services(it),
+        _ => Vec::new(),
+    }
+}
+
+/// The Services that a policy names.
+pub(in crate::compile) fn services(policy: &AccessPolicy) -> Vec<ObjectRef> {
+    let named = attach::targets(policy).into_iter().map(|it| it.object);
+    named.filter(|it| it.kind == Kind::Service).collect()
+}
+
+/// Whether policies keep a Service behind its waypoint.
+pub(in crate::compile) fn guards(reader: &mut Reader<'_>, service: &ObjectName) -> bool {
+    let target = ObjectRef::of(Kind::Service, service);
+    if !attach::is_attached::<AccessPolicy>(reader, &target) {
+        return false;
+    }
+    attach::attached::<AccessPolicy>(reader, &target).iter().any(|it| {
+        reader.input::<AccessPolicy>(&it.policy.object_name()).is_some_and(|policy| is_enforced(&policy))
+    })
+}
+
+/// The authorizations that judge what is asked of a Service or routed to it.
+pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, service: &ObjectName) -> Vec<AuthorizationKey> {
+    let target = ObjectRef::of(Kind::Service, service);
+    if !attach::is_attached::<AccessPolicy>(reader, &target) {
+        return Vec::new();
+    }
+    let attached = attach::attached::<AccessPolicy>(reader, &target);
+    let key = |it: &attach::Attachment| {
+        let form = if it.section.is_none() { Form::Service } else { Form::Closed };
+        form.key(&it.policy.object_name())
+    };
+    attached.iter().map(key).collect()
+}
+
+/// The policies of a route.
+pub(in crate::compile) struct RoutePolicies {
+    attached: Vec<(attach::Attachment, Form)>,
+}
+
+// === impl RoutePolicies ===
+
+impl RoutePolicies {
+    pub(in crate::compile) fn of(reader: &mut Reader<'_>, route: &ObjectRef) -> Self {
+        if !attach::is_attached::<AccessPolicy>(reader, route) {
+            return Self { attached: Vec::new() };
+        }
+        let mut attached = Vec::new();
+        for it in attach::attached::<AccessPolicy>(reader, route) {
+            let Some(policy) = reader.input::<AccessPolicy>(&it.policy.object_name()) else { continue };
+            attached.push((it, astray(&policy)));
+        }
+        Self { attached }
+    }
+
+    pub(in crate::compile) fn is_empty(&self) -> bool {
+        self.attached.is_empty()
+    }
+
+    /// Those that judge a rule of a Gateway's route. A policy for a rule that is not there holds for every rule.
+    pub(in crate::compile) fn at_gateway(
+        &self,
+        rule: Option<&Arc<str>>,
+        is_rule: impl Fn(&Arc<str>) -> bool,
+    ) -> Vec<AuthorizationKey> {
+        let form = |(it, astray): &(attach::Attachment, Form)| {
+            let form = match &it.section {
+                None => Form::Gateway,
+                Some(section) if Some(section) == rule => Form::Gateway,
+                Some(section) if is_rule(section) => return None,
+                Some(_) => *astray,
+            };
+            Some(form.key(&it.policy.object_name()))
+        };
+        self.attached.iter().filter_map(form).collect()
+    }
+
+    /// Those that close the rules of a Service's route: clients can pass that route by, so policies cannot be carried out there.
+    pub(in crate::compile) fn in_mesh(&self) -> Vec<AuthorizationKey> {
+        self.attached.iter().map(|(it, _)| Form::Closed.key(&it.policy.object_name())).collect()
+    }
+}

@@ -1,0 +1,68 @@
+//! Which pods a policy names. Found by pod, so that an edit of a pod does not make each policy look at all pods.
+
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::workload::PodPolicies;
+use crate::resources::access_policy::PolicyTarget;
+use crate::resources::{AccessPolicy, Kind, Object, ObjectRef, Pod, Selector};
+use fairway_config::model::ObjectName;
+use fairway_incremental::Set;
+use std::sync::Arc;
+
+/// The policies of a namespace that name pods.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct OfPods(pub Arc<str>);
+
+impl Set<Cluster> for OfPods {
+    type Member = ObjectRef;
+
+    fn of_input(name: &ObjectRef, object: &Object) -> Vec<(Self, ObjectRef)> {
+        match object {
+            Object::AccessPolicy(it) if it.spec.targets.iter().any(is_pods) => {
+                vec![(Self(name.namespace.clone()), name.clone())]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The pods that a target of a policy selects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct SelectedPods {
+    pub policy: ObjectName,
+    /// Its place among the targets.
+    pub target: usize,
+}
+
+impl Set<Cluster> for SelectedPods {
+    type Member = ObjectRef;
+}
+
+/// Puts the policies that name a pod where its tunnel and they themselves find that.
+pub(in crate::compile) fn select(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+    let policies = reader.members(&OfPods(name.namespace.clone()));
+    if policies.is_empty() {
+        return;
+    }
+    let Some(pod) = reader.input::<Pod>(name) else { return };
+    for it in policies.iter() {
+        let policy = it.object_name();
+        let Some(written) = reader.input::<AccessPolicy>(&policy) else { continue };
+        for (target, of_pods) in written.spec.targets.iter().enumerate().filter(|(_, it)| is_pods(it)) {
+            if selector(of_pods).matches(&pod.meta.labels) {
+                made.put(PodPolicies(name.clone()), it.clone());
+                let selected = SelectedPods { policy: policy.clone(), target };
+                made.put(selected, ObjectRef::of(Kind::Pod, name));
+            }
+        }
+    }
+}
+
+fn is_pods(target: &PolicyTarget) -> bool {
+    Kind::named(&target.group, &target.kind) == Some(Kind::Pod)
+}
+
+/// Without labels it selects all pods.
+fn selector(target: &PolicyTarget) -> Selector {
+    let labels = target.selector.iter().flat_map(|it| &it.match_labels);
+    Selector::of_labels(labels.map(|(key, value)| (key.as_str(), value.as_str())))
+}
