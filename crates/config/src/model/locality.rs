@@ -7,30 +7,30 @@ use std::sync::Arc;
 
 /// `internalTrafficPolicy` of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Reach {
+pub enum InternalTrafficPolicy {
     /// `Cluster`: endpoints on all nodes.
     #[default]
     Cluster,
     /// `Local`: endpoints on the client's node.
-    Node,
+    Local,
 }
 
 /// `sessionAffinity` of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Affinity {
+pub enum SessionAffinity {
     /// `None`: each request or connection may get another endpoint.
     #[default]
     None,
     /// `ClientIP`: the same client address gets the same endpoint.
-    Client,
+    ClientIp,
 }
 
 /// An address family. An application may listen on one of them only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// IPv4.
+    /// An address written as IPv4.
     V4,
-    /// IPv6.
+    /// An IPv6 address, IPv4-mapped ones included.
     V6,
 }
 
@@ -46,12 +46,12 @@ pub struct Hints {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Endpoints without a traffic policy, affinity, guards or proxies.
+    /// Endpoints without a internal traffic policy, session affinity, guards or proxies.
     pub fn of_anybody(backend: BackendKey, endpoints: Vec<Endpoint>) -> Self {
         Self {
             backend,
-            reach: Reach::Cluster,
-            affinity: Affinity::None,
+            internal_traffic_policy: InternalTrafficPolicy::Cluster,
+            session_affinity: SessionAffinity::None,
             endpoints,
             guards: Vec::new(),
             proxies: Vec::new(),
