@@ -33,7 +33,7 @@ pub struct Launch {
 
 /// A certificate that signed itself, for whoever takes TLS.
 pub struct Certificate {
-    /// What clients trust.
+    /// In DER; the clients trust nothing else.
     pub der: CertificateDer<'static>,
     chain: String,
     key: String,

@@ -17,7 +17,7 @@ pub struct Settings {
     /// Writes the numbers instead of comparing with them.
     #[arg(long)]
     update: bool,
-    /// The committed numbers.
+    /// The JSON file with the committed numbers; --update overwrites it.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/guard.json"))]
     numbers: PathBuf,
 }
@@ -135,7 +135,7 @@ fn allocations(program: &Path, script: &str) -> anyhow::Result<u64> {
     Ok((count + REQUESTS / 2) / REQUESTS)
 }
 
-/// Instructions a request.
+/// Instructions of one request: the difference of two runs, so that start and warm-up do not count.
 fn instructions(program: &Path, script: &str) -> anyhow::Result<u64> {
     let (few, many) = RUNS;
     Ok((collected(program, script, many)? - collected(program, script, few)?) / (many - few))

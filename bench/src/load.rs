@@ -32,7 +32,6 @@ pub enum Kind {
 /// Who is asked, and how.
 #[derive(Clone)]
 pub struct Target {
-    /// How.
     pub kind: Kind,
     /// Where; for TLS, [`tls_address`] of it.
     pub address: SocketAddr,

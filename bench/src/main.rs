@@ -1,7 +1,26 @@
 //! `fairway-bench`: every published figure, measured on this machine, side by side with peers in one run.
 //!
-//! Machines are noisy and differ, so contenders take turns in one run and what counts is the CPU time a request costs and
-//! the ratio between contenders; requests per second are given beside it.
+//! # Purpose
+//!
+//! Machines are noisy and differ. So contenders take turns in one run, and what counts is the CPU time a request costs and the ratio
+//! between contenders; requests per second are given beside it. `gateway`, `tunnel` and `fairness` measure time. `guard` measures what
+//! does not depend on the machine: allocations and instructions of a request.
+//!
+//! # Guarantees
+//!
+//! - **Turns.** Each round measures every contender once. What is printed are medians over the rounds; a first round, in which pools and
+//!   caches fill, does not count.
+//! - **The same job.** The contenders of `gateway` get the same load from the same clients and have the same backend. One of them does
+//!   nothing but pass requests on (`bare`): no proxy can be cheaper.
+//! - **Committed numbers.** `guard` ends with 1 if allocations differ from `bench/guard.json` at all, or instructions by more than 1 %. Only
+//!   `--update` writes that file.
+//!
+//! # Example
+//!
+//! ```text
+//! make bench ARGS="gateway"   # builds release programs, then measures
+//! make guard                  # compares; ARGS=--update writes the numbers
+//! ```
 #![forbid(unsafe_code)]
 
 mod backend;

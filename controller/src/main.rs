@@ -1,4 +1,4 @@
-//! The program `fairway-controller`.
+//! The program `fairway-controller`: arguments and exit code. All else is in the library.
 #![forbid(unsafe_code)]
 
 use clap::Parser;

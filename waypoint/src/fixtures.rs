@@ -77,7 +77,7 @@ pub(crate) fn grpc(service: Option<ValueMatch>, method: Option<ValueMatch>) -> M
     path(PathMatch::Grpc(GrpcMethodMatch { service, method }))
 }
 
-/// `text`, or `~expression`.
+/// How tests write a comparison: `text` is exact, `~text` is an expression.
 pub(crate) fn value(text: &str) -> ValueMatch {
     match text.strip_prefix('~') {
         Some(expression) => ValueMatch::Regex(Pattern::new(expression).unwrap()),

@@ -1,4 +1,4 @@
-//! The program `fairway-waypoint`.
+//! The program `fairway-waypoint`: arguments, allocator and exit code. All else is in the library.
 #![forbid(unsafe_code)]
 
 use clap::Parser;

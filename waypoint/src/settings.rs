@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct ProxySettings {
     /// The Gateway object this proxy runs for.
     pub gateway: ObjectName,
-    /// Threads that serve.
+    /// Threads that serve, each with listeners, connections and pools of its own.
     pub workers: NonZeroUsize,
     /// The proxy's own identity; with it mesh endpoints are reached and tunnels taken.
     pub identity: Option<SpiffeId>,

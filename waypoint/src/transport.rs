@@ -16,7 +16,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 /// A client's or an endpoint's byte stream.
 pub enum Transport {
-    /// Plain TCP.
+    /// TCP whose bytes are relayed or read as they are.
     Tcp(TcpStream),
     /// TLS that ends here.
     Tls(Box<server::TlsStream<TcpStream>>),

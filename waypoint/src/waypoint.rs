@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// A running proxy.
+/// A running proxy. Only a drain ends it, and [`Self::join`] waits for that.
 #[derive(Debug)]
 pub struct Waypoint {
     workers: Workers,
@@ -68,10 +68,10 @@ struct WorkerListener {
 /// Why a proxy does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No threads.
+    /// The threads of the workers, or their event loops, cannot be made.
     #[error("cannot start the workers: {0}")]
     Workers(#[from] io::Error),
-    /// No TLS.
+    /// What all TLS configurations have in common cannot be made.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }

@@ -26,7 +26,6 @@ use tokio::time::Instant;
 /// What is in force: made by a commit, never changed, replaced as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Serving {
-    /// Rules and endpoints.
     pub tables: Tables,
     /// What stands behind each bound socket.
     pub ports: Ports,
@@ -34,11 +33,10 @@ pub struct Serving {
 
 /// What one worker serves with.
 pub struct Worker {
-    /// Settings.
     pub settings: Arc<ProxySettings>,
-    /// Open client connections.
+    /// Open client connections, which timeouts and the drain look at.
     pub connections: Connections,
-    /// Connections to endpoints.
+    /// Connections to endpoints, for this request and later ones.
     pub pool: Rc<Pool>,
     /// Counters and the log.
     pub telemetry: Rc<Telemetry>,
@@ -50,11 +48,10 @@ pub struct Worker {
     pub sessions: Rc<Cell<usize>>,
     /// The same by client address.
     pub session_shares: Shares<IpAddr>,
-    /// For tunnels.
+    /// With it tunnels are accepted, and mesh endpoints reached.
     pub identity: Option<IdentityHandle>,
     /// What the windows of tunnels that are accepted may grow by.
     pub windows: WindowBudget,
-    /// The drain.
     pub drain: drain::Watch,
     /// The key of this proxy's own endpoints, should it be a waypoint.
     pub waypoint_key: BackendKey,
@@ -73,7 +70,6 @@ struct Held {
 /// What all workers have in common.
 #[derive(Clone)]
 pub struct Shared {
-    /// Settings.
     pub settings: Arc<ProxySettings>,
     /// The configuration in force.
     pub serving: Arc<ArcSwap<Serving>>,

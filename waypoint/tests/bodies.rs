@@ -155,9 +155,9 @@ fn whole(answer: &str) -> Option<(u16, String)> {
 /// What the client makes of a backend's bytes.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
-    /// This, with 200.
+    /// This whole body, with status 200.
     Whole(&'static str),
-    /// A 502.
+    /// A 502 of the proxy itself.
     BadGateway,
     /// A 502, or a body that is visibly broken.
     Visible,

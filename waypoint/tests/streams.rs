@@ -54,7 +54,7 @@ async fn name_of(address: SocketAddr) -> std::io::Result<String> {
     Ok(char::from(name[0]).to_string())
 }
 
-/// Where nobody listens.
+/// An address that was free a moment ago: it refuses connections.
 async fn nobody() -> SocketAddr {
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     socket.local_addr().unwrap()

@@ -84,7 +84,7 @@ async fn a_retry_goes_to_another_endpoint() {
     }
 }
 
-/// Where nobody listens.
+/// An address that was free a moment ago: it refuses connections.
 async fn nobody() -> std::net::SocketAddr {
     tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
-/// Who asks whom.
+/// A client's pod and the address that it asks: through the mesh or beside it.
 #[derive(Clone, Debug)]
 pub struct Way {
     /// Where the client runs.

@@ -92,7 +92,7 @@ async fn serve_http2(stream: TcpStream) {
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// So many bytes.
+/// A body of dots; the number is how many are still to be sent.
 struct Dots(u64);
 
 impl Body for Dots {

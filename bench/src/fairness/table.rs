@@ -6,7 +6,7 @@ use serde::Serialize;
 /// How figures are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// A table.
+    /// A table of medians and ratios, for people.
     Text,
     /// All of it, with every round.
     Json,
@@ -45,19 +45,19 @@ struct Column {
 }
 
 impl Figure {
-    /// Larger is better.
+    /// A figure of which a larger value is better, such as requests a second.
     pub fn rate(name: &str, value: f64) -> Self {
         Self { name: name.to_owned(), value, larger_is_better: true }
     }
 
-    /// Smaller is better.
+    /// A figure of which a smaller value is better, such as milliseconds.
     pub fn cost(name: &str, value: f64) -> Self {
         Self { name: name.to_owned(), value, larger_is_better: false }
     }
 }
 
 impl Table {
-    /// Without rows.
+    /// A table without rows; `rounds` is only what its heading says.
     pub fn new(title: &str, rounds: usize) -> Self {
         Self { title: title.to_owned(), rounds, rows: Vec::new() }
     }

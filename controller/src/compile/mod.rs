@@ -85,7 +85,7 @@ impl Compiler {
         self.engine.inputs()
     }
 
-    /// The whole configuration.
+    /// Every resource that proxies may be sent, in no particular order.
     pub fn resources(&self) -> impl Iterator<Item = (&ResourceKey, &Resource)> {
         self.engine.outputs().filter_map(|it| match it {
             (OutputKey::Resource(key), Product::Resource(it)) => Some((key, it)),

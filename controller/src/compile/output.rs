@@ -16,7 +16,7 @@ pub struct Output {
     pub upserts: Vec<Resource>,
     /// Resources that are gone.
     pub removals: Vec<ResourceKey>,
-    /// Statuses that changed.
+    /// Objects whose status is new or changed, each with its whole status.
     pub statuses: Vec<(ObjectRef, ObjectStatus)>,
     /// Objects that have no status of ours any more.
     pub unjudged: Vec<ObjectRef>,
@@ -77,7 +77,7 @@ pub struct Proxy {
 /// A Service through which a proxy is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyService {
-    /// Its name.
+    /// The Service is in the namespace of the Gateway.
     pub name: Arc<str>,
     /// How far its address may reach: nothing but a cluster IP where more is not asked for.
     pub routability: Routability,
@@ -104,18 +104,18 @@ pub struct Owner {
 /// What carries the bytes of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
-    /// Connections.
+    /// Connections: every protocol but UDP.
     Tcp,
-    /// Datagrams.
+    /// Datagrams: the listener's protocol is UDP.
     Udp,
 }
 
 /// What a proxy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProxyClass {
-    /// North-south.
+    /// It takes the requests of clients outside the mesh, by the listeners that its Gateway has.
     Gateway,
-    /// East-west.
+    /// It takes the requests that clients of the mesh send to Services of its namespace.
     Waypoint,
 }
 
@@ -136,7 +136,7 @@ impl Output {
         !self.proxies.is_empty() || !self.retired.is_empty() || self.waypoints_changed
     }
 
-    /// Whether nothing changed.
+    /// Whether an edit changed no result: nobody has to be told anything.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

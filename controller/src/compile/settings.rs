@@ -51,7 +51,7 @@ pub enum Capture {
 pub enum Mode {
     /// On one machine, from a directory.
     Standalone,
-    /// In a cluster.
+    /// In a cluster, from the objects of its API server.
     Kubernetes,
 }
 

@@ -4,8 +4,9 @@
 //! a condition, in `fairway check`, in a Kubernetes Event and in a log. It says what is wrong, where (object and field),
 //! what follows, and what to do.
 //!
-//! Each message has a [`Reason`] of its own, and each reason is used at one place in the source; `golden.txt` has an
-//! example of every one. Tests hold both, so that a message cannot be added without being read.
+//! Each message has a [`Reason`] of its own, and each reason is used at one place in the source;
+//! `snapshots/fairway_controller__diagnostic__tests__golden.snap` has an example of every one. Tests hold both, so that a
+//! message cannot be added without being read.
 
 mod reason;
 pub(crate) mod rule;

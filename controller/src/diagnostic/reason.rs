@@ -6,7 +6,7 @@ use std::fmt;
 macro_rules! reasons {
     ($($name:ident $(=> $condition:ident)?,)*) => {
         /// Which message a diagnostic is: one for each message, with the word that the Gateway API has for it in a condition.
-        /// `golden.txt` shows an example of each.
+        /// `snapshots/fairway_controller__diagnostic__tests__golden.snap` shows an example of each.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
         #[allow(missing_docs)] // The example of each is its documentation.
         pub enum Reason {

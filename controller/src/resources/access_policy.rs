@@ -58,9 +58,9 @@ pub struct AccessPolicySpec {
 /// What a policy does with what it matches.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessAction {
-    /// Lets in.
+    /// Lets in what a rule matches. The rest is refused unless another Allow of the level matches.
     Allow,
-    /// Refuses.
+    /// Refuses what a rule matches, whatever an Allow says.
     Deny,
 }
 
@@ -118,7 +118,7 @@ pub struct AccessRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub name: Option<String>,
-    /// Who asks.
+    /// Clients, of which one entry has to match; without it every client does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub from: Option<Vec<AccessSource>>,
@@ -141,7 +141,7 @@ pub struct AccessSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub namespaces: Option<Vec<String>>,
-    /// The whole identity of a client in the mesh, spiffe://<trust domain>/ns/<namespace>/sa/<service account>.
+    /// The whole identity of a client in the mesh, `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
     #[serde(default, rename = "spiffeIDs", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub spiffe_ids: Option<Vec<String>>,
@@ -155,7 +155,7 @@ pub struct AccessSource {
     pub except_cidrs: Option<Vec<String>>,
 }
 
-/// A service account.
+/// A service account of the mesh's own trust domain.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountName {
@@ -163,7 +163,7 @@ pub struct ServiceAccountName {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the ServiceAccount object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -200,7 +200,7 @@ pub struct AccessOperation {
     pub headers: Option<Vec<AccessHeader>>,
 }
 
-/// A path.
+/// A path, compared with that of a request without its query.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct AccessPath {
     /// How it is compared; without it PathPrefix.
@@ -214,7 +214,7 @@ pub struct AccessPath {
 /// How a path is compared.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessPathType {
-    /// The whole path.
+    /// The whole path: `/abc` does not match `/abc/d`.
     Exact,
     /// Whole elements of the path: `/abc` matches `/abc/d` and not `/abcd`.
     #[default]
@@ -264,7 +264,7 @@ pub struct AccessPolicyStatus {
 pub struct AccessPolicyAncestor {
     /// The target. For pods it is their namespace.
     pub ancestor_ref: AccessPolicyAncestorRef,
-    /// Who says so.
+    /// The controller that wrote the entry, such as fairway.dev/controller.
     pub controller_name: String,
     /// Accepted: the policy can be carried out as it is written; else its target is closed. fairway.dev/Enforced: the proxies that
     /// carry it out have acknowledged it.
@@ -279,13 +279,13 @@ pub struct AccessPolicyAncestorRef {
     /// The group of its kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Its kind.
+    /// The kind of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Its namespace.
+    /// The namespace of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the target.
     pub name: String,
     /// The part of it that the policy names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

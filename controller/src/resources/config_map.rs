@@ -1,4 +1,4 @@
-//! ConfigMaps, cut down.
+//! ConfigMaps, cut down to authorities in PEM.
 
 use super::{Authorities, Meta};
 use k8s_openapi::api::core::v1 as full;

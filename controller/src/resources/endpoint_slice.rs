@@ -1,4 +1,4 @@
-//! EndpointSlices, cut down.
+//! EndpointSlices, cut down to addresses, ports, conditions and hints.
 
 use super::core::{Transport, address, invalid, port};
 use super::{InvalidObject, Meta};

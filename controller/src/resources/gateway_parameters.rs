@@ -47,7 +47,7 @@ pub struct GatewayParametersSpec {
     /// How many pods may be taken away at once, by the drain of a node say; without it one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption_budget: Option<DisruptionBudget>,
-    /// The pods.
+    /// What the pods of the proxy are like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodParameters>,
     /// The Service through which clients reach them.
@@ -73,7 +73,7 @@ pub struct Autoscaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub min_replicas: Option<i32>,
-    /// The most.
+    /// The most pods that may run.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
     /// How busy the pods shall be on average, in percent of the CPU they request; without it 70. Write
@@ -164,14 +164,14 @@ pub enum ServiceType {
     LoadBalancer,
     /// Through a port of every node.
     NodePort,
-    /// From the cluster.
+    /// From pods and nodes of the cluster, at a cluster IP.
     ClusterIP,
 }
 
 /// Where a node sends what arrives for a Service.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExternalTrafficPolicy {
-    /// To any pod.
+    /// To any ready pod; the client's address may be lost on the way.
     Cluster,
     /// To its own pods, with the client's address.
     Local,
@@ -193,12 +193,12 @@ pub struct AccessLogParameters {
 /// Which requests are logged.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LoggedRequests {
-    /// None.
+    /// No request, not even one that the proxy answers with an error.
     None,
     /// Those the proxy itself answered with an error.
     #[default]
     Errors,
-    /// All.
+    /// Every request, or one in `oneIn`.
     All,
 }
 

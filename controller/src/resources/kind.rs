@@ -99,7 +99,7 @@ pub struct ObjectRef {
     pub kind: Kind,
     /// Its namespace; empty for objects that have none.
     pub namespace: Arc<str>,
-    /// `metadata.name`; never empty.
+    /// The object's `metadata.name`; never empty.
     pub name: Arc<str>,
 }
 

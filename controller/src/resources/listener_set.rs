@@ -1,4 +1,4 @@
-//! ListenerSets (GEP-1713).
+//! ListenerSets: listeners that others add to a Gateway (GEP-1713).
 
 use fairway_config::model::ObjectName;
 use fairway_gateway_api::gateways::GatewayListeners;

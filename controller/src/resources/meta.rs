@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Meta {
     /// Its namespace; empty for objects that have none.
     pub namespace: Arc<str>,
-    /// `metadata.name`; never empty.
+    /// The object's `metadata.name`; never empty.
     pub name: Arc<str>,
     /// Its uid; empty when nobody gave it one.
     pub uid: Arc<str>,

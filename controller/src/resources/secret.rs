@@ -1,4 +1,4 @@
-//! Secrets, cut down.
+//! Secrets, cut down to certificates with their keys and to authorities.
 
 use super::{Authorities, Meta};
 use fairway_config::model::{Certificate, CertificateKey, ObjectName, Period};

@@ -1,4 +1,4 @@
-//! Label selectors.
+//! Label selectors of the API, as one list of requirements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

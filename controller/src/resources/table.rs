@@ -31,7 +31,7 @@ macro_rules! for_each_kind {
                 Pod { kind: "Pod", group: "", versions: ["v1"], key: ObjectName, }
                 /// A Secret: a certificate with its private key, or authorities.
                 Secret { kind: "Secret", group: "", versions: ["v1"], key: ObjectName, }
-                /// A ConfigMap: authorities.
+                /// A ConfigMap: authorities that clients or backends are verified with.
                 ConfigMap { kind: "ConfigMap", group: "", versions: ["v1"], key: ObjectName, }
                 /// A CustomResourceDefinition: which version of the Gateway API is installed.
                 Definition {

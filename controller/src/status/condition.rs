@@ -1,4 +1,4 @@
-//! One condition.
+//! A condition of a status, and when two of them say the same.
 
 use std::borrow::Cow;
 use std::fmt;

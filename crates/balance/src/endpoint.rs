@@ -20,7 +20,7 @@ pub struct EndpointRecord {
     address: SocketAddr,
     identity: Option<SpiffeId>,
     hash_key: HashKey,
-    /// Open requests.
+    /// Open requests and connections, as [`InFlight`] counts them.
     active: AtomicU32,
     latency: SmoothedLatency,
     ejection: Ejection,

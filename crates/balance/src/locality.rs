@@ -12,6 +12,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where a client is. An unknown node or zone matches no hint.
+///
+/// ```
+/// use fairway_balance::locality::{Locality, candidates};
+/// use fairway_config::model::{Endpoint, EndpointState, Endpoints, Family, Hints, InternalTrafficPolicy};
+/// use std::sync::Arc;
+///
+/// let endpoint = |host: u8, zone: Option<&str>| Endpoint {
+///     address: ([10, 0, 0, host], 8080).into(),
+///     state: EndpointState::Ready,
+///     identity: None,
+///     node: Some("node-1".into()),
+///     hints: zone.map(|it| Arc::new(Hints { nodes: vec![], zones: vec![it.into()] })),
+/// };
+/// let mut endpoints = Endpoints::of_anybody("shop/web:80".into(), vec![endpoint(1, Some("a")), endpoint(2, None)]);
+///
+/// // One endpoint has no hint, so hints are about to be written or removed, and none of them counts (KEP-2433).
+/// let in_zone_a = Locality::new(None, Some("a".to_owned()));
+/// assert_eq!(candidates(&endpoints, Family::V4, &in_zone_a).len(), 2);
+///
+/// // `internalTrafficPolicy: Local` has no exception: a client on a node without endpoints has no candidates.
+/// endpoints.internal_traffic_policy = InternalTrafficPolicy::Local;
+/// let elsewhere = Locality::new(Some("node-2".to_owned()), None);
+/// assert!(candidates(&endpoints, Family::V4, &elsewhere).is_empty());
+///
+/// // The downward API gives an empty text for a label that is missing: the node is unknown, and there is one machine.
+/// let unknown = Locality::new(Some(String::new()), None);
+/// assert_eq!(candidates(&endpoints, Family::V4, &unknown).len(), 2);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Locality {
     /// The name of the client's node.

@@ -27,7 +27,7 @@ pub trait Candidates {
 /// What a choice depends on, besides the candidates.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// The current time.
+    /// Of the same epoch as the moments that the endpoints have recorded.
     pub now: Moment,
     /// The key of the client, if the Service has session affinity.
     pub client: Option<HashKey>,
@@ -78,6 +78,22 @@ impl Candidates for [Arc<EndpointRecord>] {
 ///
 /// If the choice is due for its half-open probe, this request is the probe: the caller must send it there and record the
 /// outcome. `start_check` is called with each candidate for which the caller has to start an active health check.
+///
+/// ```
+/// use fairway_balance::{EndpointRecord, Moment, Request, pick};
+/// use rand::SeedableRng;
+/// use std::sync::Arc;
+///
+/// let endpoints: Vec<_> =
+///     (1..=2_u8).map(|host| Arc::new(EndpointRecord::new(([10, 0, 0, host], 80).into(), None))).collect();
+/// endpoints.iter().for_each(|it| it.record_connect_failure(Moment(0)));
+/// let (request, mut rng) = (Request::at(Moment(1)), rand::rngs::SmallRng::seed_from_u64(7));
+///
+/// // Both are ejected, so both are candidates. The one that the request has tried comes last.
+/// assert_eq!(pick(&endpoints[..], &request, &mut rng, |index| index == 0, |_| ()), Some(1));
+/// // Both were tried: a third try is better than none.
+/// assert!(pick(&endpoints[..], &request, &mut rng, |_| true, |_| ()).is_some());
+/// ```
 pub fn pick(
     candidates: &(impl Candidates + ?Sized),
     request: &Request,

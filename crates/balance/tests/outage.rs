@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How the endpoint fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// It refuses connections.
+    /// It refuses connections: the first refusal ejects it.
     RefusesConnections,
     /// It accepts connections and resets each request.
     ResetsRequests,

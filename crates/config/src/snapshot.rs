@@ -68,6 +68,28 @@ pub type Changes = BTreeSet<ResourceKey>;
 
 impl Snapshot {
     /// The configuration after a delta, and what really changed (equal upserts and unknown removals do not count).
+    ///
+    /// Removals come first, so that a key which a delta removes and brings is there afterwards.
+    ///
+    /// ```
+    /// use fairway_config::model::{Authorization, Generation, Resource};
+    /// use fairway_config::{Delta, Snapshot};
+    /// use fairway_policy::Action;
+    /// use std::sync::Arc;
+    ///
+    /// let deny = |name: &str| Resource::Authorization(Arc::new(Authorization::new(name, Action::Deny, vec![])));
+    /// let delta = |number, removals| Delta { generation: Generation(number), upserts: vec![deny("shop/a")], removals };
+    /// let (first, changes) = Snapshot::default().apply(delta(1, vec![]));
+    /// assert_eq!(changes.len(), 1);
+    ///
+    /// // The same again, and a removal of what is not there: a new generation without a change.
+    /// let (second, changes) = first.apply(delta(2, vec![deny("shop/b").key()]));
+    /// assert_eq!((second.generation, changes.len()), (Generation(2), 0));
+    ///
+    /// let (third, _) = second.apply(delta(3, vec![deny("shop/a").key()]));
+    /// assert_eq!(third.resources().count(), 1);
+    /// assert_eq!(first.generation, Generation(1), "whoever holds a snapshot keeps what it was");
+    /// ```
     pub fn apply(&self, delta: Delta) -> (Self, Changes) {
         let mut next = Self { generation: delta.generation, ..self.clone() };
         let mut changes = Changes::new();

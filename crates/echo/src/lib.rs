@@ -3,6 +3,14 @@
 //!
 //! For the demo and the end-to-end tests, never for production: whoever may send it requests may have it wait or break off.
 //!
+//! # Guarantees
+//!
+//! - **It says what it saw.** Headers come back in the order in which they came, those of one name together, with the peer's address and
+//!   the length, checksum and trailers of the body.
+//! - **A request says how it is answered**, in its query. Names that are not known mean nothing; a value that cannot be followed is
+//!   answered with what is wrong with it.
+//! - **Bounded memory.** The last 10,000 requests are remembered; [`Recorded::total`] counts all of them.
+//!
 //! # Example
 //!
 //! ```

@@ -6,6 +6,20 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// The destination of a tunnel. The port is never 0.
+///
+/// ```
+/// use fairway_hbone::{Authority, InvalidAuthority};
+///
+/// // Case and the dot of the root do not tell names apart.
+/// let name: Authority = "Reviews.shop.svc.cluster.local.:80".parse()?;
+/// assert_eq!(name.to_string(), "reviews.shop.svc.cluster.local:80");
+/// // No top-level domain is a number, so this is a mistyped address and not a name.
+/// assert_eq!("10.0.0.256:80".parse::<Authority>(), Err(InvalidAuthority::Host));
+/// // Without brackets the last part of the address would be taken for the port.
+/// assert_eq!("fd00::1:80".parse::<Authority>(), Err(InvalidAuthority::Host));
+/// assert_eq!("10.0.0.1:0".parse::<Authority>(), Err(InvalidAuthority::Port));
+/// # Ok::<(), InvalidAuthority>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Authority {
     /// A numeric address: `10.0.0.1:80` or `[fd00::1]:80`.

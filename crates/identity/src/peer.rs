@@ -37,6 +37,28 @@ pub enum PeerIdentityError {
 /// The identity in a peer's leaf certificate, as rustls' `peer_certificates()` gives it after the handshake.
 ///
 /// It does not verify the chain; the handshake did.
+///
+/// ```
+/// use fairway_identity::{PeerIdentityError, peer_identity};
+/// use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, SanType};
+///
+/// let certificate = |uris: &[&str], is_ca: IsCa| -> Result<_, rcgen::Error> {
+///     let mut params = CertificateParams::default();
+///     let uri = |it: &&str| Ok::<_, rcgen::Error>(SanType::URI((*it).try_into()?));
+///     params.subject_alt_names = uris.iter().map(uri).collect::<Result<_, _>>()?;
+///     params.is_ca = is_ca;
+///     Ok([params.self_signed(&KeyPair::generate()?)?.der().clone()])
+/// };
+/// let (web, cart) = ("spiffe://cluster.local/ns/shop/sa/web", "spiffe://cluster.local/ns/shop/sa/cart");
+/// assert_eq!(peer_identity(Some(&certificate(&[web], IsCa::NoCa)?))?.service_account(), "web");
+///
+/// // With two identities a peer has none (X509-SVID §2), and neither has one that could sign others (X509-SVID §4.3).
+/// let two = certificate(&[web, cart], IsCa::NoCa)?;
+/// assert_eq!(peer_identity(Some(&two)), Err(PeerIdentityError::SeveralUris(2)));
+/// let signer = certificate(&[web], IsCa::Ca(BasicConstraints::Unconstrained))?;
+/// assert_eq!(peer_identity(Some(&signer)), Err(PeerIdentityError::MaySign));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn peer_identity(certificates: Option<&[CertificateDer<'_>]>) -> Result<SpiffeId, PeerIdentityError> {
     let leaf = certificates.and_then(<[_]>::first).ok_or(PeerIdentityError::NoCertificate)?;
     identity_of(&parse(leaf)?)

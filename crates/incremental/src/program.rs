@@ -128,6 +128,59 @@ pub trait OfSet<P: Program>: Query<P> {
 ///
 /// Sets have no stage. What decides whether a query puts something into a set must not depend on that set: such a program
 /// might not settle ([`Cause::Unsettled`](crate::Cause::Unsettled)).
+///
+/// ```
+/// # use fairway_incremental::{Effects, Engine, Input, OfInput, Program, Query, Reader, Set};
+/// # use std::collections::HashMap;
+/// # use std::sync::Arc;
+/// # struct Shop;
+/// # impl Program for Shop {
+/// #     type Settings = ();
+/// #     type Name = &'static str;
+/// #     type Object = Arc<Number>;
+/// #     type Inputs = HashMap<&'static str, Arc<Number>>;
+/// #     type OutputKey = &'static str;
+/// #     type Output = Option<u32>;
+/// #     type Note = String;
+/// #     type Made = Effects<Shop>;
+/// # }
+/// # #[derive(PartialEq)]
+/// # struct Number(u32);
+/// # impl Input<Shop> for Number {
+/// #     type Key = &'static str;
+/// #     fn name(key: &&'static str) -> &'static str {
+/// #         key
+/// #     }
+/// #     fn of(object: &Arc<Number>) -> Option<&Arc<Number>> {
+/// #         Some(object)
+/// #     }
+/// # }
+/// /// The numbers that inputs have.
+/// #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// struct Numbers;
+///
+/// impl Set<Shop> for Numbers {
+///     type Member = u32;
+///
+///     fn of_input(_: &&'static str, number: &Arc<Number>) -> Vec<(Self, u32)> {
+///         vec![(Self, number.0)]
+///     }
+/// }
+///
+/// let mut engine = Engine::<Shop>::new(()).set::<Numbers>();
+/// engine.edit("tea", Some(Arc::new(Number(3))));
+/// engine.edit("coffee", Some(Arc::new(Number(3))));
+/// engine.settle();
+/// assert_eq!(engine.members(&Numbers).len(), 1);
+///
+/// engine.edit("tea", None);
+/// engine.settle();
+/// assert!(engine.members(&Numbers).contains(&3), "the coffee has put it in as well");
+///
+/// engine.edit("coffee", None);
+/// engine.settle();
+/// assert!(engine.members(&Numbers).is_empty());
+/// ```
 pub trait Set<P: Program>: Key {
     /// What is in such a set.
     type Member: Key + Ord;

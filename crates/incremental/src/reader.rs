@@ -9,6 +9,66 @@ use std::sync::Arc;
 
 /// Reads for one run of one instance. What was read makes the instance run again when it changes; also that something
 /// was not there.
+///
+/// ```
+/// # use fairway_incremental::{Effects, Engine, Input, OfInput, Program, Query, Reader, Set};
+/// # use std::collections::HashMap;
+/// # use std::sync::Arc;
+/// # struct Shop;
+/// # impl Program for Shop {
+/// #     type Settings = ();
+/// #     type Name = &'static str;
+/// #     type Object = Arc<Number>;
+/// #     type Inputs = HashMap<&'static str, Arc<Number>>;
+/// #     type OutputKey = &'static str;
+/// #     type Output = Option<u32>;
+/// #     type Note = String;
+/// #     type Made = Effects<Shop>;
+/// # }
+/// # #[derive(PartialEq)]
+/// # struct Number(u32);
+/// # impl Input<Shop> for Number {
+/// #     type Key = &'static str;
+/// #     fn name(key: &&'static str) -> &'static str {
+/// #         key
+/// #     }
+/// #     fn of(object: &Arc<Number>) -> Option<&Arc<Number>> {
+/// #         Some(object)
+/// #     }
+/// # }
+/// /// The discount, for each price.
+/// struct Discount;
+///
+/// impl Query<Shop> for Discount {
+///     type Key = &'static str;
+///     type Value = ();
+///     const STAGE: u8 = 0;
+///
+///     fn run(price: &&'static str, reader: &mut Reader<'_, Shop>, made: &mut Effects<Shop>) {
+///         let discount = reader.input::<Number>(&"discount");
+///         made.outputs.push((*price, discount.map(|it| it.0)));
+///     }
+/// }
+///
+/// impl OfInput<Shop> for Discount {
+///     fn of_input(name: &&'static str) -> Option<&'static str> {
+///         (*name != "discount").then_some(*name)
+///     }
+/// }
+///
+/// let mut engine = Engine::<Shop>::new(()).of_input::<Discount>();
+/// engine.edit("price of tea", Some(Arc::new(Number(10))));
+/// assert_eq!(engine.settle().outputs, [("price of tea", Some(None))]);
+///
+/// // It was looked for and was not there. Now it is, and the query runs again.
+/// engine.edit("discount", Some(Arc::new(Number(3))));
+/// assert_eq!(engine.settle().outputs, [("price of tea", Some(Some(3)))]);
+///
+/// // The price itself was never read: its change runs nothing.
+/// engine.edit("price of tea", Some(Arc::new(Number(11))));
+/// engine.settle();
+/// assert_eq!(engine.runs(), 0);
+/// ```
 pub struct Reader<'e, P: Program> {
     engine: &'e mut Engine<P>,
     stage: u8,

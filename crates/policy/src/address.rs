@@ -11,6 +11,18 @@ use std::str::FromStr;
 ///
 /// IPv4-mapped ranges are kept as the IPv4 ranges that they are. An IPv6 range that is wider than `::ffff:0:0/96` contains
 /// IPv6 addresses alone: `::/0` does not contain 10.0.0.1.
+///
+/// ```
+/// use fairway_policy::{Cidr, InvalidCidr};
+///
+/// let every_v6: Cidr = "::/0".parse()?;
+/// assert!(every_v6.contains("2001:db8::1".parse().unwrap()));
+/// assert!(!every_v6.contains("::ffff:10.0.0.1".parse().unwrap()), "this is the IPv4 address 10.0.0.1");
+///
+/// // 10.0.0.0/8 and 10.0.0.1 could be meant, and one is much larger than the other.
+/// assert!(matches!("10.0.0.1/8".parse::<Cidr>(), Err(InvalidCidr::HostBits { .. })));
+/// # Ok::<(), InvalidCidr>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cidr {
     first: IpAddr,
@@ -54,6 +66,18 @@ pub enum InvalidCidr {
 /// A set of address ranges. Looking up an address takes one binary search, whatever the number of ranges.
 ///
 /// Two ranges in CIDR notation are disjoint or one contains the other, so the union is a sorted list of disjoint ranges.
+///
+/// ```
+/// use fairway_policy::{Cidr, CidrSet};
+///
+/// let cidr = |text: &str| text.parse::<Cidr>();
+/// let office: CidrSet = [cidr("10.0.0.0/8")?, cidr("10.1.0.0/16")?].into_iter().collect();
+/// // A socket that serves both families reports an IPv4 client like this.
+/// assert!(office.contains("::ffff:10.200.0.1".parse().unwrap()));
+/// assert_eq!(office.cidrs().len(), 2, "ranges are shown as they were given");
+/// assert!(!CidrSet::default().contains("10.0.0.1".parse().unwrap()), "an empty set is nobody, not everybody");
+/// # Ok::<(), fairway_policy::InvalidCidr>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct CidrSet {
     /// As given, in the order given.

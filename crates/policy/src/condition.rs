@@ -11,6 +11,35 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A condition. Those with several values hold if one of the values does; one with no value never holds.
+///
+/// What may be understood in two ways is read against the client, in an Allow and in a Deny:
+///
+/// ```
+/// use fairway_policy::{
+///     Action, Attached, Attributes, Authorization, Condition, Level, Path, PathMatch, Request, Rule, evaluate,
+/// };
+/// use http::{HeaderMap, Method};
+///
+/// let is_let_in = |action: Action, path: &str| {
+///     let admin = Condition::PathIs(vec![PathMatch::Prefix("/admin".into()).into()]);
+///     let authorization = Authorization::new("shop/admin", action, vec![Rule::when(vec![admin])]);
+///     let (path, headers) = (Path::new(path), HeaderMap::new());
+///     let request = Request { method: &Method::GET, host: "shop.example", path: &path, headers: &headers };
+///     let attributes = Attributes { peer: None, client: None, port: 80, request: Some(request) };
+///     let name = &authorization.name;
+///     let attached = Attached { level: Level::Route, name, authorization: Some(&authorization) };
+///     evaluate([attached], &attributes).verdict.is_allowed()
+/// };
+/// assert!(is_let_in(Action::Allow, "/admin/users"));
+///
+/// // Some servers read these as `/admin/users` and some do not.
+/// for path in ["//admin/users", "/admin;x/users", "/%2Fadmin/users"] {
+///     assert!(!is_let_in(Action::Deny, path), "a Deny of /admin refuses {path}");
+///     assert!(!is_let_in(Action::Allow, path), "an Allow of /admin does not let in {path}");
+/// }
+/// // Case matters in paths (RFC 3986 §6.2.2.1): this is another one.
+/// assert!(is_let_in(Action::Deny, "/ADMIN"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// The peer proved one of these identities. A service account is such an identity; whole SPIFFE IDs are compared, so

@@ -102,6 +102,36 @@ pub enum RuleName {
 ///
 /// A name that is not known refuses. A Deny that matches refuses, whatever an Allow says. At each level that has an Allow one
 /// of them has to match. What no authorization speaks of is let in.
+///
+/// What cannot be judged counts against the client, and no level opens what another one closes:
+///
+/// ```
+/// use fairway_policy::{Action, Attached, Attributes, Authorization, Condition, Level, Refusal, Rule, evaluate};
+/// use std::sync::Arc;
+///
+/// fn at(level: Level, it: &Authorization) -> Attached<'_> {
+///     Attached { level, name: &it.name, authorization: Some(it) }
+/// }
+/// let deletes = vec![Rule::when(vec![Condition::MethodIs(vec![http::Method::DELETE])])];
+/// let no_deletes = Authorization::new("shop/no-deletes", Action::Deny, deletes);
+/// let anybody = Authorization::new("shop/anybody", Action::Allow, vec![Rule::default()]);
+/// let nobody = Authorization::new("shop/nobody", Action::Allow, vec![]);
+///
+/// // A tunnel of bytes knows no method. So a Deny that asks for one holds, whatever an Allow says.
+/// let bytes = Attributes { peer: None, client: None, port: 8080, request: None };
+/// let decision = evaluate([at(Level::Pod, &anybody), at(Level::Pod, &no_deletes)], &bytes);
+/// assert!(matches!(decision.verdict.into_result(), Err(Refusal::Denied { .. })));
+///
+/// // The Allow of the Gateway does not help at the Service, whose own Allow has no rule and matches nothing.
+/// let decision = evaluate([at(Level::Gateway, &anybody), at(Level::Service, &nobody)], &bytes);
+/// assert!(matches!(decision.verdict.into_result(), Err(Refusal::NotAllowed { level: Level::Service, .. })));
+///
+/// // Nothing is attached: let in. A name is attached and not known: refused, for it could be a Deny.
+/// assert!(evaluate([], &bytes).verdict.is_allowed());
+/// let name: Arc<str> = "shop/gone".into();
+/// let unknown = Attached { level: Level::Pod, name: &name, authorization: None };
+/// assert!(!evaluate([unknown], &bytes).verdict.is_allowed());
+/// ```
 pub fn evaluate<'a>(
     attached: impl IntoIterator<Item = Attached<'a>>,
     attributes: &Attributes<'_>,

@@ -41,6 +41,31 @@ pub struct Watch {
 }
 
 /// Makes the two ends.
+///
+/// A [`Watch`] that somebody keeps is work that is not done, even if nothing is served:
+///
+/// ```
+/// use fairway_runtime::drain::{self, Deadlines, Phase};
+/// use std::time::Duration;
+/// use tokio::time::Instant;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+/// # runtime.block_on(async {
+/// let deadlines = Deadlines { linger: Duration::from_secs(2), grace: Duration::from_secs(10) };
+/// let (trigger, kept) = drain::channel();
+/// let start = Instant::now();
+/// assert!(!trigger.drain(deadlines).await, "something had to be cut off");
+/// // Linger, grace, and a second in which what was cut off can say so.
+/// assert_eq!(start.elapsed().as_secs(), 13);
+/// assert_eq!(kept.phase(), Phase::Forced);
+///
+/// // A trigger that is dropped ends what waits for any phase.
+/// let (trigger, watch) = drain::channel();
+/// drop(trigger);
+/// watch.reached(Phase::Draining).await;
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn channel() -> (Trigger, Watch) {
     let (phase, watched) = watch::channel(Phase::Running);
     let (alive, all_gone) = mpsc::channel(1);

@@ -96,6 +96,23 @@ struct Queue {
 }
 
 /// Sets up logging for the whole process; `filter` is a level or directives such as `info,h2=warn`.
+///
+/// Lines that a peer can bring about are limited, but for `debug` and `trace`: each line of the code writes 20 at once and then one a
+/// second. How many were left out is logged every ten seconds.
+///
+/// ```
+/// use fairway_runtime::logs::{self, Format, LogError};
+///
+/// // A word that is no level would name a part of the program, and everything else would be silent.
+/// assert!(matches!(logs::start("inof", Format::Text), Err(LogError::Filter { .. })));
+/// let logs = logs::start("warn", Format::Text)?;
+/// assert!(matches!(logs::start("warn", Format::Text), Err(LogError::Twice)));
+///
+/// // A filter that is refused changes nothing.
+/// assert!(logs.control().set_filter("debgu").is_err());
+/// assert_eq!(logs.control().filter(), "warn");
+/// # Ok::<(), LogError>(())
+/// ```
 pub fn start(filter: &str, format: Format) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let rate = Rate::default();

@@ -8,6 +8,15 @@ pub struct Readiness(Arc<Mutex<Vec<Passage>>>);
 
 /// One thing to wait for. It opens once and stays open; one that is dropped unopened stays shut, so that a task that
 /// dies before it is done leaves the program not ready.
+///
+/// ```
+/// use fairway_runtime::readiness::Readiness;
+///
+/// let readiness = Readiness::new();
+/// assert!(readiness.is_ready(), "there is nothing to wait for");
+/// drop(readiness.gate("an identity"));
+/// assert_eq!(readiness.pending(), ["an identity"], "it is waited for, although nobody is left to open it");
+/// ```
 #[derive(Debug)]
 pub struct Gate {
     readiness: Readiness,

@@ -17,6 +17,23 @@ const UUID: usize = 36;
 const BLOCK: usize = 32;
 
 /// Whether an id that came with a request is kept.
+///
+/// ```
+/// use fairway_telemetry::{Ids, REQUEST_ID, Trust};
+/// use http::{HeaderMap, HeaderValue};
+///
+/// let mut ids = Ids::new();
+/// let mut headers = HeaderMap::new();
+/// headers.insert(REQUEST_ID, HeaderValue::from_static("one"));
+/// ids.identify(&mut headers, Trust::Keep);
+/// assert_eq!(headers[REQUEST_ID], "one");
+///
+/// // Two ids are none, even from the mesh: which of them is meant cannot be told.
+/// headers.append(REQUEST_ID, HeaderValue::from_static("two"));
+/// ids.identify(&mut headers, Trust::Keep);
+/// assert_eq!(headers.get_all(REQUEST_ID).iter().count(), 1);
+/// assert_ne!(headers[REQUEST_ID], "one");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The client proved an identity of the mesh: its id is kept if it is a token of at most 64 characters.

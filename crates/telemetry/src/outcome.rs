@@ -60,7 +60,7 @@ pub enum Plaintext {
 /// What a policy decided against a request or a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PolicyDecision {
-    /// It is refused.
+    /// It is refused, because an enforced policy says so.
     Denied,
     /// It is let in, as the policy is only observed.
     WouldDeny,

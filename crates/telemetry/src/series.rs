@@ -27,6 +27,46 @@ pub(crate) struct Budget {
 }
 
 /// A set of labels, resolved. Clones are of the same series; as long as one of them lives, equal labels resolve to it.
+///
+/// Resolving takes nothing of the budget, the first record does. A place is free again when the last holder is gone:
+///
+/// ```
+/// use fairway_runtime::workers::WorkerId;
+/// use fairway_telemetry::{AccessLog, Record, RequestLabels, RuleName, Series, Telemetry};
+/// use http::{Request, StatusCode};
+/// use std::num::NonZeroUsize;
+/// use tokio::time::Instant;
+///
+/// let telemetry = Telemetry::new(NonZeroUsize::MIN, 1);
+/// let recorder = telemetry.recorder(WorkerId(0), AccessLog::Off, None).expect("each worker takes its own once");
+/// let series = |route: &str| {
+///     let rule = Some((route.into(), RuleName::Number(0)));
+///     telemetry.requests().series(RequestLabels { rule, backend: None })
+/// };
+/// let record = |series: &Series<RequestLabels>| {
+///     let (parts, ()) = Request::new(()).into_parts();
+///     let mut record = Record::request(&recorder, &parts);
+///     record.matched(series);
+///     record.responded(StatusCode::OK, Instant::now());
+/// };
+/// let is_shown = |line: &str| {
+///     let mut registry = prometheus_client::registry::Registry::with_prefix("fairway");
+///     registry.register_collector(Box::new(telemetry.clone()));
+///     let mut text = String::new();
+///     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a string can be written to");
+///     text.lines().any(|it| it == line)
+/// };
+///
+/// let (_unused, cart, stock) = (series("HTTPRoute/shop/unused"), series("HTTPRoute/shop/cart"), series("HTTPRoute/shop/stock"));
+/// record(&cart);
+/// record(&stock);
+/// assert!(is_shown("fairway_series 1"));
+/// assert!(is_shown("fairway_series_over_budget 1"), "the stock counts as `other`");
+///
+/// drop(cart);
+/// record(&stock);
+/// assert!(is_shown("fairway_series_over_budget 0"), "and from now on under its own labels");
+/// ```
 #[derive(Debug)]
 pub struct Series<L>(Arc<Inner<L>>);
 

@@ -1,7 +1,27 @@
 //! What must hold for any bytes that a peer sends: one function for each parser, which panics where it does not hold.
 //!
+//! # Purpose
+//!
 //! `fuzz/fuzz_targets` gives them to libFuzzer (`make fuzz`, nightly Rust). `tests/corpus.rs` runs them on stable Rust, over
 //! the committed corpus and mutations of it, as a part of `make test`.
+//!
+//! # Guarantees
+//!
+//! - **A panic is a fault of the parser.** A target takes any bytes. It refuses none and panics only if a parser panics, or if what it
+//!   accepts breaks what its callers rely on.
+//! - **No target without a corpus.** A test fails for an entry of [`TARGETS`] without a folder in `fuzz/corpus` or a file in
+//!   `fuzz/fuzz_targets`, and for a folder or file without an entry.
+//! - **The same mutations each time.** Their seed is the name of the target, so a failure of `make test` is found again.
+//!
+//! # Example
+//!
+//! ```
+//! use fairway_fuzz_targets::TARGETS;
+//!
+//! for target in TARGETS {
+//!     (target.run)(b"GET / HTTP/1.1\r\ncontent-length: +1\r\n\r\n");
+//! }
+//! ```
 #![forbid(unsafe_code)]
 #![allow(
     clippy::expect_used,
@@ -19,13 +39,13 @@ pub mod ztunnel;
 
 /// A parser, by the name of its folder in `fuzz/corpus` and of its file in `fuzz/fuzz_targets`.
 pub struct Target {
-    /// The name.
+    /// The name of its folder and of its file. It begins with the crate of the parser.
     pub name: &'static str,
     /// Panics where something does not hold.
     pub run: fn(&[u8]),
 }
 
-/// All of them.
+/// Every target; a test fails for a folder or a file that has none.
 pub const TARGETS: &[Target] = &[
     Target { name: "config_hello", run: config::hello },
     Target { name: "config_resource", run: config::resource },

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Mutations of each target's corpus, unless the machine is too slow for as many.
 const MUTATIONS: usize = 20_000;
-/// For each target.
+/// The most time that the mutations of one target take.
 const TIME: Duration = Duration::from_millis(250);
 /// The corpus is small enough to be in the repository.
 const MOST_FILES: usize = 100;

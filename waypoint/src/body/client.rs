@@ -14,9 +14,7 @@ use std::task::{Context, Poll, ready};
 pub enum ClientBody {
     /// None, and no end of the stream either: what comes is not HTTP.
     Nothing,
-    /// HTTP/1.
     Http1(Incoming),
-    /// HTTP/2.
     Http2(Http2Body),
 }
 

@@ -35,12 +35,11 @@ struct State {
     when_whole: Option<WhenWhole>,
 }
 
-/// What is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
     /// Everything that has come so far.
     SoFar,
-    /// Everything there is.
+    /// All of it: the body has ended.
     Whole,
     /// Nothing: there was too much of it, or it broke off.
     Nothing,

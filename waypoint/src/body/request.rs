@@ -16,7 +16,6 @@ use tokio::time::Sleep;
 /// The body of a request on its way to an endpoint.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// None.
     Empty,
     /// The client's, as it comes.
     Stream(Stream),
@@ -26,7 +25,6 @@ pub enum RequestBody {
     Held {
         /// What is left, in reverse order.
         chunks: Vec<Bytes>,
-        /// Its trailers.
         trailers: Option<HeaderMap>,
     },
 }
@@ -123,7 +121,7 @@ impl Body for RequestBody {
 // === impl Stream ===
 
 impl Stream {
-    /// A client's body.
+    /// A client's body of which nothing was read; `at_edge` if the client is outside.
     pub fn new(incoming: ClientBody, at_edge: bool) -> Self {
         Self { incoming, gate: None, progress: Rc::new(Progress { at_edge, ..Progress::default() }) }
     }
@@ -182,7 +180,7 @@ impl Drop for Stream {
 // === impl Progress ===
 
 impl Progress {
-    /// Bytes that came.
+    /// Bytes of data that came so far, without framing and trailers.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
     }
@@ -259,7 +257,7 @@ impl Gate {
 // === impl Opening ===
 
 impl Opening {
-    /// Opens the gate.
+    /// Opens the gate for good, and wakes the body behind it.
     pub fn open(&self) {
         self.0.open.store(true, std::sync::atomic::Ordering::Release);
         self.0.waker.wake();

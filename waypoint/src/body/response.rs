@@ -34,7 +34,6 @@ enum Kind {
     Own(Option<Bytes>),
     /// None: a WebSocket takes its place.
     Switching(Option<Box<Switch>>),
-    /// An endpoint's.
     Upstream(Upstream),
 }
 
@@ -56,7 +55,7 @@ pub struct Upstream {
 /// The beginning of a body that was there with the head.
 #[derive(Debug)]
 pub enum Early {
-    /// Some of it.
+    /// The first frame; others may follow.
     Frame(Frame<Bytes>),
     /// All of it: nothing.
     End,
@@ -118,7 +117,7 @@ impl ResponseBody {
         Self { kind, exchange: Some(exchange), breaks: None }
     }
 
-    /// An endpoint's.
+    /// An endpoint's body. The exchange ends with it.
     pub fn upstream(upstream: Upstream, exchange: Exchange) -> Self {
         Self { kind: Kind::Upstream(upstream), exchange: Some(exchange), breaks: None }
     }

@@ -35,7 +35,7 @@ enum Bound {
     One,
     /// All addresses, IPv6 and IPv4.
     Every,
-    /// All IPv4 addresses.
+    /// All IPv4 addresses, and none of IPv6.
     EveryV4,
 }
 

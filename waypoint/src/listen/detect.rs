@@ -11,7 +11,7 @@ pub const PREFACE: &[u8; Ahead::MOST] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A version of HTTP as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// HTTP/1.1 or HTTP/1.0.
+    /// HTTP/1.1 or HTTP/1.0, as each request says.
     Http1,
     /// HTTP/2 with prior knowledge, or by ALPN.
     Http2,

@@ -71,9 +71,9 @@ pub enum Way {
 /// The difference between the bound sockets and the wanted ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Sockets to bind.
+    /// Sockets that are wanted and not bound.
     pub bind: Vec<Socket>,
-    /// Sockets to close.
+    /// Sockets that are bound and not wanted, with their numbers.
     pub close: Vec<(Socket, PortId)>,
 }
 

@@ -29,9 +29,9 @@ pub enum Holder {
 /// A bound socket of a listener.
 #[derive(Debug)]
 pub enum Bound {
-    /// TCP.
+    /// It listens: the kernel takes connections from now on.
     Stream(TcpListener),
-    /// UDP.
+    /// What comes from one address and port reaches one worker's socket, as long as no socket comes or goes.
     Datagram(UdpSocket),
 }
 

@@ -28,7 +28,6 @@ pub struct Wire {
     sight: Rc<Sight>,
 }
 
-/// What is observed.
 enum Watch {
     /// The framing of HTTP/1 requests.
     Http1(Framing),

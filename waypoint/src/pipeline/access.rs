@@ -84,7 +84,7 @@ impl<'t> Checkpoint<'t> {
         Self { service: of_cluster(cluster, own), ..Self::default() }
     }
 
-    /// Whether nothing judges.
+    /// Whether no authorization applies: everything passes.
     pub fn is_open(&self) -> bool {
         self.listener.is_empty() && self.rule.is_empty() && self.service.is_empty()
     }
@@ -110,7 +110,7 @@ impl<'t> Checkpoint<'t> {
         self.judge(tables, &asking.attributes(None)).verdict.is_allowed()
     }
 
-    /// Judges a request.
+    /// Judges a request by its head. Nothing is counted here.
     pub fn judge_request(
         &self,
         tables: &'t Tables,

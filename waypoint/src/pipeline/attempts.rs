@@ -47,17 +47,16 @@ pub struct Try<'a> {
 pub enum Body {
     /// None: as often as wanted.
     Empty,
-    /// Once.
+    /// Only once: none after the try that took it.
     Once(Option<Stream>),
     /// As long as it is remembered.
     Recorded(Recording),
 }
 
-/// An endpoint's answer.
+/// An endpoint's response, and what it keeps busy until its body ends.
 pub struct Answered {
-    /// The response.
     pub response: Response<Incoming>,
-    /// Its connection.
+    /// Its connection, which may serve another request once the body was read.
     pub lease: Lease,
     /// Load on the endpoint.
     pub in_flight: InFlight,

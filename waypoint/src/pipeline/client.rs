@@ -20,13 +20,13 @@ use tokio::sync::oneshot;
 pub struct Client {
     /// The worker that serves it.
     pub worker: Rc<Worker>,
-    /// Its state.
+    /// What timeouts and the drain know of it.
     pub connection: Rc<Connection>,
     /// What it connected to: a Gateway's listener or a Service.
     pub origin: Origin,
-    /// How it came.
+    /// `https` if the proxy ended TLS, else `http`.
     pub scheme: Scheme,
-    /// What it speaks.
+    /// The version of HTTP that the client speaks; endpoints may get another.
     pub version: Version,
     /// Where it comes from.
     pub caller: Caller,
@@ -43,9 +43,9 @@ pub struct Client {
 /// What a connection was made to.
 #[derive(Clone, Debug)]
 pub enum Origin {
-    /// A Gateway's socket.
+    /// A socket of a Gateway: its listeners share it, and each request finds its own.
     Gateway {
-        /// Which one.
+        /// The number of the socket, under which its listeners are found.
         port: PortId,
         /// Over TLS: the name the client asked for, if it did.
         sni: Option<Option<Arc<str>>>,
@@ -57,9 +57,9 @@ pub enum Origin {
 /// A Service that was dialled.
 #[derive(Clone, Debug)]
 pub struct ServiceOrigin {
-    /// Which one.
+    /// The Service whose address was dialled; no Host header changes it.
     pub service: ServiceKey,
-    /// Its port.
+    /// The port of the Service, not of an endpoint.
     pub port: u16,
     /// The Service's own endpoints, for requests no route is for.
     pub backend: BackendKey,
@@ -76,7 +76,7 @@ pub struct ServiceOrigin {
 pub struct Switch {
     /// The endpoint's stream, once its connection lets go of it.
     pub taken: oneshot::Receiver<Taken>,
-    /// Kept until then.
+    /// Keeps the endpoint's connection out of the pool until then.
     pub lease: Lease,
     /// Load on the endpoint.
     pub in_flight: InFlight,

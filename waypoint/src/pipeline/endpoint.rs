@@ -16,13 +16,13 @@ use tokio::time::Instant;
 /// A backend, and how to connect to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Destination<'t> {
-    /// The backend.
+    /// The backend as it is in the configuration that serves the request.
     pub cluster: &'t Cluster,
     /// [`Cluster::tls`], or none for bytes that go on as they are.
     pub tls: Option<&'t Arc<TlsClient>>,
     /// What will be spoken.
     pub protocol: Protocol,
-    /// For whom.
+    /// The client for which it is chosen: affinity and locality follow from it.
     pub caller: &'t Caller,
 }
 

@@ -17,7 +17,7 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// The format of an error, as the client reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorFormat {
-    /// In plain words.
+    /// The status of HTTP, and a sentence as the body.
     Plain,
     /// As gRPC: 200 with the status in what stands for trailers.
     Grpc,

@@ -23,11 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request that is mirrored.
 pub struct Mirrored<'a> {
-    /// The worker.
     pub worker: &'a Rc<Worker>,
-    /// The configuration.
     pub serving: &'a Rc<Serving>,
-    /// Who asked.
     pub caller: &'a Caller,
     /// Who asked, as policies look at it.
     pub asking: Asking<'a>,

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 const DROPPED_PREFIXES: [&[u8]; 5] =
     [b"x-forwarded", b"x-envoy-", b"x-original-", b"x-rewrite-", b"ssl-client-"];
 
-/// And these.
+/// Whole names that are dropped at the edge.
 const DROPPED: [&[u8]; 9] = [
     b"forwarded",
     b"client-cert",

@@ -34,7 +34,7 @@ pub enum Reason {
     NoListener,
     /// The host belongs to another listener than the one whose certificate was shown.
     Misdirected,
-    /// No route matches.
+    /// No rule of a route matches the request.
     NoRoute,
     /// A policy does not let it pass.
     Denied,
@@ -75,7 +75,7 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    /// The response's status.
+    /// The status of HTTP. A gRPC client gets 200 and [`Self::grpc_status`].
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::Ambiguous(_) | Self::BadBody | Self::BadTarget | Self::BadField => {

@@ -40,7 +40,7 @@ pub struct Closed;
 pub(super) enum Stop {
     /// The proxy refuses it.
     Refused(Reason),
-    /// A stage responds.
+    /// A stage responds, so that no endpoint is asked.
     Responded(Box<StageResponse>),
     /// A stage closes the connection.
     Closed,
@@ -60,7 +60,7 @@ struct Decision<'t> {
     mirrors: Mirrors<'t>,
 }
 
-/// Serves one request.
+/// Serves one request up to the head of its response. It fails only if a stage closes the connection.
 pub async fn serve(
     client: Rc<Client>,
     request: Request<ClientBody>,

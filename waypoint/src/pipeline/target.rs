@@ -10,9 +10,8 @@ use std::sync::Arc;
 /// Where a request is looked up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RouteTarget<'t> {
-    /// Among these rules.
+    /// Among the rules of a listener or of a Service.
     Rules {
-        /// The rules.
         table: &'t RouteTable,
         /// The listener; none where the rules are a Service's.
         listener: Option<&'t Listener>,
@@ -23,9 +22,7 @@ pub(crate) enum RouteTarget<'t> {
     },
     /// No route is for it: straight to the Service's endpoints.
     Endpoints {
-        /// The endpoints.
         cluster: &'t Cluster,
-        /// The Service's port.
         port: u16,
         /// The certificate for backends that ask for one.
         shown: Option<&'t CertificateKey>,

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// A head as an endpoint gets it.
 #[derive(Debug)]
 pub struct Translated {
-    /// The head.
+    /// Method, target and fields as the endpoint gets them.
     pub parts: Parts,
     /// Whether a `101` makes it leave HTTP.
     pub upgrades: bool,

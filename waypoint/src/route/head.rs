@@ -25,13 +25,13 @@ use std::borrow::Cow;
 pub struct RequestHead<'r> {
     /// The host in lower case, without port and without the dot of the root.
     pub host: Cow<'r, str>,
-    /// The path, normalised.
+    /// The path as [`fairway_config::model::normalised_path`] makes it.
     pub path: Cow<'r, str>,
     /// The query as received.
     pub query: Option<&'r str>,
-    /// The method.
+    /// The method; case matters (RFC 9110 §9.1).
     pub method: &'r Method,
-    /// The headers.
+    /// The fields of the head, several of one name included.
     pub headers: &'r HeaderMap,
     values: Values<'r>,
 }
@@ -39,13 +39,13 @@ pub struct RequestHead<'r> {
 /// A request that is refused with 400 before any route sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    /// RFC 9112 §3.2.
+    /// Neither a Host field nor a host in the target (RFC 9112 §3.2).
     #[error("an HTTP/1.1 request needs a Host header")]
     NoHost,
-    /// RFC 9112 §3.2.
+    /// Several Host fields, even if they are equal (RFC 9112 §3.2).
     #[error("a request has one Host")]
     ManyHosts,
-    /// RFC 9113 §8.3.1.
+    /// Which of the two hosts is meant cannot be told (RFC 9113 §8.3.1).
     #[error(":authority and Host differ")]
     HostsDiffer,
     /// Not a host, or longer than DNS allows.

@@ -79,7 +79,7 @@ impl<T> HostIndex<T> {
         entries
     }
 
-    /// Everything.
+    /// Every entry, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.exact.values().chain(self.wildcard.values()).chain(&self.any)
     }

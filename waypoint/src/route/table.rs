@@ -28,7 +28,7 @@ pub struct HostTable {
 /// A route under a hostname.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// The route.
+    /// The compiled route, which all its hosts share.
     pub route: Arc<CompiledRoute>,
     /// The hostname it gives itself; none if it gives none.
     pub original: Option<HostnamePattern>,
@@ -127,7 +127,7 @@ impl RouteTable {
 // === impl HostTable ===
 
 impl HostTable {
-    /// Adds a route.
+    /// Adds a route, behind those whose own hostname is more specific.
     pub(crate) fn insert(&mut self, member: &Member) {
         let specificity = member.specificity();
         let at = self.tiers.partition_point(|it| it.specificity > specificity);

@@ -4,6 +4,16 @@ use fairway_config::model::WeightedBackend;
 use rand::Rng;
 
 /// The weights of a rule's backends, added up when the route is committed.
+///
+/// ```
+/// use fairway_waypoint::route::Weights;
+/// use rand::SeedableRng;
+///
+/// let mut rng = rand::rngs::SmallRng::seed_from_u64(7);
+/// assert_eq!(Weights::sum([0, 3, 0].into_iter()).draw(&mut rng), Some(1));
+/// // All weigh nothing: there is no backend, and no even share.
+/// assert_eq!(Weights::sum([0, 0].into_iter()).draw(&mut rng), None);
+/// ```
 #[derive(Debug)]
 pub struct Weights {
     /// Entry `i` is the sum of the weights up to and including backend `i`; empty if there is nothing to draw.
@@ -19,7 +29,7 @@ impl Weights {
         Self::sum(backends.iter().map(|it| it.weight))
     }
 
-    /// Adds up.
+    /// Adds up weights by their index; what weighs 0 is never drawn.
     pub fn sum(weights: impl Iterator<Item = u32> + Clone) -> Self {
         let mut weighted =
             weights.clone().enumerate().filter(|(_, weight)| *weight > 0).map(|(index, _)| index);

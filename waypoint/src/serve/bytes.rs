@@ -51,7 +51,7 @@ pub async fn relay_tunnel(mut client: Tunnel, switch: Switch) {
 /// A byte stream to one of a backend's endpoints.
 #[derive(Debug)]
 pub struct Reached {
-    /// The stream.
+    /// The stream to the endpoint, to which nothing was sent yet.
     pub io: Transport,
     /// Load on the endpoint, as long as the stream is in use.
     pub in_flight: InFlight,

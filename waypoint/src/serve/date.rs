@@ -8,7 +8,7 @@ thread_local! {
     static WRITTEN: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
 }
 
-/// Now.
+/// The present time as a Date field, formatted once a second by each thread.
 pub fn now() -> HeaderValue {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     WRITTEN.with_borrow_mut(|(second, date)| {

@@ -33,11 +33,11 @@ const fn connection_window(streams: u32) -> u32 {
     let window = outstanding / 2 * 3;
     if window > LARGEST_WINDOW as u64 { LARGEST_WINDOW } else { window as u32 }
 }
-/// RFC 9113 §6.9.1.
+/// The largest window that HTTP/2 allows (RFC 9113 §6.9.1).
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// What is buffered for a stream before its client takes it.
 const SEND_BUFFER: usize = 400 * 1024;
-/// Between two PINGs.
+/// How long after a PING the next one is sent.
 const PING_EVERY: Duration = Duration::from_secs(60);
 /// For the answer to a PING.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);

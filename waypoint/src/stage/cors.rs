@@ -28,7 +28,7 @@ pub(super) struct Cors {
 enum Listed {
     /// Nothing was listed: no header.
     Nothing,
-    /// `*`
+    /// `*`; with credentials, what the browser asked for stands in its place.
     All,
     /// Names joined by commas.
     These(HeaderValue),
@@ -47,7 +47,7 @@ pub(super) struct CorsGrant<'t> {
 enum Origin {
     /// Allowed, and named like this to the browser.
     Allowed(HeaderValue),
-    /// Not allowed.
+    /// Not allowed: the response has no field of CORS, and the browser withholds it.
     Refused,
 }
 

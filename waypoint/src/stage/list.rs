@@ -21,7 +21,7 @@ pub struct StageList {
 enum Kind {
     /// All decide at once.
     Sync(Box<[Box<dyn SyncStage>]>),
-    /// Some may wait.
+    /// At least one of them may wait.
     Mixed(Box<[Stage]>),
 }
 

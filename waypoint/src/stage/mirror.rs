@@ -5,7 +5,6 @@ use super::{StageRequest, SyncStage, Verdict};
 use fairway_config::model::{BackendTarget, Fraction, Mirror};
 use rand::Rng;
 
-/// The stage.
 #[derive(Debug)]
 pub(super) struct MirrorStage {
     target: BackendTarget,

@@ -175,7 +175,7 @@ impl Stage {
         Self::Sync(stage)
     }
 
-    /// Its name.
+    /// The name of its kind, such as `cors`, for operators.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sync(stage) => stage.name(),

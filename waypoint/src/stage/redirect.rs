@@ -1,4 +1,4 @@
-//! Redirects.
+//! Redirects: the client is told another address, and no backend hears of the request.
 
 use super::{Failure, StageRequest, StageResponse, SyncStage, Verdict, path};
 use crate::host::normalise_host;

@@ -3,7 +3,6 @@
 
 use super::{Failure, StageRequest, SyncStage, Verdict};
 
-/// The stage.
 #[derive(Debug)]
 pub(super) struct Unresolved;
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 /// What a stage decides of a request.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It goes on.
+    /// The next stage sees it, and after the last one a backend.
     Continue,
     /// The client gets this response, and no backend hears of the request.
     Respond(Box<StageResponse>),
@@ -19,7 +19,7 @@ pub enum Verdict {
 /// A response that a stage makes.
 #[derive(Clone, Debug)]
 pub struct StageResponse {
-    /// Its status.
+    /// The status of HTTP, which no other stage changes.
     pub status: StatusCode,
     /// Its headers. `Content-Length` is added.
     pub headers: HeaderMap,

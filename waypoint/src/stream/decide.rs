@@ -20,7 +20,7 @@ pub struct Decision {
 /// No decision: the connection is closed.
 #[derive(Clone, Debug)]
 pub struct Undecided {
-    /// Why.
+    /// Why the connection is closed, for metrics and the log.
     pub refusal: Refusal,
     /// Where the connection counts, if a route takes it.
     pub series: Option<Series<ConnectionLabels>>,

@@ -8,12 +8,12 @@ use fairway_config::{Rejected, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What to bind.
+/// An address and port to bind, for all listeners that have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Socket {
     /// The address; none stands for every address of the network namespace.
     pub address: Option<IpAddr>,
-    /// The port.
+    /// The port of the listener, which the proxy binds unchanged.
     pub port: u16,
     /// TCP and UDP have ports of their own.
     pub kind: SocketKind,
@@ -22,16 +22,16 @@ pub struct Socket {
 /// What a socket takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SocketKind {
-    /// TCP connections.
+    /// TCP connections, for every protocol but UDP.
     Stream,
-    /// UDP datagrams.
+    /// UDP datagrams, for listeners of protocol UDP.
     Datagram,
 }
 
 /// A listener and its rules.
 #[derive(Debug)]
 pub struct BoundListener {
-    /// The listener.
+    /// The resource as it was sent.
     pub listener: Arc<Listener>,
     /// Its rules for requests.
     pub routes: Arc<RouteTable>,
@@ -63,7 +63,7 @@ impl Socket {
 // === impl ListenerSet ===
 
 impl ListenerSet {
-    /// The socket.
+    /// The socket that all of them share.
     pub fn socket(&self) -> Socket {
         self.socket
     }

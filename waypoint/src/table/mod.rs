@@ -121,7 +121,7 @@ impl Tables {
         Ok(next)
     }
 
-    /// The authorizations.
+    /// The authorizations that listeners, rules and backends name.
     pub fn access(&self) -> &AccessTable {
         &self.access
     }

@@ -21,7 +21,7 @@ struct AudienceTable {
     routes: Vec<Arc<CompiledRoute>>,
     /// Ports that a route names.
     ports: Vec<(u16, Arc<RouteTable>)>,
-    /// Every other port.
+    /// For every port that no route names.
     rest: Option<Arc<RouteTable>>,
 }
 

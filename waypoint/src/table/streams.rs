@@ -63,7 +63,7 @@ impl CompiledL4Route {
         &self.series
     }
 
-    /// The route.
+    /// The resource as it was sent.
     pub fn route(&self) -> &L4Route {
         &self.route
     }

@@ -30,7 +30,7 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 // === impl Exchange ===
 
 impl Exchange {
-    /// A request begins.
+    /// Counts a request as begun; it has ended when this is dropped.
     pub fn begin(telemetry: &Rc<Telemetry>, connection: &Rc<Connection>, parts: &Parts) -> Self {
         telemetry.counters.begin();
         let mut record = Record::request(&telemetry.recorder, parts);
@@ -46,7 +46,7 @@ impl Exchange {
         }
     }
 
-    /// When it began.
+    /// When the request began: its duration and its timeouts count from here.
     pub fn started(&self) -> Instant {
         self.record.started()
     }

@@ -20,7 +20,7 @@ pub struct Counters {
     begun: Count,
     ended: Count,
     by_reason: [Count; Reason::LABELS.len()],
-    /// Client connections accepted.
+    /// Client connections accepted, those refused later included.
     pub connections: Count,
     /// Client connections that never became requests: failed handshakes, unknown protocols.
     pub connections_refused: Count,
@@ -30,7 +30,7 @@ pub struct Counters {
     pub upstream_connect_failures: Count,
     /// Tries beyond the first.
     pub retries: Count,
-    /// Mirrored requests.
+    /// Copies of requests that were sent to a mirror.
     pub mirrored: Count,
     /// Requests that should have been mirrored, but the body was too long or too many mirrors were under way.
     pub mirrors_dropped: Count,
@@ -46,7 +46,6 @@ pub struct Metrics {
     pub(crate) telemetry: Telemetry,
 }
 
-/// Picks a counter.
 type Choose = fn(&Counters) -> &Count;
 
 // === impl Counters ===
@@ -63,7 +62,7 @@ impl Counters {
         }
     }
 
-    /// Requests under way.
+    /// Requests that have begun and not ended; never below 0, whichever is read first.
     pub fn active(&self) -> u64 {
         self.begun.get().saturating_sub(self.ended.get())
     }

@@ -15,12 +15,12 @@ use fairway_telemetry::{Padded, Recorder};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A worker's telemetry.
+/// One worker's telemetry, to which no other thread writes.
 #[derive(Debug)]
 pub struct Telemetry {
     /// Counters of the proxy as a whole.
     pub counters: Arc<Padded<Counters>>,
-    /// Makes records.
+    /// Makes the records that metrics and the access log come from.
     pub recorder: Rc<Recorder>,
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// What a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
-    /// A TCP connection.
+    /// A TCP connection whose bytes are relayed.
     Tcp,
     /// A TLS connection of which nothing else is known.
     Tls,
@@ -28,7 +28,7 @@ pub enum StreamKind {
     Passthrough,
     /// A TLS connection that ends here.
     Terminated,
-    /// A client's datagrams.
+    /// A client's datagrams, until a time without any.
     Udp,
 }
 
@@ -109,7 +109,7 @@ impl StreamCounters {
         }
     }
 
-    /// Streams under way.
+    /// Streams that have begun and not ended; never below 0, whichever is read first.
     pub fn active(&self) -> u64 {
         let sum = |all: &[Count]| all.iter().map(Count::get).sum::<u64>();
         sum(&self.begun).saturating_sub(sum(&self.ended))
@@ -119,7 +119,7 @@ impl StreamCounters {
 // === impl StreamRecord ===
 
 impl StreamRecord {
-    /// A stream begins.
+    /// Counts a stream as begun; it has ended when this is dropped.
     pub fn begin(telemetry: &Rc<Telemetry>, kind: StreamKind, client: Option<IpAddr>) -> Self {
         if let Some(counter) = telemetry.counters.streams.begun.get(kind.index()) {
             counter.increment();
@@ -215,13 +215,13 @@ impl StreamRecord {
         });
     }
 
-    /// It goes nowhere.
+    /// Notes why it goes nowhere, for metrics and the log.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.refusal = Some(refusal);
         self.record.refused(outcome::of_refusal(refusal), refusal.label());
     }
 
-    /// It ends.
+    /// Notes how it ended; those that were cut off are counted.
     pub fn ended(&mut self, carried: Carried) {
         self.record.ended(outcome::of_carried(carried));
         if carried == Carried::CutOff {
@@ -229,7 +229,7 @@ impl StreamRecord {
         }
     }
 
-    /// Its bytes.
+    /// The bytes carried so far, which whoever relays them adds to.
     pub fn moved(&self) -> &Moved {
         &self.moved
     }

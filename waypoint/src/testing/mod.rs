@@ -57,11 +57,11 @@ pub struct MemoryProxy {
 /// Who a client in memory is.
 #[derive(Clone, Debug)]
 pub struct MemoryClient {
-    /// Its address.
+    /// The far end of its connection.
     pub address: IpAddr,
     /// The identity that it has proved.
     pub identity: Option<SpiffeId>,
-    /// What it speaks.
+    /// The version of HTTP that it speaks from its first byte.
     pub version: Version,
 }
 

@@ -88,7 +88,7 @@ pub fn endpoint(host: u8) -> SocketAddr {
     ([10, 0, 0, host], 80).into()
 }
 
-/// Sets one header.
+/// A modifier that sets one header and replaces what it had.
 pub fn set(name: &'static str, value: &'static str) -> HeaderModifier {
     HeaderModifier {
         set: vec![(HeaderName::from_static(name), HeaderValue::from_static(value))],

@@ -209,7 +209,7 @@ fn run(
 // === impl Explained ===
 
 impl Explained {
-    /// Policies refuse it.
+    /// Makes a refusal by policies the outcome, and names the policy.
     fn deny(&mut self, refusal: &fairway_policy::Refusal) {
         let by = access::in_words(refusal);
         self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));

@@ -15,7 +15,7 @@ pub(super) struct Question {
     pub entrance: Entrance,
     /// The identity that the client has proved.
     pub peer: Option<SpiffeId>,
-    /// The client's address.
+    /// The address that the client would have; none if nobody says.
     pub client: Option<IpAddr>,
     pub format: Format,
 }
@@ -23,7 +23,7 @@ pub(super) struct Question {
 /// By which way a request comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entrance {
-    /// A listener's port.
+    /// The port of a Gateway's listeners.
     Port(u16),
     /// A Service that was dialled, and whose routes hold.
     Service(ServiceKey, u16, Audience),

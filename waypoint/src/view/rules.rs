@@ -62,7 +62,7 @@ pub(super) struct EndpointShown {
     pub address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// `healthy`, `ejected`, `half-open`.
+    /// One of `healthy`, `ejected` and `half-open`.
     pub health: &'static str,
     pub requests_in_flight: u32,
     /// Smoothed; none if it has not been measured lately.

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Signs certificates.
+/// A CA of its own, made for one test.
 pub struct Authority {
     pem: String,
     der: CertificateDer<'static>,

@@ -36,7 +36,7 @@ pub fn status(answer: &str) -> u16 {
         .unwrap_or_else(|| panic!("no status in {answer:?}"))
 }
 
-/// A keep-alive connection.
+/// A keep-alive connection, and what was read beyond the last response.
 pub struct Http1<S = TcpStream>(pub S, Vec<u8>);
 
 impl Http1 {

@@ -28,7 +28,7 @@ pub(super) struct TestApiServer {
 
 /// What the API server has, and whom it believes.
 pub(super) struct State {
-    /// Objects by path.
+    /// Objects in JSON by the path of their URL.
     pub(super) objects: HashMap<String, String>,
     /// Tokens that are accepted.
     pub(super) tokens: HashSet<String>,

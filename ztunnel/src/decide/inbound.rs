@@ -20,7 +20,7 @@ pub enum Client<'a> {
 /// A connection to a local pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incoming<'a> {
-    /// Who connects.
+    /// Who connects, as far as that is proved.
     pub client: Client<'a>,
     /// The address that the connection comes from; in a tunnel, the address that the tunnel comes from.
     pub address: IpAddr,
@@ -80,6 +80,38 @@ impl InboundRefusal {
 }
 
 /// Decides. `addresses` are those of the pod, which the configuration may not know yet.
+///
+/// ```
+/// use fairway_balance::Locality;
+/// use fairway_config::Snapshot;
+/// use fairway_config::model::{Mesh, MutualTls, Probe, ProbeAction, Workload};
+/// use fairway_ztunnel::decide::{Client, Inbound, InboundRefusal, Incoming, Index, inbound};
+///
+/// let pod = Workload {
+///     key: "shop/web".into(),
+///     uid: "1234".into(),
+///     addresses: vec!["10.0.0.1".parse()?],
+///     identity: "spiffe://cluster.local/ns/shop/sa/web".parse()?,
+///     node: "node-1".into(),
+///     mesh: Mesh::Captured(MutualTls::Strict),
+///     aside: None,
+///     probes: vec![Probe { port: 8081, action: ProbeAction::Connect }],
+///     authorizations: vec![],
+/// };
+/// let index = Index::build(Locality::default(), &Snapshot::default());
+/// let from = |client: Client<'_>, port: u16| {
+///     let (address, destination) = ([192, 0, 2, 1].into(), ([10, 0, 0, 1], port).into());
+///     inbound(&index, &pod, &pod.addresses, Incoming { client, address, destination })
+/// };
+///
+/// // Kubelet has no identity, and a pod whose probes fail is restarted. So probes pass a strict pod, and nothing else does.
+/// assert_eq!(from(Client::Node, 8081), Inbound::AdmitProbe);
+/// assert_eq!(from(Client::Node, 8080), Inbound::Refuse(InboundRefusal::Strict));
+/// assert_eq!(from(Client::Plaintext, 8081), Inbound::Refuse(InboundRefusal::Strict));
+/// // No authorization names the pod: mTLS is enough.
+/// assert_eq!(from(Client::Peer(&pod.identity), 8080), Inbound::Admit { observed: None });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn inbound(index: &Index, pod: &Workload, addresses: &[IpAddr], incoming: Incoming<'_>) -> Inbound {
     let Incoming { client, destination, .. } = incoming;
     if !addresses.contains(&destination.ip()) {

@@ -27,11 +27,11 @@ pub struct Affected {
 pub enum Established {
     /// Into a pod, from a peer that proved its identity.
     Tunnelled {
-        /// Who it is.
+        /// The identity that the peer proved.
         peer: SpiffeId,
         /// The address that the tunnel comes from.
         address: IpAddr,
-        /// What was reached.
+        /// The address and port of the pod.
         destination: SocketAddr,
     },
     /// Into a pod, in plaintext.
@@ -40,7 +40,7 @@ pub enum Established {
         from_node: bool,
         /// The address of the client.
         address: IpAddr,
-        /// What was reached.
+        /// The address and port of the pod.
         destination: SocketAddr,
         /// Whether the pod's probes are let through and nothing else.
         probes_only: bool,

@@ -216,7 +216,7 @@ fn canonical(name: &HeaderName) -> String {
     name.as_str().chars().map(letter).collect()
 }
 
-/// `kube-probe/1.34` or `kube-lifecycle/1.34+`.
+/// Whether this is how kubelet names itself: `kube-probe/1.34` or `kube-lifecycle/1.34+`.
 fn is_kubelet(user_agent: &HeaderValue) -> bool {
     let text = user_agent.as_bytes();
     let version = text.strip_prefix(b"kube-probe/").or_else(|| text.strip_prefix(b"kube-lifecycle/"));

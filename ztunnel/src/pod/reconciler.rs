@@ -78,7 +78,7 @@ enum Stop {
     ReleaseGoesOn,
     /// Nothing new is captured; open connections go on.
     Released,
-    /// The program ends.
+    /// The program ends, in the phases of its drain.
     Draining,
 }
 

@@ -48,7 +48,6 @@ enum Failure {
     NoHop,
 }
 
-/// An established upstream.
 struct Connected {
     upstream: Upstream,
     /// Who is at the end of a tunnel, and where.

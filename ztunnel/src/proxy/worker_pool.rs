@@ -23,7 +23,7 @@ pub(crate) enum Command {
     Carry(SocketPermit, Direction, TcpStream, drain::Watch),
     /// Judge again those open connections that a commit affects.
     Review(Arc<Affected>),
-    /// End the worker.
+    /// The worker reads no further message and ends.
     Stop,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct WorkerPool {
 
 struct WorkerHandle {
     inbox: mpsc::UnboundedSender<Command>,
-    /// Open connections.
+    /// Connections that the worker has open or was given.
     load: AtomicUsize,
 }
 

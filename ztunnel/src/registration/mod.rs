@@ -67,7 +67,7 @@ pub enum Request {
 pub enum Reply {
     /// The pod may start.
     Added {
-        /// [`PodState::Captured`] or [`PodState::Outside`].
+        /// Never [`PodState::Waiting`]: the reply comes once the state is known.
         state: PodState,
     },
     /// The pod is no longer registered.

@@ -10,7 +10,7 @@ use h2::client::SendRequest;
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-/// A client's connection.
+/// The one connection over which all requests of a run go.
 pub enum Client {
     Http1 { stream: DuplexStream, request: Vec<u8>, status: &'static str, buffer: Vec<u8> },
     Http2 { sender: SendRequest<Bytes>, request: Request<()> },

@@ -6,7 +6,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent
 /// How the head of a request with a body says so, see [`super::script::BODY`].
 const HAS_BODY: &[u8] = b"content-length: 1024\r\n";
 
-/// Serves one connection.
+/// Answers every request of a connection with the same response, until the proxy closes it.
 pub async fn serve(mut stream: DuplexStream) {
     let mut buffer = vec![0; 16 * 1024];
     let mut filled = 0;
@@ -29,7 +29,7 @@ pub async fn serve(mut stream: DuplexStream) {
     }
 }
 
-/// Where `needle` begins.
+/// The offset at which `needle` first stands; it must not be empty.
 pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }

@@ -22,10 +22,10 @@ const WARM_UP: u32 = 200;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Which script.
+    /// What the client asks, and what the rule does with it.
     #[arg(value_enum)]
     script: Script,
-    /// Requests that count.
+    /// How many requests are counted; 200 are sent before them and are not.
     #[arg(long, default_value_t = 1000)]
     requests: u32,
 }

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is asked.
+/// What the client asks and what the rule does; the names are the keys of `bench/guard.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Script {
     /// A rule without filters.
@@ -21,7 +21,7 @@ pub enum Script {
     Body,
     /// Headers of request and response are changed and the path is rewritten, by the rule and by one of two backends.
     Filters,
-    /// A cross-origin request.
+    /// A cross-origin request that the policy allows: it goes to the backend.
     Cors,
     /// A preflight, answered by the proxy.
     Preflight,

@@ -1,4 +1,4 @@
-//! What checks find.
+//! What the checks of a cluster find: problems, and what is as it should be.
 
 use crate::diagnostic::{Diagnostic, Severity};
 

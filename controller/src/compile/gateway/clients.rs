@@ -42,7 +42,7 @@ struct Written<'a> {
 // === impl Clients ===
 
 impl Clients {
-    /// Reads `spec.tls.frontend`.
+    /// Reads `spec.tls.frontend`: the default, and the ports that differ from it.
     pub(super) fn read(
         reader: &mut Reader<'_>,
         object: &ObjectRef,

@@ -24,13 +24,10 @@ use std::sync::Arc;
 /// What routes see of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::compile) struct ListenerPlan {
-    /// Its name.
     pub name: Arc<str>,
-    /// Its key.
     pub key: ListenerKey,
     /// What it speaks; none when it is nothing that we know.
     pub protocol: Option<Protocol>,
-    /// Its port.
     pub port: u16,
     /// The hosts it takes; none is all.
     pub hostname: Option<HostnamePattern>,
@@ -62,7 +59,7 @@ pub(super) struct Owner {
     /// The Gateway, or the ListenerSet.
     pub object: ObjectRef,
     pub generation: i64,
-    /// The Gateway.
+    /// The Gateway that serves them, also those of a ListenerSet.
     pub gateway: ObjectName,
     /// Why none of them is served.
     pub refusal: Option<String>,
@@ -115,7 +112,7 @@ pub(super) struct Judge<'a> {
     pub goes_on: bool,
     /// Why the Gateway is served nowhere.
     pub unserved: Option<&'a str>,
-    /// What others hold.
+    /// The ports that other Gateways have at the same address.
     pub held: &'a Held,
 }
 
@@ -150,7 +147,7 @@ impl Judge<'_> {
     }
 }
 
-/// Judges one listener.
+/// Judges one listener: the plan is for routes, the report for the status.
 fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (ListenerPlan, ListenerReport) {
     let (owner, written) = (asked.owner, asked.written);
     let protocol = Protocol::read(written).filter(|it| is_served(asked.class, *it));

@@ -14,13 +14,11 @@ use std::sync::Arc;
 /// The namespaces a listener takes routes from.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::compile) enum NamespacePolicy {
-    /// All.
     All,
     /// That of the listener's object: the Gateway's, or the ListenerSet's.
     Same(Arc<str>),
     /// Those with these labels.
     Selector(Selector),
-    /// None.
     Nobody,
 }
 

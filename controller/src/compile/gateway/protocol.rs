@@ -6,17 +6,13 @@ use fairway_gateway_api::gateways::{GatewayListeners, GatewayListenersTlsMode as
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::compile) enum Protocol {
-    /// HTTP
     Http,
-    /// HTTPS
     Https,
-    /// TLS, ended here.
+    /// TLS that the proxy ends with a certificate of the listener.
     TlsTerminate,
     /// TLS, not ended here.
     TlsPassthrough,
-    /// TCP
     Tcp,
-    /// UDP
     Udp,
     /// HBONE: tunnels, on waypoints.
     Hbone,

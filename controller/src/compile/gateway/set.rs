@@ -48,7 +48,7 @@ pub(super) struct SetReport {
 /// What the Gateway says to a ListenerSet.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Standing {
-    /// It takes it.
+    /// The Gateway takes it; each of its listeners is judged on its own.
     Taken,
     /// It does not: why.
     NotAllowed(String),

@@ -57,7 +57,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Mad
 /// The certificate a Gateway shows to backends that ask for one (GEP-3155).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct BackendCertificate {
-    /// Its Secret.
+    /// The Secret it is read from; none where nothing is asked for or the reference leads nowhere.
     pub usable: Option<ObjectName>,
     /// What is wrong with the reference.
     pub error: Option<Box<Diagnostic>>,
@@ -65,7 +65,7 @@ pub(super) struct BackendCertificate {
     pub warning: Option<Box<Diagnostic>>,
 }
 
-/// Resolves `spec.tls.backend`.
+/// Resolves `spec.tls.backend`, and reports what is wrong with it to the Gateway.
 pub(super) fn for_backends(
     reader: &mut Reader<'_>,
     object: &ObjectRef,

@@ -1,4 +1,4 @@
-//! References to backends.
+//! References of routes to backends: the port of a Service that one leads to, or why it leads nowhere.
 
 use super::draft::{Draft, Scope};
 use super::written::WrittenRef;

@@ -79,7 +79,6 @@ pub(in crate::compile) struct ListenerClaim {
 pub(in crate::compile) struct ServiceClaim {
     pub service: ObjectName,
     pub audience: Audience,
-    /// On these ports.
     pub ports: Vec<u16>,
     /// Whether the user named no port.
     pub all_ports: bool,

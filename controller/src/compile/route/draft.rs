@@ -60,10 +60,9 @@ pub(super) enum Body {
     Connections(Option<Forward>),
 }
 
-/// Where connections go.
+/// What a route for connections does. Such a route has one rule, without matches and filters.
 #[derive(Debug, PartialEq)]
 pub(super) struct Forward {
-    /// The rule's name.
     pub name: Option<Arc<str>>,
     pub backends: Vec<WeightedTarget>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 )]
 pub(crate) struct InvalidDuration(String);
 
-/// Parses a duration.
+/// Parses a duration as GEP-2257 has it: `1h30m`, `500ms`; not `1.5s`.
 pub(crate) fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     let invalid = || InvalidDuration(text.to_owned());
     let (mut rest, mut total, mut parts) = (text, Duration::ZERO, 0);

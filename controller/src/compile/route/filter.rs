@@ -1,4 +1,4 @@
-//! Filters.
+//! Filters of rules and backends: from what was written to a [`Filter`], or to what is wrong with it.
 
 use super::draft::{Draft, Faults};
 use super::written::{

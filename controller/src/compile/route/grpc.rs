@@ -11,7 +11,7 @@ use fairway_gateway_api::grpcroutes::{
     GrpcRouteRulesMatchesMethodType, GrpcRouteSpec,
 };
 
-/// Compiles the rules.
+/// Compiles every rule of a GRPCRoute. One with faults stays in its place and refuses what it matches.
 pub(super) fn rules(draft: &mut Draft<'_, '_>, spec: &GrpcRouteSpec) {
     for (index, written) in spec.rules.iter().flatten().enumerate() {
         let mut faults = Faults::default();

@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Compiles the rules.
+/// Compiles every rule of an HTTPRoute. One with faults stays in its place and refuses what it matches.
 pub(super) fn rules(draft: &mut Draft<'_, '_>, spec: &HttpRouteSpec) {
     let default = [HttpRouteRules::default()];
     // A route without rules is a route with one that matches everything (the CRD's default).

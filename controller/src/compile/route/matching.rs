@@ -15,7 +15,7 @@ pub(super) enum Comparison {
     Regex,
 }
 
-/// Compiles one comparison.
+/// Compiles one comparison. The error is an expression that is not valid, or over a budget of the route.
 pub(super) fn value(
     draft: &mut Draft<'_, '_>,
     field: &str,

@@ -32,7 +32,7 @@ pub(super) struct WrittenRef<'a> {
     pub port: Option<i32>,
 }
 
-/// A filter.
+/// A filter of an HTTPRoute or a GRPCRoute, without the generated types of either.
 #[derive(Debug)]
 pub(super) enum WrittenFilter<'a> {
     RequestHeaders(WrittenHeaders<'a>),

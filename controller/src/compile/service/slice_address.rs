@@ -31,11 +31,11 @@ pub(in crate::compile) enum Forbidden {
     Special(&'static str),
     /// A pod of another namespace, which does not grant it.
     Foreign,
-    /// A node.
+    /// A node's: programs of the host listen there, for nobody's Service.
     Node,
-    /// A Service.
+    /// A cluster IP: it would lead around what guards that Service.
     Service,
-    /// The API server.
+    /// The API server's, which only the Service `default/kubernetes` may name.
     ApiServer,
 }
 
@@ -159,7 +159,7 @@ impl Forbidden {
         format!("{address} is {what}, so it is not used as an endpoint of Service {service}")
     }
 
-    /// What to do.
+    /// What the owner of the Service can do about it, for a diagnostic.
     pub(in crate::compile) fn remedy(self, service: &ObjectName) -> String {
         match self {
             Self::Foreign => format!(

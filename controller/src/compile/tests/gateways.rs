@@ -1,4 +1,4 @@
-//! Gateways and listeners.
+//! Gateways and listeners: what they become, and what their statuses say.
 
 use super::{GATEWAY, World};
 use crate::compile::{ProxyClass, Want};

@@ -14,7 +14,6 @@ metadata: { name: fairway }
 spec: { controllerName: fairway.dev/controller }
 ";
 
-/// A GatewayParameters.
 fn parameters(name: &str, spec: &str) -> String {
     format!(
         "\n---\napiVersion: fairway.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: {name}, namespace: edge }}\n\

@@ -1,4 +1,4 @@
-//! Pods, endpoints, Services.
+//! Pods, endpoints and Services: which resources they become for tunnels.
 
 use super::{SHOP, World};
 use fairway_config::model::{

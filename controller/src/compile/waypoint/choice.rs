@@ -35,7 +35,6 @@ impl Set<Cluster> for GatewaysOfClass {
 pub(in crate::compile) struct Choice {
     /// Its Gateway, or the name that one would have.
     pub gateway: ObjectName,
-    /// Whose it is.
     pub origin: Origin,
     /// Whether traffic goes through it.
     pub bound: bool,

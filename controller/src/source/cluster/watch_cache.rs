@@ -81,7 +81,7 @@ struct Held {
 // === impl Changes ===
 
 impl Changes {
-    /// Whether nothing changed.
+    /// Whether an event changed nothing: what it brought was known already.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.records.is_empty() && !self.problems_changed
     }

@@ -1,4 +1,4 @@
-//! Any probe.
+//! Generators of probes whose fields decoding accepts.
 
 use super::route::{header_name, header_value};
 use super::{port, text};

@@ -1,4 +1,4 @@
-//! Any route.
+//! Generators of routes of every kind whose fields decoding accepts.
 
 use super::{hostname, key, name, object, port, text};
 use crate::model::{

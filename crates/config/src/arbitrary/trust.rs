@@ -1,4 +1,4 @@
-//! Whom TLS believes.
+//! Generators of what TLS believes: authorities for clients and for backends.
 
 use super::{key_pair, text};
 use crate::model::{

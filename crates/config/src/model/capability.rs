@@ -22,25 +22,25 @@ macro_rules! capabilities {
             )+
             /// [`Filter::Unresolved`], by which everything else is closed.
             Unresolved = "filter.unresolved", First;
-            /// [`Condition::PeerIs`], [`Condition::PeerIsNot`]
+            /// [`Condition::PeerIs`] and [`Condition::PeerIsNot`], which compare whole SPIFFE IDs.
             PeerIdentity = "condition.peer-identity", First;
-            /// [`Condition::PortIs`]
+            /// [`Condition::PortIs`]: the port that the client dialled.
             Port = "condition.port", First;
-            /// [`Condition::PeerNamespaceIs`]
+            /// [`Condition::PeerNamespaceIs`]: a namespace of one trust domain.
             PeerNamespace = "condition.peer-namespace", Later;
-            /// [`Condition::ClientIn`], [`Condition::ClientNotIn`]
+            /// [`Condition::ClientIn`] and [`Condition::ClientNotIn`]: ranges of addresses.
             ClientAddress = "condition.client-address", Later;
-            /// [`Condition::HostIs`]
+            /// [`Condition::HostIs`], exact or `*.` with a suffix.
             Host = "condition.host", Later;
-            /// [`Condition::MethodIs`]
+            /// [`Condition::MethodIs`]: one of several methods of HTTP.
             Method = "condition.method", Later;
-            /// [`Condition::PathIs`]
+            /// [`Condition::PathIs`]: paths and methods of gRPC.
             Path = "condition.path", Later;
-            /// [`Condition::HeaderIs`]
+            /// [`Condition::HeaderIs`]: one header of the request.
             Header = "condition.header", Later;
-            /// [`Condition::AnyOf`]
+            /// [`Condition::AnyOf`]: alternatives within a rule.
             AnyOf = "condition.any-of", Later;
-            /// [`fairway_policy::Mode::Observe`]
+            /// [`fairway_policy::Mode::Observe`]: a verdict that is counted and not carried out.
             Observe = "authorization.observe", Later;
             /// The authorizations of a listener, a rule or a backend.
             Attached = "authorization.attached", Later;
@@ -98,10 +98,39 @@ enum Edition {
 }
 
 /// A set of capabilities.
+///
+/// ```
+/// use fairway_config::model::{Capabilities, Capability};
+///
+/// // A proxy names them as text. A newer one names more, which changes nothing for an older controller.
+/// let named = Capabilities::named(["filter.of-the-future", Capability::Host.name()]);
+/// assert_eq!(named, Capabilities::from_iter([Capability::Host]));
+/// // A proxy that names none is an old one, and not one that knows nothing.
+/// assert!(Capabilities::OF_THIS_VERSION.include(Capabilities::FIRST_EDITION));
+/// assert!(Capabilities::FIRST_EDITION.contains(Capability::PeerIdentity));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Capabilities(u64);
 
 /// What a kind of resource asks of a proxy, and how it is closed for one that cannot do it.
+///
+/// ```
+/// use fairway_config::model::{Authorization, Capabilities, Requires};
+/// use fairway_policy::{Action, Cidr, Condition, Rule};
+///
+/// let office: Cidr = "10.0.0.0/8".parse()?;
+/// let from_the_office = Rule::when(vec![Condition::ClientIn([office].into_iter().collect())]);
+/// let allow = Authorization::new("shop/office", Action::Allow, vec![from_the_office]);
+///
+/// // A proxy of the first edition does not know addresses of clients. It gets the rule with a condition that it does not
+/// // understand, which matches nothing in an Allow. Without the condition the rule would let everybody in.
+/// let known = Capabilities::FIRST_EDITION;
+/// assert!(!known.include(allow.requires()));
+/// let closed = allow.closed_for(known).ok_or("an authorization can be closed")?;
+/// assert!(matches!(closed.rules[0].conditions[..], [Condition::NotUnderstood(_)]));
+/// assert!(known.include(closed.requires()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Requires: Sized {
     /// Without these a proxy cannot carry it out as it is meant.
     fn requires(&self) -> Capabilities {

@@ -12,7 +12,7 @@ use x509_parser::prelude::FromDer;
 /// A certificate chain and its key; the two fit together.
 #[derive(Clone)]
 pub struct Certificate {
-    /// `<namespace>/<secret>`
+    /// `<namespace>/<secret>` of the Secret that it was read from.
     pub key: CertificateKey,
     chain_pem: Arc<str>,
     private_key_pem: Arc<str>,
@@ -34,7 +34,7 @@ pub struct Validity {
 pub enum Period {
     /// Before its first second: clients refuse it.
     NotYetValid,
-    /// Within.
+    /// From its first second to its last, both included.
     Valid,
     /// After its last second: clients refuse it.
     Expired,

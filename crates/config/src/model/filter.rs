@@ -138,7 +138,7 @@ pub struct CorsPolicy {
 /// An origin of a CORS policy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OriginPattern {
-    /// Every origin, `*`.
+    /// Every origin, `*`. With credentials the browser is told the origin that asked: it accepts no `*` then.
     Any,
     /// This origin, such as `https://www.example.com`.
     Exact(Arc<str>),

@@ -97,16 +97,16 @@ macro_rules! keys {
 keys! {
     /// `<gateway namespace>/<gateway name>/<listener name>`
     ListenerKey,
-    /// `<kind>/<namespace>/<name>`, e.g. `HTTPRoute/shop/reviews`
+    /// `<kind>/<namespace>/<name>` of a route's object, e.g. `HTTPRoute/shop/reviews`
     RouteKey,
     /// `<namespace>/<service>:<port>`, `<namespace>/<service>:<port>/udp` for a UDP port (a Service may have one number
     /// twice), or `waypoint/<namespace>/<gateway>` for a waypoint's own endpoints
     BackendKey,
-    /// `<namespace>/<secret>`
+    /// `<namespace>/<secret>` of the Secret that holds a certificate and its private key
     CertificateKey,
-    /// `<namespace>/<service>`
+    /// `<namespace>/<service>`: a whole Service; a port of it has a [`BackendKey`]
     ServiceKey,
-    /// `<namespace>/<pod>`
+    /// `<namespace>/<pod>`: a later pod of that name has the same key and another uid
     WorkloadKey,
     /// the name of an authorization: `<namespace>/<name>` of a policy, and behind `@` the form that it has at some targets
     AuthorizationKey,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A TLSRoute, TCPRoute or UDPRoute, resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct L4Route {
-    /// `<kind>/<namespace>/<name>`
+    /// `<kind>/<namespace>/<name>`: [`Self::kind`] with the name of [`Self::object`].
     pub key: RouteKey,
     /// Which kind of object it came from.
     pub kind: L4Kind,

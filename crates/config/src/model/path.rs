@@ -34,6 +34,19 @@ pub enum InvalidPath {
 
 /// Whether a text can take the place of a path, or of the prefix of one (RFC 3986 §3.3). A `/` at its beginning may be left
 /// out.
+///
+/// ```
+/// use fairway_config::model::{InvalidPath, check_replacement};
+///
+/// assert_eq!(check_replacement("shop/carts"), Ok(()));
+/// assert_eq!(check_replacement(""), Ok(()), "it takes a prefix away");
+/// // The query of the request is kept, so there cannot be another one.
+/// assert!(matches!(check_replacement("/carts?sort=age"), Err(InvalidPath::Query(_))));
+/// // A client's request for such a path is refused; a filter makes none of it.
+/// assert!(matches!(check_replacement("/carts/%2e%2e"), Err(InvalidPath::Ambiguous(_))));
+/// // An error says what to write.
+/// assert!(check_replacement("/a b").unwrap_err().to_string().ends_with("as %20"));
+/// ```
 pub fn check_replacement(path: &str) -> Result<(), InvalidPath> {
     let owned = || path.to_owned();
     if !path.starts_with('/') && path.contains("://") {
@@ -60,6 +73,19 @@ pub fn check_replacement(path: &str) -> Result<(), InvalidPath> {
 /// The path in the form that is compared (RFC 3986 §6.2.2): unreserved characters decoded, what stays encoded in upper
 /// case. None if servers can read it in more than one way: it has `.` or `..` segments in any spelling, a NUL, a backslash, or a `%`
 /// without two hex digits.
+///
+/// ```
+/// use fairway_config::model::normalised_path;
+///
+/// // `%7e` is another spelling of `~`. `%2f` is not another spelling of `/`: a path with it is another path.
+/// assert_eq!(normalised_path("/%7euser/a%2fb").as_deref(), Some("/~user/a%2Fb"));
+/// // These stay as the client wrote them; a policy looks at both readings (`fairway_policy::Path`).
+/// assert_eq!(normalised_path("//a;v=1").as_deref(), Some("//a;v=1"));
+/// // These are not resolved, but refused: servers resolve and decode in different order.
+/// for path in ["/a/../b", "/a/%2e%2E/b", "/a%2f..%2Fb", "/..;a=b/c", "/100%"] {
+///     assert_eq!(normalised_path(path), None, "{path}");
+/// }
+/// ```
 pub fn normalised_path(path: &str) -> Option<Cow<'_, str>> {
     let normalised =
         if path.as_bytes().contains(&b'%') { Cow::Owned(decoded(path)?) } else { Cow::Borrowed(path) };

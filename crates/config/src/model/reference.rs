@@ -37,7 +37,6 @@ pub(super) fn of_target(target: &BackendTarget) -> Option<ResourceKey> {
     }
 }
 
-/// An authorization.
 pub(super) fn of_authorization(key: &AuthorizationKey) -> ResourceKey {
     ResourceKey::new(ResourceKind::Authorization, key.as_arc())
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// An HTTPRoute or GRPCRoute, resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// `<kind>/<namespace>/<name>`
+    /// `<kind>/<namespace>/<name>`: [`Self::kind`] with the name of [`Self::object`].
     pub key: RouteKey,
     /// Which kind of object it came from.
     pub kind: RouteKind,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// A Service: known by the address dialled, never by a Host header.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
-    /// `<namespace>/<service>`
+    /// `<namespace>/<service>`; each port is a backend with a key of its own.
     pub key: ServiceKey,
     /// The Kubernetes namespace that it lives in.
     pub namespace: Arc<str>,

@@ -14,7 +14,7 @@ pub const MUTUAL_TLS_LABEL: &str = "fairway.dev/mtls";
 /// A pod of the cluster, in the mesh or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
-    /// `<namespace>/<pod>`
+    /// `<namespace>/<pod>`; a later pod of that name has the same.
     pub key: WorkloadKey,
     /// The uid of the pod: a pod that comes after it under its name has another one.
     pub uid: Arc<str>,

@@ -28,6 +28,34 @@ pub fn encode(resource: &Resource) -> Encoded {
 }
 
 /// Decodes a resource and checks all of it.
+///
+/// A field that this program does not know refuses the resource, as dropping it could make a rule wider. A condition of an
+/// authorization that is not known is taken in, because it has a meaning: it matches nothing in an Allow, everything in a Deny.
+///
+/// ```
+/// use fairway_config::model::Resource;
+/// use fairway_config::{proto, wire};
+/// use fairway_policy::Condition;
+/// use prost::Message;
+///
+/// // Number 99, as a newer controller could send it: of the resource, and as a kind of condition.
+/// let unknown = [0x98, 0x06, 0x01];
+/// let rule = proto::AuthorizationRule { conditions: vec![unknown.to_vec().into()], name: None };
+/// let message = proto::Authorization {
+///     name: "shop/web".to_owned(),
+///     action: proto::Action::Deny.into(),
+///     rules: vec![rule],
+///     ..Default::default()
+/// };
+/// let mut bytes = proto::Resource { kind: Some(proto::resource::Kind::Authorization(message)) }.encode_to_vec();
+///
+/// let Resource::Authorization(decoded) = wire::decode(bytes.clone().into())? else { unreachable!() };
+/// assert!(matches!(decoded.rules[0].conditions[..], [Condition::NotUnderstood(_)]));
+///
+/// bytes.extend(unknown);
+/// assert!(wire::decode(bytes.into()).unwrap_err().to_string().contains("does not know"));
+/// # Ok::<(), wire::Invalid>(())
+/// ```
 pub fn decode(bytes: Bytes) -> Result<Resource, Invalid> {
     let message = proto::Resource::decode(bytes.clone()).map_err(|error| Invalid::new("", error))?;
     if !is_complete(&message, &bytes) {

@@ -10,6 +10,71 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// It has two parts. One is for windows up to 256 KiB, the other for what they have beyond: a few readers that were quick
 /// and then stopped hold large windows, and still leave the others middling ones. No window takes more than half of what is
 /// left of the second part. Where both are spent, windows stay as small as they begin: tunnels go on, and memory does not grow.
+///
+/// A reader that stops holds up its own tunnel and no other, also on the same connection:
+///
+/// ```
+/// use fairway_hbone::{Connect, ConnectRequest, Pool, Request, Target, WindowBudget, client, serve, server};
+/// use std::time::Duration;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, sink};
+/// use tokio::time::timeout;
+///
+/// /// Reads what follows a 1, and nothing of what follows another byte.
+/// async fn program(request: Request) {
+///     let Ok(mut tunnel) = request.accept() else { return };
+///     if tunnel.read_u8().await.is_ok_and(|it| it == 1) {
+///         let _ = copy(&mut tunnel, &mut sink()).await;
+///         let _ = tunnel.write_u8(1).await;
+///         // Dropped without this it would be reset.
+///         let _ = tunnel.shutdown().await;
+///     } else {
+///         std::future::pending::<()>().await;
+///     }
+/// }
+///
+/// # struct Pipes(tokio::sync::mpsc::UnboundedSender<DuplexStream>);
+/// # impl Connect for Pipes {
+/// #     type Io = DuplexStream;
+/// #     async fn connect(&self, _: std::net::SocketAddr) -> std::io::Result<DuplexStream> {
+/// #         let (near, far) = tokio::io::duplex(64 << 10);
+/// #         let _ = self.0.send(far);
+/// #         Ok(near)
+/// #     }
+/// # }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+/// # tokio::task::LocalSet::new().block_on(&runtime, async {
+/// # let authority = fairway_identity::testing::TestAuthority::new("cluster.local");
+/// # let (identity, served_by) = (authority.identity("shop", "client"), authority.identity("shop", "server"));
+/// # let target = Target { address: "10.0.0.1:15008".parse()?, identity: served_by.id().clone() };
+/// # let (_trigger, watch) = fairway_runtime::drain::channel();
+/// # let (sender, mut connections) = tokio::sync::mpsc::unbounded_channel();
+/// # tokio::task::spawn_local(async move {
+/// #     while let Some(io) = connections.recv().await {
+/// #         let (served_by, watch) = (served_by.clone(), watch.clone());
+/// #         tokio::task::spawn_local(async move {
+/// #             let settings = server::Settings::default();
+/// #             let _ = serve(io, &served_by, &settings, &WindowBudget::new(), watch, program).await;
+/// #         });
+/// #     }
+/// # });
+/// # let connector = Pipes(sender);
+/// let pool = Pool::with_budget(connector, client::Settings::default(), WindowBudget::new());
+/// let request = ConnectRequest::to("10.0.0.1:80".parse::<std::net::SocketAddr>()?);
+/// let mut unread = pool.open(&identity, &target, &request).await?;
+/// let mut read = pool.open(&identity, &target, &request).await?;
+/// let much = vec![0; 1 << 20];
+///
+/// unread.write_u8(0).await?;
+/// assert!(timeout(Duration::from_secs(1), unread.write_all(&much)).await.is_err(), "it waits for its reader");
+///
+/// read.write_u8(1).await?;
+/// read.write_all(&much).await?;
+/// read.shutdown().await?;
+/// assert_eq!(read.read_u8().await?, 1, "all of it was read");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct WindowBudget(Arc<Parts>);
 
@@ -17,7 +82,7 @@ pub struct WindowBudget(Arc<Parts>);
 struct Parts {
     /// For growth up to `MIDDLE`.
     near: AtomicUsize,
-    /// For growth beyond.
+    /// For growth beyond `MIDDLE`, in bytes.
     far: AtomicUsize,
 }
 

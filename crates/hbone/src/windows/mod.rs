@@ -42,7 +42,7 @@ pub(crate) const MIDDLE: u32 = 256 << 10;
 pub(crate) const NEAR_BUDGET: u32 = 128 * (MIDDLE - BASE);
 /// What they may have grown by beyond it.
 pub(crate) const FAR_BUDGET: u32 = 32 << 20;
-/// Both.
+/// Both parts of a budget together, in bytes.
 pub(crate) const BUDGET: u32 = NEAR_BUDGET + FAR_BUDGET;
 /// And all of the process; tests run many nodes in one.
 pub(crate) const PROCESS_NEAR_BUDGET: usize = if cfg!(test) { usize::MAX / 2 } else { 64 << 20 };

@@ -5,6 +5,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// A hostname as the Gateway API writes it; lower case.
+///
+/// ```
+/// use fairway_policy::HostnamePattern;
+///
+/// let wildcard: HostnamePattern = "*.example.com".parse()?;
+/// assert!(wildcard.matches("a.b.example.com"), "it stands for several labels, unlike in a certificate");
+/// assert!(!wildcard.matches("example.com"), "but for one at least");
+/// assert_eq!(wildcard.intersect(&"*.com".parse()?), Some(wildcard.clone()), "the more specific of the two");
+/// # Ok::<(), fairway_policy::InvalidHostname>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostnamePattern {
     /// One name, such as `www.example.com`.

@@ -28,9 +28,9 @@ struct Page {
 /// What a page shows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// For programs.
+    /// For programs, as `application/json`.
     Json(serde_json::Value),
-    /// For people.
+    /// For people, as `text/plain`.
     Text(String),
     /// The query is not understood: what to write instead.
     Invalid(String),

@@ -106,7 +106,7 @@ pub(super) enum HttpResponse {
     Error(DeniedResponse),
 }
 
-/// `google.rpc.Status`
+/// The part of `google.rpc.Status` that decides: only code 0 allows.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Status {
     #[prost(int32, tag = "1")]
@@ -155,7 +155,7 @@ pub(super) struct QueryParameter {
 pub(super) struct HeaderValueOption {
     #[prost(message, optional, tag = "1")]
     pub header: Option<Header>,
-    /// `google.protobuf.BoolValue`
+    /// A `google.protobuf.BoolValue`: absent is not the same as false.
     #[prost(message, optional, tag = "2")]
     pub append: Option<BoolValue>,
     #[prost(enumeration = "AppendAction", tag = "3")]

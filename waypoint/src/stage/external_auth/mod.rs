@@ -23,7 +23,6 @@ use fairway_config::model::{
 use grpc::GrpcService;
 use http::HttpService;
 
-/// The stage.
 #[derive(Debug)]
 pub(super) struct ExternalAuthStage {
     target: BackendTarget,

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 /// How connections to a backend are secured.
 #[derive(Clone, Debug)]
 pub enum Security {
-    /// No TLS.
+    /// No policy asks for TLS: bytes go as they are.
     Plain,
     /// TLS. One client for each certificate that the proxy's listeners present to backends, and one without a certificate.
     Tls(Arc<[(Option<CertificateKey>, Arc<TlsClient>)]>),

@@ -41,7 +41,7 @@ pub(super) struct Release {
 /// What the API server says about the DaemonSet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// It exists.
+    /// It exists and is not being deleted.
     Installed,
     /// It does not exist, or is being deleted.
     Gone,
@@ -49,7 +49,7 @@ enum Answer {
     Unknown,
     /// The rights are refused (403), or there is no credential to ask with.
     Refused,
-    /// No answer.
+    /// No answer, or another error than those above.
     Silent,
 }
 
