@@ -9,9 +9,7 @@ use crate::compile::stage;
 use crate::resources::ObjectRef;
 use fairway_config::model::{HostMatch, ListenerKey, Match};
 use fairway_incremental::{OfSet, Query, Set};
-use std::collections::hash_map::DefaultHasher;
-use std::fmt::{self, Write};
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Routes that have a match of this key: only one of them gets its requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,29 +81,7 @@ impl MatchKey {
         let mut hasher = DefaultHasher::new();
         listener.hash(&mut hasher);
         host.map(|it| (&it.effective, &it.original)).hash(&mut hasher);
-        if let Some(it) = matching {
-            number(&(&it.path, &it.method)).hash(&mut hasher);
-            // In whatever order they are written.
-            let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::wrapping_add);
-            sum(&mut it.headers.iter().map(number)).hash(&mut hasher);
-            sum(&mut it.query.iter().map(number)).hash(&mut hasher);
-        }
+        matching.map(Match::fingerprint).hash(&mut hasher);
         Self(hasher.finish())
     }
-}
-
-fn number(it: &impl fmt::Debug) -> u64 {
-    struct Digest(DefaultHasher);
-
-    impl Write for Digest {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0.write(text.as_bytes());
-            Ok(())
-        }
-    }
-
-    let mut digest = Digest(DefaultHasher::new());
-    // Writing into it cannot fail.
-    let _ = write!(digest, "{it:?}");
-    digest.0.finish()
 }

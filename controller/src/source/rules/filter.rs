@@ -5,39 +5,30 @@ use crate::diagnostic::rule::{mirror_share_invalid, mirror_shares_two, redirect_
 use crate::diagnostic::{Diagnostic, Reason};
 use serde_json::Value;
 
-/// The types of filters and the field each comes with.
-const TYPES: [(&str, &str); 8] = [
-    ("RequestHeaderModifier", "requestHeaderModifier"),
-    ("ResponseHeaderModifier", "responseHeaderModifier"),
-    ("RequestMirror", "requestMirror"),
-    ("RequestRedirect", "requestRedirect"),
-    ("URLRewrite", "urlRewrite"),
-    ("CORS", "cors"),
-    ("ExtensionRef", "extensionRef"),
-    ("ExternalAuth", "externalAuth"),
-];
-/// Those that may stand in a list more than once.
-const REPEATABLE: [&str; 3] = ["RequestMirror", "ExtensionRef", "ExternalAuth"];
+/// The types that may stand in a list once.
+const ONCE: [&str; 5] =
+    ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"];
 
 /// Checks the filters of a rule or of one of its backends.
 pub(super) fn check(owner: &Value, rule: &Value, path: &str, out: &mut Vec<Diagnostic>) {
     let filters = items(owner, path, "filters");
     for (index, (path, it)) in filters.iter().enumerate() {
         let kind = text(it, "type");
-        for (name, field) in TYPES {
-            if name == kind && !has(it, field) {
-                let (field, message) =
-                    (format!("{path}.{field}"), format!("the field is missing, and type {kind} needs it"));
-                out.push(Diagnostic::error(Reason::FilterFieldMissing, field, message, "write it"));
-            } else if name != kind && has(it, field) {
-                let (field, message) =
-                    (format!("{path}.{field}"), format!("the field does not belong to type {kind}"));
-                let remedy = "remove it, or correct the type";
-                out.push(Diagnostic::error(Reason::FilterFieldOfOtherType, field, message, remedy));
-            }
+        let own = field_of(kind);
+        if !has(it, &own) {
+            let (field, message) =
+                (format!("{path}.{own}"), format!("the field is missing, and type {kind} needs it"));
+            out.push(Diagnostic::error(Reason::FilterFieldMissing, field, message, "write it"));
+        }
+        let fields = it.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        for (field, _) in fields.filter(|(field, _)| *field != "type" && **field != own) {
+            let (field, message) =
+                (format!("{path}.{field}"), format!("the field does not belong to type {kind}"));
+            let remedy = "remove it, or correct the type";
+            out.push(Diagnostic::error(Reason::FilterFieldOfOtherType, field, message, remedy));
         }
         let twice = filters[..index].iter().any(|(_, other)| text(other, "type") == kind);
-        if twice && !REPEATABLE.contains(&kind) {
+        if twice && ONCE.contains(&kind) {
             let (message, remedy) = (format!("there are two filters of type {kind}"), "make one of them");
             out.push(Diagnostic::error(Reason::FilterTwice, path, message, remedy));
         }
@@ -47,6 +38,13 @@ pub(super) fn check(owner: &Value, rule: &Value, path: &str, out: &mut Vec<Diagn
     if has_type("RequestRedirect") && has_type("URLRewrite") {
         out.push(redirect_with_rewrite(format!("{path}.filters")));
     }
+}
+
+/// The field that a type comes with: its name with the first word in lower case (`URLRewrite`, `urlRewrite`).
+fn field_of(kind: &str) -> String {
+    let capitals = kind.chars().take_while(char::is_ascii_uppercase).count();
+    let first_word = if capitals > 1 && capitals < kind.len() { capitals - 1 } else { capitals };
+    kind[..first_word].to_ascii_lowercase() + &kind[first_word..]
 }
 
 fn body(path: &str, it: &Value, rule: &Value, out: &mut Vec<Diagnostic>) {

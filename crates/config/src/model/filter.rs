@@ -185,6 +185,12 @@ impl Filter {
             _ => None,
         }
     }
+
+    /// Whether it changes responses, those of the proxy itself too. A rule that cannot be carried out keeps these filters: a browser is
+    /// shown the error, and not a failure of CORS in its place.
+    pub fn acts_on_responses(&self) -> bool {
+        matches!(self, Self::Cors(_) | Self::ResponseHeaders(_))
+    }
 }
 
 // === impl Fraction ===

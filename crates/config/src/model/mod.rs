@@ -27,10 +27,7 @@ mod workload;
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
-pub use filter::{
-    AuthProtocol, CorsPolicy, ExternalAuth, Filter, Fraction, HeaderModifier, Mirror, OriginPattern,
-    PathModifier, Redirect, Scheme, UrlRewrite,
-};
+pub use filter::*;
 pub use key::{
     AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey,
     ResourceKind, RouteKey, ServiceKey, WorkloadKey,
@@ -38,7 +35,7 @@ pub use key::{
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
 pub use locality::{Family, Hints, InternalTrafficPolicy, SessionAffinity};
-pub use matching::{Match, QueryMatch};
+pub use matching::*;
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
 pub use probe::{HttpProbe, Probe, ProbeAction};
 pub(crate) use reference::Keyed;
