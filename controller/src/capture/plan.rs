@@ -103,17 +103,20 @@ pub(super) fn event(mark: &Mark) -> Option<Event> {
 }
 
 fn mark(it: &PodCapture) -> Option<Mark> {
-    let said = |reason| Some(Mark { reason, message: it.reason.clone() });
+    let said = |reason, otherwise: &str| {
+        let message = if it.reason.is_empty() { otherwise } else { &it.reason };
+        Some(Mark { reason, message: message.to_owned() })
+    };
     let plain = |reason, message: &str| Some(Mark { reason, message: message.to_owned() });
     match it.state() {
         CaptureState::Captured => captured(it),
         CaptureState::Missing if it.reason.is_empty() => {
             plain(CaptureReason::Capturing, "ztunnel on its node is about to capture it")
         }
-        CaptureState::Missing => said(CaptureReason::NotCaptured),
-        CaptureState::HostNetwork => said(CaptureReason::HostNetwork),
-        CaptureState::OptedOut => said(CaptureReason::OptedOut),
-        CaptureState::Proxy => said(CaptureReason::Proxy),
+        CaptureState::Missing => said(CaptureReason::NotCaptured, "ztunnel on its node does not say why"),
+        CaptureState::HostNetwork => said(CaptureReason::HostNetwork, "it has its node's network"),
+        CaptureState::OptedOut => said(CaptureReason::OptedOut, "its label fairway.dev/mesh says so"),
+        CaptureState::Proxy => said(CaptureReason::Proxy, "it is a proxy of Fairway"),
         CaptureState::Unspecified => None,
     }
 }
@@ -198,11 +201,12 @@ impl Written {
 #[cfg(test)]
 pub(crate) fn every_message() -> std::collections::BTreeSet<String> {
     let mut messages = std::collections::BTreeSet::new();
-    for state in [CaptureState::Captured, CaptureState::Missing, CaptureState::HostNetwork] {
+    use CaptureState::{Captured, HostNetwork, Missing, OptedOut, Proxy};
+    for state in [Captured, Missing, HostNetwork, OptedOut, Proxy] {
         for (fence, older_connections) in
             [(Fence::Unspecified, 0), (Fence::Up, 0), (Fence::Up, 1), (Fence::Up, 2), (Fence::Down, 0)]
         {
-            for reason in ["", "…"] {
+            for reason in ["", "what its tunnel says"] {
                 let pod = PodCapture {
                     state: state.into(),
                     fence: fence.into(),
@@ -217,6 +221,8 @@ pub(crate) fn every_message() -> std::collections::BTreeSet<String> {
             }
         }
     }
+    let repaired = super::writer::repaired();
+    messages.insert(format!("Event {}: {}", repaired.reason, repaired.note));
     messages
 }
 

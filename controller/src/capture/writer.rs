@@ -166,13 +166,17 @@ fn tell_repairs(reports: &Reports, told: &mut HashMap<Arc<str>, u64>, events: &R
         if it.repairs > before.unwrap_or(0)
             && let Some((namespace, name)) = it.pod.split_once('/')
         {
-            let note = "Somebody changed the rules that capture it; its node's tunnel has put them back";
-            let event = Event { good: false, reason: "CaptureRepaired".to_owned(), note: note.to_owned() };
-            events.publish_for_pod(&ObjectRef::new(Kind::Pod, namespace, name), uid.clone(), event);
+            events.publish_for_pod(&ObjectRef::new(Kind::Pod, namespace, name), uid.clone(), repaired());
         }
         now.insert(uid, it.repairs);
     }
     *told = now;
+}
+
+/// That the rules of a pod were changed and put back.
+pub(super) fn repaired() -> Event {
+    let note = "somebody changed the rules that capture the pod; its node's tunnel has put them back";
+    Event { good: false, reason: "CaptureRepaired".to_owned(), note: note.to_owned() }
 }
 
 #[cfg(test)]
