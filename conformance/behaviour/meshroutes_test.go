@@ -99,6 +99,9 @@ func (s *stage) says(kind, name, condition, status, words string) {
 		if strings.HasSuffix(kind, "Route") {
 			found = scene.RouteCondition(object, condition)
 		}
+		if strings.HasSuffix(kind, "Policy") {
+			found = scene.PolicyCondition(object, condition)
+		}
 		return missing(found.Status == status && strings.Contains(found.Message, words), found.String()), nil
 	})
 }

@@ -61,6 +61,18 @@ func RouteCondition(route *Object, kind string) Condition {
 	return Condition{}
 }
 
+// PolicyCondition is of the first ancestor that our controller wrote.
+func PolicyCondition(policy *Object, kind string) Condition {
+	all, _, _ := unstructured.NestedSlice(policy.Object, "status", "ancestors")
+	for _, entry := range all {
+		if ancestor, is := entry.(map[string]any); is && ancestor["controllerName"] == ControllerName {
+			conditions, _, _ := unstructured.NestedSlice(ancestor, "conditions")
+			return find(conditions, kind)
+		}
+	}
+	return Condition{}
+}
+
 // Parents are the entries of a route's status.
 func Parents(route *Object) []map[string]any {
 	all, _, _ := unstructured.NestedSlice(route.Object, "status", "parents")

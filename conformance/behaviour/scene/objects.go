@@ -78,6 +78,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"TCPRoute":                {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tcproutes"},
 	"TLSRoute":                {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tlsroutes"},
 	"ReferenceGrant":          {Group: "gateway.networking.k8s.io", Version: "v1beta1", Resource: "referencegrants"},
+	"AccessPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "accesspolicies"},
 	"GatewayParameters":       {Group: "fairway.dev", Version: "v1alpha1", Resource: "gatewayparameters"},
 }
 

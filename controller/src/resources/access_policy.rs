@@ -109,9 +109,13 @@ pub struct PodLabels {
     pub match_labels: BTreeMap<String, String>,
 }
 
+// The schema keeps unknown fields of rules. Where the API server took them away, a rule with a slip of the pen, or of a newer version,
+// would match more than it was meant to; so the controller sees them, and closes.
+
 /// A rule matches when one entry of `from` and one entry of `to` do. A list that is left out matches everything, an empty one
 /// nothing.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[serde(rename_all = "camelCase")]
 pub struct AccessRule {
     /// A name for metrics and logs; without it the rule is called by its place, from 0.
@@ -130,6 +134,7 @@ pub struct AccessRule {
 
 /// Who asks. All of the fields have to hold; of the values of one field one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.serviceAccounts) || has(self.namespaces) || has(self.spiffeIDs) || has(self.cidrs) || has(self.exceptCIDRs)").message("an entry needs a field; leave out the list to match everybody"))]
 pub struct AccessSource {
@@ -170,6 +175,7 @@ pub struct ServiceAccountName {
 
 /// What is asked for. All of the fields have to hold; of the values of one field one, of headers all.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.ports) || has(self.hosts) || has(self.methods) || has(self.paths) || has(self.grpc) || has(self.headers)").message("an entry needs a field; leave out the list to match everything"))]
 pub struct AccessOperation {

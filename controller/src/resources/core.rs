@@ -4,6 +4,7 @@ use super::{Address, InvalidObject, Meta, Provenance, Selector, probe};
 use fairway_config::model::{Family, InternalTrafficPolicy, Probe, SessionAffinity};
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -157,6 +158,16 @@ pub(super) fn address(field: impl Into<String>, text: &str) -> Result<IpAddr, In
 }
 
 // === impl Transport ===
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Other => "SCTP",
+        })
+    }
+}
 
 impl Transport {
     pub(super) fn parse(protocol: Option<&str>) -> Self {

@@ -182,6 +182,11 @@ impl ObjectStatus {
         }
     }
 
+    /// The generation of the object that the status is about.
+    pub fn observed_generation(&self) -> Option<i64> {
+        self.conditions().into_iter().map(|(_, condition)| condition.observed_generation).max()
+    }
+
     /// Every condition with the part of the object it is about: empty for the whole, `listener https`,
     /// `parent Gateway edge/public`.
     pub fn conditions(&self) -> Vec<(String, &Condition)> {

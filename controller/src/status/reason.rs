@@ -108,6 +108,8 @@ pub const NOT_ASSIGNED: &str = "NotAssigned";
 pub const NOT_ACCEPTED: &str = "NotAccepted";
 pub const NOT_INSTALLED: &str = "NotInstalled";
 pub const NOT_ALLOWED: &str = "NotAllowed";
+/// Of a policy that is understood, and that some clients can pass by: nobody judges them there.
+pub const NOT_ENFORCED: &str = "NotEnforced";
 /// Of a kind, a field or a value that Fairway knows and does not carry out.
 pub const NOT_SUPPORTED: &str = "NotSupported";
 /// Of a route or a policy: a proxy that has to enforce it does not have this version of it yet.

@@ -42,6 +42,8 @@ struct Enforced {
     by: BTreeMap<Enforcer, Generation>,
     /// The resources by which it takes effect.
     carriers: BTreeSet<ResourceKey>,
+    /// The generation of the object. A new one can take effect by other resources than these: another selector does by the pods' own.
+    observed: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -229,10 +231,11 @@ impl Entries {
         for resource in &carriers {
             self.carried.entry(resource.clone()).or_default().insert(object.clone());
         }
-        let is_as_before = carriers == before.carriers;
+        let observed = status.and_then(ObjectStatus::observed_generation);
+        let is_as_before = carriers == before.carriers && observed == before.observed;
         let since = |it: &Enforcer| before.by.get(it).copied().filter(|_| is_as_before).unwrap_or(generation);
         let by = by.into_iter().map(|it| (it.clone(), since(&it))).collect();
-        self.enforced.insert(object.clone(), Enforced { by, carriers });
+        self.enforced.insert(object.clone(), Enforced { by, carriers, observed });
     }
 
     /// Notes that a resource has changed: what takes effect by it has to be acknowledged again.

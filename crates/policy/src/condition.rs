@@ -2,11 +2,12 @@
 
 use crate::address::CidrSet;
 use crate::attributes::{AttributeName, Attributes, Request};
-use crate::matching::{HeaderMatch, HostnamePattern};
+use crate::matching::{HeaderMatch, HostnamePattern, is_spelling};
 use crate::path::PathCondition;
 use crate::{Action, TrustDomain};
 use fairway_identity::SpiffeId;
-use http::{HeaderValue, Method};
+use http::header::COOKIE;
+use http::{HeaderName, HeaderValue, Method};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -62,12 +63,14 @@ pub enum Condition {
     PortIs(Vec<u16>),
     /// The host of the request matches one of these.
     HostIs(Vec<HostnamePattern>),
-    /// The method of the request is one of these. Methods are case-sensitive (RFC 9110 §9.1).
+    /// The method of the request is one of these. Methods are case-sensitive (RFC 9110 §9.1), but a Deny holds in any case: there are
+    /// frameworks that read `delete` as `DELETE`.
     MethodIs(Vec<Method>),
     /// The path, or the gRPC method, matches one of these.
     PathIs(Vec<PathCondition>),
-    /// The request has this header. Of several field lines an Allow needs every one to match; a Deny holds if one matches, or
-    /// if all of them do when they are joined by `,`.
+    /// The request has this header. Of several field lines an Allow needs every one to match. A Deny holds if one matches, or one part
+    /// of a list, or all of them joined (RFC 9110 §5.3), and looks at names too that some servers take for this one (`x_role`, which
+    /// an Allow cannot judge). The lines of a cookie are one (RFC 9113 §8.2.3).
     HeaderIs(HeaderMatch),
     /// All the conditions of one of these lists hold. No list: it never holds. An empty list: it always holds.
     AnyOf(Vec<Vec<Condition>>),
@@ -114,7 +117,13 @@ impl Condition {
                 let host = comparable_host(request.host);
                 hosts.iter().any(|it| it.matches(&host))
             }),
-            Self::MethodIs(methods) => Truth::of_known(attributes.request, |it| methods.contains(it.method)),
+            Self::MethodIs(methods) => Truth::of_known(attributes.request, |request| match action {
+                Action::Allow => methods.contains(request.method),
+                Action::Deny => {
+                    let method = request.method.as_str();
+                    methods.iter().any(|it| it.as_str().eq_ignore_ascii_case(method))
+                }
+            }),
             Self::PathIs(paths) => Truth::of_known(attributes.request, |request| {
                 paths.iter().any(|it| it.holds(request.path, action))
             }),
@@ -165,26 +174,51 @@ impl Condition {
 }
 
 fn judge_header(header: &HeaderMatch, request: Request<'_>, action: Action) -> Truth {
-    // Servers differ in what they read where a line is no text: then it cannot be judged.
-    let text = |it: &HeaderValue| std::str::from_utf8(it.as_bytes()).map(str::to_owned).ok();
-    let mut values = request.headers.get_all(&header.name).iter();
-    let (first, second) = (values.next(), values.next());
-    match (first, second) {
-        (None, _) => Truth::No,
-        (Some(only), None) => {
-            Truth::of_known(std::str::from_utf8(only.as_bytes()).ok(), |it| header.value.matches(it))
-        }
-        (Some(_), Some(_)) => {
-            let lines: Option<Vec<String>> = request.headers.get_all(&header.name).iter().map(text).collect();
-            Truth::of_known(lines, |lines| {
-                let matches = |line: &String| header.value.matches(line);
-                match action {
-                    Action::Allow => lines.iter().all(matches),
-                    Action::Deny => lines.iter().any(matches) || header.value.matches(&lines.join(",")),
-                }
-            })
-        }
+    let is_other = |name: &HeaderName| {
+        *name != header.name && is_spelling(name.as_str().as_bytes(), header.name.as_str().as_bytes())
+    };
+    let own = request.headers.get_all(&header.name).iter();
+    let mut others = request.headers.iter().filter(|(name, _)| is_other(name)).map(|(_, value)| value);
+    match action {
+        // Which of two spellings a server reads is not known.
+        Action::Allow if others.next().is_some() => Truth::Unknown,
+        Action::Allow => allows(header, own),
+        Action::Deny => denies(header, own.chain(others)),
     }
+}
+
+/// Every line matches, and there is one.
+fn allows<'v>(header: &HeaderMatch, lines: impl Iterator<Item = &'v HeaderValue>) -> Truth {
+    let mut lines = lines.map(|it| str::from_utf8(it.as_bytes()).ok()).peekable();
+    if lines.peek().is_none() {
+        return Truth::No;
+    }
+    if header.name == COOKIE {
+        let lines: Option<Vec<&str>> = lines.collect();
+        return Truth::of_known(lines, |lines| header.value.matches(&lines.join("; ")));
+    }
+    // A line that is no text matches nothing.
+    lines.all(|it| it.is_some_and(|it| header.value.matches(it))).into()
+}
+
+/// A line matches, or a part of one, or all of them joined.
+fn denies<'v>(header: &HeaderMatch, lines: impl Iterator<Item = &'v HeaderValue>) -> Truth {
+    let is_met = |line: &str| {
+        let mut parts = line.split(',').map(str::trim_ascii);
+        header.value.matches(line) || line.contains(',') && parts.any(|it| header.value.matches(it))
+    };
+    // Servers differ in what they read where a line is no text: then it cannot be judged.
+    let mut lines = lines.map(|it| str::from_utf8(it.as_bytes()).ok());
+    let (first, second) = match (lines.next(), lines.next()) {
+        (None, _) => return Truth::No,
+        (Some(only), None) => return Truth::of_known(only, is_met),
+        (Some(first), Some(second)) => (first, second),
+    };
+    let lines: Option<Vec<&str>> = [first, second].into_iter().chain(lines).collect();
+    let separators: &[&str] = if header.name == COOKIE { &["; "] } else { &[",", ", "] };
+    Truth::of_known(lines, |lines| {
+        lines.iter().any(|it| is_met(it)) || separators.iter().any(|it| header.value.matches(&lines.join(it)))
+    })
 }
 
 /// A host in lower case, without port and without the dot of the root.

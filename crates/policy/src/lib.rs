@@ -15,7 +15,7 @@
 //! - **An empty list is not an absent one.** A condition with no value never holds; only a condition that is not there is no
 //!   condition. A rule without conditions always matches, an authorization without rules never does.
 //! - **One resource, one verdict.** Paths are compared as they are written and as lenient servers read them: a Deny matches
-//!   one of the two, an Allow both. IPv4-mapped addresses are IPv4 addresses. Hosts are compared without case, port and root dot.
+//!   one of the readings, an Allow all. IPv4-mapped addresses are IPv4 addresses. Hosts are compared without case, port and root dot.
 //! - **It says who decided.** A verdict names the policy and the rule ([`Decider`], [`Refusal`]).
 //!
 //! A verdict allocates nothing but for a refusal's two reference counts, for paths with `%`, `;` or `//`, and for headers that

@@ -256,10 +256,10 @@ impl Flow {
     fn agrees(&self, serving: &Serving, session: &Session, key: &ClientKey) -> bool {
         let Some(listener) = listener(serving, self.port) else { return false };
         leads_to(&serving.tables, listener, session)
-            && serving
-                .tables
-                .cluster(session.backend())
-                .is_some_and(|it| judge(&self.worker, serving, listener, it, key).is_ok())
+            && serving.tables.cluster(session.backend()).is_some_and(|it| {
+                let (door, asking) = door(listener, key);
+                access::still_admits(&self.worker, &serving.tables, door, it, asking)
+            })
     }
 }
 
@@ -271,10 +271,15 @@ fn judge(
     cluster: &Cluster,
     key: &ClientKey,
 ) -> Result<Observed, fairway_policy::Refusal> {
+    let (door, asking) = door(listener, key);
+    access::admit_connection(worker, &serving.tables, door, cluster, asking)
+}
+
+/// What judges a client's datagrams, and as whose.
+fn door<'a>(listener: &'a BoundListener, key: &ClientKey) -> (Checkpoint<'a>, Asking<'a>) {
     let address = Some(key.client.ip().to_canonical());
-    let asking = Asking { peer: None, address, port: listener.listener.port };
-    let door = Checkpoint::of_listener(Some(&listener.listener));
-    access::admit_connection(worker, &serving.tables, door, cluster, &Caller::default(), asking)
+    let asking = Asking { peer: None, address, port: listener.listener.port, asked: None };
+    (Checkpoint::of_listener(Some(&listener.listener)), asking)
 }
 
 fn listener(serving: &Serving, port: PortId) -> Option<&Arc<BoundListener>> {

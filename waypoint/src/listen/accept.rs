@@ -327,7 +327,7 @@ impl Arrival {
         port: u16,
     ) -> Result<Observed, fairway_policy::Refusal> {
         let asking = Asking::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
-        access::admit_connection(&self.worker, tables, door, backend, &self.caller, asking)
+        access::admit_connection(&self.worker, tables, door, backend, asking)
     }
 
     /// Judges a connection to a Service of which only the bytes are known.

@@ -147,7 +147,7 @@ impl Arrival {
         record.asked(listener, serving.tables.generation(), name);
         let rng = &mut *self.worker.rng.borrow_mut();
         let decided = decide(&serving.tables, listener, name.map(|it| &**it), rng).and_then(|decision| {
-            let door = Checkpoint::of_listener(Some(&listener.listener));
+            let door = Checkpoint::of_earlier_listener(&serving.tables, &listener.listener);
             let judged = self.admit(&serving.tables, door, &decision.cluster, listener.listener.port);
             record.judged(decision, judged)
         });

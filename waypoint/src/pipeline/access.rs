@@ -9,6 +9,7 @@ mod tests;
 
 use super::{Client, Origin, Reason, ServiceOrigin};
 use crate::route::RequestHead;
+use crate::settings::ProxySettings;
 use crate::table::Tables;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
@@ -19,6 +20,8 @@ use fairway_policy::{Attached, Attributes, Decision, Level, Path, Refusal, Reque
 use fairway_telemetry::PolicyDecision;
 use http::request::Parts;
 use std::net::IpAddr;
+use std::slice;
+use std::sync::LazyLock;
 
 /// The authorizations that judge a request or a connection, by the names that the configuration has for them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +43,8 @@ pub(crate) struct Asking<'a> {
     pub address: Option<IpAddr>,
     /// The port of the listener or of the Service.
     pub port: u16,
+    /// The port of a Service that was asked, whose policies judge at the door; none at a Gateway.
+    pub asked: Option<&'a BackendKey>,
 }
 
 /// Why a connection or a request would be refused if what is only observed were enforced.
@@ -79,6 +84,11 @@ impl<'t> Checkpoint<'t> {
         Self { listener, ..Self::default() }
     }
 
+    /// The same for a connection that was accepted earlier: its listener's policies may have changed since.
+    pub fn of_earlier_listener(tables: &'t Tables, listener: &'t Listener) -> Self {
+        Self { listener: of_earlier(tables, listener), ..Self::default() }
+    }
+
     /// What judges all that goes to a backend.
     pub fn of_backend(cluster: &'t Cluster, own: &BackendKey) -> Self {
         Self { service: of_cluster(cluster, own), ..Self::default() }
@@ -94,15 +104,7 @@ impl<'t> Checkpoint<'t> {
         if self.is_open() {
             return Ok(None);
         }
-        let Decision { verdict, observed } = self.judge(tables, &asking.attributes(None));
-        let count = |refusal: &Refusal, decision| {
-            if let Some(series) = tables.access().series(refusal) {
-                worker.telemetry.recorder.count_policy(series, decision);
-            }
-        };
-        observed.iter().for_each(|it| count(it, PolicyDecision::WouldDeny));
-        verdict.into_result().inspect_err(|it| count(it, PolicyDecision::Denied))?;
-        Ok(observed)
+        settle(worker, tables, self.judge(tables, &asking.attributes(None)))
     }
 
     /// Whether a connection of which only the bytes are known passes. Nothing is counted.
@@ -139,7 +141,11 @@ impl<'t> Checkpoint<'t> {
 
 /// The authorizations of the listener by which a tunnel came, as they are now; as they were then if it is no more.
 fn of_tunnel<'t>(tables: &'t Tables, origin: &'t ServiceOrigin) -> &'t [AuthorizationKey] {
-    let Some(then) = &origin.listener else { return &[] };
+    origin.listener.as_ref().map(|it| of_earlier(tables, it)).unwrap_or_default()
+}
+
+/// The authorizations of a listener that was chosen earlier, as they are now; as they were then if it is no more.
+fn of_earlier<'t>(tables: &'t Tables, then: &'t Listener) -> &'t [AuthorizationKey] {
     if then.authorizations.is_empty() && !tables.guards_listeners() {
         return &[];
     }
@@ -155,10 +161,14 @@ fn of_service<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) 
     tables.service_cluster(&origin.backend).map(|it| of_cluster(it, own)).unwrap_or_default()
 }
 
+/// What judges at a backend of which only the endpoints are known: nobody knows what guards it, so nobody is let in.
+static UNKNOWN: LazyLock<AuthorizationKey> = LazyLock::new(|| "unknown backend".into());
+
 /// Those of a backend's Service, if this proxy goes straight to its endpoints.
 fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationKey] {
     match cluster.via() {
         Some((waypoint, _)) if waypoint != own => &[],
+        _ if cluster.is_unknown() => slice::from_ref(&*UNKNOWN),
         _ => cluster.authorizations(),
     }
 }
@@ -172,9 +182,22 @@ impl<'a> Asking<'a> {
     }
 
     /// Whoever came by this door.
-    pub fn from_origin(origin: &Origin, caller: &Caller, peer: Option<&'a SpiffeId>, port: u16) -> Self {
+    pub fn from_origin(origin: &'a Origin, caller: &Caller, peer: Option<&'a SpiffeId>, port: u16) -> Self {
         let is_hidden = matches!(origin, Origin::Service(it) if it.hides_client);
-        Self { peer, address: caller.address.filter(|_| !is_hidden), port }
+        Self { peer, address: caller.address.filter(|_| !is_hidden), port, asked: origin.asked() }
+    }
+
+    /// Who asks a backend that the request is routed to: the same client at the backend's port. A Gateway, and a waypoint of another
+    /// namespace, ask in their own name, as they do where the Service's waypoint judges.
+    pub fn routed_to(self, cluster: &Cluster, settings: &'a ProxySettings) -> Self {
+        let own = settings.identity.as_ref();
+        let is_of_own_namespace = own.is_some_and(|it| cluster.namespace() == Some(it.namespace()));
+        let port = cluster.port().unwrap_or(self.port);
+        match self.asked.is_some() && is_of_own_namespace {
+            true => Self { port, ..self },
+            false if own.is_some() => Self { peer: own, port, ..self },
+            false => Self { port, ..self },
+        }
     }
 
     fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
@@ -200,44 +223,71 @@ impl Gate<'_, '_> {
     }
 }
 
-/// Judges a connection, or a client's datagrams, by the door and by the backend that is chosen. Who asked the Service whose
-/// backend it is was judged at the door.
+/// Judges a connection, or a client's datagrams, by the door and by the backend that is chosen. Who asked for that backend was judged at
+/// the door.
 pub(crate) fn admit_connection(
     worker: &Worker,
     tables: &Tables,
     door: Checkpoint<'_>,
     backend: &Cluster,
-    caller: &Caller,
     asking: Asking<'_>,
 ) -> Result<Observed, Refusal> {
     let observed = door.admits(worker, tables, asking)?;
-    if is_asked(backend, caller) {
+    if is_asked(backend, asking) {
         return Ok(observed);
     }
     let of_backend = Checkpoint::of_backend(backend, &worker.waypoint_key);
+    let asking = asking.routed_to(backend, &worker.settings);
     Ok(observed.or(of_backend.admits(worker, tables, asking)?))
 }
 
-/// Whether a copy of a request, or a question about it, may go to a backend.
+/// The same for a client that was judged before: nothing is counted.
+pub(crate) fn still_admits(
+    worker: &Worker,
+    tables: &Tables,
+    door: Checkpoint<'_>,
+    backend: &Cluster,
+    asking: Asking<'_>,
+) -> bool {
+    let of_backend = Checkpoint::of_backend(backend, &worker.waypoint_key);
+    door.lets_bytes_pass(tables, asking)
+        && (is_asked(backend, asking)
+            || of_backend.lets_bytes_pass(tables, asking.routed_to(backend, &worker.settings)))
+}
+
+/// Whether a copy of a request, or a question about it, may go to a backend. What is refused counts.
 pub(super) fn admits_copy(
     worker: &Worker,
     tables: &Tables,
     cluster: &Cluster,
-    caller: &Caller,
     asking: Asking<'_>,
     parts: &Parts,
 ) -> bool {
     let checkpoint = Checkpoint::of_backend(cluster, &worker.waypoint_key);
-    if checkpoint.is_open() || is_asked(cluster, caller) {
+    if checkpoint.is_open() || is_asked(cluster, asking) {
         return true;
     }
     let Ok(head) = RequestHead::read(parts) else { return false };
-    checkpoint.judge_request(tables, asking, &head).verdict.is_allowed()
+    let asking = asking.routed_to(cluster, &worker.settings);
+    settle(worker, tables, checkpoint.judge_request(tables, asking, &head)).is_ok()
 }
 
-/// Whether a backend is of the Service that was asked, whose policies have judged already.
-pub(super) fn is_asked(cluster: &Cluster, caller: &Caller) -> bool {
-    caller.service.as_ref().is_some_and(|it| cluster.is_of(it))
+/// Whether a backend is the port that was asked, whose policies have judged already. Another port of the same Service is another one.
+pub(crate) fn is_asked(cluster: &Cluster, asking: Asking<'_>) -> bool {
+    asking.asked == Some(cluster.key())
+}
+
+/// Counts what a decision refuses, or would refuse.
+fn settle(worker: &Worker, tables: &Tables, decision: Decision<'_>) -> Result<Observed, Refusal> {
+    let count = |refusal: &Refusal, decision| {
+        if let Some(series) = tables.access().series(refusal) {
+            worker.telemetry.recorder.count_policy(series, decision);
+        }
+    };
+    let Decision { verdict, observed } = decision;
+    observed.iter().for_each(|it| count(it, PolicyDecision::WouldDeny));
+    verdict.into_result().inspect_err(|it| count(it, PolicyDecision::Denied))?;
+    Ok(observed)
 }
 
 /// A refusal in words for the log: the client is not told which policy it met.

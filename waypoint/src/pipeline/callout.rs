@@ -76,7 +76,7 @@ impl Callouts<'_> {
             head.version = http::Version::HTTP_2;
         }
         let asking = Asking::of(self.client, self.port);
-        if !access::admits_copy(worker, tables, cluster, caller, asking, &head) {
+        if !access::admits_copy(worker, tables, cluster, asking, &head) {
             return Err(CalloutError::Unusable);
         }
         let tls = cluster.tls(self.shown).map_err(|_| CalloutError::Unusable)?;

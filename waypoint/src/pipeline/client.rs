@@ -54,6 +54,18 @@ pub enum Origin {
     Service(ServiceOrigin),
 }
 
+// === impl Origin ===
+
+impl Origin {
+    /// The port of a Service that was asked; none at a Gateway.
+    pub fn asked(&self) -> Option<&BackendKey> {
+        match self {
+            Self::Service(it) => Some(&it.backend),
+            Self::Gateway { .. } => None,
+        }
+    }
+}
+
 /// A Service that was dialled.
 #[derive(Clone, Debug)]
 pub struct ServiceOrigin {

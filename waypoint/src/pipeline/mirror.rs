@@ -79,10 +79,10 @@ impl Copy {
     /// would refuse the request.
     fn new(mirrored: &Mirrored<'_>, target: &BackendTarget) -> Option<Self> {
         let BackendTarget::Backend(backend) = target else { return None };
-        let Mirrored { worker, caller, asking, .. } = mirrored;
+        let Mirrored { worker, asking, .. } = mirrored;
         let tables = &mirrored.serving.tables;
         if let Some(cluster) = tables.cluster(backend)
-            && !access::admits_copy(worker, tables, cluster, caller, *asking, mirrored.parts)
+            && !access::admits_copy(worker, tables, cluster, *asking, mirrored.parts)
         {
             worker.telemetry.counters.mirrors_dropped.increment();
             return None;

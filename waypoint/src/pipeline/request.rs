@@ -149,7 +149,15 @@ async fn decide<'t>(
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
-    let rule = select(table, &head).ok_or(Reason::NoRoute)?;
+    let Some(rule) = select(table, &head) else {
+        drop(head);
+        // Who may not ask for anything here is not told which paths there are.
+        let (checkpoint, asking) = (door(listener), Asking::of(client, port));
+        if !checkpoint.is_open() {
+            Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+        }
+        return Err(Reason::NoRoute.into());
+    };
     drop(head);
     let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);
 
@@ -200,9 +208,10 @@ async fn decide<'t>(
         return Err(Stop::Refused(Reason::UnresolvedBackend));
     };
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
-    // What is routed to another Service than the one that was asked is judged by that one's policies as well.
+    // What is routed to another backend than the one that was asked is judged by that one's policies as well.
     let checkpoint = Checkpoint::of_backend(cluster, own);
-    if !checkpoint.is_open() && !access::is_asked(cluster, &client.caller) {
+    if !checkpoint.is_open() && !access::is_asked(cluster, asking) {
+        let asking = asking.routed_to(cluster, &client.worker.settings);
         Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());

@@ -20,7 +20,6 @@ mod mirror;
 mod path;
 mod redirect;
 mod rewrite;
-mod spelling;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -29,8 +28,8 @@ mod unresolved;
 mod verdict;
 
 pub use attributes::RequestAttributes;
+pub(crate) use fairway_policy::matching::is_spelling;
 pub use list::{Mirrors, StageList};
-pub(crate) use spelling::is_spelling;
 pub use verdict::{Failure, StageResponse, Verdict};
 
 use callout::Callout;

@@ -154,9 +154,20 @@ impl Cluster {
         self.backend.as_ref().map(|it| &*it.authorizations).unwrap_or_default()
     }
 
-    /// Whether it is a port of this Service.
-    pub fn is_of(&self, service: &ServiceKey) -> bool {
-        self.backend.as_ref().is_some_and(|it| it.service == *service)
+    /// The port of the Service; none for endpoints of which nothing else is known.
+    pub fn port(&self) -> Option<u16> {
+        self.backend.as_ref().map(|it| it.port)
+    }
+
+    /// The namespace of the Service; none for endpoints of which nothing else is known.
+    pub fn namespace(&self) -> Option<&str> {
+        let service = self.backend.as_ref().map(|it| it.service.as_str());
+        service.and_then(|it| it.split_once('/')).map(|(namespace, _)| namespace)
+    }
+
+    /// Whether the configuration has its endpoints and nothing else: a waypoint, or a backend that this proxy has refused.
+    pub fn is_unknown(&self) -> bool {
+        self.backend.is_none()
     }
 
     /// The candidates of a caller, by guards ([`Endpoints::open_to`]) and by locality ([`candidates`]).

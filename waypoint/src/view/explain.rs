@@ -8,6 +8,7 @@ use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describ
 use crate::listen::detect::Version;
 use crate::pipeline::access::{self, Asking, Checkpoint};
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
+use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
@@ -44,6 +45,12 @@ pub(super) struct Explained {
     /// The head that goes on, if that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_on: Option<String>,
+    /// The policy that only observes and would refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<String>,
+    /// Stages that ask another service. Nobody is asked here: the explanation goes on as if they let the request pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    assumed: Vec<&'static str>,
     /// The backends that it may go to.
     backends: Vec<Choice>,
     /// Rules whose host and path it fits, and why they do not get it.
@@ -60,6 +67,9 @@ struct Choice {
     percent: f64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageShown>,
+    /// The policy of its Service that refuses the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterShown>,
 }
@@ -104,7 +114,7 @@ pub(super) fn explain(
         Err(reason) => return refused(explained, reason),
         Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
             let door = Checkpoint::at_the_door(&serving.tables, &origin, None, &settings.waypoint_key());
-            let asking = Asking { peer: peer.as_ref(), address: client, port };
+            let asking = Asking { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
             let decision = door.judge_request(&serving.tables, asking, &request_head);
             if let Err(refusal) = decision.verdict.into_result() {
                 explained.deny(&refusal);
@@ -116,6 +126,7 @@ pub(super) fn explain(
                 backend: cluster.key().to_string(),
                 percent: 100.0,
                 stages: Vec::new(),
+                refused: None,
                 cluster: Some(ClusterShown::new(cluster, now)),
             });
             return explained;
@@ -128,14 +139,23 @@ pub(super) fn explain(
     };
     let chosen = select(table, &request_head);
     explained.name_the_lost(table, &request_head, chosen.as_ref());
-    let Some(rule) = chosen else { return refused(explained, Reason::NoRoute) };
     let door = Checkpoint::at_the_door(&serving.tables, &origin, listener, &settings.waypoint_key());
+    let asking = Asking { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
+    let Some(rule) = chosen else {
+        return match door.judge_request(&serving.tables, asking, &request_head).verdict.into_result() {
+            Ok(()) => refused(explained, Reason::NoRoute),
+            Err(refusal) => {
+                explained.deny(&refusal);
+                explained
+            }
+        };
+    };
     let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door };
-    let asking = Asking { peer: peer.as_ref(), address: client, port };
     let decision = checkpoint.judge_request(&serving.tables, asking, &request_head);
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
     let refusal = decision.verdict.into_result().err();
+    explained.observed = decision.observed.as_ref().map(access::in_words);
 
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
@@ -155,22 +175,25 @@ pub(super) fn explain(
         deadline: None,
     };
     let before = describe_head(&parts, scheme);
+    // As the pipeline does: before the stages, so that none of them can take out or forge a mark.
+    let passed = Passed::take(&mut parts.headers);
     let stages = rule.stages();
+    let assumed = &mut explained.assumed;
+    let mut run = |these| run(stages, these, &mut parts, &attributes, &original, assumed);
     // CORS answers a preflight before policies are asked.
-    let first = match stages.may_wait() {
-        true => None,
-        false => run(stages, stages.before_policies(), &mut parts, &attributes, &original),
-    };
+    let first = run(stages.before_policies());
     if let (None, Some(refusal)) = (&first, &refusal) {
         explained.deny(refusal);
         return explained;
     }
-    match first.or_else(|| run(stages, stages.behind_policies(), &mut parts, &attributes, &original)) {
+    match first.or_else(|| run(stages.behind_policies())) {
         Some(ended) => explained.outcome = ended,
+        None if passed.check(rule.hop()).is_err() => return refused(explained, Reason::Loop),
         None => {
             let after = describe_head(&parts, scheme);
             explained.sent_on = Some(after).filter(|after| *after != before);
             explained.name_backends(serving, &rule, now);
+            explained.judge_backends(serving, settings, &rule, asking, &parts);
         }
     }
     explained
@@ -183,10 +206,8 @@ fn run(
     parts: &mut Parts,
     attributes: &RequestAttributes<'_>,
     original: &Uri,
+    assumed: &mut Vec<&'static str>,
 ) -> Option<String> {
-    if stages.may_wait() {
-        return Some("a stage of the rule asks another service, which is not done here".to_owned());
-    }
     let (rng, mut mirrors, mut kept) =
         (RefCell::new(SmallRng::seed_from_u64(0)), Mirrors::new(), Kept::default());
     let mut request = StageRequest {
@@ -198,7 +219,7 @@ fn run(
         mirrors: &mut mirrors,
         kept: &mut kept,
     };
-    match stages.run(these, &mut request) {
+    match stages.run_assuming(these, &mut request, assumed) {
         Verdict::Continue => None,
         Verdict::Respond(response) => Some(format!("a stage answers {}", response.status)),
         Verdict::Fail(failure) => Some(describe_refusal(failure.into())),
@@ -240,6 +261,32 @@ impl Explained {
         self.others = all.saturating_sub(self.lost.len() + usize::from(is_behind));
     }
 
+    /// What policies of the Services that the request may be routed to say.
+    fn judge_backends(
+        &mut self,
+        serving: &Serving,
+        settings: &ProxySettings,
+        rule: &RuleEntry<'_>,
+        asking: Asking<'_>,
+        parts: &Parts,
+    ) {
+        let (tables, own) = (&serving.tables, settings.waypoint_key());
+        let Ok(head) = RequestHead::read(parts) else { return };
+        let targets = rule.rule().backends.iter().filter(|it| it.weight > 0).map(|it| &it.target);
+        for (choice, target) in self.backends.iter_mut().zip(targets) {
+            let BackendTarget::Backend(key) = target else { continue };
+            let Some(cluster) = tables.cluster(key).filter(|it| !access::is_asked(it, asking)) else {
+                continue;
+            };
+            let checkpoint = Checkpoint::of_backend(cluster, &own);
+            let decision = checkpoint.judge_request(tables, asking.routed_to(cluster, settings), &head);
+            choice.refused = decision.verdict.into_result().err().as_ref().map(access::in_words);
+        }
+        if !self.backends.is_empty() && self.backends.iter().all(|it| it.refused.is_some()) {
+            self.outcome = describe_refusal(Reason::Denied);
+        }
+    }
+
     fn name_backends(&mut self, serving: &Serving, rule: &RuleEntry<'_>, now: Moment) {
         let backends = &rule.rule().backends;
         let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
@@ -253,6 +300,7 @@ impl Explained {
                 backend: describe_target(&backend.target),
                 percent: (f64::from(backend.weight) / total as f64 * 1000.0).round() / 10.0,
                 stages: stages.map(describe_stages).unwrap_or_default(),
+                refused: None,
                 cluster: cluster.map(|cluster| ClusterShown::new(cluster, now)),
             });
         }
@@ -273,9 +321,12 @@ impl Display for Explained {
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
         }
         self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
+        self.assumed.iter().try_for_each(|stage| writeln!(f, "assumed  {stage} lets it pass"))?;
+        self.observed.iter().try_for_each(|policy| writeln!(f, "observed {policy} would refuse it"))?;
         writeln!(f, "outcome  {}", self.outcome)?;
         for choice in &self.backends {
             writeln!(f, "backend  {} ({} %)", choice.backend, choice.percent)?;
+            choice.refused.iter().try_for_each(|policy| writeln!(f, "         refused by {policy}"))?;
             choice.stages.iter().try_for_each(|stage| writeln!(f, "         stage {stage}"))?;
             match &choice.cluster {
                 Some(cluster) if cluster.endpoints.is_empty() => writeln!(f, "         no endpoint: 503")?,

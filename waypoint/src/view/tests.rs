@@ -2,7 +2,8 @@ use super::*;
 use crate::fixtures::{MatchExt, attachment, exact, listener, prefix, route, rule};
 use crate::testing::{MemoryProxy, backend, cors, endpoint, redirect, set, to};
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Filter, OriginPattern, Resource, Route, Rule, UrlRewrite,
+    AppProtocol, Attachment, Audience, AuthProtocol, BackendTarget, ExternalAuth, Filter, OriginPattern,
+    Resource, Route, Rule, UrlRewrite,
 };
 use http::HeaderValue;
 
@@ -160,6 +161,36 @@ fn a_request_is_explained_as_it_would_be_served() {
             assert!(shown.contains(part), "{query}: `{part}` is not in\n{shown}");
         }
     }
+}
+
+#[test]
+fn a_stage_that_would_ask_another_service_is_assumed_to_let_the_request_pass_and_the_rest_is_explained() {
+    let asks = Filter::ExternalAuth(ExternalAuth {
+        target: BackendTarget::Backend("judge".into()),
+        protocol: AuthProtocol::Grpc { request_headers: vec![] },
+    });
+    let guarded = Rule {
+        filters: vec![asks, Filter::Cors(cors(OriginPattern::Any)), credentials()],
+        ..rule(vec![prefix("/guarded")], "web")
+    };
+    let route = Route {
+        attachments: vec![attachment("web", &[("a.ex", "a.ex")])],
+        rules: vec![guarded],
+        ..route("r")
+    };
+    let mut resources =
+        vec![Resource::Listener(Arc::new(listener("web", None))), Resource::Route(Arc::new(route))];
+    resources.extend(backend("web", AppProtocol::Http1, &[endpoint(1)]));
+    let proxy = MemoryProxy::start(resources, |_, _| Err(std::io::ErrorKind::ConnectionRefused.into()));
+    let view = proxy.unwrap().view();
+    let shown = text(view.explain("url=http://a.ex/guarded"));
+    for part in ["assumed  external-auth lets it pass", "outcome  it goes to web", "10.0.0.1:80 healthy"] {
+        assert!(shown.contains(part), "`{part}` is not in\n{shown}");
+    }
+    // A preflight is answered before anybody is asked.
+    let preflight = "url=http://a.ex/guarded&method=OPTIONS&header=origin:https://x&header=access-control-request-method:GET";
+    let shown = text(view.explain(preflight));
+    assert!(shown.contains("a stage answers 204") && !shown.contains("assumed"), "{shown}");
 }
 
 #[test]

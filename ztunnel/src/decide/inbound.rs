@@ -125,6 +125,8 @@ pub fn inbound(index: &Index, pod: &Workload, addresses: &[IpAddr], incoming: In
         // node does: whoever writes a pod's spec can make kubelet send requests to another pod.
         (Err(_), Client::Node) if is_probed(pod, destination.port()) => Inbound::AdmitProbe,
         (Err(refusal), _) => Inbound::Refuse(refusal),
+        // Enforced, the policy would let the probe pass, so there is nothing to observe.
+        (Ok(_), Client::Node) if is_probed(pod, destination.port()) => Inbound::Admit { observed: None },
         (Ok(observed), _) => Inbound::Admit { observed },
     }
 }

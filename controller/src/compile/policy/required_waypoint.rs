@@ -204,7 +204,7 @@ fn warn_of_what_is_beyond(
     }
     if let Some(message) = not_enforced_at(beyond, &name.namespace) {
         let field = "metadata.labels[fairway.dev/waypoint]";
-        let remedy = "remove these addresses from its EndpointSlices, or remove the label";
+        let remedy = "remove these addresses from its EndpointSlices, or remove the label or the AccessPolicy that keeps it behind its waypoint";
         let error = Diagnostic::error(Reason::WaypointNotEnforcedAtAddress, field, message, remedy);
         made.report(&ObjectRef::of(Kind::Service, name), error);
     }
@@ -222,7 +222,7 @@ pub(in crate::compile) fn not_enforced_at(beyond: &BTreeSet<IpAddr>, namespace: 
     let more = if beyond.len() > NAMED { ", …" } else { "" };
     let named = named.join(", ");
     Some(format!(
-        "the label fairway.dev/waypoint cannot be enforced at {named}{more}: no pod of namespace {namespace} has that address"
+        "not everybody can be kept to the waypoint at {named}{more}: no pod of namespace {namespace} has that address"
     ))
 }
 
@@ -244,10 +244,7 @@ fn warn_of_pods_outside(
         let error = Diagnostic::error(
             Reason::WaypointNotEnforcedForPods,
             "metadata.labels[fairway.dev/waypoint]",
-            format!(
-                "the label cannot be enforced for pods outside the mesh, which are reached without the waypoint: {}",
-                names.join(", ")
-            ),
+            format!("pods outside the mesh are reached without the waypoint: {}", names.join(", ")),
             format!(
                 "label namespace {} with fairway.dev/mesh=enabled, or remove the pods from the Service",
                 name.namespace

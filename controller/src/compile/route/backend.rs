@@ -107,7 +107,7 @@ fn usable(
     if transport == Transport::Udp && required_waypoint::is_required(draft.reader, name, &service) {
         let message =
             format!("Service {name} is reached through its waypoint only, and waypoints do not carry UDP");
-        let remedy = "remove label fairway.dev/waypoint from the Service, or use another Service";
+        let remedy = "remove the label or the AccessPolicy that keeps the Service behind its waypoint, or use another Service";
         return unsupported(Reason::BackendUdpThroughWaypoint, message, remedy);
     }
     let protocol = Protocol::of_port(port);

@@ -182,8 +182,8 @@ impl Body {
                     };
                 }
             }
-            Self::Connections(Some(forward)) => forward.backends.clear(),
-            Self::Connections(None) => {}
+            Self::Connections(Some(forward)) if policies.are_enforced() => forward.backends.clear(),
+            Self::Connections(_) => {}
         }
     }
 }
@@ -246,7 +246,7 @@ impl Faults {
 /// What the rule does to responses it does to this answer: a browser is not told of a CORS failure in place of the error.
 fn refusing(rule: Rule) -> Rule {
     let mut filters = rule.filters;
-    filters.retain(|it| matches!(it, Filter::Cors(_) | Filter::ResponseHeaders(_)));
+    filters.retain(Filter::acts_on_responses);
     filters.push(Filter::Unresolved("a rule that does not hold".into()));
     let (backends, timeouts) = (Vec::new(), Timeouts::default());
     Rule {

@@ -142,7 +142,7 @@ fn via(
             Reason::WaypointNeedsClusterIp,
             format!("metadata.labels[{WAYPOINT_LABEL}]"),
             "a Service without a cluster IP cannot be reached through a waypoint, so connections to it are refused",
-            "give it a cluster IP, or remove the label",
+            "give it a cluster IP, or remove the label or the AccessPolicy that keeps it behind its waypoint",
         );
         made.report(&ObjectRef::of(Kind::Service, name), error);
     }

@@ -1,6 +1,7 @@
 //! AccessPolicies: what proxies get of them, and what they are told.
 
 mod naive;
+mod not_enforced;
 mod rules;
 
 use super::{GATEWAY, SHOP, World};

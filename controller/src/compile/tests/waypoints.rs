@@ -247,9 +247,10 @@ fn a_service_guards_no_pods_of_other_namespaces_and_says_so() {
     let workload = |world: &World| world.resource(ResourceKind::Workload, "shop/web-1").cloned();
     assert_eq!(workload(&world), workload(&before));
     let message = world.message("Service evil/dos", "fairway.dev/ThroughWaypoint");
-    let expected = "the label fairway.dev/waypoint cannot be enforced at 10.0.0.1: no pod of namespace evil has that address";
+    let expected =
+        "not everybody can be kept to the waypoint at 10.0.0.1: no pod of namespace evil has that address";
     assert!(message.ends_with(expected), "{message}");
-    assert!(world.problems().iter().any(|it| it.contains("cannot be enforced at 10.0.0.1")));
+    assert!(world.problems().iter().any(|it| it.contains("be kept to the waypoint at 10.0.0.1")));
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn a_guard_that_cannot_be_enforced_is_said_to_be_so() {
         world
             .problems()
             .iter()
-            .any(|it| it.contains("pods outside the mesh, which are reached without the waypoint: web-1")),
+            .any(|it| it.contains("pods outside the mesh are reached without the waypoint: web-1")),
         "{:?}",
         world.problems()
     );

@@ -1,6 +1,7 @@
 //! A policy as far as it can be read.
 
-use super::{AccessPolicySpec, PodLabels, PolicyTarget};
+use super::{AccessMode, AccessPolicySpec, PodLabels, PolicyTarget};
+use crate::resources::Kind;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -9,6 +10,8 @@ use serde_json::Value;
 pub struct Reading {
     /// What the policy guards.
     pub targets: Vec<PolicyTarget>,
+    /// Whether its decision counts, as far as that can be read.
+    pub mode: AccessMode,
     /// What it says, or why that cannot be understood: then its targets are closed.
     pub spec: Result<AccessPolicySpec, Unreadable>,
 }
@@ -33,34 +36,45 @@ impl<'de> Deserialize<'de> for Reading {
         // A field that is passed over would make a rule wider than it was meant.
         let spec = spec.and_then(|spec| {
             let read = serde_json::to_value(&spec).unwrap_or_default();
-            match unknown(&written, &read) {
+            match passed_over(&written, &read, false) {
                 None => Ok(spec),
-                Some(field) => Err(Unreadable { field, reason: "unknown field".to_owned() }),
+                Some(unreadable) => Err(unreadable),
             }
         });
-        let targets = match &spec {
-            Ok(spec) => spec.target_refs.clone(),
-            Err(_) => targets(&written),
+        let (targets, mode) = match &spec {
+            Ok(spec) => (spec.target_refs.clone(), spec.mode.unwrap_or_default()),
+            Err(_) => (targets(&written), AccessMode::deserialize(&written["mode"]).unwrap_or_default()),
         };
-        Ok(Self { targets, spec })
+        Ok(Self { targets, mode, spec })
     }
 }
 
-/// The path of the first field that was written and not read.
-fn unknown(written: &Value, read: &Value) -> Option<String> {
+/// The first field that was written and not read. Within rules a field without a value is one too: `from:` with nothing behind it would
+/// match everybody, as if it were left out.
+fn passed_over(written: &Value, read: &Value, in_rules: bool) -> Option<Unreadable> {
+    let within = |name: String, inner: Unreadable| {
+        let dot = if inner.field.is_empty() || inner.field.starts_with('[') { "" } else { "." };
+        Unreadable { field: format!("{name}{dot}{}", inner.field), ..inner }
+    };
+    let here = |reason: &str| Unreadable { field: String::new(), reason: reason.to_owned() };
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written.iter().find_map(|(name, value)| {
             let inner = match read.get(name) {
-                Some(read) => unknown(value, read)?,
-                None if value.is_null() || value.as_object().is_some_and(|it| it.is_empty()) => return None,
-                None => return Some(name.clone()),
+                Some(read) => passed_over(value, read, in_rules || name == "rules")?,
+                None if value.is_null() && in_rules => {
+                    here("it has no value; write one, or leave the field out")
+                }
+                None if value.is_null() => return None,
+                None if name == "matchLabels" && value.as_object().is_some_and(|it| it.is_empty()) => {
+                    return None;
+                }
+                None => here("unknown field"),
             };
-            Some(if inner.starts_with('[') { format!("{name}{inner}") } else { format!("{name}.{inner}") })
+            Some(within(name.clone(), inner))
         }),
         (Value::Array(written), Value::Array(read)) => {
             written.iter().zip(read).enumerate().find_map(|(index, (written, read))| {
-                let inner = unknown(written, read)?;
-                Some(format!("[{index}].{inner}"))
+                Some(within(format!("[{index}]"), passed_over(written, read, in_rules)?))
             })
         }
         _ => None,
@@ -75,15 +89,28 @@ fn targets(written: &Value) -> Vec<PolicyTarget> {
         let labels = it["selector"]["matchLabels"].as_object();
         let labels = labels.into_iter().flatten();
         let labels = labels.filter_map(|(key, it)| Some((key.clone(), it.as_str()?.to_owned()))).collect();
+        let (group, kind) = named(text("group"), text("kind")?);
         Some(PolicyTarget {
-            group: text("group").unwrap_or_default(),
-            kind: text("kind")?,
+            group,
+            kind,
             name: text("name"),
             section_name: text("sectionName"),
-            selector: (it["kind"] == "Pod").then_some(PodLabels { match_labels: labels }),
+            selector: it["name"].is_null().then_some(PodLabels { match_labels: labels }),
         })
     };
     written["targetRefs"].as_array().into_iter().flatten().filter_map(target).collect()
+}
+
+/// The group and the kind that are meant: one that is written without its group, or in other letters, is meant all the same.
+fn named(group: Option<String>, kind: String) -> (String, String) {
+    let group = group.unwrap_or_default();
+    if Kind::named(&group, &kind).is_some() {
+        return (group, kind);
+    }
+    match Kind::ALL.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(&kind)) {
+        Some(meant) => (meant.group().to_owned(), meant.as_str().to_owned()),
+        None => (group, kind),
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +136,14 @@ mod tests {
             (json!({ "action": "Audit" }), "action"),
             (json!({ "mode": "Shadow" }), "mode"),
             (json!({ "when": [] }), "when"),
+            (json!({ "when": {} }), "when"),
+            // Nothing behind the colon: it does not mean everybody.
+            (json!({ "rules": [{ "from": null }] }), "rules[0].from"),
+            (
+                json!({ "rules": [{ "from": [{ "namespaces": null, "cidrs": ["10.0.0.0/8"] }] }] }),
+                "rules[0].from[0].namespaces",
+            ),
+            (json!({ "rules": [{ "form": {} }] }), "rules[0].form"),
             (json!({ "rules": [{ "from": [{ "claims": [] }] }] }), "rules[0].from[0].claims"),
             (json!({ "rules": [{ "to": [{ "ports": ["http"] }] }] }), "rules[0].to[0].ports[0]"),
             (
@@ -126,5 +161,20 @@ mod tests {
         assert!(pods.spec.is_err());
         assert_eq!(pods.targets[0].selector.as_ref().unwrap().match_labels["a"], "b");
         assert!(read(json!("nonsense")).targets.is_empty());
+        // A slip in group or kind does not open what is meant.
+        for (kind, meant) in [
+            ("Gateway", ("gateway.networking.k8s.io", "Gateway")),
+            ("HttpRoute", ("gateway.networking.k8s.io", "HTTPRoute")),
+            ("service", ("", "Service")),
+            ("pod", ("", "Pod")),
+            ("Moon", ("", "Moon")),
+        ] {
+            let target =
+                &read(json!({ "targetRefs": [{ "kind": kind, "name": "a" }], "action": "Deny" })).targets[0];
+            assert_eq!((target.group.as_str(), target.kind.as_str()), meant, "{kind}");
+        }
+        // What only observes closes nothing, if that much can be read.
+        assert_eq!(base(json!({ "mode": "Observe", "when": [] })).mode, AccessMode::Observe);
+        assert_eq!(base(json!({ "mode": "observe" })).mode, AccessMode::Enforce);
     }
 }

@@ -10,7 +10,7 @@ use fairway_config::model::{
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{self, ContentHash};
 use proptest::prelude::*;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -137,10 +137,13 @@ proptest! {
     ) {
         let mut hub = HubState::default();
         let (mut keys, mut ever) = (BTreeSet::new(), HashSet::new());
+        let mut named_by_backends: HashMap<ResourceKey, Vec<ResourceKey>> = HashMap::new();
         let mut id = None;
         for (edits, chosen) in rounds {
             let (upserts, removals) = commit(edits);
             keys.extend(upserts.iter().map(Resource::key));
+            let backends = upserts.iter().filter(|it| it.key().kind == ResourceKind::Backend);
+            named_by_backends.extend(backends.map(|it| (it.key(), it.references())));
             put(&mut hub, upserts, removals);
             let scope = hub.scope(&proxy);
             // And what those name, whether it is there yet or not.
@@ -162,7 +165,11 @@ proptest! {
                     let its_backend = ResourceKey::new(Backend, it.key.name.clone());
                     let with_backend = it.key.kind == Endpoints
                         && (ever.contains(&its_backend) || universe::WAYPOINTS.contains(&&*it.key.name));
-                    let had = claims || ever.contains(&it.key) || with_backend;
+                    // And so do the authorizations that judge at it: without them it would be unguarded.
+                    let judges_there = named_by_backends
+                        .iter()
+                        .any(|(backend, named)| ever.contains(backend) && named.contains(&it.key));
+                    let had = claims || ever.contains(&it.key) || with_backend || judges_there;
                     let has_right = now.contains(&it.key) || (is_followed && had);
                     prop_assert!(has_right, "{} was sent to {proxy:?}", it.key);
                 }

@@ -5,9 +5,11 @@
 mod hostname;
 mod pattern;
 mod program;
+mod spelling;
 
 pub use hostname::{HostnamePattern, InvalidHostname};
 pub use pattern::{InvalidPattern, Pattern};
+pub use spelling::is_spelling;
 
 use http::HeaderName;
 use std::sync::Arc;

@@ -191,36 +191,54 @@ fn what_is_observed_is_decided_and_does_not_count() {
 }
 
 #[test]
-fn a_header_that_stands_twice_is_allowed_only_if_both_match() {
-    let role = Condition::HeaderIs(HeaderMatch {
-        name: "x-role".parse().unwrap(),
-        value: ValueMatch::Exact("admin".into()),
-    });
-    for (lines, allow, deny) in [
-        (&["admin"][..], true, true),
-        (&["user"], false, false),
-        (&[], false, false),
-        (&["admin", "user"], false, true),
-        (&["user", "admin"], false, true),
-        (&["admin", "admin"], true, true),
+fn a_deny_by_header_is_not_passed_by_another_form_of_it_and_an_allow_needs_one_that_all_servers_read_alike() {
+    for (name, value, lines, allow, deny) in [
+        ("x-role", "admin", &[("x-role", "admin")][..], true, true),
+        ("x-role", "admin", &[("x-role", "user")], false, false),
+        ("x-role", "admin", &[], false, false),
+        // Twice.
+        ("x-role", "admin", &[("x-role", "admin"), ("x-role", "user")], false, true),
+        ("x-role", "admin", &[("x-role", "user"), ("x-role", "admin")], false, true),
+        ("x-role", "admin", &[("x-role", "admin"), ("x-role", "admin")], true, true),
+        // In a list (RFC 9110 §5.3), and a list in pieces.
+        ("x-role", "admin", &[("x-role", "user, admin")], false, true),
+        ("x-role", "admin", &[("x-role", "user,admin,x")], false, true),
+        ("x-role", "user, admin", &[("x-role", "user"), ("x-role", "admin")], false, true),
+        ("x-role", "user,admin", &[("x-role", "user"), ("x-role", "admin")], false, true),
+        // By a name that CGI, WSGI and PHP take for this one.
+        ("x-role", "admin", &[("x_role", "admin")], false, true),
+        ("x-role", "admin", &[("x-role", "admin"), ("x_role", "user")], false, true),
+        ("x-role", "admin", &[("x-roles", "admin")], false, false),
+        // HTTP/2 sends a cookie in pieces (RFC 9113 §8.2.3).
+        ("cookie", "a=1; b=2", &[("cookie", "a=1"), ("cookie", "b=2")], true, true),
+        ("cookie", "a=1; b=2", &[("cookie", "a=1; b=2")], true, true),
+        ("cookie", "a=1", &[("cookie", "a=1"), ("cookie", "b=2")], false, true),
     ] {
         let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append("x-role", HeaderValue::from_static(line));
+        for (name, line) in lines {
+            headers.append(*name, HeaderValue::from_static(line));
         }
         let path = Path::new("/");
         let request = Some(Request { method: &Method::GET, host: "", path: &path, headers: &headers });
         let attributes = Attributes { request, ..connection(None, 80) };
-        assert_eq!(
-            allows(&[authorization(Action::Allow, vec![role.clone()])], &attributes),
-            allow,
-            "{lines:?}"
-        );
-        assert_eq!(
-            allows(&[authorization(Action::Deny, vec![role.clone()])], &attributes),
-            !deny,
-            "{lines:?}"
-        );
+        let value = ValueMatch::Exact(value.into());
+        let condition = Condition::HeaderIs(HeaderMatch { name: name.parse().unwrap(), value });
+        let of = |action| allows(&[authorization(action, vec![condition.clone()])], &attributes);
+        assert_eq!((of(Action::Allow), !of(Action::Deny)), (allow, deny), "{condition:?} {lines:?}");
+    }
+}
+
+#[test]
+fn a_deny_by_method_holds_in_any_case_and_an_allow_in_one() {
+    let condition = Condition::MethodIs(vec![Method::DELETE]);
+    for (method, allow, deny) in
+        [("DELETE", true, true), ("delete", false, true), ("Delete", false, true), ("GET", false, false)]
+    {
+        let (method, path, headers) = (method.parse().unwrap(), Path::new("/"), HeaderMap::new());
+        let request = Some(Request { method: &method, host: "", path: &path, headers: &headers });
+        let attributes = Attributes { request, ..connection(None, 80) };
+        let of = |action| allows(&[authorization(action, vec![condition.clone()])], &attributes);
+        assert_eq!((of(Action::Allow), !of(Action::Deny)), (allow, deny), "{method}");
     }
 }
 

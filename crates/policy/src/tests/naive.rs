@@ -70,7 +70,10 @@ fn judge(condition: &Condition, sample: &Sample, action: Action) -> Option<bool>
         }
         Condition::MethodIs(methods) => {
             let method = sample.request.as_ref()?.method.as_str();
-            methods.iter().any(|it| it.as_str() == method)
+            match action {
+                Action::Allow => methods.iter().any(|it| it.as_str() == method),
+                Action::Deny => methods.iter().any(|it| it.as_str().to_lowercase() == method.to_lowercase()),
+            }
         }
         Condition::PathIs(paths) => {
             let request = sample.request.as_ref()?;
@@ -100,53 +103,119 @@ fn is_in(address: IpAddr, cidr: &str) -> bool {
     address.len() == first.len() && address[..length] == first[..length]
 }
 
-/// "Paths are compared as they are written and as lenient servers read them: a Deny matches one of the two, an Allow both."
+/// "Paths are compared as they are written and as lenient servers read them: a Deny matches one reading, an Allow all."
 fn path_holds(condition: &PathCondition, request: &HttpSample, action: Action) -> bool {
     let written = condition.as_written();
-    // An Allow of a path that folds differently means that path, so its own folded form is what the folded reading is held to.
-    let of_folded = match written {
-        PathMatch::Exact(it) => PathMatch::Exact(lenient(it).into()),
-        PathMatch::Prefix(it) => PathMatch::Prefix(lenient(it).trim_end_matches('/').into()),
-        other => other.clone(),
+    let path = request.path.as_str();
+    // An Allow of a path that servers read differently means that path, so each reading is held to the same reading of its own.
+    let own: Vec<PathMatch> = match written {
+        PathMatch::Exact(it) => readings(it).into_iter().map(|it| PathMatch::Exact(it.into())).collect(),
+        PathMatch::Prefix(it) => {
+            let prefix = |it: String| PathMatch::Prefix(it.trim_end_matches('/').into());
+            readings(it).into_iter().map(prefix).collect()
+        }
+        other => vec![other.clone(); 6],
     };
-    let (path, folded) = (request.path.as_str(), lenient(&request.path));
+    let all = readings(path);
     match action {
-        Action::Allow => written.matches(path) && of_folded.matches(&folded),
-        Action::Deny => written.matches(path) || written.matches(&folded) || of_folded.matches(&folded),
+        Action::Allow => {
+            written.matches(path) && own.iter().zip(&all).all(|(own, reading)| own.matches(reading))
+        }
+        Action::Deny => {
+            let mut conditions = own.iter().chain([written]);
+            conditions.any(|it| it.matches(path) || all.iter().any(|reading| it.matches(reading)))
+        }
     }
 }
 
-/// Slashes merged, path parameters cut, `%2F`, `%5C` and `%3B` read as what they stand for.
-fn lenient(path: &str) -> String {
+/// Decoded once to three times; each time parameters are cut behind escaped slashes, and before them.
+fn readings(path: &str) -> Vec<String> {
+    let (mut readings, mut read) = (Vec::new(), path.to_owned());
+    for _ in 0..3 {
+        readings.extend([merge(&cut(&unescape(&read))), merge(&unescape(&cut(&read)))]);
+        read = decode(&read);
+    }
+    readings
+}
+
+fn unescape(path: &str) -> String {
     let mut read = path.to_owned();
     for (from, to) in
         [("%2F", "/"), ("%2f", "/"), ("%5C", "/"), ("%5c", "/"), ("\\", "/"), ("%3B", ";"), ("%3b", ";")]
     {
         read = read.replace(from, to);
     }
-    let segments: Vec<&str> = read.split('/').map(|it| it.split(';').next().unwrap()).collect();
-    let mut lenient = segments.join("/");
-    while lenient.contains("//") {
-        lenient = lenient.replace("//", "/");
+    read
+}
+
+fn cut(path: &str) -> String {
+    let path = path.replace('\\', "/");
+    let segments: Vec<&str> = path.split('/').map(|it| it.split(';').next().unwrap()).collect();
+    segments.join("/")
+}
+
+fn merge(path: &str) -> String {
+    let mut merged = path.to_owned();
+    while merged.contains("//") {
+        merged = merged.replace("//", "/");
     }
-    lenient
+    merged
+}
+
+/// `%25` and two digits: one escape less.
+fn decode(path: &str) -> String {
+    let mut parts = path.split("%25");
+    let mut decoded = parts.next().unwrap().to_owned();
+    for part in parts {
+        match part.get(..2).filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit())) {
+            Some(digits) => {
+                let byte = u8::from_str_radix(digits, 16).unwrap();
+                let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+                let escape = format!("%{}", digits.to_uppercase());
+                decoded += &if is_unreserved { char::from(byte).to_string() } else { escape };
+                decoded += &part[2..];
+            }
+            None => decoded += &format!("%25{part}"),
+        }
+    }
+    decoded
 }
 
 fn header_holds(header: &HeaderMatch, request: &HttpSample, action: Action) -> Option<bool> {
-    let lines: Option<Vec<&str>> = request
-        .headers
-        .get_all(&header.name)
-        .iter()
-        .map(|it| std::str::from_utf8(it.as_bytes()).ok())
-        .collect();
-    let lines = lines?;
-    if lines.is_empty() {
-        return Some(false);
-    }
-    Some(match action {
-        Action::Allow => lines.iter().all(|it| header.value.matches(it)),
-        Action::Deny => {
-            lines.iter().any(|it| header.value.matches(it)) || header.value.matches(&lines.join(","))
+    let named = |name: &str| -> Option<Vec<&str>> {
+        let all = request.headers.iter().filter(|(it, _)| it.as_str() == name);
+        all.map(|(_, it)| std::str::from_utf8(it.as_bytes()).ok()).collect()
+    };
+    let names: std::collections::BTreeSet<&str> = request.headers.keys().map(|it| it.as_str()).collect();
+    let is_other = |it: &&&str| **it != header.name.as_str() && it.replace('_', "-") == header.name.as_str();
+    let others: Vec<&str> = names.iter().filter(is_other).copied().collect();
+    if action == Action::Allow {
+        if !others.is_empty() {
+            return None;
         }
-    })
+        let lines = named(header.name.as_str())?;
+        let lines = if header.name == "cookie" && !lines.is_empty() {
+            vec![lines.join("; ")]
+        } else {
+            lines.into_iter().map(str::to_owned).collect()
+        };
+        return Some(!lines.is_empty() && lines.iter().all(|it| header.value.matches(it)));
+    }
+    let mut lines = named(header.name.as_str())?;
+    for it in others {
+        lines.extend(named(it)?);
+    }
+    let mut readings: Vec<String> = lines.iter().map(|it| it.to_string()).collect();
+    readings.extend(
+        lines
+            .iter()
+            .filter(|it| it.contains(','))
+            .flat_map(|it| it.split(','))
+            .map(|it| it.trim().to_owned()),
+    );
+    if lines.len() > 1 {
+        let separators = if header.name == "cookie" { vec!["; "] } else { vec![",", ", "] };
+        readings.extend(separators.into_iter().map(|it| lines.join(it)));
+    }
+    Some(readings.iter().any(|it| header.value.matches(it)))
 }

@@ -68,6 +68,10 @@ fn path() -> impl Strategy<Value = &'static str> {
             "/admin;x",
             "/;x/admin",
             "/%2Fadmin",
+            "/;%2Fx/admin",
+            "/admin;%2F",
+            "/%252Fadmin",
+            "/%2561dmin",
             "/a%2Fb",
             "/a/b",
             "/ADMIN",
@@ -89,12 +93,14 @@ pub(super) fn sample() -> impl Strategy<Value = Sample> {
         &["10.0.0.1", "10.1.2.3", "::ffff:10.0.0.1", "192.0.2.7", "2001:db8::1", "::1", "::ffff:192.0.2.7"][..],
     );
     let host = select(&["example.com", "EXAMPLE.com.", "a.example.com:8080", "", "b.a.example.com"][..]);
-    const ROLES: [&[u8]; 4] = [b"admin", b"user", b"admin,user", b"\xff"];
-    let role = select(&ROLES[..]);
+    const ROLES: [&[u8]; 6] = [b"admin", b"user", b"admin,user", b"user, admin", b"admin; user", b"\xff"];
+    // What a condition is about more often than not, another spelling of it, and one that comes in pieces.
+    let name = select(&["x-role", "x-role", "x-role", "x_role", "cookie", "cookie"][..]);
+    let role = (name, select(&ROLES[..]));
     let request = (method(), host, path(), vec(role, 0..3)).prop_map(|(method, host, path, roles)| {
         let mut headers = HeaderMap::new();
-        for role in roles {
-            headers.append("x-role", HeaderValue::from_bytes(role).unwrap());
+        for (name, role) in roles {
+            headers.append(name, HeaderValue::from_bytes(role).unwrap());
         }
         HttpSample { method, host: host.to_owned(), path: path.to_owned(), headers }
     });
@@ -165,7 +171,9 @@ fn single() -> impl Strategy<Value = Condition> {
         hosts.prop_map(Condition::HostIs),
         vec(method(), 0..3).prop_map(Condition::MethodIs),
         paths.prop_map(Condition::PathIs),
-        role.prop_map(|value| Condition::HeaderIs(HeaderMatch { name: "x-role".parse().unwrap(), value })),
+        (select(&["x-role", "cookie"][..]), role)
+            .prop_map(|(name, value)| HeaderMatch { name: name.parse().unwrap(), value })
+            .prop_map(Condition::HeaderIs),
         Just(Condition::NotUnderstood("moon phase".into())),
     ]
 }

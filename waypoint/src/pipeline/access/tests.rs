@@ -9,7 +9,7 @@ use crate::testing::{MemoryClient, MemoryProxy};
 use fairway_config::Delta;
 use fairway_config::model::{
     AppProtocol, AuthorizationKey, Backend, BackendSecurity, Endpoint, EndpointState, Endpoints, Filter,
-    HeaderMatch, Listener, PathMatch, Resource, Route, Rule, ValueMatch,
+    HeaderMatch, Listener, PathMatch, Resource, ResourceKey, ResourceKind, Route, Rule, ValueMatch,
 };
 use fairway_identity::SpiffeId;
 use fairway_policy::{Action, Authorization, Cidr, Condition, HostnamePattern, Mode, Rule as PolicyRule};
@@ -29,6 +29,7 @@ struct Scene {
     filters: Vec<Filter>,
     policies: Vec<Authorization>,
     backend: Option<&'static str>,
+    path: Option<&'static str>,
 }
 
 struct Running {
@@ -44,12 +45,12 @@ impl Scene {
         let rule = Rule {
             filters: self.filters,
             authorizations: keys(&self.at_rule),
-            ..rule(vec![prefix("/")], self.backend.unwrap_or("asked"))
+            ..rule(vec![prefix(self.path.unwrap_or("/"))], self.backend.unwrap_or("asked"))
         };
         let route = Route { attachments: vec![attachment("listener", &[])], rules: vec![rule], ..route("r") };
         let mut resources = vec![Resource::Listener(Arc::new(listener)), Resource::Route(Arc::new(route))];
-        for (key, host, names) in [("asked", 1, vec![]), ("other", 2, self.at_other)] {
-            resources.extend(backend(key, host, keys(&names)));
+        for (key, host, port, names) in [("asked", 1, 80, vec![]), ("other", 2, 9090, self.at_other)] {
+            resources.extend(backend(key, host, port, keys(&names)));
         }
         resources.extend(self.policies.into_iter().map(|it| Resource::Authorization(Arc::new(it))));
         let reached: Rc<RefCell<Vec<String>>> = Rc::default();
@@ -81,11 +82,11 @@ impl Running {
     }
 }
 
-fn backend(key: &str, host: u8, authorizations: Vec<AuthorizationKey>) -> [Resource; 2] {
+fn backend(key: &str, host: u8, port: u16, authorizations: Vec<AuthorizationKey>) -> [Resource; 2] {
     let backend = Backend {
         key: key.into(),
         service: key.into(),
-        port: 80,
+        port,
         protocol: AppProtocol::Http1,
         security: BackendSecurity::Plain,
         via: None,
@@ -166,6 +167,12 @@ async fn a_deny_by_path_is_not_passed_by_another_spelling() {
             ("/%2Fadmin", "", 403),
             ("/%2fadmin", "", 403),
             ("/admin%3bx", "", 403),
+            ("/;%2Fx/admin", "", 403),
+            ("/admin;%2F", "", 403),
+            ("/admin;%5C/x", "", 403),
+            ("/%252Fadmin", "", 403),
+            ("/%2561dmin", "", 403),
+            ("/admin%252Fx", "", 403),
             ("/ADMIN", "", 200),
             ("/x/../admin", "", 400),
             ("/x/%2e%2e/admin", "", 400),
@@ -235,8 +242,14 @@ async fn every_level_has_to_let_a_request_pass() {
         ] {
             let case = format!("{at_listener:?} {at_rule:?} {at_other:?}");
             let policies = vec![nobody(), everybody()];
-            let scene =
-                Scene { at_listener, at_rule, at_other, policies, backend: Some("other"), filters: vec![] };
+            let scene = Scene {
+                at_listener,
+                at_rule,
+                at_other,
+                policies,
+                backend: Some("other"),
+                ..Scene::default()
+            };
             let scene = scene.start();
             let (got, text) = scene.ask("GET /", "").await;
             assert_eq!(got, status, "{case}: {text}");
@@ -351,7 +364,7 @@ async fn an_older_http_is_judged_alike() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_that_stands_twice_is_denied_by_one_line_and_allowed_by_all() {
+async fn a_header_is_denied_in_every_form_and_allowed_in_one() {
     local(async {
         let role = |action, name| {
             let value = ValueMatch::Exact("admin".into());
@@ -359,7 +372,7 @@ async fn a_header_that_stands_twice_is_denied_by_one_line_and_allowed_by_all() {
             policy(name, action, vec![Condition::HeaderIs(header)])
         };
         for (action, twice, mixed, joined, absent) in
-            [(Action::Allow, 200, 403, 403, 403), (Action::Deny, 403, 403, 200, 200)]
+            [(Action::Allow, 200, 403, 403, 403), (Action::Deny, 403, 403, 403, 200)]
         {
             let policies = vec![role(action, "role")];
             let scene = Scene { at_rule: vec!["shop/role@gateway"], policies, ..Scene::default() }.start();
@@ -367,6 +380,8 @@ async fn a_header_that_stands_twice_is_denied_by_one_line_and_allowed_by_all() {
                 ("x-role: admin\r\nX-Role: admin\r\n", twice),
                 ("x-role: admin\r\nx-role: user\r\n", mixed),
                 ("x-role: admin, user\r\n", joined),
+                ("x_role: admin\r\n", joined),
+                ("x-role: user\r\nx_role: admin\r\n", joined),
                 ("", absent),
             ] {
                 let (got, text) = scene.ask("GET /", headers).await;
@@ -385,6 +400,45 @@ async fn what_is_only_observed_lets_pass() {
             Scene { at_rule: vec!["shop/no-admin@gateway"], policies: vec![observed], ..Scene::default() };
         let scene = scene.start();
         assert_eq!(scene.ask("GET /admin", "").await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_judged_at_the_port_that_a_request_is_routed_to() {
+    local(async {
+        for (port, status) in [(9090, 403), (80, 200)] {
+            let policies = vec![policy("port", Action::Deny, vec![Condition::PortIs(vec![port])])];
+            let at_other = vec!["shop/port@gateway"];
+            let scene = Scene { at_other, policies, backend: Some("other"), ..Scene::default() }.start();
+            assert_eq!(scene.ask("GET /", "").await.0, status, "{port}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_ask_for_nothing_is_not_told_which_paths_there_are() {
+    local(async {
+        let nobody = Authorization::new("shop/nobody@gateway", Action::Allow, vec![]);
+        for (at_listener, status) in [(vec![], 404), (vec!["shop/nobody@gateway"], 403)] {
+            let scene = Scene { at_listener, policies: vec![nobody.clone()], ..Scene::default() };
+            let scene = Scene { path: Some("/there"), ..scene }.start();
+            assert_eq!(scene.ask("GET /elsewhere", "").await.0, status);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_of_which_only_the_endpoints_are_known_gets_nothing() {
+    local(async {
+        let mut scene = Scene { backend: Some("other"), ..Scene::default() }.start();
+        assert_eq!(scene.ask("GET /", "").await.0, 200);
+        let backend = ResourceKey::new(ResourceKind::Backend, "other");
+        scene.proxy.apply(Delta { removals: vec![backend], ..Delta::default() }).unwrap();
+        assert_ne!(scene.ask("GET /", "").await.0, 200);
+        assert_eq!(scene.reached.borrow().len(), 1);
     })
     .await;
 }

@@ -27,10 +27,15 @@ impl Query<Cluster> for Authorize {
         let Some(policy) = reader.input::<AccessPolicy>(name) else { return };
         for form in forms(&policy) {
             let key = form.key(name).as_arc();
-            let authorization = match &policy.spec.spec {
-                Ok(spec) => authorization(reader, name, spec, form, key),
-                Err(_) => Authorization::new(key, Action::Deny, vec![Rule::default()]),
+            let (action, rules) = match &policy.spec.spec {
+                Ok(spec) => decision(reader, name, spec, form),
+                Err(_) => (Action::Deny, vec![Rule::default()]),
             };
+            let mode = match policy.spec.mode {
+                AccessMode::Observe => Mode::Observe,
+                AccessMode::Enforce => Mode::Enforce,
+            };
+            let authorization = Authorization { name: key, action, mode, rules };
             made.resources.push(Resource::Authorization(Arc::new(authorization)));
         }
     }
@@ -55,18 +60,13 @@ fn forms(policy: &AccessPolicy) -> BTreeSet<Form> {
     policy.spec.targets.iter().flat_map(of_target).collect()
 }
 
-fn authorization(
+fn decision(
     reader: &mut Reader<'_>,
     name: &ObjectName,
     spec: &AccessPolicySpec,
     form: Form,
-    key: Arc<str>,
-) -> Authorization {
-    let mode = match spec.mode {
-        Some(AccessMode::Observe) => Mode::Observe,
-        Some(AccessMode::Enforce) | None => Mode::Enforce,
-    };
-    let (action, rules) = match (form, spec.action) {
+) -> (Action, Vec<Rule>) {
+    match (form, spec.action) {
         (Form::Nobody, _) => (Action::Allow, vec![]),
         (Form::Closed, _) => (Action::Deny, vec![Rule::default()]),
         (_, AccessAction::Allow) => {
@@ -75,8 +75,7 @@ fn authorization(
             (Action::Allow, if compiled.is_whole() { compiled.rules } else { vec![] })
         }
         (_, AccessAction::Deny) => (Action::Deny, compiled(reader, name, spec, form).rules),
-    };
-    Authorization { name: key, action, mode, rules }
+    }
 }
 
 fn compiled(reader: &mut Reader<'_>, name: &ObjectName, spec: &AccessPolicySpec, form: Form) -> Compiled {

@@ -13,9 +13,11 @@ use crate::compile::settings::Capture;
 use crate::compile::waypoint::choice::Choose;
 use crate::compile::workload::Identify;
 use crate::compile::{gateway, waypoint};
-use crate::diagnostic::{Diagnostic, Reason};
+use crate::diagnostic::{Diagnostic, Reason, Severity};
 use crate::resources::access_policy::PolicyTarget;
-use crate::resources::{AccessPolicy, Gateway, GrpcRoute, HttpRoute, Kind, ObjectRef, Service, ServiceKind};
+use crate::resources::{
+    AccessPolicy, Gateway, GrpcRoute, HttpRoute, Kind, ObjectRef, Service, ServiceKind, Transport,
+};
 use crate::status::{Enforcement, Enforcer, ParentRef};
 use fairway_config::model::{AuthorizationKey, ObjectName, ResourceKey, ResourceKind};
 use fairway_incremental::Set;
@@ -38,6 +40,9 @@ impl Set<Cluster> for RouteServices {
     type Member = ObjectRef;
 }
 
+/// What a policy can guard.
+const TARGETS: &str = "name a Gateway, an HTTPRoute, a GRPCRoute, a Service, or pods";
+
 /// As many values, or pods, are told of.
 pub(super) const TOLD: usize = 4;
 
@@ -48,6 +53,8 @@ pub(super) struct Fate {
     pub enforcement: Enforcement,
     /// Why nobody can yet.
     pub pending: Option<String>,
+    /// What of it has no effect there.
+    pub note: Option<String>,
 }
 
 /// A policy and one of its targets.
@@ -81,21 +88,22 @@ impl Judging<'_> {
             Some(Kind::HttpRoute | Kind::GrpcRoute) => {
                 (written, self.at_route(reader, &named, section, made))
             }
-            Some(Kind::Service) => (written, self.at_service(reader, &named, section)),
+            Some(Kind::Service) => (written, self.at_service(reader, &named, section, made)),
             Some(Kind::Pod) => {
                 let namespace = ObjectRef::new(Kind::Namespace, "", named.namespace.clone());
                 (reference(&namespace), self.at_pods(reader, made))
             }
-            _ => {
+            Some(_) => {
                 let what = format!("policies for {}", target.kind);
-                let remedy = "name a Gateway, an HTTPRoute, a GRPCRoute, a Service, or pods";
-                (written, Err(self.unsupported(&what, remedy)))
+                (written, Err(self.unsupported(&what, TARGETS)))
             }
+            None => (written, Err(self.no_kind())),
         };
         let fate = outcome.unwrap_or_else(|error| Fate {
             outcome: Err(error),
             enforcement: Enforcement::default(),
             pending: None,
+            note: None,
         });
         Some((ancestor, fate))
     }
@@ -117,11 +125,12 @@ impl Judging<'_> {
         if let Some(listener) = section.filter(|it| has_no_listener(reader, gateway, it)) {
             return Some(Err(self.no_section(&ObjectRef::of(Kind::Gateway, gateway), "listener", listener)));
         }
-        self.warn_of_identity(reader, made);
+        let note = self.warn_of_identity(reader, made);
         let listeners = written.spec.listeners.iter().filter(|it| section.is_none_or(|name| it.name == name));
         let listeners =
             listeners.map(|it| ResourceKey::new(ResourceKind::Listener, format!("{gateway}/{}", it.name)));
-        Some(Ok(self.carried([Enforcer::Gateway(gateway.clone())], Form::Gateway, listeners)))
+        let fate = self.carried([Enforcer::Gateway(gateway.clone())], Form::Gateway, listeners);
+        Some(Ok(Fate { note, ..fate }))
     }
 
     fn at_route(
@@ -141,14 +150,14 @@ impl Judging<'_> {
             let remedy = "name the Service itself";
             return Err(self.unsupported("policies for the route of a Service", remedy));
         }
-        self.warn_of_identity(reader, made);
+        let note = self.warn_of_identity(reader, made);
         let gateways = reader.members(&RouteGateways(route.clone()));
         if gateways.is_empty() {
             self.warn_of_nothing(format!("no Gateway serves {route}, so nothing enforces the policy"), made);
         }
         let by = gateways.iter().map(|it| Enforcer::Gateway(it.object_name()));
         let key = ResourceKey::new(ResourceKind::Route, format!("{kind}/{name}"));
-        Ok(self.carried(by, Form::Gateway, [key]))
+        Ok(Fate { note, ..self.carried(by, Form::Gateway, [key]) })
     }
 
     fn at_service(
@@ -156,6 +165,7 @@ impl Judging<'_> {
         reader: &mut Reader<'_>,
         name: &ObjectName,
         section: Option<&str>,
+        made: &mut Made,
     ) -> Result<Fate, Diagnostic> {
         let Some(service) = reader.input::<Service>(name) else {
             return Err(self.not_found(&ObjectRef::of(Kind::Service, name)));
@@ -169,11 +179,7 @@ impl Judging<'_> {
                 self.unsupported("policies for one port of a Service", "name the port in `to[].ports`")
             );
         }
-        if !reader.settings().has_mesh() {
-            let message = "ztunnel is not installed, so there is no mesh in which clients have identities";
-            let remedy = "install it (value ztunnel.enabled of the chart), or name a Gateway";
-            return Err(Diagnostic::error(Reason::AccessPolicyNeedsMesh, self.field, message, remedy));
-        }
+        self.check_mesh(reader.settings().has_mesh())?;
         if let Some(field) = compiled(reader, self.name, self.policy, Form::Service).of_address {
             let message =
                 "the address of a client is not known behind a waypoint; for Services the policy is closed";
@@ -181,11 +187,19 @@ impl Judging<'_> {
             return Err(Diagnostic::error(Reason::AccessPolicyAddressOfService, field, message, remedy));
         }
         if service.cluster_ips.is_empty() {
-            let message = "a Service without a cluster IP cannot be reached through a waypoint, so the policy cannot be enforced";
             let remedy = "give it a cluster IP, or guard its pods";
-            return Err(self.not_enforced(message.to_owned(), remedy.to_owned()));
+            return Err(self.unsupported("policies for a Service without a cluster IP", remedy));
+        }
+        if let Some(port) = service.ports.iter().find(|it| it.transport != Transport::Tcp) {
+            let message = format!(
+                "port {}/{} is not judged: what is not TCP goes past tunnels and waypoints",
+                port.port, port.transport
+            );
+            let remedy = "guard it with a NetworkPolicy, and give it a Service of its own";
+            return Err(self.not_enforced(message, remedy.to_owned()));
         }
         let guarded = reader.get::<Guarding>(name).unwrap_or_default();
+        self.check_proxies(reader, guarded.pods.iter(), made)?;
         self.check_capture(reader, guarded.pods.iter())?;
         if let Some(message) = not_enforced_at(&guarded.beyond, &name.namespace)
             && reader.settings().capture == Capture::On
@@ -220,7 +234,7 @@ impl Judging<'_> {
         let mut carriers: BTreeSet<ResourceKey> = named_by.into_iter().collect();
         carriers.insert(carrier(&form.key(self.name)));
         let enforcement = Enforcement { carriers, by: by.into_iter().collect() };
-        Fate { outcome: Ok(()), enforcement, pending: None }
+        Fate { outcome: Ok(()), enforcement, pending: None, note: None }
     }
 
     /// Whether tunnels keep everybody but the waypoint from these pods, or judge who connects to them.
@@ -232,6 +246,7 @@ impl Judging<'_> {
         let mut outside = Vec::new();
         for pod in pods {
             let who = reader.get::<Identify>(&pod.object_name());
+            // Proxies have been looked at.
             if who.is_some_and(|it| !it.captured && !it.is_proxy) {
                 outside.push(pod.name.to_string());
             }
@@ -245,11 +260,52 @@ impl Judging<'_> {
         Err(self.not_enforced(message, remedy))
     }
 
+    /// Whether there is somebody who judges connections to pods.
+    fn check_mesh(&self, has_mesh: bool) -> Result<(), Diagnostic> {
+        if has_mesh {
+            return Ok(());
+        }
+        let message = "nothing is captured, so there is no mesh in which clients have identities, and nothing guards pods";
+        let remedy = "install ztunnel (value ztunnel.enabled of the chart; `fairway run --capture`), or name a Gateway";
+        Err(Diagnostic::error(Reason::AccessPolicyNeedsMesh, self.field, message, remedy))
+    }
+
+    /// Proxies of Fairway are never captured, so no tunnel judges who connects to them. A policy for them is one for their Gateway. One
+    /// for all pods of a namespace is not about the proxies among these.
+    fn check_proxies<'p>(
+        &self,
+        reader: &mut Reader<'_>,
+        pods: impl Iterator<Item = &'p ObjectRef> + Clone,
+        made: &mut Made,
+    ) -> Result<(), Diagnostic> {
+        let is_proxy = |reader: &mut Reader<'_>, pod: &ObjectRef| {
+            reader.get::<Identify>(&pod.object_name()).is_some_and(|it| it.is_proxy)
+        };
+        let proxies: Vec<&str> =
+            pods.clone().filter(|it| is_proxy(reader, it)).map(|it| &*it.name).take(TOLD).collect();
+        let are_all = !proxies.is_empty() && pods.clone().all(|it| is_proxy(reader, it));
+        let is_about_all = self.target.selector.as_ref().is_some_and(|it| it.match_labels.is_empty());
+        if proxies.is_empty() || (is_about_all && !are_all) {
+            return Ok(());
+        }
+        let message = format!("no tunnel judges who connects to proxies of Fairway: {}", proxies.join(", "));
+        let remedy = "guard their Gateway instead";
+        let of =
+            if are_all || self.target.kind == "Service" { Diagnostic::error } else { Diagnostic::warning };
+        let diagnostic = of(Reason::AccessPolicyForProxies, self.field, message, remedy);
+        if diagnostic.severity == Severity::Error {
+            return Err(diagnostic);
+        }
+        made.report(&self.object(), diagnostic);
+        Ok(())
+    }
+
     fn not_enforced(&self, message: String, remedy: String) -> Diagnostic {
         Diagnostic::error(Reason::AccessPolicyNotEnforced, self.field, message, remedy)
     }
 
     fn at_pods(&self, reader: &mut Reader<'_>, made: &mut Made) -> Result<Fate, Diagnostic> {
+        self.check_mesh(reader.settings().capture == Capture::On)?;
         if let Some(field) = compiled(reader, self.name, self.policy, Form::Pod).of_request {
             let message =
                 "the tunnel of a pod sees connections and no requests; for pods the policy is closed";
@@ -261,6 +317,7 @@ impl Judging<'_> {
             self.warn_of_nothing("no pod has these labels, so the policy guards nothing".to_owned(), made);
             return Ok(self.carried([], Form::Pod, []));
         }
+        self.check_proxies(reader, pods.iter(), made)?;
         self.check_capture(reader, pods.iter())?;
         if let Some(it) = reader.members(&waypoint::WaypointNeed(self.name.namespace.clone())).first()
             && is_enforced(self.policy)
@@ -302,6 +359,19 @@ impl Judging<'_> {
         Diagnostic::error(Reason::AccessPolicyNotSupported, self.field, message, remedy)
     }
 
+    fn no_kind(&self) -> Diagnostic {
+        let PolicyTarget { group, kind, .. } = self.target;
+        let message = format!(
+            "there is no kind {kind} of group \"{group}\" that a policy could guard, so it guards nothing there"
+        );
+        Diagnostic::error(
+            Reason::AccessPolicyTargetKindUnknown,
+            format!("{}.kind", self.field),
+            message,
+            TARGETS,
+        )
+    }
+
     fn warn_of_nothing(&self, message: String, made: &mut Made) {
         let remedy = "correct the target, or remove the policy";
         made.report(
@@ -310,15 +380,15 @@ impl Judging<'_> {
         );
     }
 
-    /// Clients of a Gateway come from outside the mesh.
-    fn warn_of_identity(&self, reader: &Reader<'_>, made: &mut Made) {
-        let Some(field) = compiled(reader, self.name, self.policy, Form::Gateway).of_identity else { return };
+    /// Clients of a Gateway come from outside the mesh. Returns what has no effect.
+    fn warn_of_identity(&self, reader: &Reader<'_>, made: &mut Made) -> Option<String> {
+        let field = compiled(reader, self.name, self.policy, Form::Gateway).of_identity?;
         let message = "clients of a Gateway prove no identity of the mesh, so this never matches there";
         let remedy = "use cidrs, or guard the Service";
-        made.report(
-            &self.object(),
-            Diagnostic::warning(Reason::AccessPolicyIdentityAtGateway, field, message, remedy),
-        );
+        let warning = Diagnostic::warning(Reason::AccessPolicyIdentityAtGateway, field, message, remedy);
+        let note = warning.text();
+        made.report(&self.object(), warning);
+        Some(note)
     }
 }
 

@@ -64,9 +64,9 @@ fn spec(policy: &AccessPolicy) -> Option<&AccessPolicySpec> {
     policy.spec.spec.as_ref().ok()
 }
 
-/// Whether a policy's decision counts. One that cannot be read closes, so it does.
+/// Whether a policy's decision counts.
 pub(in crate::compile) fn is_enforced(policy: &AccessPolicy) -> bool {
-    spec(policy).is_none_or(|it| it.mode != Some(AccessMode::Observe))
+    policy.spec.mode == AccessMode::Enforce
 }
 
 /// The form of a policy at an object that does not have the part that the policy names: it may mean any part, so that it holds
@@ -120,6 +120,7 @@ pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, service: &ObjectNa
 /// The policies of a route.
 pub(in crate::compile) struct RoutePolicies {
     attached: Vec<(attach::Attachment, Form)>,
+    is_enforced: bool,
 }
 
 // === impl RoutePolicies ===
@@ -127,18 +128,24 @@ pub(in crate::compile) struct RoutePolicies {
 impl RoutePolicies {
     pub(in crate::compile) fn of(reader: &mut Reader<'_>, route: &ObjectRef) -> Self {
         if !attach::is_attached::<AccessPolicy>(reader, route) {
-            return Self { attached: Vec::new() };
+            return Self { attached: Vec::new(), is_enforced: false };
         }
-        let mut attached = Vec::new();
+        let (mut attached, mut enforced) = (Vec::new(), false);
         for it in attach::attached::<AccessPolicy>(reader, route) {
             let Some(policy) = reader.input::<AccessPolicy>(&it.policy.object_name()) else { continue };
+            enforced |= is_enforced(&policy);
             attached.push((it, astray(&policy)));
         }
-        Self { attached }
+        Self { attached, is_enforced: enforced }
     }
 
     pub(in crate::compile) fn is_empty(&self) -> bool {
         self.attached.is_empty()
+    }
+
+    /// Whether the decision of one of them counts.
+    pub(in crate::compile) fn are_enforced(&self) -> bool {
+        self.is_enforced
     }
 
     /// Those that judge a rule of a Gateway's route. A policy for a rule that is not there holds for every rule.

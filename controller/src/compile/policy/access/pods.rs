@@ -1,11 +1,12 @@
 //! Which pods a policy names. Found by pod, so that an edit of a pod does not make each policy look at all pods.
 
 use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
 use crate::compile::workload::PodPolicies;
 use crate::resources::access_policy::PolicyTarget;
 use crate::resources::{AccessPolicy, Kind, Object, ObjectRef, Pod, Selector};
 use fairway_config::model::ObjectName;
-use fairway_incremental::Set;
+use fairway_incremental::{Query, Set};
 use std::sync::Arc;
 
 /// The policies of a namespace that name pods.
@@ -37,6 +38,22 @@ impl Set<Cluster> for SelectedPods {
     type Member = ObjectRef;
 }
 
+/// The targets of a policy that are pods. What else a policy says is no pod's business: an edit of its rules looks at no pod.
+pub(in crate::compile) struct Selectors;
+
+impl Query<Cluster> for Selectors {
+    type Key = ObjectName;
+    /// Each with its place among the targets.
+    type Value = Arc<[(usize, Selector)]>;
+    const STAGE: u8 = stage::SELECTORS;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, _: &mut Made) -> Self::Value {
+        let Some(policy) = reader.input::<AccessPolicy>(name) else { return Arc::default() };
+        let targets = policy.spec.targets.iter().enumerate().filter(|(_, it)| is_pods(it));
+        targets.map(|(index, it)| (index, selector(it))).collect()
+    }
+}
+
 /// Puts the policies that name a pod where its tunnel and they themselves find that.
 pub(in crate::compile) fn select(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
     let policies = reader.members(&OfPods(name.namespace.clone()));
@@ -46,11 +63,10 @@ pub(in crate::compile) fn select(name: &ObjectName, reader: &mut Reader<'_>, mad
     let Some(pod) = reader.input::<Pod>(name) else { return };
     for it in policies.iter() {
         let policy = it.object_name();
-        let Some(written) = reader.input::<AccessPolicy>(&policy) else { continue };
-        for (target, of_pods) in written.spec.targets.iter().enumerate().filter(|(_, it)| is_pods(it)) {
-            if selector(of_pods).matches(&pod.meta.labels) {
+        for (target, selector) in reader.get::<Selectors>(&policy).iter() {
+            if selector.matches(&pod.meta.labels) {
                 made.put(PodPolicies(name.clone()), it.clone());
-                let selected = SelectedPods { policy: policy.clone(), target };
+                let selected = SelectedPods { policy: policy.clone(), target: *target };
                 made.put(selected, ObjectRef::of(Kind::Pod, name));
             }
         }

@@ -9,7 +9,8 @@ use crate::resources::access_policy::{
     AccessRule, AccessSource, ServiceAccountName,
 };
 use fairway_config::model::{
-    GrpcMethodMatch, HeaderMatch, HostnamePattern, PathMatch, SpiffeId, ValueMatch, normalised_path,
+    GrpcMethodMatch, HeaderMatch, HostnamePattern, PathMatch, SpiffeId, ValueMatch, check_header,
+    normalised_path,
 };
 use fairway_policy::{Cidr, CidrSet, Condition, Rule};
 use http::{HeaderName, Method};
@@ -60,16 +61,20 @@ impl Compiled {
     }
 }
 
-/// The namespaces whose clients the rules name one by one.
+/// The namespaces whose clients the rules name.
 pub(super) fn namespaces(own: &Arc<str>, spec: &AccessPolicySpec) -> BTreeSet<Arc<str>> {
     let sources = spec.rules.iter().flatten().flat_map(|it| it.from.iter().flatten());
-    let mut found = BTreeSet::new();
-    for it in sources {
-        let accounts = it.service_accounts.iter().flatten();
-        found.extend(accounts.map(|it| it.namespace.as_deref().map_or(own.clone(), Into::into)));
-        let ids = it.spiffe_ids.iter().flatten().filter_map(|it| it.parse::<SpiffeId>().ok());
-        found.extend(ids.map(|it| it.namespace().into()));
-    }
+    sources.flat_map(|it| namespaces_of(own, it)).collect()
+}
+
+/// The namespaces whose clients an entry names.
+fn namespaces_of(own: &Arc<str>, source: &AccessSource) -> BTreeSet<Arc<str>> {
+    let accounts = source.service_accounts.iter().flatten();
+    let ids = source.spiffe_ids.iter().flatten().filter_map(|it| it.parse::<SpiffeId>().ok());
+    let mut found: BTreeSet<Arc<str>> =
+        accounts.map(|it| it.namespace.as_deref().map_or(own.clone(), Into::into)).collect();
+    found.extend(ids.map(|it| it.namespace().into()));
+    found.extend(source.namespaces.iter().flatten().map(|it| it.as_str().into()));
     found
 }
 
@@ -129,7 +134,7 @@ impl Draft<'_> {
             });
             let trust_domain = self.reach.settings.trust_domain.clone();
             let peer = names.map(|namespaces| Condition::PeerNamespaceIs { trust_domain, namespaces });
-            conditions.push(self.or_own_waypoint(understood(&field, peer), written.is_empty()));
+            conditions.push(self.or_waypoint(understood(&field, peer), self.reach.own, written.is_empty()));
         }
         if let Some(written) = spiffe_ids {
             let field = format!("{field}.spiffeIDs");
@@ -137,15 +142,19 @@ impl Draft<'_> {
             let ids = self.values(&field, written, |it| it.parse::<SpiffeId>().map_err(in_words));
             conditions.push(self.peer_is(&field, ids));
         }
+        // Who may come in place of a client that the entry names, from another address.
+        let named = namespaces_of(self.reach.namespace, source);
+        let speaking = named.iter().filter_map(|it| self.reach.speakers.get(it)).flatten();
+        let waypoints: Vec<SpiffeId> = self.reach.own.iter().chain(speaking).cloned().collect();
         if let Some(written) = cidrs {
             let field = format!("{field}.cidrs");
             let client = self.ranges(&field, written).map(Condition::ClientIn);
-            conditions.push(self.or_own_waypoint(understood(&field, client), written.is_empty()));
+            conditions.push(self.or_waypoint(understood(&field, client), &waypoints, written.is_empty()));
         }
         if let Some(written) = except_cidrs {
             let field = format!("{field}.exceptCIDRs");
             let client = self.ranges(&field, written).map(Condition::ClientNotIn);
-            conditions.push(self.or_own_waypoint(understood(&field, client), false));
+            conditions.push(self.or_waypoint(understood(&field, client), &waypoints, false));
         }
         let names_nobody = service_accounts.is_none() && spiffe_ids.is_none();
         let conditions = self.filled(field, conditions);
@@ -172,11 +181,11 @@ impl Draft<'_> {
 
     /// A condition on clients that a waypoint may hide: a Deny at a pod refuses the waypoint as well. One that matches nobody
     /// is about nobody.
-    fn or_own_waypoint(&self, condition: Condition, matches_nobody: bool) -> Condition {
-        if !self.is_deny || self.reach.own.is_empty() || matches_nobody {
+    fn or_waypoint(&self, condition: Condition, waypoints: &[SpiffeId], matches_nobody: bool) -> Condition {
+        if !self.is_deny || self.reach.form != Form::Pod || waypoints.is_empty() || matches_nobody {
             return condition;
         }
-        Condition::AnyOf(vec![vec![condition], vec![Condition::PeerIs(self.reach.own.to_vec())]])
+        Condition::AnyOf(vec![vec![condition], vec![Condition::PeerIs(waypoints.to_vec())]])
     }
 
     /// An Allow at a pod by namespace or address. The waypoint is in the namespace and has such an address, and speaks for all
@@ -324,6 +333,9 @@ fn path(written: &AccessPath) -> Result<PathMatch, String> {
     if !text.starts_with('/') || text.contains(['?', '#']) {
         return Err(format!("`{text}` is not an absolute path"));
     }
+    if text.contains("//") {
+        return Err(format!("`{text}` has an empty segment; a Deny of the path without it covers it"));
+    }
     let Some(path) = normalised_path(text) else {
         return Err(format!("`{text}` has a `.` or `..` segment, a backslash or a broken percent-encoding"));
     };
@@ -348,6 +360,9 @@ fn header(name: &str, value: &str) -> Result<HeaderMatch, String> {
     let parsed: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a header"))?;
     if parsed == http::header::HOST {
         return Err("the host is compared by the field hosts".to_owned());
+    }
+    if check_header(&parsed).is_err() || parsed == http::header::EXPECT {
+        return Err(format!("`{name}` is about the connection to the client, and is not passed on"));
     }
     Ok(HeaderMatch { name: parsed, value: ValueMatch::Exact(value.into()) })
 }

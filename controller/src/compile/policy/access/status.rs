@@ -10,7 +10,9 @@ use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::access_policy::{AccessAction, AccessRule};
 use crate::resources::{AccessPolicy, Kind, ObjectRef};
-use crate::status::{AncestorStatus, Condition, Enforcement, ObjectStatus, ParentRef, PolicyStatus, reason};
+use crate::status::{
+    AncestorStatus, Condition, Enforcement, ObjectStatus, ParentRef, PolicyStatus, Truth, reason,
+};
 use fairway_config::model::ObjectName;
 use fairway_incremental::{OfInput, Query};
 use std::collections::BTreeMap;
@@ -46,7 +48,17 @@ impl Query<Cluster> for Status {
         let ancestor = |(ancestor_ref, fates): (ParentRef, Vec<Fate>)| {
             let outcomes: Vec<_> = fates.iter().map(|it| it.outcome.clone()).collect();
             let whole = defect.as_ref().map_or(Ok(()), Err);
-            let mut conditions = vec![accepted(whole, &outcomes, &Ignored::default(), generation)];
+            // A target that is not guarded is no detail of a policy.
+            let whole = whole.and_then(|()| match outcomes.iter().find_map(|it| it.as_ref().err()) {
+                Some(error) if outcomes.len() > 1 => Err(error),
+                _ => Ok(()),
+            });
+            let mut accepted = accepted(whole, &outcomes, &Ignored::default(), generation);
+            let notes: Vec<&str> = fates.iter().filter_map(|it| it.note.as_deref()).collect();
+            if accepted.status == Truth::True && !notes.is_empty() {
+                accepted.message = format!("{}. {}", accepted.message, notes.join(". ")).into();
+            }
+            let mut conditions = vec![accepted];
             let mut enforcement = Enforcement::default();
             let mut pending = None;
             for fate in fates {

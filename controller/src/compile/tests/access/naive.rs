@@ -116,6 +116,19 @@ fn comes_from(source: &AccessSource, place: Place, is_deny: bool, sample: &Sampl
         };
         holds.push(namespaces.iter().any(begins) || (own_waypoint && !namespaces.is_empty()));
     }
+    // "... and the waypoint of each namespace that the entry names, wherever it is."
+    let accounts = source.service_accounts.iter().flatten();
+    let mut named: Vec<String> =
+        accounts.map(|it| it.namespace.clone().unwrap_or(NAMESPACE.to_owned())).collect();
+    let ids = source
+        .spiffe_ids
+        .iter()
+        .flatten()
+        .filter(|it| it.contains("/sa/"))
+        .filter_map(|it| it.split("/ns/").nth(1)?.split('/').next());
+    named.extend(ids.map(str::to_owned));
+    named.extend(source.namespaces.iter().flatten().cloned());
+    let speaks = is_deny && place == Place::Pods && named.iter().any(|it| is(&waypoint(it)));
     for (ranges, is_in) in [(&source.cidrs, true), (&source.except_cidrs, false)] {
         let Some(ranges) = ranges else { continue };
         let all_valid = ranges.iter().all(|it| range(it).is_some());
@@ -123,7 +136,7 @@ fn comes_from(source: &AccessSource, place: Place, is_deny: bool, sample: &Sampl
         holds.push(match judged {
             Some(client) => {
                 let named = ranges.iter().any(|it| contains(it, client)) == is_in;
-                named || (own_waypoint && !(is_in && ranges.is_empty()))
+                named || ((own_waypoint || speaks) && !(is_in && ranges.is_empty()))
             }
             None => is_deny,
         });
@@ -148,7 +161,11 @@ fn asks_for(operation: &AccessOperation, place: Place, is_deny: bool, sample: &S
         holds.push(request.map_or(is_deny, |it| hosts.iter().any(|host| is_host(host, &it.host))));
     }
     if let Some(methods) = &operation.methods {
-        holds.push(request.map_or(is_deny, |it| methods.contains(&it.method)));
+        let is_same = |one: &str, other: &str| match is_deny {
+            true => one.to_lowercase() == other.to_lowercase(),
+            false => one == other,
+        };
+        holds.push(request.map_or(is_deny, |it| methods.iter().any(|method| is_same(method, &it.method))));
     }
     if let Some(paths) = &operation.paths {
         let all_valid = paths.iter().all(|it| is_path(&it.value));
@@ -168,8 +185,8 @@ fn asks_for(operation: &AccessOperation, place: Place, is_deny: bool, sample: &S
                 })
         };
         holds.push(request.map_or(is_deny, |it| {
-            let (written, folded) = (is_method(&it.path), is_method(&lenient(&it.path)));
-            if is_deny { written || folded } else { written && folded }
+            let mut all = readings(&it.path).into_iter().chain([it.path.clone()]);
+            if is_deny { all.any(|it| is_method(&it)) } else { all.all(|it| is_method(&it)) }
         }));
     }
     if let Some(headers) = &operation.headers {
@@ -180,8 +197,12 @@ fn asks_for(operation: &AccessOperation, place: Place, is_deny: bool, sample: &S
                     it.headers.get_all(&header.name).iter().map(|it| it.to_str().unwrap()).collect();
                 let equal = |it: &str| it == header.value;
                 match is_deny {
+                    // "A line, a part of a list, or all lines joined."
                     true => {
-                        lines.iter().any(|it| equal(it)) || (!lines.is_empty() && equal(&lines.join(",")))
+                        let parts = || lines.iter().flat_map(|it| it.split(',')).map(str::trim);
+                        lines.iter().any(|it| equal(it))
+                            || parts().any(equal)
+                            || (lines.len() > 1 && (equal(&lines.join(",")) || equal(&lines.join(", "))))
                     }
                     false => !lines.is_empty() && lines.iter().all(|it| equal(it)),
                 }
@@ -208,23 +229,38 @@ fn is_at(written: &AccessPath, path: &str, is_deny: bool) -> bool {
             path == pattern || path.starts_with(&format!("{pattern}/")) || pattern.is_empty()
         }
     };
-    let (folded, of_folded) = (lenient(path), lenient(&written.value));
-    let (plain, in_folded) = (matches(&written.value, path), matches(&of_folded, &folded));
+    let (all, own) = (readings(path), readings(&written.value));
     match is_deny {
-        true => plain || in_folded || matches(&written.value, &folded),
-        false => plain && in_folded,
+        true => {
+            let mut patterns = own.iter().chain([&written.value]);
+            patterns.any(|it| matches(it, path) || all.iter().any(|reading| matches(it, reading)))
+        }
+        false => {
+            matches(&written.value, path) && own.iter().zip(&all).all(|(own, reading)| matches(own, reading))
+        }
     }
 }
 
-/// Slashes merged, path parameters cut, `%2F` and `%3B` read as what they stand for.
-fn lenient(path: &str) -> String {
-    let read = path.replace("%2F", "/").replace("%3B", ";");
-    let segments: Vec<&str> = read.split('/').map(|it| it.split(';').next().unwrap()).collect();
-    let mut lenient = segments.join("/");
-    while lenient.contains("//") {
-        lenient = lenient.replace("//", "/");
+/// "As lenient servers read it": decoded again up to three times, `%2F` and `%3B` read as what they stand for before or after path
+/// parameters are cut, slashes merged.
+fn readings(path: &str) -> Vec<String> {
+    let unescape = |it: &str| it.replace("%2F", "/").replace("%3B", ";");
+    let cut = |it: &str| {
+        let segments: Vec<&str> = it.split('/').map(|it| it.split(';').next().unwrap()).collect();
+        segments.join("/")
+    };
+    let merge = |mut it: String| {
+        while it.contains("//") {
+            it = it.replace("//", "/");
+        }
+        it
+    };
+    let (mut readings, mut read) = (Vec::new(), path.to_owned());
+    for _ in 0..3 {
+        readings.extend([merge(cut(&unescape(&read))), merge(unescape(&cut(&read)))]);
+        read = read.replace("%252F", "%2F").replace("%253B", "%3B").replace("%2561", "a");
     }
-    lenient
+    readings
 }
 
 /// An address as bits; "IPv4-mapped addresses are IPv4 addresses".
@@ -239,9 +275,12 @@ fn bits(address: IpAddr) -> Vec<bool> {
 /// The bits that all addresses of a range begin with, and how many bits they have.
 fn range(text: &str) -> Option<(Vec<bool>, usize)> {
     let (address, length) = text.split_once('/').map_or((text, None), |(it, length)| (it, Some(length)));
-    let bits = bits(address.parse().ok()?);
+    let address: IpAddr = address.parse().ok()?;
+    let (is_mapped, bits) = (address.is_ipv6() && address.to_canonical().is_ipv4(), bits(address));
     let all = bits.len();
-    let length = length.map_or(Some(all), |it| it.parse().ok())?;
+    let length: Option<usize> = length.map_or(Some(all), |it| it.parse().ok());
+    // "::ffff:10.0.0.0/104 is 10.0.0.0/8."
+    let length = if is_mapped && text.contains('/') { length?.checked_sub(96)? } else { length? };
     let (first, rest) = bits.split_at_checked(length)?;
     (!rest.contains(&true)).then(|| (first.to_vec(), all))
 }

@@ -16,7 +16,7 @@ fn lets_in(authorization: Authorization, address: &str) -> bool {
     let (snapshot, changes) = Snapshot::default().apply(Delta { upserts, ..Delta::default() });
     let tables = Tables::default().next(&snapshot, &changes, &mut Registry::default()).unwrap();
     let door = Checkpoint { listener: &names, ..Checkpoint::default() };
-    let asking = Asking { peer: None, address: Some(address.parse().unwrap()), port: 443 };
+    let asking = Asking { peer: None, address: Some(address.parse().unwrap()), port: 443, asked: None };
     door.judge(&tables, &asking.attributes(None)).verdict.is_allowed()
 }
 
