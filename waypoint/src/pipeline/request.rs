@@ -1,6 +1,6 @@
 //! The path of a request, from its head to the head of the response.
 
-use super::access::{self, Asking, Checkpoint, Gate};
+use super::access::{Asking, Checkpoint, Gate};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
 use super::endpoint::Destination;
@@ -165,7 +165,6 @@ async fn decide<'t>(
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
     let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door(listener) };
-    let asking = Asking::of(client, port);
     let attributes = RequestAttributes {
         client_address: client.caller.address,
         peer: client.identity.as_ref(),
@@ -186,8 +185,12 @@ async fn decide<'t>(
         // The client may leave meanwhile.
         exchange.matched(rule.series());
     }
-    let gate =
-        (!checkpoint.is_open()).then_some(Gate { tables, checkpoint, asking, exchange: &mut *exchange });
+    let gate = if checkpoint.is_open() {
+        None
+    } else {
+        let asking = Asking::of(client, port);
+        Some(Gate { tables, checkpoint, asking, exchange: &mut *exchange })
+    };
     let passing = match (&original, gate) {
         (Some(original), gate) => passage.pass(stages, parts, original, &around, gate).await,
         (None, Some(mut gate)) => gate.pass(parts).map_err(Stop::from),
@@ -210,8 +213,8 @@ async fn decide<'t>(
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
     // What is routed to another backend than the one that was asked is judged by that one's policies as well.
     let checkpoint = Checkpoint::of_backend(cluster, own);
-    if !checkpoint.is_open() && !access::is_asked(cluster, asking) {
-        let asking = asking.routed_to(cluster, &client.worker.settings);
+    if !checkpoint.is_open() && client.origin.asked() != Some(cluster.key()) {
+        let asking = Asking::of(client, port).routed_to(cluster, &client.worker.settings);
         Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
