@@ -116,6 +116,11 @@ impl Watched {
                     if let Some(running) = self.kinds.remove(&kind) {
                         running.task.end().await;
                     }
+                    // What such objects forbade is allowed from here on, as if somebody had deleted each of them.
+                    warn!(
+                        kind = kind.as_str(),
+                        "the API server does not serve this kind any more; its objects count as deleted"
+                    );
                     feed_events.send(FeedEvent::Withdrawn(kind)).await?;
                     feed_events.send(FeedEvent::State(kind, FeedState::NotServed)).await?;
                 }
