@@ -112,6 +112,11 @@ impl Contender {
                         "1",
                         "--admin-address",
                         "127.0.0.1:0",
+                        // Several take part, and these ports can be had once.
+                        "--metrics-address",
+                        "off",
+                        "--readiness-address",
+                        "off",
                     ]),
                 )
             }
