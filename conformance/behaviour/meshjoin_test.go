@@ -154,7 +154,7 @@ func TestMeshFailsClosed(t *testing.T) {
 				start := time.Now()
 				s.must(process.Kill())
 				s.until(time.Minute, "connections to go again", func() (string, error) {
-					report := s.try("client", port("server", 7002), peer.Echo, "-patience", "2s")
+					report := s.try("client", port("server", 7002), peer.Echo, "-timeout", "2s")
 					return missing(report.Done > 0, report.String()), nil
 				})
 				s.figure("killed to going again", time.Since(start).Seconds(), "s", nil)
@@ -183,7 +183,7 @@ func TestMeshFailsClosed(t *testing.T) {
 			return missing(len(left) == 0 && len(all) == 0, fmt.Sprintf("%d are left", len(all))), err
 		})
 		tap.Reset()
-		report := s.try("client", port("server", 7002), peer.Echo, "-times", "5", "-patience", "2s")
+		report := s.try("client", port("server", 7002), peer.Echo, "-times", "5", "-timeout", "2s")
 		s.Logf("with no tunnel: %s; on the wire: %s", report, tap)
 		s.figure("connections without a tunnel", float64(report.Done), "", record.AtMost(0))
 		if flows := tap.Flows(); len(flows) != 0 {
@@ -218,7 +218,7 @@ func TestMeshFailsClosed(t *testing.T) {
 		s.captured("late")
 		s.figure("a tunnel is back to the pod that waited being ready", time.Since(start).Seconds(), "s", nil)
 		s.until(time.Minute, "connections to go again", func() (string, error) {
-			report := s.try("client", port("server", 7002), peer.Echo, "-patience", "2s")
+			report := s.try("client", port("server", 7002), peer.Echo, "-timeout", "2s")
 			return missing(report.Done > 0, report.String()), nil
 		})
 		s.onlyTunnels(tap)

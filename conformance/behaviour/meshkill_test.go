@@ -58,7 +58,7 @@ func TestMeshKilledTunnel(t *testing.T) {
 		s.must(process.Kill())
 		start := time.Now()
 		s.until(time.Minute, "connections to go again", func() (string, error) {
-			report := s.try("client", port(name, 7002), peer.Echo, "-patience", "2s")
+			report := s.try("client", port(name, 7002), peer.Echo, "-timeout", "2s")
 			return missing(report.Done > 0, report.String()), nil
 		})
 		s.figure("killed to going again", time.Since(start).Seconds(), "s", nil)

@@ -116,7 +116,7 @@ spec: {type: ExternalName, externalName: far.%s.svc.cluster.local}
 			port int
 			say  string
 		}{{"to the server", 7003, peer.Digest}, {"from the server", 7004, peer.Source}, {"both ways at once", 7002, peer.Echo}} {
-			report := s.well(c.name, "client", port("far", c.port), c.say, "-bytes", fmt.Sprint(large), "-patience", "2m")
+			report := s.well(c.name, "client", port("far", c.port), c.say, "-bytes", fmt.Sprint(large), "-timeout", "2m")
 			s.figure(c.name, float64(large)/(1<<20)/report.Slowest.Seconds(), "MiB/s", nil)
 		}
 	})

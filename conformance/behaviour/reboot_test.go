@@ -57,7 +57,7 @@ func TestNodeReboots(t *testing.T) {
 			s.figure("all is ready after", time.Since(start).Seconds(), "s", record.AtMost(rebootLimit.Seconds()))
 			s.captured("server", "eager")
 			s.until(joinLimit, "connections to go again", func() (string, error) {
-				report := s.try("client", port("server", 7002), peer.Echo, "-patience", "2s")
+				report := s.try("client", port("server", 7002), peer.Echo, "-timeout", "2s")
 				return missing(report.Done > 0, report.String()), nil
 			})
 			s.well("connections", "client", port("server", 7002), peer.Echo, "-times", "20")

@@ -60,8 +60,8 @@ pub struct Arguments {
     /// After a restart, how long to wait for a controller before what is in that file is put in force
     ///
     /// It may be somewhat older than what was in force. Until then nothing is served.
-    #[arg(long, env = "FAIRWAY_CONTROLLER_PATIENCE", default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
-    controller_patience: Duration,
+    #[arg(long, env = "FAIRWAY_INITIAL_FETCH_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = parse_duration)]
+    initial_fetch_timeout: Duration,
 
     /// Which requests to log: none, those the proxy itself answered with an error, or all
     #[arg(long, env = "FAIRWAY_ACCESS_LOG", default_value = "errors", value_name = "WHICH")]
@@ -122,8 +122,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     metrics.with_registry(|registry| waypoint.metrics().register(registry));
 
     let subscription = Subscription::new(Proxy::Gateway(arguments.gateway), VERSION);
-    let patience = arguments.controller_patience;
-    let state_file = arguments.state_file.map(|path| StateFile::new(path, patience));
+    let initial_fetch_timeout = arguments.initial_fetch_timeout;
+    let state_file = arguments.state_file.map(|path| StateFile::new(path, initial_fetch_timeout));
     let (progress, following) = client::follow(controller, subscription, state_file, Box::new(applier));
     let following = tokio::spawn(following);
     tokio::spawn(open_when_configured(configured, progress));

@@ -84,8 +84,8 @@ pub struct Arguments {
     /// After a restart, how long to wait for a controller before what is in that file is put in force
     ///
     /// It may be somewhat older than what was in force. Until then pods of the mesh reach nobody.
-    #[arg(long, env = "FAIRWAY_CONTROLLER_PATIENCE", default_value = "10s", value_name = "TIME", value_parser = parse_duration)]
-    controller_patience: Duration,
+    #[arg(long, env = "FAIRWAY_INITIAL_FETCH_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = parse_duration)]
+    initial_fetch_timeout: Duration,
 
     /// How many series metrics keep apart; what is beyond them counts as `other`
     #[arg(long, env = "FAIRWAY_SERIES_LIMIT", default_value_t = fairway_telemetry::DEFAULT_SERIES, value_name = "N")]
@@ -127,11 +127,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let view = ztunnel.view();
 
     let subscription = Subscription::new(Proxy::Node(arguments.node.into()), VERSION);
-    let patience = arguments.controller_patience;
+    let initial_fetch_timeout = arguments.initial_fetch_timeout;
     let ownership = Ownership::new(&arguments.pod);
     // The next tunnel process on this node has the same file.
     let (owns_file, owned) = watch::channel(true);
-    let state_file = arguments.state_file.map(|path| StateFile::new(path, patience).while_owned(owned));
+    let state_file =
+        arguments.state_file.map(|path| StateFile::new(path, initial_fetch_timeout).while_owned(owned));
     tokio::spawn(share_file(ownership.clone(), owns_file));
     let (progress, following) =
         client::follow(controller.clone(), subscription, state_file, Box::new(applier));

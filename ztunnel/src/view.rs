@@ -78,8 +78,8 @@ impl View {
             "workloads": snapshot.workloads.values().map(|it| workload(it)).collect::<Vec<_>>(),
             "services": snapshot.services.values().map(|it| service(it)).collect::<Vec<_>>(),
             "endpoints": snapshot.endpoints.values().map(|it| json!({
-                "backend": it.backend.as_str(), "reach": format!("{:?}", it.reach),
-                "affinity": format!("{:?}", it.affinity),
+                "backend": it.backend.as_str(), "internal_traffic_policy": format!("{:?}", it.internal_traffic_policy),
+                "session_affinity": format!("{:?}", it.session_affinity),
                 "endpoints": it.endpoints.iter().map(|it| json!({
                     "address": it.address, "state": format!("{:?}", it.state),
                     "identity": it.identity.as_ref().map(|it| it.as_str()), "node": it.node,

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 /// No answer in this time is a result of its own.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection, kept alive.
 pub struct Session {
@@ -54,9 +54,9 @@ pub struct Ask<'a> {
 impl Session {
     /// Connects from a pod.
     pub async fn open(pod: &Pod, destination: SocketAddr, host: &str) -> anyhow::Result<Self> {
-        let stream = tokio::time::timeout(PATIENCE, pod.connect(destination))
+        let stream = tokio::time::timeout(TIMEOUT, pod.connect(destination))
             .await
-            .with_context(|| format!("no connection to {destination} in {PATIENCE:?}"))??;
+            .with_context(|| format!("no connection to {destination} in {TIMEOUT:?}"))??;
         Self::over(stream, host).await
     }
 
@@ -93,9 +93,7 @@ impl Session {
     /// Sends a request and reads the whole answer.
     pub async fn ask(&mut self, ask: &Ask<'_>) -> anyhow::Result<Answer> {
         let exchange = async { read(self.send(ask).await?).await };
-        tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .with_context(|| format!("no answer in {PATIENCE:?}"))?
+        tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("no answer in {TIMEOUT:?}"))?
     }
 
     /// Sends a request and reads the answer's head; the body is left to the caller.

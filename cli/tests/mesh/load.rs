@@ -1,6 +1,6 @@
 //! Constant load, and what became of every request.
 
-use crate::{PATIENCE, eventually};
+use crate::{TIMEOUT, eventually};
 use anyhow::Context;
 use fairway_cli::demo::client::{Answer, Ask, Session};
 use fairway_cli::demo::environment::Environment;
@@ -101,7 +101,7 @@ impl Load {
     pub async fn stop(self) {
         self.shared.is_over.set(true);
         for client in self.clients {
-            tokio::time::timeout(PATIENCE, client).await.expect("clients end").unwrap();
+            tokio::time::timeout(TIMEOUT, client).await.expect("clients end").unwrap();
         }
         let failures = self.shared.failures.borrow();
         assert!(failures.is_empty(), "of {} requests failed: {failures:#?}", self.shared.answers.get());
@@ -137,7 +137,7 @@ async fn open(namespace: &Namespace, target: &Target) -> anyhow::Result<Session>
 }
 
 fn connect_within(address: SocketAddr) -> std::io::Result<std::net::TcpStream> {
-    let stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+    let stream = std::net::TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_nonblocking(true)?;
     Ok(stream)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Nothing takes so long even on a busy machine; who waits longer has found a mistake.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The bookshop, with certificates of this lifetime.
 async fn environment(sandbox: &Sandbox, certificate_lifetime: &'static str) -> Environment {
@@ -26,9 +26,9 @@ async fn environment(sandbox: &Sandbox, certificate_lifetime: &'static str) -> E
 
 /// Waits until this holds.
 async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !holds().await {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {TIMEOUT:?} for {what}");
         sleep(Duration::from_millis(50)).await;
     }
 }

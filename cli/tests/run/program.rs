@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Nothing takes so long even on a busy machine; who waits longer has found a mistake.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// `fairway run` on a directory. It is killed when this is dropped.
 pub struct Program {
@@ -70,9 +70,9 @@ impl Program {
 
     /// Waits until this holds.
     pub async fn eventually(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !holds(self).await {
-            assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}; the log:\n{}", self.log());
+            assert!(Instant::now() < deadline, "waited {TIMEOUT:?} for {what}; the log:\n{}", self.log());
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -109,9 +109,9 @@ impl Program {
 
     /// Waits for its end.
     pub async fn end(&mut self) -> ExitStatus {
-        match timeout(PATIENCE, self.child.wait()).await {
+        match timeout(TIMEOUT, self.child.wait()).await {
             Ok(status) => status.unwrap(),
-            Err(_) => panic!("still there after {PATIENCE:?}; the log:\n{}", self.log()),
+            Err(_) => panic!("still there after {TIMEOUT:?}; the log:\n{}", self.log()),
         }
     }
 }

@@ -32,7 +32,7 @@ func runClient(args []string) error {
 	pause := flags.Duration("pause", 0, "between two of them, and between the words on a stream")
 	rate := flags.Int("rate", 100, "requests a second")
 	once := flags.Bool("once", false, "a connection for each request")
-	patience := flags.Duration("patience", 10*time.Second, "how long a connection may take, idle ones apart")
+	timeout := flags.Duration("timeout", 10*time.Second, "how long a connection may take, idle ones apart")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func runClient(args []string) error {
 	case "sleep":
 		time.Sleep(1 << 62)
 	case "try":
-		report = try(*times, *parallel, *pause, func() error { return converse(*to, *say, *bytes, *patience) })
+		report = try(*times, *parallel, *pause, func() error { return converse(*to, *say, *bytes, *timeout) })
 	case "streams":
 		report = hold(*to, *parallel, *pause)
 	case "requests":
@@ -100,13 +100,13 @@ func try(times, parallel int, pause time.Duration, once func() error) peer.Repor
 }
 
 // converse has one conversation on a connection of its own, and says what was wrong with it.
-func converse(to, say string, count int64, patience time.Duration) error {
-	conn, err := net.DialTimeout("tcp", to, patience)
+func converse(to, say string, count int64, timeout time.Duration) error {
+	conn, err := net.DialTimeout("tcp", to, timeout)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
 	over := conn.(*net.TCPConn)

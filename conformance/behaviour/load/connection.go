@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience is how long a connection, and then each request, may take.
-const patience = 10 * time.Second
+// timeout is how long a connection, and then each request, may take.
+const timeout = 10 * time.Second
 
 // Request is one HTTP GET.
 type Request struct {
@@ -103,7 +103,7 @@ func (c *Connection) Do(ctx context.Context, request Request) (Answer, error) {
 
 func (c *Connection) open(ctx context.Context) error {
 	c.dials++
-	ctx, stop := context.WithTimeout(ctx, patience)
+	ctx, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
 	conn, err := c.dial(ctx, "tcp", c.address)
 	if err != nil {
@@ -122,7 +122,7 @@ func (c *Connection) open(ctx context.Context) error {
 }
 
 func (c *Connection) exchange(request Request) (Answer, bool, error) {
-	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return Answer{}, false, err
 	}
 	var head bytes.Buffer

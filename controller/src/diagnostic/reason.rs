@@ -218,6 +218,7 @@ reasons! {
     EndpointAddressNotAllowed,
     EndpointsAreProxies,
     TooManyEndpoints,
+    TooManyGuards,
     NoEndpoints,
 
     // BackendTLSPolicies, and kinds that are not implemented.

@@ -1,7 +1,7 @@
 //! Objects of the core groups, cut down.
 
 use super::{Address, InvalidObject, Meta, Provenance, Selector, probe};
-use fairway_config::model::{Affinity, Family, Probe, Reach};
+use fairway_config::model::{Family, InternalTrafficPolicy, Probe, SessionAffinity};
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::IpAddr;
@@ -37,9 +37,9 @@ pub struct Service {
     /// word, in the Service's status.
     pub through_waypoint: bool,
     /// Whether a client meets the same endpoint again.
-    pub affinity: Affinity,
+    pub session_affinity: SessionAffinity,
     /// From where its endpoints may be reached, by pods.
-    pub reach: Reach,
+    pub internal_traffic_policy: InternalTrafficPolicy,
     /// Which endpoints are for whom rather than others.
     pub distribution: Option<Distribution>,
 }
@@ -224,13 +224,13 @@ impl Service {
                 .map(|it| Selector::of_labels(it.iter().map(|(key, value)| (key.as_str(), value.as_str())))),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or_default(),
             through_waypoint: false,
-            affinity: match spec.session_affinity.as_deref() {
-                Some("ClientIP") => Affinity::Client,
-                _ => Affinity::None,
+            session_affinity: match spec.session_affinity.as_deref() {
+                Some("ClientIP") => SessionAffinity::ClientIp,
+                _ => SessionAffinity::None,
             },
-            reach: match spec.internal_traffic_policy.as_deref() {
-                Some("Local") => Reach::Node,
-                _ => Reach::Cluster,
+            internal_traffic_policy: match spec.internal_traffic_policy.as_deref() {
+                Some("Local") => InternalTrafficPolicy::Local,
+                _ => InternalTrafficPolicy::Cluster,
             },
             distribution: match spec.traffic_distribution.as_deref() {
                 Some("PreferSameZone" | "PreferClose") => Some(Distribution::SameZone),

@@ -21,7 +21,7 @@ pub struct DirectoryOptions {
     /// How long nothing may change before it is read: an editor writes in more than one step.
     pub quiet: Duration,
     /// How long reading may be put off by changes that do not end.
-    pub patience: Duration,
+    pub max_delay: Duration,
     /// How often to look even if the system reports no change (network file systems do not).
     pub rescan: Duration,
 }
@@ -73,7 +73,7 @@ impl Default for DirectoryOptions {
     fn default() -> Self {
         Self {
             quiet: Duration::from_millis(40),
-            patience: Duration::from_secs(1),
+            max_delay: Duration::from_secs(1),
             rescan: Duration::from_secs(5),
         }
     }
@@ -143,7 +143,7 @@ impl Directory {
             Some(()) = self.changed.recv() => {}
             () = tokio::time::sleep_until(deadline.map_or(rescan, |it| it.min(rescan))) => return,
         }
-        let until = Instant::now() + self.options.patience;
+        let until = Instant::now() + self.options.max_delay;
         while Instant::now() < until {
             match tokio::time::timeout(self.options.quiet, self.changed.recv()).await {
                 Ok(Some(())) => {}

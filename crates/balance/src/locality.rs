@@ -7,7 +7,7 @@
 //!
 //! Of these, the ready endpoints are candidates. If none is ready, the terminating ones that still serve are (KEP-1669).
 
-use fairway_config::model::{Endpoint, EndpointState, Endpoints, Family, Hints, Reach};
+use fairway_config::model::{Endpoint, EndpointState, Endpoints, Family, Hints, InternalTrafficPolicy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -58,11 +58,11 @@ impl Locality {
 /// ```
 pub fn candidates<'a>(endpoints: &'a Endpoints, family: Family, client: &Locality) -> Vec<&'a Endpoint> {
     let of_family = endpoints.endpoints.iter().filter(|endpoint| Family::of(endpoint.address.ip()) == family);
-    match (endpoints.reach, &client.node) {
-        (Reach::Cluster, _) => nearest(serving(of_family), client),
+    match (endpoints.internal_traffic_policy, &client.node) {
+        (InternalTrafficPolicy::Cluster, _) => nearest(serving(of_family), client),
         // Without known nodes (`fairway run`) there is one machine, and every endpoint is on it.
-        (Reach::Node, None) => serving(of_family),
-        (Reach::Node, node) => serving(of_family.filter(|endpoint| endpoint.node == *node)),
+        (InternalTrafficPolicy::Local, None) => serving(of_family),
+        (InternalTrafficPolicy::Local, node) => serving(of_family.filter(|endpoint| endpoint.node == *node)),
     }
 }
 

@@ -6,9 +6,10 @@ mod trust;
 
 use crate::kinds::for_each_kind;
 use crate::model::{
-    Affinity, AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint,
-    Endpoint, EndpointState, Endpoints, Guard, Hints, HostnamePattern, Listener, ListenerProtocol, Mesh,
-    MutualTls, ObjectName, Reach, Resource, Service, ServicePort, SpiffeId, TlsTermination, Workload,
+    AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
+    EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, Listener,
+    ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SessionAffinity, SpiffeId,
+    TlsTermination, Workload,
 };
 use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
@@ -132,16 +133,17 @@ pub fn endpoints() -> impl Strategy<Value = Endpoints> {
     let endpoint = (socket_address(), state, of(identity()), of(text()), of(hints)).prop_map(
         |(address, state, identity, node, hints)| Endpoint { address, state, identity, node, hints },
     );
-    let reach = prop_oneof![Just(Reach::Cluster), Just(Reach::Node)];
-    let affinity = prop_oneof![Just(Affinity::None), Just(Affinity::Client)];
+    let internal_traffic_policy =
+        prop_oneof![Just(InternalTrafficPolicy::Cluster), Just(InternalTrafficPolicy::Local)];
+    let session_affinity = prop_oneof![Just(SessionAffinity::None), Just(SessionAffinity::ClientIp)];
     let guard =
         (key(), vec(socket_address(), 0..3)).prop_map(|(service, endpoints)| Guard { service, endpoints });
     let (guards, proxies) = (vec(guard, 0..3), vec(socket_address(), 0..3));
-    (key(), reach, affinity, vec(endpoint, 0..4), guards, proxies).prop_map(
-        |(backend, reach, affinity, endpoints, guards, proxies)| Endpoints {
+    (key(), internal_traffic_policy, session_affinity, vec(endpoint, 0..4), guards, proxies).prop_map(
+        |(backend, internal_traffic_policy, session_affinity, endpoints, guards, proxies)| Endpoints {
             backend,
-            reach,
-            affinity,
+            internal_traffic_policy,
+            session_affinity,
             endpoints,
             guards,
             proxies,

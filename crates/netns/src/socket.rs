@@ -180,14 +180,14 @@ pub struct TapCounts {
 }
 
 impl PacketTap {
-    /// Opens one in this thread's namespace; reading waits no longer than `patience`.
-    pub fn open(patience: Duration) -> io::Result<Self> {
+    /// Opens one in this thread's namespace; reading waits no longer than `read_timeout`.
+    pub fn open(read_timeout: Duration) -> io::Result<Self> {
         const EVERYTHING: u16 = libc::ETH_P_ALL as u16;
         let socket =
             Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(EVERYTHING.to_be()))))?;
         // As much room as the administrator lets ordinary users have.
         socket.set_recv_buffer_size(8 * 1024 * 1024)?;
-        socket.set_read_timeout(Some(patience))?;
+        socket.set_read_timeout(Some(read_timeout))?;
         Ok(Self { socket })
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
 /// The longest frame: segmentation offload makes veth frames of up to 64 KiB.
 const LONGEST_FRAME: usize = 128 * 1024;
-const PATIENCE: Duration = Duration::from_millis(20);
+const READ_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// A capture of every frame on every link of the node: the bridge and the node's end of each pod's cable. A frame from one
 /// pod to another is thus seen twice, and one between the node and a pod at least once; none is missed but those counted as
@@ -76,7 +76,7 @@ impl Wire {
     /// Starts to capture frames on the node.
     pub fn start(sandbox: &Sandbox) -> Result<Self, NetnsError> {
         let shared = Arc::new(Shared::default());
-        let opened = sandbox.node().run_blocking(|| PacketTap::open(PATIENCE))?;
+        let opened = sandbox.node().run_blocking(|| PacketTap::open(READ_TIMEOUT))?;
         let tap = Arc::new(opened.map_err(NetnsError::NoThread)?);
         let (their_shared, their_tap) = (Arc::clone(&shared), Arc::clone(&tap));
         let thread = sandbox.node().thread("wire", move || their_shared.capture(&their_tap))?;

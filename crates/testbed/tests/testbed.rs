@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn two_pods(sandbox: &Sandbox) -> (Network, Pod, Pod) {
     let subnets = ["10.42.0.1/16", "fd00:42::1/64"].map(|subnet| subnet.parse().unwrap());
@@ -29,12 +29,12 @@ fn two_pods(sandbox: &Sandbox) -> (Network, Pod, Pod) {
 async fn send(from: &Pod, to: &Pod, address: IpAddr, said: &[u8]) {
     let address = SocketAddr::new(address, 8080);
     let listener = to.listen(address).await.unwrap();
-    let mut client = timeout(PATIENCE, from.connect(address)).await.unwrap().unwrap();
+    let mut client = timeout(TIMEOUT, from.connect(address)).await.unwrap().unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     client.write_all(said).await.unwrap();
     client.shutdown().await.unwrap();
     let mut heard = Vec::new();
-    timeout(PATIENCE, server.read_to_end(&mut heard)).await.unwrap().unwrap();
+    timeout(TIMEOUT, server.read_to_end(&mut heard)).await.unwrap().unwrap();
     assert_eq!(heard, said);
 }
 
@@ -46,8 +46,7 @@ fn pods_reach_each_other_and_nothing_answers_for_a_service() {
             send(&one, &other, *address, b"hello").await;
         }
         for service in ["10.96.0.1:80", "[fd00:96::1]:80"] {
-            let refused =
-                timeout(PATIENCE, one.connect(service.parse().unwrap())).await.unwrap().unwrap_err();
+            let refused = timeout(TIMEOUT, one.connect(service.parse().unwrap())).await.unwrap().unwrap_err();
             assert!(refused.to_string().contains("unreachable"), "{service}: {refused}");
         }
     });
@@ -87,12 +86,12 @@ fn a_process_lives_in_its_pod_and_dies_with_its_handle() {
         let mut said = process.stdout.take().unwrap();
         let expected = format!("{}\n", one.namespace().id());
         let mut link = vec![0; expected.len()];
-        timeout(PATIENCE, said.read_exact(&mut link)).await.unwrap().unwrap();
+        timeout(TIMEOUT, said.read_exact(&mut link)).await.unwrap().unwrap();
         assert_eq!(String::from_utf8(link).unwrap(), expected);
 
         drop(process);
         // The other end of its output closes when it is dead.
-        let rest = timeout(PATIENCE, said.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+        let rest = timeout(TIMEOUT, said.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
         assert_eq!(rest, 0);
     });
 }

@@ -1,7 +1,7 @@
 //! Listening sockets: one for each worker at each address, so that the kernel spreads connections and clients over the
 //! workers.
 
-use crate::table::{Socket as Place, SocketKind};
+use crate::table::{self, SocketKind};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -36,9 +36,9 @@ pub enum Bound {
 }
 
 /// Binds an address (or every address) once for each worker, or not at all.
-pub fn bind(place: Place, workers: NonZeroUsize, holder: Holder) -> io::Result<Vec<Bound>> {
-    let bind_all = |ip| bind_all((ip, place.port).into(), place.kind, workers, holder);
-    match place.address {
+pub fn bind(socket: table::Socket, workers: NonZeroUsize, holder: Holder) -> io::Result<Vec<Bound>> {
+    let bind_all = |ip| bind_all((ip, socket.port).into(), socket.kind, workers, holder);
+    match socket.address {
         Some(address) => bind_all(address),
         None => match bind_all(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
             Err(error) if lacks_ipv6(&error) => bind_all(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -134,7 +134,8 @@ mod tests {
         let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         for kind in [SocketKind::Stream, SocketKind::Datagram] {
             for workers in [1, 2].map(|it| NonZeroUsize::new(it).unwrap()) {
-                let bind = |address, port, holder| bind(Place { address, port, kind }, workers, holder);
+                let bind =
+                    |address, port, holder| bind(table::Socket { address, port, kind }, workers, holder);
                 let one = bind(loopback, 0, Holder::Nobody).unwrap();
                 let port = one[0].address().unwrap().port();
                 for address in [None, loopback] {
@@ -151,8 +152,8 @@ mod tests {
 
     #[test]
     fn tcp_and_udp_have_ports_of_their_own() {
-        let at = |port, kind| Place { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port, kind };
-        let bind = |place| bind(place, NonZeroUsize::MIN, Holder::Nobody);
+        let at = |port, kind| table::Socket { address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port, kind };
+        let bind = |socket| bind(socket, NonZeroUsize::MIN, Holder::Nobody);
         let tcp = bind(at(0, SocketKind::Stream)).unwrap();
         let port = tcp[0].address().unwrap().port();
         assert!(bind(at(port, SocketKind::Datagram)).is_ok());
@@ -160,8 +161,8 @@ mod tests {
 
     #[test]
     fn every_address_takes_clients_of_both_families() {
-        let place = Place { address: None, port: 0, kind: SocketKind::Stream };
-        let bound = bind(place, NonZeroUsize::MIN, Holder::Nobody).unwrap();
+        let socket = table::Socket { address: None, port: 0, kind: SocketKind::Stream };
+        let bound = bind(socket, NonZeroUsize::MIN, Holder::Nobody).unwrap();
         let address = bound[0].address().unwrap();
         let mut clients: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
         if address.is_ipv6() {
@@ -174,8 +175,9 @@ mod tests {
 
     /// Closes a listener under four clients that connect as fast as they can; how many were reset.
     fn close_under_clients(close: fn(&TcpListener)) -> usize {
-        let place = Place { address: Some(Ipv4Addr::LOCALHOST.into()), port: 0, kind: SocketKind::Stream };
-        let bound = bind(place, NonZeroUsize::MIN, Holder::Nobody).unwrap();
+        let socket =
+            table::Socket { address: Some(Ipv4Addr::LOCALHOST.into()), port: 0, kind: SocketKind::Stream };
+        let bound = bind(socket, NonZeroUsize::MIN, Holder::Nobody).unwrap();
         let address = bound[0].address().unwrap();
         let clients: Vec<_> = (0..4)
             .map(|_| {

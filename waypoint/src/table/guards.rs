@@ -6,8 +6,8 @@ use crate::upstream::caller::Caller;
 use fairway_balance::{Moment, Readmission};
 use fairway_config::Delta;
 use fairway_config::model::{
-    AppProtocol, Backend, BackendSecurity, Endpoint, EndpointState, Endpoints, Guard, Listener, Reach,
-    Resource,
+    AppProtocol, Backend, BackendSecurity, Endpoint, EndpointState, Endpoints, Guard, InternalTrafficPolicy,
+    Listener, Resource,
 };
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -62,7 +62,11 @@ fn resources(shape: &Shape, index: usize) -> [Resource; 2] {
         endpoints: those(shape, index, |it| shape.guarded[guard][it]),
     });
     let endpoints = Endpoints {
-        reach: if shape.on_node { Reach::Node } else { Reach::Cluster },
+        internal_traffic_policy: if shape.on_node {
+            InternalTrafficPolicy::Local
+        } else {
+            InternalTrafficPolicy::Cluster
+        },
         guards: guards.filter(|it| !it.endpoints.is_empty()).collect(),
         proxies: those(shape, index, |it| shape.proxies[it]),
         ..Endpoints::of_anybody(key(index), those(shape, index, |_| true).into_iter().map(endpoint).collect())

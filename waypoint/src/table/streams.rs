@@ -93,10 +93,10 @@ impl StreamTable {
     fn edited(&self, listener: &ListenerKey, edit: &StreamEdit) -> Self {
         let stays = |it: &&Arc<CompiledL4Route>| !edit.gone.contains(&it.route.key);
         let routes: Vec<_> = self.routes.iter().filter(stays).chain(&edit.come).cloned().collect();
-        let mut places: Vec<_> = routes.iter().flat_map(|route| places(route, listener)).collect();
-        places.sort_by(Place::precedence);
+        let mut candidates: Vec<_> = routes.iter().flat_map(|route| candidates(route, listener)).collect();
+        candidates.sort_by(Candidate::precedence);
         let mut by_name = HostIndex::default();
-        for Place { effective, route, .. } in places {
+        for Candidate { effective, route, .. } in candidates {
             if by_name.get(effective).is_none() {
                 by_name.insert(effective, route.clone());
             }
@@ -106,15 +106,15 @@ impl StreamTable {
 }
 
 /// A route under one of its names at a listener.
-struct Place<'r> {
+struct Candidate<'r> {
     effective: Option<&'r HostnamePattern>,
     original: Option<&'r HostnamePattern>,
     route: &'r Arc<CompiledL4Route>,
 }
 
 /// A route without hostnames stands under every name.
-fn places<'r>(route: &'r Arc<CompiledL4Route>, listener: &ListenerKey) -> Vec<Place<'r>> {
-    let place = |host: Option<&'r HostMatch>| Place {
+fn candidates<'r>(route: &'r Arc<CompiledL4Route>, listener: &ListenerKey) -> Vec<Candidate<'r>> {
+    let candidate = |host: Option<&'r HostMatch>| Candidate {
         effective: host.map(|it| &it.effective),
         original: host.map(|it| &it.original),
         route,
@@ -126,15 +126,15 @@ fn places<'r>(route: &'r Arc<CompiledL4Route>, listener: &ListenerKey) -> Vec<Pl
     let hostnames = route.route.attachments.iter().filter_map(at);
     hostnames
         .flat_map(|all| match all.is_empty() {
-            true => vec![place(None)],
-            false => all.iter().map(|it| place(Some(it))).collect(),
+            true => vec![candidate(None)],
+            false => all.iter().map(|it| candidate(Some(it))).collect(),
         })
         .collect()
 }
 
-// === impl Place ===
+// === impl Candidate ===
 
-impl Place<'_> {
+impl Candidate<'_> {
     /// What goes first is less (GEP-2643, and the conflict rules every route has: older, then by name).
     fn precedence(&self, other: &Self) -> Ordering {
         let specificity = |it: &Self| Reverse(it.original.map(HostnamePattern::specificity));

@@ -6,8 +6,8 @@ use ahash::HashMap;
 use fairway_balance::locality::{candidates, candidates_by_node, primary_family};
 use fairway_balance::{EndpointRecord, HashKey, Locality, Moment, Readmission, Request};
 use fairway_config::model::{
-    Affinity, AppProtocol, AuthorizationKey, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint,
-    EndpointState, Endpoints, Reach, ServiceKey, SpiffeId,
+    AppProtocol, AuthorizationKey, Backend, BackendKey, BackendSecurity, CertificateKey, Endpoint,
+    EndpointState, Endpoints, InternalTrafficPolicy, ServiceKey, SessionAffinity, SpiffeId,
 };
 use fairway_telemetry::{ConnectionLabels, RequestLabels, Series};
 use rand::Rng;
@@ -116,7 +116,8 @@ impl Cluster {
             connections: None,
             key,
             security,
-            has_affinity: endpoints.is_some_and(|endpoints| endpoints.affinity == Affinity::Client),
+            has_affinity: endpoints
+                .is_some_and(|endpoints| endpoints.session_affinity == SessionAffinity::ClientIp),
             open: open_set,
             guarded: guarded.into(),
             backend,
@@ -246,7 +247,7 @@ impl EndpointSet {
 
 impl NodeCandidates {
     fn new(endpoints: &Endpoints, registry: &mut Registry) -> Option<Self> {
-        if endpoints.reach != Reach::Node {
+        if endpoints.internal_traffic_policy != InternalTrafficPolicy::Local {
             return None;
         }
         let mut nodes = HashMap::default();
@@ -353,7 +354,7 @@ mod tests {
         for (it, node) in all.endpoints.iter_mut().zip(["n1", "n1", "n2", "n3"]) {
             it.node = Some(node.into());
         }
-        all.reach = Reach::Node;
+        all.internal_traffic_policy = InternalTrafficPolicy::Local;
         let mut registry = Registry::new(Locality::new(Some("n2".to_owned()), None));
         let cluster = Cluster::new("shop/web:80".into(), None, Some(&all), &Shown::default(), &mut registry);
         for (node, expected) in [

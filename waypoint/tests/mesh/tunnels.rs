@@ -4,7 +4,9 @@ use crate::fixtures::{Mesh, VIP, fronted, named, ztunnel, ztunnel_that_ends};
 use crate::support::backend::{Server, echo};
 use crate::support::wire::status;
 use crate::support::*;
-use fairway_config::model::{AppProtocol, L4Kind, Listener, ListenerProtocol, Reach, Resource};
+use fairway_config::model::{
+    AppProtocol, InternalTrafficPolicy, L4Kind, Listener, ListenerProtocol, Resource,
+};
 use fairway_hbone::{ConnectRequest, Routing};
 use fairway_runtime::drain;
 use std::net::{IpAddr, SocketAddr};
@@ -61,7 +63,7 @@ async fn internal_traffic_policy_local_uses_the_node_that_the_client_s_tunnel_re
     resources.extend(backend("shop/web:80", AppProtocol::Http1, &[one.address, two.address]));
     let Some(Resource::Endpoints(endpoints)) = resources.last_mut() else { panic!("endpoints") };
     let endpoints = Arc::make_mut(endpoints);
-    endpoints.reach = Reach::Node;
+    endpoints.internal_traffic_policy = InternalTrafficPolicy::Local;
     for (endpoint, node) in endpoints.endpoints.iter_mut().zip(["n1", "n2"]) {
         endpoint.node = Some(node.into());
     }

@@ -2,7 +2,7 @@
 
 use fairway_balance::locality::{Locality, candidates};
 use fairway_balance::{EndpointRecord, HashKey};
-use fairway_config::model::{Affinity, Endpoints, Family};
+use fairway_config::model::{Endpoints, Family, SessionAffinity};
 use fairway_identity::SpiffeId;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -57,7 +57,7 @@ impl BackendCandidates {
         let both = of_family(Family::V4).chain(of_family(Family::V6));
         Self {
             endpoints: both.map(|it| CandidateEndpoint::new(it.address, it.identity.clone())).collect(),
-            has_affinity: endpoints.affinity == Affinity::Client,
+            has_affinity: endpoints.session_affinity == SessionAffinity::ClientIp,
         }
     }
 }

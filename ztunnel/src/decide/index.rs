@@ -4,7 +4,8 @@ use super::candidates::{BackendCandidates, CandidateSet};
 use ahash::RandomState;
 use fairway_balance::Locality;
 use fairway_config::model::{
-    BackendKey, Family, Generation, Mesh, Reach, ResourceKind, Service, ServiceKey, Workload, WorkloadKey,
+    BackendKey, Family, Generation, InternalTrafficPolicy, Mesh, ResourceKind, Service, ServiceKey, Workload,
+    WorkloadKey,
 };
 use fairway_config::{Changes, Snapshot};
 use fairway_policy::Authorization;
@@ -130,7 +131,10 @@ impl Index {
 
     /// Whether the backend's Service has `internalTrafficPolicy: Local`.
     pub fn is_local(&self, backend: &BackendKey) -> bool {
-        self.snapshot.endpoints.get(backend).is_some_and(|it| it.reach == Reach::Node)
+        self.snapshot
+            .endpoints
+            .get(backend)
+            .is_some_and(|it| it.internal_traffic_policy == InternalTrafficPolicy::Local)
     }
 
     /// The authorizations that a workload names. `None` for a name that the configuration does not have.

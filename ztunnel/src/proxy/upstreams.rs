@@ -120,7 +120,7 @@ impl Drop for Attempt {
 mod tests {
     use super::*;
     use crate::decide::Index;
-    use fairway_config::model::{Affinity, BackendKey, Endpoint, EndpointState, Endpoints, Resource};
+    use fairway_config::model::{BackendKey, Endpoint, EndpointState, Endpoints, Resource, SessionAffinity};
     use fairway_config::{Delta, Snapshot};
     use std::collections::HashSet;
 
@@ -128,7 +128,7 @@ mod tests {
         ([10, 0, 0, host], 80).into()
     }
 
-    fn candidates(count: u8, affinity: Affinity) -> CandidateSet {
+    fn candidates(count: u8, session_affinity: SessionAffinity) -> CandidateSet {
         let endpoint = |host| Endpoint {
             address: address(host),
             state: EndpointState::Ready,
@@ -137,7 +137,7 @@ mod tests {
             hints: None,
         };
         let endpoints = Endpoints::of_anybody("shop/web:80".into(), (0..count).map(endpoint).collect());
-        let upserts = vec![Resource::Endpoints(Arc::new(Endpoints { affinity, ..endpoints }))];
+        let upserts = vec![Resource::Endpoints(Arc::new(Endpoints { session_affinity, ..endpoints }))];
         let (snapshot, _) = Snapshot::default().apply(Delta { upserts, ..Delta::default() });
         let index = Index::build(Default::default(), &snapshot);
         index.candidates(&BackendKey::from("shop/web:80"), None).unwrap()
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_endpoint_is_tried_once_and_the_one_with_fewer_connections_first() {
-        let (upstreams, candidates) = (Upstreams::new(Instant::now()), candidates(2, Affinity::None));
+        let (upstreams, candidates) = (Upstreams::new(Instant::now()), candidates(2, SessionAffinity::None));
         let open = upstreams.begin(address(0));
         for _ in 0..100 {
             assert_eq!(pick_all(&upstreams, &candidates, [10, 1, 0, 1]), [address(1), address(0)]);
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_endpoint_that_failed_comes_last_until_its_ejection_is_over_and_then_one_connection_probes_it()
     {
-        let (upstreams, candidates) = (Upstreams::new(Instant::now()), candidates(2, Affinity::None));
+        let (upstreams, candidates) = (Upstreams::new(Instant::now()), candidates(2, SessionAffinity::None));
         upstreams.begin(address(0)).fail();
         let first = || pick_all(&upstreams, &candidates, [10, 1, 0, 1])[0];
         assert!((0..100).all(|_| first() == address(1)));
@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn with_affinity_a_client_tries_the_endpoints_in_its_own_order() {
-        let (upstreams, candidates) = (Upstreams::new(Instant::now()), candidates(5, Affinity::Client));
+        let (upstreams, candidates) =
+            (Upstreams::new(Instant::now()), candidates(5, SessionAffinity::ClientIp));
         let orders: HashSet<_> =
             (0..100).map(|client| pick_all(&upstreams, &candidates, [10, 1, 0, client])).collect();
         for client in 0..100 {

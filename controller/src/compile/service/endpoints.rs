@@ -22,6 +22,10 @@ use std::sync::Arc;
 /// addresses on each of its ports.
 pub(in crate::compile) const MOST_ENDPOINTS: usize = 100_000;
 
+/// Services that guard one port of a pod at most. Each of them has the others' guards beside its endpoints, so that without a bound a
+/// namespace of many Services with the same pods would cost the square of their number.
+pub(in crate::compile) const MOST_GUARDS: usize = 32;
+
 /// Compiles the EndpointSlices of a Service.
 pub(in crate::compile) struct Compile;
 
@@ -40,6 +44,7 @@ impl Query<Cluster> for Compile {
             behind.entry((it.transport, it.name.as_deref().unwrap_or_default())).or_insert(key);
         }
         let (mut judged, mut room, mut is_cut_off) = (BTreeMap::new(), MOST_ENDPOINTS, false);
+        let mut overguarded = BTreeSet::new();
         for slice_ref in reader.members(&Slices(name.clone())).iter() {
             let Some(slice) = reader.input::<EndpointSlice>(&slice_ref.object_name()) else { continue };
             let mut refused: BTreeMap<Forbidden, Vec<(usize, IpAddr)>> = BTreeMap::new();
@@ -57,6 +62,14 @@ impl Query<Cluster> for Compile {
                 for port in &slice.addresses.ports {
                     let Some(key) = behind.get(&(port.transport, &*port.name)) else { continue };
                     let Some(found) = found.get_mut(key) else { continue };
+                    // Datagrams are not captured, so no tunnel carries them, and no guard judges them.
+                    let is_tcp = port.transport == Transport::Tcp;
+                    let guards =
+                        if is_tcp { guarding(reader, &taken.pods, port.port) } else { BTreeSet::new() };
+                    if guards.len() > MOST_GUARDS {
+                        overguarded.insert(SocketAddr::new(address, port.port));
+                        continue;
+                    }
                     if !found.endpoints.contains_key(&SocketAddr::new(address, port.port)) {
                         let Some(less) = room.checked_sub(1) else {
                             is_cut_off = true;
@@ -64,11 +77,7 @@ impl Query<Cluster> for Compile {
                         };
                         room = less;
                     }
-                    // Datagrams are not captured, so no tunnel carries them, and no guard judges them.
-                    let is_tcp = port.transport == Transport::Tcp;
                     let identity = taken.identity.clone().filter(|_| is_tcp);
-                    let guards =
-                        if is_tcp { guarding(reader, &taken.pods, port.port) } else { BTreeSet::new() };
                     found.add(endpoint(it, port.port, &service, identity), taken.is_proxy, guards);
                 }
             }
@@ -84,6 +93,19 @@ impl Query<Cluster> for Compile {
                 Diagnostic::error(Reason::TooManyEndpoints, "", message, remedy),
             );
         }
+        if let Some(first) = overguarded.first() {
+            let message = format!(
+                "{} of its endpoints ({first} is the first) are behind more than {MOST_GUARDS} Services that are reached through \
+                 their waypoint only, and are not used",
+                overguarded.len()
+            );
+            let remedy = "let fewer Services with the label fairway.dev/waypoint: required, or with an AccessPolicy, select the \
+                      same pods";
+            made.report(
+                &ObjectRef::of(Kind::Service, name),
+                Diagnostic::error(Reason::TooManyGuards, "", message, remedy),
+            );
+        }
         if found.values().any(|it| !it.proxies.is_empty()) && reader.count(&BackendGateways(name.clone())) > 0
         {
             let message = "its endpoints are proxies of Fairway (Gateways or waypoints), to which no other proxy of Fairway \
@@ -92,7 +114,8 @@ impl Query<Cluster> for Compile {
             let warning = Diagnostic::warning(Reason::EndpointsAreProxies, "", message, remedy);
             made.report(&ObjectRef::of(Kind::Service, name), warning);
         }
-        let (reach, affinity) = (service.reach, service.affinity);
+        let (internal_traffic_policy, session_affinity) =
+            (service.internal_traffic_policy, service.session_affinity);
         for (backend, found) in found {
             let mut endpoints: Vec<_> = found.endpoints.into_values().collect();
             endpoints.sort_by_key(|it| Some(Family::of(it.address.ip())) != service.family);
@@ -102,7 +125,8 @@ impl Query<Cluster> for Compile {
             };
             let guards = found.guards.into_iter().map(guard).collect();
             let proxies = found.proxies.into_iter().collect();
-            let all = Endpoints { backend, reach, affinity, endpoints, guards, proxies };
+            let all =
+                Endpoints { backend, internal_traffic_policy, session_affinity, endpoints, guards, proxies };
             made.resources.push(Resource::Endpoints(Arc::new(all)));
         }
     }
@@ -167,7 +191,7 @@ fn rank(state: EndpointState) -> u8 {
     }
 }
 
-/// The Services that guard a port of pods.
+/// The Services that guard a port of pods; not all of them, if they are more than [`MOST_GUARDS`].
 fn guarding(reader: &mut Reader<'_>, pods: &[ObjectRef], port: u16) -> BTreeSet<ObjectName> {
     let mut guarding = BTreeSet::new();
     // Where nothing is captured nothing is guarded.
@@ -179,6 +203,9 @@ fn guarding(reader: &mut Reader<'_>, pods: &[ObjectRef], port: u16) -> BTreeSet<
             let name = service.object_name();
             if reader.get::<required_waypoint::GuardedPorts>(&name).binary_search(&port).is_ok() {
                 guarding.insert(name);
+            }
+            if guarding.len() > MOST_GUARDS {
+                return guarding;
             }
         }
     }

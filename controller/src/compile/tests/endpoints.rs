@@ -1,7 +1,9 @@
 //! What Services and their slices say of who is sent where.
 
 use super::{SHOP, World};
-use fairway_config::model::{Affinity, Endpoint, Endpoints, Reach, Resource, ResourceKind};
+use fairway_config::model::{
+    Endpoint, Endpoints, InternalTrafficPolicy, Resource, ResourceKind, SessionAffinity,
+};
 use std::sync::Arc;
 
 fn endpoints(world: &World) -> Arc<Endpoints> {
@@ -35,17 +37,56 @@ fn hints_of(endpoint: &Endpoint) -> String {
 
 #[test]
 fn what_a_service_says_of_its_clients_and_its_slices_of_their_endpoints_is_kept() {
-    for (fields, reach, affinity, hints) in [
-        ("internalTrafficPolicy: Cluster", Reach::Cluster, Affinity::None, ["", "", "n7 z2 z3"]),
-        ("internalTrafficPolicy: Local", Reach::Node, Affinity::None, ["", "", "n7 z2 z3"]),
-        ("sessionAffinity: ClientIP", Reach::Cluster, Affinity::Client, ["", "", "n7 z2 z3"]),
-        ("trafficDistribution: PreferClose", Reach::Cluster, Affinity::None, ["z1", "z1", "n7 z2 z3"]),
-        ("trafficDistribution: PreferSameZone", Reach::Cluster, Affinity::None, ["z1", "z1", "n7 z2 z3"]),
-        ("trafficDistribution: PreferSameNode", Reach::Cluster, Affinity::None, ["z1", "n1 z1", "n7 z2 z3"]),
-        ("trafficDistribution: Somehow", Reach::Cluster, Affinity::None, ["", "", "n7 z2 z3"]),
+    for (fields, internal_traffic_policy, session_affinity, hints) in [
+        (
+            "internalTrafficPolicy: Cluster",
+            InternalTrafficPolicy::Cluster,
+            SessionAffinity::None,
+            ["", "", "n7 z2 z3"],
+        ),
+        (
+            "internalTrafficPolicy: Local",
+            InternalTrafficPolicy::Local,
+            SessionAffinity::None,
+            ["", "", "n7 z2 z3"],
+        ),
+        (
+            "sessionAffinity: ClientIP",
+            InternalTrafficPolicy::Cluster,
+            SessionAffinity::ClientIp,
+            ["", "", "n7 z2 z3"],
+        ),
+        (
+            "trafficDistribution: PreferClose",
+            InternalTrafficPolicy::Cluster,
+            SessionAffinity::None,
+            ["z1", "z1", "n7 z2 z3"],
+        ),
+        (
+            "trafficDistribution: PreferSameZone",
+            InternalTrafficPolicy::Cluster,
+            SessionAffinity::None,
+            ["z1", "z1", "n7 z2 z3"],
+        ),
+        (
+            "trafficDistribution: PreferSameNode",
+            InternalTrafficPolicy::Cluster,
+            SessionAffinity::None,
+            ["z1", "n1 z1", "n7 z2 z3"],
+        ),
+        (
+            "trafficDistribution: Somehow",
+            InternalTrafficPolicy::Cluster,
+            SessionAffinity::None,
+            ["", "", "n7 z2 z3"],
+        ),
     ] {
         let found = endpoints(&by_hand(fields));
-        assert_eq!((found.reach, found.affinity), (reach, affinity), "{fields}");
+        assert_eq!(
+            (found.internal_traffic_policy, found.session_affinity),
+            (internal_traffic_policy, session_affinity),
+            "{fields}"
+        );
         let said: Vec<_> = found.endpoints.iter().map(hints_of).collect();
         assert_eq!(said, hints, "{fields}");
     }

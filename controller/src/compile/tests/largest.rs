@@ -1,7 +1,7 @@
 //! One object cannot hurt the plane by the length of its lists.
 
 use super::World;
-use crate::compile::service::endpoints::MOST_ENDPOINTS;
+use crate::compile::service::endpoints::{MOST_ENDPOINTS, MOST_GUARDS};
 use fairway_config::model::Resource;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -54,4 +54,50 @@ fn what_people_have_is_taken_whole() {
         assert_eq!(endpoints(&world), ports * many);
         assert!(!is_said(&world), "{:?}", world.problems());
     }
+}
+
+/// So many Services that require their waypoint, all of the same pods.
+fn of_the_same_pods(services: usize, pods: usize) -> String {
+    let addresses: String = (0..pods).map(|it| format!("{{ addresses: [10.9.0.{it}] }}, ")).collect();
+    let pod = |it: usize| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: p{it}, namespace: shop, labels: {{ app: a }} }}\n\
+             spec: {{ serviceAccountName: a, nodeName: n1, containers: [] }}\nstatus: {{ podIP: 10.9.0.{it} }}\n"
+        )
+    };
+    let service = |it: usize| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\n\
+             metadata: {{ name: s{it}, namespace: shop, labels: {{ fairway.dev/waypoint: required }} }}\n\
+             spec: {{ selector: {{ app: a }}, ports: [{{ name: http, port: 80, targetPort: 8080 }}] }}\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{ name: s{it}-1, namespace: shop, labels: {{ kubernetes.io/service-name: s{it} }} }}\n\
+             addressType: IPv4\nports: [{{ name: http, port: 8080 }}]\nendpoints: [{addresses}]\n"
+        )
+    };
+    let namespace =
+        "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop, labels: { fairway.dev/mesh: enabled } }\n";
+    let services: String = (0..services).map(service).collect();
+    namespace.to_owned() + &(0..pods).map(pod).collect::<String>() + &services
+}
+
+#[test]
+fn services_of_the_same_pods_have_a_bound_and_beyond_it_the_pods_are_reached_through_none_of_them() {
+    let guards = |world: &World| -> usize {
+        let of = |it: &Resource| match it {
+            Resource::Endpoints(it) => it.guards.iter().map(|it| it.endpoints.len()).sum(),
+            _ => 0,
+        };
+        world.compiler.resources().map(|(_, it)| of(it)).sum()
+    };
+    let is_said = |world: &World| {
+        let said = world.problems().iter().filter(|it| it.contains("through their waypoint only")).count();
+        said > 0
+    };
+    let most = World::cluster(&of_the_same_pods(MOST_GUARDS, 3));
+    assert_eq!((endpoints(&most), guards(&most)), (MOST_GUARDS * 3, MOST_GUARDS * MOST_GUARDS * 3));
+    assert!(!is_said(&most), "{:?}", most.problems());
+    let more = World::cluster(&of_the_same_pods(MOST_GUARDS + 1, 3));
+    assert_eq!((endpoints(&more), guards(&more)), (0, 0));
+    assert!(is_said(&more), "{:?}", more.problems());
 }

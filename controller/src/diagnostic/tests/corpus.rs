@@ -152,6 +152,28 @@ fn endpoints(corpus: &mut Corpus) {
          addressType: IPv4\nports: [{ports}]\nendpoints: [{addresses}]\n"
     );
     compile(corpus, cluster(), read("wide.yaml", &wide));
+    guards(corpus);
+}
+
+/// More Services that require their waypoint than may select one pod.
+fn guards(corpus: &mut Corpus) {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: { name: many-guards, namespace: shop, labels: { app: many } }\n\
+               spec: { serviceAccountName: many, nodeName: node-1, containers: [{ name: app, image: app }] }\n\
+               status: { phase: Running, podIPs: [{ ip: 10.0.9.9 }] }\n";
+    let namespace =
+        "---\napiVersion: v1\nkind: Namespace\nmetadata: { name: shop, labels: { fairway.dev/mesh: enabled } }\n";
+    let service = |it: usize| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\n\
+             metadata: {{ name: many-{it}, namespace: shop, labels: {{ fairway.dev/waypoint: required }} }}\n\
+             spec: {{ selector: {{ app: many }}, ports: [{{ name: http, port: 80 }}] }}\n\
+             ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{ name: many-{it}, namespace: shop, labels: {{ kubernetes.io/service-name: many-{it} }} }}\n\
+             addressType: IPv4\nports: [{{ name: http, port: 80 }}]\nendpoints: [{{ addresses: [10.0.9.9] }}]\n"
+        )
+    };
+    let services: String = (0..=32).map(service).collect();
+    compile(corpus, cluster(), read("guards.yaml", &format!("{pod}{namespace}{services}")));
 }
 
 /// More certificates of authorities than a Gateway may trust.

@@ -94,7 +94,7 @@ async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_di
     let restarted = tokio::time::Instant::now();
     let mut proxy = stage.start(Refusals::default());
     let restored = proxy.generation(Generation(1)).await;
-    assert!(restarted.elapsed() >= PATIENCE && restarted.elapsed() < 2 * PATIENCE);
+    assert!(restarted.elapsed() >= INITIAL_FETCH_TIMEOUT && restarted.elapsed() < 2 * INITIAL_FETCH_TIMEOUT);
     assert_eq!((restored.now.backends.len(), restored.applied[0].1.len()), (1000, 1000));
 
     let before = stage.network.bytes_to_proxies();
@@ -109,10 +109,10 @@ async fn a_restarted_proxy_serves_without_a_controller_and_then_gets_only_the_di
 }
 
 /// How long a restarted proxy waits for a controller.
-const PATIENCE: Duration = Duration::from_secs(5);
+const INITIAL_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn state_file(path: &Path) -> StateFile {
-    StateFile::new(path.to_owned(), PATIENCE)
+    StateFile::new(path.to_owned(), INITIAL_FETCH_TIMEOUT)
 }
 
 /// A controller, and a proxy that has gone and left its file.
@@ -156,7 +156,7 @@ async fn what_a_killed_proxy_did_not_write_any_more_is_known_before_it_serves_ag
     let before = stage.network.bytes_to_proxies();
     let mut proxy = stage.start(Refusals::default());
     proxy.generation(Generation(2)).await;
-    tokio::time::sleep(2 * PATIENCE).await;
+    tokio::time::sleep(2 * INITIAL_FETCH_TIMEOUT).await;
     let history = proxy.now();
     let applied: Vec<_> =
         history.applied.iter().map(|(generation, changes)| (generation.0, changes.len())).collect();

@@ -6,10 +6,10 @@ use std::time::Duration;
 /// Quick, and with a rescan so late that only the system's own reports can be what is heard.
 const OPTIONS: DirectoryOptions = DirectoryOptions {
     quiet: Duration::from_millis(30),
-    patience: Duration::from_millis(500),
+    max_delay: Duration::from_millis(500),
     rescan: Duration::from_secs(3600),
 };
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn namespace(name: &str) -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {name} }}\n")
@@ -17,7 +17,7 @@ fn namespace(name: &str) -> String {
 
 async fn next(directory: &mut Directory) -> Vec<String> {
     let batch =
-        tokio::time::timeout(PATIENCE, directory.next_batch()).await.expect("a change is reported").unwrap();
+        tokio::time::timeout(TIMEOUT, directory.next_batch()).await.expect("a change is reported").unwrap();
     let name = |it: &Edit| match it {
         Edit::Upsert(it) => format!("+{}", it.meta().name),
         Edit::Remove(it) => format!("-{}", it.name),

@@ -19,8 +19,8 @@ fn endpoint(host: u8, state: EndpointState, node: &str, nodes: &[&str], zones: &
     }
 }
 
-fn endpoints(reach: Reach, endpoints: Vec<Endpoint>) -> Endpoints {
-    Endpoints { reach, ..Endpoints::of_anybody("shop/web:80".into(), endpoints) }
+fn endpoints(internal_traffic_policy: InternalTrafficPolicy, endpoints: Vec<Endpoint>) -> Endpoints {
+    Endpoints { internal_traffic_policy, ..Endpoints::of_anybody("shop/web:80".into(), endpoints) }
 }
 
 fn chosen(all: &Endpoints, node: &str, zone: &str) -> Vec<u8> {
@@ -35,7 +35,7 @@ fn chosen(all: &Endpoints, node: &str, zone: &str) -> Vec<u8> {
 #[test]
 fn internal_traffic_policy_local_keeps_to_the_client_s_node() {
     let all = endpoints(
-        Reach::Node,
+        InternalTrafficPolicy::Local,
         vec![
             endpoint(1, Ready, "n1", &[], &[]),
             endpoint(2, Draining, "n1", &[], &[]),
@@ -51,7 +51,7 @@ fn internal_traffic_policy_local_keeps_to_the_client_s_node() {
 #[test]
 fn hints_lead_to_the_node_then_to_the_zone_then_to_all() {
     let all = endpoints(
-        Reach::Cluster,
+        InternalTrafficPolicy::Cluster,
         vec![
             endpoint(1, Ready, "n1", &["n1"], &["z1"]),
             endpoint(2, Ready, "n2", &["n2"], &["z1"]),
@@ -77,7 +77,7 @@ fn hints_lead_to_the_node_then_to_the_zone_then_to_all() {
 #[test]
 fn hints_that_not_every_ready_endpoint_has_do_not_count() {
     let of = |second: Endpoint| {
-        endpoints(Reach::Cluster, vec![endpoint(1, Ready, "n1", &["n1"], &["z1"]), second])
+        endpoints(InternalTrafficPolicy::Cluster, vec![endpoint(1, Ready, "n1", &["n1"], &["z1"]), second])
     };
     for (second, expected) in [
         (endpoint(2, Ready, "n2", &[], &[]), &[1, 2][..]),
@@ -92,7 +92,7 @@ fn hints_that_not_every_ready_endpoint_has_do_not_count() {
 #[test]
 fn where_all_endpoints_are_terminating_hints_do_not_count() {
     let all = endpoints(
-        Reach::Cluster,
+        InternalTrafficPolicy::Cluster,
         vec![endpoint(1, Draining, "n1", &["n1"], &["z1"]), endpoint(2, Draining, "n2", &["n2"], &["z2"])],
     );
     assert_eq!(chosen(&all, "n1", "z1"), [1, 2]);
@@ -141,8 +141,9 @@ fn any_client() -> impl Strategy<Value = Locality> {
 }
 
 fn any_service() -> impl Strategy<Value = Endpoints> {
-    let policy = prop::sample::select(vec![Reach::Cluster, Reach::Node]);
-    (policy, prop::collection::vec(any_endpoint(), 0..8)).prop_map(|(reach, list)| endpoints(reach, list))
+    let policy = prop::sample::select(vec![InternalTrafficPolicy::Cluster, InternalTrafficPolicy::Local]);
+    (policy, prop::collection::vec(any_endpoint(), 0..8))
+        .prop_map(|(internal_traffic_policy, list)| endpoints(internal_traffic_policy, list))
 }
 
 /// How far an endpoint is from a client: 0 has its node in the hints, 1 its zone, 2 neither.
@@ -161,7 +162,7 @@ fn distance(endpoint: &Endpoint, client: &Locality) -> u8 {
 fn oracle(all: &Endpoints, family: Family, client: &Locality) -> Vec<Endpoint> {
     let mut list = all.endpoints.clone();
     list.retain(|endpoint| Family::of(endpoint.address.ip()) == family);
-    if all.reach == Reach::Node && client.node.is_some() {
+    if all.internal_traffic_policy == InternalTrafficPolicy::Local && client.node.is_some() {
         list.retain(|endpoint| endpoint.node == client.node);
     }
     if list.iter().any(|endpoint| endpoint.state == Ready) {
@@ -170,7 +171,7 @@ fn oracle(all: &Endpoints, family: Family, client: &Locality) -> Vec<Endpoint> {
         list.retain(|endpoint| endpoint.state == Draining);
         return list;
     }
-    if all.reach == Reach::Node {
+    if all.internal_traffic_policy == InternalTrafficPolicy::Local {
         return list;
     }
     let hints = |endpoint: &Endpoint| endpoint.hints.as_deref().cloned().unwrap_or_default();
@@ -203,7 +204,7 @@ proptest! {
         list in prop::collection::vec(any_hinted_endpoint(), 1..8),
         client in any_client(),
     ) {
-        let all = endpoints(Reach::Cluster, list);
+        let all = endpoints(InternalTrafficPolicy::Cluster, list);
         let found = candidates(&all, Family::V4, &client);
         let ready = all.endpoints.iter().filter(|endpoint| endpoint.state == Ready);
         let Some(nearest) = ready.map(|endpoint| distance(endpoint, &client)).min() else { return Ok(()) };
@@ -213,7 +214,7 @@ proptest! {
 
     #[test]
     fn by_node_each_client_gets_what_it_would_get_alone(all in any_service(), node in 0..3_u8) {
-        let all = Endpoints { reach: Reach::Node, ..all };
+        let all = Endpoints { internal_traffic_policy: InternalTrafficPolicy::Local, ..all };
         let client = Locality::new(Some(format!("n{node}")), None);
         let by_node = candidates_by_node(&all, Family::V4);
         let own = client.node.as_ref().and_then(|node| by_node.get(node)).cloned().unwrap_or_default();
@@ -223,7 +224,7 @@ proptest! {
     #[test]
     fn nothing_is_lost_while_something_serves(all in any_service(), client in any_client()) {
         let serves = |endpoint: &Endpoint| endpoint.address.is_ipv4() && endpoint.state != Unready;
-        let all = Endpoints { reach: Reach::Cluster, ..all };
+        let all = Endpoints { internal_traffic_policy: InternalTrafficPolicy::Cluster, ..all };
         prop_assert_eq!(candidates(&all, Family::V4, &client).is_empty(), !all.endpoints.iter().any(serves));
     }
 }

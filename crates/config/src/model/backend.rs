@@ -3,8 +3,8 @@
 use super::capability::that_judges;
 use super::reference::{of_authorization, of_backend};
 use super::{
-    Affinity, AuthorizationKey, BackendKey, BackendSecurity, Capabilities, Hints, Reach, References,
-    Requires, ResourceKey, ResourceKind, ServiceKey,
+    AuthorizationKey, BackendKey, BackendSecurity, Capabilities, Hints, InternalTrafficPolicy, References,
+    Requires, ResourceKey, ResourceKind, ServiceKey, SessionAffinity,
 };
 use fairway_identity::SpiffeId;
 use std::borrow::Cow;
@@ -52,9 +52,9 @@ pub struct Endpoints {
     /// The backend whose endpoints they are.
     pub backend: BackendKey,
     /// Which of them a client may be sent to.
-    pub reach: Reach,
+    pub internal_traffic_policy: InternalTrafficPolicy,
     /// Whether a client is sent to the same one again.
-    pub affinity: Affinity,
+    pub session_affinity: SessionAffinity,
     /// All of them, also those that are not ready; those of the Service's own family of addresses first.
     pub endpoints: Vec<Endpoint>,
     /// Which of them are guarded, and for which Services; one entry for each of those.

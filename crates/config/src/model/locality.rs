@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// `internalTrafficPolicy` of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Reach {
+pub enum InternalTrafficPolicy {
     /// `Cluster`: endpoints on all nodes.
     #[default]
     Cluster,
@@ -17,7 +17,7 @@ pub enum Reach {
 
 /// `sessionAffinity` of a Service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Affinity {
+pub enum SessionAffinity {
     /// `None`: each request or connection may get another endpoint.
     #[default]
     None,
@@ -46,12 +46,12 @@ pub struct Hints {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Endpoints without a traffic policy, affinity, guards or proxies.
+    /// Endpoints without a internal traffic policy, session affinity, guards or proxies.
     pub fn of_anybody(backend: BackendKey, endpoints: Vec<Endpoint>) -> Self {
         Self {
             backend,
-            reach: Reach::Cluster,
-            affinity: Affinity::None,
+            internal_traffic_policy: InternalTrafficPolicy::Cluster,
+            session_affinity: SessionAffinity::None,
             endpoints,
             guards: Vec::new(),
             proxies: Vec::new(),

@@ -37,7 +37,7 @@ pub use key::{
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
-pub use locality::{Affinity, Family, Hints, Reach};
+pub use locality::{Family, Hints, InternalTrafficPolicy, SessionAffinity};
 pub use matching::{Match, QueryMatch};
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
 pub use probe::{HttpProbe, Probe, ProbeAction};

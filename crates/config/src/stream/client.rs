@@ -37,7 +37,7 @@ pub struct StateFile {
     /// How long to wait for a controller before what is in the file is put in force. It may be older than what was in force
     /// when the program was killed, and what is served by it may be wrong: a pod that has joined the mesh since is spoken to
     /// in plaintext.
-    pub patience: Duration,
+    pub initial_fetch_timeout: Duration,
     /// While it is false, another process writes the file.
     owned: watch::Receiver<bool>,
 }
@@ -46,8 +46,8 @@ pub struct StateFile {
 
 impl StateFile {
     /// A file that no other process writes.
-    pub fn new(path: PathBuf, patience: Duration) -> Self {
-        Self { path, patience, owned: watch::Sender::new(true).subscribe() }
+    pub fn new(path: PathBuf, initial_fetch_timeout: Duration) -> Self {
+        Self { path, initial_fetch_timeout, owned: watch::Sender::new(true).subscribe() }
     }
 
     /// A file that is written only while `owned` is true. What came in force meanwhile is written when it is true again.

@@ -2,7 +2,9 @@
 
 use super::invalid::{Invalid, each, optional, required};
 use super::value;
-use crate::model::{Affinity, Endpoint, EndpointState, Endpoints, Guard, Hints, Reach};
+use crate::model::{
+    Endpoint, EndpointState, Endpoints, Guard, Hints, InternalTrafficPolicy, SessionAffinity,
+};
 use crate::proto;
 use std::sync::Arc;
 
@@ -10,8 +12,8 @@ pub(super) fn encode(endpoints: &Endpoints) -> proto::Endpoints {
     proto::Endpoints {
         backend: endpoints.backend.to_string(),
         endpoints: endpoints.endpoints.iter().map(encode_endpoint).collect(),
-        node_only: endpoints.reach == Reach::Node,
-        sticky: endpoints.affinity == Affinity::Client,
+        node_only: endpoints.internal_traffic_policy == InternalTrafficPolicy::Local,
+        sticky: endpoints.session_affinity == SessionAffinity::ClientIp,
         guards: endpoints.guards.iter().map(encode_guard).collect(),
         proxies: endpoints.proxies.iter().map(value::encode_socket_address).collect(),
     }
@@ -20,8 +22,12 @@ pub(super) fn encode(endpoints: &Endpoints) -> proto::Endpoints {
 pub(super) fn decode(message: proto::Endpoints) -> Result<Endpoints, Invalid> {
     Ok(Endpoints {
         backend: value::key(message.backend).map_err(|it| it.within("backend"))?,
-        reach: if message.node_only { Reach::Node } else { Reach::Cluster },
-        affinity: if message.sticky { Affinity::Client } else { Affinity::None },
+        internal_traffic_policy: if message.node_only {
+            InternalTrafficPolicy::Local
+        } else {
+            InternalTrafficPolicy::Cluster
+        },
+        session_affinity: if message.sticky { SessionAffinity::ClientIp } else { SessionAffinity::None },
         endpoints: each(message.endpoints, "endpoints", decode_endpoint)?,
         guards: each(message.guards, "guards", decode_guard)?,
         proxies: each(message.proxies, "proxies", value::socket_address)?,

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const SMALLEST: usize = 4 << 10;
 const LARGEST: usize = 256 << 10;
 /// Reads in a row that would have fitted a buffer of a quarter, before it becomes one.
-const PATIENCE: u8 = 32;
+const READS_BEFORE_SHRINK: u8 = 32;
 
 /// What a socket is read into.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl ReadBuffer {
             self.too_large = 0;
         } else if self.size > SMALLEST {
             self.too_large += 1;
-            if self.too_large == PATIENCE {
+            if self.too_large == READS_BEFORE_SHRINK {
                 self.size /= 4;
                 self.too_large = 0;
             }
@@ -94,7 +94,7 @@ mod tests {
         let lengths: Vec<usize> =
             (0..5).map(|_| assert_ready!(fill(&mut buffer, &much[..])).unwrap().len()).collect();
         assert_eq!(lengths, [4 << 10, 16 << 10, 64 << 10, 256 << 10, 256 << 10]);
-        for _ in 0..3 * usize::from(PATIENCE) {
+        for _ in 0..3 * usize::from(READS_BEFORE_SHRINK) {
             assert_eq!(assert_ready!(fill(&mut buffer, &much[..10])).unwrap().len(), 10);
         }
         assert_eq!(buffer.size, SMALLEST);

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything here takes; a test that waits for it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Stage {
     pub network: Network,
@@ -120,5 +120,5 @@ pub async fn talk(one: &mut TcpStream, other: &mut TcpStream) {
 }
 
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("nothing happened in time")
+    tokio::time::timeout(TIMEOUT, work).await.expect("nothing happened in time")
 }

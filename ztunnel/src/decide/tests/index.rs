@@ -2,8 +2,8 @@ use super::{endpoints, id, index, mesh, pod, service};
 use crate::decide::Index;
 use fairway_balance::Locality;
 use fairway_config::model::{
-    Affinity, BackendKey, EndpointState, Generation, Mesh, MutualTls, Reach, Resource, ResourceKey,
-    ResourceKind,
+    BackendKey, EndpointState, Generation, InternalTrafficPolicy, Mesh, MutualTls, Resource, ResourceKey,
+    ResourceKind, SessionAffinity,
 };
 use fairway_config::{Delta, Snapshot};
 use proptest::prelude::*;
@@ -60,8 +60,9 @@ fn a_resource() -> impl Strategy<Value = Resource> {
         let list: Vec<_> =
             list.iter().map(|(at, state)| (at.as_str(), *state, Some(id("shop", "a")))).collect();
         let mut backend = endpoints(&format!("shop/service{name}:80"), &list);
-        backend.reach = if local { Reach::Node } else { Reach::Cluster };
-        backend.affinity = if sticky { Affinity::Client } else { Affinity::None };
+        backend.internal_traffic_policy =
+            if local { InternalTrafficPolicy::Local } else { InternalTrafficPolicy::Cluster };
+        backend.session_affinity = if sticky { SessionAffinity::ClientIp } else { SessionAffinity::None };
         for (number, endpoint) in backend.endpoints.iter_mut().enumerate() {
             endpoint.node = Some(["n1", "n2"][number % 2].into());
         }

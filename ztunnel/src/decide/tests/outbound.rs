@@ -1,7 +1,7 @@
 use super::{PERMISSIVE, STRICT, address, endpoints, id, index, index_at, ip, mesh, pod, service};
 use crate::decide::{Hop, Outbound, OutboundRefusal, Path, outbound};
 use fairway_balance::Locality;
-use fairway_config::model::{Affinity, EndpointState, Mesh, Reach, Resource};
+use fairway_config::model::{EndpointState, InternalTrafficPolicy, Mesh, Resource, SessionAffinity};
 use fairway_hbone::Target;
 use std::sync::Arc;
 
@@ -146,12 +146,12 @@ fn the_tunnel_to_a_pod_expects_its_identity_and_names_its_address() {
 /// What becomes of a connection from node `n1` to a Service at 10.96.1.1 and fd00::1:1 with these endpoints.
 fn decide_about(
     list: &[(&str, EndpointState, Option<&str>)],
-    reach: Reach,
+    internal_traffic_policy: InternalTrafficPolicy,
     destination: &str,
 ) -> Result<Vec<String>, String> {
     let addresses: Vec<_> = list.iter().map(|(at, state, _)| (*at, *state, None)).collect();
     let mut all = endpoints("shop/both:80", &addresses);
-    all.reach = reach;
+    all.internal_traffic_policy = internal_traffic_policy;
     for (endpoint, (_, _, node)) in all.endpoints.iter_mut().zip(list) {
         endpoint.node = node.map(Arc::from);
     }
@@ -179,7 +179,7 @@ fn who_dials_one_family_of_addresses_is_led_to_an_endpoint_of_that_family() {
         ("10.0.0.3:8080", Ready, None),
         ("[fd00::3]:8080", Draining, None),
     ];
-    let of = |list, destination| decide_about(list, Reach::Cluster, destination);
+    let of = |list, destination| decide_about(list, InternalTrafficPolicy::Cluster, destination);
     assert_eq!(of(&list, "10.96.1.1:80"), Ok(vec!["10.0.0.3:8080".to_owned()]));
     assert_eq!(of(&list, "[fd00::1:1]:80"), Ok(vec!["[fd00::2]:8080".to_owned()]));
     assert_eq!(of(&list[1..2], "10.96.1.1:80"), Ok(vec!["10.0.0.2:8080".to_owned()]));
@@ -190,10 +190,13 @@ fn who_dials_one_family_of_addresses_is_led_to_an_endpoint_of_that_family() {
 fn a_service_that_is_local_is_not_looked_for_on_other_nodes() {
     use EndpointState::Ready;
     let list = [("10.0.0.2:8080", Ready, Some("n1")), ("10.0.0.3:8080", Ready, Some("n2"))];
-    assert_eq!(decide_about(&list, Reach::Node, "10.96.1.1:80"), Ok(vec!["10.0.0.2:8080".to_owned()]));
-    assert_eq!(decide_about(&list, Reach::Cluster, "10.96.1.1:80").map(|it| it.len()), Ok(2));
     assert_eq!(
-        decide_about(&list[1..], Reach::Node, "10.96.1.1:80"),
+        decide_about(&list, InternalTrafficPolicy::Local, "10.96.1.1:80"),
+        Ok(vec!["10.0.0.2:8080".to_owned()])
+    );
+    assert_eq!(decide_about(&list, InternalTrafficPolicy::Cluster, "10.96.1.1:80").map(|it| it.len()), Ok(2));
+    assert_eq!(
+        decide_about(&list[1..], InternalTrafficPolicy::Local, "10.96.1.1:80"),
         Err("no ready endpoint of shop/both:80 on this node, and its internalTrafficPolicy is Local"
             .to_owned())
     );
@@ -202,7 +205,7 @@ fn a_service_that_is_local_is_not_looked_for_on_other_nodes() {
 #[test]
 fn session_affinity_of_a_service_is_kept_with_its_candidates() {
     let mut all = endpoints("shop/sticky:80", &[("10.0.0.2:8080", EndpointState::Ready, None)]);
-    all.affinity = Affinity::Client;
+    all.session_affinity = SessionAffinity::ClientIp;
     let sticky = service("sticky", "10.96.1.2", None, &[]);
     let index = index(
         mesh().into_iter().chain([Resource::Service(Arc::new(sticky)), Resource::Endpoints(Arc::new(all))]),

@@ -24,7 +24,7 @@ pub(super) struct Follower {
     progress: watch::Sender<Progress>,
     backoff: Backoff,
     /// When the configuration of an earlier run comes in force, unless a controller says first what is so now.
-    patience: Option<Instant>,
+    initial_fetch_deadline: Option<Instant>,
 }
 
 /// Why a conversation ended.
@@ -64,14 +64,14 @@ impl Follower {
             apply,
             progress,
             backoff: Backoff::default(),
-            patience: None,
+            initial_fetch_deadline: None,
         };
         let run = async move {
-            let Some(StateFile { path, patience, owned }) = state_file else {
+            let Some(StateFile { path, initial_fetch_timeout, owned }) = state_file else {
                 return follower.run(dial, None).await;
             };
             if follower.take_up(&path).await {
-                follower.patience = Some(Instant::now() + patience);
+                follower.initial_fetch_deadline = Some(Instant::now() + initial_fetch_timeout);
             }
             let (saver, saving) = disk::saver(path, follower.subscription.proxy.clone(), owned);
             tokio::select! {
@@ -96,10 +96,10 @@ impl Follower {
         false
     }
 
-    /// Does something that may take long; when patience ends meanwhile, the earlier run's configuration comes in force.
+    /// Does something that may take long; when the initial fetch timeout ends meanwhile, the earlier run's configuration comes in force.
     async fn patiently<T>(&mut self, work: impl Future<Output = T>) -> Result<T, EarlierRefused> {
         let mut work = pin!(work);
-        if let Some(end) = self.patience {
+        if let Some(end) = self.initial_fetch_deadline {
             if let Ok(outcome) = timeout_at(end, &mut work).await {
                 return Ok(outcome);
             }
@@ -110,7 +110,7 @@ impl Follower {
     }
 
     fn do_with_the_earlier(&mut self) -> Result<(), EarlierRefused> {
-        self.patience = None;
+        self.initial_fetch_deadline = None;
         match self.replica.put_in_force(&mut *self.apply) {
             Ok(generation) => {
                 info!(%generation, "the configuration of the earlier run is in force");
@@ -153,7 +153,7 @@ impl Follower {
                 None => {}
                 Some(Answer::Ack(generation)) => {
                     self.backoff.reset();
-                    self.patience = None;
+                    self.initial_fetch_deadline = None;
                     info!(%generation, "configuration in force");
                     self.in_force(generation);
                     if let Some(saver) = saver {
@@ -162,7 +162,7 @@ impl Follower {
                     conversation.say(Message::Ack(proto::Ack { generation: generation.0 })).await;
                 }
                 Some(Answer::Forgotten(reasons)) => {
-                    self.patience = None;
+                    self.initial_fetch_deadline = None;
                     return Err(forgotten(reasons).into());
                 }
                 Some(Answer::Nack { generation, rejected }) => {
