@@ -1,5 +1,6 @@
 //! Strategies that make any resource, for property tests.
 
+mod address_source;
 mod probe;
 mod route;
 mod trust;
@@ -84,10 +85,10 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::Hbone),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    let named = (of(key()), vec(key(), 0..2));
-    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, named).prop_map(
-        |(key, gateway, section, addresses, port, hostname, protocol, named)| {
-            let (backend_certificate, authorizations) = named;
+    let rest = (of(key()), vec(key(), 0..2), address_source::source());
+    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
+        |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
+            let (backend_certificate, authorizations, address_source) = rest;
             Listener {
                 key,
                 gateway,
@@ -98,6 +99,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 protocol,
                 backend_certificate,
                 authorizations,
+                address_source,
             }
         },
     )

@@ -1,5 +1,7 @@
 //! Who is at the other end of a connection, and what they connected to.
 
+use super::sender::Sender;
+use crate::address::FarEnd;
 use crate::listen::connection::Connection;
 use crate::listen::detect::Version;
 use crate::listen::ports::PortId;
@@ -30,6 +32,8 @@ pub struct Client {
     pub version: Version,
     /// Where it comes from.
     pub caller: Caller,
+    /// The far end of its connection; none where that is a tunnel.
+    pub far: Option<FarEnd>,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
     /// Its address as a header.
@@ -90,6 +94,15 @@ impl fmt::Debug for Client {
             .field("caller", &self.caller)
             .field("origin", &self.origin)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Who sends its requests, as far as the connection says.
+    pub(super) fn sender(&self) -> Sender<'_> {
+        Sender::of_connection(&self.caller, self.forwarded_for.as_ref(), self.far.as_ref())
     }
 }
 

@@ -9,6 +9,7 @@ use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
 use super::passage::{Passage, Surroundings};
 use super::response::Received;
+use super::sender::{Sender, Statement};
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, ResponseBody, Stream};
@@ -18,11 +19,12 @@ use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
 use crate::stage::{Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
+use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
-use fairway_telemetry::{ClientAddress, Trust};
+use fairway_telemetry::Trust;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
@@ -69,11 +71,10 @@ pub async fn serve(
     let (mut parts, incoming) = request.into_parts();
     client.is_http10.set(parts.version == http::Version::HTTP_10);
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
-    exchange.note(|it| {
-        it.client = client.caller.address.map(ClientAddress::Ip);
-        it.client_identity.clone_from(&client.identity);
-    });
     let serving = client.worker.serving();
+    let mut sender = client.sender();
+    exchange.comes_from(&sender);
+    exchange.note(|it| it.client_identity.clone_from(&client.identity));
     exchange.note(|it| it.generation = serving.tables.generation());
     let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
     if format == ErrorFormat::Grpc {
@@ -88,16 +89,24 @@ pub async fn serve(
         }
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
         let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
+        let statement = Statement::of(&serving, &client.origin, client.far.as_ref(), &parts.headers);
         let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
-        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
+        if let Some(statement) = statement {
+            sender = find_sender(&client, statement, sender, &mut parts)?;
+            exchange.comes_from(&sender);
+        }
+        let address = sender.forwarded_for.as_deref();
+        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, address);
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
         exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
-        let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
+        let decision =
+            decide(&client, &sender.caller, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
+        let (caller, request) = (&sender.caller, Request::from_parts(parts, incoming));
         let answered =
-            forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
+            forward(&client, caller, &serving, &decision, &options, request, &mut exchange).await?;
         Ok(Received::check(answered, &options).await?)
     };
     let (mut response, refused) = match outcome.await {
@@ -118,10 +127,25 @@ pub async fn serve(
     Ok(response)
 }
 
+/// Finds who has sent a request. Who is not introduced as the listener asks for is asked for another connection.
+fn find_sender<'c>(
+    client: &Client,
+    statement: Statement<'_>,
+    known: Sender<'c>,
+    parts: &mut Parts,
+) -> Result<Sender<'c>, Reason> {
+    let found = statement.sender(known, client.far.as_ref(), parts);
+    if let Err(Reason::Misdirected) = found {
+        client.connection.tell(Order::Finish);
+    }
+    found
+}
+
 /// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
 /// when it is refused. Waits for asynchronous stages and for nothing else.
 async fn decide<'t>(
     client: &'t Rc<Client>,
+    caller: &Caller,
     serving: &'t Serving,
     parts: &mut Parts,
     passage: &mut Passage<'t>,
@@ -133,7 +157,7 @@ async fn decide<'t>(
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
         RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (checkpoint, asking) = (door(None), Asking::of(client, port));
+            let (checkpoint, asking) = (door(None), Asking::of(client, caller, port));
             if !checkpoint.is_open() {
                 Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
             }
@@ -157,13 +181,13 @@ async fn decide<'t>(
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
     let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door(listener) };
-    let asking = Asking::of(client, port);
+    let asking = Asking::of(client, caller, port);
     let attributes = RequestAttributes {
-        client_address: client.caller.address,
+        client_address: caller.address,
         peer: client.identity.as_ref(),
         scheme: client.scheme,
         port,
-        service: client.caller.service.as_ref(),
+        service: caller.service.as_ref(),
         route: rule.route(),
         rule: rule.index(),
         matched: rule.matched(),
@@ -172,7 +196,7 @@ async fn decide<'t>(
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
-    let callouts = Callouts { client, port, serving, shown, passed: &passed, hop: rule.hop() };
+    let callouts = Callouts { client, caller, port, serving, shown, passed: &passed, hop: rule.hop() };
     let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
     if original.is_some() && stages.may_wait() {
         // The client may leave meanwhile.
@@ -202,7 +226,7 @@ async fn decide<'t>(
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
     // What is routed to another Service than the one that was asked is judged by that one's policies as well.
     let checkpoint = Checkpoint::of_backend(cluster, own);
-    if !checkpoint.is_open() && !access::is_asked(cluster, &client.caller) {
+    if !checkpoint.is_open() && !access::is_asked(cluster, caller) {
         Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
@@ -213,13 +237,14 @@ async fn decide<'t>(
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
 async fn forward(
     client: &Rc<Client>,
+    caller: &Caller,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
     options: &ConnectionOptions,
-    parts: Parts,
-    incoming: ClientBody,
+    request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
+    let (parts, incoming) = request.into_parts();
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
@@ -243,7 +268,7 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let (caller, asking) = (&client.caller, Asking::of(client, decision.port));
+        let asking = Asking::of(client, caller, decision.port);
         let mirrored =
             Mirrored { worker, serving, caller, asking, parts: &parts, shown, kind, version, options };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
@@ -254,7 +279,7 @@ async fn forward(
     let tries = Try {
         worker,
         serving,
-        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller: &client.caller },
+        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller },
         version,
         options,
         deadline: decision.deadline,

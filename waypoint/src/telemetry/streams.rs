@@ -132,6 +132,11 @@ impl StreamRecord {
         Self { telemetry: telemetry.clone(), kind, record, refusal: None, moved: Moved::default() }
     }
 
+    /// By a peer that is not the client.
+    pub fn comes_through(&mut self, peer: IpAddr) {
+        self.record.note(|it| it.peer = Some(peer));
+    }
+
     /// For a listener, from a configuration, with a name if it is TLS.
     pub fn asked(&mut self, listener: &BoundListener, generation: Generation, name: Option<&Arc<str>>) {
         self.record.note(|it| {

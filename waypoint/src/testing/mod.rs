@@ -8,6 +8,7 @@ mod resources;
 
 pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, set, to};
 
+use crate::address::FarEnd;
 use crate::listen::connection::ConnectionState;
 use crate::listen::detect::Version;
 use crate::listen::ports::{PortId, Ports};
@@ -57,8 +58,10 @@ pub struct MemoryProxy {
 /// Who a client in memory is.
 #[derive(Clone, Debug)]
 pub struct MemoryClient {
-    /// Its address.
+    /// The far end of its connection.
     pub address: IpAddr,
+    /// Where a header of the PROXY protocol said that it is.
+    pub introduced: Option<IpAddr>,
     /// The identity that it has proved.
     pub identity: Option<SpiffeId>,
     /// What it speaks.
@@ -67,7 +70,12 @@ pub struct MemoryClient {
 
 impl Default for MemoryClient {
     fn default() -> Self {
-        Self { address: Ipv4Addr::new(192, 0, 2, 1).into(), identity: None, version: Version::Http1 }
+        Self {
+            address: Ipv4Addr::new(192, 0, 2, 1).into(),
+            introduced: None,
+            identity: None,
+            version: Version::Http1,
+        }
     }
 }
 
@@ -153,16 +161,18 @@ impl MemoryProxy {
     /// Connects a client to the first socket of the configuration; its side of the stream.
     pub fn connect(&self, client: MemoryClient) -> DuplexStream {
         let (near, far) = duplex(BUFFER);
-        let MemoryClient { address, identity, version } = client;
+        let MemoryClient { address, introduced, identity, version } = client;
+        let end = FarEnd { introduced, ..FarEnd::of_peer(address) };
         let client = Rc::new(Client {
             worker: self.worker.clone(),
             connection: self.worker.connections.open(ConnectionState::Http1),
             origin: Origin::Gateway { port: PortId(0), sni: None },
             scheme: Scheme::Http,
             version,
-            caller: Caller { address: Some(address), ..Caller::default() },
+            caller: Caller { address: Some(end.client()), ..Caller::default() },
+            far: Some(end),
             identity,
-            forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
+            forwarded_for: HeaderValue::try_from(end.client().to_string()).ok(),
             is_http10: Cell::new(false),
             switch: RefCell::new(None),
         });

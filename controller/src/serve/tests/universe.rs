@@ -2,11 +2,11 @@
 
 use fairway_config::arbitrary;
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Authorization, AuthorizationKey, Backend, BackendKey, BackendSecurity,
-    BackendTarget, CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Filter, Fraction,
-    L4Kind, L4Route, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls, ObjectName, PathMatch,
-    Resource, ResourceKey, Route, RouteKind, Rule, Service, ServicePort, Timeouts, TlsTermination,
-    WeightedBackend, WeightedTarget, Workload,
+    AddressSource, AppProtocol, Attachment, Audience, Authorization, AuthorizationKey, Backend, BackendKey,
+    BackendSecurity, BackendTarget, CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints,
+    Filter, Fraction, L4Kind, L4Route, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls,
+    ObjectName, PathMatch, Resource, ResourceKey, Route, RouteKind, Rule, Service, ServicePort, Timeouts,
+    TlsTermination, WeightedBackend, WeightedTarget, Workload,
 };
 use fairway_config::stream::Proxy;
 use fairway_policy::{Action, Condition};
@@ -48,6 +48,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         protocol,
         backend_certificate: None,
         authorizations: vec![],
+        address_source: AddressSource::Connection,
     }))
 }
 

@@ -46,6 +46,8 @@ macro_rules! capabilities {
             Attached = "authorization.attached", Later;
             /// The name of a rule of an authorization.
             RuleName = "authorization.rule-name", Later;
+            /// [`AddressSource`](super::AddressSource), other than the connection.
+            AddressSource = "listener.address-source", Later;
         }
     };
     (

@@ -3,8 +3,8 @@
 use super::capability::that_judges;
 use super::reference::of_authorization;
 use super::{
-    AuthorizationKey, Capabilities, CertificateKey, ClientValidation, HostnamePattern, ListenerKey,
-    ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, HostnamePattern,
+    ListenerKey, ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Listener {
     pub backend_certificate: Option<CertificateKey>,
     /// Those that judge its requests and connections, whatever route they take. One that is not in the same snapshot denies.
     pub authorizations: Vec<AuthorizationKey>,
+    /// How it learns where its clients are.
+    pub address_source: AddressSource,
 }
 
 /// What is spoken on a listener.
@@ -71,10 +73,13 @@ pub struct TlsTermination {
 
 impl Requires for Listener {
     fn requires(&self) -> Capabilities {
-        that_judges(&self.authorizations)
+        let mut required = that_judges(&self.authorizations);
+        required.extend(self.address_source.requires());
+        required
     }
 
-    // Without the capability the listener would be served unguarded, so it is not served: `closed_for` is none.
+    // Without the capability the listener would be served unguarded, or take a load balancer for its client, so it is not
+    // served: `closed_for` is none.
 }
 
 impl References for Listener {

@@ -1,7 +1,7 @@
 //! Listeners on the wire.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::{trust, value};
+use super::{address_source, trust, value};
 use crate::model::{Listener, ListenerProtocol, TlsTermination};
 use crate::proto::{self, listener::Protocol};
 
@@ -28,6 +28,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         protocol: Some(protocol),
         backend_certificate: listener.backend_certificate.as_ref().map(ToString::to_string),
         authorizations: listener.authorizations.iter().map(ToString::to_string).collect(),
+        address_source: address_source::encode(&listener.address_source),
     }
 }
 
@@ -59,6 +60,8 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         protocol: required(message.protocol, "protocol", protocol)?,
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
+        address_source: address_source::decode(message.address_source)
+            .map_err(|it| it.within("address_source"))?,
     })
 }
 
