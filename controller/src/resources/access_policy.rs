@@ -6,6 +6,7 @@
 
 mod reading;
 
+pub(in crate::resources) use reading::unknown_field;
 pub use reading::{Reading, Unreadable};
 
 use kube::{CustomResource, KubeSchema};

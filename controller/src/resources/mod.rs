@@ -6,6 +6,7 @@
 pub mod access_policy;
 mod address;
 mod authorities;
+pub mod client_policy;
 mod config_map;
 mod core;
 mod definition;

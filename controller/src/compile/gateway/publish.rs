@@ -60,6 +60,13 @@ pub(in crate::compile) fn judges(
     judges
 }
 
+/// Whether policies of a Gateway judge all that it serves, also by the listeners of its ListenerSets.
+pub(super) fn guards(reader: &mut Reader<'_>, gateway: &ObjectRef) -> bool {
+    [Form::Gateway, Form::Nobody, Form::Closed]
+        .into_iter()
+        .any(|form| reader.count(&JudgedBy { object: gateway.clone(), listener: None, form }) > 0)
+}
+
 /// Makes a Gateway's own listeners and keeps what routes see.
 pub(in crate::compile) struct Publish;
 
@@ -168,6 +175,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
+            address_source: report.source_of(object, &plan.name),
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
         for secret in used {

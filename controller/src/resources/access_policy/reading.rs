@@ -33,7 +33,7 @@ impl<'de> Deserialize<'de> for Reading {
         // A field that is passed over would make a rule wider than it was meant.
         let spec = spec.and_then(|spec| {
             let read = serde_json::to_value(&spec).unwrap_or_default();
-            match unknown(&written, &read) {
+            match unknown_field(&written, &read) {
                 None => Ok(spec),
                 Some(field) => Err(Unreadable { field, reason: "unknown field".to_owned() }),
             }
@@ -47,11 +47,11 @@ impl<'de> Deserialize<'de> for Reading {
 }
 
 /// The path of the first field that was written and not read.
-fn unknown(written: &Value, read: &Value) -> Option<String> {
+pub(in crate::resources) fn unknown_field(written: &Value, read: &Value) -> Option<String> {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written.iter().find_map(|(name, value)| {
             let inner = match read.get(name) {
-                Some(read) => unknown(value, read)?,
+                Some(read) => unknown_field(value, read)?,
                 None if value.is_null() || value.as_object().is_some_and(|it| it.is_empty()) => return None,
                 None => return Some(name.clone()),
             };
@@ -59,7 +59,7 @@ fn unknown(written: &Value, read: &Value) -> Option<String> {
         }),
         (Value::Array(written), Value::Array(read)) => {
             written.iter().zip(read).enumerate().find_map(|(index, (written, read))| {
-                let inner = unknown(written, read)?;
+                let inner = unknown_field(written, read)?;
                 Some(format!("[{index}].{inner}"))
             })
         }

@@ -1,0 +1,104 @@
+//! What a policy is told, target by target.
+
+use super::fate::{Fate, Judging};
+use crate::compile::ignored::Ignored;
+use crate::compile::policy::status::{MOST_ANCESTORS, accepted, enforced};
+use crate::compile::program::{Cluster, Made, Reader};
+use crate::compile::stage;
+use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{ClientPolicy, Kind, ObjectRef};
+use crate::status::{AncestorStatus, Enforcement, ObjectStatus, ParentRef, PolicyStatus};
+use fairway_config::model::ObjectName;
+use fairway_incremental::{OfInput, Query};
+use std::collections::BTreeMap;
+
+/// Puts the status together.
+pub(in crate::compile) struct Status;
+
+impl Query<Cluster> for Status {
+    type Key = ObjectName;
+    type Value = ();
+    const STAGE: u8 = stage::CONSEQUENCES;
+
+    fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
+        let Some(policy) = reader.input::<ClientPolicy>(name) else { return };
+        let object = ObjectRef::of(Kind::ClientPolicy, name);
+        let generation = policy.meta.generation;
+        let defect = defect(&policy);
+        report(made, &object, defect.as_ref());
+        let mut ignored = Ignored::default();
+        if let Some(it) = policy.spec.rest.as_ref() {
+            let message = "this field is not known, so it has no effect";
+            let warning = Diagnostic::warning(
+                Reason::ClientPolicyFieldUnknown,
+                format!("spec.{}", it.field),
+                message,
+                "remove it, or upgrade Fairway",
+            );
+            ignored.note(made, &object, warning);
+        }
+        let mut ancestors: BTreeMap<ParentRef, Vec<Fate>> = BTreeMap::new();
+        for (index, target) in policy.spec.targets.iter().enumerate() {
+            let field = format!("spec.targetRefs[{index}]");
+            let judging = Judging { policy: &object, target, field: &field };
+            let Some((ancestor, fate)) = judging.fate(reader) else { continue };
+            report(made, &object, fate.outcome.as_ref().err());
+            ancestors.entry(ancestor).or_default().push(fate);
+        }
+        let controller_name = reader.settings().controller_name.clone();
+        let ancestor = |(ancestor_ref, fates): (ParentRef, Vec<Fate>)| {
+            let outcomes: Vec<_> = fates.iter().map(|it| it.outcome.clone()).collect();
+            let whole = defect.as_ref().map_or(Ok(()), Err);
+            let mut conditions = vec![accepted(whole, &outcomes, &ignored, generation)];
+            conditions.extend(ignored.condition(generation));
+            let mut enforcement = Enforcement::default();
+            for fate in fates {
+                enforcement.by.extend(fate.enforcement.by);
+                enforcement.carriers.extend(fate.enforcement.carriers);
+            }
+            let is_whole = whole.is_ok() && outcomes.iter().all(Result::is_ok);
+            // Where nobody has to carry it out nobody does.
+            if !is_whole || !enforcement.by.is_empty() {
+                conditions.extend(enforced(&conditions));
+            }
+            AncestorStatus { ancestor_ref, controller_name: controller_name.clone(), conditions, enforcement }
+        };
+        let ancestors: Vec<_> = ancestors.into_iter().take(MOST_ANCESTORS).map(ancestor).collect();
+        if !ancestors.is_empty() {
+            made.statuses.push((object, ObjectStatus::Policy(PolicyStatus { ancestors })));
+        }
+    }
+}
+
+impl OfInput<Cluster> for Status {
+    fn of_input(name: &ObjectRef) -> Option<Self::Key> {
+        (name.kind == Kind::ClientPolicy).then(|| name.object_name())
+    }
+}
+
+fn report(made: &mut Made, object: &ObjectRef, error: Option<&Diagnostic>) {
+    if let Some(error) = error {
+        made.report(object, error.clone());
+    }
+}
+
+/// What is wrong with the policy itself, wherever it is to hold.
+fn defect(policy: &ClientPolicy) -> Option<Diagnostic> {
+    const CLOSED: &str = "so nobody can say where clients are, and the listeners are closed";
+    if let Some(why) = &policy.meta.unreadable {
+        let message = format!("{why}, {CLOSED}");
+        return Some(Diagnostic::error(Reason::ClientPolicyUnreadable, "", message, "correct the field"));
+    }
+    match &policy.spec.client_address {
+        Err(it) => {
+            let (field, message) = (format!("spec.{}", it.field), format!("{}, {CLOSED}", it.reason));
+            Some(Diagnostic::error(Reason::ClientPolicyUnreadable, field, message, "correct the field"))
+        }
+        Ok(Some(written)) => {
+            let it = written.source().err()?;
+            let message = format!("{}; until this is corrected, the listeners are closed", it.reason);
+            Some(Diagnostic::error(Reason::ClientPolicyValueInvalid, it.field, message, "correct the value"))
+        }
+        Ok(None) => None,
+    }
+}
