@@ -106,3 +106,6 @@ impl<'c> Sender<'c> {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

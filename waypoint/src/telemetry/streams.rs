@@ -336,6 +336,16 @@ mod tests {
         record.record.note(|it| it.connection_id = None);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_log_names_the_client_and_the_proxy_before_it() {
+        let lines = logged(AccessLog::OneIn(1), |telemetry| {
+            let mut record = StreamRecord::begin(telemetry, StreamKind::Tcp, Some([203, 0, 113, 7].into()));
+            record.comes_through([10, 0, 0, 1].into());
+            record.ended(Carried::Whole);
+        });
+        assert!(lines[0].contains("client=203.0.113.7 peer=10.0.0.1 "), "{lines:?}");
+    }
+
     fn refused(telemetry: &Rc<Telemetry>) {
         let mut record = StreamRecord::begin(telemetry, StreamKind::Tls, None);
         record.record.note(|it| it.connection_id = None);

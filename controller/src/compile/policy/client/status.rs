@@ -84,21 +84,17 @@ fn report(made: &mut Made, object: &ObjectRef, error: Option<&Diagnostic>) {
 
 /// What is wrong with the policy itself, wherever it is to hold.
 fn defect(policy: &ClientPolicy) -> Option<Diagnostic> {
-    const CLOSED: &str = "so nobody can say where clients are, and the listeners are closed";
-    if let Some(why) = &policy.meta.unreadable {
-        let message = format!("{why}, {CLOSED}");
-        return Some(Diagnostic::error(Reason::ClientPolicyUnreadable, "", message, "correct the field"));
+    let unreadable = match (&policy.meta.unreadable, &policy.spec.client_address) {
+        (Some(why), _) => Some((String::new(), why.to_string())),
+        (None, Err(it)) => Some((format!("spec.{}", it.field), it.reason.clone())),
+        (None, Ok(_)) => None,
+    };
+    if let Some((field, why)) = unreadable {
+        let message = format!("{why}, so nobody can say where clients are, and the listeners are closed");
+        return Some(Diagnostic::error(Reason::ClientPolicyUnreadable, field, message, "correct the field"));
     }
-    match &policy.spec.client_address {
-        Err(it) => {
-            let (field, message) = (format!("spec.{}", it.field), format!("{}, {CLOSED}", it.reason));
-            Some(Diagnostic::error(Reason::ClientPolicyUnreadable, field, message, "correct the field"))
-        }
-        Ok(Some(written)) => {
-            let it = written.source().err()?;
-            let message = format!("{}; until this is corrected, the listeners are closed", it.reason);
-            Some(Diagnostic::error(Reason::ClientPolicyValueInvalid, it.field, message, "correct the value"))
-        }
-        Ok(None) => None,
-    }
+    let written = policy.spec.client_address.as_ref().ok()?.as_ref()?;
+    let it = written.source().err()?;
+    let message = format!("{}; until this is corrected, the listeners are closed", it.reason);
+    Some(Diagnostic::error(Reason::ClientPolicyValueInvalid, it.field, message, "correct the value"))
 }
