@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use support::backend::{Server, echo};
-use support::wire::{LONG, exchange, status};
+use support::wire::{LONG, status};
 use support::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -28,7 +28,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.1 51234 443\r\n";
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: shop\r\nx-forwarded-for: 198.51.100.66\r\nconnection: close\r\n\r\n";
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nhost: shop\r\nx-forwarded-for: 198.51.100.66\r\nconnection: close\r\n\r\n";
 
 fn ranges(text: &str) -> CidrSet {
     std::iter::once(text.parse().unwrap()).collect()
@@ -58,11 +59,24 @@ fn http_listener(address_source: AddressSource) -> Listener {
     Listener { address_source, ..listener(ListenerProtocol::Http) }
 }
 
+/// Sends bytes, and reads until the proxy closes, which may be before it has all of them.
+async fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(bytes.as_ref()).await;
+    let mut answer = Vec::new();
+    let _ = timeout(LONG, stream.read_to_end(&mut answer)).await.expect("the proxy closes in time");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 #[tokio::test]
 async fn a_trusted_peer_says_where_the_client_is_in_either_version_and_in_any_pieces() {
     let server = Server::http(1, echo).await;
     let proxy = Proxy::start(resources(http_listener(loopback()), &server));
-    let v6 = block(0x21, 0x21, &[&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7][..], &[0; 20]].concat());
+    let v6 = block(
+        0x21,
+        0x21,
+        &[&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7][..], &[0; 20]].concat(),
+    );
     for (header, client) in [
         (LINE.to_vec(), "203.0.113.7"),
         (b"PROXY TCP6 2001:db8::7 2001:db8::1 51234 443\r\n".to_vec(), "2001:db8::7"),
@@ -113,10 +127,8 @@ async fn what_is_no_header_and_who_is_not_trusted_is_closed_without_an_answer() 
     // A second header is a request that nobody understands.
     let twice = exchange(proxy.address(), [LINE, LINE, REQUEST].concat()).await;
     assert_eq!(status(&twice), 400, "{twice}");
-    let stranger = Proxy::start(resources(
-        http_listener(AddressSource::ProxyProtocol(ranges("10.0.0.0/8"))),
-        &server,
-    ));
+    let stranger =
+        Proxy::start(resources(http_listener(AddressSource::ProxyProtocol(ranges("10.0.0.0/8"))), &server));
     for bytes in [[LINE, REQUEST].concat(), REQUEST.to_vec()] {
         assert_eq!(exchange(stranger.address(), bytes).await, "");
     }
@@ -148,7 +160,11 @@ struct Preceded {
 }
 
 impl AsyncRead for Preceded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -218,7 +234,8 @@ async fn no_byte_of_a_tls_handshake_is_lost_to_the_header_before_it() {
     let mut all = resources(https, &server);
     all.push(certificate);
     let proxy = Proxy::start(all);
-    for header in [LINE.to_vec(), b"PROXY TCP4 203.0.113.7 1.1.1.1 1 2\r\n".to_vec(), v4(&[]), v4(&[0; 500])] {
+    for header in [LINE.to_vec(), b"PROXY TCP4 203.0.113.7 1.1.1.1 1 2\r\n".to_vec(), v4(&[]), v4(&[0; 500])]
+    {
         let answer = ask_over_tls(proxy.address(), &roots, &header).await.unwrap();
         assert!(answer.contains("x-forwarded-for: 203.0.113.7\n"), "{answer}");
     }

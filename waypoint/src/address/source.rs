@@ -41,9 +41,12 @@ impl FarEnd {
         Self { peer: peer.to_canonical(), introduced: None }
     }
 
-    /// Where the client is as far as the connection says.
-    pub fn client(&self) -> IpAddr {
-        self.introduced.unwrap_or(self.peer)
+    /// That of a client which somebody has introduced, or else of the client itself.
+    pub fn of(client: IpAddr, introducer: Option<&IpAddr>) -> Self {
+        match introducer {
+            Some(peer) => Self { introduced: Some(client.to_canonical()), ..Self::of_peer(*peer) },
+            None => Self::of_peer(client),
+        }
     }
 }
 

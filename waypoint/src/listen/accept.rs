@@ -6,7 +6,7 @@ use super::introduction::{self, NotIntroduced};
 use super::ports::{Entrance, PortId};
 use super::socket::begin_no_more;
 use super::tunnel;
-use crate::address::{FarEnd, Introduction};
+use crate::address::Introduction;
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::stream::Refusal;
 use crate::table::{ListenerSet, Opening};
@@ -128,29 +128,29 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     let _ = stream.set_nodelay(true);
     let serving = worker.serving();
     let Some(set) = serving.ports.listeners(port) else { return };
-    let far = FarEnd::of_peer(peer.ip());
+    let peer = peer.ip().to_canonical();
     match set.opening() {
         Opening::Plain => {
-            let connection = match set.trusts(far.peer) {
+            let connection = match set.trusts(peer) {
                 // It speaks for many.
                 true => worker.connections.open(ConnectionState::Raw),
-                false => match admit(worker, far.peer) {
+                false => match admit(worker, peer) {
                     Some(connection) => connection,
                     None => return turn_away(worker, &stream),
                 },
             };
-            enter(worker, &serving, port, stream, far, &connection);
+            enter(worker, &serving, port, stream, (peer, None), &connection);
         }
-        opening if opening.admits(far.peer) => {
-            tokio::task::spawn_local(introduce(worker.clone(), port, stream, far.peer));
+        opening if opening.admits(peer) => {
+            tokio::task::spawn_local(introduce(worker.clone(), port, stream, peer));
         }
         Opening::Proxied(_) => {
-            tracing::debug!(peer = %far.peer, "a peer that is not trusted to introduce clients is turned away");
-            refuse_stream(worker, Refusal::NotIntroduced, far.peer);
+            tracing::debug!(peer = %peer, "a peer that is not trusted to introduce clients is turned away");
+            refuse_stream(worker, Refusal::NotIntroduced, peer);
             turn_away(worker, &stream);
         }
         Opening::Closed => {
-            refuse_stream(worker, Refusal::ListenerClosed, far.peer);
+            refuse_stream(worker, Refusal::ListenerClosed, peer);
             turn_away(worker, &stream);
         }
     }
@@ -199,16 +199,16 @@ async fn introduce(worker: Rc<Worker>, port: PortId, mut stream: TcpStream, peer
         return turn_away(&worker, &stream);
     }
     let Some(connection) = admit(&worker, introduced) else { return turn_away(&worker, &stream) };
-    enter(&worker, &serving, port, stream, FarEnd { peer, introduced: Some(introduced) }, &connection);
+    enter(&worker, &serving, port, stream, (introduced, Some(peer)), &connection);
 }
 
-/// Serves a connection whose client has its place.
+/// Serves a connection whose client has its place, and who may have been introduced.
 fn enter(
     worker: &Rc<Worker>,
     serving: &Serving,
     port: PortId,
     stream: TcpStream,
-    far: FarEnd,
+    (client, introducer): (IpAddr, Option<IpAddr>),
     connection: &Rc<Connection>,
 ) {
     let Some(found) = serving.ports.get(port) else { return };
@@ -220,8 +220,8 @@ fn enter(
             worker: worker.clone(),
             origin,
             scheme,
-            caller: Caller { address: Some(far.client()), ..Caller::default() },
-            far: Some(far),
+            caller: Caller { address: Some(client), ..Caller::default() },
+            introducer: introducer.map(Box::new),
             identity: None,
         }
     };

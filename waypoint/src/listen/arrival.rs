@@ -20,6 +20,7 @@ use bytes::Bytes;
 use fairway_config::model::{AppProtocol, L4Kind, Scheme, SpiffeId};
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -36,8 +37,8 @@ pub struct Arrival {
     pub scheme: Scheme,
     /// The client, for the choice of endpoints.
     pub caller: Caller,
-    /// The far end of the connection; none where that is a tunnel.
-    pub far: Option<FarEnd>,
+    /// Who has introduced the client, in a header of the PROXY protocol. Boxed: mostly nobody does.
+    pub introducer: Option<Box<IpAddr>>,
     /// The identity of the client, if it was authenticated by mTLS.
     pub identity: Option<SpiffeId>,
 }
@@ -134,11 +135,16 @@ impl Arrival {
         }
     }
 
+    /// The far end of the connection, if that is known.
+    pub(super) fn far(&self) -> Option<FarEnd> {
+        Some(FarEnd::of(self.caller.address?, self.introducer.as_deref()))
+    }
+
     /// The record of a connection of which only the bytes are known.
     pub(super) fn record(&self, kind: StreamKind) -> StreamRecord {
         let mut record = StreamRecord::begin(&self.worker.telemetry, kind, self.caller.address);
-        if let Some(peer) = self.far.map(|it| it.peer).filter(|it| self.caller.address != Some(*it)) {
-            record.comes_through(peer);
+        if let Some(peer) = &self.introducer {
+            record.comes_through(**peer);
         }
         record
     }
@@ -188,7 +194,7 @@ impl Arrival {
     }
 
     pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
-        let Self { worker, connection, origin, scheme, caller, far, identity } = self;
+        let Self { worker, connection, origin, scheme, caller, introducer, identity } = self;
         let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {
             worker,
@@ -197,7 +203,7 @@ impl Arrival {
             scheme,
             version,
             caller,
-            far,
+            introducer,
             identity,
             forwarded_for,
             is_http10: Cell::new(false),

@@ -144,7 +144,7 @@ impl Arrival {
         let serving = self.worker.serving();
         record.asked(listener, serving.tables.generation(), name);
         let rng = &mut *self.worker.rng.borrow_mut();
-        let located = self.far.map(|far| locate(&listener.listener.address_source, &far)).transpose();
+        let located = self.far().map(|far| locate(&listener.listener.address_source, &far)).transpose();
         let decided = located.and_then(|_| decide(&serving.tables, listener, name.map(|it| &**it), rng));
         let decided = decided.and_then(|decision| {
             let door = Checkpoint::of_listener(Some(&listener.listener));

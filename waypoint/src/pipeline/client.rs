@@ -1,6 +1,5 @@
 //! Who is at the other end of a connection, and what they connected to.
 
-use super::sender::Sender;
 use crate::address::FarEnd;
 use crate::listen::connection::Connection;
 use crate::listen::detect::Version;
@@ -14,6 +13,7 @@ use fairway_config::model::{Audience, BackendKey, CertificateKey, Listener, Sche
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -32,8 +32,8 @@ pub struct Client {
     pub version: Version,
     /// Where it comes from.
     pub caller: Caller,
-    /// The far end of its connection; none where that is a tunnel.
-    pub far: Option<FarEnd>,
+    /// Who has introduced it, in a header of the PROXY protocol. Else it is itself the far end of its connection.
+    pub introducer: Option<Box<IpAddr>>,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
     /// Its address as a header.
@@ -100,9 +100,9 @@ impl fmt::Debug for Client {
 // === impl Client ===
 
 impl Client {
-    /// Who sends its requests, as far as the connection says.
-    pub(super) fn sender(&self) -> Sender<'_> {
-        Sender::of_connection(&self.caller, self.forwarded_for.as_ref(), self.far.as_ref())
+    /// The far end of its connection, if that is known.
+    pub(super) fn far(&self) -> Option<FarEnd> {
+        Some(FarEnd::of(self.caller.address?, self.introducer.as_deref()))
     }
 }
 

@@ -72,9 +72,7 @@ pub async fn serve(
     client.is_http10.set(parts.version == http::Version::HTTP_10);
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
     let serving = client.worker.serving();
-    let mut sender = client.sender();
-    exchange.comes_from(&sender);
-    exchange.note(|it| it.client_identity.clone_from(&client.identity));
+    exchange.comes_from(&Sender::of_connection(&client));
     exchange.note(|it| it.generation = serving.tables.generation());
     let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
     if format == ErrorFormat::Grpc {
@@ -89,24 +87,24 @@ pub async fn serve(
         }
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
         let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
-        let statement = Statement::of(&serving, &client.origin, client.far.as_ref(), &parts.headers);
+        let is_introduced = client.introducer.is_some();
+        let statement = Statement::of(&serving, &client.origin, is_introduced, &parts.headers);
         let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
+        let mut sender = Sender::of_connection(&client);
         if let Some(statement) = statement {
-            sender = find_sender(&client, statement, sender, &mut parts)?;
+            sender.find(statement, &mut parts)?;
             exchange.comes_from(&sender);
         }
-        let address = sender.forwarded_for.as_deref();
-        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, address);
+        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, sender.forwarded_for());
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
         exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
-        let decision =
-            decide(&client, &sender.caller, &serving, &mut parts, &mut passage, &mut exchange).await?;
+        let caller = sender.caller();
+        let decision = decide(&client, caller, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
-        let (caller, request) = (&sender.caller, Request::from_parts(parts, incoming));
         let answered =
-            forward(&client, caller, &serving, &decision, &options, request, &mut exchange).await?;
+            forward(&sender, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
         Ok(Received::check(answered, &options).await?)
     };
     let (mut response, refused) = match outcome.await {
@@ -125,20 +123,6 @@ pub async fn serve(
         local_reply::seal_grpc(response.headers_mut(), reason);
     }
     Ok(response)
-}
-
-/// Finds who has sent a request. Who is not introduced as the listener asks for is asked for another connection.
-fn find_sender<'c>(
-    client: &Client,
-    statement: Statement<'_>,
-    known: Sender<'c>,
-    parts: &mut Parts,
-) -> Result<Sender<'c>, Reason> {
-    let found = statement.sender(known, client.far.as_ref(), parts);
-    if let Err(Reason::Misdirected) = found {
-        client.connection.tell(Order::Finish);
-    }
-    found
 }
 
 /// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
@@ -236,15 +220,15 @@ async fn decide<'t>(
 
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
 async fn forward(
-    client: &Rc<Client>,
-    caller: &Caller,
+    sender: &Sender<'_>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
     options: &ConnectionOptions,
-    request: Request<ClientBody>,
+    parts: Parts,
+    incoming: ClientBody,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
-    let (parts, incoming) = request.into_parts();
+    let (client, caller) = (sender.client, sender.caller());
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);

@@ -62,8 +62,9 @@ impl Exchange {
     /// Who has sent it.
     pub(crate) fn comes_from(&mut self, sender: &Sender<'_>) {
         self.record.note(|it| {
-            it.client = sender.caller.address.map(ClientAddress::Ip);
-            it.peer = sender.peer;
+            it.client = sender.caller().address.map(ClientAddress::Ip);
+            it.client_identity.clone_from(&sender.client.identity);
+            it.peer = sender.peer();
         });
     }
 

@@ -8,7 +8,6 @@ mod resources;
 
 pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, set, to};
 
-use crate::address::FarEnd;
 use crate::listen::connection::ConnectionState;
 use crate::listen::detect::Version;
 use crate::listen::ports::{PortId, Ports};
@@ -162,17 +161,20 @@ impl MemoryProxy {
     pub fn connect(&self, client: MemoryClient) -> DuplexStream {
         let (near, far) = duplex(BUFFER);
         let MemoryClient { address, introduced, identity, version } = client;
-        let end = FarEnd { introduced, ..FarEnd::of_peer(address) };
+        let (address, introducer) = match introduced {
+            Some(client) => (client.to_canonical(), Some(Box::new(address))),
+            None => (address, None),
+        };
         let client = Rc::new(Client {
             worker: self.worker.clone(),
             connection: self.worker.connections.open(ConnectionState::Http1),
             origin: Origin::Gateway { port: PortId(0), sni: None },
             scheme: Scheme::Http,
             version,
-            caller: Caller { address: Some(end.client()), ..Caller::default() },
-            far: Some(end),
+            caller: Caller { address: Some(address), ..Caller::default() },
+            introducer,
             identity,
-            forwarded_for: HeaderValue::try_from(end.client().to_string()).ok(),
+            forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
             is_http10: Cell::new(false),
             switch: RefCell::new(None),
         });

@@ -8,7 +8,7 @@ use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describ
 use crate::address::FarEnd;
 use crate::listen::detect::Version;
 use crate::pipeline::access::{self, Asking, Checkpoint};
-use crate::pipeline::sender::{Sender, Statement};
+use crate::pipeline::sender::Statement;
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
@@ -99,25 +99,26 @@ pub(super) fn explain(
         return explained;
     };
     let at_edge = matches!(origin, Origin::Gateway { .. });
+    let client = client.map(|it| it.to_canonical());
     let far = client.map(|it| far_end(serving, &origin, it));
-    let statement = Statement::of(serving, &origin, far.as_ref(), &parts.headers);
+    let statement = Statement::of(serving, &origin, false, &parts.headers);
     if let Err(reason) = head::read(&mut parts, Version::Http1, at_edge, &settings.limits, || [0; 16]) {
         return refused(explained, reason);
     }
     let address = client.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
     let caller = Caller { address: client, ..Caller::default() };
-    let mut sender = Sender::of_connection(&caller, address.as_ref(), far.as_ref());
-    if let Some(statement) = statement {
-        sender = match statement.sender(sender, far.as_ref(), &mut parts) {
-            Ok(found) => found,
-            Err(reason) => return refused(explained, reason),
-        };
+    let found = match statement.map(|it| it.find(&caller, far, &mut parts)).transpose() {
+        Ok(found) => found.flatten(),
+        Err(reason) => return refused(explained, reason),
+    };
+    let (client, address, behind) = match &found {
+        Some(it) => (it.caller.address, it.forwarded_for.as_ref(), it.peer),
+        None => (client, address.as_ref(), far.map(|it| it.peer).filter(|it| Some(*it) != client)),
+    };
+    if let (Some(client), Some(behind)) = (client, behind) {
+        explained.client = Some(format!("{client}, behind {behind}"));
     }
-    let client = sender.caller.address;
-    if let (Some(client), Some(peer)) = (client, sender.peer) {
-        explained.client = Some(format!("{client}, behind {peer}"));
-    }
-    forwarding::tell(&mut parts.headers, &origin, scheme, sender.forwarded_for.as_deref());
+    forwarding::tell(&mut parts.headers, &origin, scheme, address);
     let request_head = match RequestHead::read(&parts) {
         Ok(head) => head,
         Err(bad) => return refused(explained, Reason::BadRequest(bad)),
@@ -321,8 +322,7 @@ fn far_end(serving: &Serving, origin: &Origin, client: IpAddr) -> FarEnd {
     let Origin::Gateway { port, .. } = origin else { return FarEnd::of_peer(client) };
     match serving.ports.listeners(*port).map(|it| it.opening()) {
         Some(Opening::Proxied(trusted)) => {
-            let peer = trusted.cidrs().first().map_or(client, |it| it.first());
-            FarEnd { introduced: Some(client.to_canonical()), ..FarEnd::of_peer(peer) }
+            FarEnd::of(client, trusted.cidrs().first().map(|it| it.first()).as_ref())
         }
         _ => FarEnd::of_peer(client),
     }

@@ -11,8 +11,16 @@ use http::HeaderValue;
 fn explain_says_where_the_client_is_and_behind_whom() {
     let trusted: fairway_policy::CidrSet = std::iter::once("10.0.0.0/8".parse().unwrap()).collect();
     for (address_source, query, expected) in [
-        (AddressSource::ForwardedFor(trusted.clone()), "client=10.0.0.1&header=x-forwarded-for:203.0.113.7", "client   203.0.113.7, behind 10.0.0.1\n"),
-        (AddressSource::ProxyProtocol(trusted.clone()), "client=203.0.113.7", "client   203.0.113.7, behind 10.0.0.0\n"),
+        (
+            AddressSource::ForwardedFor(trusted.clone()),
+            "client=10.0.0.1&header=x-forwarded-for:203.0.113.7",
+            "client   203.0.113.7, behind 10.0.0.1\n",
+        ),
+        (
+            AddressSource::ProxyProtocol(trusted.clone()),
+            "client=203.0.113.7",
+            "client   203.0.113.7, behind 10.0.0.0\n",
+        ),
         (AddressSource::ForwardedFor(trusted), "client=192.0.2.1&header=x-forwarded-for:203.0.113.7", ""),
         (AddressSource::Closed("x".into()), "", "refused with 500"),
     ] {

@@ -144,7 +144,11 @@ fn a_policy_that_is_not_valid_or_cannot_be_read_closes_its_listeners_and_no_othe
         "clientAddress: 1",
     ] {
         let world = world(&[policy("edge", "p", 1, &of_gateway("web"), says)]);
-        assert_eq!(world.sources(&["web", "shop", "admin"]), ["closed", "connection", "connection"], "{says}");
+        assert_eq!(
+            world.sources(&["web", "shop", "admin"]),
+            ["closed", "connection", "connection"],
+            "{says}"
+        );
         let ancestor = "ancestor Gateway edge/public section web";
         world.expect("ClientPolicy edge/p", &format!("{ancestor}: Accepted=False/Invalid"));
         world.expect("ClientPolicy edge/p", &format!("{ancestor}: fairway.dev/Enforced=False/NotAccepted"));
@@ -188,7 +192,8 @@ fn the_connections_of_a_port_begin_in_one_way() {
         policy("edge", "q", 2, &of_gateway("web"), CONNECTION),
     ]);
     assert_eq!(differs.sources(&["web", "shop"]), ["connection", "closed"]);
-    differs.expect("ClientPolicy edge/p", "ancestor Gateway edge/public section shop: Accepted=False/Invalid");
+    differs
+        .expect("ClientPolicy edge/p", "ancestor Gateway edge/public section shop: Accepted=False/Invalid");
     let message = differs.message("ClientPolicy edge/p", "Accepted");
     assert!(message.contains("edge/public/web"), "{message}");
     // What a request says is each listener's own matter.
@@ -199,21 +204,21 @@ fn the_connections_of_a_port_begin_in_one_way() {
 #[test]
 fn a_listener_set_is_located_by_its_gateway_or_else_by_its_own_policy() {
     let of_set = |section: &str| format!("kind: ListenerSet, name: ls{section}");
-    let listeners = "{ name: x, port: 82, protocol: HTTP }, { name: y, port: 83, protocol: HTTP }";
+    let listeners = "{ name: x, port: 82, protocol: HTTP }, { name: z, port: 83, protocol: HTTP }";
     let mut world = world(&[
         set("team", 1, listeners),
         policy("team", "all", 1, &of_set(""), PROXIED),
-        policy("team", "one", 2, &of_set(", sectionName: y"), FORWARDED),
+        policy("team", "one", 2, &of_set(", sectionName: z"), FORWARDED),
     ]);
-    assert_eq!(world.sources(&["team/ls/x", "team/ls/y", "web"]), ["proxied", "forwarded", "connection"]);
+    assert_eq!(world.sources(&["team/ls/x", "team/ls/z", "web"]), ["proxied", "forwarded", "connection"]);
     world.expect("ClientPolicy team/all", "ancestor ListenerSet team/ls: Accepted=True/Accepted");
-    world.expect("ClientPolicy team/one", "ancestor ListenerSet team/ls section y: Accepted=True/Accepted");
+    world.expect("ClientPolicy team/one", "ancestor ListenerSet team/ls section z: Accepted=True/Accepted");
     // One of a single listener of the Gateway says nothing of others.
     world.add(&policy("edge", "one", 3, &of_gateway("web"), FORWARDED));
-    assert_eq!(world.sources(&["team/ls/x", "team/ls/y"]), ["proxied", "forwarded"]);
+    assert_eq!(world.sources(&["team/ls/x", "team/ls/z"]), ["proxied", "forwarded"]);
     // One of the whole Gateway holds for its ListenerSets.
     world.add(&policy("edge", "all", 4, &of_gateway(""), CONNECTION));
-    assert_eq!(world.sources(&["team/ls/x", "team/ls/y"]), ["connection", "connection"]);
+    assert_eq!(world.sources(&["team/ls/x", "team/ls/z"]), ["connection", "connection"]);
     world.expect("ClientPolicy team/all", "ancestor ListenerSet team/ls: Accepted=False/Conflicted");
 }
 
@@ -243,12 +248,19 @@ fn a_listener_set_does_not_say_for_the_policies_of_its_gateway_whom_to_believe()
 fn a_listener_set_does_not_change_how_connections_begin_on_a_port_that_others_have() {
     let of_set = "kind: ListenerSet, name: ls";
     let world = world(&[
-        set("a", 1, "{ name: x, port: 80, protocol: HTTP, hostname: x.example }, { name: y, port: 84, protocol: HTTP, hostname: x.example }"),
+        set(
+            "a",
+            1,
+            "{ name: x, port: 80, protocol: HTTP, hostname: x.example }, { name: z, port: 84, protocol: HTTP, hostname: x.example }",
+        ),
         set("b", 2, "{ name: x, port: 84, protocol: HTTP, hostname: y.example }"),
         policy("a", "p", 1, of_set, CONNECTION),
         policy("b", "p", 1, of_set, PROXIED),
     ]);
-    assert_eq!(world.sources(&["web", "a/ls/x", "a/ls/y", "b/ls/x"]), ["connection", "connection", "connection", "closed"]);
+    assert_eq!(
+        world.sources(&["web", "a/ls/x", "a/ls/z", "b/ls/x"]),
+        ["connection", "connection", "connection", "closed"]
+    );
     let other = World::cluster(&format!(
         "{CLASS}{GATEWAY}{}{}",
         set("a", 1, "{ name: x, port: 80, protocol: HTTP, hostname: x.example }"),
@@ -264,7 +276,11 @@ fn a_target_that_is_not_there_or_has_no_such_clients_is_named() {
     for (target, ancestor, reason) in [
         ("kind: Gateway, name: gone", "Gateway edge/gone", "TargetNotFound"),
         ("kind: ListenerSet, name: gone", "ListenerSet edge/gone", "TargetNotFound"),
-        ("kind: Gateway, name: public, sectionName: gone", "Gateway edge/public section gone", "TargetNotFound"),
+        (
+            "kind: Gateway, name: public, sectionName: gone",
+            "Gateway edge/public section gone",
+            "TargetNotFound",
+        ),
         ("kind: Gateway, name: w", "Gateway edge/w", "Invalid"),
         ("kind: HTTPRoute, name: r", "HTTPRoute edge/r", "Invalid"),
     ] {

@@ -36,8 +36,7 @@ impl Fixture {
     fn believing(address_source: AddressSource, rule: Rule) -> Self {
         let listener = Listener { address_source, ..listener("listener", None) };
         let route = Route { attachments: vec![attachment("listener", &[])], rules: vec![rule], ..route("r") };
-        let mut resources =
-            vec![Resource::Listener(Arc::new(listener)), Resource::Route(Arc::new(route))];
+        let mut resources = vec![Resource::Listener(Arc::new(listener)), Resource::Route(Arc::new(route))];
         use AppProtocol::{Http1, Unspecified};
         for (host, key, protocol) in
             [(1, "backend", Http1), (2, "auth", Http1), (3, "grpc", Unspecified), (4, "gone", Http1)]

@@ -55,7 +55,11 @@ impl Scene {
         let listeners = [("listener", None, source), ("other", Some("b.ex"), of_other)];
         let listeners = listeners.map(|(key, hostname, address_source)| {
             let authorizations = authorizations.clone();
-            Resource::Listener(Arc::new(Listener { address_source, authorizations, ..listener(key, hostname) }))
+            Resource::Listener(Arc::new(Listener {
+                address_source,
+                authorizations,
+                ..listener(key, hostname)
+            }))
         });
         let attachments = vec![attachment("listener", &[]), attachment("other", &[])];
         let route = Route { attachments, rules: vec![rule(vec![prefix("/")], "web")], ..route("r") };
@@ -101,7 +105,11 @@ fn forwarded_for(head: &str) -> String {
     lines.collect::<Vec<_>>().join(" | ")
 }
 
-async fn answer(mut stream: DuplexStream, address: SocketAddr, reached: Rc<RefCell<Vec<(SocketAddr, String)>>>) {
+async fn answer(
+    mut stream: DuplexStream,
+    address: SocketAddr,
+    reached: Rc<RefCell<Vec<(SocketAddr, String)>>>,
+) {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {
         head.push(byte[0]);
@@ -222,8 +230,7 @@ fn requests_of_one_connection_are_of_different_clients() {
 #[test]
 fn session_affinity_goes_by_the_client_and_not_by_the_load_balancer() {
     run(|| async {
-        let scene =
-            Scene::with(AddressSource::ForwardedFor(trusted()), AddressSource::Connection, vec![], 8);
+        let scene = Scene::with(AddressSource::ForwardedFor(trusted()), AddressSource::Connection, vec![], 8);
         let mut used = std::collections::BTreeSet::new();
         for client in 1..=32 {
             let client = format!("203.0.113.{client}");
@@ -271,7 +278,10 @@ fn a_policy_that_comes_is_kept_by_open_connections() {
 fn listeners_of_one_port_that_begin_connections_in_different_ways_are_refused() {
     run(|| async {
         let mut scene = Scene::start(AddressSource::Connection, AddressSource::Connection);
-        let proxied = Listener { address_source: AddressSource::ProxyProtocol(trusted()), ..listener("other", Some("b.ex")) };
+        let proxied = Listener {
+            address_source: AddressSource::ProxyProtocol(trusted()),
+            ..listener("other", Some("b.ex"))
+        };
         let upserts = vec![Resource::Listener(Arc::new(proxied))];
         let refused = scene.proxy.apply(Delta { upserts, ..Delta::default() }).unwrap_err();
         assert!(refused[0].reason.contains("PROXY protocol"), "{refused:?}");
@@ -283,11 +293,14 @@ fn http2_is_no_way_around() {
     let version = Version::Http2;
     run(|| async {
         let scene = Scene::start(AddressSource::ForwardedFor(trusted()), AddressSource::Connection);
-        for (peer, says, expected) in [(BALANCER, CLIENT, 200), (BALANCER, STRANGER, 403), (STRANGER, CLIENT, 403)] {
+        for (peer, says, expected) in
+            [(BALANCER, CLIENT, 200), (BALANCER, STRANGER, 403), (STRANGER, CLIENT, 403)]
+        {
             let stream = scene.proxy.connect(MemoryClient { version, ..from(peer, None) });
             let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
             spawn_local(async move { drop(connection.await) });
-            let request = http::Request::get("http://a.ex/").header("x-forwarded-for", says).body(()).unwrap();
+            let request =
+                http::Request::get("http://a.ex/").header("x-forwarded-for", says).body(()).unwrap();
             let (response, _) = sender.send_request(request, true).unwrap();
             assert_eq!(response.await.unwrap().status(), expected, "{peer} {says}");
         }

@@ -209,9 +209,17 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
     }
     for (name, targets) in [
         ("c", format!("{{ {gateway}: Gateway, name: g }}")),
-        ("c", format!("{{ {gateway}: Gateway, name: g, sectionName: l }}, {{ {gateway}: Gateway, name: w }}")),
+        (
+            "c",
+            format!("{{ {gateway}: Gateway, name: g, sectionName: l }}, {{ {gateway}: Gateway, name: w }}"),
+        ),
         ("d", format!("{{ {gateway}: ListenerSet, name: ls }}, {{ {gateway}: Gateway, name: shared }}")),
-        ("d", format!("{{ {gateway}: ListenerSet, name: ls, sectionName: e }}, {{ {gateway}: Gateway, name: g }}")),
+        (
+            "d",
+            format!(
+                "{{ {gateway}: ListenerSet, name: ls, sectionName: e }}, {{ {gateway}: Gateway, name: g }}"
+            ),
+        ),
     ] {
         for says in [
             "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8]",

@@ -317,7 +317,12 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
     }
     for (namespace, name, targets, says) in [
         ("a", "c", "{ GATEWAY, kind: Gateway, name: g }", "source: ForwardedFor, trustedCIDRs: [10.0.0.0/8]"),
-        ("a", "c", "{ GATEWAY, kind: Gateway, name: g }", "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8]"),
+        (
+            "a",
+            "c",
+            "{ GATEWAY, kind: Gateway, name: g }",
+            "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8]",
+        ),
         ("a", "c", "{ GATEWAY, kind: Gateway, name: g, sectionName: l }", "source: Connection"),
         (
             "a",
