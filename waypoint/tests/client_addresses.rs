@@ -205,7 +205,11 @@ fn secured() -> Secured {
     roots.add(made.cert.der().clone()).unwrap();
     Secured {
         certificate: Resource::Certificate(Arc::new(certificate)),
-        termination: TlsTermination { certificates: vec!["shop/tls".into()], clients: None },
+        termination: TlsTermination {
+            certificates: vec!["shop/tls".into()],
+            clients: None,
+            min_version: Default::default(),
+        },
         roots,
     }
 }

@@ -246,6 +246,7 @@ reasons! {
     AccessPolicyBehindWaypoint,
     ClientPolicyUnreadable,
     ClientPolicyValueInvalid,
+    ClientPolicyTlsUnreadable,
     ClientPolicyFieldUnknown,
     ClientPolicyTargetKind,
     ClientPolicyTargetNotFound => TARGET_NOT_FOUND,

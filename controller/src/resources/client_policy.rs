@@ -12,6 +12,7 @@ pub use reading::Reading;
 pub use source::InvalidSource;
 pub use status::ClientPolicyStatus;
 
+use fairway_config::model::TlsVersion;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
     status = "ClientPolicyStatus",
     derive = "PartialEq",
     label("gateway.networking.k8s.io/policy", "Direct"),
-    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer.",
+    doc = "How the listeners of a Gateway or a ListenerSet treat the connections of clients: where a client is that comes through a load balancer, and which TLS is spoken with it.",
     printcolumn = r#"{"name": "Source", "type": "string", "jsonPath": ".spec.clientAddress.source"}"#,
     printcolumn = r#"{"name": "Target", "type": "string", "jsonPath": ".spec.targetRefs[0].name"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[0].conditions[?(@.type==\"Accepted\")].status"}"#,
@@ -38,7 +39,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.clientAddress)").message("a policy says something of clients: clientAddress"))]
+#[x_kube(validation = Rule::new("has(self.clientAddress) || has(self.tls)").message("a policy says something of clients: clientAddress, tls, or both"))]
 pub struct ClientPolicySpec {
     /// The Gateways and ListenerSets whose listeners it is about, in its own namespace.
     #[schemars(length(min = 1, max = 16))]
@@ -47,6 +48,9 @@ pub struct ClientPolicySpec {
     /// go by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_address: Option<ClientAddress>,
+    /// What of TLS is spoken with clients where it ends at the Gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
 }
 
 /// A Gateway or a ListenerSet, or one of its listeners.
@@ -87,6 +91,36 @@ pub struct ClientAddress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
     pub header: Option<String>,
+}
+
+/// What of TLS is spoken with clients.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientTls {
+    /// The lowest version.
+    pub min_version: MinTlsVersion,
+}
+
+/// The lowest version of TLS that is spoken.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinTlsVersion {
+    /// TLS 1.2 and TLS 1.3.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3 only.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+// === impl MinTlsVersion ===
+
+impl From<MinTlsVersion> for TlsVersion {
+    fn from(version: MinTlsVersion) -> Self {
+        match version {
+            MinTlsVersion::V1_2 => Self::V1_2,
+            MinTlsVersion::V1_3 => Self::V1_3,
+        }
+    }
 }
 
 /// Where the address of a client is from.

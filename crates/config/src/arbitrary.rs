@@ -10,7 +10,7 @@ use crate::model::{
     AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
     EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, Listener,
     ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SessionAffinity, SpiffeId,
-    TlsTermination, Workload,
+    TlsTermination, TlsVersion, Workload,
 };
 use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
@@ -106,8 +106,10 @@ pub fn listener() -> impl Strategy<Value = Listener> {
 }
 
 fn termination() -> impl Strategy<Value = TlsTermination> {
-    (vec(key(), 1..3), of(trust::clients()))
-        .prop_map(|(certificates, clients)| TlsTermination { certificates, clients })
+    let min_version = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
+    (vec(key(), 1..3), of(trust::clients()), min_version).prop_map(|(certificates, clients, min_version)| {
+        TlsTermination { certificates, clients, min_version }
+    })
 }
 
 /// A backend of every protocol, in the clear, over TLS, or unusable.

@@ -1,4 +1,5 @@
-//! How the listeners of a Gateway and of its ListenerSets learn where their clients are, by the ClientPolicies that hold for them.
+//! How the listeners of a Gateway and of its ListenerSets treat their clients, by the ClientPolicies that hold for them: above all, how
+//! they learn where clients are.
 //!
 //! Who believes the wrong proxy lets its clients choose their address, and with it what access policies let them do. So a listener
 //! for which that cannot be carried out is closed, and a ListenerSet does not say for the policies of its Gateway whom to believe.
@@ -9,7 +10,7 @@ use super::{Check, GatewayReport, ListenerPlan};
 use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Reader};
 use crate::resources::{ClientPolicy, Kind, ObjectRef};
-use fairway_config::model::{AddressSource, ListenerKey, ObjectName};
+use fairway_config::model::{AddressSource, ListenerKey, ObjectName, TlsVersion};
 use fairway_incremental::Set;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,12 +28,15 @@ impl Set<Cluster> for ClientsOf {
     type Member = ObjectRef;
 }
 
-/// How a listener learns where its clients are.
+/// How a listener treats its clients.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::compile) struct Located {
+    /// How it learns where they are.
     pub source: AddressSource,
-    /// The policy that holds for it.
+    /// The policy that holds for that.
     pub policy: Option<ObjectRef>,
+    /// The lowest version of TLS that it speaks with them, if it ends TLS, and the policy that says so.
+    pub tls: Option<(ObjectRef, TlsVersion)>,
     /// Why that cannot be carried out. Then the listener is closed.
     pub fault: Option<Fault>,
 }
@@ -100,7 +104,7 @@ pub(super) fn locate(
     listeners.retain(|(_, plan)| plan.programmed);
     let mut wanted: Vec<Located> =
         listeners.iter().map(|(object, plan)| want(reader, &own, object, plan)).collect();
-    if wanted.iter().all(|it| it.policy.is_none()) {
+    if wanted.iter().all(|it| it.policy.is_none() && it.tls.is_none()) {
         return located;
     }
     share_ports(&listeners, &mut wanted);
@@ -110,63 +114,82 @@ pub(super) fn locate(
     located
 }
 
-/// What the policy that holds for a listener asks for there.
+/// What the policies that hold for a listener ask for there.
 fn want(reader: &mut Reader<'_>, gateway: &ObjectRef, object: &ObjectRef, plan: &ListenerPlan) -> Located {
-    let Some(policy) = holder(reader, gateway, object, &plan.name) else { return Located::default() };
-    let Some(written) = reader.input::<ClientPolicy>(&policy.object_name()) else {
-        return Located::default();
-    };
+    let holders = holders(reader, gateway, object, &plan.name);
+    let of_address = holders.iter().find(|(_, it)| !matches!(it.spec.client_address, Ok(None)));
+    let located = of_address.map(|(policy, it)| want_source(reader, gateway, plan, policy, it));
+    let of_tls = holders.iter().find(|(_, it)| !matches!(it.spec.tls, Ok(None)));
+    let tls = of_tls.filter(|_| plan.protocol.is_some_and(Protocol::ends_tls)).map(|(policy, it)| {
+        // What cannot be understood may have asked for the newest version only.
+        let asked = it.spec.tls.as_ref().map(|it| it.map(|it| it.min_version.into()).unwrap_or_default());
+        (policy.clone(), asked.unwrap_or(TlsVersion::V1_3))
+    });
+    Located { tls, ..located.unwrap_or_default() }
+}
+
+/// How a listener learns where its clients are by the policy that holds for that.
+fn want_source(
+    reader: &mut Reader<'_>,
+    gateway: &ObjectRef,
+    plan: &ListenerPlan,
+    policy: &ObjectRef,
+    written: &ClientPolicy,
+) -> Located {
     let source = match &written.spec.client_address {
         Ok(None) => Ok(AddressSource::Connection),
         Ok(Some(it)) => it.source().map_err(|it| it.reason),
         Err(it) => Err(it.reason.clone()),
     };
+    let policy = policy.clone();
     let source = match source {
         Ok(source) => source,
         Err(why) => return closed(policy, Fault::Invalid, &why),
     };
-    if source.is_connection() {
-        return Located { source, policy: Some(policy), fault: None };
-    }
-    let key = || plan.key.clone();
-    // A policy is in the namespace of what it names.
-    if policy.namespace != gateway.namespace && guards(reader, gateway) {
-        let fault = Fault::OfOthers { listener: key(), gateway: gateway.object_name() };
-        return closed(policy, fault, "access policies of the Gateway go by the addresses of clients");
-    }
     let is_introduced = matches!(source, AddressSource::ProxyProtocol(_));
+    let key = || plan.key.clone();
     match plan.protocol {
+        _ if source.is_connection() => {}
+        // A policy is in the namespace of what it names.
+        _ if policy.namespace != gateway.namespace && guards(reader, gateway) => {
+            let fault = Fault::OfOthers { listener: key(), gateway: gateway.object_name() };
+            return closed(policy, fault, "access policies of the Gateway go by the addresses of clients");
+        }
         Some(Protocol::Udp) => {
-            closed(policy, Fault::Datagrams(key()), "datagrams say nothing of their clients")
+            return closed(policy, Fault::Datagrams(key()), "datagrams say nothing of their clients");
         }
         Some(Protocol::Tcp | Protocol::TlsPassthrough | Protocol::TlsTerminate) if !is_introduced => {
-            closed(policy, Fault::NeedsRequests(key()), "a connection of bytes has no headers")
+            return closed(policy, Fault::NeedsRequests(key()), "a connection of bytes has no headers");
         }
-        _ => Located { source, policy: Some(policy), fault: None },
+        _ => {}
     }
+    Located { source, policy: Some(policy), ..Located::default() }
 }
 
 fn closed(policy: ObjectRef, fault: Fault, why: &str) -> Located {
-    Located { source: AddressSource::Closed(why.into()), policy: Some(policy), fault: Some(fault) }
+    let source = AddressSource::Closed(why.into());
+    Located { source, policy: Some(policy), fault: Some(fault), ..Located::default() }
 }
 
-/// The policy for a listener: one that names it goes before one for all of its object, and one of the Gateway before one of a
-/// ListenerSet.
-fn holder(
+/// The policies for a listener, those first that go before the others: one that names it before one for all of its object, and one of
+/// the Gateway before one of a ListenerSet. Of each of their parts the first holds that has it.
+fn holders(
     reader: &mut Reader<'_>,
     gateway: &ObjectRef,
     object: &ObjectRef,
     listener: &Arc<str>,
-) -> Option<ObjectRef> {
-    let mut of = |object: &ObjectRef, listener: Option<Arc<str>>| {
-        reader.members(&ClientsOf { object: object.clone(), listener }).first().cloned()
-    };
-    if object != gateway
-        && let Some(it) = of(gateway, None)
-    {
-        return Some(it);
+) -> Vec<(ObjectRef, Arc<ClientPolicy>)> {
+    let of_gateway = (object != gateway).then(|| (gateway, None));
+    let places = of_gateway.into_iter().chain([(object, Some(listener.clone())), (object, None)]);
+    let mut holders = Vec::new();
+    for (object, listener) in places {
+        let set = ClientsOf { object: object.clone(), listener };
+        let Some(policy) = reader.members(&set).first().cloned() else { continue };
+        if let Some(written) = reader.input::<ClientPolicy>(&policy.object_name()) {
+            holders.push((policy, written));
+        }
     }
-    of(object, Some(listener.clone())).or_else(|| of(object, None))
+    holders
 }
 
 /// The connections to a port begin in one way, before anything says which listener they are for: as the first object has it that
@@ -202,7 +225,8 @@ fn share_ports(listeners: &[(ObjectRef, &ListenerPlan)], wanted: &mut [Located])
             None => it.source = opening.source.clone(),
             Some(policy) => {
                 let fault = Fault::PortDiffers { listener: plan.key.clone(), other: opening.by.clone() };
-                *it = closed(policy, fault, "other listeners of the port begin connections in another way");
+                let why = "other listeners of the port begin connections in another way";
+                *it = Located { tls: it.tls.take(), ..closed(policy, fault, why) };
             }
         }
     }

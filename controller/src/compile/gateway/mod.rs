@@ -44,7 +44,7 @@ use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
 use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use distinct::{Contest, Group};
-use fairway_config::model::{AddressSource, ObjectName};
+use fairway_config::model::ObjectName;
 use fairway_gateway_api::gateways::GatewayDefaultScope;
 use fairway_incremental::{Engine, OfInput, Query, Set};
 use listener::{ListenerReport, Owner};
@@ -115,7 +115,7 @@ pub(super) struct GatewayReport {
     ignored: Ignored,
     /// The ListenerSets that name it, also those it does not take.
     sets: BTreeMap<ObjectName, set::SetReport>,
-    /// How listeners learn where their clients are; empty where no policy says anything of that.
+    /// How listeners treat their clients; empty where no policy says anything of that.
     located: client_address::LocatedListeners,
     proxy: Option<Proxy>,
 }
@@ -273,10 +273,9 @@ impl GatewayReport {
         self.refusal.is_none() && self.listeners.iter().any(|it| it.is_accepted)
     }
 
-    /// How a listener learns where its clients are.
-    fn source_of(&self, object: &ObjectRef, listener: &Arc<str>) -> AddressSource {
-        let located = self.located.get(&(object.clone(), listener.clone()));
-        located.map(|it| it.source.clone()).unwrap_or_default()
+    /// How a listener treats its clients.
+    fn located(&self, object: &ObjectRef, listener: &Arc<str>) -> client_address::Located {
+        self.located.get(&(object.clone(), listener.clone())).cloned().unwrap_or_default()
     }
 
     /// All listeners that are served, with what they are called within the Gateway.

@@ -11,7 +11,7 @@ use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
-    AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
+    AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination, TlsVersion,
 };
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
@@ -163,7 +163,9 @@ fn serve<'a>(
     made: &mut Made,
 ) {
     for (plan, listener) in listeners.filter(|(plan, _)| plan.programmed) {
-        let Some(protocol) = protocol(plan, listener) else { continue };
+        let located = report.located(object, &plan.name);
+        let min_version = located.tls.map(|(_, it)| it).unwrap_or_default();
+        let Some(protocol) = protocol(plan, listener, min_version) else { continue };
         let shown = report.plan.backend_certificate.as_ref();
         made.resources.push(Resource::Listener(Arc::new(Listener {
             key: plan.key.clone(),
@@ -175,7 +177,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
-            address_source: report.source_of(object, &plan.name),
+            address_source: located.source,
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
         for secret in used {
@@ -184,10 +186,15 @@ fn serve<'a>(
     }
 }
 
-fn protocol(plan: &ListenerPlan, listener: &ListenerReport) -> Option<ListenerProtocol> {
+fn protocol(
+    plan: &ListenerPlan,
+    listener: &ListenerReport,
+    min_version: TlsVersion,
+) -> Option<ListenerProtocol> {
     let termination = || TlsTermination {
         certificates: listener.certificates.iter().map(certificate::key).collect(),
         clients: listener.clients.clone(),
+        min_version,
     };
     Some(match plan.protocol? {
         Protocol::Http => ListenerProtocol::Http,

@@ -1,7 +1,7 @@
 //! ClientPolicies: what proxies get of them, and what they are told.
 
 use super::World;
-use fairway_config::model::{AddressSource, Resource, ResourceKind};
+use fairway_config::model::{AddressSource, Resource, ResourceKind, TlsVersion};
 
 const CLASS: &str = "
 ---
@@ -267,6 +267,35 @@ fn a_listener_set_does_not_change_how_connections_begin_on_a_port_that_others_ha
         policy("a", "p", 1, of_set, PROXIED)
     ));
     assert_eq!(other.sources(&["web", "shop", "a/ls/x"]), ["connection", "connection", "closed"]);
+}
+
+#[test]
+fn the_lowest_version_of_tls_is_that_of_the_policy_and_the_newest_where_it_cannot_be_read() {
+    let secret = super::gateways::secret("edge");
+    let gateway = GATEWAY.replace(
+        "    - { name: admin",
+        "    - { name: tls, port: 443, protocol: HTTPS, tls: { certificateRefs: [{ name: cert }] } }\n    - { name: admin",
+    );
+    let version = |policies: &[String]| {
+        let world = World::cluster(&format!("{CLASS}{gateway}{secret}{}", policies.concat()));
+        match world.resource(ResourceKind::Listener, "edge/public/tls") {
+            Some(Resource::Listener(it)) => {
+                (it.protocol.termination().unwrap().min_version, it.address_source.is_connection())
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = |says: &str| policy("edge", "all", 1, &of_gateway(""), says);
+    assert_eq!(version(&[]), (TlsVersion::V1_2, true));
+    assert_eq!(version(&[all("tls: { minVersion: '1.3' }")]), (TlsVersion::V1_3, true));
+    assert_eq!(version(&[all("tls: { minVersion: '1.2' }")]), (TlsVersion::V1_2, true));
+    assert_eq!(version(&[all("tls: { minVersion: '1.1' }")]), (TlsVersion::V1_3, true));
+    // Parts hold one by one: one policy says where clients are, and the other which TLS is spoken.
+    let one = policy("edge", "one", 2, &of_gateway("tls"), FORWARDED);
+    assert_eq!(version(&[all("tls: { minVersion: '1.3' }"), one]), (TlsVersion::V1_3, false));
+    let world = world(&[all("tls: { minVersion: '1.1' }")]);
+    world.expect("ClientPolicy edge/all", "ancestor Gateway edge/public: Accepted=False/Invalid");
+    assert_eq!(world.sources(&OWN), ["connection"; 5], "nothing is closed for it");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
 
-use super::{ClientAddress, ClientPolicyTarget};
+use super::{ClientAddress, ClientPolicyTarget, ClientTls};
 use crate::resources::access_policy::Unreadable;
 use crate::resources::access_policy::unknown_field;
 use serde::de::DeserializeOwned;
@@ -14,12 +14,14 @@ pub struct Reading {
     pub targets: Vec<ClientPolicyTarget>,
     /// How the address of a client is learned, if it says so, or why that cannot be understood: then its targets are closed.
     pub client_address: Result<Option<ClientAddress>, Unreadable>,
+    /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
+    pub tls: Result<Option<ClientTls>, Unreadable>,
     /// What else it says and is not understood. It has no effect.
     pub rest: Option<Unreadable>,
 }
 
 /// The fields of a spec.
-const FIELDS: [&str; 2] = ["targetRefs", "clientAddress"];
+const FIELDS: [&str; 3] = ["targetRefs", "clientAddress", "tls"];
 
 impl<'de> Deserialize<'de> for Reading {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -29,6 +31,7 @@ impl<'de> Deserialize<'de> for Reading {
         Ok(Self {
             targets: targets.filter_map(target).collect(),
             client_address: part(&written, "clientAddress"),
+            tls: part(&written, "tls"),
             rest: unknown
                 .find(|it| !FIELDS.contains(&it.as_str()))
                 .map(|it| Unreadable { field: it.clone(), reason: "unknown field".to_owned() }),
@@ -103,6 +106,16 @@ mod tests {
         let other = read(json!({ "clientAddress": { "source": "Connection" }, "compression": {} }));
         assert!(other.client_address.is_ok_and(|it| it.is_some()));
         assert_eq!(other.rest.unwrap().field, "compression");
+        for (tls, field) in [
+            (json!({}), "tls"),
+            (json!({ "minVersion": "1.1" }), "tls.minVersion"),
+            (json!({ "minVersion": 1.3 }), "tls.minVersion"),
+            (json!({ "minVersion": "1.3", "cipherSuites": [] }), "tls.cipherSuites"),
+        ] {
+            let reading = read(json!({ "clientAddress": { "source": "Connection" }, "tls": tls }));
+            assert!(reading.client_address.is_ok_and(|it| it.is_some()), "{tls}");
+            assert_eq!(reading.tls.unwrap_err().field, field, "{tls}");
+        }
         let nonsense: Reading = serde_json::from_value(json!("nonsense")).unwrap();
         assert!(nonsense.targets.is_empty());
     }

@@ -245,7 +245,11 @@ fn unjudged() -> impl Strategy<Value = Resource> {
         Just(ListenerProtocol::Http),
         Just(ListenerProtocol::Hbone),
         select(vec!["shop/tls1", "shop/tls2"]).prop_map(|it| {
-            ListenerProtocol::Https(TlsTermination { certificates: vec![it.into()], clients: None })
+            ListenerProtocol::Https(TlsTermination {
+                certificates: vec![it.into()],
+                clients: None,
+                min_version: Default::default(),
+            })
         }),
         one_of_services().prop_map(|it| ListenerProtocol::Service { service: it.into(), port: 80 }),
     ];

@@ -38,7 +38,7 @@ pub use key::{
     ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
-pub use listener::{Listener, ListenerProtocol, TlsTermination};
+pub use listener::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
 pub use locality::{Family, Hints, InternalTrafficPolicy, SessionAffinity};
 pub use matching::{Match, QueryMatch};
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};

@@ -2,7 +2,7 @@
 
 use super::invalid::{Invalid, each, optional, required};
 use super::{address_source, trust, value};
-use crate::model::{Listener, ListenerProtocol, TlsTermination};
+use crate::model::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
 use crate::proto::{self, listener::Protocol};
 
 pub(super) fn encode(listener: &Listener) -> proto::Listener {
@@ -36,6 +36,11 @@ fn encode_termination(tls: &TlsTermination) -> proto::TlsTermination {
     proto::TlsTermination {
         certificates: tls.certificates.iter().map(ToString::to_string).collect(),
         clients: tls.clients.as_ref().map(trust::encode_clients),
+        min_version: match tls.min_version {
+            TlsVersion::V1_2 => proto::TlsVersion::Unspecified,
+            TlsVersion::V1_3 => proto::TlsVersion::TlsVersion13,
+        }
+        .into(),
     }
 }
 
@@ -46,6 +51,11 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
     Ok(TlsTermination {
         certificates: each(message.certificates, "certificates", value::key)?,
         clients: optional(message.clients, "clients", trust::decode_clients)?,
+        min_version: match proto::TlsVersion::try_from(message.min_version) {
+            Ok(proto::TlsVersion::Unspecified) => TlsVersion::V1_2,
+            Ok(proto::TlsVersion::TlsVersion13) => TlsVersion::V1_3,
+            Err(_) => return Err(Invalid::unknown_value("min_version", message.min_version)),
+        },
     })
 }
 

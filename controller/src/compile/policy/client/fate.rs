@@ -102,11 +102,14 @@ impl Judging<'_> {
         object: &ObjectRef,
         listeners: Vec<(ListenerKey, Located)>,
     ) -> Result<Fate, Diagnostic> {
-        let is_ours = |(_, it): &&(ListenerKey, Located)| it.policy.as_ref() == Some(self.policy);
+        let holds_for_tls = |it: &Located| it.tls.as_ref().is_some_and(|(policy, _)| policy == self.policy);
+        let is_ours =
+            |(_, it): &&(ListenerKey, Located)| it.policy.as_ref() == Some(self.policy) || holds_for_tls(it);
         let ours: Vec<&(ListenerKey, Located)> = listeners.iter().filter(is_ours).collect();
         if ours.is_empty() {
             // Policies for single listeners, or one of the Gateway, hold for all of them.
-            let holder = listeners.iter().find_map(|(_, it)| it.policy.clone());
+            let of_tls = |it: &Located| it.tls.as_ref().map(|(policy, _)| policy.clone());
+            let holder = listeners.iter().find_map(|(_, it)| it.policy.clone().or_else(|| of_tls(it)));
             return match holder {
                 Some(winner) => Err(self.conflict(object, &winner)),
                 None => Ok(Fate { outcome: Ok(()), enforcement: Enforcement::default() }),
@@ -115,7 +118,9 @@ impl Judging<'_> {
         let carriers: BTreeSet<ResourceKey> =
             ours.iter().map(|(key, _)| ResourceKey::new(ResourceKind::Listener, key.as_arc())).collect();
         let by = BTreeSet::from([Enforcer::Gateway(gateway.clone())]);
-        let faults: Vec<&Fault> = ours.iter().filter_map(|(_, it)| it.fault.as_ref()).collect();
+        let is_for_address = |it: &&&(ListenerKey, Located)| it.1.policy.as_ref() == Some(self.policy);
+        let faults: Vec<&Fault> =
+            ours.iter().filter(is_for_address).filter_map(|(_, it)| it.fault.as_ref()).collect();
         let outcome = self.describe(&faults).map_or(Ok(()), Err);
         Ok(Fate { outcome, enforcement: Enforcement { carriers, by } })
     }

@@ -93,8 +93,15 @@ fn defect(policy: &ClientPolicy) -> Option<Diagnostic> {
         let message = format!("{why}, so nobody can say where clients are, and the listeners are closed");
         return Some(Diagnostic::error(Reason::ClientPolicyUnreadable, field, message, "correct the field"));
     }
-    let written = policy.spec.client_address.as_ref().ok()?.as_ref()?;
-    let it = written.source().err()?;
-    let message = format!("{}; until this is corrected, the listeners are closed", it.reason);
-    Some(Diagnostic::error(Reason::ClientPolicyValueInvalid, it.field, message, "correct the value"))
+    if let Ok(Some(written)) = &policy.spec.client_address
+        && let Err(it) = written.source()
+    {
+        let message = format!("{}; until this is corrected, the listeners are closed", it.reason);
+        let reason = Reason::ClientPolicyValueInvalid;
+        return Some(Diagnostic::error(reason, it.field, message, "correct the value"));
+    }
+    let it = policy.spec.tls.as_ref().err()?;
+    let message = format!("{}; until this is corrected, TLS 1.3 alone is spoken", it.reason);
+    let (reason, field) = (Reason::ClientPolicyTlsUnreadable, format!("spec.{}", it.field));
+    Some(Diagnostic::error(reason, field, message, "write `minVersion: \"1.2\"` or `\"1.3\"`, in quotes"))
 }
