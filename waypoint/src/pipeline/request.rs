@@ -85,16 +85,7 @@ pub async fn serve(
         if let Some(refused) = client.connection.sight.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
         }
-        let at_edge = matches!(client.origin, Origin::Gateway { .. });
-        let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
-        let is_introduced = client.introducer.is_some();
-        let statement = Statement::of(&serving, &client.origin, is_introduced, &parts.headers);
-        let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
-        let mut sender = Sender::of_connection(&client);
-        if let Some(statement) = statement {
-            sender.find(statement, &mut parts)?;
-            exchange.comes_from(&sender);
-        }
+        let (options, sender) = read_head(&client, &serving, &mut parts, &mut exchange)?;
         forwarding::tell(&mut parts.headers, &client.origin, client.scheme, sender.forwarded_for());
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
@@ -123,6 +114,26 @@ pub async fn serve(
         local_reply::seal_grpc(response.headers_mut(), reason);
     }
     Ok(response)
+}
+
+/// What the head asks of this proxy, and who has sent it. What it says of its sender is taken out of it.
+fn read_head<'c>(
+    client: &'c Rc<Client>,
+    serving: &Serving,
+    parts: &mut Parts,
+    exchange: &mut Exchange,
+) -> Result<(ConnectionOptions, Sender<'c>), Reason> {
+    let at_edge = matches!(client.origin, Origin::Gateway { .. });
+    let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
+    let is_introduced = client.introducer.is_some();
+    let statement = Statement::of(serving, &client.origin, is_introduced, &parts.headers);
+    let options = head::read(parts, client.version, at_edge, limits, nonce)?;
+    let mut sender = Sender::of_connection(client);
+    if let Some(statement) = statement {
+        sender.find(statement, parts)?;
+        exchange.comes_from(&sender);
+    }
+    Ok((options, sender))
 }
 
 /// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also

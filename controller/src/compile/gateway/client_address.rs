@@ -28,6 +28,14 @@ impl Set<Cluster> for ClientsOf {
     type Member = ObjectRef;
 }
 
+/// The policies that hold for a Gateway or a ListenerSet, or for one of its listeners. Asked first, because most have none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct ClientsAt(pub ObjectRef);
+
+impl Set<Cluster> for ClientsAt {
+    type Member = ObjectRef;
+}
+
 /// How a listener treats its clients.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::compile) struct Located {
@@ -101,12 +109,14 @@ pub(super) fn locate(
         let plans = report.sets.get(set).map(|it| it.plan.listeners.iter()).into_iter().flatten();
         listeners.extend(plans.map(|it| (ObjectRef::of(Kind::ListenerSet, set), it)));
     }
+    let objects =
+        std::iter::once(own.clone()).chain(sets.iter().map(|it| ObjectRef::of(Kind::ListenerSet, it)));
+    if !objects.into_iter().any(|it| reader.count(&ClientsAt(it)) > 0) {
+        return located;
+    }
     listeners.retain(|(_, plan)| plan.programmed);
     let mut wanted: Vec<Located> =
         listeners.iter().map(|(object, plan)| want(reader, &own, object, plan)).collect();
-    if wanted.iter().all(|it| it.policy.is_none() && it.tls.is_none()) {
-        return located;
-    }
     share_ports(&listeners, &mut wanted);
     for ((object, plan), it) in listeners.iter().zip(wanted) {
         located.insert((object.clone(), plan.name.clone()), it);

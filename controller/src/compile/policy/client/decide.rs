@@ -1,6 +1,6 @@
 //! Which ClientPolicy holds where.
 
-use crate::compile::gateway::client_address::ClientsOf;
+use crate::compile::gateway::client_address::{ClientsAt, ClientsOf};
 use crate::compile::policy::attach;
 use crate::compile::policy::merge::{Direct, oldest_wins};
 use crate::compile::program::{Cluster, Made, Reader};
@@ -30,6 +30,7 @@ impl Query<Cluster> for Decide {
             let is_there = listener.as_ref().is_none_or(|it| names.contains(it));
             if let Some(policy) = policies.holder(listener.as_ref()).filter(|_| is_there) {
                 made.put(ClientsOf { object: object.clone(), listener }, policy.clone());
+                made.put(ClientsAt(object.clone()), policy.clone());
             }
         }
         Some(Arc::new(policies))

@@ -26,6 +26,8 @@ pub(super) struct Judging<'a> {
     pub policy: &'a ObjectRef,
     pub target: &'a ClientPolicyTarget,
     pub field: &'a str,
+    /// Whether it says where clients are, or tries to.
+    pub says_address: bool,
 }
 
 /// Listeners that are named in a message.
@@ -50,8 +52,10 @@ impl Judging<'_> {
         let fate = match kind.filter(|it| matches!(it, Kind::Gateway | Kind::ListenerSet)) {
             Some(kind) => self.at(reader, &ObjectRef::of(kind, &named), section.as_ref())?,
             None => {
-                let message =
-                    format!("a {} has no listeners, so the policy has no effect there", target.kind);
+                let message = format!(
+                    "objects of kind {} have no listeners, so the policy has no effect there",
+                    target.kind
+                );
                 Err(self.error(Reason::ClientPolicyTargetKind, message, "name a Gateway or a ListenerSet"))
             }
         };
@@ -107,10 +111,11 @@ impl Judging<'_> {
             |(_, it): &&(ListenerKey, Located)| it.policy.as_ref() == Some(self.policy) || holds_for_tls(it);
         let ours: Vec<&(ListenerKey, Located)> = listeners.iter().filter(is_ours).collect();
         if ours.is_empty() {
-            // Policies for single listeners, or one of the Gateway, hold for all of them.
+            // Policies for single listeners, or one of the Gateway, hold for all of them; or nothing there ends TLS.
+            let of_address = |it: &Located| it.policy.clone().filter(|_| self.says_address);
             let of_tls = |it: &Located| it.tls.as_ref().map(|(policy, _)| policy.clone());
-            let holder = listeners.iter().find_map(|(_, it)| it.policy.clone().or_else(|| of_tls(it)));
-            return match holder {
+            let winner = listeners.iter().find_map(|(_, it)| of_address(it).or_else(|| of_tls(it)));
+            return match winner {
                 Some(winner) => Err(self.conflict(object, &winner)),
                 None => Ok(Fate { outcome: Ok(()), enforcement: Enforcement::default() }),
             };

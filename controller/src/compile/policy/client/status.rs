@@ -40,7 +40,8 @@ impl Query<Cluster> for Status {
         let mut ancestors: BTreeMap<ParentRef, Vec<Fate>> = BTreeMap::new();
         for (index, target) in policy.spec.targets.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
-            let judging = Judging { policy: &object, target, field: &field };
+            let says_address = !matches!(policy.spec.client_address, Ok(None));
+            let judging = Judging { policy: &object, target, field: &field, says_address };
             let Some((ancestor, fate)) = judging.fate(reader) else { continue };
             report(made, &object, fate.outcome.as_ref().err());
             ancestors.entry(ancestor).or_default().push(fate);
