@@ -189,7 +189,7 @@ fn holders(
     object: &ObjectRef,
     listener: &Arc<str>,
 ) -> Vec<(ObjectRef, Arc<ClientPolicy>)> {
-    let of_gateway = (object != gateway).then(|| (gateway, None));
+    let of_gateway = (object != gateway).then_some((gateway, None));
     let places = of_gateway.into_iter().chain([(object, Some(listener.clone())), (object, None)]);
     let mut holders = Vec::new();
     for (object, listener) in places {
