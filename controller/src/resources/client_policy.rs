@@ -58,13 +58,13 @@ pub struct ClientPolicySpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.group == 'gateway.networking.k8s.io' && self.kind in ['Gateway', 'ListenerSet']").message("a policy is about the listeners of a Gateway or of a ListenerSet"))]
 pub struct ClientPolicyTarget {
-    /// gateway.networking.k8s.io
+    /// The group of its kind, gateway.networking.k8s.io.
     #[schemars(length(min = 1, max = 253))]
     pub group: String,
-    /// Gateway or ListenerSet.
+    /// Its kind, Gateway or ListenerSet.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
-    /// Its name.
+    /// The name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// The listener; without it all. A policy that names a listener goes before one that names all.
@@ -97,7 +97,7 @@ pub struct ClientAddress {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientTls {
-    /// The lowest version.
+    /// The lowest version that is spoken.
     pub min_version: MinTlsVersion,
 }
 
@@ -107,7 +107,7 @@ pub enum MinTlsVersion {
     /// TLS 1.2 and TLS 1.3.
     #[serde(rename = "1.2")]
     V1_2,
-    /// TLS 1.3 only.
+    /// TLS 1.3 and nothing older.
     #[serde(rename = "1.3")]
     V1_3,
 }
@@ -130,7 +130,7 @@ pub enum ClientAddressSource {
     Connection,
     /// The header with which the connection begins.
     ProxyProtocol,
-    /// X-Forwarded-For.
+    /// The list in X-Forwarded-For.
     ForwardedFor,
     /// A header of its own.
     Header,

@@ -22,7 +22,7 @@ const WORD: &[u8] = b"PROXY ";
 pub enum Introduction {
     /// The peer itself is the client, or does not know where its client is: a health check, for one.
     Peer,
-    /// Here.
+    /// It is at this address.
     Client(IpAddr),
 }
 

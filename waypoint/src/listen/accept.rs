@@ -131,14 +131,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     let peer = peer.ip().to_canonical();
     match set.opening() {
         Opening::Plain => {
-            let connection = match set.trusts(peer) {
-                // It speaks for many.
-                true => worker.connections.open(ConnectionState::Raw),
-                false => match admit(worker, peer) {
-                    Some(connection) => connection,
-                    None => return turn_away(worker, &stream),
-                },
-            };
+            let Some(connection) = admit(worker, peer) else { return turn_away(worker, &stream) };
             enter(worker, &serving, port, stream, (peer, None), &connection);
         }
         opening if opening.admits(peer) => {

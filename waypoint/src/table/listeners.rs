@@ -89,17 +89,6 @@ impl ListenerSet {
         self.locates
     }
 
-    /// Whether one of them believes a peer where its clients are: then that peer is not a client of its own.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.locates
-            && self.listeners.iter().any(|it| match &it.listener.address_source {
-                AddressSource::Connection | AddressSource::Closed(_) => false,
-                AddressSource::ProxyProtocol(trusted)
-                | AddressSource::ForwardedFor(trusted)
-                | AddressSource::Header { trusted, .. } => trusted.contains(peer),
-            })
-    }
-
     /// The one that takes requests for a host (lower case, without port): the one with the most specific hostname. Rules
     /// of the others do not count (listener isolation), so a request it has no rule for is answered with 404. None takes
     /// a host that no hostname covers. For HTTPS, this is also how SNI finds its listener; where a request's host finds

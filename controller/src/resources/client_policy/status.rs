@@ -18,9 +18,9 @@ pub struct ClientPolicyStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientPolicyAncestor {
-    /// The target.
+    /// The target, as the policy names it.
     pub ancestor_ref: ClientPolicyAncestorRef,
-    /// Who says so.
+    /// The controller that says so.
     pub controller_name: String,
     /// Accepted: the policy is carried out at the target. fairway.dev/Enforced: the proxies have acknowledged it.
     #[serde(default)]
@@ -34,13 +34,13 @@ pub struct ClientPolicyAncestorRef {
     /// The group of its kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Its kind.
+    /// The kind of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Its namespace.
+    /// The namespace of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
     /// The listener that the policy names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

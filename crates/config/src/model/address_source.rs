@@ -17,9 +17,9 @@ pub enum AddressSource {
     ForwardedFor(CidrSet),
     /// These peers write the address into a header of its own.
     Header {
-        /// The header.
+        /// The header that has it.
         name: HeaderName,
-        /// Who is believed.
+        /// The peers that are believed.
         trusted: CidrSet,
     },
     /// Nobody can say, so nobody is served. The text is for logs.

@@ -74,10 +74,10 @@ pub struct TlsTermination {
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
-    /// TLS 1.2
+    /// TLS 1.2 (RFC 5246).
     #[default]
     V1_2,
-    /// TLS 1.3
+    /// TLS 1.3 (RFC 8446).
     V1_3,
 }
 
