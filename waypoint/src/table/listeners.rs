@@ -4,9 +4,7 @@ use super::StreamTable;
 use super::opening::{Opening, OpeningsDiffer};
 use crate::route::{HostIndex, RouteTable};
 use ahash::HashMap;
-use fairway_config::model::{
-    AddressSource, Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind,
-};
+use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
 use fairway_config::{Rejected, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;

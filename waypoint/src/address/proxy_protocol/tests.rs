@@ -198,7 +198,7 @@ fn headers() -> impl Strategy<Value = Vec<u8>> {
         "PROXY UNKNOWN[ -~]{0,40}\r\n".prop_map(String::into_bytes),
         vec(any::<u8>(), 0..200).prop_map(|it| v4(&it)),
         (any::<u8>(), any::<u8>(), vec(any::<u8>(), 0..60)).prop_map(|(a, b, it)| block(
-            0x20 | a % 2,
+            0x20 | (a % 2),
             b,
             &it
         )),
