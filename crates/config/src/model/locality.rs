@@ -12,7 +12,7 @@ pub enum InternalTrafficPolicy {
     #[default]
     Cluster,
     /// `Local`: endpoints on the client's node.
-    Node,
+    Local,
 }
 
 /// `sessionAffinity` of a Service.
@@ -22,7 +22,7 @@ pub enum SessionAffinity {
     #[default]
     None,
     /// `ClientIP`: the same client address gets the same endpoint.
-    Client,
+    ClientIp,
 }
 
 /// An address family. An application may listen on one of them only.
