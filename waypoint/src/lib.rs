@@ -19,7 +19,7 @@
 //!
 //! # Structure
 //!
-//! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request. They are pure. [`listen`] accepts,
+//! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request. They are pure. [`limit`] counts requests. [`listen`] accepts,
 //! [`serve`] is the HTTP connections of clients, [`pipeline`] carries out one request, [`upstream`] connects to endpoints. [`stream`] and
 //! [`datagram`] relay what is not HTTP.
 //! [`Waypoint`] puts the parts together; [`program`] is the command line around it.
@@ -54,6 +54,7 @@ pub mod datagram;
 #[cfg(test)]
 mod fixtures;
 pub mod host;
+pub mod limit;
 pub mod listen;
 pub mod pipeline;
 pub mod program;

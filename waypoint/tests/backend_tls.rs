@@ -232,6 +232,7 @@ fn showing(certificate: Option<&str>) -> Resource {
     Resource::Listener(Arc::new(Listener {
         backend_certificate: certificate.map(Into::into),
         authorizations: vec![],
+        limits: vec![],
         ..listener(ListenerProtocol::Http)
     }))
 }

@@ -6,6 +6,7 @@ mod capture;
 mod drain;
 mod edits;
 mod flags;
+mod limits;
 mod mistakes;
 mod program;
 mod shop;

@@ -128,6 +128,19 @@ impl ProxyService {
     }
 }
 
+// === impl ProxyClass ===
+
+impl ProxyClass {
+    /// How many replicas there are where nobody says.
+    pub fn usual_replicas(self) -> i32 {
+        match self {
+            Self::Gateway => 1,
+            // Without its waypoint a Service that needs it cannot be reached at all.
+            Self::Waypoint => 2,
+        }
+    }
+}
+
 // === impl Output ===
 
 impl Output {

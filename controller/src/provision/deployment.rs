@@ -12,7 +12,6 @@ use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
 use super::settings::AUDIENCE;
 use super::{Drain, Scale};
-use crate::compile::ProxyClass;
 use crate::resources::gateway_parameters::LoggedRequests;
 use fairway_config::model::MESH_LABEL;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
@@ -71,11 +70,7 @@ fn replicas(planned: Planned<'_>) -> Option<i32> {
     match planned.proxy.parameters.scale {
         Some(Scale::Fixed(count)) => Some(count),
         Some(Scale::Automatic { .. }) => None,
-        None => Some(match planned.proxy.class {
-            ProxyClass::Gateway => 1,
-            // Without its waypoint a Service that needs it cannot be reached at all.
-            ProxyClass::Waypoint => 2,
-        }),
+        None => Some(planned.proxy.class.usual_replicas()),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod reading;
 
+pub(in crate::resources) use reading::read;
 pub use reading::{Reading, Unreadable};
 
 use kube::{CustomResource, KubeSchema};

@@ -19,6 +19,7 @@ mod meta;
 mod object;
 pub(crate) mod probe;
 mod provenance;
+pub mod rate_limit_policy;
 mod secret;
 mod selector;
 mod store;

@@ -1,5 +1,6 @@
 //! Strategies that make any resource, for property tests.
 
+mod limit;
 mod probe;
 mod route;
 mod trust;
@@ -18,6 +19,7 @@ use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+pub use limit::rate_limit;
 pub use route::{l4_route, route};
 
 macro_rules! resource {
@@ -84,10 +86,10 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::Hbone),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    let named = (of(key()), vec(key(), 0..2));
+    let named = (of(key()), vec(key(), 0..2), vec(key(), 0..2));
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, named).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, named)| {
-            let (backend_certificate, authorizations) = named;
+            let (backend_certificate, authorizations, limits) = named;
             Listener {
                 key,
                 gateway,
@@ -98,6 +100,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 protocol,
                 backend_certificate,
                 authorizations,
+                limits,
             }
         },
     )
@@ -111,8 +114,9 @@ fn termination() -> impl Strategy<Value = TlsTermination> {
 /// A backend of every protocol, in the clear, over TLS, or unusable.
 pub fn backend() -> impl Strategy<Value = Backend> {
     let via = of((key(), socket_address()));
-    (key(), key(), port(), app_protocol(), trust::security(), via, vec(key(), 0..2)).prop_map(
-        |(key, service, port, protocol, security, via, authorizations)| Backend {
+    let guards = (vec(key(), 0..2), vec(key(), 0..2));
+    (key(), key(), port(), app_protocol(), trust::security(), via, guards).prop_map(
+        |(key, service, port, protocol, security, via, (authorizations, limits))| Backend {
             key,
             service,
             port,
@@ -120,6 +124,7 @@ pub fn backend() -> impl Strategy<Value = Backend> {
             security,
             via,
             authorizations,
+            limits,
         },
     )
 }

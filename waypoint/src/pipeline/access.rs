@@ -7,8 +7,11 @@
 #[cfg(test)]
 mod tests;
 
+use super::limits::Meter;
 use super::{Client, Origin, Reason, ServiceOrigin};
+use crate::limit::Order;
 use crate::route::RequestHead;
+use crate::stage::Position;
 use crate::table::Tables;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
@@ -19,6 +22,7 @@ use fairway_policy::{Attached, Attributes, Decision, Level, Path, Refusal, Reque
 use fairway_telemetry::PolicyDecision;
 use http::request::Parts;
 use std::net::IpAddr;
+use tokio::time::Instant;
 
 /// The authorizations that judge a request or a connection, by the names that the configuration has for them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,10 +49,23 @@ pub(crate) struct Asking<'a> {
 /// Why a connection or a request would be refused if what is only observed were enforced.
 pub(crate) type Observed = Option<Refusal>;
 
-/// A checkpoint on the way of one request.
+/// What a gate does between the stages of a rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Counts by the address of the client, before anybody asks who that is.
+    CountCoarsely,
+    /// Judges.
+    Judge,
+    /// Counts by all other limits.
+    Count,
+}
+
+/// A checkpoint on the way of one request, and the limits that count it.
 pub(super) struct Gate<'a, 't> {
+    pub worker: &'a Worker,
     pub tables: &'t Tables,
     pub checkpoint: Checkpoint<'t>,
+    pub meter: Meter<'t>,
     pub asking: Asking<'a>,
     pub exchange: &'a mut Exchange,
 }
@@ -66,9 +83,9 @@ impl<'t> Checkpoint<'t> {
         match origin {
             Origin::Gateway { .. } => Self::of_listener(listener),
             Origin::Service(origin) => Self {
-                listener: of_tunnel(tables, origin),
+                listener: tunnel(tables, origin).map(|it| &*it.authorizations).unwrap_or_default(),
                 rule: &[],
-                service: of_service(tables, origin, own),
+                service: asked(tables, origin, own).map(Cluster::authorizations).unwrap_or_default(),
             },
         }
     }
@@ -81,7 +98,8 @@ impl<'t> Checkpoint<'t> {
 
     /// What judges all that goes to a backend.
     pub fn of_backend(cluster: &'t Cluster, own: &BackendKey) -> Self {
-        Self { service: of_cluster(cluster, own), ..Self::default() }
+        let service = straight(cluster, own).map(Cluster::authorizations).unwrap_or_default();
+        Self { service, ..Self::default() }
     }
 
     /// Whether nothing judges.
@@ -137,29 +155,29 @@ impl<'t> Checkpoint<'t> {
     }
 }
 
-/// The authorizations of the listener by which a tunnel came, as they are now; as they were then if it is no more.
-fn of_tunnel<'t>(tables: &'t Tables, origin: &'t ServiceOrigin) -> &'t [AuthorizationKey] {
-    let Some(then) = &origin.listener else { return &[] };
-    if then.authorizations.is_empty() && !tables.guards_listeners() {
-        return &[];
+/// The listener by which a tunnel came, as it is now; as it was then if it is no more. None where nothing guards it.
+pub(super) fn tunnel<'t>(tables: &'t Tables, origin: &'t ServiceOrigin) -> Option<&'t Listener> {
+    let then = origin.listener.as_ref()?;
+    if !then.is_guarded() && !tables.guards_listeners() {
+        return None;
     }
     let now = tables.sockets().flat_map(|it| it.listeners()).find(|it| it.listener.key == then.key);
-    now.map_or(&then.authorizations, |it| &it.listener.authorizations)
+    Some(now.map_or(then, |it| &it.listener))
 }
 
-/// Those of the Service that was asked.
-fn of_service<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) -> &'t [AuthorizationKey] {
+/// The Service that was asked, if anything guards Services and this proxy goes straight to its endpoints.
+pub(super) fn asked<'t>(tables: &'t Tables, origin: &ServiceOrigin, own: &BackendKey) -> Option<&'t Cluster> {
     if !tables.guards_backends() {
-        return &[];
+        return None;
     }
-    tables.service_cluster(&origin.backend).map(|it| of_cluster(it, own)).unwrap_or_default()
+    straight(tables.service_cluster(&origin.backend)?, own)
 }
 
-/// Those of a backend's Service, if this proxy goes straight to its endpoints.
-fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationKey] {
+/// A backend, if this proxy goes straight to its endpoints.
+pub(super) fn straight<'t>(cluster: &'t Cluster, own: &BackendKey) -> Option<&'t Cluster> {
     match cluster.via() {
-        Some((waypoint, _)) if waypoint != own => &[],
-        _ => cluster.authorizations(),
+        Some((waypoint, _)) if waypoint != own => None,
+        _ => Some(cluster),
     }
 }
 
@@ -177,7 +195,7 @@ impl<'a> Asking<'a> {
         Self { peer, address: caller.address.filter(|_| !is_hidden), port }
     }
 
-    fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
+    pub(super) fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
         Attributes { peer: self.peer, client: self.address, port: self.port, request }
     }
 }
@@ -185,8 +203,29 @@ impl<'a> Asking<'a> {
 // === impl Gate ===
 
 impl Gate<'_, '_> {
-    /// Lets a request pass, or says that policies refuse it.
+    /// Whether nothing judges or counts.
+    pub(super) fn is_open(&self) -> bool {
+        self.checkpoint.is_open() && self.meter.is_empty()
+    }
+
+    /// All steps, where no stage stands between.
     pub(super) fn pass(&mut self, parts: &Parts) -> Result<(), Reason> {
+        Step::ALL.into_iter().try_for_each(|step| self.take(step, parts))
+    }
+
+    /// Lets a request pass, or says why not.
+    pub(super) fn take(&mut self, step: Step, parts: &Parts) -> Result<(), Reason> {
+        match step {
+            Step::CountCoarsely => self.count(&[Order::Coarse], parts),
+            Step::Judge => self.judge(parts),
+            Step::Count => self.count(&[Order::Keyed, Order::Shared], parts),
+        }
+    }
+
+    fn judge(&mut self, parts: &Parts) -> Result<(), Reason> {
+        if self.checkpoint.is_open() {
+            return Ok(());
+        }
         let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
         let decision = self.checkpoint.judge_request(self.tables, self.asking, &head);
         let (verdict, observed) = (decision.verdict.into_result(), decision.observed);
@@ -197,6 +236,30 @@ impl Gate<'_, '_> {
             self.exchange.denied(&refusal, self.tables.access());
             Reason::Denied
         })
+    }
+
+    fn count(&mut self, orders: &[Order], parts: &Parts) -> Result<(), Reason> {
+        if self.meter.is_empty() {
+            return Ok(());
+        }
+        let now = self.worker.nanos(Instant::now());
+        self.meter.count(self.tables, orders, self.asking, parts, now, self.exchange)
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// In the order in which they are taken.
+    pub(super) const ALL: [Self; 3] = [Self::CountCoarsely, Self::Judge, Self::Count];
+
+    /// It is taken before the stages of this position.
+    pub(super) fn position(self) -> Position {
+        match self {
+            Self::CountCoarsely => Position::Authentication,
+            Self::Judge => Position::Authorization,
+            Self::Count => Position::Limit,
+        }
     }
 }
 
@@ -228,7 +291,14 @@ pub(super) fn admits_copy(
     parts: &Parts,
 ) -> bool {
     let checkpoint = Checkpoint::of_backend(cluster, &worker.waypoint_key);
-    if checkpoint.is_open() || is_asked(cluster, caller) {
+    if is_asked(cluster, caller) {
+        return true;
+    }
+    // Copies are not counted. What is closed gets none.
+    if Meter::of_backend(cluster, &worker.waypoint_key).is_closed(tables) {
+        return false;
+    }
+    if checkpoint.is_open() {
         return true;
     }
     let Ok(head) = RequestHead::read(parts) else { return false };

@@ -8,7 +8,7 @@ use crate::stage::StageResponse;
 use crate::telemetry::Exchange;
 use bytes::Bytes;
 use fairway_runtime::drain::Phase;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -40,6 +40,9 @@ pub fn refuse(
     let headers = response.headers_mut();
     if format == ErrorFormat::Plain {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    if let Reason::Limited(wait) = reason {
+        headers.insert(RETRY_AFTER, wait.whole_seconds().into());
     }
     if reason == Reason::Connect {
         headers

@@ -8,6 +8,7 @@ mod client;
 pub mod endpoint;
 pub(crate) mod forwarding;
 pub(crate) mod head;
+pub(crate) mod limits;
 mod local_reply;
 mod mirror;
 mod names;

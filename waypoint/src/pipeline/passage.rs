@@ -1,7 +1,7 @@
 //! The stages that a request has come to: they see the request on its way in, and the response on its way out.
 
 use super::Reason;
-use super::access::Gate;
+use super::access::{Gate, Step};
 use super::request::Stop;
 use crate::stage::callout::Callout;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
@@ -65,9 +65,14 @@ impl<'t> Passage<'t> {
         let mut request = around.request(parts, original, &mut self.mirrors, kept);
         let deadline = around.attributes.deadline;
         let Some(mut gate) = gate else { return run(stages, stages.all(), &mut request, deadline).await };
-        run(stages, stages.before_policies(), &mut request, deadline).await?;
-        gate.pass(request.parts)?;
-        run(stages, stages.behind_policies(), &mut request, deadline).await
+        let mut from = 0;
+        for step in Step::ALL {
+            let to = stages.before(step.position());
+            run(stages, from..to, &mut request, deadline).await?;
+            gate.take(step, request.parts)?;
+            from = to;
+        }
+        run(stages, from..usize::MAX, &mut request, deadline).await
     }
 
     /// Runs the head of a response through the stages, the backend's first.

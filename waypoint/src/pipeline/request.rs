@@ -5,6 +5,7 @@ use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
 use super::endpoint::Destination;
 use super::head::{self, ConnectionOptions};
+use super::limits::Meter;
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
 use super::passage::{Passage, Surroundings};
@@ -129,13 +130,16 @@ async fn decide<'t>(
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
     let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
+    let worker = &*client.worker;
     let door = |listener| Checkpoint::at_the_door(tables, &client.origin, listener, own);
+    let meter = |listener| Meter::at_the_door(tables, &client.origin, listener, own);
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
         RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (checkpoint, asking) = (door(None), Asking::of(client, port));
-            if !checkpoint.is_open() {
-                Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+            let (checkpoint, meter, asking) = (door(None), meter(None), Asking::of(client, port));
+            let mut gate = Gate { worker, tables, checkpoint, meter, asking, exchange: &mut *exchange };
+            if !gate.is_open() {
+                gate.pass(parts)?;
             }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
@@ -157,6 +161,7 @@ async fn decide<'t>(
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
     let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door(listener) };
+    let meter = Meter { rule: &rule.rule().limits, ..meter(listener) };
     let asking = Asking::of(client, port);
     let attributes = RequestAttributes {
         client_address: client.caller.address,
@@ -178,8 +183,8 @@ async fn decide<'t>(
         // The client may leave meanwhile.
         exchange.matched(rule.series());
     }
-    let gate =
-        (!checkpoint.is_open()).then_some(Gate { tables, checkpoint, asking, exchange: &mut *exchange });
+    let gate = Gate { worker, tables, checkpoint, meter, asking, exchange: &mut *exchange };
+    let gate = Some(gate).filter(|it| !it.is_open());
     let passing = match (&original, gate) {
         (Some(original), gate) => passage.pass(stages, parts, original, &around, gate).await,
         (None, Some(mut gate)) => gate.pass(parts).map_err(Stop::from),
@@ -200,10 +205,10 @@ async fn decide<'t>(
         return Err(Stop::Refused(Reason::UnresolvedBackend));
     };
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
-    // What is routed to another Service than the one that was asked is judged by that one's policies as well.
-    let checkpoint = Checkpoint::of_backend(cluster, own);
-    if !checkpoint.is_open() && !access::is_asked(cluster, &client.caller) {
-        Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+    // What is routed to another Service than the one that was asked is judged and counted by that one's policies as well.
+    if cluster.is_guarded() && !access::is_asked(cluster, &client.caller) {
+        let (checkpoint, meter) = (Checkpoint::of_backend(cluster, own), Meter::of_backend(cluster, own));
+        Gate { worker, tables, checkpoint, meter, asking, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut passage.mirrors);
@@ -287,6 +292,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=6944).contains(&size), "{size} bytes");
+        assert!((1024..=6952).contains(&size), "{size} bytes");
     }
 }

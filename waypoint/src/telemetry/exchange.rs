@@ -3,10 +3,13 @@
 use super::{Telemetry, outcome};
 use crate::body::Progress;
 use crate::listen::connection::Connection;
-use crate::pipeline::{Reason, access};
-use crate::table::AccessTable;
+use crate::pipeline::{Reason, access, limits};
+use crate::table::{AccessTable, Counted};
+use fairway_config::model::RateLimitKey;
 use fairway_policy::Refusal;
-use fairway_telemetry::{Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust};
+use fairway_telemetry::{
+    Details, LimitDecision, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::fmt;
@@ -78,6 +81,19 @@ impl Exchange {
         self.record.note(|it| {
             it.detail = Some(format!("would be denied by {}", access::in_words(refusal)));
             it.is_observed = true;
+        });
+    }
+
+    /// A limit refuses it, or would if it were enforced.
+    pub fn limited(&mut self, key: &RateLimitKey, counted: &Counted, decision: LimitDecision) {
+        self.telemetry.recorder.count_limit(&counted.series, decision);
+        self.record.note(|it| {
+            let (by, is_observed) = match decision {
+                LimitDecision::Limited => ("limited by", it.is_observed),
+                LimitDecision::WouldLimit => ("would be limited by", true),
+            };
+            it.detail = Some(format!("{by} {}", limits::in_words(key, counted)));
+            it.is_observed = is_observed;
         });
     }
 

@@ -22,6 +22,7 @@ pub fn listener(key: &str) -> Listener {
         protocol: ListenerProtocol::Http,
         backend_certificate: None,
         authorizations: vec![],
+        limits: vec![],
     }
 }
 
@@ -52,6 +53,7 @@ pub fn rule(prefix: &str, backend: &str) -> Rule {
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
+        limits: vec![],
     }
 }
 
@@ -79,6 +81,7 @@ pub fn backend(key: &str, protocol: AppProtocol, addresses: &[SocketAddr]) -> Ve
         security: BackendSecurity::Plain,
         via: None,
         authorizations: vec![],
+        limits: vec![],
     };
     vec![Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]
 }

@@ -7,11 +7,12 @@ use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::listen::detect::Version;
 use crate::pipeline::access::{self, Asking, Checkpoint};
+use crate::pipeline::limits::{self, Meter};
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
-use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::stage::{Kept, Mirrors, Position, RequestAttributes, StageList, StageRequest, Verdict};
 use crate::worker::Serving;
 use fairway_balance::Moment;
 use fairway_config::model::{BackendTarget, Scheme};
@@ -40,6 +41,9 @@ pub(super) struct Explained {
     target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<RuleShown>,
+    /// The limits that count it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<String>,
     outcome: String,
     /// The head that goes on, if that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +114,11 @@ pub(super) fn explain(
                 explained.deny(&refusal);
                 return explained;
             }
+            let meter = Meter::at_the_door(&serving.tables, &origin, None, &settings.waypoint_key());
+            explained.limits = limits::describe(meter, &serving.tables);
+            if meter.is_closed(&serving.tables) {
+                return refused(explained, Reason::UnresolvedLimit);
+            }
             explained.target = Some(entrance.to_string());
             explained.outcome = "no route is for it: it goes to the Service's own endpoints".to_owned();
             explained.backends.push(Choice {
@@ -136,6 +145,9 @@ pub(super) fn explain(
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
     let refusal = decision.verdict.into_result().err();
+    let meter = Meter::at_the_door(&serving.tables, &origin, listener, &settings.waypoint_key());
+    let meter = Meter { rule: &rule.rule().limits, ..meter };
+    explained.limits = limits::describe(meter, &serving.tables);
 
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
@@ -159,13 +171,18 @@ pub(super) fn explain(
     // CORS answers a preflight before policies are asked.
     let first = match stages.may_wait() {
         true => None,
-        false => run(stages, stages.before_policies(), &mut parts, &attributes, &original),
+        false => run(stages, 0..stages.before(Position::Authorization), &mut parts, &attributes, &original),
     };
     if let (None, Some(refusal)) = (&first, &refusal) {
         explained.deny(refusal);
         return explained;
     }
-    match first.or_else(|| run(stages, stages.behind_policies(), &mut parts, &attributes, &original)) {
+    if first.is_none() && meter.is_closed(&serving.tables) {
+        return refused(explained, Reason::UnresolvedLimit);
+    }
+    match first.or_else(|| {
+        run(stages, stages.before(Position::Authorization)..usize::MAX, &mut parts, &attributes, &original)
+    }) {
         Some(ended) => explained.outcome = ended,
         None => {
             let after = describe_head(&parts, scheme);
@@ -272,6 +289,7 @@ impl Display for Explained {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
             rule.stages.iter().try_for_each(|stage| writeln!(f, "stage    {stage}"))?;
         }
+        self.limits.iter().try_for_each(|limit| writeln!(f, "limit    {limit}"))?;
         self.sent_on.iter().try_for_each(|head| writeln!(f, "sent on  {head}"))?;
         writeln!(f, "outcome  {}", self.outcome)?;
         for choice in &self.backends {

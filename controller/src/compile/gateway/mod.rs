@@ -18,6 +18,7 @@ mod parameters;
 mod protocol;
 mod publish;
 pub(in crate::compile) mod reference;
+mod replicas;
 mod set;
 mod set_conditions;
 mod tls;
@@ -29,7 +30,8 @@ pub(super) use listener::ListenerPlan;
 pub(super) use machine::EveryGateway;
 pub(super) use namespaces::NamespacePolicy;
 pub(super) use protocol::Protocol;
-pub(super) use publish::{JudgedBy, Proxies, Publish, PublishSet, judges};
+pub(super) use publish::{CountedBy, JudgedBy, Proxies, Publish, PublishSet, judges, limits};
+pub(super) use replicas::replicas;
 pub(super) use set::{ListenerSetPlan, SetsOf};
 pub(super) use set_conditions::SetStatus;
 

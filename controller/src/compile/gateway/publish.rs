@@ -4,6 +4,7 @@ use super::listener::ListenerReport;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
 use crate::compile::names::access::Form;
+use crate::compile::names::limit::LimitForm;
 use crate::compile::output::{ProxyClass, Want};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
@@ -11,7 +12,7 @@ use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
-    AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
+    AuthorizationKey, Listener, ListenerProtocol, ObjectName, RateLimitKey, Resource, TlsTermination,
 };
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
@@ -39,19 +40,61 @@ impl Set<Cluster> for JudgedBy {
     type Member = ObjectRef;
 }
 
-/// The authorizations that judge what comes by a listener of an object, which a Gateway serves. Those of the Gateway judge the
-/// listeners that ListenerSets add to it as well.
+/// Policies that count what comes by the listeners of a Gateway or a ListenerSet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::compile) struct CountedBy {
+    /// The Gateway or ListenerSet.
+    pub object: ObjectRef,
+    /// None is all of its listeners.
+    pub listener: Option<Arc<str>>,
+    /// The form that the policies have there.
+    pub form: LimitForm,
+}
+
+impl Set<Cluster> for CountedBy {
+    type Member = ObjectRef;
+}
+
+/// The policies that hold for a listener of an object stand at these places. Those of the Gateway hold for the listeners that
+/// ListenerSets add to it as well.
+fn places(
+    gateway: &ObjectName,
+    object: &ObjectRef,
+    listener: &Arc<str>,
+) -> Vec<(ObjectRef, Option<Arc<str>>)> {
+    let gateway = ObjectRef::of(Kind::Gateway, gateway);
+    let mut places = vec![(gateway.clone(), None), (object.clone(), Some(listener.clone()))];
+    places.extend((*object != gateway).then(|| (object.clone(), None)));
+    places
+}
+
+/// The limits that count what comes by a listener of an object, which a Gateway serves.
+pub(in crate::compile) fn limits(
+    reader: &mut Reader<'_>,
+    gateway: &ObjectName,
+    object: &ObjectRef,
+    listener: &Arc<str>,
+) -> Vec<RateLimitKey> {
+    let mut limits = Vec::new();
+    for (object, listener) in places(gateway, object, listener) {
+        for form in [LimitForm::Counting, LimitForm::Closed] {
+            let set = CountedBy { object: object.clone(), listener: listener.clone(), form };
+            let key = |it: &ObjectRef| form.key(&it.object_name(), &object, listener.as_deref());
+            limits.extend(reader.members(&set).iter().map(key));
+        }
+    }
+    limits
+}
+
+/// The authorizations that judge what comes by a listener of an object, which a Gateway serves.
 pub(in crate::compile) fn judges(
     reader: &mut Reader<'_>,
     gateway: &ObjectName,
     object: &ObjectRef,
     listener: &Arc<str>,
 ) -> Vec<AuthorizationKey> {
-    let gateway = ObjectRef::of(Kind::Gateway, gateway);
-    let mut places = vec![(gateway.clone(), None), (object.clone(), Some(listener.clone()))];
-    places.extend((*object != gateway).then(|| (object.clone(), None)));
     let mut judges = Vec::new();
-    for (object, listener) in places {
+    for (object, listener) in places(gateway, object, listener) {
         for form in [Form::Gateway, Form::Nobody, Form::Closed] {
             let set = JudgedBy { object: object.clone(), listener: listener.clone(), form };
             judges.extend(reader.members(&set).iter().map(|it| form.key(&it.object_name())));
@@ -168,6 +211,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
+            limits: limits(reader, gateway, object, &plan.name),
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
         for secret in used {

@@ -2,6 +2,7 @@
 
 use super::budget::Spent;
 use crate::compile::policy::access::RoutePolicies;
+use crate::compile::policy::limit::RouteLimits;
 use crate::compile::program::Reader;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{ObjectRef, RouteKind};
@@ -166,9 +167,9 @@ impl<'r, 'e> Draft<'r, 'e> {
 // === impl Body ===
 
 impl Body {
-    /// Has policies judge what the route takes. Where they cannot, it takes nothing on.
-    pub(super) fn judge(&mut self, policies: &RoutePolicies, scope: Scope) {
-        if policies.is_empty() {
+    /// Has policies judge and count what the route takes. Where they cannot, it takes nothing on.
+    pub(super) fn judge(&mut self, policies: &RoutePolicies, limits: &RouteLimits, scope: Scope) {
+        if policies.is_empty() && limits.is_empty() {
             return;
         }
         match self {
@@ -179,6 +180,12 @@ impl Body {
                         Scope::Mesh => policies.in_mesh(),
                         Scope::Gateway | Scope::Unread => {
                             policies.at_gateway(rule.name.as_ref(), |it| names.contains(it))
+                        }
+                    };
+                    rule.limits = match scope {
+                        Scope::Mesh => limits.in_mesh(),
+                        Scope::Gateway | Scope::Unread => {
+                            limits.at_gateway(rule.name.as_ref(), |it| names.contains(it))
                         }
                     };
                 }
@@ -258,5 +265,6 @@ fn refusing(rule: Rule) -> Rule {
         timeouts,
         retry: None,
         authorizations: Vec::new(),
+        limits: Vec::new(),
     }
 }

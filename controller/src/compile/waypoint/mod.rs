@@ -12,7 +12,7 @@ use crate::compile::stage;
 use crate::compile::waypoint::choice::Origin;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::{AccessPolicy, Kind, Object, ObjectRef};
+use crate::resources::{AccessPolicy, Kind, Object, ObjectRef, RateLimitPolicy};
 use fairway_config::model::{
     BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource, SpiffeId,
 };
@@ -37,12 +37,19 @@ impl Set<Cluster> for WaypointNeed {
             Object::AccessPolicy(it) if names_service(it) => {
                 vec![(Self(name.namespace.clone()), name.clone())]
             }
+            Object::RateLimitPolicy(it) if limits_service(it) => {
+                vec![(Self(name.namespace.clone()), name.clone())]
+            }
             _ => namespace_of_requiring(object).map(|it| (Self(it), name.clone())).into_iter().collect(),
         }
     }
 }
 
 fn names_service(policy: &AccessPolicy) -> bool {
+    policy.spec.targets.iter().any(|it| Kind::named(&it.group, &it.kind) == Some(Kind::Service))
+}
+
+fn limits_service(policy: &RateLimitPolicy) -> bool {
     policy.spec.targets.iter().any(|it| Kind::named(&it.group, &it.kind) == Some(Kind::Service))
 }
 
@@ -177,6 +184,7 @@ impl Query<Cluster> for Listeners {
             let object = ObjectRef::of(Kind::Gateway, &gateway);
             for section in sections {
                 let authorizations = gateway::judges(reader, &gateway, &object, &section);
+                let limits = gateway::limits(reader, &gateway, &object, &section);
                 made.resources.push(Resource::Listener(Arc::new(Listener {
                     key: ListenerKey::from(format!("{gateway}/{section}")),
                     gateway: gateway.clone(),
@@ -187,6 +195,7 @@ impl Query<Cluster> for Listeners {
                     protocol: ListenerProtocol::Hbone,
                     backend_certificate: shown.clone(),
                     authorizations,
+                    limits,
                 })));
             }
         }

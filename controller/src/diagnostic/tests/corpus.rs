@@ -160,8 +160,7 @@ fn guards(corpus: &mut Corpus) {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: { name: many-guards, namespace: shop, labels: { app: many } }\n\
                spec: { serviceAccountName: many, nodeName: node-1, containers: [{ name: app, image: app }] }\n\
                status: { phase: Running, podIPs: [{ ip: 10.0.9.9 }] }\n";
-    let namespace =
-        "---\napiVersion: v1\nkind: Namespace\nmetadata: { name: shop, labels: { fairway.dev/mesh: enabled } }\n";
+    let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: { name: shop, labels: { fairway.dev/mesh: enabled } }\n";
     let service = |it: usize| {
         format!(
             "---\napiVersion: v1\nkind: Service\n\

@@ -1,7 +1,8 @@
 //! A policy as far as it can be read.
 
 use super::{AccessPolicySpec, PodLabels, PolicyTarget};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// The spec of a policy as far as it can be read. Reading never fails.
@@ -27,22 +28,23 @@ pub struct Unreadable {
 impl<'de> Deserialize<'de> for Reading {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Value::deserialize(deserializer)?;
-        let spec = serde_path_to_error::deserialize::<_, AccessPolicySpec>(&written).map_err(|error| {
-            Unreadable { field: error.path().to_string(), reason: error.inner().to_string() }
-        });
-        // A field that is passed over would make a rule wider than it was meant.
-        let spec = spec.and_then(|spec| {
-            let read = serde_json::to_value(&spec).unwrap_or_default();
-            match unknown(&written, &read) {
-                None => Ok(spec),
-                Some(field) => Err(Unreadable { field, reason: "unknown field".to_owned() }),
-            }
-        });
+        let spec = read::<AccessPolicySpec>(&written);
         let targets = match &spec {
             Ok(spec) => spec.target_refs.clone(),
             Err(_) => targets(&written),
         };
         Ok(Self { targets, spec })
+    }
+}
+
+/// What was written, if all of it can be read. A field that is passed over would make a rule wider than it was meant.
+pub(in crate::resources) fn read<S: Serialize + DeserializeOwned>(written: &Value) -> Result<S, Unreadable> {
+    let spec: S = serde_path_to_error::deserialize(written)
+        .map_err(|error| Unreadable { field: error.path().to_string(), reason: error.inner().to_string() })?;
+    let read = serde_json::to_value(&spec).unwrap_or_default();
+    match unknown(written, &read) {
+        None => Ok(spec),
+        Some(field) => Err(Unreadable { field, reason: "unknown field".to_owned() }),
     }
 }
 

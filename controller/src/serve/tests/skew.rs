@@ -3,12 +3,12 @@
 //! `fixtures/*-0.1.0.bin` are the gRPC messages that a Gateway's proxy and a node's tunnel of version 0.1.0 send: Hello, what
 //! they hold, Start, and the Acks of three commits. They are never written anew.
 
-use super::universe::{at_listener, rule, workload};
+use super::universe::{at_listener, rate_limit, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, ListenerProtocol, OriginPattern,
-    Resource, Route, Rule,
+    Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener, ListenerProtocol,
+    OriginPattern, Resource, ResourceKind, Route, Rule,
 };
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -190,4 +190,31 @@ async fn a_tunnel_of_the_last_edition_does_not_understand_new_conditions_and_obs
     assert_eq!(*find("two"), Authorization::new("two", Action::Deny, vec![]));
     assert_eq!(state(&hub, 1).await.closed.len(), 2);
     assert_eq!(state(&hub, 1).await.proxy, Proxy::Node("n1".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_cannot_count_serves_nothing_that_is_limited() {
+    let hub = Hub::new();
+    let limited = |it: Resource| match it {
+        Resource::Listener(it) => {
+            Resource::Listener(Arc::new(Listener { limits: vec!["few".into()], ..Arc::unwrap_or_clone(it) }))
+        }
+        other => other,
+    };
+    let open = rule("/open", &["shop/a:80"], None);
+    let counted = Rule { limits: vec!["few".into()], ..rule("/counted", &["shop/a:80"], None) };
+    let both = route("guarded", vec![at_listener("shop/gw/http")], vec![open, counted]);
+    let private = limited(listener("shop/gw", "private", ListenerProtocol::Http));
+    let resources = vec![http(), private, both, backend("shop/a:80", 80, None), rate_limit("few", false)];
+    hub.commit(resources, vec![]);
+    let mut old = Recorded::connect(&hub, GATEWAY).await;
+    let heard = old.hear().await;
+    let listeners: Vec<_> = heard.iter().filter(|it| it.key().kind == ResourceKind::Listener).collect();
+    assert_eq!(listeners.len(), 1, "the one that is limited is not served: {listeners:?}");
+    assert!(heard.iter().all(|it| it.key().kind != ResourceKind::RateLimit));
+    let [open, counted] = &find_route(&heard).rules[..] else { panic!("{heard:?}") };
+    assert!(open.filters.is_empty() && !open.backends.is_empty());
+    assert!(matches!(counted.filters[..], [Filter::Unresolved(_)]) && counted.backends.is_empty());
+    assert!(counted.limits.is_empty());
+    assert_eq!(state(&hub, 1).await.closed.len(), 3);
 }

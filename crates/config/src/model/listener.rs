@@ -1,10 +1,10 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
-use super::capability::that_judges;
-use super::reference::of_authorization;
+use super::capability::that_guards;
+use super::reference::{of_authorization, of_limits};
 use super::{
     AuthorizationKey, Capabilities, CertificateKey, ClientValidation, HostnamePattern, ListenerKey,
-    ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    ObjectName, RateLimitKey, References, Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Listener {
     pub backend_certificate: Option<CertificateKey>,
     /// Those that judge its requests and connections, whatever route they take. One that is not in the same snapshot denies.
     pub authorizations: Vec<AuthorizationKey>,
+    /// Those that count its requests, whatever route they take. One that is not in the same snapshot closes.
+    pub limits: Vec<RateLimitKey>,
 }
 
 /// What is spoken on a listener.
@@ -69,9 +71,16 @@ pub struct TlsTermination {
 
 // === impl Listener ===
 
+impl Listener {
+    /// Whether anything judges or counts what comes by it.
+    pub fn is_guarded(&self) -> bool {
+        !self.authorizations.is_empty() || !self.limits.is_empty()
+    }
+}
+
 impl Requires for Listener {
     fn requires(&self) -> Capabilities {
-        that_judges(&self.authorizations)
+        that_guards(&self.authorizations, &self.limits)
     }
 
     // Without the capability the listener would be served unguarded, so it is not served: `closed_for` is none.
@@ -85,6 +94,9 @@ impl References for Listener {
         };
         let named = served.iter().chain(&self.backend_certificate);
         let certificates = named.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc()));
-        certificates.chain(self.authorizations.iter().map(of_authorization)).collect()
+        certificates
+            .chain(self.authorizations.iter().map(of_authorization))
+            .chain(self.limits.iter().map(of_limits))
+            .collect()
     }
 }

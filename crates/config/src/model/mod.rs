@@ -16,6 +16,7 @@ mod locality;
 mod matching;
 mod path;
 mod probe;
+mod rate_limit;
 mod reference;
 mod route;
 mod segments;
@@ -32,8 +33,8 @@ pub use filter::{
     PathModifier, Redirect, Scheme, UrlRewrite,
 };
 pub use key::{
-    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, ResourceKey,
-    ResourceKind, RouteKey, ServiceKey, WorkloadKey,
+    AuthorizationKey, BackendKey, CertificateKey, Generation, ListenerKey, ObjectName, RateLimitKey,
+    ResourceKey, ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
@@ -41,6 +42,7 @@ pub use locality::{Family, Hints, InternalTrafficPolicy, SessionAffinity};
 pub use matching::{Match, QueryMatch};
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};
 pub use probe::{HttpProbe, Probe, ProbeAction};
+pub use rate_limit::{Limit, LimitKeyPart, Limits, RateLimit};
 pub(crate) use reference::Keyed;
 pub use reference::References;
 pub use route::{

@@ -1,7 +1,8 @@
 //! What every kind of resource says of itself: its key, and which resources it names.
 
 use super::{
-    AuthorizationKey, BackendKey, BackendTarget, Certificate, Endpoints, Requires, ResourceKey, ResourceKind,
+    AuthorizationKey, BackendKey, BackendTarget, Certificate, Endpoints, RateLimitKey, Requires, ResourceKey,
+    ResourceKind,
 };
 
 /// The resources that a resource names.
@@ -40,6 +41,11 @@ pub(super) fn of_target(target: &BackendTarget) -> Option<ResourceKey> {
 /// An authorization.
 pub(super) fn of_authorization(key: &AuthorizationKey) -> ResourceKey {
     ResourceKey::new(ResourceKind::Authorization, key.as_arc())
+}
+
+/// Limits.
+pub(super) fn of_limits(key: &RateLimitKey) -> ResourceKey {
+    ResourceKey::new(ResourceKind::RateLimit, key.as_arc())
 }
 
 /// A backend, or its endpoints.

@@ -13,6 +13,7 @@ mod key;
 mod l4_route;
 mod listener;
 mod matching;
+mod rate_limit;
 mod resource;
 mod route;
 mod service;

@@ -90,6 +90,7 @@ fn backend(key: &str, host: u8, authorizations: Vec<AuthorizationKey>) -> [Resou
         security: BackendSecurity::Plain,
         via: None,
         authorizations,
+        limits: vec![],
     };
     let endpoint = Endpoint {
         address: ([10, 0, 0, host], 80).into(),

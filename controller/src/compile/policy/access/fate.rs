@@ -39,7 +39,7 @@ impl Set<Cluster> for RouteServices {
 }
 
 /// As many values, or pods, are told of.
-pub(super) const TOLD: usize = 4;
+pub(in crate::compile::policy) const TOLD: usize = 4;
 
 /// What became of a policy at one target.
 pub(super) struct Fate {
@@ -229,17 +229,7 @@ impl Judging<'_> {
         reader: &mut Reader<'_>,
         pods: impl Iterator<Item = &'p ObjectRef>,
     ) -> Result<(), Diagnostic> {
-        let mut outside = Vec::new();
-        for pod in pods {
-            let who = reader.get::<Identify>(&pod.object_name());
-            if who.is_some_and(|it| !it.captured && !it.is_proxy) {
-                outside.push(pod.name.to_string());
-            }
-        }
-        if outside.is_empty() || reader.settings().capture == Capture::Off {
-            return Ok(());
-        }
-        let names = outside.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ");
+        let Some(names) = outside(reader, pods) else { return Ok(()) };
         let message = format!("cannot be enforced for pods outside the mesh: {names}");
         let remedy = format!("label namespace {} with fairway.dev/mesh=enabled", self.name.namespace);
         Err(self.not_enforced(message, remedy))
@@ -322,12 +312,31 @@ impl Judging<'_> {
     }
 }
 
+/// The pods among these that are not in the mesh, in words; none where all are, or nothing is captured.
+pub(in crate::compile::policy) fn outside<'p>(
+    reader: &mut Reader<'_>,
+    pods: impl Iterator<Item = &'p ObjectRef>,
+) -> Option<String> {
+    let mut outside = Vec::new();
+    for pod in pods {
+        let who = reader.get::<Identify>(&pod.object_name());
+        if who.is_some_and(|it| !it.captured && !it.is_proxy) {
+            outside.push(pod.name.to_string());
+        }
+    }
+    outside.truncate(TOLD);
+    (!outside.is_empty() && reader.settings().capture == Capture::On).then(|| outside.join(", "))
+}
+
 fn carrier(authorization: &AuthorizationKey) -> ResourceKey {
     ResourceKey::new(ResourceKind::Authorization, authorization.as_arc())
 }
 
 /// The names of a route's rules; none if the route does not exist.
-fn rules_of(reader: &mut Reader<'_>, route: &ObjectRef) -> Option<Vec<Option<Arc<str>>>> {
+pub(in crate::compile::policy) fn rules_of(
+    reader: &mut Reader<'_>,
+    route: &ObjectRef,
+) -> Option<Vec<Option<Arc<str>>>> {
     let name = |it: &Option<String>| it.as_deref().map(Arc::from);
     let names = match route.kind {
         Kind::HttpRoute => {

@@ -10,10 +10,10 @@
 //! other conditions match.
 
 mod authorize;
-mod fate;
+pub(super) mod fate;
 mod pods;
-mod rules;
-mod select;
+pub(super) mod rules;
+pub(super) mod select;
 mod status;
 
 pub(in crate::compile) use authorize::Authorize;
@@ -65,7 +65,7 @@ fn spec(policy: &AccessPolicy) -> Option<&AccessPolicySpec> {
 }
 
 /// Whether a policy's decision counts. One that cannot be read closes, so it does.
-pub(in crate::compile) fn is_enforced(policy: &AccessPolicy) -> bool {
+fn is_enforced(policy: &AccessPolicy) -> bool {
     spec(policy).is_none_or(|it| it.mode != Some(AccessMode::Observe))
 }
 
@@ -81,26 +81,14 @@ fn astray(policy: &AccessPolicy) -> Form {
 /// The Services that an object keeps behind their waypoint, as a policy that is enforced.
 pub(in crate::compile) fn guarded_services(object: &Object) -> Vec<ObjectRef> {
     match object {
-        Object::AccessPolicy(it) if is_enforced(it) => services(it),
+        Object::AccessPolicy(it) if is_enforced(it) => attach::services(&**it),
         _ => Vec::new(),
     }
 }
 
-/// The Services that a policy names.
-pub(in crate::compile) fn services(policy: &AccessPolicy) -> Vec<ObjectRef> {
-    let named = attach::targets(policy).into_iter().map(|it| it.object);
-    named.filter(|it| it.kind == Kind::Service).collect()
-}
-
 /// Whether policies keep a Service behind its waypoint.
 pub(in crate::compile) fn guards(reader: &mut Reader<'_>, service: &ObjectName) -> bool {
-    let target = ObjectRef::of(Kind::Service, service);
-    if !attach::is_attached::<AccessPolicy>(reader, &target) {
-        return false;
-    }
-    attach::attached::<AccessPolicy>(reader, &target).iter().any(|it| {
-        reader.input::<AccessPolicy>(&it.policy.object_name()).is_some_and(|policy| is_enforced(&policy))
-    })
+    attach::is_held(reader, &ObjectRef::of(Kind::Service, service), is_enforced)
 }
 
 /// The authorizations that judge what is asked of a Service or routed to it.
