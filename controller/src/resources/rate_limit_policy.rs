@@ -97,7 +97,7 @@ pub struct LocalLimit {
     /// As many requests pass in the time `per`, at each replica of the proxy.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: u32,
-    /// The time.
+    /// The time in which they pass.
     pub per: LimitUnit,
     /// As many pass at once after a silence. Without it as many as `requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,14 +114,14 @@ pub struct LocalLimit {
     pub matches: Option<Vec<AccessOperation>>,
 }
 
-/// A time.
+/// The time in which requests pass.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitUnit {
-    /// A second.
+    /// A second, evenly spread.
     Second,
-    /// A minute.
+    /// A minute of 60 seconds.
     Minute,
-    /// An hour.
+    /// An hour of 60 minutes.
     Hour,
     /// A day of 24 hours.
     Day,
@@ -141,7 +141,7 @@ pub struct LimitKey {
     pub name: Option<String>,
 }
 
-/// What it is.
+/// What tells clients apart.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKeyType {
     /// The address of the client; of IPv6 the first 64 bits. Not for Services: behind a waypoint that address is not known.
@@ -166,9 +166,9 @@ pub struct RateLimitPolicyStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RateLimitPolicyAncestor {
-    /// The target.
+    /// The target, as it is written in the policy.
     pub ancestor_ref: RateLimitPolicyAncestorRef,
-    /// Who says so.
+    /// The controller that says so.
     pub controller_name: String,
     /// Accepted: the policy can be carried out as it is written, and what all replicas let pass together; else its target is closed.
     /// fairway.dev/Enforced: the proxies that carry it out have acknowledged it.
@@ -183,13 +183,13 @@ pub struct RateLimitPolicyAncestorRef {
     /// The group of its kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Its kind.
+    /// Gateway, HTTPRoute, GRPCRoute or Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Its namespace.
+    /// The namespace of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the target.
     pub name: String,
     /// The part of it that the policy names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

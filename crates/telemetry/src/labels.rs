@@ -98,7 +98,7 @@ pub struct PolicyLabels {
 pub struct LimitLabels {
     /// `<namespace>/<name>` of the policy.
     pub policy: Arc<str>,
-    /// The limit.
+    /// The limit: its name, or its place in the policy.
     pub limit: RuleName,
 }
 

@@ -69,7 +69,7 @@ pub enum PolicyDecision {
 /// What a limit decided against a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitDecision {
-    /// It is refused.
+    /// It is refused, with 429.
     Limited,
     /// It passes, as the policy is only observed.
     WouldLimit,

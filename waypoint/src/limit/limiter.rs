@@ -27,15 +27,15 @@ pub enum Order {
     Coarse,
     /// By key. Whom it refuses takes nothing from those that come behind.
     Keyed,
-    /// All together.
+    /// All requests together, last.
     Shared,
 }
 
 #[derive(Debug)]
 enum Buckets {
-    /// All together.
+    /// One for all clients.
     One(Bucket),
-    /// Each by itself.
+    /// One for each client, and how these are hashed.
     Each(KeyedBuckets, RandomState),
 }
 

@@ -54,7 +54,7 @@ impl Wait {
         self.0.div_ceil(NANOS_PER_SECOND).max(1)
     }
 
-    /// As it is.
+    /// The same to the nanosecond.
     pub fn duration(self) -> Duration {
         Duration::from_nanos(self.0)
     }

@@ -14,13 +14,13 @@ struct Bounds {
     used: AtomicUsize,
 }
 
-/// As many bytes.
+/// Bytes for all limits of a proxy.
 const MOST: usize = 64 << 20;
 
 // === impl Room ===
 
 impl Room {
-    /// So many bytes.
+    /// Room for so many bytes.
     pub fn of(limit: usize) -> Self {
         Self(Arc::new(Bounds { limit, used: AtomicUsize::new(0) }))
     }

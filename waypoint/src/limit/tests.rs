@@ -12,7 +12,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -54,7 +54,7 @@ pub(crate) type Observed = Option<Refusal>;
 pub(super) enum Step {
     /// Counts by the address of the client, before anybody asks who that is.
     CountCoarsely,
-    /// Judges.
+    /// Judges by the policies.
     Judge,
     /// Counts by all other limits.
     Count,

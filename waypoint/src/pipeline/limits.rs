@@ -58,7 +58,7 @@ impl<'t> Meter<'t> {
         Self { service, ..Self::default() }
     }
 
-    /// Whether nothing counts.
+    /// Whether no limit counts it.
     pub fn is_empty(&self) -> bool {
         self.listener.is_empty() && self.rule.is_empty() && self.service.is_empty()
     }

@@ -21,7 +21,7 @@ pub struct LimitTable {
 pub struct LimitsOfTarget {
     /// Whether what they decide counts.
     pub mode: Mode,
-    /// The limits.
+    /// The limits, or that they cannot count.
     pub counting: Counting,
 }
 
@@ -43,7 +43,7 @@ pub struct Counted {
     pub order: Order,
     /// What it counts in.
     pub limiter: Arc<Limiter>,
-    /// What it refuses.
+    /// Where what it refuses counts.
     pub series: Series<LimitLabels>,
 }
 
@@ -119,7 +119,7 @@ impl LimitsOfTarget {
         }
     }
 
-    /// Whether nothing passes.
+    /// Whether nothing passes there.
     pub fn is_closed(&self) -> bool {
         matches!((self.mode, &self.counting), (Mode::Enforce, Counting::Closed))
     }

@@ -132,7 +132,7 @@ impl Tables {
         &self.access
     }
 
-    /// The limits.
+    /// The limits of the configuration.
     pub fn limits(&self) -> &LimitTable {
         &self.limits
     }

@@ -6,7 +6,7 @@ use fairway_config::model::{ObjectName, RateLimitKey};
 /// The form of a RateLimitPolicy at a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::compile) enum LimitForm {
-    /// It counts.
+    /// It counts the requests there.
     Counting,
     /// Nothing passes. It stands where the policy cannot be carried out.
     Closed,

@@ -16,7 +16,6 @@ pub fn rate_limit() -> impl Strategy<Value = RateLimit> {
     (name(), mode, limits).prop_map(|(name, mode, limits)| RateLimit { name, mode, limits })
 }
 
-/// Any limit.
 fn limit() -> impl Strategy<Value = Limit> {
     let count = || (1..=u32::MAX).prop_map(|it| NonZeroU32::new(it).unwrap_or(NonZeroU32::MIN));
     let per = (1..=u64::from(u32::MAX)).prop_map(Duration::from_millis);

@@ -43,7 +43,6 @@ pub(super) fn of_authorization(key: &AuthorizationKey) -> ResourceKey {
     ResourceKey::new(ResourceKind::Authorization, key.as_arc())
 }
 
-/// Limits.
 pub(super) fn of_limits(key: &RateLimitKey) -> ResourceKey {
     ResourceKey::new(ResourceKind::RateLimit, key.as_arc())
 }
