@@ -118,7 +118,10 @@ pub fn settle_host(parts: &mut Parts) -> Result<(), BadRequest> {
         parts.headers.insert(HOST, host);
     }
     let path = std::mem::take(&mut parts.uri).into_parts().path_and_query;
-    parts.uri = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    // Behind an authority the path may be empty, and with a fragment it is one that is there and empty: no rule and no policy for `/`
+    // would match it, and it is no target (RFC 9112 §3.2.1).
+    let path = path.filter(|it| it.as_str() != "/").unwrap_or_else(|| PathAndQuery::from_static("/"));
+    parts.uri = path.into();
     Ok(())
 }
 
@@ -207,6 +210,25 @@ mod tests {
             assert_eq!(is_grpc(&headers), expected, "{content_type:?}");
         }
         assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_target_without_a_path_is_one_for_the_root() {
+        for (target, path) in [
+            ("http://a.ex", "/"),
+            ("http://a.ex/", "/"),
+            ("http://a.ex#x", "/"),
+            ("http://a.ex/#x", "/"),
+            ("http://a.ex?q=1", "/?q=1"),
+            ("http://a.ex?q=1#x", "/?q=1"),
+            ("http://a.ex/a#x", "/a"),
+        ] {
+            let request = Request::builder().uri(target).body(()).unwrap();
+            let (mut parts, ()) = request.into_parts();
+            settle_host(&mut parts).unwrap();
+            assert_eq!(parts.uri.to_string(), path, "{target}");
+            assert_eq!(parts.uri.path(), path.split('?').next().unwrap(), "{target}");
+        }
     }
 
     #[test]
