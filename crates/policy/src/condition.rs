@@ -203,9 +203,11 @@ fn allows<'v>(header: &HeaderMatch, lines: impl Iterator<Item = &'v HeaderValue>
 
 /// A line matches, or a part of one, or all of them joined.
 fn denies<'v>(header: &HeaderMatch, lines: impl Iterator<Item = &'v HeaderValue>) -> Truth {
+    // One line can say what others say in several: a list, or the pairs of a cookie.
+    let separator = if header.name == COOKIE { ';' } else { ',' };
     let is_met = |line: &str| {
-        let mut parts = line.split(',').map(str::trim_ascii);
-        header.value.matches(line) || line.contains(',') && parts.any(|it| header.value.matches(it))
+        let mut parts = line.split(separator).map(str::trim_ascii);
+        header.value.matches(line) || line.contains(separator) && parts.any(|it| header.value.matches(it))
     };
     // Servers differ in what they read where a line is no text: then it cannot be judged.
     let mut lines = lines.map(|it| str::from_utf8(it.as_bytes()).ok());

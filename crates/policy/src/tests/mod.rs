@@ -209,10 +209,15 @@ fn a_deny_by_header_is_not_passed_by_another_form_of_it_and_an_allow_needs_one_t
         ("x-role", "admin", &[("x_role", "admin")], false, true),
         ("x-role", "admin", &[("x-role", "admin"), ("x_role", "user")], false, true),
         ("x-role", "admin", &[("x-roles", "admin")], false, false),
+        ("x_role", "admin", &[("x-role", "admin")], false, true),
+        ("x-my_role", "admin", &[("x_my-role", "admin")], false, true),
         // HTTP/2 sends a cookie in pieces (RFC 9113 §8.2.3).
         ("cookie", "a=1; b=2", &[("cookie", "a=1"), ("cookie", "b=2")], true, true),
         ("cookie", "a=1; b=2", &[("cookie", "a=1; b=2")], true, true),
         ("cookie", "a=1", &[("cookie", "a=1"), ("cookie", "b=2")], false, true),
+        ("cookie", "a=1", &[("cookie", "a=1; b=2")], false, true),
+        ("cookie", "a=1", &[("cookie", "b=2;a=1")], false, true),
+        ("cookie", "a=1", &[("cookie", "b=a=1")], false, false),
     ] {
         let mut headers = HeaderMap::new();
         for (name, line) in lines {

@@ -187,7 +187,9 @@ fn header_holds(header: &HeaderMatch, request: &HttpSample, action: Action) -> O
         all.map(|(_, it)| std::str::from_utf8(it.as_bytes()).ok()).collect()
     };
     let names: std::collections::BTreeSet<&str> = request.headers.keys().map(|it| it.as_str()).collect();
-    let is_other = |it: &&&str| **it != header.name.as_str() && it.replace('_', "-") == header.name.as_str();
+    let is_other = |it: &&&str| {
+        **it != header.name.as_str() && it.replace('_', "-") == header.name.as_str().replace('_', "-")
+    };
     let others: Vec<&str> = names.iter().filter(is_other).copied().collect();
     if action == Action::Allow {
         if !others.is_empty() {
@@ -205,12 +207,13 @@ fn header_holds(header: &HeaderMatch, request: &HttpSample, action: Action) -> O
     for it in others {
         lines.extend(named(it)?);
     }
+    let separator = if header.name == "cookie" { ';' } else { ',' };
     let mut readings: Vec<String> = lines.iter().map(|it| it.to_string()).collect();
     readings.extend(
         lines
             .iter()
-            .filter(|it| it.contains(','))
-            .flat_map(|it| it.split(','))
+            .filter(|it| it.contains(separator))
+            .flat_map(|it| it.split(separator))
             .map(|it| it.trim().to_owned()),
     );
     if lines.len() > 1 {

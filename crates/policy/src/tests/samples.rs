@@ -171,7 +171,7 @@ fn single() -> impl Strategy<Value = Condition> {
         hosts.prop_map(Condition::HostIs),
         vec(method(), 0..3).prop_map(Condition::MethodIs),
         paths.prop_map(Condition::PathIs),
-        (select(&["x-role", "cookie"][..]), role)
+        (select(&["x-role", "x_role", "cookie"][..]), role)
             .prop_map(|(name, value)| HeaderMatch { name: name.parse().unwrap(), value })
             .prop_map(Condition::HeaderIs),
         Just(Condition::NotUnderstood("moon phase".into())),
