@@ -7,7 +7,7 @@ use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
 use crate::listen::connection::ConnectionState;
 use crate::listen::ports::PortId;
-use crate::pipeline::access::{self, Asking, Checkpoint, Observed};
+use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
 use crate::shares::Share;
 use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
@@ -257,8 +257,8 @@ impl Flow {
         let Some(listener) = listener(serving, self.port) else { return false };
         leads_to(&serving.tables, listener, session)
             && serving.tables.cluster(session.backend()).is_some_and(|it| {
-                let (door, asking) = door(listener, key);
-                access::still_admits(&self.worker, &serving.tables, door, it, asking)
+                let (entry, source) = entry(listener, key);
+                access::still_admits(&self.worker, &serving.tables, entry, it, source)
             })
     }
 }
@@ -271,15 +271,15 @@ fn judge(
     cluster: &Cluster,
     key: &ClientKey,
 ) -> Result<Observed, fairway_policy::Refusal> {
-    let (door, asking) = door(listener, key);
-    access::admit_connection(worker, &serving.tables, door, cluster, asking)
+    let (entry, source) = entry(listener, key);
+    access::admit_connection(worker, &serving.tables, entry, cluster, source)
 }
 
 /// What judges a client's datagrams, and as whose.
-fn door<'a>(listener: &'a BoundListener, key: &ClientKey) -> (Checkpoint<'a>, Asking<'a>) {
+fn entry<'a>(listener: &'a BoundListener, key: &ClientKey) -> (PolicySet<'a>, RequestSource<'a>) {
     let address = Some(key.client.ip().to_canonical());
-    let asking = Asking { peer: None, address, port: listener.listener.port, asked: None };
-    (Checkpoint::of_listener(Some(&listener.listener)), asking)
+    let source = RequestSource { peer: None, address, port: listener.listener.port, asked: None };
+    (PolicySet::of_listener(Some(&listener.listener)), source)
 }
 
 fn listener(serving: &Serving, port: PortId) -> Option<&Arc<BoundListener>> {

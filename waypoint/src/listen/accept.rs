@@ -7,7 +7,7 @@ use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
 use super::wire::Ahead;
-use crate::pipeline::access::{self, Asking, Checkpoint, Observed};
+use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::serve::serve_http;
 use crate::stream::{Arrived, Decision, Outward, Undecided, draw, serve_stream};
@@ -318,16 +318,16 @@ impl Arrival {
         record
     }
 
-    /// Judges a connection of which only the bytes are known, by the door and by the backend that is chosen.
+    /// Judges a connection of which only the bytes are known, by the entry and by the backend that is chosen.
     pub(super) fn admit(
         &self,
         tables: &Tables,
-        door: Checkpoint<'_>,
+        entry: PolicySet<'_>,
         backend: &Cluster,
         port: u16,
     ) -> Result<Observed, fairway_policy::Refusal> {
-        let asking = Asking::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
-        access::admit_connection(&self.worker, tables, door, backend, asking)
+        let source = RequestSource::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
+        access::admit_connection(&self.worker, tables, entry, backend, source)
     }
 
     /// Judges a connection to a Service of which only the bytes are known.
@@ -338,8 +338,8 @@ impl Arrival {
         tables: &Tables,
         record: &mut StreamRecord,
     ) -> Result<Decision, Undecided> {
-        let door = Checkpoint::at_the_door(tables, &self.origin, None, &self.worker.waypoint_key);
-        let judged = self.admit(tables, door, &decision.cluster, origin.port);
+        let entry = PolicySet::at_entry(tables, &self.origin, None, &self.worker.waypoint_key);
+        let judged = self.admit(tables, entry, &decision.cluster, origin.port);
         record.judged(decision, judged)
     }
 

@@ -5,7 +5,7 @@ use super::connection::{ConnectionState, Order};
 use super::hello::{BadHello, Hello, HelloReader};
 use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
-use crate::pipeline::access::Checkpoint;
+use crate::pipeline::access::PolicySet;
 use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord};
@@ -147,8 +147,8 @@ impl Arrival {
         record.asked(listener, serving.tables.generation(), name);
         let rng = &mut *self.worker.rng.borrow_mut();
         let decided = decide(&serving.tables, listener, name.map(|it| &**it), rng).and_then(|decision| {
-            let door = Checkpoint::of_earlier_listener(&serving.tables, &listener.listener);
-            let judged = self.admit(&serving.tables, door, &decision.cluster, listener.listener.port);
+            let entry = PolicySet::of_earlier_listener(&serving.tables, &listener.listener);
+            let judged = self.admit(&serving.tables, entry, &decision.cluster, listener.listener.port);
             record.judged(decision, judged)
         });
         record.decided_or_refused(decided)

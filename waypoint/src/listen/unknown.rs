@@ -7,7 +7,7 @@ use super::accept::Arrival;
 use super::connection::{Connection, ConnectionState, Order};
 use super::detect::{PREFACE, Version};
 use super::wire::Ahead;
-use crate::pipeline::access::{Asking, Checkpoint};
+use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
 use crate::stream::{Decision, Refusal, relay};
@@ -101,11 +101,11 @@ impl Arrival {
 
     /// Whether policies let the connection be carried as bytes. It counts, and is logged, once it is carried or refused.
     fn may_reach(&self, origin: &ServiceOrigin, tables: &Tables) -> bool {
-        let door = Checkpoint::at_the_door(tables, &self.origin, None, &self.worker.waypoint_key);
-        door.is_open()
-            || door.lets_bytes_pass(
+        let entry = PolicySet::at_entry(tables, &self.origin, None, &self.worker.waypoint_key);
+        entry.is_open()
+            || entry.lets_bytes_pass(
                 tables,
-                Asking::from_origin(&self.origin, &self.caller, self.identity.as_ref(), origin.port),
+                RequestSource::from_origin(&self.origin, &self.caller, self.identity.as_ref(), origin.port),
             )
     }
 

@@ -25,7 +25,7 @@ use std::sync::LazyLock;
 
 /// The authorizations that judge a request or a connection, by the names that the configuration has for them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Checkpoint<'t> {
+pub(crate) struct PolicySet<'t> {
     /// Those of the listener.
     pub listener: &'t [AuthorizationKey],
     /// Those of the route's rule.
@@ -36,33 +36,33 @@ pub(crate) struct Checkpoint<'t> {
 
 /// Who asks, as far as policies look at it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asking<'a> {
+pub(crate) struct RequestSource<'a> {
     /// Who it proved to be.
     pub peer: Option<&'a SpiffeId>,
     /// Where it is; none if that is not known.
     pub address: Option<IpAddr>,
     /// The port of the listener or of the Service.
     pub port: u16,
-    /// The port of a Service that was asked, whose policies judge at the door; none at a Gateway.
+    /// The port of a Service that was asked, whose policies judge at the entry; none at a Gateway.
     pub asked: Option<&'a BackendKey>,
 }
 
 /// Why a connection or a request would be refused if what is only observed were enforced.
 pub(crate) type Observed = Option<Refusal>;
 
-/// A checkpoint on the way of one request.
-pub(super) struct Gate<'a, 't> {
+/// Policies that one request is checked against, at one step of the pipeline.
+pub(super) struct PolicyCheck<'a, 't> {
     pub tables: &'t Tables,
-    pub checkpoint: Checkpoint<'t>,
-    pub asking: Asking<'a>,
+    pub policies: PolicySet<'t>,
+    pub source: RequestSource<'a>,
     pub exchange: &'a mut Exchange,
 }
 
-// === impl Checkpoint ===
+// === impl PolicySet ===
 
-impl<'t> Checkpoint<'t> {
-    /// What judges a request by the door that it came by, before a rule is known: the listener and the Service that was asked.
-    pub fn at_the_door(
+impl<'t> PolicySet<'t> {
+    /// What judges a request by the entry that it came by, before a rule is known: the listener and the Service that was asked.
+    pub fn at_entry(
         tables: &'t Tables,
         origin: &'t Origin,
         listener: Option<&'t Listener>,
@@ -100,28 +100,33 @@ impl<'t> Checkpoint<'t> {
     }
 
     /// Judges a connection of which only the bytes are known. What is refused counts.
-    fn admits(&self, worker: &Worker, tables: &'t Tables, asking: Asking<'_>) -> Result<Observed, Refusal> {
+    fn admits(
+        &self,
+        worker: &Worker,
+        tables: &'t Tables,
+        source: RequestSource<'_>,
+    ) -> Result<Observed, Refusal> {
         if self.is_open() {
             return Ok(None);
         }
-        settle(worker, tables, self.judge(tables, &asking.attributes(None)))
+        settle(worker, tables, self.judge(tables, &source.attributes(None)))
     }
 
     /// Whether a connection of which only the bytes are known passes. Nothing is counted.
-    pub fn lets_bytes_pass(&self, tables: &'t Tables, asking: Asking<'_>) -> bool {
-        self.judge(tables, &asking.attributes(None)).verdict.is_allowed()
+    pub fn lets_bytes_pass(&self, tables: &'t Tables, source: RequestSource<'_>) -> bool {
+        self.judge(tables, &source.attributes(None)).verdict.is_allowed()
     }
 
     /// Judges a request by its head. Nothing is counted here.
     pub fn judge_request(
         &self,
         tables: &'t Tables,
-        asking: Asking<'_>,
+        source: RequestSource<'_>,
         head: &RequestHead<'_>,
     ) -> Decision<'t> {
         let path = Path::new(&head.path);
         let request = Request { method: head.method, host: &head.host, path: &path, headers: head.headers };
-        self.judge(tables, &asking.attributes(Some(request)))
+        self.judge(tables, &source.attributes(Some(request)))
     }
 
     fn judge(&self, tables: &'t Tables, attributes: &Attributes<'_>) -> Decision<'t> {
@@ -173,15 +178,15 @@ fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationK
     }
 }
 
-// === impl Asking ===
+// === impl RequestSource ===
 
-impl<'a> Asking<'a> {
+impl<'a> RequestSource<'a> {
     /// The client of a connection, at a port.
     pub fn of(client: &'a Client, port: u16) -> Self {
         Self::from_origin(&client.origin, &client.caller, client.identity.as_ref(), port)
     }
 
-    /// Whoever came by this door.
+    /// Whoever came by this entry.
     pub fn from_origin(origin: &'a Origin, caller: &Caller, peer: Option<&'a SpiffeId>, port: u16) -> Self {
         let is_hidden = matches!(origin, Origin::Service(it) if it.hides_client);
         Self { peer, address: caller.address.filter(|_| !is_hidden), port, asked: origin.asked() }
@@ -190,14 +195,14 @@ impl<'a> Asking<'a> {
     /// Who asks a backend that the request is routed to: the same client at the backend's port. A Gateway, and a waypoint of another
     /// namespace, ask in their own name, as they do where the Service's waypoint judges.
     pub fn routed_to(self, cluster: &Cluster, settings: &'a ProxySettings) -> Self {
-        let own = settings.identity.as_ref();
-        let is_of_own_namespace = own.is_some_and(|it| cluster.namespace() == Some(it.namespace()));
         let port = cluster.port().unwrap_or(self.port);
-        match self.asked.is_some() && is_of_own_namespace {
-            true => Self { port, ..self },
-            false if own.is_some() => Self { peer: own, port, ..self },
-            false => Self { port, ..self },
-        }
+        let Some(own) = &settings.identity else { return Self { port, ..self } };
+        let is_its_waypoint = match cluster.via() {
+            Some((waypoint, _)) => *waypoint == settings.waypoint_key(),
+            None => cluster.namespace() == Some(own.namespace()),
+        };
+        let peer = if self.asked.is_some() && is_its_waypoint { self.peer } else { Some(own) };
+        Self { peer, port, ..self }
     }
 
     fn attributes(self, request: Option<Request<'a>>) -> Attributes<'a> {
@@ -205,13 +210,13 @@ impl<'a> Asking<'a> {
     }
 }
 
-// === impl Gate ===
+// === impl PolicyCheck ===
 
-impl Gate<'_, '_> {
+impl PolicyCheck<'_, '_> {
     /// Lets a request pass, or says that policies refuse it.
     pub(super) fn pass(&mut self, parts: &Parts) -> Result<(), Reason> {
         let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
-        let decision = self.checkpoint.judge_request(self.tables, self.asking, &head);
+        let decision = self.policies.judge_request(self.tables, self.source, &head);
         let (verdict, observed) = (decision.verdict.into_result(), decision.observed);
         if let Some(refusal) = observed {
             self.exchange.observed(&refusal, self.tables.access());
@@ -223,36 +228,36 @@ impl Gate<'_, '_> {
     }
 }
 
-/// Judges a connection, or a client's datagrams, by the door and by the backend that is chosen. Who asked for that backend was judged at
-/// the door.
+/// Judges a connection, or a client's datagrams, by the entry and by the backend that is chosen. Who asked for that backend was judged at
+/// the entry.
 pub(crate) fn admit_connection(
     worker: &Worker,
     tables: &Tables,
-    door: Checkpoint<'_>,
+    entry: PolicySet<'_>,
     backend: &Cluster,
-    asking: Asking<'_>,
+    source: RequestSource<'_>,
 ) -> Result<Observed, Refusal> {
-    let observed = door.admits(worker, tables, asking)?;
-    if is_asked(backend, asking) {
+    let observed = entry.admits(worker, tables, source)?;
+    if is_asked(backend, source) {
         return Ok(observed);
     }
-    let of_backend = Checkpoint::of_backend(backend, &worker.waypoint_key);
-    let asking = asking.routed_to(backend, &worker.settings);
-    Ok(observed.or(of_backend.admits(worker, tables, asking)?))
+    let of_backend = PolicySet::of_backend(backend, &worker.waypoint_key);
+    let source = source.routed_to(backend, &worker.settings);
+    Ok(observed.or(of_backend.admits(worker, tables, source)?))
 }
 
 /// The same for a client that was judged before: nothing is counted.
 pub(crate) fn still_admits(
     worker: &Worker,
     tables: &Tables,
-    door: Checkpoint<'_>,
+    entry: PolicySet<'_>,
     backend: &Cluster,
-    asking: Asking<'_>,
+    source: RequestSource<'_>,
 ) -> bool {
-    let of_backend = Checkpoint::of_backend(backend, &worker.waypoint_key);
-    door.lets_bytes_pass(tables, asking)
-        && (is_asked(backend, asking)
-            || of_backend.lets_bytes_pass(tables, asking.routed_to(backend, &worker.settings)))
+    let of_backend = PolicySet::of_backend(backend, &worker.waypoint_key);
+    entry.lets_bytes_pass(tables, source)
+        && (is_asked(backend, source)
+            || of_backend.lets_bytes_pass(tables, source.routed_to(backend, &worker.settings)))
 }
 
 /// Whether a copy of a request, or a question about it, may go to a backend. What is refused counts.
@@ -260,21 +265,21 @@ pub(super) fn admits_copy(
     worker: &Worker,
     tables: &Tables,
     cluster: &Cluster,
-    asking: Asking<'_>,
+    source: RequestSource<'_>,
     parts: &Parts,
 ) -> bool {
-    let checkpoint = Checkpoint::of_backend(cluster, &worker.waypoint_key);
-    if checkpoint.is_open() || is_asked(cluster, asking) {
+    let policies = PolicySet::of_backend(cluster, &worker.waypoint_key);
+    if policies.is_open() || is_asked(cluster, source) {
         return true;
     }
     let Ok(head) = RequestHead::read(parts) else { return false };
-    let asking = asking.routed_to(cluster, &worker.settings);
-    settle(worker, tables, checkpoint.judge_request(tables, asking, &head)).is_ok()
+    let source = source.routed_to(cluster, &worker.settings);
+    settle(worker, tables, policies.judge_request(tables, source, &head)).is_ok()
 }
 
 /// Whether a backend is the port that was asked, whose policies have judged already. Another port of the same Service is another one.
-pub(crate) fn is_asked(cluster: &Cluster, asking: Asking<'_>) -> bool {
-    asking.asked == Some(cluster.key())
+pub(crate) fn is_asked(cluster: &Cluster, source: RequestSource<'_>) -> bool {
+    source.asked == Some(cluster.key())
 }
 
 /// Counts what a decision refuses, or would refuse.

@@ -1,6 +1,6 @@
 //! Callouts of stages: requests to other services, sent as any request is, with the endpoints, pools and TLS of their backend.
 
-use super::access::{self, Asking};
+use super::access::{self, RequestSource};
 use super::attempts::version_for;
 use super::endpoint::{Destination, choose};
 use super::head::{ConnectionOptions, strip_response};
@@ -75,8 +75,8 @@ impl Callouts<'_> {
             // Without a Host it is one all the same.
             head.version = http::Version::HTTP_2;
         }
-        let asking = Asking::of(self.client, self.port);
-        if !access::admits_copy(worker, tables, cluster, asking, &head) {
+        let source = RequestSource::of(self.client, self.port);
+        if !access::admits_copy(worker, tables, cluster, source, &head) {
             return Err(CalloutError::Unusable);
         }
         let tls = cluster.tls(self.shown).map_err(|_| CalloutError::Unusable)?;

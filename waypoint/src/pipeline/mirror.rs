@@ -1,6 +1,6 @@
 //! Copies of requests for backends whose answers nobody reads. They never hold up the request they are of.
 
-use super::access::{self, Asking};
+use super::access::{self, RequestSource};
 use super::attempts::version_for;
 use super::endpoint::{Destination, choose};
 use super::head::ConnectionOptions;
@@ -27,7 +27,7 @@ pub struct Mirrored<'a> {
     pub serving: &'a Rc<Serving>,
     pub caller: &'a Caller,
     /// Who asked, as policies look at it.
-    pub asking: Asking<'a>,
+    pub source: RequestSource<'a>,
     /// Its head, after the filters.
     pub parts: &'a Parts,
     /// What is shown to backends that ask for a certificate.
@@ -79,10 +79,10 @@ impl Copy {
     /// would refuse the request.
     fn new(mirrored: &Mirrored<'_>, target: &BackendTarget) -> Option<Self> {
         let BackendTarget::Backend(backend) = target else { return None };
-        let Mirrored { worker, asking, .. } = mirrored;
+        let Mirrored { worker, source, .. } = mirrored;
         let tables = &mirrored.serving.tables;
         if let Some(cluster) = tables.cluster(backend)
-            && !access::admits_copy(worker, tables, cluster, *asking, mirrored.parts)
+            && !access::admits_copy(worker, tables, cluster, *source, mirrored.parts)
         {
             worker.telemetry.counters.mirrors_dropped.increment();
             return None;

@@ -1,7 +1,7 @@
 //! The stages that a request has come to: they see the request on its way in, and the response on its way out.
 
 use super::Reason;
-use super::access::Gate;
+use super::access::PolicyCheck;
 use super::request::Stop;
 use crate::stage::callout::Callout;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
@@ -57,16 +57,16 @@ impl<'t> Passage<'t> {
         parts: &mut Parts,
         original: &Uri,
         around: &Surroundings<'_>,
-        gate: Option<Gate<'_, 't>>,
+        check: Option<PolicyCheck<'_, 't>>,
     ) -> Result<(), Stop> {
         let [rule, backend] = &mut self.lists;
         let list = if rule.is_none() { rule } else { backend };
         let (_, kept) = list.insert((stages, Kept::default()));
         let mut request = around.request(parts, original, &mut self.mirrors, kept);
         let deadline = around.attributes.deadline;
-        let Some(mut gate) = gate else { return run(stages, stages.all(), &mut request, deadline).await };
+        let Some(mut check) = check else { return run(stages, stages.all(), &mut request, deadline).await };
         run(stages, stages.before_policies(), &mut request, deadline).await?;
-        gate.pass(request.parts)?;
+        check.pass(request.parts)?;
         run(stages, stages.behind_policies(), &mut request, deadline).await
     }
 

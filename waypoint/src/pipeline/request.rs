@@ -1,6 +1,6 @@
 //! The path of a request, from its head to the head of the response.
 
-use super::access::{Asking, Checkpoint, Gate};
+use super::access::{PolicyCheck, PolicySet, RequestSource};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
 use super::endpoint::Destination;
@@ -129,13 +129,13 @@ async fn decide<'t>(
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
     let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
-    let door = |listener| Checkpoint::at_the_door(tables, &client.origin, listener, own);
+    let entry = |listener| PolicySet::at_entry(tables, &client.origin, listener, own);
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
         RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (checkpoint, asking) = (door(None), Asking::of(client, port));
-            if !checkpoint.is_open() {
-                Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+            let (policies, source) = (entry(None), RequestSource::of(client, port));
+            if !policies.is_open() {
+                PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
             }
             if is_departed {
                 // Nobody is sent here for it any more: this client shall find the other way.
@@ -152,9 +152,9 @@ async fn decide<'t>(
     let Some(rule) = select(table, &head) else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
-        let (checkpoint, asking) = (door(listener), Asking::of(client, port));
-        if !checkpoint.is_open() {
-            Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+        let (policies, source) = (entry(listener), RequestSource::of(client, port));
+        if !policies.is_open() {
+            PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
         }
         return Err(Reason::NoRoute.into());
     };
@@ -164,7 +164,7 @@ async fn decide<'t>(
     // Taken before the stages, so that none of them can take out or forge a mark.
     let passed = Passed::take(&mut parts.headers);
     let (stages, rng) = (rule.stages(), &client.worker.rng);
-    let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door(listener) };
+    let policies = PolicySet { rule: &rule.rule().authorizations, ..entry(listener) };
     let attributes = RequestAttributes {
         client_address: client.caller.address,
         peer: client.identity.as_ref(),
@@ -185,15 +185,15 @@ async fn decide<'t>(
         // The client may leave meanwhile.
         exchange.matched(rule.series());
     }
-    let gate = if checkpoint.is_open() {
+    let check = if policies.is_open() {
         None
     } else {
-        let asking = Asking::of(client, port);
-        Some(Gate { tables, checkpoint, asking, exchange: &mut *exchange })
+        let source = RequestSource::of(client, port);
+        Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
     };
-    let passing = match (&original, gate) {
-        (Some(original), gate) => passage.pass(stages, parts, original, &around, gate).await,
-        (None, Some(mut gate)) => gate.pass(parts).map_err(Stop::from),
+    let passing = match (&original, check) {
+        (Some(original), check) => passage.pass(stages, parts, original, &around, check).await,
+        (None, Some(mut check)) => check.pass(parts).map_err(Stop::from),
         (None, None) => Ok(()),
     };
     let chosen = passing.and_then(|()| {
@@ -212,10 +212,10 @@ async fn decide<'t>(
     };
     let cluster = serving.tables.cluster(key).ok_or(Reason::UnresolvedBackend)?;
     // What is routed to another backend than the one that was asked is judged by that one's policies as well.
-    let checkpoint = Checkpoint::of_backend(cluster, own);
-    if !checkpoint.is_open() && client.origin.asked() != Some(cluster.key()) {
-        let asking = Asking::of(client, port).routed_to(cluster, &client.worker.settings);
-        Gate { tables, checkpoint, asking, exchange: &mut *exchange }.pass(parts)?;
+    let policies = PolicySet::of_backend(cluster, own);
+    if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
+        let source = RequestSource::of(client, port).routed_to(cluster, &client.worker.settings);
+        PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
     let mirrors = std::mem::take(&mut passage.mirrors);
@@ -255,9 +255,9 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let (caller, asking) = (&client.caller, Asking::of(client, decision.port));
+        let (caller, source) = (&client.caller, RequestSource::of(client, decision.port));
         let mirrored =
-            Mirrored { worker, serving, caller, asking, parts: &parts, shown, kind, version, options };
+            Mirrored { worker, serving, caller, source, parts: &parts, shown, kind, version, options };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
         mirror::send(&mirrored, &decision.mirrors, recording);
     }

@@ -6,7 +6,7 @@
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::listen::detect::Version;
-use crate::pipeline::access::{self, Asking, Checkpoint};
+use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
@@ -113,9 +113,9 @@ pub(super) fn explain(
     let (table, listener, port) = match find_target(serving, &origin, &request_head.host) {
         Err(reason) => return refused(explained, reason),
         Ok(RouteTarget::Endpoints { cluster, port, .. }) => {
-            let door = Checkpoint::at_the_door(&serving.tables, &origin, None, &settings.waypoint_key());
-            let asking = Asking { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
-            let decision = door.judge_request(&serving.tables, asking, &request_head);
+            let entry = PolicySet::at_entry(&serving.tables, &origin, None, &settings.waypoint_key());
+            let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
+            let decision = entry.judge_request(&serving.tables, source, &request_head);
             if let Err(refusal) = decision.verdict.into_result() {
                 explained.deny(&refusal);
                 return explained;
@@ -139,10 +139,10 @@ pub(super) fn explain(
     };
     let chosen = select(table, &request_head);
     explained.name_the_lost(table, &request_head, chosen.as_ref());
-    let door = Checkpoint::at_the_door(&serving.tables, &origin, listener, &settings.waypoint_key());
-    let asking = Asking { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
+    let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
+    let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };
     let Some(rule) = chosen else {
-        return match door.judge_request(&serving.tables, asking, &request_head).verdict.into_result() {
+        return match entry.judge_request(&serving.tables, source, &request_head).verdict.into_result() {
             Ok(()) => refused(explained, Reason::NoRoute),
             Err(refusal) => {
                 explained.deny(&refusal);
@@ -150,8 +150,8 @@ pub(super) fn explain(
             }
         };
     };
-    let checkpoint = Checkpoint { rule: &rule.rule().authorizations, ..door };
-    let decision = checkpoint.judge_request(&serving.tables, asking, &request_head);
+    let policies = PolicySet { rule: &rule.rule().authorizations, ..entry };
+    let decision = policies.judge_request(&serving.tables, source, &request_head);
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
     let refusal = decision.verdict.into_result().err();
@@ -193,7 +193,7 @@ pub(super) fn explain(
             let after = describe_head(&parts, scheme);
             explained.sent_on = Some(after).filter(|after| *after != before);
             explained.name_backends(serving, &rule, now);
-            explained.judge_backends(serving, settings, &rule, asking, &parts);
+            explained.judge_backends(serving, settings, &rule, source, &parts);
         }
     }
     explained
@@ -267,7 +267,7 @@ impl Explained {
         serving: &Serving,
         settings: &ProxySettings,
         rule: &RuleEntry<'_>,
-        asking: Asking<'_>,
+        source: RequestSource<'_>,
         parts: &Parts,
     ) {
         let (tables, own) = (&serving.tables, settings.waypoint_key());
@@ -275,11 +275,11 @@ impl Explained {
         let targets = rule.rule().backends.iter().filter(|it| it.weight > 0).map(|it| &it.target);
         for (choice, target) in self.backends.iter_mut().zip(targets) {
             let BackendTarget::Backend(key) = target else { continue };
-            let Some(cluster) = tables.cluster(key).filter(|it| !access::is_asked(it, asking)) else {
+            let Some(cluster) = tables.cluster(key).filter(|it| !access::is_asked(it, source)) else {
                 continue;
             };
-            let checkpoint = Checkpoint::of_backend(cluster, &own);
-            let decision = checkpoint.judge_request(tables, asking.routed_to(cluster, settings), &head);
+            let policies = PolicySet::of_backend(cluster, &own);
+            let decision = policies.judge_request(tables, source.routed_to(cluster, settings), &head);
             choice.refused = decision.verdict.into_result().err().as_ref().map(access::in_words);
         }
         if !self.backends.is_empty() && self.backends.iter().all(|it| it.refused.is_some()) {

@@ -10,15 +10,16 @@
 //! other conditions match.
 
 mod authorize;
-mod fate;
+mod coverage;
 mod pods;
+mod review;
 mod rules;
 mod select;
 mod status;
 
 pub(in crate::compile) use authorize::Authorize;
-pub(in crate::compile) use fate::{RouteGateways, RouteServices};
 pub(in crate::compile) use pods::{OfPods, select as select_pod};
+pub(in crate::compile) use review::{RouteGateways, RouteServices};
 pub(in crate::compile) use select::Select;
 pub(in crate::compile) use status::Status;
 
@@ -71,7 +72,7 @@ pub(in crate::compile) fn is_enforced(policy: &AccessPolicy) -> bool {
 
 /// The form of a policy at an object that does not have the part that the policy names: it may mean any part, so that it holds
 /// for all of them, and lets nobody in by that.
-fn astray(policy: &AccessPolicy) -> Form {
+fn without_section(policy: &AccessPolicy) -> Form {
     match spec(policy).map(|it| it.action) {
         Some(AccessAction::Allow) => Form::Nobody,
         Some(AccessAction::Deny) | None => Form::Gateway,
@@ -134,7 +135,7 @@ impl RoutePolicies {
         for it in attach::attached::<AccessPolicy>(reader, route) {
             let Some(policy) = reader.input::<AccessPolicy>(&it.policy.object_name()) else { continue };
             enforced |= is_enforced(&policy);
-            attached.push((it, astray(&policy)));
+            attached.push((it, without_section(&policy)));
         }
         Self { attached, is_enforced: enforced }
     }
@@ -154,12 +155,12 @@ impl RoutePolicies {
         rule: Option<&Arc<str>>,
         is_rule: impl Fn(&Arc<str>) -> bool,
     ) -> Vec<AuthorizationKey> {
-        let form = |(it, astray): &(attach::Attachment, Form)| {
+        let form = |(it, without_section): &(attach::Attachment, Form)| {
             let form = match &it.section {
                 None => Form::Gateway,
                 Some(section) if Some(section) == rule => Form::Gateway,
                 Some(section) if is_rule(section) => return None,
-                Some(_) => *astray,
+                Some(_) => *without_section,
             };
             Some(form.key(&it.policy.object_name()))
         };

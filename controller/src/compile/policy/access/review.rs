@@ -11,9 +11,8 @@ use crate::compile::policy::status::reference;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Capture;
 use crate::compile::waypoint::choice::Choose;
-use crate::compile::workload::Identify;
 use crate::compile::{gateway, waypoint};
-use crate::diagnostic::{Diagnostic, Reason, Severity};
+use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::access_policy::PolicyTarget;
 use crate::resources::{
     AccessPolicy, Gateway, GrpcRoute, HttpRoute, Kind, ObjectRef, Service, ServiceKind, Transport,
@@ -47,7 +46,7 @@ const TARGETS: &str = "name a Gateway, an HTTPRoute, a GRPCRoute, a Service, or 
 pub(super) const TOLD: usize = 4;
 
 /// What became of a policy at one target.
-pub(super) struct Fate {
+pub(super) struct TargetOutcome {
     pub outcome: Result<(), Diagnostic>,
     /// Who carries it out, and by what.
     pub enforcement: Enforcement,
@@ -58,7 +57,7 @@ pub(super) struct Fate {
 }
 
 /// A policy and one of its targets.
-pub(super) struct Judging<'a> {
+pub(super) struct Review<'a> {
     pub name: &'a ObjectName,
     pub policy: &'a AccessPolicy,
     pub target: &'a PolicyTarget,
@@ -67,11 +66,11 @@ pub(super) struct Judging<'a> {
     pub field: &'a str,
 }
 
-// === impl Judging ===
+// === impl Review ===
 
-impl Judging<'_> {
+impl Review<'_> {
     /// What became of it there; none where another controller speaks.
-    pub(super) fn fate(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, Fate)> {
+    pub(super) fn run(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, TargetOutcome)> {
         let target = self.target;
         let named = ObjectName::new(self.name.namespace.clone(), target.name.as_deref().unwrap_or_default());
         let section = target.section_name.as_deref().filter(|it| !it.is_empty());
@@ -99,13 +98,13 @@ impl Judging<'_> {
             }
             None => (written, Err(self.no_kind())),
         };
-        let fate = outcome.unwrap_or_else(|error| Fate {
+        let outcome = outcome.unwrap_or_else(|error| TargetOutcome {
             outcome: Err(error),
             enforcement: Enforcement::default(),
             pending: None,
             note: None,
         });
-        Some((ancestor, fate))
+        Some((ancestor, outcome))
     }
 
     fn at_gateway(
@@ -114,7 +113,7 @@ impl Judging<'_> {
         gateway: &ObjectName,
         section: Option<&str>,
         made: &mut Made,
-    ) -> Option<Result<Fate, Diagnostic>> {
+    ) -> Option<Result<TargetOutcome, Diagnostic>> {
         let Some(written) = reader.input::<Gateway>(gateway) else {
             return Some(Err(self.not_found(&ObjectRef::of(Kind::Gateway, gateway))));
         };
@@ -129,8 +128,8 @@ impl Judging<'_> {
         let listeners = written.spec.listeners.iter().filter(|it| section.is_none_or(|name| it.name == name));
         let listeners =
             listeners.map(|it| ResourceKey::new(ResourceKind::Listener, format!("{gateway}/{}", it.name)));
-        let fate = self.carried([Enforcer::Gateway(gateway.clone())], Form::Gateway, listeners);
-        Some(Ok(Fate { note, ..fate }))
+        let carried = self.carried([Enforcer::Gateway(gateway.clone())], Form::Gateway, listeners);
+        Some(Ok(TargetOutcome { note, ..carried }))
     }
 
     fn at_route(
@@ -139,7 +138,7 @@ impl Judging<'_> {
         name: &ObjectName,
         section: Option<&str>,
         made: &mut Made,
-    ) -> Result<Fate, Diagnostic> {
+    ) -> Result<TargetOutcome, Diagnostic> {
         let kind = Kind::named(&self.target.group, &self.target.kind).unwrap_or(Kind::HttpRoute);
         let route = ObjectRef::of(kind, name);
         let Some(rules) = rules_of(reader, &route) else { return Err(self.not_found(&route)) };
@@ -157,7 +156,7 @@ impl Judging<'_> {
         }
         let by = gateways.iter().map(|it| Enforcer::Gateway(it.object_name()));
         let key = ResourceKey::new(ResourceKind::Route, format!("{kind}/{name}"));
-        Ok(Fate { note, ..self.carried(by, Form::Gateway, [key]) })
+        Ok(TargetOutcome { note, ..self.carried(by, Form::Gateway, [key]) })
     }
 
     fn at_service(
@@ -166,7 +165,7 @@ impl Judging<'_> {
         name: &ObjectName,
         section: Option<&str>,
         made: &mut Made,
-    ) -> Result<Fate, Diagnostic> {
+    ) -> Result<TargetOutcome, Diagnostic> {
         let Some(service) = reader.input::<Service>(name) else {
             return Err(self.not_found(&ObjectRef::of(Kind::Service, name)));
         };
@@ -213,15 +212,16 @@ impl Judging<'_> {
         let by = [Enforcer::Gateway(choice.gateway.clone()), Enforcer::Tunnels];
         let backends = service.ports.iter().filter_map(|it| backend_key(name, it));
         let backends = backends.map(|it| ResourceKey::new(ResourceKind::Backend, it.as_arc()));
-        let mut fate = self.carried(by, Form::Service, backends.chain([carrier(&authorization_key(name))]));
+        let mut carried =
+            self.carried(by, Form::Service, backends.chain([carrier(&authorization_key(name))]));
         let meanwhile = if is_enforced(self.policy) { "are refused" } else { "pass unobserved" };
-        fate.pending = (!choice.bound).then(|| {
+        carried.pending = (!choice.bound).then(|| {
             format!(
                 "waypoint {} is not ready yet: until it is, connections to Service {name} {meanwhile}",
                 choice.gateway
             )
         });
-        Ok(fate)
+        Ok(carried)
     }
 
     /// Carried out by these proxies, by the authorization of this form and by what names it.
@@ -230,81 +230,14 @@ impl Judging<'_> {
         by: impl IntoIterator<Item = Enforcer>,
         form: Form,
         named_by: impl IntoIterator<Item = ResourceKey>,
-    ) -> Fate {
+    ) -> TargetOutcome {
         let mut carriers: BTreeSet<ResourceKey> = named_by.into_iter().collect();
         carriers.insert(carrier(&form.key(self.name)));
         let enforcement = Enforcement { carriers, by: by.into_iter().collect() };
-        Fate { outcome: Ok(()), enforcement, pending: None, note: None }
+        TargetOutcome { outcome: Ok(()), enforcement, pending: None, note: None }
     }
 
-    /// Whether tunnels keep everybody but the waypoint from these pods, or judge who connects to them.
-    fn check_capture<'p>(
-        &self,
-        reader: &mut Reader<'_>,
-        pods: impl Iterator<Item = &'p ObjectRef>,
-    ) -> Result<(), Diagnostic> {
-        let mut outside = Vec::new();
-        for pod in pods {
-            let who = reader.get::<Identify>(&pod.object_name());
-            // Proxies have been looked at.
-            if who.is_some_and(|it| !it.captured && !it.is_proxy) {
-                outside.push(pod.name.to_string());
-            }
-        }
-        if outside.is_empty() || reader.settings().capture == Capture::Off {
-            return Ok(());
-        }
-        let names = outside.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ");
-        let message = format!("cannot be enforced for pods outside the mesh: {names}");
-        let remedy = format!("label namespace {} with fairway.dev/mesh=enabled", self.name.namespace);
-        Err(self.not_enforced(message, remedy))
-    }
-
-    /// Whether there is somebody who judges connections to pods.
-    fn check_mesh(&self, has_mesh: bool) -> Result<(), Diagnostic> {
-        if has_mesh {
-            return Ok(());
-        }
-        let message = "nothing is captured, so there is no mesh in which clients have identities, and nothing guards pods";
-        let remedy = "install ztunnel (value ztunnel.enabled of the chart; `fairway run --capture`), or name a Gateway";
-        Err(Diagnostic::error(Reason::AccessPolicyNeedsMesh, self.field, message, remedy))
-    }
-
-    /// Proxies of Fairway are never captured, so no tunnel judges who connects to them. A policy for them is one for their Gateway. One
-    /// for all pods of a namespace is not about the proxies among these.
-    fn check_proxies<'p>(
-        &self,
-        reader: &mut Reader<'_>,
-        pods: impl Iterator<Item = &'p ObjectRef> + Clone,
-        made: &mut Made,
-    ) -> Result<(), Diagnostic> {
-        let is_proxy = |reader: &mut Reader<'_>, pod: &ObjectRef| {
-            reader.get::<Identify>(&pod.object_name()).is_some_and(|it| it.is_proxy)
-        };
-        let proxies: Vec<&str> =
-            pods.clone().filter(|it| is_proxy(reader, it)).map(|it| &*it.name).take(TOLD).collect();
-        let are_all = !proxies.is_empty() && pods.clone().all(|it| is_proxy(reader, it));
-        let is_about_all = self.target.selector.as_ref().is_some_and(|it| it.match_labels.is_empty());
-        if proxies.is_empty() || (is_about_all && !are_all) {
-            return Ok(());
-        }
-        let message = format!("no tunnel judges who connects to proxies of Fairway: {}", proxies.join(", "));
-        let remedy = "guard their Gateway instead";
-        let of =
-            if are_all || self.target.kind == "Service" { Diagnostic::error } else { Diagnostic::warning };
-        let diagnostic = of(Reason::AccessPolicyForProxies, self.field, message, remedy);
-        if diagnostic.severity == Severity::Error {
-            return Err(diagnostic);
-        }
-        made.report(&self.object(), diagnostic);
-        Ok(())
-    }
-
-    fn not_enforced(&self, message: String, remedy: String) -> Diagnostic {
-        Diagnostic::error(Reason::AccessPolicyNotEnforced, self.field, message, remedy)
-    }
-
-    fn at_pods(&self, reader: &mut Reader<'_>, made: &mut Made) -> Result<Fate, Diagnostic> {
+    fn at_pods(&self, reader: &mut Reader<'_>, made: &mut Made) -> Result<TargetOutcome, Diagnostic> {
         self.check_mesh(reader.settings().capture == Capture::On)?;
         if let Some(field) = compiled(reader, self.name, self.policy, Form::Pod).of_request {
             let message =
@@ -334,7 +267,7 @@ impl Judging<'_> {
         Ok(self.carried([Enforcer::Tunnels], Form::Pod, []))
     }
 
-    fn object(&self) -> ObjectRef {
+    pub(super) fn object(&self) -> ObjectRef {
         ObjectRef::of(Kind::AccessPolicy, self.name)
     }
 

@@ -78,8 +78,21 @@ fn namespaces_of(own: &Arc<str>, source: &AccessSource) -> BTreeSet<Arc<str>> {
     found
 }
 
+/// As many values a policy compares at most, ranges of addresses apart: those are found, and these are compared one by one, on threads
+/// that all tenants of a Gateway share.
+pub(super) const MOST_VALUES: usize = 1024;
+
 /// Compiles the rules of a policy.
 pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
+    let values = spec.rules.iter().flatten().map(values_of).sum::<usize>();
+    if values > MOST_VALUES {
+        let field = "spec.rules".to_owned();
+        let reason = format!(
+            "the rules compare {values} values, and {MOST_VALUES} are the most; use several policies"
+        );
+        let rules = vec![Rule::when(vec![understood(&field, None)])];
+        return Compiled { rules, invalid: vec![Invalid { field, reason }], ..Compiled::default() };
+    }
     let mut draft =
         Draft { reach, is_deny: spec.action == AccessAction::Deny, compiled: Compiled::default() };
     for (index, rule) in spec.rules.iter().flatten().enumerate() {
@@ -87,6 +100,19 @@ pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
         draft.compiled.rules.push(rule);
     }
     draft.compiled
+}
+
+/// What a rule compares one by one.
+fn values_of(rule: &AccessRule) -> usize {
+    fn of<T>(list: &Option<Vec<T>>) -> usize {
+        list.as_ref().map_or(0, Vec::len)
+    }
+    let source = |it: &AccessSource| 1 + of(&it.service_accounts) + of(&it.namespaces) + of(&it.spiffe_ids);
+    let operation = |it: &AccessOperation| {
+        1 + of(&it.ports) + of(&it.hosts) + of(&it.methods) + of(&it.paths) + of(&it.grpc) + of(&it.headers)
+    };
+    let sources = rule.from.iter().flatten().map(source).sum::<usize>();
+    sources + rule.to.iter().flatten().map(operation).sum::<usize>()
 }
 
 struct Draft<'a> {

@@ -1,6 +1,6 @@
 //! Where the objects that a policy names find it.
 
-use super::astray;
+use super::without_section;
 use crate::compile::gateway::JudgedBy;
 use crate::compile::names::access::Form;
 use crate::compile::names::class;
@@ -31,7 +31,7 @@ impl Query<Cluster> for Select {
                     let section = target.section_name.as_deref().filter(|it| !it.is_empty());
                     let (listener, form) = match section {
                         _ if is_waypoint(reader, &named) => (None, Form::Closed),
-                        Some(it) if has_no_listener(reader, &named, it) => (None, astray(&policy)),
+                        Some(it) if has_no_listener(reader, &named, it) => (None, without_section(&policy)),
                         section => (section.map(Into::into), Form::Gateway),
                     };
                     let at = ObjectRef::of(Kind::Gateway, &named);

@@ -1,6 +1,6 @@
 //! What a policy is told, target by target.
 
-use super::fate::{Fate, Judging, TOLD, compiled};
+use super::review::{Review, TOLD, TargetOutcome, compiled};
 use super::spec;
 use crate::compile::ignored::Ignored;
 use crate::compile::names::access::Form;
@@ -34,19 +34,19 @@ impl Query<Cluster> for Status {
             made.report(&object, it.clone());
         }
         warn_of_nobody(&policy, &object, made);
-        let mut ancestors: BTreeMap<ParentRef, Vec<Fate>> = BTreeMap::new();
+        let mut ancestors: BTreeMap<ParentRef, Vec<TargetOutcome>> = BTreeMap::new();
         for (index, target) in policy.spec.targets.iter().enumerate() {
             let field = format!("spec.targetRefs[{index}]");
-            let judging = Judging { name, policy: &policy, target, index, field: &field };
-            let Some((ancestor, fate)) = judging.fate(reader, made) else { continue };
-            if let Err(error) = &fate.outcome {
+            let review = Review { name, policy: &policy, target, index, field: &field };
+            let Some((ancestor, at_target)) = review.run(reader, made) else { continue };
+            if let Err(error) = &at_target.outcome {
                 made.report(&object, error.clone());
             }
-            ancestors.entry(ancestor).or_default().push(fate);
+            ancestors.entry(ancestor).or_default().push(at_target);
         }
         let controller_name = reader.settings().controller_name.clone();
-        let ancestor = |(ancestor_ref, fates): (ParentRef, Vec<Fate>)| {
-            let outcomes: Vec<_> = fates.iter().map(|it| it.outcome.clone()).collect();
+        let ancestor = |(ancestor_ref, reviewed): (ParentRef, Vec<TargetOutcome>)| {
+            let outcomes: Vec<_> = reviewed.iter().map(|it| it.outcome.clone()).collect();
             let whole = defect.as_ref().map_or(Ok(()), Err);
             // A target that is not guarded is no detail of a policy.
             let whole = whole.and_then(|()| match outcomes.iter().find_map(|it| it.as_ref().err()) {
@@ -54,17 +54,17 @@ impl Query<Cluster> for Status {
                 _ => Ok(()),
             });
             let mut accepted = accepted(whole, &outcomes, &Ignored::default(), generation);
-            let notes: Vec<&str> = fates.iter().filter_map(|it| it.note.as_deref()).collect();
+            let notes: Vec<&str> = reviewed.iter().filter_map(|it| it.note.as_deref()).collect();
             if accepted.status == Truth::True && !notes.is_empty() {
                 accepted.message = format!("{}. {}", accepted.message, notes.join(". ")).into();
             }
             let mut conditions = vec![accepted];
             let mut enforcement = Enforcement::default();
             let mut pending = None;
-            for fate in fates {
-                enforcement.by.extend(fate.enforcement.by);
-                enforcement.carriers.extend(fate.enforcement.carriers);
-                pending = pending.or(fate.pending);
+            for at_target in reviewed {
+                enforcement.by.extend(at_target.enforcement.by);
+                enforcement.carriers.extend(at_target.enforcement.carriers);
+                pending = pending.or(at_target.pending);
             }
             let is_whole = whole.is_ok() && outcomes.iter().all(Result::is_ok);
             conditions.extend(match pending.filter(|_| is_whole) {

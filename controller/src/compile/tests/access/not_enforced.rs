@@ -146,6 +146,40 @@ fn what_of_an_accepted_policy_has_no_effect_is_said_in_its_condition() {
 }
 
 #[test]
+fn a_policy_that_compares_more_than_a_request_can_be_kept_waiting_for_closes() {
+    let paths = |count: usize| {
+        let entry = |it: usize| {
+            let paths: String = (0..64).map(|at| format!("{{ value: /a{it}-{at} }}, ")).collect();
+            format!("{{ paths: [{paths}] }}, ")
+        };
+        (0..count).map(entry).collect::<String>()
+    };
+    for (action, entries, is_closed) in [("Allow", 15, false), ("Allow", 16, true), ("Deny", 16, true)] {
+        let spec = format!("action: {action}, rules: [{{ to: [{}] }}]", paths(entries));
+        let world = world(&policy("edge", "p", AT_GATEWAY, &spec));
+        let authorization = world.authorization("edge/p@gateway");
+        let attributes = Attributes { peer: None, client: None, port: 80, request: None };
+        // What is not understood is met by everything in a Deny, and by nothing in an Allow, where no rule is left.
+        let denies = authorization.matching_rule(&attributes).is_some() == (action == "Deny");
+        let expected = if is_closed { "False/Invalid" } else { "True/Accepted" };
+        world.expect("AccessPolicy edge/p", &format!("ancestor Gateway edge/public: Accepted={expected}"));
+        assert!(
+            !is_closed || (denies && authorization.rules.len() == usize::from(action == "Deny")),
+            "{action}"
+        );
+    }
+    // Ranges of addresses are found, however many there are.
+    let ranges: String = (0..5000).map(|it| format!("10.{}.{}.0/24, ", it / 250, it % 250)).collect();
+    let world = world(&policy(
+        "edge",
+        "p",
+        AT_GATEWAY,
+        &format!("action: Allow, rules: [{{ from: [{{ cidrs: [{ranges}] }}] }}]"),
+    ));
+    world.expect("AccessPolicy edge/p", "ancestor Gateway edge/public: Accepted=True/Accepted");
+}
+
+#[test]
 fn an_edit_of_the_rules_of_a_policy_looks_at_no_pod() {
     let runs = |pods: usize| {
         let many: String = (0..pods).map(|it| pod(&format!("p{}", "x".repeat(it)), "app: web", "")).collect();

@@ -1,6 +1,6 @@
 //! Connections of which only the bytes are known: TCP, TLS that goes on as it is, datagrams.
 
-use super::super::{Asking, Checkpoint};
+use super::super::{PolicySet, RequestSource};
 use super::policy;
 use crate::table::Tables;
 use crate::upstream::cluster::Registry;
@@ -15,9 +15,10 @@ fn lets_in(authorization: Authorization, address: &str) -> bool {
     let upserts = vec![Resource::Authorization(Arc::new(authorization))];
     let (snapshot, changes) = Snapshot::default().apply(Delta { upserts, ..Delta::default() });
     let tables = Tables::default().next(&snapshot, &changes, &mut Registry::default()).unwrap();
-    let door = Checkpoint { listener: &names, ..Checkpoint::default() };
-    let asking = Asking { peer: None, address: Some(address.parse().unwrap()), port: 443, asked: None };
-    door.judge(&tables, &asking.attributes(None)).verdict.is_allowed()
+    let entry = PolicySet { listener: &names, ..PolicySet::default() };
+    let source =
+        RequestSource { peer: None, address: Some(address.parse().unwrap()), port: 443, asked: None };
+    entry.judge(&tables, &source.attributes(None)).verdict.is_allowed()
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! Whether all connections to the pods that a policy guards are judged: some clients may get past it.
+
+use super::review::{Review, TOLD};
+use crate::compile::program::{Made, Reader};
+use crate::compile::settings::Capture;
+use crate::compile::workload::Identify;
+use crate::diagnostic::{Diagnostic, Reason, Severity};
+use crate::resources::ObjectRef;
+
+impl Review<'_> {
+    /// Whether tunnels keep everybody but the waypoint from these pods, or judge who connects to them.
+    pub(super) fn check_capture<'p>(
+        &self,
+        reader: &mut Reader<'_>,
+        pods: impl Iterator<Item = &'p ObjectRef>,
+    ) -> Result<(), Diagnostic> {
+        let mut outside = Vec::new();
+        for pod in pods {
+            let who = reader.get::<Identify>(&pod.object_name());
+            // Proxies have been looked at.
+            if who.is_some_and(|it| !it.captured && !it.is_proxy) {
+                outside.push(pod.name.to_string());
+            }
+        }
+        if outside.is_empty() || reader.settings().capture == Capture::Off {
+            return Ok(());
+        }
+        let names = outside.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ");
+        let message = format!("cannot be enforced for pods outside the mesh: {names}");
+        let remedy = format!("label namespace {} with fairway.dev/mesh=enabled", self.name.namespace);
+        Err(self.not_enforced(message, remedy))
+    }
+
+    /// Whether there is somebody who judges connections to pods.
+    pub(super) fn check_mesh(&self, has_mesh: bool) -> Result<(), Diagnostic> {
+        if has_mesh {
+            return Ok(());
+        }
+        let message = "nothing is captured, so there is no mesh in which clients have identities, and nothing guards pods";
+        let remedy = "install ztunnel (value ztunnel.enabled of the chart; `fairway run --capture`), or name a Gateway";
+        Err(Diagnostic::error(Reason::AccessPolicyNeedsMesh, self.field, message, remedy))
+    }
+
+    /// Proxies of Fairway are never captured, so no tunnel judges who connects to them. A policy for them is one for their Gateway. One
+    /// for all pods of a namespace is not about the proxies among these.
+    pub(super) fn check_proxies<'p>(
+        &self,
+        reader: &mut Reader<'_>,
+        pods: impl Iterator<Item = &'p ObjectRef> + Clone,
+        made: &mut Made,
+    ) -> Result<(), Diagnostic> {
+        let is_proxy = |reader: &mut Reader<'_>, pod: &ObjectRef| {
+            reader.get::<Identify>(&pod.object_name()).is_some_and(|it| it.is_proxy)
+        };
+        let proxies: Vec<&str> =
+            pods.clone().filter(|it| is_proxy(reader, it)).map(|it| &*it.name).take(TOLD).collect();
+        let are_all = !proxies.is_empty() && pods.clone().all(|it| is_proxy(reader, it));
+        let is_about_all = self.target.selector.as_ref().is_some_and(|it| it.match_labels.is_empty());
+        if proxies.is_empty() || (is_about_all && !are_all) {
+            return Ok(());
+        }
+        let message = format!("no tunnel judges who connects to proxies of Fairway: {}", proxies.join(", "));
+        let remedy = "guard their Gateway instead";
+        let of =
+            if are_all || self.target.kind == "Service" { Diagnostic::error } else { Diagnostic::warning };
+        let diagnostic = of(Reason::AccessPolicyForProxies, self.field, message, remedy);
+        if diagnostic.severity == Severity::Error {
+            return Err(diagnostic);
+        }
+        made.report(&self.object(), diagnostic);
+        Ok(())
+    }
+
+    pub(super) fn not_enforced(&self, message: String, remedy: String) -> Diagnostic {
+        Diagnostic::error(Reason::AccessPolicyNotEnforced, self.field, message, remedy)
+    }
+}
