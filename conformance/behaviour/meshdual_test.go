@@ -42,6 +42,16 @@ spec: {selector: {pod: server}, %s, ports: [{name: web, port: 8080}, {name: gree
 		s.Fatalf("the Services have %v", services)
 	}
 	tap := s.tapBetween(append(podIPs(client), podIPs(server)...)...)
+	// A Service that the client's tunnel has not been sent yet is reached past the tunnels.
+	for _, ip := range services {
+		s.until(sentWithin, ip+" to be reached through the tunnels", func() (string, error) {
+			tap.Reset()
+			_, err := s.ask(dial, net.JoinHostPort(ip, "8080"), "/")
+			ports := tap.Ports()
+			return missing(err == nil && len(ports) == 1 && ports[0] == tunnelPort, fmt.Sprintf("%v, by ports %v", err, ports)), nil
+		})
+	}
+	tap.Reset()
 
 	s.part("by the address dialled", func(s *stage) {
 		for _, ip := range append(services, podIPs(server)...) {
