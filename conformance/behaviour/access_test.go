@@ -20,6 +20,8 @@ import (
 )
 
 func (s *stage) patch(kind, namespace, name, change string) error {
+	s.Helper()
+	s.changesSystem(namespace)
 	_, err := cluster.Of(kind, namespace).Patch(s.ctx, name, types.MergePatchType, []byte(change), metav1.PatchOptions{FieldManager: scene.Writer})
 	return err
 }

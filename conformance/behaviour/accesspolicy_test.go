@@ -12,8 +12,7 @@ var _ = promised(TestAccessPolicies, everyChange,
 
 // What docs/access-policy.md says, on the cluster.
 func TestAccessPolicies(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "access")
+	s := beginBeside(t, "access")
 	nodes := s.nodes()
 	s.meshed()
 	for _, name := range []string{"shop", "other"} {

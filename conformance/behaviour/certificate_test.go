@@ -32,8 +32,7 @@ var _ = promised(TestCertificateRotated, everyChange,
 
 // The Secret of an HTTPS listener is rotated, becomes garbage, and is well again, under load on kept connections.
 func TestCertificateRotated(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "certificate")
+	s := beginBeside(t, "certificate")
 	s.backends("a")
 	first, second, third := newPair(s, 1), newPair(s, 2), newPair(s, 3)
 	s.secret(first.certificate, first.key)

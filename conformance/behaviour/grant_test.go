@@ -18,8 +18,7 @@ var _ = promised(TestReferenceGrantRemoved, everyChange,
 
 // A route uses a Service of another namespace. When the ReferenceGrant goes, so does the traffic, at once.
 func TestReferenceGrantRemoved(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "grant")
+	s := beginBeside(t, "grant")
 	owner := s.namespace + "-owner"
 	s.makeNamespace(owner)
 	pods := s.backends("a")

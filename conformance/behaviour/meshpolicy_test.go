@@ -18,8 +18,7 @@ var _ = promised(TestMeshNetworkPolicies, everyChange,
 // What docs/mesh.md says of NetworkPolicies. The trial CNI enforces none; the rules that another one would load for the server's pod
 // are loaded here, where it would: on the node, on the way to the pod.
 func TestMeshNetworkPolicies(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "policies")
+	s := beginBeside(t, "policies")
 	if !*own {
 		s.unable(*own, "the rules of nodes elsewhere cannot be loaded")
 	}

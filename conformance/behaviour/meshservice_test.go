@@ -26,8 +26,7 @@ var _ = promised(TestMeshServices, everyChange,
 
 // Services of all kinds: a client of the mesh is sent where kube-proxy would send it.
 func TestMeshServices(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "services")
+	s := beginBeside(t, "services")
 	nodes := s.nodes()
 	s.meshed()
 	all := map[string]string{"c1": nodes[0], "a1": nodes[0], "b1": nodes[0], "c2": nodes[1], "a2": nodes[1], "b2": nodes[1]}

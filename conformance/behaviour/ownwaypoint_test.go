@@ -18,7 +18,6 @@ var _ = promised(TestOwnWaypoint, everyChange,
 // A waypoint that a user writes is used instead of the one that appeared, which goes, and no request fails. The user's is
 // deleted, and another appears; until it is ready requests are refused, and none goes without the route.
 func TestOwnWaypoint(t *testing.T) {
-	t.Parallel()
 	s := begin(t, "own")
 	s.installedWith("mesh.waypointLinger=5s")
 	s.meshed()

@@ -139,8 +139,7 @@ var _ = promised(TestGatewayDeleted, everyChange,
 
 // With its Gateway goes all that was made for it.
 func TestGatewayDeleted(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "deleted")
+	s := beginBeside(t, "deleted")
 	s.gateway("gw", 1)
 	for _, kind := range provisionedKinds {
 		s.figure(kind+"s made", float64(len(s.made(kind, "gw"))), "", record.AtLeast(1))
@@ -173,8 +172,7 @@ var _ = promised(TestLongName, everyChange,
 
 // A Gateway may have a name of 253 characters; Services and labels have 63.
 func TestLongName(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "long")
+	s := beginBeside(t, "long")
 	s.backends("a")
 	names := []string{
 		strings.Repeat("a", 253),

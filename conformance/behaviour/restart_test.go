@@ -199,6 +199,7 @@ spec:
 
 func (s *stage) scale(namespace, name string, replicas int32) (before int32) {
 	s.Helper()
+	s.changesSystem(namespace)
 	deployments := cluster.Core.AppsV1().Deployments(namespace)
 	now, err := deployments.GetScale(s.ctx, name, metav1.GetOptions{})
 	s.must(err)

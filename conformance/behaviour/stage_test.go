@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,9 +29,28 @@ type stage struct {
 	start     time.Time
 }
 
-// begin sets the stage for a test; `name` is its namespace, with others behind it if it needs more.
-// A test that is in nobody's way calls t.Parallel first: it has no bar of time that a busy machine breaks, changes nothing outside its
+// besides has the names of the tests that run beside others.
+var besides sync.Map
+
+// beginBeside is begin for a test that is in nobody's way: it has no bar of time that a busy machine breaks, changes nothing outside its
 // namespace, and kills no process but of its own proxies. Those tests run beside each other, after all others.
+func beginBeside(t *testing.T, name string) *stage {
+	t.Helper()
+	besides.Store(t.Name(), true)
+	t.Parallel()
+	return begin(t, name)
+}
+
+// changesSystem ends a test that runs beside others and would change what they all use.
+func (s *stage) changesSystem(namespace string) {
+	s.Helper()
+	test, _, _ := strings.Cut(s.Name(), "/")
+	if _, beside := besides.Load(test); beside && namespace == systemNamespace {
+		s.Fatalf("this changes namespace %s, which the tests beside it use: call begin, not beginBeside", systemNamespace)
+	}
+}
+
+// begin sets the stage for a test; `name` is its namespace, with others behind it if it needs more.
 func begin(t *testing.T, name string) *stage {
 	t.Helper()
 	s := &stage{T: t, ctx: t.Context(), namespace: "behaviour-" + name, start: time.Now()}

@@ -222,6 +222,7 @@ func (s *stage) installedWith(settings string) {
 
 func (s *stage) upgrade(values string, more ...string) {
 	s.Helper()
+	s.changesSystem(systemNamespace)
 	for _, chart := range []string{"fairway-crds", "fairway"} {
 		args := []string{"upgrade", "--install", chart, filepath.Join(*charts, chart), "-n", systemNamespace, "--create-namespace", "--wait", "--timeout", "3m"}
 		if chart == "fairway" {

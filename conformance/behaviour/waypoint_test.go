@@ -27,8 +27,7 @@ var _ = promised(TestWaypointAppears, everyChange,
 // The first route of a namespace: a waypoint appears, and no request fails before, while and after traffic moves to it.
 // Its last: traffic moves back, and no request fails either.
 func TestWaypointAppears(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "appears")
+	s := beginBeside(t, "appears")
 	s.meshed()
 	pods := s.backends("client", "a")
 	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
@@ -71,8 +70,7 @@ var _ = promised(TestWaypointFailsClosed, everyChange,
 // All replicas of a waypoint are killed: what is bound to it is refused and never bypassed. At a pod's own address a Service
 // that requires its waypoint is refused, one that does not is not.
 func TestWaypointFailsClosed(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "closed")
+	s := beginBeside(t, "closed")
 	s.meshed()
 	pods := s.backends("client", "a", "b")
 	dial, address := s.from(pods["client"]), s.serviceAddress("a", 8080)
@@ -164,8 +162,7 @@ var _ = promised(TestConsumerRoute, everyChange,
 
 // A consumer's route is for clients of its own namespace.
 func TestConsumerRoute(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "producer")
+	s := beginBeside(t, "producer")
 	s.meshed()
 	consumer := s.namespace + "-consumer"
 	s.makeNamespace(consumer)
@@ -261,8 +258,7 @@ var _ = promised(TestGatewayIntoTheMesh, everyChange,
 // What a Gateway sends to backends in the mesh is in tunnels, and passes no routes of their Service; only a Service that
 // requires its waypoint is reached through that.
 func TestGatewayIntoTheMesh(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "inward")
+	s := beginBeside(t, "inward")
 	s.meshed()
 	pods := s.backends("a")
 	// One on each node, so that something of it passes the one that is looked at.

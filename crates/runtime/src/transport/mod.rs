@@ -73,7 +73,7 @@ fn connect_tls(uri: &str, rest: &str, roots: &Path) -> Result<Channel, AddressEr
 fn endpoint(uri: &str) -> Result<Endpoint, AddressError> {
     let endpoint = Endpoint::from_shared(uri.to_owned())
         .map_err(|why| AddressError::Invalid { uri: uri.to_owned(), why })?
-        .connect_timeout(Duration::from_secs(5))
+        .connect_timeout(Duration::from_secs(6))
         // A server that vanished without a word is noticed in half a minute, also on a stream that is silent for hours.
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(20))

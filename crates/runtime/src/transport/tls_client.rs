@@ -6,9 +6,18 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use std::time::Duration;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+/// How long one attempt to open a TCP connection waits. The address of a Service may lead to a pod that has just ended,
+/// which answers nothing; the next attempt has another port of ours, so the node chooses the pod anew.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// How often it is attempted.
+const ATTEMPTS: u32 = 5;
 
 /// Where a server is, and by which roots it is known.
 #[derive(Clone, Debug)]
@@ -50,12 +59,34 @@ impl Server {
         // Read each time: the roots rotate while the program runs, and connections are rare.
         let config = client_config(&self.roots)?;
         let (host, port) = (&self.host, self.port);
-        let stream = TcpStream::connect((&**host, port)).await;
+        let stream = connect_tcp(host, port).await;
         let stream = stream.map_err(|why| ConnectError::Tcp { host: host.clone(), port, why })?;
         stream.set_nodelay(true).map_err(|why| ConnectError::Tcp { host: host.clone(), port, why })?;
         let connected = TlsConnector::from(Arc::new(config)).connect(self.name.clone(), stream).await;
         connected.map_err(|why| ConnectError::Tls { host: host.clone(), port, why })
     }
+}
+
+/// Opens a TCP connection to the first address that answers.
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses: Arc<[_]> = lookup_host((host, port)).await?.collect();
+    attempt_again(|| {
+        let addresses = addresses.clone();
+        async move { TcpStream::connect(&*addresses).await }
+    })
+    .await
+}
+
+/// The outcome of the first attempt that has one in its time.
+async fn attempt_again<T, F: Future<Output = io::Result<T>>>(
+    mut connect: impl FnMut() -> F,
+) -> io::Result<T> {
+    for _ in 0..ATTEMPTS {
+        if let Ok(outcome) = timeout(ATTEMPT, connect()).await {
+            return outcome;
+        }
+    }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 fn client_config(path: &Path) -> Result<ClientConfig, ConnectError> {
@@ -77,4 +108,32 @@ fn client_config(path: &Path) -> Result<ClientConfig, ConnectError> {
     // A resumed session would outlive the roots that it was checked against.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_is_gone_does_not_hold_up_the_connection_to_the_one_that_serves_now() {
+        let (began, mut attempts) = (Instant::now(), 0);
+        let outcome = attempt_again(|| {
+            attempts += 1;
+            let attempt = attempts;
+            async move { if attempt < 3 { std::future::pending().await } else { Ok(attempt) } }
+        });
+        assert_eq!(outcome.await.ok(), Some(3));
+        assert_eq!(began.elapsed(), ATTEMPT * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_an_outcome_and_silence_has_an_end() {
+        let refused = attempt_again(|| async { Err::<(), _>(io::ErrorKind::ConnectionRefused.into()) }).await;
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let began = Instant::now();
+        let silence = attempt_again(std::future::pending::<io::Result<()>>).await;
+        assert_eq!(silence.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), ATTEMPT * ATTEMPTS);
+    }
 }
