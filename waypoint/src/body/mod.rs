@@ -11,7 +11,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 pub use client::{ClientBody, Http2Body};
-pub use interim::Interim;
+pub use interim::{Heard, Interim, InterimResponses};
 pub use recording::{Cursor, Recording};
 pub use request::{Gate, Progress, RequestBody, Stream};
 pub use response::{Early, ResponseBody, Upstream};

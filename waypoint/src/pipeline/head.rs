@@ -8,7 +8,9 @@ use crate::listen::detect::Version;
 use crate::listen::framing::Ambiguity;
 use crate::route::settle_host;
 use crate::settings::Limits;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
@@ -53,7 +55,6 @@ pub fn read(
     settle_host(parts).map_err(Reason::BadRequest)?;
     names::sift(&mut parts.headers, at_edge)?;
     let mut options = take_connection_options(parts, version)?;
-    options.interim = parts.extensions.remove();
     if parts.method == Method::CONNECT {
         options.upgrade = Some(upgrade::translate(parts, nonce())?);
         options.is_connect = true;
@@ -130,10 +131,26 @@ fn length_of(value: &HeaderValue) -> Option<u64> {
     digits.parse().ok()
 }
 
+/// What [`take_connection_options`] looks for. Many requests have none of it: one look is cheaper than nine.
+static OF_CONNECTION: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    HTTP2_SETTINGS,
+    TRAILER,
+    TE,
+    EXPECT,
+    UPGRADE,
+];
+
 /// Takes out what is meant for this connection only (RFC 9110 §7.6.1), and says what it asked for.
 fn take_connection_options(parts: &mut Parts, version: Version) -> Result<ConnectionOptions, Reason> {
     let mut options = ConnectionOptions::default();
     let headers = &mut parts.headers;
+    if !headers.keys().any(|name| OF_CONNECTION.contains(name)) {
+        return Ok(options);
+    }
     if version == Version::Http1 {
         if headers.contains_key(UPGRADE) {
             options.upgrade = Handshake::opened_by(&parts.method, parts.version, headers);
