@@ -149,6 +149,7 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
+        closed: None,
     };
     let version = HeaderMatch {
         name: http::HeaderName::from_static("version"),

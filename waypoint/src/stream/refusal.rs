@@ -11,6 +11,8 @@ pub enum Refusal {
     TooSlow,
     /// No listener matches the SNI.
     NoListener,
+    /// The listener serves nobody.
+    ListenerClosed,
     /// The TLS handshake with the client has failed.
     Handshake,
     /// The listener has no route, or none for the SNI.
@@ -43,10 +45,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
+        Self::ListenerClosed,
         Self::Handshake,
         Self::NoRoute,
         Self::Denied,
@@ -68,6 +71,7 @@ impl Refusal {
             Self::NotTls => "not_tls",
             Self::TooSlow => "too_slow",
             Self::NoListener => "no_listener",
+            Self::ListenerClosed => "listener_closed",
             Self::Handshake => "handshake",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",
