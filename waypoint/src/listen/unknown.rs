@@ -54,7 +54,6 @@ impl Arrival {
             None => {
                 // Nobody has to hurry here.
                 connection.set_state(ConnectionState::Raw);
-                client.keep_alive();
                 endpoint = self.reach_endpoint().await.ok();
                 let first = tokio::select! {
                     first = greeted(&connection, &mut client, &mut ahead, &mut endpoint) => first,
@@ -165,7 +164,6 @@ async fn greeted(
         connection.set_state(ConnectionState::Http1);
         return First::Client(listen(connection, client, ahead).await);
     };
-    reached.io.keep_alive();
     let mut greeting = [0; GREETING];
     let count = tokio::select! {
         heard = listen(connection, client, ahead) => return First::Client(heard),

@@ -28,7 +28,6 @@ pub async fn relay(connection: &Connection, mut client: Wire, early: Bytes, swit
     let Switch { taken, lease, in_flight, exchange } = switch;
     let Ok((mut endpoint, first)) = taken.await else { return };
     drop(lease);
-    endpoint.keep_alive();
     // What either side has sent right behind its head.
     if client.write_all(&first).await.is_ok() && endpoint.write_all(&early).await.is_ok() {
         carry(connection, client, endpoint).await;

@@ -67,8 +67,6 @@ pub fn relay<'a>(
     ahead: Bytes,
     endpoint: Transport,
 ) -> impl Future<Output = Carried> + 'a {
-    client.keep_alive();
-    endpoint.keep_alive();
     carry(connection, client, ahead, endpoint, &worker.telemetry.counters.streams, record.moved())
 }
 
