@@ -26,6 +26,8 @@ pub enum Reason {
     TargetTooLong,
     /// More header fields than the limit.
     TooManyFields,
+    /// A head larger than the limit.
+    HeadTooLarge,
     /// A header field that is malformed, or that some servers take for another one.
     BadField,
     /// An expectation other than `100-continue`.
@@ -86,7 +88,7 @@ impl Reason {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooManyFields | Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotAuthorized => StatusCode::FORBIDDEN,
@@ -118,6 +120,7 @@ impl Reason {
             Self::BadTarget => "bad_target",
             Self::TargetTooLong => "target_too_long",
             Self::TooManyFields => "too_many_fields",
+            Self::HeadTooLarge => "head_too_large",
             Self::BadField => "bad_field",
             Self::Expectation => "expectation",
             Self::NoListener => "no_listener",
@@ -145,7 +148,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 31] = [
+    pub const LABELS: [&'static str; 32] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -154,6 +157,7 @@ impl Reason {
         "bad_target",
         "target_too_long",
         "too_many_fields",
+        "head_too_large",
         "bad_field",
         "expectation",
         "no_listener",
@@ -202,6 +206,7 @@ impl Reason {
             Self::BadTarget => "The request's target is neither a path nor an asterisk.\n",
             Self::TargetTooLong => "The request's target is too long.\n",
             Self::TooManyFields => "The request has too many header fields.\n",
+            Self::HeadTooLarge => "The request's head is too large.\n",
             Self::BadField => "A header of the request is malformed, or can be read in more than one way.\n",
             Self::Expectation => "The request expects something that is not known here.\n",
             Self::NoListener => "No listener takes this host.\n",
@@ -240,6 +245,7 @@ impl Reason {
                 | Self::BadTarget
                 | Self::TargetTooLong
                 | Self::TooManyFields
+                | Self::HeadTooLarge
                 | Self::BadField
         )
     }

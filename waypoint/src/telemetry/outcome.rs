@@ -13,6 +13,7 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::BadTarget
         | Reason::TargetTooLong
         | Reason::TooManyFields
+        | Reason::HeadTooLarge
         | Reason::BadField
         | Reason::Expectation
         | Reason::NoListener
