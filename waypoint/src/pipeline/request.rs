@@ -96,8 +96,16 @@ pub async fn serve(
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
-        let answered =
-            forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
+        let answered = forward(
+            &client,
+            &serving,
+            &decision,
+            &passage,
+            &options,
+            Request::from_parts(parts, incoming),
+            &mut exchange,
+        )
+        .await?;
         Ok(Received::check(answered, &options).await?)
     };
     let (mut response, refused) = match outcome.await {
@@ -227,11 +235,12 @@ async fn forward(
     client: &Rc<Client>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
+    passage: &Passage<'_>,
     options: &ConnectionOptions,
-    parts: Parts,
-    incoming: ClientBody,
+    request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
+    let (parts, incoming) = request.into_parts();
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
@@ -241,7 +250,7 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }));
+        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }), passage.owned());
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);
@@ -299,6 +308,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=6944).contains(&size), "{size} bytes");
+        assert!((1024..=6976).contains(&size), "{size} bytes");
     }
 }
