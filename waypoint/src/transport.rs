@@ -2,6 +2,7 @@
 
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -35,6 +36,12 @@ impl Transport {
         if let Some(socket) = self.socket() {
             let _ = socket.set_zero_linger();
         }
+    }
+
+    /// The near and the far end of its socket. None for a tunnel.
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = self.socket()?;
+        Some((socket.local_addr().ok()?, socket.peer_addr().ok()?))
     }
 
     fn socket(&self) -> Option<&TcpStream> {

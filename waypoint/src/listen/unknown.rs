@@ -10,7 +10,7 @@ use super::wire::Ahead;
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
-use crate::stream::{Decision, Refusal, relay};
+use crate::stream::{Decision, Refusal, is_own, relay};
 use crate::table::Tables;
 use crate::transport::Transport;
 use bytes::Bytes;
@@ -128,8 +128,11 @@ impl Arrival {
             }
         }
         drop(serving);
+        if is_own(&self.worker, &client) {
+            reached = Err(Refusal::Loop);
+        }
         match reached {
-            Ok(Reached { io: endpoint, in_flight }) => {
+            Ok(Reached { io: endpoint, in_flight, dialled: _dialled }) => {
                 record.reached(in_flight.endpoint());
                 self.worker.telemetry.counters.streams.sent(greeting);
                 record.moved().sent.set(greeting as u64);

@@ -35,6 +35,8 @@ pub enum Refusal {
     NoIdentity,
     /// The Service requires its waypoint, and waypoints do not carry UDP.
     ThroughWaypoint,
+    /// The client is this proxy itself: the route leads to its own listener.
+    Loop,
     /// The proxy serves its maximum of clients.
     Full,
     /// The proxy is draining and starts nothing new.
@@ -45,7 +47,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
@@ -61,6 +63,7 @@ impl Refusal {
         Self::Tls,
         Self::NoIdentity,
         Self::ThroughWaypoint,
+        Self::Loop,
         Self::Full,
         Self::Draining,
     ];
@@ -83,6 +86,7 @@ impl Refusal {
             Self::Tls => "tls",
             Self::NoIdentity => "no_identity",
             Self::ThroughWaypoint => "through_waypoint",
+            Self::Loop => "loop",
             Self::Full => "full",
             Self::Draining => "draining",
         }

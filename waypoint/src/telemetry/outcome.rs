@@ -50,6 +50,7 @@ pub(super) fn of_refusal(refusal: Refusal) -> Outcome {
         | Refusal::NoBackend
         | Refusal::UnresolvedBackend
         | Refusal::ThroughWaypoint
+        | Refusal::Loop
         | Refusal::Full
         | Refusal::Draining => Outcome::Refused,
         Refusal::NoEndpoint | Refusal::Unreachable | Refusal::TlsPolicy | Refusal::Tls => {
