@@ -1,7 +1,7 @@
 //! Why the proxy itself answers a request, and with which status.
 
 use crate::listen::framing::Ambiguity;
-use crate::route::BadRequest;
+use crate::route::{BadRequest, TooLong};
 use crate::stage::Failure;
 use crate::upstream::connect::ConnectError;
 use http::StatusCode;
@@ -22,11 +22,11 @@ pub enum Reason {
     Connect,
     /// A target that is neither a path nor `*`.
     BadTarget,
-    /// A target longer than the limit.
+    /// A target longer than the limit, or too long for an expression that it is compared with.
     TargetTooLong,
     /// More header fields than the limit.
     TooManyFields,
-    /// A head larger than the limit.
+    /// A head larger than the limit, or a header too long for an expression that it is compared with.
     HeadTooLarge,
     /// A header field that is malformed, or that some servers take for another one.
     BadField,
@@ -282,6 +282,15 @@ impl From<&ConnectError> for Reason {
             ConnectError::NoIdentity => Self::NoIdentity,
             ConnectError::Tls(_) => Self::Tls,
             _ => Self::Unreachable,
+        }
+    }
+}
+
+impl From<TooLong> for Reason {
+    fn from(part: TooLong) -> Self {
+        match part {
+            TooLong::Target => Self::TargetTooLong,
+            TooLong::Header => Self::HeadTooLarge,
         }
     }
 }

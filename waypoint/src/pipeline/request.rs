@@ -157,7 +157,7 @@ async fn decide<'t>(
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
-    let Some(rule) = select(table, &head) else {
+    let Some(rule) = select(table, &head).map_err(Reason::from)? else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
         let (policies, source) = (entry(listener), RequestSource::of(client, port));
