@@ -80,14 +80,13 @@ impl Arrival {
         let name = hello.server_name;
         let Some(Branch { listener, way }) = branches.choose(name.as_deref()) else {
             if branches.all_terminate() {
-                self.refuse(Refusal::NoListener);
-                let _ = stream.try_write(UNRECOGNIZED_NAME);
-                return;
+                return self.refuse_name(&stream, Refusal::NoListener);
             }
             return self.turn_away(stream, Refusal::NoListener);
         };
         match way {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
+            Way::Refuse => self.refuse_name(&stream, Refusal::ListenerClosed),
             Way::Passthrough => {
                 let telemetry = &self.worker.telemetry;
                 let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.caller.address);
@@ -181,6 +180,12 @@ impl Arrival {
     fn turn_away(&self, stream: TcpStream, refusal: Refusal) {
         self.refuse(refusal);
         Transport::Tcp(stream).reset_on_close();
+    }
+
+    /// Tells the client that nobody has this name here.
+    fn refuse_name(&self, stream: &TcpStream, refusal: Refusal) {
+        self.refuse(refusal);
+        let _ = stream.try_write(UNRECOGNIZED_NAME);
     }
 
     fn refuse(&self, refusal: Refusal) {

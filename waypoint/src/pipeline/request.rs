@@ -99,8 +99,16 @@ pub async fn serve(
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
-        let answered =
-            forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
+        let answered = forward(
+            &client,
+            &serving,
+            &decision,
+            &passage,
+            &options,
+            Request::from_parts(parts, incoming),
+            &mut exchange,
+        )
+        .await?;
         Ok(Received::check(answered, &options).await?)
     };
     let (mut response, refused) = match outcome.await {
@@ -152,7 +160,7 @@ async fn decide<'t>(
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
-    let Some(rule) = select(table, &head) else {
+    let Some(rule) = select(table, &head).map_err(Reason::from)? else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
         let (policies, source) = (entry(listener), RequestSource::of(client, port));
@@ -230,11 +238,12 @@ async fn forward(
     client: &Rc<Client>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
+    passage: &Passage<'_>,
     options: &ConnectionOptions,
-    parts: Parts,
-    incoming: ClientBody,
+    request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
+    let (parts, incoming) = request.into_parts();
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
@@ -244,7 +253,7 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }));
+        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }), passage.owned());
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);
@@ -302,6 +311,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=7040).contains(&size), "{size} bytes");
+        assert!((1024..=7072).contains(&size), "{size} bytes");
     }
 }

@@ -94,7 +94,7 @@ fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(readable_head(limits))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(connection_window(limits.streams))
         .max_send_buffer_size(SEND_BUFFER)
@@ -105,6 +105,12 @@ fn builder(limits: &Limits) -> Builder {
         // WebSockets (RFC 8441).
         .enable_connect_protocol();
     builder
+}
+
+/// The largest head that is read. Of a larger one h2 answers the stream itself, and knows nothing of gRPC: so twice of what is served
+/// is read, and [`pipeline`] refuses it.
+fn readable_head(limits: &Limits) -> u32 {
+    u32::try_from(limits.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX)
 }
 
 /// Runs a stream. One whose client does not get on is dropped, and so reset (CANCEL), while the others go on.

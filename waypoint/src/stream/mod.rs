@@ -8,4 +8,4 @@ mod serve;
 pub use carry::{Carried, Moved};
 pub use decide::{Decision, Undecided, decide, draw};
 pub use refusal::Refusal;
-pub use serve::{Arrived, Outward, relay, serve_stream};
+pub use serve::{Arrived, Outward, is_own, relay, serve_stream};

@@ -13,9 +13,11 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::BadTarget
         | Reason::TargetTooLong
         | Reason::TooManyFields
+        | Reason::HeadTooLarge
         | Reason::BadField
         | Reason::Expectation
         | Reason::NoListener
+        | Reason::ListenerClosed
         | Reason::Misdirected
         | Reason::NoRoute
         | Reason::Denied
@@ -41,12 +43,14 @@ pub(super) fn of_refusal(refusal: Refusal) -> Outcome {
     match refusal {
         Refusal::NotTls
         | Refusal::NoListener
+        | Refusal::ListenerClosed
         | Refusal::Handshake
         | Refusal::NoRoute
         | Refusal::Denied
         | Refusal::NoBackend
         | Refusal::UnresolvedBackend
         | Refusal::ThroughWaypoint
+        | Refusal::Loop
         | Refusal::Full
         | Refusal::Draining => Outcome::Refused,
         Refusal::NoEndpoint | Refusal::Unreachable | Refusal::TlsPolicy | Refusal::Tls => {

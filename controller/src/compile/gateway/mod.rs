@@ -6,6 +6,7 @@ mod address;
 mod authority;
 pub(in crate::compile) mod certificate;
 mod clients;
+mod closed;
 mod conditions;
 mod distinct;
 pub(in crate::compile) mod gateway_class;
@@ -154,12 +155,13 @@ impl Query<Cluster> for Check {
         let unserved = addresses.nowhere.as_deref();
         let held = machine::held(reader, name, &gateway, &addresses);
         let judge = listener::Judge { class, clients: &clients, goes_on, unserved, held: &held };
-        let (plans, listeners) = judge.all(reader, &owner, &own, &contest, made);
+        let (plans, mut listeners) = judge.all(reader, &owner, &own, &contest, made);
         let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
-        let sets = candidates
+        let mut sets: BTreeMap<_, _> = candidates
             .iter()
             .map(|it| (it.name.clone(), set::check(reader, it, name, is_accepted, &judge, &contest, made)))
             .collect();
+        closed::note(&plans, &mut listeners, &mut sets);
 
         let plan = GatewayPlan {
             class,

@@ -6,6 +6,7 @@ mod appearing;
 mod backend_tls;
 mod certificates;
 mod clients;
+mod closed;
 mod cost;
 mod dropped;
 mod endpoints;

@@ -48,6 +48,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         protocol,
         backend_certificate: None,
         authorizations: vec![],
+        closed: None,
     }))
 }
 
