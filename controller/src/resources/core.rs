@@ -316,9 +316,8 @@ impl ServicePort {
 
 impl Pod {
     /// Takes what is needed.
-    pub fn new(full: full::Pod) -> Result<Self, InvalidObject> {
+    pub fn new(full: full::Pod, provenance: Option<Provenance>) -> Result<Self, InvalidObject> {
         let terminating = full.metadata.deletion_timestamp.is_some();
-        let provenance = Provenance::read(&full).map(Arc::new);
         let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
         let mut written: Vec<String> = status.pod_ips.into_iter().flatten().map(|it| it.ip).collect();
         if written.is_empty() {
@@ -356,7 +355,7 @@ impl Pod {
             terminating,
             ports,
             probes,
-            provenance,
+            provenance: provenance.map(Arc::new),
         })
     }
 

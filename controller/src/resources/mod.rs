@@ -19,6 +19,7 @@ mod meta;
 mod object;
 pub(crate) mod probe;
 mod provenance;
+pub(crate) mod proxy_pod;
 mod secret;
 mod selector;
 mod store;
