@@ -99,11 +99,14 @@ reasons! {
     ParametersNamespaceMissing => INVALID_PARAMETERS,
     ParametersKindUnknown => INVALID_PARAMETERS,
     ParametersNotFound => INVALID_PARAMETERS,
+    ParametersUnreadable => INVALID_PARAMETERS,
     ParametersInvalid => INVALID_PARAMETERS,
     ClassParametersInvalid => INVALID_PARAMETERS,
     GatewayClassNotFound => PENDING,
+    GatewayClassUnreadable => PENDING,
 
     // Gateways, ListenerSets and their listeners.
+    GatewayUnreadable,
     AddressTypeUnsupported => UNSUPPORTED_ADDRESS,
     AddressInvalid => ADDRESS_NOT_USABLE,
     RoutabilityUnsupported => ADDRESS_NOT_ASSIGNED,
