@@ -234,6 +234,7 @@ reasons! {
     PolicyHostnameInvalid,
     SubjectAltNameInvalid,
     WellKnownUnknown,
+    AncestorsLeftOut,
     AccessPolicyUnreadable,
     AccessPolicyValueInvalid,
     AccessPolicyNotSupported,
