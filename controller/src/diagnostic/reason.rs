@@ -237,6 +237,7 @@ reasons! {
     AncestorsLeftOut,
     AccessPolicyUnreadable,
     AccessPolicyValueInvalid,
+    AccessPolicyNoRoom,
     AccessPolicyNotSupported,
     AccessPolicyNeedsRequests,
     AccessPolicyAddressOfService,
