@@ -27,6 +27,7 @@ fn output() -> Output {
             addresses: Vec::new(),
             identity: format!("spiffe://cluster.local/ns/shop/sa/{name}").parse().unwrap(),
             node: node.into(),
+            node_uid: None,
             mesh,
             aside: None,
             probes: Vec::new(),

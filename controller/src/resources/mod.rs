@@ -22,6 +22,7 @@ mod provenance;
 pub(crate) mod proxy_pod;
 mod secret;
 mod selector;
+mod static_pod;
 mod store;
 mod table;
 mod unhandled;

@@ -111,6 +111,7 @@ impl Query<Cluster> for Identify {
         made.resources.push(Resource::Workload(Arc::new(Workload {
             key: WorkloadKey::from(name.to_string()),
             uid: pod.meta.uid.clone(),
+            node_uid: pod.node_uid.clone(),
             addresses: pod.addresses.clone(),
             identity,
             node: pod.node.clone(),
