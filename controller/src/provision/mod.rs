@@ -33,4 +33,4 @@ pub use parameters::{Disruption, Drain, InvalidParameters, Parameters, Scale};
 pub use plan::plan;
 pub use provisioner::{ProvisionEvent, Provisioner, Troubles, What};
 pub use rights::{Author, NotARight, Right, Rights};
-pub use settings::{AUDIENCE, Settings};
+pub use settings::Settings;

@@ -206,10 +206,12 @@ pub fn workload() -> impl Strategy<Value = Workload> {
         Just(Some(Aside::Proxy)),
     ];
     let (mesh, probes) = ((mesh, aside), vec(probe::probe(), 0..3));
-    (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, probes, vec(key(), 0..3)).prop_map(
-        |(key, uid, addresses, identity, node, (mesh, aside), probes, authorizations)| Workload {
+    let uids = (text(), of(name()));
+    (key(), uids, vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, probes, vec(key(), 0..3)).prop_map(
+        |(key, (uid, node_uid), addresses, identity, node, (mesh, aside), probes, authorizations)| Workload {
             key,
             uid,
+            node_uid,
             addresses,
             identity,
             node,

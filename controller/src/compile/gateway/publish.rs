@@ -92,7 +92,7 @@ impl Query<Cluster> for Publish {
             }
             made.proxies.push(proxy.clone());
         }
-        Some(plan.clone())
+        report.takes_routes().then(|| plan.clone())
     }
 }
 

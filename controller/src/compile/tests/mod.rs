@@ -28,6 +28,7 @@ mod routes;
 mod shadows;
 mod slice_addresses;
 mod structure;
+mod unreadable;
 mod waypoints;
 mod workloads;
 

@@ -2,6 +2,7 @@
 //!
 //! What cannot be carried out becomes a condition that is not understood: it matches nothing in an Allow and everything in a Deny.
 
+use super::room::{MOST_VALUES, values_of};
 use crate::compile::names::access::Form;
 use crate::compile::settings::Settings;
 use crate::resources::access_policy::{
@@ -78,13 +79,9 @@ fn namespaces_of(own: &Arc<str>, source: &AccessSource) -> BTreeSet<Arc<str>> {
     found
 }
 
-/// As many values a policy compares at most, ranges of addresses apart: those are found, and these are compared one by one, on threads
-/// that all tenants of a Gateway share.
-pub(super) const MOST_VALUES: usize = 1024;
-
 /// Compiles the rules of a policy.
 pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
-    let values = spec.rules.iter().flatten().map(values_of).sum::<usize>();
+    let values = values_of(spec);
     if values > MOST_VALUES {
         let field = "spec.rules".to_owned();
         let reason = format!(
@@ -100,19 +97,6 @@ pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
         draft.compiled.rules.push(rule);
     }
     draft.compiled
-}
-
-/// What a rule compares one by one.
-fn values_of(rule: &AccessRule) -> usize {
-    fn of<T>(list: &Option<Vec<T>>) -> usize {
-        list.as_ref().map_or(0, Vec::len)
-    }
-    let source = |it: &AccessSource| 1 + of(&it.service_accounts) + of(&it.namespaces) + of(&it.spiffe_ids);
-    let operation = |it: &AccessOperation| {
-        1 + of(&it.ports) + of(&it.hosts) + of(&it.methods) + of(&it.paths) + of(&it.grpc) + of(&it.headers)
-    };
-    let sources = rule.from.iter().flatten().map(source).sum::<usize>();
-    sources + rule.to.iter().flatten().map(operation).sum::<usize>()
 }
 
 struct Draft<'a> {
