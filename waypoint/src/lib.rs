@@ -71,6 +71,7 @@ mod transport;
 pub mod upstream;
 mod view;
 mod waypoint;
+pub mod wire;
 mod worker;
 
 pub use settings::{Limits, ProxySettings, Timeouts};

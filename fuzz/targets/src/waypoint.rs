@@ -3,12 +3,12 @@
 use crate::text_of;
 use fairway_config::model::normalised_path;
 use fairway_waypoint::host::normalise_host;
-use fairway_waypoint::listen::detect::Version;
-use fairway_waypoint::listen::framing::Framing;
 use fairway_waypoint::listen::hello::HelloReader;
 use fairway_waypoint::listen::unknown::verdict;
-use fairway_waypoint::listen::wire::Ahead;
 use fairway_waypoint::pipeline::{Handshake, strip_response, translate};
+use fairway_waypoint::wire::Ahead;
+use fairway_waypoint::wire::Framing;
+use fairway_waypoint::wire::Version;
 use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};

@@ -6,7 +6,7 @@ mod recording;
 mod request;
 mod response;
 
-use crate::listen::detect::Version;
+use crate::wire::Version;
 use http_body::Body as _;
 use hyper::body::Incoming;
 

@@ -1,10 +1,10 @@
 //! The body of a response on its way to the client. When it is dropped, the request is over.
 
 use super::{BodyError, is_finished};
-use crate::listen::detect::Version;
 use crate::pipeline::{Reason, Switch};
 use crate::telemetry::Exchange;
 use crate::upstream::Lease;
+use crate::wire::Version;
 use bytes::Bytes;
 use fairway_balance::InFlight;
 use http_body::{Body, Frame, SizeHint};

@@ -1,12 +1,10 @@
 //! Accepting connections on one worker, and finding out what is spoken on them.
 
 use super::connection::{Connection, ConnectionState, Order};
-use super::detect::{Version, detect};
 use super::ports::{Entrance, PortId};
 use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
-use super::wire::Ahead;
 use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::serve::serve_http;
@@ -16,6 +14,8 @@ use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
+use crate::wire::Ahead;
+use crate::wire::{Version, detect};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};

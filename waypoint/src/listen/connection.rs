@@ -3,9 +3,9 @@
 //! One tick a second looks at all of them, instead of a timer that every request resets.
 
 use super::pace::{Paces, Rate, Verdict};
-use super::wire::Sight;
 use crate::settings::Timeouts;
 use crate::shares::{Share, Shares};
+use crate::wire::Sight;
 use fairway_runtime::drain::Phase;
 use fairway_telemetry::ConnectionId;
 use std::cell::{Cell, RefCell};

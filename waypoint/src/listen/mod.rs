@@ -3,8 +3,6 @@
 pub mod accept;
 mod clients;
 pub mod connection;
-pub mod detect;
-pub mod framing;
 pub mod hello;
 pub mod pace;
 pub mod ports;
@@ -13,4 +11,3 @@ pub mod socket;
 pub mod tls;
 mod tunnel;
 pub mod unknown;
-pub mod wire;

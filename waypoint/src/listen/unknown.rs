@@ -5,14 +5,14 @@
 
 use super::accept::Arrival;
 use super::connection::{Connection, ConnectionState, Order};
-use super::detect::{PREFACE, Version};
-use super::wire::Ahead;
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
 use crate::stream::{Decision, Refusal, relay};
 use crate::table::Tables;
 use crate::transport::Transport;
+use crate::wire::Ahead;
+use crate::wire::{PREFACE, Version};
 use bytes::Bytes;
 use std::io;
 use std::time::Duration;

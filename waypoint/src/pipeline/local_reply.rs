@@ -3,9 +3,9 @@
 
 use super::{Client, Reason};
 use crate::body::ResponseBody;
-use crate::listen::detect::Version;
 use crate::stage::StageResponse;
 use crate::telemetry::Exchange;
+use crate::wire::Version;
 use bytes::Bytes;
 use fairway_runtime::drain::Phase;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};

@@ -1,9 +1,9 @@
 //! Why the proxy itself answers a request, and with which status.
 
-use crate::listen::framing::Ambiguity;
 use crate::route::BadRequest;
 use crate::stage::Failure;
 use crate::upstream::connect::ConnectError;
+use crate::wire::Ambiguity;
 use http::StatusCode;
 
 /// Why the proxy itself answers a request. Each has a status, a word for metrics and logs, and a sentence for the client

@@ -1,9 +1,9 @@
 //! Requests through a proxy in memory, under paused time.
 
 use crate::fixtures::{MatchExt, attachment, listener, prefix, route, rule};
-use crate::listen::detect::Version;
 use crate::stage::testing::WAITS;
 use crate::testing::{self, MemoryClient, MemoryProxy, backend, endpoint, set};
+use crate::wire::Version;
 use fairway_config::model::{
     AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Redirect, Resource,
     Retry, Route, Rule, Timeouts, Unresolved, UrlRewrite, WeightedBackend,

@@ -1,7 +1,6 @@
 //! Bytes, both ways, until both sides have ended, after an upgrade; and connections to endpoints that bytes are sent to.
 
 use crate::listen::connection::{Connection, Order};
-use crate::listen::wire::Wire;
 use crate::pipeline::endpoint::{Destination, choose};
 use crate::pipeline::{Reason, Switch};
 use crate::transport::Transport;
@@ -9,6 +8,7 @@ use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
 use crate::upstream::tls::{Protocol, TlsClient};
+use crate::wire::Wire;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_balance::{EndpointRecord, InFlight};

@@ -5,10 +5,10 @@
 use super::relay_tunnel;
 use crate::body::{BodyError, ClientBody, Http2Body, Interim, ResponseBody};
 use crate::listen::connection::{Connection, ConnectionState, Order};
-use crate::listen::wire::{Ahead, Wire};
 use crate::pipeline::{self, Client};
 use crate::settings::Limits;
 use crate::transport::Transport;
+use crate::wire::{Ahead, Wire};
 use bytes::Bytes;
 use fairway_hbone::Tunnel;
 use fairway_runtime::drain::Phase;

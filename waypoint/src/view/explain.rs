@@ -5,7 +5,6 @@
 
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
-use crate::listen::detect::Version;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::hop::Passed;
@@ -13,6 +12,7 @@ use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_balance::Moment;
 use fairway_config::model::{BackendTarget, Scheme};

@@ -4,8 +4,8 @@ mod bytes;
 mod stages;
 
 use crate::fixtures::{attachment, listener, prefix, route, rule};
-use crate::listen::detect::Version;
 use crate::testing::{MemoryClient, MemoryProxy};
+use crate::wire::Version;
 use fairway_config::Delta;
 use fairway_config::model::{
     AppProtocol, AuthorizationKey, Backend, BackendSecurity, Endpoint, EndpointState, Endpoints, Filter,

@@ -1,6 +1,6 @@
 //! Tells HTTP/2 from HTTP/1 by a connection's first bytes (RFC 9113 §3.4).
 
-use super::wire::{Ahead, Sight};
+use super::{Ahead, Sight};
 use crate::transport::Transport;
 use std::io;
 use tokio::io::AsyncReadExt;

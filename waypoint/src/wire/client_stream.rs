@@ -1,6 +1,6 @@
 //! A client's byte stream under watch: bytes read ahead are given back, and HTTP/1 framing is checked as it passes.
 
-use super::framing::{Framing, Refused};
+use super::{Framing, Refused};
 use crate::transport::Transport;
 use fairway_runtime::http2::{ControlFrames, TooManyControlFrames};
 use std::cell::Cell;
