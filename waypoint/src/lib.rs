@@ -50,6 +50,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod connection;
 pub mod datagram;
 #[cfg(test)]
 mod fixtures;

@@ -1,6 +1,6 @@
 //! What one worker serves with. Nothing in it is shared with another thread but what never changes.
 
-use crate::listen::connection::Connections;
+use crate::connection::Connections;
 use crate::listen::ports::Ports;
 use crate::settings::ProxySettings;
 use crate::shares::{MirrorPlaces, Shares};

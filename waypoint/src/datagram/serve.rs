@@ -5,7 +5,7 @@
 use super::session::Session;
 use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
-use crate::listen::connection::ConnectionState;
+use crate::connection::ConnectionState;
 use crate::listen::ports::PortId;
 use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
 use crate::shares::Share;

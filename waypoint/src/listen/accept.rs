@@ -1,10 +1,10 @@
 //! Accepting connections on one worker, and finding out what is spoken on them.
 
-use super::connection::{Connection, ConnectionState, Order};
 use super::ports::{Entrance, PortId};
 use super::socket::begin_no_more;
 use super::tls::handshake;
 use super::tunnel;
+use crate::connection::{Connection, ConnectionState, Order};
 use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::serve::serve_http;

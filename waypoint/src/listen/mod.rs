@@ -2,9 +2,7 @@
 
 pub mod accept;
 mod clients;
-pub mod connection;
 pub mod hello;
-pub mod pace;
 pub mod ports;
 mod sni;
 pub mod socket;

@@ -1,10 +1,10 @@
 //! Connections to a socket where the SNI says which listener they are for, and to TCP listeners, where nothing has to.
 
 use super::accept::Arrival;
-use super::connection::{ConnectionState, Order};
 use super::hello::{BadHello, Hello, HelloReader};
 use super::ports::{Branch, Branches, PortId, Way};
 use super::tls::handshake;
+use crate::connection::{ConnectionState, Order};
 use crate::pipeline::access::PolicySet;
 use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;

@@ -1,7 +1,7 @@
 //! Tunnels: from ztunnels, other waypoints and gateways, to Services that this waypoint stands before.
 
 use super::accept::Arrival;
-use super::connection::{Connection, ConnectionState};
+use crate::connection::{Connection, ConnectionState};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::table::Tables;
 use crate::transport::Transport;

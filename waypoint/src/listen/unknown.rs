@@ -4,7 +4,7 @@
 //! a client is silent for a moment, an endpoint is connected, and whichever of the two speaks first decides.
 
 use super::accept::Arrival;
-use super::connection::{Connection, ConnectionState, Order};
+use crate::connection::{Connection, ConnectionState, Order};
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};

@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection, and what they connected to.
 
-use crate::listen::connection::Connection;
+use crate::connection::Connection;
 use crate::listen::ports::PortId;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;

@@ -12,7 +12,7 @@ use super::response::Received;
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, ResponseBody, Stream};
-use crate::listen::connection::Order;
+use crate::connection::Order;
 use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
 use crate::stage::{Mirrors, RequestAttributes, StageResponse};

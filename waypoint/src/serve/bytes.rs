@@ -1,6 +1,6 @@
 //! Bytes, both ways, until both sides have ended, after an upgrade; and connections to endpoints that bytes are sent to.
 
-use crate::listen::connection::{Connection, Order};
+use crate::connection::{Connection, Order};
 use crate::pipeline::endpoint::{Destination, choose};
 use crate::pipeline::{Reason, Switch};
 use crate::transport::Transport;

@@ -3,7 +3,7 @@
 use super::lingering::LAST_WORDS;
 use super::{http2, lingering, relay};
 use crate::body::{ClientBody, ResponseBody};
-use crate::listen::connection::{ConnectionState, Order};
+use crate::connection::{ConnectionState, Order};
 use crate::pipeline::{self, Client, Closed};
 use crate::transport::Transport;
 use crate::wire::Version;

@@ -4,7 +4,7 @@
 
 use super::relay_tunnel;
 use crate::body::{BodyError, ClientBody, Http2Body, Interim, ResponseBody};
-use crate::listen::connection::{Connection, ConnectionState, Order};
+use crate::connection::{Connection, ConnectionState, Order};
 use crate::pipeline::{self, Client};
 use crate::settings::Limits;
 use crate::transport::Transport;

@@ -3,7 +3,7 @@
 //! There is no idle timeout: an idle connection holds no buffers, and many protocols (databases, brokers) are silent for hours. TCP
 //! keepalive detects a peer that is gone.
 
-use crate::listen::connection::{Connection, Order};
+use crate::connection::{Connection, Order};
 use crate::telemetry::StreamCounters;
 use crate::transport::Transport;
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use super::carry::{Carried, carry};
 use super::{Decision, Refusal};
-use crate::listen::connection::{Connection, ConnectionState, Order};
+use crate::connection::{Connection, ConnectionState, Order};
 use crate::serve::{Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;

@@ -2,7 +2,7 @@
 
 use super::{Telemetry, outcome};
 use crate::body::Progress;
-use crate::listen::connection::Connection;
+use crate::connection::Connection;
 use crate::pipeline::{Reason, access};
 use crate::table::AccessTable;
 use fairway_policy::Refusal;

@@ -8,7 +8,7 @@ mod resources;
 
 pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, set, to};
 
-use crate::listen::connection::ConnectionState;
+use crate::connection::ConnectionState;
 use crate::listen::ports::{PortId, Ports};
 use crate::listen::tls::TlsBase;
 use crate::pipeline::{Client, Origin};

@@ -2,7 +2,9 @@
 //!
 //! One tick a second looks at all of them, instead of a timer that every request resets.
 
-use super::pace::{Paces, Rate, Verdict};
+mod pace;
+
+use self::pace::{Paces, Rate, Verdict};
 use crate::settings::Timeouts;
 use crate::shares::{Share, Shares};
 use crate::wire::Sight;
