@@ -57,6 +57,7 @@ mod fixtures;
 pub mod host;
 pub mod listen;
 pub mod pipeline;
+mod ports;
 pub mod program;
 pub mod route;
 pub mod serve;

@@ -1,12 +1,12 @@
 //! Accepting connections on one worker, and finding out what is spoken on them.
 
-use super::ports::{Entrance, PortId};
 use super::socket::begin_no_more;
-use super::tls::handshake;
 use super::tunnel;
 use crate::connection::{Connection, ConnectionState, Order};
 use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
+use crate::ports::tls::handshake;
+use crate::ports::{Entrance, PortId};
 use crate::serve::serve_http;
 use crate::stream::{Arrived, Decision, Outward, Undecided, draw, serve_stream};
 use crate::table::Tables;

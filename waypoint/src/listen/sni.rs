@@ -2,10 +2,10 @@
 
 use super::accept::Arrival;
 use super::hello::{BadHello, Hello, HelloReader};
-use super::ports::{Branch, Branches, PortId, Way};
-use super::tls::handshake;
 use crate::connection::{ConnectionState, Order};
 use crate::pipeline::access::PolicySet;
+use crate::ports::tls::handshake;
+use crate::ports::{Branch, Branches, PortId, Way};
 use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord};

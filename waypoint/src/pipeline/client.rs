@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection, and what they connected to.
 
 use crate::connection::Connection;
-use crate::listen::ports::PortId;
+use crate::ports::PortId;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
 use crate::upstream::{Lease, Taken};

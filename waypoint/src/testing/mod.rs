@@ -9,9 +9,9 @@ mod resources;
 pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, set, to};
 
 use crate::connection::ConnectionState;
-use crate::listen::ports::{PortId, Ports};
-use crate::listen::tls::TlsBase;
 use crate::pipeline::{Client, Origin};
+use crate::ports::tls::TlsBase;
+use crate::ports::{PortId, Ports};
 use crate::serve::serve_http;
 use crate::settings::ProxySettings;
 use crate::table::{Socket, Tables};
