@@ -54,11 +54,13 @@ mod connection;
 pub mod datagram;
 #[cfg(test)]
 mod fixtures;
+mod header_names;
 pub mod host;
 pub mod listen;
 pub mod pipeline;
 mod ports;
 pub mod program;
+mod reason;
 pub mod route;
 pub mod serve;
 mod settings;

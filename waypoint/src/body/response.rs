@@ -1,7 +1,8 @@
 //! The body of a response on its way to the client. When it is dropped, the request is over.
 
 use super::{BodyError, is_finished};
-use crate::pipeline::{Reason, Switch};
+use crate::pipeline::Switch;
+use crate::reason::Reason;
 use crate::telemetry::Exchange;
 use crate::upstream::Lease;
 use crate::wire::Version;

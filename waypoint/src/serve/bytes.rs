@@ -1,8 +1,9 @@
 //! Bytes, both ways, until both sides have ended, after an upgrade; and connections to endpoints that bytes are sent to.
 
 use crate::connection::{Connection, Order};
+use crate::pipeline::Switch;
 use crate::pipeline::endpoint::{Destination, choose};
-use crate::pipeline::{Reason, Switch};
+use crate::reason::Reason;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;

@@ -1,6 +1,6 @@
 //! Why a connection is closed or a datagram dropped.
 
-use crate::pipeline::Reason;
+use crate::reason::Reason;
 
 /// Why a connection is closed, or a datagram dropped. Metrics and log have a word for each; the client is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

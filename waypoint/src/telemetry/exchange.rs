@@ -3,7 +3,8 @@
 use super::{Telemetry, outcome};
 use crate::body::Progress;
 use crate::connection::Connection;
-use crate::pipeline::{Reason, access};
+use crate::pipeline::access;
+use crate::reason::Reason;
 use crate::table::AccessTable;
 use fairway_policy::Refusal;
 use fairway_telemetry::{Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust};

@@ -1,6 +1,6 @@
 //! How what the proxy knows of an end is called in records.
 
-use crate::pipeline::Reason;
+use crate::reason::Reason;
 use crate::stream::{Carried, Refusal};
 use fairway_telemetry::Outcome;
 

@@ -6,7 +6,8 @@
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
 use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
+use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
+use crate::reason::Reason;
 use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
