@@ -1,8 +1,8 @@
 //! Responses that no endpoint made: the proxy's own errors (a status, one plain sentence, and for gRPC a status of its own
 //! kind), and what a stage responds.
 
+use super::ResponseBody;
 use super::{Client, Reason};
-use crate::body::ResponseBody;
 use crate::stage::StageResponse;
 use crate::telemetry::Exchange;
 use crate::wire::Version;

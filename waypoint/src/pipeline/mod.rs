@@ -14,6 +14,7 @@ mod outgoing;
 mod passage;
 mod request;
 mod response;
+mod response_body;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use crate::reason::Reason;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use head::strip_response;
 pub use request::{Closed, serve};
+pub use response_body::ResponseBody;
 pub(crate) use target::{RouteTarget, find_target};
 pub use translate::{Translated, translate};
 pub use upgrade::Handshake;

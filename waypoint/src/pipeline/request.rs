@@ -1,5 +1,6 @@
 //! The path of a request, from its head to the head of the response.
 
+use super::ResponseBody;
 use super::access::{PolicyCheck, PolicySet, RequestSource};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
@@ -11,7 +12,7 @@ use super::passage::{Passage, Surroundings};
 use super::response::Received;
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
-use crate::body::{ClientBody, Recording, ResponseBody, Stream};
+use crate::body::{ClientBody, Recording, Stream};
 use crate::connection::Order;
 use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};

@@ -2,8 +2,9 @@
 
 use super::lingering::LAST_WORDS;
 use super::{http2, lingering, relay};
-use crate::body::{ClientBody, ResponseBody};
+use crate::body::ClientBody;
 use crate::connection::{ConnectionState, Order};
+use crate::pipeline::ResponseBody;
 use crate::pipeline::{self, Client, Closed};
 use crate::transport::Transport;
 use crate::wire::Version;

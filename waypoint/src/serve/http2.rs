@@ -3,8 +3,9 @@
 //! On h2 itself: hyper's server has no way to send a 1xx, which clients that say `Expect: 100-continue` wait for.
 
 use super::relay_tunnel;
-use crate::body::{BodyError, ClientBody, Http2Body, Interim, ResponseBody};
+use crate::body::{BodyError, ClientBody, Http2Body, Interim};
 use crate::connection::{Connection, ConnectionState, Order};
+use crate::pipeline::ResponseBody;
 use crate::pipeline::{self, Client};
 use crate::settings::Limits;
 use crate::transport::Transport;
