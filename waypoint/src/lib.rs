@@ -56,6 +56,7 @@ pub mod datagram;
 mod fixtures;
 mod header_names;
 pub mod host;
+pub mod l4;
 pub mod listen;
 pub mod pipeline;
 mod ports;

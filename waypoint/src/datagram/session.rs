@@ -1,6 +1,6 @@
 //! A client's datagrams to one endpoint and back.
 
-use crate::stream::{Carried, Decision};
+use crate::l4::{Carried, Decision};
 use crate::telemetry::StreamRecord;
 use fairway_balance::{EndpointRecord, InFlight};
 use fairway_config::model::{BackendKey, Generation};

@@ -3,14 +3,15 @@
 use super::socket::begin_no_more;
 use super::tunnel;
 use crate::connection::{Connection, ConnectionState, Order};
-use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
+use crate::l4::{Decision, Undecided, draw};
+use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::ports::tls::handshake;
 use crate::ports::{Entrance, PortId};
 use crate::serve::serve_http;
-use crate::stream::{Arrived, Decision, Outward, Undecided, draw, serve_stream};
+use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::Tables;
-use crate::telemetry::{StreamKind, StreamRecord};
+use crate::telemetry::{Observed, StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;

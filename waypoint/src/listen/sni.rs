@@ -3,10 +3,11 @@
 use super::accept::Arrival;
 use super::hello::{BadHello, Hello, HelloReader};
 use crate::connection::{ConnectionState, Order};
+use crate::l4::{Decision, Refusal, decide};
 use crate::pipeline::access::PolicySet;
 use crate::ports::tls::handshake;
 use crate::ports::{Branch, Branches, PortId, Way};
-use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
+use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;

@@ -5,10 +5,11 @@
 
 use super::accept::Arrival;
 use crate::connection::{Connection, ConnectionState, Order};
+use crate::l4::{Decision, Refusal};
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
-use crate::stream::{Decision, Refusal, relay};
+use crate::stream::relay;
 use crate::table::Tables;
 use crate::transport::Transport;
 use crate::wire::Ahead;

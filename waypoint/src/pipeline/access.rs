@@ -11,7 +11,7 @@ use super::{Client, Origin, Reason, ServiceOrigin};
 use crate::route::RequestHead;
 use crate::settings::ProxySettings;
 use crate::table::Tables;
-use crate::telemetry::Exchange;
+use crate::telemetry::{Exchange, Observed};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
@@ -46,9 +46,6 @@ pub(crate) struct RequestSource<'a> {
     /// The port of a Service that was asked, whose policies judge at the entry; none at a Gateway.
     pub asked: Option<&'a BackendKey>,
 }
-
-/// Why a connection or a request would be refused if what is only observed were enforced.
-pub(crate) type Observed = Option<Refusal>;
 
 /// Policies that one request is checked against, at one step of the pipeline.
 pub(super) struct PolicyCheck<'a, 't> {
@@ -293,14 +290,4 @@ fn settle(worker: &Worker, tables: &Tables, decision: Decision<'_>) -> Result<Ob
     observed.iter().for_each(|it| count(it, PolicyDecision::WouldDeny));
     verdict.into_result().inspect_err(|it| count(it, PolicyDecision::Denied))?;
     Ok(observed)
-}
-
-/// A refusal in words for the log: the client is not told which policy it met.
-pub(crate) fn in_words(refusal: &Refusal) -> String {
-    let policy = AuthorizationKey::policy_of(refusal.policy());
-    match refusal {
-        Refusal::Denied { rule, .. } => format!("policy=\"{policy}\" rule=\"{rule}\""),
-        Refusal::NotAllowed { .. } => format!("policy=\"{policy}\" rule=\"\": none of its rules matches"),
-        Refusal::Unknown { .. } => format!("policy=\"{policy}\": it is not known here"),
-    }
 }

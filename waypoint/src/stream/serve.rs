@@ -1,8 +1,8 @@
 //! A connection at a TCP or TLS listener, from the decision to its end.
 
-use super::carry::{Carried, carry};
-use super::{Decision, Refusal};
+use super::carry::carry;
 use crate::connection::{Connection, ConnectionState, Order};
+use crate::l4::{Carried, Decision, Refusal};
 use crate::serve::{Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;

@@ -1,9 +1,8 @@
 //! A request from its head to the last byte of its response: recorded when it is dropped, whatever became of it.
 
-use super::{Telemetry, outcome};
+use super::{Telemetry, describe_denial, outcome};
 use crate::body::Progress;
 use crate::connection::Connection;
-use crate::pipeline::access;
 use crate::reason::Reason;
 use crate::table::AccessTable;
 use fairway_policy::Refusal;
@@ -70,14 +69,14 @@ impl Exchange {
     /// A policy refuses it.
     pub fn denied(&mut self, refusal: &Refusal, access: &AccessTable) {
         self.count(refusal, access, PolicyDecision::Denied);
-        self.record.note(|it| it.detail = Some(format!("denied by {}", access::in_words(refusal))));
+        self.record.note(|it| it.detail = Some(format!("denied by {}", describe_denial(refusal))));
     }
 
     /// A policy that is only observed would refuse it.
     pub fn observed(&mut self, refusal: &Refusal, access: &AccessTable) {
         self.count(refusal, access, PolicyDecision::WouldDeny);
         self.record.note(|it| {
-            it.detail = Some(format!("would be denied by {}", access::in_words(refusal)));
+            it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;
         });
     }

@@ -1,7 +1,7 @@
 //! How what the proxy knows of an end is called in records.
 
+use crate::l4::{Carried, Refusal};
 use crate::reason::Reason;
-use crate::stream::{Carried, Refusal};
 use fairway_telemetry::Outcome;
 
 /// How a request ends that the proxy itself answers.

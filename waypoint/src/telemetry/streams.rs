@@ -1,9 +1,8 @@
 //! Byte streams and datagram sessions: counters of the proxy as a whole, and a record of each.
 
 use super::metrics::Counters;
-use super::{Telemetry, outcome};
-use crate::pipeline::access::{self, Observed};
-use crate::stream::{Carried, Decision, Moved, Refusal, Undecided};
+use super::{Observed, Telemetry, describe_denial, outcome};
+use crate::l4::{Carried, Decision, Moved, Refusal, Undecided};
 use crate::table::BoundListener;
 use fairway_balance::EndpointRecord;
 use fairway_config::model::{Generation, ServiceKey, SpiffeId};
@@ -168,7 +167,7 @@ impl StreamRecord {
             }
             Err(it) => {
                 self.record.note(|details| {
-                    details.detail = Some(format!("denied by {}", access::in_words(&it)));
+                    details.detail = Some(format!("denied by {}", describe_denial(&it)));
                 });
                 Err(Undecided { refusal: Refusal::Denied, series: decision.series })
             }
@@ -178,7 +177,7 @@ impl StreamRecord {
     /// A policy that is only observed would not let it pass.
     pub fn observed(&mut self, refusal: &fairway_policy::Refusal) {
         self.record.note(|it| {
-            it.detail = Some(format!("would be denied by {}", access::in_words(refusal)));
+            it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;
         });
     }

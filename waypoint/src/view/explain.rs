@@ -13,6 +13,7 @@ use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::telemetry::describe_denial;
 use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_balance::Moment;
@@ -156,7 +157,7 @@ pub(super) fn explain(
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
     let refusal = decision.verdict.into_result().err();
-    explained.observed = decision.observed.as_ref().map(access::in_words);
+    explained.observed = decision.observed.as_ref().map(describe_denial);
 
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
@@ -233,7 +234,7 @@ fn run(
 impl Explained {
     /// Makes a refusal by policies the outcome, and names the policy.
     fn deny(&mut self, refusal: &fairway_policy::Refusal) {
-        let by = access::in_words(refusal);
+        let by = describe_denial(refusal);
         self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));
     }
 
@@ -281,7 +282,7 @@ impl Explained {
             };
             let policies = PolicySet::of_backend(cluster, &own);
             let decision = policies.judge_request(tables, source.routed_to(cluster, settings), &head);
-            choice.refused = decision.verdict.into_result().err().as_ref().map(access::in_words);
+            choice.refused = decision.verdict.into_result().err().as_ref().map(describe_denial);
         }
         if !self.backends.is_empty() && self.backends.iter().all(|it| it.refused.is_some()) {
             self.outcome = describe_refusal(Reason::Denied);
