@@ -57,6 +57,7 @@
 pub mod cni;
 pub mod decide;
 pub mod handoff;
+pub mod ownership;
 pub mod pod;
 pub mod program;
 mod proxy;

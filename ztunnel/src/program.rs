@@ -1,6 +1,7 @@
 //! The program `fairway-ztunnel`, of which one runs on each node.
 
-use crate::handoff::{Handoff, HandoffGuard, Owner, Ownership};
+use crate::handoff::{Handoff, HandoffGuard};
+use crate::ownership::{Owner, Ownership};
 use crate::pod::Leftovers;
 use crate::report::Reporter;
 use crate::{Settings, Ztunnel, registration};

@@ -1,7 +1,7 @@
 //! Reports to the controller: which pods of this node are captured, and why others are not.
 
 use crate::decide::Index;
-use crate::handoff::Ownership;
+use crate::ownership::Ownership;
 use crate::pod::{FenceStatus, PodState, PodStatus};
 use crate::view::View;
 use fairway_config::capture::capture_client::CaptureClient;

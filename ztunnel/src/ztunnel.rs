@@ -1,6 +1,6 @@
 //! The tunnel as a whole: its threads, its pods and its configuration.
 
-use crate::handoff::Ownership;
+use crate::ownership::Ownership;
 use crate::pod::find::Finder;
 use crate::pod::{Leftovers, PodEvent, Registry};
 use crate::proxy::{self, Counters, Metrics, Worker, WorkerPool};

@@ -3,7 +3,7 @@
 use super::credentials::Credentials;
 use super::plugin::{Output, run};
 use super::testing::TestApiServer;
-use crate::handoff::Ownership;
+use crate::ownership::Ownership;
 use crate::pod::{Claim, Netns, PodError, PodEvent, PodState};
 use crate::registration::{Handler, Server, serve};
 use crate::state;

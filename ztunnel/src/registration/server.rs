@@ -2,7 +2,8 @@
 
 use super::frame::{self, Frame};
 use super::{Reply, Request, parse};
-use crate::handoff::{self, Owner, Ownership};
+use crate::handoff;
+use crate::ownership::{Owner, Ownership};
 use crate::pod::{Candidate, Netns, PodEvent};
 use crate::view::View;
 use fairway_config::model::WorkloadKey;

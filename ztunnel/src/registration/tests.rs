@@ -1,5 +1,5 @@
 use super::{Client, Handler, Request, Server, parse, serve};
-use crate::handoff::Ownership;
+use crate::ownership::Ownership;
 use crate::pod::{Netns, PodError, PodEvent, PodState};
 use crate::state;
 use crate::view::{PodTable, View};

@@ -12,7 +12,8 @@ use fairway_runtime::drain::{self, Deadlines, Phase, Trigger};
 use fairway_runtime::metrics::Metrics;
 use fairway_telemetry::testing::Exposition;
 use fairway_testbed::{Network, Pod, Sandbox};
-use fairway_ztunnel::handoff::{Handoff, HandoffGuard, Ownership};
+use fairway_ztunnel::handoff::{Handoff, HandoffGuard};
+use fairway_ztunnel::ownership::Ownership;
 use fairway_ztunnel::registration::{self, Handler, Server};
 use fairway_ztunnel::{
     Applier, Candidate, Claim, PodError, PodEvent, PodState, PodStatus, Settings, Ztunnel,

@@ -9,7 +9,7 @@ mod processes;
 
 use super::{Candidate, Claim, Netns, PodEvent};
 use crate::Settings;
-use crate::handoff::Ownership;
+use crate::ownership::Ownership;
 use crate::state::State;
 use crate::view::PodTable;
 use fairway_config::model::{Mesh, WorkloadKey};
