@@ -59,6 +59,7 @@ pub mod decide;
 pub mod handoff;
 pub mod ownership;
 pub mod pod;
+mod pod_status;
 pub mod program;
 mod proxy;
 pub mod registration;
@@ -68,9 +69,8 @@ mod state;
 mod view;
 mod ztunnel;
 
-pub use pod::{
-    Candidate, Claim, FenceStatus, Leftovers, Netns, PodError, PodEvent, PodHandoff, PodState, PodStatus,
-};
+pub use pod::{Candidate, Claim, Leftovers, Netns, PodError, PodEvent, PodHandoff};
+pub use pod_status::{FenceStatus, PodState, PodStatus};
 pub use settings::Settings;
 pub use state::Applier;
 pub use view::{ConnectionView, View};

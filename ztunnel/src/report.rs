@@ -2,7 +2,7 @@
 
 use crate::decide::Index;
 use crate::ownership::Ownership;
-use crate::pod::{FenceStatus, PodState, PodStatus};
+use crate::pod_status::{FenceStatus, PodState, PodStatus};
 use crate::view::View;
 use fairway_config::capture::capture_client::CaptureClient;
 use fairway_config::capture::{CaptureReport, CaptureState, Fence, PodCapture};

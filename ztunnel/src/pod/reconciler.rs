@@ -5,8 +5,9 @@
 
 use super::managed::{ActiveCapture, ManagedPod, Release};
 use super::step::{self, Desired, Observed, ReleasePhase, Rules, Step};
-use super::{Candidate, FenceStatus, LocalPod, PodError, PodHandoff, PodState, PodStatus};
+use super::{Candidate, LocalPod, PodError, PodHandoff};
 use crate::Settings;
+use crate::pod_status::{FenceStatus, PodState, PodStatus};
 use crate::proxy::{Listeners, WorkerPool};
 use crate::state::State;
 use crate::view::SharedStatus;

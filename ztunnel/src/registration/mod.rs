@@ -14,7 +14,8 @@ pub(crate) use client::unexpected;
 pub use client::{Client, RegisterError};
 pub use server::{Handler, Server, serve};
 
-use crate::pod::{Claim, PodState, PodStatus};
+use crate::pod::Claim;
+use crate::pod_status::{PodState, PodStatus};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;

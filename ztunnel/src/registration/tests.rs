@@ -1,6 +1,7 @@
 use super::{Client, Handler, Request, Server, parse, serve};
 use crate::ownership::Ownership;
-use crate::pod::{Netns, PodError, PodEvent, PodState};
+use crate::pod::{Netns, PodError, PodEvent};
+use crate::pod_status::PodState;
 use crate::state;
 use crate::view::{PodTable, View};
 use fairway_runtime::drain;
