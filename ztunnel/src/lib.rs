@@ -57,6 +57,7 @@
 pub mod cni;
 pub mod decide;
 pub mod handoff;
+mod local_pod;
 pub mod ownership;
 pub mod pod;
 mod pod_status;

@@ -1,8 +1,9 @@
 //! The state of one registered pod: what was said about it, and what is in place for it.
 
 use super::reconciler::{Registration, Responder};
-use super::{Candidate, Claim, LocalPod, Netns, PodHandoff};
+use super::{Candidate, Claim, Netns, PodHandoff};
 use crate::Settings;
+use crate::local_pod::LocalPod;
 use crate::proxy::Listeners;
 use fairway_config::model::WorkloadKey;
 use fairway_netns::capture::Fence;

@@ -3,16 +3,14 @@
 
 mod candidate;
 pub(crate) mod find;
-mod local;
 mod managed;
-mod peers;
 mod reconciler;
 mod registry;
 mod step;
 
-pub use candidate::{Candidate, Claim, Netns};
+pub use crate::local_pod::Claim;
+pub use candidate::{Candidate, Netns};
 pub use find::Leftovers;
-pub(crate) use local::LocalPod;
 pub(crate) use reconciler::ReconcilerContext;
 pub(crate) use registry::Registry;
 

@@ -5,8 +5,9 @@
 
 use super::managed::{ActiveCapture, ManagedPod, Release};
 use super::step::{self, Desired, Observed, ReleasePhase, Rules, Step};
-use super::{Candidate, LocalPod, PodError, PodHandoff};
+use super::{Candidate, PodError, PodHandoff};
 use crate::Settings;
+use crate::local_pod::LocalPod;
 use crate::pod_status::{FenceStatus, PodState, PodStatus};
 use crate::proxy::{Listeners, WorkerPool};
 use crate::state::State;

@@ -4,7 +4,7 @@
 use super::Worker;
 use super::worker::WorkerPod;
 use crate::decide::Index;
-use crate::pod::LocalPod;
+use crate::local_pod::LocalPod;
 use fairway_config::model::{Mesh, Workload};
 use fairway_identity::TlsIdentity;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use super::revocation::Admitted;
 use super::upstreams::Upstreams;
 use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::Settings;
-use crate::pod::LocalPod;
+use crate::local_pod::LocalPod;
 use crate::state::State;
 use crate::view::ConnectionTable;
 use fairway_hbone::{Pool, WindowBudget};
