@@ -14,9 +14,10 @@
 //!                       …              the connection stays open: its end means that the new process is gone
 //! ```
 
+use crate::ownership::Ownership;
 use crate::pod::{Candidate, Claim, Netns, PodEvent, PodHandoff};
 use crate::proxy::Listeners;
-use crate::registration::{Client, Handler, RegisterError, Reply, Request, Server, frame, unexpected};
+use crate::registration::{Client, RegisterError, Reply, Request, Server, frame, parse, unexpected};
 use fairway_config::model::WorkloadKey;
 use fairway_netns::Namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -145,8 +146,13 @@ fn receive_pod(
 
 /// The predecessor's side: sends everything to the process at the other end of `successor`, then waits for that process to
 /// end.
-pub(crate) async fn hand_off(mut successor: UnixStream, handler: Handler, registrations: &UnixListener) {
-    match timeout(TIMEOUT, send_pods(&mut successor, &handler, registrations)).await {
+pub(crate) async fn hand_off(
+    mut successor: UnixStream,
+    pods: mpsc::Sender<PodEvent>,
+    ownership: Ownership,
+    registrations: &UnixListener,
+) {
+    match timeout(TIMEOUT, send_pods(&mut successor, &pods, registrations)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             return tracing::warn!(%error, "the new tunnel has not completed the handoff; this one goes on");
@@ -158,7 +164,6 @@ pub(crate) async fn hand_off(mut successor: UnixStream, handler: Handler, regist
             );
         }
     }
-    let Handler { pods, ownership, .. } = handler;
     ownership.pass_on();
     let _ = pods.send(PodEvent::CompleteHandoff).await;
     tracing::info!("the new tunnel owns the node's pods; open connections stay here until they end");
@@ -170,12 +175,12 @@ pub(crate) async fn hand_off(mut successor: UnixStream, handler: Handler, regist
 
 async fn send_pods(
     successor: &mut UnixStream,
-    handler: &Handler,
+    registry: &mpsc::Sender<PodEvent>,
     registrations: &UnixListener,
 ) -> io::Result<()> {
     let (answer, pods) = oneshot::channel();
     let ending = |_| io::Error::other("the tunnel is ending");
-    handler.pods.send(PodEvent::PrepareHandoff(answer)).await.map_err(|_| ending(()))?;
+    registry.send(PodEvent::PrepareHandoff(answer)).await.map_err(|_| ending(()))?;
     for PodHandoff { pod, sockets } in pods.await.map_err(|_| ending(()))? {
         let Netns::Open(namespace) = &pod.netns else { continue };
         let [outbound, plaintext, hbone] = sockets.descriptors();
@@ -185,7 +190,7 @@ async fn send_pods(
     }
     send(successor, &Reply::Taken, &[registrations.as_fd()]).await?;
     let confirmation = frame::read(successor, frame::REQUEST_LIMIT).await?;
-    match confirmation.and_then(|frame| crate::registration::parse(&frame.message).ok()) {
+    match confirmation.and_then(|frame| parse(&frame.message).ok()) {
         Some(Request::Serving) => Ok(()),
         _ => Err(io::Error::other("it has closed the connection without confirming that it serves the pods")),
     }

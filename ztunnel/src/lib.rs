@@ -63,6 +63,7 @@ pub mod pod;
 mod pod_status;
 pub mod program;
 mod proxy;
+pub mod registrar;
 pub mod registration;
 mod report;
 mod settings;

@@ -4,7 +4,7 @@ use crate::handoff::{Handoff, HandoffGuard};
 use crate::ownership::{Owner, Ownership};
 use crate::pod::Leftovers;
 use crate::report::Reporter;
-use crate::{Settings, Ztunnel, registration};
+use crate::{Settings, Ztunnel, registrar, registration};
 use anyhow::Context;
 use fairway_config::stream::client::{self, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
@@ -156,7 +156,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("--register-socket {}", socket.display()))?;
     }
-    let handler = registration::Handler { pods: ztunnel.pods(), view, ownership: ownership.clone() };
+    let handler = registrar::Handler { pods: ztunnel.pods(), view, ownership: ownership.clone() };
     let acquired = tokio::select! {
         acquired = acquire_registration_socket(&ztunnel, socket, progress) => Some(acquired?),
         name = signals.next() => {
@@ -169,7 +169,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(_) => Leftovers::LeaveToPredecessor,
         None => Leftovers::Remove,
     };
-    let registering = tokio::spawn(registration::serve(server, handler, watch));
+    let registering = tokio::spawn(registrar::serve(server, handler, watch));
     let found = arguments.node_processes.map(|proc| ztunnel.find_pods(proc, ownership.clone(), leftovers));
     let reporting =
         tokio::spawn(report_when_captured(captured, found, ztunnel.reporter(ownership.clone()), controller));

@@ -5,7 +5,7 @@ use super::credentials::Credentials;
 use super::membership::{self, Object};
 use super::request::{Command, PodName, Request};
 use super::response::{self, CniError, Code};
-use crate::pod::Claim;
+use crate::local_pod::Claim;
 use crate::pod_status::PodState;
 use crate::registration::{self, Client};
 use fairway_netns::Namespace;

@@ -14,7 +14,8 @@ use fairway_telemetry::testing::Exposition;
 use fairway_testbed::{Network, Pod, Sandbox};
 use fairway_ztunnel::handoff::{Handoff, HandoffGuard};
 use fairway_ztunnel::ownership::Ownership;
-use fairway_ztunnel::registration::{self, Handler, Server};
+use fairway_ztunnel::registrar::{self, Handler};
+use fairway_ztunnel::registration::Server;
 use fairway_ztunnel::{
     Applier, Candidate, Claim, PodError, PodEvent, PodState, PodStatus, Settings, Ztunnel,
 };
@@ -250,7 +251,7 @@ fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace, max_pod
 fn serve(node: &Node, server: Server) {
     let handler =
         Handler { pods: node.ztunnel.pods(), view: node.ztunnel.view(), ownership: node.ownership.clone() };
-    tokio::spawn(registration::serve(server, handler, node.watch.clone()));
+    tokio::spawn(registrar::serve(server, handler, node.watch.clone()));
 }
 
 fn uid(name: &str) -> String {
