@@ -5,7 +5,8 @@ mod fleet;
 
 use anyhow::Context;
 use capture::{CaptureSetting, Node};
-use fairway_controller::ca::{self, Authority, FileStore, InProcess, Memory, SameUser};
+use fairway_controller::admission::SameUser;
+use fairway_controller::ca::{self, Authority, FileStore, InProcess, Memory};
 use fairway_controller::compile::{AddressPool, InvalidPool};
 use fairway_controller::pipeline::{Pipeline, Rules, Standing};
 use fairway_controller::serve::{self, Hub};

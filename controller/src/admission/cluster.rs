@@ -4,7 +4,7 @@ use super::authorization_index::AuthorizationIndex;
 use super::own_pods::{PodRejection, ProxyProgram};
 use super::pod_streams::{PodStreams, STREAMS_EACH};
 use super::reviewed::Reviewed;
-use crate::ca::{Caller, Entitlement, NotEntitled};
+use crate::admission::{Caller, Entitlement, NotEntitled};
 use crate::serve::{Admission, Peer, Refused, StreamLifetime};
 use fairway_config::model::ObjectName;
 use fairway_config::stream::{Proxy, Subscription};

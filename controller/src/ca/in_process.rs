@@ -1,7 +1,7 @@
 //! The authority as an issuer for the proxies of the same process.
 
 use super::authority::{Authority, AuthorityError};
-use super::entitlement::Caller;
+use crate::admission::Caller;
 use fairway_identity::{Answer, IssueError, Issued, Issuer, SpiffeId, TrustBundle};
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -1,6 +1,7 @@
 mod asked;
 
 use super::*;
+use crate::admission::{Caller, Entitlement, NotEntitled, SameUser};
 use fairway_identity::wire::{IdentityClient, IssueRequest};
 use fairway_identity::{
     Answer, GrpcIssuer, Identities, InvalidRequest, Issued, Issuer, SpiffeId, TlsIdentity, TokioClock,

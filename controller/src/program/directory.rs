@@ -1,7 +1,8 @@
 //! The controller of a watched directory, on one machine.
 
+use crate::admission::SameUser;
 use crate::admission::SameUserOnly;
-use crate::ca::{Authority, FileStore, IdentityService, SameUser};
+use crate::ca::{Authority, FileStore, IdentityService};
 use crate::compile::{AddressPool, InvalidPool};
 use crate::metrics::show;
 use crate::pipeline::{Pipeline, Rules, Standing};

@@ -1,6 +1,6 @@
 use super::{authorization_index, output, program, reviewed, uid_of, ztunnel};
 use crate::admission::{AuthorizationIndex, ClusterAdmission, ClusterEntitlement, Reviewed};
-use crate::ca::{Caller, Entitlement, NotEntitled};
+use crate::admission::{Caller, Entitlement, NotEntitled};
 use crate::compile::Output;
 use crate::serve::{Admission, Peer};
 use fairway_config::model::{ObjectName, Resource, Workload};

@@ -1,6 +1,7 @@
 //! What is done when somebody asks for a rotation.
 
-use crate::ca::{Authority, Memory, RotationRequest, SameUser, Settings, Store, StoreError};
+use crate::admission::SameUser;
+use crate::ca::{Authority, Memory, RotationRequest, Settings, Store, StoreError};
 use fairway_identity::{Answer, TokioClock, TrustBundle};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Who may have which identity.
 
-use crate::admission::{PodRejection, Reviewed};
+use super::{PodRejection, Reviewed};
 use fairway_config::model::ObjectName;
 use fairway_identity::{Answer, SpiffeId};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Caller {
 
 impl Caller {
     /// Waits until what it showed is worth nothing any more.
-    pub(super) async fn expired(&self) {
+    pub(crate) async fn expired(&self) {
         match self {
             Self::Proxy(reviewed) => reviewed.expired().await,
             Self::ThisProcess | Self::Unix { .. } | Self::Unknown => std::future::pending().await,
