@@ -4,9 +4,10 @@ mod cluster;
 
 pub use cluster::ClusterPipeline;
 
-use crate::compile::{AddressPool, Capture, Compiler, Output, Proxy, Settings};
+use crate::compile::{AddressPool, Capture, Compiler, Output, Settings};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::Compiling;
+use crate::provision::Proxy;
 use crate::resources::{Edit, ObjectRef};
 use crate::serve::{Hub, ProxyState};
 use crate::source::{

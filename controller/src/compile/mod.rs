@@ -24,9 +24,9 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use output::{Output, Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
+pub use crate::provision::{Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
+pub use output::Output;
 pub use pool::{AddressPool, InvalidPool};
-pub(crate) use route::parse_duration;
 pub(crate) use settings::CONTROLLER_NAME;
 pub use settings::{Capture, Loopback, Mode, Settings};
 

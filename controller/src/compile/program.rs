@@ -1,8 +1,8 @@
 //! The types that the queries of the compiler share.
 
-use crate::compile::output::Proxy;
 use crate::compile::settings::Settings;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::Proxy;
 use crate::resources::{Object, ObjectRef, Resources};
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey};

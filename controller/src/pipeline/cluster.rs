@@ -2,9 +2,10 @@
 
 use super::{change_span, report};
 use crate::admission::AuthorizationIndex;
-use crate::compile::{Compiler, Output, Settings, Wanted};
+use crate::compile::{Compiler, Output, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::metrics::Compiling;
+use crate::provision::Wanted;
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;

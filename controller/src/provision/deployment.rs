@@ -12,7 +12,7 @@ use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
 use super::settings::AUDIENCE;
 use super::{Drain, Scale};
-use crate::compile::ProxyClass;
+use crate::provision::ProxyClass;
 use crate::resources::gateway_parameters::LoggedRequests;
 use fairway_config::model::MESH_LABEL;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};

@@ -2,12 +2,12 @@
 
 use super::{GatewayReport, Protocol};
 use crate::compile::names::waypoint::HBONE_PORT;
-use crate::compile::output::{Owner, Proxy, ProxyClass, Transport, Want};
 use crate::compile::program::Made;
 use crate::compile::settings::Settings;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
+use crate::provision::{Owner, Proxy, ProxyClass, Transport, Want};
 use crate::resources::{Gateway, ObjectRef};
 use fairway_config::model::ObjectName;
 use std::collections::{BTreeMap, BTreeSet};

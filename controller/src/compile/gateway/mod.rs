@@ -35,12 +35,12 @@ pub(super) use set_conditions::SetStatus;
 
 use crate::compile::ignored::Ignored;
 use crate::compile::names::class;
-use crate::compile::output::{Proxy, ProxyClass};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
+use crate::provision::{Proxy, ProxyClass};
 use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use distinct::{Contest, Group};
 use fairway_config::model::ObjectName;

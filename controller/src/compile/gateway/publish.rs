@@ -4,11 +4,11 @@ use super::listener::ListenerReport;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
 use crate::compile::names::access::Form;
-use crate::compile::output::{ProxyClass, Want};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::{ProxyClass, Want};
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
     AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,

@@ -1,10 +1,10 @@
 //! Where the waypoint of a Gateway is reached.
 
 use crate::compile::names::waypoint::HBONE_PORT;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::Reader;
 use crate::compile::settings::{Mode, Settings};
 use crate::compile::workload::proxy;
+use crate::provision::ProxyClass;
 use fairway_config::model::{BackendKey, Endpoint, EndpointState, Endpoints, ObjectName, Resource};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

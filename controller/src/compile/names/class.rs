@@ -1,8 +1,8 @@
 //! Which GatewayClasses are ours.
 
-use crate::compile::output::ProxyClass;
 use crate::compile::program::Reader;
 use crate::compile::settings::{Mode, Settings};
+use crate::provision::ProxyClass;
 use crate::resources::GatewayClass;
 use std::sync::Arc;
 

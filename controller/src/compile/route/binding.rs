@@ -3,12 +3,12 @@
 
 use crate::compile::gateway::{self, DefaultGateways, ListenerPlan, NamespacePolicy};
 use crate::compile::names::grant;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::Written;
 use crate::compile::route::parent_service::bindable;
 use crate::compile::{inputs, stage};
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::ProxyClass;
 use crate::resources::{Gateway, Kind, Namespace, ObjectRef, RouteKind, Service};
 use crate::status::ParentRef;
 use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName};

@@ -6,7 +6,6 @@ pub(in crate::compile) mod binding;
 pub(super) mod budget;
 mod conflict;
 mod draft;
-mod duration;
 mod filter;
 mod grpc;
 mod held_hosts;
@@ -18,7 +17,6 @@ pub(in crate::compile) mod shadow;
 mod written;
 
 pub(super) use attach::{ConsumerRoutes, ProducerRoutes};
-pub(crate) use duration::parse as parse_duration;
 pub(super) use written::Written;
 
 use crate::compile::ignored::Ignored;

@@ -3,8 +3,9 @@
 mod pool;
 
 use super::settings;
-use crate::compile::{Capture, Compiler, Loopback, Mode, Output, Proxy, Settings};
+use crate::compile::{Capture, Compiler, Loopback, Mode, Output, Settings};
 use crate::diagnostic::Diagnostic;
+use crate::provision::Proxy;
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::source::{Completion, Standalone};
 use crate::status::ObjectStatus;

@@ -5,13 +5,13 @@ pub(in crate::compile) mod choice;
 use crate::compile::gateway::{self, Proxies, certificate};
 use crate::compile::names::service::namespace_of_requiring;
 use crate::compile::names::waypoint::HBONE_PORT;
-use crate::compile::output::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::{Mode, Settings};
 use crate::compile::stage;
 use crate::compile::waypoint::choice::Origin;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::resources::{AccessPolicy, Kind, Object, ObjectRef};
 use fairway_config::model::{
     BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource, SpiffeId,

@@ -2,11 +2,11 @@
 
 use crate::compile::names::class;
 use crate::compile::names::waypoint::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::{Mode, Settings};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::ProxyClass;
 use crate::provision::metadata::{GATEWAY, GATEWAY_NAME};
 use crate::resources::{Gateway, Meta, Object, ObjectRef, Pod};
 use fairway_config::model::{ObjectName, SpiffeId};

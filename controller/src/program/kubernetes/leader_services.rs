@@ -7,8 +7,8 @@ use crate::admission::{
 };
 use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
 use crate::capture::{self, CaptureService};
-use crate::compile::Wanted;
 use crate::events::{self, Recorder};
+use crate::provision::Wanted;
 use crate::provision::{self, ProvisionEvent, Provisioner, Troubles, What};
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::{Hub, grpc};

@@ -1,10 +1,10 @@
 //! What the replica that leads does, for as long as it leads.
 
 use super::{Base, LeaderServices};
-use crate::compile::Wanted;
 use crate::diagnostic::Diagnostic;
 use crate::events::{Event, Recorder};
 use crate::leader;
+use crate::provision::Wanted;
 use crate::serve::Hub;
 use crate::status::{StatusCache, Writer};
 use std::collections::BTreeSet;
