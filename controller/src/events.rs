@@ -75,7 +75,7 @@ impl Recorder {
         for event in events {
             let regarding = Regarding {
                 object: object.clone(),
-                api_version: record.endpoint.api_version(),
+                api_version: record.api_resource.api_version(),
                 uid: record.uid.clone(),
             };
             // A full queue has enough to tell.

@@ -5,6 +5,7 @@
 
 pub mod access_policy;
 mod address;
+mod api_resource;
 mod authorities;
 mod config_map;
 mod core;
@@ -30,6 +31,8 @@ pub use self::core::{
     ContainerPort, Distribution, Namespace, Pod, Service, ServiceKind, ServicePort, TargetPort, Transport,
 };
 pub use address::{Address, AssignedAddress, Routability};
+pub use api_resource::ApiResource;
+pub(crate) use api_resource::group_path;
 pub use authorities::{Authorities, BundlePeriods, OutOfPeriod};
 pub use config_map::ConfigMap;
 pub use definition::Definition;

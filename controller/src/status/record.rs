@@ -1,13 +1,13 @@
 //! What an object in the cluster says of its status now.
 
-use crate::source::cluster::Endpoint;
+use crate::resources::ApiResource;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// What an object in the cluster says of its status now: kept as text, since of most nothing is ever read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    pub endpoint: Arc<Endpoint>,
+    pub api_resource: Arc<ApiResource>,
     pub uid: Arc<str>,
     /// Its resourceVersion: a write is only right on what it was made from.
     pub version: Arc<str>,

@@ -371,7 +371,7 @@ async fn carry_out(client: Client, write: Write) -> (Write, Outcome) {
 async fn patch(client: &Client, write: &Write) -> kube::Result<Option<String>> {
     let Write { object, record, status, .. } = write;
     let body = json!({ "metadata": { "resourceVersion": &*record.version }, "status": status });
-    let path = format!("{}/status?fieldManager=fairway-controller", record.endpoint.object(object));
+    let path = format!("{}/status?fieldManager=fairway-controller", record.api_resource.object(object));
     let request = http::Request::patch(path)
         .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
         .body(body.to_string().into_bytes())
