@@ -6,9 +6,10 @@ use super::merge::{Author, merge};
 use super::pace::Pace;
 use super::render::render;
 use super::status_cache::{CachedStatus, StatusCache};
+use super::transitions::events_of_change;
 use super::{ObjectStatus, Record, reason};
 use crate::apiserver::describe;
-use crate::events::{Recorder, events_of_change};
+use crate::events::Recorder;
 use crate::provision::Troubles;
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::States;
@@ -317,7 +318,7 @@ impl Writer {
                 } else {
                     self.untaken.insert(object.clone(), (record.version.clone(), status.clone()));
                 }
-                self.events.publish(&object, &record, events_of_change(&current, &status));
+                self.events.publish(&record.regarding(&object), events_of_change(&current, &status));
                 true
             }
             Outcome::Overtaken => {

@@ -168,6 +168,6 @@ async fn tell(
         let object = ObjectRef::of(Kind::Gateway, &gateway);
         let Some(record) = status_cache.cached(&object).record else { continue };
         let (good, reason) = (what != What::Failed, what.reason().to_owned());
-        events.publish(&object, &record, vec![events::Event { good, reason, note: message }]);
+        events.publish(&record.regarding(&object), vec![events::Event { good, reason, note: message }]);
     }
 }

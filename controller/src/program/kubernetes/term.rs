@@ -90,7 +90,7 @@ async fn tell_unreadable(
             let Some(record) = status_cache.cached(&object).record else { continue };
             let note = format!("{}; the last valid version of the object stays in force", diagnostic.text());
             let event = Event { good: false, reason: diagnostic.reason.to_string(), note };
-            events.publish(&object, &record, vec![event]);
+            events.publish(&record.regarding(&object), vec![event]);
         }
         told = now;
         if unreadable.changed().await.is_err() {
