@@ -21,7 +21,7 @@ pub(super) struct Page {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct ListResponse {
     #[serde(default)]
     metadata: Meta,
     /// `null` of a server that has none.
@@ -46,7 +46,7 @@ pub(super) async fn page(
     parameters.continue_token = after;
     let request =
         Request::new(api_resource.collection()).list(&parameters).map_err(kube::Error::BuildRequest)?;
-    let Answer { metadata, items } = client.request(request).await?;
+    let ListResponse { metadata, items } = client.request(request).await?;
     let next = Some(metadata.r#continue).filter(|it| !it.is_empty());
     Ok(Page { items: items.unwrap_or_default(), version: metadata.resource_version, next })
 }
