@@ -7,4 +7,4 @@ mod refusal;
 
 pub use carried::{Carried, Moved};
 pub use decide::{Decision, Undecided, decide, draw};
-pub use refusal::Refusal;
+pub use refusal::L4Refusal;

@@ -3,7 +3,7 @@
 use super::accept::Arrival;
 use super::hello::{BadHello, Hello, HelloReader};
 use crate::connection::{ConnectionState, Order};
-use crate::l4::{Decision, Refusal, decide};
+use crate::l4::{Decision, L4Refusal, decide};
 use crate::pipeline::access::PolicySet;
 use crate::ports::tls::handshake;
 use crate::ports::{Branch, Branches, PortId, Way};
@@ -55,7 +55,7 @@ impl Arrival {
             read = read_hello(&mut stream, &mut ahead) => read,
             order = self.connection.ordered(Order::Finish) => {
                 let slow = order == Order::TooSlow;
-                return self.turn_away(stream, if slow { Refusal::TooSlow } else { Refusal::Draining });
+                return self.turn_away(stream, if slow { L4Refusal::TooSlow } else { L4Refusal::Draining });
             }
         };
         let hello = match read {
@@ -63,7 +63,7 @@ impl Arrival {
             Err(NoHello::Silent) => return,
             Err(error) => {
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
-                return self.turn_away(stream, Refusal::NotTls);
+                return self.turn_away(stream, L4Refusal::NotTls);
             }
         };
         // Boxed: most of what follows is not there while the name is waited for.
@@ -81,11 +81,11 @@ impl Arrival {
         let name = hello.server_name;
         let Some(Branch { listener, way }) = branches.choose(name.as_deref()) else {
             if branches.all_terminate() {
-                self.refuse(Refusal::NoListener);
+                self.refuse(L4Refusal::NoListener);
                 let _ = stream.try_write(UNRECOGNIZED_NAME);
                 return;
             }
-            return self.turn_away(stream, Refusal::NoListener);
+            return self.turn_away(stream, L4Refusal::NoListener);
         };
         match way {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
@@ -122,7 +122,7 @@ impl Arrival {
             accepted = handshake(config, stream, &ahead) => accepted,
             order = self.connection.ordered(Order::Finish) => {
                 let slow = order == Order::TooSlow;
-                return record.refuse(if slow { Refusal::TooSlow } else { Refusal::Draining });
+                return record.refuse(if slow { L4Refusal::TooSlow } else { L4Refusal::Draining });
             }
         };
         match accepted {
@@ -132,7 +132,7 @@ impl Arrival {
             }
             Err(error) => {
                 self.worker.telemetry.counters.connections_refused.increment();
-                record.refuse(Refusal::Handshake);
+                record.refuse(L4Refusal::Handshake);
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
             }
         }
@@ -179,12 +179,12 @@ impl Arrival {
     }
 
     /// Closes as if nobody listened: the client is told nothing in a TLS that is not this proxy's to speak.
-    fn turn_away(&self, stream: TcpStream, refusal: Refusal) {
+    fn turn_away(&self, stream: TcpStream, refusal: L4Refusal) {
         self.refuse(refusal);
         Transport::Tcp(stream).reset_on_close();
     }
 
-    fn refuse(&self, refusal: Refusal) {
+    fn refuse(&self, refusal: L4Refusal) {
         self.worker.telemetry.counters.connections_refused.increment();
         StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.caller.address).refuse(refusal);
     }

@@ -5,7 +5,7 @@
 
 use super::accept::Arrival;
 use crate::connection::{Connection, ConnectionState, Order};
-use crate::l4::{Decision, Refusal};
+use crate::l4::{Decision, L4Refusal};
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
@@ -64,7 +64,7 @@ impl Arrival {
                 match first {
                     First::Endpoint(greeting) => {
                         connection.set_state(ConnectionState::Raw);
-                        let reached = endpoint.ok_or(Refusal::NoEndpoint);
+                        let reached = endpoint.ok_or(L4Refusal::NoEndpoint);
                         return self.relay(client, ahead, greeting, reached).await;
                     }
                     First::Client(heard) => heard,
@@ -89,12 +89,12 @@ impl Arrival {
         }
     }
 
-    async fn reach_endpoint(&self) -> Result<Reached, Refusal> {
-        let Origin::Service(origin) = &self.origin else { return Err(Refusal::NoBackend) };
+    async fn reach_endpoint(&self) -> Result<Reached, L4Refusal> {
+        let Origin::Service(origin) = &self.origin else { return Err(L4Refusal::NoBackend) };
         let serving = self.worker.serving();
-        let cluster = serving.tables.service_cluster(&origin.backend).ok_or(Refusal::UnresolvedBackend)?;
+        let cluster = serving.tables.service_cluster(&origin.backend).ok_or(L4Refusal::UnresolvedBackend)?;
         if !self.may_reach(origin, &serving.tables) {
-            return Err(Refusal::Denied);
+            return Err(L4Refusal::Denied);
         }
         // Boxed: its state is large, and gone once there is a connection.
         Ok(Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await?)
@@ -116,7 +116,7 @@ impl Arrival {
         client: Transport,
         ahead: Ahead,
         greeting: usize,
-        reached: Result<Reached, Refusal>,
+        reached: Result<Reached, L4Refusal>,
     ) {
         let Origin::Service(origin) = &self.origin else { return };
         let serving = self.worker.serving();

@@ -2,7 +2,7 @@
 
 use super::carry::carry;
 use crate::connection::{Connection, ConnectionState, Order};
-use crate::l4::{Carried, Decision, Refusal};
+use crate::l4::{Carried, Decision, L4Refusal};
 use crate::serve::{Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
@@ -43,7 +43,7 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
     let connecting = Box::pin(connect(worker, caller, outward, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,
-        _ = connection.ordered(Order::TooSlow) => Err(Refusal::Draining),
+        _ = connection.ordered(Order::TooSlow) => Err(L4Refusal::Draining),
     };
     match reached {
         Ok(Reached { io: endpoint, in_flight }) => {
@@ -77,13 +77,13 @@ async fn connect(
     caller: &Caller,
     outward: Outward<'_>,
     decision: &Decision,
-) -> Result<Reached, Refusal> {
+) -> Result<Reached, L4Refusal> {
     let serving = worker.serving();
     let tls = match outward {
         Outward::AsItIs => None,
         Outward::ByPolicy(shown) => decision.cluster.tls(shown).map_err(|error| {
             tracing::debug!(backend = %decision.cluster.key(), %error, "nothing is sent");
-            Refusal::TlsPolicy
+            L4Refusal::TlsPolicy
         })?,
     };
     Ok(reach(worker, &serving, caller, &decision.cluster, tls).await?)
