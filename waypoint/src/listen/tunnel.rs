@@ -8,7 +8,7 @@ use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::worker::Worker;
 use fairway_config::model::{Audience, BackendKey, Listener, ObjectName, Scheme, SpiffeId};
-use fairway_hbone::server::Settings;
+use fairway_hbone::server;
 use fairway_hbone::{ConnectRequest, Request, Routing};
 use http::StatusCode;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 /// Why a tunnel is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TunnelRefusal {
     /// A waypoint goes by addresses: a name could be anybody's.
     #[error("a waypoint is asked for a Service's address, not for a name")]
     Name,
@@ -46,7 +46,8 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
         },
     };
     let source = stream.peer_addr().ok().map(|it| it.ip().to_canonical());
-    let settings = Settings { handshake_timeout: worker.settings.timeouts.head, ..Settings::default() };
+    let handshake_timeout = worker.settings.timeouts.head;
+    let settings = server::Settings { handshake_timeout, ..server::Settings::default() };
     let handler = |request: Request| {
         let (worker, listener) = (worker.clone(), listener.clone());
         async move {
@@ -108,10 +109,10 @@ pub fn admit(
     waypoint: &ObjectName,
     peer: &SpiffeId,
     connect_request: &ConnectRequest,
-) -> Result<Admitted, Refusal> {
-    let address = connect_request.authority.address().ok_or(Refusal::Name)?;
-    let service = tables.service_at(address.ip()).ok_or(Refusal::UnknownService)?;
-    let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(Refusal::UnknownPort)?;
+) -> Result<Admitted, TunnelRefusal> {
+    let address = connect_request.authority.address().ok_or(TunnelRefusal::Name)?;
+    let service = tables.service_at(address.ip()).ok_or(TunnelRefusal::UnknownService)?;
+    let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(TunnelRefusal::UnknownPort)?;
     let own = BackendKey::of_waypoint(waypoint);
     let consumer = Audience::Consumer(peer.namespace().into());
     let is_routed = tables.is_routed(&service.key, port.port, &consumer);
@@ -122,7 +123,7 @@ pub fn admit(
         service.consumer_waypoint(peer.namespace(), port.port) == Some(&own) || (is_routed && is_neighbour);
     let is_ours = service.waypoint.as_ref() == Some(&own) || service.namespace == waypoint.namespace;
     if !is_consumer && !is_ours {
-        return Err(Refusal::NotFronted);
+        return Err(TunnelRefusal::NotFronted);
     }
     let is_believed = service.routers.contains(peer);
     let audience = if connect_request.routing == Routing::Done && is_believed {
@@ -143,9 +144,9 @@ pub fn admit(
     Ok(Admitted { origin, is_believed })
 }
 
-// === impl Refusal ===
+// === impl TunnelRefusal ===
 
-impl Refusal {
+impl TunnelRefusal {
     fn status(self) -> StatusCode {
         match self {
             Self::Name => StatusCode::BAD_REQUEST,
@@ -241,7 +242,7 @@ mod tests {
             let connect_request = ConnectRequest::to(SocketAddr::new(at(4), 80));
             let refused =
                 admit(&tables, &ObjectName::new("bank", "waypoint"), &peer, &connect_request).unwrap_err();
-            assert_eq!(refused, Refusal::NotFronted, "{peer}");
+            assert_eq!(refused, TunnelRefusal::NotFronted, "{peer}");
         }
     }
 }
