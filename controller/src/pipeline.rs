@@ -49,7 +49,7 @@ pub struct Pipeline {
 
 /// Where things stand after a change.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct PipelineState {
     /// The generation in which the hub sends this out.
     pub generation: Generation,
     /// The proxies that are wanted.
@@ -91,9 +91,9 @@ impl Rules {
     }
 }
 
-// === impl Standing ===
+// === impl PipelineState ===
 
-impl Standing {
+impl PipelineState {
     /// For an admin page: every object's conditions, and what is wrong; also what proxies say of it, such as a listener whose
     /// port somebody else has.
     pub fn describe(&self, proxies: &[ProxyState]) -> serde_json::Value {
@@ -141,14 +141,14 @@ impl Pipeline {
 
     /// Waits for the next change and carries it to the hub. The first is everything there is. None when the directory
     /// cannot be looked at any more.
-    pub async fn advance(&mut self) -> Option<Standing> {
+    pub async fn advance(&mut self) -> Option<PipelineState> {
         let deadline = self.certificates.deadline(SystemTime::now());
         let batch = self.directory.next_batch_until(deadline).await?;
         Some(change_span(&batch.edits).in_scope(|| self.carry(batch)))
     }
 
     /// Carries a change to the hub.
-    fn carry(&mut self, batch: Batch) -> Standing {
+    fn carry(&mut self, batch: Batch) -> PipelineState {
         for problem in &batch.problems {
             warn!("{problem}");
         }
@@ -169,7 +169,7 @@ impl Pipeline {
         let generation = self.hub.commit(output.upserts, output.removals);
         Span::current().record("generation", generation.0);
         info!(%generation, upserted, removed, "committed");
-        Standing {
+        PipelineState {
             generation,
             proxies: self.compiler.proxies().cloned().collect(),
             file_problems: batch.problems,
