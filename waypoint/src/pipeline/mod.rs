@@ -11,10 +11,10 @@ pub(crate) mod head;
 mod local_reply;
 mod mirror;
 mod outgoing;
-mod passage;
 mod request;
 mod response;
 mod response_body;
+mod stage_chain;
 mod target;
 #[cfg(test)]
 mod tests;

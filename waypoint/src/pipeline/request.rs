@@ -8,8 +8,8 @@ use super::endpoint::Destination;
 use super::head::{self, ConnectionOptions};
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
-use super::passage::{Passage, Surroundings};
 use super::response::Received;
+use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, Stream};
@@ -80,7 +80,7 @@ pub async fn serve(
     if format == ErrorFormat::Grpc {
         exchange.speaks_grpc();
     }
-    let mut passage = Passage::default();
+    let mut chain = StageChain::default();
 
     let outcome = async {
         // The head: what it may not be, and what of it is for this proxy only.
@@ -95,7 +95,7 @@ pub async fn serve(
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
         exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
-        let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
+        let decision = decide(&client, &serving, &mut parts, &mut chain, &mut exchange).await?;
         // Endpoint, and its response.
         let answered =
             forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
@@ -112,20 +112,20 @@ pub async fn serve(
     };
     // Every response passes the stages that its request has come to, whoever made it: a browser that is not told of CORS
     // beside an error would show a CORS failure in place of the error.
-    passage.on_response(response.headers_mut());
+    chain.on_response(response.headers_mut());
     if let (Some(reason), ErrorFormat::Grpc) = (refused, format) {
         local_reply::seal_grpc(response.headers_mut(), reason);
     }
     Ok(response)
 }
 
-/// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
+/// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `chain`, also
 /// when it is refused. Waits for asynchronous stages and for nothing else.
 async fn decide<'t>(
     client: &'t Rc<Client>,
     serving: &'t Serving,
     parts: &mut Parts,
-    passage: &mut Passage<'t>,
+    chain: &mut StageChain<'t>,
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
@@ -181,7 +181,7 @@ async fn decide<'t>(
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
     let callouts = Callouts { client, port, serving, shown, passed: &passed, hop: rule.hop() };
-    let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
+    let context = StageContext { attributes: &attributes, rng, callout: &callouts };
     if original.is_some() && stages.may_wait() {
         // The client may leave meanwhile.
         exchange.matched(rule.series());
@@ -193,7 +193,7 @@ async fn decide<'t>(
         Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
     };
     let passing = match (&original, check) {
-        (Some(original), check) => passage.pass(stages, parts, original, &around, check).await,
+        (Some(original), check) => chain.pass(stages, parts, original, &context, check).await,
         (None, Some(mut check)) => check.pass(parts).map_err(Stop::from),
         (None, None) => Ok(()),
     };
@@ -206,7 +206,7 @@ async fn decide<'t>(
     exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
-        passage.pass(stages, parts, &original, &around, None).await?;
+        chain.pass(stages, parts, &original, &context, None).await?;
     }
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));
@@ -219,7 +219,7 @@ async fn decide<'t>(
         PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
-    let mirrors = std::mem::take(&mut passage.mirrors);
+    let mirrors = std::mem::take(&mut chain.mirrors);
     Ok(Decision { cluster, port, shown, rule: Some(rule), deadline: attributes.deadline, mirrors })
 }
 
