@@ -15,7 +15,7 @@ use crate::telemetry::{Observed, StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
-use crate::wire::Ahead;
+use crate::wire::ReadAhead;
 use crate::wire::{Version, detect};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
@@ -254,7 +254,7 @@ impl Arrival {
         self.connection.set_state(ConnectionState::Http1);
         let io = Transport::Tls(Box::new(stream));
         match version {
-            Some(version) => self.serve_version(io, version, Ahead::default()).await,
+            Some(version) => self.serve_version(io, version, ReadAhead::default()).await,
             None => self.serve_plain(io).await,
         }
     }
@@ -347,7 +347,7 @@ impl Arrival {
     /// HTTP/1 or HTTP/2 with prior knowledge.
     async fn serve_plain(self, mut io: Transport) {
         let detected = tokio::select! {
-            detected = detect(&mut io, &self.connection.sight) => detected,
+            detected = detect(&mut io, &self.connection.wire_state) => detected,
             _ = self.connection.ordered(Order::None) => return,
         };
         if let Ok(Some((version, ahead))) = detected {
@@ -355,7 +355,7 @@ impl Arrival {
         }
     }
 
-    pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
+    pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: ReadAhead) {
         let Self { worker, connection, origin, scheme, caller, identity } = self;
         let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {

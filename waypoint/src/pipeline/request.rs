@@ -84,7 +84,7 @@ pub async fn serve(
 
     let outcome = async {
         // The head: what it may not be, and what of it is for this proxy only.
-        if let Some(refused) = client.connection.sight.refusal(number) {
+        if let Some(refused) = client.connection.wire_state.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
         }
         let at_edge = matches!(client.origin, Origin::Gateway { .. });

@@ -21,7 +21,7 @@ use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Registry;
 use crate::upstream::connect::Connector;
 use crate::view::View;
-use crate::wire::Ahead;
+use crate::wire::ReadAhead;
 use crate::wire::Version;
 use crate::worker::{Serving, Shared, Worker};
 use arc_swap::ArcSwap;
@@ -166,7 +166,7 @@ impl MemoryProxy {
             is_http10: Cell::new(false),
             switch: RefCell::new(None),
         });
-        tokio::task::spawn_local(serve_http(client, Transport::Other(Box::new(near)), Ahead::default()));
+        tokio::task::spawn_local(serve_http(client, Transport::Other(Box::new(near)), ReadAhead::default()));
         far
     }
 }

@@ -4,6 +4,6 @@ mod client_stream;
 mod detect;
 mod framing;
 
-pub use client_stream::{Ahead, Sight, Wire};
+pub use client_stream::{ReadAhead, Wire, WireState};
 pub use detect::{PREFACE, Version, detect};
 pub use framing::{Ambiguity, Framing, Refused};
