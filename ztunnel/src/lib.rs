@@ -13,7 +13,7 @@
 //! - **One configuration for each decision.** A connection is decided over one immutable [`decide::Index`]. Commits replace the
 //!   index as a whole.
 //! - **Per-pod identity.** A tunnel presents the certificate of the pod whose connection it carries, never its own.
-//! - **Isolation.** Sockets, handshakes and receive windows are limited for each pod ([`Settings`]).
+//! - **Isolation.** Sockets, handshakes and receive windows are limited for each pod ([`TunnelSettings`]).
 //! - **No lost connection on upgrade.** A new process takes over the listening sockets of the running one ([`handoff`]).
 //!
 //! # Structure
@@ -73,7 +73,7 @@ mod ztunnel;
 
 pub use pod::{Candidate, Claim, Leftovers, Netns, PodError, PodEvent, PodHandoff};
 pub use pod_status::{FenceStatus, PodState, PodStatus};
-pub use settings::Settings;
+pub use settings::TunnelSettings;
 pub use state::Applier;
 pub use view::{ConnectionView, View};
 pub use ztunnel::Ztunnel;

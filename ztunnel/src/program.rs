@@ -4,7 +4,7 @@ use crate::handoff::{Handoff, HandoffGuard};
 use crate::ownership::{Owner, Ownership};
 use crate::pod::Leftovers;
 use crate::report::Reporter;
-use crate::{Settings, Ztunnel, registrar, registration};
+use crate::{TunnelSettings, Ztunnel, registrar, registration};
 use anyhow::Context;
 use fairway_config::stream::client::{self, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
@@ -112,13 +112,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (metrics, readiness) = (Metrics::new("ztunnel", VERSION), Readiness::new());
     let (configured, captured) = (readiness.gate("first configuration"), readiness.gate("pods of the node"));
 
-    let settings = Settings {
+    let settings = TunnelSettings {
         workers: arguments.workers.count(),
         deadlines: arguments.drain.deadlines(),
         zone: arguments.zone.clone(),
         series: arguments.series_limit,
         node_namespace: arguments.node_processes.as_deref().map(node_namespace).transpose()?,
-        ..Settings::new(arguments.node.as_str())
+        ..TunnelSettings::new(arguments.node.as_str())
     };
     let channel = arguments.controller.channel().context("--controller")?;
     let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));

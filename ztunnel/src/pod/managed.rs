@@ -2,7 +2,7 @@
 
 use super::reconciler::{Registration, Responder};
 use super::{Candidate, Claim, Netns, PodHandoff};
-use crate::Settings;
+use crate::TunnelSettings;
 use crate::local_pod::LocalPod;
 use crate::proxy::Listeners;
 use fairway_config::model::WorkloadKey;
@@ -55,7 +55,7 @@ pub(super) struct Release {
 impl ManagedPod {
     /// Takes over a registration. If the pod has a new network namespace (a new sandbox), what is in place for the old one is
     /// dropped.
-    pub(super) fn register(&mut self, pod: Candidate, registration: Registration, settings: &Settings) {
+    pub(super) fn register(&mut self, pod: Candidate, registration: Registration, settings: &TunnelSettings) {
         let now = Instant::now();
         let is_same_sandbox =
             pod.netns.open().is_ok_and(|namespace| self.namespace.as_ref() == Some(&namespace));

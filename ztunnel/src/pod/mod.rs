@@ -72,7 +72,7 @@ pub enum PodError {
     /// The rules cannot be written, for example because the kernel has no nftables.
     #[error("capture rules: {0}")]
     Capture(#[from] CaptureError),
-    /// The configuration has not named the pod within [`registration_timeout`](crate::Settings::registration_timeout).
+    /// The configuration has not named the pod within [`registration_timeout`](crate::TunnelSettings::registration_timeout).
     #[error("the configuration has no pod {key} with uid {uid} on this node")]
     Unknown {
         /// `<namespace>/<name>` of the Pod.

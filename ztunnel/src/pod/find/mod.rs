@@ -8,7 +8,7 @@ mod cgroup;
 mod processes;
 
 use super::{Candidate, Claim, Netns, PodEvent};
-use crate::Settings;
+use crate::TunnelSettings;
 use crate::ownership::Ownership;
 use crate::state::State;
 use crate::view::PodTable;
@@ -32,7 +32,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 /// Finds unregistered pods among the processes of the node.
 pub(crate) struct Finder {
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<TunnelSettings>,
     pub(crate) state: State,
     pub(crate) pods: mpsc::Sender<PodEvent>,
     pub(crate) table: PodTable,
