@@ -4,7 +4,7 @@ mod cluster;
 
 pub use cluster::ClusterPipeline;
 
-use crate::compile::{AddressPool, Capture, Compiler, Output, Settings};
+use crate::compile::{AddressPool, Capture, CompileSettings, Compiler, Output};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::Compiling;
 use crate::provision::Proxy;
@@ -30,7 +30,7 @@ use tracing::{Span, error, field, info, info_span, warn};
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// What compiling has to know beside the objects.
-    pub compile: Settings,
+    pub compile: CompileSettings,
     /// What is filled in that a cluster would fill in.
     pub completion: Completion,
 }
@@ -67,14 +67,14 @@ pub struct PipelineState {
 impl Rules {
     /// On a machine whose pods are captured; Services get addresses that are nobody else's.
     pub fn captured(trust_domain: TrustDomain, services: AddressPool) -> Self {
-        let compile = Settings { capture: Capture::On, ..Settings::standalone(trust_domain) };
+        let compile = CompileSettings { capture: Capture::On, ..CompileSettings::standalone(trust_domain) };
         let completion = Completion { services, ..Completion::for_settings(&compile) };
         Self { compile, completion }
     }
 
     /// On a machine without capture; Services are reached at loopback addresses.
     pub fn uncaptured(trust_domain: TrustDomain) -> Self {
-        let compile = Settings::standalone(trust_domain);
+        let compile = CompileSettings::standalone(trust_domain);
         let completion = Completion::for_settings(&compile);
         Self { compile, completion }
     }

@@ -11,7 +11,7 @@ mod world;
 
 use fairway_config::model::{Resource, ResourceKind};
 use fairway_config::{Delta, Snapshot, wire};
-use fairway_controller::compile::{Capture, Compiler, Settings};
+use fairway_controller::compile::{Capture, CompileSettings, Compiler};
 use fairway_controller::source::{Completion, FileChange, Scan, Standalone};
 use fairway_waypoint::table::Tables;
 use fairway_waypoint::upstream::cluster::Registry;
@@ -311,8 +311,10 @@ fn compiled(objects: &[Value]) -> Option<Vec<Resource>> {
     if edits.len() < objects.len() {
         return None;
     }
-    let settings =
-        Settings { capture: Capture::On, ..Settings::standalone("cluster.local".parse().unwrap()) };
+    let settings = CompileSettings {
+        capture: Capture::On,
+        ..CompileSettings::standalone("cluster.local".parse().unwrap())
+    };
     let mut standalone = Standalone::new(Completion::for_settings(&settings));
     let mut compiler = Compiler::new(settings);
     compiler.apply(standalone.complete(edits));

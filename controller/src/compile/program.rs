@@ -1,6 +1,6 @@
 //! The types that the queries of the compiler share.
 
-use crate::compile::settings::Settings;
+use crate::compile::settings::CompileSettings;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Proxy;
 use crate::resources::{Object, ObjectRef, Resources};
@@ -48,7 +48,7 @@ pub(super) struct Made {
 // === impl Cluster ===
 
 impl Program for Cluster {
-    type Settings = Settings;
+    type Settings = CompileSettings;
     type Name = ObjectRef;
     type Object = Object;
     type Inputs = Resources;

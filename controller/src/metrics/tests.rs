@@ -1,5 +1,5 @@
 use super::{Compiling, show, show_leading};
-use crate::compile::{Compiler, Settings};
+use crate::compile::{CompileSettings, Compiler};
 use crate::resources::{Edit, Kind};
 use crate::serve::Hub;
 use fairway_config::proto::{self, from_proxy::Message};
@@ -39,7 +39,7 @@ async fn a_scrape_says_what_the_controller_does() {
     show_leading(&metrics, is_leading);
     leads.send_replace(true);
 
-    let mut compiler = Compiler::new(Settings::standalone("cluster.local".parse().unwrap()));
+    let mut compiler = Compiler::new(CompileSettings::standalone("cluster.local".parse().unwrap()));
     let objects = crate::source::objects(
         "apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n---\napiVersion: v1\nkind: Namespace\nmetadata: { name: b }\n",
     );

@@ -2,7 +2,7 @@
 
 use super::{change_span, report};
 use crate::admission::AuthorizationIndex;
-use crate::compile::{Compiler, Output, Settings};
+use crate::compile::{CompileSettings, Compiler, Output};
 use crate::diagnostic::Diagnostic;
 use crate::metrics::Compiling;
 use crate::provision::Wanted;
@@ -41,7 +41,7 @@ impl ClusterPipeline {
     /// Puts it together; nothing happens before [`Self::advance`].
     pub fn new(
         cluster: Cluster,
-        settings: Settings,
+        settings: CompileSettings,
         hub: Arc<Hub>,
         status_cache: Arc<StatusCache>,
         authorization_index: Arc<AuthorizationIndex>,

@@ -1,6 +1,6 @@
 //! Objects that are as large as an API server takes them, in every dimension that the API leaves; and the same at half the size.
 
-use fairway_controller::compile::{Capture, Compiler, Mode, Settings};
+use fairway_controller::compile::{Capture, CompileSettings, Compiler, Mode};
 use fairway_controller::resources::Edit;
 use fairway_controller::source::{FileChange, Scan};
 use serde_json::{Value, json};
@@ -310,10 +310,10 @@ pub fn read(objects: &[Value]) -> Result<Vec<Edit>, Vec<String>> {
 
 /// A compiler that has what the objects refer to.
 pub fn world() -> Compiler {
-    let settings = Settings {
+    let settings = CompileSettings {
         capture: Capture::On,
         mode: Mode::Kubernetes,
-        ..Settings::standalone("cluster.local".parse().unwrap())
+        ..CompileSettings::standalone("cluster.local".parse().unwrap())
     };
     let mut listeners: Vec<Value> =
         (0..16).map(|it| json!({ "name": format!("l{it}"), "port": 80 + it, "protocol": "HTTP" })).collect();

@@ -11,7 +11,7 @@
 
 use crate::compile::ignored::Ignored;
 use crate::compile::program::Cluster;
-use crate::compile::settings::Settings;
+use crate::compile::settings::CompileSettings;
 use crate::diagnostic::{Diagnostic, join_texts};
 use crate::resources::ObjectRef;
 use crate::status::{
@@ -36,7 +36,7 @@ pub(in crate::compile) const MOST_ANCESTORS: usize = 16;
 pub(in crate::compile) fn of_ancestors(
     ancestors: impl IntoIterator<Item = ObjectRef>,
     conditions: &[Condition],
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Option<ObjectStatus> {
     let nobody = |object| (object, BTreeSet::new());
     of_enforced_by(ancestors.into_iter().map(nobody), BTreeSet::new(), conditions, settings)
@@ -48,7 +48,7 @@ pub(in crate::compile) fn of_enforced(
     ancestors: impl IntoIterator<Item = (ObjectRef, BTreeSet<Enforcer>)>,
     carriers: BTreeSet<ResourceKey>,
     conditions: Vec<Condition>,
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Option<ObjectStatus> {
     let enforced = enforced(&conditions);
     let conditions: Vec<Condition> = conditions.into_iter().chain(enforced).collect();
@@ -59,7 +59,7 @@ fn of_enforced_by(
     ancestors: impl IntoIterator<Item = (ObjectRef, BTreeSet<Enforcer>)>,
     carriers: BTreeSet<ResourceKey>,
     conditions: &[Condition],
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Option<ObjectStatus> {
     let ancestor = |(object, by): (ObjectRef, BTreeSet<Enforcer>)| AncestorStatus {
         ancestor_ref: reference(&object),

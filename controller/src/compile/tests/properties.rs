@@ -3,7 +3,7 @@
 mod pool;
 
 use super::settings;
-use crate::compile::{Capture, Compiler, Loopback, Mode, Output, Settings};
+use crate::compile::{Capture, CompileSettings, Compiler, Loopback, Mode, Output};
 use crate::diagnostic::Diagnostic;
 use crate::provision::Proxy;
 use crate::resources::{Edit, Object, ObjectRef};
@@ -88,11 +88,11 @@ fn edits() -> impl Strategy<Value = Vec<Vec<(usize, bool)>>> {
     prop::collection::vec(prop::collection::vec(edit, 1..6), 1..24)
 }
 
-fn modes() -> impl Strategy<Value = Settings> {
+fn modes() -> impl Strategy<Value = CompileSettings> {
     let capture = prop_oneof![Just(Capture::On), Just(Capture::Off)];
     let mode = prop_oneof![Just(Mode::Standalone), Just(Mode::Kubernetes)];
     let loopback = prop_oneof![Just(Loopback::Allowed), Just(Loopback::Refused)];
-    (capture, mode, loopback).prop_map(|(capture, mode, loopback)| Settings {
+    (capture, mode, loopback).prop_map(|(capture, mode, loopback)| CompileSettings {
         capture,
         mode,
         loopback,

@@ -5,7 +5,7 @@
 
 use crate::compile::names::waypoint::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::{gateway, inputs, stage};
 use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use fairway_config::model::ObjectName;
@@ -71,7 +71,11 @@ impl Query<Cluster> for Choose {
     }
 }
 
-fn among_gateways(reader: &mut Reader<'_>, namespace: &Arc<str>, settings: &Settings) -> Option<Choice> {
+fn among_gateways(
+    reader: &mut Reader<'_>,
+    namespace: &Arc<str>,
+    settings: &CompileSettings,
+) -> Option<Choice> {
     let gateways = reader.members(&GatewaysOfClass(settings.waypoint_class.clone(), namespace.clone()));
     let mut found = Vec::new();
     for it in gateways.iter() {

@@ -6,7 +6,7 @@ use crate::compile::gateway::{self, Proxies, certificate};
 use crate::compile::names::service::namespace_of_requiring;
 use crate::compile::names::waypoint::HBONE_PORT;
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::stage;
 use crate::compile::waypoint::choice::Origin;
 use crate::compile::workload::proxy;
@@ -111,7 +111,7 @@ impl OfSet<Cluster> for Resolve {
     }
 }
 
-fn implied_proxy(gateway: &ObjectName, settings: &Settings) -> Option<Proxy> {
+fn implied_proxy(gateway: &ObjectName, settings: &CompileSettings) -> Option<Proxy> {
     let service_account = proxy::service_account(gateway, ProxyClass::Waypoint, settings);
     let identity = settings.identity(&gateway.namespace, &service_account)?;
     Some(Proxy {

@@ -6,7 +6,7 @@ pub(in crate::compile) mod proxy;
 use crate::compile::names::access::Form;
 use crate::compile::names::service::authorization_key;
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::settings::{Capture, Settings};
+use crate::compile::settings::{Capture, CompileSettings};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, Meta, Namespace, ObjectRef, Pod};
@@ -135,7 +135,7 @@ enum Membership {
     Aside(Aside),
 }
 
-fn membership(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &Settings) -> Membership {
+fn membership(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &CompileSettings) -> Membership {
     if settings.capture == Capture::Off {
         return Membership::Outside;
     }

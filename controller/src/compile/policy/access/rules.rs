@@ -3,7 +3,7 @@
 //! What cannot be carried out becomes a condition that is not understood: it matches nothing in an Allow and everything in a Deny.
 
 use crate::compile::names::access::Form;
-use crate::compile::settings::Settings;
+use crate::compile::settings::CompileSettings;
 use crate::resources::access_policy::{
     AccessAction, AccessGrpcMethod, AccessOperation, AccessPath, AccessPathType, AccessPolicySpec,
     AccessRule, AccessSource, ServiceAccountName,
@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub(super) struct Reach<'a> {
     /// The namespace of the policy.
     pub namespace: &'a Arc<str>,
-    pub settings: &'a Settings,
+    pub settings: &'a CompileSettings,
     pub form: Form,
     /// Who speaks for the clients of a namespace that the rules name.
     pub speakers: &'a BTreeMap<Arc<str>, Vec<SpiffeId>>,
