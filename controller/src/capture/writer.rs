@@ -152,7 +152,7 @@ fn manifest(Change { uid, pod, mark, since }: &Change, now: Timestamp) -> Value 
 
 fn tell(change: &Change, events: &Recorder) {
     if let Some(event) = change.mark.as_ref().and_then(event) {
-        let pod = ObjectRef::of(Kind::Pod, &change.pod);
+        let pod = ObjectRef::from_name(Kind::Pod, &change.pod);
         events.publish(&Regarding::pod(&pod, change.uid.clone()), vec![event]);
     }
 }

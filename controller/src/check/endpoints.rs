@@ -108,7 +108,7 @@ impl<'a> Objects<'a> {
         };
         let message = format!("routes send to port {}, and nothing is behind it: {why}", port.port);
         let field = format!("spec.ports[{index}]");
-        let object = ObjectRef::of(Kind::Service, &name);
+        let object = ObjectRef::from_name(Kind::Service, &name);
         Some(Diagnostic::warning(Reason::NoEndpoints, field, message, remedy).about(&object))
     }
 }

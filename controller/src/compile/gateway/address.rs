@@ -102,7 +102,7 @@ fn requests(
     made: &mut Made,
 ) -> Vec<Request> {
     let mut requests = Vec::new();
-    let object = ObjectRef::of(Kind::Gateway, name);
+    let object = ObjectRef::from_name(Kind::Gateway, name);
     for (index, it) in gateway.spec.addresses.iter().flatten().enumerate() {
         addresses.asked += 1;
         let field = format!("spec.addresses[{index}]");

@@ -42,7 +42,7 @@ impl Query<Cluster> for Status {
             attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
             conditions,
         };
-        made.statuses.push((ObjectRef::of(Kind::Gateway, name), ObjectStatus::Gateway(status)));
+        made.statuses.push((ObjectRef::from_name(Kind::Gateway, name), ObjectStatus::Gateway(status)));
     }
 }
 

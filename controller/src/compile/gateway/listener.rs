@@ -270,7 +270,7 @@ fn refusal(
         return refuse(Reason::PortOfTheProxy, ".port", message, remedy);
     }
     if let Some((other, at)) = asked.held {
-        let own = ObjectRef::of(Kind::Gateway, &asked.owner.gateway);
+        let own = ObjectRef::from_name(Kind::Gateway, &asked.owner.gateway);
         let message = format!(
             "{own} and {other} both ask for port {} of {at}; {other} has it, as the older or the first by name",
             it.port

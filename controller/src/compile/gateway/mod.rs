@@ -130,7 +130,7 @@ impl Query<Cluster> for Check {
         let gateway = reader.input::<Gateway>(name)?;
         let its_class = class::named(reader, &gateway.spec.gateway_class_name)?;
         let class = its_class.class;
-        let object = ObjectRef::of(Kind::Gateway, name);
+        let object = ObjectRef::from_name(Kind::Gateway, name);
 
         let addresses = address::read(reader, name, class, &gateway, made);
         let parameters = parameters::of_gateway(reader, name, &gateway, its_class.object.as_deref());

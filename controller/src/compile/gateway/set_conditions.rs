@@ -34,7 +34,8 @@ impl Query<Cluster> for SetStatus {
             None if reader.input::<Gateway>(&gateway).is_some() => return,
             None => ListenerSetStatus::orphan(&gateway, set.meta.generation),
         };
-        made.statuses.push((ObjectRef::of(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
+        made.statuses
+            .push((ObjectRef::from_name(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
     }
 }
 

@@ -268,7 +268,7 @@ struct Asking<'a> {
 
 fn on_gateway(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Made) -> Outcome {
     let name = target(asking.route, asking.parent);
-    let object = ObjectRef::of(Kind::Gateway, &name);
+    let object = ObjectRef::from_name(Kind::Gateway, &name);
     match reader.get::<gateway::Publish>(&name) {
         Some(plan) => {
             let parent = Parent { object, gateway: &name, listeners: &plan.listeners };
@@ -280,7 +280,7 @@ fn on_gateway(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Made) -> 
 
 fn on_listener_set(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Made) -> Outcome {
     let name = target(asking.route, asking.parent);
-    let object = ObjectRef::of(Kind::ListenerSet, &name);
+    let object = ObjectRef::from_name(Kind::ListenerSet, &name);
     match reader.get::<gateway::PublishSet>(&name) {
         Some(plan) => {
             let parent = Parent { object, gateway: &plan.gateway, listeners: &plan.listeners };

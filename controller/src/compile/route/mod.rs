@@ -162,11 +162,11 @@ fn note_parent(policies: &RoutePolicies, route: &ObjectRef, outcome: &Outcome, m
         Outcome::Listeners(claims) => {
             let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();
             for it in gateways {
-                made.put(RouteGateways(route.clone()), ObjectRef::of(Kind::Gateway, it));
+                made.put(RouteGateways(route.clone()), ObjectRef::from_name(Kind::Gateway, it));
             }
         }
         Outcome::Service(claim) => {
-            made.put(RouteServices(route.clone()), ObjectRef::of(Kind::Service, &claim.service));
+            made.put(RouteServices(route.clone()), ObjectRef::from_name(Kind::Service, &claim.service));
         }
         Outcome::NotOurs | Outcome::Refused(_) => {}
     }
@@ -250,7 +250,7 @@ fn use_services(claims: &[ListenerClaim], services: &BTreeSet<ObjectName>, made:
     let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();
     for gateway in gateways {
         for service in services {
-            made.put(BackendGateways(service.clone()), ObjectRef::of(Kind::Gateway, gateway));
+            made.put(BackendGateways(service.clone()), ObjectRef::from_name(Kind::Gateway, gateway));
         }
     }
 }

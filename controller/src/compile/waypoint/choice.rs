@@ -96,7 +96,7 @@ fn among_gateways(
 /// The name of a waypoint that nobody wrote a Gateway for.
 fn implied_name(reader: &mut Reader<'_>, namespace: &Arc<str>) -> ObjectName {
     let usual = ObjectName::new(namespace.clone(), IMPLIED_WAYPOINT);
-    match inputs::meta(reader, &ObjectRef::of(Kind::Gateway, &usual)) {
+    match inputs::meta(reader, &ObjectRef::from_name(Kind::Gateway, &usual)) {
         None => usual,
         // Somebody's Gateway has the name already.
         Some(_) => ObjectName::new(namespace.clone(), OTHER_IMPLIED_WAYPOINT),

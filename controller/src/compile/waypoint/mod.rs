@@ -87,7 +87,7 @@ impl Query<Cluster> for Resolve {
         let (gateway, bound) = (choice.gateway.clone(), choice.bound);
         let identity = proxy::identity(&gateway, ProxyClass::Waypoint, &settings);
         let key = BackendKey::of_waypoint(&gateway);
-        let object = ObjectRef::of(Kind::Gateway, &gateway);
+        let object = ObjectRef::from_name(Kind::Gateway, &gateway);
         match (settings.mode, choice.origin) {
             (_, Origin::Written) => {}
             (Mode::Kubernetes, Origin::Made | Origin::Nothing) => made.put(Implied, object),
@@ -174,7 +174,7 @@ impl Query<Cluster> for Listeners {
                 }
                 None => vec![IMPLIED_LISTENER.into()],
             };
-            let object = ObjectRef::of(Kind::Gateway, &gateway);
+            let object = ObjectRef::from_name(Kind::Gateway, &gateway);
             for section in sections {
                 let authorizations = gateway::judges(reader, &gateway, &object, &section);
                 made.resources.push(Resource::Listener(Arc::new(Listener {

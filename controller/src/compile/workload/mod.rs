@@ -63,7 +63,7 @@ impl Query<Cluster> for Identify {
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<PodIdentity>> {
         let settings = reader.settings();
         let pod = reader.input::<Pod>(name).filter(|it| !it.ended)?;
-        let object = ObjectRef::of(Kind::Pod, name);
+        let object = ObjectRef::from_name(Kind::Pod, name);
         let Some(identity) = settings.identity(&name.namespace, &pod.service_account) else {
             let message = format!(
                 "`{}` cannot be part of a SPIFFE ID, so the pod has no identity and is not in the mesh",

@@ -165,7 +165,7 @@ async fn tell(
     events: &Recorder,
 ) {
     while let Some(ProvisionEvent { gateway, what, message }) = happened.recv().await {
-        let object = ObjectRef::of(Kind::Gateway, &gateway);
+        let object = ObjectRef::from_name(Kind::Gateway, &gateway);
         let Some(record) = status_cache.cached(&object).record else { continue };
         let (good, reason) = (what != What::Failed, what.reason().to_owned());
         events.publish(&record.regarding(&object), vec![events::Event { good, reason, note: message }]);

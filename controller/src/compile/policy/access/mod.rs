@@ -95,7 +95,7 @@ pub(in crate::compile) fn services(policy: &AccessPolicy) -> Vec<ObjectRef> {
 
 /// Whether policies keep a Service behind its waypoint.
 pub(in crate::compile) fn guards(reader: &mut Reader<'_>, service: &ObjectName) -> bool {
-    let target = ObjectRef::of(Kind::Service, service);
+    let target = ObjectRef::from_name(Kind::Service, service);
     if !attach::is_attached::<AccessPolicy>(reader, &target) {
         return false;
     }
@@ -106,7 +106,7 @@ pub(in crate::compile) fn guards(reader: &mut Reader<'_>, service: &ObjectName) 
 
 /// The authorizations that judge what is asked of a Service or routed to it.
 pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, service: &ObjectName) -> Vec<AuthorizationKey> {
-    let target = ObjectRef::of(Kind::Service, service);
+    let target = ObjectRef::from_name(Kind::Service, service);
     if !attach::is_attached::<AccessPolicy>(reader, &target) {
         return Vec::new();
     }

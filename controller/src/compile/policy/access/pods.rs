@@ -67,7 +67,7 @@ pub(in crate::compile) fn select(name: &ObjectName, reader: &mut Reader<'_>, mad
             if selector.matches(&pod.meta.labels) {
                 made.put(PodPolicies(name.clone()), it.clone());
                 let selected = SelectedPods { policy: policy.clone(), target: *target };
-                made.put(selected, ObjectRef::of(Kind::Pod, name));
+                made.put(selected, ObjectRef::from_name(Kind::Pod, name));
             }
         }
     }

@@ -115,14 +115,18 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Option<Result<TargetOutcome, Diagnostic>> {
         let Some(written) = reader.input::<Gateway>(gateway) else {
-            return Some(Err(self.not_found(&ObjectRef::of(Kind::Gateway, gateway))));
+            return Some(Err(self.not_found(&ObjectRef::from_name(Kind::Gateway, gateway))));
         };
         reader.get::<gateway::Publish>(gateway)?;
         if is_waypoint(reader, gateway) {
             return Some(Err(self.unsupported("policies for a waypoint", "name the Services behind it")));
         }
         if let Some(listener) = section.filter(|it| has_no_listener(reader, gateway, it)) {
-            return Some(Err(self.no_section(&ObjectRef::of(Kind::Gateway, gateway), "listener", listener)));
+            return Some(Err(self.no_section(
+                &ObjectRef::from_name(Kind::Gateway, gateway),
+                "listener",
+                listener,
+            )));
         }
         let note = self.warn_of_identity(reader, made);
         let listeners = written.spec.listeners.iter().filter(|it| section.is_none_or(|name| it.name == name));
@@ -140,7 +144,7 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
         let kind = Kind::named(&self.target.group, &self.target.kind).unwrap_or(Kind::HttpRoute);
-        let route = ObjectRef::of(kind, name);
+        let route = ObjectRef::from_name(kind, name);
         let Some(rules) = rules_of(reader, &route) else { return Err(self.not_found(&route)) };
         if let Some(section) = section.filter(|it| !rules.iter().flatten().any(|rule| **rule == **it)) {
             return Err(self.no_section(&route, "rule", section));
@@ -167,7 +171,7 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
         let Some(service) = reader.input::<Service>(name) else {
-            return Err(self.not_found(&ObjectRef::of(Kind::Service, name)));
+            return Err(self.not_found(&ObjectRef::from_name(Kind::Service, name)));
         };
         if service.kind == ServiceKind::ExternalName {
             let remedy = "name a Service with pods";
@@ -268,7 +272,7 @@ impl Review<'_> {
     }
 
     pub(super) fn object(&self) -> ObjectRef {
-        ObjectRef::of(Kind::AccessPolicy, self.name)
+        ObjectRef::from_name(Kind::AccessPolicy, self.name)
     }
 
     fn not_found(&self, target: &ObjectRef) -> Diagnostic {

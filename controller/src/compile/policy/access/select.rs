@@ -22,7 +22,7 @@ impl Query<Cluster> for Select {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
         let Some(policy) = reader.input::<AccessPolicy>(name) else { return };
-        let object = ObjectRef::of(Kind::AccessPolicy, name);
+        let object = ObjectRef::from_name(Kind::AccessPolicy, name);
         for target in &policy.spec.targets {
             let kind = Kind::named(&target.group, &target.kind);
             let named = ObjectName::new(name.namespace.clone(), target.name.as_deref().unwrap_or_default());
@@ -34,11 +34,11 @@ impl Query<Cluster> for Select {
                         Some(it) if has_no_listener(reader, &named, it) => (None, without_section(&policy)),
                         section => (section.map(Into::into), Form::Gateway),
                     };
-                    let at = ObjectRef::of(Kind::Gateway, &named);
+                    let at = ObjectRef::from_name(Kind::Gateway, &named);
                     made.put(JudgedBy { object: at, listener, form }, object.clone());
                 }
                 Some(Kind::ListenerSet) => {
-                    let at = ObjectRef::of(Kind::ListenerSet, &named);
+                    let at = ObjectRef::from_name(Kind::ListenerSet, &named);
                     made.put(JudgedBy { object: at, listener: None, form: Form::Closed }, object.clone());
                 }
                 _ => {}

@@ -24,7 +24,7 @@ impl Query<Cluster> for Status {
     const STAGE: u8 = stage::CONSEQUENCES;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
-        let object = ObjectRef::of(Kind::BackendTlsPolicy, name);
+        let object = ObjectRef::from_name(Kind::BackendTlsPolicy, name);
         let (Some(policy), Some(validation)) =
             (reader.input::<BackendTlsPolicy>(name), reader.get::<Validate>(name))
         else {
