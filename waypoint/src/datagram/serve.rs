@@ -270,7 +270,7 @@ fn judge(
     listener: &BoundListener,
     cluster: &Cluster,
     key: &ClientKey,
-) -> Result<Observed, fairway_policy::Refusal> {
+) -> Result<Observed, fairway_policy::PolicyRefusal> {
     let (entry, source) = entry(listener, key);
     access::admit_connection(worker, &serving.tables, entry, cluster, source)
 }

@@ -326,7 +326,7 @@ impl Arrival {
         entry: PolicySet<'_>,
         backend: &Cluster,
         port: u16,
-    ) -> Result<Observed, fairway_policy::Refusal> {
+    ) -> Result<Observed, fairway_policy::PolicyRefusal> {
         let source = RequestSource::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
         access::admit_connection(&self.worker, tables, entry, backend, source)
     }

@@ -16,7 +16,7 @@ use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
 use fairway_config::model::{AuthorizationKey, BackendKey, Listener, SpiffeId};
-use fairway_policy::{Attached, Attributes, Decision, Level, Path, Refusal, Request, evaluate};
+use fairway_policy::{Attached, Attributes, Decision, Level, Path, PolicyRefusal, Request, evaluate};
 use fairway_telemetry::PolicyDecision;
 use http::request::Parts;
 use std::net::IpAddr;
@@ -102,7 +102,7 @@ impl<'t> PolicySet<'t> {
         worker: &Worker,
         tables: &'t Tables,
         source: RequestSource<'_>,
-    ) -> Result<Observed, Refusal> {
+    ) -> Result<Observed, PolicyRefusal> {
         if self.is_open() {
             return Ok(None);
         }
@@ -233,7 +233,7 @@ pub(crate) fn admit_connection(
     entry: PolicySet<'_>,
     backend: &Cluster,
     source: RequestSource<'_>,
-) -> Result<Observed, Refusal> {
+) -> Result<Observed, PolicyRefusal> {
     let observed = entry.admits(worker, tables, source)?;
     if is_asked(backend, source) {
         return Ok(observed);
@@ -280,8 +280,8 @@ pub(crate) fn is_asked(cluster: &Cluster, source: RequestSource<'_>) -> bool {
 }
 
 /// Counts what a decision refuses, or would refuse.
-fn settle(worker: &Worker, tables: &Tables, decision: Decision<'_>) -> Result<Observed, Refusal> {
-    let count = |refusal: &Refusal, decision| {
+fn settle(worker: &Worker, tables: &Tables, decision: Decision<'_>) -> Result<Observed, PolicyRefusal> {
+    let count = |refusal: &PolicyRefusal, decision| {
         if let Some(series) = tables.access().series(refusal) {
             worker.telemetry.recorder.count_policy(series, decision);
         }

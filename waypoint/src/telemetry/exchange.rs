@@ -5,7 +5,7 @@ use crate::body::Progress;
 use crate::connection::Connection;
 use crate::reason::Reason;
 use crate::table::AccessTable;
-use fairway_policy::Refusal;
+use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -67,13 +67,13 @@ impl Exchange {
     }
 
     /// A policy refuses it.
-    pub fn denied(&mut self, refusal: &Refusal, access: &AccessTable) {
+    pub fn denied(&mut self, refusal: &PolicyRefusal, access: &AccessTable) {
         self.count(refusal, access, PolicyDecision::Denied);
         self.record.note(|it| it.detail = Some(format!("denied by {}", describe_denial(refusal))));
     }
 
     /// A policy that is only observed would refuse it.
-    pub fn observed(&mut self, refusal: &Refusal, access: &AccessTable) {
+    pub fn observed(&mut self, refusal: &PolicyRefusal, access: &AccessTable) {
         self.count(refusal, access, PolicyDecision::WouldDeny);
         self.record.note(|it| {
             it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
@@ -81,7 +81,7 @@ impl Exchange {
         });
     }
 
-    fn count(&self, refusal: &Refusal, access: &AccessTable, decision: PolicyDecision) {
+    fn count(&self, refusal: &PolicyRefusal, access: &AccessTable, decision: PolicyDecision) {
         if let Some(series) = access.series(refusal) {
             self.telemetry.recorder.count_policy(series, decision);
         }

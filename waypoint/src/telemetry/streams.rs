@@ -157,7 +157,7 @@ impl StreamRecord {
     pub fn judged(
         &mut self,
         decision: Decision,
-        judged: Result<Observed, fairway_policy::Refusal>,
+        judged: Result<Observed, fairway_policy::PolicyRefusal>,
     ) -> Result<Decision, Undecided> {
         match judged {
             Ok(None) => Ok(decision),
@@ -175,7 +175,7 @@ impl StreamRecord {
     }
 
     /// A policy that is only observed would not let it pass.
-    pub fn observed(&mut self, refusal: &fairway_policy::Refusal) {
+    pub fn observed(&mut self, refusal: &fairway_policy::PolicyRefusal) {
         self.record.note(|it| {
             it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;

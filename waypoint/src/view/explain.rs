@@ -233,7 +233,7 @@ fn run(
 
 impl Explained {
     /// Makes a refusal by policies the outcome, and names the policy.
-    fn deny(&mut self, refusal: &fairway_policy::Refusal) {
+    fn deny(&mut self, refusal: &fairway_policy::PolicyRefusal) {
         let by = describe_denial(refusal);
         self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));
     }

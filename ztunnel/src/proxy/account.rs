@@ -106,7 +106,7 @@ impl Account {
     }
 
     /// An authorization that is only observed would refuse it. Its line is written in any case.
-    pub(super) fn observed(&mut self, refusal: &fairway_policy::Refusal) {
+    pub(super) fn observed(&mut self, refusal: &fairway_policy::PolicyRefusal) {
         self.record.note(|it| {
             it.detail = Some(format!("would not be authorized: {refusal}"));
             it.is_observed = true;
