@@ -30,7 +30,7 @@ pub enum Size {
 
 impl Size {
     /// So much of a number.
-    fn of(self, number: usize) -> usize {
+    fn scale(self, number: usize) -> usize {
         match self {
             Self::Whole => number,
             Self::Half => number / 2,
@@ -40,9 +40,9 @@ impl Size {
 
 /// As many of `one` as the API takes, and as fit.
 fn fill(size: Size, most: usize, one: impl Fn(usize) -> Value) -> Vec<Value> {
-    let mut left = size.of(LARGEST);
+    let mut left = size.scale(LARGEST);
     let mut all = Vec::new();
-    for it in (0..size.of(most)).map(one) {
+    for it in (0..size.scale(most)).map(one) {
         let Some(rest) = left.checked_sub(bytes(&it) + 1) else { break };
         left = rest;
         all.push(it);
@@ -68,7 +68,7 @@ fn http_route(rules: Vec<Value>) -> Value {
 
 fn l4_route(kind: &str, size: Size) -> Value {
     let parents: Vec<Value> =
-        (0..size.of(32)).map(|it| json!({ "name": "g", "sectionName": format!("l{it}") })).collect();
+        (0..size.scale(32)).map(|it| json!({ "name": "g", "sectionName": format!("l{it}") })).collect();
     let backends: Vec<Value> =
         (0..16).map(|it| json!({ "name": format!("s{it}"), "namespace": "other", "port": 1 })).collect();
     let mut spec = json!({ "parentRefs": parents, "rules": [{ "backendRefs": backends }] });
@@ -102,8 +102,8 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
     };
     let pem =
         |one: &str| -> String { format!("-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n") };
-    let many = pem("MIIB").repeat(size.of(LARGEST) / 60);
-    let one = pem(&"A".repeat(size.of(LARGEST) - 100));
+    let many = pem("MIIB").repeat(size.scale(LARGEST) / 60);
+    let one = pem(&"A".repeat(size.scale(LARGEST) - 100));
     let slice = |ports: usize, endpoints: usize| {
         let port = |it| json!({ "name": format!("p{it}"), "port": 1000 + it });
         let endpoint = |it: usize| {
@@ -261,7 +261,7 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
                 json!({ "parentRef": { "name": "g" }, "listeners": listeners(64) }),
             )],
         ),
-        ("slice", vec![slice(100, size.of(1000))]),
+        ("slice", vec![slice(100, size.scale(1000))]),
         ("bundle of many", vec![config_map(&many), policy.clone()]),
         ("bundle of one", vec![config_map(&one), policy]),
         (
@@ -286,13 +286,13 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
             "parameters",
             vec![
                 json!({ "apiVersion": "fairway.dev/v1alpha1", "kind": "GatewayParameters", "metadata": { "name": "p", "namespace": "evil" },
-                                    "spec": { "service": { "annotations": labels(size.of(50_000)) } } }),
+                                    "spec": { "service": { "annotations": labels(size.scale(50_000)) } } }),
             ],
         ),
         (
             "labels",
             vec![
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "evil", "labels": labels(size.of(50_000)) } }),
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "evil", "labels": labels(size.scale(50_000)) } }),
             ],
         ),
     ]

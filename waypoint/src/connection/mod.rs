@@ -209,7 +209,7 @@ impl Connections {
                 Waiting::Request if ticks > idle => connection.tell(Order::Finish),
                 Waiting::Reader => {
                     let taken = connection.wire_state.taken();
-                    match Rate::of(ticks, taken - quiet.taken, timeouts) {
+                    match Rate::measure(ticks, taken - quiet.taken, timeouts) {
                         Rate::Unknown => {}
                         Rate::Enough => quiet = Quiet { ticks: 0, taken, ..quiet },
                         Rate::TooLow => connection.tell(Order::Stop),

@@ -179,7 +179,7 @@ fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationK
 
 impl<'a> RequestSource<'a> {
     /// The client of a connection, at a port.
-    pub fn of(client: &'a Client, port: u16) -> Self {
+    pub fn from_client(client: &'a Client, port: u16) -> Self {
         Self::from_origin(&client.origin, &client.caller, client.identity.as_ref(), port)
     }
 

@@ -75,7 +75,7 @@ impl Callouts<'_> {
             // Without a Host it is one all the same.
             head.version = http::Version::HTTP_2;
         }
-        let source = RequestSource::of(self.client, self.port);
+        let source = RequestSource::from_client(self.client, self.port);
         if !access::admits_copy(worker, tables, cluster, source, &head) {
             return Err(CalloutError::Unusable);
         }

@@ -134,7 +134,7 @@ async fn decide<'t>(
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
         RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (policies, source) = (entry(None), RequestSource::of(client, port));
+            let (policies, source) = (entry(None), RequestSource::from_client(client, port));
             if !policies.is_open() {
                 PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
             }
@@ -153,7 +153,7 @@ async fn decide<'t>(
     let Some(rule) = select(table, &head) else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
-        let (policies, source) = (entry(listener), RequestSource::of(client, port));
+        let (policies, source) = (entry(listener), RequestSource::from_client(client, port));
         if !policies.is_open() {
             PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
         }
@@ -189,7 +189,7 @@ async fn decide<'t>(
     let check = if policies.is_open() {
         None
     } else {
-        let source = RequestSource::of(client, port);
+        let source = RequestSource::from_client(client, port);
         Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
     };
     let passing = match (&original, check) {
@@ -215,7 +215,7 @@ async fn decide<'t>(
     // What is routed to another backend than the one that was asked is judged by that one's policies as well.
     let policies = PolicySet::of_backend(cluster, own);
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
-        let source = RequestSource::of(client, port).routed_to(cluster, &client.worker.settings);
+        let source = RequestSource::from_client(client, port).routed_to(cluster, &client.worker.settings);
         PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
@@ -256,7 +256,7 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let (caller, source) = (&client.caller, RequestSource::of(client, decision.port));
+        let (caller, source) = (&client.caller, RequestSource::from_client(client, decision.port));
         let mirrored =
             Mirrored { worker, serving, caller, source, parts: &parts, shown, kind, version, options };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };

@@ -147,7 +147,13 @@ impl Drop for Account {
             Direction::Inbound | Direction::Plaintext => (peer, pod),
         };
         let telemetry = &self.worker.telemetry;
-        self.record.between(&self.local.series.of(telemetry, self.direction, &self.backend, client, server));
+        self.record.between(&self.local.series.resolve(
+            telemetry,
+            self.direction,
+            &self.backend,
+            client,
+            server,
+        ));
         self.record.note(|it| {
             (it.client_identity, it.server_identity) = (client.cloned(), server.cloned());
         });

@@ -62,7 +62,7 @@ impl Query<Cluster> for Resolve {
             return;
         };
         let settings = reader.settings();
-        let policies = RoutePolicies::of(reader, route);
+        let policies = RoutePolicies::read(reader, route);
         // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
         // where they are asked for.
         let (mut gateway, mut mesh) = (None, None);

@@ -118,7 +118,7 @@ impl Query<Cluster> for Compile {
             (service.internal_traffic_policy, service.session_affinity);
         for (backend, found) in found {
             let mut endpoints: Vec<_> = found.endpoints.into_values().collect();
-            endpoints.sort_by_key(|it| Some(Family::of(it.address.ip())) != service.family);
+            endpoints.sort_by_key(|it| Some(Family::from_address(it.address.ip())) != service.family);
             let guard = |(service, endpoints): (ObjectName, BTreeSet<SocketAddr>)| Guard {
                 service: service_key(&service),
                 endpoints: endpoints.into_iter().collect(),

@@ -69,7 +69,7 @@ impl Listener {
     }
 
     /// The statuses of objects that are gone are nobody's business; everything else must be the same.
-    fn of(compiler: &Compiler) -> Self {
+    fn read(compiler: &Compiler) -> Self {
         let mut problems: BTreeMap<ObjectRef, Vec<Diagnostic>> = BTreeMap::new();
         for it in compiler.problems() {
             problems.entry(it.object.as_ref().unwrap().object().unwrap()).or_default().push(it.clone());
@@ -118,7 +118,7 @@ proptest! {
             heard.hear(compiler.apply(batch.into_iter().map(edit)));
             let mut rebuilt = Compiler::new(settings.clone());
             rebuilt.apply(compiler.objects().iter().cloned().map(Edit::Upsert));
-            let (ours, theirs) = (Listener::of(&compiler), Listener::of(&rebuilt));
+            let (ours, theirs) = (Listener::read(&compiler), Listener::read(&rebuilt));
             prop_assert_eq!(ours.difference(&theirs), Vec::<String>::new());
             heard.statuses.retain(|it, _| ours.statuses.contains_key(it));
             prop_assert_eq!(heard.difference(&ours), Vec::<String>::new());

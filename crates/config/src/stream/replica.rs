@@ -274,7 +274,7 @@ impl Staged {
 
 /// A resource that is what its message says it is.
 fn decode(key: &ResourceKey, hash: &[u8], bytes: bytes::Bytes) -> Result<(ContentHash, Resource), String> {
-    let actual = ContentHash::of(&bytes);
+    let actual = ContentHash::compute(&bytes);
     if hash != actual.as_bytes() {
         return Err("its bytes do not have the hash they came with".to_owned());
     }

@@ -127,7 +127,7 @@ pub(in crate::compile) struct RoutePolicies {
 // === impl RoutePolicies ===
 
 impl RoutePolicies {
-    pub(in crate::compile) fn of(reader: &mut Reader<'_>, route: &ObjectRef) -> Self {
+    pub(in crate::compile) fn read(reader: &mut Reader<'_>, route: &ObjectRef) -> Self {
         if !attach::is_attached::<AccessPolicy>(reader, route) {
             return Self { attached: Vec::new(), is_enforced: false };
         }

@@ -104,12 +104,18 @@ pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
 
 /// What a rule compares one by one.
 fn values_of(rule: &AccessRule) -> usize {
-    fn of<T>(list: &Option<Vec<T>>) -> usize {
+    fn count<T>(list: &Option<Vec<T>>) -> usize {
         list.as_ref().map_or(0, Vec::len)
     }
-    let source = |it: &AccessSource| 1 + of(&it.service_accounts) + of(&it.namespaces) + of(&it.spiffe_ids);
+    let source =
+        |it: &AccessSource| 1 + count(&it.service_accounts) + count(&it.namespaces) + count(&it.spiffe_ids);
     let operation = |it: &AccessOperation| {
-        1 + of(&it.ports) + of(&it.hosts) + of(&it.methods) + of(&it.paths) + of(&it.grpc) + of(&it.headers)
+        1 + count(&it.ports)
+            + count(&it.hosts)
+            + count(&it.methods)
+            + count(&it.paths)
+            + count(&it.grpc)
+            + count(&it.headers)
     };
     let sources = rule.from.iter().flatten().map(source).sum::<usize>();
     sources + rule.to.iter().flatten().map(operation).sum::<usize>()

@@ -122,7 +122,7 @@ fn a_resource_that_is_not_what_it_says_is_refused_and_named_and_apply_never_sees
     let wrong_bytes: fn(&mut proto::Upsert) = |it| {
         it.resource = Bytes::from_static(b"\xff\xff");
         it.size = 2;
-        it.hash = Bytes::copy_from_slice(ContentHash::of(&it.resource).as_bytes());
+        it.hash = Bytes::copy_from_slice(ContentHash::compute(&it.resource).as_bytes());
     };
     let wrong_hash: fn(&mut proto::Upsert) = |it| it.hash = Bytes::from_static(&[0; 16]);
     let wrong_key: fn(&mut proto::Upsert) = |it| it.key = Some(wire::encode_key(&backend("other", 1).key()));
