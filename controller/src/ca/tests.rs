@@ -385,9 +385,12 @@ async fn over_a_unix_socket_proxies_get_identities_and_hear_of_new_roots() {
 
     web.changed().await;
     server.authority.rotate().await.unwrap();
-    while identities.bundle().unwrap().roots.len() == 1 {
-        web.changed().await;
-    }
+    let rotated = async {
+        while identities.bundle().unwrap().roots.len() == 1 {
+            web.changed().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, rotated).await.expect("the second root is heard of");
     meet(&reviews.current().unwrap(), &web.current().unwrap()).await;
 
     // The stream of roots is open, and yet the server ends at once.

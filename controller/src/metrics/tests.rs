@@ -11,6 +11,7 @@ use fairway_runtime::settings::{AdminSettings, PublicAddress};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Scrapes as Prometheus does: over HTTP, at the port for metrics.
 async fn scrape(metrics: Metrics) -> String {
@@ -60,9 +61,14 @@ async fn a_scrape_says_what_the_controller_does() {
     link.from_controller.recv().await.unwrap().unwrap();
     say(Message::Ack(proto::Ack { generation: 1 })).await;
     let mut states = hub.states();
-    while states.get().first().is_none_or(|it| it.acked.0 == 0) {
-        states.changed().await;
-    }
+    let acknowledged = async {
+        while states.get().first().is_none_or(|it| it.acked.0 == 0) {
+            states.changed().await;
+        }
+    };
+    timeout(Duration::from_secs(60), acknowledged)
+        .await
+        .expect("the hub hears that generation 1 is in force");
     issued.count("issued");
 
     let text = scrape(metrics).await;
