@@ -8,15 +8,14 @@ use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
 use crate::ports::tls::handshake;
 use crate::ports::{Entrance, PortId};
-use crate::serve::serve_http;
+use crate::serve::{detect_http, serve_http};
 use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::Tables;
 use crate::telemetry::{Observed, StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
-use crate::wire::ReadAhead;
-use crate::wire::{Version, detect};
+use crate::wire::{ReadAhead, Version};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
@@ -346,11 +345,7 @@ impl Arrival {
 
     /// HTTP/1 or HTTP/2 with prior knowledge.
     async fn serve_plain(self, mut io: Transport) {
-        let detected = tokio::select! {
-            detected = detect(&mut io, &self.connection.wire_state) => detected,
-            _ = self.connection.ordered(Order::None) => return,
-        };
-        if let Ok(Some((version, ahead))) = detected {
+        if let Some((version, ahead)) = detect_http(&self.connection, &mut io).await {
             self.serve_version(io, version, ahead).await;
         }
     }

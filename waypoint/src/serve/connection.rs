@@ -3,12 +3,11 @@
 use super::lingering::LAST_WORDS;
 use super::{http2, lingering, relay};
 use crate::body::ClientBody;
-use crate::connection::{ConnectionState, Order};
+use crate::connection::{Connection, ConnectionState, Order};
 use crate::pipeline::ResponseBody;
 use crate::pipeline::{self, Client, Closed};
 use crate::transport::Transport;
-use crate::wire::Version;
-use crate::wire::{ReadAhead, Wire};
+use crate::wire::{ReadAhead, Version, Wire, detect};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,6 +22,14 @@ use tokio::time::timeout;
 /// What a client is told that does not finish its request's head (RFC 9110 §15.5.9).
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 32\r\nconnection: close\r\n\r\nThe request came in too slowly.\n";
+
+/// Reads the first bytes of a connection, and which version of HTTP they are. None if it ends, or is ended, before that is known.
+pub async fn detect_http(connection: &Connection, io: &mut Transport) -> Option<(Version, ReadAhead)> {
+    tokio::select! {
+        detected = detect(io, &connection.wire_state) => detected.ok().flatten(),
+        _ = connection.ordered(Order::None) => None,
+    }
+}
 
 /// Serves a connection to its end.
 pub async fn serve_http(client: Rc<Client>, io: Transport, ahead: ReadAhead) {

@@ -26,7 +26,7 @@ impl Client {
             let (request, status) = (script.request(), script.status());
             return Ok(Self::Http1 { stream, request, status, buffer: vec![0; 16 * 1024] });
         }
-        let stream = proxy.connect(MemoryClient { version: Version::Http2, ..MemoryClient::default() });
+        let stream = proxy.connect(MemoryClient { version: Some(Version::Http2), ..MemoryClient::default() });
         let (sender, connection) = h2::client::handshake(stream).await?;
         tokio::task::spawn_local(connection);
         let mut request = Request::get("http://shop.example/cart?item=7").body(())?;
