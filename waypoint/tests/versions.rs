@@ -385,9 +385,12 @@ async fn connect_with(
     let (client, mut connection) = h2::client::handshake(stream).await.unwrap();
     let mut client = client.ready().await.unwrap();
     // Until the proxy's settings are there.
-    while !client.is_extended_connect_protocol_enabled() {
-        let _ = timeout(Duration::from_millis(5), &mut connection).await;
-    }
+    let enabled = async {
+        while !client.is_extended_connect_protocol_enabled() {
+            let _ = timeout(Duration::from_millis(5), &mut connection).await;
+        }
+    };
+    timeout(wire::LONG, enabled).await.expect("the proxy's SETTINGS allow extended CONNECT");
     tokio::spawn(connection);
     let mut request = Request::new(());
     *request.method_mut() = http::Method::CONNECT;

@@ -53,5 +53,5 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), again).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("the socket is bound again");
 }
