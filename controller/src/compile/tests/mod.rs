@@ -7,6 +7,7 @@ mod backend_tls;
 mod certificates;
 mod clients;
 mod cost;
+mod crd_rules;
 mod dropped;
 mod endpoints;
 mod expressions;
