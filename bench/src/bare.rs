@@ -21,7 +21,6 @@ pub struct Settings {
 
 type Sender = hyper::client::conn::http1::SendRequest<Incoming>;
 type Body = Incoming;
-type Answer = Response<Body>;
 
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen).await?;
@@ -43,7 +42,7 @@ async fn forward(
     idle: Rc<RefCell<Vec<Sender>>>,
     backend: SocketAddr,
     request: Request<Incoming>,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<Response<Body>> {
     let pooled = idle.borrow_mut().pop();
     let mut sender = match pooled {
         Some(sender) => sender,

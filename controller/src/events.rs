@@ -5,10 +5,9 @@
 
 use crate::apiserver::describe;
 use crate::resources::ObjectRef;
-use crate::status::{Record, reason};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +38,11 @@ pub struct Event {
 
 /// An object as events name it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Regarding {
-    object: ObjectRef,
-    api_version: String,
-    uid: Arc<str>,
+pub struct Regarding {
+    pub object: ObjectRef,
+    /// Its group and version, as manifests have them.
+    pub api_version: String,
+    pub uid: Arc<str>,
 }
 
 /// Takes events; clones share the limits.
@@ -72,6 +72,15 @@ impl Event {
     }
 }
 
+// === impl Regarding ===
+
+impl Regarding {
+    /// A pod, which has no status of ours.
+    pub fn pod(pod: &ObjectRef, uid: Arc<str>) -> Self {
+        Self { object: pod.clone(), api_version: "v1".to_owned(), uid }
+    }
+}
+
 // === impl Recorder ===
 
 impl Recorder {
@@ -84,22 +93,11 @@ impl Recorder {
     }
 
     /// Tells what happened to an object.
-    pub fn publish(&self, object: &ObjectRef, record: &Record, events: Vec<Event>) {
+    pub fn publish(&self, regarding: &Regarding, events: Vec<Event>) {
         for event in events {
-            let regarding = Regarding {
-                object: object.clone(),
-                api_version: record.endpoint.api_version(),
-                uid: record.uid.clone(),
-            };
             // A full queue has enough to tell.
-            let _ = self.sender.try_send((regarding, event));
+            let _ = self.sender.try_send((regarding.clone(), event));
         }
-    }
-
-    /// Tells what happened to a pod.
-    pub fn publish_for_pod(&self, pod: &ObjectRef, uid: Arc<str>, event: Event) {
-        let regarding = Regarding { object: pod.clone(), api_version: "v1".to_owned(), uid };
-        let _ = self.sender.try_send((regarding, event));
     }
 }
 
@@ -153,66 +151,6 @@ fn cut(text: &str, longest: usize) -> &str {
     end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
-/// What a write of a status changes that is worth telling: that the whole is now `Accepted` or `Programmed`, and
-/// whatever became bad. What is still to come is no news.
-pub fn events_of_change(before: &Value, written: &Value) -> Vec<Event> {
-    let mut out: Vec<Event> = Vec::new();
-    for (place, condition) in conditions(written) {
-        let kind = condition["type"].as_str().unwrap_or_default();
-        let was =
-            conditions(before).into_iter().find(|(at, it)| *at == place && it["type"] == condition["type"]);
-        let same = |field: &str| was.as_ref().is_some_and(|(_, it)| it[field] == condition[field]);
-        let good = reason::is_good(kind, condition["status"].as_str().unwrap_or_default());
-        let worth = match good {
-            true => {
-                matches!(kind, reason::ACCEPTED | reason::PROGRAMMED)
-                    && !place.starts_with("listener ")
-                    && !same("status")
-            }
-            false => {
-                let is_to_come =
-                    [reason::PENDING, reason::NOT_ACKNOWLEDGED].iter().any(|it| condition["reason"] == *it);
-                let is_other = !same("status")
-                    || !same("reason")
-                    || (kind == reason::IGNORED_FIELDS && !same("message"));
-                !is_to_come && is_other
-            }
-        };
-        if !worth || !reason::is_ours(kind) {
-            continue;
-        }
-        let text = |field: &str| condition[field].as_str().unwrap_or_default();
-        let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-        let it =
-            Event { good, reason: text("reason").to_owned(), note: format!("{place}{}", text("message")) };
-        if !out.contains(&it) {
-            out.push(it);
-        }
-    }
-    out
-}
-
-/// Every condition, and where it is.
-fn conditions(status: &Value) -> Vec<(String, &Value)> {
-    let whole = status["conditions"].as_array().into_iter().flatten();
-    let mut out: Vec<(String, &Value)> = whole.map(|it| (String::new(), it)).collect();
-    for (part, name) in [("listeners", "name"), ("parents", "parentRef"), ("ancestors", "ancestorRef")] {
-        for entry in status[part].as_array().into_iter().flatten() {
-            let called = match &entry[name] {
-                Value::String(listener) => format!("listener {listener}"),
-                reference => {
-                    let text = |field: &str| reference[field].as_str().unwrap_or_default();
-                    let kind = if text("kind").is_empty() { "Gateway" } else { text("kind") };
-                    [kind, text("name"), text("sectionName")].join(" ").trim_end().to_owned()
-                }
-            };
-            let conditions = entry["conditions"].as_array().into_iter().flatten();
-            out.extend(conditions.map(|it| (called.clone(), it)));
-        }
-    }
-    out
-}
-
 // === impl Throttle ===
 
 impl Throttle {
@@ -258,43 +196,6 @@ mod tests {
         assert!(!throttle.admits(&event("0"), start + SAME / 2), "said already");
         assert!(throttle.admits(&event("new"), start + SAME / 2));
         assert!(throttle.admits(&event("0"), start + SAME * 2), "that was long ago");
-    }
-
-    #[test]
-    fn what_became_good_or_bad_is_told() {
-        let status = |accepted: &str, refs: &str| {
-            json!({ "parents": [{ "parentRef": { "name": "edge" }, "conditions": [
-                { "type": "Accepted", "status": accepted, "reason": "A", "message": "a" },
-                { "type": "ResolvedRefs", "status": refs, "reason": "R", "message": "r" },
-            ]}]})
-        };
-        let told = |before: &Value, after: &Value| -> Vec<(bool, String)> {
-            events_of_change(before, after).into_iter().map(|it| (it.good, it.note)).collect()
-        };
-        let (good, bad) = (status("True", "True"), status("True", "False"));
-        assert_eq!(told(&json!({}), &good), [(true, "Gateway edge: a".to_owned())]);
-        assert_eq!(told(&good, &bad), [(false, "Gateway edge: r".to_owned())]);
-        assert_eq!(told(&bad, &bad), []);
-        assert_eq!(told(&bad, &good), [], "that a reference leads somewhere again is no news");
-    }
-
-    #[test]
-    fn fields_without_effect_are_told_of_whenever_there_are_others() {
-        let status = |fields: &[&str]| {
-            let condition = |it: &&str| json!({ "type": reason::IGNORED_FIELDS, "status": "True", "reason": reason::NOT_SUPPORTED, "message": it });
-            let conditions: Vec<Value> = fields.iter().map(condition).collect();
-            json!({ "conditions": conditions })
-        };
-        let told = |before: &[&str], after: &[&str]| -> Vec<(bool, String)> {
-            events_of_change(&status(before), &status(after))
-                .into_iter()
-                .map(|it| (it.good, it.note))
-                .collect()
-        };
-        assert_eq!(told(&[], &["spec.a"]), [(false, "spec.a".to_owned())]);
-        assert_eq!(told(&["spec.a"], &["spec.a"]), []);
-        assert_eq!(told(&["spec.a"], &["spec.a. spec.b"]), [(false, "spec.a. spec.b".to_owned())]);
-        assert_eq!(told(&["spec.a"], &[]), []);
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! A directory of YAML is a source of edits, and so is a cluster. Compiling an edit gives what it changes:
 //!
 //! ```
-//! use fairway_controller::compile::{Compiler, Settings};
+//! use fairway_controller::compile::{Compiler, CompileSettings};
 //! use fairway_controller::source::{Completion, FileChange, Scan, Standalone};
 //!
 //! let manifest = "
@@ -32,7 +32,7 @@
 //! let edits = scan.apply([("shop.yaml".into(), FileChange::Text(manifest.to_owned()))]);
 //! assert!(scan.problems().is_empty(), "the manifest is valid");
 //!
-//! let settings = Settings::standalone("cluster.local".parse()?);
+//! let settings = CompileSettings::standalone("cluster.local".parse()?);
 //! let mut standalone = Standalone::new(Completion::for_settings(&settings));
 //! let mut compiler = Compiler::new(settings);
 //! compiler.apply(standalone.complete(edits));

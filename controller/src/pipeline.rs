@@ -4,9 +4,10 @@ mod cluster;
 
 pub use cluster::ClusterPipeline;
 
-use crate::compile::{AddressPool, Capture, Compiler, Output, Proxy, Settings};
+use crate::compile::{AddressPool, Capture, CompileSettings, Compiler, Output};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::metrics::Compiling;
+use crate::provision::Proxy;
 use crate::resources::{Edit, ObjectRef};
 use crate::serve::{Hub, ProxyState};
 use crate::source::{
@@ -29,7 +30,7 @@ use tracing::{Span, error, field, info, info_span, warn};
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// What compiling has to know beside the objects.
-    pub compile: Settings,
+    pub compile: CompileSettings,
     /// What is filled in that a cluster would fill in.
     pub completion: Completion,
 }
@@ -48,7 +49,7 @@ pub struct Pipeline {
 
 /// Where things stand after a change.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct PipelineState {
     /// The generation in which the hub sends this out.
     pub generation: Generation,
     /// The proxies that are wanted.
@@ -66,14 +67,14 @@ pub struct Standing {
 impl Rules {
     /// On a machine whose pods are captured; Services get addresses that are nobody else's.
     pub fn captured(trust_domain: TrustDomain, services: AddressPool) -> Self {
-        let compile = Settings { capture: Capture::On, ..Settings::standalone(trust_domain) };
+        let compile = CompileSettings { capture: Capture::On, ..CompileSettings::standalone(trust_domain) };
         let completion = Completion { services, ..Completion::for_settings(&compile) };
         Self { compile, completion }
     }
 
     /// On a machine without capture; Services are reached at loopback addresses.
     pub fn uncaptured(trust_domain: TrustDomain) -> Self {
-        let compile = Settings::standalone(trust_domain);
+        let compile = CompileSettings::standalone(trust_domain);
         let completion = Completion::for_settings(&compile);
         Self { compile, completion }
     }
@@ -90,9 +91,9 @@ impl Rules {
     }
 }
 
-// === impl Standing ===
+// === impl PipelineState ===
 
-impl Standing {
+impl PipelineState {
     /// For an admin page: every object's conditions, and what is wrong; also what proxies say of it, such as a listener whose
     /// port somebody else has.
     pub fn describe(&self, proxies: &[ProxyState]) -> serde_json::Value {
@@ -140,14 +141,14 @@ impl Pipeline {
 
     /// Waits for the next change and carries it to the hub. The first is everything there is. None when the directory
     /// cannot be looked at any more.
-    pub async fn advance(&mut self) -> Option<Standing> {
+    pub async fn advance(&mut self) -> Option<PipelineState> {
         let deadline = self.certificates.deadline(SystemTime::now());
         let batch = self.directory.next_batch_until(deadline).await?;
         Some(change_span(&batch.edits).in_scope(|| self.carry(batch)))
     }
 
     /// Carries a change to the hub.
-    fn carry(&mut self, batch: Batch) -> Standing {
+    fn carry(&mut self, batch: Batch) -> PipelineState {
         for problem in &batch.problems {
             warn!("{problem}");
         }
@@ -168,7 +169,7 @@ impl Pipeline {
         let generation = self.hub.commit(output.upserts, output.removals);
         Span::current().record("generation", generation.0);
         info!(%generation, upserted, removed, "committed");
-        Standing {
+        PipelineState {
             generation,
             proxies: self.compiler.proxies().cloned().collect(),
             file_problems: batch.problems,

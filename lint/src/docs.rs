@@ -1,6 +1,7 @@
 //! Docstrings that say nothing.
 
 use crate::source::files;
+use std::cmp::Ordering;
 use std::path::Path;
 
 /// The most words of a docstring that counts as short.
@@ -18,6 +19,20 @@ pub fn short(root: &Path) -> Result<Vec<String>, String> {
         found.extend(short_in(&text).into_iter().map(|(line, doc)| format!("{place}:{line}: {doc}")));
     }
     Ok(found)
+}
+
+/// A complaint if there are more short docstrings than there may be, or fewer: the table's number only ever falls.
+pub fn check(found: usize, allowed: usize) -> Option<String> {
+    match found.cmp(&allowed) {
+        Ordering::Equal => None,
+        Ordering::Greater => Some(format!(
+            "{found} docstrings have three words or less; there may be {allowed}. Say units, what must hold, errors or the source, or make \
+             the item private and drop the docstring. All of them: cargo run -q -p fairway-lint -- --docs"
+        )),
+        Ordering::Less => Some(format!(
+            "{found} docstrings have three words or less, and the table allows {allowed}: write {found} into it"
+        )),
+    }
 }
 
 /// The short docstrings of one file, with the lines they begin at.
@@ -50,5 +65,15 @@ mod tests {
     fn docstrings_of_up_to_three_words_are_short() {
         let source = "//! The proxy.\n\n/// The listener's port\n/// and address.\nfn a() {}\n    /// Creates one.\n//// no docstring\n/// Milliseconds since the start.\n";
         assert_eq!(short_in(source), [(1, "The proxy.".to_owned()), (6, "Creates one.".to_owned())]);
+    }
+
+    #[test]
+    fn the_number_of_short_docstrings_is_the_tables_number() {
+        assert_eq!(check(2, 2), None);
+        assert!(
+            check(3, 2)
+                .is_some_and(|it| it.starts_with("3 docstrings have three words or less; there may be 2"))
+        );
+        assert!(check(1, 2).is_some_and(|it| it.ends_with("write 1 into it")));
     }
 }

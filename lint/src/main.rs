@@ -36,21 +36,11 @@ fn run(root: &Path, print_edges: bool) -> Result<Vec<String>, String> {
         if print_edges {
             print!("{}", modules::describe(source, &edges));
         }
-        complaints.extend(modules::check(source, &edges));
-        modules::paid(source, &edges).iter().for_each(|note| println!("{note}"));
+        complaints.extend(modules::check(source, &modules::declared(root, &source.folder)?, &edges));
     }
     complaints.extend(evidence::check(root)?);
     let short = docs::short(root)?;
-    if short.len() > table.short_docs {
-        complaints.push(format!(
-            "{} docstrings have three words or less; there may be {}. Say units, what must hold, errors or the source, or make the item \
-             private and drop the docstring. All of them: cargo run -q -p fairway-lint -- --docs",
-            short.len(),
-            table.short_docs
-        ));
-    } else if short.len() < table.short_docs {
-        println!("{} docstrings have three words or less: write that number into {TABLE}", short.len());
-    }
+    complaints.extend(docs::check(short.len(), table.short_docs));
     if std::env::args().any(|argument| argument == "--docs") {
         println!("{}", short.join("\n"));
     }

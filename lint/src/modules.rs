@@ -68,8 +68,31 @@ pub fn edges(root: &Path, folder: &str) -> Result<Vec<Edge>, String> {
     Ok(found)
 }
 
-/// Complaints about edges that the table does not allow.
-pub fn check(rules: &Modules, edges: &[Edge]) -> Vec<String> {
+/// The top modules of the crate in `folder`, as its `lib.rs` declares them.
+///
+/// # Errors
+/// A `lib.rs` that cannot be read.
+pub fn declared(root: &Path, folder: &str) -> Result<BTreeSet<String>, String> {
+    let path = root.join(folder).join("lib.rs");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(exports(&words(&text)).into_values().collect())
+}
+
+/// Complaints about edges that the table does not allow, and about what the table has that is not there any more: debt that is paid, and
+/// modules.
+pub fn check(rules: &Modules, modules: &BTreeSet<String>, edges: &[Edge]) -> Vec<String> {
+    let mut complaints = not_allowed(rules, edges);
+    complaints.extend(paid(rules, edges));
+    for (name, allowed) in rules.allowed.iter().filter(|(name, _)| !modules.contains(*name)) {
+        complaints.push(format!(
+            "{}: there is no module {name}: take out the table's line {}",
+            rules.folder, allowed.line
+        ));
+    }
+    complaints
+}
+
+fn not_allowed(rules: &Modules, edges: &[Edge]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut unknown = BTreeSet::new();
     for edge in edges {
@@ -91,8 +114,8 @@ pub fn check(rules: &Modules, edges: &[Edge]) -> Vec<String> {
     complaints
 }
 
-/// Debt of the table that is paid: uses that are not there any more.
-pub fn paid(rules: &Modules, edges: &[Edge]) -> Vec<String> {
+/// Debt of the table that is paid: uses that are not there any more. If it stayed in the table, the next use would pass.
+fn paid(rules: &Modules, edges: &[Edge]) -> Vec<String> {
     let is = |from: &str, to: &str| edges.iter().any(|edge| edge.from == from && edge.to == to);
     let mut paid = Vec::new();
     for (from, allowed) in &rules.allowed {
@@ -338,15 +361,30 @@ mod tests {
     #[test]
     fn a_complaint_names_file_line_and_rule() {
         let table = crate::table::Table::parse("modules x/src\n  a: settings | c\n").unwrap();
+        let rules = &table.modules[0];
         let edge = |to: &str| Edge { from: "a".into(), to: to.into(), file: "x/src/a.rs".into(), line: 3 };
-        assert_eq!(check(&table.modules[0], &[edge("settings"), edge("c")]), [""; 0]);
+        let modules = BTreeSet::from(["a".to_owned()]);
+        assert_eq!(check(rules, &modules, &[edge("settings"), edge("c")]), [""; 0]);
         assert_eq!(
-            check(&table.modules[0], &[edge("b")]),
+            check(rules, &modules, &[edge("b"), edge("c")]),
             ["x/src/a.rs:3: a must not use b (the table's line 2)"]
         );
+    }
+
+    #[test]
+    fn what_the_table_has_and_the_code_does_not_is_a_complaint() {
+        let table = crate::table::Table::parse("modules x/src\n  a: | c\n  b:\n").unwrap();
+        let rules = &table.modules[0];
+        let modules = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
+        let used = [Edge { from: "a".into(), to: "c".into(), file: "x/src/a.rs".into(), line: 3 }];
+        assert_eq!(check(rules, &modules(&["a", "b", "c"]), &used), [""; 0]);
         assert_eq!(
-            paid(&table.modules[0], &[]),
+            check(rules, &modules(&["a", "b", "c"]), &[]),
             ["x/src: a does not use c any more: take it out of the table's line 2"]
+        );
+        assert_eq!(
+            check(rules, &modules(&["a", "c"]), &used),
+            ["x/src: there is no module b: take out the table's line 3"]
         );
     }
 }

@@ -18,7 +18,8 @@ pub struct Table {
 pub struct Allowed {
     /// The names behind the colon.
     pub names: BTreeSet<String>,
-    /// The names behind the bar: uses against the direction that are there still. They make no cycle.
+    /// The names behind the bar: uses against the direction that are there still. With the others they make cycles, so the search for
+    /// one leaves them out.
     pub debt: BTreeSet<String>,
     /// The line of the table, counted from 1.
     pub line: usize,

@@ -149,7 +149,6 @@ fn resources(spread: Spread, index: usize, created: i64) -> [Resource; 3] {
         timeouts: Timeouts::default(),
         retry: None,
         authorizations: vec![],
-        closed: None,
     };
     let version = HeaderMatch {
         name: http::HeaderName::from_static("version"),
@@ -200,6 +199,7 @@ fn listener() -> Resource {
         protocol: ListenerProtocol::Http,
         backend_certificate: None,
         authorizations: vec![],
+        closed: None,
     }))
 }
 

@@ -50,13 +50,18 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod connection;
 pub mod datagram;
 #[cfg(test)]
 mod fixtures;
+mod header_names;
 pub mod host;
+pub mod l4;
 pub mod listen;
 pub mod pipeline;
+mod ports;
 pub mod program;
+mod reason;
 pub mod route;
 pub mod serve;
 mod settings;
@@ -71,6 +76,7 @@ mod transport;
 pub mod upstream;
 mod view;
 mod waypoint;
+pub mod wire;
 mod worker;
 
 pub use settings::{Limits, ProxySettings, Timeouts};

@@ -2,9 +2,9 @@
 
 use crate::datagram;
 use crate::listen::accept::accept;
-use crate::listen::ports::{Plan, PortId, Ports};
 use crate::listen::socket::{self, Holder};
-use crate::listen::tls::TlsBase;
+use crate::ports::tls::TlsBase;
+use crate::ports::{Plan, PortId, Ports};
 use crate::settings::ProxySettings;
 use crate::table::{ListenerSet, Socket, SocketKind, Tables};
 use crate::telemetry::{Metrics, Telemetry};

@@ -1,7 +1,7 @@
 //! What one worker serves with. Nothing in it is shared with another thread but what never changes.
 
-use crate::listen::connection::Connections;
-use crate::listen::ports::Ports;
+use crate::connection::Connections;
+use crate::ports::Ports;
 use crate::settings::ProxySettings;
 use crate::shares::{MirrorPlaces, Shares};
 use crate::table::Tables;

@@ -65,7 +65,7 @@ impl Drop for Parrot {
 struct Client(UdpSocket);
 
 impl Client {
-    async fn of(proxy: SocketAddr) -> Self {
+    async fn start(proxy: SocketAddr) -> Self {
         Self::at("127.0.0.1", proxy).await
     }
 
@@ -112,7 +112,7 @@ async fn datagrams_of_any_size_go_and_their_answers_come_back_each_to_its_client
     let proxy = simple_proxy(&parrot).await;
     let mut clients = Vec::new();
     for _ in 0..20 {
-        clients.push(Client::of(proxy.address()).await);
+        clients.push(Client::start(proxy.address()).await);
     }
     for (number, client) in clients.iter().enumerate() {
         client.say(format!("{number}").as_bytes()).await;
@@ -147,7 +147,7 @@ async fn each_client_keeps_its_endpoint_and_clients_are_shared_out_by_weight() {
     let proxy = Proxy::start(resources);
     let mut names: BTreeMap<u8, u32> = BTreeMap::new();
     for _ in 0..200 {
-        let client = Client::of(proxy.address()).await;
+        let client = Client::start(proxy.address()).await;
         let name = client.ask(b"").await[0];
         assert_eq!(client.ask(b"").await[0], name);
         *names.entry(name).or_default() += 1;
@@ -161,7 +161,7 @@ async fn each_client_keeps_its_endpoint_and_clients_are_shared_out_by_weight() {
 async fn a_client_whose_endpoint_or_route_is_gone_goes_elsewhere_with_its_next_datagram() {
     let (a, b) = (Parrot::named("a").await, Parrot::named("b").await);
     let mut proxy = simple_proxy(&a).await;
-    let client = Client::of(proxy.address()).await;
+    let client = Client::start(proxy.address()).await;
     assert_eq!(client.ask(b"1").await, b"a1");
     // Something else changes.
     proxy.apply(datagrams_to("shop/other:53", &[])).unwrap();
@@ -191,7 +191,7 @@ async fn an_endpoint_that_refuses_ends_the_session_and_is_avoided() {
     let proxy = Proxy::start(resources);
     for number in 0..10 {
         let text = format!("{number}");
-        let client = Client::of(proxy.address()).await;
+        let client = Client::start(proxy.address()).await;
         assert_eq!(client.ask(text.as_bytes()).await, format!("a{text}").as_bytes());
     }
 }
@@ -202,7 +202,7 @@ async fn a_silent_client_is_forgotten() {
     let mut resources = datagrams_to("shop/dns:53", &[a.address]);
     resources.extend([udp(), to_backends(&[(1, "shop/dns:53")])]);
     let proxy = Proxy::start_with(resources, |settings| settings.timeouts.session = Duration::from_secs(1));
-    let client = Client::of(proxy.address()).await;
+    let client = Client::start(proxy.address()).await;
     assert_eq!(client.ask(b"1").await, b"a1");
     wait_for(|| proxy.scrape().contains("fairway_streams_active 0")).await;
     assert_eq!(client.ask(b"2").await, b"a2", "and may come back");
@@ -214,12 +214,12 @@ async fn where_there_is_no_room_those_who_talk_stay_and_the_others_make_room() {
     let mut resources = datagrams_to("shop/dns:53", &[a.address]);
     resources.extend([udp(), to_backends(&[(1, "shop/dns:53")])]);
     let proxy = Proxy::start_with(resources, |settings| settings.limits.sessions = 2);
-    let talker = Client::of(proxy.address()).await;
+    let talker = Client::start(proxy.address()).await;
     for _ in 0..2 {
         assert_eq!(talker.ask(b"t").await, b"at");
     }
     for _ in 0..5 {
-        let passer_by = Client::of(proxy.address()).await;
+        let passer_by = Client::start(proxy.address()).await;
         assert_eq!(passer_by.ask(b"p").await, b"ap");
     }
     assert_eq!(talker.ask(b"t").await, b"at");
@@ -227,11 +227,11 @@ async fn where_there_is_no_room_those_who_talk_stay_and_the_others_make_room() {
     assert!(scrape.contains("fairway_streams_active 2"), "{scrape}");
     assert!(scrape.contains("fairway_streams_total{kind=\"udp\"} 6"), "the talker has one session\n{scrape}");
     // A second one who talks: now nobody makes room.
-    let second = Client::of(proxy.address()).await;
+    let second = Client::start(proxy.address()).await;
     for _ in 0..2 {
         assert_eq!(second.ask(b"s").await, b"as");
     }
-    Client::of(proxy.address()).await.say(b"x").await;
+    Client::start(proxy.address()).await.say(b"x").await;
     wait_for(|| proxy.scrape().contains("fairway_streams_refused_total{reason=\"full\"} 1")).await;
 }
 
@@ -289,13 +289,13 @@ async fn an_answer_comes_from_the_address_that_was_asked_also_on_every_address()
 async fn a_drain_takes_no_new_clients_and_ends_when_the_old_ones_are_silent() {
     let a = Parrot::named("a").await;
     let mut proxy = simple_proxy(&a).await;
-    let client = Client::of(proxy.address()).await;
+    let client = Client::start(proxy.address()).await;
     assert_eq!(client.ask(b"1").await, b"a1");
     let deadlines = Deadlines { linger: Duration::from_millis(50), grace: Duration::from_secs(30) };
     let draining = tokio::spawn(proxy.drain.take().unwrap().drain(deadlines));
     let strangers = async {
         while !proxy.scrape().contains("fairway_streams_refused_total{reason=\"draining\"} 1") {
-            Client::of(proxy.address()).await.say(b"x").await;
+            Client::start(proxy.address()).await.say(b"x").await;
             tokio::task::yield_now().await;
         }
     };

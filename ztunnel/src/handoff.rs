@@ -14,9 +14,10 @@
 //!                       …              the connection stays open: its end means that the new process is gone
 //! ```
 
+use crate::ownership::Ownership;
 use crate::pod::{Candidate, Claim, Netns, PodEvent, PodHandoff};
 use crate::proxy::Listeners;
-use crate::registration::{Client, Handler, RegisterError, Reply, Request, Server, frame, unexpected};
+use crate::registration::{Client, RegisterError, Reply, Request, Server, frame, parse, unexpected};
 use fairway_config::model::WorkloadKey;
 use fairway_netns::Namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,39 +25,13 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 /// Time for each side of a handoff: the old process to send everything, the new one to serve it.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Kubernetes sends SIGTERM to all containers of a pod at about the same moment. An announcement older than this belongs to a
-/// restart of the installer alone.
-const ANNOUNCEMENT_VALIDITY: Duration = Duration::from_secs(5);
-
-/// Which tunnel process owns the captured pods of the node. Clones share one state.
-#[derive(Clone, Debug)]
-pub struct Ownership {
-    owner: watch::Sender<Owner>,
-    /// The name of the Kubernetes pod that this process runs in.
-    own_pod: Arc<str>,
-    /// When the installer in this pod last announced that the mesh stays on the node.
-    mesh_stays: watch::Sender<Option<Instant>>,
-}
-
-/// The owner of the node's captured pods, as this process knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// This process: it accepts connections and registrations.
-    This,
-    /// The process that has taken over from this one.
-    Successor,
-    /// Nobody: the mesh has left the node, and no pod may be captured again.
-    Nobody,
-}
 
 /// A requested handoff: everything that the running process has sent, not served yet.
 #[derive(Debug)]
@@ -85,58 +60,6 @@ pub enum HandoffError {
     /// The running process has not sent everything within 30 seconds.
     #[error("the running tunnel has not completed the handoff within {} s", TIMEOUT.as_secs())]
     Late,
-}
-
-// === impl Ownership ===
-
-impl Default for Ownership {
-    fn default() -> Self {
-        Self::new("")
-    }
-}
-
-impl Ownership {
-    /// Owned by this process, which runs in the Kubernetes pod `own_pod`.
-    pub fn new(own_pod: &str) -> Self {
-        Self {
-            owner: watch::Sender::new(Owner::This),
-            own_pod: own_pod.into(),
-            mesh_stays: watch::Sender::new(None),
-        }
-    }
-
-    /// The current owner and every later change.
-    pub fn watch(&self) -> watch::Receiver<Owner> {
-        self.owner.subscribe()
-    }
-
-    /// Waits until this process is the owner.
-    pub(crate) async fn wait_until_owner(&self) {
-        let _ = self.owner.subscribe().wait_for(|owner| *owner == Owner::This).await;
-    }
-
-    /// Gives up the node for good: from now on [`Owner::Nobody`] owns it.
-    pub(crate) fn relinquish(&self) {
-        self.owner.send_replace(Owner::Nobody);
-    }
-
-    /// The installer in Kubernetes pod `pod` announces that the mesh stays on the node. An announcement from another pod is
-    /// ignored: it concerns the tunnel process of that pod, and this process may still have to release its pods.
-    pub(crate) fn announce_mesh_stays(&self, pod: &str) {
-        if pod == &*self.own_pod {
-            self.mesh_stays.send_replace(Some(Instant::now()));
-        }
-    }
-
-    /// Waits until it is known what happens to the captured pods when this process ends: the mesh stays, the mesh has left,
-    /// or the successor has the pods.
-    pub(crate) async fn wait_until_settled(&self) {
-        let (mut owner, mut mesh_stays) = (self.owner.subscribe(), self.mesh_stays.subscribe());
-        tokio::select! {
-            _ = owner.wait_for(|owner| *owner != Owner::This) => {}
-            _ = mesh_stays.wait_for(|at| at.is_some_and(|at| at.elapsed() < ANNOUNCEMENT_VALIDITY)) => {}
-        }
-    }
 }
 
 // === impl Handoff ===
@@ -223,8 +146,13 @@ fn receive_pod(
 
 /// The predecessor's side: sends everything to the process at the other end of `successor`, then waits for that process to
 /// end.
-pub(crate) async fn hand_off(mut successor: UnixStream, handler: Handler, registrations: &UnixListener) {
-    match timeout(TIMEOUT, send_pods(&mut successor, &handler, registrations)).await {
+pub(crate) async fn hand_off(
+    mut successor: UnixStream,
+    pods: mpsc::Sender<PodEvent>,
+    ownership: Ownership,
+    registrations: &UnixListener,
+) {
+    match timeout(TIMEOUT, send_pods(&mut successor, &pods, registrations)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             return tracing::warn!(%error, "the new tunnel has not completed the handoff; this one goes on");
@@ -236,30 +164,23 @@ pub(crate) async fn hand_off(mut successor: UnixStream, handler: Handler, regist
             );
         }
     }
-    let Handler { pods, ownership, .. } = handler;
-    ownership.owner.send_replace(Owner::Successor);
+    ownership.pass_on();
     let _ = pods.send(PodEvent::CompleteHandoff).await;
     tracing::info!("the new tunnel owns the node's pods; open connections stay here until they end");
     // The successor sends nothing more. This returns when it exits.
     let _ = frame::read(&mut successor, frame::REQUEST_LIMIT).await;
     tracing::warn!("the new tunnel has exited; this one owns the node again");
-    ownership.owner.send_if_modified(|owner| {
-        let returns = *owner == Owner::Successor;
-        if returns {
-            *owner = Owner::This;
-        }
-        returns
-    });
+    ownership.take_back();
 }
 
 async fn send_pods(
     successor: &mut UnixStream,
-    handler: &Handler,
+    registry: &mpsc::Sender<PodEvent>,
     registrations: &UnixListener,
 ) -> io::Result<()> {
     let (answer, pods) = oneshot::channel();
     let ending = |_| io::Error::other("the tunnel is ending");
-    handler.pods.send(PodEvent::PrepareHandoff(answer)).await.map_err(|_| ending(()))?;
+    registry.send(PodEvent::PrepareHandoff(answer)).await.map_err(|_| ending(()))?;
     for PodHandoff { pod, sockets } in pods.await.map_err(|_| ending(()))? {
         let Netns::Open(namespace) = &pod.netns else { continue };
         let [outbound, plaintext, hbone] = sockets.descriptors();
@@ -269,7 +190,7 @@ async fn send_pods(
     }
     send(successor, &Reply::Taken, &[registrations.as_fd()]).await?;
     let confirmation = frame::read(successor, frame::REQUEST_LIMIT).await?;
-    match confirmation.and_then(|frame| crate::registration::parse(&frame.message).ok()) {
+    match confirmation.and_then(|frame| parse(&frame.message).ok()) {
         Some(Request::Serving) => Ok(()),
         _ => Err(io::Error::other("it has closed the connection without confirming that it serves the pods")),
     }
@@ -277,28 +198,4 @@ async fn send_pods(
 
 async fn send(to: &mut UnixStream, reply: &Reply, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     frame::write(to, &serde_json::to_vec(reply)?, descriptors).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_announcement_for_the_previous_tunnel_does_not_settle_what_happens_to_this_one() {
-        let settles = async |ownership: &Ownership| {
-            timeout(Duration::from_secs(60), ownership.wait_until_settled()).await.is_ok()
-        };
-        let ownership = Ownership::new("ztunnel-b");
-        ownership.announce_mesh_stays("ztunnel-a");
-        assert!(!settles(&ownership).await);
-        // The installer alone was restarted, a while ago.
-        ownership.announce_mesh_stays("ztunnel-b");
-        tokio::time::advance(2 * ANNOUNCEMENT_VALIDITY).await;
-        assert!(!settles(&ownership).await);
-        ownership.announce_mesh_stays("ztunnel-b");
-        assert!(settles(&ownership).await);
-        let ownership = Ownership::new("ztunnel-b");
-        ownership.relinquish();
-        assert!(settles(&ownership).await);
-    }
 }

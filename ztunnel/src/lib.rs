@@ -13,7 +13,7 @@
 //! - **One configuration for each decision.** A connection is decided over one immutable [`decide::Index`]. Commits replace the
 //!   index as a whole.
 //! - **Per-pod identity.** A tunnel presents the certificate of the pod whose connection it carries, never its own.
-//! - **Isolation.** Sockets, handshakes and receive windows are limited for each pod ([`Settings`]).
+//! - **Isolation.** Sockets, handshakes and receive windows are limited for each pod ([`TunnelSettings`]).
 //! - **No lost connection on upgrade.** A new process takes over the listening sockets of the running one ([`handoff`]).
 //!
 //! # Structure
@@ -58,9 +58,13 @@
 pub mod cni;
 pub mod decide;
 pub mod handoff;
+mod local_pod;
+pub mod ownership;
 pub mod pod;
+mod pod_status;
 pub mod program;
 mod proxy;
+pub mod registrar;
 pub mod registration;
 mod report;
 mod settings;
@@ -68,10 +72,9 @@ mod state;
 mod view;
 mod ztunnel;
 
-pub use pod::{
-    Candidate, Claim, FenceStatus, Leftovers, Netns, PodError, PodEvent, PodHandoff, PodState, PodStatus,
-};
-pub use settings::Settings;
+pub use pod::{Candidate, Claim, Leftovers, Netns, PodError, PodEvent, PodHandoff};
+pub use pod_status::{FenceStatus, PodState, PodStatus};
+pub use settings::TunnelSettings;
 pub use state::Applier;
 pub use view::{ConnectionView, View};
 pub use ztunnel::Ztunnel;

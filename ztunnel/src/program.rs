@@ -1,9 +1,10 @@
 //! The program `fairway-ztunnel`, of which one runs on each node.
 
-use crate::handoff::{Handoff, HandoffGuard, Owner, Ownership};
+use crate::handoff::{Handoff, HandoffGuard};
+use crate::ownership::{Owner, Ownership};
 use crate::pod::Leftovers;
 use crate::report::Reporter;
-use crate::{Settings, Ztunnel, registration};
+use crate::{TunnelSettings, Ztunnel, registrar, registration};
 use anyhow::Context;
 use fairway_config::stream::client::{self, StateFile};
 use fairway_config::stream::{Proxy, Subscription};
@@ -111,13 +112,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (metrics, readiness) = (Metrics::new("ztunnel", VERSION), Readiness::new());
     let (configured, captured) = (readiness.gate("first configuration"), readiness.gate("pods of the node"));
 
-    let settings = Settings {
+    let settings = TunnelSettings {
         workers: arguments.workers.count(),
         deadlines: arguments.drain.deadlines(),
         zone: arguments.zone.clone(),
         series: arguments.series_limit,
         node_namespace: arguments.node_processes.as_deref().map(node_namespace).transpose()?,
-        ..Settings::new(arguments.node.as_str())
+        ..TunnelSettings::new(arguments.node.as_str())
     };
     let channel = arguments.controller.channel().context("--controller")?;
     let controller = ControllerChannel::new(channel, BearerToken::new(arguments.controller.token.clone()));
@@ -155,7 +156,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("--register-socket {}", socket.display()))?;
     }
-    let handler = registration::Handler { pods: ztunnel.pods(), view, ownership: ownership.clone() };
+    let handler = registrar::Handler { pods: ztunnel.pods(), view, ownership: ownership.clone() };
     let acquired = tokio::select! {
         acquired = acquire_registration_socket(&ztunnel, socket, progress) => Some(acquired?),
         name = signals.next() => {
@@ -168,7 +169,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(_) => Leftovers::LeaveToPredecessor,
         None => Leftovers::Remove,
     };
-    let registering = tokio::spawn(registration::serve(server, handler, watch));
+    let registering = tokio::spawn(registrar::serve(server, handler, watch));
     let found = arguments.node_processes.map(|proc| ztunnel.find_pods(proc, ownership.clone(), leftovers));
     let reporting =
         tokio::spawn(report_when_captured(captured, found, ztunnel.reporter(ownership.clone()), controller));

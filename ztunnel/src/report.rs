@@ -1,8 +1,8 @@
 //! Reports to the controller: which pods of this node are captured, and why others are not.
 
 use crate::decide::Index;
-use crate::handoff::Ownership;
-use crate::pod::{FenceStatus, PodState, PodStatus};
+use crate::ownership::Ownership;
+use crate::pod_status::{FenceStatus, PodState, PodStatus};
 use crate::view::View;
 use fairway_config::capture::capture_client::CaptureClient;
 use fairway_config::capture::{CaptureReport, CaptureState, Fence, PodCapture};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The settings of a tunnel. They do not change while it runs.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TunnelSettings {
     /// The name of the node, as its Node object has it. Only pods of this node can be registered.
     pub node: Arc<str>,
     /// The node's label `topology.kubernetes.io/zone`.
@@ -53,7 +53,7 @@ pub struct Settings {
     pub server: server::Settings,
 }
 
-impl Settings {
+impl TunnelSettings {
     /// The defaults, for the node of this name.
     pub fn new(node: impl Into<Arc<str>>) -> Self {
         Self {

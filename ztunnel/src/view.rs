@@ -1,6 +1,6 @@
 //! What the admin port shows: pods, open connections, and the configuration in force.
 
-use crate::pod::PodStatus;
+use crate::pod_status::{PodState, PodStatus};
 use crate::state::State;
 use fairway_config::model::WorkloadKey;
 use fairway_identity::SpiffeId;
@@ -104,7 +104,7 @@ impl PodTable {
         let status = Arc::new(Mutex::new(PodStatus {
             uid: uid.clone(),
             pod: key.as_arc(),
-            state: crate::PodState::Waiting,
+            state: PodState::Waiting,
             reason: None,
             repairs: 0,
             connections: 0,

@@ -1,13 +1,13 @@
 //! The tunnel as a whole: its threads, its pods and its configuration.
 
-use crate::handoff::Ownership;
+use crate::ownership::Ownership;
 use crate::pod::find::Finder;
 use crate::pod::{Leftovers, PodEvent, Registry};
 use crate::proxy::{self, Counters, Metrics, Worker, WorkerPool};
 use crate::report::Reporter;
 use crate::state::{self, Applier};
 use crate::view::{ConnectionTable, PodTable, View};
-use crate::{Settings, pod};
+use crate::{TunnelSettings, pod};
 use fairway_config::model::Mesh;
 use fairway_identity::Identities;
 use fairway_runtime::drain;
@@ -27,7 +27,7 @@ pub struct Ztunnel {
     worker_pool: WorkerPool,
     workers: Workers,
     registry: JoinHandle<()>,
-    settings: Arc<Settings>,
+    settings: Arc<TunnelSettings>,
     identities: Identities,
     finding: Option<JoinHandle<()>>,
 }
@@ -37,7 +37,7 @@ impl Ztunnel {
     /// inside a Tokio runtime, which then runs the pods' reconcilers. Follows `drain` to its end. Fails if a thread cannot be
     /// started.
     pub fn start(
-        settings: Settings,
+        settings: TunnelSettings,
         identities: Identities,
         metrics: &fairway_runtime::metrics::Metrics,
         drain: drain::Watch,
@@ -129,7 +129,7 @@ impl Ztunnel {
     }
 
     /// Requests the certificates of this node's captured pods, so that no connection waits for one after a handoff. Returns
-    /// after [`Settings::identity_timeout`] at the latest.
+    /// after [`TunnelSettings::identity_timeout`] at the latest.
     pub async fn warm_up(&self) {
         let index = self.view.state.load();
         let captured = index.snapshot().workloads.values().filter(|it| it.mesh != Mesh::Outside);

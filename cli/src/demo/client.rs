@@ -27,7 +27,7 @@ pub struct Session {
 
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct EchoResponse {
     /// The status code of the response.
     pub status: StatusCode,
     /// The headers of the response.
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// Sends a request and reads the whole answer.
-    pub async fn ask(&mut self, ask: &Ask<'_>) -> anyhow::Result<Answer> {
+    pub async fn ask(&mut self, ask: &Ask<'_>) -> anyhow::Result<EchoResponse> {
         let exchange = async { read(self.send(ask).await?).await };
         tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("no answer in {TIMEOUT:?}"))?
     }
@@ -110,17 +110,17 @@ impl Session {
     }
 }
 
-async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
+async fn read(response: Response<Incoming>) -> anyhow::Result<EchoResponse> {
     let (head, body) = response.into_parts();
     let text = String::from_utf8_lossy(&body.collect().await.context("the answer broke off")?.to_bytes())
         .into_owned();
     let echo = serde_json::from_str(&text).unwrap_or_default();
-    Ok(Answer { status: head.status, headers: head.headers, echo, text })
+    Ok(EchoResponse { status: head.status, headers: head.headers, echo, text })
 }
 
-// === impl Answer ===
+// === impl EchoResponse ===
 
-impl Answer {
+impl EchoResponse {
     /// The pod that answered, as it names itself.
     pub fn pod(&self) -> &str {
         self.echo["pod"].as_str().unwrap_or("nobody")
@@ -141,11 +141,16 @@ impl Answer {
 }
 
 /// One request on a connection of its own.
-pub async fn ask_on(pod: &Pod, destination: SocketAddr, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answer> {
+pub async fn ask_on(
+    pod: &Pod,
+    destination: SocketAddr,
+    host: &str,
+    ask: &Ask<'_>,
+) -> anyhow::Result<EchoResponse> {
     Session::open(pod, destination, host).await?.ask(ask).await
 }
 
 /// A GET without headers, on a connection of its own.
-pub async fn get(pod: &Pod, destination: SocketAddr, host: &str, path: &str) -> anyhow::Result<Answer> {
+pub async fn get(pod: &Pod, destination: SocketAddr, host: &str, path: &str) -> anyhow::Result<EchoResponse> {
     ask_on(pod, destination, host, &Ask { path, ..Ask::default() }).await
 }

@@ -1,6 +1,6 @@
 //! The shared Gateway: HTTPS by SNI, routes of two teams, and mTLS from the Gateway on.
 
-use super::client::{Answer, Ask, Session};
+use super::client::{Ask, EchoResponse, Session};
 use super::environment::Environment;
 use super::report::Report;
 use anyhow::Context;
@@ -32,7 +32,7 @@ pub async fn play(environment: &Environment, report: &mut Report) {
     report.note_result("from the Gateway on it is mTLS", tunnelled(environment).await);
 }
 
-async fn https(environment: &Environment, host: &str, ask: &Ask<'_>) -> anyhow::Result<Answer> {
+async fn https(environment: &Environment, host: &str, ask: &Ask<'_>) -> anyhow::Result<EchoResponse> {
     let name = format!("{host}.bookshop.example");
     let stream = environment.pod("legacy/till")?.connect(environment.pod_address(GATEWAY, 443)?).await?;
     Session::over_tls(stream, &name).await?.ask(ask).await

@@ -10,7 +10,7 @@ use fairway_controller::serve::Hub;
 use fairway_identity::Identities;
 use fairway_runtime::drain;
 use fairway_runtime::metrics::Metrics;
-use fairway_ztunnel::{Candidate, PodEvent, Settings, Ztunnel};
+use fairway_ztunnel::{Candidate, PodEvent, TunnelSettings, Ztunnel};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -107,7 +107,7 @@ impl Node {
         metrics: &Metrics,
         drain: drain::Watch,
     ) -> anyhow::Result<Self> {
-        let settings = Settings { workers, ..Settings::new("") };
+        let settings = TunnelSettings { workers, ..TunnelSettings::new("") };
         let (ztunnel, applier) =
             Ztunnel::start(settings, identities, metrics, drain).context("start the tunnel")?;
         let subscription = Subscription::new(Proxy::Everything, env!("CARGO_PKG_VERSION"));

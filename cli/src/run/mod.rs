@@ -5,9 +5,10 @@ mod fleet;
 
 use anyhow::Context;
 use capture::{CaptureSetting, Node};
-use fairway_controller::ca::{self, Authority, FileStore, InProcess, Memory, SameUser};
+use fairway_controller::admission::SameUser;
+use fairway_controller::ca::{self, Authority, FileStore, InProcess, Memory};
 use fairway_controller::compile::{AddressPool, InvalidPool};
-use fairway_controller::pipeline::{Pipeline, Rules, Standing};
+use fairway_controller::pipeline::{Pipeline, PipelineState, Rules};
 use fairway_controller::serve::{self, Hub};
 use fairway_identity::{Identities, TrustDomain};
 use fairway_runtime::admin::Pages;
@@ -89,8 +90,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         false => None,
     };
 
-    let (standings, standing) = watch::channel(Standing::default());
-    let (shown, states, acknowledged) = (standing.clone(), fleet.states(), Mutex::new(hub.states()));
+    let (published, state) = watch::channel(PipelineState::default());
+    let (shown, states, acknowledged) = (state.clone(), fleet.states(), Mutex::new(hub.states()));
     let _admin = Pages::new(readiness, metrics)
         .logging(logs.control())
         .page("/state", "what is in force, and where", move || {
@@ -102,18 +103,18 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let directing = tokio::spawn(async move {
         let mut waiting = Some(configured);
         loop {
-            let standing = tokio::select! {
+            let state = tokio::select! {
                 next = pipeline.advance() => next,
                 () = stopping.reached(drain::Phase::Draining) => None,
             };
-            let Some(standing) = standing else { break };
-            fleet.follow(&standing.proxies, standing.generation).await;
+            let Some(state) = state else { break };
+            fleet.follow(&state.proxies, state.generation).await;
             let mut captures = match &mut node {
                 Some(node) => node.follow(pipeline.compiler()).await,
                 None => JoinSet::new(),
             };
-            fleet.settled(standing.generation).await;
-            standings.send_replace(standing);
+            fleet.settled(state.generation).await;
+            published.send_replace(state);
             match waiting.take() {
                 Some(gate) => {
                     while captures.join_next().await.is_some() {}
@@ -162,12 +163,12 @@ fn captured_rules(arguments: &Arguments) -> anyhow::Result<Rules> {
 }
 
 fn describe(
-    standing: &Standing,
+    state: &PipelineState,
     states: &fleet::States,
     acknowledged: &Mutex<serve::States>,
 ) -> serde_json::Value {
     let proxies = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).get();
-    let mut described = standing.describe(&proxies);
+    let mut described = state.describe(&proxies);
     described["proxies"] = states.describe();
     described
 }

@@ -2,7 +2,7 @@
 
 use crate::{TIMEOUT, eventually};
 use anyhow::Context;
-use fairway_cli::demo::client::{Answer, Ask, Session};
+use fairway_cli::demo::client::{Ask, EchoResponse, Session};
 use fairway_cli::demo::environment::Environment;
 use fairway_netns::Namespace;
 use std::cell::{Cell, RefCell};
@@ -145,7 +145,7 @@ fn connect_within(address: SocketAddr) -> std::io::Result<std::net::TcpStream> {
 async fn converse(shared: &Shared, mut session: Session, number: &mut usize) -> anyhow::Result<()> {
     for _ in 0..REQUESTS {
         *number += 1;
-        let answer: Answer = session.ask(&Ask { path: "/book/7", ..Ask::default() }).await?;
+        let answer: EchoResponse = session.ask(&Ask { path: "/book/7", ..Ask::default() }).await?;
         anyhow::ensure!(answer.status.is_success(), "{}", answer.summary());
         shared.answers.set(shared.answers.get() + 1);
         *shared.by_pod.borrow_mut().entry(answer.pod().to_owned()).or_default() += 1;

@@ -11,7 +11,7 @@ mod world;
 
 use fairway_config::model::{Resource, ResourceKind};
 use fairway_config::{Delta, Snapshot, wire};
-use fairway_controller::compile::{Capture, Compiler, Settings};
+use fairway_controller::compile::{Capture, CompileSettings, Compiler};
 use fairway_controller::source::{Completion, FileChange, Scan, Standalone};
 use fairway_waypoint::table::Tables;
 use fairway_waypoint::upstream::cluster::Registry;
@@ -118,24 +118,24 @@ const ORIGINS: &[&str] = &[
 const METHODS: &[&str] = &["GET", "*", "", "get", "A B", "PROPFIND"];
 const DURATIONS: &[&str] = &["10s", "0s", "", "10", "-1s", "1h1m1s1ms", "99999h", "1d"];
 
-fn of(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+fn any_of(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     select(texts)
 }
 
 fn named() -> impl Strategy<Value = Value> {
-    (of(HEADERS), of(VALUES)).prop_map(|(name, value)| json!({ "name": name, "value": value }))
+    (any_of(HEADERS), any_of(VALUES)).prop_map(|(name, value)| json!({ "name": name, "value": value }))
 }
 
 fn modifier() -> impl Strategy<Value = Value> {
     let list = || prop::collection::vec(named(), 0..3);
-    (list(), list(), prop::collection::vec(of(HEADERS), 0..3))
+    (list(), list(), prop::collection::vec(any_of(HEADERS), 0..3))
         .prop_map(|(set, add, remove)| json!({ "set": set, "add": add, "remove": remove }))
 }
 
 fn path() -> impl Strategy<Value = Value> {
     prop_oneof![
-        of(PATHS).prop_map(|it| json!({ "type": "ReplaceFullPath", "replaceFullPath": it })),
-        of(PATHS).prop_map(|it| json!({ "type": "ReplacePrefixMatch", "replacePrefixMatch": it })),
+        any_of(PATHS).prop_map(|it| json!({ "type": "ReplaceFullPath", "replaceFullPath": it })),
+        any_of(PATHS).prop_map(|it| json!({ "type": "ReplacePrefixMatch", "replacePrefixMatch": it })),
         Just(json!({ "type": "ReplaceFullPath" })),
     ]
 }
@@ -146,7 +146,7 @@ fn reference() -> impl Strategy<Value = Value> {
 }
 
 fn cors() -> impl Strategy<Value = Value> {
-    let list = |texts| prop::collection::vec(of(texts), 0..3);
+    let list = |texts| prop::collection::vec(any_of(texts), 0..3);
     (list(ORIGINS), any::<bool>(), list(METHODS), list(HEADERS), list(HEADERS), select(&[-1, 0, 5][..]))
         .prop_map(|(origins, credentials, methods, headers, expose, age)| {
             json!({ "allowOrigins": origins, "allowCredentials": credentials, "allowMethods": methods,
@@ -167,8 +167,8 @@ fn shared_filter() -> impl Strategy<Value = Value> {
 }
 
 fn external_auth() -> impl Strategy<Value = Value> {
-    let list = || prop::option::of(prop::collection::vec(of(HEADERS), 1..3));
-    let paths = prop::option::of(of(PATHS));
+    let list = || prop::option::of(prop::collection::vec(any_of(HEADERS), 1..3));
+    let paths = prop::option::of(any_of(PATHS));
     let body = prop::option::weighted(0.2, select(&[0, 1, 65_535][..]));
     (reference(), any::<bool>(), paths, list(), list(), body).prop_map(
         |(to, is_http, path, headers, response_headers, body)| {
@@ -194,7 +194,7 @@ fn external_auth() -> impl Strategy<Value = Value> {
 }
 
 fn http_filter() -> impl Strategy<Value = Value> {
-    let part = || (of(HOSTS), prop::option::of(path()));
+    let part = || (any_of(HOSTS), prop::option::of(path()));
     let port = select(&[0, 1, 80, 70_000][..]);
     let status = select(&[200, 301, 302, 308, 999][..]);
     prop_oneof![
@@ -213,17 +213,17 @@ fn http_filter() -> impl Strategy<Value = Value> {
 
 fn comparison(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
     prop_oneof![
-        (of(names), of(VALUES)).prop_map(|(name, value)| json!({ "name": name, "value": value })),
-        (of(names), of(EXPRESSIONS))
+        (any_of(names), any_of(VALUES)).prop_map(|(name, value)| json!({ "name": name, "value": value })),
+        (any_of(names), any_of(EXPRESSIONS))
             .prop_map(|(name, value)| json!({ "name": name, "value": value, "type": "RegularExpression" })),
     ]
 }
 
 fn http_match() -> impl Strategy<Value = Value> {
     let path = prop_oneof![
-        of(PATHS).prop_map(|it| json!({ "type": "Exact", "value": it })),
-        of(PATHS).prop_map(|it| json!({ "type": "PathPrefix", "value": it })),
-        of(EXPRESSIONS).prop_map(|it| json!({ "type": "RegularExpression", "value": it })),
+        any_of(PATHS).prop_map(|it| json!({ "type": "Exact", "value": it })),
+        any_of(PATHS).prop_map(|it| json!({ "type": "PathPrefix", "value": it })),
+        any_of(EXPRESSIONS).prop_map(|it| json!({ "type": "RegularExpression", "value": it })),
     ];
     let list = |names| prop::collection::vec(comparison(names), 0..3);
     (path, list(HEADERS), list(VALUES))
@@ -231,7 +231,7 @@ fn http_match() -> impl Strategy<Value = Value> {
 }
 
 fn grpc_match() -> impl Strategy<Value = Value> {
-    let method = (of(EXPRESSIONS), of(EXPRESSIONS), select(&["Exact", "RegularExpression"][..]))
+    let method = (any_of(EXPRESSIONS), any_of(EXPRESSIONS), select(&["Exact", "RegularExpression"][..]))
         .prop_map(|(service, method, how)| json!({ "service": service, "method": method, "type": how }));
     (method, prop::collection::vec(comparison(HEADERS), 0..3))
         .prop_map(|(method, headers)| json!({ "method": method, "headers": headers }))
@@ -250,9 +250,9 @@ fn rule(
             to
         },
     );
-    let limits =
-        (of(DURATIONS), of(DURATIONS)).prop_map(|(a, b)| json!({ "request": a, "backendRequest": b }));
-    let retry = (select(&[-1, 0, 3][..]), select(&[200, 503, 999][..]), of(DURATIONS)).prop_map(
+    let limits = (any_of(DURATIONS), any_of(DURATIONS))
+        .prop_map(|(a, b)| json!({ "request": a, "backendRequest": b }));
+    let retry = (select(&[-1, 0, 3][..]), select(&[200, 503, 999][..]), any_of(DURATIONS)).prop_map(
         |(attempts, code, backoff)| json!({ "attempts": attempts, "codes": [code], "backoff": backoff }),
     );
     let parts = (
@@ -278,7 +278,7 @@ fn route(kind: &'static str, rules: impl Strategy<Value = Vec<Value>>) -> impl S
         json!([{ "group": "", "kind": "Service", "name": "web" }]),
         json!([{ "name": "g" }, { "group": "", "kind": "Service", "name": "web" }]),
     ]);
-    (parents, prop::collection::vec(of(HOSTS), 0..2), rules).prop_map(move |(parents, hosts, rules)| {
+    (parents, prop::collection::vec(any_of(HOSTS), 0..2), rules).prop_map(move |(parents, hosts, rules)| {
         json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": kind,
                 "metadata": { "name": "r", "namespace": "shop" },
                 "spec": { "parentRefs": parents, "hostnames": hosts, "rules": rules } })
@@ -311,8 +311,10 @@ fn compiled(objects: &[Value]) -> Option<Vec<Resource>> {
     if edits.len() < objects.len() {
         return None;
     }
-    let settings =
-        Settings { capture: Capture::On, ..Settings::standalone("cluster.local".parse().unwrap()) };
+    let settings = CompileSettings {
+        capture: Capture::On,
+        ..CompileSettings::standalone("cluster.local".parse().unwrap())
+    };
     let mut standalone = Standalone::new(Completion::for_settings(&settings));
     let mut compiler = Compiler::new(settings);
     compiler.apply(standalone.complete(edits));

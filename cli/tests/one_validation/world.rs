@@ -1,7 +1,7 @@
 //! Objects beside routes of HTTP: Gateways with listeners of every protocol, ListenerSets, certificates, policies, routes of
 //! connections and datagrams, Services and what is behind them.
 
-use super::{HOSTS, of, reference};
+use super::{HOSTS, any_of, reference};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -60,12 +60,12 @@ fn held() -> Vec<Value> {
 
 fn named(kinds: &'static [&'static str]) -> impl Strategy<Value = Value> {
     let names = select(&["good", "halved", "rubbish", "chain", "both", "cut", "mixed", "gone"][..]);
-    (of(kinds), names).prop_map(|(kind, name)| json!({ "group": "", "kind": kind, "name": name }))
+    (any_of(kinds), names).prop_map(|(kind, name)| json!({ "group": "", "kind": kind, "name": name }))
 }
 
 fn listener() -> impl Strategy<Value = Value> {
     let certificates = prop::collection::vec(named(&["Secret", "Secret", "Secret", "ConfigMap"]), 0..3);
-    let mode = prop::option::of(of(&["Terminate", "Passthrough"]));
+    let mode = prop::option::of(any_of(&["Terminate", "Passthrough"]));
     let tls = (certificates, mode, any::<bool>()).prop_map(|(refs, mode, options)| {
         let mut tls = json!({ "certificateRefs": refs });
         if let Some(mode) = mode {
@@ -77,9 +77,9 @@ fn listener() -> impl Strategy<Value = Value> {
         tls
     });
     let kinds = &["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "Odd"];
-    let allowed = prop::option::weighted(0.3, prop::collection::vec(of(kinds), 0..3));
-    let hostname = prop::option::of(prop_oneof![4 => of(NAMES), 1 => of(HOSTS)]);
-    (of(PROTOCOLS), select(PORTS), hostname, prop::option::of(tls), allowed).prop_map(
+    let allowed = prop::option::weighted(0.3, prop::collection::vec(any_of(kinds), 0..3));
+    let hostname = prop::option::of(prop_oneof![4 => any_of(NAMES), 1 => any_of(HOSTS)]);
+    (any_of(PROTOCOLS), select(PORTS), hostname, prop::option::of(tls), allowed).prop_map(
         |(protocol, port, hostname, tls, allowed)| {
             let mut listener = json!({ "port": port, "protocol": protocol });
             // What an API server refuses is of no use here.
@@ -113,7 +113,7 @@ fn listeners() -> impl Strategy<Value = Vec<Value>> {
 
 fn validation() -> impl Strategy<Value = Value> {
     let refs = prop::collection::vec(named(&["ConfigMap", "ConfigMap", "Secret", "Service"]), 1..4);
-    let mode = of(&["AllowValidOnly", "AllowInsecureFallback"]);
+    let mode = any_of(&["AllowValidOnly", "AllowInsecureFallback"]);
     (refs, mode).prop_map(|(refs, mode)| json!({ "validation": { "caCertificateRefs": refs, "mode": mode } }))
 }
 
@@ -144,17 +144,17 @@ fn listener_set() -> impl Strategy<Value = Value> {
 
 fn policy() -> impl Strategy<Value = Value> {
     let trust = prop_oneof![
-        of(&["System", "System", "a.ex/odd"]).prop_map(|it| json!({ "wellKnownCACertificates": it })),
+        any_of(&["System", "System", "a.ex/odd"]).prop_map(|it| json!({ "wellKnownCACertificates": it })),
         prop::collection::vec(named(&["ConfigMap", "ConfigMap", "Secret"]), 1..3)
             .prop_map(|it| json!({ "caCertificateRefs": it })),
     ];
     let name = prop_oneof![
-        of(NAMES).prop_map(|it| json!({ "type": "Hostname", "hostname": it })),
-        of(&["spiffe://a.ex/b", "odd", "a:b", "a: b"]).prop_map(|it| json!({ "type": "URI", "uri": it })),
+        any_of(NAMES).prop_map(|it| json!({ "type": "Hostname", "hostname": it })),
+        any_of(&["spiffe://a.ex/b", "odd", "a:b", "a: b"]).prop_map(|it| json!({ "type": "URI", "uri": it })),
     ];
     let names = prop::option::of(prop::collection::vec(name, 1..3));
-    let section = prop::option::of(of(&["a", "b", "gone"]));
-    (of(NAMES), trust, names, section).prop_map(|(hostname, mut validation, names, section)| {
+    let section = prop::option::of(any_of(&["a", "b", "gone"]));
+    (any_of(NAMES), trust, names, section).prop_map(|(hostname, mut validation, names, section)| {
         validation["hostname"] = hostname.into();
         if let Some(names) = names {
             validation["subjectAltNames"] = names.into();
@@ -177,8 +177,8 @@ fn l4_route() -> impl Strategy<Value = Value> {
     ]);
     let weights = select(&[0, 1, 1_000_000][..]);
     let backends = prop::collection::vec((reference(), weights), 1..4);
-    let hostnames = prop::collection::vec(of(NAMES), 1..3);
-    (of(&["TLSRoute", "TCPRoute", "UDPRoute"]), parents, backends, hostnames).prop_map(
+    let hostnames = prop::collection::vec(any_of(NAMES), 1..3);
+    (any_of(&["TLSRoute", "TCPRoute", "UDPRoute"]), parents, backends, hostnames).prop_map(
         |(kind, parents, backends, hostnames)| {
             let weighted = |(mut to, weight): (Value, i32)| {
                 to["weight"] = weight.into();
@@ -195,7 +195,7 @@ fn l4_route() -> impl Strategy<Value = Value> {
 }
 
 fn service() -> impl Strategy<Value = Value> {
-    let protocols = of(&[
+    let protocols = any_of(&[
         "",
         "http",
         "https",
@@ -211,9 +211,9 @@ fn service() -> impl Strategy<Value = Value> {
         json!(["fd00::9"]),
         json!(["None"]),
     ]);
-    let affinity = of(&["None", "ClientIP"]);
-    let internal = of(&["Cluster", "Local"]);
-    let distribution = prop::option::of(of(&["PreferClose", "PreferSameNode", "PreferSameZone", "Odd"]));
+    let affinity = any_of(&["None", "ClientIP"]);
+    let internal = any_of(&["Cluster", "Local"]);
+    let distribution = prop::option::of(any_of(&["PreferClose", "PreferSameNode", "PreferSameZone", "Odd"]));
     let parts = (protocols, addresses, affinity, internal, distribution, any::<[bool; 2]>());
     parts.prop_map(|(protocol, addresses, affinity, internal, distribution, [udp, required])| {
         let mut first = json!({ "name": "a", "port": 80, "targetPort": "named" });
@@ -255,13 +255,13 @@ fn slice() -> impl Strategy<Value = Value> {
     ]);
     let endpoints = family.prop_flat_map(|(family, addresses)| {
         let flags = any::<[Option<bool>; 3]>();
-        let endpoint = (select(addresses), flags, prop::option::of(of(&["n1", "n2", ""])));
+        let endpoint = (select(addresses), flags, prop::option::of(any_of(&["n1", "n2", ""])));
         (Just(family), prop::collection::vec(endpoint, 0..5))
     });
     let port = (
-        of(&["a", "b", "c", ""]),
+        any_of(&["a", "b", "c", ""]),
         prop::option::of(select(&[1, 8080, 65535][..])),
-        of(&["TCP", "UDP", "SCTP"]),
+        any_of(&["TCP", "UDP", "SCTP"]),
     );
     (endpoints, prop::collection::vec(port, 0..4)).prop_map(|((family, endpoints), ports)| {
         let endpoints: Vec<Value> = endpoints
@@ -295,7 +295,7 @@ fn pod() -> impl Strategy<Value = Value> {
         json!({ "app": "web", "fairway.dev/mtls": "strict" }),
         json!({ "app": "web", "fairway.dev/mtls": "odd" }),
     ]);
-    (probe, labels, of(&["web", "a.b", ""])).prop_map(|(probe, labels, account)| {
+    (probe, labels, any_of(&["web", "a.b", ""])).prop_map(|(probe, labels, account)| {
         let mut container = json!({ "name": "c", "image": "i", "ports": [{ "name": "named", "containerPort": 8080 }] });
         if let Some(probe) = probe {
             container["livenessProbe"] = probe;

@@ -1,7 +1,7 @@
 //! Who may do what, from a file to the answer.
 
 use crate::shop::Shop;
-use fairway_echo::client::{Answer, Client};
+use fairway_echo::client::{Client, CollectedResponse};
 use http::StatusCode;
 use tokio::net::TcpStream;
 
@@ -20,7 +20,7 @@ spec:
 
 const NO_ADMIN: &str = "action: Deny\n  rules: [{ name: admin, to: [{ paths: [{ value: /admin }] }] }]";
 
-async fn ask(shop: &Shop, path: &str) -> Option<Answer> {
+async fn ask(shop: &Shop, path: &str) -> Option<CollectedResponse> {
     let stream = TcpStream::connect(shop.gateway).await.ok()?;
     Client::http1(stream).await.ok()?.get("books.example", path).await.ok()
 }

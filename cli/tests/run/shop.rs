@@ -2,7 +2,7 @@
 
 use crate::program::{Program, free_port};
 use fairway_echo::EchoServer;
-use fairway_echo::client::{Answer, Client};
+use fairway_echo::client::{Client, CollectedResponse};
 use http::StatusCode;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -119,7 +119,7 @@ spec:
     }
 
     /// Asks the Gateway for a host, on a connection of its own.
-    pub async fn ask(&self, host: &str) -> anyhow::Result<Answer> {
+    pub async fn ask(&self, host: &str) -> anyhow::Result<CollectedResponse> {
         ask(self.gateway, host).await
     }
 
@@ -143,7 +143,7 @@ spec:
 }
 
 /// One request on a connection of its own.
-pub async fn ask(address: SocketAddr, host: &str) -> anyhow::Result<Answer> {
+pub async fn ask(address: SocketAddr, host: &str) -> anyhow::Result<CollectedResponse> {
     let stream = TcpStream::connect(address).await?;
     Ok(Client::http1(stream).await?.get(host, "/").await?)
 }

@@ -3,7 +3,8 @@
 
 use super::own_pods::{OwnPods, PodRejection, ProxyProgram};
 use super::reviewed::Reviewed;
-use crate::compile::{Output, Proxy, Want};
+use crate::compile::Output;
+use crate::provision::{Proxy, Want};
 use crate::resources::Edit;
 use fairway_config::model::{Mesh, ObjectName, Resource, ResourceKey, ResourceKind, Workload};
 use fairway_identity::SpiffeId;

@@ -3,7 +3,7 @@
 use super::questions::Questions;
 use super::reviewed::Reviewed;
 use super::reviewer::{ReviewError, Reviewer};
-use fairway_identity::Answer;
+use fairway_identity::BoxFuture;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -86,7 +86,7 @@ impl<R: Reviewer> Cached<R> {
 }
 
 impl<R: Reviewer> Reviewer for Cached<R> {
-    fn review<'a>(&'a self, token: &'a str) -> Answer<'a, Result<Reviewed, ReviewError>> {
+    fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Reviewed, ReviewError>> {
         Box::pin(self.ask(None, token))
     }
 
@@ -94,7 +94,7 @@ impl<R: Reviewer> Reviewer for Cached<R> {
         &'a self,
         source: Option<IpAddr>,
         token: &'a str,
-    ) -> Answer<'a, Result<Reviewed, ReviewError>> {
+    ) -> BoxFuture<'a, Result<Reviewed, ReviewError>> {
         Box::pin(self.ask(source, token))
     }
 }

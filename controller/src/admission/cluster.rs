@@ -4,11 +4,11 @@ use super::authorization_index::AuthorizationIndex;
 use super::own_pods::{PodRejection, ProxyProgram};
 use super::pod_streams::{PodStreams, STREAMS_EACH};
 use super::reviewed::Reviewed;
-use crate::ca::{Caller, Entitlement, NotEntitled};
+use crate::admission::{Caller, Entitlement, NotEntitled};
 use crate::serve::{Admission, Peer, Refused, StreamLifetime};
 use fairway_config::model::ObjectName;
 use fairway_config::stream::{Proxy, Subscription};
-use fairway_identity::{Answer, SpiffeId};
+use fairway_identity::{BoxFuture, SpiffeId};
 use std::sync::Arc;
 use tonic::Status;
 
@@ -170,7 +170,7 @@ impl ClusterEntitlement {
 }
 
 impl Entitlement for ClusterEntitlement {
-    fn check<'a>(&'a self, caller: &'a Caller, id: &'a SpiffeId) -> Answer<'a, Result<(), NotEntitled>> {
+    fn check<'a>(&'a self, caller: &'a Caller, id: &'a SpiffeId) -> BoxFuture<'a, Result<(), NotEntitled>> {
         Box::pin(std::future::ready(self.decide(caller, id)))
     }
 }

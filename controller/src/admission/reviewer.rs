@@ -2,7 +2,7 @@
 
 use super::reviewed::{NotReviewed, Reviewed};
 use crate::resources::proxy_pod::AUDIENCE;
-use fairway_identity::Answer;
+use fairway_identity::BoxFuture;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::api::{Api, PostParams};
 use kube::{Client, Error};
@@ -12,14 +12,14 @@ use std::time::Duration;
 /// Says whose a token is.
 pub trait Reviewer: Send + Sync + 'static {
     /// Errs if the token says nothing, or that cannot be found out.
-    fn review<'a>(&'a self, token: &'a str) -> Answer<'a, Result<Reviewed, ReviewError>>;
+    fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Reviewed, ReviewError>>;
 
     /// The same, where it is known from which address the token came: one address cannot bring about any number of reviews.
     fn review_from<'a>(
         &'a self,
         _source: Option<IpAddr>,
         token: &'a str,
-    ) -> Answer<'a, Result<Reviewed, ReviewError>> {
+    ) -> BoxFuture<'a, Result<Reviewed, ReviewError>> {
         self.review(token)
     }
 }
@@ -70,7 +70,7 @@ impl ApiReviewer {
 }
 
 impl Reviewer for ApiReviewer {
-    fn review<'a>(&'a self, token: &'a str) -> Answer<'a, Result<Reviewed, ReviewError>> {
+    fn review<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Reviewed, ReviewError>> {
         Box::pin(self.ask(token))
     }
 }

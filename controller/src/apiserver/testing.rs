@@ -13,7 +13,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 type Piece = Result<Frame<Bytes>, Infallible>;
 /// An answer that may go on for as long as somebody watches.
-pub(crate) type Answer = Response<StreamBody<UnboundedReceiverStream<Piece>>>;
+pub(crate) type ApiResponse = Response<StreamBody<UnboundedReceiverStream<Piece>>>;
 
 pub(crate) struct Watcher(mpsc::UnboundedSender<Piece>);
 
@@ -22,7 +22,7 @@ pub(crate) fn client<F>(
     answer: impl Fn(http::request::Parts, Bytes) -> F + Clone + Send + Sync + 'static,
 ) -> Client
 where
-    F: Future<Output = Result<Answer, tower::BoxError>> + Send,
+    F: Future<Output = Result<ApiResponse, tower::BoxError>> + Send,
 {
     let service = tower::service_fn(move |request: Request<Body>| {
         let answer = answer.clone();
@@ -35,7 +35,7 @@ where
     Client::new(service, "default")
 }
 
-pub(crate) fn whole(status: StatusCode, body: &Value) -> Answer {
+pub(crate) fn whole(status: StatusCode, body: &Value) -> ApiResponse {
     let (answer, watcher) = watch();
     watcher.send(body.to_string().into());
     let mut answer = answer;
@@ -43,7 +43,7 @@ pub(crate) fn whole(status: StatusCode, body: &Value) -> Answer {
     answer
 }
 
-pub(crate) fn failure(code: u16, message: &str) -> Answer {
+pub(crate) fn failure(code: u16, message: &str) -> ApiResponse {
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",
@@ -59,7 +59,7 @@ pub(crate) fn failure(code: u16, message: &str) -> Answer {
 }
 
 /// An answer that goes on until the watcher is dropped.
-pub(crate) fn watch() -> (Answer, Watcher) {
+pub(crate) fn watch() -> (ApiResponse, Watcher) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Response::new(StreamBody::new(UnboundedReceiverStream::new(receiver))), Watcher(sender))
 }

@@ -1,11 +1,11 @@
 //! The authority: holds the roots, asks whether a caller is entitled, signs, and moves the rotation on.
 
-use super::entitlement::{Caller, Entitlement, NotEntitled};
 use super::root::{Root, RootError, SKEW};
 use super::rotation::{Roots, RotateError};
 use super::saved::{self, SavedError};
 use super::settings::{Settings, SettingsError};
 use super::store::{RotationRequest, Store, StoreError};
+use crate::admission::{Caller, Entitlement, NotEntitled};
 use arc_swap::ArcSwap;
 use fairway_identity::{
     InvalidRequest, Issued, RequestedKey, SpiffeId, TrustBundle, TrustDomain, read_request,

@@ -1,8 +1,8 @@
 //! The authority as an issuer for the proxies of the same process.
 
 use super::authority::{Authority, AuthorityError};
-use super::entitlement::Caller;
-use fairway_identity::{Answer, IssueError, Issued, Issuer, SpiffeId, TrustBundle};
+use crate::admission::Caller;
+use fairway_identity::{BoxFuture, IssueError, Issued, Issuer, SpiffeId, TrustBundle};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ impl InProcess {
 }
 
 impl Issuer for InProcess {
-    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> Answer<'_, Result<Issued, IssueError>> {
+    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> BoxFuture<'_, Result<Issued, IssueError>> {
         Box::pin(async move {
             self.authority.issue(&Caller::ThisProcess, &id, &csr_der).await.map_err(|error| match error {
                 AuthorityError::NotEntitled { .. } => IssueError::Refused(error.to_string()),

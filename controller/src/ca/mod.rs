@@ -1,10 +1,9 @@
 //! The mesh's certificate authority: signs identities for those who are entitled to them, and rotates its roots.
 //!
 //! [`Roots`] decides which root signs and which are trusted at a time; [`Authority`] holds the state and signs. Nobody
-//! reaches it but past an [`Entitlement`]: over gRPC ([`IdentityService`]) or in the same process ([`InProcess`]).
+//! reaches it but past an [`Entitlement`](crate::admission::Entitlement): over gRPC ([`IdentityService`]) or in the same process ([`InProcess`]).
 
 mod authority;
-mod entitlement;
 mod in_process;
 mod published;
 mod root;
@@ -20,7 +19,6 @@ mod store;
 mod tests;
 
 pub use authority::{Authority, AuthorityError};
-pub use entitlement::{Caller, Entitlement, NotEntitled, SameUser};
 pub use in_process::InProcess;
 pub(crate) use published::publish;
 pub use root::{Origin, Root, RootError};

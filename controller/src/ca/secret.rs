@@ -1,7 +1,7 @@
 //! The roots in a Secret of the cluster.
 
 use super::store::{RotationRequest, Store, StoreError};
-use fairway_identity::Answer;
+use fairway_identity::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -151,15 +151,15 @@ impl SecretStore {
 }
 
 impl Store for SecretStore {
-    fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>> {
+    fn load(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
         Box::pin(self.read())
     }
 
-    fn save(&self, secret: String, request: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, request: RotationRequest) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.write(secret, request))
     }
 
-    fn asked(&self) -> Answer<'_, ()> {
+    fn asked(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.rotation_requested())
     }
 }

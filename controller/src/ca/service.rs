@@ -1,7 +1,7 @@
 //! The authority over gRPC.
 
 use super::authority::{Authority, AuthorityError};
-use super::entitlement::Caller;
+use crate::admission::Caller;
 use fairway_identity::wire::{Bundle, BundlesRequest, Identity, IdentityServer, IssueRequest, IssueResponse};
 use fairway_identity::{InvalidSpiffeId, SpiffeId};
 use fairway_runtime::drain::{Phase, Watch};

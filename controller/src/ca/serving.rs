@@ -94,7 +94,8 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ca::{Memory, SameUser, Settings};
+    use crate::admission::SameUser;
+    use crate::ca::{Memory, Settings};
     use fairway_identity::testing::SettableClock;
     use x509_parser::prelude::{FromDer, X509Certificate};
 

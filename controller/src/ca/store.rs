@@ -1,6 +1,6 @@
 //! Where the roots survive a restart.
 
-use fairway_identity::Answer;
+use fairway_identity::BoxFuture;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -19,13 +19,13 @@ pub enum RotationRequest {
 /// Keeps one secret text.
 pub trait Store: Send + Sync + 'static {
     /// What was saved last, if anything was.
-    fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>>;
+    fn load(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
 
     /// Replaces it, whole or not at all.
-    fn save(&self, secret: String, request: RotationRequest) -> Answer<'_, Result<(), StoreError>>;
+    fn save(&self, secret: String, request: RotationRequest) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Waits until somebody asks for a rotation where the text is kept. By default nobody can.
-    fn asked(&self) -> Answer<'_, ()> {
+    fn asked(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
 }
@@ -84,12 +84,12 @@ pub struct FileStore {
 // === impl Memory ===
 
 impl Store for Memory {
-    fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>> {
+    fn load(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
         let saved = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(std::future::ready(Ok(saved)))
     }
 
-    fn save(&self, secret: String, _: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, _: RotationRequest) -> BoxFuture<'_, Result<(), StoreError>> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -115,7 +115,7 @@ impl FileStore {
 impl Store for FileStore {
     // The files are small and rarely touched, so the event loop does not notice.
 
-    fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>> {
+    fn load(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
         let loaded = match std::fs::read_to_string(&self.file) {
             Ok(text) => Ok(Some(text)),
             Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -124,7 +124,7 @@ impl Store for FileStore {
         Box::pin(std::future::ready(loaded))
     }
 
-    fn save(&self, secret: String, _: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, _: RotationRequest) -> BoxFuture<'_, Result<(), StoreError>> {
         let saved = replace(&self.file, secret.as_bytes()).map_err(failed("write", &self.file));
         Box::pin(std::future::ready(saved))
     }

@@ -1,9 +1,10 @@
 mod asked;
 
 use super::*;
+use crate::admission::{Caller, Entitlement, NotEntitled, SameUser};
 use fairway_identity::wire::{IdentityClient, IssueRequest};
 use fairway_identity::{
-    Answer, GrpcIssuer, Identities, InvalidRequest, Issued, Issuer, SpiffeId, TlsIdentity, TokioClock,
+    BoxFuture, GrpcIssuer, Identities, InvalidRequest, Issued, Issuer, SpiffeId, TlsIdentity, TokioClock,
     accept, connect, peer_identity,
 };
 use fairway_runtime::metrics::Outcomes;
@@ -301,10 +302,10 @@ async fn the_roots_survive_a_restart_in_the_midst_of_a_rotation() {
 async fn a_change_that_cannot_be_stored_is_not_made() {
     struct Full(Memory);
     impl Store for Full {
-        fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>> {
+        fn load(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
             self.0.load()
         }
-        fn save(&self, _: String, _: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
+        fn save(&self, _: String, _: RotationRequest) -> BoxFuture<'_, Result<(), StoreError>> {
             Box::pin(std::future::ready(Err(StoreError::InUse("/full".into()))))
         }
     }
@@ -384,9 +385,12 @@ async fn over_a_unix_socket_proxies_get_identities_and_hear_of_new_roots() {
 
     web.changed().await;
     server.authority.rotate().await.unwrap();
-    while identities.bundle().unwrap().roots.len() == 1 {
-        web.changed().await;
-    }
+    let rotated = async {
+        while identities.bundle().unwrap().roots.len() == 1 {
+            web.changed().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, rotated).await.expect("the second root is heard of");
     meet(&reviews.current().unwrap(), &web.current().unwrap()).await;
 
     // The stream of roots is open, and yet the server ends at once.
@@ -402,7 +406,11 @@ async fn over_the_socket_the_kernel_says_who_asks() {
     /// Entitled is who the test is.
     struct ThisTest;
     impl Entitlement for ThisTest {
-        fn check<'a>(&'a self, caller: &'a Caller, id: &'a SpiffeId) -> Answer<'a, Result<(), NotEntitled>> {
+        fn check<'a>(
+            &'a self,
+            caller: &'a Caller,
+            id: &'a SpiffeId,
+        ) -> BoxFuture<'a, Result<(), NotEntitled>> {
             let own_pid = i32::try_from(std::process::id()).unwrap();
             let ours = rustix::process::geteuid().as_raw();
             let verdict = match caller {

@@ -4,7 +4,7 @@ use super::Reports;
 use super::plan::{CaptureReason, Change, Mark, Pods, Written, event, plan};
 use crate::admission::AuthorizationIndex;
 use crate::apiserver::{self, describe};
-use crate::events::{Event, Recorder};
+use crate::events::{Event, Recorder, Regarding};
 use crate::resources::{Kind, ObjectRef};
 use crate::status::reason;
 use fairway_config::model::ObjectName;
@@ -152,7 +152,8 @@ fn manifest(Change { uid, pod, mark, since }: &Change, now: Timestamp) -> Value 
 
 fn tell(change: &Change, events: &Recorder) {
     if let Some(event) = change.mark.as_ref().and_then(event) {
-        events.publish_for_pod(&ObjectRef::of(Kind::Pod, &change.pod), change.uid.clone(), event);
+        let pod = ObjectRef::from_name(Kind::Pod, &change.pod);
+        events.publish(&Regarding::pod(&pod, change.uid.clone()), vec![event]);
     }
 }
 
@@ -166,7 +167,8 @@ fn tell_repairs(reports: &Reports, told: &mut HashMap<Arc<str>, u64>, events: &R
         if it.repairs > before.unwrap_or(0)
             && let Some((namespace, name)) = it.pod.split_once('/')
         {
-            events.publish_for_pod(&ObjectRef::new(Kind::Pod, namespace, name), uid.clone(), repaired());
+            let pod = ObjectRef::new(Kind::Pod, namespace, name);
+            events.publish(&Regarding::pod(&pod, uid.clone()), vec![repaired()]);
         }
         now.insert(uid, it.repairs);
     }

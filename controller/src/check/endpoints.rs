@@ -20,7 +20,7 @@ pub(super) fn missing(edits: &[Edit], compiler: &Compiler) -> Vec<Diagnostic> {
             _ => {}
         }
     }
-    let objects = Objects::of(edits);
+    let objects = Objects::collect(edits);
     let asked = asked.iter().filter(|key| key.kind == ResourceKind::Backend);
     let without = asked.filter_map(|key| backends.get(key)).filter(|it| !have.contains(&it.key));
     without.filter_map(|it| objects.describe(it)).collect()
@@ -38,7 +38,7 @@ struct Objects<'a> {
 // === impl Objects ===
 
 impl<'a> Objects<'a> {
-    fn of(edits: &'a [Edit]) -> Self {
+    fn collect(edits: &'a [Edit]) -> Self {
         let mut objects = Self::default();
         for edit in edits {
             match edit {
@@ -108,7 +108,7 @@ impl<'a> Objects<'a> {
         };
         let message = format!("routes send to port {}, and nothing is behind it: {why}", port.port);
         let field = format!("spec.ports[{index}]");
-        let object = ObjectRef::of(Kind::Service, &name);
+        let object = ObjectRef::from_name(Kind::Service, &name);
         Some(Diagnostic::warning(Reason::NoEndpoints, field, message, remedy).about(&object))
     }
 }

@@ -7,14 +7,14 @@ mod report;
 
 pub use report::{CheckedObject, Counts, Report, ShownCondition};
 
-use crate::compile::{Compiler, Settings};
+use crate::compile::{CompileSettings, Compiler};
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::source::{CertificatePeriods, Completion, Standalone, WatchError, read_once};
 use std::path::Path;
 use std::time::SystemTime;
 
 /// Reads a directory once, compiles it and reports.
-pub fn check(directory: &Path, settings: Settings) -> Result<Report, WatchError> {
+pub fn check(directory: &Path, settings: CompileSettings) -> Result<Report, WatchError> {
     let (scan, mut batch) = read_once(directory)?;
     if batch.edits.is_empty() && batch.problems.is_empty() {
         batch.problems.push(nothing(directory));

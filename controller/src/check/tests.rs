@@ -1,9 +1,9 @@
 use super::check;
-use crate::compile::{Capture, Settings};
+use crate::compile::{Capture, CompileSettings};
 use std::path::Path;
 
-fn settings() -> Settings {
-    Settings { capture: Capture::On, ..Settings::standalone("cluster.local".parse().unwrap()) }
+fn settings() -> CompileSettings {
+    CompileSettings { capture: Capture::On, ..CompileSettings::standalone("cluster.local".parse().unwrap()) }
 }
 
 #[test]

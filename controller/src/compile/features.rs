@@ -1,6 +1,6 @@
 //! What a GatewayClass says its Gateways can do (GEP-2162): the names that Gateway API v1.7.0 gives to features.
 
-use crate::compile::output::ProxyClass;
+use crate::provision::ProxyClass;
 
 /// The features of a class, in the order of their names.
 pub(super) fn supported_by(class: ProxyClass) -> &'static [&'static str] {

@@ -25,7 +25,7 @@ macro_rules! inputs {
                 key.object_ref(Kind::$name)
             }
 
-            fn of(object: &Object) -> Option<&Arc<Self>> {
+            fn downcast(object: &Object) -> Option<&Arc<Self>> {
                 match object {
                     Object::$name(it) => Some(it),
                     _ => None,
@@ -45,7 +45,7 @@ impl Input<Cluster> for Unhandled {
         key.clone()
     }
 
-    fn of(object: &Object) -> Option<&Arc<Self>> {
+    fn downcast(object: &Object) -> Option<&Arc<Self>> {
         match object {
             Object::Unhandled(it) => Some(it),
             _ => None,

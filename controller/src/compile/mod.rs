@@ -24,11 +24,11 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use output::{Output, Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
+pub use crate::provision::{Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
+pub use output::Output;
 pub use pool::{AddressPool, InvalidPool};
-pub(crate) use route::parse_duration;
 pub(crate) use settings::CONTROLLER_NAME;
-pub use settings::{Capture, Loopback, Mode, Settings};
+pub use settings::{Capture, CompileSettings, Loopback, Mode};
 
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Edit, ObjectRef, Resources};
@@ -46,7 +46,7 @@ pub struct Compiler {
 
 /// The sets in which objects stand by themselves, and the queries that objects and sets bring into being. A query that is
 /// only read by others is not registered.
-fn engine(settings: Settings) -> Engine<Cluster> {
+fn engine(settings: CompileSettings) -> Engine<Cluster> {
     let folders = [
         names::register,
         workload::register,
@@ -62,7 +62,7 @@ fn engine(settings: Settings) -> Engine<Cluster> {
 
 impl Compiler {
     /// A compiler that has seen nothing yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: CompileSettings) -> Self {
         Self { engine: engine(settings) }
     }
 

@@ -1,8 +1,8 @@
 //! The types that the queries of the compiler share.
 
-use crate::compile::output::Proxy;
-use crate::compile::settings::Settings;
+use crate::compile::settings::CompileSettings;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::Proxy;
 use crate::resources::{Object, ObjectRef, Resources};
 use crate::status::ObjectStatus;
 use fairway_config::model::{ObjectName, Resource, ResourceKey};
@@ -48,7 +48,7 @@ pub(super) struct Made {
 // === impl Cluster ===
 
 impl Program for Cluster {
-    type Settings = Settings;
+    type Settings = CompileSettings;
     type Name = ObjectRef;
     type Object = Object;
     type Inputs = Resources;

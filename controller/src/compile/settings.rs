@@ -12,7 +12,7 @@ pub(crate) const CONTROLLER_NAME: &str = "fairway.dev/controller";
 
 /// What compiling has to know beside the objects.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct CompileSettings {
     /// The name in `controllerName` of the GatewayClasses that are ours.
     pub controller_name: Arc<str>,
     /// The GatewayClass of Gateways.
@@ -64,9 +64,9 @@ pub enum Loopback {
     Refused,
 }
 
-// === impl Settings ===
+// === impl CompileSettings ===
 
-impl Settings {
+impl CompileSettings {
     /// The defaults of a machine without capture and without a cluster.
     pub fn standalone(trust_domain: TrustDomain) -> Self {
         Self {

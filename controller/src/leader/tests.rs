@@ -2,7 +2,7 @@
 
 use super::lease::Term;
 use super::{Candidate, Timing};
-use crate::apiserver::testing::{self, Answer, failure, whole};
+use crate::apiserver::testing::{self, ApiResponse, failure, whole};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -54,14 +54,18 @@ impl Server {
         state.lease.as_ref().unwrap()["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     }
 
-    async fn answer(&self, parts: &http::request::Parts, body: &[u8]) -> Result<Answer, tower::BoxError> {
+    async fn answer(
+        &self,
+        parts: &http::request::Parts,
+        body: &[u8],
+    ) -> Result<ApiResponse, tower::BoxError> {
         let slow = self.0.lock().unwrap().slow;
         let answer = self.decide(parts, body);
         sleep(slow).await;
         answer
     }
 
-    fn decide(&self, parts: &http::request::Parts, body: &[u8]) -> Result<Answer, tower::BoxError> {
+    fn decide(&self, parts: &http::request::Parts, body: &[u8]) -> Result<ApiResponse, tower::BoxError> {
         let mut state = self.0.lock().unwrap();
         if state.down {
             return Err("connection refused".into());

@@ -1,5 +1,5 @@
 use super::{Compiling, show, show_leading};
-use crate::compile::{Compiler, Settings};
+use crate::compile::{CompileSettings, Compiler};
 use crate::resources::{Edit, Kind};
 use crate::serve::Hub;
 use fairway_config::proto::{self, from_proxy::Message};
@@ -11,6 +11,7 @@ use fairway_runtime::settings::{AdminSettings, PublicAddress};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Scrapes as Prometheus does: over HTTP, at the port for metrics.
 async fn scrape(metrics: Metrics) -> String {
@@ -39,7 +40,7 @@ async fn a_scrape_says_what_the_controller_does() {
     show_leading(&metrics, is_leading);
     leads.send_replace(true);
 
-    let mut compiler = Compiler::new(Settings::standalone("cluster.local".parse().unwrap()));
+    let mut compiler = Compiler::new(CompileSettings::standalone("cluster.local".parse().unwrap()));
     let objects = crate::source::objects(
         "apiVersion: v1\nkind: Namespace\nmetadata: { name: a }\n---\napiVersion: v1\nkind: Namespace\nmetadata: { name: b }\n",
     );
@@ -60,9 +61,14 @@ async fn a_scrape_says_what_the_controller_does() {
     link.from_controller.recv().await.unwrap().unwrap();
     say(Message::Ack(proto::Ack { generation: 1 })).await;
     let mut states = hub.states();
-    while states.get().first().is_none_or(|it| it.acked.0 == 0) {
-        states.changed().await;
-    }
+    let acknowledged = async {
+        while states.get().first().is_none_or(|it| it.acked.0 == 0) {
+            states.changed().await;
+        }
+    };
+    timeout(Duration::from_secs(60), acknowledged)
+        .await
+        .expect("the hub hears that generation 1 is in force");
     issued.count("issued");
 
     let text = scrape(metrics).await;

@@ -2,9 +2,10 @@
 
 use super::{change_span, report};
 use crate::admission::AuthorizationIndex;
-use crate::compile::{Compiler, Output, Settings, Wanted};
+use crate::compile::{CompileSettings, Compiler, Output};
 use crate::diagnostic::Diagnostic;
 use crate::metrics::Compiling;
+use crate::provision::Wanted;
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::serve::Hub;
 use crate::source::cluster::Changes;
@@ -40,7 +41,7 @@ impl ClusterPipeline {
     /// Puts it together; nothing happens before [`Self::advance`].
     pub fn new(
         cluster: Cluster,
-        settings: Settings,
+        settings: CompileSettings,
         hub: Arc<Hub>,
         status_cache: Arc<StatusCache>,
         authorization_index: Arc<AuthorizationIndex>,

@@ -1,10 +1,11 @@
 //! The controller of a watched directory, on one machine.
 
+use crate::admission::SameUser;
 use crate::admission::SameUserOnly;
-use crate::ca::{Authority, FileStore, IdentityService, SameUser};
+use crate::ca::{Authority, FileStore, IdentityService};
 use crate::compile::{AddressPool, InvalidPool};
 use crate::metrics::show;
-use crate::pipeline::{Pipeline, Rules, Standing};
+use crate::pipeline::{Pipeline, PipelineState, Rules};
 use crate::serve::Hub;
 use crate::serve::grpc::service;
 use anyhow::Context;
@@ -58,11 +59,11 @@ pub(super) async fn run(arguments: super::Arguments, source: &Path) -> anyhow::R
     let mut pipeline = Pipeline::open(source, rules, hub.clone()).context("--source-directory")?;
     let issued = Outcomes::default();
     show(&metrics, &pipeline.shown(), &hub, &issued);
-    let (standings, standing) = watch::channel(Standing::default());
+    let (published, state) = watch::channel(PipelineState::default());
     let compiling = tokio::spawn(async move {
         while let Some(next) = pipeline.advance().await {
             compiled.open();
-            standings.send_replace(next);
+            published.send_replace(next);
         }
         tracing::error!("the directory cannot be watched any more; what is in force stays so");
     });
@@ -72,7 +73,7 @@ pub(super) async fn run(arguments: super::Arguments, source: &Path) -> anyhow::R
         .logging(logs.control())
         .page("/objects", "every object's conditions, and what is wrong", move || {
             let proxies = refusing.lock().unwrap_or_else(PoisonError::into_inner).get();
-            standing.borrow().describe(&proxies)
+            state.borrow().describe(&proxies)
         })
         .page("/proxies", "the connected proxies and what they acknowledged", move || {
             super::describe_proxies(&states)

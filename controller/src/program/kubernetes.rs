@@ -6,7 +6,7 @@ mod rights;
 mod term;
 
 use crate::admission::AuthorizationIndex;
-use crate::compile::{Capture, Settings};
+use crate::compile::{Capture, CompileSettings};
 use crate::leader::{Candidate, Lost, Timing};
 use crate::metrics::{show, show_leading};
 use crate::pipeline::ClusterPipeline;
@@ -93,7 +93,7 @@ struct Base {
     status_cache: Arc<StatusCache>,
     authorization_index: Arc<AuthorizationIndex>,
     issued: Outcomes,
-    settings: Settings,
+    settings: CompileSettings,
 }
 
 pub(super) async fn run(arguments: super::Arguments) -> anyhow::Result<ExitCode> {
@@ -230,14 +230,14 @@ impl Base {
             address: cluster.pod_ip.context("--pod-ip (or POD_IP) is needed")?,
             listen,
         };
-        let settings = Settings {
+        let settings = CompileSettings {
             capture: match cluster.mesh {
                 MeshMode::On => Capture::On,
                 MeshMode::Off => Capture::Off,
             },
             mesh_name: cluster.mesh_name.as_str().into(),
             rights: cluster.rights.rights(),
-            ..Settings::kubernetes(arguments.trust_domain.clone())
+            ..CompileSettings::kubernetes(arguments.trust_domain.clone())
         };
         Ok(Self {
             client,

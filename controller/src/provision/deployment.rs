@@ -10,7 +10,7 @@
 use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
 use super::{Drain, Scale};
-use crate::compile::ProxyClass;
+use crate::provision::ProxyClass;
 use crate::resources::gateway_parameters::LoggedRequests;
 use crate::resources::proxy_pod::{self, Flag};
 use fairway_config::model::MESH_LABEL;

@@ -1,11 +1,11 @@
 //! How a proxy is run: what `GatewayParameters` say, checked, and those of the Gateway laid over those of its class.
 
 use super::metadata::{InvalidMetadata, check_annotations, check_labels};
-use crate::compile::parse_duration;
 use crate::resources::gateway_parameters::{
     AccessLogParameters, Autoscaling, DisruptionBudget, DrainParameters, GatewayParametersSpec,
     MetricsParameters, PodParameters, ServiceParameters, ServiceType,
 };
+use crate::resources::parse_duration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

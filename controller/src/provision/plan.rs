@@ -3,8 +3,8 @@
 use super::manifest::{Manifest, ManifestKey, ManifestKind};
 use super::metadata::{GATEWAY, GATEWAY_CLASS_NAME, GATEWAY_NAME, MANAGED_BY, MANAGER, owned};
 use super::{Settings, autoscaler, budget, config, deployment, service};
-use crate::compile::{Proxy, ProxyClass, Want};
 use crate::name;
+use crate::provision::{Proxy, ProxyClass, Want};
 use fairway_identity::TrustBundle;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use serde::Serialize;

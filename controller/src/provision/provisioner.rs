@@ -5,7 +5,7 @@ use super::manifest::{ManifestKey, ManifestKind};
 use super::reconcile::{Reconciliation, Step, Why};
 use super::watching::{LiveEvent, watch};
 use super::{Live, Settings};
-use crate::compile::Wanted;
+use crate::provision::Wanted;
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustBundle;
 use futures_util::{StreamExt, stream};

@@ -8,7 +8,7 @@ use super::live::Live;
 use super::manifest::{Manifest, ManifestKey, ManifestKind};
 use super::metadata::SERVICE_ACCOUNT_UID;
 use super::{Settings, plan, waypoint};
-use crate::compile::{Proxy, Want, Wanted};
+use crate::provision::{Proxy, Want, Wanted};
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustBundle;
 use serde_json::Value;

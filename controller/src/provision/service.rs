@@ -2,7 +2,7 @@
 
 use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
-use crate::compile::{ProxyClass, ProxyService, Transport};
+use crate::provision::{ProxyClass, ProxyService, Transport};
 use crate::resources::Routability;
 use crate::resources::gateway_parameters::{ExternalTrafficPolicy, ServiceType};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};

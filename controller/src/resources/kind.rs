@@ -197,7 +197,7 @@ impl ObjectKey for ObjectName {
     const IS_NAMESPACED: bool = true;
 
     fn object_ref(&self, kind: Kind) -> ObjectRef {
-        ObjectRef::of(kind, self)
+        ObjectRef::from_name(kind, self)
     }
 }
 
@@ -231,7 +231,7 @@ impl ObjectRef {
     }
 
     /// Names an object of a kind by its namespace and name.
-    pub fn of(kind: Kind, name: &ObjectName) -> Self {
+    pub fn from_name(kind: Kind, name: &ObjectName) -> Self {
         Self { kind, namespace: name.namespace.clone(), name: name.name.clone() }
     }
 

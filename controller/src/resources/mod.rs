@@ -5,10 +5,12 @@
 
 pub mod access_policy;
 mod address;
+mod api_resource;
 mod authorities;
 mod config_map;
 mod core;
 mod definition;
+mod duration;
 mod endpoint_slice;
 mod gateway;
 pub mod gateway_parameters;
@@ -31,9 +33,12 @@ pub use self::core::{
     ContainerPort, Distribution, Namespace, Pod, Service, ServiceKind, ServicePort, TargetPort, Transport,
 };
 pub use address::{Address, AssignedAddress, Routability};
+pub use api_resource::ApiResource;
+pub(crate) use api_resource::group_path;
 pub use authorities::{Authorities, BundlePeriods, OutOfPeriod};
 pub use config_map::ConfigMap;
 pub use definition::Definition;
+pub(crate) use duration::{InvalidDuration, parse_duration};
 pub use endpoint_slice::{AddressSlice, EndpointSlice, SliceEndpoint, SlicePort};
 pub use gateway::{Gateway, IMPLIED};
 pub(crate) use kind::ObjectKey;

@@ -1,7 +1,7 @@
 //! Where compiled configuration comes in and goes out to all subscribers.
 
 use super::grpc::StreamLifetime;
-use super::hub_state::{Difference, Held, HubState, Refused, SubscriberId, WrongAnswer};
+use super::hub_state::{Difference, Held, HubState, RefusedResource, SubscriberId, WrongAnswer};
 use super::session;
 use super::states::{ProxyState, States};
 use fairway_config::model::{Generation, Resource, ResourceKey};
@@ -177,7 +177,11 @@ impl Enrolled {
         Ok(())
     }
 
-    pub(super) fn nacked(&self, generation: Generation, refused: Vec<Refused>) -> Result<(), WrongAnswer> {
+    pub(super) fn nacked(
+        &self,
+        generation: Generation,
+        refused: Vec<RefusedResource>,
+    ) -> Result<(), WrongAnswer> {
         self.hub.state().nacked(self.id, generation, refused)?;
         self.hub.answers.count("rejected");
         Ok(())

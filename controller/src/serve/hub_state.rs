@@ -14,7 +14,7 @@ use std::sync::Arc;
 use subscriber::{Subscriber, Wanted, is_followed};
 use tokio::sync::Notify;
 
-pub(super) use subscriber::{Difference, Refused, WrongAnswer};
+pub(super) use subscriber::{Difference, RefusedResource, WrongAnswer};
 
 /// Resources by their hashes, as a proxy says it holds them.
 pub(super) type Held = HashMap<ResourceKey, ContentHash, ahash::RandomState>;
@@ -203,7 +203,7 @@ impl HubState {
         &mut self,
         id: SubscriberId,
         generation: Generation,
-        refused: Vec<Refused>,
+        refused: Vec<RefusedResource>,
     ) -> Result<(), WrongAnswer> {
         let Some(subscriber) = self.subscribers.get_mut(&id) else { return Ok(()) };
         let view = self.views.get(subscriber.proxy());

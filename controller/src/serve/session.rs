@@ -2,7 +2,7 @@
 
 use super::grpc::StreamLifetime;
 use super::hub::{Enrolled, Hub, HubTerm};
-use super::hub_state::{Difference, Held, Refused, WrongAnswer};
+use super::hub_state::{Difference, Held, RefusedResource, WrongAnswer};
 use fairway_config::Rejected;
 use fairway_config::model::{Capabilities, Generation};
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy::Message};
@@ -222,11 +222,14 @@ fn hear(message: FromProxy, enrolled: &Enrolled, offers: &mut Offers) -> Result<
 /// How many needs of one refused resource count. A proxy names what one object of the API server names, which is less.
 const MOST_NEEDS: usize = 100_000;
 
-fn refused(messages: Vec<proto::RejectedResource>) -> Vec<Refused> {
+fn refused(messages: Vec<proto::RejectedResource>) -> Vec<RefusedResource> {
     let known = messages.into_iter().filter_map(|it| {
         let key = decode_key(&it.key?).ok()?;
         let needs = it.needs.iter().take(MOST_NEEDS).filter_map(|key| decode_key(key).ok()).collect();
-        Some(Refused { rejected: Rejected { key, reason: shorten_reason(&it.reason).to_owned() }, needs })
+        Some(RefusedResource {
+            rejected: Rejected { key, reason: shorten_reason(&it.reason).to_owned() },
+            needs,
+        })
     });
     known.collect()
 }

@@ -1,7 +1,7 @@
 //! What a cluster would fill in, where there is none: namespaces, GatewayClasses, cluster IPs, EndpointSlices, readiness.
 //! Pure: edits in, edits out.
 
-use crate::compile::{AddressPool, Settings};
+use crate::compile::{AddressPool, CompileSettings};
 use crate::resources::{
     AddressSlice, Edit, EndpointSlice, GatewayClass, Kind, Meta, Namespace, Object, ObjectRef, Pod,
     Resources, Service, ServiceKind, SliceEndpoint, SlicePort, Transport, Typed,
@@ -40,7 +40,7 @@ pub struct Standalone {
 
 impl Completion {
     /// Fills in for a configuration with these settings, with loopback addresses for Services.
-    pub fn for_settings(settings: &Settings) -> Self {
+    pub fn for_settings(settings: &CompileSettings) -> Self {
         Self {
             services: AddressPool::SERVICES,
             controller_name: settings.controller_name.clone(),

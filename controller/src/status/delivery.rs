@@ -110,7 +110,7 @@ impl Refusals {
         let mut out = Self::default();
         let gateways = deliveries.iter().filter_map(|(it, delivery)| Some((it.gateway()?, delivery)));
         for (gateway, delivery) in gateways {
-            let gateway = ObjectRef::of(Kind::Gateway, gateway);
+            let gateway = ObjectRef::from_name(Kind::Gateway, gateway);
             let refused = delivery.refused.iter().map(|(key, why)| {
                 let said =
                     format!("a proxy of {gateway} refuses {key}, and keeps its last valid version: {why}");
@@ -265,7 +265,7 @@ pub(crate) fn every_message() -> BTreeSet<String> {
     use super::enforcement::{Enforcement, correct};
     use fairway_config::model::ObjectName;
     let gateway = ObjectName::new("shop", "public");
-    let object = ObjectRef::of(Kind::Gateway, &gateway);
+    let object = ObjectRef::from_name(Kind::Gateway, &gateway);
     let key = ResourceKey::new(ResourceKind::Route, "HTTPRoute/shop/r");
     let told = || BTreeMap::from([(key.clone(), "unknown field".to_owned())]);
     let ready = |ready| Delivery { ready, ..Delivery::default() };

@@ -14,6 +14,7 @@ pub mod reason;
 mod record;
 mod render;
 mod status_cache;
+mod transitions;
 mod writer;
 
 pub use condition::{Condition, Truth};

@@ -196,7 +196,7 @@ impl Entries {
         let enforced = self.enforced.iter().filter(|(_, it)| it.by.contains_key(enforcer));
         let mut served: Vec<ObjectRef> = enforced.map(|(object, _)| object.clone()).collect();
         if let Some(gateway) = enforcer.gateway() {
-            served.push(ObjectRef::of(Kind::Gateway, gateway));
+            served.push(ObjectRef::from_name(Kind::Gateway, gateway));
             let sets = self.belongs_to.iter().filter(|(_, it)| *it == gateway);
             served.extend(sets.map(|(set, _)| set.clone()));
         }

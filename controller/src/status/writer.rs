@@ -6,9 +6,10 @@ use super::merge::{Author, fit, merge};
 use super::pace::Pace;
 use super::render::render;
 use super::status_cache::{CachedStatus, StatusCache};
+use super::transitions::events_of_change;
 use super::{ObjectStatus, Record, reason};
 use crate::apiserver::describe;
-use crate::events::{Event, Recorder, events_of_change};
+use crate::events::{Event, Recorder};
 use crate::provision::Troubles;
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::States;
@@ -233,7 +234,7 @@ impl Writer {
             };
             let lost = fit(&current, &mut ours, left_out, &self.controller);
             if lost > 0 {
-                self.events.publish(object, &record, vec![Event::of_full_status(lost)]);
+                self.events.publish(&record.regarding(object), vec![Event::of_full_status(lost)]);
             }
             ours
         });
@@ -325,7 +326,7 @@ impl Writer {
                 } else {
                     self.untaken.insert(object.clone(), (record.version.clone(), status.clone()));
                 }
-                self.events.publish(&object, &record, events_of_change(&current, &status));
+                self.events.publish(&record.regarding(&object), events_of_change(&current, &status));
                 true
             }
             Outcome::Overtaken => {
@@ -379,7 +380,7 @@ async fn carry_out(client: Client, write: Write) -> (Write, Outcome) {
 async fn patch(client: &Client, write: &Write) -> kube::Result<Option<String>> {
     let Write { object, record, status, .. } = write;
     let body = json!({ "metadata": { "resourceVersion": &*record.version }, "status": status });
-    let path = format!("{}/status?fieldManager=fairway-controller", record.endpoint.object(object));
+    let path = format!("{}/status?fieldManager=fairway-controller", record.api_resource.object(object));
     let request = http::Request::patch(path)
         .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
         .body(body.to_string().into_bytes())

@@ -1,6 +1,6 @@
 //! Objects that are as large as an API server takes them, in every dimension that the API leaves; and the same at half the size.
 
-use fairway_controller::compile::{Capture, Compiler, Mode, Settings};
+use fairway_controller::compile::{Capture, CompileSettings, Compiler, Mode};
 use fairway_controller::resources::Edit;
 use fairway_controller::source::{FileChange, Scan};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub enum Size {
 
 impl Size {
     /// So much of a number.
-    fn of(self, number: usize) -> usize {
+    fn scale(self, number: usize) -> usize {
         match self {
             Self::Whole => number,
             Self::Half => number / 2,
@@ -40,9 +40,9 @@ impl Size {
 
 /// As many of `one` as the API takes, and as fit.
 fn fill(size: Size, most: usize, one: impl Fn(usize) -> Value) -> Vec<Value> {
-    let mut left = size.of(LARGEST);
+    let mut left = size.scale(LARGEST);
     let mut all = Vec::new();
-    for it in (0..size.of(most)).map(one) {
+    for it in (0..size.scale(most)).map(one) {
         let Some(rest) = left.checked_sub(bytes(&it) + 1) else { break };
         left = rest;
         all.push(it);
@@ -68,7 +68,7 @@ fn http_route(rules: Vec<Value>) -> Value {
 
 fn l4_route(kind: &str, size: Size) -> Value {
     let parents: Vec<Value> =
-        (0..size.of(32)).map(|it| json!({ "name": "g", "sectionName": format!("l{it}") })).collect();
+        (0..size.scale(32)).map(|it| json!({ "name": "g", "sectionName": format!("l{it}") })).collect();
     let backends: Vec<Value> =
         (0..16).map(|it| json!({ "name": format!("s{it}"), "namespace": "other", "port": 1 })).collect();
     let mut spec = json!({ "parentRefs": parents, "rules": [{ "backendRefs": backends }] });
@@ -127,8 +127,8 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
     };
     let pem =
         |one: &str| -> String { format!("-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n") };
-    let many = pem("MIIB").repeat(size.of(LARGEST) / 60);
-    let one = pem(&"A".repeat(size.of(LARGEST) - 100));
+    let many = pem("MIIB").repeat(size.scale(LARGEST) / 60);
+    let one = pem(&"A".repeat(size.scale(LARGEST) - 100));
     let slice = |ports: usize, endpoints: usize| {
         let port = |it| json!({ "name": format!("p{it}"), "port": 1000 + it });
         let endpoint = |it: usize| {
@@ -286,7 +286,7 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
                 json!({ "parentRef": { "name": "g" }, "listeners": listeners(64) }),
             )],
         ),
-        ("slice", vec![slice(100, size.of(1000))]),
+        ("slice", vec![slice(100, size.scale(1000))]),
         ("bundle of many", vec![config_map(&many), policy.clone()]),
         ("bundle of one", vec![config_map(&one), policy]),
         (
@@ -307,10 +307,10 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
             "to": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": format!("s{it}") })).collect::<Vec<_>>() }),
             )],
         ),
-        ("access policy", vec![access_policy("p", compared_by_policy(size.of(1024), 1000))]),
+        ("access policy", vec![access_policy("p", compared_by_policy(size.scale(1024), 1000))]),
         (
             "access policy of too many values",
-            vec![access_policy("p", compared_by_policy(size.of(64 * 64 * 16), 0))],
+            vec![access_policy("p", compared_by_policy(size.scale(64 * 64 * 16), 0))],
         ),
         (
             "access policy of ranges",
@@ -324,7 +324,7 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
         ),
         (
             "access policies of one object",
-            (0..size.of(40))
+            (0..size.scale(40))
                 .map(|it| access_policy(&format!("p{it}"), compared_by_policy(1024, 0)))
                 .collect(),
         ),
@@ -332,13 +332,13 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
             "parameters",
             vec![
                 json!({ "apiVersion": "fairway.dev/v1alpha1", "kind": "GatewayParameters", "metadata": { "name": "p", "namespace": "evil" },
-                                    "spec": { "service": { "annotations": labels(size.of(50_000)) } } }),
+                                    "spec": { "service": { "annotations": labels(size.scale(50_000)) } } }),
             ],
         ),
         (
             "labels",
             vec![
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "evil", "labels": labels(size.of(50_000)) } }),
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "evil", "labels": labels(size.scale(50_000)) } }),
             ],
         ),
     ]
@@ -356,10 +356,10 @@ pub fn read(objects: &[Value]) -> Result<Vec<Edit>, Vec<String>> {
 
 /// A compiler that has what the objects refer to.
 pub fn world() -> Compiler {
-    let settings = Settings {
+    let settings = CompileSettings {
         capture: Capture::On,
         mode: Mode::Kubernetes,
-        ..Settings::standalone("cluster.local".parse().unwrap())
+        ..CompileSettings::standalone("cluster.local".parse().unwrap())
     };
     let mut listeners: Vec<Value> =
         (0..16).map(|it| json!({ "name": format!("l{it}"), "port": 80 + it, "protocol": "HTTP" })).collect();

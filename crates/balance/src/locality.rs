@@ -85,7 +85,8 @@ impl Locality {
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 pub fn candidates<'a>(endpoints: &'a Endpoints, family: Family, client: &Locality) -> Vec<&'a Endpoint> {
-    let of_family = endpoints.endpoints.iter().filter(|endpoint| Family::of(endpoint.address.ip()) == family);
+    let of_family =
+        endpoints.endpoints.iter().filter(|endpoint| Family::from_address(endpoint.address.ip()) == family);
     match (endpoints.internal_traffic_policy, &client.node) {
         (InternalTrafficPolicy::Cluster, _) => nearest(serving(of_family), client),
         // Without known nodes (`fairway run`) there is one machine, and every endpoint is on it.
@@ -98,7 +99,8 @@ pub fn candidates<'a>(endpoints: &'a Endpoints, family: Family, client: &Localit
 /// none.
 pub fn candidates_by_node(endpoints: &Endpoints, family: Family) -> BTreeMap<&Arc<str>, Vec<&Endpoint>> {
     let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    let of_family = endpoints.endpoints.iter().filter(|endpoint| Family::of(endpoint.address.ip()) == family);
+    let of_family =
+        endpoints.endpoints.iter().filter(|endpoint| Family::from_address(endpoint.address.ip()) == family);
     for endpoint in of_family {
         if let Some(node) = &endpoint.node {
             nodes.entry(node).or_default().push(endpoint);
@@ -110,7 +112,7 @@ pub fn candidates_by_node(endpoints: &Endpoints, family: Family) -> BTreeMap<&Ar
 /// The family to use for a client that has not dialled an address of one: the Service's primary family, whose endpoints come
 /// first.
 pub fn primary_family(endpoints: &Endpoints) -> Family {
-    endpoints.endpoints.first().map_or(Family::V4, |endpoint| Family::of(endpoint.address.ip()))
+    endpoints.endpoints.first().map_or(Family::V4, |endpoint| Family::from_address(endpoint.address.ip()))
 }
 
 /// The ready endpoints; if there are none, the terminating ones that still serve.

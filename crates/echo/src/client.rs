@@ -39,7 +39,7 @@ enum Sender {
 
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct CollectedResponse {
     /// The status of the response.
     pub status: StatusCode,
     /// The headers of the response.
@@ -88,13 +88,13 @@ impl Client {
     }
 
     /// GETs a path with its query from a host.
-    pub async fn get(&mut self, host: &str, path: &str) -> Result<Answer, ClientError> {
+    pub async fn get(&mut self, host: &str, path: &str) -> Result<CollectedResponse, ClientError> {
         self.send(Request::builder().uri(format!("http://{host}{path}")).body(Bytes::new())?).await
     }
 
     /// Sends a request, whose URI has a scheme, a host and a path, and reads the whole answer.
-    pub async fn send(&mut self, request: Request<Bytes>) -> Result<Answer, ClientError> {
-        Answer::read(self.start(request).await?).await
+    pub async fn send(&mut self, request: Request<Bytes>) -> Result<CollectedResponse, ClientError> {
+        CollectedResponse::read(self.start(request).await?).await
     }
 
     /// Sends a request, and gives the answer as soon as it begins.
@@ -122,9 +122,9 @@ impl Client {
     }
 }
 
-// === impl Answer ===
+// === impl CollectedResponse ===
 
-impl Answer {
+impl CollectedResponse {
     /// Reads an answer to its end.
     pub async fn read(response: Response<Incoming>) -> Result<Self, ClientError> {
         let (head, body) = response.into_parts();

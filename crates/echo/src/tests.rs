@@ -1,6 +1,6 @@
 //! The server over real sockets of this machine's loopback.
 
-use crate::client::{self, Answer, Client};
+use crate::client::{self, Client, CollectedResponse};
 use crate::proto::EchoRequest;
 use crate::websocket::{Frame, Kind, Role, read_frame, write_frame};
 use crate::{EchoServer, Recorded};
@@ -171,7 +171,7 @@ async fn a_websocket_without_a_key_is_refused() {
     let http = http().await;
     let [mut client, _] = http.clients().await;
     let request = Request::get("http://h/").header("upgrade", "websocket").header("connection", "Upgrade");
-    let answer: Answer = client.send(request.body(Bytes::new()).unwrap()).await.unwrap();
+    let answer: CollectedResponse = client.send(request.body(Bytes::new()).unwrap()).await.unwrap();
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
 
@@ -249,7 +249,7 @@ async fn an_end_lets_requests_under_way_finish() {
     let request = Request::get("http://h/?chunks=2&interval=100ms").body(Bytes::new()).unwrap();
     let response = client.start(request).await.unwrap();
     end.send(()).unwrap();
-    assert_eq!(Answer::read(response).await.unwrap().body, "chunk 0\nchunk 1\n");
+    assert_eq!(CollectedResponse::read(response).await.unwrap().body, "chunk 0\nchunk 1\n");
     serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
 }

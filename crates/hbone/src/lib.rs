@@ -37,6 +37,8 @@ mod http2;
 mod request;
 pub mod server;
 #[cfg(test)]
+mod skew;
+#[cfg(test)]
 mod testing;
 mod traceparent;
 mod tunnel;

@@ -36,6 +36,11 @@ pub(crate) struct Peers {
     pub(crate) drain: drain::Trigger,
 }
 
+/// A connection after its TLS handshake.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
 /// Connects by making a pipe whose other end the server gets.
 pub(crate) struct Pipes {
     accept: Box<dyn Fn(DuplexStream)>,
@@ -145,6 +150,26 @@ impl Peers {
 
     pub(crate) async fn open(&self) -> Result<Tunnel, crate::OpenError> {
         self.pool.open(&self.client, &self.target, &connect_request()).await
+    }
+}
+
+impl Pipes {
+    /// A pool of a client, and the target that it reaches: a server that speaks for itself after the TLS handshake.
+    pub(crate) fn to<F: Future<Output = ()> + 'static>(
+        serve: impl Fn(Box<dyn Io>) -> F + Clone + 'static,
+    ) -> (Pool<Self>, Arc<TlsIdentity>, Target) {
+        let authority = TestAuthority::new("cluster.local");
+        let [client, server] = ["client", "server"].map(|it| authority.identity("shop", it));
+        let target = Target { address: "10.0.0.1:15008".parse().unwrap(), identity: server.id().clone() };
+        let accept = Box::new(move |io| {
+            let (server, serve) = (server.clone(), serve.clone());
+            spawn_local(async move {
+                let (io, _) = Box::pin(fairway_identity::accept(&server, io)).await.unwrap();
+                serve(Box::new(io)).await;
+            });
+        });
+        let pipes = Self { accept, connects: Rc::default(), latency: Rc::default() };
+        (Pool::new(pipes, client::Settings::default()), client, target)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::backoff::Backoff;
 use crate::wire::{BundlesRequest, IdentityClient, IssueRequest};
-use crate::{Answer, CallingChannel, ControllerChannel, IssueError, Issued, Issuer, SpiffeId, TrustBundle};
+use crate::{
+    BoxFuture, CallingChannel, ControllerChannel, IssueError, Issued, Issuer, SpiffeId, TrustBundle,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,7 +42,7 @@ impl GrpcIssuer {
 }
 
 impl Issuer for GrpcIssuer {
-    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> Answer<'_, Result<Issued, IssueError>> {
+    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> BoxFuture<'_, Result<Issued, IssueError>> {
         let mut client = self.client.clone();
         let request = IssueRequest { identity: id.to_string(), certificate_request: csr_der };
         Box::pin(async move {

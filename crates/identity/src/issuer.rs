@@ -6,13 +6,13 @@ use std::future::Future;
 use std::pin::Pin;
 use tokio::sync::watch;
 
-/// What an issuer returns later.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A boxed future that may be sent to another thread: what methods of object-safe traits return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Signs identities and says which roots the mesh has.
 pub trait Issuer: Send + Sync + 'static {
     /// Asks for a certificate for this identity and the public key of this PKCS#10 request.
-    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> Answer<'_, Result<Issued, IssueError>>;
+    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> BoxFuture<'_, Result<Issued, IssueError>>;
 
     /// The roots, as far as known, and every change of them.
     fn bundles(&self) -> watch::Receiver<Option<TrustBundle>>;

@@ -47,7 +47,7 @@ pub use clock::{Clock, SharedClock, SystemClock, TokioClock, reached};
 pub use grpc::GrpcIssuer;
 pub use handshake::{HandshakeError, accept, connect};
 pub use identities::{Identities, IdentityHandle, IdentityState, Settings};
-pub use issuer::{Answer, IssueError, Issued, Issuer};
+pub use issuer::{BoxFuture, IssueError, Issued, Issuer};
 pub use peer::{PeerIdentityError, peer_expires, peer_identity};
 pub use request::{InvalidRequest, RequestedKey, read_request};
 pub use spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};

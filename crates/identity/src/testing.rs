@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "test code: a panic is the failure of the test that called it")]
 
 use crate::{
-    Answer, Clock, IssueError, Issued, Issuer, SharedClock, SpiffeId, Svid, SystemClock, TlsIdentity,
+    BoxFuture, Clock, IssueError, Issued, Issuer, SharedClock, SpiffeId, Svid, SystemClock, TlsIdentity,
     TokioClock, TrustBundle, TrustDomain,
 };
 use rcgen::string::Ia5String;
@@ -182,7 +182,7 @@ impl TestIssuer {
 }
 
 impl Issuer for TestIssuer {
-    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> Answer<'_, Result<Issued, IssueError>> {
+    fn issue(&self, id: SpiffeId, csr_der: Vec<u8>) -> BoxFuture<'_, Result<Issued, IssueError>> {
         Box::pin(async move { self.sign(&id, csr_der) })
     }
 

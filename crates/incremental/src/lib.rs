@@ -69,7 +69,7 @@
 //!     fn name(key: &&'static str) -> &'static str {
 //!         key
 //!     }
-//!     fn of(object: &Arc<Book>) -> Option<&Arc<Book>> {
+//!     fn downcast(object: &Arc<Book>) -> Option<&Arc<Book>> {
 //!         Some(object)
 //!     }
 //! }

@@ -77,7 +77,7 @@ pub trait Input<P: Program>: Sized {
     /// The name of the input.
     fn name(key: &Self::Key) -> P::Name;
     /// The input as this type; none when it is of another type.
-    fn of(object: &P::Object) -> Option<&Arc<Self>>;
+    fn downcast(object: &P::Object) -> Option<&Arc<Self>>;
 }
 
 /// A query: a pure function of what it reads. One instance of it exists for each key that is needed.
@@ -151,7 +151,7 @@ pub trait OfSet<P: Program>: Query<P> {
 /// #     fn name(key: &&'static str) -> &'static str {
 /// #         key
 /// #     }
-/// #     fn of(object: &Arc<Number>) -> Option<&Arc<Number>> {
+/// #     fn downcast(object: &Arc<Number>) -> Option<&Arc<Number>> {
 /// #         Some(object)
 /// #     }
 /// # }

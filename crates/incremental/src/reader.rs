@@ -32,7 +32,7 @@ use std::sync::Arc;
 /// #     fn name(key: &&'static str) -> &'static str {
 /// #         key
 /// #     }
-/// #     fn of(object: &Arc<Number>) -> Option<&Arc<Number>> {
+/// #     fn downcast(object: &Arc<Number>) -> Option<&Arc<Number>> {
 /// #         Some(object)
 /// #     }
 /// # }
@@ -104,7 +104,7 @@ impl<'e, P: Program> Reader<'e, P> {
     pub fn input<I: Input<P>>(&mut self, key: &I::Key) -> Option<Arc<I>> {
         let name = I::name(key);
         self.read_input(&name);
-        self.engine.inputs().get(&name).and_then(I::of).cloned()
+        self.engine.inputs().get(&name).and_then(I::downcast).cloned()
     }
 
     /// An input of any type.

@@ -86,7 +86,7 @@ impl Input<Cards> for Card {
         *key
     }
 
-    fn of(object: &Arc<Card>) -> Option<&Arc<Card>> {
+    fn downcast(object: &Arc<Card>) -> Option<&Arc<Card>> {
         Some(object)
     }
 }

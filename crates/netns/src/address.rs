@@ -50,7 +50,7 @@ impl Subnet {
 
     /// Which kind of address.
     pub fn family(self) -> IpFamily {
-        IpFamily::of(self.address)
+        IpFamily::from_address(self.address)
     }
 
     /// Whether an address is in the network.
@@ -87,7 +87,7 @@ impl fmt::Display for Subnet {
 
 impl Mac {
     /// One that follows from an IP address: who takes over the address is not looked for where it was before.
-    pub fn of(address: IpAddr) -> Self {
+    pub fn from_address(address: IpAddr) -> Self {
         // Locally administered, not multicast.
         let mut mac = [0x02, 0xfa, 0, 0, 0, 0];
         let octets = octets(address);
@@ -102,7 +102,7 @@ impl Mac {
 
 impl IpFamily {
     /// That of an address.
-    pub fn of(address: IpAddr) -> Self {
+    pub fn from_address(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::IPv4 } else { Self::IPv6 }
     }
 
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_hardware_address_follows_from_an_address() {
-        assert_eq!(Mac::of("10.42.0.7".parse().unwrap()).0, [0x02, 0xfa, 10, 42, 0, 7]);
-        assert_eq!(Mac::of("fd00::1:2".parse().unwrap()).0, [0x02, 0xfa, 0, 1, 0, 2]);
+        assert_eq!(Mac::from_address("10.42.0.7".parse().unwrap()).0, [0x02, 0xfa, 10, 42, 0, 7]);
+        assert_eq!(Mac::from_address("fd00::1:2".parse().unwrap()).0, [0x02, 0xfa, 0, 1, 0, 2]);
     }
 
     #[test]

@@ -209,5 +209,5 @@ fn route_header(destination: IpAddr, prefix: u8) -> Vec<u8> {
     const MAIN: u8 = 254;
     const STATIC: u8 = 4;
     const UNICAST: u8 = 1;
-    vec![IpFamily::of(destination).number(), prefix, 0, 0, MAIN, STATIC, 0, UNICAST, 0, 0, 0, 0]
+    vec![IpFamily::from_address(destination).number(), prefix, 0, 0, MAIN, STATIC, 0, UNICAST, 0, 0, 0, 0]
 }

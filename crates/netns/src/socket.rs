@@ -299,7 +299,7 @@ mod tests {
             while let Ok(bytes) = writer.write(&[0; 16 << 10]) {
                 written += bytes;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         let own = SockRef::from(&writer).send_buffer_size().unwrap();
         assert!((BUFFER / 2..=own + 3 * BUFFER).contains(&written), "{written} bytes");

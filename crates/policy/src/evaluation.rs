@@ -36,7 +36,7 @@ pub struct Decision<'a> {
     /// What is carried out.
     pub verdict: Verdict<'a>,
     /// Why it would be refused if the authorizations in [`Mode::Observe`] counted; none if it is refused anyway.
-    pub observed: Option<Refusal>,
+    pub observed: Option<PolicyRefusal>,
 }
 
 /// Whether a connection or request is let in.
@@ -48,7 +48,7 @@ pub enum Verdict<'a> {
         by: Option<Decider<'a>>,
     },
     /// It is refused, for this reason.
-    Refused(Refusal),
+    Refused(PolicyRefusal),
 }
 
 /// The authorization and the rule that let a request in.
@@ -64,7 +64,7 @@ pub struct Decider<'a> {
 
 /// Why a connection or request is refused. For the log of the proxy; the client is not told which policy it met.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PolicyRefusal {
     /// A rule of a Deny matched.
     #[error("denied by {policy}{}", .rule.in_words())]
     Denied {
@@ -106,7 +106,7 @@ pub enum RuleName {
 /// What cannot be judged counts against the client, and no level opens what another one closes:
 ///
 /// ```
-/// use fairway_policy::{Action, Attached, Attributes, Authorization, Condition, Level, Refusal, Rule, evaluate};
+/// use fairway_policy::{Action, Attached, Attributes, Authorization, Condition, Level, PolicyRefusal, Rule, evaluate};
 /// use std::sync::Arc;
 ///
 /// fn at(level: Level, it: &Authorization) -> Attached<'_> {
@@ -120,11 +120,11 @@ pub enum RuleName {
 /// // A tunnel of bytes knows no method. So a Deny that asks for one holds, whatever an Allow says.
 /// let bytes = Attributes { peer: None, client: None, port: 8080, request: None };
 /// let decision = evaluate([at(Level::Pod, &anybody), at(Level::Pod, &no_deletes)], &bytes);
-/// assert!(matches!(decision.verdict.into_result(), Err(Refusal::Denied { .. })));
+/// assert!(matches!(decision.verdict.into_result(), Err(PolicyRefusal::Denied { .. })));
 ///
 /// // The Allow of the Gateway does not help at the Service, whose own Allow has no rule and matches nothing.
 /// let decision = evaluate([at(Level::Gateway, &anybody), at(Level::Service, &nobody)], &bytes);
-/// assert!(matches!(decision.verdict.into_result(), Err(Refusal::NotAllowed { level: Level::Service, .. })));
+/// assert!(matches!(decision.verdict.into_result(), Err(PolicyRefusal::NotAllowed { level: Level::Service, .. })));
 ///
 /// // Nothing is attached: let in. A name is attached and not known: refused, for it could be a Deny.
 /// assert!(evaluate([], &bytes).verdict.is_allowed());
@@ -140,7 +140,7 @@ pub fn evaluate<'a>(
     let mut observed_denial = None;
     for Attached { level, name, authorization } in attached {
         let Some(authorization) = authorization else {
-            return Decision::refused(Refusal::Unknown { policy: name.clone() });
+            return Decision::refused(PolicyRefusal::Unknown { policy: name.clone() });
         };
         let matching = authorization.matching_rule(attributes);
         let decider = matching.map(|(number, rule)| Decider { policy: name, number, rule });
@@ -196,11 +196,11 @@ impl<'a> Levels<'a> {
     }
 
     /// The outermost level that lets nothing pass.
-    fn closed(&self) -> Option<Refusal> {
+    fn closed(&self) -> Option<PolicyRefusal> {
         let levels = [Level::Gateway, Level::Route, Level::Service, Level::Pod];
         self.0.iter().zip(levels).find_map(|(allows, level)| match allows {
             Allows { first: Some(first), by: None } => {
-                Some(Refusal::NotAllowed { level, policy: (*first).clone() })
+                Some(PolicyRefusal::NotAllowed { level, policy: (*first).clone() })
             }
             _ => None,
         })
@@ -214,7 +214,7 @@ impl<'a> Levels<'a> {
 // === impl Decision ===
 
 impl Decision<'_> {
-    fn refused(refusal: Refusal) -> Self {
+    fn refused(refusal: PolicyRefusal) -> Self {
         Self { verdict: Verdict::Refused(refusal), observed: None }
     }
 }
@@ -228,7 +228,7 @@ impl Verdict<'_> {
     }
 
     /// Lets in, or says why not.
-    pub fn into_result(self) -> Result<(), Refusal> {
+    pub fn into_result(self) -> Result<(), PolicyRefusal> {
         match self {
             Self::Allowed { .. } => Ok(()),
             Self::Refused(refusal) => Err(refusal),
@@ -244,14 +244,14 @@ impl Decider<'_> {
         self.rule.name.clone().map_or(RuleName::Number(self.number), RuleName::Given)
     }
 
-    fn denial(&self) -> Refusal {
-        Refusal::Denied { policy: self.policy.clone(), rule: self.rule_name() }
+    fn denial(&self) -> PolicyRefusal {
+        PolicyRefusal::Denied { policy: self.policy.clone(), rule: self.rule_name() }
     }
 }
 
-// === impl Refusal ===
+// === impl PolicyRefusal ===
 
-impl Refusal {
+impl PolicyRefusal {
     /// The name of the authorization that decided, for the log.
     pub fn policy(&self) -> &Arc<str> {
         match self {

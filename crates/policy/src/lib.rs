@@ -16,7 +16,7 @@
 //!   condition. A rule without conditions always matches, an authorization without rules never does.
 //! - **One resource, one verdict.** Paths are compared as they are written and as lenient servers read them: a Deny matches
 //!   one of the readings, an Allow all. IPv4-mapped addresses are IPv4 addresses. Hosts are compared without case, port and root dot.
-//! - **It says who decided.** A verdict names the policy and the rule ([`Decider`], [`Refusal`]).
+//! - **It says who decided.** A verdict names the policy and the rule ([`Decider`], [`PolicyRefusal`]).
 //!
 //! A verdict allocates nothing but for a refusal's two reference counts, for paths with `%`, `;` or `//`, and for headers that
 //! stand more than once. An address is found among 10,000 ranges by one binary search. `cargo bench -p fairway-policy` measures.
@@ -61,7 +61,7 @@ pub use address::{Cidr, CidrSet, InvalidCidr};
 pub use attributes::{AttributeName, Attributes, Request};
 pub use authorization::{Action, Authorization, Mode, Rule};
 pub use condition::Condition;
-pub use evaluation::{Attached, Decider, Decision, Level, Refusal, RuleName, Verdict, evaluate};
+pub use evaluation::{Attached, Decider, Decision, Level, PolicyRefusal, RuleName, Verdict, evaluate};
 pub use matching::{
     GrpcMethodMatch, HeaderMatch, HostnamePattern, InvalidHostname, InvalidPattern, PathMatch, Pattern,
     ValueMatch,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The gates of a program. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<Vec<Passage>>>);
+pub struct Readiness(Arc<Mutex<Vec<GateState>>>);
 
 /// One thing to wait for. It opens once and stays open; one that is dropped unopened stays shut, so that a task that
 /// dies before it is done leaves the program not ready.
@@ -24,7 +24,7 @@ pub struct Gate {
 }
 
 #[derive(Debug)]
-struct Passage {
+struct GateState {
     name: &'static str,
     open: bool,
 }
@@ -40,7 +40,7 @@ impl Readiness {
     /// Adds a gate, shut. Its name completes "waiting for …".
     pub fn gate(&self, name: &'static str) -> Gate {
         let mut gates = self.gates();
-        gates.push(Passage { name, open: false });
+        gates.push(GateState { name, open: false });
         Gate { readiness: self.clone(), index: gates.len() - 1 }
     }
 
@@ -54,7 +54,7 @@ impl Readiness {
         self.gates().iter().all(|it| it.open)
     }
 
-    fn gates(&self) -> MutexGuard<'_, Vec<Passage>> {
+    fn gates(&self) -> MutexGuard<'_, Vec<GateState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

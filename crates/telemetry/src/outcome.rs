@@ -109,7 +109,7 @@ impl ResponseClass {
     pub(crate) const LABELS: [&'static str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
     /// The class of a status; of no status if there was no response. A status beyond 599 counts as a server's error.
-    pub fn of(status: Option<StatusCode>) -> Self {
+    pub fn from_status(status: Option<StatusCode>) -> Self {
         match status.map(|it| it.as_u16() / 100) {
             None => Self::None,
             Some(1) => Self::Informational,
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_response_has_the_class_of_its_status() {
-        let class = |status: u16| ResponseClass::of(StatusCode::from_u16(status).ok());
+        let class = |status: u16| ResponseClass::from_status(StatusCode::from_u16(status).ok());
         for (status, label) in
             [(101, "1xx"), (204, "2xx"), (302, "3xx"), (404, "4xx"), (503, "5xx"), (799, "5xx")]
         {
             assert_eq!(ResponseClass::LABELS[class(status).index()], label, "{status}");
         }
-        assert_eq!(ResponseClass::LABELS[ResponseClass::of(None).index()], "none");
+        assert_eq!(ResponseClass::LABELS[ResponseClass::from_status(None).index()], "none");
     }
 
     #[test]

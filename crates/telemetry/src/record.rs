@@ -244,7 +244,9 @@ impl Record {
         let result = match (self.kind, self.class, self.response) {
             (Kind::Connection(_), _, _) => self.outcome().index(),
             (Kind::Request, Some(class), Some((StatusCode::OK, _))) => class.index(),
-            (Kind::Request, _, response) => ResponseClass::of(response.map(|(status, _)| status)).index(),
+            (Kind::Request, _, response) => {
+                ResponseClass::from_status(response.map(|(status, _)| status)).index()
+            }
         };
         let tally = match (&self.tally, self.kind) {
             (Some(tally), _) if !tally.is_retired() => Some(tally),

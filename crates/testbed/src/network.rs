@@ -110,7 +110,7 @@ impl Network {
         let port = format!("pod{}", self.pods.get());
         let cable = port.clone();
         let there = namespace.clone();
-        let mac = Mac::of(addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let mac = Mac::from_address(addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         // Before the cable, or its IPv6 address waits a second for somebody to object.
         within(&namespace, &whose, prepare_pod)?;
         within(&self.node, &whose, move || {

@@ -1,7 +1,7 @@
 //! The configuration stream between the controller and a proxy, and what a proxy keeps of it.
 
 use fairway_config::proto::{self, FromController, FromProxy, from_proxy};
-use fairway_config::stream::{Answer, Proxy, Replica, Subscription, disk};
+use fairway_config::stream::{CommitResponse, Proxy, Replica, Subscription, disk};
 use fairway_config::wire::{self, ContentHash, decode_key, encode_key};
 use fairway_config::{Apply, Changes, Rejected, Snapshot};
 use prost::Message;
@@ -53,7 +53,9 @@ pub fn stream(bytes: &[u8]) {
     let (mut replica, mut proxy, mut rest) = (Replica::default(), Applied::default(), bytes);
     while let Ok(message) = FromController::decode_length_delimited(&mut rest) {
         match replica.receive(message, &mut proxy) {
-            Ok(Some(Answer::Ack(generation))) => assert_eq!(replica.snapshot().generation, generation),
+            Ok(Some(CommitResponse::Ack(generation))) => {
+                assert_eq!(replica.snapshot().generation, generation)
+            }
             Ok(_) => {}
             Err(_) => replica.disconnected(),
         }

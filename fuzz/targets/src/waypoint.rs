@@ -3,12 +3,12 @@
 use crate::text_of;
 use fairway_config::model::normalised_path;
 use fairway_waypoint::host::normalise_host;
-use fairway_waypoint::listen::detect::Version;
-use fairway_waypoint::listen::framing::Framing;
 use fairway_waypoint::listen::hello::HelloReader;
 use fairway_waypoint::listen::unknown::verdict;
-use fairway_waypoint::listen::wire::Ahead;
 use fairway_waypoint::pipeline::{Handshake, strip_response, translate};
+use fairway_waypoint::wire::Framing;
+use fairway_waypoint::wire::ReadAhead;
+use fairway_waypoint::wire::Version;
 use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -50,14 +50,14 @@ pub fn client_hello(input: &[u8]) {
 
 /// What a client speaks, by its first bytes: more of them never change what was said, and in the end something is said.
 pub fn first_bytes(bytes: &[u8]) {
-    let bytes = bytes.get(..Ahead::MOST).unwrap_or(bytes);
+    let bytes = bytes.get(..ReadAhead::MOST).unwrap_or(bytes);
     let mut said = None;
     for end in 0..=bytes.len() {
         let now = verdict(&bytes[..end]);
         assert!(said.is_none() || said == now);
         said = now;
     }
-    assert!(said.is_some() || bytes.len() < Ahead::MOST);
+    assert!(said.is_some() || bytes.len() < ReadAhead::MOST);
 }
 
 /// HTTP/1 framing as the proxy watches it: the verdict does not depend on where reads end.

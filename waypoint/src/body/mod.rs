@@ -4,22 +4,11 @@ mod client;
 mod interim;
 mod recording;
 mod request;
-mod response;
-
-use crate::listen::detect::Version;
-use http_body::Body as _;
-use hyper::body::Incoming;
 
 pub use client::{ClientBody, Http2Body};
 pub use interim::{Heard, Interim, InterimResponses};
 pub use recording::{Cursor, Recording};
 pub use request::{Gate, Progress, RequestBody, Stream};
-pub use response::{Early, ResponseBody, Upstream};
-
-/// Whether a body that hyper says is over is so. A stream that is reset with NO_ERROR before END_STREAM is none (RFC 9113 §8.1).
-fn is_finished(incoming: &Incoming, version: Version) -> bool {
-    version == Version::Http1 || incoming.is_end_stream()
-}
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The body of a request on its way to an endpoint.
 
 use super::{BodyError, ClientBody, Cursor};
-use crate::pipeline::sift_trailers;
+use crate::header_names::sift_trailers;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};

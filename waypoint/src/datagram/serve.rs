@@ -5,13 +5,13 @@
 use super::session::Session;
 use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
-use crate::listen::connection::ConnectionState;
-use crate::listen::ports::PortId;
-use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
+use crate::connection::ConnectionState;
+use crate::l4::{Carried, L4Refusal, decide};
+use crate::pipeline::access::{self, PolicySet, RequestSource};
+use crate::ports::PortId;
 use crate::shares::Share;
-use crate::stream::{Carried, Refusal, decide};
 use crate::table::{BoundListener, Tables};
-use crate::telemetry::{StreamCounters, StreamKind, StreamRecord};
+use crate::telemetry::{Observed, StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::{Serving, Worker};
@@ -145,7 +145,7 @@ impl Flow {
     }
 
     /// The client's session: the one it has if that still agrees with the configuration, or a new one.
-    fn session(self: &Rc<Self>, key: &ClientKey) -> Result<Rc<Session>, Refusal> {
+    fn session(self: &Rc<Self>, key: &ClientKey) -> Result<Rc<Session>, L4Refusal> {
         let serving = self.worker.serving();
         let generation = serving.tables.generation();
         let mut sessions = self.sessions.borrow_mut();
@@ -158,7 +158,7 @@ impl Flow {
             sessions.end(key, number, Carried::Moved);
         }
         if !self.is_open.get() {
-            return Err(Refusal::Draining);
+            return Err(L4Refusal::Draining);
         }
         let (session, share) = self.open(key, &serving, &mut sessions)?;
         let session = Rc::new(session);
@@ -172,27 +172,27 @@ impl Flow {
         key: &ClientKey,
         serving: &Serving,
         sessions: &mut Sessions,
-    ) -> Result<(Session, Share<IpAddr>), Refusal> {
+    ) -> Result<(Session, Share<IpAddr>), L4Refusal> {
         let worker = &self.worker;
         // A session of this proxy: its datagrams would come back again and again.
         if worker.dialled.datagrams.are_at(key.client, None) {
-            return Err(Refusal::Loop);
+            return Err(L4Refusal::Loop);
         }
-        let listener = listener(serving, self.port).ok_or(Refusal::NoListener)?;
+        let listener = listener(serving, self.port).ok_or(L4Refusal::NoListener)?;
         let rng = &mut *worker.rng.borrow_mut();
         let decision = decide(&serving.tables, listener, None, rng)?;
         // Datagrams pass the mesh by: its tunnels carry TCP, and so does a waypoint.
         if decision.cluster.via().is_some_and(|(waypoint, _)| *waypoint != worker.waypoint_key) {
-            return Err(Refusal::ThroughWaypoint);
+            return Err(L4Refusal::ThroughWaypoint);
         }
         let judged = judge(worker, serving, listener, &decision.cluster, key);
-        let observed = judged.map_err(|_| Refusal::Denied)?;
+        let observed = judged.map_err(|_| L4Refusal::Denied)?;
         let now = worker.moment(Instant::now());
         // UDP has no connection that could be checked: the datagrams of the next client probe the endpoint.
         let caller = Caller { address: Some(key.client.ip().to_canonical()), ..Caller::default() };
         let picked = decision.cluster.pick(&caller, now, Readmission::ProbeAtOnce, &[], rng, |_| ());
-        let endpoint = picked.ok_or(Refusal::NoEndpoint)?;
-        let share = sessions.make_room(key.client.ip()).ok_or(Refusal::Full)?;
+        let endpoint = picked.ok_or(L4Refusal::NoEndpoint)?;
+        let share = sessions.make_room(key.client.ip()).ok_or(L4Refusal::Full)?;
         let generation = serving.tables.generation();
         let mut record = StreamRecord::begin(&worker.telemetry, StreamKind::Udp, caller.address);
         record.asked(listener, generation, None);
@@ -202,7 +202,7 @@ impl Flow {
         let opened = Session::open(number, generation, &decision, endpoint.begin(), record, dialled);
         let session = opened.map_err(|error| {
             tracing::debug!(endpoint = %endpoint.address(), %error, "no socket");
-            if is_unreachable(&error) { Refusal::Unreachable } else { Refusal::Full }
+            if is_unreachable(&error) { L4Refusal::Unreachable } else { L4Refusal::Full }
         })?;
         Ok((session, share))
     }
@@ -275,7 +275,7 @@ fn judge(
     listener: &BoundListener,
     cluster: &Cluster,
     key: &ClientKey,
-) -> Result<Observed, fairway_policy::Refusal> {
+) -> Result<Observed, fairway_policy::PolicyRefusal> {
     let (entry, source) = entry(listener, key);
     access::admit_connection(worker, &serving.tables, entry, cluster, source)
 }

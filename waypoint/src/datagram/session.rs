@@ -1,6 +1,6 @@
 //! A client's datagrams to one endpoint and back.
 
-use crate::stream::{Carried, Decision};
+use crate::l4::{Carried, Decision};
 use crate::telemetry::StreamRecord;
 use crate::upstream::dialled::{DialledSocket, DialledSockets};
 use fairway_balance::{EndpointRecord, InFlight};

@@ -2,8 +2,8 @@
 
 use super::session::Session;
 use super::socket::ClientKey;
+use crate::l4::Carried;
 use crate::shares::{Share, Shares, subscriber};
-use crate::stream::Carried;
 use ahash::HashMap;
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -1,21 +1,21 @@
 //! Accepting connections on one worker, and finding out what is spoken on them.
 
-use super::connection::{Connection, ConnectionState, Order};
-use super::detect::{Version, detect};
-use super::ports::{Entrance, PortId};
 use super::socket::begin_no_more;
-use super::tls::handshake;
 use super::tunnel;
-use super::wire::Ahead;
-use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
+use crate::connection::{Connection, ConnectionState, Order};
+use crate::l4::{Decision, Undecided, draw};
+use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::pipeline::{Client, Origin, ServiceOrigin};
-use crate::serve::serve_http;
-use crate::stream::{Arrived, Decision, Outward, Undecided, draw, serve_stream};
+use crate::ports::tls::handshake;
+use crate::ports::{Entrance, PortId};
+use crate::serve::{detect_http, serve_http};
+use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::Tables;
-use crate::telemetry::{StreamKind, StreamRecord};
+use crate::telemetry::{Observed, StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
+use crate::wire::{ReadAhead, Version};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
@@ -257,7 +257,7 @@ impl Arrival {
         self.connection.set_state(ConnectionState::Http1);
         let io = Transport::Tls(Box::new(stream));
         match version {
-            Some(version) => self.serve_version(io, version, Ahead::default()).await,
+            Some(version) => self.serve_version(io, version, ReadAhead::default()).await,
             None => self.serve_plain(io).await,
         }
     }
@@ -329,7 +329,7 @@ impl Arrival {
         entry: PolicySet<'_>,
         backend: &Cluster,
         port: u16,
-    ) -> Result<Observed, fairway_policy::Refusal> {
+    ) -> Result<Observed, fairway_policy::PolicyRefusal> {
         let source = RequestSource::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
         access::admit_connection(&self.worker, tables, entry, backend, source)
     }
@@ -349,16 +349,12 @@ impl Arrival {
 
     /// HTTP/1 or HTTP/2 with prior knowledge.
     async fn serve_plain(self, mut io: Transport) {
-        let detected = tokio::select! {
-            detected = detect(&mut io, &self.connection.sight) => detected,
-            _ = self.connection.ordered(Order::None) => return,
-        };
-        if let Ok(Some((version, ahead))) = detected {
+        if let Some((version, ahead)) = detect_http(&self.connection, &mut io).await {
             self.serve_version(io, version, ahead).await;
         }
     }
 
-    pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
+    pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: ReadAhead) {
         let Self { worker, connection, origin, scheme, caller, identity } = self;
         let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {

@@ -1,16 +1,8 @@
-//! Where clients come in: sockets, TLS, tunnels, and what is spoken on a connection.
+//! Where clients come in: accepting, the server name of TLS, tunnels, and what is spoken on a connection.
 
 pub mod accept;
-mod clients;
-pub mod connection;
-pub mod detect;
-pub mod framing;
 pub mod hello;
-pub mod pace;
-pub mod ports;
 mod sni;
 pub mod socket;
-pub mod tls;
 mod tunnel;
 pub mod unknown;
-pub mod wire;

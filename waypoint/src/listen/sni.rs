@@ -1,12 +1,13 @@
 //! Connections to a socket where the SNI says which listener they are for, and to TCP listeners, where nothing has to.
 
 use super::accept::Arrival;
-use super::connection::{ConnectionState, Order};
 use super::hello::{BadHello, Hello, HelloReader};
-use super::ports::{Branch, Branches, PortId, Way};
-use super::tls::handshake;
+use crate::connection::{ConnectionState, Order};
+use crate::l4::{Decision, L4Refusal, decide};
 use crate::pipeline::access::PolicySet;
-use crate::stream::{Arrived, Decision, Outward, Refusal, decide, serve_stream};
+use crate::ports::tls::handshake;
+use crate::ports::{Branch, Branches, PortId, Way};
+use crate::stream::{Arrived, Outward, serve_stream};
 use crate::table::BoundListener;
 use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
@@ -54,7 +55,7 @@ impl Arrival {
             read = read_hello(&mut stream, &mut ahead) => read,
             order = self.connection.ordered(Order::Finish) => {
                 let slow = order == Order::TooSlow;
-                return self.turn_away(stream, if slow { Refusal::TooSlow } else { Refusal::Draining });
+                return self.turn_away(stream, if slow { L4Refusal::TooSlow } else { L4Refusal::Draining });
             }
         };
         let hello = match read {
@@ -62,7 +63,7 @@ impl Arrival {
             Err(NoHello::Silent) => return,
             Err(error) => {
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
-                return self.turn_away(stream, Refusal::NotTls);
+                return self.turn_away(stream, L4Refusal::NotTls);
             }
         };
         // Boxed: most of what follows is not there while the name is waited for.
@@ -80,13 +81,13 @@ impl Arrival {
         let name = hello.server_name;
         let Some(Branch { listener, way }) = branches.choose(name.as_deref()) else {
             if branches.all_terminate() {
-                return self.refuse_name(&stream, Refusal::NoListener);
+                return self.refuse_name(&stream, L4Refusal::NoListener);
             }
-            return self.turn_away(stream, Refusal::NoListener);
+            return self.turn_away(stream, L4Refusal::NoListener);
         };
         match way {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
-            Way::Refuse => self.refuse_name(&stream, Refusal::ListenerClosed),
+            Way::Refuse => self.refuse_name(&stream, L4Refusal::ListenerClosed),
             Way::Passthrough => {
                 let telemetry = &self.worker.telemetry;
                 let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.caller.address);
@@ -120,7 +121,7 @@ impl Arrival {
             accepted = handshake(config, stream, &ahead) => accepted,
             order = self.connection.ordered(Order::Finish) => {
                 let slow = order == Order::TooSlow;
-                return record.refuse(if slow { Refusal::TooSlow } else { Refusal::Draining });
+                return record.refuse(if slow { L4Refusal::TooSlow } else { L4Refusal::Draining });
             }
         };
         match accepted {
@@ -130,7 +131,7 @@ impl Arrival {
             }
             Err(error) => {
                 self.worker.telemetry.counters.connections_refused.increment();
-                record.refuse(Refusal::Handshake);
+                record.refuse(L4Refusal::Handshake);
                 tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
             }
         }
@@ -177,18 +178,18 @@ impl Arrival {
     }
 
     /// Closes as if nobody listened: the client is told nothing in a TLS that is not this proxy's to speak.
-    fn turn_away(&self, stream: TcpStream, refusal: Refusal) {
+    fn turn_away(&self, stream: TcpStream, refusal: L4Refusal) {
         self.refuse(refusal);
         Transport::Tcp(stream).reset_on_close();
     }
 
     /// Tells the client that nobody has this name here.
-    fn refuse_name(&self, stream: &TcpStream, refusal: Refusal) {
+    fn refuse_name(&self, stream: &TcpStream, refusal: L4Refusal) {
         self.refuse(refusal);
         let _ = stream.try_write(UNRECOGNIZED_NAME);
     }
 
-    fn refuse(&self, refusal: Refusal) {
+    fn refuse(&self, refusal: L4Refusal) {
         self.worker.telemetry.counters.connections_refused.increment();
         StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.caller.address).refuse(refusal);
     }

@@ -1,16 +1,17 @@
 //! Tunnels: from ztunnels, other waypoints and gateways, to Services that this waypoint stands before.
 
 use super::accept::Arrival;
-use super::connection::{Connection, ConnectionState};
+use crate::connection::{Connection, ConnectionState};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::table::Tables;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::worker::Worker;
 use fairway_config::model::{Audience, BackendKey, Listener, ObjectName, Scheme, SpiffeId};
-use fairway_hbone::server::Settings;
+use fairway_hbone::server;
 use fairway_hbone::{ConnectRequest, Request, Routing};
 use http::StatusCode;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 
 /// Why a tunnel is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TunnelRefusal {
     /// A waypoint goes by addresses: a name could be anybody's.
     #[error("a waypoint is asked for a Service's address, not for a name")]
     Name,
@@ -46,7 +47,8 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
         },
     };
     let source = stream.peer_addr().ok().map(|it| it.ip().to_canonical());
-    let settings = Settings { handshake_timeout: worker.settings.timeouts.head, ..Settings::default() };
+    let handshake_timeout = worker.settings.timeouts.head;
+    let settings = server::Settings { handshake_timeout, ..server::Settings::default() };
     let handler = |request: Request| {
         let (worker, listener) = (worker.clone(), listener.clone());
         async move {
@@ -54,8 +56,8 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
             let serving = worker.serving();
             let admitted = admit(&serving.tables, &worker.settings.gateway, &peer, &connect_request);
             drop(serving);
-            let (mut origin, is_believed) = match admitted {
-                Ok(Admitted { origin, is_believed }) => (origin, is_believed),
+            let Admitted { mut origin, client } = match admitted {
+                Ok(admitted) => admitted,
                 Err(refusal) => {
                     tracing::debug!(%peer, %refusal, "tunnel refused");
                     return request.refuse(refusal.status(), &refusal.to_string());
@@ -69,10 +71,6 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
             };
             let connection = connections.open_from(share, ConnectionState::Http1);
             origin.listener = Some(listener);
-            // Only a proxy that is believed can speak for a client elsewhere.
-            let told =
-                connect_request.forwarded.filter(|_| is_believed).map(|it| it.client.ip().to_canonical());
-            origin.hides_client = is_believed && told.is_none();
             let Ok(tunnel) = request.accept() else { return };
             let service = Some(origin.service.clone());
             let arrival = Arrival {
@@ -80,7 +78,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 worker,
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,
-                caller: Caller { address: told.or(source), node: connect_request.node, service },
+                caller: Caller { address: client.or(source), node: connect_request.node, service },
                 identity: Some(peer),
             };
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;
@@ -98,8 +96,9 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
 pub struct Admitted {
     /// Which Service, and whose routes.
     pub origin: ServiceOrigin,
-    /// Whether the peer is one of the Service's routers: then what it says of routing and of its client is so.
-    pub is_believed: bool,
+    /// The address of the client that the peer speaks for. Only one of the Service's routers can do so, as it alone is believed in what it
+    /// says of routing. If it does not, its client is hidden, and its own address is not taken for that of the client.
+    pub client: Option<IpAddr>,
 }
 
 /// Decides about a tunnel.
@@ -108,10 +107,10 @@ pub fn admit(
     waypoint: &ObjectName,
     peer: &SpiffeId,
     connect_request: &ConnectRequest,
-) -> Result<Admitted, Refusal> {
-    let address = connect_request.authority.address().ok_or(Refusal::Name)?;
-    let service = tables.service_at(address.ip()).ok_or(Refusal::UnknownService)?;
-    let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(Refusal::UnknownPort)?;
+) -> Result<Admitted, TunnelRefusal> {
+    let address = connect_request.authority.address().ok_or(TunnelRefusal::Name)?;
+    let service = tables.service_at(address.ip()).ok_or(TunnelRefusal::UnknownService)?;
+    let port = service.ports.iter().find(|it| it.port == address.port()).ok_or(TunnelRefusal::UnknownPort)?;
     let own = BackendKey::of_waypoint(waypoint);
     let consumer = Audience::Consumer(peer.namespace().into());
     let is_routed = tables.is_routed(&service.key, port.port, &consumer);
@@ -122,7 +121,7 @@ pub fn admit(
         service.consumer_waypoint(peer.namespace(), port.port) == Some(&own) || (is_routed && is_neighbour);
     let is_ours = service.waypoint.as_ref() == Some(&own) || service.namespace == waypoint.namespace;
     if !is_consumer && !is_ours {
-        return Err(Refusal::NotFronted);
+        return Err(TunnelRefusal::NotFronted);
     }
     let is_believed = service.routers.contains(peer);
     let audience = if connect_request.routing == Routing::Done && is_believed {
@@ -132,20 +131,22 @@ pub fn admit(
     } else {
         Some(Audience::Producer)
     };
+    let told = connect_request.forwarded.filter(|_| is_believed);
+    let client = told.map(|it| it.client.ip().to_canonical());
     let origin = ServiceOrigin {
         service: service.key.clone(),
         port: port.port,
         backend: port.backend.clone(),
         audience,
         listener: None,
-        hides_client: false,
+        hides_client: is_believed && client.is_none(),
     };
-    Ok(Admitted { origin, is_believed })
+    Ok(Admitted { origin, client })
 }
 
-// === impl Refusal ===
+// === impl TunnelRefusal ===
 
-impl Refusal {
+impl TunnelRefusal {
     fn status(self) -> StatusCode {
         match self {
             Self::Name => StatusCode::BAD_REQUEST,
@@ -161,7 +162,8 @@ mod tests {
     use crate::fixtures::{prefix, resource, route, rule, snapshot, to_service};
     use crate::upstream::cluster::Registry;
     use fairway_config::model::{AppProtocol, Resource, Route, Service, ServicePort};
-    use std::net::{IpAddr, SocketAddr};
+    use fairway_hbone::Forwarded;
+    use std::net::SocketAddr;
 
     fn id(namespace: &str, account: &str) -> SpiffeId {
         format!("spiffe://cluster.local/ns/{namespace}/sa/{account}").parse().unwrap()
@@ -227,10 +229,35 @@ mod tests {
                     ConnectRequest { routing, ..ConnectRequest::to(SocketAddr::new(at(last), 80)) };
                 let waypoint = ObjectName::new("bank", "waypoint");
                 let admitted = admit(&tables, &waypoint, &peer, &connect_request).unwrap();
-                assert_eq!(admitted.is_believed, expected, "{peer} {last}");
+                // A proxy that is believed and names no client hides one.
+                assert_eq!(admitted.origin.hides_client, expected, "{peer} {last}");
                 let skips_routes = admitted.origin.audience.is_none();
                 assert_eq!(skips_routes, expected && routing == Routing::Done, "{peer} {last} {routing:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_of_an_older_version_does_not_say_widens_nothing() {
+        let (tables, waypoint) = (tables(), ObjectName::new("bank", "waypoint"));
+        let said: IpAddr = [10, 0, 0, 9].into();
+        let forwarded = Some(Forwarded { client: SocketAddr::new(said, 5000) });
+        let producer = Some(Audience::Producer);
+        // Who says what; whose routes then apply, the client that is taken for true, and whether it is hidden.
+        for (account, routing, forwarded, audience, client, hides_client) in [
+            ("public-fairway", Routing::Done, forwarded, &None, Some(said), false),
+            ("public-fairway", Routing::Done, None, &None, None, true),
+            ("public-fairway", Routing::Pending, forwarded, &producer, Some(said), false),
+            ("public-fairway", Routing::Pending, None, &producer, None, true),
+            // Of who may not say it, it is as if it were not said.
+            ("mallory", Routing::Done, forwarded, &producer, None, false),
+            ("mallory", Routing::Pending, None, &producer, None, false),
+        ] {
+            let to = ConnectRequest::to(SocketAddr::new(at(1), 80));
+            let connect_request = ConnectRequest { routing, forwarded, ..to };
+            let admitted = admit(&tables, &waypoint, &id("edge", account), &connect_request).unwrap();
+            let read = (&admitted.origin.audience, admitted.client, admitted.origin.hides_client);
+            assert_eq!(read, (audience, client, hides_client), "{account} {connect_request:?}");
         }
     }
 
@@ -241,7 +268,7 @@ mod tests {
             let connect_request = ConnectRequest::to(SocketAddr::new(at(4), 80));
             let refused =
                 admit(&tables, &ObjectName::new("bank", "waypoint"), &peer, &connect_request).unwrap_err();
-            assert_eq!(refused, Refusal::NotFronted, "{peer}");
+            assert_eq!(refused, TunnelRefusal::NotFronted, "{peer}");
         }
     }
 }

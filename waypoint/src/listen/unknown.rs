@@ -4,15 +4,16 @@
 //! a client is silent for a moment, an endpoint is connected, and whichever of the two speaks first decides.
 
 use super::accept::Arrival;
-use super::connection::{Connection, ConnectionState, Order};
-use super::detect::{PREFACE, Version};
-use super::wire::Ahead;
+use crate::connection::{Connection, ConnectionState, Order};
+use crate::l4::{Decision, L4Refusal};
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
-use crate::stream::{Decision, Refusal, is_own, relay};
+use crate::stream::{is_own, relay};
 use crate::table::Tables;
 use crate::transport::Transport;
+use crate::wire::ReadAhead;
+use crate::wire::{PREFACE, Version};
 use bytes::Bytes;
 use std::io;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub enum Spoken {
 impl Arrival {
     /// Detects the protocol and serves it.
     pub(super) async fn serve_unknown(self, mut client: Transport) {
-        let (connection, mut ahead) = (self.connection.clone(), Ahead::default());
+        let (connection, mut ahead) = (self.connection.clone(), ReadAhead::default());
         let heard = tokio::select! {
             heard = listen(&connection, &mut client, &mut ahead) => Some(heard),
             () = sleep(SILENCE) => None,
@@ -62,7 +63,7 @@ impl Arrival {
                 match first {
                     First::Endpoint(greeting) => {
                         connection.set_state(ConnectionState::Raw);
-                        let reached = endpoint.ok_or(Refusal::NoEndpoint);
+                        let reached = endpoint.ok_or(L4Refusal::NoEndpoint);
                         return self.relay(client, ahead, greeting, reached).await;
                     }
                     First::Client(heard) => heard,
@@ -87,12 +88,12 @@ impl Arrival {
         }
     }
 
-    async fn reach_endpoint(&self) -> Result<Reached, Refusal> {
-        let Origin::Service(origin) = &self.origin else { return Err(Refusal::NoBackend) };
+    async fn reach_endpoint(&self) -> Result<Reached, L4Refusal> {
+        let Origin::Service(origin) = &self.origin else { return Err(L4Refusal::NoBackend) };
         let serving = self.worker.serving();
-        let cluster = serving.tables.service_cluster(&origin.backend).ok_or(Refusal::UnresolvedBackend)?;
+        let cluster = serving.tables.service_cluster(&origin.backend).ok_or(L4Refusal::UnresolvedBackend)?;
         if !self.may_reach(origin, &serving.tables) {
-            return Err(Refusal::Denied);
+            return Err(L4Refusal::Denied);
         }
         // Boxed: its state is large, and gone once there is a connection.
         Ok(Box::pin(reach(&self.worker, &serving, &self.caller, cluster, None)).await?)
@@ -112,9 +113,9 @@ impl Arrival {
     async fn relay(
         self,
         client: Transport,
-        ahead: Ahead,
+        ahead: ReadAhead,
         greeting: usize,
-        reached: Result<Reached, Refusal>,
+        reached: Result<Reached, L4Refusal>,
     ) {
         let Origin::Service(origin) = &self.origin else { return };
         let serving = self.worker.serving();
@@ -129,7 +130,7 @@ impl Arrival {
         }
         drop(serving);
         if is_own(&self.worker, &client) {
-            reached = Err(Refusal::Loop);
+            reached = Err(L4Refusal::Loop);
         }
         match reached {
             Ok(Reached { io: endpoint, in_flight, dialled: _dialled }) => {
@@ -159,7 +160,7 @@ enum First {
 async fn greeted(
     connection: &Connection,
     client: &mut Transport,
-    ahead: &mut Ahead,
+    ahead: &mut ReadAhead,
     endpoint: &mut Option<Reached>,
 ) -> First {
     let Some(reached) = endpoint else {
@@ -192,16 +193,16 @@ async fn greeted(
 async fn listen(
     connection: &Connection,
     client: &mut Transport,
-    ahead: &mut Ahead,
+    ahead: &mut ReadAhead,
 ) -> io::Result<Option<Spoken>> {
     loop {
         if let Some(spoken) = verdict(ahead.bytes()) {
-            connection.sight.set_in_head(false);
+            connection.wire_state.set_in_head(false);
             return Ok(Some(spoken));
         }
         if !ahead.bytes().is_empty() {
             connection.set_state(ConnectionState::Http1);
-            connection.sight.set_in_head(true);
+            connection.wire_state.set_in_head(true);
         }
         match client.read(ahead.room()).await? {
             0 if ahead.bytes().is_empty() => return Ok(None),
@@ -211,7 +212,7 @@ async fn listen(
     }
 }
 
-/// What the first bytes are the beginning of; none if that cannot be said yet, which no more than [`Ahead::MOST`] bytes leave open.
+/// What the first bytes are the beginning of; none if that cannot be said yet, which no more than [`ReadAhead::MOST`] bytes leave open.
 pub fn verdict(bytes: &[u8]) -> Option<Spoken> {
     if bytes == PREFACE {
         return Some(Spoken::Http(Version::Http2));
@@ -222,12 +223,12 @@ pub fn verdict(bytes: &[u8]) -> Option<Spoken> {
     // A request line: a method, a space, and a target that begins like one (RFC 9112 §3). Inline commands of other
     // protocols (`SET key`) are lines too.
     match bytes.iter().position(|it| !it.is_ascii_uppercase() && *it != b'-') {
-        None if bytes.len() < Ahead::MOST => None,
+        None if bytes.len() < ReadAhead::MOST => None,
         Some(end) if end > 0 && bytes.get(end) == Some(&b' ') => match bytes.get(end + 1) {
-            None if bytes.len() < Ahead::MOST => None,
+            None if bytes.len() < ReadAhead::MOST => None,
             Some(b'/' | b'*') => Some(Spoken::Http(Version::Http1)),
             Some(b'h' | b'H') => match is_absolute(bytes.get(end + 1..).unwrap_or_default()) {
-                None if bytes.len() < Ahead::MOST => None,
+                None if bytes.len() < ReadAhead::MOST => None,
                 Some(true) => Some(Spoken::Http(Version::Http1)),
                 _ => Some(Spoken::Other),
             },
@@ -279,7 +280,7 @@ mod tests {
             (b"HGET hash field\r\n", Some(Spoken::Other)),
             (b"SSH-2.0-OpenSSH_9.2p1", Some(Spoken::Other)),
             (b"\x10\x0c\x00\x04MQTT", Some(Spoken::Other)),
-            (&[b'A'; Ahead::MOST], Some(Spoken::Other)),
+            (&[b'A'; ReadAhead::MOST], Some(Spoken::Other)),
         ] {
             assert_eq!(verdict(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
         }
@@ -296,7 +297,7 @@ mod tests {
         ];
         for bytes in all {
             let mut said = None;
-            for end in 0..=bytes.len().min(Ahead::MOST) {
+            for end in 0..=bytes.len().min(ReadAhead::MOST) {
                 let now = verdict(&bytes[..end]);
                 assert!(said.is_none() || said == now, "{:?}", String::from_utf8_lossy(&bytes[..end]));
                 said = now;

@@ -11,12 +11,12 @@ use super::{Client, Origin, Reason, ServiceOrigin};
 use crate::route::RequestHead;
 use crate::settings::ProxySettings;
 use crate::table::Tables;
-use crate::telemetry::Exchange;
+use crate::telemetry::{Exchange, Observed};
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::worker::Worker;
 use fairway_config::model::{AuthorizationKey, BackendKey, Listener, SpiffeId};
-use fairway_policy::{Attached, Attributes, Decision, Level, Path, Refusal, Request, evaluate};
+use fairway_policy::{Attached, Attributes, Decision, Level, Path, PolicyRefusal, Request, evaluate};
 use fairway_telemetry::PolicyDecision;
 use http::request::Parts;
 use std::net::IpAddr;
@@ -46,9 +46,6 @@ pub(crate) struct RequestSource<'a> {
     /// The port of a Service that was asked, whose policies judge at the entry; none at a Gateway.
     pub asked: Option<&'a BackendKey>,
 }
-
-/// Why a connection or a request would be refused if what is only observed were enforced.
-pub(crate) type Observed = Option<Refusal>;
 
 /// Policies that one request is checked against, at one step of the pipeline.
 pub(super) struct PolicyCheck<'a, 't> {
@@ -105,7 +102,7 @@ impl<'t> PolicySet<'t> {
         worker: &Worker,
         tables: &'t Tables,
         source: RequestSource<'_>,
-    ) -> Result<Observed, Refusal> {
+    ) -> Result<Observed, PolicyRefusal> {
         if self.is_open() {
             return Ok(None);
         }
@@ -182,7 +179,7 @@ fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationK
 
 impl<'a> RequestSource<'a> {
     /// The client of a connection, at a port.
-    pub fn of(client: &'a Client, port: u16) -> Self {
+    pub fn from_client(client: &'a Client, port: u16) -> Self {
         Self::from_origin(&client.origin, &client.caller, client.identity.as_ref(), port)
     }
 
@@ -236,7 +233,7 @@ pub(crate) fn admit_connection(
     entry: PolicySet<'_>,
     backend: &Cluster,
     source: RequestSource<'_>,
-) -> Result<Observed, Refusal> {
+) -> Result<Observed, PolicyRefusal> {
     let observed = entry.admits(worker, tables, source)?;
     if is_asked(backend, source) {
         return Ok(observed);
@@ -283,8 +280,8 @@ pub(crate) fn is_asked(cluster: &Cluster, source: RequestSource<'_>) -> bool {
 }
 
 /// Counts what a decision refuses, or would refuse.
-fn settle(worker: &Worker, tables: &Tables, decision: Decision<'_>) -> Result<Observed, Refusal> {
-    let count = |refusal: &Refusal, decision| {
+fn settle(worker: &Worker, tables: &Tables, decision: Decision<'_>) -> Result<Observed, PolicyRefusal> {
+    let count = |refusal: &PolicyRefusal, decision| {
         if let Some(series) = tables.access().series(refusal) {
             worker.telemetry.recorder.count_policy(series, decision);
         }
@@ -293,14 +290,4 @@ fn settle(worker: &Worker, tables: &Tables, decision: Decision<'_>) -> Result<Ob
     observed.iter().for_each(|it| count(it, PolicyDecision::WouldDeny));
     verdict.into_result().inspect_err(|it| count(it, PolicyDecision::Denied))?;
     Ok(observed)
-}
-
-/// A refusal in words for the log: the client is not told which policy it met.
-pub(crate) fn in_words(refusal: &Refusal) -> String {
-    let policy = AuthorizationKey::policy_of(refusal.policy());
-    match refusal {
-        Refusal::Denied { rule, .. } => format!("policy=\"{policy}\" rule=\"{rule}\""),
-        Refusal::NotAllowed { .. } => format!("policy=\"{policy}\" rule=\"\": none of its rules matches"),
-        Refusal::Unknown { .. } => format!("policy=\"{policy}\": it is not known here"),
-    }
 }

@@ -6,10 +6,10 @@ use super::endpoint::{Destination, choose};
 use super::head::{ConnectionOptions, strip_response};
 use super::{Client, Reason, outgoing};
 use crate::body::RequestBody;
-use crate::listen::detect::Version;
 use crate::route::hop::{Hop, Passed};
 use crate::stage::callout::{Calling, Callout, CalloutError, CalloutResponse};
 use crate::upstream::tls::Protocol;
+use crate::wire::Version;
 use crate::worker::Serving;
 use bytes::Bytes;
 use fairway_config::model::{BackendKey, CertificateKey, RouteKind};
@@ -75,7 +75,7 @@ impl Callouts<'_> {
             // Without a Host it is one all the same.
             head.version = http::Version::HTTP_2;
         }
-        let source = RequestSource::of(self.client, self.port);
+        let source = RequestSource::from_client(self.client, self.port);
         if !access::admits_copy(worker, tables, cluster, source, &head) {
             return Err(CalloutError::Unusable);
         }

@@ -1,11 +1,11 @@
 //! Who is at the other end of a connection, and what they connected to.
 
-use crate::listen::connection::Connection;
-use crate::listen::detect::Version;
-use crate::listen::ports::PortId;
+use crate::connection::Connection;
+use crate::ports::PortId;
 use crate::telemetry::Exchange;
 use crate::upstream::caller::Caller;
 use crate::upstream::{Lease, Taken};
+use crate::wire::Version;
 use crate::worker::Worker;
 use fairway_balance::InFlight;
 use fairway_config::model::{Audience, BackendKey, CertificateKey, Listener, Scheme, ServiceKey, SpiffeId};

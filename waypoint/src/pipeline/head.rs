@@ -1,13 +1,14 @@
 //! What a request's head must be before a route sees it, and what of it is only meant for this proxy.
 
+use super::Reason;
 use super::outgoing::announces_trailers;
 use super::upgrade::{self, HTTP2_SETTINGS, Handshake};
-use super::{Reason, names};
 use crate::body::Interim;
-use crate::listen::detect::Version;
-use crate::listen::framing::Ambiguity;
+use crate::header_names;
 use crate::route::settle_host;
 use crate::settings::Limits;
+use crate::wire::Ambiguity;
+use crate::wire::Version;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -54,7 +55,7 @@ pub fn read(
 ) -> Result<ConnectionOptions, Reason> {
     check(parts, version, limits)?;
     settle_host(parts).map_err(Reason::BadRequest)?;
-    names::sift(&mut parts.headers, at_edge)?;
+    header_names::sift(&mut parts.headers, at_edge)?;
     let mut options = take_connection_options(parts, version)?;
     if parts.method == Method::CONNECT {
         options.upgrade = Some(upgrade::translate(parts, nonce())?);

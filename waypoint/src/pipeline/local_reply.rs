@@ -1,11 +1,11 @@
 //! Responses that no endpoint made: the proxy's own errors (a status, one plain sentence, and for gRPC a status of its own
 //! kind), and what a stage responds.
 
+use super::ResponseBody;
 use super::{Client, Reason};
-use crate::body::ResponseBody;
-use crate::listen::detect::Version;
 use crate::stage::StageResponse;
 use crate::telemetry::Exchange;
+use crate::wire::Version;
 use bytes::Bytes;
 use fairway_runtime::drain::Phase;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};

@@ -10,23 +10,22 @@ pub(crate) mod forwarding;
 pub(crate) mod head;
 mod local_reply;
 mod mirror;
-mod names;
 mod outgoing;
-mod passage;
-mod reason;
 mod request;
 mod response;
+mod response_body;
+mod stage_chain;
 mod target;
 #[cfg(test)]
 mod tests;
 mod translate;
 mod upgrade;
 
+pub use crate::reason::Reason;
 pub use client::{Client, Origin, ServiceOrigin, Switch};
 pub use head::strip_response;
-pub(crate) use names::sift_trailers;
-pub use reason::Reason;
 pub use request::{Closed, serve};
+pub use response_body::ResponseBody;
 pub(crate) use target::{RouteTarget, find_target};
 pub use translate::{Translated, translate};
 pub use upgrade::Handshake;

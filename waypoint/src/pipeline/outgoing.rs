@@ -4,7 +4,7 @@ use super::Reason;
 use super::head::ConnectionOptions;
 use super::upgrade::WEBSOCKET;
 use crate::body::RequestBody;
-use crate::listen::detect::Version;
+use crate::wire::Version;
 use ::bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,

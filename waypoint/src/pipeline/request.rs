@@ -1,5 +1,6 @@
 //! The path of a request, from its head to the head of the response.
 
+use super::ResponseBody;
 use super::access::{PolicyCheck, PolicySet, RequestSource};
 use super::attempts::{Answered, Body, Try, version_for};
 use super::callout::Callouts;
@@ -7,19 +8,19 @@ use super::endpoint::Destination;
 use super::head::{self, ConnectionOptions};
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
-use super::passage::{Passage, Surroundings};
 use super::response::Received;
+use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
-use crate::body::{ClientBody, Interim, Recording, ResponseBody, Stream};
-use crate::listen::connection::Order;
-use crate::listen::detect::Version;
+use crate::body::{ClientBody, Interim, Recording, Stream};
+use crate::connection::Order;
 use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
 use crate::stage::{Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
+use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
 use fairway_telemetry::{ClientAddress, Trust};
@@ -81,11 +82,11 @@ pub async fn serve(
     if format == ErrorFormat::Grpc {
         exchange.speaks_grpc();
     }
-    let mut passage = Passage::default();
+    let mut chain = StageChain::default();
 
     let outcome = async {
         // The head: what it may not be, and what of it is for this proxy only.
-        if let Some(refused) = client.connection.sight.refusal(number) {
+        if let Some(refused) = client.connection.wire_state.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
         }
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
@@ -97,13 +98,13 @@ pub async fn serve(
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
         exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
-        let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
+        let decision = decide(&client, &serving, &mut parts, &mut chain, &mut exchange).await?;
         // Endpoint, and its response.
         let answered = forward(
             &client,
             &serving,
             &decision,
-            &passage,
+            &chain,
             &options,
             Request::from_parts(parts, incoming),
             &mut exchange,
@@ -122,20 +123,20 @@ pub async fn serve(
     };
     // Every response passes the stages that its request has come to, whoever made it: a browser that is not told of CORS
     // beside an error would show a CORS failure in place of the error.
-    passage.on_response(response.headers_mut());
+    chain.on_response(response.headers_mut());
     if let (Some(reason), ErrorFormat::Grpc) = (refused, format) {
         local_reply::seal_grpc(response.headers_mut(), reason);
     }
     Ok(response)
 }
 
-/// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
+/// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `chain`, also
 /// when it is refused. Waits for asynchronous stages and for nothing else.
 async fn decide<'t>(
     client: &'t Rc<Client>,
     serving: &'t Serving,
     parts: &mut Parts,
-    passage: &mut Passage<'t>,
+    chain: &mut StageChain<'t>,
     exchange: &mut Exchange,
 ) -> Result<Decision<'t>, Stop> {
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
@@ -144,7 +145,7 @@ async fn decide<'t>(
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
         RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (policies, source) = (entry(None), RequestSource::of(client, port));
+            let (policies, source) = (entry(None), RequestSource::from_client(client, port));
             if !policies.is_open() {
                 PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
             }
@@ -163,7 +164,7 @@ async fn decide<'t>(
     let Some(rule) = select(table, &head).map_err(Reason::from)? else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
-        let (policies, source) = (entry(listener), RequestSource::of(client, port));
+        let (policies, source) = (entry(listener), RequestSource::from_client(client, port));
         if !policies.is_open() {
             PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
         }
@@ -191,7 +192,7 @@ async fn decide<'t>(
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
     let callouts = Callouts { client, port, serving, shown, passed: &passed, hop: rule.hop() };
-    let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
+    let context = StageContext { attributes: &attributes, rng, callout: &callouts };
     if original.is_some() && stages.may_wait() {
         // The client may leave meanwhile.
         exchange.matched(rule.series());
@@ -199,11 +200,11 @@ async fn decide<'t>(
     let check = if policies.is_open() {
         None
     } else {
-        let source = RequestSource::of(client, port);
+        let source = RequestSource::from_client(client, port);
         Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
     };
     let passing = match (&original, check) {
-        (Some(original), check) => passage.pass(stages, parts, original, &around, check).await,
+        (Some(original), check) => chain.pass(stages, parts, original, &context, check).await,
         (None, Some(mut check)) => check.pass(parts).map_err(Stop::from),
         (None, None) => Ok(()),
     };
@@ -216,7 +217,7 @@ async fn decide<'t>(
     exchange.matched(backend.series);
     if let Some(stages) = backend.stages {
         let original = original.unwrap_or_else(|| parts.uri.clone());
-        passage.pass(stages, parts, &original, &around, None).await?;
+        chain.pass(stages, parts, &original, &context, None).await?;
     }
     let BackendTarget::Backend(key) = backend.target else {
         return Err(Stop::Refused(Reason::UnresolvedBackend));
@@ -225,11 +226,11 @@ async fn decide<'t>(
     // What is routed to another backend than the one that was asked is judged by that one's policies as well.
     let policies = PolicySet::of_backend(cluster, own);
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
-        let source = RequestSource::of(client, port).routed_to(cluster, &client.worker.settings);
+        let source = RequestSource::from_client(client, port).routed_to(cluster, &client.worker.settings);
         PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
-    let mirrors = std::mem::take(&mut passage.mirrors);
+    let mirrors = std::mem::take(&mut chain.mirrors);
     Ok(Decision { cluster, port, shown, rule: Some(rule), deadline: attributes.deadline, mirrors })
 }
 
@@ -238,7 +239,7 @@ async fn forward(
     client: &Rc<Client>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
-    passage: &Passage<'_>,
+    chain: &StageChain<'_>,
     options: &ConnectionOptions,
     request: Request<ClientBody>,
     exchange: &mut Exchange,
@@ -253,7 +254,7 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }), passage.owned());
+        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }), chain.owned());
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);
@@ -267,7 +268,7 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let (caller, source) = (&client.caller, RequestSource::of(client, decision.port));
+        let (caller, source) = (&client.caller, RequestSource::from_client(client, decision.port));
         let mirrored =
             Mirrored { worker, serving, caller, source, parts: &parts, shown, kind, version, options };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };

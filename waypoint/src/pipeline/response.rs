@@ -2,11 +2,11 @@
 
 use super::attempts::Answered;
 use super::head::{self, ConnectionOptions};
+use super::response_body::{Early, ResponseBody, Upstream};
 use super::upgrade::{WEBSOCKET, has_token};
 use super::{Client, Reason, Switch, local_reply};
-use crate::body::{Early, ResponseBody, Upstream};
-use crate::listen::detect::Version;
 use crate::telemetry::Exchange;
+use crate::wire::Version;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Body as _;

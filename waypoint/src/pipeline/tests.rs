@@ -1,9 +1,9 @@
 //! Requests through a proxy in memory, under paused time.
 
 use crate::fixtures::{MatchExt, attachment, listener, prefix, route, rule};
-use crate::listen::detect::Version;
 use crate::stage::testing::WAITS;
 use crate::testing::{self, MemoryClient, MemoryProxy, backend, endpoint, set};
+use crate::wire::Version;
 use fairway_config::model::{
     AppProtocol, BackendTarget, Filter, Fraction, Mirror, OriginPattern, PathModifier, Redirect, Resource,
     Retry, Route, Rule, Timeouts, Unresolved, UrlRewrite, WeightedBackend,
@@ -78,6 +78,16 @@ impl Fixture {
         let seen = self.seen.borrow();
         let head = seen.last()?;
         head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).map(str::to_owned)
+    }
+}
+
+/// Waits for what other tasks bring about without the clock of the test. That clock stands still meanwhile, so the limit is one of
+/// real time.
+async fn wait_for(awaited: &str, holds: impl Fn() -> bool) {
+    let (began, limit) = (std::time::Instant::now(), Duration::from_secs(60));
+    while !holds() {
+        assert!(began.elapsed() < limit, "not within {limit:?}: {awaited}");
+        yield_now().await;
     }
 }
 
@@ -384,29 +394,21 @@ async fn an_asynchronous_stage_ends_with_its_client() {
     local(async {
         let fixture = Fixture::start(vec![at("/", vec![authorize()])]);
         let stream = fixture.send("GET /", &[("x-wait", "60000")]).await;
-        while WAITS.get().0 == 0 {
-            yield_now().await;
-        }
+        wait_for("the stage waits", || WAITS.get().0 > 0).await;
         let left = Instant::now();
         drop(stream);
-        while WAITS.get().0 > 0 {
-            yield_now().await;
-        }
+        wait_for("the stage waits no more", || WAITS.get().0 == 0).await;
         assert_eq!((WAITS.get(), left.elapsed()), ((0, 1), Duration::ZERO), "over HTTP/1");
 
-        let client = MemoryClient { version: Version::Http2, ..MemoryClient::default() };
+        let client = MemoryClient { version: Some(Version::Http2), ..MemoryClient::default() };
         let (mut sender, connection) = h2::client::handshake(fixture.proxy.connect(client)).await.unwrap();
         spawn_local(connection);
         let request = http::Request::get("http://a.ex/").header("x-wait", "60000").body(()).unwrap();
         let (response, mut stream) = sender.send_request(request, true).unwrap();
-        while WAITS.get().0 == 0 {
-            yield_now().await;
-        }
+        wait_for("the stage waits", || WAITS.get().0 > 0).await;
         stream.send_reset(h2::Reason::CANCEL);
         drop(response);
-        while WAITS.get().0 > 0 {
-            yield_now().await;
-        }
+        wait_for("the stage waits no more", || WAITS.get().0 == 0).await;
         assert_eq!((WAITS.get(), left.elapsed()), ((0, 2), Duration::ZERO), "over HTTP/2");
         assert!(fixture.seen.borrow().is_empty());
     })
@@ -423,7 +425,7 @@ async fn a_stage_can_close_the_connection_without_a_response() {
         assert_eq!(fixture.ask("GET /now", &[]).await, "");
         assert_eq!(fixture.ask("GET /", &[("x-verdict", "close"), ("x-wait", "5")]).await, "");
 
-        let client = MemoryClient { version: Version::Http2, ..MemoryClient::default() };
+        let client = MemoryClient { version: Some(Version::Http2), ..MemoryClient::default() };
         let (mut sender, connection) = h2::client::handshake(fixture.proxy.connect(client)).await.unwrap();
         spawn_local(connection);
         let ask = |path: &str| http::Request::get(format!("http://a.ex{path}")).body(()).unwrap();
@@ -449,13 +451,9 @@ async fn a_request_without_a_backend_counts_as_its_rules_own() {
             fixture.ask(&format!("GET {path}"), &[]).await;
         }
         let stream = fixture.send("GET /waits", &[("x-wait", "60000")]).await;
-        while WAITS.get().0 == 0 {
-            yield_now().await;
-        }
+        wait_for("the stage waits", || WAITS.get().0 > 0).await;
         drop(stream);
-        while WAITS.get().0 > 0 {
-            yield_now().await;
-        }
+        wait_for("the stage waits no more", || WAITS.get().0 == 0).await;
         for (rule, class, backend) in
             [("0", "3xx", ""), ("1", "5xx", ""), ("2", "5xx", ""), ("3", "none", ""), ("4", "2xx", "backend")]
         {

@@ -1,8 +1,8 @@
 //! A request's head from the client's version of HTTP to the endpoint's: all that is done to it but routes and filters. Pure.
 
 use super::{Reason, head, outgoing};
-use crate::listen::detect::Version;
 use crate::settings::Limits;
+use crate::wire::Version;
 use http::request::Parts;
 use http::uri::Scheme;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -5,7 +5,7 @@
 //! protocol is served as HTTP without the upgrade, which RFC 9110 §7.8 always allows.
 
 use super::Reason;
-use crate::listen::framing::Ambiguity;
+use crate::wire::Ambiguity;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use h2::ext::Protocol;

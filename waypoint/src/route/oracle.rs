@@ -18,9 +18,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which rule answers: the route's key, the rule and the alternative.
-type Answer = Option<(String, usize, Match)>;
+type RuleMatch = Option<(String, usize, Match)>;
 
-fn naive(routes: &[Route], host: &str, parts: &Parts) -> Answer {
+fn naive(routes: &[Route], host: &str, parts: &Parts) -> RuleMatch {
     let mut best = None;
     for route in routes {
         for (effective, original) in hostnames(route, host) {
@@ -214,7 +214,7 @@ pub(crate) fn any_request() -> impl Strategy<Value = Parts> {
 }
 
 /// What tables answer through a listener.
-pub(crate) fn answer(tables: &Tables, listener: &str, parts: &Parts) -> Answer {
+pub(crate) fn answer(tables: &Tables, listener: &str, parts: &Parts) -> RuleMatch {
     let head = RequestHead::read(parts).unwrap();
     let port = if listener == "other" { 81 } else { 80 };
     let socket = tables.socket(&Socket { address: None, port, kind: SocketKind::Stream })?;

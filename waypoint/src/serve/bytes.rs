@@ -1,15 +1,16 @@
 //! Bytes, both ways, until both sides have ended, after an upgrade; and connections to endpoints that bytes are sent to.
 
-use crate::listen::connection::{Connection, Order};
-use crate::listen::wire::Wire;
+use crate::connection::{Connection, Order};
+use crate::pipeline::Switch;
 use crate::pipeline::endpoint::{Destination, choose};
-use crate::pipeline::{Reason, Switch};
+use crate::reason::Reason;
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
 use crate::upstream::dialled::DialledSocket;
 use crate::upstream::tls::{Protocol, TlsClient};
+use crate::wire::Wire;
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
 use fairway_balance::{EndpointRecord, InFlight};

@@ -2,12 +2,12 @@
 
 use super::lingering::LAST_WORDS;
 use super::{http2, lingering, relay};
-use crate::body::{ClientBody, ResponseBody};
-use crate::listen::connection::{ConnectionState, Order};
-use crate::listen::detect::Version;
-use crate::listen::wire::{Ahead, Wire};
+use crate::body::ClientBody;
+use crate::connection::{Connection, ConnectionState, Order};
+use crate::pipeline::ResponseBody;
 use crate::pipeline::{self, Client, Closed};
 use crate::transport::Transport;
+use crate::wire::{ReadAhead, Version, Wire, detect};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,8 +23,16 @@ use tokio::time::timeout;
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 32\r\nconnection: close\r\n\r\nThe request came in too slowly.\n";
 
+/// Reads the first bytes of a connection, and which version of HTTP they are. None if it ends, or is ended, before that is known.
+pub async fn detect_http(connection: &Connection, io: &mut Transport) -> Option<(Version, ReadAhead)> {
+    tokio::select! {
+        detected = detect(io, &connection.wire_state) => detected.ok().flatten(),
+        _ = connection.ordered(Order::None) => None,
+    }
+}
+
 /// Serves a connection to its end.
-pub async fn serve_http(client: Rc<Client>, io: Transport, ahead: Ahead) {
+pub async fn serve_http(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
     match client.version {
         Version::Http1 => serve_http1(client, io, ahead).await,
         Version::Http2 => http2::serve(client, io, ahead).await,
@@ -45,11 +53,11 @@ fn service(
     })
 }
 
-async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
+async fn serve_http1(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
     let connection = client.connection.clone();
     connection.set_state(ConnectionState::Http1);
     let limits = client.worker.settings.limits;
-    let wire = Wire::http1(io, ahead, connection.sight.clone());
+    let wire = Wire::http1(io, ahead, connection.wire_state.clone());
     let mut builder = http1::Builder::new();
     // Slow heads and idle connections are found by the sweep, without a timer for each request.
     builder
@@ -67,7 +75,7 @@ async fn serve_http1(client: Rc<Client>, io: Transport, ahead: Ahead) {
                 match order {
                     Order::None => {}
                     Order::Finish => std::pin::Pin::new(&mut serving).graceful_shutdown(),
-                    Order::TooSlow if !connection.sight.is_blocked() => {
+                    Order::TooSlow if !connection.wire_state.is_blocked() => {
                         let mut io = serving.into_parts().io.into_inner();
                         let telling = async {
                             let _ = io.write_all(TOO_SLOW).await;

@@ -3,12 +3,13 @@
 //! On h2 itself: hyper's server has no way to send a 1xx, which clients that say `Expect: 100-continue` wait for.
 
 use super::relay_tunnel;
-use crate::body::{BodyError, ClientBody, Heard, Http2Body, Interim, InterimResponses, ResponseBody};
-use crate::listen::connection::{ConnectionState, Order};
-use crate::listen::wire::{Ahead, Wire};
+use crate::body::{BodyError, ClientBody, Heard, Http2Body, Interim, InterimResponses};
+use crate::connection::{ConnectionState, Order};
+use crate::pipeline::ResponseBody;
 use crate::pipeline::{self, Client};
 use crate::settings::Limits;
 use crate::transport::Transport;
+use crate::wire::{ReadAhead, Wire};
 use bytes::Bytes;
 use fairway_hbone::Tunnel;
 use fairway_runtime::drain::Phase;
@@ -44,10 +45,10 @@ const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end.
-pub async fn serve(client: Rc<Client>, io: Transport, ahead: Ahead) {
+pub async fn serve(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
     let connection = client.connection.clone();
     connection.set_state(ConnectionState::Http2);
-    let wire = Wire::http2(io, ahead, connection.sight.clone());
+    let wire = Wire::http2(io, ahead, connection.wire_state.clone());
     let handshake = builder(&client.worker.settings.limits).handshake::<_, Bytes>(wire);
     let mut accepting = tokio::select! {
         biased;

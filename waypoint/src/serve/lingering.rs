@@ -3,7 +3,7 @@
 //! A socket that is closed with bytes unread resets the connection, and the client loses the answer it has not read yet. So
 //! the proxy ends its own side, and takes what still comes for a while (RFC 9112 §9.6).
 
-use crate::listen::connection::{Connection, Order};
+use crate::connection::{Connection, Order};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -41,7 +41,7 @@ pub async fn close(connection: &Connection, mut io: impl AsyncRead + AsyncWrite 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listen::connection::{ConnectionState, Connections};
+    use crate::connection::{ConnectionState, Connections};
     use std::io;
     use std::pin::Pin;
     use std::task::{Context, Poll};

@@ -8,4 +8,4 @@ mod lingering;
 
 use bytes::relay_tunnel;
 pub use bytes::{Reached, reach, relay};
-pub use connection::serve_http;
+pub use connection::{detect_http, serve_http};

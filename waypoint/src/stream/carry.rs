@@ -3,40 +3,14 @@
 //! There is no idle timeout: an idle connection holds no buffers, and many protocols (databases, brokers) are silent for hours. TCP
 //! keepalive detects a peer that is gone.
 
-use crate::listen::connection::{Connection, Order};
+use crate::connection::{Connection, Order};
+use crate::l4::{Carried, Moved};
 use crate::telemetry::StreamCounters;
 use crate::transport::Transport;
 use bytes::Bytes;
 use fairway_hbone::copy::{ByteStream, Ended, Plain, ReadBuffer, Side, bidirectional};
-use std::cell::Cell;
 use std::io;
 use std::task::{Context, Poll};
-
-/// Bytes relayed so far.
-#[derive(Debug, Default)]
-pub struct Moved {
-    /// Bytes from the client to the endpoint.
-    pub received: Cell<u64>,
-    /// Bytes from the endpoint to the client.
-    pub sent: Cell<u64>,
-}
-
-/// How a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carried {
-    /// Both sides have closed in an orderly way.
-    Whole,
-    /// The connection to the client has failed.
-    ClientBroke,
-    /// The connection to the endpoint has failed.
-    EndpointBroke,
-    /// The proxy has cut it off, because its drain was over.
-    CutOff,
-    /// The configuration no longer sends it to this endpoint.
-    Moved,
-    /// It was ended to make room for new clients.
-    Displaced,
-}
 
 /// Relays bytes in both directions. `ahead` are the bytes that were already read from the client.
 pub(super) async fn carry(

@@ -1,8 +1,8 @@
 //! A connection at a TCP or TLS listener, from the decision to its end.
 
-use super::carry::{Carried, carry};
-use super::{Decision, Refusal};
-use crate::listen::connection::{Connection, ConnectionState, Order};
+use super::carry::carry;
+use crate::connection::{Connection, ConnectionState, Order};
+use crate::l4::{Carried, Decision, L4Refusal};
 use crate::serve::{Reached, reach};
 use crate::telemetry::StreamRecord;
 use crate::transport::Transport;
@@ -40,17 +40,17 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
     let Arrived { worker, connection, caller, outward, mut record } = arrived;
     connection.set_state(ConnectionState::Raw);
     if is_own(worker, &client) {
-        record.refuse(Refusal::Loop);
+        record.refuse(L4Refusal::Loop);
         return client.reset_on_close();
     }
     // Boxed: connecting needs far more memory than relaying.
     let connecting = Box::pin(connect(worker, caller, outward, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,
-        _ = connection.ordered(Order::TooSlow) => Err(Refusal::Draining),
+        _ = connection.ordered(Order::TooSlow) => Err(L4Refusal::Draining),
     };
     // Another thread may have dialled the client's socket, and noted it only now.
-    let reached = reached.and_then(|it| if is_own(worker, &client) { Err(Refusal::Loop) } else { Ok(it) });
+    let reached = reached.and_then(|it| if is_own(worker, &client) { Err(L4Refusal::Loop) } else { Ok(it) });
     match reached {
         Ok(Reached { io: endpoint, in_flight, dialled: _dialled }) => {
             record.reached(in_flight.endpoint());
@@ -86,13 +86,13 @@ async fn connect(
     caller: &Caller,
     outward: Outward<'_>,
     decision: &Decision,
-) -> Result<Reached, Refusal> {
+) -> Result<Reached, L4Refusal> {
     let serving = worker.serving();
     let tls = match outward {
         Outward::AsItIs => None,
         Outward::ByPolicy(shown) => decision.cluster.tls(shown).map_err(|error| {
             tracing::debug!(backend = %decision.cluster.key(), %error, "nothing is sent");
-            Refusal::TlsPolicy
+            L4Refusal::TlsPolicy
         })?,
     };
     Ok(reach(worker, &serving, caller, &decision.cluster, tls).await?)

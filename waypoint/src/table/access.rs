@@ -3,7 +3,7 @@
 use super::Shared;
 use fairway_config::model::{Authorization, AuthorizationKey};
 use fairway_config::{Snapshot, Table};
-use fairway_policy::Refusal;
+use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{PolicyLabels, RuleName, Series, Telemetry};
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl AccessTable {
     }
 
     /// Where a refusal counts; none for an authorization that is not known.
-    pub fn series(&self, refusal: &Refusal) -> Option<&Series<PolicyLabels>> {
+    pub fn series(&self, refusal: &PolicyRefusal) -> Option<&Series<PolicyLabels>> {
         let rule = refusal.rule().map(rule_name);
         let all = self.series.get(&**refusal.policy())?;
         all.iter().find(|(of, _)| *of == rule).map(|(_, series)| series)

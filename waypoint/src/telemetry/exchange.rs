@@ -1,11 +1,11 @@
 //! A request from its head to the last byte of its response: recorded when it is dropped, whatever became of it.
 
-use super::{Telemetry, outcome};
+use super::{Telemetry, describe_denial, outcome};
 use crate::body::Progress;
-use crate::listen::connection::Connection;
-use crate::pipeline::{Reason, access};
+use crate::connection::Connection;
+use crate::reason::Reason;
 use crate::table::AccessTable;
-use fairway_policy::Refusal;
+use fairway_policy::PolicyRefusal;
 use fairway_telemetry::{Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -67,21 +67,21 @@ impl Exchange {
     }
 
     /// A policy refuses it.
-    pub fn denied(&mut self, refusal: &Refusal, access: &AccessTable) {
+    pub fn denied(&mut self, refusal: &PolicyRefusal, access: &AccessTable) {
         self.count(refusal, access, PolicyDecision::Denied);
-        self.record.note(|it| it.detail = Some(format!("denied by {}", access::in_words(refusal))));
+        self.record.note(|it| it.detail = Some(format!("denied by {}", describe_denial(refusal))));
     }
 
     /// A policy that is only observed would refuse it.
-    pub fn observed(&mut self, refusal: &Refusal, access: &AccessTable) {
+    pub fn observed(&mut self, refusal: &PolicyRefusal, access: &AccessTable) {
         self.count(refusal, access, PolicyDecision::WouldDeny);
         self.record.note(|it| {
-            it.detail = Some(format!("would be denied by {}", access::in_words(refusal)));
+            it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;
         });
     }
 
-    fn count(&self, refusal: &Refusal, access: &AccessTable, decision: PolicyDecision) {
+    fn count(&self, refusal: &PolicyRefusal, access: &AccessTable, decision: PolicyDecision) {
         if let Some(series) = access.series(refusal) {
             self.telemetry.recorder.count_policy(series, decision);
         }

@@ -1,7 +1,7 @@
 //! Counters of the proxy as a whole. Each worker writes its own, so that none waits for another; a scrape adds them up.
 
 use super::streams::{self, StreamCounters};
-use crate::pipeline::Reason;
+use crate::reason::Reason;
 use crate::settings::ProxySettings;
 use fairway_config::model::ObjectName;
 use fairway_telemetry::{Count, PerWorker, Telemetry};

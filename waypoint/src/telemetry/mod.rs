@@ -3,10 +3,12 @@
 mod exchange;
 mod metrics;
 mod outcome;
+mod policy;
 mod streams;
 
 pub use exchange::Exchange;
 pub use metrics::{Counters, Metrics};
+pub(crate) use policy::{Observed, describe_denial};
 pub use streams::{StreamCounters, StreamKind, StreamRecord};
 
 use crate::settings::ProxySettings;

@@ -1,7 +1,7 @@
 //! How what the proxy knows of an end is called in records.
 
-use crate::pipeline::Reason;
-use crate::stream::{Carried, Refusal};
+use crate::l4::{Carried, L4Refusal};
+use crate::reason::Reason;
 use fairway_telemetry::Outcome;
 
 /// How a request ends that the proxy itself answers.
@@ -39,25 +39,25 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
 }
 
 /// How a stream ends that is not carried.
-pub(super) fn of_refusal(refusal: Refusal) -> Outcome {
+pub(super) fn of_refusal(refusal: L4Refusal) -> Outcome {
     match refusal {
-        Refusal::NotTls
-        | Refusal::NoListener
-        | Refusal::ListenerClosed
-        | Refusal::Handshake
-        | Refusal::NoRoute
-        | Refusal::Denied
-        | Refusal::NoBackend
-        | Refusal::UnresolvedBackend
-        | Refusal::ThroughWaypoint
-        | Refusal::Loop
-        | Refusal::Full
-        | Refusal::Draining => Outcome::Refused,
-        Refusal::NoEndpoint | Refusal::Unreachable | Refusal::TlsPolicy | Refusal::Tls => {
+        L4Refusal::NotTls
+        | L4Refusal::NoListener
+        | L4Refusal::ListenerClosed
+        | L4Refusal::Handshake
+        | L4Refusal::NoRoute
+        | L4Refusal::Denied
+        | L4Refusal::NoBackend
+        | L4Refusal::UnresolvedBackend
+        | L4Refusal::ThroughWaypoint
+        | L4Refusal::Loop
+        | L4Refusal::Full
+        | L4Refusal::Draining => Outcome::Refused,
+        L4Refusal::NoEndpoint | L4Refusal::Unreachable | L4Refusal::TlsPolicy | L4Refusal::Tls => {
             Outcome::Unreachable
         }
-        Refusal::NoIdentity => Outcome::NoIdentity,
-        Refusal::TooSlow => Outcome::TimedOut,
+        L4Refusal::NoIdentity => Outcome::NoIdentity,
+        L4Refusal::TooSlow => Outcome::TimedOut,
     }
 }
 

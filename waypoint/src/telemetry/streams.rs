@@ -1,9 +1,8 @@
 //! Byte streams and datagram sessions: counters of the proxy as a whole, and a record of each.
 
 use super::metrics::Counters;
-use super::{Telemetry, outcome};
-use crate::pipeline::access::{self, Observed};
-use crate::stream::{Carried, Decision, Moved, Refusal, Undecided};
+use super::{Observed, Telemetry, describe_denial, outcome};
+use crate::l4::{Carried, Decision, L4Refusal, Moved, Undecided};
 use crate::table::BoundListener;
 use fairway_balance::EndpointRecord;
 use fairway_config::model::{Generation, ServiceKey, SpiffeId};
@@ -37,7 +36,7 @@ pub enum StreamKind {
 pub struct StreamCounters {
     begun: [Count; StreamKind::LABELS.len()],
     ended: [Count; StreamKind::LABELS.len()],
-    refused: [Count; Refusal::ALL.len()],
+    refused: [Count; L4Refusal::ALL.len()],
     cut_off: Count,
     bytes: [Count; 2],
     datagrams: [Count; 2],
@@ -51,7 +50,7 @@ pub struct StreamRecord {
     telemetry: Rc<Telemetry>,
     kind: StreamKind,
     record: Record,
-    refusal: Option<Refusal>,
+    refusal: Option<L4Refusal>,
     moved: Moved,
 }
 
@@ -103,7 +102,7 @@ impl StreamCounters {
     }
 
     /// A connection is closed, or a datagram dropped.
-    pub fn refuse(&self, refusal: Refusal) {
+    pub fn refuse(&self, refusal: L4Refusal) {
         if let Some(counter) = self.refused.get(refusal.index()) {
             counter.increment();
         }
@@ -158,7 +157,7 @@ impl StreamRecord {
     pub fn judged(
         &mut self,
         decision: Decision,
-        judged: Result<Observed, fairway_policy::Refusal>,
+        judged: Result<Observed, fairway_policy::PolicyRefusal>,
     ) -> Result<Decision, Undecided> {
         match judged {
             Ok(None) => Ok(decision),
@@ -168,17 +167,17 @@ impl StreamRecord {
             }
             Err(it) => {
                 self.record.note(|details| {
-                    details.detail = Some(format!("denied by {}", access::in_words(&it)));
+                    details.detail = Some(format!("denied by {}", describe_denial(&it)));
                 });
-                Err(Undecided { refusal: Refusal::Denied, series: decision.series })
+                Err(Undecided { refusal: L4Refusal::Denied, series: decision.series })
             }
         }
     }
 
     /// A policy that is only observed would not let it pass.
-    pub fn observed(&mut self, refusal: &fairway_policy::Refusal) {
+    pub fn observed(&mut self, refusal: &fairway_policy::PolicyRefusal) {
         self.record.note(|it| {
-            it.detail = Some(format!("would be denied by {}", access::in_words(refusal)));
+            it.detail = Some(format!("would be denied by {}", describe_denial(refusal)));
             it.is_observed = true;
         });
     }
@@ -216,7 +215,7 @@ impl StreamRecord {
     }
 
     /// Notes why it goes nowhere, for metrics and the log.
-    pub fn refuse(&mut self, refusal: Refusal) {
+    pub fn refuse(&mut self, refusal: L4Refusal) {
         self.refusal = Some(refusal);
         self.record.refused(outcome::of_refusal(refusal), refusal.label());
     }
@@ -255,7 +254,7 @@ pub(super) fn encode(workers: &PerWorker<Counters>, encoder: &mut DescriptorEnco
     let sum = |of: Place, index| -> u64 {
         workers.iter().filter_map(|it| of(&it.streams, index)).map(Count::get).sum()
     };
-    let reasons = Refusal::ALL.map(Refusal::label);
+    let reasons = L4Refusal::ALL.map(L4Refusal::label);
     let families: [(&str, &str, &str, &[&str], Place); 4] = [
         ("streams", "Byte streams and datagram sessions begun", "kind", &StreamKind::LABELS, |it, index| {
             it.begun.get(index)
@@ -334,7 +333,7 @@ mod tests {
     fn refused(telemetry: &Rc<Telemetry>) {
         let mut record = StreamRecord::begin(telemetry, StreamKind::Tls, None);
         record.record.note(|it| it.connection_id = None);
-        record.refuse(Refusal::NoListener);
+        record.refuse(L4Refusal::NoListener);
     }
 
     #[tokio::test(start_paused = true)]
@@ -362,9 +361,9 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_place_and_a_word_of_its_own() {
-        let words: std::collections::BTreeSet<_> = Refusal::ALL.map(Refusal::label).into_iter().collect();
-        assert_eq!(words.len(), Refusal::ALL.len());
-        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+        let words: std::collections::BTreeSet<_> = L4Refusal::ALL.map(L4Refusal::label).into_iter().collect();
+        assert_eq!(words.len(), L4Refusal::ALL.len());
+        for (index, refusal) in L4Refusal::ALL.into_iter().enumerate() {
             assert_eq!(refusal.index(), index);
         }
     }

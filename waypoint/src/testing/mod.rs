@@ -8,13 +8,11 @@ mod resources;
 
 pub use resources::{backend, cors, endpoint, listener, redirect, route, rule, set, to};
 
-use crate::listen::connection::ConnectionState;
-use crate::listen::detect::Version;
-use crate::listen::ports::{PortId, Ports};
-use crate::listen::tls::TlsBase;
-use crate::listen::wire::Ahead;
+use crate::connection::ConnectionState;
 use crate::pipeline::{Client, Origin};
-use crate::serve::serve_http;
+use crate::ports::tls::TlsBase;
+use crate::ports::{PortId, Ports};
+use crate::serve::{detect_http, serve_http};
 use crate::settings::ProxySettings;
 use crate::table::{Socket, Tables};
 use crate::telemetry::{Metrics, Telemetry};
@@ -24,6 +22,7 @@ use crate::upstream::cluster::Registry;
 use crate::upstream::connect::Connector;
 use crate::upstream::dialled::Dialled;
 use crate::view::View;
+use crate::wire::{ReadAhead, Version};
 use crate::worker::{Serving, Shared, Worker};
 use arc_swap::ArcSwap;
 use fairway_config::model::{ObjectName, Resource, Scheme, SpiffeId};
@@ -33,13 +32,16 @@ use fairway_runtime::workers::WorkerId;
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::Instant;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, interval};
 
 /// Bytes that a stream in memory holds for its reader.
 const BUFFER: usize = 64 * 1024;
@@ -62,13 +64,13 @@ pub struct MemoryClient {
     pub address: IpAddr,
     /// The identity that it has proved.
     pub identity: Option<SpiffeId>,
-    /// The version of HTTP that it speaks from its first byte.
-    pub version: Version,
+    /// The version of HTTP that it speaks from its first byte; if none, its first bytes tell.
+    pub version: Option<Version>,
 }
 
 impl Default for MemoryClient {
     fn default() -> Self {
-        Self { address: Ipv4Addr::new(192, 0, 2, 1).into(), identity: None, version: Version::Http1 }
+        Self { address: Ipv4Addr::new(192, 0, 2, 1).into(), identity: None, version: Some(Version::Http1) }
     }
 }
 
@@ -81,7 +83,18 @@ impl MemoryProxy {
         resources: Vec<Resource>,
         serve: impl Fn(SocketAddr, DuplexStream) -> io::Result<()> + 'static,
     ) -> Result<Self, Vec<Rejected>> {
-        let settings = Arc::new(ProxySettings::new(ObjectName::new("shop", "gateway")));
+        Self::start_with(resources, |_| {}, serve)
+    }
+
+    /// Like [`Self::start`], with settings that `change` has changed.
+    pub fn start_with(
+        resources: Vec<Resource>,
+        change: impl FnOnce(&mut ProxySettings),
+        serve: impl Fn(SocketAddr, DuplexStream) -> io::Result<()> + 'static,
+    ) -> Result<Self, Vec<Rejected>> {
+        let mut settings = ProxySettings::new(ObjectName::new("shop", "gateway"));
+        change(&mut settings);
+        let settings = Arc::new(settings);
         let metrics = Metrics::new(&settings);
         let serving = Arc::new(ArcSwap::from_pointee(Serving {
             tables: Tables::counted_by(metrics.telemetry.clone()),
@@ -153,23 +166,44 @@ impl MemoryProxy {
         Ok(String::from_utf8_lossy(&text).to_ascii_lowercase())
     }
 
+    /// Ends what waits too long, a tick a second, as a worker does. Without it nothing in memory is ended.
+    pub async fn sweep(&self) -> Infallible {
+        let mut ticks = interval(Duration::from_secs(1));
+        loop {
+            ticks.tick().await;
+            self.worker.tick();
+        }
+    }
+
     /// Connects a client to the first socket of the configuration; its side of the stream.
     pub fn connect(&self, client: MemoryClient) -> DuplexStream {
         let (near, far) = duplex(BUFFER);
         let MemoryClient { address, identity, version } = client;
-        let client = Rc::new(Client {
-            worker: self.worker.clone(),
-            connection: self.worker.connections.open(ConnectionState::Http1),
-            origin: Origin::Gateway { port: PortId(0), sni: None },
-            scheme: Scheme::Http,
-            version,
-            caller: Caller { address: Some(address), ..Caller::default() },
-            identity,
-            forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
-            is_http10: Cell::new(false),
-            switch: RefCell::new(None),
-        });
-        tokio::task::spawn_local(serve_http(client, Transport::Other(Box::new(near)), Ahead::default()));
+        let worker = self.worker.clone();
+        let client = move |connection, version| {
+            Rc::new(Client {
+                worker,
+                connection,
+                origin: Origin::Gateway { port: PortId(0), sni: None },
+                scheme: Scheme::Http,
+                version,
+                caller: Caller { address: Some(address), ..Caller::default() },
+                identity,
+                forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
+                is_http10: Cell::new(false),
+                switch: RefCell::new(None),
+            })
+        };
+        let connection = self.worker.connections.open(ConnectionState::Http1);
+        let mut io = Transport::Other(Box::new(near));
+        match version {
+            Some(version) => spawn_local(serve_http(client(connection, version), io, ReadAhead::default())),
+            None => spawn_local(async move {
+                if let Some((version, ahead)) = detect_http(&connection, &mut io).await {
+                    serve_http(client(connection, version), io, ahead).await;
+                }
+            }),
+        };
         far
     }
 }

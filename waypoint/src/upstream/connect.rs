@@ -2,6 +2,7 @@
 //! Inside of that comes TLS, if the backend has a BackendTLSPolicy.
 
 use super::tls::{Protocol, TlsClient};
+use crate::reason::Reason;
 use crate::settings::Timeouts;
 use crate::transport::{Transport, keep_alive};
 use fairway_balance::EndpointRecord;
@@ -197,5 +198,17 @@ impl Connector {
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("mesh", &self.mesh.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl From<&ConnectError> for Reason {
+    /// Only what is [`Reason::Unreachable`] tells of the endpoint's health: a policy that does not fit is its backend's
+    /// matter, and others may share the endpoint.
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::NoIdentity => Self::NoIdentity,
+            ConnectError::Tls(_) => Self::Tls,
+            _ => Self::Unreachable,
+        }
     }
 }

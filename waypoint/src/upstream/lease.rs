@@ -4,7 +4,7 @@ use super::http1::{Http1Sender, Taken};
 use super::http2::Load;
 use super::pool::{Key, Pool};
 use crate::body::RequestBody;
-use crate::listen::detect::Version;
+use crate::wire::Version;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};

@@ -8,7 +8,7 @@ use super::http1::{self, Http1Sender};
 use super::http2::Http2Connection;
 use super::lease::{Http1Lease, Lease};
 use super::tls::{Protocol, TlsClient, TlsClientId};
-use crate::listen::detect::Version;
+use crate::wire::Version;
 use ahash::HashMap;
 use fairway_balance::EndpointRecord;
 use std::cell::RefCell;

@@ -5,14 +5,16 @@
 
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
-use crate::listen::detect::Version;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
+use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
+use crate::reason::Reason;
 use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::telemetry::describe_denial;
+use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_balance::Moment;
 use fairway_config::model::{BackendTarget, Scheme};
@@ -158,7 +160,7 @@ pub(super) fn explain(
     drop(request_head);
     explained.rule = Some(RuleShown::new(&rule));
     let refusal = decision.verdict.into_result().err();
-    explained.observed = decision.observed.as_ref().map(access::in_words);
+    explained.observed = decision.observed.as_ref().map(describe_denial);
 
     let service = match &origin {
         Origin::Service(origin) => Some(&origin.service),
@@ -234,8 +236,8 @@ fn run(
 
 impl Explained {
     /// Makes a refusal by policies the outcome, and names the policy.
-    fn deny(&mut self, refusal: &fairway_policy::Refusal) {
-        let by = access::in_words(refusal);
+    fn deny(&mut self, refusal: &fairway_policy::PolicyRefusal) {
+        let by = describe_denial(refusal);
         self.outcome = format!("{} by {by}", describe_refusal(Reason::Denied));
     }
 
@@ -283,7 +285,7 @@ impl Explained {
             };
             let policies = PolicySet::of_backend(cluster, &own);
             let decision = policies.judge_request(tables, source.routed_to(cluster, settings), &head);
-            choice.refused = decision.verdict.into_result().err().as_ref().map(access::in_words);
+            choice.refused = decision.verdict.into_result().err().as_ref().map(describe_denial);
         }
         if !self.backends.is_empty() && self.backends.iter().all(|it| it.refused.is_some()) {
             self.outcome = describe_refusal(Reason::Denied);

@@ -1,6 +1,8 @@
 //! What the admin port shows of the configuration in force: all of it (`/config`), and what would become of one request
 //! (`/explain`). Keys of certificates and values of headers are not shown: they may be secrets.
 
+#[cfg(test)]
+mod agreement;
 mod config;
 mod explain;
 mod question;

@@ -5,7 +5,7 @@ use crate::support::backend::{Server, full};
 use crate::support::wire::{LONG, status};
 use crate::support::*;
 use fairway_config::model::{AppProtocol, Resource};
-use fairway_hbone::client::Settings;
+use fairway_hbone::client;
 use fairway_hbone::{Connect, ConnectRequest, Pool, Target, Tunnel};
 use std::future::pending;
 use std::io;
@@ -51,7 +51,7 @@ async fn one_peer_does_not_have_every_connection_by_the_tunnels_that_it_opens() 
     LocalSet::new()
         .run_until(async {
             let [one, other] = ["127.0.0.1", "127.0.0.2"]
-                .map(|address| Pool::new(FromAddress(address.parse().unwrap()), Settings::default()));
+                .map(|address| Pool::new(FromAddress(address.parse().unwrap()), client::Settings::default()));
             let by = mesh.authority.identity("shop", "a");
             let (mut held, mut refused) = (Vec::new(), 0);
             for _ in 0..40 {

@@ -91,7 +91,11 @@ pub type Http2 = http2::SendRequest<BoxBody<Bytes, hyper::Error>>;
 
 /// HTTP/2 with prior knowledge.
 pub async fn http2(address: SocketAddr) -> Http2 {
-    let stream = TcpStream::connect(address).await.unwrap();
+    http2_over(TcpStream::connect(address).await.unwrap()).await
+}
+
+/// The same on a connection that there is.
+pub async fn http2_over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Http2 {
     let builder = http2::Builder::new(TokioExecutor::new());
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);

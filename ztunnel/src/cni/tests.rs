@@ -3,9 +3,11 @@
 use super::credentials::Credentials;
 use super::plugin::{Output, run};
 use super::testing::TestApiServer;
-use crate::handoff::Ownership;
-use crate::pod::{Claim, Netns, PodError, PodEvent, PodState};
-use crate::registration::{Handler, Server, serve};
+use crate::ownership::Ownership;
+use crate::pod::{Claim, Netns, PodError, PodEvent};
+use crate::pod_status::PodState;
+use crate::registrar::{Handler, serve};
+use crate::registration::Server;
 use crate::state;
 use crate::view::{PodTable, View};
 use fairway_runtime::drain;

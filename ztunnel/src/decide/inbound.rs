@@ -3,7 +3,7 @@
 use super::{Index, is_own_port};
 use fairway_config::model::{Mesh, MutualTls, Workload};
 use fairway_identity::SpiffeId;
-use fairway_policy::{Attached, Attributes, Level, Refusal};
+use fairway_policy::{Attached, Attributes, Level, PolicyRefusal};
 use std::net::{IpAddr, SocketAddr};
 
 /// The client of an inbound connection.
@@ -34,7 +34,7 @@ pub enum Inbound {
     /// Connect it to the application.
     Admit {
         /// Why it would be refused if the authorizations that are only observed counted.
-        observed: Option<Refusal>,
+        observed: Option<PolicyRefusal>,
     },
     /// Let only a probe of the pod's spec through to the application.
     AdmitProbe,
@@ -62,7 +62,7 @@ pub enum InboundRefusal {
     ProbesOnly,
     /// An authorization matched, did not match, or is not known.
     #[error("not authorized: {0}")]
-    Policy(Refusal),
+    Policy(PolicyRefusal),
 }
 
 impl InboundRefusal {
@@ -142,7 +142,7 @@ fn authorize(
     index: &Index,
     pod: &Workload,
     incoming: Incoming<'_>,
-) -> Result<Option<Refusal>, InboundRefusal> {
+) -> Result<Option<PolicyRefusal>, InboundRefusal> {
     let peer = match incoming.client {
         Client::Peer(peer) => Some(peer),
         Client::Node | Client::Plaintext => None,

@@ -125,7 +125,7 @@ fn to_service(index: &Index, client: &Workload, service: &Service, dialled: Sock
             None => Outbound::Refuse(OutboundRefusal::WaypointMissing(waypoint.clone())),
         },
         // An application may listen on one address family only. Its Service then has an address of that family.
-        None => match index.candidates(&service_port.backend, Some(Family::of(dialled.ip()))) {
+        None => match index.candidates(&service_port.backend, Some(Family::from_address(dialled.ip()))) {
             Some(candidates) => Outbound::Forward { path: Path::Endpoint(service.key.clone()), candidates },
             None if index.is_local(&service_port.backend) => {
                 Outbound::Refuse(OutboundRefusal::NoLocalEndpoint(service_port.backend.clone()))

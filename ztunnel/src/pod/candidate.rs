@@ -1,8 +1,8 @@
 //! A pod as whoever registers it describes it.
 
+use crate::local_pod::Claim;
 use fairway_config::model::WorkloadKey;
 use fairway_netns::{Namespace, NetnsError};
-use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,18 +29,6 @@ pub enum Netns {
     At(PathBuf),
     /// An open handle, which stays valid when the path is gone.
     Open(Namespace),
-}
-
-/// What the caller of a registration knows about the pod's membership in the mesh.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Claim {
-    /// Nothing. The registration waits until the configuration knows the pod.
-    #[default]
-    Unknown,
-    /// The API server says that the pod is in the mesh. The pod is captured at once, even if the configuration, which may
-    /// lag behind, says otherwise.
-    Meshed,
 }
 
 // === impl Candidate ===

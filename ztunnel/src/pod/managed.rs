@@ -1,8 +1,9 @@
 //! The state of one registered pod: what was said about it, and what is in place for it.
 
 use super::reconciler::{Registration, Responder};
-use super::{Candidate, Claim, LocalPod, Netns, PodHandoff};
-use crate::Settings;
+use super::{Candidate, Claim, Netns, PodHandoff};
+use crate::TunnelSettings;
+use crate::local_pod::LocalPod;
 use crate::proxy::Listeners;
 use fairway_config::model::WorkloadKey;
 use fairway_netns::capture::Fence;
@@ -54,7 +55,7 @@ pub(super) struct Release {
 impl ManagedPod {
     /// Takes over a registration. If the pod has a new network namespace (a new sandbox), what is in place for the old one is
     /// dropped.
-    pub(super) fn register(&mut self, pod: Candidate, registration: Registration, settings: &Settings) {
+    pub(super) fn register(&mut self, pod: Candidate, registration: Registration, settings: &TunnelSettings) {
         let now = Instant::now();
         let is_same_sandbox =
             pod.netns.open().is_ok_and(|namespace| self.namespace.as_ref() == Some(&namespace));

@@ -1,12 +1,14 @@
 //! The reconciler of one pod: a task that captures the pod, repairs its rules, and releases it.
 //!
 //! It compares the desired state (configuration and claim) with the observed one and takes one step ([`step::next`]) whenever
-//! the configuration changes, and at [`Settings::rule_check_interval`].
+//! the configuration changes, and at [`TunnelSettings::rule_check_interval`].
 
 use super::managed::{ActiveCapture, ManagedPod, Release};
 use super::step::{self, Desired, Observed, ReleasePhase, Rules, Step};
-use super::{Candidate, FenceStatus, LocalPod, PodError, PodHandoff, PodState, PodStatus};
-use crate::Settings;
+use super::{Candidate, PodError, PodHandoff};
+use crate::TunnelSettings;
+use crate::local_pod::LocalPod;
+use crate::pod_status::{FenceStatus, PodState, PodStatus};
 use crate::proxy::{Listeners, WorkerPool};
 use crate::state::State;
 use crate::view::SharedStatus;
@@ -29,7 +31,7 @@ pub(super) type Responder = oneshot::Sender<Result<PodState, PodError>>;
 /// What all reconcilers share.
 #[derive(Clone)]
 pub(crate) struct ReconcilerContext {
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<TunnelSettings>,
     pub(crate) state: State,
     pub(crate) identities: Identities,
     pub(crate) worker_pool: WorkerPool,

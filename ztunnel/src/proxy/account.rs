@@ -106,7 +106,7 @@ impl Account {
     }
 
     /// An authorization that is only observed would refuse it. Its line is written in any case.
-    pub(super) fn observed(&mut self, refusal: &fairway_policy::Refusal) {
+    pub(super) fn observed(&mut self, refusal: &fairway_policy::PolicyRefusal) {
         self.record.note(|it| {
             it.detail = Some(format!("would not be authorized: {refusal}"));
             it.is_observed = true;
@@ -147,7 +147,13 @@ impl Drop for Account {
             Direction::Inbound | Direction::Plaintext => (peer, pod),
         };
         let telemetry = &self.worker.telemetry;
-        self.record.between(&self.local.series.of(telemetry, self.direction, &self.backend, client, server));
+        self.record.between(&self.local.series.resolve(
+            telemetry,
+            self.direction,
+            &self.backend,
+            client,
+            server,
+        ));
         self.record.note(|it| {
             (it.client_identity, it.server_identity) = (client.cloned(), server.cloned());
         });

@@ -1,7 +1,7 @@
 //! Limits of one pod on its node's tunnel, so that a pod cannot starve the others: accepted sockets, and TLS handshakes in
 //! progress.
 
-use crate::pod::LocalPod;
+use crate::local_pod::LocalPod;
 use fairway_runtime::descriptors::{self, Room};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

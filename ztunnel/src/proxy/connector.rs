@@ -1,7 +1,7 @@
 //! Connections that are opened from a pod's network namespace.
 
 use super::program_socket;
-use crate::Settings;
+use crate::TunnelSettings;
 use fairway_hbone::Connect;
 use fairway_netns::socket::{self, KEEPALIVE, Mark, Source};
 use fairway_netns::{Namespace, NetnsError};
@@ -37,7 +37,7 @@ enum Peer {
 }
 
 impl PodConnector {
-    pub(super) fn new(namespace: Namespace, settings: &Settings) -> Self {
+    pub(super) fn new(namespace: Namespace, settings: &TunnelSettings) -> Self {
         Self { namespace, mark: settings.capture_rules().own_mark }
     }
 

@@ -89,7 +89,7 @@ impl Collector for Metrics {
 
 impl PodSeries {
     /// The series of a connection. Resolves its labels the first time.
-    pub(super) fn of(
+    pub(super) fn resolve(
         &self,
         telemetry: &Telemetry,
         direction: Direction,
@@ -157,7 +157,7 @@ mod tests {
             };
             let mut record = Record::connection(&recorder, direction.into());
             let backend = backend.map(Into::into);
-            record.between(&series.of(&metrics.telemetry, direction, &backend, client, server));
+            record.between(&series.resolve(&metrics.telemetry, direction, &backend, client, server));
             record.ended(outcome);
         };
         carried(Direction::Outbound, Some("shop/db:5432"), Some(id("db")), Outcome::Completed);

@@ -4,18 +4,18 @@
 use super::Worker;
 use super::worker::WorkerPod;
 use crate::decide::Index;
-use crate::pod::LocalPod;
+use crate::local_pod::LocalPod;
 use fairway_config::model::{Mesh, Workload};
 use fairway_identity::TlsIdentity;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// No certificate was issued for the pod within [`identity_timeout`](crate::Settings::identity_timeout).
+/// No certificate was issued for the pod within [`identity_timeout`](crate::TunnelSettings::identity_timeout).
 #[derive(Debug, thiserror::Error)]
 #[error("no identity in time")]
 pub(super) struct NoIdentity;
 
-/// Waits until the configuration in force knows the pod. After [`identity_timeout`](crate::Settings::identity_timeout) returns the
+/// Waits until the configuration in force knows the pod. After [`identity_timeout`](crate::TunnelSettings::identity_timeout) returns the
 /// current one, whether it does or not.
 pub(super) async fn wait_for_index(worker: &Worker, pod: &LocalPod) -> Arc<Index> {
     let index = worker.state.load();

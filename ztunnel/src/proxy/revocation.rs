@@ -5,7 +5,7 @@
 
 use super::Worker;
 use crate::decide::{self, Affected, Established, Index, OpenConnections, Revoked};
-use crate::pod::LocalPod;
+use crate::local_pod::LocalPod;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

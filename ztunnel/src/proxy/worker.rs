@@ -6,8 +6,8 @@ use super::metrics::{Counters, Metrics, PodSeries};
 use super::revocation::Admitted;
 use super::upstreams::Upstreams;
 use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, program_socket, relay};
-use crate::Settings;
-use crate::pod::LocalPod;
+use crate::TunnelSettings;
+use crate::local_pod::LocalPod;
 use crate::state::State;
 use crate::view::ConnectionTable;
 use fairway_hbone::{Pool, WindowBudget};
@@ -34,7 +34,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// What all tasks of a worker share.
 pub(crate) struct Worker {
     pub(super) id: WorkerId,
-    pub(super) settings: Arc<Settings>,
+    pub(super) settings: Arc<TunnelSettings>,
     pub(super) state: State,
     pub(super) worker_pool: WorkerPool,
     pub(super) counters: Arc<Padded<Counters>>,
@@ -169,7 +169,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 impl Worker {
     pub(crate) fn new(
         id: WorkerId,
-        settings: Arc<Settings>,
+        settings: Arc<TunnelSettings>,
         state: State,
         worker_pool: WorkerPool,
         metrics: &Metrics,

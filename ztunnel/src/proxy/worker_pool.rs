@@ -3,7 +3,7 @@
 use super::budget::{ActivePods, SocketPermit};
 use super::{Direction, Listeners};
 use crate::decide::Affected;
-use crate::pod::LocalPod;
+use crate::local_pod::LocalPod;
 use fairway_runtime::drain;
 use fairway_runtime::workers::WorkerId;
 use std::net::TcpStream;

@@ -1,7 +1,7 @@
 //! The client of the registration socket.
 
 use super::{Reply, Request, frame};
-use crate::pod::{PodState, PodStatus};
+use crate::pod_status::{PodState, PodStatus};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use std::io;
 use std::path::Path;

@@ -7,14 +7,13 @@
 mod client;
 pub(crate) mod frame;
 mod server;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use client::unexpected;
 pub use client::{Client, RegisterError};
-pub use server::{Handler, Server, serve};
+pub use server::Server;
 
-use crate::pod::{Claim, PodState, PodStatus};
+use crate::local_pod::Claim;
+use crate::pod_status::{PodState, PodStatus};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -128,5 +127,27 @@ impl Request {
             Self::Remove { uid } => validate_name("uid", uid),
             Self::List | Self::Release | Self::Stay { .. } | Self::TakeOver | Self::Serving => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Request, parse};
+
+    #[test]
+    fn malformed_requests_are_refused_with_a_reason() {
+        for message in [
+            &b""[..],
+            b"{}",
+            br#"{"ask":"destroy"}"#,
+            br#"{"ask":"add","uid":"","namespace":"shop","name":"web","netns":"/run/netns/a"}"#,
+            br#"{"ask":"add","uid":"1","namespace":"shop/x","name":"web","netns":"/run/netns/a"}"#,
+            br#"{"ask":"add","uid":"1","namespace":"shop","name":"web","netns":"netns/a"}"#,
+            br#"{"ask":"add","uid":"1","namespace":"shop","name":"web","netns":"/n","more":1}"#,
+            br#"{"ask":"remove","uid":"a\u0000b"}"#,
+        ] {
+            assert!(parse(message).is_err(), "{}", String::from_utf8_lossy(message));
+        }
+        assert_eq!(parse(br#"{"ask":"list"}"#), Ok(Request::List));
     }
 }

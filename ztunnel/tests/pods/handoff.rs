@@ -8,8 +8,10 @@ use fairway_ztunnel::PodState;
 use fairway_ztunnel::registration::Client;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const STRICT: Mesh = Mesh::Captured(MutualTls::Strict);
 const GREETING: &str = "hello 10.7.0.10\n";
@@ -71,9 +73,13 @@ fn both_ends_are_upgraded_again_and_again_and_nothing_breaks() {
                         echo(stream, &format!("round {round} of node {node}")).await;
                     }
                     // The new ones carry what is new.
-                    while count.get() < before + 8 {
-                        tokio::task::yield_now().await;
-                    }
+                    let carried = async {
+                        while count.get() < before + 8 {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    let carried = timeout(Duration::from_secs(60), carried).await;
+                    carried.expect("eight more short connections are carried");
                 }
             }
             stop.set(true);

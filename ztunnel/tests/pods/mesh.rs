@@ -12,10 +12,12 @@ use fairway_runtime::drain::{self, Deadlines, Phase, Trigger};
 use fairway_runtime::metrics::Metrics;
 use fairway_telemetry::testing::Exposition;
 use fairway_testbed::{Network, Pod, Sandbox};
-use fairway_ztunnel::handoff::{Handoff, HandoffGuard, Ownership};
-use fairway_ztunnel::registration::{self, Handler, Server};
+use fairway_ztunnel::handoff::{Handoff, HandoffGuard};
+use fairway_ztunnel::ownership::Ownership;
+use fairway_ztunnel::registrar::{self, Handler};
+use fairway_ztunnel::registration::Server;
 use fairway_ztunnel::{
-    Applier, Candidate, Claim, PodError, PodEvent, PodState, PodStatus, Settings, Ztunnel,
+    Applier, Candidate, Claim, PodError, PodEvent, PodState, PodStatus, TunnelSettings, Ztunnel,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -217,7 +219,7 @@ impl Predecessor {
 const MANY_SOCKETS: usize = 16 * 1024;
 
 fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace, max_pod_sockets: usize) -> Node {
-    let settings = Settings {
+    let settings = TunnelSettings {
         max_pod_sockets,
         workers: NonZeroUsize::new(2).unwrap(),
         rule_check_interval: Duration::from_millis(100),
@@ -228,7 +230,7 @@ fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace, max_pod
         release_timeout: Duration::from_secs(5),
         deadlines: Deadlines { linger: Duration::from_millis(100), grace: Duration::from_secs(5) },
         node_namespace: Some(node.clone()),
-        ..Settings::new(name)
+        ..TunnelSettings::new(name)
     };
     let identities = Identities::start(issuer.clone(), fairway_identity::Settings::default());
     let (trigger, watch) = drain::channel();
@@ -249,7 +251,7 @@ fn start(name: &'static str, issuer: &Arc<TestIssuer>, node: &Namespace, max_pod
 fn serve(node: &Node, server: Server) {
     let handler =
         Handler { pods: node.ztunnel.pods(), view: node.ztunnel.view(), ownership: node.ownership.clone() };
-    tokio::spawn(registration::serve(server, handler, node.watch.clone()));
+    tokio::spawn(registrar::serve(server, handler, node.watch.clone()));
 }
 
 fn uid(name: &str) -> String {

@@ -4,8 +4,8 @@ use super::endpoint::find;
 use super::script::Script;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use fairway_waypoint::listen::detect::Version;
 use fairway_waypoint::testing::{MemoryClient, MemoryProxy};
+use fairway_waypoint::wire::Version;
 use h2::client::SendRequest;
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -26,7 +26,7 @@ impl Client {
             let (request, status) = (script.request(), script.status());
             return Ok(Self::Http1 { stream, request, status, buffer: vec![0; 16 * 1024] });
         }
-        let stream = proxy.connect(MemoryClient { version: Version::Http2, ..MemoryClient::default() });
+        let stream = proxy.connect(MemoryClient { version: Some(Version::Http2), ..MemoryClient::default() });
         let (sender, connection) = h2::client::handshake(stream).await?;
         tokio::task::spawn_local(connection);
         let mut request = Request::get("http://shop.example/cart?item=7").body(())?;

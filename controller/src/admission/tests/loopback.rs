@@ -19,7 +19,9 @@ use fairway_runtime::{drain, transport};
 use rcgen::{CertificateParams, KeyPair};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 /// A controller on a port of loopback.
 struct Controller {
@@ -146,10 +148,12 @@ async fn who_comes_before_anything_is_compiled_waits_and_is_not_turned_away() {
     controller.api.know_token(&token::like("public"), verdict("edge/public-fairway", "n1"));
     let asking = controller.issue("public", "ns/edge/sa/public-fairway");
     let compiling = async {
-        // Until the question is there.
-        while controller.api.reviews() == 0 {
-            tokio::task::yield_now().await;
-        }
+        let asked = async {
+            while controller.api.reviews() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(60), asked).await.expect("the API server is asked to review the token");
         authorization_index.take(&output());
     };
     let (answer, ()) = tokio::join!(asking, compiling);

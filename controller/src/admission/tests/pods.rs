@@ -2,7 +2,7 @@
 
 use super::{authorization_index, edit, made, made_pod, output, program, reviewed, uid_of, ztunnel};
 use crate::admission::{AuthorizationIndex, ClusterAdmission, ClusterEntitlement, Reviewed};
-use crate::ca::{Caller, Entitlement, NotEntitled};
+use crate::admission::{Caller, Entitlement, NotEntitled};
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::serve::{Admission, Peer};
 use fairway_config::model::ObjectName;

@@ -1,7 +1,8 @@
 use super::{authorization_index, output, program, proxy, reviewed, uid_of, ztunnel};
 use crate::admission::{AuthorizationIndex, ClusterAdmission, ClusterEntitlement, Reviewed};
-use crate::ca::{Caller, Entitlement, NotEntitled};
-use crate::compile::{Output, Want};
+use crate::admission::{Caller, Entitlement, NotEntitled};
+use crate::compile::Output;
+use crate::provision::Want;
 use crate::serve::{Admission, Peer, Refused};
 use fairway_config::model::{ObjectName, Resource, Workload};
 use fairway_config::stream::{Proxy, Subscription};

@@ -1,7 +1,8 @@
 //! What is done when somebody asks for a rotation.
 
-use crate::ca::{Authority, Memory, RotationRequest, SameUser, Settings, Store, StoreError};
-use fairway_identity::{Answer, TokioClock, TrustBundle};
+use crate::admission::SameUser;
+use crate::ca::{Authority, Memory, RotationRequest, Settings, Store, StoreError};
+use fairway_identity::{BoxFuture, TokioClock, TrustBundle};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -14,16 +15,16 @@ struct Asking {
 }
 
 impl Store for Asking {
-    fn load(&self) -> Answer<'_, Result<Option<String>, StoreError>> {
+    fn load(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
         self.kept.load()
     }
 
-    fn save(&self, secret: String, request: RotationRequest) -> Answer<'_, Result<(), StoreError>> {
+    fn save(&self, secret: String, request: RotationRequest) -> BoxFuture<'_, Result<(), StoreError>> {
         self.saves.send_modify(|it| it.push(request));
         self.kept.save(secret, request)
     }
 
-    fn asked(&self) -> Answer<'_, ()> {
+    fn asked(&self) -> BoxFuture<'_, ()> {
         Box::pin(async { self.requests.acquire().await.unwrap().forget() })
     }
 }

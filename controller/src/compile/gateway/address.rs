@@ -1,12 +1,12 @@
 //! Where a Gateway listens and where it is reached.
 
 use super::waypoint;
-use crate::compile::output::{ProxyClass, ProxyService};
 use crate::compile::program::{Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::name;
+use crate::provision::{ProxyClass, ProxyService};
 use crate::resources::{Address, AssignedAddress, Gateway, Kind, ObjectRef, Routability, Service};
 use fairway_config::model::ObjectName;
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ fn requests(
     made: &mut Made,
 ) -> Vec<Request> {
     let mut requests = Vec::new();
-    let object = ObjectRef::of(Kind::Gateway, name);
+    let object = ObjectRef::from_name(Kind::Gateway, name);
     for (index, it) in gateway.spec.addresses.iter().flatten().enumerate() {
         addresses.asked += 1;
         let field = format!("spec.addresses[{index}]");

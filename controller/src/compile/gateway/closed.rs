@@ -9,7 +9,7 @@
 
 use super::ListenerPlan;
 use super::listener::ListenerReport;
-use super::set::{SetReport, Standing};
+use super::set::{SetAcceptance, SetReport};
 use crate::status::reason;
 use fairway_config::model::{HostnamePattern, ObjectName};
 use std::collections::{BTreeMap, HashSet};
@@ -26,7 +26,7 @@ pub(super) fn note(
 ) {
     let mut listeners: Vec<(ListenerPlan, &mut ListenerReport)> =
         plans.iter().cloned().zip(reports.iter_mut()).collect();
-    for set in sets.values_mut().filter(|it| !matches!(it.standing, Standing::NotAllowed(_))) {
+    for set in sets.values_mut().filter(|it| !matches!(it.acceptance, SetAcceptance::NotAllowed(_))) {
         listeners.extend(set.plan.listeners.iter().cloned().zip(set.listeners.iter_mut()));
     }
     let served: Vec<ListenerPlan> =

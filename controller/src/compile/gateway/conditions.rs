@@ -2,10 +2,10 @@
 
 use super::listener::ListenerReport;
 use super::{Check, GatewayReport, ListenerPlan, verdict, waypoint};
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::stage;
+use crate::provision::ProxyClass;
 use crate::resources::{Gateway, Kind, ObjectRef};
 use crate::status::{Condition, GatewayStatus, ListenerStatus, ObjectStatus, Truth, reason};
 use fairway_config::model::{ListenerKey, ObjectName};
@@ -42,7 +42,7 @@ impl Query<Cluster> for Status {
             attached_listener_sets: attached.try_into().unwrap_or(u32::MAX),
             conditions,
         };
-        made.statuses.push((ObjectRef::of(Kind::Gateway, name), ObjectStatus::Gateway(status)));
+        made.statuses.push((ObjectRef::from_name(Kind::Gateway, name), ObjectStatus::Gateway(status)));
     }
 }
 

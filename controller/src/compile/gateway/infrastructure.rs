@@ -2,12 +2,12 @@
 
 use super::{GatewayReport, Protocol};
 use crate::compile::names::waypoint::HBONE_PORT;
-use crate::compile::output::{Owner, Proxy, ProxyClass, Transport, Want};
 use crate::compile::program::Made;
-use crate::compile::settings::Settings;
+use crate::compile::settings::CompileSettings;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
+use crate::provision::{Owner, Proxy, ProxyClass, Transport, Want};
 use crate::resources::{Gateway, ObjectRef};
 use fairway_config::model::ObjectName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ pub(super) fn proxy(
     gateway: &Gateway,
     report: &GatewayReport,
     parameters: Arc<Parameters>,
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Option<Proxy> {
     let class = report.plan.class;
     let service_account = proxy::service_account(name, class, settings);
@@ -56,7 +56,7 @@ pub(super) fn proxy(
 pub(super) fn warn_of_annotations(
     gateway: &Gateway,
     object: &ObjectRef,
-    settings: &Settings,
+    settings: &CompileSettings,
     made: &mut Made,
 ) {
     let annotations = gateway.spec.infrastructure.as_ref().and_then(|it| it.annotations.as_ref());

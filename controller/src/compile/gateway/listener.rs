@@ -9,10 +9,10 @@ use super::verdict::References;
 use super::{tls, verdict};
 use crate::compile::ignored::Ignored;
 use crate::compile::names::waypoint::HBONE_PORT;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Made, Reader};
 use crate::diagnostic::rule::https_passthrough;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::ProxyClass;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use crate::status::Condition;
 use fairway_config::model::{ClientValidation, HostnamePattern, ListenerKey, ObjectName};
@@ -277,7 +277,7 @@ fn refusal(
         return refuse(Reason::PortOfTheProxy, ".port", message, remedy);
     }
     if let Some((other, at)) = asked.held {
-        let own = ObjectRef::of(Kind::Gateway, &asked.owner.gateway);
+        let own = ObjectRef::from_name(Kind::Gateway, &asked.owner.gateway);
         let message = format!(
             "{own} and {other} both ask for port {} of {at}; {other} has it, as the older or the first by name",
             it.port

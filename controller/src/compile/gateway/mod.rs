@@ -37,12 +37,12 @@ pub(super) use set_conditions::SetStatus;
 
 use crate::compile::ignored::Ignored;
 use crate::compile::names::class;
-use crate::compile::output::{Proxy, ProxyClass};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::Parameters;
+use crate::provision::{Proxy, ProxyClass};
 use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use distinct::{Contest, Group};
 use fairway_config::model::ObjectName;
@@ -132,7 +132,7 @@ impl Query<Cluster> for Check {
         let gateway = reader.input::<Gateway>(name)?;
         let its_class = class::named(reader, &gateway.spec.gateway_class_name)?;
         let class = its_class.class;
-        let object = ObjectRef::of(Kind::Gateway, name);
+        let object = ObjectRef::from_name(Kind::Gateway, name);
         if let Some(why) = &gateway.meta.unreadable {
             return Some(Arc::new(GatewayReport::of_unreadable(name, &gateway, class, why, &settings)));
         }

@@ -4,11 +4,11 @@ use super::listener::ListenerReport;
 use super::{Check, GatewayPlan, GatewayReport, ListenerPlan, ListenerSetPlan, Protocol, waypoint};
 use crate::compile::gateway::certificate::{self, CertificateUsers};
 use crate::compile::names::access::Form;
-use crate::compile::output::{ProxyClass, Want};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Mode;
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::{ProxyClass, Want};
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
     AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
@@ -47,7 +47,7 @@ pub(in crate::compile) fn judges(
     object: &ObjectRef,
     listener: &Arc<str>,
 ) -> Vec<AuthorizationKey> {
-    let gateway = ObjectRef::of(Kind::Gateway, gateway);
+    let gateway = ObjectRef::from_name(Kind::Gateway, gateway);
     let mut places = vec![(gateway.clone(), None), (object.clone(), Some(listener.clone()))];
     places.extend((*object != gateway).then(|| (object.clone(), None)));
     let mut judges = Vec::new();
@@ -71,7 +71,7 @@ impl Query<Cluster> for Publish {
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<GatewayPlan>> {
         let report = reader.get::<Check>(name)?;
         let settings = reader.settings();
-        let object = ObjectRef::of(Kind::Gateway, name);
+        let object = ObjectRef::from_name(Kind::Gateway, name);
         let plan = &report.plan;
         if plan.class == ProxyClass::Waypoint {
             let runs = (report.refusal.is_none() || settings.mode == Mode::Kubernetes)
@@ -112,7 +112,7 @@ impl Query<Cluster> for PublishSet {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<ListenerSetPlan>> {
         let set = reader.input::<ListenerSet>(name)?;
-        let object = ObjectRef::of(Kind::ListenerSet, name);
+        let object = ObjectRef::from_name(Kind::ListenerSet, name);
         let Some(gateway) = set.spec.gateway(&set.meta.namespace) else {
             let kind = set.spec.parent_ref.kind.as_deref().unwrap_or_default();
             let (message, remedy) = (

@@ -4,9 +4,9 @@ use super::ListenerPlan;
 use super::distinct::{Contest, Group};
 use super::listener::{Judge, ListenerReport, Owner};
 use super::namespaces::NamespacePolicy;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::ProxyClass;
 use crate::resources::{Gateway, ListenerSet, Namespace, Object, ObjectRef};
 use fairway_config::model::ObjectName;
 use fairway_incremental::Set;
@@ -41,13 +41,13 @@ pub(in crate::compile) struct ListenerSetPlan {
 pub(super) struct SetReport {
     pub plan: Arc<ListenerSetPlan>,
     pub generation: i64,
-    pub standing: Standing,
+    pub acceptance: SetAcceptance,
     pub listeners: Vec<ListenerReport>,
 }
 
 /// What the Gateway says to a ListenerSet.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum SetAcceptance {
     /// The Gateway takes it; each of its listeners is judged on its own.
     Taken,
     /// It does not: why.
@@ -131,12 +131,14 @@ pub(super) fn check(
     made: &mut Made,
 ) -> SetReport {
     let group = candidate.group();
-    let (standing, refusal) = match (&candidate.refusal, gateway_is_accepted) {
+    let (acceptance, refusal) = match (&candidate.refusal, gateway_is_accepted) {
         (Some(why), _) => {
-            (Standing::NotAllowed(why.clone()), Some("the ListenerSet is not allowed".to_owned()))
+            (SetAcceptance::NotAllowed(why.clone()), Some("the ListenerSet is not allowed".to_owned()))
         }
-        (None, false) => (Standing::ParentNotAccepted, Some(format!("Gateway {gateway} is not accepted"))),
-        (None, true) => (Standing::Taken, None),
+        (None, false) => {
+            (SetAcceptance::ParentNotAccepted, Some(format!("Gateway {gateway} is not accepted")))
+        }
+        (None, true) => (SetAcceptance::Taken, None),
     };
     let owner = Owner {
         object: candidate.object.clone(),
@@ -153,7 +155,7 @@ pub(super) fn check(
         }
     };
     let plan = ListenerSetPlan { gateway: gateway.clone(), listeners: plans };
-    SetReport { plan: Arc::new(plan), generation: owner.generation, standing, listeners }
+    SetReport { plan: Arc::new(plan), generation: owner.generation, acceptance, listeners }
 }
 
 // === impl SetReport ===
@@ -161,6 +163,6 @@ pub(super) fn check(
 impl SetReport {
     /// Whether it counts as attached to its Gateway.
     pub(super) fn is_accepted(&self) -> bool {
-        self.standing == Standing::Taken && self.listeners.iter().any(|it| it.is_valid)
+        self.acceptance == SetAcceptance::Taken && self.listeners.iter().any(|it| it.is_valid)
     }
 }

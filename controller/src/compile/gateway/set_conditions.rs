@@ -1,7 +1,7 @@
 //! The status of a whole ListenerSet.
 
 use super::conditions::{listener_statuses, names};
-use super::set::{SetReport, Standing};
+use super::set::{SetAcceptance, SetReport};
 use super::{Check, GatewayReport};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
@@ -34,7 +34,8 @@ impl Query<Cluster> for SetStatus {
             None if reader.input::<Gateway>(&gateway).is_some() => return,
             None => ListenerSetStatus::orphan(&gateway, set.meta.generation),
         };
-        made.statuses.push((ObjectRef::of(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
+        made.statuses
+            .push((ObjectRef::from_name(Kind::ListenerSet, name), ObjectStatus::ListenerSet(status)));
     }
 }
 
@@ -48,20 +49,20 @@ fn accepted(set: &SetReport) -> Condition {
     let kind = reason::ACCEPTED;
     let fails = |reason, message: String| Condition::fails(kind, reason, message, set.generation);
     let bad = names(&set.plan.listeners, &set.listeners, |it| !it.is_valid);
-    match &set.standing {
-        Standing::NotAllowed(why) => fails(reason::NOT_ALLOWED, why.clone()),
-        Standing::ParentNotAccepted => {
+    match &set.acceptance {
+        SetAcceptance::NotAllowed(why) => fails(reason::NOT_ALLOWED, why.clone()),
+        SetAcceptance::ParentNotAccepted => {
             let message = format!("Gateway {} is not accepted; see its conditions", set.plan.gateway);
             fails(reason::PARENT_NOT_ACCEPTED, message)
         }
-        Standing::Taken if bad.is_empty() => {
+        SetAcceptance::Taken if bad.is_empty() => {
             Condition::holds(kind, kind, "the ListenerSet is accepted", set.generation)
         }
-        Standing::Taken if !set.is_accepted() => {
+        SetAcceptance::Taken if !set.is_accepted() => {
             let message = format!("no listener is valid: {bad}; see the conditions of the listeners");
             fails(reason::LISTENERS_NOT_VALID, message)
         }
-        Standing::Taken => {
+        SetAcceptance::Taken => {
             let good = names(&set.plan.listeners, &set.listeners, |it| it.is_valid);
             let message = format!("not valid: {bad}; accepted: {good}; see the conditions of the listeners");
             Condition::holds(kind, reason::LISTENERS_NOT_VALID, message, set.generation)
@@ -72,16 +73,16 @@ fn accepted(set: &SetReport) -> Condition {
 fn programmed(gateway: &GatewayReport, set: &SetReport) -> Condition {
     let kind = reason::PROGRAMMED;
     let fails = |reason, message: String| Condition::fails(kind, reason, message, set.generation);
-    match &set.standing {
-        Standing::NotAllowed(why) => fails(reason::NOT_ALLOWED, why.clone()),
-        Standing::Taken if !set.is_accepted() => {
+    match &set.acceptance {
+        SetAcceptance::NotAllowed(why) => fails(reason::NOT_ALLOWED, why.clone()),
+        SetAcceptance::Taken if !set.is_accepted() => {
             let message = "no listener can be served; see the conditions of the listeners".to_owned();
             fails(reason::LISTENERS_NOT_VALID, message)
         }
-        Standing::Taken if gateway.addresses.are_settled() => {
+        SetAcceptance::Taken if gateway.addresses.are_settled() => {
             Condition::holds(kind, kind, "the listeners are served", set.generation)
         }
-        Standing::Taken | Standing::ParentNotAccepted => {
+        SetAcceptance::Taken | SetAcceptance::ParentNotAccepted => {
             let message = format!("Gateway {} is not programmed; see its conditions", set.plan.gateway);
             fails(reason::PARENT_NOT_PROGRAMMED, message)
         }

@@ -3,10 +3,10 @@
 
 use super::{GatewayPlan, GatewayReport, infrastructure};
 use crate::compile::ignored::Ignored;
-use crate::compile::output::{ProxyClass, ProxyService, Want};
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::{ProxyClass, ProxyService, Want};
 use crate::resources::Gateway;
 use fairway_config::model::ObjectName;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ impl GatewayReport {
         gateway: &Gateway,
         class: ProxyClass,
         why: &str,
-        settings: &Settings,
+        settings: &CompileSettings,
     ) -> Self {
         let message = format!(
             "the Gateway cannot be read; what runs for it stays as it is, and takes no changes: {why}"

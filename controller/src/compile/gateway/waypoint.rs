@@ -1,10 +1,10 @@
 //! Where the waypoint of a Gateway is reached.
 
 use crate::compile::names::waypoint::HBONE_PORT;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::Reader;
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::workload::proxy;
+use crate::provision::ProxyClass;
 use fairway_config::model::{BackendKey, Endpoint, EndpointState, Endpoints, ObjectName, Resource};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(in crate::compile) fn endpoints(
     reader: &mut Reader<'_>,
     gateway: &ObjectName,
     written: &[IpAddr],
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Resource {
     let pods = reader.get::<proxy::Running>(&(gateway.clone(), ProxyClass::Waypoint));
     let identity = proxy::identity(gateway, ProxyClass::Waypoint, settings);
@@ -47,7 +47,7 @@ pub(in crate::compile) fn endpoints(
 pub(in crate::compile) fn standalone_addresses(
     gateway: &ObjectName,
     written: &[IpAddr],
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Vec<IpAddr> {
     if !written.is_empty() {
         return written.to_vec();

@@ -1,13 +1,13 @@
 //! Which GatewayClasses are ours.
 
-use crate::compile::output::ProxyClass;
 use crate::compile::program::Reader;
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
+use crate::provision::ProxyClass;
 use crate::resources::GatewayClass;
 use std::sync::Arc;
 
 /// What kind of proxy a class stands for; none when it is another controller's.
-pub(in crate::compile) fn classify(class: &GatewayClass, settings: &Settings) -> Option<ProxyClass> {
+pub(in crate::compile) fn classify(class: &GatewayClass, settings: &CompileSettings) -> Option<ProxyClass> {
     if class.spec.controller_name != *settings.controller_name {
         return None;
     }

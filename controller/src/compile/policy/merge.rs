@@ -13,12 +13,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::compile) struct Direct {
     holders: BTreeMap<Option<Arc<str>>, ObjectRef>,
-    standings: BTreeMap<(ObjectRef, Option<Arc<str>>), Standing>,
+    outcomes: BTreeMap<(ObjectRef, Option<Arc<str>>), MergeOutcome>,
 }
 
 /// What became of a policy at one of its targets.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::compile) enum Standing {
+pub(in crate::compile) enum MergeOutcome {
     /// It holds. (For a whole object: in the sections that no policy names.)
     Holds,
     /// This other policy holds in its place.
@@ -38,12 +38,12 @@ pub(in crate::compile) fn oldest_wins(
     ordered.sort();
     for Attachment { policy, section, .. } in ordered {
         let holder = direct.holders.entry(section.clone()).or_insert_with(|| policy.clone());
-        let standing = match section {
-            Some(it) if !is_section(it) => Standing::NoSuchSection,
-            _ if holder != policy => Standing::LosesTo(holder.clone()),
-            _ => Standing::Holds,
+        let outcome = match section {
+            Some(it) if !is_section(it) => MergeOutcome::NoSuchSection,
+            _ if holder != policy => MergeOutcome::LosesTo(holder.clone()),
+            _ => MergeOutcome::Holds,
         };
-        direct.standings.insert((policy.clone(), section.clone()), standing);
+        direct.outcomes.insert((policy.clone(), section.clone()), outcome);
     }
     direct
 }
@@ -59,17 +59,17 @@ impl Direct {
 
     /// A policy that names a section which is not there, and that name. It may mean any section.
     pub(in crate::compile) fn astray(&self) -> Option<(&ObjectRef, &Arc<str>)> {
-        let astray = self.standings.iter().find(|(_, it)| **it == Standing::NoSuchSection);
+        let astray = self.outcomes.iter().find(|(_, it)| **it == MergeOutcome::NoSuchSection);
         astray.and_then(|((policy, section), _)| Some((policy, section.as_ref()?)))
     }
 
     /// What became of a policy at the object or at a section of it; none when it does not name that.
-    pub(in crate::compile) fn standing(
+    pub(in crate::compile) fn outcome(
         &self,
         policy: &ObjectRef,
         section: Option<&Arc<str>>,
-    ) -> Option<&Standing> {
-        self.standings.get(&(policy.clone(), section.cloned()))
+    ) -> Option<&MergeOutcome> {
+        self.outcomes.get(&(policy.clone(), section.cloned()))
     }
 }
 
@@ -101,14 +101,14 @@ mod tests {
             assert_eq!(direct.holder(at.as_ref()), Some(&policy(expected)), "{at:?}");
         }
         for (name, at, expected) in [
-            ("old", None, Some(Standing::Holds)),
-            ("young", None, Some(Standing::LosesTo(policy("old")))),
-            ("a", section("http"), Some(Standing::Holds)),
-            ("b", section("http"), Some(Standing::LosesTo(policy("a")))),
-            ("lost", section("nowhere"), Some(Standing::NoSuchSection)),
+            ("old", None, Some(MergeOutcome::Holds)),
+            ("young", None, Some(MergeOutcome::LosesTo(policy("old")))),
+            ("a", section("http"), Some(MergeOutcome::Holds)),
+            ("b", section("http"), Some(MergeOutcome::LosesTo(policy("a")))),
+            ("lost", section("nowhere"), Some(MergeOutcome::NoSuchSection)),
             ("lost", None, None),
         ] {
-            assert_eq!(direct.standing(&policy(name), at.as_ref()), expected.as_ref(), "{name} {at:?}");
+            assert_eq!(direct.outcome(&policy(name), at.as_ref()), expected.as_ref(), "{name} {at:?}");
         }
         assert_eq!(direct.astray().map(|(it, _)| it), Some(&policy("lost")));
     }

@@ -63,7 +63,7 @@ impl Query<Cluster> for Select {
             let service = reader.input::<Service>(&it.object_name());
             let selector = service.as_ref().and_then(|it| it.selector.as_ref());
             if selector.is_some_and(|it| it.matches(&pod.meta.labels)) {
-                made.put(Selected(it.object_name()), ObjectRef::of(Kind::Pod, name));
+                made.put(Selected(it.object_name()), ObjectRef::from_name(Kind::Pod, name));
             }
         }
         Some(pod.ports.as_slice().into())
@@ -126,7 +126,7 @@ impl Query<Cluster> for Guarding {
             ports.extend(service.tcp_ports().filter_map(|it| it.number_at(&named)));
         }
         found.ports = ports.into_iter().collect();
-        let object = ObjectRef::of(Kind::Service, name);
+        let object = ObjectRef::from_name(Kind::Service, name);
         for pod in &found.pods {
             made.put(Guards(pod.object_name()), object.clone());
         }
@@ -206,7 +206,7 @@ fn warn_of_what_is_beyond(
         let field = "metadata.labels[fairway.dev/waypoint]";
         let remedy = "remove these addresses from its EndpointSlices, or remove the label or the AccessPolicy that keeps it behind its waypoint";
         let error = Diagnostic::error(Reason::WaypointNotEnforcedAtAddress, field, message, remedy);
-        made.report(&ObjectRef::of(Kind::Service, name), error);
+        made.report(&ObjectRef::from_name(Kind::Service, name), error);
     }
 }
 
@@ -250,6 +250,6 @@ fn warn_of_pods_outside(
                 name.namespace
             ),
         );
-        made.report(&ObjectRef::of(Kind::Service, name), error);
+        made.report(&ObjectRef::from_name(Kind::Service, name), error);
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::compile::ignored::Ignored;
 use crate::compile::program::{Cluster, Made};
-use crate::compile::settings::Settings;
+use crate::compile::settings::CompileSettings;
 use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::ObjectRef;
 use crate::status::{
@@ -37,7 +37,7 @@ pub(in crate::compile) fn of_ancestors(
     policy: &ObjectRef,
     ancestors: impl IntoIterator<Item = ObjectRef>,
     conditions: &[Condition],
-    settings: &Settings,
+    settings: &CompileSettings,
     made: &mut Made,
 ) {
     let nobody = |object| (object, BTreeSet::new());
@@ -52,7 +52,7 @@ pub(in crate::compile) fn of_enforced(
     ancestors: impl IntoIterator<Item = (ObjectRef, BTreeSet<Enforcer>)>,
     carriers: &BTreeSet<ResourceKey>,
     conditions: Vec<Condition>,
-    settings: &Settings,
+    settings: &CompileSettings,
     made: &mut Made,
 ) {
     let enforced = enforced(&conditions);
@@ -87,7 +87,7 @@ fn each(
     ancestors: impl IntoIterator<Item = (ObjectRef, BTreeSet<Enforcer>)>,
     carriers: &BTreeSet<ResourceKey>,
     conditions: &[Condition],
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Vec<AncestorStatus> {
     let ancestor = |(object, by): (ObjectRef, BTreeSet<Enforcer>)| AncestorStatus {
         ancestor_ref: reference(&object),

@@ -60,7 +60,7 @@ fn gateways(reader: &mut Reader<'_>, unhandled: &Unhandled) -> Vec<ObjectRef> {
     for name in &unhandled.gateways {
         let class = reader.input::<Gateway>(name).map(|it| it.spec.gateway_class_name.clone());
         if class.is_some_and(|it| class::named(reader, &it).is_some()) {
-            found.push(ObjectRef::of(Kind::Gateway, name));
+            found.push(ObjectRef::from_name(Kind::Gateway, name));
         }
     }
     found

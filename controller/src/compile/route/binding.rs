@@ -3,12 +3,12 @@
 
 use crate::compile::gateway::{self, DefaultGateways, ListenerPlan, NamespacePolicy};
 use crate::compile::names::grant;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::route::Written;
 use crate::compile::route::parent_service::bindable;
 use crate::compile::{inputs, stage};
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::ProxyClass;
 use crate::resources::{Gateway, Kind, Namespace, ObjectRef, RouteKind, Service};
 use crate::status::ParentRef;
 use fairway_config::model::{Audience, HostMatch, HostnamePattern, ListenerKey, ObjectName};
@@ -268,7 +268,7 @@ struct Asking<'a> {
 
 fn on_gateway(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Made) -> Outcome {
     let name = target(asking.route, asking.parent);
-    let object = ObjectRef::of(Kind::Gateway, &name);
+    let object = ObjectRef::from_name(Kind::Gateway, &name);
     match reader.get::<gateway::Publish>(&name) {
         Some(plan) => {
             let parent = Parent { object, gateway: &name, listeners: &plan.listeners };
@@ -280,7 +280,7 @@ fn on_gateway(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Made) -> 
 
 fn on_listener_set(reader: &mut Reader<'_>, asking: &Asking<'_>, made: &mut Made) -> Outcome {
     let name = target(asking.route, asking.parent);
-    let object = ObjectRef::of(Kind::ListenerSet, &name);
+    let object = ObjectRef::from_name(Kind::ListenerSet, &name);
     match reader.get::<gateway::PublishSet>(&name) {
         Some(plan) => {
             let parent = Parent { object, gateway: &plan.gateway, listeners: &plan.listeners };

@@ -3,9 +3,10 @@
 use super::draft::{Draft, Faults};
 use super::matching::{self, Comparison};
 use super::written::{WrittenRef, http_backend_filter, http_rule_filter, reference};
-use super::{backend, duration, filter};
+use super::{backend, filter};
 use crate::diagnostic::rule::{backend_timeout_too_long, path_not_absolute, redirect_with_backends};
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::resources::{InvalidDuration, parse_duration};
 use fairway_config::model::{
     Filter, Match, PathMatch, Pattern, Retry, Rule, Timeouts, WeightedBackend, never_matching_escape,
 };
@@ -202,7 +203,7 @@ fn method(written: &HttpRouteRulesMatchesMethod) -> Method {
 /// GEP-1742: zero is no limit; the limit of one try cannot be more than that of all.
 fn timeouts(field: &str, written: &HttpRouteRulesTimeouts) -> Result<Timeouts, Diagnostic> {
     let parse = |part: &str, text: &Option<String>| -> Result<Option<Duration>, Diagnostic> {
-        let parsed = text.as_deref().map(duration::parse).transpose();
+        let parsed = text.as_deref().map(parse_duration).transpose();
         parsed.map_err(|error| invalid_duration(format!("{field}.{part}"), &error))
     };
     let (request, backend) =
@@ -217,7 +218,7 @@ fn timeouts(field: &str, written: &HttpRouteRulesTimeouts) -> Result<Timeouts, D
     Ok(Timeouts { request: limit(request), backend_request: limit(backend) })
 }
 
-fn invalid_duration(field: String, error: &duration::InvalidDuration) -> Diagnostic {
+fn invalid_duration(field: String, error: &InvalidDuration) -> Diagnostic {
     Diagnostic::error(Reason::DurationInvalid, field, error.to_string(), "write it as 10s or 500ms")
 }
 
@@ -245,7 +246,7 @@ fn retry(draft: &mut Draft<'_, '_>, field: &str, written: &HttpRouteRulesRetry) 
             Diagnostic::error(Reason::RetryCodeInvalid, field, message, "use a number from 400 to 599")
         })
     };
-    let backoff = written.backoff.as_deref().map(duration::parse).transpose();
+    let backoff = written.backoff.as_deref().map(parse_duration).transpose();
     Ok(Retry {
         attempts,
         backoff: backoff.map_err(|error| invalid_duration(format!("{field}.backoff"), &error))?,

@@ -6,7 +6,6 @@ pub(in crate::compile) mod binding;
 pub(super) mod budget;
 mod conflict;
 mod draft;
-mod duration;
 mod filter;
 mod grpc;
 mod held_hosts;
@@ -18,7 +17,6 @@ pub(in crate::compile) mod shadow;
 mod written;
 
 pub(super) use attach::{ConsumerRoutes, ProducerRoutes};
-pub(crate) use duration::parse as parse_duration;
 pub(super) use written::Written;
 
 use crate::compile::ignored::Ignored;
@@ -64,7 +62,7 @@ impl Query<Cluster> for Resolve {
             return;
         };
         let settings = reader.settings();
-        let policies = RoutePolicies::of(reader, route);
+        let policies = RoutePolicies::read(reader, route);
         // What a Gateway's route may name needs a grant, what a Service's route may name does not: two answers, made only
         // where they are asked for.
         let (mut gateway, mut mesh) = (None, None);
@@ -164,11 +162,11 @@ fn note_parent(policies: &RoutePolicies, route: &ObjectRef, outcome: &Outcome, m
         Outcome::Listeners(claims) => {
             let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();
             for it in gateways {
-                made.put(RouteGateways(route.clone()), ObjectRef::of(Kind::Gateway, it));
+                made.put(RouteGateways(route.clone()), ObjectRef::from_name(Kind::Gateway, it));
             }
         }
         Outcome::Service(claim) => {
-            made.put(RouteServices(route.clone()), ObjectRef::of(Kind::Service, &claim.service));
+            made.put(RouteServices(route.clone()), ObjectRef::from_name(Kind::Service, &claim.service));
         }
         Outcome::NotOurs | Outcome::Refused(_) => {}
     }
@@ -252,7 +250,7 @@ fn use_services(claims: &[ListenerClaim], services: &BTreeSet<ObjectName>, made:
     let gateways: BTreeSet<&ObjectName> = claims.iter().map(|it| &it.gateway).collect();
     for gateway in gateways {
         for service in services {
-            made.put(BackendGateways(service.clone()), ObjectRef::of(Kind::Gateway, gateway));
+            made.put(BackendGateways(service.clone()), ObjectRef::from_name(Kind::Gateway, gateway));
         }
     }
 }

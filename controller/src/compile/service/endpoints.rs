@@ -89,7 +89,7 @@ impl Query<Cluster> for Compile {
             );
             let remedy = "divide its ports or its pods among several Services";
             made.report(
-                &ObjectRef::of(Kind::Service, name),
+                &ObjectRef::from_name(Kind::Service, name),
                 Diagnostic::error(Reason::TooManyEndpoints, "", message, remedy),
             );
         }
@@ -102,7 +102,7 @@ impl Query<Cluster> for Compile {
             let remedy = "let fewer Services with the label fairway.dev/waypoint: required, or with an AccessPolicy, select the \
                       same pods";
             made.report(
-                &ObjectRef::of(Kind::Service, name),
+                &ObjectRef::from_name(Kind::Service, name),
                 Diagnostic::error(Reason::TooManyGuards, "", message, remedy),
             );
         }
@@ -112,13 +112,13 @@ impl Query<Cluster> for Compile {
                        sends requests";
             let remedy = "refer to the Services behind that Gateway, as its own routes do";
             let warning = Diagnostic::warning(Reason::EndpointsAreProxies, "", message, remedy);
-            made.report(&ObjectRef::of(Kind::Service, name), warning);
+            made.report(&ObjectRef::from_name(Kind::Service, name), warning);
         }
         let (internal_traffic_policy, session_affinity) =
             (service.internal_traffic_policy, service.session_affinity);
         for (backend, found) in found {
             let mut endpoints: Vec<_> = found.endpoints.into_values().collect();
-            endpoints.sort_by_key(|it| Some(Family::of(it.address.ip())) != service.family);
+            endpoints.sort_by_key(|it| Some(Family::from_address(it.address.ip())) != service.family);
             let guard = |(service, endpoints): (ObjectName, BTreeSet<SocketAddr>)| Guard {
                 service: service_key(&service),
                 endpoints: endpoints.into_iter().collect(),

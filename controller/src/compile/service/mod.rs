@@ -117,7 +117,7 @@ fn check_label(reader: &Reader<'_>, service: &Service, name: &ObjectName, made: 
                        a waypoint";
         let remedy = "install it (value ztunnel.enabled of the chart), or remove the label";
         let error = Diagnostic::error(Reason::WaypointNeedsMesh, field, message, remedy);
-        made.report(&ObjectRef::of(Kind::Service, name), error);
+        made.report(&ObjectRef::from_name(Kind::Service, name), error);
         return;
     }
     if let Some(word) = service.meta.label(WAYPOINT_LABEL).filter(|it| *it != "required") {
@@ -126,7 +126,7 @@ fn check_label(reader: &Reader<'_>, service: &Service, name: &ObjectName, made: 
         let field = format!("metadata.labels[{WAYPOINT_LABEL}]");
         let remedy = "use `required`, or remove the label";
         let error = Diagnostic::error(Reason::WaypointLabelUnknown, field, message, remedy);
-        made.report(&ObjectRef::of(Kind::Service, name), error);
+        made.report(&ObjectRef::from_name(Kind::Service, name), error);
     }
 }
 
@@ -144,7 +144,7 @@ fn via(
             "a Service without a cluster IP cannot be reached through a waypoint, so connections to it are refused",
             "give it a cluster IP, or remove the label or the AccessPolicy that keeps it behind its waypoint",
         );
-        made.report(&ObjectRef::of(Kind::Service, name), error);
+        made.report(&ObjectRef::from_name(Kind::Service, name), error);
     }
     Some((waypoint.key.clone(), *address?))
 }

@@ -99,7 +99,7 @@ impl Passes<'_> {
             false => Condition::fails(kind, reason::PENDING, message, generation),
         };
         let status = ServiceStatus { conditions: vec![condition] };
-        Some((ObjectRef::of(Kind::Service, name), ObjectStatus::Service(status)))
+        Some((ObjectRef::from_name(Kind::Service, name), ObjectStatus::Service(status)))
     }
 }
 

@@ -53,7 +53,7 @@ fn at_route(name: &str, section: &str) -> String {
 }
 
 /// The shop's Service has a cluster IP.
-fn world(more: &str) -> World {
+pub(super) fn world(more: &str) -> World {
     let shop = SHOP.replace("spec:\n  selector", "spec:\n  clusterIP: 10.96.0.1\n  selector");
     World::cluster(&format!("{GATEWAY}{CLASSES}---\n{shop}{ROUTE}{more}"))
 }

@@ -109,7 +109,7 @@ fn scopes(world: &World) -> Vec<String> {
 /// The Services that are asked for: name, scope, address.
 fn services(world: &World) -> Vec<String> {
     let proxy = world.compiler.proxies().next().unwrap();
-    let service = |it: &crate::compile::ProxyService| {
+    let service = |it: &crate::provision::ProxyService| {
         let address = it.address.map(|it| it.to_string()).unwrap_or_default();
         format!("{} {} {address}", it.name, it.routability.as_str()).trim_end().to_owned()
     };

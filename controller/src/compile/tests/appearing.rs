@@ -1,7 +1,7 @@
 //! Waypoints in a cluster: they are asked for, and traffic moves to them once they have been ready.
 
 use super::{SHOP, World, settings};
-use crate::compile::{Capture, Mode, Settings};
+use crate::compile::{Capture, CompileSettings, Mode};
 use crate::resources::{self, Edit, Gateway, Object};
 use crate::source::objects;
 use fairway_config::model::{Resource, ResourceKind, Service};
@@ -236,7 +236,7 @@ fn nothing_is_left_when_nothing_needs_it() {
 
 #[test]
 fn without_tunnels_there_is_no_mesh() {
-    let settings = Settings { capture: Capture::Off, mode: Mode::Kubernetes, ..settings() };
+    let settings = CompileSettings { capture: Capture::Off, mode: Mode::Kubernetes, ..settings() };
     let mut world =
         World { compiler: super::Compiler::new(settings), standalone: None, last_good: Default::default() };
     world.add(&(shop() + ROUTE));

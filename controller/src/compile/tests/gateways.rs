@@ -1,7 +1,7 @@
 //! Gateways and listeners: what they become, and what their statuses say.
 
 use super::{GATEWAY, World};
-use crate::compile::{ProxyClass, Want};
+use crate::provision::{ProxyClass, Want};
 use fairway_config::model::{ListenerProtocol, Resource, ResourceKind};
 
 /// A certificate for tests, valid long enough.

@@ -4,7 +4,7 @@
 mod tenants;
 
 use super::settings;
-use crate::compile::{Capture, Compiler, Loopback, Mode, Settings};
+use crate::compile::{Capture, CompileSettings, Compiler, Loopback, Mode};
 use crate::resources::{Edit, Object, ObjectRef, ServiceKind};
 use crate::source::objects;
 use fairway_config::model::{Resource, ResourceKey, ResourceKind, Service};
@@ -55,7 +55,7 @@ fn is_of_b(key: &ResourceKey, resource: &Resource) -> bool {
     }
 }
 
-fn compile(settings: &Settings, all: &[&[Object]]) -> Compiler {
+fn compile(settings: &CompileSettings, all: &[&[Object]]) -> Compiler {
     let mut compiler = Compiler::new(settings.clone());
     let cluster = objects(CLUSTER);
     let output =
@@ -74,8 +74,13 @@ fn some(pool: &'static LazyLock<Vec<Object>>) -> impl Strategy<Value = Vec<Objec
     })
 }
 
-fn cluster() -> Settings {
-    Settings { capture: Capture::On, mode: Mode::Kubernetes, loopback: Loopback::Refused, ..settings() }
+fn cluster() -> CompileSettings {
+    CompileSettings {
+        capture: Capture::On,
+        mode: Mode::Kubernetes,
+        loopback: Loopback::Refused,
+        ..settings()
+    }
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use super::gateways::{gateway, secret};
 use super::{World, objects};
-use crate::compile::Transport;
+use crate::provision::Transport;
 use fairway_config::model::{ListenerProtocol, Resource, ResourceKind};
 
 fn protocol<'a>(world: &'a World, listener: &str) -> &'a ListenerProtocol {

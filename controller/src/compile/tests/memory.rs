@@ -1,7 +1,7 @@
 //! What thousands of routes weigh. Measures, and is run by hand:
 //! `cargo test -p fairway-controller --release -- --ignored --nocapture weigh`.
 
-use crate::compile::{Capture, Compiler, Mode, Settings};
+use crate::compile::{Capture, CompileSettings, Compiler, Mode};
 use crate::resources::Edit;
 use crate::source::objects;
 
@@ -50,7 +50,7 @@ fn resident() -> usize {
 #[test]
 #[ignore = "a measurement"]
 fn weigh() {
-    let settings = Settings { capture: Capture::On, mode: Mode::Kubernetes, ..super::settings() };
+    let settings = CompileSettings { capture: Capture::On, mode: Mode::Kubernetes, ..super::settings() };
     let mut compiler = Compiler::new(settings);
     let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: fairway }\n\
         spec: { controllerName: fairway.dev/controller }\n";

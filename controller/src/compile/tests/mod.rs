@@ -8,6 +8,7 @@ mod certificates;
 mod clients;
 mod closed;
 mod cost;
+mod crd_rules;
 mod dropped;
 mod endpoints;
 mod expressions;
@@ -32,7 +33,7 @@ mod unreadable;
 mod waypoints;
 mod workloads;
 
-use super::{Capture, Compiler, Loopback, Mode, Output, Settings};
+use super::{Capture, CompileSettings, Compiler, Loopback, Mode, Output};
 use crate::resources::Edit;
 use crate::source::{Completion, LastGood, Standalone, objects};
 use crate::status::ObjectStatus;
@@ -49,7 +50,7 @@ struct World {
 impl World {
     /// On one machine, with capture.
     fn captured(yaml: &str) -> Self {
-        Self::new(yaml, Settings { capture: Capture::On, ..settings() })
+        Self::new(yaml, CompileSettings { capture: Capture::On, ..settings() })
     }
 
     /// On one machine, without capture.
@@ -59,7 +60,7 @@ impl World {
 
     /// In a cluster: nothing is filled in.
     fn cluster(yaml: &str) -> Self {
-        let settings = Settings {
+        let settings = CompileSettings {
             capture: Capture::On,
             mode: Mode::Kubernetes,
             loopback: Loopback::Refused,
@@ -72,7 +73,7 @@ impl World {
         world
     }
 
-    fn new(yaml: &str, settings: Settings) -> Self {
+    fn new(yaml: &str, settings: CompileSettings) -> Self {
         let standalone = Some(Standalone::new(Completion::for_settings(&settings)));
         let mut world =
             Self { compiler: Compiler::new(settings), standalone, last_good: LastGood::default() };
@@ -159,8 +160,8 @@ impl World {
     }
 }
 
-fn settings() -> Settings {
-    Settings::standalone("cluster.local".parse().unwrap())
+fn settings() -> CompileSettings {
+    CompileSettings::standalone("cluster.local".parse().unwrap())
 }
 
 /// A Gateway with one listener that takes everything.

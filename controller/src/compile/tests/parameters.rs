@@ -1,9 +1,9 @@
 //! `parametersRef`, and what it means for what runs.
 
 use super::{GATEWAY, World};
-use crate::compile::{Proxy, Want};
 use crate::name;
 use crate::provision::Scale;
+use crate::provision::{Proxy, Want};
 use fairway_config::model::{Mesh, Resource, ResourceKind};
 
 const CLASS: &str = "

@@ -3,8 +3,9 @@
 mod pool;
 
 use super::settings;
-use crate::compile::{Capture, Compiler, Loopback, Mode, Output, Proxy, Settings};
+use crate::compile::{Capture, CompileSettings, Compiler, Loopback, Mode, Output};
 use crate::diagnostic::Diagnostic;
+use crate::provision::Proxy;
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::source::{Completion, Standalone};
 use crate::status::ObjectStatus;
@@ -68,7 +69,7 @@ impl Listener {
     }
 
     /// The statuses of objects that are gone are nobody's business; everything else must be the same.
-    fn of(compiler: &Compiler) -> Self {
+    fn read(compiler: &Compiler) -> Self {
         let mut problems: BTreeMap<ObjectRef, Vec<Diagnostic>> = BTreeMap::new();
         for it in compiler.problems() {
             problems.entry(it.object.as_ref().unwrap().object().unwrap()).or_default().push(it.clone());
@@ -87,11 +88,11 @@ fn edits() -> impl Strategy<Value = Vec<Vec<(usize, bool)>>> {
     prop::collection::vec(prop::collection::vec(edit, 1..6), 1..24)
 }
 
-fn modes() -> impl Strategy<Value = Settings> {
+fn modes() -> impl Strategy<Value = CompileSettings> {
     let capture = prop_oneof![Just(Capture::On), Just(Capture::Off)];
     let mode = prop_oneof![Just(Mode::Standalone), Just(Mode::Kubernetes)];
     let loopback = prop_oneof![Just(Loopback::Allowed), Just(Loopback::Refused)];
-    (capture, mode, loopback).prop_map(|(capture, mode, loopback)| Settings {
+    (capture, mode, loopback).prop_map(|(capture, mode, loopback)| CompileSettings {
         capture,
         mode,
         loopback,
@@ -117,7 +118,7 @@ proptest! {
             heard.hear(compiler.apply(batch.into_iter().map(edit)));
             let mut rebuilt = Compiler::new(settings.clone());
             rebuilt.apply(compiler.objects().iter().cloned().map(Edit::Upsert));
-            let (ours, theirs) = (Listener::of(&compiler), Listener::of(&rebuilt));
+            let (ours, theirs) = (Listener::read(&compiler), Listener::read(&rebuilt));
             prop_assert_eq!(ours.difference(&theirs), Vec::<String>::new());
             heard.statuses.retain(|it, _| ours.statuses.contains_key(it));
             prop_assert_eq!(heard.difference(&ours), Vec::<String>::new());

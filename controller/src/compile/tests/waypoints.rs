@@ -1,7 +1,7 @@
 //! Waypoints: who needs one, which one it is, who is let past it.
 
 use super::{GATEWAY, SHOP, World};
-use crate::compile::ProxyClass;
+use crate::provision::ProxyClass;
 use fairway_config::model::{
     Authorization, Backend, EndpointState, Endpoints, Listener, Resource, ResourceKind, Workload,
 };

@@ -5,7 +5,7 @@
 
 use crate::compile::names::waypoint::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::{gateway, inputs, stage};
 use crate::resources::{Gateway, Kind, Object, ObjectRef};
 use fairway_config::model::ObjectName;
@@ -71,7 +71,11 @@ impl Query<Cluster> for Choose {
     }
 }
 
-fn among_gateways(reader: &mut Reader<'_>, namespace: &Arc<str>, settings: &Settings) -> Option<Choice> {
+fn among_gateways(
+    reader: &mut Reader<'_>,
+    namespace: &Arc<str>,
+    settings: &CompileSettings,
+) -> Option<Choice> {
     let gateways = reader.members(&GatewaysOfClass(settings.waypoint_class.clone(), namespace.clone()));
     let mut found = Vec::new();
     for it in gateways.iter() {
@@ -92,7 +96,7 @@ fn among_gateways(reader: &mut Reader<'_>, namespace: &Arc<str>, settings: &Sett
 /// The name of a waypoint that nobody wrote a Gateway for.
 fn implied_name(reader: &mut Reader<'_>, namespace: &Arc<str>) -> ObjectName {
     let usual = ObjectName::new(namespace.clone(), IMPLIED_WAYPOINT);
-    match inputs::meta(reader, &ObjectRef::of(Kind::Gateway, &usual)) {
+    match inputs::meta(reader, &ObjectRef::from_name(Kind::Gateway, &usual)) {
         None => usual,
         // Somebody's Gateway has the name already.
         Some(_) => ObjectName::new(namespace.clone(), OTHER_IMPLIED_WAYPOINT),

@@ -5,13 +5,13 @@ pub(in crate::compile) mod choice;
 use crate::compile::gateway::{self, Proxies, certificate};
 use crate::compile::names::service::namespace_of_requiring;
 use crate::compile::names::waypoint::HBONE_PORT;
-use crate::compile::output::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::stage;
 use crate::compile::waypoint::choice::Origin;
 use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::resources::{AccessPolicy, Kind, Object, ObjectRef};
 use fairway_config::model::{
     BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource, SpiffeId,
@@ -87,7 +87,7 @@ impl Query<Cluster> for Resolve {
         let (gateway, bound) = (choice.gateway.clone(), choice.bound);
         let identity = proxy::identity(&gateway, ProxyClass::Waypoint, &settings);
         let key = BackendKey::of_waypoint(&gateway);
-        let object = ObjectRef::of(Kind::Gateway, &gateway);
+        let object = ObjectRef::from_name(Kind::Gateway, &gateway);
         match (settings.mode, choice.origin) {
             (_, Origin::Written) => {}
             (Mode::Kubernetes, Origin::Made | Origin::Nothing) => made.put(Implied, object),
@@ -111,7 +111,7 @@ impl OfSet<Cluster> for Resolve {
     }
 }
 
-fn implied_proxy(gateway: &ObjectName, settings: &Settings) -> Option<Proxy> {
+fn implied_proxy(gateway: &ObjectName, settings: &CompileSettings) -> Option<Proxy> {
     let service_account = proxy::service_account(gateway, ProxyClass::Waypoint, settings);
     let identity = settings.identity(&gateway.namespace, &service_account)?;
     Some(Proxy {
@@ -174,7 +174,7 @@ impl Query<Cluster> for Listeners {
                 }
                 None => vec![IMPLIED_LISTENER.into()],
             };
-            let object = ObjectRef::of(Kind::Gateway, &gateway);
+            let object = ObjectRef::from_name(Kind::Gateway, &gateway);
             for section in sections {
                 let authorizations = gateway::judges(reader, &gateway, &object, &section);
                 made.resources.push(Resource::Listener(Arc::new(Listener {

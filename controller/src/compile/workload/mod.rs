@@ -6,7 +6,7 @@ pub(in crate::compile) mod proxy;
 use crate::compile::names::access::Form;
 use crate::compile::names::service::authorization_key;
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::settings::{Capture, Settings};
+use crate::compile::settings::{Capture, CompileSettings};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, Meta, Namespace, ObjectRef, Pod};
@@ -67,7 +67,7 @@ impl Query<Cluster> for Identify {
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) -> Option<Arc<PodIdentity>> {
         let settings = reader.settings();
         let pod = reader.input::<Pod>(name).filter(|it| !it.ended)?;
-        let object = ObjectRef::of(Kind::Pod, name);
+        let object = ObjectRef::from_name(Kind::Pod, name);
         let Some(identity) = settings.identity(&name.namespace, &pod.service_account) else {
             let message = format!(
                 "`{}` cannot be part of a SPIFFE ID, so the pod has no identity and is not in the mesh",
@@ -143,7 +143,7 @@ enum Membership {
     Aside(Aside),
 }
 
-fn membership(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &Settings) -> Membership {
+fn membership(reader: &mut Reader<'_>, pod: &Pod, is_proxy: bool, settings: &CompileSettings) -> Membership {
     if settings.capture == Capture::Off {
         return Membership::Outside;
     }

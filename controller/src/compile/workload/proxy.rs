@@ -2,11 +2,11 @@
 
 use crate::compile::names::class;
 use crate::compile::names::waypoint::{IMPLIED_WAYPOINT, OTHER_IMPLIED_WAYPOINT};
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::settings::{Mode, Settings};
+use crate::compile::settings::{CompileSettings, Mode};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
+use crate::provision::ProxyClass;
 use crate::provision::metadata::{GATEWAY, GATEWAY_NAME};
 use crate::resources::{Gateway, Meta, Object, ObjectRef, Pod};
 use fairway_config::model::{ObjectName, SpiffeId};
@@ -76,7 +76,7 @@ impl Query<Cluster> for Running {
 pub(in crate::compile) fn service_account(
     gateway: &ObjectName,
     class: ProxyClass,
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Arc<str> {
     let class = match class {
         ProxyClass::Gateway => &settings.gateway_class,
@@ -90,7 +90,7 @@ pub(in crate::compile) fn service_account(
 pub(in crate::compile) fn identity(
     gateway: &ObjectName,
     class: ProxyClass,
-    settings: &Settings,
+    settings: &CompileSettings,
 ) -> Option<SpiffeId> {
     settings.identity(&gateway.namespace, &service_account(gateway, class, settings))
 }

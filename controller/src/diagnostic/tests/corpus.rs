@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::check::cluster::tests as clusters;
-use crate::compile::{Capture, Compiler, Loopback, Mode, Settings};
+use crate::compile::{Capture, CompileSettings, Compiler, Loopback, Mode};
 use crate::diagnostic::Diagnostic;
 use crate::provision::Rights;
 use crate::resources::{Edit, Kind, Object};
@@ -35,7 +35,11 @@ pub(super) fn run() -> Corpus {
             "standalone" => compile(&mut corpus, standalone(), read(name, &text)),
             "cluster" => compile(&mut corpus, cluster(), read(name, &text)),
             "gateways only" => {
-                compile(&mut corpus, Settings { capture: Capture::Off, ..cluster() }, read(name, &text));
+                compile(
+                    &mut corpus,
+                    CompileSettings { capture: Capture::Off, ..cluster() },
+                    read(name, &text),
+                );
             }
             "unchecked" => compile(&mut corpus, cluster(), unchecked(&text)),
             other => panic!("{name} is of an unknown sort: {other}"),
@@ -58,18 +62,18 @@ pub(super) fn run() -> Corpus {
     corpus
 }
 
-fn cluster() -> Settings {
-    Settings {
+fn cluster() -> CompileSettings {
+    CompileSettings {
         capture: Capture::On,
         mode: Mode::Kubernetes,
         loopback: Loopback::Refused,
         rights: Rights::default(),
-        ..Settings::standalone("cluster.local".parse().unwrap())
+        ..CompileSettings::standalone("cluster.local".parse().unwrap())
     }
 }
 
-fn standalone() -> Settings {
-    Settings { capture: Capture::On, ..Settings::standalone("cluster.local".parse().unwrap()) }
+fn standalone() -> CompileSettings {
+    CompileSettings { capture: Capture::On, ..CompileSettings::standalone("cluster.local".parse().unwrap()) }
 }
 
 fn scan(name: &str, text: &str) -> (Scan, Vec<Edit>) {
@@ -98,7 +102,7 @@ fn unchecked(text: &str) -> Vec<Edit> {
     documents.map(object).collect()
 }
 
-fn compile(corpus: &mut Corpus, settings: Settings, edits: Vec<Edit>) {
+fn compile(corpus: &mut Corpus, settings: CompileSettings, edits: Vec<Edit>) {
     let mut standalone =
         (settings.mode == Mode::Standalone).then(|| Standalone::new(Completion::for_settings(&settings)));
     let mut edits = match &mut standalone {

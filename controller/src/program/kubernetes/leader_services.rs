@@ -7,8 +7,8 @@ use crate::admission::{
 };
 use crate::ca::{self, Authority, IdentityService, SecretStore, Serving};
 use crate::capture::{self, CaptureService};
-use crate::compile::Wanted;
 use crate::events::{self, Recorder};
+use crate::provision::Wanted;
 use crate::provision::{self, ProvisionEvent, Provisioner, Troubles, What};
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::{Hub, grpc};
@@ -165,9 +165,9 @@ async fn tell(
     events: &Recorder,
 ) {
     while let Some(ProvisionEvent { gateway, what, message }) = happened.recv().await {
-        let object = ObjectRef::of(Kind::Gateway, &gateway);
+        let object = ObjectRef::from_name(Kind::Gateway, &gateway);
         let Some(record) = status_cache.cached(&object).record else { continue };
         let (good, reason) = (what != What::Failed, what.reason().to_owned());
-        events.publish(&object, &record, vec![events::Event { good, reason, note: message }]);
+        events.publish(&record.regarding(&object), vec![events::Event { good, reason, note: message }]);
     }
 }

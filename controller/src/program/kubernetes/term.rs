@@ -1,10 +1,10 @@
 //! What the replica that leads does, for as long as it leads.
 
 use super::{Base, LeaderServices};
-use crate::compile::Wanted;
 use crate::diagnostic::Diagnostic;
 use crate::events::{Event, Recorder};
 use crate::leader;
+use crate::provision::Wanted;
 use crate::serve::Hub;
 use crate::status::{StatusCache, Writer};
 use std::collections::BTreeSet;
@@ -90,7 +90,7 @@ async fn tell_unreadable(
             let Some(record) = status_cache.cached(&object).record else { continue };
             let note = format!("{}; the last valid version of the object stays in force", diagnostic.text());
             let event = Event { good: false, reason: diagnostic.reason.to_string(), note };
-            events.publish(&object, &record, vec![event]);
+            events.publish(&record.regarding(&object), vec![event]);
         }
         told = now;
         if unreadable.changed().await.is_err() {

@@ -5,8 +5,8 @@ pub(crate) mod server;
 mod waypoints;
 
 use super::{Parameters, Settings};
-use crate::compile::{Owner, Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::name;
+use crate::provision::{Owner, Proxy, ProxyClass, ProxyService, Transport, Want};
 use fairway_config::model::ObjectName;
 use fairway_identity::TrustBundle;
 use rustls_pki_types::CertificateDer;

@@ -1,7 +1,7 @@
 use super::restricted::violations;
 use super::{parameters, proxy, roots, settings, waypoint};
-use crate::compile::{Proxy, ProxyService, Transport, Want};
 use crate::provision::{Manifest, ManifestKind, Settings, plan};
+use crate::provision::{Proxy, ProxyService, Transport, Want};
 use crate::resources::{Provenance, Routability};
 use serde_json::{Value, json};
 use std::sync::Arc;

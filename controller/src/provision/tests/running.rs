@@ -2,7 +2,7 @@
 
 use super::server::ApiServer;
 use super::{parameters, proxy, roots, settings};
-use crate::compile::{Owner, Proxy, ProxyService, Want, Wanted};
+use crate::provision::{Owner, Proxy, ProxyService, Want, Wanted};
 use crate::provision::{ProvisionEvent, Provisioner, Troubles, What};
 use crate::resources::Routability;
 use fairway_identity::TrustBundle;

@@ -1,6 +1,6 @@
 //! An API server in memory, with what matters of server-side apply: who has which fields, conflicts, preconditions.
 
-use crate::apiserver::testing::{self, Answer, Watcher, failure, whole};
+use crate::apiserver::testing::{self, ApiResponse, Watcher, failure, whole};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use kube::Client;
@@ -94,7 +94,7 @@ impl ApiServer {
         self.state().reviews
     }
 
-    fn answer(&self, parts: &http::request::Parts, body: &Bytes) -> Result<Answer, tower::BoxError> {
+    fn answer(&self, parts: &http::request::Parts, body: &Bytes) -> Result<ApiResponse, tower::BoxError> {
         let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
         let query = query(parts.uri.query().unwrap_or_default());
         let segments: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
@@ -164,7 +164,7 @@ impl ApiServer {
 }
 
 impl State {
-    fn apply(&mut self, at: &Key, manager: &str, force: bool, mut body: Value) -> Answer {
+    fn apply(&mut self, at: &Key, manager: &str, force: bool, mut body: Value) -> ApiResponse {
         let metadata = body["metadata"].as_object_mut().unwrap();
         metadata.remove("managedFields");
         metadata.remove("resourceVersion");
@@ -220,7 +220,7 @@ impl State {
         whole(StatusCode::OK, &shown)
     }
 
-    fn delete(&mut self, at: &Key) -> Answer {
+    fn delete(&mut self, at: &Key) -> ApiResponse {
         let gone = self.objects.remove(at).unwrap();
         self.version += 1;
         self.writes.push(format!("delete {} {}", at.0, at.2));
@@ -230,7 +230,7 @@ impl State {
         whole(StatusCode::OK, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     }
 
-    fn list(&self, plural: &str, namespace: &str, query: &HashMap<String, String>) -> Answer {
+    fn list(&self, plural: &str, namespace: &str, query: &HashMap<String, String>) -> ApiResponse {
         let named = query.get("fieldSelector").and_then(|it| it.strip_prefix("metadata.name="));
         let selector = query.get("labelSelector");
         let wanted = |((of, space, name), it): &(&Key, &Stored)| {
@@ -247,7 +247,7 @@ impl State {
         )
     }
 
-    fn watch(&mut self, plural: String, selector: Option<String>, from: u64) -> Answer {
+    fn watch(&mut self, plural: String, selector: Option<String>, from: u64) -> ApiResponse {
         let (answer, watcher) = testing::watch();
         if from < self.version {
             // It keeps no history.

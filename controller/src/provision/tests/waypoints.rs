@@ -2,7 +2,7 @@
 
 use super::running::Running;
 use super::server::ApiServer;
-use crate::compile::Wanted;
+use crate::provision::Wanted;
 use fairway_config::model::ObjectName;
 use serde_json::json;
 use std::time::Duration;

@@ -22,7 +22,7 @@ pub(super) struct Subscriber {
     stale: HashSet<ResourceKey, ahash::RandomState>,
     in_flight: Option<InFlight>,
     /// What the proxy refused: that version is not sent again, its older one stays there.
-    refused: BTreeMap<ResourceKey, Refusal>,
+    refused: BTreeMap<ResourceKey, RefusedVersion>,
     /// What the proxy cannot carry out, and got in a version that closes it: why.
     closed: BTreeMap<ResourceKey, String>,
     /// What those older versions need, which the proxy keeps.
@@ -46,7 +46,7 @@ struct InFlight {
 }
 
 #[derive(Debug)]
-struct Refusal {
+struct RefusedVersion {
     hash: ContentHash,
     reason: String,
     /// What the version that stays in force names.
@@ -55,7 +55,7 @@ struct Refusal {
 
 /// A resource that a proxy refused.
 #[derive(Debug)]
-pub(in crate::serve) struct Refused {
+pub(in crate::serve) struct RefusedResource {
     pub(in crate::serve) rejected: Rejected,
     /// What the version that stays in force there names.
     pub(in crate::serve) needs: Vec<ResourceKey>,
@@ -216,7 +216,7 @@ impl Subscriber {
     pub(super) fn nacked(
         &mut self,
         generation: Generation,
-        refused: Vec<Refused>,
+        refused: Vec<RefusedResource>,
         in_scope: impl Fn(&ResourceKey) -> bool,
     ) -> Result<(), WrongAnswer> {
         let answered = self.answered(generation)?;
@@ -224,20 +224,20 @@ impl Subscriber {
             refused.into_iter().partition(|it| answered.upserts.contains_key(&it.rejected.key));
         // A refusal that names nothing of what was sent tells nothing that could be left out: then all of it waits.
         self.stalled = of_this.is_empty().then(|| others.into_iter().map(|it| it.rejected).collect());
-        for Refused { rejected: Rejected { key, reason }, needs } in of_this {
+        for RefusedResource { rejected: Rejected { key, reason }, needs } in of_this {
             if let Some(hash) = answered.upserts.get(&key) {
                 let may_keep = |need: &ResourceKey| {
                     is_named(need.kind) && (in_scope(need) || self.may_keep(need, &key, &answered))
                 };
                 let needs = needs.into_iter().filter(may_keep).collect();
-                self.refused.insert(key, Refusal { hash: *hash, reason, needs });
+                self.refused.insert(key, RefusedVersion { hash: *hash, reason, needs });
             }
         }
         self.stale.extend(answered.upserts.into_keys().chain(answered.removals));
         let kept = self
             .refused
             .values()
-            .map(Refusal::size)
+            .map(RefusedVersion::size)
             .chain(self.stalled.iter().flatten().map(size_of_rejected));
         if kept.sum::<usize>() > MOST_REFUSED { Err(WrongAnswer::TooLarge) } else { Ok(()) }
     }
@@ -280,9 +280,9 @@ impl Subscriber {
     }
 }
 
-// === impl Refusal ===
+// === impl RefusedVersion ===
 
-impl Refusal {
+impl RefusedVersion {
     fn size(&self) -> usize {
         let needs = self.needs.iter().map(|it| it.name.len() + EACH_REFUSED);
         self.reason.len() + EACH_REFUSED + needs.sum::<usize>()

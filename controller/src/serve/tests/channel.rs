@@ -4,7 +4,7 @@ use super::watcher::names;
 use super::*;
 use crate::serve::Hub;
 use fairway_config::model::Generation;
-use fairway_config::proto::{self, FromController, from_controller, from_proxy};
+use fairway_config::proto::{self, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy};
 use std::time::Duration;
 
@@ -37,8 +37,7 @@ async fn begin(hub: &std::sync::Arc<Hub>) -> Link {
 async fn difference(link: &mut Link) -> (Vec<String>, u64) {
     let mut names = Vec::new();
     loop {
-        let FromController { message } = link.from_controller.recv().await.unwrap().unwrap();
-        match message.unwrap() {
+        match receive(link).await {
             from_controller::Message::Fragment(it) => {
                 names.extend(it.upserts.into_iter().map(|it| it.key.unwrap().name));
             }

@@ -57,14 +57,10 @@ async fn live_through(steps: Vec<Step>) {
         assert_eq!(history.refused, 0);
     }
     // And the hub knows that they have.
-    let mut states = hub.states();
-    loop {
-        let known = states.get();
-        if known.len() == watchers.len() && known.iter().all(|it| it.acked == hub.generation()) {
-            return;
-        }
-        states.changed().await;
-    }
+    wait_for_states(&mut hub.states(), "every proxy has acknowledged the last generation", |known| {
+        known.len() == watchers.len() && known.iter().all(|it| it.acked == hub.generation())
+    })
+    .await;
 }
 
 proptest! {

@@ -131,9 +131,12 @@ impl Restart {
         let it = Self { directory: tempfile::tempdir().unwrap(), network, hub, controller };
         let mut proxy = it.start(Refusals::default());
         proxy.generation(Generation(1)).await;
-        while !it.file().exists() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let written = async {
+            while !it.file().exists() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(LIMIT, written).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: the state file"));
         it
     }
 

@@ -2,19 +2,10 @@
 
 use super::watcher::{Refusals, names};
 use super::*;
-use crate::serve::{Hub, ProxyState, States};
+use crate::serve::Hub;
 use fairway_config::model::{Generation, ListenerProtocol};
 use fairway_config::stream::Proxy;
 use std::sync::Arc;
-
-async fn until(states: &mut States, condition: impl Fn(&ProxyState) -> bool) -> ProxyState {
-    loop {
-        if let Some(state) = states.get().into_iter().find(&condition) {
-            return state;
-        }
-        states.changed().await;
-    }
-}
 
 fn served() -> (Network, Arc<Hub>) {
     (Network::default(), Hub::new())
@@ -37,7 +28,8 @@ async fn one_poison_object_does_not_hold_up_the_others_and_keeps_its_last_good_v
     assert_eq!(history.refused, 1);
 
     let mut states = hub.states();
-    let state = until(&mut states, |it| it.acked == Generation(2)).await;
+    let state =
+        wait_for_state(&mut states, "generation 2 is acknowledged", |it| it.acked == Generation(2)).await;
     assert_eq!(
         state.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["Backend shop/a:80: poison"]
@@ -52,7 +44,8 @@ async fn one_poison_object_does_not_hold_up_the_others_and_keeps_its_last_good_v
     hub.commit(vec![backend("shop/a:80", 83, None)], vec![]);
     let history = proxy.generation(Generation(4)).await;
     assert_eq!(history.now.backends.get("shop/a:80").map(|it| it.port), Some(83));
-    let state = until(&mut states, |it| it.acked == Generation(4)).await;
+    let state =
+        wait_for_state(&mut states, "generation 4 is acknowledged", |it| it.acked == Generation(4)).await;
     assert_eq!(state.rejected, vec![]);
     assert!(proxy.progress.borrow().rejected.is_empty());
 }
@@ -72,7 +65,12 @@ async fn a_refused_object_can_be_taken_away() {
     hub.commit(vec![], vec![poison.key()]);
     let history = proxy.generation(Generation(3)).await;
     assert_eq!(names(&history.now), ["Backend shop/b:80"]);
-    assert_eq!(until(&mut hub.states(), |it| it.acked == Generation(3)).await.rejected, vec![]);
+    assert_eq!(
+        wait_for_state(&mut hub.states(), "generation 3 is acknowledged", |it| it.acked == Generation(3))
+            .await
+            .rejected,
+        vec![]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +90,12 @@ async fn what_was_refused_is_offered_again_after_a_while() {
     let history = proxy.until(|it| it.now.listeners.len() == 1).await;
     assert_eq!(history.refused, 3);
     assert_eq!(start.elapsed().as_secs(), 5 + 10 + 20);
-    assert_eq!(until(&mut hub.states(), |it| it.acked == Generation(1)).await.rejected, vec![]);
+    assert_eq!(
+        wait_for_state(&mut hub.states(), "generation 1 is acknowledged", |it| it.acked == Generation(1))
+            .await
+            .rejected,
+        vec![]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,13 +111,18 @@ async fn a_refusal_that_names_nothing_of_what_was_sent_waits_for_a_change() {
     hub.commit(vec![backend("shop/b:80", 80, None)], vec![key.clone()]);
     proxy.until(|it| it.refused == 1).await;
     let mut states = hub.states();
-    let state = until(&mut states, |it| !it.rejected.is_empty()).await;
+    let state = wait_for_state(&mut states, "a resource is refused", |it| !it.rejected.is_empty()).await;
     assert_eq!((state.acked, &state.rejected[0].key), (Generation(1), &key));
     proxy.refusals.clear();
     hub.commit(vec![backend("blog/c:80", 80, None)], vec![]);
     let history = proxy.generation(Generation(3)).await;
     assert_eq!(names(&history.now), ["Backend blog/c:80", "Backend shop/b:80"]);
-    assert_eq!(until(&mut states, |it| it.acked == Generation(3)).await.rejected, vec![]);
+    assert_eq!(
+        wait_for_state(&mut states, "generation 3 is acknowledged", |it| it.acked == Generation(3))
+            .await
+            .rejected,
+        vec![]
+    );
 }
 
 #[tokio::test(start_paused = true)]

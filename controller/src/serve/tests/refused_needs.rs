@@ -2,7 +2,7 @@
 
 use super::universe::{self, at_listener, certificate, commit, edit, gateway, listener, rule};
 use super::{backend, endpoints, route};
-use crate::serve::hub_state::{Difference, Held, HubState, Refused, SubscriberId};
+use crate::serve::hub_state::{Difference, Held, HubState, RefusedResource, SubscriberId};
 use fairway_config::Rejected;
 use fairway_config::model::{
     Certificate, ListenerProtocol, Resource, ResourceKey, ResourceKind, TlsTermination,
@@ -28,7 +28,7 @@ fn subscribe(hub: &mut HubState, proxy: Proxy, held: &Held) -> SubscriberId {
 
 fn refuse(hub: &mut HubState, id: SubscriberId, sent: &Difference, key: &ResourceKey, needs: &[ResourceKey]) {
     let rejected = Rejected { key: key.clone(), reason: "no".to_owned() };
-    hub.nacked(id, sent.generation, vec![Refused { rejected, needs: needs.to_vec() }]).unwrap();
+    hub.nacked(id, sent.generation, vec![RefusedResource { rejected, needs: needs.to_vec() }]).unwrap();
 }
 
 /// The hash of no version that there is.
@@ -117,7 +117,7 @@ fn what_a_proxy_refuses_has_a_bound_in_bytes() {
     put(&mut hub, world(), vec![]);
     let id = subscribe(&mut hub, gateway("shop/gw"), &Held::default());
     let sent = hub.difference(id).unwrap();
-    let refused = |key: &ResourceKey| Refused {
+    let refused = |key: &ResourceKey| RefusedResource {
         rejected: Rejected { key: key.clone(), reason: "no".repeat(16 << 20) },
         needs: vec![],
     };

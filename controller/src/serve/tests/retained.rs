@@ -3,21 +3,12 @@
 use super::universe::{self, Edit, at_listener, commit, edit, rule};
 use super::watcher::{Refusals, names};
 use super::*;
-use crate::serve::{Hub, ProxyState, States};
+use crate::serve::Hub;
 use fairway_config::Snapshot;
 use fairway_config::model::{Generation, ListenerProtocol, Resource, ResourceKey, ResourceKind};
 use fairway_config::stream::Proxy;
 use proptest::prelude::*;
 use std::collections::HashMap;
-
-async fn until(states: &mut States, condition: impl Fn(&ProxyState) -> bool) -> ProxyState {
-    loop {
-        if let Some(state) = states.get().into_iter().find(&condition) {
-            return state;
-        }
-        states.changed().await;
-    }
-}
 
 fn route_to(backends: &[&str]) -> Resource {
     route("r", vec![at_listener("shop/gw/web")], vec![rule("/", backends, None)])
@@ -80,7 +71,12 @@ async fn the_backend_of_the_version_in_force_stays_and_follows_its_pods() {
     next.commit(vec![route_to(&["app/b:80", "app/b:80"])], vec![]);
     let of_b = ["Backend app/b:80", "Endpoints app/b:80", "Listener shop/gw/web", "Route HTTPRoute/shop/r"];
     proxy.until(|it| names(&it.now) == of_b).await;
-    assert_eq!(until(&mut next.states(), |it| it.acked == Generation(2)).await.rejected, vec![]);
+    assert_eq!(
+        wait_for_state(&mut next.states(), "generation 2 is acknowledged", |it| it.acked == Generation(2))
+            .await
+            .rejected,
+        vec![]
+    );
 }
 
 /// Everything that is in force and names something that the controller has, has it, in the controller's version.
@@ -168,10 +164,9 @@ async fn run(steps: Vec<Step>, proxy: Proxy) {
         }
         removals.iter().for_each(|key| drop(world.remove(key)));
         let generation = hub.commit(upserts, removals);
-        let settled = until(&mut states, |it| it.acked == generation);
-        let Ok(state) = tokio::time::timeout(std::time::Duration::from_secs(3600), settled).await else {
-            continue;
-        };
+        let settled = find_states(&mut states, |known| known.iter().any(|it| it.acked == generation));
+        let Ok(known) = timeout(Duration::from_secs(3600), settled).await else { continue };
+        let Some(state) = known.into_iter().find(|it| it.acked == generation) else { continue };
         // What it refused before may be offered again a while later only.
         let refused: Vec<_> = state.rejected.iter().map(|it| it.key.clone()).collect();
         check_complete(&proxy, &watcher.now().now, &world, &refused);

@@ -10,7 +10,7 @@ use fairway_config::model::{
     Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener, ListenerProtocol,
     OriginPattern, Resource, Route, Rule, TlsTermination,
 };
-use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy};
+use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
 use fairway_config::wire;
 use fairway_policy::{Action, CidrSet, Condition, Mode};
@@ -62,8 +62,7 @@ impl Recorded {
 async fn hear(link: &mut Link) -> Vec<Resource> {
     let mut resources = Vec::new();
     loop {
-        let FromController { message } = link.from_controller.recv().await.unwrap().unwrap();
-        match message.unwrap() {
+        match receive(link).await {
             from_controller::Message::Fragment(it) => {
                 resources.extend(it.upserts.into_iter().map(|it| wire::decode(it.resource).unwrap()));
             }
@@ -73,16 +72,8 @@ async fn hear(link: &mut Link) -> Vec<Resource> {
 }
 
 async fn state(hub: &Arc<Hub>, acked: u64) -> ProxyState {
-    let mut states = hub.states();
-    let reached = async {
-        loop {
-            match states.get().into_iter().find(|it| it.acked == Generation(acked)) {
-                Some(state) => return state,
-                None => states.changed().await,
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), reached).await.unwrap()
+    let awaited = format!("generation {acked} is acknowledged");
+    wait_for_state(&mut hub.states(), &awaited, |it| it.acked == Generation(acked)).await
 }
 
 fn http() -> Resource {

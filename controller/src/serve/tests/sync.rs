@@ -54,9 +54,10 @@ async fn a_commit_that_does_not_concern_a_proxy_is_not_sent_and_counts_as_in_for
     let mut proxy = Watcher::over(&network, gateway("shop/gw"));
     proxy.generation(Generation(1)).await;
     let mut states = hub.states();
-    while states.get().iter().any(|it| it.acked != Generation(1)) {
-        states.changed().await;
-    }
+    wait_for_states(&mut states, "generation 1 is acknowledged", |known| {
+        known.iter().all(|it| it.acked == Generation(1))
+    })
+    .await;
     let before = network.bytes_to_proxies();
     hub.commit(vec![backend("blog/c:80", 80, None), certificate("shop/other")], vec![]);
     assert_eq!(states.get()[0].acked, Generation(2));
@@ -78,7 +79,10 @@ async fn nothing_is_in_force_before_the_commit_even_if_the_connection_breaks_the
     // More than the wire and the queues hold, so that the cut falls into the middle.
     let before = network.bytes_to_proxies();
     hub.commit((0..60_000).map(|i| backend(&format!("shop/s{i}:80"), 80, None)).collect(), vec![]);
+    // Under paused time the clock stands still while bytes are on their way.
+    let began = std::time::Instant::now();
     while network.bytes_to_proxies() - before < 1_000_000 {
+        assert!(began.elapsed() < LIMIT, "not within {LIMIT:?}: a million bytes on their way to the proxy");
         tokio::task::yield_now().await;
     }
     network.cut();
@@ -95,16 +99,14 @@ async fn states_say_who_has_come_how_far() {
     hub.commit(vec![service("shop/a", None, &[], &[]), workload("shop/p1", "n1", &[])], vec![]);
     let mut node = Watcher::over(&network, Proxy::Node("n1".into()));
     node.generation(Generation(1)).await;
-    while states.get().iter().all(|it| it.acked != Generation(1)) {
-        states.changed().await;
-    }
-    let known = states.get();
+    let known = wait_for_states(&mut states, "generation 1 is acknowledged", |known| {
+        known.iter().any(|it| it.acked == Generation(1))
+    })
+    .await;
     assert_eq!((known.len(), &known[0].proxy, &*known[0].version), (1, &Proxy::Node("n1".into()), "test"));
     assert!(node.progress.borrow().connected);
     drop(node);
-    while !states.get().is_empty() {
-        states.changed().await;
-    }
+    wait_for_states(&mut states, "the proxy that has gone is forgotten", <[_]>::is_empty).await;
 }
 
 struct OnlyNodes;
@@ -140,7 +142,8 @@ async fn end_of(messages: Vec<from_proxy::Message>) -> String {
     let response = ConfigurationClient::new(network.channel()).subscribe(messages).await.unwrap();
     let mut heard = response.into_inner();
     loop {
-        match heard.message().await {
+        let message = timeout(LIMIT, heard.message()).await;
+        match message.unwrap_or_else(|_| panic!("not within {LIMIT:?}: the controller ends the stream")) {
             Ok(Some(message)) => {
                 assert!(matches!(message.message, Some(from_controller::Message::Commit(_))))
             }

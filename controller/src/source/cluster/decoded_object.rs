@@ -1,8 +1,8 @@
 //! One object as the API server showed it, taken apart.
 
-use super::discovery::Endpoint;
 use crate::compile::CONTROLLER_NAME;
 use crate::diagnostic::Diagnostic;
+use crate::resources::ApiResource;
 use crate::resources::{Kind, Object, ObjectRef};
 use crate::source::schema;
 use crate::source::stand_in::StandIn;
@@ -33,8 +33,8 @@ pub(super) struct Unreadable {
 }
 
 /// Takes an object apart; none when it does not even have a name.
-pub(super) fn decode(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<DecodedObject> {
-    let kind = endpoint.kind;
+pub(super) fn decode(api_resource: &Arc<ApiResource>, mut manifest: Value) -> Option<DecodedObject> {
+    let kind = api_resource.kind;
     let metadata = manifest.get_mut("metadata")?.as_object_mut()?;
     // The largest part of most objects, and of no use here.
     metadata.remove("managedFields");
@@ -56,7 +56,7 @@ pub(super) fn decode(endpoint: &Arc<Endpoint>, mut manifest: Value) -> Option<De
         let status = status.filter(|it| !it.is_null());
         word = status.as_ref().and_then(|it| own_word(kind, it));
         Arc::new(Record {
-            endpoint: endpoint.clone(),
+            api_resource: api_resource.clone(),
             uid,
             version,
             status: status.map(|it| it.to_string().into_boxed_str()),
@@ -168,10 +168,10 @@ mod tests {
     use serde_json::json;
 
     fn seen(kind: Kind, plural: &str, spec: Value, status: &Value) -> Object {
-        let endpoint = Endpoint { kind, version: kind.versions()[0].into(), plural: plural.into() };
+        let api_resource = ApiResource { kind, version: kind.versions()[0].into(), plural: plural.into() };
         let manifest =
             json!({ "metadata": { "namespace": "shop", "name": "it" }, "spec": spec, "status": status });
-        decode(&Arc::new(endpoint), manifest).unwrap().content.unwrap()
+        decode(&Arc::new(api_resource), manifest).unwrap().content.unwrap()
     }
 
     fn condition(kind: &str, status: &str, reason: &str) -> Value {

@@ -2,62 +2,18 @@
 //!
 //! Discovery needs no rights beyond those every service account has (`system:discovery`), where a watch of CRDs would.
 
-use crate::resources::{Kind, ObjectRef};
+use crate::resources::{ApiResource, Kind, group_path};
 use futures_util::future::try_join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, APIResourceList};
 use kube::Client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where the objects of a kind are, in the version that is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The kind of object.
-    pub kind: Kind,
-    /// The version that is watched, such as `v1`.
-    pub version: Arc<str>,
-    /// The name in paths: `httproutes`.
-    pub plural: Arc<str>,
-}
-
-/// The endpoints of all kinds that are offered.
-pub(super) type DiscoveredKinds = BTreeMap<Kind, Arc<Endpoint>>;
+/// All kinds that are offered.
+pub(super) type DiscoveredKinds = BTreeMap<Kind, Arc<ApiResource>>;
 
 /// What each group and version has; those that are not served are missing.
 type Served = BTreeMap<(&'static str, &'static str), Vec<APIResource>>;
-
-// === impl Endpoint ===
-
-impl Endpoint {
-    /// The path of all its objects.
-    pub fn collection(&self) -> String {
-        format!("{}/{}", group_path(self.kind.group(), &self.version), self.plural)
-    }
-
-    /// The path of one object.
-    pub fn object(&self, it: &ObjectRef) -> String {
-        let base = group_path(self.kind.group(), &self.version);
-        match self.kind.is_namespaced() {
-            true => format!("{base}/namespaces/{}/{}/{}", it.namespace, self.plural, it.name),
-            false => format!("{base}/{}/{}", self.plural, it.name),
-        }
-    }
-
-    /// Group and version as manifests have them.
-    pub fn api_version(&self) -> String {
-        match self.kind.group() {
-            "" => self.version.to_string(),
-            group => format!("{group}/{}", self.version),
-        }
-    }
-}
-
-fn group_path(group: &str, version: &str) -> String {
-    match group {
-        "" => format!("/api/{version}"),
-        group => format!("/apis/{group}/{version}"),
-    }
-}
 
 /// Asks for what is offered.
 pub(super) async fn fetch(client: &Client) -> kube::Result<DiscoveredKinds> {
@@ -85,12 +41,12 @@ async fn resources(client: &Client, path: &str) -> kube::Result<Option<Vec<APIRe
 }
 
 /// The first of the versions we parse that the server has.
-fn choose(kind: Kind, served: &Served) -> Option<Endpoint> {
+fn choose(kind: Kind, served: &Served) -> Option<ApiResource> {
     kind.versions().iter().find_map(|version| {
         let resources = served.get(&(kind.group(), *version))?;
         // `httproutes/status` is listed too, with the kind of its parent.
         let it = resources.iter().find(|it| it.kind == kind.as_str() && !it.name.contains('/'))?;
-        Some(Endpoint { kind, version: (*version).into(), plural: it.name.as_str().into() })
+        Some(ApiResource { kind, version: (*version).into(), plural: it.name.as_str().into() })
     })
 }
 
@@ -113,18 +69,5 @@ mod tests {
             assert_eq!(chosen.as_ref().map(|it| &*it.version), expected);
             assert!(chosen.is_none_or(|it| &*it.plural == "httproutes"));
         }
-    }
-
-    #[test]
-    fn paths_are_those_of_the_api() {
-        let of = |kind, plural: &str| Endpoint { kind, version: "v1".into(), plural: plural.into() };
-        let pod = ObjectRef::new(Kind::Pod, "shop", "reviews-1");
-        assert_eq!(of(Kind::Pod, "pods").object(&pod), "/api/v1/namespaces/shop/pods/reviews-1");
-        let class = ObjectRef::new(Kind::GatewayClass, "", "fairway");
-        assert_eq!(
-            of(Kind::GatewayClass, "gatewayclasses").object(&class),
-            "/apis/gateway.networking.k8s.io/v1/gatewayclasses/fairway"
-        );
-        assert_eq!(of(Kind::Pod, "pods").collection(), "/api/v1/pods");
     }
 }

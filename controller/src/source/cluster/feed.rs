@@ -2,11 +2,11 @@
 
 use super::backoff::Backoff;
 use super::decoded_object::{DecodedObject, decode};
-use super::discovery::Endpoint;
 use super::list::page;
 use super::selection;
 use super::watch_cache::{FeedEvent, FeedState};
 use crate::apiserver;
+use crate::resources::ApiResource;
 use futures_util::TryStreamExt;
 use kube::Client;
 use kube::api::{WatchEvent, WatchParams};
@@ -40,7 +40,7 @@ const REFUSALS: u32 = 3;
 #[derive(Clone)]
 pub(super) struct Feed {
     pub(super) client: Client,
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) api_resource: Arc<ApiResource>,
     pub(super) feed_events: mpsc::Sender<FeedEvent>,
 }
 
@@ -111,7 +111,7 @@ impl Feed {
                 if progress.refusals >= REFUSALS {
                     (progress.seen, progress.refusals) = (None, 0);
                 }
-                debug!(kind = %self.endpoint.kind, "cannot be watched at the moment: {end}");
+                debug!(kind = %self.api_resource.kind, "cannot be watched at the moment: {end}");
                 self.tell_state(FeedState::Failing(end.to_string())).await?;
             }
         }
@@ -121,16 +121,16 @@ impl Feed {
 
     /// Lists everything, page by page; gives back the version that the list is of.
     async fn list(&self) -> Result<String, End> {
-        self.tell(FeedEvent::ListBegins(self.endpoint.kind)).await?;
+        self.tell(FeedEvent::ListBegins(self.api_resource.kind)).await?;
         let mut after = None;
         loop {
-            let answer = timeout(ANSWER, page(&self.client, &self.endpoint, after)).await;
+            let answer = timeout(ANSWER, page(&self.client, &self.api_resource, after)).await;
             let page = answer.map_err(|_| End::Silent)?.map_err(failed)?;
             self.tell(FeedEvent::Seen(page.items.into_iter().filter_map(|it| self.decode(it)).collect()))
                 .await?;
             after = page.next;
             if after.is_none() {
-                self.tell(FeedEvent::ListEnds(self.endpoint.kind)).await?;
+                self.tell(FeedEvent::ListEnds(self.api_resource.kind)).await?;
                 return Ok(page.version);
             }
         }
@@ -146,16 +146,16 @@ impl Feed {
 
     async fn follow(&self, version: &mut String) -> Result<(), End> {
         let parameters = WatchParams {
-            field_selector: selection::fields(self.endpoint.kind).map(str::to_owned),
+            field_selector: selection::fields(self.api_resource.kind).map(str::to_owned),
             timeout: Some(WATCH),
             bookmarks: true,
             ..WatchParams::default()
         };
         let request =
-            Request::new(self.endpoint.collection()).watch(&parameters, version).map_err(unbuilt)?;
+            Request::new(self.api_resource.collection()).watch(&parameters, version).map_err(unbuilt)?;
         let answer = timeout(ANSWER, self.client.request_events::<Value>(request)).await;
         let mut events = pin!(answer.map_err(|_| End::Silent)?.map_err(failed)?);
-        self.tell_state(FeedState::Watching(self.endpoint.version.clone())).await?;
+        self.tell_state(FeedState::Watching(self.api_resource.version.clone())).await?;
         // Silence ends it quietly: from the same version on nothing is lost.
         while let Ok(event) = timeout(SILENCE, events.try_next()).await {
             let Some(event) = event.map_err(failed)? else { break };
@@ -181,7 +181,7 @@ impl Feed {
     }
 
     fn decode(&self, manifest: Value) -> Option<DecodedObject> {
-        decode(&self.endpoint, manifest)
+        decode(&self.api_resource, manifest)
     }
 
     async fn tell(&self, feed_event: FeedEvent) -> Result<(), End> {
@@ -189,7 +189,7 @@ impl Feed {
     }
 
     async fn tell_state(&self, state: FeedState) -> Result<(), End> {
-        self.tell(FeedEvent::State(self.endpoint.kind, state)).await
+        self.tell(FeedEvent::State(self.api_resource.kind, state)).await
     }
 }
 

@@ -1,10 +1,11 @@
 //! Everything a cluster has, read once: what `fairway check` looks at.
 
 use super::decoded_object::decode;
-use super::discovery::{self, Endpoint};
+use super::discovery;
 use super::list::page;
 use crate::apiserver::describe;
 use crate::diagnostic::Diagnostic;
+use crate::resources::ApiResource;
 use crate::resources::{Edit, Kind, ObjectRef};
 use crate::status::Record;
 use futures_util::future::join_all;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Where a kind is, and its objects, or why they could not be read.
-type Listing = (Arc<Endpoint>, Result<Vec<Value>, String>);
+type Listing = (Arc<ApiResource>, Result<Vec<Value>, String>);
 
 /// Everything a cluster has of the kinds that are read.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +42,9 @@ impl Inventory {
     /// Reads it. A kind that may not be read is left out, and said to be.
     pub(crate) async fn take(client: &Client) -> kube::Result<Self> {
         let discovered = discovery::fetch(client).await?;
-        let listings = discovered.into_iter().map(async |(kind, endpoint)| {
-            let listed = list(client, &endpoint).await.map_err(|error| describe(&error));
-            (kind, (endpoint, listed))
+        let listings = discovered.into_iter().map(async |(kind, api_resource)| {
+            let listed = list(client, &api_resource).await.map_err(|error| describe(&error));
+            (kind, (api_resource, listed))
         });
         Ok(Self { listings: join_all(listings).await.into_iter().collect() })
     }
@@ -73,9 +74,9 @@ impl Inventory {
     /// The objects as compiling takes them.
     pub(crate) fn understand(&self) -> Understood {
         let mut out = Understood::default();
-        for (endpoint, listed) in self.listings.values() {
+        for (api_resource, listed) in self.listings.values() {
             for manifest in listed.iter().flatten() {
-                let Some(it) = decode(endpoint, manifest.clone()) else { continue };
+                let Some(it) = decode(api_resource, manifest.clone()) else { continue };
                 match it.content {
                     Ok(object) => out.edits.push(Edit::Upsert(object)),
                     Err(it) => {
@@ -90,10 +91,10 @@ impl Inventory {
     }
 }
 
-async fn list(client: &Client, endpoint: &Endpoint) -> kube::Result<Vec<Value>> {
+async fn list(client: &Client, api_resource: &ApiResource) -> kube::Result<Vec<Value>> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = page(client, endpoint, after).await?;
+        let page = page(client, api_resource, after).await?;
         all.extend(page.items);
         after = page.next;
         if after.is_none() {
@@ -111,7 +112,7 @@ impl Inventory {
             .map(|kind| {
                 let version = kind.versions()[0].into();
                 let plural = format!("{}s", kind.as_str().to_lowercase()).into();
-                (kind, (Arc::new(Endpoint { kind, version, plural }), Ok(Vec::new())))
+                (kind, (Arc::new(ApiResource { kind, version, plural }), Ok(Vec::new())))
             })
             .collect();
         for it in manifests {

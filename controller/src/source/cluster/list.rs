@@ -1,7 +1,7 @@
 //! Lists a kind, page by page.
 
-use super::discovery::Endpoint;
 use super::selection;
+use crate::resources::ApiResource;
 use kube::Client;
 use kube::api::ListParams;
 use kube::core::Request;
@@ -21,7 +21,7 @@ pub(super) struct Page {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct ListResponse {
     #[serde(default)]
     metadata: Meta,
     /// `null` of a server that has none.
@@ -36,12 +36,17 @@ struct Meta {
 }
 
 /// The page that begins there; the first one without.
-pub(super) async fn page(client: &Client, endpoint: &Endpoint, after: Option<String>) -> kube::Result<Page> {
+pub(super) async fn page(
+    client: &Client,
+    api_resource: &ApiResource,
+    after: Option<String>,
+) -> kube::Result<Page> {
     let mut parameters = ListParams::default().limit(SIZE);
-    parameters.field_selector = selection::fields(endpoint.kind).map(str::to_owned);
+    parameters.field_selector = selection::fields(api_resource.kind).map(str::to_owned);
     parameters.continue_token = after;
-    let request = Request::new(endpoint.collection()).list(&parameters).map_err(kube::Error::BuildRequest)?;
-    let Answer { metadata, items } = client.request(request).await?;
+    let request =
+        Request::new(api_resource.collection()).list(&parameters).map_err(kube::Error::BuildRequest)?;
+    let ListResponse { metadata, items } = client.request(request).await?;
     let next = Some(metadata.r#continue).filter(|it| !it.is_empty());
     Ok(Page { items: items.unwrap_or_default(), version: metadata.resource_version, next })
 }

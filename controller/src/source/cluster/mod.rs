@@ -16,7 +16,6 @@ mod supervisor;
 pub(crate) mod tests;
 mod watch_cache;
 
-pub use discovery::Endpoint;
 pub(crate) use inventory::{Inventory, Understood};
 pub use watch_cache::{Changes, FeedState};
 

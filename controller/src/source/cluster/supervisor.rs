@@ -1,9 +1,10 @@
 //! Runs a feed for each kind that the cluster serves, and looks now and then whether that has changed.
 
-use super::discovery::{self, DiscoveredKinds, Endpoint};
+use super::discovery::{self, DiscoveredKinds};
 use super::feed::Feed;
 use super::watch_cache::{FeedEvent, FeedState};
 use crate::apiserver::describe;
+use crate::resources::ApiResource;
 use crate::resources::Kind;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,7 @@ struct Watched {
 
 #[derive(Debug)]
 struct Running {
-    endpoint: Arc<Endpoint>,
+    api_resource: Arc<ApiResource>,
     missing_since: Option<Instant>,
     task: Task,
 }
@@ -46,7 +47,7 @@ struct Task(JoinHandle<()>);
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     /// Watch it, or watch it in another version.
-    Watch(Arc<Endpoint>),
+    Watch(Arc<ApiResource>),
     Withdraw(Kind),
 }
 
@@ -102,15 +103,15 @@ impl Watched {
         }
         for step in self.steps(discovered, Instant::now()) {
             match step {
-                Step::Watch(endpoint) => {
-                    feed_events.send(FeedEvent::State(endpoint.kind, FeedState::Listing)).await?;
+                Step::Watch(api_resource) => {
+                    feed_events.send(FeedEvent::State(api_resource.kind, FeedState::Listing)).await?;
                     let feed = Feed {
                         client: client.clone(),
-                        endpoint: endpoint.clone(),
+                        api_resource: api_resource.clone(),
                         feed_events: feed_events.clone(),
                     };
                     let task = Task(tokio::spawn(feed.run()));
-                    self.kinds.insert(endpoint.kind, Running { endpoint, missing_since: None, task });
+                    self.kinds.insert(api_resource.kind, Running { api_resource, missing_since: None, task });
                 }
                 Step::Withdraw(kind) => {
                     if let Some(running) = self.kinds.remove(&kind) {
@@ -163,7 +164,7 @@ impl Watched {
             }
         }
         let is_watched =
-            |it: &Endpoint| self.kinds.get(&it.kind).is_some_and(|running| *running.endpoint == *it);
+            |it: &ApiResource| self.kinds.get(&it.kind).is_some_and(|running| *running.api_resource == *it);
         steps.extend(discovered.values().filter(|it| !is_watched(it)).cloned().map(Step::Watch));
         steps
     }

@@ -166,7 +166,7 @@ fn grpc_method(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
 }
 
 fn timeouts(path: &str, it: &Value, out: &mut Vec<Diagnostic>) {
-    let limit = |name: &str| crate::compile::parse_duration(text(it, name)).ok();
+    let limit = |name: &str| crate::resources::parse_duration(text(it, name)).ok();
     if let (Some(request), Some(backend)) = (limit("request"), limit("backendRequest"))
         && request > Duration::ZERO
         && backend > request

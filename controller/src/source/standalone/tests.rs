@@ -1,5 +1,5 @@
 use super::{Completion, Standalone};
-use crate::compile::{AddressPool, Settings};
+use crate::compile::{AddressPool, CompileSettings};
 use crate::resources::{Edit, Object, ObjectRef};
 use crate::source::objects;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ struct Filled {
 
 impl Filled {
     fn new(pool: &str, yaml: &str) -> Self {
-        let settings = Settings::standalone("cluster.local".parse().unwrap());
+        let settings = CompileSettings::standalone("cluster.local".parse().unwrap());
         let services = pool.parse::<AddressPool>().unwrap();
         let standalone = Standalone::new(Completion { services, ..Completion::for_settings(&settings) });
         let mut filled = Self { standalone, objects: BTreeMap::new() };

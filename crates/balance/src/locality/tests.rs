@@ -161,7 +161,7 @@ fn distance(endpoint: &Endpoint, client: &Locality) -> u8 {
 /// The rules as sentences, each over the whole list.
 fn oracle(all: &Endpoints, family: Family, client: &Locality) -> Vec<Endpoint> {
     let mut list = all.endpoints.clone();
-    list.retain(|endpoint| Family::of(endpoint.address.ip()) == family);
+    list.retain(|endpoint| Family::from_address(endpoint.address.ip()) == family);
     if all.internal_traffic_policy == InternalTrafficPolicy::Local && client.node.is_some() {
         list.retain(|endpoint| endpoint.node == client.node);
     }

@@ -69,7 +69,7 @@ impl Certificate {
         }
         let private_key = PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes())
             .map_err(|error| InvalidCertificate::PrivateKey(format!(": {error}")))?;
-        let Some(validity) = chain.first().and_then(Validity::of) else {
+        let Some(validity) = chain.first().and_then(Validity::read) else {
             return Err(InvalidCertificate::Chain(": the first one cannot be read".to_owned()));
         };
         let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -141,10 +141,10 @@ impl Validity {
     /// The validity of each certificate in PEM, as far as it can be read.
     pub fn of_each(pem: &str) -> Vec<Self> {
         let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).flatten();
-        certificates.filter_map(|it| Self::of(&it)).collect()
+        certificates.filter_map(|it| Self::read(&it)).collect()
     }
 
-    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, read) = X509Certificate::from_der(certificate).ok()?;
         let validity = read.validity();
         Some(Self { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() })

@@ -106,7 +106,7 @@ mod tests {
         let bytes = Bytes::from(vec![7; size]);
         Arc::new(Encoded {
             key: ResourceKey::new(ResourceKind::Endpoints, name),
-            hash: ContentHash::of(&bytes),
+            hash: ContentHash::compute(&bytes),
             bytes,
         })
     }

@@ -14,4 +14,4 @@ mod replica;
 pub use fragment::{MESSAGE_LIMIT, OversizedResource, fragments};
 pub use hello::{Proxy, Subscription, UnknownProxy, held_messages};
 pub use link::Link;
-pub use replica::{Answer, BrokenProtocol, Replica, shorten_reason};
+pub use replica::{BrokenProtocol, CommitResponse, Replica, shorten_reason};

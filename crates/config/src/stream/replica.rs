@@ -39,7 +39,7 @@ enum Change {
 
 /// What a proxy says to a commit.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub enum CommitResponse {
     /// This generation is in force.
     Ack(Generation),
     /// Refused whole; the one before stays in force.
@@ -109,12 +109,12 @@ impl Replica {
         self.staged = Staged::default();
     }
 
-    /// Takes a message; a commit has an answer, and when it is an [`Answer::Ack`], `apply` has put the whole in force.
+    /// Takes a message; a commit has an answer, and when it is an [`CommitResponse::Ack`], `apply` has put the whole in force.
     pub fn receive(
         &mut self,
         message: proto::FromController,
         apply: &mut dyn Apply,
-    ) -> Result<Option<Answer>, BrokenProtocol> {
+    ) -> Result<Option<CommitResponse>, BrokenProtocol> {
         match message.message {
             None => Err(BrokenProtocol::UnknownMessage),
             Some(Message::Fragment(fragment)) => self.staged.take(fragment).map(|()| None),
@@ -126,7 +126,7 @@ impl Replica {
         }
     }
 
-    fn commit(&mut self, generation: Generation, staged: Staged, apply: &mut dyn Apply) -> Answer {
+    fn commit(&mut self, generation: Generation, staged: Staged, apply: &mut dyn Apply) -> CommitResponse {
         let mut delta = Delta { generation, ..Delta::default() };
         let mut hashes = Vec::new();
         let mut rejected = Vec::new();
@@ -150,13 +150,13 @@ impl Replica {
                 Ok(()) => {
                     self.waits = false;
                     self.adopt(next, hashes);
-                    return Answer::Ack(generation);
+                    return CommitResponse::Ack(generation);
                 }
                 Err(reasons) => {
                     let is_sent = |it: &Rejected| hashes.iter().any(|(key, _)| *key == it.key);
                     if self.waits && !reasons.iter().any(is_sent) {
                         *self = Self::default();
-                        return Answer::Forgotten(reasons);
+                        return CommitResponse::Forgotten(reasons);
                     }
                     rejected = reasons;
                 }
@@ -181,7 +181,7 @@ impl Replica {
         generation: Generation,
         mut rejected: Vec<Rejected>,
         unknown: Vec<proto::RejectedResource>,
-    ) -> Answer {
+    ) -> CommitResponse {
         rejected.sort_by(|a, b| a.key.cmp(&b.key));
         let named = rejected.iter().map(|it| proto::RejectedResource {
             key: Some(wire::encode_key(&it.key)),
@@ -196,7 +196,7 @@ impl Replica {
         };
         let named = named.chain(unknown).take(MOST_REASONS).take_while(fits).collect();
         self.refused.extend(rejected.into_iter().map(|it| (it.key, it.reason)));
-        Answer::Nack { generation, rejected: named }
+        CommitResponse::Nack { generation, rejected: named }
     }
 
     /// What the version of a refused resource that stays names: without it, it cannot be carried out.
@@ -274,7 +274,7 @@ impl Staged {
 
 /// A resource that is what its message says it is.
 fn decode(key: &ResourceKey, hash: &[u8], bytes: bytes::Bytes) -> Result<(ContentHash, Resource), String> {
-    let actual = ContentHash::of(&bytes);
+    let actual = ContentHash::compute(&bytes);
     if hash != actual.as_bytes() {
         return Err("its bytes do not have the hash they came with".to_owned());
     }

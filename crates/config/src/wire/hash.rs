@@ -9,7 +9,7 @@ pub struct ContentHash([u8; 16]);
 
 impl ContentHash {
     /// The hash of an encoded resource.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn compute(bytes: &[u8]) -> Self {
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         let mut half = [0; 16];
         half.copy_from_slice(&digest[..16]);

@@ -24,7 +24,7 @@ pub struct Encoded {
 pub fn encode(resource: &Resource) -> Encoded {
     let kind = encode_kind(resource);
     let bytes: Bytes = proto::Resource { kind: Some(kind) }.encode_to_vec().into();
-    Encoded { key: resource.key(), hash: ContentHash::of(&bytes), bytes }
+    Encoded { key: resource.key(), hash: ContentHash::compute(&bytes), bytes }
 }
 
 /// Decodes a resource and checks all of it.

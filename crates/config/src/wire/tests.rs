@@ -3,7 +3,7 @@ use crate::arbitrary;
 use crate::model::{BackendKey, Endpoints, Filter, Resource};
 use crate::proto::{self, resource::Kind};
 use bytes::Bytes;
-use fairway_policy::{Action, Attached, Attributes, Level, Refusal, RuleName, evaluate};
+use fairway_policy::{Action, Attached, Attributes, Level, PolicyRefusal, RuleName, evaluate};
 use proptest::prelude::*;
 use prost::Message;
 use std::sync::Arc;
@@ -187,8 +187,8 @@ fn a_condition_that_is_not_understood_matches_nothing_in_an_allow_and_everything
     // `port_is` with a further field 9; and a kind of condition this program has never heard of.
     for condition in [&[0x1A, 0x05, 0x0A, 0x01, 0x50, 0x48, 0x01][..], &[0xF2, 0x01, 0x01, 0x41]] {
         for (action, refusal) in [
-            (proto::Action::Allow, Refusal::NotAllowed { level: Level::Pod, policy: "it".into() }),
-            (proto::Action::Deny, Refusal::Denied { policy: "it".into(), rule: RuleName::Number(0) }),
+            (proto::Action::Allow, PolicyRefusal::NotAllowed { level: Level::Pod, policy: "it".into() }),
+            (proto::Action::Deny, PolicyRefusal::Denied { policy: "it".into(), rule: RuleName::Number(0) }),
         ] {
             let rule =
                 proto::AuthorizationRule { conditions: vec![Bytes::copy_from_slice(condition)], name: None };

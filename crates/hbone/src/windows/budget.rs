@@ -93,10 +93,10 @@ static PROCESS: Parts =
 impl WindowBudget {
     /// All of it to be had.
     pub fn new() -> Self {
-        Self::of(NEAR_BUDGET as usize, FAR_BUDGET as usize)
+        Self::with_sizes(NEAR_BUDGET as usize, FAR_BUDGET as usize)
     }
 
-    pub(super) fn of(near: usize, far: usize) -> Self {
+    pub(super) fn with_sizes(near: usize, far: usize) -> Self {
         Self(Arc::new(Parts { near: AtomicUsize::new(near), far: AtomicUsize::new(far) }))
     }
 

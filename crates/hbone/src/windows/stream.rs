@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn where_the_budget_is_spent_windows_stay_as_they_are() {
-        let budget = WindowBudget::of(4 * BASE as usize, 0);
+        let budget = WindowBudget::with_sizes(4 * BASE as usize, 0);
         let mut windows: Vec<_> = (0..3).map(|_| StreamWindow::new(budget.clone())).collect();
         for window in &mut windows {
             window.read(BASE as usize);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{SettableClock, TestAuthority, TestIssuer};
-use crate::{Answer, IssueError, Issued, TokioClock, accept, connect};
+use crate::{BoxFuture, IssueError, Issued, TokioClock, accept, connect};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::sleep;
@@ -267,7 +267,7 @@ struct Silent {
 }
 
 impl Issuer for Silent {
-    fn issue(&self, _: SpiffeId, _: Vec<u8>) -> Answer<'_, Result<Issued, IssueError>> {
+    fn issue(&self, _: SpiffeId, _: Vec<u8>) -> BoxFuture<'_, Result<Issued, IssueError>> {
         struct Leave<'a>(&'a AtomicUsize);
         impl Drop for Leave<'_> {
             fn drop(&mut self) {

@@ -73,7 +73,7 @@ impl Older {
 
     /// Their keys in the set of a family, as [`super::expression`] puts them together from a packet.
     pub(super) fn keys(&self, family: IpFamily) -> Vec<Vec<u8>> {
-        let of_family = self.0.iter().filter(|(local, _)| IpFamily::of(local.ip()) == family);
+        let of_family = self.0.iter().filter(|(local, _)| IpFamily::from_address(local.ip()) == family);
         of_family
             .map(|(local, remote)| {
                 let mut key = octets(local.ip());

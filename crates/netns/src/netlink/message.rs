@@ -51,7 +51,7 @@ pub(super) enum Received {
 }
 
 /// The sequence number of what it answers, flags, and what it means.
-pub(super) type Answer = (u32, u16, Received);
+pub(super) type ReceivedMessage = (u32, u16, Received);
 
 // === impl Reply ===
 
@@ -85,7 +85,7 @@ impl Message {
 }
 
 /// The messages of one datagram: `(sequence, flags, what it means)`. `None` for one that is not well formed.
-pub(super) fn received(mut datagram: &[u8]) -> impl Iterator<Item = Option<Answer>> {
+pub(super) fn received(mut datagram: &[u8]) -> impl Iterator<Item = Option<ReceivedMessage>> {
     std::iter::from_fn(move || {
         if datagram.is_empty() {
             return None;
@@ -96,7 +96,7 @@ pub(super) fn received(mut datagram: &[u8]) -> impl Iterator<Item = Option<Answe
     })
 }
 
-fn split(datagram: &[u8]) -> Option<(Answer, &[u8])> {
+fn split(datagram: &[u8]) -> Option<(ReceivedMessage, &[u8])> {
     let length = u32_at(datagram, 0)? as usize;
     let kind = u16_at(datagram, 4)?;
     let flags = u16_at(datagram, 6)?;

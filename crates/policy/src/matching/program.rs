@@ -73,7 +73,7 @@ impl Slot {
 
     /// Builds the program. What was parsed when it came in can be built: there is no limit here that it could exceed.
     fn build(expression: &Arc<Expression>) -> Option<Arc<Program>> {
-        let program = match Program::of(expression) {
+        let program = match Program::compile(expression) {
             Ok(program) => Arc::new(program),
             Err(error) => {
                 tracing::error!(%error, "a regular expression that was accepted cannot be built; it matches nothing");
@@ -99,7 +99,7 @@ impl fmt::Debug for Slot {
 // === impl Program ===
 
 impl Program {
-    fn of(expression: &Expression) -> Result<Self, String> {
+    fn compile(expression: &Expression) -> Result<Self, String> {
         let whole = expression.whole()?;
         let nfa = regex_automata::nfa::thompson::Compiler::new()
             .configure(regex_automata::nfa::thompson::Config::new().which_captures(WhichCaptures::None))
@@ -244,7 +244,7 @@ mod tests {
                 let bytes = nfa.memory_usage() as u64;
                 prop_assert!(bytes <= pattern.cost(), "{}: {} > {}", source, bytes, pattern.cost());
             }
-            Program::of(expression).unwrap();
+            Program::compile(expression).unwrap();
         }
 
         #[test]

@@ -50,7 +50,7 @@ fn one_allow_makes_everything_else_refused() {
     assert!(allows(&allow, &connection(Some(&a), 80)));
     assert_eq!(
         evaluate([at(Level::Pod, &allow[0])], &connection(Some(&b), 80)).verdict,
-        Verdict::Refused(Refusal::NotAllowed { level: Level::Pod, policy: "it".into() })
+        Verdict::Refused(PolicyRefusal::NotAllowed { level: Level::Pod, policy: "it".into() })
     );
 }
 
@@ -82,7 +82,7 @@ fn an_authorization_that_is_not_known_refuses() {
     let missing = Attached { level: Level::Pod, name: &name, authorization: None };
     assert_eq!(
         evaluate([missing], &connection(None, 80)).verdict,
-        Verdict::Refused(Refusal::Unknown { policy: name.clone() })
+        Verdict::Refused(PolicyRefusal::Unknown { policy: name.clone() })
     );
 }
 

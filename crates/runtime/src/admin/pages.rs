@@ -49,7 +49,7 @@ pub(super) enum Surface {
 
 /// Status, content type and body of one response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct PageResponse {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) body: String,
@@ -57,7 +57,7 @@ pub(super) struct Answer {
 
 /// What of a request is looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question<'a> {
+pub(super) struct PageRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
@@ -102,42 +102,46 @@ impl Pages {
         self
     }
 
-    pub(super) fn answer(&self, surface: Surface, question: Question<'_>) -> Answer {
+    pub(super) fn respond(&self, surface: Surface, request: PageRequest<'_>) -> PageResponse {
         // A page on the internet can make a browser ask loopback, but not with this host (DNS rebinding).
-        if surface == Surface::Full && !question.host.is_some_and(is_loopback) {
-            return Answer::text(StatusCode::FORBIDDEN, "ask for localhost, 127.0.0.1 or [::1]\n");
+        if surface == Surface::Full && !request.host.is_some_and(is_loopback) {
+            return PageResponse::text(StatusCode::FORBIDDEN, "ask for localhost, 127.0.0.1 or [::1]\n");
         }
-        let read = matches!(*question.method, Method::GET | Method::HEAD);
-        match (surface, question.path) {
-            (Surface::Full, "/logging") if self.logs.is_some() => self.logging_answer(question),
-            _ if !read => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "this page is read with GET\n"),
-            (Surface::Full | Surface::Readiness, "/healthz/live") => Answer::text(StatusCode::OK, "live\n"),
-            (Surface::Full | Surface::Readiness, "/healthz/ready") => self.ready(),
-            (Surface::Full | Surface::Metrics, "/metrics") => {
-                Answer { status: StatusCode::OK, content_type: OPEN_METRICS, body: self.metrics.encode() }
+        let read = matches!(*request.method, Method::GET | Method::HEAD);
+        match (surface, request.path) {
+            (Surface::Full, "/logging") if self.logs.is_some() => self.logging_response(request),
+            _ if !read => PageResponse::text(StatusCode::METHOD_NOT_ALLOWED, "this page is read with GET\n"),
+            (Surface::Full | Surface::Readiness, "/healthz/live") => {
+                PageResponse::text(StatusCode::OK, "live\n")
             }
+            (Surface::Full | Surface::Readiness, "/healthz/ready") => self.ready(),
+            (Surface::Full | Surface::Metrics, "/metrics") => PageResponse {
+                status: StatusCode::OK,
+                content_type: OPEN_METRICS,
+                body: self.metrics.encode(),
+            },
             (Surface::Full, "/") => self.list(),
             (Surface::Full, path) => match self.pages.get(path) {
-                Some(page) => match (page.content)(question.query.unwrap_or_default()) {
-                    Content::Json(value) => Answer::json(&value),
-                    Content::Text(text) => Answer::text(StatusCode::OK, &text),
-                    Content::Invalid(why) => Answer::text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+                Some(page) => match (page.content)(request.query.unwrap_or_default()) {
+                    Content::Json(value) => PageResponse::json(&value),
+                    Content::Text(text) => PageResponse::text(StatusCode::OK, &text),
+                    Content::Invalid(why) => PageResponse::text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
                 },
-                None => Answer::text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
+                None => PageResponse::text(StatusCode::NOT_FOUND, "no such page; / lists them\n"),
             },
-            _ => Answer::text(StatusCode::NOT_FOUND, "no such page on this port\n"),
+            _ => PageResponse::text(StatusCode::NOT_FOUND, "no such page on this port\n"),
         }
     }
 
-    fn ready(&self) -> Answer {
+    fn ready(&self) -> PageResponse {
         let pending = self.readiness.pending();
         if pending.is_empty() {
-            return Answer::text(StatusCode::OK, "ready\n");
+            return PageResponse::text(StatusCode::OK, "ready\n");
         }
-        Answer::text(StatusCode::SERVICE_UNAVAILABLE, &format!("waiting for {}\n", pending.join(", ")))
+        PageResponse::text(StatusCode::SERVICE_UNAVAILABLE, &format!("waiting for {}\n", pending.join(", ")))
     }
 
-    fn list(&self) -> Answer {
+    fn list(&self) -> PageResponse {
         let mut text = String::new();
         let fixed = [
             ("/healthz/live", "whether the program runs"),
@@ -151,22 +155,22 @@ impl Pages {
             // Writing to a `String` does not fail.
             let _ = writeln!(text, "{path:<20} {about}");
         }
-        Answer::text(StatusCode::OK, &text)
+        PageResponse::text(StatusCode::OK, &text)
     }
 
-    fn logging_answer(&self, question: Question<'_>) -> Answer {
+    fn logging_response(&self, request: PageRequest<'_>) -> PageResponse {
         let Some(logs) = &self.logs else {
-            return Answer::text(StatusCode::NOT_FOUND, "no such page; / lists them\n");
+            return PageResponse::text(StatusCode::NOT_FOUND, "no such page; / lists them\n");
         };
-        match *question.method {
+        match *request.method {
             Method::GET | Method::HEAD => {
                 let (filter, dropped) = (logs.filter(), logs.dropped());
-                Answer::json(&serde_json::json!({ "level": filter, "linesLost": dropped }))
+                PageResponse::json(&serde_json::json!({ "level": filter, "linesLost": dropped }))
             }
             Method::PUT => {
-                let level = question.query.and_then(|query| query.strip_prefix("level="));
+                let level = request.query.and_then(|query| query.strip_prefix("level="));
                 let Some(level) = level else {
-                    return Answer::text(StatusCode::BAD_REQUEST, "write PUT /logging?level=debug\n");
+                    return PageResponse::text(StatusCode::BAD_REQUEST, "write PUT /logging?level=debug\n");
                 };
                 // Clients that encode do so with the two characters that filters are made of.
                 let level =
@@ -174,12 +178,12 @@ impl Pages {
                 match logs.set_filter(&level) {
                     Ok(()) => {
                         tracing::info!("the log filter is now {level}");
-                        Answer::text(StatusCode::OK, &format!("{level}\n"))
+                        PageResponse::text(StatusCode::OK, &format!("{level}\n"))
                     }
-                    Err(error) => Answer::text(StatusCode::BAD_REQUEST, &format!("{error}\n")),
+                    Err(error) => PageResponse::text(StatusCode::BAD_REQUEST, &format!("{error}\n")),
                 }
             }
-            _ => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "GET reads the level, PUT sets it\n"),
+            _ => PageResponse::text(StatusCode::METHOD_NOT_ALLOWED, "GET reads the level, PUT sets it\n"),
         }
     }
 }
@@ -190,9 +194,9 @@ impl fmt::Debug for Pages {
     }
 }
 
-// === impl Answer ===
+// === impl PageResponse ===
 
-impl Answer {
+impl PageResponse {
     fn text(status: StatusCode, body: &str) -> Self {
         Self { status, content_type: TEXT, body: body.to_owned() }
     }
@@ -226,9 +230,9 @@ mod tests {
         (pages, readiness)
     }
 
-    fn ask(pages: &Pages, surface: Surface, method: &Method, uri: &str) -> Answer {
+    fn ask(pages: &Pages, surface: Surface, method: &Method, uri: &str) -> PageResponse {
         let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
-        pages.answer(surface, Question { method, path, query, host: Some("127.0.0.1:15000") })
+        pages.respond(surface, PageRequest { method, path, query, host: Some("127.0.0.1:15000") })
     }
 
     #[test]
@@ -327,12 +331,12 @@ mod tests {
             (Some(""), 403),
             (None, 403),
         ] {
-            let question = Question { method: &Method::GET, path: "/config", query: None, host };
-            assert_eq!(pages.answer(Surface::Full, question).status, status, "{host:?}");
+            let request = PageRequest { method: &Method::GET, path: "/config", query: None, host };
+            assert_eq!(pages.respond(Surface::Full, request).status, status, "{host:?}");
         }
         // A kubelet asks for the pod's address.
-        let question =
-            Question { method: &Method::GET, path: "/healthz/ready", query: None, host: Some("10.0.0.1") };
-        assert_eq!(pages.answer(Surface::Readiness, question).status, 200);
+        let request =
+            PageRequest { method: &Method::GET, path: "/healthz/ready", query: None, host: Some("10.0.0.1") };
+        assert_eq!(pages.respond(Surface::Readiness, request).status, 200);
     }
 }

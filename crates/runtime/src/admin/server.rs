@@ -5,7 +5,7 @@
 //! has most loses its oldest. Readiness has a thread of its own, so that whoever asks for metrics all the time delays it by nothing.
 
 use super::connections::Connections;
-use super::pages::{Answer, Pages, Question, Surface};
+use super::pages::{PageRequest, PageResponse, Pages, Surface};
 use crate::settings::{AdminSettings, PublicAddress};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -246,13 +246,13 @@ async fn serve(pages: Arc<Pages>, surface: Surface, stream: TcpStream) {
 }
 
 fn respond(pages: &Pages, surface: Surface, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let question = Question {
+    let page_request = PageRequest {
         method: request.method(),
         path: request.uri().path(),
         query: request.uri().query(),
         host: request.headers().get(header::HOST).and_then(|it| it.to_str().ok()),
     };
-    let Answer { status, content_type, body } = pages.answer(surface, question);
+    let PageResponse { status, content_type, body } = pages.respond(surface, page_request);
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -4,8 +4,8 @@ mod bytes;
 mod stages;
 
 use crate::fixtures::{attachment, listener, prefix, route, rule};
-use crate::listen::detect::Version;
 use crate::testing::{MemoryClient, MemoryProxy};
+use crate::wire::Version;
 use fairway_config::Delta;
 use fairway_config::model::{
     AppProtocol, AuthorizationKey, Backend, BackendSecurity, Endpoint, EndpointState, Endpoints, Filter,
@@ -308,7 +308,7 @@ async fn who_asks_is_judged_by_identity_and_address() {
             let client = MemoryClient {
                 address: address.parse().unwrap(),
                 identity: identity.cloned(),
-                version: Version::Http1,
+                version: Some(Version::Http1),
             };
             assert_eq!(scene.ask_as(client, head).await.0, status, "{address} {identity:?}");
         }

@@ -9,8 +9,8 @@ mod verify;
 pub use clients::{Shown, TlsClients};
 
 use super::connect::ConnectError;
-use crate::listen::detect::Version;
 use crate::transport::Transport;
+use crate::wire::Version;
 use fairway_config::model::{BackendTls, Certificate, CertificateKey};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;

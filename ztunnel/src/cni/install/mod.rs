@@ -226,7 +226,7 @@ impl Installer {
     }
 
     async fn renew(&self) -> Renewal {
-        Renewal::of(&self.release, &self.arguments.node).await
+        Renewal::renew(&self.release, &self.arguments.node).await
     }
 
     /// Tells the tunnel, which waits for it before it ends. An older tunnel refuses the request and does not wait.

@@ -40,7 +40,7 @@ pub(super) struct Release {
 
 /// What the API server says about the DaemonSet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum DaemonSetLookup {
     /// It exists and is not being deleted.
     Installed,
     /// It does not exist, or is being deleted.
@@ -70,24 +70,30 @@ impl Release {
         loop {
             let own = self.ask(self.own_credentials()).await;
             let answer = match own {
-                Answer::Unknown | Answer::Refused => {
+                DaemonSetLookup::Unknown | DaemonSetLookup::Refused => {
                     match self.ask(Credentials::read(&self.plugin).map_err(Into::into)).await {
                         // Neither account is there any more. A pod that was deleted by force has only its own token refused.
-                        Answer::Unknown if own == Answer::Unknown => Answer::Gone,
-                        Answer::Unknown => Answer::Refused,
+                        DaemonSetLookup::Unknown if own == DaemonSetLookup::Unknown => DaemonSetLookup::Gone,
+                        DaemonSetLookup::Unknown => DaemonSetLookup::Refused,
                         answer => answer,
                     }
                 }
                 answer => answer,
             };
             match answer {
-                Answer::Installed => return false,
-                Answer::Gone => return true,
-                Answer::Unknown | Answer::Refused | Answer::Silent if account.is_deleted() => return true,
-                Answer::Unknown | Answer::Refused if Instant::now() + ASK_INTERVAL < end => {
+                DaemonSetLookup::Installed => return false,
+                DaemonSetLookup::Gone => return true,
+                DaemonSetLookup::Unknown | DaemonSetLookup::Refused | DaemonSetLookup::Silent
+                    if account.is_deleted() =>
+                {
+                    return true;
+                }
+                DaemonSetLookup::Unknown | DaemonSetLookup::Refused
+                    if Instant::now() + ASK_INTERVAL < end =>
+                {
                     sleep(ASK_INTERVAL).await
                 }
-                Answer::Unknown | Answer::Refused | Answer::Silent => {
+                DaemonSetLookup::Unknown | DaemonSetLookup::Refused | DaemonSetLookup::Silent => {
                     tracing::warn!("whether the release is uninstalled is not known, so the plugin stays");
                     return false;
                 }
@@ -97,24 +103,24 @@ impl Release {
 
     /// Whether the API server confirms to the plugin's credentials that the release is installed.
     pub(super) async fn is_installed_again(&self) -> bool {
-        self.ask(Credentials::read(&self.plugin).map_err(Into::into)).await == Answer::Installed
+        self.ask(Credentials::read(&self.plugin).map_err(Into::into)).await == DaemonSetLookup::Installed
     }
 
-    async fn ask(&self, credentials: anyhow::Result<Credentials>) -> Answer {
+    async fn ask(&self, credentials: anyhow::Result<Credentials>) -> DaemonSetLookup {
         let Self { namespace, daemon_set, .. } = self;
         let path = format!("/apis/apps/v1/namespaces/{namespace}/daemonsets/{daemon_set}");
         // Without credentials there is nothing that the API server could accept.
-        let Ok(credentials) = credentials else { return Answer::Refused };
+        let Ok(credentials) = credentials else { return DaemonSetLookup::Refused };
         match ApiServer::new(credentials).metadata::<Object>(&path).await {
-            Ok(found) if found.metadata.deletion.is_some() => Answer::Gone,
-            Ok(_) => Answer::Installed,
+            Ok(found) if found.metadata.deletion.is_some() => DaemonSetLookup::Gone,
+            Ok(_) => DaemonSetLookup::Installed,
             Err(error) => match error.status() {
-                Some(StatusCode::NOT_FOUND) => Answer::Gone,
-                Some(StatusCode::UNAUTHORIZED) => Answer::Unknown,
-                Some(StatusCode::FORBIDDEN) => Answer::Refused,
+                Some(StatusCode::NOT_FOUND) => DaemonSetLookup::Gone,
+                Some(StatusCode::UNAUTHORIZED) => DaemonSetLookup::Unknown,
+                Some(StatusCode::FORBIDDEN) => DaemonSetLookup::Refused,
                 _ => {
                     tracing::warn!("the API server does not say whether the release is installed: {error}");
-                    Answer::Silent
+                    DaemonSetLookup::Silent
                 }
             },
         }

@@ -111,7 +111,7 @@ async fn release() -> (TempDir, Installer, AccountWatch, TestApiServer) {
     installer.renew().await;
     assert_eq!(plugins_token(&installer), "made 1");
     let account = AccountWatch::start(installer.release.clone());
-    until(|| server.watches() == 1).await;
+    until("the account is watched", || server.watches() == 1).await;
     (node, installer, account, server)
 }
 
@@ -119,13 +119,14 @@ fn plugins_token(installer: &Installer) -> String {
     Credentials::read(&installer.release.plugin).unwrap().token
 }
 
-async fn until(mut so: impl FnMut() -> bool) {
+async fn until(awaited: &str, mut so: impl FnMut() -> bool) {
     let waiting = async {
         while !so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+    let reached = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    reached.unwrap_or_else(|_| panic!("not within 20 s: {awaited}"));
 }
 
 #[tokio::test]
@@ -179,7 +180,7 @@ async fn an_installation_that_came_after_the_uninstall_keeps_its_files() {
     server.state().tokens.clear();
     server.delete(DAEMON_SET);
     server.delete(ACCOUNT);
-    until(|| account.is_deleted()).await;
+    until("the account is deleted", || account.is_deleted()).await;
     assert!(installer.release.is_gone(&account, LIMIT).await);
     // The next installer on this node has written its credentials.
     server.state().objects.insert(DAEMON_SET.to_owned(), PRESENT.to_owned());
@@ -199,9 +200,9 @@ async fn credentials_that_are_lost_are_put_back_at_once() {
     tokio::select! {
         _ = installer.run() => unreachable!(),
         () = async {
-            until(|| plugins_token(&installer) == "made 2").await;
+            until("the token is renewed", || plugins_token(&installer) == "made 2").await;
             fs::remove_dir_all(file.parent().unwrap()).unwrap();
-            until(|| file.exists()).await;
+            until("the file is written again", || file.exists()).await;
             assert_eq!(plugins_token(&installer), "made 3");
         } => {}
     }

@@ -31,7 +31,7 @@ pub(super) struct Renewal {
 
 impl Renewal {
     /// Requests a token and writes the plugin's credentials. Says when to do so again.
-    pub(super) async fn of(release: &Release, node: &str) -> Self {
+    pub(super) async fn renew(release: &Release, node: &str) -> Self {
         let result = request(release, node).await;
         let now = Instant::now();
         match result {

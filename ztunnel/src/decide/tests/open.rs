@@ -5,7 +5,7 @@ use fairway_config::Delta;
 use fairway_config::model::{
     Mesh, Probe, ProbeAction, Resource, ResourceKey, ResourceKind, Workload, WorkloadKey,
 };
-use fairway_policy::{Action, Authorization, Condition, Refusal, Rule, SpiffeId};
+use fairway_policy::{Action, Authorization, Condition, PolicyRefusal, Rule, SpiffeId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -203,7 +203,7 @@ fn a_revoked_connection_has_the_reason_of_what_refuses_it_now() {
     let other =
         Revoked::OtherIdentity { address: ip("10.0.0.3"), was: id("shop", "peer"), now: id("shop", "else") };
     let refused = |refusal: InboundRefusal| Revoked::from(refusal).reason();
-    let policy = Refusal::Unknown { policy: "policy".into() };
+    let policy = PolicyRefusal::Unknown { policy: "policy".into() };
     assert_eq!(refused(InboundRefusal::Policy(policy)), "policy");
     assert_eq!(refused(InboundRefusal::Strict), "strict");
     assert_eq!(refused(InboundRefusal::ProbesOnly), "probes_only");

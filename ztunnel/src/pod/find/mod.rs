@@ -9,8 +9,8 @@ mod processes;
 mod static_pod;
 
 use super::{Candidate, Claim, Netns, PodEvent};
-use crate::Settings;
-use crate::handoff::Ownership;
+use crate::TunnelSettings;
+use crate::ownership::Ownership;
 use crate::state::State;
 use crate::view::PodTable;
 use fairway_config::model::{Mesh, Workload, WorkloadKey};
@@ -34,7 +34,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 /// Finds unregistered pods among the processes of the node.
 pub(crate) struct Finder {
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<TunnelSettings>,
     pub(crate) state: State,
     pub(crate) pods: mpsc::Sender<PodEvent>,
     pub(crate) table: PodTable,

@@ -3,7 +3,7 @@
 use super::super::results::Results;
 use super::super::snapshot::Snapshot;
 use crate::check::endpoints;
-use crate::compile::{CONTROLLER_NAME, Capture, Compiler, Settings};
+use crate::compile::{CONTROLLER_NAME, Capture, CompileSettings, Compiler};
 use crate::diagnostic::{Diagnostic, Reason, Severity, Subject};
 use crate::resources::ObjectRef;
 use crate::source::cluster::Understood;
@@ -48,12 +48,12 @@ pub(super) fn compile(snapshot: &Snapshot) -> Compiled {
 }
 
 /// As the controller there compiles; none where what it is told makes no sense, so that it does not run.
-fn settings(snapshot: &Snapshot) -> Option<Settings> {
+fn settings(snapshot: &Snapshot) -> Option<CompileSettings> {
     let installation = snapshot.installation();
     let argument = |name: &str| installation.as_ref().and_then(|it| it.argument(name));
     let domain = TrustDomain::new(argument("trust-domain").unwrap_or("cluster.local")).ok()?;
-    let settings = Settings::kubernetes(domain);
-    Some(Settings {
+    let settings = CompileSettings::kubernetes(domain);
+    Some(CompileSettings {
         capture: if snapshot.has_mesh() { Capture::On } else { Capture::Off },
         rights: crate::program::told_rights(argument),
         mesh_name: argument("mesh-name").map_or(settings.mesh_name.clone(), Into::into),

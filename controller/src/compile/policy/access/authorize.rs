@@ -2,11 +2,11 @@
 
 use super::rules::{self, Compiled, Reach};
 use crate::compile::names::access::Form;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::compile::waypoint::choice::{Choose, GatewaysOfClass};
 use crate::compile::workload::proxy;
+use crate::provision::ProxyClass;
 use crate::resources::access_policy::{AccessAction, AccessMode, AccessPolicySpec, PolicyTarget};
 use crate::resources::{AccessPolicy, Kind, ObjectRef};
 use fairway_config::model::{Authorization, ObjectName, Resource, SpiffeId};

@@ -98,7 +98,7 @@ pub(in crate::compile) fn services(policy: &AccessPolicy) -> Vec<ObjectRef> {
 
 /// Whether policies keep a Service behind its waypoint.
 pub(in crate::compile) fn guards(reader: &mut Reader<'_>, service: &ObjectName) -> bool {
-    let target = ObjectRef::of(Kind::Service, service);
+    let target = ObjectRef::from_name(Kind::Service, service);
     if !attach::is_attached::<AccessPolicy>(reader, &target) {
         return false;
     }
@@ -109,7 +109,7 @@ pub(in crate::compile) fn guards(reader: &mut Reader<'_>, service: &ObjectName) 
 
 /// The authorizations that judge what is asked of a Service or routed to it.
 pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, service: &ObjectName) -> Vec<AuthorizationKey> {
-    let target = ObjectRef::of(Kind::Service, service);
+    let target = ObjectRef::from_name(Kind::Service, service);
     if !attach::is_attached::<AccessPolicy>(reader, &target) {
         return Vec::new();
     }
@@ -144,7 +144,7 @@ struct OfRoute {
 // === impl RoutePolicies ===
 
 impl RoutePolicies {
-    pub(in crate::compile) fn of(reader: &mut Reader<'_>, route: &ObjectRef) -> Self {
+    pub(in crate::compile) fn read(reader: &mut Reader<'_>, route: &ObjectRef) -> Self {
         if !attach::is_attached::<AccessPolicy>(reader, route) {
             return Self { attached: Vec::new(), is_enforced: false };
         }

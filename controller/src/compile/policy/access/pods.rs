@@ -63,7 +63,7 @@ pub(in crate::compile) fn select(name: &ObjectName, reader: &mut Reader<'_>, mad
         return;
     }
     let Some(pod) = reader.input::<Pod>(name) else { return };
-    let object = ObjectRef::of(Kind::Pod, name);
+    let object = ObjectRef::from_name(Kind::Pod, name);
     let mut selecting = Vec::new();
     for it in policies.iter() {
         let policy = it.object_name();

@@ -116,16 +116,20 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Option<Result<TargetOutcome, Diagnostic>> {
         let Some(written) = reader.input::<Gateway>(gateway) else {
-            return Some(Err(self.not_found(&ObjectRef::of(Kind::Gateway, gateway))));
+            return Some(Err(self.not_found(&ObjectRef::from_name(Kind::Gateway, gateway))));
         };
         reader.get::<gateway::Publish>(gateway)?;
         if is_waypoint(reader, gateway) {
             return Some(Err(self.unsupported("policies for a waypoint", "name the Services behind it")));
         }
         if let Some(listener) = section.filter(|it| has_no_listener(reader, gateway, it)) {
-            return Some(Err(self.no_section(&ObjectRef::of(Kind::Gateway, gateway), "listener", listener)));
+            return Some(Err(self.no_section(
+                &ObjectRef::from_name(Kind::Gateway, gateway),
+                "listener",
+                listener,
+            )));
         }
-        if let Err(error) = self.check_room(reader, &ObjectRef::of(Kind::Gateway, gateway)) {
+        if let Err(error) = self.check_room(reader, &ObjectRef::from_name(Kind::Gateway, gateway)) {
             return Some(Err(error));
         }
         let note = self.warn_of_identity(reader, made);
@@ -144,7 +148,7 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
         let kind = Kind::named(&self.target.group, &self.target.kind).unwrap_or(Kind::HttpRoute);
-        let route = ObjectRef::of(kind, name);
+        let route = ObjectRef::from_name(kind, name);
         let Some(rules) = rules_of(reader, &route) else { return Err(self.not_found(&route)) };
         if let Some(section) = section.filter(|it| !rules.iter().flatten().any(|rule| **rule == **it)) {
             return Err(self.no_section(&route, "rule", section));
@@ -172,7 +176,7 @@ impl Review<'_> {
         made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
         let Some(service) = reader.input::<Service>(name) else {
-            return Err(self.not_found(&ObjectRef::of(Kind::Service, name)));
+            return Err(self.not_found(&ObjectRef::from_name(Kind::Service, name)));
         };
         if service.kind == ServiceKind::ExternalName {
             let remedy = "name a Service with pods";
@@ -184,7 +188,7 @@ impl Review<'_> {
             );
         }
         self.check_mesh(reader.settings().has_mesh())?;
-        self.check_room(reader, &ObjectRef::of(Kind::Service, name))?;
+        self.check_room(reader, &ObjectRef::from_name(Kind::Service, name))?;
         if let Some(field) = compiled(reader, self.name, self.policy, Form::Service).of_address {
             let message =
                 "the address of a client is not known behind a waypoint; for Services the policy is closed";
@@ -277,7 +281,7 @@ impl Review<'_> {
     }
 
     pub(super) fn object(&self) -> ObjectRef {
-        ObjectRef::of(Kind::AccessPolicy, self.name)
+        ObjectRef::from_name(Kind::AccessPolicy, self.name)
     }
 
     fn not_found(&self, target: &ObjectRef) -> Diagnostic {

@@ -4,7 +4,7 @@
 
 use super::room::{MOST_VALUES, values_of};
 use crate::compile::names::access::Form;
-use crate::compile::settings::Settings;
+use crate::compile::settings::CompileSettings;
 use crate::resources::access_policy::{
     AccessAction, AccessGrpcMethod, AccessOperation, AccessPath, AccessPathType, AccessPolicySpec,
     AccessRule, AccessSource, ServiceAccountName,
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) struct Reach<'a> {
     /// The namespace of the policy.
     pub namespace: &'a Arc<str>,
-    pub settings: &'a Settings,
+    pub settings: &'a CompileSettings,
     pub form: Form,
     /// Who speaks for the clients of a namespace that the rules name.
     pub speakers: &'a BTreeMap<Arc<str>, Vec<SpiffeId>>,

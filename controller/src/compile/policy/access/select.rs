@@ -5,9 +5,9 @@ use super::without_section;
 use crate::compile::gateway::JudgedBy;
 use crate::compile::names::access::Form;
 use crate::compile::names::class;
-use crate::compile::output::ProxyClass;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
+use crate::provision::ProxyClass;
 use crate::resources::{AccessPolicy, Gateway, Kind, ObjectRef};
 use fairway_config::model::ObjectName;
 use fairway_incremental::{OfInput, Query};
@@ -23,7 +23,7 @@ impl Query<Cluster> for Select {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
         let Some(policy) = reader.input::<AccessPolicy>(name) else { return };
-        let object = ObjectRef::of(Kind::AccessPolicy, name);
+        let object = ObjectRef::from_name(Kind::AccessPolicy, name);
         for target in &policy.spec.targets {
             let kind = Kind::named(&target.group, &target.kind);
             let named = ObjectName::new(name.namespace.clone(), target.name.as_deref().unwrap_or_default());
@@ -35,14 +35,14 @@ impl Query<Cluster> for Select {
                         Some(it) if has_no_listener(reader, &named, it) => (None, without_section(&policy)),
                         section => (section.map(Into::into), Form::Gateway),
                     };
-                    let at = ObjectRef::of(Kind::Gateway, &named);
+                    let at = ObjectRef::from_name(Kind::Gateway, &named);
                     let Some(has) = reader.get::<OfObject>(&at).form(&object, form) else { continue };
                     // What there is no room for closes the whole Gateway.
                     let listener = listener.filter(|_| has == form);
                     made.put(JudgedBy { object: at, listener, form: has }, object.clone());
                 }
                 Some(Kind::ListenerSet) => {
-                    let at = ObjectRef::of(Kind::ListenerSet, &named);
+                    let at = ObjectRef::from_name(Kind::ListenerSet, &named);
                     made.put(JudgedBy { object: at, listener: None, form: Form::Closed }, object.clone());
                 }
                 _ => {}

@@ -25,7 +25,7 @@ impl Query<Cluster> for Status {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
         let Some(policy) = reader.input::<AccessPolicy>(name) else { return };
-        let object = ObjectRef::of(Kind::AccessPolicy, name);
+        let object = ObjectRef::from_name(Kind::AccessPolicy, name);
         let generation = policy.meta.generation;
         let defect = defect(reader, name, &policy);
         if let Some(it) = &defect {

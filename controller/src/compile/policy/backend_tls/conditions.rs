@@ -3,7 +3,7 @@
 use super::{Validate, Validation, of_service};
 use crate::compile::names::service::backend_key;
 use crate::compile::policy::attach;
-use crate::compile::policy::merge::Standing;
+use crate::compile::policy::merge::MergeOutcome;
 use crate::compile::policy::status::{self, BackendGateways};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
@@ -24,7 +24,7 @@ impl Query<Cluster> for Status {
     const STAGE: u8 = stage::CONSEQUENCES;
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, made: &mut Made) {
-        let object = ObjectRef::of(Kind::BackendTlsPolicy, name);
+        let object = ObjectRef::from_name(Kind::BackendTlsPolicy, name);
         let (Some(policy), Some(validation)) =
             (reader.input::<BackendTlsPolicy>(name), reader.get::<Validate>(name))
         else {
@@ -72,18 +72,18 @@ fn fate(
     made: &mut Made,
 ) -> Result<(), Diagnostic> {
     let field = "spec.targetRefs";
-    let standing =
-        of_service(reader, &service).and_then(|it| it.policies.standing(object, section.as_ref()).cloned());
-    let error = match standing {
-        Some(Standing::Holds) => return Ok(()),
-        Some(Standing::LosesTo(winner)) => {
+    let outcome =
+        of_service(reader, &service).and_then(|it| it.policies.outcome(object, section.as_ref()).cloned());
+    let error = match outcome {
+        Some(MergeOutcome::Holds) => return Ok(()),
+        Some(MergeOutcome::LosesTo(winner)) => {
             let message = format!(
                 "{winner} applies to Service {service} in place of this policy: the older policy wins, then the first by name"
             );
             let remedy = "remove one of the two, or let them name different ports";
             Diagnostic::error(Reason::PolicyConflict, field, message, remedy)
         }
-        Some(Standing::NoSuchSection) => {
+        Some(MergeOutcome::NoSuchSection) => {
             let message = format!(
                 "Service {service} has no TCP port named {}; nothing is sent to those of its ports that no other policy \
                  names, because it would be sent without TLS",

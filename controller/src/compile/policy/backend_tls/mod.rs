@@ -41,7 +41,7 @@ pub(in crate::compile) fn of_service(
     reader: &mut Reader<'_>,
     service: &ObjectName,
 ) -> Option<Arc<ServiceTls>> {
-    match attach::is_attached::<BackendTlsPolicy>(reader, &ObjectRef::of(Kind::Service, service)) {
+    match attach::is_attached::<BackendTlsPolicy>(reader, &ObjectRef::from_name(Kind::Service, service)) {
         true => reader.get::<Decide>(service),
         false => None,
     }

@@ -30,7 +30,8 @@ impl Query<Cluster> for Decide {
 
     fn run(name: &ObjectName, reader: &mut Reader<'_>, _: &mut Made) -> Option<Arc<ServiceTls>> {
         let service = reader.input::<Service>(name)?;
-        let attached = attach::attached::<BackendTlsPolicy>(reader, &ObjectRef::of(Kind::Service, name));
+        let attached =
+            attach::attached::<BackendTlsPolicy>(reader, &ObjectRef::from_name(Kind::Service, name));
         let is_port = |section: &Arc<str>| service.tcp_ports().any(|it| it.name.as_ref() == Some(section));
         let policies = oldest_wins(&attached, is_port);
         // A policy that names a port which is not there may mean any of them: none of those without a policy of their own is

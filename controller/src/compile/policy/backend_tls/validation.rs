@@ -46,7 +46,7 @@ impl Query<Cluster> for Validate {
             let (unresolved, warnings, ignored) = (Vec::new(), Vec::new(), Ignored::default());
             return Some(Arc::new(Validation { tls: Err(error), unresolved, warnings, ignored }));
         }
-        let object = ObjectRef::of(Kind::BackendTlsPolicy, name);
+        let object = ObjectRef::from_name(Kind::BackendTlsPolicy, name);
         let (unresolved, warnings) = (Vec::new(), Vec::new());
         let mut inspection = Inspection { object, made, unresolved, warnings };
         let trust = trust(reader, &policy, &mut inspection);

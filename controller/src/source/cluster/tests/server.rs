@@ -1,6 +1,6 @@
 //! An API server in memory: discovery, lists in pages, watches, and everything that goes wrong with them.
 
-use crate::apiserver::testing::{self, Answer, Watcher, failure, whole};
+use crate::apiserver::testing::{self, ApiResponse, Watcher, failure, whole};
 use crate::resources::Kind;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -121,7 +121,7 @@ impl Server {
         std::mem::take(&mut self.state().patches)
     }
 
-    fn answer(&self, parts: &http::request::Parts, body: &Bytes) -> Result<Answer, tower::BoxError> {
+    fn answer(&self, parts: &http::request::Parts, body: &Bytes) -> Result<ApiResponse, tower::BoxError> {
         let mut state = self.state();
         state.requests.push(format!("{} {}", parts.method, parts.uri));
         if state.down {
@@ -165,7 +165,7 @@ impl State {
         self.history.push((self.version, kind, happened, object));
     }
 
-    fn discover(&self, path: &str) -> Answer {
+    fn discover(&self, path: &str) -> ApiResponse {
         let of_path = |it: &&Kind| collection(**it).rsplit_once('/').unwrap().0 == path;
         let resources: Vec<Value> = self
             .offered
@@ -185,7 +185,7 @@ impl State {
         }
     }
 
-    fn list(&self, kind: Kind, query: &HashMap<String, String>) -> Answer {
+    fn list(&self, kind: Kind, query: &HashMap<String, String>) -> ApiResponse {
         let from: usize = query.get("continue").map_or(0, |it| it.parse().unwrap());
         let limit: usize = query["limit"].parse().unwrap();
         let all: Vec<&Value> =
@@ -197,7 +197,7 @@ impl State {
         whole(StatusCode::OK, &json!({ "kind": "List", "metadata": metadata, "items": page }))
     }
 
-    fn watch(&mut self, kind: Kind, from: u64) -> Answer {
+    fn watch(&mut self, kind: Kind, from: u64) -> ApiResponse {
         if from > self.version {
             return failure(504, "Too large resource version");
         }
@@ -216,7 +216,7 @@ impl State {
     }
 
     /// A merge patch of a status, with the version as precondition.
-    fn patch(&mut self, path: &str, body: Value) -> Answer {
+    fn patch(&mut self, path: &str, body: Value) -> ApiResponse {
         self.patches.push((path.to_owned(), body.clone()));
         let key = self.objects.keys().find(|(kind, namespace, name)| {
             let base = collection(*kind);

@@ -6,7 +6,7 @@ use crate::model::Generation;
 use crate::proto::{self, from_proxy::Message};
 use crate::stream::backoff::Backoff;
 use crate::stream::disk::{self, Saver};
-use crate::stream::{Answer, BrokenProtocol, Replica, Subscription, held_messages};
+use crate::stream::{BrokenProtocol, CommitResponse, Replica, Subscription, held_messages};
 use crate::{Apply, Rejected};
 use std::convert::Infallible;
 use std::path::Path;
@@ -151,7 +151,7 @@ impl Follower {
             self.connected();
             match self.replica.receive(message, &mut *self.apply)? {
                 None => {}
-                Some(Answer::Ack(generation)) => {
+                Some(CommitResponse::Ack(generation)) => {
                     self.backoff.reset();
                     self.initial_fetch_deadline = None;
                     info!(%generation, "configuration in force");
@@ -161,11 +161,11 @@ impl Follower {
                     }
                     conversation.say(Message::Ack(proto::Ack { generation: generation.0 })).await;
                 }
-                Some(Answer::Forgotten(reasons)) => {
+                Some(CommitResponse::Forgotten(reasons)) => {
                     self.initial_fetch_deadline = None;
                     return Err(forgotten(reasons).into());
                 }
-                Some(Answer::Nack { generation, rejected }) => {
+                Some(CommitResponse::Nack { generation, rejected }) => {
                     warn!(%generation, rejected = rejected.len(), "configuration refused; the one before stays");
                     for it in &rejected {
                         warn!(resource = ?it.key, reason = it.reason, "refused");

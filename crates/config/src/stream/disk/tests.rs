@@ -112,7 +112,7 @@ async fn of_a_storm_of_commits_the_first_and_the_last_are_written() {
             }
         }
     };
-    tokio::time::timeout(PAUSE * 60, last).await.unwrap();
+    tokio::time::timeout(PAUSE * 60, last).await.expect("the last of the commits is in the file");
     write.abort();
 }
 
@@ -152,6 +152,7 @@ async fn the_file_of_another_process_is_not_written_and_afterwards_the_newest_is
             }
         }
     };
-    assert_eq!(tokio::time::timeout(PAUSE * 60, written).await.unwrap(), Generation(3));
+    let generation = tokio::time::timeout(PAUSE * 60, written).await;
+    assert_eq!(generation.expect("the file is written once it is ours"), Generation(3));
     write.abort();
 }

@@ -52,7 +52,11 @@ fn upsert(message: &mut proto::FromController) -> &mut proto::Upsert {
 }
 
 /// Feeds messages; the answer to the last one.
-fn feed(replica: &mut Replica, proxy: &mut Proxy, messages: Vec<proto::FromController>) -> Option<Answer> {
+fn feed(
+    replica: &mut Replica,
+    proxy: &mut Proxy,
+    messages: Vec<proto::FromController>,
+) -> Option<CommitResponse> {
     let mut answer = None;
     for message in messages {
         answer = replica.receive(message, proxy).unwrap();
@@ -60,9 +64,9 @@ fn feed(replica: &mut Replica, proxy: &mut Proxy, messages: Vec<proto::FromContr
     answer
 }
 
-fn reasons(answer: Option<Answer>) -> Vec<String> {
+fn reasons(answer: Option<CommitResponse>) -> Vec<String> {
     match answer {
-        Some(Answer::Nack { rejected, .. }) => rejected.into_iter().map(|it| it.reason).collect(),
+        Some(CommitResponse::Nack { rejected, .. }) => rejected.into_iter().map(|it| it.reason).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -72,7 +76,7 @@ fn nothing_is_visible_before_the_commit() {
     let (mut replica, mut proxy) = (Replica::default(), Proxy::default());
     assert_eq!(feed(&mut replica, &mut proxy, delta(&[backend("a", 1)], &[])), None);
     assert_eq!((replica.snapshot().backends.len(), replica.held().count(), proxy.applied.len()), (0, 0, 0));
-    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(7)]), Some(Answer::Ack(Generation(7))));
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(7)]), Some(CommitResponse::Ack(Generation(7))));
     assert_eq!((replica.snapshot().backends.len(), replica.held().count()), (1, 1));
     assert_eq!(proxy.applied, vec![(Generation(7), Changes::from([backend("a", 1).key()]))]);
 }
@@ -102,7 +106,7 @@ fn a_refused_difference_is_dropped_whole_and_the_one_before_stays() {
     assert_eq!(replica.refused().map(|it| it.key).collect::<Vec<_>>(), [backend("b", 2).key()]);
 
     feed(&mut replica, &mut proxy, delta(&[backend("c", 1)], &[backend("a", 1)]));
-    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(2)]), Some(Answer::Ack(Generation(2))));
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(2)]), Some(CommitResponse::Ack(Generation(2))));
     assert_eq!(replica.snapshot().backends.get("b").map(|it| it.port), Some(1), "its last good version");
     assert!(replica.snapshot().backends.contains_key("c") && !replica.snapshot().backends.contains_key("a"));
     assert_eq!(replica.refused().count(), 1, "still known as refused");
@@ -118,7 +122,7 @@ fn a_resource_that_is_not_what_it_says_is_refused_and_named_and_apply_never_sees
     let wrong_bytes: fn(&mut proto::Upsert) = |it| {
         it.resource = Bytes::from_static(b"\xff\xff");
         it.size = 2;
-        it.hash = Bytes::copy_from_slice(ContentHash::of(&it.resource).as_bytes());
+        it.hash = Bytes::copy_from_slice(ContentHash::compute(&it.resource).as_bytes());
     };
     let wrong_hash: fn(&mut proto::Upsert) = |it| it.hash = Bytes::from_static(&[0; 16]);
     let wrong_key: fn(&mut proto::Upsert) = |it| it.key = Some(wire::encode_key(&backend("other", 1).key()));
@@ -146,7 +150,7 @@ fn a_new_controller_may_count_from_one_again() {
     feed(&mut replica, &mut proxy, delta(&[backend("a", 1)], &[]));
     feed(&mut replica, &mut proxy, vec![commit(900)]);
     feed(&mut replica, &mut proxy, delta(&[backend("a", 2)], &[]));
-    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(Answer::Ack(Generation(1))));
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(CommitResponse::Ack(Generation(1))));
     assert_eq!(replica.snapshot().backends.get("a").map(|it| it.port), Some(2));
 }
 
@@ -174,7 +178,7 @@ fn a_resource_bigger_than_a_message_comes_in_parts() {
     replica.disconnected();
 
     feed(&mut replica, &mut proxy, messages);
-    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(Answer::Ack(Generation(1))));
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(CommitResponse::Ack(Generation(1))));
     assert_eq!(replica.snapshot().endpoints.get("a").map(|it| it.endpoints.len()), Some(60_000));
 }
 
@@ -209,5 +213,5 @@ fn a_removal_of_an_unknown_kind_is_nothing_to_do() {
         &mut proxy,
         vec![proto::FromController { message: Some(Message::Fragment(fragment)) }],
     );
-    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(Answer::Ack(Generation(1))));
+    assert_eq!(feed(&mut replica, &mut proxy, vec![commit(1)]), Some(CommitResponse::Ack(Generation(1))));
 }

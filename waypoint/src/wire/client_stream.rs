@@ -1,6 +1,6 @@
 //! A client's byte stream under watch: bytes read ahead are given back, and HTTP/1 framing is checked as it passes.
 
-use super::framing::{Framing, Refused};
+use super::{Framing, Refused};
 use crate::transport::Transport;
 use fairway_runtime::http2::{ControlFrames, TooManyControlFrames};
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// What is seen on the wire; shared with those who serve the connection.
 #[derive(Debug, Default)]
-pub struct Sight {
+pub struct WireState {
     in_head: Cell<bool>,
     refused: Cell<Option<Refused>>,
     blocked: Cell<bool>,
@@ -23,9 +23,9 @@ pub struct Sight {
 /// A client's byte stream. It observes the framing that hyper does not show.
 pub struct Wire {
     io: Transport,
-    ahead: Ahead,
+    ahead: ReadAhead,
     watch: Watch,
-    sight: Rc<Sight>,
+    wire_state: Rc<WireState>,
 }
 
 enum Watch {
@@ -39,15 +39,15 @@ enum Watch {
 
 /// Bytes that were read to detect the protocol.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ahead {
-    bytes: [u8; Ahead::MOST],
+pub struct ReadAhead {
+    bytes: [u8; ReadAhead::MOST],
     start: usize,
     end: usize,
 }
 
-// === impl Sight ===
+// === impl WireState ===
 
-impl Sight {
+impl WireState {
     /// Whether a request's head has begun and not ended.
     pub fn in_head(&self) -> bool {
         self.in_head.get()
@@ -83,9 +83,9 @@ impl Sight {
     }
 }
 
-// === impl Ahead ===
+// === impl ReadAhead ===
 
-impl Ahead {
+impl ReadAhead {
     /// As many bytes as the longest preface has.
     pub const MOST: usize = 24;
 
@@ -117,14 +117,14 @@ impl Ahead {
 
 impl Wire {
     /// Observes the framing of HTTP/1 requests.
-    pub fn http1(io: Transport, ahead: Ahead, sight: Rc<Sight>) -> Self {
-        Self { io, ahead, watch: Watch::Http1(Framing::new()), sight }
+    pub fn http1(io: Transport, ahead: ReadAhead, wire_state: Rc<WireState>) -> Self {
+        Self { io, ahead, watch: Watch::Http1(Framing::new()), wire_state }
     }
 
     /// Counts the control frames of HTTP/2.
-    pub fn http2(io: Transport, ahead: Ahead, sight: Rc<Sight>) -> Self {
+    pub fn http2(io: Transport, ahead: ReadAhead, wire_state: Rc<WireState>) -> Self {
         let frames = Box::new(ControlFrames::of_client(Instant::now()));
-        Self { io, ahead, watch: Watch::Http2(frames), sight }
+        Self { io, ahead, watch: Watch::Http2(frames), wire_state }
     }
 
     /// Closing it tells the client that it broke, not that it is done.
@@ -135,7 +135,7 @@ impl Wire {
     /// Stops watching: what follows is not HTTP.
     pub fn unwatch(mut self) -> Self {
         self.watch = Watch::Nothing;
-        self.sight.in_head.set(false);
+        self.wire_state.in_head.set(false);
         self
     }
 
@@ -145,9 +145,9 @@ impl Wire {
             Watch::Http2(frames) => return frames.received(bytes, Instant::now),
             Watch::Http1(framing) => {
                 framing.watch(bytes);
-                self.sight.in_head.set(framing.in_head());
+                self.wire_state.in_head.set(framing.in_head());
                 if let Some(refused) = framing.verdict() {
-                    self.sight.refused.set(Some(refused));
+                    self.wire_state.refused.set(Some(refused));
                     self.watch = Watch::Nothing;
                 }
             }
@@ -177,7 +177,7 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.sight.wrote(Pin::new(&mut this.io).poll_write(cx, buf), |count| *count);
+        let written = this.wire_state.wrote(Pin::new(&mut this.io).poll_write(cx, buf), |count| *count);
         if let (Watch::Http2(frames), Poll::Ready(Ok(count))) = (&mut this.watch, &written) {
             frames.sent(buf.get(..*count).unwrap_or_default());
         }
@@ -190,7 +190,8 @@ impl AsyncWrite for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.sight.wrote(Pin::new(&mut this.io).poll_write_vectored(cx, bufs), |count| *count);
+        let written =
+            this.wire_state.wrote(Pin::new(&mut this.io).poll_write_vectored(cx, bufs), |count| *count);
         if let (Watch::Http2(frames), Poll::Ready(Ok(count))) = (&mut this.watch, &written) {
             frames.sent_vectored(bufs, *count);
         }
@@ -203,11 +204,11 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.sight.wrote(Pin::new(&mut this.io).poll_flush(cx), |()| 0)
+        this.wire_state.wrote(Pin::new(&mut this.io).poll_flush(cx), |()| 0)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.sight.wrote(Pin::new(&mut this.io).poll_shutdown(cx), |()| 0)
+        this.wire_state.wrote(Pin::new(&mut this.io).poll_shutdown(cx), |()| 0)
     }
 }

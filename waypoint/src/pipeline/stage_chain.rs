@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// The stages that a request has come to, and what they keep of it.
 #[derive(Debug, Default)]
-pub(super) struct Passage<'t> {
+pub(super) struct StageChain<'t> {
     /// Who gets a copy of the request.
     pub(super) mirrors: Mirrors<'t>,
     /// The lists of stages that it has come to: the rule's, then the backend's.
@@ -22,15 +22,15 @@ pub(super) struct Passage<'t> {
 }
 
 /// What stages have of a request beside its head.
-pub(super) struct Surroundings<'r> {
+pub(super) struct StageContext<'r> {
     pub(super) attributes: &'r RequestAttributes<'r>,
     pub(super) rng: &'r RefCell<SmallRng>,
     pub(super) callout: &'r dyn Callout,
 }
 
-// === impl Surroundings ===
+// === impl StageContext ===
 
-impl<'r> Surroundings<'r> {
+impl<'r> StageContext<'r> {
     fn request<'p, 't>(
         &self,
         parts: &'p mut Parts,
@@ -46,9 +46,9 @@ impl<'r> Surroundings<'r> {
     }
 }
 
-// === impl Passage ===
+// === impl StageChain ===
 
-impl<'t> Passage<'t> {
+impl<'t> StageChain<'t> {
     /// Runs the stages of the rule, and policies where they stand among these; when it is called again, the stages of the
     /// backend.
     pub(super) async fn pass(
@@ -56,14 +56,14 @@ impl<'t> Passage<'t> {
         stages: &'t StageList,
         parts: &mut Parts,
         original: &Uri,
-        around: &Surroundings<'_>,
+        context: &StageContext<'_>,
         check: Option<PolicyCheck<'_, 't>>,
     ) -> Result<(), Stop> {
         let [rule, backend] = &mut self.lists;
         let list = if rule.is_none() { rule } else { backend };
         let (_, kept) = list.insert((stages, Kept::default()));
-        let mut request = around.request(parts, original, &mut self.mirrors, kept);
-        let deadline = around.attributes.deadline;
+        let mut request = context.request(parts, original, &mut self.mirrors, kept);
+        let deadline = context.attributes.deadline;
         let Some(mut check) = check else { return run(stages, stages.all(), &mut request, deadline).await };
         run(stages, stages.before_policies(), &mut request, deadline).await?;
         check.pass(request.parts)?;

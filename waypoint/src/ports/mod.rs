@@ -1,6 +1,9 @@
-//! The bound sockets, and what stands behind each. Planning is pure; binding is done by who carries the plan out.
+//! The bound sockets, and what stands behind each: its listeners, and how TLS with clients is set up ([`tls`]). Planning is pure; binding is done by who carries the plan out.
 
-use super::tls::{Inside, TlsBase};
+mod clients;
+pub mod tls;
+
+use self::tls::{Inside, TlsBase};
 use crate::route::HostIndex;
 use crate::table::{BoundListener, ListenerSet, Socket, SocketKind, Tables};
 use fairway_config::model::{

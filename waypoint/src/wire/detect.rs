@@ -1,12 +1,12 @@
 //! Tells HTTP/2 from HTTP/1 by a connection's first bytes (RFC 9113 §3.4).
 
-use super::wire::{Ahead, Sight};
+use super::{ReadAhead, WireState};
 use crate::transport::Transport;
 use std::io;
 use tokio::io::AsyncReadExt;
 
 /// The connection preface of HTTP/2 (RFC 9113, section 3.4).
-pub const PREFACE: &[u8; Ahead::MOST] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8; ReadAhead::MOST] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A version of HTTP as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,12 +20,12 @@ pub enum Version {
 /// Reads as far as needed to know what is spoken; `None` when the client closes without a byte.
 ///
 /// Every HTTP client speaks first, so this needs no time limit of its own; the sweep over connections has one.
-pub async fn detect(io: &mut Transport, sight: &Sight) -> io::Result<Option<(Version, Ahead)>> {
-    let mut ahead = Ahead::default();
+pub async fn detect(io: &mut Transport, wire_state: &WireState) -> io::Result<Option<(Version, ReadAhead)>> {
+    let mut ahead = ReadAhead::default();
     loop {
         match verdict(ahead.bytes()) {
             Some(version) => {
-                sight.set_in_head(false);
+                wire_state.set_in_head(false);
                 return Ok(Some((version, ahead)));
             }
             None => match io.read(ahead.room()).await? {
@@ -34,7 +34,7 @@ pub async fn detect(io: &mut Transport, sight: &Sight) -> io::Result<Option<(Ver
                 0 => return Ok(Some((Version::Http1, ahead))),
                 count => {
                     ahead.add(count);
-                    sight.set_in_head(true);
+                    wire_state.set_in_head(true);
                 }
             },
         }
@@ -66,8 +66,8 @@ mod tests {
             }
             drop(client);
         };
-        let sight = Sight::default();
-        let (found, ()) = tokio::join!(detect(&mut server, &sight), feeding);
+        let wire_state = WireState::default();
+        let (found, ()) = tokio::join!(detect(&mut server, &wire_state), feeding);
         let (version, ahead) = found.unwrap()?;
         let whole = pieces.concat();
         assert!(whole.starts_with(ahead.bytes()) && !ahead.bytes().is_empty());

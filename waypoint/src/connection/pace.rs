@@ -209,7 +209,7 @@ impl Pace {
                 let more = self.untaken.unwrap_or_default() / TAKEN_A_SECOND;
                 if ticks > timeouts.body.as_secs() + more as u64 { Verdict::Stalled } else { Verdict::GoOn }
             }
-            Waiting::Body => match Rate::of(ticks, moved - self.quiet.moved, timeouts) {
+            Waiting::Body => match Rate::measure(ticks, moved - self.quiet.moved, timeouts) {
                 Rate::Unknown => Verdict::GoOn,
                 Rate::Enough => {
                     self.quiet = Quiet { waiting, ticks: 0, moved };
@@ -242,7 +242,7 @@ pub enum Rate {
 
 impl Rate {
     /// Judges so many bytes in so many ticks of a second.
-    pub fn of(ticks: u64, bytes: u64, timeouts: &Timeouts) -> Self {
+    pub fn measure(ticks: u64, bytes: u64, timeouts: &Timeouts) -> Self {
         let whole = timeouts.body.as_secs();
         if ticks <= whole {
             Self::Unknown

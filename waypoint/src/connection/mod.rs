@@ -2,10 +2,12 @@
 //!
 //! One tick a second looks at all of them, instead of a timer that every request resets.
 
-use super::pace::{Paces, Rate, Verdict};
-use super::wire::Sight;
+mod pace;
+
+use self::pace::{Paces, Rate, Verdict};
 use crate::settings::Timeouts;
 use crate::shares::{Share, Shares};
+use crate::wire::WireState;
 use fairway_runtime::drain::Phase;
 use fairway_telemetry::ConnectionId;
 use std::cell::{Cell, RefCell};
@@ -27,7 +29,7 @@ pub struct Connections {
 #[derive(Debug)]
 pub struct Connection {
     /// What the byte stream observes.
-    pub sight: Rc<Sight>,
+    pub wire_state: Rc<WireState>,
     /// The progress of its requests.
     pub paces: Paces,
     id: Cell<Option<ConnectionId>>,
@@ -126,7 +128,7 @@ impl Connections {
 
     fn open_as(&self, share: Option<Share<IpAddr>>, state: ConnectionState) -> Rc<Connection> {
         let connection = Rc::new(Connection {
-            sight: Rc::new(Sight::default()),
+            wire_state: Rc::new(WireState::default()),
             paces: Paces::default(),
             id: Cell::new(None),
             state: Cell::new(state),
@@ -196,7 +198,7 @@ impl Connections {
             if quiet.waiting == waiting && quiet.requests == connection.requests.get() {
                 quiet.ticks = quiet.ticks.saturating_add(1);
             } else {
-                let taken = connection.sight.taken();
+                let taken = connection.wire_state.taken();
                 quiet = Quiet { requests: connection.requests.get(), waiting, ticks: 0, taken };
             }
             let ticks = u64::from(quiet.ticks);
@@ -206,8 +208,8 @@ impl Connections {
                 Waiting::Request if ticks > idle + head => connection.tell(Order::Stop),
                 Waiting::Request if ticks > idle => connection.tell(Order::Finish),
                 Waiting::Reader => {
-                    let taken = connection.sight.taken();
-                    match Rate::of(ticks, taken - quiet.taken, timeouts) {
+                    let taken = connection.wire_state.taken();
+                    match Rate::measure(ticks, taken - quiet.taken, timeouts) {
                         Rate::Unknown => {}
                         Rate::Enough => quiet = Quiet { ticks: 0, taken, ..quiet },
                         Rate::TooLow => connection.tell(Order::Stop),
@@ -327,8 +329,8 @@ impl Connection {
         match self.state.get() {
             ConnectionState::Handshake => Waiting::RestOfHead,
             ConnectionState::Raw => Waiting::Answer,
-            _ if self.sight.is_blocked() => Waiting::Reader,
-            _ if self.sight.in_head() && self.in_flight.get() == 0 => Waiting::RestOfHead,
+            _ if self.wire_state.is_blocked() => Waiting::Reader,
+            _ if self.wire_state.in_head() && self.in_flight.get() == 0 => Waiting::RestOfHead,
             _ if self.in_flight.get() == 0 => Waiting::Request,
             _ => Waiting::Answer,
         }
@@ -373,7 +375,7 @@ mod tests {
     fn a_head_that_does_not_end_is_too_slow_even_if_bytes_trickle() {
         let connections = Connections::new();
         let connection = connections.open(ConnectionState::Http1);
-        connection.sight.set_in_head(true);
+        connection.wire_state.set_in_head(true);
         assert_eq!(after(&connections, &connection, 3), Order::None);
         assert_eq!(after(&connections, &connection, 1), Order::TooSlow);
     }

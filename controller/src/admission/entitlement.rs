@@ -1,8 +1,8 @@
 //! Who may have which identity.
 
-use crate::admission::{PodRejection, Reviewed};
+use super::{PodRejection, Reviewed};
 use fairway_config::model::ObjectName;
-use fairway_identity::{Answer, SpiffeId};
+use fairway_identity::{BoxFuture, SpiffeId};
 use std::sync::Arc;
 use tonic::transport::server::UdsConnectInfo;
 
@@ -27,7 +27,7 @@ pub enum Caller {
 /// Decides whether a caller may have an identity. It is asked before every signature.
 pub trait Entitlement: Send + Sync + 'static {
     /// Errs if the caller may not, or if that cannot be found out.
-    fn check<'a>(&'a self, caller: &'a Caller, id: &'a SpiffeId) -> Answer<'a, Result<(), NotEntitled>>;
+    fn check<'a>(&'a self, caller: &'a Caller, id: &'a SpiffeId) -> BoxFuture<'a, Result<(), NotEntitled>>;
 }
 
 /// Why a caller does not get an identity.
@@ -82,7 +82,7 @@ impl Caller {
 
 impl Caller {
     /// Waits until what it showed is worth nothing any more.
-    pub(super) async fn expired(&self) {
+    pub(crate) async fn expired(&self) {
         match self {
             Self::Proxy(reviewed) => reviewed.expired().await,
             Self::ThisProcess | Self::Unix { .. } | Self::Unknown => std::future::pending().await,
@@ -109,7 +109,7 @@ impl SameUser {
 }
 
 impl Entitlement for SameUser {
-    fn check<'a>(&'a self, caller: &'a Caller, _id: &'a SpiffeId) -> Answer<'a, Result<(), NotEntitled>> {
+    fn check<'a>(&'a self, caller: &'a Caller, _id: &'a SpiffeId) -> BoxFuture<'a, Result<(), NotEntitled>> {
         Box::pin(std::future::ready(self.decide(caller)))
     }
 }

@@ -1,10 +1,10 @@
 //! Why a connection is closed or a datagram dropped.
 
-use crate::pipeline::Reason;
+use crate::reason::Reason;
 
 /// Why a connection is closed, or a datagram dropped. Metrics and log have a word for each; the client is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum L4Refusal {
     /// The first bytes are not a valid TLS ClientHello.
     NotTls,
     /// The ClientHello has not arrived in time.
@@ -43,9 +43,9 @@ pub enum Refusal {
     Draining,
 }
 
-// === impl Refusal ===
+// === impl L4Refusal ===
 
-impl Refusal {
+impl L4Refusal {
     /// All variants, for the counters.
     pub const ALL: [Self; 18] = [
         Self::NotTls,
@@ -98,7 +98,7 @@ impl Refusal {
     }
 }
 
-impl From<Reason> for Refusal {
+impl From<Reason> for L4Refusal {
     /// For what can go wrong on the way to an endpoint.
     fn from(reason: Reason) -> Self {
         match reason {

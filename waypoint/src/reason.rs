@@ -1,9 +1,8 @@
 //! Why the proxy itself answers a request, and with which status.
 
-use crate::listen::framing::Ambiguity;
 use crate::route::{BadRequest, TooLong};
 use crate::stage::Failure;
-use crate::upstream::connect::ConnectError;
+use crate::wire::Ambiguity;
 use http::StatusCode;
 
 /// Why the proxy itself answers a request. Each has a status, a word for metrics and logs, and a sentence for the client
@@ -270,18 +269,6 @@ impl Reason {
                 429 | 502 | 503 | 504 => "14", // UNAVAILABLE
                 _ => "2",                      // UNKNOWN
             },
-        }
-    }
-}
-
-impl From<&ConnectError> for Reason {
-    /// Only what is [`Reason::Unreachable`] tells of the endpoint's health: a policy that does not fit is its backend's
-    /// matter, and others may share the endpoint.
-    fn from(error: &ConnectError) -> Self {
-        match error {
-            ConnectError::NoIdentity => Self::NoIdentity,
-            ConnectError::Tls(_) => Self::Tls,
-            _ => Self::Unreachable,
         }
     }
 }

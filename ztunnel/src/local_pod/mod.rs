@@ -1,7 +1,11 @@
 //! A captured pod, as the threads that carry its traffic see it.
 
-use super::Claim;
-use super::peers::PeerConnections;
+mod claim;
+mod peers;
+
+pub use claim::Claim;
+pub(crate) use peers::PeerConnections;
+
 use fairway_config::model::{Workload, WorkloadKey};
 use fairway_identity::{IdentityHandle, SpiffeId, TlsIdentity};
 use fairway_netns::Namespace;

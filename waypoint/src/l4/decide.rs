@@ -1,6 +1,6 @@
 //! The decision about a connection or a client's datagrams. Pure: from a listener and a server name to a backend.
 
-use super::Refusal;
+use super::L4Refusal;
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
 use fairway_config::model::BackendTarget;
@@ -21,7 +21,7 @@ pub struct Decision {
 #[derive(Clone, Debug)]
 pub struct Undecided {
     /// Why the connection is closed, for metrics and the log.
-    pub refusal: Refusal,
+    pub refusal: L4Refusal,
     /// Where the connection counts, if a route takes it.
     pub series: Option<Series<ConnectionLabels>>,
 }
@@ -35,21 +35,21 @@ pub fn decide(
 ) -> Result<Decision, Undecided> {
     let undecided = |refusal| Undecided { refusal, series: None };
     if listener.listener.closed.is_some() {
-        return Err(undecided(Refusal::ListenerClosed));
+        return Err(undecided(L4Refusal::ListenerClosed));
     }
-    let route = listener.streams.choose(name).ok_or_else(|| undecided(Refusal::NoRoute))?;
+    let route = listener.streams.choose(name).ok_or_else(|| undecided(L4Refusal::NoRoute))?;
     draw(tables, route, rng)
 }
 
 /// Draws a backend of a route by weight. Fails if the route has none, or the drawn one is not in the configuration.
 pub fn draw(tables: &Tables, route: &CompiledL4Route, rng: &mut impl Rng) -> Result<Decision, Undecided> {
     let undecided = |refusal, series: &Series<_>| Undecided { refusal, series: Some(series.clone()) };
-    let (target, series) = route.draw(rng).ok_or_else(|| undecided(Refusal::NoBackend, route.series()))?;
+    let (target, series) = route.draw(rng).ok_or_else(|| undecided(L4Refusal::NoBackend, route.series()))?;
     let cluster = match target {
         BackendTarget::Unresolved(_) => None,
         BackendTarget::Backend(key) => tables.cluster(key).cloned(),
     };
-    let cluster = cluster.ok_or_else(|| undecided(Refusal::UnresolvedBackend, series))?;
+    let cluster = cluster.ok_or_else(|| undecided(L4Refusal::UnresolvedBackend, series))?;
     Ok(Decision { cluster, series: Some(series.clone()) })
 }
 
@@ -60,7 +60,7 @@ impl Decision {
     }
 }
 
-impl From<Undecided> for Refusal {
+impl From<Undecided> for L4Refusal {
     fn from(undecided: Undecided) -> Self {
         undecided.refusal
     }

@@ -1,29 +1,14 @@
-use super::{Client, Handler, Request, Server, parse, serve};
-use crate::handoff::Ownership;
-use crate::pod::{Netns, PodError, PodEvent, PodState};
+use super::{Handler, serve};
+use crate::ownership::Ownership;
+use crate::pod::{Netns, PodError, PodEvent};
+use crate::pod_status::PodState;
+use crate::registration::{Client, Server};
 use crate::state;
 use crate::view::{PodTable, View};
 use fairway_runtime::drain;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-
-#[test]
-fn malformed_requests_are_refused_with_a_reason() {
-    for message in [
-        &b""[..],
-        b"{}",
-        br#"{"ask":"destroy"}"#,
-        br#"{"ask":"add","uid":"","namespace":"shop","name":"web","netns":"/run/netns/a"}"#,
-        br#"{"ask":"add","uid":"1","namespace":"shop/x","name":"web","netns":"/run/netns/a"}"#,
-        br#"{"ask":"add","uid":"1","namespace":"shop","name":"web","netns":"netns/a"}"#,
-        br#"{"ask":"add","uid":"1","namespace":"shop","name":"web","netns":"/n","more":1}"#,
-        br#"{"ask":"remove","uid":"a\u0000b"}"#,
-    ] {
-        assert!(parse(message).is_err(), "{}", String::from_utf8_lossy(message));
-    }
-    assert_eq!(parse(br#"{"ask":"list"}"#), Ok(Request::List));
-}
 
 #[tokio::test]
 async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
@@ -68,5 +53,5 @@ async fn a_caller_hears_when_the_pod_may_start_and_why_it_may_not() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), again).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(10), again).await.expect("the socket is bound again");
 }

@@ -8,7 +8,7 @@
 //! `content_length` and `transfer_encoding` are framing to such servers, and to nobody before them: they are refused
 //! everywhere. Other names with `_` pass: applications use them.
 
-use super::Reason;
+use crate::reason::Reason;
 use crate::stage::is_spelling;
 use http::{HeaderMap, HeaderName, header};
 use smallvec::SmallVec;

@@ -1,10 +1,10 @@
 //! The body of a response on its way to the client. When it is dropped, the request is over.
 
-use super::{BodyError, is_finished};
-use crate::listen::detect::Version;
-use crate::pipeline::{Reason, Switch};
+use super::{Reason, Switch};
+use crate::body::BodyError;
 use crate::telemetry::Exchange;
 use crate::upstream::Lease;
+use crate::wire::Version;
 use bytes::Bytes;
 use fairway_balance::InFlight;
 use http_body::{Body, Frame, SizeHint};
@@ -59,6 +59,11 @@ pub enum Early {
     Frame(Frame<Bytes>),
     /// All of it: nothing.
     End,
+}
+
+/// Whether a body that hyper says is over is so. A stream that is reset with NO_ERROR before END_STREAM is none (RFC 9113 §8.1).
+fn is_finished(incoming: &Incoming, version: Version) -> bool {
+    version == Version::Http1 || incoming.is_end_stream()
 }
 
 // === impl Early ===

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) struct InvalidDuration(String);
 
 /// Parses a duration as GEP-2257 has it: `1h30m`, `500ms`; not `1.5s`.
-pub(crate) fn parse(text: &str) -> Result<Duration, InvalidDuration> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     let invalid = || InvalidDuration(text.to_owned());
     let (mut rest, mut total, mut parts) = (text, Duration::ZERO, 0);
     while !rest.is_empty() {
@@ -49,10 +49,10 @@ mod tests {
             ("500ms", 500),
             ("99999h", 99_999 * 3_600_000),
         ] {
-            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "1", "s", "1.5s", "-1s", "1d", "100000s", "1s1s1s1s1s", "1s ", "1us", "٣s"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 }
