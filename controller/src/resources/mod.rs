@@ -6,6 +6,7 @@
 pub mod access_policy;
 mod address;
 mod authorities;
+pub mod client_policy;
 mod config_map;
 mod core;
 mod definition;
@@ -24,6 +25,7 @@ mod selector;
 mod store;
 mod table;
 mod unhandled;
+mod unreadable;
 
 pub use self::core::{
     ContainerPort, Distribution, Namespace, Pod, Service, ServiceKind, ServicePort, TargetPort, Transport,
@@ -46,6 +48,7 @@ pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
 pub(crate) use table::for_each_kind;
 pub use unhandled::Unhandled;
+pub use unreadable::Unreadable;
 
 use fairway_gateway_api as api;
 

@@ -25,6 +25,8 @@ impl StandIn {
             kind if kind.as_route().is_some() => route::spec(kind, &written["spec"])?,
             // It closes them: without an action nobody can say what it allows.
             Kind::AccessPolicy => json!({ "targetRefs": targets }),
+            // Nobody can say where their clients are, so it closes them.
+            Kind::ClientPolicy => json!({ "targetRefs": targets, "clientAddress": {} }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -46,6 +48,7 @@ impl StandIn {
         match &mut self.0 {
             Object::BackendTlsPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::AccessPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::ClientPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,

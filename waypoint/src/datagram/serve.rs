@@ -5,11 +5,12 @@
 use super::session::Session;
 use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
+use crate::address::FarEnd;
 use crate::listen::connection::ConnectionState;
 use crate::listen::ports::PortId;
 use crate::pipeline::access::{self, Observed, PolicySet, RequestSource};
 use crate::shares::Share;
-use crate::stream::{Carried, Refusal, decide};
+use crate::stream::{self, Carried, Refusal, Undecided, decide};
 use crate::table::{BoundListener, Tables};
 use crate::telemetry::{StreamCounters, StreamKind, StreamRecord};
 use crate::upstream::caller::Caller;
@@ -175,6 +176,7 @@ impl Flow {
     ) -> Result<(Session, Share<IpAddr>), Refusal> {
         let worker = &self.worker;
         let listener = listener(serving, self.port).ok_or(Refusal::NoListener)?;
+        locate(listener, key)?;
         let rng = &mut *worker.rng.borrow_mut();
         let decision = decide(&serving.tables, listener, None, rng)?;
         // Datagrams pass the mesh by: its tunnels carry TCP, and so does a waypoint.
@@ -255,12 +257,18 @@ impl Flow {
     /// Whether the listener's route would still send a client to this endpoint, and policies let it pass.
     fn agrees(&self, serving: &Serving, session: &Session, key: &ClientKey) -> bool {
         let Some(listener) = listener(serving, self.port) else { return false };
-        leads_to(&serving.tables, listener, session)
+        locate(listener, key).is_ok()
+            && leads_to(&serving.tables, listener, session)
             && serving.tables.cluster(session.backend()).is_some_and(|it| {
                 let (entry, source) = entry(listener, key);
                 access::still_admits(&self.worker, &serving.tables, entry, it, source)
             })
     }
+}
+
+/// Datagrams are where they come from, and nobody introduces them.
+fn locate(listener: &BoundListener, key: &ClientKey) -> Result<IpAddr, Undecided> {
+    stream::locate(&listener.listener.address_source, &FarEnd::of_peer(key.client.ip()))
 }
 
 /// Whether policies let a client's datagrams pass.

@@ -1,11 +1,13 @@
 //! Where clients come in: sockets, TLS, tunnels, and what is spoken on a connection.
 
 pub mod accept;
+mod arrival;
 mod clients;
 pub mod connection;
 pub mod detect;
 pub mod framing;
 pub mod hello;
+mod introduction;
 pub mod pace;
 pub mod ports;
 mod sni;

@@ -3,7 +3,7 @@
 //! Of protocols in which the server speaks first nothing is ever seen from the client, so there is nothing to wait for: when
 //! a client is silent for a moment, an endpoint is connected, and whichever of the two speaks first decides.
 
-use super::accept::Arrival;
+use super::arrival::Arrival;
 use super::connection::{Connection, ConnectionState, Order};
 use super::detect::{PREFACE, Version};
 use super::wire::Ahead;

@@ -16,6 +16,7 @@ mod passage;
 mod reason;
 mod request;
 mod response;
+pub(crate) mod sender;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,15 @@ pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Takes out a header in every spelling.
+pub(super) fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    let is_it = |it: &&HeaderName| is_spelling(it.as_str().as_bytes(), name.as_str().as_bytes());
+    let spellings: SmallVec<[HeaderName; 8]> = headers.keys().filter(is_it).cloned().collect();
+    for name in spellings {
+        headers.remove(name);
+    }
+}
+
 /// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), and what [`sift`] does not let pass in a head: some
 /// servers put trailers among the headers.
 pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool) {

@@ -32,6 +32,8 @@ pub enum Reason {
     Expectation,
     /// No listener takes the host.
     NoListener,
+    /// The listener cannot learn where its clients are as it is told to, so it serves nobody.
+    ListenerClosed,
     /// The host belongs to another listener than the one whose certificate was shown.
     Misdirected,
     /// No rule of a route matches the request.
@@ -91,7 +93,8 @@ impl Reason {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::NoBackend
+            Self::ListenerClosed
+            | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
             | Self::Filter
@@ -118,6 +121,7 @@ impl Reason {
             Self::BadField => "bad_field",
             Self::Expectation => "expectation",
             Self::NoListener => "no_listener",
+            Self::ListenerClosed => "listener_closed",
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",
@@ -141,7 +145,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 30] = [
+    pub const LABELS: [&'static str; 31] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -153,6 +157,7 @@ impl Reason {
         "bad_field",
         "expectation",
         "no_listener",
+        "listener_closed",
         "misdirected",
         "no_route",
         "denied",
@@ -200,6 +205,7 @@ impl Reason {
             Self::BadField => "A header of the request is malformed, or can be read in more than one way.\n",
             Self::Expectation => "The request expects something that is not known here.\n",
             Self::NoListener => "No listener takes this host.\n",
+            Self::ListenerClosed => "This listener is closed.\n",
             Self::Misdirected => "Another connection is needed for this host.\n",
             Self::NoRoute => "No route matches this request.\n",
             Self::Denied => "Access denied.\n",
@@ -245,7 +251,8 @@ impl Reason {
             Self::Denied => "7",                            // PERMISSION_DENIED
             // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
             // asks for UNAVAILABLE, which clients try again.
-            Self::NoBackend
+            Self::ListenerClosed
+            | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
             | Self::Filter

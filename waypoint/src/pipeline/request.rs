@@ -9,6 +9,7 @@ use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
 use super::passage::{Passage, Surroundings};
 use super::response::Received;
+use super::sender::{Sender, Statement};
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, ResponseBody, Stream};
@@ -18,11 +19,12 @@ use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
 use crate::stage::{Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
+use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
-use fairway_telemetry::{ClientAddress, Trust};
+use fairway_telemetry::Trust;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
@@ -69,11 +71,8 @@ pub async fn serve(
     let (mut parts, incoming) = request.into_parts();
     client.is_http10.set(parts.version == http::Version::HTTP_10);
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
-    exchange.note(|it| {
-        it.client = client.caller.address.map(ClientAddress::Ip);
-        it.client_identity.clone_from(&client.identity);
-    });
     let serving = client.worker.serving();
+    exchange.comes_from(&Sender::of_connection(&client));
     exchange.note(|it| it.generation = serving.tables.generation());
     let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
     if format == ErrorFormat::Grpc {
@@ -86,18 +85,17 @@ pub async fn serve(
         if let Some(refused) = client.connection.sight.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
         }
-        let at_edge = matches!(client.origin, Origin::Gateway { .. });
-        let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
-        let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
-        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
+        let (options, sender) = read_head(&client, &serving, &mut parts, &mut exchange)?;
+        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, sender.forwarded_for());
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
         exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
-        let decision = decide(&client, &serving, &mut parts, &mut passage, &mut exchange).await?;
+        let caller = sender.caller();
+        let decision = decide(&client, caller, &serving, &mut parts, &mut passage, &mut exchange).await?;
         // Endpoint, and its response.
         let answered =
-            forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
+            forward(&sender, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
         Ok(Received::check(answered, &options).await?)
     };
     let (mut response, refused) = match outcome.await {
@@ -118,10 +116,31 @@ pub async fn serve(
     Ok(response)
 }
 
+/// What the head asks of this proxy, and who has sent it. What it says of its sender is taken out of it.
+fn read_head<'c>(
+    client: &'c Rc<Client>,
+    serving: &Serving,
+    parts: &mut Parts,
+    exchange: &mut Exchange,
+) -> Result<(ConnectionOptions, Sender<'c>), Reason> {
+    let at_edge = matches!(client.origin, Origin::Gateway { .. });
+    let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
+    let is_introduced = client.introducer.is_some();
+    let statement = Statement::of(serving, &client.origin, is_introduced, &parts.headers);
+    let options = head::read(parts, client.version, at_edge, limits, nonce)?;
+    let mut sender = Sender::of_connection(client);
+    if let Some(statement) = statement {
+        sender.find(statement, parts)?;
+        exchange.comes_from(&sender);
+    }
+    Ok((options, sender))
+}
+
 /// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `passage`, also
 /// when it is refused. Waits for asynchronous stages and for nothing else.
 async fn decide<'t>(
     client: &'t Rc<Client>,
+    caller: &Caller,
     serving: &'t Serving,
     parts: &mut Parts,
     passage: &mut Passage<'t>,
@@ -133,7 +152,7 @@ async fn decide<'t>(
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
         RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (policies, source) = (entry(None), RequestSource::of(client, port));
+            let (policies, source) = (entry(None), RequestSource::of(client, caller, port));
             if !policies.is_open() {
                 PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
             }
@@ -152,7 +171,7 @@ async fn decide<'t>(
     let Some(rule) = select(table, &head) else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
-        let (policies, source) = (entry(listener), RequestSource::of(client, port));
+        let (policies, source) = (entry(listener), RequestSource::of(client, caller, port));
         if !policies.is_open() {
             PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
         }
@@ -166,11 +185,11 @@ async fn decide<'t>(
     let (stages, rng) = (rule.stages(), &client.worker.rng);
     let policies = PolicySet { rule: &rule.rule().authorizations, ..entry(listener) };
     let attributes = RequestAttributes {
-        client_address: client.caller.address,
+        client_address: caller.address,
         peer: client.identity.as_ref(),
         scheme: client.scheme,
         port,
-        service: client.caller.service.as_ref(),
+        service: caller.service.as_ref(),
         route: rule.route(),
         rule: rule.index(),
         matched: rule.matched(),
@@ -179,7 +198,7 @@ async fn decide<'t>(
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
-    let callouts = Callouts { client, port, serving, shown, passed: &passed, hop: rule.hop() };
+    let callouts = Callouts { client, caller, port, serving, shown, passed: &passed, hop: rule.hop() };
     let around = Surroundings { attributes: &attributes, rng, callout: &callouts };
     if original.is_some() && stages.may_wait() {
         // The client may leave meanwhile.
@@ -188,7 +207,7 @@ async fn decide<'t>(
     let check = if policies.is_open() {
         None
     } else {
-        let source = RequestSource::of(client, port);
+        let source = RequestSource::of(client, caller, port);
         Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
     };
     let passing = match (&original, check) {
@@ -214,7 +233,7 @@ async fn decide<'t>(
     // What is routed to another backend than the one that was asked is judged by that one's policies as well.
     let policies = PolicySet::of_backend(cluster, own);
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
-        let source = RequestSource::of(client, port).routed_to(cluster, &client.worker.settings);
+        let source = RequestSource::of(client, caller, port).routed_to(cluster, &client.worker.settings);
         PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
@@ -224,7 +243,7 @@ async fn decide<'t>(
 
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
 async fn forward(
-    client: &Rc<Client>,
+    sender: &Sender<'_>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
     options: &ConnectionOptions,
@@ -232,6 +251,7 @@ async fn forward(
     incoming: ClientBody,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
+    let (client, caller) = (sender.client, sender.caller());
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
@@ -255,7 +275,7 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let (caller, source) = (&client.caller, RequestSource::of(client, decision.port));
+        let source = RequestSource::of(client, caller, decision.port);
         let mirrored =
             Mirrored { worker, serving, caller, source, parts: &parts, shown, kind, version, options };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
@@ -266,7 +286,7 @@ async fn forward(
     let tries = Try {
         worker,
         serving,
-        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller: &client.caller },
+        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller },
         version,
         options,
         deadline: decision.deadline,
@@ -299,6 +319,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=6944).contains(&size), "{size} bytes");
+        assert!((1024..=6960).contains(&size), "{size} bytes");
     }
 }

@@ -1,11 +1,13 @@
 //! The decision about a connection or a client's datagrams. Pure: from a listener and a server name to a backend.
 
 use super::Refusal;
+use crate::address::{self, FarEnd, Unlocated};
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
-use fairway_config::model::BackendTarget;
+use fairway_config::model::{AddressSource, BackendTarget};
 use fairway_telemetry::{ConnectionLabels, Series};
 use rand::Rng;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The route and the backend of a connection.
@@ -36,6 +38,17 @@ pub fn decide(
     let no_route = Undecided { refusal: Refusal::NoRoute, series: None };
     let route = listener.streams.choose(name).ok_or(no_route)?;
     draw(tables, route, rng)
+}
+
+/// Where the client of a connection is, as its listener is told to find out.
+pub fn locate(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, Undecided> {
+    address::of_connection(source, far).map_err(|unlocated| {
+        let refusal = match unlocated {
+            Unlocated::NotIntroduced => Refusal::NotIntroduced,
+            Unlocated::Closed | Unlocated::Malformed => Refusal::ListenerClosed,
+        };
+        Undecided { refusal, series: None }
+    })
 }
 
 /// Draws a backend of a route by weight. Fails if the route has none, or the drawn one is not in the configuration.

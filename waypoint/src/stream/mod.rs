@@ -6,6 +6,6 @@ mod refusal;
 mod serve;
 
 pub use carry::{Carried, Moved};
-pub use decide::{Decision, Undecided, decide, draw};
+pub use decide::{Decision, Undecided, decide, draw, locate};
 pub use refusal::Refusal;
 pub use serve::{Arrived, Outward, relay, serve_stream};

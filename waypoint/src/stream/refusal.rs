@@ -11,6 +11,10 @@ pub enum Refusal {
     TooSlow,
     /// No listener matches the SNI.
     NoListener,
+    /// The listener cannot learn where its clients are as it is told to, so it serves nobody.
+    ListenerClosed,
+    /// The connection does not begin with a header of the PROXY protocol from a trusted peer.
+    NotIntroduced,
     /// The TLS handshake with the client has failed.
     Handshake,
     /// The listener has no route, or none for the SNI.
@@ -43,10 +47,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
+        Self::ListenerClosed,
+        Self::NotIntroduced,
         Self::Handshake,
         Self::NoRoute,
         Self::Denied,
@@ -68,6 +74,8 @@ impl Refusal {
             Self::NotTls => "not_tls",
             Self::TooSlow => "too_slow",
             Self::NoListener => "no_listener",
+            Self::ListenerClosed => "listener_closed",
+            Self::NotIntroduced => "not_introduced",
             Self::Handshake => "handshake",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",

@@ -3,10 +3,13 @@
 use super::{Telemetry, outcome};
 use crate::body::Progress;
 use crate::listen::connection::Connection;
+use crate::pipeline::sender::Sender;
 use crate::pipeline::{Reason, access};
 use crate::table::AccessTable;
 use fairway_policy::Refusal;
-use fairway_telemetry::{Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust};
+use fairway_telemetry::{
+    ClientAddress, Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::fmt;
@@ -54,6 +57,15 @@ impl Exchange {
     /// For the log, if this request is remembered for it.
     pub fn note(&mut self, note: impl FnOnce(&mut Details)) {
         self.record.note(note);
+    }
+
+    /// Who has sent it.
+    pub(crate) fn comes_from(&mut self, sender: &Sender<'_>) {
+        self.record.note(|it| {
+            it.client = sender.caller().address.map(ClientAddress::Ip);
+            it.client_identity.clone_from(&sender.client.identity);
+            it.peer = sender.peer();
+        });
     }
 
     /// Gives the request its id.

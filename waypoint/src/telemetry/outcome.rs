@@ -16,6 +16,7 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::BadField
         | Reason::Expectation
         | Reason::NoListener
+        | Reason::ListenerClosed
         | Reason::Misdirected
         | Reason::NoRoute
         | Reason::Denied
@@ -41,6 +42,8 @@ pub(super) fn of_refusal(refusal: Refusal) -> Outcome {
     match refusal {
         Refusal::NotTls
         | Refusal::NoListener
+        | Refusal::ListenerClosed
+        | Refusal::NotIntroduced
         | Refusal::Handshake
         | Refusal::NoRoute
         | Refusal::Denied

@@ -59,6 +59,8 @@ pub struct MemoryProxy {
 pub struct MemoryClient {
     /// The far end of its connection.
     pub address: IpAddr,
+    /// Where a header of the PROXY protocol said that it is.
+    pub introduced: Option<IpAddr>,
     /// The identity that it has proved.
     pub identity: Option<SpiffeId>,
     /// The version of HTTP that it speaks from its first byte.
@@ -67,7 +69,12 @@ pub struct MemoryClient {
 
 impl Default for MemoryClient {
     fn default() -> Self {
-        Self { address: Ipv4Addr::new(192, 0, 2, 1).into(), identity: None, version: Version::Http1 }
+        Self {
+            address: Ipv4Addr::new(192, 0, 2, 1).into(),
+            introduced: None,
+            identity: None,
+            version: Version::Http1,
+        }
     }
 }
 
@@ -153,7 +160,11 @@ impl MemoryProxy {
     /// Connects a client to the first socket of the configuration; its side of the stream.
     pub fn connect(&self, client: MemoryClient) -> DuplexStream {
         let (near, far) = duplex(BUFFER);
-        let MemoryClient { address, identity, version } = client;
+        let MemoryClient { address, introduced, identity, version } = client;
+        let (address, introducer) = match introduced {
+            Some(client) => (client.to_canonical(), Some(Box::new(address))),
+            None => (address, None),
+        };
         let client = Rc::new(Client {
             worker: self.worker.clone(),
             connection: self.worker.connections.open(ConnectionState::Http1),
@@ -161,6 +172,7 @@ impl MemoryProxy {
             scheme: Scheme::Http,
             version,
             caller: Caller { address: Some(address), ..Caller::default() },
+            introducer,
             identity,
             forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
             is_http10: Cell::new(false),

@@ -5,6 +5,7 @@
 mod address;
 mod authority;
 pub(in crate::compile) mod certificate;
+pub(in crate::compile) mod client_address;
 mod clients;
 mod conditions;
 mod distinct;
@@ -114,6 +115,8 @@ pub(super) struct GatewayReport {
     ignored: Ignored,
     /// The ListenerSets that name it, also those it does not take.
     sets: BTreeMap<ObjectName, set::SetReport>,
+    /// How listeners treat their clients; empty where no policy says anything of that.
+    located: client_address::LocatedListeners,
     proxy: Option<Proxy>,
 }
 
@@ -183,8 +186,11 @@ impl Query<Cluster> for Check {
             is_default: class == ProxyClass::Gateway && is_default(&gateway),
             ignored,
             sets,
+            located: BTreeMap::new(),
             proxy: None,
         };
+        let in_order: Vec<ObjectName> = candidates.iter().map(|it| it.name.clone()).collect();
+        report.located = client_address::locate(reader, name, &report, &in_order);
         report.proxy =
             infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
         Some(Arc::new(report))
@@ -265,6 +271,11 @@ impl GatewayReport {
     /// Whether something of it is served.
     fn is_accepted(&self) -> bool {
         self.refusal.is_none() && self.listeners.iter().any(|it| it.is_accepted)
+    }
+
+    /// How a listener treats its clients.
+    fn located(&self, object: &ObjectRef, listener: &Arc<str>) -> client_address::Located {
+        self.located.get(&(object.clone(), listener.clone())).cloned().unwrap_or_default()
     }
 
     /// All listeners that are served, with what they are called within the Gateway.

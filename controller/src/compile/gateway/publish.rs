@@ -11,7 +11,7 @@ use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
-    AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
+    AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination, TlsVersion,
 };
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
@@ -58,6 +58,13 @@ pub(in crate::compile) fn judges(
         }
     }
     judges
+}
+
+/// Whether policies of a Gateway judge all that it serves, also by the listeners of its ListenerSets.
+pub(super) fn guards(reader: &mut Reader<'_>, gateway: &ObjectRef) -> bool {
+    [Form::Gateway, Form::Nobody, Form::Closed]
+        .into_iter()
+        .any(|form| reader.count(&JudgedBy { object: gateway.clone(), listener: None, form }) > 0)
 }
 
 /// Makes a Gateway's own listeners and keeps what routes see.
@@ -156,7 +163,9 @@ fn serve<'a>(
     made: &mut Made,
 ) {
     for (plan, listener) in listeners.filter(|(plan, _)| plan.programmed) {
-        let Some(protocol) = protocol(plan, listener) else { continue };
+        let located = report.located(object, &plan.name);
+        let min_version = located.tls.map(|(_, it)| it).unwrap_or_default();
+        let Some(protocol) = protocol(plan, listener, min_version) else { continue };
         let shown = report.plan.backend_certificate.as_ref();
         made.resources.push(Resource::Listener(Arc::new(Listener {
             key: plan.key.clone(),
@@ -168,6 +177,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
+            address_source: located.source,
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
         for secret in used {
@@ -176,10 +186,15 @@ fn serve<'a>(
     }
 }
 
-fn protocol(plan: &ListenerPlan, listener: &ListenerReport) -> Option<ListenerProtocol> {
+fn protocol(
+    plan: &ListenerPlan,
+    listener: &ListenerReport,
+    min_version: TlsVersion,
+) -> Option<ListenerProtocol> {
     let termination = || TlsTermination {
         certificates: listener.certificates.iter().map(certificate::key).collect(),
         clients: listener.clients.clone(),
+        min_version,
     };
     Some(match plan.protocol? {
         Protocol::Http => ListenerProtocol::Http,

@@ -14,7 +14,8 @@ use crate::compile::workload::proxy;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{AccessPolicy, Kind, Object, ObjectRef};
 use fairway_config::model::{
-    BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource, SpiffeId,
+    AddressSource, BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
+    SpiffeId,
 };
 use fairway_incremental::{Engine, OfSet, Query, Set};
 use std::sync::Arc;
@@ -187,6 +188,7 @@ impl Query<Cluster> for Listeners {
                     protocol: ListenerProtocol::Hbone,
                     backend_certificate: shown.clone(),
                     authorizations,
+                    address_source: AddressSource::Connection,
                 })));
             }
         }

@@ -7,8 +7,8 @@ use super::universe::{at_listener, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, ListenerProtocol, OriginPattern,
-    Resource, Route, Rule,
+    AddressSource, Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener,
+    ListenerProtocol, OriginPattern, Resource, Route, Rule,
 };
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -166,6 +166,42 @@ async fn a_proxy_that_does_not_know_a_stage_gets_the_rule_closed_and_never_unpro
     assert!(!find_route(&hear(&mut link).await).rules[1].backends.is_empty());
     say(&link, from_proxy::Message::Ack(proto::Ack { generation: 3 })).await;
     assert_eq!(state(&hub, 3).await.closed.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_cannot_find_out_where_clients_are_does_not_serve_the_listener() {
+    let hub = Hub::new();
+    let Resource::Listener(plain) = http() else { panic!("a listener") };
+    let mut link = hub.subscribe_channel();
+    let without = Capabilities::OF_THIS_VERSION.without(Capabilities::from_iter([Capability::AddressSource]));
+    let old = Subscription { capabilities: without, ..Subscription::new(gateway("shop/gw"), "0.9.0") };
+    let say = async |link: &Link, message| {
+        link.to_controller.send(FromProxy { message: Some(message) }).await.unwrap();
+    };
+    hub.commit(vec![http()], vec![]);
+    say(&link, from_proxy::Message::Hello((&old).into())).await;
+    say(&link, from_proxy::Message::Start(proto::Start {})).await;
+    assert_eq!(hear(&mut link).await.len(), 1);
+    say(&link, from_proxy::Message::Ack(proto::Ack { generation: 1 })).await;
+    let sources = [
+        AddressSource::ProxyProtocol(CidrSet::default()),
+        AddressSource::ForwardedFor(CidrSet::default()),
+        AddressSource::Closed("x".into()),
+    ];
+    let mut generation = 1;
+    for address_source in sources {
+        let believing = Listener { address_source, ..Listener::clone(&plain) };
+        hub.commit(vec![Resource::Listener(Arc::new(believing))], vec![]);
+        assert_eq!(hear(&mut link).await, [], "it would take a load balancer for its client");
+        say(&link, from_proxy::Message::Ack(proto::Ack { generation: generation + 1 })).await;
+        let closed = state(&hub, generation + 1).await.closed;
+        assert!(closed.values().all(|it| it.contains("listener.address-source")), "{closed:?}");
+        assert_eq!(closed.len(), 1);
+        hub.commit(vec![http()], vec![]);
+        assert_eq!(hear(&mut link).await.len(), 1, "it has lost the listener meanwhile");
+        say(&link, from_proxy::Message::Ack(proto::Ack { generation: generation + 2 })).await;
+        generation += 2;
+    }
 }
 
 #[tokio::test(start_paused = true)]

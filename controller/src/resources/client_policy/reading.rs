@@ -1,0 +1,118 @@
+//! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
+
+use super::{ClientAddress, ClientPolicyTarget, ClientTls};
+use crate::resources::unreadable::{Unreadable, passed_over};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// The spec of a policy as far as it can be read. Reading never fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The Gateways and ListenerSets that it is about.
+    pub targets: Vec<ClientPolicyTarget>,
+    /// How the address of a client is learned, if it says so, or why that cannot be understood: then its targets are closed.
+    pub client_address: Result<Option<ClientAddress>, Unreadable>,
+    /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
+    pub tls: Result<Option<ClientTls>, Unreadable>,
+    /// What else it says and is not understood. It has no effect.
+    pub rest: Option<Unreadable>,
+}
+
+/// The fields of a spec.
+const FIELDS: [&str; 3] = ["targetRefs", "clientAddress", "tls"];
+
+impl<'de> Deserialize<'de> for Reading {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Value::deserialize(deserializer)?;
+        let targets = written["targetRefs"].as_array().into_iter().flatten();
+        let mut unknown = written.as_object().into_iter().flatten().map(|(name, _)| name);
+        Ok(Self {
+            targets: targets.filter_map(target).collect(),
+            client_address: part(&written, "clientAddress"),
+            tls: part(&written, "tls"),
+            rest: unknown
+                .find(|it| !FIELDS.contains(&it.as_str()))
+                .map(|it| Unreadable { field: it.clone(), reason: "unknown field".to_owned() }),
+        })
+    }
+}
+
+/// One field, read whole or not at all: what is passed over of it could have been what matters.
+fn part<T: DeserializeOwned + Serialize>(written: &Value, name: &str) -> Result<Option<T>, Unreadable> {
+    let written = &written[name];
+    if written.is_null() {
+        return Ok(None);
+    }
+    let read: T = serde_path_to_error::deserialize(written).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        Unreadable { field, reason: error.inner().to_string() }.within(name)
+    })?;
+    match passed_over(written, &serde_json::to_value(&read).unwrap_or_default(), false) {
+        None => Ok(Some(read)),
+        Some(unreadable) => Err(unreadable.within(name)),
+    }
+}
+
+/// A target as far as it can be read. Without the name of its listener it is all of them.
+fn target(written: &Value) -> Option<ClientPolicyTarget> {
+    let text = |name: &str| written[name].as_str().filter(|it| !it.is_empty()).map(str::to_owned);
+    Some(ClientPolicyTarget {
+        group: text("group").unwrap_or_default(),
+        kind: text("kind")?,
+        name: text("name")?,
+        section_name: text("sectionName"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(more: Value) -> Reading {
+        let target = json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" });
+        let mut spec = json!({ "targetRefs": [target, { "kind": 1 }] });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_understood_keeps_its_targets_and_takes_nothing_from_other_parts() {
+        for (more, field) in [
+            (json!({ "clientAddress": {} }), "clientAddress"),
+            (json!({ "clientAddress": "x" }), "clientAddress"),
+            (json!({ "clientAddress": { "source": "Geneve" } }), "clientAddress.source"),
+            (
+                json!({ "clientAddress": { "source": "ForwardedFor", "trustedHops": 1 } }),
+                "clientAddress.trustedHops",
+            ),
+            (
+                json!({ "clientAddress": { "source": "ForwardedFor", "trustedCIDRs": [1] } }),
+                "clientAddress.trustedCIDRs[0]",
+            ),
+        ] {
+            let reading = read(more.clone());
+            assert_eq!(reading.client_address.unwrap_err().field, field, "{more}");
+            assert_eq!(reading.targets.len(), 1, "{more}");
+        }
+        assert_eq!(read(json!({})).client_address, Ok(None));
+        assert_eq!(read(json!({ "clientAddress": null })).client_address, Ok(None));
+        let other = read(json!({ "clientAddress": { "source": "Connection" }, "compression": {} }));
+        assert!(other.client_address.is_ok_and(|it| it.is_some()));
+        assert_eq!(other.rest.unwrap().field, "compression");
+        for (tls, field) in [
+            (json!({}), "tls"),
+            (json!({ "minVersion": "1.1" }), "tls.minVersion"),
+            (json!({ "minVersion": 1.3 }), "tls.minVersion"),
+            (json!({ "minVersion": "1.3", "cipherSuites": [] }), "tls.cipherSuites"),
+        ] {
+            let reading = read(json!({ "clientAddress": { "source": "Connection" }, "tls": tls }));
+            assert!(reading.client_address.is_ok_and(|it| it.is_some()), "{tls}");
+            assert_eq!(reading.tls.unwrap_err().field, field, "{tls}");
+        }
+        let nonsense: Reading = serde_json::from_value(json!("nonsense")).unwrap();
+        assert!(nonsense.targets.is_empty());
+    }
+}
