@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use support::backend::{Server, echo};
 use support::wire::{LONG, status};
 use support::*;
@@ -138,7 +139,63 @@ async fn what_is_no_header_and_who_is_not_trusted_is_closed_without_an_answer() 
     assert_eq!(server.requests(), 0);
     let scrape = closed.scrape();
     assert!(scrape.contains("streams_refused_total{reason=\"listener_closed\"} 1"), "{scrape}");
-    assert!(stranger.scrape().contains("streams_refused_total{reason=\"not_introduced\"} 2"));
+    assert!(stranger.scrape().contains("streams_refused_total{reason=\"no_proxy_header\"} 2"));
+}
+
+/// As many connections as a proxy's thread has in these tests. Once half are in use, one address may have two.
+const CONNECTIONS: usize = 32;
+
+async fn connect_from(source: &str, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(source.parse().unwrap())?;
+    socket.connect(to).await
+}
+
+/// How many of these are open a moment later.
+async fn count_open(streams: &mut [TcpStream]) -> usize {
+    let is_open = async |stream: &mut TcpStream| {
+        timeout(Duration::from_secs(1), stream.read_to_end(&mut Vec::new())).await.is_err()
+    };
+    let open = futures_util::future::join_all(streams.iter_mut().map(is_open)).await;
+    open.into_iter().filter(|it| *it).count()
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_no_proxy_header_does_not_have_every_connection() {
+    let server = Server::http(1, echo).await;
+    let proxy = Proxy::start_with(resources(http_listener(loopback()), &server), |settings| {
+        settings.limits.connections = CONNECTIONS;
+    });
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        held.extend(connect_from("127.0.0.1:0", proxy.address()).await.ok());
+    }
+    let mut other = connect_from("127.0.0.2:0", proxy.address()).await.unwrap();
+    other.write_all(&[LINE, REQUEST].concat()).await.unwrap();
+    let mut answer = String::new();
+    timeout(Duration::from_secs(2), other.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert_eq!(count_open(&mut held).await, 17, "half, and what was begun");
+}
+
+#[tokio::test]
+async fn once_its_header_is_there_a_connection_counts_for_the_client_and_not_for_the_load_balancer() {
+    let server = Server::http(1, echo).await;
+    let proxy = Proxy::start_with(resources(http_listener(loopback()), &server), |settings| {
+        settings.limits.connections = CONNECTIONS;
+    });
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let Ok(mut stream) = TcpStream::connect(proxy.address()).await else { continue };
+        let _ = stream.write_all(&[LINE, b"GET"].concat()).await;
+        held.push(stream);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Another client of the same load balancer has its own share.
+    let other = b"PROXY TCP4 203.0.113.8 192.0.2.1 51234 443\r\n";
+    let answer = exchange(proxy.address(), [&other[..], REQUEST].concat()).await;
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert_eq!(count_open(&mut held).await, 17, "half, and what was begun");
 }
 
 #[tokio::test]
@@ -244,8 +301,11 @@ async fn no_byte_of_a_tls_handshake_is_lost_to_the_header_before_it() {
         let answer = ask_over_tls(proxy.address(), &roots, &header).await.unwrap();
         assert!(answer.contains("x-forwarded-for: 203.0.113.7\n"), "{answer}");
     }
-    assert!(ask_over_tls(proxy.address(), &roots, b"").await.is_err(), "nobody has introduced it");
-    assert!(ask_over_tls(proxy.address(), &roots, &[LINE, LINE].concat()).await.is_err(), "introduced twice");
+    assert!(ask_over_tls(proxy.address(), &roots, b"").await.is_err(), "there is no header");
+    assert!(
+        ask_over_tls(proxy.address(), &roots, &[LINE, LINE].concat()).await.is_err(),
+        "there are two headers"
+    );
 }
 
 #[tokio::test]

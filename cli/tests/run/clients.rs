@@ -52,7 +52,7 @@ async fn a_policy_says_whom_to_believe_and_a_slip_in_it_closes() {
     assert_eq!(ask(&shop, "", "").await, Some(403));
 
     shop.write("clients.yaml", &policy("source: ProxyProtocol, trustedCIDRs: [127.0.0.0/8]"));
-    program.eventually("the introduction", async |_| ask(&shop, LINE, "").await == Some(200)).await;
+    program.eventually("the header", async |_| ask(&shop, LINE, "").await == Some(200)).await;
     assert_eq!(ask(&shop, "", LIST).await, None);
 
     // Who comes from here is not trusted.

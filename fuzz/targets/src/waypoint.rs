@@ -4,7 +4,7 @@ use crate::text_of;
 use fairway_config::model::normalised_path;
 use fairway_policy::CidrSet;
 use fairway_waypoint::address::forwarded_for::walk;
-use fairway_waypoint::address::proxy_protocol::{BadHeader, HeaderReader, Introduction, LONGEST_BLOCK};
+use fairway_waypoint::address::proxy_protocol::{BadHeader, HeaderReader, LONGEST_BLOCK, ProxyHeader};
 use fairway_waypoint::host::normalise_host;
 use fairway_waypoint::listen::detect::Version;
 use fairway_waypoint::listen::framing::Framing;
@@ -57,24 +57,24 @@ pub fn client_hello(input: &[u8]) {
 /// The input: the length of reads, then the header and what follows.
 pub fn proxy_header(input: &[u8]) {
     let [step, bytes @ ..] = input else { return };
-    let (whole, taken) = introduced(bytes, usize::MAX);
-    let (in_pieces, taken_in_pieces) = introduced(bytes, usize::from(*step).max(1));
+    let (whole, taken) = read_header(bytes, usize::MAX);
+    let (in_pieces, taken_in_pieces) = read_header(bytes, usize::from(*step).max(1));
     assert_eq!(whole, in_pieces);
     assert!(taken <= LONGEST_BLOCK);
     if whole.is_ok() {
         assert_eq!(taken, taken_in_pieces);
     }
-    if let Ok(Some(introduction)) = whole {
+    if let Ok(Some(header)) = whole {
         // Nothing of what follows has a say.
-        assert_eq!(introduced(&bytes[..taken], usize::MAX), (Ok(Some(introduction)), taken));
-        if let Introduction::Client(address) = introduction {
+        assert_eq!(read_header(&bytes[..taken], usize::MAX), (Ok(Some(header)), taken));
+        if let ProxyHeader::Client(address) = header {
             assert_eq!(address, address.to_canonical());
         }
     }
 }
 
 /// What a header says, and how many bytes were taken for it.
-fn introduced(bytes: &[u8], step: usize) -> (Result<Option<Introduction>, BadHeader>, usize) {
+fn read_header(bytes: &[u8], step: usize) -> (Result<Option<ProxyHeader>, BadHeader>, usize) {
     let (mut reader, mut taken) = (HeaderReader::default(), 0);
     loop {
         let room = reader.room();

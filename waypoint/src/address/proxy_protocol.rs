@@ -19,7 +19,7 @@ const WORD: &[u8] = b"PROXY ";
 
 /// Where the client of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Introduction {
+pub enum ProxyHeader {
     /// The peer itself is the client, or does not know where its client is: a health check, for one.
     Peer,
     /// It is at this address.
@@ -92,8 +92,8 @@ impl HeaderReader {
         self.bytes.get_mut(start..end).unwrap_or_default()
     }
 
-    /// Takes note that so many bytes were put into the room. Says who is introduced once the header is whole.
-    pub fn add(&mut self, count: usize) -> Result<Option<Introduction>, BadHeader> {
+    /// Takes note that so many bytes were put into the room. Says where the client is once the header is whole.
+    pub fn add(&mut self, count: usize) -> Result<Option<ProxyHeader>, BadHeader> {
         if let Part::Rest { left } = &mut self.part {
             *left = left.saturating_sub(count);
         }
@@ -132,7 +132,7 @@ impl HeaderReader {
         }
     }
 
-    fn read_line(&self) -> Result<Option<Introduction>, BadHeader> {
+    fn read_line(&self) -> Result<Option<ProxyHeader>, BadHeader> {
         let bytes = self.kept();
         match line::end(bytes)? {
             Some(text) => line::read(text).map(Some),
@@ -141,7 +141,7 @@ impl HeaderReader {
         }
     }
 
-    fn read_block(&mut self) -> Result<Option<Introduction>, BadHeader> {
+    fn read_block(&mut self) -> Result<Option<ProxyHeader>, BadHeader> {
         let Some(length) = block::length(self.kept())? else { return Ok(None) };
         if block::FIXED + length > LONGEST_BLOCK {
             return Err(BadHeader::TooLong);
@@ -150,7 +150,7 @@ impl HeaderReader {
         self.read_rest(length)
     }
 
-    fn read_rest(&self, left: usize) -> Result<Option<Introduction>, BadHeader> {
+    fn read_rest(&self, left: usize) -> Result<Option<ProxyHeader>, BadHeader> {
         if left > 0 { Ok(None) } else { block::read(self.kept()).map(Some) }
     }
 }

@@ -15,44 +15,44 @@ pub struct FarEnd {
     /// Where the connection comes from.
     pub peer: IpAddr,
     /// Where that peer says that the client is, if it has said so in a header of the PROXY protocol.
-    pub introduced: Option<IpAddr>,
+    pub proxied: Option<IpAddr>,
 }
 
 /// Why it is not known where a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unlocated {
+pub enum AddressError {
     /// The listener is closed, or what it asks for is not seen on such a connection.
     Closed,
-    /// Nobody who is trusted has introduced the connection. It may be older than the configuration that asks for that.
-    NotIntroduced,
+    /// It did not begin with a header of the PROXY protocol from a trusted peer. It may be older than the configuration that asks for that.
+    NoProxyHeader,
     /// A trusted peer says something that is no address, or more than one thing.
     Malformed,
 }
 
 /// What a request says of its client's address, kept before it is taken out of the head.
 #[derive(Clone, Debug, Default)]
-pub struct Claims(SmallVec<[(HeaderName, HeaderValue); 2]>);
+pub struct AddressHeaders(SmallVec<[(HeaderName, HeaderValue); 2]>);
 
 // === impl FarEnd ===
 
 impl FarEnd {
     /// One that says nothing of itself.
     pub fn of_peer(peer: IpAddr) -> Self {
-        Self { peer: peer.to_canonical(), introduced: None }
+        Self { peer: peer.to_canonical(), proxied: None }
     }
 
-    /// That of a client which somebody has introduced, or else of the client itself.
-    pub fn of(client: IpAddr, introducer: Option<&IpAddr>) -> Self {
-        match introducer {
-            Some(peer) => Self { introduced: Some(client.to_canonical()), ..Self::of_peer(*peer) },
+    /// That of a client for which a proxy connects, or else of the client itself.
+    pub fn of(client: IpAddr, proxy: Option<&IpAddr>) -> Self {
+        match proxy {
+            Some(peer) => Self { proxied: Some(client.to_canonical()), ..Self::of_peer(*peer) },
             None => Self::of_peer(client),
         }
     }
 }
 
-// === impl Claims ===
+// === impl AddressHeaders ===
 
-impl Claims {
+impl AddressHeaders {
     /// Those that a source looks at.
     pub fn read<'a>(sources: impl IntoIterator<Item = &'a AddressSource>, headers: &HeaderMap) -> Self {
         let mut names: SmallVec<[&HeaderName; 2]> = SmallVec::new();
@@ -80,18 +80,22 @@ fn header_of(source: &AddressSource) -> Option<&HeaderName> {
 }
 
 /// Where the client of a request is.
-pub fn of_request(source: &AddressSource, far: &FarEnd, claims: &Claims) -> Result<IpAddr, Unlocated> {
+pub fn of_request(
+    source: &AddressSource,
+    far: &FarEnd,
+    headers: &AddressHeaders,
+) -> Result<IpAddr, AddressError> {
     match source {
         AddressSource::ForwardedFor(trusted) if trusted.contains(far.peer) => {
-            Ok(forwarded_for::walk(far.peer, trusted, claims.lines(&FORWARDED_FOR)))
+            Ok(forwarded_for::walk(far.peer, trusted, headers.lines(&FORWARDED_FOR)))
         }
         AddressSource::Header { name, trusted } if trusted.contains(far.peer) => {
-            let mut lines = claims.lines(name);
+            let mut lines = headers.lines(name);
             match (lines.next(), lines.next()) {
                 // The proxy asks on its own behalf: it looks whether anybody is here.
                 (None, _) => Ok(far.peer),
-                (Some(one), None) => forwarded_for::parse(one).ok_or(Unlocated::Malformed),
-                (Some(_), Some(_)) => Err(Unlocated::Malformed),
+                (Some(one), None) => forwarded_for::parse(one).ok_or(AddressError::Malformed),
+                (Some(_), Some(_)) => Err(AddressError::Malformed),
             }
         }
         AddressSource::ForwardedFor(_) | AddressSource::Header { .. } => Ok(far.peer),
@@ -100,19 +104,19 @@ pub fn of_request(source: &AddressSource, far: &FarEnd, claims: &Claims) -> Resu
 }
 
 /// Where the client of a connection is of which only bytes are seen.
-pub fn of_connection(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, Unlocated> {
+pub fn of_connection(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, AddressError> {
     match source {
         AddressSource::Connection => Ok(far.peer),
-        AddressSource::ProxyProtocol(trusted) => introduced(far, trusted),
+        AddressSource::ProxyProtocol(trusted) => proxied(far, trusted),
         // There is no header to read.
         AddressSource::ForwardedFor(_) | AddressSource::Header { .. } | AddressSource::Closed(_) => {
-            Err(Unlocated::Closed)
+            Err(AddressError::Closed)
         }
     }
 }
 
-fn introduced(far: &FarEnd, trusted: &CidrSet) -> Result<IpAddr, Unlocated> {
-    far.introduced.filter(|_| trusted.contains(far.peer)).ok_or(Unlocated::NotIntroduced)
+fn proxied(far: &FarEnd, trusted: &CidrSet) -> Result<IpAddr, AddressError> {
+    far.proxied.filter(|_| trusted.contains(far.peer)).ok_or(AddressError::NoProxyHeader)
 }
 
 #[cfg(test)]
@@ -137,15 +141,15 @@ mod tests {
     fn located(
         source: &AddressSource,
         peer: &str,
-        introduced: Option<&str>,
+        proxied: Option<&str>,
         headers: &[(&'static str, &'static str)],
-    ) -> Result<IpAddr, Unlocated> {
+    ) -> Result<IpAddr, AddressError> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let far = FarEnd { introduced: introduced.map(ip), ..FarEnd::of_peer(ip(peer)) };
-        of_request(source, &far, &Claims::read([source], &map))
+        let far = FarEnd { proxied: proxied.map(ip), ..FarEnd::of_peer(ip(peer)) };
+        of_request(source, &far, &AddressHeaders::read([source], &map))
     }
 
     /// Each source believes what it is told to believe, of whom it is told to believe it, and nothing else.
@@ -153,23 +157,23 @@ mod tests {
     fn an_address_is_believed_of_trusted_peers_and_by_the_way_that_is_asked_for() {
         use AddressSource::{Closed, Connection, ForwardedFor, ProxyProtocol};
         let says = [("x-forwarded-for", "203.0.113.7"), ("cf-connecting-ip", "203.0.113.8")];
-        let introduced = Some("203.0.113.9");
-        let all: [(AddressSource, [Result<&str, Unlocated>; 3]); 5] = [
+        let proxied = Some("203.0.113.9");
+        let all: [(AddressSource, [Result<&str, AddressError>; 3]); 5] = [
             // From a trusted peer; from one with a PROXY header; from a stranger with all of it.
             (Connection, [Ok(PEER), Ok(PEER), Ok(STRANGER)]),
             (
                 ProxyProtocol(trusted()),
-                [Err(Unlocated::NotIntroduced), Ok("203.0.113.9"), Err(Unlocated::NotIntroduced)],
+                [Err(AddressError::NoProxyHeader), Ok("203.0.113.9"), Err(AddressError::NoProxyHeader)],
             ),
             (ForwardedFor(trusted()), [Ok("203.0.113.7"), Ok("203.0.113.7"), Ok(STRANGER)]),
             (header(), [Ok("203.0.113.8"), Ok("203.0.113.8"), Ok(STRANGER)]),
-            (Closed("x".into()), [Err(Unlocated::Closed); 3]),
+            (Closed("x".into()), [Err(AddressError::Closed); 3]),
         ];
         for (source, expected) in all {
             let found = [
                 located(&source, PEER, None, &says),
-                located(&source, PEER, introduced, &says),
-                located(&source, STRANGER, introduced, &says),
+                located(&source, PEER, proxied, &says),
+                located(&source, STRANGER, proxied, &says),
             ];
             assert_eq!(found, expected.map(|it| it.map(ip)), "{source:?}");
         }
@@ -184,10 +188,10 @@ mod tests {
             (&[(NAME, "[2001:db8::1]:80")], Ok("2001:db8::1")),
             (&[(NAME, "10.2.3.4")], Ok("10.2.3.4")),
             (&[("x-forwarded-for", "203.0.113.7")], Ok(PEER)),
-            (&[(NAME, "")], Err(Unlocated::Malformed)),
-            (&[(NAME, "203.0.113.7, 203.0.113.8")], Err(Unlocated::Malformed)),
-            (&[(NAME, "203.0.113.7"), (NAME, "203.0.113.7")], Err(Unlocated::Malformed)),
-            (&[(NAME, "unknown")], Err(Unlocated::Malformed)),
+            (&[(NAME, "")], Err(AddressError::Malformed)),
+            (&[(NAME, "203.0.113.7, 203.0.113.8")], Err(AddressError::Malformed)),
+            (&[(NAME, "203.0.113.7"), (NAME, "203.0.113.7")], Err(AddressError::Malformed)),
+            (&[(NAME, "unknown")], Err(AddressError::Malformed)),
         ] {
             assert_eq!(located(&header(), PEER, None, headers), expected.map(ip), "{headers:?}");
         }
@@ -195,13 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn of_bytes_only_the_connection_and_its_introduction_are_known() {
+    fn of_bytes_only_the_connection_and_its_proxy_header_are_known() {
         use AddressSource::{Closed, Connection, ForwardedFor, ProxyProtocol};
-        let far = FarEnd { introduced: Some(ip("203.0.113.9")), ..FarEnd::of_peer(ip("::ffff:10.0.0.1")) };
+        let far = FarEnd { proxied: Some(ip("203.0.113.9")), ..FarEnd::of_peer(ip("::ffff:10.0.0.1")) };
         assert_eq!(of_connection(&Connection, &far), Ok(ip(PEER)));
         assert_eq!(of_connection(&ProxyProtocol(trusted()), &far), Ok(ip("203.0.113.9")));
         for source in [ForwardedFor(trusted()), header(), Closed("x".into())] {
-            assert_eq!(of_connection(&source, &far), Err(Unlocated::Closed), "{source:?}");
+            assert_eq!(of_connection(&source, &far), Err(AddressError::Closed), "{source:?}");
         }
     }
 }

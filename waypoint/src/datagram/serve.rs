@@ -266,7 +266,7 @@ impl Flow {
     }
 }
 
-/// Datagrams are where they come from, and nobody introduces them.
+/// Datagrams are from where they come: nothing is before them.
 fn locate(listener: &BoundListener, key: &ClientKey) -> Result<IpAddr, Undecided> {
     stream::locate(&listener.listener.address_source, &FarEnd::of_peer(key.client.ip()))
 }

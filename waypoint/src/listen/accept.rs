@@ -2,11 +2,11 @@
 
 use super::arrival::Arrival;
 use super::connection::{Connection, ConnectionState, Order};
-use super::introduction::{self, NotIntroduced};
 use super::ports::{Entrance, PortId};
+use super::proxy_header::{self, ProxyHeaderError};
 use super::socket::begin_no_more;
 use super::tunnel;
-use crate::address::Introduction;
+use crate::address::ProxyHeader;
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::stream::Refusal;
 use crate::table::{ListenerSet, Opening};
@@ -131,15 +131,21 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     let peer = peer.ip().to_canonical();
     match set.opening() {
         Opening::Plain => {
-            let Some(connection) = admit(worker, peer) else { return turn_away(worker, &stream) };
+            let Some(connection) = admit(worker, peer, ConnectionState::Raw) else {
+                return turn_away(worker, &stream);
+            };
             enter(worker, &serving, port, stream, (peer, None), &connection);
         }
         opening if opening.admits(peer) => {
-            tokio::task::spawn_local(introduce(worker.clone(), port, stream, peer));
+            // Until it says whose it is, it is the peer's.
+            let Some(waiting) = admit(worker, peer, ConnectionState::Handshake) else {
+                return turn_away(worker, &stream);
+            };
+            tokio::task::spawn_local(accept_proxied(worker.clone(), port, stream, peer, waiting));
         }
         Opening::Proxied(_) => {
-            tracing::debug!(peer = %peer, "a peer that is not trusted to introduce clients is turned away");
-            refuse_stream(worker, Refusal::NotIntroduced, peer);
+            tracing::debug!(peer = %peer, "a peer that is not trusted to say where clients are is turned away");
+            refuse_stream(worker, Refusal::NoProxyHeader, peer);
             turn_away(worker, &stream);
         }
         Opening::Closed => {
@@ -149,10 +155,10 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     }
 }
 
-/// A place for a connection of a client, if the client may have one more.
-fn admit(worker: &Worker, client: IpAddr) -> Option<Rc<Connection>> {
-    let share = worker.connections.admit(client, worker.settings.limits.connections)?;
-    Some(worker.connections.open_from(share, ConnectionState::Raw))
+/// A place for a connection that counts for this address, if the address may have one more.
+fn admit(worker: &Worker, address: IpAddr, state: ConnectionState) -> Option<Rc<Connection>> {
+    let share = worker.connections.admit(address, worker.settings.limits.connections)?;
+    Some(worker.connections.open_from(share, state))
 }
 
 fn turn_away(worker: &Worker, stream: &TcpStream) {
@@ -165,43 +171,49 @@ fn refuse_stream(worker: &Worker, refusal: Refusal, peer: IpAddr) {
 }
 
 /// Reads where the client is that a trusted peer connects for, and goes on as if that client had connected.
-async fn introduce(worker: Rc<Worker>, port: PortId, mut stream: TcpStream, peer: IpAddr) {
-    // It is nobody's yet, and counts among all.
-    let waiting = worker.connections.open(ConnectionState::Handshake);
+async fn accept_proxied(
+    worker: Rc<Worker>,
+    port: PortId,
+    mut stream: TcpStream,
+    peer: IpAddr,
+    waiting: Rc<Connection>,
+) {
     let read = tokio::select! {
-        read = introduction::read(&mut stream) => read,
+        read = proxy_header::read(&mut stream) => read,
         _ = waiting.ordered(Order::Finish) => return turn_away(&worker, &stream),
     };
-    let introduced = match read {
-        Ok(Introduction::Client(address)) => address,
-        Ok(Introduction::Peer) => peer,
-        Err(NotIntroduced::Silent) => return,
+    let client = match read {
+        Ok(ProxyHeader::Client(address)) => address,
+        Ok(ProxyHeader::Peer) => peer,
+        Err(ProxyHeaderError::Silent) => return,
         Err(error) => {
-            tracing::debug!(%peer, %error, "a connection is not introduced");
-            let slow = matches!(error, NotIntroduced::TooSlow);
-            refuse_stream(&worker, if slow { Refusal::TooSlow } else { Refusal::NotIntroduced }, peer);
+            tracing::debug!(%peer, %error, "no header of the PROXY protocol");
+            let slow = matches!(error, ProxyHeaderError::TooSlow);
+            refuse_stream(&worker, if slow { Refusal::TooSlow } else { Refusal::NoProxyHeader }, peer);
             return turn_away(&worker, &stream);
         }
     };
     drop(waiting);
     let serving = worker.serving();
-    // The configuration may be another one by now, in which nobody introduces anybody.
+    // The configuration may be another one by now, in which nobody says where clients are.
     let is_asked =
         |set: &ListenerSet| matches!(set.opening(), Opening::Proxied(trusted) if trusted.contains(peer));
     if !serving.ports.listeners(port).is_some_and(is_asked) {
         return turn_away(&worker, &stream);
     }
-    let Some(connection) = admit(&worker, introduced) else { return turn_away(&worker, &stream) };
-    enter(&worker, &serving, port, stream, (introduced, Some(peer)), &connection);
+    let Some(connection) = admit(&worker, client, ConnectionState::Raw) else {
+        return turn_away(&worker, &stream);
+    };
+    enter(&worker, &serving, port, stream, (client, Some(peer)), &connection);
 }
 
-/// Serves a connection whose client has its place, and who may have been introduced.
+/// Serves a connection whose client has its place, and whom a proxy may have named.
 fn enter(
     worker: &Rc<Worker>,
     serving: &Serving,
     port: PortId,
     stream: TcpStream,
-    (client, introducer): (IpAddr, Option<IpAddr>),
+    (client, proxy): (IpAddr, Option<IpAddr>),
     connection: &Rc<Connection>,
 ) {
     let Some(found) = serving.ports.get(port) else { return };
@@ -214,7 +226,7 @@ fn enter(
             origin,
             scheme,
             caller: Caller { address: Some(client), ..Caller::default() },
-            introducer: introducer.map(Box::new),
+            proxy: proxy.map(Box::new),
             identity: None,
         }
     };

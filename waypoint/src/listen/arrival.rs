@@ -37,8 +37,8 @@ pub struct Arrival {
     pub scheme: Scheme,
     /// The client, for the choice of endpoints.
     pub caller: Caller,
-    /// Who has introduced the client, in a header of the PROXY protocol. Boxed: mostly nobody does.
-    pub introducer: Option<Box<IpAddr>>,
+    /// The proxy that connects for the client, by its header of the PROXY protocol. Boxed: mostly there is none.
+    pub proxy: Option<Box<IpAddr>>,
     /// The identity of the client, if it was authenticated by mTLS.
     pub identity: Option<SpiffeId>,
 }
@@ -137,13 +137,13 @@ impl Arrival {
 
     /// The far end of the connection, if that is known.
     pub(super) fn far(&self) -> Option<FarEnd> {
-        Some(FarEnd::of(self.caller.address?, self.introducer.as_deref()))
+        Some(FarEnd::of(self.caller.address?, self.proxy.as_deref()))
     }
 
     /// The record of a connection of which only the bytes are known.
     pub(super) fn record(&self, kind: StreamKind) -> StreamRecord {
         let mut record = StreamRecord::begin(&self.worker.telemetry, kind, self.caller.address);
-        if let Some(peer) = &self.introducer {
+        if let Some(peer) = &self.proxy {
             record.comes_through(**peer);
         }
         record
@@ -194,7 +194,7 @@ impl Arrival {
     }
 
     pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: Ahead) {
-        let Self { worker, connection, origin, scheme, caller, introducer, identity } = self;
+        let Self { worker, connection, origin, scheme, caller, proxy, identity } = self;
         let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
         let client = Rc::new(Client {
             worker,
@@ -203,7 +203,7 @@ impl Arrival {
             scheme,
             version,
             caller,
-            introducer,
+            proxy,
             identity,
             forwarded_for,
             is_http10: Cell::new(false),

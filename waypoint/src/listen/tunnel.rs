@@ -81,7 +81,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,
                 caller: Caller { address: told.or(source), node: connect_request.node, service },
-                introducer: None,
+                proxy: None,
                 identity: Some(peer),
             };
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;

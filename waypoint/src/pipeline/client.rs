@@ -32,8 +32,8 @@ pub struct Client {
     pub version: Version,
     /// Where it comes from.
     pub caller: Caller,
-    /// Who has introduced it, in a header of the PROXY protocol. Else it is itself the far end of its connection.
-    pub introducer: Option<Box<IpAddr>>,
+    /// The proxy that connects for it, by its header of the PROXY protocol. Else it is itself the far end of its connection.
+    pub proxy: Option<Box<IpAddr>>,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
     /// Its address as a header.
@@ -114,7 +114,7 @@ impl fmt::Debug for Client {
 impl Client {
     /// The far end of its connection, if that is known.
     pub(super) fn far(&self) -> Option<FarEnd> {
-        Some(FarEnd::of(self.caller.address?, self.introducer.as_deref()))
+        Some(FarEnd::of(self.caller.address?, self.proxy.as_deref()))
     }
 }
 

@@ -78,18 +78,33 @@ pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Takes out a header in every spelling.
-pub(super) fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
-    let is_it = |it: &&HeaderName| is_spelling(it.as_str().as_bytes(), name.as_str().as_bytes());
-    let spellings: SmallVec<[HeaderName; 8]> = headers.keys().filter(is_it).cloned().collect();
+/// Spellings of a name, with `_` for `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spellings {
+    /// All of them.
+    All,
+    /// Those that are not the name itself.
+    Other,
+}
+
+/// Takes out the spellings of a header.
+pub(super) fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName, which: Spellings) {
+    let is_out = |it: &&HeaderName| {
+        let is_kept = which == Spellings::Other && *it == name;
+        !is_kept && is_spelling(it.as_str().as_bytes(), name.as_str().as_bytes())
+    };
+    let spellings: SmallVec<[HeaderName; 8]> = headers.keys().filter(is_out).cloned().collect();
     for name in spellings {
         headers.remove(name);
     }
 }
 
-/// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), and what [`sift`] does not let pass in a head: some
-/// servers put trailers among the headers.
-pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool) {
+/// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), what [`sift`] does not let pass in a head, and the
+/// header that has the client's address: some servers put trailers among the headers.
+pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool, address_header: Option<&HeaderName>) {
+    if let Some(name) = address_header {
+        remove_spellings(trailers, name, Spellings::All);
+    }
     let is_out = |name: &&HeaderName| {
         let bytes = name.as_str().as_bytes();
         NEVER_TRAILERS.contains(*name)
@@ -210,7 +225,7 @@ mod tests {
                 .iter()
                 .map(|it| (HeaderName::from_bytes(it.as_bytes()).unwrap(), value.clone()))
                 .collect();
-            sift_trailers(&mut trailers, at_edge);
+            sift_trailers(&mut trailers, at_edge, None);
             let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
             left.sort_unstable();
             assert_eq!(left, expected, "at the edge: {at_edge}");

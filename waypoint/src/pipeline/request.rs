@@ -9,7 +9,7 @@ use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
 use super::passage::{Passage, Surroundings};
 use super::response::Received;
-use super::sender::{Sender, Statement};
+use super::sender::{AddressLookup, Sender};
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
 use crate::body::{ClientBody, Recording, ResponseBody, Stream};
@@ -125,12 +125,12 @@ fn read_head<'c>(
 ) -> Result<(ConnectionOptions, Sender<'c>), Reason> {
     let at_edge = matches!(client.origin, Origin::Gateway { .. });
     let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
-    let is_introduced = client.introducer.is_some();
-    let statement = Statement::of(serving, &client.origin, is_introduced, &parts.headers);
+    let is_proxied = client.proxy.is_some();
+    let lookup = AddressLookup::of(serving, &client.origin, is_proxied, &parts.headers);
     let options = head::read(parts, client.version, at_edge, limits, nonce)?;
     let mut sender = Sender::of_connection(client);
-    if let Some(statement) = statement {
-        sender.find(statement, parts)?;
+    if let Some(lookup) = lookup {
+        sender.find(lookup, parts)?;
         exchange.comes_from(&sender);
     }
     Ok((options, sender))
@@ -261,7 +261,8 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }));
+        let at_edge = matches!(client.origin, Origin::Gateway { .. });
+        let stream = Stream::new(incoming, at_edge, sender.header().cloned());
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);

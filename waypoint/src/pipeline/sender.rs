@@ -1,9 +1,9 @@
 //! Who has sent a request, as far as its listener is told to find out. Where no listener of the socket asks for anything, that is the
 //! client of the connection, and nothing is looked at.
 
-use super::names::remove_spellings;
+use super::names::{Spellings, remove_spellings};
 use super::{Client, Origin, Reason};
-use crate::address::{self, Claims, FarEnd, Unlocated};
+use crate::address::{self, AddressError, AddressHeaders, FarEnd};
 use crate::listen::connection::Order;
 use crate::route::RequestHead;
 use crate::table::ListenerSet;
@@ -11,7 +11,7 @@ use crate::upstream::caller::Caller;
 use crate::worker::Serving;
 use fairway_config::model::AddressSource;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -33,35 +33,37 @@ pub(crate) struct Found {
     pub forwarded_for: Option<HeaderValue>,
     /// The far end of the connection, where that is not the client.
     pub peer: Option<IpAddr>,
+    /// The header that has the address. No trailer has it.
+    pub header: Option<HeaderName>,
 }
 
 /// What a request says of its sender, kept while its head is read.
-pub(crate) struct Statement<'t> {
+pub(crate) struct AddressLookup<'t> {
     set: &'t ListenerSet,
-    claims: Claims,
+    headers: AddressHeaders,
 }
 
-// === impl Statement ===
+// === impl AddressLookup ===
 
-impl<'t> Statement<'t> {
+impl<'t> AddressLookup<'t> {
     /// What a head says of its sender; none where nobody asks.
     pub(crate) fn of(
         serving: &'t Serving,
         origin: &Origin,
-        is_introduced: bool,
+        is_proxied: bool,
         headers: &HeaderMap,
     ) -> Option<Self> {
         let Origin::Gateway { port, .. } = origin else { return None };
         let set = serving.ports.listeners(*port)?;
-        if !set.locates_clients() && !is_introduced {
+        if !set.locates_clients() && !is_proxied {
             return None;
         }
         let sources = set.listeners().iter().map(|it| &it.listener.address_source);
-        Some(Self { set, claims: Claims::read(sources, headers) })
+        Some(Self { set, headers: AddressHeaders::read(sources, headers) })
     }
 
     /// Finds the sender by what the listener believes that takes the request, whose head has been read since. None if it is where
-    /// its connection says.
+    /// its connection says, and no header could say anything else.
     pub(crate) fn find(
         self,
         caller: &Caller,
@@ -77,25 +79,30 @@ impl<'t> Statement<'t> {
             return Err(Reason::ListenerClosed);
         }
         let Some(far) = far else { return Ok(None) };
-        let address =
-            address::of_request(source, &far, &self.claims).map_err(|unlocated| match unlocated {
-                Unlocated::Closed => Reason::ListenerClosed,
-                // Another connection may be introduced.
-                Unlocated::NotIntroduced => Reason::Misdirected,
-                Unlocated::Malformed => Reason::BadField,
-            })?;
-        if let AddressSource::Header { name, trusted } = source
-            && !trusted.contains(far.peer)
-        {
-            // Who is behind this proxy may believe it.
-            remove_spellings(&mut parts.headers, name);
+        let address = address::of_request(source, &far, &self.headers).map_err(|error| match error {
+            AddressError::Closed => Reason::ListenerClosed,
+            // Another connection may begin with the header.
+            AddressError::NoProxyHeader => Reason::Misdirected,
+            AddressError::Malformed => Reason::BadField,
+        })?;
+        let header = match source {
+            AddressSource::Header { name, trusted } => {
+                // Who is behind this proxy may believe it: what others say, and what nobody has looked at in another spelling.
+                let spellings = if trusted.contains(far.peer) { Spellings::Other } else { Spellings::All };
+                remove_spellings(&mut parts.headers, name, spellings);
+                Some(name.clone())
+            }
+            _ => None,
+        };
+        if header.is_none() && caller.address == Some(address) {
+            return Ok(None);
         }
-        let found = || Found {
+        Ok(Some(Box::new(Found {
             caller: Caller { address: Some(address), ..caller.clone() },
             forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
             peer: (address != far.peer).then_some(far.peer),
-        };
-        Ok((caller.address != Some(address)).then(|| Box::new(found())))
+            header,
+        })))
     }
 }
 
@@ -107,10 +114,10 @@ impl<'c> Sender<'c> {
         Self { client, found: None }
     }
 
-    /// Finds out who it is. Who is not introduced as the listener asks for is asked for another connection.
-    pub(super) fn find(&mut self, statement: Statement<'_>, parts: &mut Parts) -> Result<(), Reason> {
+    /// Finds out who it is. Where the header of the PROXY protocol is missing, another connection is asked for.
+    pub(super) fn find(&mut self, lookup: AddressLookup<'_>, parts: &mut Parts) -> Result<(), Reason> {
         let client = self.client;
-        let found = statement.find(&client.caller, client.far(), parts);
+        let found = lookup.find(&client.caller, client.far(), parts);
         if let Err(Reason::Misdirected) = found {
             client.connection.tell(Order::Finish);
         }
@@ -121,6 +128,11 @@ impl<'c> Sender<'c> {
     /// For the choice of an endpoint, for policies, and for the log.
     pub(crate) fn caller(&self) -> &Caller {
         self.found.as_ref().map_or(&self.client.caller, |it| &it.caller)
+    }
+
+    /// The header that has the address, where that is a header of its own.
+    pub(super) fn header(&self) -> Option<&HeaderName> {
+        self.found.as_ref()?.header.as_ref()
     }
 
     /// The address as a header.
@@ -135,7 +147,7 @@ impl<'c> Sender<'c> {
     pub(crate) fn peer(&self) -> Option<IpAddr> {
         match &self.found {
             Some(found) => found.peer,
-            None => self.client.introducer.as_deref().copied(),
+            None => self.client.proxy.as_deref().copied(),
         }
     }
 }

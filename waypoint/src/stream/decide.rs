@@ -1,7 +1,7 @@
 //! The decision about a connection or a client's datagrams. Pure: from a listener and a server name to a backend.
 
 use super::Refusal;
-use crate::address::{self, FarEnd, Unlocated};
+use crate::address::{self, AddressError, FarEnd};
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
 use fairway_config::model::{AddressSource, BackendTarget};
@@ -42,10 +42,10 @@ pub fn decide(
 
 /// Where the client of a connection is, as its listener is told to find out.
 pub fn locate(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, Undecided> {
-    address::of_connection(source, far).map_err(|unlocated| {
-        let refusal = match unlocated {
-            Unlocated::NotIntroduced => Refusal::NotIntroduced,
-            Unlocated::Closed | Unlocated::Malformed => Refusal::ListenerClosed,
+    address::of_connection(source, far).map_err(|error| {
+        let refusal = match error {
+            AddressError::NoProxyHeader => Refusal::NoProxyHeader,
+            AddressError::Closed | AddressError::Malformed => Refusal::ListenerClosed,
         };
         Undecided { refusal, series: None }
     })

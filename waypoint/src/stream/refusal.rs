@@ -14,7 +14,7 @@ pub enum Refusal {
     /// The listener cannot learn where its clients are as it is told to, so it serves nobody.
     ListenerClosed,
     /// The connection does not begin with a header of the PROXY protocol from a trusted peer.
-    NotIntroduced,
+    NoProxyHeader,
     /// The TLS handshake with the client has failed.
     Handshake,
     /// The listener has no route, or none for the SNI.
@@ -52,7 +52,7 @@ impl Refusal {
         Self::TooSlow,
         Self::NoListener,
         Self::ListenerClosed,
-        Self::NotIntroduced,
+        Self::NoProxyHeader,
         Self::Handshake,
         Self::NoRoute,
         Self::Denied,
@@ -75,7 +75,7 @@ impl Refusal {
             Self::TooSlow => "too_slow",
             Self::NoListener => "no_listener",
             Self::ListenerClosed => "listener_closed",
-            Self::NotIntroduced => "not_introduced",
+            Self::NoProxyHeader => "no_proxy_header",
             Self::Handshake => "handshake",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",

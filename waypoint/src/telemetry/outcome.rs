@@ -43,7 +43,7 @@ pub(super) fn of_refusal(refusal: Refusal) -> Outcome {
         Refusal::NotTls
         | Refusal::NoListener
         | Refusal::ListenerClosed
-        | Refusal::NotIntroduced
+        | Refusal::NoProxyHeader
         | Refusal::Handshake
         | Refusal::NoRoute
         | Refusal::Denied

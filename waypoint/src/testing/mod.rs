@@ -60,7 +60,7 @@ pub struct MemoryClient {
     /// The far end of its connection.
     pub address: IpAddr,
     /// Where a header of the PROXY protocol said that it is.
-    pub introduced: Option<IpAddr>,
+    pub proxied: Option<IpAddr>,
     /// The identity that it has proved.
     pub identity: Option<SpiffeId>,
     /// The version of HTTP that it speaks from its first byte.
@@ -71,7 +71,7 @@ impl Default for MemoryClient {
     fn default() -> Self {
         Self {
             address: Ipv4Addr::new(192, 0, 2, 1).into(),
-            introduced: None,
+            proxied: None,
             identity: None,
             version: Version::Http1,
         }
@@ -160,8 +160,8 @@ impl MemoryProxy {
     /// Connects a client to the first socket of the configuration; its side of the stream.
     pub fn connect(&self, client: MemoryClient) -> DuplexStream {
         let (near, far) = duplex(BUFFER);
-        let MemoryClient { address, introduced, identity, version } = client;
-        let (address, introducer) = match introduced {
+        let MemoryClient { address, proxied, identity, version } = client;
+        let (address, proxy) = match proxied {
             Some(client) => (client.to_canonical(), Some(Box::new(address))),
             None => (address, None),
         };
@@ -172,7 +172,7 @@ impl MemoryProxy {
             scheme: Scheme::Http,
             version,
             caller: Caller { address: Some(address), ..Caller::default() },
-            introducer,
+            proxy,
             identity,
             forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
             is_http10: Cell::new(false),

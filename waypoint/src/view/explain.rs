@@ -8,7 +8,7 @@ use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describ
 use crate::address::FarEnd;
 use crate::listen::detect::Version;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::sender::Statement;
+use crate::pipeline::sender::AddressLookup;
 use crate::pipeline::{Origin, Reason, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::route::hop::Passed;
 use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
@@ -111,13 +111,13 @@ pub(super) fn explain(
     let at_edge = matches!(origin, Origin::Gateway { .. });
     let client = client.map(|it| it.to_canonical());
     let far = client.map(|it| far_end(serving, &origin, it));
-    let statement = Statement::of(serving, &origin, false, &parts.headers);
+    let lookup = AddressLookup::of(serving, &origin, false, &parts.headers);
     if let Err(reason) = head::read(&mut parts, Version::Http1, at_edge, &settings.limits, || [0; 16]) {
         return refused(explained, reason);
     }
     let address = client.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
     let caller = Caller { address: client, ..Caller::default() };
-    let found = match statement.map(|it| it.find(&caller, far, &mut parts)).transpose() {
+    let found = match lookup.map(|it| it.find(&caller, far, &mut parts)).transpose() {
         Ok(found) => found.flatten(),
         Err(reason) => return refused(explained, reason),
     };
@@ -368,7 +368,7 @@ impl Display for Explained {
     }
 }
 
-/// The far end of the client's connection. Where peers introduce their clients, one of those that are believed.
+/// The far end of the client's connection. Where connections begin with the PROXY protocol, one of those that are believed.
 fn far_end(serving: &Serving, origin: &Origin, client: IpAddr) -> FarEnd {
     let Origin::Gateway { port, .. } = origin else { return FarEnd::of_peer(client) };
     match serving.ports.listeners(*port).map(|it| it.opening()) {

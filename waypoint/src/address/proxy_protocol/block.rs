@@ -1,6 +1,6 @@
 //! Version 2: a signature, the version with a command, a family, a length, the addresses, and whatever else fits into the length.
 
-use super::{BadHeader, Introduction, SIGNATURE};
+use super::{BadHeader, ProxyHeader, SIGNATURE};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of the part that every header has.
@@ -40,16 +40,16 @@ pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, BadHeader> {
 }
 
 /// What a header says that is there to the end of its addresses.
-pub(super) fn read(bytes: &[u8]) -> Result<Introduction, BadHeader> {
+pub(super) fn read(bytes: &[u8]) -> Result<ProxyHeader, BadHeader> {
     const CUT: BadHeader = BadHeader::Malformed("its addresses are cut off");
     let (Some(command), Some(family)) = (bytes.get(12), bytes.get(13)) else { return Err(CUT) };
     let addresses = bytes.get(FIXED..).unwrap_or_default();
     let source: IpAddr = match self::family(*command, *family)? {
-        Family::None => return Ok(Introduction::Peer),
+        Family::None => return Ok(ProxyHeader::Peer),
         Family::V4 => Ipv4Addr::from(*addresses.first_chunk::<4>().ok_or(CUT)?).into(),
         Family::V6 => Ipv6Addr::from(*addresses.first_chunk::<16>().ok_or(CUT)?).into(),
     };
-    Ok(Introduction::Client(source.to_canonical()))
+    Ok(ProxyHeader::Client(source.to_canonical()))
 }
 
 fn family(command: u8, family: u8) -> Result<Family, BadHeader> {

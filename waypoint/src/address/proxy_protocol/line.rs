@@ -1,6 +1,6 @@
 //! Version 1: `PROXY TCP4 203.0.113.7 192.0.2.1 51234 443` and the end of a line.
 
-use super::{BadHeader, Introduction, WORD};
+use super::{BadHeader, ProxyHeader, WORD};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -17,12 +17,12 @@ pub(super) fn end(bytes: &[u8]) -> Result<Option<&[u8]>, BadHeader> {
 }
 
 /// What a line says.
-pub(super) fn read(text: &[u8]) -> Result<Introduction, BadHeader> {
+pub(super) fn read(text: &[u8]) -> Result<ProxyHeader, BadHeader> {
     let text = text.strip_prefix(WORD).and_then(|it| std::str::from_utf8(it).ok()).ok_or(MALFORMED)?;
     let mut words = text.split(' ');
     match words.next() {
         // Whatever else it says.
-        Some("UNKNOWN") => Ok(Introduction::Peer),
+        Some("UNKNOWN") => Ok(ProxyHeader::Peer),
         Some("TCP4") => addresses::<Ipv4Addr>(words),
         Some("TCP6") => addresses::<Ipv6Addr>(words),
         _ => Err(BadHeader::UnknownFamily),
@@ -31,12 +31,12 @@ pub(super) fn read(text: &[u8]) -> Result<Introduction, BadHeader> {
 
 fn addresses<'a, A: FromStr + Into<IpAddr>>(
     mut words: impl Iterator<Item = &'a str>,
-) -> Result<Introduction, BadHeader> {
+) -> Result<ProxyHeader, BadHeader> {
     let mut address = || words.next()?.parse::<A>().ok();
     let source: IpAddr = address().zip(address()).map(|(source, _)| source.into()).ok_or(MALFORMED)?;
     let mut is_port = || words.next().is_some_and(is_port);
     if is_port() && is_port() && words.next().is_none() {
-        Ok(Introduction::Client(source.to_canonical()))
+        Ok(ProxyHeader::Client(source.to_canonical()))
     } else {
         Err(MALFORMED)
     }

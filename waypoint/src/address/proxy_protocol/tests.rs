@@ -6,7 +6,7 @@ use proptest::prelude::*;
 fn read(
     mut bytes: &[u8],
     mut pieces: impl FnMut() -> usize,
-) -> (Result<Option<Introduction>, BadHeader>, &[u8]) {
+) -> (Result<Option<ProxyHeader>, BadHeader>, &[u8]) {
     let mut reader = HeaderReader::default();
     loop {
         let room = reader.room();
@@ -24,16 +24,16 @@ fn read(
     }
 }
 
-fn at_once(bytes: &[u8]) -> (Result<Option<Introduction>, BadHeader>, &[u8]) {
+fn at_once(bytes: &[u8]) -> (Result<Option<ProxyHeader>, BadHeader>, &[u8]) {
     read(bytes, || usize::MAX)
 }
 
-fn client(text: &str) -> Result<Option<Introduction>, BadHeader> {
-    Ok(Some(Introduction::Client(text.parse().unwrap())))
+fn client(text: &str) -> Result<Option<ProxyHeader>, BadHeader> {
+    Ok(Some(ProxyHeader::Client(text.parse().unwrap())))
 }
 
-const PEER: Result<Option<Introduction>, BadHeader> = Ok(Some(Introduction::Peer));
-const MORE: Result<Option<Introduction>, BadHeader> = Ok(None);
+const PEER: Result<Option<ProxyHeader>, BadHeader> = Ok(Some(ProxyHeader::Peer));
+const MORE: Result<Option<ProxyHeader>, BadHeader> = Ok(None);
 
 /// A header of version 2.
 fn block(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -51,7 +51,7 @@ fn v6(source: &str) -> Vec<u8> {
     block(0x21, 0x21, &[&octets(source)[..], &octets("2001:db8::1"), &[200, 34, 1, 187]].concat())
 }
 
-fn is_malformed(read: Result<Option<Introduction>, BadHeader>) -> bool {
+fn is_malformed(read: Result<Option<ProxyHeader>, BadHeader>) -> bool {
     matches!(read, Err(BadHeader::Malformed(_)))
 }
 

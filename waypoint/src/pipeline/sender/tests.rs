@@ -30,7 +30,7 @@ fn trusted() -> CidrSet {
 }
 
 fn header() -> AddressSource {
-    AddressSource::Header { name: HeaderName::from_static("x-real-ip"), trusted: trusted() }
+    AddressSource::Header { name: HeaderName::from_static("cf-connecting-ip"), trusted: trusted() }
 }
 
 struct Scene {
@@ -114,17 +114,23 @@ async fn answer(
     while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {
         head.push(byte[0]);
         if head.ends_with(b"\r\n\r\n") {
-            reached.borrow_mut().push((address, String::from_utf8_lossy(&head).to_ascii_lowercase()));
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+            let is_whole = !text.contains("transfer-encoding: chunked");
+            reached.borrow_mut().push((address, text));
             head.clear();
+            if !is_whole {
+                // The body and its trailers end in the same way.
+                continue;
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
         }
     }
 }
 
-fn from(peer: &str, introduced: Option<&str>) -> MemoryClient {
+fn from(peer: &str, proxied: Option<&str>) -> MemoryClient {
     MemoryClient {
         address: peer.parse().unwrap(),
-        introduced: introduced.map(|it| it.parse().unwrap()),
+        proxied: proxied.map(|it| it.parse().unwrap()),
         ..MemoryClient::default()
     }
 }
@@ -142,7 +148,7 @@ fn policies_and_endpoints_go_by_the_address_that_is_found_and_lies_change_nothin
     const XFF: &str = "x-forwarded-for";
     let lie = "198.51.100.1, 203.0.113.7";
     run(|| async {
-        for (source, peer, introduced, headers, expected) in [
+        for (source, peer, proxied, headers, expected) in [
             // Nobody is believed.
             (Connection, BALANCER, None, &[(XFF, CLIENT)][..], (403, "")),
             (Connection, CLIENT, None, &[(XFF, STRANGER)], (200, CLIENT)),
@@ -159,16 +165,22 @@ fn policies_and_endpoints_go_by_the_address_that_is_found_and_lies_change_nothin
             (ForwardedFor(trusted()), BALANCER, None, &[(XFF, "203.0.113.7, unknown")], (403, "")),
             (ForwardedFor(trusted()), BALANCER, None, &[("x_forwarded_for", CLIENT)], (403, "")),
             (ForwardedFor(trusted()), BALANCER, None, &[("forwarded", "for=203.0.113.7")], (403, "")),
-            (ForwardedFor(trusted()), BALANCER, None, &[("x-real-ip", CLIENT)], (403, "")),
+            (ForwardedFor(trusted()), BALANCER, None, &[("cf-connecting-ip", CLIENT)], (403, "")),
             (ForwardedFor(trusted()), BALANCER, None, &[], (403, "")),
             // A header of its own.
-            (header(), BALANCER, None, &[("x-real-ip", CLIENT), (XFF, STRANGER)], (200, CLIENT)),
-            (header(), BALANCER, None, &[("x-real-ip", CLIENT), ("x-real-ip", STRANGER)], (400, "")),
-            (header(), BALANCER, None, &[("x-real-ip", "203.0.113.7, 203.0.113.7")], (400, "")),
-            (header(), BALANCER, None, &[("x_real_ip", CLIENT)], (403, "")),
+            (header(), BALANCER, None, &[("cf-connecting-ip", CLIENT), (XFF, STRANGER)], (200, CLIENT)),
+            (
+                header(),
+                BALANCER,
+                None,
+                &[("cf-connecting-ip", CLIENT), ("cf-connecting-ip", STRANGER)],
+                (400, ""),
+            ),
+            (header(), BALANCER, None, &[("cf-connecting-ip", "203.0.113.7, 203.0.113.7")], (400, "")),
+            (header(), BALANCER, None, &[("cf_connecting_ip", CLIENT)], (403, "")),
             (header(), BALANCER, None, &[(XFF, CLIENT)], (403, "")),
-            (header(), STRANGER, None, &[("x-real-ip", CLIENT)], (403, "")),
-            (header(), CLIENT, None, &[("x-real-ip", "garbage")], (200, CLIENT)),
+            (header(), STRANGER, None, &[("cf-connecting-ip", CLIENT)], (403, "")),
+            (header(), CLIENT, None, &[("cf-connecting-ip", "garbage")], (200, CLIENT)),
             // The PROXY protocol: what a request says is nothing.
             (ProxyProtocol(trusted()), BALANCER, Some(CLIENT), &[(XFF, STRANGER)], (200, CLIENT)),
             (ProxyProtocol(trusted()), BALANCER, Some("::ffff:203.0.113.7"), &[], (200, CLIENT)),
@@ -183,8 +195,45 @@ fn policies_and_endpoints_go_by_the_address_that_is_found_and_lies_change_nothin
             (AddressSource::Closed("x".into()), CLIENT, None, &[], (500, "")),
         ] {
             let scene = Scene::start(source.clone(), source.clone());
-            let (status, told) = scene.ask(from(peer, introduced), "a.ex", headers).await;
-            assert_eq!((status, &*told), expected, "{source:?} {peer} {introduced:?} {headers:?}");
+            let (status, told) = scene.ask(from(peer, proxied), "a.ex", headers).await;
+            assert_eq!((status, &*told), expected, "{source:?} {peer} {proxied:?} {headers:?}");
+        }
+    });
+}
+
+/// An application behind the proxy may read the header in any spelling, and among the trailers.
+#[test]
+fn of_the_header_that_has_the_address_an_endpoint_gets_what_a_trusted_proxy_says_and_nothing_else() {
+    const NAME: &str = "cf-connecting-ip";
+    run(|| async {
+        let all = [(NAME, CLIENT), ("cf_connecting_ip", STRANGER), ("CF-Connecting_IP", STRANGER)];
+        for (source, peer, headers, expected) in [
+            (header(), BALANCER, &all[..], vec!["cf-connecting-ip: 203.0.113.7"]),
+            (header(), BALANCER, &all[1..], vec![]),
+            (header(), STRANGER, &all[..], vec![]),
+            (header(), CLIENT, &all[..1], vec![]),
+            // Of a listener that does not look at it, it is a header like others.
+            (AddressSource::Connection, STRANGER, &all[..1], vec!["cf-connecting-ip: 203.0.113.7"]),
+        ] {
+            let scene = Scene::with(source.clone(), source.clone(), vec![], 1);
+            let mut stream = scene.proxy.connect(from(peer, None));
+            let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let trailers: String = all.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let request = format!(
+                "POST / HTTP/1.1\r\nhost: a.ex\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+                 trailer: x-sum, {NAME}, cf_connecting_ip, cf-connecting_ip\r\n{lines}\r\n\
+                 3\r\nabc\r\n0\r\nx-sum: 1\r\n{trailers}\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            let reached = scene.reached.borrow();
+            let [(_, head), (_, body)] = &reached[..] else { panic!("{source:?} {peer}: {reached:?}") };
+            let in_head: Vec<&str> =
+                head.lines().filter(|it| it.starts_with("cf") && !it.contains(',')).collect();
+            assert_eq!(in_head, expected, "{source:?} {peer} {headers:?}");
+            assert!(body.contains("x-sum: 1"), "{body}");
+            let passes = source == AddressSource::Connection;
+            assert_eq!(body.contains("\ncf"), passes, "{source:?} {peer}: {body}");
         }
     });
 }
@@ -270,7 +319,7 @@ fn a_policy_that_comes_is_kept_by_open_connections() {
         stream.write_all(request).await.unwrap();
         let mut text = String::new();
         let _ = stream.read_to_string(&mut text).await;
-        assert!(text.contains("HTTP/1.1 421"), "nobody has introduced it: {text}");
+        assert!(text.contains("HTTP/1.1 421"), "it began without the header: {text}");
     });
 }
 

@@ -1,18 +1,18 @@
 //! The header of the PROXY protocol at the beginning of a connection. It is read before everything else, and nothing beyond it.
 
-use crate::address::Introduction;
+use crate::address::ProxyHeader;
 use crate::address::proxy_protocol::{BadHeader, HeaderReader};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-/// How long a proxy may take to introduce its client. It knows everything when it connects.
+/// How long a proxy may take to say where its client is. It knows everything when it connects.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// Why a connection is not introduced.
+/// Why it is not known for whom a proxy connects.
 #[derive(Debug, thiserror::Error)]
-pub enum NotIntroduced {
+pub enum ProxyHeaderError {
     /// It was closed without a byte, as a TCP health check does.
     #[error("the peer said nothing")]
     Silent,
@@ -28,20 +28,20 @@ pub enum NotIntroduced {
 }
 
 /// Reads a connection as far as the end of its header.
-pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> Result<Introduction, NotIntroduced> {
-    timeout(LIMIT, read_header(io)).await.unwrap_or(Err(NotIntroduced::TooSlow))
+pub async fn read(io: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, ProxyHeaderError> {
+    timeout(LIMIT, read_header(io)).await.unwrap_or(Err(ProxyHeaderError::TooSlow))
 }
 
-async fn read_header(io: &mut (impl AsyncRead + Unpin)) -> Result<Introduction, NotIntroduced> {
+async fn read_header(io: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, ProxyHeaderError> {
     let (mut reader, mut is_begun) = (HeaderReader::default(), false);
     loop {
         match io.read(reader.room()).await? {
-            0 if is_begun => return Err(NotIntroduced::Broken(io::ErrorKind::UnexpectedEof.into())),
-            0 => return Err(NotIntroduced::Silent),
+            0 if is_begun => return Err(ProxyHeaderError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            0 => return Err(ProxyHeaderError::Silent),
             count => {
                 is_begun = true;
-                if let Some(introduction) = reader.add(count)? {
-                    return Ok(introduction);
+                if let Some(header) = reader.add(count)? {
+                    return Ok(header);
                 }
             }
         }
@@ -56,8 +56,8 @@ mod tests {
 
     const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 51234 443\r\n";
 
-    fn client() -> Introduction {
-        Introduction::Client([203, 0, 113, 7].into())
+    fn client() -> ProxyHeader {
+        ProxyHeader::Client([203, 0, 113, 7].into())
     }
 
     #[tokio::test(start_paused = true)]
@@ -77,13 +77,13 @@ mod tests {
                     drop(peer);
                 };
                 let reading = async {
-                    let introduction = read(&mut server).await.unwrap();
+                    let header = read(&mut server).await.unwrap();
                     let mut rest = Vec::new();
                     server.read_to_end(&mut rest).await.unwrap();
-                    (introduction, rest)
+                    (header, rest)
                 };
-                let ((introduction, rest), ()) = tokio::join!(reading, feeding);
-                assert_eq!((introduction, &*rest), (client(), &b"\x16\x03\x01payload"[..]), "{size}");
+                let ((header, rest), ()) = tokio::join!(reading, feeding);
+                assert_eq!((header, &*rest), (client(), &b"\x16\x03\x01payload"[..]), "{size}");
             }
         }
     }
@@ -106,7 +106,7 @@ mod tests {
             (read, begun.elapsed())
         };
         let ((read, took), ()) = tokio::join!(reading, trickling);
-        assert!(matches!(read, Err(NotIntroduced::TooSlow)), "{read:?}");
+        assert!(matches!(read, Err(ProxyHeaderError::TooSlow)), "{read:?}");
         assert_eq!(took, LIMIT);
     }
 
