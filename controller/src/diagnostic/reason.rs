@@ -250,6 +250,7 @@ reasons! {
     ClientPolicyValueInvalid,
     ClientPolicyTlsUnreadable,
     ClientPolicyFieldUnknown,
+    ClientPolicyEmpty,
     ClientPolicyTargetKind,
     ClientPolicyTargetNotFound => TARGET_NOT_FOUND,
     ClientPolicySectionNotFound => TARGET_NOT_FOUND,

@@ -8,7 +8,7 @@ mod reading;
 mod source;
 mod status;
 
-pub use reading::Reading;
+pub use reading::{ClientField, Reading};
 pub use source::InvalidSource;
 pub use status::ClientPolicyStatus;
 

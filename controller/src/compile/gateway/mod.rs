@@ -6,6 +6,7 @@ mod address;
 mod authority;
 pub(in crate::compile) mod certificate;
 pub(in crate::compile) mod client_address;
+pub(in crate::compile) mod client_policies;
 mod clients;
 mod conditions;
 mod distinct;
@@ -116,7 +117,7 @@ pub(super) struct GatewayReport {
     /// The ListenerSets that name it, also those it does not take.
     sets: BTreeMap<ObjectName, set::SetReport>,
     /// How listeners treat their clients; empty where no policy says anything of that.
-    located: client_address::LocatedListeners,
+    settings: client_policies::SettingsByListener,
     proxy: Option<Proxy>,
 }
 
@@ -186,11 +187,12 @@ impl Query<Cluster> for Check {
             is_default: class == ProxyClass::Gateway && is_default(&gateway),
             ignored,
             sets,
-            located: BTreeMap::new(),
+            settings: BTreeMap::new(),
             proxy: None,
         };
         let in_order: Vec<ObjectName> = candidates.iter().map(|it| it.name.clone()).collect();
-        report.located = client_address::locate(reader, name, &report, &in_order);
+        report.settings = client_policies::decide(reader, name, &report, &in_order);
+        client_policies::tell_closed(&mut report, name, made);
         report.proxy =
             infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
         Some(Arc::new(report))
@@ -274,8 +276,8 @@ impl GatewayReport {
     }
 
     /// How a listener treats its clients.
-    fn located(&self, object: &ObjectRef, listener: &Arc<str>) -> client_address::Located {
-        self.located.get(&(object.clone(), listener.clone())).cloned().unwrap_or_default()
+    fn client_settings(&self, object: &ObjectRef, listener: &Arc<str>) -> client_policies::ClientSettings {
+        self.settings.get(&(object.clone(), listener.clone())).cloned().unwrap_or_default()
     }
 
     /// All listeners that are served, with what they are called within the Gateway.

@@ -163,8 +163,8 @@ fn serve<'a>(
     made: &mut Made,
 ) {
     for (plan, listener) in listeners.filter(|(plan, _)| plan.programmed) {
-        let located = report.located(object, &plan.name);
-        let min_version = located.tls.map(|(_, it)| it).unwrap_or_default();
+        let clients = report.client_settings(object, &plan.name);
+        let min_version = clients.tls.map(|(_, it)| it).unwrap_or_default();
         let Some(protocol) = protocol(plan, listener, min_version) else { continue };
         let shown = report.plan.backend_certificate.as_ref();
         made.resources.push(Resource::Listener(Arc::new(Listener {
@@ -177,7 +177,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
-            address_source: located.source,
+            address_source: clients.source,
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
         for secret in used {

@@ -157,17 +157,29 @@ fn a_policy_that_is_not_valid_or_cannot_be_read_closes_its_listeners_and_no_othe
     }
 }
 
+/// A field that is not known may be a clientAddress that is misspelled, unless there is one beside it.
 #[test]
-fn what_is_wrong_elsewhere_closes_nothing() {
-    let says = format!("{FORWARDED}, compression: {{}}");
-    let world = world(&[policy("edge", "p", 1, &of_gateway("web"), &says)]);
-    assert_eq!(world.source("web"), "forwarded");
+fn a_field_that_is_not_known_is_said_and_closes_the_listener_if_it_may_be_the_client_address() {
     let ancestor = "ancestor Gateway edge/public section web";
-    world.expect("ClientPolicy edge/p", &format!("{ancestor}: {ACCEPTED}"));
+    for (says, source) in [
+        (format!("{FORWARDED}, compression: {{}}"), "forwarded"),
+        (FORWARDED.replace("clientAddress", "clientAdress"), "closed"),
+        ("tls: { minVersion: '1.3' }, compression: {}".to_owned(), "closed"),
+    ] {
+        let world = world(&[policy("edge", "p", 1, &of_gateway("web"), &says)]);
+        assert_eq!(world.source("web"), source, "{says}");
+        world.expect("ClientPolicy edge/p", &format!("{ancestor}: Accepted=False/Invalid"));
+        world.expect("ClientPolicy edge/p", &format!("{ancestor}: fairway.dev/Enforced=False/NotAccepted"));
+        let message = world.message("ClientPolicy edge/p", "Accepted");
+        assert!(message.contains("unknown field"), "{says}: {message}");
+    }
+    let empty = world(&[policy("edge", "p", 1, &of_gateway("web"), "clientAddress: null")]);
+    assert_eq!(empty.source("web"), "connection");
+    empty.expect("ClientPolicy edge/p", &format!("{ancestor}: Accepted=False/Invalid"));
 }
 
 #[test]
-fn headers_and_introductions_are_for_listeners_that_can_have_them() {
+fn headers_and_the_proxy_protocol_are_for_listeners_that_can_have_them() {
     let whole = world(&[policy("edge", "p", 1, &of_gateway(""), FORWARDED)]);
     assert_eq!(whole.sources(&OWN), ["forwarded", "forwarded", "forwarded", "closed", "closed"]);
     whole.expect("ClientPolicy edge/p", "ancestor Gateway edge/public: Accepted=False/Invalid");
@@ -242,6 +254,115 @@ fn a_listener_set_does_not_say_for_the_policies_of_its_gateway_whom_to_believe()
     world.add(&access("edge", &of_gateway("")));
     world.add(&policy("edge", "all", 9, &of_gateway(""), FORWARDED));
     assert_eq!(world.source("team/ls/x"), "forwarded");
+}
+
+/// Of each field the oldest policy holds that has it, and a policy of which a field is overridden says which.
+#[test]
+fn policies_with_different_fields_for_one_target_hold_beside_each_other() {
+    const TLS: &str = "tls: { minVersion: '1.3' }";
+    let both = format!("{CONNECTION}, {TLS}");
+    let ancestor = "ancestor Gateway edge/public";
+    for (older, younger, accepted, enforced) in [
+        (TLS, FORWARDED, "True/Accepted", Some("True/ByProxies")),
+        (FORWARDED, TLS, "True/Accepted", None),
+        (TLS, &both, "True/Accepted", Some("False/Overridden")),
+        (FORWARDED, &both, "True/Accepted", Some("False/Overridden")),
+        (&both, TLS, "False/Conflicted", Some("False/NotAccepted")),
+        (&both, FORWARDED, "False/Conflicted", Some("False/NotAccepted")),
+        (&both, &both, "False/Conflicted", Some("False/NotAccepted")),
+    ] {
+        let udp = policy("edge", "udp", 1, &of_gateway("time"), CONNECTION);
+        let bytes = policy("edge", "bytes", 1, &of_gateway("bytes"), CONNECTION);
+        let world = world(&[
+            policy("edge", "older", 1, &of_gateway(""), older),
+            policy("edge", "younger", 2, &of_gateway(""), younger),
+            udp,
+            bytes,
+        ]);
+        let source =
+            if [older, younger].contains(&FORWARDED) && older != both { "forwarded" } else { "connection" };
+        assert_eq!(world.sources(&["web", "shop", "admin"]), [source; 3], "{older} before {younger}");
+        world.expect("ClientPolicy edge/older", &format!("{ancestor}: {ACCEPTED}"));
+        world.expect("ClientPolicy edge/younger", &format!("{ancestor}: Accepted={accepted}"));
+        let conditions = world.conditions("ClientPolicy edge/younger");
+        let found = conditions.iter().find_map(|it| it.split_once("fairway.dev/Enforced=")).map(|it| it.1);
+        assert_eq!(found, enforced, "{older} before {younger}");
+        if enforced == Some("False/Overridden") {
+            let field = if older == TLS { "tls" } else { "clientAddress" };
+            for kind in ["Accepted", "fairway.dev/Enforced"] {
+                let message = world.message("ClientPolicy edge/younger", kind);
+                let expected = format!("{field} of ClientPolicy edge/older applies");
+                assert!(message.contains(&expected), "{kind}: {message}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_says_at_which_listeners_others_hold() {
+    let world = world(&[
+        policy("edge", "all", 1, &of_gateway(""), CONNECTION),
+        policy("edge", "one", 2, &of_gateway("web"), FORWARDED),
+    ]);
+    world
+        .expect("ClientPolicy edge/all", "ancestor Gateway edge/public: fairway.dev/Enforced=True/ByProxies");
+    let message = world.message("ClientPolicy edge/all", "Accepted");
+    assert_eq!(
+        message,
+        "the policy is accepted. clientAddress is that of ClientPolicy edge/one at edge/public/web"
+    );
+}
+
+/// Whoever was there first says how connections to a port begin, for itself. A Gateway says it for its ListenerSets, too.
+#[test]
+fn a_listener_set_does_not_say_for_other_tenants_how_their_connections_begin() {
+    let of_set = "kind: ListenerSet, name: ls";
+    let listener = |port: u16, host: &str| {
+        format!("{{ name: x, port: {port}, protocol: HTTP, hostname: {host}.example }}")
+    };
+    let twice =
+        format!("{}, {{ name: z, port: 84, protocol: HTTP, hostname: z.example }}", listener(84, "x"));
+    let mut world = world(&[
+        set("a", 1, &twice),
+        set("b", 2, &listener(84, "y")),
+        policy("a", "p", 1, &format!("{of_set}, sectionName: z"), PROXIED),
+    ]);
+    // The other listener of the same ListenerSet follows; that of another tenant is closed, and says why.
+    assert_eq!(world.sources(&["a/ls/x", "a/ls/z", "b/ls/x"]), ["proxied", "proxied", "closed"]);
+    world.expect("ListenerSet b/ls", "listener x: Programmed=False/Invalid");
+    world.expect("ListenerSet a/ls", "listener x: Programmed=True/Programmed");
+    let message = world.message_of("ListenerSet b/ls", "listener x", "Programmed");
+    assert!(message.contains("begin as listener edge/public/a/ls/z has it"), "{message}");
+    // Its own policy asks for something else, and says why that is not carried out.
+    world.add(&policy("b", "p", 1, of_set, CONNECTION));
+    assert_eq!(world.source("b/ls/x"), "closed");
+    world.expect("ClientPolicy b/p", "ancestor ListenerSet b/ls: Accepted=False/Invalid");
+    world.remove(&policy("b", "p", 1, of_set, CONNECTION));
+    // Who asks for the same is served.
+    world.add(&policy("b", "p", 1, of_set, PROXIED));
+    assert_eq!(world.source("b/ls/x"), "proxied");
+    world.expect("ListenerSet b/ls", "listener x: Programmed=True/Programmed");
+    // A policy for a listener of the Gateway on that port: those without a policy of their own follow it.
+    let mut world = self::world(&[
+        set("a", 1, &listener(80, "x")),
+        set("b", 2, &listener(80, "y")),
+        policy("edge", "p", 9, &of_gateway("web"), PROXIED),
+    ]);
+    assert_eq!(world.sources(&["web", "shop", "a/ls/x", "b/ls/x"]), ["proxied"; 4]);
+    world.add(&policy("a", "p", 1, of_set, FORWARDED));
+    assert_eq!(world.sources(&["web", "a/ls/x", "b/ls/x"]), ["proxied", "closed", "proxied"]);
+}
+
+#[test]
+fn a_listener_that_is_closed_does_not_call_itself_programmed() {
+    let unreadable = "clientAddress: { source: Geneve }";
+    let mut world = world(&[policy("edge", "p", 1, &of_gateway("web"), unreadable)]);
+    world.expect("Gateway edge/public", "listener web: Programmed=False/Invalid");
+    world.expect("Gateway edge/public", "listener shop: Programmed=True/Programmed");
+    let message = world.message_of("Gateway edge/public", "listener web", "Programmed");
+    assert!(message.starts_with("ClientPolicy edge/p closes the listener"), "{message}");
+    world.remove(&policy("edge", "p", 1, &of_gateway("web"), unreadable));
+    world.expect("Gateway edge/public", "listener web: Programmed=True/Programmed");
 }
 
 #[test]

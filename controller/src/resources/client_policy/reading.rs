@@ -15,31 +15,75 @@ pub struct Reading {
     pub client_address: Result<Option<ClientAddress>, Unreadable>,
     /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
     pub tls: Result<Option<ClientTls>, Unreadable>,
-    /// What else it says and is not understood. It has no effect.
-    pub rest: Option<Unreadable>,
+    /// The first field that is not known. Beside a `clientAddress` it takes nothing from what is. Without one it may have been meant to
+    /// be one, so the targets are closed.
+    pub unknown: Option<Unreadable>,
 }
 
-/// The fields of a spec.
-const FIELDS: [&str; 3] = ["targetRefs", "clientAddress", "tls"];
+/// A field of a policy that holds for itself: of several policies for one listener the first holds that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClientField {
+    /// `clientAddress`: how the address of a client is learned.
+    ClientAddress,
+    /// `tls`: what of TLS is spoken with clients.
+    Tls,
+}
+
+// === impl ClientField ===
+
+impl ClientField {
+    /// Every field, in the order of the spec.
+    pub const ALL: [Self; 2] = [Self::ClientAddress, Self::Tls];
+
+    /// The name within the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientAddress => "clientAddress",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Whether the policy has this field, also where its value cannot be understood.
+    pub fn has(&self, field: ClientField) -> bool {
+        match field {
+            ClientField::ClientAddress => !matches!(self.client_address, Ok(None)),
+            ClientField::Tls => !matches!(self.tls, Ok(None)),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Reading {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Value::deserialize(deserializer)?;
         let targets = written["targetRefs"].as_array().into_iter().flatten();
-        let mut unknown = written.as_object().into_iter().flatten().map(|(name, _)| name);
+        let is_known =
+            |name: &str| name == "targetRefs" || ClientField::ALL.into_iter().any(|it| it.name() == name);
+        let unknown = written.as_object().into_iter().flatten().find(|(name, _)| !is_known(name));
+        let unknown =
+            unknown.map(|(name, _)| Unreadable { field: name.clone(), reason: "unknown field".to_owned() });
+        let client_address = match (part(&written, ClientField::ClientAddress), &unknown) {
+            (Ok(None), Some(unknown)) => Err(unknown.clone()),
+            (read, _) => read,
+        };
         Ok(Self {
             targets: targets.filter_map(target).collect(),
-            client_address: part(&written, "clientAddress"),
-            tls: part(&written, "tls"),
-            rest: unknown
-                .find(|it| !FIELDS.contains(&it.as_str()))
-                .map(|it| Unreadable { field: it.clone(), reason: "unknown field".to_owned() }),
+            client_address,
+            tls: part(&written, ClientField::Tls),
+            unknown,
         })
     }
 }
 
 /// One field, read whole or not at all: what is passed over of it could have been what matters.
-fn part<T: DeserializeOwned + Serialize>(written: &Value, name: &str) -> Result<Option<T>, Unreadable> {
+fn part<T: DeserializeOwned + Serialize>(
+    written: &Value,
+    field: ClientField,
+) -> Result<Option<T>, Unreadable> {
+    let name = field.name();
     let written = &written[name];
     if written.is_null() {
         return Ok(None);
@@ -101,7 +145,14 @@ mod tests {
         assert_eq!(read(json!({ "clientAddress": null })).client_address, Ok(None));
         let other = read(json!({ "clientAddress": { "source": "Connection" }, "compression": {} }));
         assert!(other.client_address.is_ok_and(|it| it.is_some()));
-        assert_eq!(other.rest.unwrap().field, "compression");
+        assert_eq!(other.unknown.unwrap().field, "compression");
+        // Nobody knows whether it was meant to be the clientAddress.
+        for more in
+            [json!({ "clientAdress": { "source": "Connection" } }), json!({ "limits": {}, "tls": null })]
+        {
+            let reading = read(more.clone());
+            assert_eq!(reading.client_address.unwrap_err().reason, "unknown field", "{more}");
+        }
         for (tls, field) in [
             (json!({}), "tls"),
             (json!({ "minVersion": "1.1" }), "tls.minVersion"),

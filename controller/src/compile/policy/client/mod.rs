@@ -1,8 +1,8 @@
-//! ClientPolicies: how listeners treat the connections of clients. Of several for one listener one holds.
+//! ClientPolicies: how listeners treat the connections of clients. Of several for one listener one holds for each field.
 //!
-//!  1. [`Decide`] decides which policy holds for a Gateway or a ListenerSet and for each of its listeners, and puts it where the
-//!     Gateway finds it.
-//!  2. `gateway::client_address` makes of it what each listener does; a listener for which it cannot be carried out is closed.
+//!  1. [`Decide`] decides by which policy each field holds for a Gateway or a ListenerSet and for each of its listeners, and puts it
+//!     where the Gateway finds it.
+//!  2. `gateway::client_policies` makes of it what each listener does; a listener for which it cannot be carried out is closed.
 //!  3. [`Status`] says what became of a policy at each of its targets.
 
 mod decide;

@@ -1,43 +1,61 @@
 //! What became of a policy at one of its targets.
 
 use super::Decide;
+use super::decide::listeners;
 use crate::compile::gateway;
-use crate::compile::gateway::client_address::{Fault, Located, located};
+use crate::compile::gateway::client_policies::{ClientSettings, of_listeners};
 use crate::compile::output::ProxyClass;
 use crate::compile::policy::merge::Standing;
-use crate::compile::program::Reader;
+use crate::compile::policy::status::TargetOutcome;
+use crate::compile::program::{Made, Reader};
 use crate::diagnostic::{Diagnostic, Reason};
-use crate::resources::client_policy::ClientPolicyTarget;
-use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
+use crate::resources::client_policy::{ClientField, ClientPolicyTarget};
+use crate::resources::{ClientPolicy, Gateway, Kind, ListenerSet, ObjectRef};
 use crate::status::{Enforcement, Enforcer, ParentRef};
 use fairway_config::model::{ListenerKey, ObjectName, ResourceKey, ResourceKind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// What became of a policy at one target.
-pub(super) struct TargetOutcome {
-    pub outcome: Result<(), Diagnostic>,
-    /// Who carries it out, and by what.
-    pub enforcement: Enforcement,
-}
 
 /// A policy and one of its targets.
 pub(super) struct Review<'a> {
-    pub policy: &'a ObjectRef,
+    pub name: &'a ObjectRef,
+    pub policy: &'a ClientPolicy,
     pub target: &'a ClientPolicyTarget,
+    /// The path of the target.
     pub field: &'a str,
-    /// Whether it says where clients are, or tries to.
-    pub says_address: bool,
+}
+
+/// Listeners, each with how it treats its clients.
+type Listeners = Vec<(ListenerKey, ClientSettings)>;
+
+/// What became of one field of a policy at a target.
+#[derive(Default)]
+struct FieldOutcome {
+    /// The listeners for which it holds.
+    held: BTreeSet<ListenerKey>,
+    /// The others for which the field holds, by the policies by which it does.
+    others: BTreeMap<ObjectRef, BTreeSet<ListenerKey>>,
+}
+
+// === impl FieldOutcome ===
+
+impl FieldOutcome {
+    /// Whether the field is about none of the listeners.
+    fn is_nowhere(&self) -> bool {
+        self.held.is_empty() && self.others.is_empty()
+    }
 }
 
 /// Listeners that are named in a message.
 const TOLD: usize = 4;
 
+// === impl Review ===
+
 impl Review<'_> {
     /// What became of it there; none where another controller speaks.
-    pub(super) fn run(&self, reader: &mut Reader<'_>) -> Option<(ParentRef, TargetOutcome)> {
+    pub(super) fn run(&self, reader: &mut Reader<'_>, made: &mut Made) -> Option<(ParentRef, TargetOutcome)> {
         let target = self.target;
-        let named = ObjectName::new(self.policy.namespace.clone(), target.name.as_str());
+        let named = ObjectName::new(self.name.namespace.clone(), target.name.as_str());
         let section: Option<Arc<str>> =
             target.section_name.as_deref().filter(|it| !it.is_empty()).map(Into::into);
         let ancestor = ParentRef {
@@ -50,7 +68,7 @@ impl Review<'_> {
         };
         let kind = Kind::named(&target.group, &target.kind);
         let outcome = match kind.filter(|it| matches!(it, Kind::Gateway | Kind::ListenerSet)) {
-            Some(kind) => self.at(reader, &ObjectRef::of(kind, &named), section.as_ref())?,
+            Some(kind) => self.at(reader, &ObjectRef::of(kind, &named), section.as_ref(), made)?,
             None => {
                 let message = format!(
                     "objects of kind {} have no listeners, so the policy has no effect there",
@@ -59,11 +77,7 @@ impl Review<'_> {
                 Err(self.error(Reason::ClientPolicyTargetKind, message, "name a Gateway or a ListenerSet"))
             }
         };
-        let outcome = outcome.unwrap_or_else(|error| TargetOutcome {
-            outcome: Err(error),
-            enforcement: Enforcement::default(),
-        });
-        Some((ancestor, outcome))
+        Some((ancestor, outcome.unwrap_or_else(TargetOutcome::failed)))
     }
 
     fn at(
@@ -71,6 +85,7 @@ impl Review<'_> {
         reader: &mut Reader<'_>,
         object: &ObjectRef,
         section: Option<&Arc<str>>,
+        made: &mut Made,
     ) -> Option<Result<TargetOutcome, Diagnostic>> {
         let Some(gateway) = gateway_of(reader, object) else {
             let message = format!("{object} does not exist, so the policy has no effect there");
@@ -84,105 +99,114 @@ impl Review<'_> {
             let remedy = "remove the target";
             return Some(Err(self.error(Reason::ClientPolicyAtWaypoint, message.to_owned(), remedy)));
         }
-        let standing = reader
-            .get::<Decide>(object)
-            .and_then(|it| it.standing(self.policy, section.cloned().as_ref()).cloned());
-        match standing {
-            Some(Standing::NoSuchSection) => {
-                let name = section.map(|it| &**it).unwrap_or_default();
-                let message =
-                    format!("{object} has no listener named {name}, so the policy has no effect there");
-                let error = self.error(Reason::ClientPolicySectionNotFound, message, "correct the name");
-                return Some(Err(error));
-            }
-            Some(Standing::LosesTo(winner)) => return Some(Err(self.conflict(object, &winner))),
-            Some(Standing::Holds) | None => {}
+        if let Some(name) = section
+            && !listeners(reader, object).is_some_and(|it| it.contains(name))
+        {
+            let message = format!("{object} has no listener named {name}, so the policy has no effect there");
+            return Some(Err(self.error(Reason::ClientPolicySectionNotFound, message, "correct the name")));
         }
-        Some(self.carried(&gateway, object, located(reader, &gateway, object, section.map(|it| &**it))))
+        let served = of_listeners(reader, &gateway, object, section.map(|it| &**it));
+        Some(self.carried(reader, &gateway, object, section, &served, made))
     }
 
-    /// What became of it at the listeners that are served.
+    /// What became of its fields at the listeners that are served.
     fn carried(
         &self,
+        reader: &mut Reader<'_>,
         gateway: &ObjectName,
         object: &ObjectRef,
-        listeners: Vec<(ListenerKey, Located)>,
+        section: Option<&Arc<str>>,
+        served: &Listeners,
+        made: &mut Made,
     ) -> Result<TargetOutcome, Diagnostic> {
-        let holds_for_tls = |it: &Located| it.tls.as_ref().is_some_and(|(policy, _)| policy == self.policy);
-        let is_ours =
-            |(_, it): &&(ListenerKey, Located)| it.policy.as_ref() == Some(self.policy) || holds_for_tls(it);
-        let ours: Vec<&(ListenerKey, Located)> = listeners.iter().filter(is_ours).collect();
-        if ours.is_empty() {
-            // Policies for single listeners, or one of the Gateway, hold for all of them; or nothing there ends TLS.
-            let of_address = |it: &Located| it.policy.clone().filter(|_| self.says_address);
-            let of_tls = |it: &Located| it.tls.as_ref().map(|(policy, _)| policy.clone());
-            let winner = listeners.iter().find_map(|(_, it)| of_address(it).or_else(|| of_tls(it)));
-            return match winner {
-                Some(winner) => Err(self.conflict(object, &winner)),
-                None => Ok(TargetOutcome { outcome: Ok(()), enforcement: Enforcement::default() }),
+        let decided = reader.get::<Decide>(object);
+        let fields: Vec<_> = ClientField::ALL.into_iter().filter(|it| self.policy.spec.has(*it)).collect();
+        let (mut overridden, mut notes, mut held) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for field in &fields {
+            let standings = decided.as_ref().and_then(|it| it.get(field));
+            let outcome = self.of_field(*field, served);
+            let winner = match standings.and_then(|it| it.standing(self.name, section)) {
+                Some(Standing::LosesTo(winner)) => Some(winner),
+                _ if outcome.held.is_empty() => outcome.others.keys().next(),
+                _ => None,
             };
+            if let Some(winner) = winner {
+                overridden.push(self.conflict(*field, object, winner));
+                continue;
+            }
+            for (policy, listeners) in &outcome.others {
+                notes.push(format!("{} is that of {policy} at {}", field.name(), name(listeners)));
+            }
+            if *field == ClientField::Tls && outcome.is_nowhere() && !served.is_empty() {
+                notes.push(format!("tls has no effect at {object}: TLS ends at none of the listeners"));
+            }
+            held.extend(outcome.held);
         }
-        let carriers: BTreeSet<ResourceKey> =
-            ours.iter().map(|(key, _)| ResourceKey::new(ResourceKind::Listener, key.as_arc())).collect();
-        let by = BTreeSet::from([Enforcer::Gateway(gateway.clone())]);
-        let is_for_address = |it: &&&(ListenerKey, Located)| it.1.policy.as_ref() == Some(self.policy);
-        let faults: Vec<&Fault> =
-            ours.iter().filter(is_for_address).filter_map(|(_, it)| it.fault.as_ref()).collect();
-        let outcome = self.describe(&faults).map_or(Ok(()), Err);
-        Ok(TargetOutcome { outcome, enforcement: Enforcement { carriers, by } })
-    }
-
-    /// The first kind of fault, and the listeners that have it.
-    fn describe(&self, faults: &[&Fault]) -> Option<Diagnostic> {
-        let first = faults.iter().find(|it| !matches!(it, Fault::Invalid))?;
-        let same = |it: &&&Fault| std::mem::discriminant(**it) == std::mem::discriminant(*first);
-        let keys = faults.iter().filter(same).filter_map(|it| it.listener());
-        let keys: Vec<&str> = keys.take(TOLD).map(ListenerKey::as_str).collect();
-        let keys = keys.join(", ");
-        Some(match first {
-            Fault::Invalid => return None,
-            Fault::NeedsRequests(_) => {
-                let message = format!("no headers are seen on {keys}, which carry bytes; they are closed");
-                let remedy = "use source ProxyProtocol there, or name the listeners for HTTP by sectionName";
-                self.error(Reason::ClientPolicyNeedsRequests, message, remedy)
-            }
-            Fault::Datagrams(_) => {
-                let message =
-                    format!("datagrams to {keys} do not say where their clients are; they are closed");
-                let remedy =
-                    "give them a policy of their own with source Connection, or name other listeners";
-                self.error(Reason::ClientPolicyOfDatagrams, message, remedy)
-            }
-            Fault::PortDiffers { other, .. } => {
-                let message = format!(
-                    "connections to the port of {keys} begin as listener {other} has it, with or without the PROXY protocol; they \
-                     are closed"
-                );
-                let remedy = "let all listeners of the port have one policy, or use another port";
-                self.error(Reason::ClientPolicyPortDiffers, message, remedy)
-            }
-            Fault::OfOthers { gateway, .. } => {
-                let message = format!(
-                    "access policies of Gateway {gateway} judge the clients of {keys}, and this policy would let others say \
-                     where these are; they are closed"
-                );
-                let remedy = "ask the owner of the Gateway for a ClientPolicy there; it holds for ListenerSets as well";
-                self.error(Reason::ClientPolicyOverGuard, message, remedy)
-            }
+        if overridden.len() == fields.len()
+            && let Some(error) = overridden.first()
+        {
+            return Err(error.clone());
+        }
+        if let Some(error) = self.fault(gateway, served) {
+            return Err(error);
+        }
+        let texts: Vec<String> = overridden.iter().map(Diagnostic::text).collect();
+        overridden.into_iter().for_each(|it| made.report(self.name, it));
+        let by = (!held.is_empty()).then(|| Enforcer::Gateway(gateway.clone()));
+        let carriers = held.iter().map(|it| ResourceKey::new(ResourceKind::Listener, it.as_arc())).collect();
+        let enforcement = Enforcement { carriers, by: by.into_iter().collect() };
+        let told = |texts: Vec<String>| (!texts.is_empty()).then(|| texts.join(". "));
+        Ok(TargetOutcome {
+            overridden: told(texts),
+            note: told(notes),
+            ..TargetOutcome::carried_out(enforcement)
         })
     }
 
-    fn conflict(&self, object: &ObjectRef, winner: &ObjectRef) -> Diagnostic {
+    fn of_field(&self, field: ClientField, served: &Listeners) -> FieldOutcome {
+        let mut outcome = FieldOutcome::default();
+        for (key, settings) in served {
+            match settings.holder(field) {
+                Some(policy) if policy == self.name => drop(outcome.held.insert(key.clone())),
+                Some(policy) => drop(outcome.others.entry(policy.clone()).or_default().insert(key.clone())),
+                None => {}
+            }
+        }
+        outcome
+    }
+
+    /// The first kind of what keeps listeners from learning where their clients are as the policy says, and the listeners that have it.
+    fn fault(&self, gateway: &ObjectName, served: &Listeners) -> Option<Diagnostic> {
+        let ours = served.iter().filter(|(_, it)| it.policy.as_ref() == Some(self.name));
+        let faults: Vec<_> = ours.filter_map(|(key, it)| Some((key, it.fault.as_ref()?))).collect();
+        let (reason, first) = faults.iter().find_map(|(_, it)| Some((it.reason()?, *it)))?;
+        let same = |it: &&(&ListenerKey, _)| std::mem::discriminant(it.1) == std::mem::discriminant(first);
+        let keys: BTreeSet<ListenerKey> = faults.iter().filter(same).map(|(key, _)| (*key).clone()).collect();
+        let message = format!("{}, so these listeners are closed: {}", first.describe(gateway), name(&keys));
+        Some(self.error(reason, message, first.remedy()))
+    }
+
+    fn conflict(&self, field: ClientField, object: &ObjectRef, winner: &ObjectRef) -> Diagnostic {
         let message = format!(
-            "{winner} applies to {object} in place of this policy: one that names a listener goes before one that does not, one of \
-             the Gateway before one of a ListenerSet, and then the older"
+            "{} of {winner} applies to {object} in place of this policy's: one that names a listener goes before one that does not, one \
+             of the Gateway before one of a ListenerSet, and then the older",
+            field.name()
         );
-        let remedy = "remove one of the two, or let them name different listeners";
+        let remedy = "remove one of the two, or let the policies name different listeners";
         self.error(Reason::ClientPolicyConflict, message, remedy)
     }
 
     fn error(&self, reason: Reason, message: String, remedy: &'static str) -> Diagnostic {
         Diagnostic::error(reason, self.field, message, remedy)
+    }
+}
+
+/// The first of some listeners, by name.
+fn name(listeners: &BTreeSet<ListenerKey>) -> String {
+    let names: Vec<&str> = listeners.iter().take(TOLD).map(ListenerKey::as_str).collect();
+    match listeners.len().saturating_sub(TOLD) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 
