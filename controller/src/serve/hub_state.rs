@@ -6,7 +6,7 @@ mod subscriber;
 use super::scope::{Graph, View, edges};
 use super::states::ProxyState;
 use entry::Entry;
-use fairway_config::model::{Generation, Resource, ResourceKey};
+use fairway_config::model::{Capabilities, Generation, ListenerKey, Resource, ResourceKey, ResourceKind};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,6 +15,11 @@ use subscriber::{Subscriber, Wanted, is_followed};
 use tokio::sync::Notify;
 
 pub(super) use subscriber::{Difference, Refused, WrongAnswer};
+
+type Entries = HashMap<ResourceKey, Entry, ahash::RandomState>;
+
+/// Listeners that ask for something else than before, with what they ask for and have asked for.
+type Listeners = HashMap<ResourceKey, Capabilities, ahash::RandomState>;
 
 /// Resources by their hashes, as a proxy says it holds them.
 pub(super) type Held = HashMap<ResourceKey, ContentHash, ahash::RandomState>;
@@ -26,12 +31,28 @@ pub(super) struct SubscriberId(u64);
 #[derive(Debug, Default)]
 pub(super) struct HubState {
     generation: Generation,
-    entries: HashMap<ResourceKey, Entry, ahash::RandomState>,
+    entries: Entries,
     graph: Graph,
     /// One for all subscribers that need the same: replicas of a gateway, say.
     views: HashMap<Proxy, View, ahash::RandomState>,
     subscribers: BTreeMap<SubscriberId, Subscriber>,
     last_id: u64,
+}
+
+/// What a listener asks of a proxy; nothing if there is none.
+fn required(entries: &Entries, listener: &ListenerKey) -> Capabilities {
+    let key = ResourceKey::new(ResourceKind::Listener, listener.as_arc());
+    entries.get(&key).map(Entry::required).unwrap_or_default()
+}
+
+/// Notes a listener that asks for something else than before.
+fn note(listeners: &mut Listeners, key: &ResourceKey, old: Option<&Entry>, new: Option<&Entry>) {
+    let required = |it: Option<&Entry>| it.map(Entry::required).unwrap_or_default();
+    let (old, new) = (required(old), required(new));
+    if key.kind == ResourceKind::Listener && old != new {
+        let noted = listeners.entry(key.clone()).or_default();
+        noted.extend(old.iter().chain(new.iter()));
+    }
 }
 
 impl HubState {
@@ -42,9 +63,11 @@ impl HubState {
         removals: Vec<ResourceKey>,
     ) -> Generation {
         let mut changed = HashSet::<ResourceKey, ahash::RandomState>::default();
+        let mut listeners = Listeners::default();
         for key in removals {
             if let Some(old) = self.entries.remove(&key) {
                 self.relink(Some(&old.resource), None);
+                note(&mut listeners, &key, Some(&old), None);
                 changed.insert(key);
             }
         }
@@ -53,12 +76,15 @@ impl HubState {
             if self.entries.get(&key).is_some_and(|held| held.encoded.hash == encoded.hash) {
                 continue;
             }
-            let old = self.entries.insert(key.clone(), Entry::new(resource.clone(), encoded));
+            let new = Entry::new(resource.clone(), encoded);
+            note(&mut listeners, &key, self.entries.get(&key), Some(&new));
+            let old = self.entries.insert(key.clone(), new);
             self.relink(old.as_ref().map(|it| &it.resource), Some(&resource));
             changed.insert(key);
         }
         self.generation.0 += 1;
         self.spread(&changed);
+        self.spread_to_routes(&listeners);
         self.generation
     }
 
@@ -104,6 +130,21 @@ impl HubState {
         }
     }
 
+    /// Tells the subscribers that cannot serve a listener, as it is or as it was, that its routes are not any more what they were told.
+    fn spread_to_routes(&mut self, listeners: &Listeners) {
+        for (key, required) in listeners {
+            for subscriber in self.subscribers.values_mut() {
+                let Some(view) = self.views.get(subscriber.proxy()) else { continue };
+                if subscriber.capabilities().include(*required) {
+                    continue;
+                }
+                let routes: Vec<_> =
+                    self.graph.resources_of(key).filter(|it| view.wants(it)).cloned().collect();
+                subscriber.touch(routes.into_iter());
+            }
+        }
+    }
+
     /// Enters a subscriber with what it holds.
     pub(super) fn subscribe(
         &mut self,
@@ -121,7 +162,8 @@ impl HubState {
         });
         // What the proxy cannot carry out is fitted and said again, whatever it holds.
         let missing = self.entries.iter().filter(|(key, entry)| {
-            (!held.contains_key(*key) || !entry.suits(&subscription)) && view.wants(key)
+            let suits = || entry.suits(&subscription, |it| required(&self.entries, it));
+            (!held.contains_key(*key) || !suits()) && view.wants(key)
         });
         let unproven = held.iter().filter(|(key, hash)| {
             !view.wants(key) && self.entries.get(*key).is_none_or(|entry| entry.encoded.hash != **hash)
@@ -148,7 +190,7 @@ impl HubState {
         let subscriber = self.subscribers.get_mut(&id)?;
         let view = self.views.get(subscriber.proxy())?;
         let entries = &self.entries;
-        subscriber.difference(self.generation, |key, retained| {
+        let wanted = |key: &ResourceKey, retained: Option<&View>| {
             let Some(entry) = entries.get(key) else { return Wanted::Nothing };
             match (view.wants(key), retained.is_some_and(|it| it.wants(key))) {
                 (true, _) => Wanted::Version(entry),
@@ -156,7 +198,8 @@ impl HubState {
                 (false, true) => Wanted::AsItIs,
                 (false, false) => Wanted::Nothing,
             }
-        })
+        };
+        subscriber.difference(self.generation, wanted, |it| required(entries, it))
     }
 
     /// The subscriber has put a difference in force.

@@ -1,6 +1,6 @@
 //! A resource in the hub, and what each proxy gets of it.
 
-use fairway_config::model::{Capabilities, Resource, reason_closed};
+use fairway_config::model::{Capabilities, ListenerKey, Resource, ResourceKey, ResourceKind, reason_closed};
 use fairway_config::stream::Subscription;
 use fairway_config::wire::{self, Encoded};
 use std::sync::Arc;
@@ -28,21 +28,48 @@ impl Entry {
         Self { resource, encoded, required }
     }
 
-    /// Whether the proxy can carry it out as it is written.
-    pub(super) fn suits(&self, subscription: &Subscription) -> bool {
-        subscription.capabilities.include(self.required)
+    /// What it asks of a proxy.
+    pub(super) fn required(&self) -> Capabilities {
+        self.required
+    }
+
+    /// Whether the proxy can carry it out as it is written, with what the listeners that it is bound to ask of a proxy.
+    pub(super) fn suits(
+        &self,
+        subscription: &Subscription,
+        of_listener: impl Fn(&ListenerKey) -> Capabilities,
+    ) -> bool {
+        let known = subscription.capabilities;
+        known.include(Capabilities::OF_THIS_VERSION)
+            || known.include(self.required)
+                && self.resource.bound_listeners().all(|it| known.include(of_listener(it)))
     }
 
     /// What the proxy gets. Another version is encoded each time: proxies of an older version are few and soon gone.
-    pub(super) fn fitted(&self, subscription: &Subscription) -> Fitted {
-        if self.suits(subscription) {
+    pub(super) fn fitted(
+        &self,
+        subscription: &Subscription,
+        of_listener: impl Fn(&ListenerKey) -> Capabilities,
+    ) -> Fitted {
+        if self.suits(subscription, &of_listener) {
             return Fitted { encoded: Some(self.encoded.clone()), closed: None };
         }
-        let closed = self.resource.closed_for(subscription.capabilities);
-        let missing = self.required.without(subscription.capabilities).that_decide();
-        let reason = || reason_closed(&self.encoded.key, missing, &subscription.version);
+        let known = subscription.capabilities;
+        let at_listeners = self.resource.closed_at(|it| !known.include(of_listener(it)));
+        let resource = at_listeners.as_ref().unwrap_or(&self.resource);
+        let fitted = match known.include(resource.requires()) {
+            true => Some(resource.clone()),
+            false => resource.closed_for(known),
+        };
+        let closed = self.resource.bound_listeners().find(|it| !known.include(of_listener(it)));
+        let (key, required) = match closed {
+            Some(it) => (ResourceKey::new(ResourceKind::Listener, it.as_arc()), of_listener(it)),
+            None => (self.encoded.key.clone(), self.required),
+        };
+        let missing = required.without(known).that_decide();
+        let reason = || reason_closed(&key, missing, &subscription.version);
         Fitted {
-            encoded: closed.map(|it| Arc::new(wire::encode(&it))),
+            encoded: fitted.map(|it| Arc::new(wire::encode(&it))),
             closed: (missing != Capabilities::NONE).then(reason),
         }
     }

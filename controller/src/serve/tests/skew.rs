@@ -3,12 +3,12 @@
 //! `fixtures/*-0.1.0.bin` are the gRPC messages that a Gateway's proxy and a node's tunnel of version 0.1.0 send: Hello, what
 //! they hold, Start, and the Acks of three commits. They are never written anew.
 
-use super::universe::{at_listener, rule, workload};
+use super::universe::{at_listener, l4_route, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
     AddressSource, Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener,
-    ListenerProtocol, OriginPattern, Resource, Route, Rule,
+    ListenerProtocol, OriginPattern, Requires, Resource, Route, Rule, TlsTermination, TlsVersion,
 };
 use fairway_config::proto::{self, FromController, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -168,39 +168,89 @@ async fn a_proxy_that_does_not_know_a_stage_gets_the_rule_closed_and_never_unpro
     assert_eq!(state(&hub, 3).await.closed.len(), 0);
 }
 
+/// A listener that is left out would leave its requests to a wider listener of the port.
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_cannot_find_out_where_clients_are_does_not_serve_the_listener() {
-    let hub = Hub::new();
-    let Resource::Listener(plain) = http() else { panic!("a listener") };
-    let mut link = hub.subscribe_channel();
-    let without = Capabilities::OF_THIS_VERSION.without(Capabilities::from_iter([Capability::AddressSource]));
-    let old = Subscription { capabilities: without, ..Subscription::new(gateway("shop/gw"), "0.9.0") };
-    let say = async |link: &Link, message| {
-        link.to_controller.send(FromProxy { message: Some(message) }).await.unwrap();
+async fn a_listener_that_a_proxy_cannot_serve_stays_there_with_its_routes_closed() {
+    let tls = |min_version| {
+        let certificates = vec!["shop/tls".into()];
+        ListenerProtocol::Https(TlsTermination { certificates, clients: None, min_version })
     };
-    hub.commit(vec![http()], vec![]);
-    say(&link, from_proxy::Message::Hello((&old).into())).await;
-    say(&link, from_proxy::Message::Start(proto::Start {})).await;
-    assert_eq!(hear(&mut link).await.len(), 1);
-    say(&link, from_proxy::Message::Ack(proto::Ack { generation: 1 })).await;
-    let sources = [
-        AddressSource::ProxyProtocol(CidrSet::default()),
-        AddressSource::ForwardedFor(CidrSet::default()),
-        AddressSource::Closed("x".into()),
-    ];
-    let mut generation = 1;
-    for address_source in sources {
-        let believing = Listener { address_source, ..Listener::clone(&plain) };
-        hub.commit(vec![Resource::Listener(Arc::new(believing))], vec![]);
-        assert_eq!(hear(&mut link).await, [], "it would take a load balancer for its client");
-        say(&link, from_proxy::Message::Ack(proto::Ack { generation: generation + 1 })).await;
-        let closed = state(&hub, generation + 1).await.closed;
-        assert!(closed.values().all(|it| it.contains("listener.address-source")), "{closed:?}");
-        assert_eq!(closed.len(), 1);
+    let believing = |address_source| {
+        let Resource::Listener(plain) = http() else { panic!("a listener") };
+        Resource::Listener(Arc::new(Listener { address_source, ..Listener::clone(&plain) }))
+    };
+    let Resource::Listener(plain) = http() else { panic!("a listener") };
+    let guarded = Listener { authorizations: vec!["shop/office".into()], ..Listener::clone(&plain) };
+    for (demanding, needs) in [
+        (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
+        (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
+        (believing(AddressSource::Closed("x".into())), Capability::AddressSource),
+        (Resource::Listener(Arc::new(guarded)), Capability::Attached),
+        (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
+    ] {
+        let hub = Hub::new();
+        let other = listener("shop/gw", "other", ListenerProtocol::Http);
+        let rules = || vec![rule("/", &["shop/a:80"], None)];
+        let own = route("own", vec![at_listener("shop/gw/http")], rules());
+        let shared =
+            route("shared", vec![at_listener("shop/gw/http"), at_listener("shop/gw/other")], rules());
+        let elsewhere = route("elsewhere", vec![at_listener("shop/gw/other")], rules());
+        let bytes = l4_route("bytes", vec![at_listener("shop/gw/http")], &["shop/a:80"]);
+        hub.commit(vec![http(), other, own.clone(), shared.clone(), elsewhere, bytes.clone()], vec![]);
+        let mut link = hub.subscribe_channel();
+        let known = Capabilities::OF_THIS_VERSION.without(Capabilities::from_iter([needs]));
+        let old = Subscription { capabilities: known, ..Subscription::new(gateway("shop/gw"), "0.9.0") };
+        let say = async |link: &Link, message| {
+            link.to_controller.send(FromProxy { message: Some(message) }).await.unwrap();
+        };
+        say(&link, from_proxy::Message::Hello((&old).into())).await;
+        say(&link, from_proxy::Message::Start(proto::Start {})).await;
+        assert_eq!(hear(&mut link).await.len(), 6, "it knows all of it");
+        say(&link, from_proxy::Message::Ack(proto::Ack { generation: 1 })).await;
+
+        hub.commit(vec![demanding.clone()], vec![]);
+        let heard = hear(&mut link).await;
+        let of = |key: &str| heard.iter().find(|it| &*it.key().name == key);
+        let Some(Resource::Listener(closed)) = of("shop/gw/http") else { panic!("{heard:?}") };
+        assert!(known.include(closed.requires()), "{closed:?}");
+        assert_eq!((closed.port, &closed.hostname), (plain.port, &plain.hostname), "it takes what it took");
+        let Some(Resource::Route(route)) = of("HTTPRoute/shop/own") else { panic!("{heard:?}") };
+        assert!(matches!(&route.rules[0].filters[..], [Filter::Unresolved(_)]), "{route:?}");
+        assert!(route.rules[0].backends.is_empty() && route.attachments.len() == 1);
+        let Some(Resource::Route(route)) = of("HTTPRoute/shop/shared") else { panic!("{heard:?}") };
+        assert_eq!(
+            route.attachments,
+            vec![at_listener("shop/gw/other")],
+            "it goes on where it can be served"
+        );
+        let Some(Resource::L4Route(route)) = of("TCPRoute/shop/bytes") else { panic!("{heard:?}") };
+        assert!(route.backends.is_empty(), "{route:?}");
+        assert_eq!(heard.len(), 4, "nothing else has changed: {heard:?}");
+        say(&link, from_proxy::Message::Ack(proto::Ack { generation: 2 })).await;
+        let closed = state(&hub, 2).await.closed;
+        assert_eq!(closed.len(), 4);
+        assert!(closed.values().all(|it| it.contains(needs.name())), "{closed:?}");
+
+        // One that subscribes now, and says that it has all of it as it is written, is told the same.
+        let mut again = hub.subscribe_channel();
+        say(&again, from_proxy::Message::Hello((&old).into())).await;
+        let resources = [&demanding, &own, &shared, &bytes].map(|it| {
+            let encoded = wire::encode(it);
+            proto::HeldResource {
+                key: Some(wire::encode_key(&encoded.key)),
+                hash: encoded.hash.as_bytes().to_vec().into(),
+            }
+        });
+        let held = proto::Held { resources: resources.to_vec() };
+        say(&again, from_proxy::Message::Held(held)).await;
+        say(&again, from_proxy::Message::Start(proto::Start {})).await;
+        let told = hear(&mut again).await;
+        assert!(heard.iter().all(|it| told.contains(it)), "{told:?}");
+
         hub.commit(vec![http()], vec![]);
-        assert_eq!(hear(&mut link).await.len(), 1, "it has lost the listener meanwhile");
-        say(&link, from_proxy::Message::Ack(proto::Ack { generation: generation + 2 })).await;
-        generation += 2;
+        let heard = hear(&mut link).await;
+        assert_eq!(heard.len(), 4, "{heard:?}");
+        assert!([http(), own, shared, bytes].iter().all(|it| heard.contains(it)), "all of it is open again");
     }
 }
 

@@ -141,7 +141,8 @@ pub trait Requires: Sized {
         Capabilities::NONE
     }
 
-    /// What a proxy gets that has only these: everything that it cannot carry out is closed. `None`: it gets nothing.
+    /// What a proxy gets that has only these: everything that it cannot carry out is closed. `None`: it gets nothing. A listener is
+    /// closed by its routes.
     fn closed_for(&self, _known: Capabilities) -> Option<Self> {
         None
     }
@@ -288,7 +289,7 @@ mod tests {
             let known = Capabilities(bits | Capability::Unresolved.bit());
             if !known.include(resource.requires()) {
                 let Some(closed) = resource.closed_for(known) else {
-                    // Only a listener is not served at all.
+                    // Only a listener to which no routes are bound is not served at all.
                     prop_assert_eq!(resource.key().kind, ResourceKind::Listener);
                     return Ok(());
                 };

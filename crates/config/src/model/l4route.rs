@@ -1,7 +1,10 @@
 //! Routes that do not look into what they carry.
 
 use super::reference::of_target;
-use super::{Attachment, BackendTarget, ObjectName, References, Requires, ResourceKey, RouteKey};
+use super::route::without;
+use super::{
+    Attachment, BackendTarget, ListenerKey, ObjectName, References, Requires, ResourceKey, RouteKey,
+};
 use std::sync::Arc;
 
 /// A TLSRoute, TCPRoute or UDPRoute, resolved.
@@ -46,6 +49,18 @@ pub struct WeightedTarget {
 // === impl L4Route ===
 
 impl Requires for L4Route {}
+
+impl L4Route {
+    /// The version for a proxy at which some of its listeners are closed; none if none of them is. Where all are, it closes what it
+    /// takes. Where others are open it holds at those alone, and a closed one has no route for its connections.
+    pub(super) fn closed_at(&self, is_closed: impl Fn(&ListenerKey) -> bool) -> Option<Self> {
+        let open = without(&self.attachments, is_closed)?;
+        Some(match open.is_empty() {
+            true => Self { backends: Vec::new(), ..self.clone() },
+            false => Self { attachments: open, ..self.clone() },
+        })
+    }
+}
 
 impl References for L4Route {
     fn references(&self) -> Vec<ResourceKey> {

@@ -96,6 +96,11 @@ impl ListenerProtocol {
 // === impl TlsTermination ===
 
 impl TlsTermination {
+    /// With what every proxy knows.
+    fn of_first_edition(&self) -> Self {
+        Self { min_version: TlsVersion::default(), ..self.clone() }
+    }
+
     fn requires(&self) -> Option<Capability> {
         (self.min_version != TlsVersion::default()).then_some(Capability::TlsMinVersion)
     }
@@ -111,8 +116,22 @@ impl Requires for Listener {
         required
     }
 
-    // Without the capability the listener would be served unguarded, take a load balancer for its client, or speak an old TLS, so
-    // it is not served: `closed_for` is none.
+    /// Without the capability the listener would be served unguarded, take a load balancer for its client, or speak an old TLS. It stays,
+    /// so that its requests do not fall to a wider listener, without what is not known. What closes it is that its routes are
+    /// closed there: [`Resource::closed_at`](super::Resource::closed_at). Listeners to which no routes are bound are not served.
+    fn closed_for(&self, _known: Capabilities) -> Option<Self> {
+        let protocol = match &self.protocol {
+            ListenerProtocol::Https(tls) => ListenerProtocol::Https(tls.of_first_edition()),
+            ListenerProtocol::TlsTerminate(tls) => ListenerProtocol::TlsTerminate(tls.of_first_edition()),
+            ListenerProtocol::Http
+            | ListenerProtocol::TlsPassthrough
+            | ListenerProtocol::Tcp
+            | ListenerProtocol::Udp => self.protocol.clone(),
+            ListenerProtocol::Hbone | ListenerProtocol::Service { .. } => return None,
+        };
+        let (authorizations, address_source) = (Vec::new(), AddressSource::Connection);
+        Some(Self { protocol, authorizations, address_source, ..self.clone() })
+    }
 }
 
 impl References for Listener {

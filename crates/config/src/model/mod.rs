@@ -115,3 +115,24 @@ macro_rules! resource {
 }
 
 for_each_kind!(resource);
+
+impl Resource {
+    /// The listeners that a route is bound to; none of other resources.
+    pub fn bound_listeners(&self) -> impl Iterator<Item = &ListenerKey> {
+        let attachments = match self {
+            Self::Route(it) => it.attachments.as_slice(),
+            Self::L4Route(it) => it.attachments.as_slice(),
+            _ => &[],
+        };
+        attachments.iter().filter_map(Attachment::listener)
+    }
+
+    /// The version of a route for a proxy at which these listeners are closed; none if it is bound to none of them.
+    pub fn closed_at(&self, is_closed: impl Fn(&ListenerKey) -> bool) -> Option<Self> {
+        match self {
+            Self::Route(it) => it.closed_at(is_closed).map(|it| Self::Route(Arc::new(it))),
+            Self::L4Route(it) => it.closed_at(is_closed).map(|it| Self::L4Route(Arc::new(it))),
+            _ => None,
+        }
+    }
+}

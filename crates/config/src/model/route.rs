@@ -180,26 +180,62 @@ impl Requires for Route {
     /// A rule with a filter that is not known, or with policies that cannot be judged, keeps what it matches and answers 500.
     /// Its requests do not fall to a wider rule.
     fn closed_for(&self, known: Capabilities) -> Option<Self> {
-        let close = |rule: &Rule| {
-            let missing = rule.requires().without(known);
-            if missing == Capabilities::NONE {
-                return rule.clone();
-            }
-            let reason = format!("this version of the proxy does not know {missing}");
-            Rule {
-                filters: vec![Filter::Unresolved(reason.into())],
-                backends: vec![],
-                authorizations: vec![],
-                ..rule.clone()
-            }
+        let close = |rule: &Rule| match rule.requires().without(known) {
+            Capabilities::NONE => rule.clone(),
+            missing => rule.closed(&format!("this version of the proxy does not know {missing}")),
         };
         Some(Self { rules: self.rules.iter().map(close).collect(), ..self.clone() })
+    }
+}
+
+impl Route {
+    /// The version for a proxy at which some of its listeners are closed; none if none of them is. Where all are, its rules keep what
+    /// they match and answer 500. Where others are open it holds at those alone, and a closed one has no route for its requests.
+    pub(super) fn closed_at(&self, is_closed: impl Fn(&ListenerKey) -> bool) -> Option<Self> {
+        let open = without(&self.attachments, is_closed)?;
+        if !open.is_empty() {
+            return Some(Self { attachments: open, ..self.clone() });
+        }
+        let close = |rule: &Rule| rule.closed("this version of the proxy cannot serve its listener");
+        Some(Self { rules: self.rules.iter().map(close).collect(), ..self.clone() })
+    }
+}
+
+/// The attachments that are not to closed listeners; none if all of them are left.
+pub(super) fn without(
+    attachments: &[Attachment],
+    is_closed: impl Fn(&ListenerKey) -> bool,
+) -> Option<Vec<Attachment>> {
+    let is_open = |it: &&Attachment| it.listener().is_none_or(|key| !is_closed(key));
+    let open: Vec<Attachment> = attachments.iter().filter(is_open).cloned().collect();
+    (open.len() < attachments.len()).then_some(open)
+}
+
+// === impl Attachment ===
+
+impl Attachment {
+    /// The listener whose requests are taken; none for a Service.
+    pub fn listener(&self) -> Option<&ListenerKey> {
+        match self {
+            Self::Listener { listener, .. } => Some(listener),
+            Self::Service { .. } => None,
+        }
     }
 }
 
 // === impl Rule ===
 
 impl Rule {
+    /// One that keeps what it matches and answers 500.
+    fn closed(&self, reason: &str) -> Self {
+        Self {
+            filters: vec![Filter::Unresolved(reason.into())],
+            backends: vec![],
+            authorizations: vec![],
+            ..self.clone()
+        }
+    }
+
     fn requires(&self) -> Capabilities {
         let mut required = that_judges(&self.authorizations);
         required.extend(self.filters().map(of_filter));
