@@ -3,9 +3,9 @@
 #![allow(clippy::expect_used)]
 
 use fairway_config::model::{
-    AppProtocol, Attachment, Backend, BackendTarget, Endpoint, EndpointState, Endpoints, HeaderMatch,
-    HostMatch, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Pattern, Resource, Route, RouteKind,
-    Rule, Timeouts, ValueMatch, WeightedBackend,
+    AddressSource, AppProtocol, Attachment, Backend, BackendTarget, Endpoint, EndpointState, Endpoints,
+    HeaderMatch, HostMatch, Listener, ListenerProtocol, Match, ObjectName, PathMatch, Pattern, Resource,
+    Route, RouteKind, Rule, Timeouts, ValueMatch, WeightedBackend,
 };
 use fairway_config::wire::{decode, encode};
 use fairway_config::{Delta, Snapshot};
@@ -200,6 +200,7 @@ fn listener() -> Resource {
         backend_certificate: None,
         authorizations: vec![],
         closed: None,
+        address_source: AddressSource::Connection,
     }))
 }
 

@@ -78,8 +78,29 @@ pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Spellings of a name, with `_` for `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spellings {
+    /// All of them.
+    All,
+    /// Those that are not the name itself.
+    Other,
+}
+
+/// Takes out the spellings of a header.
+pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName, which: Spellings) {
+    let is_out = |it: &&HeaderName| {
+        let is_kept = which == Spellings::Other && *it == name;
+        !is_kept && is_spelling(it.as_str().as_bytes(), name.as_str().as_bytes())
+    };
+    let spellings: SmallVec<[HeaderName; 8]> = headers.keys().filter(is_out).cloned().collect();
+    for name in spellings {
+        headers.remove(name);
+    }
+}
+
 /// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), what [`sift`] does not let pass in a head, and the
-/// headers that the route's stages have taken out or set: some servers put trailers among the headers.
+/// headers that the route's stages have taken out or set, or that have the client's address: some servers put trailers among the headers.
 pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool, owned: &[HeaderName]) {
     let is_out = |name: &&HeaderName| {
         let bytes = name.as_str().as_bytes();

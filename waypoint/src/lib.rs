@@ -19,7 +19,8 @@
 //!
 //! # Structure
 //!
-//! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request. They are pure. [`listen`] accepts,
+//! [`table`] and [`route`] are the committed configuration, [`stage`] what a rule does to a request, [`address`] where a client is. They are
+//! pure. [`listen`] accepts,
 //! [`serve`] is the HTTP connections of clients, [`pipeline`] carries out one request, [`upstream`] connects to endpoints. [`stream`] and
 //! [`datagram`] relay what is not HTTP.
 //! [`Waypoint`] puts the parts together; [`program`] is the command line around it.
@@ -49,6 +50,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod address;
 mod body;
 mod connection;
 pub mod datagram;

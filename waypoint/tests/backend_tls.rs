@@ -9,8 +9,8 @@
 mod support;
 
 use fairway_config::model::{
-    AppProtocol, BackendSecurity, BackendTarget, BackendTls, BackendTrust, Filter, Fraction, GrpcMethodMatch,
-    Listener, ListenerProtocol, Mirror, PathMatch, Resource, RouteKind, Rule, SubjectName,
+    AddressSource, AppProtocol, BackendSecurity, BackendTarget, BackendTls, BackendTrust, Filter, Fraction,
+    GrpcMethodMatch, Listener, ListenerProtocol, Mirror, PathMatch, Resource, RouteKind, Rule, SubjectName,
 };
 use http::Request;
 use http_body_util::BodyExt;
@@ -232,6 +232,7 @@ fn showing(certificate: Option<&str>) -> Resource {
     Resource::Listener(Arc::new(Listener {
         backend_certificate: certificate.map(Into::into),
         authorizations: vec![],
+        address_source: AddressSource::Connection,
         ..listener(ListenerProtocol::Http)
     }))
 }

@@ -50,7 +50,11 @@ async fn gateway() -> Gateway {
         ("other", judged(&others, WithoutCertificate::Refused)),
         ("bytes", judged(&clients, WithoutCertificate::Refused)),
     ] {
-        let termination = TlsTermination { certificates: vec!["shop/wild".into()], clients: validation };
+        let termination = TlsTermination {
+            certificates: vec!["shop/wild".into()],
+            clients: validation,
+            min_version: Default::default(),
+        };
         let protocol = match name {
             "bytes" => ListenerProtocol::TlsTerminate(termination),
             _ => ListenerProtocol::Https(termination),
@@ -135,7 +139,11 @@ async fn a_ticket_from_before_a_listener_judged_its_clients_is_worth_nothing_aft
     assert_eq!(is_served(gateway.proxy.address(), &config, name).await, Some(HandshakeKind::Resumed));
     let validation =
         ClientValidation { trust: gateway.clients.bundle(), without: WithoutCertificate::Refused };
-    let termination = TlsTermination { certificates: vec!["shop/wild".into()], clients: Some(validation) };
+    let termination = TlsTermination {
+        certificates: vec!["shop/wild".into()],
+        clients: Some(validation),
+        min_version: Default::default(),
+    };
     let listener = named("shop/gateway/open", Some(name), ListenerProtocol::Https(termination));
     gateway.proxy.apply(vec![Resource::Listener(Arc::new(listener))]).unwrap();
     assert_eq!(is_served(gateway.proxy.address(), &config, name).await, None);

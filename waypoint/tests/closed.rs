@@ -92,7 +92,11 @@ async fn the_name_of_a_closed_listener_is_refused_in_tls_whatever_the_listeners_
     let authority = Authority::new("names");
     let leaf = authority.for_host("*.example.com");
     let server = Server::http(1, echo).await;
-    let terminate = || TlsTermination { certificates: vec!["shop/wild".into()], clients: None };
+    let terminate = || TlsTermination {
+        certificates: vec!["shop/wild".into()],
+        clients: None,
+        min_version: Default::default(),
+    };
     let config = Arc::new(client(&authority, None));
     for wide in [
         ListenerProtocol::Https(terminate()),

@@ -137,7 +137,11 @@ async fn the_kernel_asks_every_silent_far_end_whether_it_is_still_there() {
     let authority = Authority::new("names");
     let config = Arc::new(client(&authority, None));
     let leaf = authority.for_host("*.example.com");
-    let termination = || TlsTermination { certificates: vec!["shop/wild".into()], clients: None };
+    let termination = || TlsTermination {
+        certificates: vec!["shop/wild".into()],
+        clients: None,
+        min_version: Default::default(),
+    };
     let of_listener = |protocol, server: &Server| {
         let mut resources = backend("shop/db:1", AppProtocol::Tcp, &[server.address]);
         resources.push(Resource::Listener(Arc::new(listener(protocol))));

@@ -37,7 +37,7 @@ struct Gateway {
 }
 
 fn terminate(certificate: &str) -> TlsTermination {
-    TlsTermination { certificates: vec![certificate.into()], clients: None }
+    TlsTermination { certificates: vec![certificate.into()], clients: None, min_version: Default::default() }
 }
 
 fn listeners() -> Vec<Listener> {

@@ -234,8 +234,13 @@ async fn a_grpc_client_is_answered_in_grpc_whatever_refuses_it() {
 async fn a_grpc_client_at_another_listeners_name_is_told_in_grpc() {
     let authority = Authority::new("names");
     let leaf = authority.for_host("*.example.com");
-    let https =
-        || ListenerProtocol::Https(TlsTermination { certificates: vec!["shop/wild".into()], clients: None });
+    let https = || {
+        ListenerProtocol::Https(TlsTermination {
+            certificates: vec!["shop/wild".into()],
+            clients: None,
+            min_version: Default::default(),
+        })
+    };
     let at = |key: &str, host| Resource::Listener(Arc::new(named(key, Some(host), https())));
     let proxy = Proxy::start(vec![
         at(LISTENER, "a.example.com"),

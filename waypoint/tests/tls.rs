@@ -9,7 +9,7 @@
 mod support;
 
 use fairway_config::model::{
-    AppProtocol, Attachment, Certificate, Listener, ListenerProtocol, Resource, TlsTermination,
+    AppProtocol, Attachment, Certificate, Listener, ListenerProtocol, Resource, TlsTermination, TlsVersion,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -35,7 +35,11 @@ fn https(section: &str, hostname: Option<&str>) -> (Listener, Certificate, Certi
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let pem = made.signing_key.serialize_pem();
     let certificate = Certificate::from_pem(key.as_str().into(), &made.cert.pem(), &pem).unwrap();
-    let termination = TlsTermination { certificates: vec![key.as_str().into()], clients: None };
+    let termination = TlsTermination {
+        certificates: vec![key.as_str().into()],
+        clients: None,
+        min_version: Default::default(),
+    };
     let listener = Listener {
         key: format!("shop/gateway/{section}").into(),
         section: section.into(),
@@ -113,6 +117,42 @@ async fn the_sni_finds_listener_and_certificate_and_the_host_has_to_fit() {
         let answer = ask(&mut stream, host).await;
         assert_eq!(status(&answer), expected, "{sni} {host}: {answer}");
         assert!(expected != 200 || answer.contains("x-forwarded-proto: https"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_speaks_no_older_tls_than_it_is_told_and_its_neighbours_speak_theirs() {
+    let server = Server::http(1, echo).await;
+    let mut resources = backend("shop/web:80", AppProtocol::Http1, &[server.address]);
+    let mut roots = RootCertStore::empty();
+    for (section, hostname, min_version) in
+        [("new", "new.example", TlsVersion::V1_3), ("old", "old.example", TlsVersion::V1_2)]
+    {
+        let (mut listener, certificate, root) = https(section, Some(hostname));
+        if let ListenerProtocol::Https(termination) = &mut listener.protocol {
+            termination.min_version = min_version;
+        }
+        roots.add(root).unwrap();
+        resources
+            .extend([Resource::Listener(Arc::new(listener)), Resource::Certificate(Arc::new(certificate))]);
+    }
+    let proxy = Proxy::start(resources);
+    for (name, version, expected) in [
+        ("new.example", &rustls::version::TLS13, true),
+        ("new.example", &rustls::version::TLS12, false),
+        ("old.example", &rustls::version::TLS13, true),
+        ("old.example", &rustls::version::TLS12, true),
+    ] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        let stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        let connected = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream).await;
+        assert_eq!(connected.is_ok(), expected, "{name:?} {version:?}");
     }
 }
 

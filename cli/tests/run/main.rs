@@ -3,6 +3,7 @@
 
 mod access;
 mod capture;
+mod clients;
 mod drain;
 mod edits;
 mod flags;

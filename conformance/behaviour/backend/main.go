@@ -1,5 +1,5 @@
-// Backend is the server behind the routes of the behaviour tests. It says who it is, on which port it was asked, by whom and with
-// which header `variant`, and it can be told to be in trouble for a while. With arguments it is a client within its pod.
+// Backend is the server behind the routes of the behaviour tests. It says who it is, on which port it was asked, by whom, and with
+// which headers `variant` and `X-Forwarded-For`, and it can be told to be in trouble for a while. With arguments it is a client within its pod.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -92,6 +93,7 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("port", d.port[1:])
 	w.Header().Set("client", r.RemoteAddr)
 	w.Header().Set("variant", r.Header.Get("variant"))
+	w.Header().Set("forwarded-for", strings.Join(r.Header.Values("X-Forwarded-For"), " | "))
 	w.Header().Set("path", r.URL.Path)
 	w.Header().Set("traceparent", r.Header.Get("traceparent"))
 	fmt.Fprintln(w, os.Getenv("POD_NAME"))

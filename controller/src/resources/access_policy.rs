@@ -6,7 +6,7 @@
 
 mod reading;
 
-pub use reading::{Reading, Unreadable};
+pub use reading::Reading;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -7,6 +7,7 @@ pub mod access_policy;
 mod address;
 mod api_resource;
 mod authorities;
+pub mod client_policy;
 mod config_map;
 mod core;
 mod definition;
@@ -28,6 +29,7 @@ mod static_pod;
 mod store;
 mod table;
 mod unhandled;
+mod unreadable;
 
 pub use self::core::{
     ContainerPort, Distribution, Namespace, Pod, Service, ServiceKind, ServicePort, TargetPort, Transport,
@@ -53,6 +55,7 @@ pub use selector::{InvalidSelector, Requirement, Selector};
 pub use store::{Edit, Resources};
 pub(crate) use table::for_each_kind;
 pub use unhandled::Unhandled;
+pub use unreadable::Unreadable;
 
 use fairway_gateway_api as api;
 

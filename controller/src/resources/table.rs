@@ -113,6 +113,11 @@ macro_rules! for_each_kind {
                     kind: "AccessPolicy", group: FAIRWAY, versions: ["v1alpha1"], key: ObjectName,
                     spec: access_policy::Reading,
                 }
+                /// A ClientPolicy: how listeners treat the connections of clients.
+                ClientPolicy {
+                    kind: "ClientPolicy", group: FAIRWAY, versions: ["v1alpha1"], key: ObjectName,
+                    spec: client_policy::Reading,
+                }
             }
             unhandled {
                 /// An XBackendTrafficPolicy: retry budgets and session persistence of a Service.

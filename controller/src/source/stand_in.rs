@@ -33,6 +33,8 @@ impl StandIn {
             }
             Kind::GatewayClass => json!({ "controllerName": written["spec"]["controllerName"].as_str()? }),
             Kind::GatewayParameters => json!({}),
+            // Nobody can say where their clients are, so it closes them.
+            Kind::ClientPolicy => json!({ "targetRefs": targets, "clientAddress": {} }),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -57,6 +59,7 @@ impl StandIn {
             Object::Gateway(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GatewayClass(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GatewayParameters(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::ClientPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,

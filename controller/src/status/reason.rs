@@ -116,6 +116,8 @@ pub const NOT_SUPPORTED: &str = "NotSupported";
 pub const NOT_ACKNOWLEDGED: &str = "NotAcknowledged";
 pub const NOT_ALLOWED_BY_LISTENERS: &str = "NotAllowedByListeners";
 pub const OVERLAPPING_HOSTNAMES: &str = "OverlappingHostnames";
+/// Of a policy: another one holds in place of a part of it (GEP-713).
+pub const OVERRIDDEN: &str = "Overridden";
 pub const PARENT_NOT_ACCEPTED: &str = "ParentNotAccepted";
 pub const PARENT_NOT_PROGRAMMED: &str = "ParentNotProgrammed";
 pub const PARTIALLY_ASSIGNED: &str = "PartiallyAssigned";

@@ -1,5 +1,6 @@
 //! Strategies that make any resource, for property tests.
 
+mod address_source;
 mod probe;
 mod route;
 mod trust;
@@ -9,7 +10,7 @@ use crate::model::{
     AppProtocol, Aside, Authorization, Backend, Certificate, CertificateKey, ConsumerWaypoint, Endpoint,
     EndpointState, Endpoints, Guard, Hints, HostnamePattern, InternalTrafficPolicy, Listener,
     ListenerProtocol, Mesh, MutualTls, ObjectName, Resource, Service, ServicePort, SessionAffinity, SpiffeId,
-    TlsTermination, Workload,
+    TlsTermination, TlsVersion, Workload,
 };
 use fairway_policy::{Action, Cidr, CidrSet, Condition, Mode, PathCondition, Rule, TrustDomain};
 use proptest::collection::vec;
@@ -84,10 +85,10 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::Hbone),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    let named = (of(key()), vec(key(), 0..2), of(name()));
-    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, named).prop_map(
-        |(key, gateway, section, addresses, port, hostname, protocol, named)| {
-            let (backend_certificate, authorizations, closed) = named;
+    let rest = (of(key()), vec(key(), 0..2), address_source::source(), of(name()));
+    (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, rest).prop_map(
+        |(key, gateway, section, addresses, port, hostname, protocol, rest)| {
+            let (backend_certificate, authorizations, address_source, closed) = rest;
             Listener {
                 key,
                 gateway,
@@ -99,14 +100,17 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 backend_certificate,
                 authorizations,
                 closed,
+                address_source,
             }
         },
     )
 }
 
 fn termination() -> impl Strategy<Value = TlsTermination> {
-    (vec(key(), 1..3), of(trust::clients()))
-        .prop_map(|(certificates, clients)| TlsTermination { certificates, clients })
+    let min_version = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
+    (vec(key(), 1..3), of(trust::clients()), min_version).prop_map(|(certificates, clients, min_version)| {
+        TlsTermination { certificates, clients, min_version }
+    })
 }
 
 /// A backend of every protocol, in the clear, over TLS, or unusable.

@@ -70,6 +70,8 @@ pub struct Details {
     pub backend: Option<BackendKey>,
     /// Where the client is.
     pub client: Option<ClientAddress>,
+    /// The far end of the connection, where that is a proxy that was believed where the client is.
+    pub peer: Option<IpAddr>,
     /// Who the client proved to be.
     pub client_identity: Option<SpiffeId>,
     /// Who the server proved to be: the proxy itself, or the far end of a tunnel.
@@ -145,6 +147,7 @@ impl Details {
             backend = present(service),
             backend_port = present(port),
             client = self.client.map(display),
+            peer = self.peer.map(display),
             client_identity = self.client_identity.as_ref().map(SpiffeId::as_str),
             server_identity = self.server_identity.as_ref().map(SpiffeId::as_str),
             destination = self.destination.map(display),

@@ -241,6 +241,40 @@ fn clients() {
             );
         }
     }
+    let block = |command: u8, family: u8, rest: &[u8]| {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[command, family], &length, rest].concat()
+    };
+    let v4 = [203, 0, 113, 7, 10, 0, 0, 1, 200, 34, 1, 187];
+    for (name, header) in [
+        ("line-v4", b"PROXY TCP4 203.0.113.7 10.0.0.1 51234 443\r\n".to_vec()),
+        ("line-v6", b"PROXY TCP6 2001:db8::7 2001:db8::1 51234 443\r\n".to_vec()),
+        ("line-unknown", b"PROXY UNKNOWN 1 2 3\r\n".to_vec()),
+        ("block-v4", block(0x21, 0x11, &v4)),
+        ("block-v4-tlvs", block(0x21, 0x11, &[&v4[..], &[3, 0, 4, 1, 2, 3, 4]].concat())),
+        ("block-v6", block(0x21, 0x21, &[7; 36])),
+        ("block-long", block(0x21, 0x11, &[7; 520])),
+        ("block-local", block(0x20, 0, &[])),
+        ("block-unspecified", block(0x21, 0, &[1, 2, 3])),
+        ("block-unix", block(0x21, 0x31, &[b'/'; 216])),
+    ] {
+        for step in [1, 5, 200] {
+            let input = [&[step][..], &header, b"\x16\x03\x01GET / HTTP/1.1\r\n"].concat();
+            write("waypoint_proxy_header", &format!("{name}-{step}"), input);
+        }
+    }
+    for (name, list) in [
+        ("one", "203.0.113.7"),
+        ("proxies", "203.0.113.7, 10.0.0.2,10.0.0.3"),
+        ("lie", "192.0.2.66, 10.6.6.6, 203.0.113.7"),
+        ("lines", "192.0.2.66\n203.0.113.7\n10.0.0.2"),
+        ("ports", "[2001:db8::7]:80, 203.0.113.7:443, 10.0.0.2:1"),
+        ("mapped", "::ffff:203.0.113.7, [::ffff:10.0.0.2]"),
+        ("garbage", "unknown, for=1.2.3.4;\"_x\", fe80::1%eth0"),
+        ("empty", ",, ,\n,"),
+    ] {
+        write("waypoint_forwarded_for", name, list);
+    }
     for (name, text) in [
         ("http1", "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
         ("http2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),

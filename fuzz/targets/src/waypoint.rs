@@ -2,6 +2,9 @@
 
 use crate::text_of;
 use fairway_config::model::normalised_path;
+use fairway_policy::CidrSet;
+use fairway_waypoint::address::forwarded_for::walk;
+use fairway_waypoint::address::proxy_protocol::{BadHeader, HeaderReader, LONGEST_BLOCK, ProxyHeader};
 use fairway_waypoint::host::normalise_host;
 use fairway_waypoint::listen::hello::HelloReader;
 use fairway_waypoint::listen::unknown::verdict;
@@ -13,6 +16,7 @@ use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use rustls::server::Acceptor;
+use std::net::IpAddr;
 
 /// A TLS client's first message: what is read of it does not depend on where reads end, and is what rustls reads.
 ///
@@ -46,6 +50,60 @@ pub fn client_hello(input: &[u8]) {
             Err(_) => return,
         }
     }
+}
+
+/// A header of the PROXY protocol: what is read does not depend on where reads end, it has an end, and what follows it is left.
+///
+/// The input: the length of reads, then the header and what follows.
+pub fn proxy_header(input: &[u8]) {
+    let [step, bytes @ ..] = input else { return };
+    let (whole, taken) = read_header(bytes, usize::MAX);
+    let (in_pieces, taken_in_pieces) = read_header(bytes, usize::from(*step).max(1));
+    assert_eq!(whole, in_pieces);
+    assert!(taken <= LONGEST_BLOCK);
+    if whole.is_ok() {
+        assert_eq!(taken, taken_in_pieces);
+    }
+    if let Ok(Some(header)) = whole {
+        // Nothing of what follows has a say.
+        assert_eq!(read_header(&bytes[..taken], usize::MAX), (Ok(Some(header)), taken));
+        if let ProxyHeader::Client(address) = header {
+            assert_eq!(address, address.to_canonical());
+        }
+    }
+}
+
+/// What a header says, and how many bytes were taken for it.
+fn read_header(bytes: &[u8], step: usize) -> (Result<Option<ProxyHeader>, BadHeader>, usize) {
+    let (mut reader, mut taken) = (HeaderReader::default(), 0);
+    loop {
+        let room = reader.room();
+        assert!(!room.is_empty());
+        let count = room.len().min(step).min(bytes.len() - taken);
+        if count == 0 {
+            return (Ok(None), taken);
+        }
+        room[..count].copy_from_slice(&bytes[taken..taken + count]);
+        taken += count;
+        match reader.add(count) {
+            Ok(None) => {}
+            ended => return (ended, taken),
+        }
+    }
+}
+
+/// The list of X-Forwarded-For, in lines: one line or many are one list, and what is found is the peer or stands there.
+pub fn forwarded_for(input: &[u8]) {
+    let trusted: CidrSet = ["10.0.0.0/8", "fd00::/8"].iter().filter_map(|it| it.parse().ok()).collect();
+    let peer: IpAddr = [10, 0, 0, 1].into();
+    let lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
+    let found = walk(peer, &trusted, lines.iter().copied());
+    assert_eq!(found, found.to_canonical());
+    assert_eq!(found, walk(peer, &trusted, std::iter::once(&*lines.join(&b','))));
+    // Whatever a client says before a proxy has added where it is.
+    let stranger: IpAddr = [203, 0, 113, 7].into();
+    let added = [input, b",203.0.113.7, 10.0.0.2"].concat();
+    assert_eq!(walk(peer, &trusted, added.split(|byte| *byte == b'\n')), stranger);
 }
 
 /// What a client speaks, by its first bytes: more of them never change what was said, and in the end something is said.

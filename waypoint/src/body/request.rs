@@ -49,7 +49,7 @@ pub struct Progress {
     waker: RefCell<Option<Waker>>,
     /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
     at_edge: bool,
-    /// Headers that stages have taken out or set: these are taken out of the trailers as well.
+    /// Headers that stages have taken out or set, and the one that has the client's address: these are taken out of the trailers as well.
     owned: Box<[HeaderName]>,
 }
 
@@ -123,7 +123,7 @@ impl Body for RequestBody {
 // === impl Stream ===
 
 impl Stream {
-    /// A client's body of which nothing was read; `at_edge` if the client is outside. `owned` are the headers of which stages have
+    /// A client's body of which nothing was read; `at_edge` if the client is outside. `owned` are the headers of which this proxy has
     /// decided what they say.
     pub fn new(incoming: ClientBody, at_edge: bool, owned: Box<[HeaderName]>) -> Self {
         Self { incoming, gate: None, progress: Rc::new(Progress { at_edge, owned, ..Progress::default() }) }

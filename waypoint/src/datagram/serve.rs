@@ -5,8 +5,9 @@
 use super::session::Session;
 use super::socket::{ClientKey, LONGEST, ListeningSocket};
 use super::table::Sessions;
+use crate::address::FarEnd;
 use crate::connection::ConnectionState;
-use crate::l4::{Carried, L4Refusal, decide};
+use crate::l4::{self, Carried, L4Refusal, Undecided, decide};
 use crate::pipeline::access::{self, PolicySet, RequestSource};
 use crate::ports::PortId;
 use crate::shares::Share;
@@ -179,6 +180,7 @@ impl Flow {
             return Err(L4Refusal::Loop);
         }
         let listener = listener(serving, self.port).ok_or(L4Refusal::NoListener)?;
+        locate(listener, key)?;
         let rng = &mut *worker.rng.borrow_mut();
         let decision = decide(&serving.tables, listener, None, rng)?;
         // Datagrams pass the mesh by: its tunnels carry TCP, and so does a waypoint.
@@ -260,12 +262,18 @@ impl Flow {
     /// Whether the listener's route would still send a client to this endpoint, and policies let it pass.
     fn agrees(&self, serving: &Serving, session: &Session, key: &ClientKey) -> bool {
         let Some(listener) = listener(serving, self.port) else { return false };
-        leads_to(&serving.tables, listener, session)
+        locate(listener, key).is_ok()
+            && leads_to(&serving.tables, listener, session)
             && serving.tables.cluster(session.backend()).is_some_and(|it| {
                 let (entry, source) = entry(listener, key);
                 access::still_admits(&self.worker, &serving.tables, entry, it, source)
             })
     }
+}
+
+/// Datagrams are from where they come: nothing is before them.
+fn locate(listener: &BoundListener, key: &ClientKey) -> Result<IpAddr, Undecided> {
+    l4::locate(&listener.listener.address_source, &FarEnd::of_peer(key.client.ip()))
 }
 
 /// Whether policies let a client's datagrams pass.

@@ -1,11 +1,13 @@
 //! The decision about a connection or a client's datagrams. Pure: from a listener and a server name to a backend.
 
 use super::L4Refusal;
+use crate::address::{self, AddressError, FarEnd};
 use crate::table::{BoundListener, CompiledL4Route, Tables};
 use crate::upstream::cluster::Cluster;
-use fairway_config::model::BackendTarget;
+use fairway_config::model::{AddressSource, BackendTarget};
 use fairway_telemetry::{ConnectionLabels, Series};
 use rand::Rng;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The route and the backend of a connection.
@@ -39,6 +41,17 @@ pub fn decide(
     }
     let route = listener.streams.choose(name).ok_or_else(|| undecided(L4Refusal::NoRoute))?;
     draw(tables, route, rng)
+}
+
+/// Where the client of a connection is, as its listener is told to find out.
+pub fn locate(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, Undecided> {
+    address::of_connection(source, far).map_err(|error| {
+        let refusal = match error {
+            AddressError::NoProxyHeader => L4Refusal::NoProxyHeader,
+            AddressError::Closed | AddressError::Malformed => L4Refusal::ListenerClosed,
+        };
+        Undecided { refusal, series: None }
+    })
 }
 
 /// Draws a backend of a route by weight. Fails if the route has none, or the drawn one is not in the configuration.

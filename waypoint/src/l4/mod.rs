@@ -6,5 +6,5 @@ mod decide;
 mod refusal;
 
 pub use carried::{Carried, Moved};
-pub use decide::{Decision, Undecided, decide, draw};
+pub use decide::{Decision, Undecided, decide, draw, locate};
 pub use refusal::L4Refusal;

@@ -13,6 +13,8 @@ pub enum L4Refusal {
     NoListener,
     /// The listener serves nobody.
     ListenerClosed,
+    /// The connection does not begin with a header of the PROXY protocol from a trusted peer.
+    NoProxyHeader,
     /// The TLS handshake with the client has failed.
     Handshake,
     /// The listener has no route, or none for the SNI.
@@ -47,11 +49,12 @@ pub enum L4Refusal {
 
 impl L4Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
         Self::ListenerClosed,
+        Self::NoProxyHeader,
         Self::Handshake,
         Self::NoRoute,
         Self::Denied,
@@ -75,6 +78,7 @@ impl L4Refusal {
             Self::TooSlow => "too_slow",
             Self::NoListener => "no_listener",
             Self::ListenerClosed => "listener_closed",
+            Self::NoProxyHeader => "no_proxy_header",
             Self::Handshake => "handshake",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",

@@ -1,34 +1,28 @@
-//! Accepting connections on one worker, and finding out what is spoken on them.
+//! Accepting connections on one worker, and which way each begins.
 
+use super::arrival::Arrival;
+use super::proxy_header::{self, ProxyHeaderError};
 use super::socket::begin_no_more;
 use super::tunnel;
+use crate::address::ProxyHeader;
 use crate::connection::{Connection, ConnectionState, Order};
-use crate::l4::{Decision, Undecided, draw};
-use crate::pipeline::access::{self, PolicySet, RequestSource};
-use crate::pipeline::{Client, Origin, ServiceOrigin};
-use crate::ports::tls::handshake;
+use crate::l4::L4Refusal;
+use crate::pipeline::{Origin, ServiceOrigin};
 use crate::ports::{Entrance, PortId};
-use crate::serve::{detect_http, serve_http};
-use crate::stream::{Arrived, Outward, serve_stream};
-use crate::table::Tables;
-use crate::telemetry::{Observed, StreamKind, StreamRecord};
+use crate::table::{ListenerSet, Opening};
+use crate::telemetry::{StreamKind, StreamRecord};
 use crate::transport::Transport;
 use crate::upstream::caller::Caller;
-use crate::upstream::cluster::Cluster;
-use crate::wire::{ReadAhead, Version};
 use crate::worker::{Serving, Worker};
 use bytes::Bytes;
-use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
+use fairway_config::model::{Audience, ListenerProtocol, Scheme};
 use fairway_runtime::descriptors::{self, Room};
 use fairway_runtime::drain::Phase;
 use fairway_runtime::task;
-use http::HeaderValue;
-use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -39,22 +33,6 @@ const HANDSHAKES: Duration = Duration::from_millis(200);
 const BREATH: Duration = Duration::from_millis(50);
 /// Idle connections that are closed at a time to make room.
 const AT_ONCE: usize = 16;
-
-/// An accepted connection whose protocol is not known yet.
-pub struct Arrival {
-    /// The worker that has accepted the connection.
-    pub worker: Rc<Worker>,
-    /// The connection as the drain and the timeouts see it.
-    pub connection: Rc<Connection>,
-    /// The listener or Service that it was accepted for.
-    pub origin: Origin,
-    /// `https` if TLS is terminated here, else `http`.
-    pub scheme: Scheme,
-    /// The client, for the choice of endpoints.
-    pub caller: Caller,
-    /// The identity of the client, if it was authenticated by mTLS.
-    pub identity: Option<SpiffeId>,
-}
 
 /// Accepts until the socket is to be closed. When the whole proxy ends, who the kernel has begun to shake hands with by then is
 /// still served; a listener that the configuration has no more is served to nobody.
@@ -150,15 +128,98 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
     worker.telemetry.counters.connections.increment();
     let _ = stream.set_nodelay(true);
     let serving = worker.serving();
+    let Some(set) = serving.ports.listeners(port) else { return };
+    let peer = peer.ip().to_canonical();
+    match set.opening() {
+        Opening::Plain => {
+            let Some(connection) = admit(worker, peer, ConnectionState::Raw) else {
+                return turn_away(worker, &stream);
+            };
+            enter(worker, &serving, port, stream, (peer, None), &connection);
+        }
+        opening if opening.admits(peer) => {
+            // Until it says whose it is, it is the peer's.
+            let Some(waiting) = admit(worker, peer, ConnectionState::Handshake) else {
+                return turn_away(worker, &stream);
+            };
+            let worker = worker.clone();
+            task::spawn_local(move || accept_proxied(worker, port, stream, peer, waiting));
+        }
+        Opening::Proxied(_) => {
+            tracing::debug!(peer = %peer, "a peer that is not trusted to say where clients are is turned away");
+            refuse_stream(worker, L4Refusal::NoProxyHeader, peer);
+            turn_away(worker, &stream);
+        }
+        Opening::Closed => {
+            refuse_stream(worker, L4Refusal::ListenerClosed, peer);
+            turn_away(worker, &stream);
+        }
+    }
+}
+
+/// A place for a connection that counts for this address, if the address may have one more.
+fn admit(worker: &Worker, address: IpAddr, state: ConnectionState) -> Option<Rc<Connection>> {
+    let share = worker.connections.admit(address, worker.settings.limits.connections)?;
+    Some(worker.connections.open_from(share, state))
+}
+
+fn turn_away(worker: &Worker, stream: &TcpStream) {
+    worker.telemetry.counters.connections_refused.increment();
+    let _ = stream.set_zero_linger();
+}
+
+fn refuse_stream(worker: &Worker, refusal: L4Refusal, peer: IpAddr) {
+    StreamRecord::begin(&worker.telemetry, StreamKind::Tcp, Some(peer)).refuse(refusal);
+}
+
+/// Reads where the client is that a trusted peer connects for, and goes on as if that client had connected.
+async fn accept_proxied(
+    worker: Rc<Worker>,
+    port: PortId,
+    mut stream: TcpStream,
+    peer: IpAddr,
+    waiting: Rc<Connection>,
+) {
+    let read = tokio::select! {
+        read = proxy_header::read(&mut stream) => read,
+        _ = waiting.ordered(Order::Finish) => return turn_away(&worker, &stream),
+    };
+    let client = match read {
+        Ok(ProxyHeader::Client(address)) => address,
+        Ok(ProxyHeader::Peer) => peer,
+        Err(ProxyHeaderError::Silent) => return,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no header of the PROXY protocol");
+            let slow = matches!(error, ProxyHeaderError::TooSlow);
+            refuse_stream(&worker, if slow { L4Refusal::TooSlow } else { L4Refusal::NoProxyHeader }, peer);
+            return turn_away(&worker, &stream);
+        }
+    };
+    drop(waiting);
+    let serving = worker.serving();
+    // The configuration may be another one by now, in which nobody says where clients are.
+    let is_asked =
+        |set: &ListenerSet| matches!(set.opening(), Opening::Proxied(trusted) if trusted.contains(peer));
+    if !serving.ports.listeners(port).is_some_and(is_asked) {
+        return turn_away(&worker, &stream);
+    }
+    let Some(connection) = admit(&worker, client, ConnectionState::Raw) else {
+        return turn_away(&worker, &stream);
+    };
+    enter(&worker, &serving, port, stream, (client, Some(peer)), &connection);
+}
+
+/// Serves a connection whose client has its place, and whom a proxy may have named.
+fn enter(
+    worker: &Rc<Worker>,
+    serving: &Serving,
+    port: PortId,
+    stream: TcpStream,
+    (client, proxy): (IpAddr, Option<IpAddr>),
+    connection: &Rc<Connection>,
+) {
     let Some(found) = serving.ports.get(port) else { return };
     let Some(first) = found.set.listeners().first() else { return };
-    let Some(share) = worker.connections.admit(peer.ip(), worker.settings.limits.connections) else {
-        worker.telemetry.counters.connections_refused.increment();
-        let _ = stream.set_zero_linger();
-        return;
-    };
-    let worker = worker.clone();
-    let connection = worker.connections.open_from(share, ConnectionState::Raw);
     let arrival = |state, origin, scheme| {
         connection.set_state(state);
         Arrival {
@@ -166,7 +227,8 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
             worker: worker.clone(),
             origin,
             scheme,
-            caller: Caller { address: Some(peer.ip().to_canonical()), ..Caller::default() },
+            caller: Caller { address: Some(client), ..Caller::default() },
+            proxy: proxy.map(Box::new),
             identity: None,
         }
     };
@@ -204,6 +266,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         | ListenerProtocol::Udp => {}
         ListenerProtocol::Hbone => {
             let (worker, listener) = (worker.clone(), first.listener.clone());
+            let connection = connection.clone();
             task::spawn_local(|| tunnel::serve(worker, listener, stream, connection));
         }
         ListenerProtocol::Service { service, port } => {
@@ -219,156 +282,5 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
             arrival.caller.service = Some(service.clone());
             task::spawn_local(|| arrival.serve_service(Transport::Tcp(stream)));
         }
-    }
-}
-
-// === impl Arrival ===
-
-impl Arrival {
-    /// TLS, then HTTP by ALPN; clients without ALPN are looked at. `ahead` was read already.
-    pub(super) async fn serve_tls(
-        mut self,
-        port: PortId,
-        stream: TcpStream,
-        tls: Arc<rustls::ServerConfig>,
-        ahead: Bytes,
-    ) {
-        let connection = self.connection.clone();
-        let accepted = tokio::select! {
-            accepted = handshake(tls, stream, &ahead) => accepted,
-            _ = connection.ordered(Order::Finish) => return,
-        };
-        let stream = match accepted {
-            Ok(stream) => stream,
-            Err(error) => {
-                self.worker.telemetry.counters.connections_refused.increment();
-                tracing::debug!(client = ?self.caller.address, %error, "no TLS session");
-                return;
-            }
-        };
-        let session = stream.get_ref().1;
-        let sni = session.server_name().map(Arc::from);
-        let version = match session.alpn_protocol() {
-            Some(b"h2") => Some(Version::Http2),
-            Some(b"http/1.1") => Some(Version::Http1),
-            _ => None,
-        };
-        self.origin = Origin::Gateway { port, sni: Some(sni) };
-        self.connection.set_state(ConnectionState::Http1);
-        let io = Transport::Tls(Box::new(stream));
-        match version {
-            Some(version) => self.serve_version(io, version, ReadAhead::default()).await,
-            None => self.serve_plain(io).await,
-        }
-    }
-
-    /// A Service's port: HTTP, or bytes if that is what it speaks.
-    pub async fn serve_service(self, io: Transport) {
-        let Origin::Service(origin) = &self.origin else { return };
-        let serving = self.worker.serving();
-        let route = origin.audience.as_ref();
-        let route = route.and_then(|it| serving.tables.service_stream(&origin.service, origin.port, it));
-        if let Some(route) = route {
-            let mut record = self.stream_record(origin, &serving);
-            let kind = route.route().kind;
-            let decided = draw(&serving.tables, route, &mut *self.worker.rng.borrow_mut());
-            let decided = decided.and_then(|it| self.judge_bytes(origin, it, &serving.tables, &mut record));
-            drop(serving);
-            return match record.decided_or_refused(decided) {
-                Some(decision) => {
-                    let outward = match kind {
-                        L4Kind::Tls => Outward::AsItIs,
-                        L4Kind::Tcp | L4Kind::Udp => Outward::ByPolicy(origin.shown()),
-                    };
-                    let (worker, connection, caller) = (&self.worker, &self.connection, &self.caller);
-                    let arrived = Arrived { worker, connection, caller, outward, record };
-                    Box::pin(serve_stream(arrived, decision, io, Bytes::new())).await;
-                }
-                None => io.reset_on_close(),
-            };
-        }
-        let cluster = serving.tables.service_cluster(&origin.backend);
-        match cluster.map(|it| (it, it.protocol())) {
-            Some((cluster, AppProtocol::Tcp)) => {
-                let mut record = self.stream_record(origin, &serving);
-                let decision = Decision::without_route(cluster.clone());
-                let decided = self.judge_bytes(origin, decision, &serving.tables, &mut record);
-                drop(serving);
-                let Some(decision) = record.decided_or_refused(decided) else {
-                    return io.reset_on_close();
-                };
-                // Whoever dialled the Service speaks its TLS with it; a policy is for what routes send there.
-                let outward = Outward::AsItIs;
-                let (worker, connection, caller) = (&self.worker, &self.connection, &self.caller);
-                let arrived = Arrived { worker, connection, caller, outward, record };
-                Box::pin(serve_stream(arrived, decision, io, Bytes::new())).await;
-            }
-            Some((_, AppProtocol::Unspecified)) => {
-                drop(serving);
-                Box::pin(self.serve_unknown(io)).await;
-            }
-            Some((_, AppProtocol::Http1 | AppProtocol::Http2)) | None => {
-                drop(serving);
-                self.serve_plain(io).await;
-            }
-        }
-    }
-
-    /// The record of a connection to a Service's port that is not HTTP.
-    pub(super) fn stream_record(&self, origin: &ServiceOrigin, serving: &Serving) -> StreamRecord {
-        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.caller.address);
-        record.asked_of(&origin.service, origin.port, serving.tables.generation());
-        record.comes_from(self.identity.as_ref());
-        record
-    }
-
-    /// Judges a connection of which only the bytes are known, by the entry and by the backend that is chosen.
-    pub(super) fn admit(
-        &self,
-        tables: &Tables,
-        entry: PolicySet<'_>,
-        backend: &Cluster,
-        port: u16,
-    ) -> Result<Observed, fairway_policy::PolicyRefusal> {
-        let source = RequestSource::from_origin(&self.origin, &self.caller, self.identity.as_ref(), port);
-        access::admit_connection(&self.worker, tables, entry, backend, source)
-    }
-
-    /// Judges a connection to a Service of which only the bytes are known.
-    pub(super) fn judge_bytes(
-        &self,
-        origin: &ServiceOrigin,
-        decision: Decision,
-        tables: &Tables,
-        record: &mut StreamRecord,
-    ) -> Result<Decision, Undecided> {
-        let entry = PolicySet::at_entry(tables, &self.origin, None, &self.worker.waypoint_key);
-        let judged = self.admit(tables, entry, &decision.cluster, origin.port);
-        record.judged(decision, judged)
-    }
-
-    /// HTTP/1 or HTTP/2 with prior knowledge.
-    async fn serve_plain(self, mut io: Transport) {
-        if let Some((version, ahead)) = detect_http(&self.connection, &mut io).await {
-            self.serve_version(io, version, ahead).await;
-        }
-    }
-
-    pub(super) async fn serve_version(self, io: Transport, version: Version, ahead: ReadAhead) {
-        let Self { worker, connection, origin, scheme, caller, identity } = self;
-        let forwarded_for = caller.address.and_then(|it| HeaderValue::try_from(it.to_string()).ok());
-        let client = Rc::new(Client {
-            worker,
-            connection,
-            origin,
-            scheme,
-            version,
-            caller,
-            identity,
-            forwarded_for,
-            is_http10: Cell::new(false),
-            switch: RefCell::new(None),
-        });
-        serve_http(client, io, ahead).await;
     }
 }

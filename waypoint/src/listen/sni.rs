@@ -1,9 +1,9 @@
 //! Connections to a socket where the SNI says which listener they are for, and to TCP listeners, where nothing has to.
 
-use super::accept::Arrival;
+use super::arrival::Arrival;
 use super::hello::{BadHello, Hello, HelloReader};
 use crate::connection::{ConnectionState, Order};
-use crate::l4::{Decision, L4Refusal, decide};
+use crate::l4::{Decision, L4Refusal, decide, locate};
 use crate::pipeline::access::PolicySet;
 use crate::ports::tls::handshake;
 use crate::ports::{Branch, Branches, PortId, Way};
@@ -40,7 +40,7 @@ enum NoHello {
 impl Arrival {
     /// A TCP listener's connection.
     pub(super) async fn serve_tcp(self, listener: Arc<BoundListener>, stream: TcpStream) {
-        let mut record = StreamRecord::begin(&self.worker.telemetry, StreamKind::Tcp, self.caller.address);
+        let mut record = self.record(StreamKind::Tcp);
         let client = Transport::Tcp(stream);
         match self.decide(&listener, None, &mut record) {
             Some(decision) => self.carry(&listener, decision, client, Bytes::new(), record).await,
@@ -89,8 +89,7 @@ impl Arrival {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
             Way::Refuse => self.refuse_name(&stream, L4Refusal::ListenerClosed),
             Way::Passthrough => {
-                let telemetry = &self.worker.telemetry;
-                let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.caller.address);
+                let mut record = self.record(StreamKind::Passthrough);
                 let client = Transport::Tcp(stream);
                 match self.decide(listener, name.as_ref(), &mut record) {
                     Some(decision) => self.carry(listener, decision, client, ahead, record).await,
@@ -112,8 +111,7 @@ impl Arrival {
         config: Arc<rustls::ServerConfig>,
         ahead: Bytes,
     ) {
-        let mut record =
-            StreamRecord::begin(&self.worker.telemetry, StreamKind::Terminated, self.caller.address);
+        let mut record = self.record(StreamKind::Terminated);
         let Some(decision) = self.decide(listener, name, &mut record) else {
             return Transport::Tcp(stream).reset_on_close();
         };
@@ -146,7 +144,9 @@ impl Arrival {
         let serving = self.worker.serving();
         record.asked(listener, serving.tables.generation(), name);
         let rng = &mut *self.worker.rng.borrow_mut();
-        let decided = decide(&serving.tables, listener, name.map(|it| &**it), rng).and_then(|decision| {
+        let located = self.far().map(|far| locate(&listener.listener.address_source, &far)).transpose();
+        let decided = located.and_then(|_| decide(&serving.tables, listener, name.map(|it| &**it), rng));
+        let decided = decided.and_then(|decision| {
             let entry = PolicySet::of_earlier_listener(&serving.tables, &listener.listener);
             let judged = self.admit(&serving.tables, entry, &decision.cluster, listener.listener.port);
             record.judged(decision, judged)
@@ -191,7 +191,7 @@ impl Arrival {
 
     fn refuse(&self, refusal: L4Refusal) {
         self.worker.telemetry.counters.connections_refused.increment();
-        StreamRecord::begin(&self.worker.telemetry, StreamKind::Tls, self.caller.address).refuse(refusal);
+        self.record(StreamKind::Tls).refuse(refusal);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tunnels: from ztunnels, other waypoints and gateways, to Services that this waypoint stands before.
 
-use super::accept::Arrival;
+use super::arrival::Arrival;
 use crate::connection::{Connection, ConnectionState};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::table::Tables;
@@ -79,6 +79,7 @@ pub async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: TcpStrea
                 origin: Origin::Service(origin),
                 scheme: Scheme::Http,
                 caller: Caller { address: client.or(source), node: connect_request.node, service },
+                proxy: None,
                 identity: Some(peer),
             };
             arrival.serve_service(Transport::Other(Box::new(tunnel))).await;

@@ -3,7 +3,7 @@
 //! Of protocols in which the server speaks first nothing is ever seen from the client, so there is nothing to wait for: when
 //! a client is silent for a moment, an endpoint is connected, and whichever of the two speaks first decides.
 
-use super::accept::Arrival;
+use super::arrival::Arrival;
 use crate::connection::{Connection, ConnectionState, Order};
 use crate::l4::{Decision, L4Refusal};
 use crate::pipeline::access::{PolicySet, RequestSource};

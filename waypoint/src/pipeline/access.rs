@@ -178,9 +178,9 @@ fn of_cluster<'t>(cluster: &'t Cluster, own: &BackendKey) -> &'t [AuthorizationK
 // === impl RequestSource ===
 
 impl<'a> RequestSource<'a> {
-    /// The client of a connection, at a port.
-    pub fn from_client(client: &'a Client, port: u16) -> Self {
-        Self::from_origin(&client.origin, &client.caller, client.identity.as_ref(), port)
+    /// Who has sent a request by a client's connection, at a port.
+    pub fn from_client(client: &'a Client, caller: &Caller, port: u16) -> Self {
+        Self::from_origin(&client.origin, caller, client.identity.as_ref(), port)
     }
 
     /// Whoever came by this entry.

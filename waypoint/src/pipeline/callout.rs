@@ -8,6 +8,7 @@ use super::{Client, Reason, outgoing};
 use crate::body::RequestBody;
 use crate::route::hop::{Hop, Passed};
 use crate::stage::callout::{Calling, Callout, CalloutError, CalloutResponse};
+use crate::upstream::caller::Caller;
 use crate::upstream::tls::Protocol;
 use crate::wire::Version;
 use crate::worker::Serving;
@@ -32,8 +33,10 @@ const TRIES: usize = 3;
 
 /// Callouts for one request.
 pub(super) struct Callouts<'a> {
-    /// Who has sent the request.
+    /// By whose connection the request came.
     pub(super) client: &'a Rc<Client>,
+    /// Who has sent it.
+    pub(super) caller: &'a Caller,
     /// The port that was asked: of the listener or of the Service.
     pub(super) port: u16,
     /// The configuration that the request is served by.
@@ -67,7 +70,7 @@ impl Callouts<'_> {
         self.passed.check(self.hop).map_err(|_| CalloutError::Looped)?;
         let (mut head, body) = request.into_parts();
         self.passed.clone().put(&mut head.headers, self.hop);
-        let (worker, caller) = (&self.client.worker, &self.client.caller);
+        let (worker, caller) = (&self.client.worker, self.caller);
         let tables = &self.serving.tables;
         let cluster = tables.cluster(backend).ok_or(CalloutError::Unusable)?;
         let version = version_for(cluster.protocol(), Some(kind), Version::Http1);
@@ -75,7 +78,7 @@ impl Callouts<'_> {
             // Without a Host it is one all the same.
             head.version = http::Version::HTTP_2;
         }
-        let source = RequestSource::from_client(self.client, self.port);
+        let source = RequestSource::from_client(self.client, caller, self.port);
         if !access::admits_copy(worker, tables, cluster, source, &head) {
             return Err(CalloutError::Unusable);
         }

@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection, and what they connected to.
 
+use crate::address::FarEnd;
 use crate::connection::Connection;
 use crate::ports::PortId;
 use crate::telemetry::Exchange;
@@ -12,6 +13,7 @@ use fairway_config::model::{Audience, BackendKey, CertificateKey, Listener, Sche
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -30,6 +32,8 @@ pub struct Client {
     pub version: Version,
     /// Where it comes from.
     pub caller: Caller,
+    /// The proxy that connects for it, by its header of the PROXY protocol. Else it is itself the far end of its connection.
+    pub proxy: Option<Box<IpAddr>>,
     /// Who it proved to be.
     pub identity: Option<SpiffeId>,
     /// Its address as a header.
@@ -102,6 +106,15 @@ impl fmt::Debug for Client {
             .field("caller", &self.caller)
             .field("origin", &self.origin)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// The far end of its connection, if that is known.
+    pub(super) fn far(&self) -> Option<FarEnd> {
+        Some(FarEnd::of(self.caller.address?, self.proxy.as_deref()))
     }
 }
 

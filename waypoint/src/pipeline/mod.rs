@@ -14,6 +14,7 @@ mod outgoing;
 mod request;
 mod response;
 mod response_body;
+pub(crate) mod sender;
 mod stage_chain;
 mod target;
 #[cfg(test)]

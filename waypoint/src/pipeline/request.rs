@@ -9,6 +9,7 @@ use super::head::{self, ConnectionOptions};
 use super::local_reply::{self, ErrorFormat};
 use super::mirror::{self, Mirrored};
 use super::response::Received;
+use super::sender::{AddressLookup, Sender};
 use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
@@ -18,12 +19,13 @@ use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
 use crate::stage::{Mirrors, RequestAttributes, StageResponse};
 use crate::telemetry::Exchange;
+use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::tls::{Protocol, Unusable};
 use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_config::model::{BackendTarget, CertificateKey};
-use fairway_telemetry::{ClientAddress, Trust};
+use fairway_telemetry::Trust;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body as _;
@@ -72,11 +74,8 @@ pub async fn serve(
     let (mut parts, incoming) = request.into_parts();
     client.is_http10.set(parts.version == http::Version::HTTP_10);
     let mut exchange = Exchange::begin(&client.worker.telemetry, &client.connection, &parts);
-    exchange.note(|it| {
-        it.client = client.caller.address.map(ClientAddress::Ip);
-        it.client_identity.clone_from(&client.identity);
-    });
     let serving = client.worker.serving();
+    Sender::of_connection(&client).note(&mut exchange);
     exchange.note(|it| it.generation = serving.tables.generation());
     let format = if is_grpc(&parts.headers) { ErrorFormat::Grpc } else { ErrorFormat::Plain };
     if format == ErrorFormat::Grpc {
@@ -89,19 +88,17 @@ pub async fn serve(
         if let Some(refused) = client.connection.wire_state.refusal(number) {
             return Err(Stop::Refused(Reason::Ambiguous(refused.reason)));
         }
-        let at_edge = matches!(client.origin, Origin::Gateway { .. });
-        let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
-        let mut options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
-        options.interim = interim;
-        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
+        let (options, sender) = read_head(&client, &serving, &mut parts, interim, &mut exchange)?;
+        forwarding::tell(&mut parts.headers, &client.origin, client.scheme, sender.forwarded_for());
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
         exchange.identify(&mut parts.headers, trust);
         // Listener or Service, route, stages, backend, stages of the backend.
-        let decision = decide(&client, &serving, &mut parts, &mut chain, &mut exchange).await?;
+        let caller = sender.caller();
+        let decision = decide(&client, caller, &serving, &mut parts, &mut chain, &mut exchange).await?;
         // Endpoint, and its response.
         let answered = forward(
-            &client,
+            &sender,
             &serving,
             &decision,
             &chain,
@@ -130,10 +127,33 @@ pub async fn serve(
     Ok(response)
 }
 
+/// What the head asks of this proxy, and who has sent it. What it says of its sender is taken out of it.
+fn read_head<'c>(
+    client: &'c Rc<Client>,
+    serving: &Serving,
+    parts: &mut Parts,
+    interim: Option<Interim>,
+    exchange: &mut Exchange,
+) -> Result<(ConnectionOptions, Sender<'c>), Reason> {
+    let at_edge = matches!(client.origin, Origin::Gateway { .. });
+    let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
+    let is_proxied = client.proxy.is_some();
+    let lookup = AddressLookup::of(serving, &client.origin, is_proxied, &parts.headers);
+    let mut options = head::read(parts, client.version, at_edge, limits, nonce)?;
+    options.interim = interim;
+    let mut sender = Sender::of_connection(client);
+    if let Some(lookup) = lookup {
+        sender.find(lookup, parts)?;
+        sender.note(exchange);
+    }
+    Ok((options, sender))
+}
+
 /// Finds the rule, runs the stages and chooses the backend. The stages that have seen the request are in `chain`, also
 /// when it is refused. Waits for asynchronous stages and for nothing else.
 async fn decide<'t>(
     client: &'t Rc<Client>,
+    caller: &Caller,
     serving: &'t Serving,
     parts: &mut Parts,
     chain: &mut StageChain<'t>,
@@ -145,7 +165,7 @@ async fn decide<'t>(
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
         RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
-            let (policies, source) = (entry(None), RequestSource::from_client(client, port));
+            let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
             if !policies.is_open() {
                 PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
             }
@@ -164,7 +184,7 @@ async fn decide<'t>(
     let Some(rule) = select(table, &head).map_err(Reason::from)? else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
-        let (policies, source) = (entry(listener), RequestSource::from_client(client, port));
+        let (policies, source) = (entry(listener), RequestSource::from_client(client, caller, port));
         if !policies.is_open() {
             PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
         }
@@ -178,11 +198,11 @@ async fn decide<'t>(
     let (stages, rng) = (rule.stages(), &client.worker.rng);
     let policies = PolicySet { rule: &rule.rule().authorizations, ..entry(listener) };
     let attributes = RequestAttributes {
-        client_address: client.caller.address,
+        client_address: caller.address,
         peer: client.identity.as_ref(),
         scheme: client.scheme,
         port,
-        service: client.caller.service.as_ref(),
+        service: caller.service.as_ref(),
         route: rule.route(),
         rule: rule.index(),
         matched: rule.matched(),
@@ -191,7 +211,7 @@ async fn decide<'t>(
     };
     // Where there are no stages nobody looks at the target as it came.
     let original = if stages.is_empty() { None } else { Some(parts.uri.clone()) };
-    let callouts = Callouts { client, port, serving, shown, passed: &passed, hop: rule.hop() };
+    let callouts = Callouts { client, caller, port, serving, shown, passed: &passed, hop: rule.hop() };
     let context = StageContext { attributes: &attributes, rng, callout: &callouts };
     if original.is_some() && stages.may_wait() {
         // The client may leave meanwhile.
@@ -200,7 +220,7 @@ async fn decide<'t>(
     let check = if policies.is_open() {
         None
     } else {
-        let source = RequestSource::from_client(client, port);
+        let source = RequestSource::from_client(client, caller, port);
         Some(PolicyCheck { tables, policies, source, exchange: &mut *exchange })
     };
     let passing = match (&original, check) {
@@ -226,7 +246,8 @@ async fn decide<'t>(
     // What is routed to another backend than the one that was asked is judged by that one's policies as well.
     let policies = PolicySet::of_backend(cluster, own);
     if !policies.is_open() && client.origin.asked() != Some(cluster.key()) {
-        let source = RequestSource::from_client(client, port).routed_to(cluster, &client.worker.settings);
+        let source =
+            RequestSource::from_client(client, caller, port).routed_to(cluster, &client.worker.settings);
         PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
     }
     passed.put(&mut parts.headers, rule.hop());
@@ -236,7 +257,7 @@ async fn decide<'t>(
 
 /// Sends the request to an endpoint of the backend, and its copies to the mirrors.
 async fn forward(
-    client: &Rc<Client>,
+    sender: &Sender<'_>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
     chain: &StageChain<'_>,
@@ -244,6 +265,7 @@ async fn forward(
     request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
+    let (client, caller) = (sender.client, sender.caller());
     let (parts, incoming) = request.into_parts();
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
@@ -254,7 +276,9 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }), chain.owned());
+        let at_edge = matches!(client.origin, Origin::Gateway { .. });
+        let owned = chain.owned().into_iter().chain(sender.header().cloned()).collect();
+        let stream = Stream::new(incoming, at_edge, owned);
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);
@@ -268,7 +292,7 @@ async fn forward(
     };
     if let (Some(kind), false) = (kind, decision.mirrors.is_empty()) {
         let (shown, version) = (decision.shown, client.version);
-        let (caller, source) = (&client.caller, RequestSource::from_client(client, decision.port));
+        let source = RequestSource::from_client(client, caller, decision.port);
         let mirrored =
             Mirrored { worker, serving, caller, source, parts: &parts, shown, kind, version, options };
         let recording = if let Body::Recorded(recording) = &body { Some(recording) } else { None };
@@ -279,7 +303,7 @@ async fn forward(
     let tries = Try {
         worker,
         serving,
-        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller: &client.caller },
+        destination: Destination { cluster, tls, protocol: Protocol::Http(version), caller },
         version,
         options,
         deadline: decision.deadline,

@@ -7,8 +7,7 @@ use self::tls::{Inside, TlsBase};
 use crate::route::HostIndex;
 use crate::table::{BoundListener, ListenerSet, Socket, SocketKind, Tables};
 use fairway_config::model::{
-    Certificate, ClientValidation, HostnamePattern, Listener, ListenerProtocol, ResourceKey, ResourceKind,
-    TlsTermination,
+    Certificate, HostnamePattern, Listener, ListenerProtocol, ResourceKey, ResourceKind, TlsTermination,
 };
 use fairway_config::{Rejected, Snapshot};
 use rustls::ServerConfig;
@@ -37,7 +36,7 @@ pub struct Port {
 pub enum Entrance {
     /// Without TLS. The listeners' protocol decides.
     Plain,
-    /// With TLS and one configuration: all listeners are HTTPS and verify client certificates in the same way.
+    /// With TLS and one configuration: all listeners are HTTPS, speak the same versions and verify client certificates in the same way.
     Https(Arc<ServerConfig>),
     /// With TLS. The SNI chooses the listener before the handshake.
     BySni(Arc<Branches>),
@@ -162,16 +161,16 @@ fn entrance(set: &ListenerSet, snapshot: &Snapshot, base: &TlsBase) -> Result<En
     let https: Vec<(&Listener, &TlsTermination)> = listeners.iter().filter_map(https).collect();
     if let [(_, first), ..] = https.as_slice()
         && https.len() == listeners.len()
-        && https.iter().all(|(_, termination)| termination.clients == first.clients)
+        && https.iter().all(|(_, it)| (&it.clients, it.min_version) == (&first.clients, first.min_version))
     {
-        return Ok(Entrance::Https(configure(base, snapshot, Inside::Http, first.clients.as_ref(), &https)?));
+        return Ok(Entrance::Https(configure(base, snapshot, Inside::Http, first, &https)?));
     }
     let mut by_sni = HostIndex::default();
     let mut all_terminate = true;
     for bound in listeners {
         let listener = &*bound.listener;
         let terminate = |inside, termination: &TlsTermination| {
-            configure(base, snapshot, inside, termination.clients.as_ref(), &[(listener, termination)])
+            configure(base, snapshot, inside, termination, &[(listener, termination)])
         };
         let way = match &listener.protocol {
             ListenerProtocol::Https(_)
@@ -205,12 +204,12 @@ fn https(bound: &Arc<BoundListener>) -> Option<(&Listener, &TlsTermination)> {
     }
 }
 
-/// One configuration for listeners that judge their clients alike.
+/// One configuration for listeners that judge their clients alike and speak the same versions.
 fn configure(
     base: &TlsBase,
     snapshot: &Snapshot,
     inside: Inside,
-    clients: Option<&ClientValidation>,
+    alike: &TlsTermination,
     listeners: &[(&Listener, &TlsTermination)],
 ) -> Result<Arc<ServerConfig>, Rejected> {
     let rejected = |listener: &Listener, reason: String| Rejected {
@@ -226,7 +225,8 @@ fn configure(
         let certificates = termination.certificates.iter().map(find).collect::<Result<_, _>>()?;
         parts.push((listener.hostname.as_ref(), certificates));
     }
-    base.server_config(inside, clients, parts.into_iter()).map_err(|error| {
+    let clients = alike.clients.as_ref();
+    base.server_config(inside, alike.min_version, clients, parts.into_iter()).map_err(|error| {
         let listener = listeners.first().map(|(listener, _)| *listener);
         let key = listener.map(|it| it.key.as_arc()).unwrap_or_default();
         Rejected {

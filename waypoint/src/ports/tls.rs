@@ -2,7 +2,7 @@
 
 use super::clients;
 use crate::route::HostIndex;
-use fairway_config::model::{Certificate, ClientValidation, HostnamePattern};
+use fairway_config::model::{Certificate, ClientValidation, HostnamePattern, TlsVersion};
 use rustls::client::verify_server_name;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
@@ -49,7 +49,15 @@ pub enum Inside {
     Bytes,
 }
 
-const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+/// The versions from the lowest on that a listener speaks.
+fn versions(lowest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    const FROM_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    const FROM_1_3: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+    match lowest {
+        TlsVersion::V1_2 => FROM_1_2,
+        TlsVersion::V1_3 => FROM_1_3,
+    }
+}
 
 /// The server's side of a handshake of which the client's first bytes were read already.
 pub fn handshake(
@@ -82,11 +90,12 @@ impl TlsBase {
         })
     }
 
-    /// The configuration for listeners that speak the same inside TLS and judge their clients alike, from each one's
+    /// The configuration for listeners that speak the same inside TLS, in the same versions of it, and judge their clients alike, from each one's
     /// hostname and certificates.
     pub fn server_config<'a>(
         &self,
         inside: Inside,
+        lowest: TlsVersion,
         clients: Option<&ClientValidation>,
         listeners: impl Iterator<Item = (Option<&'a HostnamePattern>, Vec<Arc<Certificate>>)>,
     ) -> Result<Arc<ServerConfig>, rustls::Error> {
@@ -96,8 +105,8 @@ impl TlsBase {
             let _ = hosts.insert(hostname, certificates.into_boxed_slice());
         }
         let by_sni = BySni { hosts, suites: self.provider.cipher_suites.clone() };
-        let builder =
-            ServerConfig::builder_with_provider(self.provider.clone()).with_protocol_versions(VERSIONS)?;
+        let builder = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(versions(lowest))?;
         let builder = match clients {
             Some(validation) => {
                 builder.with_client_cert_verifier(clients::verifier(validation, &self.provider)?)

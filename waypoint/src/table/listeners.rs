@@ -1,6 +1,7 @@
 //! Sockets, and which of the listeners behind a socket takes a request or a connection.
 
 use super::StreamTable;
+use super::opening::{Opening, OpeningsDiffer};
 use crate::route::{HostIndex, RouteTable};
 use ahash::HashMap;
 use fairway_config::model::{Listener, ListenerKey, ListenerProtocol, ResourceKey, ResourceKind};
@@ -45,6 +46,8 @@ pub struct ListenerSet {
     socket: Socket,
     listeners: Box<[Arc<BoundListener>]>,
     by_host: HostIndex<Arc<BoundListener>>,
+    opening: Opening,
+    locates: bool,
 }
 
 // === impl Socket ===
@@ -71,6 +74,17 @@ impl ListenerSet {
     /// All of them, ordered by key; never empty.
     pub fn listeners(&self) -> &[Arc<BoundListener>] {
         &self.listeners
+    }
+
+    /// How connections begin.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// Whether one of them looks for its clients elsewhere than at the far ends of connections. Mostly none does, and then
+    /// nothing is looked at.
+    pub fn locates_clients(&self) -> bool {
+        self.locates
     }
 
     /// The one that takes requests for a host (lower case, without port): the one with the most specific hostname. Rules
@@ -131,7 +145,15 @@ fn set(socket: Socket, listeners: Vec<Arc<BoundListener>>) -> Result<ListenerSet
             return Err(conflict(&other, "the same hostname"));
         }
     }
-    Ok(ListenerSet { socket, listeners: listeners.into(), by_host })
+    let opening = Opening::of(&listeners).map_err(|OpeningsDiffer(bound)| Rejected {
+        key: ResourceKey::new(ResourceKind::Listener, bound.listener.key.as_arc()),
+        reason: format!(
+            "other listeners of port {} take the PROXY protocol in another way, or not",
+            socket.port
+        ),
+    })?;
+    let locates = listeners.iter().any(|it| !it.listener.address_source.is_connection());
+    Ok(ListenerSet { socket, listeners: listeners.into(), by_host, opening, locates })
 }
 
 /// Whether listeners can share a socket and be told apart: HTTP by the Host, TLS of any kind by the SNI.

@@ -8,6 +8,7 @@ mod departed;
 #[cfg(test)]
 mod guards;
 mod listeners;
+mod opening;
 mod service_streams;
 mod services;
 mod streams;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use access::AccessTable;
 pub use listeners::{BoundListener, ListenerSet, Socket, SocketKind};
+pub use opening::Opening;
 pub use services::ServiceTable;
 pub use streams::{CompiledL4Route, StreamTable};
 

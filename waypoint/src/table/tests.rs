@@ -125,7 +125,13 @@ fn routes_of_a_service_hold_for_their_port_and_their_audience() {
 fn what_cannot_be_served_is_rejected_with_its_name_and_the_reason() {
     let of = |resources| Tables::build(&snapshot(resources), &mut Registry::default()).map(drop);
     let l = |key, host, protocol| Resource::Listener(Arc::new(Listener { protocol, ..listener(key, host) }));
-    let https = || ListenerProtocol::Https(TlsTermination { certificates: vec![], clients: None });
+    let https = || {
+        ListenerProtocol::Https(TlsTermination {
+            certificates: vec![],
+            clients: None,
+            min_version: Default::default(),
+        })
+    };
     let errors =
         of(vec![l("a", Some("a.com"), ListenerProtocol::Http), l("b", Some("b.com"), https())]).unwrap_err();
     assert_eq!(
@@ -315,7 +321,7 @@ fn the_cost_of_a_request_does_not_grow_with_the_number_of_routes() {
 #[test]
 fn listeners_share_a_socket_if_the_first_bytes_tell_them_apart() {
     use ListenerProtocol::{Http, Https, Tcp, TlsPassthrough, TlsTerminate, Udp};
-    let tls = || TlsTermination { certificates: vec![], clients: None };
+    let tls = || TlsTermination { certificates: vec![], clients: None, min_version: Default::default() };
     let l = |key, host, protocol| Resource::Listener(Arc::new(Listener { protocol, ..listener(key, host) }));
     let sockets = |a: ListenerProtocol, b: ListenerProtocol| {
         let resources = vec![l("a", Some("a.com"), a), l("b", Some("b.com"), b)];

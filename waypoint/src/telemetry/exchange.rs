@@ -5,11 +5,15 @@ use crate::body::Progress;
 use crate::connection::Connection;
 use crate::reason::Reason;
 use crate::table::AccessTable;
+use fairway_config::model::SpiffeId;
 use fairway_policy::PolicyRefusal;
-use fairway_telemetry::{Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust};
+use fairway_telemetry::{
+    ClientAddress, Details, Outcome, PolicyDecision, Record, RequestLabels, Series, Trust,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::Rc;
 use tokio::time::Instant;
 
@@ -54,6 +58,15 @@ impl Exchange {
     /// For the log, if this request is remembered for it.
     pub fn note(&mut self, note: impl FnOnce(&mut Details)) {
         self.record.note(note);
+    }
+
+    /// Who has sent it: where the client is, the identity it has proved, and the peer of the connection where that is somebody else.
+    pub fn comes_from(&mut self, client: Option<IpAddr>, identity: Option<&SpiffeId>, peer: Option<IpAddr>) {
+        self.record.note(|it| {
+            it.client = client.map(ClientAddress::Ip);
+            it.client_identity = identity.cloned();
+            it.peer = peer;
+        });
     }
 
     /// Gives the request its id.

@@ -131,6 +131,11 @@ impl StreamRecord {
         Self { telemetry: telemetry.clone(), kind, record, refusal: None, moved: Moved::default() }
     }
 
+    /// By a peer that is not the client.
+    pub fn comes_through(&mut self, peer: IpAddr) {
+        self.record.note(|it| it.peer = Some(peer));
+    }
+
     /// For a listener, from a configuration, with a name if it is TLS.
     pub fn asked(&mut self, listener: &BoundListener, generation: Generation, name: Option<&Arc<str>>) {
         self.record.note(|it| {
@@ -328,6 +333,16 @@ mod tests {
         record.moved().received.set(7);
         record.ended(Carried::Whole);
         record.record.note(|it| it.connection_id = None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_names_the_client_and_the_proxy_before_it() {
+        let lines = logged(AccessLog::OneIn(1), |telemetry| {
+            let mut record = StreamRecord::begin(telemetry, StreamKind::Tcp, Some([203, 0, 113, 7].into()));
+            record.comes_through([10, 0, 0, 1].into());
+            record.ended(Carried::Whole);
+        });
+        assert!(lines[0].contains("client=203.0.113.7 peer=10.0.0.1 "), "{lines:?}");
     }
 
     fn refused(telemetry: &Rc<Telemetry>) {

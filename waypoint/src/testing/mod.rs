@@ -62,6 +62,8 @@ pub struct MemoryProxy {
 pub struct MemoryClient {
     /// The far end of its connection.
     pub address: IpAddr,
+    /// Where a header of the PROXY protocol said that it is.
+    pub proxied: Option<IpAddr>,
     /// The identity that it has proved.
     pub identity: Option<SpiffeId>,
     /// The version of HTTP that it speaks from its first byte; if none, its first bytes tell.
@@ -70,7 +72,12 @@ pub struct MemoryClient {
 
 impl Default for MemoryClient {
     fn default() -> Self {
-        Self { address: Ipv4Addr::new(192, 0, 2, 1).into(), identity: None, version: Some(Version::Http1) }
+        Self {
+            address: Ipv4Addr::new(192, 0, 2, 1).into(),
+            proxied: None,
+            identity: None,
+            version: Some(Version::Http1),
+        }
     }
 }
 
@@ -178,7 +185,11 @@ impl MemoryProxy {
     /// Connects a client to the first socket of the configuration; its side of the stream.
     pub fn connect(&self, client: MemoryClient) -> DuplexStream {
         let (near, far) = duplex(BUFFER);
-        let MemoryClient { address, identity, version } = client;
+        let MemoryClient { address, proxied, identity, version } = client;
+        let (address, proxy) = match proxied {
+            Some(client) => (client.to_canonical(), Some(Box::new(address))),
+            None => (address, None),
+        };
         let worker = self.worker.clone();
         let client = move |connection, version| {
             Rc::new(Client {
@@ -188,6 +199,7 @@ impl MemoryProxy {
                 scheme: Scheme::Http,
                 version,
                 caller: Caller { address: Some(address), ..Caller::default() },
+                proxy,
                 identity,
                 forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
                 is_http10: Cell::new(false),

@@ -1,9 +1,9 @@
 //! Resources of a small configuration: HTTP on one port, routes, backends with endpoints.
 
 use fairway_config::model::{
-    AppProtocol, Attachment, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint, EndpointState,
-    Endpoints, HeaderModifier, Listener, ListenerProtocol, Match, ObjectName, OriginPattern, PathMatch,
-    Redirect, Resource, Route, RouteKind, Rule, Timeouts, WeightedBackend,
+    AddressSource, AppProtocol, Attachment, Backend, BackendSecurity, BackendTarget, CorsPolicy, Endpoint,
+    EndpointState, Endpoints, HeaderModifier, Listener, ListenerProtocol, Match, ObjectName, OriginPattern,
+    PathMatch, Redirect, Resource, Route, RouteKind, Rule, Timeouts, WeightedBackend,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::net::SocketAddr;
@@ -23,6 +23,7 @@ pub fn listener(key: &str) -> Listener {
         backend_certificate: None,
         authorizations: vec![],
         closed: None,
+        address_source: AddressSource::Connection,
     }
 }
 

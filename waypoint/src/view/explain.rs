@@ -5,7 +5,9 @@
 
 use super::question::{Entrance, Question};
 use super::rules::{ClusterShown, RuleShown, StageShown, describe_stages, describe_target};
+use crate::address::FarEnd;
 use crate::pipeline::access::{self, PolicySet, RequestSource};
+use crate::pipeline::sender::AddressLookup;
 use crate::pipeline::{Origin, RouteTarget, ServiceOrigin, find_target, forwarding, head};
 use crate::reason::Reason;
 use crate::route::hop::Passed;
@@ -13,7 +15,9 @@ use crate::route::{self, RequestHead, RouteTable, RuleEntry, select};
 use crate::settings::ProxySettings;
 use crate::stage::callout::Disabled;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
+use crate::table::Opening;
 use crate::telemetry::describe_denial;
+use crate::upstream::caller::Caller;
 use crate::wire::Version;
 use crate::worker::Serving;
 use fairway_balance::Moment;
@@ -26,6 +30,7 @@ use rand::rngs::SmallRng;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::fmt::{self, Display};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -38,6 +43,9 @@ const MOST: usize = 50;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explained {
     request: String,
+    /// Where the client is, if that is not the far end of its connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
     /// The listener, or the Service.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
@@ -103,11 +111,26 @@ pub(super) fn explain(
         return explained;
     };
     let at_edge = matches!(origin, Origin::Gateway { .. });
+    let client = client.map(|it| it.to_canonical());
+    let far = client.map(|it| far_end(serving, &origin, it));
+    let lookup = AddressLookup::of(serving, &origin, false, &parts.headers);
     if let Err(reason) = head::read(&mut parts, Version::Http1, at_edge, &settings.limits, || [0; 16]) {
         return refused(explained, reason);
     }
     let address = client.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
-    forwarding::tell(&mut parts.headers, &origin, scheme, address.as_ref());
+    let caller = Caller { address: client, ..Caller::default() };
+    let found = match lookup.map(|it| it.find(&caller, far, &mut parts)).transpose() {
+        Ok(found) => found.flatten(),
+        Err(reason) => return refused(explained, reason),
+    };
+    let (client, address, behind) = match &found {
+        Some(it) => (it.caller.address, it.forwarded_for.as_ref(), it.peer),
+        None => (client, address.as_ref(), far.map(|it| it.peer).filter(|it| Some(*it) != client)),
+    };
+    if let (Some(client), Some(behind)) = (client, behind) {
+        explained.client = Some(format!("{client}, behind {behind}"));
+    }
+    forwarding::tell(&mut parts.headers, &origin, scheme, address);
     let request_head = match RequestHead::read(&parts) {
         Ok(head) => head,
         Err(bad) => return refused(explained, Reason::BadRequest(bad)),
@@ -320,6 +343,7 @@ impl Explained {
 impl Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "request  {}", self.request)?;
+        self.client.iter().try_for_each(|client| writeln!(f, "client   {client}"))?;
         self.target.iter().try_for_each(|target| writeln!(f, "target   {target}"))?;
         if let Some(rule) = &self.rule {
             writeln!(f, "rule     {}\n         {}", rule.title(), rule.matched)?;
@@ -346,6 +370,17 @@ impl Display for Explained {
             writeln!(f, "         {} more, whose host or path is another", self.others)?;
         }
         Ok(())
+    }
+}
+
+/// The far end of the client's connection. Where connections begin with the PROXY protocol, one of those that are believed.
+fn far_end(serving: &Serving, origin: &Origin, client: IpAddr) -> FarEnd {
+    let Origin::Gateway { port, .. } = origin else { return FarEnd::of_peer(client) };
+    match serving.ports.listeners(*port).map(|it| it.opening()) {
+        Some(Opening::Proxied(trusted)) => {
+            FarEnd::of(client, trusted.cidrs().first().map(|it| it.first()).as_ref())
+        }
+        _ => FarEnd::of_peer(client),
     }
 }
 

@@ -2,10 +2,42 @@ use super::*;
 use crate::fixtures::{MatchExt, attachment, exact, listener, prefix, route, rule};
 use crate::testing::{MemoryProxy, backend, cors, endpoint, redirect, set, to};
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, AuthProtocol, BackendTarget, ExternalAuth, Filter, OriginPattern,
-    Resource, Route, Rule, UrlRewrite,
+    AddressSource, AppProtocol, Attachment, Audience, AuthProtocol, BackendTarget, ExternalAuth, Filter,
+    Listener, OriginPattern, Resource, Route, Rule, UrlRewrite,
 };
 use http::HeaderValue;
+
+#[test]
+fn explain_says_where_the_client_is_and_behind_whom() {
+    let trusted: fairway_policy::CidrSet = std::iter::once("10.0.0.0/8".parse().unwrap()).collect();
+    for (address_source, query, expected) in [
+        (
+            AddressSource::ForwardedFor(trusted.clone()),
+            "client=10.0.0.1&header=x-forwarded-for:203.0.113.7",
+            "client   203.0.113.7, behind 10.0.0.1\n",
+        ),
+        (
+            AddressSource::ProxyProtocol(trusted.clone()),
+            "client=203.0.113.7",
+            "client   203.0.113.7, behind 10.0.0.0\n",
+        ),
+        (AddressSource::ForwardedFor(trusted), "client=192.0.2.1&header=x-forwarded-for:203.0.113.7", ""),
+        (AddressSource::Closed("x".into()), "", "refused with 500"),
+    ] {
+        let listener = Listener { address_source, ..listener("web", None) };
+        let route = Route {
+            attachments: vec![attachment("web", &[])],
+            rules: vec![rule(vec![prefix("/")], "web")],
+            ..route("r")
+        };
+        let mut resources = vec![Resource::Listener(Arc::new(listener)), Resource::Route(Arc::new(route))];
+        resources.extend(backend("web", AppProtocol::Http1, &[endpoint(1)]));
+        let proxy = MemoryProxy::start(resources, |_, _| Err(std::io::ErrorKind::ConnectionRefused.into()));
+        let explained = text(proxy.unwrap().view().explain(&format!("url=http://a.ex/&{query}")));
+        assert!(explained.contains(expected), "{query}: {explained}");
+        assert!(!expected.is_empty() || !explained.contains("client   "), "{query}: {explained}");
+    }
+}
 
 const SECRET: &str = "hunter2-hunter2";
 

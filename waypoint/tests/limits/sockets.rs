@@ -120,7 +120,11 @@ async fn a_tls_handshake_that_does_not_go_on_is_given_up() {
     let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     let pem = made.signing_key.serialize_pem();
     let certificate = Certificate::from_pem("shop/a".into(), &made.cert.pem(), &pem).unwrap();
-    let termination = TlsTermination { certificates: vec!["shop/a".into()], clients: None };
+    let termination = TlsTermination {
+        certificates: vec!["shop/a".into()],
+        clients: None,
+        min_version: Default::default(),
+    };
     let resources = vec![
         Resource::Listener(Arc::new(listener(ListenerProtocol::Https(termination)))),
         Resource::Certificate(Arc::new(certificate)),

@@ -5,6 +5,8 @@
 mod address;
 mod authority;
 pub(in crate::compile) mod certificate;
+pub(in crate::compile) mod client_address;
+pub(in crate::compile) mod client_policies;
 mod clients;
 mod closed;
 mod conditions;
@@ -116,6 +118,8 @@ pub(super) struct GatewayReport {
     ignored: Ignored,
     /// The ListenerSets that name it, also those it does not take.
     sets: BTreeMap<ObjectName, set::SetReport>,
+    /// How listeners treat their clients; empty where no policy says anything of that.
+    settings: client_policies::SettingsByListener,
     proxy: Option<Proxy>,
 }
 
@@ -189,8 +193,12 @@ impl Query<Cluster> for Check {
             is_default: class == ProxyClass::Gateway && is_default(&gateway),
             ignored,
             sets,
+            settings: BTreeMap::new(),
             proxy: None,
         };
+        let in_order: Vec<ObjectName> = candidates.iter().map(|it| it.name.clone()).collect();
+        report.settings = client_policies::decide(reader, name, &report, &in_order);
+        client_policies::tell_closed(&mut report, name, made);
         report.proxy =
             infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
         Some(Arc::new(report))
@@ -281,6 +289,11 @@ impl GatewayReport {
     /// Whether something of it is served.
     fn is_accepted(&self) -> bool {
         self.refusal.is_none() && self.listeners.iter().any(|it| it.is_accepted)
+    }
+
+    /// How a listener treats its clients.
+    fn client_settings(&self, object: &ObjectRef, listener: &Arc<str>) -> client_policies::ClientSettings {
+        self.settings.get(&(object.clone(), listener.clone())).cloned().unwrap_or_default()
     }
 
     /// All listeners that are served, with what they are called within the Gateway.

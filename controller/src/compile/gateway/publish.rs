@@ -11,7 +11,8 @@ use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::{ProxyClass, Want};
 use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
-    AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
+    AddressSource, AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
+    TlsVersion,
 };
 use fairway_incremental::{OfInput, Query, Set};
 use std::sync::Arc;
@@ -58,6 +59,13 @@ pub(in crate::compile) fn judges(
         }
     }
     judges
+}
+
+/// Whether policies of a Gateway judge all that it serves, also by the listeners of its ListenerSets.
+pub(super) fn guards(reader: &mut Reader<'_>, gateway: &ObjectRef) -> bool {
+    [Form::Gateway, Form::Nobody, Form::Closed]
+        .into_iter()
+        .any(|form| reader.count(&JudgedBy { object: gateway.clone(), listener: None, form }) > 0)
 }
 
 /// Makes a Gateway's own listeners and keeps what routes see.
@@ -156,7 +164,9 @@ fn serve<'a>(
     made: &mut Made,
 ) {
     for (plan, listener) in listeners {
-        let Some(protocol) = protocol(plan, listener) else { continue };
+        let clients = report.client_settings(object, &plan.name);
+        let min_version = clients.tls.map(|(_, it)| it).unwrap_or_default();
+        let Some(protocol) = protocol(plan, listener, min_version) else { continue };
         let resource = Listener {
             key: plan.key.clone(),
             gateway: gateway.clone(),
@@ -167,6 +177,7 @@ fn serve<'a>(
             protocol,
             backend_certificate: None,
             authorizations: Vec::new(),
+            address_source: AddressSource::Connection,
             closed: None,
         };
         if !plan.programmed {
@@ -178,6 +189,7 @@ fn serve<'a>(
         made.resources.push(Resource::Listener(Arc::new(Listener {
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
+            address_source: clients.source,
             ..resource
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
@@ -187,10 +199,15 @@ fn serve<'a>(
     }
 }
 
-fn protocol(plan: &ListenerPlan, listener: &ListenerReport) -> Option<ListenerProtocol> {
+fn protocol(
+    plan: &ListenerPlan,
+    listener: &ListenerReport,
+    min_version: TlsVersion,
+) -> Option<ListenerProtocol> {
     let termination = || TlsTermination {
         certificates: listener.certificates.iter().map(certificate::key).collect(),
         clients: listener.clients.clone(),
+        min_version,
     };
     Some(match plan.protocol? {
         Protocol::Http => ListenerProtocol::Http,

@@ -37,6 +37,7 @@ impl GatewayReport {
             refusal: Some(Box::new(refusal)),
             addresses: super::address::Addresses { services, ..Default::default() },
             listeners: Vec::new(),
+            settings: BTreeMap::new(),
             backend_error: None,
             backend_warning: None,
             is_insecure: false,

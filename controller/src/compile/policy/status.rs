@@ -7,6 +7,7 @@
 //!   `fairway.dev/Enforced`. The status writer lets it be `True` for an ancestor once every ready proxy of its enforcers has
 //!   acknowledged the commit in which a carrier last changed (`crate::status::enforcement`), and says which proxies refuse one.
 //!   Nothing else is needed: the writer sees by the keys what changes and what is refused.
+//! - [`publish`] with [`of_targets`], if proxies carry it out and each target has an outcome of its own ([`TargetOutcome`]).
 //! - [`of_ancestors`], if no proxy has to do with it.
 
 use crate::compile::ignored::Ignored;
@@ -19,7 +20,7 @@ use crate::status::{
 };
 use fairway_config::model::{ObjectName, ResourceKey};
 use fairway_incremental::Set;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Gateways whose routes use a Service: the ancestors of policies that name the Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +97,97 @@ fn each(
         enforcement: Enforcement { carriers: carriers.clone(), by },
     };
     ancestors.into_iter().map(ancestor).collect()
+}
+
+/// What became of a policy at one target.
+#[derive(Debug)]
+pub(in crate::compile) struct TargetOutcome {
+    pub outcome: Result<(), Diagnostic>,
+    /// Who carries it out, and by what.
+    pub enforcement: Enforcement,
+    /// Why nobody can yet.
+    pub pending: Option<String>,
+    /// What of it other policies override there, so that the rest alone is carried out.
+    pub overridden: Option<String>,
+    /// What else its owner has to know of it there.
+    pub note: Option<String>,
+}
+
+// === impl TargetOutcome ===
+
+impl TargetOutcome {
+    /// It is carried out by these, or by nobody where nobody has to.
+    pub(in crate::compile) fn carried_out(enforcement: Enforcement) -> Self {
+        Self { outcome: Ok(()), enforcement, pending: None, overridden: None, note: None }
+    }
+
+    /// It is not carried out there.
+    pub(in crate::compile) fn failed(error: Diagnostic) -> Self {
+        Self { outcome: Err(error), ..Self::carried_out(Enforcement::default()) }
+    }
+}
+
+/// The ancestors of a policy that has an outcome at each of its targets; none when no target is judged here. `defect` is what is wrong with
+/// the policy itself.
+pub(in crate::compile) fn of_targets(
+    defect: Option<&Diagnostic>,
+    targets: BTreeMap<ParentRef, Vec<TargetOutcome>>,
+    generation: i64,
+    settings: &CompileSettings,
+) -> Vec<AncestorStatus> {
+    let ancestor = |(ancestor_ref, reviewed): (ParentRef, Vec<TargetOutcome>)| {
+        let (conditions, enforcement) = of_target(defect, reviewed, generation);
+        let controller_name = settings.controller_name.clone();
+        AncestorStatus { ancestor_ref, controller_name, conditions, enforcement }
+    };
+    targets.into_iter().map(ancestor).collect()
+}
+
+/// The conditions at one target, which the policy may name several times.
+fn of_target(
+    defect: Option<&Diagnostic>,
+    reviewed: Vec<TargetOutcome>,
+    generation: i64,
+) -> (Vec<Condition>, Enforcement) {
+    let outcomes: Vec<_> = reviewed.iter().map(|it| it.outcome.clone()).collect();
+    let whole = defect.map_or(Ok(()), Err);
+    // A target that is not guarded is no detail of a policy.
+    let whole = whole.and_then(|()| match outcomes.iter().find_map(|it| it.as_ref().err()) {
+        Some(error) if outcomes.len() > 1 => Err(error),
+        _ => Ok(()),
+    });
+    let mut accepted = accepted(whole, &outcomes, &Ignored::default(), generation);
+    let all = |read: fn(&TargetOutcome) -> Option<&str>| {
+        let texts: BTreeSet<&str> = reviewed.iter().filter_map(read).collect();
+        texts.into_iter().collect::<Vec<_>>().join(". ")
+    };
+    let (overridden, notes) = (all(|it| it.overridden.as_deref()), all(|it| it.note.as_deref()));
+    if accepted.status == Truth::True {
+        let message = match overridden.is_empty() {
+            true => accepted.message.to_string(),
+            false => format!("accepted in part: {overridden}"),
+        };
+        accepted.message = if notes.is_empty() { message } else { format!("{message}. {notes}") }.into();
+    }
+    let mut conditions = vec![accepted];
+    let mut enforcement = Enforcement::default();
+    let mut pending = None;
+    for at_target in reviewed {
+        enforcement.by.extend(at_target.enforcement.by);
+        enforcement.carriers.extend(at_target.enforcement.carriers);
+        pending = pending.or(at_target.pending);
+    }
+    let is_whole = whole.is_ok() && outcomes.iter().all(Result::is_ok);
+    let fails =
+        |reason, message: String| Some(Condition::fails(reason::ENFORCED, reason, message, generation));
+    conditions.extend(match pending.filter(|_| is_whole) {
+        Some(why) => fails(reason::PENDING, why),
+        None if is_whole && !overridden.is_empty() => fails(reason::OVERRIDDEN, overridden),
+        // Where nobody has to carry it out nobody does.
+        None if is_whole && enforcement.by.is_empty() => None,
+        None => enforced(&conditions),
+    });
+    (conditions, enforcement)
 }
 
 /// `fairway.dev/Enforced`, as it is once the proxies have acknowledged; none beside conditions without `Accepted`.

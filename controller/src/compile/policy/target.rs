@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub(in crate::compile) enum Level {
     /// A Gateway with all its listeners.
     Gateway,
+    /// A ListenerSet with all its listeners.
+    ListenerSet,
     /// A listener of a Gateway or of a ListenerSet.
     Listener,
     /// A route with all its rules.
@@ -49,6 +51,7 @@ pub(in crate::compile) fn resolve(namespace: &Arc<str>, written: TargetRef<'_>) 
     let level = match (kind, section.is_some()) {
         (Kind::Gateway | Kind::ListenerSet, true) => Level::Listener,
         (Kind::Gateway, false) => Level::Gateway,
+        (Kind::ListenerSet, false) => Level::ListenerSet,
         (Kind::Service, true) => Level::Port,
         (Kind::Service, false) => Level::Service,
         (Kind::Pod, false) => Level::Pod,
@@ -70,6 +73,7 @@ mod tests {
             (gateway_api, "Gateway", None, Some(Level::Gateway)),
             (gateway_api, "Gateway", Some("https"), Some(Level::Listener)),
             (gateway_api, "ListenerSet", Some("https"), Some(Level::Listener)),
+            (gateway_api, "ListenerSet", None, Some(Level::ListenerSet)),
             (gateway_api, "HTTPRoute", None, Some(Level::Route)),
             (gateway_api, "GRPCRoute", Some("rule"), Some(Level::Rule)),
             ("", "Service", None, Some(Level::Service)),

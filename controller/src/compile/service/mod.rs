@@ -22,8 +22,8 @@ use crate::compile::{gateway, inputs, stage};
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::{Kind, ObjectRef, Service, ServicePort, Transport};
 use fairway_config::model::{
-    Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
-    Service as Destination, ServicePort as DestinationPort, SpiffeId,
+    AddressSource, Backend, BackendKey, BackendSecurity, Listener, ListenerKey, ListenerProtocol, ObjectName,
+    Resource, Service as Destination, ServicePort as DestinationPort, SpiffeId,
 };
 use fairway_incremental::{Engine, OfInput, Query};
 use std::collections::{BTreeMap, BTreeSet};
@@ -236,6 +236,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             backend_certificate: None,
             authorizations: vec![],
             closed: None,
+            address_source: AddressSource::Connection,
         }))
     };
     service.tcp_ports().map(listener).collect()

@@ -5,6 +5,7 @@ mod addresses;
 mod appearing;
 mod backend_tls;
 mod certificates;
+mod client_addresses;
 mod clients;
 mod closed;
 mod cost;

@@ -14,7 +14,8 @@ use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::{Proxy, ProxyClass, ProxyService, Transport, Want};
 use crate::resources::{AccessPolicy, Kind, Object, ObjectRef};
 use fairway_config::model::{
-    BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource, SpiffeId,
+    AddressSource, BackendKey, EndpointState, Listener, ListenerKey, ListenerProtocol, ObjectName, Resource,
+    SpiffeId,
 };
 use fairway_incremental::{Engine, OfSet, Query, Set};
 use std::sync::Arc;
@@ -188,6 +189,7 @@ impl Query<Cluster> for Listeners {
                     backend_certificate: shown.clone(),
                     authorizations,
                     closed: None,
+                    address_source: AddressSource::Connection,
                 })));
             }
         }

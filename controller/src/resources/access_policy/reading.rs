@@ -2,6 +2,7 @@
 
 use super::{AccessMode, AccessPolicySpec, PodLabels, PolicyTarget};
 use crate::resources::Kind;
+use crate::resources::unreadable::{Unreadable, passed_over};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -14,15 +15,6 @@ pub struct Reading {
     pub mode: AccessMode,
     /// What it says, or why that cannot be understood: then its targets are closed.
     pub spec: Result<AccessPolicySpec, Unreadable>,
-}
-
-/// Why a policy cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The path of the field, within the spec.
-    pub field: String,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 // === impl Reading ===
@@ -46,38 +38,6 @@ impl<'de> Deserialize<'de> for Reading {
             Err(_) => (targets(&written), AccessMode::deserialize(&written["mode"]).unwrap_or_default()),
         };
         Ok(Self { targets, mode, spec })
-    }
-}
-
-/// The first field that was written and not read. Within rules a field without a value is one too: `from:` with nothing behind it would
-/// match everybody, as if it were left out.
-fn passed_over(written: &Value, read: &Value, in_rules: bool) -> Option<Unreadable> {
-    let within = |name: String, inner: Unreadable| {
-        let dot = if inner.field.is_empty() || inner.field.starts_with('[') { "" } else { "." };
-        Unreadable { field: format!("{name}{dot}{}", inner.field), ..inner }
-    };
-    let here = |reason: &str| Unreadable { field: String::new(), reason: reason.to_owned() };
-    match (written, read) {
-        (Value::Object(written), Value::Object(read)) => written.iter().find_map(|(name, value)| {
-            let inner = match read.get(name) {
-                Some(read) => passed_over(value, read, in_rules || name == "rules")?,
-                None if value.is_null() && in_rules => {
-                    here("it has no value; write one, or leave the field out")
-                }
-                None if value.is_null() => return None,
-                None if name == "matchLabels" && value.as_object().is_some_and(|it| it.is_empty()) => {
-                    return None;
-                }
-                None => here("unknown field"),
-            };
-            Some(within(name.clone(), inner))
-        }),
-        (Value::Array(written), Value::Array(read)) => {
-            written.iter().zip(read).enumerate().find_map(|(index, (written, read))| {
-                Some(within(format!("[{index}]"), passed_over(written, read, in_rules)?))
-            })
-        }
-        _ => None,
     }
 }
 

@@ -252,7 +252,11 @@ fn bookshop() -> World {
 }
 
 fn tls(certificate: &str) -> fairway_config::model::TlsTermination {
-    fairway_config::model::TlsTermination { certificates: vec![certificate.into()], clients: None }
+    fairway_config::model::TlsTermination {
+        certificates: vec![certificate.into()],
+        clients: None,
+        min_version: Default::default(),
+    }
 }
 
 #[test]

@@ -78,7 +78,15 @@ fn a_refusal_brings_nothing_of_another_tenant_whatever_the_proxy_says_it_held() 
 fn the_certificate_of_the_version_in_force_stays_as_it_is() {
     let https = |certificates: &[&str]| {
         let certificates = certificates.iter().map(|it| (*it).into()).collect();
-        listener("shop/gw", "web", ListenerProtocol::Https(TlsTermination { certificates, clients: None }))
+        listener(
+            "shop/gw",
+            "web",
+            ListenerProtocol::Https(TlsTermination {
+                certificates,
+                clients: None,
+                min_version: Default::default(),
+            }),
+        )
     };
     let mut hub = HubState::default();
     put(&mut hub, vec![https(&["shop/old"]), certificate("shop/old"), certificate("shop/new")], vec![]);

@@ -7,8 +7,8 @@ use super::universe::{at_listener, l4_route, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener, ListenerProtocol,
-    OriginPattern, Resource, Route, Rule, TlsTermination,
+    AddressSource, Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener,
+    ListenerProtocol, OriginPattern, Requires, Resource, Route, Rule, TlsTermination, TlsVersion,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -167,7 +167,11 @@ async fn a_listener_that_a_proxy_cannot_serve_as_it_is_meant_is_closed_there_and
         let authorizations = guards.iter().map(|it| (*it).into()).collect();
         Resource::Listener(Arc::new(Listener { authorizations, ..Arc::unwrap_or_clone(it) }))
     };
-    let tls = || TlsTermination { certificates: vec!["shop/tls".into()], clients: None };
+    let tls = || TlsTermination {
+        certificates: vec!["shop/tls".into()],
+        clients: None,
+        min_version: TlsVersion::default(),
+    };
     for (protocol, closed_as) in [
         (ListenerProtocol::Http, ListenerProtocol::Http),
         (ListenerProtocol::Https(tls()), ListenerProtocol::TlsPassthrough),
@@ -217,6 +221,83 @@ fn as_listener(resource: &Resource) -> Option<&Listener> {
 fn bindings(resources: &[Resource]) -> Vec<(String, usize)> {
     let bound = resources.iter().filter(|it| it.listeners().next().is_some());
     bound.map(|it| (it.key().name.to_string(), it.listeners().count())).collect()
+}
+
+/// Whatever the proxy lacks, and also where it says that it holds all of it as it is written.
+#[tokio::test(start_paused = true)]
+async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens_again() {
+    let tls = |min_version| {
+        let certificates = vec!["shop/tls".into()];
+        ListenerProtocol::Https(TlsTermination { certificates, clients: None, min_version })
+    };
+    let believing = |address_source| {
+        let Resource::Listener(plain) = http() else { panic!("a listener") };
+        Resource::Listener(Arc::new(Listener { address_source, ..Listener::clone(&plain) }))
+    };
+    let Resource::Listener(plain) = http() else { panic!("a listener") };
+    let guarded = Listener { authorizations: vec!["shop/office".into()], ..Listener::clone(&plain) };
+    for (demanding, needs) in [
+        (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
+        (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
+        (believing(AddressSource::Closed("x".into())), Capability::AddressSource),
+        (Resource::Listener(Arc::new(guarded)), Capability::Attached),
+        (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
+    ] {
+        let hub = Hub::new();
+        let other = listener("shop/gw", "other", ListenerProtocol::Http);
+        let rules = || vec![rule("/", &["shop/a:80"], None)];
+        let own = route("own", vec![at_listener("shop/gw/http")], rules());
+        let shared =
+            route("shared", vec![at_listener("shop/gw/http"), at_listener("shop/gw/other")], rules());
+        let elsewhere = route("elsewhere", vec![at_listener("shop/gw/other")], rules());
+        let bytes = l4_route("bytes", vec![at_listener("shop/gw/http")], &["shop/a:80"]);
+        hub.commit(vec![http(), other, own.clone(), shared.clone(), elsewhere, bytes.clone()], vec![]);
+        let mut link = hub.subscribe_channel();
+        let known = Capabilities::OF_THIS_VERSION.without(Capabilities::from_iter([needs]));
+        let old = Subscription { capabilities: known, ..Subscription::new(gateway("shop/gw"), "0.9.0") };
+        let say = async |link: &Link, message| {
+            link.to_controller.send(FromProxy { message: Some(message) }).await.unwrap();
+        };
+        say(&link, from_proxy::Message::Hello((&old).into())).await;
+        say(&link, from_proxy::Message::Start(proto::Start {})).await;
+        assert_eq!(hear(&mut link).await.len(), 6, "it knows all of it");
+        say(&link, from_proxy::Message::Ack(proto::Ack { generation: 1 })).await;
+
+        hub.commit(vec![demanding.clone()], vec![]);
+        let heard = hear(&mut link).await;
+        let listener = heard.iter().find_map(as_listener);
+        let closed = listener.unwrap_or_else(|| panic!("{heard:?}"));
+        assert!(known.include(closed.requires()) && closed.closed.is_some(), "{closed:?}");
+        assert_eq!((closed.port, &closed.hostname), (plain.port, &plain.hostname), "it takes what it took");
+        assert_eq!(find_route(&heard).attachments, [at_listener("shop/gw/other")], "it goes on elsewhere");
+        assert_eq!(bindings(&heard), [("HTTPRoute/shop/shared".to_owned(), 1)], "the others are gone");
+        assert_eq!(heard.len(), 2, "nothing else has changed: {heard:?}");
+        say(&link, from_proxy::Message::Ack(proto::Ack { generation: 2 })).await;
+        let closed = state(&hub, 2).await.closed;
+        assert_eq!(closed.len(), 1);
+        assert!(closed.values().all(|it| it.contains(needs.name())), "{closed:?}");
+
+        // One that subscribes now, and says that it has all of it as it is written, is told the same.
+        let mut again = hub.subscribe_channel();
+        say(&again, from_proxy::Message::Hello((&old).into())).await;
+        let resources = [&demanding, &own, &shared, &bytes].map(|it| {
+            let encoded = wire::encode(it);
+            proto::HeldResource {
+                key: Some(wire::encode_key(&encoded.key)),
+                hash: encoded.hash.as_bytes().to_vec().into(),
+            }
+        });
+        let held = proto::Held { resources: resources.to_vec() };
+        say(&again, from_proxy::Message::Held(held)).await;
+        say(&again, from_proxy::Message::Start(proto::Start {})).await;
+        let told = hear(&mut again).await;
+        assert!(heard.iter().all(|it| told.contains(it)), "{told:?}");
+
+        hub.commit(vec![http()], vec![]);
+        let heard = hear(&mut link).await;
+        assert_eq!(heard.len(), 4, "{heard:?}");
+        assert!([http(), own, shared, bytes].iter().all(|it| heard.contains(it)), "all of it is open again");
+    }
 }
 
 #[tokio::test(start_paused = true)]

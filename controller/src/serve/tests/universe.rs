@@ -2,11 +2,11 @@
 
 use fairway_config::arbitrary;
 use fairway_config::model::{
-    AppProtocol, Attachment, Audience, Authorization, AuthorizationKey, Backend, BackendKey, BackendSecurity,
-    BackendTarget, CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints, Filter, Fraction,
-    L4Kind, L4Route, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls, ObjectName, PathMatch,
-    Resource, ResourceKey, Route, RouteKind, Rule, Service, ServicePort, Timeouts, TlsTermination,
-    WeightedBackend, WeightedTarget, Workload,
+    AddressSource, AppProtocol, Attachment, Audience, Authorization, AuthorizationKey, Backend, BackendKey,
+    BackendSecurity, BackendTarget, CertificateKey, ConsumerWaypoint, Endpoint, EndpointState, Endpoints,
+    Filter, Fraction, L4Kind, L4Route, Listener, ListenerProtocol, Match, Mesh, Mirror, MutualTls,
+    ObjectName, PathMatch, Resource, ResourceKey, Route, RouteKind, Rule, Service, ServicePort, Timeouts,
+    TlsTermination, WeightedBackend, WeightedTarget, Workload,
 };
 use fairway_config::stream::Proxy;
 use fairway_policy::{Action, Condition};
@@ -49,6 +49,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         backend_certificate: None,
         authorizations: vec![],
         closed: None,
+        address_source: AddressSource::Connection,
     }))
 }
 
@@ -246,7 +247,11 @@ fn unjudged() -> impl Strategy<Value = Resource> {
         Just(ListenerProtocol::Http),
         Just(ListenerProtocol::Hbone),
         select(vec!["shop/tls1", "shop/tls2"]).prop_map(|it| {
-            ListenerProtocol::Https(TlsTermination { certificates: vec![it.into()], clients: None })
+            ListenerProtocol::Https(TlsTermination {
+                certificates: vec![it.into()],
+                clients: None,
+                min_version: Default::default(),
+            })
         }),
         one_of_services().prop_map(|it| ListenerProtocol::Service { service: it.into(), port: 80 }),
     ];

@@ -150,6 +150,18 @@ fn a_backend_tls_policy_that_cannot_be_read_keeps_its_targets_and_can_never_be_m
 }
 
 #[test]
+fn a_client_policy_of_an_unknown_version_closes_its_targets_and_says_why() {
+    let policy = "apiVersion: fairway.dev/v2\nkind: ClientPolicy\nmetadata: { name: p, namespace: edge }\n\
+                  spec: { targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: g }], clientAddress: { source: Connection } }\n";
+    let mut scan = Scan::default();
+    let edits = scan.apply([("a.yaml".into(), FileChange::Text(policy.to_owned()))]);
+    let [Edit::Upsert(Object::ClientPolicy(it))] = &edits[..] else { panic!("{edits:?}") };
+    assert_eq!(it.spec.targets[0].name, "g");
+    assert!(it.spec.client_address.is_err(), "whom it believes is not known: {it:?}");
+    assert!(it.meta.unreadable.as_ref().is_some_and(|why| why.contains("v2")), "{it:?}");
+}
+
+#[test]
 fn an_access_policy_of_an_unknown_version_closes_its_targets_and_says_why() {
     let policy = |version: &str| {
         format!(

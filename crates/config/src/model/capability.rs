@@ -46,6 +46,10 @@ macro_rules! capabilities {
             Attached = "authorization.attached", Later;
             /// The name of a rule of an authorization.
             RuleName = "authorization.rule-name", Later;
+            /// [`AddressSource`](super::AddressSource), other than the connection.
+            AddressSource = "listener.address-source", Later;
+            /// [`TlsTermination::min_version`](super::TlsTermination::min_version), other than TLS 1.2.
+            TlsMinVersion = "listener.tls-min-version", Later;
         }
     };
     (

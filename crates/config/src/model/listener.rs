@@ -1,10 +1,10 @@
 //! Where a proxy accepts connections, and what it does with their first bytes.
 
-use super::capability::that_judges;
+use super::capability::{Capability, that_judges};
 use super::reference::of_authorization;
 use super::{
-    AuthorizationKey, Capabilities, CertificateKey, ClientValidation, HostnamePattern, ListenerKey,
-    ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
+    AddressSource, AuthorizationKey, Capabilities, CertificateKey, ClientValidation, HostnamePattern,
+    ListenerKey, ObjectName, References, Requires, ResourceKey, ResourceKind, ServiceKey,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Listener {
     pub backend_certificate: Option<CertificateKey>,
     /// Those that judge its requests and connections, whatever route they take. One that is not in the same snapshot denies.
     pub authorizations: Vec<AuthorizationKey>,
+    /// How it learns where its clients are.
+    pub address_source: AddressSource,
     /// Why it serves nobody; none when it serves. It keeps its port and its hostname, so that no wider listener of the port takes
     /// what is for it. No route is bound to it, so a proxy that does not know this field has nothing to serve there either.
     pub closed: Option<Arc<str>>,
@@ -68,12 +70,45 @@ pub struct TlsTermination {
     pub certificates: Vec<CertificateKey>,
     /// How clients' certificates are judged; none means that none is asked for.
     pub clients: Option<ClientValidation>,
+    /// The lowest version that is spoken.
+    pub min_version: TlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}
+
+// === impl ListenerProtocol ===
+
+impl ListenerProtocol {
+    /// How TLS ends here, if it does.
+    pub fn termination(&self) -> Option<&TlsTermination> {
+        match self {
+            Self::Https(tls) | Self::TlsTerminate(tls) => Some(tls),
+            _ => None,
+        }
+    }
+}
+
+// === impl TlsTermination ===
+
+impl TlsTermination {
+    fn requires(&self) -> Option<Capability> {
+        (self.min_version != TlsVersion::default()).then_some(Capability::TlsMinVersion)
+    }
 }
 
 // === impl Listener ===
 
 impl Listener {
-    /// The same listener, closed. It needs no certificate and judges nobody. None where no listener is wider: for tunnels and for
+    /// The same listener, closed. It needs no certificate, judges nobody and asks nobody where
+    /// clients are. None where no listener is wider: for tunnels and for
     /// the addresses of Services.
     pub fn close(&self, why: impl Into<Arc<str>>) -> Option<Self> {
         let protocol = match &self.protocol {
@@ -89,6 +124,7 @@ impl Listener {
             protocol,
             backend_certificate: None,
             authorizations: Vec::new(),
+            address_source: AddressSource::Connection,
             closed: Some(why.into()),
             ..self.clone()
         })
@@ -97,11 +133,14 @@ impl Listener {
 
 impl Requires for Listener {
     fn requires(&self) -> Capabilities {
-        that_judges(&self.authorizations)
+        let mut required = that_judges(&self.authorizations);
+        required.extend(self.address_source.requires());
+        required.extend(self.protocol.termination().and_then(TlsTermination::requires));
+        required
     }
 
-    /// Without the capability the listener would be served unguarded, so it is closed. Its routes are not bound to it there:
-    /// [`Resource::detached`](super::Resource::detached).
+    /// Without the capability the listener would be served unguarded, take a load balancer for its client, or speak an old TLS, so it
+    /// is closed. Its routes are not bound to it there: [`Resource::detached`](super::Resource::detached).
     fn closed_for(&self, known: Capabilities) -> Option<Self> {
         let missing = self.requires().without(known);
         self.close(format!("this version of the proxy does not know {missing}"))
@@ -110,10 +149,7 @@ impl Requires for Listener {
 
 impl References for Listener {
     fn references(&self) -> Vec<ResourceKey> {
-        let served: &[CertificateKey] = match &self.protocol {
-            ListenerProtocol::Https(tls) | ListenerProtocol::TlsTerminate(tls) => &tls.certificates,
-            _ => &[],
-        };
+        let served = self.protocol.termination().map(|tls| &*tls.certificates).unwrap_or_default();
         let named = served.iter().chain(&self.backend_certificate);
         let certificates = named.map(|it| ResourceKey::new(ResourceKind::Certificate, it.as_arc()));
         certificates.chain(self.authorizations.iter().map(of_authorization)).collect()

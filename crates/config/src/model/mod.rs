@@ -4,6 +4,7 @@
 //! so that one edit by a user sends one small message. A value that exists is valid: names are parsed, regular
 //! expressions and header names checked when it is made, never per request.
 
+mod address_source;
 mod authorization;
 mod backend;
 mod capability;
@@ -24,6 +25,7 @@ mod trust;
 mod validity;
 mod workload;
 
+pub use address_source::AddressSource;
 pub use backend::{AppProtocol, Backend, Endpoint, EndpointState, Endpoints, Guard};
 pub use capability::{Capabilities, Capability, Requires, reason_closed};
 pub use certificate::{Certificate, InvalidCertificate, Period, Validity};
@@ -33,7 +35,7 @@ pub use key::{
     ResourceKind, RouteKey, ServiceKey, WorkloadKey,
 };
 pub use l4route::{L4Kind, L4Route, WeightedTarget};
-pub use listener::{Listener, ListenerProtocol, TlsTermination};
+pub use listener::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
 pub use locality::{Family, Hints, InternalTrafficPolicy, SessionAffinity};
 pub use matching::*;
 pub use path::{InvalidPath, check_replacement, never_matching_escape, normalised_path};

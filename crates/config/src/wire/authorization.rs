@@ -90,7 +90,7 @@ fn encode_condition(condition: &Condition) -> proto::Condition {
     proto::Condition { kind: Some(kind) }
 }
 
-fn encode_cidrs(cidrs: &CidrSet) -> proto::Cidrs {
+pub(super) fn encode_cidrs(cidrs: &CidrSet) -> proto::Cidrs {
     let encode =
         |it: &Cidr| proto::Cidr { first: value::encode_ip(&it.first()), length: it.prefix_length().into() };
     proto::Cidrs { cidrs: cidrs.cidrs().iter().map(encode).collect() }
@@ -139,7 +139,7 @@ fn decode_kind(kind: Kind, depth: u8) -> Result<Condition, Invalid> {
     })
 }
 
-fn decode_cidrs(message: proto::Cidrs, field: &str) -> Result<CidrSet, Invalid> {
+pub(super) fn decode_cidrs(message: proto::Cidrs, field: &str) -> Result<CidrSet, Invalid> {
     let cidrs = each(message.cidrs, field, |it| {
         let first = value::ip(it.first).map_err(|it| it.within("first"))?;
         let length = u8::try_from(it.length).map_err(|error| Invalid::new("length", error))?;

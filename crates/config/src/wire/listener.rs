@@ -1,8 +1,8 @@
 //! Listeners on the wire.
 
 use super::invalid::{Invalid, each, optional, required};
-use super::{trust, value};
-use crate::model::{Listener, ListenerProtocol, TlsTermination};
+use super::{address_source, trust, value};
+use crate::model::{Listener, ListenerProtocol, TlsTermination, TlsVersion};
 use crate::proto::{self, listener::Protocol};
 
 pub(super) fn encode(listener: &Listener) -> proto::Listener {
@@ -29,6 +29,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         backend_certificate: listener.backend_certificate.as_ref().map(ToString::to_string),
         authorizations: listener.authorizations.iter().map(ToString::to_string).collect(),
         closed: listener.closed.as_ref().map(ToString::to_string),
+        address_source: address_source::encode(&listener.address_source),
     }
 }
 
@@ -36,6 +37,11 @@ fn encode_termination(tls: &TlsTermination) -> proto::TlsTermination {
     proto::TlsTermination {
         certificates: tls.certificates.iter().map(ToString::to_string).collect(),
         clients: tls.clients.as_ref().map(trust::encode_clients),
+        min_version: match tls.min_version {
+            TlsVersion::V1_2 => proto::TlsVersion::Unspecified,
+            TlsVersion::V1_3 => proto::TlsVersion::TlsVersion13,
+        }
+        .into(),
     }
 }
 
@@ -46,6 +52,11 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
     Ok(TlsTermination {
         certificates: each(message.certificates, "certificates", value::key)?,
         clients: optional(message.clients, "clients", trust::decode_clients)?,
+        min_version: match proto::TlsVersion::try_from(message.min_version) {
+            Ok(proto::TlsVersion::Unspecified) => TlsVersion::V1_2,
+            Ok(proto::TlsVersion::TlsVersion13) => TlsVersion::V1_3,
+            Err(_) => return Err(Invalid::unknown_value("min_version", message.min_version)),
+        },
     })
 }
 
@@ -61,6 +72,8 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
         closed: message.closed.map(Into::into),
+        address_source: address_source::decode(message.address_source)
+            .map_err(|it| it.within("address_source"))?,
     })
 }
 

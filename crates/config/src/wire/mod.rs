@@ -1,5 +1,6 @@
 //! Resources as bytes, and back. Encoding cannot fail; decoding checks everything, so that what exists is valid.
 
+mod address_source;
 mod authorization;
 mod backend;
 mod certificate;

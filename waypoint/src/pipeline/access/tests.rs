@@ -306,6 +306,7 @@ async fn who_asks_is_judged_by_identity_and_address() {
             ("192.0.2.7", None, 403),
         ] {
             let client = MemoryClient {
+                proxied: None,
                 address: address.parse().unwrap(),
                 identity: identity.cloned(),
                 version: Some(Version::Http1),

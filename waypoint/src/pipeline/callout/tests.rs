@@ -4,8 +4,8 @@ use crate::fixtures::{attachment, listener, prefix, route, rule};
 use crate::testing::{MemoryProxy, backend, cors, endpoint};
 use bytes::Bytes;
 use fairway_config::model::{
-    AppProtocol, AuthProtocol, BackendTarget, ExternalAuth, Filter, OriginPattern, PathModifier, Resource,
-    Route, Rule, Timeouts, Unresolved, UrlRewrite,
+    AddressSource, AppProtocol, AuthProtocol, BackendTarget, ExternalAuth, Filter, Listener, OriginPattern,
+    PathModifier, Resource, Route, Rule, Timeouts, Unresolved, UrlRewrite,
 };
 use http::{HeaderMap, HeaderValue, Response};
 use std::cell::{Cell, RefCell};
@@ -30,9 +30,13 @@ struct Fixture {
 
 impl Fixture {
     fn start(rule: Rule) -> Self {
+        Self::believing(AddressSource::Connection, rule)
+    }
+
+    fn believing(address_source: AddressSource, rule: Rule) -> Self {
+        let listener = Listener { address_source, ..listener("listener", None) };
         let route = Route { attachments: vec![attachment("listener", &[])], rules: vec![rule], ..route("r") };
-        let mut resources =
-            vec![Resource::Listener(Arc::new(listener("listener", None))), Resource::Route(Arc::new(route))];
+        let mut resources = vec![Resource::Listener(Arc::new(listener)), Resource::Route(Arc::new(route))];
         use AppProtocol::{Http1, Unspecified};
         for (host, key, protocol) in
             [(1, "backend", Http1), (2, "auth", Http1), (3, "grpc", Unspecified), (4, "gone", Http1)]
@@ -169,6 +173,20 @@ async fn grpc_service(stream: DuplexStream, heads: Rc<RefCell<Vec<String>>>) {
             stream.send_trailers(trailers).unwrap();
         });
     }
+}
+
+#[test]
+fn an_authorization_service_is_told_where_the_client_is_and_not_the_load_balancer() {
+    run(|| async {
+        let trusted = std::iter::once("192.0.2.1".parse().unwrap()).collect();
+        let fixture =
+            Fixture::believing(AddressSource::ForwardedFor(trusted), guarded(vec![by_grpc("grpc")]));
+        let answer = fixture.ask("GET /a", &[("x-forwarded-for", "198.51.100.66, 203.0.113.7")]).await;
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        let asked = fixture.asked.borrow().join("\n");
+        assert!(asked.contains("203.0.113.7"), "{asked}");
+        assert!(!asked.contains("198.51.100.66") && !asked.contains("192.0.2.1"), "{asked}");
+    });
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {

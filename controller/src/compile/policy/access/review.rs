@@ -8,7 +8,7 @@ use super::{is_enforced, spec};
 use crate::compile::names::access::Form;
 use crate::compile::names::service::{authorization_key, backend_key};
 use crate::compile::policy::required_waypoint::{Guarding, not_enforced_at};
-use crate::compile::policy::status::reference;
+use crate::compile::policy::status::{TargetOutcome, reference};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::settings::Capture;
 use crate::compile::waypoint::choice::Choose;
@@ -45,17 +45,6 @@ const TARGETS: &str = "name a Gateway, an HTTPRoute, a GRPCRoute, a Service, or 
 
 /// As many values, or pods, are told of.
 pub(super) const TOLD: usize = 4;
-
-/// What became of a policy at one target.
-pub(super) struct TargetOutcome {
-    pub outcome: Result<(), Diagnostic>,
-    /// Who carries it out, and by what.
-    pub enforcement: Enforcement,
-    /// Why nobody can yet.
-    pub pending: Option<String>,
-    /// What of it has no effect there.
-    pub note: Option<String>,
-}
 
 /// A policy and one of its targets.
 pub(super) struct Review<'a> {
@@ -99,12 +88,7 @@ impl Review<'_> {
             }
             None => (written, Err(self.no_kind())),
         };
-        let outcome = outcome.unwrap_or_else(|error| TargetOutcome {
-            outcome: Err(error),
-            enforcement: Enforcement::default(),
-            pending: None,
-            note: None,
-        });
+        let outcome = outcome.unwrap_or_else(TargetOutcome::failed);
         Some((ancestor, outcome))
     }
 
@@ -243,8 +227,7 @@ impl Review<'_> {
     ) -> TargetOutcome {
         let mut carriers: BTreeSet<ResourceKey> = named_by.into_iter().collect();
         carriers.insert(carrier(&form.key(self.name)));
-        let enforcement = Enforcement { carriers, by: by.into_iter().collect() };
-        TargetOutcome { outcome: Ok(()), enforcement, pending: None, note: None }
+        TargetOutcome::carried_out(Enforcement { carriers, by: by.into_iter().collect() })
     }
 
     fn at_pods(&self, reader: &mut Reader<'_>, made: &mut Made) -> Result<TargetOutcome, Diagnostic> {

@@ -1,16 +1,15 @@
 //! What a policy is told, target by target.
 
-use super::review::{Review, TOLD, TargetOutcome, compiled};
+use super::review::{Review, TOLD, compiled};
 use super::spec;
-use crate::compile::ignored::Ignored;
 use crate::compile::names::access::Form;
-use crate::compile::policy::status::{accepted, enforced, publish};
+use crate::compile::policy::status::{TargetOutcome, of_targets, publish};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::access_policy::{AccessAction, AccessRule};
 use crate::resources::{AccessPolicy, Kind, ObjectRef};
-use crate::status::{AncestorStatus, Condition, Enforcement, ParentRef, Truth, reason};
+use crate::status::ParentRef;
 use fairway_config::model::ObjectName;
 use fairway_incremental::{OfInput, Query};
 use std::collections::BTreeMap;
@@ -42,38 +41,8 @@ impl Query<Cluster> for Status {
             }
             ancestors.entry(ancestor).or_default().push(at_target);
         }
-        let controller_name = reader.settings().controller_name.clone();
-        let ancestor = |(ancestor_ref, reviewed): (ParentRef, Vec<TargetOutcome>)| {
-            let outcomes: Vec<_> = reviewed.iter().map(|it| it.outcome.clone()).collect();
-            let whole = defect.as_ref().map_or(Ok(()), Err);
-            // A target that is not guarded is no detail of a policy.
-            let whole = whole.and_then(|()| match outcomes.iter().find_map(|it| it.as_ref().err()) {
-                Some(error) if outcomes.len() > 1 => Err(error),
-                _ => Ok(()),
-            });
-            let mut accepted = accepted(whole, &outcomes, &Ignored::default(), generation);
-            let notes: Vec<&str> = reviewed.iter().filter_map(|it| it.note.as_deref()).collect();
-            if accepted.status == Truth::True && !notes.is_empty() {
-                accepted.message = format!("{}. {}", accepted.message, notes.join(". ")).into();
-            }
-            let mut conditions = vec![accepted];
-            let mut enforcement = Enforcement::default();
-            let mut pending = None;
-            for at_target in reviewed {
-                enforcement.by.extend(at_target.enforcement.by);
-                enforcement.carriers.extend(at_target.enforcement.carriers);
-                pending = pending.or(at_target.pending);
-            }
-            let is_whole = whole.is_ok() && outcomes.iter().all(Result::is_ok);
-            conditions.extend(match pending.filter(|_| is_whole) {
-                Some(why) => Some(Condition::fails(reason::ENFORCED, reason::PENDING, why, generation)),
-                // Where nobody has to carry it out nobody does.
-                None if is_whole && enforcement.by.is_empty() => None,
-                None => enforced(&conditions),
-            });
-            AncestorStatus { ancestor_ref, controller_name: controller_name.clone(), conditions, enforcement }
-        };
-        publish(&object, ancestors.into_iter().map(ancestor).collect(), made);
+        let status = of_targets(defect.as_ref(), ancestors, generation, &reader.settings());
+        publish(&object, status, made);
     }
 }
 

@@ -207,6 +207,32 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
             ));
         }
     }
+    for (name, targets) in [
+        ("c", format!("{{ {gateway}: Gateway, name: g }}")),
+        (
+            "c",
+            format!("{{ {gateway}: Gateway, name: g, sectionName: l }}, {{ {gateway}: Gateway, name: w }}"),
+        ),
+        ("d", format!("{{ {gateway}: ListenerSet, name: ls }}, {{ {gateway}: Gateway, name: shared }}")),
+        (
+            "d",
+            format!(
+                "{{ {gateway}: ListenerSet, name: ls, sectionName: e }}, {{ {gateway}: Gateway, name: g }}"
+            ),
+        ),
+    ] {
+        for says in [
+            "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8]",
+            "source: ForwardedFor, trustedCIDRs: [0.0.0.0/0]",
+            "source: Connection",
+            "source: Geneve",
+        ] {
+            all.push(format!(
+                "apiVersion: fairway.dev/v1alpha1\nkind: ClientPolicy\nmetadata: {{ name: {name}, namespace: {ns} }}\n\
+                 spec: {{ targetRefs: [{targets}], clientAddress: {{ {says} }} }}"
+            ));
+        }
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     let text = |text: String| serde_json::Value::String(text).to_string();
     all.push(format!(

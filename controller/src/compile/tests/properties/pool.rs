@@ -315,6 +315,35 @@ pub(super) static POOL: LazyLock<Vec<Object>> = LazyLock::new(|| {
              spec: {{ targetRefs: [{targets}], {says} }}"
         ));
     }
+    for (namespace, name, targets, says) in [
+        ("a", "c", "{ GATEWAY, kind: Gateway, name: g }", "source: ForwardedFor, trustedCIDRs: [10.0.0.0/8]"),
+        (
+            "a",
+            "c",
+            "{ GATEWAY, kind: Gateway, name: g }",
+            "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8]",
+        ),
+        ("a", "c", "{ GATEWAY, kind: Gateway, name: g, sectionName: l }", "source: Connection"),
+        (
+            "a",
+            "d",
+            "{ GATEWAY, kind: Gateway, name: g, sectionName: m }, { GATEWAY, kind: ListenerSet, name: ls }",
+            "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8, 192.0.2.1]",
+        ),
+        (
+            "b",
+            "c",
+            "{ GATEWAY, kind: ListenerSet, name: ls }, { GATEWAY, kind: Gateway, name: w }",
+            "source: Header, trustedCIDRs: [0.0.0.0/0], header: x-client",
+        ),
+        ("b", "c", "{ GATEWAY, kind: ListenerSet, name: ls, sectionName: l }", "source: Geneve"),
+    ] {
+        let targets = targets.replace("GATEWAY", GATEWAY_API);
+        add(&format!(
+            "apiVersion: fairway.dev/v1alpha1\nkind: ClientPolicy\nmetadata: {{ name: {name}, namespace: {namespace} }}\n\
+             spec: {{ targetRefs: [{targets}], clientAddress: {{ {says} }} }}"
+        ));
+    }
     let certified = rcgen::generate_simple_self_signed(["x.com".to_owned()]).unwrap();
     for (chain, key) in
         [(certified.cert.pem(), certified.signing_key.serialize_pem()), ("x".into(), "y".into())]

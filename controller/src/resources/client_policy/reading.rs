@@ -1,0 +1,169 @@
+//! A policy as far as it can be read. Its parts are read one by one: what is wrong with one takes nothing from the others.
+
+use super::{ClientAddress, ClientPolicyTarget, ClientTls};
+use crate::resources::unreadable::{Unreadable, passed_over};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// The spec of a policy as far as it can be read. Reading never fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The Gateways and ListenerSets that it is about.
+    pub targets: Vec<ClientPolicyTarget>,
+    /// How the address of a client is learned, if it says so, or why that cannot be understood: then its targets are closed.
+    pub client_address: Result<Option<ClientAddress>, Unreadable>,
+    /// What of TLS is spoken with clients, if it says so, or why that cannot be understood: then only the newest version is.
+    pub tls: Result<Option<ClientTls>, Unreadable>,
+    /// The first field that is not known. Beside a `clientAddress` it takes nothing from what is. Without one it may have been meant to
+    /// be one, so the targets are closed.
+    pub unknown: Option<Unreadable>,
+}
+
+/// A field of a policy that holds for itself: of several policies for one listener the first holds that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClientField {
+    /// `clientAddress`: how the address of a client is learned.
+    ClientAddress,
+    /// `tls`: what of TLS is spoken with clients.
+    Tls,
+}
+
+// === impl ClientField ===
+
+impl ClientField {
+    /// Every field, in the order of the spec.
+    pub const ALL: [Self; 2] = [Self::ClientAddress, Self::Tls];
+
+    /// The name within the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientAddress => "clientAddress",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Whether the policy has this field, also where its value cannot be understood.
+    pub fn has(&self, field: ClientField) -> bool {
+        match field {
+            ClientField::ClientAddress => !matches!(self.client_address, Ok(None)),
+            ClientField::Tls => !matches!(self.tls, Ok(None)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Reading {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Value::deserialize(deserializer)?;
+        let targets = written["targetRefs"].as_array().into_iter().flatten();
+        let is_known =
+            |name: &str| name == "targetRefs" || ClientField::ALL.into_iter().any(|it| it.name() == name);
+        let unknown = written.as_object().into_iter().flatten().find(|(name, _)| !is_known(name));
+        let unknown =
+            unknown.map(|(name, _)| Unreadable { field: name.clone(), reason: "unknown field".to_owned() });
+        let client_address = match (part(&written, ClientField::ClientAddress), &unknown) {
+            (Ok(None), Some(unknown)) => Err(unknown.clone()),
+            (read, _) => read,
+        };
+        Ok(Self {
+            targets: targets.filter_map(target).collect(),
+            client_address,
+            tls: part(&written, ClientField::Tls),
+            unknown,
+        })
+    }
+}
+
+/// One field, read whole or not at all: what is passed over of it could have been what matters.
+fn part<T: DeserializeOwned + Serialize>(
+    written: &Value,
+    field: ClientField,
+) -> Result<Option<T>, Unreadable> {
+    let name = field.name();
+    let written = &written[name];
+    if written.is_null() {
+        return Ok(None);
+    }
+    let read: T = serde_path_to_error::deserialize(written).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        Unreadable { field, reason: error.inner().to_string() }.within(name)
+    })?;
+    match passed_over(written, &serde_json::to_value(&read).unwrap_or_default(), false) {
+        None => Ok(Some(read)),
+        Some(unreadable) => Err(unreadable.within(name)),
+    }
+}
+
+/// A target as far as it can be read. Without the name of its listener it is all of them.
+fn target(written: &Value) -> Option<ClientPolicyTarget> {
+    let text = |name: &str| written[name].as_str().filter(|it| !it.is_empty()).map(str::to_owned);
+    Some(ClientPolicyTarget {
+        group: text("group").unwrap_or_default(),
+        kind: text("kind")?,
+        name: text("name")?,
+        section_name: text("sectionName"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(more: Value) -> Reading {
+        let target = json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" });
+        let mut spec = json!({ "targetRefs": [target, { "kind": 1 }] });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_understood_keeps_its_targets_and_takes_nothing_from_other_parts() {
+        for (more, field) in [
+            (json!({ "clientAddress": {} }), "clientAddress"),
+            (json!({ "clientAddress": "x" }), "clientAddress"),
+            (json!({ "clientAddress": { "source": "Geneve" } }), "clientAddress.source"),
+            (
+                json!({ "clientAddress": { "source": "ForwardedFor", "trustedHops": 1 } }),
+                "clientAddress.trustedHops",
+            ),
+            (
+                json!({ "clientAddress": { "source": "ForwardedFor", "trustedCIDRs": [1] } }),
+                "clientAddress.trustedCIDRs[0]",
+            ),
+        ] {
+            let reading = read(more.clone());
+            assert_eq!(reading.client_address.unwrap_err().field, field, "{more}");
+            assert_eq!(reading.targets.len(), 1, "{more}");
+        }
+        assert_eq!(read(json!({})).client_address, Ok(None));
+        assert_eq!(read(json!({ "clientAddress": null })).client_address, Ok(None));
+        let other = read(json!({ "clientAddress": { "source": "Connection" }, "compression": {} }));
+        assert!(other.client_address.is_ok_and(|it| it.is_some()));
+        assert_eq!(other.unknown.unwrap().field, "compression");
+        // Nobody knows whether it was meant to be the clientAddress.
+        for more in
+            [json!({ "clientAdress": { "source": "Connection" } }), json!({ "limits": {}, "tls": null })]
+        {
+            let reading = read(more.clone());
+            assert_eq!(reading.client_address.unwrap_err().reason, "unknown field", "{more}");
+        }
+        for (tls, field) in [
+            (json!({}), "tls"),
+            (json!({ "minVersion": "1.1" }), "tls.minVersion"),
+            (json!({ "minVersion": 1.3 }), "tls.minVersion"),
+            (json!({ "minVersion": "1.3", "cipherSuites": [] }), "tls.cipherSuites"),
+        ] {
+            let reading = read(json!({ "clientAddress": { "source": "Connection" }, "tls": tls }));
+            assert!(reading.client_address.is_ok_and(|it| it.is_some()), "{tls}");
+            assert_eq!(reading.tls.unwrap_err().field, field, "{tls}");
+        }
+        let nonsense: Reading = serde_json::from_value(json!("nonsense")).unwrap();
+        assert!(nonsense.targets.is_empty());
+    }
+}

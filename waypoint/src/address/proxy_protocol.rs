@@ -1,0 +1,165 @@
+//! The header of the PROXY protocol, versions 1 and 2, with which a proxy says at the beginning of a connection where its client is
+//! (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>).
+//!
+//! What follows the header is somebody else's: a TLS handshake, a request. So [`HeaderReader`] says how many bytes belong to the header
+//! for certain, and no more than those may be read.
+
+mod block;
+mod line;
+
+use std::net::IpAddr;
+
+/// Bytes of a header of version 1 at most, with the end of its line.
+pub const LONGEST_LINE: usize = 107;
+/// Bytes of a header of version 2 at most. There is no end to what may follow the addresses, and no use for it.
+pub const LONGEST_BLOCK: usize = 536;
+
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+const WORD: &[u8] = b"PROXY ";
+
+/// Where the client of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// The peer itself is the client, or does not know where its client is: a health check, for one.
+    Peer,
+    /// It is at this address.
+    Client(IpAddr),
+}
+
+/// Why bytes are no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHeader {
+    /// They begin like neither version.
+    #[error("the connection does not begin with a header of the PROXY protocol")]
+    NotProxy,
+    /// It is not as its version asks for.
+    #[error("the header of the PROXY protocol is malformed: {0}")]
+    Malformed(&'static str),
+    /// It is longer than the limit of its version.
+    #[error("the header of the PROXY protocol is too long")]
+    TooLong,
+    /// What the client speaks is not TCP over IP.
+    #[error("the header of the PROXY protocol has an address that is not one of TCP over IP")]
+    UnknownFamily,
+}
+
+/// Reads a header that comes in pieces.
+#[derive(Clone, Debug)]
+pub struct HeaderReader {
+    /// As far as it is kept: what follows the addresses of version 2 is not.
+    bytes: [u8; LONGEST_LINE],
+    end: usize,
+    part: Part,
+}
+
+/// How far a header is.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// Its version is not known yet.
+    Start,
+    /// Version 1: a line.
+    Line,
+    /// The fixed part of version 2.
+    Block,
+    /// The rest of version 2, of which so many bytes are to come.
+    Rest { left: usize },
+}
+
+// === impl HeaderReader ===
+
+impl HeaderReader {
+    /// Room for bytes that belong to the header for certain. It is never empty before the header is whole.
+    pub fn room(&mut self) -> &mut [u8] {
+        let wanted = match self.part {
+            Part::Start => SIGNATURE.len() - self.end.min(SIGNATURE.len()),
+            // The two bytes of its end, or the second of them.
+            Part::Line => {
+                if self.is_return_last() {
+                    1
+                } else {
+                    2
+                }
+            }
+            Part::Block => block::FIXED - self.end.min(block::FIXED),
+            Part::Rest { left } => left,
+        };
+        // What is not kept is put where the next piece of it will be put.
+        let start = match self.part {
+            Part::Rest { .. } => self.end.min(block::KEPT),
+            _ => self.end,
+        };
+        let end = (start + wanted).min(self.bytes.len());
+        self.bytes.get_mut(start..end).unwrap_or_default()
+    }
+
+    /// Takes note that so many bytes were put into the room. Says where the client is once the header is whole.
+    pub fn add(&mut self, count: usize) -> Result<Option<ProxyHeader>, BadHeader> {
+        if let Part::Rest { left } = &mut self.part {
+            *left = left.saturating_sub(count);
+        }
+        self.end = (self.end + count).min(self.bytes.len());
+        if let Part::Start = self.part {
+            self.part = self.begin()?;
+        }
+        match self.part {
+            Part::Start => Ok(None),
+            Part::Line => self.read_line(),
+            Part::Block => self.read_block(),
+            Part::Rest { left } => self.read_rest(left),
+        }
+    }
+
+    fn kept(&self) -> &[u8] {
+        self.bytes.get(..self.end).unwrap_or_default()
+    }
+
+    fn is_return_last(&self) -> bool {
+        self.kept().last() == Some(&b'\r')
+    }
+
+    /// What the first bytes are the beginning of. What can be of neither version is refused at once.
+    fn begin(&self) -> Result<Part, BadHeader> {
+        let bytes = self.kept();
+        let is_whole = bytes.len() >= SIGNATURE.len();
+        if SIGNATURE.starts_with(bytes) {
+            Ok(if is_whole { Part::Block } else { Part::Start })
+        } else if WORD.starts_with(bytes) || bytes.starts_with(WORD) {
+            // A line that ends so soon is none.
+            let has_ended = bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
+            Ok(if is_whole || has_ended { Part::Line } else { Part::Start })
+        } else {
+            Err(BadHeader::NotProxy)
+        }
+    }
+
+    fn read_line(&self) -> Result<Option<ProxyHeader>, BadHeader> {
+        let bytes = self.kept();
+        match line::end(bytes)? {
+            Some(text) => line::read(text).map(Some),
+            None if bytes.len() >= LONGEST_LINE => Err(BadHeader::TooLong),
+            None => Ok(None),
+        }
+    }
+
+    fn read_block(&mut self) -> Result<Option<ProxyHeader>, BadHeader> {
+        let Some(length) = block::length(self.kept())? else { return Ok(None) };
+        if block::FIXED + length > LONGEST_BLOCK {
+            return Err(BadHeader::TooLong);
+        }
+        self.part = Part::Rest { left: length };
+        self.read_rest(length)
+    }
+
+    fn read_rest(&self, left: usize) -> Result<Option<ProxyHeader>, BadHeader> {
+        if left > 0 { Ok(None) } else { block::read(self.kept()).map(Some) }
+    }
+}
+
+impl Default for HeaderReader {
+    fn default() -> Self {
+        Self { bytes: [0; LONGEST_LINE], end: 0, part: Part::Start }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Who has sent a request, as far as its listener is told to find out. Where no listener of the socket asks for anything, that is the
+//! client of the connection, and nothing is looked at.
+
+use super::{Client, Origin, Reason};
+use crate::address::{self, AddressError, AddressHeaders, FarEnd};
+use crate::connection::Order;
+use crate::header_names::{Spellings, remove_spellings};
+use crate::route::RequestHead;
+use crate::table::ListenerSet;
+use crate::telemetry::Exchange;
+use crate::upstream::caller::Caller;
+use crate::worker::Serving;
+use fairway_config::model::AddressSource;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// Who has sent a request.
+#[derive(Debug)]
+pub(crate) struct Sender<'c> {
+    /// By whose connection it came.
+    pub client: &'c Rc<Client>,
+    /// Who it is, if that is somebody else. Boxed: mostly it is not, and each request that is under way has room for it.
+    found: Option<Box<Found>>,
+}
+
+/// A sender elsewhere than its connection says.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// For the choice of an endpoint, for policies, and for the log.
+    pub caller: Caller,
+    /// Its address as a header.
+    pub forwarded_for: Option<HeaderValue>,
+    /// The far end of the connection, where that is not the client.
+    pub peer: Option<IpAddr>,
+    /// The header that has the address. No trailer has it.
+    pub header: Option<HeaderName>,
+}
+
+/// What a request says of its sender, kept while its head is read.
+pub(crate) struct AddressLookup<'t> {
+    set: &'t ListenerSet,
+    headers: AddressHeaders,
+}
+
+// === impl AddressLookup ===
+
+impl<'t> AddressLookup<'t> {
+    /// What a head says of its sender; none where nobody asks.
+    pub(crate) fn of(
+        serving: &'t Serving,
+        origin: &Origin,
+        is_proxied: bool,
+        headers: &HeaderMap,
+    ) -> Option<Self> {
+        let Origin::Gateway { port, .. } = origin else { return None };
+        let set = serving.ports.listeners(*port)?;
+        if !set.locates_clients() && !is_proxied {
+            return None;
+        }
+        let sources = set.listeners().iter().map(|it| &it.listener.address_source);
+        Some(Self { set, headers: AddressHeaders::read(sources, headers) })
+    }
+
+    /// Finds the sender by what the listener believes that takes the request, whose head has been read since. None if it is where
+    /// its connection says, and no header could say anything else.
+    pub(crate) fn find(
+        self,
+        caller: &Caller,
+        far: Option<FarEnd>,
+        parts: &mut Parts,
+    ) -> Result<Option<Box<Found>>, Reason> {
+        let host = RequestHead::read(parts).map_err(Reason::BadRequest)?.host;
+        // A host that no listener takes is refused where its route is looked for.
+        let Some(bound) = self.set.for_host(&host) else { return Ok(None) };
+        drop(host);
+        // One that is closed is refused there as well.
+        if bound.listener.closed.is_some() {
+            return Ok(None);
+        }
+        let source = &bound.listener.address_source;
+        if let AddressSource::Closed(_) = source {
+            return Err(Reason::ListenerClosed);
+        }
+        let Some(far) = far else { return Ok(None) };
+        let address = address::of_request(source, &far, &self.headers).map_err(|error| match error {
+            AddressError::Closed => Reason::ListenerClosed,
+            // Another connection may begin with the header.
+            AddressError::NoProxyHeader => Reason::Misdirected,
+            AddressError::Malformed => Reason::BadField,
+        })?;
+        let header = match source {
+            AddressSource::Header { name, trusted } => {
+                // Who is behind this proxy may believe it: what others say, and what nobody has looked at in another spelling.
+                let spellings = if trusted.contains(far.peer) { Spellings::Other } else { Spellings::All };
+                remove_spellings(&mut parts.headers, name, spellings);
+                Some(name.clone())
+            }
+            _ => None,
+        };
+        if header.is_none() && caller.address == Some(address) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Found {
+            caller: Caller { address: Some(address), ..caller.clone() },
+            forwarded_for: HeaderValue::try_from(address.to_string()).ok(),
+            peer: (address != far.peer).then_some(far.peer),
+            header,
+        })))
+    }
+}
+
+// === impl Sender ===
+
+impl<'c> Sender<'c> {
+    /// The client of a connection.
+    pub(super) fn of_connection(client: &'c Rc<Client>) -> Self {
+        Self { client, found: None }
+    }
+
+    /// Finds out who it is. Where the header of the PROXY protocol is missing, another connection is asked for.
+    pub(super) fn find(&mut self, lookup: AddressLookup<'_>, parts: &mut Parts) -> Result<(), Reason> {
+        let client = self.client;
+        let found = lookup.find(&client.caller, client.far(), parts);
+        if let Err(Reason::Misdirected) = found {
+            client.connection.tell(Order::Finish);
+        }
+        self.found = found?;
+        Ok(())
+    }
+
+    /// For the choice of an endpoint, for policies, and for the log.
+    pub(crate) fn caller(&self) -> &Caller {
+        self.found.as_ref().map_or(&self.client.caller, |it| &it.caller)
+    }
+
+    /// The header that has the address, where that is a header of its own.
+    pub(super) fn header(&self) -> Option<&HeaderName> {
+        self.found.as_ref()?.header.as_ref()
+    }
+
+    /// The address as a header.
+    pub(super) fn forwarded_for(&self) -> Option<&HeaderValue> {
+        match &self.found {
+            Some(found) => found.forwarded_for.as_ref(),
+            None => self.client.forwarded_for.as_ref(),
+        }
+    }
+
+    /// Notes who it is for the log.
+    pub(super) fn note(&self, exchange: &mut Exchange) {
+        exchange.comes_from(self.caller().address, self.client.identity.as_ref(), self.peer());
+    }
+
+    /// The far end of the connection, where that is not the client.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        match &self.found {
+            Some(found) => found.peer,
+            None => self.client.proxy.as_deref().copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
