@@ -21,8 +21,8 @@ pub struct FarEnd {
 /// Why it is not known where a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// The listener is closed, or what it asks for is not seen on such a connection.
-    Closed,
+    /// It would be in a request, and only bytes are seen on the connection.
+    NoRequest,
     /// It did not begin with a header of the PROXY protocol from a trusted peer. It may be older than the configuration that asks for that.
     NoProxyHeader,
     /// A trusted peer says something that is no address, or more than one thing.
@@ -75,7 +75,7 @@ fn header_of(source: &AddressSource) -> Option<&HeaderName> {
     match source {
         AddressSource::ForwardedFor(_) => Some(&FORWARDED_FOR),
         AddressSource::Header { name, .. } => Some(name),
-        AddressSource::Connection | AddressSource::ProxyProtocol(_) | AddressSource::Closed(_) => None,
+        AddressSource::Connection | AddressSource::ProxyProtocol(_) => None,
     }
 }
 
@@ -109,9 +109,7 @@ pub fn of_connection(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, Add
         AddressSource::Connection => Ok(far.peer),
         AddressSource::ProxyProtocol(trusted) => proxied(far, trusted),
         // There is no header to read.
-        AddressSource::ForwardedFor(_) | AddressSource::Header { .. } | AddressSource::Closed(_) => {
-            Err(AddressError::Closed)
-        }
+        AddressSource::ForwardedFor(_) | AddressSource::Header { .. } => Err(AddressError::NoRequest),
     }
 }
 
@@ -155,10 +153,10 @@ mod tests {
     /// Each source believes what it is told to believe, of whom it is told to believe it, and nothing else.
     #[test]
     fn an_address_is_believed_of_trusted_peers_and_by_the_way_that_is_asked_for() {
-        use AddressSource::{Closed, Connection, ForwardedFor, ProxyProtocol};
+        use AddressSource::{Connection, ForwardedFor, ProxyProtocol};
         let says = [("x-forwarded-for", "203.0.113.7"), ("cf-connecting-ip", "203.0.113.8")];
         let proxied = Some("203.0.113.9");
-        let all: [(AddressSource, [Result<&str, AddressError>; 3]); 5] = [
+        let all: [(AddressSource, [Result<&str, AddressError>; 3]); 4] = [
             // From a trusted peer; from one with a PROXY header; from a stranger with all of it.
             (Connection, [Ok(PEER), Ok(PEER), Ok(STRANGER)]),
             (
@@ -167,7 +165,6 @@ mod tests {
             ),
             (ForwardedFor(trusted()), [Ok("203.0.113.7"), Ok("203.0.113.7"), Ok(STRANGER)]),
             (header(), [Ok("203.0.113.8"), Ok("203.0.113.8"), Ok(STRANGER)]),
-            (Closed("x".into()), [Err(AddressError::Closed); 3]),
         ];
         for (source, expected) in all {
             let found = [
@@ -200,12 +197,12 @@ mod tests {
 
     #[test]
     fn of_bytes_only_the_connection_and_its_proxy_header_are_known() {
-        use AddressSource::{Closed, Connection, ForwardedFor, ProxyProtocol};
+        use AddressSource::{Connection, ForwardedFor, ProxyProtocol};
         let far = FarEnd { proxied: Some(ip("203.0.113.9")), ..FarEnd::of_peer(ip("::ffff:10.0.0.1")) };
         assert_eq!(of_connection(&Connection, &far), Ok(ip(PEER)));
         assert_eq!(of_connection(&ProxyProtocol(trusted()), &far), Ok(ip("203.0.113.9")));
-        for source in [ForwardedFor(trusted()), header(), Closed("x".into())] {
-            assert_eq!(of_connection(&source, &far), Err(AddressError::Closed), "{source:?}");
+        for source in [ForwardedFor(trusted()), header()] {
+            assert_eq!(of_connection(&source, &far), Err(AddressError::NoRequest), "{source:?}");
         }
     }
 }

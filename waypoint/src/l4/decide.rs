@@ -48,7 +48,7 @@ pub fn locate(source: &AddressSource, far: &FarEnd) -> Result<IpAddr, Undecided>
     address::of_connection(source, far).map_err(|error| {
         let refusal = match error {
             AddressError::NoProxyHeader => L4Refusal::NoProxyHeader,
-            AddressError::Closed | AddressError::Malformed => L4Refusal::ListenerClosed,
+            AddressError::NoRequest | AddressError::Malformed => L4Refusal::ListenerClosed,
         };
         Undecided { refusal, series: None }
     })

@@ -150,10 +150,6 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
             refuse_stream(worker, L4Refusal::NoProxyHeader, peer);
             turn_away(worker, &stream);
         }
-        Opening::Closed => {
-            refuse_stream(worker, L4Refusal::ListenerClosed, peer);
-            turn_away(worker, &stream);
-        }
     }
 }
 

@@ -80,12 +80,9 @@ impl<'t> AddressLookup<'t> {
             return Ok(None);
         }
         let source = &bound.listener.address_source;
-        if let AddressSource::Closed(_) = source {
-            return Err(Reason::ListenerClosed);
-        }
         let Some(far) = far else { return Ok(None) };
         let address = address::of_request(source, &far, &self.headers).map_err(|error| match error {
-            AddressError::Closed => Reason::ListenerClosed,
+            AddressError::NoRequest => Reason::ListenerClosed,
             // Another connection may begin with the header.
             AddressError::NoProxyHeader => Reason::Misdirected,
             AddressError::Malformed => Reason::BadField,

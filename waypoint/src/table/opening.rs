@@ -14,8 +14,6 @@ pub enum Opening {
     Plain,
     /// With a header of the PROXY protocol, and from these peers only.
     Proxied(CidrSet),
-    /// Not at all: nobody can say where clients are.
-    Closed,
 }
 
 /// Two listeners of one socket begin their connections in different ways.
@@ -23,25 +21,21 @@ pub enum Opening {
 pub(super) struct OpeningsDiffer<'a>(pub &'a Arc<BoundListener>);
 
 impl Opening {
-    /// How those to a socket of these listeners begin. Listeners that are closed have no say as long as there are others.
+    /// How those to a socket of these listeners begin. Listeners that are closed have no say.
     pub(super) fn of(listeners: &[Arc<BoundListener>]) -> Result<Self, OpeningsDiffer<'_>> {
-        if listeners.iter().all(|it| it.listener.closed.is_some()) {
-            return Ok(Self::Plain);
-        }
-        let mut opening = Self::Closed;
+        let mut opening = None;
         for bound in listeners.iter().filter(|it| it.listener.closed.is_none()) {
             let its = match &bound.listener.address_source {
-                AddressSource::Closed(_) => continue,
                 AddressSource::ProxyProtocol(trusted) => Self::Proxied(trusted.clone()),
-                _ => Self::Plain,
+                AddressSource::Connection | AddressSource::ForwardedFor(_) | AddressSource::Header { .. } => {
+                    Self::Plain
+                }
             };
-            match opening {
-                Self::Closed => opening = its,
-                _ if opening == its => {}
-                _ => return Err(OpeningsDiffer(bound)),
+            if *opening.get_or_insert_with(|| its.clone()) != its {
+                return Err(OpeningsDiffer(bound));
             }
         }
-        Ok(opening)
+        Ok(opening.unwrap_or_default())
     }
 
     /// Whether a peer may connect at all.
@@ -49,7 +43,6 @@ impl Opening {
         match self {
             Self::Plain => true,
             Self::Proxied(trusted) => trusted.contains(peer),
-            Self::Closed => false,
         }
     }
 }

@@ -22,7 +22,6 @@ fn explain_says_where_the_client_is_and_behind_whom() {
             "client   203.0.113.7, behind 10.0.0.0\n",
         ),
         (AddressSource::ForwardedFor(trusted), "client=192.0.2.1&header=x-forwarded-for:203.0.113.7", ""),
-        (AddressSource::Closed("x".into()), "", "refused with 500"),
     ] {
         let listener = Listener { address_source, ..listener("web", None) };
         let route = Route {

@@ -96,15 +96,12 @@ pub(super) fn want(
     written: &ClientPolicy,
 ) -> ClientSettings {
     let source = match &written.spec.client_address {
-        Ok(None) => Ok(AddressSource::Connection),
-        Ok(Some(it)) => it.source().map_err(|it| it.reason),
-        Err(it) => Err(it.reason.clone()),
+        Ok(None) => Some(AddressSource::Connection),
+        Ok(Some(it)) => it.source().ok(),
+        Err(_) => None,
     };
     let policy = Some(policy.clone());
-    let source = match source {
-        Ok(source) => source,
-        Err(why) => return closed(policy, AddressFault::Invalid, &why),
-    };
+    let Some(source) = source else { return closed(policy, AddressFault::Invalid) };
     let is_proxy_protocol = matches!(source, AddressSource::ProxyProtocol(_));
     match plan.protocol {
         _ if source.is_connection() => {}
@@ -112,22 +109,21 @@ pub(super) fn want(
         _ if policy.as_ref().is_some_and(|it| it.namespace != gateway.namespace)
             && guards(reader, gateway) =>
         {
-            return closed(policy, AddressFault::OfOthers, "access policies of the Gateway go by addresses");
+            return closed(policy, AddressFault::OfOthers);
         }
         Some(Protocol::Udp) => {
-            return closed(policy, AddressFault::Datagrams, "datagrams say nothing of their clients");
+            return closed(policy, AddressFault::Datagrams);
         }
         Some(Protocol::Tcp | Protocol::TlsPassthrough | Protocol::TlsTerminate) if !is_proxy_protocol => {
-            return closed(policy, AddressFault::NeedsRequests, "a connection of bytes has no headers");
+            return closed(policy, AddressFault::NeedsRequests);
         }
         _ => {}
     }
     ClientSettings { source, policy, ..ClientSettings::default() }
 }
 
-fn closed(policy: Option<ObjectRef>, fault: AddressFault, why: &str) -> ClientSettings {
-    let source = AddressSource::Closed(why.into());
-    ClientSettings { source, policy, fault: Some(fault), ..ClientSettings::default() }
+fn closed(policy: Option<ObjectRef>, fault: AddressFault) -> ClientSettings {
+    ClientSettings { policy, fault: Some(fault), ..ClientSettings::default() }
 }
 
 /// The connections to a port begin in one way, before anything says which listener they are for: as the first object has it that
@@ -139,7 +135,7 @@ pub(super) fn share_ports(
     wanted: &mut [ClientSettings],
 ) {
     let mut ports: BTreeMap<u16, Opening<'_>> = BTreeMap::new();
-    let is_closed = |it: &ClientSettings| matches!(it.source, AddressSource::Closed(_));
+    let is_closed = |it: &ClientSettings| it.fault.is_some();
     let on_streams = |plan: &ListenerPlan| plan.protocol != Some(Protocol::Udp);
     for ((object, plan), it) in listeners.iter().zip(&*wanted) {
         if is_closed(it) || !on_streams(plan) {
@@ -169,8 +165,7 @@ pub(super) fn share_ports(
             continue;
         }
         let fault = AddressFault::PortDiffers(opening.by.clone());
-        let why = "other listeners of the port begin connections in another way";
-        *it = ClientSettings { tls: it.tls.take(), ..closed(it.policy.take(), fault, why) };
+        *it = ClientSettings { tls: it.tls.take(), ..closed(it.policy.take(), fault) };
     }
 }
 

@@ -137,23 +137,25 @@ fn holder(
     None
 }
 
-/// Says of each listener that is closed why nobody is served there. A policy says itself what is wrong with it; where none asks for
-/// anything, the object of the listener does.
-pub(super) fn tell_closed(report: &mut GatewayReport, gateway: &ObjectName, made: &mut Made) {
+/// Closes each listener for which that cannot be carried out, and says why nobody is served there. A policy says itself what is wrong
+/// with it; where none asks for anything, the object of the listener does.
+pub(super) fn close(report: &mut GatewayReport, gateway: &ObjectName, made: &mut Made) {
     for ((object, name), settings) in &report.settings {
         let Some(fault) = &settings.fault else { continue };
         let (plans, reports) = match object.kind {
             Kind::ListenerSet => {
                 let Some(set) = report.sets.get_mut(&object.object_name()) else { continue };
-                (&set.plan.listeners, &mut set.listeners)
+                (&mut Arc::make_mut(&mut set.plan).listeners, &mut set.listeners)
             }
-            _ => (&report.plan.listeners, &mut report.listeners),
+            _ => (&mut Arc::make_mut(&mut report.plan).listeners, &mut report.listeners),
         };
         let Some(index) = plans.iter().position(|it| it.name == *name) else { continue };
-        let why = match &settings.policy {
-            Some(policy) => format!("{policy} closes the listener: {}", fault.describe(gateway)),
-            None => {
-                let Some(reason) = fault.reason() else { continue };
+        let (Some(plan), Some(listener)) = (plans.get_mut(index), reports.get_mut(index)) else { continue };
+        plan.is_closed = true;
+        let why = match (&settings.policy, fault.reason()) {
+            (Some(policy), _) => format!("{policy} closes the listener: {}", fault.describe(gateway)),
+            (None, None) => fault.describe(gateway),
+            (None, Some(reason)) => {
                 let message = format!("{}, so the listener is closed", fault.describe(gateway));
                 let remedy = fault.remedy();
                 let field = format!("spec.listeners[{index}].port");
@@ -163,7 +165,7 @@ pub(super) fn tell_closed(report: &mut GatewayReport, gateway: &ObjectName, made
                 text
             }
         };
-        let Some(listener) = reports.get_mut(index) else { continue };
+        listener.closed = Some(why.as_str().into());
         for condition in listener.conditions.iter_mut().filter(|it| it.kind == reason::PROGRAMMED) {
             let generation = condition.observed_generation;
             *condition = Condition::fails(reason::PROGRAMMED, reason::INVALID, why.clone(), generation);

@@ -37,6 +37,8 @@ pub(in crate::compile) struct ListenerPlan {
     pub from: NamespacePolicy,
     /// Whether it is served.
     pub programmed: bool,
+    /// Whether it serves nobody all the same, since nobody can say where its clients are. It keeps its port and its hostname.
+    pub is_closed: bool,
 }
 
 /// What is known of one listener beside its plan.
@@ -190,6 +192,7 @@ fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (Listen
         kinds,
         from,
         programmed: programmed || (is_valid && asked.goes_on),
+        is_closed: false,
     };
     let mut warnings = certificates.warnings;
     warnings.extend(clients.iter().flat_map(|it| it.warnings.iter().cloned()));

@@ -198,7 +198,7 @@ impl Query<Cluster> for Check {
         };
         let in_order: Vec<ObjectName> = candidates.iter().map(|it| it.name.clone()).collect();
         report.settings = client_policies::decide(reader, name, &report, &in_order);
-        client_policies::tell_closed(&mut report, name, made);
+        client_policies::close(&mut report, name, made);
         report.proxy =
             infrastructure::proxy(name, &gateway, &report, parameters.unwrap_or_default(), &settings);
         Some(Arc::new(report))

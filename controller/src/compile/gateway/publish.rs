@@ -180,7 +180,7 @@ fn serve<'a>(
             address_source: AddressSource::Connection,
             closed: None,
         };
-        if !plan.programmed {
+        if !plan.programmed || plan.is_closed {
             let closed = listener.closed.clone().and_then(|why| resource.close(why));
             made.resources.extend(closed.map(|it| Resource::Listener(Arc::new(it))));
             continue;

@@ -379,7 +379,7 @@ fn listener_claim(
         gateway: gateway.clone(),
         hostnames: matching,
         own: listener.hostname.clone(),
-        programmed: listener.programmed,
+        programmed: listener.programmed && !listener.is_closed,
     })
 }
 

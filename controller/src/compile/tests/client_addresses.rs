@@ -32,6 +32,16 @@ spec:
     - { name: time, port: 123, protocol: UDP }
 ";
 
+const ROUTE: &str = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: r, namespace: edge }
+spec:
+  parentRefs: [{ name: public, sectionName: web }, { name: public, sectionName: shop }]
+  rules: [{ filters: [{ type: RequestRedirect, requestRedirect: { hostname: c.example } }] }]
+";
+
 const FORWARDED: &str = "clientAddress: { source: ForwardedFor, trustedCIDRs: [10.0.0.0/8] }";
 const PROXIED: &str = "clientAddress: { source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8] }";
 const CONNECTION: &str = "clientAddress: { source: Connection }";
@@ -75,15 +85,31 @@ impl World {
     fn source(&self, listener: &str) -> &'static str {
         let key = format!("edge/public/{listener}");
         match self.resource(ResourceKind::Listener, &key) {
+            Some(Resource::Listener(it)) if it.closed.is_some() => "closed",
             Some(Resource::Listener(it)) => match it.address_source {
                 AddressSource::Connection => "connection",
                 AddressSource::ProxyProtocol(_) => "proxied",
                 AddressSource::ForwardedFor(_) => "forwarded",
                 AddressSource::Header { .. } => "header",
-                AddressSource::Closed(_) => "closed",
             },
             other => panic!("{key}: {other:?}"),
         }
+    }
+
+    /// Why a listener is closed, as proxies are told.
+    fn said_closed(&self, listener: &str) -> Option<String> {
+        match self.resource(ResourceKind::Listener, &format!("edge/public/{listener}")) {
+            Some(Resource::Listener(it)) => it.closed.as_ref().map(ToString::to_string),
+            other => panic!("{listener}: {other:?}"),
+        }
+    }
+
+    /// The listeners that a route is bound to.
+    fn bound_to(&self, route: &str) -> Vec<String> {
+        let route = self.resource(ResourceKind::Route, route).unwrap_or_else(|| panic!("{route}"));
+        let mut listeners: Vec<_> = route.listeners().map(ToString::to_string).collect();
+        listeners.sort();
+        listeners
     }
 
     fn sources(&self, listeners: &[&str]) -> Vec<&'static str> {
@@ -361,8 +387,14 @@ fn a_listener_that_is_closed_does_not_call_itself_programmed() {
     world.expect("Gateway edge/public", "listener shop: Programmed=True/Programmed");
     let message = world.message_of("Gateway edge/public", "listener web", "Programmed");
     assert!(message.starts_with("ClientPolicy edge/p closes the listener"), "{message}");
+    // A proxy that does not know closed listeners has nothing to serve there.
+    world.add(ROUTE);
+    assert_eq!(world.bound_to("HTTPRoute/edge/r"), ["edge/public/shop"]);
+    assert_eq!(world.said_closed("web"), Some(message));
     world.remove(&policy("edge", "p", 1, &of_gateway("web"), unreadable));
     world.expect("Gateway edge/public", "listener web: Programmed=True/Programmed");
+    assert_eq!(world.bound_to("HTTPRoute/edge/r"), ["edge/public/shop", "edge/public/web"]);
+    assert_eq!(world.said_closed("web"), None);
 }
 
 #[test]

@@ -239,7 +239,6 @@ async fn a_listener_is_closed_for_whatever_a_proxy_does_not_know_of_it_and_opens
     for (demanding, needs) in [
         (believing(AddressSource::ProxyProtocol(CidrSet::default())), Capability::AddressSource),
         (believing(AddressSource::ForwardedFor(CidrSet::default())), Capability::AddressSource),
-        (believing(AddressSource::Closed("x".into())), Capability::AddressSource),
         (Resource::Listener(Arc::new(guarded)), Capability::Attached),
         (listener("shop/gw", "http", tls(TlsVersion::V1_3)), Capability::TlsMinVersion),
     ] {

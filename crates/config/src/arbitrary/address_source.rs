@@ -1,6 +1,6 @@
 //! How a listener learns where its clients are.
 
-use super::{cidrs, text};
+use super::cidrs;
 use crate::model::AddressSource;
 use http::HeaderName;
 use proptest::prelude::*;
@@ -12,6 +12,5 @@ pub(super) fn source() -> impl Strategy<Value = AddressSource> {
         1 => cidrs().prop_map(AddressSource::ProxyProtocol),
         1 => cidrs().prop_map(AddressSource::ForwardedFor),
         1 => (name, cidrs()).prop_map(|(name, trusted)| AddressSource::Header { name, trusted }),
-        1 => text().prop_map(AddressSource::Closed),
     ]
 }

@@ -3,7 +3,6 @@
 use super::capability::Capability;
 use fairway_policy::CidrSet;
 use http::HeaderName;
-use std::sync::Arc;
 
 /// How a listener learns the address of a client. What a peer outside of the trusted ranges says of it is not believed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,8 +21,6 @@ pub enum AddressSource {
         /// The peers that are believed.
         trusted: CidrSet,
     },
-    /// Nobody can say, so nobody is served. The text is for logs.
-    Closed(Arc<str>),
 }
 
 // === impl AddressSource ===

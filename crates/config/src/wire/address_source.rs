@@ -16,21 +16,20 @@ pub(super) fn encode(source: &AddressSource) -> Option<proto::AddressSource> {
             name: name.to_string(),
             trusted: Some(encode_cidrs(trusted)),
         }),
-        AddressSource::Closed(why) => Source::Closed(why.to_string()),
     };
     Some(proto::AddressSource { source: Some(source) })
 }
 
-pub(super) fn decode(message: Option<proto::AddressSource>) -> Result<AddressSource, Invalid> {
-    let Some(message) = message else { return Ok(AddressSource::Connection) };
-    Ok(match message.source {
-        None => AddressSource::Closed("a source of a newer controller".into()),
+/// None for a source of a newer controller.
+pub(super) fn decode(message: Option<proto::AddressSource>) -> Result<Option<AddressSource>, Invalid> {
+    let Some(message) = message else { return Ok(Some(AddressSource::Connection)) };
+    Ok(Some(match message.source {
+        None => return Ok(None),
         Some(Source::ProxyProtocol(it)) => AddressSource::ProxyProtocol(decode_cidrs(it, "proxy_protocol")?),
         Some(Source::ForwardedFor(it)) => AddressSource::ForwardedFor(decode_cidrs(it, "forwarded_for")?),
         Some(Source::Header(it)) => AddressSource::Header {
             name: value::header_name(it.name).map_err(|it| it.within("header.name"))?,
             trusted: required(it.trusted, "header.trusted", |it| decode_cidrs(it, "cidrs"))?,
         },
-        Some(Source::Closed(why)) => AddressSource::Closed(why.into()),
-    })
+    }))
 }

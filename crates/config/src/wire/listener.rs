@@ -61,7 +61,8 @@ fn termination(message: proto::TlsTermination) -> Result<TlsTermination, Invalid
 }
 
 pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
-    Ok(Listener {
+    let source = address_source::decode(message.address_source).map_err(|it| it.within("address_source"))?;
+    let listener = Listener {
         key: value::key(message.key).map_err(|it| it.within("key"))?,
         gateway: required(message.gateway, "gateway", value::object)?,
         section: value::name(message.section).map_err(|it| it.within("section"))?,
@@ -72,9 +73,18 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
         closed: message.closed.map(Into::into),
-        address_source: address_source::decode(message.address_source)
-            .map_err(|it| it.within("address_source"))?,
-    })
+        address_source: source.clone().unwrap_or_default(),
+    };
+    // Nobody can say where its clients are, so nobody is served.
+    let closed = || {
+        listener.close("it learns where clients are in a way that this version of the proxy does not know")
+    };
+    match source {
+        Some(_) => Ok(listener),
+        None => {
+            closed().ok_or_else(|| Invalid::new("address_source", "not a source that this program knows"))
+        }
+    }
 }
 
 fn protocol(message: Protocol) -> Result<ListenerProtocol, Invalid> {

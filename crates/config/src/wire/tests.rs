@@ -164,6 +164,27 @@ fn a_field_of_a_newer_controller_refuses_the_resource() {
     assert!(reason.contains("does not know"), "{reason}");
 }
 
+/// Nobody can say where its clients are. It stays, so that no wider listener takes what is for it.
+#[test]
+fn a_listener_that_learns_where_clients_are_as_only_a_newer_controller_knows_is_closed() {
+    for listener in one(proptest::collection::vec(arbitrary::listener(), 64)) {
+        let Kind::Listener(mut written) = message(&Resource::Listener(Arc::new(listener.clone()))) else {
+            unreachable!("a listener")
+        };
+        written.address_source = Some(proto::AddressSource { source: None });
+        let decoded = decode(proto::Resource { kind: Some(Kind::Listener(written)) }.encode_to_vec().into());
+        match (listener.close("x"), decoded) {
+            (Some(_), Ok(Resource::Listener(it))) => {
+                assert!(it.closed.is_some() && it.authorizations.is_empty(), "{it:?}");
+                assert_eq!((it.port, &it.hostname), (listener.port, &listener.hostname));
+            }
+            // No listener is wider than one for tunnels, or of a Service's address.
+            (None, Err(error)) => assert!(error.to_string().starts_with("address_source: "), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_filter_of_a_newer_controller_is_kept_as_it_came_and_stands_in_its_place() {
     let Kind::Route(mut route) = message(&Resource::Route(Arc::new(one(

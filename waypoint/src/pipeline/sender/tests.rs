@@ -43,23 +43,27 @@ impl Scene {
     /// Listener `listener` for every host, and `other` for `b.ex`, with one route for both. What comes from [`CLIENT`] is allowed,
     /// and nothing else.
     fn start(source: AddressSource, of_other: AddressSource) -> Self {
-        Self::with(source, of_other, vec!["office".into()], 1)
+        Self::with([source, of_other].map(Some), vec!["office".into()], 1)
     }
 
+    /// The same with `other` closed.
+    fn beside_closed(source: AddressSource) -> Self {
+        Self::with([Some(source), None], vec!["office".into()], 1)
+    }
+
+    /// A listener without a source is closed.
     fn with(
-        source: AddressSource,
-        of_other: AddressSource,
+        [source, of_other]: [Option<AddressSource>; 2],
         authorizations: Vec<fairway_config::model::AuthorizationKey>,
         endpoints: u8,
     ) -> Self {
         let listeners = [("listener", None, source), ("other", Some("b.ex"), of_other)];
-        let listeners = listeners.map(|(key, hostname, address_source)| {
+        let listeners = listeners.map(|(key, hostname, source)| {
             let authorizations = authorizations.clone();
-            Resource::Listener(Arc::new(Listener {
-                address_source,
-                authorizations,
-                ..listener(key, hostname)
-            }))
+            let is_closed = source.is_none();
+            let address_source = source.unwrap_or_default();
+            let open = Listener { address_source, authorizations, ..listener(key, hostname) };
+            Resource::Listener(Arc::new(if is_closed { open.close("x").unwrap() } else { open }))
         });
         let attachments = vec![attachment("listener", &[]), attachment("other", &[])];
         let route = Route { attachments, rules: vec![rule(vec![prefix("/")], "web")], ..route("r") };
@@ -191,8 +195,6 @@ fn policies_and_endpoints_go_by_the_address_that_is_found_and_lies_change_nothin
             (ProxyProtocol(trusted()), CLIENT, None, &[], (421, "")),
             (ProxyProtocol(ranges(&["10.9.0.0/16"])), BALANCER, Some(CLIENT), &[], (421, "")),
             (Connection, BALANCER, Some(CLIENT), &[], (403, "")),
-            // Nobody can say.
-            (AddressSource::Closed("x".into()), CLIENT, None, &[], (500, "")),
         ] {
             let scene = Scene::start(source.clone(), source.clone());
             let (status, told) = scene.ask(from(peer, proxied), "a.ex", headers).await;
@@ -215,7 +217,7 @@ fn of_the_header_that_has_the_address_an_endpoint_gets_what_a_trusted_proxy_says
             // Of a listener that does not look at it, it is a header like others.
             (AddressSource::Connection, STRANGER, &all[..1], vec!["cf-connecting-ip: 203.0.113.7"]),
         ] {
-            let scene = Scene::with(source.clone(), source.clone(), vec![], 1);
+            let scene = Scene::with([Some(source.clone()), Some(source.clone())], vec![], 1);
             let mut stream = scene.proxy.connect(from(peer, None));
             let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let trailers: String = all.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -245,10 +247,25 @@ fn each_listener_of_a_port_believes_whom_it_is_told_to_believe() {
         let says = [("x-forwarded-for", CLIENT)];
         assert_eq!(scene.ask(from(BALANCER, None), "a.ex", &says).await, (200, CLIENT.to_owned()));
         assert_eq!(scene.ask(from(BALANCER, None), "b.ex", &says).await.0, 403);
-        let closed = Scene::start(AddressSource::Connection, AddressSource::Closed("x".into()));
-        assert_eq!(closed.ask(from(CLIENT, None), "a.ex", &[]).await, (200, CLIENT.to_owned()));
-        // Its requests do not fall to the listener for every host.
-        assert_eq!(closed.ask(from(CLIENT, None), "b.ex", &[]).await, (500, String::new()));
+    });
+}
+
+/// Whatever the others of the port believe, its requests do not fall to them, and it has no say how connections begin.
+#[test]
+fn a_listener_that_is_closed_answers_500_beside_others_that_learn_where_clients_are() {
+    run(|| async {
+        for (source, peer, proxied) in [
+            (AddressSource::Connection, CLIENT, None),
+            (AddressSource::ForwardedFor(trusted()), CLIENT, None),
+            (header(), CLIENT, None),
+            (AddressSource::ProxyProtocol(trusted()), BALANCER, Some(CLIENT)),
+        ] {
+            let scene = Scene::beside_closed(source.clone());
+            let open = scene.ask(from(peer, proxied), "a.ex", &[]).await;
+            assert_eq!(open, (200, CLIENT.to_owned()), "{source:?}");
+            let closed = scene.ask(from(peer, proxied), "b.ex", &[("x-forwarded-for", CLIENT)]).await;
+            assert_eq!(closed, (500, String::new()), "{source:?}");
+        }
     });
 }
 
@@ -279,7 +296,11 @@ fn requests_of_one_connection_are_of_different_clients() {
 #[test]
 fn session_affinity_goes_by_the_client_and_not_by_the_load_balancer() {
     run(|| async {
-        let scene = Scene::with(AddressSource::ForwardedFor(trusted()), AddressSource::Connection, vec![], 8);
+        let scene = Scene::with(
+            [AddressSource::ForwardedFor(trusted()), AddressSource::Connection].map(Some),
+            vec![],
+            8,
+        );
         let mut used = std::collections::BTreeSet::new();
         for client in 1..=32 {
             let client = format!("203.0.113.{client}");

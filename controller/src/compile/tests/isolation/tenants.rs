@@ -222,10 +222,10 @@ fn own(ns: &str, other: &str, net: u8) -> Vec<String> {
         ),
     ] {
         for says in [
+            "source: Geneve",
             "source: ProxyProtocol, trustedCIDRs: [10.0.0.0/8]",
             "source: ForwardedFor, trustedCIDRs: [0.0.0.0/0]",
             "source: Connection",
-            "source: Geneve",
         ] {
             all.push(format!(
                 "apiVersion: fairway.dev/v1alpha1\nkind: ClientPolicy\nmetadata: {{ name: {name}, namespace: {ns} }}\n\
