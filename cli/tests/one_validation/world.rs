@@ -343,15 +343,15 @@ fn access_policies() -> impl Strategy<Value = Vec<Value>> {
     let mode = select(vec!["Enforce", "Observe"]);
     let policy = (target, action, mode, prop::option::of(prop::collection::vec(rule, 0..2)));
     prop::collection::vec(policy, 0..8).prop_map(|policies| {
-        let object =
-            |(at, (target, action, mode, rules)): (usize, (Value, &str, &str, Option<Vec<Value>>))| {
-                let mut spec = json!({ "targetRefs": [target], "action": action, "mode": mode });
-                if let Some(rules) = rules {
-                    spec["rules"] = rules.into();
-                }
-                object("fairway.dev/v1alpha1", "AccessPolicy", &format!("p{at}"), spec)
-            };
-        policies.into_iter().enumerate().map(object).collect()
+        let mut all = Vec::new();
+        for (at, (target, action, mode, rules)) in policies.into_iter().enumerate() {
+            let mut spec = json!({ "targetRefs": [target], "action": action, "mode": mode });
+            if let Some(rules) = rules {
+                spec["rules"] = rules.into();
+            }
+            all.push(object("fairway.dev/v1alpha1", "AccessPolicy", &format!("p{at}"), spec));
+        }
+        all
     })
 }
 

@@ -303,7 +303,9 @@ fn unreadable_gateways(corpus: &mut Corpus) {
         gateway("newer", "fairway", ", newer: 1"),
         gateway("of-newer-class", "newer", ""),
         gateway("of-newer-parameters", "fairway", parameters),
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: newer }\n\
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: fairway }\n\
+         spec: { controllerName: fairway.dev/controller }\n---\n\
+         apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: newer }\n\
          spec: { controllerName: fairway.dev/controller, newer: 1 }\n---\n\
          apiVersion: fairway.dev/v1alpha1\nkind: GatewayParameters\nmetadata: { name: newer, namespace: shop }\n\
          spec: { replicas: many }\n"
@@ -330,7 +332,10 @@ fn policies_without_room(corpus: &mut Corpus) {
     };
     let gateways: String = (0..17).map(|it| gateway(&format!("ancestor-{it}"))).collect();
     let parents: String = (0..17).map(|it| format!("{{ name: ancestor-{it} }}, ")).collect();
+    let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: fairway }\n\
+                 spec: { controllerName: fairway.dev/controller }\n---\n";
     let text = [
+        class.to_owned(),
         gateway("crowded"),
         (0..5).map(|it| access(&format!("crowding-{it}"), "")).collect(),
         access("crowding-observer", ", mode: Observe"),
