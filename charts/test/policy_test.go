@@ -296,7 +296,7 @@ var forbidden = map[string][]struct {
 		{inPod + "securityContext fsGroup", 0}, {inPod + "securityContext supplementalGroups", list{0}}, {inPod + "securityContext seccompProfile", object{"type": "Unconfined"}},
 		{inPod + "securityContext seccompProfile", object{"type": "Localhost", "localhostProfile": "x"}}, {inPod + "securityContext appArmorProfile", object{"type": "Unconfined"}},
 		{inPod + "securityContext seLinuxOptions", object{"type": "spc_t"}}, {inPod + "securityContext windowsOptions", object{"hostProcess": true}}, {inPod + "securityContext fsGroupChangePolicy", "Always"},
-		{inPod + "securityContext sysctls +", object{"name": "kernel.msgmax", "value": "1"}},
+		{inPod + "securityContext sysctls +", object{"name": "kernel.msgmax", "value": "1"}}, {inPod + "securityContext sysctls +", object{"name": "net.ipv4.ip_unprivileged_port_start", "value": "70000"}},
 		{inContainer + "name", "other"}, {inContainer + "image", "evil"}, {inContainer + "image", "ghcr.io/fairway-dev/fairway-waypoint:2:5000/evil"}, {inContainer + "image", "ghcr.io/fairway-dev/fairway-waypoint-evil:1"},
 		{inContainer + "image", "mirror/waypoint:5000/evil"}, {inContainer + "image", "below.example.evil/x"}, {inContainer + "command", list{"/bin/sh"}}, {inContainer + "workingDir", "/"},
 		{inContainer + "args +", "--admin=0.0.0.0:15000"}, {inContainer + "args +", "--gateway=bank/public"}, {inContainer + "args +", "--controller=https://evil.example:15010"},
@@ -304,6 +304,7 @@ var forbidden = map[string][]struct {
 		{inContainer + "args +", "--state-file=/proc/1/root"}, {inContainer + "args +", "--token=/etc/shadow"}, {inContainer + "args", nil},
 		{inContainer + "env +", object{"name": "LD_PRELOAD", "value": "/x.so"}}, {inContainer + "env +", object{"name": "NODE_NAME", "value": "n2"}},
 		{inContainer + "env +", object{"name": "NODE_NAME", "valueFrom": object{"secretKeyRef": object{"name": "s", "key": "k"}}}}, {inContainer + "env +", object{"name": "NODE_ZONE", "valueFrom": object{"configMapKeyRef": object{"name": "s", "key": "k"}}}},
+		{inContainer + "env +", object{"name": "NODE_NAME", "valueFrom": object{"fieldRef": object{"fieldPath": "metadata.annotations"}}}},
 		{inContainer + "envFrom", list{object{"secretRef": object{"name": "s"}}}}, {inContainer + "ports +", object{"containerPort": 80, "hostPort": 80}}, {inContainer + "ports +", object{"containerPort": 80, "hostIP": "0.0.0.0"}},
 		{inContainer + "resources claims", list{object{"name": "gpu"}}}, {inContainer + "resizePolicy", list{object{"resourceName": "cpu", "restartPolicy": "NotRequired"}}}, {inContainer + "restartPolicy", "Always"},
 		{inContainer + "lifecycle", object{"postStart": object{"httpGet": object{"host": "10.0.0.1", "port": 80}}}}, {inContainer + "livenessProbe", object{"exec": object{"command": list{"sh"}}}},
@@ -322,6 +323,10 @@ var forbidden = map[string][]struct {
 		{inPod + "volumes +", object{"name": "x", "csi": object{"driver": "d"}}}, {inPod + "volumes +", object{"name": "x", "image": object{"reference": "evil"}}}, {inPod + "volumes +", object{"name": "x", "ephemeral": object{}}},
 		{inPod + "volumes +", object{"name": "token", "projected": object{"sources": list{object{"secret": object{"name": "s"}}}}}}, {inPod + "volumes +", object{"name": "token", "projected": object{"sources": list{object{"serviceAccountToken": object{"path": "t"}}}}}},
 		{inPod + "volumes +", object{"name": "token", "projected": object{"sources": list{object{"serviceAccountToken": object{"path": "t", "audience": "vault"}}}}}}, {inPod + "volumes +", object{"name": "token", "projected": object{"sources": list{object{"clusterTrustBundle": object{}}}}}},
+		{inPod + "volumes +", ofToken(object{"path": "../token", "audience": "fairway.dev", "expirationSeconds": 3600})}, {inPod + "volumes +", ofToken(object{"path": "token", "audience": "fairway.dev", "expirationSeconds": 86400})},
+		{inPod + "volumes +", ofToken(object{"path": "token", "audience": "fairway.dev"})}, {inPod + "volumes +", object{"name": "token", "projected": object{"sources": list{}}}},
+		{inPod + "volumes +", object{"name": "roots", "configMap": object{"name": "public-fairway", "items": list{object{"key": "ca.crt", "path": "../x"}}}}},
+		{inPod + "volumes +", object{"name": "roots", "configMap": object{"name": "public-fairway", "optional": true}}},
 		{inTemplate + "metadata annotations sidecar.istio.io/proxyImage", "evil"}, {inTemplate + "metadata annotations k8s.v1.cni.cncf.io/networks", "bank"}, {inTemplate + "metadata annotations vault.example/role-x", "x"},
 		{inTemplate + "metadata annotations net.example.evil/x", "x"}, {inTemplate + "metadata finalizers", list{"x/y"}}, {inTemplate + "metadata ownerReferences", list{object{"kind": "Node"}}},
 		{"spec replicas", 51}, {"spec paused", true}, {"spec minReadySeconds", 1}, {"spec selector matchLabels", object{"app": "bank"}}, {"spec selector matchExpressions", list{object{"key": "x", "operator": "Exists"}}},
@@ -340,6 +345,11 @@ var forbidden = map[string][]struct {
 		{"spec scaleTargetRef", object{"apiVersion": "apps/v1", "kind": "Deployment", "name": "bank"}}, {"spec scaleTargetRef", object{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "public-fairway"}},
 		{"spec maxReplicas", 51}, {"spec behavior", object{}}, {"spec targetCPUUtilizationPercentage", 1},
 	},
+}
+
+// ofToken is a volume with a token of the service account.
+func ofToken(token object) object {
+	return object{"name": "token", "projected": object{"sources": list{object{"serviceAccountToken": token}}}}
 }
 
 func TestThePolicyRefusesEverythingElse(t *testing.T) {

@@ -59,6 +59,19 @@ struct Throttle {
     said: HashMap<(Regarding, Event), Instant, ahash::RandomState>,
 }
 
+// === impl Event ===
+
+impl Event {
+    /// A status has no room for so many entries of ours.
+    pub fn of_full_status(lost: usize) -> Self {
+        let note = format!(
+            "the status has no room for {lost} parents or ancestors; what is decided for them holds, and is not in the status. \
+             `fairway check` names the first"
+        );
+        Self { good: false, reason: "StatusFull".to_owned(), note }
+    }
+}
+
 // === impl Regarding ===
 
 impl Regarding {

@@ -78,14 +78,15 @@ pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), and what [`sift`] does not let pass in a head: some
-/// servers put trailers among the headers.
-pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool) {
+/// Takes out of a request's trailers what no trailer may say (RFC 9110 §6.5.1), what [`sift`] does not let pass in a head, and the
+/// headers that the route's stages have taken out or set: some servers put trailers among the headers.
+pub fn sift_trailers(trailers: &mut HeaderMap, at_edge: bool, owned: &[HeaderName]) {
     let is_out = |name: &&HeaderName| {
         let bytes = name.as_str().as_bytes();
         NEVER_TRAILERS.contains(*name)
             || FRAMING.iter().any(|it| is_spelling(bytes, it))
             || at_edge && is_dropped(bytes)
+            || owned.iter().any(|it| is_spelling(bytes, it.as_str().as_bytes()))
     };
     let out: SmallVec<[HeaderName; 8]> = trailers.keys().filter(is_out).cloned().collect();
     for name in out {
@@ -201,10 +202,29 @@ mod tests {
                 .iter()
                 .map(|it| (HeaderName::from_bytes(it.as_bytes()).unwrap(), value.clone()))
                 .collect();
-            sift_trailers(&mut trailers, at_edge);
+            sift_trailers(&mut trailers, at_edge, &[]);
             let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
             left.sort_unstable();
             assert_eq!(left, expected, "at the edge: {at_edge}");
+        }
+    }
+
+    #[test]
+    fn trailers_say_nothing_in_the_place_of_a_stage_in_no_spelling() {
+        let owned = ["x-user", "x_role"].map(HeaderName::from_static);
+        for (name, expected) in [
+            ("x-user", 0),
+            ("x_user", 0),
+            ("X-User", 0),
+            ("x-role", 0),
+            ("x_role", 0),
+            ("x-users", 1),
+            ("x-sum", 1),
+        ] {
+            let mut trailers = HeaderMap::new();
+            trailers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("1"));
+            sift_trailers(&mut trailers, false, &owned);
+            assert_eq!(trailers.len(), expected, "{name}");
         }
     }
 

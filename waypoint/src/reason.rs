@@ -1,6 +1,6 @@
 //! Why the proxy itself answers a request, and with which status.
 
-use crate::route::BadRequest;
+use crate::route::{BadRequest, TooLong};
 use crate::stage::Failure;
 use crate::wire::Ambiguity;
 use http::StatusCode;
@@ -21,16 +21,20 @@ pub enum Reason {
     Connect,
     /// A target that is neither a path nor `*`.
     BadTarget,
-    /// A target longer than the limit.
+    /// A target longer than the limit, or too long for an expression that it is compared with.
     TargetTooLong,
     /// More header fields than the limit.
     TooManyFields,
+    /// A head larger than the limit, or a header too long for an expression that it is compared with.
+    HeadTooLarge,
     /// A header field that is malformed, or that some servers take for another one.
     BadField,
     /// An expectation other than `100-continue`.
     Expectation,
     /// No listener takes the host.
     NoListener,
+    /// The listener that takes the host serves nobody.
+    ListenerClosed,
     /// The host belongs to another listener than the one whose certificate was shown.
     Misdirected,
     /// No rule of a route matches the request.
@@ -83,14 +87,15 @@ impl Reason {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooManyFields | Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::NoListener | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotAuthorized => StatusCode::FORBIDDEN,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::NoBackend
+            Self::ListenerClosed
+            | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
             | Self::Filter
@@ -114,9 +119,11 @@ impl Reason {
             Self::BadTarget => "bad_target",
             Self::TargetTooLong => "target_too_long",
             Self::TooManyFields => "too_many_fields",
+            Self::HeadTooLarge => "head_too_large",
             Self::BadField => "bad_field",
             Self::Expectation => "expectation",
             Self::NoListener => "no_listener",
+            Self::ListenerClosed => "listener_closed",
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",
@@ -140,7 +147,7 @@ impl Reason {
     }
 
     /// Every word [`Self::label`] has.
-    pub const LABELS: [&'static str; 30] = [
+    pub const LABELS: [&'static str; 32] = [
         "bad_request",
         "ambiguous_framing",
         "bad_body",
@@ -149,9 +156,11 @@ impl Reason {
         "bad_target",
         "target_too_long",
         "too_many_fields",
+        "head_too_large",
         "bad_field",
         "expectation",
         "no_listener",
+        "listener_closed",
         "misdirected",
         "no_route",
         "denied",
@@ -196,9 +205,11 @@ impl Reason {
             Self::BadTarget => "The request's target is neither a path nor an asterisk.\n",
             Self::TargetTooLong => "The request's target is too long.\n",
             Self::TooManyFields => "The request has too many header fields.\n",
+            Self::HeadTooLarge => "The request's head is too large.\n",
             Self::BadField => "A header of the request is malformed, or can be read in more than one way.\n",
             Self::Expectation => "The request expects something that is not known here.\n",
             Self::NoListener => "No listener takes this host.\n",
+            Self::ListenerClosed => "This listener is closed.\n",
             Self::Misdirected => "Another connection is needed for this host.\n",
             Self::NoRoute => "No route matches this request.\n",
             Self::Denied => "Access denied.\n",
@@ -233,6 +244,7 @@ impl Reason {
                 | Self::BadTarget
                 | Self::TargetTooLong
                 | Self::TooManyFields
+                | Self::HeadTooLarge
                 | Self::BadField
         )
     }
@@ -244,7 +256,8 @@ impl Reason {
             Self::Denied => "7",                            // PERMISSION_DENIED
             // What is wrong with the route is no answer of the application, and may be mended at any moment: GRPCRoute
             // asks for UNAVAILABLE, which clients try again.
-            Self::NoBackend
+            Self::ListenerClosed
+            | Self::NoBackend
             | Self::UnresolvedBackend
             | Self::UnresolvedFilter
             | Self::Filter
@@ -256,6 +269,15 @@ impl Reason {
                 429 | 502 | 503 | 504 => "14", // UNAVAILABLE
                 _ => "2",                      // UNKNOWN
             },
+        }
+    }
+}
+
+impl From<TooLong> for Reason {
+    fn from(part: TooLong) -> Self {
+        match part {
+            TooLong::Target => Self::TargetTooLong,
+            TooLong::Header => Self::HeadTooLarge,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The byte streams a proxy speaks over, as one type, so that hyper's state machines are compiled once.
 
-use socket2::TcpKeepalive;
+use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,11 +38,10 @@ impl Transport {
         }
     }
 
-    /// Has the kernel ask a silent far end whether it is still there.
-    pub fn keep_alive(&self) {
-        if let Some(socket) = self.socket() {
-            let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE);
-        }
+    /// The near and the far end of its socket. None for a tunnel.
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = self.socket()?;
+        Some((socket.local_addr().ok()?, socket.peer_addr().ok()?))
     }
 
     fn socket(&self) -> Option<&TcpStream> {
@@ -53,7 +54,12 @@ impl Transport {
     }
 }
 
-/// A far end whose machine is gone is noticed in about a minute.
+/// Has the kernel ask a silent far end whether it is still there, whatever is spoken on the socket. A far end whose machine is
+/// gone is noticed in about a minute. What a listening socket accepts is as the listening socket is.
+pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE)
+}
+
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(30))
     .with_interval(Duration::from_secs(10))
@@ -116,24 +122,5 @@ impl std::fmt::Debug for Transport {
             Self::Secured(_) => "Secured",
             Self::Other(_) => "Other",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_kernel_asks_a_silent_far_end_and_gives_it_up_within_a_minute() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let transport = Transport::Tcp(stream);
-        transport.keep_alive();
-        let socket = socket2::SockRef::from(transport.socket().unwrap());
-        assert!(socket.keepalive().unwrap());
-        let (idle, interval) =
-            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
-        let probes = socket.tcp_keepalive_retries().unwrap();
-        assert_eq!((idle.as_secs(), interval.as_secs(), probes), (30, 10, 3));
     }
 }

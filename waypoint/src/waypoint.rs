@@ -9,6 +9,7 @@ use crate::settings::ProxySettings;
 use crate::table::{ListenerSet, Socket, SocketKind, Tables};
 use crate::telemetry::{Metrics, Telemetry};
 use crate::upstream::cluster::Registry;
+use crate::upstream::dialled::Dialled;
 use crate::view::View;
 use crate::worker::{Serving, Shared, Worker};
 use arc_swap::ArcSwap;
@@ -93,7 +94,9 @@ impl Waypoint {
         }));
         let epoch = Instant::now();
         let view = View::new(serving.clone(), settings.clone(), epoch);
-        let shared = Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch };
+        let dialled = Dialled::default();
+        let shared =
+            Shared { settings: settings.clone(), serving: serving.clone(), identity, epoch, dialled };
         let count = settings.workers.get();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let receivers: Vec<_> = receivers.into_iter().map(Some).collect();

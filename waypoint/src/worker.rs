@@ -8,6 +8,7 @@ use crate::table::Tables;
 use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 use crate::upstream::connect::Connector;
+use crate::upstream::dialled::Dialled;
 use arc_swap::{ArcSwap, Cache};
 use fairway_balance::Moment;
 use fairway_config::model::BackendKey;
@@ -38,6 +39,8 @@ pub struct Worker {
     pub connections: Connections,
     /// Connections to endpoints, for this request and later ones.
     pub pool: Rc<Pool>,
+    /// The sockets for bytes and datagrams that all workers have dialled.
+    pub dialled: Dialled,
     /// Counters and the log.
     pub telemetry: Rc<Telemetry>,
     /// Weights, endpoints and jitter.
@@ -77,6 +80,8 @@ pub struct Shared {
     pub identity: Option<IdentityHandle>,
     /// The zero of [`Moment`].
     pub epoch: Instant,
+    /// The sockets for bytes and datagrams that were dialled.
+    pub dialled: Dialled,
 }
 
 // === impl Worker ===
@@ -96,7 +101,7 @@ impl Worker {
         drain: drain::Watch,
         connector: Connector,
     ) -> Rc<Self> {
-        let Shared { settings, serving, identity, epoch } = shared;
+        let Shared { settings, serving, identity, epoch, dialled } = shared;
         let mut newest = Cache::new(serving);
         let copied = newest.load().clone();
         let copy = Rc::new(Serving::clone(&copied));
@@ -104,6 +109,7 @@ impl Worker {
             waypoint_key: settings.waypoint_key(),
             connections: Connections::new(),
             pool: Pool::new(connector, settings.limits.idle_upstreams),
+            dialled,
             telemetry: Rc::new(telemetry),
             rng: RefCell::new(SmallRng::from_os_rng()),
             mirrors: MirrorPlaces::default(),

@@ -9,13 +9,17 @@
 mod support;
 
 use fairway_config::model::{
-    AppProtocol, BackendTarget, CorsPolicy, Filter, HeaderModifier, OriginPattern, Resource, Rule, Unresolved,
+    AppProtocol, BackendTarget, CorsPolicy, Filter, HeaderModifier, ListenerProtocol, OriginPattern,
+    Resource, Rule, TlsTermination, Unresolved,
 };
+use fairway_waypoint::Timeouts;
 use fairway_waypoint::testing::to;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
+use std::sync::Arc;
 use std::time::Duration;
 use support::backend::{Body, Server, full};
+use support::pki::Authority;
 use support::wire::{exchange, status};
 use support::*;
 
@@ -118,12 +122,17 @@ async fn an_answer_of_the_proxy_carries_what_its_rule_does_to_responses() {
     }
 }
 
-/// The response to a request over HTTP/2: its head, whether that ends the stream, and the bytes of its body.
-async fn ask_http2(proxy: &Proxy, request: Request<()>) -> (http::response::Parts, bool, usize) {
+/// A client of HTTP/2 with prior knowledge.
+async fn h2_client(proxy: &Proxy) -> h2::client::SendRequest<bytes::Bytes> {
     let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let mut client = client.ready().await.unwrap();
+    client.ready().await.unwrap()
+}
+
+/// The response to a request over HTTP/2: its head, whether that ends the stream, and the bytes of its body.
+async fn ask_http2(proxy: &Proxy, request: Request<()>) -> (http::response::Parts, bool, usize) {
+    let mut client = h2_client(proxy).await;
     let (response, _) = client.send_request(request, true).unwrap();
     let (head, mut body) = tokio::time::timeout(wire::LONG, response).await.unwrap().unwrap().into_parts();
     let (ends, mut bytes) = (body.is_end_stream(), 0);
@@ -172,11 +181,14 @@ async fn a_response_that_has_no_content_ends_with_its_head_over_http2() {
 #[tokio::test]
 async fn a_grpc_client_is_answered_in_grpc_whatever_refuses_it() {
     let server = Server::http(1, never).await;
-    let proxy = Proxy::start(with_rule(rule("/ok", "shop/web:80"), AppProtocol::Http1, &[server.address]));
+    let resources = with_rule(rule("/ok", "shop/web:80"), AppProtocol::Http1, &[server.address]);
+    let timeouts = Timeouts { body: Duration::from_secs(1), ..Timeouts::default() };
+    let proxy = Proxy::start_with(resources, |settings| settings.timeouts = timeouts);
     for (line, more, expected) in [
         ("POST /nowhere HTTP/1.1", "", "12"),
         ("POST /ok/../x HTTP/1.1", "", "13"),
         ("POST /ok HTTP/1.1", "expect: tea\r\n", "2"),
+        ("POST /ok HTTP/1.1", "expect: 100-continue\r\nexpect: tea\r\n", "2"),
         ("POST /ok HTTP/1.1", "host: other\r\n", "13"),
     ] {
         let request = format!(
@@ -186,4 +198,59 @@ async fn a_grpc_client_is_answered_in_grpc_whatever_refuses_it() {
         assert_eq!(status(&answer), 200, "{line}: {answer}");
         assert!(answer.contains(&format!("grpc-status: {expected}\r\n")), "{line} {more}: {answer}");
     }
+
+    let many: Vec<String> = (0..120).map(|number| format!("x-{number}")).collect();
+    let (long, longer) = ("a".repeat(70 * 1024), "a".repeat(120 * 1024));
+    let target = format!("/ok?{}", "a".repeat(17 * 1024));
+    let one = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    for (what, path, more, expected) in [
+        ("no route", "/nowhere", vec![], "12"),
+        ("a path that can be read in two ways", "/ok/../x", vec![], "13"),
+        ("an expectation", "/ok", one("expect", "tea"), "2"),
+        ("another host", "/ok", one("host", "other"), "13"),
+        ("too many fields", "/ok", many.iter().map(|it| (it.clone(), "1".to_owned())).collect(), "13"),
+        ("a long field", "/ok", one("x-long", &long), "13"),
+        ("a longer field", "/ok", one("x-long", &longer), "13"),
+        ("a long target", &target, vec![], "2"),
+    ] {
+        let mut request =
+            Request::post(format!("http://shop{path}")).header("content-type", "application/grpc");
+        for (name, value) in more {
+            request = request.header(name, value);
+        }
+        let (head, _, _) = ask_http2(&proxy, request.body(()).unwrap()).await;
+        let said = (head.status.as_u16(), head.headers.get("grpc-status").and_then(|it| it.to_str().ok()));
+        assert_eq!(said, (200, Some(expected)), "{what}");
+    }
+    // A body that does not come.
+    let mut client = h2_client(&proxy).await;
+    let request = Request::post("http://shop/ok").header("content-type", "application/grpc");
+    let (response, _held) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    let head = tokio::time::timeout(wire::LONG, response).await.unwrap().unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["grpc-status"].to_str().unwrap()), (200, "2"));
+}
+
+#[tokio::test]
+async fn a_grpc_client_at_another_listeners_name_is_told_in_grpc() {
+    let authority = Authority::new("names");
+    let leaf = authority.for_host("*.example.com");
+    let https =
+        || ListenerProtocol::Https(TlsTermination { certificates: vec!["shop/wild".into()], clients: None });
+    let at = |key: &str, host| Resource::Listener(Arc::new(named(key, Some(host), https())));
+    let proxy = Proxy::start(vec![
+        at(LISTENER, "a.example.com"),
+        at("shop/gateway/other", "b.example.com"),
+        leaf.certificate("shop/wild"),
+    ]);
+    let mut config = tls::client(&authority, None);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tls::connect(proxy.address(), &Arc::new(config), "a.example.com").await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = Request::post("https://b.example.com/").header("content-type", "application/grpc");
+    let (response, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+    let head = tokio::time::timeout(wire::LONG, response).await.unwrap().unwrap();
+    assert_eq!((head.status().as_u16(), head.headers()["grpc-status"].to_str().unwrap()), (200, "2"));
+    assert!(proxy.scrape().contains("fairway_local_replies_total{reason=\"misdirected\"}"));
 }

@@ -39,6 +39,7 @@
 //!     addresses: vec!["10.0.0.1".parse()?],
 //!     identity: "spiffe://cluster.local/ns/shop/sa/web".parse()?,
 //!     node: "node-1".into(),
+//!     node_uid: None,
 //!     mesh: Mesh::Captured(MutualTls::Strict),
 //!     aside: None,
 //!     probes: vec![],

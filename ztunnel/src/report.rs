@@ -139,6 +139,7 @@ mod tests {
             addresses: vec![],
             identity: "spiffe://cluster.local/ns/shop/sa/a".parse().unwrap(),
             node: node.into(),
+            node_uid: None,
             mesh,
             aside,
             probes: vec![],

@@ -307,6 +307,54 @@ fn pod() -> impl Strategy<Value = Value> {
 }
 
 /// A namespace in which each of the kinds may be.
+/// Who may do what, with values that are in order and others that are not; several of one object compare more than it has room for.
+fn access_policies() -> impl Strategy<Value = Vec<Value>> {
+    let target = select(vec![
+        json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" }),
+        json!({ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g", "sectionName": "nowhere" }),
+        json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "r" }),
+        json!({ "group": "", "kind": "Service", "name": "web" }),
+        json!({ "group": "", "kind": "Pod", "selector": {} }),
+    ]);
+    let to = select(vec![
+        json!({ "paths": [{ "value": "/a" }, { "value": "/a//b" }] }),
+        json!({ "paths": vec![json!({ "value": "/many" }); 64] }),
+        json!({ "hosts": ["a.ex", "*", "a b"] }),
+        json!({ "methods": ["GET", "A B", ""] }),
+        json!({ "headers": [{ "name": "x-a", "value": "1" }, { "name": "Host", "value": "a" }] }),
+        json!({ "grpc": [{ "service": "a.B", "method": "C/D" }] }),
+        json!({ "ports": [0, 80] }),
+    ]);
+    let from = select(vec![
+        json!({ "cidrs": ["10.0.0.0/8", "10.0.0.1/8", "nowhere"] }),
+        json!({ "namespaces": ["shop", "A B"] }),
+        json!({ "serviceAccounts": [{ "name": "web" }, { "name": "A/B" }] }),
+        json!({ "spiffeIDs": ["spiffe://cluster.local/ns/shop/sa/web", "nonsense"] }),
+    ]);
+    let list = |one: BoxedStrategy<Value>| prop::option::of(prop::collection::vec(one, 0..3));
+    let rule = (list(from.boxed()), list(to.boxed()), any::<bool>()).prop_map(|(from, to, is_full)| {
+        let mut rule = serde_json::Map::new();
+        let full = || vec![json!({ "paths": vec![json!({ "value": "/full" }); 64] }); 15];
+        rule.extend(from.map(|it| ("from".to_owned(), it.into())));
+        rule.extend(if is_full { Some(full()) } else { to }.map(|it| ("to".to_owned(), it.into())));
+        Value::Object(rule)
+    });
+    let action = select(vec!["Allow", "Deny"]);
+    let mode = select(vec!["Enforce", "Observe"]);
+    let policy = (target, action, mode, prop::option::of(prop::collection::vec(rule, 0..2)));
+    prop::collection::vec(policy, 0..8).prop_map(|policies| {
+        let mut all = Vec::new();
+        for (at, (target, action, mode, rules)) in policies.into_iter().enumerate() {
+            let mut spec = json!({ "targetRefs": [target], "action": action, "mode": mode });
+            if let Some(rules) = rules {
+                spec["rules"] = rules.into();
+            }
+            all.push(object("fairway.dev/v1alpha1", "AccessPolicy", &format!("p{at}"), spec));
+        }
+        all
+    })
+}
+
 pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
     let some = |it: BoxedStrategy<Value>| prop::option::weighted(0.7, it);
     let parts = (
@@ -318,15 +366,16 @@ pub(super) fn everything() -> impl Strategy<Value = Vec<Value>> {
         some(slice().boxed()),
         some(pod().boxed()),
         some(super::routes().boxed()),
-        any::<bool>(),
+        (any::<bool>(), access_policies()),
     );
-    parts.prop_map(|(gateway, set, policy, l4, service, slice, pod, route, is_meshed)| {
+    parts.prop_map(|(gateway, set, policy, l4, service, slice, pod, route, (is_meshed, access))| {
         let mesh = if is_meshed { "enabled" } else { "disabled" };
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop", "labels": { "fairway.dev/mesh": mesh } } });
         let mut all = held();
         all.extend([namespace, gateway, service]);
         all.extend([set, policy, slice, pod, route].into_iter().flatten());
         all.extend(l4);
+        all.extend(access);
         all
     })
 }

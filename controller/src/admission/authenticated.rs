@@ -3,7 +3,7 @@
 use super::authorization_index::AuthorizationIndex;
 use super::reviewer::{ReviewError, Reviewer};
 use super::token;
-use crate::provision::AUDIENCE;
+use crate::resources::proxy_pod::AUDIENCE;
 use fairway_runtime::transport::TlsPeer;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};

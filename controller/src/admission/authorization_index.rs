@@ -4,11 +4,11 @@
 use super::own_pods::{OwnPods, PodRejection, ProxyProgram};
 use super::reviewed::Reviewed;
 use crate::compile::Output;
-use crate::provision::Proxy;
+use crate::provision::{Proxy, Want};
 use crate::resources::Edit;
 use fairway_config::model::{Mesh, ObjectName, Resource, ResourceKey, ResourceKind, Workload};
 use fairway_identity::SpiffeId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -34,6 +34,8 @@ struct Entries {
     /// Gateways by the service account their proxy runs as.
     gateways: Map<ObjectName, ObjectName>,
     accounts: Map<ObjectName, ObjectName>,
+    /// The Gateways whose proxies keep the configuration that they have.
+    held: HashSet<ObjectName, ahash::RandomState>,
     pods: Map<Arc<str>, Pod>,
     /// How many captured pods of an identity a node has.
     residents: Map<Arc<str>, Map<SpiffeId, usize>>,
@@ -124,6 +126,11 @@ impl AuthorizationIndex {
         self.entries().gateways.get(service_account).cloned()
     }
 
+    /// Whether the proxies of a Gateway keep the configuration that they have.
+    pub fn is_held(&self, gateway: &ObjectName) -> bool {
+        self.entries().held.contains(gateway)
+    }
+
     /// Whether a captured pod of an identity runs on a node.
     pub fn lives_on(&self, identity: &SpiffeId, node: &str) -> bool {
         self.entries().residents.get(node).is_some_and(|it| it.contains_key(identity))
@@ -151,10 +158,14 @@ impl Entries {
         self.remove_proxy(&proxy.name);
         let account = ObjectName::new(proxy.name.namespace.clone(), proxy.service_account.clone());
         self.gateways.insert(account.clone(), proxy.name.clone());
+        if proxy.want == Want::Hold {
+            self.held.insert(proxy.name.clone());
+        }
         self.accounts.insert(proxy.name.clone(), account);
     }
 
     fn remove_proxy(&mut self, gateway: &ObjectName) {
+        self.held.remove(gateway);
         if let Some(account) = self.accounts.remove(gateway) {
             self.gateways.remove(&account);
         }

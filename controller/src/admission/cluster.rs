@@ -46,12 +46,18 @@ impl ClusterAdmission {
         match asked {
             Proxy::Gateway(gateway) => match self.authorization_index.gateway_of(account) {
                 Some(own) if own == *gateway => {
-                    Ok(self.authorization_index.is_proxy(reviewed, &self.program)?)
+                    self.authorization_index.is_proxy(reviewed, &self.program)?;
+                    match self.authorization_index.is_held(gateway) {
+                        true => Err(Refused::Unavailable(format!(
+                            "Gateway {gateway} cannot be read, so its proxies keep the configuration that they have"
+                        ))),
+                        false => Ok(()),
+                    }
                 }
-                Some(own) => Err(Refused(format!(
+                Some(own) => Err(Refused::Forbidden(format!(
                     "service account {account} is that of Gateway {own}; it may not have Gateway {gateway}"
                 ))),
-                None => Err(Refused(format!(
+                None => Err(Refused::Forbidden(format!(
                     "service account {account} is not one that was made for a Gateway; it may not have Gateway {gateway}"
                 ))),
             },
@@ -60,17 +66,22 @@ impl ClusterAdmission {
                     Some(own) if own == *node => {
                         Ok(self.authorization_index.is_tunnel(reviewed, &self.ztunnel.name)?)
                     }
-                    Some(own) => Err(Refused(format!("it runs on node {own}; it may not have node {node}"))),
-                    None => {
-                        Err(Refused(format!("it is not known on which node pod {} runs", reviewed.pod.name)))
+                    Some(own) => {
+                        Err(Refused::Forbidden(format!("it runs on node {own}; it may not have node {node}")))
                     }
+                    None => Err(Refused::Forbidden(format!(
+                        "it is not known on which node pod {} runs",
+                        reviewed.pod.name
+                    ))),
                 }
             }
-            Proxy::Node(_) => Err(Refused(format!(
+            Proxy::Node(_) => Err(Refused::Forbidden(format!(
                 "service account {account} may not have a node, only {} may",
                 self.ztunnel
             ))),
-            Proxy::Everything => Err(Refused("nobody may have everything in a cluster".to_owned())),
+            Proxy::Everything => {
+                Err(Refused::Forbidden("nobody may have everything in a cluster".to_owned()))
+            }
         }
     }
 }
@@ -78,11 +89,14 @@ impl ClusterAdmission {
 impl Admission for ClusterAdmission {
     fn admit(&self, peer: Peer<'_>, subscription: &Subscription) -> Result<StreamLifetime, Refused> {
         let Some(reviewed) = peer.extensions.get::<Arc<Reviewed>>() else {
-            return Err(Refused("it is not known who asks".to_owned()));
+            return Err(Refused::Forbidden("it is not known who asks".to_owned()));
         };
         self.decide(reviewed, &subscription.proxy)?;
         let counted = self.streams.admit(&reviewed.pod.uid).ok_or_else(|| {
-            Refused(format!("pod {} has subscribed {STREAMS_EACH} times already", reviewed.pod.name))
+            Refused::Forbidden(format!(
+                "pod {} has subscribed {STREAMS_EACH} times already",
+                reviewed.pod.name
+            ))
         })?;
         let (admission, reviewed, proxy) = (self.clone(), reviewed.clone(), subscription.proxy.clone());
         Ok(StreamLifetime::until(async move {
@@ -91,7 +105,7 @@ impl Admission for ClusterAdmission {
                 () = reviewed.expired() => {
                     Status::unauthenticated("the token with which this stream began has expired; come again with a new one")
                 }
-                refused = admission.turned_away(&reviewed, &proxy) => Status::permission_denied(refused.to_string()),
+                refused = admission.turned_away(&reviewed, &proxy) => Status::from(refused),
             }
         }))
     }
@@ -106,7 +120,7 @@ impl ClusterAdmission {
                 return refused;
             }
             if pod_changes.changed().await.is_err() {
-                return Refused("the controller is ending".to_owned());
+                return Refused::Forbidden("the controller is ending".to_owned());
             }
         }
     }
@@ -114,7 +128,7 @@ impl ClusterAdmission {
 
 impl From<PodRejection> for Refused {
     fn from(doubt: PodRejection) -> Self {
-        Self(doubt.to_string())
+        Self::Forbidden(doubt.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Asks the API server whose a token is.
 
 use super::reviewed::{NotReviewed, Reviewed};
-use crate::provision::AUDIENCE;
+use crate::resources::proxy_pod::AUDIENCE;
 use fairway_identity::BoxFuture;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use kube::api::{Api, PostParams};

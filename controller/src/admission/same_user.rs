@@ -21,10 +21,12 @@ impl Admission for SameUserOnly {
         let credentials = peer.extensions.get::<UdsConnectInfo>().and_then(|it| it.peer_cred);
         match credentials {
             Some(it) if it.uid() == self.uid => Ok(StreamLifetime::unlimited()),
-            Some(it) => {
-                Err(Refused(format!("user {} may not have it, only user {} may", it.uid(), self.uid)))
-            }
-            None => Err(Refused("it is not known who asks".to_owned())),
+            Some(it) => Err(Refused::Forbidden(format!(
+                "user {} may not have it, only user {} may",
+                it.uid(),
+                self.uid
+            ))),
+            None => Err(Refused::Forbidden("it is not known who asks".to_owned())),
         }
     }
 }

@@ -5,9 +5,9 @@ mod stream_lifetime;
 mod tokens;
 
 use super::{AuthorizationIndex, ProxyProgram, Reviewed, ReviewedPod};
-use crate::compile::Output;
-use crate::provision::Rights;
-use crate::provision::tests::proxy;
+use crate::compile::{Output, Proxy};
+use crate::provision::tests::{proxy, roots};
+use crate::provision::{Rights, Settings, plan};
 use crate::resources::{Edit, Kind, Object};
 use fairway_config::model::{Mesh, MutualTls, ObjectName, Resource, Workload};
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ fn output() -> Output {
             addresses: Vec::new(),
             identity: format!("spiffe://cluster.local/ns/shop/sa/{name}").parse().unwrap(),
             node: node.into(),
+            node_uid: None,
             mesh,
             aside: None,
             probes: Vec::new(),
@@ -60,22 +61,30 @@ fn uid_of(namespace: &str, account: &str) -> String {
 
 /// A pod as the controllers of Kubernetes make it from what Fairway makes.
 fn made_pod(namespace: &str, account: &str, kind: &str, owner: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": format!("{owner}-x"), "namespace": namespace, "uid": uid_of(namespace, account),
-            "labels": {"app.kubernetes.io/part-of": "fairway"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "o", "controller": true}],
-        },
-        "spec": {
-            "serviceAccountName": account,
-            "nodeName": "n1",
-            "containers": [
-                {"name": "waypoint", "image": "fairway-waypoint:1", "args": ["--controller=https://controller:15010"]},
-            ],
-        },
-    })
+    let proxy = Proxy { service_account: account.into(), ..proxy("public") };
+    let settings = Settings::new("fairway-waypoint:1", "https://controller:15010");
+    let mut manifests = plan(&proxy, &roots("root"), &settings).into_iter().map(|it| it.fields);
+    let deployment = manifests.find(|it| it["kind"] == "Deployment").unwrap();
+    let mut pod = deployment["spec"]["template"].clone();
+    (pod["apiVersion"], pod["kind"]) = (json!("v1"), json!("Pod"));
+    pod["metadata"]["name"] = format!("{owner}-x").into();
+    pod["metadata"]["namespace"] = namespace.into();
+    pod["metadata"]["uid"] = uid_of(namespace, account).into();
+    pod["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "o", "controller": true}]);
+    // What the API server and the scheduler fill in.
+    let filled = json!({
+        "nodeName": "n1", "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
+        "serviceAccount": account, "priority": 0, "preemptionPolicy": "PreemptLowerPriority", "hostNetwork": false,
+        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}],
+    });
+    pod["spec"].as_object_mut().unwrap().extend(filled.as_object().cloned().unwrap());
+    let container = &mut pod["spec"]["containers"][0];
+    container["terminationMessagePath"] = "/dev/termination-log".into();
+    container["terminationMessagePolicy"] = "File".into();
+    pod["spec"]["volumes"][0]["configMap"]["defaultMode"] = 420.into();
+    pod["spec"]["volumes"][1]["projected"]["defaultMode"] = 420.into();
+    pod
 }
 
 fn made(namespace: &str, account: &str, kind: &str, owner: &str) -> Edit {

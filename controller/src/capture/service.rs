@@ -70,6 +70,7 @@ mod tests {
             addresses: Vec::new(),
             identity: "spiffe://cluster.local/ns/shop/sa/a".parse().unwrap(),
             node: node.into(),
+            node_uid: None,
             mesh: Mesh::Captured(MutualTls::Permissive),
             aside: None,
             probes: Vec::new(),

@@ -100,7 +100,8 @@ fn every_message_is_in_the_golden_file() {
 const INTERNAL: Reason = Reason::QueryFault;
 
 /// Reasons of diagnostics that put together others, which are reported by themselves.
-const IN_CONDITIONS: [Reason; 4] = [
+const IN_CONDITIONS: [Reason; 5] = [
+    Reason::GatewayUnreadable,
     Reason::ClientAuthoritiesMissing,
     Reason::PolicyAuthoritiesMissing,
     Reason::PolicyUnreadable,

@@ -2,13 +2,11 @@
 
 use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
+use crate::resources::proxy_pod::ROOTS;
 use fairway_identity::TrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
-
-/// The key of the roots in the ConfigMap, and the name of the file that the pod has of it.
-pub(super) const ROOTS: &str = "ca.crt";
 
 /// Who it is. Its token for the API server is mounted nowhere: a proxy has nothing to say to that.
 pub(super) fn service_account(planned: Planned<'_>) -> Manifest {

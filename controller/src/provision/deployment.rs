@@ -7,20 +7,18 @@
 //! its SIGTERM, in which every node learns that it is no endpoint any more; the program does that itself, so no `preStop`
 //! has to.
 
-use super::config::ROOTS;
 use super::manifest::{Manifest, ManifestKind};
 use super::plan::Planned;
-use super::settings::AUDIENCE;
 use super::{Drain, Scale};
 use crate::provision::ProxyClass;
 use crate::resources::gateway_parameters::LoggedRequests;
+use crate::resources::proxy_pod::{self, Flag};
 use fairway_config::model::MESH_LABEL;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext,
-    ServiceAccountTokenProjection, Sysctl, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+    Capabilities, Container, ContainerPort, HTTPGetAction, LocalObjectReference, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Sysctl,
+    TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -33,12 +31,6 @@ const NOBODY: i64 = 65532;
 const METRICS_PORT: i32 = 15020;
 const READINESS_PORT: i32 = 15021;
 
-const ROOTS_DIRECTORY: &str = "/var/run/fairway.dev/roots";
-const TOKEN_DIRECTORY: &str = "/var/run/fairway.dev/token";
-const STATE_DIRECTORY: &str = "/var/lib/fairway";
-
-/// How long a token is good for; the kubelet replaces it after four fifths of that.
-const TOKEN_SECONDS: i64 = 3600;
 /// From the end of the drain to being killed.
 const LAST_SECONDS: u64 = 5;
 /// How long a proxy may wait for its first configuration before it is started again.
@@ -124,7 +116,7 @@ fn pod(planned: Planned<'_>) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         containers: vec![container(planned)],
-        volumes: Some(volumes(planned.name())),
+        volumes: Some(proxy_pod::volumes(planned.name())),
         image_pull_secrets: Some(pull_secrets).filter(|it| !it.is_empty()),
         node_selector: Some(written.node_selector.clone()).filter(|it| !it.is_empty()),
         tolerations: written.tolerations.clone(),
@@ -146,15 +138,11 @@ fn container(planned: Planned<'_>) -> Container {
         ..ContainerPort::default()
     };
     Container {
-        name: "waypoint".to_owned(),
+        name: proxy_pod::CONTAINER.to_owned(),
         image: Some(written.image.clone().unwrap_or_else(|| planned.settings.image.clone())),
         image_pull_policy: planned.settings.image_pull_policy.clone(),
         args: Some(arguments(planned)),
-        env: Some(vec![
-            from_pod("NODE_NAME", "spec.nodeName"),
-            // The node's label, which Kubernetes writes on its pods from 1.35 on; empty where it does not.
-            from_pod("NODE_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
-        ]),
+        env: Some(proxy_pod::environment()),
         ports: Some(vec![port("metrics", METRICS_PORT), port("readiness", READINESS_PORT)]),
         resources: Some(written.resources.clone().unwrap_or_else(modest)),
         security_context: Some(SecurityContext {
@@ -172,45 +160,34 @@ fn container(planned: Planned<'_>) -> Container {
             ..ready()
         }),
         readiness_probe: Some(Probe { period_seconds: Some(5), timeout_seconds: Some(2), ..ready() }),
-        volume_mounts: Some(vec![
-            mount("roots", ROOTS_DIRECTORY, true),
-            mount("token", TOKEN_DIRECTORY, true),
-            mount("state", STATE_DIRECTORY, false),
-        ]),
+        volume_mounts: Some(proxy_pod::mounts()),
         ..Container::default()
     }
-}
-
-/// Where the pod is, which Services that are to be reached near by ask for.
-fn from_pod(name: &str, field: &str) -> EnvVar {
-    let field_ref = ObjectFieldSelector { field_path: field.to_owned(), ..ObjectFieldSelector::default() };
-    let source = EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() };
-    EnvVar { name: name.to_owned(), value_from: Some(source), value: None }
 }
 
 fn arguments(planned: Planned<'_>) -> Vec<String> {
     let (proxy, settings) = (planned.proxy, planned.settings);
     let drain = proxy.parameters.drain;
     let mut arguments = vec![
-        format!("--gateway={}", proxy.name),
-        format!("--controller={}", settings.controller),
-        format!("--controller-roots={ROOTS_DIRECTORY}/{ROOTS}"),
-        format!("--token={TOKEN_DIRECTORY}/token"),
-        format!("--identity={}", proxy.identity),
-        format!("--state-file={STATE_DIRECTORY}/state"),
-        format!("--drain-linger={}", milliseconds(drain.linger)),
-        format!("--drain-grace={}", milliseconds(drain.grace)),
+        Flag::Gateway.with(&proxy.name),
+        Flag::Controller.with(&settings.controller),
+        Flag::ControllerRoots.with(proxy_pod::roots_file()),
+        Flag::Token.with(proxy_pod::token_file()),
+        Flag::Identity.with(&proxy.identity),
+        Flag::StateFile.with(proxy_pod::state_file()),
+        Flag::DrainLinger.with(milliseconds(drain.linger)),
+        Flag::DrainGrace.with(milliseconds(drain.grace)),
     ];
     let logged = match proxy.parameters.access_log.requests {
         None | Some(LoggedRequests::Errors) => "errors",
         Some(LoggedRequests::None) => "none",
         Some(LoggedRequests::All) => "all",
     };
-    arguments.push(format!("--access-log={logged}"));
-    arguments.extend(proxy.parameters.access_log.one_in.map(|it| format!("--access-log-sample={it}")));
-    arguments.extend(proxy.parameters.metrics.series_limit.map(|it| format!("--series-limit={it}")));
-    arguments.extend(settings.log.as_ref().map(|it| format!("--log={it}")));
-    arguments.extend(settings.log_format.as_ref().map(|it| format!("--log-format={it}")));
+    arguments.push(Flag::AccessLog.with(logged));
+    arguments.extend(proxy.parameters.access_log.one_in.map(|it| Flag::AccessLogSample.with(it)));
+    arguments.extend(proxy.parameters.metrics.series_limit.map(|it| Flag::SeriesLimit.with(it)));
+    arguments.extend(settings.log.as_ref().map(|it| Flag::Log.with(it)));
+    arguments.extend(settings.log_format.as_ref().map(|it| Flag::LogFormat.with(it)));
     arguments
 }
 
@@ -255,47 +232,5 @@ fn over_nodes(planned: Planned<'_>) -> TopologySpreadConstraint {
         label_selector: Some(planned.selector()),
         match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
         ..TopologySpreadConstraint::default()
-    }
-}
-
-fn volumes(name: &str) -> Vec<Volume> {
-    vec![
-        Volume {
-            name: "roots".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: name.to_owned(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        },
-        Volume {
-            name: "token".to_owned(),
-            projected: Some(ProjectedVolumeSource {
-                sources: Some(vec![VolumeProjection {
-                    service_account_token: Some(ServiceAccountTokenProjection {
-                        audience: Some(AUDIENCE.to_owned()),
-                        expiration_seconds: Some(TOKEN_SECONDS),
-                        path: "token".to_owned(),
-                    }),
-                    ..VolumeProjection::default()
-                }]),
-                ..ProjectedVolumeSource::default()
-            }),
-            ..Volume::default()
-        },
-        Volume {
-            name: "state".to_owned(),
-            empty_dir: Some(EmptyDirVolumeSource::default()),
-            ..Volume::default()
-        },
-    ]
-}
-
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
-    VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: read_only.then_some(true),
-        ..VolumeMount::default()
     }
 }

@@ -35,4 +35,4 @@ pub use plan::plan;
 pub use provisioner::{ProvisionEvent, Provisioner, Troubles, What};
 pub use proxy::{Owner, Proxy, ProxyClass, ProxyService, Transport, Want, Wanted};
 pub use rights::{Author, NotARight, Right, Rights};
-pub use settings::{AUDIENCE, Settings};
+pub use settings::Settings;

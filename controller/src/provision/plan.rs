@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// The objects a proxy needs, in the order in which they are applied; none for a proxy whose Gateway has to be mended
 /// first.
 pub fn plan(proxy: &Proxy, roots: &TrustBundle, settings: &Settings) -> Vec<Manifest> {
-    if proxy.want == Want::Leave {
+    if proxy.want != Want::Run {
         return Vec::new();
     }
     let planned = Planned { proxy, settings };

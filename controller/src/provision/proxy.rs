@@ -67,6 +67,8 @@ pub enum Want {
     Run,
     /// Something is wrong with the Gateway as a whole: what runs for it stays as it is, until that is mended.
     Leave,
+    /// Nobody knows what the Gateway asks for: what runs for it stays as it is, and so does the configuration that it has.
+    Hold,
 }
 
 /// The object that owns what is made for it.

@@ -261,7 +261,7 @@ impl Reconciliation {
         let Some(proxy) = self.proxies.get(gateway) else { return false };
         let is_its_service =
             key.kind == ManifestKind::Service && proxy.services.iter().any(|it| it.name == key.name);
-        proxy.want == Want::Leave || (is_its_service && proxy.ports.is_empty())
+        proxy.want != Want::Run || (is_its_service && proxy.ports.is_empty())
     }
 }
 

@@ -26,9 +26,6 @@ pub struct Settings {
     pub rights: Rights,
 }
 
-/// The audience of the tokens with which proxies say who they are.
-pub const AUDIENCE: &str = "fairway.dev";
-
 // === impl Settings ===
 
 impl Settings {

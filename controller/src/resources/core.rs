@@ -1,6 +1,6 @@
 //! Objects of the core groups, cut down.
 
-use super::{Address, InvalidObject, Meta, Provenance, Selector, probe};
+use super::{Address, InvalidObject, Meta, Provenance, Selector, probe, static_pod};
 use fairway_config::model::{Family, InternalTrafficPolicy, Probe, SessionAffinity};
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -107,6 +107,8 @@ pub struct Pod {
     pub meta: Meta,
     /// `serviceAccountName`, or `default`: with the namespace it is the SPIFFE identity.
     pub service_account: Arc<str>,
+    /// Of a static pod the uid that the kubelet has given it; that of its object is another one.
+    pub node_uid: Option<Arc<str>>,
     /// `spec.nodeName`; empty until the pod is scheduled.
     pub node: Arc<str>,
     /// Its addresses; none before it runs.
@@ -316,9 +318,8 @@ impl ServicePort {
 
 impl Pod {
     /// Takes what is needed.
-    pub fn new(full: full::Pod) -> Result<Self, InvalidObject> {
+    pub fn new(full: full::Pod, provenance: Option<Provenance>) -> Result<Self, InvalidObject> {
         let terminating = full.metadata.deletion_timestamp.is_some();
-        let provenance = Provenance::read(&full).map(Arc::new);
         let (spec, status) = (full.spec.unwrap_or_default(), full.status.unwrap_or_default());
         let mut written: Vec<String> = status.pod_ips.into_iter().flatten().map(|it| it.ip).collect();
         if written.is_empty() {
@@ -339,6 +340,7 @@ impl Pod {
             }
         }
         Ok(Self {
+            node_uid: static_pod::node_uid(&full.metadata, spec.node_name.as_deref()),
             meta: Meta::new(full.metadata, true),
             service_account: spec
                 .service_account_name
@@ -356,7 +358,7 @@ impl Pod {
             terminating,
             ports,
             probes,
-            provenance,
+            provenance: provenance.map(Arc::new),
         })
     }
 

@@ -23,7 +23,8 @@ pub struct Meta {
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// Of a route: whether its status says, in our own words, that connections to its Service have been moved to a waypoint.
     pub enforced: bool,
-    /// Of a policy or a route that stands in for one that cannot be read: why that cannot be read. What it names is closed.
+    /// Of an object that stands in for one that cannot be read: why that cannot be read. What a policy or a route names is closed, and
+    /// what runs for a Gateway stays as it is.
     pub unreadable: Option<Arc<str>>,
 }
 

@@ -2,8 +2,8 @@
 
 use super::table::for_each_kind;
 use super::{
-    ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, ObjectRef, Pod, Secret, Service,
-    Unhandled,
+    ConfigMap, Definition, EndpointSlice, Gateway, Kind, Meta, Namespace, ObjectRef, Pod, Provenance, Secret,
+    Service, Unhandled,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -136,7 +136,8 @@ impl FromManifest for EndpointSlice {
 
 impl FromManifest for Pod {
     fn from_manifest(manifest: Value, _: Kind) -> Result<Self, InvalidObject> {
-        Self::new(deserialize(manifest)?)
+        let provenance = Provenance::read(&manifest);
+        Self::new(deserialize(manifest)?, provenance)
     }
 }
 

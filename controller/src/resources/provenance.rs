@@ -1,7 +1,8 @@
 //! Whether a pod is what Fairway makes. Whoever may make pods may give them any service account, label and owner; but not let
-//! a pod of another program, or with somebody else beside ours, look like one of ours.
+//! a pod of another program, or with somebody else beside ours, look like one of ours: `proxy_pod` says what one of ours has.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, VolumeMount};
+use super::proxy_pod::{self, Flag};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// What of a pod says whether it is one that Fairway made; kept of those that say they are.
@@ -29,115 +30,36 @@ pub struct Controller {
 const PART_OF: &str = "app.kubernetes.io/part-of";
 const FAIRWAY: &str = "fairway";
 
-/// The proxy's container, and where it has its volumes.
-const CONTAINER: &str = "waypoint";
-const MOUNTS: [(&str, &str); 3] = [
-    ("roots", "/var/run/fairway.dev/roots"),
-    ("token", "/var/run/fairway.dev/token"),
-    ("state", "/var/lib/fairway"),
-];
-const ROOTS: &str = "--controller-roots=/var/run/fairway.dev/roots/";
-const STATE: &str = "--state-file=/var/lib/fairway/";
-const CONTROLLER: &str = "--controller=";
-/// Where others put tokens into every pod.
-const TOKENS: &str = "/var/run/secrets/";
-/// What the environment can do to a program: bring code into it, or say what its flags do not.
-const COMMANDING: [&str; 4] = ["LD_", "GLIBC_", "GCONV_", "FAIRWAY_"];
-
 // === impl Provenance ===
 
 impl Provenance {
-    /// Reads a pod; none where it does not say that it is of ours.
-    pub fn read(pod: &Pod) -> Option<Self> {
-        let labels = pod.metadata.labels.as_ref()?;
-        if labels.get(PART_OF).map(String::as_str) != Some(FAIRWAY) {
+    /// Reads the manifest of a pod; none where it does not say that it is of ours.
+    pub fn read(pod: &Value) -> Option<Self> {
+        let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+        if metadata["labels"][PART_OF] != FAIRWAY {
             return None;
         }
-        let mut owners = pod.metadata.owner_references.iter().flatten();
-        let controller = owners
-            .find(|it| it.controller == Some(true) && it.api_version.starts_with("apps/"))
-            .map(|it| Controller { kind: it.kind.as_str().into(), name: it.name.as_str().into() });
-        let spec = pod.spec.as_ref()?;
-        let images = spec.containers.iter().filter_map(|it| it.image.as_deref()).map(Arc::from).collect();
-        let mut arguments = spec.containers.iter().flat_map(|it| it.args.iter().flatten());
-        let told = arguments.find_map(|it| it.strip_prefix(CONTROLLER)).map(Arc::from);
-        Some(Self { controller, images, told, foreign: foreign(spec).map(Arc::from) })
-    }
-}
-
-/// What of a pod a proxy does not have, though it gets at its token or at its keys. Debugging containers are not among it:
-/// whoever may add them may run programs in the pod anyway.
-fn foreign(spec: &PodSpec) -> Option<String> {
-    if let Some(it) = spec.init_containers.iter().flatten().next() {
-        return Some(format!("the init container {}", it.name));
-    }
-    if let Some(it) = spec.containers.iter().find(|it| it.name != CONTAINER) {
-        return Some(format!("the container {}", it.name));
-    }
-    if spec.host_pid == Some(true) || spec.host_network == Some(true) || spec.host_ipc == Some(true) {
-        return Some("a namespace of its node".to_owned());
-    }
-    // Who says where the controller is gets the token that is meant for it.
-    let names = spec.dns_policy.as_deref().is_none_or(|it| it == "ClusterFirst");
-    if !names || spec.dns_config.is_some() || spec.host_aliases.iter().flatten().next().is_some() {
-        return Some("names of its own".to_owned());
-    }
-    for volume in spec.volumes.iter().flatten() {
-        let is_ours = match volume.name.as_str() {
-            "roots" => volume
-                .config_map
-                .as_ref()
-                .is_some_and(|it| Some(&it.name) == spec.service_account_name.as_ref()),
-            "token" => volume.projected.is_some(),
-            "state" => volume.empty_dir.is_some(),
-            _ => true,
+        let text = |it: &Value| Arc::from(it.as_str().unwrap_or_default());
+        let mut owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        let is_controller = |it: &&Value| {
+            it["controller"] == true && it["apiVersion"].as_str().is_some_and(|it| it.starts_with("apps/"))
         };
-        if !is_ours {
-            return Some(format!("another volume as {}", volume.name));
-        }
+        let controller = owners
+            .find(is_controller)
+            .map(|it| Controller { kind: text(&it["kind"]), name: text(&it["name"]) });
+        let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut arguments = containers.iter().filter_map(|it| it["args"].as_array()).flatten();
+        let told = arguments.find_map(|it| match Flag::read(it.as_str()?) {
+            Some((Flag::Controller, url)) => Some(url.into()),
+            _ => None,
+        });
+        Some(Self {
+            controller,
+            images: containers.iter().map(|it| text(&it["image"])).collect(),
+            told,
+            foreign: proxy_pod::foreign(spec).map(Arc::from),
+        })
     }
-    spec.containers.iter().find_map(foreign_in)
-}
-
-fn foreign_in(container: &Container) -> Option<String> {
-    if container.command.is_some() {
-        return Some("a command".to_owned());
-    }
-    if container.lifecycle.is_some() {
-        return Some("hooks".to_owned());
-    }
-    let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
-    if probes.into_iter().flatten().any(|it| it.exec.is_some()) {
-        return Some("a probe that runs a program".to_owned());
-    }
-    if container.env_from.is_some() {
-        return Some("an environment from elsewhere".to_owned());
-    }
-    let commands = |it: &str| COMMANDING.iter().any(|prefix| it.starts_with(prefix));
-    if let Some(it) = container.env.iter().flatten().find(|it| commands(&it.name)) {
-        return Some(format!("the environment variable {}", it.name));
-    }
-    let arguments = container.args.iter().flatten();
-    let is_strange = |argument: &&String| {
-        let elsewhere = |flag, ours: &str| argument.starts_with(flag) && !argument.starts_with(ours);
-        !argument.starts_with("--")
-            || argument.starts_with("--admin")
-            || elsewhere("--state-file", STATE)
-            || elsewhere("--controller-roots", ROOTS)
-    };
-    if let Some(it) = arguments.into_iter().find(is_strange) {
-        return Some(format!("the argument {it}"));
-    }
-    let mounts = container.volume_mounts.iter().flatten();
-    mounts
-        .into_iter()
-        .find(|it| !is_our_mount(it))
-        .map(|it| format!("something mounted at {}", it.mount_path))
-}
-
-fn is_our_mount(mount: &VolumeMount) -> bool {
-    MOUNTS.contains(&(mount.name.as_str(), mount.mount_path.trim_end_matches('/')))
-        || (mount.mount_path.starts_with(TOKENS) && !mount.mount_path.contains(".."))
 }
 
 #[cfg(test)]
@@ -165,16 +87,21 @@ mod tests {
                     ],
                 }],
                 "serviceAccountName": "g-fairway",
+                "enableServiceLinks": false,
                 "volumes": [
-                    {"name": "state", "emptyDir": {}}, {"name": "token", "projected": {}},
-                    {"name": "roots", "configMap": {"name": "g-fairway"}},
+                    {"name": "state", "emptyDir": {}},
+                    {"name": "token", "projected": {"defaultMode": 420, "sources": [{"serviceAccountToken":
+                        {"audience": "fairway.dev", "expirationSeconds": 3600, "path": "token"}}]}},
+                    {"name": "roots", "configMap": {"name": "g-fairway", "defaultMode": 420}},
+                    {"name": "aws", "projected": {"sources": [{"serviceAccountToken":
+                        {"audience": "sts.amazonaws.com", "path": "token"}}]}},
                 ],
             },
         })
     }
 
     fn read(pod: &Value) -> Option<Provenance> {
-        Provenance::read(&serde_json::from_value(pod.clone()).unwrap())
+        Provenance::read(pod)
     }
 
     #[test]
@@ -222,17 +149,21 @@ mod tests {
                 json!([{"ip": "10.0.0.1", "hostnames": ["fairway-controller"]}]),
                 "names of its own",
             ),
-            ("/spec/volumes/2", json!({"name": "roots", "configMap": {"name": "mine"}}), "volume as roots"),
-            ("/spec/volumes/0", json!({"name": "state", "hostPath": {"path": "/x"}}), "volume as state"),
+            ("/spec/volumes/2", json!({"name": "roots", "configMap": {"name": "mine"}}), "volume roots"),
+            ("/spec/volumes/0", json!({"name": "state", "hostPath": {"path": "/x"}}), "volume state"),
             (
                 "/spec/volumes/0",
                 json!({"name": "state", "persistentVolumeClaim": {"claimName": "x"}}),
-                "volume as state",
+                "volume state",
             ),
             ("/spec/containers/0/command", json!(["sh"]), "a command"),
             ("/spec/containers/0/lifecycle", json!({"preStop": {"exec": {"command": ["x"]}}}), "hooks"),
             ("/spec/containers/0/livenessProbe", json!({"exec": {"command": ["x"]}}), "runs a program"),
-            ("/spec/containers/0/envFrom", json!([]), "environment from elsewhere"),
+            (
+                "/spec/containers/0/envFrom",
+                json!([{"configMapRef": {"name": "x"}}]),
+                "environment from elsewhere",
+            ),
             ("/spec/containers/0/env/0", json!({"name": "LD_PRELOAD", "value": "/x"}), "LD_PRELOAD"),
             (
                 "/spec/containers/0/env/0",

@@ -62,8 +62,23 @@ pub struct Peer<'a> {
 
 /// A peer that may not have what it asks for; the reason is told to it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub String);
+pub enum Refused {
+    /// It may never have it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It may have it, and there is none at the moment: it goes on with what it has.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Forbidden(why) => Self::permission_denied(why),
+            Refused::Unavailable(why) => Self::unavailable(why),
+        }
+    }
+}
 
 /// Lets everybody in: for a listener that admits only those it may, such as a unix socket whose owner checked the peer.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +144,7 @@ impl Configuration for HubService {
             let peer = Peer { extensions: &extensions, metadata: &metadata };
             admission.admit(peer, subscription).map_err(|refused| {
                 warnings.warn(&subscription.proxy, &refused);
-                Status::permission_denied(refused.to_string())
+                Status::from(refused)
             })
         };
         let (outbound, messages) = mpsc::channel(QUEUE);

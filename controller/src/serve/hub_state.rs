@@ -6,7 +6,7 @@ mod subscriber;
 use super::scope::{Graph, View, edges};
 use super::states::ProxyState;
 use entry::Entry;
-use fairway_config::model::{Generation, Resource, ResourceKey};
+use fairway_config::model::{Capabilities, Generation, ListenerKey, Resource, ResourceKey, ResourceKind};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,6 +19,15 @@ pub(super) use subscriber::{Difference, RefusedResource, WrongAnswer};
 /// Resources by their hashes, as a proxy says it holds them.
 pub(super) type Held = HashMap<ResourceKey, ContentHash, ahash::RandomState>;
 
+/// Resources by their keys, with what proxies get of them.
+type Entries = HashMap<ResourceKey, Entry, ahash::RandomState>;
+
+/// What a listener asks of a proxy; nothing if there is no such listener.
+fn asked(entries: &Entries, listener: &ListenerKey) -> Capabilities {
+    let key = ResourceKey::new(ResourceKind::Listener, listener.as_arc());
+    entries.get(&key).map(Entry::required).unwrap_or_default()
+}
+
 /// Names one subscriber among all that there ever were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SubscriberId(u64);
@@ -26,7 +35,7 @@ pub(super) struct SubscriberId(u64);
 #[derive(Debug, Default)]
 pub(super) struct HubState {
     generation: Generation,
-    entries: HashMap<ResourceKey, Entry, ahash::RandomState>,
+    entries: Entries,
     graph: Graph,
     /// One for all subscribers that need the same: replicas of a gateway, say.
     views: HashMap<Proxy, View, ahash::RandomState>,
@@ -42,6 +51,8 @@ impl HubState {
         removals: Vec<ResourceKey>,
     ) -> Generation {
         let mut changed = HashSet::<ResourceKey, ahash::RandomState>::default();
+        // Listeners that ask for something else than before.
+        let mut asking = Vec::new();
         for key in removals {
             if let Some(old) = self.entries.remove(&key) {
                 self.relink(Some(&old.resource), None);
@@ -53,12 +64,19 @@ impl HubState {
             if self.entries.get(&key).is_some_and(|held| held.encoded.hash == encoded.hash) {
                 continue;
             }
-            let old = self.entries.insert(key.clone(), Entry::new(resource.clone(), encoded));
+            let new = Entry::new(resource.clone(), encoded);
+            let required = new.required();
+            let old = self.entries.insert(key.clone(), new);
+            let before = old.as_ref().map(Entry::required).unwrap_or_default();
+            if key.kind == ResourceKind::Listener && before != required {
+                asking.push(key.clone());
+            }
             self.relink(old.as_ref().map(|it| &it.resource), Some(&resource));
             changed.insert(key);
         }
         self.generation.0 += 1;
         self.spread(&changed);
+        self.spread_to_routes(&asking);
         self.generation
     }
 
@@ -104,6 +122,17 @@ impl HubState {
         }
     }
 
+    /// Tells the subscribers of older versions that routes are to be bound anew: these listeners are closed there now, or were.
+    fn spread_to_routes(&mut self, listeners: &[ResourceKey]) {
+        for listener in listeners {
+            let routes = self.graph.resources_of(listener);
+            for subscriber in self.subscribers.values_mut().filter(|it| it.is_older()) {
+                let Some(view) = self.views.get(subscriber.proxy()) else { continue };
+                subscriber.touch(routes.iter().filter(|it| view.wants(it)).cloned());
+            }
+        }
+    }
+
     /// Enters a subscriber with what it holds.
     pub(super) fn subscribe(
         &mut self,
@@ -121,7 +150,8 @@ impl HubState {
         });
         // What the proxy cannot carry out is fitted and said again, whatever it holds.
         let missing = self.entries.iter().filter(|(key, entry)| {
-            (!held.contains_key(*key) || !entry.suits(&subscription)) && view.wants(key)
+            let suits = || entry.suits(&subscription, |it| asked(&self.entries, it));
+            (!held.contains_key(*key) || !suits()) && view.wants(key)
         });
         let unproven = held.iter().filter(|(key, hash)| {
             !view.wants(key) && self.entries.get(*key).is_none_or(|entry| entry.encoded.hash != **hash)
@@ -148,7 +178,7 @@ impl HubState {
         let subscriber = self.subscribers.get_mut(&id)?;
         let view = self.views.get(subscriber.proxy())?;
         let entries = &self.entries;
-        subscriber.difference(self.generation, |key, retained| {
+        let wanted = |key: &ResourceKey, retained: Option<&View>| {
             let Some(entry) = entries.get(key) else { return Wanted::Nothing };
             match (view.wants(key), retained.is_some_and(|it| it.wants(key))) {
                 (true, _) => Wanted::Version(entry),
@@ -156,7 +186,8 @@ impl HubState {
                 (false, true) => Wanted::AsItIs,
                 (false, false) => Wanted::Nothing,
             }
-        })
+        };
+        subscriber.difference(self.generation, wanted, |it| asked(entries, it))
     }
 
     /// The subscriber has put a difference in force.

@@ -1,7 +1,8 @@
 //! Which certificates are valid now: the time at which compiling judges them.
 //!
 //! Compiling has no clock. So each Secret carries where the present stands to its certificate's validity, each Secret and ConfigMap
-//! where it stands to that of its authorities, and they are handed on again when that changes.
+//! where it stands to that of its authorities, and they are handed on again when that changes: when the time comes, and when a clock
+//! that was ahead is set back.
 
 use crate::resources::{ConfigMap, Edit, Object, ObjectRef, Secret};
 use fairway_config::model::Certificate;
@@ -13,18 +14,20 @@ use tokio::time::Instant;
 /// The longest time that is slept through: wall clocks are set, and machines are suspended.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Remembers the objects whose certificates become valid or expire later, in the order in which they do.
+/// Remembers the objects with certificates, and in which order these become valid or expire.
 #[derive(Debug, Default)]
 pub struct CertificatePeriods {
-    waiting: HashMap<ObjectRef, Waiting>,
+    judged: HashMap<ObjectRef, Judged>,
     order: BTreeSet<(i64, ObjectRef)>,
+    /// The latest time at which one was judged, in seconds since the epoch.
+    latest: Option<i64>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Judged {
     object: Object,
-    /// In seconds since the epoch.
-    until: i64,
+    /// When something of it changes next, in seconds since the epoch; none where everything has expired.
+    until: Option<i64>,
 }
 
 // === impl CertificatePeriods ===
@@ -34,6 +37,7 @@ impl CertificatePeriods {
     /// may be the one in use.
     pub fn carry(&mut self, edits: &mut [Edit], now: SystemTime) {
         let now = seconds(now);
+        self.latest = self.latest.max(Some(now));
         for edit in edits {
             self.forget(&edit.object());
             if let Edit::Upsert(object) = edit {
@@ -42,27 +46,37 @@ impl CertificatePeriods {
         }
     }
 
-    /// The objects of which a certificate became valid or expired since they were handed on.
+    /// The objects of which a certificate became valid or expired since they were handed on, or never did by a clock that was set
+    /// back.
     pub fn take_due(&mut self, now: SystemTime) -> Vec<Edit> {
         let now = seconds(now);
-        let due: Vec<ObjectRef> = self
-            .order
-            .iter()
-            .take_while(|(until, _)| *until <= now)
-            .map(|(_, object)| object.clone())
-            .collect();
+        let is_set_back = self.latest.replace(now).is_some_and(|latest| now < latest);
+        let due: Vec<ObjectRef> = match is_set_back {
+            true => self.judged.keys().cloned().collect(),
+            false => {
+                let passed = self.order.iter().take_while(|(until, _)| *until <= now);
+                passed.map(|(_, object)| object.clone()).collect()
+            }
+        };
         let mut edits = Vec::new();
         for object in due {
-            let Some(Waiting { mut object, .. }) = self.forget(&object) else { continue };
+            let Some(Judged { object: before, .. }) = self.forget(&object) else { continue };
+            let mut object = before.clone();
             self.judge(&mut object, now);
-            edits.push(Edit::Upsert(object));
+            if object != before {
+                edits.push(Edit::Upsert(object));
+            }
         }
         edits
     }
 
-    /// When [`Self::take_due`] may have something; none when nothing is waited for.
+    /// When [`Self::take_due`] may have something; none when there are no certificates.
     pub fn deadline(&self, now: SystemTime) -> Option<Instant> {
-        let (until, _) = self.order.first()?;
+        if self.judged.is_empty() {
+            return None;
+        }
+        // Where everything has expired the clock may be wrong.
+        let until = self.order.first().map_or(i64::MAX, |(until, _)| *until);
         let wait = u64::try_from(until.saturating_sub(seconds(now))).unwrap_or(0);
         Some(Instant::now() + Duration::from_secs(wait).min(LONGEST))
     }
@@ -71,23 +85,30 @@ impl CertificatePeriods {
         let until = match object {
             Object::Secret(it) => judge_secret(it, now),
             Object::ConfigMap(it) => judge_config_map(it, now),
-            _ => None,
+            _ => return,
         };
         let Some(until) = until else { return };
         let name = object.reference();
-        self.order.insert((until, name.clone()));
-        self.waiting.insert(name, Waiting { object: object.clone(), until });
+        self.order.extend(until.at.map(|until| (until, name.clone())));
+        self.judged.insert(name, Judged { object: object.clone(), until: until.at });
     }
 
-    fn forget(&mut self, object: &ObjectRef) -> Option<Waiting> {
-        let (object, waiting) = self.waiting.remove_entry(object)?;
-        self.order.remove(&(waiting.until, object));
-        Some(waiting)
+    fn forget(&mut self, object: &ObjectRef) -> Option<Judged> {
+        let (object, judged) = self.judged.remove_entry(object)?;
+        if let Some(until) = judged.until {
+            self.order.remove(&(until, object));
+        }
+        Some(judged)
     }
 }
 
-/// Notes what the present is to a Secret's certificates; returns when that changes.
-fn judge_secret(secret: &mut Arc<Secret>, now: i64) -> Option<i64> {
+/// The next change of what has certificates; none at all where everything has expired.
+struct NextChange {
+    at: Option<i64>,
+}
+
+/// Notes what the present is to a Secret's certificates; returns when that changes. None where it has none.
+fn judge_secret(secret: &mut Arc<Secret>, now: i64) -> Option<NextChange> {
     let validity = in_use(secret).map(|it| it.validity());
     let period = validity.map(|it| it.period_at(now));
     if period.is_some_and(|it| it != secret.period) {
@@ -100,17 +121,19 @@ fn judge_secret(secret: &mut Arc<Secret>, now: i64) -> Option<i64> {
         }
         until
     });
-    validity.and_then(|it| it.next_change(now)).into_iter().chain(authorities).min()
+    let has_certificates = validity.is_some() || secret.authorities.is_some();
+    let at = validity.and_then(|it| it.next_change(now)).into_iter().chain(authorities).min();
+    has_certificates.then_some(NextChange { at })
 }
 
-/// Notes what the present is to a ConfigMap's authorities; returns when that changes.
-fn judge_config_map(config_map: &mut Arc<ConfigMap>, now: i64) -> Option<i64> {
+/// Notes what the present is to a ConfigMap's authorities; returns when that changes. None where it has none.
+fn judge_config_map(config_map: &mut Arc<ConfigMap>, now: i64) -> Option<NextChange> {
     let mut authorities = config_map.authorities.clone()?;
-    let until = authorities.judge(now);
+    let at = authorities.judge(now);
     if config_map.authorities.as_ref() != Some(&authorities) {
         Arc::make_mut(config_map).authorities = Some(authorities);
     }
-    until
+    Some(NextChange { at })
 }
 
 /// The certificate of a Secret that proxies are given.
@@ -171,8 +194,7 @@ mod tests {
         assert_eq!(period(&it.take_due(midday(10))), Some(Period::Valid));
         assert_eq!(it.take_due(midday(10)), [], "once");
         assert_eq!(period(&it.take_due(midday(11))), Some(Period::Expired));
-        assert_eq!(it.deadline(midday(11)), None, "nothing is waited for");
-        assert_eq!(it.take_due(midday(30)), []);
+        assert_eq!(it.take_due(midday(30)), [], "nothing is waited for");
     }
 
     #[test]
@@ -180,6 +202,53 @@ mod tests {
         let mut it = CertificatePeriods::default();
         it.carry(&mut [secret("pair", 10)], midday(8));
         assert_eq!(period(&it.take_due(midday(20))), Some(Period::Expired));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_and_forth_is_followed() {
+        let authorities = |edits: &[Edit]| match edits {
+            [Edit::Upsert(Object::ConfigMap(it))] => it.authorities.clone(),
+            _ => None,
+        };
+        let mut it = CertificatePeriods::default();
+        let mut edits = [secret("pair", 10)];
+        it.carry(&mut edits, midday(10));
+        assert_eq!(period(&edits), Some(Period::Valid));
+        for (day, expected) in [
+            (20, Some(Period::Expired)),
+            // It was ahead by ten days.
+            (10, Some(Period::Valid)),
+            (10, None),
+            (8, Some(Period::NotYetValid)),
+            (7, None),
+            (12, Some(Period::Expired)),
+            (9, Some(Period::NotYetValid)),
+            (10, Some(Period::Valid)),
+            (11, Some(Period::Expired)),
+        ] {
+            assert_eq!(period(&it.take_due(midday(day))), expected, "May {day}");
+        }
+        // The authorities of a bundle likewise.
+        let mut bundle = [config_map(10)];
+        it.carry(&mut bundle, midday(20));
+        let expired = authorities(&bundle);
+        it.take_due(midday(20));
+        let edits: Vec<Edit> = it
+            .take_due(midday(10))
+            .into_iter()
+            .filter(|it| matches!(it, Edit::Upsert(Object::ConfigMap(_))))
+            .collect();
+        assert!(expired.is_some() && authorities(&edits).is_some_and(|it| Some(it) != expired), "{edits:?}");
+    }
+
+    /// An edit that comes just when the clock was set back hides nothing.
+    #[test]
+    fn what_is_judged_meanwhile_does_not_hide_that_the_clock_was_set_back() {
+        let mut it = CertificatePeriods::default();
+        it.carry(&mut [secret("pair", 10)], midday(20));
+        it.take_due(midday(20));
+        it.carry(&mut [secret("other", 1)], midday(10));
+        assert_eq!(period(&it.take_due(midday(10))), Some(Period::Valid));
     }
 
     #[test]
@@ -193,6 +262,19 @@ mod tests {
         assert_eq!(it.take_due(midday(14)).len(), 1, "only the other one");
     }
 
+    /// A ConfigMap with an authority whose certificate is valid through one day of 2020.
+    fn config_map(day: u8) -> Edit {
+        let mut params = CertificateParams::new(vec!["authority".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 5, day);
+        params.not_after = date_time_ymd(2020, 5, day + 1);
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let pem = serde_json::Value::String(made.pem());
+        let yaml = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: authority, namespace: edge }}\ndata: {{ ca.crt: {pem} }}\n"
+        );
+        Edit::Upsert(objects(&yaml).remove(0))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_deadline_is_the_next_change_and_never_far_off() {
         let mut it = CertificatePeriods::default();
@@ -201,5 +283,8 @@ mod tests {
         let soon = midday(9) + Duration::from_secs(12 * 3600 - 5);
         assert_eq!(it.deadline(soon), Some(Instant::now() + Duration::from_secs(5)));
         assert_eq!(it.deadline(midday(20)), Some(Instant::now()), "it is due");
+        it.take_due(midday(20));
+        assert_eq!(it.deadline(midday(20)), Some(Instant::now() + LONGEST), "the clock may be set back");
+        assert_eq!(CertificatePeriods::default().deadline(midday(20)), None);
     }
 }

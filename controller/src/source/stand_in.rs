@@ -1,4 +1,4 @@
-//! What stands in for a policy or a route that cannot be read, where no version of it ever could be.
+//! What stands in for an object that cannot be read, where no version of it ever could be.
 
 mod route;
 
@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 /// Of a policy that cannot be read its targets, and of a route its parents, hostnames and matches, as far as these can be read. Compiling
 /// closes what the policy names, and answers the route's requests with an error: they must not fall to a wider rule.
+///
+/// Of a Gateway and a GatewayClass it says whose they are, and of GatewayParameters that they are there. What runs by them stays as it is:
+/// after a restart of the controller it must not be taken for what nobody wants any more.
 #[derive(Debug)]
 pub(super) struct StandIn(Object);
 
@@ -25,6 +28,11 @@ impl StandIn {
             kind if kind.as_route().is_some() => route::spec(kind, &written["spec"])?,
             // It closes them: without an action nobody can say what it allows.
             Kind::AccessPolicy => json!({ "targetRefs": targets }),
+            Kind::Gateway => {
+                json!({ "gatewayClassName": written["spec"]["gatewayClassName"].as_str()?, "listeners": [] })
+            }
+            Kind::GatewayClass => json!({ "controllerName": written["spec"]["controllerName"].as_str()? }),
+            Kind::GatewayParameters => json!({}),
             // What these open stays shut while they are not read.
             _ => return None,
         };
@@ -46,6 +54,9 @@ impl StandIn {
         match &mut self.0 {
             Object::BackendTlsPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::AccessPolicy(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::Gateway(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::GatewayClass(it) => Arc::make_mut(it).meta.unreadable = why,
+            Object::GatewayParameters(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::HttpRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::GrpcRoute(it) => Arc::make_mut(it).meta.unreadable = why,
             Object::TlsRoute(it) => Arc::make_mut(it).meta.unreadable = why,

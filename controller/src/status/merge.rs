@@ -7,6 +7,7 @@
 //! much as has room, from the beginning of the list.
 
 use super::reason;
+use super::render::append;
 use serde_json::{Map, Value};
 
 /// Who writes, and when.
@@ -81,6 +82,25 @@ fn list<'a>(status: &'a Value, field: &str) -> &'a [Value] {
 
 fn is_ours(entry: &Value, controller: &str) -> bool {
     entry["controllerName"] == controller
+}
+
+/// Takes from our entries what has no room beside those of others, and says so in the last one that has. Returns how many of ours are
+/// not in the status, with the `left_out` that were not even among these.
+pub fn fit(current: &Value, ours: &mut Value, left_out: usize, controller: &str) -> usize {
+    let mut lost = left_out;
+    for (field, _, most) in ENTRIES {
+        let foreign = list(current, field).iter().filter(|it| !is_ours(it, controller)).count();
+        let Some(Value::Array(entries)) = ours.get_mut(field) else { continue };
+        let room = most.saturating_sub(foreign);
+        lost += entries.len().saturating_sub(room);
+        entries.truncate(room);
+        let last = entries.last_mut().filter(|_| lost > 0);
+        let message = last.and_then(|it| it.pointer_mut("/conditions/0/message"));
+        if let Some(Value::String(message)) = message {
+            append(message, &format!("; the status has no room for {lost} more {field}"));
+        }
+    }
+    lost
 }
 
 /// Entries stay where they are; new ones come last.

@@ -124,6 +124,9 @@ pub struct ParentStatus {
 pub struct PolicyStatus {
     /// One for each Gateway of ours that it has to do with; at most 16.
     pub ancestors: Vec<AncestorStatus>,
+    /// How many more there are, for which the API leaves no room.
+    #[serde(skip)]
+    pub left_out: usize,
 }
 
 /// A policy's status with one Gateway.

@@ -45,9 +45,19 @@ fn wrap_texts(status: &mut Value, field: &str, wrap: fn(Value) -> Value) {
     }
 }
 
+/// Adds to the message of a condition, whose own text is cut where both are too long.
+pub(super) fn append(message: &mut String, text: &str) {
+    truncate_to(message, LONGEST_MESSAGE.saturating_sub(text.len()));
+    message.push_str(text);
+}
+
 fn truncate(message: &mut String) {
-    if message.len() > LONGEST_MESSAGE {
-        let end = (0..LONGEST_MESSAGE - 3).rev().find(|at| message.is_char_boundary(*at));
+    truncate_to(message, LONGEST_MESSAGE);
+}
+
+fn truncate_to(message: &mut String, most: usize) {
+    if message.len() > most {
+        let end = (0..most.saturating_sub(3)).rev().find(|at| message.is_char_boundary(*at));
         message.truncate(end.unwrap_or_default());
         message.push('…');
     }

@@ -289,7 +289,7 @@ mod tests {
                 by: BTreeSet::from([gateway(name)]),
             },
         };
-        ObjectStatus::Policy(PolicyStatus { ancestors: gateways.iter().map(ancestor).collect() })
+        ObjectStatus::Policy(PolicyStatus { ancestors: gateways.iter().map(ancestor).collect(), left_out: 0 })
     }
 
     #[test]

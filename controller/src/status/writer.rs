@@ -2,14 +2,14 @@
 
 use super::delivery::{self, Delivery, Programming, Refusals};
 use super::enforcement::{self, Enforcer};
-use super::merge::{Author, merge};
+use super::merge::{Author, fit, merge};
 use super::pace::Pace;
 use super::render::render;
 use super::status_cache::{CachedStatus, StatusCache};
 use super::transitions::events_of_change;
 use super::{ObjectStatus, Record, reason};
 use crate::apiserver::describe;
-use crate::events::Recorder;
+use crate::events::{Event, Recorder};
 use crate::provision::Troubles;
 use crate::resources::{Kind, ObjectRef};
 use crate::serve::States;
@@ -228,6 +228,14 @@ impl Writer {
             let programming = self.programming(object, &current, &ours, now);
             delivery::apply(&mut ours, object, &programming, &self.refusals);
             self.enforce(object, &status, &current, &mut ours, now);
+            let left_out = match &*status {
+                ObjectStatus::Policy(it) => it.left_out,
+                _ => 0,
+            };
+            let lost = fit(&current, &mut ours, left_out, &self.controller);
+            if lost > 0 {
+                self.events.publish(&record.regarding(object), vec![Event::of_full_status(lost)]);
+            }
             ours
         });
         let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -89,6 +89,31 @@ fn compared(value: impl Fn(usize) -> String, how: &str) -> Value {
     json!({ "headers": list("h", 4096), "queryParams": list("q", 1024) })
 }
 
+/// An AccessPolicy of everything that it can name, with these rules.
+fn access_policy(name: &str, rules: Vec<Value>) -> Value {
+    let target = |group: &str, kind: &str, name: &str| json!({ "group": group, "kind": kind, "name": name });
+    let gateway_api = "gateway.networking.k8s.io";
+    let mut targets = vec![
+        target(gateway_api, "Gateway", "g"),
+        target(gateway_api, "HTTPRoute", "r"),
+        target("", "Service", "s"),
+        json!({ "group": "", "kind": "Pod", "selector": {} }),
+    ];
+    targets.extend((0..12).map(
+        |it| json!({ "group": gateway_api, "kind": "Gateway", "name": "g", "sectionName": format!("l{it}") }),
+    ));
+    let spec = json!({ "targetRefs": targets, "action": "Deny", "rules": rules });
+    object("fairway.dev/v1alpha1", "AccessPolicy", name, spec)
+}
+
+/// So many values in rules that are as full as they may be; as long as they may be, or as short.
+fn compared_by_policy(values: usize, length: usize) -> Vec<Value> {
+    let path = |it: usize| json!({ "value": format!("/{it}{}", "a".repeat(length)) });
+    let operation = |from: usize| json!({ "paths": (from..from + 63).map(path).collect::<Vec<_>>() });
+    let operations: Vec<Value> = (0..values / 64).map(|it| operation(it * 63)).collect();
+    operations.chunks(64).map(|it| json!({ "to": it })).collect()
+}
+
 /// Large in every dimension that the API leaves.
 pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
     let long = "a".repeat(4096);
@@ -281,6 +306,27 @@ pub fn largest(size: Size) -> Vec<(&'static str, Vec<Value>)> {
             "from": (0..16).map(|it| json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": format!("n{it}") })).collect::<Vec<_>>(),
             "to": (0..16).map(|it| json!({ "group": "", "kind": "Service", "name": format!("s{it}") })).collect::<Vec<_>>() }),
             )],
+        ),
+        ("access policy", vec![access_policy("p", compared_by_policy(size.scale(1024), 1000))]),
+        (
+            "access policy of too many values",
+            vec![access_policy("p", compared_by_policy(size.scale(64 * 64 * 16), 0))],
+        ),
+        (
+            "access policy of ranges",
+            vec![access_policy(
+                "p",
+                fill(size, 64, |rule| {
+                    let range = |it: usize| format!("10.{rule}.{}.{}/32", it / 250, it % 250);
+                    json!({ "from": [{ "cidrs": (0..10_000).map(range).collect::<Vec<_>>() }] })
+                }),
+            )],
+        ),
+        (
+            "access policies of one object",
+            (0..size.scale(40))
+                .map(|it| access_policy(&format!("p{it}"), compared_by_policy(1024, 0)))
+                .collect(),
         ),
         (
             "parameters",

@@ -84,10 +84,10 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::Hbone),
         (key(), port()).prop_map(|(service, port)| ListenerProtocol::Service { service, port }),
     ];
-    let named = (of(key()), vec(key(), 0..2));
+    let named = (of(key()), vec(key(), 0..2), of(name()));
     (key(), object(), name(), vec(any::<IpAddr>(), 0..3), port(), of(hostname()), protocol, named).prop_map(
         |(key, gateway, section, addresses, port, hostname, protocol, named)| {
-            let (backend_certificate, authorizations) = named;
+            let (backend_certificate, authorizations, closed) = named;
             Listener {
                 key,
                 gateway,
@@ -98,6 +98,7 @@ pub fn listener() -> impl Strategy<Value = Listener> {
                 protocol,
                 backend_certificate,
                 authorizations,
+                closed,
             }
         },
     )
@@ -205,10 +206,12 @@ pub fn workload() -> impl Strategy<Value = Workload> {
         Just(Some(Aside::Proxy)),
     ];
     let (mesh, probes) = ((mesh, aside), vec(probe::probe(), 0..3));
-    (key(), text(), vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, probes, vec(key(), 0..3)).prop_map(
-        |(key, uid, addresses, identity, node, (mesh, aside), probes, authorizations)| Workload {
+    let uids = (text(), of(name()));
+    (key(), uids, vec(any::<IpAddr>(), 0..3), identity(), text(), mesh, probes, vec(key(), 0..3)).prop_map(
+        |(key, (uid, node_uid), addresses, identity, node, (mesh, aside), probes, authorizations)| Workload {
             key,
             uid,
+            node_uid,
             addresses,
             identity,
             node,

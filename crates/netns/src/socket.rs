@@ -164,6 +164,18 @@ pub fn tune(connection: &impl AsFd, keepalive: Keepalive) -> io::Result<()> {
     )
 }
 
+/// Bounds what the kernel keeps of a connection that this side has not read, in bytes. On a link with large frames, such as a pod's
+/// own loopback, the kernel alone would let it grow to a megabyte at the first read.
+pub fn bound_receive_buffer(connection: &impl AsFd, bytes: usize) -> io::Result<()> {
+    SockRef::from(connection).set_recv_buffer_size(bytes)
+}
+
+/// Bounds the segments that the peer sends on a connection, in bytes; call it before the connection is opened, or on the listener. A
+/// kernel gives a sender room for twenty segments at once, and those of a loopback have 64 KiB.
+pub fn bound_segments(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_mss(bytes)
+}
+
 /// A raw view of every frame that goes in or out by any link of a namespace.
 #[derive(Debug)]
 pub struct PacketTap {
@@ -261,6 +273,37 @@ fn socket_address(address: SockAddr) -> io::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn what_is_written_to_a_side_that_does_not_read_stays_within_a_bound() {
+        const SEGMENT: u32 = 8 << 10;
+        const BUFFER: usize = 96 << 10;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        bound_segments(&listener, SEGMENT).unwrap();
+        let mut writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut reader, _) = listener.accept().unwrap();
+        bound_receive_buffer(&reader, BUFFER).unwrap();
+        assert!(SockRef::from(&writer).tcp_mss().unwrap() <= SEGMENT);
+        SockRef::from(&writer).set_send_buffer_size(16 << 10).unwrap();
+        // The first read has the kernel grow the buffer.
+        let mut piece = vec![0; 64 << 10];
+        std::thread::scope(|scope| {
+            scope.spawn(|| writer.write_all(&[0; 64 << 10]).unwrap());
+            reader.read_exact(&mut piece).unwrap();
+        });
+        writer.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        for _ in 0..200 {
+            while let Ok(bytes) = writer.write(&[0; 16 << 10]) {
+                written += bytes;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let own = SockRef::from(&writer).send_buffer_size().unwrap();
+        assert!((BUFFER / 2..=own + 3 * BUFFER).contains(&written), "{written} bytes");
+    }
 
     #[test]
     fn an_address_of_a_link_keeps_its_interface_and_nothing_else() {

@@ -2,8 +2,8 @@
 
 use crate::address::CidrSet;
 use crate::attributes::{AttributeName, Attributes, Request};
-use crate::matching::{HeaderMatch, HostnamePattern, is_spelling};
-use crate::path::PathCondition;
+use crate::matching::{HeaderMatch, HostnamePattern, ValueMatch, is_spelling};
+use crate::path::{Path, PathCondition};
 use crate::{Action, TrustDomain};
 use fairway_identity::SpiffeId;
 use http::header::COOKIE;
@@ -124,9 +124,10 @@ impl Condition {
                     methods.iter().any(|it| it.as_str().eq_ignore_ascii_case(method))
                 }
             }),
-            Self::PathIs(paths) => Truth::of_known(attributes.request, |request| {
-                paths.iter().any(|it| it.holds(request.path, action))
-            }),
+            Self::PathIs(paths) => match attributes.request {
+                Some(request) => judge_path(paths, request.path, action),
+                None => Truth::Unknown,
+            },
             Self::HeaderIs(header) => match attributes.request {
                 Some(request) => judge_header(header, request, action),
                 None => Truth::Unknown,
@@ -173,10 +174,25 @@ impl Condition {
     }
 }
 
+/// One that the path is too long for cannot be judged.
+fn judge_path(paths: &[PathCondition], path: &Path<'_>, action: Action) -> Truth {
+    if paths.iter().any(|it| it.takes(path) && it.holds(path, action)) {
+        return Truth::Yes;
+    }
+    if paths.iter().all(|it| it.takes(path)) { Truth::No } else { Truth::Unknown }
+}
+
 fn judge_header(header: &HeaderMatch, request: Request<'_>, action: Action) -> Truth {
     let is_other = |name: &HeaderName| {
         *name != header.name && is_spelling(name.as_str().as_bytes(), header.name.as_str().as_bytes())
     };
+    if let ValueMatch::Regex(pattern) = &header.value {
+        // The lines may be compared as one, those of other spellings with them.
+        let lines = request.headers.iter().filter(|(name, _)| **name == header.name || is_other(name));
+        if !pattern.takes(lines.map(|(_, value)| value.len() + 2).sum()) {
+            return Truth::Unknown;
+        }
+    }
     let own = request.headers.get_all(&header.name).iter();
     let mut others = request.headers.iter().filter(|(name, _)| is_other(name)).map(|(_, value)| value);
     match action {

@@ -144,6 +144,11 @@ impl PathCondition {
         &self.written
     }
 
+    /// Whether a path is compared: it may be too long for an expression.
+    pub(crate) fn takes(&self, path: &Path<'_>) -> bool {
+        self.written.takes(path.written().len())
+    }
+
     /// Whether the condition holds. The two actions differ where the readings do.
     pub(crate) fn holds(&self, path: &Path<'_>, action: Action) -> bool {
         match action {

@@ -32,5 +32,6 @@ pub mod metrics;
 pub mod readiness;
 pub mod settings;
 pub mod signals;
+pub mod task;
 pub mod transport;
 pub mod workers;

@@ -21,6 +21,9 @@ pub enum AccessLog {
     Errors,
     /// Those that have a reason, and of the others one in this many.
     OneIn(u32),
+    /// All, as [`AccessLog::OneIn`] one, but of those that have a reason only so many that a peer does not fill the log: nobody has
+    /// asked for them.
+    Carried,
 }
 
 /// Whether a record that is remembered is logged.
@@ -111,6 +114,8 @@ pub(crate) struct Measured {
     pub(crate) sent: u64,
     pub(crate) until_head: Option<Duration>,
     pub(crate) took: Duration,
+    /// Lines like this one that were left out before it.
+    pub(crate) suppressed: u64,
 }
 
 // === impl Details ===
@@ -153,6 +158,7 @@ impl Details {
             duration_seconds = seconds(measured.took),
             request_id = self.request_id.as_ref().and_then(|it| it.to_str().ok()),
             connection_id = self.connection_id.map(display),
+            suppressed = (measured.suppressed > 0).then_some(measured.suppressed),
             generation = self.generation.0,
         );
     }

@@ -57,6 +57,7 @@ mod count;
 mod histogram;
 mod id;
 mod labels;
+mod line_budget;
 mod outcome;
 mod record;
 mod series;

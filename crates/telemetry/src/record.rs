@@ -3,6 +3,7 @@
 use crate::access_log::{AccessLog, Details, Measured, RequestLine, Sampled};
 use crate::id::{ConnectionId, Ids, REQUEST_ID, Trust};
 use crate::labels::{ConnectionLabels, Direction, PlaintextLabels, PolicyLabels, RequestLabels};
+use crate::line_budget::LineBudget;
 use crate::outcome::{Outcome, Plaintext, PolicyDecision, ResponseClass};
 use crate::series::{Series, Tally};
 use crate::telemetry::Telemetry;
@@ -25,6 +26,7 @@ pub struct Recorder {
     until_logged: Cell<u32>,
     server_identity: Option<SpiffeId>,
     ids: RefCell<Ids>,
+    refusals: RefCell<LineBudget>,
 }
 
 /// A request or a connection. It is counted, and its line is written, when it is dropped, whatever became of it.
@@ -60,7 +62,15 @@ impl Recorder {
         log: AccessLog,
         server_identity: Option<SpiffeId>,
     ) -> Self {
-        Self { worker, telemetry, log, until_logged: Cell::new(0), server_identity, ids: RefCell::default() }
+        Self {
+            worker,
+            telemetry,
+            log,
+            until_logged: Cell::new(0),
+            server_identity,
+            ids: RefCell::default(),
+            refusals: RefCell::default(),
+        }
     }
 
     /// The number of a new connection.
@@ -90,6 +100,7 @@ impl Recorder {
         match self.log {
             AccessLog::Off => None,
             AccessLog::Errors => Some(Sampled::IfError),
+            AccessLog::Carried => Some(Sampled::Always),
             AccessLog::OneIn(many) => {
                 let left = self.until_logged.get();
                 self.until_logged.set(if left == 0 { many.saturating_sub(1) } else { left - 1 });
@@ -251,7 +262,21 @@ impl Record {
         }
     }
 
-    fn measured(&self, took: Duration) -> Measured {
+    /// Whether the line is written: then how many like it were left out before.
+    fn admit(&self, details: &Details, now: Instant) -> Option<u64> {
+        let is_refused = self.reason.is_some() || details.is_observed;
+        match self.sampled {
+            Sampled::Always if !is_refused || self.recorder.log != AccessLog::Carried => Some(0),
+            Sampled::IfError if !is_refused => None,
+            _ => {
+                let Details { pod, listener, service, route, .. } = details;
+                let place = (self.reason, details.is_observed, pod, listener, service, route);
+                self.recorder.refusals.borrow_mut().admit(place, now)
+            }
+        }
+    }
+
+    fn measured(&self, took: Duration, suppressed: u64) -> Measured {
         Measured {
             direction: match self.kind {
                 Kind::Request => None,
@@ -264,18 +289,20 @@ impl Record {
             sent: self.sent,
             until_head: self.response.map(|(_, at)| at.saturating_duration_since(self.started)),
             took,
+            suppressed,
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let took = Instant::now().saturating_duration_since(self.started);
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.started);
         self.count(took);
         if let Some(details) = &self.details
-            && (self.sampled == Sampled::Always || self.reason.is_some() || details.is_observed)
+            && let Some(suppressed) = self.admit(details, now)
         {
-            details.write(&self.measured(took));
+            details.write(&self.measured(took, suppressed));
         }
     }
 }

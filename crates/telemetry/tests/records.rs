@@ -375,6 +375,34 @@ fn of_errors_only_nothing_else_is_written_and_nothing_at_all_if_off() {
 }
 
 #[test]
+fn a_peer_that_is_refused_again_and_again_does_not_fill_the_log_unless_somebody_asked_for_all() {
+    let flood = |log, reason: Option<&'static str>| {
+        let recorder = Telemetry::new(ONE, 8).recorder(WorkerId(0), log, None).unwrap();
+        logged(Format::Text, || {
+            for _ in 0..1000 {
+                let mut record = Record::connection(&recorder, Direction::Inbound);
+                match reason {
+                    Some(reason) => record.refused(Outcome::Refused, reason),
+                    None => record.ended(Outcome::Completed),
+                }
+            }
+        })
+        .len()
+    };
+    for (log, reason, expected) in [
+        (AccessLog::Errors, Some("denied"), 50..100),
+        (AccessLog::Errors, None, 0..1),
+        (AccessLog::OneIn(1000), Some("denied"), 50..100),
+        (AccessLog::OneIn(1), Some("denied"), 1000..1001),
+        (AccessLog::Carried, Some("denied"), 50..100),
+        (AccessLog::Carried, None, 1000..1001),
+    ] {
+        let written = flood(log, reason);
+        assert!(expected.contains(&written), "{log:?} {reason:?}: {written}");
+    }
+}
+
+#[test]
 fn two_thousand_series_are_scraped_in_a_moment() {
     let telemetry = Telemetry::new(ONE, 2_000);
     let recorder = telemetry.recorder(WorkerId(0), AccessLog::Off, None).unwrap();

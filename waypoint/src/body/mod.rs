@@ -6,7 +6,7 @@ mod recording;
 mod request;
 
 pub use client::{ClientBody, Http2Body};
-pub use interim::Interim;
+pub use interim::{Heard, Interim, InterimResponses};
 pub use recording::{Cursor, Recording};
 pub use request::{Gate, Progress, RequestBody, Stream};
 

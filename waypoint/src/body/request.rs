@@ -3,7 +3,7 @@
 use super::{BodyError, ClientBody, Cursor};
 use crate::header_names::sift_trailers;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -49,6 +49,8 @@ pub struct Progress {
     waker: RefCell<Option<Waker>>,
     /// Whether the client is outside: what only a trusted proxy may say is taken out of its trailers.
     at_edge: bool,
+    /// Headers that stages have taken out or set: these are taken out of the trailers as well.
+    owned: Box<[HeaderName]>,
 }
 
 /// Holds a body back until the endpoint says `100 Continue`, or does not say it for too long (RFC 9110 §10.1.1).
@@ -121,9 +123,10 @@ impl Body for RequestBody {
 // === impl Stream ===
 
 impl Stream {
-    /// A client's body of which nothing was read; `at_edge` if the client is outside.
-    pub fn new(incoming: ClientBody, at_edge: bool) -> Self {
-        Self { incoming, gate: None, progress: Rc::new(Progress { at_edge, ..Progress::default() }) }
+    /// A client's body of which nothing was read; `at_edge` if the client is outside. `owned` are the headers of which stages have
+    /// decided what they say.
+    pub fn new(incoming: ClientBody, at_edge: bool, owned: Box<[HeaderName]>) -> Self {
+        Self { incoming, gate: None, progress: Rc::new(Progress { at_edge, owned, ..Progress::default() }) }
     }
 
     /// Is not asked for before this gate opens; a body that has begun is not held up.
@@ -158,7 +161,7 @@ impl Stream {
         match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
-                    sift_trailers(trailers, self.progress.at_edge);
+                    sift_trailers(trailers, self.progress.at_edge, &self.progress.owned);
                 }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 self.progress.bytes.set(self.progress.bytes.get() + bytes);

@@ -137,6 +137,15 @@ impl Paces {
         self.places.borrow().get(place).and_then(Option::as_ref).is_some_and(|it| it.stopped)
     }
 
+    /// Wakes whoever runs a request's stream.
+    pub fn wake(&self) {
+        for pace in self.places.borrow().iter().flatten() {
+            if let Some(task) = &pace.task {
+                task.wake_by_ref();
+            }
+        }
+    }
+
     /// Once a second. What is too slow is told so; the answer says whether something stalled that has no stream of its own.
     pub fn tick(&self, timeouts: &Timeouts, has_streams: bool) -> Verdict {
         let mut worst = Verdict::GoOn;

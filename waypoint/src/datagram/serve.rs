@@ -174,6 +174,10 @@ impl Flow {
         sessions: &mut Sessions,
     ) -> Result<(Session, Share<IpAddr>), L4Refusal> {
         let worker = &self.worker;
+        // A session of this proxy: its datagrams would come back again and again.
+        if worker.dialled.datagrams.are_at(key.client, None) {
+            return Err(L4Refusal::Loop);
+        }
         let listener = listener(serving, self.port).ok_or(L4Refusal::NoListener)?;
         let rng = &mut *worker.rng.borrow_mut();
         let decision = decide(&serving.tables, listener, None, rng)?;
@@ -194,7 +198,8 @@ impl Flow {
         record.asked(listener, generation, None);
         observed.iter().for_each(|it| record.observed(it));
         record.decided(&decision);
-        let opened = Session::open(sessions.next_number(), generation, &decision, endpoint.begin(), record);
+        let (number, dialled) = (sessions.next_number(), &worker.dialled.datagrams);
+        let opened = Session::open(number, generation, &decision, endpoint.begin(), record, dialled);
         let session = opened.map_err(|error| {
             tracing::debug!(endpoint = %endpoint.address(), %error, "no socket");
             if is_unreachable(&error) { L4Refusal::Unreachable } else { L4Refusal::Full }

@@ -2,6 +2,7 @@
 
 use crate::l4::{Carried, Decision};
 use crate::telemetry::StreamRecord;
+use crate::upstream::dialled::{DialledSocket, DialledSockets};
 use fairway_balance::{EndpointRecord, InFlight};
 use fairway_config::model::{BackendKey, Generation};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -26,6 +27,7 @@ pub(super) struct Session {
     told: Cell<bool>,
     quiet: Cell<u32>,
     record: RefCell<StreamRecord>,
+    _dialled: DialledSocket,
 }
 
 /// How far a talk has come. Only who gets the answers can speak again after one, so that a forged source address never
@@ -49,9 +51,11 @@ impl Session {
         decision: &Decision,
         in_flight: InFlight,
         mut record: StreamRecord,
+        dialled: &Arc<DialledSockets>,
     ) -> io::Result<Self> {
         let address = in_flight.endpoint().address();
         let io = connect(address)?;
+        let dialled = dialled.note(io.local_addr()?, address);
         record.reached(in_flight.endpoint());
         Ok(Self {
             number,
@@ -63,6 +67,7 @@ impl Session {
             told: Cell::new(false),
             quiet: Cell::new(0),
             record: RefCell::new(record),
+            _dialled: dialled,
         })
     }
 

@@ -33,8 +33,11 @@ pub fn decide(
     name: Option<&str>,
     rng: &mut impl Rng,
 ) -> Result<Decision, Undecided> {
-    let no_route = Undecided { refusal: L4Refusal::NoRoute, series: None };
-    let route = listener.streams.choose(name).ok_or(no_route)?;
+    let undecided = |refusal| Undecided { refusal, series: None };
+    if listener.listener.closed.is_some() {
+        return Err(undecided(L4Refusal::ListenerClosed));
+    }
+    let route = listener.streams.choose(name).ok_or_else(|| undecided(L4Refusal::NoRoute))?;
     draw(tables, route, rng)
 }
 

@@ -11,6 +11,8 @@ pub enum L4Refusal {
     TooSlow,
     /// No listener matches the SNI.
     NoListener,
+    /// The listener serves nobody.
+    ListenerClosed,
     /// The TLS handshake with the client has failed.
     Handshake,
     /// The listener has no route, or none for the SNI.
@@ -33,6 +35,8 @@ pub enum L4Refusal {
     NoIdentity,
     /// The Service requires its waypoint, and waypoints do not carry UDP.
     ThroughWaypoint,
+    /// The client is this proxy itself: the route leads to its own listener.
+    Loop,
     /// The proxy serves its maximum of clients.
     Full,
     /// The proxy is draining and starts nothing new.
@@ -43,10 +47,11 @@ pub enum L4Refusal {
 
 impl L4Refusal {
     /// All variants, for the counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::NotTls,
         Self::TooSlow,
         Self::NoListener,
+        Self::ListenerClosed,
         Self::Handshake,
         Self::NoRoute,
         Self::Denied,
@@ -58,6 +63,7 @@ impl L4Refusal {
         Self::Tls,
         Self::NoIdentity,
         Self::ThroughWaypoint,
+        Self::Loop,
         Self::Full,
         Self::Draining,
     ];
@@ -68,6 +74,7 @@ impl L4Refusal {
             Self::NotTls => "not_tls",
             Self::TooSlow => "too_slow",
             Self::NoListener => "no_listener",
+            Self::ListenerClosed => "listener_closed",
             Self::Handshake => "handshake",
             Self::NoRoute => "no_route",
             Self::Denied => "denied",
@@ -79,6 +86,7 @@ impl L4Refusal {
             Self::Tls => "tls",
             Self::NoIdentity => "no_identity",
             Self::ThroughWaypoint => "through_waypoint",
+            Self::Loop => "loop",
             Self::Full => "full",
             Self::Draining => "draining",
         }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use fairway_config::model::{AppProtocol, Audience, L4Kind, ListenerProtocol, Scheme, SpiffeId};
 use fairway_runtime::descriptors::{self, Room};
 use fairway_runtime::drain::Phase;
+use fairway_runtime::task;
 use http::HeaderValue;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -174,24 +175,27 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         Entrance::Https(tls) => {
             let arrival =
                 arrival(ConnectionState::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
-            tokio::task::spawn_local(arrival.serve_tls(port, stream, tls.clone(), Bytes::new()));
+            let tls = tls.clone();
+            task::spawn_local(|| arrival.serve_tls(port, stream, tls, Bytes::new()));
             return;
         }
         Entrance::BySni(branches) => {
             let arrival =
                 arrival(ConnectionState::Handshake, Origin::Gateway { port, sni: Some(None) }, Scheme::Https);
-            tokio::task::spawn_local(arrival.serve_by_sni(port, stream, branches.clone()));
+            let branches = branches.clone();
+            task::spawn_local(|| arrival.serve_by_sni(port, stream, branches));
             return;
         }
     }
     match &first.listener.protocol {
         ListenerProtocol::Http => {
             let arrival = arrival(ConnectionState::Http1, Origin::Gateway { port, sni: None }, Scheme::Http);
-            tokio::task::spawn_local(arrival.serve_plain(Transport::Tcp(stream)));
+            task::spawn_local(|| arrival.serve_plain(Transport::Tcp(stream)));
         }
         ListenerProtocol::Tcp => {
             let arrival = arrival(ConnectionState::Raw, Origin::Gateway { port, sni: None }, Scheme::Http);
-            tokio::task::spawn_local(arrival.serve_tcp(first.clone(), stream));
+            let first = first.clone();
+            task::spawn_local(|| arrival.serve_tcp(first, stream));
         }
         // TLS has an entrance of its own, and UDP no connections.
         ListenerProtocol::Https(_)
@@ -199,8 +203,8 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
         | ListenerProtocol::TlsPassthrough
         | ListenerProtocol::Udp => {}
         ListenerProtocol::Hbone => {
-            let serving = tunnel::serve(worker.clone(), first.listener.clone(), stream, connection);
-            tokio::task::spawn_local(serving);
+            let (worker, listener) = (worker.clone(), first.listener.clone());
+            task::spawn_local(|| tunnel::serve(worker, listener, stream, connection));
         }
         ListenerProtocol::Service { service, port } => {
             let origin = ServiceOrigin {
@@ -213,7 +217,7 @@ fn start(worker: &Rc<Worker>, port: PortId, stream: TcpStream, peer: SocketAddr)
             };
             let mut arrival = arrival(ConnectionState::Http1, Origin::Service(origin), Scheme::Http);
             arrival.caller.service = Some(service.clone());
-            tokio::task::spawn_local(arrival.serve_service(Transport::Tcp(stream)));
+            task::spawn_local(|| arrival.serve_service(Transport::Tcp(stream)));
         }
     }
 }

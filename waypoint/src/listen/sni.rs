@@ -81,14 +81,13 @@ impl Arrival {
         let name = hello.server_name;
         let Some(Branch { listener, way }) = branches.choose(name.as_deref()) else {
             if branches.all_terminate() {
-                self.refuse(L4Refusal::NoListener);
-                let _ = stream.try_write(UNRECOGNIZED_NAME);
-                return;
+                return self.refuse_name(&stream, L4Refusal::NoListener);
             }
             return self.turn_away(stream, L4Refusal::NoListener);
         };
         match way {
             Way::Https(config) => Box::pin(self.serve_tls(port, stream, config.clone(), ahead)).await,
+            Way::Refuse => self.refuse_name(&stream, L4Refusal::ListenerClosed),
             Way::Passthrough => {
                 let telemetry = &self.worker.telemetry;
                 let mut record = StreamRecord::begin(telemetry, StreamKind::Passthrough, self.caller.address);
@@ -182,6 +181,12 @@ impl Arrival {
     fn turn_away(&self, stream: TcpStream, refusal: L4Refusal) {
         self.refuse(refusal);
         Transport::Tcp(stream).reset_on_close();
+    }
+
+    /// Tells the client that nobody has this name here.
+    fn refuse_name(&self, stream: &TcpStream, refusal: L4Refusal) {
+        self.refuse(refusal);
+        let _ = stream.try_write(UNRECOGNIZED_NAME);
     }
 
     fn refuse(&self, refusal: L4Refusal) {

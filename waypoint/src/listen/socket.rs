@@ -2,6 +2,7 @@
 //! workers.
 
 use crate::table::{self, SocketKind};
+use crate::transport::keep_alive;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -69,6 +70,7 @@ fn bind_all(
             let socket = open(bound, kind, true)?;
             match kind {
                 SocketKind::Stream => {
+                    keep_alive(&socket)?;
                     socket.listen(BACKLOG)?;
                     Ok(Bound::Stream(socket.into()))
                 }

@@ -9,7 +9,7 @@ use crate::l4::{Decision, L4Refusal};
 use crate::pipeline::access::{PolicySet, RequestSource};
 use crate::pipeline::{Origin, ServiceOrigin};
 use crate::serve::{Reached, reach};
-use crate::stream::relay;
+use crate::stream::{is_own, relay};
 use crate::table::Tables;
 use crate::transport::Transport;
 use crate::wire::ReadAhead;
@@ -55,7 +55,6 @@ impl Arrival {
             None => {
                 // Nobody has to hurry here.
                 connection.set_state(ConnectionState::Raw);
-                client.keep_alive();
                 endpoint = self.reach_endpoint().await.ok();
                 let first = tokio::select! {
                     first = greeted(&connection, &mut client, &mut ahead, &mut endpoint) => first,
@@ -130,8 +129,11 @@ impl Arrival {
             }
         }
         drop(serving);
+        if is_own(&self.worker, &client) {
+            reached = Err(L4Refusal::Loop);
+        }
         match reached {
-            Ok(Reached { io: endpoint, in_flight }) => {
+            Ok(Reached { io: endpoint, in_flight, dialled: _dialled }) => {
                 record.reached(in_flight.endpoint());
                 self.worker.telemetry.counters.streams.sent(greeting);
                 record.moved().sent.set(greeting as u64);
@@ -166,7 +168,6 @@ async fn greeted(
         connection.set_state(ConnectionState::Http1);
         return First::Client(listen(connection, client, ahead).await);
     };
-    reached.io.keep_alive();
     let mut greeting = [0; GREETING];
     let count = tokio::select! {
         heard = listen(connection, client, ahead) => return First::Client(heard),

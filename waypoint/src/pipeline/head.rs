@@ -9,8 +9,11 @@ use crate::route::settle_host;
 use crate::settings::Limits;
 use crate::wire::Ambiguity;
 use crate::wire::Version;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use smallvec::SmallVec;
 
@@ -54,7 +57,6 @@ pub fn read(
     settle_host(parts).map_err(Reason::BadRequest)?;
     header_names::sift(&mut parts.headers, at_edge)?;
     let mut options = take_connection_options(parts, version)?;
-    options.interim = parts.extensions.remove();
     if parts.method == Method::CONNECT {
         options.upgrade = Some(upgrade::translate(parts, nonce())?);
         options.is_connect = true;
@@ -97,8 +99,21 @@ fn check(parts: &Parts, version: Version, limits: &Limits) -> Result<(), Reason>
             return Err(Reason::BadTarget);
         }
         check_fields(&parts.headers)?;
+        if list_size(parts) > limits.head_bytes {
+            return Err(Reason::HeadTooLarge);
+        }
     }
     Ok(())
+}
+
+/// The size of a head as HTTP/2 counts it (RFC 9113 §6.5.2). Over HTTP/1 hyper counts the bytes of the wire.
+fn list_size(parts: &Parts) -> usize {
+    const EACH: usize = 32;
+    let target = [parts.uri.scheme_str(), parts.uri.authority().map(Authority::as_str)];
+    let path = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    let pseudo = target.into_iter().flatten().map(str::len).chain([path, parts.method.as_str().len()]);
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    pseudo.chain(fields).map(|it| it + EACH).sum()
 }
 
 /// What `listen::framing` sees on the wire of HTTP/1, and what HTTP/2 can say beyond that: such fields would mean something else
@@ -131,10 +146,26 @@ fn length_of(value: &HeaderValue) -> Option<u64> {
     digits.parse().ok()
 }
 
+/// What [`take_connection_options`] looks for. Many requests have none of it: one look is cheaper than nine.
+static OF_CONNECTION: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    HTTP2_SETTINGS,
+    TRAILER,
+    TE,
+    EXPECT,
+    UPGRADE,
+];
+
 /// Takes out what is meant for this connection only (RFC 9110 §7.6.1), and says what it asked for.
 fn take_connection_options(parts: &mut Parts, version: Version) -> Result<ConnectionOptions, Reason> {
     let mut options = ConnectionOptions::default();
     let headers = &mut parts.headers;
+    if !headers.keys().any(|name| OF_CONNECTION.contains(name)) {
+        return Ok(options);
+    }
     if version == Version::Http1 {
         if headers.contains_key(UPGRADE) {
             options.upgrade = Handshake::opened_by(&parts.method, parts.version, headers);
@@ -149,14 +180,19 @@ fn take_connection_options(parts: &mut Parts, version: Version) -> Result<Connec
         let mut codings = te.as_bytes().split(|byte| *byte == b',');
         options.trailers = codings.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"));
     }
-    if let Some(expect) = headers.get(EXPECT) {
-        if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-            return Err(Reason::Expectation);
-        }
-        headers.remove(EXPECT);
-        options.continue_ = true;
-    }
+    options.continue_ = take_expectation(headers)?;
     Ok(options)
+}
+
+/// Whether the client waits for `100 Continue`. Whoever expects anything else, or more than that, is told (RFC 9110 §10.1.1).
+fn take_expectation(headers: &mut HeaderMap) -> Result<bool, Reason> {
+    let mut lines = headers.get_all(EXPECT).iter();
+    let Some(expect) = lines.next() else { return Ok(false) };
+    if lines.next().is_some() || !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        return Err(Reason::Expectation);
+    }
+    headers.remove(EXPECT);
+    Ok(true)
 }
 
 /// Takes out of a response what is meant for the endpoint's connection only, and leaves one way to read where it ends.
@@ -331,13 +367,25 @@ mod tests {
 
     #[test]
     fn only_the_one_known_expectation_is_taken() {
-        assert!(
-            take_connection_options(&mut parts(&[("expect", "100-Continue")]), Version::Http1)
-                .unwrap()
-                .continue_
-        );
-        let unknown = take_connection_options(&mut parts(&[("expect", "tea")]), Version::Http1);
-        assert_eq!(unknown.unwrap_err(), Reason::Expectation);
+        let (known, unknown) = (("expect", "100-Continue"), ("expect", "tea"));
+        for (list, expected) in [
+            (vec![], Ok(false)),
+            (vec![known], Ok(true)),
+            (vec![unknown], Err(Reason::Expectation)),
+            (vec![known, unknown], Err(Reason::Expectation)),
+            (vec![unknown, known], Err(Reason::Expectation)),
+            (vec![known, known], Err(Reason::Expectation)),
+            (vec![("expect", "100-continue, tea")], Err(Reason::Expectation)),
+            (vec![("expect", "")], Err(Reason::Expectation)),
+        ] {
+            let mut head = parts(&[]);
+            for (name, value) in &list {
+                head.headers.append(*name, HeaderValue::from_static(value));
+            }
+            let taken = take_connection_options(&mut head, Version::Http2).map(|it| it.continue_);
+            assert_eq!(taken, expected, "{list:?}");
+            assert!(taken.is_err() || head.headers.is_empty(), "{list:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::response::Received;
 use super::stage_chain::{StageChain, StageContext};
 use super::target::{RouteTarget, find_target};
 use super::{Client, Origin, Reason, forwarding};
-use crate::body::{ClientBody, Recording, Stream};
+use crate::body::{ClientBody, Interim, Recording, Stream};
 use crate::connection::Order;
 use crate::route::hop::Passed;
 use crate::route::{RequestHead, RuleEntry, is_grpc, select};
@@ -61,10 +61,12 @@ struct Decision<'t> {
     mirrors: Mirrors<'t>,
 }
 
-/// Serves one request up to the head of its response. It fails only if a stage closes the connection.
+/// Serves one request up to the head of its response. It fails only if a stage closes the connection. `interim` is where responses
+/// before that go, if the client can be told of them.
 pub async fn serve(
     client: Rc<Client>,
     request: Request<ClientBody>,
+    interim: Option<Interim>,
 ) -> Result<Response<ResponseBody>, Closed> {
     let number = client.connection.begin();
     let (mut parts, incoming) = request.into_parts();
@@ -89,7 +91,8 @@ pub async fn serve(
         }
         let at_edge = matches!(client.origin, Origin::Gateway { .. });
         let (limits, nonce) = (&client.worker.settings.limits, || client.worker.rng.borrow_mut().random());
-        let options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
+        let mut options = head::read(&mut parts, client.version, at_edge, limits, nonce)?;
+        options.interim = interim;
         forwarding::tell(&mut parts.headers, &client.origin, client.scheme, client.forwarded_for.as_ref());
         // Who proved an identity of the mesh is believed what the request's id is.
         let trust = if client.identity.is_some() { Trust::Keep } else { Trust::Replace };
@@ -97,8 +100,16 @@ pub async fn serve(
         // Listener or Service, route, stages, backend, stages of the backend.
         let decision = decide(&client, &serving, &mut parts, &mut chain, &mut exchange).await?;
         // Endpoint, and its response.
-        let answered =
-            forward(&client, &serving, &decision, &options, parts, incoming, &mut exchange).await?;
+        let answered = forward(
+            &client,
+            &serving,
+            &decision,
+            &chain,
+            &options,
+            Request::from_parts(parts, incoming),
+            &mut exchange,
+        )
+        .await?;
         Ok(Received::check(answered, &options).await?)
     };
     let (mut response, refused) = match outcome.await {
@@ -150,7 +161,7 @@ async fn decide<'t>(
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
-    let Some(rule) = select(table, &head) else {
+    let Some(rule) = select(table, &head).map_err(Reason::from)? else {
         drop(head);
         // Who may not ask for anything here is not told which paths there are.
         let (policies, source) = (entry(listener), RequestSource::from_client(client, port));
@@ -228,11 +239,12 @@ async fn forward(
     client: &Rc<Client>,
     serving: &Rc<Serving>,
     decision: &Decision<'_>,
+    chain: &StageChain<'_>,
     options: &ConnectionOptions,
-    parts: Parts,
-    incoming: ClientBody,
+    request: Request<ClientBody>,
     exchange: &mut Exchange,
 ) -> Result<Answered, Stop> {
+    let (parts, incoming) = request.into_parts();
     let worker = &client.worker;
     let rule = decision.rule.map(|it| it.rule());
     let kind = decision.rule.map(|it| it.route().kind);
@@ -242,7 +254,7 @@ async fn forward(
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }));
+        let stream = Stream::new(incoming, matches!(client.origin, Origin::Gateway { .. }), chain.owned());
         // Both sides of a gRPC stream may be silent: who watches something waits for it.
         let patient =
             (client.version, version) == (Version::Http2, Version::Http2) && is_grpc(&parts.headers);
@@ -292,7 +304,7 @@ impl From<Reason> for Stop {
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, F>(_: fn(A, B) -> F) -> usize {
+    fn size_of_future<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -300,6 +312,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_stays_small() {
         let size = size_of_future(serve);
-        assert!((1024..=6944).contains(&size), "{size} bytes");
+        assert!((1024..=7072).contains(&size), "{size} bytes");
     }
 }

@@ -6,7 +6,7 @@ use super::request::Stop;
 use crate::stage::callout::Callout;
 use crate::stage::{Kept, Mirrors, RequestAttributes, StageList, StageRequest, Verdict};
 use http::request::Parts;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use rand::rngs::SmallRng;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -68,6 +68,12 @@ impl<'t> StageChain<'t> {
         run(stages, stages.before_policies(), &mut request, deadline).await?;
         check.pass(request.parts)?;
         run(stages, stages.behind_policies(), &mut request, deadline).await
+    }
+
+    /// Headers of the request of which the stages have decided what they say.
+    pub(super) fn owned(&self) -> Box<[HeaderName]> {
+        let owned = |(stages, kept): &(&StageList, Kept<'_>)| [stages.owned(), kept.owned()].concat();
+        self.lists.iter().flatten().flat_map(owned).collect()
     }
 
     /// Runs the head of a response through the stages, the backend's first.

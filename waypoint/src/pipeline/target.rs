@@ -48,8 +48,11 @@ pub(crate) fn find_target<'t>(
                     return Err(Reason::Misdirected);
                 }
             }
-            let shown = bound.listener.backend_certificate.as_ref();
             let listener = &*bound.listener;
+            if listener.closed.is_some() {
+                return Err(Reason::ListenerClosed);
+            }
+            let shown = listener.backend_certificate.as_ref();
             Ok(RouteTarget::Rules {
                 table: &bound.routes,
                 listener: Some(listener),

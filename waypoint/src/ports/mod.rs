@@ -69,6 +69,8 @@ pub enum Way {
     Terminate(Arc<ServerConfig>),
     /// Pass it through to the backend.
     Passthrough,
+    /// Refuse the name: the listener is closed.
+    Refuse,
 }
 
 /// The difference between the bound sockets and the wanted ones.
@@ -172,6 +174,13 @@ fn entrance(set: &ListenerSet, snapshot: &Snapshot, base: &TlsBase) -> Result<En
             configure(base, snapshot, inside, termination.clients.as_ref(), &[(listener, termination)])
         };
         let way = match &listener.protocol {
+            ListenerProtocol::Https(_)
+            | ListenerProtocol::TlsTerminate(_)
+            | ListenerProtocol::TlsPassthrough
+                if listener.closed.is_some() =>
+            {
+                Way::Refuse
+            }
             ListenerProtocol::Https(termination) => Way::Https(terminate(Inside::Http, termination)?),
             ListenerProtocol::TlsTerminate(termination) => {
                 Way::Terminate(terminate(Inside::Bytes, termination)?)
@@ -189,7 +198,9 @@ fn entrance(set: &ListenerSet, snapshot: &Snapshot, base: &TlsBase) -> Result<En
 
 fn https(bound: &Arc<BoundListener>) -> Option<(&Listener, &TlsTermination)> {
     match &bound.listener.protocol {
-        ListenerProtocol::Https(termination) => Some((&bound.listener, termination)),
+        ListenerProtocol::Https(termination) if bound.listener.closed.is_none() => {
+            Some((&bound.listener, termination))
+        }
         _ => None,
     }
 }

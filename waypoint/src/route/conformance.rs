@@ -22,7 +22,7 @@ fn tables(listeners: &[(&str, Option<&str>)], routes: Vec<Route>) -> Tables {
 fn backend(tables: &Tables, parts: &Parts) -> String {
     let head = RequestHead::read(parts).unwrap();
     let socket = tables.socket(&Socket { address: None, port: 80, kind: SocketKind::Stream }).unwrap();
-    let entry = socket.for_host(&head.host).and_then(|it| select(&it.routes, &head));
+    let entry = socket.for_host(&head.host).and_then(|it| select(&it.routes, &head).unwrap());
     match entry.map(|it| &it.rule().backends[0].target) {
         Some(BackendTarget::Backend(key)) => key.to_string(),
         _ => "404".to_owned(),

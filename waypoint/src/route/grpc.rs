@@ -50,18 +50,18 @@ impl GrpcTable {
 
     /// The first alternative that a gRPC request fits.
     pub fn find(&self, head: &RequestHead<'_>) -> Option<&Candidate> {
-        self.named(&head.path).find(|candidate| candidate.matched().is_some_and(|it| holds(it, head)))
+        self.named(head).find(|candidate| candidate.matched().is_some_and(|it| holds(it, head)))
     }
 
     /// The alternatives whose service and method a path names, in the order of precedence.
-    pub fn named(&self, path: &str) -> impl Iterator<Item = &Candidate> {
-        let full = path.strip_prefix('/').unwrap_or_default();
+    pub fn named<'t>(&'t self, head: &RequestHead<'_>) -> impl Iterator<Item = &'t Candidate> {
+        let full = head.path.strip_prefix('/').unwrap_or_default();
         let parts = full.split_once('/').filter(|(_, method)| !method.contains('/'));
         parts.into_iter().flat_map(move |(service, method)| {
             let groups = [self.methods.get(full), self.services.get(service)];
             let candidates = groups.into_iter().flatten().flat_map(|group| group.iter()).chain(&self.rest);
             candidates.filter(move |candidate| match candidate.matched().map(|it| &it.path) {
-                Some(PathMatch::Grpc(expected)) => names(expected, service, method),
+                Some(PathMatch::Grpc(expected)) => names(expected, service, method, head),
                 _ => false,
             })
         })
@@ -85,7 +85,8 @@ impl GrpcTable {
     }
 }
 
-fn names(expected: &GrpcMethodMatch, service: &str, method: &str) -> bool {
-    let is = |expected: &Option<ValueMatch>, text| expected.as_ref().is_none_or(|it| it.matches(text));
+fn names(expected: &GrpcMethodMatch, service: &str, method: &str, head: &RequestHead<'_>) -> bool {
+    let is =
+        |expected: &Option<ValueMatch>, text| expected.as_ref().is_none_or(|it| head.part_fits(text, it));
     is(&expected.service, service) && is(&expected.method, method)
 }

@@ -11,9 +11,9 @@
 //!
 //! An encoded slash is not a slash, and `//` is not `/`: both name other resources and match accordingly.
 
-use super::values::Values;
+use super::values::{TooLong, Values};
 use crate::host::{InvalidHost, normalise_host};
-use fairway_config::model::{ValueMatch, normalised_path};
+use fairway_config::model::{Pattern, ValueMatch, normalised_path};
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -82,12 +82,28 @@ impl<'r> RequestHead<'r> {
 
     /// Whether the first value of a parameter of the query fits.
     pub(super) fn parameter_holds(&self, name: &str, expected: &ValueMatch) -> bool {
-        self.values.parameter(self.query, name).is_some_and(|it| expected.matches(it))
+        let value = self.values.parameter(self.query, name);
+        value.is_some_and(|it| self.values.fits(expected, it, TooLong::Target))
     }
 
     /// Whether a header is there and its value fits.
     pub(super) fn header_holds(&self, name: &HeaderName, expected: &ValueMatch) -> bool {
         self.values.header_holds(self.headers, name, expected)
+    }
+
+    /// Whether an expression matches the path.
+    pub(super) fn path_matches(&self, expected: &Pattern) -> bool {
+        self.values.takes(expected.takes(self.path.len()), TooLong::Target) && expected.is_match(&self.path)
+    }
+
+    /// Whether a part of the path fits: the service or the method of gRPC.
+    pub(super) fn part_fits(&self, part: &str, expected: &ValueMatch) -> bool {
+        self.values.fits(expected, part, TooLong::Target)
+    }
+
+    /// What could not be compared so far, if anything.
+    pub(super) fn too_long(&self) -> Option<TooLong> {
+        self.values.too_long()
     }
 
     /// Whether it is a gRPC request, which is what GRPCRoutes are for.

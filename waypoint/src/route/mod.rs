@@ -43,4 +43,5 @@ pub use head::{BadRequest, RequestHead, is_grpc, settle_host};
 pub use hosts::HostIndex;
 pub use predicate::{Mismatch, describe};
 pub use table::{HostTable, Member, RouteTable, select};
+pub use values::TooLong;
 pub use weights::Weights;

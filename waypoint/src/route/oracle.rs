@@ -218,7 +218,7 @@ pub(crate) fn answer(tables: &Tables, listener: &str, parts: &Parts) -> RuleMatc
     let head = RequestHead::read(parts).unwrap();
     let port = if listener == "other" { 81 } else { 80 };
     let socket = tables.socket(&Socket { address: None, port, kind: SocketKind::Stream })?;
-    let entry = select(&socket.for_host(&head.host)?.routes, &head)?;
+    let entry = select(&socket.for_host(&head.host)?.routes, &head).unwrap()?;
     Some((entry.route().key.to_string(), entry.index(), entry.matched().clone()))
 }
 

@@ -62,7 +62,7 @@ impl PathTable {
             return Some(found);
         }
         let expression_fits = |it: &&Candidate| match it.matched().map(|it| &it.path) {
-            Some(PathMatch::Regex(pattern)) => pattern.is_match(&head.path),
+            Some(PathMatch::Regex(pattern)) => head.path_matches(pattern),
             _ => false,
         };
         let mut expressions = self.expressions.iter();
@@ -79,20 +79,20 @@ impl PathTable {
     /// Visits the alternatives whose path fits, in the order of precedence.
     pub fn walk<'t, B>(
         &'t self,
-        path: &str,
+        head: &RequestHead<'_>,
         mut visit: impl FnMut(&'t Candidate) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        for candidate in self.exact.get(path).into_iter().flat_map(|it| it.iter()) {
+        for candidate in self.exact.get(&*head.path).into_iter().flat_map(|it| it.iter()) {
             visit(candidate)?;
         }
         for candidate in &self.expressions {
             match candidate.matched().map(|it| &it.path) {
-                Some(PathMatch::Regex(pattern)) if pattern.is_match(path) => visit(candidate)?,
+                Some(PathMatch::Regex(pattern)) if head.path_matches(pattern) => visit(candidate)?,
                 _ => {}
             }
         }
         let mut groups = SmallVec::<[&[Candidate]; 16]>::new();
-        self.prefixes.prefixes_of(path, |group| groups.push(group));
+        self.prefixes.prefixes_of(&head.path, |group| groups.push(group));
         groups.into_iter().rev().flatten().try_for_each(visit)
     }
 }

@@ -183,7 +183,7 @@ mod tests {
         let socket = tables.sockets().next().unwrap();
         let parts = request(line, headers);
         let head = RequestHead::read(&parts).unwrap();
-        select(&socket.for_host("a.ex").unwrap().routes, &head).map(|it| it.index())
+        select(&socket.for_host("a.ex").unwrap().routes, &head).unwrap().map(|it| it.index())
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::order::compare;
 use super::paths::PathTable;
 use super::predicate::{Mismatch, mismatch};
 use super::preflight::Announced;
+use super::values::TooLong;
 use fairway_config::model::{HostnamePattern, RouteKind};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -41,8 +42,14 @@ struct Tier {
     grpc: Option<Arc<GrpcTable>>,
 }
 
-/// The rule that serves a request, or none, which is answered with 404 (gRPC: UNIMPLEMENTED).
-pub fn select<'t>(table: &'t RouteTable, head: &RequestHead<'_>) -> Option<RuleEntry<'t>> {
+/// The rule that serves a request, or none, which is answered with 404 (gRPC: UNIMPLEMENTED). Fails if a part of the request was to be
+/// compared and is too long: the rule that asked for it might be the one.
+pub fn select<'t>(table: &'t RouteTable, head: &RequestHead<'_>) -> Result<Option<RuleEntry<'t>>, TooLong> {
+    let selected = find(table, head);
+    head.too_long().map_or(Ok(selected), Err)
+}
+
+fn find<'t>(table: &'t RouteTable, head: &RequestHead<'_>) -> Option<RuleEntry<'t>> {
     if let Some(announced) = Announced::read(head)
         && let Some(candidate) = announced.find(table, head)
     {
@@ -77,7 +84,7 @@ impl RouteTable {
         mut visit: impl FnMut(&'t Candidate) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let tiers = self.hosts.covering(&head.host).flat_map(|it| &it.tiers);
-        tiers.filter_map(|it| it.http.as_ref()).try_for_each(|it| it.walk(&head.path, &mut visit))
+        tiers.filter_map(|it| it.http.as_ref()).try_for_each(|it| it.walk(head, &mut visit))
     }
 
     /// The alternatives whose host and path a request fits, in the order of precedence, and what else it does not fit.
@@ -90,10 +97,10 @@ impl RouteTable {
         };
         for tier in self.hosts.covering(&head.host).flat_map(|table| &table.tiers) {
             if let Some(grpc) = tier.grpc.as_ref().filter(|_| head.is_grpc()) {
-                grpc.named(&head.path).for_each(&mut consider);
+                grpc.named(head).for_each(&mut consider);
             }
             if let Some(http) = &tier.http {
-                let _ = http.walk(&head.path, |candidate| {
+                let _ = http.walk(head, |candidate| {
                     consider(candidate);
                     ControlFlow::<()>::Continue(())
                 });

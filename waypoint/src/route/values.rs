@@ -9,7 +9,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 /// Values of one request.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,18 @@ pub(super) struct Values<'r> {
     parameters: OnceCell<Parameters<'r>>,
     /// Headers that came on several lines; few requests have any.
     joined: RefCell<Vec<(HeaderName, Option<String>)>>,
+    /// What was to be compared and is too long for that.
+    too_long: Cell<Option<TooLong>>,
+}
+
+/// A part of a request that is too long to be compared with an expression. Nobody can say whether it matches, so the request gets no
+/// rule: neither this one nor a wider one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLong {
+    /// The path, or a parameter of the query.
+    Target,
+    /// A header.
+    Header,
 }
 
 /// The first value of each parameter; none if what is encoded is no UTF-8.
@@ -31,12 +43,30 @@ impl<'r> Values<'r> {
         self.parameters.get_or_init(|| parameters(query)).get(name)?.as_deref()
     }
 
+    /// Whether a text fits. One that is too long does not, and is noted.
+    pub fn fits(&self, expected: &ValueMatch, text: &str, of: TooLong) -> bool {
+        self.takes(expected.takes(text.len()), of) && expected.matches(text)
+    }
+
+    /// Notes what is not taken, and hands on whether it is.
+    pub fn takes(&self, is_taken: bool, of: TooLong) -> bool {
+        if !is_taken {
+            self.too_long.set(Some(of));
+        }
+        is_taken
+    }
+
+    /// What could not be compared, if anything.
+    pub fn too_long(&self) -> Option<TooLong> {
+        self.too_long.get()
+    }
+
     /// Whether a header is there and its value fits. Values that are not ASCII match nothing.
     pub fn header_holds(&self, headers: &HeaderMap, name: &HeaderName, expected: &ValueMatch) -> bool {
         let mut lines = headers.get_all(name).iter();
         match (lines.next(), lines.next()) {
             (None, _) => false,
-            (Some(only), None) => value_holds(expected, only),
+            (Some(only), None) => self.value_holds(expected, only),
             (Some(_), Some(_)) => {
                 let mut joined = self.joined.borrow_mut();
                 let at = joined.iter().position(|(it, _)| it == name).unwrap_or_else(|| {
@@ -44,17 +74,17 @@ impl<'r> Values<'r> {
                     joined.len() - 1
                 });
                 let value = joined.get(at).and_then(|(_, value)| value.as_deref());
-                value.is_some_and(|it| expected.matches(it))
+                value.is_some_and(|it| self.fits(expected, it, TooLong::Header))
             }
         }
     }
-}
 
-/// Most conditions name a value, and most values differ in their length.
-fn value_holds(expected: &ValueMatch, value: &HeaderValue) -> bool {
-    match expected {
-        ValueMatch::Exact(text) => text.as_bytes() == value.as_bytes() && value.to_str().is_ok(),
-        ValueMatch::Regex(_) => value.to_str().is_ok_and(|it| expected.matches(it)),
+    /// Most conditions name a value, and most values differ in their length.
+    fn value_holds(&self, expected: &ValueMatch, value: &HeaderValue) -> bool {
+        match expected {
+            ValueMatch::Exact(text) => text.as_bytes() == value.as_bytes() && value.to_str().is_ok(),
+            ValueMatch::Regex(_) => value.to_str().is_ok_and(|it| self.fits(expected, it, TooLong::Header)),
+        }
     }
 }
 
@@ -108,7 +138,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{MatchExt, prefix, request, rule, tables};
     use crate::testing;
-    use fairway_config::model::{Filter, Match, OriginPattern, Rule};
+    use fairway_config::model::{Filter, Match, OriginPattern, PathMatch, Pattern, Rule};
 
     /// Pieces that are looked at for one request with these alternatives.
     fn pieces(alternatives: Vec<Match>, filters: Vec<Filter>, line: &str, headers: &[(&str, &str)]) -> usize {
@@ -117,7 +147,7 @@ mod tests {
         let parts = request(line, headers);
         let head = RequestHead::read(&parts).unwrap();
         work::PIECES.set(0);
-        let _ = select(&socket.for_host("a.ex").unwrap().routes, &head);
+        select(&socket.for_host("a.ex").unwrap().routes, &head).unwrap();
         work::PIECES.get()
     }
 
@@ -173,5 +203,48 @@ mod tests {
             assert_eq!(values.parameter(Some(query), name), expected, "{query} once more");
         }
         assert_eq!(Values::default().parameter(None, ""), None);
+    }
+
+    /// Expressions whose programs are large, over texts that the limits of a head let pass.
+    #[test]
+    fn what_is_too_long_to_be_compared_gets_no_rule_and_no_wider_one() {
+        const LARGE: &str = r"~[\pL\pN]{10}.*";
+        let long = "a".repeat(15 * 1024);
+        let find = |narrow: Match, target: &str, headers: &[(&str, &str)]| {
+            let tables = tables(vec![rule(vec![narrow], "narrow"), rule(vec![prefix("/")], "wide")]);
+            let socket = tables.sockets().next().unwrap();
+            let parts = request(&format!("GET a.ex{target}"), headers);
+            let head = RequestHead::read(&parts).unwrap();
+            select(&socket.for_host("a.ex").unwrap().routes, &head).map(|it| it.map(|it| it.index()))
+        };
+        let by_header = || prefix("/").header("x-a", LARGE);
+        let by_query = || prefix("/").query("q", LARGE);
+        let by_path = || Match {
+            path: PathMatch::Regex(Pattern::new(&format!("/{}", &LARGE[1..])).unwrap()),
+            ..prefix("/")
+        };
+        let (query, path) = (format!("/?q={long}"), format!("/{long}"));
+        for (what, found, expected) in [
+            ("a header", find(by_header(), "/", &[("x-a", &long)]), Err(TooLong::Header)),
+            (
+                "lines of a header",
+                find(by_header(), "/", &[("x-a", &long), ("x-a", "b")]),
+                Err(TooLong::Header),
+            ),
+            ("a parameter", find(by_query(), &query, &[]), Err(TooLong::Target)),
+            ("a path", find(by_path(), &path, &[]), Err(TooLong::Target)),
+            // Nobody compares these.
+            ("another header", find(by_header(), "/", &[("x-b", &long)]), Ok(Some(1))),
+            ("another parameter", find(by_query(), &query.replace("q=", "r="), &[]), Ok(Some(1))),
+            ("a short header", find(by_header(), "/", &[("x-a", &long[..30])]), Ok(Some(0))),
+            ("a short path", find(by_path(), &path[..30], &[]), Ok(Some(0))),
+            (
+                "a small program",
+                find(prefix("/").header("x-a", "~[a-z]+"), "/", &[("x-a", &long)]),
+                Ok(Some(0)),
+            ),
+        ] {
+            assert_eq!(found, expected, "{what}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::connect::Link;
+use crate::upstream::dialled::DialledSocket;
 use crate::upstream::tls::{Protocol, TlsClient};
 use crate::wire::Wire;
 use crate::worker::{Serving, Worker};
@@ -29,7 +30,6 @@ pub async fn relay(connection: &Connection, mut client: Wire, early: Bytes, swit
     let Switch { taken, lease, in_flight, exchange } = switch;
     let Ok((mut endpoint, first)) = taken.await else { return };
     drop(lease);
-    endpoint.keep_alive();
     // What either side has sent right behind its head.
     if client.write_all(&first).await.is_ok() && endpoint.write_all(&early).await.is_ok() {
         carry(connection, client, endpoint).await;
@@ -56,6 +56,8 @@ pub struct Reached {
     pub io: Transport,
     /// Load on the endpoint, as long as the stream is in use.
     pub in_flight: InFlight,
+    /// The note that the stream's socket is this proxy's own; none for a tunnel. Boxed: it is there as long as the stream.
+    pub dialled: Option<Box<DialledSocket>>,
 }
 
 /// Connects to one of a backend's endpoints, and to another if it cannot be reached: nothing was sent yet. `tls` is
@@ -78,7 +80,9 @@ pub async fn reach(
         match worker.pool.connector().connect(&route, Protocol::Bytes).await {
             Ok(Link { io, .. }) => {
                 endpoint.record_response(worker.moment(Instant::now()), None);
-                return Ok(Reached { io, in_flight });
+                let streams = &worker.dialled.streams;
+                let dialled = io.ends().map(|(near, far)| Box::new(streams.note(near, far)));
+                return Ok(Reached { io, in_flight, dialled });
             }
             Err(error) => {
                 worker.telemetry.counters.upstream_connect_failures.increment();

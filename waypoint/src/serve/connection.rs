@@ -49,7 +49,7 @@ fn service(
 > + use<> {
     let client = client.clone();
     service_fn(move |request: Request<Incoming>| {
-        pipeline::serve(client.clone(), request.map(ClientBody::Http1))
+        pipeline::serve(client.clone(), request.map(ClientBody::Http1), None)
     })
 }
 

@@ -3,8 +3,8 @@
 //! On h2 itself: hyper's server has no way to send a 1xx, which clients that say `Expect: 100-continue` wait for.
 
 use super::relay_tunnel;
-use crate::body::{BodyError, ClientBody, Http2Body, Interim};
-use crate::connection::{Connection, ConnectionState, Order};
+use crate::body::{BodyError, ClientBody, Heard, Http2Body, Interim, InterimResponses};
+use crate::connection::{ConnectionState, Order};
 use crate::pipeline::ResponseBody;
 use crate::pipeline::{self, Client};
 use crate::settings::Limits;
@@ -13,12 +13,13 @@ use crate::wire::{ReadAhead, Wire};
 use bytes::Bytes;
 use fairway_hbone::Tunnel;
 use fairway_runtime::drain::Phase;
+use fairway_runtime::task;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -59,6 +60,7 @@ pub async fn serve(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
     };
     let Some(pings) = accepting.ping_pong() else { return };
     let mut is_dead = pin!(is_dead(pings));
+    let interim = InterimResponses::default();
     let mut obeyed = Order::None;
     if client.worker.connections.phase() >= Phase::Draining {
         connection.tell(Order::Finish);
@@ -68,8 +70,9 @@ pub async fn serve(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
             biased;
             accepted = accepting.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    let stream = serve_stream(client.clone(), request, respond);
-                    tokio::task::spawn_local(paced(connection.clone(), stream));
+                    let heard = interim.of_stream(respond.stream_id().as_u32());
+                    let client = client.clone();
+                    task::spawn_local(|| run_stream(client, request, respond, heard));
                 }
                 Some(Err(error)) => return tracing::debug!(%error, "an HTTP/2 connection ended"),
                 None => return,
@@ -82,6 +85,7 @@ pub async fn serve(client: Rc<Client>, io: Transport, ahead: ReadAhead) {
                     Order::TooSlow | Order::Stop => return,
                 }
             }
+            () = interim.said() => connection.paces.wake(),
             () = &mut is_dead => return,
         }
     }
@@ -91,7 +95,7 @@ fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(readable_head(limits))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(connection_window(limits.streams))
         .max_send_buffer_size(SEND_BUFFER)
@@ -104,9 +108,22 @@ fn builder(limits: &Limits) -> Builder {
     builder
 }
 
+/// The largest head that is read. Of a larger one h2 answers the stream itself, and knows nothing of gRPC: so twice of what is served
+/// is read, and [`pipeline`] refuses it.
+fn readable_head(limits: &Limits) -> u32 {
+    u32::try_from(limits.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX)
+}
+
 /// Runs a stream. One whose client does not get on is dropped, and so reset (CANCEL), while the others go on.
-async fn paced(connection: Rc<Connection>, stream: impl Future<Output = ()>) {
-    let mut stream = pin!(stream);
+async fn run_stream(
+    client: Rc<Client>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    heard: Heard,
+) {
+    let connection = client.connection.clone();
+    // Made where it stays: it is large, and a copy of it would cost as much as the rest of a request.
+    let mut stream = pin!(serve_stream(client, request, respond, heard));
     let mut place = None;
     poll_fn(|cx| {
         if place.is_some_and(|place| connection.paces.is_stopped(place)) {
@@ -136,15 +153,19 @@ async fn is_dead(mut pings: PingPong) {
 }
 
 /// Serves one stream. It ends with its client: a reset ends what was begun for it.
-async fn serve_stream(client: Rc<Client>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    let interim = Interim::default();
+async fn serve_stream(
+    client: Rc<Client>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    heard: Heard,
+) {
     let is_head = request.method() == Method::HEAD;
-    let (mut request, stream) = received(request, &interim);
-    request.extensions_mut().insert(interim.clone());
-    let mut serving = pin!(pipeline::serve(client, request));
+    let interim = heard.interim();
+    let (request, stream) = received(request, &interim);
+    let mut serving = pin!(pipeline::serve(client, request, Some(interim)));
     let served = poll_fn(|cx| {
         let served = serving.as_mut().poll(cx);
-        for (status, headers) in interim.take(cx) {
+        for (status, headers) in heard.take() {
             let mut head = Response::new(());
             (*head.status_mut(), *head.headers_mut()) = (status, headers);
             // The client may be gone.
@@ -195,12 +216,22 @@ fn may_have_content(status: StatusCode) -> bool {
     !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
+/// Names that HTTP/2 does not have (RFC 9113 §8.2.2). Few responses have one of them: one look is cheaper than six.
+static OF_CONNECTION: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+    UPGRADE,
+    TE,
+];
+
 /// Takes off what HTTP/2 does not have, and says what it needs.
 fn complete(headers: &mut HeaderMap, body: &ResponseBody, may_have_content: bool) {
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE] {
-        headers.remove(name);
+    if headers.keys().any(|name| OF_CONNECTION.contains(name)) {
+        for name in &OF_CONNECTION {
+            headers.remove(name);
+        }
     }
     headers.entry(DATE).or_insert_with(super::date::now);
     if may_have_content

@@ -2,11 +2,15 @@
 
 use super::{Kept, StageRequest, SyncStage, Verdict};
 use fairway_config::model::HeaderModifier;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 
 /// Changes the headers of the request.
 #[derive(Debug)]
-pub(super) struct RequestHeaders(HeaderModifier);
+pub(super) struct RequestHeaders {
+    modifier: HeaderModifier,
+    /// What it removes and sets: what a client says of it does not count.
+    owned: Box<[HeaderName]>,
+}
 
 /// Changes the headers of the response.
 #[derive(Debug)]
@@ -14,7 +18,9 @@ pub(super) struct ResponseHeaders(HeaderModifier);
 
 impl RequestHeaders {
     pub(super) fn new(modifier: &HeaderModifier) -> Self {
-        Self(modifier.clone())
+        let set = modifier.set.iter().map(|(name, _)| name);
+        let owned = modifier.remove.iter().chain(set).cloned().collect();
+        Self { modifier: modifier.clone(), owned }
     }
 }
 
@@ -30,11 +36,15 @@ impl SyncStage for RequestHeaders {
     }
 
     fn describe(&self) -> String {
-        describe(&self.0)
+        describe(&self.modifier)
+    }
+
+    fn owned(&self) -> &[HeaderName] {
+        &self.owned
     }
 
     fn on_request<'t>(&'t self, request: &mut StageRequest<'_, 't>) -> Verdict {
-        modify(&self.0, &mut request.parts.headers);
+        modify(&self.modifier, &mut request.parts.headers);
         Verdict::Continue
     }
 }
@@ -82,7 +92,7 @@ fn describe(modifier: &HeaderModifier) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     fn pair(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
         (HeaderName::from_static(name), HeaderValue::from_static(value))

@@ -2,7 +2,7 @@
 
 use super::{Failure, Kept, Position, Stage, StageRequest, SyncStage, Verdict};
 use fairway_config::model::{BackendTarget, Filter, InvalidFilter, check_together};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -15,6 +15,8 @@ pub struct StageList {
     kind: Kind,
     /// How many stand before the policies that say who may ask.
     before_policies: usize,
+    /// Headers of requests of which its stages decide what they say, whatever the request is.
+    owned: Box<[HeaderName]>,
 }
 
 #[derive(Debug)]
@@ -44,15 +46,20 @@ impl StageList {
     pub fn from_stages(mut stages: Vec<Stage>) -> Self {
         stages.sort_by_key(Stage::position);
         let before_policies = stages.partition_point(|it| it.position() < Position::Authorization);
+        let owned = stages.iter().filter_map(|it| match it {
+            Stage::Sync(stage) => Some(stage.owned()),
+            Stage::Async(_) => None,
+        });
+        let owned = owned.flatten().cloned().collect();
         let may_wait = stages.iter().any(|stage| matches!(stage, Stage::Async(_)));
         if may_wait {
-            return Self { kind: Kind::Mixed(stages.into()), before_policies };
+            return Self { kind: Kind::Mixed(stages.into()), before_policies, owned };
         }
         let sync = stages.into_iter().filter_map(|stage| match stage {
             Stage::Sync(stage) => Some(stage),
             Stage::Async(_) => None,
         });
-        Self { kind: Kind::Sync(sync.collect()), before_policies }
+        Self { kind: Kind::Sync(sync.collect()), before_policies, owned }
     }
 
     /// Whether there is nothing to run.
@@ -61,6 +68,11 @@ impl StageList {
             Kind::Sync(stages) => stages.is_empty(),
             Kind::Mixed(stages) => stages.is_empty(),
         }
+    }
+
+    /// Headers of requests of which its stages decide what they say, as far as that is known before a request comes.
+    pub fn owned(&self) -> &[HeaderName] {
+        &self.owned
     }
 
     /// All of its stages.

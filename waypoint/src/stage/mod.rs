@@ -38,7 +38,7 @@ use external_auth::ExternalAuthStage;
 use fairway_config::model::Filter;
 use header_modifier::{RequestHeaders, ResponseHeaders};
 use http::request::Parts;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use mirror::MirrorStage;
 use rand::rngs::SmallRng;
 use redirect::RedirectStage;
@@ -69,6 +69,11 @@ pub trait SyncStage: fmt::Debug + Send + Sync {
     /// Where it stands among the stages of its list.
     fn position(&self) -> Position {
         Position::Filter
+    }
+
+    /// Headers of requests of which it decides what they say. What a client says in trailers of these names is taken out.
+    fn owned(&self) -> &[HeaderName] {
+        &[]
     }
 
     /// Changes the request, or ends it.
@@ -144,9 +149,18 @@ pub struct Kept<'t> {
     cors: Option<CorsGrant<'t>>,
     /// Headers that authorization services give the response.
     authorized: Cell<Option<Box<HeaderMap>>>,
+    /// Headers of the request of which authorization services have decided what they say.
+    owned: Box<[HeaderName]>,
 }
 
 // === impl Kept ===
+
+impl Kept<'_> {
+    /// Headers of the request of which stages have decided what they say, as far as that was not known before the request.
+    pub fn owned(&self) -> &[HeaderName] {
+        &self.owned
+    }
+}
 
 impl fmt::Debug for Kept<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,14 +39,20 @@ pub struct Arrived<'a> {
 pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Transport, ahead: Bytes) {
     let Arrived { worker, connection, caller, outward, mut record } = arrived;
     connection.set_state(ConnectionState::Raw);
+    if is_own(worker, &client) {
+        record.refuse(L4Refusal::Loop);
+        return client.reset_on_close();
+    }
     // Boxed: connecting needs far more memory than relaying.
     let connecting = Box::pin(connect(worker, caller, outward, &decision));
     let reached = tokio::select! {
         reached = connecting => reached,
         _ = connection.ordered(Order::TooSlow) => Err(L4Refusal::Draining),
     };
+    // Another thread may have dialled the client's socket, and noted it only now.
+    let reached = reached.and_then(|it| if is_own(worker, &client) { Err(L4Refusal::Loop) } else { Ok(it) });
     match reached {
-        Ok(Reached { io: endpoint, in_flight }) => {
+        Ok(Reached { io: endpoint, in_flight, dialled: _dialled }) => {
             record.reached(in_flight.endpoint());
             let carried = relay(worker, connection, &record, client, ahead, endpoint).await;
             record.ended(carried);
@@ -58,6 +64,11 @@ pub async fn serve_stream(arrived: Arrived<'_>, decision: Decision, client: Tran
     }
 }
 
+/// Whether a client is this proxy itself: what it says would come back again and again.
+pub fn is_own(worker: &Worker, client: &Transport) -> bool {
+    client.ends().is_some_and(|(near, far)| worker.dialled.streams.are_at(far, Some(near)))
+}
+
 /// Relays bytes in both directions, to an endpoint that is connected. Not an `async fn`: its future would hold the two connections twice.
 pub fn relay<'a>(
     worker: &'a Worker,
@@ -67,8 +78,6 @@ pub fn relay<'a>(
     ahead: Bytes,
     endpoint: Transport,
 ) -> impl Future<Output = Carried> + 'a {
-    client.keep_alive();
-    endpoint.keep_alive();
     carry(connection, client, ahead, endpoint, &worker.telemetry.counters.streams, record.moved())
 }
 

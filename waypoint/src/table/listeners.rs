@@ -92,8 +92,10 @@ pub(super) fn bind(
     listeners.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut sockets: HashMap<Socket, Vec<Arc<BoundListener>>> = HashMap::default();
     for listener in listeners {
-        let routes = routes.get(&listener.key).cloned().unwrap_or_default();
-        let streams = streams.get(&listener.key).cloned().unwrap_or_default();
+        // What a closed listener has is not served: also not to connections that are open.
+        let key = Some(&listener.key).filter(|_| listener.closed.is_none());
+        let routes = key.and_then(|key| routes.get(key)).cloned().unwrap_or_default();
+        let streams = key.and_then(|key| streams.get(key)).cloned().unwrap_or_default();
         let bound = Arc::new(BoundListener { listener: listener.clone(), routes, streams });
         let all = listener.addresses.is_empty().then_some(None);
         for address in all.into_iter().chain(listener.addresses.iter().copied().map(Some)) {

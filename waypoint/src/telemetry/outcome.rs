@@ -13,9 +13,11 @@ pub(super) fn of_reason(reason: Reason) -> Outcome {
         | Reason::BadTarget
         | Reason::TargetTooLong
         | Reason::TooManyFields
+        | Reason::HeadTooLarge
         | Reason::BadField
         | Reason::Expectation
         | Reason::NoListener
+        | Reason::ListenerClosed
         | Reason::Misdirected
         | Reason::NoRoute
         | Reason::Denied
@@ -41,12 +43,14 @@ pub(super) fn of_refusal(refusal: L4Refusal) -> Outcome {
     match refusal {
         L4Refusal::NotTls
         | L4Refusal::NoListener
+        | L4Refusal::ListenerClosed
         | L4Refusal::Handshake
         | L4Refusal::NoRoute
         | L4Refusal::Denied
         | L4Refusal::NoBackend
         | L4Refusal::UnresolvedBackend
         | L4Refusal::ThroughWaypoint
+        | L4Refusal::Loop
         | L4Refusal::Full
         | L4Refusal::Draining => Outcome::Refused,
         L4Refusal::NoEndpoint | L4Refusal::Unreachable | L4Refusal::TlsPolicy | L4Refusal::Tls => {

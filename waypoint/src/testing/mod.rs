@@ -20,6 +20,7 @@ use crate::transport::Transport;
 use crate::upstream::caller::Caller;
 use crate::upstream::cluster::Registry;
 use crate::upstream::connect::Connector;
+use crate::upstream::dialled::Dialled;
 use crate::view::View;
 use crate::wire::{ReadAhead, Version};
 use crate::worker::{Serving, Shared, Worker};
@@ -101,7 +102,9 @@ impl MemoryProxy {
         }));
         let epoch = Instant::now();
         let view = View::new(serving.clone(), settings.clone(), epoch);
-        let shared = Shared { settings: settings.clone(), serving: serving.clone(), identity: None, epoch };
+        let dialled = Dialled::default();
+        let shared =
+            Shared { settings: settings.clone(), serving: serving.clone(), identity: None, epoch, dialled };
         let connector = Connector::new(None, settings.timeouts, None).dialling(move |address| {
             let (near, far) = duplex(BUFFER);
             serve(address, far)?;

@@ -22,6 +22,7 @@ pub fn listener(key: &str) -> Listener {
         protocol: ListenerProtocol::Http,
         backend_certificate: None,
         authorizations: vec![],
+        closed: None,
     }
 }
 

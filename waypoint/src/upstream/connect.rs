@@ -4,7 +4,7 @@
 use super::tls::{Protocol, TlsClient};
 use crate::reason::Reason;
 use crate::settings::Timeouts;
-use crate::transport::Transport;
+use crate::transport::{Transport, keep_alive};
 use fairway_balance::EndpointRecord;
 use fairway_hbone::{Carrier, Connect, ConnectRequest, OpenError, Routing, Target, TcpConnector};
 use fairway_identity::{IdentityHandle, TlsIdentity};
@@ -175,7 +175,11 @@ impl Connector {
     async fn dial(&self, address: SocketAddr) -> Result<Transport, ConnectError> {
         match &self.dial {
             Dial::Tcp => match timeout(self.timeouts.connect, TcpConnector.connect(address)).await {
-                Ok(connected) => Ok(Transport::Tcp(connected?)),
+                Ok(connected) => {
+                    let stream = connected?;
+                    keep_alive(&stream)?;
+                    Ok(Transport::Tcp(stream))
+                }
                 Err(_) => Err(ConnectError::Timeout),
             },
             #[cfg(any(test, feature = "testing"))]

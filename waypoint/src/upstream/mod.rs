@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cluster`] | a backend with its candidates, made when a configuration is committed; choosing an endpoint |
 //! | [`connect`] | opening a connection: plain, TLS, or through HBONE |
+//! | [`dialled`] | the sockets that are open for bytes and datagrams, by which a proxy knows itself |
 //! | [`health_check`] | the active check of an endpoint whose ejection is over |
 //! | `pool` | open connections of one worker, and taking one for a request |
 //! | [`tls`] | TLS towards backends (BackendTLSPolicy) |
@@ -13,6 +14,7 @@
 pub mod caller;
 pub mod cluster;
 pub mod connect;
+pub mod dialled;
 pub mod health_check;
 mod http1;
 pub mod http2;

@@ -32,6 +32,9 @@ struct ListenerShown {
     listener: String,
     hostname: String,
     protocol: &'static str,
+    /// Why it serves nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed: Option<String>,
     hosts: Vec<HostShown>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     streams: Vec<StreamShown>,
@@ -118,6 +121,7 @@ impl Display for Config {
                     "  listener {} ({}, {})",
                     listener.listener, listener.protocol, listener.hostname
                 )?;
+                listener.closed.iter().try_for_each(|why| writeln!(f, "    closed: {why}"))?;
                 listener.hosts.iter().try_for_each(|host| host.fmt(f))?;
                 for stream in &listener.streams {
                     writeln!(f, "    {}", stream.route)?;
@@ -162,6 +166,7 @@ impl ListenerShown {
                 ListenerProtocol::Hbone => "HBONE",
                 ListenerProtocol::Service { .. } => "a Service",
             },
+            closed: listener.closed.as_ref().map(ToString::to_string),
             hosts: hosts(&bound.routes),
             streams: bound.streams.routes().iter().map(|route| StreamShown::new(route)).collect(),
         }

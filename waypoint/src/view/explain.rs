@@ -139,7 +139,10 @@ pub(super) fn explain(
             (table, listener, port)
         }
     };
-    let chosen = select(table, &request_head);
+    let chosen = match select(table, &request_head) {
+        Ok(chosen) => chosen,
+        Err(part) => return refused(explained, part.into()),
+    };
     explained.name_the_lost(table, &request_head, chosen.as_ref());
     let entry = PolicySet::at_entry(&serving.tables, &origin, listener, &settings.waypoint_key());
     let source = RequestSource { peer: peer.as_ref(), address: client, port, asked: origin.asked() };

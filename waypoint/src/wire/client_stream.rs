@@ -136,8 +136,6 @@ impl Wire {
     pub fn unwatch(mut self) -> Self {
         self.watch = Watch::Nothing;
         self.wire_state.in_head.set(false);
-        // Whoever is gone without a word is missed by nobody else now.
-        self.io.keep_alive();
         self
     }
 

@@ -93,6 +93,7 @@ impl InboundRefusal {
 ///     addresses: vec!["10.0.0.1".parse()?],
 ///     identity: "spiffe://cluster.local/ns/shop/sa/web".parse()?,
 ///     node: "node-1".into(),
+///     node_uid: None,
 ///     mesh: Mesh::Captured(MutualTls::Strict),
 ///     aside: None,
 ///     probes: vec![Probe { port: 8081, action: ProbeAction::Connect }],

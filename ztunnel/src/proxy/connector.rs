@@ -1,5 +1,6 @@
 //! Connections that are opened from a pod's network namespace.
 
+use super::program_socket;
 use crate::TunnelSettings;
 use fairway_hbone::Connect;
 use fairway_netns::socket::{self, KEEPALIVE, Mark, Source};
@@ -26,6 +27,15 @@ pub(super) struct PodConnector {
     mark: Mark,
 }
 
+/// Whom a connection leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// A program of the pod itself.
+    Program,
+    /// Anybody else.
+    Other,
+}
+
 impl PodConnector {
     pub(super) fn new(namespace: Namespace, settings: &TunnelSettings) -> Self {
         Self { namespace, mark: settings.capture_rules().own_mark }
@@ -39,18 +49,29 @@ impl PodConnector {
         destination: SocketAddr,
         wait: Duration,
     ) -> io::Result<TcpStream> {
+        let stream = self.open_as(client, destination, wait).await?;
+        program_socket::bound_receive_buffer(&stream)?;
+        Ok(stream)
+    }
+
+    async fn open_as(
+        &self,
+        client: IpAddr,
+        destination: SocketAddr,
+        wait: Duration,
+    ) -> io::Result<TcpStream> {
         if client.is_ipv4() != destination.is_ipv4() {
-            return self.open(destination, None, wait).await;
+            return self.open(destination, None, Peer::Program, wait).await;
         }
         for _ in 0..TRIES {
             let port = rand::rng().random_range(PORTS);
             let source = Source::SpoofedPort(SocketAddr::new(client, port));
-            match self.open(destination, Some(source), wait).await {
+            match self.open(destination, Some(source), Peer::Program, wait).await {
                 Err(error) if is_taken(&error) => {}
                 opened => return opened,
             }
         }
-        self.open(destination, Some(Source::Spoofed(client)), wait).await
+        self.open(destination, Some(Source::Spoofed(client)), Peer::Program, wait).await
     }
 
     /// Connects to a destination outside the mesh, from an address of the pod.
@@ -59,18 +80,22 @@ impl PodConnector {
         destination: SocketAddr,
         wait: Duration,
     ) -> io::Result<TcpStream> {
-        self.open(destination, None, wait).await
+        self.open(destination, None, Peer::Other, wait).await
     }
 
     async fn open(
         &self,
         destination: SocketAddr,
         source: Option<Source>,
+        peer: Peer,
         wait: Duration,
     ) -> io::Result<TcpStream> {
         let wanted = socket::Connect { destination, source, mark: Some(self.mark) };
         let opening = async {
             let socket = self.namespace.connector(wanted).await.map_err(with_kind)?;
+            if peer == Peer::Program {
+                program_socket::bound_segments(&socket)?;
+            }
             socket.connect(destination).await
         };
         let stream = timeout(wait, opening).await.map_err(|_| io::ErrorKind::TimedOut)??;

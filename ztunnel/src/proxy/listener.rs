@@ -1,6 +1,6 @@
 //! The three listening sockets of a captured pod, in the pod's network namespace.
 
-use super::Direction;
+use super::{Direction, program_socket};
 use fairway_netns::capture::CaptureRules;
 use fairway_netns::socket::{Listen, ReusePort, Transparency};
 use fairway_netns::{Namespace, NetnsError};
@@ -16,7 +16,7 @@ pub struct Listeners(pub(super) [(Direction, TcpListener); 3]);
 impl Listeners {
     pub(crate) async fn open(namespace: &Namespace, rules: &CaptureRules) -> Result<Self, NetnsError> {
         Ok(Self([
-            (Direction::Outbound, listen(namespace, rules.outbound_port).await?),
+            (Direction::Outbound, for_program(listen(namespace, rules.outbound_port).await?)),
             (Direction::Plaintext, listen(namespace, rules.inbound_port).await?),
             (Direction::Inbound, listen(namespace, rules.hbone_port).await?),
         ]))
@@ -43,11 +43,19 @@ impl Listeners {
             }
         }
         Ok(Self([
-            (Direction::Outbound, outbound.into()),
+            (Direction::Outbound, for_program(outbound.into())),
             (Direction::Plaintext, plaintext.into()),
             (Direction::Inbound, hbone.into()),
         ]))
     }
+}
+
+/// Bounds what programs send at once. Without the bound it works as well.
+fn for_program(listener: TcpListener) -> TcpListener {
+    if let Err(error) = program_socket::bound_segments(&listener) {
+        tracing::debug!(%error, "the segments of a pod's programs cannot be bounded");
+    }
+    listener
 }
 
 async fn listen(namespace: &Namespace, port: u16) -> Result<TcpListener, NetnsError> {

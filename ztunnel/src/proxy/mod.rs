@@ -13,6 +13,7 @@ mod outbound;
 mod plaintext;
 mod prerequisites;
 mod probe;
+mod program_socket;
 mod relay;
 mod revocation;
 mod upstreams;

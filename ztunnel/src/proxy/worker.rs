@@ -5,7 +5,7 @@ use super::connector::PodConnector;
 use super::metrics::{Counters, Metrics, PodSeries};
 use super::revocation::Admitted;
 use super::upstreams::Upstreams;
-use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, relay};
+use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, program_socket, relay};
 use crate::TunnelSettings;
 use crate::local_pod::LocalPod;
 use crate::state::State;
@@ -14,6 +14,7 @@ use fairway_hbone::{Pool, WindowBudget};
 use fairway_netns::socket;
 use fairway_runtime::descriptors;
 use fairway_runtime::drain::{self, Phase};
+use fairway_runtime::task;
 use fairway_runtime::workers::WorkerId;
 use fairway_telemetry::{AccessLog, Padded, PlaintextLabels, Recorder, Series, Telemetry};
 use std::cell::RefCell;
@@ -176,7 +177,7 @@ impl Worker {
     ) -> Option<Self> {
         let counters = metrics.counters.get(id)?.clone();
         let telemetry = metrics.telemetry.clone();
-        let recorder = telemetry.recorder(id, AccessLog::OneIn(1), None)?;
+        let recorder = telemetry.recorder(id, AccessLog::Carried, None)?;
         Some(Self {
             id,
             settings,
@@ -207,18 +208,26 @@ impl Worker {
         if let Err(error) = socket::tune(&stream, socket::KEEPALIVE) {
             tracing::debug!(pod = %pod.key, %error, "socket options cannot be set");
         }
+        if direction == Direction::Outbound
+            && let Err(error) = program_socket::bound_receive_buffer(&stream)
+        {
+            tracing::debug!(pod = %pod.key, %error, "the receive buffer cannot be bounded");
+        }
         let (worker, local) = (self.clone(), self.worker_pod(pod));
         match direction {
             Direction::Outbound => {
-                spawn_local(small(outbound::carry(worker, local, stream, client, drain, permit)));
+                task::spawn_local(|| small(outbound::carry(worker, local, stream, client, drain, permit)));
             }
             Direction::Plaintext => {
-                spawn_local(small(plaintext::carry(worker, local, stream, client, drain, permit)));
+                task::spawn_local(|| small(plaintext::carry(worker, local, stream, client, drain, permit)));
             }
             Direction::Inbound => {
                 let handshake = local.handshakes.begin(self.settings.max_pod_handshakes);
-                let serving = inbound::serve(worker, local, stream, client, drain, handshake.clone(), permit);
-                handshake.runs_in(spawn_local(small(serving)).abort_handle());
+                let guard = handshake.clone();
+                let serving = task::spawn_local(|| {
+                    small(inbound::serve(worker, local, stream, client, drain, guard, permit))
+                });
+                handshake.runs_in(serving.abort_handle());
             }
         }
     }

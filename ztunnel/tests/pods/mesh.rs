@@ -274,6 +274,7 @@ pub(crate) fn workload(pod: &Pod, mesh: Mesh, authorizations: &[&str]) -> Resour
         addresses: pod.addresses().to_vec(),
         identity: id(pod.name()),
         node: "node".into(),
+        node_uid: None,
         mesh,
         aside: None,
         probes: vec![],

@@ -61,6 +61,16 @@ fn good() -> Value {
     made_pod("edge", "public-fairway", "ReplicaSet", "public-fairway-5d9f")
 }
 
+/// Writes a field; `-` is the place behind a list.
+fn write(pod: &mut Value, pointer: &str, value: Value) {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    match pod.pointer_mut(parent).unwrap() {
+        Value::Array(list) if field == "-" => list.push(value),
+        Value::Array(list) => list[field.parse::<usize>().unwrap()] = value,
+        into => into[field] = value,
+    }
+}
+
 #[tokio::test]
 async fn a_hand_made_pod_with_the_right_service_account_gets_nothing() {
     assert_eq!(as_gateway(&with(good())).await, Ok(()));
@@ -83,7 +93,7 @@ async fn a_hand_made_pod_with_the_right_service_account_gets_nothing() {
         ("/spec/containers/0/image", json!("evil"), "runs the image evil"),
         ("/spec/containers/0/image", json!("evil.example/fairway-waypoint:1"), "runs the image evil.example"),
         (
-            "/spec/containers/0/args/0",
+            "/spec/containers/0/args/1",
             json!("--controller=https://evil:15010"),
             "does not talk to this controller",
         ),
@@ -102,16 +112,117 @@ async fn a_hand_made_pod_with_the_right_service_account_gets_nothing() {
         ("/status", json!({"phase": "Succeeded"}), "not among those that Fairway made"),
     ] {
         let mut pod = good();
-        match pod.pointer_mut(pointer) {
-            Some(at) => *at = value,
-            None => {
-                let (parent, field) = pointer.rsplit_once('/').unwrap();
-                pod.pointer_mut(parent).unwrap()[field] = value;
-            }
-        }
+        write(&mut pod, pointer, value);
         let refused = as_gateway(&with(pod)).await.unwrap_err();
         assert!(refused.contains(why), "{pointer}: {refused}");
     }
+}
+
+/// Owners can be written by hand: what keeps the keys is that nothing of such a pod shows them to its author.
+#[tokio::test]
+async fn a_hand_made_copy_that_shows_its_keys_to_anybody_gets_nothing() {
+    const CONTAINER: &str = "/spec/containers/0";
+    let arguments = |argument: &str| (format!("{CONTAINER}/args/-"), json!(argument));
+    let field = |name: &str, value: Value| (format!("/spec/{name}"), value);
+    let of_container = |name: &str, value: Value| (format!("{CONTAINER}/{name}"), value);
+    let volume = |source: Value| {
+        let mut volume = json!({"name": "x"});
+        volume.as_object_mut().unwrap().extend(source.as_object().cloned().unwrap());
+        ("/spec/volumes/-".to_owned(), volume)
+    };
+    let volume_as = |at: usize, value: Value| (format!("/spec/volumes/{at}"), value);
+    let mount = |value: Value| (format!("{CONTAINER}/volumeMounts/-"), value);
+    let env = |name: &str| (format!("{CONTAINER}/env/-"), json!({"name": name, "value": "x"}));
+    let claim = json!({"persistentVolumeClaim": {"claimName": "mine"}});
+    for changes in [
+        // Where the configuration is kept, and what is there.
+        vec![(
+            format!("{CONTAINER}/args/5"),
+            json!("--state-file=/var/lib/fairway/../../run/secrets/x/state"),
+        )],
+        vec![(format!("{CONTAINER}/args/5"), json!("--state-file=/var/run/secrets/x/state"))],
+        vec![(format!("{CONTAINER}/args/2"), json!("--controller-roots=/var/run/fairway.dev/roots/../x"))],
+        vec![(format!("{CONTAINER}/args/3"), json!("--token=/var/run/secrets/x/token"))],
+        vec![arguments("--state-file=/var/lib/fairway/state")],
+        vec![arguments("--admin-address=0.0.0.0:15000")],
+        vec![arguments("--anything-new=1")],
+        vec![volume(claim.clone()), mount(json!({"name": "x", "mountPath": "/var/run/secrets/x"}))],
+        vec![volume(claim.clone())],
+        vec![volume(json!({"hostPath": {"path": "/x"}}))],
+        vec![volume(json!({"csi": {"driver": "x"}}))],
+        vec![volume(json!({"ephemeral": {}}))],
+        vec![volume(json!({"emptyDir": {}}))],
+        vec![volume(json!({"nfs": {"server": "x", "path": "/"}}))],
+        vec![volume(json!({"image": {"reference": "x"}}))],
+        vec![volume(json!({"secret": {"secretName": "x"}}))],
+        vec![volume(json!({"source-of-a-later-version": {}}))],
+        vec![volume(json!({}))],
+        vec![volume_as(0, json!({"name": "roots", "configMap": {"name": "mine"}}))],
+        vec![volume_as(0, json!({"name": "roots", "projected": {}}))],
+        vec![volume_as(1, json!({"name": "token", "projected": {"sources": [{"secret": {"name": "x"}}]}}))],
+        vec![volume_as(2, json!({"name": "state", "persistentVolumeClaim": {"claimName": "mine"}}))],
+        vec![volume_as(2, json!({"name": "state", "hostPath": {"path": "/x"}}))],
+        vec![mount(json!({"name": "token", "mountPath": "/usr/local/bin"}))],
+        vec![mount(json!({"name": "token", "mountPath": "/var/run/secrets/../../x"}))],
+        vec![mount(json!({"name": "state", "mountPath": "/var/lib/fairway", "subPath": "x"}))],
+        vec![mount(
+            json!({"name": "state", "mountPath": "/var/lib/fairway", "mountPropagation": "Bidirectional"}),
+        )],
+        vec![of_container("volumeDevices", json!([{"name": "x", "devicePath": "/dev/x"}]))],
+        // What the kubelet publishes in the status, and what runs beside the program.
+        vec![of_container("terminationMessagePath", json!("/var/lib/fairway/state"))],
+        vec![of_container("workingDir", json!("/var/lib/fairway"))],
+        vec![of_container("stdin", json!(true))],
+        vec![of_container("command", json!(["sh"]))],
+        vec![of_container("lifecycle", json!({"preStop": {"exec": {"command": ["x"]}}}))],
+        vec![of_container("livenessProbe", json!({"exec": {"command": ["x"]}}))],
+        vec![of_container("resources", json!({"claims": [{"name": "x"}]}))],
+        vec![of_container("field-of-a-later-version", json!("x"))],
+        vec![("/spec/containers/-".to_owned(), json!({"name": "waypoint-2", "image": "fairway-waypoint:1"}))],
+        vec![field("initContainers", json!([{"name": "x", "image": "fairway-waypoint:1"}]))],
+        vec![field("shareProcessNamespace", json!(true))],
+        vec![field("hostPID", json!(true))],
+        // Where the program finds the controller, which gets its token.
+        vec![field("hostnameOverride", json!("controller"))],
+        vec![field("hostname", json!("controller"))],
+        vec![field("subdomain", json!("x"))],
+        vec![field("dnsPolicy", json!("Default"))],
+        vec![field("dnsConfig", json!({"searches": ["evil"]}))],
+        vec![field("enableServiceLinks", json!(true))],
+        vec![field("enableServiceLinks", Value::Null)],
+        vec![env("LOCALDOMAIN")],
+        vec![env("HOSTALIASES")],
+        vec![env("LD_PRELOAD")],
+        vec![env("FAIRWAY_STATE_FILE")],
+        vec![field("field-of-a-later-version", json!("x"))],
+    ] {
+        let mut pod = good();
+        pod["metadata"]["ownerReferences"][0]["name"] = "public-fairway-evil".into();
+        changes.iter().for_each(|(pointer, value)| write(&mut pod, pointer, value.clone()));
+        let refused = as_gateway(&with(pod)).await.expect_err(&format!("{changes:?}"));
+        assert!(refused.contains("which Fairway's proxies do not have"), "{changes:?}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_clouds_add_to_every_pod_turns_no_proxy_away() {
+    let token = json!({"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token"}});
+    let mut pod = good();
+    for (pointer, value) in [
+        ("/spec/volumes/-", json!({"name": "aws", "projected": {"sources": [token], "defaultMode": 420}})),
+        (
+            "/spec/containers/0/volumeMounts/-",
+            json!({"name": "aws", "mountPath": "/var/run/secrets/eks.amazonaws.com/serviceaccount", "readOnly": true}),
+        ),
+        ("/spec/containers/0/env/-", json!({"name": "AWS_ROLE_ARN", "value": "x"})),
+        ("/spec/containers/0/resizePolicy", json!([{"resourceName": "cpu", "restartPolicy": "NotRequired"}])),
+        ("/spec/readinessGates", json!([{"conditionType": "target-health.elbv2.k8s.aws/x"}])),
+        ("/spec/runtimeClassName", json!("gvisor")),
+        ("/spec/ephemeralContainers", json!([{"name": "debugger", "image": "busybox"}])),
+    ] {
+        write(&mut pod, pointer, value);
+    }
+    assert_eq!(as_gateway(&with(pod)).await, Ok(()));
 }
 
 #[tokio::test]

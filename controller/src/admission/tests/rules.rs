@@ -1,8 +1,9 @@
-use super::{authorization_index, output, program, reviewed, uid_of, ztunnel};
+use super::{authorization_index, output, program, proxy, reviewed, uid_of, ztunnel};
 use crate::admission::{AuthorizationIndex, ClusterAdmission, ClusterEntitlement, Reviewed};
 use crate::admission::{Caller, Entitlement, NotEntitled};
 use crate::compile::Output;
-use crate::serve::{Admission, Peer};
+use crate::provision::Want;
+use crate::serve::{Admission, Peer, Refused};
 use fairway_config::model::{ObjectName, Resource, Workload};
 use fairway_config::stream::{Proxy, Subscription};
 use std::sync::Arc;
@@ -43,6 +44,30 @@ fn a_proxy_has_its_own_gateways_configuration_and_a_tunnel_its_nodes() {
             Some(why) => assert!(verdict.as_ref().unwrap_err().contains(why), "{described}: {verdict:?}"),
         }
     }
+}
+
+/// A Gateway that cannot be read since the controller began: its proxies go on with what they have, and with their identity.
+#[tokio::test]
+async fn a_held_gateways_proxy_is_sent_nothing_until_the_gateway_can_be_read() {
+    let index = authorization_index();
+    let public = || reviewed("edge", "public-fairway", Some("n1"));
+    let admit = || {
+        let mut extensions = Extensions::new();
+        extensions.insert(Arc::new(public()));
+        let peer = Peer { extensions: &extensions, metadata: &MetadataMap::new() };
+        let admission = ClusterAdmission::new(index.clone(), ztunnel(), program());
+        let asked = Proxy::Gateway(ObjectName::new("edge", "public"));
+        admission.admit(peer, &Subscription::new(asked, "1")).map(drop)
+    };
+    assert_eq!(admit(), Ok(()));
+    let held = crate::compile::Proxy { want: Want::Hold, ..proxy("public") };
+    index.take(&Output { proxies: vec![held], ..Output::default() });
+    assert!(matches!(admit(), Err(Refused::Unavailable(why)) if why.contains("keep the configuration")));
+    let entitlement = ClusterEntitlement::new(index.clone(), ztunnel(), program());
+    let id = "spiffe://cluster.local/ns/edge/sa/public-fairway".parse().unwrap();
+    assert!(entitlement.check(&Caller::Proxy(Arc::new(public())), &id).await.is_ok());
+    index.take(&Output { proxies: vec![proxy("public")], ..Output::default() });
+    assert_eq!(admit(), Ok(()));
 }
 
 #[tokio::test]

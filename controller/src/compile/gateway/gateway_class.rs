@@ -22,6 +22,10 @@ impl Query<Cluster> for Status {
         let settings = reader.settings();
         let Some(class) = reader.input::<GatewayClass>(name) else { return };
         let Some(kind) = class::classify(&class, &settings) else { return };
+        if class.meta.unreadable.is_some() {
+            // An Event says so; what its status says is of the version that was read last.
+            return;
+        }
         let object = ObjectRef::new(Kind::GatewayClass, "", name);
         let generation = class.meta.generation;
         let accepted = match parameters::of_class(reader, &class) {

@@ -47,6 +47,10 @@ pub(super) struct ListenerReport {
     pub is_accepted: bool,
     /// Whether that can be served too: it has what it refers to.
     pub is_valid: bool,
+    /// Whether it can be said what is for it: its protocol is known, and its hostname can be read.
+    pub has_place: bool,
+    /// Why it is closed for what no wider listener may take; none when it is served, or has no such place.
+    pub closed: Option<Arc<str>>,
     /// The Secrets whose certificates it uses, with leave.
     pub certificates: Vec<ObjectName>,
     /// How its clients are validated.
@@ -158,6 +162,7 @@ fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (Listen
 
     let ignored = ignored(asked, protocol, made);
     let bad_hostname = hostname.as_ref().err().map(ToString::to_string);
+    let has_place = protocol.is_some() && bad_hostname.is_none();
     let refusal = refusal(asked, protocol, bad_hostname).or_else(|| without_authorities(clients));
     // What is wrong with its authorities is reported of the references.
     if let Some(error) = refusal.as_ref().filter(|error| error.reason != Reason::ClientAuthoritiesMissing) {
@@ -193,6 +198,8 @@ fn check(reader: &mut Reader<'_>, asked: &Asked<'_>, made: &mut Made) -> (Listen
         conditions: verdict::conditions(asked, refusal.as_ref(), &references, programmed, &ignored),
         is_accepted,
         is_valid,
+        has_place,
+        closed: None,
         certificates: certificates.usable,
         clients: clients.and_then(|it| it.usable.clone()),
     };

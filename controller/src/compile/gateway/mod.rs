@@ -6,6 +6,7 @@ mod address;
 mod authority;
 pub(in crate::compile) mod certificate;
 mod clients;
+mod closed;
 mod conditions;
 mod distinct;
 pub(in crate::compile) mod gateway_class;
@@ -21,6 +22,7 @@ pub(in crate::compile) mod reference;
 mod set;
 mod set_conditions;
 mod tls;
+mod unreadable;
 mod verdict;
 pub(in crate::compile) mod waypoint;
 
@@ -131,6 +133,9 @@ impl Query<Cluster> for Check {
         let its_class = class::named(reader, &gateway.spec.gateway_class_name)?;
         let class = its_class.class;
         let object = ObjectRef::from_name(Kind::Gateway, name);
+        if let Some(why) = &gateway.meta.unreadable {
+            return Some(Arc::new(GatewayReport::of_unreadable(name, &gateway, class, why, &settings)));
+        }
 
         let addresses = address::read(reader, name, class, &gateway, made);
         let parameters = parameters::of_gateway(reader, name, &gateway, its_class.object.as_deref());
@@ -154,12 +159,13 @@ impl Query<Cluster> for Check {
         let unserved = addresses.nowhere.as_deref();
         let held = machine::held(reader, name, &gateway, &addresses);
         let judge = listener::Judge { class, clients: &clients, goes_on, unserved, held: &held };
-        let (plans, listeners) = judge.all(reader, &owner, &own, &contest, made);
+        let (plans, mut listeners) = judge.all(reader, &owner, &own, &contest, made);
         let is_accepted = refusal.is_none() && listeners.iter().any(|it| it.is_accepted);
-        let sets = candidates
+        let mut sets: BTreeMap<_, _> = candidates
             .iter()
             .map(|it| (it.name.clone(), set::check(reader, it, name, is_accepted, &judge, &contest, made)))
             .collect();
+        closed::note(&plans, &mut listeners, &mut sets);
 
         let plan = GatewayPlan {
             class,
@@ -234,13 +240,23 @@ fn orphaned(
     if its_class.object.is_some() {
         return None;
     }
-    let field = "spec.gatewayClassName";
-    let message = format!(
-        "GatewayClass {} does not exist; proxies that run already stay as they are",
-        gateway.spec.gateway_class_name
-    );
-    let remedy = "create it (the chart `fairway` does), or delete the Gateway";
-    let error = Diagnostic::error(Reason::GatewayClassNotFound, field, message, remedy);
+    let (field, class) = ("spec.gatewayClassName", &gateway.spec.gateway_class_name);
+    let error = match &its_class.unreadable {
+        Some(why) => {
+            let message = format!(
+                "GatewayClass {class} cannot be read; proxies that run already stay as they are: {why}"
+            );
+            let remedy =
+                "correct the GatewayClass, or upgrade Fairway if it is from a newer version of the API";
+            Diagnostic::error(Reason::GatewayClassUnreadable, field, message, remedy)
+        }
+        None => {
+            let message =
+                format!("GatewayClass {class} does not exist; proxies that run already stay as they are");
+            let remedy = "create it (the chart `fairway` does), or delete the Gateway";
+            Diagnostic::error(Reason::GatewayClassNotFound, field, message, remedy)
+        }
+    };
     made.report(object, error.clone());
     Some(Box::new(error))
 }

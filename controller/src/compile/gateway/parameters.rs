@@ -86,6 +86,13 @@ fn look_up(
         let remedy = "create it, or correct the name";
         return Err(Diagnostic::error(Reason::ParametersNotFound, field, message, remedy));
     };
+    if let Some(why) = &found.meta.unreadable {
+        let message = format!(
+            "GatewayParameters {name} cannot be read; proxies that run already stay as they are: {why}"
+        );
+        let remedy = "correct them, or upgrade Fairway if they are from a newer version";
+        return Err(Diagnostic::error(Reason::ParametersUnreadable, field, message, remedy));
+    }
     let in_order =
         Parameters::check(&found.spec).and_then(|_| reader.settings().rights.check(&found.spec, author));
     match in_order {

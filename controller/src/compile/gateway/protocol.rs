@@ -47,6 +47,12 @@ impl Protocol {
         }
     }
 
+    /// Whether listeners of both can be told apart by hostname on one port.
+    pub(super) fn shares_port_with(self, other: Self) -> bool {
+        let is_tls = |it| matches!(it, Self::Https | Self::TlsTerminate | Self::TlsPassthrough);
+        (self == Self::Http && other == Self::Http) || (is_tls(self) && is_tls(other))
+    }
+
     /// Whether it ends TLS, and so needs a certificate.
     pub(super) fn ends_tls(self) -> bool {
         matches!(self, Self::Https | Self::TlsTerminate)

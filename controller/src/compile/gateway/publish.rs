@@ -92,7 +92,7 @@ impl Query<Cluster> for Publish {
             }
             made.proxies.push(proxy.clone());
         }
-        Some(plan.clone())
+        report.takes_routes().then(|| plan.clone())
     }
 }
 
@@ -146,7 +146,7 @@ impl OfInput<Cluster> for PublishSet {
     }
 }
 
-/// Makes the listeners of one object that are served.
+/// Makes the listeners of one object that are served, and those that are closed.
 fn serve<'a>(
     reader: &mut Reader<'_>,
     gateway: &ObjectName,
@@ -155,10 +155,9 @@ fn serve<'a>(
     listeners: impl Iterator<Item = (&'a ListenerPlan, &'a ListenerReport)>,
     made: &mut Made,
 ) {
-    for (plan, listener) in listeners.filter(|(plan, _)| plan.programmed) {
+    for (plan, listener) in listeners {
         let Some(protocol) = protocol(plan, listener) else { continue };
-        let shown = report.plan.backend_certificate.as_ref();
-        made.resources.push(Resource::Listener(Arc::new(Listener {
+        let resource = Listener {
             key: plan.key.clone(),
             gateway: gateway.clone(),
             section: plan.name.clone(),
@@ -166,8 +165,20 @@ fn serve<'a>(
             port: plan.port,
             hostname: plan.hostname.clone(),
             protocol,
+            backend_certificate: None,
+            authorizations: Vec::new(),
+            closed: None,
+        };
+        if !plan.programmed {
+            let closed = listener.closed.clone().and_then(|why| resource.close(why));
+            made.resources.extend(closed.map(|it| Resource::Listener(Arc::new(it))));
+            continue;
+        }
+        let shown = report.plan.backend_certificate.as_ref();
+        made.resources.push(Resource::Listener(Arc::new(Listener {
             backend_certificate: shown.map(certificate::key),
             authorizations: judges(reader, gateway, object, &plan.name),
+            ..resource
         })));
         let used = listener.certificates.iter().chain(shown).cloned();
         for secret in used {

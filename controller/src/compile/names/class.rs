@@ -22,15 +22,18 @@ pub(in crate::compile) fn classify(class: &GatewayClass, settings: &CompileSetti
 pub(in crate::compile) struct Named {
     /// What kind of proxy it stands for.
     pub class: ProxyClass,
-    /// The object; none when it was deleted. An uninstall deletes it, and Gateways must not go with it.
+    /// The object; none when it was deleted, or cannot be read. An uninstall deletes it, and Gateways must not go with it.
     pub object: Option<Arc<GatewayClass>>,
+    /// Why the object cannot be read, if that is why there is none.
+    pub unreadable: Option<Arc<str>>,
 }
 
 /// Finds the class that a Gateway names; none when it is not ours.
 pub(in crate::compile) fn named(reader: &mut Reader<'_>, name: &str) -> Option<Named> {
     let settings = reader.settings();
     if let Some(object) = reader.input::<GatewayClass>(name) {
-        return Some(Named { class: classify(&object, &settings)?, object: Some(object) });
+        let (class, unreadable) = (classify(&object, &settings)?, object.meta.unreadable.clone());
+        return Some(Named { class, object: Some(object).filter(|_| unreadable.is_none()), unreadable });
     }
     let class = match name {
         _ if settings.mode == Mode::Standalone => return None,
@@ -38,5 +41,5 @@ pub(in crate::compile) fn named(reader: &mut Reader<'_>, name: &str) -> Option<N
         it if it == &*settings.waypoint_class => ProxyClass::Waypoint,
         _ => return None,
     };
-    Some(Named { class, object: None })
+    Some(Named { class, object: None, unreadable: None })
 }

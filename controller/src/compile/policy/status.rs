@@ -10,9 +10,9 @@
 //! - [`of_ancestors`], if no proxy has to do with it.
 
 use crate::compile::ignored::Ignored;
-use crate::compile::program::Cluster;
+use crate::compile::program::{Cluster, Made};
 use crate::compile::settings::CompileSettings;
-use crate::diagnostic::{Diagnostic, join_texts};
+use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::ObjectRef;
 use crate::status::{
     AncestorStatus, Condition, Enforcement, Enforcer, ObjectStatus, ParentRef, PolicyStatus, Truth, reason,
@@ -30,45 +30,72 @@ impl Set<Cluster> for BackendGateways {
 }
 
 /// As many ancestors as the API lets a policy have, of all controllers together. Where others have some, the writer leaves room for them.
-pub(in crate::compile) const MOST_ANCESTORS: usize = 16;
+const MOST_ANCESTORS: usize = 16;
 
-/// The status of a policy, with the same conditions for each of its ancestors; none when it has no ancestors.
+/// Gives a policy its status, with the same conditions for each of its ancestors; none when it has no ancestors.
 pub(in crate::compile) fn of_ancestors(
+    policy: &ObjectRef,
     ancestors: impl IntoIterator<Item = ObjectRef>,
     conditions: &[Condition],
     settings: &CompileSettings,
-) -> Option<ObjectStatus> {
+    made: &mut Made,
+) {
     let nobody = |object| (object, BTreeSet::new());
-    of_enforced_by(ancestors.into_iter().map(nobody), BTreeSet::new(), conditions, settings)
+    let ancestors = ancestors.into_iter().map(nobody);
+    publish(policy, each(ancestors, &BTreeSet::new(), conditions, settings), made);
 }
 
-/// The status of a policy that proxies enforce: for each of its ancestors these conditions, and `fairway.dev/Enforced`.
+/// Gives a policy that proxies enforce its status: for each of its ancestors these conditions, and `fairway.dev/Enforced`.
 /// An accepted policy is enforced when those who enforce it for the ancestor have the `carriers` as they are now.
 pub(in crate::compile) fn of_enforced(
+    policy: &ObjectRef,
     ancestors: impl IntoIterator<Item = (ObjectRef, BTreeSet<Enforcer>)>,
-    carriers: BTreeSet<ResourceKey>,
+    carriers: &BTreeSet<ResourceKey>,
     conditions: Vec<Condition>,
     settings: &CompileSettings,
-) -> Option<ObjectStatus> {
+    made: &mut Made,
+) {
     let enforced = enforced(&conditions);
     let conditions: Vec<Condition> = conditions.into_iter().chain(enforced).collect();
-    of_enforced_by(ancestors, carriers, &conditions, settings)
+    publish(policy, each(ancestors, carriers, &conditions, settings), made);
 }
 
-fn of_enforced_by(
+/// Gives a policy its status; none when it has no ancestors. The API has room for so many, and what is beyond is said.
+pub(in crate::compile) fn publish(policy: &ObjectRef, mut ancestors: Vec<AncestorStatus>, made: &mut Made) {
+    let left_out = ancestors.len().saturating_sub(MOST_ANCESTORS);
+    if let Some(first) = ancestors.get(MOST_ANCESTORS) {
+        let message = format!(
+            "the policy has {} ancestors, and a status has room for {MOST_ANCESTORS}; {left_out} are left out, first {}. What is decided \
+             for them holds, and is not in the status",
+            ancestors.len(),
+            first.ancestor_ref
+        );
+        let remedy = "spread the targets over several policies where their status matters";
+        made.report(
+            policy,
+            Diagnostic::warning(Reason::AncestorsLeftOut, "status.ancestors", message, remedy),
+        );
+    }
+    ancestors.truncate(MOST_ANCESTORS);
+    if !ancestors.is_empty() {
+        made.statuses.push((policy.clone(), ObjectStatus::Policy(PolicyStatus { ancestors, left_out })));
+    }
+}
+
+/// The same conditions for each ancestor.
+fn each(
     ancestors: impl IntoIterator<Item = (ObjectRef, BTreeSet<Enforcer>)>,
-    carriers: BTreeSet<ResourceKey>,
+    carriers: &BTreeSet<ResourceKey>,
     conditions: &[Condition],
     settings: &CompileSettings,
-) -> Option<ObjectStatus> {
+) -> Vec<AncestorStatus> {
     let ancestor = |(object, by): (ObjectRef, BTreeSet<Enforcer>)| AncestorStatus {
         ancestor_ref: reference(&object),
         controller_name: settings.controller_name.clone(),
         conditions: conditions.to_vec(),
         enforcement: Enforcement { carriers: carriers.clone(), by },
     };
-    let ancestors: Vec<_> = ancestors.into_iter().take(MOST_ANCESTORS).map(ancestor).collect();
-    (!ancestors.is_empty()).then_some(ObjectStatus::Policy(PolicyStatus { ancestors }))
+    ancestors.into_iter().map(ancestor).collect()
 }
 
 /// `fairway.dev/Enforced`, as it is once the proxies have acknowledged; none beside conditions without `Accepted`.

@@ -44,8 +44,7 @@ impl Query<Cluster> for Status {
         made.report(object, warning);
         let accepted =
             Condition::fails(reason::ACCEPTED, reason::NOT_SUPPORTED, text, unhandled.meta.generation);
-        let status = status::of_ancestors(ancestors, &[accepted], &reader.settings());
-        made.statuses.extend(status.map(|it| (object.clone(), it)));
+        status::of_ancestors(object, ancestors, &[accepted], &reader.settings(), made);
     }
 }
 

@@ -236,6 +236,7 @@ fn own_listeners(service: &Service, name: &ObjectName, gateway: &ObjectName) -> 
             protocol: ListenerProtocol::Service { service: service_key(name), port: port.port },
             backend_certificate: None,
             authorizations: vec![],
+            closed: None,
         }))
     };
     service.tcp_ports().map(listener).collect()

@@ -2,6 +2,7 @@
 
 mod naive;
 mod not_enforced;
+mod room;
 mod rules;
 
 use super::{GATEWAY, SHOP, World};

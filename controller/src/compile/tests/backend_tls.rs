@@ -3,7 +3,7 @@
 use super::{GATEWAY, World};
 use crate::resources::{Edit, Kind, Object, ObjectRef};
 use crate::source::objects;
-use crate::status::Enforcer;
+use crate::status::{Enforcer, ObjectStatus};
 use fairway_config::model::{
     AppProtocol, Backend, BackendSecurity, BackendTrust, ObjectName, Resource, ResourceKind, SubjectName,
 };
@@ -141,6 +141,31 @@ fn a_policy_that_cannot_be_read_closes_what_it_names_and_says_why() {
     assert!(
         !problems.iter().any(|it| it.contains("BackendTLSPolicy infra/p")),
         "who reads it reports it: {problems:?}"
+    );
+}
+
+#[test]
+fn ancestors_for_which_a_status_has_no_room_are_said() {
+    let gateways: String = (0..20)
+        .map(|it| format!("\n---{}", GATEWAY.replace("name: public", &format!("name: g{it}"))))
+        .collect();
+    let parents: String = (0..20).map(|it| format!("{{ name: g{it}, namespace: edge }}, ")).collect();
+    let route = format!(
+        "\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: many, namespace: infra }}\n\
+         spec: {{ parentRefs: [{parents}], rules: [{{ backendRefs: [{{ name: tls, port: 443 }}] }}] }}\n"
+    );
+    let world = world(&format!("{}{gateways}{route}", policy("p", "01", "", GOOD)));
+    let ObjectStatus::Policy(status) = world.status("BackendTLSPolicy infra/p") else { panic!() };
+    // And the one that the others have.
+    assert_eq!((status.ancestors.len(), status.left_out), (16, 5));
+    let problems = world.problems();
+    let told = problems
+        .iter()
+        .find(|it| it.contains("5 are left out, first Gateway edge/g"))
+        .unwrap_or_else(|| panic!("{problems:?}"));
+    assert!(
+        told.starts_with("BackendTLSPolicy infra/p status.ancestors") && told.contains("21 ancestors"),
+        "{told}"
     );
 }
 

@@ -6,6 +6,7 @@ mod appearing;
 mod backend_tls;
 mod certificates;
 mod clients;
+mod closed;
 mod cost;
 mod crd_rules;
 mod dropped;
@@ -28,6 +29,7 @@ mod routes;
 mod shadows;
 mod slice_addresses;
 mod structure;
+mod unreadable;
 mod waypoints;
 mod workloads;
 

@@ -187,6 +187,7 @@ impl Query<Cluster> for Listeners {
                     protocol: ListenerProtocol::Hbone,
                     backend_certificate: shown.clone(),
                     authorizations,
+                    closed: None,
                 })));
             }
         }

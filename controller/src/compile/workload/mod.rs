@@ -37,7 +37,11 @@ impl Set<Cluster> for Guards {
 
 /// Policies that judge the connections to a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::compile) struct PodPolicies(pub ObjectName);
+pub(in crate::compile) struct PodPolicies {
+    pub pod: ObjectName,
+    /// The form that they have there.
+    pub form: Form,
+}
 
 impl Set<Cluster> for PodPolicies {
     type Member = ObjectRef;
@@ -98,12 +102,16 @@ impl Query<Cluster> for Identify {
         if pod.addresses.is_empty() && pod.node.is_empty() {
             return who;
         }
-        let (guards, policies) =
-            (reader.members(&Guards(name.clone())), reader.members(&PodPolicies(name.clone())));
-        let policies = policies.iter().map(|it| Form::Pod.key(&it.object_name()));
+        let guards = reader.members(&Guards(name.clone()));
+        let mut policies = Vec::new();
+        for form in [Form::Pod, Form::Closed] {
+            let of_form = reader.members(&PodPolicies { pod: name.clone(), form });
+            policies.extend(of_form.iter().map(|it| form.key(&it.object_name())));
+        }
         made.resources.push(Resource::Workload(Arc::new(Workload {
             key: WorkloadKey::from(name.to_string()),
             uid: pod.meta.uid.clone(),
+            node_uid: pod.node_uid.clone(),
             addresses: pod.addresses.clone(),
             identity,
             node: pod.node.clone(),

@@ -50,6 +50,8 @@ pub(super) fn run() -> Corpus {
     endpoints(&mut corpus);
     authorities(&mut corpus);
     files_that_are_no_manifests(&mut corpus);
+    unreadable_gateways(&mut corpus);
+    policies_without_room(&mut corpus);
     services_without_endpoints(&mut corpus);
     for snapshot in clusters::everything_wrong() {
         let report = check::cluster::check_snapshot(&snapshot);
@@ -289,6 +291,69 @@ fn services_without_endpoints(corpus: &mut Corpus) {
         diagnostic.location = None;
         diagnostic
     }));
+}
+
+/// A Gateway, a class and parameters with fields of a newer version.
+fn unreadable_gateways(corpus: &mut Corpus) {
+    let gateway = |name: &str, class: &str, spec: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ gatewayClassName: {class}, listeners: [{{ name: http, port: 80, protocol: HTTP }}]{spec} }}\n---\n"
+        )
+    };
+    let parameters =
+        ", infrastructure: { parametersRef: { group: fairway.dev, kind: GatewayParameters, name: newer } }";
+    let text = [
+        gateway("newer", "fairway", ", newer: 1"),
+        gateway("of-newer-class", "newer", ""),
+        gateway("of-newer-parameters", "fairway", parameters),
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: fairway }\n\
+         spec: { controllerName: fairway.dev/controller }\n---\n\
+         apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: newer }\n\
+         spec: { controllerName: fairway.dev/controller, newer: 1 }\n---\n\
+         apiVersion: fairway.dev/v1alpha1\nkind: GatewayParameters\nmetadata: { name: newer, namespace: shop }\n\
+         spec: { replicas: many }\n"
+            .to_owned(),
+    ];
+    compile(corpus, cluster(), scan("newer.yaml", &text.concat()).1);
+}
+
+/// Policies of one Gateway that compare too much together, one of them only observing; and a policy with too many ancestors.
+fn policies_without_room(corpus: &mut Corpus) {
+    let gateway = |name: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ gatewayClassName: fairway, listeners: [{{ name: http, port: 80, protocol: HTTP }}] }}\n---\n"
+        )
+    };
+    let paths = "{ value: /a }, ".repeat(1000);
+    let access = |name: &str, mode: &str| {
+        format!(
+            "apiVersion: fairway.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ targetRefs: [{{ group: gateway.networking.k8s.io, kind: Gateway, name: crowded }}], action: Deny{mode}, \
+             rules: [{{ to: [{{ paths: [{paths}] }}] }}] }}\n---\n"
+        )
+    };
+    let gateways: String = (0..17).map(|it| gateway(&format!("ancestor-{it}"))).collect();
+    let parents: String = (0..17).map(|it| format!("{{ name: ancestor-{it} }}, ")).collect();
+    let class = "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: fairway }\n\
+                 spec: { controllerName: fairway.dev/controller }\n---\n";
+    let text = [
+        class.to_owned(),
+        gateway("crowded"),
+        (0..5).map(|it| access(&format!("crowding-{it}"), "")).collect(),
+        access("crowding-observer", ", mode: Observe"),
+        gateways,
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: many-parents, namespace: shop }}\n\
+             spec: {{ parentRefs: [{parents}], rules: [{{ backendRefs: [{{ name: many-ancestors, port: 80 }}] }}] }}\n---\n\
+             apiVersion: v1\nkind: Service\nmetadata: {{ name: many-ancestors, namespace: shop }}\nspec: {{ ports: [{{ port: 80 }}] }}\n---\n\
+             apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {{ name: many-ancestors, namespace: shop }}\n\
+             spec: {{ targetRefs: [{{ group: '', kind: Service, name: many-ancestors }}], \
+             validation: {{ hostname: shop.example, wellKnownCACertificates: System }} }}\n"
+        ),
+    ];
+    compile(corpus, cluster(), read("without-room.yaml", &text.concat()));
 }
 
 fn files_that_are_no_manifests(corpus: &mut Corpus) {

@@ -53,7 +53,7 @@ fn parameters(value: Value) -> Arc<Parameters> {
     Arc::new(Parameters::resolve(None, Some(&serde_json::from_value(value).unwrap())).unwrap())
 }
 
-fn roots(word: &str) -> TrustBundle {
+pub(crate) fn roots(word: &str) -> TrustBundle {
     let root = CertificateDer::from(word.as_bytes().to_vec());
     TrustBundle { trust_domain: "cluster.local".parse().unwrap(), roots: vec![root], revision: 1 }
 }

@@ -1,8 +1,8 @@
 use super::restricted::violations;
 use super::{parameters, proxy, roots, settings, waypoint};
-use crate::provision::{Manifest, ManifestKind, plan};
+use crate::provision::{Manifest, ManifestKind, Settings, plan};
 use crate::provision::{Proxy, ProxyService, Transport, Want};
-use crate::resources::Routability;
+use crate::resources::{Provenance, Routability};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -71,6 +71,30 @@ fn a_gateway_with_every_parameter() {
     };
     let manifests: Vec<Value> = planned(&wanting).into_iter().map(|it| it.fields).collect();
     insta::assert_yaml_snapshot!(manifests);
+}
+
+#[test]
+fn every_pod_is_one_that_admission_takes_for_a_proxy() {
+    let everything = json!({
+        "pod": {"imagePullSecrets": [{"name": "x"}], "nodeSelector": {"a": "b"}, "tolerations": [{"key": "a"}],
+                "affinity": {"nodeAffinity": {}}, "topologySpreadConstraints": [], "priorityClassName": "high",
+                "resources": {"limits": {"cpu": "2"}}, "annotations": {"a": "b"}, "labels": {"a": "b"}},
+        "accessLog": {"requests": "All", "oneIn": 100},
+        "metrics": {"seriesLimit": 500},
+        "drain": {"linger": "1500ms", "grace": "1h"},
+    });
+    let told = Settings { log: Some("info".into()), log_format: Some("json".into()), ..settings() };
+    for proxy in
+        [proxy("public"), waypoint(), Proxy { parameters: parameters(everything), ..proxy("public") }]
+    {
+        for settings in [settings(), told.clone()] {
+            let manifests = plan(&proxy, &roots("root"), &settings);
+            let deployment = manifests.iter().find(|it| it.key.kind == ManifestKind::Deployment).unwrap();
+            let pod = Provenance::read(&deployment.fields["spec"]["template"]).unwrap();
+            assert_eq!(pod.foreign, None, "{}", proxy.name);
+            assert_eq!(pod.told.as_deref(), Some(&*settings.controller), "{}", proxy.name);
+        }
+    }
 }
 
 #[test]

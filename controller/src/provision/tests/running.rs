@@ -232,6 +232,24 @@ async fn what_goes_is_taken_away_and_what_has_to_be_mended_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_runs_for_a_gateway_that_cannot_be_read_outlives_a_restart_of_the_controller() {
+    for want in [Want::Leave, Want::Hold] {
+        let server = ApiServer::default();
+        let mut running = Running::on(&server);
+        running.want(vec![proxy("public")]).await;
+        let before = server.names();
+        drop(running);
+        let mut anew = Running::on(&server);
+        // Nothing is known of it but that it is there.
+        let unread = Proxy { want, ports: Vec::new(), listeners: Vec::new(), ..proxy("public") };
+        assert_eq!(anew.want(vec![unread]).await, [""; 0], "{want:?}");
+        assert_eq!(server.names(), before, "{want:?}");
+        anew.want(vec![proxy("public")]).await;
+        assert_eq!(anew.want(vec![]).await.len(), before.len(), "it is deleted: {want:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gateway_that_was_made_anew_takes_its_objects_over() {
     let server = ApiServer::default();
     let mut running = Running::on(&server);

@@ -7,7 +7,7 @@ use super::entry::{Entry, Fitted};
 use crate::serve::scope::View;
 use crate::serve::states::ProxyState;
 use fairway_config::Rejected;
-use fairway_config::model::{Generation, ResourceKey, ResourceKind};
+use fairway_config::model::{Capabilities, Generation, ListenerKey, ResourceKey, ResourceKind};
 use fairway_config::stream::{Proxy, Subscription};
 use fairway_config::wire::{ContentHash, Encoded};
 use std::collections::{BTreeMap, HashSet};
@@ -122,6 +122,11 @@ impl Subscriber {
         &self.subscription.proxy
     }
 
+    /// Whether this version of the program can carry out what the proxy cannot.
+    pub(super) fn is_older(&self) -> bool {
+        !self.subscription.capabilities.include(Capabilities::OF_THIS_VERSION)
+    }
+
     pub(super) fn touch(&mut self, keys: impl Iterator<Item = ResourceKey>) {
         self.stale.extend(keys);
         self.stalled = None;
@@ -132,6 +137,7 @@ impl Subscriber {
         &mut self,
         generation: Generation,
         wanted: impl Fn(&ResourceKey, Option<&View>) -> Wanted<'a>,
+        asked: impl Fn(&ListenerKey) -> Capabilities,
     ) -> Option<Difference> {
         if self.in_flight.is_some() || self.stalled.is_some() {
             return None;
@@ -140,7 +146,7 @@ impl Subscriber {
         let again = mem::take(&mut self.offering_again);
         for key in mem::take(&mut self.stale) {
             let Fitted { encoded, closed } = match wanted(&key, self.retained.as_ref()) {
-                Wanted::Version(entry) => entry.fitted(&self.subscription),
+                Wanted::Version(entry) => entry.fitted(&self.subscription, &asked),
                 Wanted::AsItIs => continue,
                 Wanted::Nothing => Fitted { encoded: None, closed: None },
             };

@@ -1,6 +1,7 @@
 //! All edges, shared by all views.
 
 use super::{Edge, Point};
+use fairway_config::model::ResourceKey;
 use std::collections::HashMap;
 
 /// The edges that all resources together contribute. Two may contribute the same one: it counts twice.
@@ -29,6 +30,16 @@ impl Graph {
         if children.is_empty() {
             self.children.remove(parent);
         }
+    }
+
+    /// The resources that a resource leads to.
+    pub fn resources_of(&self, parent: &ResourceKey) -> Vec<ResourceKey> {
+        let children = self.children.get(&Point::Resource(parent.clone())).into_iter().flatten();
+        let resources = children.filter_map(|(child, _)| match child {
+            Point::Resource(key) => Some(key.clone()),
+            _ => None,
+        });
+        resources.collect()
     }
 
     /// What a point leads to, and by how many edges.

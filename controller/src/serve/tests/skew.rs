@@ -3,12 +3,12 @@
 //! `fixtures/*-0.1.0.bin` are the gRPC messages that a Gateway's proxy and a node's tunnel of version 0.1.0 send: Hello, what
 //! they hold, Start, and the Acks of three commits. They are never written anew.
 
-use super::universe::{at_listener, rule, workload};
+use super::universe::{at_listener, l4_route, rule, workload};
 use super::*;
 use crate::serve::{Hub, ProxyState};
 use fairway_config::model::{
-    Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, ListenerProtocol, OriginPattern,
-    Resource, Route, Rule,
+    Authorization, Capabilities, Capability, CorsPolicy, Filter, Generation, Listener, ListenerProtocol,
+    OriginPattern, Resource, Route, Rule, TlsTermination,
 };
 use fairway_config::proto::{self, FromProxy, from_controller, from_proxy};
 use fairway_config::stream::{Link, Proxy, Subscription};
@@ -157,6 +157,66 @@ async fn a_proxy_that_does_not_know_a_stage_gets_the_rule_closed_and_never_unpro
     assert!(!find_route(&hear(&mut link).await).rules[1].backends.is_empty());
     say(&link, from_proxy::Message::Ack(proto::Ack { generation: 3 })).await;
     assert_eq!(state(&hub, 3).await.closed.len(), 0);
+}
+
+/// A listener that were left out would leave its requests to a wider listener of the port.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_a_proxy_cannot_serve_as_it_is_meant_is_closed_there_and_no_route_is_bound_to_it() {
+    let guarded = |guards: &[&str], protocol| {
+        let Resource::Listener(it) = listener("shop/gw", "guarded", protocol) else { panic!("a listener") };
+        let authorizations = guards.iter().map(|it| (*it).into()).collect();
+        Resource::Listener(Arc::new(Listener { authorizations, ..Arc::unwrap_or_clone(it) }))
+    };
+    let tls = || TlsTermination { certificates: vec!["shop/tls".into()], clients: None };
+    for (protocol, closed_as) in [
+        (ListenerProtocol::Http, ListenerProtocol::Http),
+        (ListenerProtocol::Https(tls()), ListenerProtocol::TlsPassthrough),
+        (ListenerProtocol::TlsTerminate(tls()), ListenerProtocol::TlsPassthrough),
+        (ListenerProtocol::TlsPassthrough, ListenerProtocol::TlsPassthrough),
+        (ListenerProtocol::Tcp, ListenerProtocol::Tcp),
+        (ListenerProtocol::Udp, ListenerProtocol::Udp),
+    ] {
+        let hub = Hub::new();
+        let at_both = vec![at_listener("shop/gw/http"), at_listener("shop/gw/guarded")];
+        let routes = vec![
+            route("both", at_both, vec![rule("/", &["shop/a:80"], None)]),
+            route("one", vec![at_listener("shop/gw/guarded")], vec![rule("/", &["shop/a:80"], None)]),
+            l4_route("bytes", vec![at_listener("shop/gw/guarded")], &["shop/a:80"]),
+        ];
+        let policy = Resource::Authorization(Arc::new(Authorization::new("p", Action::Allow, vec![])));
+        hub.commit([routes, vec![http(), guarded(&["p"], protocol.clone()), policy]].concat(), vec![]);
+        let mut old = Recorded::connect(&hub, GATEWAY).await;
+        let heard = old.hear().await;
+        let listeners: Vec<_> = heard.iter().filter_map(as_listener).collect();
+        let [closed, open] = listeners[..] else { panic!("{protocol:?}: {heard:?}") };
+        assert!(closed.closed.is_some() && open.closed.is_none(), "{heard:?}");
+        assert_eq!((&closed.protocol, &closed.authorizations[..]), (&closed_as, &[][..]));
+        assert_eq!(bindings(&heard), [("HTTPRoute/shop/both".to_owned(), 1)], "{protocol:?}");
+        assert_eq!(state(&hub, 1).await.closed.len(), 1);
+
+        // Without the policy the proxy can serve it, and has its routes again; with it, they go again.
+        hub.commit(vec![guarded(&[], protocol.clone())], vec![]);
+        let heard = old.hear().await;
+        assert!(heard.iter().find_map(as_listener).is_some_and(|it| it.closed.is_none()));
+        assert_eq!(bindings(&heard).iter().map(|(_, count)| count).sum::<usize>(), 4, "{heard:?}");
+        assert_eq!(state(&hub, 2).await.closed.len(), 0);
+        hub.commit(vec![guarded(&["p"], protocol)], vec![]);
+        let heard = old.hear().await;
+        assert_eq!(bindings(&heard), [("HTTPRoute/shop/both".to_owned(), 1)]);
+    }
+}
+
+fn as_listener(resource: &Resource) -> Option<&Listener> {
+    match resource {
+        Resource::Listener(it) => Some(it),
+        _ => None,
+    }
+}
+
+/// The routes among these, with the number of listeners that each is bound to.
+fn bindings(resources: &[Resource]) -> Vec<(String, usize)> {
+    let bound = resources.iter().filter(|it| it.listeners().next().is_some());
+    bound.map(|it| (it.key().name.to_string(), it.listeners().count())).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,7 +116,7 @@ impl Admission for OnlyNodes {
     fn admit(&self, _: Peer<'_>, subscription: &Subscription) -> Result<StreamLifetime, Refused> {
         match subscription.proxy {
             Proxy::Node(_) => Ok(StreamLifetime::unlimited()),
-            _ => Err(Refused(format!("this socket is for nodes, not for {}", subscription.proxy))),
+            _ => Err(Refused::Forbidden(format!("this socket is for nodes, not for {}", subscription.proxy))),
         }
     }
 }

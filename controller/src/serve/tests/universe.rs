@@ -48,6 +48,7 @@ pub(crate) fn listener(gateway: &str, section: &str, protocol: ListenerProtocol)
         protocol,
         backend_certificate: None,
         authorizations: vec![],
+        closed: None,
     }))
 }
 
@@ -167,6 +168,7 @@ pub(crate) fn workload(key: &str, node: &str, authorizations: &[&str]) -> Resour
         addresses: vec![],
         identity: "spiffe://cluster.local/ns/shop/sa/a".parse().unwrap(),
         node: node.into(),
+        node_uid: None,
         mesh: Mesh::Captured(MutualTls::Strict),
         aside: None,
         probes: vec![],

@@ -142,6 +142,44 @@ fn a_list_of_entries_has_never_more_than_the_api_allows() {
 }
 
 #[test]
+fn what_of_ours_has_no_room_is_counted_and_said_in_the_last_entry_that_has() {
+    let most = 16;
+    for (foreign, ours, left_out, lost) in [
+        (0, 16, 0, 0),
+        (0, 16, 5, 5),
+        (1, 16, 0, 1),
+        (10, 16, 5, 15),
+        (16, 3, 0, 3),
+        (0, 3, 0, 0),
+        (20, 1, 0, 1),
+    ] {
+        let theirs: Vec<_> = (0..foreign)
+            .map(|it| entry("ancestors", &format!("theirs-{it}"), "example.com/other", None))
+            .collect();
+        let said = condition("Accepted", "True", 1);
+        let own: Vec<_> =
+            (0..ours).map(|it| entry("ancestors", &format!("ours-{it}"), US, Some(&said))).collect();
+        let (current, mut rendered) = (json!({ "ancestors": theirs }), json!({ "ancestors": own }));
+        let what = format!("{foreign} of others, {ours} of ours and {left_out} more");
+        assert_eq!(fit(&current, &mut rendered, left_out, US), lost, "{what}");
+        let left = rendered["ancestors"].as_array().unwrap();
+        assert_eq!(left.len(), ours.min(most_room(most, foreign)), "{what}");
+        let tells = |it: &Value| {
+            let message = it["conditions"][0]["message"].as_str().unwrap_or_default();
+            message.contains(&format!("no room for {lost} more ancestors"))
+        };
+        let tellers: Vec<usize> =
+            left.iter().enumerate().filter(|(_, it)| tells(it)).map(|(at, _)| at).collect();
+        let last = left.len().checked_sub(1).filter(|_| lost > 0);
+        assert_eq!(tellers, Vec::from_iter(last), "{what}");
+    }
+}
+
+fn most_room(most: usize, foreign: usize) -> usize {
+    most.saturating_sub(foreign)
+}
+
+#[test]
 fn a_list_of_conditions_has_never_more_than_the_api_allows() {
     let ours: Vec<_> = ["Accepted", "ResolvedRefs", "PartiallyInvalid", "fairway.dev/Enforced"]
         .map(|it| condition(it, "True", 1))

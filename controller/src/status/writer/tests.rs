@@ -288,7 +288,7 @@ async fn a_policy_is_enforced_for_each_ancestor_whose_proxies_have_acknowledged_
     let commit = |ancestors: &[&ObjectName], resources: Vec<ResourceKey>| {
         let generation = scene.hub.commit(Vec::new(), Vec::new());
         let ancestors = ancestors.iter().map(|it| ancestor(it)).collect();
-        let status = ObjectStatus::Policy(PolicyStatus { ancestors });
+        let status = ObjectStatus::Policy(PolicyStatus { ancestors, left_out: 0 });
         let statuses = vec![(policy.clone(), Some(status))];
         scene.status_cache.apply(StatusChanges {
             statuses,

@@ -284,7 +284,7 @@ mod tests {
             let known = Capabilities(bits | Capability::Unresolved.bit());
             if !known.include(resource.requires()) {
                 let Some(closed) = resource.closed_for(known) else {
-                    // Only a listener is not served at all.
+                    // Only a listener for tunnels, or of a Service's address, is not served at all.
                     prop_assert_eq!(resource.key().kind, ResourceKind::Listener);
                     return Ok(());
                 };

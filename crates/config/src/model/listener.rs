@@ -30,6 +30,9 @@ pub struct Listener {
     pub backend_certificate: Option<CertificateKey>,
     /// Those that judge its requests and connections, whatever route they take. One that is not in the same snapshot denies.
     pub authorizations: Vec<AuthorizationKey>,
+    /// Why it serves nobody; none when it serves. It keeps its port and its hostname, so that no wider listener of the port takes
+    /// what is for it. No route is bound to it, so a proxy that does not know this field has nothing to serve there either.
+    pub closed: Option<Arc<str>>,
 }
 
 /// What is spoken on a listener.
@@ -69,12 +72,40 @@ pub struct TlsTermination {
 
 // === impl Listener ===
 
+impl Listener {
+    /// The same listener, closed. It needs no certificate and judges nobody. None where no listener is wider: for tunnels and for
+    /// the addresses of Services.
+    pub fn close(&self, why: impl Into<Arc<str>>) -> Option<Self> {
+        let protocol = match &self.protocol {
+            ListenerProtocol::Http => ListenerProtocol::Http,
+            ListenerProtocol::Https(_)
+            | ListenerProtocol::TlsTerminate(_)
+            | ListenerProtocol::TlsPassthrough => ListenerProtocol::TlsPassthrough,
+            ListenerProtocol::Tcp => ListenerProtocol::Tcp,
+            ListenerProtocol::Udp => ListenerProtocol::Udp,
+            ListenerProtocol::Hbone | ListenerProtocol::Service { .. } => return None,
+        };
+        Some(Self {
+            protocol,
+            backend_certificate: None,
+            authorizations: Vec::new(),
+            closed: Some(why.into()),
+            ..self.clone()
+        })
+    }
+}
+
 impl Requires for Listener {
     fn requires(&self) -> Capabilities {
         that_judges(&self.authorizations)
     }
 
-    // Without the capability the listener would be served unguarded, so it is not served: `closed_for` is none.
+    /// Without the capability the listener would be served unguarded, so it is closed. Its routes are not bound to it there:
+    /// [`Resource::detached`](super::Resource::detached).
+    fn closed_for(&self, known: Capabilities) -> Option<Self> {
+        let missing = self.requires().without(known);
+        self.close(format!("this version of the proxy does not know {missing}"))
+    }
 }
 
 impl References for Listener {

@@ -113,3 +113,35 @@ macro_rules! resource {
 }
 
 for_each_kind!(resource);
+
+impl Resource {
+    /// The listeners that a route is bound to; none for other resources.
+    pub fn listeners(&self) -> impl Iterator<Item = &ListenerKey> {
+        let attachments = match self {
+            Self::Route(it) => it.attachments.as_slice(),
+            Self::L4Route(it) => it.attachments.as_slice(),
+            _ => &[],
+        };
+        attachments.iter().filter_map(Attachment::listener)
+    }
+
+    /// The same without what binds it to closed listeners. `None`: nothing else binds it.
+    pub fn detached(&self, is_closed: impl Fn(&ListenerKey) -> bool) -> Option<Self> {
+        if !self.listeners().any(&is_closed) {
+            return Some(self.clone());
+        }
+        Some(match self {
+            Self::Route(it) => {
+                let attachments = Attachment::at_open(&it.attachments, is_closed);
+                (!attachments.is_empty())
+                    .then(|| Self::Route(Arc::new(Route { attachments, ..(**it).clone() })))?
+            }
+            Self::L4Route(it) => {
+                let attachments = Attachment::at_open(&it.attachments, is_closed);
+                (!attachments.is_empty())
+                    .then(|| Self::L4Route(Arc::new(L4Route { attachments, ..(**it).clone() })))?
+            }
+            other => other.clone(),
+        })
+    }
+}

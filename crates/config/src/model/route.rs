@@ -57,6 +57,22 @@ pub enum Attachment {
     },
 }
 
+impl Attachment {
+    /// The listener whose requests it takes; none for a Service.
+    pub(super) fn listener(&self) -> Option<&ListenerKey> {
+        match self {
+            Self::Listener { listener, .. } => Some(listener),
+            Self::Service { .. } => None,
+        }
+    }
+
+    /// Those of these that are not at closed listeners.
+    pub(super) fn at_open(attachments: &[Self], is_closed: impl Fn(&ListenerKey) -> bool) -> Vec<Self> {
+        let is_open = |it: &&Self| it.listener().is_none_or(|key| !is_closed(key));
+        attachments.iter().filter(is_open).cloned().collect()
+    }
+}
+
 /// A hostname under which a route is reached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostMatch {

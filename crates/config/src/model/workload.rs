@@ -18,6 +18,9 @@ pub struct Workload {
     pub key: WorkloadKey,
     /// The uid of the pod: a pod that comes after it under its name has another one.
     pub uid: Arc<str>,
+    /// Of a static pod the uid that it has on its node: that of the API server is another one. Whoever writes a pod's annotations can
+    /// write any, so it proves nothing.
+    pub node_uid: Option<Arc<str>>,
     /// Its addresses; none before it has been given any.
     pub addresses: Vec<IpAddr>,
     /// The identity of its service account, which it proves in the mesh.

@@ -28,6 +28,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         protocol: Some(protocol),
         backend_certificate: listener.backend_certificate.as_ref().map(ToString::to_string),
         authorizations: listener.authorizations.iter().map(ToString::to_string).collect(),
+        closed: listener.closed.as_ref().map(ToString::to_string),
     }
 }
 
@@ -59,6 +60,7 @@ pub(super) fn decode(message: proto::Listener) -> Result<Listener, Invalid> {
         protocol: required(message.protocol, "protocol", protocol)?,
         backend_certificate: optional(message.backend_certificate, "backend_certificate", value::key)?,
         authorizations: each(message.authorizations, "authorizations", value::key)?,
+        closed: message.closed.map(Into::into),
     })
 }
 

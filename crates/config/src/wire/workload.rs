@@ -21,6 +21,7 @@ pub(super) fn encode(workload: &Workload) -> proto::Workload {
     proto::Workload {
         key: workload.key.to_string(),
         uid: workload.uid.to_string(),
+        node_uid: workload.node_uid.as_deref().unwrap_or_default().to_owned(),
         addresses: workload.addresses.iter().map(value::encode_ip).collect(),
         identity: workload.identity.to_string(),
         node: workload.node.to_string(),
@@ -35,6 +36,7 @@ pub(super) fn decode(message: proto::Workload) -> Result<Workload, Invalid> {
     Ok(Workload {
         key: value::key(message.key).map_err(|it| it.within("key"))?,
         uid: message.uid.into(),
+        node_uid: Some(message.node_uid).filter(|it| !it.is_empty()).map(Into::into),
         addresses: each(message.addresses, "addresses", value::ip)?,
         identity: value::identity(message.identity).map_err(|it| it.within("identity"))?,
         node: message.node.into(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use fairway_identity::{HandshakeError, SpiffeId, TlsIdentity};
 use fairway_runtime::drain::{self, Phase};
 use fairway_runtime::http2::{TooManyControlFrames, Watched};
+use fairway_runtime::task;
 use h2::server::Connection;
 use http::StatusCode;
 use std::pin::Pin;
@@ -165,11 +166,13 @@ where
         match ConnectRequest::from_http(&parts) {
             Ok(connect_request) => {
                 let running = handlers.clone();
-                let handled =
-                    handler(Request::new(peer.clone(), connect_request, body, respond, windows.clone()));
-                tokio::task::spawn_local(async move {
-                    handled.await;
-                    drop(running);
+                let request = Request::new(peer.clone(), connect_request, body, respond, windows.clone());
+                task::spawn_local(|| {
+                    let handled = handler(request);
+                    async move {
+                        handled.await;
+                        drop(running);
+                    }
                 });
             }
             Err(error) => answer(respond, StatusCode::BAD_REQUEST, &error.to_string()),

@@ -73,6 +73,19 @@ impl PathMatch {
     }
 }
 
+impl PathMatch {
+    /// Whether a path of this length is compared.
+    pub fn takes(&self, length: usize) -> bool {
+        match self {
+            Self::Exact(_) | Self::Prefix(_) => true,
+            Self::Regex(pattern) => pattern.takes(length),
+            Self::Grpc(method) => {
+                [&method.service, &method.method].into_iter().flatten().all(|it| it.takes(length))
+            }
+        }
+    }
+}
+
 // === impl GrpcMethodMatch ===
 
 impl GrpcMethodMatch {
@@ -93,6 +106,14 @@ impl GrpcMethodMatch {
 // === impl ValueMatch ===
 
 impl ValueMatch {
+    /// Whether a text of this length is compared. An expression whose program is large takes no long ones.
+    pub fn takes(&self, length: usize) -> bool {
+        match self {
+            Self::Exact(_) => true,
+            Self::Regex(pattern) => pattern.takes(length),
+        }
+    }
+
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         match self {

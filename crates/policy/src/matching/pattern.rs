@@ -59,6 +59,9 @@ const EACH: u64 = 1024;
 const CLASS: u64 = 2048;
 /// As much of a refused expression is repeated.
 const SHOWN: usize = 100;
+/// What one comparison may take: the cost of the expression times the bytes of the text. At worst a program visits each of its states
+/// at each byte, which is two tenths of a second at this limit.
+const WORK: u64 = 1 << 29;
 /// Classes in one expression.
 const MOST_CLASSES: u64 = 128;
 
@@ -104,7 +107,13 @@ impl Pattern {
         Ok(Self(expression))
     }
 
-    /// Whether the whole text matches. The first text that could builds the program.
+    /// Whether a text of this length is compared. Nobody can say of a longer one whether it matches: who asks refuses it.
+    pub fn takes(&self, length: usize) -> bool {
+        u64::try_from(length).is_ok_and(|length| length.saturating_mul(self.0.cost) <= WORK)
+    }
+
+    /// Whether the whole text matches. The first text that could builds the program. Ask [`Self::takes`] before, if the text is a
+    /// client's.
     pub fn is_match(&self, text: &str) -> bool {
         text.as_bytes().starts_with(&self.0.prefix) && Slot::is_match(&self.0, text)
     }
@@ -296,6 +305,22 @@ mod tests {
         ] {
             let cost = Pattern::new(source).unwrap().cost();
             assert!(cost <= kib * 1024, "{source}: {} KiB", cost / 1024);
+        }
+    }
+
+    #[test]
+    fn the_longest_text_that_is_compared_follows_from_the_cost() {
+        for (source, length, expected) in [
+            ("/shop/.*", 64 * 1024, true),
+            ("[a-z0-9-]+", 64 * 1024, true),
+            (r"Bearer \w+", 4 * 1024, true),
+            (r"[\pL\pN]{10}", 100, true),
+            (r"[\pL\pN]{10}", 64 * 1024, false),
+        ] {
+            let pattern = Pattern::new(source).unwrap();
+            assert_eq!(pattern.takes(length), expected, "{source} {length}, cost {}", pattern.cost());
+            assert!(pattern.takes(256), "{source}");
+            assert!(!pattern.takes(usize::MAX), "{source}");
         }
     }
 }

@@ -4,7 +4,7 @@ mod naive;
 mod samples;
 
 use super::*;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use samples::{Sample, id};
 use std::sync::Arc;
@@ -285,6 +285,45 @@ proptest! {
             }
             Verdict::Allowed { by: None } => {}
             Verdict::Refused(refusal) => prop_assert!(named(refusal.policy())),
+        }
+    }
+}
+
+/// An expression whose program is large, and a text that it cannot be compared with in a reasonable time.
+#[test]
+fn what_is_too_long_to_be_compared_counts_against_the_client() {
+    let pattern = || Pattern::new(r"/?[\pL\pN]{10}.*").unwrap();
+    let long = format!("/{}", "a".repeat(40 * 1024));
+    assert!(!pattern().takes(long.len()));
+    let header = HeaderMatch { name: HeaderName::from_static("x-a"), value: ValueMatch::Regex(pattern()) };
+    let conditions =
+        [Condition::HeaderIs(header), Condition::PathIs(vec![PathMatch::Regex(pattern()).into()])];
+    for condition in conditions {
+        for action in [Action::Allow, Action::Deny] {
+            let authorization = Authorization::new("p", action, vec![Rule::when(vec![condition.clone()])]);
+            for name in ["x-a", "x_a"] {
+                let mut headers = HeaderMap::new();
+                headers.insert(name, long.parse().unwrap());
+                let path = Path::new(&long);
+                let request = Request { method: &Method::GET, host: "a", path: &path, headers: &headers };
+                let attributes = Attributes { peer: None, client: None, port: 80, request: Some(request) };
+                assert!(
+                    !evaluate([at(Level::Route, &authorization)], &attributes).verdict.is_allowed(),
+                    "{name} {action:?}"
+                );
+            }
+            for (text, matches) in [(long.as_str(), false), (&long[..30], true), ("/short", false)] {
+                let mut headers = HeaderMap::new();
+                headers.insert("x-a", text.parse().unwrap());
+                let path = Path::new(text);
+                let request = Request { method: &Method::GET, host: "a", path: &path, headers: &headers };
+                let attributes = Attributes { peer: None, client: None, port: 80, request: Some(request) };
+                let is_allowed =
+                    evaluate([at(Level::Route, &authorization)], &attributes).verdict.is_allowed();
+                let is_long = text.len() > 100;
+                let expected = !is_long && matches == (action == Action::Allow);
+                assert_eq!(is_allowed, expected, "{condition:?} {action:?} {} bytes", text.len());
+            }
         }
     }
 }

@@ -157,9 +157,11 @@ impl Changes {
     fn apply(self, parts: &mut Parts, kept: &mut Kept<'_>) {
         // A route decides the Host, and a connection its own headers: no service changes them.
         let may_change = |name: &&HeaderName| check_header(name).is_ok();
-        for name in self.own.iter().chain(&self.remove).chain(self.set.keys()).filter(may_change) {
-            remove_spellings(&mut parts.headers, name);
-        }
+        let owned = self.own.iter().chain(&self.remove).chain(self.set.keys()).filter(may_change);
+        let owned: Vec<HeaderName> = owned.cloned().collect();
+        owned.iter().for_each(|name| remove_spellings(&mut parts.headers, name));
+        // Another service of the same list may have decided of others.
+        kept.owned = std::mem::take(&mut kept.owned).into_iter().chain(owned).collect();
         for (name, value) in self.set.iter().chain(&self.append).filter(|(name, _)| may_change(name)) {
             parts.headers.append(name, value.clone());
         }

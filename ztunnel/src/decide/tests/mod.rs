@@ -35,6 +35,7 @@ fn pod(namespace: &str, name: &str, ip_address: &str, mesh: Mesh, authorizations
         addresses: vec![ip(ip_address)],
         identity: id(namespace, name),
         node: "node".into(),
+        node_uid: None,
         mesh,
         aside: None,
         probes: vec![],

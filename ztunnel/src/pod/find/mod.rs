@@ -6,17 +6,19 @@
 
 mod cgroup;
 mod processes;
+mod static_pod;
 
 use super::{Candidate, Claim, Netns, PodEvent};
 use crate::TunnelSettings;
 use crate::ownership::Ownership;
 use crate::state::State;
 use crate::view::PodTable;
-use fairway_config::model::{Mesh, WorkloadKey};
+use fairway_config::model::{Mesh, Workload, WorkloadKey};
 use fairway_netns::Namespace;
 use fairway_netns::capture::{self, Capture, Fence};
 use processes::Found;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +52,15 @@ pub enum Leftovers {
     LeaveToPredecessor,
 }
 
-/// Uid and key of a pod of this node in the configuration.
-type LocalPodKey = (Arc<str>, WorkloadKey);
+/// A pod of this node in the configuration.
+#[derive(Clone, Debug)]
+struct LocalPod {
+    uid: Arc<str>,
+    key: WorkloadKey,
+    /// Under which other uid it may be found.
+    node_uid: Option<Arc<str>>,
+    addresses: Vec<IpAddr>,
+}
 
 // === impl Finder ===
 
@@ -98,34 +107,42 @@ impl Finder {
     }
 
     /// Pods that have to be captured and are not registered.
-    fn missing(&self) -> Vec<LocalPodKey> {
+    fn missing(&self) -> Vec<LocalPod> {
         let registered = self.table.uids();
-        self.local_pods(|mesh| mesh != Mesh::Outside).filter(|(uid, _)| !registered.contains(uid)).collect()
+        self.local_pods(|mesh| mesh != Mesh::Outside).filter(|it| !registered.contains(&it.uid)).collect()
     }
 
     /// Pods outside the mesh that nobody has registered. A registered one is its reconciler's to release.
-    fn outside(&self) -> Vec<LocalPodKey> {
+    fn outside(&self) -> Vec<LocalPod> {
         let registered = self.table.uids();
-        self.local_pods(|mesh| mesh == Mesh::Outside).filter(|(uid, _)| !registered.contains(uid)).collect()
+        self.local_pods(|mesh| mesh == Mesh::Outside).filter(|it| !registered.contains(&it.uid)).collect()
     }
 
-    fn local_pods(&self, wanted: impl Fn(Mesh) -> bool) -> impl Iterator<Item = LocalPodKey> {
+    fn local_pods(&self, wanted: impl Fn(Mesh) -> bool) -> impl Iterator<Item = LocalPod> {
         let index = self.state.load();
         let workloads = index.snapshot().workloads.values();
         let ours = workloads.filter(|it| it.node == self.settings.node && wanted(it.mesh));
-        ours.map(|it| (it.uid.clone(), it.key.clone())).collect::<Vec<_>>().into_iter()
+        let pod = |it: &Arc<Workload>| LocalPod {
+            uid: it.uid.clone(),
+            key: it.key.clone(),
+            node_uid: it.node_uid.clone(),
+            addresses: it.addresses.clone(),
+        };
+        ours.map(pod).collect::<Vec<_>>().into_iter()
     }
 
-    async fn search<'a>(&self, pods: impl Iterator<Item = &'a LocalPodKey>) -> Found {
-        let (proc, wanted) = (self.proc.clone(), pods.map(|(uid, _)| uid.clone()).collect::<HashSet<_>>());
+    async fn search<'a>(&self, pods: impl Iterator<Item = &'a LocalPod>) -> Found {
+        let uids = |it: &'a LocalPod| it.node_uid.iter().chain([&it.uid]).cloned();
+        let (proc, wanted) = (self.proc.clone(), pods.flat_map(uids).collect::<HashSet<_>>());
         let search = move || processes::search(&proc, &wanted);
         tokio::task::spawn_blocking(search).await.unwrap_or_default()
     }
 
-    async fn register(&self, missing: &[LocalPodKey], found: &Found) {
+    async fn register(&self, missing: &[LocalPod], found: &Found) {
         let mut outcomes = Vec::new();
-        for (uid, key) in missing {
-            let Some(namespace) = found.namespaces.get(uid) else { continue };
+        for pod in missing {
+            let Some(namespace) = static_pod::namespace(pod, found).await else { continue };
+            let LocalPod { uid, key, .. } = pod;
             let (done, outcome) = oneshot::channel();
             let pod = Candidate {
                 uid: uid.clone(),
@@ -146,9 +163,11 @@ impl Finder {
     }
 
     /// Removes rules that a tunnel process which was killed has left in pods outside the mesh.
-    async fn clean(&self, outside: &[LocalPodKey], found: &Found) {
-        for (uid, key) in outside {
-            let namespace = found.namespaces.get(uid).filter(|it| !self.settings.is_node_namespace(it));
+    async fn clean(&self, outside: &[LocalPod], found: &Found) {
+        for pod in outside {
+            let namespace = static_pod::namespace(pod, found).await;
+            let namespace = namespace.filter(|it| !self.settings.is_node_namespace(it));
+            let key = &pod.key;
             if let Some(namespace) = namespace
                 && let Err(error) = self.clean_one(namespace, key).await
             {
@@ -169,7 +188,7 @@ impl Finder {
 
     /// Forgets pods that have had no process, and no place in the configuration, for [`FORGET_AFTER`].
     async fn forget(&self, gone: &mut HashMap<Arc<str>, Instant>, found: &Found) {
-        let known: HashSet<Arc<str>> = self.local_pods(|_| true).map(|(uid, _)| uid).collect();
+        let known: HashSet<Arc<str>> = self.local_pods(|_| true).map(|it| it.uid).collect();
         let absent: HashSet<Arc<str>> = self
             .table
             .uids()

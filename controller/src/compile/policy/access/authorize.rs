@@ -50,7 +50,7 @@ impl OfInput<Cluster> for Authorize {
 /// The forms that a policy needs at its targets.
 fn forms(policy: &AccessPolicy) -> BTreeSet<Form> {
     let of_target = |it: &PolicyTarget| match Kind::named(&it.group, &it.kind) {
-        Some(Kind::Pod) => vec![Form::Pod],
+        Some(Kind::Pod) => vec![Form::Pod, Form::Closed],
         Some(Kind::Service) => vec![Form::Service, Form::Closed],
         Some(Kind::Gateway) => vec![Form::Gateway, Form::Nobody, Form::Closed],
         Some(Kind::ListenerSet) => vec![Form::Closed],

@@ -6,6 +6,8 @@
 //!  3. [`of_service`] and [`RoutePolicies`] say which of them judge a Service and a route.
 //!  4. [`Status`] says what became of a policy at each of its targets.
 //!
+//! [`room`] bounds what all policies of one object compare.
+//!
 //! A policy is carried out whole, or what it names is closed: an Allow lets nobody in then, and a Deny refuses everything that its
 //! other conditions match.
 
@@ -13,6 +15,7 @@ mod authorize;
 mod coverage;
 mod pods;
 mod review;
+mod room;
 mod rules;
 mod select;
 mod status;
@@ -110,18 +113,32 @@ pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, service: &ObjectNa
     if !attach::is_attached::<AccessPolicy>(reader, &target) {
         return Vec::new();
     }
+    let room = reader.get::<room::OfObject>(&target);
     let attached = attach::attached::<AccessPolicy>(reader, &target);
     let key = |it: &attach::Attachment| {
         let form = if it.section.is_none() { Form::Service } else { Form::Closed };
-        form.key(&it.policy.object_name())
+        Some(room.form(&it.policy, form)?.key(&it.policy.object_name()))
     };
-    attached.iter().map(key).collect()
+    let mut keys: Vec<_> = attached.iter().filter_map(key).collect();
+    keys.dedup();
+    keys
 }
 
 /// The policies of a route.
 pub(in crate::compile) struct RoutePolicies {
-    attached: Vec<(attach::Attachment, Form)>,
+    attached: Vec<OfRoute>,
     is_enforced: bool,
+}
+
+/// A policy of a route, or of one of its rules.
+#[derive(PartialEq)]
+struct OfRoute {
+    policy: ObjectName,
+    section: Option<Arc<str>>,
+    /// The form where the policy holds.
+    form: Form,
+    /// The form at every rule, if the route has no rule of that name.
+    without_section: Form,
 }
 
 // === impl RoutePolicies ===
@@ -131,11 +148,19 @@ impl RoutePolicies {
         if !attach::is_attached::<AccessPolicy>(reader, route) {
             return Self { attached: Vec::new(), is_enforced: false };
         }
+        let room = reader.get::<room::OfObject>(route);
         let (mut attached, mut enforced) = (Vec::new(), false);
         for it in attach::attached::<AccessPolicy>(reader, route) {
             let Some(policy) = reader.input::<AccessPolicy>(&it.policy.object_name()) else { continue };
             enforced |= is_enforced(&policy);
-            attached.push((it, without_section(&policy)));
+            let Some(form) = room.form(&it.policy, Form::Gateway) else { continue };
+            // What there is no room for closes the whole route.
+            let section = it.section.filter(|_| form == Form::Gateway);
+            let (policy, without_section) = (it.policy.object_name(), without_section(&policy));
+            let of_route = OfRoute { policy, section, form, without_section };
+            if attached.last() != Some(&of_route) {
+                attached.push(of_route);
+            }
         }
         Self { attached, is_enforced: enforced }
     }
@@ -155,20 +180,20 @@ impl RoutePolicies {
         rule: Option<&Arc<str>>,
         is_rule: impl Fn(&Arc<str>) -> bool,
     ) -> Vec<AuthorizationKey> {
-        let form = |(it, without_section): &(attach::Attachment, Form)| {
+        let form = |it: &OfRoute| {
             let form = match &it.section {
-                None => Form::Gateway,
-                Some(section) if Some(section) == rule => Form::Gateway,
+                None => it.form,
+                Some(section) if Some(section) == rule => it.form,
                 Some(section) if is_rule(section) => return None,
-                Some(_) => *without_section,
+                Some(_) => it.without_section,
             };
-            Some(form.key(&it.policy.object_name()))
+            Some(form.key(&it.policy))
         };
         self.attached.iter().filter_map(form).collect()
     }
 
     /// Those that close the rules of a Service's route: clients can pass that route by, so policies cannot be carried out there.
     pub(in crate::compile) fn in_mesh(&self) -> Vec<AuthorizationKey> {
-        self.attached.iter().map(|(it, _)| Form::Closed.key(&it.policy.object_name())).collect()
+        self.attached.iter().map(|it| Form::Closed.key(&it.policy)).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! Which pods a policy names. Found by pod, so that an edit of a pod does not make each policy look at all pods.
 
+use super::room::{PodsHaveRoom, PodsWithoutRoom, Room};
+use crate::compile::names::access::Form;
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::compile::workload::PodPolicies;
@@ -61,14 +63,30 @@ pub(in crate::compile) fn select(name: &ObjectName, reader: &mut Reader<'_>, mad
         return;
     }
     let Some(pod) = reader.input::<Pod>(name) else { return };
+    let object = ObjectRef::from_name(Kind::Pod, name);
+    let mut selecting = Vec::new();
     for it in policies.iter() {
         let policy = it.object_name();
+        let mut is_selected = false;
         for (target, selector) in reader.get::<Selectors>(&policy).iter() {
             if selector.matches(&pod.meta.labels) {
-                made.put(PodPolicies(name.clone()), it.clone());
+                is_selected = true;
                 let selected = SelectedPods { policy: policy.clone(), target: *target };
-                made.put(selected, ObjectRef::from_name(Kind::Pod, name));
+                made.put(selected, object.clone());
             }
+        }
+        selecting.extend(is_selected.then(|| it.clone()));
+    }
+    let room = match reader.get::<PodsHaveRoom>(&name.namespace) {
+        true => Room::default(),
+        false => Room::among(reader, selecting.iter().cloned()),
+    };
+    for it in selecting {
+        if room.lacks(&it) {
+            made.put(PodsWithoutRoom(it.object_name()), object.clone());
+        }
+        if let Some(form) = room.form(&it, Form::Pod) {
+            made.put(PodPolicies { pod: name.clone(), form }, it);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What became of a policy at one of its targets.
 
 use super::pods::SelectedPods;
+use super::room::{MOST_COMPARED, OfObject, PodsWithoutRoom};
 use super::rules::{self, Compiled, Reach};
 use super::select::{has_no_listener, is_waypoint};
 use super::{is_enforced, spec};
@@ -128,6 +129,9 @@ impl Review<'_> {
                 listener,
             )));
         }
+        if let Err(error) = self.check_room(reader, &ObjectRef::from_name(Kind::Gateway, gateway)) {
+            return Some(Err(error));
+        }
         let note = self.warn_of_identity(reader, made);
         let listeners = written.spec.listeners.iter().filter(|it| section.is_none_or(|name| it.name == name));
         let listeners =
@@ -153,6 +157,7 @@ impl Review<'_> {
             let remedy = "name the Service itself";
             return Err(self.unsupported("policies for the route of a Service", remedy));
         }
+        self.check_room(reader, &route)?;
         let note = self.warn_of_identity(reader, made);
         let gateways = reader.members(&RouteGateways(route.clone()));
         if gateways.is_empty() {
@@ -183,6 +188,7 @@ impl Review<'_> {
             );
         }
         self.check_mesh(reader.settings().has_mesh())?;
+        self.check_room(reader, &ObjectRef::from_name(Kind::Service, name))?;
         if let Some(field) = compiled(reader, self.name, self.policy, Form::Service).of_address {
             let message =
                 "the address of a client is not known behind a waypoint; for Services the policy is closed";
@@ -254,6 +260,9 @@ impl Review<'_> {
             self.warn_of_nothing("no pod has these labels, so the policy guards nothing".to_owned(), made);
             return Ok(self.carried([], Form::Pod, []));
         }
+        if let Some(pod) = reader.members(&PodsWithoutRoom(self.name.clone())).first() {
+            return Err(self.no_room(pod));
+        }
         self.check_proxies(reader, pods.iter(), made)?;
         self.check_capture(reader, pods.iter())?;
         if let Some(it) = reader.members(&waypoint::WaypointNeed(self.name.namespace.clone())).first()
@@ -289,6 +298,27 @@ impl Review<'_> {
              nobody in"
         );
         Diagnostic::error(Reason::AccessPolicySectionNotFound, field, message, "correct the name")
+    }
+
+    /// Whether an object has room for the policy beside older ones.
+    fn check_room(&self, reader: &mut Reader<'_>, target: &ObjectRef) -> Result<(), Diagnostic> {
+        match reader.get::<OfObject>(target).lacks(&self.object()) {
+            true => Err(self.no_room(target)),
+            false => Ok(()),
+        }
+    }
+
+    fn no_room(&self, target: &ObjectRef) -> Diagnostic {
+        let follows = match is_enforced(self.policy) {
+            true => format!("{target} is closed"),
+            false => "this one decides nothing there".to_owned(),
+        };
+        let message = format!(
+            "the policies of {target} compare more than {MOST_COMPARED} values together, ranges of addresses apart, and older \
+             policies come first, so {follows}"
+        );
+        let remedy = "remove policies or values of them, use `cidrs`, or spread them over several objects";
+        Diagnostic::error(Reason::AccessPolicyNoRoom, self.field, message, remedy)
     }
 
     fn unsupported(&self, what: &str, remedy: &str) -> Diagnostic {

@@ -2,6 +2,7 @@
 //!
 //! What cannot be carried out becomes a condition that is not understood: it matches nothing in an Allow and everything in a Deny.
 
+use super::room::{MOST_VALUES, values_of};
 use crate::compile::names::access::Form;
 use crate::compile::settings::CompileSettings;
 use crate::resources::access_policy::{
@@ -78,13 +79,9 @@ fn namespaces_of(own: &Arc<str>, source: &AccessSource) -> BTreeSet<Arc<str>> {
     found
 }
 
-/// As many values a policy compares at most, ranges of addresses apart: those are found, and these are compared one by one, on threads
-/// that all tenants of a Gateway share.
-pub(super) const MOST_VALUES: usize = 1024;
-
 /// Compiles the rules of a policy.
 pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
-    let values = spec.rules.iter().flatten().map(values_of).sum::<usize>();
+    let values = values_of(spec);
     if values > MOST_VALUES {
         let field = "spec.rules".to_owned();
         let reason = format!(
@@ -100,25 +97,6 @@ pub(super) fn compile(spec: &AccessPolicySpec, reach: &Reach<'_>) -> Compiled {
         draft.compiled.rules.push(rule);
     }
     draft.compiled
-}
-
-/// What a rule compares one by one.
-fn values_of(rule: &AccessRule) -> usize {
-    fn count<T>(list: &Option<Vec<T>>) -> usize {
-        list.as_ref().map_or(0, Vec::len)
-    }
-    let source =
-        |it: &AccessSource| 1 + count(&it.service_accounts) + count(&it.namespaces) + count(&it.spiffe_ids);
-    let operation = |it: &AccessOperation| {
-        1 + count(&it.ports)
-            + count(&it.hosts)
-            + count(&it.methods)
-            + count(&it.paths)
-            + count(&it.grpc)
-            + count(&it.headers)
-    };
-    let sources = rule.from.iter().flatten().map(source).sum::<usize>();
-    sources + rule.to.iter().flatten().map(operation).sum::<usize>()
 }
 
 struct Draft<'a> {

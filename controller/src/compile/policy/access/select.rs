@@ -1,5 +1,6 @@
 //! Where the objects that a policy names find it.
 
+use super::room::OfObject;
 use super::without_section;
 use crate::compile::gateway::JudgedBy;
 use crate::compile::names::access::Form;
@@ -35,7 +36,10 @@ impl Query<Cluster> for Select {
                         section => (section.map(Into::into), Form::Gateway),
                     };
                     let at = ObjectRef::from_name(Kind::Gateway, &named);
-                    made.put(JudgedBy { object: at, listener, form }, object.clone());
+                    let Some(has) = reader.get::<OfObject>(&at).form(&object, form) else { continue };
+                    // What there is no room for closes the whole Gateway.
+                    let listener = listener.filter(|_| has == form);
+                    made.put(JudgedBy { object: at, listener, form: has }, object.clone());
                 }
                 Some(Kind::ListenerSet) => {
                     let at = ObjectRef::from_name(Kind::ListenerSet, &named);

@@ -4,15 +4,13 @@ use super::review::{Review, TOLD, TargetOutcome, compiled};
 use super::spec;
 use crate::compile::ignored::Ignored;
 use crate::compile::names::access::Form;
-use crate::compile::policy::status::{MOST_ANCESTORS, accepted, enforced};
+use crate::compile::policy::status::{accepted, enforced, publish};
 use crate::compile::program::{Cluster, Made, Reader};
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::resources::access_policy::{AccessAction, AccessRule};
 use crate::resources::{AccessPolicy, Kind, ObjectRef};
-use crate::status::{
-    AncestorStatus, Condition, Enforcement, ObjectStatus, ParentRef, PolicyStatus, Truth, reason,
-};
+use crate::status::{AncestorStatus, Condition, Enforcement, ParentRef, Truth, reason};
 use fairway_config::model::ObjectName;
 use fairway_incremental::{OfInput, Query};
 use std::collections::BTreeMap;
@@ -75,10 +73,7 @@ impl Query<Cluster> for Status {
             });
             AncestorStatus { ancestor_ref, controller_name: controller_name.clone(), conditions, enforcement }
         };
-        let ancestors: Vec<_> = ancestors.into_iter().take(MOST_ANCESTORS).map(ancestor).collect();
-        if !ancestors.is_empty() {
-            made.statuses.push((object, ObjectStatus::Policy(PolicyStatus { ancestors })));
-        }
+        publish(&object, ancestors.into_iter().map(ancestor).collect(), made);
     }
 }
 

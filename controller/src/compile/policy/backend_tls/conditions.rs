@@ -44,8 +44,7 @@ impl Query<Cluster> for Status {
         conditions.extend(validation.ignored.condition(generation));
         let enforced_by = |gateway: &ObjectRef| BTreeSet::from([Enforcer::Gateway(gateway.object_name())]);
         let ancestors = gateways.into_iter().map(|gateway| (gateway.clone(), enforced_by(&gateway)));
-        let status = status::of_enforced(ancestors, carriers, conditions, &reader.settings());
-        made.statuses.extend(status.map(|it| (object, it)));
+        status::of_enforced(&object, ancestors, &carriers, conditions, &reader.settings(), made);
     }
 }
 
