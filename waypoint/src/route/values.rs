@@ -27,7 +27,7 @@ pub(super) struct Values<'r> {
 pub enum TooLong {
     /// The path, or a parameter of the query.
     Target,
-    /// A header.
+    /// The value of a header field.
     Header,
 }
 
