@@ -67,7 +67,7 @@ async fn will_be_asked(what: &str, proxy: &Proxy, server: SocketAddr, endpoints:
     panic!("{what}: {last:?}");
 }
 
-/// Never answers.
+/// A server's answer that never comes.
 async fn silent(_: Request<Incoming>) -> Response<Body> {
     std::future::pending().await
 }

@@ -90,7 +90,7 @@ impl Interim {
 // === impl Heard ===
 
 impl Heard {
-    /// Where they go.
+    /// The channel that interim responses go to.
     pub fn interim(&self) -> Interim {
         self.0.clone()
     }

@@ -27,7 +27,7 @@ pub(super) struct Values<'r> {
 pub enum TooLong {
     /// The path, or a parameter of the query.
     Target,
-    /// A header.
+    /// A header, the lines of one name together.
     Header,
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct Dialled {
     /// Those for bytes. The connections of HTTP are not among them.
     pub streams: Arc<DialledSockets>,
-    /// Those for datagrams.
+    /// Those for datagrams, one for each client of a UDP listener.
     pub datagrams: Arc<DialledSockets>,
 }
 

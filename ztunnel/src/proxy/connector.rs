@@ -32,7 +32,7 @@ pub(super) struct PodConnector {
 enum Peer {
     /// A program of the pod itself.
     Program,
-    /// Anybody else.
+    /// Anybody else: a pod, a waypoint, or a client without mTLS.
     Other,
 }
 

@@ -3,8 +3,8 @@
 use crate::compile::gateway::Counted;
 use crate::compile::names::service::service_key;
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::route::binding::{ListenerClaim, Outcome, ServiceClaim};
 use crate::compile::route::conflict;
+use crate::compile::route::parent::{ListenerClaim, Outcome, ServiceClaim};
 use crate::compile::waypoint::WaypointNeed;
 use crate::diagnostic::{Diagnostic, Reason, join_texts};
 use crate::resources::{Kind, ObjectRef, RouteKind};

@@ -1,8 +1,9 @@
 //! Which routes lose where several ask for the same requests or connections.
 
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::route::binding::{self, ListenerClaim, ListenerClaims, ServiceClaims};
+use crate::compile::route::binding::{self, ListenerClaims, ServiceClaims};
 use crate::compile::route::held_hosts::HeldHosts;
+use crate::compile::route::parent::ListenerClaim;
 use crate::compile::stage;
 use crate::resources::{Kind, ObjectRef, RouteKind};
 use fairway_config::model::{Audience, ListenerKey, ObjectName};

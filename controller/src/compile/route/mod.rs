@@ -12,6 +12,7 @@ mod held_hosts;
 mod http;
 mod l4;
 mod matching;
+pub(in crate::compile) mod parent;
 mod parent_service;
 pub(in crate::compile) mod shadow;
 mod written;
@@ -24,7 +25,7 @@ use crate::compile::policy::access::{RouteGateways, RoutePolicies, RouteServices
 use crate::compile::policy::required_waypoint;
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::route::binding::{ListenerClaim, Outcome, ServiceClaim};
+use crate::compile::route::parent::{ListenerClaim, Outcome, ServiceClaim};
 use crate::compile::route::shadow::{MatchKey, ShadowedBy, Wanting};
 use crate::compile::stage;
 use crate::compile::waypoint::choice;

@@ -12,7 +12,8 @@ use crate::compile::names::service::{
 use crate::compile::policy::status::BackendGateways;
 use crate::compile::policy::{access, backend_tls, required_waypoint};
 use crate::compile::program::{Cluster, Made, Reader};
-use crate::compile::route::binding::{self, ServiceClaim};
+use crate::compile::route::binding;
+use crate::compile::route::parent::ServiceClaim;
 use crate::compile::route::{ConsumerRoutes, ProducerRoutes};
 use crate::compile::service::passes::{Consumer, Passes};
 use crate::compile::settings::{Capture, Mode};

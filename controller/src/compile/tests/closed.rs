@@ -94,12 +94,10 @@ fn reasons() -> Vec<(&'static str, u16, String)> {
         ("no certificate to end TLS with", 443, {
             tls("admin", &TERMINATE.replace("name: cert", "name: missing"), ADMIN)
         }),
-        ("filters on TLS", 443, tls("admin", TERMINATE, &format!("{ADMIN}, {FILTERS}"))),
-        ("filters on TLS that goes on", 443, tls("admin", PASSTHROUGH, &format!("{ADMIN}, {FILTERS}"))),
         (
-            "two of one name in TLS",
+            "two of one name, and HTTPS is the other",
             443,
-            tls("admin", PASSTHROUGH, ADMIN) + &tls("admin-too", TERMINATE, ADMIN),
+            tls("admin", TERMINATE, ADMIN) + &tls("admin-too", HTTPS, ADMIN),
         ),
     ]
 }

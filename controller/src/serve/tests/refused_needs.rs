@@ -145,13 +145,16 @@ proptest! {
     ) {
         let mut hub = HubState::default();
         let (mut keys, mut ever) = (BTreeSet::new(), HashSet::new());
+        // By any version: the proxy may hold an earlier one.
         let mut named_by_backends: HashMap<ResourceKey, Vec<ResourceKey>> = HashMap::new();
         let mut id = None;
         for (edits, chosen) in rounds {
             let (upserts, removals) = commit(edits);
             keys.extend(upserts.iter().map(Resource::key));
             let backends = upserts.iter().filter(|it| it.key().kind == ResourceKind::Backend);
-            named_by_backends.extend(backends.map(|it| (it.key(), it.references())));
+            for backend in backends {
+                named_by_backends.entry(backend.key()).or_default().extend(backend.references());
+            }
             put(&mut hub, upserts, removals);
             let scope = hub.scope(&proxy);
             // And what those name, whether it is there yet or not.

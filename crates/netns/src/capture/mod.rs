@@ -5,6 +5,7 @@
 //! [`Namespace::run`](crate::Namespace::run).
 
 mod expression;
+mod nf_tables;
 mod older;
 mod reply_route;
 pub mod ruleset;
@@ -196,15 +197,15 @@ pub fn inspect(rules: &CaptureRules, fence: &Fence) -> Result<Capture, CaptureEr
 
 fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {
     let mut kernel = Connection::open(Family::Netfilter)?;
-    let table = match kernel.ask(&ruleset::get_table()) {
+    let table = match kernel.ask(&nf_tables::get_table()) {
         Ok(replies) => replies,
         Err(error) if error.errno() == Some(libc::ENOENT) => return Ok((Capture::Missing, Fence::Down)),
         Err(error) => return Err(error.into()),
     };
     // Lists of chains hold those of every table.
-    let chains = kernel.dump(&ruleset::list_chains())?;
+    let chains = kernel.dump(&nf_tables::list_chains())?;
     let chains: Vec<_> =
-        chains.iter().filter_map(|reply| reply.attributes()).filter(|it| ruleset::is_ours(it)).collect();
+        chains.iter().filter_map(|reply| reply.attributes()).filter(|it| nf_tables::is_ours(it)).collect();
     let fence = match ruleset::fence_among(&chains) {
         Fence::Down => Fence::Down,
         _ => Fence::except(excepted(&mut kernel)?),
@@ -213,7 +214,7 @@ fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {
     if !table.iter().any(|reply| reply.attributes().is_some_and(|found| covers(found, &ruleset.table))) {
         return Ok((Capture::Differs("the table is dormant".to_owned()), fence));
     }
-    let rows = kernel.dump(&ruleset::list_rules())?;
+    let rows = kernel.dump(&nf_tables::list_rules())?;
     let rows: Vec<_> = rows.iter().filter_map(|reply| reply.attributes()).collect();
     if let Some(difference) = ruleset.difference(&chains, &rows) {
         return Ok((Capture::Differs(difference), fence));
@@ -225,8 +226,8 @@ fn look(rules: &CaptureRules) -> Result<(Capture, Fence), CaptureError> {
 fn excepted(kernel: &mut Connection) -> Result<Older, NetlinkError> {
     let mut older = Older::default();
     for family in [IpFamily::IPv4, IpFamily::IPv6] {
-        for reply in unless(kernel.dump(&ruleset::list_elements(family)), &[libc::ENOENT])? {
-            let elements = reply.attributes().map(ruleset::elements_in).unwrap_or_default();
+        for reply in unless(kernel.dump(&nf_tables::list_elements(family)), &[libc::ENOENT])? {
+            let elements = reply.attributes().map(nf_tables::elements_in).unwrap_or_default();
             older.read(family, elements).ok_or(NetlinkError::Garbled("an element of a set is cut off"))?;
         }
     }

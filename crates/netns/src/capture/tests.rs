@@ -1,4 +1,5 @@
-use super::ruleset::{self, Fence, Refuses, Ruleset};
+use super::nf_tables;
+use super::ruleset::{Fence, Refuses, Ruleset};
 use super::*;
 
 #[test]
@@ -62,9 +63,9 @@ fn only_our_table_is_ours() {
         crate::netlink::Attribute::text(1, table).encode(&mut bytes);
         bytes
     };
-    assert!(ruleset::is_ours(&chain("fairway")));
-    assert!(!ruleset::is_ours(&chain("fairway2")));
-    assert!(!ruleset::is_ours(&[]));
+    assert!(nf_tables::is_ours(&chain("fairway")));
+    assert!(!nf_tables::is_ours(&chain("fairway2")));
+    assert!(!nf_tables::is_ours(&[]));
 }
 
 #[test]

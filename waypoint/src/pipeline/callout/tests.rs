@@ -320,9 +320,10 @@ fn a_rule_asks_no_longer_than_it_may_take_and_no_longer_than_the_client_waits() 
         let fixture = Fixture::start(Rule { timeouts, ..guarded(vec![by_http("auth")]) });
         assert!(fixture.ask("GET /slow", &[]).await.starts_with("http/1.1 504"));
         let client = fixture.proxy.send("GET /slow", &[]).await.unwrap();
-        let began = std::time::Instant::now();
+        let mut turns = 0;
         while fixture.asked.borrow().len() < 2 {
-            assert!(began.elapsed() < Duration::from_secs(60), "not within 60 s: the service is asked again");
+            turns += 1;
+            assert!(turns < 1_000_000, "not within {turns} turns: the service is asked again");
             yield_now().await;
         }
         drop(client);

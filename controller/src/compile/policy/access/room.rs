@@ -105,12 +105,18 @@ pub(super) fn values_of(spec: &AccessPolicySpec) -> usize {
 }
 
 fn values_of_rule(rule: &AccessRule) -> usize {
-    fn of<T>(list: &Option<Vec<T>>) -> usize {
+    fn count<T>(list: &Option<Vec<T>>) -> usize {
         list.as_ref().map_or(0, Vec::len)
     }
-    let source = |it: &AccessSource| 1 + of(&it.service_accounts) + of(&it.namespaces) + of(&it.spiffe_ids);
+    let source =
+        |it: &AccessSource| 1 + count(&it.service_accounts) + count(&it.namespaces) + count(&it.spiffe_ids);
     let operation = |it: &AccessOperation| {
-        1 + of(&it.ports) + of(&it.hosts) + of(&it.methods) + of(&it.paths) + of(&it.grpc) + of(&it.headers)
+        1 + count(&it.ports)
+            + count(&it.hosts)
+            + count(&it.methods)
+            + count(&it.paths)
+            + count(&it.grpc)
+            + count(&it.headers)
     };
     let sources = rule.from.iter().flatten().map(source).sum::<usize>();
     sources + rule.to.iter().flatten().map(operation).sum::<usize>()
@@ -122,10 +128,10 @@ impl Room {
     /// That of an object with these policies.
     pub(super) fn among(reader: &mut Reader<'_>, policies: impl IntoIterator<Item = ObjectRef>) -> Self {
         let claim = |it: ObjectRef| (reader.get::<Compared>(&it.object_name()), it);
-        Self::of(policies.into_iter().map(claim).collect())
+        Self::from_claims(policies.into_iter().map(claim).collect())
     }
 
-    fn of(mut claims: Vec<(Claim, ObjectRef)>) -> Self {
+    fn from_claims(mut claims: Vec<(Claim, ObjectRef)>) -> Self {
         claims.sort_by(|(a, one), (b, other)| (a.created, one).cmp(&(b.created, other)));
         let (mut room, mut sum) = (Self::default(), 0_usize);
         for (claim, policy) in claims {
@@ -169,7 +175,7 @@ mod tests {
         let claim = |(name, created, values, is_enforced): &(&str, i64, usize, bool)| {
             (Claim { created: *created, values: *values, is_enforced: *is_enforced }, policy(name))
         };
-        Room::of(claims.iter().map(claim).collect())
+        Room::from_claims(claims.iter().map(claim).collect())
     }
 
     #[test]
