@@ -81,7 +81,7 @@ pub fn sift(headers: &mut HeaderMap, at_edge: bool) -> Result<(), Reason> {
 /// Spellings of a name, with `_` for `-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spellings {
-    /// All of them.
+    /// All of them, also the name itself.
     All,
     /// Those that are not the name itself.
     Other,

@@ -76,7 +76,7 @@ impl ListenerSet {
         &self.listeners
     }
 
-    /// How connections begin.
+    /// How connections to the socket begin, by its listeners that are open.
     pub fn opening(&self) -> &Opening {
         &self.opening
     }

@@ -60,7 +60,7 @@ impl AddressFault {
         }
     }
 
-    /// What to do.
+    /// What the owner of the policy can do about it.
     pub(in crate::compile) fn remedy(&self) -> &'static str {
         match self {
             Self::Invalid => "correct the policy",
