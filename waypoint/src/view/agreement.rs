@@ -89,7 +89,7 @@ fn explained(view: &View, query: &str) -> (u16, String) {
     let status = match number {
         Some(status) => status,
         // The backend is shown with what is wrong with it.
-        None if [": 500", "answers 500", "refused with 500"].iter().any(|it| text.contains(it)) => 500,
+        None if [": 500", "refused with 500", "answers 500"].iter().any(|it| text.contains(it)) => 500,
         None => 200,
     };
     (status, text)
