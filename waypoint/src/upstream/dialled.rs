@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sockets that a proxy has dialled and not closed. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Dialled {
 pub struct DialledSockets {
     /// Where there are none, nobody waits for anybody.
     count: AtomicUsize,
-    far_ends: RwLock<HashMap<SocketAddr, SmallVec<[SocketAddr; 1]>, ahash::RandomState>>,
+    far_ends: Mutex<HashMap<SocketAddr, SmallVec<[SocketAddr; 1]>, ahash::RandomState>>,
 }
 
 /// A socket that is dialled, until this is dropped.
@@ -41,7 +41,7 @@ impl DialledSockets {
     /// Notes a socket from `near` to `far`.
     pub fn note(self: &Arc<Self>, near: SocketAddr, far: SocketAddr) -> DialledSocket {
         let (near, far) = (canonical(near), canonical(far));
-        let mut far_ends = self.far_ends.write().unwrap_or_else(PoisonError::into_inner);
+        let mut far_ends = self.far_ends.lock().unwrap_or_else(PoisonError::into_inner);
         far_ends.entry(near).or_default().push(far);
         self.count.fetch_add(1, Ordering::Release);
         DialledSocket { sockets: self.clone(), near, far }
@@ -54,7 +54,7 @@ impl DialledSockets {
             return false;
         }
         let (far, near) = (canonical(far), near.map(canonical));
-        let far_ends = self.far_ends.read().unwrap_or_else(PoisonError::into_inner);
+        let far_ends = self.far_ends.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(dialled) = far_ends.get(&far) else { return false };
         !far.ip().is_loopback() || near.is_none_or(|near| dialled.contains(&near))
     }
@@ -62,7 +62,7 @@ impl DialledSockets {
 
 impl Drop for DialledSocket {
     fn drop(&mut self) {
-        let mut held = self.sockets.far_ends.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.sockets.far_ends.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(far_ends) = held.get_mut(&self.near) {
             if let Some(at) = far_ends.iter().position(|it| *it == self.far) {
                 far_ends.swap_remove(at);
@@ -114,6 +114,6 @@ mod tests {
         assert!(!sockets.are_at(at("10.0.0.1:5"), None));
         drop(local);
         assert_eq!(sockets.count.load(Ordering::Relaxed), 0);
-        assert!(sockets.far_ends.read().unwrap().is_empty());
+        assert!(sockets.far_ends.lock().unwrap().is_empty());
     }
 }
