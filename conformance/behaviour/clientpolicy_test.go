@@ -88,7 +88,7 @@ spec:
 	s.part("that cannot be carried out", func(s *stage) {
 		s.apply(clientPolicy("edge", "{source: ForwardedFor, trustedCIDRs: [10.0.0.1/8]}"))
 		s.says("ClientPolicy", "edge", "Accepted", "False", "trustedCIDRs[0]")
-		gets(s, balancer, http.Header{"X-Forwarded-For": {client}}, 0, "")
+		gets(s, balancer, http.Header{"X-Forwarded-For": {client}}, http.StatusInternalServerError, "")
 	})
 }
 

@@ -79,6 +79,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"TLSRoute":                {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tlsroutes"},
 	"ReferenceGrant":          {Group: "gateway.networking.k8s.io", Version: "v1beta1", Resource: "referencegrants"},
 	"AccessPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "accesspolicies"},
+	"ClientPolicy":            {Group: "fairway.dev", Version: "v1alpha1", Resource: "clientpolicies"},
 	"GatewayParameters":       {Group: "fairway.dev", Version: "v1alpha1", Resource: "gatewayparameters"},
 }
 
