@@ -78,8 +78,6 @@ func TestTheRulesOfOurKinds(t *testing.T) {
 	var cases map[string][]struct {
 		Spec    any      `json:"spec"`
 		Refused []string `json:"refused"`
-		// What the compiler does that the rules do not; a test of the controller looks at it.
-		Compiler string `json:"compiler"`
 	}
 	if err := yaml.UnmarshalStrict(text, &cases); err != nil {
 		t.Fatal(err)

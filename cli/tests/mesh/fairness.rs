@@ -1,6 +1,6 @@
 //! Clients of a Gateway that stop reading delay nobody else on the way to the same pod.
 
-use crate::environment;
+use crate::{environment, eventually};
 use fairway_cli::demo::client::{Ask, Session};
 use fairway_testbed::Sandbox;
 
@@ -21,6 +21,7 @@ fn readers_that_stop_at_a_gateway_delay_nobody_on_the_way_to_the_same_pod() {
             environment.pod("bookshop/reader").unwrap(),
             environment.service("bookshop/catalog", 80).unwrap(),
         );
+        eventually("the Gateway to listen", async || outside.connect(gateway).await.is_ok()).await;
         let open = async || {
             Session::over_tls(outside.connect(gateway).await.unwrap(), "www.bookshop.example").await.unwrap()
         };

@@ -239,6 +239,7 @@ reasons! {
     AccessPolicyValueInvalid,
     AccessPolicyNoRoom,
     AccessPolicyNotSupported,
+    AccessPolicyFieldMisplaced,
     AccessPolicyNeedsRequests,
     AccessPolicyAddressOfService,
     AccessPolicyNeedsMesh => NOT_ENFORCED,

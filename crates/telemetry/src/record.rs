@@ -269,8 +269,8 @@ impl Record {
             Sampled::Always if !is_refused || self.recorder.log != AccessLog::Carried => Some(0),
             Sampled::IfError if !is_refused => None,
             _ => {
-                let Details { pod, listener, service, route, .. } = details;
-                let place = (self.reason, details.is_observed, pod, listener, service, route);
+                let Details { pod, listener, service, route, backend, .. } = details;
+                let place = (self.reason, details.is_observed, pod, listener, service, route, backend);
                 self.recorder.refusals.borrow_mut().admit(place, now)
             }
         }

@@ -55,7 +55,13 @@ impl Arrival {
             None => {
                 // Nobody has to hurry here.
                 connection.set_state(ConnectionState::Raw);
-                endpoint = self.reach_endpoint().await.ok();
+                // Two ends of this proxy that wait for each other would open connections without end.
+                if !is_own(&self.worker, &client) {
+                    endpoint = self.reach_endpoint().await.ok();
+                }
+                if is_own(&self.worker, &client) {
+                    return self.relay(client, ahead, 0, Err(L4Refusal::Loop)).await;
+                }
                 let first = tokio::select! {
                     first = greeted(&connection, &mut client, &mut ahead, &mut endpoint) => first,
                     _ = connection.ordered(Order::None) => return client.reset_on_close(),

@@ -162,8 +162,14 @@ async fn decide<'t>(
     let head = RequestHead::read(parts).map_err(Reason::BadRequest)?;
     let (tables, own) = (&serving.tables, &client.worker.waypoint_key);
     let entry = |listener| PolicySet::at_entry(tables, &client.origin, listener, own);
+    if let Origin::Service(origin) = &client.origin {
+        exchange.note(|it| it.backend = Some(origin.backend.clone()));
+    }
     let (table, listener, port, shown) = match find_target(serving, &client.origin, &head.host)? {
-        RouteTarget::Rules { table, listener, port, shown } => (table, listener, port, shown),
+        RouteTarget::Rules { table, listener, port, shown } => {
+            exchange.note(|it| it.listener = listener.map(|it| it.key.clone()));
+            (table, listener, port, shown)
+        }
         RouteTarget::Endpoints { cluster, port, shown, is_departed } => {
             let (policies, source) = (entry(None), RequestSource::from_client(client, caller, port));
             if !policies.is_open() {
@@ -181,14 +187,18 @@ async fn decide<'t>(
         }
     };
     // The one place where a route is matched: nothing that a stage changes leads to another.
-    let Some(rule) = select(table, &head).map_err(Reason::from)? else {
-        drop(head);
-        // Who may not ask for anything here is not told which paths there are.
-        let (policies, source) = (entry(listener), RequestSource::from_client(client, caller, port));
-        if !policies.is_open() {
-            PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+    let selected = select(table, &head).map_err(Reason::from).and_then(|it| it.ok_or(Reason::NoRoute));
+    let rule = match selected {
+        Ok(rule) => rule,
+        Err(reason) => {
+            drop(head);
+            // Who may not ask for anything here is not told which paths there are, nor what was wrong with the request.
+            let (policies, source) = (entry(listener), RequestSource::from_client(client, caller, port));
+            if !policies.is_open() {
+                PolicyCheck { tables, policies, source, exchange: &mut *exchange }.pass(parts)?;
+            }
+            return Err(reason.into());
         }
-        return Err(Reason::NoRoute.into());
     };
     drop(head);
     let deadline = rule.rule().timeouts.request.map(|limit| exchange.started() + limit);

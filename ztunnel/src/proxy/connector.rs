@@ -50,7 +50,7 @@ impl PodConnector {
         wait: Duration,
     ) -> io::Result<TcpStream> {
         let stream = self.open_as(client, destination, wait).await?;
-        program_socket::bound_receive_buffer(&stream)?;
+        program_socket::bound_receive_buffer(&stream);
         Ok(stream)
     }
 
@@ -94,7 +94,7 @@ impl PodConnector {
         let opening = async {
             let socket = self.namespace.connector(wanted).await.map_err(with_kind)?;
             if peer == Peer::Program {
-                program_socket::bound_segments(&socket)?;
+                program_socket::bound_segments(&socket);
             }
             socket.connect(destination).await
         };

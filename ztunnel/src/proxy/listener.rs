@@ -50,11 +50,9 @@ impl Listeners {
     }
 }
 
-/// Bounds what programs send at once. Without the bound it works as well.
+/// Bounds what programs send at once.
 fn for_program(listener: TcpListener) -> TcpListener {
-    if let Err(error) = program_socket::bound_segments(&listener) {
-        tracing::debug!(%error, "the segments of a pod's programs cannot be bounded");
-    }
+    program_socket::bound_segments(&listener);
     listener
 }
 

@@ -5,7 +5,6 @@
 //! of them would use up what TCP of the whole node may have (`net.ipv4.tcp_mem`). The program's own send buffer is the program's.
 
 use fairway_netns::socket;
-use std::io;
 use std::os::fd::AsFd;
 
 /// The longest segment that a program sends to the tunnel, in bytes.
@@ -14,12 +13,16 @@ const SEGMENT: u32 = 8 << 10;
 /// What may wait for the tunnel to read it, in bytes; the kernel takes twice as much for its own records.
 const RECEIVE_BUFFER: usize = 192 << 10;
 
-/// Before a socket connects to a program, or when it listens for one.
-pub(super) fn bound_segments(socket: &impl AsFd) -> io::Result<()> {
-    socket::bound_segments(socket, SEGMENT)
+/// Before a socket connects to a program, or when it listens for one. Without the bound it works as well.
+pub(super) fn bound_segments(socket: &impl AsFd) {
+    if let Err(error) = socket::bound_segments(socket, SEGMENT) {
+        tracing::debug!(%error, "the segments of a pod's program cannot be bounded");
+    }
 }
 
-/// When the connection is open.
-pub(super) fn bound_receive_buffer(connection: &impl AsFd) -> io::Result<()> {
-    socket::bound_receive_buffer(connection, RECEIVE_BUFFER)
+/// When the connection is open. Without the bound it works as well.
+pub(super) fn bound_receive_buffer(connection: &impl AsFd) {
+    if let Err(error) = socket::bound_receive_buffer(connection, RECEIVE_BUFFER) {
+        tracing::debug!(%error, "the receive buffer for a pod's program cannot be bounded");
+    }
 }

@@ -208,10 +208,8 @@ impl Worker {
         if let Err(error) = socket::tune(&stream, socket::KEEPALIVE) {
             tracing::debug!(pod = %pod.key, %error, "socket options cannot be set");
         }
-        if direction == Direction::Outbound
-            && let Err(error) = program_socket::bound_receive_buffer(&stream)
-        {
-            tracing::debug!(pod = %pod.key, %error, "the receive buffer cannot be bounded");
+        if direction == Direction::Outbound {
+            program_socket::bound_receive_buffer(&stream);
         }
         let (worker, local) = (self.clone(), self.worker_pod(pod));
         match direction {

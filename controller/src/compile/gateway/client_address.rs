@@ -126,15 +126,17 @@ fn closed(policy: Option<ObjectRef>, fault: AddressFault) -> ClientSettings {
     ClientSettings { policy, fault: Some(fault), ..ClientSettings::default() }
 }
 
-/// The connections to a port begin in one way, before anything says which listener they are for: as the first object has it that
-/// listens there. Listeners without a policy follow the Gateway, or another listener of their own object: nobody else says for them
-/// whom to believe. All others that would begin in another way are closed.
+/// The connections to a port begin in one way, before anything says which listener they are for: as the Gateway has it where it listens
+/// itself, else without a header where one object has it so, else as the first object has it. So no ListenerSet closes listeners of
+/// others that ask for nothing. Listeners without a policy follow the Gateway, or another listener of their own object: nobody else
+/// says for them whom to believe. All others that would begin in another way are closed.
 pub(super) fn share_ports(
     gateway: &ObjectRef,
     listeners: &[(ObjectRef, &ListenerPlan)],
     wanted: &mut [ClientSettings],
 ) {
-    let mut ports: BTreeMap<u16, Opening<'_>> = BTreeMap::new();
+    // Of each object that listens on a port, in their order.
+    let mut ports: BTreeMap<u16, Vec<Opening<'_>>> = BTreeMap::new();
     let is_closed = |it: &ClientSettings| it.fault.is_some();
     let on_streams = |plan: &ListenerPlan| plan.protocol != Some(Protocol::Udp);
     for ((object, plan), it) in listeners.iter().zip(&*wanted) {
@@ -147,16 +149,17 @@ pub(super) fn share_ports(
             object,
             is_written: it.policy.is_some(),
         };
-        let first = ports.entry(plan.port).or_insert_with(opening);
-        // Within one object what is written goes before what is not.
-        if first.object == object && !first.is_written && it.policy.is_some() {
-            *first = opening();
+        let of_port = ports.entry(plan.port).or_default();
+        match of_port.iter_mut().find(|it| it.object == object) {
+            // Within one object what is written goes before what is not.
+            Some(first) if !first.is_written && it.policy.is_some() => *first = opening(),
+            Some(_) => {}
+            None => of_port.push(opening()),
         }
     }
     for ((object, plan), it) in listeners.iter().zip(wanted) {
-        let Some(opening) = ports.get(&plan.port).filter(|_| on_streams(plan) && !is_closed(it)) else {
-            continue;
-        };
+        let of_port = ports.get(&plan.port).filter(|_| on_streams(plan) && !is_closed(it));
+        let Some(opening) = of_port.and_then(|it| Opening::of_port(it, gateway)) else { continue };
         if opening_of(&it.source) == opening.source {
             continue;
         }
@@ -166,6 +169,13 @@ pub(super) fn share_ports(
         }
         let fault = AddressFault::PortDiffers(opening.by.clone());
         *it = ClientSettings { tls: it.tls.take(), ..closed(it.policy.take(), fault) };
+    }
+}
+
+impl<'a> Opening<'a> {
+    fn of_port(objects: &'a [Self], gateway: &ObjectRef) -> Option<&'a Self> {
+        let own = objects.iter().find(|it| it.object == gateway);
+        own.or_else(|| objects.iter().find(|it| it.source.is_connection())).or_else(|| objects.first())
     }
 }
 

@@ -9,7 +9,8 @@ use crate::compile::settings::Mode;
 use crate::compile::stage;
 use crate::diagnostic::{Diagnostic, Reason};
 use crate::provision::{ProxyClass, Want};
-use crate::resources::{Gateway, Kind, ListenerSet, ObjectRef};
+use crate::resources::access_policy::AccessMode;
+use crate::resources::{AccessPolicy, Gateway, Kind, ListenerSet, ObjectRef};
 use fairway_config::model::{
     AddressSource, AuthorizationKey, Listener, ListenerProtocol, ObjectName, Resource, TlsTermination,
     TlsVersion,
@@ -61,11 +62,17 @@ pub(in crate::compile) fn judges(
     judges
 }
 
-/// Whether policies of a Gateway judge all that it serves, also by the listeners of its ListenerSets.
+/// Whether policies of a Gateway decide of all that it serves, also by the listeners of its ListenerSets. One that only observes
+/// closes nothing.
 pub(super) fn guards(reader: &mut Reader<'_>, gateway: &ObjectRef) -> bool {
-    [Form::Gateway, Form::Nobody, Form::Closed]
-        .into_iter()
-        .any(|form| reader.count(&JudgedBy { object: gateway.clone(), listener: None, form }) > 0)
+    let is_enforced = |reader: &mut Reader<'_>, policy: &ObjectRef| {
+        let policy = reader.input::<AccessPolicy>(&policy.object_name());
+        policy.is_some_and(|it| it.spec.mode == AccessMode::Enforce)
+    };
+    [Form::Gateway, Form::Nobody, Form::Closed].into_iter().any(|form| {
+        let policies = reader.members(&JudgedBy { object: gateway.clone(), listener: None, form });
+        policies.iter().any(|it| is_enforced(reader, it))
+    })
 }
 
 /// Makes a Gateway's own listeners and keeps what routes see.

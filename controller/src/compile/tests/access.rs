@@ -199,6 +199,41 @@ fn a_policy_of_pods_judges_those_that_it_selects_from_when_they_are_there() {
 }
 
 #[test]
+fn a_target_with_a_field_that_its_kind_does_not_have_closes_what_it_names_and_nothing_beside_it() {
+    const PODS: &str = "group: '', kind: Pod";
+    let other = SHOP.replace("web-1", "web-2").replace("10.0.0.1", "10.0.0.2");
+    let allow = "action: Allow, rules: [{ from: [{ namespaces: [shop] }] }]";
+    for (target, pods) in [
+        (format!("{{ {PODS}, name: web-1 }}"), [vec!["shop/p@closed"], vec![]]),
+        (format!("{{ {PODS}, name: web-1, selector: {{}} }}"), [vec!["shop/p@closed"], vec![]]),
+        (format!("{{ {PODS}, name: gone }}"), [vec![], vec![]]),
+        (
+            format!("{{ {PODS}, selector: {{}}, sectionName: a }}"),
+            [vec!["shop/p@closed"], vec!["shop/p@closed"]],
+        ),
+        (format!("{{ {PODS} }}"), [vec!["shop/p@closed"], vec!["shop/p@closed"]]),
+        (format!("{{ {PODS}, selector: {{}} }}"), [vec!["shop/p"], vec!["shop/p"]]),
+    ] {
+        let mut world = world(&policy("shop", "p", &target, allow));
+        world.add(&other);
+        let judged = ["shop/web-1", "shop/web-2"].map(|it| world.judges_of_pod(it));
+        assert_eq!(judged, pods, "{target}");
+        let accepted = if target.ends_with("selector: {} }") && !target.contains("name") {
+            "True/Accepted"
+        } else {
+            "False/Invalid"
+        };
+        world.expect("AccessPolicy shop/p", &format!("ancestor Namespace shop: Accepted={accepted}"));
+    }
+    let service = world(&policy("shop", "p", "{ group: '', kind: Service, name: web, selector: {} }", allow));
+    assert_eq!(service.judges_of_backend("shop/web:80"), ["shop/p@closed"]);
+    let route = world(&policy("shop", "p", &at_route("r", "").replace(" }", ", selector: {} }"), allow));
+    assert_eq!(route.judges_of_rules("HTTPRoute/shop/r")[0], ["shop/p@closed"]);
+    let gateway = world(&policy("edge", "p", &AT_GATEWAY.replace(" }", ", selector: {} }"), allow));
+    assert_eq!(gateway.judges_of_listener("edge/public/http"), ["edge/p@closed"]);
+}
+
+#[test]
 fn a_field_of_requests_closes_pods() {
     for (action, expected) in [("Allow", 0), ("Deny", 1)] {
         let spec = format!("action: {action}, rules: [{{ to: [{{ ports: [80], methods: [GET] }}] }}]");

@@ -15,8 +15,6 @@ struct Case {
     spec: Value,
     #[serde(default)]
     refused: Vec<String>,
-    /// `accepts` where the rules refuse and the compiler does not.
-    compiler: Option<String>,
 }
 
 const GRPC_ROUTE: &str = "
@@ -55,11 +53,7 @@ fn what_the_rules_of_our_crds_refuse_is_refused_and_nothing_else() {
     for (kind, cases) in &cases {
         let is_refused: fn(&Value) -> bool =
             if kind == "AccessPolicy" { is_policy_refused } else { are_parameters_refused };
-        let expected = |it: &Case| match it.compiler.as_deref() {
-            None => !it.refused.is_empty(),
-            Some("accepts") => false,
-            Some(other) => panic!("{other} is nothing that a compiler does"),
-        };
+        let expected = |it: &Case| !it.refused.is_empty();
         let differ = cases.iter().filter(|it| is_refused(&it.spec) != expected(it));
         let differ: Vec<_> = differ.map(|it| format!("{} {:?}", it.spec, it.refused)).collect();
         assert!(differ.is_empty(), "{kind}: compiler and rules differ about {differ:#?}");

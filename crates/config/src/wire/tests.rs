@@ -47,9 +47,9 @@ proptest! {
         }
         let cut = bytes[..cut.index(bytes.len())].to_vec();
         for bytes in [bytes, cut] {
-            let unchanged = bytes == encoded.bytes;
             if let Ok(decoded) = decode(bytes.into()) {
-                prop_assert_eq!(encode(&decoded).hash == encoded.hash, unchanged);
+                // Other bytes may say the same: the case of a trust domain does not matter.
+                prop_assert_eq!(encode(&decoded).hash == encoded.hash, decoded == resource);
             }
         }
     }

@@ -4,6 +4,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// How long one attempt to open a TCP connection waits. The address of a Service may lead to a pod that has just ended,
-/// which answers nothing; the next attempt has another port of ours, so the node chooses the pod anew.
-const ATTEMPT: Duration = Duration::from_secs(1);
+/// How long one attempt to open a TCP connection waits: the kernel asks a second time after a second. The address of a Service may
+/// lead to a pod that has just ended, which answers nothing; the next attempt has another port of ours, so the node chooses the pod anew.
+const ATTEMPT: Duration = Duration::from_millis(1_250);
 
-/// How often it is attempted.
-const ATTEMPTS: u32 = 5;
+/// How often each address is attempted.
+const ROUNDS: u32 = 4;
 
 /// Where a server is, and by which roots it is known.
 #[derive(Clone, Debug)]
@@ -69,21 +70,26 @@ impl Server {
 
 /// Opens a TCP connection to the first address that answers.
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let addresses: Arc<[_]> = lookup_host((host, port)).await?.collect();
-    attempt_again(|| {
-        let addresses = addresses.clone();
-        async move { TcpStream::connect(&*addresses).await }
-    })
-    .await
+    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+    attempt(&addresses, TcpStream::connect).await
 }
 
-/// The outcome of the first attempt that has one in its time.
-async fn attempt_again<T, F: Future<Output = io::Result<T>>>(
-    mut connect: impl FnMut() -> F,
+/// Attempts one address after the other, and all of them again, until one answers or all have refused.
+async fn attempt<T, F: Future<Output = io::Result<T>>>(
+    addresses: &[SocketAddr],
+    mut connect: impl FnMut(SocketAddr) -> F,
 ) -> io::Result<T> {
-    for _ in 0..ATTEMPTS {
-        if let Ok(outcome) = timeout(ATTEMPT, connect()).await {
-            return outcome;
+    for _ in 0..ROUNDS {
+        let (mut refused, mut is_silent) = (None, false);
+        for address in addresses {
+            match timeout(ATTEMPT, connect(*address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(why)) => refused = Some(why),
+                Err(_) => is_silent = true,
+            }
+        }
+        if let Some(why) = refused.filter(|_| !is_silent) {
+            return Err(why);
         }
     }
     Err(io::ErrorKind::TimedOut.into())
@@ -113,27 +119,64 @@ fn client_config(path: &Path) -> Result<ClientConfig, ConnectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
     use tokio::time::Instant;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_pod_that_is_gone_does_not_hold_up_the_connection_to_the_one_that_serves_now() {
-        let (began, mut attempts) = (Instant::now(), 0);
-        let outcome = attempt_again(|| {
-            attempts += 1;
-            let attempt = attempts;
-            async move { if attempt < 3 { std::future::pending().await } else { Ok(attempt) } }
+    const ONE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 443);
+    const OTHER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 443);
+
+    /// What becomes of it where each address answers so, time after time; and after how many attempts' time.
+    async fn outcome(
+        addresses: &[SocketAddr],
+        answers: impl Fn(SocketAddr, u32) -> Answer,
+    ) -> (Result<SocketAddr, io::ErrorKind>, u32) {
+        let (began, mut number) = (Instant::now(), 0);
+        let outcome = attempt(addresses, |address| {
+            number += 1;
+            let answer = answers(address, number);
+            async move {
+                match answer {
+                    Answer::Silence => std::future::pending().await,
+                    Answer::Refusal => Err(io::ErrorKind::ConnectionRefused.into()),
+                    Answer::Connection => Ok(address),
+                }
+            }
         });
-        assert_eq!(outcome.await.ok(), Some(3));
-        assert_eq!(began.elapsed(), ATTEMPT * 2);
+        let outcome = outcome.await.map_err(|it| it.kind());
+        (outcome, (began.elapsed().as_millis() / ATTEMPT.as_millis()) as u32)
+    }
+
+    enum Answer {
+        Silence,
+        Refusal,
+        Connection,
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_an_outcome_and_silence_has_an_end() {
-        let refused = attempt_again(|| async { Err::<(), _>(io::ErrorKind::ConnectionRefused.into()) }).await;
-        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        let began = Instant::now();
-        let silence = attempt_again(std::future::pending::<io::Result<()>>).await;
-        assert_eq!(silence.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(began.elapsed(), ATTEMPT * ATTEMPTS);
+    async fn a_pod_that_is_gone_does_not_hold_up_the_connection_to_the_one_that_serves_now() {
+        use Answer::{Connection, Refusal, Silence};
+        // The same address leads to another pod at the next attempt.
+        let again = outcome(&[ONE], |_, number| if number < 3 { Silence } else { Connection });
+        assert_eq!(again.await, (Ok(ONE), 2));
+        // One of two addresses answers nothing, or refuses.
+        let second = outcome(&[ONE, OTHER], |it, _| if it == ONE { Silence } else { Connection });
+        assert_eq!(second.await, (Ok(OTHER), 1));
+        let second = outcome(&[ONE, OTHER], |it, _| if it == ONE { Refusal } else { Connection });
+        assert_eq!(second.await, (Ok(OTHER), 0));
+        let first = outcome(&[ONE, OTHER], |it, number| match it {
+            OTHER => Refusal,
+            _ if number < 3 => Silence,
+            _ => Connection,
+        });
+        assert_eq!(first.await, (Ok(ONE), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_all_is_told_at_once_and_silence_has_an_end() {
+        let refused = outcome(&[ONE, OTHER], |_, _| Answer::Refusal).await;
+        assert_eq!(refused, (Err(io::ErrorKind::ConnectionRefused), 0));
+        let silence = outcome(&[ONE], |_, _| Answer::Silence).await;
+        assert_eq!(silence, (Err(io::ErrorKind::TimedOut), ROUNDS));
+        assert_eq!(outcome(&[], |_, _| Answer::Refusal).await.0, Err(io::ErrorKind::TimedOut));
     }
 }

@@ -30,7 +30,7 @@ use super::attach::{self, Policy};
 use super::target::{Level, TargetRef};
 use crate::compile::names::access::Form;
 use crate::compile::program::Reader;
-use crate::resources::access_policy::{AccessAction, AccessMode, AccessPolicySpec};
+use crate::resources::access_policy::{AccessAction, AccessMode, AccessPolicySpec, PolicyTarget};
 use crate::resources::{AccessPolicy, Kind, Meta, Object, ObjectRef};
 use fairway_config::model::{AuthorizationKey, ObjectName};
 use std::sync::Arc;
@@ -82,6 +82,29 @@ fn without_section(policy: &AccessPolicy) -> Form {
     }
 }
 
+/// The field of a target that its kind does not have, or lacks. Which objects are meant cannot be told, so that the policy closes those
+/// that are named. The CRD's own rules refuse such a target; a directory of manifests and older CRDs have none.
+fn misplaced_field(target: &PolicyTarget) -> Option<&'static str> {
+    let is_pods = Kind::named(&target.group, &target.kind) == Some(Kind::Pod);
+    match target {
+        PolicyTarget { name: Some(_), .. } if is_pods => Some("name"),
+        PolicyTarget { section_name: Some(_), .. } if is_pods => Some("sectionName"),
+        PolicyTarget { selector, .. } if selector.is_some() != is_pods => Some("selector"),
+        _ => None,
+    }
+}
+
+/// The form of a policy at an object that it names, where it would have this one.
+fn form_at(reader: &mut Reader<'_>, policy: &ObjectRef, object: &ObjectRef, form: Form) -> Form {
+    let Some(policy) = reader.input::<AccessPolicy>(&policy.object_name()) else { return form };
+    let is_misplaced = policy.spec.targets.iter().any(|it| {
+        Kind::named(&it.group, &it.kind) == Some(object.kind)
+            && it.name.as_deref() == Some(&*object.name)
+            && misplaced_field(it).is_some()
+    });
+    if is_misplaced { Form::Closed } else { form }
+}
+
 /// The Services that an object keeps behind their waypoint, as a policy that is enforced.
 pub(in crate::compile) fn guarded_services(object: &Object) -> Vec<ObjectRef> {
     match object {
@@ -115,11 +138,12 @@ pub(in crate::compile) fn of_service(reader: &mut Reader<'_>, service: &ObjectNa
     }
     let room = reader.get::<room::OfObject>(&target);
     let attached = attach::attached::<AccessPolicy>(reader, &target);
-    let key = |it: &attach::Attachment| {
+    let mut key = |it: &attach::Attachment| {
         let form = if it.section.is_none() { Form::Service } else { Form::Closed };
+        let form = form_at(reader, &it.policy, &target, form);
         Some(room.form(&it.policy, form)?.key(&it.policy.object_name()))
     };
-    let mut keys: Vec<_> = attached.iter().filter_map(key).collect();
+    let mut keys: Vec<_> = attached.iter().filter_map(&mut key).collect();
     keys.dedup();
     keys
 }
@@ -153,7 +177,8 @@ impl RoutePolicies {
         for it in attach::attached::<AccessPolicy>(reader, route) {
             let Some(policy) = reader.input::<AccessPolicy>(&it.policy.object_name()) else { continue };
             enforced |= is_enforced(&policy);
-            let Some(form) = room.form(&it.policy, Form::Gateway) else { continue };
+            let form = form_at(reader, &it.policy, route, Form::Gateway);
+            let Some(form) = room.form(&it.policy, form) else { continue };
             // What there is no room for closes the whole route.
             let section = it.section.filter(|_| form == Form::Gateway);
             let (policy, without_section) = (it.policy.object_name(), without_section(&policy));

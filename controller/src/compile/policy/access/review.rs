@@ -4,7 +4,7 @@ use super::pods::SelectedPods;
 use super::room::{MOST_COMPARED, OfObject, PodsWithoutRoom};
 use super::rules::{self, Compiled, Reach};
 use super::select::{has_no_listener, is_waypoint};
-use super::{is_enforced, spec};
+use super::{is_enforced, misplaced_field, spec};
 use crate::compile::names::access::Form;
 use crate::compile::names::service::{authorization_key, backend_key};
 use crate::compile::policy::required_waypoint::{Guarding, not_enforced_at};
@@ -87,6 +87,10 @@ impl Review<'_> {
                 (written, Err(self.unsupported(&what, TARGETS)))
             }
             None => (written, Err(self.no_kind())),
+        };
+        let outcome = match misplaced_field(target) {
+            Some(field) => Err(self.misplaced(field)),
+            None => outcome,
         };
         let outcome = outcome.unwrap_or_else(TargetOutcome::failed);
         Some((ancestor, outcome))
@@ -307,6 +311,16 @@ impl Review<'_> {
     fn unsupported(&self, what: &str, remedy: &str) -> Diagnostic {
         let message = format!("{what} are not supported yet; where requests pass it, the target is closed");
         Diagnostic::error(Reason::AccessPolicyNotSupported, self.field, message, remedy)
+    }
+
+    fn misplaced(&self, field: &str) -> Diagnostic {
+        let message = format!(
+            "{field} does not fit a target of kind {}; what the target names is closed",
+            self.target.kind
+        );
+        let remedy = "select pods by `selector` alone, and name everything else";
+        let field = format!("{}.{field}", self.field);
+        Diagnostic::error(Reason::AccessPolicyFieldMisplaced, field, message, remedy)
     }
 
     fn no_kind(&self) -> Diagnostic {

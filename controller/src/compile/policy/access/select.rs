@@ -1,7 +1,7 @@
 //! Where the objects that a policy names find it.
 
 use super::room::OfObject;
-use super::without_section;
+use super::{misplaced_field, without_section};
 use crate::compile::gateway::JudgedBy;
 use crate::compile::names::access::Form;
 use crate::compile::names::class;
@@ -31,7 +31,9 @@ impl Query<Cluster> for Select {
                 Some(Kind::Gateway) => {
                     let section = target.section_name.as_deref().filter(|it| !it.is_empty());
                     let (listener, form) = match section {
-                        _ if is_waypoint(reader, &named) => (None, Form::Closed),
+                        _ if is_waypoint(reader, &named) || misplaced_field(target).is_some() => {
+                            (None, Form::Closed)
+                        }
                         Some(it) if has_no_listener(reader, &named, it) => (None, without_section(&policy)),
                         section => (section.map(Into::into), Form::Gateway),
                     };
