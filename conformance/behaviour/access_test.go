@@ -97,7 +97,11 @@ func (s *stage) process(pod *scene.Object, program string) scene.Process {
 	if errors.Is(err, scene.ErrElsewhere) && !*own {
 		s.unable(*own, "%v", err)
 	}
-	s.must(err)
+	// A pod without a readiness probe is ready before its program has taken the place of the container runtime's.
+	s.until(10*time.Second, fmt.Sprintf("the process %s of pod %s", program, pod.GetName()), func() (string, error) {
+		process, err = scene.ProcessOf(pod, program)
+		return "", err
+	})
 	return process
 }
 

@@ -48,6 +48,9 @@ pub struct Settings {
 /// A way from a client to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Route {
+    /// From pod to pod without Fairway: what such readers cost where nobody stands between, because the programs' own send buffers
+    /// fill what TCP of the machine may have.
+    Plain,
     /// From pod to pod, through the node's tunnel.
     Tunnel,
     /// From outside through a Gateway to a server that speaks HTTP/2 and is not in the mesh.
@@ -60,7 +63,8 @@ pub enum Route {
     GatewayTenants,
 }
 
-const ALL: [Route; 5] = [Route::Tunnel, Route::Http2, Route::Gateway, Route::Tenants, Route::GatewayTenants];
+const ALL: [Route; 6] =
+    [Route::Plain, Route::Tunnel, Route::Http2, Route::Gateway, Route::Tenants, Route::GatewayTenants];
 
 const MEMBERS: [Member; 8] = [
     Member { namespace: "tenant-a", name: "client" },
@@ -106,7 +110,7 @@ async fn measure(sandbox: &Sandbox, settings: &Settings) -> anyhow::Result<()> {
     let mut tables = Vec::new();
     for route in routes {
         let table = match route {
-            Route::Tunnel | Route::Http2 | Route::Gateway => {
+            Route::Plain | Route::Tunnel | Route::Http2 | Route::Gateway => {
                 readers_that_stop(&cluster, gateway, *route, settings).await?
             }
             Route::Tenants | Route::GatewayTenants => tenants(&cluster, gateway, *route, settings).await?,
@@ -134,6 +138,7 @@ async fn readers_that_stop(
         Route::Gateway => {
             ("Gateway to a pod of the mesh", way(cluster, "plain/client", gateway, "a.example")?)
         }
+        Route::Plain => ("pod to pod, without Fairway", direct(cluster, PLAIN)?),
         _ => ("pod to pod, one node's tunnel", direct(cluster, "tenant-a")?),
     };
     let loads = settings.stalled.iter().map(|stalled| Load {
@@ -161,6 +166,7 @@ async fn readers_that_stop(
                 figures.push(Figure::cost(&format!("{connections} × CPU s/GB"), cost));
             }
             figures.extend(latency_figures(&way.latencies(settings.requests).await?));
+            figures.push(Figure::cost("TCP MiB", kernel_memory()?));
             table.add(&load.name(), figures);
             drop(running);
             tokio::time::sleep(SETTLE).await;
@@ -215,6 +221,20 @@ async fn tenants(
     }
     eprint!("\r{:<90}\r", "");
     Ok(table)
+}
+
+/// What the kernel keeps for all TCP sockets of the machine, in MiB. Beyond `net.ipv4.tcp_mem` it takes from all of them.
+fn kernel_memory() -> anyhow::Result<f64> {
+    use anyhow::Context;
+    let sockets = std::fs::read_to_string("/proc/net/sockstat")?;
+    let line =
+        sockets.lines().find_map(|it| it.strip_prefix("TCP:")).context("no line of TCP in sockstat")?;
+    let pages = line
+        .split_whitespace()
+        .skip_while(|it| *it != "mem")
+        .nth(1)
+        .context("no memory of TCP in sockstat")?;
+    Ok(pages.parse::<f64>()? * 4096.0 / (1 << 20) as f64)
 }
 
 fn latency_figures(sorted: &[Duration]) -> Vec<Figure> {

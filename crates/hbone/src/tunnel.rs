@@ -94,6 +94,15 @@ impl Tunnel {
     /// The next bytes, as they came, without a copy; empty at the end. Asking again says that the reader is done with those
     /// before, and opens the window for more.
     pub fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let next = self.poll_next(cx);
+        if next.is_pending() {
+            self.grow_window(|| None);
+        }
+        next
+    }
+
+    /// [`Self::poll_read_bytes`] without a larger window where nothing has come: the reader is not the one who asks.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         if !self.unread.is_empty() {
             return Poll::Ready(Ok(std::mem::take(&mut self.unread)));
         }
@@ -109,12 +118,7 @@ impl Tunnel {
             return Poll::Ready(Err(overrun()));
         }
         loop {
-            let Poll::Ready(received) = self.recv.poll_data(cx) else {
-                let more = self.windows.as_mut().and_then(|(window, _)| window.wait());
-                self.open_window(more);
-                return Poll::Pending;
-            };
-            match received {
+            match ready!(self.recv.poll_data(cx)) {
                 // A DATA frame without data that does not end the stream.
                 Some(Ok(bytes)) if bytes.is_empty() => {}
                 Some(Ok(bytes)) => {
@@ -129,6 +133,12 @@ impl Tunnel {
                 None => return Poll::Ready(Ok(Bytes::new())),
             }
         }
+    }
+
+    /// The reader waits; `room` is what the kernel of a reader elsewhere has room for.
+    pub(crate) fn grow_window(&mut self, room: impl FnOnce() -> Option<u32>) {
+        let more = self.windows.as_mut().and_then(|(window, _)| window.wait(room));
+        self.open_window(more);
     }
 
     /// Takes out of h2's hands what has come, while the reader can take nothing: so many small frames would otherwise cost the

@@ -88,6 +88,48 @@ pub(crate) fn set_option(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Where `struct tcp_info` (linux/tcp.h) has what a connection has sent and its peer's kernel has not acknowledged, in segments; the size of
+/// a segment; what is not sent yet and the window that the peer has announced, in bytes. The last is there since Linux 5.4.
+const UNACKNOWLEDGED: usize = 24;
+const SEGMENT_SIZE: usize = 16;
+const NOT_SENT: usize = 144;
+const PEER_WINDOW: usize = 228;
+
+/// What the kernel knows of the receiving end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeerWindow {
+    /// What it may be sent, in bytes, as of its last acknowledgement.
+    pub(crate) window: u32,
+    /// What is on its way or waits to be sent, in bytes; an upper bound.
+    pub(crate) outstanding: u32,
+}
+
+/// The window that the peer of a TCP connection has announced; none where the kernel does not say.
+#[expect(unsafe_code)]
+pub(crate) fn peer_window(socket: impl AsFd) -> Option<PeerWindow> {
+    let mut info = [0u8; PEER_WINDOW + 4];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of the array it is given, and any bytes are valid u8s.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 || (length as usize) < info.len() {
+        return None;
+    }
+    let number = |at: usize| info.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+    let on_its_way = number(UNACKNOWLEDGED)?.saturating_mul(number(SEGMENT_SIZE)?);
+    Some(PeerWindow {
+        window: number(PEER_WINDOW)?,
+        outstanding: on_its_way.saturating_add(number(NOT_SENT)?),
+    })
+}
+
 /// What a packet socket saw and missed since it was last asked: `(packets, of which dropped)`.
 #[expect(unsafe_code)]
 pub(crate) fn packet_statistics(socket: impl AsFd) -> io::Result<(u32, u32)> {

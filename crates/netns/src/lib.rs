@@ -8,7 +8,7 @@
 //! - Only threads of this crate enter a namespace: the threads of the caller and of its runtime stay where they are.
 //! - A socket belongs to the namespace that it was made in, wherever it is used afterwards.
 //! - Capture rules are loaded in one transaction: a pod has all of them or what it had before.
-//! - The only crate with `unsafe`: four calls without a safe wrapper, all in [`kernel`].
+//! - The only crate with `unsafe`: five calls without a safe wrapper, all in [`kernel`].
 //!
 //! # Example
 //!

@@ -176,6 +176,20 @@ pub fn bound_segments(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
     SockRef::from(socket).set_tcp_mss(bytes)
 }
 
+/// Bounds what the kernel keeps of what this side has written and the peer has no window for, in bytes. Alone it would keep four
+/// megabytes for a peer that does not read.
+pub fn bound_unsent(connection: &impl AsFd, bytes: u32) -> io::Result<()> {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    kernel::set_option(connection, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
+/// How many more bytes the peer's kernel has room for; none where this kernel does not say. It takes what comes whether its program
+/// reads or not, so that room which stays shows a program that reads.
+pub fn room_of_peer(connection: &impl AsFd) -> Option<u32> {
+    let peer = kernel::peer_window(connection)?;
+    Some(peer.window.saturating_sub(peer.outstanding))
+}
+
 /// A raw view of every frame that goes in or out by any link of a namespace.
 #[derive(Debug)]
 pub struct PacketTap {
@@ -277,6 +291,42 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
 
+    /// Writes until nothing more is taken for a while.
+    fn fill(mut writer: &TcpStream) -> usize {
+        let (mut written, mut last) = (0, Instant::now());
+        while last.elapsed() < Duration::from_millis(200) {
+            match writer.write(&[0; 16 << 10]) {
+                Ok(bytes) => (written, last) = (written + bytes, Instant::now()),
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        written
+    }
+
+    #[test]
+    fn what_a_peer_does_not_read_waits_within_a_bound_and_its_room_says_so() {
+        const UNSENT: u32 = 64 << 10;
+        const BUFFER: usize = 64 << 10;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        bound_receive_buffer(&listener, BUFFER).unwrap();
+        let writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut reader, _) = listener.accept().unwrap();
+        bound_unsent(&writer, UNSENT).unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let room = room_of_peer(&writer).unwrap();
+        assert!(room > 16 << 10, "{room}");
+        let written = fill(&writer);
+        assert!(written <= 2 * BUFFER + 2 * UNSENT as usize, "{written} bytes");
+        assert_eq!(room_of_peer(&writer), Some(0));
+        reader.read_exact(&mut vec![0; written]).unwrap();
+        // The acknowledgement that tells of the room comes when the kernel likes.
+        let begun = Instant::now();
+        while room_of_peer(&writer).unwrap() <= 16 << 10 {
+            assert!(begun.elapsed() < Duration::from_secs(10));
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn what_is_written_to_a_side_that_does_not_read_stays_within_a_bound() {
         const SEGMENT: u32 = 8 << 10;
@@ -295,15 +345,7 @@ mod tests {
             reader.read_exact(&mut piece).unwrap();
         });
         writer.set_nonblocking(true).unwrap();
-        let mut written = 0;
-        // Until nothing more is taken for a while.
-        let mut last = Instant::now();
-        while last.elapsed() < Duration::from_millis(200) {
-            match writer.write(&[0; 16 << 10]) {
-                Ok(bytes) => (written, last) = (written + bytes, Instant::now()),
-                Err(_) => std::thread::yield_now(),
-            }
-        }
+        let written = fill(&writer);
         let own = SockRef::from(&writer).send_buffer_size().unwrap();
         assert!((BUFFER / 2..=own + 3 * BUFFER).contains(&written), "{written} bytes");
     }

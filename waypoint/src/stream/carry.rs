@@ -59,6 +59,10 @@ impl ByteStream for Near<'_> {
         Poll::Ready(Ok(bytes))
     }
 
+    fn wait_for_more(&mut self, room: impl FnOnce() -> Option<u32>) {
+        self.io.wait_for_more(room);
+    }
+
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>> {
         let written = std::task::ready!(self.io.poll_write_bytes(cx, bytes))?;
         self.counters.sent(written);

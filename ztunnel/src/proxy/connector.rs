@@ -49,17 +49,6 @@ impl PodConnector {
         destination: SocketAddr,
         wait: Duration,
     ) -> io::Result<TcpStream> {
-        let stream = self.open_as(client, destination, wait).await?;
-        program_socket::bound_receive_buffer(&stream);
-        Ok(stream)
-    }
-
-    async fn open_as(
-        &self,
-        client: IpAddr,
-        destination: SocketAddr,
-        wait: Duration,
-    ) -> io::Result<TcpStream> {
         if client.is_ipv4() != destination.is_ipv4() {
             return self.open(destination, None, Peer::Program, wait).await;
         }
@@ -94,7 +83,7 @@ impl PodConnector {
         let opening = async {
             let socket = self.namespace.connector(wanted).await.map_err(with_kind)?;
             if peer == Peer::Program {
-                program_socket::bound_segments(&socket);
+                program_socket::bound(&socket);
             }
             socket.connect(destination).await
         };

@@ -52,7 +52,7 @@ impl Listeners {
 
 /// Bounds what programs send at once.
 fn for_program(listener: TcpListener) -> TcpListener {
-    program_socket::bound_segments(&listener);
+    program_socket::bound(&listener);
     listener
 }
 

@@ -1,28 +1,114 @@
 //! The tunnel's sockets to the programs in its pods: bounds on what the kernel keeps for them.
 //!
 //! These connections stay inside one pod, where a loopback has segments of 64 KiB. Left alone, the kernel lets the tunnel's receive buffer
-//! grow by sixteen segments at the first read, so that a program that writes to a reader that stopped leaves a megabyte there. A thousand
-//! of them would use up what TCP of the whole node may have (`net.ipv4.tcp_mem`). The program's own send buffer is the program's.
+//! grow by sixteen segments at the first read, so that a program that writes to a reader that stopped leaves a megabyte there, and the
+//! tunnel's send buffer to four megabytes for a program that does not read. A thousand of them would use up what TCP of the whole node may
+//! have (`net.ipv4.tcp_mem`). The program's own send buffer is the program's.
 
+use bytes::Bytes;
+use fairway_hbone::copy::{ByteStream, Plain, ReadBuffer};
 use fairway_netns::socket;
+use std::io;
 use std::os::fd::AsFd;
+use std::task::{Context, Poll, ready};
+use tokio::net::TcpStream;
 
-/// The longest segment that a program sends to the tunnel, in bytes.
-const SEGMENT: u32 = 8 << 10;
+/// The longest segment that a program announces room for and sends, in bytes. A kernel sizes a send buffer by segments: for each it takes
+/// the power of two that holds one of this length and its record of some 600 bytes. With one byte beyond 1,448 a program keeps twice as
+/// much for a reader that stopped, with 7 KiB four times. A loopback carries many segments at once, so that short ones cost nothing.
+const SEGMENT: u32 = 1400;
 
-/// What may wait for the tunnel to read it, in bytes; the kernel takes twice as much for its own records.
-const RECEIVE_BUFFER: usize = 192 << 10;
+/// What a connection begins with, in bytes: what may wait for the tunnel to read it (the kernel takes twice as much for its own records),
+/// and what may wait in the tunnel's kernel for a program to read, beside what the program's own receive buffer holds. A program's send
+/// buffer grows by what is acknowledged before its reader turns out not to read.
+const FIRST: Bounds = Bounds { unread: 48 << 10, unsent: 32 << 10 };
 
-/// Before a socket connects to a program, or when it listens for one. Without the bound it works as well.
-pub(super) fn bound_segments(socket: &impl AsFd) {
-    if let Err(error) = socket::bound_segments(socket, SEGMENT) {
-        tracing::debug!(%error, "the segments of a pod's program cannot be bounded");
+/// What it gets once so much was moved that somebody must be reading. It is there when the connection is opened: the scale of the window
+/// is chosen by it (RFC 7323 §2.2).
+const PROVEN: Bounds = Bounds { unread: 192 << 10, unsent: 192 << 10 };
+
+struct Bounds {
+    unread: usize,
+    unsent: u32,
+}
+
+/// More than all buffers and windows on the way to a reader keep that never reads, in bytes.
+const KEPT_ON_THE_WAY: u64 = 512 << 10;
+
+/// Before a socket connects to a program, or when it listens for one: what is connected takes it from there. Without the bounds it
+/// works as well.
+pub(super) fn bound(socket: &impl AsFd) {
+    note(socket::bound_segments(socket, SEGMENT));
+    note(socket::bound_receive_buffer(socket, PROVEN.unread));
+    note(socket::bound_unsent(socket, FIRST.unsent));
+}
+
+fn note(result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "what the kernel keeps for a pod's program cannot be bounded");
     }
 }
 
-/// When the connection is open. Without the bound it works as well.
-pub(super) fn bound_receive_buffer(connection: &impl AsFd) {
-    if let Err(error) = socket::bound_receive_buffer(connection, RECEIVE_BUFFER) {
-        tracing::debug!(%error, "the receive buffer for a pod's program cannot be bounded");
+/// A connection to a program, for the copy to and from a tunnel.
+pub(super) struct Program {
+    io: Plain<TcpStream>,
+    /// Bytes that the program has sent and been sent.
+    read: u64,
+    written: u64,
+}
+
+impl Program {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        note(socket::bound_receive_buffer(&stream, FIRST.unread));
+        Self { io: Plain(stream), read: 0, written: 0 }
+    }
+
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.io.0
+    }
+}
+
+/// Adds what was moved; whether it is now known that somebody reads.
+fn proves_reading(moved: &mut u64, bytes: usize) -> bool {
+    let before = *moved;
+    *moved += bytes as u64;
+    before < KEPT_ON_THE_WAY && *moved >= KEPT_ON_THE_WAY
+}
+
+impl ByteStream for Program {
+    fn poll_read_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuffer) -> Poll<io::Result<Bytes>> {
+        let bytes = ready!(self.io.poll_read_bytes(cx, buffer))?;
+        if proves_reading(&mut self.read, bytes.len()) {
+            note(socket::bound_receive_buffer(&self.io.0, PROVEN.unread));
+        }
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn wait_for_more(&mut self, room: impl FnOnce() -> Option<u32>) {
+        self.io.wait_for_more(room);
+    }
+
+    fn reader_room(&self) -> Option<u32> {
+        socket::room_of_peer(&self.io.0)
+    }
+
+    fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>> {
+        let written = ready!(self.io.poll_write_bytes(cx, bytes))?;
+        if proves_reading(&mut self.written, written) {
+            note(socket::bound_unsent(&self.io.0, PROVEN.unsent));
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_shutdown(cx)
+    }
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_broken(cx)
     }
 }

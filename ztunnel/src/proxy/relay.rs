@@ -1,6 +1,7 @@
 //! Relaying bytes between the two ends of a connection.
 
 use super::account::Account;
+use super::program_socket::Program;
 use super::revocation::revoked;
 use fairway_hbone::copy::{ByteStream, Plain};
 use fairway_hbone::{Ended, Side, Tunnel, bidirectional};
@@ -22,7 +23,7 @@ pub(super) async fn relay(
     drain: &drain::Watch,
     account: &mut Account,
 ) {
-    let downstream = Plain(downstream);
+    let downstream = Program::new(downstream);
     match upstream {
         Upstream::Tunnel(tunnel) => copy(downstream, tunnel, drain, account).await,
         Upstream::Plain(stream) => copy(downstream, Plain(stream), drain, account).await,
@@ -36,7 +37,7 @@ pub(super) async fn relay_inbound(
     drain: &drain::Watch,
     account: &mut Account,
 ) {
-    copy(tunnel, Plain(application), drain, account).await;
+    copy(tunnel, Program::new(application), drain, account).await;
 }
 
 async fn copy<D: Reset, U: Reset>(
@@ -82,6 +83,12 @@ impl Reset for Tunnel {
 impl Reset for Plain<TcpStream> {
     fn reset(self) {
         reset(self.0);
+    }
+}
+
+impl Reset for Program {
+    fn reset(self) {
+        reset(self.into_stream());
     }
 }
 

@@ -5,7 +5,7 @@ use super::connector::PodConnector;
 use super::metrics::{Counters, Metrics, PodSeries};
 use super::revocation::Admitted;
 use super::upstreams::Upstreams;
-use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, program_socket, relay};
+use super::{Command, Direction, Listeners, WorkerPool, inbound, outbound, plaintext, relay};
 use crate::TunnelSettings;
 use crate::local_pod::LocalPod;
 use crate::state::State;
@@ -207,9 +207,6 @@ impl Worker {
         };
         if let Err(error) = socket::tune(&stream, socket::KEEPALIVE) {
             tracing::debug!(pod = %pod.key, %error, "socket options cannot be set");
-        }
-        if direction == Direction::Outbound {
-            program_socket::bound_receive_buffer(&stream);
         }
         let (worker, local) = (self.clone(), self.worker_pod(pod));
         match direction {

@@ -68,6 +68,7 @@ impl Direction {
             self.pending = match from.poll_read_bytes(cx, &mut self.buffer) {
                 Poll::Ready(bytes) => bytes.map_err(Fault::Reading)?,
                 Poll::Pending => {
+                    from.wait_for_more(|| to.reader_room());
                     // Nothing more to come for now: what was written must not wait in a buffer.
                     ready!(to.poll_flush(cx)).map_err(Fault::Writing)?;
                     return Poll::Pending;

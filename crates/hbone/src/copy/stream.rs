@@ -12,6 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub trait ByteStream {
     /// The next bytes; empty at the end.
     fn poll_read_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuffer) -> Poll<io::Result<Bytes>>;
+    /// Nothing more has come, and all that came was passed on. `room` says what the other side's reader has room for, as
+    /// [`Self::reader_room`].
+    fn wait_for_more(&mut self, room: impl FnOnce() -> Option<u32>);
+    /// How many more bytes the kernel of whoever reads what is written here has room for; none where nobody can say.
+    fn reader_room(&self) -> Option<u32> {
+        None
+    }
     /// Called while the other side takes nothing: what has come may be put where it costs less. What the kernel keeps stays
     /// there.
     fn poll_gather(&mut self, _: &mut Context<'_>) {}
@@ -33,6 +40,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> ByteStream for Plain<Io> {
     fn poll_read_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuffer) -> Poll<io::Result<Bytes>> {
         buffer.poll_fill(cx, &mut self.0)
     }
+
+    fn wait_for_more(&mut self, _: impl FnOnce() -> Option<u32>) {}
 
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &mut Bytes) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.0).poll_write(cx, bytes))?;
@@ -59,7 +68,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> ByteStream for Plain<Io> {
 
 impl ByteStream for Tunnel {
     fn poll_read_bytes(&mut self, cx: &mut Context<'_>, _: &mut ReadBuffer) -> Poll<io::Result<Bytes>> {
-        Self::poll_read_bytes(self, cx)
+        self.poll_next(cx)
+    }
+
+    fn wait_for_more(&mut self, room: impl FnOnce() -> Option<u32>) {
+        self.grow_window(room);
     }
 
     fn poll_gather(&mut self, cx: &mut Context<'_>) {
