@@ -9,15 +9,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep;
 
 /// Clients of each target.
 const CLIENTS: usize = 3;
+/// Between two requests of a client: without it the load takes the processors from what is tested.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Requests on one connection: new ones are to be made all the time, too.
 const REQUESTS: usize = 20;
 
-/// Clients that ask without a pause.
+/// Clients that ask all the time.
 pub struct Load {
     shared: Rc<Shared>,
     clients: Vec<JoinHandle<()>>,
@@ -149,6 +153,7 @@ async fn converse(shared: &Shared, mut session: Session, number: &mut usize) -> 
         anyhow::ensure!(answer.status.is_success(), "{}", answer.summary());
         shared.answers.set(shared.answers.get() + 1);
         *shared.by_pod.borrow_mut().entry(answer.pod().to_owned()).or_default() += 1;
+        sleep(PAUSE).await;
         if shared.is_over.get() || answer.header("connection") == Some("close") {
             break;
         }
