@@ -148,7 +148,8 @@ func TestMeshFailsClosed(t *testing.T) {
 			tap.Reset()
 			load := s.requests("client", port("server", 8080), 50, 4, "-once")
 			kept := s.streams("client", port("server", 7002), 5, 100*time.Millisecond)
-			for range 3 {
+			// Kubernetes waits longer before each start.
+			for range rounds(1, 3) {
 				tunnel := s.tunnels()[node]
 				process := s.process(tunnel, ztunnelName)
 				start := time.Now()
@@ -283,8 +284,10 @@ func TestMeshProbes(t *testing.T) {
 	}
 	pods := s.ready(names...)
 	s.captured(names...)
-	s.watch(15 * time.Second)
-	s.figure("restarts in 15 s of probes every second", float64(restarts(s.ready(names...))), "", record.AtMost(0))
+	// Kubelet restarts a container at the third failure.
+	watched := rounds(6, 15)
+	s.watch(time.Duration(watched) * time.Second)
+	s.figure(fmt.Sprintf("restarts in %d s of probes every second", watched), float64(restarts(s.ready(names...))), "", record.AtMost(0))
 	s.part("others are refused in plaintext", func(s *stage) {
 		// From this node's network, which is not where kubelet of the other node is, and to ports that are not probed.
 		for _, pod := range pods {
