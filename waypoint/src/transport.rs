@@ -60,6 +60,17 @@ pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_keepalive(&KEEPALIVE)
 }
 
+/// Has the kernel keep no more than this for a client that takes its response slowly or not at all; alone it would keep four megabytes
+/// (`net.ipv4.tcp_wmem`), and what all sockets of a machine may have together is limited (`net.ipv4.tcp_mem`). What is on its way is
+/// beside it, so that a client far away gets its response as quickly. What a listening socket accepts is as the listening socket is.
+pub fn bound_unsent(socket: &impl AsFd) {
+    if let Err(error) = SockRef::from(socket).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "what the kernel keeps for clients cannot be bounded");
+    }
+}
+
+const UNSENT: u32 = 128 << 10;
+
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(30))
     .with_interval(Duration::from_secs(10))

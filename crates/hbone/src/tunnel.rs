@@ -101,7 +101,7 @@ impl Tunnel {
         next
     }
 
-    /// [`Self::poll_read_bytes`] without a larger window where nothing has come: the reader is not the one who asks.
+    /// [`Self::poll_read_bytes`] without a larger window where nothing has come: who asks can say more of the reader.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         if !self.unread.is_empty() {
             return Poll::Ready(Ok(std::mem::take(&mut self.unread)));
@@ -135,7 +135,7 @@ impl Tunnel {
         }
     }
 
-    /// The reader waits; `room` is what the kernel of a reader elsewhere has room for.
+    /// The reader waits; `room` is what its kernel has room for, where somebody can say.
     pub(crate) fn grow_window(&mut self, room: impl FnOnce() -> Option<u32>) {
         let more = self.windows.as_mut().and_then(|(window, _)| window.wait(room));
         self.open_window(more);

@@ -179,8 +179,7 @@ pub fn bound_segments(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
 /// Bounds what the kernel keeps of what this side has written and the peer has no window for, in bytes. Alone it would keep four
 /// megabytes for a peer that does not read.
 pub fn bound_unsent(connection: &impl AsFd, bytes: u32) -> io::Result<()> {
-    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-    kernel::set_option(connection, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+    SockRef::from(connection).set_tcp_notsent_lowat(bytes)
 }
 
 /// How many more bytes the peer's kernel has room for; none where this kernel does not say. It takes what comes whether its program

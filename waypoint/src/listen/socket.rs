@@ -2,7 +2,7 @@
 //! workers.
 
 use crate::table::{self, SocketKind};
-use crate::transport::keep_alive;
+use crate::transport::{bound_unsent, keep_alive};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -71,6 +71,7 @@ fn bind_all(
             match kind {
                 SocketKind::Stream => {
                     keep_alive(&socket)?;
+                    bound_unsent(&socket);
                     socket.listen(BACKLOG)?;
                     Ok(Bound::Stream(socket.into()))
                 }

@@ -149,8 +149,9 @@ async fn on_a_long_link_readers_that_stop_cost_the_others_no_throughput() {
                 assert!(peers.connects.get() <= 1 + count / 100, "{count}: {}", peers.connects.get());
                 let alone = *alone.get_or_insert(took);
                 assert!(took <= alone.mul_f64(1.1), "{way:?} {count}: {took:?} instead of {alone:?}");
-                // A window of 4 MiB for each round trip would be 200 ms, and one of 256 KiB 3200 ms.
-                assert!(took <= Duration::from_millis(400), "{way:?} {count}: {took:?}");
+                // Six round trips until somebody is known to read, which is what TCP's slow start takes. A window of 256 KiB for each round
+                // trip would be 3200 ms.
+                assert!(took <= Duration::from_millis(700), "{way:?} {count}: {took:?}");
             })
             .await;
         }
